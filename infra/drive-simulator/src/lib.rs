@@ -1,0 +1,1 @@
+//! A stateful Google Drive over HTTP.

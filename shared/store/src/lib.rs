@@ -1,0 +1,1 @@
+//! DynamoDB as verbs: every expression string of the system is here.
