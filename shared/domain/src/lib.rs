@@ -1,1 +1,37 @@
-//! The rules of two-way sync. Pure: no I/O, no clock, no async; cannot fail.
+#![doc = include_str!("../SEMANTICS.md")]
+
+mod backoff;
+mod conflict;
+mod field;
+mod id;
+pub mod merge;
+mod policy;
+mod push;
+mod record;
+mod snapshot;
+mod step;
+mod time;
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod search;
+#[cfg(test)]
+mod truth_table;
+
+pub use backoff::{Backoff, Jitter};
+pub use conflict::{ConflictId, ConflictRecord, ConflictStatus, Decider, Resolution};
+pub use field::{
+    DESCRIPTION_BYTES_MAX, Field, NAME_BYTES_MAX, PROPERTIES_MAX, PROPERTY_BYTES_MAX, Value,
+    ValueRefused,
+};
+pub use id::{
+    AttemptId, ChannelId, ConnectionId, ConnectionKey, DriveVersion, FileId, InvalidId, LogId,
+    OperationId, PageToken, Revision, TenantId,
+};
+pub use policy::{Choice, Policies, Policy, decide};
+pub use push::{Claim, Patch, Refusal};
+pub use record::{Edit, FileRecord, Intent, OpenConflict, Presence, Push, Request};
+pub use snapshot::{Capabilities, FieldMask, Gone, Mirror, Observation, Snapshot};
+pub use step::{EditRefused, Moment, ResolveRefused, Step};
+pub use time::Timestamp;

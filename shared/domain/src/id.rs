@@ -1,0 +1,175 @@
+//! Identifiers and tokens: opaque, parsed once at the edge, never mixed up afterwards.
+
+use std::fmt;
+
+/// Why a text is not an identifier of the wanted kind. `Display` says what is allowed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvalidId {
+    kind: &'static str,
+    bytes_max: usize,
+}
+
+impl fmt::Display for InvalidId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "not a {}: 1 to {} characters out of A-Z a-z 0-9 . _ - are allowed",
+            self.kind, self.bytes_max
+        )
+    }
+}
+
+impl std::error::Error for InvalidId {}
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident, $kind:literal, $bytes_max:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(String);
+
+        impl $name {
+            /// Parses a text.
+            ///
+            /// # Errors
+            /// [`InvalidId`] where it is empty, too long, or holds a character that could break out
+            /// of a key (`#`, `/`, white space, anything outside ASCII).
+            pub fn parse(text: &str) -> Result<Self, InvalidId> {
+                let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+                if text.is_empty() || text.len() > $bytes_max || !text.bytes().all(allowed) {
+                    return Err(InvalidId { kind: $kind, bytes_max: $bytes_max });
+                }
+                Ok(Self(text.to_owned()))
+            }
+
+            /// The text as it was parsed.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+id!(
+    /// Whose data it is. It is part of every key but a channel's.
+    TenantId, "tenant id", 64
+);
+id!(
+    /// One Drive account or shared drive that we sync for a tenant.
+    ConnectionId, "connection id", 64
+);
+id!(
+    /// A Drive change log of a connection: `user`, or a shared drive's id.
+    LogId, "log id", 128
+);
+id!(
+    /// A Drive file id. Drive does not promise a length; 128 leaves room over the 33 to 44 seen.
+    FileId, "file id", 128
+);
+id!(
+    /// A push-notification channel. Drive allows 64 characters and refuses an id that was used before.
+    ChannelId, "channel id", 64
+);
+id!(
+    /// One tracked run: an initial sync, a resync, an audit.
+    OperationId, "operation id", 64
+);
+
+impl LogId {
+    /// The log of the connection's user: My Drive and what is shared with them.
+    #[must_use]
+    pub fn user() -> Self {
+        Self("user".to_owned())
+    }
+}
+
+/// A connection together with its tenant: no code path reads across tenants, so the two travel as one.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionKey {
+    /// The tenant that owns the connection.
+    pub tenant: TenantId,
+    /// The connection within the tenant.
+    pub connection: ConnectionId,
+}
+
+impl fmt::Display for ConnectionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.tenant, self.connection)
+    }
+}
+
+/// A position in a Drive change log. Opaque, and never used on a log other than its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PageToken(String);
+
+impl PageToken {
+    /// Takes the token as Drive gave it.
+    #[must_use]
+    pub fn new(token: impl Into<String>) -> Self {
+        Self(token.into())
+    }
+
+    /// The token as Drive gave it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Drive's `version` of a file: orders the snapshots of a present file, and says nothing of what changed.
+///
+/// "A monotonically increasing version number for the file. This reflects every change made to the
+/// file on the server, even those not visible to the user" (Drive v3, `files` resource). One edit may
+/// move it by more than one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct DriveVersion(pub u64);
+
+impl fmt::Display for DriveVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Our revision of a file's record: the condition of every write to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Revision(pub u64);
+
+impl Revision {
+    /// The revision of the next write.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+impl fmt::Display for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// One attempt to write to Drive: random, so that two workers never take each other's answer for their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AttemptId(pub u64);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_that_could_break_out_of_a_key_is_refused() {
+        for bad in ["", "a#b", "a/b", "a b", "ü", "a\n", &"x".repeat(65)] {
+            assert!(TenantId::parse(bad).is_err(), "{bad:?}");
+        }
+        assert_eq!(
+            TenantId::parse("acme.eu_1-x").unwrap().as_str(),
+            "acme.eu_1-x"
+        );
+    }
+}

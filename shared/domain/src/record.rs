@@ -1,0 +1,216 @@
+//! Our record of one Drive item: the sides of each of its fields, and what we owe Drive for it.
+
+use std::collections::BTreeMap;
+
+use crate::merge::Sides;
+use crate::{
+    DriveVersion, Field, FieldMask, FileId, Gone, Mirror, Revision, Snapshot, Timestamp, Value,
+};
+
+/// One Drive item (folders and shortcuts included), as a value. Every operation takes a record and
+/// gives the next one; whoever stores it does so on condition of [`FileRecord::revision`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileRecord {
+    /// The file.
+    pub file: FileId,
+    /// Ours: the condition of the next write. 0 has never been stored.
+    pub revision: Revision,
+    /// The revision at which something that a reader sees last moved: the ETag of our API.
+    pub visible: Revision,
+    /// Drive's: the latest that was observed, whole.
+    pub version: DriveVersion,
+    /// The set of fields that the record was made with.
+    pub mask: FieldMask,
+    /// Whether the file is there for us.
+    pub presence: Presence,
+    /// The sides of every field that is set on one of them.
+    pub fields: BTreeMap<Field, Sides<Value>>,
+    /// Who moved the application's side away from the base, and when.
+    pub edits: BTreeMap<Field, Edit>,
+    /// The open conflicts.
+    pub open: BTreeMap<Field, OpenConflict>,
+    /// How many conflicts the file has had: the next one's number is one more.
+    pub conflicts_opened: u32,
+    /// How the pushing of what is owed stands.
+    pub push: Push,
+    /// What Drive alone decides.
+    pub mirror: Mirror,
+    /// The last write request that carried an idempotency key: a repeat is answered, not done again.
+    pub last_request: Option<Request>,
+}
+
+/// Whether the file is there for us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// It is.
+    Present,
+    /// It is not, since then and for that reason; its record stays as a tombstone.
+    Gone(Gone, Timestamp),
+}
+
+/// An edit of the application that Drive does not have yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edit {
+    /// Who made it: the subject of their token.
+    pub by: String,
+    /// When it was accepted.
+    pub at: Timestamp,
+}
+
+/// An open conflict, as far as the sides of its field don't tell already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenConflict {
+    /// Its number within the file.
+    pub number: u32,
+    /// How often its sides have moved since it was opened.
+    pub moves: u32,
+    /// When it was opened.
+    pub opened_at: Timestamp,
+}
+
+/// How the pushing of a file's owed fields stands. What is owed is derived from the sides, never stored.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Push {
+    /// Attempts since the last success: drives the backoff.
+    pub attempts: u32,
+    /// Those of them that count towards giving up (a lost race does not).
+    pub failures: u32,
+    /// Not before this time. Meaningful while something is due.
+    pub not_before: Timestamp,
+    /// Send one field at a time: Drive refused several at once, and did not say which was at fault.
+    pub one_at_a_time: bool,
+    /// The fields that were given up, each with its reason, until someone edits or retries them.
+    pub failed: BTreeMap<Field, String>,
+}
+
+/// A write request that was done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// The caller's `Idempotency-Key`.
+    pub key: String,
+    /// A digest of what was asked: the same key with another request is a mistake.
+    pub digest: String,
+}
+
+/// What is owed to Drive for one file, for readers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Intent<'a> {
+    /// The fields whose application value Drive must still get.
+    pub fields: Vec<&'a Field>,
+    /// Whether all of them were given up.
+    pub failed: bool,
+    /// The reason of one that was given up.
+    pub reason: Option<&'a str>,
+}
+
+impl FileRecord {
+    /// The record of a file that is seen for the first time. It is not stored yet: revision 0.
+    #[must_use]
+    pub fn first_sight(snapshot: &Snapshot) -> Self {
+        let agreed =
+            |(field, value): (&Field, &Value)| (field.clone(), Sides::agreed(value.clone()));
+        Self {
+            version: snapshot.version,
+            mask: snapshot.mask,
+            presence: Presence::Present,
+            fields: snapshot.fields.iter().map(agreed).collect(),
+            mirror: snapshot.mirror.clone(),
+            ..Self::unknown(snapshot.file.clone())
+        }
+    }
+
+    /// The tombstone of a file that was gone before we ever saw it: a snapshot of it that comes late
+    /// must not bring it back unasked.
+    #[must_use]
+    pub fn never_seen(file: FileId, gone: Gone, now: Timestamp) -> Self {
+        Self {
+            presence: Presence::Gone(gone, now),
+            ..Self::unknown(file)
+        }
+    }
+
+    fn unknown(file: FileId) -> Self {
+        Self {
+            file,
+            revision: Revision(0),
+            visible: Revision(0),
+            version: DriveVersion(0),
+            mask: FieldMask(0),
+            presence: Presence::Present,
+            fields: BTreeMap::new(),
+            edits: BTreeMap::new(),
+            open: BTreeMap::new(),
+            conflicts_opened: 0,
+            push: Push::default(),
+            mirror: Mirror::default(),
+            last_request: None,
+        }
+    }
+
+    /// The sides of a field; a field that no side has set is agreed to be unset.
+    #[must_use]
+    pub fn sides(&self, field: &Field) -> Sides<Value> {
+        self.fields
+            .get(field)
+            .cloned()
+            .unwrap_or_else(|| Sides::agreed(field.unset()))
+    }
+
+    /// The application's value of a field.
+    #[must_use]
+    pub fn app(&self, field: &Field) -> Value {
+        self.fields
+            .get(field)
+            .map_or_else(|| field.unset(), |sides| sides.app.clone())
+    }
+
+    /// Whether the file is there for us.
+    #[must_use]
+    pub fn is_present(&self) -> bool {
+        match self.presence {
+            Presence::Present => true,
+            Presence::Gone(..) => false,
+        }
+    }
+
+    /// When Drive must be looked at next for what we owe it or sent it; `None` while there is nothing
+    /// to do: nothing pending, all of it given up, or the file is not there.
+    #[must_use]
+    pub fn due(&self) -> Option<Timestamp> {
+        let pushable = |(field, sides): (&Field, &Sides<Value>)| {
+            sides.pending() && !self.push.failed.contains_key(field)
+        };
+        (self.is_present() && self.fields.iter().any(pushable)).then_some(self.push.not_before)
+    }
+
+    /// What is owed to Drive, if anything is.
+    #[must_use]
+    pub fn intent(&self) -> Option<Intent<'_>> {
+        let owed = self
+            .fields
+            .iter()
+            .filter(|(_, sides)| sides.owed())
+            .map(|(field, _)| field);
+        let fields: Vec<&Field> = owed.collect();
+        if fields.is_empty() || !self.is_present() {
+            return None;
+        }
+        Some(Intent {
+            failed: fields
+                .iter()
+                .all(|field| self.push.failed.contains_key(*field)),
+            reason: self.push.failed.values().next().map(String::as_str),
+            fields,
+        })
+    }
+
+    /// Whether an observation may only be taken as Drive's answer to a direct question: it would make
+    /// a present file absent or an absent one present, and what comes through a queue has no order there.
+    #[must_use]
+    pub fn must_ask(&self, observation: &crate::Observation) -> bool {
+        match observation {
+            crate::Observation::Present(_) => !self.is_present(),
+            crate::Observation::Gone(_) => self.is_present(),
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! What Drive was seen to hold: immutable, complete, identified by (file, Drive version).
+
+use std::collections::BTreeMap;
+
+use crate::{DriveVersion, Field, FileId, Timestamp, Value};
+
+/// The number of the set of fields that a snapshot was made with.
+///
+/// Raise [`FieldMask::CURRENT`] whenever a field is added to the normaliser: a record made with an
+/// older mask then takes the new fields from a snapshot of the very version that it already holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct FieldMask(pub u32);
+
+impl FieldMask {
+    /// The mask that this build fills.
+    pub const CURRENT: Self = Self(1);
+}
+
+/// A change normalised into our fields. Always complete: a read of some fields that moved the
+/// record's version would swallow the change of the others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The file.
+    pub file: FileId,
+    /// Drive's version of it.
+    pub version: DriveVersion,
+    /// Which fields the maker of the snapshot knew.
+    pub mask: FieldMask,
+    /// Every writable field that is set. A property that is not here is not set in Drive.
+    pub fields: BTreeMap<Field, Value>,
+    /// What Drive alone decides.
+    pub mirror: Mirror,
+}
+
+/// What only Drive decides: mirrored, shown, never in conflict.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Mirror {
+    /// The MIME type; Drive's folders and shortcuts have their own.
+    pub mime_type: String,
+    /// Bytes of content; `None` where Drive has none (folders, Docs editor files).
+    pub size_bytes: Option<u64>,
+    /// MD5 of the content, lower-case hex.
+    pub md5: Option<String>,
+    /// SHA-256 of the content, lower-case hex.
+    pub sha256: Option<String>,
+    /// The content's revision.
+    pub head_revision_id: Option<String>,
+    /// When the file was made.
+    pub created_at: Option<Timestamp>,
+    /// When its content (or name) was last changed, as Drive says.
+    pub modified_at: Option<Timestamp>,
+    /// E-mail address of the last person who changed it.
+    pub modified_by: Option<String>,
+    /// E-mail address of the owner; none in a shared drive.
+    pub owner: Option<String>,
+    /// The shared drive that holds it.
+    pub drive_id: Option<String>,
+    /// The target, where it is a shortcut.
+    pub shortcut_target: Option<String>,
+    /// What the connection's user may do with it.
+    pub capabilities: Capabilities,
+}
+
+/// What the connection's user may do with a file, as a set of bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Capabilities(pub u16);
+
+impl Capabilities {
+    /// Drive's names of the capabilities that we keep; the position is the bit.
+    pub const NAMES: [&'static str; 8] = [
+        "canEdit",
+        "canRename",
+        "canTrash",
+        "canUntrash",
+        "canDelete",
+        "canDownload",
+        "canShare",
+        "canAddChildren",
+    ];
+
+    /// The set that holds the named capabilities; names that we don't keep are left out.
+    pub fn from_names<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
+        let bit = |name: &str| Self::NAMES.iter().position(|known| *known == name);
+        Self(
+            names
+                .into_iter()
+                .filter_map(bit)
+                .fold(0, |bits, at| bits | 1 << at),
+        )
+    }
+
+    /// The names of the capabilities in the set.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        Self::NAMES
+            .into_iter()
+            .enumerate()
+            .filter(move |(at, _)| self.0 & (1 << at) != 0)
+            .map(|(_, name)| name)
+    }
+}
+
+/// Why a file is not there for us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gone {
+    /// Deleted for good, or so far away that Drive does not say which: it answers 404 to both.
+    Removed,
+    /// Still there, but not for the connection's user.
+    AccessLost,
+}
+
+/// What one look at Drive showed of a file.
+#[expect(clippy::large_enum_variant, reason = "an observation is nearly always a snapshot")]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Observation {
+    /// It is there, in this state.
+    Present(Snapshot),
+    /// It is not there for us. Carries no version: the answer of a direct question decides.
+    Gone(Gone),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn capabilities_survive_being_packed_into_bits() {
+        let set = Capabilities::from_names(["canDelete", "canEdit", "canSummonDemons"]);
+        assert_eq!(set.names().collect::<Vec<_>>(), ["canEdit", "canDelete"]);
+    }
+}
