@@ -13,7 +13,7 @@ use crate::{
 pub struct FileRecord {
     /// The file.
     pub file: FileId,
-    /// Ours: the condition of the next write. 0 has never been stored.
+    /// Ours: the condition of the next write. The first that is stored is 1.
     pub revision: Revision,
     /// The revision at which something that a reader sees last moved: the ETag of our API.
     pub visible: Revision,
@@ -104,7 +104,7 @@ pub struct Intent<'a> {
 }
 
 impl FileRecord {
-    /// The record of a file that is seen for the first time. It is not stored yet: revision 0.
+    /// The record of a file that is seen for the first time, to be stored on condition that none is.
     #[must_use]
     pub fn first_sight(snapshot: &Snapshot) -> Self {
         let agreed =
@@ -132,8 +132,8 @@ impl FileRecord {
     fn unknown(file: FileId) -> Self {
         Self {
             file,
-            revision: Revision(0),
-            visible: Revision(0),
+            revision: Revision(1),
+            visible: Revision(1),
             version: DriveVersion(0),
             mask: FieldMask(0),
             presence: Presence::Present,
