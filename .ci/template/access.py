@@ -1,0 +1,103 @@
+"""The rules over roles and policies."""
+
+import re
+
+from .model import System
+
+# (role or policy, Sid, what) -> why no narrower grant does. An entry that nothing needs is wrong too.
+EXCEPTIONS = {
+    ("TracingPolicy", "Trace", "*"): "X-Ray's write actions know no resource",
+} | {
+    (role, sid, "secret:<param SecretsPrefix>*"): "secrets are made after the stack, one per tenant"
+    for role, sid in (
+        ("FetchChangesRole", "ReadCredentials"),
+        ("ApplySnapshotsRole", "ReadCredentials"),
+        ("PushIntentsRole", "ReadCredentials"),
+        ("SweepRole", "ReadCredentials"),
+        ("ApiRole", "CheckCredentials"),
+    )
+}
+# Held by every function's role besides its own statements.
+SHARED_POLICIES = ["<TracingPolicy>"]
+
+
+def as_list(value) -> list:
+    """IAM takes one or a list."""
+    return value if isinstance(value, list) else [value]
+
+
+def statements(system: System):
+    """Yields (role or policy, statement) of everything that grants access."""
+    for kind in ("AWS::IAM::Role", "AWS::IAM::ManagedPolicy", "AWS::IAM::Policy"):
+        for name, resource in system.of_type(kind).items():
+            properties = resource["Properties"]
+            documents = [p["PolicyDocument"] for p in properties.get("Policies", [])]
+            if "PolicyDocument" in properties:
+                documents.append(properties["PolicyDocument"])
+            for document in documents:
+                for statement in as_list(document["Statement"]):
+                    yield name, statement
+
+
+def wildcards(statement: dict) -> list[str]:
+    """What a statement grants by a pattern: actions, and resources from their last colon-free part."""
+    found = [a for a in as_list(statement.get("Action", [])) if "*" in a or "?" in a]
+    for resource in as_list(statement.get("Resource", [])):
+        if "*" in str(resource) or "?" in str(resource):
+            found.append(re.sub(r"^arn:.*:(?=secret:)", "", str(resource)))
+    return found
+
+
+def nothing_is_granted_by_a_wildcard(system: System) -> list[str]:
+    """no action and no resource is a pattern, but for the listed exceptions"""
+    wrong = []
+    needed = set()
+    for name, statement in statements(system):
+        if statement.get("Effect") != "Allow":
+            continue
+        for key in ("NotAction", "NotResource"):
+            if key in statement:
+                wrong.append(f"{name} has a {key}")
+        if not statement.get("Action") or not statement.get("Resource"):
+            wrong.append(f"{name} has a statement without action or resource")
+        for found in wildcards(statement):
+            entry = (name, statement.get("Sid"), found)
+            needed.add(entry)
+            if entry not in EXCEPTIONS:
+                wrong.append(f"{name}, {statement.get('Sid')}: {found}")
+    wrong += [f"the exception {entry} is not needed" for entry in set(EXCEPTIONS) - needed]
+    pattern = system.parameters["SecretsPrefix"].get("AllowedPattern", "")
+    if not pattern.endswith("/)+"):
+        wrong.append("SecretsPrefix may end within a word, or be empty")
+    return wrong
+
+
+def roles_belong_to_one_function(system: System) -> list[str]:
+    """every function has a role of its own, that Lambda alone assumes and that writes its own log"""
+    wrong = []
+    taken = set()
+    granted = {}
+    for name, statement in statements(system):
+        granted.setdefault(name, []).append(statement)
+    for name, function in system.of_type("AWS::Lambda::Function").items():
+        properties = function["Properties"]
+        role = str(properties.get("Role")).strip("<>").removesuffix(".Arn")
+        if role in taken or role not in system.of_type("AWS::IAM::Role"):
+            wrong.append(f"{name} has no role of its own: {role}")
+            continue
+        taken.add(role)
+        trust = system.properties(role)["AssumeRolePolicyDocument"]["Statement"]
+        if [s["Principal"] for s in trust] != [{"Service": "lambda.amazonaws.com"}]:
+            wrong.append(f"{role} is assumed by {[s['Principal'] for s in trust]}")
+        if system.properties(role).get("ManagedPolicyArns", []) != SHARED_POLICIES:
+            wrong.append(f"{role} has managed policies besides {SHARED_POLICIES}")
+        group = properties.get("LoggingConfig", {}).get("LogGroup", "")
+        logs = [
+            resource
+            for statement in granted.get(role, [])
+            if any(a.startswith("logs:") for a in as_list(statement["Action"]))
+            for resource in as_list(statement["Resource"])
+        ]
+        if logs != [f"{group[:-1]}.Arn>"]:
+            wrong.append(f"{role} writes the logs {logs}")
+    return wrong

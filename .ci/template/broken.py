@@ -1,0 +1,235 @@
+"""How to break each rule: a check that never fails proves nothing.
+
+Each entry is (rule, what is done, a function that does it to the parsed sources). Files outside the
+templates are broken in a copy of the checkout, which the function gets as its second argument."""
+
+import shutil
+from pathlib import Path
+
+from . import access, events, rules
+
+ROOT = "template.yaml"
+QUEUES = "infra/queues.yaml"
+DATA = "infra/data.yaml"
+IDENTITY = "infra/identity.yaml"
+ALARMS = "infra/alarms.yaml"
+
+
+def resource(sources: dict, name: str, file: str = ROOT) -> dict:
+    return sources[file]["Resources"][name]
+
+
+def put(file: str, name: str, *path_and_value):
+    """Sets a member of a resource's properties."""
+    *path, last, value = path_and_value
+
+    def change(sources: dict, _: Path) -> None:
+        target = resource(sources, name, file).setdefault("Properties", {})
+        for key in path:
+            target = target[key]
+        target[last] = value
+
+    return change
+
+
+def drop(file: str, name: str, *path):
+    """Removes a member of a resource's properties."""
+
+    def change(sources: dict, _: Path) -> None:
+        target = resource(sources, name, file)["Properties"]
+        for key in path[:-1]:
+            target = target[key]
+        del target[path[-1]]
+
+    return change
+
+
+def remove(file: str, name: str):
+    """Removes a resource."""
+    return lambda sources, _: sources[file]["Resources"].pop(name)
+
+
+def top(file: str, name: str, key: str, value):
+    """Sets an attribute of a resource, beside its properties."""
+    return lambda sources, _: resource(sources, name, file).__setitem__(key, value)
+
+
+def parameter(name: str, key: str, value):
+    return lambda sources, _: sources[ROOT]["Parameters"][name].__setitem__(key, value)
+
+
+def shared(key: str, value):
+    return lambda sources, _: sources[ROOT]["Globals"]["Function"].__setitem__(key, value)
+
+
+def text(path: str, old: str, new: str):
+    """Replaces text in a file of the copy."""
+
+    def change(_: dict, root: Path) -> None:
+        before = (root / path).read_text()
+        assert old in before, f"{path} has no {old}"
+        (root / path).write_text(before.replace(old, new))
+
+    return change
+
+
+def statement(role: str, index: int, key: str, value):
+    def change(sources: dict, _: Path) -> None:
+        policy = resource(sources, role)["Properties"]["Policies"][0]
+        policy["PolicyDocument"]["Statement"][index][key] = value
+
+    return change
+
+
+def event(function: str, name: str, key: str, value):
+    def change(sources: dict, _: Path) -> None:
+        resource(sources, function)["Properties"]["Events"][name]["Properties"][key] = value
+
+    return change
+
+
+def without_event_member(function: str, name: str, key: str):
+    def change(sources: dict, _: Path) -> None:
+        del resource(sources, function)["Properties"]["Events"][name]["Properties"][key]
+
+    return change
+
+
+def let_sam_make_the_role(sources: dict, root: Path) -> None:
+    remove(ROOT, "SweepRole")(sources, root)
+    drop(ROOT, "Sweep", "Role")(sources, root)
+
+
+def second_consumer(sources: dict, _: Path) -> None:
+    events = resource(sources, "PushIntents")["Properties"]["Events"]
+    events["Stolen"] = resource(sources, "FetchChanges")["Properties"]["Events"]["LogWakes"]
+
+
+def open_new_route(sources: dict, _: Path) -> None:
+    events = resource(sources, "Api")["Properties"]["Events"]
+    properties = dict(events["Health"]["Properties"], Path="/debug")
+    events["Debug"] = {"Type": "HttpApi", "Properties": properties}
+
+
+def without_authorizer(sources: dict, root: Path) -> None:
+    drop(ROOT, "HttpApi", "Auth")(sources, root)
+    for function in ("Api", "ReceiveNotification"):
+        for route in resource(sources, function)["Properties"]["Events"].values():
+            route["Properties"].pop("Auth", None)
+
+
+def any_audience(sources: dict, _: Path) -> None:
+    authorizers = resource(sources, "HttpApi")["Properties"]["Auth"]["Authorizers"]
+    authorizers["Jwt"]["JwtConfiguration"]["audience"] = []
+
+
+def drop_index(sources: dict, _: Path) -> None:
+    resource(sources, "Table", DATA)["Properties"]["GlobalSecondaryIndexes"].pop()
+
+
+def project_all(sources: dict, _: Path) -> None:
+    index = resource(sources, "Table", DATA)["Properties"]["GlobalSecondaryIndexes"][0]
+    index["Projection"] = {"ProjectionType": "ALL"}
+
+
+def forget_the_drained(sources: dict, _: Path) -> None:
+    resource(sources, "LogWakesDeadLetters", ALARMS)["Properties"]["Metrics"].pop()
+
+
+BREAKS = [
+    (rules.folder_is_package_is_binary, "another Binary",
+     top(ROOT, "Sweep", "Metadata",
+         {"BuildMethod": "rust-cargolambda", "BuildProperties": {"Binary": "api"}})),
+    (rules.folder_is_package_is_binary, "another package name",
+     text("functions/sweep/Cargo.toml", 'name = "sweep"', 'name = "sweeper"')),
+    (rules.code_is_the_workspace_root, "CodeUri of a member", put(ROOT, "Sweep", "CodeUri", "functions/sweep")),
+    (rules.code_is_the_workspace_root, "another build method", top(ROOT, "Sweep", "Metadata", {"BuildMethod": "makefile"})),
+    (rules.code_is_the_workspace_root, "a fixed architecture", shared("Architectures", ["x86_64"])),
+    (rules.code_is_the_workspace_root, "x86_64 by default", parameter("Architecture", "Default", "x86_64")),
+    (rules.builds_are_neither_cached_nor_parallel, "a cached build", text("samconfig.toml", "cached = false", "cached = true")),
+    (rules.builds_are_neither_cached_nor_parallel, "a parallel build", text("samconfig.toml", "parallel = false", "parallel = true")),
+    (rules.sizes_are_the_designs, "a longer timeout", put(ROOT, "ApplySnapshots", "Timeout", 60)),
+    (rules.sizes_are_the_designs, "less memory", put(ROOT, "Api", "MemorySize", 128)),
+    (rules.functions_are_traced, "tracing off", put(ROOT, "Sweep", "Tracing", "PassThrough")),
+    (rules.logs_are_kept_for_a_while, "no retention", drop(ROOT, "SweepLogs", "RetentionInDays")),
+    (rules.logs_are_kept_for_a_while, "Lambda's own log group", drop(ROOT, "Sweep", "LoggingConfig")),
+    (rules.logs_are_kept_for_a_while, "no access log", drop(ROOT, "HttpApi", "AccessLogSettings")),
+    (rules.logs_are_kept_for_a_while, "tokens in the access log",
+     put(ROOT, "HttpApi", "AccessLogSettings", "Format", "$context.authorizer.claims.email")),
+    (rules.environments_are_exact, "a variable more",
+     put(ROOT, "Sweep", "Environment", "Variables", "DRIVE_KEY", "abc")),
+    (rules.environments_are_exact, "a variable less", drop(ROOT, "Api", "Environment")),
+    (rules.environments_are_exact, "a crossed queue",
+     put(ROOT, "Api", "Environment", "Variables", "PUSH_WAKES_QUEUE_URL", {"Fn::GetAtt": ["Queues", "Outputs.LogWakesUrl"]})),
+    (rules.environments_are_exact, "an endpoint by default", parameter("AwsEndpointUrl", "Default", "http://x")),
+    (rules.sweep_runs_every_minute, "an hourly sweep", event("Sweep", "EveryMinute", "ScheduleExpression", "rate(1 hour)")),
+    (rules.sweep_runs_every_minute, "no dead-letter queue", without_event_member("Sweep", "EveryMinute", "DeadLetterConfig")),
+    (rules.sweep_runs_every_minute, "a disabled schedule", event("Sweep", "EveryMinute", "State", "DISABLED")),
+    (rules.roles_belong_to_one_function, "a shared role", put(ROOT, "Sweep", "Role", {"Fn::GetAtt": ["ApiRole", "Arn"]})),
+    (rules.roles_belong_to_one_function, "a role that SAM makes", let_sam_make_the_role),
+    (rules.roles_belong_to_one_function, "a policy of AWS",
+     put(ROOT, "SweepRole", "ManagedPolicyArns", ["arn:aws:iam::aws:policy/AdministratorAccess"])),
+    (rules.roles_belong_to_one_function, "another function's log",
+     statement("SweepRole", 0, "Resource", {"Fn::GetAtt": ["ApiLogs", "Arn"]})),
+    (access.nothing_is_granted_by_a_wildcard, "every action on the table", statement("SweepRole", 1, "Action", "dynamodb:*")),
+    (access.nothing_is_granted_by_a_wildcard, "every resource", statement("SweepRole", 1, "Resource", "*")),
+    (access.nothing_is_granted_by_a_wildcard, "every index",
+     statement("ApiRole", 2, "Resource", {"Fn::Sub": "${Data.Outputs.TableArn}/index/*"})),
+    (access.nothing_is_granted_by_a_wildcard, "NotAction", statement("SweepRole", 1, "NotAction", ["iam:PassRole"])),
+    (access.nothing_is_granted_by_a_wildcard, "an exception that nothing needs", statement("SweepRole", 5, "Resource", "arn:x")),
+    (access.nothing_is_granted_by_a_wildcard, "an open secrets prefix", parameter("SecretsPrefix", "AllowedPattern", ".*")),
+    (rules.source_queues_are_fast_fifo, "a standard throughput", drop(QUEUES, "Snapshots", "FifoThroughputLimit")),
+    (rules.source_queues_are_fast_fifo, "deduplication over the queue", put(QUEUES, "LogWakes", "DeduplicationScope", "queue")),
+    (rules.source_queues_are_fast_fifo, "a standard queue", drop(QUEUES, "PushWakes", "FifoQueue")),
+    (rules.source_queues_are_fast_fifo, "no encryption", put(QUEUES, "PushWakesDead", "SqsManagedSseEnabled", False)),
+    (rules.source_queues_are_fast_fifo, "no delay", drop(QUEUES, "LogWakes", "DelaySeconds")),
+    (rules.source_queues_have_dead_letters, "no redrive", drop(QUEUES, "Snapshots", "RedrivePolicy")),
+    (rules.source_queues_have_dead_letters, "three receives", put(QUEUES, "Snapshots", "RedrivePolicy", "maxReceiveCount", 3)),
+    (rules.source_queues_have_dead_letters, "a shared dead-letter queue",
+     put(QUEUES, "Snapshots", "RedrivePolicy", "deadLetterTargetArn", {"Fn::GetAtt": ["LogWakesDead", "Arn"]})),
+    (rules.source_queues_have_dead_letters, "a day's retention", put(QUEUES, "PushWakesDead", "MessageRetentionPeriod", 86400)),
+    (rules.sweep_drains_every_dead_letter, "one forgotten",
+     put(ROOT, "Sweep", "Environment", "Variables", "DEAD_LETTER_QUEUE_URLS", {"Fn::GetAtt": ["Queues", "Outputs.LogWakesDeadUrl"]})),
+    (rules.visibility_covers_the_retries, "five times the timeout", put(QUEUES, "LogWakes", "VisibilityTimeout", 300)),
+    (rules.visibility_covers_the_retries, "SQS's own default", drop(QUEUES, "Snapshots", "VisibilityTimeout")),
+    (rules.batches_fail_in_part, "whole batches fail", without_event_member("FetchChanges", "LogWakes", "FunctionResponseTypes")),
+    (rules.batches_fail_in_part, "a batch of 100", event("FetchChanges", "LogWakes", "BatchSize", 100)),
+    (rules.batches_fail_in_part, "no maximum concurrency", without_event_member("FetchChanges", "LogWakes", "ScalingConfig")),
+    (rules.batches_fail_in_part, "bulk as wide as live", parameter("ApplyBulkConcurrency", "Default", 50)),
+    (rules.batches_fail_in_part, "a second consumer", second_consumer),
+    (rules.only_three_routes_are_open, "an open API", event("Api", "V1", "Auth", {"Authorizer": "NONE"})),
+    (rules.only_three_routes_are_open, "a fourth open route", open_new_route),
+    (rules.only_three_routes_are_open, "no authorizer at all", without_authorizer),
+    (rules.only_three_routes_are_open, "a token of any audience", any_audience),
+    (rules.routes_are_throttled, "no route settings", drop(ROOT, "HttpApi", "RouteSettings")),
+    (rules.routes_are_throttled, "another route's settings",
+     put(ROOT, "HttpApi", "RouteSettings", {"GET /health": {"ThrottlingRateLimit": 1, "ThrottlingBurstLimit": 1}})),
+    (rules.routes_are_throttled, "no default", drop(ROOT, "HttpApi", "DefaultRouteSettings")),
+    (rules.users_cannot_choose_their_tenant, "sign-up", put(IDENTITY, "UserPool", "AdminCreateUserConfig", "AllowAdminCreateUserOnly", False)),
+    (rules.users_cannot_choose_their_tenant, "a writable tenant", put(IDENTITY, "Client", "WriteAttributes", ["name", "custom:tenant"])),
+    (rules.users_cannot_choose_their_tenant, "write attributes left out", drop(IDENTITY, "Client", "WriteAttributes")),
+    (rules.users_cannot_choose_their_tenant, "a pool beside an issuer", top(ROOT, "Identity", "Condition", "HasEndpoint")),
+    (rules.users_cannot_choose_their_tenant, "any claim", lambda sources, _: sources[ROOT]["Rules"].pop("OurOwnPoolKnowsOneTenantClaim")),
+    (rules.the_table_is_safe, "deleted with the stack", top(DATA, "Table", "DeletionPolicy", "Delete")),
+    (rules.the_table_is_safe, "deleted when replaced", top(DATA, "Table", "UpdateReplacePolicy", "Delete")),
+    (rules.the_table_is_safe, "no stream", drop(DATA, "Table", "StreamSpecification")),
+    (rules.the_table_is_safe, "another TTL attribute", put(DATA, "Table", "TimeToLiveSpecification", "AttributeName", "ttl")),
+    (rules.the_table_is_safe, "no recovery", drop(DATA, "Table", "PointInTimeRecoverySpecification")),
+    (rules.the_table_is_safe, "no encryption", put(DATA, "Table", "SSESpecification", "SSEEnabled", False)),
+    (rules.the_table_is_safe, "provisioned", put(DATA, "Table", "BillingMode", "PROVISIONED")),
+    (rules.the_table_has_its_indexes, "three indexes", drop_index),
+    (rules.the_table_has_its_indexes, "a full projection", project_all),
+    (rules.failures_raise_an_alarm, "a dead-letter queue unwatched", remove(ALARMS, "PushWakesDeadLetters")),
+    (rules.failures_raise_an_alarm, "what sweep drained unwatched", forget_the_drained),
+    (rules.failures_raise_an_alarm, "an oldest message unwatched", remove(ALARMS, "SnapshotsBulkOldest")),
+    (rules.failures_raise_an_alarm, "an alarm that tells nobody", put(ALARMS, "ApiErrors", "AlarmActions", [])),
+    (rules.failures_raise_an_alarm, "the API unwatched", remove(ALARMS, "ApiServerErrors")),
+    (events.every_function_has_events, "an altered body", text("events/push-intents/one-wake.json", "acme", "acne")),
+    (events.every_function_has_events, "cut-off JSON", text("events/sweep/by-hand.json", "{}", "{")),
+    (events.every_function_has_events, "no events", lambda _, root: shutil.rmtree(root / "events/sweep")),
+    (events.sam_local_knows_the_environment, "a variable less", text("events/env.json", "HISTORY_DAYS", "DAYS")),
+    # Any rule: the model itself refuses stacks that do not fit together.
+    (rules.the_table_is_safe, "an output that is not there", lambda sources, _: sources[DATA]["Outputs"].pop("TableArn")),
+    (rules.the_table_is_safe, "a parameter that is not given", lambda sources, _: resource(sources, "Queues")["Properties"].pop("Parameters")),
+    (rules.the_table_is_safe, "a parameter that is not declared", put(ROOT, "Data", "Parameters", "Tenant", "x")),
+]

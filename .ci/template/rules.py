@@ -1,0 +1,513 @@
+"""The rules that the stacks keep. Each is a function of the `System` that returns what is wrong, as
+lines of text; its first docstring line is its name in the output. `broken.py` breaks each."""
+
+import re
+import tomllib
+
+from .access import nothing_is_granted_by_a_wildcard, roles_belong_to_one_function
+from .model import System
+
+FUNCTIONS = {
+    "receive-notification": {"timeout": 5, "memory": 256, "own": set()},
+    "fetch-changes": {"timeout": 60, "memory": 512, "own": set()},
+    "apply-snapshots": {"timeout": 15, "memory": 256, "own": {"HISTORY_DAYS"}},
+    "push-intents": {"timeout": 30, "memory": 512, "own": {"HISTORY_DAYS"}},
+    "sweep": {"timeout": 60, "memory": 256, "own": {"DEAD_LETTER_QUEUE_URLS", "WEBHOOK_URL"}},
+    "api": {"timeout": 15, "memory": 512, "own": {"TENANT_CLAIM"}},
+}
+COMMON_ENVIRONMENT = {
+    "TABLE_NAME",
+    "LOG_WAKES_QUEUE_URL",
+    "PUSH_WAKES_QUEUE_URL",
+    "SNAPSHOTS_QUEUE_URL",
+    "SNAPSHOTS_BULK_QUEUE_URL",
+    "DRIVE_URL",
+    "SECRETS_PREFIX",
+    "RUST_LOG",
+}
+FEEDS = {
+    "Queues/LogWakes": "FetchChanges",
+    "Queues/Snapshots": "ApplySnapshots",
+    "Queues/SnapshotsBulk": "ApplySnapshots",
+    "Queues/PushWakes": "PushIntents",
+}
+DELAYED = {"Queues/LogWakes", "Queues/PushWakes"}
+OPEN_ROUTES = {"POST /webhooks/drive", "GET /health", "GET /openapi.json"}
+INDEXES = {"files", "children", "attention", "due"}
+RECEIVE_COUNT_MAX = 20
+RETENTION_SECONDS_MAX = 1209600
+VISIBILITY_FACTOR = 6
+
+
+def logical_id(folder: str) -> str:
+    """The function's name in the template: `fetch-changes` is `FetchChanges`."""
+    return "".join(word.capitalize() for word in folder.split("-"))
+
+
+def functions(system: System) -> dict[str, dict]:
+    """The Lambda functions' resolved properties, by logical id."""
+    return {n: system.properties(n) for n in system.of_type("AWS::Lambda::Function")}
+
+
+# ------------------------------------------------------------------ building
+
+
+def folder_is_package_is_binary(system: System) -> list[str]:
+    """folder = package = binary = SAM function, and each is in the list of this check"""
+    wrong = []
+    folders = {path.parent.name for path in system.root.glob("functions/*/Cargo.toml")}
+    wrong += [f"functions/{f} is not known to this check" for f in sorted(folders - set(FUNCTIONS))]
+    wrong += [f"functions/{f} does not exist" for f in sorted(set(FUNCTIONS) - folders)]
+    for folder in sorted(folders):
+        home = system.root / "functions" / folder
+        manifest = tomllib.loads((home / "Cargo.toml").read_text())
+        package = manifest["package"]["name"]
+        bins = [b.get("name", package) for b in manifest.get("bin", [])]
+        if not bins and (home / "src/main.rs").exists():
+            bins = [package]
+        if package != folder or bins != [folder]:
+            wrong.append(f"functions/{folder} has package {package} and binaries {bins}")
+    binaries = {}
+    for name, resource in system.of_type("AWS::Lambda::Function").items():
+        binary = resource.get("Metadata", {}).get("BuildProperties", {}).get("Binary")
+        binaries[name] = binary
+    expected = {logical_id(folder): folder for folder in folders}
+    if binaries != expected:
+        wrong.append(f"the template's binaries are {binaries}, not {expected}")
+    return wrong
+
+
+def code_is_the_workspace_root(system: System) -> list[str]:
+    """every function is built by cargo lambda from the workspace root, as bootstrap"""
+    wrong = []
+    template = system.sources["template.yaml"]
+    shared = template["Globals"]["Function"].get("CodeUri")
+    for name, resource in template["Resources"].items():
+        if resource["Type"] != "AWS::Serverless::Function":
+            continue
+        code = resource["Properties"].get("CodeUri", shared)
+        if code != ".":
+            wrong.append(f"{name} has CodeUri {code}")
+        if resource.get("Metadata", {}).get("BuildMethod") != "rust-cargolambda":
+            wrong.append(f"{name} is not built by rust-cargolambda")
+    for name, properties in functions(system).items():
+        if (properties.get("Runtime"), properties.get("Handler")) != ("provided.al2023", "bootstrap"):
+            wrong.append(f"{name} is not a bootstrap on provided.al2023")
+        if properties.get("Architectures") != ["<param Architecture>"]:
+            wrong.append(f"{name} does not follow the parameter Architecture")
+    if system.parameters["Architecture"].get("Default") != "arm64":
+        wrong.append("the default of Architecture is not arm64")
+    return wrong
+
+
+def builds_are_neither_cached_nor_parallel(system: System) -> list[str]:
+    """samconfig.toml builds neither cached nor in parallel, and grants what nested stacks need"""
+    config = tomllib.loads((system.root / "samconfig.toml").read_text())["default"]
+    wrong = []
+    for key in ("cached", "parallel"):
+        if config["build"]["parameters"].get(key) is not False:
+            wrong.append(f"build.{key} is not false")
+    capabilities = set(config["deploy"]["parameters"]["capabilities"].split())
+    if capabilities != {"CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"}:
+        wrong.append(f"deploy.capabilities is {sorted(capabilities)}")
+    return wrong
+
+
+# ------------------------------------------------------------------ functions
+
+
+def sizes_are_the_designs(system: System) -> list[str]:
+    """timeouts and memory are those of the design"""
+    wrong = []
+    for folder, want in FUNCTIONS.items():
+        have = functions(system).get(logical_id(folder), {})
+        for key, unit in (("Timeout", "timeout"), ("MemorySize", "memory")):
+            if have.get(key) != want[unit]:
+                wrong.append(f"{folder} has {key} {have.get(key)}, not {want[unit]}")
+    return wrong
+
+
+def functions_are_traced(system: System) -> list[str]:
+    """every function is traced"""
+    return [
+        f"{name} is not traced"
+        for name, properties in functions(system).items()
+        if properties.get("TracingConfig", {}).get("Mode") != "Active"
+    ]
+
+
+def logs_are_kept_for_a_while(system: System) -> list[str]:
+    """every function and the API have a log group of their own, with a retention"""
+    wrong = []
+    groups = system.of_type("AWS::Logs::LogGroup")
+    for name, group in groups.items():
+        if not system.number(group["Properties"].get("RetentionInDays")):
+            wrong.append(f"{name} has no retention")
+    used = [p.get("LoggingConfig", {}).get("LogGroup") for p in functions(system).values()]
+    for stage in system.of_type("AWS::ApiGatewayV2::Stage").values():
+        settings = stage["Properties"].get("AccessLogSettings", {})
+        used.append(settings.get("DestinationArn", "").replace(".Arn>", ">"))
+        if re.search(r"header|querystring|\bbody\b|authorizer\.claims", settings.get("Format", "")):
+            wrong.append("the access log holds headers, a query, a body or claims")
+    if sorted(map(str, used)) != sorted(f"<{name}>" for name in groups):
+        wrong.append(f"log groups {sorted(groups)} are used as {used}")
+    for name, properties in functions(system).items():
+        if properties.get("LoggingConfig", {}).get("LogFormat") != "Text":
+            wrong.append(f"{name} has its JSON log lines wrapped once more")
+    return wrong
+
+
+def environments_are_exact(system: System) -> list[str]:
+    """every function has exactly the environment that runtime::env reads"""
+    wrong = []
+    for folder, want in FUNCTIONS.items():
+        properties = functions(system).get(logical_id(folder), {})
+        have = dict(properties.get("Environment", {}).get("Variables", {}))
+        # Absent in a deployment: declared since sam local overrides only what is declared.
+        endpoint = have.pop("AWS_ENDPOINT_URL", None)
+        if endpoint != {"If": ["HasEndpoint", "<param AwsEndpointUrl>", "<AWS::NoValue>"]}:
+            wrong.append(f"{folder} has the AWS_ENDPOINT_URL {endpoint}")
+        expected = COMMON_ENVIRONMENT | want["own"]
+        if set(have) != expected:
+            wrong.append(f"{folder} lacks or has too much of {sorted(set(have) ^ expected)}")
+        for key, queue in (
+            ("LOG_WAKES_QUEUE_URL", "LogWakes"),
+            ("PUSH_WAKES_QUEUE_URL", "PushWakes"),
+            ("SNAPSHOTS_QUEUE_URL", "Snapshots"),
+            ("SNAPSHOTS_BULK_QUEUE_URL", "SnapshotsBulk"),
+        ):
+            if have.get(key) != f"<Queues/{queue}>":
+                wrong.append(f"{folder} has the {key} {have.get(key)}")
+    if system.parameters["AwsEndpointUrl"].get("Default") != "":
+        wrong.append("AwsEndpointUrl has a default")
+    return wrong
+
+
+def sweep_runs_every_minute(system: System) -> list[str]:
+    """sweep is scheduled each minute, with a retry policy and a dead-letter queue"""
+    schedules = system.of_type("AWS::Scheduler::Schedule")
+    if len(schedules) != 1:
+        return [f"there are {len(schedules)} schedules"]
+    properties = next(iter(schedules.values()))["Properties"]
+    target = properties["Target"]
+    wrong = []
+    if properties.get("ScheduleExpression") != "rate(1 minute)" or target["Arn"] != "<Sweep.Arn>":
+        wrong.append(f"{properties.get('ScheduleExpression')} starts {target['Arn']}")
+    if properties.get("State", "ENABLED") != "ENABLED":
+        wrong.append("the schedule is off")
+    if "RetryPolicy" not in target or "DeadLetterConfig" not in target:
+        wrong.append("the schedule has no retry policy or no dead-letter queue")
+    return wrong
+
+
+# ------------------------------------------------------------------ queues
+
+
+def queue_name(reference: str) -> str:
+    """The queue in `<Queues/LogWakes.Arn>`."""
+    return reference.strip("<>").removesuffix(".Arn")
+
+
+def source_queues_are_fast_fifo(system: System) -> list[str]:
+    """every queue but the scheduler's is FIFO with high throughput, and all are encrypted"""
+    wrong = []
+    for name, queue in system.of_type("AWS::SQS::Queue").items():
+        properties = queue["Properties"]
+        if properties.get("SqsManagedSseEnabled") is not True:
+            wrong.append(f"{name} is not encrypted")
+        if name == "Queues/ScheduleDead":
+            continue
+        if properties.get("FifoQueue") is not True or not properties["QueueName"].endswith(".fifo"):
+            wrong.append(f"{name} is not FIFO")
+        if properties.get("DeduplicationScope") != "messageGroup":
+            wrong.append(f"{name} does not deduplicate within a message group")
+        if properties.get("FifoThroughputLimit") != "perMessageGroupId":
+            wrong.append(f"{name} has no high throughput")
+        if properties.get("ContentBasedDeduplication"):
+            wrong.append(f"{name} deduplicates by content: the functions say what is the same")
+    for name in FEEDS:
+        want = 1 if name in DELAYED else 0
+        if system.properties(name).get("DelaySeconds", 0) != want:
+            wrong.append(f"{name} has not the delay {want} s")
+    return wrong
+
+
+def source_queues_have_dead_letters(system: System) -> list[str]:
+    """every source queue has a FIFO dead-letter queue of its own, that keeps 14 days"""
+    wrong = []
+    used = []
+    for name in FEEDS:
+        redrive = system.properties(name).get("RedrivePolicy", {})
+        dead = queue_name(redrive.get("deadLetterTargetArn", ""))
+        used.append(dead)
+        if redrive.get("maxReceiveCount") != RECEIVE_COUNT_MAX:
+            wrong.append(f"{name} gives up after {redrive.get('maxReceiveCount')} receives")
+        if dead not in system.resources:
+            wrong.append(f"{name} has no dead-letter queue")
+            continue
+        properties = system.properties(dead)
+        if properties.get("FifoQueue") is not True:
+            wrong.append(f"{dead} is not FIFO")
+        if properties.get("MessageRetentionPeriod") != RETENTION_SECONDS_MAX:
+            wrong.append(f"{dead} does not keep 14 days")
+        allowed = properties.get("RedriveAllowPolicy", {}).get("sourceQueueArns", [])
+        source = system.properties(name)["QueueName"]
+        if len(allowed) != 1 or not allowed[0].endswith(f":{source}"):
+            wrong.append(f"{dead} takes messages from {allowed}")
+    if len(set(used)) != len(used):
+        wrong.append(f"dead-letter queues are shared: {used}")
+    return wrong
+
+
+def sweep_drains_every_dead_letter(system: System) -> list[str]:
+    """sweep is told every dead-letter queue"""
+    variables = functions(system).get("Sweep", {}).get("Environment", {}).get("Variables", {})
+    told = set(variables.get("DEAD_LETTER_QUEUE_URLS", "").split(","))
+    dead = set()
+    for name in FEEDS:
+        arn = system.properties(name).get("RedrivePolicy", {}).get("deadLetterTargetArn", "")
+        dead.add(f"<{queue_name(arn)}>")
+    return [] if told == dead else [f"sweep drains {sorted(told)}, of {sorted(dead)}"]
+
+
+def visibility_covers_the_retries(system: System) -> list[str]:
+    """every source queue's visibility is at least six times its function's timeout"""
+    wrong = []
+    for mapping in system.of_type("AWS::Lambda::EventSourceMapping").values():
+        queue = queue_name(mapping["Properties"]["EventSourceArn"])
+        function = mapping["Properties"]["FunctionName"].strip("<>")
+        visibility = system.number(system.properties(queue).get("VisibilityTimeout", 30))
+        timeout = system.number(system.properties(function).get("Timeout", 3))
+        if visibility is None or timeout is None or visibility < VISIBILITY_FACTOR * timeout:
+            wrong.append(f"{queue}: visibility {visibility} s, {function}: timeout {timeout} s")
+    return wrong
+
+
+def batches_fail_in_part(system: System) -> list[str]:
+    """every event source reports item failures, has a batch of at most 10 and a maximum concurrency"""
+    wrong = []
+    concurrency = {}
+    fed = []
+    for name, mapping in system.of_type("AWS::Lambda::EventSourceMapping").items():
+        properties = mapping["Properties"]
+        queue = queue_name(properties["EventSourceArn"])
+        fed.append((queue, properties["FunctionName"].strip("<>")))
+        if properties.get("FunctionResponseTypes") != ["ReportBatchItemFailures"]:
+            wrong.append(f"{name} fails whole batches")
+        if not 1 <= (system.number(properties.get("BatchSize")) or 0) <= 10:
+            wrong.append(f"{name} has batches of {properties.get('BatchSize')}")
+        if properties.get("Enabled", True) is not True:
+            wrong.append(f"{name} is off")
+        limit = system.number(properties.get("ScalingConfig", {}).get("MaximumConcurrency"))
+        concurrency[queue] = limit or 0
+        if not 2 <= (limit or 0) <= 1000:
+            wrong.append(f"{name} has the maximum concurrency {limit}")
+    if sorted(fed) != sorted(FEEDS.items()):
+        wrong.append(f"one queue has one consumer, but it is {sorted(fed)}")
+    if not concurrency.get("Queues/SnapshotsBulk", 0) < concurrency.get("Queues/Snapshots", 0):
+        wrong.append("listings may take as many functions as live changes")
+    return wrong
+
+
+# ------------------------------------------------------------------ the edge
+
+
+def routes(system: System) -> dict[str, list]:
+    """The security requirements of each route, by route key."""
+    found = {}
+    for api in system.of_type("AWS::ApiGatewayV2::Api").values():
+        body = api["Properties"]["Body"]
+        for path, methods in body["paths"].items():
+            for method, operation in methods.items():
+                verb = "ANY" if method.endswith("any-method") else method.upper()
+                found[f"{verb} {path}"] = operation.get("security", body.get("security", []))
+    return found
+
+
+def only_three_routes_are_open(system: System) -> list[str]:
+    """only the webhook, health and the API's description need no token; the rest a JWT"""
+    wrong = []
+    schemes = {}
+    for api in system.of_type("AWS::ApiGatewayV2::Api").values():
+        schemes |= api["Properties"]["Body"].get("components", {}).get("securitySchemes", {})
+    jwt = set()
+    for name, scheme in schemes.items():
+        authorizer = scheme.get("x-amazon-apigateway-authorizer", {})
+        configuration = authorizer.get("jwtConfiguration", {})
+        if authorizer.get("type") == "jwt" and configuration.get("issuer"):
+            if configuration.get("audience"):
+                jwt.add(name)
+    found = routes(system)
+    closed = {
+        route
+        for route, security in found.items()
+        if security and all(set(requirement) & jwt for requirement in security)
+    }
+    if set(found) - closed != OPEN_ROUTES:
+        wrong.append(f"open routes: {sorted(set(found) - closed)}")
+    if closed != {"ANY /v1/{proxy+}"}:
+        wrong.append(f"closed routes: {sorted(closed)}")
+    if system.of_type("AWS::Lambda::Url"):
+        wrong.append("a function has a URL of its own")
+    return wrong
+
+
+def routes_are_throttled(system: System) -> list[str]:
+    """the webhook is throttled by settings of its own, all other routes by the default"""
+    wrong = []
+    for name, stage in system.of_type("AWS::ApiGatewayV2::Stage").items():
+        properties = stage["Properties"]
+        webhook = properties.get("RouteSettings", {}).get("POST /webhooks/drive", {})
+        for where, settings in (
+            ("the webhook", webhook),
+            ("the default", properties.get("DefaultRouteSettings", {})),
+        ):
+            for key in ("ThrottlingRateLimit", "ThrottlingBurstLimit"):
+                if not system.number(settings.get(key)):
+                    wrong.append(f"{name}: {where} has no {key}")
+    return wrong
+
+
+def users_cannot_choose_their_tenant(system: System) -> list[str]:
+    """the stack's own user pool admits nobody by himself, and its users can't write their tenant"""
+    wrong = []
+    if system.resources["Identity"].get("Condition") != "MakesUserPool":
+        wrong.append("the user pool is made even where an issuer is given")
+    pool = system.properties("Identity/UserPool")
+    if pool.get("AdminCreateUserConfig", {}).get("AllowAdminCreateUserOnly") is not True:
+        wrong.append("anyone may sign up")
+    if [attribute["Name"] for attribute in pool.get("Schema", [])] != ["tenant"]:
+        wrong.append("the attribute tenant is missing, or there are others")
+    clients = system.of_type("AWS::Cognito::UserPoolClient")
+    for name, client in clients.items():
+        properties = client["Properties"]
+        writable = properties.get("WriteAttributes")
+        if not writable or "custom:tenant" in writable:
+            wrong.append(f"users of {name} may write {writable}")
+        if "custom:tenant" not in properties.get("ReadAttributes", []):
+            wrong.append(f"{name} can't read custom:tenant, so that it is in no token")
+        if properties.get("GenerateSecret") is not False:
+            wrong.append(f"{name} has a secret")
+    if not clients:
+        wrong.append("there is no client")
+    if "OurOwnPoolKnowsOneTenantClaim" not in system.transformed.get("Rules", {}):
+        wrong.append("TenantClaim may name a claim that the users write")
+    return wrong
+
+
+# ------------------------------------------------------------------ the table
+
+
+def the_table_is_safe(system: System) -> list[str]:
+    """the table outlives the stack, with stream, TTL, point-in-time recovery, encryption, on demand"""
+    wrong = []
+    tables = system.of_type("AWS::DynamoDB::Table")
+    if set(tables) != {"Data/Table"}:
+        return [f"the tables are {sorted(tables)}"]
+    table = tables["Data/Table"]
+    properties = table["Properties"]
+    for policy in ("DeletionPolicy", "UpdateReplacePolicy"):
+        if table.get(policy) != "Retain":
+            wrong.append(f"{policy} is {table.get(policy)}")
+    for path, want in (
+        (("StreamSpecification", "StreamViewType"), "NEW_AND_OLD_IMAGES"),
+        (("TimeToLiveSpecification", "AttributeName"), "expires"),
+        (("TimeToLiveSpecification", "Enabled"), True),
+        (("PointInTimeRecoverySpecification", "PointInTimeRecoveryEnabled"), True),
+        (("SSESpecification", "SSEEnabled"), True),
+        (("BillingMode",), "PAY_PER_REQUEST"),
+        (("DeletionProtectionEnabled",), "<param TableDeletionProtection>"),
+    ):
+        have = properties
+        for key in path:
+            have = have.get(key, {})
+        if have != want:
+            wrong.append(f"{'.'.join(path)} is {have or 'missing'}")
+    if system.parameters["TableDeletionProtection"].get("Default") != "true":
+        wrong.append("deletion protection is off by default")
+    return wrong
+
+
+def the_table_has_its_indexes(system: System) -> list[str]:
+    """the table has PK and SK and the four sparse, keys-only indexes"""
+    wrong = []
+    properties = system.properties("Data/Table")
+
+    def keys(schema: list[dict]) -> dict[str, str]:
+        return {k["KeyType"]: k["AttributeName"] for k in schema}
+
+    if keys(properties["KeySchema"]) != {"HASH": "PK", "RANGE": "SK"}:
+        wrong.append("the keys are not PK and SK")
+    indexes = {i["IndexName"]: i for i in properties.get("GlobalSecondaryIndexes", [])}
+    if set(indexes) != INDEXES:
+        wrong.append(f"the indexes are {sorted(indexes)}")
+    for name, index in indexes.items():
+        if keys(index["KeySchema"]) != {"HASH": f"{name}_pk", "RANGE": f"{name}_sk"}:
+            wrong.append(f"{name} has the keys {keys(index['KeySchema'])}")
+        if index["Projection"]["ProjectionType"] != "KEYS_ONLY":
+            wrong.append(f"{name} projects more than keys")
+    if any(a["AttributeType"] != "S" for a in properties["AttributeDefinitions"]):
+        wrong.append("a key is not a string")
+    return wrong
+
+
+# ------------------------------------------------------------------ alarms
+
+
+def watched(system: System) -> set[tuple[str, str, str]]:
+    """(namespace, metric, dimension value) of all that an alarm with an action looks at."""
+    found = set()
+    for alarm in system.of_type("AWS::CloudWatch::Alarm").values():
+        properties = alarm["Properties"]
+        if properties.get("AlarmActions") != ["<Alarms/Topic>"]:
+            continue
+        if properties.get("ActionsEnabled", True) is not True:
+            continue
+        metrics = [m["MetricStat"]["Metric"] for m in properties.get("Metrics", []) if "MetricStat" in m]
+        for metric in metrics or [properties]:
+            for dimension in metric.get("Dimensions", []):
+                value = dimension["Value"].strip("<>").removesuffix(".QueueName")
+                found.add((metric["Namespace"], metric["MetricName"], value))
+    return found
+
+
+def failures_raise_an_alarm(system: System) -> list[str]:
+    """alarms watch every dead letter, oldest message, function, the API and the table"""
+    wanted = set()
+    for name in system.of_type("AWS::SQS::Queue"):
+        dead = name not in FEEDS
+        metric = "ApproximateNumberOfMessagesVisible" if dead else "ApproximateAgeOfOldestMessage"
+        wanted.add(("AWS/SQS", metric, name))
+        if dead and name != "Queues/ScheduleDead":
+            wanted.add(("AWS/SQS", "NumberOfMessagesReceived", name))
+    for name in functions(system):
+        wanted |= {("AWS/Lambda", "Errors", name), ("AWS/Lambda", "Throttles", name)}
+    wanted.add(("AWS/Lambda", "Invocations", "Sweep"))
+    wanted.add(("AWS/ApiGateway", "5xx", "HttpApi"))
+    wanted.add(("AWS/DynamoDB", "SystemErrors", "Data/Table"))
+    return [f"no alarm on {' '.join(w)}" for w in sorted(wanted - watched(system))]
+
+
+RULES = [
+    folder_is_package_is_binary,
+    code_is_the_workspace_root,
+    builds_are_neither_cached_nor_parallel,
+    sizes_are_the_designs,
+    functions_are_traced,
+    logs_are_kept_for_a_while,
+    environments_are_exact,
+    sweep_runs_every_minute,
+    roles_belong_to_one_function,
+    nothing_is_granted_by_a_wildcard,
+    source_queues_are_fast_fifo,
+    source_queues_have_dead_letters,
+    sweep_drains_every_dead_letter,
+    visibility_covers_the_retries,
+    batches_fail_in_part,
+    only_three_routes_are_open,
+    routes_are_throttled,
+    users_cannot_choose_their_tenant,
+    the_table_is_safe,
+    the_table_has_its_indexes,
+    failures_raise_an_alarm,
+]
