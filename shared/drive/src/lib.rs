@@ -1,1 +1,32 @@
-//! The part of Google Drive that we use: client, wire types, auth, error classification.
+#![doc = include_str!("../README.md")]
+
+mod assumption;
+mod auth;
+mod client;
+mod directory;
+mod error;
+mod normalise;
+mod reasons;
+mod request;
+mod secret;
+mod table;
+mod token;
+mod transport;
+mod types;
+mod wire;
+
+#[cfg(test)]
+mod testing;
+
+pub use assumption::Assumption;
+pub use auth::{Credentials, CredentialsRefused};
+pub use client::DriveClient;
+pub use directory::{Access, Drives};
+pub use error::{DriveError, Kind};
+pub use secret::Secret;
+pub use table::{Column, TABLE};
+pub use transport::{Timeouts, Transport, TransportError, reqwest_transport};
+pub use types::{
+    About, Change, ChangePage, ChannelRequest, Clock, FilePage, Listed, Next, PrivateProperty,
+    Read, Scope, Seen, SharedDrive, Unreadable, Watch,
+};

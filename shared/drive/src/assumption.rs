@@ -1,0 +1,111 @@
+//! What we take for true of Drive without having seen it.
+
+/// A named assumption about Google's own servers, with how a first contact with a real account checks it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Assumption {
+    /// Starring a file moves its v2 etag.
+    StarMovesEtag,
+    /// Moving a file moves its v2 etag.
+    MoveMovesEtag,
+    /// Trashing and untrashing a file moves its v2 etag.
+    TrashMovesEtag,
+    /// Changing a property moves the file's v2 etag.
+    PropertyMovesEtag,
+    /// A PATCH whose If-Match is an older etag is refused with 412.
+    StaleEtagIsRefused,
+    /// v2 deletes a property that is sent with the value `null`.
+    NullDeletesProperty,
+    /// Properties that a v2 PATCH sends back as they are stay as they are, the private ones too.
+    PropertiesSentBackStay,
+    /// An invalid page token of a change log is answered 400 `invalid` or `invalidParameter`, located at `pageToken`.
+    InvalidPageTokenIsLocated,
+    /// The snapshot of a file is the same whether v2 or v3 reports it.
+    VersionsAgree,
+}
+
+impl Assumption {
+    /// All of them, in the order in which a check walks through them.
+    pub const ALL: [Self; 9] = [
+        Self::StarMovesEtag,
+        Self::MoveMovesEtag,
+        Self::TrashMovesEtag,
+        Self::PropertyMovesEtag,
+        Self::StaleEtagIsRefused,
+        Self::NullDeletesProperty,
+        Self::PropertiesSentBackStay,
+        Self::InvalidPageTokenIsLocated,
+        Self::VersionsAgree,
+    ];
+
+    /// The assumption's name in reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::StarMovesEtag => "star-moves-etag",
+            Self::MoveMovesEtag => "move-moves-etag",
+            Self::TrashMovesEtag => "trash-moves-etag",
+            Self::PropertyMovesEtag => "property-moves-etag",
+            Self::StaleEtagIsRefused => "stale-etag-is-refused",
+            Self::NullDeletesProperty => "null-deletes-property",
+            Self::PropertiesSentBackStay => "properties-sent-back-stay",
+            Self::InvalidPageTokenIsLocated => "invalid-page-token-is-located",
+            Self::VersionsAgree => "versions-agree",
+        }
+    }
+
+    /// What goes wrong where it does not hold.
+    #[must_use]
+    pub const fn if_wrong(self) -> &'static str {
+        match self {
+            Self::StarMovesEtag
+            | Self::MoveMovesEtag
+            | Self::TrashMovesEtag
+            | Self::PropertyMovesEtag => {
+                "a person's change of this kind between our read and our write is not noticed by \
+                 If-Match: where both wrote the same field, ours overwrites theirs without a conflict"
+            }
+            Self::StaleEtagIsRefused => "no write is conditional, and every race is lost silently",
+            Self::NullDeletesProperty => {
+                "removing a property never takes effect, or sets it to an empty text"
+            }
+            Self::PropertiesSentBackStay => "changing one property damages the others",
+            Self::InvalidPageTokenIsLocated => {
+                "a lost cursor is reported as a permanent error instead of starting a resync"
+            }
+            Self::VersionsAgree => "reading a file before a write looks like a change made by a person",
+        }
+    }
+
+    /// How to find out on a real account, with a scratch file of our own.
+    #[must_use]
+    pub const fn check(self) -> &'static str {
+        match self {
+            Self::StarMovesEtag => "read the etag, star the file through v3, read the etag: it differs",
+            Self::MoveMovesEtag => {
+                "read the etag, move the file to another folder through v3, read the etag: it differs"
+            }
+            Self::TrashMovesEtag => {
+                "read the etag, trash the file through v3, read the etag: it differs; the same for untrash"
+            }
+            Self::PropertyMovesEtag => {
+                "read the etag, set a public property through v3, read the etag: it differs"
+            }
+            Self::StaleEtagIsRefused => {
+                "read the file, rename it through v3, patch it with the first etag: 412, and the name stays"
+            }
+            Self::NullDeletesProperty => {
+                "set a public property, patch it to null through v2, read through v3: the key is absent"
+            }
+            Self::PropertiesSentBackStay => {
+                "set two public and one private property through v3, patch one through v2 with all of \
+                 them sent, read through v3: the other two are as they were"
+            }
+            Self::InvalidPageTokenIsLocated => {
+                "list changes with the token `1x`: 400, reason invalid or invalidParameter, location pageToken"
+            }
+            Self::VersionsAgree => {
+                "get one file through v2 and v3, with nothing in between: the two snapshots are equal"
+            }
+        }
+    }
+}

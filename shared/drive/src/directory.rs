@@ -1,0 +1,57 @@
+//! Which credentials a connection uses, and the clients made of them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use crate::token::TokenSource;
+use crate::{Clock, DriveClient, DriveError, Transport};
+
+/// How a connection gets into Drive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Access {
+    /// The name or ARN of the secret that holds the credentials.
+    pub secret_id: String,
+    /// The user that a service account acts as (domain-wide delegation).
+    pub subject: Option<String>,
+    /// Whose quota the calls count against (`quotaUser`, at most 40 characters); only with a service account.
+    pub quota_user: Option<String>,
+}
+
+/// Makes clients and shares what they have in common: connections to Drive, credentials and access tokens.
+/// Cloning is cheap, and the clones share.
+#[derive(Clone)]
+pub struct Drives {
+    transport: Transport,
+    base_url: Arc<str>,
+    secrets: aws_sdk_secretsmanager::Client,
+    clock: Clock,
+    sources: Arc<Mutex<HashMap<(String, Option<String>), Arc<TokenSource>>>>,
+}
+
+impl Drives {
+    /// Talks to the Drive at `base_url` (`https://www.googleapis.com`, no path), with the credentials in `secrets`.
+    #[must_use]
+    pub fn new(
+        transport: Transport,
+        base_url: &str,
+        secrets: aws_sdk_secretsmanager::Client,
+        clock: Clock,
+    ) -> Self {
+        Self {
+            transport,
+            base_url: base_url.trim_end_matches('/').into(),
+            secrets,
+            clock,
+            sources: Arc::default(),
+        }
+    }
+
+    /// The client of one connection. Reads the secret the first time; nothing is asked of Google yet.
+    ///
+    /// # Errors
+    /// [`crate::Kind::AuthLost`] where the secret is gone, unreadable to us or holds no usable
+    /// credentials; [`crate::Kind::NotSent`] where Secrets Manager did not answer.
+    pub async fn client(&self, access: &Access) -> Result<DriveClient, DriveError> {
+        todo!()
+    }
+}

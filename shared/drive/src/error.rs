@@ -1,0 +1,183 @@
+//! What went wrong, told by what becomes of the caller's input.
+
+use std::fmt;
+
+use domain::Refusal;
+
+type Source = Box<dyn std::error::Error + Send + Sync>;
+
+/// A call to Drive that did not succeed.
+///
+/// `Display` holds the method, the kind, the status and Google's reason; never a token, a URL, a name or a body.
+#[derive(Debug, thiserror::Error)]
+pub struct DriveError {
+    kind: Kind,
+    method: &'static str,
+    status: Option<u16>,
+    reason: Option<String>,
+    #[source]
+    source: Option<Source>,
+}
+
+/// What an error means for whoever made the call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// Drive no longer knows the page token that the call carried: list everything again.
+    CursorLost,
+    /// Nothing works with these credentials until a person acts.
+    AuthLost {
+        /// Google's word for it, or ours.
+        reason: String,
+    },
+    /// Too many calls: not done, and nobody's fault.
+    RateLimited {
+        /// How long Drive asks us to wait, where it says so.
+        retry_after_millis: Option<u64>,
+    },
+    /// The cap that the project's owner set for the day is used up: not done; a long pause.
+    DailyLimit,
+    /// No such thing for us: gone, or no access to it.
+    NotFound,
+    /// It is there, but not for us.
+    AccessDenied {
+        /// Google's reason.
+        reason: String,
+    },
+    /// The file is no longer as it was read (412): not done.
+    Stale,
+    /// Drive will never take this request: not done.
+    Permanent {
+        /// Google's reason, or the status where it gave none.
+        reason: String,
+    },
+    /// Drive answered that it failed, or with something that we don't know: try again later.
+    Transient,
+    /// No answer, or one that can't be read: a write may have been done.
+    Unanswered,
+    /// The request never reached Drive: surely not done.
+    NotSent,
+}
+
+impl DriveError {
+    pub(crate) fn new(method: &'static str, kind: Kind) -> Self {
+        Self {
+            kind,
+            method,
+            status: None,
+            reason: None,
+            source: None,
+        }
+    }
+
+    pub(crate) fn with_status(mut self, status: http::StatusCode) -> Self {
+        self.status = Some(status.as_u16());
+        self
+    }
+
+    pub(crate) fn with_reason(mut self, reason: Option<String>) -> Self {
+        self.reason = reason;
+        self
+    }
+
+    pub(crate) fn with_source(mut self, source: impl Into<Source>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// What it means.
+    #[must_use]
+    pub const fn kind(&self) -> &Kind {
+        &self.kind
+    }
+
+    /// The method as Google names it, e.g. `changes.list`; `oauth2.token` and
+    /// `secretsmanager.GetSecretValue` for what comes before a call.
+    #[must_use]
+    pub const fn method(&self) -> &'static str {
+        self.method
+    }
+
+    /// The HTTP status, where there was an answer.
+    #[must_use]
+    pub const fn status(&self) -> Option<u16> {
+        self.status
+    }
+
+    /// Google's reason, known to us or not: letters, digits and `._-` only, at most 64 of them.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        self.reason.as_deref()
+    }
+
+    /// What the error of a [`crate::DriveClient::patch_file`] means for the attempt.
+    ///
+    /// Everything that Google definitely refused is definite, so that the attempt's claim is given back;
+    /// [`Kind::AuthLost`] and [`Kind::DailyLimit`] are no fault of the file.
+    #[must_use]
+    pub fn refusal(&self) -> Refusal {
+        match &self.kind {
+            Kind::Stale => Refusal::Stale,
+            Kind::RateLimited { .. }
+            | Kind::DailyLimit
+            | Kind::NotSent
+            | Kind::AuthLost { .. } => Refusal::Busy,
+            Kind::Permanent { reason } | Kind::AccessDenied { reason } => {
+                Refusal::Permanent(reason.clone())
+            }
+            Kind::NotFound => {
+                Refusal::Permanent(self.reason.clone().unwrap_or_else(|| "notFound".to_owned()))
+            }
+            Kind::CursorLost | Kind::Transient | Kind::Unanswered => {
+                Refusal::Unknown(self.to_string())
+            }
+        }
+    }
+}
+
+impl fmt::Display for DriveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.method, self.kind)?;
+        if let Some(status) = self.status {
+            write!(f, ", status {status}")?;
+        }
+        if let Some(reason) = &self.reason {
+            write!(f, ", reason {reason}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CursorLost => f.write_str("the page token is no longer valid"),
+            Self::AuthLost { reason } => write!(f, "the credentials don't work ({reason})"),
+            Self::RateLimited { .. } => f.write_str("too many calls"),
+            Self::DailyLimit => f.write_str("the project's daily limit is used up"),
+            Self::NotFound => f.write_str("not found"),
+            Self::AccessDenied { reason } => write!(f, "access denied ({reason})"),
+            Self::Stale => f.write_str("the file has changed since it was read"),
+            Self::Permanent { reason } => write!(f, "refused for good ({reason})"),
+            Self::Transient => f.write_str("failed for now"),
+            Self::Unanswered => f.write_str("no answer"),
+            Self::NotSent => f.write_str("not sent"),
+        }
+    }
+}
+
+/// An answer that is not the JSON that was promised. Says where, never what: it may hold names or tokens.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the JSON can't be read at line {line}, column {column}")]
+pub(crate) struct BadJson {
+    line: usize,
+    column: usize,
+}
+
+impl From<serde_json::Error> for BadJson {
+    fn from(error: serde_json::Error) -> Self {
+        Self {
+            line: error.line(),
+            column: error.column(),
+        }
+    }
+}
