@@ -123,6 +123,10 @@ def any_audience(sources: dict, _: Path) -> None:
     authorizers["Jwt"]["JwtConfiguration"]["audience"] = []
 
 
+def without_condition(sources: dict, _: Path) -> None:
+    del resource(sources, "Identity")["Condition"]
+
+
 def drop_index(sources: dict, _: Path) -> None:
     resource(sources, "Table", DATA)["Properties"]["GlobalSecondaryIndexes"].pop()
 
@@ -161,7 +165,8 @@ BREAKS = [
     (rules.environments_are_exact, "a variable less", drop(ROOT, "Api", "Environment")),
     (rules.environments_are_exact, "a crossed queue",
      put(ROOT, "Api", "Environment", "Variables", "PUSH_WAKES_QUEUE_URL", {"Fn::GetAtt": ["Queues", "Outputs.LogWakesUrl"]})),
-    (rules.environments_are_exact, "an endpoint by default", parameter("AwsEndpointUrl", "Default", "http://x")),
+    (rules.environments_are_exact, "an endpoint that is not AWS",
+     put(ROOT, "Sweep", "Environment", "Variables", "AWS_ENDPOINT_URL_SQS", "http://x")),
     (rules.sweep_runs_every_minute, "an hourly sweep", event("Sweep", "EveryMinute", "ScheduleExpression", "rate(1 hour)")),
     (rules.sweep_runs_every_minute, "no dead-letter queue", without_event_member("Sweep", "EveryMinute", "DeadLetterConfig")),
     (rules.sweep_runs_every_minute, "a disabled schedule", event("Sweep", "EveryMinute", "State", "DISABLED")),
@@ -208,7 +213,7 @@ BREAKS = [
     (rules.users_cannot_choose_their_tenant, "sign-up", put(IDENTITY, "UserPool", "AdminCreateUserConfig", "AllowAdminCreateUserOnly", False)),
     (rules.users_cannot_choose_their_tenant, "a writable tenant", put(IDENTITY, "Client", "WriteAttributes", ["name", "custom:tenant"])),
     (rules.users_cannot_choose_their_tenant, "write attributes left out", drop(IDENTITY, "Client", "WriteAttributes")),
-    (rules.users_cannot_choose_their_tenant, "a pool beside an issuer", top(ROOT, "Identity", "Condition", "HasEndpoint")),
+    (rules.users_cannot_choose_their_tenant, "a pool beside an issuer", without_condition),
     (rules.users_cannot_choose_their_tenant, "any claim", lambda sources, _: sources[ROOT]["Rules"].pop("OurOwnPoolKnowsOneTenantClaim")),
     (rules.the_table_is_safe, "deleted with the stack", top(DATA, "Table", "DeletionPolicy", "Delete")),
     (rules.the_table_is_safe, "deleted when replaced", top(DATA, "Table", "UpdateReplacePolicy", "Delete")),

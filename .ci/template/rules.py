@@ -163,10 +163,6 @@ def environments_are_exact(system: System) -> list[str]:
     for folder, want in FUNCTIONS.items():
         properties = functions(system).get(logical_id(folder), {})
         have = dict(properties.get("Environment", {}).get("Variables", {}))
-        # Absent in a deployment: declared since sam local overrides only what is declared.
-        endpoint = have.pop("AWS_ENDPOINT_URL", None)
-        if endpoint != {"If": ["HasEndpoint", "<param AwsEndpointUrl>", "<AWS::NoValue>"]}:
-            wrong.append(f"{folder} has the AWS_ENDPOINT_URL {endpoint}")
         expected = COMMON_ENVIRONMENT | want["own"]
         if set(have) != expected:
             wrong.append(f"{folder} lacks or has too much of {sorted(set(have) ^ expected)}")
@@ -178,8 +174,6 @@ def environments_are_exact(system: System) -> list[str]:
         ):
             if have.get(key) != f"<Queues/{queue}>":
                 wrong.append(f"{folder} has the {key} {have.get(key)}")
-    if system.parameters["AwsEndpointUrl"].get("Default") != "":
-        wrong.append("AwsEndpointUrl has a default")
     return wrong
 
 
