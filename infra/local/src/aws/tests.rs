@@ -1,0 +1,192 @@
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use aws_sdk_dynamodb::types::AttributeValue::S;
+use aws_sdk_sqs::error::ProvideErrorMetadata as _;
+use aws_sdk_sqs::types::QueueAttributeName;
+use bytes::Bytes;
+use http::StatusCode;
+
+use super::in_process::Fault;
+use super::*;
+
+const EPOCH_MS: i64 = 1_800_000_000_000;
+
+/// A hook that lets requests of one kind meet the given faults, one after the other, and all others pass.
+fn faults(target: &'static str, faults: Vec<Fault>) -> FaultHook {
+    let left = Mutex::new(faults.into_iter());
+    Arc::new(move |request: &http::Request<Bytes>| {
+        let header = request
+            .headers()
+            .get("x-amz-target")
+            .and_then(|v| v.to_str().ok());
+        if header.is_some_and(|header| header.ends_with(target)) {
+            left.lock().unwrap().next().unwrap_or_default()
+        } else {
+            Fault::None
+        }
+    })
+}
+
+fn open(faults: Option<FaultHook>) -> Aws {
+    Aws::open(Options {
+        faults,
+        ..Options::memory(tokio_clock(EPOCH_MS))
+    })
+    .unwrap()
+}
+
+async fn put_new(aws: &Aws) -> Result<(), aws_sdk_dynamodb::Error> {
+    let put = aws.dynamodb_client().put_item().table_name(NAME);
+    let put = put.item("PK", S("a".into())).item("SK", S("HEAD".into()));
+    put.condition_expression("attribute_not_exists(PK)")
+        .send()
+        .await?;
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn queues_table_bucket_and_secrets_are_there_after_opening() {
+    let aws = open(None);
+    let sqs = aws.sqs_client();
+    for (queue, visibility, delay) in [
+        (Queue::LogWakes, "360", "1"),
+        (Queue::Snapshots, "90", "0"),
+        (Queue::SnapshotsBulk, "90", "0"),
+        (Queue::PushWakes, "180", "1"),
+    ] {
+        let get = sqs.get_queue_attributes().queue_url(aws.queue_url(queue));
+        let all = get
+            .attribute_names(QueueAttributeName::All)
+            .send()
+            .await
+            .unwrap();
+        let all = all.attributes.unwrap();
+        assert_eq!(all[&QueueAttributeName::VisibilityTimeout], visibility);
+        assert_eq!(all[&QueueAttributeName::DelaySeconds], delay);
+        assert_eq!(all[&QueueAttributeName::DeduplicationScope], "messageGroup");
+        let policy = &all[&QueueAttributeName::RedrivePolicy];
+        assert!(
+            policy.contains(queue.dead_letter_name()) && policy.contains("20"),
+            "{policy}"
+        );
+        let dead = aws.dead_letter_queue_url(queue);
+        let sources = sqs
+            .list_dead_letter_source_queues()
+            .queue_url(dead)
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(sources.queue_urls(), [aws.queue_url(queue)]);
+    }
+    let described = aws
+        .dynamodb_client()
+        .describe_table()
+        .table_name(NAME)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(
+        described.table().unwrap().global_secondary_indexes().len(),
+        INDEXES.len()
+    );
+    let put = aws
+        .s3_client()
+        .put_object()
+        .bucket(NAME)
+        .key("k")
+        .body(b"v".to_vec().into());
+    put.send().await.unwrap();
+    let create = aws
+        .secrets_client()
+        .create_secret()
+        .name("drivesync/t/n")
+        .secret_string("s");
+    create.send().await.unwrap();
+}
+
+#[test]
+fn opening_again_keeps_what_is_there_and_needs_no_runtime() {
+    let folder = Scratch::new().unwrap();
+    for _ in 0..2 {
+        let aws = Aws::open(Options::directory(folder.path())).unwrap();
+        let message = sqs::NewMessage::new("a", "1", "body");
+        aws.sqs().send(Queue::Snapshots.name(), message).unwrap();
+        assert_eq!(aws.sqs().depth(Queue::Snapshots.name()).unwrap().visible, 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_answer_makes_the_sdk_repeat_a_write_that_was_done() {
+    let aws = open(Some(faults("PutItem", vec![Fault::AnswerLost])));
+    let repeated = put_new(&aws).await.unwrap_err();
+    let conditional = matches!(
+        repeated,
+        aws_sdk_dynamodb::Error::ConditionalCheckFailedException(_)
+    );
+    assert!(conditional, "{repeated:?}");
+    assert_eq!(aws.dynamodb().counters().calls["PutItem"], 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_timed_out_was_not_done_and_is_repeated() {
+    let aws = open(Some(faults(
+        "PutItem",
+        vec![Fault::TimedOut, Fault::TimedOut],
+    )));
+    put_new(&aws).await.unwrap();
+    assert_eq!(aws.dynamodb().counters().calls["PutItem"], 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_comes_with_its_status_and_code() {
+    let refused = |code: &str| Fault::Refused {
+        status: StatusCode::BAD_REQUEST,
+        code: code.into(),
+    };
+    let throttled = vec![refused("ProvisionedThroughputExceededException")];
+    let aws = open(Some(faults("PutItem", throttled)));
+    put_new(&aws)
+        .await
+        .expect("the SDK repeats a throttled request");
+    assert_eq!(aws.dynamodb().counters().calls["PutItem"], 1);
+
+    let aws = open(Some(faults("SendMessage", vec![refused("AccessDenied")])));
+    let send = aws
+        .sqs_client()
+        .send_message()
+        .queue_url(aws.queue_url(Queue::Snapshots));
+    let send = send
+        .message_body("b")
+        .message_group_id("g")
+        .message_deduplication_id("1");
+    assert_eq!(send.send().await.unwrap_err().code(), Some("AccessDenied"));
+    assert_eq!(aws.sqs().depth(Queue::Snapshots.name()).unwrap().visible, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_take_their_latency_of_virtual_time() {
+    let latency = Duration::from_millis(5);
+    let aws = Aws::open(Options {
+        latency,
+        ..Options::memory(tokio_clock(EPOCH_MS))
+    })
+    .unwrap();
+    let client = aws.dynamodb_client();
+    let start = tokio::time::Instant::now();
+    for _ in 0..100 {
+        client.list_tables().send().await.unwrap();
+    }
+    assert_eq!(start.elapsed(), 100 * latency);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_host_is_no_service() {
+    let http = InProcess::new(in_process::router(BTreeMap::new()), Duration::ZERO);
+    let client = clients::dynamodb("http://nowhere.local", http);
+    let error = client.list_tables().send().await.unwrap_err();
+    assert!(
+        matches!(error, aws_sdk_dynamodb::error::SdkError::DispatchFailure(_)),
+        "{error:?}"
+    );
+}
