@@ -13,6 +13,8 @@ pub enum Assumption {
     PropertyMovesEtag,
     /// A PATCH whose If-Match is an older etag is refused with 412.
     StaleEtagIsRefused,
+    /// Setting `labels.trashed` in a v2 PATCH trashes and untrashes the file.
+    PatchTrashes,
     /// v2 deletes a property that is sent with the value `null`.
     NullDeletesProperty,
     /// Properties that a v2 PATCH sends back as they are stay as they are, the private ones too.
@@ -25,12 +27,13 @@ pub enum Assumption {
 
 impl Assumption {
     /// All of them, in the order in which a check walks through them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::StarMovesEtag,
         Self::MoveMovesEtag,
         Self::TrashMovesEtag,
         Self::PropertyMovesEtag,
         Self::StaleEtagIsRefused,
+        Self::PatchTrashes,
         Self::NullDeletesProperty,
         Self::PropertiesSentBackStay,
         Self::InvalidPageTokenIsLocated,
@@ -46,6 +49,7 @@ impl Assumption {
             Self::TrashMovesEtag => "trash-moves-etag",
             Self::PropertyMovesEtag => "property-moves-etag",
             Self::StaleEtagIsRefused => "stale-etag-is-refused",
+            Self::PatchTrashes => "patch-trashes",
             Self::NullDeletesProperty => "null-deletes-property",
             Self::PropertiesSentBackStay => "properties-sent-back-stay",
             Self::InvalidPageTokenIsLocated => "invalid-page-token-is-located",
@@ -65,6 +69,7 @@ impl Assumption {
                  If-Match: where both wrote the same field, ours overwrites theirs without a conflict"
             }
             Self::StaleEtagIsRefused => "no write is conditional, and every race is lost silently",
+            Self::PatchTrashes => "trashing from the application never takes effect",
             Self::NullDeletesProperty => {
                 "removing a property never takes effect, or sets it to an empty text"
             }
@@ -72,7 +77,9 @@ impl Assumption {
             Self::InvalidPageTokenIsLocated => {
                 "a lost cursor is reported as a permanent error instead of starting a resync"
             }
-            Self::VersionsAgree => "reading a file before a write looks like a change made by a person",
+            Self::VersionsAgree => {
+                "reading a file before a write looks like a change made by a person"
+            }
         }
     }
 
@@ -80,7 +87,9 @@ impl Assumption {
     #[must_use]
     pub const fn check(self) -> &'static str {
         match self {
-            Self::StarMovesEtag => "read the etag, star the file through v3, read the etag: it differs",
+            Self::StarMovesEtag => {
+                "read the etag, star the file through v3, read the etag: it differs"
+            }
             Self::MoveMovesEtag => {
                 "read the etag, move the file to another folder through v3, read the etag: it differs"
             }
@@ -92,6 +101,9 @@ impl Assumption {
             }
             Self::StaleEtagIsRefused => {
                 "read the file, rename it through v3, patch it with the first etag: 412, and the name stays"
+            }
+            Self::PatchTrashes => {
+                "patch labels.trashed to true through v2: v3 shows explicitlyTrashed; the same back"
             }
             Self::NullDeletesProperty => {
                 "set a public property, patch it to null through v2, read through v3: the key is absent"

@@ -1,9 +1,10 @@
 //! Which credentials a connection uses, and the clients made of them.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::token::TokenSource;
+use crate::token::{Issuer, TokenSource};
+use crate::vault::Vault;
 use crate::{Clock, DriveClient, DriveError, Transport};
 
 /// How a connection gets into Drive.
@@ -17,6 +18,9 @@ pub struct Access {
     pub quota_user: Option<String>,
 }
 
+/// By secret id and subject.
+type Sources = HashMap<(String, Option<String>), Arc<TokenSource>>;
+
 /// Makes clients and shares what they have in common: connections to Drive, credentials and access tokens.
 /// Cloning is cheap, and the clones share.
 #[derive(Clone)]
@@ -25,7 +29,7 @@ pub struct Drives {
     base_url: Arc<str>,
     secrets: aws_sdk_secretsmanager::Client,
     clock: Clock,
-    sources: Arc<Mutex<HashMap<(String, Option<String>), Arc<TokenSource>>>>,
+    sources: Arc<Mutex<Sources>>,
 }
 
 impl Drives {
@@ -52,6 +56,33 @@ impl Drives {
     /// [`crate::Kind::AuthLost`] where the secret is gone, unreadable to us or holds no usable
     /// credentials; [`crate::Kind::NotSent`] where Secrets Manager did not answer.
     pub async fn client(&self, access: &Access) -> Result<DriveClient, DriveError> {
-        todo!()
+        let tokens = self.source(access);
+        tokens.prepare().await?;
+        Ok(DriveClient {
+            transport: Arc::clone(&self.transport),
+            base_url: Arc::clone(&self.base_url),
+            tokens,
+            quota_user: access.quota_user.as_deref().map(Arc::from),
+            clock: Arc::clone(&self.clock),
+        })
+    }
+
+    /// The same source for the same credentials and user, so that they share one token.
+    fn source(&self, access: &Access) -> Arc<TokenSource> {
+        let key = (access.secret_id.clone(), access.subject.clone());
+        let made = || {
+            Arc::new(TokenSource::issued(Issuer {
+                transport: Arc::clone(&self.transport),
+                clock: Arc::clone(&self.clock),
+                vault: Vault {
+                    secrets: self.secrets.clone(),
+                    secret_id: access.secret_id.clone(),
+                },
+                subject: access.subject.clone(),
+            }))
+        };
+        // The map is whole after every statement, so a panic elsewhere can't have left it broken.
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(sources.entry(key).or_insert_with(made))
     }
 }

@@ -117,10 +117,9 @@ impl DriveError {
     pub fn refusal(&self) -> Refusal {
         match &self.kind {
             Kind::Stale => Refusal::Stale,
-            Kind::RateLimited { .. }
-            | Kind::DailyLimit
-            | Kind::NotSent
-            | Kind::AuthLost { .. } => Refusal::Busy,
+            Kind::RateLimited { .. } | Kind::DailyLimit | Kind::NotSent | Kind::AuthLost { .. } => {
+                Refusal::Busy
+            }
             Kind::Permanent { reason } | Kind::AccessDenied { reason } => {
                 Refusal::Permanent(reason.clone())
             }

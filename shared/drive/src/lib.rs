@@ -4,8 +4,10 @@ mod assumption;
 mod auth;
 mod client;
 mod directory;
+mod disposition;
 mod error;
 mod normalise;
+mod patch;
 mod reasons;
 mod request;
 mod secret;
@@ -13,6 +15,7 @@ mod table;
 mod token;
 mod transport;
 mod types;
+mod vault;
 mod wire;
 
 #[cfg(test)]

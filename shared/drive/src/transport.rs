@@ -9,7 +9,9 @@ use futures_util::future::BoxFuture;
 /// Sends one request and returns its answer, whatever its status. It retries nothing and follows no
 /// redirect. A test puts a closure here that calls a server in the same process.
 pub type Transport = Arc<
-    dyn Fn(http::Request<Bytes>) -> BoxFuture<'static, Result<http::Response<Bytes>, TransportError>>
+    dyn Fn(
+            http::Request<Bytes>,
+        ) -> BoxFuture<'static, Result<http::Response<Bytes>, TransportError>>
         + Send
         + Sync,
 >;

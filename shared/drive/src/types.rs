@@ -42,7 +42,10 @@ pub struct Change {
 }
 
 /// What an entry of a change log shows of its file.
-#[expect(clippy::large_enum_variant, reason = "an entry is nearly always a snapshot")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "an entry is nearly always a snapshot"
+)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Seen {
     /// The file is there, in this state.
@@ -65,7 +68,10 @@ pub struct FilePage {
 }
 
 /// One file of a listing.
-#[expect(clippy::large_enum_variant, reason = "an entry is nearly always a snapshot")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "an entry is nearly always a snapshot"
+)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Listed {
     /// The file's state.

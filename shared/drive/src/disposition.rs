@@ -1,0 +1,34 @@
+//! What an error of Drive means for the input whose work it stopped.
+
+use domain::Disposition;
+
+use crate::{DriveError, Kind};
+
+/// The cap of a day is waited for in long steps, in milliseconds.
+const DAILY_LIMIT_WAIT_MILLIS: u64 = 3_600_000;
+
+impl DriveError {
+    /// Retry, park or halt. Everything that we don't know is tried again.
+    #[must_use]
+    pub fn disposition(&self) -> Disposition {
+        match self.kind() {
+            Kind::AuthLost { reason } => Disposition::Halt {
+                reason: reason.clone(),
+            },
+            Kind::RateLimited { retry_after_millis } => Disposition::Retry {
+                after_millis: *retry_after_millis,
+            },
+            Kind::DailyLimit => Disposition::Retry {
+                after_millis: Some(DAILY_LIMIT_WAIT_MILLIS),
+            },
+            Kind::NotFound | Kind::AccessDenied { .. } | Kind::Permanent { .. } => {
+                Disposition::Park {
+                    reason: self.to_string(),
+                }
+            }
+            Kind::CursorLost | Kind::Stale | Kind::Transient | Kind::Unanswered | Kind::NotSent => {
+                Disposition::Retry { after_millis: None }
+            }
+        }
+    }
+}
