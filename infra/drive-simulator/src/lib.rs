@@ -1,1 +1,24 @@
-//! A stateful Google Drive over HTTP.
+#![doc = include_str!("../README.md")]
+
+mod clock;
+mod errors;
+mod faults;
+mod fields;
+mod http;
+mod ids;
+mod load;
+mod multipart;
+mod notify;
+mod query;
+mod quota;
+mod serve;
+mod simulator;
+mod state;
+
+pub use errors::{DriveError, Location};
+pub use faults::{Fault, FaultAnswer};
+pub use load::{LoadError, LoadReport};
+pub use notify::NotificationPolicy;
+pub use quota::{Counters, QuotaLimits};
+pub use simulator::{Edit, FileSnapshot, Options, Simulator, Totals};
+pub use state::item::Role;

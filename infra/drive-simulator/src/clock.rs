@@ -1,0 +1,126 @@
+//! The simulator's clock: real time plus an offset that tests move.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+/// Real time plus an offset. Only ever moved forward, as real clocks are.
+#[derive(Debug, Default)]
+pub(crate) struct Clock {
+    offset_ms: AtomicI64,
+}
+
+impl Clock {
+    /// Milliseconds since 1970.
+    pub(crate) fn now_ms(&self) -> i64 {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this is the clock that everything else in the crate takes as an argument"
+        )]
+        let now = SystemTime::now();
+        let real_ms = now.duration_since(UNIX_EPOCH).map_or(0, |elapsed| {
+            i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX)
+        });
+        real_ms.saturating_add(self.offset_ms.load(Ordering::Relaxed))
+    }
+
+    /// Moves the clock forward.
+    pub(crate) fn advance(&self, milliseconds: u64) {
+        self.offset_ms.fetch_add(
+            i64::try_from(milliseconds).unwrap_or(i64::MAX),
+            Ordering::Relaxed,
+        );
+    }
+
+    /// Back to real time.
+    pub(crate) fn reset(&self) {
+        self.offset_ms.store(0, Ordering::Relaxed);
+    }
+}
+
+/// Milliseconds since 1970 as Drive prints a time: `2026-11-21T08:57:00.123Z`.
+pub(crate) fn rfc3339(ms: i64) -> String {
+    let Some(time) = date_time(ms) else {
+        return String::from("1970-01-01T00:00:00.000Z");
+    };
+    let (date, clock) = (time.date(), time.time());
+    format!(
+        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
+        date.year(),
+        u8::from(date.month()),
+        date.day(),
+        clock.hour(),
+        clock.minute(),
+        clock.second(),
+        clock.millisecond()
+    )
+}
+
+/// Milliseconds since 1970 as an HTTP date, for `X-Goog-Channel-Expiration`: `Tue, 19 Nov 2013 01:13:52 GMT`.
+pub(crate) fn http_date(ms: i64) -> String {
+    let Some(time) = date_time(ms) else {
+        return String::from("Thu, 01 Jan 1970 00:00:00 GMT");
+    };
+    let (weekday, month) = (time.weekday().to_string(), time.month().to_string());
+    format!(
+        "{}, {:02} {} {:04} {:02}:{:02}:{:02} GMT",
+        weekday.get(..3).unwrap_or_default(),
+        time.day(),
+        month.get(..3).unwrap_or_default(),
+        time.year(),
+        time.hour(),
+        time.minute(),
+        time.second()
+    )
+}
+
+fn date_time(ms: i64) -> Option<OffsetDateTime> {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000).ok()
+}
+
+/// Reads a time as Drive accepts it: RFC 3339, in UTC when it names no offset. `None` when it is neither.
+pub(crate) fn parse_time(text: &str) -> Option<i64> {
+    let nanos = OffsetDateTime::parse(text, &Rfc3339)
+        .or_else(|_| OffsetDateTime::parse(&format!("{text}Z"), &Rfc3339))
+        .or_else(|_| OffsetDateTime::parse(&format!("{text}T00:00:00Z"), &Rfc3339))
+        .ok()?
+        .unix_timestamp_nanos();
+    i64::try_from(nanos / 1_000_000).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_printed_with_milliseconds_and_read_back() {
+        assert_eq!(rfc3339(1_384_823_632_123), "2013-11-19T01:13:52.123Z");
+        assert_eq!(
+            parse_time("2013-11-19T01:13:52.123Z"),
+            Some(1_384_823_632_123)
+        );
+        assert_eq!(
+            parse_time("2013-11-19T03:13:52.123+02:00"),
+            Some(1_384_823_632_123)
+        );
+    }
+
+    #[test]
+    fn a_time_without_an_offset_is_utc_and_other_text_is_no_time() {
+        assert_eq!(
+            parse_time("2012-06-04T12:00:00"),
+            parse_time("2012-06-04T12:00:00Z")
+        );
+        assert_eq!(parse_time("2012-06-04"), parse_time("2012-06-04T00:00:00Z"));
+        assert_eq!(parse_time("yesterday"), None);
+    }
+
+    #[test]
+    fn a_channels_expiration_header_is_an_http_date() {
+        assert_eq!(
+            http_date(1_384_823_632_000),
+            "Tue, 19 Nov 2013 01:13:52 GMT"
+        );
+    }
+}

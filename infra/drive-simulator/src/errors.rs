@@ -1,0 +1,198 @@
+//! Refusals in Google's shape.
+
+use std::borrow::Cow;
+
+use serde_json::{Value, json};
+
+/// Where in the request the refused thing was, as `errors[0].locationType` and `errors[0].location` say it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Location {
+    /// A query parameter.
+    Parameter(Cow<'static, str>),
+    /// A request header.
+    Header(Cow<'static, str>),
+}
+
+/// A refusal of the Drive API: one status, one machine-readable reason.
+///
+/// Clients must decide by `reason`, since 403 alone may be a throttle, a missing permission or a cap.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{status} {reason}: {message}")]
+pub struct DriveError {
+    /// The HTTP status.
+    pub status: u16,
+    /// `errors[0].reason`.
+    pub reason: Cow<'static, str>,
+    /// The message for people.
+    pub message: String,
+    /// What was refused, when the refusal is about one parameter or header.
+    pub location: Option<Location>,
+}
+
+impl DriveError {
+    /// A refusal without a location.
+    pub(crate) fn new(
+        status: u16,
+        reason: impl Into<Cow<'static, str>>,
+        message: impl Into<String>,
+    ) -> Self {
+        Self {
+            status,
+            reason: reason.into(),
+            message: message.into(),
+            location: None,
+        }
+    }
+
+    /// The same refusal, about one query parameter (or, as Google does, about one member of the body).
+    pub(crate) fn at(self, parameter: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            location: Some(Location::Parameter(parameter.into())),
+            ..self
+        }
+    }
+
+    fn at_header(self, header: &'static str) -> Self {
+        Self {
+            location: Some(Location::Header(Cow::Borrowed(header))),
+            ..self
+        }
+    }
+
+    /// 404 `notFound`: gone, never there, not accessible, or a shared drive item without `supportsAllDrives`.
+    pub(crate) fn file_not_found(id: &str) -> Self {
+        Self::new(404, "notFound", format!("File not found: {id}.")).at("fileId")
+    }
+
+    /// 404 `notFound` for a shared drive.
+    pub(crate) fn drive_not_found(id: &str) -> Self {
+        Self::new(404, "notFound", format!("Shared drive not found: {id}")).at("driveId")
+    }
+
+    /// 404 for a path that names no method.
+    pub(crate) fn no_such_method() -> Self {
+        Self::new(404, "notFound", "Not Found")
+    }
+
+    /// 400 `invalid`: the value cannot be understood (`q`, `pageToken`).
+    pub(crate) fn invalid(parameter: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(400, "invalid", "Invalid Value").at(parameter)
+    }
+
+    /// 400 `invalid` with a message of its own.
+    pub(crate) fn invalid_because(
+        parameter: impl Into<Cow<'static, str>>,
+        message: impl Into<String>,
+    ) -> Self {
+        Self::new(400, "invalid", message).at(parameter)
+    }
+
+    /// 400 `invalidParameter`: the value is understood but not allowed.
+    pub(crate) fn invalid_parameter(
+        parameter: impl Into<Cow<'static, str>>,
+        message: impl Into<String>,
+    ) -> Self {
+        Self::new(400, "invalidParameter", message).at(parameter)
+    }
+
+    /// 400 `required`.
+    pub(crate) fn required(parameter: &'static str) -> Self {
+        Self::new(400, "required", format!("Required parameter: {parameter}")).at(parameter)
+    }
+
+    /// 400 `badRequest`.
+    pub(crate) fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(400, "badRequest", message)
+    }
+
+    /// 401: no bearer at all.
+    pub(crate) fn login_required() -> Self {
+        Self::new(401, "required", "Login Required.").at_header("Authorization")
+    }
+
+    /// 401 `authError`: an unknown or expired bearer.
+    pub(crate) fn invalid_credentials() -> Self {
+        Self::new(401, "authError", "Invalid Credentials").at_header("Authorization")
+    }
+
+    /// 403 `insufficientFilePermissions`.
+    pub(crate) fn insufficient_permissions(id: &str) -> Self {
+        Self::new(
+            403,
+            "insufficientFilePermissions",
+            format!("The user does not have sufficient permissions for file {id}."),
+        )
+    }
+
+    /// 403 `fieldNotWritable`.
+    pub(crate) fn not_writable(message: &'static str) -> Self {
+        Self::new(403, "fieldNotWritable", message)
+    }
+
+    /// 412 `conditionNotMet`: the `If-Match` of a v2 call names another version.
+    pub(crate) fn condition_not_met() -> Self {
+        Self::new(412, "conditionNotMet", "Precondition Failed").at_header("If-Match")
+    }
+
+    /// 501: the method exists in Google Drive and is left out here.
+    pub(crate) fn not_implemented(method: &str) -> Self {
+        Self::new(
+            501,
+            "notImplemented",
+            format!("The simulator does not implement {method}."),
+        )
+    }
+
+    /// `errors[0].domain`: `usageLimits` for throttles that Google counts as usage, `global` for the rest.
+    pub(crate) fn domain(&self) -> &'static str {
+        const USAGE: [&str; 5] = [
+            "rateLimitExceeded",
+            "userRateLimitExceeded",
+            "dailyLimitExceeded",
+            "quotaExceeded",
+            "subscriptionRateLimitExceeded",
+        ];
+        if USAGE.contains(&self.reason.as_ref()) {
+            "usageLimits"
+        } else {
+            "global"
+        }
+    }
+
+    /// The body as Google sends it.
+    pub(crate) fn body(&self) -> Value {
+        let mut detail =
+            json!({"domain": self.domain(), "reason": self.reason, "message": self.message});
+        if let (Some(location), Some(members)) = (&self.location, detail.as_object_mut()) {
+            let (kind, name) = match location {
+                Location::Parameter(name) => ("parameter", name),
+                Location::Header(name) => ("header", name),
+            };
+            members.insert("locationType".to_owned(), json!(kind));
+            members.insert("location".to_owned(), json!(name));
+        }
+        json!({"error": {"errors": [detail], "code": self.status, "message": self.message}})
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_has_googles_shape() {
+        assert_eq!(
+            DriveError::condition_not_met().body(),
+            json!({"error": {"errors": [{"domain": "global", "reason": "conditionNotMet", "message": "Precondition Failed",
+                "locationType": "header", "location": "If-Match"}], "code": 412, "message": "Precondition Failed"}})
+        );
+        assert_eq!(
+            DriveError::new(403, "userRateLimitExceeded", "x").domain(),
+            "usageLimits"
+        );
+        assert_eq!(
+            DriveError::new(403, "sharingRateLimitExceeded", "x").domain(),
+            "global"
+        );
+    }
+}

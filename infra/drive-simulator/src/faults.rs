@@ -1,0 +1,253 @@
+//! Faults that tests order: errors by pattern, executed or not, and answers that never arrive.
+
+use serde::{Deserialize, Serialize};
+
+use crate::errors::DriveError;
+
+/// A fault that the next matching calls meet.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fault {
+    /// `METHOD /path/glob*`: `*` stands for any text, slashes included, also as the method. A pattern that contains
+    /// `?` is compared with path and query, others with the path alone.
+    #[serde(rename = "match")]
+    pub pattern: String,
+    /// How many calls meet it; absent means one, 0 means all.
+    #[serde(default = "once")]
+    pub times: u64,
+    /// How many matching calls pass before the first one meets it.
+    #[serde(default)]
+    pub after: u64,
+    /// The answer. May be absent when `drop` is set.
+    #[serde(default)]
+    pub respond: Option<FaultAnswer>,
+    /// Whether the call is executed before its answer is replaced.
+    #[serde(default)]
+    pub applied: bool,
+    /// Whether the connection is closed without an answer.
+    #[serde(default)]
+    pub drop: bool,
+    /// Milliseconds that the answer is held back (also without any other effect).
+    #[serde(default)]
+    pub delay_ms: u64,
+}
+
+fn once() -> u64 {
+    1
+}
+
+/// The error that replaces an answer.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct FaultAnswer {
+    /// The HTTP status.
+    pub status: u16,
+    /// `errors[0].reason`.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// The message; the reason when absent.
+    #[serde(default)]
+    pub message: Option<String>,
+    /// `errors[0].location`, a parameter.
+    #[serde(default)]
+    pub location: Option<String>,
+    /// The header `Retry-After`, in seconds.
+    #[serde(default)]
+    pub retry_after_seconds: Option<u64>,
+}
+
+impl FaultAnswer {
+    /// The refusal that is sent.
+    pub(crate) fn error(&self) -> DriveError {
+        let reason = self
+            .reason
+            .clone()
+            .unwrap_or_else(|| default_reason(self.status).to_owned());
+        let message = self.message.clone().unwrap_or_else(|| reason.clone());
+        let error = DriveError::new(self.status, reason, message);
+        match &self.location {
+            Some(location) => error.at(location.clone()),
+            None => error,
+        }
+    }
+}
+
+fn default_reason(status: u16) -> &'static str {
+    match status {
+        400 => "badRequest",
+        401 => "authError",
+        403 => "forbidden",
+        404 => "notFound",
+        412 => "conditionNotMet",
+        429 => "rateLimitExceeded",
+        _ => "backendError",
+    }
+}
+
+/// The faults that are ordered and not yet used up.
+#[derive(Debug, Default)]
+pub(crate) struct Faults {
+    pending: Vec<Fault>,
+}
+
+impl Faults {
+    /// Orders a fault.
+    ///
+    /// # Errors
+    /// A message for a fault without a pattern of two words or without any effect.
+    pub(crate) fn add(&mut self, fault: Fault) -> Result<(), String> {
+        if fault.pattern.split_ascii_whitespace().count() != 2 {
+            return Err("match must be 'METHOD /path*'".to_owned());
+        }
+        if fault.respond.is_none() && !fault.drop && fault.delay_ms == 0 {
+            return Err("a fault needs respond, drop or delay_ms".to_owned());
+        }
+        if let Some(answer) = fault
+            .respond
+            .as_ref()
+            .filter(|answer| !(200..600).contains(&answer.status))
+        {
+            return Err(format!("{} is not a status", answer.status));
+        }
+        self.pending.push(fault);
+        Ok(())
+    }
+
+    /// Forgets every fault.
+    pub(crate) fn clear(&mut self) {
+        self.pending.clear();
+    }
+
+    /// What is still pending.
+    pub(crate) fn pending(&self) -> &[Fault] {
+        &self.pending
+    }
+
+    /// The fault that this call meets, in the order in which they were ordered; uses it up by one.
+    pub(crate) fn meet(&mut self, method: &str, path: &str, query: Option<&str>) -> Option<Fault> {
+        for at in 0..self.pending.len() {
+            let fault = self
+                .pending
+                .get_mut(at)
+                .filter(|fault| matches(&fault.pattern, method, path, query));
+            let Some(fault) = fault else { continue };
+            if fault.after > 0 {
+                fault.after -= 1;
+                continue;
+            }
+            let met = fault.clone();
+            match fault.times {
+                0 => {}
+                1 => {
+                    self.pending.remove(at);
+                }
+                _ => fault.times -= 1,
+            }
+            return Some(met);
+        }
+        None
+    }
+}
+
+fn matches(pattern: &str, method: &str, path: &str, query: Option<&str>) -> bool {
+    let mut words = pattern.split_ascii_whitespace();
+    let (Some(wanted_method), Some(wanted_path)) = (words.next(), words.next()) else {
+        return false;
+    };
+    let method_fits = wanted_method == "*" || wanted_method.eq_ignore_ascii_case(method);
+    let target = match query {
+        Some(query) if wanted_path.contains('?') => format!("{path}?{query}"),
+        _ => path.to_owned(),
+    };
+    method_fits && glob(wanted_path, &target)
+}
+
+/// Whether `text` fits `pattern`, in which `*` stands for any text.
+fn glob(pattern: &str, text: &str) -> bool {
+    let mut pieces = pattern.split('*');
+    let Some(mut rest) = pieces.next().and_then(|first| text.strip_prefix(first)) else {
+        return false;
+    };
+    let mut pieces = pieces.peekable();
+    if pieces.peek().is_none() {
+        return rest.is_empty();
+    }
+    while let Some(piece) = pieces.next() {
+        if pieces.peek().is_none() {
+            return rest.ends_with(piece);
+        }
+        match rest.find(piece).and_then(|at| rest.get(at + piece.len()..)) {
+            Some(after) => rest = after,
+            None => return false,
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(pattern: &str, times: u64) -> Fault {
+        let text =
+            serde_json::json!({"match": pattern, "times": times, "respond": {"status": 503}});
+        serde_json::from_value(text).expect("a fault")
+    }
+
+    #[test]
+    fn a_star_stands_for_any_text() {
+        for (pattern, text) in [
+            ("/a/*", "/a/b/c"),
+            ("/a/*/c", "/a/b/c"),
+            ("*", "/x"),
+            ("/a", "/a"),
+            ("*b*", "/abc"),
+        ] {
+            assert!(glob(pattern, text), "{pattern} {text}");
+        }
+        for (pattern, text) in [
+            ("/a/*", "/b/c"),
+            ("/a", "/ab"),
+            ("/a/*/d", "/a/b/c"),
+            ("a*a", "a"),
+        ] {
+            assert!(!glob(pattern, text), "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn a_fault_is_met_so_many_times_and_then_gone() {
+        let mut faults = Faults::default();
+        faults
+            .add(fault("PATCH /drive/v2/files/*", 2))
+            .expect("valid");
+        assert!(faults.meet("GET", "/drive/v2/files/1", None).is_none());
+        assert!(faults.meet("PATCH", "/drive/v2/files/1", None).is_some());
+        assert!(faults.meet("PATCH", "/drive/v2/files/2", None).is_some());
+        assert!(faults.meet("PATCH", "/drive/v2/files/3", None).is_none());
+    }
+
+    #[test]
+    fn zero_times_means_always_and_after_lets_calls_pass_first() {
+        let mut faults = Faults::default();
+        faults
+            .add(Fault {
+                after: 1,
+                ..fault("* /x", 0)
+            })
+            .expect("valid");
+        let met: Vec<bool> = (0..4)
+            .map(|_| faults.meet("GET", "/x", None).is_some())
+            .collect();
+        assert_eq!(met, [false, true, true, true]);
+    }
+
+    #[test]
+    fn a_pattern_with_a_question_mark_sees_the_query() {
+        let mut faults = Faults::default();
+        faults.add(fault("GET /f/*?*alt=media*", 0)).expect("valid");
+        assert!(faults.meet("GET", "/f/1", Some("alt=media")).is_some());
+        assert!(faults.meet("GET", "/f/1", Some("fields=id")).is_none());
+        assert!(faults.meet("GET", "/f/1", None).is_none());
+    }
+}

@@ -1,0 +1,222 @@
+//! `/_control/`: what tests and people do to the simulated Drive from outside of it.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::{
+    Simulator,
+    faults::Fault,
+    http::{self as face, read_body},
+    ids::UserId,
+    notify::NotificationPolicy,
+    quota::QuotaLimits,
+    state::{Paging, item::Role},
+};
+
+/// The routes below `/_control`.
+pub(crate) fn router(simulator: &Simulator) -> Router {
+    Router::new()
+        .route("/load", post(load))
+        .route("/reset", post(reset))
+        .route("/clock", get(read_clock).post(move_clock))
+        .route("/notifications", post(notifications))
+        .route(
+            "/faults",
+            get(pending_faults).post(add_fault).delete(clear_faults),
+        )
+        .route("/counters", get(counters).delete(zero_counters))
+        .route("/pages", post(pages))
+        .route("/quota", post(quota))
+        .route("/drives", post(create_drive))
+        .route("/invalidate_tokens", post(invalidate_tokens))
+        .fallback(unknown)
+        .method_not_allowed_fallback(unknown)
+        .with_state(simulator.clone())
+}
+
+/// An order that could not be carried out.
+struct Refused(String);
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        face::json(StatusCode::BAD_REQUEST, &json!({"error": self.0}))
+    }
+}
+
+type Outcome = Result<Response, Refused>;
+
+fn done(value: &Value) -> Outcome {
+    Ok(face::json(StatusCode::OK, value))
+}
+
+async fn unknown() -> Response {
+    face::json(StatusCode::NOT_FOUND, &json!({"error": "no such control"}))
+}
+
+/// Reads an order; an empty body is an empty object.
+async fn order<T: for<'de> Deserialize<'de>>(request: Request) -> Result<T, Refused> {
+    let bytes = read_body(request.into_body())
+        .await
+        .map_err(|error| Refused(error.to_string()))?;
+    let bytes = if bytes.is_empty() {
+        bytes::Bytes::from_static(b"{}")
+    } else {
+        bytes
+    };
+    serde_json::from_slice(&bytes).map_err(|error| Refused(error.to_string()))
+}
+
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[derive(Default)]
+struct Load {
+    path: Option<PathBuf>,
+    files: Option<usize>,
+    folders: Option<usize>,
+}
+
+async fn load(State(simulator): State<Simulator>, request: Request) -> Outcome {
+    let load: Load = order(request).await?;
+    let report = match (load.path, load.files.or(load.folders)) {
+        (Some(path), None) => {
+            let loading = tokio::task::spawn_blocking(move || simulator.load_directory(&path));
+            loading
+                .await
+                .map_err(|error| Refused(error.to_string()))?
+                .map_err(|error| Refused(error.to_string()))?
+        }
+        (None, Some(_)) => {
+            simulator.load_synthetic(load.files.unwrap_or(0), load.folders.unwrap_or(0))
+        }
+        (Some(_), Some(_)) | (None, None) => {
+            return Err(Refused("either path, or files and folders".to_owned()));
+        }
+    };
+    done(
+        &json!({"files": report.files, "folders": report.folders, "skipped": report.skipped, "root": report.root}),
+    )
+}
+
+async fn reset(State(simulator): State<Simulator>) -> Outcome {
+    simulator.reset();
+    done(&json!({}))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ClockOrder {
+    advance_seconds: u64,
+}
+
+async fn move_clock(State(simulator): State<Simulator>, request: Request) -> Outcome {
+    let clock: ClockOrder = order(request).await?;
+    simulator.advance_clock(clock.advance_seconds);
+    read_clock(State(simulator)).await
+}
+
+async fn read_clock(State(simulator): State<Simulator>) -> Outcome {
+    let now_ms = simulator.now_ms();
+    done(&json!({"now": crate::clock::rfc3339(now_ms), "now_ms": now_ms}))
+}
+
+async fn notifications(State(simulator): State<Simulator>, request: Request) -> Outcome {
+    let policy: NotificationPolicy = order(request).await?;
+    simulator.set_notifications(policy);
+    done(&json!({}))
+}
+
+async fn add_fault(State(simulator): State<Simulator>, request: Request) -> Outcome {
+    let fault: Fault = order(request).await?;
+    simulator.add_fault(fault).map_err(Refused)?;
+    done(&json!({}))
+}
+
+async fn pending_faults(State(simulator): State<Simulator>) -> Outcome {
+    done(&json!({"faults": simulator.pending_faults()}))
+}
+
+async fn clear_faults(State(simulator): State<Simulator>) -> Outcome {
+    simulator.clear_faults();
+    done(&json!({}))
+}
+
+async fn counters(State(simulator): State<Simulator>) -> Outcome {
+    done(&json!(simulator.counters()))
+}
+
+async fn zero_counters(State(simulator): State<Simulator>) -> Outcome {
+    simulator.zero_counters();
+    done(&json!({}))
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, deny_unknown_fields)]
+struct Pages {
+    size: Option<usize>,
+    empty_every: Option<u64>,
+}
+
+async fn pages(State(simulator): State<Simulator>, request: Request) -> Outcome {
+    let pages: Pages = order(request).await?;
+    simulator.with(|state| state.paging = Paging::new(pages.size, pages.empty_every));
+    done(&json!({}))
+}
+
+async fn quota(State(simulator): State<Simulator>, request: Request) -> Outcome {
+    let limits: QuotaLimits = order(request).await?;
+    simulator.set_quota_limits(limits);
+    done(&json!({}))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewDrive {
+    name: String,
+    #[serde(default)]
+    members: Vec<Member>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Member {
+    Name(String),
+    WithRole { user: String, role: Role },
+}
+
+async fn create_drive(State(simulator): State<Simulator>, request: Request) -> Outcome {
+    let new: NewDrive = order(request).await?;
+    let members: BTreeMap<UserId, Role> = new
+        .members
+        .into_iter()
+        .map(|member| match member {
+            Member::Name(name) => (UserId::from_email(&name), Role::Organizer),
+            Member::WithRole { user, role } => (UserId::from_email(&user), role),
+        })
+        .collect();
+    let id = simulator.with(|state| state.create_drive(&new.name, members));
+    done(&json!({"id": id.as_str(), "name": new.name}))
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, deny_unknown_fields)]
+struct Invalidation {
+    access_tokens: Option<bool>,
+    page_tokens: Option<bool>,
+}
+
+async fn invalidate_tokens(State(simulator): State<Simulator>, request: Request) -> Outcome {
+    let which: Invalidation = order(request).await?;
+    let pages = which.page_tokens.unwrap_or(false);
+    let access = which.access_tokens.unwrap_or(!pages);
+    simulator.invalidate_tokens(access, pages);
+    done(&json!({"access_tokens": access, "page_tokens": pages}))
+}

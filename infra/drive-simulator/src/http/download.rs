@@ -1,0 +1,153 @@
+//! Content over HTTP, whole or in part.
+
+use std::io;
+
+use axum::{body::Body, response::Response};
+use bytes::Bytes;
+use futures_util::stream;
+use http::{HeaderMap, StatusCode, header};
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, SeekFrom};
+
+use crate::{
+    errors::DriveError,
+    state::{View, item::Content},
+};
+
+/// Bytes read from the disk at a time.
+const CHUNK_BYTES: u64 = 64 * 1024;
+
+/// What a `Range` header asks for.
+#[derive(Debug, PartialEq, Eq)]
+enum Range {
+    /// Everything: no header, or one that is not understood, which HTTP tells a server to ignore.
+    Whole,
+    /// From the first to the last byte, both included.
+    Part(u64, u64),
+    /// Nothing that there is.
+    Unsatisfiable,
+}
+
+fn range(header: Option<&str>, size: u64) -> Range {
+    let Some((first, last)) = header
+        .and_then(|text| text.strip_prefix("bytes="))
+        .and_then(|text| text.split_once('-'))
+    else {
+        return Range::Whole;
+    };
+    let bounds = match (first.trim().parse::<u64>(), last.trim().parse::<u64>()) {
+        (Ok(first), Ok(last)) if first > last => return Range::Whole,
+        (Ok(first), Ok(last)) => (first, last),
+        (Ok(first), Err(_)) if last.trim().is_empty() => (first, u64::MAX),
+        (Err(_), Ok(0)) if first.trim().is_empty() => return Range::Unsatisfiable,
+        (Err(_), Ok(count)) if first.trim().is_empty() => (size.saturating_sub(count), u64::MAX),
+        _ => return Range::Whole,
+    };
+    if bounds.0 >= size {
+        Range::Unsatisfiable
+    } else {
+        Range::Part(bounds.0, bounds.1.min(size - 1))
+    }
+}
+
+/// The content of an item.
+///
+/// # Errors
+/// 403 `fileNotDownloadable` for items without bytes of their own, 416 for a range beyond the end.
+pub(crate) async fn content(view: &View, headers: &HeaderMap) -> Result<Response, DriveError> {
+    let Some(content) = &view.item.content else {
+        let message = "Only files with binary content can be directly downloaded. Use Export with Docs Editors files.";
+        return Err(DriveError::new(403, "fileNotDownloadable", message).at("alt"));
+    };
+    let size = content.size();
+    let asked = headers
+        .get(header::RANGE)
+        .and_then(|value| value.to_str().ok());
+    let (status, first, length) = match range(asked, size) {
+        Range::Whole => (StatusCode::OK, 0, size),
+        Range::Part(first, last) => (StatusCode::PARTIAL_CONTENT, first, last - first + 1),
+        Range::Unsatisfiable => {
+            return Err(DriveError::new(
+                416,
+                "requestedRangeNotSatisfiable",
+                "Request range not satisfiable",
+            ));
+        }
+    };
+    let mut response = Response::new(body(content, first, length).await?);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_LENGTH, length.into());
+    if let Ok(kind) = view.item.mime_type.parse() {
+        headers.insert(header::CONTENT_TYPE, kind);
+    }
+    if status == StatusCode::PARTIAL_CONTENT
+        && let Ok(span) = format!("bytes {first}-{}/{size}", first + length - 1).parse()
+    {
+        headers.insert(header::CONTENT_RANGE, span);
+    }
+    Ok(response)
+}
+
+async fn body(content: &Content, first: u64, length: u64) -> Result<Body, DriveError> {
+    if let Some(bytes) = content.bytes() {
+        let from = usize::try_from(first)
+            .unwrap_or(usize::MAX)
+            .min(bytes.len());
+        let to = from
+            .saturating_add(usize::try_from(length).unwrap_or(usize::MAX))
+            .min(bytes.len());
+        return Ok(Body::from(bytes.slice(from..to)));
+    }
+    let Some(path) = content.path() else {
+        return Ok(Body::empty());
+    };
+    let unreadable = |error: io::Error| {
+        DriveError::new(
+            500,
+            "internalError",
+            format!("The file of the library cannot be read: {error}"),
+        )
+    };
+    let mut file = tokio::fs::File::open(path).await.map_err(unreadable)?;
+    file.seek(SeekFrom::Start(first))
+        .await
+        .map_err(unreadable)?;
+    Ok(Body::from_stream(stream::try_unfold(
+        (file, length),
+        |(mut file, left)| async move {
+            if left == 0 {
+                return Ok(None);
+            }
+            let mut buffer = vec![0_u8; usize::try_from(left.min(CHUNK_BYTES)).unwrap_or_default()];
+            let read = file.read(&mut buffer).await?;
+            if read == 0 {
+                return Err(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    "the file of the library became shorter",
+                ));
+            }
+            buffer.truncate(read);
+            let left = left.saturating_sub(u64::try_from(read).unwrap_or(u64::MAX));
+            Ok(Some((Bytes::from(buffer), (file, left))))
+        },
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_read_as_http_defines_them() {
+        assert_eq!(range(None, 10), Range::Whole);
+        assert_eq!(range(Some("bytes=2-4"), 10), Range::Part(2, 4));
+        assert_eq!(range(Some("bytes=2-"), 10), Range::Part(2, 9));
+        assert_eq!(range(Some("bytes=-3"), 10), Range::Part(7, 9));
+        assert_eq!(range(Some("bytes=5-99"), 10), Range::Part(5, 9));
+        assert_eq!(range(Some("bytes=10-"), 10), Range::Unsatisfiable);
+        assert_eq!(range(Some("bytes=-0"), 10), Range::Unsatisfiable);
+        assert_eq!(range(Some("bytes=4-2"), 10), Range::Whole);
+        assert_eq!(range(Some("bytes=1-2,4-5"), 10), Range::Whole);
+        assert_eq!(range(Some("bytes=0-"), 0), Range::Unsatisfiable);
+    }
+}

@@ -1,0 +1,175 @@
+//! v2 `files`: what v3 no longer has is the etag, and with it the conditional write.
+
+use std::collections::BTreeMap;
+
+use http::header;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::{
+    Simulator,
+    errors::DriveError,
+    http::{
+        Answer, Call,
+        body::{resource, time, typed},
+        download, render, render_v2, shapes_v2,
+    },
+    state::edit::{ModifiedTime, Patch, PropertyPatch},
+};
+
+/// A file as a client of v2 writes it. Members that only Drive writes are ignored, so that a whole resource can be sent
+/// back; unknown ones are refused.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct FileBody {
+    title: Option<String>,
+    mime_type: Option<String>,
+    #[serde(deserialize_with = "present")]
+    description: Option<Value>,
+    labels: Option<LabelsBody>,
+    parents: Option<Vec<ParentBody>>,
+    properties: Option<Vec<PropertyBody>>,
+    modified_date: Option<String>,
+}
+
+/// Tells an absent member from one that is null.
+fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct LabelsBody {
+    starred: Option<bool>,
+    trashed: Option<bool>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ParentBody {
+    id: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct PropertyBody {
+    key: String,
+    value: Option<String>,
+    visibility: Option<String>,
+}
+
+/// `v2.files.get`.
+pub(crate) async fn get(simulator: Simulator, call: Call) -> Result<Answer, DriveError> {
+    let (id, all_drives) = (call.path("id")?, call.all_drives()?);
+    call.params.flag("updateViewedDate", false)?;
+    let view = simulator.with(|state| state.find(&call.user, id, all_drives))?;
+    if call.params.text("alt") == Some("media") {
+        return download::content(&view, &call.headers)
+            .await
+            .map(Answer::Raw);
+    }
+    render::prepare([&view], &call.selection).await;
+    Ok(Answer::Tagged(
+        render_v2::file(&view, &call.selection),
+        view.item.etag(),
+    ))
+}
+
+/// `v2.files.patch` and `v2.files.update`. Both leave alone what the body does not have.
+pub(crate) async fn patch(simulator: Simulator, call: Call) -> Result<Answer, DriveError> {
+    let (id, all_drives) = (call.path("id")?, call.all_drives()?);
+    call.params.flag("updateViewedDate", true)?;
+    let file: FileBody = typed(resource(&call.body, &shapes_v2::FILE)?)?;
+    let modified = modified(&call, file.modified_date.as_deref())?;
+    let parents = file
+        .parents
+        .as_ref()
+        .map(|parents| parents.iter().map(|parent| parent.id.clone()).collect());
+    let mut patch = into_patch(file)?;
+    patch.modified = modified;
+    patch.add_parents = call.params.list("addParents");
+    patch.remove_parents = call.params.list("removeParents");
+    let if_match = call.header(header::IF_MATCH).map(str::trim);
+    let view = simulator.with(|state| {
+        let view = state.find(&call.user, id, all_drives)?;
+        check_parents(parents, view.item.parent.as_ref().map(ToString::to_string))?;
+        let id = state.patch(&call.user, id, all_drives, if_match, patch)?;
+        state.find(&call.user, id.as_str(), true)
+    })?;
+    render::prepare([&view], &call.selection).await;
+    Ok(Answer::Tagged(
+        render_v2::file(&view, &call.selection),
+        view.item.etag(),
+    ))
+}
+
+/// `parents` may be sent back as it is, and may not be changed: that takes `addParents` and `removeParents`.
+fn check_parents(sent: Option<Vec<String>>, current: Option<String>) -> Result<(), DriveError> {
+    match sent {
+        Some(sent) if sent != current.into_iter().collect::<Vec<_>>() => {
+            Err(DriveError::not_writable(
+                "The parents field is not directly writable in update requests. Use the addParents and removeParents parameters instead.",
+            ))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// `modifiedDateBehavior`, or `setModifiedDate` in its stead.
+fn modified(call: &Call, date: Option<&str>) -> Result<ModifiedTime, DriveError> {
+    let date = date.map(|text| time("modifiedDate", text)).transpose()?;
+    let from_body = |otherwise| date.map_or(otherwise, ModifiedTime::Set);
+    let set = call.params.flag("setModifiedDate", false)?;
+    match call.params.text("modifiedDateBehavior") {
+        None if set => Ok(from_body(ModifiedTime::Now)),
+        None | Some("nowIfNeeded") => Ok(ModifiedTime::IfEdited),
+        Some("now") => Ok(ModifiedTime::Now),
+        Some("noChange") => Ok(ModifiedTime::Keep),
+        Some("fromBody") => Ok(from_body(ModifiedTime::Keep)),
+        Some("fromBodyIfNeeded") => Ok(from_body(ModifiedTime::IfEdited)),
+        Some("fromBodyOrNow") => Ok(from_body(ModifiedTime::Now)),
+        Some(other) => Err(DriveError::invalid_parameter(
+            "modifiedDateBehavior",
+            format!("Invalid value '{other}'."),
+        )),
+    }
+}
+
+fn into_patch(file: FileBody) -> Result<Patch, DriveError> {
+    let labels = file.labels.unwrap_or_default();
+    let (properties, app_properties) = split_properties(file.properties.unwrap_or_default())?;
+    let description = match file.description {
+        None => None,
+        Some(Value::Null) => Some(String::new()),
+        Some(Value::String(text)) => Some(text),
+        Some(_) => return Err(DriveError::invalid("description")),
+    };
+    Ok(Patch {
+        name: file.title,
+        mime_type: file.mime_type,
+        description,
+        starred: labels.starred,
+        trashed: labels.trashed,
+        properties,
+        app_properties,
+        ..Patch::default()
+    })
+}
+
+/// The array is merged by key and visibility: a null value deletes, what is absent stays, the default is PRIVATE.
+fn split_properties(
+    given: Vec<PropertyBody>,
+) -> Result<(PropertyPatch, PropertyPatch), DriveError> {
+    let (mut public, mut private) = (BTreeMap::new(), BTreeMap::new());
+    for property in given {
+        match property.visibility.as_deref() {
+            Some("PUBLIC") => public.insert(property.key, property.value),
+            None | Some("PRIVATE") => private.insert(property.key, property.value),
+            Some(other) => {
+                return Err(DriveError::invalid_because(
+                    "visibility",
+                    format!("Invalid value '{other}'."),
+                ));
+            }
+        };
+    }
+    Ok((public, private))
+}

@@ -1,0 +1,248 @@
+//! Resources of v3 as JSON, built to the measure of a selection.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::{
+    clock::rfc3339,
+    fields::{Object, Selection},
+    ids::{DriveId, UserId},
+    state::{
+        SharedDrive, View,
+        item::{Content, Role},
+        users::{ANYONE, Permission},
+    },
+};
+
+/// Computes the checksums that an answer will show. Reading files of this machine is left to blocking threads.
+pub(crate) async fn prepare(views: impl IntoIterator<Item = &View>, selection: &Selection) {
+    let wanted =
+        selection.member("md5Checksum").is_some() || selection.member("sha256Checksum").is_some();
+    if !wanted {
+        return;
+    }
+    let unknown = |content: &Arc<Content>| content.checksums().is_none();
+    let contents: Vec<Arc<Content>> = views
+        .into_iter()
+        .filter_map(|view| view.item.content.clone())
+        .filter(unknown)
+        .collect();
+    if contents.is_empty() {
+        return;
+    }
+    let computed = tokio::task::spawn_blocking(move || {
+        for content in contents {
+            if let Err(error) = content.compute_checksums() {
+                tracing::warn!(path = ?content.path(), %error, "a file of the library cannot be read");
+            }
+        }
+    });
+    if let Err(error) = computed.await {
+        tracing::warn!(%error, "checksums were not computed");
+    }
+}
+
+/// A file.
+pub(crate) fn file(view: &View, selection: &Selection) -> Value {
+    let item = &view.item;
+    let mut out = Object::new(selection);
+    out.put("kind", || "drive#file");
+    out.put("id", || item.id.as_str());
+    out.put("name", || item.name.as_str());
+    out.put("mimeType", || &*item.mime_type);
+    out.put_some("description", || item.description.clone());
+    out.put("starred", || view.starred());
+    out.put("trashed", || view.trashed);
+    out.put("explicitlyTrashed", || item.explicitly_trashed);
+    out.put_some("parents", || {
+        item.parent.as_ref().map(|parent| json!([parent.as_str()]))
+    });
+    out.put_some("properties", || {
+        (!item.properties.is_empty()).then(|| json!(item.properties))
+    });
+    out.put_some("appProperties", || {
+        (!item.app_properties.is_empty()).then(|| json!(item.app_properties))
+    });
+    out.put("version", || item.version.to_string());
+    out.put("createdTime", || rfc3339(item.created_ms));
+    out.put("modifiedTime", || rfc3339(item.modified_ms));
+    out.put("spaces", || json!(["drive"]));
+    out.put("webViewLink", || web_view_link(view));
+    out.put("iconLink", || icon_link(view));
+    out.put("lastModifyingUser", || {
+        user(&item.last_modifying_user, &view.viewer)
+    });
+    out.put("modifiedByMe", || item.last_modifying_user == view.viewer);
+    out.put("capabilities", || capabilities(view));
+    out.put("quotaBytesUsed", || size(view).unwrap_or_default());
+    out.put("isAppAuthorized", || true);
+    out.put("viewedByMe", || false);
+    out.put("copyRequiresWriterPermission", || false);
+    if let Some(owner) = view.owner() {
+        out.put("owners", || json!([user(owner, &view.viewer)]));
+        out.put("ownedByMe", || *owner == view.viewer);
+        out.put("shared", || is_shared(owner));
+        out.put("writersCanShare", || true);
+        out.put("permissionIds", || permission_ids(owner));
+    }
+    out.put_some("driveId", || view.drive().map(DriveId::to_string));
+    out.put_some("teamDriveId", || view.drive().map(DriveId::to_string));
+    content(view, &mut out);
+    out.put_some("shortcutDetails", || {
+        let shortcut = item.shortcut.as_ref()?;
+        Some(json!({"targetId": shortcut.target.as_str(), "targetMimeType": shortcut.target_mime_type}))
+    });
+    out.finish()
+}
+
+/// What only files with bytes of their own have.
+fn content(view: &View, out: &mut Object<'_>) {
+    let item = &view.item;
+    if item.content.is_none() {
+        return;
+    }
+    out.put_some("size", || size(view));
+    out.put_some("md5Checksum", || checksum(view, |sums| sums.md5.clone()));
+    out.put_some("sha256Checksum", || {
+        checksum(view, |sums| sums.sha256.clone())
+    });
+    out.put_some("headRevisionId", || item.head_revision.clone());
+    out.put("originalFilename", || item.name.as_str());
+    out.put("fullFileExtension", || extension(&item.name));
+    out.put("fileExtension", || extension(&item.name));
+    let download = || format!("https://drive.google.com/uc?id={}&export=download", item.id);
+    out.put("webContentLink", download);
+}
+
+/// The size of the content, as the text of an int64.
+pub(crate) fn size(view: &View) -> Option<String> {
+    view.item
+        .content
+        .as_ref()
+        .map(|content| content.size().to_string())
+}
+
+/// A checksum, if it is known.
+pub(crate) fn checksum(
+    view: &View,
+    pick: impl FnOnce(&crate::state::item::Checksums) -> String,
+) -> Option<String> {
+    view.item
+        .content
+        .as_ref()
+        .and_then(|content| content.checksums().map(pick))
+}
+
+/// The extension of a name, or nothing.
+pub(crate) fn extension(name: &str) -> &str {
+    name.rsplit_once('.').map_or("", |(_, extension)| extension)
+}
+
+/// The page of an item in Drive's own site.
+pub(crate) fn web_view_link(view: &View) -> String {
+    let id = &view.item.id;
+    if view.item.is_folder() {
+        format!("https://drive.google.com/drive/folders/{id}")
+    } else {
+        format!("https://drive.google.com/file/d/{id}/view?usp=drivesdk")
+    }
+}
+
+/// The icon of a type.
+pub(crate) fn icon_link(view: &View) -> String {
+    format!(
+        "https://drive-thirdparty.googleusercontent.com/16/type/{}",
+        view.item.mime_type
+    )
+}
+
+/// Whether everything that this user owns is shared.
+pub(crate) fn is_shared(owner: &UserId) -> bool {
+    owner.as_str() == crate::state::LIBRARY_OWNER
+}
+
+/// Who has access to what this user owns.
+pub(crate) fn permission_ids(owner: &UserId) -> Value {
+    let everyone = is_shared(owner).then(|| ANYONE.to_owned());
+    std::iter::once(owner.permission_id())
+        .chain(everyone)
+        .collect()
+}
+
+/// A user, as `viewer` sees them.
+pub(crate) fn user(user: &UserId, viewer: &UserId) -> Value {
+    json!({"kind": "drive#user", "displayName": user.as_str(), "me": user == viewer, "permissionId": user.permission_id(),
+        "emailAddress": user.email()})
+}
+
+/// What the viewer may do.
+pub(crate) fn capabilities(view: &View) -> Value {
+    let (role, folder, root) = (view.role, view.item.is_folder(), view.is_root());
+    let edit = role.can_edit();
+    let organize = role >= Role::FileOrganizer;
+    json!({
+        "canEdit": edit, "canRename": edit && !root, "canModifyContent": edit && !folder, "canComment": role >= Role::Commenter,
+        "canTrash": role.can_trash() && !root, "canUntrash": role.can_trash() && !root,
+        "canDelete": role.can_delete() && !root, "canDownload": !folder, "canCopy": !folder,
+        "canAddChildren": edit && folder, "canListChildren": folder, "canRemoveChildren": edit && folder,
+        "canDeleteChildren": folder && role == Role::Organizer, "canTrashChildren": folder && organize,
+        "canShare": organize || role == Role::Writer, "canReadRevisions": edit && !folder,
+        "canMoveItemWithinDrive": edit && !root, "canMoveItemOutOfDrive": role.can_delete() && !root,
+        "canReadDrive": view.drive().is_some(), "canModifyLabels": false, "canReadLabels": false,
+    })
+}
+
+/// A shared drive.
+pub(crate) fn drive(
+    id: &DriveId,
+    drive: &SharedDrive,
+    user: &UserId,
+    selection: &Selection,
+) -> Value {
+    let role = drive.members.get(user).copied();
+    let at_least = |least: Role| role.is_some_and(|role| role >= least);
+    let mut out = Object::new(selection);
+    out.put("kind", || "drive#drive");
+    out.put("id", || id.as_str());
+    out.put("name", || drive.name.as_str());
+    out.put("createdTime", || rfc3339(drive.created_ms));
+    out.put("hidden", || false);
+    out.put("capabilities", || {
+        let (edit, organize, manage) = (at_least(Role::Writer), at_least(Role::FileOrganizer), at_least(Role::Organizer));
+        json!({"canAddChildren": edit, "canEdit": edit, "canListChildren": true, "canDownload": true, "canCopy": true,
+            "canComment": at_least(Role::Commenter), "canRename": edit, "canReadRevisions": true, "canShare": organize,
+            "canTrashChildren": organize, "canDeleteChildren": manage, "canDeleteDrive": manage, "canRenameDrive": manage,
+            "canManageMembers": manage})
+    });
+    out.finish()
+}
+
+/// A permission.
+pub(crate) fn permission(permission: &Permission, selection: &Selection) -> Value {
+    let mut out = Object::new(selection);
+    out.put("kind", || "drive#permission");
+    out.put("id", || permission.id.as_str());
+    out.put("type", || {
+        if permission.user.is_some() {
+            "user"
+        } else {
+            "anyone"
+        }
+    });
+    out.put("role", || permission.role.as_str());
+    match &permission.user {
+        Some(user) => {
+            out.put("emailAddress", || user.email());
+            out.put("displayName", || user.as_str());
+            out.put("deleted", || false);
+        }
+        None => out.put("allowFileDiscovery", || false),
+    }
+    out.put_some("permissionDetails", || {
+        let drive = permission.drive.as_ref()?;
+        let role = permission.role.as_str();
+        Some(json!([{"permissionType": "member", "role": role, "inherited": true, "inheritedFrom": drive.as_str()}]))
+    });
+    out.finish()
+}

@@ -1,0 +1,237 @@
+//! The OAuth token endpoint: refresh tokens and service accounts.
+//!
+//! **A service account's signature is not checked**: the simulator has no public keys. What a JWT says is.
+
+use axum::{
+    extract::{Request, State},
+    response::Response,
+};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use http::{StatusCode, header};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::{
+    Simulator,
+    http::{body, json, read_body, refusal, with_fault},
+    ids::UserId,
+    state::users::ACCESS_TOKEN_SECONDS,
+};
+
+/// The audience that a JWT names for Google's own endpoint.
+const GOOGLE_AUDIENCE: &str = "https://oauth2.googleapis.com/token";
+/// The longest lifetime of a JWT, in seconds.
+const JWT_SECONDS_MAX: i64 = 3_600;
+/// How far a client's clock may be off, in seconds.
+const SKEW_SECONDS: i64 = 300;
+/// The grant of a service account.
+const JWT_GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+
+/// A refusal in OAuth's shape.
+#[derive(Debug, PartialEq, Eq)]
+struct Refused(&'static str, String);
+
+/// `POST /token`.
+pub(crate) async fn token(State(simulator): State<Simulator>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    simulator.count("oauth2.token", 0);
+    let fault = simulator.meet_fault(&parts);
+    let host = parts
+        .headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok())
+        .unwrap_or_default()
+        .to_owned();
+    with_fault(fault, async {
+        let bytes = match read_body(body).await {
+            Ok(bytes) => bytes,
+            Err(error) => return refusal(&error),
+        };
+        let form = body::form(&bytes);
+        let field = |name: &str| form.get(name).map(String::as_str);
+        let granted = match field("grant_type") {
+            Some("refresh_token") => user_of_refresh_token(field("refresh_token").unwrap_or_default()),
+            Some(JWT_GRANT) => {
+                user_of_jwt(field("assertion").unwrap_or_default(), &host, simulator.now_ms().div_euclid(1_000))
+            }
+            other => Err(Refused("unsupported_grant_type", format!("Invalid grant_type: {}", other.unwrap_or_default()))),
+        };
+        match granted {
+            Ok(user) => {
+                let token = simulator.with(|state| state.issue_token(user));
+                let answer = json!({"access_token": token, "expires_in": ACCESS_TOKEN_SECONDS, "token_type": "Bearer",
+                    "scope": "https://www.googleapis.com/auth/drive"});
+                json(StatusCode::OK, &answer)
+            }
+            Err(Refused(error, description)) => {
+                json(StatusCode::BAD_REQUEST, &json!({"error": error, "error_description": description}))
+            }
+        }
+    })
+    .await
+}
+
+fn user_of_refresh_token(token: &str) -> Result<UserId, Refused> {
+    match token.strip_prefix("user:") {
+        Some(name) if !name.is_empty() => Ok(UserId::from_email(name)),
+        Some(_) | None => Err(Refused(
+            "invalid_grant",
+            "Token has been expired or revoked.".to_owned(),
+        )),
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct JwtHeader {
+    alg: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Claims {
+    iss: String,
+    sub: Option<String>,
+    aud: String,
+    iat: i64,
+    exp: i64,
+    scope: Option<String>,
+}
+
+/// The user that a service account's JWT asks for: `sub` if it impersonates one, otherwise the account itself.
+fn user_of_jwt(assertion: &str, host: &str, now_seconds: i64) -> Result<UserId, Refused> {
+    let invalid = |text: &str| Refused("invalid_grant", text.to_owned());
+    let parts: Vec<&str> = assertion.split('.').collect();
+    let [head, claims, signature] = parts.as_slice() else {
+        return Err(invalid("Bad Request"));
+    };
+    let head: JwtHeader =
+        decode(head).ok_or_else(|| invalid("Invalid JWT: Failed to parse the header"))?;
+    let claims: Claims =
+        decode(claims).ok_or_else(|| invalid("Invalid JWT: Failed to parse the claims"))?;
+    if head.alg != "RS256" || signature.is_empty() || URL_SAFE_NO_PAD.decode(signature).is_err() {
+        return Err(invalid("Invalid JWT Signature."));
+    }
+    let own = [
+        format!("http://{host}/token"),
+        format!("https://{host}/token"),
+    ];
+    if claims.aud != GOOGLE_AUDIENCE && !own.contains(&claims.aud) {
+        return Err(invalid("Invalid JWT: Failed audience check"));
+    }
+    let lifetime = claims.exp.saturating_sub(claims.iat);
+    let timely = claims.iat <= now_seconds.saturating_add(SKEW_SECONDS)
+        && claims.exp >= now_seconds.saturating_sub(SKEW_SECONDS);
+    if !timely || !(1..=JWT_SECONDS_MAX).contains(&lifetime) {
+        return Err(invalid(
+            "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe. Check your iat and exp values in the JWT claim.",
+        ));
+    }
+    if claims
+        .scope
+        .as_deref()
+        .unwrap_or_default()
+        .trim()
+        .is_empty()
+    {
+        return Err(Refused(
+            "invalid_scope",
+            "Empty or missing scope not allowed.".to_owned(),
+        ));
+    }
+    let user = claims
+        .sub
+        .filter(|sub| !sub.is_empty())
+        .unwrap_or(claims.iss);
+    if user.is_empty() {
+        return Err(invalid("Invalid grant: account not found"));
+    }
+    Ok(UserId::from_email(&user))
+}
+
+fn decode<T: for<'de> Deserialize<'de>>(part: &str) -> Option<T> {
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    const NOW: i64 = 1_800_000_000;
+
+    fn jwt(change: impl FnOnce(&mut Value)) -> String {
+        let mut claims = json!({"iss": "sync@p.iam.gserviceaccount.com", "scope": "drive", "aud": GOOGLE_AUDIENCE, "iat": NOW, "exp": NOW + 3_600});
+        change(&mut claims);
+        let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        format!(
+            "{}.{}.{}",
+            encode(&json!({"alg": "RS256", "typ": "JWT"})),
+            encode(&claims),
+            URL_SAFE_NO_PAD.encode("unchecked")
+        )
+    }
+
+    fn user(assertion: &str) -> Result<UserId, Refused> {
+        user_of_jwt(assertion, "127.0.0.1:9", NOW)
+    }
+
+    #[test]
+    fn a_service_account_acts_as_itself_or_as_whom_it_impersonates() {
+        assert_eq!(
+            user(&jwt(|_| {})),
+            Ok(UserId::from("sync@p.iam.gserviceaccount.com"))
+        );
+        assert_eq!(
+            user(&jwt(|claims| claims["sub"] = json!("owner@example.com"))),
+            Ok(UserId::from("owner"))
+        );
+    }
+
+    #[test]
+    fn the_audience_is_googles_endpoint_or_this_one() {
+        assert!(
+            user(&jwt(
+                |claims| claims["aud"] = json!("http://127.0.0.1:9/token")
+            ))
+            .is_ok()
+        );
+        assert!(
+            user(&jwt(
+                |claims| claims["aud"] = json!("https://elsewhere.example/token")
+            ))
+            .is_err()
+        );
+    }
+
+    #[test]
+    fn a_clock_may_be_off_by_five_minutes_and_a_jwt_lives_an_hour() {
+        let at = |iat: i64, exp: i64| {
+            user(&jwt(|claims| {
+                (claims["iat"], claims["exp"]) = (json!(iat), json!(exp))
+            }))
+        };
+        assert!(at(NOW + 299, NOW + 3_899).is_ok());
+        assert!(at(NOW + 301, NOW + 3_901).is_err());
+        assert!(at(NOW - 3_899, NOW - 299).is_ok());
+        assert!(at(NOW - 3_901, NOW - 301).is_err());
+        assert!(at(NOW, NOW + 3_601).is_err());
+    }
+
+    #[test]
+    fn text_that_is_no_jwt_and_unknown_refresh_tokens_are_invalid_grants() {
+        for text in ["", "a.b", "a.b.c", "...."] {
+            assert_eq!(
+                user(text).expect_err("refused").0,
+                "invalid_grant",
+                "{text}"
+            );
+        }
+        assert_eq!(
+            user_of_refresh_token("1//abc").expect_err("unknown").0,
+            "invalid_grant"
+        );
+        assert_eq!(
+            user_of_refresh_token("user:alice"),
+            Ok(UserId::from("alice"))
+        );
+    }
+}

@@ -1,0 +1,82 @@
+//! Serves a simulated Google Drive until it is interrupted.
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+
+use clap::Parser;
+use drive_simulator::{Options, Simulator};
+use tokio::net::TcpListener;
+
+/// A stateful Google Drive over HTTP, in memory.
+#[derive(Debug, Parser)]
+#[command(name = "drive-simulator", version)]
+struct Arguments {
+    /// Where to listen.
+    #[arg(long, default_value = "127.0.0.1:3001")]
+    addr: SocketAddr,
+    /// A directory to load into the library.
+    #[arg(long)]
+    library: Option<PathBuf>,
+    /// Makes ids and chances reproducible.
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .init();
+    match run(Arguments::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("drive-simulator: {message}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Runs until Ctrl-C.
+///
+/// # Errors
+/// One line for people: the library cannot be read, or the address cannot be had.
+async fn run(arguments: Arguments) -> Result<(), String> {
+    let simulator = Simulator::new(Options {
+        seed: arguments.seed,
+    });
+    let listener = TcpListener::bind(arguments.addr)
+        .await
+        .map_err(|error| format!("cannot listen on {}: {error}", arguments.addr))?;
+    let address = listener
+        .local_addr()
+        .map_err(|error| format!("cannot listen on {}: {error}", arguments.addr))?;
+    let mut loaded = String::new();
+    if let Some(library) = arguments.library {
+        let handle = simulator.clone();
+        let report = tokio::task::spawn_blocking(move || handle.load_directory(&library))
+            .await
+            .map_err(|error| format!("loading the library failed: {error}"))?
+            .map_err(|error| format!("{error}: {}", error.source))?;
+        loaded = format!(
+            " with {} files and {} folders ({} entries left out)",
+            report.files, report.folders, report.skipped
+        );
+    }
+    #[expect(
+        clippy::print_stdout,
+        reason = "the line that tells people, and scripts, that calls are answered from now on"
+    )]
+    {
+        println!("drive-simulator listens on http://{address}{loaded}");
+    }
+    let interrupted = async {
+        if let Err(error) = tokio::signal::ctrl_c().await {
+            tracing::error!(%error, "Ctrl-C is not heard");
+            std::future::pending::<()>().await;
+        }
+    };
+    simulator
+        .serve(listener, interrupted)
+        .await
+        .map_err(|error| error.to_string())
+}

@@ -1,0 +1,165 @@
+//! Counters of calls and quota units, and the optional limits.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::{errors::DriveError, ids::UserId};
+
+/// What was called since the counters were last zeroed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Counters {
+    /// Calls by method name of the discovery document (`changes.list`); those of v2 begin with `v2.`.
+    pub calls: BTreeMap<String, u64>,
+    /// The quota units that these calls cost: list 100, edit 50, download 200, the rest 5.
+    pub quota_units: u64,
+    /// Notification deliveries by outcome: `delivered`, `dropped`, `duplicated`, `retried`, `failed`, `expired`.
+    pub notifications: BTreeMap<String, u64>,
+}
+
+/// The limits, in quota units per minute of the simulator's clock. Off by default.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct QuotaLimits {
+    /// Of one user; beyond it, 403 `userRateLimitExceeded`.
+    pub units_per_minute_per_user: Option<u64>,
+    /// Of the whole project; beyond it, 403 `rateLimitExceeded`.
+    pub units_per_minute: Option<u64>,
+}
+
+/// Counts calls and holds them to the limits.
+#[derive(Debug, Default)]
+pub(crate) struct Quota {
+    calls: BTreeMap<&'static str, u64>,
+    units: u64,
+    pub(crate) limits: QuotaLimits,
+    minute: i64,
+    spent: u64,
+    spent_by_user: HashMap<UserId, u64>,
+}
+
+impl Quota {
+    /// Counts one call, whatever becomes of it.
+    pub(crate) fn count(&mut self, method: &'static str, units: u64) {
+        *self.calls.entry(method).or_default() += 1;
+        self.units += units;
+    }
+
+    /// Charges a call to its user.
+    ///
+    /// # Errors
+    /// 403 `userRateLimitExceeded` or `rateLimitExceeded` when the minute's units are spent.
+    pub(crate) fn charge(
+        &mut self,
+        user: &UserId,
+        units: u64,
+        now_ms: i64,
+    ) -> Result<(), DriveError> {
+        let minute = now_ms.div_euclid(60_000);
+        if minute != self.minute {
+            self.minute = minute;
+            self.spent = 0;
+            self.spent_by_user.clear();
+        }
+        let by_user = self.spent_by_user.entry(user.clone()).or_default();
+        if self
+            .limits
+            .units_per_minute_per_user
+            .is_some_and(|most| *by_user + units > most)
+        {
+            return Err(DriveError::new(
+                403,
+                "userRateLimitExceeded",
+                "User Rate Limit Exceeded",
+            ));
+        }
+        if self
+            .limits
+            .units_per_minute
+            .is_some_and(|most| self.spent + units > most)
+        {
+            return Err(DriveError::new(
+                403,
+                "rateLimitExceeded",
+                "Rate Limit Exceeded",
+            ));
+        }
+        *by_user += units;
+        self.spent += units;
+        Ok(())
+    }
+
+    /// The calls and units so far.
+    pub(crate) fn counters(&self) -> Counters {
+        let calls = self
+            .calls
+            .iter()
+            .map(|(name, count)| ((*name).to_owned(), *count))
+            .collect();
+        Counters {
+            calls,
+            quota_units: self.units,
+            notifications: BTreeMap::new(),
+        }
+    }
+
+    /// Counts from zero again; the limits stay.
+    pub(crate) fn zero(&mut self) {
+        self.calls.clear();
+        self.units = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_users_limit_is_theirs_alone_and_lasts_for_the_minute() {
+        let mut quota = Quota {
+            limits: QuotaLimits {
+                units_per_minute_per_user: Some(100),
+                ..QuotaLimits::default()
+            },
+            ..Quota::default()
+        };
+        let (owner, alice) = (UserId::from("owner"), UserId::from("alice"));
+        quota.charge(&owner, 100, 0).expect("within");
+        assert_eq!(
+            quota.charge(&owner, 5, 59_999).expect_err("spent").reason,
+            "userRateLimitExceeded"
+        );
+        quota.charge(&alice, 100, 59_999).expect("her own");
+        quota.charge(&owner, 100, 60_000).expect("the next minute");
+    }
+
+    #[test]
+    fn the_projects_limit_is_everyones() {
+        let mut quota = Quota {
+            limits: QuotaLimits {
+                units_per_minute: Some(100),
+                ..QuotaLimits::default()
+            },
+            ..Quota::default()
+        };
+        quota
+            .charge(&UserId::from("owner"), 100, 0)
+            .expect("within");
+        assert_eq!(
+            quota
+                .charge(&UserId::from("alice"), 5, 0)
+                .expect_err("spent")
+                .reason,
+            "rateLimitExceeded"
+        );
+    }
+
+    #[test]
+    fn calls_are_counted_by_name_with_their_units() {
+        let mut quota = Quota::default();
+        quota.count("changes.list", 100);
+        quota.count("changes.list", 100);
+        assert_eq!(quota.counters().calls["changes.list"], 2);
+        assert_eq!(quota.counters().quota_units, 200);
+        quota.zero();
+        assert_eq!(quota.counters(), Counters::default());
+    }
+}

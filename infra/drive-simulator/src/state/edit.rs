@@ -1,0 +1,700 @@
+//! Changing items: create, patch, copy, delete. Everything is checked before anything is changed.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use crate::{
+    errors::DriveError,
+    ids::{FileId, UserId},
+    state::{
+        DEPTH_MAX, State, View,
+        item::{Content, FOLDER, GOOGLE_TYPES, Home, Item, Role, SHORTCUT, Shortcut},
+        log::{Audience, Subject},
+    },
+};
+
+/// The longest property: bytes of UTF-8 of key and value together.
+const PROPERTY_BYTES_MAX: usize = 124;
+/// The most properties of one visibility.
+const PROPERTIES_MAX: usize = 30;
+
+/// Properties to set, or with `None` to delete.
+pub(crate) type PropertyPatch = BTreeMap<String, Option<String>>;
+
+/// What becomes of the time of the last modification.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum ModifiedTime {
+    /// Now, if what people call the document changed: name, description, properties, type or content.
+    #[default]
+    IfEdited,
+    /// Now, whatever changed.
+    Now,
+    /// As it was.
+    Keep,
+    /// This, in milliseconds since 1970.
+    Set(i64),
+}
+
+/// A change of one item, whichever API version asked for it. What is absent stays.
+#[derive(Debug, Default)]
+pub(crate) struct Patch {
+    pub(crate) name: Option<String>,
+    pub(crate) mime_type: Option<String>,
+    pub(crate) description: Option<String>,
+    pub(crate) starred: Option<bool>,
+    pub(crate) trashed: Option<bool>,
+    pub(crate) properties: PropertyPatch,
+    pub(crate) app_properties: PropertyPatch,
+    pub(crate) modified: ModifiedTime,
+    pub(crate) add_parents: Vec<String>,
+    pub(crate) remove_parents: Vec<String>,
+    pub(crate) content: Option<Arc<Content>>,
+}
+
+/// An item to be made.
+#[derive(Debug, Default)]
+pub(crate) struct NewItem {
+    pub(crate) id: Option<String>,
+    pub(crate) parents: Vec<String>,
+    pub(crate) created_ms: Option<i64>,
+    pub(crate) shortcut_target: Option<String>,
+    /// Everything that could be patched later.
+    pub(crate) fields: Patch,
+}
+
+impl State {
+    /// Makes an item.
+    ///
+    /// # Errors
+    /// 409 `fileIdInUse` for an id that exists, 404 for a parent out of sight, 403 without the right to add to it, 400
+    /// for values that Drive does not accept.
+    pub(crate) fn create(
+        &mut self,
+        user: &UserId,
+        new: NewItem,
+        all_drives: bool,
+    ) -> Result<FileId, DriveError> {
+        let parent = match new.parents.as_slice() {
+            [] => self.find(user, "root", true)?,
+            [one] => self.find(user, one, all_drives)?,
+            _ => {
+                return Err(DriveError::invalid_because(
+                    "parents",
+                    "A file can have only one parent.",
+                ));
+            }
+        };
+        check_container(&parent)?;
+        let id = match new.id {
+            Some(id) => self.checked_new_id(id)?,
+            None => self.unused_id(),
+        };
+        let shortcut = match new.shortcut_target {
+            Some(target) => Some(self.shortcut_to(user, &target)?),
+            None => None,
+        };
+        let mime_type = mime_type_of_new(&new.fields, shortcut.is_some());
+        let content = new.fields.content.or_else(|| {
+            (!mime_type.starts_with(GOOGLE_TYPES))
+                .then(|| Arc::new(Content::uploaded(bytes::Bytes::new())))
+        });
+        let modified_ms = match new.fields.modified {
+            ModifiedTime::Set(ms) => ms,
+            ModifiedTime::IfEdited | ModifiedTime::Now | ModifiedTime::Keep => self.now_ms,
+        };
+        let item = Item {
+            id: id.clone(),
+            sequence: 0,
+            name: new.fields.name.unwrap_or_else(|| "Untitled".to_owned()),
+            mime_type: Arc::from(mime_type),
+            description: new.fields.description.filter(|text| !text.is_empty()),
+            starred_by: new
+                .fields
+                .starred
+                .filter(|starred| *starred)
+                .map(|_| user.clone())
+                .into_iter()
+                .collect(),
+            explicitly_trashed: new.fields.trashed.unwrap_or(false),
+            parent: Some(parent.item.id.clone()),
+            root_of: None,
+            properties: patched(&BTreeMap::new(), &new.fields.properties, "properties")?,
+            app_properties: patched(
+                &BTreeMap::new(),
+                &new.fields.app_properties,
+                "appProperties",
+            )?,
+            version: self.rng().u64(1..=3),
+            created_ms: new.created_ms.unwrap_or(self.now_ms),
+            modified_ms,
+            last_modifying_user: user.clone(),
+            head_revision: content.is_some().then(|| self.new_revision()),
+            content,
+            shortcut,
+        };
+        self.insert(item, &parent.home);
+        Ok(id)
+    }
+
+    /// Puts a finished item into the indexes and the logs.
+    fn insert(&mut self, mut item: Item, home: &Home) {
+        item.sequence = self.next_sequence;
+        self.next_sequence += 1;
+        let (id, sequence) = (item.id.clone(), item.sequence);
+        self.by_sequence.insert(sequence, id.clone());
+        if let Some(parent) = &item.parent {
+            self.children
+                .entry(parent.clone())
+                .or_default()
+                .insert(sequence, id.clone());
+        }
+        self.items.insert(id.clone(), Arc::new(item));
+        self.record(&id, home, false);
+    }
+
+    fn checked_new_id(&self, id: String) -> Result<FileId, DriveError> {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        if id.is_empty() || id.len() > 64 || id == "root" || !id.chars().all(allowed) {
+            return Err(DriveError::invalid_because(
+                "id",
+                "The provided file ID is not usable.",
+            ));
+        }
+        if self.items.contains_key(id.as_str()) {
+            return Err(DriveError::new(
+                409,
+                "fileIdInUse",
+                "A file already exists with the provided ID.",
+            ));
+        }
+        Ok(FileId::from(id))
+    }
+
+    fn shortcut_to(&mut self, user: &UserId, target: &str) -> Result<Shortcut, DriveError> {
+        let target = self.find(user, target, true)?;
+        Ok(Shortcut {
+            target: target.item.id.clone(),
+            target_mime_type: target.item.mime_type.to_string(),
+        })
+    }
+
+    /// Changes an item. Writing what is already there changes nothing: no version, no entry in a log.
+    ///
+    /// # Errors
+    /// 412 `conditionNotMet` when `if_match` names another version, 404 out of sight, 403 without the right, 400 for a
+    /// move into the item itself or below it and for values that Drive does not accept.
+    pub(crate) fn patch(
+        &mut self,
+        user: &UserId,
+        id: &str,
+        all_drives: bool,
+        if_match: Option<&str>,
+        patch: Patch,
+    ) -> Result<FileId, DriveError> {
+        let view = self.find(user, id, all_drives)?;
+        let id = view.item.id.clone();
+        if if_match.is_some_and(|wanted| wanted != "*" && wanted != view.item.etag()) {
+            return Err(DriveError::condition_not_met());
+        }
+        let destination = self.destination(user, &view, &patch, all_drives)?;
+        check_rights(&view, &patch)?;
+        let mut changed = Changed::default();
+        let mut item = (*view.item).clone();
+        apply_fields(&mut item, user, patch, &mut changed)?;
+        if let Some(destination) = &destination {
+            item.parent = Some(destination.item.id.clone());
+            changed.aspects.insert("parents");
+        }
+        if item.content.is_some() && changed.aspects.contains("content") {
+            item.head_revision = Some(self.new_revision());
+        }
+        if !changed.anything() {
+            return Ok(id);
+        }
+        item.version += self.rng().u64(1..=3);
+        match changed.modified {
+            ModifiedTime::Set(ms) => item.modified_ms = ms,
+            ModifiedTime::Now => item.modified_ms = self.now_ms,
+            ModifiedTime::IfEdited if changed.edited => item.modified_ms = self.now_ms,
+            ModifiedTime::IfEdited | ModifiedTime::Keep => {}
+        }
+        if changed.edited {
+            item.last_modifying_user = user.clone();
+        }
+        self.store(&view, item, destination.as_ref(), &changed, user);
+        Ok(id)
+    }
+
+    /// Replaces the item by its changed self, in the indexes and in the logs that show it.
+    fn store(
+        &mut self,
+        before: &View,
+        item: Item,
+        destination: Option<&View>,
+        changed: &Changed,
+        user: &UserId,
+    ) {
+        let id = item.id.clone();
+        if let Some(destination) = destination {
+            if let Some(siblings) = before
+                .item
+                .parent
+                .as_ref()
+                .and_then(|parent| self.children.get_mut(parent))
+            {
+                siblings.remove(&item.sequence);
+            }
+            self.children
+                .entry(destination.item.id.clone())
+                .or_default()
+                .insert(item.sequence, id.clone());
+        }
+        let trashed = item.explicitly_trashed;
+        self.items.insert(id.clone(), Arc::new(item));
+        let home = destination.map_or(&before.home, |destination| &destination.home);
+        if *home != before.home {
+            self.record(&id, &before.home, true);
+        }
+        if before.is_root() {
+            return;
+        }
+        if changed.only_star() && matches!(home, Home::MyDrive(_)) {
+            self.append_to_user_log(Subject::File(id), Audience::User(user.clone()), false);
+            return;
+        }
+        self.record(&id, home, false);
+        let aspects: Vec<&str> = changed
+            .aspects
+            .iter()
+            .copied()
+            .filter(|aspect| *aspect != "starred")
+            .collect();
+        let state = match (before.item.explicitly_trashed, trashed) {
+            (false, true) => "trash",
+            (true, false) => "untrash",
+            (true, true) | (false, false) => "update",
+        };
+        let aspects = (state == "update" && !aspects.is_empty()).then(|| aspects.join(","));
+        self.tell_file_channels(&id, home, state, aspects.as_deref());
+    }
+
+    /// The folder that a patch moves the item to, if it moves it.
+    fn destination(
+        &mut self,
+        user: &UserId,
+        view: &View,
+        patch: &Patch,
+        all_drives: bool,
+    ) -> Result<Option<View>, DriveError> {
+        if patch.add_parents.is_empty() && patch.remove_parents.is_empty() {
+            return Ok(None);
+        }
+        let current = view
+            .item
+            .parent
+            .clone()
+            .ok_or_else(|| DriveError::insufficient_permissions(view.item.id.as_str()))?;
+        let mut parents = BTreeSet::from([current.clone()]);
+        for removed in &patch.remove_parents {
+            let removed = if removed == "root" {
+                self.root_of(user)
+            } else {
+                FileId::from(removed.as_str())
+            };
+            parents.remove(&removed);
+        }
+        for added in &patch.add_parents {
+            parents.insert(self.find(user, added, all_drives)?.item.id.clone());
+        }
+        let mut parents = parents.into_iter();
+        let (target, more) = (parents.next(), parents.next());
+        if more.is_some() {
+            return Err(DriveError::new(
+                403,
+                "cannotAddParent",
+                "Increasing the number of parents is not allowed",
+            )
+            .at("addParents"));
+        }
+        let target = target.ok_or_else(|| {
+            DriveError::invalid_because("removeParents", "A file must have one parent.")
+        })?;
+        if target == current {
+            return Ok(None);
+        }
+        let target = self.find(user, target.as_str(), all_drives)?;
+        check_container(&target)?;
+        check_move(view, &target)?;
+        self.check_no_cycle(&view.item.id, &target)?;
+        Ok(Some(target))
+    }
+
+    fn check_no_cycle(&self, moved: &FileId, target: &View) -> Result<(), DriveError> {
+        let mut current = Some(&target.item);
+        for _ in 0..DEPTH_MAX {
+            let Some(item) = current else { return Ok(()) };
+            if item.id == *moved {
+                break;
+            }
+            current = item
+                .parent
+                .as_ref()
+                .and_then(|parent| self.items.get(parent));
+        }
+        Err(DriveError::invalid_because(
+            "addParents",
+            "A folder cannot be moved into itself or into a folder below it.",
+        ))
+    }
+
+    /// Deletes an item for good, and everything below it.
+    ///
+    /// # Errors
+    /// 404 out of sight, 403 without the right.
+    pub(crate) fn delete(
+        &mut self,
+        user: &UserId,
+        id: &str,
+        all_drives: bool,
+    ) -> Result<(), DriveError> {
+        let view = self.find(user, id, all_drives)?;
+        if !view.role.can_delete() || view.is_root() {
+            return Err(DriveError::insufficient_permissions(id));
+        }
+        self.delete_tree(&view.item.id, &view.home);
+        Ok(())
+    }
+
+    fn delete_tree(&mut self, id: &FileId, home: &Home) {
+        let mut pending = vec![id.clone()];
+        while let Some(id) = pending.pop() {
+            let Some(item) = self.items.remove(&id) else {
+                continue;
+            };
+            self.by_sequence.remove(&item.sequence);
+            if let Some(siblings) = item
+                .parent
+                .as_ref()
+                .and_then(|parent| self.children.get_mut(parent))
+            {
+                siblings.remove(&item.sequence);
+            }
+            pending.extend(
+                self.children
+                    .remove(&id)
+                    .into_iter()
+                    .flat_map(BTreeMap::into_values),
+            );
+            self.record(&id, home, true);
+            self.tell_file_channels(&id, home, "remove", None);
+        }
+    }
+
+    /// Deletes for good what the user put into the bin, in their My Drive or in one shared drive.
+    ///
+    /// # Errors
+    /// 404 for a shared drive out of sight, 403 without the right to delete in it.
+    pub(crate) fn empty_trash(
+        &mut self,
+        user: &UserId,
+        drive: Option<&str>,
+    ) -> Result<(), DriveError> {
+        let home = match drive {
+            None => Home::MyDrive(user.clone()),
+            Some(id) => Home::Shared(self.drive(user, id)?.0),
+        };
+        if !self.role(user, &home).is_some_and(Role::can_delete) {
+            return Err(DriveError::insufficient_permissions(
+                drive.unwrap_or("root"),
+            ));
+        }
+        let binned = |item: &&Arc<Item>| item.explicitly_trashed && self.place(item).0 == home;
+        let ids: Vec<FileId> = self
+            .items
+            .values()
+            .filter(binned)
+            .map(|item| item.id.clone())
+            .collect();
+        for id in ids {
+            self.delete_tree(&id, &home);
+        }
+        Ok(())
+    }
+
+    /// Copies an item (not a folder); `fields` overrides what the copy inherits.
+    ///
+    /// # Errors
+    /// 404 out of sight, 403 `cannotCopyFile` for a folder, and everything that [`State::create`] refuses.
+    pub(crate) fn copy(
+        &mut self,
+        user: &UserId,
+        id: &str,
+        new: NewItem,
+        all_drives: bool,
+    ) -> Result<FileId, DriveError> {
+        let view = self.find(user, id, all_drives)?;
+        if view.item.is_folder() {
+            return Err(DriveError::new(
+                403,
+                "cannotCopyFile",
+                "This file cannot be copied by the user.",
+            ));
+        }
+        let source = &view.item;
+        let inherited = |map: &BTreeMap<String, String>, over: PropertyPatch| {
+            let mut all: PropertyPatch = map
+                .iter()
+                .map(|(key, value)| (key.clone(), Some(value.clone())))
+                .collect();
+            all.extend(over);
+            all
+        };
+        let own_parent = source
+            .parent
+            .iter()
+            .filter(|_| view.role.can_edit())
+            .map(ToString::to_string)
+            .collect();
+        let fields = Patch {
+            name: new
+                .fields
+                .name
+                .or_else(|| Some(format!("Copy of {}", source.name))),
+            mime_type: new
+                .fields
+                .mime_type
+                .or_else(|| Some(source.mime_type.to_string())),
+            description: new
+                .fields
+                .description
+                .or_else(|| source.description.clone()),
+            properties: inherited(&source.properties, new.fields.properties),
+            app_properties: inherited(&source.app_properties, new.fields.app_properties),
+            content: source.content.clone(),
+            ..new.fields
+        };
+        let parents = if new.parents.is_empty() {
+            own_parent
+        } else {
+            new.parents
+        };
+        let shortcut_target = source
+            .shortcut
+            .as_ref()
+            .map(|shortcut| shortcut.target.to_string());
+        self.create(
+            user,
+            NewItem {
+                parents,
+                shortcut_target,
+                fields,
+                ..new
+            },
+            all_drives,
+        )
+    }
+}
+
+/// What a patch really changed.
+#[derive(Debug, Default)]
+struct Changed {
+    /// In the words of `X-Goog-Changed`, and `starred`, which Google has no word for.
+    aspects: BTreeSet<&'static str>,
+    /// Whether people would say that the document was edited.
+    edited: bool,
+    modified: ModifiedTime,
+    time_set: bool,
+}
+
+impl Changed {
+    fn edit(&mut self, aspect: &'static str) {
+        self.aspects.insert(aspect);
+        self.edited = true;
+    }
+
+    fn anything(&self) -> bool {
+        !self.aspects.is_empty() || self.time_set
+    }
+
+    fn only_star(&self) -> bool {
+        self.aspects.iter().eq(["starred"].iter()) && !self.time_set
+    }
+}
+
+fn apply_fields(
+    item: &mut Item,
+    user: &UserId,
+    patch: Patch,
+    changed: &mut Changed,
+) -> Result<(), DriveError> {
+    if let Some(name) = patch.name.filter(|name| *name != item.name) {
+        item.name = name;
+        changed.edit("properties");
+    }
+    if let Some(mime_type) = patch.mime_type.filter(|kind| **kind != *item.mime_type) {
+        if item.mime_type.starts_with(GOOGLE_TYPES) || mime_type.starts_with(GOOGLE_TYPES) {
+            return Err(DriveError::invalid_because(
+                "mimeType",
+                "The type of this file cannot be changed to or from a Google type.",
+            ));
+        }
+        item.mime_type = Arc::from(mime_type);
+        changed.edit("properties");
+    }
+    if let Some(description) = patch.description {
+        // An empty description and none are the same thing.
+        let description = Some(description).filter(|text| !text.is_empty());
+        if description != item.description {
+            item.description = description;
+            changed.edit("properties");
+        }
+    }
+    for (map, patch, name) in [
+        (&mut item.properties, &patch.properties, "properties"),
+        (
+            &mut item.app_properties,
+            &patch.app_properties,
+            "appProperties",
+        ),
+    ] {
+        let after = patched(map, patch, name)?;
+        if after != *map {
+            *map = after;
+            changed.edit("properties");
+        }
+    }
+    if let Some(content) = patch.content {
+        if item.mime_type.starts_with(GOOGLE_TYPES) {
+            return Err(DriveError::bad_request(
+                "This file has no content that could be uploaded.",
+            ));
+        }
+        item.content = Some(content);
+        changed.edit("content");
+    }
+    if let Some(starred) = patch
+        .starred
+        .filter(|starred| *starred != item.starred_by.contains(user))
+    {
+        if starred {
+            item.starred_by.insert(user.clone());
+        } else {
+            item.starred_by.remove(user);
+        }
+        changed.aspects.insert("starred");
+    }
+    if let Some(trashed) = patch
+        .trashed
+        .filter(|trashed| *trashed != item.explicitly_trashed)
+    {
+        item.explicitly_trashed = trashed;
+        changed.aspects.insert("trashed");
+    }
+    changed.time_set = matches!(patch.modified, ModifiedTime::Set(ms) if ms != item.modified_ms);
+    changed.modified = patch.modified;
+    Ok(())
+}
+
+/// A map after a patch, within Drive's limits.
+fn patched(
+    map: &BTreeMap<String, String>,
+    patch: &PropertyPatch,
+    name: &'static str,
+) -> Result<BTreeMap<String, String>, DriveError> {
+    let mut after = map.clone();
+    for (key, value) in patch {
+        match value {
+            None => {
+                after.remove(key);
+            }
+            Some(value) if key.len() + value.len() > PROPERTY_BYTES_MAX => {
+                let message =
+                    format!("The property '{key}' is longer than {PROPERTY_BYTES_MAX} bytes.");
+                return Err(DriveError::invalid_because(name, message));
+            }
+            Some(_) if key.is_empty() => {
+                return Err(DriveError::invalid_because(name, "A property needs a key."));
+            }
+            Some(value) => {
+                after.insert(key.clone(), value.clone());
+            }
+        }
+    }
+    if after.len() > PROPERTIES_MAX {
+        return Err(DriveError::invalid_because(
+            name,
+            format!("A file can have at most {PROPERTIES_MAX} {name}."),
+        ));
+    }
+    Ok(after)
+}
+
+fn mime_type_of_new(fields: &Patch, is_shortcut: bool) -> String {
+    match &fields.mime_type {
+        _ if is_shortcut => SHORTCUT.to_owned(),
+        Some(kind) => kind.clone(),
+        None => "application/octet-stream".to_owned(),
+    }
+}
+
+/// Checks that something can be put into `parent`.
+fn check_container(parent: &View) -> Result<(), DriveError> {
+    if !parent.item.is_folder() {
+        return Err(DriveError::new(
+            403,
+            "parentNotAFolder",
+            "The specified parent is not a folder.",
+        ));
+    }
+    if parent.role.can_edit() {
+        Ok(())
+    } else {
+        Err(DriveError::insufficient_permissions(
+            parent.item.id.as_str(),
+        ))
+    }
+}
+
+fn check_rights(view: &View, patch: &Patch) -> Result<(), DriveError> {
+    let refused = || DriveError::insufficient_permissions(view.item.id.as_str());
+    let edits = patch.name.is_some()
+        || patch.mime_type.is_some()
+        || patch.description.is_some()
+        || patch.content.is_some()
+        || !patch.properties.is_empty()
+        || !patch.app_properties.is_empty()
+        || !patch.add_parents.is_empty()
+        || !patch.remove_parents.is_empty()
+        || matches!(patch.modified, ModifiedTime::Set(_));
+    // Sending the present value is no act, so that a client may send a whole resource back.
+    let trashes = patch
+        .trashed
+        .is_some_and(|trashed| trashed != view.item.explicitly_trashed);
+    if (edits && !view.role.can_edit()) || (trashes && (!view.role.can_trash() || view.is_root())) {
+        return Err(refused());
+    }
+    Ok(())
+}
+
+/// Moves out of a tree need more than editing.
+fn check_move(view: &View, target: &View) -> Result<(), DriveError> {
+    if view.home == target.home {
+        return Ok(());
+    }
+    match (&view.home, &target.home) {
+        (Home::MyDrive(_), Home::Shared(_)) if &*view.item.mime_type == FOLDER => {
+            Err(DriveError::new(
+                403,
+                "teamDrivesFolderMoveInNotSupported",
+                "Moving folders into shared drives is not supported.",
+            ))
+        }
+        (Home::MyDrive(_), _) if view.role == Role::Owner => Ok(()),
+        (Home::Shared(_), _) if view.role == Role::Organizer => Ok(()),
+        (Home::MyDrive(_) | Home::Shared(_), _) => {
+            Err(DriveError::insufficient_permissions(view.item.id.as_str()))
+        }
+    }
+}

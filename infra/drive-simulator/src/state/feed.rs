@@ -1,0 +1,208 @@
+//! Reading the change logs.
+
+use crate::{
+    errors::DriveError,
+    ids::{DriveId, UserId},
+    state::{
+        State, View,
+        item::Home,
+        log::{Audience, Entry, Subject},
+        token::PageToken,
+    },
+};
+
+/// Which log is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Log {
+    /// The caller's.
+    User,
+    /// A shared drive's.
+    Drive(DriveId),
+}
+
+/// What a `changes.list` asks for.
+#[derive(Debug, Clone)]
+pub(crate) struct FeedRequest {
+    pub(crate) page_token: String,
+    pub(crate) page_size: usize,
+    pub(crate) log: Log,
+    pub(crate) include_removed: bool,
+    pub(crate) include_all_drives: bool,
+    pub(crate) include_corpus_removals: bool,
+    pub(crate) my_drive_only: bool,
+    /// Only application data was asked for, and there is none.
+    pub(crate) nothing: bool,
+}
+
+/// One change as a reader sees it.
+#[derive(Debug, Clone)]
+pub(crate) struct ChangeView {
+    pub(crate) subject: Subject,
+    pub(crate) time_ms: i64,
+    pub(crate) removed: bool,
+    pub(crate) file: Option<View>,
+}
+
+/// One page of changes.
+#[derive(Debug)]
+pub(crate) struct FeedPage {
+    pub(crate) changes: Vec<ChangeView>,
+    pub(crate) next_page_token: Option<String>,
+    pub(crate) new_start_page_token: Option<String>,
+}
+
+impl State {
+    /// The token after everything in a log.
+    ///
+    /// # Errors
+    /// 404 for a shared drive that the user is not a member of.
+    pub(crate) fn start_page_token(&self, user: &UserId, log: &Log) -> Result<String, DriveError> {
+        let end = match log {
+            Log::User => self.user_log.end(),
+            Log::Drive(id) => self.drive(user, id.as_str())?.1.log.end(),
+        };
+        Ok(self.log_token(user, log, end, 0))
+    }
+
+    /// Checks that a token belongs to a log; the position that it stands for.
+    ///
+    /// # Errors
+    /// 400 `invalid` at `pageToken` otherwise.
+    pub(crate) fn position(
+        &self,
+        user: &UserId,
+        log: &Log,
+        token: &str,
+    ) -> Result<u64, DriveError> {
+        PageToken::decode(token)
+            .filter(|token| token.epoch == self.epoch && token.scope == scope(user, log))
+            .map(|token| token.position)
+            .ok_or_else(|| DriveError::invalid("pageToken"))
+    }
+
+    /// One page of a log.
+    ///
+    /// # Errors
+    /// 400 for a token that is not of this log, 404 for a shared drive out of sight.
+    pub(crate) fn changes(
+        &mut self,
+        user: &UserId,
+        request: &FeedRequest,
+    ) -> Result<FeedPage, DriveError> {
+        if let Log::Drive(id) = &request.log {
+            self.drive(user, id.as_str())?;
+        }
+        let start = self.position(user, &request.log, &request.page_token)?;
+        self.paging.pages += 1;
+        let pages = self.paging.pages;
+        if self
+            .paging
+            .empty_every
+            .is_some_and(|every| pages.is_multiple_of(every))
+        {
+            let next = self.log_token(user, &request.log, start, pages);
+            return Ok(FeedPage {
+                changes: Vec::new(),
+                next_page_token: Some(next),
+                new_start_page_token: None,
+            });
+        }
+        let size = self
+            .paging
+            .size_max
+            .map_or(request.page_size, |most| request.page_size.min(most));
+        let (mut changes, mut position, mut more) = (Vec::new(), start, false);
+        let log = match &request.log {
+            Log::User => &self.user_log,
+            Log::Drive(id) => &self.drive(user, id.as_str())?.1.log,
+        };
+        for (id, entry) in log.after(start) {
+            if changes.len() == size {
+                more = true;
+                break;
+            }
+            position = id;
+            changes.extend(self.change_view(user, request, id, entry));
+        }
+        if !more {
+            position = log.end();
+        }
+        let token = self.log_token(user, &request.log, position, 0);
+        let (next_page_token, new_start_page_token) = if more {
+            (Some(token), None)
+        } else {
+            (None, Some(token))
+        };
+        Ok(FeedPage {
+            changes,
+            next_page_token,
+            new_start_page_token,
+        })
+    }
+
+    /// The entry as this reader sees it; `None` when they do not.
+    fn change_view(
+        &self,
+        user: &UserId,
+        request: &FeedRequest,
+        id: u64,
+        entry: &Entry,
+    ) -> Option<ChangeView> {
+        let visible = !request.nothing && self.is_addressed(&entry.audience, user);
+        let shared = matches!(entry.audience, Audience::Members(_));
+        if !visible || (shared && !request.include_all_drives) {
+            return None;
+        }
+        if request.log == Log::User && !self.is_latest(user, request, id, entry) {
+            return None;
+        }
+        let file = match &entry.subject {
+            Subject::File(file) => self.view(user, file),
+            Subject::Drive(_) => None,
+        };
+        let removed =
+            entry.removed || (matches!(entry.subject, Subject::File(_)) && file.is_none());
+        let elsewhere = |view: &View| view.home != Home::MyDrive(user.clone());
+        if (removed && !request.include_removed)
+            || (request.my_drive_only && file.as_ref().is_some_and(elsewhere))
+        {
+            return None;
+        }
+        let file = file.filter(|_| !removed || request.include_corpus_removals);
+        Some(ChangeView {
+            subject: entry.subject.clone(),
+            time_ms: entry.time_ms,
+            removed,
+            file,
+        })
+    }
+
+    /// A file may have entries for several audiences: the reader sees the latest of theirs.
+    fn is_latest(&self, user: &UserId, request: &FeedRequest, id: u64, entry: &Entry) -> bool {
+        let drives = self
+            .drives_of(user)
+            .map(|(drive, _)| Audience::Members(drive.clone()));
+        let drives = drives.filter(|_| request.include_all_drives);
+        let audiences = [Audience::Everyone, Audience::User(user.clone())]
+            .into_iter()
+            .chain(drives);
+        self.user_log.is_latest_for(id, &entry.subject, audiences)
+    }
+
+    fn log_token(&self, user: &UserId, log: &Log, position: u64, salt: u64) -> String {
+        PageToken {
+            scope: scope(user, log),
+            epoch: self.epoch,
+            position,
+            salt,
+        }
+        .encode()
+    }
+}
+
+fn scope(user: &UserId, log: &Log) -> String {
+    match log {
+        Log::User => format!("log:user:{user}"),
+        Log::Drive(id) => format!("log:drive:{id}"),
+    }
+}

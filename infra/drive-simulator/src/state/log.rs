@@ -1,0 +1,163 @@
+//! A change log, compacted as Drive's is: one entry per subject, the latest replaces and moves it.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Bound,
+};
+
+use crate::ids::{DriveId, FileId, UserId};
+
+/// What an entry is about.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Subject {
+    /// An item.
+    File(FileId),
+    /// A shared drive itself: joined, renamed, left.
+    Drive(DriveId),
+}
+
+/// Who sees an entry of the users' log. (All users share one sequence; a reader skips what is not theirs.)
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Audience {
+    /// Every user: the library is shared with everyone.
+    Everyone,
+    /// One user: their own My Drive, their stars.
+    User(UserId),
+    /// The members of a shared drive, when they ask for items from all drives.
+    Members(DriveId),
+}
+
+/// One entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) subject: Subject,
+    pub(crate) audience: Audience,
+    pub(crate) time_ms: i64,
+    /// Deleted, or no longer in this log's corpus.
+    pub(crate) removed: bool,
+}
+
+/// A compacted log: an ordered map from change id to entry, and the place of each subject's entry in it.
+#[derive(Debug, Default)]
+pub(crate) struct ChangeLog {
+    last: u64,
+    entries: BTreeMap<u64, Entry>,
+    latest: HashMap<(Subject, Audience), u64>,
+}
+
+impl ChangeLog {
+    /// Appends an entry, `step` ids after the last one, and drops the subject's previous entry for the same audience.
+    pub(crate) fn append(&mut self, entry: Entry, step: u64) -> u64 {
+        self.last = self.last.saturating_add(step.max(1));
+        let key = (entry.subject.clone(), entry.audience.clone());
+        if let Some(previous) = self.latest.insert(key, self.last) {
+            self.entries.remove(&previous);
+        }
+        self.entries.insert(self.last, entry);
+        self.last
+    }
+
+    /// The position after everything there is now.
+    pub(crate) fn end(&self) -> u64 {
+        self.last
+    }
+
+    /// The entries after `position`, oldest first.
+    pub(crate) fn after(&self, position: u64) -> impl Iterator<Item = (u64, &Entry)> {
+        self.entries
+            .range((Bound::Excluded(position), Bound::Unbounded))
+            .map(|(id, entry)| (*id, entry))
+    }
+
+    /// Whether no later entry about the same subject is addressed to one of `audiences`: a reader of several audiences
+    /// sees each subject once.
+    pub(crate) fn is_latest_for(
+        &self,
+        id: u64,
+        subject: &Subject,
+        audiences: impl IntoIterator<Item = Audience>,
+    ) -> bool {
+        audiences
+            .into_iter()
+            .filter_map(|audience| self.latest.get(&(subject.clone(), audience)))
+            .all(|latest| *latest <= id)
+    }
+
+    /// How many entries there are.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn entry(file: &str, audience: Audience) -> Entry {
+        Entry {
+            subject: Subject::File(FileId::from(file)),
+            audience,
+            time_ms: 0,
+            removed: false,
+        }
+    }
+
+    fn files(log: &ChangeLog, position: u64) -> Vec<String> {
+        log.after(position)
+            .filter_map(|(_, entry)| match &entry.subject {
+                Subject::File(id) => Some(id.to_string()),
+                Subject::Drive(_) => None,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_new_change_replaces_the_files_entry_and_moves_it_to_the_end() {
+        let mut log = ChangeLog::default();
+        for file in ["a", "b", "a"] {
+            log.append(entry(file, Audience::Everyone), 1);
+        }
+        assert_eq!(files(&log, 0), ["b", "a"]);
+        assert_eq!(files(&log, log.end()), Vec::<String>::new());
+    }
+
+    #[test]
+    fn an_entry_can_be_seen_twice_by_a_reader_in_between() {
+        let mut log = ChangeLog::default();
+        let first = log.append(entry("a", Audience::Everyone), 1);
+        log.append(entry("b", Audience::Everyone), 2);
+        log.append(entry("a", Audience::Everyone), 3);
+        assert_eq!(files(&log, first), ["b", "a"]);
+    }
+
+    #[test]
+    fn of_two_entries_about_one_file_a_reader_of_both_sees_the_later() {
+        let mut log = ChangeLog::default();
+        let mine = Audience::User(UserId::from("alice"));
+        let shared = log.append(entry("a", Audience::Everyone), 1);
+        let starred = log.append(entry("a", mine.clone()), 1);
+        let subject = Subject::File(FileId::from("a"));
+        assert!(!log.is_latest_for(shared, &subject, [Audience::Everyone, mine.clone()]));
+        assert!(log.is_latest_for(starred, &subject, [Audience::Everyone, mine]));
+        assert!(log.is_latest_for(shared, &subject, [Audience::Everyone]));
+    }
+
+    proptest! {
+        #[test]
+        fn the_log_holds_each_file_once_in_the_order_of_its_last_change(changes in prop::collection::vec((0_u8..6, 1_u64..4), 0..60)) {
+            let mut log = ChangeLog::default();
+            for (file, step) in &changes {
+                log.append(entry(&file.to_string(), Audience::Everyone), *step);
+            }
+            let mut expected: Vec<String> = Vec::new();
+            for (file, _) in &changes {
+                expected.retain(|known| *known != file.to_string());
+                expected.push(file.to_string());
+            }
+            prop_assert_eq!(log.len(), expected.len());
+            prop_assert_eq!(files(&log, 0), expected);
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Bearers, and who has which permission.
+
+use crate::{
+    ids::{DriveId, UserId, random_text},
+    state::{
+        LIBRARY_OWNER, State,
+        item::{Home, Role},
+    },
+};
+
+/// The lifetime of an access token, in seconds, as Google's token endpoint reports it.
+pub(crate) const ACCESS_TOKEN_SECONDS: i64 = 3_599;
+/// The id of the permission that shares the library with everyone.
+pub(crate) const ANYONE: &str = "anyoneWithLink";
+
+/// What an access token stands for.
+#[derive(Debug, Clone)]
+pub(crate) struct AccessToken {
+    user: UserId,
+    expires_ms: i64,
+}
+
+/// One permission on an item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Permission {
+    pub(crate) id: String,
+    /// `None` for the permission of everyone.
+    pub(crate) user: Option<UserId>,
+    pub(crate) role: Role,
+    /// The shared drive whose membership this is.
+    pub(crate) drive: Option<DriveId>,
+}
+
+impl State {
+    /// Issues an access token.
+    pub(crate) fn issue_token(&mut self, user: UserId) -> String {
+        let text = format!("ya29.{}", random_text(self.rng(), 64));
+        let expires_ms = self.now_ms.saturating_add(ACCESS_TOKEN_SECONDS * 1_000);
+        self.root_of(&user);
+        self.access_tokens
+            .insert(text.clone(), AccessToken { user, expires_ms });
+        text
+    }
+
+    /// The user behind a bearer: `user:NAME`, or a token that was issued and has not expired.
+    pub(crate) fn user_of_bearer(&mut self, bearer: &str) -> Option<UserId> {
+        let user = match bearer.strip_prefix("user:") {
+            Some("") => return None,
+            Some(name) => UserId::from_email(name),
+            None => self
+                .access_tokens
+                .get(bearer)
+                .filter(|token| self.now_ms < token.expires_ms)?
+                .user
+                .clone(),
+        };
+        self.root_of(&user);
+        Some(user)
+    }
+
+    /// Refuses every access token issued so far.
+    pub(crate) fn invalidate_access_tokens(&mut self) {
+        self.access_tokens.clear();
+    }
+
+    /// The permissions on everything in a tree: in this simulator they are those of the tree.
+    pub(crate) fn permissions(&self, home: &Home) -> Vec<Permission> {
+        let of = |user: &UserId, role, drive| Permission {
+            id: user.permission_id(),
+            user: Some(user.clone()),
+            role,
+            drive,
+        };
+        match home {
+            Home::MyDrive(owner) => {
+                let mut all = vec![of(owner, Role::Owner, None)];
+                if owner.as_str() == LIBRARY_OWNER {
+                    all.push(Permission {
+                        id: ANYONE.to_owned(),
+                        user: None,
+                        role: Role::Writer,
+                        drive: None,
+                    });
+                }
+                all
+            }
+            Home::Shared(id) => {
+                let members = self
+                    .drives
+                    .get(id)
+                    .map(|drive| drive.members.iter())
+                    .into_iter()
+                    .flatten();
+                members
+                    .map(|(user, role)| of(user, *role, Some(id.clone())))
+                    .collect()
+            }
+        }
+    }
+}
