@@ -273,12 +273,13 @@ fn batch<T, J: Serialize>(
 
 fn failed(id: String, error: &SqsError) -> wire::Failed {
     // Within a batch an expired handle has the code of an invalid one.
-    let (code, message) = match error {
-        SqsError::ReceiptHandleExpired(_) => (
+    let (code, message) = if matches!(error, SqsError::ReceiptHandleExpired(_)) {
+        (
             "ReceiptHandleIsInvalid",
             "The receipt handle has expired".to_owned(),
-        ),
-        other => (other.code(), other.to_string()),
+        )
+    } else {
+        (error.code(), error.to_string())
     };
     wire::Failed {
         id,

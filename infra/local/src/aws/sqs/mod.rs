@@ -10,6 +10,7 @@
 //! a group is received from in the order of its oldest message, where AWS promises no order among groups; quotas (120,000
 //! messages in flight, requests per second) do not exist; tags and permissions are refused as unsupported.
 
+mod acknowledge;
 mod admin;
 #[cfg(test)]
 mod conformance;
@@ -19,6 +20,7 @@ mod http;
 mod message;
 mod queue;
 mod receive;
+mod send;
 mod settings;
 mod storage;
 #[cfg(test)]

@@ -1,12 +1,17 @@
 //! Receiving with a wait: long polling without a loop that looks again and again.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use rusqlite::Connection;
 use tokio::time::Instant;
 
-use super::engine::{BATCH_MAX, Sqs, queue_name};
+use super::engine::{BATCH_MAX, Sqs, State, next_sequence, queue_name};
 use super::error::SqsError;
-use super::message::Received;
+use super::message::{Receipt, Received, sequence_text};
+use super::queue::{Entry, Pick, Plan, Queue};
+use super::settings::queue_arn;
+use super::storage::{self, Move};
 
 /// How to receive.
 #[derive(Clone, Debug)]
@@ -110,6 +115,111 @@ impl Sqs {
         }
     }
 
+    /// One look at the queue: what can be received now, at most `max` messages, in flight for `visibility_seconds` (None: as
+    /// the queue says). Does not wait and does not count as a request: [`Sqs::receive`] does both.
+    pub(super) fn take(
+        &self,
+        queue: &str,
+        max: usize,
+        visibility_seconds: Option<i64>,
+        attempt_id: Option<&str>,
+    ) -> Result<Vec<Received>, SqsError> {
+        let now = self.now_ms();
+        let mut state = self.state();
+        let State {
+            connection,
+            queues,
+            last_sequence,
+            ..
+        } = &mut *state;
+        let name = queue_name(queue);
+        let queue = queues.get_mut(name).ok_or(SqsError::QueueDoesNotExist)?;
+        let visible_at =
+            now + visibility_seconds.unwrap_or(queue.settings.visibility_seconds) * 1000;
+        if let Some(receipts) = attempt_id.and_then(|id| queue.attempt(id, now)) {
+            for receipt in &receipts {
+                queue.set_visible_at(receipt.sequence, visible_at, now);
+            }
+            let sequences = receipts.iter().map(|r| r.sequence);
+            return self.received(connection, queue, sequences.collect());
+        }
+        let redrive = queue.settings.redrive.clone();
+        let target = redrive
+            .as_ref()
+            .and_then(|r| queues.get(&r.dead_letter_queue))
+            .map(|q| q.id);
+        let queue = queues.get_mut(name).ok_or(SqsError::QueueDoesNotExist)?;
+        let plan = queue.plan(max, target.is_some(), now);
+        if plan.is_empty() {
+            return Ok(Vec::new());
+        }
+        let dead = dead_letters(&plan, *last_sequence, now);
+        let (source, target) = (name, target.unwrap_or_default());
+        commit(connection, &plan, &dead, source, target, now)?;
+        *last_sequence = dead
+            .last()
+            .map_or(*last_sequence, |letter| letter.entry.sequence);
+        for Pick { entry, .. } in plan.expired.iter().chain(&plan.dead) {
+            queue.remove(entry.sequence, now);
+        }
+        let taken: Vec<i64> = plan.take.iter().map(|pick| pick.entry.sequence).collect();
+        for sequence in &taken {
+            queue.take(*sequence, visible_at, now);
+        }
+        let received = self.received(connection, queue, taken)?;
+        if let Some(id) = attempt_id {
+            let receipts = received
+                .iter()
+                .filter_map(|r| Receipt::parse(&r.receipt_handle));
+            queue.remember_attempt(id, receipts.collect(), now);
+        }
+        if let Some(target) = redrive.and_then(|r| queues.get_mut(&r.dead_letter_queue)) {
+            for letter in dead {
+                target.push(&letter.group, letter.entry, now);
+            }
+            target.notify.notify_waiters();
+        }
+        Ok(received)
+    }
+
+    fn received(
+        &self,
+        connection: &Connection,
+        queue: &Queue,
+        sequences: Vec<i64>,
+    ) -> Result<Vec<Received>, SqsError> {
+        let mut received = Vec::with_capacity(sequences.len());
+        for sequence in sequences {
+            let Some(entry) = queue.entry(sequence) else {
+                continue;
+            };
+            let Some(stored) = storage::load(connection, sequence)? else {
+                continue;
+            };
+            let receive_count = entry.receive_count;
+            received.push(Received {
+                message_id: stored.message_id,
+                receipt_handle: Receipt {
+                    queue: queue.id,
+                    sequence,
+                    receive_count,
+                }
+                .handle(),
+                body: stored.body,
+                attributes: stored.attributes,
+                system_attributes: stored.system_attributes,
+                group_id: stored.group_id,
+                deduplication_id: stored.deduplication_id,
+                sequence_number: sequence_text(sequence),
+                sent_at_ms: stored.sent_at,
+                first_received_at_ms: entry.first_received_at,
+                receive_count,
+                dead_letter_source_arn: stored.source.as_deref().map(queue_arn),
+            });
+        }
+        Ok(received)
+    }
+
     /// In how long a group that waits for a delay or a visibility timeout may have a message.
     fn next_due_in(&self, queue: &str) -> Option<Duration> {
         let state = self.state();
@@ -118,6 +228,75 @@ impl Sqs {
             u64::try_from(due - self.now_ms()).unwrap_or(0).max(1),
         ))
     }
+}
+
+/// A message on its way to the dead-letter queue.
+struct DeadLetter {
+    from_sequence: i64,
+    group: Arc<str>,
+    entry: Entry,
+}
+
+/// The plan's dead letters with their new sequence numbers. They keep their receive counts.
+fn dead_letters(plan: &Plan, last_sequence: i64, now: i64) -> Vec<DeadLetter> {
+    let mut sequence = last_sequence;
+    let letters = plan.dead.iter().map(|Pick { group, entry }| {
+        sequence = next_sequence(sequence, now);
+        let from_sequence = entry.sequence;
+        let entry = Entry {
+            sequence,
+            sent_at: now,
+            visible_at: 0,
+            ..entry.clone()
+        };
+        DeadLetter {
+            from_sequence,
+            group: Arc::clone(group),
+            entry,
+        }
+    });
+    letters.collect()
+}
+
+/// Writes what a receive does, in one transaction.
+fn commit(
+    connection: &mut Connection,
+    plan: &Plan,
+    dead: &[DeadLetter],
+    source: &str,
+    target: i64,
+    now: i64,
+) -> Result<(), SqsError> {
+    let transaction = connection.transaction()?;
+    for Pick { entry, .. } in &plan.take {
+        let first = if entry.first_received_at == 0 {
+            now
+        } else {
+            entry.first_received_at
+        };
+        storage::received(&transaction, entry.sequence, entry.receive_count + 1, first)?;
+    }
+    for Pick { entry, .. } in &plan.expired {
+        storage::delete(&transaction, entry.sequence)?;
+    }
+    for DeadLetter {
+        from_sequence,
+        entry,
+        ..
+    } in dead
+    {
+        let (queue, sequence, source) = (target, entry.sequence, Some(source));
+        let to = Move {
+            queue,
+            sequence,
+            source,
+            sent_at: now,
+            new_message_id: None,
+        };
+        storage::move_message(&transaction, *from_sequence, &to)?;
+    }
+    transaction.commit()?;
+    Ok(())
 }
 
 fn check(options: &ReceiveOptions) -> Result<(), SqsError> {

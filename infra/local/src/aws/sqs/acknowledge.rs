@@ -1,0 +1,117 @@
+//! What is done with a receipt handle: deleting, and changing for how long a message is in flight.
+
+use super::engine::{Sqs, State, check_batch, queue_name};
+use super::error::SqsError;
+use super::message::Receipt;
+use super::queue::{Named, Queue};
+use super::storage;
+
+impl Sqs {
+    /// Deletes messages by their receipt handles: one handle is `DeleteMessage`, several are `DeleteMessageBatch`, in one
+    /// transaction. Gives one result for each, in their order. A message that is already gone is deleted.
+    ///
+    /// A handle whose visibility timeout has passed, or whose message was received again since, is refused on a FIFO queue
+    /// (`InvalidParameterValue`, "The receipt handle has expired": AWS re:Post, "receipt handle error").
+    ///
+    /// # Errors
+    /// As a whole: the queue does not exist, not one to ten handles, or the database failed.
+    pub fn delete(
+        &self,
+        queue: &str,
+        handles: &[String],
+    ) -> Result<Vec<Result<(), SqsError>>, SqsError> {
+        self.count(
+            if handles.len() == 1 {
+                "DeleteMessage"
+            } else {
+                "DeleteMessageBatch"
+            },
+            0,
+        );
+        check_batch(handles.len())?;
+        let now = self.now_ms();
+        let mut state = self.state();
+        let State {
+            connection, queues, ..
+        } = &mut *state;
+        let queue = queues
+            .get_mut(queue_name(queue))
+            .ok_or(SqsError::QueueDoesNotExist)?;
+        let transaction = connection.transaction()?;
+        let mut deleted = Vec::with_capacity(handles.len());
+        let mut results = Vec::with_capacity(handles.len());
+        for handle in handles {
+            results.push(match (receipt(queue, handle), handle) {
+                (Err(refusal), _) => Err(refusal),
+                (Ok(receipt), handle) => match queue.named(receipt, now) {
+                    Named::InFlight => {
+                        storage::delete(&transaction, receipt.sequence)?;
+                        deleted.push(receipt.sequence);
+                        Ok(())
+                    }
+                    Named::Gone => Ok(()),
+                    Named::Expired { .. } => Err(SqsError::ReceiptHandleExpired(handle.clone())),
+                },
+            });
+        }
+        transaction.commit()?;
+        for sequence in deleted {
+            queue.remove(sequence, now);
+        }
+        queue.notify.notify_waiters();
+        Ok(results)
+    }
+
+    /// Sets for how many seconds from now messages stay in flight, 0 for not at all (`ChangeMessageVisibility`, with several
+    /// entries `ChangeMessageVisibilityBatch`). Gives one result for each, in their order.
+    ///
+    /// # Errors
+    /// As a whole: the queue does not exist, or not one to ten entries.
+    pub fn change_visibility(
+        &self,
+        queue: &str,
+        changes: &[(String, i64)],
+    ) -> Result<Vec<Result<(), SqsError>>, SqsError> {
+        let single = changes.len() == 1;
+        let actions = ["ChangeMessageVisibilityBatch", "ChangeMessageVisibility"];
+        self.count(if single { actions[1] } else { actions[0] }, 0);
+        check_batch(changes.len())?;
+        let now = self.now_ms();
+        let mut state = self.state();
+        let queue = state
+            .queues
+            .get_mut(queue_name(queue))
+            .ok_or(SqsError::QueueDoesNotExist)?;
+        let results = changes.iter().map(|(handle, seconds)| {
+            let receipt = receipt(queue, handle)?;
+            if !(0..=43_200).contains(seconds) {
+                return Err(SqsError::InvalidParameterValue(format!(
+                    "Value {seconds} for parameter VisibilityTimeout is invalid. Reason: Total VisibilityTimeout for the message is beyond the limit [43200 seconds]"
+                )));
+            }
+            match queue.named(receipt, now) {
+                Named::InFlight => {
+                    queue.forget_attempts_of(receipt.sequence);
+                    queue.set_visible_at(receipt.sequence, now + seconds * 1000, now);
+                    Ok(())
+                }
+                Named::Expired { latest: true } => Err(SqsError::MessageNotInflight),
+                Named::Expired { latest: false } => {
+                    Err(SqsError::ReceiptHandleExpired(handle.clone()))
+                }
+                Named::Gone => Err(SqsError::InvalidParameterValue(format!(
+                    "Value {handle} for parameter ReceiptHandle is invalid. Reason: Message does not exist or is not available for visibility timeout change."
+                ))),
+            }
+        });
+        let results = results.collect();
+        queue.notify.notify_waiters();
+        Ok(results)
+    }
+}
+
+fn receipt(queue: &Queue, handle: &str) -> Result<Receipt, SqsError> {
+    Receipt::parse(handle)
+        .filter(|receipt| receipt.queue == queue.id)
+        .ok_or_else(|| SqsError::ReceiptHandleIsInvalid(handle.to_owned()))
+}
