@@ -1,7 +1,13 @@
 //! Notification channels: found by their id alone, since that is all that a notification brings.
 
-use domain::{ChannelId, ConnectionKey, LogId, Timestamp};
+use domain::{ChannelId, ConnectionId, ConnectionKey, LogId, TenantId, Timestamp};
+use serde::{Deserialize, Serialize};
 
+use crate::item::{Checksum, decode, encode};
+use crate::key::{Index, Item, Key, due_place};
+use crate::store::Applied;
+use crate::update::{Replaces, Update};
+use crate::value_item::at;
 use crate::{Created, Store, StoreError, Updated};
 
 /// A push-notification channel on a log.
@@ -57,8 +63,21 @@ impl Store {
     /// # Errors
     /// [`StoreError`]
     pub async fn create_channel(&self, channel: &Channel) -> Result<Created<Channel>, StoreError> {
-        let _ = channel;
-        Ok(Created::Created)
+        match self
+            .put(encode_channel(channel)?, Replaces::Nothing)
+            .await?
+        {
+            Applied::Done(_) => Ok(Created::Created),
+            Applied::Refused(Some(item)) => {
+                let current = decode_channel(item)?;
+                Ok(if current == *channel {
+                    Created::Created
+                } else {
+                    Created::Exists(current)
+                })
+            }
+            Applied::Refused(None) => Err(StoreError::busy("what exists was not returned")),
+        }
     }
 
     /// One channel, read consistently. Its tenant is in the value: whoever asks has only the id.
@@ -66,8 +85,8 @@ impl Store {
     /// # Errors
     /// [`StoreError`]
     pub async fn load_channel(&self, id: &ChannelId) -> Result<Option<Channel>, StoreError> {
-        let _ = id;
-        Ok(None)
+        let item = self.get(&Key::channel(id)).await?;
+        item.map(decode_channel).transpose()
     }
 
     /// Records Drive's answer to `watch`. `Absent` where the channel is gone or was replaced meanwhile.
@@ -81,8 +100,15 @@ impl Store {
         expires_at: Timestamp,
         due_at: Timestamp,
     ) -> Result<Updated, StoreError> {
-        let _ = (id, resource_id, expires_at, due_at);
-        Ok(Updated::Absent)
+        let update = Update::of(Key::channel(id))
+            .unless_text("state", ChannelState::Replaced.text())
+            .set_text("state", ChannelState::Active.text())
+            .set_text("resource_id", resource_id)
+            .set_number("expires_at", expires_at.as_millis())
+            .set_number("expires", expires(expires_at))
+            .set_number("due_at", due_at.as_millis())
+            .due(Some(due_at));
+        self.update_channel(update).await
     }
 
     /// Marks a channel as replaced, to be stopped at `due_at`.
@@ -94,8 +120,11 @@ impl Store {
         id: &ChannelId,
         due_at: Timestamp,
     ) -> Result<Updated, StoreError> {
-        let _ = (id, due_at);
-        Ok(Updated::Absent)
+        let update = Update::of(Key::channel(id))
+            .set_text("state", ChannelState::Replaced.text())
+            .set_number("due_at", due_at.as_millis())
+            .due(Some(due_at));
+        self.update_channel(update).await
     }
 
     /// Sets when the sweep must look at the channel again, whatever its state.
@@ -107,8 +136,17 @@ impl Store {
         id: &ChannelId,
         due_at: Timestamp,
     ) -> Result<Updated, StoreError> {
-        let _ = (id, due_at);
-        Ok(Updated::Absent)
+        let update = Update::of(Key::channel(id))
+            .set_number("due_at", due_at.as_millis())
+            .due(Some(due_at));
+        self.update_channel(update).await
+    }
+
+    async fn update_channel(&self, update: Update) -> Result<Updated, StoreError> {
+        Ok(match self.update(update).await? {
+            Applied::Done(_) => Updated::Done,
+            Applied::Refused(_) => Updated::Absent,
+        })
     }
 
     /// Forgets a channel.
@@ -116,7 +154,96 @@ impl Store {
     /// # Errors
     /// [`StoreError`]
     pub async fn delete_channel(&self, id: &ChannelId) -> Result<(), StoreError> {
-        let _ = id;
-        Ok(())
+        self.delete(&Key::channel(id)).await
     }
+}
+
+/// A channel's item outlives the channel by a day, for the notifications that come late.
+const KEPT_MILLIS: i64 = 24 * 3_600 * 1_000;
+
+/// The item's time to live, in seconds.
+fn expires(expires_at: Timestamp) -> i64 {
+    expires_at.plus_millis(KEPT_MILLIS).as_seconds()
+}
+
+impl ChannelState {
+    fn text(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Active => "active",
+            Self::Replaced => "replaced",
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let all = [Self::Pending, Self::Active, Self::Replaced];
+        all.into_iter().find(|state| state.text() == text)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Body {
+    tenant: String,
+    connection: String,
+    log: String,
+    token_hash: Checksum,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    resource_id: Option<String>,
+    state: String,
+    expires_at: i64,
+    due_at: i64,
+    expires: i64,
+}
+
+fn encode_channel(channel: &Channel) -> Result<Item, StoreError> {
+    let body = Body {
+        tenant: channel.key.tenant.as_str().to_owned(),
+        connection: channel.key.connection.as_str().to_owned(),
+        log: channel.log.as_str().to_owned(),
+        token_hash: Checksum::Bytes(channel.token_hash.to_vec()),
+        resource_id: channel.resource_id.clone(),
+        state: channel.state.text().to_owned(),
+        expires_at: channel.expires_at.as_millis(),
+        due_at: channel.due_at.as_millis(),
+        expires: expires(channel.expires_at),
+    };
+    let place = Key::channel(&channel.id);
+    let mut item = encode(&place, &body)?;
+    let (pk, sk) = due_place(&place, channel.due_at);
+    Index::Due.place(&mut item, pk, sk);
+    Ok(item)
+}
+
+fn decode_channel(item: Item) -> Result<Channel, StoreError> {
+    let (place, body) = decode::<Body>(item)?;
+    let hash = match body.token_hash {
+        Checksum::Bytes(bytes) => <[u8; 32]>::try_from(bytes).ok(),
+        Checksum::Text(_) => None,
+    };
+    let parts = (
+        place
+            .pk
+            .strip_prefix("CHANNEL#")
+            .and_then(|id| ChannelId::parse(id).ok()),
+        TenantId::parse(&body.tenant).ok(),
+        ConnectionId::parse(&body.connection).ok(),
+        LogId::parse(&body.log).ok(),
+        ChannelState::parse(&body.state),
+        hash,
+    );
+    let (Some(id), Some(tenant), Some(connection), Some(log), Some(state), Some(token_hash)) =
+        parts
+    else {
+        return Err(place.corrupt("an id, its state or its token's hash can't be read"));
+    };
+    Ok(Channel {
+        id,
+        key: ConnectionKey { tenant, connection },
+        log,
+        token_hash,
+        resource_id: body.resource_id,
+        state,
+        expires_at: at(body.expires_at),
+        due_at: at(body.due_at),
+    })
 }

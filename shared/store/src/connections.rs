@@ -1,7 +1,17 @@
 //! Connections: which Drive accounts a tenant syncs, and how.
 
-use domain::{ConnectionKey, Policies, Request, TenantId, Timestamp};
+use std::collections::BTreeMap;
 
+use domain::{ConnectionId, ConnectionKey, Policies, Policy, Request, TenantId, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::file_item::RequestItem;
+use crate::item::{decode, encode};
+use crate::key::{Item, Key, tenant_pk};
+use crate::range::Range;
+use crate::store::Applied;
+use crate::update::Replaces;
+use crate::value_item::at;
 use crate::{Created, Page, PageRequest, Store, StoreError, Written};
 
 /// One Drive account or shared drive that we sync for a tenant.
@@ -67,8 +77,26 @@ impl Store {
         &self,
         connection: &Connection,
     ) -> Result<Created<Connection>, StoreError> {
-        let _ = connection;
-        Ok(Created::Created)
+        let stored = Connection {
+            revision: 1,
+            ..connection.clone()
+        };
+        match self
+            .put(encode_connection(&stored)?, Replaces::Nothing)
+            .await?
+        {
+            Applied::Done(_) => Ok(Created::Created),
+            // Our own, whose answer was lost before the SDK tried again.
+            Applied::Refused(Some(item)) => {
+                let current = decode_connection(&connection.key.tenant, item)?;
+                Ok(if current == stored {
+                    Created::Created
+                } else {
+                    Created::Exists(current)
+                })
+            }
+            Applied::Refused(None) => Err(StoreError::busy("what exists was not returned")),
+        }
     }
 
     /// One connection, read consistently.
@@ -79,8 +107,9 @@ impl Store {
         &self,
         key: &ConnectionKey,
     ) -> Result<Option<Connection>, StoreError> {
-        let _ = key;
-        Ok(None)
+        let item = self.get(&Key::connection(key)).await?;
+        item.map(|item| decode_connection(&key.tenant, item))
+            .transpose()
     }
 
     /// A tenant's connections, by id.
@@ -92,11 +121,9 @@ impl Store {
         tenant: &TenantId,
         page: &PageRequest,
     ) -> Result<Page<Connection>, StoreError> {
-        let _ = (tenant, page);
-        Ok(Page {
-            items: Vec::new(),
-            next_cursor: None,
-        })
+        let all = Range::prefix(None, tenant_pk(tenant), "CONN#");
+        let decode = |item| decode_connection(tenant, item);
+        self.list_range("connections", all, page, decode).await
     }
 
     /// Replaces a connection on condition of its `revision`; `Done` has the next one.
@@ -107,7 +134,23 @@ impl Store {
         &self,
         connection: &Connection,
     ) -> Result<Written<Connection>, StoreError> {
-        Ok(Written::Done(connection.clone()))
+        let next = Connection {
+            revision: connection.revision + 1,
+            ..connection.clone()
+        };
+        let replaces = Replaces::Revision(connection.revision);
+        let current = match self.put(encode_connection(&next)?, replaces).await? {
+            Applied::Done(_) => return Ok(Written::Done(next)),
+            Applied::Refused(current) => current,
+        };
+        let decode = |item| decode_connection(&connection.key.tenant, item);
+        let current = current.map(decode).transpose()?;
+        // What stands is what was to be written: our own write, whose answer was lost.
+        Ok(if current.as_ref() == Some(&next) {
+            Written::Done(next)
+        } else {
+            Written::Stale(current)
+        })
     }
 
     /// [`Store::save_connection`] with another state.
@@ -131,7 +174,150 @@ impl Store {
     /// # Errors
     /// [`StoreError`]
     pub async fn delete_connection(&self, key: &ConnectionKey) -> Result<(), StoreError> {
-        let _ = key;
-        Ok(())
+        self.delete(&Key::connection(key)).await
     }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Body {
+    revision: u64,
+    name: String,
+    /// The shared drive's id; absent where it is the user's own log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    shared_drive: Option<String>,
+    secret_id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    subject: Option<String>,
+    policy: PolicyItem,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    policies: BTreeMap<String, PolicyItem>,
+    state: StateItem,
+    created_at: i64,
+    created_by: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    last_request: Option<RequestItem>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum PolicyItem {
+    Manual,
+    DriveWins,
+    AppWins,
+    LastWriterWins { window_millis: i64 },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum StateItem {
+    Active,
+    Paused,
+    Suspended { reason: String, at: i64 },
+    Deleting,
+}
+
+impl From<Policy> for PolicyItem {
+    fn from(policy: Policy) -> Self {
+        match policy {
+            Policy::Manual => Self::Manual,
+            Policy::DriveWins => Self::DriveWins,
+            Policy::AppWins => Self::AppWins,
+            Policy::LastWriterWins { window_millis } => Self::LastWriterWins { window_millis },
+        }
+    }
+}
+
+impl From<PolicyItem> for Policy {
+    fn from(item: PolicyItem) -> Self {
+        match item {
+            PolicyItem::Manual => Self::Manual,
+            PolicyItem::DriveWins => Self::DriveWins,
+            PolicyItem::AppWins => Self::AppWins,
+            PolicyItem::LastWriterWins { window_millis } => Self::LastWriterWins { window_millis },
+        }
+    }
+}
+
+impl From<&ConnectionState> for StateItem {
+    fn from(state: &ConnectionState) -> Self {
+        match state {
+            ConnectionState::Active => Self::Active,
+            ConnectionState::Paused => Self::Paused,
+            ConnectionState::Suspended { reason, at } => Self::Suspended {
+                reason: reason.clone(),
+                at: at.as_millis(),
+            },
+            ConnectionState::Deleting => Self::Deleting,
+        }
+    }
+}
+
+impl From<StateItem> for ConnectionState {
+    fn from(item: StateItem) -> Self {
+        match item {
+            StateItem::Active => Self::Active,
+            StateItem::Paused => Self::Paused,
+            StateItem::Suspended { reason, at: millis } => Self::Suspended {
+                reason,
+                at: at(millis),
+            },
+            StateItem::Deleting => Self::Deleting,
+        }
+    }
+}
+
+fn encode_connection(connection: &Connection) -> Result<Item, StoreError> {
+    let exceptions = connection.policies.fields.iter();
+    let body = Body {
+        revision: connection.revision,
+        name: connection.name.clone(),
+        shared_drive: match &connection.scope {
+            Scope::User => None,
+            Scope::SharedDrive(id) => Some(id.clone()),
+        },
+        secret_id: connection.secret_id.clone(),
+        subject: connection.subject.clone(),
+        policy: connection.policies.default.into(),
+        policies: exceptions
+            .map(|(label, policy)| (label.clone(), (*policy).into()))
+            .collect(),
+        state: (&connection.state).into(),
+        created_at: connection.created_at.as_millis(),
+        created_by: connection.created_by.clone(),
+        last_request: connection.last_request.as_ref().map(Into::into),
+    };
+    encode(&Key::connection(&connection.key), &body)
+}
+
+fn decode_connection(tenant: &TenantId, item: Item) -> Result<Connection, StoreError> {
+    let (place, body) = decode::<Body>(item)?;
+    let id = place
+        .sk
+        .strip_prefix("CONN#")
+        .and_then(|id| ConnectionId::parse(id).ok());
+    let Some(connection) = id.filter(|_| place.pk == tenant_pk(tenant)) else {
+        return Err(place.corrupt("its key names no connection of this tenant"));
+    };
+    let exceptions = body.policies.into_iter();
+    Ok(Connection {
+        key: ConnectionKey {
+            tenant: tenant.clone(),
+            connection,
+        },
+        revision: body.revision,
+        name: body.name,
+        scope: body.shared_drive.map_or(Scope::User, Scope::SharedDrive),
+        secret_id: body.secret_id,
+        subject: body.subject,
+        policies: Policies {
+            default: body.policy.into(),
+            fields: exceptions
+                .map(|(label, policy)| (label, policy.into()))
+                .collect(),
+        },
+        state: body.state.into(),
+        created_at: at(body.created_at),
+        created_by: body.created_by,
+        last_request: body.last_request.map(Into::into),
+    })
 }

@@ -1,7 +1,11 @@
 //! Everything timed, in one sparse index, spread over a fixed number of shards.
 
-use domain::{ChannelId, ConnectionKey, FileId, LogId, OperationId, Timestamp};
+use domain::{
+    ChannelId, ConnectionId, ConnectionKey, FileId, LogId, OperationId, TenantId, Timestamp,
+};
 
+use crate::key::{HEAD, Index, Key, META, due_pk, millis_13};
+use crate::range::Range;
 use crate::{Store, StoreError};
 
 /// The shards of the index `due`: `0..DUE_SHARDS`.
@@ -38,7 +42,42 @@ impl Store {
         now: Timestamp,
         limit: u32,
     ) -> Result<Vec<DueItem>, StoreError> {
-        let _ = (shard, now, limit);
-        Ok(Vec::new())
+        let due = Range::until(Index::Due, due_pk(shard), "", &millis_13(now));
+        let slice = self.slice(&due, limit).await?;
+        let item = |item| Key::of(item).map(due_item);
+        slice.items.iter().map(item).collect()
+    }
+}
+
+/// What an item is, by its key alone.
+fn due_item(key: Key) -> DueItem {
+    known(&key).unwrap_or(DueItem::Unknown {
+        pk: key.pk,
+        sk: key.sk,
+    })
+}
+
+fn known(key: &Key) -> Option<DueItem> {
+    let pk: Vec<&str> = key.pk.split('#').collect();
+    let sk: Vec<&str> = key.sk.split('#').collect();
+    let connection = |tenant: &str, connection: &str| {
+        Some(ConnectionKey {
+            tenant: TenantId::parse(tenant).ok()?,
+            connection: ConnectionId::parse(connection).ok()?,
+        })
+    };
+    match (pk.as_slice(), sk.as_slice()) {
+        (["T", t, "F", c, file], [HEAD]) => {
+            Some(DueItem::File(connection(t, c)?, FileId::parse(file).ok()?))
+        }
+        (["T", t, "C", c], ["LOG", log]) => {
+            Some(DueItem::Log(connection(t, c)?, LogId::parse(log).ok()?))
+        }
+        (["T", t, "C", c], ["OP", id]) => {
+            let id = OperationId::parse(id).ok()?;
+            Some(DueItem::Operation(connection(t, c)?, id))
+        }
+        (["CHANNEL", id], [META]) => ChannelId::parse(id).ok().map(DueItem::Channel),
+        _ => None,
     }
 }

@@ -1,6 +1,11 @@
 //! What can go wrong between us and the table. Stale, absent and existing items are outcomes, not errors.
 
-type Source = Box<dyn std::error::Error + Send + Sync>;
+use std::error::Error;
+use std::fmt::Debug;
+
+use aws_sdk_dynamodb::error::{BuildError, ProvideErrorMetadata, SdkError};
+
+type Source = Box<dyn Error + Send + Sync>;
 
 /// Why a verb gave no outcome.
 #[derive(Debug, thiserror::Error)]
@@ -37,4 +42,52 @@ pub enum StoreError {
     /// A page cursor that this list did not make: the caller's mistake (HTTP 400), never ours.
     #[error("not a cursor of this list")]
     InvalidCursor,
+}
+
+/// The codes that no later moment makes right. Whatever is not here may be a moment: unknown is `Busy`.
+const REFUSALS: [&str; 9] = [
+    "AccessDeniedException",
+    "DuplicateItem",
+    "IdempotentParameterMismatchException",
+    "ItemCollectionSizeLimitExceededException",
+    "ResourceNotFoundException",
+    "SerializationException",
+    "UnknownOperationException",
+    "UnrecognizedClientException",
+    "ValidationException",
+];
+
+impl StoreError {
+    pub(crate) fn busy(why: &'static str) -> Self {
+        Self::Busy(why.into())
+    }
+
+    /// By AWS's error code: of a call, or of one of the reasons why a transaction was cancelled.
+    pub(crate) fn by_code(code: Option<&str>, source: Source) -> Self {
+        // A transaction says `ValidationError` where a single call says `ValidationException`.
+        let refused =
+            code.is_some_and(|code| REFUSALS.contains(&code) || code == "ValidationError");
+        if refused {
+            Self::Refused(source)
+        } else {
+            Self::Busy(source)
+        }
+    }
+}
+
+impl<E, R> From<SdkError<E, R>> for StoreError
+where
+    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+    R: Debug + Send + Sync + 'static,
+{
+    fn from(error: SdkError<E, R>) -> Self {
+        let code = error.code().map(str::to_owned);
+        Self::by_code(code.as_deref(), Box::new(error))
+    }
+}
+
+impl From<BuildError> for StoreError {
+    fn from(error: BuildError) -> Self {
+        Self::Refused(Box::new(error))
+    }
 }

@@ -4,6 +4,11 @@ use std::collections::BTreeMap;
 
 use domain::{ConnectionKey, FileId, FileRecord, Revision, Step};
 
+use crate::conflict_item::encode_conflict;
+use crate::file_item::{decode_file, encode_file};
+use crate::key::{Item, Key};
+use crate::store::{Applied, Transacted};
+use crate::update::Replaces;
 use crate::{Store, StoreError};
 
 /// Marks one write as the caller's own: random, drawn anew for every commit.
@@ -29,8 +34,9 @@ impl Store {
         key: &ConnectionKey,
         file: &FileId,
     ) -> Result<Option<FileRecord>, StoreError> {
-        let _ = (key, file);
-        Ok(None)
+        let item = self.get(&Key::head(key, file)).await?;
+        item.map(|item| decode_file(key, item).map(|(record, _)| record))
+            .transpose()
     }
 
     /// The records of many files, read with eventual consistency (every write is conditional, so that is
@@ -43,12 +49,19 @@ impl Store {
         key: &ConnectionKey,
         files: &[FileId],
     ) -> Result<BTreeMap<FileId, FileRecord>, StoreError> {
-        let _ = (key, files);
-        Ok(BTreeMap::new())
+        let keys = files.iter().map(|file| Key::head(key, file)).collect();
+        let mut records = BTreeMap::new();
+        for item in self.get_many(keys, None).await? {
+            let (record, _) = decode_file(key, item)?;
+            records.insert(record.file.clone(), record);
+        }
+        Ok(records)
     }
 
     /// Writes the record of `step` on condition that the stored one has the revision `before` (0: that
     /// there is none), in one transaction with the step's conflict records where it has some.
+    /// A record that has never been stored is written with revision 1 at least. A step that moves
+    /// neither the revision nor a conflict is done without a write.
     ///
     /// # Errors
     /// [`StoreError`]; after `Busy` the write may or may not stand: load and look.
@@ -59,7 +72,53 @@ impl Store {
         step: &Step,
         nonce: Nonce,
     ) -> Result<Committed, StoreError> {
-        let _ = (key, before, step, nonce);
-        Ok(Committed::Done)
+        let nothing_to_write = step.record.revision <= before && step.conflicts.is_empty();
+        if nothing_to_write && before != Revision(0) {
+            return Ok(Committed::Done);
+        }
+        // A first sight comes with revision 0, and nothing is ever stored under the revision it replaces.
+        let record = FileRecord {
+            revision: step.record.revision.max(before.next()),
+            ..step.record.clone()
+        };
+        let head = encode_file(key, &record, nonce)?;
+        let replaces = match before {
+            Revision(0) => Replaces::Nothing,
+            Revision(revision) => Replaces::Revision(revision),
+        };
+        if step.conflicts.is_empty() {
+            return match self.put(head, replaces).await? {
+                Applied::Done(_) => Ok(Committed::Done),
+                Applied::Refused(current) => refused(key, current, nonce),
+            };
+        }
+        let mut writes = vec![replaces.in_transaction(head, &self.table)?];
+        for conflict in step.conflicts.values() {
+            let item = encode_conflict(key, conflict)?;
+            writes.push(Replaces::Whatever.in_transaction(item, &self.table)?);
+        }
+        match self.transact(writes).await? {
+            Transacted::Done => Ok(Committed::Done),
+            // Only the record's write has a condition.
+            Transacted::Refused(item) => refused(key, item, nonce),
+        }
     }
+}
+
+/// A refused condition may be our own write, whose answer was lost before the SDK tried again: the
+/// item then bears our mark.
+fn refused(
+    key: &ConnectionKey,
+    current: Option<Item>,
+    nonce: Nonce,
+) -> Result<Committed, StoreError> {
+    let Some(item) = current else {
+        return Ok(Committed::Stale(None));
+    };
+    let (record, writer) = decode_file(key, item)?;
+    Ok(if writer == nonce {
+        Committed::Done
+    } else {
+        Committed::Stale(Some(Box::new(record)))
+    })
 }

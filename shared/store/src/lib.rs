@@ -1,19 +1,29 @@
 #![doc = include_str!("../README.md")]
 
+mod batch;
 mod channels;
+mod conflict_item;
 mod connections;
 mod due;
 mod error;
+mod file_item;
 mod files;
 mod history;
+mod item;
+mod key;
+mod letter;
 mod lists;
 mod logs;
 mod operations;
 mod outcome;
 mod page;
 mod parked;
+mod range;
 mod store;
+mod suspension;
 mod table;
+mod update;
+mod value_item;
 
 pub use channels::{Channel, ChannelState};
 pub use connections::{Connection, ConnectionState, Scope};
@@ -21,6 +31,7 @@ pub use due::{DUE_SHARDS, DueItem};
 pub use error::StoreError;
 pub use files::{Committed, Nonce};
 pub use history::HistoryEntry;
+pub use letter::Letter;
 pub use lists::{Attention, ConflictFilter, ConflictState, IntentStatus, Tombstones};
 pub use logs::{Log, Position, Progress};
 pub use operations::{Operation, OperationKind, OperationState, Verified};

@@ -1,8 +1,17 @@
 //! Lists of files, intents and conflicts, over the indexes. The indexes lag a little; what they name is
 //! loaded, and listed only if it still belongs.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use domain::{ConflictId, ConflictRecord, ConnectionKey, Field, FileId, FileRecord, Timestamp};
 
+use crate::conflict_item::{self, decode_conflict};
+use crate::file_item::Waits;
+use crate::key::{
+    FILE_SHARDS, Index, Item, Key, children_pk, connection_pk, file_of, files_pk, millis_13,
+};
+use crate::page::Position;
+use crate::range::Range;
 use crate::{Page, PageRequest, Store, StoreError};
 
 /// Whether a list of files has those that are gone.
@@ -55,6 +64,21 @@ pub struct Attention {
     pub more: bool,
 }
 
+/// How far [`Store::count_attention`] counts each kind.
+const COUNT_MAX: u32 = 1_000;
+/// Queries of one page beyond one for each partition.
+const QUERIES_MAX: usize = 16;
+
+/// The sort key by which the range's index has an item.
+fn index_sort_key(range: &Range, item: &Item) -> Result<String, StoreError> {
+    let name = range.index.map_or("SK", Index::sk);
+    let text = item.get(name).and_then(|value| value.as_s().ok());
+    match text {
+        Some(text) => Ok(text.clone()),
+        None => Err(Key::of(item)?.corrupt("the index has it without its sort key")),
+    }
+}
+
 impl Store {
     /// A connection's files, in no meaningful order; with `parent`, the files that the application sees
     /// in that folder, by id. A page may be short where tombstones were left out.
@@ -68,10 +92,23 @@ impl Store {
         tombstones: Tombstones,
         page: &PageRequest,
     ) -> Result<Page<FileRecord>, StoreError> {
-        let _ = (key, parent, tombstones, page);
+        let (list, parts): (_, Vec<Range>) = match parent {
+            Some(parent) => {
+                let children = Range::ids(Index::Children, children_pk(key, parent));
+                ("children", vec![children])
+            }
+            None => {
+                let shard = |shard| Range::ids(Index::Files, files_pk(key, shard));
+                ("files", (0..FILE_SHARDS).map(shard).collect())
+            }
+        };
+        let wanted = |_: &Key| Ok(true);
+        let found = self.walk(list, &parts, page, wanted).await?;
+        let files = self.records_in_order(key, &found.items).await?;
+        let keep = |record: &FileRecord| tombstones == Tombstones::Include || record.is_present();
         Ok(Page {
-            items: Vec::new(),
-            next_cursor: None,
+            items: files.into_iter().filter(keep).collect(),
+            next_cursor: found.next_cursor,
         })
     }
 
@@ -85,10 +122,21 @@ impl Store {
         status: IntentStatus,
         page: &PageRequest,
     ) -> Result<Page<FileRecord>, StoreError> {
-        let _ = (key, status, page);
+        let (list, prefix) = match status {
+            IntentStatus::Owed => ("owed", Waits::OWED),
+            IntentStatus::Failed => ("failed", Waits::FAILED),
+        };
+        let part = Range::prefix(Some(Index::Attention), connection_pk(key), prefix);
+        let found = self.walk(list, &[part], page, |_| Ok(true)).await?;
+        let files = self.records_in_order(key, &found.items).await?;
+        let belongs = |record: &FileRecord| match Waits::of(record) {
+            Some(Waits::Owed(_)) => status == IntentStatus::Owed,
+            Some(Waits::Failed) => status == IntentStatus::Failed,
+            None => false,
+        };
         Ok(Page {
-            items: Vec::new(),
-            next_cursor: None,
+            items: files.into_iter().filter(belongs).collect(),
+            next_cursor: found.next_cursor,
         })
     }
 
@@ -103,8 +151,15 @@ impl Store {
         now: Timestamp,
         limit: u32,
     ) -> Result<Vec<FileId>, StoreError> {
-        let _ = (key, now, limit);
-        Ok(Vec::new())
+        let due = Range::until(
+            Index::Attention,
+            connection_pk(key),
+            Waits::OWED,
+            &millis_13(now),
+        );
+        let slice = self.slice(&due, limit).await?;
+        let file = |item| file_of(key, &Key::of(item)?);
+        slice.items.iter().map(file).collect()
     }
 
     /// A connection's conflicts.
@@ -117,10 +172,41 @@ impl Store {
         filter: &ConflictFilter,
         page: &PageRequest,
     ) -> Result<Page<ConflictRecord>, StoreError> {
-        let _ = (key, filter, page);
+        let states: &[ConflictState] = match filter.status {
+            None => &[ConflictState::Open, ConflictState::Ended],
+            Some(ConflictState::Open) => &[ConflictState::Open],
+            Some(ConflictState::Ended) => &[ConflictState::Ended],
+        };
+        let list = match filter.status {
+            None => "conflicts",
+            Some(ConflictState::Open) => "open",
+            Some(ConflictState::Ended) => "ended",
+        };
+        let part = |state: &ConflictState| {
+            let prefix = conflict_item::prefix(*state);
+            Range::prefix(Some(Index::Attention), connection_pk(key), prefix)
+        };
+        let parts: Vec<Range> = states.iter().map(part).collect();
+        let wanted = |place: &Key| {
+            let id = conflict_item::id_of(key, place)?;
+            Ok(filter.field.as_ref().is_none_or(|field| *field == id.field))
+        };
+        let found = self.walk(list, &parts, page, wanted).await?;
+        let mut by_key = BTreeMap::new();
+        for item in self
+            .get_many(found.items.iter().cloned().collect(), None)
+            .await?
+        {
+            by_key.insert(Key::of(&item)?, decode_conflict(key, item)?);
+        }
+        let belongs = |record: &ConflictRecord| {
+            let (state, _) = conflict_item::state(&record.status);
+            filter.status.is_none_or(|status| status == state)
+        };
+        let in_order = found.items.iter().filter_map(|place| by_key.remove(place));
         Ok(Page {
-            items: Vec::new(),
-            next_cursor: None,
+            items: in_order.filter(belongs).collect(),
+            next_cursor: found.next_cursor,
         })
     }
 
@@ -133,8 +219,8 @@ impl Store {
         key: &ConnectionKey,
         id: &ConflictId,
     ) -> Result<Option<ConflictRecord>, StoreError> {
-        let _ = (key, id);
-        Ok(None)
+        let item = self.get(&Key::conflict(key, id)).await?;
+        item.map(|item| decode_conflict(key, item)).transpose()
     }
 
     /// Counts what waits, each kind up to a bound.
@@ -142,7 +228,91 @@ impl Store {
     /// # Errors
     /// [`StoreError`]
     pub async fn count_attention(&self, key: &ConnectionKey) -> Result<Attention, StoreError> {
-        let _ = key;
-        Ok(Attention::default())
+        let range = |prefix| Range::prefix(Some(Index::Attention), connection_pk(key), prefix);
+        let open = range(conflict_item::prefix(ConflictState::Open));
+        let owed = range(Waits::OWED);
+        let failed = range(Waits::FAILED);
+        let ((open_conflicts, more_open), (owed, more_owed), (failed, more_failed)) = tokio::try_join!(
+            self.count(&open, COUNT_MAX),
+            self.count(&owed, COUNT_MAX),
+            self.count(&failed, COUNT_MAX),
+        )?;
+        Ok(Attention {
+            open_conflicts,
+            owed,
+            failed,
+            more: more_open || more_owed || more_failed,
+        })
+    }
+
+    /// The keys that an index has for one page, through its partitions one after the other. Stops at the
+    /// page's limit, or after a bounded number of queries (when `wanted` leaves out most).
+    async fn walk(
+        &self,
+        list: &'static str,
+        parts: &[Range],
+        page: &PageRequest,
+        wanted: impl Fn(&Key) -> Result<bool, StoreError>,
+    ) -> Result<Page<Key>, StoreError> {
+        let limit = usize::try_from(page.limit()).unwrap_or(usize::MAX);
+        let start = page.position(list)?;
+        let mut position = start.unwrap_or(Position {
+            part: 0,
+            after: None,
+        });
+        if usize::from(position.part) >= parts.len() {
+            return Err(StoreError::InvalidCursor);
+        }
+        let mut found: BTreeSet<Key> = BTreeSet::new();
+        let mut items = Vec::new();
+        let mut queries = 0;
+        while let Some(part) = parts.get(usize::from(position.part)) {
+            if items.len() >= limit || queries >= parts.len() + QUERIES_MAX {
+                let next_cursor = Some(position.cursor(list)?);
+                return Ok(Page { items, next_cursor });
+            }
+            let rest = match &position.after {
+                Some(after) => part.clone().behind(after)?,
+                None => part.clone(),
+            };
+            let room = u32::try_from(limit - items.len()).unwrap_or(u32::MAX);
+            let slice = self.slice(&rest, room).await?;
+            queries += 1;
+            position = match slice.items.last() {
+                Some(last) if slice.more => {
+                    Position::after(position.part, index_sort_key(&rest, last)?)
+                }
+                Some(_) | None => Position {
+                    part: position.part.saturating_add(1),
+                    after: None,
+                },
+            };
+            for item in &slice.items {
+                let place = Key::of(item)?;
+                // An item that moves while we walk may be met twice.
+                if wanted(&place)? && found.insert(place.clone()) {
+                    items.push(place);
+                }
+            }
+        }
+        Ok(Page {
+            items,
+            next_cursor: None,
+        })
+    }
+
+    /// The records of HEAD items, in the order of their keys; those that are gone by now are left out.
+    async fn records_in_order(
+        &self,
+        key: &ConnectionKey,
+        places: &[Key],
+    ) -> Result<Vec<FileRecord>, StoreError> {
+        let files = places.iter().map(|place| file_of(key, place));
+        let files: Vec<FileId> = files.collect::<Result<_, _>>()?;
+        let mut records = self.load_files(key, &files).await?;
+        Ok(files
+            .iter()
+            .filter_map(|file| records.remove(file))
+            .collect())
     }
 }

@@ -1,7 +1,17 @@
 //! Change logs: the cursor, which never moves but on condition of where it was.
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use domain::{ChannelId, ConnectionKey, LogId, OperationId, PageToken, Timestamp};
+use serde::{Deserialize, Serialize};
 
+use crate::item::{decode, encode};
+use crate::key::{Index, Item, Key, connection_pk, due_place};
+use crate::operations::encode_operation;
+use crate::page::PageRequest;
+use crate::range::Range;
+use crate::store::{Applied, Transacted};
+use crate::update::{Replaces, Update};
+use crate::value_item::at;
 use crate::{Created, Operation, Store, StoreError, Updated, Written};
 
 /// Where we are in one Drive change log.
@@ -75,8 +85,18 @@ impl Store {
     /// # Errors
     /// [`StoreError`]
     pub async fn create_log(&self, log: &Log) -> Result<Created<Log>, StoreError> {
-        let _ = log;
-        Ok(Created::Created)
+        match self.put(encode_log(log)?, Replaces::Nothing).await? {
+            Applied::Done(_) => Ok(Created::Created),
+            Applied::Refused(Some(item)) => {
+                let current = decode_log(&log.key, item)?;
+                Ok(if current == *log {
+                    Created::Created
+                } else {
+                    Created::Exists(current)
+                })
+            }
+            Applied::Refused(None) => Err(StoreError::busy("what exists was not returned")),
+        }
     }
 
     /// One log, read consistently.
@@ -88,8 +108,10 @@ impl Store {
         key: &ConnectionKey,
         log: &LogId,
     ) -> Result<Option<Log>, StoreError> {
-        let _ = (key, log);
-        Ok(None)
+        let item = self
+            .get(&Key::of_connection(key, "LOG", log.as_str()))
+            .await?;
+        item.map(|item| decode_log(key, item)).transpose()
     }
 
     /// All logs of a connection: one, or a few.
@@ -97,8 +119,19 @@ impl Store {
     /// # Errors
     /// [`StoreError`]
     pub async fn list_logs(&self, key: &ConnectionKey) -> Result<Vec<Log>, StoreError> {
-        let _ = key;
-        Ok(Vec::new())
+        let mut logs = Vec::new();
+        let mut rest = Range::prefix(None, connection_pk(key), "LOG#");
+        loop {
+            let slice = self.slice(&rest, PageRequest::LIMIT_MAX).await?;
+            let last = slice.items.last().map(Key::of).transpose()?;
+            for item in slice.items {
+                logs.push(decode_log(key, item)?);
+            }
+            match last.filter(|_| slice.more) {
+                Some(last) => rest = rest.behind(&last.sk)?,
+                None => return Ok(logs),
+            }
+        }
     }
 
     /// Begins a listing of all files: the log waits for `operation`, the cursor is `start` (taken before
@@ -112,8 +145,27 @@ impl Store {
         start: &PageToken,
         operation: &Operation,
     ) -> Result<Written<Log>, StoreError> {
-        let _ = (start, operation);
-        Ok(Written::Done(log.clone()))
+        let next = Log {
+            cursor: Some(start.clone()),
+            position: Position::Listing(operation.id.clone()),
+            ..log.clone()
+        };
+        let update = unmoved(log)
+            .set_text("cursor", start.as_str())
+            .set_text("position", next.position.text());
+        let held = Operation {
+            holds_log: true,
+            ..operation.clone()
+        };
+        let writes = vec![
+            update.in_transaction(&self.table)?,
+            Replaces::Nothing.in_transaction(encode_operation(&held)?, &self.table)?,
+        ];
+        if let Transacted::Done = self.transact(writes).await? {
+            return Ok(Written::Done(next));
+        }
+        let current = self.load_log(&log.key, &log.log).await?;
+        Ok(settle(next, current))
     }
 
     /// Moves the cursor to `to`, if the cursor and the position are still those of `log`. Call it only
@@ -127,8 +179,30 @@ impl Store {
         to: &PageToken,
         progress: Progress,
     ) -> Result<Written<Log>, StoreError> {
-        let _ = (to, progress);
-        Ok(Written::Done(log.clone()))
+        let mut update = unmoved(log)
+            .set_text("cursor", to.as_str())
+            .set_number("next_poll_at", progress.next_poll_at.as_millis())
+            .due(Some(progress.next_poll_at));
+        if let Some(began) = progress.complete_listing_began {
+            update = update.set_number("listed_from", began.as_millis());
+        }
+        if let Some(at) = progress.last_change_at {
+            update = update.set_number("last_change_at", at.as_millis());
+        }
+        if let Some(lag) = progress.lag_millis {
+            update = update.set_number("lag_millis", lag);
+        }
+        let next = Log {
+            cursor: Some(to.clone()),
+            ..log.clone()
+        };
+        match self.update(update).await? {
+            Applied::Done(item) => Ok(Written::Done(decode_log(&log.key, item)?)),
+            Applied::Refused(current) => {
+                let current = current.map(|item| decode_log(&log.key, item)).transpose()?;
+                Ok(settle(next, current))
+            }
+        }
     }
 
     /// Sets the log's channel, if it is still `old`.
@@ -142,8 +216,24 @@ impl Store {
         old: Option<&ChannelId>,
         new: Option<&ChannelId>,
     ) -> Result<Written<Log>, StoreError> {
-        let _ = (key, log, old, new);
-        Ok(Written::Stale(None))
+        let was = old.map(|id| AttributeValue::S(id.as_str().to_owned()));
+        let update = Update::of(log_key(key, log)).when("channel", was);
+        let update = match new {
+            Some(id) => update.set_text("channel", id.as_str()),
+            None => update.remove("channel"),
+        };
+        match self.update(update).await? {
+            Applied::Done(item) => Ok(Written::Done(decode_log(key, item)?)),
+            Applied::Refused(None) => Ok(Written::Stale(None)),
+            Applied::Refused(Some(item)) => {
+                let current = decode_log(key, item)?;
+                Ok(if current.channel.as_ref() == new {
+                    Written::Done(current)
+                } else {
+                    Written::Stale(Some(current))
+                })
+            }
+        }
     }
 
     /// Sets when the log must be polled at the latest.
@@ -156,8 +246,13 @@ impl Store {
         log: &LogId,
         next_poll_at: Timestamp,
     ) -> Result<Updated, StoreError> {
-        let _ = (key, log, next_poll_at);
-        Ok(Updated::Absent)
+        let update = Update::of(log_key(key, log))
+            .set_number("next_poll_at", next_poll_at.as_millis())
+            .due(Some(next_poll_at));
+        Ok(match self.update(update).await? {
+            Applied::Done(_) => Updated::Done,
+            Applied::Refused(_) => Updated::Absent,
+        })
     }
 
     /// Forgets a log.
@@ -165,7 +260,111 @@ impl Store {
     /// # Errors
     /// [`StoreError`]
     pub async fn delete_log(&self, key: &ConnectionKey, log: &LogId) -> Result<(), StoreError> {
-        let _ = (key, log);
-        Ok(())
+        self.delete(&log_key(key, log)).await
     }
+}
+
+/// What became of moving a log to `next`. Where the log stands there already, it is our own write whose
+/// answer was lost, or another worker's that queued the very same: either way the move has been made.
+fn settle(next: Log, current: Option<Log>) -> Written<Log> {
+    match current {
+        Some(log) if log.cursor == next.cursor && log.position == next.position => {
+            Written::Done(log)
+        }
+        other => Written::Stale(other),
+    }
+}
+
+impl Position {
+    /// One attribute, so that one condition compares it whole.
+    pub(crate) fn text(&self) -> String {
+        match self {
+            Self::New => "new".to_owned(),
+            Self::Listing(operation) => format!("listing#{operation}"),
+            Self::Following => "following".to_owned(),
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "new" => Some(Self::New),
+            "following" => Some(Self::Following),
+            other => {
+                let operation = other.strip_prefix("listing#")?;
+                OperationId::parse(operation).ok().map(Self::Listing)
+            }
+        }
+    }
+}
+
+/// An update of a log on condition that its cursor and position are as in `log`.
+fn unmoved(log: &Log) -> Update {
+    let cursor = log
+        .cursor
+        .as_ref()
+        .map(|token| AttributeValue::S(token.as_str().to_owned()));
+    Update::of(log_key(&log.key, &log.log))
+        .when("cursor", cursor)
+        .when_text("position", &log.position.text())
+}
+
+pub(crate) fn log_key(key: &ConnectionKey, log: &LogId) -> Key {
+    Key::of_connection(key, "LOG", log.as_str())
+}
+
+#[derive(Serialize, Deserialize)]
+struct Body {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cursor: Option<String>,
+    position: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    listed_from: Option<i64>,
+    next_poll_at: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    channel: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    last_change_at: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lag_millis: Option<i64>,
+}
+
+fn encode_log(log: &Log) -> Result<Item, StoreError> {
+    let body = Body {
+        cursor: log.cursor.as_ref().map(|token| token.as_str().to_owned()),
+        position: log.position.text(),
+        listed_from: log.listed_from.map(Timestamp::as_millis),
+        next_poll_at: log.next_poll_at.as_millis(),
+        channel: log.channel.as_ref().map(|id| id.as_str().to_owned()),
+        last_change_at: log.last_change_at.map(Timestamp::as_millis),
+        lag_millis: log.lag_millis,
+    };
+    let place = log_key(&log.key, &log.log);
+    let mut item = encode(&place, &body)?;
+    let (pk, sk) = due_place(&place, log.next_poll_at);
+    Index::Due.place(&mut item, pk, sk);
+    Ok(item)
+}
+
+fn decode_log(key: &ConnectionKey, item: Item) -> Result<Log, StoreError> {
+    let (place, body) = decode::<Body>(item)?;
+    let log = place
+        .sk
+        .strip_prefix("LOG#")
+        .and_then(|id| LogId::parse(id).ok());
+    let position = Position::parse(&body.position);
+    let (Some(log), Some(position)) = (log, position) else {
+        return Err(place.corrupt("its key or position can't be read"));
+    };
+    let channel = body.channel.map(|id| ChannelId::parse(&id)).transpose();
+    Ok(Log {
+        key: key.clone(),
+        log,
+        cursor: body.cursor.map(PageToken::new),
+        position,
+        listed_from: body.listed_from.map(at),
+        next_poll_at: at(body.next_poll_at),
+        channel: channel.map_err(|_| place.corrupt("its channel is no id"))?,
+        last_change_at: body.last_change_at.map(at),
+        lag_millis: body.lag_millis,
+    })
 }

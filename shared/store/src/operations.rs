@@ -1,7 +1,16 @@
 //! Operations: tracked runs, and the pages of file ids that a listing queued.
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use domain::{ConnectionKey, FileId, LogId, OperationId, Timestamp};
+use serde::{Deserialize, Serialize};
 
+use crate::item::{decode, encode};
+use crate::key::{Index, Item, Key, connection_pk, due_place};
+use crate::logs::{Position, log_key};
+use crate::range::Range;
+use crate::store::{Applied, Transacted};
+use crate::update::{Replaces, Update};
+use crate::value_item::at as time;
 use crate::{Created, Page, PageRequest, Store, StoreError, Written};
 
 /// One tracked run.
@@ -124,8 +133,21 @@ impl Store {
         &self,
         operation: &Operation,
     ) -> Result<Created<Operation>, StoreError> {
-        let _ = operation;
-        Ok(Created::Created)
+        match self
+            .put(encode_operation(operation)?, Replaces::Nothing)
+            .await?
+        {
+            Applied::Done(_) => Ok(Created::Created),
+            Applied::Refused(Some(item)) => {
+                let current = decode_operation(&operation.key, item)?;
+                Ok(if current == *operation {
+                    Created::Created
+                } else {
+                    Created::Exists(current)
+                })
+            }
+            Applied::Refused(None) => Err(StoreError::busy("what exists was not returned")),
+        }
     }
 
     /// One operation, read consistently.
@@ -137,8 +159,8 @@ impl Store {
         key: &ConnectionKey,
         id: &OperationId,
     ) -> Result<Option<Operation>, StoreError> {
-        let _ = (key, id);
-        Ok(None)
+        let item = self.get(&operation_key(key, id)).await?;
+        item.map(|item| decode_operation(key, item)).transpose()
     }
 
     /// A connection's operations, newest first.
@@ -150,11 +172,9 @@ impl Store {
         key: &ConnectionKey,
         page: &PageRequest,
     ) -> Result<Page<Operation>, StoreError> {
-        let _ = (key, page);
-        Ok(Page {
-            items: Vec::new(),
-            next_cursor: None,
-        })
+        let all = Range::prefix(None, connection_pk(key), "OP#").descending();
+        let decode = |item| decode_operation(key, item);
+        self.list_range("operations", all, page, decode).await
     }
 
     /// Records that the next page of the listing is durably queued: its ids, and the token of the page
@@ -170,8 +190,38 @@ impl Store {
         next: Option<&str>,
         now: Timestamp,
     ) -> Result<Written<Operation>, StoreError> {
-        let _ = (ids, next, now);
-        Ok(Written::Done(operation.clone()))
+        let listed = u64::try_from(ids.len()).unwrap_or(u64::MAX);
+        let mut after = Operation {
+            page_token: next.map(str::to_owned),
+            pages: operation.pages + 1,
+            listed: operation.listed + listed,
+            ..operation.clone()
+        };
+        let place = page_key(&operation.key, &operation.id, operation.pages);
+        let mut writes = vec![
+            Replaces::Whatever.in_transaction(encode_page(operation, place, ids)?, &self.table)?,
+        ];
+        if next.is_none() {
+            after.state = OperationState::Listed;
+            after.due_at = Some(now);
+            after.holds_log = false;
+            if operation.holds_log {
+                let waiting = Position::Listing(operation.id.clone());
+                let log = Update::of(log_key(&operation.key, &operation.log))
+                    .when_text("position", &waiting.text())
+                    .set_text("position", Position::Following.text());
+                writes.push(log.in_transaction(&self.table)?);
+            }
+        }
+        let replaced = same_listing(operation);
+        writes.push(changed(replaced, operation, &after).in_transaction(&self.table)?);
+        match self.transact(writes).await? {
+            Transacted::Done => Ok(Written::Done(after)),
+            Transacted::Refused(_) => {
+                let current = self.load_operation(&operation.key, &operation.id).await?;
+                Ok(Written::Stale(current))
+            }
+        }
     }
 
     /// The ids of the `number`-th page, counted from 0; `None` where it was never recorded or has expired.
@@ -184,8 +234,34 @@ impl Store {
         id: &OperationId,
         number: u32,
     ) -> Result<Option<Vec<FileId>>, StoreError> {
-        let _ = (key, id, number);
-        Ok(None)
+        let Some(item) = self.get(&page_key(key, id, number)).await? else {
+            return Ok(None);
+        };
+        let (place, page) = decode::<PageBody>(item)?;
+        let ids = page.ids.iter().map(|id| FileId::parse(id));
+        let ids = ids.collect::<Result<_, _>>();
+        ids.map(Some)
+            .map_err(|_| place.corrupt("it holds what is no file id"))
+    }
+
+    /// Begins a listing anew from its first page, because Drive no longer knows the token of the next
+    /// one (it lives for some hours only). The pages that were recorded stay: what was listed was queued.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn restart_listing(
+        &self,
+        operation: &Operation,
+    ) -> Result<Written<Operation>, StoreError> {
+        let after = Operation {
+            page_token: None,
+            ..operation.clone()
+        };
+        let update = Update::of(operation_key(&operation.key, &operation.id))
+            .when_text("state", OperationState::Listing.text())
+            .when_number("pages", operation.pages);
+        self.replace_operation(changed(update, operation, &after), after)
+            .await
     }
 
     /// Records progress of the verification, if it still stands where `operation` has it.
@@ -197,8 +273,18 @@ impl Store {
         operation: &Operation,
         progress: Verified,
     ) -> Result<Written<Operation>, StoreError> {
-        let _ = progress;
-        Ok(Written::Done(operation.clone()))
+        let after = Operation {
+            pages_verified: progress.pages_verified,
+            verified: progress.verified,
+            errors: progress.errors,
+            due_at: Some(progress.due_at),
+            ..operation.clone()
+        };
+        let update = Update::of(operation_key(&operation.key, &operation.id))
+            .when_text("state", OperationState::Listed.text())
+            .when_number("pages_verified", operation.pages_verified);
+        self.replace_operation(changed(update, operation, &after), after)
+            .await
     }
 
     /// Ends an operation that has not ended, with `Done` or `Failed`.
@@ -211,7 +297,261 @@ impl Store {
         end: OperationState,
         at: Timestamp,
     ) -> Result<Written<Operation>, StoreError> {
-        let _ = (end, at);
-        Ok(Written::Done(operation.clone()))
+        if operation.has_ended() || !end.has_ended() {
+            return Ok(Written::Stale(Some(operation.clone())));
+        }
+        let after = Operation {
+            state: end,
+            finished_at: Some(at),
+            due_at: None,
+            ..operation.clone()
+        };
+        let update = Update::of(operation_key(&operation.key, &operation.id))
+            .when_text("state", operation.state.text());
+        self.replace_operation(changed(update, operation, &after), after)
+            .await
     }
+
+    async fn replace_operation(
+        &self,
+        update: Update,
+        after: Operation,
+    ) -> Result<Written<Operation>, StoreError> {
+        let current = match self.update(update).await? {
+            Applied::Done(item) => return Ok(Written::Done(decode_operation(&after.key, item)?)),
+            Applied::Refused(current) => current,
+        };
+        let current = current
+            .map(|item| decode_operation(&after.key, item))
+            .transpose()?;
+        // What stands is what was to be written: our own write, whose answer was lost.
+        Ok(if current.as_ref() == Some(&after) {
+            Written::Done(after)
+        } else {
+            Written::Stale(current)
+        })
+    }
+}
+
+/// How long the pages of a listing are kept, from its beginning.
+const PAGE_MILLIS: i64 = 30 * 24 * 3_600 * 1_000;
+
+impl OperationKind {
+    fn text(self) -> &'static str {
+        match self {
+            Self::InitialSync => "initial_sync",
+            Self::Delta => "delta",
+            Self::Resync => "resync",
+            Self::Audit => "audit",
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let all = [Self::InitialSync, Self::Delta, Self::Resync, Self::Audit];
+        all.into_iter().find(|kind| kind.text() == text)
+    }
+}
+
+impl OperationState {
+    fn text(&self) -> &'static str {
+        match self {
+            Self::Listing => "listing",
+            Self::Listed => "listed",
+            Self::Done => "done",
+            Self::Failed { .. } => "failed",
+        }
+    }
+
+    /// Whether nothing more happens to an operation in this state.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        match self {
+            Self::Listing | Self::Listed => false,
+            Self::Done | Self::Failed { .. } => true,
+        }
+    }
+
+    fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Failed { reason } => Some(reason),
+            Self::Listing | Self::Listed | Self::Done => None,
+        }
+    }
+}
+
+impl Operation {
+    /// Whether nothing more happens to it.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.state.has_ended()
+    }
+}
+
+fn operation_key(key: &ConnectionKey, id: &OperationId) -> Key {
+    Key::of_connection(key, "OP", id.as_str())
+}
+
+/// Pages have a prefix of their own, so that a list of operations does not read through them.
+fn page_key(key: &ConnectionKey, id: &OperationId, number: u32) -> Key {
+    Key::of_connection(key, "PAGE", &format!("{id}#{number:08}"))
+}
+
+/// An update on condition that the listing stands where `operation` has it: a page is recorded once.
+fn same_listing(operation: &Operation) -> Update {
+    let token = operation.page_token.clone().map(AttributeValue::S);
+    Update::of(operation_key(&operation.key, &operation.id))
+        .when_text("state", OperationState::Listing.text())
+        .when_number("pages", operation.pages)
+        .when("page_token", token)
+}
+
+/// Adds to an update what makes `after` out of `before`.
+fn changed(update: Update, before: &Operation, after: &Operation) -> Update {
+    let mut update = update;
+    let numbers = [
+        ("pages", u64::from(before.pages), u64::from(after.pages)),
+        ("listed", before.listed, after.listed),
+        (
+            "pages_verified",
+            u64::from(before.pages_verified),
+            u64::from(after.pages_verified),
+        ),
+        ("verified", before.verified, after.verified),
+        ("errors", before.errors, after.errors),
+    ];
+    for (name, old, new) in numbers {
+        if old != new {
+            update = update.set_number(name, new);
+        }
+    }
+    let texts = [
+        ("state", Some(before.state.text()), Some(after.state.text())),
+        ("reason", before.state.reason(), after.state.reason()),
+        (
+            "page_token",
+            before.page_token.as_deref(),
+            after.page_token.as_deref(),
+        ),
+    ];
+    for (name, old, new) in texts {
+        update = match new {
+            Some(new) if old != Some(new) => update.set_text(name, new),
+            None if old.is_some() => update.remove(name),
+            Some(_) | None => update,
+        };
+    }
+    if let Some(at) = after.finished_at {
+        update = update.set_number("finished_at", at.as_millis());
+    }
+    if before.holds_log != after.holds_log {
+        update = update.set("holds_log", AttributeValue::Bool(after.holds_log));
+    }
+    update = match after.due_at {
+        Some(at) => update.set_number("due_at", at.as_millis()),
+        None => update.remove("due_at"),
+    };
+    update.due(after.due_at)
+}
+
+#[derive(Serialize, Deserialize)]
+struct Body {
+    log: String,
+    kind: String,
+    state: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    holds_log: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    page_token: Option<String>,
+    pages: u32,
+    listed: u64,
+    pages_verified: u32,
+    verified: u64,
+    errors: u64,
+    started_at: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    finished_at: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    due_at: Option<i64>,
+    by: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct PageBody {
+    ids: Vec<String>,
+    expires: i64,
+}
+
+fn encode_page(operation: &Operation, place: Key, ids: &[FileId]) -> Result<Item, StoreError> {
+    let body = PageBody {
+        ids: ids.iter().map(|id| id.as_str().to_owned()).collect(),
+        expires: operation.started_at.plus_millis(PAGE_MILLIS).as_seconds(),
+    };
+    encode(&place, &body)
+}
+
+pub(crate) fn encode_operation(operation: &Operation) -> Result<Item, StoreError> {
+    let body = Body {
+        log: operation.log.as_str().to_owned(),
+        kind: operation.kind.text().to_owned(),
+        state: operation.state.text().to_owned(),
+        reason: operation.state.reason().map(str::to_owned),
+        holds_log: operation.holds_log,
+        page_token: operation.page_token.clone(),
+        pages: operation.pages,
+        listed: operation.listed,
+        pages_verified: operation.pages_verified,
+        verified: operation.verified,
+        errors: operation.errors,
+        started_at: operation.started_at.as_millis(),
+        finished_at: operation.finished_at.map(Timestamp::as_millis),
+        due_at: operation.due_at.map(Timestamp::as_millis),
+        by: operation.by.clone(),
+    };
+    let place = operation_key(&operation.key, &operation.id);
+    let mut item = encode(&place, &body)?;
+    if let Some(due_at) = operation.due_at {
+        let (pk, sk) = due_place(&place, due_at);
+        Index::Due.place(&mut item, pk, sk);
+    }
+    Ok(item)
+}
+
+fn decode_operation(key: &ConnectionKey, item: Item) -> Result<Operation, StoreError> {
+    let (place, body) = decode::<Body>(item)?;
+    let state = match (body.state.as_str(), body.reason) {
+        ("listing", None) => Some(OperationState::Listing),
+        ("listed", None) => Some(OperationState::Listed),
+        ("done", None) => Some(OperationState::Done),
+        ("failed", Some(reason)) => Some(OperationState::Failed { reason }),
+        _ => None,
+    };
+    let id = place
+        .sk
+        .strip_prefix("OP#")
+        .and_then(|id| OperationId::parse(id).ok());
+    let log = LogId::parse(&body.log).ok();
+    let (Some(id), Some(log), Some(kind), Some(state)) =
+        (id, log, OperationKind::parse(&body.kind), state)
+    else {
+        return Err(place.corrupt("an id, its kind or its state can't be read"));
+    };
+    Ok(Operation {
+        key: key.clone(),
+        id,
+        log,
+        kind,
+        state,
+        holds_log: body.holds_log,
+        page_token: body.page_token,
+        pages: body.pages,
+        listed: body.listed,
+        pages_verified: body.pages_verified,
+        verified: body.verified,
+        errors: body.errors,
+        started_at: time(body.started_at),
+        finished_at: body.finished_at.map(time),
+        due_at: body.due_at.map(time),
+        by: body.by,
+    })
 }

@@ -3,7 +3,13 @@
 use std::collections::BTreeSet;
 
 use domain::{ConnectionKey, FileId, Timestamp};
+use serde::{Deserialize, Serialize};
 
+use crate::item::{decode, encode};
+use crate::key::{Item, Key, connection_pk, file_of};
+use crate::range::Range;
+use crate::update::Replaces;
+use crate::value_item::at;
 use crate::{Page, PageRequest, Store, StoreError};
 
 /// An input that was set aside.
@@ -43,7 +49,17 @@ impl Store {
     /// # Errors
     /// [`StoreError`]
     pub async fn park(&self, parked: &Parked) -> Result<(), StoreError> {
-        let _ = parked;
+        let body = Body {
+            queue: parked.queue.clone(),
+            reason: parked.reason.clone(),
+            body: parked.body.clone(),
+            first_seen_at: parked.first_seen_at.as_millis(),
+            parked_at: parked.parked_at.as_millis(),
+            receives: parked.receives,
+            file: parked.file.as_ref().map(|file| file.as_str().to_owned()),
+        };
+        let item = encode(&parked_key(&parked.key, &parked.id), &body)?;
+        self.put(item, Replaces::Whatever).await?;
         Ok(())
     }
 
@@ -56,11 +72,9 @@ impl Store {
         key: &ConnectionKey,
         page: &PageRequest,
     ) -> Result<Page<Parked>, StoreError> {
-        let _ = (key, page);
-        Ok(Page {
-            items: Vec::new(),
-            next_cursor: None,
-        })
+        let all = Range::prefix(None, connection_pk(key), "PARKED#");
+        let decode = |item| decode_parked(key, item);
+        self.list_range("parked", all, page, decode).await
     }
 
     /// One parked input.
@@ -72,8 +86,11 @@ impl Store {
         key: &ConnectionKey,
         id: &str,
     ) -> Result<Option<Parked>, StoreError> {
-        let _ = (key, id);
-        Ok(None)
+        if id.len() > ID_BYTES_MAX {
+            return Ok(None);
+        }
+        let item = self.get(&parked_key(key, id)).await?;
+        item.map(|item| decode_parked(key, item)).transpose()
     }
 
     /// Deletes a parked input: it was sent again.
@@ -81,8 +98,10 @@ impl Store {
     /// # Errors
     /// [`StoreError`]
     pub async fn delete_parked(&self, key: &ConnectionKey, id: &str) -> Result<(), StoreError> {
-        let _ = (key, id);
-        Ok(())
+        if id.len() > ID_BYTES_MAX {
+            return Ok(());
+        }
+        self.delete(&parked_key(key, id)).await
     }
 
     /// Which of the files have a parked snapshot. One query per file: meant for the few that are missing.
@@ -94,8 +113,13 @@ impl Store {
         key: &ConnectionKey,
         files: &[FileId],
     ) -> Result<BTreeSet<FileId>, StoreError> {
-        let _ = (key, files);
-        Ok(BTreeSet::new())
+        let mut parked = BTreeSet::new();
+        for file in files {
+            if self.is_parked(key, file).await? {
+                parked.insert(file.clone());
+            }
+        }
+        Ok(parked)
     }
 
     /// Which of the files have neither a record nor a parked snapshot.
@@ -107,7 +131,76 @@ impl Store {
         key: &ConnectionKey,
         files: &[FileId],
     ) -> Result<Vec<FileId>, StoreError> {
-        let _ = (key, files);
-        Ok(Vec::new())
+        let heads: BTreeSet<Key> = files.iter().map(|file| Key::head(key, file)).collect();
+        let mut missing = heads.clone();
+        for item in self.get_many(heads, Some("PK, SK")).await? {
+            missing.remove(&Key::of(&item)?);
+        }
+        let missing = missing.iter().map(|place| file_of(key, place));
+        let missing: Vec<FileId> = missing.collect::<Result<_, _>>()?;
+        let parked = self.parked_files(key, &missing).await?;
+        Ok(missing
+            .into_iter()
+            .filter(|file| !parked.contains(file))
+            .collect())
     }
+
+    async fn is_parked(&self, key: &ConnectionKey, file: &FileId) -> Result<bool, StoreError> {
+        let prefix = format!("PARKED#{}", Parked::snapshot_id(file, ""));
+        let mut rest = Range::prefix(None, connection_pk(key), &prefix);
+        loop {
+            let slice = self.slice(&rest, SLICE).await?;
+            let last = slice.items.last().map(Key::of).transpose()?;
+            for item in slice.items {
+                // An id may hold dots, so what begins like this file's may be another's.
+                if decode_parked(key, item)?.file.as_ref() == Some(file) {
+                    return Ok(true);
+                }
+            }
+            match last.filter(|_| slice.more) {
+                Some(last) => rest = rest.behind(&last.sk)?,
+                None => return Ok(false),
+            }
+        }
+    }
+}
+
+/// No id of ours is longer, and a sort key has at most 1,024 bytes.
+const ID_BYTES_MAX: usize = 900;
+/// Parked snapshots of one file that are read at a time.
+const SLICE: u32 = 10;
+
+fn parked_key(key: &ConnectionKey, id: &str) -> Key {
+    Key::of_connection(key, "PARKED", id)
+}
+
+#[derive(Serialize, Deserialize)]
+struct Body {
+    queue: String,
+    reason: String,
+    body: String,
+    first_seen_at: i64,
+    parked_at: i64,
+    receives: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    file: Option<String>,
+}
+
+fn decode_parked(key: &ConnectionKey, item: Item) -> Result<Parked, StoreError> {
+    let (place, body) = decode::<Body>(item)?;
+    let file = body.file.map(|file| FileId::parse(&file)).transpose();
+    let (Some(id), Ok(file)) = (place.sk.strip_prefix("PARKED#"), file) else {
+        return Err(place.corrupt("its key or its file can't be read"));
+    };
+    Ok(Parked {
+        id: id.to_owned(),
+        key: key.clone(),
+        queue: body.queue,
+        reason: body.reason,
+        body: body.body,
+        first_seen_at: at(body.first_seen_at),
+        parked_at: at(body.parked_at),
+        receives: body.receives,
+        file,
+    })
 }

@@ -1,0 +1,102 @@
+//! Many items in one call, and asking again for those that DynamoDB left undone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws_sdk_dynamodb::types::{KeysAndAttributes, PutRequest, WriteRequest};
+
+use crate::key::{Item, Key};
+use crate::store::{ROUNDS_MAX, pause};
+use crate::{Store, StoreError};
+
+/// BatchGetItem's limit.
+const GETS_MAX: usize = 100;
+/// BatchWriteItem's limit.
+const WRITES_MAX: usize = 25;
+
+impl Store {
+    /// Reads the items that exist, in no order, with eventual consistency. `attributes` limits what of
+    /// each is returned (the whole is read and paid for all the same).
+    pub(crate) async fn get_many(
+        &self,
+        keys: BTreeSet<Key>,
+        attributes: Option<&'static str>,
+    ) -> Result<Vec<Item>, StoreError> {
+        let keys: Vec<Item> = keys.iter().map(Key::to_item).collect();
+        let mut found = Vec::with_capacity(keys.len());
+        for chunk in keys.chunks(GETS_MAX) {
+            self.get_chunk(chunk.to_vec(), attributes, &mut found)
+                .await?;
+        }
+        Ok(found)
+    }
+
+    async fn get_chunk(
+        &self,
+        keys: Vec<Item>,
+        attributes: Option<&'static str>,
+        found: &mut Vec<Item>,
+    ) -> Result<(), StoreError> {
+        let wanted = KeysAndAttributes::builder().set_keys(Some(keys));
+        let mut wanted = wanted
+            .set_projection_expression(attributes.map(str::to_owned))
+            .build()?;
+        for round in 0..ROUNDS_MAX {
+            let call = self.client.batch_get_item();
+            let mut output = call.request_items(&self.table, wanted).send().await?;
+            let items = output
+                .responses
+                .as_mut()
+                .and_then(|all| all.remove(&self.table));
+            found.extend(items.unwrap_or_default());
+            let rest = output
+                .unprocessed_keys
+                .as_mut()
+                .and_then(|all| all.remove(&self.table));
+            match rest {
+                Some(rest) if !rest.keys().is_empty() => wanted = rest,
+                Some(_) | None => return Ok(()),
+            }
+            pause(round).await;
+        }
+        Err(StoreError::busy(
+            "some keys were left unread, round after round",
+        ))
+    }
+
+    /// Writes items, each of them whatever was there; all of them or an error. Of two with one key the
+    /// later is written (DynamoDB refuses a batch that names a key twice).
+    pub(crate) async fn put_many(&self, items: Vec<Item>) -> Result<(), StoreError> {
+        let mut by_key = BTreeMap::new();
+        for item in items {
+            by_key.insert(Key::of(&item)?, item);
+        }
+        let mut requests = Vec::with_capacity(by_key.len());
+        for item in by_key.into_values() {
+            let put = PutRequest::builder().set_item(Some(item)).build()?;
+            requests.push(WriteRequest::builder().put_request(put).build());
+        }
+        for chunk in requests.chunks(WRITES_MAX) {
+            self.put_chunk(chunk.to_vec()).await?;
+        }
+        Ok(())
+    }
+
+    async fn put_chunk(&self, mut requests: Vec<WriteRequest>) -> Result<(), StoreError> {
+        for round in 0..ROUNDS_MAX {
+            let call = self.client.batch_write_item();
+            let mut output = call.request_items(&self.table, requests).send().await?;
+            let rest = output
+                .unprocessed_items
+                .as_mut()
+                .and_then(|all| all.remove(&self.table));
+            match rest {
+                Some(rest) if !rest.is_empty() => requests = rest,
+                Some(_) | None => return Ok(()),
+            }
+            pause(round).await;
+        }
+        Err(StoreError::busy(
+            "some items were left unwritten, round after round",
+        ))
+    }
+}

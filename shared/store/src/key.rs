@@ -1,0 +1,221 @@
+//! The keys of every item. A key is always built from a [`ConnectionKey`], never from what a caller sent.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use domain::{ChannelId, ConflictId, ConnectionKey, DriveVersion, FileId, TenantId, Timestamp};
+
+use crate::StoreError;
+
+/// An item as the SDK has it.
+pub(crate) type Item = HashMap<String, AttributeValue>;
+
+/// The shards that a connection's files are listed by. Changing it means writing every HEAD again.
+pub(crate) const FILE_SHARDS: u8 = 8;
+
+/// The sort key of a file's record.
+pub(crate) const HEAD: &str = "HEAD";
+/// The sort key of a channel's one item.
+pub(crate) const META: &str = "META";
+
+/// Where an item is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Key {
+    pub(crate) pk: String,
+    pub(crate) sk: String,
+}
+
+impl Key {
+    pub(crate) fn new(pk: impl Into<String>, sk: impl Into<String>) -> Self {
+        Self {
+            pk: pk.into(),
+            sk: sk.into(),
+        }
+    }
+
+    /// The key of an item that came from the table or from an index.
+    pub(crate) fn of(item: &Item) -> Result<Self, StoreError> {
+        let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned();
+        match (text("PK"), text("SK")) {
+            (Some(pk), Some(sk)) => Ok(Self { pk, sk }),
+            (pk, sk) => Err(StoreError::Corrupt {
+                pk: pk.unwrap_or_default(),
+                sk: sk.unwrap_or_default(),
+                what: "a key is missing",
+                source: None,
+            }),
+        }
+    }
+
+    pub(crate) fn to_item(&self) -> Item {
+        HashMap::from([
+            ("PK".to_owned(), AttributeValue::S(self.pk.clone())),
+            ("SK".to_owned(), AttributeValue::S(self.sk.clone())),
+        ])
+    }
+
+    pub(crate) fn corrupt(self, what: &'static str) -> StoreError {
+        StoreError::Corrupt {
+            pk: self.pk,
+            sk: self.sk,
+            what,
+            source: None,
+        }
+    }
+
+    pub(crate) fn head(key: &ConnectionKey, file: &FileId) -> Self {
+        Self::new(file_pk(key, file), HEAD)
+    }
+
+    pub(crate) fn snapshot(key: &ConnectionKey, file: &FileId, version: DriveVersion) -> Self {
+        Self::new(file_pk(key, file), format!("SNAP#{:019}", version.0))
+    }
+
+    pub(crate) fn conflict(key: &ConnectionKey, id: &ConflictId) -> Self {
+        let sk = format!("CONFLICT#{}#{}", id.field.label(), id.number);
+        Self::new(file_pk(key, &id.file), sk)
+    }
+
+    pub(crate) fn connection(key: &ConnectionKey) -> Self {
+        Self::new(tenant_pk(&key.tenant), format!("CONN#{}", key.connection))
+    }
+
+    pub(crate) fn channel(id: &ChannelId) -> Self {
+        Self::new(format!("CHANNEL#{id}"), META)
+    }
+
+    /// `LOG#`, `OP#`, `PAGE#`, `PARKED#`: what belongs to a connection as a whole.
+    pub(crate) fn of_connection(key: &ConnectionKey, kind: &str, id: &str) -> Self {
+        Self::new(connection_pk(key), format!("{kind}#{id}"))
+    }
+}
+
+pub(crate) fn tenant_pk(tenant: &TenantId) -> String {
+    format!("T#{tenant}")
+}
+
+pub(crate) fn connection_pk(key: &ConnectionKey) -> String {
+    format!("T#{}#C#{}", key.tenant, key.connection)
+}
+
+pub(crate) fn file_pk(key: &ConnectionKey, file: &FileId) -> String {
+    format!("T#{}#F#{}#{file}", key.tenant, key.connection)
+}
+
+/// The file of a partition key of this connection.
+pub(crate) fn file_of(key: &ConnectionKey, item: &Key) -> Result<FileId, StoreError> {
+    let prefix = format!("T#{}#F#{}#", key.tenant, key.connection);
+    let file = item.pk.strip_prefix(&prefix);
+    file.and_then(|file| FileId::parse(file).ok())
+        .ok_or_else(|| item.clone().corrupt("not a file of this connection"))
+}
+
+/// A time as the indexes sort it: 13 digits of milliseconds reach to the year 2286.
+pub(crate) fn millis_13(at: Timestamp) -> String {
+    format!("{:013}", at.as_millis().clamp(0, 9_999_999_999_999))
+}
+
+/// Which of `shards` a text falls into. FNV-1a: stable for ever, since it is in stored keys.
+pub(crate) fn shard_of(text: &str, shards: u8) -> u8 {
+    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    // The low bits of FNV are weak on short texts; folding brings the high ones in.
+    let folded = hash ^ (hash >> 32);
+    u8::try_from(folded % u64::from(shards.max(1))).unwrap_or_default()
+}
+
+/// A secondary index: all are sparse, keys-only, and keyed `<name>_pk`, `<name>_sk`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Index {
+    /// Every file record of a connection, by shard.
+    Files,
+    /// The present files of one folder, as the application sees it.
+    Children,
+    /// What waits for someone or something: owed, failed, conflicts.
+    Attention,
+    /// What must be done at a time.
+    Due,
+}
+
+impl Index {
+    pub(crate) const ALL: [Self; 4] = [Self::Files, Self::Children, Self::Attention, Self::Due];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Files => "files",
+            Self::Children => "children",
+            Self::Attention => "attention",
+            Self::Due => "due",
+        }
+    }
+
+    pub(crate) fn pk(self) -> &'static str {
+        match self {
+            Self::Files => "files_pk",
+            Self::Children => "children_pk",
+            Self::Attention => "attention_pk",
+            Self::Due => "due_pk",
+        }
+    }
+
+    pub(crate) fn sk(self) -> &'static str {
+        match self {
+            Self::Files => "files_sk",
+            Self::Children => "children_sk",
+            Self::Attention => "attention_sk",
+            Self::Due => "due_sk",
+        }
+    }
+
+    /// Gives an item its place in the index.
+    pub(crate) fn place(self, item: &mut Item, pk: String, sk: String) {
+        item.insert(self.pk().to_owned(), AttributeValue::S(pk));
+        item.insert(self.sk().to_owned(), AttributeValue::S(sk));
+    }
+}
+
+/// The partition of the index `files` that a file is in.
+pub(crate) fn files_pk(key: &ConnectionKey, shard: u8) -> String {
+    format!("{}#S#{shard}", connection_pk(key))
+}
+
+/// The partition of the index `children` of a folder.
+pub(crate) fn children_pk(key: &ConnectionKey, parent: &FileId) -> String {
+    format!("{}#P#{parent}", connection_pk(key))
+}
+
+/// The place of an item in the index `due`.
+pub(crate) fn due_place(key: &Key, at: Timestamp) -> (String, String) {
+    let unique = format!("{}#{}", key.pk, key.sk);
+    let shard = shard_of(&unique, crate::DUE_SHARDS);
+    (due_pk(shard), format!("{}#{unique}", millis_13(at)))
+}
+
+pub(crate) fn due_pk(shard: u8) -> String {
+    format!("DUE#{shard:02}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_are_stable_and_even() {
+        assert_eq!(shard_of("", 16), 4);
+        let mut counts = [0_u32; 8];
+        for n in 0..8_000 {
+            counts[usize::from(shard_of(&format!("1AbCdEfGh{n}"), 8))] += 1;
+        }
+        assert!(
+            counts.iter().all(|count| (800..1_200).contains(count)),
+            "{counts:?}"
+        );
+    }
+
+    #[test]
+    fn times_outside_the_index_are_held_to_its_ends() {
+        assert_eq!(millis_13(Timestamp::from_millis(-5)), "0000000000000");
+        assert_eq!(millis_13(Timestamp::from_millis(i64::MAX)), "9999999999999");
+    }
+}

@@ -1,0 +1,159 @@
+//! Values, fields and mirrors as items hold them: what file records, history and conflicts share.
+
+use std::collections::BTreeMap;
+
+use domain::{Capabilities, Field, Mirror, Timestamp, Value};
+use serde::{Deserialize, Serialize};
+
+use crate::item::Checksum;
+
+/// What is wrong with an item, in words for its `Corrupt` error.
+pub(crate) type Wrong = &'static str;
+
+/// A value: NULL, BOOL or S.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum ValueItem {
+    Null,
+    Flag(bool),
+    Text(String),
+}
+
+impl From<&Value> for ValueItem {
+    fn from(value: &Value) -> Self {
+        match value {
+            Value::Null => Self::Null,
+            Value::Flag(flag) => Self::Flag(*flag),
+            Value::Text(text) => Self::Text(text.clone()),
+        }
+    }
+}
+
+impl From<ValueItem> for Value {
+    fn from(item: ValueItem) -> Self {
+        match item {
+            ValueItem::Null => Self::Null,
+            ValueItem::Flag(flag) => Self::Flag(flag),
+            ValueItem::Text(text) => Self::Text(text),
+        }
+    }
+}
+
+/// A field as the name of a map's member: one letter, or a dot and the property's key.
+pub(crate) fn short(field: &Field) -> String {
+    match field {
+        Field::Existence => "e".to_owned(),
+        Field::Name => "n".to_owned(),
+        Field::Description => "d".to_owned(),
+        Field::Starred => "s".to_owned(),
+        Field::Trashed => "t".to_owned(),
+        Field::Parent => "p".to_owned(),
+        Field::Property(key) => format!(".{key}"),
+    }
+}
+
+/// The inverse of [`short`].
+pub(crate) fn long(short: &str) -> Result<Field, Wrong> {
+    Ok(match short {
+        "e" => Field::Existence,
+        "n" => Field::Name,
+        "d" => Field::Description,
+        "s" => Field::Starred,
+        "t" => Field::Trashed,
+        "p" => Field::Parent,
+        other => {
+            let key = other.strip_prefix('.').ok_or("it names an unknown field")?;
+            Field::Property(key.to_owned())
+        }
+    })
+}
+
+/// A map by field.
+pub(crate) type ByField<T> = BTreeMap<String, T>;
+
+pub(crate) fn by_field<'a, T: 'a, U>(
+    all: impl IntoIterator<Item = (&'a Field, &'a T)>,
+    into: impl Fn(&'a T) -> U,
+) -> ByField<U> {
+    let each = |(field, value): (&'a Field, &'a T)| (short(field), into(value));
+    all.into_iter().map(each).collect()
+}
+
+pub(crate) fn from_fields<T, U>(
+    all: ByField<T>,
+    into: impl Fn(T) -> U,
+) -> Result<BTreeMap<Field, U>, Wrong> {
+    let each = |(name, value): (String, T)| Ok((long(&name)?, into(value)));
+    all.into_iter().map(each).collect()
+}
+
+pub(crate) fn at(millis: i64) -> Timestamp {
+    Timestamp::from_millis(millis)
+}
+
+/// What Drive alone decides. Times in milliseconds, checksums as bytes, capabilities as bits.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct MirrorItem {
+    #[serde(rename = "t", default, skip_serializing_if = "String::is_empty")]
+    mime_type: String,
+    #[serde(rename = "z", default, skip_serializing_if = "Option::is_none")]
+    size_bytes: Option<u64>,
+    #[serde(rename = "5", default, skip_serializing_if = "Option::is_none")]
+    md5: Option<Checksum>,
+    #[serde(rename = "2", default, skip_serializing_if = "Option::is_none")]
+    sha256: Option<Checksum>,
+    #[serde(rename = "h", default, skip_serializing_if = "Option::is_none")]
+    head_revision_id: Option<String>,
+    #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
+    created_at: Option<i64>,
+    #[serde(rename = "m", default, skip_serializing_if = "Option::is_none")]
+    modified_at: Option<i64>,
+    #[serde(rename = "b", default, skip_serializing_if = "Option::is_none")]
+    modified_by: Option<String>,
+    #[serde(rename = "o", default, skip_serializing_if = "Option::is_none")]
+    owner: Option<String>,
+    #[serde(rename = "d", default, skip_serializing_if = "Option::is_none")]
+    drive_id: Option<String>,
+    #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
+    shortcut_target: Option<String>,
+    #[serde(rename = "a", default)]
+    capabilities: u16,
+}
+
+impl From<&Mirror> for MirrorItem {
+    fn from(mirror: &Mirror) -> Self {
+        Self {
+            mime_type: mirror.mime_type.clone(),
+            size_bytes: mirror.size_bytes,
+            md5: mirror.md5.as_deref().map(Checksum::of),
+            sha256: mirror.sha256.as_deref().map(Checksum::of),
+            head_revision_id: mirror.head_revision_id.clone(),
+            created_at: mirror.created_at.map(Timestamp::as_millis),
+            modified_at: mirror.modified_at.map(Timestamp::as_millis),
+            modified_by: mirror.modified_by.clone(),
+            owner: mirror.owner.clone(),
+            drive_id: mirror.drive_id.clone(),
+            shortcut_target: mirror.shortcut_target.clone(),
+            capabilities: mirror.capabilities.0,
+        }
+    }
+}
+
+impl From<MirrorItem> for Mirror {
+    fn from(item: MirrorItem) -> Self {
+        Self {
+            mime_type: item.mime_type,
+            size_bytes: item.size_bytes,
+            md5: item.md5.map(Checksum::into_text),
+            sha256: item.sha256.map(Checksum::into_text),
+            head_revision_id: item.head_revision_id,
+            created_at: item.created_at.map(at),
+            modified_at: item.modified_at.map(at),
+            modified_by: item.modified_by,
+            owner: item.owner,
+            drive_id: item.drive_id,
+            shortcut_target: item.shortcut_target,
+            capabilities: Capabilities(item.capabilities),
+        }
+    }
+}
