@@ -1,1 +1,367 @@
-//! The function apply-snapshots.
+//! Merges snapshots into our records.
+//!
+//! History first (a crash after the merge would lose it for good), then one conditional write per file:
+//! all messages of one file are folded, in order, into one step. Where the record has moved meanwhile,
+//! the store hands the current one back and the fold is done again.
+
+use std::collections::BTreeMap;
+
+use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
+use domain::{
+    ConnectionKey, Disposition, FileId, FileRecord, Moment, Observation, Policies, Revision, Step,
+    Timestamp,
+};
+use drive::{DriveError, Drives};
+use futures_util::future::join_all;
+use runtime::{
+    Clock, Deadline, Entropy, Group, Queue, Settings, SettingsError, SnapshotMessage, Verdict,
+    batch, telemetry,
+};
+use store::{Committed, Connection, HistoryEntry, Letter, Nonce, Parked, Store, StoreError};
+
+/// What the function works with.
+#[derive(Clone)]
+pub struct Deps {
+    /// The records.
+    pub store: Store,
+    /// Drive: asked only where a file appears or disappears.
+    pub drives: Drives,
+    /// The queues it consumes.
+    pub queues: Vec<Queue>,
+    /// How long history is kept, in days; `None` keeps none.
+    pub history_days: Option<u32>,
+    /// Now.
+    pub clock: Clock,
+    /// Randomness.
+    pub entropy: Entropy,
+}
+
+impl Deps {
+    /// Makes everything out of the environment.
+    ///
+    /// # Errors
+    /// Says which setting is missing or can't be read.
+    pub async fn load(
+        settings: &Settings,
+    ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        let aws = runtime::aws::config().await;
+        let store = Store::new(aws_sdk_dynamodb::Client::new(&aws), settings.table()?);
+        let sqs = aws_sdk_sqs::Client::new(&aws);
+        let queue =
+            |name| Ok::<_, SettingsError>(Queue::new(sqs.clone(), settings.required(name)?));
+        let secrets = aws_sdk_secretsmanager::Client::new(&aws);
+        let transport = drive::reqwest_transport(drive::Timeouts::default())?;
+        let clock = Clock::system();
+        let now = clock.clone();
+        let drives = Drives::new(
+            transport,
+            &settings.drive_url(),
+            secrets,
+            std::sync::Arc::new(move || now.now()),
+        );
+        let queues = vec![
+            queue("SNAPSHOTS_QUEUE_URL")?,
+            queue("SNAPSHOTS_BULK_QUEUE_URL")?,
+        ];
+        let history_days = settings.history_days()?;
+        Ok(Self {
+            store,
+            drives,
+            queues,
+            history_days,
+            clock,
+            entropy: Entropy::system(),
+        })
+    }
+}
+
+/// Rounds of "merge, write, somebody was faster" before a file's messages go back to the queue.
+const ROUNDS_MAX: usize = 8;
+
+/// Why a file's messages could not be applied now.
+#[derive(Debug, thiserror::Error)]
+enum Stopped {
+    #[error("the table did not do it")]
+    Store(#[from] StoreError),
+    #[error("Drive did not say whether the file is there")]
+    Drive(#[from] DriveError),
+    #[error("others kept writing the same record")]
+    Contended,
+    #[error("the function is about to be ended")]
+    OutOfTime,
+}
+
+/// The messages of one file, in order, and the group that they came in.
+struct Work {
+    group: Group,
+    /// `None` where nothing of the group could be read; what could not is parked already.
+    messages: Vec<SnapshotMessage>,
+    /// How many deliveries were dealt with when parking failed.
+    broken: Option<(usize, StoreError)>,
+}
+
+/// Handles a batch of snapshots: each group is one file.
+pub async fn handle(event: SqsEvent, deadline: Deadline, deps: &Deps) -> SqsBatchResponse {
+    let mut works = Vec::new();
+    for group in batch::groups(event) {
+        works.push(read(group, deps).await);
+    }
+    let judged = match prepare(&works, deps).await {
+        Ok(prepared) => {
+            let files = works
+                .into_iter()
+                .map(|work| judge(work, &prepared, deadline, deps));
+            join_all(files).await
+        }
+        Err(error) => {
+            let stopped = Stopped::from(error);
+            works
+                .into_iter()
+                .map(|work| (work.group, failed(0, &stopped)))
+                .collect()
+        }
+    };
+    batch::respond(judged, &deps.queues, &deps.entropy).await
+}
+
+/// Reads a group's messages; what can't be read never can be, and is parked so that the others go on.
+async fn read(group: Group, deps: &Deps) -> Work {
+    let mut messages = Vec::with_capacity(group.deliveries.len());
+    for (done, delivery) in group.deliveries.iter().enumerate() {
+        match SnapshotMessage::from_body(&delivery.body) {
+            Ok(message) => messages.push(message),
+            Err(why) => {
+                let reason = why.to_string();
+                tracing::warn!(
+                    message = delivery.id,
+                    reason,
+                    metric = "parked",
+                    "parked a message"
+                );
+                let letter = Letter {
+                    queue: &delivery.queue,
+                    id: &delivery.id,
+                    body: &delivery.body,
+                    sent_at: delivery.sent_at,
+                    receives: delivery.receives,
+                };
+                let parked = Parked::unreadable(letter, &reason, deps.clock.now());
+                if let Err(error) = deps.store.park(&parked).await {
+                    return Work {
+                        group,
+                        messages: Vec::new(),
+                        broken: Some((done, error)),
+                    };
+                }
+            }
+        }
+    }
+    Work {
+        group,
+        messages,
+        broken: None,
+    }
+}
+
+/// What the whole batch shares: one read for all records, one for each connection, one write for history.
+struct Prepared {
+    connections: BTreeMap<ConnectionKey, Connection>,
+    records: BTreeMap<(ConnectionKey, FileId), FileRecord>,
+}
+
+async fn prepare(works: &[Work], deps: &Deps) -> Result<Prepared, StoreError> {
+    let mut files: BTreeMap<ConnectionKey, Vec<FileId>> = BTreeMap::new();
+    let mut history: BTreeMap<ConnectionKey, Vec<HistoryEntry>> = BTreeMap::new();
+    for message in works.iter().flat_map(|work| &work.messages) {
+        files
+            .entry(message.key.clone())
+            .or_default()
+            .push(message.file.clone());
+        if let Some(snapshot) = &message.snapshot {
+            let entry = HistoryEntry {
+                snapshot: snapshot.clone(),
+                at: message.at,
+            };
+            history.entry(message.key.clone()).or_default().push(entry);
+        }
+    }
+    let mut prepared = Prepared {
+        connections: BTreeMap::new(),
+        records: BTreeMap::new(),
+    };
+    for (key, files) in files {
+        let (connection, records) = tokio::join!(
+            deps.store.load_connection(&key),
+            deps.store.load_files(&key, &files)
+        );
+        let records = records?
+            .into_iter()
+            .map(|(file, record)| ((key.clone(), file), record));
+        prepared.records.extend(records);
+        if let Some(connection) = connection? {
+            prepared.connections.insert(key.clone(), connection);
+        }
+    }
+    if let Some(days) = deps.history_days {
+        let expires = deps.clock.now().plus_millis(i64::from(days) * 86_400_000);
+        for (key, entries) in &history {
+            // History of a connection that is gone would be nobody's.
+            if prepared.connections.contains_key(key) {
+                deps.store.keep_history(key, entries, Some(expires)).await?;
+            }
+        }
+    }
+    Ok(prepared)
+}
+
+async fn judge(
+    work: Work,
+    prepared: &Prepared,
+    deadline: Deadline,
+    deps: &Deps,
+) -> (Group, Verdict) {
+    if let Some((done, error)) = work.broken {
+        return (work.group, failed(done, &error.into()));
+    }
+    let verdict = match apply(&work.messages, prepared, deadline, deps).await {
+        Ok(()) => Verdict::Done,
+        Err(stopped) => failed(0, &stopped),
+    };
+    (work.group, verdict)
+}
+
+fn failed(done: usize, stopped: &Stopped) -> Verdict {
+    let error = telemetry::chain(stopped);
+    tracing::warn!(error, metric = "apply_failed", "the snapshots come back");
+    let after_millis = match stopped {
+        Stopped::Drive(error) => match error.disposition() {
+            Disposition::Retry { after_millis } => after_millis,
+            Disposition::Park { .. } | Disposition::Halt { .. } => None,
+        },
+        Stopped::Store(_) | Stopped::Contended | Stopped::OutOfTime => None,
+    };
+    Verdict::Failed { done, after_millis }
+}
+
+/// Folds one file's messages into its record, until the write is taken.
+async fn apply(
+    messages: &[SnapshotMessage],
+    prepared: &Prepared,
+    deadline: Deadline,
+    deps: &Deps,
+) -> Result<(), Stopped> {
+    let Some(first) = messages.first() else {
+        return Ok(());
+    };
+    // A connection that is gone: nobody waits for the file.
+    let Some(connection) = prepared.connections.get(&first.key) else {
+        return Ok(());
+    };
+    let mut record = prepared
+        .records
+        .get(&(first.key.clone(), first.file.clone()))
+        .cloned();
+    for _ in 0..ROUNDS_MAX {
+        if deadline.passed(deps.clock.now()) {
+            return Err(Stopped::OutOfTime);
+        }
+        let folded = fold(
+            record.as_ref(),
+            messages,
+            &connection.policies,
+            deps.clock.now(),
+        );
+        let step = match folded {
+            Some(step) => step,
+            None => {
+                let (loaded, step) = ask(connection, &first.file, deps).await?;
+                record = loaded;
+                step
+            }
+        };
+        if record.as_ref() == Some(&step.record) {
+            return Ok(());
+        }
+        let before = record
+            .as_ref()
+            .map_or(Revision(0), |record| record.revision);
+        let nonce = Nonce(deps.entropy.next());
+        match deps.store.commit(&first.key, before, &step, nonce).await? {
+            Committed::Done => {
+                report(&step, messages, deps.clock.now());
+                return Ok(());
+            }
+            Committed::Stale(current) => record = current.map(|current| *current),
+        }
+    }
+    Err(Stopped::Contended)
+}
+
+/// All messages of one file, in order, as one step. `None` where one of them would make the file appear or
+/// disappear: only Drive itself can say that.
+fn fold(
+    record: Option<&FileRecord>,
+    messages: &[SnapshotMessage],
+    policies: &Policies,
+    now: Timestamp,
+) -> Option<Step> {
+    let mut folded = record.cloned().map(Step::stay);
+    for message in messages {
+        let moment = Moment {
+            now,
+            drive_at: message.at,
+            policies,
+        };
+        let observation = match &message.snapshot {
+            Some(snapshot) => Observation::Present(snapshot.clone()),
+            None => Observation::Gone(domain::Gone::Removed),
+        };
+        folded = Some(match folded {
+            None => Step::stay(match &observation {
+                Observation::Present(snapshot) => FileRecord::first_sight(snapshot),
+                Observation::Gone(gone) => FileRecord::never_seen(message.file.clone(), *gone, now),
+            }),
+            Some(step) if step.record.must_ask(&observation) => return None,
+            Some(step) => step.then(|record| record.observe(&observation, moment)),
+        });
+    }
+    folded
+}
+
+/// Asks Drive for the file as it is now, on top of the record as it is now: the answer is later than
+/// anything that a queue can have brought.
+async fn ask(
+    connection: &Connection,
+    file: &FileId,
+    deps: &Deps,
+) -> Result<(Option<FileRecord>, Step), Stopped> {
+    let record = deps.store.load_file(&connection.key, file).await?;
+    let access = drive::Access {
+        secret_id: connection.secret_id.clone(),
+        subject: connection.subject.clone(),
+        quota_user: None,
+    };
+    let answer = deps.drives.client(&access).await?.look(file).await?;
+    let now = deps.clock.now();
+    let moment = Moment {
+        now,
+        drive_at: now,
+        policies: &connection.policies,
+    };
+    let step = match (&record, &answer) {
+        (Some(record), answer) => record.answered(answer, moment),
+        (None, Observation::Present(snapshot)) => Step::stay(FileRecord::first_sight(snapshot)),
+        (None, Observation::Gone(gone)) => {
+            Step::stay(FileRecord::never_seen(file.clone(), *gone, now))
+        }
+    };
+    Ok((record, step))
+}
+
+fn report(step: &Step, messages: &[SnapshotMessage], now: Timestamp) {
+    let lag_millis = messages.last().map(|message| now.millis_since(message.at));
+    tracing::info!(
+        file = %step.record.file, version = %step.record.version, conflicts = step.conflicts.len(),
+        lag_millis, metric = "applied", "applied"
+    );
+}

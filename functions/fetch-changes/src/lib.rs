@@ -1,1 +1,374 @@
-//! The function fetch-changes.
+//! Follows a Drive change log from the cursor, and queues what it tells as snapshots.
+//!
+//! The cursor never moves before everything before it is durably queued. A wake says only that a log
+//! should be looked at; where we are in it, and whether its files are still being listed, is in the
+//! log's own item. Whatever is interrupted goes on from there at the next wake.
+
+mod listing;
+
+use std::time::Duration;
+
+use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
+use domain::{ConnectionKey, Disposition, LogId, Timestamp};
+use drive::{Change, ChangePage, DriveClient, DriveError, Drives, Kind, Next, Seen, Unreadable};
+use futures_util::future::join_all;
+use runtime::{
+    Cause, Clock, Deadline, Delivery, Entropy, Group, LogWake, Queue, QueueError, Settings,
+    SettingsError, SnapshotMessage, Snapshots, Verdict, batch, queue, telemetry,
+};
+use store::{
+    Connection, ConnectionState, Letter, Log, OperationKind, Parked, Position, Progress, Store,
+    StoreError, Written,
+};
+
+/// What the function works with.
+#[derive(Clone)]
+pub struct Deps {
+    /// Connections, logs, operations.
+    pub store: Store,
+    /// Drive, as each connection may see it.
+    pub drives: Drives,
+    /// Where snapshots go.
+    pub snapshots: Snapshots,
+    /// Where wakes come from, and go when there was not time enough.
+    pub log_wakes: Queue,
+    /// Now.
+    pub clock: Clock,
+    /// Randomness.
+    pub entropy: Entropy,
+}
+
+impl Deps {
+    /// Makes everything out of the environment.
+    ///
+    /// # Errors
+    /// Says which setting is missing or can't be read.
+    pub async fn load(
+        settings: &Settings,
+    ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        let aws = runtime::aws::config().await;
+        let store = Store::new(aws_sdk_dynamodb::Client::new(&aws), settings.table()?);
+        let sqs = aws_sdk_sqs::Client::new(&aws);
+        let queue =
+            |name| Ok::<_, SettingsError>(Queue::new(sqs.clone(), settings.required(name)?));
+        let secrets = aws_sdk_secretsmanager::Client::new(&aws);
+        let transport = drive::reqwest_transport(drive::Timeouts::default())?;
+        let clock = Clock::system();
+        let now = clock.clone();
+        let drives = Drives::new(
+            transport,
+            &settings.drive_url(),
+            secrets,
+            std::sync::Arc::new(move || now.now()),
+        );
+        let snapshots = Snapshots {
+            live: queue("SNAPSHOTS_QUEUE_URL")?,
+            bulk: queue("SNAPSHOTS_BULK_QUEUE_URL")?,
+        };
+        let log_wakes = queue("LOG_WAKES_QUEUE_URL")?;
+        Ok(Self {
+            store,
+            drives,
+            snapshots,
+            log_wakes,
+            clock,
+            entropy: Entropy::system(),
+        })
+    }
+}
+
+/// How often a log is polled without a channel that tells of changes.
+const POLL_UNWATCHED: Duration = Duration::from_secs(60);
+/// How often it is polled with one: a notification that got lost makes a change late, never lost.
+const POLL_WATCHED: Duration = Duration::from_secs(15 * 60);
+/// Clocks that differ by less than this make no wake look older than it is.
+const CLOCK_MARGIN_MILLIS: i64 = 1_000;
+
+/// Why a log could not be followed to its end.
+#[derive(Debug, thiserror::Error)]
+enum Stopped {
+    #[error("the table did not do it")]
+    Store(#[from] StoreError),
+    #[error("the queue did not take it")]
+    Queue(#[from] QueueError),
+    #[error("Drive did not do it")]
+    Drive(#[from] DriveError),
+}
+
+impl Stopped {
+    fn disposition(&self) -> Disposition {
+        match self {
+            Self::Store(_) | Self::Queue(_) => Disposition::Retry { after_millis: None },
+            Self::Drive(error) => error.disposition(),
+        }
+    }
+}
+
+/// Handles a batch of wakes: each group is one log, and all of its wakes are one look at it.
+pub async fn handle(event: SqsEvent, deadline: Deadline, deps: &Deps) -> SqsBatchResponse {
+    let looks = batch::groups(event).into_iter().map(|group| async {
+        let verdict = look(&group, deadline, deps).await;
+        (group, verdict)
+    });
+    let judged = join_all(looks).await;
+    batch::respond(judged, std::slice::from_ref(&deps.log_wakes), &deps.entropy).await
+}
+
+async fn look(group: &Group, deadline: Deadline, deps: &Deps) -> Verdict {
+    let mut newest: Option<(LogWake, Timestamp)> = None;
+    for (done, delivery) in group.deliveries.iter().enumerate() {
+        match LogWake::from_body(&delivery.body) {
+            Ok(wake) => newest = Some((wake, delivery.sent_at)),
+            Err(why) => {
+                if let Err(error) = park(delivery, &why.to_string(), deps).await {
+                    return failed(done, &error.into());
+                }
+            }
+        }
+    }
+    let Some((wake, sent_at)) = newest else {
+        return Verdict::Done;
+    };
+    match follow(&wake, sent_at, deadline, deps).await {
+        Ok(()) => Verdict::Done,
+        Err(stopped) => stop(&wake.key, &stopped, deps).await,
+    }
+}
+
+/// What a failure means for the wake: it comes back, or the connection is suspended and the wake let
+/// go, since the cursor keeps everything.
+async fn stop(key: &ConnectionKey, stopped: &Stopped, deps: &Deps) -> Verdict {
+    match stopped.disposition() {
+        Disposition::Retry { .. } => failed(0, stopped),
+        // A call that Drive refuses for good is a matter for a person, like a revoked grant.
+        Disposition::Park { reason } | Disposition::Halt { reason } => {
+            let error = telemetry::chain(stopped);
+            tracing::error!(connection = %key, error, metric = "connection_suspended", "suspending");
+            match deps.store.suspend(key, &reason, deps.clock.now()).await {
+                Ok(()) => Verdict::Done,
+                Err(error) => failed(0, &error.into()),
+            }
+        }
+    }
+}
+
+fn failed(done: usize, stopped: &Stopped) -> Verdict {
+    let error = telemetry::chain(stopped);
+    tracing::warn!(error, metric = "fetch_failed", "will look again");
+    let after_millis = match stopped.disposition() {
+        Disposition::Retry { after_millis } => after_millis,
+        Disposition::Park { .. } | Disposition::Halt { .. } => None,
+    };
+    Verdict::Failed { done, after_millis }
+}
+
+/// Brings one log up to now, or as far as time allows.
+async fn follow(
+    wake: &LogWake,
+    sent_at: Timestamp,
+    deadline: Deadline,
+    deps: &Deps,
+) -> Result<(), Stopped> {
+    let Some(connection) = deps.store.load_connection(&wake.key).await? else {
+        return Ok(());
+    };
+    if connection.state != ConnectionState::Active {
+        return Ok(());
+    }
+    let Some(log) = deps.store.load_log(&wake.key, &wake.log).await? else {
+        return Ok(());
+    };
+    if covered(&log, sent_at) {
+        tracing::debug!(log = %log.log, metric = "wake_covered", "an earlier look covers this wake");
+        return Ok(());
+    }
+    let drive = deps.drives.client(&access(&connection)).await?;
+    let log = match &log.position {
+        Position::New => listing::begin(&log, OperationKind::InitialSync, &drive, deps).await?,
+        Position::Listing(_) | Position::Following => Some(log),
+    };
+    let Some(log) = log else { return Ok(()) };
+    let log = match log.position.clone() {
+        Position::Listing(operation) => {
+            listing::go_on(&log, &operation, &drive, deadline, deps).await?
+        }
+        Position::New | Position::Following => Some(log),
+    };
+    let Some(log) = log else { return Ok(()) };
+    match read_changes(log, &drive, deadline, deps).await {
+        Err(Stopped::Drive(error)) if *error.kind() == Kind::CursorLost => {
+            resync(&wake.key, &wake.log, &drive, deps).await
+        }
+        done => done,
+    }
+}
+
+/// Whether the last complete look at the log began after everything that the wake stands for.
+fn covered(log: &Log, sent_at: Timestamp) -> bool {
+    let ended = queue::bucket_end(sent_at).plus_millis(CLOCK_MARGIN_MILLIS);
+    log.position == Position::Following && log.listed_from.is_some_and(|began| ended < began)
+}
+
+/// What a connection's Drive client needs to know.
+fn access(connection: &Connection) -> drive::Access {
+    drive::Access {
+        secret_id: connection.secret_id.clone(),
+        subject: connection.subject.clone(),
+        quota_user: None,
+    }
+}
+
+/// Reads the log page by page. After each page everything on it is queued, then the cursor moves.
+async fn read_changes(
+    mut log: Log,
+    drive: &DriveClient,
+    deadline: Deadline,
+    deps: &Deps,
+) -> Result<(), Stopped> {
+    let began = deps.clock.now();
+    loop {
+        let Some(cursor) = log.cursor.clone() else {
+            return Ok(());
+        };
+        let page = drive.list_changes(&log.log, &cursor).await?;
+        let newest = page.changes.iter().map(|change| change.at).max();
+        tracing::info!(
+            connection = %log.key, log = %log.log, changes = page.changes.len(), skipped = page.skipped,
+            metric = "changes_listed", "page read"
+        );
+        let more = matches!(page.next, Next::More(_));
+        let to = match &page.next {
+            Next::More(token) | Next::End(token) => token.clone(),
+        };
+        queue_changes(&log, page, deps).await?;
+        let now = deps.clock.now();
+        let progress = Progress {
+            complete_listing_began: (!more).then_some(began),
+            next_poll_at: next_poll(&log, now, deps),
+            last_change_at: newest,
+            lag_millis: newest.map(|at| now.millis_since(at)),
+        };
+        log = match deps.store.advance(&log, &to, progress).await? {
+            Written::Done(log) => log,
+            // Another worker moved the cursor: what it read, it queued.
+            Written::Stale(_) => return Ok(()),
+        };
+        if !more {
+            return Ok(());
+        }
+        if deadline.passed(deps.clock.now()) {
+            queue::wake_log(&deps.log_wakes, &log.key, &log.log, deps.clock.now()).await?;
+            return Ok(());
+        }
+    }
+}
+
+async fn queue_changes(log: &Log, page: ChangePage, deps: &Deps) -> Result<(), Stopped> {
+    let mut messages = Vec::with_capacity(page.changes.len());
+    for unreadable in &page.nameless {
+        park_entry(log, unreadable, deps.clock.now(), deps).await?;
+    }
+    for Change { file, at, seen } in page.changes {
+        let snapshot = match seen {
+            Seen::Present(snapshot) => Some(snapshot),
+            Seen::Removed => None,
+            Seen::Unreadable(unreadable) => {
+                park_entry(log, &unreadable, at, deps).await?;
+                continue;
+            }
+        };
+        messages.push(SnapshotMessage {
+            key: log.key.clone(),
+            cause: Cause::Live,
+            file,
+            at,
+            snapshot,
+        });
+    }
+    Ok(queue::send_snapshots(&deps.snapshots.live, &messages).await?)
+}
+
+/// When the log is looked at next without being told to: with 20 % of jitter, so that ten thousand
+/// logs are not one burst.
+fn next_poll(log: &Log, now: Timestamp, deps: &Deps) -> Timestamp {
+    let every = if log.channel.is_some() {
+        POLL_WATCHED
+    } else {
+        POLL_UNWATCHED
+    };
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "at most 1.2 times 15 minutes"
+    )]
+    #[expect(clippy::cast_precision_loss, reason = "at most 1.2 times 15 minutes")]
+    let millis = (every.as_millis() as f64 * (0.8 + 0.4 * deps.entropy.jitter().0)) as i64;
+    now.plus_millis(millis)
+}
+
+/// The cursor is lost: everything is listed again from a new start token. What is listed meets our
+/// records as snapshots like any other, so nothing that we hold is forgotten.
+async fn resync(
+    key: &ConnectionKey,
+    log: &LogId,
+    drive: &DriveClient,
+    deps: &Deps,
+) -> Result<(), Stopped> {
+    tracing::error!(connection = %key, %log, metric = "cursor_lost", "Drive forgot our cursor");
+    let Some(log) = deps.store.load_log(key, log).await? else {
+        return Ok(());
+    };
+    if listing::begin(&log, OperationKind::Resync, drive, deps)
+        .await?
+        .is_some()
+    {
+        queue::wake_log(&deps.log_wakes, &log.key, &log.log, deps.clock.now()).await?;
+    }
+    Ok(())
+}
+
+async fn park(delivery: &Delivery, reason: &str, deps: &Deps) -> Result<(), StoreError> {
+    tracing::warn!(
+        message = delivery.id,
+        reason,
+        metric = "parked",
+        "parked a message"
+    );
+    let letter = Letter {
+        queue: &delivery.queue,
+        id: &delivery.id,
+        body: &delivery.body,
+        sent_at: delivery.sent_at,
+        receives: delivery.receives,
+    };
+    deps.store
+        .park(&Parked::unreadable(letter, reason, deps.clock.now()))
+        .await
+}
+
+/// An entry of Drive's that has no snapshot in it. Its place in the log names it, so that reading the
+/// page again parks it once.
+async fn park_entry(
+    log: &Log,
+    unreadable: &Unreadable,
+    at: Timestamp,
+    deps: &Deps,
+) -> Result<(), StoreError> {
+    let reason = &unreadable.reason;
+    tracing::warn!(connection = %log.key, log = %log.log, reason, metric = "parked", "parked an entry");
+    let id = format!("{}.{}", log.log, at.as_millis());
+    let letter = Letter {
+        queue: "drive",
+        id: &id,
+        body: &unreadable.body,
+        sent_at: at,
+        receives: 1,
+    };
+    let parked = Parked::letter(
+        letter,
+        log.key.clone(),
+        unreadable.file.clone(),
+        reason,
+        deps.clock.now(),
+    );
+    deps.store.park(&parked).await
+}

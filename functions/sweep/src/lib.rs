@@ -1,1 +1,228 @@
-//! The function sweep.
+//! The schedule. What must happen at some time happens here, whatever got lost: logs that are due are
+//! polled, channels renewed, what is owed is woken, listings are checked for having arrived, and dead
+//! letters are drained into records.
+//!
+//! It queries the index of what is due and never scans. The index lags, so what it names is read again
+//! before anything is done.
+
+mod channels;
+mod dead_letters;
+mod operations;
+
+use std::collections::BTreeSet;
+
+use domain::{ConnectionKey, LogId};
+use drive::{DriveError, Drives};
+use runtime::{
+    Clock, Deadline, Entropy, Queue, QueueError, Settings, SettingsError, Wakes, telemetry,
+};
+use store::{Connection, ConnectionState, DUE_SHARDS, DueItem, Store, StoreError};
+
+/// What the function works with.
+#[derive(Clone)]
+pub struct Deps {
+    /// What is due, and where it stands.
+    pub store: Store,
+    /// Drive, as each connection may see it: for channels only.
+    pub drives: Drives,
+    /// Where wakes go.
+    pub wakes: Wakes,
+    /// What SQS gave up is fetched from here.
+    pub dead_letters: Vec<Queue>,
+    /// Where Drive sends its notifications; `None` where it can't reach us, and logs are only polled.
+    pub webhook_url: Option<String>,
+    /// Now.
+    pub clock: Clock,
+    /// Randomness.
+    pub entropy: Entropy,
+}
+
+impl Deps {
+    /// Makes everything out of the environment.
+    ///
+    /// # Errors
+    /// Says which setting is missing or can't be read.
+    pub async fn load(
+        settings: &Settings,
+    ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        let aws = runtime::aws::config().await;
+        let store = Store::new(aws_sdk_dynamodb::Client::new(&aws), settings.table()?);
+        let sqs = aws_sdk_sqs::Client::new(&aws);
+        let queue =
+            |name| Ok::<_, SettingsError>(Queue::new(sqs.clone(), settings.required(name)?));
+        let secrets = aws_sdk_secretsmanager::Client::new(&aws);
+        let transport = drive::reqwest_transport(drive::Timeouts::default())?;
+        let clock = Clock::system();
+        let now = clock.clone();
+        let drives = Drives::new(
+            transport,
+            &settings.drive_url(),
+            secrets,
+            std::sync::Arc::new(move || now.now()),
+        );
+        let wakes = Wakes {
+            logs: queue("LOG_WAKES_QUEUE_URL")?,
+            pushes: queue("PUSH_WAKES_QUEUE_URL")?,
+        };
+        let urls = settings
+            .optional("DEAD_LETTER_QUEUE_URLS")
+            .unwrap_or_default();
+        let urls = urls.split(',').map(str::trim).filter(|url| !url.is_empty());
+        let dead_letters = urls.map(|url| Queue::new(sqs.clone(), url)).collect();
+        let webhook_url = settings.optional("WEBHOOK_URL");
+        Ok(Self {
+            store,
+            drives,
+            wakes,
+            dead_letters,
+            webhook_url,
+            clock,
+            entropy: Entropy::system(),
+        })
+    }
+}
+
+/// Items taken from one shard by one sweep. What is left is due at the next.
+const ITEMS_PER_SHARD: u32 = 500;
+/// A log is not woken again sooner than this by the sweep, in milliseconds.
+const WOKEN_MILLIS: i64 = 60_000;
+/// A log whose first listing has not begun is looked at again after this, in milliseconds.
+const NOT_BEGUN_MILLIS: i64 = 5_000;
+/// The logs and channels of a connection that is not active are looked at again after this, in milliseconds.
+const INACTIVE_MILLIS: i64 = 15 * 60_000;
+
+/// Why one thing that was due could not be done. The others are done all the same.
+#[derive(Debug, thiserror::Error)]
+enum Stopped {
+    #[error("the table did not do it")]
+    Store(#[from] StoreError),
+    #[error("the queue did not take it")]
+    Queue(#[from] QueueError),
+    #[error("Drive did not do it")]
+    Drive(#[from] DriveError),
+}
+
+/// One sweep.
+///
+/// # Errors
+/// None: what failed is logged and counted, and is still due at the next sweep.
+pub async fn handle(deadline: Deadline, deps: &Deps) {
+    let mut owing: BTreeSet<ConnectionKey> = BTreeSet::new();
+    for shard in 0..DUE_SHARDS {
+        let due = match deps
+            .store
+            .due(shard, deps.clock.now(), ITEMS_PER_SHARD)
+            .await
+        {
+            Ok(due) => due,
+            Err(error) => {
+                report("due", &error.into());
+                continue;
+            }
+        };
+        for item in due {
+            if deadline.passed(deps.clock.now()) {
+                tracing::warn!(
+                    metric = "sweep_unfinished",
+                    "the rest is due at the next sweep"
+                );
+                return;
+            }
+            sweep(item, &mut owing, deadline, deps).await;
+        }
+    }
+    for key in owing {
+        if let Err(stopped) = wake_pushes(&key, deps).await {
+            report("intents", &stopped);
+        }
+    }
+    if let Err(stopped) = dead_letters::drain(deadline, deps).await {
+        report("dead_letters", &stopped);
+    }
+}
+
+async fn sweep(
+    item: DueItem,
+    owing: &mut BTreeSet<ConnectionKey>,
+    deadline: Deadline,
+    deps: &Deps,
+) {
+    let (what, done) = match item {
+        DueItem::File(key, _) => {
+            owing.insert(key);
+            return;
+        }
+        DueItem::Log(key, log) => ("log", look_at_log(&key, &log, deps).await),
+        DueItem::Channel(id) => ("channel", channels::look_at(&id, deps).await),
+        DueItem::Operation(key, id) => (
+            "operation",
+            operations::look_at(&key, &id, deadline, deps).await,
+        ),
+        DueItem::Unknown { pk, sk } => {
+            tracing::warn!(
+                pk,
+                sk,
+                metric = "due_unknown",
+                "something is due that this code does not know"
+            );
+            return;
+        }
+    };
+    if let Err(stopped) = done {
+        report(what, &stopped);
+    }
+}
+
+fn report(what: &str, stopped: &Stopped) {
+    let error = telemetry::chain(stopped);
+    tracing::warn!(
+        what,
+        error,
+        metric = "sweep_failed",
+        "will be tried at the next sweep"
+    );
+}
+
+async fn look_at_log(key: &ConnectionKey, id: &LogId, deps: &Deps) -> Result<(), Stopped> {
+    let now = deps.clock.now();
+    let Some(log) = deps
+        .store
+        .load_log(key, id)
+        .await?
+        .filter(|log| log.next_poll_at <= now)
+    else {
+        return Ok(());
+    };
+    let Some(connection) = active(key, deps).await? else {
+        deps.store
+            .postpone_poll(key, id, now.plus_millis(INACTIVE_MILLIS))
+            .await?;
+        return Ok(());
+    };
+    deps.wakes.log(key, id, now).await?;
+    let again_millis = if log.cursor.is_some() {
+        WOKEN_MILLIS
+    } else {
+        NOT_BEGUN_MILLIS
+    };
+    deps.store
+        .postpone_poll(key, id, now.plus_millis(again_millis))
+        .await?;
+    if log.channel.is_none() {
+        channels::open(&connection, &log, deps).await?;
+    }
+    Ok(())
+}
+
+async fn wake_pushes(key: &ConnectionKey, deps: &Deps) -> Result<(), Stopped> {
+    if active(key, deps).await?.is_some() {
+        deps.wakes.push(key, deps.clock.now()).await?;
+    }
+    Ok(())
+}
+
+/// The connection, if it is there and nothing stops it.
+async fn active(key: &ConnectionKey, deps: &Deps) -> Result<Option<Connection>, StoreError> {
+    let connection = deps.store.load_connection(key).await?;
+    Ok(connection.filter(|connection| connection.state == ConnectionState::Active))
+}

@@ -81,6 +81,30 @@ id!(
     OperationId, "operation id", 64
 );
 
+impl OperationId {
+    /// A new operation's id, out of its start and 32 random bits: ids sort by time.
+    #[must_use]
+    pub fn at(started_at: crate::Timestamp, random: u32) -> Self {
+        Self(format!("{:013}-{random:08x}", started_at.as_millis().max(0)))
+    }
+}
+
+impl ConnectionId {
+    /// A new connection's id, out of 64 random bits.
+    #[must_use]
+    pub fn fresh(random: u64) -> Self {
+        Self(format!("c_{random:016x}"))
+    }
+}
+
+impl ChannelId {
+    /// A new channel's id, out of 128 random bits.
+    #[must_use]
+    pub fn fresh(high: u64, low: u64) -> Self {
+        Self(format!("{high:016x}{low:016x}"))
+    }
+}
+
 impl LogId {
     /// The log of the connection's user: My Drive and what is shared with them.
     #[must_use]

@@ -2,6 +2,7 @@
 
 mod backoff;
 mod conflict;
+mod disposition;
 mod field;
 mod id;
 pub mod merge;
@@ -21,6 +22,7 @@ mod truth_table;
 
 pub use backoff::{Backoff, Jitter};
 pub use conflict::{ConflictId, ConflictRecord, ConflictStatus, Decider, Resolution};
+pub use disposition::Disposition;
 pub use field::{
     DESCRIPTION_BYTES_MAX, Field, NAME_BYTES_MAX, PROPERTIES_MAX, PROPERTY_BYTES_MAX, Value,
     ValueRefused,

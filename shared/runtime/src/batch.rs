@@ -11,8 +11,8 @@ use aws_sdk_sqs::types::ChangeMessageVisibilityBatchRequestEntry;
 use domain::Timestamp;
 
 use crate::clock::Entropy;
-use crate::disposition::visibility_seconds;
 use crate::queue::Queue;
+use crate::visibility::visibility_seconds;
 
 /// One message as Lambda delivered it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -93,11 +93,13 @@ impl fmt::Debug for Entropy {
 pub struct Deadline(pub Timestamp);
 
 impl Deadline {
-    /// The deadline that Lambda gave, less `margin_millis` to put things down in an orderly way.
+    /// The deadline that Lambda gave, in milliseconds since the Unix epoch, less a margin in which work
+    /// that has begun is brought to its end.
     #[must_use]
-    pub fn of_invocation(deadline_millis: u64, margin_millis: i64) -> Self {
+    pub fn of_invocation(deadline_millis: u64) -> Self {
+        const MARGIN_MILLIS: i64 = 3_000;
         let at = i64::try_from(deadline_millis).unwrap_or(i64::MAX);
-        Self(Timestamp::from_millis(at.saturating_sub(margin_millis)))
+        Self(Timestamp::from_millis(at.saturating_sub(MARGIN_MILLIS)))
     }
 
     /// Whether it has come.

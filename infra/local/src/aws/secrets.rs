@@ -13,9 +13,12 @@ use md5::{Digest as _, Md5};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use self::wire::{Create, Delete, List, Put, SecretId, Stored};
 use super::Clock;
 use super::in_process::Handler;
 use super::sqs::{ACCOUNT, REGION};
+
+mod wire;
 
 /// A refusal, named as Secrets Manager names it.
 #[derive(Debug, thiserror::Error)]
@@ -51,15 +54,6 @@ impl SecretsError {
             Self::File(_) | Self::Stored(_) => "InternalServiceError",
         }
     }
-}
-
-/// A value: text, or bytes in base64.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Stored {
-    #[serde(rename = "SecretString", skip_serializing_if = "Option::is_none")]
-    text: Option<String>,
-    #[serde(rename = "SecretBinary", skip_serializing_if = "Option::is_none")]
-    binary: Option<String>,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -100,59 +94,6 @@ impl std::fmt::Debug for SecretsManager {
             .field("path", &self.inner.path)
             .finish_non_exhaustive()
     }
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct SecretId {
-    secret_id: String,
-    version_id: Option<String>,
-    version_stage: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Create {
-    name: String,
-    client_request_token: Option<String>,
-    description: Option<String>,
-    #[serde(flatten)]
-    value: Stored,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Put {
-    secret_id: String,
-    client_request_token: Option<String>,
-    #[serde(flatten)]
-    value: Stored,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Delete {
-    secret_id: String,
-    #[serde(default)]
-    force_delete_without_recovery: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct List {
-    max_results: Option<usize>,
-    next_token: Option<String>,
-    #[serde(default)]
-    filters: Vec<Filter>,
-    #[serde(default)]
-    include_planned_deletion: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Filter {
-    key: String,
-    values: Vec<String>,
 }
 
 const CURRENT: &str = "AWSCURRENT";

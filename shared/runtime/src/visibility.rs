@@ -1,27 +1,6 @@
-//! What becomes of an input whose work did not succeed.
+//! How long an input that failed stays away.
 
 use domain::Jitter;
-
-/// The three ends of a failure. Everything unknown is [`Disposition::Retry`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Disposition {
-    /// It may succeed later: the input stays, and comes back after a while.
-    Retry {
-        /// How long to stay away at least, if the other side said so, in milliseconds.
-        after_millis: Option<u64>,
-    },
-    /// It can never succeed: the input is set aside with its reason.
-    Park {
-        /// Why, for a person.
-        reason: String,
-    },
-    /// Nothing can succeed now, e.g. because the grant was revoked: the input is let go (what it
-    /// stands for is kept elsewhere), and the connection is suspended until someone mends it.
-    Halt {
-        /// Why, for a person.
-        reason: String,
-    },
-}
 
 /// How long a message that failed stays invisible, in seconds: 1 doubling to 300 with its receives, full jitter,
 /// but not sooner than the other side asked for.

@@ -1,0 +1,116 @@
+//! Listing every file of a log's scope: the first sync, and after a lost cursor.
+//!
+//! The start token is taken **before** the listing, so what changes meanwhile is in the log. Each page is
+//! queued, then recorded with its ids and the next page's token in one write: a crash repeats at most a
+//! page, and the recorded ids are what proves later that every listed file has arrived.
+
+use domain::{FileId, OperationId};
+use drive::{DriveClient, Kind, Listed, Scope};
+use runtime::{Cause, Deadline, SnapshotMessage, queue};
+use store::{Log, Operation, OperationKind, OperationState, Position, Written};
+
+use crate::{Deps, Stopped, park_entry};
+
+/// Starts a listing of the log's scope. `None` where another worker was faster.
+pub(crate) async fn begin(
+    log: &Log,
+    kind: OperationKind,
+    drive: &DriveClient,
+    deps: &Deps,
+) -> Result<Option<Log>, Stopped> {
+    let start = drive.start_page_token(&log.log).await?;
+    let now = deps.clock.now();
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "32 of the 64 random bits are enough"
+    )]
+    let id = OperationId::at(now, deps.entropy.next() as u32);
+    let operation = Operation::new(log.key.clone(), id, log.log.clone(), kind, "drivesync", now);
+    tracing::info!(connection = %log.key, log = %log.log, operation = %operation.id, ?kind, "listing begins");
+    match deps.store.begin_listing(log, &start, &operation).await? {
+        Written::Done(log) => Ok(Some(log)),
+        Written::Stale(_) => Ok(None),
+    }
+}
+
+/// Goes on with a listing from its last recorded page. Gives the log once all is queued; `None` where
+/// time ran out or another worker is at it.
+pub(crate) async fn go_on(
+    log: &Log,
+    operation: &OperationId,
+    drive: &DriveClient,
+    deadline: Deadline,
+    deps: &Deps,
+) -> Result<Option<Log>, Stopped> {
+    let scope = Scope::from(&log.log);
+    let Some(mut operation) = deps.store.load_operation(&log.key, operation).await? else {
+        return Ok(None);
+    };
+    while operation.state == OperationState::Listing {
+        if deadline.passed(deps.clock.now()) {
+            queue::wake_log(&deps.log_wakes, &log.key, &log.log, deps.clock.now()).await?;
+            return Ok(None);
+        }
+        let page = match drive
+            .list_files(&scope, operation.page_token.as_deref())
+            .await
+        {
+            Ok(page) => page,
+            // A listing's token lives for hours only: "if rejected, restart from the first page".
+            Err(error) if *error.kind() == Kind::CursorLost && operation.page_token.is_some() => {
+                match deps.store.restart_listing(&operation).await? {
+                    Written::Done(restarted) => operation = restarted,
+                    Written::Stale(_) => return Ok(None),
+                }
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if page.incomplete {
+            tracing::warn!(operation = %operation.id, metric = "listing_incomplete", "Drive did not search every corpus");
+        }
+        let ids = queue_page(log, &operation, page.files, deps).await?;
+        let now = deps.clock.now();
+        match deps
+            .store
+            .record_page(&operation, &ids, page.next.as_deref(), now)
+            .await?
+        {
+            Written::Done(recorded) => operation = recorded,
+            Written::Stale(_) => return Ok(None),
+        }
+    }
+    let log = deps.store.load_log(&log.key, &log.log).await?;
+    Ok(log.filter(|log| log.position == Position::Following))
+}
+
+async fn queue_page(
+    log: &Log,
+    operation: &Operation,
+    files: Vec<Listed>,
+    deps: &Deps,
+) -> Result<Vec<FileId>, Stopped> {
+    let at = deps.clock.now();
+    let mut ids = Vec::with_capacity(files.len());
+    let mut messages = Vec::with_capacity(files.len());
+    for entry in files {
+        match entry {
+            Listed::Present(snapshot) => {
+                ids.push(snapshot.file.clone());
+                messages.push(SnapshotMessage {
+                    key: log.key.clone(),
+                    cause: Cause::Run(operation.id.to_string()),
+                    file: snapshot.file.clone(),
+                    at,
+                    snapshot: Some(snapshot),
+                });
+            }
+            Listed::Unreadable(unreadable) => {
+                park_entry(log, &unreadable, at, deps).await?;
+                ids.extend(unreadable.file);
+            }
+        }
+    }
+    queue::send_snapshots(&deps.snapshots.bulk, &messages).await?;
+    Ok(ids)
+}

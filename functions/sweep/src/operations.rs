@@ -1,0 +1,56 @@
+//! Has everything arrived that was listed? An operation is done when every id of each of its pages has
+//! a record, or is parked with a reason.
+
+use domain::{ConnectionKey, OperationId};
+use runtime::Deadline;
+use store::{OperationState, Verified, Written};
+
+use crate::{Deps, Stopped};
+
+/// A listing that has not arrived whole is looked at again after this, in milliseconds.
+const AGAIN_MILLIS: i64 = 2_000;
+
+/// Checks a listed operation, page by page, from where the last check got to.
+pub(crate) async fn look_at(
+    key: &ConnectionKey,
+    id: &OperationId,
+    deadline: Deadline,
+    deps: &Deps,
+) -> Result<(), Stopped> {
+    let Some(operation) = deps.store.load_operation(key, id).await? else {
+        return Ok(());
+    };
+    if operation.state != OperationState::Listed {
+        return Ok(());
+    }
+    let mut progress = Verified {
+        pages_verified: operation.pages_verified,
+        verified: operation.verified,
+        errors: operation.errors,
+        due_at: deps.clock.now().plus_millis(AGAIN_MILLIS),
+    };
+    while progress.pages_verified < operation.pages && !deadline.passed(deps.clock.now()) {
+        let Some(ids) = deps
+            .store
+            .load_page(key, id, progress.pages_verified)
+            .await?
+        else {
+            break;
+        };
+        if !deps.store.missing(key, &ids).await?.is_empty() {
+            break;
+        }
+        progress.pages_verified += 1;
+        progress.verified += u64::try_from(ids.len()).unwrap_or(u64::MAX);
+    }
+    let recorded = deps.store.record_verified(&operation, progress).await?;
+    if let Written::Done(operation) = recorded
+        && operation.pages_verified == operation.pages
+    {
+        deps.store
+            .finish_operation(&operation, OperationState::Done, deps.clock.now())
+            .await?;
+        tracing::info!(connection = %key, operation = %id, files = operation.verified, metric = "synced", "all that was listed has arrived");
+    }
+    Ok(())
+}

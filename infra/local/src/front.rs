@@ -1,0 +1,127 @@
+//! What API Gateway does: one address for people and for Drive, tokens checked, claims handed on.
+
+use axum::body::{Body as AxumBody, to_bytes};
+use axum::extract::{Request, State};
+use axum::response::Response;
+use http::{Method, StatusCode, header};
+use lambda_http::Body;
+use lambda_http::request::RequestContext;
+use serde_json::{Map, Value, json};
+
+use crate::functions::Functions;
+use crate::identity::Identity;
+
+/// API Gateway takes 10 MB.
+const BODY_BYTES_MAX: usize = 10 * 1024 * 1024;
+
+/// The front's parts.
+#[derive(Clone)]
+pub struct Front {
+    /// Where requests go.
+    pub functions: Functions,
+    /// Who may call.
+    pub identity: Identity,
+}
+
+impl Front {
+    /// Everything that the front answers.
+    pub fn router(self) -> axum::Router {
+        axum::Router::new().fallback(answer).with_state(self)
+    }
+
+    /// Answers one request, in this process.
+    pub async fn call(&self, request: http::Request<Vec<u8>>) -> http::Response<Vec<u8>> {
+        let (mut parts, body) = request.into_parts();
+        if parts.uri.path() == "/webhooks/drive" && parts.method == Method::POST {
+            let request = http::Request::from_parts(parts, lambda_body(body));
+            let deps = &self.functions.receive_notification;
+            return whole(receive_notification::handle(&request, deps).await);
+        }
+        let open =
+            parts.method == Method::GET && matches!(parts.uri.path(), "/health" | "/openapi.json");
+        let claims = bearer(&parts.headers).and_then(|token| self.identity.claims(token));
+        let Some(claims) = claims.or_else(|| open.then(Map::new)) else {
+            return unauthorized();
+        };
+        let Some(context) = context(&parts, claims) else {
+            return unauthorized();
+        };
+        parts.extensions.insert(context);
+        let request = http::Request::from_parts(parts, lambda_body(body));
+        whole(api::handle(request, &self.functions.api).await)
+    }
+}
+
+async fn answer(State(front): State<Front>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let Ok(body) = to_bytes(body, BODY_BYTES_MAX).await else {
+        return plain(StatusCode::PAYLOAD_TOO_LARGE);
+    };
+    front
+        .call(http::Request::from_parts(parts, body.to_vec()))
+        .await
+        .map(AxumBody::from)
+}
+
+fn plain(status: StatusCode) -> Response {
+    let mut response = Response::new(AxumBody::empty());
+    *response.status_mut() = status;
+    response
+}
+
+fn bearer(headers: &http::HeaderMap) -> Option<&str> {
+    headers
+        .get(header::AUTHORIZATION)?
+        .to_str()
+        .ok()?
+        .strip_prefix("Bearer ")
+}
+
+fn unauthorized() -> http::Response<Vec<u8>> {
+    let problem = json!({
+        "type": "urn:drivesync:problem:unauthorized",
+        "title": "Unauthorized",
+        "status": 401,
+        "detail": "send `Authorization: Bearer <token>` with a token of this system that has not expired",
+    });
+    let mut response = http::Response::new(problem.to_string().into_bytes());
+    *response.status_mut() = StatusCode::UNAUTHORIZED;
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        http::HeaderValue::from_static("application/problem+json"),
+    );
+    headers.insert(
+        header::WWW_AUTHENTICATE,
+        http::HeaderValue::from_static("Bearer"),
+    );
+    response
+}
+
+/// The request's context as API Gateway gives it to a function (payload format 2.0).
+fn context(parts: &http::request::Parts, claims: Map<String, Value>) -> Option<RequestContext> {
+    let context = json!({
+        "accountId": "000000000000", "apiId": "local", "stage": "$default", "routeKey": "$default",
+        "requestId": uuid::Uuid::new_v4().to_string(), "timeEpoch": 0,
+        "authorizer": {"jwt": {"claims": claims, "scopes": null}},
+        "http": {
+            "method": parts.method.as_str(), "path": parts.uri.path(), "protocol": "HTTP/1.1",
+            "sourceIp": "127.0.0.1", "userAgent": "",
+        },
+    });
+    serde_json::from_value(context)
+        .ok()
+        .map(RequestContext::ApiGatewayV2)
+}
+
+fn lambda_body(bytes: Vec<u8>) -> Body {
+    if bytes.is_empty() {
+        Body::Empty
+    } else {
+        Body::Binary(bytes)
+    }
+}
+
+fn whole(response: lambda_http::Response<Body>) -> http::Response<Vec<u8>> {
+    response.map(|body| body.to_vec())
+}

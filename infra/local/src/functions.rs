@@ -1,0 +1,125 @@
+//! The Lambda functions, wired to this machine: the very `handle`s that run on AWS.
+
+use std::sync::Arc;
+
+use drive::{Drives, Transport};
+use runtime::{Clock, Entropy, Queue, Snapshots, Wakes};
+use store::Store;
+
+use crate::aws::{self, Aws};
+
+/// The dependencies of every function, over one set of services.
+#[derive(Clone)]
+pub struct Functions {
+    /// Drive's notifications.
+    pub receive_notification: Arc<receive_notification::Deps>,
+    /// Wakes of logs.
+    pub fetch_changes: Arc<fetch_changes::Deps>,
+    /// Snapshots.
+    pub apply_snapshots: Arc<apply_snapshots::Deps>,
+    /// Wakes of connections.
+    pub push_intents: Arc<push_intents::Deps>,
+    /// The schedule.
+    pub sweep: Arc<sweep::Deps>,
+    /// People and programs.
+    pub api: Arc<api::Deps>,
+}
+
+/// What the functions are given besides the services.
+#[derive(Clone)]
+pub struct Setting {
+    /// How Drive is reached.
+    pub transport: Transport,
+    /// Where Drive is, without a path.
+    pub drive_url: String,
+    /// Where Drive sends its notifications, if it can.
+    pub webhook_url: Option<String>,
+    /// How long snapshots are kept, in days.
+    pub history_days: Option<u32>,
+    /// Now.
+    pub clock: Clock,
+    /// Randomness.
+    pub entropy: Entropy,
+}
+
+/// The claim of a token that names the tenant, as on AWS.
+pub const TENANT_CLAIM: &str = "custom:tenant";
+/// What the names of all secrets begin with, as on AWS.
+pub const SECRETS_PREFIX: &str = "drivesync/";
+
+impl Functions {
+    /// Wires the functions to the services.
+    #[must_use]
+    pub fn new(aws: &Aws, setting: &Setting) -> Self {
+        let Setting { clock, entropy, .. } = setting.clone();
+        let store = Store::new(aws.dynamodb_client(), aws::NAME);
+        let now = clock.clone();
+        let drives = Drives::new(
+            setting.transport.clone(),
+            &setting.drive_url,
+            aws.secrets_client(),
+            Arc::new(move || now.now()),
+        );
+        let queue = |queue| Queue::new(aws.sqs_client(), aws.queue_url(queue));
+        let log_wakes = queue(aws::Queue::LogWakes);
+        let push_wakes = queue(aws::Queue::PushWakes);
+        let wakes = Wakes {
+            logs: log_wakes.clone(),
+            pushes: push_wakes.clone(),
+        };
+        let live = queue(aws::Queue::Snapshots);
+        let bulk = queue(aws::Queue::SnapshotsBulk);
+        let dead = |queue| Queue::new(aws.sqs_client(), aws.dead_letter_queue_url(queue));
+        Self {
+            receive_notification: Arc::new(receive_notification::Deps {
+                store: store.clone(),
+                log_wakes: log_wakes.clone(),
+                clock: clock.clone(),
+            }),
+            fetch_changes: Arc::new(fetch_changes::Deps {
+                store: store.clone(),
+                drives: drives.clone(),
+                snapshots: Snapshots {
+                    live: live.clone(),
+                    bulk: bulk.clone(),
+                },
+                log_wakes,
+                clock: clock.clone(),
+                entropy: entropy.clone(),
+            }),
+            apply_snapshots: Arc::new(apply_snapshots::Deps {
+                store: store.clone(),
+                drives: drives.clone(),
+                queues: vec![live, bulk],
+                history_days: setting.history_days,
+                clock: clock.clone(),
+                entropy: entropy.clone(),
+            }),
+            push_intents: Arc::new(push_intents::Deps {
+                store: store.clone(),
+                drives: drives.clone(),
+                push_wakes,
+                clock: clock.clone(),
+                entropy: entropy.clone(),
+            }),
+            sweep: Arc::new(sweep::Deps {
+                store: store.clone(),
+                drives: drives.clone(),
+                wakes: wakes.clone(),
+                dead_letters: aws::Queue::ALL.into_iter().map(dead).collect(),
+                webhook_url: setting.webhook_url.clone(),
+                clock: clock.clone(),
+                entropy: entropy.clone(),
+            }),
+            api: Arc::new(api::Deps {
+                store,
+                wakes,
+                drives,
+                clock,
+                entropy,
+                tenant_claim: TENANT_CLAIM.to_owned(),
+                secrets_prefix: SECRETS_PREFIX.to_owned(),
+            }),
+        }
+    }
+}

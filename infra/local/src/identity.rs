@@ -1,0 +1,173 @@
+//! Who calls: what API Gateway's JWT authorizer does on AWS, with a key kept in the data directory.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
+use serde_json::{Map, Value, json};
+
+use crate::functions::TENANT_CLAIM;
+
+const ISSUER: &str = "drivesync-local";
+const AUDIENCE: &str = "drivesync";
+const KEY_BYTES: usize = 32;
+
+/// Makes and checks tokens.
+#[derive(Clone)]
+pub struct Identity {
+    encoding: EncodingKey,
+    decoding: DecodingKey,
+}
+
+/// The key could not be read or made.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// The file can't be used.
+    #[error("the key file {path} can't be read or written")]
+    File {
+        /// The file.
+        path: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The system gives no randomness.
+    #[error("the system gives no randomness")]
+    Random,
+    /// The token can't be signed.
+    #[error("a token could not be signed")]
+    Sign(#[source] jsonwebtoken::errors::Error),
+}
+
+impl Identity {
+    /// An identity with a fresh key that nobody keeps.
+    ///
+    /// # Errors
+    /// [`IdentityError::Random`] where the system gives no randomness.
+    pub fn ephemeral() -> Result<Self, IdentityError> {
+        Ok(Self::of(&fresh_key()?))
+    }
+
+    /// The identity of a data directory; its key is made at the first use, readable by its owner only.
+    ///
+    /// # Errors
+    /// [`IdentityError`] where the key can't be read, made or kept.
+    pub fn open(data_dir: &Path) -> Result<Self, IdentityError> {
+        let path = data_dir.join("token.key");
+        let failed = |source| IdentityError::File {
+            path: path.display().to_string(),
+            source,
+        };
+        match fs::read(&path) {
+            Ok(key) if key.len() == KEY_BYTES => Ok(Self::of(&key)),
+            Ok(_) => Err(failed(std::io::Error::other(
+                "it does not hold 32 bytes: remove it to have a new one",
+            ))),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let key = fresh_key()?;
+                keep(&path, &key).map_err(failed)?;
+                Ok(Self::of(&key))
+            }
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    fn of(key: &[u8]) -> Self {
+        Self {
+            encoding: EncodingKey::from_secret(key),
+            decoding: DecodingKey::from_secret(key),
+        }
+    }
+
+    /// A token of `subject` for `tenant`, good until `expires_at` (seconds since the Unix epoch).
+    ///
+    /// # Errors
+    /// [`IdentityError::Sign`] where the library can't sign.
+    pub fn token(
+        &self,
+        tenant: &str,
+        subject: &str,
+        expires_at: i64,
+    ) -> Result<String, IdentityError> {
+        let claims = json!({
+            "iss": ISSUER, "aud": AUDIENCE, "sub": subject, TENANT_CLAIM: tenant, "exp": expires_at,
+        });
+        encode(&Header::new(Algorithm::HS256), &claims, &self.encoding).map_err(IdentityError::Sign)
+    }
+
+    /// The claims of a token, if it is one of ours and still good: texts only, as API Gateway gives them.
+    #[must_use]
+    pub fn claims(&self, token: &str) -> Option<Map<String, Value>> {
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.set_audience(&[AUDIENCE]);
+        validation.set_issuer(&[ISSUER]);
+        let claims = decode::<Map<String, Value>>(token, &self.decoding, &validation)
+            .ok()?
+            .claims;
+        let text = |(name, value): (String, Value)| {
+            let text = value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned);
+            (name, Value::String(text))
+        };
+        Some(claims.into_iter().map(text).collect())
+    }
+}
+
+fn fresh_key() -> Result<[u8; KEY_BYTES], IdentityError> {
+    let mut key = [0; KEY_BYTES];
+    getrandom::fill(&mut key).map_err(|_| IdentityError::Random)?;
+    Ok(key)
+}
+
+fn keep(path: &Path, key: &[u8]) -> std::io::Result<()> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    file.write_all(key)?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LATER: i64 = 4_000_000_000;
+
+    #[test]
+    fn only_tokens_of_this_key_that_are_still_good_have_claims() {
+        let identity = Identity::ephemeral().unwrap();
+        let token = identity.token("acme", "ann", LATER).unwrap();
+        let claims = identity.claims(&token).unwrap();
+        assert_eq!(claims[TENANT_CLAIM], "acme");
+        assert_eq!(claims["sub"], "ann");
+        assert!(claims.values().all(Value::is_string));
+        assert!(
+            identity
+                .claims(&identity.token("acme", "ann", 1).unwrap())
+                .is_none(),
+            "expired"
+        );
+        assert!(
+            Identity::ephemeral().unwrap().claims(&token).is_none(),
+            "another key"
+        );
+        assert!(identity.claims("no token").is_none());
+    }
+
+    #[test]
+    fn the_key_of_a_data_directory_stays() {
+        let folder =
+            std::env::temp_dir().join(format!("drivesync-identity-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let token = Identity::open(&folder)
+            .unwrap()
+            .token("acme", "ann", LATER)
+            .unwrap();
+        assert!(Identity::open(&folder).unwrap().claims(&token).is_some());
+        fs::remove_dir_all(&folder).unwrap();
+    }
+}

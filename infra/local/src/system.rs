@@ -1,0 +1,313 @@
+//! All of it: started, connected to a Drive, stopped.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use domain::{ConnectionId, ConnectionKey, Timestamp};
+use drive::Transport;
+use http::Method;
+use runtime::{Clock, Entropy};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::aws::{self, Aws, AwsError, Service};
+use crate::front::Front;
+use crate::functions::{Functions, SECRETS_PREFIX, Setting};
+use crate::identity::{Identity, IdentityError};
+use crate::sources;
+
+/// The one tenant of a system on one machine.
+pub const TENANT: &str = "local";
+/// Who the token of the start belongs to.
+pub const SUBJECT: &str = "you";
+/// The secret that holds the way into Drive, within the tenant's names.
+const SECRET: &str = "drive";
+/// How long the token of the start is good, in seconds: thirty days.
+const TOKEN_SECONDS: i64 = 30 * 86_400;
+/// How long tasks may take to finish once they are told to stop.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// How a system is started.
+pub struct Options {
+    /// Where everything is kept; `None` keeps it in memory.
+    pub data_dir: Option<PathBuf>,
+    /// Where the API listens; `None` serves it in this process only, and Drive's notifications have no address.
+    pub api: Option<TcpListener>,
+    /// How Drive is reached.
+    pub transport: Transport,
+    /// Where Drive is, without a path.
+    pub drive_url: String,
+    /// Whether Drive can call us: a real one can't reach this machine, so its logs are polled.
+    pub notified: bool,
+    /// How long snapshots are kept, in days.
+    pub history_days: Option<u32>,
+}
+
+/// Why a system could not be started or connected.
+#[derive(Debug, thiserror::Error)]
+pub enum SystemError {
+    /// The services could not be opened.
+    #[error("the local services could not be opened")]
+    Aws(#[from] AwsError),
+    /// The key of the tokens could not be used.
+    #[error("the key of the tokens could not be used")]
+    Identity(#[from] IdentityError),
+    /// An address could not be had.
+    #[error("no address to listen on")]
+    Listen(#[source] std::io::Error),
+    /// The API did not do what was asked of it at start.
+    #[error("the API answered {status}: {detail}")]
+    Api {
+        /// Its status.
+        status: u16,
+        /// What it says.
+        detail: String,
+    },
+    /// The secret could not be stored.
+    #[error("the credentials could not be stored")]
+    Secret(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// A system that runs.
+pub struct System {
+    /// The services.
+    pub aws: Aws,
+    /// The functions.
+    pub functions: Functions,
+    /// Now.
+    pub clock: Clock,
+    /// A bearer token for the API.
+    pub token: String,
+    /// Where the API is, if it listens.
+    pub api_url: Option<String>,
+    /// Where each service is, for other processes.
+    pub aws_urls: BTreeMap<&'static str, String>,
+    front: Front,
+    shutdown: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+}
+
+impl System {
+    /// Starts everything.
+    ///
+    /// # Errors
+    /// [`SystemError`] says what could not be opened.
+    pub async fn start(options: Options) -> Result<Self, SystemError> {
+        let clock = Clock::system();
+        let aws = Aws::open(match &options.data_dir {
+            Some(dir) => aws::Options::directory(dir.join("aws")),
+            None => aws::Options::memory(aws::system_clock()),
+        })?;
+        let identity = match &options.data_dir {
+            Some(dir) => Identity::open(dir)?,
+            None => Identity::ephemeral()?,
+        };
+        let expires_at = clock.now().as_seconds() + TOKEN_SECONDS;
+        let token = identity.token(TENANT, SUBJECT, expires_at)?;
+        let address = options.api.as_ref().map(TcpListener::local_addr);
+        let address = address.transpose().map_err(SystemError::Listen)?;
+        let api_url = address.map(|address| format!("http://{address}"));
+        let webhook_url = api_url.as_ref().filter(|_| options.notified);
+        let functions = Functions::new(
+            &aws,
+            &Setting {
+                transport: options.transport,
+                drive_url: options.drive_url,
+                webhook_url: webhook_url.map(|url| format!("{url}/webhooks/drive")),
+                history_days: options.history_days,
+                clock: clock.clone(),
+                entropy: Entropy::system(),
+            },
+        );
+        let front = Front {
+            functions: functions.clone(),
+            identity,
+        };
+        let (shutdown, stop) = watch::channel(false);
+        let mut tasks = sources::start(&aws, &functions, &clock, &stop);
+        if let Some(listener) = options.api {
+            tasks.spawn(serve_front(listener, front.clone(), stop.clone()));
+        }
+        let aws_urls = serve_services(&aws, &mut tasks, &stop)
+            .await
+            .map_err(SystemError::Listen)?;
+        Ok(Self {
+            aws,
+            functions,
+            clock,
+            token,
+            api_url,
+            aws_urls,
+            front,
+            shutdown,
+            tasks,
+        })
+    }
+
+    /// Connects to Drive with `credentials` (a secret's JSON), unless a connection stands already; gives
+    /// its id. Goes through Secrets Manager and the API, as a user would.
+    ///
+    /// # Errors
+    /// [`SystemError`] where Drive does not take the credentials, or the API refuses.
+    pub async fn connect(
+        &self,
+        credentials: &str,
+        subject: Option<&str>,
+    ) -> Result<ConnectionKey, SystemError> {
+        self.store_secret(credentials).await?;
+        let listed = self.expect(Method::GET, "/v1/connections", None).await?;
+        let standing = listed["items"]
+            .as_array()
+            .and_then(|items| items.first())
+            .map(|c| c["id"].clone());
+        let id = match standing {
+            Some(id) => id,
+            None => {
+                let mut wanted =
+                    json!({"name": "Drive", "scope": {"type": "user"}, "secret": SECRET});
+                if let Some(subject) = subject {
+                    wanted["subject"] = json!(subject);
+                }
+                self.expect(Method::POST, "/v1/connections", Some(wanted))
+                    .await?["id"]
+                    .clone()
+            }
+        };
+        let api = |detail| SystemError::Api {
+            status: 200,
+            detail,
+        };
+        let id = id
+            .as_str()
+            .ok_or_else(|| api("a connection without an id".to_owned()))?;
+        let connection = ConnectionId::parse(id).map_err(|error| api(error.to_string()))?;
+        let tenant = domain::TenantId::parse(TENANT).map_err(|error| api(error.to_string()))?;
+        Ok(ConnectionKey { tenant, connection })
+    }
+
+    async fn store_secret(&self, credentials: &str) -> Result<(), SystemError> {
+        let name = format!("{SECRETS_PREFIX}{TENANT}/{SECRET}");
+        let secrets = self.aws.secrets_client();
+        let put = secrets
+            .put_secret_value()
+            .secret_id(&name)
+            .secret_string(credentials)
+            .send()
+            .await;
+        match put.map_err(aws_sdk_secretsmanager::error::SdkError::into_service_error) {
+            Ok(_) => Ok(()),
+            Err(error) if error.is_resource_not_found_exception() => {
+                let create = secrets
+                    .create_secret()
+                    .name(&name)
+                    .secret_string(credentials);
+                create
+                    .send()
+                    .await
+                    .map(|_| ())
+                    .map_err(|error| SystemError::Secret(error.into()))
+            }
+            Err(error) => Err(SystemError::Secret(error.into())),
+        }
+    }
+
+    /// Calls the API in this process with the token of the start: status and JSON body.
+    pub async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<Value>,
+    ) -> (u16, Value) {
+        let mut request = http::Request::builder()
+            .method(method)
+            .uri(path)
+            .header("authorization", format!("Bearer {}", self.token));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if body.is_some() {
+            request = request.header("content-type", "application/json");
+        }
+        let body = body.map_or_else(Vec::new, |body| body.to_string().into_bytes());
+        let Ok(request) = request.body(body) else {
+            return (0, Value::Null);
+        };
+        let response = self.front.call(request).await;
+        let status = response.status().as_u16();
+        (
+            status,
+            serde_json::from_slice(response.body()).unwrap_or(Value::Null),
+        )
+    }
+
+    async fn expect(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> Result<Value, SystemError> {
+        match self.call(method, path, &[], body).await {
+            (200 | 201, body) => Ok(body),
+            (status, body) => {
+                let detail = body["detail"].as_str().unwrap_or("no detail").to_owned();
+                Err(SystemError::Api { status, detail })
+            }
+        }
+    }
+
+    /// Now.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Stops: what is in work is finished, what waits stays in the queues.
+    pub async fn stop(mut self) {
+        self.shutdown.send_replace(true);
+        let all = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(GRACE, all).await.is_err() {
+            tracing::warn!("some work was cut off; it comes back at the next start");
+        }
+    }
+}
+
+async fn serve_front(listener: TcpListener, front: Front, mut stop: sources::Shutdown) {
+    let stopped = async move { sources::stopped(&mut stop).await };
+    let served = axum::serve(listener, front.router())
+        .with_graceful_shutdown(stopped)
+        .await;
+    if let Err(error) = served {
+        tracing::error!(%error, "the API stopped listening");
+    }
+}
+
+async fn serve_services(
+    aws: &Aws,
+    tasks: &mut JoinSet<()>,
+    stop: &sources::Shutdown,
+) -> std::io::Result<BTreeMap<&'static str, String>> {
+    let mut urls = BTreeMap::new();
+    for service in Service::ALL {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let name = match service {
+            Service::Dynamodb => "dynamodb",
+            Service::Sqs => "sqs",
+            Service::S3 => "s3",
+            Service::Secrets => "secretsmanager",
+        };
+        urls.insert(name, format!("http://{}", listener.local_addr()?));
+        let handler = aws.handler(service);
+        let mut stop = stop.clone();
+        tasks.spawn(async move {
+            let stopped = async move { sources::stopped(&mut stop).await };
+            if let Err(error) = aws::serve::serve(listener, handler, stopped).await {
+                tracing::error!(%error, service = name, "a service stopped listening");
+            }
+        });
+    }
+    Ok(urls)
+}
