@@ -18,9 +18,6 @@ mod types;
 mod vault;
 mod wire;
 
-#[cfg(test)]
-mod testing;
-
 pub use assumption::Assumption;
 pub use auth::{Credentials, CredentialsRefused};
 pub use client::DriveClient;

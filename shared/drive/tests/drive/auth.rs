@@ -1,0 +1,358 @@
+//! How the client gets in: credentials, assertions, tokens and their renewal.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use domain::{FileId, Timestamp};
+use drive::{
+    Access, Clock, Credentials, CredentialsRefused, DriveClient, Drives, Kind, Transport,
+    TransportError,
+};
+use http::header;
+use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use serde_json::{Value, json};
+
+use crate::support::{
+    Answer, BASE, Fake, FakeSecrets, NOW, answer, clock, fixture, form, google_error, ok, query,
+    rsa_key,
+};
+
+const TOKEN_URI: &str = "https://oauth2.test/token";
+
+fn user_secret(refresh_token: &str) -> String {
+    json!({"type": "authorized_user", "client_id": "cid", "client_secret": "csecret",
+        "refresh_token": refresh_token, "token_uri": TOKEN_URI})
+    .to_string()
+}
+
+fn token(text: &str) -> Answer {
+    ok(&json!({"access_token": text, "expires_in": 3599, "token_type": "Bearer"}))
+}
+
+fn refused(word: &str) -> Answer {
+    answer(400, &json!({"error": word, "error_description": "SECRET"}))
+}
+
+fn document() -> Answer {
+    ok(&fixture(include_str!("fixtures/document.v2.json")))
+}
+
+fn access() -> Access {
+    Access {
+        secret_id: "drivesync/acme/main".to_owned(),
+        subject: None,
+        quota_user: None,
+    }
+}
+
+fn drives(fake: &Arc<Fake>, secrets: &FakeSecrets, clock: Clock) -> Drives {
+    Drives::new(fake.transport(), BASE, secrets.client(), clock)
+}
+
+async fn read(client: &DriveClient) -> Result<drive::Read, drive::DriveError> {
+    client.read_file(&FileId::parse("f").unwrap()).await
+}
+
+/// The address and the bearer of every request.
+fn trail(fake: &Fake) -> Vec<(String, String)> {
+    let seen = |request: http::Request<bytes::Bytes>| {
+        let bearer = request.headers().get(header::AUTHORIZATION);
+        let bearer = bearer.map_or("", |value| value.to_str().unwrap());
+        (request.uri().host().unwrap().to_owned(), bearer.to_owned())
+    };
+    fake.asked().into_iter().map(seen).collect()
+}
+
+fn step(host: &str, bearer: &str) -> (String, String) {
+    (host.to_owned(), bearer.to_owned())
+}
+
+#[tokio::test]
+async fn a_service_account_signs_who_it_is_and_whom_it_acts_as() {
+    let (pem, public) = rsa_key();
+    let key = json!({"type": "service_account", "client_email": "sync@p.iam.test",
+        "private_key_id": "k1", "private_key": pem, "token_uri": TOKEN_URI, "project_id": "p"});
+    let secrets = FakeSecrets::holding([key.to_string()]);
+    let fake = Fake::answering([token("a"), document()]);
+    let access = Access {
+        subject: Some("ada@example.com".to_owned()),
+        quota_user: Some("acme".to_owned()),
+        ..access()
+    };
+    let client = drives(&fake, &secrets, clock())
+        .client(&access)
+        .await
+        .unwrap();
+    read(&client).await.unwrap();
+
+    let asked = fake.asked();
+    assert_eq!(asked[0].uri().to_string(), TOKEN_URI);
+    let grant = form(&asked[0], "grant_type").unwrap();
+    assert_eq!(grant, "urn:ietf:params:oauth:grant-type:jwt-bearer");
+    let assertion = form(&asked[0], "assertion").unwrap();
+    let mut validation = Validation::new(Algorithm::RS256);
+    validation.set_audience(&[TOKEN_URI]);
+    validation.validate_exp = false;
+    let decoded = jsonwebtoken::decode::<HashMap<String, Value>>(
+        &assertion,
+        &DecodingKey::from_rsa_der(&public),
+        &validation,
+    )
+    .unwrap();
+    assert_eq!(decoded.header.kid.as_deref(), Some("k1"));
+    let issued_at = NOW.as_millis() / 1000 - 10;
+    let wanted = json!({"iss": "sync@p.iam.test", "scope": "https://www.googleapis.com/auth/drive",
+        "aud": TOKEN_URI, "iat": issued_at, "exp": issued_at + 3600, "sub": "ada@example.com"});
+    assert_eq!(json!(decoded.claims), wanted);
+    assert_eq!(asked[1].headers()[header::AUTHORIZATION], "Bearer a");
+    assert!(query(&asked[1]).contains(&("quotaUser".to_owned(), "acme".to_owned())));
+}
+
+#[tokio::test]
+async fn a_token_serves_until_a_minute_before_it_expires() {
+    let now = Arc::new(AtomicI64::new(NOW.as_millis()));
+    let clock: Clock = {
+        let now = Arc::clone(&now);
+        Arc::new(move || Timestamp::from_millis(now.load(Ordering::SeqCst)))
+    };
+    let secrets = FakeSecrets::holding([user_secret("r")]);
+    let fake = Fake::answering([token("a"), document(), document(), token("b"), document()]);
+    let drives = drives(&fake, &secrets, clock);
+    read(&drives.client(&access()).await.unwrap())
+        .await
+        .unwrap();
+    now.fetch_add(3_538_999, Ordering::SeqCst);
+    // Another client of the same credentials, from a clone, shares the token.
+    read(&drives.clone().client(&access()).await.unwrap())
+        .await
+        .unwrap();
+    now.fetch_add(1, Ordering::SeqCst);
+    read(&drives.client(&access()).await.unwrap())
+        .await
+        .unwrap();
+    let asked = fake.asked();
+    let form_of = |name| form(&asked[0], name).unwrap();
+    assert_eq!(form_of("grant_type"), "refresh_token");
+    assert_eq!(form_of("client_id"), "cid");
+    assert_eq!(form_of("client_secret"), "csecret");
+    assert_eq!(form_of("refresh_token"), "r");
+    let hosts: Vec<_> = asked
+        .iter()
+        .map(|request| request.uri().host().unwrap())
+        .collect();
+    let (oauth, drive) = ("oauth2.test", "drive.test");
+    assert_eq!(hosts, [oauth, drive, drive, oauth, drive]);
+    assert_eq!(secrets.reads(), 1);
+}
+
+#[tokio::test]
+async fn a_refused_token_is_renewed_once() {
+    let secrets = FakeSecrets::holding([user_secret("r")]);
+    let expired = || google_error(401, "authError", Some("Authorization"));
+    let fake = Fake::answering([token("a"), expired(), token("b"), document()]);
+    let client = drives(&fake, &secrets, clock())
+        .client(&access())
+        .await
+        .unwrap();
+    read(&client).await.unwrap();
+    let wanted = [
+        step("oauth2.test", ""),
+        step("drive.test", "Bearer a"),
+        step("oauth2.test", ""),
+        step("drive.test", "Bearer b"),
+    ];
+    assert_eq!(trail(&fake), wanted);
+
+    let fake = Fake::answering([token("a"), expired(), token("b"), expired()]);
+    let secrets = FakeSecrets::holding([user_secret("r")]);
+    let client = drives(&fake, &secrets, clock())
+        .client(&access())
+        .await
+        .unwrap();
+    let error = read(&client).await.unwrap_err();
+    assert!(matches!(error.kind(), Kind::AuthLost { reason } if reason == "authError"));
+    assert_eq!(fake.asked().len(), 4);
+}
+
+#[tokio::test]
+async fn many_calls_with_one_refused_token_make_one_exchange() {
+    let exchanges = Arc::new(AtomicI64::new(0));
+    let counted = Arc::clone(&exchanges);
+    let transport: Transport = Arc::new(move |request| {
+        let counted = Arc::clone(&counted);
+        Box::pin(async move {
+            // Lets the other calls run in between, as a network would.
+            tokio::task::yield_now().await;
+            if request.uri().host() == Some("oauth2.test") {
+                let number = counted.fetch_add(1, Ordering::SeqCst) + 1;
+                return token(&format!("t{number}"));
+            }
+            match request.headers()[header::AUTHORIZATION].to_str() {
+                Ok("Bearer t1") => google_error(401, "authError", None),
+                Ok(_) | Err(_) => document(),
+            }
+        })
+    });
+    let secrets = FakeSecrets::holding([user_secret("r")]);
+    let drives = Drives::new(transport, BASE, secrets.client(), clock());
+    let client = drives.client(&access()).await.unwrap();
+    let (a, b, c) = tokio::join!(read(&client), read(&client), read(&client));
+    assert!(a.is_ok() && b.is_ok() && c.is_ok());
+    assert_eq!(exchanges.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn a_refused_channel_address_is_no_reason_to_renew_a_token() {
+    let fake = Fake::answering([google_error(401, "push.webhookUrlUnauthorized", None)]);
+    let error = read(&fake.client()).await.unwrap_err();
+    assert!(matches!(error.kind(), Kind::Permanent { .. }));
+}
+
+#[tokio::test]
+async fn a_rotated_secret_is_found_without_a_restart() {
+    let secrets = FakeSecrets::holding([user_secret("old"), user_secret("new")]);
+    let expired = google_error(401, "authError", None);
+    let answers = [
+        token("a"),
+        expired,
+        refused("invalid_grant"),
+        token("b"),
+        document(),
+    ];
+    let fake = Fake::answering(answers);
+    let client = drives(&fake, &secrets, clock())
+        .client(&access())
+        .await
+        .unwrap();
+    read(&client).await.unwrap();
+    let asked = fake.asked();
+    let sent: Vec<_> = asked
+        .iter()
+        .filter_map(|r| form(r, "refresh_token"))
+        .collect();
+    assert_eq!(sent, ["old", "old", "new"]);
+    assert_eq!(secrets.reads(), 2);
+}
+
+#[tokio::test]
+async fn a_withdrawn_grant_is_lost_access_and_heals_when_the_secret_does() {
+    let secrets = FakeSecrets::holding([user_secret("r"), user_secret("r"), user_secret("s")]);
+    let gone = || refused("unauthorized_client");
+    let fake = Fake::answering([gone(), gone(), token("a"), document()]);
+    let drives = drives(&fake, &secrets, clock());
+    let client = drives.client(&access()).await.unwrap();
+    let error = read(&client).await.unwrap_err();
+    assert!(matches!(error.kind(), Kind::AuthLost { reason } if reason == "unauthorized_client"));
+    assert!(!format!("{error} {error:?}").contains("SECRET"));
+    assert_eq!(secrets.reads(), 2, "read again once, and unchanged");
+    read(&client).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_token_endpoint_that_fails_means_that_drive_was_not_asked() {
+    let failures: [Answer; 4] = [
+        answer(503, &json!({})),
+        answer(400, &json!({"error": "something_new"})),
+        ok(&json!({"token": "SECRET"})),
+        Err(TransportError::MaybeSent("timeout".into())),
+    ];
+    for failure in failures {
+        let secrets = FakeSecrets::holding([user_secret("r")]);
+        let fake = Fake::answering([failure]);
+        let client = drives(&fake, &secrets, clock())
+            .client(&access())
+            .await
+            .unwrap();
+        let error = read(&client).await.unwrap_err();
+        assert_eq!(
+            (error.kind(), error.method()),
+            (&Kind::NotSent, "oauth2.token")
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_secret_that_cannot_be_read_halts_unless_it_may_be_back_soon() {
+    let rows = [
+        (400, "ResourceNotFoundException", true),
+        (400, "AccessDeniedException", true),
+        (400, "DecryptionFailure", true),
+        (500, "InternalServiceError", false),
+        (400, "ThrottlingException", false),
+    ];
+    for (status, code, halts) in rows {
+        let secrets = FakeSecrets::failing(status, code);
+        let drives = drives(&Fake::answering([]), &secrets, clock());
+        let Err(error) = drives.client(&access()).await else {
+            panic!("{code}");
+        };
+        assert_eq!(
+            matches!(error.kind(), Kind::AuthLost { .. }),
+            halts,
+            "{code}"
+        );
+        assert_eq!(matches!(error.kind(), Kind::NotSent), !halts, "{code}");
+    }
+}
+
+#[tokio::test]
+async fn a_person_cannot_act_as_someone_else() {
+    let secrets = FakeSecrets::holding([user_secret("r"), user_secret("r")]);
+    let fake = Fake::answering([]);
+    let access = Access {
+        subject: Some("bo@example.com".to_owned()),
+        ..access()
+    };
+    let client = drives(&fake, &secrets, clock())
+        .client(&access)
+        .await
+        .unwrap();
+    let error = read(&client).await.unwrap_err();
+    assert!(matches!(error.kind(), Kind::AuthLost { .. }));
+}
+
+#[test]
+fn credentials_that_cannot_work_are_refused_with_the_member_that_is_wrong() {
+    let account = |key: &str| {
+        json!({"type": "service_account", "client_email": "a", "private_key": key}).to_string()
+    };
+    let rows = [
+        ("", CredentialsRefused::NotJson),
+        ("[]", CredentialsRefused::NotJson),
+        ("{\"type\": 5}", CredentialsRefused::NotJson),
+        ("{}", CredentialsRefused::UnknownType),
+        (
+            "{\"type\": \"external_account\"}",
+            CredentialsRefused::UnknownType,
+        ),
+        (
+            "{\"type\": \"service_account\"}",
+            CredentialsRefused::Missing("client_email"),
+        ),
+        (
+            "{\"type\": \"authorized_user\", \"client_id\": \"\"}",
+            CredentialsRefused::Missing("client_id"),
+        ),
+        (
+            "{\"type\": \"authorized_user\", \"token_uri\": \"file:///etc\"}",
+            CredentialsRefused::BadTokenUri,
+        ),
+        (&account("not a key"), CredentialsRefused::BadKey),
+    ];
+    for (text, refused) in rows {
+        assert_eq!(Credentials::parse(text), Err(refused), "{text}");
+    }
+}
+
+#[test]
+fn credentials_show_nothing_secret() {
+    let (pem, _) = rsa_key();
+    let account = json!({"type": "service_account", "client_email": "a", "private_key": pem});
+    for text in [user_secret("rtoken"), account.to_string()] {
+        let shown = format!("{:?}", Credentials::parse(&text).unwrap());
+        for hidden in ["csecret", "rtoken", "PRIVATE KEY"] {
+            assert!(!shown.contains(hidden), "{shown}");
+        }
+    }
+}

@@ -1,0 +1,348 @@
+//! What is asked of Drive, to the letter.
+
+use std::collections::BTreeMap;
+
+use domain::{AttemptId, ChannelId, Field, FileId, LogId, PageToken, Patch, Timestamp, Value};
+use drive::{ChannelRequest, Kind, Scope};
+use http::{Method, header};
+use serde_json::json;
+
+use crate::support::{BASE, Fake, NOW, answer, fixture, ok, query};
+
+const FILE: &str = "id,version,name,description,starred,explicitlyTrashed,parents,properties,mimeType,\
+    size,md5Checksum,sha256Checksum,headRevisionId,createdTime,modifiedTime,\
+    lastModifyingUser(emailAddress),owners(emailAddress),driveId,shortcutDetails(targetId),\
+    capabilities(canEdit,canRename,canTrash,canUntrash,canDelete,canDownload,canShare,canAddChildren)";
+const FILE_V2: &str = "etag,id,version,title,description,labels(starred),explicitlyTrashed,parents(id),\
+    properties(key,value,visibility),mimeType,fileSize,md5Checksum,sha256Checksum,headRevisionId,\
+    createdDate,modifiedDate,lastModifyingUser(emailAddress),owners(emailAddress),driveId,\
+    shortcutDetails(targetId),\
+    capabilities(canEdit,canRename,canTrash,canUntrash,canDelete,canDownload,canShare,canAddChildren)";
+
+fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    let mut pairs: Vec<_> = pairs
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect();
+    pairs.sort();
+    pairs
+}
+
+fn address(request: &http::Request<bytes::Bytes>) -> String {
+    let uri = request.uri().to_string();
+    uri.split('?').next().unwrap().to_owned()
+}
+
+fn shared() -> LogId {
+    LogId::parse("0AShared").unwrap()
+}
+
+#[tokio::test]
+async fn a_start_token_belongs_to_one_log() {
+    let token = || ok(&json!({"kind": "drive#startPageToken", "startPageToken": "9"}));
+    let fake = Fake::answering([token(), token()]);
+    let start = fake
+        .client()
+        .start_page_token(&LogId::user())
+        .await
+        .unwrap();
+    assert_eq!(start, PageToken::new("9"));
+    let request = fake.only_request();
+    assert_eq!(request.method(), Method::GET);
+    assert_eq!(
+        address(&request),
+        format!("{BASE}/drive/v3/changes/startPageToken")
+    );
+    assert_eq!(request.headers()[header::AUTHORIZATION], "Bearer t0ken");
+    assert!(request.headers()[header::AUTHORIZATION].is_sensitive());
+    let user = [("fields", "startPageToken"), ("supportsAllDrives", "true")];
+    assert_eq!(query(&request), pairs(&user));
+
+    fake.client().start_page_token(&shared()).await.unwrap();
+    let drive = [user[0], user[1], ("driveId", "0AShared")];
+    assert_eq!(query(&fake.only_request()), pairs(&drive));
+}
+
+#[tokio::test]
+async fn changes_are_listed_with_every_flag_that_hides_something() {
+    let end = || ok(&json!({"newStartPageToken": "2"}));
+    let fake = Fake::answering([end(), end()]);
+    let token = PageToken::new("1&x=y");
+    fake.client()
+        .list_changes(&LogId::user(), &token)
+        .await
+        .unwrap();
+    let request = fake.only_request();
+    assert_eq!(request.method(), Method::GET);
+    assert_eq!(address(&request), format!("{BASE}/drive/v3/changes"));
+    let fields = format!(
+        "nextPageToken,newStartPageToken,changes(changeType,time,removed,fileId,file({FILE}))"
+    );
+    let mut wanted = vec![
+        ("pageToken", "1&x=y"),
+        ("pageSize", "1000"),
+        ("supportsAllDrives", "true"),
+        ("includeItemsFromAllDrives", "true"),
+        ("includeRemoved", "true"),
+        ("includeCorpusRemovals", "true"),
+        ("restrictToMyDrive", "false"),
+        ("spaces", "drive"),
+        ("fields", &fields),
+    ];
+    assert_eq!(query(&request), pairs(&wanted));
+
+    fake.client().list_changes(&shared(), &token).await.unwrap();
+    wanted.push(("driveId", "0AShared"));
+    assert_eq!(query(&fake.only_request()), pairs(&wanted));
+}
+
+#[tokio::test]
+async fn a_listing_covers_the_user_or_one_shared_drive() {
+    let page = || ok(&json!({"files": []}));
+    let fake = Fake::answering([page(), page()]);
+    fake.client().list_files(&Scope::User, None).await.unwrap();
+    let request = fake.only_request();
+    assert_eq!(address(&request), format!("{BASE}/drive/v3/files"));
+    let fields = format!("nextPageToken,incompleteSearch,files({FILE})");
+    let common = [
+        ("supportsAllDrives", "true"),
+        ("includeItemsFromAllDrives", "true"),
+        ("spaces", "drive"),
+        ("pageSize", "1000"),
+        ("fields", fields.as_str()),
+    ];
+    let user = [&common[..], &[("corpora", "user")]].concat();
+    assert_eq!(query(&request), pairs(&user));
+
+    let scope = Scope::from(&shared());
+    fake.client().list_files(&scope, Some("p")).await.unwrap();
+    let own = [
+        ("corpora", "drive"),
+        ("driveId", "0AShared"),
+        ("pageToken", "p"),
+    ];
+    assert_eq!(
+        query(&fake.only_request()),
+        pairs(&[&common[..], &own].concat())
+    );
+}
+
+async fn read() -> drive::Read {
+    let fake = Fake::answering([ok(&fixture(include_str!("fixtures/document.v2.json")))]);
+    let file = FileId::parse("1BxiMVs0XRA5nFMdKvBdBZjgmUUqptlbs74OgvE2upms").unwrap();
+    let read = fake.client().read_file(&file).await.unwrap();
+    let request = fake.only_request();
+    assert_eq!(request.method(), Method::GET);
+    assert_eq!(address(&request), format!("{BASE}/drive/v2/files/{file}"));
+    let wanted = [
+        ("supportsAllDrives", "true"),
+        ("updateViewedDate", "false"),
+        ("fields", FILE_V2),
+    ];
+    assert_eq!(query(&request), pairs(&wanted));
+    read
+}
+
+/// The request that writes these values, and its body.
+async fn patched(values: &[(Field, Value)]) -> (http::Request<bytes::Bytes>, serde_json::Value) {
+    let fake = Fake::answering([ok(&fixture(include_str!("fixtures/document.v2.json")))]);
+    let read = read().await;
+    let after = fake
+        .client()
+        .patch_file(&read, &patch(values))
+        .await
+        .unwrap();
+    assert_eq!(after, read.snapshot);
+    let request = fake.only_request();
+    let body = serde_json::from_slice(request.body()).unwrap();
+    (request, body)
+}
+
+fn patch(values: &[(Field, Value)]) -> Patch {
+    Patch {
+        attempt: AttemptId(1),
+        values: BTreeMap::from_iter(values.iter().cloned()),
+    }
+}
+
+fn property(key: &str) -> Field {
+    Field::Property(key.to_owned())
+}
+
+#[tokio::test]
+async fn a_write_names_the_state_that_it_was_decided_on() {
+    let (request, body) = patched(&[(Field::Name, Value::text("new"))]).await;
+    assert_eq!(request.method(), Method::PATCH);
+    assert!(address(&request).starts_with(&format!("{BASE}/drive/v2/files/1Bxi")));
+    assert_eq!(
+        request.headers()[header::IF_MATCH],
+        "\"MTYzNzQ5NjAwMDAwMA\""
+    );
+    assert_eq!(request.headers()[header::CONTENT_TYPE], "application/json");
+    let wanted = [
+        ("supportsAllDrives", "true"),
+        ("updateViewedDate", "false"),
+        ("fields", FILE_V2),
+    ];
+    assert_eq!(query(&request), pairs(&wanted));
+    assert_eq!(body, json!({"title": "new"}));
+}
+
+#[tokio::test]
+async fn every_plain_field_goes_where_the_table_says() {
+    let (_, body) = patched(&[
+        (Field::Description, Value::text("")),
+        (Field::Starred, Value::Flag(false)),
+        (Field::Trashed, Value::Flag(true)),
+    ])
+    .await;
+    let labels = json!({"starred": false, "trashed": true});
+    assert_eq!(body, json!({"description": "", "labels": labels}));
+}
+
+#[tokio::test]
+async fn properties_are_sent_whole_with_the_private_ones_as_they_came() {
+    let (_, body) = patched(&[
+        (property("client"), Value::Null),
+        (property("stage"), Value::text("2")),
+    ])
+    .await;
+    let wanted = json!({"properties": [
+        {"key": "project", "visibility": "PUBLIC", "value": "north"},
+        {"key": "client", "visibility": "PUBLIC", "value": null},
+        {"key": "stage", "visibility": "PUBLIC", "value": "2"},
+        {"key": "cursor", "visibility": "PRIVATE", "value": "17"},
+    ]});
+    assert_eq!(body, wanted);
+}
+
+#[tokio::test]
+async fn a_move_takes_the_file_out_of_the_folder_it_was_read_in() {
+    let (request, body) = patched(&[(Field::Parent, Value::text("0ANew"))]).await;
+    let query = query(&request);
+    let has = |name: &str, value: &str| query.contains(&(name.to_owned(), value.to_owned()));
+    assert!(has("addParents", "0ANew") && has("removeParents", "0AFolderThatHoldsIt"));
+    assert_eq!(body, json!({}));
+
+    let (request, _) = patched(&[(Field::Parent, Value::text("0AFolderThatHoldsIt"))]).await;
+    assert!(!request.uri().query().unwrap().contains("Parents="));
+}
+
+#[tokio::test]
+async fn what_drive_has_no_place_for_is_never_sent() {
+    let odd = [
+        (Field::Existence, Value::Null),
+        (Field::Parent, Value::Null),
+        (Field::Name, Value::Flag(true)),
+        (Field::Starred, Value::text("yes")),
+        (property("a"), Value::Flag(true)),
+    ];
+    let read = read().await;
+    for value in odd {
+        let fake = Fake::answering([]);
+        let error = fake
+            .client()
+            .patch_file(&read, &patch(&[value]))
+            .await
+            .unwrap_err();
+        let reason = "notWritable".to_owned();
+        assert_eq!(*error.kind(), Kind::Permanent { reason });
+        assert!(fake.asked().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_channel_covers_what_a_listing_shows() {
+    let given =
+        json!({"kind": "api#channel", "id": "c", "resourceId": "r", "expiration": "1795255200000"});
+    let fake = Fake::answering([ok(&given), ok(&json!({"resourceId": "r"}))]);
+    let id = ChannelId::parse("c").unwrap();
+    let channel = ChannelRequest {
+        id: &id,
+        token: "tok",
+        address: "https://hook.test/webhooks/drive",
+        expires_at: NOW.plus_millis(604_800_000),
+    };
+    let token = PageToken::new("7");
+    let watch = fake
+        .client()
+        .watch_changes(&shared(), &token, &channel)
+        .await
+        .unwrap();
+    assert_eq!(watch.resource_id, "r");
+    assert_eq!(watch.expires_at, Timestamp::from_millis(1_795_255_200_000));
+    let request = fake.only_request();
+    assert_eq!(request.method(), Method::POST);
+    assert_eq!(address(&request), format!("{BASE}/drive/v3/changes/watch"));
+    let wanted = [
+        ("pageToken", "7"),
+        ("driveId", "0AShared"),
+        ("supportsAllDrives", "true"),
+        ("includeItemsFromAllDrives", "true"),
+        ("includeRemoved", "true"),
+        ("includeCorpusRemovals", "true"),
+        ("restrictToMyDrive", "false"),
+        ("spaces", "drive"),
+        ("fields", "resourceId,expiration"),
+    ];
+    assert_eq!(query(&request), pairs(&wanted));
+    let body: serde_json::Value = serde_json::from_slice(request.body()).unwrap();
+    assert_eq!(
+        body,
+        json!({"id": "c", "type": "web_hook", "token": "tok",
+            "address": "https://hook.test/webhooks/drive", "expiration": "1795856400000"})
+    );
+
+    let unstated = fake
+        .client()
+        .watch_changes(&shared(), &token, &channel)
+        .await
+        .unwrap();
+    assert_eq!(
+        unstated.expires_at,
+        NOW.plus_millis(3_600_000),
+        "Drive's default is an hour"
+    );
+}
+
+#[tokio::test]
+async fn a_channel_is_stopped_by_its_two_ids() {
+    let fake = Fake::answering([Ok(http::Response::builder()
+        .status(204)
+        .body("".into())
+        .unwrap())]);
+    let id = ChannelId::parse("c").unwrap();
+    fake.client().stop_channel(&id, "r").await.unwrap();
+    let request = fake.only_request();
+    assert_eq!(
+        request.uri().to_string(),
+        format!("{BASE}/drive/v3/channels/stop")
+    );
+    let body: serde_json::Value = serde_json::from_slice(request.body()).unwrap();
+    assert_eq!(body, json!({"id": "c", "resourceId": "r"}));
+}
+
+#[tokio::test]
+async fn the_account_and_a_shared_drive_can_be_asked_for() {
+    let user = json!({"user": {"emailAddress": "ada@example.com", "permissionId": "07"}});
+    let fake = Fake::answering([
+        ok(&user),
+        answer(200, &json!({"id": "0AShared", "name": "Team"})),
+    ]);
+    assert_eq!(
+        fake.client().about().await.unwrap().email,
+        "ada@example.com"
+    );
+    let wanted = [("fields", "user(emailAddress,permissionId)")];
+    let request = fake.only_request();
+    assert_eq!(address(&request), format!("{BASE}/drive/v3/about"));
+    assert_eq!(query(&request), pairs(&wanted));
+    assert_eq!(
+        fake.client().get_drive(&shared()).await.unwrap().name,
+        "Team"
+    );
+    assert_eq!(
+        address(&fake.only_request()),
+        format!("{BASE}/drive/v3/drives/0AShared")
+    );
+}
