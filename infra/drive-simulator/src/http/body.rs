@@ -137,7 +137,8 @@ pub(crate) fn file_body(bytes: &[u8], shape: &Shape, create: bool) -> Result<Fil
                 "The parents field is not directly writable in update requests. Use the addParents and removeParents parameters instead.",
             ));
         }
-        if !fits(WRITABLE) && !(create && fits(WRITABLE_ONCE)) {
+        let writable = fits(WRITABLE) || (create && fits(WRITABLE_ONCE));
+        if !writable {
             return Err(DriveError::not_writable(
                 "The resource body includes fields which are not directly writable.",
             ));

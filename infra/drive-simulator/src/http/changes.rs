@@ -63,7 +63,8 @@ impl ChannelBody {
 pub(crate) fn include_all_drives(call: &Call) -> Result<bool, DriveError> {
     let asked = call.params.flag("includeItemsFromAllDrives", false)?
         || call.params.flag("includeTeamDriveItems", false)?;
-    Ok(asked && call.all_drives()?)
+    let supported = call.all_drives()?;
+    Ok(asked && supported)
 }
 
 /// The log that a call names. A shared drive's needs `supportsAllDrives`.

@@ -1,0 +1,214 @@
+//! The change logs.
+
+use serde_json::{Value, json};
+
+use super::World;
+use crate::Edit;
+
+#[tokio::test]
+async fn one_entry_per_file_and_the_latest_state_in_it() {
+    let world = World::new();
+    let token = world.start_token("owner", "").await;
+    let (first, second) = (world.file("a"), world.file("b"));
+    world
+        .simulator
+        .apply("alice", &first, Edit::Rename("c".to_owned()))
+        .expect("a writer");
+    let page = world.get(&format!("/drive/v3/changes?pageToken={token}&fields=changes(fileId,changeType,file(name,lastModifyingUser/displayName))")).await.ok();
+    assert_eq!(
+        page,
+        json!({"changes": [
+            {"fileId": second, "changeType": "file", "file": {"name": "b", "lastModifyingUser": {"displayName": "owner"}}},
+            {"fileId": first, "changeType": "file", "file": {"name": "c", "lastModifyingUser": {"displayName": "alice"}}},
+        ]})
+    );
+}
+
+#[tokio::test]
+async fn pages_may_be_short_or_empty_and_the_log_still_ends() {
+    let world = World::new();
+    let token = world.start_token("owner", "").await;
+    let mut expected: Vec<(String, bool)> = Vec::new();
+    for number in 0..10 {
+        expected.push((world.file(&number.to_string()), false));
+    }
+    world
+        .control("POST", "pages", json!({"size": 3, "empty_every": 2}))
+        .await;
+    world.simulator.zero_counters();
+    let (found, end) = world.changes("owner", token, "pageSize=5000").await;
+    assert_eq!(found, expected);
+    assert!(world.simulator.counters().calls["changes.list"] >= 7);
+    assert_eq!(world.changes("owner", end, "").await.0, []);
+}
+
+#[tokio::test]
+async fn a_token_belongs_to_one_log_and_is_required() {
+    let world = World::new();
+    let drive = world
+        .simulator
+        .create_drive("Team", &[("owner", crate::Role::Organizer)]);
+    let of_drive = format!("driveId={drive}&supportsAllDrives=true");
+    let (mine, theirs) = (
+        world.start_token("owner", "").await,
+        world.start_token("owner", &of_drive).await,
+    );
+    for path in [
+        format!("/drive/v3/changes?pageToken={theirs}"),
+        format!("/drive/v3/changes?pageToken={mine}&{of_drive}"),
+        "/drive/v3/changes?pageToken=1".to_owned(),
+    ] {
+        assert_eq!(
+            world.get(&path).await.refused(),
+            (400, "invalid".to_owned()),
+            "{path}"
+        );
+    }
+    let of_alice = world
+        .call_as(
+            "alice",
+            "GET",
+            &format!("/drive/v3/changes?pageToken={mine}"),
+            Value::Null,
+        )
+        .await;
+    assert_eq!(of_alice.refused(), (400, "invalid".to_owned()));
+    assert_eq!(
+        world.get("/drive/v3/changes").await.refused(),
+        (400, "required".to_owned())
+    );
+    let not_hers = world
+        .call_as(
+            "alice",
+            "GET",
+            &format!("/drive/v3/changes/startPageToken?{of_drive}"),
+            Value::Null,
+        )
+        .await;
+    assert_eq!(not_hers.refused(), (404, "notFound".to_owned()));
+}
+
+#[tokio::test]
+async fn tokens_from_before_a_reset_or_an_invalidation_are_refused() {
+    let world = World::new();
+    let token = world.start_token("owner", "").await;
+    world
+        .control("POST", "invalidate_tokens", json!({"page_tokens": true}))
+        .await;
+    assert_eq!(
+        world
+            .get(&format!("/drive/v3/changes?pageToken={token}"))
+            .await
+            .refused(),
+        (400, "invalid".to_owned())
+    );
+    let token = world.start_token("owner", "").await;
+    world.control("POST", "reset", Value::Null).await;
+    assert_eq!(
+        world
+            .get(&format!("/drive/v3/changes?pageToken={token}"))
+            .await
+            .refused(),
+        (400, "invalid".to_owned())
+    );
+}
+
+#[tokio::test]
+async fn a_shared_drives_change_is_in_its_log_and_on_request_in_the_users() {
+    let world = World::new();
+    let drive = world
+        .simulator
+        .create_drive("Team", &[("owner", crate::Role::Organizer)]);
+    let of_drive = format!("driveId={drive}&supportsAllDrives=true&includeItemsFromAllDrives=true");
+    let all = "supportsAllDrives=true&includeItemsFromAllDrives=true";
+    let (mine, theirs) = (
+        world.start_token("owner", "").await,
+        world
+            .start_token("owner", &format!("driveId={drive}&supportsAllDrives=true"))
+            .await,
+    );
+    let file = world
+        .simulator
+        .create_file("owner", "a", Some(&drive), bytes::Bytes::new())
+        .expect("made");
+    let expected = vec![(file, false)];
+    assert_eq!(world.changes("owner", theirs, &of_drive).await.0, expected);
+    assert_eq!(world.changes("owner", mine.clone(), all).await.0, expected);
+    assert_eq!(world.changes("owner", mine, "").await.0, []);
+}
+
+#[tokio::test]
+async fn joining_a_drive_is_one_change_of_the_type_drive() {
+    let world = World::new();
+    let token = world.start_token("owner", "").await;
+    let drive = world
+        .simulator
+        .create_drive("Team", &[("owner", crate::Role::Organizer)]);
+    let all = "supportsAllDrives=true&includeItemsFromAllDrives=true";
+    let page = world.get(&format!("/drive/v3/changes?pageToken={token}&{all}&fields=changes(changeType,driveId,drive/name,fileId)")).await.ok();
+    assert_eq!(
+        page,
+        json!({"changes": [{"changeType": "drive", "driveId": drive, "drive": {"name": "Team"}}]})
+    );
+}
+
+#[tokio::test]
+async fn a_move_to_a_shared_drive_removes_the_file_from_the_users_log() {
+    let world = World::new();
+    let drive = world
+        .simulator
+        .create_drive("Team", &[("owner", crate::Role::Organizer)]);
+    let file = world.file("a");
+    let token = world.start_token("owner", "").await;
+    world
+        .simulator
+        .apply("owner", &file, Edit::Move(drive))
+        .expect("the owner may");
+    assert_eq!(
+        world.changes("owner", token.clone(), "").await.0,
+        [(file.clone(), true)]
+    );
+    let kept = world.get(&format!("/drive/v3/changes?pageToken={token}&includeCorpusRemovals=true&fields=changes(removed,file(id))")).await.ok();
+    assert_eq!(
+        kept,
+        json!({"changes": [{"removed": true, "file": {"id": file}}]})
+    );
+}
+
+#[tokio::test]
+async fn a_star_is_in_the_log_of_its_user_only() {
+    let world = World::new();
+    let file = world.file("a");
+    let (mine, hers) = (
+        world.start_token("owner", "").await,
+        world.start_token("alice", "").await,
+    );
+    world
+        .simulator
+        .apply("alice", &file, Edit::Star(true))
+        .expect("anyone may");
+    assert_eq!(world.changes("owner", mine, "").await.0, []);
+    assert_eq!(world.changes("alice", hers, "").await.0, [(file, false)]);
+}
+
+#[tokio::test]
+async fn a_folders_trash_is_one_entry_and_its_untrash_too() {
+    let world = World::new();
+    let folder = world.folder("f", None);
+    let file = world
+        .simulator
+        .create_file("owner", "a", Some(&folder), bytes::Bytes::new())
+        .expect("made");
+    let mut token = world.start_token("owner", "").await;
+    for trashed in [true, false] {
+        world
+            .simulator
+            .apply("owner", &folder, Edit::Trash(trashed))
+            .expect("the owner may");
+        let (found, next) = world.changes("owner", token, "").await;
+        assert_eq!(found, [(folder.clone(), false)]);
+        let state = world.simulator.file(&file).expect("there");
+        assert_eq!((state.trashed, state.explicitly_trashed), (trashed, false));
+        token = next;
+    }
+}

@@ -1,0 +1,257 @@
+//! The control interface.
+
+use axum::body::Body;
+use http::{Request, header};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use super::World;
+
+#[tokio::test]
+async fn a_fault_replaces_the_answer_of_a_call_that_is_not_executed() {
+    let world = World::new();
+    let id = world.file("a");
+    let fault = json!({"match": "PATCH /drive/v2/files/*", "times": 2, "respond": {"status": 403, "reason": "userRateLimitExceeded"}});
+    world.control("POST", "faults", fault).await;
+    for _ in 0..2 {
+        let reply = world
+            .call(
+                "PATCH",
+                &format!("/drive/v2/files/{id}"),
+                json!({"title": "b"}),
+            )
+            .await;
+        assert_eq!(reply.refused(), (403, "userRateLimitExceeded".to_owned()));
+    }
+    assert_eq!(world.simulator.file(&id).expect("there").name, "a");
+    assert!(
+        world
+            .call(
+                "PATCH",
+                &format!("/drive/v2/files/{id}"),
+                json!({"title": "b"})
+            )
+            .await
+            .status
+            .is_success()
+    );
+    assert_eq!(world.simulator.counters().calls["v2.files.patch"], 3);
+}
+
+#[tokio::test]
+async fn an_applied_fault_executes_the_call_and_loses_its_answer() {
+    let world = World::new();
+    let id = world.file("a");
+    let fault = json!({"match": "PATCH *", "respond": {"status": 503, "reason": "backendError", "retry_after_seconds": 7}, "applied": true});
+    world.control("POST", "faults", fault).await;
+    let reply = world
+        .call(
+            "PATCH",
+            &format!("/drive/v3/files/{id}"),
+            json!({"name": "b"}),
+        )
+        .await;
+    assert_eq!(reply.refused(), (503, "backendError".to_owned()));
+    assert_eq!(reply.headers[header::RETRY_AFTER], "7");
+    assert_eq!(world.simulator.file(&id).expect("there").name, "b");
+}
+
+#[tokio::test]
+async fn faults_can_be_cleared_and_a_bad_one_is_refused() {
+    let world = World::new();
+    world
+        .control(
+            "POST",
+            "faults",
+            json!({"match": "* /drive/*", "times": 0, "respond": {"status": 500}}),
+        )
+        .await;
+    assert_eq!(world.get("/drive/v3/files").await.status.as_u16(), 500);
+    world.control("DELETE", "faults", Value::Null).await;
+    assert_eq!(world.get("/drive/v3/files").await.status.as_u16(), 200);
+    for bad in [
+        json!({"match": "GET"}),
+        json!({"match": "GET /x"}),
+        json!({"match": "GET /x", "respond": {"status": 99}}),
+        json!({}),
+    ] {
+        assert_eq!(
+            world
+                .call("POST", "/_control/faults", bad.clone())
+                .await
+                .status
+                .as_u16(),
+            400,
+            "{bad}"
+        );
+    }
+    assert_eq!(
+        world
+            .call("POST", "/_control/nothing", json!({}))
+            .await
+            .status
+            .as_u16(),
+        404
+    );
+}
+
+#[tokio::test]
+async fn a_dropped_connection_gives_no_answer_and_the_call_may_have_been_executed() {
+    let world = World::new();
+    let id = world.file("a");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!(
+        "http://{}/drive/v3/files/{id}",
+        listener.local_addr().expect("an address")
+    );
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let serving = tokio::spawn(
+        world
+            .simulator
+            .clone()
+            .serve(listener, async { stopped.await.unwrap_or_default() }),
+    );
+    world
+        .control(
+            "POST",
+            "faults",
+            json!({"match": "PATCH *", "drop": true, "applied": true}),
+        )
+        .await;
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .build()
+        .expect("a client");
+    let patch = || {
+        client
+            .patch(&url)
+            .bearer_auth("user:owner")
+            .body(r#"{"name":"b"}"#)
+            .send()
+    };
+    let error = patch().await.expect_err("no answer");
+    assert!(error.is_request(), "{error:?}");
+    assert_eq!(world.simulator.file(&id).expect("there").name, "b");
+    assert!(patch().await.expect("an answer").status().is_success());
+    drop(client);
+    stop.send(()).expect("still serving");
+    serving.await.expect("ends").expect("cleanly");
+}
+
+#[tokio::test]
+async fn calls_and_quota_units_are_counted_by_method() {
+    let world = World::new();
+    let id = world.file("a");
+    world.get("/drive/v3/files").await.ok();
+    world.get(&format!("/drive/v3/files/{id}")).await.ok();
+    world.get(&format!("/drive/v3/files/{id}?alt=media")).await;
+    world
+        .call("PATCH", &format!("/drive/v2/files/{id}"), json!({}))
+        .await
+        .ok();
+    let counters = world.control("GET", "counters", Value::Null).await;
+    assert_eq!(
+        counters["calls"],
+        json!({"files.list": 1, "files.get": 2, "v2.files.patch": 1})
+    );
+    assert_eq!(counters["quota_units"], 100 + 5 + 200 + 50);
+    world.control("DELETE", "counters", Value::Null).await;
+    assert_eq!(
+        world.control("GET", "counters", Value::Null).await["quota_units"],
+        0
+    );
+}
+
+#[tokio::test]
+async fn beyond_the_quota_a_users_calls_are_refused_until_the_next_minute() {
+    let world = World::new();
+    world
+        .control("POST", "quota", json!({"units_per_minute_per_user": 150}))
+        .await;
+    world.get("/drive/v3/files").await.ok();
+    assert_eq!(
+        world.get("/drive/v3/files").await.refused(),
+        (403, "userRateLimitExceeded".to_owned())
+    );
+    world
+        .call_as("alice", "GET", "/drive/v3/files", Value::Null)
+        .await
+        .ok();
+    world
+        .control("POST", "clock", json!({"advance_seconds": 60}))
+        .await;
+    world.get("/drive/v3/files").await.ok();
+}
+
+#[tokio::test]
+async fn issued_tokens_can_be_invalidated() {
+    let world = World::new();
+    let form = "grant_type=refresh_token&refresh_token=user:owner";
+    let token = world
+        .send(
+            Request::post("/token")
+                .body(Body::from(form))
+                .expect("a request"),
+        )
+        .await
+        .ok()["access_token"]
+        .as_str()
+        .expect("a token")
+        .to_owned();
+    let list = || {
+        Request::get(format!("/drive/v3/files?access_token={token}"))
+            .body(Body::empty())
+            .expect("a request")
+    };
+    assert!(world.send(list()).await.status.is_success());
+    world
+        .control("POST", "invalidate_tokens", Value::Null)
+        .await;
+    assert_eq!(
+        world.send(list()).await.refused(),
+        (401, "authError".to_owned())
+    );
+}
+
+#[tokio::test]
+async fn a_synthetic_library_is_a_tree_of_the_size_that_was_asked_for() {
+    let world = World::new();
+    let report = world
+        .control("POST", "load", json!({"files": 2_500, "folders": 40}))
+        .await;
+    assert_eq!(
+        (&report["files"], &report["folders"]),
+        (&json!(2_500), &json!(40))
+    );
+    let totals = world.simulator.totals();
+    assert_eq!((totals.files, totals.folders), (2_500, 40));
+    assert_eq!(world.simulator.random_files("owner", 20).len(), 20);
+    let (mut seen, mut token) = (std::collections::BTreeSet::new(), String::new());
+    for _ in 0..4 {
+        let page = world
+            .get(&format!(
+                "/drive/v3/files?pageSize=1000&fields=nextPageToken,files(id)&pageToken={token}"
+            ))
+            .await
+            .ok();
+        seen.extend(
+            page["files"]
+                .as_array()
+                .expect("files")
+                .iter()
+                .map(|file| file["id"].to_string()),
+        );
+        let Some(next) = page["nextPageToken"].as_str() else {
+            break;
+        };
+        token = next.to_owned();
+    }
+    assert_eq!(seen.len(), 2_540);
+    let again = World::new();
+    again.simulator.load_synthetic(2_500, 40);
+    assert_eq!(
+        again.simulator.file_ids(),
+        world.simulator.file_ids(),
+        "the same for one seed"
+    );
+}
