@@ -125,14 +125,14 @@ where
                 .uri
                 .query()
                 .is_some_and(|query| query.split('&').any(|pair| pair == "alt=media"));
-            let units = if download && method.name == "files.get" {
+            let units = if download && method.name.ends_with("files.get") {
                 DOWNLOAD_UNITS
             } else {
                 method.units
             };
             simulator.count(method.name, units);
             let fault = simulator.meet_fault(&parts);
-            with_fault(fault, async {
+            with_fault(fault, fault_response, async {
                 match checked(&simulator, method, units, path, parts, body).await {
                     Ok(call) => answer(handler(simulator.clone(), call).await),
                     Err(error) => refusal(&error),
@@ -143,9 +143,11 @@ where
     }
 }
 
-/// Executes a call as a fault has it: held back, executed or not, answered, refused or not answered.
+/// Executes a call as a fault has it: held back, executed or not, answered, refused or not answered. Refusals have the
+/// shape that `error_response` gives them.
 pub(crate) async fn with_fault(
     fault: Option<Fault>,
+    error_response: fn(&FaultAnswer) -> Response,
     execute: impl Future<Output = Response>,
 ) -> Response {
     let Some(fault) = fault else {
@@ -171,13 +173,14 @@ pub(crate) async fn with_fault(
         response.extensions_mut().insert(CloseConnection);
         return response;
     }
-    fault.respond.as_ref().map_or_else(
-        || refusal(&DriveError::new(503, "backendError", "Backend Error")),
-        fault_response,
-    )
+    match &fault.respond {
+        Some(answer) => error_response(answer),
+        None => refusal(&DriveError::new(503, "backendError", "Backend Error")),
+    }
 }
 
-fn fault_response(answer: &FaultAnswer) -> Response {
+/// A fault's answer in the shape of the Drive API.
+pub(crate) fn fault_response(answer: &FaultAnswer) -> Response {
     let mut response = refusal(&answer.error());
     if let Some(seconds) = answer.retry_after_seconds {
         response

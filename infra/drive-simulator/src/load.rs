@@ -13,8 +13,9 @@ use crate::{
     ids::{FileId, UserId},
     state::{
         LIBRARY_OWNER,
-        edit::{ModifiedTime, NewItem, Patch},
+        edit::NewItem,
         item::{Content, FOLDER},
+        patch::{ModifiedTime, Patch},
     },
 };
 

@@ -17,8 +17,9 @@ use crate::{
     quota::{Counters, Quota, QuotaLimits},
     state::{
         LIBRARY_OWNER, State,
-        edit::{NewItem, Patch},
+        edit::NewItem,
         item::{FOLDER, Role},
+        patch::Patch,
     },
 };
 

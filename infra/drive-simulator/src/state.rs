@@ -6,6 +6,8 @@ pub(crate) mod edit;
 pub(crate) mod feed;
 pub(crate) mod item;
 pub(crate) mod log;
+pub(crate) mod patch;
+mod rights;
 pub(crate) mod search;
 pub(crate) mod token;
 pub(crate) mod users;

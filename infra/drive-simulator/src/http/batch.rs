@@ -8,7 +8,7 @@ use tower::ServiceExt as _;
 use crate::{
     Simulator,
     errors::DriveError,
-    http::{read_body, refusal, with_fault},
+    http::{fault_response, read_body, refusal, with_fault},
     multipart::{self, Part},
 };
 
@@ -24,7 +24,7 @@ pub(crate) async fn batch(simulator: Simulator, api: Router, request: Request) -
     let (parts, body) = request.into_parts();
     simulator.count("batch", 0);
     let fault = simulator.meet_fault(&parts);
-    with_fault(fault, async {
+    with_fault(fault, fault_response, async {
         match execute(api, &parts, body).await {
             Ok(response) => response,
             Err(error) => refusal(&error),

@@ -13,8 +13,9 @@ use crate::{
     http::Call,
     multipart,
     state::{
-        edit::{ModifiedTime, NewItem, Patch, PropertyPatch},
+        edit::NewItem,
         item::Content,
+        patch::{ModifiedTime, Patch, PropertyPatch},
     },
 };
 

@@ -10,7 +10,8 @@ use crate::{
     ids::{DriveId, FileId, UserId},
     query::Query,
     state::{
-        edit::{NewItem, Patch},
+        edit::NewItem,
+        patch::Patch,
         search::{Corpus, SearchRequest, parse_order},
     },
 };

@@ -1,6 +1,6 @@
 //! v2 `files`: what v3 no longer has is the etag, and with it the conditional write.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use http::header;
 use serde::Deserialize;
@@ -11,10 +11,13 @@ use crate::{
     errors::DriveError,
     http::{
         Answer, Call,
-        body::{resource, time, typed},
+        body::{resource, time, typed, upload},
         download, render, render_v2, shapes_v2,
     },
-    state::edit::{ModifiedTime, Patch, PropertyPatch},
+    state::{
+        item::Content,
+        patch::{ModifiedTime, Patch, PropertyPatch},
+    },
 };
 
 /// A file as a client of v2 writes it. Members that only Drive writes are ignored, so that a whole resource can be sent
@@ -75,16 +78,37 @@ pub(crate) async fn get(simulator: Simulator, call: Call) -> Result<Answer, Driv
 
 /// `v2.files.patch` and `v2.files.update`. Both leave alone what the body does not have.
 pub(crate) async fn patch(simulator: Simulator, call: Call) -> Result<Answer, DriveError> {
+    let file = typed(resource(&call.body, &shapes_v2::FILE)?)?;
+    patch_item(&simulator, &call, file, None).await
+}
+
+/// `v2.files.update` with content: the only conditional upload that Drive has.
+pub(crate) async fn update_with_content(
+    simulator: Simulator,
+    call: Call,
+) -> Result<Answer, DriveError> {
+    let upload = upload(&call)?;
+    let mut file: FileBody = typed(resource(&upload.metadata, &shapes_v2::FILE)?)?;
+    file.mime_type = file.mime_type.or(upload.mime_type);
+    patch_item(&simulator, &call, file, Some(upload.content)).await
+}
+
+async fn patch_item(
+    simulator: &Simulator,
+    call: &Call,
+    file: FileBody,
+    content: Option<Arc<Content>>,
+) -> Result<Answer, DriveError> {
     let (id, all_drives) = (call.path("id")?, call.all_drives()?);
     call.params.flag("updateViewedDate", true)?;
-    let file: FileBody = typed(resource(&call.body, &shapes_v2::FILE)?)?;
-    let modified = modified(&call, file.modified_date.as_deref())?;
+    let modified = modified(call, file.modified_date.as_deref())?;
     let parents = file
         .parents
         .as_ref()
         .map(|parents| parents.iter().map(|parent| parent.id.clone()).collect());
     let mut patch = into_patch(file)?;
     patch.modified = modified;
+    patch.content = content;
     patch.add_parents = call.params.list("addParents");
     patch.remove_parents = call.params.list("removeParents");
     let if_match = call.header(header::IF_MATCH).map(str::trim);

@@ -75,7 +75,9 @@ pub(crate) fn file(view: &View, selection: &Selection) -> Value {
     });
     out.put("modifiedByMe", || item.last_modifying_user == view.viewer);
     out.put("capabilities", || capabilities(view));
-    out.put("quotaBytesUsed", || size(view).unwrap_or_default());
+    out.put("quotaBytesUsed", || {
+        size(view).unwrap_or_else(|| "0".to_owned())
+    });
     out.put("isAppAuthorized", || true);
     out.put("viewedByMe", || false);
     out.put("copyRequiresWriterPermission", || false);

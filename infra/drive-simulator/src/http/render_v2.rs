@@ -43,7 +43,9 @@ pub(crate) fn file(view: &View, selection: &Selection) -> Value {
     out.put("capabilities", || render::capabilities(view));
     out.put("editable", || view.role.can_edit());
     out.put("copyable", || !item.is_folder());
-    out.put("quotaBytesUsed", || render::size(view).unwrap_or_default());
+    out.put("quotaBytesUsed", || {
+        render::size(view).unwrap_or_else(|| "0".to_owned())
+    });
     out.put("copyRequiresWriterPermission", || false);
     if let Some(owner) = view.owner() {
         out.put("owners", || json!([user(owner, &view.viewer)]));

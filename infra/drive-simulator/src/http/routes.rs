@@ -34,6 +34,13 @@ fn api(simulator: &Simulator) -> Router {
                 .patch(endpoint(&methods::V2_FILES_PATCH, files_v2::patch))
                 .put(endpoint(&methods::V2_FILES_UPDATE, files_v2::patch)),
         )
+        .route(
+            "/upload/drive/v2/files/{id}",
+            axum::routing::put(endpoint(
+                &methods::V2_FILES_UPDATE,
+                files_v2::update_with_content,
+            )),
+        )
         .route("/token", post(token::token))
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)

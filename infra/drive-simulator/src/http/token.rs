@@ -13,6 +13,7 @@ use serde_json::json;
 
 use crate::{
     Simulator,
+    faults::FaultAnswer,
     http::{body, json, read_body, refusal, with_fault},
     ids::UserId,
     state::users::ACCESS_TOKEN_SECONDS,
@@ -42,7 +43,7 @@ pub(crate) async fn token(State(simulator): State<Simulator>, request: Request) 
         .and_then(|host| host.to_str().ok())
         .unwrap_or_default()
         .to_owned();
-    with_fault(fault, async {
+    with_fault(fault, oauth_response, async {
         let bytes = match read_body(body).await {
             Ok(bytes) => bytes,
             Err(error) => return refusal(&error),
@@ -69,6 +70,16 @@ pub(crate) async fn token(State(simulator): State<Simulator>, request: Request) 
         }
     })
     .await
+}
+
+/// A fault's answer in OAuth's shape: its reason is the error (`invalid_grant`, `unauthorized_client`).
+fn oauth_response(answer: &FaultAnswer) -> Response {
+    let error = answer.error();
+    let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    json(
+        status,
+        &json!({"error": error.reason, "error_description": error.message}),
+    )
 }
 
 fn user_of_refresh_token(token: &str) -> Result<UserId, Refused> {

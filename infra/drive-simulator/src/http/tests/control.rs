@@ -57,6 +57,29 @@ async fn an_applied_fault_executes_the_call_and_loses_its_answer() {
 }
 
 #[tokio::test]
+async fn a_fault_of_the_token_endpoint_has_oauths_shape() {
+    let world = World::new();
+    world
+        .control(
+            "POST",
+            "faults",
+            json!({"match": "POST /token", "respond": {"status": 400, "reason": "invalid_grant"}}),
+        )
+        .await;
+    let form = "grant_type=refresh_token&refresh_token=user:owner";
+    let ask = || {
+        world.send(
+            Request::post("/token")
+                .body(Body::from(form))
+                .expect("a request"),
+        )
+    };
+    let refused: Value = serde_json::from_slice(&ask().await.bytes).expect("JSON");
+    assert_eq!(refused["error"], "invalid_grant");
+    assert!(ask().await.status.is_success());
+}
+
+#[tokio::test]
 async fn faults_can_be_cleared_and_a_bad_one_is_refused() {
     let world = World::new();
     world

@@ -206,3 +206,29 @@ async fn the_modified_date_follows_its_behaviour() {
     let now = world.call("PATCH", &path, json!({"title": "d"})).await.ok();
     assert_ne!(now["modifiedDate"], "2020-01-02T03:04:05.678Z");
 }
+
+#[tokio::test]
+async fn an_upload_can_be_conditional_too() {
+    let world = World::new();
+    let id = world.file("a");
+    let etag = world.simulator.file(&id).expect("there").etag;
+    let put = async |content: &'static str| {
+        let request = Request::put(format!(
+            "/upload/drive/v2/files/{id}?uploadType=media&fields=fileSize,md5Checksum"
+        ))
+        .header(header::AUTHORIZATION, "Bearer user:owner")
+        .header(header::CONTENT_TYPE, "application/octet-stream")
+        .header(header::IF_MATCH, &etag);
+        world
+            .send(request.body(Body::from(content)).expect("a request"))
+            .await
+    };
+    assert_eq!(
+        put("hello").await.ok(),
+        json!({"fileSize": "5", "md5Checksum": "5d41402abc4b2a76b9719d911017c592"})
+    );
+    assert_eq!(
+        put("stale").await.refused(),
+        (412, "conditionNotMet".to_owned())
+    );
+}
