@@ -85,7 +85,10 @@ impl OperationId {
     /// A new operation's id, out of its start and 32 random bits: ids sort by time.
     #[must_use]
     pub fn at(started_at: crate::Timestamp, random: u32) -> Self {
-        Self(format!("{:013}-{random:08x}", started_at.as_millis().max(0)))
+        Self(format!(
+            "{:013}-{random:08x}",
+            started_at.as_millis().max(0)
+        ))
     }
 }
 

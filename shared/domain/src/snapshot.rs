@@ -109,7 +109,10 @@ pub enum Gone {
 }
 
 /// What one look at Drive showed of a file.
-#[expect(clippy::large_enum_variant, reason = "an observation is nearly always a snapshot")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "an observation is nearly always a snapshot"
+)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Observation {
     /// It is there, in this state.
