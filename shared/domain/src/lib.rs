@@ -1,6 +1,7 @@
 #![doc = include_str!("../SEMANTICS.md")]
 
 mod backoff;
+mod change;
 mod conflict;
 mod disposition;
 mod field;

@@ -1,8 +1,8 @@
 //! Writing what is owed to Drive: claim, then confirm or learn that it was refused.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::step::Change;
+use crate::change::Change;
 use crate::{AttemptId, Backoff, Field, FileRecord, Jitter, Moment, Snapshot, Step, Value};
 
 /// What one attempt sends to Drive, on condition that the file is still at the version read.
@@ -56,10 +56,10 @@ impl FileRecord {
             };
         }
         let mut change = Change::of(self, moment);
-        change.observe(read, &BTreeMap::new());
+        change.observe(read, &BTreeSet::new());
         if read.version < change.record.version {
             // Drive showed us something older than we know: a write against it could only be refused.
-            let attempts = change.record.push.attempts + 1;
+            let attempts = change.record.push.attempts.saturating_add(1);
             change.wait(attempts, jitter);
             return Claim {
                 step: change.finish(),
@@ -71,28 +71,32 @@ impl FileRecord {
             let judged = change.record.sides(field).judged(read.version);
             change.set(field, judged, None);
         }
+        if change.record.push.failures >= Backoff::PUSH.failures_max {
+            // The workers before died without a word: whatever kills them must not go on for ever.
+            change.give_up(&owed(&change.record), "no attempt was answered");
+        }
         let limit = if change.record.push.one_at_a_time {
             1
         } else {
             usize::MAX
         };
-        let mut values = BTreeMap::new();
-        for field in fields {
-            let sides = change.record.sides(&field);
-            let wanted = sides.owed() && !change.record.push.failed.contains_key(&field);
-            if wanted && values.len() < limit {
-                values.insert(field.clone(), sides.app.clone());
-                change.set(&field, sides.claimed(read.version, attempt), None);
-            }
+        let mut values = owed(&change.record);
+        values.retain(|field, _| !change.record.push.failed.contains_key(field));
+        let values: BTreeMap<Field, Value> = values.into_iter().take(limit).collect();
+        for field in values.keys() {
+            let sides = change.record.sides(field).claimed(read.version, attempt);
+            change.set(field, sides, None);
         }
         if values.is_empty() {
-            let attempts = change.record.push.attempts + 1;
+            let attempts = change.record.push.attempts.saturating_add(1);
             change.wait(attempts, jitter);
             return Claim {
                 step: change.finish(),
                 patch: None,
             };
         }
+        // It counts until its answer is recorded, so that a worker that dies counts too.
+        change.record.push.failures = change.record.push.failures.saturating_add(1);
         change.record.push.not_before = moment.now.plus_millis(CLAIM_MILLIS);
         Claim {
             step: change.finish(),
@@ -104,22 +108,34 @@ impl FileRecord {
     #[must_use]
     pub fn confirmed(&self, patch: &Patch, answer: &Snapshot, moment: Moment<'_>) -> Step {
         let mut change = Change::of(self, moment);
-        let seen = self.version;
-        for field in patch.values.keys() {
+        let mut settled = BTreeSet::new();
+        change.due_now();
+        for (field, asked) in &patch.values {
+            let sides = self.sides(field);
+            if !sides.sent.iter().any(|sent| sent.attempt == patch.attempt) {
+                // Settled by an observation, or let go: to this field the answer is one more snapshot.
+                continue;
+            }
             let value = answer
                 .fields
                 .get(field)
                 .cloned()
                 .unwrap_or_else(|| field.unset());
-            let sides = self
-                .sides(field)
-                .confirmed(patch.attempt, value, answer.version, seen);
+            if value == sides.base && value != *asked {
+                // Drive took the request and not this value. To follow it would undo the edit unseen.
+                change.set(field, sides.refused(patch.attempt), None);
+                let refused = BTreeMap::from([(field.clone(), asked.clone())]);
+                change.give_up(&refused, "Drive answered, and left the field as it was");
+                continue;
+            }
+            settled.insert(field.clone());
+            let seen = self.version;
+            let sides = sides.confirmed(patch.attempt, value, answer.version, seen);
             change.set(field, sides, None);
         }
         // The answer is a complete snapshot: moving the version past it without merging the other fields
         // would lose their changes.
-        change.observe(answer, &patch.values);
-        change.due_now();
+        change.observe(answer, &settled);
         change.finish()
     }
 
@@ -138,12 +154,14 @@ impl FileRecord {
             Refusal::Unknown(_) => false,
         };
         if definite {
+            let failures = change.record.push.failures;
+            change.record.push.failures = failures.saturating_sub(1);
             for field in patch.values.keys() {
                 let sides = change.record.sides(field).refused(patch.attempt);
                 change.set(field, sides, None);
             }
         }
-        let attempts = change.record.push.attempts + 1;
+        let attempts = change.record.push.attempts.saturating_add(1);
         match refusal {
             Refusal::Stale | Refusal::Busy => change.wait(attempts, jitter),
             Refusal::Permanent(_) if patch.values.len() > 1 => {
@@ -151,13 +169,12 @@ impl FileRecord {
                 change.record.push.not_before = moment.now;
             }
             Refusal::Permanent(reason) => {
-                change.give_up(patch.values.keys(), reason);
+                change.give_up(&patch.values, reason);
                 change.record.push.not_before = moment.now;
             }
             Refusal::Unknown(reason) => {
-                change.record.push.failures += 1;
                 if change.record.push.failures >= Backoff::PUSH.failures_max {
-                    change.give_up(patch.values.keys(), reason);
+                    change.give_up(&patch.values, reason);
                 }
                 change.wait(attempts, jitter);
             }
@@ -192,14 +209,22 @@ impl Change<'_> {
         self.record.push.not_before = self.moment.now.plus_millis(wait_millis);
     }
 
-    fn give_up<'f>(&mut self, fields: impl Iterator<Item = &'f Field>, reason: &str) {
-        for field in fields {
-            if self.record.sides(field).owed() {
-                self.record
-                    .push
-                    .failed
-                    .insert(field.clone(), reason.to_owned());
+    /// Gives up the fields that still hold what was tried: a newer edit has yet to be.
+    fn give_up(&mut self, tried: &BTreeMap<Field, Value>, reason: &str) {
+        for (field, value) in tried {
+            let sides = self.record.sides(field);
+            if sides.owed() && sides.app == *value {
+                let reason = reason.to_owned();
+                self.record.push.failed.insert(field.clone(), reason);
             }
         }
+        self.record.push.failures = 0;
     }
+}
+
+/// What is owed, given up or not, with its values.
+fn owed(record: &FileRecord) -> BTreeMap<Field, Value> {
+    let owed = record.fields.iter().filter(|(_, sides)| sides.owed());
+    owed.map(|(field, sides)| (field.clone(), sides.app.clone()))
+        .collect()
 }

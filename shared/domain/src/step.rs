@@ -5,12 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::change::Change;
 use crate::merge::Sides;
-use crate::policy::{Choice, Policies, decide};
-use crate::record::{Edit, FileRecord, OpenConflict, Presence};
+use crate::policy::{Choice, Policies};
+use crate::record::{Edit, FileRecord};
 use crate::{
-    ConflictId, ConflictRecord, ConflictStatus, Decider, Field, Gone, Observation, PROPERTIES_MAX,
-    Resolution, Snapshot, Timestamp, Value, ValueRefused,
+    ConflictId, ConflictRecord, Decider, Field, Observation, Timestamp, Value, ValueRefused,
 };
 
 /// What an operation made of a record.
@@ -100,7 +100,7 @@ impl FileRecord {
         match answer {
             Observation::Present(snapshot) => {
                 change.present();
-                change.observe(snapshot, &BTreeMap::new());
+                change.observe(snapshot, &BTreeSet::new());
             }
             Observation::Gone(gone) => change.gone(*gone),
         }
@@ -150,7 +150,7 @@ impl FileRecord {
             change.record.push.failed.remove(field);
             change.set(field, sides, None);
         }
-        if let Some(field) = change.property_too_many(values) {
+        if let Some(field) = change.property_too_many(values.keys()) {
             return Err(EditRefused::Value(field, ValueRefused::TooManyProperties));
         }
         Ok(change.finish())
@@ -176,13 +176,13 @@ impl FileRecord {
         if moves.is_some_and(|moves| moves != open.moves) {
             return Err(ResolveRefused::Moved);
         }
-        let by = Decider::Person(by.to_owned());
+        let decider = Decider::Person(by.to_owned());
         let mut change = Change::of(self, moment);
         if conflict.field == Field::Existence {
             if *choice != Choice::Drive {
                 return Err(ResolveRefused::StillGone);
             }
-            change.let_go(&by);
+            change.let_go(&decider);
             return Ok(change.finish());
         }
         let sides = self.sides(&conflict.field);
@@ -193,19 +193,22 @@ impl FileRecord {
                 .check(&value)
                 .map_err(ResolveRefused::Value)?;
         }
-        if let Decider::Person(subject) = &by {
-            let edit = Edit {
-                by: subject.clone(),
-                at: moment.now,
-            };
-            change.record.edits.insert(conflict.field.clone(), edit);
-        }
+        let edit = Edit {
+            by: by.to_owned(),
+            at: moment.now,
+        };
+        change.record.edits.insert(conflict.field.clone(), edit);
         change.set(
             &conflict.field,
             sides.resolved(value, self.version),
-            Some((choice.clone(), by)),
+            Some((choice.clone(), decider)),
         );
-        change.due_now();
+        if change
+            .property_too_many([&conflict.field].into_iter())
+            .is_some()
+        {
+            return Err(ResolveRefused::Value(ValueRefused::TooManyProperties));
+        }
         Ok(change.finish())
     }
 
@@ -217,7 +220,7 @@ impl FileRecord {
             .map(|open| self.conflict_id(field, open.number))
     }
 
-    fn conflict_id(&self, field: &Field, number: u32) -> ConflictId {
+    pub(crate) fn conflict_id(&self, field: &Field, number: u32) -> ConflictId {
         ConflictId {
             file: self.file.clone(),
             field: field.clone(),
@@ -226,330 +229,11 @@ impl FileRecord {
     }
 }
 
-fn chosen(sides: &Sides<Value>, choice: &Choice) -> Value {
+pub(crate) fn chosen(sides: &Sides<Value>, choice: &Choice) -> Value {
     match choice {
         Choice::App => sides.app.clone(),
         Choice::Drive => sides.drive().clone(),
         Choice::Base => sides.base.clone(),
         Choice::Value(value) => value.clone(),
     }
-}
-
-/// A record on its way to the next, with the book that is kept about it.
-pub(crate) struct Change<'a> {
-    before: &'a FileRecord,
-    pub(crate) record: FileRecord,
-    conflicts: BTreeMap<ConflictId, ConflictRecord>,
-    pub(crate) moment: Moment<'a>,
-}
-
-impl<'a> Change<'a> {
-    pub(crate) fn of(before: &'a FileRecord, moment: Moment<'a>) -> Self {
-        Self {
-            before,
-            record: before.clone(),
-            conflicts: BTreeMap::new(),
-            moment,
-        }
-    }
-
-    /// Merges a snapshot into every field, if it is later than what was seen, or of the same version
-    /// with fields that the record was made without. Fields in `settled` are left as they are.
-    pub(crate) fn observe(&mut self, snapshot: &Snapshot, settled: &BTreeMap<Field, Value>) {
-        let same_with_more_fields =
-            snapshot.version == self.record.version && snapshot.mask > self.record.mask;
-        if snapshot.version <= self.record.version && !same_with_more_fields {
-            return;
-        }
-        let known = self.record.fields.keys().chain(snapshot.fields.keys());
-        let fields: BTreeSet<Field> = known
-            .filter(|f| !settled.contains_key(f))
-            .cloned()
-            .collect();
-        for field in fields {
-            let drive = snapshot
-                .fields
-                .get(&field)
-                .cloned()
-                .unwrap_or_else(|| field.unset());
-            let first =
-                self.record.mask < snapshot.mask && !self.record.fields.contains_key(&field);
-            let sides = if first {
-                Sides::agreed(drive)
-            } else {
-                self.record.sides(&field).observe(drive, snapshot.version)
-            };
-            self.set(&field, sides, None);
-        }
-        self.record.mirror = snapshot.mirror.clone();
-        self.record.version = snapshot.version;
-        self.record.mask = self.record.mask.max(snapshot.mask);
-    }
-
-    /// The file is there.
-    fn present(&mut self) {
-        self.record.presence = Presence::Present;
-        let id = self.record.open_conflict(&Field::Existence);
-        if let (Some(id), Some(open)) = (id, self.record.open.remove(&Field::Existence)) {
-            let status = ConflictStatus::Closed {
-                at: self.moment.now,
-            };
-            self.write_existence(id, &open, Value::text("present"), status);
-        }
-    }
-
-    /// The file is not there. Edits that Drive never got are a conflict, not a loss.
-    fn gone(&mut self, gone: Gone) {
-        if !self.record.is_present() {
-            return;
-        }
-        self.record.presence = Presence::Gone(gone, self.moment.now);
-        if self.never_sent().is_empty() {
-            return;
-        }
-        let latest = self.record.edits.values().map(|edit| edit.at).max();
-        let policy = self.moment.policies.of(&Field::Existence);
-        let open = self.next_conflict();
-        let id = self.record.conflict_id(&Field::Existence, open.number);
-        self.record.open.insert(Field::Existence, open.clone());
-        let drive = existence(self.record.presence);
-        self.write_existence(id, &open, drive, ConflictStatus::Open);
-        if decide(policy, latest, self.moment.drive_at) == Some(Choice::Drive) {
-            self.let_go(&Decider::Policy);
-        }
-    }
-
-    /// Gives in to the file being gone: the application's values stay in the records only.
-    fn let_go(&mut self, by: &Decider) {
-        let id = self.record.open_conflict(&Field::Existence);
-        if let (Some(id), Some(open)) = (id, self.record.open.remove(&Field::Existence)) {
-            let value = existence(self.record.presence);
-            let resolution = Resolution {
-                choice: Choice::Drive,
-                value: value.clone(),
-                by: by.clone(),
-                at: self.moment.now,
-            };
-            self.write_existence(id, &open, value, ConflictStatus::Resolved(resolution));
-        }
-        let fields: Vec<Field> = self.record.fields.keys().cloned().collect();
-        for field in fields {
-            let drive = self.record.sides(&field).drive().clone();
-            self.set(
-                &field,
-                Sides::agreed(drive),
-                Some((Choice::Drive, by.clone())),
-            );
-        }
-    }
-
-    /// The application's values that differ from what both last agreed on.
-    fn never_sent(&self) -> BTreeMap<Field, Value> {
-        let moved = |(_, sides): &(&Field, &Sides<Value>)| sides.app != sides.base;
-        let own = |(field, sides): (&Field, &Sides<Value>)| (field.clone(), sides.app.clone());
-        self.record.fields.iter().filter(moved).map(own).collect()
-    }
-
-    fn write_existence(
-        &mut self,
-        id: ConflictId,
-        open: &OpenConflict,
-        drive: Value,
-        status: ConflictStatus,
-    ) {
-        let record = ConflictRecord {
-            id: id.clone(),
-            moves: open.moves,
-            base: Value::text("present"),
-            app: Value::text("present"),
-            drive,
-            unsure: false,
-            owed: self.never_sent(),
-            opened_at: open.opened_at,
-            status,
-        };
-        self.conflicts.insert(id, record);
-    }
-
-    fn next_conflict(&mut self) -> OpenConflict {
-        self.record.conflicts_opened += 1;
-        let number = self.record.conflicts_opened;
-        OpenConflict {
-            number,
-            moves: 0,
-            opened_at: self.moment.now,
-        }
-    }
-
-    /// Puts the sides of a field in place, and keeps the book of its conflict: opened (and perhaps
-    /// decided at once by the policy), moved, or ended, by `decision` where there is one.
-    pub(crate) fn set(
-        &mut self,
-        field: &Field,
-        sides: Sides<Value>,
-        decision: Option<(Choice, Decider)>,
-    ) {
-        let before = self.record.sides(field);
-        let mut after = sides;
-        match (&before.clash, &after.clash) {
-            (None, None) => {}
-            (None, Some(_)) => {
-                let open = self.next_conflict();
-                let app_at = self.record.edits.get(field).map(|edit| edit.at);
-                let policy = self.moment.policies.of(field);
-                match decide(policy, app_at, self.moment.drive_at) {
-                    None => {
-                        self.write(field, &open, &after, ConflictStatus::Open);
-                        self.record.open.insert(field.clone(), open);
-                    }
-                    Some(choice) => {
-                        let value = chosen(&after, &choice);
-                        let status = self.resolved(choice, value.clone(), Decider::Policy);
-                        self.write(field, &open, &after, status);
-                        after = after.resolved(value, self.record.version);
-                        self.due_now();
-                    }
-                }
-            }
-            (Some(_), Some(_)) => {
-                if (&before.base, &before.app, before.drive())
-                    != (&after.base, &after.app, after.drive())
-                    && let Some(mut open) = self.record.open.get(field).cloned()
-                {
-                    open.moves += 1;
-                    self.write(field, &open, &after, ConflictStatus::Open);
-                    self.record.open.insert(field.clone(), open);
-                }
-            }
-            (Some(_), None) => {
-                if let Some(open) = self.record.open.remove(field) {
-                    // The record keeps the sides as the decision saw them, or as they came together.
-                    let (seen, status) = match decision {
-                        Some((choice, by)) => {
-                            (&before, self.resolved(choice, after.app.clone(), by))
-                        }
-                        None => (
-                            &after,
-                            ConflictStatus::Closed {
-                                at: self.moment.now,
-                            },
-                        ),
-                    };
-                    self.write(field, &open, seen, status);
-                    self.due_now();
-                }
-            }
-        }
-        if after.app == after.base {
-            self.record.edits.remove(field);
-        }
-        if !after.owed() {
-            self.record.push.failed.remove(field);
-        }
-        let property_unset =
-            matches!(field, Field::Property(_)) && after == Sides::agreed(Value::Null);
-        if property_unset {
-            self.record.fields.remove(field);
-        } else {
-            self.record.fields.insert(field.clone(), after);
-        }
-    }
-
-    fn resolved(&self, choice: Choice, value: Value, by: Decider) -> ConflictStatus {
-        ConflictStatus::Resolved(Resolution {
-            choice,
-            value,
-            by,
-            at: self.moment.now,
-        })
-    }
-
-    fn write(
-        &mut self,
-        field: &Field,
-        open: &OpenConflict,
-        sides: &Sides<Value>,
-        status: ConflictStatus,
-    ) {
-        let id = self.record.conflict_id(field, open.number);
-        let record = ConflictRecord {
-            id: id.clone(),
-            moves: open.moves,
-            base: sides.base.clone(),
-            app: sides.app.clone(),
-            drive: sides.drive().clone(),
-            unsure: sides.clash.as_ref().is_some_and(|clash| clash.unsure),
-            owed: BTreeMap::new(),
-            opened_at: open.opened_at,
-            status,
-        };
-        self.conflicts.insert(id, record);
-    }
-
-    /// The next push starts afresh, at once.
-    pub(crate) fn due_now(&mut self) {
-        self.record.push.attempts = 0;
-        self.record.push.failures = 0;
-        self.record.push.not_before = self.moment.now;
-    }
-
-    fn property_too_many(&self, values: &BTreeMap<Field, Value>) -> Option<Field> {
-        let is_property = |field: &&Field| matches!(field, Field::Property(_));
-        let set = self.record.fields.iter().filter(|(field, sides)| {
-            matches!(field, Field::Property(_)) && sides.app != Value::Null
-        });
-        if set.count() <= PROPERTIES_MAX {
-            return None;
-        }
-        values.keys().find(is_property).cloned()
-    }
-
-    /// Closes the book: revision, visibility, and a clean slate where nothing is due any more.
-    pub(crate) fn finish(mut self) -> Step {
-        if self.record.due().is_none() {
-            self.record.push.attempts = 0;
-            self.record.push.failures = 0;
-            self.record.push.one_at_a_time = false;
-            self.record.push.not_before = Timestamp::default();
-        } else if self.before.due().is_none() {
-            self.record.push.not_before = self.record.push.not_before.max(self.moment.now);
-        }
-        if self.record != *self.before {
-            self.record.revision = self.before.revision.next();
-            if visible(&self.record) != visible(self.before) {
-                self.record.visible = self.record.revision;
-            }
-        }
-        Step {
-            record: self.record,
-            conflicts: self.conflicts,
-        }
-    }
-}
-
-fn existence(presence: Presence) -> Value {
-    match presence {
-        Presence::Present => Value::text("present"),
-        Presence::Gone(Gone::Removed, _) => Value::text("removed"),
-        Presence::Gone(Gone::AccessLost, _) => Value::text("access_lost"),
-    }
-}
-
-/// What a reader of the file sees: the ETag moves with it, and not with versions, attempts or claims.
-fn visible(record: &FileRecord) -> impl PartialEq {
-    let side = |(field, sides): (&Field, &Sides<Value>)| {
-        (
-            field.clone(),
-            sides.app.clone(),
-            sides.drive().clone(),
-            sides.owed(),
-        )
-    };
-    (
-        record.presence,
-        record.fields.iter().map(side).collect::<Vec<_>>(),
-        record.open.clone(),
-        record.push.failed.clone(),
-        record.mirror.clone(),
-    )
 }

@@ -1,0 +1,396 @@
+//! A record on its way to the next, and the book that is kept about its conflicts.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::merge::Sides;
+use crate::policy::decide;
+use crate::record::{OpenConflict, Presence};
+use crate::step::chosen;
+use crate::{
+    Choice, ConflictId, ConflictRecord, ConflictStatus, Decider, Field, FieldMask, FileRecord,
+    Gone, Moment, PROPERTIES_MAX, Resolution, Snapshot, Step, Timestamp, Value,
+};
+
+/// A record on its way to the next, with the book that is kept about it.
+pub(crate) struct Change<'a> {
+    before: &'a FileRecord,
+    pub(crate) record: FileRecord,
+    conflicts: BTreeMap<ConflictId, ConflictRecord>,
+    pub(crate) moment: Moment<'a>,
+}
+
+impl<'a> Change<'a> {
+    pub(crate) fn of(before: &'a FileRecord, moment: Moment<'a>) -> Self {
+        Self {
+            before,
+            record: before.clone(),
+            conflicts: BTreeMap::new(),
+            moment,
+        }
+    }
+
+    /// Merges a snapshot into every field but those in `settled`, if it is later than what was seen,
+    /// or of the same version with fields that the record was made without.
+    pub(crate) fn observe(&mut self, snapshot: &Snapshot, settled: &BTreeSet<Field>) {
+        let same_with_more_fields =
+            snapshot.version == self.record.version && snapshot.mask > self.record.mask;
+        if snapshot.version <= self.record.version && !same_with_more_fields {
+            return;
+        }
+        // First, since a policy that decides a conflict below has seen this version.
+        self.record.version = snapshot.version;
+        let known_before = self.record.mask;
+        let known = self.record.fields.keys().chain(snapshot.fields.keys());
+        let fields: BTreeSet<Field> = known
+            .filter(|field| !settled.contains(field) && !unknown_to(snapshot, known_before, field))
+            .cloned()
+            .collect();
+        for field in fields {
+            let drive = snapshot
+                .fields
+                .get(&field)
+                .cloned()
+                .unwrap_or_else(|| field.unset());
+            let first = known_before < snapshot.mask && !self.record.fields.contains_key(&field);
+            let sides = if first {
+                Sides::agreed(drive)
+            } else {
+                self.record.sides(&field).observe(drive, snapshot.version)
+            };
+            self.set(&field, sides, None);
+        }
+        self.record.mirror = snapshot.mirror.clone();
+        // Lower where an older build made the snapshot: the fields that it does not know are then
+        // taken from a snapshot of this very version by a newer one.
+        self.record.mask = snapshot.mask;
+    }
+
+    /// The file is there.
+    pub(crate) fn present(&mut self) {
+        self.record.presence = Presence::Present;
+        let id = self.record.open_conflict(&Field::Existence);
+        if let (Some(id), Some(open)) = (id, self.record.open.remove(&Field::Existence)) {
+            let status = ConflictStatus::Closed {
+                at: self.moment.now,
+            };
+            let owed = never_sent(&self.record);
+            self.write_existence(id, &open, owed, Value::text("present"), status);
+        }
+    }
+
+    /// The file is not there. Edits that Drive never got are a conflict, not a loss.
+    pub(crate) fn gone(&mut self, gone: Gone) {
+        if let Presence::Gone(_, since) = self.record.presence {
+            self.record.presence = Presence::Gone(gone, since);
+            return;
+        }
+        self.record.presence = Presence::Gone(gone, self.moment.now);
+        if never_sent(&self.record).is_empty() {
+            return;
+        }
+        let latest = self.record.edits.values().map(|edit| edit.at).max();
+        let policy = self.moment.policies.of(&Field::Existence);
+        let open = self.next_conflict();
+        let id = self.record.conflict_id(&Field::Existence, open.number);
+        self.record.open.insert(Field::Existence, open.clone());
+        let drive = existence(self.record.presence);
+        let owed = never_sent(&self.record);
+        self.write_existence(id, &open, owed, drive, ConflictStatus::Open);
+        if decide(policy, latest, self.moment.drive_at) == Some(Choice::Drive) {
+            self.let_go(&Decider::Policy);
+        }
+    }
+
+    /// Gives in to the file being gone: the application's values stay in the records only.
+    pub(crate) fn let_go(&mut self, by: &Decider) {
+        let id = self.record.open_conflict(&Field::Existence);
+        if let (Some(id), Some(open)) = (id, self.record.open.remove(&Field::Existence)) {
+            let value = existence(self.record.presence);
+            let resolution = Resolution {
+                choice: Choice::Drive,
+                value: value.clone(),
+                by: by.clone(),
+                at: self.moment.now,
+            };
+            let owed = never_sent(&self.record);
+            let status = ConflictStatus::Resolved(resolution);
+            self.write_existence(id, &open, owed, value, status);
+        }
+        let fields: Vec<Field> = self.record.fields.keys().cloned().collect();
+        for field in fields {
+            let drive = self.record.sides(&field).drive().clone();
+            self.set(
+                &field,
+                Sides::agreed(drive),
+                Some((Choice::Drive, by.clone())),
+            );
+        }
+    }
+
+    /// An open conflict on `existence` follows what is owed and why the file is gone; with nothing
+    /// owed any more, as the edits were taken back or did reach Drive, it closes.
+    fn follow_existence(&mut self) {
+        if !self.before.open.contains_key(&Field::Existence) {
+            return;
+        }
+        let Some(mut open) = self.record.open.get(&Field::Existence).cloned() else {
+            return;
+        };
+        let owed = never_sent(&self.record);
+        let was_owed = never_sent(self.before);
+        let drive = existence(self.record.presence);
+        let id = self.record.conflict_id(&Field::Existence, open.number);
+        if owed.is_empty() {
+            self.record.open.remove(&Field::Existence);
+            let at = self.moment.now;
+            self.write_existence(id, &open, was_owed, drive, ConflictStatus::Closed { at });
+        } else if owed != was_owed || self.record.presence != self.before.presence {
+            open.moves += 1;
+            self.write_existence(id, &open, owed, drive, ConflictStatus::Open);
+            self.record.open.insert(Field::Existence, open);
+        }
+    }
+
+    fn write_existence(
+        &mut self,
+        id: ConflictId,
+        open: &OpenConflict,
+        owed: BTreeMap<Field, Value>,
+        drive: Value,
+        status: ConflictStatus,
+    ) {
+        let record = ConflictRecord {
+            id: id.clone(),
+            moves: open.moves,
+            base: Value::text("present"),
+            app: Value::text("present"),
+            drive,
+            unsure: false,
+            owed,
+            opened_at: open.opened_at,
+            status,
+        };
+        self.conflicts.insert(id, record);
+    }
+
+    fn next_conflict(&mut self) -> OpenConflict {
+        self.record.conflicts_opened += 1;
+        let number = self.record.conflicts_opened;
+        OpenConflict {
+            number,
+            moves: 0,
+            opened_at: self.moment.now,
+        }
+    }
+
+    /// Puts the sides of a field in place, and keeps the book of its conflict: opened (and perhaps
+    /// decided at once by the policy), moved, or ended, by `decision` where there is one.
+    pub(crate) fn set(
+        &mut self,
+        field: &Field,
+        sides: Sides<Value>,
+        decision: Option<(Choice, Decider)>,
+    ) {
+        let before = self.record.sides(field);
+        let mut after = sides;
+        match (&before.clash, &after.clash) {
+            (None, None) => {}
+            (None, Some(_)) => {
+                let open = self.next_conflict();
+                let app_at = self.record.edits.get(field).map(|edit| edit.at);
+                let policy = self.moment.policies.of(field);
+                match decide(policy, app_at, self.moment.drive_at) {
+                    None => {
+                        self.write(field, &open, &after, ConflictStatus::Open);
+                        self.record.open.insert(field.clone(), open);
+                    }
+                    Some(choice) => {
+                        let value = chosen(&after, &choice);
+                        let status = self.resolved(choice, value.clone(), Decider::Policy);
+                        self.write(field, &open, &after, status);
+                        after = after.resolved(value, self.record.version);
+                        if after.owed() {
+                            self.due_now();
+                        }
+                    }
+                }
+            }
+            (Some(_), Some(_)) => {
+                if (&before.base, &before.app, before.drive())
+                    != (&after.base, &after.app, after.drive())
+                    && let Some(mut open) = self.record.open.get(field).cloned()
+                {
+                    open.moves += 1;
+                    self.write(field, &open, &after, ConflictStatus::Open);
+                    self.record.open.insert(field.clone(), open);
+                }
+            }
+            (Some(_), None) => {
+                if let Some(open) = self.record.open.remove(field) {
+                    // The record keeps the sides as the decision saw them, or as they came together.
+                    let (seen, status) = match decision {
+                        Some((choice, by)) => {
+                            (&before, self.resolved(choice, after.app.clone(), by))
+                        }
+                        None => (
+                            &after,
+                            ConflictStatus::Closed {
+                                at: self.moment.now,
+                            },
+                        ),
+                    };
+                    self.write(field, &open, seen, status);
+                    if after.owed() {
+                        self.due_now();
+                    }
+                }
+            }
+        }
+        if after.app == after.base {
+            self.record.edits.remove(field);
+        }
+        if !after.owed() {
+            self.record.push.failed.remove(field);
+        }
+        let property_unset =
+            matches!(field, Field::Property(_)) && after == Sides::agreed(Value::Null);
+        if property_unset {
+            self.record.fields.remove(field);
+        } else {
+            self.record.fields.insert(field.clone(), after);
+        }
+    }
+
+    fn resolved(&self, choice: Choice, value: Value, by: Decider) -> ConflictStatus {
+        ConflictStatus::Resolved(Resolution {
+            choice,
+            value,
+            by,
+            at: self.moment.now,
+        })
+    }
+
+    fn write(
+        &mut self,
+        field: &Field,
+        open: &OpenConflict,
+        sides: &Sides<Value>,
+        status: ConflictStatus,
+    ) {
+        let id = self.record.conflict_id(field, open.number);
+        let record = ConflictRecord {
+            id: id.clone(),
+            moves: open.moves,
+            base: sides.base.clone(),
+            app: sides.app.clone(),
+            drive: sides.drive().clone(),
+            unsure: sides.clash.as_ref().is_some_and(|clash| clash.unsure),
+            owed: BTreeMap::new(),
+            opened_at: open.opened_at,
+            status,
+        };
+        self.conflicts.insert(id, record);
+    }
+
+    /// The next push starts afresh, at once.
+    pub(crate) fn due_now(&mut self) {
+        self.record.push.attempts = 0;
+        self.record.push.failures = 0;
+        self.record.push.not_before = self.moment.now;
+    }
+
+    /// A property of `fields` that takes the file over Drive's number of them. Taking one away from
+    /// a file that is over it already (each side added some) is always possible.
+    pub(crate) fn property_too_many<'f>(
+        &self,
+        mut fields: impl Iterator<Item = &'f Field>,
+    ) -> Option<Field> {
+        let count = |record: &FileRecord| {
+            let set = |(field, sides): &(&Field, &Sides<Value>)| {
+                matches!(field, Field::Property(_)) && sides.app != Value::Null
+            };
+            record.fields.iter().filter(set).count()
+        };
+        let after = count(&self.record);
+        if after <= PROPERTIES_MAX || after <= count(self.before) {
+            return None;
+        }
+        let added = |field: &&Field| {
+            matches!(field, Field::Property(_)) && self.before.app(field) == Value::Null
+        };
+        fields.find(added).cloned()
+    }
+
+    /// Closes the book: revision, visibility, and a clean slate where nothing is due any more.
+    pub(crate) fn finish(mut self) -> Step {
+        self.follow_existence();
+        if self.record.due().is_none() {
+            self.record.push.attempts = 0;
+            self.record.push.failures = 0;
+            self.record.push.one_at_a_time = false;
+            self.record.push.not_before = Timestamp::default();
+        } else if self.before.due().is_none() {
+            self.record.push.not_before = self.record.push.not_before.max(self.moment.now);
+        }
+        if self.record != *self.before {
+            self.record.revision = self.before.revision.next();
+            if visible(&self.record) != visible(self.before) {
+                self.record.visible = self.record.revision;
+            }
+        }
+        Step {
+            record: self.record,
+            conflicts: self.conflicts,
+        }
+    }
+}
+
+/// Whether a field's absence from a snapshot says nothing: an older build made it than made the
+/// record, and only properties are left out when they are not set.
+fn unknown_to(snapshot: &Snapshot, mask: FieldMask, field: &Field) -> bool {
+    let optional = matches!(field, Field::Property(_));
+    snapshot.mask < mask && !optional && !snapshot.fields.contains_key(field)
+}
+
+/// The application's values that differ from what both last agreed on.
+fn never_sent(record: &FileRecord) -> BTreeMap<Field, Value> {
+    let moved = |(_, sides): &(&Field, &Sides<Value>)| sides.app != sides.base;
+    let own = |(field, sides): (&Field, &Sides<Value>)| (field.clone(), sides.app.clone());
+    record.fields.iter().filter(moved).map(own).collect()
+}
+
+fn existence(presence: Presence) -> Value {
+    match presence {
+        Presence::Present => Value::text("present"),
+        Presence::Gone(Gone::Removed, _) => Value::text("removed"),
+        Presence::Gone(Gone::AccessLost, _) => Value::text("access_lost"),
+    }
+}
+
+/// What a reader of the file sees: the ETag moves with it, and not with versions, attempts or claims.
+fn visible(record: &FileRecord) -> impl PartialEq {
+    // A field that nobody has set is no different from one that was never heard of.
+    let set = |(field, sides): &(&Field, &Sides<Value>)| {
+        sides.app != field.unset() || *sides.drive() != field.unset() || sides.owed()
+    };
+    let side = |(field, sides): (&Field, &Sides<Value>)| {
+        (
+            field.clone(),
+            sides.app.clone(),
+            sides.drive().clone(),
+            sides.owed(),
+        )
+    };
+    (
+        record.presence,
+        record
+            .fields
+            .iter()
+            .filter(set)
+            .map(side)
+            .collect::<Vec<_>>(),
+        record.open.clone(),
+        record.push.failed.clone(),
+        record.mirror.clone(),
+    )
+}
