@@ -1,0 +1,310 @@
+//! What a caller says of a connection: everything is checked here before anything is tried or stored.
+
+use domain::{LogId, Policies, TenantId};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json};
+use store::{Connection, Scope};
+use utoipa::ToSchema;
+
+use crate::extract::typed;
+use crate::policies::PoliciesBody;
+use crate::problem::{Kind, Problem, pointer_part};
+
+const NAME_CHARS_MAX: usize = 200;
+const SECRET_NAME_BYTES_MAX: usize = 64;
+/// The longest e-mail address (RFC 5321: 64 for the local part, 255 for the domain, and `@`).
+const SUBJECT_BYTES_MAX: usize = 320;
+
+/// What of Drive a connection covers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+#[schema(as = Scope)]
+pub(crate) enum ScopeBody {
+    /// My Drive, and what is shared with the user.
+    User {},
+    /// One shared drive.
+    SharedDrive {
+        /// Its id.
+        drive_id: String,
+    },
+}
+
+/// A connection to be made.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewConnection {
+    /// What people call it: 1 to 200 characters.
+    name: String,
+    scope: ScopeBody,
+    /// The name of the secret that holds the credentials, among the tenant's own: A-Z a-z 0-9 . _ -
+    secret: String,
+    /// Whom a service account acts for.
+    #[serde(default)]
+    subject: Option<String>,
+    #[serde(default)]
+    policies: PoliciesBody,
+}
+
+/// What can be changed of a connection.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = ConnectionPatch)]
+pub(crate) struct Settings {
+    name: String,
+    secret: String,
+    #[serde(default)]
+    subject: Option<String>,
+    #[serde(default)]
+    policies: PoliciesBody,
+}
+
+/// Settings that were checked.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Checked {
+    pub(crate) name: String,
+    pub(crate) secret_id: String,
+    pub(crate) subject: Option<String>,
+    pub(crate) policies: Policies,
+}
+
+/// The secrets of a tenant: no name leads out of them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Secrets<'a> {
+    pub(crate) prefix: &'a str,
+    pub(crate) tenant: &'a TenantId,
+}
+
+impl Secrets<'_> {
+    /// The full name of one of the tenant's secrets.
+    fn full(self, name: &str) -> Result<String, Problem> {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+        let fits = !name.is_empty() && name.len() <= SECRET_NAME_BYTES_MAX;
+        if fits && name.bytes().all(allowed) && name.bytes().any(|b| b != b'.') {
+            return Ok(format!("{}{}/{name}", self.prefix, self.tenant));
+        }
+        let detail = format!(
+            "secret must be the name of a secret of yours, without its path: 1 to \
+             {SECRET_NAME_BYTES_MAX} characters out of A-Z a-z 0-9 . _ -"
+        );
+        Err(Problem::new(Kind::ValueNotAllowed, detail).at("/secret"))
+    }
+
+    /// The name that the tenant gave it.
+    pub(crate) fn short(self, full: &str) -> &str {
+        let rest = full.strip_prefix(self.prefix);
+        let rest = rest.and_then(|rest| rest.strip_prefix(self.tenant.as_str()));
+        rest.and_then(|rest| rest.strip_prefix('/')).unwrap_or(full)
+    }
+}
+
+impl ScopeBody {
+    fn checked(&self) -> Result<(Scope, LogId), Problem> {
+        match self {
+            Self::User {} => Ok((Scope::User, LogId::user())),
+            Self::SharedDrive { drive_id } => {
+                let log = LogId::parse(drive_id)
+                    .ok()
+                    .filter(|log| *log != LogId::user());
+                let log = log.ok_or_else(|| {
+                    Problem::new(Kind::ValueNotAllowed, "drive_id is no id of a shared drive")
+                        .at("/scope/drive_id")
+                })?;
+                Ok((Scope::SharedDrive(drive_id.clone()), log))
+            }
+        }
+    }
+}
+
+impl From<&Scope> for ScopeBody {
+    fn from(scope: &Scope) -> Self {
+        match scope {
+            Scope::User => Self::User {},
+            Scope::SharedDrive(drive_id) => Self::SharedDrive {
+                drive_id: drive_id.clone(),
+            },
+        }
+    }
+}
+
+/// Reads a connection to be made.
+pub(crate) fn new_connection(
+    members: Map<String, Json>,
+    secrets: Secrets<'_>,
+) -> Result<(Checked, Scope, LogId), Problem> {
+    let body: NewConnection = typed(Json::Object(members), "")?;
+    let (scope, log) = body.scope.checked()?;
+    let settings = Settings {
+        name: body.name,
+        secret: body.secret,
+        subject: body.subject,
+        policies: body.policies,
+    };
+    Ok((settings.checked(secrets)?, scope, log))
+}
+
+/// A connection's settings after an RFC 7396 merge patch.
+pub(crate) fn patched(
+    connection: &Connection,
+    members: Map<String, Json>,
+    secrets: Secrets<'_>,
+) -> Result<Checked, Problem> {
+    let current = Settings {
+        name: connection.name.clone(),
+        secret: secrets.short(&connection.secret_id).to_owned(),
+        subject: connection.subject.clone(),
+        policies: PoliciesBody::from(&connection.policies),
+    };
+    let unreadable = |_| Problem::new(Kind::Internal, "the connection can't be shown");
+    let mut json = serde_json::to_value(current).map_err(unreadable)?;
+    let known = ["name", "secret", "subject", "policies"];
+    if let Some(other) = members
+        .keys()
+        .find(|member| !known.contains(&member.as_str()))
+    {
+        let detail = format!("{other} can't be written");
+        let at = format!("/{}", pointer_part(other));
+        return Err(Problem::new(Kind::MemberNotAllowed, detail).at(at));
+    }
+    merge(&mut json, Json::Object(members));
+    typed::<Settings>(json, "")?.checked(secrets)
+}
+
+/// RFC 7396, section 2.
+fn merge(target: &mut Json, patch: Json) {
+    let Json::Object(members) = patch else {
+        *target = patch;
+        return;
+    };
+    if !target.is_object() {
+        *target = Json::Object(Map::new());
+    }
+    if let Json::Object(object) = target {
+        for (name, value) in members {
+            if value.is_null() {
+                object.remove(&name);
+            } else {
+                merge(object.entry(name).or_insert(Json::Null), value);
+            }
+        }
+    }
+}
+
+impl Settings {
+    fn checked(self, secrets: Secrets<'_>) -> Result<Checked, Problem> {
+        let not_allowed =
+            |detail: String, at: &str| Err(Problem::new(Kind::ValueNotAllowed, detail).at(at));
+        let unprintable = |text: &str| text.chars().any(char::is_control);
+        if self.name.trim().is_empty()
+            || self.name.chars().count() > NAME_CHARS_MAX
+            || unprintable(&self.name)
+        {
+            let detail = format!("name must have 1 to {NAME_CHARS_MAX} printable characters");
+            return not_allowed(detail, "/name");
+        }
+        if let Some(subject) = &self.subject
+            && (subject.is_empty()
+                || subject.len() > SUBJECT_BYTES_MAX
+                || subject.contains(char::is_whitespace)
+                || unprintable(subject))
+        {
+            return not_allowed("subject must be an e-mail address".to_owned(), "/subject");
+        }
+        Ok(Checked {
+            secret_id: secrets.full(&self.secret)?,
+            policies: self.policies.checked()?,
+            name: self.name,
+            subject: self.subject,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn tenant() -> TenantId {
+        TenantId::parse("acme").unwrap()
+    }
+
+    fn read(json: Json) -> Result<(Checked, Scope, LogId), String> {
+        let tenant = tenant();
+        let secrets = Secrets {
+            prefix: "drivesync/",
+            tenant: &tenant,
+        };
+        let Json::Object(members) = json else {
+            panic!("an object")
+        };
+        new_connection(members, secrets).map_err(|problem| {
+            assert_eq!(problem.status(), 422);
+            problem.body().pointer().unwrap_or("none").to_owned()
+        })
+    }
+
+    #[test]
+    fn a_connection_names_a_secret_of_its_tenant() {
+        let body = json!({"name": "Team", "scope": {"type": "user"}, "secret": "google"});
+        let (checked, scope, log) = read(body).unwrap();
+        assert_eq!(checked.secret_id, "drivesync/acme/google");
+        assert_eq!((scope, log), (Scope::User, LogId::user()));
+        let tenant = tenant();
+        let secrets = Secrets {
+            prefix: "drivesync/",
+            tenant: &tenant,
+        };
+        assert_eq!(secrets.short("drivesync/acme/google"), "google");
+    }
+
+    #[test]
+    fn no_name_of_a_secret_leads_to_another_tenant() {
+        for secret in [
+            "../globex/google",
+            "globex/google",
+            "..",
+            ".",
+            "",
+            "a b",
+            "a\u{0}",
+        ] {
+            let body = json!({"name": "Team", "scope": {"type": "user"}, "secret": secret});
+            assert_eq!(read(body).unwrap_err(), "/secret", "{secret:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_in_a_new_connection_is_pointed_at() {
+        let with = |member: &str, value: Json| {
+            let mut body = json!({"name": "Team", "scope": {"type": "user"}, "secret": "google"});
+            body[member] = value;
+            read(body).unwrap_err()
+        };
+        assert_eq!(with("name", json!(" ")), "/name");
+        assert_eq!(with("name", json!(7)), "/name");
+        assert_eq!(with("colour", json!("red")), "/colour");
+        assert_eq!(with("scope", json!({"type": "planet"})), "/scope/type");
+        assert_eq!(
+            with("scope", json!({"type": "user", "drive_id": "x"})),
+            "/scope"
+        );
+        assert_eq!(
+            with("scope", json!({"type": "shared_drive", "drive_id": "a/b"})),
+            "/scope/drive_id"
+        );
+        assert_eq!(
+            with("scope", json!({"type": "shared_drive", "drive_id": "user"})),
+            "/scope/drive_id"
+        );
+        assert_eq!(with("subject", json!("no one")), "/subject");
+    }
+
+    #[test]
+    fn a_merge_patch_removes_what_is_null_and_leaves_the_rest() {
+        let mut json = json!({"a": 1, "b": {"c": 2, "d": 3}});
+        merge(
+            &mut json,
+            json!({"a": null, "b": {"c": null, "e": {"f": null, "g": 4}}}),
+        );
+        assert_eq!(json, json!({"b": {"d": 3, "e": {"g": 4}}}));
+    }
+}

@@ -1,0 +1,187 @@
+//! What a caller may change of a file: an RFC 7396 merge patch of the writable fields.
+
+use std::collections::BTreeMap;
+
+use domain::{Field, Value};
+use serde_json::{Map, Value as Json};
+use utoipa::ToSchema;
+
+use crate::problem::{Kind, Problem, pointer_part};
+use crate::value;
+
+/// The writable fields of a file. Members that are left out stay as they are.
+#[derive(ToSchema)]
+#[expect(
+    dead_code,
+    reason = "describes what `parse` takes; a test holds the two together"
+)]
+pub(crate) struct FilePatch {
+    /// Not empty.
+    name: Option<String>,
+    /// `null` is the same as an empty text.
+    description: Option<String>,
+    /// Starred by the connection's user.
+    starred: Option<bool>,
+    /// Puts the file itself into the trash, or takes it out.
+    trashed: Option<bool>,
+    /// The id of the folder to move the file to.
+    parent: Option<String>,
+    /// By key; `null` removes one. A key and its value may have 124 bytes together.
+    properties: Option<BTreeMap<String, Option<String>>>,
+}
+
+/// Members of a file that Drive alone decides.
+const READ_ONLY: [&str; 20] = [
+    "id",
+    "revision",
+    "presence",
+    "gone_at",
+    "path",
+    "fields",
+    "drive",
+    "conflicts",
+    "intent",
+    "mime_type",
+    "size",
+    "md5",
+    "sha256",
+    "created_at",
+    "modified_at",
+    "modified_by",
+    "owner",
+    "drive_id",
+    "shortcut_target",
+    "capabilities",
+];
+
+/// Reads a merge patch: all of it, or what is wrong with the first member that is.
+pub(crate) fn parse(members: &Map<String, Json>) -> Result<BTreeMap<Field, Value>, Problem> {
+    let mut values = BTreeMap::new();
+    for (member, json) in members {
+        let pointer = format!("/{}", pointer_part(member));
+        let field = match member.as_str() {
+            "name" => Field::Name,
+            "description" => Field::Description,
+            "starred" => Field::Starred,
+            "trashed" => Field::Trashed,
+            "parent" => Field::Parent,
+            "properties" => {
+                properties(json, &mut values)?;
+                continue;
+            }
+            other => return Err(not_writable(other, pointer)),
+        };
+        let value = value::from_json(&field, json, &pointer)?;
+        values.insert(field, value);
+    }
+    Ok(values)
+}
+
+fn properties(json: &Json, values: &mut BTreeMap<Field, Value>) -> Result<(), Problem> {
+    let Json::Object(properties) = json else {
+        let detail = "properties must be an object; to remove one, set its key to null";
+        return Err(Problem::new(Kind::ValueNotAllowed, detail).at("/properties"));
+    };
+    for (key, json) in properties {
+        let field = Field::Property(key.clone());
+        let pointer = pointer_of(&field);
+        let value = value::from_json(&field, json, &pointer)?;
+        values.insert(field, value);
+    }
+    Ok(())
+}
+
+fn not_writable(member: &str, pointer: String) -> Problem {
+    let detail = if READ_ONLY.contains(&member) {
+        format!("{member} can't be written")
+    } else {
+        format!("a file has no member {member}")
+    };
+    Problem::new(Kind::MemberNotAllowed, detail).at(pointer)
+}
+
+/// Where a patch has the value of a field.
+pub(crate) fn pointer_of(field: &Field) -> String {
+    match field {
+        Field::Property(key) => format!("/properties/{}", pointer_part(key)),
+        Field::Existence
+        | Field::Name
+        | Field::Description
+        | Field::Starred
+        | Field::Trashed
+        | Field::Parent => format!("/{}", field.label()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> Result<BTreeMap<Field, Value>, (u16, String)> {
+        parse(&serde_json::from_str(json).unwrap()).map_err(|problem| {
+            let pointer = problem.body().pointer().unwrap_or("none").to_owned();
+            (problem.status(), pointer)
+        })
+    }
+
+    #[test]
+    fn every_writable_field_is_read() {
+        let patch = r#"{"name":"a","description":null,"starred":true,"trashed":false,
+            "parent":"1folder","properties":{"stage":"final","old":null}}"#;
+        let wanted = BTreeMap::from([
+            (Field::Name, Value::text("a")),
+            (Field::Description, Value::text("")),
+            (Field::Starred, Value::Flag(true)),
+            (Field::Trashed, Value::Flag(false)),
+            (Field::Parent, Value::text("1folder")),
+            (Field::Property("stage".to_owned()), Value::text("final")),
+            (Field::Property("old".to_owned()), Value::Null),
+        ]);
+        assert_eq!(read(patch), Ok(wanted));
+        assert_eq!(read("{}"), Ok(BTreeMap::new()));
+    }
+
+    #[test]
+    fn what_is_wrong_in_a_patch_is_pointed_at() {
+        for (patch, pointer) in [
+            (r#"{"colour":"red"}"#, "/colour"),
+            (r#"{"size":"1"}"#, "/size"),
+            (r#"{"name":""}"#, "/name"),
+            (r#"{"name":null}"#, "/name"),
+            (r#"{"name":7}"#, "/name"),
+            (r#"{"starred":"yes"}"#, "/starred"),
+            (r#"{"parent":["1a","1b"]}"#, "/parent"),
+            (r#"{"parent":"no/id"}"#, "/parent"),
+            (r#"{"properties":null}"#, "/properties"),
+            (r#"{"properties":{"a/b":7}}"#, "/properties/a~1b"),
+            (r#"{"properties":{"":"x"}}"#, "/properties/"),
+            (r#"{"existence":"removed"}"#, "/existence"),
+        ] {
+            assert_eq!(read(patch), Err((422, pointer.to_owned())), "{patch}");
+        }
+        let long = format!(r#"{{"properties":{{"stage":"{}"}}}}"#, "x".repeat(120));
+        assert_eq!(read(&long), Err((422, "/properties/stage".to_owned())));
+    }
+
+    #[test]
+    fn the_description_of_a_patch_names_what_is_read_and_nothing_else() {
+        use utoipa::PartialSchema;
+        let schema = serde_json::to_value(FilePatch::schema()).unwrap();
+        let described = schema["properties"].as_object().unwrap();
+        for member in described.keys() {
+            let json = match member.as_str() {
+                "starred" | "trashed" => Json::Bool(true),
+                "properties" => serde_json::json!({"a": "b"}),
+                _ => Json::String("1x".to_owned()),
+            };
+            let members = Map::from_iter([(member.clone(), json)]);
+            assert_eq!(parse(&members).unwrap().len(), 1, "{member}");
+        }
+        assert_eq!(described.len(), 6);
+        assert!(
+            described
+                .keys()
+                .all(|member| !READ_ONLY.contains(&member.as_str()))
+        );
+    }
+}

@@ -1,0 +1,378 @@
+//! Files: list, look, change.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, header};
+use axum::response::{IntoResponse, Response};
+use domain::{ConnectionKey, EditRefused, Field, FileId, FileRecord, Step, Value};
+use serde::{Deserialize, Serialize};
+use store::{PageRequest, Tombstones};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::cursor::{self, Scan};
+use crate::etag::{IfMatch, tag};
+use crate::extract::{
+    ConnectionPath, FilePath, JsonBody, Params, Repeat, idempotency, page, repeat,
+};
+use crate::file_patch::{FilePatch, parse, pointer_of};
+use crate::file_view::{FileView, HistoryView};
+use crate::paths::Paths;
+use crate::problem::{Kind, Problem, ProblemBody};
+use crate::{Deps, conflict_id, record};
+
+/// Says that a request with an `Idempotency-Key` had been done before.
+pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+/// Records looked at in one go where most may be filtered out.
+const SCAN_PAGE: u32 = 500;
+/// Such goes in one request: what is left is behind `next_cursor`.
+const SCAN_PAGES_MAX: usize = 4;
+
+/// Which files are wanted.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct FilesQuery {
+    /// Only what lies in this folder, by its id.
+    parent: Option<String>,
+    /// Only what has this in its name, whatever the case.
+    q: Option<String>,
+    /// Only what is in the trash itself (`true`), or is not (`false`).
+    trashed: Option<bool>,
+    /// Whether to derive paths; they cost reads.
+    path: Option<bool>,
+    /// 1 to 1,000; 100 where left out.
+    limit: Option<u32>,
+    /// The `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// A page of files.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct FileList {
+    /// In no meaningful order; with `parent`, by id. May be fewer than `limit`, even none, before the end.
+    items: Vec<FileView>,
+    /// The `cursor` of the next page; null at the end.
+    next_cursor: Option<String>,
+}
+
+/// The files of a connection that are present.
+#[utoipa::path(
+    get, path = "/v1/connections/{connection}/files", tag = "files",
+    params(("connection" = String, Path), FilesQuery),
+    responses((status = 200, description = "A page.", body = FileList))
+)]
+pub(crate) async fn list(
+    State(deps): State<Arc<Deps>>,
+    at: ConnectionPath,
+    Params(query): Params<FilesQuery>,
+) -> Result<Json<FileList>, Problem> {
+    let parent = query.parent.as_deref().map(|id| {
+        FileId::parse(id).map_err(|_| Problem::new(Kind::MalformedRequest, "parent is no id"))
+    });
+    let parent = parent.transpose()?;
+    let limit = page(query.limit, None)?.limit;
+    let from: Scan = match &query.cursor {
+        None => Scan::default(),
+        Some(cursor) => cursor::decode(cursor)?,
+    };
+    record::connection(&deps, &at.key).await?;
+    let filter = Filter::of(&query);
+    let (records, next) = scan(
+        &deps,
+        &at.key,
+        parent.as_ref(),
+        &filter,
+        limit as usize,
+        from,
+    )
+    .await?;
+    let paths = if query.path == Some(true) {
+        Paths::above(&deps.store, &at.key, records.iter()).await?
+    } else {
+        Paths::default()
+    };
+    let view = |record: &FileRecord| FileView::new(record, paths.of(&record.file));
+    Ok(Json(FileList {
+        items: records.iter().map(view).collect(),
+        next_cursor: next.map(|next| cursor::encode(&next)),
+    }))
+}
+
+/// What is looked at here, since no index knows it.
+struct Filter {
+    name: Option<String>,
+    trashed: Option<bool>,
+}
+
+impl Filter {
+    fn of(query: &FilesQuery) -> Self {
+        Self {
+            name: query.q.as_ref().map(|q| q.to_lowercase()),
+            trashed: query.trashed,
+        }
+    }
+
+    fn takes_all(&self) -> bool {
+        self.name.is_none() && self.trashed.is_none()
+    }
+
+    fn takes(&self, record: &FileRecord) -> bool {
+        let name = self
+            .name
+            .as_ref()
+            .is_none_or(|part| match record.app(&Field::Name) {
+                Value::Text(name) => name.to_lowercase().contains(part),
+                Value::Null | Value::Flag(_) => false,
+            });
+        let is_trashed = record.app(&Field::Trashed) == Value::Flag(true);
+        name && self.trashed.is_none_or(|wanted| wanted == is_trashed)
+    }
+}
+
+/// Collects up to `limit` files that the filter takes, over a bounded number of the store's pages, and
+/// says where the list goes on.
+async fn scan(
+    deps: &Deps,
+    key: &ConnectionKey,
+    parent: Option<&FileId>,
+    filter: &Filter,
+    limit: usize,
+    from: Scan,
+) -> Result<(Vec<FileRecord>, Option<Scan>), Problem> {
+    let mut taken = Vec::new();
+    let mut at = from;
+    for _ in 0..SCAN_PAGES_MAX {
+        let request = PageRequest {
+            limit: if filter.takes_all() {
+                u32::try_from(limit).unwrap_or(SCAN_PAGE)
+            } else {
+                SCAN_PAGE
+            },
+            cursor: at.page.clone(),
+        };
+        let page = deps
+            .store
+            .list_files(key, parent, Tombstones::Skip, &request)
+            .await?;
+        let skip = at.skip;
+        for (number, record) in (0_u32..).zip(page.items) {
+            if number < skip || !filter.takes(&record) {
+                continue;
+            }
+            if taken.len() == limit {
+                at.skip = number;
+                return Ok((taken, Some(at)));
+            }
+            taken.push(record);
+        }
+        match page.next_cursor {
+            None => return Ok((taken, None)),
+            next @ Some(_) => {
+                at = Scan {
+                    page: next,
+                    skip: 0,
+                }
+            }
+        }
+        if taken.len() == limit {
+            break;
+        }
+    }
+    Ok((taken, Some(at)))
+}
+
+/// One file, as it is now.
+#[utoipa::path(
+    get, path = "/v1/connections/{connection}/files/{file}", tag = "files",
+    params(("connection" = String, Path), ("file" = String, Path)),
+    responses((status = 200, description = "The file; `ETag` is what `If-Match` wants.", body = FileView,
+        headers(("ETag" = String))))
+)]
+pub(crate) async fn get(State(deps): State<Arc<Deps>>, at: FilePath) -> Result<Response, Problem> {
+    let (_, record) = tokio::try_join!(
+        record::connection(&deps, &at.key),
+        record::file(&deps, &at.key, &at.file)
+    )?;
+    answer(&deps, &at.key, &record).await
+}
+
+/// A file with its path and its tag.
+pub(crate) async fn answer(
+    deps: &Deps,
+    key: &ConnectionKey,
+    record: &FileRecord,
+) -> Result<Response, Problem> {
+    let paths = Paths::above(&deps.store, key, std::iter::once(record)).await?;
+    let view = FileView::new(record, paths.of(&record.file));
+    Ok(([(header::ETAG, tag(record.visible.0))], Json(view)).into_response())
+}
+
+/// Which page of a history is wanted.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct PageQuery {
+    /// 1 to 1,000; 100 where left out.
+    pub(crate) limit: Option<u32>,
+    /// The `next_cursor` of the page before.
+    pub(crate) cursor: Option<String>,
+}
+
+/// A page of a file's history.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct HistoryList {
+    /// Newest version first.
+    items: Vec<HistoryView>,
+    /// The `cursor` of the next page; null at the end.
+    next_cursor: Option<String>,
+}
+
+/// What Drive held, version by version, as far back as it is kept.
+#[utoipa::path(
+    get, path = "/v1/connections/{connection}/files/{file}/history", tag = "files",
+    params(("connection" = String, Path), ("file" = String, Path), PageQuery),
+    responses((status = 200, description = "A page.", body = HistoryList))
+)]
+pub(crate) async fn history(
+    State(deps): State<Arc<Deps>>,
+    at: FilePath,
+    Params(query): Params<PageQuery>,
+) -> Result<Json<HistoryList>, Problem> {
+    let request = page(query.limit, query.cursor)?;
+    tokio::try_join!(
+        record::connection(&deps, &at.key),
+        record::file(&deps, &at.key, &at.file)
+    )?;
+    let page = deps.store.history(&at.key, &at.file, &request).await?;
+    Ok(Json(HistoryList {
+        items: page.items.iter().map(HistoryView::new).collect(),
+        next_cursor: page.next_cursor,
+    }))
+}
+
+/// Changes fields of a file. All of them or none; what changed is owed to Drive from then on.
+#[utoipa::path(
+    patch, path = "/v1/connections/{connection}/files/{file}", tag = "files",
+    params(
+        ("connection" = String, Path), ("file" = String, Path),
+        ("If-Match" = String, Header, description = "The `ETag` of what was read, or `*`."),
+        ("Idempotency-Key" = Option<String>, Header, description = "A repeat is answered, not done again."),
+    ),
+    request_body(content = FilePatch, content_type = "application/merge-patch+json"),
+    responses(
+        (status = 200, description = "The file, and what is owed. `Idempotent-Replayed` where it had been done before.",
+            body = FileView, headers(("ETag" = String), ("Idempotent-Replayed" = String))),
+        (status = 409, description = "Open conflicts hold some of the fields; `conflicts` names them.",
+            body = ProblemBody, content_type = "application/problem+json"),
+        (status = 410, description = "The file is gone.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 412, description = "It has changed; `current` is the file now.",
+            body = ProblemBody, content_type = "application/problem+json"),
+        (status = 428, description = "No `If-Match`.", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn update(
+    State(deps): State<Arc<Deps>>,
+    at: FilePath,
+    headers: HeaderMap,
+    body: JsonBody,
+) -> Result<Response, Problem> {
+    let values = parse(&body.members)?;
+    let if_match = IfMatch::required(&headers)?;
+    let route = format!("PATCH {}/{}", at.key, at.file);
+    let request = idempotency(&headers, &at.caller, &[&route, &body.digest])?;
+    let connection = record::connection(&deps, &at.key).await?;
+    let now = deps.clock.now();
+    let mut replayed = false;
+    let written = record::write(&deps, &at.key, &at.file, |record| {
+        replayed = repeat(request.as_ref(), record.last_request.as_ref())? == Repeat::Replayed;
+        if replayed {
+            return Ok(None);
+        }
+        if !if_match.allows(record.visible.0) {
+            return Err(stale(record));
+        }
+        let moment = record::moment(now, &connection.policies);
+        let step = record.edit(&values, &at.caller.subject, moment);
+        let mut step: Step = step.map_err(|why| refused(record, why))?;
+        record::remember(&mut step, record, request.clone());
+        Ok(Some(step))
+    })
+    .await?;
+    record::wake_push(&deps, &at.key, written.record()).await;
+    let mut response = answer(&deps, &at.key, written.record()).await?;
+    if replayed {
+        response
+            .headers_mut()
+            .insert(REPLAYED, header::HeaderValue::from_static("true"));
+    }
+    Ok(response)
+}
+
+fn stale(record: &FileRecord) -> Problem {
+    Problem::new(
+        Kind::Stale,
+        "the file has changed; `current` is what it is now",
+    )
+    .current(&FileView::new(record, None))
+    .header(header::ETAG, tag(record.visible.0))
+}
+
+fn refused(record: &FileRecord, why: EditRefused) -> Problem {
+    match why {
+        EditRefused::Gone => Problem::new(Kind::Gone, "the file is not there for us any more")
+            .current(&FileView::new(record, None)),
+        EditRefused::Held(held) => {
+            let fields: Vec<String> = held.iter().map(|id| id.field.label()).collect();
+            let detail = format!("settle the conflicts on {} first", fields.join(", "));
+            Problem::new(Kind::ConflictOpen, detail)
+                .conflicts(held.iter().map(conflict_id::encode).collect())
+        }
+        EditRefused::Value(field, why) => Problem::value(&field, &why, pointer_of(&field)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(name: &str) -> FileRecord {
+        let file = FileId::parse("1abc").unwrap();
+        let mut record = FileRecord::never_seen(
+            file,
+            domain::Gone::Removed,
+            domain::Timestamp::from_millis(0),
+        );
+        record
+            .fields
+            .insert(Field::Name, domain::merge::Sides::agreed(Value::text(name)));
+        record
+    }
+
+    #[test]
+    fn a_name_is_searched_whatever_its_case() {
+        let filter = Filter {
+            name: Some("plän".to_owned()),
+            trashed: Some(false),
+        };
+        assert!(filter.takes(&named("Der PLÄN.md")));
+        assert!(!filter.takes(&named("Plan.md")));
+    }
+
+    #[test]
+    fn an_edit_that_open_conflicts_hold_names_them() {
+        let held = vec![domain::ConflictId {
+            file: FileId::parse("1abc").unwrap(),
+            field: Field::Name,
+            number: 1,
+        }];
+        let problem = refused(&named("a"), EditRefused::Held(held.clone()));
+        assert_eq!(problem.status(), 409);
+        let body = serde_json::to_value(problem.into_body()).unwrap();
+        assert_eq!(
+            body["conflicts"],
+            serde_json::json!([conflict_id::encode(&held[0])])
+        );
+    }
+}

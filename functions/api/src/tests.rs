@@ -1,0 +1,296 @@
+//! The API from outside: the sample events, and the rules that hold before the table is asked.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use axum::http::{Method, Request, StatusCode, header};
+use axum::response::Response;
+use domain::Timestamp;
+use drive::Drives;
+use http_body_util::BodyExt;
+use lambda_http::request::RequestContext;
+use runtime::{Clock, Entropy, Queue, Wakes};
+use serde_json::{Value, json};
+use store::Store;
+
+use crate::{Deps, handle, openapi};
+
+/// Everything out of reach: what gets an answer here gets it without the table, the queues and Drive.
+fn deps() -> Deps {
+    let region = aws_sdk_dynamodb::config::Region::new("us-east-1");
+    let table = aws_sdk_dynamodb::Config::builder()
+        .behavior_version(aws_sdk_dynamodb::config::BehaviorVersion::latest())
+        .region(region.clone())
+        .endpoint_url("http://127.0.0.1:1")
+        .retry_config(aws_sdk_dynamodb::config::retry::RetryConfig::disabled());
+    let queues = aws_sdk_sqs::Config::builder()
+        .behavior_version(aws_sdk_sqs::config::BehaviorVersion::latest())
+        .region(region.clone())
+        .endpoint_url("http://127.0.0.1:1");
+    let secrets = aws_sdk_secretsmanager::Config::builder()
+        .behavior_version(aws_sdk_secretsmanager::config::BehaviorVersion::latest())
+        .region(region)
+        .endpoint_url("http://127.0.0.1:1");
+    let sqs = aws_sdk_sqs::Client::from_conf(queues.build());
+    let transport: drive::Transport = Arc::new(|_| panic!("nobody calls Drive here"));
+    let now = || Timestamp::from_millis(1_795_251_600_000);
+    Deps {
+        store: Store::new(aws_sdk_dynamodb::Client::from_conf(table.build()), "table"),
+        wakes: Wakes {
+            logs: Queue::new(sqs.clone(), "http://127.0.0.1:1/logs"),
+            pushes: Queue::new(sqs, "http://127.0.0.1:1/pushes"),
+        },
+        drives: Drives::new(
+            transport,
+            "http://127.0.0.1:1",
+            aws_sdk_secretsmanager::Client::from_conf(secrets.build()),
+            Arc::new(now),
+        ),
+        clock: Clock::new(now),
+        entropy: Entropy::new(|| 7),
+        tenant_claim: "custom:tenant".to_owned(),
+        secrets_prefix: "drivesync/".to_owned(),
+    }
+}
+
+fn events() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../events/api")
+}
+
+fn event(name: &str) -> lambda_http::Request {
+    let text = std::fs::read_to_string(events().join(name)).unwrap();
+    lambda_http::request::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// A request of acme's, as API Gateway would hand it over.
+fn request(method: Method, uri: &str, body: &str) -> Request<String> {
+    let context = event("get-file.json")
+        .extensions()
+        .get::<RequestContext>()
+        .cloned()
+        .unwrap();
+    Request::builder()
+        .method(method)
+        .uri(uri)
+        .header(header::CONTENT_TYPE, "application/json")
+        .header(header::IF_MATCH, "\"1\"")
+        .extension(context)
+        .body(body.to_owned())
+        .unwrap()
+}
+
+async fn json(response: Response) -> (StatusCode, Value) {
+    let (parts, body) = response.into_parts();
+    let bytes = body.collect().await.unwrap().to_bytes();
+    if bytes.is_empty() {
+        return (parts.status, Value::Null);
+    }
+    let body: Value = serde_json::from_slice(&bytes).unwrap();
+    let media_type = parts.headers[header::CONTENT_TYPE].to_str().unwrap();
+    if parts.status.is_client_error() || parts.status.is_server_error() {
+        assert_eq!(media_type, "application/problem+json");
+        assert_eq!(body["status"], parts.status.as_u16());
+        assert!(
+            body["type"]
+                .as_str()
+                .unwrap()
+                .starts_with("urn:drivesync:problem:")
+        );
+        assert!(!body["title"].as_str().unwrap().is_empty());
+    } else {
+        assert_eq!(media_type, "application/json");
+    }
+    (parts.status, body)
+}
+
+#[tokio::test]
+async fn every_sample_event_gets_a_well_formed_answer() {
+    let deps = deps();
+    let mut seen = 0;
+    for entry in std::fs::read_dir(events()).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let (status, body) = json(handle(event(&name), &deps).await).await;
+        assert_ne!(status, 500, "{name}: {body}");
+        seen += 1;
+    }
+    assert!(seen > 30, "{seen} events");
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_request_is_told_before_the_table_is_asked() {
+    let deps = deps();
+    for (name, status, pointer) in [
+        ("no-claims.json", 401, None),
+        ("no-tenant-claim.json", 401, None),
+        ("empty-tenant-claim.json", 401, None),
+        ("tenant-claim-that-breaks-a-key.json", 401, None),
+        ("unknown-path.json", 404, None),
+        ("method-not-allowed.json", 405, None),
+        ("malformed-json.json", 400, None),
+        ("list-files-bad-cursor.json", 400, None),
+        ("list-files-bad-limit.json", 400, None),
+        ("patch-file-not-an-object.json", 400, Some("")),
+        ("patch-file-unknown-field.json", 422, Some("/colour")),
+        ("patch-file-read-only-field.json", 422, Some("/size")),
+        ("patch-file-wrong-type.json", 422, Some("/starred")),
+        ("patch-file-empty-name.json", 422, Some("/name")),
+        (
+            "patch-file-property-over-limit.json",
+            422,
+            Some("/properties/stage"),
+        ),
+        ("patch-file-without-if-match.json", 428, None),
+        ("resolve-conflict.json", 404, None),
+        ("openapi.json", 200, None),
+    ] {
+        let (got, body) = json(handle(event(name), &deps).await).await;
+        assert_eq!(got, status, "{name}: {body}");
+        assert_eq!(body["pointer"].as_str(), pointer, "{name}: {body}");
+    }
+}
+
+#[tokio::test]
+async fn a_table_out_of_reach_is_a_503_that_says_when_to_come_back() {
+    for name in [
+        "health.json",
+        "get-file.json",
+        "patch-file.json",
+        "tenant-in-a-header.json",
+    ] {
+        let response = handle(event(name), &deps()).await;
+        assert!(
+            response.headers().contains_key(header::RETRY_AFTER),
+            "{name}"
+        );
+        assert_eq!(json(response).await.0, 503, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_401_names_the_scheme_and_a_405_the_methods() {
+    let response = handle(event("no-claims.json"), &deps()).await;
+    assert_eq!(response.headers()[header::WWW_AUTHENTICATE], "Bearer");
+    assert_eq!(response.headers()[header::CACHE_CONTROL], "no-store");
+    let response = handle(event("method-not-allowed.json"), &deps()).await;
+    assert_eq!(response.headers()[header::ALLOW], "GET,HEAD");
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_large_or_no_json_is_refused() {
+    let deps = deps();
+    let uri = "/v1/connections/c_01/files/1abc";
+    let large = format!("{{\"name\":\"{}\"}}", "x".repeat(256 * 1024));
+    let (status, _) = json(handle(request(Method::PATCH, uri, &large), &deps).await).await;
+    assert_eq!(status, 413);
+    let mut form = request(Method::PATCH, uri, "name=x");
+    let kind = header::HeaderValue::from_static("application/x-www-form-urlencoded");
+    form.headers_mut().insert(header::CONTENT_TYPE, kind);
+    assert_eq!(json(handle(form, &deps).await).await.0, 415);
+    let (status, body) = json(handle(request(Method::PATCH, uri, "{\n\"a\""), &deps).await).await;
+    assert_eq!(status, 400);
+    assert!(
+        body["detail"].as_str().unwrap().contains("line 2"),
+        "{body}"
+    );
+}
+
+#[tokio::test]
+async fn a_query_with_an_unknown_or_malformed_parameter_is_refused() {
+    let deps = deps();
+    for query in [
+        "colour=red",
+        "limit=x",
+        "limit=0",
+        "trashed=maybe",
+        "parent=a/b",
+        "limit=1&limit=2",
+        "cursor=!",
+    ] {
+        let uri = format!("/v1/connections/c_01/files?{query}");
+        let (status, body) = json(handle(request(Method::GET, &uri, ""), &deps).await).await;
+        assert_eq!(status, 400, "{query}: {body}");
+    }
+}
+
+#[tokio::test]
+async fn a_path_that_holds_no_ids_of_ours_is_404() {
+    let deps = deps();
+    for path in [
+        "/v1/connections/a%23b",
+        "/v1/connections/c_01/files/%ff",
+        "/v1",
+        "/",
+        "/health/x",
+    ] {
+        let (status, body) = json(handle(request(Method::GET, path, ""), &deps).await).await;
+        assert_eq!(status, 404, "{path}: {body}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_available_yet_says_so() {
+    let deps = deps();
+    let uri = "/v1/connections/c_01/sync";
+    for (body, pointer) in [
+        (json!({"mode": "audit"}), "/mode"),
+        (json!({"mode": "full", "dry_run": true}), "/dry_run"),
+        (json!({"mode": "quick"}), "/mode"),
+        (json!({"mode": "full", "dry": true}), "/dry"),
+    ] {
+        let request = request(Method::POST, uri, &body.to_string());
+        let (status, answer) = json(handle(request, &deps).await).await;
+        assert_eq!(
+            (status.as_u16(), &answer["pointer"]),
+            (422, &json!(pointer))
+        );
+    }
+}
+
+#[tokio::test]
+async fn every_route_that_is_described_exists_and_asks_who_calls() {
+    let deps = deps();
+    let document = openapi::document();
+    let mut routes = 0;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for method in item.as_object().unwrap().keys() {
+            let uri = path
+                .replace("{connection}", "c_01")
+                .replace("{file}", "1abc")
+                .replace("{conflict}", "x")
+                .replace("{operation}", "x");
+            let request = Request::builder()
+                .method(method.to_uppercase().as_str())
+                .uri(uri)
+                .body(String::new())
+                .unwrap();
+            let wanted = if path == "/health" { 503 } else { 401 };
+            let (status, body) = json(handle(request, &deps).await).await;
+            assert_eq!(status, wanted, "{method} {path}: {body}");
+            routes += 1;
+        }
+    }
+    assert_eq!(routes, 25);
+}
+
+#[test]
+fn the_description_is_whole() {
+    let document = openapi::document();
+    assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
+    assert_eq!(
+        document["components"]["securitySchemes"]["bearer"]["scheme"],
+        "bearer"
+    );
+    let schemas = &document["components"]["schemas"];
+    let text = document.to_string();
+    for part in text.split("\"$ref\":\"").skip(1) {
+        let name = part.split('"').next().unwrap();
+        let name = name.strip_prefix("#/components/schemas/").unwrap();
+        assert!(schemas[name].is_object(), "{name} is not described");
+    }
+    let patch = &document["paths"]["/v1/connections/{connection}/files/{file}"]["patch"];
+    for status in [
+        "200", "400", "401", "404", "409", "410", "412", "413", "415", "422", "428", "503",
+    ] {
+        assert!(patch["responses"][status].is_object(), "{status}");
+    }
+}

@@ -1,0 +1,46 @@
+//! Values of fields as JSON, both ways.
+
+use domain::{Field, Value, ValueRefused};
+use serde_json::Value as Json;
+
+use crate::problem::Problem;
+
+/// A value as callers see it: null, a boolean or a text.
+pub(crate) fn to_json(value: &Value) -> Json {
+    match value {
+        Value::Null => Json::Null,
+        Value::Flag(flag) => Json::Bool(*flag),
+        Value::Text(text) => Json::String(text.clone()),
+    }
+}
+
+/// Reads a value that a caller wants to store in a field, and checks it against the field's rules.
+/// `null` clears a description: it is what a merge patch means by it.
+pub(crate) fn from_json(field: &Field, json: &Json, pointer: &str) -> Result<Value, Problem> {
+    let value = match json {
+        Json::Null if *field == Field::Description => Value::text(""),
+        Json::Null => Value::Null,
+        Json::Bool(flag) => Value::Flag(*flag),
+        Json::String(text) => Value::text(text.as_str()),
+        Json::Number(_) | Json::Array(_) | Json::Object(_) => {
+            let why = ValueRefused::Kind {
+                wanted: wanted(field),
+            };
+            return Err(Problem::value(field, &why, pointer.to_owned()));
+        }
+    };
+    match field.check(&value) {
+        Ok(()) => Ok(value),
+        Err(why) => Err(Problem::value(field, &why, pointer.to_owned())),
+    }
+}
+
+fn wanted(field: &Field) -> &'static str {
+    match field {
+        Field::Existence => "left alone",
+        Field::Name | Field::Description => "a text",
+        Field::Starred | Field::Trashed => "true or false",
+        Field::Parent => "the id of one folder",
+        Field::Property(_) => "a text, or null to remove it",
+    }
+}
