@@ -364,8 +364,9 @@ pub(crate) async fn resume(
     Ok(answer(&deps, &at.caller, &resumed, None))
 }
 
-/// Forgets a connection: from then on nothing works on it. The records of its files stay behind,
-/// where nobody can reach them: ids of connections are never used again.
+/// Forgets a connection: from then on nothing works on it. The records of its files stay behind, where
+/// nobody can reach them: a new connection has a new id, unless it is a repeat, with its
+/// `Idempotency-Key`, of the very request that made this one.
 #[utoipa::path(
     delete, path = "/v1/connections/{connection}", tag = "connections",
     params(("connection" = String, Path)),

@@ -11,7 +11,7 @@ const LEVELS_MAX: usize = 100;
 /// The names and parents that a request has come across.
 #[derive(Debug, Default)]
 pub(crate) struct Paths {
-    /// By file; `None` where we hold no record of it, which is where paths begin.
+    /// By file; `None` where we hold no record of it, or it is gone: that is where paths begin.
     known: BTreeMap<FileId, Option<Place>>,
 }
 
@@ -57,7 +57,10 @@ impl Paths {
             }
             let found = store.load_files(key, &wanted).await?;
             for id in wanted {
-                let place = found.get(&id).map(Place::of);
+                let place = found
+                    .get(&id)
+                    .filter(|folder| folder.is_present())
+                    .map(Place::of);
                 paths.known.insert(id, place);
             }
         }

@@ -45,7 +45,7 @@ pub(crate) enum Kind {
 impl Kind {
     const fn parts(self) -> (u16, &'static str, &'static str) {
         match self {
-            Self::Unauthenticated => (401, "unauthenticated", "No tenant is known for this caller"),
+            Self::Unauthenticated => (401, "unauthorized", "No tenant is known for this caller"),
             Self::NotFound => (404, "not-found", "There is no such thing"),
             Self::MethodNotAllowed => (405, "method-not-allowed", "Not with this method"),
             Self::MalformedRequest => (400, "malformed-request", "The request can't be read"),

@@ -140,7 +140,12 @@ async fn what_is_wrong_with_a_request_is_told_before_the_table_is_asked() {
             Some("/properties/stage"),
         ),
         ("patch-file-without-if-match.json", 428, None),
-        ("resolve-conflict.json", 404, None),
+        ("resolve-conflict-unknown-choice.json", 422, Some("/choose")),
+        (
+            "create-connection-secret-of-another-tenant.json",
+            422,
+            Some("/secret"),
+        ),
         ("openapi.json", 200, None),
     ] {
         let (got, body) = json(handle(event(name), &deps).await).await;
