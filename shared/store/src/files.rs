@@ -60,8 +60,7 @@ impl Store {
 
     /// Writes the record of `step` on condition that the stored one has the revision `before` (0: that
     /// there is none), in one transaction with the step's conflict records where it has some.
-    /// A record that has never been stored is written with revision 1 at least. A step that moves
-    /// neither the revision nor a conflict is done without a write.
+    /// It is stored with a revision later than `before` in any case: the step's own, or the next.
     ///
     /// # Errors
     /// [`StoreError`]; after `Busy` the write may or may not stand: load and look.
@@ -72,11 +71,8 @@ impl Store {
         step: &Step,
         nonce: Nonce,
     ) -> Result<Committed, StoreError> {
-        let nothing_to_write = step.record.revision <= before && step.conflicts.is_empty();
-        if nothing_to_write && before != Revision(0) {
-            return Ok(Committed::Done);
-        }
-        // A first sight comes with revision 0, and nothing is ever stored under the revision it replaces.
+        // A first sight comes with revision 0, a caller may add to a step that moved nothing, and nothing
+        // is ever stored under the revision that it replaces: the next writer would not notice.
         let record = FileRecord {
             revision: step.record.revision.max(before.next()),
             ..step.record.clone()

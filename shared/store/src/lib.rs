@@ -3,6 +3,8 @@
 mod batch;
 mod channels;
 mod conflict_item;
+#[cfg(test)]
+mod conformance;
 mod connections;
 mod due;
 mod error;

@@ -1,0 +1,286 @@
+//! What the network and DynamoDB do to a writer, injected: only possible with the embedded table.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use domain::{Field, FileRecord, LogId, PageToken, Revision, Step, Value};
+use serde_json::{Value as Json, json};
+
+use super::checks_files::increment;
+use super::support::{edited, faulty, file, fresh, ids, ms, nonce, page, snapshot, stored};
+use super::transport::{Fault, Faults};
+use crate::{
+    Committed, HistoryEntry, Log, Operation, OperationKind, Progress, Store, StoreError,
+    Tombstones, Written,
+};
+
+/// `fault` for every `nth` call of an operation, nothing for the others.
+fn every(nth: u32, of: &'static str, fault: fn(&Json) -> Fault) -> (Faults, Arc<AtomicU32>) {
+    let struck = Arc::new(AtomicU32::new(0));
+    let calls = AtomicU32::new(0);
+    let count = struck.clone();
+    let faults: Faults = Arc::new(move |operation, body| {
+        if operation != of || !(calls.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(nth) {
+            return Fault::None;
+        }
+        count.fetch_add(1, Ordering::Relaxed);
+        fault(body)
+    });
+    (faults, struck)
+}
+
+async fn first_sight(store: &Store) -> Result<Committed, StoreError> {
+    let first = FileRecord::first_sight(&snapshot("f1", 1, "a", "root"));
+    store
+        .commit(&fresh(), Revision(0), &Step::stay(first), nonce())
+        .await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_whose_answer_was_lost_is_done() {
+    let (faults, struck) = every(2, "PutItem", |_| Fault::AnswerLost);
+    let store = faulty(faults).await;
+    for _ in 0..10 {
+        assert_eq!(first_sight(&store).await.unwrap(), Committed::Done);
+    }
+    assert!(struck.load(Ordering::Relaxed) >= 9);
+}
+
+#[tokio::test(start_paused = true)]
+async fn writers_that_lose_answers_count_each_increment_once() {
+    let (faults, struck) = every(3, "PutItem", |_| Fault::AnswerLost);
+    let store = faulty(faults).await;
+    let key = fresh();
+    let first = stored(&store, &key, "f1", "root").await;
+    // One after the other: an answer that is lost while another writer goes on is a stale one, and the
+    // record that comes with it holds the write.
+    for _ in 0..20 {
+        increment(&store, &key, first.clone()).await;
+    }
+    let last = store.load_file(&key, &file("f1")).await.unwrap().unwrap();
+    assert_eq!(last.conflicts_opened, 20);
+    assert!(struck.load(Ordering::Relaxed) > 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transaction_whose_answer_was_lost_is_done() {
+    let (faults, lost) = every(2, "TransactWriteItems", |_| Fault::AnswerLost);
+    let store = faulty(faults).await;
+    for n in 0..6 {
+        let key = fresh();
+        let first = stored(&store, &key, "f1", "root").await;
+        let ours = edited(&store, &key, &first, Field::Name, Value::text("ours"), 5).await;
+        let theirs = domain::Observation::Present(snapshot("f1", 2, "theirs", "root"));
+        let step = ours.observe(&theirs, super::support::moment(9));
+        assert_eq!(step.conflicts.len(), 1, "{n}");
+        let outcome = store
+            .commit(&key, ours.revision, &step, nonce())
+            .await
+            .unwrap();
+        assert_eq!(outcome, Committed::Done);
+    }
+    assert!(lost.load(Ordering::Relaxed) > 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cursor_whose_answer_was_lost_has_moved() {
+    let (faults, struck) = every(2, "UpdateItem", |_| Fault::AnswerLost);
+    let store = faulty(faults).await;
+    let mut log = Log::new(fresh(), LogId::user(), ms(1));
+    store.create_log(&log).await.unwrap();
+    for n in 0..10_i64 {
+        let progress = Progress {
+            complete_listing_began: Some(ms(n)),
+            next_poll_at: ms(n),
+            last_change_at: None,
+            lag_millis: None,
+        };
+        let token = PageToken::new(n.to_string());
+        match store.advance(&log, &token, progress).await.unwrap() {
+            Written::Done(moved) => log = moved,
+            Written::Stale(current) => panic!("{current:?}"),
+        }
+        assert_eq!(log.cursor, Some(token));
+    }
+    assert!(struck.load(Ordering::Relaxed) > 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_that_were_left_unread_are_asked_for_again() {
+    let (faults, struck) = every(1, "BatchGetItem", leave_unread);
+    let store = faulty(faults).await;
+    let key = fresh();
+    let mut wanted = Vec::new();
+    for n in 0..5 {
+        stored(&store, &key, &format!("f{n}"), "root").await;
+        wanted.push(file(&format!("f{n}")));
+    }
+    let found = store.load_files(&key, &wanted).await.unwrap();
+    assert_eq!(found.into_keys().collect::<Vec<_>>(), wanted);
+    assert_eq!(struck.load(Ordering::Relaxed), 5, "one key at a time");
+    let listed = store
+        .list_files(&key, None, Tombstones::Skip, &page(9))
+        .await
+        .unwrap();
+    assert_eq!(ids(&listed.items).len(), 5);
+
+    wanted.extend((5..12).map(|n| file(&format!("f{n}"))));
+    let busy = store.load_files(&key, &wanted).await;
+    assert!(
+        matches!(busy, Err(StoreError::Busy(_))),
+        "bounded, then reported"
+    );
+}
+
+/// Answers the first key of a batch and leaves the rest.
+fn leave_unread(body: &Json) -> Fault {
+    let mut now = body.clone();
+    let mut rest = body["RequestItems"].clone();
+    let table = "drivesync";
+    let keys = body["RequestItems"][table]["Keys"].as_array().unwrap();
+    now["RequestItems"][table]["Keys"] = json!([keys[0]]);
+    rest[table]["Keys"] = json!(keys[1..]);
+    let unread = if keys.len() > 1 { rest } else { json!({}) };
+    Fault::Instead(now, json!({"UnprocessedKeys": unread}))
+}
+
+#[tokio::test(start_paused = true)]
+async fn history_that_was_left_unwritten_is_sent_again() {
+    let (faults, struck) = every(1, "BatchWriteItem", leave_unwritten);
+    let store = faulty(faults).await;
+    let key = fresh();
+    let entry = |version| HistoryEntry {
+        snapshot: snapshot("f1", version, "a", "root"),
+        at: ms(1),
+    };
+    let entries: Vec<_> = (1..=4).map(entry).collect();
+    store.keep_history(&key, &entries, None).await.unwrap();
+    assert_eq!(struck.load(Ordering::Relaxed), 4);
+    let kept = store.history(&key, &file("f1"), &page(9)).await.unwrap();
+    assert_eq!(kept.items.len(), 4);
+    let many: Vec<_> = (1..=20).map(entry).collect();
+    let busy = store.keep_history(&key, &many, None).await;
+    assert!(matches!(busy, Err(StoreError::Busy(_))));
+}
+
+/// Writes the first item of a batch and leaves the rest.
+fn leave_unwritten(body: &Json) -> Fault {
+    let items = body["RequestItems"]["drivesync"].as_array().unwrap();
+    let now = json!({"RequestItems": {"drivesync": [items[0]]}});
+    let rest = &items[1..];
+    let left = if rest.is_empty() {
+        json!({})
+    } else {
+        json!({"drivesync": rest})
+    };
+    Fault::Instead(now, json!({"UnprocessedItems": left}))
+}
+
+fn refused(status: u16, code: &str) -> Fault {
+    Fault::Refused(
+        status,
+        json!({"__type": format!("com.amazonaws.dynamodb.v20120810#{code}"), "message": "no"}),
+    )
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_throttled_table_is_busy_and_a_wrong_request_is_refused() {
+    for code in [
+        "ThrottlingException",
+        "ProvisionedThroughputExceededException",
+        "SomethingNew",
+    ] {
+        let faults: Faults = Arc::new(move |operation, _| match operation {
+            "PutItem" => refused(400, code),
+            _ => Fault::None,
+        });
+        let outcome = first_sight(&faulty(faults).await).await;
+        assert!(matches!(outcome, Err(StoreError::Busy(_))), "{code}");
+    }
+    for code in [
+        "ValidationException",
+        "AccessDeniedException",
+        "ResourceNotFoundException",
+    ] {
+        let faults: Faults = Arc::new(move |operation, _| match operation {
+            "PutItem" => refused(400, code),
+            _ => Fault::None,
+        });
+        let outcome = first_sight(&faulty(faults).await).await;
+        let error = outcome.unwrap_err();
+        assert!(matches!(error, StoreError::Refused(_)), "{code}");
+        let source = std::error::Error::source(&error).expect("the source is kept");
+        assert!(
+            source
+                .downcast_ref::<aws_sdk_dynamodb::error::SdkError<
+                    aws_sdk_dynamodb::operation::put_item::PutItemError,
+                >>()
+                .is_some()
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_meets_a_transaction_is_tried_again_and_then_busy() {
+    let (faults, struck) = every(2, "PutItem", |_| {
+        refused(400, "TransactionConflictException")
+    });
+    let store = faulty(faults).await;
+    for _ in 0..4 {
+        assert_eq!(first_sight(&store).await.unwrap(), Committed::Done);
+    }
+    assert!(struck.load(Ordering::Relaxed) > 2);
+    let (faults, _) = every(1, "PutItem", |_| {
+        refused(400, "TransactionConflictException")
+    });
+    let outcome = first_sight(&faulty(faults).await).await;
+    assert!(matches!(outcome, Err(StoreError::Busy(_))));
+}
+
+fn cancelled(reasons: &[&str]) -> Fault {
+    let reasons: Vec<Json> = reasons.iter().map(|code| json!({"Code": code})).collect();
+    Fault::Refused(
+        400,
+        json!({
+            "__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
+            "Message": "cancelled",
+            "CancellationReasons": reasons,
+        }),
+    )
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transaction_that_meets_another_is_tried_again() {
+    let begin = async |faults| {
+        let store = faulty(faults).await;
+        let log = Log::new(fresh(), LogId::user(), ms(1));
+        store.create_log(&log).await.unwrap();
+        let id = domain::OperationId::parse("op1").unwrap();
+        let kind = OperationKind::InitialSync;
+        let operation = Operation::new(log.key.clone(), id, log.log.clone(), kind, "alice", ms(1));
+        store
+            .begin_listing(&log, &PageToken::new("s"), &operation)
+            .await
+    };
+    let calls = AtomicU32::new(0);
+    let twice: Faults = Arc::new(move |operation, _| {
+        if operation == "TransactWriteItems" && calls.fetch_add(1, Ordering::Relaxed) < 2 {
+            cancelled(&["TransactionConflict", "None"])
+        } else {
+            Fault::None
+        }
+    });
+    assert!(matches!(begin(twice).await, Ok(Written::Done(_))));
+    let (always, _) = every(1, "TransactWriteItems", |_| {
+        cancelled(&["None", "TransactionConflict"])
+    });
+    assert!(matches!(begin(always).await, Err(StoreError::Busy(_))));
+    let (throttled, _) = every(1, "TransactWriteItems", |_| {
+        cancelled(&["None", "ThrottlingError"])
+    });
+    assert!(matches!(begin(throttled).await, Err(StoreError::Busy(_))));
+    let (wrong, _) = every(1, "TransactWriteItems", |_| {
+        cancelled(&["ValidationError", "None"])
+    });
+    assert!(matches!(begin(wrong).await, Err(StoreError::Refused(_))));
+}

@@ -1,0 +1,94 @@
+//! What the store promises, checked against a table.
+//!
+//! Every check below takes a [`Store`] and works under tenants of its own, so that the same suite runs
+//! against any endpoint: by itself against an embedded table, one per check; and, where
+//! `AWS_ENDPOINT_URL` and `DRIVESYNC_TEST_TABLE` are set, against that table at that endpoint (made if
+//! it is missing; region and credentials from the usual variables), in one go.
+
+mod checks_connections;
+mod checks_files;
+mod checks_lists;
+mod checks_logs;
+mod checks_operations;
+mod faults;
+mod random;
+mod sizes;
+mod support;
+mod transport;
+
+use crate::Store;
+
+/// One list of checks makes both the single tests and the run of them all.
+macro_rules! suite {
+    ($($group:ident: $($check:ident),+;)+) => {
+        /// Every check, one after the other, in one table.
+        async fn run_all(store: &Store) {
+            $($($group::$check(store).await;)+)+
+        }
+
+        mod embedded {
+            $($(
+                #[tokio::test(start_paused = true)]
+                async fn $check() {
+                    super::$group::$check(&super::support::embedded().await).await;
+                }
+            )+)+
+        }
+    };
+}
+
+suite! {
+    checks_files:
+        a_record_is_made_once_and_comes_back_equal,
+        a_stale_revision_returns_the_current_record,
+        a_commit_on_nothing_is_stale_without_a_record,
+        fifty_increments_of_five_writers_all_count,
+        every_write_moves_the_revision,
+        a_conflict_is_written_with_its_record_or_not_at_all,
+        many_files_come_back_each_once,
+        two_tenants_with_the_same_ids_never_meet,
+        an_item_of_newer_code_is_refused,
+        an_item_that_is_not_ours_is_corrupt,
+        history_is_newest_first_and_writing_it_again_changes_nothing,
+        a_tombstone_of_an_unknown_file_expires_and_others_do_not;
+    checks_lists:
+        a_file_is_listed_under_the_folder_where_the_application_has_it,
+        every_file_is_listed_once_page_by_page,
+        an_intent_is_owed_then_failed_then_gone_from_the_list,
+        due_files_come_earliest_first_and_not_before_their_time,
+        conflicts_are_listed_by_state_and_field,
+        attention_is_counted,
+        a_hostile_cursor_is_invalid,
+        a_cursor_of_another_connection_reads_nothing_of_it;
+    checks_connections:
+        a_connection_is_made_once_saved_on_its_revision_and_listed,
+        a_channel_counts_before_its_resource_is_known,
+        a_replaced_channel_is_not_activated,
+        parking_again_replaces_the_record,
+        a_parked_snapshot_is_not_missing,
+        a_table_is_made_only_once;
+    checks_logs:
+        a_log_is_made_once_and_listed,
+        of_two_racers_on_one_token_one_advances,
+        advancing_to_where_the_log_stands_already_is_done,
+        a_log_that_lists_does_not_advance_for_who_followed,
+        the_channel_of_a_log_is_set_once,
+        what_is_due_comes_earliest_first_in_its_shard;
+    checks_operations:
+        a_listing_goes_from_its_first_page_to_done,
+        a_page_that_was_recorded_is_stale,
+        of_two_listings_of_one_log_one_begins,
+        a_superseded_listing_does_not_set_the_log_free,
+        an_audit_leaves_the_log_alone,
+        an_operation_that_failed_says_why,
+        operations_are_listed_newest_first_without_their_pages;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_whole_suite_holds_in_one_table() {
+    let store = match support::elsewhere().await {
+        Some(store) => store,
+        None => support::embedded().await,
+    };
+    run_all(&store).await;
+}

@@ -1,0 +1,284 @@
+//! Whatever a record holds, it comes back.
+
+use std::collections::BTreeMap;
+
+use domain::merge::{Clash, Sent, Sides};
+use domain::{
+    AttemptId, Capabilities, Choice, ConflictId, ConflictRecord, ConflictStatus, Decider,
+    DriveVersion, Edit, Field, FieldMask, FileId, FileRecord, Gone, Mirror, OpenConflict, Presence,
+    Push, Request, Resolution, Revision, Step, Timestamp, Value,
+};
+use proptest::collection::{btree_map, vec};
+use proptest::prelude::*;
+
+use super::support::{embedded, fresh, nonce};
+use crate::conflict_item::{decode_conflict, encode_conflict};
+use crate::{Committed, Store};
+
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof![
+        any::<String>().prop_map(|text| text.chars().take(12).collect()),
+        "[a-z#. ]{0,8}"
+    ]
+}
+
+fn value() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::Flag),
+        text().prop_map(Value::Text)
+    ]
+}
+
+fn field() -> impl Strategy<Value = Field> {
+    prop_oneof![
+        Just(Field::Existence),
+        Just(Field::Name),
+        Just(Field::Description),
+        Just(Field::Starred),
+        Just(Field::Trashed),
+        Just(Field::Parent),
+        text().prop_map(Field::Property)
+    ]
+}
+
+fn time() -> impl Strategy<Value = Timestamp> {
+    prop_oneof![any::<i64>(), 0..2_000_000_000_000_i64].prop_map(Timestamp::from_millis)
+}
+
+fn id() -> impl Strategy<Value = FileId> {
+    "[A-Za-z0-9._-]{1,44}".prop_map(|id| FileId::parse(&id).unwrap())
+}
+
+fn sides() -> impl Strategy<Value = Sides<Value>> {
+    let clash = (value(), any::<bool>()).prop_map(|(drive, unsure)| Clash { drive, unsure });
+    let sent = (value(), any::<u64>(), any::<u64>()).prop_map(|(value, against, attempt)| Sent {
+        value,
+        against: DriveVersion(against),
+        attempt: AttemptId(attempt),
+    });
+    (
+        value(),
+        value(),
+        proptest::option::of(clash),
+        vec(sent, 0..3),
+    )
+        .prop_map(|(base, app, clash, sent)| Sides {
+            base,
+            app,
+            clash,
+            sent,
+        })
+}
+
+fn mirror() -> impl Strategy<Value = Mirror> {
+    let maybe = || proptest::option::of(text());
+    let sums = || proptest::option::of(prop_oneof![text(), "[0-9a-f]{32}"]);
+    let when = || proptest::option::of(time());
+    (
+        (
+            text(),
+            proptest::option::of(any::<u64>()),
+            sums(),
+            sums(),
+            maybe(),
+            when(),
+        ),
+        (when(), maybe(), maybe(), maybe(), maybe(), any::<u16>()),
+    )
+        .prop_map(
+            |((mime_type, size_bytes, md5, sha256, head, created), rest)| {
+                let (modified, by, owner, drive_id, shortcut_target, capabilities) = rest;
+                Mirror {
+                    mime_type,
+                    size_bytes,
+                    md5,
+                    sha256,
+                    head_revision_id: head,
+                    created_at: created,
+                    modified_at: modified,
+                    modified_by: by,
+                    owner,
+                    drive_id,
+                    shortcut_target,
+                    capabilities: Capabilities(capabilities),
+                }
+            },
+        )
+}
+
+fn push() -> impl Strategy<Value = Push> {
+    let failed = btree_map(field(), text(), 0..3);
+    (any::<u32>(), any::<u32>(), time(), any::<bool>(), failed).prop_map(
+        |(attempts, failures, not_before, one_at_a_time, failed)| Push {
+            attempts,
+            failures,
+            not_before,
+            one_at_a_time,
+            failed,
+        },
+    )
+}
+
+fn record() -> impl Strategy<Value = FileRecord> {
+    let presence = prop_oneof![
+        3 => Just(Presence::Present),
+        1 => time().prop_map(|at| Presence::Gone(Gone::Removed, at)),
+        1 => time().prop_map(|at| Presence::Gone(Gone::AccessLost, at)),
+    ];
+    let edit = (text(), time()).prop_map(|(by, at)| Edit { by, at });
+    let open =
+        (any::<u32>(), any::<u32>(), time()).prop_map(|(number, moves, opened_at)| OpenConflict {
+            number,
+            moves,
+            opened_at,
+        });
+    let request = (text(), text()).prop_map(|(key, digest)| Request { key, digest });
+    (
+        (
+            id(),
+            1..u64::MAX,
+            any::<u64>(),
+            any::<u64>(),
+            any::<u32>(),
+            presence,
+        ),
+        btree_map(field(), sides(), 0..6),
+        (
+            btree_map(field(), edit, 0..3),
+            btree_map(field(), open, 0..3),
+            any::<u32>(),
+        ),
+        (
+            prop_oneof![Just(Push::default()), push()],
+            mirror(),
+            proptest::option::of(request),
+        ),
+    )
+        .prop_map(
+            |(
+                (file, revision, visible, version, mask, presence),
+                fields,
+                (edits, open, conflicts_opened),
+                last,
+            )| {
+                let (push, mirror, last_request) = last;
+                FileRecord {
+                    file,
+                    revision: Revision(revision),
+                    visible: Revision(visible),
+                    version: DriveVersion(version),
+                    mask: FieldMask(mask),
+                    presence,
+                    fields,
+                    edits,
+                    open,
+                    conflicts_opened,
+                    push,
+                    mirror,
+                    last_request,
+                }
+            },
+        )
+}
+
+fn conflict() -> impl Strategy<Value = ConflictRecord> {
+    let choice = prop_oneof![
+        Just(Choice::App),
+        Just(Choice::Drive),
+        Just(Choice::Base),
+        value().prop_map(Choice::Value)
+    ];
+    let by = prop_oneof![Just(Decider::Policy), text().prop_map(Decider::Person)];
+    let resolved = (choice, value(), by, time());
+    let status = prop_oneof![
+        Just(ConflictStatus::Open),
+        time().prop_map(|at| ConflictStatus::Closed { at }),
+        resolved.prop_map(|(choice, value, by, at)| {
+            ConflictStatus::Resolved(Resolution {
+                choice,
+                value,
+                by,
+                at,
+            })
+        }),
+    ];
+    (
+        (id(), field(), any::<u32>(), any::<u32>()),
+        (value(), value(), value(), any::<bool>()),
+        (btree_map(field(), value(), 0..4), time(), status),
+    )
+        .prop_map(
+            |(
+                (file, field, number, moves),
+                (base, app, drive, unsure),
+                (owed, opened_at, status),
+            )| {
+                ConflictRecord {
+                    id: ConflictId {
+                        file,
+                        field,
+                        number,
+                    },
+                    moves,
+                    base,
+                    app,
+                    drive,
+                    unsure,
+                    owed,
+                    opened_at,
+                    status,
+                }
+            },
+        )
+}
+
+async fn put_then_load(store: &Store, record: FileRecord, conflicts: Vec<ConflictRecord>) {
+    let key = fresh();
+    let conflicts: BTreeMap<_, _> = conflicts.into_iter().map(|c| (c.id.clone(), c)).collect();
+    let step = Step { record, conflicts };
+    let done = store
+        .commit(&key, Revision(0), &step, nonce())
+        .await
+        .unwrap();
+    assert_eq!(done, Committed::Done);
+    let file = &step.record.file;
+    assert_eq!(
+        store.load_file(&key, file).await.unwrap().as_ref(),
+        Some(&step.record)
+    );
+    for (id, conflict) in &step.conflicts {
+        assert_eq!(
+            store.load_conflict(&key, id).await.unwrap().as_ref(),
+            Some(conflict)
+        );
+    }
+}
+
+#[test]
+fn any_record_and_its_conflicts_come_back_as_they_were() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    let store = runtime.block_on(embedded());
+    let config = ProptestConfig {
+        cases: 128,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    };
+    proptest!(config, |(record in record(), conflicts in vec(conflict(), 0..3))| {
+        runtime.block_on(put_then_load(&store, record, conflicts));
+    });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn any_conflict_survives_its_item(conflict in conflict()) {
+        let key = fresh();
+        let item = encode_conflict(&key, &conflict).unwrap();
+        prop_assert_eq!(decode_conflict(&key, item).unwrap(), conflict);
+    }
+}

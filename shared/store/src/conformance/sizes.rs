@@ -1,0 +1,117 @@
+//! What a record costs: DynamoDB charges writes by the KB.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use domain::{
+    Capabilities, ConnectionId, ConnectionKey, DriveVersion, Field, FieldMask, FileRecord, Mirror,
+    Revision, Snapshot, TenantId, Value,
+};
+
+use super::support::{file, moment, ms};
+use crate::Nonce;
+use crate::file_item::encode_file;
+use crate::key::Item;
+
+/// The size of an item by DynamoDB's rules ("Item sizes and formats" in its developer guide).
+fn bytes(item: &Item) -> usize {
+    item.iter()
+        .map(|(name, value)| name.len() + value_bytes(value))
+        .sum()
+}
+
+fn value_bytes(value: &AttributeValue) -> usize {
+    match value {
+        AttributeValue::S(text) => text.len(),
+        AttributeValue::B(blob) => blob.as_ref().len(),
+        AttributeValue::N(digits) => digits.trim_matches('0').len().div_ceil(2) + 1,
+        AttributeValue::Bool(_) | AttributeValue::Null(_) => 1,
+        AttributeValue::M(map) => {
+            3 + map
+                .iter()
+                .map(|(name, value)| 1 + name.len() + value_bytes(value))
+                .sum::<usize>()
+        }
+        AttributeValue::L(list) => {
+            3 + list
+                .iter()
+                .map(|value| 1 + value_bytes(value))
+                .sum::<usize>()
+        }
+        AttributeValue::Ss(_) | AttributeValue::Ns(_) | AttributeValue::Bs(_) | _ => {
+            panic!("we write no {value:?}")
+        }
+    }
+}
+
+/// An ordinary file, with ids as long as Drive's, and as UUIDs for the tenant and the connection.
+fn ordinary() -> (ConnectionKey, FileRecord) {
+    let key = ConnectionKey {
+        tenant: TenantId::parse("3f0c2a52-7d0e-4c0f-9f57-0d1f6b6b9a10").unwrap(),
+        connection: ConnectionId::parse("9a1d2b7c-1111-4222-8333-444455556666").unwrap(),
+    };
+    let fields = BTreeMap::from([
+        (
+            Field::Name,
+            Value::text("Quarterly report 2026 - final draft.docx"),
+        ),
+        (Field::Description, Value::text("")),
+        (Field::Starred, Value::Flag(false)),
+        (Field::Trashed, Value::Flag(false)),
+        (
+            Field::Parent,
+            Value::text("1aBcDeFgHiJkLmNoPqRsTuVwXyZ012345"),
+        ),
+        (Field::Property("stage".to_owned()), Value::text("review")),
+    ]);
+    let mirror = Mirror {
+        mime_type: "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
+            .to_owned(),
+        size_bytes: Some(1_234_567),
+        md5: Some("d41d8cd98f00b204e9800998ecf8427e".to_owned()),
+        sha256: Some("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855".to_owned()),
+        head_revision_id: Some("0B1x2y3z4a5b6c7dLkJhGfDsApOiUyTrEwQmNbVcXzLkJhG0PQ".to_owned()),
+        created_at: Some(ms(1_763_715_600_123)),
+        modified_at: Some(ms(1_763_715_700_456)),
+        modified_by: Some("christina.andersson@example.com".to_owned()),
+        owner: Some("marketing-team@example.com".to_owned()),
+        drive_id: None,
+        shortcut_target: None,
+        capabilities: Capabilities(0b1111_1011),
+    };
+    let snapshot = Snapshot {
+        file: file("1ZyXwVuTsRqPoNmLkJiHgFeDcBa987654"),
+        version: DriveVersion(123_456),
+        mask: FieldMask::CURRENT,
+        fields,
+        mirror,
+    };
+    let record = FileRecord::first_sight(&snapshot);
+    (
+        key,
+        FileRecord {
+            revision: Revision(41),
+            visible: Revision(37),
+            ..record
+        },
+    )
+}
+
+#[test]
+fn an_ordinary_record_is_one_write_unit() {
+    let (key, record) = ordinary();
+    let nonce = Nonce(u64::MAX);
+    let settled = bytes(&encode_file(&key, &record, nonce).unwrap());
+    println!("HEAD of an ordinary file: {settled} bytes");
+    assert!(settled < 1_024, "{settled}");
+
+    let values = BTreeMap::from([(Field::Name, Value::text("Another name.docx"))]);
+    let owed = record.edit(
+        &values,
+        "christina.andersson@example.com",
+        moment(1_763_715_800_000),
+    );
+    let owed = bytes(&encode_file(&key, &owed.unwrap().record, nonce).unwrap());
+    println!("... with an edit owed: {owed} bytes");
+    assert!(owed < 2_048, "{owed}");
+}
