@@ -1,5 +1,7 @@
 //! What API Gateway does: one address for people and for Drive, tokens checked, claims handed on.
 
+use std::sync::Arc;
+
 use axum::body::{Body as AxumBody, to_bytes};
 use axum::extract::{Request, State};
 use axum::response::Response;
@@ -7,6 +9,7 @@ use http::{Method, StatusCode, header};
 use lambda_http::Body;
 use lambda_http::request::RequestContext;
 use serde_json::{Map, Value, json};
+use tower::ServiceExt as _;
 
 use crate::functions::Functions;
 use crate::identity::Identity;
@@ -17,13 +20,22 @@ const BODY_BYTES_MAX: usize = 10 * 1024 * 1024;
 /// The front's parts.
 #[derive(Clone)]
 pub struct Front {
-    /// Where requests go.
-    pub functions: Functions,
-    /// Who may call.
-    pub identity: Identity,
+    receive_notification: Arc<receive_notification::Deps>,
+    api: axum::Router,
+    identity: Identity,
 }
 
 impl Front {
+    /// A front before these functions, for whoever `identity` knows.
+    #[must_use]
+    pub fn new(functions: &Functions, identity: Identity) -> Self {
+        Self {
+            receive_notification: functions.receive_notification.clone(),
+            api: api::router(functions.api.as_ref().clone()),
+            identity,
+        }
+    }
+
     /// Everything that the front answers.
     pub fn router(self) -> axum::Router {
         axum::Router::new().fallback(answer).with_state(self)
@@ -34,7 +46,7 @@ impl Front {
         let (mut parts, body) = request.into_parts();
         if parts.uri.path() == "/webhooks/drive" && parts.method == Method::POST {
             let request = http::Request::from_parts(parts, lambda_body(body));
-            let deps = &self.functions.receive_notification;
+            let deps = &self.receive_notification;
             return whole(receive_notification::handle(&request, deps).await);
         }
         let open =
@@ -47,8 +59,11 @@ impl Front {
             return unauthorized();
         };
         parts.extensions.insert(context);
-        let request = http::Request::from_parts(parts, lambda_body(body));
-        whole(api::handle(request, &self.functions.api).await)
+        let request = http::Request::from_parts(parts, AxumBody::from(body));
+        let Ok(response) = self.api.clone().oneshot(request).await;
+        let (parts, body) = response.into_parts();
+        let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
+        http::Response::from_parts(parts, body.to_vec())
     }
 }
 

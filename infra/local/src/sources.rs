@@ -11,6 +11,7 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::aws::dynamodb::Dynamodb;
 use crate::aws::sqs::{Received, Sqs, queue_arn};
 use crate::aws::{Aws, Queue};
 use crate::functions::Functions;
@@ -48,7 +49,7 @@ pub fn start(aws: &Aws, functions: &Functions, clock: &Clock, shutdown: &Shutdow
         }
     }
     tasks.spawn(sweeps(functions.clone(), clock.clone(), shutdown.clone()));
-    tasks.spawn(keep_house(aws.clone(), shutdown.clone()));
+    tasks.spawn(keep_house(aws.dynamodb().clone(), shutdown.clone()));
     tasks
 }
 
@@ -208,7 +209,7 @@ async fn sweeps(functions: Functions, clock: Clock, mut shutdown: Shutdown) {
 }
 
 /// What DynamoDB does by itself on AWS: expired items go, and so do stream records that all have read.
-async fn keep_house(aws: Aws, mut shutdown: Shutdown) {
+async fn keep_house(dynamodb: Dynamodb, mut shutdown: Shutdown) {
     const EVERY: Duration = Duration::from_secs(1);
     const TTL_EVERY: u32 = 60;
     for round in 1_u32.. {
@@ -218,11 +219,11 @@ async fn keep_house(aws: Aws, mut shutdown: Shutdown) {
             () = tokio::time::sleep(EVERY) => {}
         }
         // Nothing consumes the stream yet; untrimmed it slows every write.
-        if let Err(error) = aws.dynamodb().trim_stream(None) {
+        if let Err(error) = dynamodb.trim_stream(None) {
             tracing::warn!(%error, "the stream was not trimmed");
         }
         if round % TTL_EVERY == 0
-            && let Err(error) = aws.dynamodb().sweep_ttl()
+            && let Err(error) = dynamodb.sweep_ttl()
         {
             tracing::warn!(%error, "expired items were not removed");
         }

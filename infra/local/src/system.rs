@@ -122,10 +122,7 @@ impl System {
                 entropy: Entropy::system(),
             },
         );
-        let front = Front {
-            functions: functions.clone(),
-            identity,
-        };
+        let front = Front::new(&functions, identity);
         let (shutdown, stop) = watch::channel(false);
         let mut tasks = sources::start(&aws, &functions, &clock, &stop);
         if let Some(listener) = options.api {

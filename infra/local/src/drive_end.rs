@@ -1,0 +1,139 @@
+//! The Drive at the other end: simulated in this process, simulated elsewhere, or Google's own.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use drive::{Timeouts, Transport, reqwest_transport};
+use drive_simulator::{LoadReport, Options, Simulator};
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::cli::{Arguments, Failure, one_line};
+
+/// A Drive that can be connected to.
+pub(crate) struct DriveEnd {
+    /// Where it is, without a path.
+    pub(crate) url: String,
+    /// How it is reached.
+    pub(crate) transport: Transport,
+    /// The secret's JSON that lets us in.
+    pub(crate) credentials: String,
+    /// The user that a service account acts as.
+    pub(crate) subject: Option<String>,
+    /// Whether it can call this machine.
+    pub(crate) notifies: bool,
+    /// The simulator, where it runs in this process.
+    pub(crate) simulator: Option<Simulator>,
+}
+
+impl DriveEnd {
+    /// What tells this Drive from others in the data directory.
+    pub(crate) fn name(&self) -> &str {
+        if self.simulator.is_some() {
+            EMBEDDED
+        } else {
+            &self.url
+        }
+    }
+
+    /// The Drive that the command line asks for. A simulated one is served until `stop` says so.
+    pub(crate) async fn open(
+        arguments: &Arguments,
+        stop: watch::Receiver<bool>,
+    ) -> Result<Self, Failure> {
+        let transport = reqwest_transport(Timeouts::default()).map_err(|error| one_line(&error))?;
+        if let Some(file) = &arguments.google_key {
+            return google(file, arguments.subject.clone(), transport);
+        }
+        let (url, simulator) = match &arguments.drive_url {
+            Some(url) => (url.trim_end_matches('/').to_owned(), None),
+            None => {
+                let (url, simulator) =
+                    simulate(arguments.drive_addr, &arguments.library, stop).await?;
+                (url, Some(simulator))
+            }
+        };
+        let credentials = json!({
+            "type": "authorized_user", "client_id": "drivesync", "client_secret": "none",
+            "refresh_token": format!("user:{}", Simulator::library_owner()),
+            "token_uri": format!("{url}/token"),
+        });
+        let credentials = credentials.to_string();
+        Ok(Self {
+            url,
+            transport,
+            credentials,
+            subject: None,
+            notifies: true,
+            simulator,
+        })
+    }
+}
+
+/// The name of a Drive that lives in this process's memory, and ends with it.
+pub(crate) const EMBEDDED: &str = "embedded";
+
+fn google(file: &Path, subject: Option<String>, transport: Transport) -> Result<DriveEnd, Failure> {
+    let failed = |why: &dyn std::fmt::Display| format!("the key file {} {why}", file.display());
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| failed(&format!("can't be read: {error}")))?;
+    let key: serde_json::Value =
+        serde_json::from_str(&text).map_err(|error| failed(&format!("is not JSON: {error}")))?;
+    let kind = key["type"].as_str();
+    if kind != Some("service_account") || !key["private_key"].is_string() {
+        return Err(failed(
+            &"is not a service account's key: its `type` must be `service_account`",
+        ));
+    }
+    Ok(DriveEnd {
+        url: "https://www.googleapis.com".to_owned(),
+        transport,
+        credentials: text,
+        subject,
+        notifies: false,
+        simulator: None,
+    })
+}
+
+async fn simulate(
+    address: SocketAddr,
+    library: &Path,
+    mut stop: watch::Receiver<bool>,
+) -> Result<(String, Simulator), Failure> {
+    let listener = listen(address, "--drive-addr").await?;
+    let address = listener.local_addr().map_err(|error| one_line(&error))?;
+    let simulator = Simulator::new(Options::default());
+    load(&simulator, library).await?;
+    let server = simulator.clone();
+    tokio::spawn(async move {
+        let stopped = async move {
+            let _ = stop.wait_for(|stop| *stop).await;
+        };
+        if let Err(error) = server.serve(listener, stopped).await {
+            tracing::error!(%error, "the simulated Drive stopped listening");
+        }
+    });
+    Ok((format!("http://{address}"), simulator))
+}
+
+async fn load(simulator: &Simulator, library: &Path) -> Result<LoadReport, Failure> {
+    let (loader, path) = (simulator.clone(), library.to_owned());
+    let loaded = tokio::task::spawn_blocking(move || loader.load_directory(&path)).await;
+    let loaded = loaded.map_err(|error| one_line(&error))?;
+    loaded.map_err(|error| {
+        format!(
+            "the library {} can't be read: {}",
+            library.display(),
+            one_line(&error)
+        )
+    })
+}
+
+/// Listens, or says which option would help.
+pub(crate) async fn listen(address: SocketAddr, option: &str) -> Result<TcpListener, Failure> {
+    let bound = TcpListener::bind(address).await;
+    bound.map_err(|error| {
+        format!("can't listen on {address} ({error}): free it, or give another {option}")
+    })
+}

@@ -1,0 +1,191 @@
+//! What a person, or a program with `--json`, sees of a running system.
+
+use std::time::Duration;
+
+use domain::ConnectionKey;
+use indicatif::{ProgressBar, ProgressStyle};
+use local::system::System;
+use serde_json::{Value, json};
+use store::{OperationKind, OperationState, PageRequest};
+
+use crate::drive_end::DriveEnd;
+
+/// How often the picture is drawn anew.
+const EVERY: Duration = Duration::from_millis(500);
+
+/// Where we are, as far as it is shown.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+struct Picture {
+    listed: u64,
+    arrived: u64,
+    synced: bool,
+    owed: u64,
+    failed: u64,
+    conflicts: u64,
+    lag_millis: Option<i64>,
+}
+
+/// Looks at a running system.
+pub(crate) struct Show<'a> {
+    pub(crate) system: &'a System,
+    pub(crate) connection: &'a ConnectionKey,
+    pub(crate) drive: &'a DriveEnd,
+}
+
+impl Show<'_> {
+    /// Draws until dropped.
+    pub(crate) async fn follow(&self, screen: &mut Screen) {
+        let started_at = self.system.now();
+        let mut synced = false;
+        loop {
+            if let Some(picture) = self.look().await {
+                if picture.synced && !synced {
+                    synced = true;
+                    let millis = self.system.now().millis_since(started_at);
+                    screen.synced(self.connection, &picture, millis);
+                }
+                screen.draw(&picture, self.in_drive());
+            }
+            tokio::time::sleep(EVERY).await;
+        }
+    }
+
+    async fn look(&self) -> Option<Picture> {
+        let store = &self.system.functions.api.store;
+        let operations = store
+            .list_operations(self.connection, &PageRequest::first(20))
+            .await
+            .ok()?;
+        let first = operations
+            .items
+            .into_iter()
+            .find(|operation| match operation.kind {
+                OperationKind::InitialSync | OperationKind::Resync => true,
+                OperationKind::Delta | OperationKind::Audit => false,
+            });
+        let attention = store.count_attention(self.connection).await.ok()?;
+        let logs = store.list_logs(self.connection).await.ok()?;
+        let first = first.as_ref();
+        Some(Picture {
+            listed: first.map_or(0, |operation| operation.listed),
+            arrived: first.map_or(0, |operation| operation.verified),
+            synced: first.is_some_and(|operation| operation.state == OperationState::Done),
+            owed: u64::from(attention.owed),
+            failed: u64::from(attention.failed),
+            conflicts: u64::from(attention.open_conflicts),
+            lag_millis: logs.iter().filter_map(|log| log.lag_millis).max(),
+        })
+    }
+
+    /// How many items the Drive has, where we can know: that of this process.
+    fn in_drive(&self) -> Option<u64> {
+        let totals = self.drive.simulator.as_ref()?.totals();
+        u64::try_from(totals.files + totals.folders).ok()
+    }
+}
+
+/// Where it is shown.
+pub(crate) enum Screen {
+    /// JSON lines.
+    Json,
+    /// A bar for the first sync, then one live line.
+    Terminal(ProgressBar),
+}
+
+impl Screen {
+    pub(crate) fn new(json: bool) -> Self {
+        if json {
+            Self::Json
+        } else {
+            Self::Terminal(ProgressBar::new(0))
+        }
+    }
+
+    /// All is up.
+    pub(crate) fn ready(&self, system: &System, drive: &DriveEnd, connection: &ConnectionKey) {
+        let api = system.api_url.as_deref().unwrap_or_default();
+        match self {
+            Self::Json => line(&json!({
+                "event": "ready", "api": api, "drive": drive.url, "token": system.token,
+                "connection": connection.connection.as_str(), "aws": system.aws_urls,
+            })),
+            Self::Terminal(bar) => {
+                bar.println(format!("API    {api}/v1   (OpenAPI: {api}/openapi.json)"));
+                bar.println(format!("Drive  {}", drive.url));
+                bar.println(format!("Connection {}; try:", connection.connection));
+                bar.println(format!("  export TOKEN={}", system.token));
+                let files = format!(
+                    "{api}/v1/connections/{}/files?limit=3",
+                    connection.connection
+                );
+                bar.println(format!(
+                    "  curl -s -H \"Authorization: Bearer $TOKEN\" '{files}'"
+                ));
+                bar.println("Ctrl-C stops.");
+                bar.set_style(style(
+                    "{spinner} first sync {bar:40} {pos}/{len} files, {per_sec}, {elapsed}",
+                ));
+                bar.enable_steady_tick(Duration::from_millis(200));
+            }
+        }
+    }
+
+    fn synced(&self, connection: &ConnectionKey, picture: &Picture, millis: i64) {
+        #[expect(clippy::cast_precision_loss, reason = "shown with one digit")]
+        let seconds = millis as f64 / 1_000.0;
+        match self {
+            Self::Json => line(&json!({
+                "event": "synced", "connection": connection.connection.as_str(),
+                "files": picture.arrived, "seconds": seconds,
+            })),
+            Self::Terminal(bar) => {
+                bar.println(format!(
+                    "First sync done: {} files in {seconds:.1} s.",
+                    picture.arrived
+                ));
+                bar.set_style(style("{spinner} {msg}"));
+            }
+        }
+    }
+
+    fn draw(&self, picture: &Picture, in_drive: Option<u64>) {
+        let Self::Terminal(bar) = self else { return };
+        if !picture.synced {
+            bar.set_length(in_drive.unwrap_or(picture.listed).max(picture.listed));
+            bar.set_position(picture.arrived);
+            return;
+        }
+        let files = in_drive.unwrap_or(picture.listed);
+        let waiting = picture.owed + picture.failed + picture.conflicts;
+        let in_step = files.saturating_sub(waiting);
+        #[expect(clippy::cast_precision_loss, reason = "shown with one digit")]
+        let lag = picture.lag_millis.map_or_else(
+            || "none yet".to_owned(),
+            |ms| format!("{:.1} s", ms as f64 / 1_000.0),
+        );
+        bar.set_message(format!(
+            "{in_step} files in step, {} owed, {} failed, {} conflicts, lag of the last change {lag}",
+            picture.owed, picture.failed, picture.conflicts
+        ));
+    }
+
+    /// The system is told to stop.
+    pub(crate) fn stopping(&self) {
+        match self {
+            Self::Json => line(&json!({"event": "stopping"})),
+            Self::Terminal(bar) => bar.finish_with_message("stopping: what is in work is finished"),
+        }
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
+}
+
+#[expect(
+    clippy::print_stdout,
+    reason = "the JSON lines are what the program is asked for"
+)]
+fn line(event: &Value) {
+    println!("{event}");
+}
