@@ -16,6 +16,7 @@ mod key;
 mod letter;
 mod lists;
 mod logs;
+mod operation_item;
 mod operations;
 mod outcome;
 mod page;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::item::{decode, encode};
 use crate::key::{Index, Item, Key, connection_pk, due_place};
-use crate::operations::encode_operation;
+use crate::operation_item::encode_operation;
 use crate::page::PageRequest;
 use crate::range::Range;
 use crate::store::{Applied, Transacted};

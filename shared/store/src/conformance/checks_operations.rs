@@ -274,6 +274,33 @@ pub(super) async fn an_audit_leaves_the_log_alone(store: &Store) {
     assert_eq!(store.load_log(&log.key, &log.log).await.unwrap(), Some(log));
 }
 
+pub(super) async fn a_restarted_listing_does_not_take_a_page_of_the_one_before(store: &Store) {
+    let (_, first) = listing(store).await;
+    let one = done(
+        store
+            .record_page(&first, &files(0..3), Some("t2"), ms(2_000))
+            .await
+            .unwrap(),
+    );
+    let again = done(store.restart_listing(&one).await.unwrap());
+    assert_eq!((again.pages, &again.page_token), (1, &None));
+    // Whoever still lists from the lost token has read the same count of pages.
+    let late = store
+        .record_page(&one, &files(3..9), None, ms(3_000))
+        .await
+        .unwrap();
+    assert_eq!(late, Written::Stale(Some(again.clone())));
+    let two = done(
+        store
+            .record_page(&again, &files(0..4), None, ms(4_000))
+            .await
+            .unwrap(),
+    );
+    assert_eq!((two.pages, two.listed), (2, 7));
+    let kept = store.load_page(&two.key, &two.id, 0).await.unwrap();
+    assert_eq!(kept, Some(files(0..3)));
+}
+
 pub(super) async fn an_operation_that_failed_says_why(store: &Store) {
     let (_, first) = listing(store).await;
     let failed = OperationState::Failed {

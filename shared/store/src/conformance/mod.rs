@@ -80,6 +80,7 @@ suite! {
         of_two_listings_of_one_log_one_begins,
         a_superseded_listing_does_not_set_the_log_free,
         an_audit_leaves_the_log_alone,
+        a_restarted_listing_does_not_take_a_page_of_the_one_before,
         an_operation_that_failed_says_why,
         operations_are_listed_newest_first_without_their_pages;
 }
