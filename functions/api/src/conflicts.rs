@@ -88,7 +88,7 @@ pub(crate) struct ConflictList {
 
 /// The conflicts of a connection.
 #[utoipa::path(
-    get, path = "/v1/connections/{connection}/conflicts", tag = "conflicts",
+    get, operation_id = "list_conflicts", path = "/v1/connections/{connection}/conflicts", tag = "conflicts",
     params(("connection" = String, Path), ConflictsQuery),
     responses((status = 200, description = "A page.", body = ConflictList))
 )]
@@ -121,7 +121,7 @@ pub(crate) async fn list(
 
 /// One conflict.
 #[utoipa::path(
-    get, path = "/v1/connections/{connection}/conflicts/{conflict}", tag = "conflicts",
+    get, operation_id = "get_conflict", path = "/v1/connections/{connection}/conflicts/{conflict}", tag = "conflicts",
     params(("connection" = String, Path), ("conflict" = String, Path)),
     responses((status = 200, description = "The conflict; `ETag` moves with its sides.",
         body = ConflictView, headers(("ETag" = String))))
@@ -153,7 +153,7 @@ fn answer(conflict: &ConflictRecord) -> Response {
 
 /// Settles one conflict. With `If-Match`, only if its sides are still those that were looked at.
 #[utoipa::path(
-    post, path = "/v1/connections/{connection}/conflicts/{conflict}/resolution", tag = "conflicts",
+    post, operation_id = "resolve_conflict", path = "/v1/connections/{connection}/conflicts/{conflict}/resolution", tag = "conflicts",
     params(
         ("connection" = String, Path), ("conflict" = String, Path),
         ("If-Match" = Option<String>, Header, description = "The conflict's `ETag`."),
@@ -357,7 +357,7 @@ pub(crate) struct ResolutionResult {
 
 /// Settles many conflicts, each on its own: one that can't be settled stops no other.
 #[utoipa::path(
-    post, path = "/v1/connections/{connection}/conflicts/resolutions", tag = "conflicts",
+    post, operation_id = "resolve_conflicts", path = "/v1/connections/{connection}/conflicts/resolutions", tag = "conflicts",
     params(
         ("connection" = String, Path),
         ("Idempotency-Key" = Option<String>, Header, description = "A repeat is answered, not done again."),

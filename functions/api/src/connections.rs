@@ -53,7 +53,7 @@ fn answer(
 
 /// The tenant's connections.
 #[utoipa::path(
-    get, path = "/v1/connections", tag = "connections", params(PageQuery),
+    get, operation_id = "list_connections", path = "/v1/connections", tag = "connections", params(PageQuery),
     responses((status = 200, description = "A page.", body = ConnectionList))
 )]
 pub(crate) async fn list(
@@ -75,7 +75,7 @@ pub(crate) async fn list(
 
 /// Connects a Drive account or a shared drive, tries its credentials out, and begins its first sync.
 #[utoipa::path(
-    post, path = "/v1/connections", tag = "connections",
+    post, operation_id = "create_connection", path = "/v1/connections", tag = "connections",
     params(("Idempotency-Key" = Option<String>, Header, description = "A repeat is answered, not done again.")),
     request_body(content = NewConnection),
     responses(
@@ -222,7 +222,7 @@ pub(crate) fn log_of(connection: &Connection) -> Result<LogId, Problem> {
 
 /// One connection, with its latest operation.
 #[utoipa::path(
-    get, path = "/v1/connections/{connection}", tag = "connections",
+    get, operation_id = "get_connection", path = "/v1/connections/{connection}", tag = "connections",
     params(("connection" = String, Path)),
     responses((status = 200, description = "The connection.", body = ConnectionView, headers(("ETag" = String))))
 )]
@@ -246,7 +246,7 @@ async fn load(deps: &Deps, key: &ConnectionKey) -> Result<Connection, Problem> {
 
 /// Changes a connection's name, policies, or credentials; new credentials are tried out first.
 #[utoipa::path(
-    patch, path = "/v1/connections/{connection}", tag = "connections",
+    patch, operation_id = "update_connection", path = "/v1/connections/{connection}", tag = "connections",
     params(
         ("connection" = String, Path),
         ("If-Match" = String, Header, description = "The `ETag` of what was read, or `*`."),
@@ -319,7 +319,7 @@ async fn bring(
 
 /// Stops syncing until it is resumed. Edits are still taken, and owed.
 #[utoipa::path(
-    post, path = "/v1/connections/{connection}/pause", tag = "connections",
+    post, operation_id = "pause_connection", path = "/v1/connections/{connection}/pause", tag = "connections",
     params(("connection" = String, Path)),
     responses((status = 200, description = "The connection.", body = ConnectionView, headers(("ETag" = String))))
 )]
@@ -340,7 +340,7 @@ pub(crate) async fn pause(
 
 /// Syncs again, from where it stopped: nothing that happened meanwhile is lost.
 #[utoipa::path(
-    post, path = "/v1/connections/{connection}/resume", tag = "connections",
+    post, operation_id = "resume_connection", path = "/v1/connections/{connection}/resume", tag = "connections",
     params(("connection" = String, Path)),
     responses((status = 200, description = "The connection.", body = ConnectionView, headers(("ETag" = String))))
 )]
@@ -368,7 +368,7 @@ pub(crate) async fn resume(
 /// nobody can reach them: a new connection has a new id, unless it is a repeat, with its
 /// `Idempotency-Key`, of the very request that made this one.
 #[utoipa::path(
-    delete, path = "/v1/connections/{connection}", tag = "connections",
+    delete, operation_id = "delete_connection", path = "/v1/connections/{connection}", tag = "connections",
     params(("connection" = String, Path)),
     responses((status = 204, description = "It is gone."))
 )]

@@ -78,7 +78,7 @@ impl DeadLetterView {
 
 /// The dead letters of the tenant's connections.
 #[utoipa::path(
-    get, path = "/v1/dead-letters", tag = "service", params(DeadLettersQuery),
+    get, operation_id = "list_dead_letters", path = "/v1/dead-letters", tag = "service", params(DeadLettersQuery),
     responses((status = 200, description = "A page.", body = DeadLetterList))
 )]
 pub(crate) async fn list(

@@ -59,7 +59,7 @@ pub(crate) struct FileList {
 
 /// The files of a connection that are present.
 #[utoipa::path(
-    get, path = "/v1/connections/{connection}/files", tag = "files",
+    get, operation_id = "list_files", path = "/v1/connections/{connection}/files", tag = "files",
     params(("connection" = String, Path), FilesQuery),
     responses((status = 200, description = "A page.", body = FileList))
 )]
@@ -185,7 +185,7 @@ async fn scan(
 
 /// One file, as it is now.
 #[utoipa::path(
-    get, path = "/v1/connections/{connection}/files/{file}", tag = "files",
+    get, operation_id = "get_file", path = "/v1/connections/{connection}/files/{file}", tag = "files",
     params(("connection" = String, Path), ("file" = String, Path)),
     responses((status = 200, description = "The file; `ETag` is what `If-Match` wants.", body = FileView,
         headers(("ETag" = String))))
@@ -231,7 +231,7 @@ pub(crate) struct HistoryList {
 
 /// What Drive held, version by version, as far back as it is kept.
 #[utoipa::path(
-    get, path = "/v1/connections/{connection}/files/{file}/history", tag = "files",
+    get, operation_id = "get_file_history", path = "/v1/connections/{connection}/files/{file}/history", tag = "files",
     params(("connection" = String, Path), ("file" = String, Path), PageQuery),
     responses((status = 200, description = "A page.", body = HistoryList))
 )]
@@ -254,7 +254,7 @@ pub(crate) async fn history(
 
 /// Changes fields of a file. All of them or none; what changed is owed to Drive from then on.
 #[utoipa::path(
-    patch, path = "/v1/connections/{connection}/files/{file}", tag = "files",
+    patch, operation_id = "update_file", path = "/v1/connections/{connection}/files/{file}", tag = "files",
     params(
         ("connection" = String, Path), ("file" = String, Path),
         ("If-Match" = String, Header, description = "The `ETag` of what was read, or `*`."),

@@ -20,7 +20,7 @@ pub(crate) struct Health {
 
 /// Whether the table can be reached.
 #[utoipa::path(
-    get, path = "/health", tag = "service", security(()),
+    get, operation_id = "get_health", path = "/health", tag = "service", security(()),
     responses((status = 200, description = "The table answers.", body = Health))
 )]
 pub(crate) async fn get(State(deps): State<Arc<Deps>>) -> Result<Json<Health>, Problem> {

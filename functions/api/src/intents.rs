@@ -60,7 +60,7 @@ pub(crate) struct IntentItem {
 
 /// What is owed to Drive, or was given up.
 #[utoipa::path(
-    get, path = "/v1/connections/{connection}/intents", tag = "intents",
+    get, operation_id = "list_intents", path = "/v1/connections/{connection}/intents", tag = "intents",
     params(("connection" = String, Path), IntentsQuery),
     responses((status = 200, description = "A page.", body = IntentList))
 )]
@@ -89,7 +89,7 @@ pub(crate) async fn list(
 
 /// Tries again, now, what is owed or was given up.
 #[utoipa::path(
-    post, path = "/v1/connections/{connection}/intents/{file}/retry", tag = "intents",
+    post, operation_id = "retry_intent", path = "/v1/connections/{connection}/intents/{file}/retry", tag = "intents",
     params(("connection" = String, Path), ("file" = String, Path)),
     responses((status = 200, description = "The file.", body = FileView))
 )]
@@ -103,7 +103,7 @@ pub(crate) async fn retry(
 /// Takes back what is owed: the application's values return to what both sides last agreed on. What
 /// was sent already may still arrive.
 #[utoipa::path(
-    post, path = "/v1/connections/{connection}/intents/{file}/cancel", tag = "intents",
+    post, operation_id = "cancel_intent", path = "/v1/connections/{connection}/intents/{file}/cancel", tag = "intents",
     params(("connection" = String, Path), ("file" = String, Path)),
     responses((status = 200, description = "The file.", body = FileView))
 )]

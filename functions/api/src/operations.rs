@@ -24,7 +24,7 @@ pub(crate) struct OperationList {
 
 /// The operations of a connection.
 #[utoipa::path(
-    get, path = "/v1/connections/{connection}/operations", tag = "operations",
+    get, operation_id = "list_operations", path = "/v1/connections/{connection}/operations", tag = "operations",
     params(("connection" = String, Path), PageQuery),
     responses((status = 200, description = "A page.", body = OperationList))
 )]
@@ -44,7 +44,7 @@ pub(crate) async fn list(
 
 /// One operation.
 #[utoipa::path(
-    get, path = "/v1/connections/{connection}/operations/{operation}", tag = "operations",
+    get, operation_id = "get_operation", path = "/v1/connections/{connection}/operations/{operation}", tag = "operations",
     params(("connection" = String, Path), ("operation" = String, Path)),
     responses((status = 200, description = "The operation.", body = OperationView))
 )]

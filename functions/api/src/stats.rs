@@ -50,7 +50,7 @@ struct LogCounts {
 
 /// The numbers of the tenant.
 #[utoipa::path(
-    get, path = "/v1/stats", tag = "service",
+    get, operation_id = "get_stats", path = "/v1/stats", tag = "service",
     responses((status = 200, description = "The numbers.", body = Stats))
 )]
 pub(crate) async fn get(

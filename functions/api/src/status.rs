@@ -89,7 +89,7 @@ enum ChannelStateView {
 
 /// How a connection is doing.
 #[utoipa::path(
-    get, path = "/v1/connections/{connection}/status", tag = "connections",
+    get, operation_id = "get_status", path = "/v1/connections/{connection}/status", tag = "connections",
     params(("connection" = String, Path)),
     responses((status = 200, description = "How it is doing.", body = StatusView))
 )]

@@ -48,7 +48,7 @@ pub(crate) struct SyncStarted {
 
 /// Starts a sync of a connection that is active.
 #[utoipa::path(
-    post, path = "/v1/connections/{connection}/sync", tag = "operations",
+    post, operation_id = "start_sync", path = "/v1/connections/{connection}/sync", tag = "operations",
     params(("connection" = String, Path)),
     request_body(content = SyncBody),
     responses(

@@ -1,5 +1,6 @@
 //! The API from outside: the sample events, and the rules that hold before the table is asked.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -292,6 +293,13 @@ fn the_description_is_whole() {
         let name = name.strip_prefix("#/components/schemas/").unwrap();
         assert!(schemas[name].is_object(), "{name} is not described");
     }
+    let names: Vec<&str> = text
+        .split("\"operationId\":\"")
+        .skip(1)
+        .filter_map(|part| part.split('"').next())
+        .collect();
+    let distinct: BTreeSet<&&str> = names.iter().collect();
+    assert_eq!((names.len(), distinct.len()), (25, 25), "{names:?}");
     let patch = &document["paths"]["/v1/connections/{connection}/files/{file}"]["patch"];
     for status in [
         "200", "400", "401", "404", "409", "410", "412", "413", "415", "422", "428", "503",
