@@ -246,7 +246,8 @@ impl<'a> Change<'a> {
                 }
             }
         }
-        if after.app == after.base {
+        // Where a write of ours may still land, going back to the base is an edit that will be owed.
+        if after.app == after.base && after.sent.is_empty() {
             self.record.edits.remove(field);
         }
         if !after.owed() {

@@ -15,9 +15,13 @@ mod step;
 mod time;
 
 #[cfg(test)]
+mod fixture;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod search;
+#[cfg(test)]
+mod tests;
 #[cfg(test)]
 mod truth_table;
 

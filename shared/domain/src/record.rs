@@ -25,7 +25,8 @@ pub struct FileRecord {
     pub presence: Presence,
     /// The sides of every field that is set on one of them.
     pub fields: BTreeMap<Field, Sides<Value>>,
-    /// Who moved the application's side away from the base, and when.
+    /// Who last moved the application's side, and when: while it differs from the base, or a write of
+    /// ours may still land.
     pub edits: BTreeMap<Field, Edit>,
     /// The open conflicts.
     pub open: BTreeMap<Field, OpenConflict>,

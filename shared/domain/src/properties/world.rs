@@ -1,0 +1,551 @@
+//! Drive, its log, the workers and one record, played through a history, every step of it checked.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+use proptest::test_runner::TestCaseError;
+
+use super::history::{Event, History};
+use super::{drive, field, value};
+use crate::fixture::{FULL, NOW, all, record};
+use crate::{
+    AttemptId, Choice, ConflictId, ConflictRecord, ConflictStatus, DriveVersion, Field, FileRecord,
+    Gone, Moment, Observation, Patch, Policies, Refusal, Snapshot, Step, Timestamp, Value,
+};
+
+type Checked = Result<(), TestCaseError>;
+
+/// A request on its way, or answered.
+struct Request {
+    patch: Patch,
+    against: DriveVersion,
+    answer: Answer,
+    /// The worker that waits for the answer is gone.
+    orphan: bool,
+}
+
+enum Answer {
+    None,
+    Took(Snapshot),
+    Stale,
+}
+
+struct World {
+    record: FileRecord,
+    /// Every conflict record, as a store would hold them.
+    book: BTreeMap<ConflictId, ConflictRecord>,
+    policies: Policies,
+    /// Drive's states, the last of them current.
+    log: Vec<Snapshot>,
+    gone: Option<Gone>,
+    requests: Vec<Request>,
+    /// Values that Drive took from us.
+    landed: BTreeSet<(Field, Value)>,
+    now: Timestamp,
+    attempts: u64,
+}
+
+pub(super) fn play(history: &History) -> Checked {
+    let mut world = World {
+        record: record(),
+        book: BTreeMap::new(),
+        policies: all(history.policy),
+        log: vec![drive(1, &[0, 1, 0, 0])],
+        gone: None,
+        requests: Vec::new(),
+        landed: BTreeSet::new(),
+        now: NOW,
+        attempts: 0,
+    };
+    for event in &history.events {
+        world.now = world.now.plus_millis(3);
+        world.happens(*event)?;
+    }
+    world.comes_to_rest()
+}
+
+impl World {
+    fn moment(&self) -> Moment<'_> {
+        Moment {
+            now: self.now,
+            drive_at: self.now.plus_millis(-4),
+            policies: &self.policies,
+        }
+    }
+
+    fn current(&self) -> &Snapshot {
+        self.log.last().unwrap()
+    }
+
+    /// Drive as a direct question finds it.
+    fn answer(&self) -> Observation {
+        self.gone.map_or_else(
+            || Observation::Present(self.current().clone()),
+            Observation::Gone,
+        )
+    }
+
+    fn drive_moves(&mut self, change: impl FnOnce(&mut Snapshot)) -> Snapshot {
+        let mut next = self.current().clone();
+        // Drive's versions may leave numbers out.
+        next.version.0 += 1 + next.version.0 % 2;
+        next.mirror.size_bytes = Some(next.version.0);
+        change(&mut next);
+        self.log.push(next.clone());
+        next
+    }
+
+    fn happens(&mut self, event: Event) -> Checked {
+        match event {
+            Event::PersonSets {
+                field: at,
+                value: pick,
+            } if self.gone.is_none() => {
+                let field = field(at);
+                let value = value(&field, pick);
+                self.drive_moves(|file| write(file, field, value));
+            }
+            Event::PersonSets { .. } => {}
+            Event::PersonEditsContent => {
+                self.drive_moves(|_| {});
+            }
+            Event::PersonRemoves(gone) => self.gone = Some(gone),
+            Event::PersonRestores => self.gone = None,
+            Event::AppSets {
+                field: at,
+                value: pick,
+            } => self.app_sets(field(at), pick)?,
+            Event::Delivered { which } => {
+                let snapshot = self.log[which % self.log.len()].clone();
+                self.observe(Observation::Present(snapshot))?;
+            }
+            Event::Asked => self.ask()?,
+            Event::Claimed => {
+                self.claim()?;
+            }
+            Event::Arrives { which } => self.arrives(which),
+            Event::Answered { which, permanent } => self.answered(which, permanent)?,
+            Event::Unanswered { which } => self.unanswered(which)?,
+            Event::Dies { which } => {
+                if let Some(at) = self.waiting(which) {
+                    self.requests[at].orphan = true;
+                }
+            }
+            Event::Decided { which, choice } => self.decide(which, choice)?,
+            Event::Cancelled => self.take("cancel", self.record.cancel(self.moment()))?,
+            Event::Retried => self.take("retry", self.record.retry(self.moment()))?,
+        }
+        Ok(())
+    }
+
+    fn app_sets(&mut self, field: Field, pick: usize) -> Checked {
+        let value = value(&field, pick);
+        let edit = BTreeMap::from([(field.clone(), value.clone())]);
+        let held = self.record.open_conflict(&field).is_some() || !self.record.is_present();
+        match self.record.edit(&edit, "ann", self.moment()) {
+            Err(_) => prop_assert!(held, "an allowed edit was refused"),
+            Ok(step) => {
+                prop_assert!(!held, "an edit of a held field was taken");
+                prop_assert_eq!(&step.record.app(&field), &value);
+                self.take("edit", step)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// As a consumer of the queue does it: what would change presence is asked of Drive.
+    fn observe(&mut self, observation: Observation) -> Checked {
+        if self.record.must_ask(&observation) {
+            return self.ask();
+        }
+        let before = self.record.clone();
+        self.take("observe", self.record.observe(&observation, self.moment()))?;
+        let again = self.record.observe(&observation, self.moment());
+        prop_assert_eq!(again, Step::stay(self.record.clone()), "twice is once");
+        if let Observation::Present(snapshot) = &observation
+            && snapshot.version <= before.version
+        {
+            prop_assert_eq!(&self.record, &before, "an old snapshot changes nothing");
+        }
+        Ok(())
+    }
+
+    fn ask(&mut self) -> Checked {
+        let answer = self.answer();
+        self.take("ask", self.record.answered(&answer, self.moment()))?;
+        prop_assert_eq!(self.record.is_present(), self.gone.is_none());
+        let again = self.record.answered(&answer, self.moment());
+        prop_assert_eq!(again, Step::stay(self.record.clone()), "twice is once");
+        Ok(())
+    }
+
+    /// Whether something was sent.
+    fn claim(&mut self) -> Result<bool, TestCaseError> {
+        if self.gone.is_some() {
+            self.ask()?;
+            return Ok(false);
+        }
+        if self.record.due().is_none() {
+            return Ok(false);
+        }
+        self.attempts += 1;
+        let read = self.current().clone();
+        let attempt = AttemptId(self.attempts);
+        let claim = self.record.claim(&read, attempt, self.moment(), FULL);
+        self.take("claim", claim.step)?;
+        let Some(patch) = claim.patch else {
+            return Ok(false);
+        };
+        for (field, value) in &patch.values {
+            prop_assert!(self.record.sides(field).owed(), "only what is owed is sent");
+            prop_assert_eq!(&self.record.app(field), value);
+        }
+        self.requests.push(Request {
+            patch,
+            against: read.version,
+            answer: Answer::None,
+            orphan: false,
+        });
+        Ok(true)
+    }
+
+    /// One of the requests whose worker still waits.
+    fn waiting(&self, which: usize) -> Option<usize> {
+        let waiting = self
+            .requests
+            .iter()
+            .enumerate()
+            .filter(|(_, request)| !request.orphan);
+        let waiting: Vec<usize> = waiting.map(|(at, _)| at).collect();
+        waiting.get(which % waiting.len().max(1)).copied()
+    }
+
+    fn arrives(&mut self, which: usize) {
+        if self.requests.is_empty() {
+            return;
+        }
+        let at = which % self.requests.len();
+        if !matches!(self.requests[at].answer, Answer::None) {
+            return;
+        }
+        let fits = self.requests[at].against == self.current().version && self.gone.is_none();
+        self.requests[at].answer = if fits {
+            let values = self.requests[at].patch.values.clone();
+            self.landed.extend(values.clone());
+            Answer::Took(self.drive_moves(|file| {
+                for (field, value) in values {
+                    write(file, field, value);
+                }
+            }))
+        } else {
+            Answer::Stale
+        };
+    }
+
+    fn answered(&mut self, which: usize, permanent: bool) -> Checked {
+        let Some(at) = self.waiting(which) else {
+            return Ok(());
+        };
+        let request = self.requests.remove(at);
+        let refusal = match request.answer {
+            Answer::Took(answer) => {
+                let step = self
+                    .record
+                    .confirmed(&request.patch, &answer, self.moment());
+                return self.take("confirm", step);
+            }
+            Answer::Stale => Refusal::Stale,
+            Answer::None if permanent => Refusal::Permanent("no".to_owned()),
+            Answer::None => Refusal::Busy,
+        };
+        let failures = self.record.push.failures;
+        let step = self
+            .record
+            .refused(&request.patch, &refusal, self.moment(), FULL);
+        prop_assert!(
+            step.record.push.failures <= failures,
+            "a definite answer is no failure"
+        );
+        for sides in step.record.fields.values() {
+            let mine = sides
+                .sent
+                .iter()
+                .any(|sent| sent.attempt == request.patch.attempt);
+            prop_assert!(!mine, "what was refused was not sent");
+        }
+        self.gave_up_what_was_tried(&request.patch, &step)?;
+        self.take("refuse", step)
+    }
+
+    fn unanswered(&mut self, which: usize) -> Checked {
+        let Some(at) = self.waiting(which) else {
+            return Ok(());
+        };
+        self.requests[at].orphan = true;
+        let refusal = Refusal::Unknown("timeout".to_owned());
+        let patch = &self.requests[at].patch;
+        let step = self.record.refused(patch, &refusal, self.moment(), FULL);
+        self.gave_up_what_was_tried(patch, &step)?;
+        self.take("no answer", step)
+    }
+
+    fn gave_up_what_was_tried(&self, patch: &Patch, step: &Step) -> Checked {
+        for field in step.record.push.failed.keys() {
+            let before = self.record.push.failed.contains_key(field);
+            let tried = patch.values.get(field) == Some(&step.record.app(field));
+            prop_assert!(before || tried, "{field} failed without being tried");
+        }
+        Ok(())
+    }
+
+    fn decide(&mut self, which: usize, choice: usize) -> Checked {
+        let open: Vec<Field> = self.record.open.keys().cloned().collect();
+        let Some(field) = open.get(which % open.len().max(1)) else {
+            return Ok(());
+        };
+        let id = self.record.open_conflict(field).unwrap();
+        let sides = self.record.sides(field);
+        let (choice, value) = match choice {
+            0 => (Choice::App, sides.app.clone()),
+            1 => (Choice::Drive, sides.drive().clone()),
+            2 => (Choice::Base, sides.base.clone()),
+            _ => (Choice::Value(value(field, which)), value(field, which)),
+        };
+        match self
+            .record
+            .resolve(&id, None, &choice, "ann", self.moment())
+        {
+            Err(_) => prop_assert_eq!(field, &Field::Existence, "a decision was refused"),
+            Ok(step) => {
+                if *field != Field::Existence {
+                    prop_assert_eq!(step.record.sides(field).base.clone(), sides.drive().clone());
+                    prop_assert_eq!(&step.record.app(field), &value);
+                    prop_assert_eq!(step.record.sides(field).owed(), value != *sides.drive());
+                }
+                let ended = &step.conflicts[&id].status;
+                prop_assert!(matches!(ended, ConflictStatus::Resolved(_)));
+                self.take("decide", step)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a step as a store would, and checks all that must be true of any step.
+    fn take(&mut self, what: &str, step: Step) -> Checked {
+        let before = std::mem::replace(&mut self.record, step.record);
+        for (id, conflict) in &step.conflicts {
+            let known = self
+                .book
+                .get(id)
+                .map_or(conflict.moves, |known| known.moves);
+            prop_assert!(conflict.moves >= known, "a conflict's moves only grow");
+            if let ConflictStatus::Resolved(resolution) = &conflict.status
+                && id.field != Field::Existence
+            {
+                let chosen = match &resolution.choice {
+                    Choice::App => &conflict.app,
+                    Choice::Drive => &conflict.drive,
+                    Choice::Base => &conflict.base,
+                    Choice::Value(value) => value,
+                };
+                prop_assert_eq!(&resolution.value, chosen);
+                let sides = self.record.sides(&id.field);
+                prop_assert_eq!((&sides.app, &sides.base), (chosen, &conflict.drive));
+                let settled = |at| at < self.record.version;
+                let settled = sides.sent.iter().any(|sent| settled(sent.against));
+                prop_assert!(!settled, "{what}: a decision ends what was settled");
+            }
+        }
+        self.book.extend(step.conflicts.clone());
+        self.revisions(what, &before, &step.conflicts)?;
+        self.completeness(what)?;
+        self.nothing_is_lost(what, &before)
+    }
+
+    fn revisions(
+        &self,
+        what: &str,
+        before: &FileRecord,
+        conflicts: &BTreeMap<ConflictId, ConflictRecord>,
+    ) -> Checked {
+        let after = &self.record;
+        if after == before {
+            prop_assert!(
+                conflicts.is_empty(),
+                "{what}: conflicts are written with the record"
+            );
+            return Ok(());
+        }
+        prop_assert_eq!(after.revision, before.revision.next(), "{}", what);
+        let mut same_but_for_the_revision = after.clone();
+        same_but_for_the_revision.revision = before.revision;
+        prop_assert_ne!(
+            &same_but_for_the_revision,
+            before,
+            "{}: nothing changed",
+            what
+        );
+        let moved = shown(after) != shown(before);
+        let expected = if moved {
+            after.revision
+        } else {
+            before.visible
+        };
+        prop_assert_eq!(
+            after.visible,
+            expected,
+            "{}: visible moves with what is shown",
+            what
+        );
+        Ok(())
+    }
+
+    fn completeness(&self, what: &str) -> Checked {
+        let record = &self.record;
+        for (field, sides) in &record.fields {
+            let open = record.open.contains_key(field);
+            prop_assert_eq!(
+                sides.clash.is_some(),
+                open,
+                "{}: {} {:?}",
+                what,
+                field,
+                sides
+            );
+            if sides.clash.is_some() {
+                prop_assert_ne!(&sides.app, sides.drive(), "{}: no conflict of equals", what);
+            }
+            if sides.app != sides.base {
+                let known = record.edits.contains_key(field);
+                prop_assert!(known, "{what}: an edit of nobody");
+            } else if sides.sent.is_empty() {
+                let known = record.edits.contains_key(field);
+                prop_assert!(!known, "{what}: an edit of nothing");
+            }
+        }
+        let owed = |field: &Field| record.sides(field).owed();
+        prop_assert!(
+            record.push.failed.keys().all(owed),
+            "{what}: only what is owed can fail"
+        );
+        let due = record.is_present()
+            && record
+                .fields
+                .iter()
+                .any(|(field, sides)| sides.pending() && !record.push.failed.contains_key(field));
+        prop_assert_eq!(record.due().is_some(), due);
+        for id in record
+            .open
+            .keys()
+            .map(|field| record.open_conflict(field).unwrap())
+        {
+            prop_assert!(
+                self.book.contains_key(&id),
+                "{what}: {id:?} was never written"
+            );
+        }
+        for (id, conflict) in &self.book {
+            let open = record.open_conflict(&id.field).as_ref() == Some(id);
+            prop_assert_eq!(
+                conflict.status == ConflictStatus::Open,
+                open,
+                "{}: {:?}",
+                what,
+                id
+            );
+            if open && id.field != Field::Existence {
+                let sides = record.sides(&id.field);
+                prop_assert_eq!(
+                    (&conflict.base, &conflict.app, &conflict.drive),
+                    (&sides.base, &sides.app, sides.drive())
+                );
+                prop_assert_eq!(conflict.unsure, sides.clash.unwrap().unsure);
+                prop_assert_eq!(conflict.moves, record.open[&id.field].moves);
+            } else if open {
+                let owed = record
+                    .fields
+                    .iter()
+                    .filter(|(_, sides)| sides.app != sides.base);
+                let owed: BTreeMap<_, _> = owed.map(|(f, s)| (f.clone(), s.app.clone())).collect();
+                prop_assert_eq!(&conflict.owed, &owed);
+                prop_assert!(!record.is_present());
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the application's value gave way, it had been agreed, had reached Drive, is in a record of
+    /// a conflict, or somebody took it back.
+    fn nothing_is_lost(&self, what: &str, before: &FileRecord) -> Checked {
+        if matches!(what, "edit" | "cancel") {
+            return Ok(());
+        }
+        for (field, sides) in &before.fields {
+            if sides.app == self.record.app(field) || sides.app == sides.base {
+                continue;
+            }
+            let reached = self.landed.contains(&(field.clone(), sides.app.clone()));
+            let recorded = self.book.values().any(|conflict| {
+                (conflict.id.field == *field && conflict.app == sides.app)
+                    || conflict.owed.get(field) == Some(&sides.app)
+            });
+            prop_assert!(reached || recorded, "{what}: {field} lost {:?}", sides.app);
+        }
+        Ok(())
+    }
+
+    /// No more faults and no more edits: what is left is done, and the sides are in step.
+    fn comes_to_rest(mut self) -> Checked {
+        self.requests.clear();
+        for _ in 0..40 {
+            self.ask()?;
+            if !self.claim()? {
+                break;
+            }
+            self.arrives(0);
+            self.answered(0, false)?;
+        }
+        for field in self.record.fields.keys().filter(|_| self.gone.is_none()) {
+            let sides = self.record.sides(field);
+            let held = self
+                .current()
+                .fields
+                .get(field)
+                .cloned()
+                .unwrap_or_else(|| field.unset());
+            prop_assert_eq!(sides.drive(), &held, "{} is not what Drive holds", field);
+            let settled = sides.app == held
+                || sides.clash.is_some()
+                || self.record.push.failed.contains_key(field);
+            prop_assert!(
+                settled,
+                "{field} is neither agreed, nor in conflict, nor given up"
+            );
+        }
+        Ok(())
+    }
+}
+
+fn write(file: &mut Snapshot, field: Field, value: Value) {
+    if value == Value::Null {
+        file.fields.remove(&field);
+    } else {
+        file.fields.insert(field, value);
+    }
+}
+
+/// What our API shows of a file.
+fn shown(record: &FileRecord) -> impl PartialEq {
+    let fields: BTreeSet<Field> = (0..4).map(field).collect();
+    let side = |field: &Field| {
+        let sides = record.sides(field);
+        (sides.app.clone(), sides.drive().clone(), sides.owed())
+    };
+    (
+        record.presence,
+        fields.iter().map(side).collect::<Vec<_>>(),
+        record.open.clone(),
+        record.push.failed.clone(),
+        record.mirror.clone(),
+    )
+}

@@ -1,0 +1,6 @@
+//! What single operations do to a record.
+
+mod deciding;
+mod editing;
+mod presence;
+mod pushing;

@@ -1,0 +1,224 @@
+use crate::fixture::{FULL, Manually as _, NOW, moment, named, record, snapshot, text, values};
+use crate::{Backoff, Field, FileRecord, Patch, Policies, Refusal, Snapshot, Timestamp, Value};
+
+fn refuse(record: &FileRecord, patch: &Patch, refusal: &Refusal) -> FileRecord {
+    record
+        .refused(patch, refusal, moment(&Policies::default()), FULL)
+        .record
+}
+
+fn confirm(record: &FileRecord, patch: &Patch, answer: &Snapshot) -> FileRecord {
+    record
+        .confirmed(patch, answer, moment(&Policies::default()))
+        .record
+}
+
+fn owing_a_name() -> FileRecord {
+    record().edits(Field::Name, text("b"))
+}
+
+fn owing_two() -> FileRecord {
+    owing_a_name().edits(Field::Description, text("d"))
+}
+
+fn permanent() -> Refusal {
+    Refusal::Permanent("Drive will not".to_owned())
+}
+
+fn unknown() -> Refusal {
+    Refusal::Unknown("timeout".to_owned())
+}
+
+#[test]
+fn a_claim_keeps_others_away_while_its_worker_can_live() {
+    let (record, patch) = owing_a_name().sends(&named(1, "a"), 1);
+    assert_eq!(patch.values, values(&[(Field::Name, text("b"))]));
+    assert_eq!(record.due(), Some(NOW.plus_millis(30_000)));
+    assert_eq!(record.sides(&Field::Name).sent.len(), 1);
+}
+
+#[test]
+fn a_confirmed_write_is_agreed_and_the_slate_is_clean() {
+    let (record, patch) = owing_a_name().sends(&named(1, "a"), 1);
+    let done = confirm(&record, &patch, &named(2, "b"));
+    assert_eq!((done.due(), done.intent()), (None, None));
+    assert_eq!((&done.push, done.version.0), (&crate::Push::default(), 2));
+    assert_eq!(
+        confirm(&done, &patch, &named(2, "b")),
+        done,
+        "twice is once"
+    );
+}
+
+#[test]
+fn the_answer_to_a_write_brings_what_others_changed_with_it() {
+    let (record, patch) = owing_a_name().sends(&named(1, "a"), 1);
+    let starred = (Field::Starred, Value::Flag(true));
+    let done = confirm(
+        &record,
+        &patch,
+        &snapshot(3, &[(Field::Name, text("b")), starred]),
+    );
+    assert_eq!(done.app(&Field::Starred), Value::Flag(true));
+}
+
+#[test]
+fn a_value_that_drive_made_its_own_is_taken() {
+    let record = record().edits(Field::Name, text("b "));
+    let (record, patch) = record.sends(&named(1, "a"), 1);
+    let done = confirm(&record, &patch, &named(2, "b"));
+    assert_eq!((done.app(&Field::Name), done.due()), (text("b"), None));
+}
+
+#[test]
+fn regression_a_field_that_drive_left_as_it_was_is_not_undone_unseen() {
+    let (record, patch) = owing_two().sends(&named(1, "a"), 1);
+    let half = snapshot(2, &[(Field::Description, text("d"))]);
+    let done = confirm(&record, &patch, &half);
+    assert_eq!(done.app(&Field::Name), text("b"));
+    let intent = done.intent().unwrap();
+    assert!(intent.failed && intent.fields == [&Field::Name]);
+    assert_eq!(done.due(), None);
+}
+
+#[test]
+fn a_lost_race_waits_longer_each_time_and_is_never_a_failure() {
+    let mut record = owing_a_name();
+    for attempt in 1..=20 {
+        let (claimed, patch) = record.sends(&named(1, "a"), attempt);
+        record = refuse(&claimed, &patch, &Refusal::Stale);
+        assert_eq!(record.push.failures, 0);
+        let wait = Backoff::PUSH.wait_millis(u32::try_from(attempt).unwrap(), FULL);
+        assert_eq!(record.due(), Some(NOW.plus_millis(wait)));
+        assert_eq!(record.sides(&Field::Name).sent, []);
+    }
+    assert!(!record.intent().unwrap().failed);
+}
+
+#[test]
+fn no_answer_eight_times_is_given_up_until_someone_retries() {
+    let mut record = owing_a_name();
+    for attempt in 1..=8 {
+        assert!(record.due().is_some());
+        let (claimed, patch) = record.sends(&named(1, "a"), attempt);
+        record = refuse(&claimed, &patch, &unknown());
+    }
+    assert_eq!(record.due(), None);
+    assert_eq!(record.intent().unwrap().reason, Some("timeout"));
+    let retried = record.retry(moment(&Policies::default())).record;
+    assert_eq!((retried.due(), retried.push.failures), (Some(NOW), 0));
+    assert!(retried.claims(&named(1, "a"), 9).patch.is_some());
+}
+
+#[test]
+fn regression_workers_that_die_without_a_word_are_given_up_too() {
+    let mut record = owing_a_name();
+    for attempt in 1..=8 {
+        record = record.sends(&named(1, "a"), attempt).0;
+    }
+    let claim = record.claims(&named(1, "a"), 9);
+    assert_eq!(claim.patch, None);
+    assert_eq!(claim.step.record.due(), None);
+    assert!(claim.step.record.intent().unwrap().failed);
+}
+
+#[test]
+fn a_refusal_of_several_fields_is_tried_one_by_one() {
+    let (record, patch) = owing_two().sends(&named(1, "a"), 1);
+    assert_eq!(patch.values.len(), 2);
+    let record = refuse(&record, &patch, &permanent());
+    assert_eq!(record.due(), Some(NOW));
+    assert!(record.push.failed.is_empty());
+    let (record, first) = record.sends(&named(1, "a"), 2);
+    assert_eq!(first.values, values(&[(Field::Name, text("b"))]));
+    let record = refuse(&record, &first, &permanent());
+    assert_eq!(record.push.failed[&Field::Name], "Drive will not");
+    let (record, second) = record.sends(&named(1, "a"), 3);
+    assert_eq!(second.values, values(&[(Field::Description, text("d"))]));
+    let record = confirm(
+        &record,
+        &second,
+        &snapshot(2, &[(Field::Description, text("d"))]),
+    );
+    assert_eq!((record.due(), record.push.one_at_a_time), (None, false));
+    assert_eq!(record.intent().unwrap().fields, [&Field::Name]);
+}
+
+#[test]
+fn an_edit_of_what_was_given_up_is_due_again() {
+    let (record, patch) = owing_a_name().sends(&named(1, "a"), 1);
+    let failed = refuse(&record, &patch, &permanent());
+    assert_eq!(failed.due(), None);
+    assert_eq!(
+        failed.edits(Field::Name, text("b")).due(),
+        Some(NOW),
+        "the same value, too"
+    );
+    let edited = failed.edits(Field::Name, text("c"));
+    assert_eq!((edited.due(), edited.push.failed.len()), (Some(NOW), 0));
+}
+
+#[test]
+fn what_was_given_up_is_forgotten_when_it_is_no_longer_owed() {
+    let (record, patch) = owing_a_name().sends(&named(1, "a"), 1);
+    let failed = refuse(&record, &patch, &permanent());
+    let agreed = failed.sees(&named(2, "b")).record;
+    assert!(agreed.push.failed.is_empty());
+    let conflict = failed.sees(&named(2, "c")).record;
+    assert!(conflict.push.failed.is_empty());
+    let cancelled = failed.cancel(moment(&Policies::default())).record;
+    assert!(cancelled.push.failed.is_empty() && cancelled.intent().is_none());
+}
+
+#[test]
+fn regression_a_refusal_of_an_older_value_does_not_give_up_a_newer_edit() {
+    let (record, patch) = owing_a_name().sends(&named(1, "a"), 1);
+    let record = refuse(&record.edits(Field::Name, text("c")), &patch, &permanent());
+    assert!(record.push.failed.is_empty());
+    let (_, next) = record.sends(&named(1, "a"), 2);
+    assert_eq!(next.values[&Field::Name], text("c"));
+}
+
+#[test]
+fn a_read_that_is_older_than_the_record_sends_nothing() {
+    let record = owing_a_name().sees(&named(5, "a")).record;
+    let claim = record.claims(&named(4, "a"), 1);
+    assert_eq!(claim.patch, None);
+    assert_eq!(claim.step.record.due(), Some(NOW.plus_millis(1_000)));
+    assert_eq!(claim.step.record.fields, record.fields);
+}
+
+#[test]
+fn a_read_that_shows_a_conflict_sends_the_other_fields_only() {
+    let claim = owing_two().claims(&named(2, "c"), 1);
+    assert_eq!(
+        claim.patch.unwrap().values,
+        values(&[(Field::Description, text("d"))])
+    );
+    assert!(claim.step.record.open.contains_key(&Field::Name));
+}
+
+#[test]
+fn cancelling_takes_back_what_is_owed_and_waits_for_what_is_in_flight() {
+    let (record, patch) = owing_two().sends(&named(1, "a"), 1);
+    let cancelled = record.cancel(moment(&Policies::default())).record;
+    assert_eq!(cancelled.app(&Field::Name), text("a"));
+    assert_eq!(cancelled.intent(), None);
+    assert!(cancelled.due().is_some());
+    let settled = refuse(&cancelled, &patch, &Refusal::Stale);
+    assert_eq!(
+        (settled.due(), &settled.push),
+        (None, &crate::Push::default())
+    );
+}
+
+#[test]
+fn nothing_due_keeps_no_time() {
+    let record = record().retry(moment(&Policies::default())).record;
+    assert_eq!(record.push.not_before, Timestamp::default());
+    assert_eq!(
+        record,
+        crate::fixture::record(),
+        "and no revision is spent on it"
+    );
+}
