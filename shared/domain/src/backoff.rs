@@ -4,6 +4,19 @@
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Jitter(pub f64);
 
+impl Jitter {
+    /// `millis`, moved by up to 20 % to either side.
+    #[must_use]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "at most 1.2 times what came in"
+    )]
+    #[expect(clippy::cast_precision_loss, reason = "a wait, not a sum of money")]
+    pub fn around(self, millis: i64) -> i64 {
+        (millis as f64 * (0.8 + 0.4 * self.0.clamp(0.0, 1.0))) as i64
+    }
+}
+
 /// Exponential backoff with full jitter: a wait drawn evenly from zero to `base * 2^attempts`, capped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backoff {

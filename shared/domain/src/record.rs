@@ -74,7 +74,8 @@ pub struct OpenConflict {
 pub struct Push {
     /// Attempts since the last success: drives the backoff.
     pub attempts: u32,
-    /// Those of them that count towards giving up (a lost race does not).
+    /// Those of them that count towards giving up: an attempt counts from its claim, so that a worker
+    /// that dies counts too, until Drive says for certain that it did or did not happen.
     pub failures: u32,
     /// Not before this time. Meaningful while something is due.
     pub not_before: Timestamp,

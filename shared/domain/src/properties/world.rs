@@ -26,7 +26,7 @@ struct Request {
 
 enum Answer {
     None,
-    Took(Snapshot),
+    Took(Box<Snapshot>),
     Stale,
 }
 
@@ -232,11 +232,12 @@ impl World {
         self.requests[at].answer = if fits {
             let values = self.requests[at].patch.values.clone();
             self.landed.extend(values.clone());
-            Answer::Took(self.drive_moves(|file| {
+            let made = self.drive_moves(|file| {
                 for (field, value) in values {
                     write(file, field, value);
                 }
-            }))
+            });
+            Answer::Took(Box::new(made))
         } else {
             Answer::Stale
         };

@@ -203,7 +203,7 @@ fn the_etag_stays_for_what_nobody_can_see() {
 }
 
 #[test]
-fn the_narrowest_time_counts_for_the_last_writer() {
+fn the_last_writer_wins_outside_the_window() {
     let policies = all(Policy::LastWriterWins { window_millis: 100 });
     let record = record().edits(Field::Name, text("b"));
     let at = |offset| {
