@@ -6,8 +6,6 @@
 
 mod listing;
 
-use std::time::Duration;
-
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use domain::{ConnectionKey, Disposition, LogId, Timestamp};
 use drive::{Change, ChangePage, DriveClient, DriveError, Drives, Kind, Next, Seen, Unreadable};
@@ -77,10 +75,9 @@ impl Deps {
     }
 }
 
-/// How often a log is polled without a channel that tells of changes.
-const POLL_UNWATCHED: Duration = Duration::from_secs(60);
-/// How often it is polled with one: a notification that got lost makes a change late, never lost.
-const POLL_WATCHED: Duration = Duration::from_secs(15 * 60);
+/// How often a log with a channel is polled, in milliseconds: a notification that got lost makes a change
+/// late, never lost.
+const POLL_WATCHED_MILLIS: i64 = 15 * 60_000;
 /// Clocks that differ by less than this make no wake look older than it is.
 const CLOCK_MARGIN_MILLIS: i64 = 1_000;
 
@@ -288,21 +285,12 @@ async fn queue_changes(log: &Log, page: ChangePage, deps: &Deps) -> Result<(), S
     Ok(queue::send_snapshots(&deps.snapshots.live, &messages).await?)
 }
 
-/// When the log is looked at next without being told to: with 20 % of jitter, so that ten thousand
-/// logs are not one burst.
-fn next_poll(log: &Log, now: Timestamp, deps: &Deps) -> Timestamp {
-    let every = if log.channel.is_some() {
-        POLL_WATCHED
-    } else {
-        POLL_UNWATCHED
-    };
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "at most 1.2 times 15 minutes"
-    )]
-    #[expect(clippy::cast_precision_loss, reason = "at most 1.2 times 15 minutes")]
-    let millis = (every.as_millis() as f64 * (0.8 + 0.4 * deps.entropy.jitter().0)) as i64;
-    now.plus_millis(millis)
+/// When a log with a channel is looked at next without being told to, with 20 % of jitter, so that ten
+/// thousand logs are not one burst. One without a channel is paced by the sweep.
+fn next_poll(log: &Log, now: Timestamp, deps: &Deps) -> Option<Timestamp> {
+    log.channel.as_ref()?;
+    let wait_millis = deps.entropy.jitter().around(POLL_WATCHED_MILLIS);
+    Some(now.plus_millis(wait_millis))
 }
 
 /// The cursor is lost: everything is listed again from a new start token. What is listed meets our

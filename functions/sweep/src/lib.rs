@@ -84,10 +84,11 @@ impl Deps {
 
 /// Items taken from one shard by one sweep. What is left is due at the next.
 const ITEMS_PER_SHARD: u32 = 500;
-/// A log is not woken again sooner than this by the sweep, in milliseconds.
-const WOKEN_MILLIS: i64 = 60_000;
+/// How often a log without a channel is polled, in milliseconds, with 20 % of jitter; one with a channel
+/// is paced by `fetch-changes`, and this is how soon a wake that led to nothing is sent again.
+const POLL_UNWATCHED_MILLIS: i64 = 60_000;
 /// A log whose first listing has not begun is looked at again after this, in milliseconds.
-const NOT_BEGUN_MILLIS: i64 = 5_000;
+const NOT_BEGUN_MILLIS: i64 = 2_000;
 /// The logs and channels of a connection that is not active are looked at again after this, in milliseconds.
 const INACTIVE_MILLIS: i64 = 15 * 60_000;
 
@@ -201,7 +202,7 @@ async fn look_at_log(key: &ConnectionKey, id: &LogId, deps: &Deps) -> Result<(),
     };
     deps.wakes.log(key, id, now).await?;
     let again_millis = if log.cursor.is_some() {
-        WOKEN_MILLIS
+        deps.entropy.jitter().around(POLL_UNWATCHED_MILLIS)
     } else {
         NOT_BEGUN_MILLIS
     };

@@ -8,7 +8,7 @@ use store::{OperationState, Verified, Written};
 use crate::{Deps, Stopped};
 
 /// A listing that has not arrived whole is looked at again after this, in milliseconds.
-const AGAIN_MILLIS: i64 = 2_000;
+const AGAIN_MILLIS: i64 = 1_000;
 
 /// Checks a listed operation, page by page, from where the last check got to.
 pub(crate) async fn look_at(

@@ -53,8 +53,8 @@ pub enum Position {
 pub struct Progress {
     /// When the listing of changes began, if it has reached the end of the log; `None` leaves what is stored.
     pub complete_listing_began: Option<Timestamp>,
-    /// When to poll at the latest.
-    pub next_poll_at: Timestamp,
+    /// When the log is due next; `None` leaves it to the sweep, which paces a log that nothing tells of.
+    pub next_poll_at: Option<Timestamp>,
     /// As in [`Log`]; `None` leaves what is stored.
     pub last_change_at: Option<Timestamp>,
     /// As in [`Log`]; `None` leaves what is stored.
@@ -179,10 +179,12 @@ impl Store {
         to: &PageToken,
         progress: Progress,
     ) -> Result<Written<Log>, StoreError> {
-        let mut update = unmoved(log)
-            .set_text("cursor", to.as_str())
-            .set_number("next_poll_at", progress.next_poll_at.as_millis())
-            .due(Some(progress.next_poll_at));
+        let mut update = unmoved(log).set_text("cursor", to.as_str());
+        if let Some(at) = progress.next_poll_at {
+            update = update
+                .set_number("next_poll_at", at.as_millis())
+                .due(Some(at));
+        }
         if let Some(began) = progress.complete_listing_began {
             update = update.set_number("listed_from", began.as_millis());
         }

@@ -15,7 +15,7 @@ fn token(text: &str) -> PageToken {
 fn progress(next_poll_at: i64) -> Progress {
     Progress {
         complete_listing_began: None,
-        next_poll_at: ms(next_poll_at),
+        next_poll_at: Some(ms(next_poll_at)),
         last_change_at: None,
         lag_millis: None,
     }
@@ -121,14 +121,14 @@ pub(super) async fn advancing_to_where_the_log_stands_already_is_done(store: &St
     let log = followed(store).await;
     let full = Progress {
         complete_listing_began: Some(ms(70)),
-        next_poll_at: ms(900),
+        next_poll_at: Some(ms(900)),
         last_change_at: Some(ms(60)),
         lag_millis: Some(10),
     };
     let wanted = Log {
         cursor: Some(token("2")),
         listed_from: Some(ms(70)),
-        next_poll_at: ms(900),
+        next_poll_at: Some(ms(900)),
         last_change_at: Some(ms(60)),
         lag_millis: Some(10),
         ..log.clone()
@@ -143,7 +143,7 @@ pub(super) async fn advancing_to_where_the_log_stands_already_is_done(store: &St
         .unwrap();
     let third_wanted = Log {
         cursor: Some(token("3")),
-        next_poll_at: ms(950),
+        next_poll_at: Some(ms(950)),
         ..wanted
     };
     assert_eq!(third, Written::Done(third_wanted), "what is not told stays");

@@ -91,7 +91,7 @@ async fn a_cursor_whose_answer_was_lost_has_moved() {
     for n in 0..10_i64 {
         let progress = Progress {
             complete_listing_began: Some(ms(n)),
-            next_poll_at: ms(n),
+            next_poll_at: Some(ms(n)),
             last_change_at: None,
             lag_millis: None,
         };
