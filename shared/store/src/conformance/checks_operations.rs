@@ -290,6 +290,12 @@ pub(super) async fn a_restarted_listing_does_not_take_a_page_of_the_one_before(s
         .await
         .unwrap();
     assert_eq!(late, Written::Stale(Some(again.clone())));
+    // And whoever still has the first page in hand has read the same token: none.
+    let late = store
+        .record_page(&first, &files(3..9), None, ms(3_000))
+        .await
+        .unwrap();
+    assert_eq!(late, Written::Stale(Some(again.clone())));
     let two = done(
         store
             .record_page(&again, &files(0..4), None, ms(4_000))

@@ -55,7 +55,8 @@ async fn writers_that_lose_answers_count_each_increment_once() {
     // One after the other: an answer that is lost while another writer goes on is a stale one, and the
     // record that comes with it holds the write.
     for _ in 0..20 {
-        increment(&store, &key, first.clone()).await;
+        let current = store.load_file(&key, &first.file).await.unwrap();
+        increment(&store, &key, current.unwrap()).await;
     }
     let last = store.load_file(&key, &file("f1")).await.unwrap().unwrap();
     assert_eq!(last.conflicts_opened, 20);
