@@ -128,7 +128,7 @@ pub(super) async fn advancing_to_where_the_log_stands_already_is_done(store: &St
     let wanted = Log {
         cursor: Some(token("2")),
         listed_from: Some(ms(70)),
-        next_poll_at: Some(ms(900)),
+        next_poll_at: ms(900),
         last_change_at: Some(ms(60)),
         lag_millis: Some(10),
         ..log.clone()
@@ -143,10 +143,27 @@ pub(super) async fn advancing_to_where_the_log_stands_already_is_done(store: &St
         .unwrap();
     let third_wanted = Log {
         cursor: Some(token("3")),
-        next_poll_at: Some(ms(950)),
+        next_poll_at: ms(950),
         ..wanted
     };
-    assert_eq!(third, Written::Done(third_wanted), "what is not told stays");
+    assert_eq!(
+        third,
+        Written::Done(third_wanted.clone()),
+        "what is not told stays"
+    );
+    let untimed = Progress {
+        next_poll_at: None,
+        ..progress(0)
+    };
+    let fourth = store
+        .advance(&third_wanted, &token("4"), untimed)
+        .await
+        .unwrap();
+    let fourth_wanted = Log {
+        cursor: Some(token("4")),
+        ..third_wanted
+    };
+    assert_eq!(fourth, Written::Done(fourth_wanted), "the poll too");
 }
 
 pub(super) async fn a_log_that_lists_does_not_advance_for_who_followed(store: &Store) {
