@@ -44,7 +44,7 @@ fn something(simulator: &Simulator, file: &str, turn: u64) -> Edit {
         2 => Edit::Property("stage".to_owned(), Some(format!("draft {}", turn % 7))),
         _ => Edit::Property(
             "owner".to_owned(),
-            (turn % 3 > 0).then(|| format!("team {}", turn % 5)),
+            (!turn.is_multiple_of(3)).then(|| format!("team {}", turn % 5)),
         ),
     }
 }

@@ -1,4 +1,8 @@
 //! The whole story, told by itself.
+#![expect(
+    clippy::indexing_slicing,
+    reason = "reading a JSON value by a name that is not there gives null"
+)]
 
 use domain::ConnectionKey;
 use local::system::{Options, System};
@@ -44,6 +48,7 @@ async fn tell(arguments: &Arguments, data_dir: std::path::PathBuf) -> Result<(),
         drive_url: drive.url.clone(),
         notified: true,
         history_days: Some(90),
+        usual_ports: false,
     };
     let system = System::start(options)
         .await

@@ -80,8 +80,8 @@ fn google(file: &Path, subject: Option<String>, transport: Transport) -> Result<
         .map_err(|error| failed(&format!("can't be read: {error}")))?;
     let key: serde_json::Value =
         serde_json::from_str(&text).map_err(|error| failed(&format!("is not JSON: {error}")))?;
-    let kind = key["type"].as_str();
-    if kind != Some("service_account") || !key["private_key"].is_string() {
+    let member = |name: &str| key.get(name).and_then(serde_json::Value::as_str);
+    if member("type") != Some("service_account") || member("private_key").is_none() {
         return Err(failed(
             &"is not a service account's key: its `type` must be `service_account`",
         ));

@@ -29,6 +29,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<(), Failure> {
         drive_url: drive.url.clone(),
         notified: drive.notifies,
         history_days: Some(HISTORY_DAYS),
+        usual_ports: true,
     };
     let system = System::start(options)
         .await
@@ -105,7 +106,7 @@ fn take_data_dir(dir: &Path, drive: &str) -> Result<File, Failure> {
     let before = fs::read(&marker)
         .ok()
         .and_then(|text| serde_json::from_slice::<serde_json::Value>(&text).ok());
-    let before = before.and_then(|marker| marker["drive"].as_str().map(str::to_owned));
+    let before = before.and_then(|marker| Some(marker.get("drive")?.as_str()?.to_owned()));
     match before.as_deref() {
         // That Drive lived in the memory of a process that is gone: its records are of nothing.
         Some(EMBEDDED) => match fs::remove_dir_all(dir.join("aws")) {

@@ -70,9 +70,9 @@ impl Show<'_> {
             listed: first.map_or(0, |operation| operation.listed),
             arrived: first.map_or(0, |operation| operation.verified),
             synced: first.is_some_and(|operation| operation.state == OperationState::Done),
-            owed: u64::from(attention.owed),
-            failed: u64::from(attention.failed),
-            conflicts: u64::from(attention.open_conflicts),
+            owed: attention.owed,
+            failed: attention.failed,
+            conflicts: attention.open_conflicts,
             lag_millis: logs.iter().filter_map(|log| log.lag_millis).max(),
         })
     }

@@ -47,8 +47,8 @@ impl Person<'_> {
             .get(url)
             .bearer_auth(format!("user:{}", self.name));
         let answer = request.send().await.map_err(|error| one_line(&error))?;
-        let mut file: Value = answer.json().await.map_err(|error| one_line(&error))?;
-        Ok(file[field].take())
+        let file: Value = answer.json().await.map_err(|error| one_line(&error))?;
+        Ok(file.get(field).cloned().unwrap_or_default())
     }
 
     fn url(&self, file: &str) -> String {

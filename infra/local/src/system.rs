@@ -1,6 +1,7 @@
 //! All of it: started, connected to a Drive, stopped.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use domain::{ConnectionId, ConnectionKey, Timestamp};
 use drive::Transport;
 use http::Method;
 use runtime::{Clock, Entropy};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -44,6 +45,19 @@ pub struct Options {
     pub notified: bool,
     /// How long snapshots are kept, in days.
     pub history_days: Option<u32>,
+    /// Whether the services are served on their usual ports ([`usual_port`]), where those are free.
+    pub usual_ports: bool,
+}
+
+/// The port of a service on this machine: what `events/env.json` tells `sam local`.
+#[must_use]
+pub const fn usual_port(service: Service) -> u16 {
+    match service {
+        Service::Dynamodb => 3002,
+        Service::Sqs => 3003,
+        Service::S3 => 3004,
+        Service::Secrets => 3005,
+    }
 }
 
 /// Why a system could not be started or connected.
@@ -128,7 +142,7 @@ impl System {
         if let Some(listener) = options.api {
             tasks.spawn(serve_front(listener, front.clone(), stop.clone()));
         }
-        let aws_urls = serve_services(&aws, &mut tasks, &stop)
+        let aws_urls = serve_services(&aws, options.usual_ports, &mut tasks, &stop)
             .await
             .map_err(SystemError::Listen)?;
         Ok(Self {
@@ -156,21 +170,20 @@ impl System {
     ) -> Result<ConnectionKey, SystemError> {
         self.store_secret(credentials).await?;
         let listed = self.expect(Method::GET, "/v1/connections", None).await?;
-        let standing = listed["items"]
-            .as_array()
-            .and_then(|items| items.first())
-            .map(|c| c["id"].clone());
-        let id = match standing {
-            Some(id) => id,
+        let id = match listed.pointer("/items/0/id") {
+            Some(id) => id.clone(),
             None => {
-                let mut wanted =
-                    json!({"name": "Drive", "scope": {"type": "user"}, "secret": SECRET});
-                if let Some(subject) = subject {
-                    wanted["subject"] = json!(subject);
-                }
-                self.expect(Method::POST, "/v1/connections", Some(wanted))
-                    .await?["id"]
-                    .clone()
+                let mut wanted = Map::from_iter([
+                    ("name".to_owned(), json!("Drive")),
+                    ("scope".to_owned(), json!({"type": "user"})),
+                    ("secret".to_owned(), json!(SECRET)),
+                ]);
+                wanted.extend(subject.map(|subject| ("subject".to_owned(), json!(subject))));
+                let wanted = Value::Object(wanted);
+                let made = self
+                    .expect(Method::POST, "/v1/connections", Some(wanted))
+                    .await?;
+                made.get("id").cloned().unwrap_or_default()
             }
         };
         let api = |detail| SystemError::Api {
@@ -250,7 +263,8 @@ impl System {
         match self.call(method, path, &[], body).await {
             (200 | 201, body) => Ok(body),
             (status, body) => {
-                let detail = body["detail"].as_str().unwrap_or("no detail").to_owned();
+                let detail = body.get("detail").and_then(Value::as_str);
+                let detail = detail.unwrap_or("no detail").to_owned();
                 Err(SystemError::Api { status, detail })
             }
         }
@@ -284,12 +298,17 @@ async fn serve_front(listener: TcpListener, front: Front, mut stop: sources::Shu
 
 async fn serve_services(
     aws: &Aws,
+    usual_ports: bool,
     tasks: &mut JoinSet<()>,
     stop: &sources::Shutdown,
 ) -> std::io::Result<BTreeMap<&'static str, String>> {
     let mut urls = BTreeMap::new();
     for service in Service::ALL {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let usual = if usual_ports { usual_port(service) } else { 0 };
+        let listener = match TcpListener::bind((Ipv4Addr::LOCALHOST, usual)).await {
+            Err(_) if usual_ports => TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?,
+            bound => bound?,
+        };
         let name = match service {
             Service::Dynamodb => "dynamodb",
             Service::Sqs => "sqs",
