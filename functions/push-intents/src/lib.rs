@@ -4,7 +4,7 @@
 //! write what still stands, write it on condition that Drive has not moved, confirm. Every step may be the
 //! last: what the claim remembers is enough for the next push, or the next observation, to go on.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use domain::{
@@ -320,13 +320,25 @@ impl Push<'_> {
                 self.commit(&record, &step).await?;
                 return Ok(());
             }
+            // Drive fails over this file, perhaps over others too: each has its own backoff, so that one that
+            // can't be read holds up no other. No failure is counted: nothing was sent.
+            Kind::Transient | Kind::Unanswered => {
+                let file = &record.file;
+                tracing::warn!(%file, error = telemetry::chain(&error), metric = "push_unread", "not read");
+                let nothing = Patch {
+                    attempt: self.deps.entropy.attempt(),
+                    values: BTreeMap::new(),
+                };
+                let jitter = self.deps.entropy.jitter();
+                let step = record.refused(&nothing, &Refusal::Stale, self.moment(), jitter);
+                self.commit(&record, &step).await?;
+                return Ok(());
+            }
             Kind::CursorLost
             | Kind::AuthLost { .. }
             | Kind::RateLimited { .. }
             | Kind::DailyLimit
             | Kind::Stale
-            | Kind::Transient
-            | Kind::Unanswered
             | Kind::NotSent => return Err(error.into()),
         };
         let step = record.answered(&Observation::Gone(gone), self.moment());
