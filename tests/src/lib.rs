@@ -1,1 +1,1 @@
-//! Tests of the whole system.
+//! Tests of the whole system: see `tests/all`, one binary.

@@ -1,0 +1,412 @@
+//! The functions' own binaries, fed every sample event over the real Lambda Runtime API, with the environment that
+//! `events/env.json` gives them.
+//!
+//! Each event meets a system of its own that is always the same, so that no event depends on another.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use domain::{DriveVersion, Field, Value as FieldValue};
+use local::aws::Queue;
+use serde_json::{Value, json};
+
+use crate::support::{FILE, FILE_IN_CONFLICT, Invoked, Stage, run, top};
+
+/// The sample events of a function, by name. Every file of the folder must be in `expected`, and the other way round.
+fn events(function: &str, expected: &BTreeSet<&str>) -> Vec<(String, Value)> {
+    let folder = top().join("events").join(function);
+    let mut events = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        assert!(
+            path.extension().is_some_and(|kind| kind == "json"),
+            "{}",
+            path.display()
+        );
+        let event = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        events.push((name, event));
+    }
+    let found: BTreeSet<&str> = events.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(
+        &found, expected,
+        "events/{function} and this test name the same files"
+    );
+    events
+}
+
+fn response(name: &str, invoked: Invoked) -> Value {
+    match invoked {
+        Invoked::Response(answer) => answer,
+        Invoked::Error(error) => panic!("{name}: {error}"),
+    }
+}
+
+/// Feeds a queue's function its events. `expected`: how many messages of each are parked. None of them fails.
+async fn feed_batches(function: &str, id: &str, expected: &[(&str, usize)]) {
+    let stage = Stage::build().await;
+    let mut running = stage.start(function, id).await;
+    let expected: BTreeMap<&str, usize> = expected.iter().copied().collect();
+    for (name, event) in events(function, &expected.keys().copied().collect()) {
+        let set = stage.set().await;
+        let answer = response(&name, running.invoke(&event).await);
+        assert_eq!(
+            answer["batchItemFailures"],
+            json!([]),
+            "{function}/{name}: {answer}"
+        );
+        let parked = set.parked().await;
+        assert_eq!(
+            parked.len(),
+            expected[name.as_str()],
+            "{function}/{name}: {parked:?}"
+        );
+        for letter in parked {
+            assert!(!letter.reason.is_empty(), "{letter:?}");
+            let records = event["Records"].as_array().unwrap();
+            assert!(
+                records
+                    .iter()
+                    .any(|record| record["body"] == letter.body.as_str()),
+                "{letter:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn apply_snapshots_takes_its_sample_events() {
+    run(feed_batches(
+        "apply-snapshots",
+        "ApplySnapshots",
+        &[
+            ("from-a-listing", 0),
+            ("google-doc-without-a-parent", 0),
+            ("hostile-text", 0),
+            ("neither-snapshot-nor-removed", 1),
+            ("newer-field-mask", 1),
+            ("newer-version", 1),
+            ("no-records", 0),
+            ("one-snapshot", 0),
+            ("poison-in-the-middle-of-a-group", 1),
+            ("removed", 0),
+            ("removed-after-a-snapshot", 0),
+            ("repeated", 0),
+            ("several-of-one-file", 0),
+            ("several-of-one-file-out-of-order", 0),
+            ("snapshot-and-removed-at-once", 1),
+            ("stale", 0),
+            ("ten-files-of-a-listing", 0),
+            ("two-files", 0),
+            ("unparsable", 1),
+            ("version-as-a-number", 1),
+        ],
+    ));
+}
+
+#[test]
+fn fetch_changes_takes_its_sample_events() {
+    run(feed_batches(
+        "fetch-changes",
+        "FetchChanges",
+        &[
+            ("empty-body", 1),
+            ("id-that-breaks-a-key", 1),
+            ("missing-log", 1),
+            ("newer-version", 1),
+            ("no-records", 0),
+            ("one-wake", 0),
+            ("repeated-wake", 0),
+            ("ten-wakes-of-one-log", 0),
+            ("two-logs", 0),
+            ("unknown-connection", 0),
+            ("unknown-member", 0),
+            ("unparsable", 1),
+            ("unparsable-between-wakes", 1),
+        ],
+    ));
+}
+
+#[test]
+fn push_intents_takes_its_sample_events() {
+    run(feed_batches(
+        "push-intents",
+        "PushIntents",
+        &[
+            ("garbage", 1),
+            ("garbage-between-wakes", 1),
+            ("missing-tenant", 1),
+            ("newer-version", 1),
+            ("no-records", 0),
+            ("one-wake", 0),
+            ("several-wakes-of-one-connection", 0),
+            ("two-connections", 0),
+            ("unknown-connection", 0),
+        ],
+    ));
+}
+
+/// One sample event by name.
+fn event(function: &str, name: &str) -> Value {
+    let path = top()
+        .join("events")
+        .join(function)
+        .join(format!("{name}.json"));
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+#[test]
+fn what_the_events_say_is_in_the_table_afterwards() {
+    run(async {
+        let stage = Stage::build().await;
+        let mut apply = stage.start("apply-snapshots", "ApplySnapshots").await;
+        for (name, version, app) in [
+            ("one-snapshot", 42, "Plan.md"),
+            ("stale", 10, "Plan.md"),
+            ("repeated", 42, "Plan.md"),
+        ] {
+            let set = stage.set().await;
+            response(name, apply.invoke(&event("apply-snapshots", name)).await);
+            let file = set.file(FILE).await.unwrap();
+            assert_eq!(
+                (file.version, file.app(&Field::Name)),
+                (DriveVersion(version), FieldValue::text(app)),
+                "{name}"
+            );
+        }
+        // Whatever the order of delivery, the highest version is what stands.
+        let mut ends = BTreeSet::new();
+        for name in ["several-of-one-file", "several-of-one-file-out-of-order"] {
+            let set = stage.set().await;
+            response(name, apply.invoke(&event("apply-snapshots", name)).await);
+            let file = set.file(FILE).await.unwrap();
+            ends.insert((file.version, file.app(&Field::Name)));
+        }
+        assert_eq!(ends.len(), 1, "{ends:?}");
+        // Drive is asked about what is said to be removed, and does not have it.
+        let set = stage.set().await;
+        response(
+            "removed",
+            apply.invoke(&event("apply-snapshots", "removed")).await,
+        );
+        assert!(!set.file(FILE).await.unwrap().is_present());
+        // The rest of the group and the other groups go on around the poison.
+        let set = stage.set().await;
+        let name = "poison-in-the-middle-of-a-group";
+        response(name, apply.invoke(&event("apply-snapshots", name)).await);
+        assert!(set.file(FILE).await.unwrap().version > DriveVersion(42));
+        assert!(set.file(FILE_IN_CONFLICT).await.unwrap().version > DriveVersion(11));
+
+        let mut fetch = stage.start("fetch-changes", "FetchChanges").await;
+        let set = stage.set().await;
+        response(
+            "one-wake",
+            fetch.invoke(&event("fetch-changes", "one-wake")).await,
+        );
+        assert_eq!(
+            set.sent(Queue::SnapshotsBulk),
+            4,
+            "the first listing is queued"
+        );
+    });
+}
+
+#[test]
+fn what_drive_fails_to_answer_comes_back_and_other_groups_do_not() {
+    run(async {
+        let stage = Stage::build().await;
+        let fault = json!({"match": "GET /drive/*", "times": 0, "respond": {"status": 503}});
+        stage
+            .simulator
+            .add_fault(serde_json::from_value(fault).unwrap())
+            .unwrap();
+        let mut fetch = stage.start("fetch-changes", "FetchChanges").await;
+        let _set = stage.set().await;
+        let event = event("fetch-changes", "two-logs");
+        let answer = response("two-logs", fetch.invoke(&event).await);
+        let ids = |group: &str| {
+            let records = event["Records"].as_array().unwrap().iter();
+            let mine = records.filter(|record| record["attributes"]["MessageGroupId"] == group);
+            mine.map(|record| json!({"itemIdentifier": record["messageId"]}))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            answer["batchItemFailures"],
+            json!(ids("acme.c_01.user")),
+            "{answer}"
+        );
+    });
+}
+
+#[test]
+fn sweep_takes_its_sample_events() {
+    run(async {
+        let stage = Stage::build().await;
+        let mut sweep = stage.start("sweep", "Sweep").await;
+        let expected = BTreeSet::from(["by-hand", "late-schedule", "schedule-rule", "scheduler"]);
+        for (name, event) in events("sweep", &expected) {
+            let set = stage.set().await;
+            response(&name, sweep.invoke(&event).await);
+            assert_eq!(
+                set.sent(Queue::LogWakes),
+                1,
+                "{name}: the log that is due is woken"
+            );
+        }
+    });
+}
+
+#[test]
+fn receive_notification_answers_204_to_everything_and_wakes_only_for_what_it_believes() {
+    run(async {
+        let stage = Stage::build().await;
+        let mut receive = stage
+            .start("receive-notification", "ReceiveNotification")
+            .await;
+        let believed = [
+            "change",
+            "changed",
+            "file-update",
+            "message-number-not-a-number",
+            "repeated",
+        ];
+        let ignored = [
+            "empty-token",
+            "header-twice",
+            "malformed-channel",
+            "missing-headers",
+            "missing-token",
+            "no-state",
+            "oversize-headers",
+            "sync",
+            "unknown-channel",
+            "unknown-state",
+            "with-a-binary-body",
+            "with-a-body",
+            "wrong-resource",
+            "wrong-token",
+        ];
+        let expected = believed.into_iter().chain(ignored).collect();
+        for (name, event) in events("receive-notification", &expected) {
+            let set = stage.set().await;
+            let answer = response(&name, receive.invoke(&event).await);
+            assert_eq!(answer["statusCode"], 204, "{name}: {answer}");
+            let woken = usize::from(believed.contains(&name.as_str()));
+            assert_eq!(set.sent(Queue::LogWakes), woken, "{name}");
+        }
+    });
+}
+
+#[test]
+fn api_answers_its_sample_events() {
+    let expected = [
+        ("another-tenants-file", 404),
+        ("create-connection", 201),
+        ("create-connection-secret-of-another-tenant", 422),
+        ("empty-tenant-claim", 401),
+        ("get-file", 200),
+        ("get-file-history", 200),
+        ("get-status", 200),
+        ("get-unknown-file", 404),
+        ("health", 200),
+        ("list-conflicts", 200),
+        ("list-connections", 200),
+        ("list-files", 200),
+        ("list-files-bad-cursor", 400),
+        ("list-files-bad-limit", 400),
+        ("list-files-by-name", 200),
+        ("list-intents", 200),
+        ("malformed-json", 400),
+        ("method-not-allowed", 405),
+        ("no-claims", 401),
+        ("no-tenant-claim", 401),
+        ("openapi", 200),
+        ("patch-file", 200),
+        ("patch-file-base64", 200),
+        ("patch-file-delete-property", 200),
+        ("patch-file-empty-name", 422),
+        ("patch-file-not-an-object", 400),
+        ("patch-file-property-over-limit", 422),
+        ("patch-file-read-only-field", 422),
+        ("patch-file-repeated", 200),
+        ("patch-file-stale", 412),
+        ("patch-file-unknown-field", 422),
+        ("patch-file-without-if-match", 428),
+        ("patch-file-wrong-type", 422),
+        ("pause-connection", 200),
+        ("resolve-conflict", 200),
+        ("resolve-conflict-unknown-choice", 422),
+        ("resolve-conflict-with-a-value", 200),
+        ("start-sync", 202),
+        ("tenant-claim-that-breaks-a-key", 401),
+        ("tenant-in-a-header", 404),
+        ("unknown-path", 404),
+    ];
+    run(async {
+        let stage = Stage::build().await;
+        let mut api = stage.start("api", "Api").await;
+        let expected: BTreeMap<&str, u16> = expected.into_iter().collect();
+        let mut wrong = Vec::new();
+        for (name, event) in events("api", &expected.keys().copied().collect()) {
+            let set = stage.set().await;
+            let answer = response(&name, api.invoke(&event).await);
+            let status = expected[name.as_str()];
+            if answer["statusCode"] != status {
+                wrong.push(format!("{name}: {status} was expected of {answer}"));
+                continue;
+            }
+            if status >= 400 {
+                assert_eq!(
+                    answer["headers"]["content-type"], "application/problem+json",
+                    "{name}"
+                );
+                let body: Value = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
+                assert_eq!(body["status"], status, "{name}");
+                let file = set.file(FILE).await.unwrap();
+                assert_eq!(
+                    file.revision,
+                    domain::Revision(1),
+                    "{name}: nothing was written"
+                );
+            }
+            if name == "patch-file" {
+                let again = response(
+                    &name,
+                    api.invoke(&crate::function_binaries::event(
+                        "api",
+                        "patch-file-repeated",
+                    ))
+                    .await,
+                );
+                assert_eq!(again["statusCode"], 200, "{again}");
+                assert_eq!(again["headers"]["idempotent-replayed"], "true");
+                let file = set.file(FILE).await.unwrap();
+                assert_eq!(file.app(&Field::Name), FieldValue::text("Roadmap.md"));
+                assert_eq!(set.sent(Queue::PushWakes), 1, "what is owed is woken");
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    });
+}
+
+#[test]
+fn every_function_has_a_folder_of_events_that_a_test_knows() {
+    let mut folders = BTreeSet::new();
+    for entry in std::fs::read_dir(top().join("events")).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            folders.insert(name);
+        } else {
+            assert_eq!(name, "env.json");
+        }
+    }
+    let known = [
+        "api",
+        "apply-snapshots",
+        "fetch-changes",
+        "push-intents",
+        "receive-notification",
+        "sweep",
+    ];
+    assert_eq!(folders, known.map(str::to_owned).into());
+}

@@ -1,0 +1,18 @@
+//! The whole system, tested from outside: through Drive, through the HTTP API, and through the functions' own binaries.
+//!
+//! Everything runs in this process on ephemeral ports. A test that disturbs nobody shares one system with the others
+//! ([`support::shared`]); one that orders faults, counts calls or stops something has its own ([`support::own`]).
+
+mod arrives;
+mod conflicts;
+mod crash;
+mod faults;
+mod function_binaries;
+mod http_rules;
+mod layout;
+mod notifications;
+mod parked;
+mod pushes;
+mod strict_client;
+mod support;
+mod tenants;

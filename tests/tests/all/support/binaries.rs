@@ -1,0 +1,47 @@
+//! Binaries of other packages: `cargo test` builds them only for tests of their own package.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use super::top;
+
+/// A binary, built from what is in the checkout now.
+pub fn binary(name: &str) -> PathBuf {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(build).join(name)
+}
+
+/// Builds all binaries with the very features that `cargo test --workspace` builds with, so that nothing but the binaries
+/// themselves is left to do, and gives the folder that they are in.
+fn build() -> PathBuf {
+    // This test is in the folder `deps` of this build's profile.
+    let test = std::env::current_exe().unwrap();
+    let folder = test.parent().and_then(Path::parent).unwrap();
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.current_dir(top()).args([
+        "build",
+        "--quiet",
+        "--locked",
+        "--workspace",
+        "--bins",
+        "--tests",
+    ]);
+    if folder
+        .file_name()
+        .is_some_and(|profile| profile == "release")
+    {
+        cargo.arg("--release");
+    }
+    let built = cargo
+        .arg("--target-dir")
+        .arg(folder.parent().unwrap())
+        .output()
+        .unwrap();
+    assert!(
+        built.status.success(),
+        "{}",
+        String::from_utf8_lossy(&built.stderr)
+    );
+    folder.to_owned()
+}

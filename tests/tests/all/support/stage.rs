@@ -1,0 +1,238 @@
+//! A stage for the functions' binaries: services at fixed addresses, with a system behind them that each event gets anew.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, RwLock};
+
+use domain::{
+    ConnectionId, ConnectionKey, DriveVersion, Field, FieldMask, FileId, FileRecord, LogId, Mirror,
+    Moment, Observation, Policies, Snapshot, Step, TenantId, Timestamp, Value as FieldValue,
+};
+use drive_simulator::Simulator;
+use local::aws::in_process::Handler;
+use local::aws::{self, Aws, Queue, Service};
+use sha2::{Digest, Sha256};
+use store::{
+    Channel, ChannelState, Connection, ConnectionState, Log, Nonce, PageRequest, Parked, Scope,
+    Store,
+};
+use tokio::net::TcpListener;
+
+use super::{RuntimeApi, binary, credentials, serve, top};
+
+/// The file of the sample events, and one that an open conflict is on.
+pub const FILE: &str = "1sampleFileIdAAAAAAAAAAAAAAAAAAAAA";
+pub const FILE_IN_CONFLICT: &str = "1sampleFileIdBBBBBBBBBBBBBBBBBBBBB";
+
+/// The services at fixed addresses, with a system behind them that each event gets anew.
+pub struct Stage {
+    pub simulator: Simulator,
+    drive_url: String,
+    addresses: BTreeMap<&'static str, String>,
+    current: BTreeMap<Service, Arc<RwLock<Handler>>>,
+}
+
+/// What stands behind the services for one event.
+pub struct Set {
+    aws: Aws,
+    store: Store,
+    key: ConnectionKey,
+}
+
+impl Stage {
+    pub async fn build() -> Self {
+        let simulator = Simulator::new(drive_simulator::Options::default());
+        simulator.load_synthetic(3, 1);
+        let drive_url = serve(&simulator).await;
+        let nothing: Handler = aws::in_process::router(BTreeMap::new());
+        let (mut addresses, mut current) = (BTreeMap::new(), BTreeMap::new());
+        for (service, placeholder) in [
+            (Service::Dynamodb, "http://127.0.0.1:3002"),
+            (Service::Sqs, "http://127.0.0.1:3003"),
+            (Service::Secrets, "http://127.0.0.1:3005"),
+        ] {
+            let slot = Arc::new(RwLock::new(nothing.clone()));
+            let behind = Arc::clone(&slot);
+            let handler: Handler = Arc::new(move |request| (behind.read().unwrap())(request));
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            addresses.insert(
+                placeholder,
+                format!("http://{}", listener.local_addr().unwrap()),
+            );
+            tokio::spawn(aws::serve::serve(listener, handler, std::future::pending()));
+            current.insert(service, slot);
+        }
+        addresses.insert("http://127.0.0.1:3001", drive_url.clone());
+        Self {
+            simulator,
+            drive_url,
+            addresses,
+            current,
+        }
+    }
+
+    /// Starts a function with the environment of `sam local`, at these addresses.
+    pub async fn start(&self, function: &str, logical_id: &str) -> RuntimeApi {
+        let text = std::fs::read_to_string(top().join("events/env.json")).unwrap();
+        let all: BTreeMap<String, BTreeMap<String, String>> = serde_json::from_str(&text).unwrap();
+        let mut environment = all[logical_id].clone();
+        for value in environment.values_mut() {
+            for (placeholder, address) in &self.addresses {
+                *value = value.replace(placeholder, address);
+            }
+        }
+        environment.insert("RUST_LOG".to_owned(), "off".to_owned());
+        RuntimeApi::start(&binary(function), &environment).await
+    }
+
+    /// A fresh system behind the services: one connection of `acme` that follows its log, a channel, two files.
+    pub async fn set(&self) -> Set {
+        let aws = Aws::open(aws::Options::memory(aws::system_clock())).unwrap();
+        for (service, slot) in &self.current {
+            *slot.write().unwrap() = aws.handler(*service);
+        }
+        let secret = credentials(&self.drive_url, "owner");
+        let secrets = aws.secrets_client();
+        secrets
+            .create_secret()
+            .name("drivesync/acme/drive")
+            .secret_string(secret)
+            .send()
+            .await
+            .unwrap();
+        let store = Store::new(aws.dynamodb_client(), aws::NAME);
+        let set = Set {
+            aws,
+            store,
+            key: key(),
+        };
+        set.fill().await;
+        set
+    }
+}
+
+fn key() -> ConnectionKey {
+    ConnectionKey {
+        tenant: TenantId::parse("acme").unwrap(),
+        connection: ConnectionId::parse("c_01").unwrap(),
+    }
+}
+
+fn now() -> Timestamp {
+    Timestamp::from_millis(aws::system_clock()())
+}
+
+impl Set {
+    async fn fill(&self) {
+        let (store, key) = (&self.store, &self.key);
+        let connection = Connection {
+            key: key.clone(),
+            revision: 0,
+            name: "Team documents".to_owned(),
+            scope: Scope::User,
+            secret_id: "drivesync/acme/drive".to_owned(),
+            subject: None,
+            policies: Policies::default(),
+            state: ConnectionState::Active,
+            created_at: now(),
+            created_by: "ada".to_owned(),
+            last_request: None,
+        };
+        store.create_connection(&connection).await.unwrap();
+        store
+            .create_log(&Log::new(key.clone(), LogId::user(), now()))
+            .await
+            .unwrap();
+        let channel = Channel {
+            id: domain::ChannelId::parse("3f0c9a52-6f2e-4a8e-9d5b-0d6c1b6f7a11").unwrap(),
+            key: key.clone(),
+            log: LogId::user(),
+            token_hash: Sha256::digest(b"sample-channel-token").into(),
+            resource_id: Some("sample-resource".to_owned()),
+            state: ChannelState::Active,
+            expires_at: now().plus_millis(3_600_000),
+            due_at: now().plus_millis(3_600_000),
+        };
+        store.create_channel(&channel).await.unwrap();
+        let first = Step::stay(FileRecord::first_sight(&snapshot(FILE, 10, "Plan.md")));
+        self.commit(0, &first).await;
+        let first = Step::stay(FileRecord::first_sight(&snapshot(
+            FILE_IN_CONFLICT,
+            10,
+            "Plan.md",
+        )));
+        self.commit(0, &first).await;
+        let policies = Policies::default();
+        let moment = Moment {
+            now: now(),
+            drive_at: now(),
+            policies: &policies,
+        };
+        let ours = BTreeMap::from([(Field::Name, FieldValue::text("Plan (ours).md"))]);
+        let edited = first.record.edit(&ours, "ada", moment).unwrap();
+        self.commit(1, &edited).await;
+        let theirs = Observation::Present(snapshot(FILE_IN_CONFLICT, 11, "Plan (theirs).md"));
+        let clash = edited.record.observe(&theirs, moment);
+        assert_eq!(clash.conflicts.len(), 1);
+        self.commit(2, &clash).await;
+    }
+
+    async fn commit(&self, before: u64, step: &Step) {
+        let committed = self
+            .store
+            .commit(&self.key, domain::Revision(before), step, Nonce(before))
+            .await
+            .unwrap();
+        assert!(matches!(committed, store::Committed::Done), "{committed:?}");
+    }
+
+    pub async fn file(&self, id: &str) -> Option<FileRecord> {
+        self.store
+            .load_file(&self.key, &FileId::parse(id).unwrap())
+            .await
+            .unwrap()
+    }
+
+    /// What is parked, whether or not anyone knows whose it is.
+    pub async fn parked(&self) -> Vec<Parked> {
+        let unknown = ConnectionKey {
+            tenant: TenantId::parse("_unknown").unwrap(),
+            connection: ConnectionId::parse("_unknown").unwrap(),
+        };
+        let mut all = Vec::new();
+        for key in [&self.key, &unknown] {
+            all.extend(
+                self.store
+                    .list_parked(key, &PageRequest::first(100))
+                    .await
+                    .unwrap()
+                    .items,
+            );
+        }
+        all
+    }
+
+    /// Messages that were sent to a queue.
+    pub fn sent(&self, queue: Queue) -> usize {
+        let depth = self.aws.sqs().depth(queue.name()).unwrap();
+        depth.visible + depth.in_flight + depth.delayed
+    }
+}
+
+fn snapshot(id: &str, version: u64, name: &str) -> Snapshot {
+    Snapshot {
+        file: FileId::parse(id).unwrap(),
+        version: DriveVersion(version),
+        mask: FieldMask::CURRENT,
+        fields: BTreeMap::from([
+            (Field::Name, FieldValue::text(name)),
+            (
+                Field::Property("stage".to_owned()),
+                FieldValue::text("draft"),
+            ),
+        ]),
+        mirror: Mirror {
+            mime_type: "text/markdown".to_owned(),
+            ..Mirror::default()
+        },
+    }
+}

@@ -1,0 +1,36 @@
+//! Waiting without sleeping for a fixed time: a condition, polled, with a bound that only a broken system reaches.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+const BOUND: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_millis(25);
+
+/// Asks again until there is an answer.
+///
+/// # Panics
+/// After a minute.
+pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let end = Instant::now() + BOUND;
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(
+            Instant::now() < end,
+            "not within {} s: {what}",
+            BOUND.as_secs()
+        );
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Watches that something does not happen for a while: there is no event to wait for.
+pub async fn never_within(what: &str, span: Duration, mut happened: impl AsyncFnMut() -> bool) {
+    let end = Instant::now() + span;
+    while Instant::now() < end {
+        assert!(!happened().await, "happened: {what}");
+        tokio::time::sleep(PAUSE).await;
+    }
+}

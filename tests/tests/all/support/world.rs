@@ -1,0 +1,559 @@
+//! One Drive and one system that is connected to it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use domain::{ConnectionKey, LogId, Timestamp};
+use drive_simulator::{Fault, Simulator};
+use http::Method;
+use local::aws::Queue;
+use local::system::{Options, System};
+use serde_json::{Value, json};
+use store::Store;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::sync::OnceCell;
+
+use super::{Person, eventually};
+
+/// Files of the synthetic library that a world starts with, unless it is told otherwise.
+const FILES: usize = 24;
+/// Files of the shared world: one or more for each test that takes some.
+const FILES_SHARED: usize = 120;
+
+/// How a world starts.
+pub struct Setup {
+    pub files: usize,
+    pub folders: usize,
+    /// Where the system keeps everything; in memory without it.
+    pub data_dir: Option<PathBuf>,
+    /// Whether Drive knows where to send notifications to.
+    pub notified: bool,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            files: FILES,
+            folders: 4,
+            data_dir: None,
+            notified: true,
+        }
+    }
+}
+
+/// A Drive and a connection to it, seen from outside: through Drive, and through the HTTP API.
+pub struct Outside {
+    pub simulator: Simulator,
+    pub drive_url: String,
+    pub api_url: String,
+    pub token: String,
+    pub connection: String,
+    pub http: reqwest::Client,
+    taken: AtomicUsize,
+}
+
+/// A Drive, a system in this process, and the connection between them.
+pub struct World {
+    outside: Outside,
+    pub system: System,
+    pub key: ConnectionKey,
+}
+
+impl std::ops::Deref for World {
+    type Target = Outside;
+
+    fn deref(&self) -> &Outside {
+        &self.outside
+    }
+}
+
+/// What the API answered.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: http::HeaderMap,
+    pub body: Value,
+}
+
+impl Answer {
+    pub fn etag(&self) -> String {
+        self.headers["etag"].to_str().unwrap().to_owned()
+    }
+}
+
+/// Runs a test. All tests share one runtime, so that the shared world outlives each of them.
+pub fn run<T>(test: impl Future<Output = T>) -> T {
+    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+    let runtime = RUNTIME.get_or_init(|| {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(4)
+            .enable_all()
+            .build()
+            .unwrap()
+    });
+    runtime.block_on(test)
+}
+
+/// Runs a test in the world that all such tests share: it may take files of its own, and disturbs nobody.
+pub fn shared(test: impl AsyncFnOnce(&'static World)) {
+    static WORLD: OnceCell<World> = OnceCell::const_new();
+    run(async {
+        let setup = || {
+            World::start(Setup {
+                files: FILES_SHARED,
+                ..Setup::default()
+            })
+        };
+        test(WORLD.get_or_init(setup).await).await;
+    });
+}
+
+/// Runs a test in a world of its own.
+pub fn own(test: impl AsyncFnOnce(&World)) {
+    own_with(Setup::default(), test);
+}
+
+/// Runs a test in a world of its own that starts so.
+pub fn own_with(setup: Setup, test: impl AsyncFnOnce(&World)) {
+    run(async {
+        let world = World::start(setup).await;
+        test(&world).await;
+        world.system.stop().await;
+    });
+}
+
+/// Serves a Drive for as long as the tests run, and gives its address.
+pub async fn serve(simulator: &Simulator) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(simulator.clone().serve(listener, std::future::pending()));
+    url
+}
+
+/// What the secret of a connection holds that acts as a user of the simulator.
+pub fn credentials(drive_url: &str, user: &str) -> String {
+    json!({
+        "type": "authorized_user", "client_id": "x", "client_secret": "y",
+        "refresh_token": format!("user:{user}"), "token_uri": format!("{drive_url}/token"),
+    })
+    .to_string()
+}
+
+impl World {
+    /// Starts a Drive with a library and a system, connects them, and waits until every file has arrived and, where
+    /// Drive may notify, until it does.
+    pub async fn start(setup: Setup) -> Self {
+        let simulator = Simulator::new(drive_simulator::Options::default());
+        simulator.load_synthetic(setup.files, setup.folders);
+        let drive_url = serve(&simulator).await;
+        let world = Self::beside(simulator, &drive_url, setup.data_dir, setup.notified).await;
+        world.converge().await;
+        if setup.notified {
+            eventually("Drive notifies", async || world.log().await.channel).await;
+        }
+        world
+    }
+
+    /// A system beside a Drive that is served already. Waits for nothing.
+    pub async fn beside(
+        simulator: Simulator,
+        drive_url: &str,
+        data_dir: Option<PathBuf>,
+        notified: bool,
+    ) -> Self {
+        let system = Self::system(drive_url, data_dir, notified).await;
+        let key = system
+            .connect(&credentials(drive_url, "owner"), None)
+            .await
+            .unwrap();
+        let api_url = system.api_url.clone().unwrap();
+        let outside = Outside::new(
+            simulator,
+            drive_url,
+            &api_url,
+            &system.token,
+            key.connection.as_str(),
+        );
+        Self {
+            outside,
+            system,
+            key,
+        }
+    }
+
+    async fn system(drive_url: &str, data_dir: Option<PathBuf>, notified: bool) -> System {
+        let options = Options {
+            data_dir,
+            api: Some(TcpListener::bind("127.0.0.1:0").await.unwrap()),
+            transport: drive::reqwest_transport(drive::Timeouts::default()).unwrap(),
+            drive_url: drive_url.to_owned(),
+            notified,
+            history_days: Some(1),
+            usual_ports: false,
+        };
+        System::start(options).await.unwrap()
+    }
+
+    /// The store, for what the API does not show or do.
+    pub fn store(&self) -> &Store {
+        &self.system.functions.sweep.store
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.system.now()
+    }
+
+    /// The user's log, as the table has it.
+    pub async fn log(&self) -> store::Log {
+        self.store()
+            .load_log(&self.key, &LogId::user())
+            .await
+            .unwrap()
+            .unwrap()
+    }
+
+    /// Messages in the queues, whatever their state.
+    pub fn queued(&self) -> usize {
+        let depth = |queue: Queue| self.system.aws.sqs().depth(queue.name()).unwrap();
+        Queue::ALL
+            .into_iter()
+            .map(depth)
+            .map(|d| d.visible + d.in_flight + d.delayed)
+            .sum()
+    }
+
+    /// Waits until both sides agree, field by field, or hold an open conflict, and nothing is on its way.
+    pub async fn converge(&self) {
+        let mut wrong = Vec::new();
+        let end = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
+        while tokio::time::Instant::now() < end {
+            if self.queued() == 0 {
+                wrong = self.differences().await;
+                if wrong.is_empty() && self.queued() == 0 {
+                    return;
+                }
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        panic!(
+            "has not converged, {} queued, {} differences:\n{}",
+            self.queued(),
+            wrong.len(),
+            wrong.join("\n")
+        );
+    }
+}
+
+impl Outside {
+    /// A Drive, and a system's address and token.
+    pub fn new(
+        simulator: Simulator,
+        drive_url: &str,
+        api_url: &str,
+        token: &str,
+        connection: &str,
+    ) -> Self {
+        Self {
+            simulator,
+            drive_url: drive_url.to_owned(),
+            api_url: api_url.to_owned(),
+            token: token.to_owned(),
+            connection: connection.to_owned(),
+            http: client(),
+            taken: AtomicUsize::new(0),
+        }
+    }
+
+    /// A person at Drive.
+    pub fn person(&self, name: &'static str) -> Person {
+        Person {
+            name,
+            drive_url: self.drive_url.clone(),
+            http: self.http.clone(),
+        }
+    }
+
+    /// The owner of the library, who is the connection's user too.
+    pub fn owner(&self) -> Person {
+        self.person("owner")
+    }
+
+    /// A file of the library that no other test takes.
+    pub fn take(&self) -> String {
+        let number = self.taken.fetch_add(1, Ordering::Relaxed);
+        let mut files = self.simulator.file_ids().into_iter();
+        let mine = |id: &String| {
+            let file = self.simulator.file(id);
+            file.is_some_and(|file| file.name == format!("file-{number:06}.{}", kind(number)))
+        };
+        files
+            .find(mine)
+            .expect("the library has too few files for the tests that take some")
+    }
+
+    /// Calls the API with the token of the start, or without one.
+    pub async fn call(
+        &self,
+        token: Option<&str>,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&str>,
+    ) -> Answer {
+        let url = format!("{}{path}", self.api_url);
+        let mut request = self.http.request(method, url);
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(body) = body {
+            request = request
+                .header("content-type", "application/json")
+                .body(body.to_owned());
+        }
+        let answer = request.send().await.unwrap();
+        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+        let body = answer.bytes().await.unwrap();
+        let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
+        Answer {
+            status,
+            headers,
+            body,
+        }
+    }
+
+    /// Calls the API about this connection: `path` is behind `/v1/connections/{c}`.
+    pub async fn api(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<Value>,
+    ) -> Answer {
+        let path = format!("/v1/connections/{}{path}", self.connection);
+        let body = body.map(|body| body.to_string());
+        self.call(Some(&self.token), method, &path, headers, body.as_deref())
+            .await
+    }
+
+    /// Reads something about this connection that is there.
+    pub async fn get(&self, path: &str) -> Value {
+        let answer = self.api(Method::GET, path, &[], None).await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+        answer.body
+    }
+
+    /// Orders something of this connection that is possible.
+    pub async fn post(&self, path: &str, body: Value) -> Value {
+        let answer = self.api(Method::POST, path, &[], Some(body)).await;
+        assert!(
+            (200..300).contains(&answer.status),
+            "{path}: {} {}",
+            answer.status,
+            answer.body
+        );
+        answer.body
+    }
+
+    /// A file as the API has it; `None` where it has none.
+    pub async fn find(&self, id: &str) -> Option<Value> {
+        let answer = self
+            .api(Method::GET, &format!("/files/{id}"), &[], None)
+            .await;
+        (answer.status == 200).then_some(answer.body)
+    }
+
+    /// A file as the API has it.
+    pub async fn file(&self, id: &str) -> Value {
+        self.get(&format!("/files/{id}")).await
+    }
+
+    /// Changes a file at the API, whatever it is now.
+    pub async fn edit(&self, id: &str, fields: Value) -> Answer {
+        let path = format!("/files/{id}");
+        self.api(Method::PATCH, &path, &[("if-match", "*")], Some(fields))
+            .await
+    }
+
+    /// Changes a file at the API and expects that it is taken.
+    pub async fn edited(&self, id: &str, fields: Value) -> Value {
+        let answer = self.edit(id, fields).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        answer.body
+    }
+
+    /// Waits until a file is as wanted at the API.
+    pub async fn file_until(&self, what: &str, id: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        eventually(what, async || {
+            self.find(id).await.filter(|file| wanted(file))
+        })
+        .await
+    }
+
+    /// The conflicts of a file, open or not, the oldest first.
+    pub async fn conflicts_of(&self, id: &str) -> Vec<Value> {
+        let all = self.get("/conflicts?status=all&limit=1000").await;
+        let items = all["items"].as_array().unwrap().iter();
+        items
+            .filter(|conflict| conflict["file_id"] == id)
+            .cloned()
+            .collect()
+    }
+
+    /// Waits for the one open conflict of a file.
+    pub async fn conflict_on(&self, id: &str, field: &str) -> Value {
+        eventually(&format!("a conflict on {field}"), async || {
+            let conflicts = self.conflicts_of(id).await;
+            conflicts
+                .into_iter()
+                .find(|conflict| conflict["status"] == "open" && conflict["field"] == field)
+        })
+        .await
+    }
+
+    /// Orders a fault.
+    pub fn fault(&self, fault: Value) {
+        let fault: Fault = serde_json::from_value(fault).unwrap();
+        self.simulator.add_fault(fault).unwrap();
+    }
+
+    /// Gives an order to the simulator.
+    pub async fn control(&self, method: Method, path: &str, body: Value) {
+        let url = format!("{}/_control/{path}", self.drive_url);
+        let answer = self
+            .http
+            .request(method, url)
+            .body(body.to_string())
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(answer.status().as_u16(), 200, "{path}");
+    }
+
+    /// How often a method of Drive was called.
+    pub fn calls(&self, method: &str) -> u64 {
+        self.simulator
+            .counters()
+            .calls
+            .get(method)
+            .copied()
+            .unwrap_or(0)
+    }
+
+    /// Drive sends no notifications from now on.
+    pub fn silence(&self) {
+        let policy = json!({"silent": true});
+        self.simulator
+            .set_notifications(serde_json::from_value(policy).unwrap());
+    }
+
+    /// Asks for the log to be looked at now.
+    pub async fn sync(&self) {
+        self.post("/sync", json!({"mode": "delta"})).await;
+    }
+
+    /// All files of the connection that are present, by id.
+    pub async fn files(&self) -> BTreeMap<String, Value> {
+        let mut files = BTreeMap::new();
+        let mut path = "/files?limit=1000".to_owned();
+        loop {
+            let page = self.get(&path).await;
+            for file in page["items"].as_array().unwrap() {
+                let before = files.insert(file["id"].as_str().unwrap().to_owned(), file.clone());
+                assert!(before.is_none(), "listed twice: {file}");
+            }
+            match page["next_cursor"].as_str() {
+                Some(cursor) => path = format!("/files?limit=1000&cursor={cursor}"),
+                None => return files,
+            }
+        }
+    }
+
+    /// Where the two sides differ beyond what an open conflict holds. Nothing: they have converged.
+    pub async fn differences(&self) -> Vec<String> {
+        let mut wrong = Vec::new();
+        let mut ours = self.files().await;
+        let open = self.get("/conflicts?limit=1000").await;
+        let open = open["items"].as_array().unwrap();
+        for id in self.simulator.file_ids() {
+            let Some(theirs) = self.simulator.file(&id) else {
+                continue;
+            };
+            let Some(ours) = ours.remove(&id) else {
+                wrong.push(format!("{id} ({}) has not arrived", theirs.name));
+                continue;
+            };
+            if ours["intent"]["status"] == "owed" {
+                wrong.push(format!("{id}: owed: {}", ours["intent"]));
+            }
+            let theirs = json!({
+                "name": theirs.name, "description": theirs.description,
+                "starred": theirs.starred_by.iter().any(|user| user.starts_with("owner")),
+                "trashed": theirs.explicitly_trashed, "parent": theirs.parent,
+                "properties": theirs.properties,
+            });
+            for (field, drive) in flat(&theirs, &ours["fields"]) {
+                let held = open
+                    .iter()
+                    .find(|c| c["file_id"] == *id && c["field"] == *field);
+                let app = value_at(&ours["fields"], &field);
+                let fits = match held {
+                    None => app == drive,
+                    Some(conflict) => conflict["app"] == app && conflict["drive"] == drive,
+                };
+                if !fits {
+                    wrong.push(format!(
+                        "{id} {field}: Drive has {drive}, we {app}, {held:?}"
+                    ));
+                }
+            }
+        }
+        wrong.extend(ours.keys().map(|id| format!("{id} is gone from Drive")));
+        wrong
+    }
+}
+
+/// The fields of both sides, with Drive's values.
+fn flat(theirs: &Value, ours: &Value) -> BTreeMap<String, Value> {
+    let mut fields = BTreeMap::new();
+    for (name, value) in theirs.as_object().unwrap() {
+        if name != "properties" {
+            fields.insert(name.clone(), value.clone());
+        }
+    }
+    let keys = |side: &Value| {
+        let keys = side["properties"].as_object().into_iter().flatten();
+        keys.map(|(key, _)| key.clone()).collect::<Vec<_>>()
+    };
+    for key in keys(theirs).into_iter().chain(keys(ours)) {
+        fields.insert(
+            format!("properties.{key}"),
+            theirs["properties"][&key].clone(),
+        );
+    }
+    fields
+}
+
+fn value_at(fields: &Value, label: &str) -> Value {
+    match label.strip_prefix("properties.") {
+        Some(key) => fields["properties"][key].clone(),
+        None => fields[label].clone(),
+    }
+}
+
+/// The kind of the synthetic file of this number.
+fn kind(number: usize) -> &'static str {
+    ["txt", "pdf", "csv", "png", "json"][number % 5]
+}
+
+fn client() -> reqwest::Client {
+    reqwest::Client::builder()
+        .timeout(std::time::Duration::from_secs(30))
+        .build()
+        .unwrap()
+}
