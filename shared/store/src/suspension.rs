@@ -33,6 +33,6 @@ impl Store {
                 Written::Stale(newer) => current = newer,
             }
         }
-        Ok(())
+        Err(StoreError::busy("the connection is written by others all the time"))
     }
 }
