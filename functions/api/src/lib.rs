@@ -38,6 +38,7 @@ mod value;
 mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -47,7 +48,7 @@ use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{get, post};
 use drive::Drives;
-use runtime::{Clock, Entropy, Queue, Settings, SettingsError, Wakes};
+use runtime::{Clock, Entropy, Queue, Settings, Wakes};
 use store::Store;
 use tower::ServiceExt;
 
@@ -56,6 +57,12 @@ use crate::problem::{Kind, Problem};
 /// The claim that names the tenant, unless `TENANT_CLAIM` says otherwise: an attribute of our own user
 /// pool that its clients can't write.
 const TENANT_CLAIM_DEFAULT: &str = "custom:tenant";
+
+/// How long Drive may take. API Gateway waits for 16 s, and creating a connection makes a few calls.
+const DRIVE_TIMEOUTS: drive::Timeouts = drive::Timeouts {
+    connect: Duration::from_secs(2),
+    total: Duration::from_secs(5),
+};
 
 /// What the API works with.
 #[derive(Clone)]
@@ -86,21 +93,13 @@ impl Deps {
     ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         let aws = runtime::aws::config().await;
         let sqs = aws_sdk_sqs::Client::new(&aws);
-        let queue =
-            |name| Ok::<_, SettingsError>(Queue::new(sqs.clone(), settings.required(name)?));
+        let queue = |name| Queue::of_setting(&sqs, settings, name);
         let clock = Clock::system();
         let now = clock.clone();
-        // API Gateway waits for 16 s, and creating a connection makes a few calls.
-        let timeouts = drive::Timeouts {
-            connect: std::time::Duration::from_secs(2),
-            total: std::time::Duration::from_secs(5),
-        };
-        let drives = Drives::new(
-            drive::reqwest_transport(timeouts)?,
-            &settings.drive_url(),
-            aws_sdk_secretsmanager::Client::new(&aws),
-            Arc::new(move || now.now()),
-        );
+        let secrets = aws_sdk_secretsmanager::Client::new(&aws);
+        let drives = Drives::connect(&settings.drive_url(), DRIVE_TIMEOUTS, secrets, move || {
+            now.now()
+        })?;
         Ok(Self {
             store: Store::new(aws_sdk_dynamodb::Client::new(&aws), settings.table()?),
             wakes: Wakes {

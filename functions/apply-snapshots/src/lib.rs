@@ -5,6 +5,7 @@
 //! the store hands the current one back and the fold is done again.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use domain::{
@@ -14,10 +15,15 @@ use domain::{
 use drive::{DriveError, Drives};
 use futures_util::future::join_all;
 use runtime::{
-    Clock, Deadline, Entropy, Group, Queue, Settings, SettingsError, SnapshotMessage, Verdict,
-    batch, telemetry,
+    Clock, Deadline, Entropy, Group, Queue, Settings, SnapshotMessage, Verdict, batch, telemetry,
 };
 use store::{Committed, Connection, HistoryEntry, Letter, Nonce, Parked, Store, StoreError};
+
+/// How long Drive may take. The function has 15 s.
+const DRIVE_TIMEOUTS: drive::Timeouts = drive::Timeouts {
+    connect: Duration::from_secs(2),
+    total: Duration::from_secs(8),
+};
 
 /// What the function works with.
 #[derive(Clone)]
@@ -47,18 +53,13 @@ impl Deps {
         let aws = runtime::aws::config().await;
         let store = Store::new(aws_sdk_dynamodb::Client::new(&aws), settings.table()?);
         let sqs = aws_sdk_sqs::Client::new(&aws);
-        let queue =
-            |name| Ok::<_, SettingsError>(Queue::new(sqs.clone(), settings.required(name)?));
-        let secrets = aws_sdk_secretsmanager::Client::new(&aws);
-        let transport = drive::reqwest_transport(drive::Timeouts::default())?;
+        let queue = |name| Queue::of_setting(&sqs, settings, name);
         let clock = Clock::system();
         let now = clock.clone();
-        let drives = Drives::new(
-            transport,
-            &settings.drive_url(),
-            secrets,
-            std::sync::Arc::new(move || now.now()),
-        );
+        let secrets = aws_sdk_secretsmanager::Client::new(&aws);
+        let drives = Drives::connect(&settings.drive_url(), DRIVE_TIMEOUTS, secrets, move || {
+            now.now()
+        })?;
         let queues = vec![
             queue("SNAPSHOTS_QUEUE_URL")?,
             queue("SNAPSHOTS_BULK_QUEUE_URL")?,

@@ -6,17 +6,25 @@
 
 mod listing;
 
+use std::time::Duration;
+
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use domain::{ConnectionKey, Disposition, LogId, Timestamp};
 use drive::{Change, ChangePage, DriveClient, DriveError, Drives, Kind, Next, Seen, Unreadable};
 use futures_util::future::join_all;
 use runtime::{
     Cause, Clock, Deadline, Delivery, Entropy, Group, LogWake, Queue, QueueError, Settings,
-    SettingsError, SnapshotMessage, Snapshots, Verdict, batch, queue, telemetry,
+    SnapshotMessage, Snapshots, Verdict, batch, queue, telemetry,
 };
 use store::{
     Connection, ConnectionState, Letter, Log, OperationKind, Parked, Position, Progress, Store,
     StoreError, Written,
+};
+
+/// How long Drive may take. A page of a thousand changes may take Drive a while; the function has a minute.
+const DRIVE_TIMEOUTS: drive::Timeouts = drive::Timeouts {
+    connect: Duration::from_secs(3),
+    total: Duration::from_secs(20),
 };
 
 /// What the function works with.
@@ -47,18 +55,13 @@ impl Deps {
         let aws = runtime::aws::config().await;
         let store = Store::new(aws_sdk_dynamodb::Client::new(&aws), settings.table()?);
         let sqs = aws_sdk_sqs::Client::new(&aws);
-        let queue =
-            |name| Ok::<_, SettingsError>(Queue::new(sqs.clone(), settings.required(name)?));
-        let secrets = aws_sdk_secretsmanager::Client::new(&aws);
-        let transport = drive::reqwest_transport(drive::Timeouts::default())?;
+        let queue = |name| Queue::of_setting(&sqs, settings, name);
         let clock = Clock::system();
         let now = clock.clone();
-        let drives = Drives::new(
-            transport,
-            &settings.drive_url(),
-            secrets,
-            std::sync::Arc::new(move || now.now()),
-        );
+        let secrets = aws_sdk_secretsmanager::Client::new(&aws);
+        let drives = Drives::connect(&settings.drive_url(), DRIVE_TIMEOUTS, secrets, move || {
+            now.now()
+        })?;
         let snapshots = Snapshots {
             live: queue("SNAPSHOTS_QUEUE_URL")?,
             bulk: queue("SNAPSHOTS_BULK_QUEUE_URL")?,

@@ -5,6 +5,7 @@
 //! last: what the claim remembers is enough for the next push, or the next observation, to go on.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use domain::{
@@ -16,10 +17,16 @@ use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream;
 use runtime::{
-    Clock, Deadline, Delivery, Entropy, Group, PushWake, Queue, QueueError, Settings,
-    SettingsError, Verdict, batch, queue, telemetry,
+    Clock, Deadline, Delivery, Entropy, Group, PushWake, Queue, QueueError, Settings, Verdict,
+    batch, queue, telemetry,
 };
 use store::{Committed, Connection, ConnectionState, Letter, Nonce, Parked, Store, StoreError};
+
+/// How long Drive may take. The function has 30 s, and a file needs a read and a write.
+const DRIVE_TIMEOUTS: drive::Timeouts = drive::Timeouts {
+    connect: Duration::from_secs(2),
+    total: Duration::from_secs(8),
+};
 
 /// What the function works with.
 #[derive(Clone)]
@@ -47,18 +54,13 @@ impl Deps {
         let aws = runtime::aws::config().await;
         let store = Store::new(aws_sdk_dynamodb::Client::new(&aws), settings.table()?);
         let sqs = aws_sdk_sqs::Client::new(&aws);
-        let queue =
-            |name| Ok::<_, SettingsError>(Queue::new(sqs.clone(), settings.required(name)?));
-        let secrets = aws_sdk_secretsmanager::Client::new(&aws);
-        let transport = drive::reqwest_transport(drive::Timeouts::default())?;
+        let queue = |name| Queue::of_setting(&sqs, settings, name);
         let clock = Clock::system();
         let now = clock.clone();
-        let drives = Drives::new(
-            transport,
-            &settings.drive_url(),
-            secrets,
-            std::sync::Arc::new(move || now.now()),
-        );
+        let secrets = aws_sdk_secretsmanager::Client::new(&aws);
+        let drives = Drives::connect(&settings.drive_url(), DRIVE_TIMEOUTS, secrets, move || {
+            now.now()
+        })?;
         let push_wakes = queue("PUSH_WAKES_QUEUE_URL")?;
         Ok(Self {
             store,

@@ -10,7 +10,7 @@
 
 use http::{HeaderMap, StatusCode};
 use lambda_http::{Body, Request, Response};
-use runtime::{Clock, Queue, Settings, SettingsError, queue, telemetry};
+use runtime::{Clock, Queue, Settings, queue, telemetry};
 use sha2::{Digest, Sha256};
 use store::{Channel, ChannelState, Store};
 use subtle::ConstantTimeEq;
@@ -37,9 +37,7 @@ impl Deps {
         let aws = runtime::aws::config().await;
         let store = Store::new(aws_sdk_dynamodb::Client::new(&aws), settings.table()?);
         let sqs = aws_sdk_sqs::Client::new(&aws);
-        let queue =
-            |name| Ok::<_, SettingsError>(Queue::new(sqs.clone(), settings.required(name)?));
-        let log_wakes = queue("LOG_WAKES_QUEUE_URL")?;
+        let log_wakes = Queue::of_setting(&sqs, settings, "LOG_WAKES_QUEUE_URL")?;
         Ok(Self {
             store,
             log_wakes,

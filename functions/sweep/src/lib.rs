@@ -10,13 +10,18 @@ mod dead_letters;
 mod operations;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use domain::{ConnectionKey, LogId};
 use drive::{DriveError, Drives};
-use runtime::{
-    Clock, Deadline, Entropy, Queue, QueueError, Settings, SettingsError, Wakes, telemetry,
-};
+use runtime::{Clock, Deadline, Entropy, Queue, QueueError, Settings, Wakes, telemetry};
 use store::{Connection, ConnectionState, DUE_SHARDS, DueItem, Store, StoreError};
+
+/// How long Drive may take. The function has a minute for many things.
+const DRIVE_TIMEOUTS: drive::Timeouts = drive::Timeouts {
+    connect: Duration::from_secs(3),
+    total: Duration::from_secs(10),
+};
 
 /// What the function works with.
 #[derive(Clone)]
@@ -48,18 +53,13 @@ impl Deps {
         let aws = runtime::aws::config().await;
         let store = Store::new(aws_sdk_dynamodb::Client::new(&aws), settings.table()?);
         let sqs = aws_sdk_sqs::Client::new(&aws);
-        let queue =
-            |name| Ok::<_, SettingsError>(Queue::new(sqs.clone(), settings.required(name)?));
-        let secrets = aws_sdk_secretsmanager::Client::new(&aws);
-        let transport = drive::reqwest_transport(drive::Timeouts::default())?;
+        let queue = |name| Queue::of_setting(&sqs, settings, name);
         let clock = Clock::system();
         let now = clock.clone();
-        let drives = Drives::new(
-            transport,
-            &settings.drive_url(),
-            secrets,
-            std::sync::Arc::new(move || now.now()),
-        );
+        let secrets = aws_sdk_secretsmanager::Client::new(&aws);
+        let drives = Drives::connect(&settings.drive_url(), DRIVE_TIMEOUTS, secrets, move || {
+            now.now()
+        })?;
         let wakes = Wakes {
             logs: queue("LOG_WAKES_QUEUE_URL")?,
             pushes: queue("PUSH_WAKES_QUEUE_URL")?,

@@ -3,9 +3,13 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use domain::Timestamp;
+
 use crate::token::{Issuer, TokenSource};
 use crate::vault::Vault;
-use crate::{Clock, DriveClient, DriveError, Transport};
+use crate::{
+    Clock, DriveClient, DriveError, Timeouts, Transport, TransportError, reqwest_transport,
+};
 
 /// How a connection gets into Drive.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +52,20 @@ impl Drives {
             clock,
             sources: Arc::default(),
         }
+    }
+
+    /// Talks to the Drive at `base_url` over HTTPS, within these time limits.
+    ///
+    /// # Errors
+    /// [`TransportError`] where TLS can't be set up.
+    pub fn connect(
+        base_url: &str,
+        timeouts: Timeouts,
+        secrets: aws_sdk_secretsmanager::Client,
+        clock: impl Fn() -> Timestamp + Send + Sync + 'static,
+    ) -> Result<Self, TransportError> {
+        let transport = reqwest_transport(timeouts)?;
+        Ok(Self::new(transport, base_url, secrets, Arc::new(clock)))
     }
 
     /// The client of one connection. Reads the secret the first time; nothing is asked of Google yet.

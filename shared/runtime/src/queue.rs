@@ -7,6 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::{ConnectionKey, FileId, LogId, Timestamp};
 use sha2::{Digest, Sha256};
 
+use crate::env::{Settings, SettingsError};
 use crate::message::{LogWake, PushWake, SnapshotMessage};
 
 /// The delay of the wake queues, in milliseconds: set on the queues, known here for the buckets.
@@ -54,6 +55,18 @@ impl Queue {
             client,
             url: url.into(),
         }
+    }
+
+    /// The queue whose URL the setting `name` holds.
+    ///
+    /// # Errors
+    /// [`SettingsError::Missing`] where it is not set.
+    pub fn of_setting(
+        client: &Client,
+        settings: &Settings,
+        name: &'static str,
+    ) -> Result<Self, SettingsError> {
+        Ok(Self::new(client.clone(), settings.required(name)?))
     }
 
     /// The client, for other calls on the same queue.

@@ -33,6 +33,8 @@ impl Store {
                 Written::Stale(newer) => current = newer,
             }
         }
-        Err(StoreError::busy("the connection is written by others all the time"))
+        Err(StoreError::busy(
+            "the connection is written by others all the time",
+        ))
     }
 }
