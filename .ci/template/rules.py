@@ -11,7 +11,7 @@ FUNCTIONS = {
     "receive-notification": {"timeout": 5, "memory": 256, "own": set()},
     "fetch-changes": {"timeout": 60, "memory": 512, "own": set()},
     "apply-snapshots": {"timeout": 15, "memory": 256, "own": {"HISTORY_DAYS"}},
-    "push-intents": {"timeout": 30, "memory": 512, "own": {"HISTORY_DAYS"}},
+    "push-intents": {"timeout": 30, "memory": 512, "own": set()},
     "sweep": {"timeout": 60, "memory": 256, "own": {"DEAD_LETTER_QUEUE_URLS", "WEBHOOK_URL"}},
     "api": {"timeout": 15, "memory": 512, "own": {"TENANT_CLAIM"}},
 }

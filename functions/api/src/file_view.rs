@@ -106,7 +106,7 @@ enum IntentStatusView {
 pub(crate) struct HistoryView {
     /// Drive's version, in digits.
     version: String,
-    /// When it came about, as Drive says.
+    /// When it came about, as Drive says; for what was listed, when it was listed.
     at: String,
     /// What Drive held.
     fields: FieldsView,

@@ -5,6 +5,7 @@
 //! It queries the index of what is due and never scans. The index lags, so what it names is read again
 //! before anything is done.
 
+mod absent;
 mod channels;
 mod dead_letters;
 mod operations;
@@ -32,6 +33,8 @@ pub struct Deps {
     pub drives: Drives,
     /// Where wakes go.
     pub wakes: Wakes,
+    /// Where questions about files go that a resync did not list.
+    pub snapshots_bulk: Queue,
     /// What SQS gave up is fetched from here.
     pub dead_letters: Vec<Queue>,
     /// Where Drive sends its notifications; `None` where it can't reach us, and logs are only polled.
@@ -74,6 +77,7 @@ impl Deps {
             store,
             drives,
             wakes,
+            snapshots_bulk: queue("SNAPSHOTS_BULK_QUEUE_URL")?,
             dead_letters,
             webhook_url,
             clock,

@@ -3,9 +3,9 @@
 
 use domain::{ConnectionKey, OperationId};
 use runtime::Deadline;
-use store::{OperationState, Verified, Written};
+use store::{OperationKind, OperationState, Verified, Written};
 
-use crate::{Deps, Stopped};
+use crate::{Deps, Stopped, absent};
 
 /// A listing that has not arrived whole is looked at again after this, in milliseconds.
 const AGAIN_MILLIS: i64 = 1_000;
@@ -47,6 +47,13 @@ pub(crate) async fn look_at(
     if let Written::Done(operation) = recorded
         && operation.pages_verified == operation.pages
     {
+        let whole = match operation.kind {
+            OperationKind::Resync => absent::ask_about(&operation, deadline, deps).await?,
+            OperationKind::InitialSync | OperationKind::Delta | OperationKind::Audit => true,
+        };
+        if !whole {
+            return Ok(());
+        }
         deps.store
             .finish_operation(&operation, OperationState::Done, deps.clock.now())
             .await?;

@@ -29,11 +29,11 @@ pub(crate) struct DriveEnd {
 
 impl DriveEnd {
     /// What tells this Drive from others in the data directory.
-    pub(crate) fn name(&self) -> &str {
-        if self.simulator.is_some() {
-            EMBEDDED
-        } else {
-            &self.url
+    pub(crate) fn name(&self) -> String {
+        match (&self.simulator, &self.subject) {
+            (Some(_), _) => EMBEDDED.to_owned(),
+            (None, None) => self.url.clone(),
+            (None, Some(subject)) => format!("{} as {subject}", self.url),
         }
     }
 

@@ -90,7 +90,7 @@ impl Functions {
             apply_snapshots: Arc::new(apply_snapshots::Deps {
                 store: store.clone(),
                 drives: drives.clone(),
-                queues: vec![live, bulk],
+                queues: vec![live, bulk.clone()],
                 history_days: setting.history_days,
                 clock: clock.clone(),
                 entropy: entropy.clone(),
@@ -106,6 +106,7 @@ impl Functions {
                 store: store.clone(),
                 drives: drives.clone(),
                 wakes: wakes.clone(),
+                snapshots_bulk: bulk,
                 dead_letters: aws::Queue::ALL.into_iter().map(dead).collect(),
                 webhook_url: setting.webhook_url.clone(),
                 clock: clock.clone(),

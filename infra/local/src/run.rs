@@ -21,7 +21,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     let api = listen(arguments.api_addr, "--api-addr").await?;
     let (stop, stopped) = watch::channel(false);
     let drive = DriveEnd::open(arguments, stopped.clone()).await?;
-    let _lock = take_data_dir(&arguments.data_dir, drive.name())?;
+    let _lock = take_data_dir(&arguments.data_dir, &drive.name())?;
     let options = Options {
         data_dir: Some(arguments.data_dir.clone()),
         api: Some(api),

@@ -110,18 +110,19 @@ impl Screen {
                 "connection": connection.connection.as_str(), "aws": system.aws_urls,
             })),
             Self::Terminal(bar) => {
-                bar.println(format!("API    {api}/v1   (OpenAPI: {api}/openapi.json)"));
-                bar.println(format!("Drive  {}", drive.url));
-                bar.println(format!("Connection {}; try:", connection.connection));
-                bar.println(format!("  export TOKEN={}", system.token));
                 let files = format!(
                     "{api}/v1/connections/{}/files?limit=3",
                     connection.connection
                 );
-                bar.println(format!(
-                    "  curl -s -H \"Authorization: Bearer $TOKEN\" '{files}'"
-                ));
-                bar.println("Ctrl-C stops.");
+                let lines = [
+                    format!("API    {api}/v1   (OpenAPI: {api}/openapi.json)"),
+                    format!("Drive  {}", drive.url),
+                    format!("Connection {}; try:", connection.connection),
+                    format!("  export TOKEN={}", system.token),
+                    format!("  curl -s -H \"Authorization: Bearer $TOKEN\" '{files}'"),
+                    "Ctrl-C stops.".to_owned(),
+                ];
+                bar.suspend(|| say(&lines.join("\n")));
                 bar.set_style(style(
                     "{spinner} first sync {bar:40} {pos}/{len} files, {per_sec}, {elapsed}",
                 ));
@@ -139,10 +140,11 @@ impl Screen {
                 "files": picture.arrived, "seconds": seconds,
             })),
             Self::Terminal(bar) => {
-                bar.println(format!(
+                let done = format!(
                     "First sync done: {} files in {seconds:.1} s.",
                     picture.arrived
-                ));
+                );
+                bar.suspend(|| say(&done));
                 bar.set_style(style("{spinner} {msg}"));
             }
         }
@@ -182,10 +184,14 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
 }
 
+fn line(event: &Value) {
+    say(&event.to_string());
+}
+
 #[expect(
     clippy::print_stdout,
-    reason = "the JSON lines are what the program is asked for"
+    reason = "what the program shows is what it is asked for"
 )]
-fn line(event: &Value) {
-    println!("{event}");
+fn say(text: &str) {
+    println!("{text}");
 }

@@ -170,7 +170,14 @@ impl System {
     ) -> Result<ConnectionKey, SystemError> {
         self.store_secret(credentials).await?;
         let listed = self.expect(Method::GET, "/v1/connections", None).await?;
-        let id = match listed.pointer("/items/0/id") {
+        let ours = |connection: &&Value| connection.get("secret") == Some(&json!(SECRET));
+        let standing = listed
+            .get("items")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .find(ours);
+        let id = match standing.and_then(|connection| connection.get("id")) {
             Some(id) => id.clone(),
             None => {
                 let mut wanted = Map::from_iter([
@@ -194,6 +201,14 @@ impl System {
             .as_str()
             .ok_or_else(|| api("a connection without an id".to_owned()))?;
         let connection = ConnectionId::parse(id).map_err(|error| api(error.to_string()))?;
+        // What changed while nothing ran here was told to nobody.
+        let now = json!({"mode": "delta"});
+        self.expect(
+            Method::POST,
+            &format!("/v1/connections/{connection}/sync"),
+            Some(now),
+        )
+        .await?;
         let tenant = domain::TenantId::parse(TENANT).map_err(|error| api(error.to_string()))?;
         Ok(ConnectionKey { tenant, connection })
     }
@@ -261,7 +276,7 @@ impl System {
         body: Option<Value>,
     ) -> Result<Value, SystemError> {
         match self.call(method, path, &[], body).await {
-            (200 | 201, body) => Ok(body),
+            (200..=202, body) => Ok(body),
             (status, body) => {
                 let detail = body.get("detail").and_then(Value::as_str);
                 let detail = detail.unwrap_or("no detail").to_owned();
