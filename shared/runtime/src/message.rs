@@ -357,7 +357,8 @@ fn snapshot_from(file: &FileId, body: SnapshotBody) -> Result<Snapshot, Unreadab
     Ok(Snapshot {
         file: file.clone(),
         version: DriveVersion(number(&body.version, "version")?),
-        mask: FieldMask(body.mask),
+        // Newer code may know more fields than are read here: the record must not claim to hold them.
+        mask: FieldMask(body.mask).min(FieldMask::CURRENT),
         fields,
         mirror: Mirror {
             mime_type: mirror.mime_type,

@@ -316,6 +316,25 @@ fn a_lost_cursor_leads_to_a_resync_that_forgets_and_repeats_nothing() {
 }
 
 #[test]
+fn regression_a_file_deleted_while_the_cursor_was_lost_becomes_a_tombstone() {
+    own(async |world| {
+        let gone = world.take();
+        world.silence();
+        let forget = json!({"page_tokens": true});
+        world
+            .control(Method::POST, "invalidate_tokens", forget)
+            .await;
+        world.owner().delete(&gone).await;
+        world.sync().await;
+        let tombstone = world
+            .file_until("it is gone", &gone, |f| f["presence"] != "present")
+            .await;
+        assert_eq!(tombstone["presence"], "removed", "{tombstone}");
+        world.converge().await;
+    });
+}
+
+#[test]
 fn a_400_of_another_kind_starts_no_resync() {
     own(async |world| {
         let file = world.take();

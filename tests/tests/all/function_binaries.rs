@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::{DriveVersion, Field, Value as FieldValue};
+use domain::{DriveVersion, Field, FieldMask, Value as FieldValue};
 use local::aws::Queue;
 use serde_json::{Value, json};
 
@@ -83,7 +83,7 @@ fn apply_snapshots_takes_its_sample_events() {
             ("google-doc-without-a-parent", 0),
             ("hostile-text", 0),
             ("neither-snapshot-nor-removed", 1),
-            ("newer-field-mask", 1),
+            ("newer-field-mask", 0),
             ("newer-version", 1),
             ("no-records", 0),
             ("one-snapshot", 0),
@@ -182,6 +182,11 @@ fn what_the_events_say_is_in_the_table_afterwards() {
             ends.insert((file.version, file.app(&Field::Name)));
         }
         assert_eq!(ends.len(), 1, "{ends:?}");
+        // Newer code knows more fields: they are not stored here, so the record must not say that it has them.
+        let set = stage.set().await;
+        let name = "newer-field-mask";
+        response(name, apply.invoke(&event("apply-snapshots", name)).await);
+        assert_eq!(set.file(FILE).await.unwrap().mask, FieldMask::CURRENT);
         // Drive is asked about what is said to be removed, and does not have it.
         let set = stage.set().await;
         response(
@@ -194,7 +199,7 @@ fn what_the_events_say_is_in_the_table_afterwards() {
         let name = "poison-in-the-middle-of-a-group";
         response(name, apply.invoke(&event("apply-snapshots", name)).await);
         assert!(set.file(FILE).await.unwrap().version > DriveVersion(42));
-        assert!(set.file(FILE_IN_CONFLICT).await.unwrap().version > DriveVersion(11));
+        assert!(set.file(FILE_IN_CONFLICT).await.unwrap().version > DriveVersion(3));
 
         let mut fetch = stage.start("fetch-changes", "FetchChanges").await;
         let set = stage.set().await;

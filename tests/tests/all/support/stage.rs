@@ -157,7 +157,7 @@ impl Set {
         self.commit(0, &first).await;
         let first = Step::stay(FileRecord::first_sight(&snapshot(
             FILE_IN_CONFLICT,
-            10,
+            2,
             "Plan.md",
         )));
         self.commit(0, &first).await;
@@ -170,7 +170,7 @@ impl Set {
         let ours = BTreeMap::from([(Field::Name, FieldValue::text("Plan (ours).md"))]);
         let edited = first.record.edit(&ours, "ada", moment).unwrap();
         self.commit(1, &edited).await;
-        let theirs = Observation::Present(snapshot(FILE_IN_CONFLICT, 11, "Plan (theirs).md"));
+        let theirs = Observation::Present(snapshot(FILE_IN_CONFLICT, 3, "Plan (theirs).md"));
         let clash = edited.record.observe(&theirs, moment);
         assert_eq!(clash.conflicts.len(), 1);
         self.commit(2, &clash).await;
