@@ -1,0 +1,209 @@
+//! The functions over services in memory, without anything that runs by time: each request and each unit that is
+//! counted was caused by a change.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use aws_lambda_events::event::sqs::SqsEvent;
+use domain::{ConnectionId, ConnectionKey, LogId, TenantId, Timestamp};
+use drive_simulator::Simulator;
+use http::Method;
+use local::aws::sqs::{Received, queue_arn};
+use local::aws::{Aws, Options, Queue};
+use local::front::Front;
+use local::functions::{Functions, SECRETS_PREFIX, Setting};
+use local::identity::Identity;
+use local::system::{SUBJECT, TENANT};
+use runtime::{Clock, Deadline, Entropy, queue};
+use serde_json::{Value, json};
+
+use crate::rig::{credentials, serve};
+
+/// Messages of a batch, as the deployment has it.
+const BATCH_MAX: usize = 10;
+
+/// Functions, and a clock that is moved by hand.
+pub struct Bare {
+    pub simulator: Simulator,
+    pub aws: Aws,
+    pub functions: Functions,
+    pub key: ConnectionKey,
+    pub used: Used,
+    millis: Arc<AtomicI64>,
+}
+
+/// What was used since it was last taken.
+#[derive(Default, Clone)]
+pub struct Used {
+    /// Invocations of the function behind a queue.
+    pub invocations: BTreeMap<Queue, u64>,
+    /// Write units within them.
+    pub write_units: BTreeMap<Queue, f64>,
+}
+
+impl Bare {
+    /// Connects to a Drive with this many files, and takes them all in.
+    pub async fn start(files: usize) -> Self {
+        let simulator = Simulator::new(drive_simulator::Options::default());
+        simulator.load_synthetic(files, 4);
+        let drive_url = serve(&simulator).await;
+        let millis = Arc::new(AtomicI64::new(Clock::system().now().as_millis()));
+        let tell = millis.clone();
+        let aws = Aws::open(Options::memory(Arc::new(move || {
+            tell.load(Ordering::Relaxed)
+        })))
+        .unwrap();
+        let tell = millis.clone();
+        let setting = Setting {
+            transport: drive::reqwest_transport(drive::Timeouts::default()).unwrap(),
+            drive_url: drive_url.clone(),
+            webhook_url: None,
+            history_days: Some(90),
+            clock: Clock::new(move || Timestamp::from_millis(tell.load(Ordering::Relaxed))),
+            entropy: Entropy::system(),
+        };
+        let functions = Functions::new(&aws, &setting);
+        let key = connect(&aws, &functions, &drive_url).await;
+        let mut bare = Self {
+            simulator,
+            aws,
+            functions,
+            key,
+            used: Used::default(),
+            millis,
+        };
+        let deps = bare.functions.fetch_changes.clone();
+        queue::wake_log(&deps.log_wakes, &bare.key, &LogId::user(), deps.clock.now())
+            .await
+            .unwrap();
+        bare.pump().await;
+        bare
+    }
+
+    /// Keeps history from now on, or does not.
+    pub fn keep_history(&mut self, days: Option<u32>) {
+        let deps = apply_snapshots::Deps {
+            history_days: days,
+            ..(*self.functions.apply_snapshots).clone()
+        };
+        self.functions.apply_snapshots = Arc::new(deps);
+    }
+
+    /// Moves the clock.
+    pub fn pass(&self, time: Duration) {
+        let millis = i64::try_from(time.as_millis()).unwrap();
+        self.millis.fetch_add(millis, Ordering::Relaxed);
+    }
+
+    /// Hands over batches, as full as they come, until no queue has anything left; waits for delays by moving the clock.
+    pub async fn pump(&mut self) {
+        loop {
+            let mut idle = true;
+            let mut delayed = false;
+            for queue in Queue::ALL {
+                let depth = self.aws.sqs().depth(queue.name()).unwrap();
+                delayed |= depth.delayed > 0;
+                if depth.visible > 0 {
+                    let received = self
+                        .aws
+                        .sqs()
+                        .receive(queue.name(), BATCH_MAX, Duration::ZERO)
+                        .await
+                        .unwrap();
+                    self.hand_over(queue, received).await;
+                    idle = false;
+                }
+            }
+            if idle && !delayed {
+                return;
+            }
+            if idle {
+                self.pass(Duration::from_millis(100));
+            }
+        }
+    }
+
+    async fn hand_over(&mut self, queue: Queue, received: Vec<Received>) {
+        let deadline = Deadline(self.functions.sweep.clock.now().plus_millis(60_000));
+        let event = event(queue, &received);
+        let before = self.aws.dynamodb().counters().write_units;
+        let functions = &self.functions;
+        let answer = match queue {
+            Queue::LogWakes => {
+                fetch_changes::handle(event, deadline, &functions.fetch_changes).await
+            }
+            Queue::Snapshots | Queue::SnapshotsBulk => {
+                apply_snapshots::handle(event, deadline, &functions.apply_snapshots).await
+            }
+            Queue::PushWakes => {
+                push_intents::handle(event, deadline, &functions.push_intents).await
+            }
+        };
+        assert!(
+            answer.batch_item_failures.is_empty(),
+            "{} failed",
+            queue.name()
+        );
+        let handles: Vec<String> = received
+            .into_iter()
+            .map(|message| message.receipt_handle)
+            .collect();
+        self.aws.sqs().delete(queue.name(), &handles).unwrap();
+        *self.used.invocations.entry(queue).or_default() += 1;
+        *self.used.write_units.entry(queue).or_default() +=
+            self.aws.dynamodb().counters().write_units - before;
+    }
+}
+
+async fn connect(aws: &Aws, functions: &Functions, drive_url: &str) -> ConnectionKey {
+    let secret = aws
+        .secrets_client()
+        .create_secret()
+        .name(format!("{SECRETS_PREFIX}{TENANT}/drive"));
+    secret
+        .secret_string(credentials(drive_url))
+        .send()
+        .await
+        .unwrap();
+    let identity = Identity::ephemeral().unwrap();
+    let expires_at = Clock::system().now().as_seconds() + 86_400;
+    let token = identity.token(TENANT, SUBJECT, expires_at).unwrap();
+    let body = json!({"name": "Drive", "scope": {"type": "user"}, "secret": "drive"});
+    let request = http::Request::builder()
+        .method(Method::POST)
+        .uri("/v1/connections")
+        .header("authorization", format!("Bearer {token}"))
+        .header("content-type", "application/json")
+        .body(body.to_string().into_bytes())
+        .unwrap();
+    let answer = Front::new(functions, identity).call(request).await;
+    let body: Value = serde_json::from_slice(answer.body()).unwrap();
+    ConnectionKey {
+        tenant: TenantId::parse(TENANT).unwrap(),
+        connection: ConnectionId::parse(body["id"].as_str().unwrap()).unwrap(),
+    }
+}
+
+/// The event as Lambda hands it to a function.
+fn event(queue: Queue, received: &[Received]) -> SqsEvent {
+    let record = |message: &Received| {
+        json!({
+            "messageId": message.message_id,
+            "receiptHandle": message.receipt_handle,
+            "body": message.body,
+            "attributes": {
+                "ApproximateReceiveCount": message.receive_count.to_string(),
+                "SentTimestamp": message.sent_at_ms.to_string(),
+                "MessageGroupId": message.group_id,
+            },
+            "messageAttributes": {},
+            "eventSource": "aws:sqs",
+            "eventSourceARN": queue_arn(queue.name()),
+            "awsRegion": "us-east-1",
+        })
+    };
+    let records: Vec<Value> = received.iter().map(record).collect();
+    serde_json::from_value(json!({ "Records": records })).unwrap()
+}

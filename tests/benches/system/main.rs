@@ -1,0 +1,138 @@
+//! Measures the whole system on this machine, and prints what is beside what should be.
+//!
+//! `cargo bench -p tests` runs everything with 20,000 files. After `--`:
+//! `--files N` another number of files, `--only NAME` one part (`sync`, `latency`, `burst`, `cost`, `push`,
+//! `cold-start`), `--memory` only the first sync and its memory (100,000 files unless told otherwise),
+//! `--json` one JSON object in place of the text. The exit code says nothing about targets.
+
+mod bare;
+mod burst;
+mod cold_start;
+mod cost;
+mod first_sync;
+mod latency;
+mod push;
+mod report;
+mod resources;
+mod rig;
+mod steady;
+
+use report::Report;
+use rig::Rig;
+
+/// Files of a run, unless it is told otherwise.
+const FILES: usize = 20_000;
+/// Files of a run that measures memory, unless it is told otherwise.
+const FILES_FOR_MEMORY: usize = 100_000;
+/// Files that people edit at once.
+const EDITS: usize = 5_000;
+
+/// What the command line asks for.
+struct Arguments {
+    files: usize,
+    json: bool,
+    memory: bool,
+    only: Option<String>,
+}
+
+impl Arguments {
+    fn read() -> Result<Self, String> {
+        let mut arguments = Self {
+            files: 0,
+            json: false,
+            memory: false,
+            only: None,
+        };
+        let mut given = std::env::args().skip(1);
+        while let Some(word) = given.next() {
+            let mut value = || given.next().ok_or_else(|| format!("{word} wants a value"));
+            match word.as_str() {
+                // Cargo says this to every benchmark.
+                "--bench" => {}
+                "--json" => arguments.json = true,
+                "--memory" => arguments.memory = true,
+                "--only" => arguments.only = Some(value()?),
+                "--files" => {
+                    let text = value()?;
+                    arguments.files = text
+                        .parse()
+                        .map_err(|_| format!("{text} is not a number of files"))?;
+                }
+                other => {
+                    return Err(format!(
+                        "{other} is not known: see the head of tests/benches/system/main.rs"
+                    ));
+                }
+            }
+        }
+        if arguments.files == 0 {
+            arguments.files = if arguments.memory {
+                FILES_FOR_MEMORY
+            } else {
+                FILES
+            };
+        }
+        Ok(arguments)
+    }
+
+    fn wants(&self, part: &str) -> bool {
+        if self.memory {
+            return part == "sync";
+        }
+        self.only.as_deref().is_none_or(|only| only == part)
+    }
+}
+
+fn main() {
+    let arguments = match Arguments::read() {
+        Ok(arguments) => arguments,
+        Err(what) => {
+            eprintln!("{what}");
+            std::process::exit(2);
+        }
+    };
+    let mut report = Report::new(arguments.json);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(run(&arguments, &mut report));
+    report.end();
+}
+
+async fn run(arguments: &Arguments, report: &mut Report) {
+    report.begin(arguments.files);
+    let live = ["sync", "latency", "burst", "push"];
+    if live.into_iter().any(|part| arguments.wants(part)) {
+        let (rig, synced) = first_sync::measure(arguments.files).await;
+        if arguments.wants("sync") {
+            synced.report(report);
+        }
+        rig.drained().await;
+        live_parts(arguments, report, &rig).await;
+        rig.stop().await;
+    }
+    if arguments.wants("cost") {
+        cost::measure(report).await;
+    }
+    if arguments.wants("cold-start") {
+        cold_start::measure(report).await;
+    }
+}
+
+/// What is measured on a system that runs and has arrived.
+async fn live_parts(arguments: &Arguments, report: &mut Report, rig: &Rig) {
+    let edits = EDITS.min(arguments.files);
+    if arguments.wants("sync") && !arguments.memory {
+        steady::measure(report, rig, edits).await;
+    }
+    if arguments.wants("latency") {
+        latency::measure(report, rig).await;
+    }
+    if arguments.wants("burst") {
+        burst::measure(report, rig).await;
+    }
+    if arguments.wants("push") {
+        push::measure(report, rig).await;
+    }
+}
