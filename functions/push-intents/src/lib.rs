@@ -78,6 +78,8 @@ const FILES_AT_ONCE: usize = 8;
 const FILES_PER_LOOK: u32 = 200;
 /// Rounds for one file: lost races, and fields that go one at a time.
 const ROUNDS_MAX: usize = 12;
+/// A file whose backoff is no longer than this is waited for, in milliseconds; others are left to the sweep.
+const PATIENCE_MILLIS: u64 = 2_000;
 
 /// Why a connection's intents could not be drained now.
 #[derive(Debug, thiserror::Error)]
@@ -237,10 +239,17 @@ impl Push<'_> {
             else {
                 return Ok(());
             };
-            if record.due().is_none_or(|due| due > now) {
+            let Some(due) = record.due() else {
                 return Ok(());
+            };
+            match u64::try_from(due.millis_since(now)) {
+                Err(_) | Ok(0) => self.round(record).await?,
+                // A lost race is tried again at once: the next sweep may be a minute away.
+                Ok(wait_millis) if wait_millis <= PATIENCE_MILLIS => {
+                    tokio::time::sleep(Duration::from_millis(wait_millis)).await;
+                }
+                Ok(_) => return Ok(()),
             }
-            self.round(record).await?;
         }
         Ok(())
     }
