@@ -9,7 +9,7 @@ use crate::support::{Setup, World, eventually, own, own_with, shared};
 /// change meets it.
 async fn both_edit(world: &World, file: &str, ours: Value, theirs: Value) {
     let held = format!("* /drive/v2/files/{file}");
-    world.fault(json!({"match": held, "times": 3, "respond": {"status": 503}}));
+    world.fault(json!({"match": held, "times": 1, "respond": {"status": 503}}));
     world.edited(file, ours).await;
     world.owner().update(file, theirs).await;
 }
@@ -327,7 +327,7 @@ fn a_file_deleted_under_an_owed_edit_is_a_conflict_that_keeps_the_edit() {
             .file_until("the file", &file, |f| f["presence"] == "present")
             .await;
         let held = format!("GET /drive/v2/files/{file}");
-        world.fault(json!({"match": held, "times": 2, "respond": {"status": 503}}));
+        world.fault(json!({"match": held, "times": 1, "respond": {"status": 503}}));
         world
             .edited(&file, json!({"name": "still wanted.txt"}))
             .await;
