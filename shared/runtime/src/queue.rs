@@ -1,10 +1,13 @@
 //! Sending to our queues: snapshots in batches, and wakes that coalesce.
 
+use std::collections::BTreeSet;
+
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::{ConnectionKey, FileId, LogId, Timestamp};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use sha2::{Digest, Sha256};
 
 use crate::env::{Settings, SettingsError};
@@ -19,6 +22,8 @@ pub const WAKE_BUCKET_MILLIS: i64 = WAKE_DELAY_MILLIS / 2;
 const BATCH_MAX: usize = 10;
 /// SQS takes 1 MiB in a batch; some of it is not body.
 const BATCH_BYTES_MAX: usize = 1_000_000;
+/// Batches on their way at a time: a page of a thousand changes is a hundred of them, 15 ms or so each.
+const BATCHES_AT_ONCE: usize = 8;
 /// SQS takes 128 characters in a group id or a deduplication id.
 const ID_CHARS_MAX: usize = 128;
 
@@ -199,12 +204,31 @@ pub struct Snapshots {
 /// [`QueueError`] as soon as one is not: the caller must not count any of them as sent. Sending all of
 /// them again is harmless: the deduplication ids are the same.
 pub async fn send_snapshots(queue: &Queue, messages: &[SnapshotMessage]) -> Result<(), QueueError> {
+    // Calls that run side by side may arrive in any order, so a file that is there twice forbids them.
+    let files: BTreeSet<_> = messages.iter().map(|m| (&m.key, &m.file)).collect();
+    let at_once = if files.len() == messages.len() {
+        BATCHES_AT_ONCE
+    } else {
+        1
+    };
+    stream::iter(batches(messages))
+        .map(|batch| send_batch(queue, batch))
+        .buffer_unordered(at_once)
+        .try_for_each(async |()| Ok(()))
+        .await
+}
+
+/// A message's body, group and deduplication id.
+type Entry = (String, String, String);
+
+fn batches(messages: &[SnapshotMessage]) -> Vec<Vec<Entry>> {
+    let mut batches = Vec::with_capacity(messages.len().div_ceil(BATCH_MAX));
     let mut batch = Vec::with_capacity(BATCH_MAX);
     let mut bytes = 0;
     for message in messages {
         let body = message.to_body();
         if batch.len() == BATCH_MAX || bytes + body.len() > BATCH_BYTES_MAX {
-            send_batch(queue, std::mem::take(&mut batch)).await?;
+            batches.push(std::mem::take(&mut batch));
             bytes = 0;
         }
         bytes += body.len();
@@ -214,14 +238,13 @@ pub async fn send_snapshots(queue: &Queue, messages: &[SnapshotMessage]) -> Resu
             deduplication(message),
         ));
     }
-    if batch.is_empty() {
-        Ok(())
-    } else {
-        send_batch(queue, batch).await
+    if !batch.is_empty() {
+        batches.push(batch);
     }
+    batches
 }
 
-async fn send_batch(queue: &Queue, batch: Vec<(String, String, String)>) -> Result<(), QueueError> {
+async fn send_batch(queue: &Queue, batch: Vec<Entry>) -> Result<(), QueueError> {
     let sent = batch.len();
     let mut request = queue.client.send_message_batch().queue_url(&queue.url);
     for (at, (body, group, deduplication)) in batch.into_iter().enumerate() {
