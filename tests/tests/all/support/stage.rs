@@ -164,7 +164,7 @@ impl Set {
         let policies = Policies::default();
         let moment = Moment {
             now: now(),
-            drive_at: now(),
+            drive_at: Some(now()),
             policies: &policies,
         };
         let ours = BTreeMap::from([(Field::Name, FieldValue::text("Plan (ours).md"))]);
