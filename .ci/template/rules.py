@@ -34,7 +34,7 @@ FEEDS = {
 DELAYED = {"Queues/LogWakes", "Queues/PushWakes"}
 OPEN_ROUTES = {"POST /webhooks/drive", "GET /health", "GET /openapi.json"}
 INDEXES = {"files", "children", "attention", "due"}
-RECEIVE_COUNT_MAX = 20
+RECEIVE_COUNT_MAX = 200
 RETENTION_SECONDS_MAX = 1209600
 VISIBILITY_FACTOR = 6
 

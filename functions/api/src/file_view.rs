@@ -284,7 +284,7 @@ mod tests {
     fn moment(policies: &Policies) -> Moment<'_> {
         Moment {
             now: Timestamp::from_millis(1_000),
-            drive_at: Timestamp::from_millis(1_000),
+            drive_at: Some(Timestamp::from_millis(1_000)),
             policies,
         }
     }

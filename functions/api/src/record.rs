@@ -45,7 +45,7 @@ pub(crate) async fn file(
 pub(crate) fn moment(now: Timestamp, policies: &Policies) -> Moment<'_> {
     Moment {
         now,
-        drive_at: now,
+        drive_at: None,
         policies,
     }
 }

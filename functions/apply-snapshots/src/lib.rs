@@ -15,7 +15,8 @@ use domain::{
 use drive::{DriveError, Drives};
 use futures_util::future::join_all;
 use runtime::{
-    Clock, Deadline, Entropy, Group, Queue, Settings, SnapshotMessage, Verdict, batch, telemetry,
+    Cause, Clock, Deadline, Entropy, Group, Queue, Settings, SnapshotMessage, Verdict, batch,
+    telemetry,
 };
 use store::{Committed, Connection, HistoryEntry, Letter, Nonce, Parked, Store, StoreError};
 
@@ -114,12 +115,15 @@ pub async fn handle(event: SqsEvent, deadline: Deadline, deps: &Deps) -> SqsBatc
                 .map(|work| judge(work, &prepared, deadline, deps));
             join_all(files).await
         }
-        Err(error) => {
-            let stopped = Stopped::from(error);
-            works
-                .into_iter()
-                .map(|work| (work.group, failed(0, &stopped)))
-                .collect()
+        // One record that can't be read must not hold up the files beside it.
+        Err(_) => {
+            let files = works.into_iter().map(async |work| {
+                match prepare(std::slice::from_ref(&work), deps).await {
+                    Ok(prepared) => judge(work, &prepared, deadline, deps).await,
+                    Err(error) => (work.group, failed(0, &error.into())),
+                }
+            });
+            join_all(files).await
         }
     };
     batch::respond(judged, &deps.queues, &deps.entropy).await
@@ -226,9 +230,30 @@ async fn judge(
     }
     let verdict = match apply(&work.messages, prepared, deadline, deps).await {
         Ok(()) => Verdict::Done,
-        Err(stopped) => failed(0, &stopped),
+        Err(stopped) => {
+            suspend_if_halted(&work.messages, &stopped, deps).await;
+            failed(0, &stopped)
+        }
     };
     (work.group, verdict)
+}
+
+/// Where Drive takes our credentials no more, the connection waits for a person. The snapshots come back
+/// until then: the cursor is past them, so nothing else would bring them.
+async fn suspend_if_halted(messages: &[SnapshotMessage], stopped: &Stopped, deps: &Deps) {
+    let disposition = match stopped {
+        Stopped::Drive(error) => error.disposition(),
+        Stopped::Store(_) | Stopped::Contended | Stopped::OutOfTime => return,
+    };
+    if let (Some(first), Disposition::Halt { reason }) = (messages.first(), disposition)
+        && let Err(error) = deps
+            .store
+            .suspend(&first.key, &reason, deps.clock.now())
+            .await
+    {
+        let error = telemetry::chain(&error);
+        tracing::warn!(connection = %first.key, error, "could not suspend");
+    }
 }
 
 fn failed(done: usize, stopped: &Stopped) -> Verdict {
@@ -262,6 +287,7 @@ async fn apply(
         .records
         .get(&(first.key.clone(), first.file.clone()))
         .cloned();
+    let mut certain = false;
     for _ in 0..ROUNDS_MAX {
         if deadline.passed(deps.clock.now()) {
             return Err(Stopped::OutOfTime);
@@ -281,6 +307,13 @@ async fn apply(
             }
         };
         if record.as_ref() == Some(&step.record) {
+            // Nothing to write is not checked by a condition, and the batch's read may be behind: a removal
+            // that seems to be known already is looked at again, in the record as it is.
+            if !certain && messages.iter().any(|message| message.snapshot.is_none()) {
+                certain = true;
+                record = deps.store.load_file(&first.key, &first.file).await?;
+                continue;
+            }
             return Ok(());
         }
         let before = record
@@ -310,7 +343,10 @@ fn fold(
     for message in messages {
         let moment = Moment {
             now,
-            drive_at: message.at,
+            drive_at: match message.cause {
+                Cause::Live => Some(message.at),
+                Cause::Run(_) => None,
+            },
             policies,
         };
         let observation = match &message.snapshot {
@@ -346,7 +382,7 @@ async fn ask(
     let now = deps.clock.now();
     let moment = Moment {
         now,
-        drive_at: now,
+        drive_at: None,
         policies: &connection.policies,
     };
     let step = match (&record, &answer) {

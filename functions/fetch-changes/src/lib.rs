@@ -81,6 +81,8 @@ impl Deps {
 /// How often a log with a channel is polled, in milliseconds: a notification that got lost makes a change
 /// late, never lost.
 const POLL_WATCHED_MILLIS: i64 = 15 * 60_000;
+/// What a page may take at most, in milliseconds: one that could be cut off is not begun.
+const PAGE_MILLIS: i64 = 24_000;
 /// Clocks that differ by less than this make no wake look older than it is.
 const CLOCK_MARGIN_MILLIS: i64 = 1_000;
 
@@ -256,7 +258,7 @@ async fn read_changes(
         if !more {
             return Ok(());
         }
-        if deadline.passed(deps.clock.now()) {
+        if deadline.passed(deps.clock.now().plus_millis(PAGE_MILLIS)) {
             queue::wake_log(&deps.log_wakes, &log.key, &log.log, deps.clock.now()).await?;
             return Ok(());
         }
@@ -336,8 +338,8 @@ async fn park(delivery: &Delivery, reason: &str, deps: &Deps) -> Result<(), Stor
         .await
 }
 
-/// An entry of Drive's that has no snapshot in it. Its place in the log names it, so that reading the
-/// page again parks it once.
+/// An entry of Drive's that has no snapshot in it. What it says names it, so that reading the page again
+/// parks it once.
 async fn park_entry(
     log: &Log,
     unreadable: &Unreadable,
@@ -346,7 +348,7 @@ async fn park_entry(
 ) -> Result<(), StoreError> {
     let reason = &unreadable.reason;
     tracing::warn!(connection = %log.key, log = %log.log, reason, metric = "parked", "parked an entry");
-    let id = format!("{}.{}", log.log, at.as_millis());
+    let id = format!("{}.{}", log.log, queue::digest(&unreadable.body));
     let letter = Letter {
         queue: "drive",
         id: &id,

@@ -9,7 +9,7 @@ use drive::{DriveClient, Kind, Listed, Scope};
 use runtime::{Cause, Deadline, SnapshotMessage, queue};
 use store::{Log, Operation, OperationKind, OperationState, Position, Written};
 
-use crate::{Deps, Stopped, park_entry};
+use crate::{Deps, PAGE_MILLIS, Stopped, park_entry};
 
 /// Starts a listing of the log's scope. `None` where another worker was faster.
 pub(crate) async fn begin(
@@ -47,7 +47,7 @@ pub(crate) async fn go_on(
         return Ok(None);
     };
     while operation.state == OperationState::Listing {
-        if deadline.passed(deps.clock.now()) {
+        if deadline.passed(deps.clock.now().plus_millis(PAGE_MILLIS)) {
             queue::wake_log(&deps.log_wakes, &log.key, &log.log, deps.clock.now()).await?;
             return Ok(None);
         }

@@ -5,12 +5,13 @@
 //! last: what the claim remembers is enough for the next push, or the next observation, to go on.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use domain::{
-    ConnectionKey, Disposition, FileId, FileRecord, Gone, Moment, Observation, Patch, Refusal,
-    Step, Timestamp,
+    ConnectionKey, Disposition, FileId, FileRecord, Moment, Observation, Patch, Refusal, Step,
+    Timestamp,
 };
 use drive::{DriveClient, DriveError, Drives, Kind};
 use futures_util::StreamExt;
@@ -25,7 +26,7 @@ use store::{Committed, Connection, ConnectionState, Letter, Nonce, Parked, Store
 /// How long Drive may take. The function has 30 s, and a file needs a read and a write.
 const DRIVE_TIMEOUTS: drive::Timeouts = drive::Timeouts {
     connect: Duration::from_secs(2),
-    total: Duration::from_secs(8),
+    total: Duration::from_secs(6),
 };
 
 /// What the function works with.
@@ -80,6 +81,9 @@ const FILES_PER_LOOK: u32 = 200;
 const ROUNDS_MAX: usize = 12;
 /// A file whose backoff is no longer than this is waited for, in milliseconds; others are left to the sweep.
 const PATIENCE_MILLIS: u64 = 2_000;
+/// What a round may take at most, in milliseconds: a token, a read and a write. One that could be cut off
+/// between its claim and its confirmation is not begun.
+const ROUND_MILLIS: i64 = 14_000;
 
 /// Why a connection's intents could not be drained now.
 #[derive(Debug, thiserror::Error)]
@@ -195,6 +199,7 @@ async fn drain(key: &ConnectionKey, deadline: Deadline, deps: &Deps) -> Result<(
             connection: &connection,
             drive: &drive,
             deadline,
+            stop: AtomicBool::new(false),
             deps,
         };
         let mut pushes = stream::iter(fresh)
@@ -202,13 +207,16 @@ async fn drain(key: &ConnectionKey, deadline: Deadline, deps: &Deps) -> Result<(
             .buffer_unordered(FILES_AT_ONCE);
         let mut stopped = None;
         while let Some(pushed) = pushes.next().await {
-            // The others in flight are let finish: what they claimed should be confirmed.
-            stopped = stopped.or(pushed.err());
+            // The others in flight are let finish, since what they claimed should be confirmed; none is begun.
+            if let Err(error) = pushed {
+                push.stop.store(true, Ordering::Relaxed);
+                stopped.get_or_insert(error);
+            }
         }
         if let Some(stopped) = stopped {
             return Err(stopped);
         }
-        if deadline.passed(deps.clock.now()) {
+        if deadline.passed(deps.clock.now().plus_millis(ROUND_MILLIS)) {
             queue::wake_push(&deps.push_wakes, key, deps.clock.now()).await?;
             return Ok(());
         }
@@ -220,6 +228,8 @@ struct Push<'a> {
     connection: &'a Connection,
     drive: &'a DriveClient,
     deadline: Deadline,
+    /// Set when Drive refused us as a whole: no further file is begun.
+    stop: AtomicBool,
     deps: &'a Deps,
 }
 
@@ -228,7 +238,9 @@ impl Push<'_> {
     async fn file(&self, file: FileId) -> Result<(), Stopped> {
         for _ in 0..ROUNDS_MAX {
             let now = self.deps.clock.now();
-            if self.deadline.passed(now) {
+            if self.stop.load(Ordering::Relaxed)
+                || self.deadline.passed(now.plus_millis(ROUND_MILLIS))
+            {
                 return Ok(());
             }
             let Some(record) = self
@@ -309,9 +321,12 @@ impl Push<'_> {
 
     /// Drive does not show us the file. Only the answer about the file itself means that it is gone.
     async fn unreadable(&self, record: FileRecord, error: DriveError) -> Result<(), Stopped> {
-        let gone = match error.kind() {
-            Kind::NotFound => Gone::Removed,
-            Kind::AccessDenied { .. } => Gone::AccessLost,
+        if let Some(gone) = error.gone() {
+            let step = record.answered(&Observation::Gone(gone), self.moment());
+            self.commit(&record, &step).await?;
+            return Ok(());
+        }
+        match error.kind() {
             // Drive will never show it to us, so nothing of it can be written: given up, for a person to see.
             Kind::Permanent { reason } => {
                 let owed = record
@@ -329,7 +344,7 @@ impl Push<'_> {
                 let step =
                     record.refused(&patch, &refusal, self.moment(), self.deps.entropy.jitter());
                 self.commit(&record, &step).await?;
-                return Ok(());
+                Ok(())
             }
             // Drive fails over this file, perhaps over others too: each has its own backoff, so that one that
             // can't be read holds up no other. No failure is counted: nothing was sent.
@@ -343,18 +358,17 @@ impl Push<'_> {
                 let jitter = self.deps.entropy.jitter();
                 let step = record.refused(&nothing, &Refusal::Stale, self.moment(), jitter);
                 self.commit(&record, &step).await?;
-                return Ok(());
+                Ok(())
             }
             Kind::CursorLost
             | Kind::AuthLost { .. }
             | Kind::RateLimited { .. }
             | Kind::DailyLimit
             | Kind::Stale
-            | Kind::NotSent => return Err(error.into()),
-        };
-        let step = record.answered(&Observation::Gone(gone), self.moment());
-        self.commit(&record, &step).await?;
-        Ok(())
+            | Kind::NotFound
+            | Kind::AccessDenied { .. }
+            | Kind::NotSent => Err(error.into()),
+        }
     }
 
     /// Stores what the answer means, on whatever the record has become meanwhile. Where that can't be
@@ -403,7 +417,8 @@ impl Push<'_> {
         let now: Timestamp = self.deps.clock.now();
         Moment {
             now,
-            drive_at: now,
+            // A read tells what Drive holds, not since when.
+            drive_at: None,
             policies: &self.connection.policies,
         }
     }

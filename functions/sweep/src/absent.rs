@@ -9,12 +9,12 @@ use std::collections::HashSet;
 
 use domain::FileId;
 use runtime::{Cause, Deadline, SnapshotMessage, queue};
-use store::{Operation, PageRequest, Tombstones};
+use store::{Operation, PageRequest, Tombstones, Written};
 
 use crate::{Deps, Stopped};
 
-/// Queues a question about every file that a resync did not list. Gives whether time was enough; where it
-/// was not, all of it is done again at the next sweep, under the same deduplication ids.
+/// Queues a question about every file that a resync did not list. Gives whether all was asked; where time
+/// was too short, the next sweep goes on from the recorded position.
 pub(crate) async fn ask_about(
     resync: &Operation,
     deadline: Deadline,
@@ -28,12 +28,16 @@ pub(crate) async fn ask_about(
             .await?;
         listed.extend(page.unwrap_or_default());
     }
-    let mut page = PageRequest::first(PageRequest::LIMIT_MAX);
+    let mut resync = resync.clone();
     loop {
         if deadline.passed(deps.clock.now()) {
             tracing::warn!(operation = %resync.id, metric = "resync_unfinished", "goes on at the next sweep");
             return Ok(false);
         }
+        let page = PageRequest {
+            limit: PageRequest::LIMIT_MAX,
+            cursor: resync.page_token.clone(),
+        };
         let held = deps
             .store
             .list_files(&resync.key, None, Tombstones::Skip, &page)
@@ -53,9 +57,13 @@ pub(crate) async fn ask_about(
             .collect();
         tracing::info!(operation = %resync.id, files = questions.len(), metric = "not_listed", "asking Drive");
         queue::send_snapshots(&deps.snapshots_bulk, &questions).await?;
-        match held.next_cursor {
-            Some(cursor) => page.cursor = Some(cursor),
-            None => return Ok(true),
-        }
+        let Some(cursor) = held.next_cursor else {
+            return Ok(true);
+        };
+        resync = match deps.store.record_position(&resync, &cursor).await? {
+            Written::Done(resync) => resync,
+            // Another sweep is at it.
+            Written::Stale(_) => return Ok(false),
+        };
     }
 }

@@ -13,15 +13,23 @@ const BATCHES_MAX: usize = 10;
 
 /// Moves the messages of every dead-letter queue into records. A message is deleted only after its
 /// record is written, so that it is there twice rather than not at all.
-pub(crate) async fn drain(deadline: Deadline, deps: &Deps) -> Result<(), Stopped> {
+pub(crate) async fn drain(deadline: Deadline, deps: &Deps) {
     for queue in &deps.dead_letters {
         for _ in 0..BATCHES_MAX {
-            if deadline.passed(deps.clock.now()) || drain_batch(queue, deps).await? == 0 {
-                break;
+            if deadline.passed(deps.clock.now()) {
+                return;
+            }
+            match drain_batch(queue, deps).await {
+                Ok(0) => break,
+                Ok(_) => {}
+                // The other queues are drained all the same.
+                Err(stopped) => {
+                    crate::report("dead_letters", &stopped);
+                    break;
+                }
             }
         }
     }
-    Ok(())
 }
 
 async fn drain_batch(queue: &Queue, deps: &Deps) -> Result<usize, Stopped> {

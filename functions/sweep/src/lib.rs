@@ -86,8 +86,10 @@ impl Deps {
     }
 }
 
-/// Items taken from one shard by one sweep. What is left is due at the next.
-const ITEMS_PER_SHARD: u32 = 500;
+/// Items of one page of a shard.
+const ITEMS_PER_PAGE: u32 = 1_000;
+/// Time kept for the wakes of what is owed and for dead letters, in milliseconds.
+const RESERVED_MILLIS: i64 = 12_000;
 /// How often a log without a channel is polled, in milliseconds, with 20 % of jitter; one with a channel
 /// is paced by `fetch-changes`, and this is how soon a wake that led to nothing is sent again.
 const POLL_UNWATCHED_MILLIS: i64 = 60_000;
@@ -113,36 +115,55 @@ enum Stopped {
 /// None: what failed is logged and counted, and is still due at the next sweep.
 pub async fn handle(deadline: Deadline, deps: &Deps) {
     let mut owing: BTreeSet<ConnectionKey> = BTreeSet::new();
-    for shard in 0..DUE_SHARDS {
-        let due = match deps
-            .store
-            .due(shard, deps.clock.now(), ITEMS_PER_SHARD)
-            .await
-        {
-            Ok(due) => due,
-            Err(error) => {
-                report("due", &error.into());
-                continue;
-            }
-        };
-        for item in due {
-            if deadline.passed(deps.clock.now()) {
-                tracing::warn!(
-                    metric = "sweep_unfinished",
-                    "the rest is due at the next sweep"
-                );
-                return;
-            }
-            sweep(item, &mut owing, deadline, deps).await;
+    let looking = Deadline(deadline.0.plus_millis(-RESERVED_MILLIS));
+    // Begun anywhere, so that no shard is always the one that time does not reach.
+    let first = deps.entropy.next();
+    for turn in 0..u64::from(DUE_SHARDS) {
+        let shard = first.wrapping_add(turn) % u64::from(DUE_SHARDS);
+        let shard = u8::try_from(shard).unwrap_or_default();
+        if let Err(stopped) = look_through(shard, &mut owing, looking, deps).await {
+            report("due", &stopped);
         }
+    }
+    if looking.passed(deps.clock.now()) {
+        tracing::warn!(
+            metric = "sweep_unfinished",
+            "the rest is due at the next sweep"
+        );
     }
     for key in owing {
         if let Err(stopped) = wake_pushes(&key, deps).await {
             report("intents", &stopped);
         }
     }
-    if let Err(stopped) = dead_letters::drain(deadline, deps).await {
-        report("dead_letters", &stopped);
+    dead_letters::drain(deadline, deps).await;
+}
+
+/// Looks at everything that is due in one shard, to its end: what a connection that is stopped owes stays
+/// due, and must not stand before what comes behind it.
+async fn look_through(
+    shard: u8,
+    owing: &mut BTreeSet<ConnectionKey>,
+    deadline: Deadline,
+    deps: &Deps,
+) -> Result<(), Stopped> {
+    let now = deps.clock.now();
+    let mut after = None;
+    loop {
+        let due = deps
+            .store
+            .due(shard, now, after.as_deref(), ITEMS_PER_PAGE)
+            .await?;
+        for item in due.items {
+            if deadline.passed(deps.clock.now()) {
+                return Ok(());
+            }
+            sweep(item, owing, deadline, deps).await;
+        }
+        after = due.next;
+        if after.is_none() {
+            return Ok(());
+        }
     }
 }
 

@@ -9,6 +9,8 @@ use crate::{Deps, Stopped, absent};
 
 /// A listing that has not arrived whole is looked at again after this, in milliseconds.
 const AGAIN_MILLIS: i64 = 1_000;
+/// What one operation may take of one sweep, in milliseconds.
+const SLICE_MILLIS: i64 = 10_000;
 
 /// Checks a listed operation, page by page, from where the last check got to.
 pub(crate) async fn look_at(
@@ -23,13 +25,23 @@ pub(crate) async fn look_at(
     if operation.state != OperationState::Listed {
         return Ok(());
     }
+    if deps.store.load_connection(key).await?.is_none() {
+        let reason = "the connection was deleted".to_owned();
+        let end = OperationState::Failed { reason };
+        deps.store
+            .finish_operation(&operation, end, deps.clock.now())
+            .await?;
+        return Ok(());
+    }
+    // One operation must not take the whole sweep.
+    let slice = Deadline(deps.clock.now().plus_millis(SLICE_MILLIS).min(deadline.0));
     let mut progress = Verified {
         pages_verified: operation.pages_verified,
         verified: operation.verified,
         errors: operation.errors,
         due_at: deps.clock.now().plus_millis(AGAIN_MILLIS),
     };
-    while progress.pages_verified < operation.pages && !deadline.passed(deps.clock.now()) {
+    while progress.pages_verified < operation.pages && !slice.passed(deps.clock.now()) {
         let Some(ids) = deps
             .store
             .load_page(key, id, progress.pages_verified)
@@ -48,7 +60,7 @@ pub(crate) async fn look_at(
         && operation.pages_verified == operation.pages
     {
         let whole = match operation.kind {
-            OperationKind::Resync => absent::ask_about(&operation, deadline, deps).await?,
+            OperationKind::Resync => absent::ask_about(&operation, slice, deps).await?,
             OperationKind::InitialSync | OperationKind::Delta | OperationKind::Audit => true,
         };
         if !whole {

@@ -69,7 +69,7 @@ pub(crate) fn all(policy: Policy) -> Policies {
 pub(crate) fn moment(policies: &Policies) -> Moment<'_> {
     Moment {
         now: NOW,
-        drive_at: NOW,
+        drive_at: Some(NOW),
         policies,
     }
 }

@@ -64,15 +64,19 @@ pub enum Choice {
 }
 
 /// What a policy makes of a conflict between an edit accepted at `app_at` and a change in Drive at
-/// `drive_at`; `None` leaves it to a person.
+/// `drive_at`; `None` leaves it to a person. A time that nobody knows decides nothing.
 #[must_use]
-pub fn decide(policy: Policy, app_at: Option<Timestamp>, drive_at: Timestamp) -> Option<Choice> {
+pub fn decide(
+    policy: Policy,
+    app_at: Option<Timestamp>,
+    drive_at: Option<Timestamp>,
+) -> Option<Choice> {
     match policy {
         Policy::Manual => None,
         Policy::DriveWins => Some(Choice::Drive),
         Policy::AppWins => Some(Choice::App),
         Policy::LastWriterWins { window_millis } => {
-            let lead = app_at?.millis_since(drive_at);
+            let lead = app_at?.millis_since(drive_at?);
             if lead.abs() < window_millis.max(1) {
                 None
             } else if lead > 0 {
@@ -114,14 +118,14 @@ mod tests {
             window_millis: 2_000,
         };
         let drive_at = Timestamp::from_millis(100_000);
-        let at = |offset| decide(policy, Some(drive_at.plus_millis(offset)), drive_at);
+        let at = |offset| decide(policy, Some(drive_at.plus_millis(offset)), Some(drive_at));
         assert_eq!(at(2_000), Some(Choice::App));
         assert_eq!(at(1_999), None);
         assert_eq!(at(0), None);
         assert_eq!(at(-1_999), None);
         assert_eq!(at(-2_000), Some(Choice::Drive));
         assert_eq!(
-            decide(policy, None, drive_at),
+            decide(policy, None, Some(drive_at)),
             None,
             "an edit of unknown time decides nothing"
         );

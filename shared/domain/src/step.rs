@@ -50,8 +50,9 @@ impl Step {
 pub struct Moment<'a> {
     /// Now: when edits are accepted, conflicts opened, pushes due.
     pub now: Timestamp,
-    /// When Drive's state came about, as Drive says: only `last_writer_wins` looks at it.
-    pub drive_at: Timestamp,
+    /// When Drive's state came about, as its change log says; `None` where it was merely read or listed.
+    /// Only `last_writer_wins` looks at it.
+    pub drive_at: Option<Timestamp>,
     /// The connection's policies.
     pub policies: &'a Policies,
 }

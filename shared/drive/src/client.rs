@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use domain::{ChannelId, FileId, Gone, LogId, Observation, PageToken, Patch, Snapshot, Timestamp};
+use domain::{ChannelId, FileId, LogId, Observation, PageToken, Patch, Snapshot, Timestamp};
 use http::Method;
 
 use crate::request::{Call, parsed, unclear};
 use crate::token::TokenSource;
 use crate::{
-    About, ChangePage, ChannelRequest, Clock, DriveError, FilePage, Kind, Read, Scope, Secret,
+    About, ChangePage, ChannelRequest, Clock, DriveError, FilePage, Read, Scope, Secret,
     SharedDrive, Transport, Watch, normalise, patch, table, wire,
 };
 
@@ -16,14 +16,6 @@ use crate::{
 const PAGE_SIZE: &str = "1000";
 /// How long a channel lives whose answer does not say: Drive's default.
 const CHANNEL_MILLIS: i64 = 3_600_000;
-
-/// The 403 that speak of one file. The others (`domainPolicy`...) stop us everywhere at once, and must not
-/// make every file look lost.
-const FILE_DENIED: [&str; 3] = [
-    "insufficientFilePermissions",
-    "appNotAuthorizedToFile",
-    "teamDriveMembershipRequired",
-];
 
 /// Drive, as one connection sees it. Cloning is cheap.
 ///
@@ -142,15 +134,9 @@ impl DriveClient {
             Ok(read) => return Ok(Observation::Present(read.snapshot)),
             Err(error) => error,
         };
-        let denied = error
-            .reason()
-            .is_some_and(|reason| FILE_DENIED.contains(&reason));
-        if *error.kind() == Kind::NotFound {
-            Ok(Observation::Gone(Gone::Removed))
-        } else if denied {
-            Ok(Observation::Gone(Gone::AccessLost))
-        } else {
-            Err(error)
+        match error.gone() {
+            Some(gone) => Ok(Observation::Gone(gone)),
+            None => Err(error),
         }
     }
 

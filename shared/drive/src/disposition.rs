@@ -1,13 +1,34 @@
 //! What an error of Drive means for the input whose work it stopped.
 
-use domain::Disposition;
+use domain::{Disposition, Gone};
 
 use crate::{DriveError, Kind};
+
+/// The 403 that speak of one file. The others (`domainPolicy`...) stop us everywhere at once, and must not
+/// make every file look lost.
+const FILE_DENIED: [&str; 3] = [
+    "insufficientFilePermissions",
+    "appNotAuthorizedToFile",
+    "teamDriveMembershipRequired",
+];
 
 /// The cap of a day is waited for in long steps, in milliseconds.
 const DAILY_LIMIT_WAIT_MILLIS: u64 = 3_600_000;
 
 impl DriveError {
+    /// What the answer to a read of one file says of it, where it says that the file is not there for us.
+    #[must_use]
+    pub fn gone(&self) -> Option<Gone> {
+        let denied = self
+            .reason()
+            .is_some_and(|reason| FILE_DENIED.contains(&reason));
+        if *self.kind() == Kind::NotFound {
+            Some(Gone::Removed)
+        } else {
+            denied.then_some(Gone::AccessLost)
+        }
+    }
+
     /// Retry, park or halt. Everything that we don't know is tried again.
     #[must_use]
     pub fn disposition(&self) -> Disposition {

@@ -17,7 +17,7 @@ const FORMAT: u32 = 1;
 #[derive(Debug, thiserror::Error)]
 pub enum Unreadable {
     /// Not the JSON that we write.
-    #[error("not a message of ours: {0}")]
+    #[error("not a message of ours (line {}, column {})", .0.line(), .0.column())]
     Malformed(#[from] serde_json::Error),
     /// Written by newer code.
     #[error("format {0} is newer than this function reads")]
@@ -253,7 +253,10 @@ fn wake_body(key: &ConnectionKey, log: Option<&LogId>) -> String {
 
 /// Our bodies are structs of texts and numbers: writing them as JSON can't fail.
 fn to_json(body: &impl Serialize) -> String {
-    serde_json::to_string(body).unwrap_or_default()
+    let json = serde_json::to_string(body).unwrap_or_default();
+    // SQS refuses the two characters of the basic plane that XML does not know; JSON may escape them.
+    json.replace('\u{fffe}', "\\ufffe")
+        .replace('\u{ffff}', "\\uffff")
 }
 
 fn known(format: u32) -> Result<(), Unreadable> {
@@ -425,6 +428,34 @@ mod tests {
             prop_assert!(LogWake::from_body(&body).is_err());
             prop_assert!(PushWake::from_body(&body).is_err());
         }
+    }
+
+    #[test]
+    fn regression_a_name_with_a_character_that_sqs_refuses_can_travel() {
+        let name = "a\u{fffe}b\u{ffff}c";
+        let file = FileId::parse("1abc").unwrap();
+        let message = SnapshotMessage {
+            key: key(),
+            cause: Cause::Live,
+            file: file.clone(),
+            at: Timestamp::from_millis(0),
+            snapshot: Some(Snapshot {
+                file,
+                version: DriveVersion(1),
+                mask: FieldMask::CURRENT,
+                fields: BTreeMap::from([
+                    (Field::Name, Value::text(name)),
+                    (Field::Description, Value::text("")),
+                    (Field::Starred, Value::Flag(false)),
+                    (Field::Trashed, Value::Flag(false)),
+                    (Field::Parent, Value::Null),
+                ]),
+                mirror: Mirror::default(),
+            }),
+        };
+        let body = message.to_body();
+        assert!(!body.contains(['\u{fffe}', '\u{ffff}']), "{body}");
+        assert_eq!(SnapshotMessage::from_body(&body).unwrap(), message);
     }
 
     #[test]

@@ -305,7 +305,9 @@ fn bounded(text: &str) -> String {
     }
 }
 
-fn digest(text: &str) -> String {
+/// A text's SHA-256, in 43 characters that fit into ids: a name for what has none.
+#[must_use]
+pub fn digest(text: &str) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(text.as_bytes()))
 }
 

@@ -31,8 +31,18 @@ pub enum DueItem {
     },
 }
 
+/// A page of what is due in one shard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Due {
+    /// The items, earliest first.
+    pub items: Vec<DueItem>,
+    /// The position that the next page begins behind; `None` at the end.
+    pub next: Option<String>,
+}
+
 impl Store {
-    /// At most `limit` items of one shard that are due at `now`, earliest first.
+    /// Up to `limit` items of one shard that are due at `now`, earliest first, behind the position that
+    /// the page before gave.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -40,12 +50,21 @@ impl Store {
         &self,
         shard: u8,
         now: Timestamp,
+        after: Option<&str>,
         limit: u32,
-    ) -> Result<Vec<DueItem>, StoreError> {
-        let due = Range::until(Index::Due, due_pk(shard), "", &millis_13(now));
+    ) -> Result<Due, StoreError> {
+        let mut due = Range::until(Index::Due, due_pk(shard), "", &millis_13(now));
+        if let Some(after) = after {
+            due = due.behind(after)?;
+        }
         let slice = self.slice(&due, limit).await?;
+        let last = slice.items.last().and_then(|item| item.get("due_sk"));
+        let next = last.and_then(|sort_key| sort_key.as_s().ok()).cloned();
         let item = |item| Key::of(item).map(due_item);
-        slice.items.iter().map(item).collect()
+        Ok(Due {
+            items: slice.items.iter().map(item).collect::<Result<_, _>>()?,
+            next: next.filter(|_| slice.more),
+        })
     }
 }
 

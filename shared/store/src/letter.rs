@@ -45,13 +45,24 @@ impl Parked {
             key,
             queue: letter.queue.to_owned(),
             reason: reason.to_owned(),
-            body: letter.body.to_owned(),
+            body: cut(letter.body),
             first_seen_at: letter.sent_at,
             parked_at: now,
             receives: letter.receives,
             file,
         }
     }
+}
+
+/// DynamoDB takes 400 KB in an item, SQS 1 MiB in a message: of a body that is larger, the beginning is kept.
+fn cut(body: &str) -> String {
+    const BYTES_MAX: usize = 300_000;
+    let fits = body.floor_char_boundary(BYTES_MAX);
+    let (kept, lost) = body.split_at(fits);
+    if lost.is_empty() {
+        return kept.to_owned();
+    }
+    format!("{kept} [{} more bytes were not kept]", lost.len())
 }
 
 /// Where messages are that don't say whose they are.
@@ -90,5 +101,13 @@ mod tests {
         let file = FileId::parse("1abc").unwrap();
         let parked = Parked::letter(letter, parked.key, Some(file), "gave up", now);
         assert_eq!(parked.id, "f.1abc.m-1");
+        let body = "\u{e4}".repeat(200_000);
+        let large = Letter {
+            body: &body,
+            ..letter
+        };
+        let parked = Parked::unreadable(large, "too much", now);
+        assert!(parked.body.len() < 310_000);
+        assert!(parked.body.ends_with(" more bytes were not kept]"));
     }
 }

@@ -30,7 +30,7 @@ mod value_item;
 
 pub use channels::{Channel, ChannelState};
 pub use connections::{Connection, ConnectionState, Scope};
-pub use due::{DUE_SHARDS, DueItem};
+pub use due::{DUE_SHARDS, Due, DueItem};
 pub use error::StoreError;
 pub use files::{Committed, Nonce};
 pub use history::HistoryEntry;

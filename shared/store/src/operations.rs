@@ -260,6 +260,26 @@ impl Store {
             .await
     }
 
+    /// Records up to where in our own records a listed operation has come: a cursor of
+    /// [`Store::list_files`], in the place of the token that the listing no longer needs.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn record_position(
+        &self,
+        operation: &Operation,
+        position: &str,
+    ) -> Result<Written<Operation>, StoreError> {
+        let after = Operation {
+            page_token: Some(position.to_owned()),
+            ..operation.clone()
+        };
+        let update = Update::of(operation_key(&operation.key, &operation.id))
+            .when_text("state", OperationState::Listed.text());
+        self.replace_operation(changed(update, operation, &after), after)
+            .await
+    }
+
     /// Records progress of the verification, if it still stands where `operation` has it.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use super::sqs::{Attributes, Sqs, SqsError, queue_arn};
 pub const NAME: &str = "drivesync";
 
 /// How often a message is received before it goes to the dead-letter queue.
-const RECEIVE_COUNT_MAX: u32 = 20;
+const RECEIVE_COUNT_MAX: u32 = 200;
 
 /// The keys-only indexes of the table. `<index>_pk` and `<index>_sk` are their keys.
 pub const INDEXES: [&str; 4] = ["files", "children", "attention", "due"];

@@ -68,7 +68,7 @@ impl World {
     fn moment(&self) -> Moment<'_> {
         Moment {
             now: self.now,
-            drive_at: self.now.plus_millis(-4),
+            drive_at: Some(self.now.plus_millis(-4)),
             policies: &self.policies,
         }
     }

@@ -208,7 +208,7 @@ fn the_last_writer_wins_outside_the_window() {
     let record = record().edits(Field::Name, text("b"));
     let at = |offset| {
         let mut moment = moment(&policies);
-        moment.drive_at = crate::fixture::NOW.plus_millis(offset);
+        moment.drive_at = Some(crate::fixture::NOW.plus_millis(offset));
         record
             .observe(&crate::Observation::Present(named(2, "c")), moment)
             .record

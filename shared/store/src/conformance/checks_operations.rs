@@ -54,9 +54,10 @@ async fn is_due(store: &Store, operation: &Operation, now: i64) -> bool {
     let wanted = DueItem::Operation(operation.key.clone(), operation.id.clone());
     for shard in 0..DUE_SHARDS {
         if store
-            .due(shard, ms(now), 1_000)
+            .due(shard, ms(now), None, 1_000)
             .await
             .unwrap()
+            .items
             .contains(&wanted)
         {
             return true;

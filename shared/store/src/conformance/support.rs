@@ -116,7 +116,7 @@ static POLICIES: Policies = Policies {
 pub(super) fn moment(millis: i64) -> Moment<'static> {
     Moment {
         now: ms(millis),
-        drive_at: ms(millis),
+        drive_at: Some(ms(millis)),
         policies: &POLICIES,
     }
 }
