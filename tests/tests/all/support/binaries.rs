@@ -19,14 +19,10 @@ fn build() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let folder = test.parent().and_then(Path::parent).unwrap();
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.current_dir(top()).args([
-        "build",
-        "--quiet",
-        "--locked",
-        "--workspace",
-        "--bins",
-        "--tests",
-    ]);
+    cargo.current_dir(top());
+    cargo.args(["build", "--quiet", "--locked", "--workspace"]);
+    // With a test among what is built, the features are those of a build of tests: its libraries are reused.
+    cargo.args(["--bins", "--test", "all"]);
     if folder
         .file_name()
         .is_some_and(|profile| profile == "release")
