@@ -46,7 +46,7 @@ impl DriveClient {
     /// The token of a log's present end: changes from now on. It does not expire.
     ///
     /// # Errors
-    /// [`DriveError`]; [`Kind::NotFound`] for a shared drive that we can't see.
+    /// [`DriveError`]; [`Kind::NotFound`](crate::Kind::NotFound) for a shared drive that we can't see.
     pub async fn start_page_token(&self, log: &LogId) -> Result<PageToken, DriveError> {
         let call = Call::new(
             "changes.getStartPageToken",
@@ -64,7 +64,7 @@ impl DriveClient {
     /// One page of a log, oldest change first, up to 1,000 entries.
     ///
     /// # Errors
-    /// [`DriveError`]; [`Kind::CursorLost`] where Drive no longer knows the token, or the log.
+    /// [`DriveError`]; [`Kind::CursorLost`](crate::Kind::CursorLost) where Drive no longer knows the token, or the log.
     pub async fn list_changes(
         &self,
         log: &LogId,
@@ -82,7 +82,7 @@ impl DriveClient {
     /// One page of all files, up to 1,000, trashed ones included; the first page without a token.
     ///
     /// # Errors
-    /// [`DriveError`]; [`Kind::CursorLost`] where Drive no longer knows the token: start at the first page.
+    /// [`DriveError`]; [`Kind::CursorLost`](crate::Kind::CursorLost) where Drive no longer knows the token: start at the first page.
     pub async fn list_files(
         &self,
         scope: &Scope,
@@ -124,7 +124,7 @@ impl DriveClient {
 
     /// What is there of a file: its complete state, or that it is gone.
     ///
-    /// A 404 is [`Gone::Removed`]. A 403 for a reason of this very file is [`Gone::AccessLost`]; one that
+    /// A 404 is [`Gone::Removed`](domain::Gone::Removed). A 403 for a reason of this very file is [`Gone::AccessLost`](domain::Gone::AccessLost); one that
     /// shuts us out altogether is an error.
     ///
     /// # Errors
@@ -144,7 +144,7 @@ impl DriveClient {
     ///
     /// # Errors
     /// [`DriveError`]; [`DriveError::refusal`] says what it means for the attempt. A value that Drive has no
-    /// place for is [`Kind::Permanent`] with the reason `notWritable`, and nothing is sent.
+    /// place for is [`Kind::Permanent`](crate::Kind::Permanent) with the reason `notWritable`, and nothing is sent.
     pub async fn patch_file(&self, read: &Read, patch: &Patch) -> Result<Snapshot, DriveError> {
         let call = Call::new("files.patch", Method::PATCH, v2_path(&read.snapshot.file))
             .query("supportsAllDrives", "true")
@@ -160,7 +160,7 @@ impl DriveClient {
     /// Opens a push-notification channel on a log. Its first notification (`sync`) may arrive before this returns.
     ///
     /// # Errors
-    /// [`DriveError`]; [`Kind::Unanswered`] leaves a channel that may be open until it expires.
+    /// [`DriveError`]; [`Kind::Unanswered`](crate::Kind::Unanswered) leaves a channel that may be open until it expires.
     pub async fn watch_changes(
         &self,
         log: &LogId,
@@ -194,7 +194,7 @@ impl DriveClient {
     /// Ends a channel.
     ///
     /// # Errors
-    /// [`DriveError`]; [`Kind::NotFound`] where Drive no longer knows it, which is as good.
+    /// [`DriveError`]; [`Kind::NotFound`](crate::Kind::NotFound) where Drive no longer knows it, which is as good.
     pub async fn stop_channel(&self, id: &ChannelId, resource_id: &str) -> Result<(), DriveError> {
         let call = Call::new("channels.stop", Method::POST, "/drive/v3/channels/stop");
         let call = call.json(&wire::Stop {
@@ -222,7 +222,7 @@ impl DriveClient {
     /// One shared drive.
     ///
     /// # Errors
-    /// [`DriveError`]; [`Kind::NotFound`] where we are no member of it.
+    /// [`DriveError`]; [`Kind::NotFound`](crate::Kind::NotFound) where we are no member of it.
     pub async fn get_drive(&self, id: &LogId) -> Result<SharedDrive, DriveError> {
         let call = Call::new("drives.get", Method::GET, format!("/drive/v3/drives/{id}"))
             .query("fields", "id,name");
