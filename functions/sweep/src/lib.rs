@@ -109,10 +109,7 @@ enum Stopped {
     Drive(#[from] DriveError),
 }
 
-/// One sweep.
-///
-/// # Errors
-/// None: what failed is logged and counted, and is still due at the next sweep.
+/// One sweep. It has no error to give: what failed is logged and counted, and is still due at the next.
 pub async fn handle(deadline: Deadline, deps: &Deps) {
     let mut owing: BTreeSet<ConnectionKey> = BTreeSet::new();
     let looking = Deadline(deadline.0.plus_millis(-RESERVED_MILLIS));

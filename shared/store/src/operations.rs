@@ -28,7 +28,8 @@ pub struct Operation {
     pub state: OperationState,
     /// Whether the log waits for it: set by [`Store::begin_listing`], and the last page sets the log free.
     pub holds_log: bool,
-    /// Drive's token of the next page of the listing; `None` for the first page, and after the last.
+    /// Drive's token of the next page of the listing; `None` for the first page, and after the last. Once
+    /// all is listed, the position in our own records that [`Store::record_position`] left, if any.
     pub page_token: Option<String>,
     /// Pages that were queued.
     pub pages: u32,
