@@ -11,6 +11,7 @@ mod function_binaries;
 mod http_rules;
 mod layout;
 mod notifications;
+mod pains;
 mod parked;
 mod pushes;
 mod strict_client;

@@ -1,0 +1,1 @@
+//! A notification comes late, or never.

@@ -1,0 +1,1 @@
+//! Notifications come twice, and in bursts.

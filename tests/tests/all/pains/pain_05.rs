@@ -1,0 +1,1 @@
+//! Anybody can call a webhook.

@@ -1,0 +1,1 @@
+//! Drive forgets the page token.

@@ -1,0 +1,1 @@
+//! Our own writes come back as changes.

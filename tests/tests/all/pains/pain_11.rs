@@ -1,0 +1,1 @@
+//! Removed, trashed and unshared look alike, and a restored file moves no time.

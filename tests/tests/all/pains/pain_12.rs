@@ -1,0 +1,1 @@
+//! A folder's move or trash says nothing of what lies below it.

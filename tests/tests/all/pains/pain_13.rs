@@ -1,0 +1,1 @@
+//! Drive limits rates, and says so with many statuses.

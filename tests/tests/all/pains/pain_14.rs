@@ -1,0 +1,1 @@
+//! Some content can't be exported or downloaded.

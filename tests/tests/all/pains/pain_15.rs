@@ -1,0 +1,1 @@
+//! Permissions are inherited without an entry for who inherits them.

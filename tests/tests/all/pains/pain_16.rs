@@ -1,0 +1,1 @@
+//! Read, then write: a collaborator's edit in between is overwritten.

@@ -1,0 +1,1 @@
+//! Entries that tell of nothing that we keep.

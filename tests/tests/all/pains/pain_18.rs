@@ -1,0 +1,1 @@
+//! Shortcuts go stale, break, and run in circles.

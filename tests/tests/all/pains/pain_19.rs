@@ -1,0 +1,1 @@
+//! Snapshots and writes come out of order.

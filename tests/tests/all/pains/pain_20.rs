@@ -1,0 +1,1 @@
+//! Nobody can tell how to recover, and a bad listing looks like a mass deletion.
