@@ -14,6 +14,8 @@ const NAME_CHARS_MAX: usize = 200;
 const SECRET_NAME_BYTES_MAX: usize = 64;
 /// The longest e-mail address (RFC 5321: 64 for the local part, 255 for the domain, and `@`).
 const SUBJECT_BYTES_MAX: usize = 320;
+/// The longest `quotaUser` that Google takes (Google API guide, "Capping API usage").
+const QUOTA_USER_CHARS_MAX: usize = 40;
 
 /// What of Drive a connection covers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -41,6 +43,10 @@ pub(crate) struct NewConnection {
     /// Whom a service account acts for.
     #[serde(default)]
     subject: Option<String>,
+    /// Whose share of the project's quota the calls count against, where many connections act as one
+    /// service account: 1 to 40 printable ASCII characters.
+    #[serde(default)]
+    quota_user: Option<String>,
     #[serde(default)]
     policies: PoliciesBody,
 }
@@ -55,6 +61,8 @@ pub(crate) struct Settings {
     #[serde(default)]
     subject: Option<String>,
     #[serde(default)]
+    quota_user: Option<String>,
+    #[serde(default)]
     policies: PoliciesBody,
 }
 
@@ -64,6 +72,7 @@ pub(crate) struct Checked {
     pub(crate) name: String,
     pub(crate) secret_id: String,
     pub(crate) subject: Option<String>,
+    pub(crate) quota_user: Option<String>,
     pub(crate) policies: Policies,
 }
 
@@ -137,6 +146,7 @@ pub(crate) fn new_connection(
         name: body.name,
         secret: body.secret,
         subject: body.subject,
+        quota_user: body.quota_user,
         policies: body.policies,
     };
     Ok((settings.checked(secrets)?, scope, log))
@@ -152,11 +162,12 @@ pub(crate) fn patched(
         name: connection.name.clone(),
         secret: secrets.short(&connection.secret_id).to_owned(),
         subject: connection.subject.clone(),
+        quota_user: connection.quota_user.clone(),
         policies: PoliciesBody::from(&connection.policies),
     };
     let unreadable = |_| Problem::new(Kind::Internal, "the connection can't be shown");
     let mut json = serde_json::to_value(current).map_err(unreadable)?;
-    let known = ["name", "secret", "subject", "policies"];
+    let known = ["name", "secret", "subject", "quota_user", "policies"];
     if let Some(other) = members
         .keys()
         .find(|member| !known.contains(&member.as_str()))
@@ -209,11 +220,22 @@ impl Settings {
         {
             return not_allowed("subject must be an e-mail address".to_owned(), "/subject");
         }
+        if let Some(user) = &self.quota_user
+            && (user.is_empty()
+                || user.len() > QUOTA_USER_CHARS_MAX
+                || !user.bytes().all(|byte| byte.is_ascii_graphic()))
+        {
+            let detail = format!(
+                "quota_user must have 1 to {QUOTA_USER_CHARS_MAX} printable ASCII characters"
+            );
+            return not_allowed(detail, "/quota_user");
+        }
         Ok(Checked {
             secret_id: secrets.full(&self.secret)?,
             policies: self.policies.checked()?,
             name: self.name,
             subject: self.subject,
+            quota_user: self.quota_user,
         })
     }
 }
@@ -296,6 +318,8 @@ mod tests {
             "/scope/drive_id"
         );
         assert_eq!(with("subject", json!("no one")), "/subject");
+        assert_eq!(with("quota_user", json!("")), "/quota_user");
+        assert_eq!(with("quota_user", json!("x".repeat(41))), "/quota_user");
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub(crate) struct ConnectionView {
     /// The name of the secret, among the tenant's own.
     secret: String,
     subject: Option<String>,
+    quota_user: Option<String>,
     policies: PoliciesBody,
     state: StateView,
     /// Why and since when nothing can succeed, where it is suspended.
@@ -76,6 +77,7 @@ impl ConnectionView {
             scope: ScopeBody::from(&connection.scope),
             secret: secrets.short(&connection.secret_id).to_owned(),
             subject: connection.subject.clone(),
+            quota_user: connection.quota_user.clone(),
             policies: PoliciesBody::from(&connection.policies),
             state,
             suspension,

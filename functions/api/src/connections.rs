@@ -110,6 +110,7 @@ pub(crate) async fn create(
         scope,
         secret_id: checked.secret_id,
         subject: checked.subject,
+        quota_user: checked.quota_user,
         policies: checked.policies,
         state: ConnectionState::Active,
         created_at: deps.clock.now(),
@@ -180,7 +181,7 @@ async fn try_out(
     let access = Access {
         secret_id: checked.secret_id.clone(),
         subject: checked.subject.clone(),
-        quota_user: None,
+        quota_user: checked.quota_user.clone(),
     };
     let secret = |error| Problem::of_drive(&error, "/secret");
     let drive = deps.drives.client(&access).await.map_err(secret)?;
@@ -283,6 +284,7 @@ pub(crate) async fn update(
             name: checked.name,
             secret_id: checked.secret_id,
             subject: checked.subject,
+            quota_user: checked.quota_user,
             policies: checked.policies,
             ..connection.clone()
         };
@@ -400,7 +402,7 @@ async fn close(deps: &Deps, connection: &Connection, log: &Log) -> Result<(), Pr
         let access = Access {
             secret_id: connection.secret_id.clone(),
             subject: connection.subject.clone(),
-            quota_user: None,
+            quota_user: connection.quota_user.clone(),
         };
         let stopped = async {
             deps.drives

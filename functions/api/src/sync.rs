@@ -135,7 +135,7 @@ async fn fresh_token(
     let access = Access {
         secret_id: connection.secret_id.clone(),
         subject: connection.subject.clone(),
-        quota_user: None,
+        quota_user: connection.quota_user.clone(),
     };
     let token = async {
         deps.drives

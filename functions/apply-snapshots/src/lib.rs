@@ -376,7 +376,7 @@ async fn ask(
     let access = drive::Access {
         secret_id: connection.secret_id.clone(),
         subject: connection.subject.clone(),
-        quota_user: None,
+        quota_user: connection.quota_user.clone(),
     };
     let answer = deps.drives.client(&access).await?.look(file).await?;
     let now = deps.clock.now();

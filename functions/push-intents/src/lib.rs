@@ -192,7 +192,7 @@ async fn drain(key: &ConnectionKey, deadline: Deadline, deps: &Deps) -> Result<(
         let access = drive::Access {
             secret_id: connection.secret_id.clone(),
             subject: connection.subject.clone(),
-            quota_user: None,
+            quota_user: connection.quota_user.clone(),
         };
         let drive = deps.drives.client(&access).await?;
         let push = Push {

@@ -155,7 +155,7 @@ fn access(connection: &Connection) -> Access {
     Access {
         secret_id: connection.secret_id.clone(),
         subject: connection.subject.clone(),
-        quota_user: None,
+        quota_user: connection.quota_user.clone(),
     }
 }
 

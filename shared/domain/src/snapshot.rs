@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{DriveVersion, Field, FileId, Timestamp, Value};
+use crate::{DriveVersion, Field, FileId, LogId, Timestamp, Value};
 
 /// The number of the set of fields that a snapshot was made with.
 ///
@@ -59,6 +59,18 @@ pub struct Mirror {
     pub shortcut_target: Option<String>,
     /// What the connection's user may do with it.
     pub capabilities: Capabilities,
+}
+
+impl Mirror {
+    /// The change log that tells of the file: its shared drive's, or the user's for all others, and for
+    /// a drive whose id is the shape of no log's.
+    #[must_use]
+    pub fn log(&self) -> LogId {
+        let drive = self.drive_id.as_deref();
+        drive
+            .and_then(|id| LogId::parse(id).ok())
+            .unwrap_or_else(LogId::user)
+    }
 }
 
 /// What the connection's user may do with a file, as a set of bits.
@@ -124,6 +136,21 @@ pub enum Observation {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_belongs_to_the_log_of_its_shared_drive_and_else_to_the_users() {
+        let held_by = |id: Option<&str>| {
+            let drive_id = id.map(str::to_owned);
+            let mirror = Mirror {
+                drive_id,
+                ..Mirror::default()
+            };
+            mirror.log()
+        };
+        assert_eq!(held_by(Some("0ABC")), LogId::parse("0ABC").unwrap());
+        assert_eq!(held_by(None), LogId::user());
+        assert_eq!(held_by(Some("no/id")), LogId::user());
+    }
 
     #[test]
     fn capabilities_survive_being_packed_into_bits() {

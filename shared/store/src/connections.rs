@@ -29,6 +29,8 @@ pub struct Connection {
     pub secret_id: String,
     /// Whom a service account acts for; `None` for itself, or where the secret is a person's own grant.
     pub subject: Option<String>,
+    /// Whose share of Google's quota its calls count against (`quotaUser`, at most 40 characters).
+    pub quota_user: Option<String>,
     /// Who decides conflicts.
     pub policies: Policies,
     /// Whether it is synced.
@@ -188,6 +190,8 @@ struct Body {
     secret_id: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     subject: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    quota_user: Option<String>,
     policy: PolicyItem,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     policies: BTreeMap<String, PolicyItem>,
@@ -277,6 +281,7 @@ fn encode_connection(connection: &Connection) -> Result<Item, StoreError> {
         },
         secret_id: connection.secret_id.clone(),
         subject: connection.subject.clone(),
+        quota_user: connection.quota_user.clone(),
         policy: connection.policies.default.into(),
         policies: exceptions
             .map(|(label, policy)| (label.clone(), (*policy).into()))
@@ -309,6 +314,7 @@ fn decode_connection(tenant: &TenantId, item: Item) -> Result<Connection, StoreE
         scope: body.shared_drive.map_or(Scope::User, Scope::SharedDrive),
         secret_id: body.secret_id,
         subject: body.subject,
+        quota_user: body.quota_user,
         policies: Policies {
             default: body.policy.into(),
             fields: exceptions

@@ -19,6 +19,7 @@ fn connection(key: &ConnectionKey) -> Connection {
         scope: Scope::SharedDrive("0ABC".to_owned()),
         secret_id: "drivesync/t/google".to_owned(),
         subject: Some("sync@example.com".to_owned()),
+        quota_user: Some("acme".to_owned()),
         policies: Policies {
             default: Policy::Manual,
             fields: BTreeMap::from([
@@ -92,6 +93,7 @@ pub(super) async fn a_connection_is_made_once_saved_on_its_revision_and_listed(s
     let plain = Connection {
         scope: Scope::User,
         subject: None,
+        quota_user: None,
         last_request: None,
         policies: Policies::default(),
         state: ConnectionState::Deleting,

@@ -131,6 +131,7 @@ impl Set {
             scope: Scope::User,
             secret_id: "drivesync/acme/drive".to_owned(),
             subject: None,
+            quota_user: None,
             policies: Policies::default(),
             state: ConnectionState::Active,
             created_at: now(),
