@@ -184,7 +184,7 @@ async fn try_out(
         quota_user: checked.quota_user.clone(),
     };
     let secret = |error| Problem::of_drive(&error, "/secret");
-    let drive = deps.drives.client(&access).await.map_err(secret)?;
+    let drive = deps.gate.try_out(&access).await.map_err(secret)?;
     drive.about().await.map_err(secret)?;
     match scope {
         Scope::User => Ok(()),
@@ -399,14 +399,9 @@ async fn close(deps: &Deps, connection: &Connection, log: &Log) -> Result<(), Pr
     };
     let channel = deps.store.load_channel(id).await?;
     if let Some(resource_id) = channel.and_then(|channel| channel.resource_id) {
-        let access = Access {
-            secret_id: connection.secret_id.clone(),
-            subject: connection.subject.clone(),
-            quota_user: connection.quota_user.clone(),
-        };
         let stopped = async {
-            deps.drives
-                .client(&access)
+            deps.gate
+                .open(connection)
                 .await?
                 .stop_channel(id, &resource_id)
                 .await

@@ -47,8 +47,8 @@ use axum::http::{HeaderValue, Method, header};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{get, post};
-use drive::Drives;
-use runtime::{Clock, Entropy, Queue, Settings, Wakes};
+use gate::{Gate, Services};
+use runtime::{Clock, Entropy, Settings, Wakes};
 use store::Store;
 use tower::ServiceExt;
 
@@ -72,7 +72,7 @@ pub struct Deps {
     /// Where wakes go after a write.
     pub wakes: Wakes,
     /// Drive, to try out a connection's credentials.
-    pub drives: Drives,
+    pub gate: Gate,
     /// Now.
     pub clock: Clock,
     /// Randomness.
@@ -91,24 +91,17 @@ impl Deps {
     pub async fn load(
         settings: &Settings,
     ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
-        let aws = runtime::aws::config().await;
-        let sqs = aws_sdk_sqs::Client::new(&aws);
-        let queue = |name| Queue::of_setting(&sqs, settings, name);
-        let clock = Clock::system();
-        let now = clock.clone();
-        let secrets = aws_sdk_secretsmanager::Client::new(&aws);
-        let drives = Drives::connect(&settings.drive_url(), DRIVE_TIMEOUTS, secrets, move || {
-            now.now()
-        })?;
+        let services = Services::connect(settings, DRIVE_TIMEOUTS).await?;
+        let queue = |name| services.queue(settings, name);
         Ok(Self {
-            store: Store::new(aws_sdk_dynamodb::Client::new(&aws), settings.table()?),
+            store: services.store.clone(),
+            gate: services.gate.clone(),
             wakes: Wakes {
                 logs: queue("LOG_WAKES_QUEUE_URL")?,
                 pushes: queue("PUSH_WAKES_QUEUE_URL")?,
             },
-            drives,
-            clock,
-            entropy: Entropy::system(),
+            clock: services.clock.clone(),
+            entropy: services.entropy.clone(),
             tenant_claim: settings
                 .optional("TENANT_CLAIM")
                 .unwrap_or_else(|| TENANT_CLAIM_DEFAULT.to_owned()),

@@ -6,7 +6,6 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use domain::{OperationId, PageToken};
-use drive::Access;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as JsonValue;
 use store::{Connection, ConnectionState, Log, Operation, OperationKind, Position, Written};
@@ -132,14 +131,9 @@ async fn fresh_token(
     connection: &Connection,
     log: &Log,
 ) -> Result<PageToken, Problem> {
-    let access = Access {
-        secret_id: connection.secret_id.clone(),
-        subject: connection.subject.clone(),
-        quota_user: connection.quota_user.clone(),
-    };
     let token = async {
-        deps.drives
-            .client(&access)
+        deps.gate
+            .open(connection)
             .await?
             .start_page_token(&log.log)
             .await

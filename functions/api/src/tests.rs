@@ -8,6 +8,7 @@ use axum::http::{Method, Request, StatusCode, header};
 use axum::response::Response;
 use domain::Timestamp;
 use drive::Drives;
+use gate::Gate;
 use http_body_util::BodyExt;
 use lambda_http::request::RequestContext;
 use runtime::{Clock, Entropy, Queue, Wakes};
@@ -41,12 +42,12 @@ fn deps() -> Deps {
             logs: Queue::new(sqs.clone(), "http://127.0.0.1:1/logs"),
             pushes: Queue::new(sqs, "http://127.0.0.1:1/pushes"),
         },
-        drives: Drives::new(
+        gate: Gate::new(Drives::new(
             transport,
             "http://127.0.0.1:1",
             aws_sdk_secretsmanager::Client::from_conf(secrets.build()),
             Arc::new(now),
-        ),
+        )),
         clock: Clock::new(now),
         entropy: Entropy::new(|| 7),
         tenant_claim: "custom:tenant".to_owned(),

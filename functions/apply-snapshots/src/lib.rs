@@ -12,8 +12,9 @@ use domain::{
     ConnectionKey, Disposition, FileId, FileRecord, Moment, Observation, Policies, Revision, Step,
     Timestamp,
 };
-use drive::{DriveError, Drives};
+use drive::DriveError;
 use futures_util::future::join_all;
+use gate::{Gate, Services};
 use runtime::{
     Cause, Clock, Deadline, Entropy, Group, Queue, Settings, SnapshotMessage, Verdict, batch,
     telemetry,
@@ -32,7 +33,7 @@ pub struct Deps {
     /// The records.
     pub store: Store,
     /// Drive: asked only where a file appears or disappears.
-    pub drives: Drives,
+    pub gate: Gate,
     /// The queues it consumes.
     pub queues: Vec<Queue>,
     /// How long history is kept, in days; `None` keeps none.
@@ -51,28 +52,19 @@ impl Deps {
     pub async fn load(
         settings: &Settings,
     ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
-        let aws = runtime::aws::config().await;
-        let store = Store::new(aws_sdk_dynamodb::Client::new(&aws), settings.table()?);
-        let sqs = aws_sdk_sqs::Client::new(&aws);
-        let queue = |name| Queue::of_setting(&sqs, settings, name);
-        let clock = Clock::system();
-        let now = clock.clone();
-        let secrets = aws_sdk_secretsmanager::Client::new(&aws);
-        let drives = Drives::connect(&settings.drive_url(), DRIVE_TIMEOUTS, secrets, move || {
-            now.now()
-        })?;
+        let services = Services::connect(settings, DRIVE_TIMEOUTS).await?;
+        let queue = |name| services.queue(settings, name);
         let queues = vec![
             queue("SNAPSHOTS_QUEUE_URL")?,
             queue("SNAPSHOTS_BULK_QUEUE_URL")?,
         ];
-        let history_days = settings.history_days()?;
         Ok(Self {
-            store,
-            drives,
+            store: services.store.clone(),
+            gate: services.gate.clone(),
             queues,
-            history_days,
-            clock,
-            entropy: Entropy::system(),
+            history_days: settings.history_days()?,
+            clock: services.clock.clone(),
+            entropy: services.entropy.clone(),
         })
     }
 }
@@ -373,12 +365,7 @@ async fn ask(
     deps: &Deps,
 ) -> Result<(Option<FileRecord>, Step), Stopped> {
     let record = deps.store.load_file(&connection.key, file).await?;
-    let access = drive::Access {
-        secret_id: connection.secret_id.clone(),
-        subject: connection.subject.clone(),
-        quota_user: connection.quota_user.clone(),
-    };
-    let answer = deps.drives.client(&access).await?.look(file).await?;
+    let answer = deps.gate.open(connection).await?.look(file).await?;
     let now = deps.clock.now();
     let moment = Moment {
         now,

@@ -10,15 +10,16 @@ use std::time::Duration;
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use domain::{ConnectionKey, Disposition, LogId, Timestamp};
-use drive::{Change, ChangePage, DriveClient, DriveError, Drives, Kind, Next, Seen, Unreadable};
+use drive::{Change, ChangePage, DriveClient, DriveError, Kind, Next, Seen, Unreadable};
 use futures_util::future::join_all;
+use gate::{Gate, Services};
 use runtime::{
     Cause, Clock, Deadline, Delivery, Entropy, Group, LogWake, Queue, QueueError, Settings,
     SnapshotMessage, Snapshots, Verdict, batch, queue, telemetry,
 };
 use store::{
-    Connection, ConnectionState, Letter, Log, OperationKind, Parked, Position, Progress, Store,
-    StoreError, Written,
+    ConnectionState, Letter, Log, OperationKind, Parked, Position, Progress, Store, StoreError,
+    Written,
 };
 
 /// How long Drive may take. A page of a thousand changes may take Drive a while; the function has a minute.
@@ -33,7 +34,7 @@ pub struct Deps {
     /// Connections, logs, operations.
     pub store: Store,
     /// Drive, as each connection may see it.
-    pub drives: Drives,
+    pub gate: Gate,
     /// Where snapshots go.
     pub snapshots: Snapshots,
     /// Where wakes come from, and go when there was not time enough.
@@ -52,28 +53,19 @@ impl Deps {
     pub async fn load(
         settings: &Settings,
     ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
-        let aws = runtime::aws::config().await;
-        let store = Store::new(aws_sdk_dynamodb::Client::new(&aws), settings.table()?);
-        let sqs = aws_sdk_sqs::Client::new(&aws);
-        let queue = |name| Queue::of_setting(&sqs, settings, name);
-        let clock = Clock::system();
-        let now = clock.clone();
-        let secrets = aws_sdk_secretsmanager::Client::new(&aws);
-        let drives = Drives::connect(&settings.drive_url(), DRIVE_TIMEOUTS, secrets, move || {
-            now.now()
-        })?;
+        let services = Services::connect(settings, DRIVE_TIMEOUTS).await?;
+        let queue = |name| services.queue(settings, name);
         let snapshots = Snapshots {
             live: queue("SNAPSHOTS_QUEUE_URL")?,
             bulk: queue("SNAPSHOTS_BULK_QUEUE_URL")?,
         };
-        let log_wakes = queue("LOG_WAKES_QUEUE_URL")?;
         Ok(Self {
-            store,
-            drives,
+            store: services.store.clone(),
+            gate: services.gate.clone(),
             snapshots,
-            log_wakes,
-            clock,
-            entropy: Entropy::system(),
+            log_wakes: queue("LOG_WAKES_QUEUE_URL")?,
+            clock: services.clock.clone(),
+            entropy: services.entropy.clone(),
         })
     }
 }
@@ -184,7 +176,7 @@ async fn follow(
         tracing::debug!(log = %log.log, metric = "wake_covered", "an earlier look covers this wake");
         return Ok(());
     }
-    let drive = deps.drives.client(&access(&connection)).await?;
+    let drive = deps.gate.open(&connection).await?;
     let log = match &log.position {
         Position::New => listing::begin(&log, OperationKind::InitialSync, &drive, deps).await?,
         Position::Listing(_) | Position::Following => Some(log),
@@ -209,15 +201,6 @@ async fn follow(
 fn covered(log: &Log, sent_at: Timestamp) -> bool {
     let ended = queue::bucket_end(sent_at).plus_millis(CLOCK_MARGIN_MILLIS);
     log.position == Position::Following && log.listed_from.is_some_and(|began| ended < began)
-}
-
-/// What a connection's Drive client needs to know.
-fn access(connection: &Connection) -> drive::Access {
-    drive::Access {
-        secret_id: connection.secret_id.clone(),
-        subject: connection.subject.clone(),
-        quota_user: connection.quota_user.clone(),
-    }
 }
 
 /// Reads the log page by page. After each page everything on it is queued, then the cursor moves.

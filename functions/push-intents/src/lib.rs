@@ -13,10 +13,11 @@ use domain::{
     ConnectionKey, Disposition, FileId, FileRecord, Moment, Observation, Patch, Refusal, Step,
     Timestamp,
 };
-use drive::{DriveClient, DriveError, Drives, Kind};
+use drive::{DriveClient, DriveError, Kind};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream;
+use gate::{Gate, Services};
 use runtime::{
     Clock, Deadline, Delivery, Entropy, Group, PushWake, Queue, QueueError, Settings, Verdict,
     batch, queue, telemetry,
@@ -35,7 +36,7 @@ pub struct Deps {
     /// The records.
     pub store: Store,
     /// Drive, as each connection may see it.
-    pub drives: Drives,
+    pub gate: Gate,
     /// Where wakes come from, and go when there was not time enough.
     pub push_wakes: Queue,
     /// Now.
@@ -52,23 +53,14 @@ impl Deps {
     pub async fn load(
         settings: &Settings,
     ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
-        let aws = runtime::aws::config().await;
-        let store = Store::new(aws_sdk_dynamodb::Client::new(&aws), settings.table()?);
-        let sqs = aws_sdk_sqs::Client::new(&aws);
-        let queue = |name| Queue::of_setting(&sqs, settings, name);
-        let clock = Clock::system();
-        let now = clock.clone();
-        let secrets = aws_sdk_secretsmanager::Client::new(&aws);
-        let drives = Drives::connect(&settings.drive_url(), DRIVE_TIMEOUTS, secrets, move || {
-            now.now()
-        })?;
-        let push_wakes = queue("PUSH_WAKES_QUEUE_URL")?;
+        let services = Services::connect(settings, DRIVE_TIMEOUTS).await?;
+        let queue = |name| services.queue(settings, name);
         Ok(Self {
-            store,
-            drives,
-            push_wakes,
-            clock,
-            entropy: Entropy::system(),
+            store: services.store.clone(),
+            gate: services.gate.clone(),
+            push_wakes: queue("PUSH_WAKES_QUEUE_URL")?,
+            clock: services.clock.clone(),
+            entropy: services.entropy.clone(),
         })
     }
 }
@@ -189,12 +181,7 @@ async fn drain(key: &ConnectionKey, deadline: Deadline, deps: &Deps) -> Result<(
         if fresh.is_empty() {
             return Ok(());
         }
-        let access = drive::Access {
-            secret_id: connection.secret_id.clone(),
-            subject: connection.subject.clone(),
-            quota_user: connection.quota_user.clone(),
-        };
-        let drive = deps.drives.client(&access).await?;
+        let drive = deps.gate.open(&connection).await?;
         let push = Push {
             connection: &connection,
             drive: &drive,

@@ -5,7 +5,7 @@
 //! before Drive's answer does; where the answer never comes, the channel is dropped and another opened.
 
 use domain::{ChannelId, Timestamp};
-use drive::{Access, ChannelRequest};
+use drive::ChannelRequest;
 use sha2::{Digest, Sha256};
 use store::{Channel, ChannelState, Connection, Log, Written};
 
@@ -37,7 +37,7 @@ pub(crate) async fn open(connection: &Connection, log: &Log, deps: &Deps) -> Res
         due_at: now.plus_millis(PENDING_MILLIS),
     };
     deps.store.create_channel(&channel).await?;
-    let drive = deps.drives.client(&access(connection)).await?;
+    let drive = deps.gate.open(connection).await?;
     let request = ChannelRequest {
         id: &channel.id,
         token: &token,
@@ -126,7 +126,7 @@ pub(crate) async fn look_at(id: &ChannelId, deps: &Deps) -> Result<(), Stopped> 
 async fn stop(channel: &Channel, deps: &Deps) -> Result<(), Stopped> {
     let connection = deps.store.load_connection(&channel.key).await?;
     if let (Some(connection), Some(resource)) = (connection, &channel.resource_id) {
-        let stopped = match deps.drives.client(&access(&connection)).await {
+        let stopped = match deps.gate.open(&connection).await {
             Ok(drive) => drive.stop_channel(&channel.id, resource).await,
             Err(error) => Err(error),
         };
@@ -149,14 +149,6 @@ async fn forget(log: &Log, channel: &Channel, deps: &Deps) -> Result<(), Stopped
             .await?;
     }
     Ok(())
-}
-
-fn access(connection: &Connection) -> Access {
-    Access {
-        secret_id: connection.secret_id.clone(),
-        subject: connection.subject.clone(),
-        quota_user: connection.quota_user.clone(),
-    }
 }
 
 /// 256 random bits: what a stranger would have to guess.

@@ -14,7 +14,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use domain::{ConnectionKey, LogId};
-use drive::{DriveError, Drives};
+use drive::DriveError;
+use gate::{Gate, Services};
 use runtime::{Clock, Deadline, Entropy, Queue, QueueError, Settings, Wakes, telemetry};
 use store::{Connection, ConnectionState, DUE_SHARDS, DueItem, Store, StoreError};
 
@@ -30,7 +31,7 @@ pub struct Deps {
     /// What is due, and where it stands.
     pub store: Store,
     /// Drive, as each connection may see it: for channels only.
-    pub drives: Drives,
+    pub gate: Gate,
     /// Where wakes go.
     pub wakes: Wakes,
     /// Where questions about files go that a resync did not list.
@@ -53,16 +54,8 @@ impl Deps {
     pub async fn load(
         settings: &Settings,
     ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
-        let aws = runtime::aws::config().await;
-        let store = Store::new(aws_sdk_dynamodb::Client::new(&aws), settings.table()?);
-        let sqs = aws_sdk_sqs::Client::new(&aws);
-        let queue = |name| Queue::of_setting(&sqs, settings, name);
-        let clock = Clock::system();
-        let now = clock.clone();
-        let secrets = aws_sdk_secretsmanager::Client::new(&aws);
-        let drives = Drives::connect(&settings.drive_url(), DRIVE_TIMEOUTS, secrets, move || {
-            now.now()
-        })?;
+        let services = Services::connect(settings, DRIVE_TIMEOUTS).await?;
+        let queue = |name| services.queue(settings, name);
         let wakes = Wakes {
             logs: queue("LOG_WAKES_QUEUE_URL")?,
             pushes: queue("PUSH_WAKES_QUEUE_URL")?,
@@ -71,17 +64,16 @@ impl Deps {
             .optional("DEAD_LETTER_QUEUE_URLS")
             .unwrap_or_default();
         let urls = urls.split(',').map(str::trim).filter(|url| !url.is_empty());
-        let dead_letters = urls.map(|url| Queue::new(sqs.clone(), url)).collect();
-        let webhook_url = settings.optional("WEBHOOK_URL");
+        let dead_letters = urls.map(|url| Queue::new(services.sqs.clone(), url));
         Ok(Self {
-            store,
-            drives,
+            store: services.store.clone(),
+            gate: services.gate.clone(),
             wakes,
             snapshots_bulk: queue("SNAPSHOTS_BULK_QUEUE_URL")?,
-            dead_letters,
-            webhook_url,
-            clock,
-            entropy: Entropy::system(),
+            dead_letters: dead_letters.collect(),
+            webhook_url: settings.optional("WEBHOOK_URL"),
+            clock: services.clock.clone(),
+            entropy: services.entropy.clone(),
         })
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use drive::{Drives, Transport};
+use gate::Gate;
 use runtime::{Clock, Entropy, Queue, Snapshots, Wakes};
 use store::Store;
 
@@ -54,12 +55,12 @@ impl Functions {
         let Setting { clock, entropy, .. } = setting.clone();
         let store = Store::new(aws.dynamodb_client(), aws::NAME);
         let now = clock.clone();
-        let drives = Drives::new(
+        let gate = Gate::new(Drives::new(
             setting.transport.clone(),
             &setting.drive_url,
             aws.secrets_client(),
             Arc::new(move || now.now()),
-        );
+        ));
         let queue = |queue| Queue::new(aws.sqs_client(), aws.queue_url(queue));
         let log_wakes = queue(aws::Queue::LogWakes);
         let push_wakes = queue(aws::Queue::PushWakes);
@@ -78,7 +79,7 @@ impl Functions {
             }),
             fetch_changes: Arc::new(fetch_changes::Deps {
                 store: store.clone(),
-                drives: drives.clone(),
+                gate: gate.clone(),
                 snapshots: Snapshots {
                     live: live.clone(),
                     bulk: bulk.clone(),
@@ -89,7 +90,7 @@ impl Functions {
             }),
             apply_snapshots: Arc::new(apply_snapshots::Deps {
                 store: store.clone(),
-                drives: drives.clone(),
+                gate: gate.clone(),
                 queues: vec![live, bulk.clone()],
                 history_days: setting.history_days,
                 clock: clock.clone(),
@@ -97,14 +98,14 @@ impl Functions {
             }),
             push_intents: Arc::new(push_intents::Deps {
                 store: store.clone(),
-                drives: drives.clone(),
+                gate: gate.clone(),
                 push_wakes,
                 clock: clock.clone(),
                 entropy: entropy.clone(),
             }),
             sweep: Arc::new(sweep::Deps {
                 store: store.clone(),
-                drives: drives.clone(),
+                gate: gate.clone(),
                 wakes: wakes.clone(),
                 snapshots_bulk: bulk,
                 dead_letters: aws::Queue::ALL.into_iter().map(dead).collect(),
@@ -115,7 +116,7 @@ impl Functions {
             api: Arc::new(api::Deps {
                 store,
                 wakes,
-                drives,
+                gate,
                 clock,
                 entropy,
                 tenant_claim: TENANT_CLAIM.to_owned(),
