@@ -8,7 +8,7 @@ use crate::record::{OpenConflict, Presence};
 use crate::step::chosen;
 use crate::{
     Choice, ConflictId, ConflictRecord, ConflictStatus, Decider, Field, FieldMask, FileRecord,
-    Gone, Moment, PROPERTIES_MAX, Resolution, Snapshot, Step, Timestamp, Value,
+    Gone, Moment, PROPERTIES_MAX, Policy, Resolution, Snapshot, Step, Timestamp, Value,
 };
 
 /// A record on its way to the next, with the book that is kept about it.
@@ -291,6 +291,16 @@ impl<'a> Change<'a> {
             status,
         };
         self.conflicts.insert(id, record);
+    }
+
+    /// Whether a conflict was opened, and left to a person, only because nobody knows when Drive's side moved.
+    pub(crate) fn lacks_a_time(&self) -> bool {
+        let by_time = |field: &Field| {
+            let policy = self.moment.policies.of(field);
+            matches!(policy, Policy::LastWriterWins { .. })
+        };
+        let opened = |field: &&Field| !self.before.open.contains_key(*field);
+        self.moment.drive_at.is_none() && self.record.open.keys().filter(opened).any(by_time)
     }
 
     /// The next push starts afresh, at once.

@@ -38,6 +38,9 @@ pub enum Refusal {
 
 /// How long a claim keeps other workers away: as long as a push function can run, in milliseconds.
 const CLAIM_MILLIS: i64 = 30_000;
+/// How often a push waits for the log to tell the time of a change before it leaves the decision to a person:
+/// half a minute in all, at the longest.
+const WAITS_FOR_A_TIME_MAX: u32 = 5;
 
 impl FileRecord {
     /// Judges Drive's state as it was just read, and claims what is still owed to it.
@@ -57,6 +60,15 @@ impl FileRecord {
         }
         let mut change = Change::of(self, moment);
         change.observe(read, &BTreeSet::new());
+        if change.lacks_a_time() && self.push.attempts < WAITS_FOR_A_TIME_MAX {
+            // As if Drive had not been read: the log brings the same change, with its time.
+            let mut waiting = Change::of(self, moment);
+            waiting.wait(self.push.attempts.saturating_add(1), jitter);
+            return Claim {
+                step: waiting.finish(),
+                patch: None,
+            };
+        }
         if read.version < change.record.version {
             // Drive showed us something older than we know: a write against it could only be refused.
             let attempts = change.record.push.attempts.saturating_add(1);

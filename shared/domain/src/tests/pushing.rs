@@ -1,5 +1,10 @@
-use crate::fixture::{FULL, Manually as _, NOW, moment, named, record, snapshot, text, values};
-use crate::{Backoff, Field, FileRecord, Patch, Policies, Refusal, Snapshot, Timestamp, Value};
+use crate::fixture::{
+    FULL, Manually as _, NOW, all, moment, named, record, snapshot, text, values,
+};
+use crate::{
+    AttemptId, Backoff, Field, FileRecord, Moment, Observation, Patch, Policies, Policy, Refusal,
+    Snapshot, Timestamp, Value,
+};
 
 fn refuse(record: &FileRecord, patch: &Patch, refusal: &Refusal) -> FileRecord {
     record
@@ -221,4 +226,50 @@ fn nothing_due_keeps_no_time() {
         crate::fixture::record(),
         "and no revision is spent on it"
     );
+}
+
+#[test]
+fn regression_a_push_waits_for_the_log_to_tell_the_time_that_the_policy_asks_for() {
+    let policies = all(Policy::LastWriterWins { window_millis: 0 });
+    let undated = Moment {
+        drive_at: None,
+        ..moment(&policies)
+    };
+    let edited = record().edits(Field::Name, text("b"));
+    let read = named(2, "c");
+    let claim = edited.claim(&read, AttemptId(1), undated, FULL);
+    assert_eq!(claim.patch, None);
+    let waiting = claim.step.record;
+    assert!(waiting.open.is_empty(), "nobody is asked yet");
+    assert_eq!(waiting.due(), Some(NOW.plus_millis(1_000)));
+
+    let mut told = moment(&policies);
+    told.drive_at = Some(NOW.plus_millis(-5));
+    let decided = waiting
+        .observe(&Observation::Present(read.clone()), told)
+        .record;
+    assert_eq!(decided.app(&Field::Name), text("b"), "ours is later");
+    assert!(
+        decided
+            .claim(&read, AttemptId(2), undated, FULL)
+            .patch
+            .is_some()
+    );
+}
+
+#[test]
+fn a_log_that_never_tells_the_time_leaves_the_decision_to_a_person() {
+    let policies = all(Policy::LastWriterWins { window_millis: 0 });
+    let undated = Moment {
+        drive_at: None,
+        ..moment(&policies)
+    };
+    let mut record = record().edits(Field::Name, text("b"));
+    for attempt in 1..=5 {
+        let claim = record.claim(&named(2, "c"), AttemptId(attempt), undated, FULL);
+        record = claim.step.record;
+        assert!(record.open.is_empty());
+    }
+    let asked = record.claim(&named(2, "c"), AttemptId(6), undated, FULL);
+    assert_eq!(asked.step.record.open.len(), 1);
 }

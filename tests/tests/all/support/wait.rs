@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-const BOUND: Duration = Duration::from_secs(60);
+/// What a machine under heavy load may take; a system that works waits for none of it.
+pub const BOUND: Duration = Duration::from_secs(120);
 const PAUSE: Duration = Duration::from_millis(25);
 
 /// Asks again until there is an answer.
 ///
 /// # Panics
-/// After a minute.
+/// After [`BOUND`].
 pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let end = Instant::now() + BOUND;
     loop {

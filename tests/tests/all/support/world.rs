@@ -16,6 +16,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
 
+use super::wait::BOUND;
 use super::{Person, eventually};
 
 /// Files of the synthetic library that a world starts with, unless it is told otherwise.
@@ -228,7 +229,7 @@ impl World {
     /// Waits until both sides agree, field by field, or hold an open conflict, and nothing is on its way.
     pub async fn converge(&self) {
         let mut wrong = Vec::new();
-        let end = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
+        let end = tokio::time::Instant::now() + 2 * BOUND;
         while tokio::time::Instant::now() < end {
             if self.queued() == 0 {
                 wrong = self.differences().await;
