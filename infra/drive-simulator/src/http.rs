@@ -200,7 +200,7 @@ async fn checked(
 ) -> Result<Call, DriveError> {
     let params = Params::parse(parts.uri.query().unwrap_or_default());
     let user = caller(simulator, &parts.headers, &params)?;
-    simulator.charge(&user, units)?;
+    simulator.charge(&user, params.text("quotaUser"), units)?;
     params.check(method)?;
     let selection = match params.text("fields") {
         None => Selection::parse(method.default_fields)?,

@@ -21,4 +21,4 @@ pub use load::{LoadError, LoadReport};
 pub use notify::NotificationPolicy;
 pub use quota::{Counters, QuotaLimits};
 pub use simulator::{Edit, FileSnapshot, Options, Simulator, Totals};
-pub use state::item::Role;
+pub use state::{item::Role, throttle::WatchLimits};

@@ -11,6 +11,10 @@ pub struct Counters {
     pub calls: BTreeMap<String, u64>,
     /// The quota units that these calls cost: list 100, edit 50, download 200, the rest 5.
     pub quota_units: u64,
+    /// The units of `quota_units` that were charged to a budget, by its name: the `quotaUser` of the calls, else the user.
+    pub by_quota_user: BTreeMap<String, u64>,
+    /// Calls of `changes.list` by log: `user:NAME`, `drive:ID`.
+    pub by_log: BTreeMap<String, u64>,
     /// Notification deliveries by outcome: `delivered`, `dropped`, `duplicated`, `retried`, `failed`, `expired`.
     pub notifications: BTreeMap<String, u64>,
 }
@@ -33,7 +37,9 @@ pub(crate) struct Quota {
     pub(crate) limits: QuotaLimits,
     minute: i64,
     spent: u64,
-    spent_by_user: HashMap<UserId, u64>,
+    spent_by_user: HashMap<(UserId, Option<String>), u64>,
+    by_quota_user: BTreeMap<String, u64>,
+    by_log: BTreeMap<String, u64>,
 }
 
 impl Quota {
@@ -43,13 +49,19 @@ impl Quota {
         self.units += units;
     }
 
-    /// Charges a call to its user.
+    /// Counts one page of a log.
+    pub(crate) fn count_log(&mut self, log: String) {
+        *self.by_log.entry(log).or_default() += 1;
+    }
+
+    /// Charges a call to its user; each `quotaUser` of theirs has a budget of its own.
     ///
     /// # Errors
     /// 403 `userRateLimitExceeded` or `rateLimitExceeded` when the minute's units are spent.
     pub(crate) fn charge(
         &mut self,
         user: &UserId,
+        quota_user: Option<&str>,
         units: u64,
         now_ms: i64,
     ) -> Result<(), DriveError> {
@@ -59,7 +71,8 @@ impl Quota {
             self.spent = 0;
             self.spent_by_user.clear();
         }
-        let by_user = self.spent_by_user.entry(user.clone()).or_default();
+        let budget = (user.clone(), quota_user.map(str::to_owned));
+        let by_user = self.spent_by_user.entry(budget).or_default();
         if self
             .limits
             .units_per_minute_per_user
@@ -84,6 +97,8 @@ impl Quota {
         }
         *by_user += units;
         self.spent += units;
+        let name = quota_user.unwrap_or(user.as_str());
+        *self.by_quota_user.entry(name.to_owned()).or_default() += units;
         Ok(())
     }
 
@@ -97,6 +112,8 @@ impl Quota {
         Counters {
             calls,
             quota_units: self.units,
+            by_quota_user: self.by_quota_user.clone(),
+            by_log: self.by_log.clone(),
             notifications: BTreeMap::new(),
         }
     }
@@ -105,6 +122,8 @@ impl Quota {
     pub(crate) fn zero(&mut self) {
         self.calls.clear();
         self.units = 0;
+        self.by_quota_user.clear();
+        self.by_log.clear();
     }
 }
 
@@ -122,13 +141,41 @@ mod tests {
             ..Quota::default()
         };
         let (owner, alice) = (UserId::from("owner"), UserId::from("alice"));
-        quota.charge(&owner, 100, 0).expect("within");
+        quota.charge(&owner, None, 100, 0).expect("within");
         assert_eq!(
-            quota.charge(&owner, 5, 59_999).expect_err("spent").reason,
+            quota
+                .charge(&owner, None, 5, 59_999)
+                .expect_err("spent")
+                .reason,
             "userRateLimitExceeded"
         );
-        quota.charge(&alice, 100, 59_999).expect("her own");
-        quota.charge(&owner, 100, 60_000).expect("the next minute");
+        quota.charge(&alice, None, 100, 59_999).expect("her own");
+        quota
+            .charge(&owner, None, 100, 60_000)
+            .expect("the next minute");
+    }
+
+    #[test]
+    fn each_quota_user_has_a_budget_of_its_own() {
+        let mut quota = Quota {
+            limits: QuotaLimits {
+                units_per_minute_per_user: Some(100),
+                ..QuotaLimits::default()
+            },
+            ..Quota::default()
+        };
+        let owner = UserId::from("owner");
+        quota.charge(&owner, Some("a"), 100, 0).expect("within");
+        quota.charge(&owner, Some("a"), 5, 0).expect_err("spent");
+        quota.charge(&owner, Some("b"), 100, 0).expect("another");
+        quota.charge(&owner, None, 5, 0).expect("their own");
+        let expected = [("a", 100), ("b", 100), ("owner", 5)];
+        assert_eq!(
+            quota.counters().by_quota_user,
+            expected
+                .map(|(name, units)| (name.to_owned(), units))
+                .into()
+        );
     }
 
     #[test]
@@ -141,11 +188,11 @@ mod tests {
             ..Quota::default()
         };
         quota
-            .charge(&UserId::from("owner"), 100, 0)
+            .charge(&UserId::from("owner"), None, 100, 0)
             .expect("within");
         assert_eq!(
             quota
-                .charge(&UserId::from("alice"), 5, 0)
+                .charge(&UserId::from("alice"), None, 5, 0)
                 .expect_err("spent")
                 .reason,
             "rateLimitExceeded"

@@ -1,5 +1,7 @@
 //! The handle on a simulated Drive, for programs and tests that embed it.
 
+mod orders;
+
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -153,8 +155,17 @@ impl Simulator {
         lock(&self.inner.quota).count(method, units);
     }
 
-    pub(crate) fn charge(&self, user: &UserId, units: u64) -> Result<(), DriveError> {
-        lock(&self.inner.quota).charge(user, units, self.inner.clock.now_ms())
+    pub(crate) fn count_log(&self, log: String) {
+        lock(&self.inner.quota).count_log(log);
+    }
+
+    pub(crate) fn charge(
+        &self,
+        user: &UserId,
+        quota_user: Option<&str>,
+        units: u64,
+    ) -> Result<(), DriveError> {
+        lock(&self.inner.quota).charge(user, quota_user, units, self.inner.clock.now_ms())
     }
 
     pub(crate) fn meet_fault(&self, parts: &Parts) -> Option<Fault> {

@@ -4,13 +4,16 @@
 pub(crate) mod channel;
 pub(crate) mod edit;
 pub(crate) mod feed;
+pub(crate) mod grants;
 pub(crate) mod item;
 pub(crate) mod log;
 pub(crate) mod patch;
 mod rights;
 pub(crate) mod search;
+pub(crate) mod throttle;
 pub(crate) mod token;
 pub(crate) mod users;
+mod visibility;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -122,6 +125,10 @@ pub(crate) struct State {
     pub(crate) channels: Channels,
     pub(crate) paging: Paging,
     access_tokens: HashMap<String, users::AccessToken>,
+    pub(crate) grants: grants::Grants,
+    pub(crate) watch_throttle: throttle::WatchThrottle,
+    /// Milliseconds between a write and its appearance in the change logs.
+    pub(crate) visible_after_ms: i64,
     outbox: Vec<Notice>,
 }
 
@@ -142,6 +149,9 @@ impl State {
             channels: Channels::default(),
             paging: Paging::default(),
             access_tokens: HashMap::new(),
+            grants: grants::Grants::default(),
+            watch_throttle: throttle::WatchThrottle::default(),
+            visible_after_ms: 0,
             outbox: Vec::new(),
         };
         state.root_of(&UserId::from(LIBRARY_OWNER));

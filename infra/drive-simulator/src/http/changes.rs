@@ -113,6 +113,10 @@ fn feed_request(call: &Call) -> Result<FeedRequest, DriveError> {
 /// `changes.list`.
 pub(crate) async fn list(simulator: Simulator, call: Call) -> Result<Answer, DriveError> {
     let request = feed_request(&call)?;
+    simulator.count_log(match &request.log {
+        Log::User => format!("user:{}", call.user),
+        Log::Drive(id) => format!("drive:{id}"),
+    });
     let page = simulator.with(|state| state.changes(&call.user, &request))?;
     let of_file = call
         .selection
@@ -262,6 +266,7 @@ fn open(
     resource: Resource,
 ) -> Result<Notice, DriveError> {
     let now_ms = state.now_ms;
+    state.admit_watch(&watched)?;
     let notice = state
         .channels
         .open(asked, watched, user.clone(), resource, now_ms)?;

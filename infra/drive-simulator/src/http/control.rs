@@ -1,5 +1,8 @@
 //! `/_control/`: what tests and people do to the simulated Drive from outside of it.
 
+mod grants;
+mod timing;
+
 use std::{collections::BTreeMap, path::PathBuf};
 
 use axum::{
@@ -36,6 +39,9 @@ pub(crate) fn router(simulator: &Simulator) -> Router {
         .route("/counters", get(counters).delete(zero_counters))
         .route("/pages", post(pages))
         .route("/quota", post(quota))
+        .route("/grants", post(grants::grants))
+        .route("/watches", post(timing::watches))
+        .route("/visibility", post(timing::visibility))
         .route("/drives", post(create_drive))
         .route("/invalidate_tokens", post(invalidate_tokens))
         .fallback(unknown)

@@ -4,6 +4,7 @@ mod changes;
 mod control;
 mod files;
 mod files_v2;
+mod grants;
 mod notifications;
 
 use axum::{Router, body::Body};

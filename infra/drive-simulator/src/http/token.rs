@@ -16,7 +16,7 @@ use crate::{
     faults::FaultAnswer,
     http::{body, json, read_body, refusal, with_fault},
     ids::UserId,
-    state::users::ACCESS_TOKEN_SECONDS,
+    state::grants::{Grant, GrantRefusal, GrantSource},
 };
 
 /// The audience that a JWT names for Google's own endpoint.
@@ -31,6 +31,32 @@ const JWT_GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 /// A refusal in OAuth's shape.
 #[derive(Debug, PartialEq, Eq)]
 struct Refused(&'static str, String);
+
+impl Refused {
+    /// The status that Google sends it with.
+    fn status(&self) -> StatusCode {
+        if self.0 == "unauthorized_client" {
+            StatusCode::UNAUTHORIZED
+        } else {
+            StatusCode::BAD_REQUEST
+        }
+    }
+}
+
+impl From<GrantRefusal> for Refused {
+    fn from(refusal: GrantRefusal) -> Self {
+        match refusal {
+            GrantRefusal::Revoked => Self(
+                "invalid_grant",
+                "Token has been expired or revoked.".to_owned(),
+            ),
+            GrantRefusal::NotDelegated => Self(
+                "unauthorized_client",
+                "Client is unauthorized to retrieve access tokens using this method, or client not authorized for any of the scopes requested.".to_owned(),
+            ),
+        }
+    }
+}
 
 /// `POST /token`.
 pub(crate) async fn token(State(simulator): State<Simulator>, request: Request) -> Response {
@@ -51,25 +77,33 @@ pub(crate) async fn token(State(simulator): State<Simulator>, request: Request) 
         let form = body::form(&bytes);
         let field = |name: &str| form.get(name).map(String::as_str);
         let granted = match field("grant_type") {
-            Some("refresh_token") => user_of_refresh_token(field("refresh_token").unwrap_or_default()),
+            Some("refresh_token") => grant_of_refresh_token(field("refresh_token").unwrap_or_default()),
             Some(JWT_GRANT) => {
-                user_of_jwt(field("assertion").unwrap_or_default(), &host, simulator.now_ms().div_euclid(1_000))
+                grant_of_jwt(field("assertion").unwrap_or_default(), &host, simulator.now_ms().div_euclid(1_000))
             }
             other => Err(Refused("unsupported_grant_type", format!("Invalid grant_type: {}", other.unwrap_or_default()))),
         };
-        match granted {
-            Ok(user) => {
-                let token = simulator.with(|state| state.issue_token(user));
-                let answer = json!({"access_token": token, "expires_in": ACCESS_TOKEN_SECONDS, "token_type": "Bearer",
+        match granted.and_then(|grant| issue(&simulator, grant)) {
+            Ok((token, seconds)) => {
+                let answer = json!({"access_token": token, "expires_in": seconds, "token_type": "Bearer",
                     "scope": "https://www.googleapis.com/auth/drive"});
                 json(StatusCode::OK, &answer)
             }
-            Err(Refused(error, description)) => {
-                json(StatusCode::BAD_REQUEST, &json!({"error": error, "error_description": description}))
+            Err(refused) => {
+                json(refused.status(), &json!({"error": refused.0, "error_description": refused.1}))
             }
         }
     })
     .await
+}
+
+/// Issues an access token for a grant that stands, with its lifetime in seconds.
+fn issue(simulator: &Simulator, grant: Grant) -> Result<(String, i64), Refused> {
+    simulator.with(|state| {
+        state.check_grant(&grant)?;
+        let seconds = state.grants.access_token_seconds;
+        Ok((state.issue_token(grant), seconds))
+    })
 }
 
 /// A fault's answer in OAuth's shape: its reason is the error (`invalid_grant`, `unauthorized_client`).
@@ -82,13 +116,13 @@ fn oauth_response(answer: &FaultAnswer) -> Response {
     )
 }
 
-fn user_of_refresh_token(token: &str) -> Result<UserId, Refused> {
+fn grant_of_refresh_token(token: &str) -> Result<Grant, Refused> {
     match token.strip_prefix("user:") {
-        Some(name) if !name.is_empty() => Ok(UserId::from_email(name)),
-        Some(_) | None => Err(Refused(
-            "invalid_grant",
-            "Token has been expired or revoked.".to_owned(),
-        )),
+        Some(name) if !name.is_empty() => Ok(Grant {
+            user: UserId::from_email(name),
+            source: GrantSource::RefreshToken(token.to_owned()),
+        }),
+        Some(_) | None => Err(GrantRefusal::Revoked.into()),
     }
 }
 
@@ -107,8 +141,8 @@ struct Claims {
     scope: Option<String>,
 }
 
-/// The user that a service account's JWT asks for: `sub` if it impersonates one, otherwise the account itself.
-fn user_of_jwt(assertion: &str, host: &str, now_seconds: i64) -> Result<UserId, Refused> {
+/// The grant that a service account's JWT asks for: as `sub` if it impersonates one, otherwise as the account itself.
+fn grant_of_jwt(assertion: &str, host: &str, now_seconds: i64) -> Result<Grant, Refused> {
     let invalid = |text: &str| Refused("invalid_grant", text.to_owned());
     let parts: Vec<&str> = assertion.split('.').collect();
     let [head, claims, signature] = parts.as_slice() else {
@@ -148,14 +182,18 @@ fn user_of_jwt(assertion: &str, host: &str, now_seconds: i64) -> Result<UserId, 
             "Empty or missing scope not allowed.".to_owned(),
         ));
     }
+    let account = claims.iss;
     let user = claims
         .sub
         .filter(|sub| !sub.is_empty())
-        .unwrap_or(claims.iss);
-    if user.is_empty() {
+        .unwrap_or_else(|| account.clone());
+    if account.is_empty() {
         return Err(invalid("Invalid grant: account not found"));
     }
-    Ok(UserId::from_email(&user))
+    Ok(Grant {
+        user: UserId::from_email(&user),
+        source: GrantSource::ServiceAccount(account),
+    })
 }
 
 fn decode<T: for<'de> Deserialize<'de>>(part: &str) -> Option<T> {
@@ -182,7 +220,7 @@ mod tests {
     }
 
     fn user(assertion: &str) -> Result<UserId, Refused> {
-        user_of_jwt(assertion, "127.0.0.1:9", NOW)
+        grant_of_jwt(assertion, "127.0.0.1:9", NOW).map(|grant| grant.user)
     }
 
     #[test]
@@ -237,11 +275,11 @@ mod tests {
             );
         }
         assert_eq!(
-            user_of_refresh_token("1//abc").expect_err("unknown").0,
+            grant_of_refresh_token("1//abc").expect_err("unknown").0,
             "invalid_grant"
         );
         assert_eq!(
-            user_of_refresh_token("user:alice"),
+            grant_of_refresh_token("user:alice").map(|grant| grant.user),
             Ok(UserId::from("alice"))
         );
     }

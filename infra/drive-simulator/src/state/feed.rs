@@ -58,8 +58,8 @@ impl State {
     /// 404 for a shared drive that the user is not a member of.
     pub(crate) fn start_page_token(&self, user: &UserId, log: &Log) -> Result<String, DriveError> {
         let end = match log {
-            Log::User => self.user_log.end(),
-            Log::Drive(id) => self.drive(user, id.as_str())?.1.log.end(),
+            Log::User => self.visible_end(&self.user_log),
+            Log::Drive(id) => self.visible_end(&self.drive(user, id.as_str())?.1.log),
         };
         Ok(self.log_token(user, log, end, 0))
     }
@@ -116,7 +116,8 @@ impl State {
             Log::User => &self.user_log,
             Log::Drive(id) => &self.drive(user, id.as_str())?.1.log,
         };
-        for (id, entry) in log.after(start) {
+        let seen = |(_, entry): &(u64, &Entry)| self.is_visible(entry);
+        for (id, entry) in log.after(start).take_while(seen) {
             if changes.len() == size {
                 more = true;
                 break;
@@ -125,7 +126,7 @@ impl State {
             changes.extend(self.change_view(user, request, id, entry));
         }
         if !more {
-            position = log.end();
+            position = self.visible_end(log).max(start);
         }
         let token = self.log_token(user, &request.log, position, 0);
         let (next_page_token, new_start_page_token) = if more {

@@ -63,7 +63,7 @@ impl ChangeLog {
     }
 
     /// The entries after `position`, oldest first.
-    pub(crate) fn after(&self, position: u64) -> impl Iterator<Item = (u64, &Entry)> {
+    pub(crate) fn after(&self, position: u64) -> impl DoubleEndedIterator<Item = (u64, &Entry)> {
         self.entries
             .range((Bound::Excluded(position), Bound::Unbounded))
             .map(|(id, entry)| (*id, entry))

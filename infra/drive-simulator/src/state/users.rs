@@ -4,6 +4,7 @@ use crate::{
     ids::{DriveId, UserId, random_text},
     state::{
         LIBRARY_OWNER, State,
+        grants::Grant,
         item::{Home, Role},
     },
 };
@@ -16,7 +17,7 @@ pub(crate) const ANYONE: &str = "anyoneWithLink";
 /// What an access token stands for.
 #[derive(Debug, Clone)]
 pub(crate) struct AccessToken {
-    user: UserId,
+    pub(crate) grant: Grant,
     expires_ms: i64,
 }
 
@@ -33,12 +34,13 @@ pub(crate) struct Permission {
 
 impl State {
     /// Issues an access token.
-    pub(crate) fn issue_token(&mut self, user: UserId) -> String {
+    pub(crate) fn issue_token(&mut self, grant: Grant) -> String {
         let text = format!("ya29.{}", random_text(self.rng(), 64));
-        let expires_ms = self.now_ms.saturating_add(ACCESS_TOKEN_SECONDS * 1_000);
-        self.root_of(&user);
+        let lifetime_ms = self.grants.access_token_seconds.saturating_mul(1_000);
+        let expires_ms = self.now_ms.saturating_add(lifetime_ms);
+        self.root_of(&grant.user);
         self.access_tokens
-            .insert(text.clone(), AccessToken { user, expires_ms });
+            .insert(text.clone(), AccessToken { grant, expires_ms });
         text
     }
 
@@ -51,6 +53,7 @@ impl State {
                 .access_tokens
                 .get(bearer)
                 .filter(|token| self.now_ms < token.expires_ms)?
+                .grant
                 .user
                 .clone(),
         };
