@@ -108,15 +108,28 @@ impl DriveClient {
         parsed(call.asked(), &body).map(normalise::file_page)
     }
 
+    pub(crate) fn read_call(file: &FileId) -> Call {
+        Call::new("files.get", Method::GET, v2_path(file))
+            .query("supportsAllDrives", "true")
+            .query("updateViewedDate", "false")
+            .query("fields", &table::V2_FILE)
+    }
+
+    pub(crate) fn patch_call(read: &Read, patch: &Patch) -> Result<Call, DriveError> {
+        let call = Call::new("files.patch", Method::PATCH, v2_path(&read.snapshot.file))
+            .query("supportsAllDrives", "true")
+            .query("updateViewedDate", "false")
+            .query("fields", &table::V2_FILE)
+            .if_match(&read.etag);
+        patch::fill(call, read, patch)
+    }
+
     /// The complete state of a file, with its etag to write on that condition.
     ///
     /// # Errors
     /// [`DriveError`].
     pub async fn read_file(&self, file: &FileId) -> Result<Read, DriveError> {
-        let call = Call::new("files.get", Method::GET, v2_path(file))
-            .query("supportsAllDrives", "true")
-            .query("updateViewedDate", "false")
-            .query("fields", &table::V2_FILE);
+        let call = Self::read_call(file);
         let body = self.call(&call).await?;
         normalise::read(parsed(call.asked(), &body)?)
             .map_err(|defect| unclear(call.asked(), defect))
@@ -146,12 +159,7 @@ impl DriveClient {
     /// [`DriveError`]; [`DriveError::refusal`] says what it means for the attempt. A value that Drive has no
     /// place for is [`Kind::Permanent`](crate::Kind::Permanent) with the reason `notWritable`, and nothing is sent.
     pub async fn patch_file(&self, read: &Read, patch: &Patch) -> Result<Snapshot, DriveError> {
-        let call = Call::new("files.patch", Method::PATCH, v2_path(&read.snapshot.file))
-            .query("supportsAllDrives", "true")
-            .query("updateViewedDate", "false")
-            .query("fields", &table::V2_FILE)
-            .if_match(&read.etag);
-        let call = patch::fill(call, read, patch)?;
+        let call = Self::patch_call(read, patch)?;
         let body = self.call(&call).await?;
         normalise::snapshot(parsed(call.asked(), &body)?)
             .map_err(|defect| unclear(call.asked(), defect))

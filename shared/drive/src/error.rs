@@ -1,10 +1,11 @@
 //! What went wrong, told by what becomes of the caller's input.
 
 use std::fmt;
+use std::sync::Arc;
 
 use domain::Refusal;
 
-type Source = Box<dyn std::error::Error + Send + Sync>;
+type Source = Arc<dyn std::error::Error + Send + Sync>;
 
 /// A call to Drive that did not succeed.
 ///
@@ -79,9 +80,23 @@ impl DriveError {
         self
     }
 
-    pub(crate) fn with_source(mut self, source: impl Into<Source>) -> Self {
-        self.source = Some(source.into());
+    pub(crate) fn with_source(
+        mut self,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        self.source = Some(Arc::from(source.into()));
         self
+    }
+
+    /// The same error, for another of the calls that failed together.
+    pub(crate) fn again(&self) -> Self {
+        Self {
+            kind: self.kind.clone(),
+            method: self.method,
+            status: self.status,
+            reason: self.reason.clone(),
+            source: self.source.clone(),
+        }
     }
 
     /// What it means.

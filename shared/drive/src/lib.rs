@@ -2,10 +2,12 @@
 
 mod assumption;
 mod auth;
+mod batch;
 mod client;
 mod directory;
 mod disposition;
 mod error;
+mod multipart;
 mod normalise;
 mod patch;
 mod reasons;
@@ -20,6 +22,7 @@ mod wire;
 
 pub use assumption::Assumption;
 pub use auth::{Credentials, CredentialsRefused};
+pub use batch::BATCH_CALLS_MAX;
 pub use client::DriveClient;
 pub use directory::{Access, Drives};
 pub use error::{DriveError, Kind};

@@ -8,7 +8,9 @@ use url::form_urlencoded;
 
 use crate::error::BadJson;
 use crate::reasons::{Asked, classify};
-use crate::{DriveClient, DriveError, Kind, Secret, TransportError};
+use crate::{DriveClient, DriveError, Kind, Secret, TransportError, multipart};
+
+const JSON: &str = "application/json";
 
 /// A call, up to the access token.
 pub(crate) struct Call {
@@ -17,6 +19,8 @@ pub(crate) struct Call {
     path: String,
     query: String,
     if_match: Option<String>,
+    accept: &'static str,
+    content_type: &'static str,
     body: Bytes,
 }
 
@@ -33,6 +37,8 @@ impl Call {
             path: path.into(),
             query: String::new(),
             if_match: None,
+            accept: JSON,
+            content_type: JSON,
             body: Bytes::new(),
         }
     }
@@ -59,6 +65,14 @@ impl Call {
         Ok(self)
     }
 
+    /// A body that is not JSON, and an answer that is not either.
+    pub(crate) fn mixed(mut self, content_type: &'static str, body: Vec<u8>) -> Self {
+        self.accept = "multipart/mixed";
+        self.content_type = content_type;
+        self.body = body.into();
+        self
+    }
+
     pub(crate) const fn asked(&self) -> Asked {
         self.asked
     }
@@ -69,18 +83,51 @@ impl Call {
         DriveError::new(self.asked.method, Kind::Permanent { reason }).with_source(error)
     }
 
+    /// Path and query.
+    pub(crate) fn target(&self, quota_user: Option<&str>) -> String {
+        let mut query = self.query.clone();
+        if let Some(user) = quota_user {
+            append(&mut query, "quotaUser", user);
+        }
+        let mark = if query.is_empty() { "" } else { "?" };
+        format!("{}{mark}{query}", self.path)
+    }
+
+    /// The call as a part of a batch: its request line, headers and body. What goes for all parts (the
+    /// access token) is said outside.
+    pub(crate) fn inner(&self, quota_user: Option<&str>) -> Result<Vec<u8>, DriveError> {
+        let mut text = format!("{} {} HTTP/1.1\r\n", self.verb, self.target(quota_user));
+        if let Some(etag) = &self.if_match {
+            // Whatever can't be a header's value could end the header, and begin another.
+            HeaderValue::try_from(etag).map_err(|error| self.unsendable(error))?;
+            text.push_str("If-Match: ");
+            text.push_str(etag);
+            text.push_str("\r\n");
+        }
+        if !self.body.is_empty() {
+            text.push_str("Content-Type: application/json\r\nContent-Length: ");
+            text.push_str(&self.body.len().to_string());
+            text.push_str("\r\n");
+        }
+        text.push_str("\r\n");
+        Ok([text.as_bytes(), &self.body].concat())
+    }
+
+    /// What a part of a batch's answer means for this call.
+    pub(crate) fn judged(&self, part: multipart::Answer) -> Result<Bytes, DriveError> {
+        if part.status.is_success() {
+            return Ok(part.body);
+        }
+        Err(classify(self.asked, part.status, &part.headers, &part.body))
+    }
+
     fn build(
         &self,
         base_url: &str,
         quota_user: Option<&str>,
         token: &Secret,
     ) -> Result<http::Request<Bytes>, DriveError> {
-        let mut query = self.query.clone();
-        if let Some(user) = quota_user {
-            append(&mut query, "quotaUser", user);
-        }
-        let mark = if query.is_empty() { "" } else { "?" };
-        let url = format!("{base_url}{}{mark}{query}", self.path);
+        let url = format!("{base_url}{}", self.target(quota_user));
         let mut bearer = HeaderValue::try_from(format!("Bearer {}", token.expose()))
             .map_err(|error| self.unsendable(error))?;
         bearer.set_sensitive(true);
@@ -88,12 +135,12 @@ impl Call {
             .method(self.verb.clone())
             .uri(url)
             .header(header::AUTHORIZATION, bearer)
-            .header(header::ACCEPT, "application/json");
+            .header(header::ACCEPT, self.accept);
         if let Some(etag) = &self.if_match {
             request = request.header(header::IF_MATCH, etag);
         }
         if !self.body.is_empty() {
-            request = request.header(header::CONTENT_TYPE, "application/json");
+            request = request.header(header::CONTENT_TYPE, self.content_type);
         }
         request
             .body(self.body.clone())
@@ -124,6 +171,16 @@ impl DriveClient {
     }
 
     async fn once(&self, call: &Call, token: &Secret) -> Result<Bytes, DriveError> {
+        let answer = self.send(call, token).await?;
+        Ok(answer.into_body())
+    }
+
+    /// Sends a call once: an answer of success, whole, or what went wrong.
+    pub(crate) async fn send(
+        &self,
+        call: &Call,
+        token: &Secret,
+    ) -> Result<http::Response<Bytes>, DriveError> {
         let request = call.build(&self.base_url, self.quota_user.as_deref(), token)?;
         let answer = (self.transport)(request).await.map_err(|error| {
             let kind = match error {
@@ -133,14 +190,15 @@ impl DriveClient {
             DriveError::new(call.asked.method, kind).with_source(error)
         })?;
         if answer.status().is_success() {
-            return Ok(answer.into_body());
+            return Ok(answer);
         }
         let (status, headers) = (answer.status(), answer.headers());
         Err(classify(call.asked, status, headers, answer.body()))
     }
 }
 
-fn expired(error: &DriveError) -> bool {
+/// Drive refused the access token, which another one may mend.
+pub(crate) fn expired(error: &DriveError) -> bool {
     error.status() == Some(StatusCode::UNAUTHORIZED.as_u16())
         && matches!(error.kind(), Kind::AuthLost { .. })
 }
