@@ -1,0 +1,218 @@
+//! One file's record on its way through a round: each step is one conditional write of it.
+
+use std::collections::BTreeMap;
+
+use domain::{FileRecord, Gone, Moment, Observation, Patch, Refusal, Snapshot, Step};
+use drive::{DriveError, Kind};
+use runtime::telemetry;
+use store::{Committed, Nonce, StoreError};
+
+use crate::round::Round;
+
+/// How often a step is tried again on what others have made of the record meanwhile.
+const TRIES_MAX: usize = 12;
+
+/// A record after a claim: with what is to be written, if anything still stands.
+#[derive(Debug)]
+pub(crate) struct Claimed {
+    /// As it is stored; `None` where it has gone.
+    pub(crate) record: Option<FileRecord>,
+    /// What is now to be sent.
+    pub(crate) patch: Option<Patch>,
+}
+
+impl Round<'_> {
+    /// Merges what Drive was just read to hold, and claims what is still owed to it. Where somebody wrote
+    /// the record first, their record is judged by the same read: it is as good as it was.
+    pub(crate) async fn claim(
+        &self,
+        record: FileRecord,
+        read: &Snapshot,
+    ) -> Result<Claimed, StoreError> {
+        let mut record = record;
+        for _ in 0..TRIES_MAX {
+            if !self.is_due(&record) {
+                break;
+            }
+            let attempt = self.deps.entropy.attempt();
+            let jitter = self.deps.entropy.jitter();
+            let claim = record.claim(read, attempt, self.moment(), jitter);
+            match self.write(&record, &claim.step).await? {
+                Committed::Done => {
+                    return Ok(Claimed {
+                        record: Some(claim.step.record),
+                        patch: claim.patch,
+                    });
+                }
+                Committed::Stale(Some(current)) => record = *current,
+                Committed::Stale(None) => {
+                    return Ok(Claimed {
+                        record: None,
+                        patch: None,
+                    });
+                }
+            }
+        }
+        Ok(Claimed {
+            record: Some(record),
+            patch: None,
+        })
+    }
+
+    /// Drive holds what was claimed.
+    pub(crate) async fn confirm(
+        &self,
+        claimed: FileRecord,
+        patch: &Patch,
+        answer: &Snapshot,
+    ) -> Result<Option<FileRecord>, StoreError> {
+        tracing::info!(file = %answer.file, fields = patch.values.len(), metric = "pushed", "written to Drive");
+        self.settle(claimed, |record| {
+            record.confirmed(patch, answer, self.moment())
+        })
+        .await
+    }
+
+    /// Drive did not take what was claimed, or did not say so.
+    pub(crate) async fn refuse(
+        &self,
+        claimed: FileRecord,
+        patch: &Patch,
+        error: &DriveError,
+    ) -> Result<Option<FileRecord>, StoreError> {
+        let file = &claimed.file;
+        tracing::warn!(%file, error = telemetry::chain(error), metric = "push_refused", "not written");
+        self.give_back(claimed, patch, &error.refusal()).await
+    }
+
+    /// The claim ends without a confirmation.
+    pub(crate) async fn give_back(
+        &self,
+        claimed: FileRecord,
+        patch: &Patch,
+        refusal: &Refusal,
+    ) -> Result<Option<FileRecord>, StoreError> {
+        let jitter = self.deps.entropy.jitter();
+        self.settle(claimed, |record| {
+            record.refused(patch, refusal, self.moment(), jitter)
+        })
+        .await
+    }
+
+    /// Drive does not show us the file. Only the answer about the file itself means that it is gone.
+    pub(crate) async fn unread(
+        &self,
+        record: FileRecord,
+        error: &DriveError,
+    ) -> Result<Option<FileRecord>, StoreError> {
+        if let Some(gone) = error.gone() {
+            return self.gone(record, gone).await;
+        }
+        let file = &record.file;
+        tracing::warn!(%file, error = telemetry::chain(error), metric = "push_unread", "not read");
+        let jitter = self.deps.entropy.jitter();
+        let step = match error.kind() {
+            // Drive will never show it to us, so nothing of it can be written: given up, for a person to see.
+            Kind::Permanent { reason } => {
+                let refusal = Refusal::Permanent(reason.clone());
+                record.refused(&self.all_owed(&record), &refusal, self.moment(), jitter)
+            }
+            // Drive fails over this file, perhaps over others too: each has its own backoff, so that one that
+            // can't be read holds up no other. No failure is counted: nothing was sent.
+            Kind::CursorLost
+            | Kind::AuthLost { .. }
+            | Kind::RateLimited { .. }
+            | Kind::DailyLimit
+            | Kind::Stale
+            | Kind::NotFound
+            | Kind::AccessDenied { .. }
+            | Kind::Transient
+            | Kind::Unanswered
+            | Kind::NotSent => {
+                let nothing = Patch {
+                    attempt: self.deps.entropy.attempt(),
+                    values: BTreeMap::new(),
+                };
+                record.refused(&nothing, &Refusal::Stale, self.moment(), jitter)
+            }
+        };
+        self.commit(record, step).await
+    }
+
+    async fn gone(&self, record: FileRecord, gone: Gone) -> Result<Option<FileRecord>, StoreError> {
+        let step = record.answered(&Observation::Gone(gone), self.moment());
+        self.commit(record, step).await
+    }
+
+    /// Everything that is owed, as if it had been sent.
+    fn all_owed(&self, record: &FileRecord) -> Patch {
+        let owed = record
+            .intent()
+            .map_or_else(Vec::new, |intent| intent.fields);
+        let values = owed
+            .into_iter()
+            .map(|field| (field.clone(), record.app(field)))
+            .collect();
+        Patch {
+            attempt: self.deps.entropy.attempt(),
+            values,
+        }
+    }
+
+    /// Whether the record's time has come.
+    pub(crate) fn is_due(&self, record: &FileRecord) -> bool {
+        let now = self.deps.clock.now();
+        record.due().is_some_and(|due| due <= now)
+    }
+
+    /// Stores what the answer means, on whatever the record has become meanwhile, and gives the record as it
+    /// is then. Where that can't be done, the claim in it remembers the attempt for the next one.
+    async fn settle(
+        &self,
+        claimed: FileRecord,
+        step: impl Fn(&FileRecord) -> Step,
+    ) -> Result<Option<FileRecord>, StoreError> {
+        let mut record = claimed;
+        for _ in 0..TRIES_MAX {
+            let next = step(&record);
+            match self.write(&record, &next).await? {
+                Committed::Done => return Ok(Some(next.record)),
+                Committed::Stale(Some(current)) => record = *current,
+                Committed::Stale(None) => return Ok(None),
+            }
+        }
+        Ok(Some(record))
+    }
+
+    /// One conditional write: the record as it is then, ours or that of whoever was faster.
+    async fn commit(
+        &self,
+        before: FileRecord,
+        step: Step,
+    ) -> Result<Option<FileRecord>, StoreError> {
+        Ok(match self.write(&before, &step).await? {
+            Committed::Done => Some(step.record),
+            Committed::Stale(current) => current.map(|record| *record),
+        })
+    }
+
+    async fn write(&self, before: &FileRecord, step: &Step) -> Result<Committed, StoreError> {
+        if step.record == *before {
+            return Ok(Committed::Done);
+        }
+        let nonce = Nonce(self.deps.entropy.next());
+        self.deps
+            .store
+            .commit(&self.connection.key, before.revision, step, nonce)
+            .await
+    }
+
+    fn moment(&self) -> Moment<'_> {
+        Moment {
+            now: self.deps.clock.now(),
+            // A read tells what Drive holds, not since when.
+            drive_at: None,
+            policies: &self.connection.policies,
+        }
+    }
+}

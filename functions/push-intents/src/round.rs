@@ -1,0 +1,184 @@
+//! One round: up to a hundred files, with one read and one write of Drive for all of them. What is refused,
+//! lost or throttled for one of them concerns that file alone.
+
+use domain::{FileId, FileRecord, Patch, Refusal, Timestamp};
+use drive::{DriveClient, DriveError, Kind, Read};
+use futures_util::StreamExt;
+use futures_util::stream;
+use runtime::Deadline;
+use store::{Connection, StoreError};
+
+use crate::record::Claimed;
+use crate::{Deps, Stopped, WRITE_MILLIS};
+
+/// Records of one connection that are written at a time.
+const RECORDS_AT_ONCE: usize = 16;
+
+/// One connection's pushing.
+pub(crate) struct Round<'a> {
+    pub(crate) connection: &'a Connection,
+    pub(crate) drive: &'a DriveClient,
+    pub(crate) deadline: Deadline,
+    pub(crate) deps: &'a Deps,
+}
+
+/// A file that was claimed, on its way to Drive.
+struct Write {
+    record: FileRecord,
+    read: Read,
+    patch: Patch,
+}
+
+/// When each file is due next, if it is.
+type DueNext = Vec<(FileId, Option<Timestamp>)>;
+
+impl Round<'_> {
+    /// Brings what these files owe to Drive, and says when each is due again.
+    pub(crate) async fn run(&self, files: &[FileId]) -> Result<DueNext, Stopped> {
+        let mut after = After::default();
+        let due = self.due(files).await?;
+        let writes = self.read_and_claim(due, &mut after).await;
+        // What was claimed is brought to its end before anything else: the function may be over after it.
+        self.send(writes, &mut after).await;
+        after.result()
+    }
+
+    /// The records of those files that are really due: the index that named them lags behind.
+    async fn due(&self, files: &[FileId]) -> Result<Vec<FileRecord>, Stopped> {
+        let records = self
+            .deps
+            .store
+            .load_files(&self.connection.key, files)
+            .await?;
+        let due = |record: &FileRecord| self.is_due(record);
+        Ok(records.into_values().filter(due).collect())
+    }
+
+    /// One read of Drive for all of them; then each is merged and claimed by a write of its own record.
+    async fn read_and_claim(&self, due: Vec<FileRecord>, after: &mut After) -> Vec<Write> {
+        let files: Vec<FileId> = due.iter().map(|record| record.file.clone()).collect();
+        let reads = self.drive.read_files(&files).await;
+        let claims = stream::iter(due.into_iter().zip(reads)).map(|(record, read)| async {
+            let file = record.file.clone();
+            match read {
+                Ok(read) => {
+                    let claimed = self.claim(record, &read.snapshot).await;
+                    (file, claimed.map(|claimed| (claimed, Some(read))), None)
+                }
+                Err(error) => {
+                    let stops = stops(&error);
+                    let record = if stops {
+                        Ok(Some(record))
+                    } else {
+                        self.unread(record, &error).await
+                    };
+                    let unclaimed = |record| Claimed {
+                        record,
+                        patch: None,
+                    };
+                    let outcome = record.map(|record| (unclaimed(record), None));
+                    (file, outcome, stops.then_some(error))
+                }
+            }
+        });
+        let mut claims = claims.buffer_unordered(RECORDS_AT_ONCE);
+        let mut writes = Vec::new();
+        while let Some((file, outcome, stopped)) = claims.next().await {
+            after.stop(stopped);
+            match outcome {
+                Ok((
+                    Claimed {
+                        record: Some(record),
+                        patch: Some(patch),
+                    },
+                    Some(read),
+                )) => writes.push(Write {
+                    record,
+                    read,
+                    patch,
+                }),
+                Ok((claimed, _)) => after.file(file, Ok(claimed.record)),
+                Err(error) => after.file(file, Err(error)),
+            }
+        }
+        writes
+    }
+
+    /// One write to Drive for all of them; then each is settled by a write of its own record.
+    async fn send(&self, writes: Vec<Write>, after: &mut After) {
+        let now = self.deps.clock.now();
+        let too_late = self.deadline.passed(now.plus_millis(WRITE_MILLIS));
+        let answers: Vec<Option<_>> = if too_late {
+            // The claims took long: an answer might not be lived to be heard. Nothing was sent.
+            writes.iter().map(|_| None).collect()
+        } else {
+            let patches: Vec<_> = writes.iter().map(|w| (&w.read, &w.patch)).collect();
+            let answers = self.drive.patch_files(&patches).await;
+            answers.into_iter().map(Some).collect()
+        };
+        let settled = stream::iter(writes.into_iter().zip(answers)).map(|(write, answer)| async {
+            let Write { record, patch, .. } = write;
+            let file = record.file.clone();
+            match answer {
+                Some(Ok(snapshot)) => (file, self.confirm(record, &patch, &snapshot).await, None),
+                Some(Err(error)) => {
+                    let settled = self.refuse(record, &patch, &error).await;
+                    (file, settled, stops(&error).then_some(error))
+                }
+                None => {
+                    let settled = self.give_back(record, &patch, &Refusal::Busy).await;
+                    (file, settled, None)
+                }
+            }
+        });
+        let mut settled = settled.buffer_unordered(RECORDS_AT_ONCE);
+        while let Some((file, record, stopped)) = settled.next().await {
+            after.stop(stopped);
+            after.file(file, record);
+        }
+    }
+}
+
+/// Whether an error is about us and no file: then the connection's other files would meet it too.
+fn stops(error: &DriveError) -> bool {
+    match error.kind() {
+        Kind::AuthLost { .. } | Kind::DailyLimit | Kind::NotSent => true,
+        Kind::CursorLost
+        | Kind::RateLimited { .. }
+        | Kind::NotFound
+        | Kind::AccessDenied { .. }
+        | Kind::Stale
+        | Kind::Permanent { .. }
+        | Kind::Transient
+        | Kind::Unanswered => false,
+    }
+}
+
+/// What a round leaves behind. The first error that is nobody's own ends the drain, but not the round: what
+/// was claimed is settled in any case.
+#[derive(Default)]
+struct After {
+    due: DueNext,
+    stopped: Option<Stopped>,
+}
+
+impl After {
+    fn file(&mut self, file: FileId, record: Result<Option<FileRecord>, StoreError>) {
+        match record {
+            Ok(record) => self
+                .due
+                .push((file, record.and_then(|record| record.due()))),
+            Err(error) => self.stop(Some(error)),
+        }
+    }
+
+    fn stop(&mut self, error: Option<impl Into<Stopped>>) {
+        if let Some(error) = error {
+            self.stopped.get_or_insert(error.into());
+        }
+    }
+
+    fn result(self) -> Result<DueNext, Stopped> {
+        self.stopped.map_or(Ok(self.due), Err)
+    }
+}
