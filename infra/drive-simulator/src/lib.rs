@@ -12,6 +12,7 @@ mod notify;
 mod query;
 mod quota;
 mod serve;
+mod sharing;
 mod simulator;
 mod state;
 

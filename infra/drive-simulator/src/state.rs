@@ -1,13 +1,17 @@
 //! Everything the simulated Drive remembers. Pure: time is a field that the caller sets, randomness comes from the
 //! seed, and what has to be sent is left in an outbox.
 
+pub(crate) mod access;
 pub(crate) mod channel;
+pub(crate) mod drives;
 pub(crate) mod edit;
 pub(crate) mod feed;
 pub(crate) mod grants;
 pub(crate) mod item;
 pub(crate) mod log;
 pub(crate) mod patch;
+pub(crate) mod permissions;
+pub(crate) mod record;
 mod rights;
 pub(crate) mod search;
 pub(crate) mod throttle;
@@ -24,9 +28,13 @@ use crate::{
     errors::DriveError,
     ids::{DriveId, FileId, UserId, new_file_id, new_root_id, random_text},
     state::{
-        channel::{Channels, Notice, Watched},
+        access::{Permission, Permissions, Place, Principal},
+        channel::{Channels, Notice},
+        drives::SharedDrive,
         item::{FOLDER, Home, Item, Role},
-        log::{Audience, ChangeLog, Entry, Subject},
+        log::ChangeLog,
+        permissions::Overlap,
+        record::Repeats,
     },
 };
 
@@ -34,15 +42,6 @@ use crate::{
 pub(crate) const LIBRARY_OWNER: &str = "owner";
 /// A tree deeper than this would be a cycle; Drive's own limit is 100 levels.
 const DEPTH_MAX: usize = 256;
-
-/// A shared drive.
-#[derive(Debug)]
-pub(crate) struct SharedDrive {
-    pub(crate) name: String,
-    pub(crate) created_ms: i64,
-    pub(crate) members: BTreeMap<UserId, Role>,
-    pub(crate) log: ChangeLog,
-}
 
 /// How lists are cut into pages, beyond what the caller asks.
 #[derive(Debug, Default, Clone, Copy)]
@@ -71,6 +70,10 @@ pub(crate) struct View {
     pub(crate) item: Arc<Item>,
     pub(crate) home: Home,
     pub(crate) role: Role,
+    /// In the viewer's lists; otherwise reached by id only, as with a link.
+    pub(crate) listed: bool,
+    /// Every permission that reaches it.
+    pub(crate) place: Place,
     /// In the bin, by itself or with a folder above it.
     pub(crate) trashed: bool,
     pub(crate) viewer: UserId,
@@ -121,7 +124,15 @@ pub(crate) struct State {
     next_sequence: u64,
     roots: HashMap<UserId, FileId>,
     drives: BTreeMap<DriveId, SharedDrive>,
-    user_log: ChangeLog,
+    /// The requests that made drives, by user: each makes one only.
+    drive_requests: BTreeSet<(UserId, String)>,
+    /// Every user's own log; the users are those who have one.
+    user_logs: BTreeMap<UserId, ChangeLog>,
+    /// The accounts of groups, by the group's address.
+    pub(crate) groups: HashMap<String, BTreeSet<UserId>>,
+    pub(crate) repeats: Repeats,
+    overlap_ms: i64,
+    overlaps: HashMap<FileId, Overlap>,
     pub(crate) channels: Channels,
     pub(crate) paging: Paging,
     access_tokens: HashMap<String, users::AccessToken>,
@@ -145,7 +156,12 @@ impl State {
             next_sequence: 1,
             roots: HashMap::new(),
             drives: BTreeMap::new(),
-            user_log: ChangeLog::default(),
+            drive_requests: BTreeSet::new(),
+            user_logs: BTreeMap::new(),
+            groups: HashMap::new(),
+            repeats: Repeats::All,
+            overlap_ms: 0,
+            overlaps: HashMap::new(),
             channels: Channels::default(),
             paging: Paging::default(),
             access_tokens: HashMap::new(),
@@ -189,9 +205,20 @@ impl State {
             return root.clone();
         }
         let id = new_root_id(&mut self.rng);
-        let root = self.root_item(id.clone(), "My Drive", Home::MyDrive(user.clone()), user);
+        let mut root = self.root_item(id.clone(), "My Drive", Home::MyDrive(user.clone()), user);
+        let everyone = Permission {
+            principal: Principal::Anyone,
+            role: Role::Writer,
+            discoverable: true,
+            expires_ms: None,
+        };
+        root.permissions = Permissions::new(
+            std::iter::once(Permission::of_user(user.clone(), Role::Owner))
+                .chain((user.as_str() == LIBRARY_OWNER).then_some(everyone)),
+        );
         self.items.insert(id.clone(), Arc::new(root));
         self.roots.insert(user.clone(), id.clone());
+        self.user_logs.entry(user.clone()).or_default();
         id
     }
 
@@ -215,6 +242,8 @@ impl State {
             content: None,
             head_revision: None,
             shortcut: None,
+            permissions: Permissions::default(),
+            inherits_nothing: false,
         }
     }
 
@@ -228,43 +257,14 @@ impl State {
         }
     }
 
-    /// Where an item is: whose tree, and whether it or a folder above it is in the bin.
-    fn place(&self, item: &Item) -> (Home, bool) {
-        let (mut trashed, mut current) = (item.explicitly_trashed, item);
-        for _ in 0..DEPTH_MAX {
-            if let Some(home) = &current.root_of {
-                return (home.clone(), trashed);
-            }
-            let Some(parent) = current
-                .parent
-                .as_ref()
-                .and_then(|parent| self.items.get(parent))
-            else {
-                break;
-            };
-            trashed |= parent.explicitly_trashed;
-            current = parent;
-        }
-        (Home::MyDrive(UserId::from(LIBRARY_OWNER)), trashed)
-    }
-
-    /// What a user may do in a tree; `None` when they cannot see it.
-    fn role(&self, user: &UserId, home: &Home) -> Option<Role> {
-        match home {
-            Home::MyDrive(owner) if owner == user => Some(Role::Owner),
-            Home::MyDrive(owner) => (owner.as_str() == LIBRARY_OWNER).then_some(Role::Writer),
-            Home::Shared(drive) => self.drives.get(drive)?.members.get(user).copied(),
-        }
-    }
-
     /// An item as `user` sees it; `None` when it is gone or out of their sight.
     pub(crate) fn view(&self, user: &UserId, id: &FileId) -> Option<View> {
         self.items.get(id).and_then(|item| self.view_of(user, item))
     }
 
     fn view_of(&self, user: &UserId, item: &Arc<Item>) -> Option<View> {
-        let (home, trashed) = self.place(item);
-        let role = self.role(user, &home)?;
+        let place = self.place(item);
+        let standing = self.standing(user, &place)?;
         let parent = item
             .parent
             .as_ref()
@@ -273,9 +273,11 @@ impl State {
             parent.is_some_and(|parent| matches!(parent.root_of, Some(Home::MyDrive(_))));
         Some(View {
             item: Arc::clone(item),
-            home,
-            role,
-            trashed,
+            home: place.home.clone(),
+            role: standing.role,
+            listed: standing.listed,
+            trashed: place.trashed,
+            place,
             viewer: user.clone(),
             parent_is_root,
         })
@@ -308,7 +310,7 @@ impl State {
 
     /// Whether an item is in the bin, by itself or with a folder above it.
     pub(crate) fn is_trashed(&self, item: &Item) -> bool {
-        self.place(item).1
+        self.place(item).trashed
     }
 
     /// How many items there are, roots left out.
@@ -347,179 +349,6 @@ impl State {
             }
         }
         None
-    }
-
-    /// Makes a shared drive; its members learn of it by one change of the type `drive`.
-    pub(crate) fn create_drive(&mut self, name: &str, members: BTreeMap<UserId, Role>) -> DriveId {
-        let root = new_root_id(&mut self.rng);
-        let drive = DriveId::from(root.as_str());
-        let creator = members
-            .keys()
-            .next()
-            .cloned()
-            .unwrap_or_else(|| UserId::from(LIBRARY_OWNER));
-        let item = self.root_item(root.clone(), name, Home::Shared(drive.clone()), &creator);
-        self.items.insert(root, Arc::new(item));
-        let shared = SharedDrive {
-            name: name.to_owned(),
-            created_ms: self.now_ms,
-            members,
-            log: ChangeLog::default(),
-        };
-        self.drives.insert(drive.clone(), shared);
-        self.append_to_user_log(
-            Subject::Drive(drive.clone()),
-            Audience::Members(drive.clone()),
-            false,
-        );
-        drive
-    }
-
-    /// A shared drive that the user is a member of.
-    pub(crate) fn drive(
-        &self,
-        user: &UserId,
-        id: &str,
-    ) -> Result<(DriveId, &SharedDrive), DriveError> {
-        self.drives
-            .get_key_value(id)
-            .filter(|(_, drive)| drive.members.contains_key(user))
-            .map(|(id, drive)| (id.clone(), drive))
-            .ok_or_else(|| DriveError::drive_not_found(id))
-    }
-
-    /// The shared drives of a user.
-    pub(crate) fn drives_of(
-        &self,
-        user: &UserId,
-    ) -> impl Iterator<Item = (&DriveId, &SharedDrive)> {
-        self.drives
-            .iter()
-            .filter(move |(_, drive)| drive.members.contains_key(user))
-    }
-
-    /// Records that an item changed, in every log that shows it, and queues what the channels are due.
-    fn record(&mut self, id: &FileId, home: &Home, removed: bool) {
-        let subject = Subject::File(id.clone());
-        match home {
-            Home::MyDrive(owner) => {
-                let audience = if owner.as_str() == LIBRARY_OWNER {
-                    Audience::Everyone
-                } else {
-                    Audience::User(owner.clone())
-                };
-                self.append_to_user_log(subject, audience, removed);
-            }
-            Home::Shared(drive) => {
-                self.append_to_user_log(subject.clone(), Audience::Members(drive.clone()), removed);
-                self.append_to_drive_log(drive, subject, removed);
-            }
-        }
-    }
-
-    fn append_to_user_log(&mut self, subject: Subject, audience: Audience, removed: bool) {
-        let step = self.rng.u64(1..=3);
-        self.user_log.append(
-            Entry {
-                subject,
-                audience: audience.clone(),
-                time_ms: self.now_ms,
-                removed,
-            },
-            step,
-        );
-        if self.channels.is_empty() {
-            return;
-        }
-        let users: Vec<UserId> = self
-            .channels
-            .watched_user_logs()
-            .filter(|user| self.is_addressed(&audience, user))
-            .cloned()
-            .collect();
-        let shared = matches!(audience, Audience::Members(_));
-        for user in users {
-            let Self {
-                channels,
-                rng,
-                now_ms,
-                outbox,
-                ..
-            } = self;
-            let watched = Watched::UserLog(user);
-            outbox.extend(channels.notices(
-                &watched,
-                "change",
-                *now_ms,
-                || rng.u64(1..=3),
-                |channel| !shared || channel.include_all_drives,
-            ));
-        }
-    }
-
-    fn append_to_drive_log(&mut self, drive: &DriveId, subject: Subject, removed: bool) {
-        let Self {
-            drives,
-            channels,
-            rng,
-            now_ms,
-            outbox,
-            ..
-        } = self;
-        let Some(shared) = drives.get_mut(drive) else {
-            return;
-        };
-        let entry = Entry {
-            subject,
-            audience: Audience::Everyone,
-            time_ms: *now_ms,
-            removed,
-        };
-        shared.log.append(entry, rng.u64(1..=3));
-        let watched = Watched::DriveLog(drive.clone());
-        outbox.extend(channels.notices(&watched, "change", *now_ms, || rng.u64(1..=3), |_| true));
-    }
-
-    /// Tells the channels on the file itself. Drive sends nothing for files in shared drives.
-    fn tell_file_channels(
-        &mut self,
-        id: &FileId,
-        home: &Home,
-        state: &'static str,
-        changed: Option<&str>,
-    ) {
-        if self.channels.is_empty() || matches!(home, Home::Shared(_)) {
-            return;
-        }
-        let Self {
-            channels,
-            rng,
-            now_ms,
-            outbox,
-            ..
-        } = self;
-        let due = channels.notices(
-            &Watched::File(id.clone()),
-            state,
-            *now_ms,
-            || rng.u64(1..=3),
-            |_| true,
-        );
-        outbox.extend(due.into_iter().map(|notice| Notice {
-            changed: changed.map(str::to_owned),
-            ..notice
-        }));
-    }
-
-    fn is_addressed(&self, audience: &Audience, user: &UserId) -> bool {
-        match audience {
-            Audience::Everyone => true,
-            Audience::User(only) => only == user,
-            Audience::Members(drive) => self
-                .drives
-                .get(drive)
-                .is_some_and(|drive| drive.members.contains_key(user)),
-        }
     }
 
     fn new_revision(&mut self) -> String {

@@ -36,6 +36,7 @@ pub(crate) struct FileBody {
     created_time: Option<String>,
     modified_time: Option<String>,
     shortcut_details: Option<ShortcutBody>,
+    inherited_permissions_disabled: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -103,6 +104,7 @@ impl FileBody {
             app_properties: self.app_properties.unwrap_or_default(),
             modified,
             content,
+            inherits_nothing: self.inherited_permissions_disabled,
             ..Patch::default()
         })
     }

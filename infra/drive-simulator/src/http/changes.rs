@@ -159,10 +159,7 @@ fn drive_of(
     let Subject::Drive(id) = &change.subject else {
         return None;
     };
-    state
-        .drive(user, id.as_str())
-        .ok()
-        .map(|(id, shared)| render::drive(&id, shared, user, selection))
+    render::drive(state, id, user, selection)
 }
 
 fn change(

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::{
     Simulator,
     faults::Fault,
-    http::{self as face, read_body},
+    http::{self as face, control_sharing, read_body},
     ids::UserId,
     notify::NotificationPolicy,
     quota::QuotaLimits,
@@ -43,6 +43,7 @@ pub(crate) fn router(simulator: &Simulator) -> Router {
         .route("/watches", post(timing::watches))
         .route("/visibility", post(timing::visibility))
         .route("/drives", post(create_drive))
+        .merge(control_sharing::routes())
         .route("/invalidate_tokens", post(invalidate_tokens))
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)
@@ -50,7 +51,7 @@ pub(crate) fn router(simulator: &Simulator) -> Router {
 }
 
 /// An order that could not be carried out.
-struct Refused(String);
+pub(crate) struct Refused(pub(crate) String);
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
@@ -58,9 +59,11 @@ impl IntoResponse for Refused {
     }
 }
 
-type Outcome = Result<Response, Refused>;
+/// What an order answers.
+pub(crate) type Outcome = Result<Response, Refused>;
 
-fn done(value: &Value) -> Outcome {
+/// A carried out order.
+pub(crate) fn done(value: &Value) -> Outcome {
     Ok(face::json(StatusCode::OK, value))
 }
 
@@ -69,7 +72,7 @@ async fn unknown() -> Response {
 }
 
 /// Reads an order; an empty body is an empty object.
-async fn order<T: for<'de> Deserialize<'de>>(request: Request) -> Result<T, Refused> {
+pub(crate) async fn order<T: for<'de> Deserialize<'de>>(request: Request) -> Result<T, Refused> {
     let bytes = read_body(request.into_body())
         .await
         .map_err(|error| Refused(error.to_string()))?;

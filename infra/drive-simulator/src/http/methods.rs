@@ -165,6 +165,46 @@ method!(
     "useDomainAdminAccess"
 );
 method!(
+    DRIVES_CREATE,
+    "drives.create",
+    EDIT,
+    Some(&shapes_v3::DRIVE),
+    "kind,id,name",
+    "requestId"
+);
+method!(
+    DRIVES_UPDATE,
+    "drives.update",
+    EDIT,
+    Some(&shapes_v3::DRIVE),
+    "kind,id,name",
+    "useDomainAdminAccess"
+);
+method!(
+    DRIVES_DELETE,
+    "drives.delete",
+    EDIT,
+    None,
+    "*",
+    "allowItemDeletion useDomainAdminAccess"
+);
+method!(
+    DRIVES_HIDE,
+    "drives.hide",
+    EDIT,
+    Some(&shapes_v3::DRIVE),
+    "kind,id,name",
+    ""
+);
+method!(
+    DRIVES_UNHIDE,
+    "drives.unhide",
+    EDIT,
+    Some(&shapes_v3::DRIVE),
+    "kind,id,name",
+    ""
+);
+method!(
     PERMISSIONS_LIST,
     "permissions.list",
     LIST,
@@ -179,6 +219,31 @@ method!(
     Some(&shapes_v3::PERMISSION),
     "kind,id,type,role",
     "supportsAllDrives supportsTeamDrives useDomainAdminAccess"
+);
+method!(
+    PERMISSIONS_CREATE,
+    "permissions.create",
+    EDIT,
+    Some(&shapes_v3::PERMISSION),
+    "kind,id,type,role",
+    "emailMessage enforceExpansiveAccess enforceSingleParent moveToNewOwnersRoot sendNotificationEmail \
+     supportsAllDrives supportsTeamDrives transferOwnership useDomainAdminAccess"
+);
+method!(
+    PERMISSIONS_UPDATE,
+    "permissions.update",
+    EDIT,
+    Some(&shapes_v3::PERMISSION),
+    "kind,id,type,role",
+    "enforceExpansiveAccess removeExpiration supportsAllDrives supportsTeamDrives transferOwnership useDomainAdminAccess"
+);
+method!(
+    PERMISSIONS_DELETE,
+    "permissions.delete",
+    EDIT,
+    None,
+    "*",
+    "enforceExpansiveAccess supportsAllDrives supportsTeamDrives useDomainAdminAccess"
 );
 method!(
     ABOUT_GET,

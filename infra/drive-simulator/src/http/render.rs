@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 use crate::{
     clock::rfc3339,
     fields::{Object, Selection},
+    http::permissions,
     ids::{DriveId, UserId},
     state::{
-        SharedDrive, View,
+        State, View,
         item::{Content, Role},
-        users::{ANYONE, Permission},
     },
 };
 
@@ -84,10 +84,26 @@ pub(crate) fn file(view: &View, selection: &Selection) -> Value {
     if let Some(owner) = view.owner() {
         out.put("owners", || json!([user(owner, &view.viewer)]));
         out.put("ownedByMe", || *owner == view.viewer);
-        out.put("shared", || is_shared(owner));
+        out.put("shared", || is_shared(view));
         out.put("writersCanShare", || true);
-        out.put("permissionIds", || permission_ids(owner));
+        out.put_built("permissions", |inner| {
+            // Drive shows them to who could change them, and never for items of shared drives.
+            let permissions = view.place.permissions();
+            let all = permissions
+                .iter()
+                .map(|permission| permissions::render(permission, inner));
+            view.role.can_edit().then(|| all.collect())
+        });
     }
+    out.put("permissionIds", || view.place.permission_ids());
+    if view.item.is_folder() && !view.is_root() {
+        out.put("inheritedPermissionsDisabled", || item.inherits_nothing);
+    }
+    out.put_some("hasAugmentedPermissions", || {
+        view.drive()
+            .filter(|_| !view.is_root())
+            .map(|_| view.place.has_own())
+    });
     out.put_some("driveId", || view.drive().map(DriveId::to_string));
     out.put_some("teamDriveId", || view.drive().map(DriveId::to_string));
     content(view, &mut out);
@@ -159,17 +175,9 @@ pub(crate) fn icon_link(view: &View) -> String {
     )
 }
 
-/// Whether everything that this user owns is shared.
-pub(crate) fn is_shared(owner: &UserId) -> bool {
-    owner.as_str() == crate::state::LIBRARY_OWNER
-}
-
-/// Who has access to what this user owns.
-pub(crate) fn permission_ids(owner: &UserId) -> Value {
-    let everyone = is_shared(owner).then(|| ANYONE.to_owned());
-    std::iter::once(owner.permission_id())
-        .chain(everyone)
-        .collect()
+/// Whether anybody but the owner has access.
+pub(crate) fn is_shared(view: &View) -> bool {
+    view.place.permission_ids().len() > 1
 }
 
 /// A user, as `viewer` sees them.
@@ -195,56 +203,27 @@ pub(crate) fn capabilities(view: &View) -> Value {
     })
 }
 
-/// A shared drive.
+/// A shared drive as a member sees it; `None` for who is none.
 pub(crate) fn drive(
+    state: &State,
     id: &DriveId,
-    drive: &SharedDrive,
     user: &UserId,
     selection: &Selection,
-) -> Value {
-    let role = drive.members.get(user).copied();
-    let at_least = |least: Role| role.is_some_and(|role| role >= least);
+) -> Option<Value> {
+    let (_, drive) = state.drive(user, id.as_str()).ok()?;
+    let role = state.member_role(user, id)?;
     let mut out = Object::new(selection);
     out.put("kind", || "drive#drive");
     out.put("id", || id.as_str());
     out.put("name", || drive.name.as_str());
     out.put("createdTime", || rfc3339(drive.created_ms));
-    out.put("hidden", || false);
+    out.put("hidden", || drive.hidden_by.contains(user));
     out.put("capabilities", || {
-        let (edit, organize, manage) = (at_least(Role::Writer), at_least(Role::FileOrganizer), at_least(Role::Organizer));
+        let (edit, organize, manage) = (role >= Role::Writer, role >= Role::FileOrganizer, role >= Role::Organizer);
         json!({"canAddChildren": edit, "canEdit": edit, "canListChildren": true, "canDownload": true, "canCopy": true,
-            "canComment": at_least(Role::Commenter), "canRename": edit, "canReadRevisions": true, "canShare": organize,
+            "canComment": role >= Role::Commenter, "canRename": edit, "canReadRevisions": true, "canShare": manage,
             "canTrashChildren": organize, "canDeleteChildren": manage, "canDeleteDrive": manage, "canRenameDrive": manage,
             "canManageMembers": manage})
     });
-    out.finish()
-}
-
-/// A permission.
-pub(crate) fn permission(permission: &Permission, selection: &Selection) -> Value {
-    let mut out = Object::new(selection);
-    out.put("kind", || "drive#permission");
-    out.put("id", || permission.id.as_str());
-    out.put("type", || {
-        if permission.user.is_some() {
-            "user"
-        } else {
-            "anyone"
-        }
-    });
-    out.put("role", || permission.role.as_str());
-    match &permission.user {
-        Some(user) => {
-            out.put("emailAddress", || user.email());
-            out.put("displayName", || user.as_str());
-            out.put("deleted", || false);
-        }
-        None => out.put("allowFileDiscovery", || false),
-    }
-    out.put_some("permissionDetails", || {
-        let drive = permission.drive.as_ref()?;
-        let role = permission.role.as_str();
-        Some(json!([{"permissionType": "member", "role": role, "inherited": true, "inheritedFrom": drive.as_str()}]))
-    });
-    out.finish()
+    Some(out.finish())
 }

@@ -51,10 +51,10 @@ pub(crate) fn file(view: &View, selection: &Selection) -> Value {
         out.put("owners", || json!([user(owner, &view.viewer)]));
         out.put("ownerNames", || json!([owner.as_str()]));
         out.put("ownedByMe", || *owner == view.viewer);
-        out.put("shared", || render::is_shared(owner));
+        out.put("shared", || render::is_shared(view));
         out.put("writersCanShare", || true);
-        out.put("permissionIds", || render::permission_ids(owner));
     }
+    out.put("permissionIds", || view.place.permission_ids());
     out.put_some("driveId", || view.drive().map(DriveId::to_string));
     out.put_some("teamDriveId", || view.drive().map(DriveId::to_string));
     if item.content.is_some() {

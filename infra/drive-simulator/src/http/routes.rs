@@ -10,7 +10,10 @@ use axum::{
 use crate::{
     Simulator,
     errors::DriveError,
-    http::{batch, changes, control, drives, endpoint, files, files_v2, methods, refusal, token},
+    http::{
+        batch, changes, control, drives, endpoint, files, files_v2, methods, permissions, refusal,
+        token,
+    },
 };
 
 /// Everything that the simulator answers.
@@ -28,6 +31,8 @@ fn api(simulator: &Simulator) -> Router {
     Router::new()
         .merge(v3_files())
         .merge(v3_rest())
+        .merge(drives::routes())
+        .merge(permissions::routes())
         .route(
             "/drive/v2/files/{id}",
             get(endpoint(&methods::V2_FILES_GET, files_v2::get))
@@ -103,25 +108,6 @@ fn v3_rest() -> Router<Simulator> {
         .route(
             "/drive/v3/channels/stop",
             post(endpoint(&methods::CHANNELS_STOP, changes::stop)),
-        )
-        .route(
-            "/drive/v3/drives",
-            get(endpoint(&methods::DRIVES_LIST, drives::list)),
-        )
-        .route(
-            "/drive/v3/drives/{id}",
-            get(endpoint(&methods::DRIVES_GET, drives::get)),
-        )
-        .route(
-            "/drive/v3/files/{id}/permissions",
-            get(endpoint(
-                &methods::PERMISSIONS_LIST,
-                drives::list_permissions,
-            )),
-        )
-        .route(
-            "/drive/v3/files/{id}/permissions/{permission}",
-            get(endpoint(&methods::PERMISSIONS_GET, drives::get_permission)),
         )
         .route(
             "/drive/v3/about",

@@ -2,6 +2,7 @@
 
 mod changes;
 mod control;
+mod drives;
 mod files;
 mod files_v2;
 mod grants;
@@ -302,12 +303,6 @@ async fn unknown_paths_parameters_and_left_out_methods_are_refused_in_googles_sh
         (
             "GET",
             format!("/drive/v3/files/{id}/export?mimeType=x"),
-            501,
-            "notImplemented",
-        ),
-        (
-            "POST",
-            format!("/drive/v3/files/{id}/permissions"),
             501,
             "notImplemented",
         ),

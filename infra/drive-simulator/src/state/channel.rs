@@ -214,12 +214,24 @@ impl Channels {
         due
     }
 
-    /// The logs and files that are watched at all.
-    pub(crate) fn watched_user_logs(&self) -> impl Iterator<Item = &UserId> {
-        self.by_watched.keys().filter_map(|watched| match watched {
-            Watched::UserLog(user) => Some(user),
-            Watched::DriveLog(_) | Watched::File(_) => None,
-        })
+    /// Stops a user's channels on the log of a shared drive that they are no member of any more.
+    pub(crate) fn stop_on_drive(&mut self, user: &UserId, drive: &DriveId) {
+        let watched = Watched::DriveLog(drive.clone());
+        let theirs: Vec<String> = self
+            .by_watched
+            .get(&watched)
+            .into_iter()
+            .flatten()
+            .filter(|id| {
+                self.live
+                    .get(*id)
+                    .is_some_and(|(channel, _)| channel.user == *user)
+            })
+            .cloned()
+            .collect();
+        for id in theirs {
+            self.drop_channel(&id);
+        }
     }
 
     /// Whether nothing is watched: the common case while a library is loaded.

@@ -10,9 +10,11 @@ use crate::{
     ids::{FileId, UserId},
     state::{
         DEPTH_MAX, State, View,
+        access::Permissions,
         item::{Content, GOOGLE_TYPES, Home, Item, Role, SHORTCUT, Shortcut},
-        log::{Audience, Subject},
+        log::Subject,
         patch::{Changed, ModifiedTime, Patch, PropertyPatch, apply_fields, patched},
+        record::Before,
         rights::{check_container, check_move, check_rights},
     },
 };
@@ -97,13 +99,15 @@ impl State {
             head_revision: content.is_some().then(|| self.new_revision()),
             content,
             shortcut,
+            permissions: Permissions::default(),
+            inherits_nothing: new.fields.inherits_nothing.unwrap_or(false),
         };
-        self.insert(item, &parent.home);
+        self.insert(item);
         Ok(id)
     }
 
     /// Puts a finished item into the indexes and the logs.
-    fn insert(&mut self, mut item: Item, home: &Home) {
+    fn insert(&mut self, mut item: Item) {
         item.sequence = self.next_sequence;
         self.next_sequence += 1;
         let (id, sequence) = (item.id.clone(), item.sequence);
@@ -115,7 +119,7 @@ impl State {
                 .insert(sequence, id.clone());
         }
         self.items.insert(id.clone(), Arc::new(item));
-        self.record(&id, home, false);
+        self.record(&id, &Before::default());
     }
 
     fn checked_new_id(&self, id: String) -> Result<FileId, DriveError> {
@@ -201,6 +205,7 @@ impl State {
         user: &UserId,
     ) {
         let id = item.id.clone();
+        let seen = self.before(&id);
         if let Some(destination) = destination {
             if let Some(siblings) = before
                 .item
@@ -218,17 +223,14 @@ impl State {
         let trashed = item.explicitly_trashed;
         self.items.insert(id.clone(), Arc::new(item));
         let home = destination.map_or(&before.home, |destination| &destination.home);
-        if *home != before.home {
-            self.record(&id, &before.home, true);
-        }
         if before.is_root() {
             return;
         }
         if changed.only_star() && matches!(home, Home::MyDrive(_)) {
-            self.append_to_user_log(Subject::File(id), Audience::User(user.clone()), false);
+            self.append_to_user_log(user, Subject::File(id), None, false);
             return;
         }
-        self.record(&id, home, false);
+        self.record(&id, &seen);
         let aspects: Vec<&str> = changed
             .aspects
             .iter()
@@ -327,14 +329,31 @@ impl State {
         if !view.role.can_delete() || view.is_root() {
             return Err(DriveError::insufficient_permissions(id));
         }
-        self.delete_tree(&view.item.id, &view.home);
+        self.delete_tree(&view.item.id);
         Ok(())
     }
 
-    fn delete_tree(&mut self, id: &FileId, home: &Home) {
-        let mut pending = vec![id.clone()];
+    fn delete_tree(&mut self, id: &FileId) {
+        for (id, before) in self.remove_subtree(id) {
+            self.record(&id, &before);
+            if let Some(home) = &before.home {
+                self.tell_file_channels(&id, home, "remove", None);
+            }
+        }
+    }
+
+    /// Takes an item and everything below it out of the indexes; what they were, the folders first.
+    pub(crate) fn remove_subtree(&mut self, id: &FileId) -> Vec<(FileId, Before)> {
+        let (mut found, mut pending) = (Vec::new(), vec![id.clone()]);
         while let Some(id) = pending.pop() {
-            let Some(item) = self.items.remove(&id) else {
+            let below = self.children.get(&id).into_iter();
+            pending.extend(below.flat_map(BTreeMap::values).cloned());
+            let before = self.before(&id);
+            found.push((id, before));
+        }
+        for (id, _) in &found {
+            self.children.remove(id);
+            let Some(item) = self.items.remove(id) else {
                 continue;
             };
             self.by_sequence.remove(&item.sequence);
@@ -345,15 +364,8 @@ impl State {
             {
                 siblings.remove(&item.sequence);
             }
-            pending.extend(
-                self.children
-                    .remove(&id)
-                    .into_iter()
-                    .flat_map(BTreeMap::into_values),
-            );
-            self.record(&id, home, true);
-            self.tell_file_channels(&id, home, "remove", None);
         }
+        found
     }
 
     /// Deletes for good what the user put into the bin, in their My Drive or in one shared drive.
@@ -369,12 +381,16 @@ impl State {
             None => Home::MyDrive(user.clone()),
             Some(id) => Home::Shared(self.drive(user, id)?.0),
         };
-        if !self.role(user, &home).is_some_and(Role::can_delete) {
+        let role = match &home {
+            Home::MyDrive(_) => Some(Role::Owner),
+            Home::Shared(drive) => self.member_role(user, drive),
+        };
+        if !role.is_some_and(Role::can_delete) {
             return Err(DriveError::insufficient_permissions(
                 drive.unwrap_or("root"),
             ));
         }
-        let binned = |item: &&Arc<Item>| item.explicitly_trashed && self.place(item).0 == home;
+        let binned = |item: &&Arc<Item>| item.explicitly_trashed && self.place(item).home == home;
         let ids: Vec<FileId> = self
             .items
             .values()
@@ -382,7 +398,7 @@ impl State {
             .map(|item| item.id.clone())
             .collect();
         for id in ids {
-            self.delete_tree(&id, &home);
+            self.delete_tree(&id);
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use crate::{
     state::{
         State, View,
         item::Home,
-        log::{Audience, Entry, Subject},
+        log::{ChangeLog, Entry, Subject},
         token::PageToken,
     },
 };
@@ -58,7 +58,10 @@ impl State {
     /// 404 for a shared drive that the user is not a member of.
     pub(crate) fn start_page_token(&self, user: &UserId, log: &Log) -> Result<String, DriveError> {
         let end = match log {
-            Log::User => self.visible_end(&self.user_log),
+            Log::User => self
+                .user_logs
+                .get(user)
+                .map_or(0, |log| self.visible_end(log)),
             Log::Drive(id) => self.visible_end(&self.drive(user, id.as_str())?.1.log),
         };
         Ok(self.log_token(user, log, end, 0))
@@ -112,8 +115,9 @@ impl State {
             .size_max
             .map_or(request.page_size, |most| request.page_size.min(most));
         let (mut changes, mut position, mut more) = (Vec::new(), start, false);
+        let nothing = ChangeLog::default();
         let log = match &request.log {
-            Log::User => &self.user_log,
+            Log::User => self.user_logs.get(user).unwrap_or(&nothing),
             Log::Drive(id) => &self.drive(user, id.as_str())?.1.log,
         };
         let seen = |(_, entry): &(u64, &Entry)| self.is_visible(entry);
@@ -123,7 +127,10 @@ impl State {
                 break;
             }
             position = id;
-            changes.extend(self.change_view(user, request, id, entry));
+            if request.include_all_drives && !log.is_latest(id, &entry.subject) {
+                continue;
+            }
+            changes.extend(self.change_view(user, request, entry));
         }
         if !more {
             position = self.visible_end(log).max(start);
@@ -146,15 +153,9 @@ impl State {
         &self,
         user: &UserId,
         request: &FeedRequest,
-        id: u64,
         entry: &Entry,
     ) -> Option<ChangeView> {
-        let visible = !request.nothing && self.is_addressed(&entry.audience, user);
-        let shared = matches!(entry.audience, Audience::Members(_));
-        if !visible || (shared && !request.include_all_drives) {
-            return None;
-        }
-        if request.log == Log::User && !self.is_latest(user, request, id, entry) {
+        if request.nothing || (entry.drive.is_some() && !request.include_all_drives) {
             return None;
         }
         let file = match &entry.subject {
@@ -176,18 +177,6 @@ impl State {
             removed,
             file,
         })
-    }
-
-    /// A file may have entries for several audiences: the reader sees the latest of theirs.
-    fn is_latest(&self, user: &UserId, request: &FeedRequest, id: u64, entry: &Entry) -> bool {
-        let drives = self
-            .drives_of(user)
-            .map(|(drive, _)| Audience::Members(drive.clone()));
-        let drives = drives.filter(|_| request.include_all_drives);
-        let audiences = [Audience::Everyone, Audience::User(user.clone())]
-            .into_iter()
-            .chain(drives);
-        self.user_log.is_latest_for(id, &entry.subject, audiences)
     }
 
     fn log_token(&self, user: &UserId, log: &Log, position: u64, salt: u64) -> String {

@@ -12,7 +12,10 @@ use bytes::Bytes;
 use md5::{Digest, Md5};
 use sha2::Sha256;
 
-use crate::ids::{DriveId, FileId, UserId};
+use crate::{
+    ids::{DriveId, FileId, UserId},
+    state::access::Permissions,
+};
 
 /// The type of a folder.
 pub(crate) const FOLDER: &str = "application/vnd.google-apps.folder";
@@ -49,6 +52,20 @@ pub enum Role {
 }
 
 impl Role {
+    /// The role of a word on the wire.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        [
+            Self::Reader,
+            Self::Commenter,
+            Self::Writer,
+            Self::FileOrganizer,
+            Self::Organizer,
+            Self::Owner,
+        ]
+        .into_iter()
+        .find(|role| role.as_str() == text)
+    }
+
     /// The word on the wire.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
@@ -108,6 +125,10 @@ pub(crate) struct Item {
     pub(crate) content: Option<Arc<Content>>,
     pub(crate) head_revision: Option<String>,
     pub(crate) shortcut: Option<Shortcut>,
+    /// The permissions that stand on the item itself.
+    pub(crate) permissions: Permissions,
+    /// A limited-access folder: what it would inherit does not count in it and below it.
+    pub(crate) inherits_nothing: bool,
 }
 
 impl Item {

@@ -5,7 +5,7 @@ use std::{
     ops::Bound,
 };
 
-use crate::ids::{DriveId, FileId, UserId};
+use crate::ids::{DriveId, FileId};
 
 /// What an entry is about.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -16,22 +16,12 @@ pub(crate) enum Subject {
     Drive(DriveId),
 }
 
-/// Who sees an entry of the users' log. (All users share one sequence; a reader skips what is not theirs.)
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) enum Audience {
-    /// Every user: the library is shared with everyone.
-    Everyone,
-    /// One user: their own My Drive, their stars.
-    User(UserId),
-    /// The members of a shared drive, when they ask for items from all drives.
-    Members(DriveId),
-}
-
 /// One entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) subject: Subject,
-    pub(crate) audience: Audience,
+    /// The shared drive whose item (or self) this is about: then it is seen only by who asks for all drives.
+    pub(crate) drive: Option<DriveId>,
     pub(crate) time_ms: i64,
     /// Deleted, or no longer in this log's corpus.
     pub(crate) removed: bool,
@@ -42,14 +32,15 @@ pub(crate) struct Entry {
 pub(crate) struct ChangeLog {
     last: u64,
     entries: BTreeMap<u64, Entry>,
-    latest: HashMap<(Subject, Audience), u64>,
+    /// By subject, and by whether the entry is seen only by who asks for all drives.
+    latest: HashMap<(Subject, bool), u64>,
 }
 
 impl ChangeLog {
-    /// Appends an entry, `step` ids after the last one, and drops the subject's previous entry for the same audience.
+    /// Appends an entry, `step` ids after the last one, and drops the subject's previous entry for the same readers.
     pub(crate) fn append(&mut self, entry: Entry, step: u64) -> u64 {
         self.last = self.last.saturating_add(step.max(1));
-        let key = (entry.subject.clone(), entry.audience.clone());
+        let key = (entry.subject.clone(), entry.drive.is_some());
         if let Some(previous) = self.latest.insert(key, self.last) {
             self.entries.remove(&previous);
         }
@@ -69,18 +60,25 @@ impl ChangeLog {
             .map(|(id, entry)| (*id, entry))
     }
 
-    /// Whether no later entry about the same subject is addressed to one of `audiences`: a reader of several audiences
-    /// sees each subject once.
-    pub(crate) fn is_latest_for(
-        &self,
-        id: u64,
-        subject: &Subject,
-        audiences: impl IntoIterator<Item = Audience>,
-    ) -> bool {
-        audiences
+    /// Whether no later entry about the same subject is there for a reader who asks for all drives: they see each
+    /// subject once.
+    pub(crate) fn is_latest(&self, id: u64, subject: &Subject) -> bool {
+        [false, true]
             .into_iter()
-            .filter_map(|audience| self.latest.get(&(subject.clone(), audience)))
+            .filter_map(|shared| self.latest.get(&(subject.clone(), shared)))
             .all(|latest| *latest <= id)
+    }
+
+    /// Drops the entries about the items of a shared drive: who has left it is told nothing more about them.
+    pub(crate) fn forget_items_of(&mut self, drive: &DriveId) {
+        let of_drive = |entry: &Entry| {
+            entry.drive.as_ref() == Some(drive) && matches!(entry.subject, Subject::File(_))
+        };
+        self.entries.retain(|_, entry| !of_drive(entry));
+        let Self {
+            entries, latest, ..
+        } = self;
+        latest.retain(|_, id| entries.contains_key(id));
     }
 
     /// How many entries there are.
@@ -95,10 +93,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn entry(file: &str, audience: Audience) -> Entry {
+    fn entry(file: &str, drive: Option<&str>) -> Entry {
         Entry {
             subject: Subject::File(FileId::from(file)),
-            audience,
+            drive: drive.map(DriveId::from),
             time_ms: 0,
             removed: false,
         }
@@ -117,7 +115,7 @@ mod tests {
     fn a_new_change_replaces_the_files_entry_and_moves_it_to_the_end() {
         let mut log = ChangeLog::default();
         for file in ["a", "b", "a"] {
-            log.append(entry(file, Audience::Everyone), 1);
+            log.append(entry(file, None), 1);
         }
         assert_eq!(files(&log, 0), ["b", "a"]);
         assert_eq!(files(&log, log.end()), Vec::<String>::new());
@@ -126,22 +124,37 @@ mod tests {
     #[test]
     fn an_entry_can_be_seen_twice_by_a_reader_in_between() {
         let mut log = ChangeLog::default();
-        let first = log.append(entry("a", Audience::Everyone), 1);
-        log.append(entry("b", Audience::Everyone), 2);
-        log.append(entry("a", Audience::Everyone), 3);
+        let first = log.append(entry("a", None), 1);
+        log.append(entry("b", None), 2);
+        log.append(entry("a", None), 3);
         assert_eq!(files(&log, first), ["b", "a"]);
     }
 
     #[test]
     fn of_two_entries_about_one_file_a_reader_of_both_sees_the_later() {
         let mut log = ChangeLog::default();
-        let mine = Audience::User(UserId::from("alice"));
-        let shared = log.append(entry("a", Audience::Everyone), 1);
-        let starred = log.append(entry("a", mine.clone()), 1);
+        let mine = log.append(entry("a", None), 1);
+        let in_drive = log.append(entry("a", Some("d")), 1);
         let subject = Subject::File(FileId::from("a"));
-        assert!(!log.is_latest_for(shared, &subject, [Audience::Everyone, mine.clone()]));
-        assert!(log.is_latest_for(starred, &subject, [Audience::Everyone, mine]));
-        assert!(log.is_latest_for(shared, &subject, [Audience::Everyone]));
+        assert!(!log.is_latest(mine, &subject));
+        assert!(log.is_latest(in_drive, &subject));
+        assert_eq!(
+            files(&log, 0),
+            ["a", "a"],
+            "who asks for less sees the first"
+        );
+    }
+
+    #[test]
+    fn the_items_of_a_drive_can_be_forgotten() {
+        let mut log = ChangeLog::default();
+        log.append(entry("a", Some("d")), 1);
+        log.append(entry("b", Some("e")), 1);
+        log.append(entry("a", None), 1);
+        log.forget_items_of(&DriveId::from("d"));
+        assert_eq!(files(&log, 0), ["b", "a"]);
+        log.append(entry("a", Some("d")), 1);
+        assert_eq!(files(&log, 0), ["b", "a", "a"]);
     }
 
     proptest! {
@@ -149,7 +162,7 @@ mod tests {
         fn the_log_holds_each_file_once_in_the_order_of_its_last_change(changes in prop::collection::vec((0_u8..6, 1_u64..4), 0..60)) {
             let mut log = ChangeLog::default();
             for (file, step) in &changes {
-                log.append(entry(&file.to_string(), Audience::Everyone), *step);
+                log.append(entry(&file.to_string(), None), *step);
             }
             let mut expected: Vec<String> = Vec::new();
             for (file, _) in &changes {

@@ -47,6 +47,8 @@ pub(crate) struct Patch {
     pub(crate) add_parents: Vec<String>,
     pub(crate) remove_parents: Vec<String>,
     pub(crate) content: Option<Arc<Content>>,
+    /// Makes a folder one of limited access, or an ordinary one again.
+    pub(crate) inherits_nothing: Option<bool>,
 }
 
 /// What a patch really changed.
@@ -150,6 +152,13 @@ pub(crate) fn apply_fields(
     {
         item.explicitly_trashed = trashed;
         changed.aspects.insert("trashed");
+    }
+    if let Some(limited) = patch
+        .inherits_nothing
+        .filter(|limited| *limited != item.inherits_nothing)
+    {
+        item.inherits_nothing = limited;
+        changed.aspects.insert("permissions");
     }
     changed.time_set = matches!(patch.modified, ModifiedTime::Set(ms) if ms != item.modified_ms);
     changed.modified = patch.modified;

@@ -52,7 +52,29 @@ pub(crate) fn check_rights(view: &View, patch: &Patch) -> Result<(), DriveError>
     if (edits && !view.role.can_edit()) || (trashes && (!view.role.can_trash() || view.is_root())) {
         return Err(refused());
     }
-    Ok(())
+    match patch.inherits_nothing {
+        Some(limited) if limited != view.item.inherits_nothing => check_limiting(view),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Checks that the viewer may limit the access to a folder, or give it back what it inherits.
+fn check_limiting(view: &View) -> Result<(), DriveError> {
+    if !view.item.is_folder() || view.is_root() {
+        return Err(DriveError::invalid_because(
+            "inheritedPermissionsDisabled",
+            "Limited access is for folders only.",
+        ));
+    }
+    let least = match view.home {
+        Home::MyDrive(_) => Role::Writer,
+        Home::Shared(_) => Role::Organizer,
+    };
+    if view.role >= least {
+        Ok(())
+    } else {
+        Err(DriveError::insufficient_permissions(view.item.id.as_str()))
+    }
 }
 
 /// Checks that the viewer may move an item: out of a tree that takes more than editing.

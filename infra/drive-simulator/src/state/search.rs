@@ -193,6 +193,7 @@ impl State {
                     (Corpus::Drive(wanted), Home::Shared(drive)) => wanted == drive,
                 };
                 in_corpus
+                    && view.listed
                     && request
                         .query
                         .as_ref()

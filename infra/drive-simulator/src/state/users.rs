@@ -1,35 +1,17 @@
-//! Bearers, and who has which permission.
+//! Bearers.
 
 use crate::{
-    ids::{DriveId, UserId, random_text},
-    state::{
-        LIBRARY_OWNER, State,
-        grants::Grant,
-        item::{Home, Role},
-    },
+    ids::{UserId, random_text},
+    state::{State, grants::Grant},
 };
 
 /// The lifetime of an access token, in seconds, as Google's token endpoint reports it.
 pub(crate) const ACCESS_TOKEN_SECONDS: i64 = 3_599;
-/// The id of the permission that shares the library with everyone.
-pub(crate) const ANYONE: &str = "anyoneWithLink";
-
 /// What an access token stands for.
 #[derive(Debug, Clone)]
 pub(crate) struct AccessToken {
     pub(crate) grant: Grant,
     expires_ms: i64,
-}
-
-/// One permission on an item.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Permission {
-    pub(crate) id: String,
-    /// `None` for the permission of everyone.
-    pub(crate) user: Option<UserId>,
-    pub(crate) role: Role,
-    /// The shared drive whose membership this is.
-    pub(crate) drive: Option<DriveId>,
 }
 
 impl State {
@@ -64,40 +46,5 @@ impl State {
     /// Refuses every access token issued so far.
     pub(crate) fn invalidate_access_tokens(&mut self) {
         self.access_tokens.clear();
-    }
-
-    /// The permissions on everything in a tree: in this simulator they are those of the tree.
-    pub(crate) fn permissions(&self, home: &Home) -> Vec<Permission> {
-        let of = |user: &UserId, role, drive| Permission {
-            id: user.permission_id(),
-            user: Some(user.clone()),
-            role,
-            drive,
-        };
-        match home {
-            Home::MyDrive(owner) => {
-                let mut all = vec![of(owner, Role::Owner, None)];
-                if owner.as_str() == LIBRARY_OWNER {
-                    all.push(Permission {
-                        id: ANYONE.to_owned(),
-                        user: None,
-                        role: Role::Writer,
-                        drive: None,
-                    });
-                }
-                all
-            }
-            Home::Shared(id) => {
-                let members = self
-                    .drives
-                    .get(id)
-                    .map(|drive| drive.members.iter())
-                    .into_iter()
-                    .flatten();
-                members
-                    .map(|(user, role)| of(user, *role, Some(id.clone())))
-                    .collect()
-            }
-        }
     }
 }
