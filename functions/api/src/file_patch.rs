@@ -28,6 +28,10 @@ pub(crate) struct FilePatch {
     parent: Option<String>,
     /// By key; `null` removes one. A key and its value may have 124 bytes together.
     properties: Option<BTreeMap<String, Option<String>>>,
+    /// Roles on the file itself, by `user:ADDRESS`, `group:ADDRESS`, `domain:NAME` or `anyone`: `reader`,
+    /// `commenter`, `writer`, in shared drives also `fileOrganizer` and `organizer`; `null` removes one.
+    /// What is inherited can't be removed here.
+    permissions: Option<BTreeMap<String, Option<String>>>,
 }
 
 /// Members of a file that Drive alone decides.
@@ -66,7 +70,12 @@ pub(crate) fn parse(members: &Map<String, Json>) -> Result<BTreeMap<Field, Value
             "trashed" => Field::Trashed,
             "parent" => Field::Parent,
             "properties" => {
-                properties(json, &mut values)?;
+                many(member, json, Field::Property, &mut values)?;
+                continue;
+            }
+            "permissions" => {
+                let field = |principal: String| Field::Permission(domain::principal_of(&principal));
+                many(member, json, field, &mut values)?;
                 continue;
             }
             other => return Err(not_writable(other, pointer)),
@@ -77,14 +86,20 @@ pub(crate) fn parse(members: &Map<String, Json>) -> Result<BTreeMap<Field, Value
     Ok(values)
 }
 
-fn properties(json: &Json, values: &mut BTreeMap<Field, Value>) -> Result<(), Problem> {
-    let Json::Object(properties) = json else {
-        let detail = "properties must be an object; to remove one, set its key to null";
-        return Err(Problem::new(Kind::ValueNotAllowed, detail).at("/properties"));
+/// Reads a member that holds any number of fields, by key.
+fn many(
+    member: &str,
+    json: &Json,
+    field: impl Fn(String) -> Field,
+    values: &mut BTreeMap<Field, Value>,
+) -> Result<(), Problem> {
+    let Json::Object(members) = json else {
+        let detail = format!("{member} must be an object; to remove one, set its key to null");
+        return Err(Problem::new(Kind::ValueNotAllowed, detail).at(format!("/{member}")));
     };
-    for (key, json) in properties {
-        let field = Field::Property(key.clone());
-        let pointer = pointer_of(&field);
+    for (key, json) in members {
+        let field = field(key.clone());
+        let pointer = format!("/{member}/{}", pointer_part(key));
         let value = value::from_json(&field, json, &pointer)?;
         values.insert(field, value);
     }
@@ -104,6 +119,7 @@ fn not_writable(member: &str, pointer: String) -> Problem {
 pub(crate) fn pointer_of(field: &Field) -> String {
     match field {
         Field::Property(key) => format!("/properties/{}", pointer_part(key)),
+        Field::Permission(principal) => format!("/permissions/{}", pointer_part(principal)),
         Field::Existence
         | Field::Name
         | Field::Description
@@ -127,7 +143,8 @@ mod tests {
     #[test]
     fn every_writable_field_is_read() {
         let patch = r#"{"name":"a","description":null,"starred":true,"trashed":false,
-            "parent":"1folder","properties":{"stage":"final","old":null}}"#;
+            "parent":"1folder","properties":{"stage":"final","old":null},
+            "permissions":{"user:Ann@Example.com":"writer","anyone":null}}"#;
         let wanted = BTreeMap::from([
             (Field::Name, Value::text("a")),
             (Field::Description, Value::text("")),
@@ -136,6 +153,11 @@ mod tests {
             (Field::Parent, Value::text("1folder")),
             (Field::Property("stage".to_owned()), Value::text("final")),
             (Field::Property("old".to_owned()), Value::Null),
+            (
+                Field::Permission("user:ann@example.com".to_owned()),
+                Value::text("writer"),
+            ),
+            (Field::Permission("anyone".to_owned()), Value::Null),
         ]);
         assert_eq!(read(patch), Ok(wanted));
         assert_eq!(read("{}"), Ok(BTreeMap::new()));
@@ -156,6 +178,13 @@ mod tests {
             (r#"{"properties":{"a/b":7}}"#, "/properties/a~1b"),
             (r#"{"properties":{"":"x"}}"#, "/properties/"),
             (r#"{"existence":"removed"}"#, "/existence"),
+            (r#"{"permissions":["anyone"]}"#, "/permissions"),
+            (r#"{"permissions":{"bo":"reader"}}"#, "/permissions/bo"),
+            (
+                r#"{"permissions":{"anyone":"owner"}}"#,
+                "/permissions/anyone",
+            ),
+            (r#"{"permissions":{"anyone":"god"}}"#, "/permissions/anyone"),
         ] {
             assert_eq!(read(patch), Err((422, pointer.to_owned())), "{patch}");
         }
@@ -172,12 +201,13 @@ mod tests {
             let json = match member.as_str() {
                 "starred" | "trashed" => Json::Bool(true),
                 "properties" => serde_json::json!({"a": "b"}),
+                "permissions" => serde_json::json!({"anyone": "reader"}),
                 _ => Json::String("1x".to_owned()),
             };
             let members = Map::from_iter([(member.clone(), json)]);
             assert_eq!(parse(&members).unwrap().len(), 1, "{member}");
         }
-        assert_eq!(described.len(), 6);
+        assert_eq!(described.len(), 7);
         assert!(
             described
                 .keys()

@@ -8,6 +8,7 @@ use serde_json::{Map, Value as Json};
 use store::HistoryEntry;
 use utoipa::ToSchema;
 
+use crate::permission_view::PermissionView;
 use crate::{conflict_id, value};
 
 /// One Drive item, folders and shortcuts included.
@@ -31,6 +32,15 @@ pub(crate) struct FileView {
     /// The fields where Drive's value differs: what is owed to Drive, and what is in conflict.
     #[schema(value_type = Object)]
     drive: Json,
+    /// Who has access, as Drive shows it on the file itself; null where it does not show us that. What is
+    /// inherited may lag behind: Drive reports a change above only there.
+    permissions: Option<Vec<PermissionView>>,
+    /// How many permissions the file has, where they are more than are kept: none of them is then, and they
+    /// can't be changed here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    permissions_left_out: Option<u32>,
+    /// Nothing is inherited from above: a folder with limited access.
+    inherited_permissions_disabled: bool,
     /// The ids of the open conflicts.
     conflicts: Vec<String>,
     /// What is owed to Drive; null where nothing is.
@@ -47,7 +57,7 @@ enum PresenceView {
     AccessLost,
 }
 
-/// The fields of a file. The first six can be written.
+/// The fields of a file. The first seven can be written.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Fields)]
 pub(crate) struct FieldsView {
@@ -59,6 +69,8 @@ pub(crate) struct FieldsView {
     /// The id of the folder that holds it; null where Drive shows us none.
     parent: Option<String>,
     properties: BTreeMap<String, String>,
+    /// Roles on the file itself, by principal; `owner` can't be changed.
+    permissions: BTreeMap<String, String>,
     mime_type: String,
     /// Bytes of content; null where Drive has none.
     size: Option<u64>,
@@ -140,6 +152,10 @@ impl FileView {
                 &record.mirror,
             ),
             drive: drive_side(record),
+            permissions: PermissionView::all_of(&record.mirror),
+            permissions_left_out: (record.mirror.permissions_left_out > 0)
+                .then_some(record.mirror.permissions_left_out),
+            inherited_permissions_disabled: record.mirror.inherited_permissions_disabled,
             conflicts: open.map(|id| conflict_id::encode(&id)).collect(),
             intent: IntentView::of(record),
         }
@@ -150,6 +166,7 @@ impl FileView {
 fn drive_side(record: &FileRecord) -> Json {
     let mut members = Map::new();
     let mut properties = Map::new();
+    let mut permissions = Map::new();
     for (field, sides) in record
         .fields
         .iter()
@@ -158,6 +175,7 @@ fn drive_side(record: &FileRecord) -> Json {
         let json = value::to_json(sides.drive());
         match field {
             Field::Property(key) => properties.insert(key.clone(), json),
+            Field::Permission(principal) => permissions.insert(principal.clone(), json),
             Field::Existence
             | Field::Name
             | Field::Description
@@ -166,8 +184,10 @@ fn drive_side(record: &FileRecord) -> Json {
             | Field::Parent => members.insert(field.label(), json),
         };
     }
-    if !properties.is_empty() {
-        members.insert("properties".to_owned(), Json::Object(properties));
+    for (member, of) in [("properties", properties), ("permissions", permissions)] {
+        if !of.is_empty() {
+            members.insert(member.to_owned(), Json::Object(of));
+        }
     }
     Json::Object(members)
 }
@@ -181,6 +201,7 @@ impl FieldsView {
             trashed: false,
             parent: None,
             properties: BTreeMap::new(),
+            permissions: BTreeMap::new(),
             mime_type: mirror.mime_type.clone(),
             size: mirror.size_bytes,
             md5: mirror.md5.clone(),
@@ -215,6 +236,11 @@ impl FieldsView {
             Field::Property(key) => {
                 if let Some(text) = text {
                     self.properties.insert(key.clone(), text);
+                }
+            }
+            Field::Permission(principal) => {
+                if let Some(text) = text {
+                    self.permissions.insert(principal.clone(), text);
                 }
             }
         }

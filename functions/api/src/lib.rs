@@ -26,6 +26,7 @@ mod intents;
 mod openapi;
 mod operations;
 mod paths;
+mod permission_view;
 mod policies;
 mod problem;
 mod record;

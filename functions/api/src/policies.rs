@@ -13,6 +13,10 @@ const WINDOW_SECONDS_MAX: u32 = 86_400;
 /// Exceptions in one connection: they travel with every conflict's decision.
 const FIELDS_MAX: usize = 100;
 
+/// Why `most_restrictive` is refused.
+const ONLY_ROLES: &str =
+    "most_restrictive compares roles: it is a policy for permissions and for nothing else";
+
 /// Who decides conflicts: one policy for all fields, and exceptions.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -21,7 +25,8 @@ pub(crate) struct PoliciesBody {
     /// For every field without an exception.
     #[serde(default)]
     default: PolicyBody,
-    /// By field: `name`, `properties.KEY`, or `properties` for all of them.
+    /// By field: `name`, `properties.KEY`, or `properties` for all of them; `permissions.PRINCIPAL`, or
+    /// `permissions` for all of them.
     #[serde(default)]
     fields: BTreeMap<String, PolicyBody>,
 }
@@ -43,6 +48,9 @@ enum PolicyBody {
         /// 0 to 86,400.
         window_seconds: u32,
     },
+    /// The lower of two roles counts. Only for `permissions`: nothing else has an order, so it is refused
+    /// elsewhere, as a default too.
+    MostRestrictive,
 }
 
 impl From<&Policies> for PoliciesBody {
@@ -66,6 +74,7 @@ impl From<&Policy> for PolicyBody {
             Policy::LastWriterWins { window_millis } => Self::LastWriterWins {
                 window_seconds: u32::try_from(window_millis / 1_000).unwrap_or(WINDOW_SECONDS_MAX),
             },
+            Policy::MostRestrictive => Self::MostRestrictive,
         }
     }
 }
@@ -82,10 +91,18 @@ impl PoliciesBody {
         let mut fields = BTreeMap::new();
         for (label, policy) in &self.fields {
             let at = format!("/policies/fields/{}", pointer_part(label));
-            if label != "properties" && Field::from_label(label).is_none() {
+            let field = Field::from_label(label);
+            if !matches!(label.as_str(), "properties" | "permissions") && field.is_none() {
                 return not_allowed(format!("there is no field {label}"), at);
             }
+            let roles = label == "permissions" || matches!(field, Some(Field::Permission(_)));
+            if *policy == PolicyBody::MostRestrictive && !roles {
+                return not_allowed(ONLY_ROLES.to_owned(), at);
+            }
             fields.insert(label.clone(), policy.checked(at)?);
+        }
+        if self.default == PolicyBody::MostRestrictive {
+            return not_allowed(ONLY_ROLES.to_owned(), "/policies/default".to_owned());
         }
         Ok(Policies {
             default: self.default.checked("/policies/default".to_owned())?,
@@ -100,6 +117,7 @@ impl PolicyBody {
             Self::Manual => Ok(Policy::Manual),
             Self::DriveWins => Ok(Policy::DriveWins),
             Self::AppWins => Ok(Policy::AppWins),
+            Self::MostRestrictive => Ok(Policy::MostRestrictive),
             Self::LastWriterWins { window_seconds } if window_seconds > WINDOW_SECONDS_MAX => {
                 let detail = format!("a window may have {WINDOW_SECONDS_MAX} seconds");
                 let at = format!("{at}/last_writer_wins/window_seconds");
@@ -134,6 +152,8 @@ mod tests {
                 "name": {"last_writer_wins": {"window_seconds": 5}},
                 "properties": "drive_wins",
                 "properties.stage": "manual",
+                "permissions": "most_restrictive",
+                "permissions.anyone": "drive_wins",
             },
         });
         let policies = read(json.clone()).unwrap();
@@ -159,6 +179,11 @@ mod tests {
                 "/policies/fields/colour",
             ),
             (json!({"field": {}}), "/policies/field"),
+            (json!({"default": "most_restrictive"}), "/policies/default"),
+            (
+                json!({"fields": {"properties": "most_restrictive"}}),
+                "/policies/fields/properties",
+            ),
             (
                 json!({"default": {"last_writer_wins": {"window_seconds": 86_401}}}),
                 "/policies/default/last_writer_wins/window_seconds",

@@ -42,5 +42,6 @@ fn wanted(field: &Field) -> &'static str {
         Field::Starred | Field::Trashed => "true or false",
         Field::Parent => "the id of one folder",
         Field::Property(_) => "a text, or null to remove it",
+        Field::Permission(_) => "a role, or null to remove it",
     }
 }

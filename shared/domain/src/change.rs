@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::merge::Sides;
+use crate::permission::most_restrictive;
 use crate::policy::decide;
 use crate::record::{OpenConflict, Presence};
 use crate::step::chosen;
 use crate::{
     Choice, ConflictId, ConflictRecord, ConflictStatus, Decider, Field, FieldMask, FileRecord,
-    Gone, Moment, PROPERTIES_MAX, Policy, Resolution, Snapshot, Step, Timestamp, Value,
+    Gone, Mirror, Moment, PROPERTIES_MAX, Policy, Resolution, Snapshot, Step, Timestamp, Value,
 };
 
 /// A record on its way to the next, with the book that is kept about it.
@@ -30,10 +31,12 @@ impl<'a> Change<'a> {
     }
 
     /// Merges a snapshot into every field but those in `settled`, if it is later than what was seen,
-    /// or of the same version with fields that the record was made without.
+    /// or of the same version with fields, or permissions, that the record was made without.
     pub(crate) fn observe(&mut self, snapshot: &Snapshot, settled: &BTreeSet<Field>) {
-        let same_with_more_fields =
-            snapshot.version == self.record.version && snapshot.mask > self.record.mask;
+        let learns_permissions =
+            snapshot.mirror.permissions_known && !self.record.permissions_are_current();
+        let same_with_more_fields = snapshot.version == self.record.version
+            && (snapshot.mask > self.record.mask || learns_permissions);
         if snapshot.version <= self.record.version && !same_with_more_fields {
             return;
         }
@@ -59,7 +62,10 @@ impl<'a> Change<'a> {
             };
             self.set(&field, sides, None);
         }
-        self.record.mirror = snapshot.mirror.clone();
+        let mut mirror = snapshot.mirror.clone();
+        mirror.keep_permissions_of(&self.record.mirror);
+        self.record.permissions_at = self.record.permissions_seen(snapshot);
+        self.record.mirror = mirror;
         // Lower where an older build made the snapshot: the fields that it does not know are then
         // taken from a snapshot of this very version by a newer one.
         self.record.mask = snapshot.mask;
@@ -199,7 +205,14 @@ impl<'a> Change<'a> {
                 let open = self.next_conflict();
                 let app_at = self.record.edits.get(field).map(|edit| edit.at);
                 let policy = self.moment.policies.of(field);
-                match decide(policy, app_at, self.moment.drive_at) {
+                let decided = match policy {
+                    Policy::MostRestrictive => most_restrictive(field, &after.app, after.drive()),
+                    Policy::Manual
+                    | Policy::DriveWins
+                    | Policy::AppWins
+                    | Policy::LastWriterWins { .. } => decide(policy, app_at, self.moment.drive_at),
+                };
+                match decided {
                     None => {
                         self.write(field, &open, &after, ConflictStatus::Open);
                         self.record.open.insert(field.clone(), open);
@@ -253,9 +266,7 @@ impl<'a> Change<'a> {
         if !after.owed() {
             self.record.push.failed.remove(field);
         }
-        let property_unset =
-            matches!(field, Field::Property(_)) && after == Sides::agreed(Value::Null);
-        if property_unset {
+        if field.is_one_of_many() && after == Sides::agreed(Value::Null) {
             self.record.fields.remove(field);
         } else {
             self.record.fields.insert(field.clone(), after);
@@ -357,10 +368,12 @@ impl<'a> Change<'a> {
 }
 
 /// Whether a field's absence from a snapshot says nothing: an older build made it than made the
-/// record, and only properties are left out when they are not set.
+/// record, and only properties are left out when they are not set; or it does not know the permissions.
 fn unknown_to(snapshot: &Snapshot, mask: FieldMask, field: &Field) -> bool {
-    let optional = matches!(field, Field::Property(_));
-    snapshot.mask < mask && !optional && !snapshot.fields.contains_key(field)
+    if let Field::Permission(_) = field {
+        return !snapshot.mirror.permissions_known;
+    }
+    snapshot.mask < mask && !field.is_one_of_many() && !snapshot.fields.contains_key(field)
 }
 
 /// The application's values that differ from what both last agreed on.
@@ -402,6 +415,10 @@ fn visible(record: &FileRecord) -> impl PartialEq {
             .collect::<Vec<_>>(),
         record.open.clone(),
         record.push.failed.clone(),
-        record.mirror.clone(),
+        // Stands for the permissions, which are compared themselves.
+        Mirror {
+            permission_ids: None,
+            ..record.mirror.clone()
+        },
     )
 }

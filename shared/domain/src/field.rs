@@ -22,9 +22,14 @@ pub enum Field {
     Parent,
     /// One key of the file's public `properties`.
     Property(String),
+    /// The role that a principal has on the file itself, as opposed to one that comes from a folder above:
+    /// `user:a@b.c`, `group:a@b.c`, `domain:b.c`, `anyone`, or `id:` and the permission's id where Drive
+    /// names nobody. `Null` where there is none.
+    Permission(String),
 }
 
-/// A field's value. `Null` is a property that is not set, or a parent that is not shown.
+/// A field's value. `Null` is a property that is not set, a role that is not given, or a parent that is
+/// not shown.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Value {
     /// Nothing there.
@@ -71,6 +76,17 @@ pub enum ValueRefused {
     NotAnId,
     /// More public properties than Drive keeps.
     TooManyProperties,
+    /// Not the text of somebody that a permission can be given to.
+    NotAPrincipal,
+    /// Ownership is not given or taken by an edit of a permission.
+    OwnerRole,
+    /// The only role there is comes from elsewhere, and has to be taken away there.
+    Inherited {
+        /// The folder or shared drive that it comes from, where Drive says so.
+        from: Option<String>,
+    },
+    /// Drive does not show us who has access to the file, or there are more than are kept.
+    PermissionsUnknown,
     /// Nobody can write this field.
     ReadOnly,
 }
@@ -87,6 +103,24 @@ impl fmt::Display for ValueRefused {
                     f,
                     "would give the file more than {PROPERTIES_MAX} public properties"
                 )
+            }
+            Self::NotAPrincipal => f.write_str(
+                "must be of user:ADDRESS, group:ADDRESS, domain:NAME or anyone, or a permission that is there",
+            ),
+            Self::OwnerRole => f.write_str(
+                "is about the owner: ownership is handed over in Drive, and not by an edit",
+            ),
+            Self::Inherited { from: Some(from) } => {
+                write!(
+                    f,
+                    "is inherited from {from}, and can only be taken away there"
+                )
+            }
+            Self::Inherited { from: None } => {
+                f.write_str("is inherited from a folder above, and can only be taken away there")
+            }
+            Self::PermissionsUnknown => {
+                f.write_str("can't be written, since the file's permissions are not known here")
             }
             Self::ReadOnly => f.write_str("is decided by Drive and can't be written"),
         }
@@ -107,6 +141,7 @@ impl Field {
             Self::Trashed => "trashed".to_owned(),
             Self::Parent => "parent".to_owned(),
             Self::Property(key) => format!("properties.{key}"),
+            Self::Permission(principal) => format!("permissions.{principal}"),
         }
     }
 
@@ -120,7 +155,11 @@ impl Field {
             "starred" => Self::Starred,
             "trashed" => Self::Trashed,
             "parent" => Self::Parent,
-            other => Self::Property(other.strip_prefix("properties.")?.to_owned()),
+            other => match other.split_once('.')? {
+                ("properties", key) => Self::Property(key.to_owned()),
+                ("permissions", principal) => Self::Permission(principal.to_owned()),
+                _ => return None,
+            },
         })
     }
 
@@ -128,7 +167,7 @@ impl Field {
     #[must_use]
     pub fn unset(&self) -> Value {
         match self {
-            Self::Existence | Self::Parent | Self::Property(_) => Value::Null,
+            Self::Existence | Self::Parent | Self::Property(_) | Self::Permission(_) => Value::Null,
             Self::Name | Self::Description => Value::text(""),
             Self::Starred | Self::Trashed => Value::Flag(false),
         }
@@ -168,6 +207,7 @@ impl Field {
                     wanted: "the id of one folder",
                 }),
             },
+            Self::Permission(principal) => crate::permission::check(principal, value),
             Self::Property(key) => match value {
                 _ if key.is_empty() => Err(ValueRefused::Empty),
                 Value::Null => Ok(()),
@@ -181,6 +221,23 @@ impl Field {
                     wanted: "a text, or null to remove it",
                 }),
             },
+        }
+    }
+}
+
+impl Field {
+    /// Whether the file may have any number of this kind of field, so that one that is not in a snapshot
+    /// is not set rather than left out.
+    #[must_use]
+    pub const fn is_one_of_many(&self) -> bool {
+        match self {
+            Self::Property(_) | Self::Permission(_) => true,
+            Self::Existence
+            | Self::Name
+            | Self::Description
+            | Self::Starred
+            | Self::Trashed
+            | Self::Parent => false,
         }
     }
 }
@@ -206,6 +263,8 @@ mod tests {
             Field::Parent,
             Field::Property("a.b".to_owned()),
             Field::Property(String::new()),
+            Field::Permission("user:a.b@c.d".to_owned()),
+            Field::Permission("anyone".to_owned()),
         ] {
             assert_eq!(Field::from_label(&field.label()), Some(field));
         }

@@ -20,6 +20,10 @@ pub(crate) fn property(key: &str) -> Field {
     Field::Property(key.to_owned())
 }
 
+pub(crate) fn permission(principal: &str) -> Field {
+    Field::Permission(principal.to_owned())
+}
+
 pub(crate) fn text(value: &str) -> Value {
     Value::text(value)
 }
@@ -42,7 +46,10 @@ pub(crate) fn snapshot(version: u64, fields: &[(Field, Value)]) -> Snapshot {
         version: DriveVersion(version),
         mask: FieldMask::CURRENT,
         fields: all,
-        mirror: Mirror::default(),
+        mirror: Mirror {
+            permissions_known: true,
+            ..Mirror::default()
+        },
     }
 }
 

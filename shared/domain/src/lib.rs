@@ -7,6 +7,7 @@ mod disposition;
 mod field;
 mod id;
 pub mod merge;
+mod permission;
 mod policy;
 mod push;
 mod record;
@@ -35,6 +36,10 @@ pub use field::{
 pub use id::{
     AttemptId, ChannelId, ConnectionId, ConnectionKey, DriveVersion, FileId, InvalidId, LogId,
     OperationId, PageToken, Revision, TenantId,
+};
+pub use permission::{
+    MirroredPermission, OWNER, PERMISSIONS_MAX, PRINCIPAL_BYTES_MAX, ROLES, ids_digest,
+    is_principal, most_restrictive, principal_of,
 };
 pub use policy::{Choice, Policies, Policy, decide};
 pub use push::{Claim, Patch, Refusal};

@@ -20,6 +20,9 @@ pub enum Policy {
         /// The window, in milliseconds.
         window_millis: i64,
     },
+    /// Of two roles, the lower one; no access is the lowest. Any other field, and a role that we don't
+    /// know, is left to a person.
+    MostRestrictive,
 }
 
 /// A connection's policies: one for all fields, and exceptions.
@@ -27,17 +30,19 @@ pub enum Policy {
 pub struct Policies {
     /// For every field without an exception.
     pub default: Policy,
-    /// By label: a field's own (`name`, `properties.stage`), or `properties` for every property.
+    /// By label: a field's own (`name`, `properties.stage`), or `properties` or `permissions` for
+    /// every one of them.
     pub fields: BTreeMap<String, Policy>,
 }
 
 impl Policies {
-    /// The policy of one field: its own, else that of all properties where it is one, else the default.
+    /// The policy of one field: its own, else that of all properties or permissions where it is one, else the default.
     #[must_use]
     pub fn of(&self, field: &Field) -> Policy {
         let own = self.fields.get(&field.label());
         let family = match field {
             Field::Property(_) => self.fields.get("properties"),
+            Field::Permission(_) => self.fields.get("permissions"),
             Field::Existence
             | Field::Name
             | Field::Description
@@ -64,7 +69,8 @@ pub enum Choice {
 }
 
 /// What a policy makes of a conflict between an edit accepted at `app_at` and a change in Drive at
-/// `drive_at`; `None` leaves it to a person. A time that nobody knows decides nothing.
+/// `drive_at`; `None` leaves it to a person. A time that nobody knows decides nothing, and none decides
+/// what [`Policy::MostRestrictive`] asks: see [`crate::most_restrictive`].
 #[must_use]
 pub fn decide(
     policy: Policy,
@@ -72,7 +78,7 @@ pub fn decide(
     drive_at: Option<Timestamp>,
 ) -> Option<Choice> {
     match policy {
-        Policy::Manual => None,
+        Policy::Manual | Policy::MostRestrictive => None,
         Policy::DriveWins => Some(Choice::Drive),
         Policy::AppWins => Some(Choice::App),
         Policy::LastWriterWins { window_millis } => {

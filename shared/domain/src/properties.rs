@@ -5,23 +5,28 @@ mod world;
 
 use proptest::prelude::*;
 
-use crate::fixture::{Manually as _, moment, property, record, snapshot, text};
-use crate::{Choice, Field, FileRecord, Policies, Snapshot, Value};
+use crate::fixture::{Manually as _, moment, permission, property, record, snapshot, text};
+use crate::{Choice, Field, FileRecord, Policies, ROLES, Snapshot, Value};
+
+/// How many fields the properties play with.
+pub(crate) const FIELDS: usize = 5;
 
 /// The fields that the properties play with, and three values for each.
 pub(crate) fn field(at: usize) -> Field {
-    match at % 4 {
+    match at % FIELDS {
         0 => Field::Name,
         1 => Field::Starred,
         2 => property("p"),
-        _ => property("q"),
+        3 => property("q"),
+        _ => permission("user:p@x.y"),
     }
 }
 
 pub(crate) fn value(field: &Field, at: usize) -> Value {
     match (field, at % 3) {
         (Field::Starred, n) => Value::Flag(n == 0),
-        (Field::Property(_), 0) => Value::Null,
+        (Field::Property(_) | Field::Permission(_), 0) => Value::Null,
+        (Field::Permission(_), n) => text(ROLES[n]),
         (_, 0) => text("a"),
         (_, 1) => text("b"),
         (_, _) => text("c"),
@@ -38,7 +43,7 @@ fn cases() -> ProptestConfig {
 
 /// Snapshots of versions 2, 3, ..., each with its own values.
 fn snapshots() -> impl Strategy<Value = Vec<Snapshot>> {
-    let one = prop::collection::vec(0..3usize, 4);
+    let one = prop::collection::vec(0..3usize, FIELDS);
     prop::collection::vec(one, 1..6).prop_map(|all| {
         let numbered = all.into_iter().zip(2..);
         numbered
@@ -84,7 +89,7 @@ proptest! {
     #[test]
     fn any_order_ends_at_the_same_drive_side_whatever_the_application_edits(
         (all, order) in shuffled(),
-        edits in prop::collection::vec((0..4usize, 0..3usize, 0..8usize), 0..4),
+        edits in prop::collection::vec((0..FIELDS, 0..3usize, 0..8usize), 0..4),
     ) {
         let mut now = record();
         for (at, snapshot) in order.iter().enumerate() {
@@ -98,7 +103,7 @@ proptest! {
             now = now.sees(snapshot).record;
         }
         let latest = all.last().unwrap();
-        for field in (0..4).map(field) {
+        for field in (0..FIELDS).map(field) {
             let drive = latest.fields.get(&field).cloned().unwrap_or_else(|| field.unset());
             prop_assert_eq!(now.sides(&field).drive().clone(), drive);
         }
@@ -106,7 +111,7 @@ proptest! {
 
     /// Symmetry: the merge favours no side. Who moved to which value is swapped, and so is the result.
     #[test]
-    fn swapping_the_sides_swaps_the_result(which in 0..4usize, one in 0..3usize, two in 0..3usize) {
+    fn swapping_the_sides_swaps_the_result(which in 0..FIELDS, one in 0..3usize, two in 0..3usize) {
         let field = field(which);
         let (one, two) = (value(&field, one), value(&field, two));
         let meet = |app: &Value, drive: &Value| {
@@ -139,8 +144,8 @@ proptest! {
     #[test]
     fn a_field_is_merged_as_if_it_were_alone(
         all in snapshots(),
-        edits in prop::collection::vec((0..4usize, 0..3usize), 0..6),
-        only in 0..4usize,
+        edits in prop::collection::vec((0..FIELDS, 0..3usize), 0..6),
+        only in 0..FIELDS,
     ) {
         let only = field(only);
         let (mut whole, mut alone) = (record(), record());

@@ -10,8 +10,27 @@ use crate::{AttemptId, Backoff, Field, FileRecord, Jitter, Moment, Snapshot, Ste
 pub struct Patch {
     /// The attempt, as remembered in the record.
     pub attempt: AttemptId,
-    /// The fields and the values to write; `Null` clears a property.
+    /// The fields and the values to write; `Null` clears a property. Either one permission and nothing
+    /// else, or no permission: Drive writes those by other calls, and only the last of several at once.
     pub values: BTreeMap<Field, Value>,
+}
+
+impl Patch {
+    /// The principal and the role (`Null`: none) of a patch that writes a permission. Such a patch can't be
+    /// made conditional in Drive.
+    #[must_use]
+    pub fn permission(&self) -> Option<(&str, &Value)> {
+        self.values.iter().find_map(|(field, value)| match field {
+            Field::Permission(principal) => Some((principal.as_str(), value)),
+            Field::Existence
+            | Field::Name
+            | Field::Description
+            | Field::Starred
+            | Field::Trashed
+            | Field::Parent
+            | Field::Property(_) => None,
+        })
+    }
 }
 
 /// What is left to do after Drive was read.
@@ -30,6 +49,12 @@ pub enum Refusal {
     Stale,
     /// Drive is busy with everyone (rate limits): it did not happen, and the file is not at fault.
     Busy,
+    /// Drive will not take it for a while, which says nothing of the file or of other kinds of writes:
+    /// it did not happen.
+    Later {
+        /// The wait before the next attempt, in milliseconds; a drawn part comes on top.
+        wait_millis: i64,
+    },
     /// Drive will never take it, for this reason.
     Permanent(String),
     /// No answer, or one that tells nothing: it may have happened.
@@ -80,6 +105,10 @@ impl FileRecord {
         }
         let fields: Vec<Field> = change.record.fields.keys().cloned().collect();
         for field in &fields {
+            if matches!(field, Field::Permission(_)) && !read.mirror.permissions_known {
+                // What Drive holds was not read: nothing can be told of what was sent.
+                continue;
+            }
             let judged = change.record.sides(field).judged(read.version);
             change.set(field, judged, None);
         }
@@ -87,14 +116,14 @@ impl FileRecord {
             // The workers before died without a word: whatever kills them must not go on for ever.
             change.give_up(&owed(&change.record), "no attempt was answered");
         }
-        let limit = if change.record.push.one_at_a_time {
-            1
-        } else {
-            usize::MAX
-        };
-        let mut values = owed(&change.record);
-        values.retain(|field, _| !change.record.push.failed.contains_key(field));
-        let values: BTreeMap<Field, Value> = values.into_iter().take(limit).collect();
+        if !read.mirror.permissions_known {
+            let mut blind = owed(&change.record);
+            blind.retain(|field, _| matches!(field, Field::Permission(_)));
+            if !blind.is_empty() {
+                change.give_up(&blind, "Drive does not show us the file's permissions");
+            }
+        }
+        let values = next_values(&change.record);
         for field in values.keys() {
             let sides = change.record.sides(field).claimed(read.version, attempt);
             change.set(field, sides, None);
@@ -151,6 +180,36 @@ impl FileRecord {
         change.finish()
     }
 
+    /// Drive took the attempt, which was conditional on nothing, and held `read` when it was read again:
+    /// a later state, perhaps with somebody's change on top, or one that Drive has yet to bring up to date.
+    #[must_use]
+    pub fn took(&self, patch: &Patch, read: &Snapshot, moment: Moment<'_>, jitter: Jitter) -> Step {
+        let mut change = Change::of(self, moment);
+        let mut settled = BTreeSet::new();
+        change.due_now();
+        let mut late = false;
+        for (field, asked) in &patch.values {
+            let sides = self.sides(field);
+            if !sides.sent.iter().any(|sent| sent.attempt == patch.attempt) {
+                continue;
+            }
+            let held = read.fields.get(field).cloned();
+            if held.unwrap_or_else(|| field.unset()) == *asked {
+                let confirmed =
+                    sides.confirmed(patch.attempt, asked.clone(), read.version, self.version);
+                change.set(field, confirmed, None);
+                settled.insert(field.clone());
+            } else {
+                late |= read.version <= self.version;
+            }
+        }
+        change.observe(read, &settled);
+        if late {
+            change.wait(1, jitter);
+        }
+        change.finish()
+    }
+
     /// Drive did not take the attempt, or did not say so.
     #[must_use]
     pub fn refused(
@@ -162,7 +221,7 @@ impl FileRecord {
     ) -> Step {
         let mut change = Change::of(self, moment);
         let definite = match refusal {
-            Refusal::Stale | Refusal::Busy | Refusal::Permanent(_) => true,
+            Refusal::Stale | Refusal::Busy | Refusal::Later { .. } | Refusal::Permanent(_) => true,
             Refusal::Unknown(_) => false,
         };
         if definite {
@@ -176,6 +235,11 @@ impl FileRecord {
         let attempts = change.record.push.attempts.saturating_add(1);
         match refusal {
             Refusal::Stale | Refusal::Busy => change.wait(attempts, jitter),
+            Refusal::Later { wait_millis } => {
+                change.wait(attempts, jitter);
+                let drawn = change.record.push.not_before;
+                change.record.push.not_before = drawn.plus_millis(*wait_millis);
+            }
             Refusal::Permanent(_) if patch.values.len() > 1 => {
                 change.record.push.one_at_a_time = true;
                 change.record.push.not_before = moment.now;
@@ -232,6 +296,24 @@ impl Change<'_> {
         }
         self.record.push.failures = 0;
     }
+}
+
+/// What the next attempt writes: all other fields before any permission, and one permission at a time.
+fn next_values(record: &FileRecord) -> BTreeMap<Field, Value> {
+    let mut values = owed(record);
+    values.retain(|field, _| !record.push.failed.contains_key(field));
+    let (permissions, others): (BTreeMap<_, _>, BTreeMap<_, _>) = values
+        .into_iter()
+        .partition(|(field, _)| matches!(field, Field::Permission(_)));
+    if others.is_empty() {
+        return permissions.into_iter().take(1).collect();
+    }
+    let limit = if record.push.one_at_a_time {
+        1
+    } else {
+        usize::MAX
+    };
+    others.into_iter().take(limit).collect()
 }
 
 /// What is owed, given up or not, with its values.

@@ -36,6 +36,9 @@ pub struct FileRecord {
     pub push: Push,
     /// What Drive alone decides.
     pub mirror: Mirror,
+    /// The version whose permissions are held: an earlier one than [`FileRecord::version`] where Drive
+    /// did not show them since, and nothing spoke for asking.
+    pub permissions_at: DriveVersion,
     /// The last write request that carried an idempotency key: a repeat is answered, not done again.
     pub last_request: Option<Request>,
 }
@@ -111,13 +114,15 @@ impl FileRecord {
     pub fn first_sight(snapshot: &Snapshot) -> Self {
         let agreed =
             |(field, value): (&Field, &Value)| (field.clone(), Sides::agreed(value.clone()));
+        let unknown = Self::unknown(snapshot.file.clone());
         Self {
             version: snapshot.version,
             mask: snapshot.mask,
             presence: Presence::Present,
             fields: snapshot.fields.iter().map(agreed).collect(),
             mirror: snapshot.mirror.clone(),
-            ..Self::unknown(snapshot.file.clone())
+            permissions_at: unknown.permissions_seen(snapshot),
+            ..unknown
         }
     }
 
@@ -145,6 +150,7 @@ impl FileRecord {
             conflicts_opened: 0,
             push: Push::default(),
             mirror: Mirror::default(),
+            permissions_at: DriveVersion(0),
             last_request: None,
         }
     }

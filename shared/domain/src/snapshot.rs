@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{DriveVersion, Field, FileId, LogId, Timestamp, Value};
+use crate::{DriveVersion, Field, FileId, LogId, MirroredPermission, Timestamp, Value};
 
 /// The number of the set of fields that a snapshot was made with.
 ///
@@ -13,7 +13,7 @@ pub struct FieldMask(pub u32);
 
 impl FieldMask {
     /// The mask that this build fills.
-    pub const CURRENT: Self = Self(1);
+    pub const CURRENT: Self = Self(2);
 }
 
 /// A change normalised into our fields. Always complete: a read of some fields that moved the
@@ -26,7 +26,8 @@ pub struct Snapshot {
     pub version: DriveVersion,
     /// Which fields the maker of the snapshot knew.
     pub mask: FieldMask,
-    /// Every writable field that is set. A property that is not here is not set in Drive.
+    /// Every writable field that is set. A property that is not here is not set in Drive, nor
+    /// is a permission, provided that the mirror says that they are known.
     pub fields: BTreeMap<Field, Value>,
     /// What Drive alone decides.
     pub mirror: Mirror,
@@ -59,6 +60,22 @@ pub struct Mirror {
     pub shortcut_target: Option<String>,
     /// What the connection's user may do with it.
     pub capabilities: Capabilities,
+    /// Who has access, sorted: on the file itself or by way of what is above it. Meaningful while
+    /// [`Mirror::permissions_known`]. What comes from above can be out of date: Drive reports a change
+    /// of a folder's permissions on the folder alone.
+    pub permissions: Vec<MirroredPermission>,
+    /// Whether we know the permissions. Drive leaves them out of a file that we may not share, and of the
+    /// items of a shared drive: absent is not none.
+    pub permissions_known: bool,
+    /// How many permissions there are, where they are more than [`crate::PERMISSIONS_MAX`]: none of them
+    /// is kept then, and they are not known.
+    pub permissions_left_out: u32,
+    /// Stands for the set of their ids, where Drive gives those and not the permissions themselves.
+    pub permission_ids: Option<u64>,
+    /// Nothing is inherited from above: a folder with limited access.
+    pub inherited_permissions_disabled: bool,
+    /// Of an item of a shared drive: whether it has permissions of its own, beyond the drive's members'.
+    pub has_augmented_permissions: Option<bool>,
 }
 
 impl Mirror {

@@ -132,6 +132,16 @@ impl FileRecord {
         for (field, value) in values {
             field
                 .check(value)
+                .and_then(|()| match field {
+                    Field::Permission(principal) => self.check_permission(principal, value),
+                    Field::Existence
+                    | Field::Name
+                    | Field::Description
+                    | Field::Starred
+                    | Field::Trashed
+                    | Field::Parent
+                    | Field::Property(_) => Ok(()),
+                })
                 .map_err(|why| EditRefused::Value(field.clone(), why))?;
         }
         let mut change = Change::of(self, moment);

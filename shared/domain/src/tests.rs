@@ -2,5 +2,6 @@
 
 mod deciding;
 mod editing;
+mod permissions;
 mod presence;
 mod pushing;

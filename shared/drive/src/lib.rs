@@ -10,6 +10,7 @@ mod error;
 mod multipart;
 mod normalise;
 mod patch;
+mod permissions;
 mod reasons;
 mod request;
 mod secret;

@@ -8,8 +8,8 @@ use serde_json::value::RawValue;
 
 use crate::error::BadJson;
 use crate::{
-    Change, ChangePage, FilePage, Listed, Next, PrivateProperty, Read, Seen, Unreadable, table,
-    wire,
+    Change, ChangePage, FilePage, Listed, Next, PrivateProperty, Read, Seen, Unreadable,
+    permissions, table, wire,
 };
 
 /// Why an entry is no complete snapshot. A snapshot that lacks what every file has would, once applied,
@@ -26,6 +26,8 @@ pub(crate) enum Defect {
     Name,
     #[error("no etag")]
     Etag,
+    #[error("a permission without an id")]
+    Permission,
     #[error("neither a next page nor the end of the log")]
     NoNext,
 }
@@ -102,7 +104,7 @@ fn parted(file: wire::File) -> Result<(Snapshot, Vec<PrivateProperty>), Defect> 
             None => {}
         }
     }
-    let mirror = Mirror {
+    let mut mirror = Mirror {
         mime_type: file.mime_type.unwrap_or_default(),
         size_bytes: file.size.map(|size| size.0),
         md5: file.md5_checksum,
@@ -120,7 +122,26 @@ fn parted(file: wire::File) -> Result<(Snapshot, Vec<PrivateProperty>), Defect> 
             .shortcut_details
             .and_then(|shortcut| shortcut.target_id),
         capabilities: file.capabilities,
+        inherited_permissions_disabled: file.inherited_permissions_disabled.unwrap_or(false),
+        has_augmented_permissions: file.has_augmented_permissions,
+        ..Mirror::default()
     };
+    let in_shared_drive = mirror.drive_id.is_some();
+    match (file.permissions, file.has_augmented_permissions) {
+        // Absent is not none: Drive shows them to those who may share the file, and nowhere in a shared drive.
+        (Some(all), _) if !in_shared_drive => {
+            permissions::put(all, &mut fields, &mut mirror).map_err(|_| Defect::Permission)?;
+        }
+        // It has none of its own, and Drive says so. The root has the members', which it does not say.
+        (_, Some(false)) if mirror.drive_id.as_deref() != Some(id.as_str()) => {
+            mirror.permissions_known = true;
+        }
+        (_, _) => {
+            let ids = file.permission_ids.unwrap_or_default();
+            mirror.permission_ids =
+                (!ids.is_empty()).then(|| domain::ids_digest(ids.iter().map(String::as_str)));
+        }
+    }
     let snapshot = Snapshot {
         file: id,
         version: DriveVersion(version.0),

@@ -4,21 +4,23 @@ use std::sync::LazyLock;
 
 use domain::FieldMask;
 
+use crate::permissions;
+
 /// One thing that we read of a file. The names are those of a `fields` mask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Column {
-    /// Ours: a label of [`domain::Field`] (`properties` for all of them), or a member of [`domain::Mirror`].
+    /// Ours: a label of [`domain::Field`] (`properties` and `permissions` for all of them), or a member of [`domain::Mirror`].
     pub ours: &'static str,
     /// In v3: `changes.list`, `files.list`.
     pub v3: &'static str,
     /// In v2: `files.get` and the answer of `files.patch`.
     pub v2: &'static str,
-    /// Where a v2 `files.patch` takes it, if we write it at all.
+    /// Where a v2 `files.patch` takes it, if we write it at all; `permissions.*` are methods of their own.
     pub written_to: Option<&'static str>,
 }
 
 /// The mask whose columns these are: whoever adds one raises [`FieldMask::CURRENT`].
-pub(crate) const MASK: FieldMask = FieldMask(1);
+pub(crate) const MASK: FieldMask = FieldMask(2);
 const _: () = assert!(MASK.0 == FieldMask::CURRENT.0);
 
 const CAPABILITIES: &str = "capabilities(canEdit,canRename,canTrash,canUntrash,canDelete,canDownload,canShare,canAddChildren)";
@@ -29,8 +31,10 @@ const CAPABILITIES: &str = "capabilities(canEdit,canRename,canTrash,canUntrash,c
 ///   true for what lies in a trashed folder, and such files get no change of their own when it comes back.
 /// - Of v2's `properties` only those with the visibility `PUBLIC` are v3's `properties`; `PRIVATE` (the
 ///   default when writing) are v3's `appProperties`, and not ours.
+/// - A v2 reader with the additional role `commenter` is v3's commenter. Items of shared drives carry no
+///   permissions in either; see [`crate::DriveClient::with_permissions`].
 /// - v2 does not move a file by a body member but by the parameters `addParents` and `removeParents`.
-pub const TABLE: [Column; 20] = [
+pub const TABLE: [Column; 24] = [
     read("file", "id", "id"),
     read("version", "version", "version"),
     written("name", "name", "title", "title"),
@@ -69,6 +73,23 @@ pub const TABLE: [Column; 20] = [
         "shortcutDetails(targetId)",
     ),
     read("capabilities", CAPABILITIES, CAPABILITIES),
+    written(
+        "permissions",
+        permissions::V3,
+        permissions::V2,
+        "permissions.*",
+    ),
+    read("permission_ids", "permissionIds", "permissionIds"),
+    read(
+        "has_augmented_permissions",
+        "hasAugmentedPermissions",
+        "hasAugmentedPermissions",
+    ),
+    read(
+        "inherited_permissions_disabled",
+        "inheritedPermissionsDisabled",
+        "inheritedPermissionsDisabled",
+    ),
 ];
 
 const fn read(ours: &'static str, v3: &'static str, v2: &'static str) -> Column {
@@ -132,10 +153,14 @@ mod tests {
                 "starred",
                 "trashed",
                 "parent",
-                "properties"
+                "properties",
+                "permissions"
             ]
         );
-        for label in labels.iter().filter(|label| **label != "properties") {
+        for label in labels
+            .iter()
+            .filter(|l| !matches!(**l, "properties" | "permissions"))
+        {
             assert!(Field::from_label(label).is_some(), "{label}");
         }
     }

@@ -73,6 +73,10 @@ pub(crate) struct File {
     pub(crate) owners: Option<Vec<User>>,
     pub(crate) drive_id: Option<String>,
     pub(crate) shortcut_details: Option<ShortcutDetails>,
+    pub(crate) permissions: Option<Vec<crate::permissions::Wire>>,
+    pub(crate) permission_ids: Option<Vec<String>>,
+    pub(crate) has_augmented_permissions: Option<bool>,
+    pub(crate) inherited_permissions_disabled: Option<bool>,
     #[serde(default, deserialize_with = "capabilities")]
     pub(crate) capabilities: Capabilities,
 }

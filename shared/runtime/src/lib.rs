@@ -5,6 +5,7 @@ pub mod batch;
 pub mod clock;
 pub mod env;
 pub mod message;
+mod permissions_body;
 pub mod queue;
 pub mod telemetry;
 pub mod visibility;

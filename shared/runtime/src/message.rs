@@ -11,6 +11,8 @@ use domain::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::permissions_body::PermissionsBody;
+
 const FORMAT: u32 = 1;
 
 /// Why a message can't be read. It never can be: such a message is parked.
@@ -109,6 +111,8 @@ struct FieldsBody {
     parent: Option<String>,
     #[serde(default)]
     properties: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    permissions: BTreeMap<String, String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -136,6 +140,8 @@ struct MirrorBody {
     shortcut_target: Option<String>,
     #[serde(default)]
     capabilities: u16,
+    #[serde(default, skip_serializing_if = "PermissionsBody::is_empty")]
+    permissions: PermissionsBody,
 }
 
 impl LogWake {
@@ -284,6 +290,7 @@ fn snapshot_body(snapshot: &Snapshot) -> SnapshotBody {
         trashed: false,
         parent: None,
         properties: BTreeMap::new(),
+        permissions: BTreeMap::new(),
     };
     for (field, value) in &snapshot.fields {
         match (field, value) {
@@ -295,6 +302,9 @@ fn snapshot_body(snapshot: &Snapshot) -> SnapshotBody {
             (Field::Property(key), Value::Text(text)) => {
                 fields.properties.insert(key.clone(), text.clone());
             }
+            (Field::Permission(principal), Value::Text(role)) => {
+                fields.permissions.insert(principal.clone(), role.clone());
+            }
             // The normaliser makes no other pairs; an unset value is written as absent.
             (
                 Field::Existence
@@ -303,7 +313,8 @@ fn snapshot_body(snapshot: &Snapshot) -> SnapshotBody {
                 | Field::Starred
                 | Field::Trashed
                 | Field::Parent
-                | Field::Property(_),
+                | Field::Property(_)
+                | Field::Permission(_),
                 Value::Null | Value::Flag(_) | Value::Text(_),
             ) => {}
         }
@@ -326,6 +337,7 @@ fn snapshot_body(snapshot: &Snapshot) -> SnapshotBody {
             drive_id: mirror.drive_id.clone(),
             shortcut_target: mirror.shortcut_target.clone(),
             capabilities: mirror.capabilities.0,
+            permissions: mirror.into(),
         },
     }
 }
@@ -346,6 +358,7 @@ fn snapshot_from(file: &FileId, body: SnapshotBody) -> Result<Snapshot, Unreadab
         trashed,
         parent,
         properties,
+        permissions,
     } = body.fields;
     let mut fields = BTreeMap::from([
         (Field::Name, Value::Text(name)),
@@ -356,14 +369,17 @@ fn snapshot_from(file: &FileId, body: SnapshotBody) -> Result<Snapshot, Unreadab
     ]);
     let property = |(key, text)| (Field::Property(key), Value::Text(text));
     fields.extend(properties.into_iter().map(property));
+    let permission = |(principal, role)| (Field::Permission(principal), Value::Text(role));
+    fields.extend(permissions.into_iter().map(permission));
     let mirror = body.mirror;
+    let permissions = mirror.permissions;
     Ok(Snapshot {
         file: file.clone(),
         version: DriveVersion(number(&body.version, "version")?),
         // Newer code may know more fields than are read here: the record must not claim to hold them.
         mask: FieldMask(body.mask).min(FieldMask::CURRENT),
         fields,
-        mirror: Mirror {
+        mirror: permissions.into_mirror(Mirror {
             mime_type: mirror.mime_type,
             size_bytes: mirror.size.map(|size| number(&size, "size")).transpose()?,
             md5: mirror.md5,
@@ -376,7 +392,8 @@ fn snapshot_from(file: &FileId, body: SnapshotBody) -> Result<Snapshot, Unreadab
             drive_id: mirror.drive_id,
             shortcut_target: mirror.shortcut_target,
             capabilities: Capabilities(mirror.capabilities),
-        },
+            ..Mirror::default()
+        })?,
     })
 }
 

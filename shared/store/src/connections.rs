@@ -209,6 +209,7 @@ enum PolicyItem {
     DriveWins,
     AppWins,
     LastWriterWins { window_millis: i64 },
+    MostRestrictive,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -227,6 +228,7 @@ impl From<Policy> for PolicyItem {
             Policy::DriveWins => Self::DriveWins,
             Policy::AppWins => Self::AppWins,
             Policy::LastWriterWins { window_millis } => Self::LastWriterWins { window_millis },
+            Policy::MostRestrictive => Self::MostRestrictive,
         }
     }
 }
@@ -238,6 +240,7 @@ impl From<PolicyItem> for Policy {
             PolicyItem::DriveWins => Self::DriveWins,
             PolicyItem::AppWins => Self::AppWins,
             PolicyItem::LastWriterWins { window_millis } => Self::LastWriterWins { window_millis },
+            PolicyItem::MostRestrictive => Self::MostRestrictive,
         }
     }
 }

@@ -13,10 +13,11 @@
 //! | `p` | pushing: `a` attempts, `f` failures, `n` not before, `o` one at a time, `x` reasons by field |
 //! | `g` | gone: `w` why, `t` since |
 //! | `m` | what Drive alone decides (see `MirrorItem`) |
+//! | `w` | the version whose permissions are held, where it is another than `version` |
 //! | `q` | the last request: `k` key, `d` digest |
 //!
 //! Maps by field have one letter for a field (`n` name, `d` description, `s` starred, `t` trashed,
-//! `p` parent, `e` existence), or a dot and a property's key. What is empty is left out.
+//! `p` parent, `e` existence), or a dot and a property's key, or an `@` and a permission's principal. What is empty is left out.
 
 use std::collections::BTreeMap;
 
@@ -69,6 +70,8 @@ struct Head {
     gone: Option<GoneItem>,
     #[serde(rename = "m")]
     mirror: MirrorItem,
+    #[serde(rename = "w", default, skip_serializing_if = "Option::is_none")]
+    permissions_at: Option<u64>,
     #[serde(rename = "q", default, skip_serializing_if = "Option::is_none")]
     last_request: Option<RequestItem>,
 }
@@ -267,6 +270,8 @@ impl Head {
             push: (record.push != Push::default()).then(|| PushItem::of(&record.push)),
             gone: GoneItem::of(record.presence),
             mirror: (&record.mirror).into(),
+            permissions_at: (record.permissions_at != record.version)
+                .then_some(record.permissions_at.0),
             last_request: record.last_request.as_ref().map(RequestItem::from),
         }
     }
@@ -300,6 +305,7 @@ impl Head {
             conflicts_opened: self.conflicts_opened,
             push: push.unwrap_or_default(),
             mirror: self.mirror.into(),
+            permissions_at: DriveVersion(self.permissions_at.unwrap_or(self.version)),
             last_request: self.last_request.map(Request::from),
         })
     }

@@ -21,6 +21,7 @@ mod operations;
 mod outcome;
 mod page;
 mod parked;
+mod permission_item;
 mod range;
 mod store;
 mod suspension;

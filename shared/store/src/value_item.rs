@@ -6,6 +6,7 @@ use domain::{Capabilities, Field, Mirror, Timestamp, Value};
 use serde::{Deserialize, Serialize};
 
 use crate::item::Checksum;
+use crate::permission_item::PermissionsItem;
 
 /// What is wrong with an item, in words for its `Corrupt` error.
 pub(crate) type Wrong = &'static str;
@@ -39,7 +40,8 @@ impl From<ValueItem> for Value {
     }
 }
 
-/// A field as the name of a map's member: one letter, or a dot and the property's key.
+/// A field as the name of a map's member: one letter, or a dot and the property's key, or an `@` and the
+/// permission's principal.
 pub(crate) fn short(field: &Field) -> String {
     match field {
         Field::Existence => "e".to_owned(),
@@ -49,6 +51,7 @@ pub(crate) fn short(field: &Field) -> String {
         Field::Trashed => "t".to_owned(),
         Field::Parent => "p".to_owned(),
         Field::Property(key) => format!(".{key}"),
+        Field::Permission(principal) => format!("@{principal}"),
     }
 }
 
@@ -61,10 +64,11 @@ pub(crate) fn long(short: &str) -> Result<Field, Wrong> {
         "s" => Field::Starred,
         "t" => Field::Trashed,
         "p" => Field::Parent,
-        other => {
-            let key = other.strip_prefix('.').ok_or("it names an unknown field")?;
-            Field::Property(key.to_owned())
-        }
+        other => match other.split_at_checked(1) {
+            Some((".", key)) => Field::Property(key.to_owned()),
+            Some(("@", principal)) => Field::Permission(principal.to_owned()),
+            Some(_) | None => return Err("it names an unknown field"),
+        },
     })
 }
 
@@ -118,6 +122,12 @@ pub(crate) struct MirrorItem {
     shortcut_target: Option<String>,
     #[serde(rename = "a", default)]
     capabilities: u16,
+    #[serde(
+        rename = "p",
+        default,
+        skip_serializing_if = "PermissionsItem::is_empty"
+    )]
+    permissions: PermissionsItem,
 }
 
 impl From<&Mirror> for MirrorItem {
@@ -135,13 +145,14 @@ impl From<&Mirror> for MirrorItem {
             drive_id: mirror.drive_id.clone(),
             shortcut_target: mirror.shortcut_target.clone(),
             capabilities: mirror.capabilities.0,
+            permissions: mirror.into(),
         }
     }
 }
 
 impl From<MirrorItem> for Mirror {
     fn from(item: MirrorItem) -> Self {
-        Self {
+        let mirror = Self {
             mime_type: item.mime_type,
             size_bytes: item.size_bytes,
             md5: item.md5.map(Checksum::into_text),
@@ -154,6 +165,8 @@ impl From<MirrorItem> for Mirror {
             drive_id: item.drive_id,
             shortcut_target: item.shortcut_target,
             capabilities: Capabilities(item.capabilities),
-        }
+            ..Self::default()
+        };
+        item.permissions.into_mirror(mirror)
     }
 }

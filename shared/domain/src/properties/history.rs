@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::FIELDS;
 use crate::{Gone, Policy};
 
 /// One event. Numbers pick among what there is at that moment, and wrap around.
@@ -52,6 +53,7 @@ pub(super) fn any() -> impl Strategy<Value = History> {
         1 => Just(Policy::DriveWins),
         1 => Just(Policy::AppWins),
         1 => Just(Policy::LastWriterWins { window_millis: 5 }),
+        1 => Just(Policy::MostRestrictive),
     ];
     (policy, prop::collection::vec(event(), 1..60))
         .prop_map(|(policy, events)| History { policy, events })
@@ -59,7 +61,7 @@ pub(super) fn any() -> impl Strategy<Value = History> {
 
 fn event() -> impl Strategy<Value = Event> {
     let pick = 0..8usize;
-    let small = || (0..4usize, 0..3usize);
+    let small = || (0..FIELDS, 0..3usize);
     prop_oneof![
         5 => small().prop_map(|(field, value)| Event::PersonSets { field, value }),
         1 => Just(Event::PersonEditsContent),

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 
 use super::history::{Event, History};
-use super::{drive, field, value};
+use super::{FIELDS, drive, field, value};
 use crate::fixture::{FULL, NOW, all, record};
 use crate::{
     AttemptId, Choice, ConflictId, ConflictRecord, ConflictStatus, DriveVersion, Field, FileRecord,
@@ -50,7 +50,7 @@ pub(super) fn play(history: &History) -> Checked {
         record: record(),
         book: BTreeMap::new(),
         policies: all(history.policy),
-        log: vec![drive(1, &[0, 1, 0, 0])],
+        log: vec![drive(1, &[0, 1, 0, 0, 0])],
         gone: None,
         requests: Vec::new(),
         landed: BTreeSet::new(),
@@ -228,7 +228,10 @@ impl World {
         if !matches!(self.requests[at].answer, Answer::None) {
             return;
         }
-        let fits = self.requests[at].against == self.current().version && self.gone.is_none();
+        // Drive has no condition for a permission.
+        let unconditional = self.requests[at].patch.permission().is_some();
+        let same = self.requests[at].against == self.current().version;
+        let fits = (same || unconditional) && self.gone.is_none();
         self.requests[at].answer = if fits {
             let values = self.requests[at].patch.values.clone();
             self.landed.extend(values.clone());
@@ -249,6 +252,12 @@ impl World {
         };
         let request = self.requests.remove(at);
         let refusal = match request.answer {
+            // Drive's answer shows the permission and not the file, which is read again.
+            Answer::Took(_) if request.patch.permission().is_some() => {
+                let read = self.current().clone();
+                let step = self.record.took(&request.patch, &read, self.moment(), FULL);
+                return self.take("took", step);
+            }
             Answer::Took(answer) => {
                 let step = self
                     .record
@@ -537,7 +546,7 @@ fn write(file: &mut Snapshot, field: Field, value: Value) {
 
 /// What our API shows of a file.
 fn shown(record: &FileRecord) -> impl PartialEq {
-    let fields: BTreeSet<Field> = (0..4).map(field).collect();
+    let fields: BTreeSet<Field> = (0..FIELDS).map(field).collect();
     let side = |field: &Field| {
         let sides = record.sides(field);
         (sides.app.clone(), sides.drive().clone(), sides.owed())

@@ -9,6 +9,8 @@ mod errors;
 #[cfg(test)]
 mod normaliser;
 #[cfg(test)]
+mod permissions;
+#[cfg(test)]
 mod requests;
 #[cfg(test)]
 mod support;

@@ -58,6 +58,7 @@ async fn every_column_of_the_table_reaches_the_snapshot() {
     assert_eq!(snapshot.version, DriveVersion(9_007_199_254_740_993));
     assert_eq!(snapshot.mask, domain::FieldMask::CURRENT);
     let property = |key: &str| Field::Property(key.to_owned());
+    let shared_with = |principal: &str| Field::Permission(principal.to_owned());
     let wanted = [
         (Field::Name, Value::text("Quarterly report \"final\".pdf")),
         (Field::Description, Value::text("Second draft")),
@@ -66,6 +67,13 @@ async fn every_column_of_the_table_reaches_the_snapshot() {
         (Field::Parent, Value::text("0AFolderThatHoldsIt")),
         (property("client"), Value::text("Åse")),
         (property("project"), Value::text("north")),
+        (shared_with("user:ada@example.com"), Value::text("owner")),
+        (
+            shared_with("group:board@example.com"),
+            Value::text("commenter"),
+        ),
+        (shared_with("anyone"), Value::text("commenter")),
+        (shared_with("robot:r2@example.com"), Value::text("overlord")),
     ];
     assert_eq!(snapshot.fields, wanted.into());
     let mirror = &snapshot.mirror;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use domain::merge::{Clash, Sent, Sides};
 use domain::{
     AttemptId, Capabilities, Choice, ConflictId, ConflictRecord, ConflictStatus, Decider,
-    DriveVersion, Edit, Field, FieldMask, FileId, FileRecord, Gone, Mirror, OpenConflict, Presence,
-    Push, Request, Resolution, Revision, Step, Timestamp, Value,
+    DriveVersion, Edit, Field, FieldMask, FileId, FileRecord, Gone, Mirror, MirroredPermission,
+    OpenConflict, Presence, Push, Request, Resolution, Revision, Step, Timestamp, Value,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -38,7 +38,8 @@ fn field() -> impl Strategy<Value = Field> {
         Just(Field::Starred),
         Just(Field::Trashed),
         Just(Field::Parent),
-        text().prop_map(Field::Property)
+        text().prop_map(Field::Property),
+        text().prop_map(Field::Permission),
     ]
 }
 
@@ -102,9 +103,74 @@ fn mirror() -> impl Strategy<Value = Mirror> {
                     drive_id,
                     shortcut_target,
                     capabilities: Capabilities(capabilities),
+                    ..Mirror::default()
                 }
             },
         )
+        .prop_flat_map(|mirror| permissions().prop_map(move |of| of.merged_into(mirror.clone())))
+}
+
+/// The part of a mirror that is about permissions.
+#[derive(Debug, Clone)]
+struct Permissions(Mirror);
+
+impl Permissions {
+    fn merged_into(self, mirror: Mirror) -> Mirror {
+        Mirror {
+            permissions: self.0.permissions,
+            permissions_known: self.0.permissions_known,
+            permissions_left_out: self.0.permissions_left_out,
+            permission_ids: self.0.permission_ids,
+            inherited_permissions_disabled: self.0.inherited_permissions_disabled,
+            has_augmented_permissions: self.0.has_augmented_permissions,
+            ..mirror
+        }
+    }
+}
+
+fn permission() -> impl Strategy<Value = MirroredPermission> {
+    let maybe = || proptest::option::of(text());
+    (
+        (text(), text(), text(), maybe(), maybe()),
+        proptest::option::of(time()),
+        any::<[bool; 4]>(),
+    )
+        .prop_map(|((principal, id, role, from, view), expires_at, flags)| {
+            let [direct, inherited, deleted, pending_owner] = flags;
+            MirroredPermission {
+                principal,
+                id,
+                role,
+                direct,
+                inherited,
+                inherited_from: from,
+                expires_at,
+                deleted,
+                pending_owner,
+                view,
+            }
+        })
+}
+
+fn permissions() -> impl Strategy<Value = Permissions> {
+    (
+        proptest::option::of(vec(permission(), 0..3)),
+        any::<u32>(),
+        proptest::option::of(any::<u64>()),
+        any::<bool>(),
+        proptest::option::of(any::<bool>()),
+    )
+        .prop_map(|(known, left_out, ids, disabled, augmented)| {
+            Permissions(Mirror {
+                permissions_known: known.is_some(),
+                permissions: known.unwrap_or_default(),
+                permissions_left_out: left_out,
+                permission_ids: ids,
+                inherited_permissions_disabled: disabled,
+                has_augmented_permissions: augmented,
+                ..Mirror::default()
+            })
+        })
 }
 
 fn push() -> impl Strategy<Value = Push> {
@@ -151,7 +217,7 @@ fn record() -> impl Strategy<Value = FileRecord> {
         ),
         (
             prop_oneof![Just(Push::default()), push()],
-            mirror(),
+            (mirror(), any::<u64>()),
             proptest::option::of(request),
         ),
     )
@@ -162,7 +228,7 @@ fn record() -> impl Strategy<Value = FileRecord> {
                 (edits, open, conflicts_opened),
                 last,
             )| {
-                let (push, mirror, last_request) = last;
+                let (push, (mirror, permissions_at), last_request) = last;
                 FileRecord {
                     file,
                     revision: Revision(revision),
@@ -176,6 +242,7 @@ fn record() -> impl Strategy<Value = FileRecord> {
                     conflicts_opened,
                     push,
                     mirror,
+                    permissions_at: DriveVersion(permissions_at),
                     last_request,
                 }
             },

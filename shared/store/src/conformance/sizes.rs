@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use aws_sdk_dynamodb::types::AttributeValue;
 use domain::{
     Capabilities, ConnectionId, ConnectionKey, DriveVersion, Field, FieldMask, FileRecord, Mirror,
-    Revision, Snapshot, TenantId, Value,
+    MirroredPermission, Revision, Snapshot, TenantId, Value,
 };
 
 use super::support::{file, moment, ms};
@@ -63,7 +63,19 @@ fn ordinary() -> (ConnectionKey, FileRecord) {
             Value::text("1aBcDeFgHiJkLmNoPqRsTuVwXyZ012345"),
         ),
         (Field::Property("stage".to_owned()), Value::text("review")),
+        (
+            Field::Permission("user:marketing-team@example.com".to_owned()),
+            Value::text("owner"),
+        ),
     ]);
+    // Private: nobody but its owner has access.
+    let owner = MirroredPermission {
+        principal: "user:marketing-team@example.com".to_owned(),
+        id: "06412345678901234567".to_owned(),
+        role: "owner".to_owned(),
+        direct: true,
+        ..MirroredPermission::default()
+    };
     let mirror = Mirror {
         mime_type: "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
             .to_owned(),
@@ -78,6 +90,9 @@ fn ordinary() -> (ConnectionKey, FileRecord) {
         drive_id: None,
         shortcut_target: None,
         capabilities: Capabilities(0b1111_1011),
+        permissions: vec![owner],
+        permissions_known: true,
+        ..Mirror::default()
     };
     let snapshot = Snapshot {
         file: file("1ZyXwVuTsRqPoNmLkJiHgFeDcBa987654"),
@@ -114,4 +129,29 @@ fn an_ordinary_record_is_one_write_unit() {
     let owed = bytes(&encode_file(&key, &owed.unwrap().record, nonce).unwrap());
     println!("... with an edit owed: {owed} bytes");
     assert!(owed < 2_048, "{owed}");
+}
+
+#[test]
+fn a_record_with_as_many_permissions_as_are_kept_is_far_from_the_limit_of_an_item() {
+    let (key, mut record) = ordinary();
+    for number in 0..domain::PERMISSIONS_MAX {
+        let principal = format!("user:{}{number}@example.com", "x".repeat(200));
+        let field = Field::Permission(principal.clone());
+        let sides = domain::merge::Sides::agreed(Value::text("writer"));
+        record.fields.insert(field, sides);
+        record.mirror.permissions.push(MirroredPermission {
+            principal,
+            id: format!("{number:020}"),
+            role: "fileOrganizer".to_owned(),
+            inherited: true,
+            inherited_from: Some("0ASharedDriveWithItsId9PVA".to_owned()),
+            ..MirroredPermission::default()
+        });
+    }
+    let bytes = bytes(&encode_file(&key, &record, Nonce(u64::MAX)).unwrap());
+    println!(
+        "HEAD with {} permissions: {bytes} bytes",
+        domain::PERMISSIONS_MAX
+    );
+    assert!(bytes < 200 * 1_024, "{bytes}");
 }

@@ -1,0 +1,340 @@
+//! Permissions into snapshots, from the file itself and from their own listing; and how they are written.
+
+use domain::{
+    DriveVersion, Field, MirroredPermission, PERMISSIONS_MAX, Snapshot, Timestamp, Value,
+};
+use drive::{Kind, Listed, Scope};
+use serde_json::{Value as Json, json};
+
+use crate::support::{Fake, answer, fixture, google_error, ok, query};
+
+fn who(principal: &str) -> Field {
+    Field::Permission(principal.to_owned())
+}
+
+async fn listed(file: Json) -> Snapshot {
+    let fake = Fake::answering([ok(&json!({"files": [file]}))]);
+    let page = fake.client().list_files(&Scope::User, None).await.unwrap();
+    let [Listed::Present(snapshot)] = page.files.as_slice() else {
+        panic!("{page:?}");
+    };
+    snapshot.clone()
+}
+
+/// An item of a shared drive, as every listing shows one.
+fn item(augmented: bool) -> Json {
+    json!({"id": "f1", "version": "3", "name": "n", "driveId": "0ADrive",
+        "permissionIds": ["b", "a"], "hasAugmentedPermissions": augmented})
+}
+
+fn of(snapshot: &Snapshot) -> Vec<(String, Value)> {
+    let permission = |(field, value): (&Field, &Value)| {
+        let Field::Permission(principal) = field else {
+            return None;
+        };
+        Some((principal.clone(), value.clone()))
+    };
+    snapshot.fields.iter().filter_map(permission).collect()
+}
+
+#[tokio::test]
+async fn what_is_direct_is_a_field_and_what_is_inherited_is_only_mirrored() {
+    let snapshot = listed(fixture(include_str!("fixtures/document.v3.json"))).await;
+    assert!(snapshot.mirror.permissions_known);
+    assert_eq!(
+        snapshot.mirror.permission_ids, None,
+        "the permissions themselves are there"
+    );
+    let board = snapshot
+        .mirror
+        .permission("group:board@example.com")
+        .unwrap();
+    assert_eq!(
+        *board,
+        MirroredPermission {
+            principal: "group:board@example.com".to_owned(),
+            id: "0719".to_owned(),
+            role: "writer".to_owned(),
+            direct: true,
+            inherited: true,
+            expires_at: Timestamp::parse_rfc3339("2027-01-01T00:00:00Z"),
+            ..MirroredPermission::default()
+        }
+    );
+    assert_eq!(
+        snapshot.fields[&who("group:board@example.com")],
+        Value::text("commenter")
+    );
+    let gone = snapshot.mirror.permission("id:0720").unwrap();
+    assert!(gone.deleted && gone.inherited && !gone.direct);
+    assert!(!snapshot.fields.contains_key(&who("id:0720")));
+    let sorted = snapshot.mirror.permissions.is_sorted();
+    assert!(sorted, "in one order, whatever order Drive chose");
+}
+
+#[tokio::test]
+async fn absent_permissions_are_not_known_and_a_shared_drive_says_where_there_are_none() {
+    let private =
+        listed(json!({"id": "f", "version": "1", "name": "n", "permissionIds": ["a"]})).await;
+    assert!(!private.mirror.permissions_known && !private.has_listed_permissions());
+    let plain = listed(item(false)).await;
+    assert!(plain.mirror.permissions_known && of(&plain).is_empty());
+    let augmented = listed(item(true)).await;
+    assert!(!augmented.mirror.permissions_known && augmented.has_listed_permissions());
+    let same = domain::ids_digest(["a", "b"]);
+    assert_eq!(augmented.mirror.permission_ids, Some(same));
+    let root = json!({"id": "0ADrive", "version": "1", "name": "Drive", "driveId": "0ADrive", "hasAugmentedPermissions": false});
+    assert!(
+        listed(root).await.has_listed_permissions(),
+        "its members are its permissions"
+    );
+}
+
+#[tokio::test]
+async fn a_view_of_a_file_and_a_second_link_are_no_second_role() {
+    let snapshot = listed(json!({"id": "f", "version": "1", "name": "n", "permissions": [
+        {"id": "anyoneWithLink", "type": "anyone", "role": "reader"},
+        {"id": "anyone", "type": "anyone", "role": "writer"},
+        {"id": "07", "type": "user", "role": "reader", "emailAddress": "a@b.c", "view": "metadata"},
+        {"id": "08", "type": "user", "role": "writer", "emailAddress": "a@b.c"},
+    ]}))
+    .await;
+    let text = |role: &str| Value::text(role);
+    assert_eq!(
+        of(&snapshot),
+        [
+            ("anyone".to_owned(), text("writer")),
+            ("id:anyoneWithLink".to_owned(), text("reader")),
+            ("user:a@b.c".to_owned(), text("writer")),
+        ]
+    );
+    let view = snapshot.mirror.permission("id:07").unwrap();
+    assert!(!view.direct && view.view.as_deref() == Some("metadata"));
+}
+
+#[tokio::test]
+async fn more_permissions_than_are_kept_are_counted_and_none_is_taken() {
+    let permission = |n: usize| json!({"id": format!("{n}"), "type": "user", "role": "reader", "emailAddress": format!("p{n}@b.c")});
+    let all: Vec<_> = (0..=PERMISSIONS_MAX).map(permission).collect();
+    let file = json!({"id": "f", "version": "1", "name": "n", "permissions": all});
+    let snapshot = listed(file).await;
+    assert!(!snapshot.mirror.permissions_known && of(&snapshot).is_empty());
+    assert_eq!(
+        snapshot.mirror.permissions_left_out as usize,
+        PERMISSIONS_MAX + 1
+    );
+}
+
+#[tokio::test]
+async fn a_permission_without_an_id_makes_its_entry_unreadable() {
+    let file = json!({"id": "f", "version": "1", "name": "n", "permissions": [{"type": "user", "role": "reader"}]});
+    let fake = Fake::answering([ok(&json!({"files": [file]}))]);
+    let page = fake.client().list_files(&Scope::User, None).await.unwrap();
+    let [Listed::Unreadable(unreadable)] = page.files.as_slice() else {
+        panic!("{page:?}");
+    };
+    assert_eq!(unreadable.reason, "a permission without an id");
+}
+
+#[tokio::test]
+async fn the_permissions_of_a_shared_drive_item_are_listed_page_by_page() {
+    let member = json!({"id": "b", "type": "user", "role": "writer", "emailAddress": "bo@b.c", "permissionDetails": [
+        {"permissionType": "member", "role": "reader", "inherited": true, "inheritedFrom": "0ADrive"},
+        {"permissionType": "file", "role": "writer", "inherited": false}]});
+    let group = json!({"id": "a", "type": "group", "role": "organizer", "emailAddress": "all@b.c", "permissionDetails": [
+        {"permissionType": "member", "role": "organizer", "inherited": true, "inheritedFrom": "0ADrive"}]});
+    let fake = Fake::answering([
+        ok(&json!({"nextPageToken": "2", "permissions": [member]})),
+        ok(&json!({"permissions": [group]})),
+    ]);
+    let snapshot = listed(item(true)).await;
+    let with = fake
+        .client()
+        .with_permissions(snapshot.clone())
+        .await
+        .unwrap();
+    assert!(with.mirror.permissions_known);
+    assert_eq!(
+        of(&with),
+        [("user:bo@b.c".to_owned(), Value::text("writer"))]
+    );
+    let inherited = with.mirror.permission("group:all@b.c").unwrap();
+    assert!(inherited.inherited && !inherited.direct);
+    assert_eq!(inherited.inherited_from.as_deref(), Some("0ADrive"));
+    let asked = fake.asked();
+    assert_eq!(asked.len(), 2);
+    assert_eq!(asked[0].uri().path(), "/drive/v3/files/f1/permissions");
+    let tokens: Vec<_> = asked
+        .iter()
+        .map(|request| {
+            query(request)
+                .into_iter()
+                .find(|(name, _)| name == "pageToken")
+        })
+        .collect();
+    assert_eq!(
+        tokens,
+        [None, Some(("pageToken".to_owned(), "2".to_owned()))]
+    );
+    // Nothing is asked for twice.
+    assert_eq!(
+        fake.client().with_permissions(with.clone()).await.unwrap(),
+        with
+    );
+}
+
+#[tokio::test]
+async fn a_listing_that_drive_refuses_leaves_them_unknown_and_one_that_failed_is_an_error() {
+    let snapshot = listed(item(true)).await;
+    for refusal in [
+        google_error(403, "insufficientFilePermissions", None),
+        google_error(404, "notFound", None),
+    ] {
+        let fake = Fake::answering([refusal]);
+        let with = fake.client().with_permissions(snapshot.clone()).await;
+        assert_eq!(with.unwrap(), snapshot);
+    }
+    for failure in [
+        google_error(403, "userRateLimitExceeded", None),
+        google_error(500, "backendError", None),
+    ] {
+        let fake = Fake::answering([failure]);
+        assert!(
+            fake.client()
+                .with_permissions(snapshot.clone())
+                .await
+                .is_err()
+        );
+    }
+}
+
+/// A file with a role of Bo's own, and one that Cy has from above.
+async fn shared() -> Snapshot {
+    listed(
+        json!({"id": "f1", "version": "1", "name": "n", "permissions": [
+            {"id": "b/1", "type": "user", "role": "reader", "emailAddress": "bo@b.c"},
+            {"id": "c1", "type": "user", "role": "reader", "emailAddress": "cy@b.c",
+             "permissionDetails": [{"role": "reader", "inherited": true}]},
+        ]}),
+    )
+    .await
+}
+
+#[tokio::test]
+async fn a_role_is_created_updated_or_deleted_after_what_is_there() {
+    let writer = Value::text("writer");
+    let table = [
+        (
+            "user:bo@b.c",
+            writer.clone(),
+            "PATCH",
+            "/permissions/b%2F1",
+            json!({"role": "writer"}),
+        ),
+        (
+            "user:bo@b.c",
+            Value::Null,
+            "DELETE",
+            "/permissions/b%2F1",
+            Json::Null,
+        ),
+        (
+            "user:cy@b.c",
+            writer.clone(),
+            "POST",
+            "/permissions",
+            json!({"type": "user", "role": "writer", "emailAddress": "cy@b.c"}),
+        ),
+        (
+            "group:g@b.c",
+            writer.clone(),
+            "POST",
+            "/permissions",
+            json!({"type": "group", "role": "writer", "emailAddress": "g@b.c"}),
+        ),
+        (
+            "domain:b.c",
+            writer.clone(),
+            "POST",
+            "/permissions",
+            json!({"type": "domain", "role": "writer", "domain": "b.c"}),
+        ),
+        (
+            "anyone",
+            writer,
+            "POST",
+            "/permissions",
+            json!({"type": "anyone", "role": "writer"}),
+        ),
+    ];
+    let read = shared().await;
+    for (principal, role, verb, path, body) in table {
+        let fake = Fake::answering([answer(200, &json!({"id": "x"}))]);
+        fake.client()
+            .write_permission(&read, principal, &role)
+            .await
+            .unwrap();
+        let request = fake.only_request();
+        assert_eq!(request.method(), verb, "{principal}");
+        assert_eq!(request.uri().path(), format!("/drive/v3/files/f1{path}"));
+        let sent = serde_json::from_slice(request.body()).unwrap_or(Json::Null);
+        assert_eq!(sent, body);
+        let query = query(&request);
+        assert!(query.contains(&("supportsAllDrives".to_owned(), "true".to_owned())));
+        let silent = query.contains(&("sendNotificationEmail".to_owned(), "false".to_owned()));
+        let to_somebody =
+            verb == "POST" && (principal.starts_with("user") || principal.starts_with("group"));
+        assert_eq!(silent, to_somebody, "nobody gets an e-mail: {principal}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_sent_for_what_is_not_there_or_can_not_be_given() {
+    let fake = Fake::answering([]);
+    let read = shared().await;
+    let client = fake.client();
+    client
+        .write_permission(&read, "user:cy@b.c", &Value::Null)
+        .await
+        .unwrap();
+    let error = client
+        .write_permission(&read, "id:9", &Value::text("reader"))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        *error.kind(),
+        Kind::Permanent {
+            reason: "notWritable".to_owned()
+        }
+    );
+    assert!(fake.asked().is_empty());
+}
+
+#[tokio::test]
+async fn a_permission_that_went_meanwhile_is_a_lost_race_and_other_refusals_keep_their_reason() {
+    let read = shared().await;
+    let fake = Fake::answering([google_error(404, "notFound", None)]);
+    let error = fake
+        .client()
+        .write_permission(&read, "user:bo@b.c", &Value::Null)
+        .await
+        .unwrap_err();
+    assert_eq!(*error.kind(), Kind::Stale);
+    for reason in [
+        "cannotModifyInheritedTeamDrivePermission",
+        "invalidSharingRequest",
+        "insufficientFilePermissions",
+    ] {
+        let fake = Fake::answering([google_error(403, reason, None)]);
+        let error = fake
+            .client()
+            .write_permission(&read, "user:bo@b.c", &Value::Null)
+            .await
+            .unwrap_err();
+        assert_eq!(
+            error.refusal(),
+            domain::Refusal::Permanent(reason.to_owned())
+        );
+    }
+    assert_eq!(read.version, DriveVersion(1));
+}
