@@ -7,6 +7,7 @@ mod disposition;
 mod field;
 mod id;
 pub mod merge;
+pub mod pace;
 mod permission;
 mod policy;
 mod push;
