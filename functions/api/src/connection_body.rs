@@ -1,5 +1,6 @@
 //! What a caller says of a connection: everything is checked here before anything is tried or stored.
 
+use domain::pace::Limits;
 use domain::{LogId, Policies, TenantId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
@@ -7,6 +8,7 @@ use store::{Connection, Scope};
 use utoipa::ToSchema;
 
 use crate::extract::typed;
+use crate::limits::LimitsBody;
 use crate::policies::PoliciesBody;
 use crate::problem::{Kind, Problem, pointer_part};
 
@@ -48,6 +50,8 @@ pub(crate) struct NewConnection {
     #[serde(default)]
     quota_user: Option<String>,
     #[serde(default)]
+    limits: LimitsBody,
+    #[serde(default)]
     policies: PoliciesBody,
 }
 
@@ -63,6 +67,8 @@ pub(crate) struct Settings {
     #[serde(default)]
     quota_user: Option<String>,
     #[serde(default)]
+    limits: LimitsBody,
+    #[serde(default)]
     policies: PoliciesBody,
 }
 
@@ -73,6 +79,7 @@ pub(crate) struct Checked {
     pub(crate) secret_id: String,
     pub(crate) subject: Option<String>,
     pub(crate) quota_user: Option<String>,
+    pub(crate) limits: Limits,
     pub(crate) policies: Policies,
 }
 
@@ -147,6 +154,7 @@ pub(crate) fn new_connection(
         secret: body.secret,
         subject: body.subject,
         quota_user: body.quota_user,
+        limits: body.limits,
         policies: body.policies,
     };
     Ok((settings.checked(secrets)?, scope, log))
@@ -163,11 +171,19 @@ pub(crate) fn patched(
         secret: secrets.short(&connection.secret_id).to_owned(),
         subject: connection.subject.clone(),
         quota_user: connection.quota_user.clone(),
+        limits: LimitsBody::set(&connection.limits),
         policies: PoliciesBody::from(&connection.policies),
     };
     let unreadable = |_| Problem::new(Kind::Internal, "the connection can't be shown");
     let mut json = serde_json::to_value(current).map_err(unreadable)?;
-    let known = ["name", "secret", "subject", "quota_user", "policies"];
+    let known = [
+        "name",
+        "secret",
+        "subject",
+        "quota_user",
+        "limits",
+        "policies",
+    ];
     if let Some(other) = members
         .keys()
         .find(|member| !known.contains(&member.as_str()))
@@ -232,6 +248,7 @@ impl Settings {
         }
         Ok(Checked {
             secret_id: secrets.full(&self.secret)?,
+            limits: self.limits.checked()?,
             policies: self.policies.checked()?,
             name: self.name,
             subject: self.subject,

@@ -5,6 +5,7 @@ use store::{Connection, ConnectionState, Operation, OperationKind, OperationStat
 use utoipa::ToSchema;
 
 use crate::connection_body::{ScopeBody, Secrets};
+use crate::limits::LimitsBody;
 use crate::policies::PoliciesBody;
 
 /// One Drive account or shared drive that is synced.
@@ -20,6 +21,7 @@ pub(crate) struct ConnectionView {
     secret: String,
     subject: Option<String>,
     quota_user: Option<String>,
+    limits: LimitsBody,
     policies: PoliciesBody,
     state: StateView,
     /// Why and since when nothing can succeed, where it is suspended.
@@ -78,6 +80,7 @@ impl ConnectionView {
             secret: secrets.short(&connection.secret_id).to_owned(),
             subject: connection.subject.clone(),
             quota_user: connection.quota_user.clone(),
+            limits: LimitsBody::shown(&connection.limits),
             policies: PoliciesBody::from(&connection.policies),
             state,
             suspension,

@@ -111,6 +111,7 @@ pub(crate) async fn create(
         secret_id: checked.secret_id,
         subject: checked.subject,
         quota_user: checked.quota_user,
+        limits: checked.limits,
         policies: checked.policies,
         state: ConnectionState::Active,
         created_at: deps.clock.now(),
@@ -285,6 +286,7 @@ pub(crate) async fn update(
             secret_id: checked.secret_id,
             subject: checked.subject,
             quota_user: checked.quota_user,
+            limits: checked.limits,
             policies: checked.policies,
             ..connection.clone()
         };

@@ -23,6 +23,7 @@ mod file_view;
 mod files;
 mod health;
 mod intents;
+mod limits;
 mod openapi;
 mod operations;
 mod paths;

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use crate::connection_view::{OperationView, StateView, SuspensionView};
 use crate::extract::ConnectionPath;
+use crate::limits::PaceView;
 use crate::problem::Problem;
 use crate::{Deps, record};
 
@@ -24,6 +25,8 @@ pub(crate) struct StatusView {
     /// The latest operation: of a first sync, how far it has come.
     last_operation: Option<OperationView>,
     attention: AttentionView,
+    /// How fast Drive may be called for it.
+    pace: PaceView,
     logs: Vec<LogView>,
 }
 
@@ -99,9 +102,10 @@ pub(crate) async fn get(
 ) -> Result<Json<StatusView>, Problem> {
     let connection = record::connection(&deps, &at.key).await?;
     let newest = PageRequest::first(1);
-    let (operations, attention, logs) = tokio::try_join!(
+    let (operations, attention, pace, logs) = tokio::try_join!(
         async { Ok(deps.store.list_operations(&at.key, &newest).await?) },
         attention(&deps, &at.key),
+        async { Ok(deps.store.load_pace(&at.key).await?) },
         logs(&deps, &at.key),
     )?;
     let (state, suspension) = StateView::of(&connection.state);
@@ -111,6 +115,11 @@ pub(crate) async fn get(
         suspension,
         last_operation: operations.items.first().map(OperationView::new),
         attention,
+        pace: PaceView::new(
+            pace.as_ref().map(|paced| &paced.pace),
+            &connection.limits,
+            deps.clock.now(),
+        ),
         logs,
     }))
 }

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use domain::pace::Limits;
 use domain::{ConnectionId, ConnectionKey, Policies, Policy, Request, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::file_item::RequestItem;
 use crate::item::{decode, encode};
 use crate::key::{Item, Key, tenant_pk};
+use crate::limits_item::LimitsItem;
 use crate::range::Range;
 use crate::store::Applied;
 use crate::update::Replaces;
@@ -31,6 +33,8 @@ pub struct Connection {
     pub subject: Option<String>,
     /// Whose share of Google's quota its calls count against (`quotaUser`, at most 40 characters).
     pub quota_user: Option<String>,
+    /// How much of Drive's quota it may use, how fast it writes, when it leaves Drive alone.
+    pub limits: Limits,
     /// Who decides conflicts.
     pub policies: Policies,
     /// Whether it is synced.
@@ -192,6 +196,8 @@ struct Body {
     subject: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     quota_user: Option<String>,
+    #[serde(default)]
+    limits: LimitsItem,
     policy: PolicyItem,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     policies: BTreeMap<String, PolicyItem>,
@@ -285,6 +291,7 @@ fn encode_connection(connection: &Connection) -> Result<Item, StoreError> {
         secret_id: connection.secret_id.clone(),
         subject: connection.subject.clone(),
         quota_user: connection.quota_user.clone(),
+        limits: (&connection.limits).into(),
         policy: connection.policies.default.into(),
         policies: exceptions
             .map(|(label, policy)| (label.clone(), (*policy).into()))
@@ -318,6 +325,7 @@ fn decode_connection(tenant: &TenantId, item: Item) -> Result<Connection, StoreE
         secret_id: body.secret_id,
         subject: body.subject,
         quota_user: body.quota_user,
+        limits: body.limits.into(),
         policies: Policies {
             default: body.policy.into(),
             fields: exceptions

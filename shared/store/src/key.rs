@@ -84,6 +84,11 @@ impl Key {
         Self::new(format!("CHANNEL#{id}"), META)
     }
 
+    /// How fast the connection may call Drive.
+    pub(crate) fn pace(key: &ConnectionKey) -> Self {
+        Self::new(connection_pk(key), "PACE")
+    }
+
     /// `LOG#`, `OP#`, `PAGE#`, `PARKED#`: what belongs to a connection as a whole.
     pub(crate) fn of_connection(key: &ConnectionKey, kind: &str, id: &str) -> Self {
         Self::new(connection_pk(key), format!("{kind}#{id}"))

@@ -20,6 +20,10 @@ fn connection(key: &ConnectionKey) -> Connection {
         secret_id: "drivesync/t/google".to_owned(),
         subject: Some("sync@example.com".to_owned()),
         quota_user: Some("acme".to_owned()),
+        limits: domain::pace::Limits {
+            quota_per_minute: 7_000,
+            ..domain::pace::Limits::of(domain::pace::QuotaModel::Queries)
+        },
         policies: Policies {
             default: Policy::Manual,
             fields: BTreeMap::from([
@@ -94,6 +98,7 @@ pub(super) async fn a_connection_is_made_once_saved_on_its_revision_and_listed(s
         scope: Scope::User,
         subject: None,
         quota_user: None,
+        limits: domain::pace::Limits::default(),
         last_request: None,
         policies: Policies::default(),
         state: ConnectionState::Deleting,

@@ -64,6 +64,23 @@ async fn writers_that_lose_answers_count_each_increment_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn units_that_were_taken_in_an_answer_that_was_lost_are_taken_once() {
+    let (faults, struck) = every(2, "PutItem", |_| Fault::AnswerLost);
+    let store = faulty(faults).await;
+    let (key, limits) = (fresh(), domain::pace::Limits::default());
+    let mut pace = domain::pace::Pace::fresh(&limits, ms(0));
+    for revision in 0..10 {
+        let ask = domain::pace::CallKind::List.cost(1, limits.model);
+        pace = pace.take(ask, false, &limits, ms(0)).unwrap().pace;
+        let saved = store.save_pace(&key, revision, &pace, nonce()).await;
+        assert!(
+            matches!(saved.unwrap(), Written::Done(paced) if paced.revision == revision + 1 && paced.pace == pace)
+        );
+    }
+    assert!(struck.load(Ordering::Relaxed) >= 5);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_transaction_whose_answer_was_lost_is_done() {
     let (faults, lost) = every(2, "TransactWriteItems", |_| Fault::AnswerLost);
     let store = faulty(faults).await;

@@ -10,6 +10,7 @@ mod checks_files;
 mod checks_lists;
 mod checks_logs;
 mod checks_operations;
+mod checks_pace;
 mod faults;
 mod random;
 mod sizes;
@@ -74,6 +75,9 @@ suite! {
         a_log_that_lists_does_not_advance_for_who_followed,
         the_channel_of_a_log_is_set_once,
         what_is_due_comes_earliest_first_in_its_shard;
+    checks_pace:
+        a_pace_is_made_once_and_comes_back_equal,
+        workers_that_race_for_units_take_no_more_than_there_are;
     checks_operations:
         a_listing_goes_from_its_first_page_to_done,
         a_page_that_was_recorded_is_stale,

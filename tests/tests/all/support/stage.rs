@@ -132,6 +132,7 @@ impl Set {
             secret_id: "drivesync/acme/drive".to_owned(),
             subject: None,
             quota_user: None,
+            limits: domain::pace::Limits::default(),
             policies: Policies::default(),
             state: ConnectionState::Active,
             created_at: now(),
