@@ -128,6 +128,8 @@ enum KindView {
     Delta,
     Resync,
     Audit,
+    /// The files of a shared drive that was left are marked.
+    Leave,
 }
 
 /// `listed`: every page is queued, and its files are on their way.
@@ -157,6 +159,7 @@ impl OperationView {
                 OperationKind::Delta => KindView::Delta,
                 OperationKind::Resync => KindView::Resync,
                 OperationKind::Audit => KindView::Audit,
+                OperationKind::Leave => KindView::Leave,
             },
             state,
             reason,

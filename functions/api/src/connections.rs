@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use domain::{ConnectionId, ConnectionKey, LogId};
-use drive::Access;
+use drive::{Access, DriveClient, DriveError, Kind as DriveKind};
 use serde::Serialize;
 use store::{Connection, ConnectionState, Created, Log, Operation, PageRequest, Scope, Written};
 use utoipa::ToSchema;
@@ -102,7 +102,7 @@ pub(crate) async fn create(
     {
         return replay(&deps, &caller, &made, &log, request.as_ref()).await;
     }
-    try_out(&deps, &checked, &scope, &log).await?;
+    let drive_name = try_out(&deps, &checked, &scope, &log).await?;
     let connection = Connection {
         key,
         revision: 0,
@@ -121,7 +121,7 @@ pub(crate) async fn create(
     if let Created::Exists(made) = deps.store.create_connection(&connection).await? {
         return replay(&deps, &caller, &made, &log, request.as_ref()).await;
     }
-    if let Err(problem) = follow(&deps, &connection.key, &log).await {
+    if let Err(problem) = follow(&deps, &connection.key, &log, drive_name).await {
         // Without its log, a connection would never sync. A repeat with the same key would mend that,
         // but not every caller repeats.
         let undone = deps.store.delete_connection(&connection.key).await;
@@ -163,7 +163,7 @@ async fn replay(
         Repeat::New => return Err(Problem::busy("an id was taken already; try again", 1)),
     }
     if made.state == ConnectionState::Active {
-        follow(deps, &made.key, log).await?;
+        follow(deps, &made.key, log, None).await?;
     }
     let mut response = answer(deps, caller, made, None);
     response
@@ -172,48 +172,100 @@ async fn replay(
     Ok(response)
 }
 
-/// Asks Drive with the credentials, so that a mistake in them is told now, to whoever made it.
+/// Asks Drive with the credentials, so that a mistake in them is told now, to whoever made it. Gives the
+/// name of the shared drive, where it is one.
 async fn try_out(
     deps: &Deps,
     checked: &Checked,
     scope: &Scope,
     log: &LogId,
-) -> Result<(), Problem> {
+) -> Result<Option<String>, Problem> {
     let access = Access {
         secret_id: checked.secret_id.clone(),
         subject: checked.subject.clone(),
         quota_user: checked.quota_user.clone(),
     };
-    let secret = |error| Problem::of_drive(&error, "/secret");
-    let drive = deps.gate.try_out(&access).await.map_err(secret)?;
-    drive.about().await.map_err(secret)?;
+    let drive = match enter(deps, &access).await {
+        Ok(drive) => drive,
+        Err(error) => {
+            let at = culprit(deps, &access, &error).await;
+            return Err(Problem::of_drive(&error, at));
+        }
+    };
     match scope {
-        Scope::User => Ok(()),
+        Scope::User => Ok(None),
         Scope::SharedDrive(_) => {
             let missing = |error| Problem::of_drive(&error, "/scope/drive_id");
-            drive.get_drive(log).await.map(|_| ()).map_err(missing)
+            let found = drive.get_drive(log).await.map_err(missing)?;
+            Ok(Some(found.name))
         }
     }
 }
 
-/// Makes sure that a log is kept, and wakes it.
-async fn follow(deps: &Deps, key: &ConnectionKey, log: &LogId) -> Result<(), Problem> {
+/// Drive, if it lets us in at all.
+async fn enter(deps: &Deps, access: &Access) -> Result<DriveClient, DriveError> {
+    let drive = deps.gate.try_out(access).await?;
+    drive.about().await?;
+    Ok(drive)
+}
+
+/// Which member is at fault where Drive does not let us in: the user to act as, if it is only with that
+/// user; Google answers `invalid_grant` to a bad key and to a user that it does not know alike.
+async fn culprit(deps: &Deps, access: &Access, error: &DriveError) -> &'static str {
+    let itself = Access {
+        subject: None,
+        ..access.clone()
+    };
+    let lost = matches!(error.kind(), DriveKind::AuthLost { .. });
+    if lost && access.subject.is_some() && enter(deps, &itself).await.is_ok() {
+        "/subject"
+    } else {
+        "/secret"
+    }
+}
+
+/// Makes sure that the connection's own log is kept, and wakes it.
+async fn follow(
+    deps: &Deps,
+    key: &ConnectionKey,
+    log: &LogId,
+    drive_name: Option<String>,
+) -> Result<(), Problem> {
     let now = deps.clock.now();
-    match deps
-        .store
-        .create_log(&Log::new(key.clone(), log.clone(), now))
-        .await?
-    {
+    let new = Log {
+        drive_name,
+        ..Log::new(key.clone(), log.clone(), now)
+    };
+    match deps.store.create_log(&new).await? {
         Created::Created | Created::Exists(_) => {}
     }
-    if let Err(error) = deps.wakes.log(key, log, now).await {
+    wake(deps, key, log).await;
+    Ok(())
+}
+
+/// Wakes a log. That it could not be is no error of the caller's: the sweep polls it.
+async fn wake(deps: &Deps, key: &ConnectionKey, log: &LogId) {
+    if let Err(error) = deps.wakes.log(key, log, deps.clock.now()).await {
         let error = runtime::telemetry::chain(&error);
         tracing::warn!(connection = %key, error, metric = "wake_failed", "the sweep will poll");
+    }
+}
+
+/// Wakes every log of a connection but one.
+pub(crate) async fn wake_others(
+    deps: &Deps,
+    key: &ConnectionKey,
+    but: &LogId,
+) -> Result<(), Problem> {
+    for log in deps.store.list_logs(key).await? {
+        if log.log != *but {
+            wake(deps, key, &log.log).await;
+        }
     }
     Ok(())
 }
 
-/// The one log of a connection.
+/// The log that a connection has from the start: its user's, or its one shared drive's.
 pub(crate) fn log_of(connection: &Connection) -> Result<LogId, Problem> {
     match &connection.scope {
         Scope::User => Ok(LogId::user()),
@@ -362,7 +414,8 @@ pub(crate) async fn resume(
     })
     .await?;
     if resumed.state == ConnectionState::Active {
-        follow(&deps, &at.key, &log).await?;
+        follow(&deps, &at.key, &log, None).await?;
+        wake_others(&deps, &at.key, &log).await?;
         record::wake_pushes(&deps, &at.key).await;
     }
     Ok(answer(&deps, &at.caller, &resumed, None))

@@ -44,6 +44,7 @@ struct LogCounts {
     new: u64,
     listing: u64,
     following: u64,
+    left: u64,
     /// The largest lag that a log had at its last change.
     lag_millis_max: Option<i64>,
 }
@@ -86,6 +87,7 @@ pub(crate) async fn get(
                     Position::New => counts.new += 1,
                     Position::Listing(_) => counts.listing += 1,
                     Position::Following => counts.following += 1,
+                    Position::Left { .. } => counts.left += 1,
                 }
                 counts.lag_millis_max = counts.lag_millis_max.max(log.lag_millis);
             }

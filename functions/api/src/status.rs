@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use domain::ConnectionKey;
+use domain::{ConnectionKey, LogId};
 use serde::Serialize;
 use store::{ChannelState, Log, PageRequest, Position};
 use utoipa::ToSchema;
@@ -47,10 +47,15 @@ pub(crate) struct AttentionView {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Log)]
 pub(crate) struct LogView {
+    /// `user`, or the id of a shared drive.
     log: String,
+    /// The shared drive that the log is of; null for the user's own.
+    drive: Option<DriveView>,
     position: PositionView,
     /// The operation that lists all files, where one does.
     operation: Option<String>,
+    /// Since when the shared drive is left.
+    left_at: Option<String>,
     /// When the last complete look at the log began.
     listed_from: Option<String>,
     /// When the last change that was seen happened, as Drive says.
@@ -62,7 +67,17 @@ pub(crate) struct LogView {
     channel: Option<ChannelView>,
 }
 
+/// A shared drive.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SharedDrive)]
+struct DriveView {
+    id: String,
+    /// What it is called; null until Drive has told us.
+    name: Option<String>,
+}
+
 /// `new`: nothing was read yet. `listing`: all files are being listed. `following`: changes are.
+/// `left`: the shared drive is not there for us any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = Position)]
@@ -70,6 +85,7 @@ pub(crate) enum PositionView {
     New,
     Listing,
     Following,
+    Left,
 }
 
 /// A push-notification channel.
@@ -173,11 +189,22 @@ impl LogView {
             Position::New => (PositionView::New, None),
             Position::Listing(operation) => (PositionView::Listing, Some(operation.to_string())),
             Position::Following => (PositionView::Following, None),
+            Position::Left { .. } => (PositionView::Left, None),
         };
+        let left_at = match log.position {
+            Position::Left { at } => Some(at.to_string()),
+            Position::New | Position::Listing(_) | Position::Following => None,
+        };
+        let drive = (log.log != LogId::user()).then(|| DriveView {
+            id: log.log.to_string(),
+            name: log.drive_name.clone(),
+        });
         Self {
             log: log.log.to_string(),
+            drive,
             position,
             operation,
+            left_at,
             listed_from: log.listed_from.map(|at| at.to_string()),
             last_change_at: log.last_change_at.map(|at| at.to_string()),
             lag_millis: log.lag_millis,

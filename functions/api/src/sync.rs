@@ -12,7 +12,7 @@ use store::{Connection, ConnectionState, Log, Operation, OperationKind, Position
 use utoipa::ToSchema;
 
 use crate::connection_view::OperationView;
-use crate::connections::log_of;
+use crate::connections::{log_of, wake_others};
 use crate::extract::{ConnectionPath, JsonBody, typed};
 use crate::problem::{Kind, Problem, ProblemBody};
 use crate::{Deps, record};
@@ -83,7 +83,10 @@ pub(crate) async fn start(
         )
     })?;
     let operation = match body.mode {
-        Mode::Delta | Mode::Audit => None,
+        Mode::Delta | Mode::Audit => {
+            wake_others(&deps, &at.key, &log.log).await?;
+            None
+        }
         Mode::Full => Some(list_all(&deps, &connection, &log, &at.caller.subject).await?),
     };
     deps.wakes.log(&at.key, &log.log, deps.clock.now()).await?;

@@ -4,13 +4,16 @@
 //! all messages of one file are folded, in order, into one step. Where the record has moved meanwhile,
 //! the store hands the current one back and the fold is done again.
 
+mod membership;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::membership::LeftLogs;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use domain::{
-    ConnectionKey, Disposition, FileId, FileRecord, Moment, Observation, Policies, Revision, Step,
-    Timestamp,
+    ConnectionKey, Disposition, FileId, FileRecord, LogId, Moment, Observation, Policies, Revision,
+    Step, Timestamp,
 };
 use drive::DriveError;
 use futures_util::future::join_all;
@@ -100,18 +103,19 @@ pub async fn handle(event: SqsEvent, deadline: Deadline, deps: &Deps) -> SqsBatc
     for group in batch::groups(event) {
         works.push(read(group, deps).await);
     }
+    let left = LeftLogs::default();
     let judged = match prepare(&works, deps).await {
         Ok(prepared) => {
             let files = works
                 .into_iter()
-                .map(|work| judge(work, &prepared, deadline, deps));
+                .map(|work| judge(work, &prepared, &left, deadline, deps));
             join_all(files).await
         }
         // One record that can't be read must not hold up the files beside it.
         Err(_) => {
             let files = works.into_iter().map(async |work| {
                 match prepare(std::slice::from_ref(&work), deps).await {
-                    Ok(prepared) => judge(work, &prepared, deadline, deps).await,
+                    Ok(prepared) => judge(work, &prepared, &left, deadline, deps).await,
                     Err(error) => (work.group, failed(0, &error.into())),
                 }
             });
@@ -214,13 +218,14 @@ async fn prepare(works: &[Work], deps: &Deps) -> Result<Prepared, StoreError> {
 async fn judge(
     work: Work,
     prepared: &Prepared,
+    left: &LeftLogs,
     deadline: Deadline,
     deps: &Deps,
 ) -> (Group, Verdict) {
     if let Some((done, error)) = work.broken {
         return (work.group, failed(done, &error.into()));
     }
-    let verdict = match apply(&work.messages, prepared, deadline, deps).await {
+    let verdict = match apply(&work.messages, prepared, left, deadline, deps).await {
         Ok(()) => Verdict::Done,
         Err(stopped) => {
             suspend_if_halted(&work.messages, &stopped, deps).await;
@@ -265,6 +270,7 @@ fn failed(done: usize, stopped: &Stopped) -> Verdict {
 async fn apply(
     messages: &[SnapshotMessage],
     prepared: &Prepared,
+    left: &LeftLogs,
     deadline: Deadline,
     deps: &Deps,
 ) -> Result<(), Stopped> {
@@ -279,6 +285,7 @@ async fn apply(
         .records
         .get(&(first.key.clone(), first.file.clone()))
         .cloned();
+    let left = left.of(messages, record.is_none(), deps).await?;
     let mut certain = false;
     for _ in 0..ROUNDS_MAX {
         if deadline.passed(deps.clock.now()) {
@@ -287,6 +294,7 @@ async fn apply(
         let folded = fold(
             record.as_ref(),
             messages,
+            &left,
             &connection.policies,
             deps.clock.now(),
         );
@@ -328,6 +336,7 @@ async fn apply(
 fn fold(
     record: Option<&FileRecord>,
     messages: &[SnapshotMessage],
+    left: &[LogId],
     policies: &Policies,
     now: Timestamp,
 ) -> Option<Step> {
@@ -337,24 +346,47 @@ fn fold(
             now,
             drive_at: match message.cause {
                 Cause::Live => Some(message.at),
-                Cause::Run(_) => None,
+                Cause::Run(_) | Cause::Left { .. } => None,
             },
             policies,
         };
+        if let Cause::Left { drive, .. } = &message.cause {
+            // Of a drive that is followed again, and of a file that we never saw, there is nothing to mark.
+            if left.contains(drive) {
+                folded = folded.map(|step| {
+                    step.then(|record| membership::mark(record.clone(), drive, moment))
+                });
+            }
+            continue;
+        }
         let observation = match &message.snapshot {
             Some(snapshot) => Observation::Present(snapshot.clone()),
             None => Observation::Gone(domain::Gone::Removed),
         };
         folded = Some(match folded {
             None => Step::stay(match &observation {
+                // The snapshot is of the time before the drive was left.
+                Observation::Present(snapshot) if left.contains(&snapshot.mirror.log()) => {
+                    return None;
+                }
                 Observation::Present(snapshot) => FileRecord::first_sight(snapshot),
                 Observation::Gone(gone) => FileRecord::never_seen(message.file.clone(), *gone, now),
             }),
             Some(step) if step.record.must_ask(&observation) => return None,
+            // A question about a file that was listed, though our record says that it is gone.
+            Some(step) if asks(message) && !step.record.is_present() => return None,
             Some(step) => step.then(|record| record.observe(&observation, moment)),
         });
     }
     folded
+}
+
+/// Whether an operation asks about the file, rather than a change log telling of it.
+fn asks(message: &SnapshotMessage) -> bool {
+    match message.cause {
+        Cause::Run(_) => message.snapshot.is_none(),
+        Cause::Live | Cause::Left { .. } => false,
+    }
 }
 
 /// Asks Drive for the file as it is now, on top of the record as it is now: the answer is later than
@@ -365,7 +397,15 @@ async fn ask(
     deps: &Deps,
 ) -> Result<(Option<FileRecord>, Step), Stopped> {
     let record = deps.store.load_file(&connection.key, file).await?;
-    let answer = deps.gate.open(connection).await?.look(file).await?;
+    let drive = deps.gate.open(connection).await?;
+    let answer = match (&record, drive.look(file).await?) {
+        (Some(record), Observation::Gone(gone)) => {
+            let (mirror, key) = (&record.mirror, &connection.key);
+            let told = gate::told_apart::<Stopped>(gone, mirror, key, &drive, &deps.store);
+            Observation::Gone(told.await?)
+        }
+        (_, answer) => answer,
+    };
     let now = deps.clock.now();
     let moment = Moment {
         now,

@@ -5,6 +5,7 @@
 //! log's own item. Whatever is interrupted goes on from there at the next wake.
 
 mod listing;
+mod membership;
 
 use std::time::Duration;
 
@@ -87,12 +88,16 @@ enum Stopped {
     Queue(#[from] QueueError),
     #[error("Drive did not do it")]
     Drive(#[from] DriveError),
+    #[error("others kept writing the same log")]
+    Contended,
 }
 
 impl Stopped {
     fn disposition(&self) -> Disposition {
         match self {
-            Self::Store(_) | Self::Queue(_) => Disposition::Retry { after_millis: None },
+            Self::Store(_) | Self::Queue(_) | Self::Contended => {
+                Disposition::Retry { after_millis: None }
+            }
             Self::Drive(error) => error.disposition(),
         }
     }
@@ -125,15 +130,18 @@ async fn look(group: &Group, deadline: Deadline, deps: &Deps) -> Verdict {
     };
     match follow(&wake, sent_at, deadline, deps).await {
         Ok(()) => Verdict::Done,
-        Err(stopped) => stop(&wake.key, &stopped, deps).await,
+        Err(stopped) => stop(&wake, &stopped, deps).await,
     }
 }
 
 /// What a failure means for the wake: it comes back, or the connection is suspended and the wake let
 /// go, since the cursor keeps everything.
-async fn stop(key: &ConnectionKey, stopped: &Stopped, deps: &Deps) -> Verdict {
+async fn stop(wake: &LogWake, stopped: &Stopped, deps: &Deps) -> Verdict {
+    let key = &wake.key;
     match stopped.disposition() {
         Disposition::Retry { .. } => failed(0, stopped),
+        // What Drive refuses of one of a user's shared drives must not stop all the others.
+        Disposition::Park { .. } if is_one_of_many(wake, deps).await => failed(0, stopped),
         // A call that Drive refuses for good is a matter for a person, like a revoked grant.
         Disposition::Park { reason } | Disposition::Halt { reason } => {
             let error = telemetry::chain(stopped);
@@ -144,6 +152,13 @@ async fn stop(key: &ConnectionKey, stopped: &Stopped, deps: &Deps) -> Verdict {
             }
         }
     }
+}
+
+/// Whether the log is one of a user's shared drives, rather than all that the connection is about.
+async fn is_one_of_many(wake: &LogWake, deps: &Deps) -> bool {
+    let connection = deps.store.load_connection(&wake.key).await;
+    let scope = connection.ok().flatten().map(|found| found.scope);
+    wake.log != LogId::user() && scope != Some(store::Scope::SharedDrive(wake.log.to_string()))
 }
 
 fn failed(done: usize, stopped: &Stopped) -> Verdict {
@@ -177,24 +192,58 @@ async fn follow(
         return Ok(());
     }
     let drive = deps.gate.open(&connection).await?;
+    let error = match read(log.clone(), &drive, deadline, deps).await {
+        Err(Stopped::Drive(error)) => error,
+        done => return done,
+    };
+    if membership::has_ended(&log, &error, &drive, deps).await? {
+        return Ok(());
+    }
+    match error.kind() {
+        Kind::CursorLost => resync(&wake.key, &wake.log, &drive, deps).await,
+        Kind::RateLimited { .. }
+        | Kind::DailyLimit
+        | Kind::AuthLost { .. }
+        | Kind::AccessDenied { .. }
+        | Kind::NotFound
+        | Kind::Stale
+        | Kind::Permanent { .. }
+        | Kind::Transient
+        | Kind::Unanswered
+        | Kind::NotSent => Err(error.into()),
+    }
+}
+
+/// Lists the files of a log that is new, then reads its changes, as far as time allows. That the cursor is
+/// lost is said of no other call than the one that reads changes from it.
+async fn read(
+    log: Log,
+    drive: &DriveClient,
+    deadline: Deadline,
+    deps: &Deps,
+) -> Result<(), Stopped> {
     let log = match &log.position {
-        Position::New => listing::begin(&log, OperationKind::InitialSync, &drive, deps).await?,
+        Position::New => listing::begin(&log, OperationKind::InitialSync, drive, deps).await?,
         Position::Listing(_) | Position::Following => Some(log),
+        Position::Left { .. } => return membership::return_to(&log, drive, deps).await,
+    };
+    let Some(log) = log else { return Ok(()) };
+    // Once the cursor stands: a drive that is joined after this is in the log behind it.
+    let compared = log.log == LogId::user() && membership::is_due(&log, deps.clock.now());
+    let log = if compared {
+        membership::compare(&log, drive, deps).await?
+    } else {
+        Some(log)
     };
     let Some(log) = log else { return Ok(()) };
     let log = match log.position.clone() {
         Position::Listing(operation) => {
-            listing::go_on(&log, &operation, &drive, deadline, deps).await?
+            listing::go_on(&log, &operation, drive, deadline, deps).await?
         }
-        Position::New | Position::Following => Some(log),
+        Position::New | Position::Following | Position::Left { .. } => Some(log),
     };
     let Some(log) = log else { return Ok(()) };
-    match read_changes(log, &drive, deadline, deps).await {
-        Err(Stopped::Drive(error)) if *error.kind() == Kind::CursorLost => {
-            resync(&wake.key, &wake.log, &drive, deps).await
-        }
-        done => done,
-    }
+    read_changes(log, drive, deadline, deps).await
 }
 
 /// Whether the last complete look at the log began after everything that the wake stands for.
@@ -225,7 +274,7 @@ async fn read_changes(
         let to = match &page.next {
             Next::More(token) | Next::End(token) => token.clone(),
         };
-        queue_changes(&log, page, deps).await?;
+        queue_changes(&log, page, drive, deps).await?;
         let now = deps.clock.now();
         let progress = Progress {
             complete_listing_began: (!more).then_some(began),
@@ -248,8 +297,16 @@ async fn read_changes(
     }
 }
 
-async fn queue_changes(log: &Log, page: ChangePage, deps: &Deps) -> Result<(), Stopped> {
+async fn queue_changes(
+    log: &Log,
+    page: ChangePage,
+    drive: &DriveClient,
+    deps: &Deps,
+) -> Result<(), Stopped> {
     let mut messages = Vec::with_capacity(page.changes.len());
+    for entry in &page.drives {
+        membership::heed(log, entry, drive, deps).await?;
+    }
     for unreadable in &page.nameless {
         park_entry(log, unreadable, deps.clock.now(), deps).await?;
     }

@@ -5,9 +5,9 @@
 //! before Drive's answer does; where the answer never comes, the channel is dropped and another opened.
 
 use domain::{ChannelId, Timestamp};
-use drive::ChannelRequest;
+use drive::{ChannelRequest, Kind};
 use sha2::{Digest, Sha256};
-use store::{Channel, ChannelState, Connection, Log, Written};
+use store::{Channel, ChannelState, Connection, Log, Position, Written};
 
 use crate::{Deps, INACTIVE_MILLIS, Stopped, active};
 
@@ -49,6 +49,10 @@ pub(crate) async fn open(connection: &Connection, log: &Log, deps: &Deps) -> Res
         Err(error) => {
             // Where Drive did open it after all, it tells of changes until it ends, and is not believed.
             deps.store.delete_channel(&channel.id).await?;
+            if *error.kind() == Kind::CursorLost || error.gone().is_some() {
+                // The cursor is lost, or the log itself is out of reach: whoever reads it finds out.
+                deps.wakes.log(&log.key, &log.log, now).await?;
+            }
             return Err(error.into());
         }
     };
@@ -95,7 +99,11 @@ pub(crate) async fn look_at(id: &ChannelId, deps: &Deps) -> Result<(), Stopped> 
         return Ok(());
     };
     let log = deps.store.load_log(&channel.key, &channel.log).await?;
-    let Some(log) = log else {
+    let followed = |log: &Log| match log.position {
+        Position::New | Position::Listing(_) | Position::Following => true,
+        Position::Left { .. } => false,
+    };
+    let Some(log) = log.filter(followed) else {
         return stop(&channel, deps).await;
     };
     match channel.state {

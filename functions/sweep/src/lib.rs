@@ -8,7 +8,9 @@
 mod absent;
 mod channels;
 mod dead_letters;
+mod leaving;
 mod operations;
+mod suspended;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -17,7 +19,7 @@ use domain::{ConnectionKey, LogId};
 use drive::DriveError;
 use gate::{Gate, Services};
 use runtime::{Clock, Deadline, Entropy, Queue, QueueError, Settings, Wakes, telemetry};
-use store::{Connection, ConnectionState, DUE_SHARDS, DueItem, Store, StoreError};
+use store::{Connection, ConnectionState, DUE_SHARDS, DueItem, Position, Scope, Store, StoreError};
 
 /// How long Drive may take. The function has a minute for many things.
 const DRIVE_TIMEOUTS: drive::Timeouts = drive::Timeouts {
@@ -30,7 +32,7 @@ const DRIVE_TIMEOUTS: drive::Timeouts = drive::Timeouts {
 pub struct Deps {
     /// What is due, and where it stands.
     pub store: Store,
-    /// Drive, as each connection may see it: for channels only.
+    /// Drive, as each connection may see it: for channels, and to try a suspended connection.
     pub gate: Gate,
     /// Where wakes go.
     pub wakes: Wakes,
@@ -87,6 +89,8 @@ const RESERVED_MILLIS: i64 = 12_000;
 const POLL_UNWATCHED_MILLIS: i64 = 60_000;
 /// A log whose first listing has not begun is looked at again after this, in milliseconds.
 const NOT_BEGUN_MILLIS: i64 = 2_000;
+/// A shared drive that was left is asked about again after this, in milliseconds, with 20 % of jitter.
+const POLL_LEFT_MILLIS: i64 = 60 * 60_000;
 /// The logs and channels of a connection that is not active are looked at again after this, in milliseconds.
 const INACTIVE_MILLIS: i64 = 15 * 60_000;
 
@@ -208,17 +212,26 @@ async fn look_at_log(key: &ConnectionKey, id: &LogId, deps: &Deps) -> Result<(),
     else {
         return Ok(());
     };
-    let Some(connection) = active(key, deps).await? else {
+    let Some(connection) = deps.store.load_connection(key).await? else {
+        // It was made while its connection was being deleted.
+        return Ok(deps.store.delete_log(key, id).await?);
+    };
+    if connection.state != ConnectionState::Active {
         deps.store
             .postpone_poll(key, id, now.plus_millis(INACTIVE_MILLIS))
             .await?;
+        if is_suspended(&connection) && is_own(&connection, id) {
+            suspended::try_again(&connection, &log, deps).await?;
+        }
         return Ok(());
-    };
+    }
     deps.wakes.log(key, id, now).await?;
-    let again_millis = if log.cursor.is_some() {
-        deps.entropy.jitter().around(POLL_UNWATCHED_MILLIS)
-    } else {
-        NOT_BEGUN_MILLIS
+    let again_millis = match log.position {
+        Position::Left { .. } => deps.entropy.jitter().around(POLL_LEFT_MILLIS),
+        Position::New | Position::Listing(_) | Position::Following if log.cursor.is_some() => {
+            deps.entropy.jitter().around(POLL_UNWATCHED_MILLIS)
+        }
+        Position::New | Position::Listing(_) | Position::Following => NOT_BEGUN_MILLIS,
     };
     deps.store
         .postpone_poll(key, id, now.plus_millis(again_millis))
@@ -234,6 +247,21 @@ async fn wake_pushes(key: &ConnectionKey, deps: &Deps) -> Result<(), Stopped> {
         deps.wakes.push(key, deps.clock.now()).await?;
     }
     Ok(())
+}
+
+fn is_suspended(connection: &Connection) -> bool {
+    match connection.state {
+        ConnectionState::Suspended { .. } => true,
+        ConnectionState::Active | ConnectionState::Paused | ConnectionState::Deleting => false,
+    }
+}
+
+/// Whether it is the log that the connection has from the start.
+fn is_own(connection: &Connection, log: &LogId) -> bool {
+    match &connection.scope {
+        Scope::User => *log == LogId::user(),
+        Scope::SharedDrive(drive) => log.as_str() == drive,
+    }
 }
 
 /// The connection, if it is there and nothing stops it.

@@ -1,11 +1,11 @@
 //! Has everything arrived that was listed? An operation is done when every id of each of its pages has
 //! a record, or is parked with a reason.
 
-use domain::{ConnectionKey, OperationId};
-use runtime::Deadline;
-use store::{OperationKind, OperationState, Verified, Written};
+use domain::{ConnectionKey, FileId, OperationId};
+use runtime::{Cause, Deadline, SnapshotMessage, queue};
+use store::{Operation, OperationKind, OperationState, Verified, Written};
 
-use crate::{Deps, Stopped, absent};
+use crate::{Deps, Stopped, absent, leaving};
 
 /// A listing that has not arrived whole is looked at again after this, in milliseconds.
 const AGAIN_MILLIS: i64 = 1_000;
@@ -35,6 +35,9 @@ pub(crate) async fn look_at(
     }
     // One operation must not take the whole sweep.
     let slice = Deadline(deps.clock.now().plus_millis(SLICE_MILLIS).min(deadline.0));
+    if operation.kind == OperationKind::Leave {
+        return leaving::look_at(&operation, slice, deps).await;
+    }
     let mut progress = Verified {
         pages_verified: operation.pages_verified,
         verified: operation.verified,
@@ -49,9 +52,11 @@ pub(crate) async fn look_at(
         else {
             break;
         };
-        if !deps.store.missing(key, &ids).await?.is_empty() {
+        let arrival = deps.store.arrival(key, &ids).await?;
+        if !arrival.missing.is_empty() {
             break;
         }
+        ask_again(&operation, arrival.gone, deps).await?;
         progress.pages_verified += 1;
         progress.verified += u64::try_from(ids.len()).unwrap_or(u64::MAX);
     }
@@ -61,7 +66,10 @@ pub(crate) async fn look_at(
     {
         let whole = match operation.kind {
             OperationKind::Resync => absent::ask_about(&operation, slice, deps).await?,
-            OperationKind::InitialSync | OperationKind::Delta | OperationKind::Audit => true,
+            OperationKind::InitialSync
+            | OperationKind::Delta
+            | OperationKind::Audit
+            | OperationKind::Leave => true,
         };
         if !whole {
             return Ok(());
@@ -72,4 +80,18 @@ pub(crate) async fn look_at(
         tracing::info!(connection = %key, operation = %id, files = operation.verified, metric = "synced", "all that was listed has arrived");
     }
     Ok(())
+}
+
+/// Files that were listed and whose records say that they are gone: perhaps they went since, or perhaps a
+/// mark that they were out of reach was on its way when their drive came back. Drive is asked once more.
+async fn ask_again(operation: &Operation, gone: Vec<FileId>, deps: &Deps) -> Result<(), Stopped> {
+    let question = |file| SnapshotMessage {
+        key: operation.key.clone(),
+        cause: Cause::Run(operation.id.to_string()),
+        file,
+        at: operation.started_at,
+        snapshot: None,
+    };
+    let questions: Vec<SnapshotMessage> = gone.into_iter().map(question).collect();
+    Ok(queue::send_snapshots(&deps.snapshots_bulk, &questions).await?)
 }

@@ -61,7 +61,7 @@ impl Show<'_> {
             .into_iter()
             .find(|operation| match operation.kind {
                 OperationKind::InitialSync | OperationKind::Resync => true,
-                OperationKind::Delta | OperationKind::Audit => false,
+                OperationKind::Delta | OperationKind::Audit | OperationKind::Leave => false,
             });
         let attention = store.count_attention(self.connection).await.ok()?;
         let logs = store.list_logs(self.connection).await.ok()?;

@@ -8,8 +8,8 @@ use http::Method;
 use crate::request::{Call, parsed, unclear};
 use crate::token::TokenSource;
 use crate::{
-    About, ChangePage, ChannelRequest, Clock, DriveError, FilePage, Read, Scope, Secret,
-    SharedDrive, Transport, Watch, normalise, patch, table, wire,
+    About, ChangePage, ChannelRequest, Clock, DriveError, FilePage, Read, Scope, Secret, Transport,
+    Watch, normalise, patch, table, wire,
 };
 
 /// The most that Drive gives in one page; it may give fewer, and none.
@@ -224,21 +224,6 @@ impl DriveClient {
         Ok(About {
             email: answer.user.email_address.unwrap_or_default(),
             permission_id: answer.user.permission_id,
-        })
-    }
-
-    /// One shared drive.
-    ///
-    /// # Errors
-    /// [`DriveError`]; [`Kind::NotFound`](crate::Kind::NotFound) where we are no member of it.
-    pub async fn get_drive(&self, id: &LogId) -> Result<SharedDrive, DriveError> {
-        let call = Call::new("drives.get", Method::GET, format!("/drive/v3/drives/{id}"))
-            .query("fields", "id,name");
-        let body = self.call(&call).await?;
-        let answer: wire::Drive = parsed(call.asked(), &body)?;
-        Ok(SharedDrive {
-            id: id.clone(),
-            name: answer.name.unwrap_or_default(),
         })
     }
 }

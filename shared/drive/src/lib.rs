@@ -6,6 +6,7 @@ mod batch;
 mod client;
 mod directory;
 mod disposition;
+mod drives;
 mod error;
 mod multipart;
 mod normalise;
@@ -31,6 +32,6 @@ pub use secret::Secret;
 pub use table::{Column, TABLE};
 pub use transport::{Timeouts, Transport, TransportError, reqwest_transport};
 pub use types::{
-    About, Change, ChangePage, ChannelRequest, Clock, FilePage, Listed, Next, PrivateProperty,
-    Read, Scope, Seen, SharedDrive, Unreadable, Watch,
+    About, Change, ChangePage, ChannelRequest, Clock, DriveChange, DrivePage, FilePage, Listed,
+    Next, PrivateProperty, Read, Scope, Seen, SharedDrive, Unreadable, Watch,
 };

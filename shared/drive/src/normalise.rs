@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use domain::{DriveVersion, Field, FileId, Mirror, PageToken, Snapshot, Timestamp, Value};
+use domain::{DriveVersion, Field, FileId, LogId, Mirror, PageToken, Snapshot, Timestamp, Value};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::error::BadJson;
 use crate::{
-    Change, ChangePage, FilePage, Listed, Next, PrivateProperty, Read, Seen, Unreadable,
-    permissions, table, wire,
+    Change, ChangePage, DriveChange, DrivePage, FilePage, Listed, Next, PrivateProperty, Read,
+    Seen, SharedDrive, Unreadable, permissions, table, wire,
 };
 
 /// Why an entry is no complete snapshot. A snapshot that lacks what every file has would, once applied,
@@ -169,6 +169,7 @@ pub(crate) fn change_page(
     let mut page = ChangePage {
         changes: Vec::with_capacity(list.changes.len()),
         nameless: Vec::new(),
+        drives: Vec::new(),
         next,
         skipped: 0,
     };
@@ -176,6 +177,7 @@ pub(crate) fn change_page(
         match change(entry, now) {
             Entry::Change(change) => page.changes.push(change),
             Entry::Nameless(entry) => page.nameless.push(entry),
+            Entry::Drive(change) => page.drives.push(change),
             Entry::Skipped => page.skipped += 1,
         }
     }
@@ -189,6 +191,7 @@ pub(crate) fn change_page(
 enum Entry {
     Change(Change),
     Nameless(Unreadable),
+    Drive(DriveChange),
     Skipped,
 }
 
@@ -198,12 +201,10 @@ fn change(raw: &RawValue, now: Timestamp) -> Entry {
         Err(error) => return broken(raw, &error.into(), now),
     };
     // Drive leaves out nothing that was asked for, but an entry without a type can only be about a file.
-    if change
-        .change_type
-        .as_deref()
-        .is_some_and(|kind| kind != "file")
-    {
-        return Entry::Skipped;
+    match change.change_type.as_deref() {
+        Some("file") | None => {}
+        Some("drive") => return of_drive(change, raw),
+        Some(_) => return Entry::Skipped,
     }
     let Some(file) = change.file_id.and_then(|id| FileId::parse(&id).ok()) else {
         return Entry::Nameless(unreadable(None, &Defect::Id, raw));
@@ -218,6 +219,47 @@ fn change(raw: &RawValue, now: Timestamp) -> Entry {
     };
     let at = timestamp(change.time).unwrap_or(now);
     Entry::Change(Change { file, at, seen })
+}
+
+/// An entry about a shared drive itself. One that names no drive can only be parked.
+fn of_drive(change: wire::Change<'_>, raw: &RawValue) -> Entry {
+    let (shown, name) = match change.drive {
+        Some(drive) => (drive.id, drive.name),
+        None => (None, None),
+    };
+    let named = change.drive_id.or(shown);
+    match named.as_deref().and_then(drive_log) {
+        Some(drive) => Entry::Drive(DriveChange {
+            drive,
+            name,
+            removed: change.removed.unwrap_or(false),
+        }),
+        None => Entry::Nameless(unreadable(None, &Defect::Id, raw)),
+    }
+}
+
+/// The log of a shared drive: its id, which is never the name that we gave the user's log.
+fn drive_log(id: &str) -> Option<LogId> {
+    LogId::parse(id).ok().filter(|log| *log != LogId::user())
+}
+
+/// A page of shared drives.
+pub(crate) fn drive_page(list: wire::DriveList) -> DrivePage {
+    let mut page = DrivePage {
+        drives: Vec::with_capacity(list.drives.len()),
+        skipped: 0,
+        next: list.next_page_token,
+    };
+    for drive in list.drives {
+        match drive.id.as_deref().and_then(drive_log) {
+            Some(id) => page.drives.push(SharedDrive {
+                id,
+                name: drive.name.unwrap_or_default(),
+            }),
+            None => page.skipped += 1,
+        }
+    }
+    page
 }
 
 fn parsed(raw: &RawValue) -> Result<Snapshot, Defect> {

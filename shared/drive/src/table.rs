@@ -122,7 +122,9 @@ fn joined(name: impl Fn(&Column) -> &'static str) -> String {
 /// The `fields` of `changes.list`.
 pub(crate) static CHANGES: LazyLock<String> = LazyLock::new(|| {
     let file = joined(|column| column.v3);
-    format!("nextPageToken,newStartPageToken,changes(changeType,time,removed,fileId,file({file}))")
+    format!(
+        "nextPageToken,newStartPageToken,changes(changeType,time,removed,driveId,drive(id,name),fileId,file({file}))"
+    )
 });
 
 /// The `fields` of `files.list`.

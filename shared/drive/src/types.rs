@@ -15,10 +15,25 @@ pub struct ChangePage {
     pub changes: Vec<Change>,
     /// Entries that name no file that we could ask Drive about: they can only be parked.
     pub nameless: Vec<Unreadable>,
+    /// What was reported about shared drives themselves, in the log's order.
+    pub drives: Vec<DriveChange>,
     /// Where to go on.
     pub next: Next,
-    /// Entries that are not about a file (`changeType` `drive`, or a type that we don't know).
+    /// Entries of a type that we don't know.
     pub skipped: u32,
+}
+
+/// An entry about a shared drive itself (`changeType` `drive`): we joined it, left it, or it was renamed.
+/// Joining one gives such an entry and none of its items (Drive guide "Track changes for users and
+/// shared drives").
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DriveChange {
+    /// The drive, which is its change log too.
+    pub drive: LogId,
+    /// Its name, where the entry shows it: "only present when the user is still a member".
+    pub name: Option<String>,
+    /// The entry says that the drive is not there for us any more.
+    pub removed: bool,
 }
 
 /// Where a change log goes on after a page.
@@ -181,6 +196,17 @@ pub struct About {
     pub email: String,
     /// The user's id in permissions.
     pub permission_id: Option<String>,
+}
+
+/// One page of shared drives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DrivePage {
+    /// The drives, in no promised order.
+    pub drives: Vec<SharedDrive>,
+    /// Entries whose id is the shape of none: they can't be followed.
+    pub skipped: u32,
+    /// The token of the next page; `None` at the end.
+    pub next: Option<String>,
 }
 
 /// A shared drive.

@@ -30,6 +30,9 @@ pub(crate) struct Change<'a> {
     pub(crate) file_id: Option<String>,
     #[serde(borrow, default)]
     pub(crate) file: Option<&'a RawValue>,
+    pub(crate) drive_id: Option<String>,
+    #[serde(default)]
+    pub(crate) drive: Option<Drive>,
 }
 
 /// `drive#fileList`.
@@ -267,7 +270,17 @@ pub(crate) struct About {
 /// `drive#drive`.
 #[derive(Deserialize)]
 pub(crate) struct Drive {
+    pub(crate) id: Option<String>,
     pub(crate) name: Option<String>,
+}
+
+/// `drive#driveList`.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct DriveList {
+    pub(crate) next_page_token: Option<String>,
+    #[serde(default)]
+    pub(crate) drives: Vec<Drive>,
 }
 
 /// What v2 `files.patch` takes. A member that is not there stays as it is.

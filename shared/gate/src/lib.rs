@@ -1,7 +1,9 @@
 #![doc = include_str!("../README.md")]
 
+mod reach;
 mod services;
 
+pub use reach::told_apart;
 pub use services::{ConnectError, Services};
 
 use drive::{Access, DriveClient, DriveError, Drives};

@@ -51,8 +51,16 @@ pub struct PushWake {
 pub enum Cause {
     /// Drive's log told of it.
     Live,
-    /// An operation listed it, or someone sent it again.
+    /// An operation listed it, or asks about it, or someone sent it again.
     Run(String),
+    /// The shared drive that held it was left: it is out of reach if that still holds. Only with a
+    /// file that is reported as removed.
+    Left {
+        /// The shared drive, which is its change log too.
+        drive: LogId,
+        /// Which operation says so.
+        run: String,
+    },
 }
 
 /// What a look at Drive showed, on its way to the record.
@@ -87,6 +95,8 @@ struct SnapshotEnvelope {
     cause: String,
     file: String,
     at: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    left: Option<String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     removed: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -191,7 +201,7 @@ impl Cause {
     pub fn as_str(&self) -> &str {
         match self {
             Self::Live => "live",
-            Self::Run(id) => id,
+            Self::Run(run) | Self::Left { run, .. } => run,
         }
     }
 }
@@ -207,6 +217,10 @@ impl SnapshotMessage {
             cause: self.cause.as_str().to_owned(),
             file: self.file.to_string(),
             at: self.at.to_string(),
+            left: match &self.cause {
+                Cause::Left { drive, .. } => Some(drive.to_string()),
+                Cause::Live | Cause::Run(_) => None,
+            },
             removed: self.snapshot.is_none(),
             snapshot: self.snapshot.as_ref().map(snapshot_body),
         };
@@ -233,10 +247,15 @@ impl SnapshotMessage {
             (false, Some(body)) => Some(snapshot_from(&file, body)?),
             (true, Some(_)) | (false, None) => return Err(Unreadable::Member("snapshot")),
         };
-        let cause = match envelope.cause.as_str() {
-            "" => return Err(Unreadable::Member("cause")),
-            "live" => Cause::Live,
-            run => Cause::Run(run.to_owned()),
+        let cause = match (envelope.cause.as_str(), envelope.left) {
+            ("", _) | ("live", Some(_)) => return Err(Unreadable::Member("cause")),
+            ("live", None) => Cause::Live,
+            (run, None) => Cause::Run(run.to_owned()),
+            (_, Some(_)) if snapshot.is_some() => return Err(Unreadable::Member("left")),
+            (run, Some(drive)) => Cause::Left {
+                drive: LogId::parse(&drive).map_err(|_| Unreadable::Member("left"))?,
+                run: run.to_owned(),
+            },
         };
         Ok(Self {
             key,
@@ -444,6 +463,40 @@ mod tests {
             prop_assert!(SnapshotMessage::from_body(&body).is_err());
             prop_assert!(LogWake::from_body(&body).is_err());
             prop_assert!(PushWake::from_body(&body).is_err());
+        }
+    }
+
+    #[test]
+    fn a_file_of_a_drive_that_was_left_names_the_drive_and_shows_no_state() {
+        let file = FileId::parse("1abc").unwrap();
+        let message = SnapshotMessage {
+            key: key(),
+            cause: Cause::Left {
+                drive: LogId::parse("0ABC").unwrap(),
+                run: "op.1".to_owned(),
+            },
+            file: file.clone(),
+            at: Timestamp::from_millis(1_763_715_600_000),
+            snapshot: None,
+        };
+        let body = message.to_body();
+        assert_eq!(SnapshotMessage::from_body(&body).unwrap(), message);
+        let shown = SnapshotMessage {
+            snapshot: Some(Snapshot {
+                file,
+                version: DriveVersion(1),
+                mask: FieldMask::CURRENT,
+                fields: BTreeMap::from([(Field::Name, Value::text("n"))]),
+                mirror: Mirror::default(),
+            }),
+            ..message
+        };
+        for odd in [
+            body.replace("op.1", "live"),
+            body.replace("0ABC", "a/b"),
+            shown.to_body(),
+        ] {
+            assert!(SnapshotMessage::from_body(&odd).is_err(), "{odd}");
         }
     }
 

@@ -35,6 +35,11 @@ pub struct Log {
     pub last_change_at: Option<Timestamp>,
     /// How far behind Drive that change was when it was queued, in milliseconds.
     pub lag_millis: Option<i64>,
+    /// What its shared drive is called; `None` for the user's log, and until we know.
+    pub drive_name: Option<String>,
+    /// When the shared drives of the log's user were last compared with the logs that we keep; `None`
+    /// until that has been done since the last listing of files began. Only of the user's log.
+    pub drives_checked_at: Option<Timestamp>,
 }
 
 /// How a log is being read.
@@ -46,6 +51,11 @@ pub enum Position {
     Listing(OperationId),
     /// Changes are followed from the cursor.
     Following,
+    /// The shared drive is not there for us any more: nothing is read, and there is no cursor.
+    Left {
+        /// Since when.
+        at: Timestamp,
+    },
 }
 
 /// What is written along with a moved cursor.
@@ -75,6 +85,8 @@ impl Log {
             channel: None,
             last_change_at: None,
             lag_millis: None,
+            drive_name: None,
+            drives_checked_at: None,
         }
     }
 }
@@ -148,11 +160,13 @@ impl Store {
         let next = Log {
             cursor: Some(start.clone()),
             position: Position::Listing(operation.id.clone()),
+            drives_checked_at: None,
             ..log.clone()
         };
         let update = unmoved(log)
             .set_text("cursor", start.as_str())
-            .set_text("position", next.position.text());
+            .set_text("position", next.position.text())
+            .remove("drives_checked_at");
         let held = Operation {
             holds_log: true,
             ..operation.clone()
@@ -268,7 +282,7 @@ impl Store {
 
 /// What became of moving a log to `next`. Where the log stands there already, it is our own write whose
 /// answer was lost, or another worker's that queued the very same: either way the move has been made.
-fn settle(next: Log, current: Option<Log>) -> Written<Log> {
+pub(crate) fn settle(next: Log, current: Option<Log>) -> Written<Log> {
     match current {
         Some(log) if log.cursor == next.cursor && log.position == next.position => {
             Written::Done(log)
@@ -284,6 +298,7 @@ impl Position {
             Self::New => "new".to_owned(),
             Self::Listing(operation) => format!("listing#{operation}"),
             Self::Following => "following".to_owned(),
+            Self::Left { at } => format!("left#{}", at.as_millis()),
         }
     }
 
@@ -291,16 +306,22 @@ impl Position {
         match text {
             "new" => Some(Self::New),
             "following" => Some(Self::Following),
-            other => {
-                let operation = other.strip_prefix("listing#")?;
-                OperationId::parse(operation).ok().map(Self::Listing)
-            }
+            other => match other.strip_prefix("left#") {
+                Some(millis) => millis
+                    .parse()
+                    .ok()
+                    .map(|millis| Self::Left { at: at(millis) }),
+                None => {
+                    let operation = other.strip_prefix("listing#")?;
+                    OperationId::parse(operation).ok().map(Self::Listing)
+                }
+            },
         }
     }
 }
 
 /// An update of a log on condition that its cursor and position are as in `log`.
-fn unmoved(log: &Log) -> Update {
+pub(crate) fn unmoved(log: &Log) -> Update {
     let cursor = log
         .cursor
         .as_ref()
@@ -328,6 +349,10 @@ struct Body {
     last_change_at: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     lag_millis: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    drive_name: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    drives_checked_at: Option<i64>,
 }
 
 fn encode_log(log: &Log) -> Result<Item, StoreError> {
@@ -339,6 +364,8 @@ fn encode_log(log: &Log) -> Result<Item, StoreError> {
         channel: log.channel.as_ref().map(|id| id.as_str().to_owned()),
         last_change_at: log.last_change_at.map(Timestamp::as_millis),
         lag_millis: log.lag_millis,
+        drive_name: log.drive_name.clone(),
+        drives_checked_at: log.drives_checked_at.map(Timestamp::as_millis),
     };
     let place = log_key(&log.key, &log.log);
     let mut item = encode(&place, &body)?;
@@ -347,7 +374,7 @@ fn encode_log(log: &Log) -> Result<Item, StoreError> {
     Ok(item)
 }
 
-fn decode_log(key: &ConnectionKey, item: Item) -> Result<Log, StoreError> {
+pub(crate) fn decode_log(key: &ConnectionKey, item: Item) -> Result<Log, StoreError> {
     let (place, body) = decode::<Body>(item)?;
     let log = place
         .sk
@@ -368,5 +395,7 @@ fn decode_log(key: &ConnectionKey, item: Item) -> Result<Log, StoreError> {
         channel: channel.map_err(|_| place.corrupt("its channel is no id"))?,
         last_change_at: body.last_change_at.map(at),
         lag_millis: body.lag_millis,
+        drive_name: body.drive_name,
+        drives_checked_at: body.drives_checked_at.map(at),
     })
 }

@@ -62,6 +62,8 @@ pub enum OperationKind {
     Resync,
     /// A listing of all files that looks for differences.
     Audit,
+    /// A walk through our own records that marks the files of a shared drive which was left.
+    Leave,
 }
 
 /// How far an operation is.
@@ -329,7 +331,7 @@ impl Store {
             .await
     }
 
-    async fn replace_operation(
+    pub(crate) async fn replace_operation(
         &self,
         update: Update,
         after: Operation,
@@ -357,11 +359,18 @@ impl OperationKind {
             Self::Delta => "delta",
             Self::Resync => "resync",
             Self::Audit => "audit",
+            Self::Leave => "leave",
         }
     }
 
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        let all = [Self::InitialSync, Self::Delta, Self::Resync, Self::Audit];
+        let all = [
+            Self::InitialSync,
+            Self::Delta,
+            Self::Resync,
+            Self::Audit,
+            Self::Leave,
+        ];
         all.into_iter().find(|kind| kind.text() == text)
     }
 }
@@ -411,7 +420,7 @@ fn same_listing(operation: &Operation) -> Update {
 }
 
 /// Adds to an update what makes `after` out of `before`.
-fn changed(update: Update, before: &Operation, after: &Operation) -> Update {
+pub(crate) fn changed(update: Update, before: &Operation, after: &Operation) -> Update {
     let mut update = update;
     let numbers = [
         ("pages", u64::from(before.pages), u64::from(after.pages)),

@@ -43,6 +43,15 @@ impl Parked {
     }
 }
 
+/// What became of files that Drive listed, as far as our records show.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Arrival {
+    /// They have neither a record nor a parked snapshot.
+    pub missing: Vec<FileId>,
+    /// They have a record, and it says that the file is not there for us.
+    pub gone: Vec<FileId>,
+}
+
 impl Store {
     /// Sets an input aside; doing it again replaces the record.
     ///
@@ -122,27 +131,32 @@ impl Store {
         Ok(parked)
     }
 
-    /// Which of the files have neither a record nor a parked snapshot.
+    /// What of the files, which Drive listed, has not arrived.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn missing(
+    pub async fn arrival(
         &self,
         key: &ConnectionKey,
         files: &[FileId],
-    ) -> Result<Vec<FileId>, StoreError> {
+    ) -> Result<Arrival, StoreError> {
         let heads: BTreeSet<Key> = files.iter().map(|file| Key::head(key, file)).collect();
         let mut missing = heads.clone();
-        for item in self.get_many(heads, Some("PK, SK")).await? {
-            missing.remove(&Key::of(&item)?);
+        let mut gone = Vec::new();
+        for item in self.get_many(heads, Some("PK, SK, g")).await? {
+            let place = Key::of(&item)?;
+            // As `file_item` has it.
+            if item.contains_key("g") {
+                gone.push(file_of(key, &place)?);
+            }
+            missing.remove(&place);
         }
         let missing = missing.iter().map(|place| file_of(key, place));
         let missing: Vec<FileId> = missing.collect::<Result<_, _>>()?;
         let parked = self.parked_files(key, &missing).await?;
-        Ok(missing
-            .into_iter()
-            .filter(|file| !parked.contains(file))
-            .collect())
+        let missing = missing.into_iter();
+        let missing = missing.filter(|file| !parked.contains(file)).collect();
+        Ok(Arrival { missing, gone })
     }
 
     async fn is_parked(&self, key: &ConnectionKey, file: &FileId) -> Result<bool, StoreError> {

@@ -5,6 +5,7 @@
 
 mod arrives;
 mod conflicts;
+mod connections;
 mod crash;
 mod faults;
 mod function_binaries;

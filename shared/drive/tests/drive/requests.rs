@@ -80,7 +80,7 @@ async fn changes_are_listed_with_every_flag_that_hides_something() {
     assert_eq!(request.method(), Method::GET);
     assert_eq!(address(&request), format!("{BASE}/drive/v3/changes"));
     let fields = format!(
-        "nextPageToken,newStartPageToken,changes(changeType,time,removed,fileId,file({FILE}))"
+        "nextPageToken,newStartPageToken,changes(changeType,time,removed,driveId,drive(id,name),fileId,file({FILE}))"
     );
     let mut wanted = vec![
         ("pageToken", "1&x=y"),

@@ -262,7 +262,7 @@ pub(super) async fn a_parked_snapshot_is_not_missing(store: &Store) {
         store.park(&parked(&key, id, Some("a.b"))).await.unwrap();
     }
     let asked = ["here", "a.b", "a", "nowhere", "a"].map(file);
-    let missing = store.missing(&key, &asked).await.unwrap();
+    let missing = store.arrival(&key, &asked).await.unwrap().missing;
     assert_eq!(missing, [file("a"), file("nowhere")], "`a` is not `a.b`");
     let found = store.parked_files(&key, &asked).await.unwrap();
     assert_eq!(found.into_iter().collect::<Vec<_>>(), [file("a.b")]);

@@ -195,9 +195,10 @@ pub(super) async fn two_tenants_with_the_same_ids_never_meet(store: &Store) {
     assert_eq!(store.load_file(&mine, &file("f1")).await.unwrap(), Some(a));
     assert_eq!(
         store
-            .missing(&mine, &[file("f1"), file("f2")])
+            .arrival(&mine, &[file("f1"), file("f2")])
             .await
-            .unwrap(),
+            .unwrap()
+            .missing,
         [file("f2")]
     );
     let listed = store

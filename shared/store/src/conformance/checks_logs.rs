@@ -54,6 +54,8 @@ pub(super) async fn a_log_is_made_once_and_listed(store: &Store) {
         channel: Some(ChannelId::parse("ch").unwrap()),
         last_change_at: Some(ms(2)),
         lag_millis: Some(-4),
+        drive_name: Some("Team ü".to_owned()),
+        drives_checked_at: Some(ms(4)),
         ..Log::new(key.clone(), LogId::parse("0ABC").unwrap(), ms(1))
     };
     store.create_log(&shared).await.unwrap();

@@ -9,6 +9,7 @@ mod checks_connections;
 mod checks_files;
 mod checks_lists;
 mod checks_logs;
+mod checks_membership;
 mod checks_operations;
 mod checks_pace;
 mod faults;
@@ -78,6 +79,13 @@ suite! {
     checks_pace:
         a_pace_is_made_once_and_comes_back_equal,
         workers_that_race_for_units_take_no_more_than_there_are;
+    checks_membership:
+        a_drive_that_is_left_ends_its_listing_and_begins_the_marking,
+        a_log_that_moved_is_not_left,
+        a_drive_that_is_joined_again_begins_anew,
+        comparing_the_drives_is_wanted_again_after_a_listing_began,
+        a_walk_goes_on_from_where_it_was_recorded,
+        a_file_that_is_gone_has_arrived_and_is_told_apart;
     checks_operations:
         a_listing_goes_from_its_first_page_to_done,
         a_page_that_was_recorded_is_stale,
