@@ -12,6 +12,7 @@ mod files_v2;
 mod methods;
 mod params;
 mod permissions;
+mod permissions_v2;
 mod render;
 mod render_v2;
 mod routes;

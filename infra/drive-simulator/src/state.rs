@@ -8,11 +8,12 @@ pub(crate) mod edit;
 pub(crate) mod feed;
 pub(crate) mod grants;
 pub(crate) mod item;
+pub(crate) mod limits;
 pub(crate) mod log;
 pub(crate) mod patch;
 pub(crate) mod permissions;
 pub(crate) mod record;
-mod rights;
+pub(crate) mod rights;
 pub(crate) mod search;
 pub(crate) mod throttle;
 pub(crate) mod token;
@@ -32,6 +33,7 @@ use crate::{
         channel::{Channels, Notice},
         drives::SharedDrive,
         item::{FOLDER, Home, Item, Role},
+        limits::Limits,
         log::ChangeLog,
         permissions::Overlap,
         record::Repeats,
@@ -72,6 +74,8 @@ pub(crate) struct View {
     pub(crate) role: Role,
     /// In the viewer's lists; otherwise reached by id only, as with a link.
     pub(crate) listed: bool,
+    /// A member of the shared drive that it is in; false for anything in a My Drive.
+    pub(crate) member: bool,
     /// Every permission that reaches it.
     pub(crate) place: Place,
     /// In the bin, by itself or with a folder above it.
@@ -131,6 +135,7 @@ pub(crate) struct State {
     /// The accounts of groups, by the group's address.
     pub(crate) groups: HashMap<String, BTreeSet<UserId>>,
     pub(crate) repeats: Repeats,
+    pub(crate) limits: Limits,
     overlap_ms: i64,
     overlaps: HashMap<FileId, Overlap>,
     pub(crate) channels: Channels,
@@ -160,6 +165,7 @@ impl State {
             user_logs: BTreeMap::new(),
             groups: HashMap::new(),
             repeats: Repeats::All,
+            limits: Limits::default(),
             overlap_ms: 0,
             overlaps: HashMap::new(),
             channels: Channels::default(),
@@ -271,8 +277,10 @@ impl State {
             .and_then(|parent| self.items.get(parent));
         let parent_is_root =
             parent.is_some_and(|parent| matches!(parent.root_of, Some(Home::MyDrive(_))));
+        let member = self.membership(user, Some(&place.home)).is_some();
         Some(View {
             item: Arc::clone(item),
+            member,
             home: place.home.clone(),
             role: standing.role,
             listed: standing.listed,

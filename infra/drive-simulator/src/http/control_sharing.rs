@@ -12,7 +12,7 @@ use crate::{
     Simulator,
     http::control::{Outcome, Refused, done, order},
     ids::UserId,
-    state::record::Repeats,
+    state::{limits::Limits, record::Repeats},
 };
 
 /// The routes below `/_control`.
@@ -21,6 +21,7 @@ pub(crate) fn routes() -> Router<Simulator> {
         .route("/logs", post(logs))
         .route("/permissions", post(permissions))
         .route("/groups", post(groups))
+        .route("/limits", post(limits))
 }
 
 #[derive(Deserialize)]
@@ -72,5 +73,11 @@ async fn groups(State(simulator): State<Simulator>, request: Request) -> Outcome
         .map(|member| UserId::from_email(member))
         .collect();
     simulator.with(|state| state.groups.insert(group.email, accounts));
+    done(&json!({}))
+}
+
+async fn limits(State(simulator): State<Simulator>, request: Request) -> Outcome {
+    let limits: Limits = order(request).await?;
+    simulator.with(|state| state.limits = limits);
     done(&json!({}))
 }

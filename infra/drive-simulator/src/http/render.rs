@@ -12,6 +12,8 @@ use crate::{
     state::{
         State, View,
         item::{Content, Role},
+        permissions::can_share,
+        rights,
     },
 };
 
@@ -191,15 +193,17 @@ pub(crate) fn capabilities(view: &View) -> Value {
     let (role, folder, root) = (view.role, view.item.is_folder(), view.is_root());
     let edit = role.can_edit();
     let organize = role >= Role::FileOrganizer;
+    let limits = rights::check_limiting(view).is_ok();
     json!({
         "canEdit": edit, "canRename": edit && !root, "canModifyContent": edit && !folder, "canComment": role >= Role::Commenter,
         "canTrash": role.can_trash() && !root, "canUntrash": role.can_trash() && !root,
         "canDelete": role.can_delete() && !root, "canDownload": !folder, "canCopy": !folder,
         "canAddChildren": edit && folder, "canListChildren": folder, "canRemoveChildren": edit && folder,
         "canDeleteChildren": folder && role == Role::Organizer, "canTrashChildren": folder && organize,
-        "canShare": organize || role == Role::Writer, "canReadRevisions": edit && !folder,
-        "canMoveItemWithinDrive": edit && !root, "canMoveItemOutOfDrive": role.can_delete() && !root,
-        "canReadDrive": view.drive().is_some(), "canModifyLabels": false, "canReadLabels": false,
+        "canShare": can_share(view), "canDisableInheritedPermissions": limits && !view.item.inherits_nothing,
+        "canEnableInheritedPermissions": limits && view.item.inherits_nothing, "canReadRevisions": edit && !folder,
+        "canMoveItemWithinDrive": edit && !root, "canMoveItemOutOfDrive": role.can_delete() && !root && (view.member || view.owner().is_some()),
+        "canAddFolderFromAnotherDrive": false, "canReadDrive": view.member, "canModifyLabels": false, "canReadLabels": false,
     })
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::{
     clock::rfc3339,
     fields::{Object, Selection},
-    http::render,
+    http::{permissions_v2, render},
     ids::{DriveId, UserId},
     state::View,
 };
@@ -53,8 +53,26 @@ pub(crate) fn file(view: &View, selection: &Selection) -> Value {
         out.put("ownedByMe", || *owner == view.viewer);
         out.put("shared", || render::is_shared(view));
         out.put("writersCanShare", || true);
+        out.put_built("permissions", |inner| {
+            let permissions = view.place.permissions();
+            let all = permissions
+                .iter()
+                .map(|permission| permissions_v2::render(view, permission, inner));
+            view.role.can_edit().then(|| all.collect())
+        });
     }
+    out.put_built("userPermission", |inner| {
+        Some(permissions_v2::of_viewer(view, inner))
+    });
     out.put("permissionIds", || view.place.permission_ids());
+    if item.is_folder() && !view.is_root() {
+        out.put("inheritedPermissionsDisabled", || item.inherits_nothing);
+    }
+    out.put_some("hasAugmentedPermissions", || {
+        view.drive()
+            .filter(|_| !view.is_root())
+            .map(|_| view.place.has_own())
+    });
     out.put_some("driveId", || view.drive().map(DriveId::to_string));
     out.put_some("teamDriveId", || view.drive().map(DriveId::to_string));
     if item.content.is_some() {

@@ -2,11 +2,14 @@
 
 mod changes;
 mod control;
+mod corpora;
 mod drives;
 mod files;
 mod files_v2;
 mod grants;
 mod notifications;
+mod permissions;
+mod shortcuts;
 
 use axum::{Router, body::Body};
 use bytes::Bytes;

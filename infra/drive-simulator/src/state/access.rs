@@ -109,6 +109,15 @@ impl Permissions {
         self.0.is_none()
     }
 
+    /// The same, with no role above this one: what is left of them in a tree that has no such role.
+    pub(crate) fn capped(&self, most: Role) -> Self {
+        let mut capped = self.to_map();
+        for permission in capped.values_mut() {
+            permission.role = permission.role.min(most);
+        }
+        Self::from(capped)
+    }
+
     /// A copy that can be changed.
     pub(crate) fn to_map(&self) -> BTreeMap<String, Permission> {
         self.0

@@ -11,7 +11,7 @@ use crate::{
     state::{
         DEPTH_MAX, State, View,
         access::Permissions,
-        item::{Content, GOOGLE_TYPES, Home, Item, Role, SHORTCUT, Shortcut},
+        item::{Content, FOLDER, GOOGLE_TYPES, Home, Item, Role, SHORTCUT, Shortcut},
         log::Subject,
         patch::{Changed, ModifiedTime, Patch, PropertyPatch, apply_fields, patched},
         record::Before,
@@ -57,11 +57,18 @@ impl State {
             Some(id) => self.checked_new_id(id)?,
             None => self.unused_id(),
         };
-        let shortcut = match new.shortcut_target {
-            Some(target) => Some(self.shortcut_to(user, &target)?),
-            None => None,
+        let (shortcut, target_name) = match new.shortcut_target {
+            Some(target) => {
+                let (shortcut, name) = self.shortcut_to(user, &target)?;
+                (Some(shortcut), name)
+            }
+            None if new.fields.mime_type.as_deref() == Some(SHORTCUT) => {
+                return Err(DriveError::required("shortcutDetails.targetId"));
+            }
+            None => (None, "Untitled".to_owned()),
         };
         let mime_type = mime_type_of_new(&new.fields, shortcut.is_some());
+        self.check_limits(&parent, mime_type == FOLDER, None)?;
         let content = new.fields.content.or_else(|| {
             (!mime_type.starts_with(GOOGLE_TYPES))
                 .then(|| Arc::new(Content::uploaded(bytes::Bytes::new())))
@@ -73,7 +80,7 @@ impl State {
         let item = Item {
             id: id.clone(),
             sequence: 0,
-            name: new.fields.name.unwrap_or_else(|| "Untitled".to_owned()),
+            name: new.fields.name.unwrap_or(target_name),
             mime_type: Arc::from(mime_type),
             description: new.fields.description.filter(|text| !text.is_empty()),
             starred_by: new
@@ -140,12 +147,26 @@ impl State {
         Ok(FileId::from(id))
     }
 
-    fn shortcut_to(&mut self, user: &UserId, target: &str) -> Result<Shortcut, DriveError> {
+    /// A shortcut to an item, and the item's name.
+    fn shortcut_to(
+        &mut self,
+        user: &UserId,
+        target: &str,
+    ) -> Result<(Shortcut, String), DriveError> {
         let target = self.find(user, target, true)?;
-        Ok(Shortcut {
+        if target.item.shortcut.is_some() {
+            return Err(DriveError::new(
+                400,
+                "shortcutTargetInvalid",
+                "The shortcut target is invalid.",
+            )
+            .at("shortcutDetails.targetId"));
+        }
+        let shortcut = Shortcut {
             target: target.item.id.clone(),
             target_mime_type: target.item.mime_type.to_string(),
-        })
+        };
+        Ok((shortcut, target.item.name.clone()))
     }
 
     /// Changes an item. Writing what is already there changes nothing: no version, no entry in a log.
@@ -173,6 +194,9 @@ impl State {
         apply_fields(&mut item, user, patch, &mut changed)?;
         if let Some(destination) = &destination {
             item.parent = Some(destination.item.id.clone());
+            if matches!(destination.home, Home::MyDrive(_)) {
+                item.permissions = item.permissions.capped(Role::Writer);
+            }
             changed.aspects.insert("parents");
         }
         if item.content.is_some() && changed.aspects.contains("content") {
@@ -294,6 +318,7 @@ impl State {
         check_container(&target)?;
         check_move(view, &target)?;
         self.check_no_cycle(&view.item.id, &target)?;
+        self.check_limits(&target, view.item.is_folder(), Some(&view.item))?;
         Ok(Some(target))
     }
 

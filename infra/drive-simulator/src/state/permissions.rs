@@ -306,15 +306,20 @@ fn own_permission(view: &View, permission: &str) -> Result<Permission, DriveErro
     Err(DriveError::new(403, reason, message))
 }
 
-/// Whether the caller may give or take this role here.
-fn check_sharing(view: &View, role: Role) -> Result<(), DriveError> {
+/// Whether the viewer may share the item at all.
+pub(crate) fn can_share(view: &View) -> bool {
     let least = match view.home {
         Home::Shared(_) if view.is_root() => Role::Organizer,
         // Folders of a shared drive are its managers' to share.
         Home::Shared(_) if view.item.is_folder() => Role::Organizer,
         Home::Shared(_) | Home::MyDrive(_) => Role::Writer,
     };
-    if view.role >= least && view.role >= role {
+    view.role >= least
+}
+
+/// Whether the caller may give or take this role here.
+fn check_sharing(view: &View, role: Role) -> Result<(), DriveError> {
+    if can_share(view) && view.role >= role {
         Ok(())
     } else {
         Err(DriveError::insufficient_permissions(view.item.id.as_str()))

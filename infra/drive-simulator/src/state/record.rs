@@ -78,7 +78,7 @@ impl State {
     }
 
     /// The shared drive of a place, if the user is a member of it.
-    fn membership(&self, user: &UserId, home: Option<&Home>) -> Option<DriveId> {
+    pub(crate) fn membership(&self, user: &UserId, home: Option<&Home>) -> Option<DriveId> {
         match home {
             Some(Home::Shared(drive)) => self
                 .member_role(user, drive)

@@ -59,7 +59,10 @@ pub(crate) fn check_rights(view: &View, patch: &Patch) -> Result<(), DriveError>
 }
 
 /// Checks that the viewer may limit the access to a folder, or give it back what it inherits.
-fn check_limiting(view: &View) -> Result<(), DriveError> {
+///
+/// # Errors
+/// 400 for what is no folder, 403 without the right.
+pub(crate) fn check_limiting(view: &View) -> Result<(), DriveError> {
     if !view.item.is_folder() || view.is_root() {
         return Err(DriveError::invalid_because(
             "inheritedPermissionsDisabled",
@@ -85,15 +88,25 @@ pub(crate) fn check_move(view: &View, target: &View) -> Result<(), DriveError> {
     if view.home == target.home {
         return Ok(());
     }
+    let refused = |reason: &'static str, message: &str| Err(DriveError::new(403, reason, message));
     match (&view.home, &target.home) {
-        (Home::MyDrive(_), Home::Shared(_)) if &*view.item.mime_type == FOLDER => {
-            Err(DriveError::new(
-                403,
-                "teamDrivesFolderMoveInNotSupported",
-                "Moving folders into shared drives is not supported.",
-            ))
-        }
+        (Home::MyDrive(_), Home::Shared(_)) if &*view.item.mime_type == FOLDER => refused(
+            "teamDrivesFolderMoveInNotSupported",
+            "Moving folders into shared drives is not supported.",
+        ),
+        (Home::MyDrive(_), Home::Shared(_)) if view.role != Role::Owner => refused(
+            "fileWriterTeamDriveMoveInDisabled",
+            "The domain administrator has not allowed writers to move items into a shared drive.",
+        ),
+        (Home::MyDrive(_), Home::Shared(_)) if !target.member => refused(
+            "fileOwnerNotMemberOfTeamDrive",
+            "Cannot move a file into a shared drive as a writer when the owner is not a member of that shared drive.",
+        ),
         (Home::MyDrive(_), _) if view.role == Role::Owner => Ok(()),
+        (Home::Shared(_), _) if !view.member => refused(
+            "teamDriveMembershipRequired",
+            "The user must be a member of the shared drive.",
+        ),
         (Home::Shared(_), _) if view.role == Role::Organizer => Ok(()),
         (Home::MyDrive(_) | Home::Shared(_), _) => {
             Err(DriveError::insufficient_permissions(view.item.id.as_str()))

@@ -1,0 +1,157 @@
+//! Shortcuts: items of their own that know little of what they point at.
+
+use serde_json::{Value, json};
+
+use super::World;
+
+const SHORTCUT: &str = "application/vnd.google-apps.shortcut";
+
+impl World {
+    async fn shortcut(&self, body: Value) -> super::Reply {
+        let path = "/drive/v3/files?supportsAllDrives=true&fields=id,name,mimeType,shortcutDetails,size,md5Checksum";
+        self.call("POST", path, body).await
+    }
+}
+
+#[tokio::test]
+async fn a_shortcut_knows_its_targets_id_and_type_and_has_no_content() {
+    let world = World::new();
+    let target = world.file("report.pdf");
+    let details = json!({"targetId": target});
+    let made = world
+        .shortcut(json!({"mimeType": SHORTCUT, "shortcutDetails": details}))
+        .await
+        .ok();
+    let id = made["id"].as_str().expect("an id");
+    assert_eq!(
+        made,
+        json!({"id": id, "name": "report.pdf", "mimeType": SHORTCUT,
+            "shortcutDetails": {"targetId": target, "targetMimeType": "application/octet-stream"}})
+    );
+    let content = world.get(&format!("/drive/v3/files/{id}?alt=media")).await;
+    assert_eq!(content.refused(), (403, "fileNotDownloadable".to_owned()));
+    let change = json!({"shortcutDetails": {"targetId": id}});
+    let refused = world
+        .call("PATCH", &format!("/drive/v3/files/{id}"), change)
+        .await;
+    assert_eq!(refused.refused(), (403, "fieldNotWritable".to_owned()));
+}
+
+#[tokio::test]
+async fn a_shortcut_needs_a_target_in_sight_that_is_no_shortcut() {
+    let world = World::new();
+    let target = world.file("a");
+    let first = world
+        .shortcut(json!({"mimeType": SHORTCUT, "shortcutDetails": {"targetId": target}}))
+        .await
+        .ok();
+    for (body, status, reason) in [
+        (json!({"mimeType": SHORTCUT}), 400, "required"),
+        (
+            json!({"mimeType": SHORTCUT, "shortcutDetails": {"targetId": "nothing"}}),
+            404,
+            "notFound",
+        ),
+        (
+            json!({"mimeType": SHORTCUT, "shortcutDetails": {"targetId": first["id"]}}),
+            400,
+            "shortcutTargetInvalid",
+        ),
+    ] {
+        let reply = world.shortcut(body.clone()).await;
+        assert_eq!(reply.refused(), (status, reason.to_owned()), "{body}");
+    }
+    let below = json!({"name": "x", "parents": [first["id"]]});
+    let refused = world.call("POST", "/drive/v3/files", below).await;
+    assert_eq!(refused.refused(), (403, "parentNotAFolder".to_owned()));
+}
+
+#[tokio::test]
+async fn a_shortcut_grows_stale_and_outlives_its_target() {
+    let world = World::new();
+    let target = world.file("old name");
+    let made = world
+        .shortcut(json!({"shortcutDetails": {"targetId": target}}))
+        .await
+        .ok();
+    let path = format!(
+        "/drive/v3/files/{}?fields=name,version,modifiedTime,shortcutDetails",
+        made["id"].as_str().expect("an id")
+    );
+    let before = world.get(&path).await.ok();
+    let token = world.start_token("owner", "").await;
+    let of_target = format!("/drive/v3/files/{target}");
+    world
+        .call(
+            "PATCH",
+            &of_target,
+            json!({"name": "new name", "mimeType": "text/plain"}),
+        )
+        .await
+        .ok();
+    assert_eq!(
+        world.get(&path).await.ok(),
+        before,
+        "neither name nor type nor time follows"
+    );
+    world.call("DELETE", &of_target, Value::Null).await.ok();
+    assert_eq!(
+        world.get(&path).await.ok(),
+        before,
+        "it is there, and points at nothing"
+    );
+    assert_eq!(
+        world.get(&of_target).await.refused(),
+        (404, "notFound".to_owned())
+    );
+    assert_eq!(
+        world.changes("owner", token, "").await.0,
+        [(target, true)],
+        "the shortcut has no entry"
+    );
+}
+
+#[tokio::test]
+async fn a_shortcut_into_a_folder_above_it_is_a_cycle_that_only_who_follows_it_sees() {
+    let world = World::new();
+    let outer = world.folder("outer", None);
+    let inner = world.folder("inner", Some(&outer));
+    let body = json!({"parents": [inner], "shortcutDetails": {"targetId": outer}});
+    let made = world.shortcut(body).await.ok();
+    assert_eq!(made["shortcutDetails"]["targetMimeType"], super::FOLDER);
+    let listed = world
+        .get(&format!(
+            "/drive/v3/files?q='{inner}'+in+parents&fields=files(id)"
+        ))
+        .await
+        .ok();
+    assert_eq!(listed, json!({"files": [{"id": made["id"]}]}));
+}
+
+#[tokio::test]
+async fn access_to_a_shortcut_is_no_access_to_its_target() {
+    let world = World::new();
+    let target = world.make_as("alice", "secret", "root", false).await;
+    let path = "/drive/v3/files?fields=id,shortcutDetails/targetId";
+    let body = json!({"shortcutDetails": {"targetId": target}});
+    let made = world.call_as("alice", "POST", path, body).await.ok();
+    let id = made["id"].as_str().expect("an id");
+    let share = json!({"type": "user", "role": "reader", "emailAddress": "bob@example.com"});
+    let permissions = format!("/drive/v3/files/{id}/permissions");
+    world
+        .call_as("alice", "POST", &permissions, share)
+        .await
+        .ok();
+    let shown = format!("/drive/v3/files/{id}?fields=shortcutDetails/targetId");
+    let shown = world.call_as("bob", "GET", &shown, Value::Null).await.ok();
+    assert_eq!(shown, json!({"shortcutDetails": {"targetId": target}}));
+    let refused = world
+        .call_as(
+            "bob",
+            "GET",
+            &format!("/drive/v3/files/{target}"),
+            Value::Null,
+        )
+        .await;
+    assert_eq!(refused.refused(), (404, "notFound".to_owned()));
+}
