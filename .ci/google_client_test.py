@@ -283,7 +283,57 @@ def a_copy_is_another_file_with_the_same_content(drive, folder):
 
 @test
 def what_is_left_out_says_so(drive, folder):
-    refused(drive.files().export(fileId=folder, mimeType="text/plain"), 501, "notImplemented")
+    refused(drive.comments().list(fileId=folder, fields="*"), 501, "notImplemented")
+
+
+@test
+def a_resumable_upload_goes_in_chunks(drive, folder):
+    content = bytes(range(256)) * 4096
+    media = MediaIoBaseUpload(io.BytesIO(content), mimetype="application/x-test", chunksize=256 * 1024, resumable=True)
+    request = drive.files().create(body={"name": "large.bin", "parents": [folder]}, media_body=media, fields="id,size,mimeType,parents")
+    progress, made = [], None
+    while made is None:
+        status, made = request.next_chunk()
+        progress += [status.resumable_progress] if status else []
+    assert progress == [262144, 524288, 786432], progress
+    assert (made["size"], made["mimeType"], made["parents"]) == (str(len(content)), "application/x-test", [folder]), made
+    assert drive.files().get_media(fileId=made["id"]).execute() == content
+    shorter = MediaIoBaseUpload(io.BytesIO(b"short"), mimetype="text/plain", resumable=True)
+    after = drive.files().update(fileId=made["id"], media_body=shorter, fields="size").execute()
+    assert after == {"size": "5"}, after
+    empty = MediaIoBaseUpload(io.BytesIO(b""), mimetype="text/plain", resumable=True)
+    assert drive.files().update(fileId=made["id"], media_body=empty, fields="size").execute() == {"size": "0"}
+
+
+@test
+def revisions_are_listed_kept_read_and_deleted(drive, folder):
+    def media(content):
+        return MediaIoBaseUpload(io.BytesIO(content), mimetype="text/plain", resumable=False)
+
+    file = drive.files().create(body={"name": "r", "parents": [folder]}, media_body=media(b"first")).execute()["id"]
+    drive.files().update(fileId=file, media_body=media(b"second")).execute()
+    listed = drive.revisions().list(fileId=file, fields="revisions(id,size,keepForever)").execute()["revisions"]
+    assert [(one["size"], one["keepForever"]) for one in listed] == [("5", False), ("6", False)], listed
+    old = listed[0]["id"]
+    refused(drive.revisions().get_media(fileId=file, revisionId=old), 403, "fileNotDownloadable")
+    kept = drive.revisions().update(fileId=file, revisionId=old, body={"keepForever": True}, fields="keepForever").execute()
+    assert kept == {"keepForever": True}
+    assert drive.revisions().get_media(fileId=file, revisionId=old).execute() == b"first"
+    drive.revisions().delete(fileId=file, revisionId=old).execute()
+    refused(drive.revisions().get(fileId=file, revisionId=old), 404, "notFound")
+
+
+@test
+def a_document_is_exported_or_downloaded_as_an_operation(drive, folder):
+    file = make(drive, folder, "minutes", mimeType="application/vnd.google-apps.document")
+    assert len(drive.files().export(fileId=file, mimeType="text/plain").execute()) > 0
+    assert len(drive.files().export_media(fileId=file, mimeType="application/pdf").execute()) > 0
+    refused(drive.files().export(fileId=file, mimeType="image/png"), 400, "badRequest")
+    refused(drive.files().export(fileId=folder, mimeType="text/plain"), 403, "fileNotExportable")
+    operation = drive.files().download(fileId=file, mimeType="text/plain").execute()
+    while not operation.get("done"):
+        operation = drive.operations().get(name=operation["name"]).execute()
+    assert operation["response"]["downloadUri"].startswith("http"), operation
 
 
 def v2_conditional_writes(root, credentials, drive, folder):

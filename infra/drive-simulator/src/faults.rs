@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::errors::DriveError;
+use crate::{errors::DriveError, reasons::known};
 
 /// A fault that the next matching calls meet.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -45,10 +45,10 @@ pub struct FaultAnswer {
     /// `errors[0].reason`.
     #[serde(default)]
     pub reason: Option<String>,
-    /// The message; the reason when absent.
+    /// The message; when absent Google's for this reason, or the reason itself.
     #[serde(default)]
     pub message: Option<String>,
-    /// `errors[0].location`, a parameter.
+    /// `errors[0].location`, a parameter; when absent the header that Google names for this reason, if any.
     #[serde(default)]
     pub location: Option<String>,
     /// The header `Retry-After`, in seconds.
@@ -63,11 +63,20 @@ impl FaultAnswer {
             .reason
             .clone()
             .unwrap_or_else(|| default_reason(self.status).to_owned());
-        let message = self.message.clone().unwrap_or_else(|| reason.clone());
+        let known = known(&reason);
+        let message = self.message.clone();
+        let message = message.unwrap_or_else(|| {
+            known
+                .map_or(reason.as_str(), |known| known.message)
+                .to_owned()
+        });
         let error = DriveError::new(self.status, reason, message);
         match &self.location {
             Some(location) => error.at(location.clone()),
-            None => error,
+            None => DriveError {
+                location: known.and_then(|known| known.location.clone()),
+                ..error
+            },
         }
     }
 }

@@ -7,6 +7,7 @@ mod control;
 mod control_sharing;
 mod download;
 mod drives;
+mod export;
 mod files;
 mod files_v2;
 mod methods;
@@ -15,7 +16,10 @@ mod permissions;
 mod permissions_v2;
 mod render;
 mod render_v2;
+mod resumable;
+mod revisions;
 mod routes;
+mod shapes_content;
 mod shapes_v2;
 mod shapes_v3;
 mod token;
@@ -34,6 +38,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header, request::Parts};
 use serde_json::Value;
 
+pub(crate) use resumable::Uploads;
 pub(crate) use routes::router;
 
 use crate::{
@@ -128,7 +133,9 @@ where
                 .uri
                 .query()
                 .is_some_and(|query| query.split('&').any(|pair| pair == "alt=media"));
-            let units = if download && method.name.ends_with("files.get") {
+            let units = if download
+                && (method.name.ends_with("files.get") || method.name == "revisions.get")
+            {
                 DOWNLOAD_UNITS
             } else {
                 method.units
@@ -270,7 +277,7 @@ fn caller(
         .ok_or_else(DriveError::invalid_credentials)
 }
 
-fn answer(outcome: Result<Answer, DriveError>) -> Response {
+pub(crate) fn answer(outcome: Result<Answer, DriveError>) -> Response {
     match outcome {
         Ok(Answer::Json(value)) => json(StatusCode::OK, &value),
         Ok(Answer::Tagged(value, etag)) => {

@@ -11,6 +11,7 @@ mod multipart;
 mod notify;
 mod query;
 mod quota;
+mod reasons;
 mod serve;
 mod sharing;
 mod simulator;

@@ -14,6 +14,7 @@ use crate::{
     clock::Clock,
     errors::DriveError,
     faults::{Fault, Faults},
+    http::Uploads,
     ids::UserId,
     notify::{NotificationPolicy, Notifier},
     quota::{Counters, Quota, QuotaLimits},
@@ -98,6 +99,7 @@ struct Inner {
     faults: Mutex<Faults>,
     quota: Mutex<Quota>,
     notifier: Notifier,
+    uploads: Mutex<Uploads>,
 }
 
 /// A simulated Google Drive. Clones are handles on the same one.
@@ -125,6 +127,7 @@ impl Simulator {
             faults: Mutex::default(),
             quota: Mutex::default(),
             notifier,
+            uploads: Mutex::default(),
         };
         Self {
             inner: Arc::new(inner),
@@ -168,6 +171,10 @@ impl Simulator {
         lock(&self.inner.quota).charge(user, quota_user, units, self.inner.clock.now_ms())
     }
 
+    pub(crate) fn uploads<R>(&self, act: impl FnOnce(&mut Uploads) -> R) -> R {
+        act(&mut lock(&self.inner.uploads))
+    }
+
     pub(crate) fn meet_fault(&self, parts: &Parts) -> Option<Fault> {
         lock(&self.inner.faults).meet(parts.method.as_str(), parts.uri.path(), parts.uri.query())
     }
@@ -188,6 +195,7 @@ impl Simulator {
         self.with(State::reset);
         lock(&self.inner.faults).clear();
         *lock(&self.inner.quota) = Quota::default();
+        *lock(&self.inner.uploads) = Uploads::default();
         self.inner
             .notifier
             .set_policy(NotificationPolicy::default());

@@ -3,8 +3,10 @@
 
 pub(crate) mod access;
 pub(crate) mod channel;
+pub(crate) mod downloads;
 pub(crate) mod drives;
 pub(crate) mod edit;
+mod epochs;
 pub(crate) mod feed;
 pub(crate) mod grants;
 pub(crate) mod item;
@@ -13,7 +15,9 @@ pub(crate) mod log;
 pub(crate) mod patch;
 pub(crate) mod permissions;
 pub(crate) mod record;
+pub(crate) mod revisions;
 pub(crate) mod rights;
+pub(crate) mod rules;
 pub(crate) mod search;
 pub(crate) mod throttle;
 pub(crate) mod token;
@@ -141,7 +145,11 @@ pub(crate) struct State {
     pub(crate) channels: Channels,
     pub(crate) paging: Paging,
     access_tokens: HashMap<String, users::AccessToken>,
+    /// How often the page tokens of a log were invalidated by themselves, by scope.
+    log_generations: HashMap<String, u32>,
     pub(crate) grants: grants::Grants,
+    histories: HashMap<FileId, revisions::History>,
+    pub(crate) downloads: downloads::Downloads,
     pub(crate) watch_throttle: throttle::WatchThrottle,
     /// Milliseconds between a write and its appearance in the change logs.
     pub(crate) visible_after_ms: i64,
@@ -171,7 +179,10 @@ impl State {
             channels: Channels::default(),
             paging: Paging::default(),
             access_tokens: HashMap::new(),
+            log_generations: HashMap::new(),
             grants: grants::Grants::default(),
+            histories: HashMap::new(),
+            downloads: downloads::Downloads::default(),
             watch_throttle: throttle::WatchThrottle::default(),
             visible_after_ms: 0,
             outbox: Vec::new(),
@@ -250,6 +261,7 @@ impl State {
             shortcut: None,
             permissions: Permissions::default(),
             inherits_nothing: false,
+            rule: rules::ContentRule::default(),
         }
     }
 

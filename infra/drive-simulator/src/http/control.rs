@@ -1,5 +1,6 @@
 //! `/_control/`: what tests and people do to the simulated Drive from outside of it.
 
+mod content;
 mod grants;
 mod timing;
 
@@ -19,10 +20,10 @@ use crate::{
     Simulator,
     faults::Fault,
     http::{self as face, control_sharing, read_body},
-    ids::UserId,
+    ids::{DriveId, UserId},
     notify::NotificationPolicy,
     quota::QuotaLimits,
-    state::{Paging, item::Role},
+    state::{LIBRARY_OWNER, Paging, feed::Log, item::Role},
 };
 
 /// The routes below `/_control`.
@@ -40,6 +41,8 @@ pub(crate) fn router(simulator: &Simulator) -> Router {
         .route("/pages", post(pages))
         .route("/quota", post(quota))
         .route("/grants", post(grants::grants))
+        .route("/content", post(content::content))
+        .route("/operations", post(content::operations))
         .route("/watches", post(timing::watches))
         .route("/visibility", post(timing::visibility))
         .route("/drives", post(create_drive))
@@ -220,10 +223,30 @@ async fn create_drive(State(simulator): State<Simulator>, request: Request) -> O
 struct Invalidation {
     access_tokens: Option<bool>,
     page_tokens: Option<bool>,
+    user: Option<String>,
+    drive: Option<String>,
 }
 
 async fn invalidate_tokens(State(simulator): State<Simulator>, request: Request) -> Outcome {
     let which: Invalidation = order(request).await?;
+    let log = match (which.user, which.drive) {
+        (None, None) => None,
+        (Some(user), None) => Some((UserId::from_email(&user), Log::User)),
+        (None, Some(drive)) => Some((
+            UserId::from(LIBRARY_OWNER),
+            Log::Drive(DriveId::from(drive)),
+        )),
+        (Some(_), Some(_)) => return Err(Refused("either user or drive".to_owned())),
+    };
+    if let Some((user, log)) = log {
+        if which.access_tokens.is_some() || which.page_tokens == Some(false) {
+            return Err(Refused(
+                "user and drive name a log, whose page_tokens are invalidated".to_owned(),
+            ));
+        }
+        simulator.with(|state| state.invalidate_log_tokens(&user, &log));
+        return done(&json!({"access_tokens": false, "page_tokens": true}));
+    }
     let pages = which.page_tokens.unwrap_or(false);
     let access = which.access_tokens.unwrap_or(!pages);
     simulator.invalidate_tokens(access, pages);

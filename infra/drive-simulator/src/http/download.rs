@@ -49,15 +49,51 @@ fn range(header: Option<&str>, size: u64) -> Range {
     }
 }
 
+/// Checks that the viewer may download the content of an item.
+///
+/// # Errors
+/// 403 `fileNotDownloadable` for an item whose content nobody may have, 403 `cannotDownloadAbusiveFile` for malware that
+/// its owner (or an organizer) has not acknowledged.
+pub(crate) fn check_allowed(view: &View, acknowledge_abuse: bool) -> Result<(), DriveError> {
+    let rule = view.item.rule;
+    if rule.not_downloadable {
+        let message = "This file cannot be downloaded by the user.";
+        return Err(DriveError::new(403, "fileNotDownloadable", message).at("alt"));
+    }
+    if rule.abusive && !(acknowledge_abuse && view.role.can_delete()) {
+        let message = "This file has been identified as malware or spam and cannot be downloaded.";
+        return Err(DriveError::new(403, "cannotDownloadAbusiveFile", message).at("alt"));
+    }
+    Ok(())
+}
+
 /// The content of an item.
 ///
 /// # Errors
-/// 403 `fileNotDownloadable` for items without bytes of their own, 416 for a range beyond the end.
-pub(crate) async fn content(view: &View, headers: &HeaderMap) -> Result<Response, DriveError> {
+/// 403 `fileNotDownloadable` for items without bytes of their own, what [`check_allowed`] refuses, 416 for a range
+/// beyond the end.
+pub(crate) async fn content(
+    view: &View,
+    acknowledge_abuse: bool,
+    headers: &HeaderMap,
+) -> Result<Response, DriveError> {
     let Some(content) = &view.item.content else {
         let message = "Only files with binary content can be directly downloaded. Use Export with Docs Editors files.";
         return Err(DriveError::new(403, "fileNotDownloadable", message).at("alt"));
     };
+    check_allowed(view, acknowledge_abuse)?;
+    send(content, &view.item.mime_type, headers).await
+}
+
+/// Bytes of a type, whole or the range that the caller asks for.
+///
+/// # Errors
+/// 416 for a range beyond the end, 500 when a file of this machine cannot be read.
+pub(crate) async fn send(
+    content: &Content,
+    mime_type: &str,
+    headers: &HeaderMap,
+) -> Result<Response, DriveError> {
     let size = content.size();
     let asked = headers
         .get(header::RANGE)
@@ -77,7 +113,7 @@ pub(crate) async fn content(view: &View, headers: &HeaderMap) -> Result<Response
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_LENGTH, length.into());
-    if let Ok(kind) = view.item.mime_type.parse() {
+    if let Ok(kind) = mime_type.parse() {
         headers.insert(header::CONTENT_TYPE, kind);
     }
     if status == StatusCode::PARTIAL_CONTENT

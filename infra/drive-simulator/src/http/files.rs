@@ -6,7 +6,13 @@ use crate::{
     Simulator,
     errors::DriveError,
     fields::{Object, Selection},
-    http::{Answer, Call, body, changes, download, render, shapes_v3},
+    http::{
+        Answer, Call,
+        body::{self, Upload},
+        changes, download, render,
+        resumable::{self, Target},
+        revisions, shapes_v3,
+    },
     ids::{DriveId, FileId, UserId},
     query::Query,
     state::{
@@ -126,9 +132,13 @@ pub(crate) async fn get(simulator: Simulator, call: Call) -> Result<Answer, Driv
     let (id, all_drives) = (call.path("id")?, call.all_drives()?);
     let view = simulator.with(|state| state.find(&call.user, id, all_drives))?;
     if call.params.text("alt") == Some("media") {
-        return download::content(&view, &call.headers)
-            .await
-            .map(Answer::Raw);
+        return download::content(
+            &view,
+            call.params.flag("acknowledgeAbuse", false)?,
+            &call.headers,
+        )
+        .await
+        .map(Answer::Raw);
     }
     render::prepare([&view], &call.selection).await;
     Ok(Answer::Json(render::file(&view, &call.selection)))
@@ -145,11 +155,26 @@ pub(crate) async fn create_with_content(
     simulator: Simulator,
     call: Call,
 ) -> Result<Answer, DriveError> {
+    if resumable::is_asked(&call) {
+        return resumable::begin(simulator, call, Target::Create).await;
+    }
     let upload = body::upload(&call)?;
+    create_uploaded(&simulator, &call, upload).await
+}
+
+/// Makes a file from a finished upload.
+///
+/// # Errors
+/// What `files.create` refuses.
+pub(crate) async fn create_uploaded(
+    simulator: &Simulator,
+    call: &Call,
+    upload: Upload,
+) -> Result<Answer, DriveError> {
     let mut new = body::file_body(&upload.metadata, &shapes_v3::FILE, true)?
         .into_new(Some(upload.content))?;
     new.fields.mime_type = new.fields.mime_type.or(upload.mime_type);
-    create_item(&simulator, &call, new).await
+    create_item(simulator, call, new).await
 }
 
 async fn create_item(
@@ -158,7 +183,11 @@ async fn create_item(
     new: NewItem,
 ) -> Result<Answer, DriveError> {
     let all_drives = call.all_drives()?;
+    let uploaded = new.fields.content.is_some();
     let id = simulator.with(|state| state.create(&call.user, new, all_drives))?;
+    if uploaded {
+        revisions::keep_uploaded(simulator, call, id.as_str())?;
+    }
     current(simulator, &call.user, &id, &call.selection).await
 }
 
@@ -185,11 +214,26 @@ pub(crate) async fn update_with_content(
     simulator: Simulator,
     call: Call,
 ) -> Result<Answer, DriveError> {
+    if resumable::is_asked(&call) {
+        return resumable::begin(simulator, call, Target::Update).await;
+    }
     let upload = body::upload(&call)?;
+    update_uploaded(&simulator, &call, upload).await
+}
+
+/// Replaces a file's content by a finished upload.
+///
+/// # Errors
+/// What `files.update` refuses.
+pub(crate) async fn update_uploaded(
+    simulator: &Simulator,
+    call: &Call,
+    upload: Upload,
+) -> Result<Answer, DriveError> {
     let mut patch = body::file_body(&upload.metadata, &shapes_v3::FILE, false)?
         .into_patch(Some(upload.content))?;
     patch.mime_type = patch.mime_type.or(upload.mime_type);
-    update_item(&simulator, &call, patch).await
+    update_item(simulator, call, patch).await
 }
 
 async fn update_item(
@@ -203,7 +247,11 @@ async fn update_item(
         remove_parents: call.params.list("removeParents"),
         ..patch
     };
+    let uploaded = patch.content.is_some();
     let id = simulator.with(|state| state.patch(&call.user, id, all_drives, None, patch))?;
+    if uploaded {
+        revisions::keep_uploaded(simulator, call, id.as_str())?;
+    }
     current(simulator, &call.user, &id, &call.selection).await
 }
 

@@ -65,9 +65,13 @@ pub(crate) async fn get(simulator: Simulator, call: Call) -> Result<Answer, Driv
     call.params.flag("updateViewedDate", false)?;
     let view = simulator.with(|state| state.find(&call.user, id, all_drives))?;
     if call.params.text("alt") == Some("media") {
-        return download::content(&view, &call.headers)
-            .await
-            .map(Answer::Raw);
+        return download::content(
+            &view,
+            call.params.flag("acknowledgeAbuse", false)?,
+            &call.headers,
+        )
+        .await
+        .map(Answer::Raw);
     }
     render::prepare([&view], &call.selection).await;
     Ok(Answer::Tagged(

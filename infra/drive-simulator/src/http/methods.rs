@@ -2,7 +2,7 @@
 
 use crate::{
     fields::Shape,
-    http::{shapes_v2, shapes_v3},
+    http::{shapes_content, shapes_v2, shapes_v3},
 };
 
 /// A method of the Drive API.
@@ -18,17 +18,24 @@ pub(crate) struct Method {
     pub(crate) shape: Option<&'static Shape>,
     /// The selection when the call names none.
     pub(crate) default_fields: &'static str,
+    /// Whether it answers with nothing but bytes.
+    pub(crate) media: bool,
 }
 
 /// The cost of a list.
 const LIST: u64 = 100;
 /// The cost of a write.
 const EDIT: u64 = 50;
+/// The cost of content.
+const DOWNLOAD: u64 = super::DOWNLOAD_UNITS;
 /// The cost of everything else.
 const OTHER: u64 = 5;
 
 /// The members of a file that v3 sends unasked.
 const FILE: &str = "kind,id,name,mimeType,resourceKey";
+
+/// The members of a revision that v3 sends unasked.
+const REVISION: &str = "kind,id,mimeType,modifiedTime";
 
 /// Defines a method.
 macro_rules! method {
@@ -40,6 +47,7 @@ macro_rules! method {
             params: $params,
             shape: $shape,
             default_fields: $fields,
+            media: false,
         };
     };
 }
@@ -282,3 +290,63 @@ method!(
      ocr ocrLanguage pinned removeParents setModifiedDate supportsAllDrives supportsTeamDrives timedTextLanguage \
      timedTextTrackName updateViewedDate useContentAsIndexableText"
 );
+
+method!(
+    REVISIONS_LIST,
+    "revisions.list",
+    LIST,
+    Some(&shapes_content::REVISION_LIST),
+    "kind,nextPageToken,revisions(kind,id,mimeType,modifiedTime)",
+    "pageSize pageToken"
+);
+method!(
+    REVISIONS_GET,
+    "revisions.get",
+    OTHER,
+    Some(&shapes_content::REVISION),
+    REVISION,
+    "acknowledgeAbuse"
+);
+method!(
+    REVISIONS_UPDATE,
+    "revisions.update",
+    EDIT,
+    Some(&shapes_content::REVISION),
+    REVISION,
+    ""
+);
+method!(REVISIONS_DELETE, "revisions.delete", EDIT, None, "*", "");
+method!(
+    FILES_DOWNLOAD,
+    "files.download",
+    DOWNLOAD,
+    Some(&shapes_content::OPERATION),
+    "*",
+    "mimeType revisionId"
+);
+method!(
+    OPERATIONS_GET,
+    "operations.get",
+    OTHER,
+    Some(&shapes_content::OPERATION),
+    "*",
+    ""
+);
+/// `files.export`.
+pub(crate) static FILES_EXPORT: Method = Method {
+    name: "files.export",
+    units: DOWNLOAD,
+    params: "mimeType",
+    shape: None,
+    default_fields: "*",
+    media: true,
+};
+/// The content of a finished operation, at the address that it names.
+pub(crate) static OPERATIONS_MEDIA: Method = Method {
+    name: "operations.media",
+    units: 0,
+    params: "",
+    shape: None,
+    default_fields: "*",
+    media: true,
+};

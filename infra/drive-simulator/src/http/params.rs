@@ -37,7 +37,7 @@ impl Params {
                 ));
             }
         }
-        let media = known.any(|known| known == "acknowledgeAbuse");
+        let media = method.media || known.any(|known| known == "acknowledgeAbuse");
         match self.text("alt") {
             None | Some("json") => Ok(()),
             Some("media") if media => Ok(()),

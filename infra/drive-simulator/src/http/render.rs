@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::{
     clock::rfc3339,
     fields::{Object, Selection},
-    http::permissions,
+    http::{export, permissions},
     ids::{DriveId, UserId},
     state::{
         State, View,
@@ -33,6 +33,11 @@ pub(crate) async fn prepare(views: impl IntoIterator<Item = &View>, selection: &
     if contents.is_empty() {
         return;
     }
+    compute_checksums(contents).await;
+}
+
+/// Computes checksums that are not known yet. Reading files of this machine is left to blocking threads.
+pub(crate) async fn compute_checksums(contents: Vec<Arc<Content>>) {
     let computed = tokio::task::spawn_blocking(move || {
         for content in contents {
             if let Err(error) = content.compute_checksums() {
@@ -109,6 +114,9 @@ pub(crate) fn file(view: &View, selection: &Selection) -> Value {
     out.put_some("driveId", || view.drive().map(DriveId::to_string));
     out.put_some("teamDriveId", || view.drive().map(DriveId::to_string));
     content(view, &mut out);
+    out.put_some("exportLinks", || {
+        export::links(item.id.as_str(), &item.mime_type)
+    });
     out.put_some("shortcutDetails", || {
         let shortcut = item.shortcut.as_ref()?;
         Some(json!({"targetId": shortcut.target.as_str(), "targetMimeType": shortcut.target_mime_type}))
@@ -197,7 +205,7 @@ pub(crate) fn capabilities(view: &View) -> Value {
     json!({
         "canEdit": edit, "canRename": edit && !root, "canModifyContent": edit && !folder, "canComment": role >= Role::Commenter,
         "canTrash": role.can_trash() && !root, "canUntrash": role.can_trash() && !root,
-        "canDelete": role.can_delete() && !root, "canDownload": !folder, "canCopy": !folder,
+        "canDelete": role.can_delete() && !root, "canDownload": !folder && !view.item.rule.not_downloadable, "canCopy": !folder,
         "canAddChildren": edit && folder, "canListChildren": folder, "canRemoveChildren": edit && folder,
         "canDeleteChildren": folder && role == Role::Organizer, "canTrashChildren": folder && organize,
         "canShare": can_share(view), "canDisableInheritedPermissions": limits && !view.item.inherits_nothing,

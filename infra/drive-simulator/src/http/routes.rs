@@ -4,15 +4,15 @@ use axum::{
     Router,
     extract::Request,
     response::Response,
-    routing::{delete, get, post},
+    routing::{MethodRouter, delete, get, patch, post},
 };
 
 use crate::{
     Simulator,
     errors::DriveError,
     http::{
-        batch, changes, control, drives, endpoint, files, files_v2, methods, permissions, refusal,
-        token,
+        batch, changes, control, drives, endpoint, export, files, files_v2, methods, permissions,
+        refusal, resumable, revisions, token,
     },
 };
 
@@ -33,6 +33,7 @@ fn api(simulator: &Simulator) -> Router {
         .merge(v3_rest())
         .merge(drives::routes())
         .merge(permissions::routes())
+        .merge(v3_content())
         .route(
             "/drive/v2/files/{id}",
             get(endpoint(&methods::V2_FILES_GET, files_v2::get))
@@ -81,13 +82,53 @@ fn v3_files() -> Router<Simulator> {
             "/drive/v3/files/{id}/watch",
             post(endpoint(&methods::FILES_WATCH, changes::watch_file)),
         )
+        .route("/upload/drive/v3/files", upload_create())
+        .route("/upload/drive/v3/files/{id}", upload_update())
+        .route("/resumable/upload/drive/v3/files", upload_create())
+        .route("/resumable/upload/drive/v3/files/{id}", upload_update())
+}
+
+/// A create with content. `PUT` goes on with a resumable upload, `DELETE` gives it up.
+fn upload_create() -> MethodRouter<Simulator> {
+    post(endpoint(&methods::FILES_CREATE, files::create_with_content))
+        .put(resumable::proceed)
+        .delete(resumable::cancel)
+}
+
+/// An update with content.
+fn upload_update() -> MethodRouter<Simulator> {
+    patch(endpoint(&methods::FILES_UPDATE, files::update_with_content))
+        .put(resumable::proceed)
+        .delete(resumable::cancel)
+}
+
+fn v3_content() -> Router<Simulator> {
+    Router::new()
         .route(
-            "/upload/drive/v3/files",
-            post(endpoint(&methods::FILES_CREATE, files::create_with_content)),
+            "/drive/v3/files/{id}/revisions",
+            get(endpoint(&methods::REVISIONS_LIST, revisions::list)),
         )
         .route(
-            "/upload/drive/v3/files/{id}",
-            axum::routing::patch(endpoint(&methods::FILES_UPDATE, files::update_with_content)),
+            "/drive/v3/files/{id}/revisions/{revision}",
+            get(endpoint(&methods::REVISIONS_GET, revisions::get))
+                .patch(endpoint(&methods::REVISIONS_UPDATE, revisions::update))
+                .delete(endpoint(&methods::REVISIONS_DELETE, revisions::delete)),
+        )
+        .route(
+            "/drive/v3/files/{id}/export",
+            get(endpoint(&methods::FILES_EXPORT, export::export)),
+        )
+        .route(
+            "/drive/v3/files/{id}/download",
+            post(endpoint(&methods::FILES_DOWNLOAD, export::begin_download)),
+        )
+        .route(
+            "/drive/v3/operations/{name}",
+            get(endpoint(&methods::OPERATIONS_GET, export::operation)),
+        )
+        .route(
+            "/download/drive/v3/operations/{name}",
+            get(endpoint(&methods::OPERATIONS_MEDIA, export::fetch)),
         )
 }
 
@@ -128,7 +169,7 @@ async fn unknown(request: Request) -> Response {
 /// The name of a method of Google Drive that is left out, recognised by its path.
 fn left_out(method: &str, path: &str) -> Option<String> {
     if path.starts_with("/resumable/upload/drive/") {
-        return Some("resumable uploads".to_owned());
+        return Some("resumable uploads of v2".to_owned());
     }
     let segments: Vec<&str> = path
         .strip_prefix("/drive/v3/")

@@ -1,6 +1,8 @@
 //! Whole calls, through the router.
 
+mod batches;
 mod changes;
+mod content;
 mod control;
 mod corpora;
 mod drives;
@@ -9,7 +11,9 @@ mod files_v2;
 mod grants;
 mod notifications;
 mod permissions;
+mod reasons;
 mod shortcuts;
+mod uploads;
 
 use axum::{Router, body::Body};
 use bytes::Bytes;
@@ -304,15 +308,15 @@ async fn unknown_paths_parameters_and_left_out_methods_are_refused_in_googles_sh
             "invalidParameter",
         ),
         (
-            "GET",
-            format!("/drive/v3/files/{id}/export?mimeType=x"),
+            "POST",
+            format!("/drive/v3/files/{id}/modifyLabels"),
             501,
             "notImplemented",
         ),
         ("GET", "/drive/v2/changes".to_owned(), 501, "notImplemented"),
         (
             "POST",
-            "/upload/drive/v3/files?uploadType=resumable".to_owned(),
+            "/resumable/upload/drive/v2/files".to_owned(),
             501,
             "notImplemented",
         ),

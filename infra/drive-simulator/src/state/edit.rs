@@ -16,6 +16,7 @@ use crate::{
         patch::{Changed, ModifiedTime, Patch, PropertyPatch, apply_fields, patched},
         record::Before,
         rights::{check_container, check_move, check_rights},
+        rules::ContentRule,
     },
 };
 
@@ -108,6 +109,7 @@ impl State {
             shortcut,
             permissions: Permissions::default(),
             inherits_nothing: new.fields.inherits_nothing.unwrap_or(false),
+            rule: ContentRule::default(),
         };
         self.insert(item);
         Ok(id)
@@ -201,6 +203,7 @@ impl State {
         }
         if item.content.is_some() && changed.aspects.contains("content") {
             item.head_revision = Some(self.new_revision());
+            self.keep_revision(&view.item, user);
         }
         if !changed.anything() {
             return Ok(id);
@@ -382,6 +385,7 @@ impl State {
                 continue;
             };
             self.by_sequence.remove(&item.sequence);
+            self.histories.remove(id);
             if let Some(siblings) = item
                 .parent
                 .as_ref()

@@ -20,6 +20,16 @@ pub(crate) enum Log {
     Drive(DriveId),
 }
 
+impl Log {
+    /// The scope of its page tokens.
+    pub(crate) fn scope(&self, user: &UserId) -> String {
+        match self {
+            Self::User => format!("log:user:{user}"),
+            Self::Drive(id) => format!("log:drive:{id}"),
+        }
+    }
+}
+
 /// What a `changes.list` asks for.
 #[derive(Debug, Clone)]
 pub(crate) struct FeedRequest {
@@ -77,8 +87,9 @@ impl State {
         log: &Log,
         token: &str,
     ) -> Result<u64, DriveError> {
+        let scope = log.scope(user);
         PageToken::decode(token)
-            .filter(|token| token.epoch == self.epoch && token.scope == scope(user, log))
+            .filter(|token| token.epoch == self.epoch_of(&scope) && token.scope == scope)
             .map(|token| token.position)
             .ok_or_else(|| DriveError::invalid("pageToken"))
     }
@@ -180,19 +191,13 @@ impl State {
     }
 
     fn log_token(&self, user: &UserId, log: &Log, position: u64, salt: u64) -> String {
+        let scope = log.scope(user);
         PageToken {
-            scope: scope(user, log),
-            epoch: self.epoch,
+            epoch: self.epoch_of(&scope),
+            scope,
             position,
             salt,
         }
         .encode()
-    }
-}
-
-fn scope(user: &UserId, log: &Log) -> String {
-    match log {
-        Log::User => format!("log:user:{user}"),
-        Log::Drive(id) => format!("log:drive:{id}"),
     }
 }

@@ -14,7 +14,7 @@ use sha2::Sha256;
 
 use crate::{
     ids::{DriveId, FileId, UserId},
-    state::access::Permissions,
+    state::{access::Permissions, rules::ContentRule},
 };
 
 /// The type of a folder.
@@ -129,6 +129,7 @@ pub(crate) struct Item {
     pub(crate) permissions: Permissions,
     /// A limited-access folder: what it would inherit does not count in it and below it.
     pub(crate) inherits_nothing: bool,
+    pub(crate) rule: ContentRule,
 }
 
 impl Item {

@@ -212,3 +212,57 @@ async fn a_folders_trash_is_one_entry_and_its_untrash_too() {
         token = next;
     }
 }
+
+#[tokio::test]
+async fn the_tokens_of_one_log_can_turn_invalid_alone() {
+    let world = World::new();
+    let drive = world
+        .simulator
+        .create_drive("Team", &[("owner", crate::Role::Organizer)]);
+    let of_drive = format!("driveId={drive}&supportsAllDrives=true");
+    let (user, shared, alice) = (
+        world.start_token("owner", "").await,
+        world.start_token("owner", &of_drive).await,
+        world.start_token("alice", "").await,
+    );
+    let status = async |caller: &str, token: &str, query: &str| {
+        let path = format!("/drive/v3/changes?pageToken={token}&{query}");
+        let reply = world.call_as(caller, "GET", &path, Value::Null).await;
+        reply.status.as_u16()
+    };
+    world
+        .control("POST", "invalidate_tokens", json!({"drive": drive}))
+        .await;
+    assert_eq!(status("owner", &shared, &of_drive).await, 400);
+    assert_eq!(status("owner", &user, "").await, 200);
+    world
+        .control("POST", "invalidate_tokens", json!({"user": "owner"}))
+        .await;
+    assert_eq!(status("owner", &user, "").await, 400);
+    assert_eq!(status("alice", &alice, "").await, 200);
+    let fresh = world.start_token("owner", &of_drive).await;
+    assert_eq!(status("owner", &fresh, &of_drive).await, 200);
+}
+
+#[tokio::test]
+async fn an_entry_that_is_replaced_while_pages_are_read_is_seen_again_with_its_newest_state() {
+    let world = World::new();
+    let start = world.start_token("owner", "").await;
+    let ids = ["a", "b", "c"].map(|name| world.file(name));
+    let page = async |token: &str| {
+        let path = format!("/drive/v3/changes?pageToken={token}&pageSize=1&fields=*");
+        world.get(&path).await.ok()
+    };
+    let first = page(&start).await;
+    assert_eq!(first["changes"][0]["fileId"], ids[0]);
+    world
+        .simulator
+        .apply("owner", &ids[0], crate::Edit::Rename("again".to_owned()))
+        .expect("the owner may");
+    let token = first["nextPageToken"].as_str().expect("a token");
+    let (rest, _) = world.changes("owner", token.to_owned(), "").await;
+    let order: Vec<&str> = rest.iter().map(|(id, _)| id.as_str()).collect();
+    assert_eq!(order, [&ids[1], &ids[2], &ids[0]]);
+    let (all, _) = world.changes("owner", start, "").await;
+    assert_eq!(all.len(), 3, "one entry for each file");
+}

@@ -1,0 +1,379 @@
+//! Revisions, exports, long-running downloads and content that cannot be had.
+
+use axum::body::Body;
+use http::{Request, StatusCode, header};
+use serde_json::{Value, json};
+
+use super::World;
+
+const DOCUMENT: &str = "application/vnd.google-apps.document";
+
+impl World {
+    /// Replaces a file's content.
+    async fn upload(&self, id: &str, content: &str, query: &str) -> Value {
+        let request = Request::patch(format!(
+            "/upload/drive/v3/files/{id}?uploadType=media&fields=*&{query}"
+        ))
+        .header(header::AUTHORIZATION, "Bearer user:owner")
+        .header(header::CONTENT_TYPE, "text/plain");
+        self.send(
+            request
+                .body(Body::from(content.to_owned()))
+                .expect("a request"),
+        )
+        .await
+        .ok()
+    }
+
+    async fn revisions(&self, id: &str) -> Vec<Value> {
+        let list = self
+            .get(&format!("/drive/v3/files/{id}/revisions?fields=*"))
+            .await
+            .ok();
+        list["revisions"].as_array().expect("revisions").clone()
+    }
+
+    async fn document(&self, kind: &str) -> String {
+        let made = self
+            .call(
+                "POST",
+                "/drive/v3/files",
+                json!({"name": "minutes", "mimeType": kind}),
+            )
+            .await
+            .ok();
+        made["id"].as_str().expect("an id").to_owned()
+    }
+
+    async fn set_content(&self, order: Value) {
+        self.control("POST", "content", order).await;
+    }
+}
+
+#[tokio::test]
+async fn an_upload_makes_a_revision_and_only_kept_ones_can_be_downloaded() {
+    let world = World::new();
+    let id = world.file("a");
+    let after = world.upload(&id, "second", "").await;
+    world.upload(&id, "third", "").await;
+    let all = world.revisions(&id).await;
+    assert_eq!(all.len(), 3);
+    assert_eq!(all[1]["id"], after["headRevisionId"]);
+    assert_eq!(
+        (&all[1]["size"], &all[1]["md5Checksum"]),
+        (&json!("6"), &json!("a9f0e61a137d86aa9db53465e0801612"))
+    );
+    let path = format!(
+        "/drive/v3/files/{id}/revisions/{}",
+        all[1]["id"].as_str().expect("an id")
+    );
+    assert_eq!(
+        world.get(&path).await.ok(),
+        json!({"kind": "drive#revision", "id": all[1]["id"], "mimeType": "text/plain",
+            "modifiedTime": all[1]["modifiedTime"]})
+    );
+    let media = format!("{path}?alt=media");
+    assert_eq!(
+        world.get(&media).await.refused(),
+        (403, "fileNotDownloadable".to_owned())
+    );
+    let kept = world
+        .call(
+            "PATCH",
+            &format!("{path}?fields=keepForever"),
+            json!({"keepForever": true}),
+        )
+        .await
+        .ok();
+    assert_eq!(kept, json!({"keepForever": true}));
+    assert_eq!(world.get(&media).await.bytes, "second");
+    let head = format!("/drive/v3/files/{id}/revisions/head");
+    assert_eq!(world.get(&format!("{head}?alt=media")).await.bytes, "third");
+    assert_eq!(
+        world.call("DELETE", &head, Value::Null).await.refused(),
+        (400, "invalid".to_owned())
+    );
+    assert_eq!(
+        world.call("DELETE", &path, Value::Null).await.status,
+        StatusCode::NO_CONTENT
+    );
+    assert_eq!(
+        world.get(&path).await.refused(),
+        (404, "notFound".to_owned())
+    );
+}
+
+#[tokio::test]
+async fn old_revisions_are_purged_after_thirty_days_unless_they_are_kept() {
+    let world = World::new();
+    let id = world.file("a");
+    world.upload(&id, "kept", "keepRevisionForever=true").await;
+    world.upload(&id, "dropped", "").await;
+    world.upload(&id, "head", "").await;
+    world.simulator.advance_clock(29 * 24 * 3_600);
+    assert_eq!(world.revisions(&id).await.len(), 4);
+    world.simulator.advance_clock(2 * 24 * 3_600);
+    let kept: Vec<Value> = world
+        .revisions(&id)
+        .await
+        .iter()
+        .map(|revision| revision["size"].clone())
+        .collect();
+    assert_eq!(kept, ["4", "4"], "the kept one and the head");
+}
+
+#[tokio::test]
+async fn of_superseded_revisions_the_newest_hundred_are_kept() {
+    let world = World::new();
+    let id = world.file("a");
+    for number in 0..105 {
+        world.upload(&id, &number.to_string(), "").await;
+    }
+    let all = world.revisions(&id).await;
+    assert_eq!(all.len(), 101);
+    let first = world
+        .get(&format!("/drive/v3/files/{id}/revisions?pageSize=100"))
+        .await
+        .ok();
+    assert_eq!(first["revisions"].as_array().expect("a page").len(), 100);
+    let rest = world
+        .get(&format!(
+            "/drive/v3/files/{id}/revisions?pageSize=100&pageToken={}",
+            first["nextPageToken"].as_str().expect("a token")
+        ))
+        .await
+        .ok();
+    assert_eq!(rest["revisions"].as_array().expect("a page").len(), 1);
+    assert!(rest.get("nextPageToken").is_none());
+    assert_eq!(
+        world
+            .get(&format!("/drive/v3/files/{id}/revisions?pageToken=x"))
+            .await
+            .refused(),
+        (400, "invalid".to_owned())
+    );
+}
+
+#[tokio::test]
+async fn folders_have_no_revisions_and_readers_may_not_see_any() {
+    let world = World::new();
+    let folder = world.folder("f", None);
+    assert_eq!(
+        world
+            .get(&format!("/drive/v3/files/{folder}/revisions"))
+            .await
+            .refused(),
+        (403, "revisionsNotSupported".to_owned())
+    );
+    let drive = world.simulator.create_drive(
+        "Team",
+        &[
+            ("owner", crate::Role::Organizer),
+            ("bob", crate::Role::Reader),
+        ],
+    );
+    let file = world
+        .simulator
+        .create_file("owner", "a", Some(&drive), "x".into())
+        .expect("made");
+    let path = format!("/drive/v3/files/{file}/revisions");
+    assert_eq!(
+        world
+            .call_as("bob", "GET", &path, Value::Null)
+            .await
+            .refused(),
+        (403, "insufficientFilePermissions".to_owned())
+    );
+}
+
+#[tokio::test]
+async fn a_document_is_exported_up_to_ten_megabytes() {
+    let world = World::new();
+    let id = world.document(DOCUMENT).await;
+    let export = |format: &str| format!("/drive/v3/files/{id}/export?mimeType={format}");
+    let limit = 10 * 1024 * 1024;
+    world
+        .set_content(json!({"id": id, "export_bytes": limit}))
+        .await;
+    let reply = world.get(&export("application/pdf")).await;
+    assert_eq!(reply.bytes.len(), limit);
+    assert_eq!(reply.headers[header::CONTENT_TYPE], "application/pdf");
+    world
+        .set_content(json!({"id": id, "export_bytes": limit + 1}))
+        .await;
+    assert_eq!(
+        world.get(&export("application/pdf")).await.refused(),
+        (403, "exportSizeLimitExceeded".to_owned())
+    );
+    assert_eq!(
+        world.get(&export("image/png")).await.refused(),
+        (400, "badRequest".to_owned())
+    );
+    assert_eq!(
+        world
+            .get(&format!("/drive/v3/files/{id}/export"))
+            .await
+            .refused(),
+        (400, "required".to_owned())
+    );
+    world
+        .set_content(json!({"id": id, "downloadable": false}))
+        .await;
+    assert_eq!(
+        world.get(&export("application/pdf")).await.refused(),
+        (403, "cannotExportFile".to_owned())
+    );
+    let blob = world.file("a");
+    assert_eq!(
+        world
+            .get(&format!(
+                "/drive/v3/files/{blob}/export?mimeType=text/plain"
+            ))
+            .await
+            .refused(),
+        (403, "fileNotExportable".to_owned())
+    );
+    let links = world
+        .get(&format!("/drive/v3/files/{id}?fields=exportLinks"))
+        .await
+        .ok();
+    assert!(links["exportLinks"]["text/markdown"].is_string(), "{links}");
+    assert_eq!(world.simulator.counters().calls["files.export"], 6);
+}
+
+#[tokio::test]
+async fn a_long_running_download_gives_what_export_refuses() {
+    let world = World::new();
+    let id = world.document(DOCUMENT).await;
+    world
+        .set_content(json!({"id": id, "export_bytes": 12_000_000}))
+        .await;
+    world
+        .control("POST", "operations", json!({"seconds": 30}))
+        .await;
+    let begun = world
+        .call(
+            "POST",
+            &format!("/drive/v3/files/{id}/download?mimeType=text/plain"),
+            Value::Null,
+        )
+        .await
+        .ok();
+    assert_eq!(begun["done"], false);
+    let path = format!(
+        "/drive/v3/operations/{}",
+        begun["name"].as_str().expect("a name")
+    );
+    let pending = world.get(&path).await.ok();
+    assert_eq!(
+        (&pending["done"], pending.get("response")),
+        (&json!(false), None)
+    );
+    world.simulator.advance_clock(30);
+    let done = world.get(&path).await.ok();
+    let uri = done["response"]["downloadUri"]
+        .as_str()
+        .expect("an address");
+    let local = uri.strip_prefix("http://127.0.0.1").expect("this machine");
+    let reply = world.get(local).await;
+    assert_eq!(reply.bytes.len(), 12_000_000);
+    assert_eq!(reply.headers[header::CONTENT_TYPE], "text/plain");
+    assert_eq!(
+        world
+            .call_as("alice", "GET", &path, Value::Null)
+            .await
+            .refused(),
+        (404, "notFound".to_owned())
+    );
+    world.simulator.advance_clock(25 * 3_600);
+    assert_eq!(
+        world.get(&path).await.refused(),
+        (404, "notFound".to_owned())
+    );
+}
+
+#[tokio::test]
+async fn a_video_is_only_downloaded_and_a_folder_not_at_all() {
+    let world = World::new();
+    let video = world.document("application/vnd.google-apps.vid").await;
+    assert_eq!(
+        world
+            .get(&format!(
+                "/drive/v3/files/{video}/export?mimeType=video/mp4"
+            ))
+            .await
+            .refused(),
+        (403, "fileNotExportable".to_owned())
+    );
+    let begun = world
+        .call(
+            "POST",
+            &format!("/drive/v3/files/{video}/download"),
+            Value::Null,
+        )
+        .await;
+    assert_eq!(begun.ok()["done"], false);
+    let folder = world.folder("f", None);
+    assert_eq!(
+        world
+            .call(
+                "POST",
+                &format!("/drive/v3/files/{folder}/download"),
+                Value::Null
+            )
+            .await
+            .refused(),
+        (403, "fileNotDownloadable".to_owned())
+    );
+    let blob = world.file("a");
+    let begun = world
+        .call(
+            "POST",
+            &format!("/drive/v3/files/{blob}/download"),
+            Value::Null,
+        )
+        .await
+        .ok();
+    let name = begun["name"].as_str().expect("a name");
+    let fetched = world
+        .get(&format!("/download/drive/v3/operations/{name}?alt=media"))
+        .await;
+    assert_eq!(fetched.bytes, "content");
+}
+
+#[tokio::test]
+async fn malware_must_be_acknowledged_by_its_owner_and_some_content_nobody_gets() {
+    let world = World::new();
+    let id = world.file("a");
+    world.set_content(json!({"id": id, "abusive": true})).await;
+    let media = format!("/drive/v3/files/{id}?alt=media");
+    let abusive = (403, "cannotDownloadAbusiveFile".to_owned());
+    assert_eq!(world.get(&media).await.refused(), abusive);
+    let acknowledged = format!("{media}&acknowledgeAbuse=true");
+    assert_eq!(world.get(&acknowledged).await.bytes, "content");
+    assert_eq!(
+        world
+            .call_as("alice", "GET", &acknowledged, Value::Null)
+            .await
+            .refused(),
+        abusive
+    );
+    world
+        .set_content(json!({"id": id, "abusive": false, "downloadable": false}))
+        .await;
+    assert_eq!(
+        world.get(&media).await.refused(),
+        (403, "fileNotDownloadable".to_owned())
+    );
+    let able = world
+        .get(&format!(
+            "/drive/v3/files/{id}?fields=capabilities/canDownload"
+        ))
+        .await
+        .ok();
+    assert_eq!(able, json!({"capabilities": {"canDownload": false}}));
+    let unknown = world
+        .call("POST", "/_control/content", json!({"id": "nobody"}))
+        .await;
+    assert_eq!(unknown.status, StatusCode::BAD_REQUEST);
+}

@@ -1,0 +1,218 @@
+//! Resumable uploads.
+
+use axum::body::Body;
+use http::{Request, StatusCode, header};
+use serde_json::{Value, json};
+
+use super::{Reply, World};
+
+const CHUNK: usize = 256 * 1024;
+
+impl World {
+    /// Begins an upload and returns the session's path and query.
+    async fn begin(&self, method: &str, path: &str, metadata: Value) -> String {
+        let reply = self.call(method, path, metadata).await;
+        assert_eq!(reply.status, StatusCode::OK, "{:?}", reply.bytes);
+        assert!(reply.bytes.is_empty());
+        let location = reply.headers[header::LOCATION].to_str().expect("text");
+        location
+            .strip_prefix("http://127.0.0.1")
+            .expect("this machine")
+            .to_owned()
+    }
+
+    /// A request to a session, which needs no bearer.
+    async fn put(&self, session: &str, range: &str, bytes: &[u8]) -> Reply {
+        let request = Request::put(session).header(header::CONTENT_RANGE, range);
+        self.send(request.body(Body::from(bytes.to_vec())).expect("a request"))
+            .await
+    }
+}
+
+fn arrived(reply: &Reply) -> Option<String> {
+    assert_eq!(reply.status, StatusCode::PERMANENT_REDIRECT);
+    reply
+        .headers
+        .get(header::RANGE)
+        .map(|range| range.to_str().expect("text").to_owned())
+}
+
+fn content(length: usize) -> Vec<u8> {
+    (0..=u8::MAX).cycle().take(length).collect()
+}
+
+#[tokio::test]
+async fn a_file_is_made_from_chunks_and_the_last_answer_can_be_asked_for_again() {
+    let world = World::new();
+    let bytes = content(CHUNK * 2 + 100);
+    let total = bytes.len();
+    let session = world
+        .begin(
+            "POST",
+            "/upload/drive/v3/files?uploadType=resumable&fields=id,name,size",
+            json!({"name": "large.bin"}),
+        )
+        .await;
+    let ask = format!("bytes */{total}");
+    assert_eq!(arrived(&world.put(&session, &ask, b"").await), None);
+    let first = format!("bytes 0-{}/{total}", CHUNK - 1);
+    let reply = world.put(&session, &first, &bytes[..CHUNK]).await;
+    assert_eq!(arrived(&reply), Some(format!("bytes=0-{}", CHUNK - 1)));
+    let too_far = format!("bytes {}-{}/{total}", CHUNK * 2, total - 1);
+    assert_eq!(
+        world
+            .put(&session, &too_far, &bytes[CHUNK * 2..])
+            .await
+            .refused(),
+        (400, "badRequest".to_owned())
+    );
+    let again = format!("bytes 0-{}/{total}", CHUNK * 2 - 1);
+    let reply = world.put(&session, &again, &bytes[..CHUNK * 2]).await;
+    assert_eq!(arrived(&reply), Some(format!("bytes=0-{}", CHUNK * 2 - 1)));
+    let last = world
+        .put(&session, &too_far, &bytes[CHUNK * 2..])
+        .await
+        .ok();
+    assert_eq!(
+        (&last["name"], &last["size"]),
+        (&json!("large.bin"), &json!(total.to_string()))
+    );
+    assert_eq!(world.put(&session, &ask, b"").await.ok(), last);
+    let media = format!(
+        "/drive/v3/files/{}?alt=media",
+        last["id"].as_str().expect("an id")
+    );
+    assert_eq!(world.get(&media).await.bytes, bytes);
+    assert_eq!(world.simulator.totals().files, 1);
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_resumed_from_where_the_session_says() {
+    let world = World::new();
+    let id = world.file("a");
+    let bytes = content(CHUNK + 1);
+    let session = world
+        .begin(
+            "PATCH",
+            &format!("/upload/drive/v3/files/{id}?uploadType=resumable&fields=size"),
+            json!({"name": "b"}),
+        )
+        .await;
+    world
+        .control(
+            "POST",
+            "faults",
+            json!({"match": "PUT /upload/*", "respond": {"status": 503}, "applied": true}),
+        )
+        .await;
+    let first = format!("bytes 0-{}/*", CHUNK - 1);
+    assert_eq!(
+        world.put(&session, &first, &bytes[..CHUNK]).await.status,
+        StatusCode::SERVICE_UNAVAILABLE
+    );
+    let range = arrived(&world.put(&session, "bytes */*", b"").await);
+    assert_eq!(range, Some(format!("bytes=0-{}", CHUNK - 1)));
+    assert_eq!(world.simulator.file(&id).expect("there").size, Some(7));
+    let rest = format!("bytes {CHUNK}-{CHUNK}/{}", CHUNK + 1);
+    assert_eq!(
+        world.put(&session, &rest, &bytes[CHUNK..]).await.ok(),
+        json!({"size": (CHUNK + 1).to_string()})
+    );
+    let file = world.simulator.file(&id).expect("there");
+    assert_eq!((file.name.as_str(), file.size), ("b", Some(262_145)));
+}
+
+#[tokio::test]
+async fn chunks_and_totals_that_do_not_fit_are_refused() {
+    let world = World::new();
+    let session = world
+        .begin(
+            "POST",
+            "/resumable/upload/drive/v3/files?uploadType=resumable",
+            Value::Null,
+        )
+        .await;
+    for (range, bytes) in [
+        ("bytes 0-99/1000", content(100)),
+        ("bytes 0-9/1000", content(100)),
+        ("bytes 0-99/50", content(100)),
+        ("a lot", content(100)),
+        ("bytes 0-99/2000", content(100)),
+    ] {
+        assert_eq!(
+            world.put(&session, range, &bytes).await.refused(),
+            (400, "badRequest".to_owned()),
+            "{range}"
+        );
+    }
+    assert_eq!(
+        world
+            .put(&session, "bytes 0-999/1000", &content(1_000))
+            .await
+            .ok()["name"],
+        "Untitled"
+    );
+}
+
+#[tokio::test]
+async fn a_session_lives_a_week_and_can_be_given_up() {
+    let world = World::new();
+    let path = "/upload/drive/v3/files?uploadType=resumable";
+    let (old, given_up) = (
+        world.begin("POST", path, Value::Null).await,
+        world.begin("POST", path, Value::Null).await,
+    );
+    let cancel = || {
+        Request::delete(&given_up)
+            .body(Body::empty())
+            .expect("a request")
+    };
+    assert_eq!(world.send(cancel()).await.status.as_u16(), 499);
+    assert_eq!(world.send(cancel()).await.status.as_u16(), 404);
+    world.simulator.advance_clock(7 * 24 * 3_600 - 60);
+    assert_eq!(arrived(&world.put(&old, "bytes */*", b"").await), None);
+    world.simulator.advance_clock(120);
+    for session in [old.as_str(), "/upload/drive/v3/files?upload_id=unknown"] {
+        assert_eq!(
+            world.put(session, "bytes */*", b"").await.refused(),
+            (404, "notFound".to_owned())
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_an_upload_may_not_do_is_refused_before_it_begins() {
+    let world = World::new();
+    let begin = "/upload/drive/v3/files?uploadType=resumable";
+    let missing = json!({"name": "a", "parents": ["nowhere"]});
+    assert_eq!(
+        world.call("POST", begin, missing).await.refused(),
+        (404, "notFound".to_owned())
+    );
+    assert_eq!(
+        world
+            .call("POST", begin, json!({"version": "7"}))
+            .await
+            .refused(),
+        (403, "fieldNotWritable".to_owned())
+    );
+    let drive = world.simulator.create_drive(
+        "Team",
+        &[
+            ("owner", crate::Role::Organizer),
+            ("bob", crate::Role::Reader),
+        ],
+    );
+    let file = world
+        .simulator
+        .create_file("owner", "a", Some(&drive), "x".into())
+        .expect("made");
+    let path = format!("/upload/drive/v3/files/{file}?uploadType=resumable&supportsAllDrives=true");
+    assert_eq!(
+        world
+            .call_as("bob", "PATCH", &path, Value::Null)
+            .await
+            .refused(),
+        (403, "insufficientFilePermissions".to_owned())
+    );
+}
