@@ -3,6 +3,7 @@
 mod backoff;
 mod change;
 mod conflict;
+pub mod derive;
 mod disposition;
 mod field;
 mod id;
@@ -12,6 +13,7 @@ mod permission;
 mod policy;
 mod push;
 mod record;
+mod rules;
 mod snapshot;
 mod step;
 mod time;
@@ -29,6 +31,7 @@ mod truth_table;
 
 pub use backoff::{Backoff, Jitter};
 pub use conflict::{ConflictId, ConflictRecord, ConflictStatus, Decider, Resolution};
+pub use derive::{Ancestry, Lineage, Side, Top};
 pub use disposition::Disposition;
 pub use field::{
     DESCRIPTION_BYTES_MAX, Field, NAME_BYTES_MAX, PROPERTIES_MAX, PROPERTY_BYTES_MAX, Value,
@@ -45,6 +48,7 @@ pub use permission::{
 pub use policy::{Choice, Policies, Policy, decide};
 pub use push::{Claim, Patch, Refusal};
 pub use record::{Edit, FileRecord, Intent, OpenConflict, Presence, Push, Request};
+pub use rules::{Glob, InvalidRule, MimePattern, RULES_MAX, Rule, Rules};
 pub use snapshot::{Capabilities, FieldMask, Gone, Mirror, Observation, Snapshot};
 pub use step::{EditRefused, Moment, ResolveRefused, Step};
 pub use time::Timestamp;

@@ -258,6 +258,18 @@ impl FileRecord {
         change.finish()
     }
 
+    /// Nothing may be written to the file for now, as it is out of scope: what is owed waits, is looked at
+    /// again later and later, up to five minutes apart, and nothing of it is ever given up.
+    #[must_use]
+    pub fn held(&self, moment: Moment<'_>, jitter: Jitter) -> Step {
+        let mut change = Change::of(self, moment);
+        if self.due().is_some() {
+            let attempts = change.record.push.attempts.saturating_add(1);
+            change.wait(attempts, jitter);
+        }
+        change.finish()
+    }
+
     /// Someone asks for what was given up to be tried again.
     #[must_use]
     pub fn retry(&self, moment: Moment<'_>) -> Step {

@@ -273,3 +273,28 @@ fn a_log_that_never_tells_the_time_leaves_the_decision_to_a_person() {
     let asked = record.claim(&named(2, "c"), AttemptId(6), undated, FULL);
     assert_eq!(asked.step.record.open.len(), 1);
 }
+
+#[test]
+fn what_is_held_waits_longer_and_longer_and_is_never_given_up() {
+    let mut record = record().edits(Field::Name, text("b"));
+    for round in 0..20 {
+        let held = record.held(moment(&Policies::default()), FULL).record;
+        let wait_millis = Backoff::PUSH.wait_millis(round + 1, FULL);
+        assert_eq!(held.due(), Some(NOW.plus_millis(wait_millis)));
+        assert_eq!((held.push.failures, held.visible), (0, record.visible));
+        assert!(held.push.failed.is_empty());
+        record = held;
+    }
+    let (sent, _) = record.sends(&named(2, "a"), 1);
+    let held = sent.held(moment(&Policies::default()), FULL).record;
+    assert_eq!(
+        held.sides(&Field::Name),
+        sent.sides(&Field::Name),
+        "what is in flight is remembered"
+    );
+    let agreed = crate::fixture::record();
+    assert_eq!(
+        agreed.held(moment(&Policies::default()), FULL).record,
+        agreed
+    );
+}
