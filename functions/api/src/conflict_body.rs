@@ -43,10 +43,13 @@ pub(crate) struct ConflictView {
     closed_at: Option<String>,
     /// The decision, where there was one.
     resolution: Option<ResolutionView>,
+    /// True where it is open and waits for its file to be in scope again: it can't be settled meanwhile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held: Option<bool>,
 }
 
 /// `resolved`: somebody or a policy decided. `closed`: the sides came together by themselves.
-#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = ConflictStatus)]
 enum ConflictStatusView {
@@ -99,6 +102,15 @@ impl ConflictView {
             opened_at: conflict.opened_at.to_string(),
             closed_at,
             resolution,
+            held: None,
+        }
+    }
+
+    /// The conflict of a file that is out of scope, or is not.
+    pub(crate) fn held_if(self, out_of_scope: bool) -> Self {
+        Self {
+            held: (out_of_scope && self.status == ConflictStatusView::Open).then_some(true),
+            ..self
         }
     }
 }

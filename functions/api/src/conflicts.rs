@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use domain::{
-    Choice, ConflictId, ConflictRecord, ConflictStatus, ConnectionKey, Decider, Field,
+    Choice, ConflictId, ConflictRecord, ConflictStatus, ConnectionKey, Decider, Field, FileId,
     ResolveRefused,
 };
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,7 @@ use crate::extract::{
     ConflictPath, ConnectionPath, JsonBody, Params, Repeat, idempotency, page, repeat,
 };
 use crate::files::REPLAYED;
+use crate::meaning::{self, out_of_scope};
 use crate::problem::{Kind, Problem, ProblemBody};
 use crate::{Deps, conflict_id, record};
 
@@ -107,14 +108,17 @@ pub(crate) async fn list(
         status: status.state(),
         field: field.transpose()?,
     };
-    record::connection(&deps, &at.key).await?;
+    let connection = record::connection(&deps, &at.key).await?;
     let page = deps
         .store
         .list_conflicts(&at.key, &filter, &request)
         .await?;
+    let files: Vec<FileId> = page.items.iter().map(|c| c.id.file.clone()).collect();
+    let out = out_of_scope(&deps, &connection, &files).await?;
     let wanted = page.items.iter().filter(|conflict| status.takes(conflict));
+    let view = |c: &ConflictRecord| ConflictView::new(c).held_if(out.contains(&c.id.file));
     Ok(Json(ConflictList {
-        items: wanted.map(ConflictView::new).collect(),
+        items: wanted.map(view).collect(),
         next_cursor: page.next_cursor,
     }))
 }
@@ -130,11 +134,13 @@ pub(crate) async fn get(
     State(deps): State<Arc<Deps>>,
     at: ConflictPath,
 ) -> Result<Response, Problem> {
-    let (_, conflict) = tokio::try_join!(
+    let (connection, conflict) = tokio::try_join!(
         record::connection(&deps, &at.key),
         load(&deps, &at.key, &at.id)
     )?;
-    Ok(answer(&conflict))
+    let file = std::slice::from_ref(&at.id.file);
+    let held = !out_of_scope(&deps, &connection, file).await?.is_empty();
+    Ok(answer(&conflict, held))
 }
 
 async fn load(
@@ -146,9 +152,10 @@ async fn load(
     found.ok_or_else(|| Problem::not_found("the conflict"))
 }
 
-fn answer(conflict: &ConflictRecord) -> Response {
+fn answer(conflict: &ConflictRecord, held: bool) -> Response {
     let etag = tag(u64::from(conflict.moves));
-    ([(header::ETAG, etag)], Json(ConflictView::new(conflict))).into_response()
+    let view = ConflictView::new(conflict).held_if(held);
+    ([(header::ETAG, etag)], Json(view)).into_response()
 }
 
 /// Settles one conflict. With `If-Match`, only if its sides are still those that were looked at.
@@ -163,7 +170,8 @@ fn answer(conflict: &ConflictRecord) -> Response {
     responses(
         (status = 200, description = "The conflict, settled.", body = ConflictView,
             headers(("Idempotent-Replayed" = String))),
-        (status = 409, description = "It has ended already, or its sides have moved; `current` is the conflict now.",
+        (status = 409, description = "It has ended already, or its sides have moved; `current` is the conflict now. \
+            Or its file is out of scope.",
             body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
@@ -187,7 +195,7 @@ pub(crate) async fn resolve(
     };
     let settled = settling.settle(&deps, &at.id, &choice).await?;
     record::wake_pushes(&deps, &at.key).await;
-    let mut response = answer(&settled.conflict);
+    let mut response = answer(&settled.conflict, false);
     if settled.replayed {
         response
             .headers_mut()
@@ -218,6 +226,8 @@ impl Settling<'_> {
         choice: &Choice,
     ) -> Result<Settled, Problem> {
         let key = &self.connection.key;
+        let file = std::slice::from_ref(&id.file);
+        let held = !out_of_scope(deps, self.connection, file).await?.is_empty();
         let now = deps.clock.now();
         let mut replayed = false;
         let mut refused = None;
@@ -227,6 +237,9 @@ impl Settling<'_> {
             refused = None;
             if replayed {
                 return Ok(None);
+            }
+            if held && record.is_present() {
+                return Err(meaning::refused());
             }
             let standing = record
                 .open

@@ -1,7 +1,7 @@
 //! What a caller says of a connection: everything is checked here before anything is tried or stored.
 
 use domain::pace::Limits;
-use domain::{LogId, Policies, TenantId};
+use domain::{LogId, Policies, Rules, TenantId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 use store::{Connection, Scope};
@@ -11,6 +11,7 @@ use crate::extract::typed;
 use crate::limits::LimitsBody;
 use crate::policies::PoliciesBody;
 use crate::problem::{Kind, Problem, pointer_part};
+use crate::rules::RulesBody;
 
 const NAME_CHARS_MAX: usize = 200;
 const SECRET_NAME_BYTES_MAX: usize = 64;
@@ -53,6 +54,8 @@ pub(crate) struct NewConnection {
     limits: LimitsBody,
     #[serde(default)]
     policies: PoliciesBody,
+    #[serde(default)]
+    rules: RulesBody,
 }
 
 /// What can be changed of a connection.
@@ -70,6 +73,8 @@ pub(crate) struct Settings {
     limits: LimitsBody,
     #[serde(default)]
     policies: PoliciesBody,
+    #[serde(default)]
+    rules: RulesBody,
 }
 
 /// Settings that were checked.
@@ -81,6 +86,7 @@ pub(crate) struct Checked {
     pub(crate) quota_user: Option<String>,
     pub(crate) limits: Limits,
     pub(crate) policies: Policies,
+    pub(crate) rules: Rules,
 }
 
 /// The secrets of a tenant: no name leads out of them.
@@ -156,6 +162,7 @@ pub(crate) fn new_connection(
         quota_user: body.quota_user,
         limits: body.limits,
         policies: body.policies,
+        rules: body.rules,
     };
     Ok((settings.checked(secrets)?, scope, log))
 }
@@ -173,6 +180,7 @@ pub(crate) fn patched(
         quota_user: connection.quota_user.clone(),
         limits: LimitsBody::set(&connection.limits),
         policies: PoliciesBody::from(&connection.policies),
+        rules: RulesBody::from(&connection.rules),
     };
     let unreadable = |_| Problem::new(Kind::Internal, "the connection can't be shown");
     let mut json = serde_json::to_value(current).map_err(unreadable)?;
@@ -183,6 +191,7 @@ pub(crate) fn patched(
         "quota_user",
         "limits",
         "policies",
+        "rules",
     ];
     if let Some(other) = members
         .keys()
@@ -250,6 +259,7 @@ impl Settings {
             secret_id: secrets.full(&self.secret)?,
             limits: self.limits.checked()?,
             policies: self.policies.checked()?,
+            rules: self.rules.checked()?,
             name: self.name,
             subject: self.subject,
             quota_user: self.quota_user,

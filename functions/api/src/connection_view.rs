@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 use crate::connection_body::{ScopeBody, Secrets};
 use crate::limits::LimitsBody;
 use crate::policies::PoliciesBody;
+use crate::rules::RulesBody;
 
 /// One Drive account or shared drive that is synced.
 #[derive(Debug, Serialize, ToSchema)]
@@ -23,6 +24,7 @@ pub(crate) struct ConnectionView {
     quota_user: Option<String>,
     limits: LimitsBody,
     policies: PoliciesBody,
+    rules: RulesBody,
     state: StateView,
     /// Why and since when nothing can succeed, where it is suspended.
     suspension: Option<SuspensionView>,
@@ -82,6 +84,7 @@ impl ConnectionView {
             quota_user: connection.quota_user.clone(),
             limits: LimitsBody::shown(&connection.limits),
             policies: PoliciesBody::from(&connection.policies),
+            rules: RulesBody::from(&connection.rules),
             state,
             suspension,
             created_at: connection.created_at.to_string(),

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use domain::{ConnectionId, ConnectionKey, LogId};
+use domain::{ConnectionId, ConnectionKey, FileId, LogId};
 use drive::{Access, DriveClient, DriveError, Kind as DriveKind};
 use serde::Serialize;
 use store::{Connection, ConnectionState, Created, Log, Operation, PageRequest, Scope, Written};
@@ -102,7 +102,7 @@ pub(crate) async fn create(
     {
         return replay(&deps, &caller, &made, &log, request.as_ref()).await;
     }
-    let drive_name = try_out(&deps, &checked, &scope, &log).await?;
+    let found = try_out(&deps, &checked, &scope, &log).await?;
     let connection = Connection {
         key,
         revision: 0,
@@ -113,6 +113,8 @@ pub(crate) async fn create(
         quota_user: checked.quota_user,
         limits: checked.limits,
         policies: checked.policies,
+        rules: checked.rules,
+        my_drive: found.my_drive,
         state: ConnectionState::Active,
         created_at: deps.clock.now(),
         created_by: caller.subject.clone(),
@@ -121,7 +123,7 @@ pub(crate) async fn create(
     if let Created::Exists(made) = deps.store.create_connection(&connection).await? {
         return replay(&deps, &caller, &made, &log, request.as_ref()).await;
     }
-    if let Err(problem) = follow(&deps, &connection.key, &log, drive_name).await {
+    if let Err(problem) = follow(&deps, &connection.key, &log, found.drive_name).await {
         // Without its log, a connection would never sync. A repeat with the same key would mend that,
         // but not every caller repeats.
         let undone = deps.store.delete_connection(&connection.key).await;
@@ -172,14 +174,22 @@ async fn replay(
     Ok(response)
 }
 
-/// Asks Drive with the credentials, so that a mistake in them is told now, to whoever made it. Gives the
-/// name of the shared drive, where it is one.
+/// What Drive said of a connection that was tried out.
+#[derive(Default)]
+struct Found {
+    /// The name of the shared drive, where it is one.
+    drive_name: Option<String>,
+    /// Where the user's My Drive begins, where it is not.
+    my_drive: Option<FileId>,
+}
+
+/// Asks Drive with the credentials, so that a mistake in them is told now, to whoever made it.
 async fn try_out(
     deps: &Deps,
     checked: &Checked,
     scope: &Scope,
     log: &LogId,
-) -> Result<Option<String>, Problem> {
+) -> Result<Found, Problem> {
     let access = Access {
         secret_id: checked.secret_id.clone(),
         subject: checked.subject.clone(),
@@ -193,11 +203,22 @@ async fn try_out(
         }
     };
     match scope {
-        Scope::User => Ok(None),
+        Scope::User => match drive.my_drive().await {
+            Ok(root) => Ok(Found {
+                my_drive: Some(root),
+                ..Found::default()
+            }),
+            // An account without a My Drive has what is shared with it.
+            Err(error) if *error.kind() == DriveKind::NotFound => Ok(Found::default()),
+            Err(error) => Err(Problem::of_drive(&error, "/secret")),
+        },
         Scope::SharedDrive(_) => {
             let missing = |error| Problem::of_drive(&error, "/scope/drive_id");
             let found = drive.get_drive(log).await.map_err(missing)?;
-            Ok(Some(found.name))
+            Ok(Found {
+                drive_name: Some(found.name),
+                ..Found::default()
+            })
         }
     }
 }
@@ -330,8 +351,11 @@ pub(crate) async fn update(
                 .header(header::ETAG, tag(connection.revision)));
         }
         let checked = patched(&connection, body.members.clone(), secrets)?;
+        let mut my_drive = connection.my_drive.clone();
         if checked.secret_id != connection.secret_id || checked.subject != connection.subject {
-            try_out(&deps, &checked, &connection.scope, &log_of(&connection)?).await?;
+            let log = log_of(&connection)?;
+            let found = try_out(&deps, &checked, &connection.scope, &log).await?;
+            my_drive = found.my_drive;
         }
         let next = Connection {
             name: checked.name,
@@ -340,6 +364,8 @@ pub(crate) async fn update(
             quota_user: checked.quota_user,
             limits: checked.limits,
             policies: checked.policies,
+            rules: checked.rules,
+            my_drive,
             ..connection.clone()
         };
         if next == connection {

@@ -35,12 +35,15 @@ pub(crate) struct FilePatch {
 }
 
 /// Members of a file that Drive alone decides.
-const READ_ONLY: [&str; 20] = [
+const READ_ONLY: [&str; 23] = [
     "id",
     "revision",
     "presence",
     "gone_at",
     "path",
+    "in_scope",
+    "effective",
+    "shortcut",
     "fields",
     "drive",
     "conflicts",

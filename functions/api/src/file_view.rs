@@ -8,6 +8,7 @@ use serde_json::{Map, Value as Json};
 use store::HistoryEntry;
 use utoipa::ToSchema;
 
+use crate::meaning::{EffectiveView, Meaning, ShortcutView};
 use crate::permission_view::PermissionView;
 use crate::{conflict_id, value};
 
@@ -17,16 +18,24 @@ use crate::{conflict_id, value};
 pub(crate) struct FileView {
     /// Drive's id.
     id: String,
-    /// Moves whenever something that is shown here moves, other than the attempts to push it: the ETag.
+    /// Moves whenever something of the file itself moves that is shown here, other than the attempts to
+    /// push it: the ETag. What is derived (`path`, `in_scope`, `effective`, `shortcut`) does not move it.
     revision: u64,
     /// Whether the file is there for us.
     presence: PresenceView,
     /// Since when it is not.
     #[serde(skip_serializing_if = "Option::is_none")]
     gone_at: Option<String>,
-    /// Its place, by names: `/Folder/name`. It begins below the highest folder that we know. Null
-    /// where it was not asked for, or where the folders lie in a circle or too deep to tell.
+    /// Its place, by names, from its drive's root: `/Folder/name`. It begins with `…/` where not every
+    /// folder above is known. Slashes, backslashes and what can't be seen are escaped in names
+    /// (`\\u{2f}`). Null where it was not asked for.
     path: Option<String>,
+    /// Whether the connection's rules take it in. Null where that was not asked for.
+    in_scope: Option<bool>,
+    /// What follows from the folders above it. Null where it was not asked for.
+    effective: Option<EffectiveView>,
+    /// Where it points, if it is a shortcut. Null too where it was not asked for.
+    shortcut: Option<ShortcutView>,
     /// The fields as the application has them, and what Drive alone decides.
     fields: FieldsView,
     /// The fields where Drive's value differs: what is owed to Drive, and what is in conflict.
@@ -64,7 +73,7 @@ pub(crate) struct FieldsView {
     name: String,
     description: String,
     starred: bool,
-    /// Whether the file itself is in the trash, as opposed to a folder that holds it.
+    /// Whether the file itself is in the trash, as opposed to a folder that holds it: see `effective`.
     trashed: bool,
     /// The id of the folder that holds it; null where Drive shows us none.
     parent: Option<String>,
@@ -103,13 +112,15 @@ pub(crate) struct IntentView {
     reason: Option<String>,
 }
 
-/// `failed`: given up until someone retries it or edits the file.
+/// `failed`: given up until someone retries it or edits the file. `held`: the file is out of scope, and
+/// what is owed waits until it is back.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = IntentState)]
 enum IntentStatusView {
     Owed,
     Failed,
+    Held,
 }
 
 /// What Drive held at one version of a file.
@@ -125,8 +136,29 @@ pub(crate) struct HistoryView {
 }
 
 impl FileView {
-    /// A record as callers see it, with a path where one was derived.
-    pub(crate) fn new(record: &FileRecord, path: Option<String>) -> Self {
+    /// A record with everything that is derived.
+    pub(crate) fn whole(record: &FileRecord, meaning: &Meaning<'_>) -> Self {
+        Self {
+            path: meaning.path(record),
+            effective: Some(meaning.effective(record)),
+            shortcut: meaning.shortcut(record),
+            ..Self::scoped(record, meaning)
+        }
+    }
+
+    /// A record, and whether it is in scope.
+    pub(crate) fn scoped(record: &FileRecord, meaning: &Meaning<'_>) -> Self {
+        let in_scope = meaning.in_scope(record);
+        let view = Self::new(record);
+        Self {
+            in_scope: Some(in_scope),
+            intent: view.intent.map(|intent| intent.unless_held(in_scope)),
+            ..view
+        }
+    }
+
+    /// A record by itself.
+    pub(crate) fn new(record: &FileRecord) -> Self {
         let (presence, gone_at) = match record.presence {
             Presence::Present => (PresenceView::Present, None),
             Presence::Gone(Gone::Removed, at) => (PresenceView::Removed, Some(at.to_string())),
@@ -143,7 +175,10 @@ impl FileView {
             revision: record.visible.0,
             presence,
             gone_at,
-            path,
+            path: None,
+            in_scope: None,
+            effective: None,
+            shortcut: None,
             fields: FieldsView::new(
                 record
                     .fields
@@ -248,6 +283,16 @@ impl FieldsView {
 }
 
 impl IntentView {
+    pub(crate) fn unless_held(self, in_scope: bool) -> Self {
+        if in_scope {
+            return self;
+        }
+        Self {
+            status: IntentStatusView::Held,
+            ..self
+        }
+    }
+
     pub(crate) fn of(record: &FileRecord) -> Option<Self> {
         let intent = record.intent()?;
         Some(Self {
@@ -324,7 +369,7 @@ mod tests {
             (Field::Property("stage".to_owned()), Value::Null),
         ]);
         let record = record.edit(&edit, "ada", moment(&policies)).unwrap().record;
-        let view = serde_json::to_value(FileView::new(&record, Some("/b".to_owned()))).unwrap();
+        let view = serde_json::to_value(FileView::new(&record)).unwrap();
         assert_eq!(view["fields"]["name"], "b");
         assert_eq!(view["fields"]["properties"], json!({}));
         assert_eq!(view["fields"]["capabilities"], json!(["canEdit"]));
@@ -333,7 +378,6 @@ mod tests {
             json!({"name": "a", "properties": {"stage": "draft"}})
         );
         assert_eq!(view["revision"], 2);
-        assert_eq!(view["path"], "/b");
         assert_eq!(
             view["intent"],
             json!({
@@ -354,7 +398,7 @@ mod tests {
         let record = record.edit(&edit, "ada", moment(&policies)).unwrap().record;
         let seen = Observation::Present(snapshot(2, "c"));
         let record = record.observe(&seen, moment(&policies)).record;
-        let view = serde_json::to_value(FileView::new(&record, None)).unwrap();
+        let view = serde_json::to_value(FileView::new(&record)).unwrap();
         assert_eq!(view["drive"], json!({"name": "c"}));
         assert_eq!(view["intent"], Json::Null);
         let id = record.open_conflict(&Field::Name).unwrap();
@@ -365,7 +409,7 @@ mod tests {
     fn a_file_that_is_gone_says_why_and_since_when() {
         let file = FileId::parse("1abc").unwrap();
         let gone = FileRecord::never_seen(file, Gone::AccessLost, Timestamp::from_millis(0));
-        let view = serde_json::to_value(FileView::new(&gone, None)).unwrap();
+        let view = serde_json::to_value(FileView::new(&gone)).unwrap();
         assert_eq!(view["presence"], "access_lost");
         assert_eq!(view["gone_at"], "1970-01-01T00:00:00.000Z");
     }

@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, HeaderName, header};
 use axum::response::{IntoResponse, Response};
 use domain::{ConnectionKey, EditRefused, Field, FileId, FileRecord, Step, Value};
 use serde::{Deserialize, Serialize};
-use store::{PageRequest, Tombstones};
+use store::{Connection, PageRequest, Tombstones};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::cursor::{self, Scan};
@@ -18,7 +18,7 @@ use crate::extract::{
 };
 use crate::file_patch::{FilePatch, parse, pointer_of};
 use crate::file_view::{FileView, HistoryView};
-use crate::paths::Paths;
+use crate::meaning::{self, Meaning};
 use crate::problem::{Kind, Problem, ProblemBody};
 use crate::{Deps, conflict_id, record};
 
@@ -38,9 +38,12 @@ pub(crate) struct FilesQuery {
     parent: Option<String>,
     /// Only what has this in its name, whatever the case.
     q: Option<String>,
-    /// Only what is in the trash itself (`true`), or is not (`false`).
+    /// Only what is in the trash (`true`), by itself or in a folder that is, or is not (`false`).
     trashed: Option<bool>,
-    /// Whether to derive paths; they cost reads.
+    /// Only what the connection's rules leave out (`true`), or what they take in (`false`, and where left
+    /// out).
+    excluded: Option<bool>,
+    /// Whether to derive `path`, `effective` and `shortcut`; they cost reads.
     path: Option<bool>,
     /// 1 to 1,000; 100 where left out.
     limit: Option<u32>,
@@ -57,7 +60,7 @@ pub(crate) struct FileList {
     next_cursor: Option<String>,
 }
 
-/// The files of a connection that are present.
+/// The files of a connection that are present and in scope.
 #[utoipa::path(
     get, operation_id = "list_files", path = "/v1/connections/{connection}/files", tag = "files",
     params(("connection" = String, Path), FilesQuery),
@@ -77,23 +80,27 @@ pub(crate) async fn list(
         None => Scan::default(),
         Some(cursor) => cursor::decode(cursor)?,
     };
-    record::connection(&deps, &at.key).await?;
-    let filter = Filter::of(&query);
-    let (records, next) = scan(
-        &deps,
-        &at.key,
-        parent.as_ref(),
-        &filter,
-        limit as usize,
-        from,
-    )
-    .await?;
-    let paths = if query.path == Some(true) {
-        Paths::above(&deps.store, &at.key, records.iter()).await?
-    } else {
-        Paths::default()
+    let connection = record::connection(&deps, &at.key).await?;
+    let filter = Filter::of(&query, &connection);
+    let mut meaning = Meaning::of(&deps, &connection);
+    let search = Search {
+        deps: &deps,
+        key: &at.key,
+        parent: parent.as_ref(),
+        filter: &filter,
+        limit: limit as usize,
     };
-    let view = |record: &FileRecord| FileView::new(record, paths.of(&record.file));
+    let (records, next) = search.scan(from, &mut meaning).await?;
+    let whole = query.path == Some(true);
+    if whole {
+        let all: Vec<&FileRecord> = records.iter().collect();
+        meaning.point(&all).await?;
+        meaning.climb(&records).await?;
+    }
+    let view = |record: &FileRecord| match whole {
+        true => FileView::whole(record, &meaning),
+        false => FileView::scoped(record, &meaning),
+    };
     Ok(Json(FileList {
         items: records.iter().map(view).collect(),
         next_cursor: next.map(|next| cursor::encode(&next)),
@@ -104,83 +111,115 @@ pub(crate) async fn list(
 struct Filter {
     name: Option<String>,
     trashed: Option<bool>,
+    /// `None` where everything is in scope and no one asks for the rest.
+    in_scope: Option<bool>,
 }
 
 impl Filter {
-    fn of(query: &FilesQuery) -> Self {
+    fn of(query: &FilesQuery, connection: &Connection) -> Self {
+        let in_scope = !query.excluded.unwrap_or(false);
         Self {
             name: query.q.as_ref().map(|q| q.to_lowercase()),
             trashed: query.trashed,
+            in_scope: (!connection.rules.is_empty() || !in_scope).then_some(in_scope),
         }
     }
 
     fn takes_all(&self) -> bool {
-        self.name.is_none() && self.trashed.is_none()
+        self.name.is_none() && !self.looks_up()
     }
 
-    fn takes(&self, record: &FileRecord) -> bool {
-        let name = self
-            .name
+    /// Whether the folders above a file decide.
+    fn looks_up(&self) -> bool {
+        self.trashed.is_some() || self.in_scope.is_some()
+    }
+
+    /// What the record itself tells.
+    fn takes_name(&self, record: &FileRecord) -> bool {
+        self.name
             .as_ref()
             .is_none_or(|part| match record.app(&Field::Name) {
                 Value::Text(name) => name.to_lowercase().contains(part),
                 Value::Null | Value::Flag(_) => false,
-            });
-        let is_trashed = record.app(&Field::Trashed) == Value::Flag(true);
-        name && self.trashed.is_none_or(|wanted| wanted == is_trashed)
+            })
+    }
+
+    /// What the folders above it tell.
+    fn takes_place(&self, record: &FileRecord, meaning: &Meaning<'_>) -> bool {
+        let trashed = |wanted: bool| wanted == meaning.is_trashed(record);
+        let in_scope = |wanted: bool| wanted == meaning.in_scope(record);
+        self.trashed.is_none_or(trashed) && self.in_scope.is_none_or(in_scope)
     }
 }
 
-/// Collects up to `limit` files that the filter takes, over a bounded number of the store's pages, and
-/// says where the list goes on.
-async fn scan(
-    deps: &Deps,
-    key: &ConnectionKey,
-    parent: Option<&FileId>,
-    filter: &Filter,
+/// A look through the store's pages for what a filter takes.
+struct Search<'a> {
+    deps: &'a Deps,
+    key: &'a ConnectionKey,
+    parent: Option<&'a FileId>,
+    filter: &'a Filter,
     limit: usize,
-    from: Scan,
-) -> Result<(Vec<FileRecord>, Option<Scan>), Problem> {
-    let mut taken = Vec::new();
-    let mut at = from;
-    for _ in 0..SCAN_PAGES_MAX {
-        let request = PageRequest {
-            limit: if filter.takes_all() {
-                u32::try_from(limit).unwrap_or(SCAN_PAGE)
-            } else {
-                SCAN_PAGE
-            },
-            cursor: at.page.clone(),
-        };
-        let page = deps
-            .store
-            .list_files(key, parent, Tombstones::Skip, &request)
-            .await?;
-        let skip = at.skip;
-        for (number, record) in (0_u32..).zip(page.items) {
-            if number < skip || !filter.takes(&record) {
-                continue;
+}
+
+impl Search<'_> {
+    /// Collects up to `limit` files that the filter takes, over a bounded number of the store's pages, and
+    /// says where the list goes on.
+    async fn scan(
+        &self,
+        from: Scan,
+        meaning: &mut Meaning<'_>,
+    ) -> Result<(Vec<FileRecord>, Option<Scan>), Problem> {
+        let mut taken = Vec::new();
+        let mut at = from;
+        for _ in 0..SCAN_PAGES_MAX {
+            let request = PageRequest {
+                limit: if self.filter.takes_all() {
+                    u32::try_from(self.limit).unwrap_or(SCAN_PAGE)
+                } else {
+                    SCAN_PAGE
+                },
+                cursor: at.page.clone(),
+            };
+            let page = self
+                .deps
+                .store
+                .list_files(self.key, self.parent, Tombstones::Skip, &request)
+                .await?;
+            let skip = at.skip;
+            let numbered = (0_u32..).zip(page.items);
+            let named: Vec<(u32, FileRecord)> = numbered
+                .filter(|(number, record)| *number >= skip && self.filter.takes_name(record))
+                .collect();
+            if self.filter.looks_up() {
+                meaning
+                    .climb(named.iter().map(|(_, record)| record))
+                    .await?;
             }
-            if taken.len() == limit {
-                at.skip = number;
-                return Ok((taken, Some(at)));
+            for (number, record) in named {
+                if !self.filter.takes_place(&record, meaning) {
+                    continue;
+                }
+                if taken.len() == self.limit {
+                    at.skip = number;
+                    return Ok((taken, Some(at)));
+                }
+                taken.push(record);
             }
-            taken.push(record);
-        }
-        match page.next_cursor {
-            None => return Ok((taken, None)),
-            next @ Some(_) => {
-                at = Scan {
-                    page: next,
-                    skip: 0,
+            match page.next_cursor {
+                None => return Ok((taken, None)),
+                next @ Some(_) => {
+                    at = Scan {
+                        page: next,
+                        skip: 0,
+                    }
                 }
             }
+            if taken.len() == self.limit {
+                break;
+            }
         }
-        if taken.len() == limit {
-            break;
-        }
+        Ok((taken, Some(at)))
     }
-    Ok((taken, Some(at)))
 }
 
 /// One file, as it is now.
@@ -191,21 +230,21 @@ async fn scan(
         headers(("ETag" = String))))
 )]
 pub(crate) async fn get(State(deps): State<Arc<Deps>>, at: FilePath) -> Result<Response, Problem> {
-    let (_, record) = tokio::try_join!(
+    let (connection, record) = tokio::try_join!(
         record::connection(&deps, &at.key),
         record::file(&deps, &at.key, &at.file)
     )?;
-    answer(&deps, &at.key, &record).await
+    answer(&deps, &connection, &record).await
 }
 
-/// A file with its path and its tag.
+/// A file with all that is derived, and its tag.
 pub(crate) async fn answer(
     deps: &Deps,
-    key: &ConnectionKey,
+    connection: &Connection,
     record: &FileRecord,
 ) -> Result<Response, Problem> {
-    let paths = Paths::above(&deps.store, key, std::iter::once(record)).await?;
-    let view = FileView::new(record, paths.of(&record.file));
+    let meaning = Meaning::whole(deps, connection, &[record]).await?;
+    let view = FileView::whole(record, &meaning);
     Ok(([(header::ETAG, tag(record.visible.0))], Json(view)).into_response())
 }
 
@@ -264,7 +303,7 @@ pub(crate) async fn history(
     responses(
         (status = 200, description = "The file, and what is owed. `Idempotent-Replayed` where it had been done before.",
             body = FileView, headers(("ETag" = String), ("Idempotent-Replayed" = String))),
-        (status = 409, description = "Open conflicts hold some of the fields; `conflicts` names them.",
+        (status = 409, description = "Open conflicts hold some of the fields; `conflicts` names them. Or the file is out of scope.",
             body = ProblemBody, content_type = "application/problem+json"),
         (status = 410, description = "The file is gone.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 412, description = "It has changed; `current` is the file now.",
@@ -283,6 +322,7 @@ pub(crate) async fn update(
     let route = format!("PATCH {}/{}", at.key, at.file);
     let request = idempotency(&headers, &at.caller, &[&route, &body.digest])?;
     let connection = record::connection(&deps, &at.key).await?;
+    let out = meaning::out_of_scope(&deps, &connection, std::slice::from_ref(&at.file)).await?;
     let now = deps.clock.now();
     let mut replayed = false;
     let written = record::write(&deps, &at.key, &at.file, |record| {
@@ -293,6 +333,9 @@ pub(crate) async fn update(
         if !if_match.allows(record.visible.0) {
             return Err(stale(record));
         }
+        if record.is_present() && out.contains(&record.file) {
+            return Err(meaning::refused());
+        }
         let moment = record::moment(now, &connection.policies);
         let step = record.edit(&values, &at.caller.subject, moment);
         let mut step: Step = step.map_err(|why| refused(record, why))?;
@@ -301,7 +344,7 @@ pub(crate) async fn update(
     })
     .await?;
     record::wake_push(&deps, &at.key, written.record()).await;
-    let mut response = answer(&deps, &at.key, written.record()).await?;
+    let mut response = answer(&deps, &connection, written.record()).await?;
     if replayed {
         response
             .headers_mut()
@@ -315,14 +358,14 @@ fn stale(record: &FileRecord) -> Problem {
         Kind::Stale,
         "the file has changed; `current` is what it is now",
     )
-    .current(&FileView::new(record, None))
+    .current(&FileView::new(record))
     .header(header::ETAG, tag(record.visible.0))
 }
 
 fn refused(record: &FileRecord, why: EditRefused) -> Problem {
     match why {
         EditRefused::Gone => Problem::new(Kind::Gone, "the file is not there for us any more")
-            .current(&FileView::new(record, None)),
+            .current(&FileView::new(record)),
         EditRefused::Held(held) => {
             let fields: Vec<String> = held.iter().map(|id| id.field.label()).collect();
             let detail = format!("settle the conflicts on {} first", fields.join(", "));
@@ -354,10 +397,11 @@ mod tests {
     fn a_name_is_searched_whatever_its_case() {
         let filter = Filter {
             name: Some("plän".to_owned()),
-            trashed: Some(false),
+            trashed: None,
+            in_scope: None,
         };
-        assert!(filter.takes(&named("Der PLÄN.md")));
-        assert!(!filter.takes(&named("Plan.md")));
+        assert!(filter.takes_name(&named("Der PLÄN.md")));
+        assert!(!filter.takes_name(&named("Plan.md")));
     }
 
     #[test]

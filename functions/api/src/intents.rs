@@ -12,6 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::extract::{ConnectionPath, FilePath, Params, page};
 use crate::file_view::{FileView, IntentView};
+use crate::meaning::Meaning;
 use crate::problem::Problem;
 use crate::{Deps, files, record};
 
@@ -29,7 +30,7 @@ pub(crate) struct IntentsQuery {
     cursor: Option<String>,
 }
 
-/// `owed`: will be pushed. `failed`: was given up, until someone edits or retries.
+/// `owed`: will be pushed, at once or when the file is in scope again (`held`). `failed`: was given up, until someone edits or retries.
 #[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum IntentStatusQuery {
@@ -74,12 +75,16 @@ pub(crate) async fn list(
         IntentStatusQuery::Owed => IntentStatus::Owed,
         IntentStatusQuery::Failed => IntentStatus::Failed,
     };
-    record::connection(&deps, &at.key).await?;
+    let connection = record::connection(&deps, &at.key).await?;
     let page = deps.store.list_intents(&at.key, status, &request).await?;
-    let item = |record: &FileRecord| IntentItem {
-        file_id: record.file.to_string(),
-        intent: IntentView::of(record),
-        file: FileView::new(record, None),
+    let meaning = Meaning::scope(&deps, &connection, &page.items).await?;
+    let item = |record: &FileRecord| {
+        let intent = IntentView::of(record);
+        IntentItem {
+            file_id: record.file.to_string(),
+            intent: intent.map(|intent| intent.unless_held(meaning.in_scope(record))),
+            file: FileView::scoped(record, &meaning),
+        }
     };
     Ok(Json(IntentList {
         items: page.items.iter().map(item).collect(),
@@ -131,5 +136,5 @@ async fn change(
     })
     .await?;
     record::wake_push(deps, &at.key, written.record()).await;
-    files::answer(deps, &at.key, written.record()).await
+    files::answer(deps, &connection, written.record()).await
 }

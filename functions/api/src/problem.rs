@@ -30,6 +30,7 @@ pub(crate) enum Kind {
     IfMatchRequired,
     Stale,
     ConflictOpen,
+    OutOfScope,
     ConflictEnded,
     ConflictMoved,
     Gone,
@@ -57,6 +58,7 @@ impl Kind {
             Self::IfMatchRequired => (428, "if-match-required", "If-Match is required"),
             Self::Stale => (412, "stale", "It has changed since it was read"),
             Self::ConflictOpen => (409, "conflict-open", "An open conflict holds a field"),
+            Self::OutOfScope => (409, "out-of-scope", "The rules leave the file out"),
             Self::ConflictEnded => (409, "conflict-ended", "The conflict has ended already"),
             Self::ConflictMoved => (
                 409,

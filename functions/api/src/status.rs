@@ -13,6 +13,7 @@ use crate::connection_view::{OperationView, StateView, SuspensionView};
 use crate::extract::ConnectionPath;
 use crate::limits::PaceView;
 use crate::problem::Problem;
+use crate::rule_status::{self, RuleStatusView};
 use crate::{Deps, record};
 
 /// How a connection is doing.
@@ -28,6 +29,8 @@ pub(crate) struct StatusView {
     /// How fast Drive may be called for it.
     pace: PaceView,
     logs: Vec<LogView>,
+    /// What each of its rules matches.
+    rules: Vec<RuleStatusView>,
 }
 
 /// What waits for someone or something. Counted over an index that lags a little.
@@ -118,11 +121,12 @@ pub(crate) async fn get(
 ) -> Result<Json<StatusView>, Problem> {
     let connection = record::connection(&deps, &at.key).await?;
     let newest = PageRequest::first(1);
-    let (operations, attention, pace, logs) = tokio::try_join!(
+    let (operations, attention, pace, logs, rules) = tokio::try_join!(
         async { Ok(deps.store.list_operations(&at.key, &newest).await?) },
         attention(&deps, &at.key),
         async { Ok(deps.store.load_pace(&at.key).await?) },
         logs(&deps, &at.key),
+        async { Ok(rule_status::of(&deps, &connection).await?) },
     )?;
     let (state, suspension) = StateView::of(&connection.state);
     Ok(Json(StatusView {
@@ -137,6 +141,7 @@ pub(crate) async fn get(
             deps.clock.now(),
         ),
         logs,
+        rules,
     }))
 }
 

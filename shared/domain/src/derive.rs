@@ -131,6 +131,19 @@ impl Ancestry {
             .collect()
     }
 
+    /// What became of an item that a shortcut points to.
+    #[must_use]
+    pub fn target(&self, item: &FileId) -> TargetState {
+        match self.known.get(item).and_then(Option::as_ref) {
+            None => TargetState::Unknown,
+            Some(node) if !node.present => TargetState::Broken,
+            Some(_) => match self.lineage(item, Side::App).trashed_by() {
+                Some(_) => TargetState::Trashed,
+                None => TargetState::There,
+            },
+        }
+    }
+
     /// A file and the folders above it. Ends at the drive's root, and anywhere else where it can't go on.
     #[must_use]
     pub fn lineage(&self, file: &FileId, side: Side) -> Lineage<'_> {
@@ -165,6 +178,19 @@ impl Ancestry {
         };
         Lineage { nodes, top, side }
     }
+}
+
+/// What became of an item that a shortcut points to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TargetState {
+    /// It is there.
+    There,
+    /// It is in the trash, by itself or since a folder above it is.
+    Trashed,
+    /// It is gone, or out of reach.
+    Broken,
+    /// We hold no record of it.
+    Unknown,
 }
 
 /// Where the way up from a file ends.

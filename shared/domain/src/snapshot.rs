@@ -58,6 +58,8 @@ pub struct Mirror {
     pub drive_id: Option<String>,
     /// The target, where it is a shortcut.
     pub shortcut_target: Option<String>,
+    /// The MIME type of the target, as the shortcut has it: it may have gone stale.
+    pub shortcut_mime_type: Option<String>,
     /// What the connection's user may do with it.
     pub capabilities: Capabilities,
     /// Who has access, sorted: on the file itself or by way of what is above it. Meaningful while

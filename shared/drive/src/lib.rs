@@ -14,6 +14,7 @@ mod patch;
 mod permissions;
 mod reasons;
 mod request;
+mod root;
 mod secret;
 mod table;
 mod token;

@@ -104,6 +104,10 @@ fn parted(file: wire::File) -> Result<(Snapshot, Vec<PrivateProperty>), Defect> 
             None => {}
         }
     }
+    let (shortcut_target, shortcut_mime_type) =
+        file.shortcut_details.map_or((None, None), |shortcut| {
+            (shortcut.target_id, shortcut.target_mime_type)
+        });
     let mut mirror = Mirror {
         mime_type: file.mime_type.unwrap_or_default(),
         size_bytes: file.size.map(|size| size.0),
@@ -118,9 +122,8 @@ fn parted(file: wire::File) -> Result<(Snapshot, Vec<PrivateProperty>), Defect> 
             .and_then(|owners| owners.into_iter().next())
             .and_then(|user| user.email_address),
         drive_id: file.drive_id,
-        shortcut_target: file
-            .shortcut_details
-            .and_then(|shortcut| shortcut.target_id),
+        shortcut_target,
+        shortcut_mime_type,
         capabilities: file.capabilities,
         inherited_permissions_disabled: file.inherited_permissions_disabled.unwrap_or(false),
         has_augmented_permissions: file.has_augmented_permissions,

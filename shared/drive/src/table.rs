@@ -67,10 +67,11 @@ pub const TABLE: [Column; 24] = [
     ),
     read("owner", "owners(emailAddress)", "owners(emailAddress)"),
     read("drive_id", "driveId", "driveId"),
+    // With it `shortcut_mime_type`.
     read(
         "shortcut_target",
-        "shortcutDetails(targetId)",
-        "shortcutDetails(targetId)",
+        "shortcutDetails(targetId,targetMimeType)",
+        "shortcutDetails(targetId,targetMimeType)",
     ),
     read("capabilities", CAPABILITIES, CAPABILITIES),
     written(

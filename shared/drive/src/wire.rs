@@ -120,6 +120,7 @@ pub(crate) struct User {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ShortcutDetails {
     pub(crate) target_id: Option<String>,
+    pub(crate) target_mime_type: Option<String>,
 }
 
 /// Custom properties: v3 gives the public ones as a map, v2 a list of public and private ones.

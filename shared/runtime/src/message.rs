@@ -148,6 +148,8 @@ struct MirrorBody {
     drive_id: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     shortcut_target: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    shortcut_mime_type: Option<String>,
     #[serde(default)]
     capabilities: u16,
     #[serde(default, skip_serializing_if = "PermissionsBody::is_empty")]
@@ -355,6 +357,7 @@ fn snapshot_body(snapshot: &Snapshot) -> SnapshotBody {
             owner: mirror.owner.clone(),
             drive_id: mirror.drive_id.clone(),
             shortcut_target: mirror.shortcut_target.clone(),
+            shortcut_mime_type: mirror.shortcut_mime_type.clone(),
             capabilities: mirror.capabilities.0,
             permissions: mirror.into(),
         },
@@ -410,6 +413,7 @@ fn snapshot_from(file: &FileId, body: SnapshotBody) -> Result<Snapshot, Unreadab
             owner: mirror.owner,
             drive_id: mirror.drive_id,
             shortcut_target: mirror.shortcut_target,
+            shortcut_mime_type: mirror.shortcut_mime_type,
             capabilities: Capabilities(mirror.capabilities),
             ..Mirror::default()
         })?,
@@ -435,6 +439,7 @@ mod tests {
             name in ".*", description in ".*", starred: bool, trashed: bool, version: u64,
             properties in proptest::collection::btree_map(".{0,8}", ".{0,8}", 0..4),
             size in proptest::option::of(any::<u64>()), bits in 0_u16..256,
+            target in proptest::option::of((".{0,8}", proptest::option::of(".{0,8}"))),
         ) {
             let mut fields = BTreeMap::from([
                 (Field::Name, Value::Text(name)),
@@ -452,7 +457,13 @@ mod tests {
                 at: Timestamp::from_millis(1_763_715_600_000),
                 snapshot: Some(Snapshot {
                     file, version: DriveVersion(version), mask: FieldMask::CURRENT, fields,
-                    mirror: Mirror { size_bytes: size, capabilities: Capabilities(bits), ..Mirror::default() },
+                    mirror: Mirror {
+                        size_bytes: size,
+                        capabilities: Capabilities(bits),
+                        shortcut_target: target.as_ref().map(|(id, _)| id.clone()),
+                        shortcut_mime_type: target.and_then(|(_, kind)| kind),
+                        ..Mirror::default()
+                    },
                 }),
             };
             prop_assert_eq!(SnapshotMessage::from_body(&message.to_body()).unwrap(), message);

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use aws_sdk_dynamodb::types::builders::KeysAndAttributesBuilder;
 use aws_sdk_dynamodb::types::{KeysAndAttributes, PutRequest, WriteRequest};
 
 use crate::key::{Item, Key};
@@ -21,25 +22,36 @@ impl Store {
         keys: BTreeSet<Key>,
         attributes: Option<&'static str>,
     ) -> Result<Vec<Item>, StoreError> {
+        let attributes = attributes.map(str::to_owned);
+        let wanted = KeysAndAttributes::builder().set_projection_expression(attributes);
+        self.get_chunks(&keys, wanted).await
+    }
+
+    /// Reads the items that exist, in no order, consistently.
+    pub(crate) async fn get_many_now(&self, keys: BTreeSet<Key>) -> Result<Vec<Item>, StoreError> {
+        let wanted = KeysAndAttributes::builder().consistent_read(true);
+        self.get_chunks(&keys, wanted).await
+    }
+
+    async fn get_chunks(
+        &self,
+        keys: &BTreeSet<Key>,
+        wanted: KeysAndAttributesBuilder,
+    ) -> Result<Vec<Item>, StoreError> {
         let keys: Vec<Item> = keys.iter().map(Key::to_item).collect();
         let mut found = Vec::with_capacity(keys.len());
         for chunk in keys.chunks(GETS_MAX) {
-            self.get_chunk(chunk.to_vec(), attributes, &mut found)
-                .await?;
+            let wanted = wanted.clone().set_keys(Some(chunk.to_vec())).build()?;
+            self.get_chunk(wanted, &mut found).await?;
         }
         Ok(found)
     }
 
     async fn get_chunk(
         &self,
-        keys: Vec<Item>,
-        attributes: Option<&'static str>,
+        mut wanted: KeysAndAttributes,
         found: &mut Vec<Item>,
     ) -> Result<(), StoreError> {
-        let wanted = KeysAndAttributes::builder().set_keys(Some(keys));
-        let mut wanted = wanted
-            .set_projection_expression(attributes.map(str::to_owned))
-            .build()?;
         for round in 0..ROUNDS_MAX {
             let call = self.client.batch_get_item();
             let mut output = call.request_items(&self.table, wanted).send().await?;

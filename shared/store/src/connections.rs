@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use domain::pace::Limits;
-use domain::{ConnectionId, ConnectionKey, Policies, Policy, Request, TenantId, Timestamp};
+use domain::{
+    ConnectionId, ConnectionKey, FileId, Policies, Policy, Request, Rules, TenantId, Timestamp,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::file_item::RequestItem;
@@ -11,6 +13,7 @@ use crate::item::{decode, encode};
 use crate::key::{Item, Key, tenant_pk};
 use crate::limits_item::LimitsItem;
 use crate::range::Range;
+use crate::rules_item::RulesItem;
 use crate::store::Applied;
 use crate::update::Replaces;
 use crate::value_item::at;
@@ -37,6 +40,10 @@ pub struct Connection {
     pub limits: Limits,
     /// Who decides conflicts.
     pub policies: Policies,
+    /// What of it the application sees.
+    pub rules: Rules,
+    /// The root folder of the user's My Drive; `None` where there is none, or nobody has asked Drive.
+    pub my_drive: Option<FileId>,
     /// Whether it is synced.
     pub state: ConnectionState,
     /// When it was made.
@@ -201,6 +208,10 @@ struct Body {
     policy: PolicyItem,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     policies: BTreeMap<String, PolicyItem>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rules: Option<RulesItem>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    my_drive: Option<String>,
     state: StateItem,
     created_at: i64,
     created_by: String,
@@ -296,6 +307,8 @@ fn encode_connection(connection: &Connection) -> Result<Item, StoreError> {
         policies: exceptions
             .map(|(label, policy)| (label.clone(), (*policy).into()))
             .collect(),
+        rules: RulesItem::of(&connection.rules),
+        my_drive: connection.my_drive.as_ref().map(FileId::to_string),
         state: (&connection.state).into(),
         created_at: connection.created_at.as_millis(),
         created_by: connection.created_by.clone(),
@@ -313,6 +326,10 @@ fn decode_connection(tenant: &TenantId, item: Item) -> Result<Connection, StoreE
     let Some(connection) = id.filter(|_| place.pk == tenant_pk(tenant)) else {
         return Err(place.corrupt("its key names no connection of this tenant"));
     };
+    let my_drive = body.my_drive.as_deref().map(FileId::parse).transpose();
+    let my_drive = my_drive.map_err(|_| place.clone().corrupt("its My Drive has no id"))?;
+    let rules = body.rules.unwrap_or_default().into_rules();
+    let rules = rules.map_err(|what| place.corrupt(what))?;
     let exceptions = body.policies.into_iter();
     Ok(Connection {
         key: ConnectionKey {
@@ -332,6 +349,8 @@ fn decode_connection(tenant: &TenantId, item: Item) -> Result<Connection, StoreE
                 .map(|(label, policy)| (label, policy.into()))
                 .collect(),
         },
+        rules,
+        my_drive,
         state: body.state.into(),
         created_at: at(body.created_at),
         created_by: body.created_by,

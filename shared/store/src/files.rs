@@ -50,12 +50,20 @@ impl Store {
         files: &[FileId],
     ) -> Result<BTreeMap<FileId, FileRecord>, StoreError> {
         let keys = files.iter().map(|file| Key::head(key, file)).collect();
-        let mut records = BTreeMap::new();
-        for item in self.get_many(keys, None).await? {
-            let (record, _) = decode_file(key, item)?;
-            records.insert(record.file.clone(), record);
-        }
-        Ok(records)
+        by_file(key, self.get_many(keys, None).await?)
+    }
+
+    /// [`Store::load_files`], read consistently, at twice the price.
+    ///
+    /// # Errors
+    /// As [`Store::load_files`].
+    pub async fn load_files_now(
+        &self,
+        key: &ConnectionKey,
+        files: &[FileId],
+    ) -> Result<BTreeMap<FileId, FileRecord>, StoreError> {
+        let keys = files.iter().map(|file| Key::head(key, file)).collect();
+        by_file(key, self.get_many_now(keys).await?)
     }
 
     /// Writes the record of `step` on condition that the stored one has the revision `before` (0: that
@@ -99,6 +107,14 @@ impl Store {
             Transacted::Refused(item) => refused(key, item, nonce),
         }
     }
+}
+
+fn by_file(
+    key: &ConnectionKey,
+    items: Vec<Item>,
+) -> Result<BTreeMap<FileId, FileRecord>, StoreError> {
+    let record = |item| decode_file(key, item).map(|(record, _)| (record.file.clone(), record));
+    items.into_iter().map(record).collect()
 }
 
 /// A refused condition may be our own write, whose answer was lost before the SDK tried again: the

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod ancestry;
 mod batch;
 mod channels;
 mod conflict_item;
@@ -26,6 +27,7 @@ mod page;
 mod parked;
 mod permission_item;
 mod range;
+mod rules_item;
 mod store;
 mod suspension;
 mod table;

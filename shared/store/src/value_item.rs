@@ -120,6 +120,8 @@ pub(crate) struct MirrorItem {
     drive_id: Option<String>,
     #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
     shortcut_target: Option<String>,
+    #[serde(rename = "k", default, skip_serializing_if = "Option::is_none")]
+    shortcut_mime_type: Option<String>,
     #[serde(rename = "a", default)]
     capabilities: u16,
     #[serde(
@@ -144,6 +146,7 @@ impl From<&Mirror> for MirrorItem {
             owner: mirror.owner.clone(),
             drive_id: mirror.drive_id.clone(),
             shortcut_target: mirror.shortcut_target.clone(),
+            shortcut_mime_type: mirror.shortcut_mime_type.clone(),
             capabilities: mirror.capabilities.0,
             permissions: mirror.into(),
         }
@@ -164,6 +167,7 @@ impl From<MirrorItem> for Mirror {
             owner: item.owner,
             drive_id: item.drive_id,
             shortcut_target: item.shortcut_target,
+            shortcut_mime_type: item.shortcut_mime_type,
             capabilities: Capabilities(item.capabilities),
             ..Self::default()
         };

@@ -185,6 +185,29 @@ fn trash_comes_down_from_the_nearest_folder_that_is_in_it() {
 }
 
 #[test]
+fn a_shortcuts_target_is_there_trashed_gone_or_unknown() {
+    let gone = FileRecord {
+        presence: crate::Presence::Gone(Gone::AccessLost, Timestamp::default()),
+        ..item("gone", "gone", Some("root"))
+    };
+    let records = [
+        item("a", "A", Some("root")).edits(Field::Trashed, Value::Flag(true)),
+        item("in-trash", "t", Some("a")),
+        item("there", "there", Some("there")),
+        gone,
+    ];
+    let all = ancestry(&records);
+    for (target, state) in [
+        ("there", TargetState::There),
+        ("in-trash", TargetState::Trashed),
+        ("gone", TargetState::Broken),
+        ("nowhere", TargetState::Unknown),
+    ] {
+        assert_eq!(all.target(&id(target)), state, "{target}");
+    }
+}
+
+#[test]
 fn the_application_sees_its_own_move_at_once_and_the_rules_when_drive_has_it() {
     let records = [
         item("in", "In", Some("root")),

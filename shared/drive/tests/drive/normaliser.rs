@@ -121,6 +121,10 @@ async fn a_shortcut_in_a_shared_drive_keeps_its_target_and_its_drive() {
     )
     .await;
     assert_eq!(snapshot.mirror.shortcut_target.as_deref(), Some("1Target"));
+    assert_eq!(
+        snapshot.mirror.shortcut_mime_type.as_deref(),
+        Some("application/pdf")
+    );
     assert_eq!(snapshot.mirror.drive_id.as_deref(), Some("0ASharedDrive"));
     assert_eq!(snapshot.mirror.owner, None);
     assert_eq!(snapshot.fields[&Field::Trashed], Value::Flag(true));

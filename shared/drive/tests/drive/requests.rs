@@ -11,14 +11,15 @@ use crate::support::{BASE, Fake, NOW, answer, fixture, ok, query};
 
 const FILE: &str = "id,version,name,description,starred,explicitlyTrashed,parents,properties,mimeType,\
     size,md5Checksum,sha256Checksum,headRevisionId,createdTime,modifiedTime,\
-    lastModifyingUser(emailAddress),owners(emailAddress),driveId,shortcutDetails(targetId),\
+    lastModifyingUser(emailAddress),owners(emailAddress),driveId,\
+    shortcutDetails(targetId,targetMimeType),\
     capabilities(canEdit,canRename,canTrash,canUntrash,canDelete,canDownload,canShare,canAddChildren),\
     permissions(id,type,role,emailAddress,domain,expirationTime,deleted,pendingOwner,view,\
     permissionDetails(role,inherited,inheritedFrom)),permissionIds,hasAugmentedPermissions,inheritedPermissionsDisabled";
 const FILE_V2: &str = "etag,id,version,title,description,labels(starred),explicitlyTrashed,parents(id),\
     properties(key,value,visibility),mimeType,fileSize,md5Checksum,sha256Checksum,headRevisionId,\
     createdDate,modifiedDate,lastModifyingUser(emailAddress),owners(emailAddress),driveId,\
-    shortcutDetails(targetId),\
+    shortcutDetails(targetId,targetMimeType),\
     capabilities(canEdit,canRename,canTrash,canUntrash,canDelete,canDownload,canShare,canAddChildren),\
     permissions(id,type,role,additionalRoles,emailAddress,domain,expirationDate,deleted,pendingOwner,view,\
     permissionDetails(role,additionalRoles,inherited,inheritedFrom)),permissionIds,hasAugmentedPermissions,inheritedPermissionsDisabled";

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use domain::{ChannelId, ConnectionId, ConnectionKey, LogId, Policies, Policy, Request};
+use domain::{
+    ChannelId, ConnectionId, ConnectionKey, Glob, LogId, MimePattern, Policies, Policy, Request,
+    Rule, Rules,
+};
 
 use super::support::{file, fresh, ms, page, stored};
 use crate::key::Key;
@@ -11,7 +14,7 @@ use crate::{
     Written, create_table,
 };
 
-fn connection(key: &ConnectionKey) -> Connection {
+pub(super) fn connection(key: &ConnectionKey) -> Connection {
     Connection {
         key: key.clone(),
         revision: 1,
@@ -36,6 +39,14 @@ fn connection(key: &ConnectionKey) -> Connection {
                 ),
             ]),
         },
+        rules: Rules {
+            include: vec![Rule::Folder(file("1folder"))],
+            exclude: vec![
+                Rule::MimeType(MimePattern::parse("image/*").unwrap()),
+                Rule::Name(Glob::parse("a:*.tmp").unwrap()),
+            ],
+        },
+        my_drive: Some(file("0root")),
         state: ConnectionState::Active,
         created_at: ms(1_000),
         created_by: "alice".to_owned(),
@@ -101,6 +112,8 @@ pub(super) async fn a_connection_is_made_once_saved_on_its_revision_and_listed(s
         limits: domain::pace::Limits::default(),
         last_request: None,
         policies: Policies::default(),
+        rules: Rules::default(),
+        my_drive: None,
         state: ConnectionState::Deleting,
         ..connection(&next)
     };

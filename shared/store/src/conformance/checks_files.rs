@@ -170,6 +170,7 @@ pub(super) async fn many_files_come_back_each_once(store: &Store) {
     }
     let found = store.load_files(&key, &wanted).await.unwrap();
     assert_eq!(found.len(), 120);
+    assert_eq!(store.load_files_now(&key, &wanted).await.unwrap(), found);
     assert!(found.iter().all(|(id, record)| *id == record.file));
     assert!(store.load_files(&key, &[]).await.unwrap().is_empty());
 }

@@ -5,6 +5,7 @@
 //! `AWS_ENDPOINT_URL` and `DRIVESYNC_TEST_TABLE` are set, against that table at that endpoint (made if
 //! it is missing; region and credentials from the usual variables), in one go.
 
+mod checks_ancestry;
 mod checks_connections;
 mod checks_files;
 mod checks_lists;
@@ -40,6 +41,9 @@ macro_rules! suite {
 }
 
 suite! {
+    checks_ancestry:
+        the_folders_above_many_files_are_found,
+        a_folders_change_is_seen_below_it_as_soon_as_it_is_stored;
     checks_files:
         a_record_is_made_once_and_comes_back_equal,
         a_stale_revision_returns_the_current_record,

@@ -85,11 +85,19 @@ fn mirror() -> impl Strategy<Value = Mirror> {
             maybe(),
             when(),
         ),
-        (when(), maybe(), maybe(), maybe(), maybe(), any::<u16>()),
+        (
+            when(),
+            maybe(),
+            maybe(),
+            maybe(),
+            (maybe(), maybe()),
+            any::<u16>(),
+        ),
     )
         .prop_map(
             |((mime_type, size_bytes, md5, sha256, head, created), rest)| {
-                let (modified, by, owner, drive_id, shortcut_target, capabilities) = rest;
+                let (modified, by, owner, drive_id, shortcut, capabilities) = rest;
+                let (shortcut_target, shortcut_mime_type) = shortcut;
                 Mirror {
                     mime_type,
                     size_bytes,
@@ -102,6 +110,7 @@ fn mirror() -> impl Strategy<Value = Mirror> {
                     owner,
                     drive_id,
                     shortcut_target,
+                    shortcut_mime_type,
                     capabilities: Capabilities(capabilities),
                     ..Mirror::default()
                 }

@@ -89,6 +89,7 @@ fn ordinary() -> (ConnectionKey, FileRecord) {
         owner: Some("marketing-team@example.com".to_owned()),
         drive_id: None,
         shortcut_target: None,
+        shortcut_mime_type: None,
         capabilities: Capabilities(0b1111_1011),
         permissions: vec![owner],
         permissions_known: true,

@@ -134,6 +134,8 @@ impl Set {
             quota_user: None,
             limits: domain::pace::Limits::default(),
             policies: Policies::default(),
+            rules: domain::Rules::default(),
+            my_drive: None,
             state: ConnectionState::Active,
             created_at: now(),
             created_by: "ada".to_owned(),
