@@ -4,6 +4,7 @@
 //! all messages of one file are folded, in order, into one step. Where the record has moved meanwhile,
 //! the store hands the current one back and the fold is done again.
 
+mod history;
 mod membership;
 
 use std::collections::BTreeMap;
@@ -12,8 +13,8 @@ use std::time::Duration;
 use crate::membership::LeftLogs;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use domain::{
-    ConnectionKey, Disposition, FileId, FileRecord, LogId, Moment, Observation, Policies, Revision,
-    Step, Timestamp,
+    ConnectionKey, Disposition, DriveVersion, FileId, FileRecord, LogId, Moment, Observation,
+    Policies, Revision, Step, Timestamp,
 };
 use drive::DriveError;
 use futures_util::future::join_all;
@@ -22,7 +23,9 @@ use runtime::{
     Cause, Clock, Deadline, Entropy, Group, Queue, Settings, SnapshotMessage, Verdict, batch,
     telemetry,
 };
-use store::{Committed, Connection, HistoryEntry, Letter, Nonce, Parked, Store, StoreError};
+use store::{Committed, Connection, Letter, Nonce, Parked, Store, StoreError};
+
+use crate::history::History;
 
 /// How long Drive may take. The function has 15 s.
 const DRIVE_TIMEOUTS: drive::Timeouts = drive::Timeouts {
@@ -168,27 +171,22 @@ async fn read(group: Group, deps: &Deps) -> Work {
 struct Prepared {
     connections: BTreeMap<ConnectionKey, Connection>,
     records: BTreeMap<(ConnectionKey, FileId), FileRecord>,
+    history: History,
 }
 
 async fn prepare(works: &[Work], deps: &Deps) -> Result<Prepared, StoreError> {
     let mut files: BTreeMap<ConnectionKey, Vec<FileId>> = BTreeMap::new();
-    let mut history: BTreeMap<ConnectionKey, Vec<HistoryEntry>> = BTreeMap::new();
-    for message in works.iter().flat_map(|work| &work.messages) {
+    let messages = || works.iter().flat_map(|work| &work.messages);
+    for message in messages() {
         files
             .entry(message.key.clone())
             .or_default()
             .push(message.file.clone());
-        if let Some(snapshot) = &message.snapshot {
-            let entry = HistoryEntry {
-                snapshot: snapshot.clone(),
-                at: message.at,
-            };
-            history.entry(message.key.clone()).or_default().push(entry);
-        }
     }
     let mut prepared = Prepared {
         connections: BTreeMap::new(),
         records: BTreeMap::new(),
+        history: History::default(),
     };
     for (key, files) in files {
         let (connection, records) = tokio::join!(
@@ -203,13 +201,11 @@ async fn prepare(works: &[Work], deps: &Deps) -> Result<Prepared, StoreError> {
             prepared.connections.insert(key.clone(), connection);
         }
     }
-    if let Some(days) = deps.history_days {
-        let expires = deps.clock.now().plus_millis(i64::from(days) * 86_400_000);
-        for (key, entries) in &history {
-            // History of a connection that is gone would be nobody's.
-            if prepared.connections.contains_key(key) {
-                deps.store.keep_history(key, entries, Some(expires)).await?;
-            }
+    prepared.history = History::of(messages(), &prepared.records);
+    for (key, entries) in &prepared.history.kept {
+        // History of a connection that is gone would be nobody's.
+        if prepared.connections.contains_key(key) {
+            history::keep(key, entries, deps).await?;
         }
     }
     Ok(prepared)
@@ -301,6 +297,8 @@ async fn apply(
         let step = match folded {
             Some(step) => step,
             None => {
+                let history = &prepared.history;
+                history.keep_all(&first.key, &first.file, deps).await?;
                 let (loaded, step) = ask(connection, &first.file, deps).await?;
                 record = loaded;
                 step
@@ -322,10 +320,15 @@ async fn apply(
         let nonce = Nonce(deps.entropy.next());
         match deps.store.commit(&first.key, before, &step, nonce).await? {
             Committed::Done => {
-                report(&step, messages, deps.clock.now());
+                report(record.as_ref(), &step, messages, deps.clock.now());
                 return Ok(());
             }
-            Committed::Stale(current) => record = current.map(|current| *current),
+            Committed::Stale(current) => {
+                // What seemed to repeat the record was compared with an older one.
+                let history = &prepared.history;
+                history.keep_all(&first.key, &first.file, deps).await?;
+                record = current.map(|current| *current);
+            }
         }
     }
     Err(Stopped::Contended)
@@ -414,7 +417,11 @@ async fn ask(
     };
     let step = match (&record, &answer) {
         (Some(record), answer) => record.answered(answer, moment),
-        (None, Observation::Present(snapshot)) => Step::stay(FileRecord::first_sight(snapshot)),
+        // What was read by a question is no history yet.
+        (None, Observation::Present(snapshot)) => Step::stay(FileRecord {
+            reported: DriveVersion::default(),
+            ..FileRecord::first_sight(snapshot)
+        }),
         (None, Observation::Gone(gone)) => {
             Step::stay(FileRecord::never_seen(file.clone(), *gone, now))
         }
@@ -422,8 +429,15 @@ async fn ask(
     Ok((record, step))
 }
 
-fn report(step: &Step, messages: &[SnapshotMessage], now: Timestamp) {
+fn report(before: Option<&FileRecord>, step: &Step, messages: &[SnapshotMessage], now: Timestamp) {
     let lag_millis = messages.last().map(|message| now.millis_since(message.at));
+    if before.is_some_and(|before| step.record.is_noise_since(before)) {
+        tracing::info!(
+            file = %step.record.file, version = %step.record.version, lag_millis, metric = "noise",
+            "only Drive's version has moved"
+        );
+        return;
+    }
     tracing::info!(
         file = %step.record.file, version = %step.record.version, conflicts = step.conflicts.len(),
         lag_millis, metric = "applied", "applied"

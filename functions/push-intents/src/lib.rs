@@ -8,6 +8,7 @@
 mod line;
 mod record;
 mod round;
+mod scope;
 
 use std::time::Duration;
 

@@ -139,6 +139,14 @@ impl Round<'_> {
         self.commit(record, step).await
     }
 
+    /// The file is out of scope: what it owes waits.
+    pub(crate) async fn held(&self, record: FileRecord) -> Result<Option<FileRecord>, StoreError> {
+        let file = &record.file;
+        tracing::info!(%file, metric = "push_held", "out of scope");
+        let step = record.held(self.moment(), self.deps.entropy.jitter());
+        self.commit(record, step).await
+    }
+
     async fn gone(&self, record: FileRecord, gone: Gone) -> Result<Option<FileRecord>, StoreError> {
         let step = record.answered(&Observation::Gone(gone), self.moment());
         self.commit(record, step).await

@@ -36,7 +36,8 @@ impl Round<'_> {
     /// Brings what these files owe to Drive, and says when each is due again.
     pub(crate) async fn run(&self, files: &[FileId]) -> Result<DueNext, Stopped> {
         let mut after = After::default();
-        let due = self.due(files).await?;
+        let (due, held) = self.in_scope(self.due(files).await?).await?;
+        self.hold(held, &mut after).await;
         let writes = self.read_and_claim(due, &mut after).await;
         // What was claimed is brought to its end before anything else: the function may be over after it.
         self.send(writes, &mut after).await;
@@ -52,6 +53,18 @@ impl Round<'_> {
             .await?;
         let due = |record: &FileRecord| self.is_due(record);
         Ok(records.into_values().filter(due).collect())
+    }
+
+    /// What is out of scope is looked at again later: each by a write of its own record, and none of Drive.
+    async fn hold(&self, held: Vec<FileRecord>, after: &mut After) {
+        let held = stream::iter(held).map(|record| async {
+            let file = record.file.clone();
+            (file, self.held(record).await)
+        });
+        let mut held = held.buffer_unordered(RECORDS_AT_ONCE);
+        while let Some((file, record)) = held.next().await {
+            after.file(file, record);
+        }
     }
 
     /// One read of Drive for all of them; then each is merged and claimed by a write of its own record.

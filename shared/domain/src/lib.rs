@@ -8,6 +8,7 @@ mod disposition;
 mod field;
 mod id;
 pub mod merge;
+mod noise;
 pub mod pace;
 mod permission;
 mod policy;

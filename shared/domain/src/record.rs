@@ -19,6 +19,9 @@ pub struct FileRecord {
     pub visible: Revision,
     /// Drive's: the latest that was observed, whole.
     pub version: DriveVersion,
+    /// The latest version that a change log or a listing has brought. The record is ahead of it where
+    /// Drive was read since, by a push or by a question: what was read so is not in the history yet.
+    pub reported: DriveVersion,
     /// The set of fields that the record was made with.
     pub mask: FieldMask,
     /// Whether the file is there for us.
@@ -117,6 +120,7 @@ impl FileRecord {
         let unknown = Self::unknown(snapshot.file.clone());
         Self {
             version: snapshot.version,
+            reported: snapshot.version,
             mask: snapshot.mask,
             presence: Presence::Present,
             fields: snapshot.fields.iter().map(agreed).collect(),
@@ -142,6 +146,7 @@ impl FileRecord {
             revision: Revision(1),
             visible: Revision(1),
             version: DriveVersion(0),
+            reported: DriveVersion(0),
             mask: FieldMask(0),
             presence: Presence::Present,
             fields: BTreeMap::new(),

@@ -88,7 +88,11 @@ impl FileRecord {
     pub fn observe(&self, observation: &Observation, moment: Moment<'_>) -> Step {
         match observation {
             Observation::Present(snapshot) if self.is_present() => {
-                self.answered(&Observation::Present(snapshot.clone()), moment)
+                let mut step = self.answered(&Observation::Present(snapshot.clone()), moment);
+                if snapshot.version > self.version {
+                    step.record.reported = snapshot.version;
+                }
+                step
             }
             Observation::Present(_) | Observation::Gone(_) => Step::stay(self.clone()),
         }

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `revision`, `version`, `nonce`, `format` | ours, Drive's, the last writer's mark, the form of the item |
 //! | `vi`, `k` | the visible revision, the field mask |
+//! | `r` | the latest version that was reported, where it is not `version` |
 //! | `b`, `a` | base of every field; the application's value where it differs |
 //! | `x` | Drive's value where a conflict is open: `d` value, `u` unsure |
 //! | `s` | what was sent: lists of (value, against, attempt) |
@@ -50,6 +51,8 @@ struct Head {
     visible: u64,
     #[serde(rename = "k")]
     mask: u32,
+    #[serde(rename = "r", default, skip_serializing_if = "Option::is_none")]
+    reported: Option<u64>,
     #[serde(rename = "b")]
     base: ByField<ValueItem>,
     #[serde(rename = "a", default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -260,6 +263,7 @@ impl Head {
             nonce: nonce.0,
             visible: record.visible.0,
             mask: record.mask.0,
+            reported: (record.reported != record.version).then_some(record.reported.0),
             base: by_field(fields, |sides| (&sides.base).into()),
             app: by_field(moved, |sides| (&sides.app).into()),
             clashes: by_field(clashes, ClashItem::of),
@@ -297,6 +301,7 @@ impl Head {
             revision: Revision(self.revision),
             visible: Revision(self.visible),
             version: DriveVersion(self.version),
+            reported: DriveVersion(self.reported.unwrap_or(self.version)),
             mask: FieldMask(self.mask),
             presence: self.gone.map_or(Presence::Present, GoneItem::into_presence),
             fields,

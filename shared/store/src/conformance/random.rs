@@ -214,7 +214,7 @@ fn record() -> impl Strategy<Value = FileRecord> {
             id(),
             1..u64::MAX,
             any::<u64>(),
-            any::<u64>(),
+            (any::<u64>(), proptest::option::of(any::<u64>())),
             any::<u32>(),
             presence,
         ),
@@ -232,7 +232,7 @@ fn record() -> impl Strategy<Value = FileRecord> {
     )
         .prop_map(
             |(
-                (file, revision, visible, version, mask, presence),
+                (file, revision, visible, (version, reported), mask, presence),
                 fields,
                 (edits, open, conflicts_opened),
                 last,
@@ -243,6 +243,7 @@ fn record() -> impl Strategy<Value = FileRecord> {
                     revision: Revision(revision),
                     visible: Revision(visible),
                     version: DriveVersion(version),
+                    reported: DriveVersion(reported.unwrap_or(version)),
                     mask: FieldMask(mask),
                     presence,
                     fields,

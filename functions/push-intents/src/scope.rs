@@ -1,0 +1,22 @@
+//! What may be written: the connection's rules, asked at the last moment before Drive is.
+
+use domain::{FileRecord, Side};
+
+use crate::Stopped;
+use crate::round::Round;
+
+impl Round<'_> {
+    /// Splits what is due into what the rules take in, and what they leave out: that is held.
+    pub(crate) async fn in_scope(
+        &self,
+        due: Vec<FileRecord>,
+    ) -> Result<(Vec<FileRecord>, Vec<FileRecord>), Stopped> {
+        let rules = &self.connection.rules;
+        if rules.is_empty() || due.is_empty() {
+            return Ok((due, Vec::new()));
+        }
+        let ancestry = self.deps.store.ancestry(self.connection, &due).await?;
+        let taken = |record: &FileRecord| rules.take(&ancestry.lineage(&record.file, Side::Drive));
+        Ok(due.into_iter().partition(taken))
+    }
+}
