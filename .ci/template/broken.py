@@ -229,6 +229,8 @@ BREAKS = [
     (rules.failures_raise_an_alarm, "an oldest message unwatched", remove(ALARMS, "SnapshotsBulkOldest")),
     (rules.failures_raise_an_alarm, "an alarm that tells nobody", put(ALARMS, "ApiErrors", "AlarmActions", [])),
     (rules.failures_raise_an_alarm, "the API unwatched", remove(ALARMS, "ApiServerErrors")),
+    (rules.a_removal_that_waits_calls_a_person, "no alarm", remove(ALARMS, "AwaitingConfirmation")),
+    (rules.a_removal_that_waits_calls_a_person, "another log", put(ALARMS, "AwaitingConfirmationCount", "LogGroupName", "x")),
     (events.every_function_has_events, "an altered body", text("events/push-intents/one-wake.json", "acme", "acne")),
     (events.every_function_has_events, "cut-off JSON", text("events/sweep/by-hand.json", "{}", "{")),
     (events.every_function_has_events, "no events", lambda _, root: shutil.rmtree(root / "events/sweep")),

@@ -482,6 +482,25 @@ def failures_raise_an_alarm(system: System) -> list[str]:
     return [f"no alarm on {' '.join(w)}" for w in sorted(wanted - watched(system))]
 
 
+def a_removal_that_waits_calls_a_person(system: System) -> list[str]:
+    """an alarm tells a person that an operation waits to be confirmed"""
+    said = set()
+    for metric_filter in system.of_type("AWS::Logs::MetricFilter").values():
+        properties = metric_filter["Properties"]
+        if properties["LogGroupName"] != "<SweepLogs>":
+            continue
+        if properties["FilterPattern"] != '{ $.metric = "awaiting_confirmation" }':
+            continue
+        for made in properties["MetricTransformations"]:
+            said.add((made["MetricNamespace"], made["MetricName"]))
+    for alarm in system.of_type("AWS::CloudWatch::Alarm").values():
+        properties = alarm["Properties"]
+        told = properties.get("AlarmActions") == ["<Alarms/Topic>"]
+        if told and (properties.get("Namespace"), properties.get("MetricName")) in said:
+            return []
+    return ["nobody is told"]
+
+
 RULES = [
     folder_is_package_is_binary,
     code_is_the_workspace_root,
@@ -504,4 +523,5 @@ RULES = [
     the_table_is_safe,
     the_table_has_its_indexes,
     failures_raise_an_alarm,
+    a_removal_that_waits_calls_a_person,
 ]

@@ -4,7 +4,7 @@ use domain::pace::Limits;
 use domain::{LogId, Policies, Rules, TenantId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
-use store::{Connection, Scope};
+use store::{Connection, RemovalLimits, Scope};
 use utoipa::ToSchema;
 
 use crate::extract::typed;
@@ -56,6 +56,20 @@ pub(crate) struct NewConnection {
     policies: PoliciesBody,
     #[serde(default)]
     rules: RulesBody,
+    /// How much of a log's files a comparison may remove without asking a person, in percent: 0 to 100.
+    #[serde(default = "share_percent_max")]
+    removal_share_percent_max: u8,
+    /// So many files may be removed in any case.
+    #[serde(default = "unasked_max")]
+    removals_unasked_max: u32,
+}
+
+fn share_percent_max() -> u8 {
+    RemovalLimits::default().share_percent_max
+}
+
+fn unasked_max() -> u32 {
+    RemovalLimits::default().unasked_max
 }
 
 /// What can be changed of a connection.
@@ -75,6 +89,10 @@ pub(crate) struct Settings {
     policies: PoliciesBody,
     #[serde(default)]
     rules: RulesBody,
+    #[serde(default = "share_percent_max")]
+    removal_share_percent_max: u8,
+    #[serde(default = "unasked_max")]
+    removals_unasked_max: u32,
 }
 
 /// Settings that were checked.
@@ -87,6 +105,7 @@ pub(crate) struct Checked {
     pub(crate) limits: Limits,
     pub(crate) policies: Policies,
     pub(crate) rules: Rules,
+    pub(crate) removals: RemovalLimits,
 }
 
 /// The secrets of a tenant: no name leads out of them.
@@ -163,6 +182,8 @@ pub(crate) fn new_connection(
         limits: body.limits,
         policies: body.policies,
         rules: body.rules,
+        removal_share_percent_max: body.removal_share_percent_max,
+        removals_unasked_max: body.removals_unasked_max,
     };
     Ok((settings.checked(secrets)?, scope, log))
 }
@@ -181,6 +202,8 @@ pub(crate) fn patched(
         limits: LimitsBody::set(&connection.limits),
         policies: PoliciesBody::from(&connection.policies),
         rules: RulesBody::from(&connection.rules),
+        removal_share_percent_max: connection.removals.share_percent_max,
+        removals_unasked_max: connection.removals.unasked_max,
     };
     let unreadable = |_| Problem::new(Kind::Internal, "the connection can't be shown");
     let mut json = serde_json::to_value(current).map_err(unreadable)?;
@@ -192,6 +215,8 @@ pub(crate) fn patched(
         "limits",
         "policies",
         "rules",
+        "removal_share_percent_max",
+        "removals_unasked_max",
     ];
     if let Some(other) = members
         .keys()
@@ -255,11 +280,19 @@ impl Settings {
             );
             return not_allowed(detail, "/quota_user");
         }
+        if self.removal_share_percent_max > 100 {
+            let detail = "removal_share_percent_max must be 0 to 100".to_owned();
+            return not_allowed(detail, "/removal_share_percent_max");
+        }
         Ok(Checked {
             secret_id: secrets.full(&self.secret)?,
             limits: self.limits.checked()?,
             policies: self.policies.checked()?,
             rules: self.rules.checked()?,
+            removals: RemovalLimits {
+                share_percent_max: self.removal_share_percent_max,
+                unasked_max: self.removals_unasked_max,
+            },
             name: self.name,
             subject: self.subject,
             quota_user: self.quota_user,
@@ -345,6 +378,12 @@ mod tests {
             "/scope/drive_id"
         );
         assert_eq!(with("subject", json!("no one")), "/subject");
+        let share = "removal_share_percent_max";
+        assert_eq!(with(share, json!(101)), format!("/{share}"));
+        assert_eq!(
+            with("removals_unasked_max", json!(-1)),
+            "/removals_unasked_max"
+        );
         assert_eq!(with("quota_user", json!("")), "/quota_user");
         assert_eq!(with("quota_user", json!("x".repeat(41))), "/quota_user");
     }

@@ -25,6 +25,10 @@ pub(crate) struct ConnectionView {
     limits: LimitsBody,
     policies: PoliciesBody,
     rules: RulesBody,
+    /// How much of a log's files a comparison may remove without asking a person, in percent.
+    removal_share_percent_max: u8,
+    /// So many files may be removed in any case.
+    removals_unasked_max: u32,
     state: StateView,
     /// Why and since when nothing can succeed, where it is suspended.
     suspension: Option<SuspensionView>,
@@ -85,6 +89,8 @@ impl ConnectionView {
             limits: LimitsBody::shown(&connection.limits),
             policies: PoliciesBody::from(&connection.policies),
             rules: RulesBody::from(&connection.rules),
+            removal_share_percent_max: connection.removals.share_percent_max,
+            removals_unasked_max: connection.removals.unasked_max,
             state,
             suspension,
             created_at: connection.created_at.to_string(),
@@ -118,9 +124,48 @@ pub(crate) struct OperationView {
     verified: u64,
     /// Files that were parked.
     errors: u64,
+    /// Whether it only reports, and changes nothing.
+    dry_run: bool,
+    /// What the comparison with our records has found; `GET .../operations/{id}/drift` names each file.
+    /// Only where there is a comparison.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drift: Option<DriftView>,
     started_at: String,
     finished_at: Option<String>,
     by: String,
+    /// Since when it waits for a person to confirm it, or to cancel.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    awaiting_since: Option<String>,
+    /// What a person said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decision: Option<DecisionView>,
+}
+
+/// What a comparison of a log's files with our records has found. Exact once it is verified: Drive was asked
+/// about each file.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = DriftCounts)]
+pub(crate) struct DriftView {
+    /// Our present files of the log.
+    held: u64,
+    /// In Drive, and not here.
+    missing_here: u64,
+    /// Here, and not in Drive any more: what would be removed.
+    missing_there: u64,
+    /// Here at an older version.
+    stale: u64,
+    /// Here at the same version, with other values.
+    differing: u64,
+}
+
+/// A person's word on an operation.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Decision)]
+pub(crate) struct DecisionView {
+    /// Whether it goes on; otherwise it was cancelled.
+    confirmed: bool,
+    by: String,
+    at: String,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
@@ -135,14 +180,22 @@ enum KindView {
     Leave,
 }
 
-/// `listed`: every page is queued, and its files are on their way.
+/// `listed`: every page is listed, and what was queued is on its way. `comparing`: which of our files were not
+/// listed? `verifying`: Drive is asked about each file that seems to differ. `awaiting_confirmation`: more would
+/// be removed than may be; nothing was changed, and a person must confirm or cancel. `repairing`: what was found
+/// is queued.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = OperationState)]
 enum OperationStateView {
     Listing,
     Listed,
+    Comparing,
+    Verifying,
+    AwaitingConfirmation,
+    Repairing,
     Done,
+    Cancelled,
     Failed,
 }
 
@@ -151,7 +204,14 @@ impl OperationView {
         let (state, reason) = match &operation.state {
             OperationState::Listing => (OperationStateView::Listing, None),
             OperationState::Listed => (OperationStateView::Listed, None),
+            OperationState::Comparing => (OperationStateView::Comparing, None),
+            OperationState::Verifying => (OperationStateView::Verifying, None),
+            OperationState::AwaitingConfirmation { .. } => {
+                (OperationStateView::AwaitingConfirmation, None)
+            }
+            OperationState::Repairing => (OperationStateView::Repairing, None),
             OperationState::Done => (OperationStateView::Done, None),
+            OperationState::Cancelled => (OperationStateView::Cancelled, None),
             OperationState::Failed { reason } => (OperationStateView::Failed, Some(reason.clone())),
         };
         Self {
@@ -170,9 +230,33 @@ impl OperationView {
             listed: operation.listed,
             verified: operation.verified,
             errors: operation.errors,
+            dry_run: operation.dry_run,
+            drift: operation.compares().then_some(DriftView {
+                held: operation.drift.held,
+                missing_here: operation.drift.missing_here,
+                missing_there: operation.drift.missing_there,
+                stale: operation.drift.stale,
+                differing: operation.drift.differing,
+            }),
             started_at: operation.started_at.to_string(),
             finished_at: operation.finished_at.map(|at| at.to_string()),
             by: operation.by.clone(),
+            awaiting_since: match &operation.state {
+                OperationState::AwaitingConfirmation { since } => Some(since.to_string()),
+                OperationState::Listing
+                | OperationState::Listed
+                | OperationState::Comparing
+                | OperationState::Verifying
+                | OperationState::Repairing
+                | OperationState::Done
+                | OperationState::Cancelled
+                | OperationState::Failed { .. } => None,
+            },
+            decision: operation.decision.as_ref().map(|decision| DecisionView {
+                confirmed: decision.confirmed,
+                by: decision.by.clone(),
+                at: decision.at.to_string(),
+            }),
         }
     }
 }

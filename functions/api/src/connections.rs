@@ -115,6 +115,7 @@ pub(crate) async fn create(
         policies: checked.policies,
         rules: checked.rules,
         my_drive: found.my_drive,
+        removals: checked.removals,
         state: ConnectionState::Active,
         created_at: deps.clock.now(),
         created_by: caller.subject.clone(),
@@ -366,6 +367,7 @@ pub(crate) async fn update(
             policies: checked.policies,
             rules: checked.rules,
             my_drive,
+            removals: checked.removals,
             ..connection.clone()
         };
         if next == connection {

@@ -48,6 +48,7 @@ pub(crate) struct ConflictPath {
 
 /// An operation of one of the caller's connections, by the path.
 pub(crate) struct OperationPath {
+    pub(crate) caller: Caller,
     pub(crate) key: ConnectionKey,
     pub(crate) id: OperationId,
 }
@@ -109,10 +110,10 @@ impl FromRequestParts<Arc<Deps>> for OperationPath {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, deps: &Arc<Deps>) -> Result<Self, Problem> {
-        let (_, key, params) = path(parts, deps).await?;
+        let (caller, key, params) = path(parts, deps).await?;
         let id = OperationId::parse(param(&params, "operation"));
         let id = id.map_err(|_| Problem::not_found("the operation"))?;
-        Ok(Self { key, id })
+        Ok(Self { caller, key, id })
     }
 }
 

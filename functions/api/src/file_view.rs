@@ -56,7 +56,8 @@ pub(crate) struct FileView {
     intent: Option<IntentView>,
 }
 
-/// Whether a file is there for us.
+/// Whether a file is there for us. `removed`: deleted, or out of our sight. `access_lost`: Drive says that it
+/// is there, but not for us. `moved_away`: it is in a drive that the connection does not cover.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = Presence)]
@@ -64,6 +65,7 @@ enum PresenceView {
     Present,
     Removed,
     AccessLost,
+    MovedAway,
 }
 
 /// The fields of a file. The first seven can be written.
@@ -165,6 +167,7 @@ impl FileView {
             Presence::Gone(Gone::AccessLost, at) => {
                 (PresenceView::AccessLost, Some(at.to_string()))
             }
+            Presence::Gone(Gone::MovedAway, at) => (PresenceView::MovedAway, Some(at.to_string())),
         };
         let open = record
             .open

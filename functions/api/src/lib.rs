@@ -16,6 +16,7 @@ mod connection_view;
 mod connections;
 mod cursor;
 mod dead_letters;
+mod drift;
 mod etag;
 mod extract;
 mod file_patch;
@@ -158,6 +159,18 @@ fn v1() -> Router<Arc<Deps>> {
         .route(
             "/connections/{connection}/operations/{operation}",
             get(operations::get),
+        )
+        .route(
+            "/connections/{connection}/operations/{operation}/drift",
+            get(drift::list),
+        )
+        .route(
+            "/connections/{connection}/operations/{operation}/confirm",
+            post(drift::confirm),
+        )
+        .route(
+            "/connections/{connection}/operations/{operation}/cancel",
+            post(drift::cancel),
         )
         .route("/connections/{connection}/files", get(files::list))
         .route(

@@ -10,7 +10,8 @@ use utoipa::{Modify, OpenApi};
 
 use crate::problem::{MEDIA_TYPE, ProblemBody};
 use crate::{
-    conflicts, connections, dead_letters, files, health, intents, operations, stats, status, sync,
+    conflicts, connections, dead_letters, drift, files, health, intents, operations, stats, status,
+    sync,
 };
 
 #[derive(OpenApi)]
@@ -27,7 +28,7 @@ use crate::{
         files::list, files::get, files::update, files::history,
         conflicts::list, conflicts::get, conflicts::resolve, conflicts::resolve_many,
         intents::list, intents::retry, intents::cancel,
-        sync::start, operations::list, operations::get,
+        sync::start, operations::list, operations::get, drift::list, drift::confirm, drift::cancel,
         dead_letters::list, stats::get, health::get,
     ),
     components(schemas(ProblemBody)),

@@ -8,11 +8,12 @@ use axum::http::StatusCode;
 use domain::{OperationId, PageToken};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as JsonValue;
-use store::{Connection, ConnectionState, Log, Operation, OperationKind, Position, Written};
+use store::{
+    Connection, ConnectionState, Created, Log, Operation, OperationKind, Position, Written,
+};
 use utoipa::ToSchema;
 
 use crate::connection_view::OperationView;
-use crate::connections::{log_of, wake_others};
 use crate::extract::{ConnectionPath, JsonBody, typed};
 use crate::problem::{Kind, Problem, ProblemBody};
 use crate::{Deps, record};
@@ -22,12 +23,17 @@ use crate::{Deps, record};
 #[serde(deny_unknown_fields)]
 pub(crate) struct SyncBody {
     mode: Mode,
-    /// Not available yet.
+    /// Only with `audit`: report what differs, and change nothing.
     #[serde(default)]
     dry_run: bool,
+    /// Only this log; every log of the connection where left out.
+    #[serde(default)]
+    log: Option<String>,
 }
 
-/// `delta`: what changed. `full`: every file, listed anew. `audit` is not available yet.
+/// `delta`: what changed. `full`: every file, listed anew, and what is not listed is asked about. `audit`: every
+/// file is compared with our record beside the normal work, and what differs is reported and, unless it is a dry
+/// run, put right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = SyncMode)]
@@ -41,8 +47,11 @@ enum Mode {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct SyncStarted {
     mode: Mode,
-    /// What to watch; null for `delta`, which is done when the log's `listed_from` has passed.
+    /// What to watch; null for `delta`, which is done when the log's `listed_from` has passed. Of several, the
+    /// first.
     operation: Option<OperationView>,
+    /// One for each log.
+    operations: Vec<OperationView>,
 }
 
 /// Starts a sync of a connection that is active.
@@ -62,39 +71,87 @@ pub(crate) async fn start(
     body: JsonBody,
 ) -> Result<(StatusCode, Json<SyncStarted>), Problem> {
     let body: SyncBody = typed(JsonValue::Object(body.members), "")?;
-    if body.mode == Mode::Audit {
-        let detail = "audit is not available yet; full lists every file";
-        return Err(Problem::new(Kind::NotAvailable, detail).at("/mode"));
-    }
-    if body.dry_run {
-        let detail = "dry_run is not available yet";
-        return Err(Problem::new(Kind::NotAvailable, detail).at("/dry_run"));
+    if body.dry_run && body.mode != Mode::Audit {
+        let detail = "only an audit can be a dry run: delta and full take what they find";
+        return Err(Problem::new(Kind::ValueNotAllowed, detail).at("/dry_run"));
     }
     let connection = record::connection(&deps, &at.key).await?;
     if connection.state != ConnectionState::Active {
         let detail = "the connection is not active; resume it first";
         return Err(Problem::new(Kind::StateNotAllowed, detail));
     }
-    let log = deps.store.load_log(&at.key, &log_of(&connection)?).await?;
-    let log = log.ok_or_else(|| {
-        Problem::new(
-            Kind::StateNotAllowed,
-            "the connection has no log; resume it first",
-        )
-    })?;
-    let operation = match body.mode {
-        Mode::Delta | Mode::Audit => {
-            wake_others(&deps, &at.key, &log.log).await?;
-            None
+    let by = &at.caller.subject;
+    let mut operations = Vec::new();
+    for log in wanted(&deps, &at, body.log.as_deref()).await? {
+        match body.mode {
+            Mode::Delta => {}
+            Mode::Full => operations.push(list_all(&deps, &connection, &log, by).await?),
+            Mode::Audit => operations.push(audit(&deps, &log, body.dry_run, by).await?),
         }
-        Mode::Full => Some(list_all(&deps, &connection, &log, &at.caller.subject).await?),
-    };
-    deps.wakes.log(&at.key, &log.log, deps.clock.now()).await?;
+        deps.wakes.log(&at.key, &log.log, deps.clock.now()).await?;
+    }
     let started = SyncStarted {
         mode: body.mode,
-        operation: operation.as_ref().map(OperationView::new),
+        operation: operations.first().map(OperationView::new),
+        operations: operations.iter().map(OperationView::new).collect(),
     };
     Ok((StatusCode::ACCEPTED, Json(started)))
+}
+
+/// The logs that are meant: the one that is named, or all that the connection follows.
+async fn wanted(
+    deps: &Deps,
+    at: &ConnectionPath,
+    named: Option<&str>,
+) -> Result<Vec<Log>, Problem> {
+    let logs = deps.store.list_logs(&at.key).await?;
+    let wanted = logs
+        .into_iter()
+        .filter(|log| named.is_none_or(|id| log.log.as_str() == id));
+    let left = |log: &Log| matches!(log.position, Position::Left { .. });
+    let wanted: Vec<Log> = wanted.filter(|log| !left(log)).collect();
+    match (wanted.is_empty(), named) {
+        (false, _) => Ok(wanted),
+        (true, Some(_)) => {
+            let detail = "the connection follows no such log; its status lists them";
+            Err(Problem::new(Kind::ValueNotAllowed, detail).at("/log"))
+        }
+        (true, None) => {
+            let detail = "the connection has no log; resume it first";
+            Err(Problem::new(Kind::StateNotAllowed, detail))
+        }
+    }
+}
+
+/// Begins an audit. The sweep takes it from there; the log and its cursor are left alone.
+async fn audit(deps: &Deps, log: &Log, dry_run: bool, by: &str) -> Result<Operation, Problem> {
+    if log.position != Position::Following {
+        let detail = format!(
+            "the files of log {} are being listed; audit it afterwards",
+            log.log
+        );
+        return Err(Problem::new(Kind::StateNotAllowed, detail));
+    }
+    let begun = new_operation(deps, log, OperationKind::Audit, by);
+    let operation = Operation {
+        dry_run,
+        due_at: Some(begun.started_at),
+        ..begun
+    };
+    match deps.store.create_operation(&operation).await? {
+        Created::Created => Ok(operation),
+        Created::Exists(_) => Err(Problem::busy("an id was taken already; try again", 1)),
+    }
+}
+
+fn new_operation(deps: &Deps, log: &Log, kind: OperationKind, by: &str) -> Operation {
+    let now = deps.clock.now();
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "32 of the 64 random bits are enough"
+    )]
+    let id = OperationId::at(now, deps.entropy.next() as u32);
+    Operation::new(log.key.clone(), id, log.log.clone(), kind, by, now)
 }
 
 /// Begins a listing of every file. It goes on from the cursor where there is one: a removal between
@@ -116,13 +173,7 @@ async fn list_all(
             OperationKind::InitialSync,
         ),
     };
-    let now = deps.clock.now();
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "32 of the 64 random bits are enough"
-    )]
-    let id = OperationId::at(now, deps.entropy.next() as u32);
-    let operation = Operation::new(log.key.clone(), id, log.log.clone(), kind, by, now);
+    let operation = new_operation(deps, log, kind, by);
     match deps.store.begin_listing(log, &from, &operation).await? {
         Written::Done(_) => Ok(operation),
         Written::Stale(_) => Err(Problem::busy("the log is being read right now", 2)),

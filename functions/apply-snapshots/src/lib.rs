@@ -349,7 +349,7 @@ fn fold(
             now,
             drive_at: match message.cause {
                 Cause::Live => Some(message.at),
-                Cause::Run(_) | Cause::Left { .. } => None,
+                Cause::Run(_) | Cause::Correction(_) | Cause::Left { .. } => None,
             },
             policies,
         };
@@ -378,7 +378,13 @@ fn fold(
             Some(step) if step.record.must_ask(&observation) => return None,
             // A question about a file that was listed, though our record says that it is gone.
             Some(step) if asks(message) && !step.record.is_present() => return None,
-            Some(step) => step.then(|record| record.observe(&observation, moment)),
+            Some(step) => step.then(|record| match (&message.cause, &message.snapshot) {
+                (Cause::Correction(_), Some(snapshot)) => record.corrected(snapshot, moment),
+                (Cause::Correction(_), None)
+                | (Cause::Live | Cause::Run(_) | Cause::Left { .. }, _) => {
+                    record.observe(&observation, moment)
+                }
+            }),
         });
     }
     folded
@@ -388,7 +394,7 @@ fn fold(
 fn asks(message: &SnapshotMessage) -> bool {
     match message.cause {
         Cause::Run(_) => message.snapshot.is_none(),
-        Cause::Live | Cause::Left { .. } => false,
+        Cause::Live | Cause::Correction(_) | Cause::Left { .. } => false,
     }
 }
 
@@ -409,6 +415,7 @@ async fn ask(
         }
         (_, answer) => answer,
     };
+    let answer = connection.scope.seen(answer);
     let now = deps.clock.now();
     let moment = Moment {
         now,

@@ -42,10 +42,12 @@ impl LeftLogs {
         for message in messages {
             let log = match (&message.cause, &message.snapshot) {
                 (Cause::Left { drive, .. }, _) => drive.clone(),
-                (Cause::Live | Cause::Run(_), Some(snapshot)) if first_sight => {
+                (Cause::Live | Cause::Run(_) | Cause::Correction(_), Some(snapshot))
+                    if first_sight =>
+                {
                     snapshot.mirror.log()
                 }
-                (Cause::Live | Cause::Run(_), _) => continue,
+                (Cause::Live | Cause::Run(_) | Cause::Correction(_), _) => continue,
             };
             if log != LogId::user() && self.has(&message.key, &log, deps).await? {
                 left.push(log);

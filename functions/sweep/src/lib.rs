@@ -5,12 +5,15 @@
 //! It queries the index of what is due and never scans. The index lags, so what it names is read again
 //! before anything is done.
 
-mod absent;
+mod audit;
 mod channels;
+mod compare;
 mod dead_letters;
 mod leaving;
 mod operations;
+mod repair;
 mod suspended;
+mod verify;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -32,11 +35,12 @@ const DRIVE_TIMEOUTS: drive::Timeouts = drive::Timeouts {
 pub struct Deps {
     /// What is due, and where it stands.
     pub store: Store,
-    /// Drive, as each connection may see it: for channels, and to try a suspended connection.
+    /// Drive, as each connection may see it: for channels, for what operations compare, and to try a
+    /// suspended connection.
     pub gate: Gate,
     /// Where wakes go.
     pub wakes: Wakes,
-    /// Where questions about files go that a resync did not list.
+    /// Where what operations found is put right.
     pub snapshots_bulk: Queue,
     /// What SQS gave up is fetched from here.
     pub dead_letters: Vec<Queue>,

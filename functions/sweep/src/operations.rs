@@ -1,43 +1,158 @@
-//! Has everything arrived that was listed? An operation is done when every id of each of its pages has
-//! a record, or is parked with a reason.
+//! Operations, step by step: has everything arrived that was listed, what of ours was not listed, what does
+//! Drive say of it, must a person be asked, and what is to be put right?
+//!
+//! Each step records how far it came in the operation's own item, so that whatever is interrupted goes on
+//! from there, and a step that is done twice does the same.
 
-use domain::{ConnectionKey, FileId, OperationId};
+use domain::{ConnectionKey, FileId, OperationId, Timestamp};
 use runtime::{Cause, Deadline, SnapshotMessage, queue};
-use store::{Operation, OperationKind, OperationState, Verified, Written};
+use store::{
+    Connection, ConnectionState, Operation, OperationKind, OperationState, Verified, Written,
+};
 
-use crate::{Deps, Stopped, absent, leaving};
+use crate::verify::REMIND_MILLIS;
+use crate::{Deps, Stopped, audit, compare, leaving, repair, verify};
 
 /// A listing that has not arrived whole is looked at again after this, in milliseconds.
 const AGAIN_MILLIS: i64 = 1_000;
 /// What one operation may take of one sweep, in milliseconds.
 const SLICE_MILLIS: i64 = 10_000;
+/// An operation of a connection that is not active is looked at again after this, in milliseconds.
+const INACTIVE_MILLIS: i64 = 60_000;
+/// How long a person may take to confirm, in milliseconds: what was found is kept for longer.
+const CONFIRM_MILLIS: i64 = 60 * 24 * 3_600_000;
 
-/// Checks a listed operation, page by page, from where the last check got to.
+/// Takes an operation as far as it goes now.
 pub(crate) async fn look_at(
     key: &ConnectionKey,
     id: &OperationId,
     deadline: Deadline,
     deps: &Deps,
 ) -> Result<(), Stopped> {
-    let Some(operation) = deps.store.load_operation(key, id).await? else {
+    let now = deps.clock.now();
+    let found = deps.store.load_operation(key, id).await?;
+    let due = |operation: &Operation| operation.due_at.is_some_and(|at| at <= now);
+    let Some(mut operation) = found.filter(due) else {
         return Ok(());
     };
-    if operation.state != OperationState::Listed {
-        return Ok(());
-    }
-    if deps.store.load_connection(key).await?.is_none() {
-        let reason = "the connection was deleted".to_owned();
-        let end = OperationState::Failed { reason };
-        deps.store
-            .finish_operation(&operation, end, deps.clock.now())
-            .await?;
-        return Ok(());
-    }
+    let Some(connection) = deps.store.load_connection(key).await? else {
+        return fail(&operation, "the connection was deleted", deps).await;
+    };
     // One operation must not take the whole sweep.
-    let slice = Deadline(deps.clock.now().plus_millis(SLICE_MILLIS).min(deadline.0));
-    if operation.kind == OperationKind::Leave {
-        return leaving::look_at(&operation, slice, deps).await;
+    let slice = Deadline(now.plus_millis(SLICE_MILLIS).min(deadline.0));
+    while let Some(next) = step(&operation, &connection, slice, deps).await? {
+        operation = next;
+        if slice.passed(deps.clock.now()) {
+            tracing::info!(%operation.id, metric = "operation_unfinished", "goes on at the next sweep");
+            return Ok(());
+        }
     }
+    Ok(())
+}
+
+/// The next step of an operation. `None` where it has to wait, has ended, or another sweep is at it.
+async fn step(
+    operation: &Operation,
+    connection: &Connection,
+    slice: Deadline,
+    deps: &Deps,
+) -> Result<Option<Operation>, Stopped> {
+    match operation.state {
+        OperationState::Listed => match operation.kind {
+            OperationKind::InitialSync | OperationKind::Delta | OperationKind::Resync => {
+                arrival(operation, slice, deps).await
+            }
+            OperationKind::Audit => {
+                let comparing = Operation {
+                    state: OperationState::Comparing,
+                    ..operation.clone()
+                };
+                moved(operation, &comparing, deps).await
+            }
+            OperationKind::Leave => {
+                leaving::look_at(operation, slice, deps).await?;
+                Ok(None)
+            }
+        },
+        OperationState::Comparing => compare::go_on(operation, slice, deps).await,
+        OperationState::AwaitingConfirmation { since } => remind(operation, since, deps).await,
+        OperationState::Listing | OperationState::Verifying | OperationState::Repairing
+            if connection.state != ConnectionState::Active =>
+        {
+            let again = deps.clock.now().plus_millis(INACTIVE_MILLIS);
+            postpone(operation, again, deps).await
+        }
+        OperationState::Listing if operation.kind == OperationKind::Audit => {
+            audit::list_page(operation, connection, deps).await
+        }
+        OperationState::Verifying => verify::go_on(operation, connection, deps).await,
+        OperationState::Repairing => repair::go_on(operation, connection, deps).await,
+        // All other listings are driven by what reads the log.
+        OperationState::Listing
+        | OperationState::Done
+        | OperationState::Cancelled
+        | OperationState::Failed { .. } => Ok(None),
+    }
+}
+
+async fn moved(
+    before: &Operation,
+    after: &Operation,
+    deps: &Deps,
+) -> Result<Option<Operation>, Stopped> {
+    match deps.store.move_operation(before, after).await? {
+        Written::Done(after) => Ok(Some(after)),
+        Written::Stale(_) => Ok(None),
+    }
+}
+
+async fn postpone(
+    operation: &Operation,
+    to: Timestamp,
+    deps: &Deps,
+) -> Result<Option<Operation>, Stopped> {
+    let later = Operation {
+        due_at: Some(to),
+        ..operation.clone()
+    };
+    moved(operation, &later, deps).await?;
+    Ok(None)
+}
+
+async fn fail(operation: &Operation, reason: &str, deps: &Deps) -> Result<(), Stopped> {
+    let reason = reason.to_owned();
+    let end = OperationState::Failed { reason };
+    let now = deps.clock.now();
+    deps.store.finish_operation(operation, end, now).await?;
+    Ok(())
+}
+
+/// Says again that a person must confirm, for the alarm; after weeks nobody will, and nothing was changed.
+async fn remind(
+    operation: &Operation,
+    since: Timestamp,
+    deps: &Deps,
+) -> Result<Option<Operation>, Stopped> {
+    let now = deps.clock.now();
+    if now.millis_since(since) > CONFIRM_MILLIS {
+        fail(operation, "nobody confirmed it", deps).await?;
+        return Ok(None);
+    }
+    tracing::error!(
+        connection = %operation.key, operation = %operation.id, would_remove = operation.drift.missing_there,
+        metric = "awaiting_confirmation", "a person must confirm it, or cancel"
+    );
+    postpone(operation, now.plus_millis(REMIND_MILLIS), deps).await
+}
+
+/// Has everything arrived that was listed, from where the last check got to: every id of each page has a
+/// record, or is parked with a reason.
+async fn arrival(
+    operation: &Operation,
+    slice: Deadline,
+    deps: &Deps,
+) -> Result<Option<Operation>, Stopped> {
+    let (key, id) = (&operation.key, &operation.id);
     let mut progress = Verified {
         pages_verified: operation.pages_verified,
         verified: operation.verified,
@@ -56,30 +171,35 @@ pub(crate) async fn look_at(
         if !arrival.missing.is_empty() {
             break;
         }
-        ask_again(&operation, arrival.gone, deps).await?;
+        ask_again(operation, arrival.gone, deps).await?;
         progress.pages_verified += 1;
         progress.verified += u64::try_from(ids.len()).unwrap_or(u64::MAX);
     }
-    let recorded = deps.store.record_verified(&operation, progress).await?;
-    if let Written::Done(operation) = recorded
-        && operation.pages_verified == operation.pages
-    {
-        let whole = match operation.kind {
-            OperationKind::Resync => absent::ask_about(&operation, slice, deps).await?,
-            OperationKind::InitialSync
-            | OperationKind::Delta
-            | OperationKind::Audit
-            | OperationKind::Leave => true,
-        };
-        if !whole {
-            return Ok(());
-        }
-        deps.store
-            .finish_operation(&operation, OperationState::Done, deps.clock.now())
-            .await?;
-        tracing::info!(connection = %key, operation = %id, files = operation.verified, metric = "synced", "all that was listed has arrived");
+    let recorded = deps.store.record_verified(operation, progress).await?;
+    let Written::Done(operation) = recorded else {
+        return Ok(None);
+    };
+    if operation.pages_verified < operation.pages {
+        return Ok(None);
     }
-    Ok(())
+    tracing::info!(connection = %key, operation = %id, files = operation.verified, metric = "synced", "all that was listed has arrived");
+    match operation.kind {
+        OperationKind::Resync | OperationKind::Audit => {
+            let comparing = Operation {
+                state: OperationState::Comparing,
+                due_at: Some(deps.clock.now()),
+                ..operation.clone()
+            };
+            moved(&operation, &comparing, deps).await
+        }
+        OperationKind::InitialSync | OperationKind::Delta | OperationKind::Leave => {
+            let now = deps.clock.now();
+            deps.store
+                .finish_operation(&operation, OperationState::Done, now)
+                .await?;
+            Ok(None)
+        }
+    }
 }
 
 /// Files that were listed and whose records say that they are gone: perhaps they went since, or perhaps a

@@ -40,6 +40,11 @@ impl<'a> Change<'a> {
         if snapshot.version <= self.record.version && !same_with_more_fields {
             return;
         }
+        self.take(snapshot, settled);
+    }
+
+    /// Merges a snapshot into every field but those in `settled`, whatever its version.
+    pub(crate) fn take(&mut self, snapshot: &Snapshot, settled: &BTreeSet<Field>) {
         // First, since a policy that decides a conflict below has seen this version.
         self.record.version = snapshot.version;
         let known_before = self.record.mask;
@@ -388,6 +393,7 @@ fn existence(presence: Presence) -> Value {
         Presence::Present => Value::text("present"),
         Presence::Gone(Gone::Removed, _) => Value::text("removed"),
         Presence::Gone(Gone::AccessLost, _) => Value::text("access_lost"),
+        Presence::Gone(Gone::MovedAway, _) => Value::text("moved_away"),
     }
 }
 

@@ -5,6 +5,7 @@ mod change;
 mod conflict;
 pub mod derive;
 mod disposition;
+mod drift;
 mod field;
 mod id;
 pub mod merge;
@@ -34,6 +35,7 @@ pub use backoff::{Backoff, Jitter};
 pub use conflict::{ConflictId, ConflictRecord, ConflictStatus, Decider, Resolution};
 pub use derive::{Ancestry, Lineage, Side, Top};
 pub use disposition::Disposition;
+pub use drift::{Difference, Drift, drift};
 pub use field::{
     DESCRIPTION_BYTES_MAX, Field, NAME_BYTES_MAX, PROPERTIES_MAX, PROPERTY_BYTES_MAX, Value,
     ValueRefused,

@@ -137,6 +137,8 @@ pub enum Gone {
     Removed,
     /// Still there, but not for the connection's user.
     AccessLost,
+    /// Still there, in a shared drive (or out of one) that the connection does not cover.
+    MovedAway,
 }
 
 /// What one look at Drive showed of a file.

@@ -1,6 +1,7 @@
 //! What single operations do to a record.
 
 mod deciding;
+mod drifting;
 mod editing;
 mod permissions;
 mod presence;

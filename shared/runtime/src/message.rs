@@ -3,6 +3,7 @@
 //! A body carries its format's number. A number that we don't know comes from newer code: such a
 //! message is set aside, never guessed at.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use domain::{
@@ -14,6 +15,8 @@ use serde::{Deserialize, Serialize};
 use crate::permissions_body::PermissionsBody;
 
 const FORMAT: u32 = 1;
+/// What the cause of a correction begins with; no id has the colon.
+const CORRECTION: &str = "correction:";
 
 /// Why a message can't be read. It never can be: such a message is parked.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +64,9 @@ pub enum Cause {
         /// Which operation says so.
         run: String,
     },
+    /// A comparison found our record to differ from it, perhaps at the very version that we hold: it is
+    /// merged all the same.
+    Correction(String),
 }
 
 /// What a look at Drive showed, on its way to the record.
@@ -200,10 +206,11 @@ impl PushWake {
 impl Cause {
     /// As it stands in a message and in a deduplication id.
     #[must_use]
-    pub fn as_str(&self) -> &str {
+    pub fn text(&self) -> Cow<'_, str> {
         match self {
-            Self::Live => "live",
-            Self::Run(run) | Self::Left { run, .. } => run,
+            Self::Live => Cow::Borrowed("live"),
+            Self::Run(run) | Self::Left { run, .. } => Cow::Borrowed(run),
+            Self::Correction(run) => Cow::Owned(format!("{CORRECTION}{run}")),
         }
     }
 }
@@ -216,12 +223,12 @@ impl SnapshotMessage {
             v: FORMAT,
             tenant: self.key.tenant.to_string(),
             connection: self.key.connection.to_string(),
-            cause: self.cause.as_str().to_owned(),
+            cause: self.cause.text().into_owned(),
             file: self.file.to_string(),
             at: self.at.to_string(),
             left: match &self.cause {
                 Cause::Left { drive, .. } => Some(drive.to_string()),
-                Cause::Live | Cause::Run(_) => None,
+                Cause::Live | Cause::Run(_) | Cause::Correction(_) => None,
             },
             removed: self.snapshot.is_none(),
             snapshot: self.snapshot.as_ref().map(snapshot_body),
@@ -250,9 +257,12 @@ impl SnapshotMessage {
             (true, Some(_)) | (false, None) => return Err(Unreadable::Member("snapshot")),
         };
         let cause = match (envelope.cause.as_str(), envelope.left) {
-            ("", _) | ("live", Some(_)) => return Err(Unreadable::Member("cause")),
+            ("" | CORRECTION, _) | ("live", Some(_)) => return Err(Unreadable::Member("cause")),
             ("live", None) => Cause::Live,
-            (run, None) => Cause::Run(run.to_owned()),
+            (run, None) => match run.strip_prefix(CORRECTION) {
+                Some(run) => Cause::Correction(run.to_owned()),
+                None => Cause::Run(run.to_owned()),
+            },
             (_, Some(_)) if snapshot.is_some() => return Err(Unreadable::Member("left")),
             (run, Some(drive)) => Cause::Left {
                 drive: LogId::parse(&drive).map_err(|_| Unreadable::Member("left"))?,

@@ -292,7 +292,7 @@ fn deduplication(message: &SnapshotMessage) -> String {
         "{}/{}/{what}/{}",
         message.key,
         message.file,
-        message.cause.as_str()
+        message.cause.text()
     ))
 }
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use domain::pace::Limits;
 use domain::{
-    ConnectionId, ConnectionKey, FileId, Policies, Policy, Request, Rules, TenantId, Timestamp,
+    ConnectionId, ConnectionKey, FileId, Gone, LogId, Observation, Policies, Policy, Request,
+    Rules, TenantId, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +18,7 @@ use crate::rules_item::RulesItem;
 use crate::store::Applied;
 use crate::update::Replaces;
 use crate::value_item::at;
-use crate::{Created, Page, PageRequest, Store, StoreError, Written};
+use crate::{Created, Page, PageRequest, RemovalLimits, Store, StoreError, Written};
 
 /// One Drive account or shared drive that we sync for a tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +45,8 @@ pub struct Connection {
     pub rules: Rules,
     /// The root folder of the user's My Drive; `None` where there is none, or nobody has asked Drive.
     pub my_drive: Option<FileId>,
+    /// How much a comparison may remove without asking a person.
+    pub removals: RemovalLimits,
     /// Whether it is synced.
     pub state: ConnectionState,
     /// When it was made.
@@ -79,6 +82,30 @@ pub enum ConnectionState {
     },
     /// It is being deleted.
     Deleting,
+}
+
+impl Scope {
+    /// Whether the files of a log belong to it. A user's whole Drive has every shared drive that the user
+    /// can see.
+    #[must_use]
+    pub fn covers(&self, log: &LogId) -> bool {
+        match self {
+            Self::User => true,
+            Self::SharedDrive(drive) => log.as_str() == drive,
+        }
+    }
+
+    /// What a look at a file means for a connection of this scope: a file that is there, but in a drive that
+    /// the connection does not cover, has moved away.
+    #[must_use]
+    pub fn seen(&self, look: Observation) -> Observation {
+        match look {
+            Observation::Present(snapshot) if !self.covers(&snapshot.mirror.log()) => {
+                Observation::Gone(Gone::MovedAway)
+            }
+            Observation::Present(_) | Observation::Gone(_) => look,
+        }
+    }
 }
 
 impl Store {
@@ -212,6 +239,8 @@ struct Body {
     rules: Option<RulesItem>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     my_drive: Option<String>,
+    #[serde(default)]
+    removals: RemovalLimits,
     state: StateItem,
     created_at: i64,
     created_by: String,
@@ -309,6 +338,7 @@ fn encode_connection(connection: &Connection) -> Result<Item, StoreError> {
             .collect(),
         rules: RulesItem::of(&connection.rules),
         my_drive: connection.my_drive.as_ref().map(FileId::to_string),
+        removals: connection.removals,
         state: (&connection.state).into(),
         created_at: connection.created_at.as_millis(),
         created_by: connection.created_by.clone(),
@@ -351,6 +381,7 @@ fn decode_connection(tenant: &TenantId, item: Item) -> Result<Connection, StoreE
         },
         rules,
         my_drive,
+        removals: body.removals,
         state: body.state.into(),
         created_at: at(body.created_at),
         created_by: body.created_by,

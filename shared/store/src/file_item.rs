@@ -141,6 +141,8 @@ enum GoneWhy {
     Removed,
     #[serde(rename = "access_lost")]
     AccessLost,
+    #[serde(rename = "moved_away")]
+    MovedAway,
 }
 
 /// Also part of a connection's item.
@@ -408,6 +410,7 @@ impl GoneItem {
                 why: match gone {
                     Gone::Removed => GoneWhy::Removed,
                     Gone::AccessLost => GoneWhy::AccessLost,
+                    Gone::MovedAway => GoneWhy::MovedAway,
                 },
                 since: since.as_millis(),
             }),
@@ -418,6 +421,7 @@ impl GoneItem {
         let gone = match self.why {
             GoneWhy::Removed => Gone::Removed,
             GoneWhy::AccessLost => Gone::AccessLost,
+            GoneWhy::MovedAway => Gone::MovedAway,
         };
         Presence::Gone(gone, at(self.since))
     }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::StoreError;
 use crate::item::{decode, encode};
 use crate::key::{Index, Item, Key, due_place};
-use crate::operations::{Operation, OperationKind, OperationState};
+use crate::operations::{Decision, DriftCounts, Operation, OperationKind, OperationState};
 use crate::value_item::at as time;
 
 /// How long the pages of a listing are kept, from its beginning.
@@ -21,6 +21,11 @@ pub(crate) fn page_key(key: &ConnectionKey, id: &OperationId, number: u32) -> Ke
     Key::of_connection(key, "PAGE", &format!("{id}#{number:08}"))
 }
 
+/// What the sort keys of a listing's pages begin with.
+pub(crate) fn pages_prefix(id: &OperationId) -> String {
+    format!("PAGE#{id}#")
+}
+
 #[derive(Serialize, Deserialize)]
 struct Body {
     log: String,
@@ -28,14 +33,38 @@ struct Body {
     state: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    since: Option<i64>,
     holds_log: bool,
+    #[serde(default)]
+    dry_run: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     page_token: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    position: Option<String>,
     pages: u32,
     listed: u64,
     pages_verified: u32,
     verified: u64,
     errors: u64,
+    #[serde(default)]
+    held: u64,
+    #[serde(default)]
+    missing_here: u64,
+    #[serde(default)]
+    missing_there: u64,
+    #[serde(default)]
+    stale: u64,
+    #[serde(default)]
+    differing: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    compared_at: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    confirmed: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    decided_by: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    decided_at: Option<i64>,
     started_at: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     finished_at: Option<i64>,
@@ -68,13 +97,25 @@ pub(crate) fn encode_operation(operation: &Operation) -> Result<Item, StoreError
         kind: operation.kind.text().to_owned(),
         state: operation.state.text().to_owned(),
         reason: operation.state.reason().map(str::to_owned),
+        since: operation.state.since().map(Timestamp::as_millis),
         holds_log: operation.holds_log,
+        dry_run: operation.dry_run,
         page_token: operation.page_token.clone(),
+        position: operation.position.clone(),
         pages: operation.pages,
         listed: operation.listed,
         pages_verified: operation.pages_verified,
         verified: operation.verified,
         errors: operation.errors,
+        held: operation.drift.held,
+        missing_here: operation.drift.missing_here,
+        missing_there: operation.drift.missing_there,
+        stale: operation.drift.stale,
+        differing: operation.drift.differing,
+        compared_at: operation.compared_at.map(Timestamp::as_millis),
+        confirmed: operation.decision.as_ref().map(|said| said.confirmed),
+        decided_by: operation.decision.as_ref().map(|said| said.by.clone()),
+        decided_at: operation.decision.as_ref().map(|said| said.at.as_millis()),
         started_at: operation.started_at.as_millis(),
         finished_at: operation.finished_at.map(Timestamp::as_millis),
         due_at: operation.due_at.map(Timestamp::as_millis),
@@ -91,11 +132,26 @@ pub(crate) fn encode_operation(operation: &Operation) -> Result<Item, StoreError
 
 pub(crate) fn decode_operation(key: &ConnectionKey, item: Item) -> Result<Operation, StoreError> {
     let (place, body) = decode::<Body>(item)?;
-    let state = match (body.state.as_str(), body.reason) {
-        ("listing", None) => Some(OperationState::Listing),
-        ("listed", None) => Some(OperationState::Listed),
-        ("done", None) => Some(OperationState::Done),
-        ("failed", Some(reason)) => Some(OperationState::Failed { reason }),
+    let state = match (body.state.as_str(), body.reason, body.since) {
+        ("listing", None, _) => Some(OperationState::Listing),
+        ("listed", None, _) => Some(OperationState::Listed),
+        ("comparing", None, _) => Some(OperationState::Comparing),
+        ("verifying", None, _) => Some(OperationState::Verifying),
+        ("awaiting_confirmation", None, Some(since)) => {
+            Some(OperationState::AwaitingConfirmation { since: time(since) })
+        }
+        ("repairing", None, _) => Some(OperationState::Repairing),
+        ("done", None, _) => Some(OperationState::Done),
+        ("cancelled", None, _) => Some(OperationState::Cancelled),
+        ("failed", Some(reason), _) => Some(OperationState::Failed { reason }),
+        _ => None,
+    };
+    let decision = match (body.confirmed, body.decided_by, body.decided_at) {
+        (Some(confirmed), Some(by), Some(at)) => Some(Decision {
+            confirmed,
+            by,
+            at: time(at),
+        }),
         _ => None,
     };
     let id = place
@@ -115,7 +171,18 @@ pub(crate) fn decode_operation(key: &ConnectionKey, item: Item) -> Result<Operat
         kind,
         state,
         holds_log: body.holds_log,
+        dry_run: body.dry_run,
         page_token: body.page_token,
+        position: body.position,
+        drift: DriftCounts {
+            held: body.held,
+            missing_here: body.missing_here,
+            missing_there: body.missing_there,
+            stale: body.stale,
+            differing: body.differing,
+        },
+        compared_at: body.compared_at.map(time),
+        decision,
         pages: body.pages,
         listed: body.listed,
         pages_verified: body.pages_verified,
@@ -133,4 +200,102 @@ pub(crate) fn decode_page(item: Item) -> Result<Vec<FileId>, StoreError> {
     let ids = page.ids.iter().map(|id| FileId::parse(id));
     let ids: Result<_, _> = ids.collect();
     ids.map_err(|_| place.corrupt("it holds what is no file id"))
+}
+
+impl OperationKind {
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::InitialSync => "initial_sync",
+            Self::Delta => "delta",
+            Self::Resync => "resync",
+            Self::Audit => "audit",
+            Self::Leave => "leave",
+        }
+    }
+
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let all = [
+            Self::InitialSync,
+            Self::Delta,
+            Self::Resync,
+            Self::Audit,
+            Self::Leave,
+        ];
+        all.into_iter().find(|kind| kind.text() == text)
+    }
+}
+
+impl OperationState {
+    pub(crate) fn text(&self) -> &'static str {
+        match self {
+            Self::Listing => "listing",
+            Self::Listed => "listed",
+            Self::Comparing => "comparing",
+            Self::Verifying => "verifying",
+            Self::AwaitingConfirmation { .. } => "awaiting_confirmation",
+            Self::Repairing => "repairing",
+            Self::Done => "done",
+            Self::Cancelled => "cancelled",
+            Self::Failed { .. } => "failed",
+        }
+    }
+
+    /// Whether nothing more happens to an operation in this state.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        match self {
+            Self::Listing
+            | Self::Listed
+            | Self::Comparing
+            | Self::Verifying
+            | Self::AwaitingConfirmation { .. }
+            | Self::Repairing => false,
+            Self::Done | Self::Cancelled | Self::Failed { .. } => true,
+        }
+    }
+
+    pub(crate) fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Failed { reason } => Some(reason),
+            Self::Listing
+            | Self::Listed
+            | Self::Comparing
+            | Self::Verifying
+            | Self::AwaitingConfirmation { .. }
+            | Self::Repairing
+            | Self::Done
+            | Self::Cancelled => None,
+        }
+    }
+
+    pub(crate) fn since(&self) -> Option<Timestamp> {
+        match self {
+            Self::AwaitingConfirmation { since } => Some(*since),
+            Self::Listing
+            | Self::Listed
+            | Self::Comparing
+            | Self::Verifying
+            | Self::Repairing
+            | Self::Done
+            | Self::Cancelled
+            | Self::Failed { .. } => None,
+        }
+    }
+}
+
+impl Operation {
+    /// Whether it compares what is listed with our records.
+    #[must_use]
+    pub fn compares(&self) -> bool {
+        match self.kind {
+            OperationKind::Resync | OperationKind::Audit => true,
+            OperationKind::InitialSync | OperationKind::Delta | OperationKind::Leave => false,
+        }
+    }
+
+    /// Whether nothing more happens to it.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.state.has_ended()
+    }
 }

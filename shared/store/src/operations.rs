@@ -7,6 +7,7 @@ use crate::key::connection_pk;
 use crate::logs::{Position, log_key};
 use crate::operation_item::{
     decode_operation, decode_page, encode_operation, encode_page, operation_key, page_key,
+    pages_prefix,
 };
 use crate::range::Range;
 use crate::store::{Applied, Transacted};
@@ -28,9 +29,19 @@ pub struct Operation {
     pub state: OperationState,
     /// Whether the log waits for it: set by [`Store::begin_listing`], and the last page sets the log free.
     pub holds_log: bool,
-    /// Drive's token of the next page of the listing; `None` for the first page, and after the last. Once
-    /// all is listed, the position in our own records that [`Store::record_position`] left, if any.
+    /// Whether it only reports, and changes nothing.
+    pub dry_run: bool,
+    /// Drive's token of the next page of the listing; `None` for the first page, and after the last.
     pub page_token: Option<String>,
+    /// Up to where the step that it is in has come: a cursor of [`Store::list_files`] while it compares,
+    /// of [`Store::list_drift`] while it verifies or repairs; `None` at the beginning of each.
+    pub position: Option<String>,
+    /// What the comparison has found so far.
+    pub drift: DriftCounts,
+    /// When the comparison had seen everything.
+    pub compared_at: Option<Timestamp>,
+    /// What a person said where it waited for one.
+    pub decision: Option<Decision>,
     /// Pages that were queued.
     pub pages: u32,
     /// Files on them.
@@ -71,15 +82,54 @@ pub enum OperationKind {
 pub enum OperationState {
     /// Pages are being listed and queued.
     Listing,
-    /// All pages are queued; their files are being verified.
+    /// All pages are listed; what was queued of them is on its way.
     Listed,
+    /// Our own records are compared with what was listed.
+    Comparing,
+    /// Drive is asked about each file that seems to differ. Nothing is changed yet.
+    Verifying,
+    /// It would remove more than it may: a person must confirm it, or cancel.
+    AwaitingConfirmation {
+        /// Since when.
+        since: Timestamp,
+    },
+    /// What was found is put right: queued, file by file.
+    Repairing,
     /// It ended well.
     Done,
+    /// A person cancelled it: nothing of what it found was changed.
+    Cancelled,
     /// It ended otherwise.
     Failed {
         /// Why.
         reason: String,
     },
+}
+
+/// What a comparison of a log's files with our records has found: exact, each file once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DriftCounts {
+    /// Our present files of the log.
+    pub held: u64,
+    /// In Drive, and not here.
+    pub missing_here: u64,
+    /// Here, and not in Drive, as Drive itself said when it was asked about each.
+    pub missing_there: u64,
+    /// Here at an older version.
+    pub stale: u64,
+    /// Here at the same version, with other values.
+    pub differing: u64,
+}
+
+/// A person's word on an operation that waited for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// Whether it goes on; otherwise it was cancelled.
+    pub confirmed: bool,
+    /// The subject of their token.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// How far the verification of an operation's pages has come: totals, not increments.
@@ -113,7 +163,12 @@ impl Operation {
             kind,
             state: OperationState::Listing,
             holds_log: false,
+            dry_run: false,
             page_token: None,
+            position: None,
+            drift: DriftCounts::default(),
+            compared_at: None,
+            decision: None,
             pages: 0,
             listed: 0,
             pages_verified: 0,
@@ -243,6 +298,20 @@ impl Store {
         decode_page(item).map(Some)
     }
 
+    /// The ids of a listing's pages, in order.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn list_pages(
+        &self,
+        key: &ConnectionKey,
+        id: &OperationId,
+        page: &PageRequest,
+    ) -> Result<Page<Vec<FileId>>, StoreError> {
+        let all = Range::prefix(None, connection_pk(key), &pages_prefix(id));
+        self.list_range("pages", all, page, decode_page).await
+    }
+
     /// Begins a listing anew from its first page, because Drive no longer knows the token of the next
     /// one (it lives for some hours only). The pages that were recorded stay: what was listed was queued.
     ///
@@ -263,23 +332,21 @@ impl Store {
             .await
     }
 
-    /// Records up to where in our own records a listed operation has come: a cursor of
-    /// [`Store::list_files`], in the place of the token that the listing no longer needs.
+    /// Takes a listed operation from `before` to `after`, if it still stands where `before` has it: in its
+    /// state, and at its position there.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn record_position(
+    pub async fn move_operation(
         &self,
-        operation: &Operation,
-        position: &str,
+        before: &Operation,
+        after: &Operation,
     ) -> Result<Written<Operation>, StoreError> {
-        let after = Operation {
-            page_token: Some(position.to_owned()),
-            ..operation.clone()
-        };
-        let update = Update::of(operation_key(&operation.key, &operation.id))
-            .when_text("state", OperationState::Listed.text());
-        self.replace_operation(changed(update, operation, &after), after)
+        let position = before.position.clone().map(AttributeValue::S);
+        let update = Update::of(operation_key(&before.key, &before.id))
+            .when_text("state", before.state.text())
+            .when("position", position);
+        self.replace_operation(changed(update, before, after), after.clone())
             .await
     }
 
@@ -352,64 +419,6 @@ impl Store {
     }
 }
 
-impl OperationKind {
-    pub(crate) fn text(self) -> &'static str {
-        match self {
-            Self::InitialSync => "initial_sync",
-            Self::Delta => "delta",
-            Self::Resync => "resync",
-            Self::Audit => "audit",
-            Self::Leave => "leave",
-        }
-    }
-
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        let all = [
-            Self::InitialSync,
-            Self::Delta,
-            Self::Resync,
-            Self::Audit,
-            Self::Leave,
-        ];
-        all.into_iter().find(|kind| kind.text() == text)
-    }
-}
-
-impl OperationState {
-    pub(crate) fn text(&self) -> &'static str {
-        match self {
-            Self::Listing => "listing",
-            Self::Listed => "listed",
-            Self::Done => "done",
-            Self::Failed { .. } => "failed",
-        }
-    }
-
-    /// Whether nothing more happens to an operation in this state.
-    #[must_use]
-    pub fn has_ended(&self) -> bool {
-        match self {
-            Self::Listing | Self::Listed => false,
-            Self::Done | Self::Failed { .. } => true,
-        }
-    }
-
-    pub(crate) fn reason(&self) -> Option<&str> {
-        match self {
-            Self::Failed { reason } => Some(reason),
-            Self::Listing | Self::Listed | Self::Done => None,
-        }
-    }
-}
-
-impl Operation {
-    /// Whether nothing more happens to it.
-    #[must_use]
-    pub fn has_ended(&self) -> bool {
-        self.state.has_ended()
-    }
-}
-
 /// An update on condition that the listing stands where `operation` has it: a page is recorded once.
 fn same_listing(operation: &Operation) -> Update {
     let token = operation.page_token.clone().map(AttributeValue::S);
@@ -432,6 +441,19 @@ pub(crate) fn changed(update: Update, before: &Operation, after: &Operation) -> 
         ),
         ("verified", before.verified, after.verified),
         ("errors", before.errors, after.errors),
+        ("held", before.drift.held, after.drift.held),
+        (
+            "missing_here",
+            before.drift.missing_here,
+            after.drift.missing_here,
+        ),
+        (
+            "missing_there",
+            before.drift.missing_there,
+            after.drift.missing_there,
+        ),
+        ("stale", before.drift.stale, after.drift.stale),
+        ("differing", before.drift.differing, after.drift.differing),
     ];
     for (name, old, new) in numbers {
         if old != new {
@@ -446,6 +468,11 @@ pub(crate) fn changed(update: Update, before: &Operation, after: &Operation) -> 
             before.page_token.as_deref(),
             after.page_token.as_deref(),
         ),
+        (
+            "position",
+            before.position.as_deref(),
+            after.position.as_deref(),
+        ),
     ];
     for (name, old, new) in texts {
         update = match new {
@@ -456,6 +483,18 @@ pub(crate) fn changed(update: Update, before: &Operation, after: &Operation) -> 
     }
     if let Some(at) = after.finished_at {
         update = update.set_number("finished_at", at.as_millis());
+    }
+    if let (None, Some(at)) = (before.compared_at, after.compared_at) {
+        update = update.set_number("compared_at", at.as_millis());
+    }
+    if let Some(since) = after.state.since() {
+        update = update.set_number("since", since.as_millis());
+    }
+    if let (None, Some(decision)) = (&before.decision, &after.decision) {
+        update = update
+            .set("confirmed", AttributeValue::Bool(decision.confirmed))
+            .set_text("decided_by", &decision.by)
+            .set_number("decided_at", decision.at.as_millis());
     }
     if before.holds_log != after.holds_log {
         update = update.set("holds_log", AttributeValue::Bool(after.holds_log));

@@ -4,6 +4,7 @@
 //! ([`support::shared`]); one that orders faults, counts calls or stops something has its own ([`support::own`]).
 
 mod arrives;
+mod audits;
 mod conflicts;
 mod connections;
 mod crash;
@@ -12,6 +13,7 @@ mod function_binaries;
 mod http_rules;
 mod layout;
 mod notifications;
+mod operations_stop;
 mod pains;
 mod parked;
 mod pushes;

@@ -10,8 +10,8 @@ use domain::{
 use super::support::{file, fresh, ms, page, stored};
 use crate::key::Key;
 use crate::{
-    Channel, ChannelState, Connection, ConnectionState, Created, Parked, Scope, Store, Updated,
-    Written, create_table,
+    Channel, ChannelState, Connection, ConnectionState, Created, Parked, RemovalLimits, Scope,
+    Store, Updated, Written, create_table,
 };
 
 pub(super) fn connection(key: &ConnectionKey) -> Connection {
@@ -47,6 +47,10 @@ pub(super) fn connection(key: &ConnectionKey) -> Connection {
             ],
         },
         my_drive: Some(file("0root")),
+        removals: RemovalLimits {
+            share_percent_max: 25,
+            unasked_max: 7,
+        },
         state: ConnectionState::Active,
         created_at: ms(1_000),
         created_by: "alice".to_owned(),

@@ -7,6 +7,7 @@
 
 mod checks_ancestry;
 mod checks_connections;
+mod checks_drift;
 mod checks_files;
 mod checks_lists;
 mod checks_logs;
@@ -99,6 +100,12 @@ suite! {
         a_restarted_listing_does_not_take_a_page_of_the_one_before,
         an_operation_that_failed_says_why,
         operations_are_listed_newest_first_without_their_pages;
+    checks_drift:
+        an_operation_goes_from_step_to_step_and_who_is_late_moves_nothing,
+        a_suspicion_is_written_once_and_settled_once,
+        every_finding_comes_back_as_it_was_page_by_page,
+        of_a_large_finding_a_part_is_kept,
+        the_pages_of_a_listing_are_read_in_order;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -200,6 +200,7 @@ fn record() -> impl Strategy<Value = FileRecord> {
         3 => Just(Presence::Present),
         1 => time().prop_map(|at| Presence::Gone(Gone::Removed, at)),
         1 => time().prop_map(|at| Presence::Gone(Gone::AccessLost, at)),
+        1 => time().prop_map(|at| Presence::Gone(Gone::MovedAway, at)),
     ];
     let edit = (text(), time()).prop_map(|(by, at)| Edit { by, at });
     let open =

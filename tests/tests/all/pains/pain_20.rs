@@ -1,1 +1,141 @@
 //! Nobody can tell how to recover, and a bad listing looks like a mass deletion.
+
+use serde_json::{Value, json};
+
+use crate::support::{Setup, World, eventually, own, own_with};
+
+fn many() -> Setup {
+    Setup {
+        files: 160,
+        ..Setup::default()
+    }
+}
+
+/// Deletes most of the library while nobody follows the log, and gives the resync that waits and what went.
+async fn mass_deletion(world: &World) -> (Value, Vec<String>) {
+    let owner = world.owner();
+    world.silence();
+    world.lose_cursor().await;
+    let mut gone = Vec::new();
+    for _ in 0..120 {
+        let file = world.take();
+        owner.delete(&file).await;
+        gone.push(file);
+    }
+    world.sync().await;
+    let waiting = world.latest_in("resync", "awaiting_confirmation").await;
+    (waiting, gone)
+}
+
+#[test]
+fn pain_20_a_resync_that_would_remove_too_much_waits_with_a_list_until_a_person_confirms() {
+    own_with(many(), async |world| {
+        let before = world.files().await;
+        let (waiting, mut gone) = mass_deletion(world).await;
+        assert_eq!(waiting["drift"]["held"], before.len());
+        assert_eq!(waiting["drift"]["missing_there"], 120);
+        assert!(waiting["awaiting_since"].is_string(), "{waiting}");
+        let id = waiting["id"].as_str().unwrap();
+        let listed = world.drift(id).await;
+        let mut named: Vec<&str> = listed
+            .iter()
+            .map(|item| item["file_id"].as_str().unwrap())
+            .collect();
+        named.sort_unstable();
+        gone.sort();
+        assert_eq!(named, gone, "what would go can be looked at");
+        assert!(listed.iter().all(|item| item["kind"] == "missing_there"
+            && item["gone"] == "removed"
+            && item["name"] != ""));
+        assert_eq!(world.files().await, before, "nothing was written");
+        assert_eq!(
+            world.get("/status").await["last_operation"]["state"],
+            "awaiting_confirmation"
+        );
+        // The normal work goes on meanwhile.
+        let spared = world.take();
+        world.owner().rename(&spared, "meanwhile.txt").await;
+        world.sync().await;
+        world
+            .file_until("a rename", &spared, |f| {
+                f["fields"]["name"] == "meanwhile.txt"
+            })
+            .await;
+        let confirmed = world
+            .post(&format!("/operations/{id}/confirm"), json!({}))
+            .await;
+        assert_eq!(confirmed["decision"]["confirmed"], true);
+        world.operation_in(id, "done").await;
+        world.converge().await;
+        assert_eq!(world.files().await.len(), before.len() - 120);
+        assert_eq!(world.file(&gone[0]).await["presence"], "removed");
+    });
+}
+
+#[test]
+fn pain_20_a_person_who_cancels_keeps_every_record() {
+    own_with(many(), async |world| {
+        let before = world.files().await;
+        let (waiting, gone) = mass_deletion(world).await;
+        let id = waiting["id"].as_str().unwrap();
+        world
+            .post(&format!("/operations/{id}/cancel"), json!({}))
+            .await;
+        let spared = world.take();
+        world.owner().rename(&spared, "afterwards.txt").await;
+        world.sync().await;
+        world
+            .file_until("a rename", &spared, |f| {
+                f["fields"]["name"] == "afterwards.txt"
+            })
+            .await;
+        assert_eq!(world.files().await.len(), before.len());
+        assert_eq!(world.file(&gone[0]).await["presence"], "present");
+        // Whoever wants to know what stands out asks for a report, which changes nothing either.
+        let report = world.audit(true).await;
+        let done = world.operation_in(&report, "done").await;
+        assert_eq!(done["drift"]["missing_there"], 120);
+        assert_eq!(world.files().await.len(), before.len());
+    });
+}
+
+#[test]
+fn pain_20_what_the_log_itself_tells_is_taken_without_asking() {
+    own_with(many(), async |world| {
+        let owner = world.owner();
+        let before = world.files().await.len();
+        for _ in 0..120 {
+            owner.delete(&world.take()).await;
+        }
+        world.converge().await;
+        assert_eq!(world.files().await.len(), before - 120);
+        assert_eq!(
+            world.get("/operations").await["items"]
+                .as_array()
+                .unwrap()
+                .len(),
+            1
+        );
+    });
+}
+
+#[test]
+fn pain_20_an_outage_is_recovered_from_without_a_resync() {
+    own(async |world| {
+        let (file, gone, owner) = (world.take(), world.take(), world.owner());
+        world.fault(json!({"match": "GET /drive/v3/changes", "times": 3, "respond": {"status": 503, "reason": "backendError"}}));
+        owner.rename(&file, "during the outage.txt").await;
+        owner.delete(&gone).await;
+        eventually("Drive is back", async || {
+            world.simulator.pending_faults().is_empty().then_some(())
+        })
+        .await;
+        world.sync().await;
+        world.converge().await;
+        assert_eq!(
+            world.calls("files.list"),
+            1,
+            "only the first sync has listed"
+        );
+    });
+}

@@ -92,4 +92,19 @@ impl Person {
         self.expect(Method::DELETE, &format!("/drive/v3/files/{id}"), None)
             .await;
     }
+
+    /// Lets somebody write to a file, and gives the permission's id.
+    pub async fn share(&self, id: &str, with: &str) -> String {
+        let path = format!("/drive/v3/files/{id}/permissions?supportsAllDrives=true");
+        let who = format!("{with}@example.com");
+        let body = json!({"type": "user", "role": "writer", "emailAddress": who});
+        let made = self.expect(Method::POST, &path, Some(body)).await;
+        made["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Takes a permission on a file away again.
+    pub async fn unshare(&self, id: &str, permission: &str) {
+        let path = format!("/drive/v3/files/{id}/permissions/{permission}?supportsAllDrives=true");
+        self.expect(Method::DELETE, &path, None).await;
+    }
 }

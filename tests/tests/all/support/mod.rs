@@ -2,6 +2,7 @@
 
 mod binaries;
 mod drive;
+mod operations;
 mod runtime_api;
 mod stage;
 mod wait;

@@ -136,6 +136,7 @@ impl Set {
             policies: Policies::default(),
             rules: domain::Rules::default(),
             my_drive: None,
+            removals: store::RemovalLimits::default(),
             state: ConnectionState::Active,
             created_at: now(),
             created_by: "ada".to_owned(),

@@ -1,0 +1,85 @@
+//! What a comparison found is put right, through the same queue and the same merge as everything else.
+//!
+//! A file that was found gone is queued as a question: `apply-snapshots` asks Drive once more before it
+//! writes a tombstone, since hours may have passed until a person confirmed.
+
+use domain::Drift;
+use drive::DriveClient;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use runtime::{Cause, SnapshotMessage, queue};
+use store::{Connection, DriftEntry, Finding, Operation, OperationState, PageRequest, Written};
+
+use crate::verify::look_again;
+use crate::{Deps, Stopped};
+
+/// Findings that are queued before the progress is recorded.
+const PAGE: u32 = 100;
+/// Questions to Drive on their way at a time.
+const QUESTIONS_AT_ONCE: usize = 8;
+
+/// Queues the next page of what was found. `None` once all is, or where another sweep is at it.
+pub(crate) async fn go_on(
+    operation: &Operation,
+    connection: &Connection,
+    deps: &Deps,
+) -> Result<Option<Operation>, Stopped> {
+    let page = PageRequest {
+        limit: PAGE,
+        cursor: operation.position.clone(),
+    };
+    let page = deps
+        .store
+        .list_drift(&operation.key, &operation.id, &page)
+        .await?;
+    let drive = deps.gate.open(connection).await?;
+    let messages: Vec<Option<SnapshotMessage>> = stream::iter(page.items)
+        .map(async |entry| message(entry, operation, connection, &drive).await)
+        .buffer_unordered(QUESTIONS_AT_ONCE)
+        .try_collect()
+        .await?;
+    let messages: Vec<SnapshotMessage> = messages.into_iter().flatten().collect();
+    queue::send_snapshots(&deps.snapshots_bulk, &messages).await?;
+    let now = deps.clock.now();
+    let ended = page.next_cursor.is_none();
+    let after = Operation {
+        state: if ended {
+            OperationState::Done
+        } else {
+            OperationState::Repairing
+        },
+        position: page.next_cursor,
+        finished_at: ended.then_some(now),
+        due_at: (!ended).then_some(now),
+        ..operation.clone()
+    };
+    match deps.store.move_operation(operation, &after).await? {
+        Written::Done(after) => Ok((!after.has_ended()).then_some(after)),
+        Written::Stale(_) => Ok(None),
+    }
+}
+
+async fn message(
+    entry: DriftEntry,
+    operation: &Operation,
+    connection: &Connection,
+    drive: &DriveClient,
+) -> Result<Option<SnapshotMessage>, Stopped> {
+    let Some(Finding::Drifted { drift, .. }) = &entry.finding else {
+        return Ok(None);
+    };
+    let message = |cause, snapshot| SnapshotMessage {
+        key: operation.key.clone(),
+        cause,
+        file: entry.file.clone(),
+        at: operation.started_at,
+        snapshot,
+    };
+    let id = operation.id.to_string();
+    Ok(match drift {
+        Drift::MissingThere(_) => Some(message(Cause::Run(id), None)),
+        Drift::MissingHere | Drift::Stale(_) | Drift::Differing(_) => {
+            let snapshot = look_again(&entry, connection, drive).await?;
+            snapshot.map(|snapshot| message(Cause::Correction(id), Some(snapshot)))
+        }
+    })
+}
