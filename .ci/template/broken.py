@@ -231,6 +231,8 @@ BREAKS = [
     (rules.failures_raise_an_alarm, "the API unwatched", remove(ALARMS, "ApiServerErrors")),
     (rules.a_removal_that_waits_calls_a_person, "no alarm", remove(ALARMS, "AwaitingConfirmation")),
     (rules.a_removal_that_waits_calls_a_person, "another log", put(ALARMS, "AwaitingConfirmationCount", "LogGroupName", "x")),
+    (rules.a_suspension_calls_a_person, "no alarm", remove(ALARMS, "ConnectionSuspended")),
+    (rules.a_suspension_calls_a_person, "a function not heard", remove(ALARMS, "SuspendedByPushIntents")),
     (events.every_function_has_events, "an altered body", text("events/push-intents/one-wake.json", "acme", "acne")),
     (events.every_function_has_events, "cut-off JSON", text("events/sweep/by-hand.json", "{}", "{")),
     (events.every_function_has_events, "no events", lambda _, root: shutil.rmtree(root / "events/sweep")),

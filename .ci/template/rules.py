@@ -501,6 +501,34 @@ def a_removal_that_waits_calls_a_person(system: System) -> list[str]:
     return ["nobody is told"]
 
 
+def a_suspension_calls_a_person(system: System) -> list[str]:
+    """an alarm counts the suspensions that every function makes or meets"""
+    said = set()
+    for metric_filter in system.of_type("AWS::Logs::MetricFilter").values():
+        properties = metric_filter["Properties"]
+        for made in properties["MetricTransformations"]:
+            if made["MetricName"] == "suspended":
+                said.add((properties["LogGroupName"], properties["FilterPattern"]))
+    wanted = {
+        (f"<{function}Logs>", f'{{ $.metric = "{word}" }}')
+        for function, word in (
+            ("FetchChanges", "connection_suspended"),
+            ("ApplySnapshots", "connection_suspended"),
+            ("PushIntents", "connection_suspended"),
+            ("Sweep", "still_suspended"),
+        )
+    }
+    wrong = [f"{group} is not counted" for group, _ in sorted(wanted - said)]
+    alarms = system.of_type("AWS::CloudWatch::Alarm").values()
+    if not any(
+        a["Properties"].get("MetricName") == "suspended"
+        and a["Properties"].get("AlarmActions") == ["<Alarms/Topic>"]
+        for a in alarms
+    ):
+        wrong.append("nobody is told")
+    return wrong
+
+
 RULES = [
     folder_is_package_is_binary,
     code_is_the_workspace_root,
@@ -524,4 +552,5 @@ RULES = [
     the_table_has_its_indexes,
     failures_raise_an_alarm,
     a_removal_that_waits_calls_a_person,
+    a_suspension_calls_a_person,
 ]

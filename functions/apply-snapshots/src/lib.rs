@@ -238,14 +238,13 @@ async fn suspend_if_halted(messages: &[SnapshotMessage], stopped: &Stopped, deps
         Stopped::Drive(error) => error.disposition(),
         Stopped::Store(_) | Stopped::Contended | Stopped::OutOfTime => return,
     };
-    if let (Some(first), Disposition::Halt { reason }) = (messages.first(), disposition)
-        && let Err(error) = deps
-            .store
-            .suspend(&first.key, &reason, deps.clock.now())
-            .await
-    {
-        let error = telemetry::chain(&error);
-        tracing::warn!(connection = %first.key, error, "could not suspend");
+    if let (Some(first), Disposition::Halt { reason }) = (messages.first(), disposition) {
+        let (key, error) = (&first.key, telemetry::chain(stopped));
+        tracing::error!(connection = %key, error, metric = "connection_suspended", "suspending");
+        if let Err(error) = deps.store.suspend(key, &reason, deps.clock.now()).await {
+            let error = telemetry::chain(&error);
+            tracing::warn!(connection = %key, error, "could not suspend");
+        }
     }
 }
 
