@@ -7,6 +7,7 @@ use drive::{DriveError, Kind};
 use runtime::telemetry;
 use store::{Committed, Nonce, StoreError};
 
+use crate::Stopped;
 use crate::round::Round;
 
 /// How often a step is tried again on what others have made of the record meanwhile.
@@ -106,7 +107,13 @@ impl Round<'_> {
         error: &DriveError,
     ) -> Result<Option<FileRecord>, StoreError> {
         if let Some(gone) = error.gone() {
-            return self.gone(record, gone).await;
+            let (key, store) = (&self.connection.key, &self.deps.store);
+            match gate::told_apart::<Stopped>(gone, &record.mirror, key, self.drive, store).await {
+                Ok(gone) => return self.gone(record, gone).await,
+                Err(Stopped::Store(error)) => return Err(error),
+                // Drive does not say why it is gone: the file waits for its next turn.
+                Err(Stopped::Drive(_) | Stopped::Queue(_)) => {}
+            }
         }
         let file = &record.file;
         tracing::warn!(%file, error = telemetry::chain(error), metric = "push_unread", "not read");

@@ -29,6 +29,9 @@ pub(crate) struct Arguments {
     /// The directory that is loaded into the simulated Drive.
     #[arg(long, value_name = "DIR", default_value = ".", global = true)]
     pub(crate) library: PathBuf,
+    /// Shared drives that the library's user is a member of, with some files each.
+    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with_all = ["drive_url", "google_key"])]
+    pub(crate) drives: usize,
     /// Simulated people who edit the library.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) collaborators: usize,

@@ -4,12 +4,15 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use drive::{Timeouts, Transport, reqwest_transport};
-use drive_simulator::{LoadReport, Options, Simulator};
+use drive_simulator::{LoadReport, Options, Role, Simulator};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::cli::{Arguments, Failure, one_line};
+
+/// Files in each simulated shared drive.
+const FILES_PER_DRIVE: usize = 20;
 
 /// A Drive that can be connected to.
 pub(crate) struct DriveEnd {
@@ -51,6 +54,7 @@ impl DriveEnd {
             None => {
                 let (url, simulator) =
                     simulate(arguments.drive_addr, &arguments.library, stop).await?;
+                share(&simulator, arguments.drives)?;
                 (url, Some(simulator))
             }
         };
@@ -115,6 +119,23 @@ async fn simulate(
         }
     });
     Ok((format!("http://{address}"), simulator))
+}
+
+/// Makes shared drives of the library's user, each with some files.
+fn share(simulator: &Simulator, drives: usize) -> Result<(), Failure> {
+    let user = Simulator::library_owner();
+    for drive in 1..=drives {
+        let id = simulator.create_drive(&format!("Team {drive}"), &[(user, Role::Organizer)]);
+        for file in 1..=FILES_PER_DRIVE {
+            let name = format!("team-{drive}-file-{file}.txt");
+            let text = format!("File {file} of the shared drive Team {drive}.");
+            let made = simulator.create_file(user, &name, Some(&id), text.into());
+            made.map_err(|error| {
+                format!("the shared drive Team {drive} can't be filled: {error}")
+            })?;
+        }
+    }
+    Ok(())
 }
 
 async fn load(simulator: &Simulator, library: &Path) -> Result<LoadReport, Failure> {

@@ -1,12 +1,13 @@
 //! What a person, or a program with `--json`, sees of a running system.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use domain::ConnectionKey;
+use domain::{ConnectionKey, LogId};
 use indicatif::{ProgressBar, ProgressStyle};
 use local::system::System;
 use serde_json::{Value, json};
-use store::{OperationKind, OperationState, PageRequest};
+use store::{Log, Operation, OperationKind, PageRequest};
 
 use crate::drive_end::DriveEnd;
 
@@ -53,23 +54,29 @@ impl Show<'_> {
     async fn look(&self) -> Option<Picture> {
         let store = &self.system.functions.api.store;
         let operations = store
-            .list_operations(self.connection, &PageRequest::first(20))
+            .list_operations(self.connection, &PageRequest::first(PageRequest::LIMIT_MAX))
             .await
             .ok()?;
-        let first = operations
-            .items
-            .into_iter()
-            .find(|operation| match operation.kind {
-                OperationKind::InitialSync | OperationKind::Resync => true,
-                OperationKind::Delta | OperationKind::Audit | OperationKind::Leave => false,
-            });
+        // Of each log, its latest listing; a shared drive that is joined adds one.
+        let mut listings: BTreeMap<LogId, Operation> = BTreeMap::new();
+        for operation in operations.items {
+            match operation.kind {
+                OperationKind::InitialSync | OperationKind::Resync => {
+                    listings.entry(operation.log.clone()).or_insert(operation);
+                }
+                OperationKind::Delta | OperationKind::Audit | OperationKind::Leave => {}
+            }
+        }
         let attention = store.count_attention(self.connection).await.ok()?;
         let logs = store.list_logs(self.connection).await.ok()?;
-        let first = first.as_ref();
+        let done = |log: &Log| {
+            let listing = listings.get(&log.log);
+            listing.is_some_and(|operation| operation.has_ended())
+        };
         Some(Picture {
-            listed: first.map_or(0, |operation| operation.listed),
-            arrived: first.map_or(0, |operation| operation.verified),
-            synced: first.is_some_and(|operation| operation.state == OperationState::Done),
+            listed: listings.values().map(|operation| operation.listed).sum(),
+            arrived: listings.values().map(|operation| operation.verified).sum(),
+            synced: !logs.is_empty() && logs.iter().all(done),
             owed: attention.owed,
             failed: attention.failed,
             conflicts: attention.open_conflicts,
