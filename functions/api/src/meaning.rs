@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::derive::TargetState;
+use domain::derive::{Grant, Origin, TargetState};
 use domain::{Ancestry, FileId, FileRecord, Lineage, Side};
 use serde::Serialize;
 use store::{Connection, Store, StoreError};
@@ -26,9 +26,39 @@ pub(crate) struct Meaning<'a> {
 pub(crate) struct EffectiveView {
     /// Whether it is in the trash, by itself or since a folder above it is.
     trashed: bool,
+    /// By principal: the role that each has, on the file itself or from above, whichever is higher.
+    permissions: BTreeMap<String, GrantView>,
     /// Whether every folder above it is known. Where it is not, the path begins with `…`, and what
     /// would come down from above is missing here.
     complete: bool,
+}
+
+/// The role that somebody has in effect.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Grant)]
+struct GrantView {
+    /// In Drive's word.
+    role: String,
+    /// Whether it comes from above.
+    inherited: bool,
+    /// The folder, or the root of the shared drive, that it comes from; null where it is on the file
+    /// itself, or from further above than we can look.
+    inherited_from: Option<String>,
+}
+
+impl From<Grant> for GrantView {
+    fn from(grant: Grant) -> Self {
+        let (inherited, inherited_from) = match grant.origin {
+            Origin::Own => (false, None),
+            Origin::Folder(id) => (true, Some(id.to_string())),
+            Origin::Beyond(from) => (true, from),
+        };
+        Self {
+            role: grant.role,
+            inherited,
+            inherited_from,
+        }
+    }
 }
 
 /// Where a shortcut points.
@@ -146,6 +176,11 @@ impl<'a> Meaning<'a> {
         let lineage = self.lineage(record, Side::App);
         EffectiveView {
             trashed: lineage.trashed_by().is_some(),
+            permissions: lineage
+                .permissions()
+                .into_iter()
+                .map(|(principal, grant)| (principal, grant.into()))
+                .collect(),
             complete: lineage.is_whole(),
         }
     }

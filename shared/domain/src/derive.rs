@@ -1,19 +1,22 @@
 //! What a file's state means, seen from the folders above it: its path, whether it lies in the trash,
-//! whether the rules take it in.
+//! whom it is open to, whether the rules take it in.
 //!
 //! Nothing of this is stored. A folder that moves, or goes into the trash, is one record that changes;
 //! what lies below it, be it ten thousand files, is right as soon as that record is.
 
 mod path;
+mod permissions;
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::merge::Sides;
 use crate::{Field, FileId, FileRecord, Value};
 
 pub use path::{PATH_BYTES_MAX, path_names};
+pub use permissions::{Grant, Origin};
 
 /// Folders that are followed upwards. Drive allows 100 levels ("My Drive" error
 /// `myDriveHierarchyDepthLimitExceeded`, "shared drive limits" guide); a move that we have seen half may
@@ -38,6 +41,12 @@ struct Node {
     trashed: bool,
     mime_type: String,
     drive_id: Option<FileId>,
+    /// By principal: the role on the item itself, as the application has it.
+    direct: Vec<(String, String)>,
+    /// What Drive shows that comes from above: principal, role, and where from.
+    inherited: Vec<(String, String, Option<String>)>,
+    /// Nothing comes down from above but to owners and organizers.
+    limited: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +69,9 @@ impl Node {
             trashed: record.app(&Field::Trashed) == Value::Flag(true),
             mime_type: record.mirror.mime_type.clone(),
             drive_id: drive_id.and_then(|id| FileId::parse(id).ok()),
+            direct: direct(record),
+            inherited: inherited(record),
+            limited: record.mirror.inherited_permissions_disabled,
         }
     }
 
@@ -69,6 +81,27 @@ impl Node {
             Side::Drive => &self.drive,
         }
     }
+}
+
+/// The roles on an item itself. What opens only a view of it gives none.
+fn direct(record: &FileRecord) -> Vec<(String, String)> {
+    let role = |(field, sides): (&Field, &Sides<Value>)| match (field, &sides.app) {
+        (Field::Permission(principal), Value::Text(role)) => {
+            Some((principal.clone(), role.clone()))
+        }
+        (_, Value::Null | Value::Flag(_) | Value::Text(_)) => None,
+    };
+    record.fields.iter().filter_map(role).collect()
+}
+
+fn inherited(record: &FileRecord) -> Vec<(String, String, Option<String>)> {
+    let all = record.mirror.permissions.iter();
+    all.filter(|shown| shown.inherited && !shown.direct && shown.view.is_none())
+        .map(|shown| {
+            let from = shown.inherited_from.clone();
+            (shown.principal.clone(), shown.role.clone(), from)
+        })
+        .collect()
 }
 
 fn text(record: &FileRecord, field: &Field, side: Side) -> Option<String> {
@@ -149,6 +182,7 @@ impl Ancestry {
     pub fn lineage(&self, file: &FileId, side: Side) -> Lineage<'_> {
         let mut nodes: Vec<(&FileId, &Node)> = Vec::new();
         let mut seen = BTreeSet::new();
+        let mut root = None;
         let mut next = Some(file.clone());
         let top = loop {
             let Some(id) = next else {
@@ -161,6 +195,7 @@ impl Ancestry {
             let drive_id = found.map_or(below, |(_, node)| Some(node));
             let drive_id = drive_id.and_then(|node| node.drive_id.as_ref());
             if self.root.as_ref() == Some(&id) || drive_id == Some(&id) {
+                root = found;
                 break Top::Root(id);
             }
             if seen.contains(&id) {
@@ -176,7 +211,12 @@ impl Ancestry {
             nodes.push((id, node));
             next = node.place(side).parent.clone();
         };
-        Lineage { nodes, top, side }
+        Lineage {
+            nodes,
+            root,
+            top,
+            side,
+        }
     }
 }
 
@@ -213,6 +253,8 @@ pub enum Top {
 pub struct Lineage<'a> {
     /// The file first. Drives' roots are not among them.
     nodes: Vec<(&'a FileId, &'a Node)>,
+    /// The drive's root, where there is a record of it.
+    root: Option<(&'a FileId, &'a Node)>,
     top: Top,
     side: Side,
 }

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::fixture::{Manually, text, values};
+use crate::merge::Sides;
 use crate::{
-    DriveVersion, FieldMask, Glob, Gone, MimePattern, Mirror, Rule, Rules, Snapshot, Timestamp,
+    DriveVersion, FieldMask, Glob, Gone, MimePattern, Mirror, MirroredPermission, Rule, Rules,
+    Snapshot, Timestamp,
 };
 
 fn id(id: &str) -> FileId {
@@ -182,6 +184,118 @@ fn trash_comes_down_from_the_nearest_folder_that_is_in_it() {
     assert_eq!(by("3"), Some(id("2")));
     assert_eq!(by("1"), Some(id("0")));
     assert_eq!(by("0"), Some(id("0")));
+}
+
+fn shared(record: &FileRecord, roles: &[(&str, &str)]) -> FileRecord {
+    let mut record = record.clone();
+    for (principal, role) in roles {
+        let field = Field::Permission((*principal).to_owned());
+        record.fields.insert(field, Sides::agreed(text(role)));
+    }
+    record
+}
+
+fn grants(records: &[FileRecord], file: &str) -> Vec<(String, String, Origin)> {
+    let all = ancestry(records);
+    let grants = all.lineage(&id(file), Side::App).permissions();
+    let each = |(principal, grant): (String, Grant)| (principal, grant.role, grant.origin);
+    grants.into_iter().map(each).collect()
+}
+
+fn granted(principal: &str, role: &str, origin: Origin) -> (String, String, Origin) {
+    (principal.to_owned(), role.to_owned(), origin)
+}
+
+#[test]
+fn the_higher_role_counts_wherever_it_comes_from() {
+    let folder = shared(
+        &item("a", "A", Some("root")),
+        &[
+            ("user:ann", "writer"),
+            ("user:bob", "reader"),
+            ("anyone", "owl"),
+        ],
+    );
+    let file = shared(
+        &item("f", "f", Some("a")),
+        &[
+            ("user:ann", "reader"),
+            ("user:bob", "commenter"),
+            ("user:eve", "owner"),
+        ],
+    );
+    let from = || Origin::Folder(id("a"));
+    assert_eq!(
+        grants(&[folder.clone(), file.clone()], "f"),
+        [
+            granted("anyone", "owl", from()),
+            granted("user:ann", "writer", from()),
+            granted("user:bob", "commenter", Origin::Own),
+            granted("user:eve", "owner", Origin::Own),
+        ]
+    );
+    let owned = shared(&folder, &[("user:ann", "owner")]);
+    assert_eq!(
+        grants(&[owned, file], "f")[1],
+        granted("user:ann", "writer", from())
+    );
+}
+
+#[test]
+fn a_folder_with_limited_access_lets_only_owners_and_organizers_through() {
+    let in_drive = |record: FileRecord, limited: bool| FileRecord {
+        mirror: Mirror {
+            drive_id: Some("drive".to_owned()),
+            inherited_permissions_disabled: limited,
+            ..record.mirror.clone()
+        },
+        ..record
+    };
+    let root = shared(
+        &in_drive(item("drive", "Team", None), false),
+        &[("user:boss", "organizer"), ("user:ann", "writer")],
+    );
+    let limited = shared(
+        &in_drive(item("a", "A", Some("drive")), true),
+        &[("user:eve", "reader")],
+    );
+    let file = in_drive(item("f", "f", Some("a")), false);
+    let all = [root, limited, file];
+    let member = || Origin::Folder(id("drive"));
+    let wanted = [
+        granted("user:boss", "organizer", member()),
+        granted("user:eve", "reader", Origin::Folder(id("a"))),
+    ];
+    assert_eq!(grants(&all, "f"), wanted);
+    assert_eq!(grants(&all, "drive").len(), 2, "the root has its own");
+}
+
+#[test]
+fn what_comes_from_beyond_our_sight_is_drives_word_on_the_highest_folder() {
+    let shown = MirroredPermission {
+        principal: "user:ann".to_owned(),
+        role: "writer".to_owned(),
+        inherited: true,
+        inherited_from: Some("hidden".to_owned()),
+        ..MirroredPermission::default()
+    };
+    let mut folder = item("a", "A", Some("hidden"));
+    folder.mirror.permissions = vec![shown];
+    let file = item("f", "f", Some("a"));
+    let beyond = Origin::Beyond(Some("hidden".to_owned()));
+    assert_eq!(
+        grants(&[folder.clone(), file.clone()], "f"),
+        [granted("user:ann", "writer", beyond)]
+    );
+    let known = FileRecord {
+        fields: BTreeMap::from([(Field::Parent, Sides::agreed(text("root")))]),
+        ..folder
+    };
+    assert_eq!(
+        grants(&[known, file], "f"),
+        [],
+        "what is stale is not believed where we can look"
+    );
 }
 
 #[test]
