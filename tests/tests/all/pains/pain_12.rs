@@ -62,9 +62,9 @@ async fn projects(world: &World) -> (Person, String, String) {
     (owner, projects, archive)
 }
 
-fn thousand() -> Setup {
+fn library(files: usize) -> Setup {
     Setup {
-        files: 1_060,
+        files,
         folders: 20,
         ..Setup::default()
     }
@@ -90,7 +90,7 @@ async fn set_rules(world: &World, rules: Value) {
 
 #[test]
 fn pain_12_one_change_of_a_folder_is_right_for_a_thousand_below_it_and_writes_none_of_them() {
-    own_with(thousand(), async |world| {
+    own_with(library(1_060), async |world| {
         let (owner, projects, archive) = projects(world).await;
         let before = derived(world, "").await;
         let count = below(&before, "/Projects").count();
@@ -145,7 +145,7 @@ fn pain_12_one_change_of_a_folder_is_right_for_a_thousand_below_it_and_writes_no
 
 #[test]
 fn pain_12_what_moves_in_or_out_of_an_included_folder_appears_or_leaves_at_once() {
-    own_with(thousand(), async |world| {
+    own_with(library(150), async |world| {
         let (owner, projects, archive) = projects(world).await;
         let all = derived(world, "").await;
         let wanted = revisions(below(&all, "/Projects"));
