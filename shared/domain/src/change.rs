@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::existence::{here, removed};
 use crate::merge::Sides;
 use crate::permission::most_restrictive;
 use crate::policy::decide;
@@ -45,12 +46,14 @@ impl<'a> Change<'a> {
 
     /// Merges a snapshot into every field but those in `settled`, whatever its version.
     pub(crate) fn take(&mut self, snapshot: &Snapshot, settled: &BTreeSet<Field>) {
+        let touched = self.touches_deletion(snapshot, settled);
         // First, since a policy that decides a conflict below has seen this version.
         self.record.version = snapshot.version;
         let known_before = self.record.mask;
         let known = self.record.fields.keys().chain(snapshot.fields.keys());
         let fields: BTreeSet<Field> = known
-            .filter(|field| !settled.contains(field) && !unknown_to(snapshot, known_before, field))
+            .filter(|field| **field != Field::Existence && !settled.contains(field))
+            .filter(|field| !unknown_to(snapshot, known_before, field))
             .cloned()
             .collect();
         for field in fields {
@@ -74,11 +77,16 @@ impl<'a> Change<'a> {
         // Lower where an older build made the snapshot: the fields that it does not know are then
         // taken from a snapshot of this very version by a newer one.
         self.record.mask = snapshot.mask;
+        self.follow_deletion(touched);
     }
 
     /// The file is there.
-    pub(crate) fn present(&mut self) {
-        self.record.presence = Presence::Present;
+    pub(crate) fn present(&mut self, snapshot: &Snapshot) {
+        match self.record.presence {
+            Presence::Present => return,
+            Presence::Creating => return self.arrive(snapshot),
+            Presence::Gone(..) => self.record.presence = Presence::Present,
+        }
         let id = self.record.open_conflict(&Field::Existence);
         if let (Some(id), Some(open)) = (id, self.record.open.remove(&Field::Existence)) {
             let status = ConflictStatus::Closed {
@@ -89,13 +97,24 @@ impl<'a> Change<'a> {
         }
     }
 
-    /// The file is not there. Edits that Drive never got are a conflict, not a loss.
+    /// The file is not there. Edits that Drive never got are a conflict, not a loss, unless the application
+    /// itself let them go with the file.
     pub(crate) fn gone(&mut self, gone: Gone) {
         if let Presence::Gone(_, since) = self.record.presence {
             self.record.presence = Presence::Gone(gone, since);
             return;
         }
+        if self.record.is_creating() && !self.unmade(gone) {
+            return;
+        }
+        let deleted_by = self.deleted_by();
         self.record.presence = Presence::Gone(gone, self.moment.now);
+        let agreed = Sides::agreed(existence(self.record.presence));
+        self.set(&Field::Existence, agreed, None);
+        if let Some(by) = deleted_by {
+            self.let_go(&by);
+            return;
+        }
         if never_sent(&self.record).is_empty() {
             return;
         }
@@ -141,7 +160,8 @@ impl<'a> Change<'a> {
     /// An open conflict on `existence` follows what is owed and why the file is gone; with nothing
     /// owed any more, as the edits were taken back or did reach Drive, it closes.
     fn follow_existence(&mut self) {
-        if !self.before.open.contains_key(&Field::Existence) {
+        let was_open = self.before.open.contains_key(&Field::Existence);
+        if !was_open || !self.before.is_gone() || !self.record.is_gone() {
             return;
         }
         let Some(mut open) = self.record.open.get(&Field::Existence).cloned() else {
@@ -236,11 +256,8 @@ impl<'a> Change<'a> {
             (Some(_), Some(_)) => {
                 if (&before.base, &before.app, before.drive())
                     != (&after.base, &after.app, after.drive())
-                    && let Some(mut open) = self.record.open.get(field).cloned()
                 {
-                    open.moves += 1;
-                    self.write(field, &open, &after, ConflictStatus::Open);
-                    self.record.open.insert(field.clone(), open);
+                    self.moved(field, &after);
                 }
             }
             (Some(_), None) => {
@@ -271,11 +288,31 @@ impl<'a> Change<'a> {
         if !after.owed() {
             self.record.push.failed.remove(field);
         }
-        if field.is_one_of_many() && after == Sides::agreed(Value::Null) {
+        // These are kept only while they say something.
+        let unset = field.is_one_of_many() && after == Sides::agreed(Value::Null);
+        let agreed = *field == Field::Existence && after == Sides::agreed(after.base.clone());
+        if unset || agreed {
             self.record.fields.remove(field);
         } else {
             self.record.fields.insert(field.clone(), after);
         }
+    }
+
+    /// The sides of an open conflict have moved: a decision that looked before has seen others.
+    pub(crate) fn moved(&mut self, field: &Field, sides: &Sides<Value>) {
+        if let Some(mut open) = self.record.open.get(field).cloned() {
+            open.moves += 1;
+            self.write(field, &open, sides, ConflictStatus::Open);
+            self.record.open.insert(field.clone(), open);
+        }
+    }
+
+    /// Who deleted the file in the application, if anybody did.
+    fn deleted_by(&self) -> Option<Decider> {
+        let by = |edit: &crate::Edit| Decider::Person(edit.by.clone());
+        (self.record.app(&Field::Existence) == removed())
+            .then(|| self.record.edits.get(&Field::Existence).map(by))
+            .flatten()
     }
 
     fn resolved(&self, choice: Choice, value: Value, by: Decider) -> ConflictStatus {
@@ -374,7 +411,7 @@ impl<'a> Change<'a> {
 
 /// Whether a field's absence from a snapshot says nothing: an older build made it than made the
 /// record, and only properties are left out when they are not set; or it does not know the permissions.
-fn unknown_to(snapshot: &Snapshot, mask: FieldMask, field: &Field) -> bool {
+pub(crate) fn unknown_to(snapshot: &Snapshot, mask: FieldMask, field: &Field) -> bool {
     if let Field::Permission(_) = field {
         return !snapshot.mirror.permissions_known;
     }
@@ -383,15 +420,18 @@ fn unknown_to(snapshot: &Snapshot, mask: FieldMask, field: &Field) -> bool {
 
 /// The application's values that differ from what both last agreed on.
 fn never_sent(record: &FileRecord) -> BTreeMap<Field, Value> {
-    let moved = |(_, sides): &(&Field, &Sides<Value>)| sides.app != sides.base;
+    let moved = |(field, sides): &(&Field, &Sides<Value>)| {
+        **field != Field::Existence && sides.app != sides.base
+    };
     let own = |(field, sides): (&Field, &Sides<Value>)| (field.clone(), sides.app.clone());
     record.fields.iter().filter(moved).map(own).collect()
 }
 
 fn existence(presence: Presence) -> Value {
     match presence {
-        Presence::Present => Value::text("present"),
-        Presence::Gone(Gone::Removed, _) => Value::text("removed"),
+        Presence::Present => here(),
+        Presence::Creating => Value::Null,
+        Presence::Gone(Gone::Removed, _) => removed(),
         Presence::Gone(Gone::AccessLost, _) => Value::text("access_lost"),
         Presence::Gone(Gone::MovedAway, _) => Value::text("moved_away"),
     }

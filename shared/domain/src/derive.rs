@@ -63,7 +63,7 @@ impl Node {
         };
         let drive_id = record.mirror.drive_id.as_deref();
         Self {
-            present: record.is_present(),
+            present: !record.is_gone(),
             app: place(Side::App),
             drive: place(Side::Drive),
             trashed: record.app(&Field::Trashed) == Value::Flag(true),

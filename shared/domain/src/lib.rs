@@ -6,6 +6,7 @@ mod conflict;
 pub mod derive;
 mod disposition;
 mod drift;
+mod existence;
 mod field;
 mod id;
 pub mod merge;
@@ -36,6 +37,7 @@ pub use conflict::{ConflictId, ConflictRecord, ConflictStatus, Decider, Resoluti
 pub use derive::{Ancestry, Lineage, Side, Top};
 pub use disposition::Disposition;
 pub use drift::{Difference, Drift, drift};
+pub use existence::NewFile;
 pub use field::{
     DESCRIPTION_BYTES_MAX, Field, NAME_BYTES_MAX, PROPERTIES_MAX, PROPERTY_BYTES_MAX, Value,
     ValueRefused,

@@ -149,6 +149,15 @@ impl<V: Clone + Eq> Sides<V> {
         }
     }
 
+    /// Forgets what was sent against a version before `at`: of use where such a write can't have happened.
+    #[must_use]
+    pub fn without_settled(&self, at: DriveVersion) -> Self {
+        Self {
+            sent: self.live(at),
+            ..self.clone()
+        }
+    }
+
     /// Remembers that attempt `attempt` sends the application's value on condition of version `against`.
     #[must_use]
     pub fn claimed(&self, against: DriveVersion, attempt: AttemptId) -> Self {

@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::change::Change;
-use crate::{AttemptId, Backoff, Field, FileRecord, Jitter, Moment, Snapshot, Step, Value};
+use crate::{
+    AttemptId, Backoff, DriveVersion, Field, FileRecord, Gone, Jitter, Moment, Snapshot, Step,
+    Value,
+};
 
 /// What one attempt sends to Drive, on condition that the file is still at the version read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,13 +106,20 @@ impl FileRecord {
                 patch: None,
             };
         }
+        let deleting = change.record.deletion_owed();
         let fields: Vec<Field> = change.record.fields.keys().cloned().collect();
-        for field in &fields {
+        // What is to be deleted needs no answer to what became of an earlier write.
+        for field in fields.iter().filter(|_| !deleting) {
             if matches!(field, Field::Permission(_)) && !read.mirror.permissions_known {
                 // What Drive holds was not read: nothing can be told of what was sent.
                 continue;
             }
-            let judged = change.record.sides(field).judged(read.version);
+            let sides = change.record.sides(field);
+            let judged = if *field == Field::Existence {
+                sides.without_settled(read.version)
+            } else {
+                sides.judged(read.version)
+            };
             change.set(field, judged, None);
         }
         if change.record.push.failures >= Backoff::PUSH.failures_max {
@@ -124,10 +134,6 @@ impl FileRecord {
             }
         }
         let values = next_values(&change.record);
-        for field in values.keys() {
-            let sides = change.record.sides(field).claimed(read.version, attempt);
-            change.set(field, sides, None);
-        }
         if values.is_empty() {
             let attempts = change.record.push.attempts.saturating_add(1);
             change.wait(attempts, jitter);
@@ -136,9 +142,7 @@ impl FileRecord {
                 patch: None,
             };
         }
-        // It counts until its answer is recorded, so that a worker that dies counts too.
-        change.record.push.failures = change.record.push.failures.saturating_add(1);
-        change.record.push.not_before = moment.now.plus_millis(CLAIM_MILLIS);
+        change.send(&values, read.version, attempt);
         Claim {
             step: change.finish(),
             patch: Some(Patch { attempt, values }),
@@ -151,8 +155,12 @@ impl FileRecord {
         let mut change = Change::of(self, moment);
         let mut settled = BTreeSet::new();
         change.due_now();
-        for (field, asked) in &patch.values {
-            let sides = self.sides(field);
+        if self.is_creating() {
+            change.present(answer);
+        }
+        let known = patch.values.iter();
+        for (field, asked) in known.filter(|(field, _)| **field != Field::Existence) {
+            let sides = change.record.sides(field);
             if !sides.sent.iter().any(|sent| sent.attempt == patch.attempt) {
                 // Settled by an observation, or let go: to this field the answer is one more snapshot.
                 continue;
@@ -240,7 +248,7 @@ impl FileRecord {
                 let drawn = change.record.push.not_before;
                 change.record.push.not_before = drawn.plus_millis(*wait_millis);
             }
-            Refusal::Permanent(_) if patch.values.len() > 1 => {
+            Refusal::Permanent(_) if patch.values.len() > 1 && !patch.creates() => {
                 change.record.push.one_at_a_time = true;
                 change.record.push.not_before = moment.now;
             }
@@ -283,6 +291,16 @@ impl FileRecord {
     #[must_use]
     pub fn cancel(&self, moment: Moment<'_>) -> Step {
         let mut change = Change::of(self, moment);
+        if self.is_creating() {
+            let existence = self.sides(&Field::Existence);
+            if existence.sent.is_empty() {
+                change.abandon(Gone::Removed);
+            } else {
+                let taken_back = existence.edited(Value::Null, self.version);
+                change.set(&Field::Existence, taken_back, None);
+            }
+            return change.finish();
+        }
         for (field, sides) in self.fields.iter().filter(|(_, sides)| sides.owed()) {
             change.set(field, sides.edited(sides.base.clone(), self.version), None);
         }
@@ -291,6 +309,22 @@ impl FileRecord {
 }
 
 impl Change<'_> {
+    /// Remembers what is now sent, on condition of the version that was read. It counts as failed until its
+    /// answer is recorded, so that a worker that dies counts too.
+    pub(crate) fn send(
+        &mut self,
+        values: &BTreeMap<Field, Value>,
+        against: DriveVersion,
+        attempt: AttemptId,
+    ) {
+        for field in values.keys() {
+            let sides = self.record.sides(field).claimed(against, attempt);
+            self.set(field, sides, None);
+        }
+        self.record.push.failures = self.record.push.failures.saturating_add(1);
+        self.record.push.not_before = self.moment.now.plus_millis(CLAIM_MILLIS);
+    }
+
     fn wait(&mut self, attempts: u32, jitter: Jitter) {
         self.record.push.attempts = attempts;
         let wait_millis = Backoff::PUSH.wait_millis(attempts, jitter);
@@ -298,7 +332,10 @@ impl Change<'_> {
     }
 
     /// Gives up the fields that still hold what was tried: a newer edit has yet to be.
-    fn give_up(&mut self, tried: &BTreeMap<Field, Value>, reason: &str) {
+    pub(crate) fn give_up(&mut self, tried: &BTreeMap<Field, Value>, reason: &str) {
+        // A file that can't be made has no fields that could fail.
+        let whole = |field: &Field| !self.record.is_creating() || *field == Field::Existence;
+        let tried: Vec<_> = tried.iter().filter(|(field, _)| whole(field)).collect();
         for (field, value) in tried {
             let sides = self.record.sides(field);
             if sides.owed() && sides.app == *value {
@@ -314,6 +351,9 @@ impl Change<'_> {
 fn next_values(record: &FileRecord) -> BTreeMap<Field, Value> {
     let mut values = owed(record);
     values.retain(|field, _| !record.push.failed.contains_key(field));
+    if let Some(deletion) = values.remove(&Field::Existence) {
+        return BTreeMap::from([(Field::Existence, deletion)]);
+    }
     let (permissions, others): (BTreeMap<_, _>, BTreeMap<_, _>) = values
         .into_iter()
         .partition(|(field, _)| matches!(field, Field::Permission(_)));

@@ -51,6 +51,8 @@ pub struct FileRecord {
 pub enum Presence {
     /// It is.
     Present,
+    /// Not yet: the application made it, and Drive has yet to.
+    Creating,
     /// It is not, since then and for that reason; its record stays as a tombstone.
     Gone(Gone, Timestamp),
 }
@@ -140,6 +142,15 @@ impl FileRecord {
         }
     }
 
+    /// What the application begins with that makes a file: nothing is set, and Drive has nothing.
+    pub(crate) fn unmade(file: FileId, mirror: Mirror) -> Self {
+        Self {
+            presence: Presence::Creating,
+            mirror,
+            ..Self::unknown(file)
+        }
+    }
+
     fn unknown(file: FileId) -> Self {
         Self {
             file,
@@ -177,12 +188,21 @@ impl FileRecord {
             .map_or_else(|| field.unset(), |sides| sides.app.clone())
     }
 
-    /// Whether the file is there for us.
+    /// Whether the file is there for us, in Drive.
     #[must_use]
     pub fn is_present(&self) -> bool {
         match self.presence {
             Presence::Present => true,
-            Presence::Gone(..) => false,
+            Presence::Creating | Presence::Gone(..) => false,
+        }
+    }
+
+    /// Whether the file is not there for us, and not about to be.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        match self.presence {
+            Presence::Gone(..) => true,
+            Presence::Present | Presence::Creating => false,
         }
     }
 
@@ -191,9 +211,11 @@ impl FileRecord {
     #[must_use]
     pub fn due(&self) -> Option<Timestamp> {
         let pushable = |(field, sides): (&Field, &Sides<Value>)| {
-            sides.pending() && !self.push.failed.contains_key(field)
+            // Nothing can be done with a file that is not made, but make it.
+            let possible = self.is_present() || *field == Field::Existence;
+            possible && sides.pending() && !self.push.failed.contains_key(field)
         };
-        (self.is_present() && self.fields.iter().any(pushable)).then_some(self.push.not_before)
+        (!self.is_gone() && self.fields.iter().any(pushable)).then_some(self.push.not_before)
     }
 
     /// What is owed to Drive, if anything is.
@@ -205,13 +227,16 @@ impl FileRecord {
             .filter(|(_, sides)| sides.owed())
             .map(|(field, _)| field);
         let fields: Vec<&Field> = owed.collect();
-        if fields.is_empty() || !self.is_present() {
+        if fields.is_empty() || self.is_gone() || self.creation_taken_back() {
             return None;
         }
+        let given_up = |field: &&Field| self.push.failed.contains_key(*field);
         Some(Intent {
-            failed: fields
-                .iter()
-                .all(|field| self.push.failed.contains_key(*field)),
+            failed: if self.is_creating() {
+                given_up(&&Field::Existence)
+            } else {
+                fields.iter().all(given_up)
+            },
             reason: self.push.failed.values().next().map(String::as_str),
             fields,
         })
@@ -223,7 +248,11 @@ impl FileRecord {
     pub fn must_ask(&self, observation: &crate::Observation) -> bool {
         match observation {
             crate::Observation::Present(_) => !self.is_present(),
-            crate::Observation::Gone(_) => self.is_present(),
+            // Of a file whose making was sent, it says that the file was made, and is gone again.
+            crate::Observation::Gone(_) => {
+                let sent = !self.sides(&Field::Existence).sent.is_empty();
+                self.is_present() || self.is_creating() && sent
+            }
         }
     }
 }

@@ -8,6 +8,7 @@
 //! flight withdraws the one before; a late snapshot equal to the application's value is agreement;
 //! and a person who writes the very value that we have in flight counts as us.
 
+mod existence;
 mod model;
 mod mutants;
 mod oracle;

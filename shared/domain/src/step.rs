@@ -62,6 +62,8 @@ pub struct Moment<'a> {
 pub enum EditRefused {
     /// The file is not there for us.
     Gone,
+    /// The application deletes it: that must be taken back first.
+    Deleting,
     /// Open conflicts hold these fields: they must be settled first.
     Held(Vec<ConflictId>),
     /// A value can't be stored.
@@ -104,7 +106,7 @@ impl FileRecord {
         let mut change = Change::of(self, moment);
         match answer {
             Observation::Present(snapshot) => {
-                change.present();
+                change.present(snapshot);
                 change.observe(snapshot, &BTreeSet::new());
             }
             Observation::Gone(gone) => change.gone(*gone),
@@ -115,19 +117,23 @@ impl FileRecord {
     /// Sets fields of the application's side, all or none.
     ///
     /// # Errors
-    /// [`EditRefused`] where the file is gone, an open conflict holds one of the fields, or a value
-    /// is not allowed.
+    /// [`EditRefused`] where the file is gone or being deleted, an open conflict holds one of the fields, or a
+    /// value is not allowed.
     pub fn edit(
         &self,
         values: &BTreeMap<Field, Value>,
         by: &str,
         moment: Moment<'_>,
     ) -> Result<Step, EditRefused> {
-        if !self.is_present() {
+        if self.is_gone() {
             return Err(EditRefused::Gone);
         }
-        let held: Vec<ConflictId> = values
-            .keys()
+        if self.deletion_owed() || self.creation_taken_back() {
+            return Err(EditRefused::Deleting);
+        }
+        // A file that may go is not edited before that is settled.
+        let held: Vec<ConflictId> = std::iter::once(&Field::Existence)
+            .chain(values.keys())
             .filter_map(|field| self.open_conflict(field))
             .collect();
         if !held.is_empty() {
@@ -165,6 +171,10 @@ impl FileRecord {
             change.record.push.failed.remove(field);
             change.set(field, sides, None);
         }
+        if self.is_creating() {
+            // Another value may be what it takes.
+            change.record.push.failed.remove(&Field::Existence);
+        }
         if let Some(field) = change.property_too_many(values.keys()) {
             return Err(EditRefused::Value(field, ValueRefused::TooManyProperties));
         }
@@ -190,6 +200,9 @@ impl FileRecord {
         let open = open.ok_or(ResolveRefused::NotOpen)?;
         if moves.is_some_and(|moves| moves != open.moves) {
             return Err(ResolveRefused::Moved);
+        }
+        if conflict.field == Field::Existence && self.is_present() {
+            return self.resolve_deletion(choice, by, moment);
         }
         let decider = Decider::Person(by.to_owned());
         let mut change = Change::of(self, moment);

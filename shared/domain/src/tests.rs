@@ -3,6 +3,7 @@
 mod deciding;
 mod drifting;
 mod editing;
+mod existence;
 mod permissions;
 mod presence;
 mod pushing;
