@@ -13,6 +13,8 @@ pub enum Assumption {
     PropertyMovesEtag,
     /// A PATCH whose If-Match is an older etag is refused with 412.
     StaleEtagIsRefused,
+    /// A DELETE whose If-Match is an older etag is refused with 412, and deletes nothing.
+    StaleEtagStopsDeletion,
     /// Setting `labels.trashed` in a v2 PATCH trashes and untrashes the file.
     PatchTrashes,
     /// v2 deletes a property that is sent with the value `null`.
@@ -27,12 +29,13 @@ pub enum Assumption {
 
 impl Assumption {
     /// All of them, in the order in which a check walks through them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::StarMovesEtag,
         Self::MoveMovesEtag,
         Self::TrashMovesEtag,
         Self::PropertyMovesEtag,
         Self::StaleEtagIsRefused,
+        Self::StaleEtagStopsDeletion,
         Self::PatchTrashes,
         Self::NullDeletesProperty,
         Self::PropertiesSentBackStay,
@@ -49,6 +52,7 @@ impl Assumption {
             Self::TrashMovesEtag => "trash-moves-etag",
             Self::PropertyMovesEtag => "property-moves-etag",
             Self::StaleEtagIsRefused => "stale-etag-is-refused",
+            Self::StaleEtagStopsDeletion => "stale-etag-stops-deletion",
             Self::PatchTrashes => "patch-trashes",
             Self::NullDeletesProperty => "null-deletes-property",
             Self::PropertiesSentBackStay => "properties-sent-back-stay",
@@ -69,6 +73,9 @@ impl Assumption {
                  If-Match: where both wrote the same field, ours overwrites theirs without a conflict"
             }
             Self::StaleEtagIsRefused => "no write is conditional, and every race is lost silently",
+            Self::StaleEtagStopsDeletion => {
+                "a person's change between our read and our DELETE goes with the file, unasked"
+            }
             Self::PatchTrashes => "trashing from the application never takes effect",
             Self::NullDeletesProperty => {
                 "removing a property never takes effect, or sets it to an empty text"
@@ -101,6 +108,10 @@ impl Assumption {
             }
             Self::StaleEtagIsRefused => {
                 "read the file, rename it through v3, patch it with the first etag: 412, and the name stays"
+            }
+            Self::StaleEtagStopsDeletion => {
+                "read the file, rename it through v3, delete it through v2 with the first etag: 412, and \
+                 the file is still there"
             }
             Self::PatchTrashes => {
                 "patch labels.trashed to true through v2: v3 shows explicitlyTrashed; the same back"

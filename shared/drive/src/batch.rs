@@ -5,6 +5,7 @@ use bytes::Bytes;
 use domain::{FileId, Patch, Snapshot};
 use http::Method;
 
+use crate::client::v2_path;
 use crate::multipart;
 use crate::request::{Call, expired, parsed, unclear};
 use crate::{DriveClient, DriveError, Kind, Read, Secret, normalise};
@@ -19,15 +20,33 @@ const CONTENT_TYPE: &str = "multipart/mixed; boundary=batch_drivesync";
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Api {
     V2,
+    V3,
 }
 
 impl Api {
     const fn path(self) -> &'static str {
         match self {
             Self::V2 => "/batch/drive/v2",
+            Self::V3 => "/batch/drive/v3",
         }
     }
 }
+
+/// What a write left in Drive.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a write nearly always leaves a file"
+)]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Written {
+    /// The file, in this state.
+    Holds(Snapshot),
+    /// Nothing: the file is deleted, and everything below it.
+    Deleted,
+}
+
+/// The method of a deletion.
+const DELETE: &str = "files.delete";
 
 /// The answer holds nothing that says what became of this call.
 #[derive(Debug, thiserror::Error)]
@@ -66,17 +85,17 @@ impl DriveClient {
         reads
     }
 
-    /// Writes to files, each on condition that it is still as it was read, and returns their complete
-    /// states after it, in the same order. A file that comes a second time is not written again: a batch
+    /// Writes to files, or deletes them, each on condition that it is still as it was read, and returns what
+    /// became of each, in the same order. A file that comes a second time is not written again: a batch
     /// knows no order.
     ///
     /// # Errors
     /// Each file has its own, as for [`DriveClient::patch_file`]. Where no answer came to the whole call,
     /// every file is [`Kind::Unanswered`]: some may have been written.
-    pub async fn patch_files(
+    pub async fn write_files(
         &self,
         writes: &[(&Read, &Patch)],
-    ) -> Vec<Result<Snapshot, DriveError>> {
+    ) -> Vec<Result<Written, DriveError>> {
         let mut written = Vec::with_capacity(writes.len());
         for writes in writes.chunks(BATCH_CALLS_MAX) {
             let mut files: Vec<&FileId> = Vec::with_capacity(writes.len());
@@ -84,7 +103,12 @@ impl DriveClient {
             let mut outcomes: Vec<Option<DriveError>> = Vec::with_capacity(writes.len());
             for (read, patch) in writes {
                 let file = &read.snapshot.file;
-                match Self::patch_call(read, patch) {
+                let call = if patch.deletes() {
+                    Ok(delete_call(read))
+                } else {
+                    Self::patch_call(read, patch)
+                };
+                match call {
                     Ok(call) if files.contains(&file) => outcomes.push(Some(twice(&call))),
                     Ok(call) => {
                         files.push(file);
@@ -96,9 +120,8 @@ impl DriveClient {
             }
             let answers = self.batch(Api::V2, &calls).await;
             let answered = calls.iter().zip(files).zip(answers);
-            let mut answered = answered.map(|((call, file), answer)| {
-                answer.and_then(|body| snapshot_of(call, file, &body))
-            });
+            let mut answered =
+                answered.map(|((call, file), answer)| written_of(call, file, answer));
             for outcome in outcomes {
                 written.extend(match outcome {
                     Some(error) => Some(Err(error)),
@@ -225,6 +248,30 @@ fn twice(call: &Call) -> DriveError {
     DriveError::new(call.asked().method, Kind::NotSent).with_source(Twice)
 }
 
+/// On the very condition that a patch has; see [`crate::Assumption::StaleEtagStopsDeletion`].
+fn delete_call(read: &Read) -> Call {
+    let path = v2_path(&read.snapshot.file);
+    Call::new(DELETE, Method::DELETE, path)
+        .query("supportsAllDrives", "true")
+        .if_match(&read.etag)
+}
+
+fn written_of(
+    call: &Call,
+    file: &FileId,
+    answer: Result<Bytes, DriveError>,
+) -> Result<Written, DriveError> {
+    match answer {
+        Ok(_) if call.asked().method == DELETE => Ok(Written::Deleted),
+        Ok(body) => snapshot_of(call, file, &body).map(Written::Holds),
+        // It is not there, which is what was asked for.
+        Err(error) if call.asked().method == DELETE && *error.kind() == Kind::NotFound => {
+            Ok(Written::Deleted)
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// An answer about another file than the one that was asked about.
 #[derive(Debug, thiserror::Error)]
 #[error("the answer is about another file")]
@@ -240,7 +287,11 @@ fn read_of(call: &Call, file: &FileId, body: &Bytes) -> Result<Read, DriveError>
     }
 }
 
-fn snapshot_of(call: &Call, file: &FileId, body: &Bytes) -> Result<Snapshot, DriveError> {
+pub(crate) fn snapshot_of(
+    call: &Call,
+    file: &FileId,
+    body: &Bytes,
+) -> Result<Snapshot, DriveError> {
     let snapshot = normalise::snapshot(parsed(call.asked(), body)?)
         .map_err(|defect| unclear(call.asked(), defect))?;
     if snapshot.file == *file {

@@ -228,7 +228,7 @@ impl DriveClient {
     }
 }
 
-fn v2_path(file: &FileId) -> String {
+pub(crate) fn v2_path(file: &FileId) -> String {
     format!("/drive/v2/files/{file}")
 }
 

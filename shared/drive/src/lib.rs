@@ -4,6 +4,7 @@ mod assumption;
 mod auth;
 mod batch;
 mod client;
+mod create;
 mod directory;
 mod disposition;
 mod drives;
@@ -25,8 +26,9 @@ mod wire;
 
 pub use assumption::Assumption;
 pub use auth::{Credentials, CredentialsRefused};
-pub use batch::BATCH_CALLS_MAX;
+pub use batch::{BATCH_CALLS_MAX, Written};
 pub use client::DriveClient;
+pub use create::{Created, Creation, FOLDER, SHORTCUT, takes_given_id};
 pub use directory::{Access, Drives};
 pub use error::{DriveError, Kind};
 pub use secret::Secret;

@@ -13,6 +13,7 @@ use crate::{DriveClient, DriveError, Kind, Secret, TransportError, multipart};
 const JSON: &str = "application/json";
 
 /// A call, up to the access token.
+#[derive(Clone)]
 pub(crate) struct Call {
     asked: Asked,
     verb: Method,

@@ -134,6 +134,9 @@ pub(crate) static LISTING: LazyLock<String> = LazyLock::new(|| {
     format!("nextPageToken,incompleteSearch,files({file})")
 });
 
+/// The `fields` of v3 `files.create`.
+pub(crate) static V3_FILE: LazyLock<String> = LazyLock::new(|| joined(|column| column.v3));
+
 /// The `fields` of v2 `files.get` and `files.patch`.
 pub(crate) static V2_FILE: LazyLock<String> =
     LazyLock::new(|| format!("etag,{}", joined(|column| column.v2)));

@@ -97,6 +97,20 @@ pub(crate) async fn update_with_content(
     patch_item(&simulator, &call, file, Some(upload.content)).await
 }
 
+/// `v2.files.delete`: conditional where the call says so, which v3 can't be.
+pub(crate) async fn delete(simulator: Simulator, call: Call) -> Result<Answer, DriveError> {
+    let (id, all_drives) = (call.path("id")?, call.all_drives()?);
+    let if_match = call.header(header::IF_MATCH).map(str::trim);
+    simulator.with(|state| {
+        let etag = state.find(&call.user, id, all_drives)?.item.etag();
+        if if_match.is_some_and(|wanted| wanted != "*" && wanted != etag) {
+            return Err(DriveError::condition_not_met());
+        }
+        state.delete(&call.user, id, all_drives)
+    })?;
+    Ok(Answer::Empty)
+}
+
 async fn patch_item(
     simulator: &Simulator,
     call: &Call,

@@ -271,6 +271,14 @@ method!(
      supportsTeamDrives updateViewedDate"
 );
 method!(
+    V2_FILES_DELETE,
+    "v2.files.delete",
+    EDIT,
+    None,
+    "*",
+    "enforceSingleParent supportsAllDrives supportsTeamDrives"
+);
+method!(
     V2_FILES_PATCH,
     "v2.files.patch",
     EDIT,

@@ -38,7 +38,8 @@ fn api(simulator: &Simulator) -> Router {
             "/drive/v2/files/{id}",
             get(endpoint(&methods::V2_FILES_GET, files_v2::get))
                 .patch(endpoint(&methods::V2_FILES_PATCH, files_v2::patch))
-                .put(endpoint(&methods::V2_FILES_UPDATE, files_v2::patch)),
+                .put(endpoint(&methods::V2_FILES_UPDATE, files_v2::patch))
+                .delete(endpoint(&methods::V2_FILES_DELETE, files_v2::delete)),
         )
         .route(
             "/upload/drive/v2/files/{id}",

@@ -96,7 +96,7 @@ async fn the_calls_stand_in_the_batch_as_they_would_alone() {
     let reads = two_reads().await;
     let (one, two) = (patch("a"), patch("b \"quoted\"\r\n--batch_drivesync"));
     fake.client()
-        .patch_files(&[(&reads[0], &one), (&reads[1], &two)])
+        .write_files(&[(&reads[0], &one), (&reads[1], &two)])
         .await;
     let request = fake.only_request();
     assert_eq!(request.method(), Method::POST);
@@ -186,12 +186,12 @@ async fn a_write_without_its_part_may_have_been_done_and_so_may_all_without_an_a
         (google_error(412, "conditionNotMet", None), Kind::Unanswered),
     ] {
         let fake = Fake::answering([answer]);
-        let written = fake.client().patch_files(&writes).await;
+        let written = fake.client().write_files(&writes).await;
         assert_eq!(kinds(&written), vec![Some(wanted); 2]);
     }
     let one_part = mixed(&[part(1, google_error(412, "conditionNotMet", None))]);
     let fake = Fake::answering([one_part]);
-    let written = fake.client().patch_files(&writes).await;
+    let written = fake.client().write_files(&writes).await;
     assert_eq!(kinds(&written), [Some(Kind::Unanswered), Some(Kind::Stale)]);
 }
 
@@ -211,7 +211,7 @@ async fn a_batch_that_was_surely_not_carried_out_is_told_as_that() {
         ),
     ] {
         let fake = Fake::answering([answer]);
-        let written = fake.client().patch_files(&writes).await;
+        let written = fake.client().write_files(&writes).await;
         assert_eq!(kinds(&written), vec![Some(wanted); 2]);
     }
 }
@@ -229,7 +229,7 @@ async fn a_file_is_written_once_in_a_batch() {
         (&reads[0], &second),
         (&reads[1], &first),
     ];
-    let written = fake.client().patch_files(&writes).await;
+    let written = fake.client().write_files(&writes).await;
     assert_eq!(kinds(&written), [None, Some(Kind::NotSent), None]);
     let request = fake.only_request();
     let body = std::str::from_utf8(request.body()).unwrap();
@@ -247,7 +247,7 @@ async fn what_has_no_place_in_drive_holds_up_no_other_write() {
     let good = patch("b");
     let written = fake
         .client()
-        .patch_files(&[(&reads[0], &odd), (&reads[1], &good)])
+        .write_files(&[(&reads[0], &odd), (&reads[1], &good)])
         .await;
     let reason = "notWritable".to_owned();
     assert_eq!(kinds(&written), [Some(Kind::Permanent { reason }), None]);
@@ -323,7 +323,7 @@ async fn an_etag_that_would_end_its_header_is_never_sent() {
     let fake = Fake::answering([mixed(&[part(1, ok(&document(1)))])]);
     let patch = patch("a");
     let writes = [(&reads[0], &patch), (&reads[1], &patch)];
-    let written = fake.client().patch_files(&writes).await;
+    let written = fake.client().write_files(&writes).await;
     let reason = "notARequest".to_owned();
     assert_eq!(kinds(&written), [Some(Kind::Permanent { reason }), None]);
     let body = fake.only_request().into_body();
