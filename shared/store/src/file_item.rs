@@ -13,6 +13,7 @@
 //! | `e` | edits: `b` by, `t` at |
 //! | `p` | pushing: `a` attempts, `f` failures, `n` not before, `o` one at a time, `x` reasons by field |
 //! | `g` | gone: `w` why, `t` since |
+//! | `c` | creating: the application made the file, and Drive has yet to |
 //! | `m` | what Drive alone decides (see `MirrorItem`) |
 //! | `w` | the version whose permissions are held, where it is another than `version` |
 //! | `q` | the last request: `k` key, `d` digest |
@@ -71,6 +72,8 @@ struct Head {
     push: Option<PushItem>,
     #[serde(rename = "g", default, skip_serializing_if = "Option::is_none")]
     gone: Option<GoneItem>,
+    #[serde(rename = "c", default, skip_serializing_if = "std::ops::Not::not")]
+    creating: bool,
     #[serde(rename = "m")]
     mirror: MirrorItem,
     #[serde(rename = "w", default, skip_serializing_if = "Option::is_none")]
@@ -214,7 +217,7 @@ pub(crate) fn decode_file(
 
 /// The folder in whose list a record is: the one that the application sees it in.
 fn parent(record: &FileRecord) -> Option<FileId> {
-    if !record.is_present() {
+    if record.is_gone() {
         return None;
     }
     match record.app(&Field::Parent) {
@@ -275,6 +278,7 @@ impl Head {
             edits: by_field(&record.edits, EditItem::of),
             push: (record.push != Push::default()).then(|| PushItem::of(&record.push)),
             gone: GoneItem::of(record.presence),
+            creating: record.is_creating(),
             mirror: (&record.mirror).into(),
             permissions_at: (record.permissions_at != record.version)
                 .then_some(record.permissions_at.0),
@@ -305,7 +309,11 @@ impl Head {
             version: DriveVersion(self.version),
             reported: DriveVersion(self.reported.unwrap_or(self.version)),
             mask: FieldMask(self.mask),
-            presence: self.gone.map_or(Presence::Present, GoneItem::into_presence),
+            presence: match self.gone {
+                Some(gone) => gone.into_presence(),
+                None if self.creating => Presence::Creating,
+                None => Presence::Present,
+            },
             fields,
             edits: from_fields(self.edits, EditItem::into_edit)?,
             open: from_fields(self.open, OpenItem::into_open)?,
@@ -405,7 +413,7 @@ impl PushItem {
 impl GoneItem {
     fn of(presence: Presence) -> Option<Self> {
         match presence {
-            Presence::Present => None,
+            Presence::Present | Presence::Creating => None,
             Presence::Gone(gone, since) => Some(Self {
                 why: match gone {
                     Gone::Removed => GoneWhy::Removed,

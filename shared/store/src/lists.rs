@@ -105,7 +105,7 @@ impl Store {
         let wanted = |_: &Key| Ok(true);
         let found = self.walk(list, &parts, page, wanted).await?;
         let files = self.records_in_order(key, &found.items).await?;
-        let keep = |record: &FileRecord| tombstones == Tombstones::Include || record.is_present();
+        let keep = |record: &FileRecord| tombstones == Tombstones::Include || !record.is_gone();
         Ok(Page {
             items: files.into_iter().filter(keep).collect(),
             next_cursor: found.next_cursor,

@@ -363,3 +363,53 @@ pub(super) async fn a_tombstone_of_an_unknown_file_expires_and_others_do_not(sto
     assert!(!item.contains_key("expires"));
     observed(store, &key, &back, snapshot("f1", 4, "on", "root"), 9).await;
 }
+
+pub(super) async fn a_request_makes_one_file_however_often_it_comes(store: &Store) {
+    let key = fresh();
+    let request = |digest: &str| Request {
+        key: "k1".to_owned(),
+        digest: digest.to_owned(),
+    };
+    assert_eq!(store.load_made(&key, &request("d")).await.unwrap(), None);
+    let made = crate::Made {
+        digest: "d".to_owned(),
+        file: file("f1"),
+    };
+    for (digest, id) in [("d", "f1"), ("d", "f2"), ("other", "f3")] {
+        let kept = store
+            .keep_made(&key, &request(digest), &file(id), ms(9_000))
+            .await;
+        assert_eq!(kept.unwrap(), made, "the first stands");
+    }
+    let found = store.load_made(&key, &request("other")).await.unwrap();
+    assert_eq!(found, Some(made));
+    let elsewhere = store.load_made(&fresh(), &request("d")).await.unwrap();
+    assert_eq!(elsewhere, None);
+}
+
+pub(super) async fn a_file_that_is_being_made_is_listed_and_due(store: &Store) {
+    let key = fresh();
+    let new = domain::NewFile {
+        file: file("f1"),
+        mime_type: "text/plain".to_owned(),
+        shortcut_target: None,
+        values: BTreeMap::from([
+            (Field::Name, Value::text("a")),
+            (Field::Parent, Value::text("0AFolder")),
+        ]),
+    };
+    let step = FileRecord::creating(&new, "ann", moment(5)).unwrap();
+    let made = committed(store, &key, Revision(0), &step).await;
+    assert_eq!(made, step.record);
+    let folder = file("0AFolder");
+    let listed = store
+        .list_files(&key, Some(&folder), crate::Tombstones::Skip, &page(10))
+        .await;
+    assert_eq!(listed.unwrap().items, std::slice::from_ref(&made));
+    let due = store.due_files(&key, ms(5), 10).await.unwrap();
+    assert_eq!(due, [file("f1")]);
+    let taken_back = made.cancel(moment(6));
+    let gone = committed(store, &key, made.revision, &taken_back).await;
+    assert!(gone.is_gone());
+    assert_eq!(store.due_files(&key, ms(9), 10).await.unwrap(), []);
+}

@@ -57,7 +57,9 @@ suite! {
         an_item_of_newer_code_is_refused,
         an_item_that_is_not_ours_is_corrupt,
         history_is_newest_first_and_writing_it_again_changes_nothing,
-        a_tombstone_of_an_unknown_file_expires_and_others_do_not;
+        a_tombstone_of_an_unknown_file_expires_and_others_do_not,
+        a_request_makes_one_file_however_often_it_comes,
+        a_file_that_is_being_made_is_listed_and_due;
     checks_lists:
         a_file_is_listed_under_the_folder_where_the_application_has_it,
         every_file_is_listed_once_page_by_page,

@@ -198,6 +198,7 @@ fn push() -> impl Strategy<Value = Push> {
 fn record() -> impl Strategy<Value = FileRecord> {
     let presence = prop_oneof![
         3 => Just(Presence::Present),
+        1 => Just(Presence::Creating),
         1 => time().prop_map(|at| Presence::Gone(Gone::Removed, at)),
         1 => time().prop_map(|at| Presence::Gone(Gone::AccessLost, at)),
         1 => time().prop_map(|at| Presence::Gone(Gone::MovedAway, at)),
