@@ -6,6 +6,8 @@
 //! claim remembers is enough for the next push, or the next observation, to go on.
 
 mod line;
+mod make;
+mod order;
 mod record;
 mod round;
 mod scope;

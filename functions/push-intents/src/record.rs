@@ -35,6 +35,14 @@ impl Round<'_> {
             if !self.is_due(&record) {
                 break;
             }
+            if record.is_creating() {
+                let there = Observation::Present(read.clone());
+                let record = self.made_after_all(record, &there).await?;
+                return Ok(Claimed {
+                    record,
+                    patch: None,
+                });
+            }
             let attempt = self.deps.entropy.attempt();
             let jitter = self.deps.entropy.jitter();
             let claim = record.claim(read, attempt, self.moment(), jitter);
@@ -136,11 +144,7 @@ impl Round<'_> {
             | Kind::Transient
             | Kind::Unanswered
             | Kind::NotSent => {
-                let nothing = Patch {
-                    attempt: self.deps.entropy.attempt(),
-                    values: BTreeMap::new(),
-                };
-                record.refused(&nothing, &Refusal::Stale, self.moment(), jitter)
+                return self.wait(record).await;
             }
         };
         self.commit(record, step).await
@@ -152,6 +156,29 @@ impl Round<'_> {
         tracing::info!(%file, metric = "push_held", "out of scope");
         let step = record.held(self.moment(), self.deps.entropy.jitter());
         self.commit(record, step).await
+    }
+
+    /// The file waits for its next turn, through no fault of its own.
+    pub(crate) async fn wait(&self, record: FileRecord) -> Result<Option<FileRecord>, StoreError> {
+        let nothing = Patch {
+            attempt: self.deps.entropy.attempt(),
+            values: BTreeMap::new(),
+        };
+        let jitter = self.deps.entropy.jitter();
+        let step = record.refused(&nothing, &Refusal::Stale, self.moment(), jitter);
+        self.commit(record, step).await
+    }
+
+    /// Drive deleted the file, or somebody else did: there is nothing left to write to.
+    pub(crate) async fn deleted(
+        &self,
+        claimed: FileRecord,
+    ) -> Result<Option<FileRecord>, StoreError> {
+        let file = &claimed.file;
+        tracing::info!(%file, metric = "pushed", "deleted in Drive");
+        let gone = Observation::Gone(Gone::Removed);
+        self.settle(claimed, |record| record.answered(&gone, self.moment()))
+            .await
     }
 
     async fn gone(&self, record: FileRecord, gone: Gone) -> Result<Option<FileRecord>, StoreError> {
@@ -182,7 +209,7 @@ impl Round<'_> {
 
     /// Stores what the answer means, on whatever the record has become meanwhile, and gives the record as it
     /// is then. Where that can't be done, the claim in it remembers the attempt for the next one.
-    async fn settle(
+    pub(crate) async fn settle(
         &self,
         claimed: FileRecord,
         step: impl Fn(&FileRecord) -> Step,
@@ -211,7 +238,11 @@ impl Round<'_> {
         })
     }
 
-    async fn write(&self, before: &FileRecord, step: &Step) -> Result<Committed, StoreError> {
+    pub(crate) async fn write(
+        &self,
+        before: &FileRecord,
+        step: &Step,
+    ) -> Result<Committed, StoreError> {
         if step.record == *before {
             return Ok(Committed::Done);
         }
@@ -222,7 +253,7 @@ impl Round<'_> {
             .await
     }
 
-    fn moment(&self) -> Moment<'_> {
+    pub(crate) fn moment(&self) -> Moment<'_> {
         Moment {
             now: self.deps.clock.now(),
             // A read tells what Drive holds, not since when.

@@ -2,7 +2,7 @@
 //! lost or throttled for one of them concerns that file alone.
 
 use domain::{FileId, FileRecord, Patch, Refusal, Timestamp};
-use drive::{DriveClient, DriveError, Kind, Read};
+use drive::{DriveClient, DriveError, Kind, Read, Written};
 use futures_util::StreamExt;
 use futures_util::stream;
 use runtime::Deadline;
@@ -12,7 +12,7 @@ use crate::record::Claimed;
 use crate::{Deps, Stopped, WRITE_MILLIS};
 
 /// Records of one connection that are written at a time.
-const RECORDS_AT_ONCE: usize = 16;
+pub(crate) const RECORDS_AT_ONCE: usize = 16;
 
 /// One connection's pushing.
 pub(crate) struct Round<'a> {
@@ -38,7 +38,11 @@ impl Round<'_> {
         let mut after = After::default();
         let (due, held) = self.in_scope(self.due(files).await?).await?;
         self.hold(held, &mut after).await;
-        let writes = self.read_and_claim(due, &mut after).await;
+        let ready = self.in_order(due, &mut after).await?;
+        let unmade = |record: &FileRecord| record.is_creating() && !record.creation_taken_back();
+        let (unmade, made): (Vec<_>, Vec<_>) = ready.into_iter().partition(unmade);
+        self.make(unmade, &mut after).await;
+        let writes = self.read_and_claim(made, &mut after).await;
         // What was claimed is brought to its end before anything else: the function may be over after it.
         self.send(writes, &mut after).await;
         after.result()
@@ -119,21 +123,21 @@ impl Round<'_> {
 
     /// One write to Drive for all of them; then each is settled by a write of its own record.
     async fn send(&self, writes: Vec<Write>, after: &mut After) {
-        let now = self.deps.clock.now();
-        let too_late = self.deadline.passed(now.plus_millis(WRITE_MILLIS));
-        let answers: Vec<Option<_>> = if too_late {
-            // The claims took long: an answer might not be lived to be heard. Nothing was sent.
+        let answers: Vec<Option<_>> = if self.too_late() {
             writes.iter().map(|_| None).collect()
         } else {
             let patches: Vec<_> = writes.iter().map(|w| (&w.read, &w.patch)).collect();
-            let answers = self.drive.patch_files(&patches).await;
+            let answers = self.drive.write_files(&patches).await;
             answers.into_iter().map(Some).collect()
         };
         let settled = stream::iter(writes.into_iter().zip(answers)).map(|(write, answer)| async {
             let Write { record, patch, .. } = write;
             let file = record.file.clone();
             match answer {
-                Some(Ok(snapshot)) => (file, self.confirm(record, &patch, &snapshot).await, None),
+                Some(Ok(Written::Holds(snapshot))) => {
+                    (file, self.confirm(record, &patch, &snapshot).await, None)
+                }
+                Some(Ok(Written::Deleted)) => (file, self.deleted(record).await, None),
                 Some(Err(error)) => {
                     let settled = self.refuse(record, &patch, &error).await;
                     (file, settled, stops(&error).then_some(error))
@@ -152,8 +156,17 @@ impl Round<'_> {
     }
 }
 
+impl Round<'_> {
+    /// Whether the claims took so long that an answer to a write might not be lived to be heard: then nothing
+    /// is sent, and what was claimed is given back.
+    pub(crate) fn too_late(&self) -> bool {
+        let now = self.deps.clock.now();
+        self.deadline.passed(now.plus_millis(WRITE_MILLIS))
+    }
+}
+
 /// Whether an error is about us and no file: then the connection's other files would meet it too.
-fn stops(error: &DriveError) -> bool {
+pub(crate) fn stops(error: &DriveError) -> bool {
     match error.kind() {
         Kind::AuthLost { .. } | Kind::DailyLimit | Kind::NotSent => true,
         Kind::CursorLost
@@ -170,13 +183,13 @@ fn stops(error: &DriveError) -> bool {
 /// What a round leaves behind. The first error that is nobody's own ends the drain, but not the round: what
 /// was claimed is settled in any case.
 #[derive(Default)]
-struct After {
+pub(crate) struct After {
     due: DueNext,
     stopped: Option<Stopped>,
 }
 
 impl After {
-    fn file(&mut self, file: FileId, record: Result<Option<FileRecord>, StoreError>) {
+    pub(crate) fn file(&mut self, file: FileId, record: Result<Option<FileRecord>, StoreError>) {
         match record {
             Ok(record) => self
                 .due
@@ -185,7 +198,7 @@ impl After {
         }
     }
 
-    fn stop(&mut self, error: Option<impl Into<Stopped>>) {
+    pub(crate) fn stop(&mut self, error: Option<impl Into<Stopped>>) {
         if let Some(error) = error {
             self.stopped.get_or_insert(error.into());
         }

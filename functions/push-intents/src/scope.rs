@@ -16,7 +16,15 @@ impl Round<'_> {
             return Ok((due, Vec::new()));
         }
         let ancestry = self.deps.store.ancestry(self.connection, &due).await?;
-        let taken = |record: &FileRecord| rules.take(&ancestry.lineage(&record.file, Side::Drive));
+        let taken = |record: &FileRecord| {
+            // What Drive has yet to make has no place there but the one that it is to get.
+            let side = if record.is_creating() {
+                Side::App
+            } else {
+                Side::Drive
+            };
+            rules.take(&ancestry.lineage(&record.file, side))
+        };
         Ok(due.into_iter().partition(taken))
     }
 }
