@@ -63,6 +63,8 @@ pub(crate) struct FileView {
 #[schema(as = Presence)]
 enum PresenceView {
     Present,
+    /// Made by the application; Drive has yet to make it.
+    Creating,
     Removed,
     AccessLost,
     MovedAway,
@@ -163,6 +165,7 @@ impl FileView {
     pub(crate) fn new(record: &FileRecord) -> Self {
         let (presence, gone_at) = match record.presence {
             Presence::Present => (PresenceView::Present, None),
+            Presence::Creating => (PresenceView::Creating, None),
             Presence::Gone(Gone::Removed, at) => (PresenceView::Removed, Some(at.to_string())),
             Presence::Gone(Gone::AccessLost, at) => {
                 (PresenceView::AccessLost, Some(at.to_string()))

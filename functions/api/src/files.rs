@@ -353,7 +353,7 @@ pub(crate) async fn update(
     Ok(response)
 }
 
-fn stale(record: &FileRecord) -> Problem {
+pub(crate) fn stale(record: &FileRecord) -> Problem {
     Problem::new(
         Kind::Stale,
         "the file has changed; `current` is what it is now",
@@ -362,10 +362,15 @@ fn stale(record: &FileRecord) -> Problem {
     .header(header::ETAG, tag(record.visible.0))
 }
 
-fn refused(record: &FileRecord, why: EditRefused) -> Problem {
+pub(crate) fn refused(record: &FileRecord, why: EditRefused) -> Problem {
     match why {
         EditRefused::Gone => Problem::new(Kind::Gone, "the file is not there for us any more")
             .current(&FileView::new(record)),
+        EditRefused::Deleting => Problem::new(
+            Kind::StateNotAllowed,
+            "the file is being deleted; cancel its intent first",
+        )
+        .current(&FileView::new(record)),
         EditRefused::Held(held) => {
             let fields: Vec<String> = held.iter().map(|id| id.field.label()).collect();
             let detail = format!("settle the conflicts on {} first", fields.join(", "));

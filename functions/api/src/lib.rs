@@ -25,6 +25,7 @@ mod files;
 mod health;
 mod intents;
 mod limits;
+mod make;
 mod meaning;
 mod openapi;
 mod operations;
@@ -172,10 +173,13 @@ fn v1() -> Router<Arc<Deps>> {
             "/connections/{connection}/operations/{operation}/cancel",
             post(drift::cancel),
         )
-        .route("/connections/{connection}/files", get(files::list))
+        .route(
+            "/connections/{connection}/files",
+            get(files::list).post(make::create),
+        )
         .route(
             "/connections/{connection}/files/{file}",
-            get(files::get).patch(files::update),
+            get(files::get).patch(files::update).delete(make::delete),
         )
         .route(
             "/connections/{connection}/files/{file}/history",

@@ -10,8 +10,8 @@ use utoipa::{Modify, OpenApi};
 
 use crate::problem::{MEDIA_TYPE, ProblemBody};
 use crate::{
-    conflicts, connections, dead_letters, drift, files, health, intents, operations, stats, status,
-    sync,
+    conflicts, connections, dead_letters, drift, files, health, intents, make, operations, stats,
+    status, sync,
 };
 
 #[derive(OpenApi)]
@@ -25,7 +25,7 @@ use crate::{
     paths(
         connections::list, connections::create, connections::get, connections::update, connections::delete,
         connections::pause, connections::resume, status::get,
-        files::list, files::get, files::update, files::history,
+        files::list, files::get, files::update, files::history, make::create, make::delete,
         conflicts::list, conflicts::get, conflicts::resolve, conflicts::resolve_many,
         intents::list, intents::retry, intents::cancel,
         sync::start, operations::list, operations::get, drift::list, drift::confirm, drift::cancel,
