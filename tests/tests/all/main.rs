@@ -18,6 +18,7 @@ mod operations_stop;
 mod pains;
 mod parked;
 mod pushes;
+mod reverse;
 mod rules;
 mod strict_client;
 mod support;
