@@ -107,6 +107,10 @@ fn pain_12_one_change_of_a_folder_is_right_for_a_thousand_below_it_and_writes_no
         let moved = derived(world, "").await;
         assert_eq!(revisions(below(&moved, "/Archive/Projects")), unmoved);
         assert_eq!(below(&moved, "/Projects").count(), 0);
+        // One by one too, where no list has brought the folders along.
+        for (id, file) in below(&moved, "/Archive/Projects").step_by(250) {
+            assert_eq!(world.file(id).await["path"], file["path"]);
+        }
 
         owner.update(&archive, json!({"trashed": true})).await;
         let trashed = |wanted: bool| {
@@ -162,6 +166,8 @@ fn pain_12_what_moves_in_or_out_of_an_included_folder_appears_or_leaves_at_once(
         let seen = derived(world, "").await;
         assert_eq!(revisions(below(&seen, "/Archive/Projects")), wanted);
         assert_eq!(seen.len(), wanted.len() + 2, "and the two folders");
+        let (deep, file) = below(&seen, "/Archive/Projects").next().unwrap();
+        assert_eq!(world.file(deep).await["path"], file["path"]);
 
         let root = all[&projects]["fields"]["parent"].as_str().unwrap();
         owner.move_to(&projects, root).await;
