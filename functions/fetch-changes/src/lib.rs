@@ -276,11 +276,16 @@ async fn read_changes(
         };
         queue_changes(&log, page, drive, deps).await?;
         let now = deps.clock.now();
+        let lag_millis = newest.map(|at| now.millis_since(at));
+        if let Some(lag_millis) = lag_millis {
+            // The alarm on late changes reads this: a log whose notifications are lost is polled, and late.
+            tracing::info!(connection = %log.key, log = %log.log, lag_millis, metric = "log_lag", "queued");
+        }
         let progress = Progress {
             complete_listing_began: (!more).then_some(began),
             next_poll_at: next_poll(&log, now, deps),
             last_change_at: newest,
-            lag_millis: newest.map(|at| now.millis_since(at)),
+            lag_millis,
         };
         log = match deps.store.advance(&log, &to, progress).await? {
             Written::Done(log) => log,

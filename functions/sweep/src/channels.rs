@@ -15,6 +15,10 @@ use crate::{Deps, INACTIVE_MILLIS, Stopped, active};
 const LIFE_MILLIS: i64 = 7 * 24 * 3_600_000;
 /// A channel that Drive has not confirmed by then is dropped, in milliseconds.
 const PENDING_MILLIS: i64 = 2 * 60_000;
+/// The wait after a first refusal of a channel, in milliseconds; it doubles with each one in a row.
+const RETRY_MILLIS: i64 = 60_000;
+/// How often it doubles: up to 64 minutes.
+const RETRY_DOUBLINGS: u32 = 6;
 /// How long the replaced channel goes on beside its successor, in milliseconds.
 const OVERLAP_MILLIS: i64 = 10 * 60_000;
 
@@ -52,6 +56,8 @@ pub(crate) async fn open(connection: &Connection, log: &Log, deps: &Deps) -> Res
             if *error.kind() == Kind::CursorLost || error.gone().is_some() {
                 // The cursor is lost, or the log itself is out of reach: whoever reads it finds out.
                 deps.wakes.log(&log.key, &log.log, now).await?;
+            } else {
+                put_off(log, deps).await?;
             }
             return Err(error.into());
         }
@@ -79,6 +85,23 @@ pub(crate) async fn open(connection: &Connection, log: &Log, deps: &Deps) -> Res
             deps.store.replace_channel(&channel.id, now).await?;
         }
     }
+    Ok(())
+}
+
+/// Drive did not let the log be watched: it is asked again later, and each time in a row later still. Asking on at every
+/// sweep is what Drive throttles.
+async fn put_off(log: &Log, deps: &Deps) -> Result<(), Stopped> {
+    let failures = log.watch_failures.saturating_add(1);
+    let doubled = RETRY_MILLIS << log.watch_failures.min(RETRY_DOUBLINGS);
+    let wait_millis = deps.entropy.jitter().around(doubled);
+    let again_at = deps.clock.now().plus_millis(wait_millis);
+    tracing::warn!(
+        connection = %log.key, log = %log.log, failures, wait_millis, metric = "watch_refused",
+        "Drive does not let the log be watched"
+    );
+    deps.store
+        .put_off_watch(&log.key, &log.log, failures, again_at)
+        .await?;
     Ok(())
 }
 
@@ -118,7 +141,15 @@ pub(crate) async fn look_at(id: &ChannelId, deps: &Deps) -> Result<(), Stopped> 
         }
         ChannelState::Active => match active(&channel.key, deps).await? {
             Some(connection) if log.channel.as_ref() == Some(id) => {
-                open(&connection, &log, deps).await
+                match log.watch_again_at.filter(|at| *at > now) {
+                    // The old channel tells as long as it lives.
+                    Some(at) => {
+                        let again = at.min(channel.expires_at);
+                        deps.store.postpone_channel(id, again).await?;
+                        Ok(())
+                    }
+                    None => open(&connection, &log, deps).await,
+                }
             }
             Some(_) => stop(&channel, deps).await,
             None => {

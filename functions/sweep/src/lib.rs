@@ -240,7 +240,7 @@ async fn look_at_log(key: &ConnectionKey, id: &LogId, deps: &Deps) -> Result<(),
     deps.store
         .postpone_poll(key, id, now.plus_millis(again_millis))
         .await?;
-    if log.channel.is_none() {
+    if log.channel.is_none() && log.watch_again_at.is_none_or(|at| at <= now) {
         channels::open(&connection, &log, deps).await?;
     }
     Ok(())

@@ -57,6 +57,7 @@ const REASONS: &[(&str, Class)] = &[
     ("fileNotExportable", Class::Permanent),
     ("fileNotDownloadable", Class::Permanent),
     ("cannotExportFile", Class::Permanent),
+    ("cannotDownloadAbusiveFile", Class::Permanent),
     // Seen in the field: what opening a channel is refused for. The last one comes with a 401, and a new
     // access token does not help.
     ("channelIdNotUnique", Class::Permanent),

@@ -31,6 +31,10 @@ pub struct Log {
     pub next_poll_at: Timestamp,
     /// Its notification channel.
     pub channel: Option<ChannelId>,
+    /// How often in a row Drive did not let it be watched.
+    pub watch_failures: u32,
+    /// Drive is not asked for a channel again before.
+    pub watch_again_at: Option<Timestamp>,
     /// When the last change that we saw happened, as Drive says.
     pub last_change_at: Option<Timestamp>,
     /// How far behind Drive that change was when it was queued, in milliseconds.
@@ -83,6 +87,8 @@ impl Log {
             listed_from: None,
             next_poll_at,
             channel: None,
+            watch_failures: 0,
+            watch_again_at: None,
             last_change_at: None,
             lag_millis: None,
             drive_name: None,
@@ -221,6 +227,27 @@ impl Store {
         }
     }
 
+    /// Notes that Drive did not let the log be watched, for the `failures`-th time in a row, and that it is not to be
+    /// asked again before `again_at`. A channel that is set ends that.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn put_off_watch(
+        &self,
+        key: &ConnectionKey,
+        log: &LogId,
+        failures: u32,
+        again_at: Timestamp,
+    ) -> Result<Updated, StoreError> {
+        let update = Update::of(log_key(key, log))
+            .set_number("watch_failures", failures)
+            .set_number("watch_again_at", again_at.as_millis());
+        Ok(match self.update(update).await? {
+            Applied::Done(_) => Updated::Done,
+            Applied::Refused(_) => Updated::Absent,
+        })
+    }
+
     /// Sets the log's channel, if it is still `old`.
     ///
     /// # Errors
@@ -235,7 +262,10 @@ impl Store {
         let was = old.map(|id| AttributeValue::S(id.as_str().to_owned()));
         let update = Update::of(log_key(key, log)).when("channel", was);
         let update = match new {
-            Some(id) => update.set_text("channel", id.as_str()),
+            Some(id) => update
+                .set_text("channel", id.as_str())
+                .remove("watch_failures")
+                .remove("watch_again_at"),
             None => update.remove("channel"),
         };
         match self.update(update).await? {
@@ -345,6 +375,10 @@ struct Body {
     next_poll_at: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     channel: Option<String>,
+    #[serde(default)]
+    watch_failures: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    watch_again_at: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     last_change_at: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -362,6 +396,8 @@ fn encode_log(log: &Log) -> Result<Item, StoreError> {
         listed_from: log.listed_from.map(Timestamp::as_millis),
         next_poll_at: log.next_poll_at.as_millis(),
         channel: log.channel.as_ref().map(|id| id.as_str().to_owned()),
+        watch_failures: log.watch_failures,
+        watch_again_at: log.watch_again_at.map(Timestamp::as_millis),
         last_change_at: log.last_change_at.map(Timestamp::as_millis),
         lag_millis: log.lag_millis,
         drive_name: log.drive_name.clone(),
@@ -393,6 +429,8 @@ pub(crate) fn decode_log(key: &ConnectionKey, item: Item) -> Result<Log, StoreEr
         listed_from: body.listed_from.map(at),
         next_poll_at: at(body.next_poll_at),
         channel: channel.map_err(|_| place.corrupt("its channel is no id"))?,
+        watch_failures: body.watch_failures,
+        watch_again_at: body.watch_again_at.map(at),
         last_change_at: body.last_change_at.map(at),
         lag_millis: body.lag_millis,
         drive_name: body.drive_name,

@@ -1,7 +1,5 @@
 //! A notification is only a wake: lost, late, twice, out of order or forged, the two sides come together all the same.
 
-use std::time::Duration;
-
 use domain::LogId;
 use http::Method;
 use lambda_http::Body;
@@ -9,7 +7,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use store::{Channel, ChannelState};
 
-use crate::support::{Setup, World, eventually, never_within, own, own_with};
+use crate::support::{Setup, World, own, own_with};
 
 #[test]
 fn without_any_notification_a_wake_from_the_api_or_the_sweep_finds_everything() {
@@ -136,93 +134,5 @@ fn ten_thousand_notifications_cost_one_listing_for_each_half_second() {
             (1..=buckets).contains(&calls),
             "{calls} listings for {buckets} half seconds"
         );
-    });
-}
-
-#[test]
-fn what_is_not_believed_wakes_nobody_and_tells_nothing() {
-    own(async |world| {
-        let (id, token, resource) = known_channel(world).await;
-        let stranger = domain::ChannelId::fresh(1, 2).to_string();
-        world.converge().await;
-        world.simulator.zero_counters();
-        let url = format!("{}/webhooks/drive", world.api_url);
-        let long = "x".repeat(2_000);
-        for (channel, token, resource, body) in [
-            (stranger.as_str(), token, resource, ""),
-            (&id, "another token", resource, ""),
-            (&id, "", resource, ""),
-            (&id, token, "another resource", ""),
-            (&id, token, resource, r#"{"removed":true}"#),
-            (&id, &long, resource, ""),
-            ("T#local#C#x/../META", token, resource, ""),
-        ] {
-            let request = world.http.post(&url);
-            let request = request
-                .header("x-goog-channel-id", channel)
-                .header("x-goog-channel-token", token)
-                .header("x-goog-resource-id", resource)
-                .header("x-goog-resource-state", "change");
-            let answer = request.body(body).send().await.unwrap();
-            assert_eq!(
-                answer.status().as_u16(),
-                204,
-                "{channel} {token} {resource} {body}"
-            );
-            assert_eq!(answer.bytes().await.unwrap().len(), 0);
-        }
-        let bare = world.http.post(&url).send().await.unwrap();
-        assert_eq!(bare.status().as_u16(), 204);
-        never_within("Drive is listed", Duration::from_secs(3), async || {
-            world.calls("changes.list") > 0
-        })
-        .await;
-        // And the true one is believed.
-        world.owner().rename(&world.take(), "believed.txt").await;
-        eventually("Drive is listed", async || {
-            (world.calls("changes.list") > 0).then_some(())
-        })
-        .await;
-    });
-}
-
-#[test]
-fn a_channel_near_its_end_is_replaced_before_the_old_one_is_stopped() {
-    own(async |world| {
-        let old = world.log().await.channel.unwrap();
-        // Its renewal is due now instead of in five days.
-        world
-            .store()
-            .postpone_channel(&old, world.now())
-            .await
-            .unwrap();
-        let new = eventually("another channel", async || {
-            world.log().await.channel.filter(|channel| *channel != old)
-        })
-        .await;
-        // Both tell for a while.
-        eventually("the old one is to end", async || {
-            let kept = world.store().load_channel(&old).await.unwrap().unwrap();
-            (kept.state == ChannelState::Replaced).then_some(())
-        })
-        .await;
-        assert_eq!(world.calls("channels.stop"), 0);
-        world
-            .store()
-            .postpone_channel(&old, world.now())
-            .await
-            .unwrap();
-        eventually("the old one is stopped", async || {
-            (world.calls("channels.stop") == 1).then_some(())
-        })
-        .await;
-        assert_ne!(old, new);
-        let file = world.take();
-        world.owner().rename(&file, "told by the new one.txt").await;
-        world
-            .file_until("the change", &file, |f| {
-                f["fields"]["name"] == "told by the new one.txt"
-            })
-            .await;
     });
 }

@@ -227,6 +227,39 @@ pub(super) async fn the_channel_of_a_log_is_set_once(store: &Store) {
     assert_eq!(nothing, Written::Stale(None));
 }
 
+pub(super) async fn a_watch_is_put_off_until_a_channel_is_set(store: &Store) {
+    let log = followed(store).await;
+    let off = store
+        .put_off_watch(&log.key, &log.log, 3, ms(9_000))
+        .await
+        .unwrap();
+    assert_eq!(off, Updated::Done);
+    let waiting = Log {
+        watch_failures: 3,
+        watch_again_at: Some(ms(9_000)),
+        ..log.clone()
+    };
+    assert_eq!(
+        store.load_log(&log.key, &log.log).await.unwrap(),
+        Some(waiting)
+    );
+    let channel = ChannelId::parse("a").unwrap();
+    let set = store
+        .set_channel(&log.key, &log.log, None, Some(&channel))
+        .await
+        .unwrap();
+    let watched = Log {
+        channel: Some(channel),
+        ..log.clone()
+    };
+    assert_eq!(set, Written::Done(watched));
+    let absent = store
+        .put_off_watch(&fresh(), &log.log, 1, ms(9_000))
+        .await
+        .unwrap();
+    assert_eq!(absent, Updated::Absent);
+}
+
 pub(super) async fn what_is_due_comes_earliest_first_in_its_shard(store: &Store) {
     let key = fresh();
     let mut wanted = Vec::new();

@@ -82,6 +82,7 @@ suite! {
         advancing_to_where_the_log_stands_already_is_done,
         a_log_that_lists_does_not_advance_for_who_followed,
         the_channel_of_a_log_is_set_once,
+        a_watch_is_put_off_until_a_channel_is_set,
         what_is_due_comes_earliest_first_in_its_shard;
     checks_pace:
         a_pace_is_made_once_and_comes_back_equal,

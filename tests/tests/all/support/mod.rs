@@ -1,14 +1,17 @@
 //! What the tests stand on: a world of one Drive and one system, and ways to wait for it.
 
 mod binaries;
+mod by_hand;
 mod drive;
 mod operations;
 mod runtime_api;
 mod stage;
 mod wait;
+mod webhook;
 mod world;
 
 pub use binaries::binary;
+pub use by_hand::{ByHand, by_hand, event};
 pub use drive::Person;
 pub use runtime_api::{Invoked, RuntimeApi};
 pub use stage::{FILE, FILE_IN_CONFLICT, Stage};

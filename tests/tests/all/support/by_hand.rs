@@ -1,0 +1,395 @@
+//! The functions over services in memory, without anything that runs by time: the test hands over what is queued, lets
+//! the schedule come round, and moves the clock. Drive and our HTTP API are real servers on this machine.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use aws_lambda_events::event::sqs::SqsEvent;
+use bytes::Bytes;
+use domain::{ConnectionId, ConnectionKey, LogId, TenantId, Timestamp};
+use drive_simulator::Simulator;
+use futures_util::future::BoxFuture;
+use local::aws::in_process::{Fault, FaultHook};
+use local::aws::sqs::{Received, queue_arn};
+use local::aws::{self, Aws, Queue};
+use local::front::Front;
+use local::functions::{Functions, SECRETS_PREFIX, Setting};
+use local::identity::Identity;
+use local::system::{SUBJECT, TENANT};
+use runtime::{Clock, Deadline, Entropy};
+use serde_json::{Value, json};
+use store::{Channel, Store};
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+
+use super::{Outside, credentials, eventually, run, serve};
+
+/// Messages of a batch, as the deployment has it.
+const BATCH_MAX: usize = 10;
+/// A queue's visibility timeout at the most: what a crash silences a group for.
+const SILENCE: Duration = Duration::from_secs(400);
+
+/// Called before a request to Drive is sent: what a person does in that moment.
+type Meanwhile = Box<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// A Drive, functions that only the test calls, and a clock that both go by.
+pub struct ByHand {
+    outside: Outside,
+    pub aws: Aws,
+    pub functions: Functions,
+    pub key: ConnectionKey,
+    setting: Setting,
+    ahead_millis: Arc<AtomicI64>,
+    drive_ahead: AtomicU64,
+    crash: Arc<Crash>,
+    meanwhile: Arc<Mutex<Option<Meanwhile>>>,
+}
+
+impl std::ops::Deref for ByHand {
+    type Target = Outside;
+
+    fn deref(&self) -> &Outside {
+        &self.outside
+    }
+}
+
+/// Ends the function under way at one of its calls of AWS.
+#[derive(Default)]
+struct Crash {
+    /// Calls until it happens; below zero it does not.
+    left: AtomicI64,
+    happens: Notify,
+}
+
+impl Crash {
+    fn hook(self: &Arc<Self>) -> FaultHook {
+        let crash = Arc::clone(self);
+        Arc::new(move |_| match crash.left.fetch_sub(1, Ordering::SeqCst) {
+            0 => {
+                crash.happens.notify_one();
+                Fault::TimedOut
+            }
+            _ => Fault::None,
+        })
+    }
+}
+
+/// Runs a test by hand, with this many files in the library, all of them synced, and a channel on the log.
+pub fn by_hand(files: usize, test: impl AsyncFnOnce(&ByHand)) {
+    run(async {
+        let hand = ByHand::start(files).await;
+        test(&hand).await;
+    });
+}
+
+impl ByHand {
+    pub async fn start(files: usize) -> Self {
+        let simulator = Simulator::new(drive_simulator::Options::default());
+        simulator.load_synthetic(files, 2);
+        let drive_url = serve(&simulator).await;
+        let ahead_millis = Arc::new(AtomicI64::new(0));
+        let (system, tell) = (aws::system_clock(), Arc::clone(&ahead_millis));
+        let now: aws::Clock = Arc::new(move || system() + tell.load(Ordering::SeqCst));
+        let crash = Arc::new(Crash::default());
+        crash.left.store(-1, Ordering::SeqCst);
+        let aws = Aws::open(aws::Options {
+            faults: Some(crash.hook()),
+            ..aws::Options::memory(Arc::clone(&now))
+        })
+        .unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let api_url = format!("http://{}", listener.local_addr().unwrap());
+        let meanwhile = Arc::new(Mutex::new(None));
+        let setting = Setting {
+            transport: interrupted(Arc::clone(&meanwhile)),
+            drive_url: drive_url.clone(),
+            webhook_url: Some(format!("{api_url}/webhooks/drive")),
+            history_days: Some(90),
+            clock: Clock::new(move || Timestamp::from_millis(now())),
+            entropy: Entropy::system(),
+        };
+        let functions = Functions::new(&aws, &setting);
+        let identity = Identity::ephemeral().unwrap();
+        let expires_at = setting.clock.now().as_seconds() + 365 * 86_400;
+        let token = identity.token(TENANT, SUBJECT, expires_at).unwrap();
+        let front = Front::new(&functions, identity).router();
+        tokio::spawn(async move { axum::serve(listener, front).await.unwrap() });
+        let connection = connect(&aws, &drive_url, &api_url, &token).await;
+        let hand = Self {
+            outside: Outside::new(simulator, &drive_url, &api_url, &token, &connection),
+            aws,
+            functions,
+            key: ConnectionKey {
+                tenant: TenantId::parse(TENANT).unwrap(),
+                connection: ConnectionId::parse(&connection).unwrap(),
+            },
+            setting,
+            ahead_millis,
+            drive_ahead: AtomicU64::new(0),
+            crash,
+            meanwhile,
+        };
+        for _ in 0..20 {
+            hand.turn().await;
+            if hand.log().await.channel.is_some() {
+                break;
+            }
+            hand.pass(Duration::from_secs(61));
+        }
+        assert!(hand.log().await.channel.is_some(), "Drive is to notify");
+        hand.pump().await;
+        assert_eq!(hand.differences().await, Vec::<String>::new());
+        hand
+    }
+
+    pub fn store(&self) -> &Store {
+        &self.functions.sweep.store
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.setting.clock.now()
+    }
+
+    /// The user's log, as the table has it.
+    pub async fn log(&self) -> store::Log {
+        let log = self.store().load_log(&self.key, &LogId::user()).await;
+        log.unwrap().unwrap()
+    }
+
+    /// The log's channel.
+    pub async fn channel(&self) -> Channel {
+        let id = self.log().await.channel.unwrap();
+        self.store().load_channel(&id).await.unwrap().unwrap()
+    }
+
+    /// Moves our clock, and Drive's in whole seconds.
+    pub fn pass(&self, time: Duration) {
+        let millis = i64::try_from(time.as_millis()).unwrap();
+        let all = self.ahead_millis.fetch_add(millis, Ordering::SeqCst) + millis;
+        let seconds = u64::try_from(all / 1_000).unwrap();
+        let before = self.drive_ahead.swap(seconds, Ordering::SeqCst);
+        self.simulator.advance_clock(seconds - before);
+    }
+
+    /// Messages in a queue that are not in flight.
+    pub fn waiting(&self, queue: Queue) -> usize {
+        let depth = self.aws.sqs().depth(queue.name()).unwrap();
+        depth.visible + depth.delayed
+    }
+
+    /// Waits until a notification of Drive's has led to a wake.
+    pub async fn woken(&self) {
+        eventually("a notification has come", async || {
+            (self.waiting(Queue::LogWakes) > 0).then_some(())
+        })
+        .await;
+    }
+
+    /// The schedule comes round, and everything that is queued then is handed over.
+    pub async fn turn(&self) {
+        self.sweep().await;
+        self.pump().await;
+    }
+
+    /// The schedule comes round.
+    pub async fn sweep(&self) {
+        sweep::handle(self.deadline(), &self.functions.sweep).await;
+    }
+
+    /// Everything as after a deployment: no function remembers anything.
+    pub fn restart(&mut self) {
+        self.functions = Functions::new(&self.aws, &self.setting);
+    }
+
+    fn deadline(&self) -> Deadline {
+        Deadline(self.now().plus_millis(60_000))
+    }
+
+    /// Hands over batches until no queue has anything to give; waits for delays by moving the clock. What failed stays
+    /// in flight.
+    pub async fn pump(&self) {
+        for _ in 0..100_000 {
+            let (mut idle, mut delayed) = (true, false);
+            for queue in Queue::ALL {
+                let depth = self.aws.sqs().depth(queue.name()).unwrap();
+                delayed |= depth.delayed > 0;
+                if depth.visible > 0 {
+                    let received = self.receive(queue).await;
+                    if !received.is_empty() {
+                        self.hand_over(queue, &received, self.deadline()).await;
+                        idle = false;
+                    }
+                }
+            }
+            if idle && !delayed {
+                return;
+            }
+            if idle {
+                self.pass(Duration::from_millis(100));
+            }
+        }
+        panic!("the queues never run empty");
+    }
+
+    /// Hands over what one queue has, and nothing that comes of it in other queues.
+    pub async fn pump_only(&self, queue: Queue) {
+        self.visible(queue).await;
+        while self.aws.sqs().depth(queue.name()).unwrap().visible > 0 {
+            let received = self.receive(queue).await;
+            if received.is_empty() {
+                return;
+            }
+            self.hand_over(queue, &received, self.deadline()).await;
+        }
+    }
+
+    /// Moves the clock until nothing in a queue is delayed any more.
+    pub async fn visible(&self, queue: Queue) {
+        while self.aws.sqs().depth(queue.name()).unwrap().delayed > 0 {
+            self.pass(Duration::from_millis(100));
+        }
+    }
+
+    /// Takes a batch from a queue.
+    pub async fn receive(&self, queue: Queue) -> Vec<Received> {
+        let received = self
+            .aws
+            .sqs()
+            .receive(queue.name(), BATCH_MAX, Duration::ZERO);
+        received.await.unwrap()
+    }
+
+    /// Hands a batch to its function, and deletes what was dealt with.
+    pub async fn hand_over(&self, queue: Queue, received: &[Received], deadline: Deadline) {
+        let answer = self.handle(queue, event(queue, received), deadline).await;
+        let done = received.iter().filter(|message| {
+            let failures = &answer.batch_item_failures;
+            !failures
+                .iter()
+                .any(|failure| failure.item_identifier == message.message_id)
+        });
+        let done: Vec<String> = done.map(|message| message.receipt_handle.clone()).collect();
+        if !done.is_empty() {
+            self.aws.sqs().delete(queue.name(), &done).unwrap();
+        }
+        // Nothing reads the stream here, and the engine looks at all of it before it adds to it.
+        self.aws.dynamodb().trim_stream(None).unwrap();
+    }
+
+    /// Calls the function behind a queue.
+    pub async fn handle(
+        &self,
+        queue: Queue,
+        event: SqsEvent,
+        deadline: Deadline,
+    ) -> aws_lambda_events::event::sqs::SqsBatchResponse {
+        let functions = &self.functions;
+        match queue {
+            Queue::LogWakes => {
+                fetch_changes::handle(event, deadline, &functions.fetch_changes).await
+            }
+            Queue::Snapshots | Queue::SnapshotsBulk => {
+                apply_snapshots::handle(event, deadline, &functions.apply_snapshots).await
+            }
+            Queue::PushWakes => {
+                push_intents::handle(event, deadline, &functions.push_intents).await
+            }
+        }
+    }
+
+    /// Hands a batch to its function, which ends like a killed process instead of making its AWS call number `at`
+    /// (from 0). Gives whether it came to that; if so, the batch is visible again at once.
+    pub async fn crashes(&self, queue: Queue, at: u64) -> bool {
+        self.visible(queue).await;
+        let received = self.receive(queue).await;
+        assert!(!received.is_empty(), "nothing to hand over");
+        self.crash
+            .left
+            .store(i64::try_from(at).unwrap(), Ordering::SeqCst);
+        let crashed = tokio::select! {
+            biased;
+            () = self.crash.happens.notified() => true,
+            () = self.hand_over(queue, &received, self.deadline()) => false,
+        };
+        self.crash.left.store(-1, Ordering::SeqCst);
+        if crashed {
+            self.pass(SILENCE);
+        }
+        crashed
+    }
+
+    /// Lets a person act in the moment before our next write is sent to Drive, alone or in a batch.
+    pub fn before_our_write(
+        &self,
+        act: impl Fn() -> BoxFuture<'static, ()> + Send + Sync + 'static,
+    ) {
+        *self.meanwhile.lock().unwrap() = Some(Box::new(act));
+    }
+}
+
+/// A transport that lets somebody act before a request is sent.
+fn interrupted(meanwhile: Arc<Mutex<Option<Meanwhile>>>) -> drive::Transport {
+    let inner = drive::reqwest_transport(drive::Timeouts::default()).unwrap();
+    Arc::new(move |request: http::Request<Bytes>| {
+        let in_batch = request.body().windows(6).any(|six| six == b"PATCH ");
+        let writes = request.method() == http::Method::PATCH || in_batch;
+        let mut slot = meanwhile.lock().unwrap();
+        let act = if writes { slot.take() } else { None };
+        drop(slot);
+        let inner = Arc::clone(&inner);
+        Box::pin(async move {
+            if let Some(act) = act {
+                act().await;
+            }
+            inner(request).await
+        })
+    })
+}
+
+async fn connect(aws: &Aws, drive_url: &str, api_url: &str, token: &str) -> String {
+    let secret = aws
+        .secrets_client()
+        .create_secret()
+        .name(format!("{SECRETS_PREFIX}{TENANT}/drive"));
+    secret
+        .secret_string(credentials(drive_url, "owner"))
+        .send()
+        .await
+        .unwrap();
+    let body = json!({"name": "Drive", "scope": {"type": "user"}, "secret": "drive"});
+    let answer = reqwest::Client::new()
+        .post(format!("{api_url}/v1/connections"))
+        .bearer_auth(token)
+        .header("content-type", "application/json")
+        .body(body.to_string())
+        .send()
+        .await
+        .unwrap();
+    let bytes = answer.bytes().await.unwrap();
+    let made: BTreeMap<String, Value> = serde_json::from_slice(&bytes).unwrap();
+    made["id"].as_str().unwrap().to_owned()
+}
+
+/// The event as Lambda hands it to a function.
+pub fn event(queue: Queue, received: &[Received]) -> SqsEvent {
+    let record = |message: &Received| {
+        json!({
+            "messageId": message.message_id,
+            "receiptHandle": message.receipt_handle,
+            "body": message.body,
+            "attributes": {
+                "ApproximateReceiveCount": message.receive_count.to_string(),
+                "SentTimestamp": message.sent_at_ms.to_string(),
+                "MessageGroupId": message.group_id,
+            },
+            "messageAttributes": {},
+            "eventSource": "aws:sqs",
+            "eventSourceARN": queue_arn(queue.name()),
+            "awsRegion": "us-east-1",
+        })
+    };
+    let records: Vec<Value> = received.iter().map(record).collect();
+    serde_json::from_value(json!({ "Records": records })).unwrap()
+}
