@@ -1,8 +1,8 @@
 //! Measures the whole system on this machine, and prints what is beside what should be.
 //!
-//! `cargo bench -p tests` runs everything with 20,000 files. After `--`:
+//! `cargo bench -p tests` runs everything with 20,000 files, and the part `real` with 50,000. After `--`:
 //! `--files N` another number of files, `--only NAME` one part (`sync`, `latency`, `burst`, `cost`, `push`,
-//! `cold-start`), `--memory` only the first sync and its memory (100,000 files unless told otherwise),
+//! `cold-start`, `real`: shared drives, lost tokens, mass changes), `--memory` only the first sync and its memory (100,000 files unless told otherwise),
 //! `--json` one JSON object in place of the text. The exit code says nothing about targets.
 
 mod bare;
@@ -12,6 +12,7 @@ mod cost;
 mod first_sync;
 mod latency;
 mod push;
+mod real;
 mod report;
 mod resources;
 mod rig;
@@ -30,6 +31,7 @@ const EDITS: usize = 5_000;
 /// What the command line asks for.
 struct Arguments {
     files: usize,
+    files_real: usize,
     json: bool,
     memory: bool,
     only: Option<String>,
@@ -39,6 +41,7 @@ impl Arguments {
     fn read() -> Result<Self, String> {
         let mut arguments = Self {
             files: 0,
+            files_real: 0,
             json: false,
             memory: false,
             only: None,
@@ -65,6 +68,10 @@ impl Arguments {
                 }
             }
         }
+        arguments.files_real = match arguments.files {
+            0 => real::FILES,
+            told => told,
+        };
         if arguments.files == 0 {
             arguments.files = if arguments.memory {
                 FILES_FOR_MEMORY
@@ -114,6 +121,9 @@ async fn run(arguments: &Arguments, report: &mut Report) {
     }
     if arguments.wants("cost") {
         cost::measure(report).await;
+    }
+    if arguments.wants("real") {
+        real::measure(report, arguments.files_real).await;
     }
     if arguments.wants("cold-start") {
         cold_start::measure(report).await;

@@ -12,7 +12,7 @@ use crate::{
     Simulator,
     http::control::{Outcome, Refused, done, order},
     ids::UserId,
-    state::{limits::Limits, record::Repeats},
+    state::limits::Limits,
 };
 
 /// The routes below `/_control`.
@@ -32,17 +32,12 @@ struct Logs {
 
 async fn logs(State(simulator): State<Simulator>, request: Request) -> Outcome {
     let logs: Logs = order(request).await?;
-    let repeats = match logs.user_log_repeats {
-        0.0 => Repeats::None,
-        1.0 => Repeats::All,
-        share if share > 0.0 && share < 1.0 => Repeats::Share(share),
-        _ => {
-            return Err(Refused(
-                "user_log_repeats is a share from 0 to 1".to_owned(),
-            ));
-        }
-    };
-    simulator.with(|state| state.repeats = repeats);
+    let share = logs.user_log_repeats;
+    if !(0.0..=1.0).contains(&share) {
+        let message = "user_log_repeats is a share from 0 to 1";
+        return Err(Refused(message.to_owned()));
+    }
+    simulator.set_log_repeats(share);
     done(&json!({}))
 }
 

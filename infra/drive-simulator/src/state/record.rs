@@ -22,6 +22,19 @@ pub(crate) enum Repeats {
     Share(f64),
 }
 
+impl Repeats {
+    /// The policy of a share from 0 to 1.
+    pub(crate) fn of(share: f64) -> Self {
+        if share <= 0.0 {
+            Self::None
+        } else if share >= 1.0 {
+            Self::All
+        } else {
+            Self::Share(share)
+        }
+    }
+}
+
 /// Where an item was and who saw it, before something happens to it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Before {

@@ -1,0 +1,249 @@
+//! Drive as it really is: shared drives that are joined and left, a cursor that Drive forgets, a folder with thousands of
+//! descendants that moves, thousands of files that are deleted at once, and what the steady state costs beside them.
+//!
+//! One user connection over a My Drive with two fifths of the files, and three shared drives with a fifth each.
+
+mod library;
+mod meter;
+
+use std::time::{Duration, Instant};
+
+use domain::{Field, Gone, LogId, Presence, Value};
+use drive_simulator::{Edit, NotificationPolicy, Role, Simulator};
+use store::{OperationKind, OperationState, PageRequest, Position};
+
+use crate::report::{Report, Target, count};
+use crate::rig::{Rig, credentials, described, serve, until};
+use library::{KEEPER, Library};
+use meter::Meter;
+
+/// Files of this part, unless it is told otherwise.
+pub const FILES: usize = 50_000;
+/// The aim for the steady state, in quota units per change: a list of 500 changes or more.
+const UNITS_PER_CHANGE_MAX: f64 = 0.2;
+/// How fast and how long people edit in the slow round: edits in a second, and seconds.
+const SLOW: (usize, usize) = (50, 20);
+
+pub async fn measure(report: &mut Report, files: usize) {
+    let (rig, library) = connected(report, files).await;
+    let rig = &rig;
+    join(report, rig, &library).await;
+    steady(report, rig, &library).await;
+    move_folder(report, rig, &library).await;
+    forget_tokens(report, rig, &library).await;
+    delete_many(report, rig, &library).await;
+    leave(report, rig, &library).await;
+    report.note("Drive calls, quota units, writes and SQS requests are counted until all has come to rest, what runs by");
+    report.note(
+        "time (the sweep, each second here) included; the seconds end when our records show it",
+    );
+}
+
+/// Everything but the third drive is there when the connection is made.
+async fn connected(report: &mut Report, files: usize) -> (Rig, Library) {
+    let simulator = Simulator::new(drive_simulator::Options::default());
+    let library = Library::load(&simulator, files);
+    simulator.set_notifications(NotificationPolicy {
+        coalesce: true,
+        ..NotificationPolicy::default()
+    });
+    let drive_url = serve(&simulator).await;
+    let (system, folder) = Rig::start(drive_url.clone()).await;
+    report.part(&format!(
+        "As it really is: first sync of a user with two shared drives, {} items in all",
+        library.items
+    ));
+    let owner = credentials(&drive_url);
+    let began = Instant::now();
+    let key = system.connect(&owner, None).await.unwrap();
+    let rig = Rig::new(simulator, system, key, folder);
+    let meter = Meter::begin(&rig);
+    let [first, second, _] = &library.drives;
+    for files in [&library.mine, &first.files, &second.files] {
+        rig.shown(files, |record| record.presence == Presence::Present)
+            .await;
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    at_rest(&rig, 3).await;
+    meter.report(report, &rig, seconds);
+    (rig, library)
+}
+
+/// Waits until so many logs are followed with a channel, no operation is under way, and no queue holds anything.
+async fn at_rest(rig: &Rig, followed: usize) {
+    until("all has come to rest", async || {
+        let logs = rig.store().list_logs(&rig.key).await.unwrap();
+        let followed_now = logs
+            .iter()
+            .filter(|log| log.position == Position::Following && log.channel.is_some())
+            .count();
+        let first = PageRequest::first(100);
+        let operations = rig.store().list_operations(&rig.key, &first).await.unwrap();
+        let ended = operations.items.iter().all(|operation| {
+            matches!(
+                operation.state,
+                OperationState::Done | OperationState::Failed { .. }
+            )
+        });
+        (ended && followed_now == followed && rig.queued() == 0).then_some(())
+    })
+    .await;
+}
+
+async fn join(report: &mut Report, rig: &Rig, library: &Library) {
+    let [_, _, third] = &library.drives;
+    report.part(&format!(
+        "As it really is: joining a shared drive of {} files",
+        third.files.len()
+    ));
+    let meter = Meter::begin(rig);
+    let began = Instant::now();
+    rig.simulator
+        .set_member(&third.id, Simulator::library_owner(), Some(Role::Organizer));
+    rig.shown(&third.files, |record| record.presence == Presence::Present)
+        .await;
+    let seconds = began.elapsed().as_secs_f64();
+    at_rest(rig, 4).await;
+    meter.report(report, rig, seconds);
+}
+
+async fn steady(report: &mut Report, rig: &Rig, library: &Library) {
+    let files = library.sample(library.items / 5);
+    report.part(&format!(
+        "As it really is: steady state, {} files of all four logs edited at once",
+        files.len()
+    ));
+    for (name, repeats) in [
+        ("the user's log repeats nothing of the drives'", 0.0),
+        ("the user's log repeats everything", 1.0),
+    ] {
+        rig.simulator.set_log_repeats(repeats);
+        let meter = Meter::begin(rig);
+        let began = Instant::now();
+        edit(rig, &files, name);
+        rig.shown(&files, |record| described(record, name)).await;
+        let seconds = began.elapsed().as_secs_f64();
+        at_rest(rig, 4).await;
+        report.against(
+            &format!("quota units per change, {name}"),
+            meter.units(rig) / count(files.len()),
+            "units",
+            Target::AtMost(UNITS_PER_CHANGE_MAX),
+        );
+        meter.report(report, rig, seconds);
+    }
+    let (rate, seconds) = SLOW;
+    let slow = &files[..files.len().min(rate * seconds)];
+    let name = format!("quota units per change, {rate} edits a second");
+    let meter = Meter::begin(rig);
+    for part in slow.chunks(rate) {
+        edit(rig, part, &name);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    rig.shown(slow, |record| described(record, &name)).await;
+    at_rest(rig, 4).await;
+    report.line(&name, meter.units(rig) / count(slow.len()), "units");
+    report.note("a list costs 100 units whatever is on it: how full the pages are decides, and so the pace of the edits");
+}
+
+fn edit(rig: &Rig, files: &[String], text: &str) {
+    for id in files {
+        rig.simulator
+            .apply(KEEPER, id, Edit::Describe(text.to_owned()))
+            .unwrap();
+    }
+}
+
+async fn move_folder(report: &mut Report, rig: &Rig, library: &Library) {
+    let [first, ..] = &library.drives;
+    report.part(&format!(
+        "As it really is: moving a folder with {} descendants",
+        first.files.len() + first.folders
+    ));
+    let meter = Meter::begin(rig);
+    let began = Instant::now();
+    rig.simulator
+        .apply(KEEPER, &first.top, Edit::Move(first.archive.clone()))
+        .unwrap();
+    let parent = Value::text(&first.archive);
+    rig.shown(std::slice::from_ref(&first.top), |record| {
+        record.app(&Field::Parent) == parent
+    })
+    .await;
+    let seconds = began.elapsed().as_secs_f64();
+    at_rest(rig, 4).await;
+    meter.report(report, rig, seconds);
+}
+
+async fn forget_tokens(report: &mut Report, rig: &Rig, library: &Library) {
+    report.part(&format!(
+        "As it really is: Drive forgets the tokens of all four logs, {} items compared",
+        library.items
+    ));
+    let meter = Meter::begin(rig);
+    let began = Instant::now();
+    let since = rig.system.now();
+    rig.simulator.invalidate_tokens(false, true);
+    // Somebody edits: nothing else makes Drive say a word.
+    edit(rig, &library.one_of_each(), "after the tokens were lost");
+    until("every log was compared", async || {
+        let first = PageRequest::first(100);
+        let operations = rig.store().list_operations(&rig.key, &first).await.unwrap();
+        let resyncs = operations.items.iter().filter(|operation| {
+            operation.kind == OperationKind::Resync
+                && operation.started_at >= since
+                && operation.state == OperationState::Done
+        });
+        (resyncs.count() == 4).then_some(())
+    })
+    .await;
+    let seconds = began.elapsed().as_secs_f64();
+    at_rest(rig, 4).await;
+    meter.report(report, rig, seconds);
+    for drive in &library.drives {
+        rig.shown(&drive.files, |record| record.presence == Presence::Present)
+            .await;
+    }
+}
+
+async fn delete_many(report: &mut Report, rig: &Rig, library: &Library) {
+    let [_, second, _] = &library.drives;
+    report.part(&format!(
+        "As it really is: {} files deleted at once, with their folder",
+        second.files.len()
+    ));
+    let meter = Meter::begin(rig);
+    let began = Instant::now();
+    rig.simulator
+        .apply(KEEPER, &second.top, Edit::Delete)
+        .unwrap();
+    rig.shown(&second.files, |record| {
+        matches!(record.presence, Presence::Gone(Gone::Removed, _))
+    })
+    .await;
+    let seconds = began.elapsed().as_secs_f64();
+    at_rest(rig, 4).await;
+    meter.report(report, rig, seconds);
+}
+
+async fn leave(report: &mut Report, rig: &Rig, library: &Library) {
+    let [_, _, third] = &library.drives;
+    report.part(&format!(
+        "As it really is: leaving a shared drive of {} files",
+        third.files.len()
+    ));
+    let meter = Meter::begin(rig);
+    let began = Instant::now();
+    rig.simulator
+        .set_member(&third.id, Simulator::library_owner(), None);
+    rig.shown(&third.files, |record| {
+        matches!(record.presence, Presence::Gone(Gone::AccessLost, _))
+    })
+    .await;
+    let seconds = began.elapsed().as_secs_f64();
+    at_rest(rig, 3).await;
+    meter.report(report, rig, seconds);
+    let log = LogId::parse(&third.id).unwrap();
+    let log = rig.store().load_log(&rig.key, &log).await.unwrap();
+    assert!(log.is_some_and(|log| matches!(log.position, Position::Left { .. })));
+}
