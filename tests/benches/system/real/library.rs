@@ -57,20 +57,14 @@ impl Library {
             .flat_map(|drive| drive.files.iter().take(fifth));
         mine.chain(shared).cloned().collect()
     }
-
-    /// One file of each log.
-    pub fn one_of_each(&self) -> Vec<String> {
-        let shared = self.drives.iter().filter_map(|drive| drive.files.last());
-        self.mine
-            .last()
-            .into_iter()
-            .chain(shared)
-            .cloned()
-            .collect()
-    }
 }
 
 impl Drive {
+    /// Items of it, its folders included.
+    pub fn items(&self) -> usize {
+        self.files.len() + self.folders + 2
+    }
+
     fn make(simulator: &Simulator, name: &str, members: &[(&str, Role)], files: usize) -> Self {
         let id = simulator.create_drive(name, members);
         let folder =
