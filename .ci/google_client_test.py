@@ -273,6 +273,53 @@ def permissions_and_drives_can_be_read(drive, folder):
 
 
 @test
+def permissions_are_given_inherited_and_taken(drive, folder):
+    file = make(drive, folder)
+    body = {"type": "user", "role": "commenter", "emailAddress": "bob@example.com"}
+    made = drive.permissions().create(fileId=folder, body=body, sendNotificationEmail=False, fields="*").execute()
+    assert (made["role"], made["emailAddress"]) == ("commenter", "bob@example.com"), made
+    inherited = drive.permissions().get(fileId=file, permissionId=made["id"], fields="permissionDetails").execute()
+    detail = {"permissionType": "file", "role": "commenter", "inherited": True, "inheritedFrom": folder}
+    assert inherited == {"permissionDetails": [detail]}, inherited
+    refused(drive.permissions().delete(fileId=file, permissionId=made["id"]), 403, "cannotModifyInheritedPermission")
+    changed = drive.permissions().update(fileId=folder, permissionId=made["id"], body={"role": "writer"}, fields="role").execute()
+    assert changed == {"role": "writer"}
+    drive.permissions().delete(fileId=folder, permissionId=made["id"]).execute()
+    refused(drive.permissions().get(fileId=file, permissionId=made["id"]), 404, "notFound")
+    refused(drive.permissions().create(fileId=file, body={**body, "role": "organizer"}), 403, "organizerOnNonTeamDriveNotSupported")
+
+
+@test
+def a_shared_drive_is_made_joined_renamed_and_deleted(drive, folder):
+    request = str(uuid.uuid4())
+    team = drive.drives().create(requestId=request, body={"name": "Team"}).execute()["id"]
+    refused(drive.drives().create(requestId=request, body={"name": "Team"}), 409, "conflict")
+    token = drive.changes().getStartPageToken(driveId=team, supportsAllDrives=True).execute()["startPageToken"]
+    body = {"type": "user", "role": "writer", "emailAddress": "bob@example.com"}
+    member = drive.permissions().create(fileId=team, body=body, supportsAllDrives=True).execute()["id"]
+    listed = drive.permissions().list(fileId=team, supportsAllDrives=True, fields="permissions(id)").execute()["permissions"]
+    assert member in [one["id"] for one in listed] and len(listed) == 2, listed
+    file = drive.files().create(body={"name": "a", "parents": [team]}, supportsAllDrives=True, fields="id,driveId,hasAugmentedPermissions").execute()
+    assert (file["driveId"], file["hasAugmentedPermissions"]) == (team, False), file
+    drive.drives().update(driveId=team, body={"name": "Other"}).execute()
+    found, _ = changes_since(drive, token, driveId=team, supportsAllDrives=True, includeItemsFromAllDrives=True)
+    assert [change["changeType"] for change in found] == ["file", "drive"] and found[1]["drive"]["name"] == "Other", found
+    refused(drive.drives().delete(driveId=team), 403, "cannotDeleteResourceWithChildren")
+    drive.files().delete(fileId=file["id"], supportsAllDrives=True).execute()
+    drive.drives().delete(driveId=team).execute()
+    refused(drive.drives().get(driveId=team), 404, "notFound")
+
+
+@test
+def a_shortcut_points_at_its_target_and_has_no_content(drive, folder):
+    target = make(drive, folder, "target")
+    body = {"name": "s", "parents": [folder], "mimeType": "application/vnd.google-apps.shortcut", "shortcutDetails": {"targetId": target}}
+    made = drive.files().create(body=body, fields="id,shortcutDetails").execute()
+    assert made["shortcutDetails"]["targetId"] == target, made
+    refused(drive.files().get_media(fileId=made["id"]), 403, "fileNotDownloadable")
+
+
+@test
 def a_copy_is_another_file_with_the_same_content(drive, folder):
     media = MediaIoBaseUpload(io.BytesIO(b"copied"), mimetype="text/plain", resumable=False)
     file = drive.files().create(body={"name": "c", "parents": [folder]}, media_body=media).execute()["id"]

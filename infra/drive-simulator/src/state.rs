@@ -3,6 +3,7 @@
 
 pub(crate) mod access;
 pub(crate) mod channel;
+mod copy;
 pub(crate) mod downloads;
 pub(crate) mod drives;
 pub(crate) mod edit;

@@ -3,7 +3,7 @@
 
 use drive_simulator::Simulator;
 use google_drive3::DriveHub;
-use google_drive3::api::{Channel, File, Scope};
+use google_drive3::api::{Channel, Drive, File, FileShortcutDetails, Permission, Scope};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 
@@ -213,5 +213,63 @@ fn about_and_drives_and_generated_ids_are_as_documented() {
             .await
             .unwrap();
         assert_eq!(ids.ids.unwrap().len(), 3);
+    });
+}
+
+#[test]
+fn drives_permissions_and_shortcuts_are_made_as_documented() {
+    run(async {
+        let hub = hub(&library()).await;
+        let request = Drive {
+            name: Some("Team".to_owned()),
+            ..Drive::default()
+        };
+        let make = hub.drives().create(request, "a-request");
+        let (_, drive) = make.add_scope(Scope::Full).doit().await.unwrap();
+        let drive = drive.id.unwrap();
+        let permission = Permission {
+            type_: Some("user".to_owned()),
+            role: Some("writer".to_owned()),
+            email_address: Some("bob@example.com".to_owned()),
+            ..Permission::default()
+        };
+        let share = hub.permissions().create(permission, &drive);
+        let share = share.supports_all_drives(true).param("fields", "*");
+        let (_, made) = share.add_scope(Scope::Full).doit().await.unwrap();
+        assert_eq!(made.role.as_deref(), Some("writer"));
+        let details = made.permission_details.unwrap();
+        assert_eq!(details[0].permission_type.as_deref(), Some("member"));
+
+        let request = File {
+            name: Some("a shortcut".to_owned()),
+            parents: Some(vec![drive.clone()]),
+            mime_type: Some("application/vnd.google-apps.shortcut".to_owned()),
+            shortcut_details: Some(FileShortcutDetails {
+                target_id: Some(drive.clone()),
+                ..FileShortcutDetails::default()
+            }),
+            ..File::default()
+        };
+        let content = std::io::Cursor::new(Vec::new());
+        let create = hub.files().create(request).supports_all_drives(true);
+        let create = create.param("fields", "*").add_scope(Scope::Full);
+        let created = create.upload(content, "text/plain".parse().unwrap()).await;
+        assert!(created.is_err(), "a shortcut has no content");
+
+        let unshare = hub
+            .permissions()
+            .delete(&drive, made.id.as_deref().unwrap());
+        let unshare = unshare.supports_all_drives(true).add_scope(Scope::Full);
+        unshare.doit().await.unwrap();
+        let delete = hub.drives().delete(&drive).add_scope(Scope::Full);
+        delete.doit().await.unwrap();
+        let (_, left) = hub
+            .drives()
+            .list()
+            .add_scope(Scope::Full)
+            .doit()
+            .await
+            .unwrap();
+        assert!(left.drives.unwrap().is_empty());
     });
 }

@@ -13,7 +13,7 @@ use crate::{
         access::Permissions,
         item::{Content, FOLDER, GOOGLE_TYPES, Home, Item, Role, SHORTCUT, Shortcut},
         log::Subject,
-        patch::{Changed, ModifiedTime, Patch, PropertyPatch, apply_fields, patched},
+        patch::{Changed, ModifiedTime, Patch, apply_fields, patched},
         record::Before,
         rights::{check_container, check_move, check_rights},
         rules::ContentRule,
@@ -69,6 +69,9 @@ impl State {
             None => (None, "Untitled".to_owned()),
         };
         let mime_type = mime_type_of_new(&new.fields, shortcut.is_some());
+        if shortcut.is_some() && new.fields.content.is_some() {
+            return Err(DriveError::bad_request("A shortcut has no content."));
+        }
         self.check_limits(&parent, mime_type == FOLDER, None)?;
         let content = new.fields.content.or_else(|| {
             (!mime_type.starts_with(GOOGLE_TYPES))
@@ -430,79 +433,6 @@ impl State {
             self.delete_tree(&id);
         }
         Ok(())
-    }
-
-    /// Copies an item (not a folder); `fields` overrides what the copy inherits.
-    ///
-    /// # Errors
-    /// 404 out of sight, 403 `cannotCopyFile` for a folder, and everything that [`State::create`] refuses.
-    pub(crate) fn copy(
-        &mut self,
-        user: &UserId,
-        id: &str,
-        new: NewItem,
-        all_drives: bool,
-    ) -> Result<FileId, DriveError> {
-        let view = self.find(user, id, all_drives)?;
-        if view.item.is_folder() {
-            return Err(DriveError::new(
-                403,
-                "cannotCopyFile",
-                "This file cannot be copied by the user.",
-            ));
-        }
-        let source = &view.item;
-        let inherited = |map: &BTreeMap<String, String>, over: PropertyPatch| {
-            let mut all: PropertyPatch = map
-                .iter()
-                .map(|(key, value)| (key.clone(), Some(value.clone())))
-                .collect();
-            all.extend(over);
-            all
-        };
-        let own_parent = source
-            .parent
-            .iter()
-            .filter(|_| view.role.can_edit())
-            .map(ToString::to_string)
-            .collect();
-        let fields = Patch {
-            name: new
-                .fields
-                .name
-                .or_else(|| Some(format!("Copy of {}", source.name))),
-            mime_type: new
-                .fields
-                .mime_type
-                .or_else(|| Some(source.mime_type.to_string())),
-            description: new
-                .fields
-                .description
-                .or_else(|| source.description.clone()),
-            properties: inherited(&source.properties, new.fields.properties),
-            app_properties: inherited(&source.app_properties, new.fields.app_properties),
-            content: source.content.clone(),
-            ..new.fields
-        };
-        let parents = if new.parents.is_empty() {
-            own_parent
-        } else {
-            new.parents
-        };
-        let shortcut_target = source
-            .shortcut
-            .as_ref()
-            .map(|shortcut| shortcut.target.to_string());
-        self.create(
-            user,
-            NewItem {
-                parents,
-                shortcut_target,
-                fields,
-                ..new
-            },
-            all_drives,
-        )
     }
 }
 
