@@ -54,3 +54,30 @@ fn pain_10_an_edit_by_the_very_user_that_we_write_as_is_no_echo() {
         assert_eq!(hand.differences().await, Vec::<String>::new());
     });
 }
+
+#[test]
+fn pain_10_the_echo_of_a_write_that_was_never_answered_meets_a_newer_edit_without_a_conflict() {
+    by_hand(4, async |hand| {
+        let file = hand.take();
+        hand.fault(json!({"match": "PATCH /drive/v2/files/*", "applied": true, "respond": {"status": 503}}));
+        hand.edited(&file, json!({"name": "first.txt"})).await;
+        hand.pump().await;
+        assert_eq!(hand.owner().name_of(&file).await, "first.txt", "it landed");
+        hand.edited(&file, json!({"name": "second.txt"})).await;
+        // Now it comes back, and is neither a person's edit nor the one that is owed.
+        hand.sync().await;
+        for _ in 0..3 {
+            hand.pump().await;
+            hand.pass(std::time::Duration::from_secs(60));
+            hand.sweep().await;
+        }
+        hand.pump().await;
+        assert_eq!(
+            hand.conflicts_of(&file).await,
+            Vec::<serde_json::Value>::new()
+        );
+        assert_eq!(hand.owner().name_of(&file).await, "second.txt");
+        assert_eq!(hand.calls("v2.files.patch"), 2);
+        assert_eq!(hand.differences().await, Vec::<String>::new());
+    });
+}
