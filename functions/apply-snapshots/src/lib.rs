@@ -6,6 +6,7 @@
 
 mod history;
 mod membership;
+mod permissions;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -98,6 +99,10 @@ struct Work {
     messages: Vec<SnapshotMessage>,
     /// How many deliveries were dealt with when parking failed.
     broken: Option<(usize, StoreError)>,
+    /// Permissions were read from Drive for it, later than the record was loaded.
+    listed: bool,
+    /// Why they could not be.
+    unlisted: Option<DriveError>,
 }
 
 /// Handles a batch of snapshots: each group is one file.
@@ -107,7 +112,7 @@ pub async fn handle(event: SqsEvent, deadline: Deadline, deps: &Deps) -> SqsBatc
         works.push(read(group, deps).await);
     }
     let left = LeftLogs::default();
-    let judged = match prepare(&works, deps).await {
+    let judged = match prepare(&mut works, deps).await {
         Ok(prepared) => {
             let files = works
                 .into_iter()
@@ -116,8 +121,8 @@ pub async fn handle(event: SqsEvent, deadline: Deadline, deps: &Deps) -> SqsBatc
         }
         // One record that can't be read must not hold up the files beside it.
         Err(_) => {
-            let files = works.into_iter().map(async |work| {
-                match prepare(std::slice::from_ref(&work), deps).await {
+            let files = works.into_iter().map(async |mut work| {
+                match prepare(std::slice::from_mut(&mut work), deps).await {
                     Ok(prepared) => judge(work, &prepared, &left, deadline, deps).await,
                     Err(error) => (work.group, failed(0, &error.into())),
                 }
@@ -155,6 +160,8 @@ async fn read(group: Group, deps: &Deps) -> Work {
                         group,
                         messages: Vec::new(),
                         broken: Some((done, error)),
+                        listed: false,
+                        unlisted: None,
                     };
                 }
             }
@@ -164,6 +171,8 @@ async fn read(group: Group, deps: &Deps) -> Work {
         group,
         messages,
         broken: None,
+        listed: false,
+        unlisted: None,
     }
 }
 
@@ -174,10 +183,9 @@ struct Prepared {
     history: History,
 }
 
-async fn prepare(works: &[Work], deps: &Deps) -> Result<Prepared, StoreError> {
+async fn prepare(works: &mut [Work], deps: &Deps) -> Result<Prepared, StoreError> {
     let mut files: BTreeMap<ConnectionKey, Vec<FileId>> = BTreeMap::new();
-    let messages = || works.iter().flat_map(|work| &work.messages);
-    for message in messages() {
+    for message in works.iter().flat_map(|work| &work.messages) {
         files
             .entry(message.key.clone())
             .or_default()
@@ -201,7 +209,9 @@ async fn prepare(works: &[Work], deps: &Deps) -> Result<Prepared, StoreError> {
             prepared.connections.insert(key.clone(), connection);
         }
     }
-    prepared.history = History::of(messages(), &prepared.records);
+    permissions::complete(works, &prepared.connections, &prepared.records, deps).await;
+    let messages = works.iter().flat_map(|work| &work.messages);
+    prepared.history = History::of(messages, &prepared.records);
     for (key, entries) in &prepared.history.kept {
         // History of a connection that is gone would be nobody's.
         if prepared.connections.contains_key(key) {
@@ -221,7 +231,12 @@ async fn judge(
     if let Some((done, error)) = work.broken {
         return (work.group, failed(done, &error.into()));
     }
-    let verdict = match apply(&work.messages, prepared, left, deadline, deps).await {
+    if let Some(error) = work.unlisted {
+        let stopped = error.into();
+        suspend_if_halted(&work.messages, &stopped, deps).await;
+        return (work.group, failed(0, &stopped));
+    }
+    let verdict = match apply(&work, prepared, left, deadline, deps).await {
         Ok(()) => Verdict::Done,
         Err(stopped) => {
             suspend_if_halted(&work.messages, &stopped, deps).await;
@@ -263,12 +278,13 @@ fn failed(done: usize, stopped: &Stopped) -> Verdict {
 
 /// Folds one file's messages into its record, until the write is taken.
 async fn apply(
-    messages: &[SnapshotMessage],
+    work: &Work,
     prepared: &Prepared,
     left: &LeftLogs,
     deadline: Deadline,
     deps: &Deps,
 ) -> Result<(), Stopped> {
+    let messages = work.messages.as_slice();
     let Some(first) = messages.first() else {
         return Ok(());
     };
@@ -322,6 +338,8 @@ async fn apply(
                 report(record.as_ref(), &step, messages, deps.clock.now());
                 return Ok(());
             }
+            // Whoever was faster may have read the permissions later than we did: they are read again.
+            Committed::Stale(_) if work.listed => return Err(Stopped::Contended),
             Committed::Stale(current) => {
                 // What seemed to repeat the record was compared with an older one.
                 let history = &prepared.history;
@@ -412,7 +430,10 @@ async fn ask(
             let told = gate::told_apart::<Stopped>(gone, mirror, key, &drive, &deps.store);
             Observation::Gone(told.await?)
         }
-        (_, answer) => answer,
+        (_, Observation::Present(snapshot)) => {
+            Observation::Present(permissions::of_answer(&drive, snapshot, record.as_ref()).await?)
+        }
+        (None, gone @ Observation::Gone(_)) => gone,
     };
     let answer = connection.scope.seen(answer);
     let now = deps.clock.now();
@@ -436,6 +457,13 @@ async fn ask(
 }
 
 fn report(before: Option<&FileRecord>, step: &Step, messages: &[SnapshotMessage], now: Timestamp) {
+    let strange = step.record.mirror.strange_permissions();
+    if strange > 0 {
+        tracing::warn!(
+            file = %step.record.file, strange, metric = "strange_permissions",
+            "roles or types that we don't know are kept as they are"
+        );
+    }
     let lag_millis = messages.last().map(|message| now.millis_since(message.at));
     if before.is_some_and(|before| step.record.is_noise_since(before)) {
         tracing::info!(

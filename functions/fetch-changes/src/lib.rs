@@ -6,6 +6,7 @@
 
 mod listing;
 mod membership;
+mod root;
 
 use std::time::Duration;
 
@@ -311,6 +312,13 @@ async fn queue_changes(
     let mut messages = Vec::with_capacity(page.changes.len());
     for entry in &page.drives {
         membership::heed(log, entry, drive, deps).await?;
+    }
+    if page
+        .drives
+        .iter()
+        .any(|entry| entry.drive == log.log && !entry.removed)
+    {
+        root::queue(log, Cause::Live, &deps.snapshots.live, drive, deps).await?;
     }
     for unreadable in &page.nameless {
         park_entry(log, unreadable, deps.clock.now(), deps).await?;

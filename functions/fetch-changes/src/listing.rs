@@ -11,7 +11,7 @@ use drive::{DriveClient, Kind, Listed, Scope};
 use runtime::{Cause, Deadline, SnapshotMessage, queue};
 use store::{Log, Operation, OperationKind, OperationState, Position, Written};
 
-use crate::{Deps, PAGE_MILLIS, Stopped, park_entry};
+use crate::{Deps, PAGE_MILLIS, Stopped, park_entry, root};
 
 /// Starts a listing of the log's scope. `None` where another worker was faster.
 pub(crate) async fn begin(
@@ -48,6 +48,10 @@ pub(crate) async fn go_on(
     let Some(mut operation) = deps.store.load_operation(&log.key, operation).await? else {
         return Ok(None);
     };
+    if operation.state == OperationState::Listing && operation.page_token.is_none() {
+        let cause = Cause::Run(operation.id.to_string());
+        root::queue(log, cause, &deps.snapshots.bulk, drive, deps).await?;
+    }
     while operation.state == OperationState::Listing {
         if deadline.passed(deps.clock.now().plus_millis(PAGE_MILLIS)) {
             queue::wake_log(&deps.log_wakes, &log.key, &log.log, deps.clock.now()).await?;

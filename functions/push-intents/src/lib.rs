@@ -8,6 +8,7 @@
 mod line;
 mod make;
 mod order;
+mod permissions;
 mod record;
 mod round;
 mod scope;

@@ -23,10 +23,10 @@ pub(crate) struct Round<'a> {
 }
 
 /// A file that was claimed, on its way to Drive.
-struct Write {
-    record: FileRecord,
-    read: Read,
-    patch: Patch,
+pub(crate) struct Write {
+    pub(crate) record: FileRecord,
+    pub(crate) read: Read,
+    pub(crate) patch: Patch,
 }
 
 /// When each file is due next, if it is.
@@ -44,7 +44,11 @@ impl Round<'_> {
         self.make(unmade, &mut after).await;
         let writes = self.read_and_claim(made, &mut after).await;
         // What was claimed is brought to its end before anything else: the function may be over after it.
+        let (permissions, writes) = writes
+            .into_iter()
+            .partition(|write| write.patch.permission().is_some());
         self.send(writes, &mut after).await;
+        self.send_permissions(permissions, &mut after).await;
         after.result()
     }
 
@@ -77,6 +81,13 @@ impl Round<'_> {
         let reads = self.drive.read_files(&files).await;
         let claims = stream::iter(due.into_iter().zip(reads)).map(|(record, read)| async {
             let file = record.file.clone();
+            let read = match read {
+                Ok(read) => {
+                    let snapshot = self.with_permissions(&record, read.snapshot).await;
+                    snapshot.map(|snapshot| Read { snapshot, ..read })
+                }
+                Err(error) => Err(error),
+            };
             match read {
                 Ok(read) => {
                     let claimed = self.claim(record, &read.snapshot).await;

@@ -147,6 +147,17 @@ impl Mirror {
             .find(|permission| permission.principal == principal)
     }
 
+    /// How many permissions have a role or a kind of principal that we don't know. They are kept as they are.
+    #[must_use]
+    pub fn strange_permissions(&self) -> usize {
+        let strange = |permission: &&MirroredPermission| {
+            let role = permission.role.as_str();
+            let known_role = ROLES.contains(&role) || role == OWNER || role == "publishedReader";
+            !known_role || !is_principal(&permission.principal)
+        };
+        self.permissions.iter().filter(strange).count()
+    }
+
     /// What is left when everything about permissions is taken out.
     fn without_permissions(&self) -> Self {
         Self {

@@ -1,0 +1,123 @@
+//! Writing permissions: one at a time for a file, each between two reads.
+//!
+//! Drive has no condition for these writes, and of several at once on one file only the last one counts (v3
+//! reference). So the file is read with its permissions and merged, the one write is claimed like any other,
+//! done, and the file is read again: that is one more observation, in which the claim recognises our own
+//! write. What somebody sets between the read and the write is overwritten unseen; that window is as short
+//! as we can make it, and Drive offers nothing to close it.
+
+use domain::{Field, FileRecord, Patch, Refusal, Snapshot};
+use drive::DriveError;
+use futures_util::StreamExt;
+use futures_util::stream;
+use runtime::telemetry;
+use store::StoreError;
+
+use crate::round::{After, Round, Write, stops};
+
+/// Files whose permissions are written at a time.
+const WRITES_AT_ONCE: usize = 8;
+/// What must be left of the function's time for one, in milliseconds: the write, and the reading of the file
+/// and of its permissions, none of which often takes a second. One that is cut off all the same is
+/// remembered by its claim.
+const PERMISSION_MILLIS: i64 = 12_000;
+/// How long a sharing limit is waited out, in milliseconds. Google ties it to the number of people that an
+/// account shares with in a day, and names no time.
+const SHARING_LIMIT_MILLIS: i64 = 15 * 60 * 1_000;
+
+impl Round<'_> {
+    /// What was read of a file, with its permissions if one of them is to be looked at: where they have to be
+    /// listed, that costs a hundred reads.
+    pub(crate) async fn with_permissions(
+        &self,
+        record: &FileRecord,
+        snapshot: Snapshot,
+    ) -> Result<Snapshot, DriveError> {
+        let mut fields = record.fields.iter();
+        let pending =
+            fields.any(|(field, sides)| matches!(field, Field::Permission(_)) && sides.pending());
+        if pending {
+            self.drive.with_permissions(snapshot).await
+        } else {
+            Ok(snapshot)
+        }
+    }
+
+    /// Writes the claimed permissions, one for each file.
+    pub(crate) async fn send_permissions(&self, writes: Vec<Write>, after: &mut After) {
+        let sent = stream::iter(writes).map(|write| async {
+            let file = write.record.file.clone();
+            let (record, stopped) = self.send_permission(write).await;
+            (file, record, stopped)
+        });
+        let mut sent = sent.buffer_unordered(WRITES_AT_ONCE);
+        while let Some((file, record, stopped)) = sent.next().await {
+            after.stop(stopped);
+            after.file(file, record);
+        }
+    }
+
+    async fn send_permission(
+        &self,
+        write: Write,
+    ) -> (Result<Option<FileRecord>, StoreError>, Option<DriveError>) {
+        let Write {
+            record,
+            read,
+            patch,
+        } = write;
+        let Some((principal, role)) = patch.permission() else {
+            return (Ok(Some(record)), None);
+        };
+        let now = self.deps.clock.now();
+        if self.deadline.passed(now.plus_millis(PERMISSION_MILLIS)) {
+            return (self.give_back(record, &patch, &Refusal::Busy).await, None);
+        }
+        let file = record.file.clone();
+        let error = match self
+            .drive
+            .write_permission(&read.snapshot, principal, role)
+            .await
+        {
+            Ok(()) => match self.drive.read_with_permissions(&file).await {
+                Ok(read) => return (self.took(record, &patch, &read.snapshot).await, None),
+                // It was written; the claim remembers it, and the next look at the file finds it.
+                Err(error) => {
+                    let unseen = Refusal::Unknown("written, and not read again".to_owned());
+                    tracing::warn!(%file, error = telemetry::chain(&error), metric = "push_unread", "not read");
+                    let settled = self.give_back(record, &patch, &unseen).await;
+                    return (settled, stops(&error).then_some(error));
+                }
+            },
+            Err(error) => error,
+        };
+        tracing::warn!(%file, error = telemetry::chain(&error), metric = "push_refused", "not shared");
+        let settled = self.give_back(record, &patch, &refusal(&error)).await;
+        (settled, stops(&error).then_some(error))
+    }
+
+    /// Drive took what was claimed, and held `read` after it.
+    async fn took(
+        &self,
+        claimed: FileRecord,
+        patch: &Patch,
+        read: &Snapshot,
+    ) -> Result<Option<FileRecord>, StoreError> {
+        tracing::info!(file = %read.file, metric = "shared", "a permission was written to Drive");
+        let jitter = self.deps.entropy.jitter();
+        self.settle(claimed, |record| {
+            record.took(patch, read, self.moment(), jitter)
+        })
+        .await
+    }
+}
+
+/// What a refusal means for the attempt. The limit on sharing is no limit on other calls, and passes late.
+fn refusal(error: &DriveError) -> Refusal {
+    if error.reason() == Some("sharingRateLimitExceeded") {
+        return Refusal::Later {
+            wait_millis: SHARING_LIMIT_MILLIS,
+        };
+    }
+    error.refusal()
+}
