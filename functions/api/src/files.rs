@@ -20,7 +20,7 @@ use crate::file_patch::{FilePatch, parse, pointer_of};
 use crate::file_view::{FileView, HistoryView};
 use crate::meaning::{self, Meaning};
 use crate::problem::{Kind, Problem, ProblemBody};
-use crate::{Deps, conflict_id, record};
+use crate::{Deps, conflict_id, permission_view, record};
 
 /// Says that a request with an `Idempotency-Key` had been done before.
 pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
@@ -323,6 +323,7 @@ pub(crate) async fn update(
     let request = idempotency(&headers, &at.caller, &[&route, &body.digest])?;
     let connection = record::connection(&deps, &at.key).await?;
     let out = meaning::out_of_scope(&deps, &connection, std::slice::from_ref(&at.file)).await?;
+    let above = permission_view::reaching(&deps, &connection, &at.file, &values).await?;
     let now = deps.clock.now();
     let mut replayed = false;
     let written = record::write(&deps, &at.key, &at.file, |record| {
@@ -336,6 +337,7 @@ pub(crate) async fn update(
         if record.is_present() && out.contains(&record.file) {
             return Err(meaning::refused());
         }
+        permission_view::nothing_inherited_is_removed(record, &values, &above)?;
         let moment = record::moment(now, &connection.policies);
         let step = record.edit(&values, &at.caller.subject, moment);
         let mut step: Step = step.map_err(|why| refused(record, why))?;

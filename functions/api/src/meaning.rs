@@ -172,6 +172,11 @@ impl<'a> Meaning<'a> {
         self.lineage(record, Side::App).path()
     }
 
+    /// Who has access to a file, by principal.
+    pub(crate) fn permissions(&self, record: &FileRecord) -> BTreeMap<String, Grant> {
+        self.lineage(record, Side::App).permissions()
+    }
+
     pub(crate) fn effective(&self, record: &FileRecord) -> EffectiveView {
         let lineage = self.lineage(record, Side::App);
         EffectiveView {

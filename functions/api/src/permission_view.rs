@@ -1,8 +1,17 @@
 //! Permissions as callers see them.
 
-use domain::{Mirror, MirroredPermission};
+use std::collections::BTreeMap;
+
+use domain::derive::{Grant, Origin};
+use domain::{Field, FileId, FileRecord, Mirror, MirroredPermission, Value, ValueRefused};
 use serde::Serialize;
+use store::Connection;
 use utoipa::ToSchema;
+
+use crate::file_patch::pointer_of;
+use crate::meaning::Meaning;
+use crate::problem::Problem;
+use crate::{Deps, record};
 
 /// One permission as Drive shows it on the file. What is inherited can only be changed where it comes from.
 #[expect(
@@ -61,4 +70,56 @@ impl PermissionView {
             view: permission.view.clone(),
         }
     }
+}
+
+/// The roles that reach a file, where an edit takes one away: it must be one of the file's own.
+///
+/// # Errors
+/// 404 where there is no record, 503 where the table did not answer.
+pub(crate) async fn reaching(
+    deps: &Deps,
+    connection: &Connection,
+    file: &FileId,
+    values: &BTreeMap<Field, Value>,
+) -> Result<BTreeMap<String, Grant>, Problem> {
+    if !removes_any(values) {
+        return Ok(BTreeMap::new());
+    }
+    let record = record::file(deps, &connection.key, file).await?;
+    let mut meaning = Meaning::of(deps, connection);
+    meaning.climb([&record]).await?;
+    Ok(meaning.permissions(&record))
+}
+
+fn removes_any(values: &BTreeMap<Field, Value>) -> bool {
+    let removes = |(field, value): (&Field, &Value)| {
+        matches!(field, Field::Permission(_)) && *value == Value::Null
+    };
+    values.iter().any(removes)
+}
+
+/// Refuses an edit that would remove a role which the file has only from above: where it has to be removed
+/// is in the detail.
+pub(crate) fn nothing_inherited_is_removed(
+    record: &FileRecord,
+    values: &BTreeMap<Field, Value>,
+    effective: &BTreeMap<String, Grant>,
+) -> Result<(), Problem> {
+    for (field, value) in values {
+        let Field::Permission(principal) = field else {
+            continue;
+        };
+        let sides = record.sides(field);
+        let nothing_direct = sides.app == Value::Null && *sides.drive() == Value::Null;
+        let from = match effective.get(principal).map(|grant| &grant.origin) {
+            Some(Origin::Folder(id)) => Some(id.to_string()),
+            Some(Origin::Beyond(from)) => from.clone(),
+            Some(Origin::Own) | None => continue,
+        };
+        if *value == Value::Null && nothing_direct {
+            let why = ValueRefused::Inherited { from };
+            return Err(Problem::value(field, &why, pointer_of(field)));
+        }
+    }
+    Ok(())
 }

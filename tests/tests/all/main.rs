@@ -17,6 +17,7 @@ mod notifications;
 mod operations_stop;
 mod pains;
 mod parked;
+mod permissions;
 mod pushes;
 mod reverse;
 mod rules;
