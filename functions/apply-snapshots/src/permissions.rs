@@ -4,7 +4,7 @@
 //! speaks for a change: `domain::Snapshot::wants_permissions` says where. At most one for a file in one
 //! delivery, whatever the number of its messages, and one page for every hundred permissions. What is
 //! missed by this (a role that changed together with something else, in one entry of the log) is seen by
-//! the next change without another explanation, by the next push of a permission, or by the next audit.
+//! the next change without another explanation, by the next push of a permission, or by the next resync.
 
 use std::collections::BTreeMap;
 
@@ -81,7 +81,7 @@ async fn list(
 }
 
 /// What Drive answered about a file, with its permissions where they have to be listed and something speaks
-/// for it: an answer to a direct question is as good as an audit's.
+/// for it: an answer to a direct question is as good as a resync's.
 pub(crate) async fn of_answer(
     drive: &drive::DriveClient,
     snapshot: Snapshot,

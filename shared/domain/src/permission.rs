@@ -195,7 +195,7 @@ impl Snapshot {
     /// - the file is seen for the first time, or its permissions never were;
     /// - the set of permission ids has changed;
     /// - the version moved, and nothing that is tracked explains it;
-    /// - `thorough`: an audit or a resync looks at this version, and the permissions are of an earlier one.
+    /// - `thorough`: a resync looks at this version, and the permissions are of an earlier one.
     #[must_use]
     pub fn wants_permissions(&self, record: Option<&FileRecord>, thorough: bool) -> bool {
         if !self.has_listed_permissions() {

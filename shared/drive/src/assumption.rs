@@ -23,13 +23,15 @@ pub enum Assumption {
     PropertiesSentBackStay,
     /// An invalid page token of a change log is answered 400 `invalid` or `invalidParameter`, located at `pageToken`.
     InvalidPageTokenIsLocated,
+    /// Sharing a file, and changing or ending that, moves its version.
+    SharingMovesVersion,
     /// The snapshot of a file is the same whether v2 or v3 reports it.
     VersionsAgree,
 }
 
 impl Assumption {
     /// All of them, in the order in which a check walks through them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::StarMovesEtag,
         Self::MoveMovesEtag,
         Self::TrashMovesEtag,
@@ -40,6 +42,7 @@ impl Assumption {
         Self::NullDeletesProperty,
         Self::PropertiesSentBackStay,
         Self::InvalidPageTokenIsLocated,
+        Self::SharingMovesVersion,
         Self::VersionsAgree,
     ];
 
@@ -57,6 +60,7 @@ impl Assumption {
             Self::NullDeletesProperty => "null-deletes-property",
             Self::PropertiesSentBackStay => "properties-sent-back-stay",
             Self::InvalidPageTokenIsLocated => "invalid-page-token-is-located",
+            Self::SharingMovesVersion => "sharing-moves-version",
             Self::VersionsAgree => "versions-agree",
         }
     }
@@ -83,6 +87,9 @@ impl Assumption {
             Self::PropertiesSentBackStay => "changing one property damages the others",
             Self::InvalidPageTokenIsLocated => {
                 "a lost cursor is reported as a permanent error instead of starting a resync"
+            }
+            Self::SharingMovesVersion => {
+                "a change of who has access is not seen, and our own writes of permissions never settle"
             }
             Self::VersionsAgree => {
                 "reading a file before a write looks like a change made by a person"
@@ -125,6 +132,10 @@ impl Assumption {
             }
             Self::InvalidPageTokenIsLocated => {
                 "list changes with the token `1x`: 400, reason invalid or invalidParameter, location pageToken"
+            }
+            Self::SharingMovesVersion => {
+                "read the version, share the file with somebody, read the version: it is higher; the same after \
+                 another role and after the end of it"
             }
             Self::VersionsAgree => {
                 "get one file through v2 and v3, with nothing in between: the two snapshots are equal"

@@ -434,7 +434,7 @@ fn permissions_are_listed_only_where_something_speaks_for_a_change_of_them() {
     );
     assert!(
         item(2, "b", 7).wants_permissions(Some(&record), true),
-        "an audit wants to know"
+        "a resync wants to know"
     );
     let behind = record.sees(&item(2, "b", 7)).record;
     assert!(item(2, "b", 7).wants_permissions(Some(&behind), true));
