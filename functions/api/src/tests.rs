@@ -36,18 +36,20 @@ fn deps() -> Deps {
     let sqs = aws_sdk_sqs::Client::from_conf(queues.build());
     let transport: drive::Transport = Arc::new(|_| panic!("nobody calls Drive here"));
     let now = || Timestamp::from_millis(1_795_251_600_000);
+    let drives = Drives::new(
+        transport,
+        "http://127.0.0.1:1",
+        aws_sdk_secretsmanager::Client::from_conf(secrets.build()),
+        Arc::new(now),
+    );
+    let store = Store::new(aws_sdk_dynamodb::Client::from_conf(table.build()), "table");
     Deps {
-        store: Store::new(aws_sdk_dynamodb::Client::from_conf(table.build()), "table"),
+        gate: Gate::new(drives, store.clone(), Clock::new(now), Entropy::new(|| 7)),
+        store,
         wakes: Wakes {
             logs: Queue::new(sqs.clone(), "http://127.0.0.1:1/logs"),
             pushes: Queue::new(sqs, "http://127.0.0.1:1/pushes"),
         },
-        gate: Gate::new(Drives::new(
-            transport,
-            "http://127.0.0.1:1",
-            aws_sdk_secretsmanager::Client::from_conf(secrets.build()),
-            Arc::new(now),
-        )),
         clock: Clock::new(now),
         entropy: Entropy::new(|| 7),
         tenant_claim: "custom:tenant".to_owned(),

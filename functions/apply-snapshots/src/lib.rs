@@ -13,13 +13,14 @@ use std::time::Duration;
 
 use crate::membership::LeftLogs;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
+use domain::pace::{CallKind, Held};
 use domain::{
     ConnectionKey, Disposition, DriveVersion, FileId, FileRecord, LogId, Moment, Observation,
     Policies, Revision, Step, Timestamp,
 };
 use drive::DriveError;
 use futures_util::future::join_all;
-use gate::{Gate, Services};
+use gate::{Gate, GateError, Patience, Services};
 use runtime::{
     Cause, Clock, Deadline, Entropy, Group, Queue, Settings, SnapshotMessage, Verdict, batch,
     telemetry,
@@ -76,6 +77,10 @@ impl Deps {
     }
 }
 
+/// The longest wait for the connection's turn in place, in milliseconds.
+const PATIENCE_MILLIS: u64 = 1_000;
+/// What a question to Drive may take, in milliseconds.
+const LOOK_MILLIS: i64 = 8_000;
 /// Rounds of "merge, write, somebody was faster" before a file's messages go back to the queue.
 const ROUNDS_MAX: usize = 8;
 
@@ -86,10 +91,22 @@ enum Stopped {
     Store(#[from] StoreError),
     #[error("Drive did not say whether the file is there")]
     Drive(#[from] DriveError),
+    #[error("it is not this connection's turn to ask Drive")]
+    Held(Held),
     #[error("others kept writing the same record")]
     Contended,
     #[error("the function is about to be ended")]
     OutOfTime,
+}
+
+impl From<GateError> for Stopped {
+    fn from(error: GateError) -> Self {
+        match error {
+            GateError::Held(held) => Self::Held(held),
+            GateError::Store(error) => Self::Store(error),
+            GateError::Drive(error) => Self::Drive(error),
+        }
+    }
 }
 
 /// The messages of one file, in order, and the group that they came in.
@@ -251,7 +268,7 @@ async fn judge(
 async fn suspend_if_halted(messages: &[SnapshotMessage], stopped: &Stopped, deps: &Deps) {
     let disposition = match stopped {
         Stopped::Drive(error) => error.disposition(),
-        Stopped::Store(_) | Stopped::Contended | Stopped::OutOfTime => return,
+        Stopped::Held(_) | Stopped::Store(_) | Stopped::Contended | Stopped::OutOfTime => return,
     };
     if let (Some(first), Disposition::Halt { reason }) = (messages.first(), disposition) {
         let (key, error) = (&first.key, telemetry::chain(stopped));
@@ -271,6 +288,7 @@ fn failed(done: usize, stopped: &Stopped) -> Verdict {
             Disposition::Retry { after_millis } => after_millis,
             Disposition::Park { .. } | Disposition::Halt { .. } => None,
         },
+        Stopped::Held(held) => Some(held.wait_millis),
         Stopped::Store(_) | Stopped::Contended | Stopped::OutOfTime => None,
     };
     Verdict::Failed { done, after_millis }
@@ -314,7 +332,7 @@ async fn apply(
             None => {
                 let history = &prepared.history;
                 history.keep_all(&first.key, &first.file, deps).await?;
-                let (loaded, step) = ask(connection, &first.file, deps).await?;
+                let (loaded, step) = ask(connection, &first.file, deadline, deps).await?;
                 record = loaded;
                 step
             }
@@ -420,14 +438,20 @@ fn asks(message: &SnapshotMessage) -> bool {
 async fn ask(
     connection: &Connection,
     file: &FileId,
+    deadline: Deadline,
     deps: &Deps,
 ) -> Result<(Option<FileRecord>, Step), Stopped> {
     let record = deps.store.load_file(&connection.key, file).await?;
-    let drive = deps.gate.open(connection).await?;
-    let answer = match (&record, drive.look(file).await?) {
+    let patience = Patience {
+        wait_millis_max: PATIENCE_MILLIS,
+        until: deadline.0.plus_millis(-LOOK_MILLIS),
+    };
+    let pass = deps.gate.pass(connection, patience).await?;
+    let looked = pass.call(CallKind::Read, pass.drive().look(file)).await?;
+    let answer = match (&record, looked) {
         (Some(record), Observation::Gone(gone)) => {
             let (mirror, key) = (&record.mirror, &connection.key);
-            let told = gate::told_apart::<Stopped>(gone, mirror, key, &drive, &deps.store);
+            let told = gate::told_apart::<Stopped>(gone, mirror, key, &pass, &deps.store);
             Observation::Gone(told.await?)
         }
         (_, Observation::Present(snapshot)) => {

@@ -11,10 +11,11 @@ mod root;
 use std::time::Duration;
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
+use domain::pace::{CallKind, Held};
 use domain::{ConnectionKey, Disposition, LogId, Timestamp};
-use drive::{Change, ChangePage, DriveClient, DriveError, Kind, Next, Seen, Unreadable};
+use drive::{Change, ChangePage, DriveError, Kind, Next, Seen, Unreadable};
 use futures_util::future::join_all;
-use gate::{Gate, Services};
+use gate::{Gate, GateError, Pass, Patience, Services};
 use runtime::{
     Cause, Clock, Deadline, Delivery, Entropy, Group, LogWake, Queue, QueueError, Settings,
     SnapshotMessage, Snapshots, Verdict, batch, queue, telemetry,
@@ -77,6 +78,8 @@ impl Deps {
 const POLL_WATCHED_MILLIS: i64 = 15 * 60_000;
 /// What a page may take at most, in milliseconds: one that could be cut off is not begun.
 const PAGE_MILLIS: i64 = 24_000;
+/// The longest wait for the connection's turn in place, in milliseconds.
+const PATIENCE_MILLIS: u64 = 2_000;
 /// Clocks that differ by less than this make no wake look older than it is.
 const CLOCK_MARGIN_MILLIS: i64 = 1_000;
 
@@ -91,6 +94,18 @@ enum Stopped {
     Drive(#[from] DriveError),
     #[error("others kept writing the same log")]
     Contended,
+    #[error("it is not this connection's turn")]
+    Held(Held),
+}
+
+impl From<GateError> for Stopped {
+    fn from(error: GateError) -> Self {
+        match error {
+            GateError::Held(held) => Self::Held(held),
+            GateError::Store(error) => Self::Store(error),
+            GateError::Drive(error) => Self::Drive(error),
+        }
+    }
 }
 
 impl Stopped {
@@ -100,6 +115,9 @@ impl Stopped {
                 Disposition::Retry { after_millis: None }
             }
             Self::Drive(error) => error.disposition(),
+            Self::Held(held) => Disposition::Retry {
+                after_millis: Some(held.wait_millis),
+            },
         }
     }
 }
@@ -131,8 +149,25 @@ async fn look(group: &Group, deadline: Deadline, deps: &Deps) -> Verdict {
     };
     match follow(&wake, sent_at, deadline, deps).await {
         Ok(()) => Verdict::Done,
+        Err(Stopped::Held(held)) => match later(&wake, held, deps).await {
+            Ok(()) => Verdict::Done,
+            Err(error) => failed(0, &error.into()),
+        },
         Err(stopped) => stop(&wake, &stopped, deps).await,
     }
+}
+
+/// The wake is let go, since the cursor keeps everything: the log is due again when it is the connection's turn.
+/// So a wait is no failure of a message, however long it is.
+async fn later(wake: &LogWake, held: Held, deps: &Deps) -> Result<(), StoreError> {
+    let wait_millis = i64::try_from(held.wait_millis).unwrap_or(i64::MAX);
+    let turn = deps.clock.now().plus_millis(wait_millis);
+    let log = deps.store.load_log(&wake.key, &wake.log).await?;
+    // One that is due before that anyway needs no write: the next wake finds out again.
+    if log.is_some_and(|log| log.next_poll_at > turn) {
+        deps.store.postpone_poll(&wake.key, &wake.log, turn).await?;
+    }
+    Ok(())
 }
 
 /// What a failure means for the wake: it comes back, or the connection is suspended and the wake let
@@ -192,7 +227,11 @@ async fn follow(
         tracing::debug!(log = %log.log, metric = "wake_covered", "an earlier look covers this wake");
         return Ok(());
     }
-    let drive = deps.gate.open(&connection).await?;
+    let patience = Patience {
+        wait_millis_max: PATIENCE_MILLIS,
+        until: deadline.0.plus_millis(-PAGE_MILLIS),
+    };
+    let drive = deps.gate.pass(&connection, patience).await?;
     let error = match read(log.clone(), &drive, deadline, deps).await {
         Err(Stopped::Drive(error)) => error,
         done => return done,
@@ -217,12 +256,7 @@ async fn follow(
 
 /// Lists the files of a log that is new, then reads its changes, as far as time allows. That the cursor is
 /// lost is said of no other call than the one that reads changes from it.
-async fn read(
-    log: Log,
-    drive: &DriveClient,
-    deadline: Deadline,
-    deps: &Deps,
-) -> Result<(), Stopped> {
+async fn read(log: Log, drive: &Pass, deadline: Deadline, deps: &Deps) -> Result<(), Stopped> {
     let log = match &log.position {
         Position::New => listing::begin(&log, OperationKind::InitialSync, drive, deps).await?,
         Position::Listing(_) | Position::Following => Some(log),
@@ -256,7 +290,7 @@ fn covered(log: &Log, sent_at: Timestamp) -> bool {
 /// Reads the log page by page. After each page everything on it is queued, then the cursor moves.
 async fn read_changes(
     mut log: Log,
-    drive: &DriveClient,
+    drive: &Pass,
     deadline: Deadline,
     deps: &Deps,
 ) -> Result<(), Stopped> {
@@ -265,7 +299,12 @@ async fn read_changes(
         let Some(cursor) = log.cursor.clone() else {
             return Ok(());
         };
-        let page = drive.list_changes(&log.log, &cursor).await?;
+        let page = drive
+            .call(
+                CallKind::List,
+                drive.drive().list_changes(&log.log, &cursor),
+            )
+            .await?;
         let newest = page.changes.iter().map(|change| change.at).max();
         tracing::info!(
             connection = %log.key, log = %log.log, changes = page.changes.len(), skipped = page.skipped,
@@ -306,7 +345,7 @@ async fn read_changes(
 async fn queue_changes(
     log: &Log,
     page: ChangePage,
-    drive: &DriveClient,
+    drive: &Pass,
     deps: &Deps,
 ) -> Result<(), Stopped> {
     let mut messages = Vec::with_capacity(page.changes.len());
@@ -356,7 +395,7 @@ fn next_poll(log: &Log, now: Timestamp, deps: &Deps) -> Option<Timestamp> {
 async fn resync(
     key: &ConnectionKey,
     log: &LogId,
-    drive: &DriveClient,
+    drive: &Pass,
     deps: &Deps,
 ) -> Result<(), Stopped> {
     tracing::error!(connection = %key, %log, metric = "cursor_lost", "Drive forgot our cursor");

@@ -6,8 +6,10 @@
 
 use std::collections::BTreeMap;
 
+use domain::pace::CallKind;
 use domain::{Drift, FileId, FileRecord, Observation, OperationId, drift};
-use drive::{DriveClient, Kind, Listed, Scope};
+use drive::{Kind, Listed, Scope};
+use gate::{GateError, Pass};
 use runtime::{Cause, Deadline, SnapshotMessage, queue};
 use store::{Log, Operation, OperationKind, OperationState, Position, Written};
 
@@ -17,10 +19,12 @@ use crate::{Deps, PAGE_MILLIS, Stopped, park_entry, root};
 pub(crate) async fn begin(
     log: &Log,
     kind: OperationKind,
-    drive: &DriveClient,
+    drive: &Pass,
     deps: &Deps,
 ) -> Result<Option<Log>, Stopped> {
-    let start = drive.start_page_token(&log.log).await?;
+    let start = drive
+        .call(CallKind::Other, drive.drive().start_page_token(&log.log))
+        .await?;
     let now = deps.clock.now();
     #[expect(
         clippy::cast_possible_truncation,
@@ -40,7 +44,7 @@ pub(crate) async fn begin(
 pub(crate) async fn go_on(
     log: &Log,
     operation: &OperationId,
-    drive: &DriveClient,
+    drive: &Pass,
     deadline: Deadline,
     deps: &Deps,
 ) -> Result<Option<Log>, Stopped> {
@@ -57,13 +61,14 @@ pub(crate) async fn go_on(
             queue::wake_log(&deps.log_wakes, &log.key, &log.log, deps.clock.now()).await?;
             return Ok(None);
         }
-        let page = match drive
-            .list_files(&scope, operation.page_token.as_deref())
-            .await
-        {
+        let token = operation.page_token.as_deref();
+        let listed = drive.drive().list_files(&scope, token);
+        let page = match drive.call(CallKind::List, listed).await {
             Ok(page) => page,
             // A listing's token lives for hours only: "if rejected, restart from the first page".
-            Err(error) if *error.kind() == Kind::CursorLost && operation.page_token.is_some() => {
+            Err(GateError::Drive(error))
+                if *error.kind() == Kind::CursorLost && operation.page_token.is_some() =>
+            {
                 match deps.store.restart_listing(&operation).await? {
                     Written::Done(restarted) => operation = restarted,
                     Written::Stale(_) => return Ok(None),

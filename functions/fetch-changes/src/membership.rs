@@ -7,8 +7,10 @@
 
 use std::collections::BTreeMap;
 
+use domain::pace::CallKind;
 use domain::{ConnectionKey, LogId, OperationId, Timestamp};
-use drive::{DriveChange, DriveClient, DriveError, Kind};
+use drive::{DriveChange, DriveError, Kind};
+use gate::{GateError, Pass};
 use runtime::queue;
 use store::{Created, Log, Operation, OperationKind, Position, Written};
 
@@ -33,7 +35,7 @@ pub(crate) fn is_due(user_log: &Log, now: Timestamp) -> bool {
 /// list is asked about before it is left. Gives the log as it is then, `None` where another worker moved it.
 pub(crate) async fn compare(
     user_log: &Log,
-    drive: &DriveClient,
+    drive: &Pass,
     deps: &Deps,
 ) -> Result<Option<Log>, Stopped> {
     let key = &user_log.key;
@@ -50,7 +52,13 @@ pub(crate) async fn compare(
     }
     for (id, log) in &kept {
         let ours = *id == LogId::user() || listed.contains_key(id);
-        if !ours && is_followed(log) && drive.find_drive(id).await?.is_none() {
+        if !ours
+            && is_followed(log)
+            && drive
+                .call(CallKind::Read, drive.drive().find_drive(id))
+                .await?
+                .is_none()
+        {
             leave(key, id, deps).await?;
         }
     }
@@ -63,16 +71,23 @@ pub(crate) async fn compare(
 }
 
 /// All shared drives of the account, by id, with their names.
-async fn list(drive: &DriveClient) -> Result<BTreeMap<LogId, String>, DriveError> {
+async fn list(drive: &Pass) -> Result<BTreeMap<LogId, String>, GateError> {
     let mut listed = BTreeMap::new();
     let mut token: Option<String> = None;
     loop {
-        let page = match drive.list_drives(token.as_deref()).await {
+        let page = match drive
+            .call(CallKind::List, drive.drive().list_drives(token.as_deref()))
+            .await
+        {
             Ok(page) => page,
             // It lives for hours only, and what was listed so far is as good as before.
-            Err(error) if *error.kind() == Kind::CursorLost && token.is_some() => {
+            Err(GateError::Drive(error))
+                if *error.kind() == Kind::CursorLost && token.is_some() =>
+            {
                 token = None;
-                drive.list_drives(None).await?
+                drive
+                    .call(CallKind::List, drive.drive().list_drives(None))
+                    .await?
             }
             Err(error) => return Err(error),
         };
@@ -96,7 +111,7 @@ fn is_followed(log: &Log) -> bool {
 pub(crate) async fn heed(
     log: &Log,
     entry: &DriveChange,
-    drive: &DriveClient,
+    drive: &Pass,
     deps: &Deps,
 ) -> Result<(), Stopped> {
     // A drive's own log tells of that drive alone.
@@ -107,15 +122,21 @@ pub(crate) async fn heed(
         return join(&log.key, &entry.drive, name, deps).await;
     }
     // An entry may be older than what holds now: what makes files disappear is asked about.
-    match drive.find_drive(&entry.drive).await? {
+    match drive
+        .call(CallKind::Read, drive.drive().find_drive(&entry.drive))
+        .await?
+    {
         Some(found) => join(&log.key, &found.id, &found.name, deps).await,
         None => leave(&log.key, &entry.drive, deps).await,
     }
 }
 
 /// A log that was left is woken: whether its drive is there again.
-pub(crate) async fn return_to(log: &Log, drive: &DriveClient, deps: &Deps) -> Result<(), Stopped> {
-    match drive.find_drive(&log.log).await? {
+pub(crate) async fn return_to(log: &Log, drive: &Pass, deps: &Deps) -> Result<(), Stopped> {
+    match drive
+        .call(CallKind::Read, drive.drive().find_drive(&log.log))
+        .await?
+    {
         Some(found) => join(&log.key, &found.id, &found.name, deps).await,
         None => Ok(()),
     }
@@ -126,11 +147,17 @@ pub(crate) async fn return_to(log: &Log, drive: &DriveClient, deps: &Deps) -> Re
 pub(crate) async fn has_ended(
     log: &Log,
     error: &DriveError,
-    drive: &DriveClient,
+    drive: &Pass,
     deps: &Deps,
 ) -> Result<bool, Stopped> {
     let out_of_sight = *error.kind() == Kind::CursorLost || error.gone().is_some();
-    if log.log == LogId::user() || !out_of_sight || drive.find_drive(&log.log).await?.is_some() {
+    if log.log == LogId::user()
+        || !out_of_sight
+        || drive
+            .call(CallKind::Read, drive.drive().find_drive(&log.log))
+            .await?
+            .is_some()
+    {
         return Ok(false);
     }
     leave(&log.key, &log.log, deps).await?;

@@ -16,10 +16,11 @@ mod scope;
 use std::time::Duration;
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
+use domain::pace::{CallKind, Held};
 use domain::{ConnectionKey, Disposition};
 use drive::DriveError;
 use futures_util::future::join_all;
-use gate::{Gate, Services};
+use gate::{Gate, GateError, Patience, Services};
 use runtime::{
     Clock, Deadline, Delivery, Entropy, Group, PushWake, Queue, QueueError, Settings, Verdict,
     batch, queue, telemetry,
@@ -38,6 +39,9 @@ const DRIVE_TIMEOUTS: drive::Timeouts = drive::Timeouts {
 /// What a round may take until its writes are answered, in milliseconds: a token, a read, the claims, the
 /// writes. One that could be cut off between its claims and their confirmation is not begun.
 const ROUND_MILLIS: i64 = 18_000;
+/// The longest wait for the connection's turn in place, in milliseconds: a slower pace is left to the sweep, since
+/// a function that waits costs as much as one that works.
+const PATIENCE_MILLIS: u64 = 2_000;
 /// The part of it from when the writes leave.
 const WRITE_MILLIS: i64 = 8_000;
 
@@ -90,6 +94,8 @@ enum Stopped {
     Queue(#[from] QueueError),
     #[error("Drive did not do it")]
     Drive(#[from] DriveError),
+    #[error("it is not this connection's turn")]
+    Held(Held),
 }
 
 impl Stopped {
@@ -97,6 +103,19 @@ impl Stopped {
         match self {
             Self::Store(_) | Self::Queue(_) => Disposition::Retry { after_millis: None },
             Self::Drive(error) => error.disposition(),
+            Self::Held(held) => Disposition::Retry {
+                after_millis: Some(held.wait_millis),
+            },
+        }
+    }
+}
+
+impl From<GateError> for Stopped {
+    fn from(error: GateError) -> Self {
+        match error {
+            GateError::Held(held) => Self::Held(held),
+            GateError::Store(error) => Self::Store(error),
+            GateError::Drive(error) => Self::Drive(error),
         }
     }
 }
@@ -186,14 +205,27 @@ async fn drain(key: &ConnectionKey, deadline: Deadline, deps: &Deps) -> Result<(
                 tokio::time::sleep(Duration::from_millis(millis.min(NAP_MILLIS))).await;
             }
             Next::Files(files) => {
-                let drive = deps.gate.open(&connection).await?;
+                let patience = Patience {
+                    wait_millis_max: PATIENCE_MILLIS,
+                    until: deadline.0.plus_millis(-ROUND_MILLIS),
+                };
+                let pass = deps.gate.pass(&connection, patience).await?;
+                let count = u32::try_from(files.len()).unwrap_or(u32::MAX);
+                let admitted = match pass.admit(&[CallKind::Read, CallKind::Edit], count).await {
+                    Ok(admitted) => usize::try_from(admitted).unwrap_or(usize::MAX),
+                    // What is owed stays due, and the sweep wakes for it.
+                    Err(GateError::Held(_)) => return Ok(()),
+                    Err(error) => return Err(error.into()),
+                };
+                let (files, rest) = files.split_at(admitted.min(files.len()));
+                line.back(rest);
                 let round = Round {
                     connection: &connection,
-                    drive: &drive,
+                    pass: &pass,
                     deadline,
                     deps,
                 };
-                for (file, due) in round.run(&files).await? {
+                for (file, due) in round.run(files).await? {
                     line.again(file, due, deps.clock.now());
                 }
             }

@@ -63,6 +63,14 @@ impl Line {
         Next::Files(ready.into_iter().map(|(_, file)| file).collect())
     }
 
+    /// Files that it was not the connection's turn for go back to the head of the line.
+    pub(crate) fn back(&mut self, files: &[FileId]) {
+        let places = files
+            .iter()
+            .map(|file| (Timestamp::default(), file.clone()));
+        self.waiting.extend(places);
+    }
+
     /// A file has had a round, and is due again at `due`, if it is. It is waited for if that is soon: the
     /// next sweep may be a minute away.
     pub(crate) fn again(&mut self, file: FileId, due: Option<Timestamp>, now: Timestamp) {

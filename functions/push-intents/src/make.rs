@@ -1,6 +1,7 @@
 //! Files that Drive has yet to make: each is claimed, and then asked for with the id that was given out for
 //! it. Drive answers 409 where it made the file before, and a look tells the rest.
 
+use domain::pace::CallKind;
 use domain::{FileId, FileRecord, Observation, Patch, Refusal};
 use drive::{Created, Creation, DriveError};
 use futures_util::StreamExt;
@@ -39,7 +40,8 @@ impl Round<'_> {
             makings.iter().map(|_| None).collect()
         } else {
             let creations: Vec<Creation<'_>> = makings.iter().map(creation).collect();
-            let answers = self.drive.create_files(&creations).await;
+            let answers = self.pass.drive().create_files(&creations).await;
+            self.note(CallKind::Edit, &answers).await;
             answers.into_iter().map(Some).collect()
         };
         let settled = stream::iter(makings.into_iter().zip(answers))
@@ -81,7 +83,7 @@ impl Round<'_> {
             Some(Ok(Created::Made(snapshot))) => {
                 return (file, self.confirm(record, &patch, &snapshot).await, None);
             }
-            Some(Ok(Created::Already)) => match self.drive.look(&file).await {
+            Some(Ok(Created::Already)) => match self.pass.drive().look(&file).await {
                 Ok(there) => {
                     let settled = self.settle(record, |r| r.answered(&there, self.moment()));
                     return (file, settled.await, None);

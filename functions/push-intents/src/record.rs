@@ -116,11 +116,11 @@ impl Round<'_> {
     ) -> Result<Option<FileRecord>, StoreError> {
         if let Some(gone) = error.gone() {
             let (key, store) = (&self.connection.key, &self.deps.store);
-            match gate::told_apart::<Stopped>(gone, &record.mirror, key, self.drive, store).await {
+            match gate::told_apart::<Stopped>(gone, &record.mirror, key, self.pass, store).await {
                 Ok(gone) => return self.gone(record, gone).await,
                 Err(Stopped::Store(error)) => return Err(error),
                 // Drive does not say why it is gone: the file waits for its next turn.
-                Err(Stopped::Drive(_) | Stopped::Queue(_)) => {}
+                Err(Stopped::Drive(_) | Stopped::Queue(_) | Stopped::Held(_)) => {}
             }
         }
         let file = &record.file;

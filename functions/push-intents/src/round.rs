@@ -1,11 +1,13 @@
 //! One round: up to a hundred files, with one read and one write of Drive for all of them. What is refused,
 //! lost or throttled for one of them concerns that file alone.
 
+use domain::pace::CallKind;
 use domain::{FileId, FileRecord, Patch, Refusal, Timestamp};
-use drive::{DriveClient, DriveError, Kind, Read, Written};
+use drive::{DriveError, Kind, Read, Written};
 use futures_util::StreamExt;
 use futures_util::stream;
-use runtime::Deadline;
+use gate::Pass;
+use runtime::{Deadline, telemetry};
 use store::{Connection, StoreError};
 
 use crate::record::Claimed;
@@ -17,7 +19,7 @@ pub(crate) const RECORDS_AT_ONCE: usize = 16;
 /// One connection's pushing.
 pub(crate) struct Round<'a> {
     pub(crate) connection: &'a Connection,
-    pub(crate) drive: &'a DriveClient,
+    pub(crate) pass: &'a Pass,
     pub(crate) deadline: Deadline,
     pub(crate) deps: &'a Deps,
 }
@@ -41,8 +43,13 @@ impl Round<'_> {
         let ready = self.in_order(due, &mut after).await?;
         let unmade = |record: &FileRecord| record.is_creating() && !record.creation_taken_back();
         let (unmade, made): (Vec<_>, Vec<_>) = ready.into_iter().partition(unmade);
+        let unmade_count = unmade.len();
         self.make(unmade, &mut after).await;
         let writes = self.read_and_claim(made, &mut after).await;
+        let unneeded = files.len().saturating_sub(writes.len() + unmade_count);
+        self.pass
+            .give_back(CallKind::Edit, u32::try_from(unneeded).unwrap_or(0))
+            .await;
         // What was claimed is brought to its end before anything else: the function may be over after it.
         let (permissions, writes) = writes
             .into_iter()
@@ -50,6 +57,14 @@ impl Round<'_> {
         self.send(writes, &mut after).await;
         self.send_permissions(permissions, &mut after).await;
         after.result()
+    }
+
+    /// Takes note of how Drive answered. What it answered stands, whether or not the table took note of it.
+    pub(crate) async fn note<T>(&self, kind: CallKind, answers: &[Result<T, DriveError>]) {
+        if let Err(error) = self.pass.tell_all(kind, answers).await {
+            let error = telemetry::chain(&error);
+            tracing::warn!(error, metric = "pace_unnoted", "the pace was not noted");
+        }
     }
 
     /// The records of those files that are really due: the index that named them lags behind.
@@ -78,7 +93,8 @@ impl Round<'_> {
     /// One read of Drive for all of them; then each is merged and claimed by a write of its own record.
     async fn read_and_claim(&self, due: Vec<FileRecord>, after: &mut After) -> Vec<Write> {
         let files: Vec<FileId> = due.iter().map(|record| record.file.clone()).collect();
-        let reads = self.drive.read_files(&files).await;
+        let reads = self.pass.drive().read_files(&files).await;
+        self.note(CallKind::Read, &reads).await;
         let claims = stream::iter(due.into_iter().zip(reads)).map(|(record, read)| async {
             let file = record.file.clone();
             let read = match read {
@@ -138,7 +154,8 @@ impl Round<'_> {
             writes.iter().map(|_| None).collect()
         } else {
             let patches: Vec<_> = writes.iter().map(|w| (&w.read, &w.patch)).collect();
-            let answers = self.drive.write_files(&patches).await;
+            let answers = self.pass.drive().write_files(&patches).await;
+            self.note(CallKind::Edit, &answers).await;
             answers.into_iter().map(Some).collect()
         };
         let settled = stream::iter(writes.into_iter().zip(answers)).map(|(write, answer)| async {

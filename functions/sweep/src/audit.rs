@@ -1,12 +1,14 @@
 //! The listing of an audit: like that of a first sync, but nothing is queued and the cursor is left alone.
 //! What is listed is compared with our records at once; what seems to differ is looked at later.
 
+use domain::pace::CallKind;
 use domain::{Drift, Field, FileId, Observation, Snapshot, Value, drift};
 use drive::{Kind, Listed, Scope};
+use gate::GateError;
 use store::{Connection, DriftEntry, Operation, Suspicion, Written};
 
 use crate::compare::{name, suspect};
-use crate::{Deps, Stopped};
+use crate::{Deps, Stopped, patience};
 
 /// Lists the next page. `None` where another sweep is at it.
 pub(crate) async fn list_page(
@@ -14,13 +16,16 @@ pub(crate) async fn list_page(
     connection: &Connection,
     deps: &Deps,
 ) -> Result<Option<Operation>, Stopped> {
-    let drive = deps.gate.open(connection).await?;
+    let pass = deps.gate.pass(connection, patience(deps)).await?;
     let scope = Scope::from(&operation.log);
     let token = operation.page_token.as_deref();
-    let page = match drive.list_files(&scope, token).await {
+    let page = match pass
+        .call(CallKind::List, pass.drive().list_files(&scope, token))
+        .await
+    {
         Ok(page) => page,
         // A listing's token lives for hours only: "if rejected, restart from the first page".
-        Err(error) if *error.kind() == Kind::CursorLost && token.is_some() => {
+        Err(GateError::Drive(error)) if *error.kind() == Kind::CursorLost && token.is_some() => {
             let restarted = deps.store.restart_listing(operation).await?;
             return Ok(done(restarted));
         }

@@ -4,8 +4,10 @@
 //! A channel is written down before Drive is asked for it, because its first notification may arrive
 //! before Drive's answer does; where the answer never comes, the channel is dropped and another opened.
 
+use domain::pace::CallKind;
 use domain::{ChannelId, Timestamp};
 use drive::{ChannelRequest, Kind};
+use gate::{GateError, Patience};
 use sha2::{Digest, Sha256};
 use store::{Channel, ChannelState, Connection, Log, Position, Written};
 
@@ -28,6 +30,9 @@ pub(crate) async fn open(connection: &Connection, log: &Log, deps: &Deps) -> Res
     let (Some(address), Some(cursor)) = (&deps.webhook_url, &log.cursor) else {
         return Ok(());
     };
+    let drive = deps.gate.pass(connection, Patience::NONE).await?;
+    // Before anything is written down: a channel that is not asked for need not be dropped again.
+    drive.admit(&[CallKind::Other], 1).await?;
     let now = deps.clock.now();
     let token = secret(deps);
     let channel = Channel {
@@ -41,14 +46,18 @@ pub(crate) async fn open(connection: &Connection, log: &Log, deps: &Deps) -> Res
         due_at: now.plus_millis(PENDING_MILLIS),
     };
     deps.store.create_channel(&channel).await?;
-    let drive = deps.gate.open(connection).await?;
     let request = ChannelRequest {
         id: &channel.id,
         token: &token,
         address,
         expires_at: channel.expires_at,
     };
-    let watch = match drive.watch_changes(&log.log, cursor, &request).await {
+    let watched = drive
+        .drive()
+        .watch_changes(&log.log, cursor, &request)
+        .await;
+    drive.tell(CallKind::Other, watched.as_ref().err()).await?;
+    let watch = match watched {
         Ok(watch) => watch,
         Err(error) => {
             // Where Drive did open it after all, it tells of changes until it ends, and is not believed.
@@ -165,10 +174,12 @@ pub(crate) async fn look_at(id: &ChannelId, deps: &Deps) -> Result<(), Stopped> 
 async fn stop(channel: &Channel, deps: &Deps) -> Result<(), Stopped> {
     let connection = deps.store.load_connection(&channel.key).await?;
     if let (Some(connection), Some(resource)) = (connection, &channel.resource_id) {
-        let stopped = match deps.gate.open(&connection).await {
-            Ok(drive) => drive.stop_channel(&channel.id, resource).await,
-            Err(error) => Err(error),
+        let stopped = async {
+            let pass = deps.gate.pass(&connection, Patience::NONE).await?;
+            let stop = pass.drive().stop_channel(&channel.id, resource);
+            pass.call(CallKind::Other, stop).await
         };
+        let stopped: Result<(), GateError> = stopped.await;
         if let Err(error) = stopped {
             // It ends by itself, and what it still tells is not believed once it is dropped.
             tracing::warn!(channel = %channel.id, error = runtime::telemetry::chain(&error), "could not stop a channel");

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use domain::{ConnectionKey, LogId};
 use drive::DriveError;
-use gate::{Gate, Services};
+use gate::{Gate, GateError, Patience, Services};
 use runtime::{Clock, Deadline, Entropy, Queue, QueueError, Settings, Wakes, telemetry};
 use store::{Connection, ConnectionState, DUE_SHARDS, DueItem, Position, Scope, Store, StoreError};
 
@@ -105,8 +105,22 @@ enum Stopped {
     Store(#[from] StoreError),
     #[error("the queue did not take it")]
     Queue(#[from] QueueError),
-    #[error("Drive did not do it")]
-    Drive(#[from] DriveError),
+    #[error("Drive was not asked, or did not do it")]
+    Gate(#[from] GateError),
+}
+
+impl From<DriveError> for Stopped {
+    fn from(error: DriveError) -> Self {
+        Self::Gate(error.into())
+    }
+}
+
+/// How long something due waits in place for its connection's turn; what is not done stays due.
+fn patience(deps: &Deps) -> Patience {
+    Patience {
+        wait_millis_max: 1_000,
+        until: deps.clock.now().plus_millis(10_000),
+    }
 }
 
 /// One sweep. It has no error to give: what failed is logged and counted, and is still due at the next.

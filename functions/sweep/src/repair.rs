@@ -4,13 +4,13 @@
 //! writes a tombstone, since hours may have passed until a person confirmed.
 
 use domain::Drift;
-use drive::DriveClient;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use gate::Pass;
 use runtime::{Cause, SnapshotMessage, queue};
 use store::{Connection, DriftEntry, Finding, Operation, OperationState, PageRequest, Written};
 
 use crate::verify::look_again;
-use crate::{Deps, Stopped};
+use crate::{Deps, Stopped, patience};
 
 /// Findings that are queued before the progress is recorded.
 const PAGE: u32 = 100;
@@ -31,7 +31,7 @@ pub(crate) async fn go_on(
         .store
         .list_drift(&operation.key, &operation.id, &page)
         .await?;
-    let drive = deps.gate.open(connection).await?;
+    let drive = deps.gate.pass(connection, patience(deps)).await?;
     let messages: Vec<Option<SnapshotMessage>> = stream::iter(page.items)
         .map(async |entry| message(entry, operation, connection, &drive).await)
         .buffer_unordered(QUESTIONS_AT_ONCE)
@@ -62,7 +62,7 @@ async fn message(
     entry: DriftEntry,
     operation: &Operation,
     connection: &Connection,
-    drive: &DriveClient,
+    drive: &Pass,
 ) -> Result<Option<SnapshotMessage>, Stopped> {
     let Some(Finding::Drifted { drift, .. }) = &entry.finding else {
         return Ok(None);

@@ -3,15 +3,16 @@
 //! The answers are written down one by one and counted page by page, so that an operation that was cut off
 //! asks nobody twice, and its counts are exact. Only then is it decided whether a person must be asked.
 
+use domain::pace::CallKind;
 use domain::{Disposition, Drift, Observation, drift};
-use drive::DriveClient;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use gate::{GateError, Pass};
 use store::{
     Connection, DriftCounts, DriftEntry, Finding, Operation, OperationKind, OperationState,
     PageRequest, Position, Suspicion, Written,
 };
 
-use crate::{Deps, Stopped};
+use crate::{Deps, Stopped, patience};
 
 /// Suspicions that are looked at before the progress is recorded.
 const PAGE: u32 = 100;
@@ -47,7 +48,7 @@ pub(crate) async fn go_on(
         .store
         .list_drift(&operation.key, &operation.id, &page)
         .await?;
-    let drive = deps.gate.open(connection).await?;
+    let drive = deps.gate.pass(connection, patience(deps)).await?;
     let findings: Vec<Option<Finding>> = stream::iter(page.items)
         .map(async |entry| examine(entry, operation, connection, &drive, deps).await)
         .buffer_unordered(QUESTIONS_AT_ONCE)
@@ -91,7 +92,7 @@ async fn examine(
     entry: DriftEntry,
     operation: &Operation,
     connection: &Connection,
-    drive: &DriveClient,
+    drive: &Pass,
     deps: &Deps,
 ) -> Result<Option<Finding>, Stopped> {
     if entry.finding.is_some() {
@@ -100,13 +101,18 @@ async fn examine(
     let finding = if has_arrived(&entry, operation, deps).await? {
         Finding::Cleared
     } else {
-        let seen = match drive.look(&entry.file).await {
+        let seen = match drive
+            .call(CallKind::Read, drive.drive().look(&entry.file))
+            .await
+        {
             Ok(seen) => {
                 told_apart(connection.scope.seen(seen), &entry, operation, drive, deps).await?
             }
             // A refusal that says nothing of the file must not pass for a file that is gone, nor hold up
             // the others: the suspicion stays one, and the next comparison asks again.
-            Err(error) if matches!(error.disposition(), Disposition::Park { .. }) => {
+            Err(GateError::Drive(error))
+                if matches!(error.disposition(), Disposition::Park { .. }) =>
+            {
                 tracing::warn!(operation = %operation.id, file = %entry.file, %error, metric = "not_verified", "Drive does not say");
                 return Ok(None);
             }
@@ -124,7 +130,7 @@ async fn told_apart(
     seen: Observation,
     entry: &DriftEntry,
     operation: &Operation,
-    drive: &DriveClient,
+    drive: &Pass,
     deps: &Deps,
 ) -> Result<Observation, Stopped> {
     let Observation::Gone(gone) = seen else {
@@ -225,9 +231,13 @@ fn decided(operation: Operation, connection: &Connection, deps: &Deps) -> Operat
 pub(crate) async fn look_again(
     entry: &DriftEntry,
     connection: &Connection,
-    drive: &DriveClient,
+    drive: &Pass,
 ) -> Result<Option<domain::Snapshot>, Stopped> {
-    match connection.scope.seen(drive.look(&entry.file).await?) {
+    match connection.scope.seen(
+        drive
+            .call(CallKind::Read, drive.drive().look(&entry.file))
+            .await?,
+    ) {
         Observation::Present(snapshot) => Ok(Some(snapshot)),
         Observation::Gone(_) => Ok(None),
     }

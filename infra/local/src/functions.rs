@@ -55,12 +55,13 @@ impl Functions {
         let Setting { clock, entropy, .. } = setting.clone();
         let store = Store::new(aws.dynamodb_client(), aws::NAME);
         let now = clock.clone();
-        let gate = Gate::new(Drives::new(
+        let drives = Drives::new(
             setting.transport.clone(),
             &setting.drive_url,
             aws.secrets_client(),
             Arc::new(move || now.now()),
-        ));
+        );
+        let gate = Gate::new(drives, store.clone(), clock.clone(), entropy.clone());
         let queue = |queue| Queue::new(aws.sqs_client(), aws.queue_url(queue));
         let log_wakes = queue(aws::Queue::LogWakes);
         let push_wakes = queue(aws::Queue::PushWakes);

@@ -29,11 +29,12 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// One second, doubling to five minutes; eight failures, which is two minutes on average.
+    /// One second, doubling to five minutes; five failures, after 15 seconds of waiting on average: by then the
+    /// breaker of the connection has told whether it is Drive that fails, or the file.
     pub const PUSH: Self = Self {
         base_millis: 1_000,
         cap_millis: 300_000,
-        failures_max: 8,
+        failures_max: 5,
     };
 
     /// Milliseconds to wait after `attempts` attempts that did not succeed.

@@ -135,7 +135,7 @@ impl Pace {
         }
     }
 
-    /// Takes what calls cost, and a little more where there is plenty. `wrote` tells that writes of an earlier chunk
+    /// Takes what calls cost: `ask` at least, `want` if it is there, and a little more where there is plenty. `wrote` tells that writes of an earlier chunk
     /// succeeded, and lets their pace grow.
     ///
     /// # Errors
@@ -143,6 +143,7 @@ impl Pace {
     pub fn take(
         &self,
         ask: Ask,
+        want: Ask,
         wrote: bool,
         limits: &Limits,
         now: Timestamp,
@@ -166,7 +167,11 @@ impl Pace {
         let quota_size = limits.quota_size();
         let writes_size = limits.writes_size(pace.writes_per_minute);
         // A trial is one call: what it does not use is not kept.
-        let more = |need: u32, flow: u32| if trial { need } else { need.max(flow) };
+        let more = |need: u32, want: u32, flow: u32| match need {
+            0 => 0,
+            need if trial => need,
+            need => need.max(want).max(flow),
+        };
         let of_flow = |size: Size| {
             let flow = i64::from(size.per_minute).saturating_mul(CHUNK_MILLIS) / 60_000;
             u32::try_from(flow).unwrap_or(u32::MAX)
@@ -174,13 +179,14 @@ impl Pace {
         let flow = of_flow(quota_size).min(limits.quota_per_minute / CHUNK_SHARE);
         let (quota, taken_quota) = pace
             .quota
-            .take(ask.quota, more(ask.quota, flow), quota_size, now)
+            .take(
+                ask.quota,
+                more(ask.quota, want.quota, flow),
+                quota_size,
+                now,
+            )
             .map_err(|wait| held(wait, HeldBy::Quota))?;
-        let wanted = if ask.writes == 0 {
-            0
-        } else {
-            more(ask.writes, of_flow(writes_size))
-        };
+        let wanted = more(ask.writes, want.writes, of_flow(writes_size));
         let (writes, taken_writes) = pace
             .writes
             .take(ask.writes, wanted, writes_size, now)

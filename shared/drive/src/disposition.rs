@@ -12,9 +12,6 @@ const FILE_DENIED: [&str; 3] = [
     "teamDriveMembershipRequired",
 ];
 
-/// The cap of a day is waited for in long steps, in milliseconds.
-const DAILY_LIMIT_WAIT_MILLIS: u64 = 3_600_000;
-
 impl DriveError {
     /// What the answer to a read of one file says of it, where it says that the file is not there for us.
     #[must_use]
@@ -36,11 +33,10 @@ impl DriveError {
             Kind::AuthLost { reason } => Disposition::Halt {
                 reason: reason.clone(),
             },
-            Kind::RateLimited { retry_after_millis } => Disposition::Retry {
-                after_millis: *retry_after_millis,
-            },
-            Kind::DailyLimit => Disposition::Retry {
-                after_millis: Some(DAILY_LIMIT_WAIT_MILLIS),
+            Kind::RateLimited { .. } | Kind::DailyLimit => Disposition::Retry {
+                after_millis: self
+                    .wait_millis()
+                    .and_then(|millis| u64::try_from(millis).ok()),
             },
             Kind::NotFound | Kind::AccessDenied { .. } | Kind::Permanent { .. } => {
                 Disposition::Park {

@@ -7,6 +7,9 @@ use domain::Refusal;
 
 type Source = Arc<dyn std::error::Error + Send + Sync>;
 
+/// What is limited for long is tried again in steps of an hour, in milliseconds.
+const LONG_WAIT_MILLIS: i64 = 3_600_000;
+
 /// A call to Drive that did not succeed.
 ///
 /// `Display` holds the method, the kind, the status and Google's reason; never a token, a URL, a name or a body.
@@ -124,6 +127,46 @@ impl DriveError {
         self.reason.as_deref()
     }
 
+    /// Google's reason, where it is one that this build does not know. It was judged by the status alone.
+    #[must_use]
+    pub fn unfamiliar_reason(&self) -> Option<&str> {
+        self.reason()
+            .filter(|reason| !crate::reasons::known(reason))
+    }
+
+    /// How long to stay away at least, in milliseconds: where Drive says so, where the day's cap is used up, and where
+    /// too much was shared or watched, which Drive forgives slowly.
+    #[must_use]
+    pub fn wait_millis(&self) -> Option<i64> {
+        match &self.kind {
+            Kind::RateLimited {
+                retry_after_millis: Some(millis),
+            } => i64::try_from(*millis).ok(),
+            Kind::RateLimited {
+                retry_after_millis: None,
+            } => self.limits_one_kind_of_call().then_some(LONG_WAIT_MILLIS),
+            Kind::DailyLimit => Some(LONG_WAIT_MILLIS),
+            Kind::CursorLost
+            | Kind::AuthLost { .. }
+            | Kind::NotFound
+            | Kind::AccessDenied { .. }
+            | Kind::Stale
+            | Kind::Permanent { .. }
+            | Kind::Transient
+            | Kind::Unanswered
+            | Kind::NotSent => None,
+        }
+    }
+
+    /// Whether the limit is one of sharing, or of opening channels: other calls go on.
+    #[must_use]
+    pub fn limits_one_kind_of_call(&self) -> bool {
+        matches!(
+            self.reason(),
+            Some("sharingRateLimitExceeded" | "subscriptionRateLimitExceeded")
+        )
+    }
+
     /// What the error of a [`crate::DriveClient::patch_file`] means for the attempt.
     ///
     /// Everything that Google definitely refused is definite, so that the attempt's claim is given back;
@@ -132,9 +175,11 @@ impl DriveError {
     pub fn refusal(&self) -> Refusal {
         match &self.kind {
             Kind::Stale => Refusal::Stale,
-            Kind::RateLimited { .. } | Kind::DailyLimit | Kind::NotSent | Kind::AuthLost { .. } => {
-                Refusal::Busy
-            }
+            Kind::RateLimited { .. } | Kind::DailyLimit => match self.wait_millis() {
+                Some(wait_millis) => Refusal::Later { wait_millis },
+                None => Refusal::Busy,
+            },
+            Kind::NotSent | Kind::AuthLost { .. } => Refusal::Busy,
             Kind::Permanent { reason } | Kind::AccessDenied { reason } => {
                 Refusal::Permanent(reason.clone())
             }

@@ -69,6 +69,21 @@ const REASONS: &[(&str, Class)] = &[
     ("insufficientPermissions", Class::Auth),
 ];
 
+/// Whether a reason is one that we know, or that only says what the status says.
+pub(crate) fn known(reason: &str) -> bool {
+    const OF_STATUS: [&str; 8] = [
+        "notFound",
+        "conditionNotMet",
+        "forbidden",
+        "required",
+        "conflict",
+        "backendError",
+        "internalError",
+        "serviceUnavailable",
+    ];
+    OF_STATUS.contains(&reason) || REASONS.iter().any(|(name, _)| *name == reason)
+}
+
 /// The error of a call that was answered with anything but success.
 ///
 /// A reason that we don't know keeps its text, and is judged by the status. A 4xx that says nothing to us is

@@ -1,28 +1,56 @@
 #![doc = include_str!("../README.md")]
 
+mod error;
+mod ledger;
+mod pass;
 mod reach;
 mod services;
 
+pub use error::GateError;
+pub use pass::{Pass, Patience};
 pub use reach::told_apart;
 pub use services::{ConnectError, Services};
 
 use drive::{Access, DriveClient, DriveError, Drives};
-use store::Connection;
+use runtime::{Clock, Entropy};
+use store::{Connection, Store};
 
-/// Opens Drive for connections. Cloning is cheap, and the clones share their access tokens.
+use crate::ledger::Ledgers;
+
+/// Opens Drive for connections. Cloning is cheap; the clones share their access tokens, and what was taken of the
+/// connections' paces.
 #[derive(Clone)]
 pub struct Gate {
     drives: Drives,
+    ledgers: Ledgers,
 }
 
 impl Gate {
-    /// A gate before these drives.
+    /// A gate before these drives, whose paces are kept in `store`.
     #[must_use]
-    pub fn new(drives: Drives) -> Self {
-        Self { drives }
+    pub fn new(drives: Drives, store: Store, clock: Clock, entropy: Entropy) -> Self {
+        Self {
+            drives,
+            ledgers: Ledgers::new(store, clock, entropy),
+        }
     }
 
-    /// Drive, as the connection may see it.
+    /// Drive, as the connection may see it, at the connection's pace.
+    ///
+    /// # Errors
+    /// As [`Drives::client`].
+    pub async fn pass(
+        &self,
+        connection: &Connection,
+        patience: Patience,
+    ) -> Result<Pass, DriveError> {
+        let drive = self.open(connection).await?;
+        let ledger = self.ledgers.of(&connection.key);
+        Ok(Pass::new(drive, ledger, connection.limits, patience))
+    }
+
+    /// Drive, as the connection may see it, at once: for the few calls that a person waits for, which come out of
+    /// the part of the quota that the pace leaves alone.
     ///
     /// # Errors
     /// As [`Drives::client`].

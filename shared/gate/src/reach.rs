@@ -1,8 +1,10 @@
 //! Why a file of a shared drive is not there: deleted, or the whole drive is out of reach.
 
+use domain::pace::CallKind;
 use domain::{ConnectionKey, Gone, LogId, Mirror};
-use drive::{DriveClient, DriveError};
 use store::{Position, Store, StoreError};
+
+use crate::{GateError, Pass};
 
 /// Tells a file that was deleted from one whose shared drive we are no member of any more: Drive answers
 /// 404 to both, and so does the drive itself in the second case. Only a drive that we follow, or have
@@ -14,11 +16,11 @@ pub async fn told_apart<E>(
     gone: Gone,
     mirror: &Mirror,
     key: &ConnectionKey,
-    drive: &DriveClient,
+    pass: &Pass,
     store: &Store,
 ) -> Result<Gone, E>
 where
-    E: From<StoreError> + From<DriveError>,
+    E: From<StoreError> + From<GateError>,
 {
     let log = mirror.log();
     if gone == Gone::AccessLost || log == LogId::user() {
@@ -29,7 +31,8 @@ where
         None => false,
         Some(Position::Left { .. }) => true,
         Some(Position::New | Position::Listing(_) | Position::Following) => {
-            drive.find_drive(&log).await?.is_none()
+            let found = pass.drive().find_drive(&log);
+            pass.call(CallKind::Read, found).await?.is_none()
         }
     };
     Ok(if out_of_reach { Gone::AccessLost } else { gone })

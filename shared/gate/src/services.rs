@@ -43,12 +43,14 @@ impl Services {
         let now = clock.clone();
         let secrets = aws_sdk_secretsmanager::Client::new(&aws);
         let drives = Drives::connect(&settings.drive_url(), timeouts, secrets, move || now.now())?;
+        let store = Store::new(aws_sdk_dynamodb::Client::new(&aws), settings.table()?);
+        let entropy = Entropy::system();
         Ok(Self {
-            store: Store::new(aws_sdk_dynamodb::Client::new(&aws), settings.table()?),
-            gate: Gate::new(drives),
+            gate: Gate::new(drives, store.clone(), clock.clone(), entropy.clone()),
+            store,
             sqs: aws_sdk_sqs::Client::new(&aws),
             clock,
-            entropy: Entropy::system(),
+            entropy,
         })
     }
 

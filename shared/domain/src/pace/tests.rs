@@ -57,7 +57,7 @@ proptest! {
             if ask.quota > limits.quota_size().capacity {
                 continue;
             }
-            match pace.take(ask, false, &limits, ms(now)) {
+            match pace.take(ask, ask, false, &limits, ms(now)) {
                 Ok(took) => {
                     prop_assert!(took.chunk.quota >= ask.quota && took.chunk.writes >= ask.writes);
                     taken.push((now, u64::from(took.chunk.quota)));
@@ -67,8 +67,8 @@ proptest! {
                     prop_assert_eq!(held.by, HeldBy::Quota);
                     let wait = i64::try_from(held.wait_millis).unwrap();
                     // What it says is neither too short nor too long.
-                    prop_assert!(pace.take(ask, false, &limits, ms(now + wait)).is_ok());
-                    prop_assert!(wait == 1 || pace.take(ask, false, &limits, ms(now + wait - 1)).is_err());
+                    prop_assert!(pace.take(ask, ask, false, &limits, ms(now + wait)).is_ok());
+                    prop_assert!(wait == 1 || pace.take(ask, ask, false, &limits, ms(now + wait - 1)).is_err());
                 }
             }
         }
@@ -101,7 +101,7 @@ proptest! {
                     prop_assert!(pace.writes_per_minute <= before);
                 }
                 wrote => {
-                    if let Ok(took) = pace.take(edit(&limits), wrote == 1, &limits, ms(now)) {
+                    if let Ok(took) = pace.take(edit(&limits), Ask::default(), wrote == 1, &limits, ms(now)) {
                         prop_assert!(took.pace.writes_per_minute >= before);
                         pace = took.pace;
                     }
@@ -128,7 +128,7 @@ proptest! {
         for (wait, what) in steps {
             now += wait;
             match what {
-                0 => match pace.take(CallKind::Read.cost(1, limits.model), false, &limits, ms(now)) {
+                0 => match pace.take(CallKind::Read.cost(1, limits.model), Ask::default(), false, &limits, ms(now)) {
                     Ok(took) => {
                         prop_assert!(trial.is_none_or(|at| now - at >= 30_000), "two trials at a time");
                         prop_assert_eq!(took.trial, in_a_row >= limits.breaker_failures);
@@ -173,7 +173,13 @@ fn writes_begin_at_the_base_grow_by_a_tenth_of_it_a_second_and_halve_once_for_a_
     let mut pace = Pace::fresh(&limits, ms(0));
     assert_eq!(pace.writes_per_minute, 100);
     for second in 1..=10 {
-        let took = pace.take(edit(&limits), true, &limits, ms(second * 1_000));
+        let took = pace.take(
+            edit(&limits),
+            Ask::default(),
+            true,
+            &limits,
+            ms(second * 1_000),
+        );
         pace = took.unwrap().pace;
     }
     assert_eq!(pace.writes_per_minute, 200);
@@ -204,7 +210,7 @@ fn a_minute_of_the_base_goes_at_once_and_then_the_pace_holds() {
     let mut pace = Pace::fresh(&limits, ms(0));
     let mut sent = 0;
     let held = loop {
-        match pace.take(edit(&limits), false, &limits, ms(0)) {
+        match pace.take(edit(&limits), Ask::default(), false, &limits, ms(0)) {
             Ok(took) => {
                 sent += took.chunk.writes;
                 pace = took.pace;
@@ -224,11 +230,13 @@ fn drives_own_word_on_how_long_to_wait_is_kept_by_all_calls() {
         .told(Outcome::Limited(Some(7_000)), &limits, ms(0))
         .unwrap();
     let read = CallKind::Read.cost(1, limits.model);
-    let held = told.take(read, false, &limits, ms(1_000)).unwrap_err();
+    let held = told
+        .take(read, read, false, &limits, ms(1_000))
+        .unwrap_err();
     assert_eq!((held.by, held.wait_millis), (HeldBy::Drive, 6_000));
-    assert!(told.take(read, false, &limits, ms(7_000)).is_ok());
+    assert!(told.take(read, read, false, &limits, ms(7_000)).is_ok());
     let told = pace.told(Outcome::DailyLimit, &limits, ms(0)).unwrap();
-    let held = told.take(read, false, &limits, ms(0)).unwrap_err();
+    let held = told.take(read, read, false, &limits, ms(0)).unwrap_err();
     assert_eq!((held.by, held.wait_millis), (HeldBy::Drive, 3_600_000));
 }
 
@@ -241,11 +249,11 @@ fn a_batch_dearer_than_the_bucket_goes_when_it_is_full_and_is_paid_back() {
     };
     let pace = Pace::fresh(&limits, ms(0));
     let batch = CallKind::Edit.cost(100, limits.model);
-    let took = pace.take(batch, false, &limits, ms(0)).unwrap();
+    let took = pace.take(batch, batch, false, &limits, ms(0)).unwrap();
     assert_eq!(took.chunk.writes, 100);
     let held = took
         .pace
-        .take(edit(&limits), false, &limits, ms(0))
+        .take(edit(&limits), Ask::default(), false, &limits, ms(0))
         .unwrap_err();
     // Forty are owed, and one more is wanted, at one a second.
     assert_eq!((held.by, held.wait_millis), (HeldBy::Writes, 41_000));
@@ -259,11 +267,11 @@ fn a_pace_that_nobody_used_for_long_begins_anew() {
         ..Pace::fresh(&limits, ms(0))
     };
     let soon = pace
-        .take(edit(&limits), false, &limits, ms(599_000))
+        .take(edit(&limits), Ask::default(), false, &limits, ms(599_000))
         .unwrap();
     assert_eq!(soon.pace.writes_per_minute, 900);
     let late = pace
-        .take(edit(&limits), false, &limits, ms(601_000))
+        .take(edit(&limits), Ask::default(), false, &limits, ms(601_000))
         .unwrap();
     assert_eq!(late.pace.writes_per_minute, 100);
 }

@@ -101,9 +101,9 @@ fn a_lost_race_waits_longer_each_time_and_is_never_a_failure() {
 }
 
 #[test]
-fn no_answer_eight_times_is_given_up_until_someone_retries() {
+fn no_answer_five_times_is_given_up_until_someone_retries() {
     let mut record = owing_a_name();
-    for attempt in 1..=8 {
+    for attempt in 1..=5 {
         assert!(record.due().is_some());
         let (claimed, patch) = record.sends(&named(1, "a"), attempt);
         record = refuse(&claimed, &patch, &unknown());
@@ -112,16 +112,16 @@ fn no_answer_eight_times_is_given_up_until_someone_retries() {
     assert_eq!(record.intent().unwrap().reason, Some("timeout"));
     let retried = record.retry(moment(&Policies::default())).record;
     assert_eq!((retried.due(), retried.push.failures), (Some(NOW), 0));
-    assert!(retried.claims(&named(1, "a"), 9).patch.is_some());
+    assert!(retried.claims(&named(1, "a"), 6).patch.is_some());
 }
 
 #[test]
 fn regression_workers_that_die_without_a_word_are_given_up_too() {
     let mut record = owing_a_name();
-    for attempt in 1..=8 {
+    for attempt in 1..=5 {
         record = record.sends(&named(1, "a"), attempt).0;
     }
-    let claim = record.claims(&named(1, "a"), 9);
+    let claim = record.claims(&named(1, "a"), 6);
     assert_eq!(claim.patch, None);
     assert_eq!(claim.step.record.due(), None);
     assert!(claim.step.record.intent().unwrap().failed);

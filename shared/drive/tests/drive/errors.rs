@@ -308,7 +308,9 @@ async fn a_refused_write_tells_what_becomes_of_its_attempt() {
         ),
         (
             google_error(403, "dailyLimitExceeded", None),
-            Some(Refusal::Busy),
+            Some(Refusal::Later {
+                wait_millis: 3_600_000,
+            }),
         ),
         (google_error(401, "authError", None), Some(Refusal::Busy)),
         (

@@ -37,7 +37,7 @@ async fn take_all(store: &Store, key: &domain::ConnectionKey, limits: &Limits) -
     loop {
         let revision = current.map_or(0, |paced| paced.revision);
         let pace = current.map_or_else(|| Pace::fresh(limits, ms(0)), |paced| paced.pace);
-        let taken = match pace.take(ask, false, limits, ms(0)) {
+        let taken = match pace.take(ask, ask, false, limits, ms(0)) {
             Ok(taken) => taken,
             Err(held) => {
                 assert_eq!(held.by, HeldBy::Quota);

@@ -71,7 +71,7 @@ async fn units_that_were_taken_in_an_answer_that_was_lost_are_taken_once() {
     let mut pace = domain::pace::Pace::fresh(&limits, ms(0));
     for revision in 0..10 {
         let ask = domain::pace::CallKind::List.cost(1, limits.model);
-        pace = pace.take(ask, false, &limits, ms(0)).unwrap().pace;
+        pace = pace.take(ask, ask, false, &limits, ms(0)).unwrap().pace;
         let saved = store.save_pace(&key, revision, &pace, nonce()).await;
         assert!(
             matches!(saved.unwrap(), Written::Done(paced) if paced.revision == revision + 1 && paced.pace == pace)
