@@ -119,7 +119,7 @@ struct Work {
     /// Permissions were read from Drive for it, later than the record was loaded.
     listed: bool,
     /// Why they could not be.
-    unlisted: Option<DriveError>,
+    unlisted: Option<GateError>,
 }
 
 /// Handles a batch of snapshots: each group is one file.
@@ -455,7 +455,7 @@ async fn ask(
             Observation::Gone(told.await?)
         }
         (_, Observation::Present(snapshot)) => {
-            Observation::Present(permissions::of_answer(&drive, snapshot, record.as_ref()).await?)
+            Observation::Present(permissions::of_answer(&pass, snapshot, record.as_ref()).await?)
         }
         (None, gone @ Observation::Gone(_)) => gone,
     };

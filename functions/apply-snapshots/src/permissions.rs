@@ -8,9 +8,10 @@
 
 use std::collections::BTreeMap;
 
+use domain::pace::CallKind;
 use domain::{ConnectionKey, FileId, FileRecord, Snapshot};
-use drive::DriveError;
 use futures_util::future::join_all;
+use gate::{GateError, Pass, Patience};
 use runtime::{Cause, SnapshotMessage};
 use store::Connection;
 
@@ -65,13 +66,10 @@ async fn list(
     connection: &Connection,
     snapshot: Snapshot,
     deps: &Deps,
-) -> Result<Snapshot, DriveError> {
-    let with = deps
-        .gate
-        .open(connection)
-        .await?
-        .with_permissions(snapshot)
-        .await?;
+) -> Result<Snapshot, GateError> {
+    let pass = deps.gate.pass(connection, Patience::NONE).await?;
+    let listing = pass.drive().with_permissions(snapshot);
+    let with = pass.call(CallKind::List, listing).await?;
     let known = with.mirror.permissions_known;
     tracing::info!(
         connection = %connection.key, file = %with.file, known, left_out = with.mirror.permissions_left_out,
@@ -83,12 +81,13 @@ async fn list(
 /// What Drive answered about a file, with its permissions where they have to be listed and something speaks
 /// for it: an answer to a direct question is as good as a resync's.
 pub(crate) async fn of_answer(
-    drive: &drive::DriveClient,
+    pass: &Pass,
     snapshot: Snapshot,
     record: Option<&FileRecord>,
-) -> Result<Snapshot, DriveError> {
+) -> Result<Snapshot, GateError> {
     if snapshot.wants_permissions(record, true) {
-        drive.with_permissions(snapshot).await
+        let listing = pass.drive().with_permissions(snapshot);
+        pass.call(CallKind::List, listing).await
     } else {
         Ok(snapshot)
     }

@@ -1,8 +1,9 @@
 //! The root of a shared drive. It is in no listing and no log, but its permissions are the drive's members,
 //! and what every item of the drive inherits: so it has a record like any folder, by the drive's own id.
 
+use domain::pace::CallKind;
 use domain::{FileId, LogId, Observation};
-use drive::DriveClient;
+use gate::Pass;
 use runtime::{Cause, Queue, SnapshotMessage, queue};
 use store::Log;
 
@@ -16,14 +17,16 @@ pub(crate) async fn queue(
     log: &Log,
     cause: Cause,
     to: &Queue,
-    drive: &DriveClient,
+    pass: &Pass,
     deps: &Deps,
 ) -> Result<(), Stopped> {
     let root = match FileId::parse(log.log.as_str()) {
         Ok(root) if log.log != LogId::user() => root,
         Ok(_) | Err(_) => return Ok(()),
     };
-    let Observation::Present(snapshot) = drive.look(&root).await? else {
+    let Observation::Present(snapshot) =
+        pass.call(CallKind::Read, pass.drive().look(&root)).await?
+    else {
         return Ok(());
     };
     let message = SnapshotMessage {

@@ -6,6 +6,7 @@
 //! write. What somebody sets between the read and the write is overwritten unseen; that window is as short
 //! as we can make it, and Drive offers nothing to close it.
 
+use domain::pace::CallKind;
 use domain::{Field, FileRecord, Patch, Refusal, Snapshot};
 use drive::DriveError;
 use futures_util::StreamExt;
@@ -37,7 +38,10 @@ impl Round<'_> {
         let pending =
             fields.any(|(field, sides)| matches!(field, Field::Permission(_)) && sides.pending());
         if pending {
-            self.drive.with_permissions(snapshot).await
+            let listed = self.pass.drive().with_permissions(snapshot).await;
+            self.note(CallKind::List, std::slice::from_ref(&listed))
+                .await;
+            listed
         } else {
             Ok(snapshot)
         }
@@ -74,12 +78,14 @@ impl Round<'_> {
             return (self.give_back(record, &patch, &Refusal::Busy).await, None);
         }
         let file = record.file.clone();
-        let error = match self
-            .drive
+        let drive = self.pass.drive();
+        let written = drive
             .write_permission(&read.snapshot, principal, role)
-            .await
-        {
-            Ok(()) => match self.drive.read_with_permissions(&file).await {
+            .await;
+        self.note(CallKind::Edit, std::slice::from_ref(&written))
+            .await;
+        let error = match written {
+            Ok(()) => match drive.read_with_permissions(&file).await {
                 Ok(read) => return (self.took(record, &patch, &read.snapshot).await, None),
                 // It was written; the claim remembers it, and the next look at the file finds it.
                 Err(error) => {
