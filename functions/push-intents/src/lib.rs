@@ -1,7 +1,7 @@
 //! Writes to Drive what is owed to it.
 //!
-//! A wake names a connection. Its files that are due stand in a [`line`], a hundred of them go into one
-//! [`round`]: read them in Drive *now*, merge what is there, claim in the same conditional write what still
+//! A wake names a connection. Its files that are due stand in a `line`, a hundred of them go into one
+//! `round`: read them in Drive *now*, merge what is there, claim in the same conditional write what still
 //! stands, write it on condition that Drive has not moved, confirm. Every step may be the last: what the
 //! claim remembers is enough for the next push, or the next observation, to go on.
 

@@ -2,9 +2,9 @@ use crate::fixture::{
     FULL, Manually as _, NOW, all, file, moment, named, present, record, snapshot, text, values,
 };
 use crate::{
-    AttemptId, Choice, Claim, ConflictStatus, EditRefused, Field, FileId, FileRecord, Gone,
-    NewFile, Observation, Patch, Policies, Policy, Presence, Refusal, ResolveRefused, Snapshot,
-    Step, Value,
+    AttemptId, Backoff, Choice, Claim, ConflictStatus, EditRefused, Field, FileId, FileRecord,
+    Gone, NewFile, Observation, Patch, Policies, Policy, Presence, Refusal, ResolveRefused,
+    Snapshot, Step, Value,
 };
 
 const REMOVED: Observation = Observation::Gone(Gone::Removed);
@@ -411,18 +411,19 @@ mod creating {
     }
 
     #[test]
-    fn no_answer_eight_times_is_given_up() {
+    fn attempts_without_an_answer_are_given_up_in_the_end() {
         let mut record = creating();
-        for attempt in 1..=8 {
+        let tries = u64::from(Backoff::PUSH.failures_max);
+        for attempt in 1..=tries {
             let (claimed, patch) = send(&record, attempt);
             record = refuse(&claimed, &patch, &unknown());
         }
         assert_eq!(record.due(), None);
         let mut dead = creating();
-        for attempt in 1..=8 {
+        for attempt in 1..=tries {
             dead = send(&dead, attempt).0;
         }
-        assert_eq!(claim(&dead, 9).patch, None);
+        assert_eq!(claim(&dead, tries + 1).patch, None);
     }
 
     #[test]
