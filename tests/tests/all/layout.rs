@@ -255,3 +255,25 @@ fn every_command_of_the_readme_names_something_that_is_there() {
     }
     assert!(seen >= 2, "README has its commands in code blocks");
 }
+
+#[test]
+fn every_behaviour_of_drive_that_is_listed_names_a_test_that_is_there() {
+    let listed = std::fs::read_to_string(top().join("shared/drive/README.md")).unwrap();
+    let named: Vec<&str> = listed
+        .split('`')
+        .filter(|word| word.starts_with("pain_"))
+        .collect();
+    for number in 1..=20 {
+        let pain = format!("pain_{number:02}");
+        let file = top().join(format!("tests/tests/all/pains/{pain}.rs"));
+        let tests = std::fs::read_to_string(file).unwrap();
+        let mut own = named
+            .iter()
+            .filter(|name| name.starts_with(&pain))
+            .peekable();
+        assert!(own.peek().is_some(), "{pain} is not listed");
+        for name in own {
+            assert!(tests.contains(&format!("fn {name}(")), "{name} is no test");
+        }
+    }
+}
