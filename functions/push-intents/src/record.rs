@@ -247,10 +247,19 @@ impl Round<'_> {
             return Ok(Committed::Done);
         }
         let nonce = Nonce(self.deps.entropy.next());
-        self.deps
+        let committed = self
+            .deps
             .store
             .commit(&self.connection.key, before.revision, step, nonce)
-            .await
+            .await?;
+        let given_up = step.record.push.failed.len() > before.push.failed.len();
+        if given_up && matches!(committed, Committed::Done) {
+            tracing::error!(
+                connection = %self.connection.key, file = %before.file, metric = "given_up",
+                "Drive does not take what is owed: a person has to look"
+            );
+        }
+        Ok(committed)
     }
 
     pub(crate) fn moment(&self) -> Moment<'_> {
