@@ -9,9 +9,10 @@ use domain::{Field, FileId, FileRecord, LogId, Value};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use runtime::Deadline;
 use store::{
-    DriftCounts, DriftEntry, Operation, OperationState, PageRequest, Suspicion, Tombstones, Written,
+    DriftCounts, DriftEntry, Operation, OperationState, PageRequest, Suspicion, Tombstones,
 };
 
+use crate::operations::moved;
 use crate::{Deps, Stopped};
 
 /// Our files that are compared at a time.
@@ -79,10 +80,7 @@ pub(crate) async fn go_on(
         due_at: Some(now),
         ..operation.clone()
     };
-    match deps.store.move_operation(operation, &after).await? {
-        Written::Done(after) => Ok(Some(after)),
-        Written::Stale(_) => Ok(None),
-    }
+    moved(operation, &after, deps).await
 }
 
 /// Which of the connection's logs tells of a file. A file of a shared drive that is no log of ours was

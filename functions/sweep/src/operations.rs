@@ -95,7 +95,8 @@ async fn step(
     }
 }
 
-async fn moved(
+/// Writes an operation's next state, if nobody else moved it: `None` where another sweep is at it.
+pub(crate) async fn moved(
     before: &Operation,
     after: &Operation,
     deps: &Deps,
@@ -106,7 +107,8 @@ async fn moved(
     }
 }
 
-async fn postpone(
+/// Leaves an operation until then.
+pub(crate) async fn postpone(
     operation: &Operation,
     to: Timestamp,
     deps: &Deps,

@@ -7,15 +7,11 @@ use domain::Drift;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use gate::Pass;
 use runtime::{Cause, SnapshotMessage, queue};
-use store::{Connection, DriftEntry, Finding, Operation, OperationState, PageRequest, Written};
+use store::{Connection, DriftEntry, Finding, Operation, OperationState};
 
-use crate::verify::look_again;
+use crate::operations::moved;
+use crate::verify::{QUESTIONS_AT_ONCE, look_again, next_page};
 use crate::{Deps, Stopped, patience};
-
-/// Findings that are queued before the progress is recorded.
-const PAGE: u32 = 100;
-/// Questions to Drive on their way at a time.
-const QUESTIONS_AT_ONCE: usize = 8;
 
 /// Queues the next page of what was found. `None` once all is, or where another sweep is at it.
 pub(crate) async fn go_on(
@@ -23,14 +19,7 @@ pub(crate) async fn go_on(
     connection: &Connection,
     deps: &Deps,
 ) -> Result<Option<Operation>, Stopped> {
-    let page = PageRequest {
-        limit: PAGE,
-        cursor: operation.position.clone(),
-    };
-    let page = deps
-        .store
-        .list_drift(&operation.key, &operation.id, &page)
-        .await?;
+    let page = next_page(operation, deps).await?;
     let drive = deps.gate.pass(connection, patience(deps)).await?;
     let messages: Vec<Option<SnapshotMessage>> = stream::iter(page.items)
         .map(async |entry| message(entry, operation, connection, &drive).await)
@@ -52,10 +41,8 @@ pub(crate) async fn go_on(
         due_at: (!ended).then_some(now),
         ..operation.clone()
     };
-    match deps.store.move_operation(operation, &after).await? {
-        Written::Done(after) => Ok((!after.has_ended()).then_some(after)),
-        Written::Stale(_) => Ok(None),
-    }
+    let after = moved(operation, &after, deps).await?;
+    Ok(after.filter(|after| !after.has_ended()))
 }
 
 async fn message(

@@ -8,16 +8,17 @@ use domain::{Disposition, Drift, Observation, drift};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use gate::{GateError, Pass};
 use store::{
-    Connection, DriftCounts, DriftEntry, Finding, Operation, OperationKind, OperationState,
-    PageRequest, Position, Suspicion, Written,
+    Connection, DriftCounts, DriftEntry, Finding, Operation, OperationKind, OperationState, Page,
+    PageRequest, Position, Suspicion,
 };
 
+use crate::operations::{moved, postpone};
 use crate::{Deps, Stopped, patience};
 
-/// Suspicions that are looked at before the progress is recorded.
+/// Entries that are dealt with before the progress is recorded.
 const PAGE: u32 = 100;
 /// Questions to Drive on their way at a time.
-const QUESTIONS_AT_ONCE: usize = 8;
+pub(crate) const QUESTIONS_AT_ONCE: usize = 8;
 /// After the log was read to its end, what it told may still be on its way for so long, in milliseconds.
 const ON_ITS_WAY_MILLIS: i64 = 2_000;
 /// An audit that waits for its log looks again after this, in milliseconds.
@@ -33,21 +34,9 @@ pub(crate) async fn go_on(
 ) -> Result<Option<Operation>, Stopped> {
     if operation.kind == OperationKind::Audit && !log_is_read(operation, deps).await? {
         let again = deps.clock.now().plus_millis(LOG_AGAIN_MILLIS);
-        let after = Operation {
-            due_at: Some(again),
-            ..operation.clone()
-        };
-        deps.store.move_operation(operation, &after).await?;
-        return Ok(None);
+        return postpone(operation, again, deps).await;
     }
-    let page = PageRequest {
-        limit: PAGE,
-        cursor: operation.position.clone(),
-    };
-    let page = deps
-        .store
-        .list_drift(&operation.key, &operation.id, &page)
-        .await?;
+    let page = next_page(operation, deps).await?;
     let drive = deps.gate.pass(connection, patience(deps)).await?;
     let findings: Vec<Option<Finding>> = stream::iter(page.items)
         .map(async |entry| examine(entry, operation, connection, &drive, deps).await)
@@ -65,10 +54,21 @@ pub(crate) async fn go_on(
     } else {
         decided(counted, connection, deps)
     };
-    match deps.store.move_operation(operation, &after).await? {
-        Written::Done(after) => Ok((!after.has_ended()).then_some(after)),
-        Written::Stale(_) => Ok(None),
-    }
+    let after = moved(operation, &after, deps).await?;
+    Ok(after.filter(|after| !after.has_ended()))
+}
+
+/// What the comparison found, from where the operation has got to.
+pub(crate) async fn next_page(
+    operation: &Operation,
+    deps: &Deps,
+) -> Result<Page<DriftEntry>, Stopped> {
+    let page = PageRequest {
+        limit: PAGE,
+        cursor: operation.position.clone(),
+    };
+    let (key, id) = (&operation.key, &operation.id);
+    Ok(deps.store.list_drift(key, id, &page).await?)
 }
 
 /// Whether the log was read to its end since everything was compared, and what it told has had time to
