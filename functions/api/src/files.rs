@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, header};
 use axum::response::{IntoResponse, Response};
-use domain::{ConnectionKey, EditRefused, Field, FileId, FileRecord, Step, Value};
+use domain::{ConnectionKey, EditRefused, Field, FileId, FileRecord, Moment, Request, Step, Value};
 use serde::{Deserialize, Serialize};
 use store::{Connection, PageRequest, Tombstones};
 use utoipa::{IntoParams, ToSchema};
@@ -322,11 +322,36 @@ pub(crate) async fn update(
     let route = format!("PATCH {}/{}", at.key, at.file);
     let request = idempotency(&headers, &at.caller, &[&route, &body.digest])?;
     let connection = record::connection(&deps, &at.key).await?;
-    let out = meaning::out_of_scope(&deps, &connection, std::slice::from_ref(&at.file)).await?;
     let above = permission_view::reaching(&deps, &connection, &at.file, &values).await?;
+    write(
+        &deps,
+        &at,
+        &connection,
+        if_match,
+        request,
+        |record, moment| {
+            permission_view::nothing_inherited_is_removed(record, &values, &above)?;
+            let step = record.edit(&values, &at.caller.subject, moment);
+            step.map_err(|why| refused(record, why))
+        },
+    )
+    .await
+}
+
+/// Does once what a caller asks of a file, and answers with the file. `decide` is asked only where the caller's
+/// conditions hold: the request was not done before, the file is what the caller saw, and it is in scope.
+pub(crate) async fn write(
+    deps: &Deps,
+    at: &FilePath,
+    connection: &Connection,
+    if_match: IfMatch,
+    request: Option<Request>,
+    decide: impl Fn(&FileRecord, Moment<'_>) -> Result<Step, Problem>,
+) -> Result<Response, Problem> {
+    let out = meaning::out_of_scope(deps, connection, std::slice::from_ref(&at.file)).await?;
     let now = deps.clock.now();
     let mut replayed = false;
-    let written = record::write(&deps, &at.key, &at.file, |record| {
+    let written = record::write(deps, &at.key, &at.file, |record| {
         replayed = repeat(request.as_ref(), record.last_request.as_ref())? == Repeat::Replayed;
         if replayed {
             return Ok(None);
@@ -337,16 +362,13 @@ pub(crate) async fn update(
         if record.is_present() && out.contains(&record.file) {
             return Err(meaning::refused());
         }
-        permission_view::nothing_inherited_is_removed(record, &values, &above)?;
-        let moment = record::moment(now, &connection.policies);
-        let step = record.edit(&values, &at.caller.subject, moment);
-        let mut step: Step = step.map_err(|why| refused(record, why))?;
+        let mut step = decide(record, record::moment(now, &connection.policies))?;
         record::remember(&mut step, record, request.clone());
         Ok(Some(step))
     })
     .await?;
-    record::wake_push(&deps, &at.key, written.record()).await;
-    let mut response = answer(&deps, &connection, written.record()).await?;
+    record::wake_push(deps, &at.key, written.record()).await;
+    let mut response = answer(deps, connection, written.record()).await?;
     if replayed {
         response
             .headers_mut()

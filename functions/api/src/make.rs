@@ -14,12 +14,12 @@ use store::{Committed, Connection, Nonce, PageRequest, Scope, Tombstones};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::etag::IfMatch;
-use crate::extract::{ConnectionPath, FilePath, JsonBody, Params, Repeat, idempotency, repeat};
+use crate::extract::{ConnectionPath, FilePath, JsonBody, Params, idempotency, repeat};
 use crate::file_patch::parse;
 use crate::file_view::FileView;
-use crate::files::{REPLAYED, answer, refused, stale};
+use crate::files::{REPLAYED, answer, refused, write};
 use crate::problem::{Kind, Problem, ProblemBody};
-use crate::{Deps, meaning, record};
+use crate::{Deps, record};
 
 /// How long a request's key is remembered, in milliseconds: a day.
 const MADE_MILLIS: i64 = 24 * 3_600 * 1_000;
@@ -280,40 +280,24 @@ pub(crate) async fn delete(
     let route = format!("DELETE {}/{} {recursive}", at.key, at.file);
     let request = idempotency(&headers, &at.caller, &[&route])?;
     let connection = record::connection(&deps, &at.key).await?;
-    let out = meaning::out_of_scope(&deps, &connection, std::slice::from_ref(&at.file)).await?;
     let emptied = recursive || is_empty(&deps, &at).await?;
-    let now = deps.clock.now();
-    let mut replayed = false;
-    let written = record::write(&deps, &at.key, &at.file, |record| {
-        replayed = repeat(request.as_ref(), record.last_request.as_ref())? == Repeat::Replayed;
-        if replayed {
-            return Ok(None);
-        }
-        if !if_match.allows(record.visible.0) {
-            return Err(stale(record));
-        }
-        if record.is_present() && out.contains(&record.file) {
-            return Err(meaning::refused());
-        }
-        if !emptied && !record.is_gone() {
-            let detail =
-                "the folder is not empty; `recursive=true` deletes it with what lies in it";
-            return Err(Problem::new(Kind::StateNotAllowed, detail));
-        }
-        let moment = record::moment(now, &connection.policies);
-        let step = record.delete(&at.caller.subject, moment);
-        let mut step: Step = step.map_err(|why| refused(record, why))?;
-        record::remember(&mut step, record, request.clone());
-        Ok(Some(step))
-    })
-    .await?;
-    record::wake_push(&deps, &at.key, written.record()).await;
-    let mut response = answer(&deps, &connection, written.record()).await?;
-    if replayed {
-        let yes = HeaderValue::from_static("true");
-        response.headers_mut().insert(REPLAYED, yes);
-    }
-    Ok(response)
+    write(
+        &deps,
+        &at,
+        &connection,
+        if_match,
+        request,
+        |record, moment| {
+            if !emptied && !record.is_gone() {
+                let detail =
+                    "the folder is not empty; `recursive=true` deletes it with what lies in it";
+                return Err(Problem::new(Kind::StateNotAllowed, detail));
+            }
+            let step = record.delete(&at.caller.subject, moment);
+            step.map_err(|why| refused(record, why))
+        },
+    )
+    .await
 }
 
 /// Whether we know of nothing that lies in the folder. A file that is no folder has nothing in it.
