@@ -160,8 +160,8 @@ impl Source {
     }
 }
 
-/// The event as Lambda hands it to a function.
-fn event(queue: Queue, received: &[Received]) -> Option<SqsEvent> {
+/// The event as Lambda hands it to a function; `None` where a batch has no such form.
+pub fn event(queue: Queue, received: &[Received]) -> Option<SqsEvent> {
     let arn = queue_arn(queue.name());
     let record = |message: &Received| {
         json!({

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use aws_lambda_events::event::sqs::SqsEvent;
 use domain::{ConnectionId, ConnectionKey, LogId, TenantId, Timestamp};
 use drive_simulator::Simulator;
 use http::Method;
-use local::aws::sqs::{Received, queue_arn};
+use local::aws::sqs::Received;
 use local::aws::{Aws, Options, Queue};
 use local::front::Front;
 use local::functions::{Functions, SECRETS_PREFIX, Setting};
 use local::identity::Identity;
+use local::sources::event;
 use local::system::{SUBJECT, TENANT};
 use runtime::{Clock, Deadline, Entropy, queue};
 use serde_json::{Value, json};
@@ -127,7 +127,7 @@ impl Bare {
 
     async fn hand_over(&mut self, queue: Queue, received: Vec<Received>) {
         let deadline = Deadline(self.functions.sweep.clock.now().plus_millis(60_000));
-        let event = event(queue, &received);
+        let event = event(queue, &received).unwrap();
         let before = self.aws.dynamodb().counters().write_units;
         let functions = &self.functions;
         let answer = match queue {
@@ -184,26 +184,4 @@ async fn connect(aws: &Aws, functions: &Functions, drive_url: &str) -> Connectio
         tenant: TenantId::parse(TENANT).unwrap(),
         connection: ConnectionId::parse(body["id"].as_str().unwrap()).unwrap(),
     }
-}
-
-/// The event as Lambda hands it to a function.
-fn event(queue: Queue, received: &[Received]) -> SqsEvent {
-    let record = |message: &Received| {
-        json!({
-            "messageId": message.message_id,
-            "receiptHandle": message.receipt_handle,
-            "body": message.body,
-            "attributes": {
-                "ApproximateReceiveCount": message.receive_count.to_string(),
-                "SentTimestamp": message.sent_at_ms.to_string(),
-                "MessageGroupId": message.group_id,
-            },
-            "messageAttributes": {},
-            "eventSource": "aws:sqs",
-            "eventSourceARN": queue_arn(queue.name()),
-            "awsRegion": "us-east-1",
-        })
-    };
-    let records: Vec<Value> = received.iter().map(record).collect();
-    serde_json::from_value(json!({ "Records": records })).unwrap()
 }

@@ -3,10 +3,11 @@
 use domain::LogId;
 use http::Method;
 use local::aws::Queue;
+use local::sources::event;
 use runtime::{Deadline, queue};
 use serde_json::json;
 
-use crate::support::{ByHand, by_hand, event};
+use crate::support::{ByHand, by_hand};
 
 async fn revision(hand: &ByHand, file: &str) -> u64 {
     hand.file(file).await["revision"].as_u64().unwrap()
@@ -56,7 +57,7 @@ fn pain_07_of_two_workers_with_one_token_one_moves_the_cursor_and_nothing_is_app
         hand.visible(Queue::LogWakes).await;
         let received = hand.receive(Queue::LogWakes).await;
         let deadline = Deadline(hand.now().plus_millis(60_000));
-        let wake = || event(Queue::LogWakes, &received);
+        let wake = || event(Queue::LogWakes, &received).unwrap();
         let before = hand.log().await.cursor;
         hand.simulator.zero_counters();
         let (first, second) = tokio::join!(

@@ -1,10 +1,11 @@
 //! Snapshots and writes come out of order.
 
 use local::aws::Queue;
+use local::sources::event;
 use runtime::Deadline;
 use serde_json::json;
 
-use crate::support::{by_hand, event};
+use crate::support::by_hand;
 
 #[test]
 fn pain_19_snapshots_that_arrive_as_three_one_two_end_at_the_third() {
@@ -27,7 +28,11 @@ fn pain_19_snapshots_that_arrive_as_three_one_two_end_at_the_third() {
             } else {
                 for one in received.chunks(1) {
                     let answer = hand
-                        .handle(Queue::Snapshots, event(Queue::Snapshots, one), deadline)
+                        .handle(
+                            Queue::Snapshots,
+                            event(Queue::Snapshots, one).unwrap(),
+                            deadline,
+                        )
                         .await;
                     assert!(answer.batch_item_failures.is_empty(), "stale is no failure");
                     let at = hand.file(&file).await;

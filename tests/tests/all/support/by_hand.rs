@@ -12,11 +12,12 @@ use domain::{ConnectionId, ConnectionKey, LogId, TenantId, Timestamp};
 use drive_simulator::Simulator;
 use futures_util::future::BoxFuture;
 use local::aws::in_process::{Fault, FaultHook};
-use local::aws::sqs::{Received, queue_arn};
+use local::aws::sqs::Received;
 use local::aws::{self, Aws, Queue};
 use local::front::Front;
 use local::functions::{Functions, SECRETS_PREFIX, Setting};
 use local::identity::Identity;
+use local::sources::event;
 use local::system::{SUBJECT, TENANT};
 use runtime::{Clock, Deadline, Entropy};
 use serde_json::{Value, json};
@@ -263,7 +264,8 @@ impl ByHand {
 
     /// Hands a batch to its function, and deletes what was dealt with.
     pub async fn hand_over(&self, queue: Queue, received: &[Received], deadline: Deadline) {
-        let answer = self.handle(queue, event(queue, received), deadline).await;
+        let event = event(queue, received).unwrap();
+        let answer = self.handle(queue, event, deadline).await;
         let done = received.iter().filter(|message| {
             let failures = &answer.batch_item_failures;
             !failures
@@ -370,26 +372,4 @@ async fn connect(aws: &Aws, drive_url: &str, api_url: &str, token: &str) -> Stri
     let bytes = answer.bytes().await.unwrap();
     let made: BTreeMap<String, Value> = serde_json::from_slice(&bytes).unwrap();
     made["id"].as_str().unwrap().to_owned()
-}
-
-/// The event as Lambda hands it to a function.
-pub fn event(queue: Queue, received: &[Received]) -> SqsEvent {
-    let record = |message: &Received| {
-        json!({
-            "messageId": message.message_id,
-            "receiptHandle": message.receipt_handle,
-            "body": message.body,
-            "attributes": {
-                "ApproximateReceiveCount": message.receive_count.to_string(),
-                "SentTimestamp": message.sent_at_ms.to_string(),
-                "MessageGroupId": message.group_id,
-            },
-            "messageAttributes": {},
-            "eventSource": "aws:sqs",
-            "eventSourceARN": queue_arn(queue.name()),
-            "awsRegion": "us-east-1",
-        })
-    };
-    let records: Vec<Value> = received.iter().map(record).collect();
-    serde_json::from_value(json!({ "Records": records })).unwrap()
 }

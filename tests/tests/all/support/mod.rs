@@ -11,7 +11,7 @@ mod webhook;
 mod world;
 
 pub use binaries::binary;
-pub use by_hand::{ByHand, by_hand, event};
+pub use by_hand::{ByHand, by_hand};
 pub use drive::Person;
 pub use runtime_api::{Invoked, RuntimeApi};
 pub use stage::{FILE, FILE_IN_CONFLICT, Stage};
