@@ -1,5 +1,7 @@
 //! Faults that tests order: errors by pattern, executed or not, and answers that never arrive.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{errors::DriveError, reasons::known};
@@ -30,6 +32,9 @@ pub struct Fault {
     /// Milliseconds that the answer is held back (also without any other effect).
     #[serde(default)]
     pub delay_ms: u64,
+    /// Texts in the body of the answer, each with what stands there instead: words that Drive does not say yet.
+    #[serde(default)]
+    pub replace: BTreeMap<String, String>,
 }
 
 fn once() -> u64 {
@@ -108,8 +113,12 @@ impl Faults {
         if fault.pattern.split_ascii_whitespace().count() != 2 {
             return Err("match must be 'METHOD /path*'".to_owned());
         }
-        if fault.respond.is_none() && !fault.drop && fault.delay_ms == 0 {
-            return Err("a fault needs respond, drop or delay_ms".to_owned());
+        let answers = fault.respond.is_some() || fault.drop;
+        if !answers && fault.delay_ms == 0 && fault.replace.is_empty() {
+            return Err("a fault needs respond, drop, delay_ms or replace".to_owned());
+        }
+        if (answers && !fault.replace.is_empty()) || fault.replace.contains_key("") {
+            return Err("replace is for texts in the answer of a call that is executed".to_owned());
         }
         if let Some(answer) = fault
             .respond

@@ -170,7 +170,7 @@ pub(crate) async fn with_fault(
     if fault.applied || !takes_effect {
         let response = execute.await;
         if !takes_effect {
-            return response;
+            return replaced(response, &fault.replace).await;
         }
     }
     if fault.drop {
@@ -187,6 +187,23 @@ pub(crate) async fn with_fault(
         Some(answer) => error_response(answer),
         None => refusal(&DriveError::new(503, "backendError", "Backend Error")),
     }
+}
+
+/// An answer with other words in it.
+async fn replaced(response: Response, words: &BTreeMap<String, String>) -> Response {
+    if words.is_empty() {
+        return response;
+    }
+    let (parts, body) = response.into_parts();
+    let bytes = match read_body(body).await {
+        Ok(bytes) => bytes,
+        Err(error) => return refusal(&error),
+    };
+    let mut text = String::from_utf8_lossy(&bytes).into_owned();
+    for (word, instead) in words {
+        text = text.replace(word, instead);
+    }
+    Response::from_parts(parts, Body::from(text))
 }
 
 /// A fault's answer in the shape of the Drive API.

@@ -278,3 +278,22 @@ async fn a_synthetic_library_is_a_tree_of_the_size_that_was_asked_for() {
         "the same for one seed"
     );
 }
+
+#[tokio::test]
+async fn an_answer_can_have_other_words_in_it_and_the_call_is_executed() {
+    let world = World::new();
+    let path = format!("/drive/v3/files/{}?fields=name", world.file("a"));
+    let words = json!({"\"name\":\"b\"": "\"name\":\"c\""});
+    let order = json!({"match": "PATCH /drive/v3/*", "replace": words});
+    world.control("POST", "faults", order).await;
+    let answer = world.call("PATCH", &path, json!({"name": "b"})).await;
+    assert_eq!(answer.ok(), json!({"name": "c"}));
+    assert_eq!(world.get(&path).await.ok(), json!({"name": "b"}));
+    for bad in [
+        json!({"match": "GET /x", "replace": {"": "x"}}),
+        json!({"match": "GET /x", "replace": {"a": "b"}, "drop": true}),
+    ] {
+        let refused = world.call("POST", "/_control/faults", bad).await;
+        assert_eq!(refused.status.as_u16(), 400);
+    }
+}
