@@ -54,7 +54,6 @@ const HEADER_BYTES_MAX: usize = 1024;
 enum Ignored {
     Body,
     Headers,
-    UnknownState,
     UnknownChannel,
     WrongToken,
     WrongResource,
@@ -96,8 +95,14 @@ async fn take(
     if let Err(ignored) = notification.check(&channel, deps.clock.now()) {
         return Ok(Err(ignored));
     }
-    if notification.state == State::Sync {
-        return Ok(Err(Ignored::Sync));
+    match notification.state {
+        State::Sync => return Ok(Err(Ignored::Sync)),
+        State::Change => {}
+        // Looking once too often costs a call, not looking loses a change until the next poll.
+        State::Unknown => tracing::info!(
+            channel = %channel.id, state = notification.word, metric = "unknown_state",
+            "a notification has a state that this build does not know"
+        ),
     }
     queue::wake_log(
         &deps.log_wakes,
@@ -109,11 +114,13 @@ async fn take(
     Ok(Ok(()))
 }
 
-/// The states of a notification, as far as they matter: the first one says that the channel works.
+/// The states of a notification, as far as they matter: the first one says that the channel works. Others may be
+/// added (Drive guide "Notifications for resource changes").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Sync,
     Change,
+    Unknown,
 }
 
 struct Notification<'r> {
@@ -121,6 +128,8 @@ struct Notification<'r> {
     token: &'r str,
     resource: &'r str,
     state: State,
+    /// The state in Google's word.
+    word: &'r str,
 }
 
 impl<'r> Notification<'r> {
@@ -131,19 +140,21 @@ impl<'r> Notification<'r> {
         let headers = request.headers();
         let channel = header(headers, "x-goog-channel-id")?;
         let channel = domain::ChannelId::parse(channel).map_err(|_| Ignored::Headers)?;
-        let state = match header(headers, "x-goog-resource-state")? {
+        let word = header(headers, "x-goog-resource-state")?;
+        let state = match word {
             "sync" => State::Sync,
             // The guide's table says `change`, its example `changed`; the others are of watched files.
             "change" | "changed" | "add" | "remove" | "update" | "trash" | "untrash" => {
                 State::Change
             }
-            _ => return Err(Ignored::UnknownState),
+            _ => State::Unknown,
         };
         Ok(Self {
             channel,
             token: header(headers, "x-goog-channel-token")?,
             resource: header(headers, "x-goog-resource-id")?,
             state,
+            word,
         })
     }
 
