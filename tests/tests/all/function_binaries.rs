@@ -305,43 +305,68 @@ fn receive_notification_answers_204_to_everything_and_wakes_only_for_what_it_bel
 fn api_answers_its_sample_events() {
     let expected = [
         ("another-tenants-file", 404),
+        ("cancel-intent", 200),
+        ("cancel-operation", 200),
+        ("confirm-operation", 200),
+        ("confirm-unknown-operation", 404),
         ("create-connection", 201),
         ("create-connection-secret-of-another-tenant", 422),
+        ("create-file", 201),
+        ("create-file-without-a-name", 422),
+        ("delete-connection", 204),
+        ("delete-file", 200),
+        ("delete-file-without-if-match", 428),
         ("empty-tenant-claim", 401),
+        ("get-conflict", 200),
+        ("get-connection", 200),
         ("get-file", 200),
         ("get-file-history", 200),
+        ("get-operation", 200),
         ("get-status", 200),
         ("get-unknown-file", 404),
         ("health", 200),
         ("list-conflicts", 200),
         ("list-connections", 200),
+        ("list-dead-letters", 200),
+        ("list-drift", 200),
         ("list-files", 200),
         ("list-files-bad-cursor", 400),
         ("list-files-bad-limit", 400),
         ("list-files-by-name", 200),
         ("list-intents", 200),
+        ("list-operations", 200),
         ("malformed-json", 400),
         ("method-not-allowed", 405),
         ("no-claims", 401),
         ("no-tenant-claim", 401),
         ("openapi", 200),
+        ("patch-connection-bad-rule", 422),
+        ("patch-connection-limits", 200),
+        ("patch-connection-rules", 200),
         ("patch-file", 200),
         ("patch-file-base64", 200),
         ("patch-file-delete-property", 200),
         ("patch-file-empty-name", 422),
         ("patch-file-not-an-object", 400),
+        ("patch-file-permissions", 200),
         ("patch-file-property-over-limit", 422),
         ("patch-file-read-only-field", 422),
         ("patch-file-repeated", 200),
         ("patch-file-stale", 412),
         ("patch-file-unknown-field", 422),
+        ("patch-file-unknown-role", 422),
         ("patch-file-without-if-match", 428),
         ("patch-file-wrong-type", 422),
         ("pause-connection", 200),
         ("resolve-conflict", 200),
         ("resolve-conflict-unknown-choice", 422),
         ("resolve-conflict-with-a-value", 200),
+        ("resolve-many-conflicts", 200),
+        ("resume-connection", 200),
+        ("retry-intent", 200),
+        ("start-audit-while-listing", 409),
         ("start-sync", 202),
+        ("stats", 200),
         ("tenant-claim-that-breaks-a-key", 401),
         ("tenant-in-a-header", 404),
         ("unknown-path", 404),
@@ -391,6 +416,45 @@ fn api_answers_its_sample_events() {
         }
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     });
+}
+
+/// The methods and paths of the sample events of the API.
+fn asked() -> BTreeSet<(String, Vec<String>)> {
+    let mut all = BTreeSet::new();
+    for entry in std::fs::read_dir(top().join("events/api")).unwrap() {
+        let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+        let event: Value = serde_json::from_str(&text).unwrap();
+        let method = event["requestContext"]["http"]["method"].as_str().unwrap();
+        let path = event["rawPath"].as_str().unwrap();
+        let words = path.split('/').map(str::to_owned).collect();
+        all.insert((method.to_lowercase(), words));
+    }
+    all
+}
+
+#[test]
+fn every_route_of_the_api_has_a_sample_event() {
+    let described: Value = run(async {
+        let stage = Stage::build().await;
+        let mut api = stage.start("api", "Api").await;
+        let answer = response("openapi", api.invoke(&event("api", "openapi")).await);
+        serde_json::from_str(answer["body"].as_str().unwrap()).unwrap()
+    });
+    let asked = asked();
+    let mut routes = 0;
+    for (path, methods) in described["paths"].as_object().unwrap() {
+        let template: Vec<&str> = path.split('/').collect();
+        let fits = |words: &Vec<String>| {
+            let same = |(word, wanted): (&String, &&str)| wanted.starts_with('{') || word == wanted;
+            words.len() == template.len() && words.iter().zip(&template).all(same)
+        };
+        for method in methods.as_object().unwrap().keys() {
+            let found = asked.iter().any(|(m, words)| m == method && fits(words));
+            assert!(found, "events/api has none for {method} {path}");
+            routes += 1;
+        }
+    }
+    assert!(routes > 20, "{routes}");
 }
 
 #[test]

@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 
 use domain::{
-    ConnectionId, ConnectionKey, DriveVersion, Field, FieldMask, FileId, FileRecord, LogId, Mirror,
-    Moment, Observation, Policies, Snapshot, Step, TenantId, Timestamp, Value as FieldValue,
+    ConnectionId, ConnectionKey, Drift, DriveVersion, Field, FieldMask, FileId, FileRecord, Gone,
+    LogId, Mirror, Moment, Observation, OperationId, Policies, Snapshot, Step, TenantId, Timestamp,
+    Value as FieldValue,
 };
 use drive_simulator::Simulator;
 use local::aws::in_process::Handler;
 use local::aws::{self, Aws, Queue, Service};
 use sha2::{Digest, Sha256};
 use store::{
-    Channel, ChannelState, Connection, ConnectionState, Log, Nonce, PageRequest, Parked, Scope,
-    Store,
+    Channel, ChannelState, Connection, ConnectionState, DriftEntry, Finding, Log, Nonce, Operation,
+    OperationKind, OperationState, PageRequest, Parked, Scope, Store, Suspicion,
 };
 use tokio::net::TcpListener;
 
@@ -22,6 +23,9 @@ use super::{RuntimeApi, binary, credentials, serve, top};
 /// The file of the sample events, and one that an open conflict is on.
 pub const FILE: &str = "1sampleFileIdAAAAAAAAAAAAAAAAAAAAA";
 pub const FILE_IN_CONFLICT: &str = "1sampleFileIdBBBBBBBBBBBBBBBBBBBBB";
+
+/// The operation of the sample events: an audit that waits for a person.
+const OPERATION: &str = "1795251600000-00000001";
 
 /// The services at fixed addresses, with a system behind them that each event gets anew.
 pub struct Stage {
@@ -158,6 +162,7 @@ impl Set {
             due_at: now().plus_millis(3_600_000),
         };
         store.create_channel(&channel).await.unwrap();
+        self.audited().await;
         let first = Step::stay(FileRecord::first_sight(&snapshot(FILE, 10, "Plan.md")));
         self.commit(0, &first).await;
         let first = Step::stay(FileRecord::first_sight(&snapshot(
@@ -179,6 +184,31 @@ impl Set {
         let clash = edited.record.observe(&theirs, moment);
         assert_eq!(clash.conflicts.len(), 1);
         self.commit(2, &clash).await;
+    }
+
+    /// An audit that would remove the file, and waits for a person.
+    async fn audited(&self) {
+        let since = now();
+        let id = OperationId::parse(OPERATION).unwrap();
+        let kind = OperationKind::Audit;
+        let audit = Operation {
+            state: OperationState::AwaitingConfirmation { since },
+            ..Operation::new(self.key.clone(), id, LogId::user(), kind, "ada", since)
+        };
+        self.store.create_operation(&audit).await.unwrap();
+        let suspected = DriftEntry {
+            file: FileId::parse(FILE).unwrap(),
+            name: "Plan.md".to_owned(),
+            suspicion: Suspicion::NotListed,
+            finding: None,
+        };
+        self.store.suspect(&audit, &suspected).await.unwrap();
+        let gone = Drift::MissingThere(Gone::Removed);
+        let found = DriftEntry {
+            finding: Some(Finding::of(Some(gone))),
+            ..suspected
+        };
+        self.store.settle(&audit, &found).await.unwrap();
     }
 
     async fn commit(&self, before: u64, step: &Step) {
@@ -237,6 +267,7 @@ fn snapshot(id: &str, version: u64, name: &str) -> Snapshot {
         ]),
         mirror: Mirror {
             mime_type: "text/markdown".to_owned(),
+            permissions_known: true,
             ..Mirror::default()
         },
     }
