@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, World, credentials, eventually, own};
+use crate::support::{Answer, Team, World, credentials, eventually, own};
 
 /// Stores a secret of the world's tenant.
 async fn keep(world: &World, name: &str, secret: &str) {
@@ -79,12 +79,16 @@ fn what_drive_does_not_take_is_told_before_anything_is_made() {
             .await;
         let user = json!({"type": "user"});
         let team = json!({"type": "shared_drive", "drive_id": "0ANoSuchDrive"});
+        // One that is there, and whose member the connection's user is not.
+        let closed = Team::make(world, "Closed").await;
+        let closed = json!({"type": "shared_drive", "drive_id": closed.id});
         for (secret, scope, subject, pointer) in [
             ("nowhere", &user, Value::Null, "/secret"),
             ("empty", &user, Value::Null, "/secret"),
             ("revoked", &user, Value::Null, "/secret"),
             ("drive", &user, json!("ann@example.com"), "/subject"),
             ("drive", &team, Value::Null, "/scope/drive_id"),
+            ("drive", &closed, Value::Null, "/scope/drive_id"),
         ] {
             let body = json!({"name": "x", "scope": scope, "secret": secret, "subject": subject});
             let answer = connect(world, body).await;

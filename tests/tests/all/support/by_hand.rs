@@ -204,7 +204,8 @@ impl ByHand {
         self.functions = Functions::new(&self.aws, &self.setting);
     }
 
-    fn deadline(&self) -> Deadline {
+    /// As long as a function may take from now on.
+    pub fn deadline(&self) -> Deadline {
         Deadline(self.now().plus_millis(60_000))
     }
 

@@ -33,7 +33,8 @@ impl Person {
         (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
     }
 
-    async fn expect(&self, method: Method, path: &str, body: Option<Value>) -> Value {
+    /// One call of Drive's API that succeeds: its JSON.
+    pub async fn done(&self, method: Method, path: &str, body: Option<Value>) -> Value {
         let (status, answer) = self.call(method, path, body).await;
         assert!((200..300).contains(&status), "{path}: {status} {answer}");
         answer
@@ -41,7 +42,7 @@ impl Person {
 
     /// A file as Drive has it.
     pub async fn get(&self, id: &str) -> Value {
-        self.expect(
+        self.done(
             Method::GET,
             &format!("/drive/v3/files/{id}?fields={FIELDS}"),
             None,
@@ -57,7 +58,7 @@ impl Person {
     /// Changes fields of a file.
     pub async fn update(&self, id: &str, fields: Value) -> Value {
         let path = format!("/drive/v3/files/{id}?fields={FIELDS}");
-        self.expect(Method::PATCH, &path, Some(fields)).await
+        self.done(Method::PATCH, &path, Some(fields)).await
     }
 
     /// Renames a file.
@@ -70,7 +71,7 @@ impl Person {
         let parents = self.get(id).await["parents"].clone();
         let from = parents[0].as_str().unwrap();
         let path = format!("/drive/v3/files/{id}?addParents={folder}&removeParents={from}");
-        self.expect(Method::PATCH, &path, Some(json!({}))).await;
+        self.done(Method::PATCH, &path, Some(json!({}))).await;
     }
 
     /// Makes a file, or with `folder` a folder, and gives its id.
@@ -81,15 +82,13 @@ impl Person {
             "text/plain"
         };
         let body = json!({"name": name, "mimeType": kind});
-        let made = self
-            .expect(Method::POST, "/drive/v3/files", Some(body))
-            .await;
+        let made = self.done(Method::POST, "/drive/v3/files", Some(body)).await;
         made["id"].as_str().unwrap().to_owned()
     }
 
     /// Deletes a file for good.
     pub async fn delete(&self, id: &str) {
-        self.expect(Method::DELETE, &format!("/drive/v3/files/{id}"), None)
+        self.done(Method::DELETE, &format!("/drive/v3/files/{id}"), None)
             .await;
     }
 
@@ -98,13 +97,13 @@ impl Person {
         let path = format!("/drive/v3/files/{id}/permissions?supportsAllDrives=true");
         let who = format!("{with}@example.com");
         let body = json!({"type": "user", "role": "writer", "emailAddress": who});
-        let made = self.expect(Method::POST, &path, Some(body)).await;
+        let made = self.done(Method::POST, &path, Some(body)).await;
         made["id"].as_str().unwrap().to_owned()
     }
 
     /// Takes a permission on a file away again.
     pub async fn unshare(&self, id: &str, permission: &str) {
         let path = format!("/drive/v3/files/{id}/permissions/{permission}?supportsAllDrives=true");
-        self.expect(Method::DELETE, &path, None).await;
+        self.done(Method::DELETE, &path, None).await;
     }
 }

@@ -3,9 +3,11 @@
 mod binaries;
 mod by_hand;
 mod drive;
+mod metrics;
 mod operations;
 mod runtime_api;
 mod stage;
+mod team;
 mod wait;
 mod webhook;
 mod world;
@@ -13,8 +15,10 @@ mod world;
 pub use binaries::binary;
 pub use by_hand::{ByHand, by_hand};
 pub use drive::Person;
+pub use metrics::Metrics;
 pub use runtime_api::{Invoked, RuntimeApi};
 pub use stage::{FILE, FILE_IN_CONFLICT, Stage};
+pub use team::Team;
 pub use wait::{eventually, never_within};
 pub use world::{Answer, Outside, Setup, World, credentials, own, own_with, run, serve, shared};
 
