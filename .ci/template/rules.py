@@ -529,6 +529,24 @@ def a_suspension_calls_a_person(system: System) -> list[str]:
     return wrong
 
 
+def our_metrics_share_a_namespace(system: System) -> list[str]:
+    """what the log lines count is in one namespace, and every metric of it has an alarm and a source"""
+    made = set()
+    for metric_filter in system.of_type("AWS::Logs::MetricFilter").values():
+        for metric in metric_filter["Properties"]["MetricTransformations"]:
+            made.add((metric["MetricNamespace"], metric["MetricName"]))
+    told = set()
+    for alarm in system.of_type("AWS::CloudWatch::Alarm").values():
+        namespace = alarm["Properties"].get("Namespace", "AWS/")
+        if not namespace.startswith("AWS/"):
+            told.add((namespace, alarm["Properties"]["MetricName"]))
+    wrong = [f"{namespace} {name} is counted, and no alarm looks at it" for namespace, name in sorted(made - told)]
+    wrong += [f"an alarm looks at {namespace} {name}, which nothing counts" for namespace, name in sorted(told - made)]
+    if len({namespace for namespace, _ in made}) != 1:
+        wrong.append("there is more than one namespace")
+    return wrong
+
+
 RULES = [
     folder_is_package_is_binary,
     code_is_the_workspace_root,
@@ -553,4 +571,5 @@ RULES = [
     failures_raise_an_alarm,
     a_removal_that_waits_calls_a_person,
     a_suspension_calls_a_person,
+    our_metrics_share_a_namespace,
 ]
