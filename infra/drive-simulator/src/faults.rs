@@ -20,6 +20,9 @@ pub struct Fault {
     /// How many matching calls pass before the first one meets it.
     #[serde(default)]
     pub after: u64,
+    /// The share of the matching calls that meet it, drawn for each by chance; absent means 1, all of them.
+    #[serde(default = "all")]
+    pub share: f64,
     /// The answer. May be absent when `drop` is set.
     #[serde(default)]
     pub respond: Option<FaultAnswer>,
@@ -39,6 +42,10 @@ pub struct Fault {
 
 fn once() -> u64 {
     1
+}
+
+fn all() -> f64 {
+    1.0
 }
 
 /// The error that replaces an answer.
@@ -102,16 +109,31 @@ fn default_reason(status: u16) -> &'static str {
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
     pending: Vec<Fault>,
+    /// How many calls have met one since the counters were last zeroed.
+    pub(crate) met: u64,
+    rng: fastrand::Rng,
 }
 
 impl Faults {
+    /// None yet; `rng` draws who meets those that only a share of the calls meet.
+    pub(crate) fn new(rng: fastrand::Rng) -> Self {
+        Self {
+            pending: Vec::new(),
+            met: 0,
+            rng,
+        }
+    }
+
     /// Orders a fault.
     ///
     /// # Errors
-    /// A message for a fault without a pattern of two words or without any effect.
+    /// A message for a fault without a pattern of two words, without any effect, or met by more or less than some.
     pub(crate) fn add(&mut self, fault: Fault) -> Result<(), String> {
         if fault.pattern.split_ascii_whitespace().count() != 2 {
             return Err("match must be 'METHOD /path*'".to_owned());
+        }
+        if !(fault.share > 0.0 && fault.share <= 1.0) {
+            return Err("share must be above 0, and at most 1".to_owned());
         }
         let answers = fault.respond.is_some() || fault.drop;
         if !answers && fault.delay_ms == 0 && fault.replace.is_empty() {
@@ -153,6 +175,10 @@ impl Faults {
                 fault.after -= 1;
                 continue;
             }
+            if fault.share < 1.0 && self.rng.f64() >= fault.share {
+                continue;
+            }
+            self.met += 1;
             let met = fault.clone();
             match fault.times {
                 0 => {}
@@ -243,6 +269,30 @@ mod tests {
         assert!(faults.meet("PATCH", "/drive/v2/files/1", None).is_some());
         assert!(faults.meet("PATCH", "/drive/v2/files/2", None).is_some());
         assert!(faults.meet("PATCH", "/drive/v2/files/3", None).is_none());
+    }
+
+    #[test]
+    fn a_share_of_the_calls_meets_a_fault_and_they_are_counted() {
+        let mut faults = Faults::new(fastrand::Rng::with_seed(7));
+        let rare = Fault {
+            share: 0.05,
+            ..fault("* /x", 0)
+        };
+        faults.add(rare.clone()).expect("valid");
+        let calls = (0..10_000).filter(|_| faults.meet("GET", "/x", None).is_some());
+        let met = calls.count();
+        assert!((400..600).contains(&met), "{met}");
+        assert_eq!(faults.met, met as u64);
+        for share in [0.0, -0.1, 1.1, f64::NAN] {
+            assert!(
+                faults
+                    .add(Fault {
+                        share,
+                        ..rare.clone()
+                    })
+                    .is_err()
+            );
+        }
     }
 
     #[test]

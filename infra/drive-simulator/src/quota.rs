@@ -17,6 +17,8 @@ pub struct Counters {
     pub by_log: BTreeMap<String, u64>,
     /// Notification deliveries by outcome: `delivered`, `dropped`, `duplicated`, `retried`, `failed`, `expired`.
     pub notifications: BTreeMap<String, u64>,
+    /// Calls that met an ordered fault, calls inside a batch among them.
+    pub faults: u64,
 }
 
 /// The limits, in quota units per minute of the simulator's clock. Off by default.
@@ -115,6 +117,7 @@ impl Quota {
             by_quota_user: self.by_quota_user.clone(),
             by_log: self.by_log.clone(),
             notifications: BTreeMap::new(),
+            faults: 0,
         }
     }
 

@@ -119,12 +119,13 @@ impl Simulator {
             .seed
             .map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
         let clock = Arc::new(Clock::default());
+        let faults = Faults::new(rng.clone());
         let state = State::new(rng, clock.now_ms());
         let notifier = Notifier::new(Arc::clone(&clock));
         let inner = Inner {
             state: Mutex::new(state),
             clock,
-            faults: Mutex::default(),
+            faults: Mutex::new(faults),
             quota: Mutex::default(),
             notifier,
             uploads: Mutex::default(),
@@ -193,7 +194,10 @@ impl Simulator {
     pub fn reset(&self) {
         self.inner.clock.reset();
         self.with(State::reset);
-        lock(&self.inner.faults).clear();
+        let mut faults = lock(&self.inner.faults);
+        faults.clear();
+        faults.met = 0;
+        drop(faults);
         *lock(&self.inner.quota) = Quota::default();
         *lock(&self.inner.uploads) = Uploads::default();
         self.inner
@@ -234,6 +238,7 @@ impl Simulator {
     pub fn counters(&self) -> Counters {
         Counters {
             notifications: self.inner.notifier.outcomes(),
+            faults: lock(&self.inner.faults).met,
             ..lock(&self.inner.quota).counters()
         }
     }
@@ -241,6 +246,7 @@ impl Simulator {
     /// Counts from zero again.
     pub fn zero_counters(&self) {
         lock(&self.inner.quota).zero();
+        lock(&self.inner.faults).met = 0;
         self.inner.notifier.zero();
     }
 

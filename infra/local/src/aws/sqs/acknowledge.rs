@@ -1,6 +1,6 @@
 //! What is done with a receipt handle: deleting, and changing for how long a message is in flight.
 
-use super::engine::{Sqs, State, check_batch, queue_name};
+use super::engine::{Deleted, Sqs, State, check_batch, queue_name};
 use super::error::SqsError;
 use super::message::Receipt;
 use super::queue::{Named, Queue};
@@ -34,9 +34,9 @@ impl Sqs {
         let State {
             connection, queues, ..
         } = &mut *state;
-        let queue = queues
-            .get_mut(queue_name(queue))
-            .ok_or(SqsError::QueueDoesNotExist)?;
+        let name = queue_name(queue);
+        let queue = queues.get_mut(name).ok_or(SqsError::QueueDoesNotExist)?;
+        let mut count = Deleted::default();
         let transaction = connection.transaction()?;
         let mut deleted = Vec::with_capacity(handles.len());
         let mut results = Vec::with_capacity(handles.len());
@@ -47,6 +47,8 @@ impl Sqs {
                     Named::InFlight => {
                         storage::delete(&transaction, receipt.sequence)?;
                         deleted.push(receipt.sequence);
+                        count.all += 1;
+                        count.at_first += u64::from(receipt.receive_count == 1);
                         Ok(())
                     }
                     Named::Gone => Ok(()),
@@ -59,6 +61,7 @@ impl Sqs {
             queue.remove(sequence, now);
         }
         queue.notify.notify_waiters();
+        self.count_deleted(name, count);
         Ok(results)
     }
 

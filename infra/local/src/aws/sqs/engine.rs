@@ -54,6 +54,17 @@ pub struct Counters {
     pub requests: BTreeMap<&'static str, u64>,
     /// Requests as AWS bills them: one for each 64 KiB of payload begun, at least one.
     pub billed_requests: u64,
+    /// Messages that were deleted while they were in flight, by queue.
+    pub deleted: BTreeMap<String, Deleted>,
+}
+
+/// How many messages of one queue were dealt with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Deleted {
+    /// All of them.
+    pub all: u64,
+    /// Those that had been received once: done at their first delivery.
+    pub at_first: u64,
 }
 
 /// The last path segment of a queue's URL, or the name itself.
@@ -153,6 +164,17 @@ impl Sqs {
             .unwrap_or_else(PoisonError::into_inner);
         *counters.requests.entry(action).or_default() += 1;
         counters.billed_requests += payload_bytes.div_ceil(BILLED_BYTES).max(1) as u64;
+    }
+
+    pub(super) fn count_deleted(&self, queue: &str, deleted: Deleted) {
+        let mut counters = self
+            .inner
+            .counters
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let all = counters.deleted.entry(queue.to_owned()).or_default();
+        all.all += deleted.all;
+        all.at_first += deleted.at_first;
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {

@@ -28,7 +28,7 @@ mod tests;
 mod wire;
 
 pub use self::admin::MoveTask;
-pub use self::engine::{BATCH_MAX, Counters, Sqs};
+pub use self::engine::{BATCH_MAX, Counters, Deleted, Sqs};
 pub use self::error::SqsError;
 pub use self::http::handler;
 pub use self::message::{
