@@ -300,10 +300,9 @@ async fn read_changes(
             return Ok(());
         };
         let page = drive
-            .call(
-                CallKind::List,
-                drive.drive().list_changes(&log.log, &cursor),
-            )
+            .ask(CallKind::List, || {
+                drive.drive().list_changes(&log.log, &cursor)
+            })
             .await?;
         let newest = page.changes.iter().map(|change| change.at).max();
         tracing::info!(

@@ -23,7 +23,7 @@ pub(crate) async fn begin(
     deps: &Deps,
 ) -> Result<Option<Log>, Stopped> {
     let start = drive
-        .call(CallKind::Other, drive.drive().start_page_token(&log.log))
+        .ask(CallKind::Other, || drive.drive().start_page_token(&log.log))
         .await?;
     let now = deps.clock.now();
     #[expect(
@@ -62,8 +62,8 @@ pub(crate) async fn go_on(
             return Ok(None);
         }
         let token = operation.page_token.as_deref();
-        let listed = drive.drive().list_files(&scope, token);
-        let page = match drive.call(CallKind::List, listed).await {
+        let listed = || drive.drive().list_files(&scope, token);
+        let page = match drive.ask(CallKind::List, listed).await {
             Ok(page) => page,
             // A listing's token lives for hours only: "if rejected, restart from the first page".
             Err(GateError::Drive(error))

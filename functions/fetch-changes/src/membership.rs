@@ -55,7 +55,7 @@ pub(crate) async fn compare(
         if !ours
             && is_followed(log)
             && drive
-                .call(CallKind::Read, drive.drive().find_drive(id))
+                .ask(CallKind::Read, || drive.drive().find_drive(id))
                 .await?
                 .is_none()
         {
@@ -76,7 +76,9 @@ async fn list(drive: &Pass) -> Result<BTreeMap<LogId, String>, GateError> {
     let mut token: Option<String> = None;
     loop {
         let page = match drive
-            .call(CallKind::List, drive.drive().list_drives(token.as_deref()))
+            .ask(CallKind::List, || {
+                drive.drive().list_drives(token.as_deref())
+            })
             .await
         {
             Ok(page) => page,
@@ -86,7 +88,7 @@ async fn list(drive: &Pass) -> Result<BTreeMap<LogId, String>, GateError> {
             {
                 token = None;
                 drive
-                    .call(CallKind::List, drive.drive().list_drives(None))
+                    .ask(CallKind::List, || drive.drive().list_drives(None))
                     .await?
             }
             Err(error) => return Err(error),
@@ -123,7 +125,7 @@ pub(crate) async fn heed(
     }
     // An entry may be older than what holds now: what makes files disappear is asked about.
     match drive
-        .call(CallKind::Read, drive.drive().find_drive(&entry.drive))
+        .ask(CallKind::Read, || drive.drive().find_drive(&entry.drive))
         .await?
     {
         Some(found) => join(&log.key, &found.id, &found.name, deps).await,
@@ -134,7 +136,7 @@ pub(crate) async fn heed(
 /// A log that was left is woken: whether its drive is there again.
 pub(crate) async fn return_to(log: &Log, drive: &Pass, deps: &Deps) -> Result<(), Stopped> {
     match drive
-        .call(CallKind::Read, drive.drive().find_drive(&log.log))
+        .ask(CallKind::Read, || drive.drive().find_drive(&log.log))
         .await?
     {
         Some(found) => join(&log.key, &found.id, &found.name, deps).await,
@@ -154,7 +156,7 @@ pub(crate) async fn has_ended(
     if log.log == LogId::user()
         || !out_of_sight
         || drive
-            .call(CallKind::Read, drive.drive().find_drive(&log.log))
+            .ask(CallKind::Read, || drive.drive().find_drive(&log.log))
             .await?
             .is_some()
     {

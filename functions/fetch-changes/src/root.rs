@@ -24,8 +24,9 @@ pub(crate) async fn queue(
         Ok(root) if log.log != LogId::user() => root,
         Ok(_) | Err(_) => return Ok(()),
     };
-    let Observation::Present(snapshot) =
-        pass.call(CallKind::Read, pass.drive().look(&root)).await?
+    let Observation::Present(snapshot) = pass
+        .ask(CallKind::Read, || pass.drive().look(&root))
+        .await?
     else {
         return Ok(());
     };

@@ -83,7 +83,7 @@ impl Round<'_> {
             Some(Ok(Created::Made(snapshot))) => {
                 return (file, self.confirm(record, &patch, &snapshot).await, None);
             }
-            Some(Ok(Created::Already)) => match self.pass.drive().look(&file).await {
+            Some(Ok(Created::Already)) => match self.look(&file).await {
                 Ok(there) => {
                     let settled = self.settle(record, |r| r.answered(&there, self.moment()));
                     return (file, settled.await, None);
@@ -99,6 +99,15 @@ impl Round<'_> {
         };
         let settled = self.refuse(record, &patch, &error).await;
         (file, settled, stops(&error).then_some(error))
+    }
+
+    /// Looks at a file that Drive made before. A file that is only to be made needs no read, and the round was
+    /// admitted one for each.
+    async fn look(&self, file: &FileId) -> Result<Observation, DriveError> {
+        let there = self.pass.drive().look(file).await;
+        self.note(CallKind::Read, std::slice::from_ref(&there))
+            .await;
+        there
     }
 
     /// Takes what Drive shows of a file whose making was taken back too late.

@@ -7,13 +7,15 @@
 //! as we can make it, and Drive offers nothing to close it.
 
 use domain::pace::CallKind;
-use domain::{Field, FileRecord, Patch, Refusal, Snapshot};
-use drive::DriveError;
+use domain::{Field, FileId, FileRecord, Patch, Refusal, Snapshot};
+use drive::{DriveError, Read};
 use futures_util::StreamExt;
 use futures_util::stream;
+use gate::GateError;
 use runtime::telemetry;
 use store::StoreError;
 
+use crate::record::not_yet;
 use crate::round::{After, Round, Write, stops};
 
 /// Files whose permissions are written at a time.
@@ -28,20 +30,18 @@ const SHARING_LIMIT_MILLIS: i64 = 15 * 60 * 1_000;
 
 impl Round<'_> {
     /// What was read of a file, with its permissions if one of them is to be looked at: where they have to be
-    /// listed, that costs a hundred reads.
+    /// listed, that costs as much as twenty reads, and is admitted as that.
     pub(crate) async fn with_permissions(
         &self,
         record: &FileRecord,
         snapshot: Snapshot,
-    ) -> Result<Snapshot, DriveError> {
+    ) -> Result<Snapshot, GateError> {
         let mut fields = record.fields.iter();
         let pending =
             fields.any(|(field, sides)| matches!(field, Field::Permission(_)) && sides.pending());
-        if pending {
-            let listed = self.pass.drive().with_permissions(snapshot).await;
-            self.note(CallKind::List, std::slice::from_ref(&listed))
-                .await;
-            listed
+        if pending && snapshot.has_listed_permissions() {
+            let listed = || self.pass.drive().with_permissions(snapshot.clone());
+            self.pass.ask(CallKind::List, listed).await
         } else {
             Ok(snapshot)
         }
@@ -77,6 +77,17 @@ impl Round<'_> {
         if self.deadline.passed(now.plus_millis(PERMISSION_MILLIS)) {
             return (self.give_back(record, &patch, &Refusal::Busy).await, None);
         }
+        // The look after the write is admitted before it: what was written and can't be looked at is unsure. The
+        // write itself was admitted with the round.
+        let look = [CallKind::Read, CallKind::List];
+        if let Err(error) = self.pass.admit(&look, 1).await {
+            let settled = match error {
+                GateError::Held(held) => self.give_back(record, &patch, &not_yet(held)).await,
+                GateError::Store(error) => Err(error),
+                GateError::Drive(error) => self.refuse(record, &patch, &error).await,
+            };
+            return (settled, None);
+        }
         let file = record.file.clone();
         let drive = self.pass.drive();
         let written = drive
@@ -85,7 +96,7 @@ impl Round<'_> {
         self.note(CallKind::Edit, std::slice::from_ref(&written))
             .await;
         let error = match written {
-            Ok(()) => match drive.read_with_permissions(&file).await {
+            Ok(()) => match self.look_again(&file).await {
                 Ok(read) => return (self.took(record, &patch, &read.snapshot).await, None),
                 // It was written; the claim remembers it, and the next look at the file finds it.
                 Err(error) => {
@@ -100,6 +111,14 @@ impl Round<'_> {
         tracing::warn!(%file, error = telemetry::chain(&error), metric = "push_refused", "not shared");
         let settled = self.give_back(record, &patch, &refusal(&error)).await;
         (settled, stops(&error).then_some(error))
+    }
+
+    /// The file with its permissions, as admitted before the write.
+    async fn look_again(&self, file: &FileId) -> Result<Read, DriveError> {
+        let drive = self.pass.drive();
+        let read = drive.read_with_permissions(file).await;
+        self.note(CallKind::List, std::slice::from_ref(&read)).await;
+        read
     }
 
     /// Drive took what was claimed, and held `read` after it.

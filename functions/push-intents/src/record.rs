@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use domain::pace::Held;
 use domain::{FileRecord, Gone, Moment, Observation, Patch, Refusal, Snapshot, Step};
 use drive::{DriveError, Kind};
 use runtime::telemetry;
@@ -158,14 +159,32 @@ impl Round<'_> {
         self.commit(record, step).await
     }
 
+    /// It is not the connection's turn for what the file needs: it is due again when it is.
+    pub(crate) async fn not_yet(
+        &self,
+        record: FileRecord,
+        held: Held,
+    ) -> Result<Option<FileRecord>, StoreError> {
+        self.put_off(record, &not_yet(held)).await
+    }
+
     /// The file waits for its next turn, through no fault of its own.
     pub(crate) async fn wait(&self, record: FileRecord) -> Result<Option<FileRecord>, StoreError> {
+        self.put_off(record, &Refusal::Stale).await
+    }
+
+    /// Nothing was claimed, and nothing is sent.
+    async fn put_off(
+        &self,
+        record: FileRecord,
+        why: &Refusal,
+    ) -> Result<Option<FileRecord>, StoreError> {
         let nothing = Patch {
             attempt: self.deps.entropy.attempt(),
             values: BTreeMap::new(),
         };
         let jitter = self.deps.entropy.jitter();
-        let step = record.refused(&nothing, &Refusal::Stale, self.moment(), jitter);
+        let step = record.refused(&nothing, why, self.moment(), jitter);
         self.commit(record, step).await
     }
 
@@ -269,5 +288,12 @@ impl Round<'_> {
             drive_at: None,
             policies: &self.connection.policies,
         }
+    }
+}
+
+/// What being held back means for an attempt: it was none.
+pub(crate) fn not_yet(held: Held) -> Refusal {
+    Refusal::NotYet {
+        wait_millis: i64::try_from(held.wait_millis).unwrap_or(i64::MAX),
     }
 }

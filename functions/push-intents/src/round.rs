@@ -6,7 +6,7 @@ use domain::{FileId, FileRecord, Patch, Refusal, Timestamp};
 use drive::{DriveError, Kind, Read, Written};
 use futures_util::StreamExt;
 use futures_util::stream;
-use gate::Pass;
+use gate::{GateError, Pass};
 use runtime::{Deadline, telemetry};
 use store::{Connection, StoreError};
 
@@ -95,6 +95,10 @@ impl Round<'_> {
         let files: Vec<FileId> = due.iter().map(|record| record.file.clone()).collect();
         let reads = self.pass.drive().read_files(&files).await;
         self.note(CallKind::Read, &reads).await;
+        let unclaimed = |record| Claimed {
+            record,
+            patch: None,
+        };
         let claims = stream::iter(due.into_iter().zip(reads)).map(|(record, read)| async {
             let file = record.file.clone();
             let read = match read {
@@ -102,23 +106,24 @@ impl Round<'_> {
                     let snapshot = self.with_permissions(&record, read.snapshot).await;
                     snapshot.map(|snapshot| Read { snapshot, ..read })
                 }
-                Err(error) => Err(error),
+                Err(error) => Err(error.into()),
             };
             match read {
                 Ok(read) => {
                     let claimed = self.claim(record, &read.snapshot).await;
                     (file, claimed.map(|claimed| (claimed, Some(read))), None)
                 }
-                Err(error) => {
+                Err(GateError::Held(held)) => {
+                    let record = self.not_yet(record, held).await;
+                    (file, record.map(|record| (unclaimed(record), None)), None)
+                }
+                Err(GateError::Store(error)) => (file, Err(error), None),
+                Err(GateError::Drive(error)) => {
                     let stops = stops(&error);
                     let record = if stops {
                         Ok(Some(record))
                     } else {
                         self.unread(record, &error).await
-                    };
-                    let unclaimed = |record| Claimed {
-                        record,
-                        patch: None,
                     };
                     let outcome = record.map(|record| (unclaimed(record), None));
                     (file, outcome, stops.then_some(error))

@@ -1,10 +1,11 @@
 //! Connections that are suspended: tried again once in a while, so that one whose grant was mended goes on
 //! without anyone having to say so.
 
-use drive::DriveError;
+use domain::pace::CallKind;
+use gate::GateError;
 use store::{Connection, ConnectionState, Log, Written};
 
-use crate::{Deps, Stopped};
+use crate::{Deps, Stopped, patience};
 
 /// Asks Drive who we are, and where the connection's own log ends. Where both are answered the
 /// connection is active again, and goes on from its cursors and with what it owes.
@@ -33,13 +34,14 @@ pub(crate) async fn try_again(
     Ok(())
 }
 
-async fn reach(connection: &Connection, log: &Log, deps: &Deps) -> Result<(), DriveError> {
-    let drive = deps.gate.open(connection).await?;
-    drive.about().await?;
-    match drive.start_page_token(&log.log).await {
+async fn reach(connection: &Connection, log: &Log, deps: &Deps) -> Result<(), GateError> {
+    let pass = deps.gate.pass(connection, patience(deps)).await?;
+    pass.call(CallKind::Other, pass.drive().about()).await?;
+    let token = pass.drive().start_page_token(&log.log);
+    match pass.call(CallKind::Other, token).await {
         Ok(_) => Ok(()),
         // A shared drive that is out of reach is no matter of the grant.
-        Err(error) if error.gone().is_some() => Ok(()),
+        Err(GateError::Drive(error)) if error.gone().is_some() => Ok(()),
         Err(error) => Err(error),
     }
 }

@@ -360,6 +360,7 @@ impl<'a> Change<'a> {
     pub(crate) fn due_now(&mut self) {
         self.record.push.attempts = 0;
         self.record.push.failures = 0;
+        self.record.push.held = false;
         self.record.push.not_before = self.moment.now;
     }
 

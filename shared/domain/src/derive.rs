@@ -32,6 +32,16 @@ pub enum Side {
     Drive,
 }
 
+impl FileRecord {
+    /// Whether the file has another name or lies in another folder in Drive than it did `before`: what rules go by.
+    #[must_use]
+    pub fn moved_in_drive_since(&self, before: &Self) -> bool {
+        [Field::Name, Field::Parent]
+            .iter()
+            .any(|field| text(self, field, Side::Drive) != text(before, field, Side::Drive))
+    }
+}
+
 /// What the folders above need to tell of one item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Node {

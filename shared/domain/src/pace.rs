@@ -203,9 +203,16 @@ impl Pace {
         })
     }
 
-    /// What a call's end changes; `None` where it changes nothing, which is nearly always.
+    /// What a call's end changes; `None` where it changes nothing, which is nearly always. `wrote` as for
+    /// [`Pace::take`].
     #[must_use]
-    pub fn told(&self, outcome: Outcome, limits: &Limits, now: Timestamp) -> Option<Self> {
+    pub fn told(
+        &self,
+        outcome: Outcome,
+        wrote: bool,
+        limits: &Limits,
+        now: Timestamp,
+    ) -> Option<Self> {
         let mut pace = self.remembered(limits, now);
         let before = pace;
         match outcome {
@@ -213,7 +220,7 @@ impl Pace {
             Outcome::Limited(wait) => {
                 // It answered: that is no failure of Drive's.
                 pace.breaker = Breaker::CLOSED;
-                pace.slow(limits, now);
+                pace.slow(wrote, limits, now);
                 pace.hold(wait.unwrap_or(0), now);
             }
             Outcome::DailyLimit => {
@@ -223,6 +230,12 @@ impl Pace {
             Outcome::Failed => pace.breaker = pace.breaker.failed(limits, now),
         }
         (pace != before).then_some(pace)
+    }
+
+    /// Whether Drive is left alone at this moment: by its own word, or by the breaker.
+    #[must_use]
+    pub fn is_held(&self, now: Timestamp) -> bool {
+        now < self.held_until || self.breaker.is_open()
     }
 
     /// The pace as it counts today: what was learnt long ago, or under other bounds, does not.
@@ -252,9 +265,15 @@ impl Pace {
     }
 
     /// Multiplicative decrease: by half, once for all the answers to one burst; what was saved up goes with it.
-    fn slow(&mut self, limits: &Limits, now: Timestamp) {
+    ///
+    /// Writes that succeeded before it count first. So the pace swings about one that is worth its refusals, and
+    /// answers that come whatever the pace is (Google's own bad days) never bring it down to its floor.
+    fn slow(&mut self, wrote: bool, limits: &Limits, now: Timestamp) {
         if now.millis_since(self.slowed_at) < SLOWED_ONCE_MILLIS {
             return;
+        }
+        if wrote {
+            self.grow(limits, now);
         }
         self.writes_per_minute = limits.bounded(self.writes_per_minute / 2);
         self.slowed_at = now;

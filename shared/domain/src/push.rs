@@ -58,6 +58,11 @@ pub enum Refusal {
         /// The wait before the next attempt, in milliseconds; a drawn part comes on top.
         wait_millis: i64,
     },
+    /// It is not the connection's turn yet: nothing was sent, and nothing counts as an attempt.
+    NotYet {
+        /// When it may be, in milliseconds; a drawn part of up to a second comes on top.
+        wait_millis: i64,
+    },
     /// Drive will never take it, for this reason.
     Permanent(String),
     /// No answer, or one that tells nothing: it may have happened.
@@ -229,10 +234,15 @@ impl FileRecord {
     ) -> Step {
         let mut change = Change::of(self, moment);
         let definite = match refusal {
-            Refusal::Stale | Refusal::Busy | Refusal::Later { .. } | Refusal::Permanent(_) => true,
+            Refusal::Stale
+            | Refusal::Busy
+            | Refusal::Later { .. }
+            | Refusal::NotYet { .. }
+            | Refusal::Permanent(_) => true,
             Refusal::Unknown(_) => false,
         };
-        if definite {
+        // What was never claimed is no failure to take back.
+        if definite && !patch.values.is_empty() {
             let failures = change.record.push.failures;
             change.record.push.failures = failures.saturating_sub(1);
             for field in patch.values.keys() {
@@ -247,6 +257,11 @@ impl FileRecord {
                 change.wait(attempts, jitter);
                 let drawn = change.record.push.not_before;
                 change.record.push.not_before = drawn.plus_millis(*wait_millis);
+            }
+            Refusal::NotYet { wait_millis } => {
+                let spread_millis = Backoff::PUSH.wait_millis(1, jitter);
+                let turn = moment.now.plus_millis(*wait_millis);
+                change.record.push.not_before = turn.plus_millis(spread_millis);
             }
             Refusal::Permanent(_) if patch.values.len() > 1 && !patch.creates() => {
                 change.record.push.one_at_a_time = true;
@@ -274,6 +289,18 @@ impl FileRecord {
         if self.due().is_some() {
             let attempts = change.record.push.attempts.saturating_add(1);
             change.wait(attempts, jitter);
+            change.record.push.held = true;
+        }
+        change.finish()
+    }
+
+    /// The rules, or the folders above, have changed: what is held for being out of scope is looked at again now.
+    /// What waits for another reason goes on waiting.
+    #[must_use]
+    pub fn released(&self, moment: Moment<'_>) -> Step {
+        let mut change = Change::of(self, moment);
+        if self.push.held {
+            change.due_now();
         }
         change.finish()
     }
@@ -322,11 +349,13 @@ impl Change<'_> {
             self.set(field, sides, None);
         }
         self.record.push.failures = self.record.push.failures.saturating_add(1);
+        self.record.push.held = false;
         self.record.push.not_before = self.moment.now.plus_millis(CLAIM_MILLIS);
     }
 
     fn wait(&mut self, attempts: u32, jitter: Jitter) {
         self.record.push.attempts = attempts;
+        self.record.push.held = false;
         let wait_millis = Backoff::PUSH.wait_millis(attempts, jitter);
         self.record.push.not_before = self.moment.now.plus_millis(wait_millis);
     }

@@ -89,6 +89,8 @@ pub struct Push {
     pub not_before: Timestamp,
     /// Send one field at a time: Drive refused several at once, and did not say which was at fault.
     pub one_at_a_time: bool,
+    /// The last look found the file out of scope: that ends with a rule or a folder, and not with time.
+    pub held: bool,
     /// The fields that were given up, each with its reason, until someone edits or retries them.
     pub failed: BTreeMap<Field, String>,
 }

@@ -1,5 +1,8 @@
 //! What this process has taken of a connection's pace and not used yet, and the pace as it was last seen.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -34,7 +37,7 @@ pub(crate) struct Ledger {
     key: ConnectionKey,
     store: Store,
     pub(crate) clock: Clock,
-    entropy: Entropy,
+    pub(crate) entropy: Entropy,
     account: Arc<AsyncMutex<Account>>,
 }
 
@@ -141,10 +144,18 @@ impl Ledger {
         for _ in 0..ROUNDS_MAX {
             let now = self.clock.now();
             let (before, pace, _) = self.known(&mut account, limits, now).await?;
-            let Some(next) = pace.told(outcome, limits, now) else {
+            let next = pace.told(outcome, account.wrote, limits, now);
+            if next.unwrap_or(pace).is_held(now) {
+                // Nor is what is left while Drive is left alone: not even the calls that were paid for are made.
+                account.quota.amount = 0;
+                account.writes.amount = 0;
+            }
+            let Some(next) = next else {
                 return Ok(None);
             };
             if self.save(&mut account, before, &next, now).await? {
+                // What it had to say of the pace so far is said.
+                account.wrote &= next.slowed_at != now;
                 return Ok(Some(next));
             }
         }

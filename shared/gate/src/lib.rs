@@ -5,6 +5,8 @@ mod ledger;
 mod pass;
 mod reach;
 mod services;
+#[cfg(test)]
+mod support;
 
 pub use error::GateError;
 pub use pass::{Pass, Patience};

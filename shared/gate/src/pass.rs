@@ -1,9 +1,12 @@
 //! One connection's way through the gate.
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
-use domain::Timestamp;
 use domain::pace::{Ask, CallKind, Held, HeldBy, Limits, Outcome};
+use domain::{Backoff, Timestamp};
 use drive::{DriveClient, DriveError, Kind};
 use runtime::telemetry;
 use store::StoreError;
@@ -29,6 +32,14 @@ impl Patience {
     };
 }
 
+/// How often something is asked in place: whoever comes in vain three times goes back to the queue.
+const ASKED_MAX: u32 = 3;
+/// The waits between: up to half a second, then up to a whole one.
+const ASK_AGAIN: Backoff = Backoff {
+    base_millis: 500,
+    cap_millis: 1_000,
+    failures_max: ASKED_MAX,
+};
 /// Writes that were held back are let gather for so long, in milliseconds.
 const GATHERED_MILLIS: u64 = 1_000;
 
@@ -74,6 +85,31 @@ impl Pass {
         let answer = call.await;
         self.tell(kind, answer.as_ref().err()).await?;
         Ok(answer?)
+    }
+
+    /// Asks Drive for something, as often as three times where it is busy, fails or does not answer: a message that
+    /// goes back to its queue for that holds up what is behind it. For what changes nothing in Drive; each time is a
+    /// call of its own, admitted like any other, and the last one's answer is what counts.
+    ///
+    /// # Errors
+    /// [`GateError`]
+    pub async fn ask<T, F>(&self, kind: CallKind, ask: impl Fn() -> F) -> Result<T, GateError>
+    where
+        F: Future<Output = Result<T, DriveError>>,
+    {
+        let mut asked = 1;
+        loop {
+            let error = match self.call(kind, ask()).await {
+                Err(GateError::Drive(error)) if asked < ASKED_MAX && passes(&error) => error,
+                answer => return answer,
+            };
+            let wait = ASK_AGAIN.wait_millis(asked, self.ledger.entropy.jitter());
+            if self.ledger.clock.now().plus_millis(wait) > self.patience.until {
+                return Err(error.into());
+            }
+            tokio::time::sleep(Duration::from_millis(u64::try_from(wait).unwrap_or(0))).await;
+            asked += 1;
+        }
     }
 
     /// Waits, within its patience, until some things may be done, each of which takes a call of these kinds: at least
@@ -179,6 +215,21 @@ impl Pass {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether asking again soon may be answered.
+fn passes(error: &DriveError) -> bool {
+    match error.kind() {
+        Kind::RateLimited { .. } | Kind::Transient | Kind::Unanswered => true,
+        Kind::NotSent
+        | Kind::DailyLimit
+        | Kind::CursorLost
+        | Kind::AuthLost { .. }
+        | Kind::NotFound
+        | Kind::AccessDenied { .. }
+        | Kind::Stale
+        | Kind::Permanent { .. } => false,
     }
 }
 

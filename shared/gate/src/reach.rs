@@ -31,8 +31,8 @@ where
         None => false,
         Some(Position::Left { .. }) => true,
         Some(Position::New | Position::Listing(_) | Position::Following) => {
-            let found = pass.drive().find_drive(&log);
-            pass.call(CallKind::Read, found).await?.is_none()
+            let found = || pass.drive().find_drive(&log);
+            pass.ask(CallKind::Read, found).await?.is_none()
         }
     };
     Ok(if out_of_reach { Gone::AccessLost } else { gone })

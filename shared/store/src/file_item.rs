@@ -11,7 +11,7 @@
 //! | `s` | what was sent: lists of (value, against, attempt) |
 //! | `o`, `n` | open conflicts: `n` number, `m` moves, `o` opened at; how many there were |
 //! | `e` | edits: `b` by, `t` at |
-//! | `p` | pushing: `a` attempts, `f` failures, `n` not before, `o` one at a time, `x` reasons by field |
+//! | `p` | pushing: `a` attempts, `f` failures, `n` not before, `o` one at a time, `h` held, `x` reasons by field |
 //! | `g` | gone: `w` why, `t` since |
 //! | `c` | creating: the application made the file, and Drive has yet to |
 //! | `m` | what Drive alone decides (see `MirrorItem`) |
@@ -126,6 +126,8 @@ struct PushItem {
     not_before: i64,
     #[serde(rename = "o")]
     one_at_a_time: bool,
+    #[serde(rename = "h", default, skip_serializing_if = "std::ops::Not::not")]
+    held: bool,
     #[serde(rename = "x", default, skip_serializing_if = "BTreeMap::is_empty")]
     failed: ByField<String>,
 }
@@ -395,6 +397,7 @@ impl PushItem {
             failures: push.failures,
             not_before: push.not_before.as_millis(),
             one_at_a_time: push.one_at_a_time,
+            held: push.held,
             failed: by_field(&push.failed, String::clone),
         }
     }
@@ -405,6 +408,7 @@ impl PushItem {
             failures: self.failures,
             not_before: at(self.not_before),
             one_at_a_time: self.one_at_a_time,
+            held: self.held,
             failed: from_fields(self.failed, |reason| reason)?,
         })
     }

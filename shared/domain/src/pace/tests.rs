@@ -95,7 +95,7 @@ proptest! {
             let before = pace.writes_per_minute;
             match what {
                 0 => {
-                    if let Some(next) = pace.told(Outcome::Limited(None), &limits, ms(now)) {
+                    if let Some(next) = pace.told(Outcome::Limited(None), false, &limits, ms(now)) {
                         pace = next;
                     }
                     prop_assert!(pace.writes_per_minute <= before);
@@ -143,13 +143,13 @@ proptest! {
                     }
                 },
                 1 => {
-                    pace = pace.told(Outcome::Failed, &limits, ms(now)).unwrap_or(pace);
+                    pace = pace.told(Outcome::Failed, false, &limits, ms(now)).unwrap_or(pace);
                     in_a_row += 1;
                     trial = None;
                     prop_assert_eq!(pace.breaker.is_open(), in_a_row >= limits.breaker_failures);
                 }
                 _ => {
-                    pace = pace.told(Outcome::Answered, &limits, ms(now)).unwrap_or(pace);
+                    pace = pace.told(Outcome::Answered, false, &limits, ms(now)).unwrap_or(pace);
                     in_a_row = 0;
                     trial = None;
                     prop_assert_eq!(pace.breaker, Breaker::CLOSED);
@@ -163,7 +163,7 @@ proptest! {
 fn a_plain_answer_changes_nothing_so_that_it_costs_no_write() {
     let limits = Limits::default();
     let pace = Pace::fresh(&limits, ms(0));
-    assert_eq!(pace.told(Outcome::Answered, &limits, ms(5)), None);
+    assert_eq!(pace.told(Outcome::Answered, false, &limits, ms(5)), None);
 }
 
 #[test]
@@ -184,21 +184,21 @@ fn writes_begin_at_the_base_grow_by_a_tenth_of_it_a_second_and_halve_once_for_a_
     }
     assert_eq!(pace.writes_per_minute, 200);
     let slowed = pace
-        .told(Outcome::Limited(None), &limits, ms(10_500))
+        .told(Outcome::Limited(None), false, &limits, ms(10_500))
         .unwrap();
     assert_eq!(slowed.writes_per_minute, 100);
     // The other answers to the same burst say nothing new.
     assert_eq!(
-        slowed.told(Outcome::Limited(None), &limits, ms(10_900)),
+        slowed.told(Outcome::Limited(None), false, &limits, ms(10_900)),
         None
     );
     let again = slowed
-        .told(Outcome::Limited(None), &limits, ms(16_000))
+        .told(Outcome::Limited(None), false, &limits, ms(16_000))
         .unwrap();
     assert_eq!(again.writes_per_minute, 50);
     for minute in 1..20 {
         pace = again
-            .told(Outcome::Limited(None), &limits, ms(minute * 60_000))
+            .told(Outcome::Limited(None), false, &limits, ms(minute * 60_000))
             .unwrap_or(pace);
     }
     assert!(pace.writes_per_minute >= 10);
@@ -227,7 +227,7 @@ fn drives_own_word_on_how_long_to_wait_is_kept_by_all_calls() {
     let limits = Limits::default();
     let pace = Pace::fresh(&limits, ms(0));
     let told = pace
-        .told(Outcome::Limited(Some(7_000)), &limits, ms(0))
+        .told(Outcome::Limited(Some(7_000)), false, &limits, ms(0))
         .unwrap();
     let read = CallKind::Read.cost(1, limits.model);
     let held = told
@@ -235,7 +235,9 @@ fn drives_own_word_on_how_long_to_wait_is_kept_by_all_calls() {
         .unwrap_err();
     assert_eq!((held.by, held.wait_millis), (HeldBy::Drive, 6_000));
     assert!(told.take(read, read, false, &limits, ms(7_000)).is_ok());
-    let told = pace.told(Outcome::DailyLimit, &limits, ms(0)).unwrap();
+    let told = pace
+        .told(Outcome::DailyLimit, false, &limits, ms(0))
+        .unwrap();
     let held = told.take(read, read, false, &limits, ms(0)).unwrap_err();
     assert_eq!((held.by, held.wait_millis), (HeldBy::Drive, 3_600_000));
 }
@@ -288,4 +290,44 @@ fn calls_cost_what_googles_guide_says_in_either_model() {
     assert_eq!(cost(CallKind::Download, QuotaModel::Queries), 2);
     assert_eq!(Limits::of(QuotaModel::Units).quota_per_minute, 325_000);
     assert_eq!(Limits::of(QuotaModel::Queries).quota_per_minute, 12_000);
+}
+
+/// Some hundreds of writes a minute, of which one in twenty is told that it is too much, however slow they are.
+/// Returns the writes of twenty minutes, and the lowest pace.
+fn under_steady_refusals(base: u32, demand_per_second: u32) -> (u32, u32) {
+    let limits = Limits {
+        writes_base_per_minute: base,
+        writes_max_per_minute: base * 10,
+        ..Limits::default()
+    };
+    let mut pace = Pace::fresh(&limits, ms(0));
+    let (mut written, mut lowest, mut wrote) = (0, base, false);
+    for tenth in 0..12_000_i64 {
+        let now = ms(tenth * 100);
+        let want = CallKind::Edit.cost(demand_per_second.div_ceil(10), limits.model);
+        let Ok(took) = pace.take(edit(&limits), want, wrote, &limits, now) else {
+            continue;
+        };
+        (pace, wrote) = (took.pace, true);
+        for _ in 0..took.chunk.writes {
+            written += 1;
+            if written % 20 == 0
+                && let Some(next) =
+                    pace.told(Outcome::Limited(None), wrote, &limits, now.plus_millis(90))
+            {
+                (pace, wrote) = (next, false);
+            }
+        }
+        lowest = lowest.min(pace.writes_per_minute);
+    }
+    (written, lowest)
+}
+
+#[test]
+fn refusals_that_come_at_any_pace_leave_the_writes_at_about_half_of_their_base_or_above() {
+    for base in [100, 1_500, 6_000] {
+        let (written, lowest) = under_steady_refusals(base, 200);
+        assert!(written >= base * 20 / 2, "{written} with a base of {base}");
+        assert!(lowest >= base * 9 / 20, "{lowest} with a base of {base}");
+    }
 }

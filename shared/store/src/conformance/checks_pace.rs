@@ -22,7 +22,7 @@ pub(super) async fn a_pace_is_made_once_and_comes_back_equal(store: &Store) {
     // The same from somebody else is refused, although what is stored is what they would have written.
     let again = store.save_pace(&key, 0, &pace, nonce()).await.unwrap();
     assert_eq!(again, Written::Stale(Some(first)));
-    let open = pace.told(Outcome::Failed, &limits, ms(6)).unwrap();
+    let open = pace.told(Outcome::Failed, false, &limits, ms(6)).unwrap();
     let second = store.save_pace(&key, 1, &open, nonce()).await.unwrap();
     assert!(matches!(second, Written::Done(paced) if paced.revision == 2 && paced.pace == open));
     // The other tenant's connection of the same name has its own.

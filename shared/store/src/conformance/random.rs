@@ -184,15 +184,23 @@ fn permissions() -> impl Strategy<Value = Permissions> {
 
 fn push() -> impl Strategy<Value = Push> {
     let failed = btree_map(field(), text(), 0..3);
-    (any::<u32>(), any::<u32>(), time(), any::<bool>(), failed).prop_map(
-        |(attempts, failures, not_before, one_at_a_time, failed)| Push {
-            attempts,
-            failures,
-            not_before,
-            one_at_a_time,
-            failed,
-        },
+    (
+        any::<u32>(),
+        any::<u32>(),
+        time(),
+        any::<(bool, bool)>(),
+        failed,
     )
+        .prop_map(
+            |(attempts, failures, not_before, (one_at_a_time, held), failed)| Push {
+                attempts,
+                failures,
+                not_before,
+                one_at_a_time,
+                held,
+                failed,
+            },
+        )
 }
 
 fn record() -> impl Strategy<Value = FileRecord> {
