@@ -374,7 +374,10 @@ pub(crate) async fn update(
             return Ok(answer(&deps, &at.caller, &connection, None));
         }
         match deps.store.save_connection(&next).await? {
-            Written::Done(saved) => return Ok(answer(&deps, &at.caller, &saved, None)),
+            Written::Done(saved) => {
+                record::release_held(&deps, &connection, &saved).await;
+                return Ok(answer(&deps, &at.caller, &saved, None));
+            }
             Written::Stale(Some(current)) => connection = current,
             Written::Stale(None) => return Err(Problem::not_found("the connection")),
         }

@@ -112,3 +112,21 @@ pub(crate) async fn wake_pushes(deps: &Deps, key: &ConnectionKey) {
         tracing::warn!(connection = %key, error, metric = "wake_failed", "the sweep will push");
     }
 }
+
+/// Where other rules hold now, what was held for being out of scope is looked at again at once. That this could not be
+/// done is no error of the caller's: it is looked at within five minutes anyway.
+pub(crate) async fn release_held(deps: &Deps, before: &Connection, now: &Connection) {
+    if before.rules == now.rules {
+        return;
+    }
+    let nonce = || Nonce(deps.entropy.next());
+    let key = &now.key;
+    match deps.store.release_held(key, deps.clock.now(), nonce).await {
+        Ok(0) => {}
+        Ok(_) => wake_pushes(deps, key).await,
+        Err(error) => {
+            let error = runtime::telemetry::chain(&error);
+            tracing::warn!(connection = %key, error, metric = "release_failed", "what is held comes by itself");
+        }
+    }
+}

@@ -5,22 +5,24 @@
 //! the store hands the current one back and the fold is done again.
 
 mod history;
+mod look;
 mod membership;
 mod permissions;
+mod scope;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::membership::LeftLogs;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
-use domain::pace::{CallKind, Held};
+use domain::pace::Held;
 use domain::{
-    ConnectionKey, Disposition, DriveVersion, FileId, FileRecord, LogId, Moment, Observation,
-    Policies, Revision, Step, Timestamp,
+    ConnectionKey, Disposition, FileId, FileRecord, LogId, Moment, Observation, Policies, Revision,
+    Step, Timestamp,
 };
 use drive::DriveError;
 use futures_util::future::join_all;
-use gate::{Gate, GateError, Patience, Services};
+use gate::{Gate, GateError, Services};
 use runtime::{
     Cause, Clock, Deadline, Entropy, Group, Queue, Settings, SnapshotMessage, Verdict, batch,
     telemetry,
@@ -44,6 +46,8 @@ pub struct Deps {
     pub gate: Gate,
     /// The queues it consumes.
     pub queues: Vec<Queue>,
+    /// Where it says that something that was held may go on.
+    pub push_wakes: Queue,
     /// How long history is kept, in days; `None` keeps none.
     pub history_days: Option<u32>,
     /// Now.
@@ -70,6 +74,7 @@ impl Deps {
             store: services.store.clone(),
             gate: services.gate.clone(),
             queues,
+            push_wakes: queue("PUSH_WAKES_QUEUE_URL")?,
             history_days: settings.history_days()?,
             clock: services.clock.clone(),
             entropy: services.entropy.clone(),
@@ -77,10 +82,6 @@ impl Deps {
     }
 }
 
-/// The longest wait for the connection's turn in place, in milliseconds.
-const PATIENCE_MILLIS: u64 = 1_000;
-/// What a question to Drive may take, in milliseconds.
-const LOOK_MILLIS: i64 = 8_000;
 /// Rounds of "merge, write, somebody was faster" before a file's messages go back to the queue.
 const ROUNDS_MAX: usize = 8;
 
@@ -129,7 +130,7 @@ pub async fn handle(event: SqsEvent, deadline: Deadline, deps: &Deps) -> SqsBatc
         works.push(read(group, deps).await);
     }
     let left = LeftLogs::default();
-    let judged = match prepare(&mut works, deps).await {
+    let judged = match prepare(&mut works, deadline, deps).await {
         Ok(prepared) => {
             let files = works
                 .into_iter()
@@ -139,7 +140,7 @@ pub async fn handle(event: SqsEvent, deadline: Deadline, deps: &Deps) -> SqsBatc
         // One record that can't be read must not hold up the files beside it.
         Err(_) => {
             let files = works.into_iter().map(async |mut work| {
-                match prepare(std::slice::from_mut(&mut work), deps).await {
+                match prepare(std::slice::from_mut(&mut work), deadline, deps).await {
                     Ok(prepared) => judge(work, &prepared, &left, deadline, deps).await,
                     Err(error) => (work.group, failed(0, &error.into())),
                 }
@@ -200,7 +201,11 @@ struct Prepared {
     history: History,
 }
 
-async fn prepare(works: &mut [Work], deps: &Deps) -> Result<Prepared, StoreError> {
+async fn prepare(
+    works: &mut [Work],
+    deadline: Deadline,
+    deps: &Deps,
+) -> Result<Prepared, StoreError> {
     let mut files: BTreeMap<ConnectionKey, Vec<FileId>> = BTreeMap::new();
     for message in works.iter().flat_map(|work| &work.messages) {
         files
@@ -226,7 +231,15 @@ async fn prepare(works: &mut [Work], deps: &Deps) -> Result<Prepared, StoreError
             prepared.connections.insert(key.clone(), connection);
         }
     }
-    permissions::complete(works, &prepared.connections, &prepared.records, deps).await;
+    let patience = look::patience(deadline);
+    permissions::complete(
+        works,
+        &prepared.connections,
+        &prepared.records,
+        patience,
+        deps,
+    )
+    .await;
     let messages = works.iter().flat_map(|work| &work.messages);
     prepared.history = History::of(messages, &prepared.records);
     for (key, entries) in &prepared.history.kept {
@@ -332,7 +345,7 @@ async fn apply(
             None => {
                 let history = &prepared.history;
                 history.keep_all(&first.key, &first.file, deps).await?;
-                let (loaded, step) = ask(connection, &first.file, deadline, deps).await?;
+                let (loaded, step) = look::ask(connection, &first.file, deadline, deps).await?;
                 record = loaded;
                 step
             }
@@ -354,6 +367,7 @@ async fn apply(
         match deps.store.commit(&first.key, before, &step, nonce).await? {
             Committed::Done => {
                 report(record.as_ref(), &step, messages, deps.clock.now());
+                scope::release(connection, record.as_ref(), &step, deps).await;
                 return Ok(());
             }
             // Whoever was faster may have read the permissions later than we did: they are read again.
@@ -431,53 +445,6 @@ fn asks(message: &SnapshotMessage) -> bool {
         Cause::Run(_) => message.snapshot.is_none(),
         Cause::Live | Cause::Correction(_) | Cause::Left { .. } => false,
     }
-}
-
-/// Asks Drive for the file as it is now, on top of the record as it is now: the answer is later than
-/// anything that a queue can have brought.
-async fn ask(
-    connection: &Connection,
-    file: &FileId,
-    deadline: Deadline,
-    deps: &Deps,
-) -> Result<(Option<FileRecord>, Step), Stopped> {
-    let record = deps.store.load_file(&connection.key, file).await?;
-    let patience = Patience {
-        wait_millis_max: PATIENCE_MILLIS,
-        until: deadline.0.plus_millis(-LOOK_MILLIS),
-    };
-    let pass = deps.gate.pass(connection, patience).await?;
-    let looked = pass.call(CallKind::Read, pass.drive().look(file)).await?;
-    let answer = match (&record, looked) {
-        (Some(record), Observation::Gone(gone)) => {
-            let (mirror, key) = (&record.mirror, &connection.key);
-            let told = gate::told_apart::<Stopped>(gone, mirror, key, &pass, &deps.store);
-            Observation::Gone(told.await?)
-        }
-        (_, Observation::Present(snapshot)) => {
-            Observation::Present(permissions::of_answer(&pass, snapshot, record.as_ref()).await?)
-        }
-        (None, gone @ Observation::Gone(_)) => gone,
-    };
-    let answer = connection.scope.seen(answer);
-    let now = deps.clock.now();
-    let moment = Moment {
-        now,
-        drive_at: None,
-        policies: &connection.policies,
-    };
-    let step = match (&record, &answer) {
-        (Some(record), answer) => record.answered(answer, moment),
-        // What was read by a question is no history yet.
-        (None, Observation::Present(snapshot)) => Step::stay(FileRecord {
-            reported: DriveVersion::default(),
-            ..FileRecord::first_sight(snapshot)
-        }),
-        (None, Observation::Gone(gone)) => {
-            Step::stay(FileRecord::never_seen(file.clone(), *gone, now))
-        }
-    };
-    Ok((record, step))
 }
 
 fn report(before: Option<&FileRecord>, step: &Step, messages: &[SnapshotMessage], now: Timestamp) {

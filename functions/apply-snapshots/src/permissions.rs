@@ -23,6 +23,7 @@ pub(crate) async fn complete(
     works: &mut [Work],
     connections: &BTreeMap<ConnectionKey, Connection>,
     records: &BTreeMap<(ConnectionKey, FileId), FileRecord>,
+    patience: Patience,
     deps: &Deps,
 ) {
     let wanting = works.iter_mut().filter_map(|work| {
@@ -43,7 +44,7 @@ pub(crate) async fn complete(
         let Some(snapshot) = message.snapshot.clone() else {
             return;
         };
-        match list(connection, snapshot, deps).await {
+        match list(connection, snapshot, patience, deps).await {
             Ok(snapshot) => {
                 work.listed = true;
                 message.snapshot = Some(snapshot);
@@ -65,11 +66,12 @@ fn newest(messages: &[SnapshotMessage]) -> Option<usize> {
 async fn list(
     connection: &Connection,
     snapshot: Snapshot,
+    patience: Patience,
     deps: &Deps,
 ) -> Result<Snapshot, GateError> {
-    let pass = deps.gate.pass(connection, Patience::NONE).await?;
-    let listing = pass.drive().with_permissions(snapshot);
-    let with = pass.call(CallKind::List, listing).await?;
+    let pass = deps.gate.pass(connection, patience).await?;
+    let listing = || pass.drive().with_permissions(snapshot.clone());
+    let with = pass.ask(CallKind::List, listing).await?;
     let known = with.mirror.permissions_known;
     tracing::info!(
         connection = %connection.key, file = %with.file, known, left_out = with.mirror.permissions_left_out,
@@ -86,8 +88,8 @@ pub(crate) async fn of_answer(
     record: Option<&FileRecord>,
 ) -> Result<Snapshot, GateError> {
     if snapshot.wants_permissions(record, true) {
-        let listing = pass.drive().with_permissions(snapshot);
-        pass.call(CallKind::List, listing).await
+        let listing = || pass.drive().with_permissions(snapshot.clone());
+        pass.ask(CallKind::List, listing).await
     } else {
         Ok(snapshot)
     }

@@ -93,6 +93,7 @@ impl Functions {
                 store: store.clone(),
                 gate: gate.clone(),
                 queues: vec![live, bulk.clone()],
+                push_wakes: push_wakes.clone(),
                 history_days: setting.history_days,
                 clock: clock.clone(),
                 entropy: entropy.clone(),

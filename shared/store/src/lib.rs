@@ -29,6 +29,7 @@ mod page;
 mod parked;
 mod permission_item;
 mod range;
+mod release;
 mod removals;
 mod rules_item;
 mod store;

@@ -1,11 +1,14 @@
 //! Rules: what a connection shows and writes, and what waits meanwhile.
 
+use std::time::Duration;
+
+use domain::FileId;
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::support::{World, eventually, own};
+use crate::support::{ByHand, Outside, World, by_hand, eventually, own};
 
-async fn set(world: &World, rules: Value) {
+async fn set(world: &Outside, rules: Value) {
     let body = Some(json!({ "rules": rules }));
     let answer = world
         .api(Method::PATCH, "", &[("if-match", "*")], body)
@@ -91,6 +94,70 @@ fn what_is_owed_to_a_file_out_of_scope_is_held_and_goes_on_when_it_is_back() {
         world
             .file_until("the push", &file, |f| f["intent"].is_null())
             .await;
+        assert_eq!(owner.name_of(&file).await, "ours.txt");
+    });
+}
+
+/// Has the push look at a file out of scope until it leaves it for more than a minute.
+async fn left_for_long(hand: &ByHand, file: &str) {
+    let file = FileId::parse(file).unwrap();
+    for _ in 0..100 {
+        hand.pass(Duration::from_secs(301));
+        hand.turn().await;
+        let record = hand.store().load_file(&hand.key, &file).await.unwrap();
+        let push = record.unwrap().push;
+        assert!(push.held, "{push:?}");
+        if push.not_before.millis_since(hand.now()) > 60_000 {
+            return;
+        }
+    }
+    panic!("it is never left for long");
+}
+
+#[test]
+fn what_is_held_goes_on_at_once_when_a_rule_lets_it() {
+    by_hand(6, async |hand| {
+        let (owner, file) = (hand.owner(), hand.take());
+        let before = owner.name_of(&file).await;
+        hand.post("/pause", json!({})).await;
+        hand.edited(&file, json!({"name": "ours.txt"})).await;
+        set(hand, json!({"exclude": [{"name": before}]})).await;
+        hand.post("/resume", json!({})).await;
+        left_for_long(hand, &file).await;
+        // A rule that is about something else leaves it where it is.
+        set(
+            hand,
+            json!({"exclude": [{"name": before}, {"name": "none"}]}),
+        )
+        .await;
+        hand.pump().await;
+        assert_eq!(hand.file(&file).await["intent"]["status"], "held");
+        left_for_long(hand, &file).await;
+
+        set(hand, json!({"exclude": [{"name": "none"}]})).await;
+        hand.pump().await;
+        assert_eq!(owner.name_of(&file).await, "ours.txt");
+    });
+}
+
+#[test]
+fn what_is_held_goes_on_at_once_when_its_folder_is_moved_into_scope() {
+    by_hand(6, async |hand| {
+        let (owner, file) = (hand.owner(), hand.take());
+        let included = owner.create("Included", true).await;
+        let folder = owner.create("Elsewhere", true).await;
+        owner.move_to(&file, &folder).await;
+        hand.sync().await;
+        hand.pump().await;
+        hand.post("/pause", json!({})).await;
+        hand.edited(&file, json!({"name": "ours.txt"})).await;
+        set(hand, json!({"include": [{"folder": included}]})).await;
+        hand.post("/resume", json!({})).await;
+        left_for_long(hand, &file).await;
+
+        owner.move_to(&folder, &included).await;
+        hand.sync().await;
+        hand.pump().await;
         assert_eq!(owner.name_of(&file).await, "ours.txt");
     });
 }

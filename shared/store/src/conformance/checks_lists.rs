@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use domain::{Choice, ConnectionKey, Field, FileRecord, Gone, Observation, Revision, Step, Value};
+use domain::{
+    AttemptId, Choice, ConnectionKey, Field, FileRecord, Gone, Jitter, Moment, Observation, Patch,
+    Policies, Refusal, Revision, Step, Value,
+};
 
 use super::support::{
     committed, edited, eventually, file, fresh, ids, moment, ms, nonce, observed, page, snapshot,
@@ -139,6 +142,42 @@ pub(super) async fn due_files_come_earliest_first_and_not_before_their_time(stor
     assert_eq!(due(2_999, 10).await, [file("fa"), file("fb")]);
     assert_eq!(due(9_000, 1).await, [file("fa")]);
     assert!(due(999, 10).await.is_empty());
+}
+
+pub(super) async fn what_is_held_is_released_and_nothing_else(store: &Store) {
+    let key = fresh();
+    let policies = Policies::default();
+    let moment = |at| Moment {
+        now: ms(at),
+        drive_at: None,
+        policies: &policies,
+    };
+    for id in ["held", "backing_off", "due"] {
+        let first = stored(store, &key, id, "root").await;
+        let owed = edited(store, &key, &first, Field::Name, Value::text("new"), 1_000).await;
+        let step = match id {
+            "held" => owed.held(moment(2_000), Jitter(1.0)),
+            "backing_off" => {
+                let nothing = Patch {
+                    attempt: AttemptId(1),
+                    values: BTreeMap::new(),
+                };
+                owed.refused(&nothing, &Refusal::Busy, moment(2_000), Jitter(1.0))
+            }
+            _ => continue,
+        };
+        let done = store.commit(&key, owed.revision, &step, nonce()).await;
+        assert_eq!(done.unwrap(), Committed::Done);
+    }
+    let due = async |now| store.due_files(&key, ms(now), 10).await.unwrap();
+    eventually(vec![file("due")], async || due(2_500).await).await;
+    eventually(3, async || due(3_000).await.len()).await;
+    let released = store.release_held(&key, ms(2_400), nonce).await.unwrap();
+    assert_eq!(released, 1);
+    let both = vec![file("due"), file("held")];
+    eventually(both, async || due(2_500).await).await;
+    // It is held no more until it is looked at.
+    assert_eq!(store.release_held(&key, ms(2_500), nonce).await.unwrap(), 0);
 }
 
 /// A record with an open conflict on its name and, where it is given, on a property.

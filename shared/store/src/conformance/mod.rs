@@ -65,6 +65,7 @@ suite! {
         every_file_is_listed_once_page_by_page,
         an_intent_is_owed_then_failed_then_gone_from_the_list,
         due_files_come_earliest_first_and_not_before_their_time,
+        what_is_held_is_released_and_nothing_else,
         conflicts_are_listed_by_state_and_field,
         attention_is_counted,
         a_hostile_cursor_is_invalid,
