@@ -16,6 +16,7 @@ mod http_rules;
 mod layout;
 mod notifications;
 mod operations_stop;
+mod pace;
 mod pains;
 mod parked;
 mod permissions;

@@ -1,57 +1,151 @@
 //! Drive limits rates, and says so with many statuses.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use domain::FileId;
+use drive_simulator::{Edit, Simulator};
+use http::Method;
 use serde_json::{Value, json};
 
-use crate::support::{World, eventually, own};
+use crate::support::{ByHand, Outside, by_hand, own};
 
-/// Quota units of a connection in a minute, so few that work has to wait for them.
-const UNITS_PER_MINUTE: u64 = 6_000;
+/// Quota units of a connection in a minute, the fewest that can be set: what goes at once is four edits.
+const UNITS_PER_MINUTE: u64 = 2_000;
+/// Files that are edited, three times on each side.
+const FILES: usize = 6;
 
-async fn limit(world: &World, limits: Value) {
-    let path = format!("/v1/connections/{}", world.connection);
-    let body = json!({ "limits": limits }).to_string();
+async fn limit(world: &Outside, limits: Value) {
+    let body = Some(json!({ "limits": limits }));
     let answer = world
-        .call(
-            Some(&world.token),
-            http::Method::PATCH,
-            &path,
-            &[("if-match", "*")],
-            Some(&body),
-        )
+        .api(Method::PATCH, "", &[("if-match", "*")], body)
         .await;
     assert_eq!(answer.status, 200, "{}", answer.body);
 }
 
-/// More is owed and told than a minute's quota allows: what is used stays within it, so that Drive refuses nothing,
-/// and all of it arrives in the end.
+/// How far a file is: the number that people's latest edit of it carries at our API, and ours in Drive.
+async fn progress(hand: &ByHand, id: &str) -> (u64, u64) {
+    let number = |text: &str| text.parse().unwrap_or(0);
+    let name = hand.file(id).await["fields"]["name"].clone();
+    let name = name.as_str().unwrap().split('.').next().unwrap_or_default();
+    let description = hand.simulator.file(id).unwrap().description;
+    (number(name), number(&description))
+}
+
+/// More is owed and told than a minute's quota allows: the work has to wait for its turn. What is used stays within
+/// the quota in every minute, so that Drive refuses nothing; each file's edits arrive in their order, and all of them.
 #[test]
-fn pain_13_the_budget_is_kept_and_drive_never_has_to_say_no() {
-    own(async |world| {
+fn pain_13_the_budget_binds_and_is_kept_and_drive_never_has_to_say_no() {
+    by_hand(FILES + 2, async |hand| {
         let quota = json!({"units_per_minute_per_user": UNITS_PER_MINUTE});
-        world.control(http::Method::POST, "quota", quota).await;
-        limit(world, json!({"quota_per_minute": UNITS_PER_MINUTE})).await;
-        // What the first sync used is spent; from here on every unit counts.
-        let before = world.simulator.counters().quota_units;
-        let began = world.now();
-        let files: Vec<String> = (0..20).map(|_| world.take()).collect();
-        for id in &files {
-            world.edited(id, json!({"description": "paced"})).await;
+        hand.control(Method::POST, "quota", quota).await;
+        limit(hand, json!({"quota_per_minute": UNITS_PER_MINUTE})).await;
+        let files: Vec<String> = (0..FILES).map(|_| hand.take()).collect();
+        let units = || hand.simulator.counters().quota_units;
+        // When how many units had been used since the budget was set.
+        let mut used = vec![(hand.now(), units())];
+        let mut seen = vec![(0, 0); FILES];
+        let mut waited = 0;
+        for turn in 1..=120_u64 {
+            if turn <= 3 {
+                for id in &files {
+                    hand.simulator
+                        .apply(
+                            Simulator::library_owner(),
+                            id,
+                            Edit::Rename(format!("{turn}.txt")),
+                        )
+                        .unwrap();
+                    hand.edited(id, json!({"description": turn.to_string()}))
+                        .await;
+                }
+                hand.sync().await;
+            }
+            hand.turn().await;
+            used.push((hand.now(), units()));
+            hand.pass(Duration::from_secs(5));
+            for (id, seen) in files.iter().zip(&mut seen) {
+                let now = progress(hand, id).await;
+                assert!(now.0 >= seen.0 && now.1 >= seen.1, "{seen:?}, then {now:?}");
+                *seen = now;
+            }
+            if seen == [(3, 3); FILES] && turn > 3 {
+                break;
+            }
+            waited += 1;
         }
-        eventually("some edits are written", async || {
-            (world.calls("v2.files.patch") > 0).then_some(())
-        })
-        .await;
-        world.converge().await;
-        let used = world.simulator.counters().quota_units - before;
-        let minutes = u64::try_from(world.now().millis_since(began)).unwrap() / 60_000 + 2;
-        assert!(
-            used <= UNITS_PER_MINUTE * minutes,
-            "{used} in {minutes} minutes"
-        );
-        // Nobody was refused: every file was written once.
-        assert_eq!(world.calls("v2.files.patch"), 20);
+        assert_eq!(seen, [(3, 3); FILES]);
+        // It took more than what a minute has, and so it had to wait.
+        let (began, before) = used[0];
+        let (ended, after) = used[used.len() - 1];
+        assert!(after - before > 700, "{} units", after - before);
+        assert!(waited > 3, "all went at once");
+        assert!(ended.millis_since(began) > 15_000);
+        for (at, by_then) in &used {
+            let in_the_minute = used
+                .iter()
+                .filter(|(later, _)| later >= at && later.millis_since(*at) <= 60_000);
+            let most = in_the_minute
+                .map(|(_, units)| units - by_then)
+                .max()
+                .unwrap();
+            assert!(most <= UNITS_PER_MINUTE, "{most} units within a minute");
+        }
+        // Nobody was refused: no file was written more often than it was edited.
+        assert!(hand.calls("v2.files.patch") <= 3 * u64::try_from(FILES).unwrap());
+    });
+}
+
+/// What was refused for now is tried again after a time drawn between nothing and a ceiling that doubles, so that
+/// what was refused together does not come back together.
+#[test]
+fn pain_13_what_was_refused_together_comes_back_apart() {
+    by_hand(20, async |hand| {
+        // The pace of writes is not what this is about.
+        let pace = json!({"writes_base_per_minute": 60_000, "writes_max_per_minute": 60_000});
+        limit(hand, pace).await;
+        hand.fault(json!({
+            "match": "PATCH /drive/v2/files/*", "times": 0,
+            "respond": {"status": 429, "reason": "rateLimitExceeded"}
+        }));
+        let files: Vec<String> = (0..20).map(|_| hand.take()).collect();
+        for id in &files {
+            hand.edited(id, json!({"description": "refused"})).await;
+        }
+        let before = hand.now();
+        hand.pump().await;
+        let after = hand.now();
+        let ids: Vec<FileId> = files.iter().map(|id| FileId::parse(id).unwrap()).collect();
+        let records = hand.store().load_files(&hand.key, &ids).await.unwrap();
+        let mut shares = Vec::new();
+        for record in records.values() {
+            assert!(
+                record.push.failed.is_empty(),
+                "a rate limit is nobody's fault"
+            );
+            let attempts = i32::try_from(record.push.attempts).unwrap();
+            assert!(attempts > 0, "it was refused");
+            let ceiling = 1_000.0 * f64::powi(2.0, attempts - 1);
+            #[expect(clippy::cast_precision_loss, reason = "some seconds")]
+            let delay = record.push.not_before.millis_since(after) as f64;
+            assert!(record.push.not_before >= before);
+            assert!(delay <= ceiling, "{delay} after {attempts} attempts");
+            shares.push(delay / ceiling);
+        }
+        assert_eq!(shares.len(), 20);
+        // Those that are waited for in place have drawn a long wait when they are left; none of them is always the
+        // longest.
+        let (least, most) = shares
+            .iter()
+            .fold((f64::MAX, f64::MIN), |(least, most), share| {
+                (least.min(*share), most.max(*share))
+            });
+        assert!(least < 0.8, "{shares:?}");
+        assert!(most - least > 0.1, "{shares:?}");
+        hand.simulator.clear_faults();
+        hand.pass(Duration::from_secs(301));
+        hand.turn().await;
+        assert_eq!(hand.differences().await, Vec::<String>::new());
     });
 }
 
