@@ -6,6 +6,7 @@ use drive_simulator::{Edit, Simulator};
 use local::aws::Queue;
 
 use crate::bare::{Bare, Used};
+use crate::real::meter::pace_writes;
 use crate::report::{Report, Target, count};
 use crate::rig::{OwnChannel, described};
 
@@ -40,6 +41,8 @@ struct Round {
     write_units: f64,
     read_units: f64,
     sqs_requests: f64,
+    /// Writes of the connection's pace.
+    pace_writes: f64,
     used: Used,
 }
 
@@ -81,6 +84,11 @@ pub async fn measure(report: &mut Report) {
                 round.read_units / round.changes,
                 "units",
             );
+            report.line(
+                &line("of the write units for the pace of the calls"),
+                round.pace_writes / round.changes,
+                "units",
+            );
             report.against(
                 &line("SQS requests"),
                 round.sqs_requests / round.changes,
@@ -116,6 +124,8 @@ async fn round(
     let (dynamodb, sqs) = (bare.aws.dynamodb().clone(), bare.aws.sqs().clone());
     let (units, requests) = (dynamodb.counters(), sqs.counters().billed_requests);
     bare.used = Used::default();
+    let store = bare.functions.sweep.store.clone();
+    let paced = pace_writes(&store, &bare.key).await;
     let mut notifications = 0_u64;
     for moment in files.chunks(PER_NOTIFICATION * notifications_at_once) {
         for part in moment.chunks(PER_NOTIFICATION) {
@@ -137,6 +147,7 @@ async fn round(
         write_units: now.write_units - units.write_units,
         read_units: now.read_units - units.read_units,
         sqs_requests: count(sqs.counters().billed_requests - requests),
+        pace_writes: count(pace_writes(&store, &bare.key).await - paced),
         used: bare.used.clone(),
     };
     arrived(bare, &files, &mark).await;

@@ -1,14 +1,15 @@
 //! Measures the whole system on this machine, and prints what is beside what should be.
 //!
 //! `cargo bench -p tests` runs everything with 20,000 files, and the part `real` with 50,000. After `--`:
-//! `--files N` another number of files, `--only NAME` one part (`sync`, `latency`, `burst`, `cost`, `push`,
-//! `cold-start`, `real`: shared drives, lost tokens, mass changes), `--memory` only the first sync and its memory (100,000 files unless told otherwise),
+//! `--files N` another number of files, `--only NAME` one part (`sync`, `latency`, `burst`, `cost`, `push`, `faults`: Drive
+//! refuses one answer in twenty, `cold-start`, `real`: shared drives, lost tokens, mass changes), `--memory` only the first sync and its memory (100,000 files unless told otherwise),
 //! `--json` one JSON object in place of the text. The exit code says nothing about targets.
 
 mod bare;
 mod burst;
 mod cold_start;
 mod cost;
+mod faults;
 mod first_sync;
 mod latency;
 mod push;
@@ -121,6 +122,9 @@ async fn run(arguments: &Arguments, report: &mut Report) {
     }
     if arguments.wants("cost") {
         cost::measure(report).await;
+    }
+    if arguments.wants("faults") {
+        faults::measure(report).await;
     }
     if arguments.wants("real") {
         real::measure(report, arguments.files_real).await;

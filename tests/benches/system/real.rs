@@ -4,7 +4,7 @@
 //! One user connection over a My Drive with two fifths of the files, and three shared drives with a fifth each.
 
 mod library;
-mod meter;
+pub mod meter;
 
 use std::time::{Duration, Instant};
 
@@ -57,7 +57,7 @@ async fn connected(report: &mut Report, files: usize) -> (Rig, Library) {
     let began = Instant::now();
     let key = system.connect(&owner, None).await.unwrap();
     let rig = Rig::new(simulator, system, key, folder);
-    let meter = Meter::begin(&rig);
+    let meter = Meter::begin(&rig).await;
     let [first, second, _] = &library.drives;
     for files in [&library.mine, &first.files, &second.files] {
         rig.shown(files, |record| record.presence == Presence::Present)
@@ -65,7 +65,7 @@ async fn connected(report: &mut Report, files: usize) -> (Rig, Library) {
     }
     let seconds = began.elapsed().as_secs_f64();
     at_rest(&rig, 3).await;
-    meter.report(report, &rig, seconds);
+    meter.report(report, &rig, seconds).await;
     (rig, library)
 }
 
@@ -96,7 +96,7 @@ async fn join(report: &mut Report, rig: &Rig, library: &Library) {
         "As it really is: joining a shared drive of {} files",
         third.files.len()
     ));
-    let meter = Meter::begin(rig);
+    let meter = Meter::begin(rig).await;
     let began = Instant::now();
     rig.simulator
         .set_member(&third.id, Simulator::library_owner(), Some(Role::Organizer));
@@ -104,7 +104,7 @@ async fn join(report: &mut Report, rig: &Rig, library: &Library) {
         .await;
     let seconds = began.elapsed().as_secs_f64();
     at_rest(rig, 4).await;
-    meter.report(report, rig, seconds);
+    meter.report(report, rig, seconds).await;
 }
 
 async fn steady(report: &mut Report, rig: &Rig, library: &Library) {
@@ -118,7 +118,7 @@ async fn steady(report: &mut Report, rig: &Rig, library: &Library) {
         ("the user's log repeats everything", 1.0),
     ] {
         rig.simulator.set_log_repeats(repeats);
-        let meter = Meter::begin(rig);
+        let meter = Meter::begin(rig).await;
         let began = Instant::now();
         edit(rig, &files, name);
         rig.shown(&files, |record| described(record, name)).await;
@@ -130,12 +130,12 @@ async fn steady(report: &mut Report, rig: &Rig, library: &Library) {
             "units",
             Target::AtMost(UNITS_PER_CHANGE_MAX),
         );
-        meter.report(report, rig, seconds);
+        meter.report(report, rig, seconds).await;
     }
     let (rate, seconds) = SLOW;
     let slow = &files[..files.len().min(rate * seconds)];
     let name = format!("quota units per change, {rate} edits a second");
-    let meter = Meter::begin(rig);
+    let meter = Meter::begin(rig).await;
     for part in slow.chunks(rate) {
         edit(rig, part, &name);
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -160,7 +160,7 @@ async fn move_folder(report: &mut Report, rig: &Rig, library: &Library) {
         "As it really is: moving a folder with {} descendants",
         first.files.len() + first.folders
     ));
-    let meter = Meter::begin(rig);
+    let meter = Meter::begin(rig).await;
     let began = Instant::now();
     rig.simulator
         .apply(KEEPER, &first.top, Edit::Move(first.archive.clone()))
@@ -172,7 +172,7 @@ async fn move_folder(report: &mut Report, rig: &Rig, library: &Library) {
     .await;
     let seconds = began.elapsed().as_secs_f64();
     at_rest(rig, 4).await;
-    meter.report(report, rig, seconds);
+    meter.report(report, rig, seconds).await;
 }
 
 async fn forget_tokens(report: &mut Report, rig: &Rig, library: &Library) {
@@ -181,7 +181,7 @@ async fn forget_tokens(report: &mut Report, rig: &Rig, library: &Library) {
         "As it really is: Drive forgets the tokens of the three logs that are left, {} items listed",
         library.items - second.files.len() - second.folders - 1 - third.items()
     ));
-    let meter = Meter::begin(rig);
+    let meter = Meter::begin(rig).await;
     let began = Instant::now();
     let since = rig.system.now();
     rig.simulator.invalidate_tokens(false, true);
@@ -205,7 +205,7 @@ async fn forget_tokens(report: &mut Report, rig: &Rig, library: &Library) {
     .await;
     let seconds = began.elapsed().as_secs_f64();
     at_rest(rig, 3).await;
-    meter.report(report, rig, seconds);
+    meter.report(report, rig, seconds).await;
     for files in [&library.mine, &first.files] {
         rig.shown(files, |record| record.presence == Presence::Present)
             .await;
@@ -218,7 +218,7 @@ async fn delete_many(report: &mut Report, rig: &Rig, library: &Library) {
         "As it really is: {} files deleted at once, with their folder",
         second.files.len()
     ));
-    let meter = Meter::begin(rig);
+    let meter = Meter::begin(rig).await;
     let began = Instant::now();
     rig.simulator
         .apply(KEEPER, &second.top, Edit::Delete)
@@ -229,7 +229,7 @@ async fn delete_many(report: &mut Report, rig: &Rig, library: &Library) {
     .await;
     let seconds = began.elapsed().as_secs_f64();
     at_rest(rig, 4).await;
-    meter.report(report, rig, seconds);
+    meter.report(report, rig, seconds).await;
 }
 
 async fn leave(report: &mut Report, rig: &Rig, library: &Library) {
@@ -238,7 +238,7 @@ async fn leave(report: &mut Report, rig: &Rig, library: &Library) {
         "As it really is: leaving a shared drive of {} files",
         third.files.len()
     ));
-    let meter = Meter::begin(rig);
+    let meter = Meter::begin(rig).await;
     let began = Instant::now();
     rig.simulator
         .set_member(&third.id, Simulator::library_owner(), None);
@@ -248,7 +248,7 @@ async fn leave(report: &mut Report, rig: &Rig, library: &Library) {
     .await;
     let seconds = began.elapsed().as_secs_f64();
     at_rest(rig, 3).await;
-    meter.report(report, rig, seconds);
+    meter.report(report, rig, seconds).await;
     let log = LogId::parse(&third.id).unwrap();
     let log = rig.store().load_log(&rig.key, &log).await.unwrap();
     assert!(log.is_some_and(|log| matches!(log.position, Position::Left { .. })));

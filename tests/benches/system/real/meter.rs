@@ -1,6 +1,8 @@
 //! What something used: of Drive, of the table, of the queues.
 
+use domain::ConnectionKey;
 use drive_simulator::Counters;
+use store::Store;
 
 use crate::report::{Report, count};
 use crate::rig::{Rig, calls_since};
@@ -19,14 +21,22 @@ pub struct Meter {
     drive: Counters,
     table: local::aws::dynamodb::Counters,
     requests: u64,
+    paced: u64,
+}
+
+/// How often the connection's pace was written: each write of it moves its revision by one.
+pub async fn pace_writes(store: &Store, key: &ConnectionKey) -> u64 {
+    let paced = store.load_pace(key).await.unwrap();
+    paced.map_or(0, |paced| paced.revision)
 }
 
 impl Meter {
-    pub fn begin(rig: &Rig) -> Self {
+    pub async fn begin(rig: &Rig) -> Self {
         Self {
             drive: rig.simulator.counters(),
             table: rig.system.aws.dynamodb().counters(),
             requests: rig.system.aws.sqs().counters().billed_requests,
+            paced: pace_writes(rig.store(), &rig.key).await,
         }
     }
 
@@ -36,7 +46,7 @@ impl Meter {
     }
 
     /// Prints everything since then, and the seconds that somebody took the time of.
-    pub fn report(&self, report: &mut Report, rig: &Rig, seconds: f64) {
+    pub async fn report(&self, report: &mut Report, rig: &Rig, seconds: f64) {
         let calls = calls_since(&rig.simulator, &self.drive.calls);
         let table = rig.system.aws.dynamodb().counters();
         let writes = |counters: &local::aws::dynamodb::Counters| -> u64 {
@@ -49,11 +59,11 @@ impl Meter {
         report.line("until our records show it", seconds, "s");
         report.line("calls of Drive", count(calls.values().sum::<u64>()), "");
         report.line("quota units of Drive", self.units(rig), "units");
-        report.line(
-            "writes to DynamoDB",
-            count(writes(&table) - writes(&self.table)),
-            "requests",
-        );
+        let written = count(writes(&table) - writes(&self.table));
+        report.line("writes to DynamoDB", written, "requests");
+        let paced = count(pace_writes(rig.store(), &rig.key).await - self.paced);
+        report.line("  of these for the pace of the calls", paced, "requests");
+        report.line("  that is", 100.0 * paced / written.max(1.0), "%");
         report.line(
             "write units of DynamoDB (history and indexes included)",
             table.write_units - self.table.write_units,
