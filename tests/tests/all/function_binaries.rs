@@ -79,6 +79,9 @@ fn apply_snapshots_takes_its_sample_events() {
         "apply-snapshots",
         "ApplySnapshots",
         &[
+            ("correction-of-an-audit", 0),
+            ("drive-was-left", 0),
+            ("drive-was-left-with-a-snapshot", 1),
             ("from-a-listing", 0),
             ("google-doc-without-a-parent", 0),
             ("hostile-text", 0),
@@ -97,6 +100,7 @@ fn apply_snapshots_takes_its_sample_events() {
             ("stale", 0),
             ("ten-files-of-a-listing", 0),
             ("two-files", 0),
+            ("unknown-role", 0),
             ("unparsable", 1),
             ("version-as-a-number", 1),
         ],
@@ -163,6 +167,10 @@ fn what_the_events_say_is_in_the_table_afterwards() {
             ("one-snapshot", 42, "Plan.md"),
             ("stale", 10, "Plan.md"),
             ("repeated", 42, "Plan.md"),
+            // At the very version that is held: only what an audit found is taken there.
+            ("correction-of-an-audit", 10, "Plan, as Drive has it.md"),
+            // No drive of ours, and none that holds the file.
+            ("drive-was-left", 10, "Plan.md"),
         ] {
             let set = stage.set().await;
             response(name, apply.invoke(&event("apply-snapshots", name)).await);
@@ -172,7 +180,14 @@ fn what_the_events_say_is_in_the_table_afterwards() {
                 (DriveVersion(version), FieldValue::text(app)),
                 "{name}"
             );
+            assert!(file.is_present(), "{name}");
         }
+        let set = stage.set().await;
+        let name = "unknown-role";
+        response(name, apply.invoke(&event("apply-snapshots", name)).await);
+        let swarm = Field::Permission("swarm:staff@example.com".to_owned());
+        let file = set.file(FILE).await.unwrap();
+        assert_eq!(file.app(&swarm), FieldValue::text("annotator"));
         // Whatever the order of delivery, the highest version is what stands.
         let mut ends = BTreeSet::new();
         for name in ["several-of-one-file", "several-of-one-file-out-of-order"] {
