@@ -164,16 +164,18 @@ impl Screen {
             bar.set_position(picture.arrived);
             return;
         }
-        let files = in_drive.unwrap_or(picture.listed);
-        let waiting = picture.owed + picture.failed + picture.conflicts;
-        let in_step = files.saturating_sub(waiting);
+        // What is in a Drive of this process, whoever may see it; of another one, what it listed.
+        let files = in_drive.map_or_else(
+            || format!("{} files listed", picture.listed),
+            |files| format!("{files} files in Drive"),
+        );
         #[expect(clippy::cast_precision_loss, reason = "shown with one digit")]
         let lag = picture.lag_millis.map_or_else(
             || "none yet".to_owned(),
             |ms| format!("{:.1} s", ms as f64 / 1_000.0),
         );
         bar.set_message(format!(
-            "{in_step} files in step, {} owed, {} failed, {} conflicts, lag of the last change {lag}",
+            "{files}, {} owed, {} failed, {} conflicts, lag of the last change {lag}",
             picture.owed, picture.failed, picture.conflicts
         ));
     }
