@@ -79,11 +79,13 @@ fn a_reason_that_nobody_has_heard_of_loses_no_change_and_is_shown_where_it_ends_
         let metrics = Metrics::listen();
         let (theirs, ours) = (hand.take(), hand.take());
         let strange = json!({"status": 403, "reason": "moonIsFull"});
-        hand.fault(json!({"match": "GET /drive/v3/changes", "times": 1, "respond": strange}));
+        hand.fault(json!({"match": "GET /drive/v3/changes", "times": 0, "respond": strange}));
         hand.owner().rename(&theirs, "theirs.txt").await;
         heard(hand).await;
-        assert_eq!(metrics.of("unknown_reason"), 1);
+        let counted = metrics.of("unknown_reason");
+        assert!(counted > 0);
         assert_ne!(hand.file(&theirs).await["fields"]["name"], "theirs.txt");
+        hand.simulator.clear_faults();
         hand.pass(Duration::from_secs(400));
         hand.turn().await;
         assert_eq!(hand.file(&theirs).await["fields"]["name"], "theirs.txt");
@@ -92,7 +94,7 @@ fn a_reason_that_nobody_has_heard_of_loses_no_change_and_is_shown_where_it_ends_
         hand.fault(json!({"match": pattern, "times": 0, "respond": strange}));
         hand.edited(&ours, json!({"name": "ours.txt"})).await;
         hand.pump().await;
-        assert!(metrics.of("unknown_reason") > 1);
+        assert!(metrics.of("unknown_reason") > counted);
         let intent = hand.file(&ours).await["intent"].clone();
         assert_eq!(intent["status"], "failed", "{intent}");
         assert_eq!(intent["reason"], "moonIsFull");
