@@ -4,6 +4,7 @@
 //! all messages of one file are folded, in order, into one step. Where the record has moved meanwhile,
 //! the store hands the current one back and the fold is done again.
 
+mod fold;
 mod history;
 mod look;
 mod membership;
@@ -11,25 +12,22 @@ mod permissions;
 mod scope;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::membership::LeftLogs;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
-use domain::pace::Held;
-use domain::{
-    ConnectionKey, Disposition, FileId, FileRecord, LogId, Moment, Observation, Policies, Revision,
-    Step, Timestamp,
-};
-use drive::DriveError;
+use domain::{ConnectionKey, Disposition, FileId, FileRecord, Revision, Step, Timestamp};
 use futures_util::future::join_all;
 use gate::{Gate, GateError, Services};
 use runtime::{
-    Cause, Clock, Deadline, Entropy, Group, Queue, Settings, SnapshotMessage, Verdict, batch,
-    telemetry,
+    Clock, Deadline, Entropy, Group, Queue, Settings, SnapshotMessage, Verdict, batch, telemetry,
 };
 use store::{Committed, Connection, Letter, Nonce, Parked, Store, StoreError};
 
+use crate::fold::fold;
 use crate::history::History;
+use crate::look::Asked;
 
 /// How long Drive may take. The function has 15 s.
 const DRIVE_TIMEOUTS: drive::Timeouts = drive::Timeouts {
@@ -90,10 +88,8 @@ const ROUNDS_MAX: usize = 8;
 enum Stopped {
     #[error("the table did not do it")]
     Store(#[from] StoreError),
-    #[error("Drive did not say whether the file is there")]
-    Drive(#[from] DriveError),
-    #[error("it is not this connection's turn to ask Drive")]
-    Held(Held),
+    #[error("Drive was not asked, or did not say")]
+    Gate(#[from] Arc<GateError>),
     #[error("others kept writing the same record")]
     Contended,
     #[error("the function is about to be ended")]
@@ -102,13 +98,28 @@ enum Stopped {
 
 impl From<GateError> for Stopped {
     fn from(error: GateError) -> Self {
-        match error {
-            GateError::Held(held) => Self::Held(held),
-            GateError::Store(error) => Self::Store(error),
-            GateError::Drive(error) => Self::Drive(error),
+        Self::Gate(Arc::new(error))
+    }
+}
+
+impl Stopped {
+    /// What Drive's answer, or the wait for its turn, means for the messages; `None` where neither stopped them.
+    fn by_drive(&self) -> Option<Disposition> {
+        match self {
+            Self::Gate(error) => match error.as_ref() {
+                GateError::Drive(error) => Some(error.disposition()),
+                GateError::Held(held) => Some(Disposition::Retry {
+                    after_millis: Some(held.wait_millis),
+                }),
+                GateError::Store(_) => None,
+            },
+            Self::Store(_) | Self::Contended | Self::OutOfTime => None,
         }
     }
 }
+
+/// The answer to a question that was asked with others.
+type Answer = Result<Asked, Arc<GateError>>;
 
 /// The messages of one file, in order, and the group that they came in.
 struct Work {
@@ -131,24 +142,75 @@ pub async fn handle(event: SqsEvent, deadline: Deadline, deps: &Deps) -> SqsBatc
     }
     let left = LeftLogs::default();
     let judged = match prepare(&mut works, deadline, deps).await {
-        Ok(prepared) => {
-            let files = works
-                .into_iter()
-                .map(|work| judge(work, &prepared, &left, deadline, deps));
-            join_all(files).await
-        }
+        Ok(prepared) => judge_all(works, &prepared, &left, deadline, deps).await,
         // One record that can't be read must not hold up the files beside it.
         Err(_) => {
             let files = works.into_iter().map(async |mut work| {
                 match prepare(std::slice::from_mut(&mut work), deadline, deps).await {
-                    Ok(prepared) => judge(work, &prepared, &left, deadline, deps).await,
-                    Err(error) => (work.group, failed(0, &error.into())),
+                    Ok(prepared) => judge_all(vec![work], &prepared, &left, deadline, deps).await,
+                    Err(error) => vec![(work.group, failed(0, &error.into()))],
                 }
             });
-            join_all(files).await
+            join_all(files).await.into_iter().flatten().collect()
         }
     };
     batch::respond(judged, &deps.queues, &deps.entropy).await
+}
+
+/// Judges the files of a batch beside each other. What Drive must be asked is asked for all of them at once; those
+/// of which nothing must be asked do not wait for that.
+async fn judge_all(
+    works: Vec<Work>,
+    prepared: &Prepared,
+    left: &LeftLogs,
+    deadline: Deadline,
+    deps: &Deps,
+) -> Vec<(Group, Verdict)> {
+    let (mut asking, mut telling) = (Vec::new(), Vec::new());
+    for work in works {
+        if must_ask(&work, prepared, left, deps).await {
+            asking.push(work);
+        } else {
+            telling.push(work);
+        }
+    }
+    let telling = telling
+        .into_iter()
+        .map(|work| judge(work, None, prepared, left, deadline, deps));
+    let asking = async {
+        let files = asking.iter().filter_map(|work| {
+            let first = work.messages.first()?;
+            Some((prepared.connections.get(&first.key)?, &first.file))
+        });
+        let mut answers = look::ask_all(files, deadline, deps).await;
+        let files = asking.into_iter().map(|work| {
+            let place = work.messages.first();
+            let place = place.map(|first| (first.key.clone(), first.file.clone()));
+            let answer = place.and_then(|place| answers.remove(&place));
+            judge(work, answer, prepared, left, deadline, deps)
+        });
+        join_all(files).await
+    };
+    let (mut judged, asked) = tokio::join!(join_all(telling), asking);
+    judged.extend(asked);
+    judged
+}
+
+/// Whether a file's messages lead to a question, on top of the record as it was read for the batch.
+async fn must_ask(work: &Work, prepared: &Prepared, left: &LeftLogs, deps: &Deps) -> bool {
+    let (messages, now) = (work.messages.as_slice(), deps.clock.now());
+    let Some(first) = messages.first().filter(|_| work.unlisted.is_none()) else {
+        return false;
+    };
+    let Some(connection) = prepared.connections.get(&first.key) else {
+        return false;
+    };
+    let record = prepared.record_of(first);
+    match left.of(messages, record.is_none(), deps).await {
+        Ok(left) => fold(record, messages, &left, &connection.policies, now).is_none(),
+        // Whoever judges the file meets the error again.
+        Err(_) => false,
+    }
 }
 
 /// Reads a group's messages; what can't be read never can be, and is parked so that the others go on.
@@ -199,6 +261,14 @@ struct Prepared {
     connections: BTreeMap<ConnectionKey, Connection>,
     records: BTreeMap<(ConnectionKey, FileId), FileRecord>,
     history: History,
+}
+
+impl Prepared {
+    /// The record of the file that a message is about.
+    fn record_of(&self, message: &SnapshotMessage) -> Option<&FileRecord> {
+        let place = (message.key.clone(), message.file.clone());
+        self.records.get(&place)
+    }
 }
 
 async fn prepare(
@@ -253,6 +323,7 @@ async fn prepare(
 
 async fn judge(
     work: Work,
+    answer: Option<Answer>,
     prepared: &Prepared,
     left: &LeftLogs,
     deadline: Deadline,
@@ -266,7 +337,7 @@ async fn judge(
         suspend_if_halted(&work.messages, &stopped, deps).await;
         return (work.group, failed(0, &stopped));
     }
-    let verdict = match apply(&work, prepared, left, deadline, deps).await {
+    let verdict = match apply(&work, answer, prepared, left, deadline, deps).await {
         Ok(()) => Verdict::Done,
         Err(stopped) => {
             suspend_if_halted(&work.messages, &stopped, deps).await;
@@ -279,11 +350,8 @@ async fn judge(
 /// Where Drive takes our credentials no more, the connection waits for a person. The snapshots come back
 /// until then: the cursor is past them, so nothing else would bring them.
 async fn suspend_if_halted(messages: &[SnapshotMessage], stopped: &Stopped, deps: &Deps) {
-    let disposition = match stopped {
-        Stopped::Drive(error) => error.disposition(),
-        Stopped::Held(_) | Stopped::Store(_) | Stopped::Contended | Stopped::OutOfTime => return,
-    };
-    if let (Some(first), Disposition::Halt { reason }) = (messages.first(), disposition) {
+    let disposition = stopped.by_drive();
+    if let (Some(first), Some(Disposition::Halt { reason })) = (messages.first(), disposition) {
         let (key, error) = (&first.key, telemetry::chain(stopped));
         tracing::error!(connection = %key, error, metric = "connection_suspended", "suspending");
         if let Err(error) = deps.store.suspend(key, &reason, deps.clock.now()).await {
@@ -296,13 +364,9 @@ async fn suspend_if_halted(messages: &[SnapshotMessage], stopped: &Stopped, deps
 fn failed(done: usize, stopped: &Stopped) -> Verdict {
     let error = telemetry::chain(stopped);
     tracing::warn!(error, metric = "apply_failed", "the snapshots come back");
-    let after_millis = match stopped {
-        Stopped::Drive(error) => match error.disposition() {
-            Disposition::Retry { after_millis } => after_millis,
-            Disposition::Park { .. } | Disposition::Halt { .. } => None,
-        },
-        Stopped::Held(held) => Some(held.wait_millis),
-        Stopped::Store(_) | Stopped::Contended | Stopped::OutOfTime => None,
+    let after_millis = match stopped.by_drive() {
+        Some(Disposition::Retry { after_millis }) => after_millis,
+        Some(Disposition::Park { .. } | Disposition::Halt { .. }) | None => None,
     };
     Verdict::Failed { done, after_millis }
 }
@@ -310,6 +374,7 @@ fn failed(done: usize, stopped: &Stopped) -> Verdict {
 /// Folds one file's messages into its record, until the write is taken.
 async fn apply(
     work: &Work,
+    answer: Option<Answer>,
     prepared: &Prepared,
     left: &LeftLogs,
     deadline: Deadline,
@@ -323,31 +388,33 @@ async fn apply(
     let Some(connection) = prepared.connections.get(&first.key) else {
         return Ok(());
     };
-    let mut record = prepared
-        .records
-        .get(&(first.key.clone(), first.file.clone()))
-        .cloned();
+    let (mut record, mut answer) = (prepared.record_of(first).cloned(), answer);
     let left = left.of(messages, record.is_none(), deps).await?;
     let mut certain = false;
     for _ in 0..ROUNDS_MAX {
-        if deadline.passed(deps.clock.now()) {
+        let now = deps.clock.now();
+        if deadline.passed(now) {
             return Err(Stopped::OutOfTime);
         }
-        let folded = fold(
-            record.as_ref(),
-            messages,
-            &left,
-            &connection.policies,
-            deps.clock.now(),
-        );
+        let folded = match &answer {
+            Some(_) => None,
+            None => fold(record.as_ref(), messages, &left, &connection.policies, now),
+        };
         let step = match folded {
             Some(step) => step,
             None => {
                 let history = &prepared.history;
                 history.keep_all(&first.key, &first.file, deps).await?;
-                let (loaded, step) = look::ask(connection, &first.file, deadline, deps).await?;
-                record = loaded;
-                step
+                if answer.is_none() {
+                    let alone = [(connection, &first.file)].into_iter();
+                    let mut answers = look::ask_all(alone, deadline, deps).await;
+                    answer = answers.pop_first().map(|(_, answer)| answer);
+                }
+                let Some(asked) = answer.take().transpose()? else {
+                    break;
+                };
+                (record, certain) = (asked.record, true);
+                asked.step
             }
         };
         if record.as_ref() == Some(&step.record) {
@@ -381,70 +448,6 @@ async fn apply(
         }
     }
     Err(Stopped::Contended)
-}
-
-/// All messages of one file, in order, as one step. `None` where one of them would make the file appear or
-/// disappear: only Drive itself can say that.
-fn fold(
-    record: Option<&FileRecord>,
-    messages: &[SnapshotMessage],
-    left: &[LogId],
-    policies: &Policies,
-    now: Timestamp,
-) -> Option<Step> {
-    let mut folded = record.cloned().map(Step::stay);
-    for message in messages {
-        let moment = Moment {
-            now,
-            drive_at: match message.cause {
-                Cause::Live => Some(message.at),
-                Cause::Run(_) | Cause::Correction(_) | Cause::Left { .. } => None,
-            },
-            policies,
-        };
-        if let Cause::Left { drive, .. } = &message.cause {
-            // Of a drive that is followed again, and of a file that we never saw, there is nothing to mark.
-            if left.contains(drive) {
-                folded = folded.map(|step| {
-                    step.then(|record| membership::mark(record.clone(), drive, moment))
-                });
-            }
-            continue;
-        }
-        let observation = match &message.snapshot {
-            Some(snapshot) => Observation::Present(snapshot.clone()),
-            None => Observation::Gone(domain::Gone::Removed),
-        };
-        folded = Some(match folded {
-            None => Step::stay(match &observation {
-                // The snapshot is of the time before the drive was left.
-                Observation::Present(snapshot) if left.contains(&snapshot.mirror.log()) => {
-                    return None;
-                }
-                Observation::Present(snapshot) => FileRecord::first_sight(snapshot),
-                Observation::Gone(gone) => FileRecord::never_seen(message.file.clone(), *gone, now),
-            }),
-            Some(step) if step.record.must_ask(&observation) => return None,
-            // A question about a file that was listed, though our record says that it is gone.
-            Some(step) if asks(message) && !step.record.is_present() => return None,
-            Some(step) => step.then(|record| match (&message.cause, &message.snapshot) {
-                (Cause::Correction(_), Some(snapshot)) => record.corrected(snapshot, moment),
-                (Cause::Correction(_), None)
-                | (Cause::Live | Cause::Run(_) | Cause::Left { .. }, _) => {
-                    record.observe(&observation, moment)
-                }
-            }),
-        });
-    }
-    folded
-}
-
-/// Whether an operation asks about the file, rather than a change log telling of it.
-fn asks(message: &SnapshotMessage) -> bool {
-    match message.cause {
-        Cause::Run(_) => message.snapshot.is_none(),
-        Cause::Live | Cause::Correction(_) | Cause::Left { .. } => false,
-    }
 }
 
 fn report(before: Option<&FileRecord>, step: &Step, messages: &[SnapshotMessage], now: Timestamp) {

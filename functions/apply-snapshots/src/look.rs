@@ -1,12 +1,15 @@
-//! Looking at one file in Drive, where only Drive can say whether it is there.
+//! What only Drive can say: whether a file is there. What a batch must ask is asked at once.
 
-use domain::pace::CallKind;
-use domain::{DriveVersion, FileId, FileRecord, Moment, Observation, Step};
-use gate::Patience;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use domain::{ConnectionKey, DriveVersion, FileId, FileRecord, Moment, Observation, Step};
+use futures_util::future::join_all;
+use gate::{GateError, Pass, Patience, Question};
 use runtime::Deadline;
 use store::Connection;
 
-use crate::{Deps, Stopped, permissions};
+use crate::{Answer, Deps, permissions};
 
 /// The longest wait for the connection's turn in place, in milliseconds.
 const PATIENCE_MILLIS: u64 = 1_000;
@@ -21,27 +24,81 @@ pub(crate) fn patience(deadline: Deadline) -> Patience {
     }
 }
 
-/// Asks Drive for the file as it is now, on top of the record as it is now: the answer is later than
-/// anything that a queue can have brought.
-pub(crate) async fn ask(
-    connection: &Connection,
-    file: &FileId,
+/// What becomes of a record by Drive's answer.
+pub(crate) struct Asked {
+    /// The record as it was before Drive was asked: the answer is later than anything that a queue can have brought.
+    pub(crate) record: Option<FileRecord>,
+    /// The record with the answer.
+    pub(crate) step: Step,
+}
+
+/// Asks about files of any connections, those of one connection together, and gives an answer for each.
+pub(crate) async fn ask_all<'a>(
+    files: impl Iterator<Item = (&'a Connection, &'a FileId)>,
     deadline: Deadline,
     deps: &Deps,
-) -> Result<(Option<FileRecord>, Step), Stopped> {
-    let record = deps.store.load_file(&connection.key, file).await?;
-    let pass = deps.gate.pass(connection, patience(deadline)).await?;
-    let looked = pass.ask(CallKind::Read, || pass.drive().look(file)).await?;
-    let answer = match (&record, looked) {
-        (Some(record), Observation::Gone(gone)) => {
-            let (mirror, key) = (&record.mirror, &connection.key);
-            let told = gate::told_apart::<Stopped>(gone, mirror, key, &pass, &deps.store);
-            Observation::Gone(told.await?)
+) -> BTreeMap<(ConnectionKey, FileId), Answer> {
+    let mut asked: BTreeMap<&ConnectionKey, (&Connection, Vec<FileId>)> = BTreeMap::new();
+    for (connection, file) in files {
+        let (_, files) = asked
+            .entry(&connection.key)
+            .or_insert_with(|| (connection, Vec::new()));
+        files.push(file.clone());
+    }
+    let asked = asked.into_iter().map(async |(key, (connection, files))| {
+        let answers = ask_together(connection, &files, deadline, deps).await;
+        let places = files.into_iter().map(|file| (key.clone(), file));
+        places.zip(answers).collect::<Vec<_>>()
+    });
+    join_all(asked).await.into_iter().flatten().collect()
+}
+
+/// Asks Drive for files as they are now, on top of the records as they are now: one answer for each, in their order.
+async fn ask_together(
+    connection: &Connection,
+    files: &[FileId],
+    deadline: Deadline,
+    deps: &Deps,
+) -> Vec<Answer> {
+    let opened = async {
+        let records = deps.store.load_files_now(&connection.key, files).await?;
+        let pass = deps.gate.pass(connection, patience(deadline)).await?;
+        Ok::<_, GateError>((records, pass))
+    };
+    let (mut records, pass) = match opened.await {
+        Ok(opened) => opened,
+        Err(error) => {
+            let error = Arc::new(error);
+            return files.iter().map(|_| Err(Arc::clone(&error))).collect();
         }
-        (_, Observation::Present(snapshot)) => {
-            Observation::Present(permissions::of_answer(&pass, snapshot, record.as_ref()).await?)
+    };
+    let question = |file| Question {
+        file,
+        last_seen: records.get(file).map(|record: &FileRecord| &record.mirror),
+    };
+    let questions: Vec<Question<'_>> = files.iter().map(question).collect();
+    let looked = pass.look_at(&questions).await;
+    let answers = files.iter().zip(looked).map(|(file, looked)| {
+        let record = records.remove(file);
+        answered(connection, &pass, file, record, looked, deps)
+    });
+    join_all(answers).await
+}
+
+async fn answered(
+    connection: &Connection,
+    pass: &Pass,
+    file: &FileId,
+    record: Option<FileRecord>,
+    looked: Result<Observation, Arc<GateError>>,
+    deps: &Deps,
+) -> Answer {
+    let answer = match looked? {
+        Observation::Present(snapshot) => {
+            let listed = permissions::of_answer(pass, snapshot, record.as_ref()).await;
+            Observation::Present(listed?)
         }
-        (None, gone @ Observation::Gone(_)) => gone,
+        gone @ Observation::Gone(_) => gone,
     };
     let answer = connection.scope.seen(answer);
     let now = deps.clock.now();
@@ -61,5 +118,5 @@ pub(crate) async fn ask(
             Step::stay(FileRecord::never_seen(file.clone(), *gone, now))
         }
     };
-    Ok((record, step))
+    Ok(Asked { record, step })
 }

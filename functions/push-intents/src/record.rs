@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use domain::pace::Held;
 use domain::{FileRecord, Gone, Moment, Observation, Patch, Refusal, Snapshot, Step};
 use drive::{DriveError, Kind};
+use gate::Reach;
 use runtime::telemetry;
 use store::{Committed, Nonce, StoreError};
 
-use crate::Stopped;
 use crate::round::Round;
 
 /// How often a step is tried again on what others have made of the record meanwhile.
@@ -114,15 +114,13 @@ impl Round<'_> {
         &self,
         record: FileRecord,
         error: &DriveError,
+        reach: &Reach,
     ) -> Result<Option<FileRecord>, StoreError> {
-        if let Some(gone) = error.gone() {
-            let (key, store) = (&self.connection.key, &self.deps.store);
-            match gate::told_apart::<Stopped>(gone, &record.mirror, key, self.pass, store).await {
-                Ok(gone) => return self.gone(record, gone).await,
-                Err(Stopped::Store(error)) => return Err(error),
-                // Drive does not say why it is gone: the file waits for its next turn.
-                Err(Stopped::Drive(_) | Stopped::Queue(_) | Stopped::Held(_)) => {}
-            }
+        // Where nobody says why it is gone, the file waits for its next turn.
+        if let Some(gone) = error.gone()
+            && let Ok(gone) = reach.tell_apart(gone, &record.mirror)
+        {
+            return self.gone(record, gone).await;
         }
         let file = &record.file;
         tracing::warn!(%file, error = telemetry::chain(error), metric = "push_unread", "not read");

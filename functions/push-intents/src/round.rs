@@ -2,7 +2,7 @@
 //! lost or throttled for one of them concerns that file alone.
 
 use domain::pace::CallKind;
-use domain::{FileId, FileRecord, Patch, Refusal, Timestamp};
+use domain::{FileId, FileRecord, Gone, Patch, Refusal, Timestamp};
 use drive::{DriveError, Kind, Read, Written};
 use futures_util::StreamExt;
 use futures_util::stream;
@@ -99,6 +99,15 @@ impl Round<'_> {
             record,
             patch: None,
         };
+        let gone = due.iter().zip(&reads);
+        let gone = gone.filter(|(_, read)| {
+            read.as_ref()
+                .is_err_and(|e| e.gone() == Some(Gone::Removed))
+        });
+        let reach = self
+            .pass
+            .reach(gone.map(|(record, _)| &record.mirror))
+            .await;
         let claims = stream::iter(due.into_iter().zip(reads)).map(|(record, read)| async {
             let file = record.file.clone();
             let read = match read {
@@ -123,7 +132,7 @@ impl Round<'_> {
                     let record = if stops {
                         Ok(Some(record))
                     } else {
-                        self.unread(record, &error).await
+                        self.unread(record, &error, &reach).await
                     };
                     let outcome = record.map(|record| (unclaimed(record), None));
                     (file, outcome, stops.then_some(error))

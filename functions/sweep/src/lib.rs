@@ -16,6 +16,7 @@ mod suspended;
 mod verify;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{ConnectionKey, LogId};
@@ -106,12 +107,18 @@ enum Stopped {
     #[error("the queue did not take it")]
     Queue(#[from] QueueError),
     #[error("Drive was not asked, or did not do it")]
-    Gate(#[from] GateError),
+    Gate(#[from] Arc<GateError>),
+}
+
+impl From<GateError> for Stopped {
+    fn from(error: GateError) -> Self {
+        Self::Gate(Arc::new(error))
+    }
 }
 
 impl From<DriveError> for Stopped {
     fn from(error: DriveError) -> Self {
-        Self::Gate(error.into())
+        GateError::Drive(error).into()
     }
 }
 

@@ -1,12 +1,15 @@
 //! Drive's word on each suspicion, before anything is written: is the file gone, does it really differ?
 //!
-//! The answers are written down one by one and counted page by page, so that an operation that was cut off
-//! asks nobody twice, and its counts are exact. Only then is it decided whether a person must be asked.
+//! A page of suspicions is asked about at once. The answers are written down one by one and counted page by
+//! page, so that an operation that was cut off asks about no more than a page again, and its counts are exact.
+//! Only then is it decided whether a person must be asked.
 
-use domain::pace::CallKind;
-use domain::{Disposition, Drift, Observation, drift};
+use std::collections::BTreeMap;
+
+use domain::{Disposition, Drift, FileId, FileRecord, drift};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use gate::{GateError, Pass};
+use gate::{GateError, Pass, Question};
+use runtime::telemetry;
 use store::{
     Connection, DriftCounts, DriftEntry, Finding, Operation, OperationKind, OperationState, Page,
     PageRequest, Position, Suspicion,
@@ -17,8 +20,8 @@ use crate::{Deps, Stopped, patience};
 
 /// Entries that are dealt with before the progress is recorded.
 const PAGE: u32 = 100;
-/// Questions to Drive on their way at a time.
-pub(crate) const QUESTIONS_AT_ONCE: usize = 8;
+/// Findings that are written down at a time.
+const WRITES_AT_ONCE: usize = 16;
 /// After the log was read to its end, what it told may still be on its way for so long, in milliseconds.
 const ON_ITS_WAY_MILLIS: i64 = 2_000;
 /// An audit that waits for its log looks again after this, in milliseconds.
@@ -38,11 +41,7 @@ pub(crate) async fn go_on(
     }
     let page = next_page(operation, deps).await?;
     let drive = deps.gate.pass(connection, patience(deps)).await?;
-    let findings: Vec<Option<Finding>> = stream::iter(page.items)
-        .map(async |entry| examine(entry, operation, connection, &drive, deps).await)
-        .buffer_unordered(QUESTIONS_AT_ONCE)
-        .try_collect()
-        .await?;
+    let findings = examine(page.items, operation, connection, &drive, deps).await?;
     let counted = Operation {
         drift: count(operation.drift, &findings),
         position: page.next_cursor.clone(),
@@ -87,61 +86,95 @@ async fn log_is_read(operation: &Operation, deps: &Deps) -> Result<bool, Stopped
     Ok(read.is_some_and(|read| read.plus_millis(ON_ITS_WAY_MILLIS) <= now))
 }
 
-/// Settles one suspicion, if nobody has.
+/// Settles the suspicions of a page that nobody has settled yet. Where an answer is still to come, those that
+/// came are settled before it is said why.
 async fn examine(
-    entry: DriftEntry,
+    page: Vec<DriftEntry>,
     operation: &Operation,
     connection: &Connection,
     drive: &Pass,
     deps: &Deps,
-) -> Result<Option<Finding>, Stopped> {
-    if entry.finding.is_some() {
-        return Ok(entry.finding);
-    }
-    let finding = if has_arrived(&entry, operation, deps).await? {
-        Finding::Cleared
-    } else {
-        let seen = match drive
-            .call(CallKind::Read, drive.drive().look(&entry.file))
-            .await
-        {
+) -> Result<Vec<Option<Finding>>, Stopped> {
+    let (settled, open): (Vec<_>, Vec<_>) =
+        page.into_iter().partition(|entry| entry.finding.is_some());
+    let mut findings: Vec<Option<Finding>> =
+        settled.into_iter().map(|entry| entry.finding).collect();
+    let records = load(&open, operation, deps).await?;
+    let (arrived, suspected): (Vec<_>, Vec<_>) = open
+        .into_iter()
+        .partition(|entry| has_arrived(entry, records.get(&entry.file)));
+    let looked = drive.look_at(&questions(&suspected, &records)).await;
+    // Read after Drive was: a record that is older than its answer has missed something.
+    let records = load(&suspected, operation, deps).await?;
+    let arrived = arrived.into_iter().map(|entry| (entry, Finding::Cleared));
+    let mut found: Vec<(DriftEntry, Finding)> = arrived.collect();
+    let mut unanswered = None;
+    for (entry, looked) in suspected.into_iter().zip(looked) {
+        match looked {
             Ok(seen) => {
-                told_apart(connection.scope.seen(seen), &entry, operation, drive, deps).await?
+                let drift = drift(records.get(&entry.file), &connection.scope.seen(seen));
+                found.push((entry, Finding::of(drift)));
             }
             // A refusal that says nothing of the file must not pass for a file that is gone, nor hold up
             // the others: the suspicion stays one, and the next comparison asks again.
-            Err(GateError::Drive(error))
-                if matches!(error.disposition(), Disposition::Park { .. }) =>
-            {
-                tracing::warn!(operation = %operation.id, file = %entry.file, %error, metric = "not_verified", "Drive does not say");
-                return Ok(None);
+            Err(error) if is_refusal(&error) => {
+                not_verified(&entry, operation, &error);
+                findings.push(None);
             }
-            Err(error) => return Err(error.into()),
-        };
-        // Read after Drive was: a record that is older than this answer has missed something.
-        let record = deps.store.load_file(&operation.key, &entry.file).await?;
-        Finding::of(drift(record.as_ref(), &seen))
-    };
-    settle(entry, finding, operation, deps).await
+            Err(error) => unanswered = unanswered.or(Some(error)),
+        }
+    }
+    findings.extend(settle_all(found, operation, deps).await?);
+    match unanswered {
+        Some(error) => Err(error.into()),
+        None => Ok(findings),
+    }
 }
 
-/// A file that was deleted, told from one in a shared drive that is out of reach: Drive answers 404 to both.
-async fn told_apart(
-    seen: Observation,
-    entry: &DriftEntry,
+/// The records of suspected files as they are now.
+async fn load(
+    entries: &[DriftEntry],
     operation: &Operation,
-    drive: &Pass,
     deps: &Deps,
-) -> Result<Observation, Stopped> {
-    let Observation::Gone(gone) = seen else {
-        return Ok(seen);
+) -> Result<BTreeMap<FileId, FileRecord>, Stopped> {
+    let files: Vec<FileId> = entries.iter().map(|entry| entry.file.clone()).collect();
+    Ok(deps.store.load_files_now(&operation.key, &files).await?)
+}
+
+fn questions<'a>(
+    entries: &'a [DriftEntry],
+    records: &'a BTreeMap<FileId, FileRecord>,
+) -> Vec<Question<'a>> {
+    let question = |entry: &'a DriftEntry| Question {
+        file: &entry.file,
+        last_seen: records.get(&entry.file).map(|record| &record.mirror),
     };
-    let key = &operation.key;
-    let Some(record) = deps.store.load_file(key, &entry.file).await? else {
-        return Ok(seen);
-    };
-    let told = gate::told_apart::<Stopped>(gone, &record.mirror, key, drive, &deps.store);
-    Ok(Observation::Gone(told.await?))
+    entries.iter().map(question).collect()
+}
+
+/// Whether Drive will not say more of the file however often it is asked.
+pub(crate) fn is_refusal(error: &GateError) -> bool {
+    match error {
+        GateError::Drive(error) => matches!(error.disposition(), Disposition::Park { .. }),
+        GateError::Held(_) | GateError::Store(_) => false,
+    }
+}
+
+pub(crate) fn not_verified(entry: &DriftEntry, operation: &Operation, error: &GateError) {
+    let error = telemetry::chain(error);
+    tracing::warn!(operation = %operation.id, file = %entry.file, error, metric = "not_verified", "Drive does not say");
+}
+
+async fn settle_all(
+    found: Vec<(DriftEntry, Finding)>,
+    operation: &Operation,
+    deps: &Deps,
+) -> Result<Vec<Option<Finding>>, Stopped> {
+    stream::iter(found)
+        .map(async |(entry, finding)| settle(entry, finding, operation, deps).await)
+        .buffer_unordered(WRITES_AT_ONCE)
+        .try_collect()
+        .await
 }
 
 async fn settle(
@@ -158,18 +191,13 @@ async fn settle(
 }
 
 /// Whether our record has caught up by itself since it was suspected, so that Drive need not be asked.
-async fn has_arrived(
-    entry: &DriftEntry,
-    operation: &Operation,
-    deps: &Deps,
-) -> Result<bool, Stopped> {
-    let record = deps.store.load_file(&operation.key, &entry.file).await?;
+fn has_arrived(entry: &DriftEntry, record: Option<&FileRecord>) -> bool {
     let present = record.filter(|record| record.is_present());
-    Ok(match entry.suspicion {
+    match entry.suspicion {
         Suspicion::NotListed => present.is_none(),
         Suspicion::Newer(version) => present.is_some_and(|record| record.version >= version),
         Suspicion::Differs => false,
-    })
+    }
 }
 
 fn count(before: DriftCounts, findings: &[Option<Finding>]) -> DriftCounts {
@@ -223,22 +251,5 @@ fn decided(operation: Operation, connection: &Connection, deps: &Deps) -> Operat
     Operation {
         state: OperationState::Repairing,
         ..operation
-    }
-}
-
-/// What a repair tells of a file, once more from Drive: `None` where nothing is there any more, which the
-/// log tells too.
-pub(crate) async fn look_again(
-    entry: &DriftEntry,
-    connection: &Connection,
-    drive: &Pass,
-) -> Result<Option<domain::Snapshot>, Stopped> {
-    match connection.scope.seen(
-        drive
-            .call(CallKind::Read, drive.drive().look(&entry.file))
-            .await?,
-    ) {
-        Observation::Present(snapshot) => Ok(Some(snapshot)),
-        Observation::Gone(_) => Ok(None),
     }
 }

@@ -2,10 +2,10 @@
 //! alone, and may be carried out in any order (Drive guide "Improve performance").
 
 use bytes::Bytes;
-use domain::{FileId, Patch, Snapshot};
+use domain::{FileId, Observation, Patch, Snapshot};
 use http::Method;
 
-use crate::client::v2_path;
+use crate::client::{observation, v2_path};
 use crate::multipart;
 use crate::request::{Call, expired, parsed, unclear};
 use crate::{DriveClient, DriveError, Kind, Read, Secret, normalise};
@@ -83,6 +83,17 @@ impl DriveClient {
             }
         }
         reads
+    }
+
+    /// What is there of each of these files, as [`DriveClient::look`] says it of one, in the order in which
+    /// they were asked for.
+    ///
+    /// # Errors
+    /// Each file has its own, as for [`DriveClient::read_files`]. What became of a whole batch never says of a
+    /// file that it is gone.
+    pub async fn look_all(&self, files: &[FileId]) -> Vec<Result<Observation, DriveError>> {
+        let reads = self.read_files(files).await;
+        reads.into_iter().map(observation).collect()
     }
 
     /// Writes to files, or deletes them, each on condition that it is still as it was read, and returns what

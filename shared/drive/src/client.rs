@@ -143,14 +143,7 @@ impl DriveClient {
     /// # Errors
     /// [`DriveError`] for everything but the answers that say it is gone for us.
     pub async fn look(&self, file: &FileId) -> Result<Observation, DriveError> {
-        let error = match self.read_file(file).await {
-            Ok(read) => return Ok(Observation::Present(read.snapshot)),
-            Err(error) => error,
-        };
-        match error.gone() {
-            Some(gone) => Ok(Observation::Gone(gone)),
-            None => Err(error),
-        }
+        observation(self.read_file(file).await)
     }
 
     /// Writes the patch's values if the file is still as it was read; returns its complete state after it.
@@ -225,6 +218,14 @@ impl DriveClient {
             email: answer.user.email_address.unwrap_or_default(),
             permission_id: answer.user.permission_id,
         })
+    }
+}
+
+/// What the answer to a read says of the file, where it says something.
+pub(crate) fn observation(read: Result<Read, DriveError>) -> Result<Observation, DriveError> {
+    match read {
+        Ok(read) => Ok(Observation::Present(read.snapshot)),
+        Err(error) => error.gone().map(Observation::Gone).ok_or(error),
     }
 }
 

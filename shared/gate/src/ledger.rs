@@ -34,8 +34,8 @@ pub(crate) struct Ledgers {
 /// One connection's ledger.
 #[derive(Clone)]
 pub(crate) struct Ledger {
-    key: ConnectionKey,
-    store: Store,
+    pub(crate) key: ConnectionKey,
+    pub(crate) store: Store,
     pub(crate) clock: Clock,
     pub(crate) entropy: Entropy,
     account: Arc<AsyncMutex<Account>>,

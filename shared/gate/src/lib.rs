@@ -2,6 +2,7 @@
 
 mod error;
 mod ledger;
+mod look;
 mod pass;
 mod reach;
 mod services;
@@ -9,8 +10,9 @@ mod services;
 mod support;
 
 pub use error::GateError;
+pub use look::Question;
 pub use pass::{Pass, Patience};
-pub use reach::told_apart;
+pub use reach::Reach;
 pub use services::{ConnectError, Services};
 
 use drive::{Access, DriveClient, DriveError, Drives};

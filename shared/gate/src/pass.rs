@@ -46,7 +46,7 @@ const GATHERED_MILLIS: u64 = 1_000;
 /// Drive for one connection, at its pace.
 pub struct Pass {
     drive: DriveClient,
-    ledger: Ledger,
+    pub(crate) ledger: Ledger,
     limits: Limits,
     patience: Patience,
 }
@@ -99,17 +99,23 @@ impl Pass {
     {
         let mut asked = 1;
         loop {
-            let error = match self.call(kind, ask()).await {
-                Err(GateError::Drive(error)) if asked < ASKED_MAX && passes(&error) => error,
-                answer => return answer,
-            };
-            let wait = ASK_AGAIN.wait_millis(asked, self.ledger.entropy.jitter());
-            if self.ledger.clock.now().plus_millis(wait) > self.patience.until {
-                return Err(error.into());
+            let answer = self.call(kind, ask()).await;
+            if !answer.as_ref().is_err_and(passes) || !self.waits_again(asked).await {
+                return answer;
             }
-            tokio::time::sleep(Duration::from_millis(u64::try_from(wait).unwrap_or(0))).await;
             asked += 1;
         }
+    }
+
+    /// Waits before something is asked again that was asked so often; says whether there is a point, and time.
+    pub(crate) async fn waits_again(&self, asked: u32) -> bool {
+        let wait = ASK_AGAIN.wait_millis(asked, self.ledger.entropy.jitter());
+        let ends_at = self.ledger.clock.now().plus_millis(wait);
+        if asked >= ASKED_MAX || ends_at > self.patience.until {
+            return false;
+        }
+        tokio::time::sleep(Duration::from_millis(u64::try_from(wait).unwrap_or(0))).await;
+        true
     }
 
     /// Waits, within its patience, until some things may be done, each of which takes a call of these kinds: at least
@@ -219,7 +225,10 @@ impl Pass {
 }
 
 /// Whether asking again soon may be answered.
-fn passes(error: &DriveError) -> bool {
+pub(crate) fn passes(error: &GateError) -> bool {
+    let GateError::Drive(error) = error else {
+        return false;
+    };
     match error.kind() {
         Kind::RateLimited { .. } | Kind::Transient | Kind::Unanswered => true,
         Kind::NotSent

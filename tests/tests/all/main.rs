@@ -21,6 +21,7 @@ mod pains;
 mod parked;
 mod permissions;
 mod pushes;
+mod removals;
 mod reverse;
 mod rules;
 mod shared_drives;

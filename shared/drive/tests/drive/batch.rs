@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use domain::{AttemptId, Field, FileId, Patch, Value};
+use domain::{AttemptId, Field, FileId, Gone, Observation, Patch, Value};
 use drive::{Access, DriveError, Drives, Kind, Read, TransportError};
 use http::{Method, header};
 use serde_json::{Value as Json, json};
@@ -88,6 +88,30 @@ async fn every_file_has_its_own_answer_in_whatever_order_they_come() {
     let reads = reads([answers]).await;
     assert_eq!(reads[0].as_ref().unwrap().snapshot.file, id(0));
     assert_eq!(kinds(&reads), [None, Some(Kind::NotFound), Some(denied())]);
+}
+
+#[tokio::test]
+async fn looks_at_many_files_say_of_each_whether_it_is_there() {
+    let look = |answers: Vec<Answer>| async move {
+        let fake = Fake::answering(answers);
+        fake.client().look_all(&[id(0), id(1), id(2)]).await
+    };
+    let answers = mixed(&[
+        part(0, ok(&document(0))),
+        part(1, google_error(404, "notFound", None)),
+        part(2, google_error(403, "insufficientFilePermissions", None)),
+    ]);
+    let looks = look(vec![answers]).await;
+    assert!(matches!(&looks[0], Ok(Observation::Present(seen)) if seen.file == id(0)));
+    let gone = |look: &Result<Observation, DriveError>| look.as_ref().unwrap().clone();
+    assert_eq!(gone(&looks[1]), Observation::Gone(Gone::Removed));
+    assert_eq!(gone(&looks[2]), Observation::Gone(Gone::AccessLost));
+    // What became of the batch is said of no file.
+    for status in [404, 403] {
+        let looks = look(vec![google_error(status, "notFound", None)]).await;
+        assert_eq!(looks.len(), 3);
+        assert!(looks.iter().all(Result::is_err), "{looks:?}");
+    }
 }
 
 #[tokio::test]

@@ -24,8 +24,8 @@ impl Team {
         Self { organizer, id }
     }
 
-    async fn item(&self, name: &str, kind: &str) -> String {
-        let body = json!({"name": name, "mimeType": kind, "parents": [self.id]});
+    async fn item(&self, name: &str, kind: &str, parent: &str) -> String {
+        let body = json!({"name": name, "mimeType": kind, "parents": [parent]});
         let path = "/drive/v3/files?supportsAllDrives=true";
         let made = self.organizer.done(Method::POST, path, Some(body)).await;
         made["id"].as_str().unwrap().to_owned()
@@ -33,12 +33,17 @@ impl Team {
 
     /// A file in it.
     pub async fn file(&self, name: &str) -> String {
-        self.item(name, "text/plain").await
+        self.item(name, "text/plain", &self.id).await
     }
 
     /// A folder in it.
     pub async fn folder(&self, name: &str) -> String {
-        self.item(name, FOLDER).await
+        self.item(name, FOLDER, &self.id).await
+    }
+
+    /// A file in a folder of it.
+    pub async fn file_in(&self, folder: &str, name: &str) -> String {
+        self.item(name, "text/plain", folder).await
     }
 
     pub async fn files(&self, count: usize) -> Vec<String> {
@@ -53,6 +58,12 @@ impl Team {
         let path = format!("/drive/v3/files/{file}?supportsAllDrives=true");
         let body = Some(json!({ "name": name }));
         self.organizer.done(Method::PATCH, &path, body).await;
+    }
+
+    /// Deletes for good, with what lies below.
+    pub async fn delete(&self, file: &str) {
+        let path = format!("/drive/v3/files/{file}?supportsAllDrives=true");
+        self.organizer.done(Method::DELETE, &path, None).await;
     }
 
     /// Gives the connection's user a role on the drive or on one item of it; the permission.
