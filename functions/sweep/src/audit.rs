@@ -1,11 +1,13 @@
 //! The listing of an audit: like that of a first sync, but nothing is queued and the cursor is left alone.
 //! What is listed is compared with our records at once; what seems to differ is looked at later.
 
+use std::collections::BTreeSet;
+
 use domain::pace::CallKind;
-use domain::{Drift, Field, FileId, Observation, Snapshot, Value, drift};
+use domain::{Drift, Field, FileId, LogId, Observation, Snapshot, Value, drift};
 use drive::{Kind, Listed, Scope};
 use gate::GateError;
-use store::{Connection, DriftEntry, Operation, Suspicion, Written};
+use store::{Connection, DriftEntry, Operation, Position, Suspicion, Written};
 
 use crate::compare::{name, suspect};
 use crate::{Deps, Stopped, patience};
@@ -44,7 +46,10 @@ pub(crate) async fn list_page(
         }
     }
     let records = deps.store.load_files(&operation.key, &ids).await?;
-    let suspects = seen.into_iter().filter_map(|snapshot| {
+    let others = told_by_others(operation, deps).await?;
+    let own = seen.into_iter();
+    let own = own.filter(|snapshot| !others.contains(&snapshot.mirror.log()));
+    let suspects = own.filter_map(|snapshot| {
         let record = records.get(&snapshot.file);
         let (file, version) = (snapshot.file.clone(), snapshot.version);
         let known_as = record.map_or_else(|| listed_name(&snapshot), name);
@@ -67,6 +72,17 @@ pub(crate) async fn list_page(
         .record_page(operation, &ids, page.next.as_deref(), now)
         .await?;
     Ok(done(recorded))
+}
+
+/// The logs that tell of their drives' files themselves, and are audited themselves: the user's listing shows such
+/// files too. Of a drive that was left, only what the user's listing shows is still told.
+async fn told_by_others(operation: &Operation, deps: &Deps) -> Result<BTreeSet<LogId>, Stopped> {
+    let logs = deps.store.list_logs(&operation.key).await?.into_iter();
+    let others = logs.filter(|log| match log.position {
+        Position::Left { .. } => false,
+        Position::New | Position::Listing(_) | Position::Following => log.log != operation.log,
+    });
+    Ok(others.map(|log| log.log).collect())
 }
 
 fn done(written: Written<Operation>) -> Option<Operation> {

@@ -1,7 +1,8 @@
 //! Where our record of a file and what Drive shows of it differ.
 //!
 //! An audit compares what Drive lists with what we hold. The application's own edits are no drift: only
-//! Drive's side of each field is compared, as the merge would take it.
+//! Drive's side of each field is compared, as the merge would take it; that of a permission only where the
+//! snapshot knows them.
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,8 @@
 //! Drive and our records are compared, and what differs is told, and put right only where it may be.
 
+mod logs;
+mod roles;
+
 use std::collections::BTreeMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;

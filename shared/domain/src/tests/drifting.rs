@@ -1,7 +1,7 @@
 use crate::fixture::{Manually as _, moment, named, present, property, record, snapshot, text};
 use crate::{
-    Difference, Drift, Field, FieldMask, FileRecord, Gone, Observation, Policies, Presence, Value,
-    drift,
+    Difference, Drift, Field, FieldMask, FileRecord, Gone, MirroredPermission, Observation,
+    Policies, Presence, Value, drift,
 };
 
 const REMOVED: Observation = Observation::Gone(Gone::Removed);
@@ -77,6 +77,50 @@ fn a_member_that_drive_alone_decides_is_compared_too() {
         drive: text("00"),
     };
     assert_eq!(found, Some(Drift::Differing(vec![md5])));
+}
+
+#[test]
+fn a_role_on_the_file_itself_is_compared_where_drive_shows_it() {
+    let ann = || Field::Permission("user:ann@example.com".to_owned());
+    let theirs = snapshot(1, &[(ann(), text("writer"))]);
+    let lacking = Difference {
+        label: "permissions.user:ann@example.com".to_owned(),
+        ours: Value::Null,
+        drive: text("writer"),
+    };
+    let shown = Observation::Present(theirs.clone());
+    assert_eq!(
+        drift(Some(&record()), &shown),
+        Some(Drift::Differing(vec![lacking]))
+    );
+    let ours = FileRecord::first_sight(&theirs);
+    assert_eq!(drift(Some(&ours), &shown), None);
+    let spurious = Difference {
+        label: "permissions.user:ann@example.com".to_owned(),
+        ours: text("writer"),
+        drive: Value::Null,
+    };
+    assert_eq!(
+        drift(Some(&ours), &present(1, &[])),
+        Some(Drift::Differing(vec![spurious])),
+        "one that Drive has taken away"
+    );
+    // The item of a shared drive, or one that we may not share: absent is not none.
+    let mut silent = snapshot(1, &[]);
+    silent.mirror.permissions_known = false;
+    assert_eq!(drift(Some(&ours), &Observation::Present(silent)), None);
+}
+
+#[test]
+fn what_comes_from_a_folder_above_is_no_drift() {
+    let mut theirs = snapshot(1, &[]);
+    theirs.mirror.permissions.push(MirroredPermission {
+        principal: "user:ann@example.com".to_owned(),
+        role: "writer".to_owned(),
+        inherited: true,
+        ..MirroredPermission::default()
+    });
+    assert_eq!(drift(Some(&record()), &Observation::Present(theirs)), None);
 }
 
 #[test]
