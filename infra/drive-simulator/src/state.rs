@@ -57,15 +57,22 @@ pub(crate) struct Paging {
     pub(crate) size_max: Option<usize>,
     /// Every so-many-th page is empty and names a next page.
     pub(crate) empty_every: Option<u64>,
+    /// A search ends after so many items, and says nothing of the others.
+    pub(crate) search_ends_after: Option<usize>,
     pages: u64,
 }
 
 impl Paging {
     /// A policy; `empty_every` below 2 would never end and counts as none.
-    pub(crate) fn new(size_max: Option<usize>, empty_every: Option<u64>) -> Self {
+    pub(crate) fn new(
+        size_max: Option<usize>,
+        empty_every: Option<u64>,
+        search_ends_after: Option<usize>,
+    ) -> Self {
         Self {
             size_max: size_max.filter(|size| *size > 0),
             empty_every: empty_every.filter(|every| *every > 1),
+            search_ends_after,
             pages: 0,
         }
     }

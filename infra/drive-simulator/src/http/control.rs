@@ -175,11 +175,13 @@ async fn zero_counters(State(simulator): State<Simulator>) -> Outcome {
 struct Pages {
     size: Option<usize>,
     empty_every: Option<u64>,
+    search_ends_after: Option<usize>,
 }
 
 async fn pages(State(simulator): State<Simulator>, request: Request) -> Outcome {
     let pages: Pages = order(request).await?;
-    simulator.with(|state| state.paging = Paging::new(pages.size, pages.empty_every));
+    let paging = Paging::new(pages.size, pages.empty_every, pages.search_ends_after);
+    simulator.with(|state| state.paging = paging);
     done(&json!({}))
 }
 

@@ -144,8 +144,9 @@ impl State {
                 .candidates(user, request, start)
                 .take(size + 1)
                 .collect();
-            let more = views.len() > size;
-            views.truncate(size);
+            let ends_after = self.paging.search_ends_after;
+            let more = views.len() > size && ends_after.is_none();
+            views.truncate(ends_after.map_or(size, |most| size.min(most)));
             let last = views.last().map(|view| view.item.sequence);
             let next_page_token = last.filter(|_| more).map(|last| next(last, 0));
             return Ok(SearchPage {

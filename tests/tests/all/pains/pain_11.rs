@@ -134,6 +134,11 @@ fn pain_11_a_file_that_moves_to_another_corpus_and_back_stays_the_same_file() {
         let home = world.file(&file).await["fields"]["parent"].clone();
         let drive = shared_drive(&owner, "Team").await;
         let before = history(world, &file).await;
+        // What is owed to a file that was taken to be gone would be a conflict.
+        let busy = json!({"status": 403, "reason": "userRateLimitExceeded"});
+        let pattern = format!("PATCH /drive/v2/files/{file}");
+        world.fault(json!({"match": pattern, "times": 0, "respond": busy}));
+        world.edited(&file, json!({"description": "ours"})).await;
         move_between(&owner, &file, &drive).await;
         let there = world
             .file_until("the other corpus", &file, |f| {
@@ -141,6 +146,10 @@ fn pain_11_a_file_that_moves_to_another_corpus_and_back_stays_the_same_file() {
             })
             .await;
         assert_eq!(there["fields"]["parent"], drive.as_str());
+        assert_eq!(there["intent"]["fields"], json!(["description"]));
+        world.simulator.clear_faults();
+        let pushed = |f: &Value| f["intent"].is_null();
+        world.file_until("our edit is pushed", &file, pushed).await;
         continues(world, &file, &before).await;
         let before = history(world, &file).await;
         move_between(&owner, &file, home.as_str().unwrap()).await;

@@ -1,5 +1,6 @@
 //! Nobody can tell how to recover, and a bad listing looks like a mass deletion.
 
+use http::Method;
 use serde_json::{Value, json};
 
 use crate::support::{Setup, World, eventually, own, own_with};
@@ -69,6 +70,25 @@ fn pain_20_a_resync_that_would_remove_too_much_waits_with_a_list_until_a_person_
         world.converge().await;
         assert_eq!(world.files().await.len(), before.len() - 120);
         assert_eq!(world.file(&gone[0]).await["presence"], "removed");
+    });
+}
+
+#[test]
+fn pain_20_a_listing_that_lacks_most_files_takes_none_of_them_away() {
+    own_with(many(), async |world| {
+        let before = world.files().await;
+        world.silence();
+        world.lose_cursor().await;
+        let short = json!({"search_ends_after": 10});
+        world.control(Method::POST, "pages", short).await;
+        world.sync().await;
+        let resync = world.latest_in("resync", "done").await;
+        assert_eq!(resync["drift"]["held"], before.len(), "{resync}");
+        assert_eq!(
+            resync["drift"]["missing_there"], 0,
+            "each was asked about: {resync}"
+        );
+        assert_eq!(world.files().await, before);
     });
 }
 

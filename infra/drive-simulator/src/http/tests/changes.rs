@@ -43,6 +43,20 @@ async fn pages_may_be_short_or_empty_and_the_log_still_ends() {
 }
 
 #[tokio::test]
+async fn a_search_can_be_made_to_end_early_without_a_word() {
+    let world = World::new();
+    for number in 0..10 {
+        world.file(&number.to_string());
+    }
+    world
+        .control("POST", "pages", json!({"search_ends_after": 3}))
+        .await;
+    let page = world.get("/drive/v3/files").await.ok();
+    assert_eq!(page["files"].as_array().map(Vec::len), Some(3));
+    assert_eq!(page["nextPageToken"], Value::Null);
+}
+
+#[tokio::test]
 async fn a_token_belongs_to_one_log_and_is_required() {
     let world = World::new();
     let drive = world
