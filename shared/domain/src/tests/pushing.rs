@@ -298,3 +298,21 @@ fn what_is_held_waits_longer_and_longer_and_is_never_given_up() {
         agreed
     );
 }
+
+#[test]
+fn a_turn_that_has_not_come_is_no_attempt_and_takes_no_failure_back() {
+    let (claimed, patch) = owing_a_name().sends(&named(1, "a"), 1);
+    let not_yet = Refusal::NotYet { wait_millis: 7_000 };
+    let waits = refuse(&claimed, &patch, &not_yet);
+    assert_eq!(waits.due(), Some(NOW.plus_millis(8_000)));
+    assert_eq!((waits.push.attempts, waits.push.failures), (0, 0));
+    assert!(waits.sides(&Field::Name).sent.is_empty(), "it was not sent");
+    let failed = refuse(&claimed, &patch, &unknown());
+    assert_eq!((failed.push.attempts, failed.push.failures), (1, 1));
+    let nothing = Patch {
+        attempt: AttemptId(2),
+        values: values(&[]),
+    };
+    let waits = refuse(&failed, &nothing, &not_yet);
+    assert_eq!((waits.push.attempts, waits.push.failures), (1, 1));
+}
