@@ -147,9 +147,6 @@ fn pain_11_a_file_that_moves_to_another_corpus_and_back_stays_the_same_file() {
             .await;
         assert_eq!(there["fields"]["parent"], drive.as_str());
         assert_eq!(there["intent"]["fields"], json!(["description"]));
-        world.simulator.clear_faults();
-        let pushed = |f: &Value| f["intent"].is_null();
-        world.file_until("our edit is pushed", &file, pushed).await;
         continues(world, &file, &before).await;
         let before = history(world, &file).await;
         move_between(&owner, &file, home.as_str().unwrap()).await;
@@ -159,6 +156,9 @@ fn pain_11_a_file_that_moves_to_another_corpus_and_back_stays_the_same_file() {
             })
             .await;
         continues(world, &file, &before).await;
+        world.simulator.clear_faults();
+        let pushed = |f: &Value| f["intent"].is_null();
+        world.file_until("our edit is pushed", &file, pushed).await;
         assert_eq!(world.get("/conflicts?status=all").await["items"], json!([]));
     });
 }
