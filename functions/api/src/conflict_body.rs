@@ -8,6 +8,7 @@ use serde_json::{Map, Value as Json};
 use utoipa::ToSchema;
 
 use crate::problem::{Kind, Problem, pointer_part};
+use crate::value::ValueBody;
 use crate::{conflict_id, value};
 
 /// One field where the application and Drive both left what they had agreed on, and differ.
@@ -21,13 +22,13 @@ pub(crate) struct ConflictView {
     field: String,
     status: ConflictStatusView,
     /// The last value that both sides agreed on.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<ValueBody>)]
     base: Json,
     /// The application's value.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<ValueBody>)]
     app: Json,
     /// Drive's value.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<ValueBody>)]
     drive: Json,
     /// How often the sides have moved while it was open: the `ETag`.
     moves: u32,
@@ -65,7 +66,7 @@ pub(crate) struct ResolutionView {
     /// `app`, `drive`, `base` or `value`.
     choose: &'static str,
     /// The value that the application has since.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<ValueBody>)]
     value: Json,
     /// The subject who decided, or `policy`.
     by: String,
@@ -132,14 +133,25 @@ impl ResolutionView {
     }
 }
 
+/// Whose value counts.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = Choose)]
+#[expect(dead_code, reason = "describes what `choice` takes")]
+pub(crate) enum ChooseBody {
+    App,
+    Drive,
+    Base,
+}
+
 /// A decision to be made: exactly one of the two.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes what `choice` takes")]
 pub(crate) struct ResolutionBody {
-    /// Whose value counts: `app`, `drive` or `base`.
-    choose: Option<String>,
+    /// Whose value counts.
+    choose: Option<ChooseBody>,
     /// Another value altogether; null unsets a property.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<ValueBody>)]
     value: Option<Json>,
 }
 

@@ -16,7 +16,7 @@ use store::{ConflictFilter, ConflictState, Connection};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::auth::Caller;
-use crate::conflict_body::{ConflictView, ResolutionBody, choice};
+use crate::conflict_body::{ChooseBody, ConflictView, ResolutionBody, choice};
 use crate::etag::{IfMatch, tag};
 use crate::extract::{
     ConflictPath, ConnectionPath, JsonBody, Params, Repeat, idempotency, page, repeat,
@@ -24,6 +24,7 @@ use crate::extract::{
 use crate::files::REPLAYED;
 use crate::meaning::{self, out_of_scope};
 use crate::problem::{Kind, Problem, ProblemBody};
+use crate::value::ValueBody;
 use crate::{Deps, conflict_id, record};
 
 /// Decisions in one request.
@@ -40,6 +41,7 @@ pub(crate) struct ConflictsQuery {
     /// Only those on this field: `name`, `properties.KEY`...
     field: Option<String>,
     /// 1 to 1,000; 100 where left out.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
     /// The `next_cursor` of the page before.
     cursor: Option<String>,
@@ -333,7 +335,8 @@ impl Settling<'_> {
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes what `resolve_many` takes")]
 pub(crate) struct ResolutionsBody {
-    /// Up to 100.
+    /// 1 to 100.
+    #[schema(min_items = 1, max_items = 100)]
     resolutions: Vec<NamedResolution>,
 }
 
@@ -342,8 +345,8 @@ pub(crate) struct ResolutionsBody {
 #[expect(dead_code, reason = "describes what `resolve_many` takes")]
 struct NamedResolution {
     id: String,
-    choose: Option<String>,
-    #[schema(value_type = Option<Object>)]
+    choose: Option<ChooseBody>,
+    #[schema(value_type = Option<ValueBody>)]
     value: Option<JsonValue>,
 }
 

@@ -39,9 +39,11 @@ pub(crate) enum ScopeBody {
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewConnection {
     /// What people call it: 1 to 200 characters.
+    #[schema(min_length = 1, max_length = 200)]
     name: String,
     scope: ScopeBody,
     /// The name of the secret that holds the credentials, among the tenant's own: A-Z a-z 0-9 . _ -
+    #[schema(pattern = "^[A-Za-z0-9._-]{1,64}$")]
     secret: String,
     /// Whom a service account acts for.
     #[serde(default)]
@@ -58,6 +60,7 @@ pub(crate) struct NewConnection {
     rules: RulesBody,
     /// How much of a log's files a comparison may remove without asking a person, in percent: 0 to 100.
     #[serde(default = "share_percent_max")]
+    #[schema(maximum = 100)]
     removal_share_percent_max: u8,
     /// So many files may be removed in any case.
     #[serde(default = "unasked_max")]

@@ -26,6 +26,7 @@ pub(crate) struct DeadLettersQuery {
     /// Only those of this connection.
     connection: Option<String>,
     /// 1 to 1,000; 100 where left out.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
     /// The `next_cursor` of the page before.
     cursor: Option<String>,

@@ -13,6 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::connection_view::OperationView;
 use crate::extract::{OperationPath, Params, page};
 use crate::problem::{Kind, Problem, ProblemBody};
+use crate::value::ValueBody;
 use crate::{Deps, record, value};
 
 /// Rounds against the sweep, which takes the same operation further.
@@ -27,6 +28,7 @@ pub(crate) struct DriftQuery {
     #[param(inline)]
     kind: Option<DriftKind>,
     /// 1 to 1,000; 100 where left out.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
     /// The `next_cursor` of the page before.
     cursor: Option<String>,
@@ -85,10 +87,10 @@ pub(crate) struct DriftItem {
 pub(crate) struct DriftField {
     field: String,
     /// Drive's value as we have it.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Option<ValueBody>)]
     ours: JsonValue,
     /// Drive's value.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Option<ValueBody>)]
     drive: JsonValue,
 }
 

@@ -229,9 +229,15 @@ pub(crate) fn idempotency(
     caller: &Caller,
     asked: &[&str],
 ) -> Result<Option<domain::Request>, Problem> {
-    let Some(value) = headers.get("idempotency-key") else {
+    let mut values = headers.get_all("idempotency-key").iter();
+    let Some(value) = values.next() else {
         return Ok(None);
     };
+    // Two keys name two requests: which one a repeat means could not be told.
+    if values.next().is_some() {
+        let detail = "only one Idempotency-Key is possible";
+        return Err(Problem::new(Kind::MalformedRequest, detail));
+    }
     let key = value.as_bytes();
     let graphic = key.iter().all(|byte| (b' '..=b'~').contains(byte));
     if key.is_empty() || key.len() > IDEMPOTENCY_KEY_BYTES_MAX || !graphic {

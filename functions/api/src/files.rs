@@ -46,6 +46,7 @@ pub(crate) struct FilesQuery {
     /// Whether to derive `path`, `effective` and `shortcut`; they cost reads.
     path: Option<bool>,
     /// 1 to 1,000; 100 where left out.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
     /// The `next_cursor` of the page before.
     cursor: Option<String>,
@@ -254,6 +255,7 @@ pub(crate) async fn answer(
 #[into_params(parameter_in = Query)]
 pub(crate) struct PageQuery {
     /// 1 to 1,000; 100 where left out.
+    #[param(minimum = 1, maximum = 1000)]
     pub(crate) limit: Option<u32>,
     /// The `next_cursor` of the page before.
     pub(crate) cursor: Option<String>,

@@ -25,6 +25,7 @@ pub(crate) struct IntentsQuery {
     #[param(inline)]
     status: Option<IntentStatusQuery>,
     /// 1 to 1,000; 100 where left out.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
     /// The `next_cursor` of the page before.
     cursor: Option<String>,

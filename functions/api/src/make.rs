@@ -32,6 +32,7 @@ const MIME_TYPE_BYTES_MAX: usize = 255;
 #[expect(dead_code, reason = "describes what `new_file` takes")]
 pub(crate) struct NewFileBody {
     /// Not empty.
+    #[schema(min_length = 1)]
     name: String,
     /// `application/vnd.google-apps.folder`, `application/vnd.google-apps.shortcut`, or any type of a
     /// file with content of its own. Not those of Google's editors.

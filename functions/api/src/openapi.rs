@@ -58,12 +58,14 @@ impl Modify for Problems {
         for (path, item) in &mut document.paths.paths {
             let open = path == "/health";
             for (operation, has_body) in operations_of(item) {
+                let takes_key = takes_key(operation);
                 let responses = &mut operation.responses.responses;
                 let mut also = |status: &str, description: &str| {
                     responses
                         .entry(status.to_owned())
                         .or_insert_with(|| problem(description));
                 };
+                also("500", "Something is wrong on our side; it has been logged.");
                 also("503", "Try again after `Retry-After` seconds.");
                 if open {
                     continue;
@@ -74,6 +76,8 @@ impl Modify for Problems {
                 if has_body {
                     also("413", "The body is too large.");
                     also("415", "The body is not JSON.");
+                }
+                if has_body || takes_key {
                     also(
                         "422",
                         "A member or a value is not allowed; `pointer` says which.",
@@ -100,6 +104,15 @@ fn operations_of(item: &mut PathItem) -> Vec<(&mut Operation, bool)> {
             (operation, has_body)
         })
         .collect()
+}
+
+/// Whether a repeat can be told by its key: the same key with another request is refused.
+fn takes_key(operation: &Operation) -> bool {
+    let mut parameters = operation.parameters.iter().flatten();
+    parameters.any(|parameter| match parameter {
+        RefOr::T(parameter) => parameter.name == "Idempotency-Key",
+        RefOr::Ref(_) => false,
+    })
 }
 
 fn problem(description: &str) -> RefOr<Response> {

@@ -1,9 +1,26 @@
 //! Values of fields as JSON, both ways.
 
 use domain::{Field, Value, ValueRefused};
+use serde::Serialize;
 use serde_json::Value as Json;
+use utoipa::ToSchema;
 
 use crate::problem::Problem;
+
+/// A field's value, where it has one.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[schema(as = FieldValue)]
+#[expect(
+    dead_code,
+    reason = "describes what `to_json` gives and `from_json` takes"
+)]
+pub(crate) enum ValueBody {
+    /// Most fields.
+    Text(String),
+    /// `starred` and `trashed`.
+    Flag(bool),
+}
 
 /// A value as callers see it: null, a boolean or a text.
 pub(crate) fn to_json(value: &Value) -> Json {

@@ -70,18 +70,14 @@ impl Front {
 async fn answer(State(front): State<Front>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let Ok(body) = to_bytes(body, BODY_BYTES_MAX).await else {
-        return plain(StatusCode::PAYLOAD_TOO_LARGE);
+        let detail = format!("a request may have {BODY_BYTES_MAX} bytes");
+        return refusal(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", &detail)
+            .map(AxumBody::from);
     };
     front
         .call(http::Request::from_parts(parts, body.to_vec()))
         .await
         .map(AxumBody::from)
-}
-
-fn plain(status: StatusCode) -> Response {
-    let mut response = Response::new(AxumBody::empty());
-    *response.status_mut() = status;
-    response
 }
 
 fn bearer(headers: &http::HeaderMap) -> Option<&str> {
@@ -93,22 +89,29 @@ fn bearer(headers: &http::HeaderMap) -> Option<&str> {
 }
 
 fn unauthorized() -> http::Response<Vec<u8>> {
-    let problem = json!({
-        "type": "urn:drivesync:problem:unauthorized",
-        "title": "Unauthorized",
-        "status": 401,
-        "detail": "send `Authorization: Bearer <token>` with a token of this system that has not expired",
-    });
-    let mut response = http::Response::new(problem.to_string().into_bytes());
-    *response.status_mut() = StatusCode::UNAUTHORIZED;
-    let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        http::HeaderValue::from_static("application/problem+json"),
-    );
-    headers.insert(
+    let detail =
+        "send `Authorization: Bearer <token>` with a token of this system that has not expired";
+    let mut response = refusal(StatusCode::UNAUTHORIZED, "unauthorized", detail);
+    response.headers_mut().insert(
         header::WWW_AUTHENTICATE,
         http::HeaderValue::from_static("Bearer"),
+    );
+    response
+}
+
+/// A problem, in the API's own shape.
+fn refusal(status: StatusCode, word: &str, detail: &str) -> http::Response<Vec<u8>> {
+    let problem = json!({
+        "type": format!("urn:drivesync:problem:{word}"),
+        "title": status.canonical_reason().unwrap_or_default(),
+        "status": status.as_u16(),
+        "detail": detail,
+    });
+    let mut response = http::Response::new(problem.to_string().into_bytes());
+    *response.status_mut() = status;
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        http::HeaderValue::from_static("application/problem+json"),
     );
     response
 }

@@ -102,6 +102,9 @@ impl Identity {
         let mut validation = Validation::new(Algorithm::HS256);
         validation.set_audience(&[AUDIENCE]);
         validation.set_issuer(&[ISSUER]);
+        // What is not required here may be left out, and then nothing of it is checked.
+        validation.set_required_spec_claims(&["exp", "aud", "iss"]);
+        validation.validate_nbf = true;
         let claims = decode::<Map<String, Value>>(token, &self.decoding, &validation)
             .ok()?
             .claims;

@@ -5,6 +5,7 @@
 
 mod arrives;
 mod audits;
+mod authorization;
 mod conflicts;
 mod connections;
 mod crash;
@@ -22,6 +23,7 @@ mod parked;
 mod permissions;
 mod pushes;
 mod removals;
+mod request_limits;
 mod reverse;
 mod rules;
 mod shared_drives;
