@@ -1,28 +1,39 @@
-//! The simulator's clock: real time plus an offset that tests move.
+//! The simulator's clock: the machine's time, or whatever its owner says, plus an offset that tests move.
 
+use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-/// Real time plus an offset. Only ever moved forward, as real clocks are.
-#[derive(Debug, Default)]
+/// Milliseconds since 1970.
+pub type Now = Arc<dyn Fn() -> i64 + Send + Sync>;
+
+/// A time plus an offset. Only ever moved forward, as real clocks are.
 pub(crate) struct Clock {
+    now: Now,
     offset_ms: AtomicI64,
 }
 
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Clock")
+    }
+}
+
 impl Clock {
+    /// A clock that goes by `now`; by the machine's time without one.
+    pub(crate) fn new(now: Option<Now>) -> Self {
+        Self {
+            now: now.unwrap_or_else(|| Arc::new(machine_ms)),
+            offset_ms: AtomicI64::default(),
+        }
+    }
+
     /// Milliseconds since 1970.
     pub(crate) fn now_ms(&self) -> i64 {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "this is the clock that everything else in the crate takes as an argument"
-        )]
-        let now = SystemTime::now();
-        let real_ms = now.duration_since(UNIX_EPOCH).map_or(0, |elapsed| {
-            i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX)
-        });
-        real_ms.saturating_add(self.offset_ms.load(Ordering::Relaxed))
+        (self.now)().saturating_add(self.offset_ms.load(Ordering::Relaxed))
     }
 
     /// Moves the clock forward.
@@ -33,10 +44,21 @@ impl Clock {
         );
     }
 
-    /// Back to real time.
+    /// Without an offset again.
     pub(crate) fn reset(&self) {
         self.offset_ms.store(0, Ordering::Relaxed);
     }
+}
+
+fn machine_ms() -> i64 {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the clock that everything else in the crate takes as an argument"
+    )]
+    let now = SystemTime::now();
+    now.duration_since(UNIX_EPOCH).map_or(0, |elapsed| {
+        i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX)
+    })
 }
 
 /// Milliseconds since 1970 as Drive prints a time: `2026-11-21T08:57:00.123Z`.

@@ -17,10 +17,11 @@ mod sharing;
 mod simulator;
 mod state;
 
+pub use clock::Now;
 pub use errors::{DriveError, Location};
 pub use faults::{Fault, FaultAnswer};
 pub use load::{LoadError, LoadReport};
-pub use notify::NotificationPolicy;
+pub use notify::{Deliver, NotificationPolicy};
 pub use quota::{Counters, QuotaLimits};
 pub use simulator::{Edit, FileSnapshot, Options, Simulator, Totals};
 pub use state::{item::Role, throttle::WatchLimits};

@@ -43,6 +43,7 @@ async fn main() -> ExitCode {
 async fn run(arguments: Arguments) -> Result<(), String> {
     let simulator = Simulator::new(Options {
         seed: arguments.seed,
+        ..Options::default()
     });
     let listener = TcpListener::bind(arguments.addr)
         .await

@@ -3,10 +3,13 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap, HashSet},
+    fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
+use futures_util::future::BoxFuture;
+use http::Request;
 use serde::Deserialize;
 use tokio::{
     sync::{Semaphore, mpsc},
@@ -49,6 +52,9 @@ pub struct NotificationPolicy {
     pub changed_spelling: bool,
 }
 
+/// Sends one notification, which has no body, and gives the answer's status; `None` where none came.
+pub type Deliver = Arc<dyn Fn(Request<()>) -> BoxFuture<'static, Option<u16>> + Send + Sync>;
+
 /// Hands notifications over to a dispatcher task, which it starts when there is a runtime to start it on.
 #[derive(Debug)]
 pub(crate) struct Notifier {
@@ -57,11 +63,20 @@ pub(crate) struct Notifier {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
 struct Shared {
     clock: Arc<Clock>,
+    /// How notifications leave, where it is not over HTTP.
+    deliver: Option<Deliver>,
     policy: Mutex<NotificationPolicy>,
     outcomes: Mutex<BTreeMap<&'static str, u64>>,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("policy", &self.policy)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Shared {
@@ -76,10 +91,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Notifier {
     /// A notifier that has sent nothing yet.
-    pub(crate) fn new(clock: Arc<Clock>) -> Self {
+    pub(crate) fn new(clock: Arc<Clock>, deliver: Option<Deliver>) -> Self {
         let (sender, receiver) = mpsc::unbounded_channel();
         let shared = Shared {
             clock,
+            deliver,
             policy: Mutex::default(),
             outcomes: Mutex::default(),
         };
@@ -194,15 +210,8 @@ async fn dispatch(
     shared: Arc<Shared>,
     mut rng: fastrand::Rng,
 ) {
-    let client = reqwest::Client::builder()
-        .timeout(TIMEOUT)
-        .connect_timeout(TIMEOUT)
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
-        .user_agent("APIs-Google; (+https://developers.google.com/webmasters/APIs-Google.html)")
-        .build();
-    let client = match client {
-        Ok(client) => client,
+    let deliver = match shared.deliver.clone().map_or_else(over_http, Ok) {
+        Ok(deliver) => deliver,
         Err(error) => {
             tracing::error!(%error, "notifications cannot be sent");
             return;
@@ -234,9 +243,9 @@ async fn dispatch(
                 let Some(pending) = waiting.pop() else { continue };
                 // The slots are closed by nobody: waiting for one bounds the tasks, and keeps the order of sending.
                 let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
-                let (client, shared, retry) = (client.clone(), Arc::clone(&shared), retry_sender.clone());
+                let (send, shared, retry) = (Arc::clone(&deliver), Arc::clone(&shared), retry_sender.clone());
                 tokio::spawn(async move {
-                    deliver(&client, &shared, pending, &retry).await;
+                    attempt(&send, &shared, pending, &retry).await;
                     drop(slot);
                 });
             },
@@ -279,8 +288,8 @@ fn schedule(waiting: &mut Waiting, notice: Notice, shared: &Shared, rng: &mut fa
 }
 
 /// One attempt. Only 500, 502, 503 and 504 (and no answer at all) are tried again, as Drive does.
-async fn deliver(
-    client: &reqwest::Client,
+async fn attempt(
+    send: &Deliver,
     shared: &Shared,
     pending: Pending,
     retry: &mpsc::UnboundedSender<(Notice, u32)>,
@@ -293,17 +302,22 @@ async fn deliver(
         return;
     }
     let changed_spelling = lock(&shared.policy).changed_spelling;
-    let status = request(client, &notice, changed_spelling)
-        .send()
-        .await
-        .map(|answer| answer.status().as_u16());
+    let request = match request(&notice, changed_spelling) {
+        Ok(request) => request,
+        Err(error) => {
+            tracing::warn!(%error, "a notification cannot be written");
+            shared.count("failed");
+            return;
+        }
+    };
+    let status = send(request).await;
     let again = match status {
-        Ok(102 | 200..=299) => {
+        Some(102 | 200..=299) => {
             shared.count("delivered");
             return;
         }
-        Ok(500 | 502 | 503 | 504) | Err(_) => attempt + 1 < ATTEMPTS_MAX,
-        Ok(_) => false,
+        Some(500 | 502 | 503 | 504) | None => attempt + 1 < ATTEMPTS_MAX,
+        Some(_) => false,
     };
     if again && retry.send((notice, attempt + 1)).is_ok() {
         shared.count("retried");
@@ -312,11 +326,27 @@ async fn deliver(
     }
 }
 
-fn request(
-    client: &reqwest::Client,
-    notice: &Notice,
-    changed_spelling: bool,
-) -> reqwest::RequestBuilder {
+/// Real POSTs.
+fn over_http() -> Result<Deliver, reqwest::Error> {
+    let client = reqwest::Client::builder()
+        .timeout(TIMEOUT)
+        .connect_timeout(TIMEOUT)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .user_agent("APIs-Google; (+https://developers.google.com/webmasters/APIs-Google.html)")
+        .build()?;
+    Ok(Arc::new(move |request| {
+        let client = client.clone();
+        Box::pin(async move {
+            let request = request.map(|()| reqwest::Body::default());
+            let request = reqwest::Request::try_from(request).ok()?;
+            let answer = client.execute(request).await.ok()?;
+            Some(answer.status().as_u16())
+        })
+    }))
+}
+
+fn request(notice: &Notice, changed_spelling: bool) -> Result<Request<()>, http::Error> {
     let channel = &notice.channel;
     let on_log = match channel.watched {
         Watched::UserLog(_) | Watched::DriveLog(_) => true,
@@ -327,8 +357,7 @@ fn request(
     } else {
         notice.state
     };
-    let mut request = client
-        .post(channel.address.clone())
+    let mut request = Request::post(channel.address.to_string())
         .header("Content-Length", "0")
         .header("X-Goog-Channel-ID", &channel.id)
         .header("X-Goog-Message-Number", notice.number)
@@ -342,5 +371,5 @@ fn request(
     if let Some(changed) = &notice.changed {
         request = request.header("X-Goog-Changed", changed);
     }
-    request
+    request.body(())
 }

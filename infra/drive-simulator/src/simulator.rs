@@ -4,6 +4,7 @@ mod orders;
 
 use std::{
     collections::BTreeMap,
+    fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -11,12 +12,12 @@ use ::http::request::Parts;
 use axum::Router;
 
 use crate::{
-    clock::Clock,
+    clock::{Clock, Now},
     errors::DriveError,
     faults::{Fault, Faults},
     http::Uploads,
     ids::UserId,
-    notify::{NotificationPolicy, Notifier},
+    notify::{Deliver, NotificationPolicy, Notifier},
     quota::{Counters, Quota, QuotaLimits},
     state::{
         LIBRARY_OWNER, State,
@@ -27,10 +28,22 @@ use crate::{
 };
 
 /// How a simulator starts.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Options {
     /// Fixes ids, version steps and the fate of notifications. Without it, every start differs.
     pub seed: Option<u64>,
+    /// What its time goes by. Without it, the machine's time.
+    pub clock: Option<Now>,
+    /// How its notifications are sent. Without it, over HTTP to the channel's address.
+    pub deliver: Option<Deliver>,
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("seed", &self.seed)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What a simulated person does to one item.
@@ -118,10 +131,10 @@ impl Simulator {
         let rng = options
             .seed
             .map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
-        let clock = Arc::new(Clock::default());
+        let clock = Arc::new(Clock::new(options.clock));
         let faults = Faults::new(rng.clone());
         let state = State::new(rng, clock.now_ms());
-        let notifier = Notifier::new(Arc::clone(&clock));
+        let notifier = Notifier::new(Arc::clone(&clock), options.deliver);
         let inner = Inner {
             state: Mutex::new(state),
             clock,

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use domain::pace::{Limits, Pace};
 use domain::{ConnectionId, ConnectionKey, TenantId, Timestamp};
 use drive::{Access, Drives, Transport};
+use local::aws::in_process::slow;
 use local::aws::{self, Aws};
 use runtime::{Clock, Entropy};
 use store::Store;
@@ -35,7 +36,7 @@ impl Table {
         let now = aws::tokio_clock(EPOCH_MILLIS);
         let aws = Aws::open(aws::Options {
             // A request takes a little of the stopped time, so that workers take turns.
-            latency: Duration::from_millis(1),
+            layer: Some(slow(Duration::from_millis(1))),
             ..aws::Options::memory(Arc::clone(&now))
         });
         Self {

@@ -7,7 +7,7 @@ use domain::{ConnectionId, ConnectionKey, FileRecord, LogId, OperationId, Polici
 use domain::{PageToken, Step, TenantId, Timestamp};
 use drive::{Listed, Scope};
 use drive_simulator::Simulator;
-use local::aws::in_process::{Fault, FaultHook};
+use local::aws::in_process::{Fault, FaultHook, faulty};
 use local::aws::{self, Aws, Queue};
 use local::functions::{Functions, Setting};
 use runtime::{Clock, Deadline, Entropy};
@@ -50,7 +50,7 @@ impl Stage {
             }
         });
         let options = aws::Options {
-            faults: Some(hook),
+            layer: Some(faulty(hook)),
             ..aws::Options::memory(aws::system_clock())
         };
         let aws = Aws::open(options).unwrap();

@@ -20,7 +20,10 @@ async fn hub(simulator: &Simulator) -> DriveHub<HttpConnector> {
 }
 
 fn library() -> Simulator {
-    let simulator = Simulator::new(drive_simulator::Options { seed: Some(1) });
+    let simulator = Simulator::new(drive_simulator::Options {
+        seed: Some(1),
+        ..drive_simulator::Options::default()
+    });
     simulator.load_synthetic(30, 4);
     simulator
 }

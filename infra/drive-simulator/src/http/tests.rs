@@ -68,7 +68,10 @@ impl Reply {
 
 impl World {
     fn new() -> Self {
-        let simulator = Simulator::new(Options { seed: Some(1) });
+        let simulator = Simulator::new(Options {
+            seed: Some(1),
+            ..Options::default()
+        });
         Self {
             router: simulator.router(),
             simulator,

@@ -1,5 +1,5 @@
-//! The SDKs' HTTP client without sockets: a request goes straight to a handler in this process. Virtual latency and injected
-//! faults have their place here.
+//! The SDKs' HTTP client without sockets: a request goes straight to a handler in this process. Injected faults have their
+//! place here.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -65,9 +65,30 @@ pub enum Fault {
 /// Decides the fault of each request, before the service sees it.
 pub type FaultHook = Arc<dyn Fn(&Request<Bytes>) -> Fault + Send + Sync>;
 
-/// A handler in front of another one that does to each request what `hook` says.
+/// What stands between the clients and the services.
+pub type Layer = Arc<dyn Fn(Handler) -> Handler + Send + Sync>;
+
+/// A layer that does to each request what `hook` says.
 #[must_use]
-pub fn with_faults(handler: Handler, hook: FaultHook) -> Handler {
+pub fn faulty(hook: FaultHook) -> Layer {
+    Arc::new(move |handler| with_faults(handler, Arc::clone(&hook)))
+}
+
+/// A layer in which each request takes so long, of tokio's time, before it is answered.
+#[must_use]
+pub fn slow(latency: Duration) -> Layer {
+    Arc::new(move |handler: Handler| {
+        Arc::new(move |request| {
+            let answer = handler(request);
+            Box::pin(async move {
+                tokio::time::sleep(latency).await;
+                answer.await
+            })
+        })
+    })
+}
+
+fn with_faults(handler: Handler, hook: FaultHook) -> Handler {
     Arc::new(move |request| match hook(&request) {
         Fault::None => handler(request),
         Fault::AnswerLost => {
@@ -116,23 +137,35 @@ pub fn router(services: BTreeMap<String, Handler>) -> Handler {
 #[derive(Clone)]
 pub struct InProcess {
     handler: Handler,
-    latency: Duration,
+    yields: bool,
 }
 
 impl fmt::Debug for InProcess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("InProcess")
-            .field("latency", &self.latency)
+            .field("yields", &self.yields)
             .finish_non_exhaustive()
     }
 }
 
 impl InProcess {
-    /// A client whose requests go to this handler. Each takes `latency` of tokio's time before; with zero latency a request
-    /// yields once instead, so that other tasks are not starved.
+    /// A client whose requests go to this handler. Each yields once before, so that other tasks are not starved.
     #[must_use]
-    pub fn new(handler: Handler, latency: Duration) -> Self {
-        Self { handler, latency }
+    pub fn new(handler: Handler) -> Self {
+        Self {
+            handler,
+            yields: true,
+        }
+    }
+
+    /// A client whose requests go to this handler at once: on a runtime of one thread, and where the handler does not wait,
+    /// nothing else happens meanwhile. It is for looking on.
+    #[must_use]
+    pub fn at_once(handler: Handler) -> Self {
+        Self {
+            handler,
+            yields: false,
+        }
     }
 
     async fn send(self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
@@ -154,10 +187,8 @@ impl InProcess {
             .await
             .map_err(ConnectorError::user)?
             .to_bytes();
-        if self.latency.is_zero() {
+        if self.yields {
             tokio::task::yield_now().await;
-        } else {
-            tokio::time::sleep(self.latency).await;
         }
         let response = (self.handler)(Request::from_parts(parts, body)).await;
         let response = response.map_err(|error| match error {

@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 pub mod clients;
 pub mod dynamodb;
@@ -22,7 +21,7 @@ pub mod sqs;
 pub use self::layout::{INDEXES, NAME, Queue};
 
 use self::dynamodb::{Dynamodb, DynamodbError};
-use self::in_process::{FaultHook, Handler, InProcess};
+use self::in_process::{Handler, InProcess, Layer};
 use self::s3::S3Error;
 use self::scratch::Scratch;
 use self::secrets::{SecretsError, SecretsManager};
@@ -129,44 +128,36 @@ pub struct Options {
     pub data_dir: Option<PathBuf>,
     /// The time of the queues, the secrets and, in memory, the table.
     pub clock: Clock,
-    /// What each request of the clients takes of tokio's time.
-    pub latency: Duration,
-    /// What becomes of each request of the clients. None: it is done, and the caller is told.
-    pub faults: Option<FaultHook>,
+    /// What stands between the clients and the services. None: nothing does.
+    pub layer: Option<Layer>,
 }
 
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let faults = self.faults.is_some();
-        let (folder, latency) = (&self.data_dir, &self.latency);
-        write!(
-            f,
-            "Options {{ data_dir: {folder:?}, latency: {latency:?}, faults: {faults} }}"
-        )
+        let (folder, layer) = (&self.data_dir, self.layer.is_some());
+        write!(f, "Options {{ data_dir: {folder:?}, layer: {layer} }}")
     }
 }
 
 impl Options {
-    /// In memory, at this time, without latency or faults.
+    /// In memory, at this time, without a layer.
     #[must_use]
     pub fn memory(clock: Clock) -> Self {
         Self {
             data_dir: None,
             clock,
-            latency: Duration::ZERO,
-            faults: None,
+            layer: None,
         }
     }
 
-    /// In a directory, on the machine's clock, without latency or faults.
+    /// In a directory, on the machine's clock, without a layer.
     #[must_use]
     pub fn directory(data_dir: impl Into<PathBuf>) -> Self {
         let (data_dir, clock) = (Some(data_dir.into()), system_clock());
         Self {
             data_dir,
             clock,
-            latency: Duration::ZERO,
-            faults: None,
+            layer: None,
         }
     }
 }
@@ -198,8 +189,7 @@ impl Aws {
         let Options {
             data_dir,
             clock,
-            latency,
-            faults,
+            layer,
         } = options;
         let folder_error = |path: &Path, source| AwsError::Folder {
             path: path.to_owned(),
@@ -236,10 +226,10 @@ impl Aws {
             .iter()
             .map(|(s, handler)| (s.host().to_owned(), handler.clone()));
         let mut router = in_process::router(by_host.collect());
-        if let Some(hook) = faults {
-            router = in_process::with_faults(router, hook);
+        if let Some(layer) = layer {
+            router = layer(router);
         }
-        let http = InProcess::new(router, latency);
+        let http = InProcess::new(router);
         Ok(Self {
             sqs,
             dynamodb,
@@ -261,7 +251,7 @@ impl Aws {
         &self.dynamodb
     }
 
-    /// A service as a handler of whole requests, without latency and faults: what [`serve::serve`] takes.
+    /// A service as a handler of whole requests, without the layer: what [`serve::serve`] takes.
     #[must_use]
     pub fn handler(&self, service: Service) -> Handler {
         match self.handlers.get(&service) {

@@ -61,7 +61,6 @@ pub fn handler(root: &Path, buckets: &[&str]) -> Result<Handler, S3Error> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
 
     use super::*;
     use crate::aws::clients;
@@ -72,7 +71,7 @@ mod tests {
     async fn an_object_reads_back_and_an_absent_one_is_typed() {
         let folder = Scratch::new().unwrap();
         let handler = handler(folder.path(), &["bucket"]).unwrap();
-        let s3 = clients::s3("http://s3.local", InProcess::new(handler, Duration::ZERO));
+        let s3 = clients::s3("http://s3.local", InProcess::new(handler));
         let put = s3
             .put_object()
             .bucket("bucket")

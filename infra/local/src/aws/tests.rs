@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue::S;
 use aws_sdk_sqs::error::ProvideErrorMetadata as _;
@@ -7,7 +8,7 @@ use aws_sdk_sqs::types::QueueAttributeName;
 use bytes::Bytes;
 use http::StatusCode;
 
-use super::in_process::Fault;
+use super::in_process::{Fault, FaultHook, faulty, slow};
 use super::*;
 
 const EPOCH_MS: i64 = 1_800_000_000_000;
@@ -30,7 +31,7 @@ fn faults(target: &'static str, faults: Vec<Fault>) -> FaultHook {
 
 fn open(faults: Option<FaultHook>) -> Aws {
     Aws::open(Options {
-        faults,
+        layer: faults.map(faulty),
         ..Options::memory(tokio_clock(EPOCH_MS))
     })
     .unwrap()
@@ -165,10 +166,10 @@ async fn a_refusal_comes_with_its_status_and_code() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn requests_take_their_latency_of_virtual_time() {
-    let latency = Duration::from_millis(5);
+async fn a_layer_may_take_virtual_time() {
+    const LATENCY: Duration = Duration::from_millis(5);
     let aws = Aws::open(Options {
-        latency,
+        layer: Some(slow(LATENCY)),
         ..Options::memory(tokio_clock(EPOCH_MS))
     })
     .unwrap();
@@ -177,12 +178,12 @@ async fn requests_take_their_latency_of_virtual_time() {
     for _ in 0..100 {
         client.list_tables().send().await.unwrap();
     }
-    assert_eq!(start.elapsed(), 100 * latency);
+    assert_eq!(start.elapsed(), 100 * LATENCY);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_unknown_host_is_no_service() {
-    let http = InProcess::new(in_process::router(BTreeMap::new()), Duration::ZERO);
+    let http = InProcess::new(in_process::router(BTreeMap::new()));
     let client = clients::dynamodb("http://nowhere.local", http);
     let error = client.list_tables().send().await.unwrap_err();
     assert!(

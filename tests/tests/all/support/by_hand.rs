@@ -11,7 +11,7 @@ use bytes::Bytes;
 use domain::{ConnectionId, ConnectionKey, LogId, TenantId, Timestamp};
 use drive_simulator::Simulator;
 use futures_util::future::BoxFuture;
-use local::aws::in_process::{Fault, FaultHook};
+use local::aws::in_process::{Fault, FaultHook, faulty};
 use local::aws::sqs::Received;
 use local::aws::{self, Aws, Queue};
 use local::front::Front;
@@ -96,7 +96,7 @@ impl ByHand {
         let crash = Arc::new(Crash::default());
         crash.left.store(-1, Ordering::SeqCst);
         let aws = Aws::open(aws::Options {
-            faults: Some(crash.hook()),
+            layer: Some(faulty(crash.hook())),
             ..aws::Options::memory(Arc::clone(&now))
         })
         .unwrap();

@@ -1,6 +1,5 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue::{self, N, S};
@@ -23,7 +22,7 @@ fn table(dynamodb: &Dynamodb) -> Client {
         assert!(status.is_success(), "{answer}");
     }
     dynamodb.reset_counters();
-    let http = InProcess::new(handler(dynamodb.clone()), Duration::ZERO);
+    let http = InProcess::new(handler(dynamodb.clone()));
     clients::dynamodb("http://dynamodb.local", http)
 }
 

@@ -1,5 +1,4 @@
 use std::os::unix::fs::PermissionsExt as _;
-use std::time::Duration;
 
 use aws_sdk_secretsmanager::Client;
 
@@ -10,10 +9,7 @@ use crate::aws::{clients, system_clock};
 
 fn client(path: Option<&Path>) -> Client {
     let handler = handler(SecretsManager::open(path, system_clock()).unwrap());
-    clients::secrets(
-        "http://secrets.local",
-        InProcess::new(handler, Duration::ZERO),
-    )
+    clients::secrets("http://secrets.local", InProcess::new(handler))
 }
 
 async fn value(client: &Client, id: &str) -> String {

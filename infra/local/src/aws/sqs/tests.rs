@@ -12,7 +12,7 @@ use crate::aws::{Clock, tokio_clock};
 
 fn subject() -> Subject {
     let clock = tokio_clock(1_800_000_000_000);
-    let http = InProcess::new(handler(Sqs::open(None, clock).unwrap()), Duration::ZERO);
+    let http = InProcess::new(handler(Sqs::open(None, clock).unwrap()));
     let client = crate::aws::clients::sqs("http://sqs.local", http);
     Subject {
         client,
