@@ -26,6 +26,7 @@ mod removals;
 mod request_limits;
 mod reverse;
 mod rules;
+mod schedules;
 mod shared_drives;
 mod strange_words;
 mod strict_client;

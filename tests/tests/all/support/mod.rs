@@ -6,6 +6,7 @@ mod drive;
 mod metrics;
 mod operations;
 mod runtime_api;
+pub mod sim;
 mod stage;
 mod team;
 mod wait;

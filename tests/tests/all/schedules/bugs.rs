@@ -1,0 +1,298 @@
+//! Bugs of ours, seeded: on the wire and around the functions, so that no line of ours has to know of them.
+//!
+//! The list is that of the bugs which people make in systems of this kind. One of them can't be made here: "no check after
+//! the PATCH" is a bug of a design without conditional writes, and ours has them. Wrong rules of the merge itself are
+//! seeded in the search of `shared/domain`.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response};
+use serde_json::{Map, Value, json};
+
+use super::play::Bugs;
+use crate::support::sim::{FUNCTION, Mishandling, Tamper, Tampered};
+
+/// What a bug is, and the bug.
+type Bug = (&'static str, fn() -> Bugs);
+
+pub const ALL: [Bug; 11] = [
+    ("the cursor moves before the changes are queued", || {
+        on_the_wire(cursor_first)
+    }),
+    (
+        "a message's deduplication id leaves out the version",
+        || on_the_wire(deduplicated_by_file),
+    ),
+    ("a record is written whatever it is by now", || {
+        on_the_wire(records_unconditionally)
+    }),
+    ("a conflict is recorded by a write of its own", || {
+        on_the_wire(conflict_apart)
+    }),
+    ("the last writer wins, and nothing tells of it", || Bugs {
+        policies: Some("drive_wins"),
+        ..on_the_wire(conflict_unrecorded)
+    }),
+    ("Drive is written to whatever is there by now", || {
+        on_the_wire(without_if_match)
+    }),
+    ("a write without an answer is sent again as it was", || {
+        around(Mishandling {
+            writes_blindly_again: true,
+            ..Mishandling::default()
+        })
+    }),
+    ("what is owed counts as done before it is sent", || {
+        on_the_wire(done_first)
+    }),
+    ("what was sent is not remembered", || {
+        on_the_wire(sent_forgotten)
+    }),
+    (
+        "messages are deleted although their process has ended, or their function failed",
+        || {
+            around(Mishandling {
+                acknowledges_errors: true,
+                acknowledges_crashes: true,
+                ..Mishandling::default()
+            })
+        },
+    ),
+    ("a process that failed once fails for ever", || {
+        around(Mishandling {
+            keeps_failures: true,
+            ..Mishandling::default()
+        })
+    }),
+];
+
+fn on_the_wire(tamper: fn() -> Tamper) -> Bugs {
+    Bugs {
+        tamper: Some(tamper),
+        ..Bugs::default()
+    }
+}
+
+fn around(mishandling: Mishandling) -> Bugs {
+    Bugs {
+        mishandling,
+        ..Bugs::default()
+    }
+}
+
+/// Messages are kept in the process until the log's item was written.
+fn cursor_first() -> Tamper {
+    let kept: Mutex<BTreeMap<String, Vec<Request<Bytes>>>> = Mutex::default();
+    Arc::new(move |request| {
+        let process = tokio::task::id().to_string();
+        let mut kept = kept.lock().unwrap();
+        if is(request, "SendMessageBatch") && text(request).contains("snapshots") {
+            let entries = json_of(request)["Entries"]
+                .as_array()
+                .cloned()
+                .unwrap_or_default();
+            let sent = entries.iter().enumerate().map(|(at, entry)| {
+                json!({"Id": entry["Id"], "MessageId": format!("m{at}"), "MD5OfMessageBody": "", "SequenceNumber": "1"})
+            });
+            let sent: Vec<Value> = sent.collect();
+            kept.entry(process).or_default().push(copy(request));
+            let body = json!({"Successful": sent, "Failed": []}).to_string();
+            return Tampered::Answered(Response::new(Bytes::from(body)));
+        }
+        if writes_item(request, "LOG#") {
+            return Tampered::Followed(kept.remove(&process).unwrap_or_default());
+        }
+        Tampered::Passes
+    })
+}
+
+fn deduplicated_by_file() -> Tamper {
+    Arc::new(|request| {
+        if is(request, "SendMessageBatch") && text(request).contains("snapshots") {
+            change(request, |body| {
+                let entries = body.get_mut("Entries").and_then(Value::as_array_mut);
+                for entry in entries.into_iter().flatten() {
+                    entry["MessageDeduplicationId"] = entry["MessageGroupId"].clone();
+                }
+            });
+        }
+        Tampered::Passes
+    })
+}
+
+fn records_unconditionally() -> Tamper {
+    Arc::new(|request| {
+        if is(request, "PutItem") && writes_item(request, "HEAD") {
+            change(request, |body| {
+                for part in [
+                    "ConditionExpression",
+                    "ExpressionAttributeNames",
+                    "ExpressionAttributeValues",
+                ] {
+                    body.remove(part);
+                }
+            });
+        }
+        Tampered::Passes
+    })
+}
+
+/// What goes into one transaction, as a write of the record, and then one of the conflict.
+fn conflict_apart() -> Tamper {
+    Arc::new(|request| {
+        let writes = conflict_transaction(request);
+        let Some((record, others)) = writes.split_first() else {
+            return Tampered::Passes;
+        };
+        let alone = |put: &Value| {
+            let mut alone = copy(request);
+            set(&mut alone, "PutItem", put);
+            alone
+        };
+        let others = others.iter().map(alone).collect();
+        set(request, "PutItem", record);
+        Tampered::Followed(others)
+    })
+}
+
+fn conflict_unrecorded() -> Tamper {
+    Arc::new(|request| {
+        if let Some(record) = conflict_transaction(request).first() {
+            set(request, "PutItem", record);
+        }
+        Tampered::Passes
+    })
+}
+
+/// The puts of a transaction that writes a record and its conflicts; nothing of any other request.
+fn conflict_transaction(request: &Request<Bytes>) -> Vec<Value> {
+    if !is(request, "TransactWriteItems") {
+        return Vec::new();
+    }
+    let body = json_of(request);
+    let writes = body["TransactItems"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    let puts: Vec<Value> = writes
+        .into_iter()
+        .map(|mut write| write["Put"].take())
+        .collect();
+    let of = |put: &Value, place: &str| sort_key(put).is_some_and(|key| key.starts_with(place));
+    let (record, others) = match puts.split_first() {
+        Some((record, others)) if of(record, "HEAD") => (record, others),
+        Some(_) | None => return Vec::new(),
+    };
+    let all_conflicts = others.iter().all(|put| of(put, "CONFLICT#"));
+    match all_conflicts {
+        true => std::iter::once(record).chain(others).cloned().collect(),
+        false => Vec::new(),
+    }
+}
+
+fn without_if_match() -> Tamper {
+    Arc::new(|request| {
+        request.headers_mut().remove("if-match");
+        let body = text(request).replace("If-Match:", "X-Match:");
+        if is_batch(request) {
+            *request.body_mut() = Bytes::from(body);
+        }
+        Tampered::Passes
+    })
+}
+
+/// The record that claims a write is stored as if the write had been confirmed.
+fn done_first() -> Tamper {
+    Arc::new(|request| {
+        let pushing = FUNCTION.try_with(|function| *function == "push-intents") == Ok(true);
+        if pushing && is(request, "PutItem") && writes_item(request, "HEAD") {
+            change(request, |body| {
+                let Some(item) = body.get_mut("Item").and_then(Value::as_object_mut) else {
+                    return;
+                };
+                let Some(sent) = item.remove("s") else { return };
+                for (field, entries) in sent["M"].as_object().into_iter().flatten() {
+                    let last = entries["L"].as_array().and_then(|entries| entries.last());
+                    let value = last.map(|entry| entry["L"][0].clone()).unwrap_or_default();
+                    item["b"]["M"][field] = value;
+                    if let Some(app) = item.get_mut("a").and_then(|app| app["M"].as_object_mut()) {
+                        app.remove(field);
+                    }
+                }
+                for place in ["due_pk", "due_sk", "attention_pk", "attention_sk"] {
+                    item.remove(place);
+                }
+            });
+        }
+        Tampered::Passes
+    })
+}
+
+fn sent_forgotten() -> Tamper {
+    Arc::new(|request| {
+        if is(request, "PutItem") && writes_item(request, "HEAD") {
+            change(request, |body| {
+                if let Some(item) = body.get_mut("Item").and_then(Value::as_object_mut) {
+                    item.remove("s");
+                }
+            });
+        }
+        Tampered::Passes
+    })
+}
+
+fn is(request: &Request<Bytes>, operation: &str) -> bool {
+    let target = request
+        .headers()
+        .get("x-amz-target")
+        .and_then(|target| target.to_str().ok());
+    target.is_some_and(|target| target.ends_with(&format!(".{operation}")))
+}
+
+fn is_batch(request: &Request<Bytes>) -> bool {
+    request.uri().path().starts_with("/batch/")
+}
+
+fn text(request: &Request<Bytes>) -> String {
+    String::from_utf8_lossy(request.body()).into_owned()
+}
+
+fn json_of(request: &Request<Bytes>) -> Value {
+    serde_json::from_slice(request.body()).unwrap_or(Value::Null)
+}
+
+fn sort_key(write: &Value) -> Option<&str> {
+    let key = [&write["Item"], &write["Key"]]
+        .into_iter()
+        .find(|key| key.is_object())?;
+    key["SK"]["S"].as_str()
+}
+
+/// Whether a request writes one item of this kind.
+fn writes_item(request: &Request<Bytes>, kind: &str) -> bool {
+    let writes = is(request, "PutItem") || is(request, "UpdateItem");
+    writes && sort_key(&json_of(request)).is_some_and(|key| key.starts_with(kind))
+}
+
+fn change(request: &mut Request<Bytes>, change: impl FnOnce(&mut Map<String, Value>)) {
+    if let Value::Object(mut body) = json_of(request) {
+        change(&mut body);
+        *request.body_mut() = Bytes::from(Value::Object(body).to_string());
+    }
+}
+
+fn set(request: &mut Request<Bytes>, operation: &str, body: &Value) {
+    let target = HeaderValue::from_str(&format!("DynamoDB_20120810.{operation}")).unwrap();
+    request.headers_mut().insert("x-amz-target", target);
+    *request.body_mut() = Bytes::from(body.to_string());
+}
+
+fn copy(request: &Request<Bytes>) -> Request<Bytes> {
+    let mut copy = Request::new(request.body().clone());
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    copy
+}

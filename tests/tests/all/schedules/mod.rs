@@ -1,0 +1,197 @@
+//! Random schedules of people, programs, faults and crashes, each decided by its seed, and judged by what anybody wrote.
+//!
+//! `SCHEDULES=10000 cargo test --workspace --test all schedules` plays more of them; `SCHEDULE=SEED` plays one, and prints
+//! what happened.
+
+mod act;
+mod bugs;
+mod crash;
+mod judge;
+mod play;
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use act::Schedule;
+use play::{Bugs, Played, play};
+
+/// Schedules of a usual run.
+const SCHEDULES: u64 = 200;
+/// Worlds at a time: the machine's cores, as the tests beside them leave them.
+const WORKERS: usize = 2;
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what whoever runs the tests asks for is no setting of a function"
+)]
+fn asked(name: &str) -> Option<u64> {
+    std::env::var(name)
+        .ok()
+        .map(|text| text.parse().expect(name))
+}
+
+/// Leaves out of a schedule that fails whatever it fails without.
+fn shrink(schedule: &Schedule, bugs: &Bugs) -> Schedule {
+    let fails = |schedule: &Schedule| !play(schedule, bugs, false).wrong.is_empty();
+    let mut least = schedule.clone();
+    let mut size = least.steps.len() / 2;
+    while size > 0 {
+        let mut at = 0;
+        while at < least.steps.len() {
+            let mut fewer = least.clone();
+            fewer.steps.drain(at..(at + size).min(least.steps.len()));
+            if fails(&fewer) {
+                least = fewer;
+            } else {
+                at += size;
+            }
+        }
+        size /= 2;
+    }
+    least
+}
+
+fn told(schedule: &Schedule, played: &Played) -> String {
+    let steps: Vec<String> = schedule
+        .steps
+        .iter()
+        .map(|step| format!("  {step:?}"))
+        .collect();
+    format!(
+        "seed {}, {:?}:\n{}\n{}\nreplay: SCHEDULE={} cargo test --workspace --test all schedules -- --nocapture",
+        schedule.seed,
+        schedule.weather,
+        steps.join("\n"),
+        played.wrong.join("\n"),
+        schedule.seed,
+    )
+}
+
+/// Plays schedules on all cores; gives the seeds of those that fail, and how much happened in the others.
+fn play_all(seeds: std::ops::Range<u64>, bugs: &Bugs) -> (Vec<u64>, Totals) {
+    let next = AtomicU64::new(seeds.start);
+    let failed = Mutex::new(Vec::new());
+    let totals = Mutex::new(Totals::default());
+    std::thread::scope(|scope| {
+        for _ in 0..WORKERS {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds.end {
+                        return;
+                    }
+                    let played = play(&Schedule::draw(seed), bugs, false);
+                    if played.wrong.is_empty() {
+                        totals.lock().unwrap().add(&played);
+                    } else {
+                        failed.lock().unwrap().push(seed);
+                    }
+                }
+            });
+        }
+    });
+    let mut failed = failed.into_inner().unwrap();
+    failed.sort_unstable();
+    (failed, totals.into_inner().unwrap())
+}
+
+#[derive(Debug, Default)]
+struct Totals {
+    schedules: u64,
+    calls: u64,
+    crashes: u64,
+    faults: u64,
+    conflicts: usize,
+}
+
+impl Totals {
+    fn add(&mut self, played: &Played) {
+        self.schedules += 1;
+        self.calls += played.calls;
+        self.crashes += played.crashes;
+        self.faults += played.faults;
+        self.conflicts += played.conflicts;
+    }
+}
+
+#[test]
+fn one_seed_decides_everything_that_happens() {
+    let one = play(&Schedule::draw(3), &Bugs::default(), true);
+    let same = play(&Schedule::draw(3), &Bugs::default(), true);
+    let differs = one
+        .lines
+        .iter()
+        .zip(&same.lines)
+        .position(|(one, same)| one != same);
+    assert_eq!(differs.map(|at| (&one.lines[at], &same.lines[at])), None);
+    assert_eq!(one.digest, same.digest);
+    assert_ne!(
+        one.digest,
+        play(&Schedule::draw(4), &Bugs::default(), false).digest
+    );
+}
+
+#[test]
+fn random_schedules_lose_nothing() {
+    if let Some(seed) = asked("SCHEDULE") {
+        let schedule = Schedule::draw(seed);
+        let played = play(&schedule, &Bugs::default(), true);
+        println!("{}\n{}", played.lines.join("\n"), told(&schedule, &played));
+        assert!(played.wrong.is_empty());
+        return;
+    }
+    let began = std::time::Instant::now();
+    let count = asked("SCHEDULES").unwrap_or(SCHEDULES);
+    let (failed, totals) = play_all(0..count, &Bugs::default());
+    if let Some(first) = failed.first() {
+        let schedule = shrink(&Schedule::draw(*first), &Bugs::default());
+        let played = play(&schedule, &Bugs::default(), false);
+        let (of, told) = (failed.len(), told(&schedule, &played));
+        panic!("{of} of {count} fail: {failed:?}\n{told}");
+    }
+    println!("{totals:?} in {:?}", began.elapsed());
+    assert!(
+        totals.crashes > 0 && totals.faults > 0 && totals.conflicts > 0,
+        "{totals:?}"
+    );
+}
+
+/// Schedules that a seeded bug may take until it is caught: so many, then a crash at every call, then the others.
+const SCHEDULES_A_BUG: (u64, u64) = (30, 150);
+
+/// What shows that there is a bug, and where.
+fn catches(bug: &Bugs) -> Option<(String, String)> {
+    let by_schedule = |seed: u64| {
+        let wrong = play(&Schedule::draw(seed), bug, false).wrong;
+        Some((format!("schedule {seed}"), wrong.into_iter().next()?))
+    };
+    let by_crash = || Some(("a crash".to_owned(), crash::catches(bug)?));
+    let (first, all) = SCHEDULES_A_BUG;
+    let caught = (0..first).find_map(by_schedule).or_else(by_crash);
+    caught.or_else(|| (first..all).find_map(by_schedule))
+}
+
+#[test]
+fn every_seeded_bug_is_caught() {
+    let next = AtomicUsize::new(0);
+    let uncaught = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..WORKERS {
+            scope.spawn(|| {
+                while let Some((what, bug)) = bugs::ALL.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    match catches(&bug()) {
+                        Some((by, how)) => {
+                            let how: String = how.chars().take(160).collect();
+                            println!("caught by {by}: {what}: {how}");
+                        }
+                        None => uncaught.lock().unwrap().push(*what),
+                    }
+                }
+            });
+        }
+    });
+    let uncaught = uncaught.into_inner().unwrap();
+    let caught = bugs::ALL.len() - uncaught.len();
+    println!("{caught} of {} seeded bugs caught", bugs::ALL.len());
+    assert!(uncaught.is_empty(), "{uncaught:?}");
+}

@@ -1,0 +1,305 @@
+//! Plays a schedule in a world, and judges how it ends.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use drive_simulator::Edit;
+use http::Method;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use super::act::{Act, Change, Choice, FILES, FOLDERS, Schedule, Step};
+use super::judge::{Told, judge};
+use crate::support::sim::{Event, Mishandling, Sim, Start, Tamper, simulate, witness};
+
+/// Tries of a program whose request was not answered.
+const TRIES: usize = 5;
+
+/// What is wrong with the world that a schedule is played in: nothing, unless a bug is seeded.
+#[derive(Clone, Default)]
+pub struct Bugs {
+    pub tamper: Option<fn() -> Tamper>,
+    pub mishandling: Mishandling,
+    /// The connection's policy, where it is another than to ask.
+    pub policies: Option<&'static str>,
+}
+
+/// How a schedule went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Played {
+    pub digest: u64,
+    /// What is wrong; nothing, if all is well.
+    pub wrong: Vec<String>,
+    pub calls: u64,
+    pub crashes: u64,
+    pub faults: u64,
+    pub conflicts: usize,
+    pub lines: Vec<String>,
+}
+
+/// Plays a schedule.
+pub fn play(schedule: &Schedule, bugs: &Bugs, lines: bool) -> Played {
+    let start = Start {
+        seed: schedule.seed,
+        files: FILES,
+        folders: FOLDERS,
+        tamper: bugs.tamper.map(|tamper| tamper()),
+        mishandling: bugs.mishandling,
+        lines,
+    };
+    simulate(start, async |sim| {
+        if let Some(policy) = bugs.policies {
+            let body = Some(json!({"policies": {"default": policy}}));
+            let headers = [("if-match", "*")];
+            let answer = sim.api(Method::PATCH, "", &headers, body).await.unwrap();
+            assert_eq!(answer.status, 200, "{}", answer.body);
+        }
+        let player = Player::new(sim, schedule);
+        sim.wire().set_weather(schedule.weather);
+        let mut under_way = JoinSet::new();
+        for step in &schedule.steps {
+            tokio::time::sleep(step.wait).await;
+            sim.wire().note(&format!("{step:?}"));
+            let (player, step) = (player.clone(), step.clone());
+            under_way.spawn(async move { player.act(&step).await });
+        }
+        while let Some(done) = under_way.join_next().await {
+            done.unwrap();
+        }
+        let settled = sim.settle().await;
+        let told = player.told.lock().unwrap().clone();
+        let (wrong, conflicts) = judge(sim, schedule, &told, settled.err()).await;
+        let (crashes, faults) = sim.wire().troubles();
+        Played {
+            digest: sim.wire().digest(),
+            wrong,
+            calls: sim.wire().calls(),
+            crashes,
+            faults,
+            conflicts,
+            lines: sim.wire().lines(),
+        }
+    })
+}
+
+/// Everybody who acts.
+#[derive(Clone)]
+struct Player {
+    sim: Sim,
+    unique: bool,
+    files: Vec<String>,
+    /// The root first.
+    folders: Vec<String>,
+    told: Arc<Mutex<Told>>,
+}
+
+impl Player {
+    fn new(sim: &Sim, schedule: &Schedule) -> Self {
+        let drive = sim.simulator();
+        let all: Vec<_> = drive
+            .file_ids()
+            .iter()
+            .filter_map(|id| drive.file(id))
+            .collect();
+        let is_folder = |mime_type: &str| mime_type == "application/vnd.google-apps.folder";
+        let of_kind = |folders: bool| {
+            let some = all
+                .iter()
+                .filter(|file| is_folder(&file.mime_type) == folders);
+            some.map(|file| file.id.clone()).collect::<Vec<_>>()
+        };
+        let root = all.iter().find_map(|file| {
+            let parent = file.parent.clone()?;
+            (!all.iter().any(|other| other.id == parent)).then_some(parent)
+        });
+        let mut folders: Vec<String> = root.into_iter().collect();
+        folders.extend(of_kind(true));
+        Self {
+            sim: sim.clone(),
+            unique: schedule.unique,
+            files: of_kind(false),
+            folders,
+            told: Arc::default(),
+        }
+    }
+
+    async fn act(&self, step: &Step) {
+        match &step.act {
+            Act::Person { name, file, change } => self.person(name, *file, change, step.number),
+            Act::Edit {
+                file,
+                change,
+                careful,
+            } => {
+                self.edit(*file, change, *careful, step.number).await;
+            }
+            Act::Resolve {
+                which,
+                choice,
+                other,
+            } => {
+                self.resolve(*which, *choice, *other, step.number).await;
+            }
+            Act::Sync => {
+                let body = Some(json!({"mode": "delta"}));
+                self.sim.api(Method::POST, "/sync", &[], body).await;
+            }
+            Act::Sweep => self.sim.sweep().await,
+            Act::Jump(time) => self.sim.jump(*time),
+            Act::Redeploy => self.sim.redeploy(),
+            Act::LoseTokens => self.sim.simulator().invalidate_tokens(false, true),
+        }
+    }
+
+    /// A text that `who` writes in this step.
+    fn text(&self, who: &str, number: usize) -> String {
+        match self.unique {
+            true => format!("{who} {number}"),
+            false => ["A", "B"][number % 2].to_owned(),
+        }
+    }
+
+    fn person(&self, name: &'static str, file: usize, change: &Change, number: usize) {
+        let id = &self.files[file];
+        let text = self.text(name, number);
+        let edit = match change {
+            Change::Name => Edit::Rename(text),
+            Change::Description => Edit::Describe(text),
+            Change::Star(star) => Edit::Star(*star),
+            Change::Trash(trash) => Edit::Trash(*trash),
+            Change::Property(key) => Edit::Property((*key).to_owned(), Some(text)),
+            Change::Unset(key) => Edit::Property((*key).to_owned(), None),
+            Change::Move(folder) => Edit::Move(self.folders[*folder].clone()),
+            Change::Delete => Edit::Delete,
+        };
+        // What only its owner may do, its owner does: it is the connection's own user.
+        let user = match edit {
+            Edit::Star(_) | Edit::Trash(_) | Edit::Delete | Edit::Move(_) => "owner",
+            _ => name,
+        };
+        let before = self.sim.simulator().file(id);
+        let done = self.sim.simulator().apply(user, id, edit).is_ok();
+        let after = self.sim.simulator().file(id);
+        if let (true, Some(before), Some(after)) = (done, before, after) {
+            let (before, after) = (witness::fields_of(&before), witness::fields_of(&after));
+            for (field, from, to) in witness::changes(&before, &after) {
+                self.sim
+                    .witnessed()
+                    .add(id, field, Event::Person { from, to });
+            }
+        }
+    }
+
+    async fn edit(&self, file: usize, change: &Change, careful: bool, number: usize) {
+        let id = &self.files[file];
+        let path = format!("/files/{id}");
+        let text = self.text("app", number);
+        let body = match change {
+            Change::Name => json!({"name": text}),
+            Change::Description => json!({"description": text}),
+            Change::Star(star) => json!({"starred": star}),
+            Change::Trash(trash) => json!({"trashed": trash}),
+            Change::Property(key) => json!({"properties": {*key: text}}),
+            Change::Unset(key) => json!({"properties": {*key: null}}),
+            Change::Move(folder) => json!({"parent": self.folders[*folder]}),
+            Change::Delete => return self.delete(&path, number).await,
+        };
+        let mut condition = "*".to_owned();
+        if careful {
+            let read = self.sim.api(Method::GET, &path, &[], None).await;
+            let Some(etag) = read.and_then(|reply| reply.etag) else {
+                return;
+            };
+            condition = etag;
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        let key = format!("edit-{number}");
+        let headers = [("if-match", condition.as_str()), ("idempotency-key", &key)];
+        let accepted = self.ask(Method::PATCH, &path, &headers, Some(body)).await == Some(200);
+        // What changes nothing is accepted too, and leaves no trace: a new text always changes something.
+        let writes = matches!(
+            change,
+            Change::Name | Change::Description | Change::Property(_)
+        );
+        if accepted && writes && self.unique {
+            let text = self.text("app", number);
+            self.told.lock().unwrap().accepted.push(text);
+        }
+    }
+
+    async fn delete(&self, path: &str, number: usize) {
+        let key = format!("delete-{number}");
+        let headers = [("if-match", "*"), ("idempotency-key", key.as_str())];
+        self.ask(Method::DELETE, path, &headers, None).await;
+    }
+
+    /// Asks until there is an answer that stands.
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<Value>,
+    ) -> Option<u16> {
+        for _ in 0..TRIES {
+            match self
+                .sim
+                .api(method.clone(), path, headers, body.clone())
+                .await
+            {
+                Some(reply) if reply.status < 500 => return Some(reply.status),
+                Some(_) | None => tokio::time::sleep(Duration::from_millis(700)).await,
+            }
+        }
+        None
+    }
+
+    async fn resolve(&self, which: usize, choice: Choice, other: Option<Choice>, number: usize) {
+        let listed = self
+            .sim
+            .api(Method::GET, "/conflicts?status=open", &[], None)
+            .await;
+        let Some(listed) = listed.filter(|listed| listed.status == 200) else {
+            return;
+        };
+        let open = listed.body["items"].as_array().unwrap();
+        if open.is_empty() {
+            return;
+        }
+        let conflict = &open[which % open.len()];
+        let path = format!("/conflicts/{}/resolution", conflict["id"].as_str().unwrap());
+        let decide = async |choice: Choice, who: &str| {
+            let body = match choice {
+                Choice::App => json!({"choose": "app"}),
+                Choice::Drive => json!({"choose": "drive"}),
+                Choice::Base => json!({"choose": "base"}),
+                Choice::Value => match conflict["app"] {
+                    Value::String(_) => json!({"value": self.text(who, number)}),
+                    _ => json!({"choose": "app"}),
+                },
+            };
+            let key = format!("{who}-{number}");
+            let headers = [("idempotency-key", key.as_str())];
+            let reply = self
+                .sim
+                .api(Method::POST, &path, &headers, Some(body))
+                .await;
+            reply.map(|reply| (reply.status, reply.body))
+        };
+        match other {
+            None => {
+                decide(choice, "carol").await;
+            }
+            Some(other) => {
+                let (one, two) = tokio::join!(decide(choice, "carol"), decide(other, "dave"));
+                // The same answer twice is one decision, told to both.
+                if let (Some((200, one)), Some((200, two))) = (one, two)
+                    && one != two
+                {
+                    let both = format!("carol: {one}, dave: {two}");
+                    self.told.lock().unwrap().settled_twice.push(both);
+                }
+            }
+        }
+    }
+}

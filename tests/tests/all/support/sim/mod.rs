@@ -1,0 +1,371 @@
+//! A deterministic world: the very handlers, the real SDKs' clients and the real client of Drive, over one wire in this
+//! process, on one thread, in virtual time. One seed decides everything that happens.
+
+mod sources;
+mod wire;
+pub mod witness;
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use domain::{ConnectionId, ConnectionKey, TenantId, Timestamp};
+use drive_simulator::Simulator;
+use http::{Method, Request, Response};
+use local::aws::in_process::InProcess;
+use local::aws::{self, Aws, Queue, Service, clients};
+use local::front::Front;
+use local::functions::{Functions, SECRETS_PREFIX, Setting};
+use local::identity::Identity;
+use local::system::{SUBJECT, TENANT};
+use runtime::{Clock, Deadline, Entropy};
+use serde_json::{Value, json};
+use store::Store;
+use tower::ServiceExt as _;
+
+pub use sources::Mishandling;
+pub use wire::{Crashed, FUNCTION, Side, Tamper, Tampered, Weather, Wire};
+pub use witness::{Event, Witnessed};
+
+use super::credentials;
+
+/// 15 January 2027: no test depends on the day that it is run on.
+const EPOCH_MS: i64 = 1_800_000_000_000;
+/// Drive's address, that only the wire knows.
+const DRIVE_URL: &str = "http://drive.sim";
+
+/// A world.
+#[derive(Clone)]
+pub struct Sim(Arc<Inner>);
+
+struct Inner {
+    simulator: Simulator,
+    aws: Aws,
+    wire: Arc<Wire>,
+    setting: Setting,
+    warm: Mutex<Warm>,
+    identity: Identity,
+    token: String,
+    jumped_ms: Arc<AtomicI64>,
+    key: OnceLock<ConnectionKey>,
+    witnessed: Mutex<Witnessed>,
+    looking_on: Store,
+    mishandling: Mishandling,
+    /// Functions that have failed, where the world keeps that.
+    spoilt: Mutex<BTreeSet<&'static str>>,
+}
+
+/// What a warm process has. A crash makes it cold.
+#[derive(Clone)]
+struct Warm {
+    functions: Functions,
+    front: Front,
+}
+
+/// What the API answered.
+#[derive(Debug)]
+pub struct Reply {
+    pub status: u16,
+    pub etag: Option<String>,
+    pub body: Value,
+}
+
+/// How a world begins.
+#[derive(Clone, Default)]
+pub struct Start {
+    pub seed: u64,
+    pub files: usize,
+    pub folders: usize,
+    /// What goes wrong on the wire besides the weather.
+    pub tamper: Option<Tamper>,
+    /// What goes wrong around the functions.
+    pub mishandling: Mishandling,
+    /// Keep the trace as text.
+    pub lines: bool,
+}
+
+/// Runs a world from its beginning: connected, and everything arrived. Everything after that is up to `act`.
+pub fn simulate<T>(start: Start, act: impl AsyncFnOnce(&Sim) -> T) -> T {
+    // The SDKs draw the pauses between their tries from this thread's generator.
+    fastrand::seed(start.seed);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let sim = Sim::begin(start).await;
+        act(&sim).await
+    })
+}
+
+impl Sim {
+    async fn begin(start: Start) -> Self {
+        let wire = Wire::new(start.seed);
+        if start.lines {
+            wire.keep_lines();
+        }
+        let jumped_ms = Arc::new(AtomicI64::new(0));
+        let (tokio_ms, jumped) = (aws::tokio_clock(EPOCH_MS), Arc::clone(&jumped_ms));
+        let now: aws::Clock = Arc::new(move || tokio_ms() + jumped.load(Ordering::Relaxed));
+        let this: Arc<OnceLock<Weak<Inner>>> = Arc::default();
+        let told = Arc::clone(&this);
+        let simulator = Simulator::new(drive_simulator::Options {
+            seed: Some(start.seed),
+            clock: Some(Arc::clone(&now)),
+            deliver: Some(Arc::new(move |request| {
+                let sim = told.get().and_then(Weak::upgrade).map(Sim);
+                Box::pin(async move { Some(sim?.notified(request).await?.status) })
+            })),
+        });
+        simulator.load_synthetic(start.files, start.folders);
+        let aws = Aws::open(aws::Options {
+            layer: Some(wire.layer()),
+            ..aws::Options::memory(Arc::clone(&now))
+        })
+        .unwrap();
+        let router = simulator.router();
+        let transport = wire.transport(move |request| {
+            let router = router.clone();
+            Box::pin(async move {
+                let answer = router
+                    .oneshot(request.map(axum::body::Body::from))
+                    .await
+                    .unwrap();
+                let (parts, body) = answer.into_parts();
+                let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+                Response::from_parts(parts, body)
+            })
+        });
+        let randomness = Mutex::new(fastrand::Rng::with_seed(start.seed ^ 0x5eed));
+        let transport = match start.mishandling.writes_blindly_again {
+            true => sources::writes_blindly_again(transport),
+            false => transport,
+        };
+        let setting = Setting {
+            transport,
+            drive_url: DRIVE_URL.to_owned(),
+            webhook_url: Some("https://sync.example/webhooks/drive".to_owned()),
+            history_days: Some(90),
+            clock: Clock::new(move || Timestamp::from_millis(now())),
+            entropy: Entropy::new(move || randomness.lock().unwrap().u64(..)),
+        };
+        static IDENTITY: OnceLock<Identity> = OnceLock::new();
+        let identity = IDENTITY
+            .get_or_init(|| Identity::ephemeral().unwrap())
+            .clone();
+        let expires_at = (EPOCH_MS / 1_000) + 3_650 * 86_400;
+        let token = identity.token(TENANT, SUBJECT, expires_at).unwrap();
+        let warm = Warm::new(&aws, &setting, &identity);
+        let handler = aws.handler(Service::Dynamodb);
+        let looking_on = Store::new(
+            clients::dynamodb(&Service::Dynamodb.endpoint(), InProcess::at_once(handler)),
+            aws::NAME,
+        );
+        let sim = Self(Arc::new(Inner {
+            simulator,
+            aws,
+            wire,
+            setting,
+            warm: Mutex::new(warm),
+            identity,
+            token,
+            jumped_ms,
+            key: OnceLock::new(),
+            witnessed: Mutex::default(),
+            looking_on,
+            mishandling: start.mishandling,
+            spoilt: Mutex::default(),
+        }));
+        this.set(Arc::downgrade(&sim.0)).unwrap();
+        sim.connect().await;
+        sim.start_sources();
+        sim.settle().await.unwrap();
+        let records = sim.records().await.into_iter();
+        let first = records.map(|(file, record)| (file.to_string(), record));
+        *sim.witnessed() = Witnessed::beginning(first.collect());
+        sim.witness();
+        if let Some(tamper) = start.tamper {
+            sim.wire().set_tamper(tamper);
+        }
+        sim
+    }
+
+    async fn connect(&self) {
+        let secret = self.0.aws.secrets_client().create_secret();
+        secret
+            .name(format!("{SECRETS_PREFIX}{TENANT}/drive"))
+            .secret_string(credentials(DRIVE_URL, "owner"))
+            .send()
+            .await
+            .unwrap();
+        let body = json!({"name": "Drive", "scope": {"type": "user"}, "secret": "drive"});
+        let made = self
+            .call(Method::POST, "/v1/connections", &[], Some(body))
+            .await
+            .unwrap();
+        assert_eq!(made.status, 201, "{}", made.body);
+        let key = ConnectionKey {
+            tenant: TenantId::parse(TENANT).unwrap(),
+            connection: ConnectionId::parse(made.body["id"].as_str().unwrap()).unwrap(),
+        };
+        self.0.key.set(key).unwrap();
+    }
+
+    pub fn simulator(&self) -> &Simulator {
+        &self.0.simulator
+    }
+
+    pub fn wire(&self) -> &Wire {
+        &self.0.wire
+    }
+
+    pub fn key(&self) -> &ConnectionKey {
+        self.0.key.get().unwrap()
+    }
+
+    /// The records, read past the wire: nothing happens meanwhile.
+    pub fn store(&self) -> &Store {
+        &self.0.looking_on
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.0.setting.clock.now()
+    }
+
+    /// What was seen so far.
+    pub fn witnessed(&self) -> std::sync::MutexGuard<'_, Witnessed> {
+        self.0.witnessed.lock().unwrap()
+    }
+
+    /// All clocks jump forward.
+    pub fn jump(&self, time: Duration) {
+        let millis = i64::try_from(time.as_millis()).unwrap();
+        self.0.jumped_ms.fetch_add(millis, Ordering::Relaxed);
+    }
+
+    /// Everything as after a deployment: no function remembers anything.
+    pub fn redeploy(&self) {
+        *self.0.warm.lock().unwrap() = Warm::new(&self.0.aws, &self.0.setting, &self.0.identity);
+    }
+
+    fn warm(&self) -> Warm {
+        self.0.warm.lock().unwrap().clone()
+    }
+
+    fn deadline(&self, seconds: i64) -> Deadline {
+        let at = self.now().plus_millis(seconds * 1_000).as_millis();
+        Deadline::of_invocation(u64::try_from(at).unwrap())
+    }
+
+    /// Messages in the queues, whatever their state.
+    pub fn queued(&self) -> usize {
+        let depth = |queue: Queue| self.0.aws.sqs().depth(queue.name()).unwrap();
+        let all = Queue::ALL.into_iter().map(depth);
+        all.map(|depth| depth.visible + depth.in_flight + depth.delayed)
+            .sum()
+    }
+
+    /// Messages in the dead-letter queues.
+    pub fn dead(&self) -> usize {
+        let depth = |queue: Queue| self.0.aws.sqs().depth(queue.dead_letter_name()).unwrap();
+        Queue::ALL
+            .into_iter()
+            .map(depth)
+            .map(|depth| depth.visible)
+            .sum()
+    }
+
+    /// Calls the API; `None` where its process ends before it answers.
+    pub async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<Value>,
+    ) -> Option<Reply> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("authorization", format!("Bearer {}", self.0.token));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let bytes = match &body {
+            Some(body) => {
+                request = request.header("content-type", "application/json");
+                body.to_string().into_bytes()
+            }
+            None => Vec::new(),
+        };
+        let request = request.body(bytes).unwrap();
+        self.front("api", request).await
+    }
+
+    /// Calls the API about the connection: `path` is behind `/v1/connections/{c}`.
+    pub async fn api(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<Value>,
+    ) -> Option<Reply> {
+        let path = format!("/v1/connections/{}{path}", self.key().connection);
+        self.call(method, &path, headers, body).await
+    }
+
+    async fn notified(&self, request: Request<()>) -> Option<Reply> {
+        let (mut parts, ()) = request.into_parts();
+        parts.uri = "/webhooks/drive".parse().unwrap();
+        let request = Request::from_parts(parts, Vec::new());
+        self.front("receive-notification", request).await
+    }
+
+    async fn front(&self, function: &'static str, request: Request<Vec<u8>>) -> Option<Reply> {
+        let front = self.warm().front;
+        let answer = self
+            .run(function, async move { front.call(request).await })
+            .await?;
+        let etag = answer.headers().get("etag");
+        Some(Reply {
+            status: answer.status().as_u16(),
+            etag: etag.map(|etag| etag.to_str().unwrap().to_owned()),
+            body: serde_json::from_slice(answer.body()).unwrap_or(Value::Null),
+        })
+    }
+
+    /// Runs a function as a process of its own; `None` where that ended early. What it had in memory is gone then.
+    async fn run<T: Send + 'static>(
+        &self,
+        function: &'static str,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Option<T> {
+        match tokio::spawn(FUNCTION.scope(function, work)).await {
+            Ok(done) => Some(done),
+            Err(ended) => {
+                let why = ended.into_panic();
+                if !why.is::<Crashed>() {
+                    std::panic::resume_unwind(why);
+                }
+                self.0.wire.note("the process ends");
+                self.redeploy();
+                None
+            }
+        }
+    }
+}
+
+impl Warm {
+    fn new(aws: &Aws, setting: &Setting, identity: &Identity) -> Self {
+        let functions = Functions::new(aws, setting);
+        let front = Front::new(&functions, identity.clone());
+        Self { functions, front }
+    }
+}
+
+/// The body of a request of AWS's JSON protocol.
+fn json_of(body: &Bytes) -> Value {
+    serde_json::from_slice(body).unwrap_or(Value::Null)
+}

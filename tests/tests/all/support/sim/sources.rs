@@ -1,0 +1,289 @@
+//! What Lambda does around the functions, in virtual time, and how a world comes to rest.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lambda_events::event::sqs::SqsBatchResponse;
+use bytes::Bytes;
+use domain::{Field, FileId, FileRecord, LogId};
+use http::{Method, Request};
+use local::aws::Queue;
+use local::aws::sqs::Received;
+use local::sources::event;
+use store::Position;
+
+use super::{Sim, Weather, witness};
+
+/// Messages of a batch, as the deployment has it.
+const BATCH_MAX: usize = 10;
+/// How long a poller waits for a first message, as Lambda's do.
+const POLL: Duration = Duration::from_secs(20);
+/// Batches of one queue in work at a time.
+const POLLERS: usize = 2;
+/// The schedule, as on AWS.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+const SWEEP_SECONDS: i64 = 60;
+/// Looks before a world counts as one that never comes to rest: three hours.
+const LOOKS_MAX: usize = 540;
+const LOOK_EVERY: Duration = Duration::from_secs(20);
+/// Before a write is sent once more, where that bug is seeded.
+const PAUSE: Duration = Duration::from_millis(900);
+
+/// What may be wrong around the functions: bugs of an event source, seeded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Mishandling {
+    /// A batch is deleted although its function failed some of it.
+    pub acknowledges_errors: bool,
+    /// A batch is deleted although its function's process ended.
+    pub acknowledges_crashes: bool,
+    /// A function that failed once fails ever after.
+    pub keeps_failures: bool,
+    /// A write to Drive without an answer is sent once more, on no condition.
+    pub writes_blindly_again: bool,
+}
+
+/// A transport that sends a write without an answer once more, on no condition.
+pub(super) fn writes_blindly_again(inner: drive::Transport) -> drive::Transport {
+    Arc::new(move |request: Request<Bytes>| {
+        let inner = Arc::clone(&inner);
+        let mut again = Request::new(request.body().clone());
+        *again.method_mut() = request.method().clone();
+        *again.uri_mut() = request.uri().clone();
+        *again.headers_mut() = request.headers().clone();
+        again.headers_mut().remove("if-match");
+        let body = String::from_utf8_lossy(request.body()).into_owned();
+        let writes = *request.method() == Method::PATCH || body.contains("PATCH ");
+        if writes {
+            *again.body_mut() = Bytes::from(body.replace("If-Match:", "X-Match:"));
+        }
+        Box::pin(async move {
+            match inner(request).await {
+                Err(_) if writes => {
+                    tokio::time::sleep(PAUSE).await;
+                    inner(again).await
+                }
+                answer => answer,
+            }
+        })
+    })
+}
+
+impl Sim {
+    /// Starts what calls the functions. It ends with the world.
+    pub(super) fn start_sources(&self) {
+        for queue in Queue::ALL {
+            for _ in 0..POLLERS {
+                let sim = self.clone();
+                tokio::spawn(async move {
+                    loop {
+                        sim.poll(queue).await;
+                    }
+                });
+            }
+        }
+        let sim = self.clone();
+        tokio::spawn(async move {
+            loop {
+                sim.sweep().await;
+                tokio::time::sleep(SWEEP_EVERY).await;
+            }
+        });
+    }
+
+    /// The schedule comes round.
+    pub async fn sweep(&self) {
+        let deps = self.warm().functions.sweep;
+        let deadline = self.deadline(SWEEP_SECONDS);
+        let work = async move { sweep::handle(deadline, &deps).await };
+        self.run("sweep", work).await;
+    }
+
+    async fn poll(&self, queue: Queue) {
+        let received = self
+            .0
+            .aws
+            .sqs()
+            .receive(queue.name(), BATCH_MAX, POLL)
+            .await;
+        let received = received.unwrap();
+        if received.is_empty() {
+            return;
+        }
+        let answer = self.invoke(queue, &received).await;
+        let crashed = answer.is_none();
+        let failed: BTreeSet<String> = answer
+            .into_iter()
+            .flat_map(|answer| answer.batch_item_failures)
+            .map(|failure| failure.item_identifier)
+            .collect();
+        let mishandling = self.0.mishandling;
+        if mishandling.keeps_failures {
+            let mut spoilt = self.0.spoilt.lock().unwrap();
+            if spoilt.contains(queue.name()) {
+                return;
+            }
+            if crashed || !failed.is_empty() {
+                spoilt.insert(queue.name());
+            }
+        }
+        let done = |message: &&Received| match crashed {
+            true => mishandling.acknowledges_crashes,
+            false => mishandling.acknowledges_errors || !failed.contains(&message.message_id),
+        };
+        let done = received.iter().filter(done);
+        let done: Vec<String> = done.map(|message| message.receipt_handle.clone()).collect();
+        if !done.is_empty() {
+            self.0.aws.sqs().delete(queue.name(), &done).unwrap();
+        }
+    }
+
+    async fn invoke(&self, queue: Queue, received: &[Received]) -> Option<SqsBatchResponse> {
+        let event = event(queue, received).unwrap();
+        let functions = self.warm().functions;
+        let deadline = self.deadline(i64::from(queue.function_timeout_seconds()));
+        match queue {
+            Queue::LogWakes => {
+                let deps = functions.fetch_changes;
+                let work = async move { fetch_changes::handle(event, deadline, &deps).await };
+                self.run("fetch-changes", work).await
+            }
+            Queue::Snapshots | Queue::SnapshotsBulk => {
+                let deps = functions.apply_snapshots;
+                let work = async move { apply_snapshots::handle(event, deadline, &deps).await };
+                self.run("apply-snapshots", work).await
+            }
+            Queue::PushWakes => {
+                let deps = functions.push_intents;
+                let work = async move { push_intents::handle(event, deadline, &deps).await };
+                self.run("push-intents", work).await
+            }
+        }
+    }
+
+    /// Lets the world come to rest in calm weather: nothing is on its way, and both sides agree or hold a conflict open.
+    ///
+    /// # Errors
+    /// What is still apart after hours.
+    pub async fn settle(&self) -> Result<(), String> {
+        self.wire().set_weather(Weather::CALM);
+        let mut wrong = Vec::new();
+        for _ in 0..LOOKS_MAX {
+            if self.queued() == 0 {
+                wrong = self.differences().await;
+                if wrong.is_empty() {
+                    return Ok(());
+                }
+                self.try_again().await;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        Err(format!(
+            "does not come to rest: {} messages queued; {}",
+            self.queued(),
+            wrong.join("; ")
+        ))
+    }
+
+    /// Whoever sees that an edit was given up, asks for it again.
+    async fn try_again(&self) {
+        let Some(failed) = self
+            .api(Method::GET, "/intents?status=failed", &[], None)
+            .await
+        else {
+            return;
+        };
+        for intent in failed.body["items"].as_array().into_iter().flatten() {
+            let file = intent["file_id"].as_str().unwrap();
+            let path = format!("/intents/{file}/retry");
+            self.api(Method::POST, &path, &[], None).await;
+        }
+    }
+
+    /// Where the sides differ beyond what an open conflict holds, and what is still owed.
+    pub async fn differences(&self) -> Vec<String> {
+        let mut wrong = self.deaf().await;
+        for (file, record) in self.records().await {
+            let there = self.simulator().file(file.as_str());
+            match there {
+                None if record.is_present() => wrong.push(format!("{file} is gone from Drive")),
+                None => {}
+                Some(_) if !record.is_present() => {
+                    wrong.push(format!(
+                        "{file} is {:?} here, and in Drive",
+                        record.presence
+                    ));
+                }
+                Some(there) => {
+                    let theirs = witness::fields_of(&there);
+                    let fields: BTreeSet<&Field> =
+                        theirs.keys().chain(record.fields.keys()).collect();
+                    for field in fields {
+                        // Drive shows its owner's permissions to the owner alone; nobody changes them here.
+                        if matches!(field, Field::Permission(_) | Field::Existence) {
+                            continue;
+                        }
+                        let sides = record.sides(field);
+                        let drive = theirs.get(field).cloned().unwrap_or_else(|| field.unset());
+                        if *sides.drive() != drive {
+                            wrong.push(format!(
+                                "{file} {field:?}: Drive has {drive:?}, we hold {sides:?}"
+                            ));
+                        }
+                        if sides.clash.is_none() && sides.app != sides.base {
+                            wrong.push(format!(
+                                "{file} {field:?}: owed: {sides:?} {:?}",
+                                record.push
+                            ));
+                        }
+                        if sides.clash.is_some() != record.open.contains_key(field) {
+                            wrong.push(format!("{file} {field:?}: half a conflict: {sides:?}"));
+                        }
+                    }
+                    if record.due().is_some() {
+                        wrong.push(format!("{file} is due: {:?}", record.push));
+                    }
+                }
+            }
+        }
+        wrong
+    }
+
+    /// Whether Drive's log is not followed, or no channel tells of it.
+    async fn deaf(&self) -> Vec<String> {
+        let log = self
+            .store()
+            .load_log(self.key(), &LogId::user())
+            .await
+            .unwrap()
+            .unwrap();
+        let channel = match &log.channel {
+            Some(id) => self.store().load_channel(id).await.unwrap(),
+            None => None,
+        };
+        let lives = channel.is_some_and(|channel| channel.expires_at > self.now());
+        match log.position {
+            Position::Following if lives => Vec::new(),
+            position => vec![format!("{position:?}, with a channel that lives: {lives}")],
+        }
+    }
+
+    /// Our records of everything that Drive has, or ever had here.
+    pub async fn records(&self) -> Vec<(FileId, FileRecord)> {
+        let mut ids: BTreeSet<String> = self.simulator().file_ids().into_iter().collect();
+        ids.extend(self.witnessed().files().map(str::to_owned));
+        let mut records = Vec::new();
+        for id in ids {
+            let file = FileId::parse(&id).unwrap();
+            if let Some(record) = self.store().load_file(self.key(), &file).await.unwrap() {
+                records.push((file, record));
+            } else if self.simulator().file(&id).is_some() {
+                // As good as any difference: what Drive has is not here.
+                let unmade =
+                    FileRecord::never_seen(file.clone(), domain::Gone::Removed, self.now());
+                records.push((file, unmade));
+            }
+        }
+        records
+    }
+}
