@@ -18,12 +18,12 @@ use crate::support::sim::Side;
 use crate::support::sim::{Sim, Start, simulate};
 
 /// Something that a system does, from what sets it off to its rest.
-type Flow = (
+pub type Flow = (
     &'static str,
     fn(Sim) -> futures_util::future::BoxFuture<'static, ()>,
 );
 
-const FLOWS: [Flow; 8] = [
+pub const FLOWS: [Flow; 8] = [
     ("people's edits arrive", |sim| Box::pin(people_edit(sim))),
     ("an edit of the application gets to Drive", |sim| {
         Box::pin(application_edits(sim))
@@ -49,11 +49,12 @@ fn start(bugs: &Bugs) -> Start {
         folders: 1,
         tamper: bugs.tamper.map(|tamper| tamper()),
         mishandling: bugs.mishandling,
-        lines: false,
+        ..Start::default()
     }
 }
 
-fn files(sim: &Sim) -> [String; 3] {
+/// Two files, and a folder.
+pub fn files(sim: &Sim) -> [String; 3] {
     let ids = sim.simulator().file_ids();
     // The folder was made first.
     [ids[1].clone(), ids[2].clone(), ids[0].clone()]
@@ -97,17 +98,17 @@ async fn conflict_opens(sim: Sim) {
 }
 
 async fn conflict_settled(sim: Sim) {
+    let path = open_conflict(&sim).await;
+    ask(&sim, Method::POST, &path, Some(json!({"choose": "app"}))).await;
+}
+
+/// Opens a conflict, and gives the path of its resolution.
+pub async fn open_conflict(sim: &Sim) -> String {
     conflict_opens(sim.clone()).await;
     sim.settle().await.unwrap();
-    let id = loop {
-        let listed = ask(&sim, Method::GET, "/conflicts?status=open", None).await;
-        if let Some(id) = listed["items"][0]["id"].as_str() {
-            break id.to_owned();
-        }
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    };
-    let path = format!("/conflicts/{id}/resolution");
-    ask(&sim, Method::POST, &path, Some(json!({"choose": "app"}))).await;
+    let listed = ask(sim, Method::GET, "/conflicts?status=open", None).await;
+    let id = listed["items"][0]["id"].as_str().unwrap();
+    format!("/conflicts/{id}/resolution")
 }
 
 async fn made_and_deleted(sim: Sim) {
@@ -158,12 +159,12 @@ fn silence(sim: &Sim) {
     });
 }
 
-async fn edit(sim: &Sim, file: &str, fields: Value) {
+pub async fn edit(sim: &Sim, file: &str, fields: Value) {
     ask(sim, Method::PATCH, &format!("/files/{file}"), Some(fields)).await;
 }
 
 /// Asks until it is answered, as programs do: with the same key each time.
-async fn ask(sim: &Sim, method: Method, path: &str, body: Option<Value>) -> Value {
+pub async fn ask(sim: &Sim, method: Method, path: &str, body: Option<Value>) -> Value {
     let headers = [("if-match", "*"), ("idempotency-key", path)];
     for _ in 0..10 {
         match sim.api(method.clone(), path, &headers, body.clone()).await {
@@ -241,8 +242,8 @@ async fn state(sim: &Sim) -> BTreeSet<String> {
 type End = (BTreeSet<String>, u64);
 
 /// Runs a flow, with a crash at one of its calls or without.
-fn run(flow: Flow, crash: Option<(u64, Side)>, bugs: &Bugs) -> Result<End, String> {
-    simulate(start(bugs), async |sim| {
+fn run(flow: Flow, crash: Option<(u64, Side)>, start: &Start) -> Result<End, String> {
+    simulate(start.clone(), async |sim| {
         let before = sim.wire().calls();
         if let Some((call, side)) = crash {
             sim.wire().crash_at(call, side);
@@ -253,6 +254,11 @@ fn run(flow: Flow, crash: Option<(u64, Side)>, bugs: &Bugs) -> Result<End, Strin
     })
 }
 
+/// How a flow ends in a world that starts so.
+pub fn ends(flow: Flow, start: &Start) -> Result<BTreeSet<String>, String> {
+    run(flow, None, start).map(|(end, _)| end)
+}
+
 /// How a flow ends otherwise than undisturbed, where it is stopped at this call.
 fn differs(
     flow: Flow,
@@ -260,7 +266,7 @@ fn differs(
     at: (u64, Side),
     bugs: &Bugs,
 ) -> Option<String> {
-    let apart = match run(flow, Some(at), bugs) {
+    let apart = match run(flow, Some(at), &start(bugs)) {
         Ok((end, _)) => {
             let apart = end.symmetric_difference(undisturbed);
             apart.cloned().collect::<Vec<_>>().join("\n  ")
@@ -275,7 +281,7 @@ fn differs(
 pub fn catches(bugs: &Bugs) -> Option<String> {
     let [people, _, conflict, ..] = FLOWS;
     [people, conflict].into_iter().find_map(|flow| {
-        let (end, calls) = match run(flow, None, bugs) {
+        let (end, calls) = match run(flow, None, &start(bugs)) {
             Ok(ended) => ended,
             Err(why) => return Some(why),
         };
@@ -292,7 +298,7 @@ fn stopped_before_or_after_any_call_a_flow_ends_as_undisturbed() {
     let mut points = Vec::new();
     let mut ends = Vec::new();
     for (number, flow) in FLOWS.into_iter().enumerate() {
-        let (end, calls) = run(flow, None, &bugs).unwrap();
+        let (end, calls) = run(flow, None, &start(&bugs)).unwrap();
         println!("{}: {calls} calls", flow.0);
         ends.push(end);
         let sides = (0..calls).flat_map(|call| [(call, Side::Before), (call, Side::After)]);

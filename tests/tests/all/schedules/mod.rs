@@ -6,6 +6,7 @@
 mod act;
 mod bugs;
 mod crash;
+mod invariants;
 mod judge;
 mod play;
 

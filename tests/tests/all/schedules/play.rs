@@ -46,6 +46,7 @@ pub fn play(schedule: &Schedule, bugs: &Bugs, lines: bool) -> Played {
         tamper: bugs.tamper.map(|tamper| tamper()),
         mishandling: bugs.mishandling,
         lines,
+        ..Start::default()
     };
     simulate(start, async |sim| {
         if let Some(policy) = bugs.policies {

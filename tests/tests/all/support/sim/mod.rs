@@ -55,6 +55,8 @@ struct Inner {
     mishandling: Mishandling,
     /// Functions that have failed, where the world keeps that.
     spoilt: Mutex<BTreeSet<&'static str>>,
+    cold: bool,
+    hurry: Mutex<Option<Duration>>,
 }
 
 /// What a warm process has. A crash makes it cold.
@@ -84,6 +86,12 @@ pub struct Start {
     pub mishandling: Mishandling,
     /// Keep the trace as text.
     pub lines: bool,
+    /// Every process serves once.
+    pub cold: bool,
+    /// How far our functions' clock is ahead of all others.
+    pub skew_seconds: i64,
+    /// What functions have left of their time, until the world is to come to rest.
+    pub hurry: Option<Duration>,
 }
 
 /// Runs a world from its beginning: connected, and everything arrived. Everything after that is up to `act`.
@@ -149,7 +157,7 @@ impl Sim {
             drive_url: DRIVE_URL.to_owned(),
             webhook_url: Some("https://sync.example/webhooks/drive".to_owned()),
             history_days: Some(90),
-            clock: Clock::new(move || Timestamp::from_millis(now())),
+            clock: Clock::new(move || Timestamp::from_millis(now() + start.skew_seconds * 1_000)),
             entropy: Entropy::new(move || randomness.lock().unwrap().u64(..)),
         };
         static IDENTITY: OnceLock<Identity> = OnceLock::new();
@@ -178,6 +186,8 @@ impl Sim {
             looking_on,
             mishandling: start.mishandling,
             spoilt: Mutex::default(),
+            cold: start.cold,
+            hurry: Mutex::default(),
         }));
         this.set(Arc::downgrade(&sim.0)).unwrap();
         sim.connect().await;
@@ -187,6 +197,7 @@ impl Sim {
         let first = records.map(|(file, record)| (file.to_string(), record));
         *sim.witnessed() = Witnessed::beginning(first.collect());
         sim.witness();
+        *sim.0.hurry.lock().unwrap() = start.hurry;
         if let Some(tamper) = start.tamper {
             sim.wire().set_tamper(tamper);
         }
@@ -256,8 +267,22 @@ impl Sim {
     }
 
     fn deadline(&self, seconds: i64) -> Deadline {
+        if let Some(hurry) = *self.0.hurry.lock().unwrap() {
+            return Deadline(
+                self.now()
+                    .plus_millis(i64::try_from(hurry.as_millis()).unwrap()),
+            );
+        }
         let at = self.now().plus_millis(seconds * 1_000).as_millis();
         Deadline::of_invocation(u64::try_from(at).unwrap())
+    }
+
+    fn is_hurried(&self) -> bool {
+        self.0.hurry.lock().unwrap().is_some()
+    }
+
+    fn unhurry(&self) {
+        *self.0.hurry.lock().unwrap() = None;
     }
 
     /// Messages in the queues, whatever their state.
@@ -343,7 +368,12 @@ impl Sim {
         work: impl Future<Output = T> + Send + 'static,
     ) -> Option<T> {
         match tokio::spawn(FUNCTION.scope(function, work)).await {
-            Ok(done) => Some(done),
+            Ok(done) => {
+                if self.0.cold {
+                    self.redeploy();
+                }
+                Some(done)
+            }
             Err(ended) => {
                 let why = ended.into_panic();
                 if !why.is::<Crashed>() {

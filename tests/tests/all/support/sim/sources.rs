@@ -27,6 +27,8 @@ const SWEEP_SECONDS: i64 = 60;
 /// Looks before a world counts as one that never comes to rest: three hours.
 const LOOKS_MAX: usize = 540;
 const LOOK_EVERY: Duration = Duration::from_secs(20);
+/// How long functions go on being short of time.
+const HURRIED: Duration = Duration::from_secs(30);
 /// Before a write is sent once more, where that bug is seeded.
 const PAUSE: Duration = Duration::from_millis(900);
 
@@ -166,6 +168,11 @@ impl Sim {
     /// # Errors
     /// What is still apart after hours.
     pub async fn settle(&self) -> Result<(), String> {
+        if self.is_hurried() {
+            // Long enough for functions to be short of time, and less than a person waits.
+            tokio::time::sleep(HURRIED).await;
+            self.unhurry();
+        }
         self.wire().set_weather(Weather::CALM);
         let mut wrong = Vec::new();
         for _ in 0..LOOKS_MAX {

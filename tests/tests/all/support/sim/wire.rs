@@ -108,6 +108,8 @@ struct State {
     calls: u64,
     /// The one call to crash at.
     crash_at: Option<(u64, Side)>,
+    /// The next call of this operation is the one to crash at.
+    crash_on: Option<(&'static str, Side)>,
     crashes: u64,
     faults: u64,
     trace: DefaultHasher,
@@ -158,6 +160,11 @@ impl Wire {
         let mut state = self.state();
         let at = state.calls + call;
         state.crash_at = Some((at, side));
+    }
+
+    /// Ends the process of the function that next calls this operation of AWS.
+    pub fn crash_on(&self, operation: &'static str, side: Side) {
+        self.state().crash_on = Some((operation, side));
     }
 
     /// Calls of functions so far.
@@ -312,7 +319,7 @@ impl Wire {
             Service::Drive => state.rng.u64(20..=300),
         });
         let fate = match function {
-            Some(_) => state.fate(),
+            Some(_) => state.fate(what),
             None => Fate::Done,
         };
         let function = function.unwrap_or("outside");
@@ -336,9 +343,15 @@ impl Wire {
 }
 
 impl State {
-    fn fate(&mut self) -> Fate {
+    fn fate(&mut self, what: &str) -> Fate {
         let call = self.calls;
         self.calls += 1;
+        if let Some((operation, side)) = self.crash_on
+            && what.ends_with(&format!(".{operation}"))
+        {
+            self.crash_on = None;
+            self.crash_at = Some((call, side));
+        }
         let weather = self.weather;
         let drawn = self.rng.u64(0..1_000);
         let kind = self.rng.u64(..);

@@ -1,0 +1,247 @@
+//! Invariants that a world of virtual time shows best, each by its number. `tests/README.md` says what shows the others.
+
+use std::time::Duration;
+
+use domain::{FileId, Value as FieldValue};
+use drive_simulator::Edit;
+use http::Method;
+use serde_json::json;
+
+use super::crash::{FLOWS, edit, ends, files, open_conflict};
+use crate::support::sim::{Event, Side, Sim, Start, simulate};
+
+/// Worlds that differ in nothing but how long their calls take, and so in what comes between what.
+const SEEDS: u64 = 12;
+
+fn start(seed: u64) -> Start {
+    Start {
+        seed,
+        files: 2,
+        folders: 1,
+        ..Start::default()
+    }
+}
+
+/// Waits until a process was ended.
+async fn crashed(sim: &Sim) {
+    for _ in 0..1_000 {
+        if sim.wire().troubles().0 > 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("nothing has crashed");
+}
+
+/// How often each of our writes has landed in Drive.
+fn landed(sim: &Sim, text: &str) -> usize {
+    let wanted = FieldValue::text(text);
+    let witnessed = sim.witnessed();
+    let ours = witnessed.events.iter().filter(|(_, _, event)| match event {
+        Event::Landed { to, .. } => *to == wanted,
+        Event::Person { .. } | Event::Edited { .. } | Event::Decided { .. } => false,
+    });
+    ours.count()
+}
+
+#[test]
+fn invariant_03_a_crash_between_queue_and_cursor_is_harmless_however_late_the_next_look() {
+    for seconds in [0, 299, 301, 3_600] {
+        simulate(start(1), async |sim| {
+            let [one, ..] = files(sim);
+            sim.simulator()
+                .apply("alice", &one, Edit::Rename("hers".to_owned()))
+                .unwrap();
+            sim.wire().crash_on("SendMessageBatch", Side::After);
+            crashed(sim).await;
+            sim.jump(Duration::from_secs(seconds));
+            sim.settle().await.unwrap();
+            let file = FileId::parse(&one).unwrap();
+            let history = sim
+                .store()
+                .history(sim.key(), &file, &store::PageRequest::first(100))
+                .await;
+            let mut versions: Vec<_> = history
+                .unwrap()
+                .items
+                .iter()
+                .map(|entry| entry.snapshot.version)
+                .collect();
+            let count = versions.len();
+            versions.dedup();
+            assert_eq!(count, versions.len(), "{seconds} s later: {versions:?}");
+            let record = sim
+                .store()
+                .load_file(sim.key(), &file)
+                .await
+                .unwrap()
+                .unwrap();
+            assert_eq!(record.app(&domain::Field::Name), FieldValue::text("hers"));
+        });
+    }
+}
+
+#[test]
+fn invariant_13_of_two_people_who_decide_one_is_told_200_and_the_other_the_winners_result() {
+    for seed in 0..SEEDS {
+        simulate(start(seed), async |sim| {
+            let path = open_conflict(sim).await;
+            let decide = async |who: &str, choice: &str| {
+                let headers = [("idempotency-key", who)];
+                let body = Some(json!({"choose": choice}));
+                sim.api(Method::POST, &path, &headers, body).await.unwrap()
+            };
+            let (one, two) = tokio::join!(decide("carol", "app"), decide("dave", "drive"));
+            let (winner, loser, key) = match (one.status, two.status) {
+                (200, 409) => (one, two, "carol"),
+                (409, 200) => (two, one, "dave"),
+                other => panic!("seed {seed}: {other:?}"),
+            };
+            assert_eq!(
+                loser.body["current"]["resolution"], winner.body["resolution"],
+                "{}",
+                loser.body
+            );
+            let choice = winner.body["resolution"]["choose"]
+                .as_str()
+                .unwrap()
+                .to_owned();
+            let again = decide(key, &choice).await;
+            assert_eq!((again.status, &again.body), (200, &winner.body));
+            sim.settle().await.unwrap();
+        });
+    }
+}
+
+#[test]
+fn invariant_14_a_decision_that_meets_a_new_edit_in_drive_never_takes_its_place_unseen() {
+    for seed in 0..SEEDS {
+        simulate(start(seed), async |sim| {
+            let path = open_conflict(sim).await;
+            let [one, ..] = files(sim);
+            let body = Some(json!({"choose": "app"}));
+            let decision = sim.api(Method::POST, &path, &[], body);
+            let person = async {
+                tokio::time::sleep(Duration::from_millis(seed * 3)).await;
+                sim.simulator()
+                    .apply("alice", &one, Edit::Rename("again".to_owned()))
+                    .unwrap();
+                sim.api(Method::POST, "/sync", &[], Some(json!({"mode": "delta"})))
+                    .await;
+            };
+            tokio::join!(decision, person);
+            sim.settle().await.unwrap();
+            let there = sim.simulator().file(&one).unwrap().name;
+            let file = FileId::parse(&one).unwrap();
+            let record = sim
+                .store()
+                .load_file(sim.key(), &file)
+                .await
+                .unwrap()
+                .unwrap();
+            let open = record.open.contains_key(&domain::Field::Name);
+            // Her second name is in Drive still: either the conflict goes on about it, or it was agreed to.
+            assert_eq!(there, "again", "seed {seed}: {record:?}");
+            assert!(
+                open || record.app(&domain::Field::Name) == FieldValue::text("again"),
+                "seed {seed}: {record:?}"
+            );
+        });
+    }
+}
+
+#[test]
+fn invariant_15_an_edit_and_what_is_owed_for_it_are_one_write() {
+    for call in 0..8 {
+        for side in [Side::Before, Side::After] {
+            simulate(start(2), async |sim| {
+                let [one, ..] = files(sim);
+                sim.wire().crash_at(call, side);
+                let body = Some(json!({"name": "ours"}));
+                sim.api(
+                    Method::PATCH,
+                    &format!("/files/{one}"),
+                    &[("if-match", "*")],
+                    body,
+                )
+                .await;
+                let file = FileId::parse(&one).unwrap();
+                let record = sim
+                    .store()
+                    .load_file(sim.key(), &file)
+                    .await
+                    .unwrap()
+                    .unwrap();
+                let edited = record.app(&domain::Field::Name) == FieldValue::text("ours");
+                let due = sim
+                    .store()
+                    .due_files(sim.key(), sim.now(), 10)
+                    .await
+                    .unwrap();
+                assert_eq!(record.due().is_some(), edited, "call {call}, {side:?}");
+                assert_eq!(due.contains(&file), edited, "call {call}, {side:?}");
+                sim.settle().await.unwrap();
+                assert_eq!(sim.simulator().file(&one).unwrap().name == "ours", edited);
+            });
+        }
+    }
+}
+
+#[test]
+fn invariant_16_an_edit_lands_in_drive_once_wherever_its_push_is_cut_off() {
+    for call in 0..40 {
+        for side in [Side::Before, Side::After] {
+            simulate(start(3), async |sim| {
+                let [one, ..] = files(sim);
+                edit(sim, &one, json!({"name": "ours"})).await;
+                sim.wire().crash_at(call, side);
+                sim.settle().await.unwrap();
+                assert_eq!(landed(sim, "ours"), 1, "call {call}, {side:?}");
+            });
+        }
+    }
+}
+
+#[test]
+fn invariant_22_a_warm_process_does_what_a_cold_one_does() {
+    let cold = Start {
+        cold: true,
+        ..start(4)
+    };
+    for flow in FLOWS {
+        let (warm, cold) = (ends(flow, &start(4)), ends(flow, &cold));
+        assert_eq!(warm.unwrap(), cold.unwrap(), "{}", flow.0);
+    }
+}
+
+#[test]
+fn invariant_33_a_function_whose_time_is_up_returns_what_it_has_not_done() {
+    let [flow, ..] = FLOWS;
+    let unhurried = ends(flow, &start(5)).unwrap();
+    for millis in (0..400).step_by(20) {
+        let hurried = Start {
+            hurry: Some(Duration::from_millis(millis)),
+            ..start(5)
+        };
+        assert_eq!(ends(flow, &hurried).unwrap(), unhurried, "{millis} ms left");
+    }
+}
+
+#[test]
+fn invariant_36_clocks_that_are_ten_minutes_apart_change_no_outcome() {
+    for flow in FLOWS {
+        let right = ends(flow, &start(6)).unwrap();
+        for skew_seconds in [-600, 600] {
+            let skewed = Start {
+                skew_seconds,
+                ..start(6)
+            };
+            assert_eq!(
+                ends(flow, &skewed).unwrap(),
+                right,
+                "{}: {skew_seconds} s",
+                flow.0
+            );
+        }
+    }
+}
