@@ -277,3 +277,39 @@ fn every_behaviour_of_drive_that_is_listed_names_a_test_that_is_there() {
         }
     }
 }
+
+#[test]
+fn every_invariant_that_is_listed_names_a_test_that_is_there() {
+    let listed = std::fs::read_to_string(top().join("tests/README.md")).unwrap();
+    let mut all = sources(&top().join("tests"));
+    for folder in ["shared", "functions"] {
+        all.extend(sources(&top().join(folder)));
+    }
+    let all: Vec<String> = all
+        .iter()
+        .map(|file| std::fs::read_to_string(file).unwrap())
+        .collect();
+    let (rows, out_of_reach) = listed.split_once("Out of reach").unwrap();
+    for number in 1..=36 {
+        let Some(row) = rows
+            .lines()
+            .find(|line| line.starts_with(&format!("| {number} |")))
+        else {
+            let words = || out_of_reach.split(|letter: char| !letter.is_ascii_digit());
+            assert!(
+                words().any(|word| word == number.to_string()),
+                "{number} is not listed"
+            );
+            continue;
+        };
+        let mut named = row.split('`').skip(1).step_by(2).peekable();
+        assert!(named.peek().is_some(), "{number} names no test");
+        for name in named {
+            let test = format!("fn {name}(");
+            assert!(
+                all.iter().any(|text| text.contains(&test)),
+                "{name} is no test"
+            );
+        }
+    }
+}

@@ -1,14 +1,16 @@
 //! Invariants that a world of virtual time shows best, each by its number. `tests/README.md` says what shows the others.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use domain::{FileId, Value as FieldValue};
 use drive_simulator::Edit;
 use http::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::crash::{FLOWS, edit, ends, files, open_conflict};
-use crate::support::sim::{Event, Side, Sim, Start, simulate};
+use crate::support::sim::{Event, Side, Sim, Start, Tamper, Tampered, simulate};
 
 /// Worlds that differ in nothing but how long their calls take, and so in what comes between what.
 const SEEDS: u64 = 12;
@@ -79,6 +81,55 @@ fn invariant_03_a_crash_between_queue_and_cursor_is_harmless_however_late_the_ne
             assert_eq!(record.app(&domain::Field::Name), FieldValue::text("hers"));
         });
     }
+}
+
+#[test]
+fn invariant_05_the_cursor_stays_while_one_message_of_a_batch_is_unsent() {
+    let [flow, ..] = FLOWS;
+    let undisturbed = ends(flow, &start(8)).unwrap();
+    // All entries are refused one by one, or half of them are not so much as mentioned in the answer.
+    for mentioned in [true, false] {
+        let tampered = Start {
+            tamper: Some(leaving_three_batches_unsent(mentioned)),
+            ..start(8)
+        };
+        assert_eq!(ends(flow, &tampered).unwrap(), undisturbed);
+    }
+}
+
+/// What the first three batches of snapshots meet.
+fn leaving_three_batches_unsent(mentioned: bool) -> Tamper {
+    let left = AtomicU64::new(3);
+    Arc::new(move |request| {
+        let target = request
+            .headers()
+            .get("x-amz-target")
+            .and_then(|target| target.to_str().ok());
+        let body: Value = serde_json::from_slice(request.body()).unwrap_or_default();
+        let snapshots = body["QueueUrl"]
+            .as_str()
+            .is_some_and(|url| url.contains("snapshots"));
+        let batch = target.is_some_and(|target| target.ends_with(".SendMessageBatch")) && snapshots;
+        if !batch || left.load(Ordering::Relaxed) == 0 {
+            return Tampered::Passes;
+        }
+        left.fetch_sub(1, Ordering::Relaxed);
+        let entries = body["Entries"].as_array().unwrap();
+        if mentioned {
+            let refused = entries.iter().map(|entry| {
+                json!({"Id": entry["Id"], "Code": "InternalError", "Message": "injected", "SenderFault": false})
+            });
+            let answer = json!({"Successful": [], "Failed": refused.collect::<Vec<_>>()});
+            return Tampered::Answered(http::Response::new(answer.to_string().into()));
+        }
+        let half = json!({"QueueUrl": body["QueueUrl"], "Entries": entries[..entries.len() / 2]});
+        if entries.len() < 2 {
+            let nothing = json!({"Successful": [], "Failed": []});
+            return Tampered::Answered(http::Response::new(nothing.to_string().into()));
+        }
+        *request.body_mut() = half.to_string().into();
+        Tampered::Passes
+    })
 }
 
 #[test]
