@@ -77,7 +77,8 @@ pub(crate) async fn list(
 #[utoipa::path(
     post, operation_id = "create_connection", path = "/v1/connections", tag = "connections",
     params(("Idempotency-Key" = Option<String>, Header, description = "A repeat is answered, not done again.")),
-    request_body(content = NewConnection),
+    request_body(content = NewConnection,
+        example = json!({"name": "Team", "scope": {"type": "user"}, "secret": "drive"})),
     responses(
         (status = 201, description = "The connection.", body = ConnectionView,
             headers(("Location" = String), ("ETag" = String))),

@@ -5,12 +5,15 @@
 
 use tracing_subscriber::{EnvFilter, fmt, prelude::*};
 
-/// Starts logging to standard output. `RUST_LOG` filters; the default is `info` for us, `warn` for
-/// the libraries. Safe to call twice: the first call counts.
+/// What is logged where `RUST_LOG` says nothing: `info` for us, `warn` for the libraries.
+pub const FILTER_DEFAULT: &str =
+    "info,aws_config=warn,aws_smithy_runtime=warn,hyper=warn,reqwest=warn";
+
+/// Starts logging to standard output. `RUST_LOG` filters, else [`FILTER_DEFAULT`]. Safe to call twice:
+/// the first call counts.
 pub fn init() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
-        EnvFilter::new("info,aws_config=warn,aws_smithy_runtime=warn,hyper=warn,reqwest=warn")
-    });
+    let filter =
+        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(FILTER_DEFAULT));
     let json = fmt::layer()
         .json()
         .flatten_event(true)

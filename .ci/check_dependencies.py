@@ -1,0 +1,119 @@
+"""Holds every dependency to `deny.toml`: where it comes from, its licence, and what is banned.
+
+`cargo deny check licenses sources bans` says the same, and more (advisories, yanked versions). It is not run here:
+no current build of it is in a package registry, and building it from source takes many minutes on two cores.
+
+    python .ci/check_dependencies.py [--self-test]
+"""
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+TOP = Path(__file__).resolve().parent.parent
+
+
+def allows(expression, allowed):
+    """Whether an SPDX expression can be met with allowed licences alone. `/` is Cargo's old word for OR."""
+    words = re.findall(r"\(|\)|[^\s()]+", expression.replace("/", " OR "))
+
+    def parse_any():
+        met = parse_all()
+        while words and words[0] == "OR":
+            words.pop(0)
+            met = parse_all() or met
+        return met
+
+    def parse_all():
+        met = parse_one()
+        while words and words[0] == "AND":
+            words.pop(0)
+            met = parse_one() and met
+        return met
+
+    def parse_one():
+        word = words.pop(0)
+        if word == "(":
+            met = parse_any()
+            if words.pop(0) != ")":
+                raise ValueError(expression)
+            return met
+        if words and words[0] == "WITH":
+            words.pop(0)
+            word = f"{word} WITH {words.pop(0)}"
+        return word in allowed
+
+    try:
+        met = parse_any()
+    except IndexError as error:
+        raise ValueError(expression) from error
+    if words:
+        raise ValueError(expression)
+    return met
+
+
+def faults(packages, rules):
+    """What is wrong with each package that is not one of ours."""
+    allowed = set(rules["licenses"]["allow"])
+    registries = {f"registry+{url}" for url in rules["sources"]["allow-registry"]}
+    banned = set(rules["bans"]["deny"])
+    found = []
+    for package in packages:
+        name = f"{package['name']} {package['version']}"
+        if package["name"] in banned:
+            found.append(f"{name} is banned")
+        if package["source"] is None:
+            if not Path(package["manifest_path"]).is_relative_to(TOP):
+                found.append(f"{name} comes from a folder outside of this workspace")
+        elif package["source"] not in registries:
+            found.append(f"{name} comes from {package['source']}")
+        try:
+            if not allows(package["license"] or "", allowed):
+                found.append(f"{name} has the licence {package['license']}")
+        except ValueError:
+            found.append(f"{name} has a licence that can't be read: {package['license']}")
+    return found
+
+
+def self_test():
+    allowed = {"MIT", "Apache-2.0"}
+    for expression, met in {
+        "MIT": True, "GPL-3.0": False, "MIT OR GPL-3.0": True, "GPL-3.0/MIT": True, "MIT AND GPL-3.0": False,
+        "(MIT OR GPL-3.0) AND Apache-2.0": True, "(MIT OR Apache-2.0) AND GPL-3.0": False,
+        "Apache-2.0 WITH LLVM-exception": False, "GPL-2.0 OR Apache-2.0 WITH LLVM-exception OR MIT": True,
+    }.items():
+        assert allows(expression, allowed) == met, expression
+    for unreadable in ["", "MIT AND", "(MIT", "MIT Apache-2.0", "MIT)"]:
+        try:
+            allows(unreadable, allowed)
+        except ValueError:
+            continue
+        raise AssertionError(f"{unreadable!r} was read")
+    rules = {"licenses": {"allow": ["MIT"]}, "bans": {"deny": ["openssl"]},
+             "sources": {"allow-registry": ["https://index"]}}
+    good = {"name": "a", "version": "1", "license": "MIT", "source": "registry+https://index"}
+    assert faults([good], rules) == []
+    for change in [{"name": "openssl"}, {"license": None}, {"license": "GPL-3.0"}, {"source": "git+https://x"},
+                   {"source": None, "manifest_path": "/elsewhere/Cargo.toml"}]:
+        assert len(faults([good | change], rules)) == 1, change
+
+
+def main():
+    command = ["cargo", "metadata", "--format-version", "1", "--locked", "--all-features"]
+    metadata = json.loads(subprocess.run(command, cwd=TOP, check=True, capture_output=True).stdout)
+    rules = tomllib.loads((TOP / "deny.toml").read_text())
+    found = faults(metadata["packages"], rules)
+    for fault in found:
+        print(fault)
+    print(f"{len(metadata['packages'])} packages, {len(found)} faults")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    if "--self-test" in sys.argv:
+        self_test()
+    else:
+        sys.exit(main())

@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Runs schemathesis against the HTTP API of a whole system on free ports, with the description that it serves.
+# Argument: the Python of a virtual environment that has it.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+tools="$(cd "$(dirname "$1")" && pwd)"
+cargo build --quiet -p local
+work="$(mktemp -d)"
+"${CARGO_TARGET_DIR:-target}/debug/local" --json --api-addr 127.0.0.1:0 --drive-addr 127.0.0.1:0 \
+  --library shared --data-dir "$work/data" >"$work/out" 2>"$work/err" &
+system=$!
+trap 'kill "$system" 2>/dev/null || true; wait "$system" 2>/dev/null || true; rm -rf "$work"' EXIT
+for _ in $(seq 1 600); do
+  grep -q '"event":"synced"' "$work/out" && break
+  kill -0 "$system" 2>/dev/null || { cat "$work/err"; exit 1; }
+  sleep 0.1
+done
+grep -q '"event":"synced"' "$work/out" || { echo "the system did not start:"; cat "$work/out" "$work/err"; exit 1; }
+
+# What the calls are about: a file in conflict, a refused push, an operation with findings. Ids that are made up
+# would get no further than 404.
+"$tools/python" .ci/fuzz_api.py "$work/out" "$work/schemathesis.toml" "$work/token"
+
+# The checks are those that hold the answers to the description, whatever was asked. The others judge what
+# schemathesis thinks is good or bad input: a description can't say that a name must be free of control
+# characters, or that an If-Match must be of this file, so they would complain of right answers. That tokens are
+# looked at is tests/tests/all/authorization.rs's matter. `stateful` needs links, of which there are none.
+# It keeps notes in the folder that it runs in.
+(cd "$work" && "$tools/schemathesis" --config-file schemathesis.toml run "$(cat api)/openapi.json" \
+  --header "Authorization: Bearer $(cat token)" \
+  --checks not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance \
+  --phases examples,coverage,fuzzing --mode all --max-examples 25 --seed 20261121 --generation-database none \
+  --request-timeout 30 --continue-on-failure --warnings off --no-color)
+kill -0 "$system" || { echo "the system has ended:"; cat "$work/err"; exit 1; }
