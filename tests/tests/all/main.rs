@@ -28,6 +28,7 @@ mod reverse;
 mod rules;
 mod schedules;
 mod shared_drives;
+mod silent_logs;
 mod strange_words;
 mod strict_client;
 mod support;
