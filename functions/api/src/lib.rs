@@ -33,6 +33,7 @@ mod permission_view;
 mod policies;
 mod problem;
 mod record;
+mod redrive;
 mod rule_status;
 mod rules;
 mod stats;
@@ -54,7 +55,7 @@ use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{get, post};
 use gate::{Gate, Services};
-use runtime::{Clock, Entropy, Settings, Wakes};
+use runtime::{Clock, Entropy, Settings, Snapshots, Wakes};
 use store::Store;
 use tower::ServiceExt;
 
@@ -77,6 +78,8 @@ pub struct Deps {
     pub store: Store,
     /// Where wakes go after a write.
     pub wakes: Wakes,
+    /// Where snapshots go that were dead letters.
+    pub snapshots: Snapshots,
     /// Drive, to try out a connection's credentials.
     pub gate: Gate,
     /// Now.
@@ -105,6 +108,10 @@ impl Deps {
             wakes: Wakes {
                 logs: queue("LOG_WAKES_QUEUE_URL")?,
                 pushes: queue("PUSH_WAKES_QUEUE_URL")?,
+            },
+            snapshots: Snapshots {
+                live: queue("SNAPSHOTS_QUEUE_URL")?,
+                bulk: queue("SNAPSHOTS_BULK_QUEUE_URL")?,
             },
             clock: services.clock.clone(),
             entropy: services.entropy.clone(),
@@ -208,6 +215,9 @@ fn v1() -> Router<Arc<Deps>> {
             post(intents::cancel),
         )
         .route("/dead-letters", get(dead_letters::list))
+        .route("/dead-letters/redrive", post(redrive::redrive))
+        .route("/dead-letters/{letter}", get(dead_letters::get))
+        .route("/dead-letters/{letter}/drop", post(redrive::drop))
         .route("/stats", get(stats::get))
 }
 

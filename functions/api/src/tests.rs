@@ -11,7 +11,7 @@ use drive::Drives;
 use gate::Gate;
 use http_body_util::BodyExt;
 use lambda_http::request::RequestContext;
-use runtime::{Clock, Entropy, Queue, Wakes};
+use runtime::{Clock, Entropy, Queue, Snapshots, Wakes};
 use serde_json::{Value, json};
 use store::Store;
 
@@ -48,7 +48,11 @@ fn deps() -> Deps {
         store,
         wakes: Wakes {
             logs: Queue::new(sqs.clone(), "http://127.0.0.1:1/logs"),
-            pushes: Queue::new(sqs, "http://127.0.0.1:1/pushes"),
+            pushes: Queue::new(sqs.clone(), "http://127.0.0.1:1/pushes"),
+        },
+        snapshots: Snapshots {
+            live: Queue::new(sqs.clone(), "http://127.0.0.1:1/live"),
+            bulk: Queue::new(sqs, "http://127.0.0.1:1/bulk"),
         },
         clock: Clock::new(now),
         entropy: Entropy::new(|| 7),
@@ -276,7 +280,7 @@ async fn every_route_that_is_described_exists_and_asks_who_calls() {
             routes += 1;
         }
     }
-    assert_eq!(routes, 30);
+    assert_eq!(routes, 33);
 }
 
 #[test]
@@ -300,7 +304,7 @@ fn the_description_is_whole() {
         .filter_map(|part| part.split('"').next())
         .collect();
     let distinct: BTreeSet<&&str> = names.iter().collect();
-    assert_eq!((names.len(), distinct.len()), (30, 30), "{names:?}");
+    assert_eq!((names.len(), distinct.len()), (33, 33), "{names:?}");
     let patch = &document["paths"]["/v1/connections/{connection}/files/{file}"]["patch"];
     for status in [
         "200", "400", "401", "404", "409", "410", "412", "413", "415", "422", "428", "503",

@@ -3,7 +3,7 @@
 
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
 use domain::Timestamp;
-use runtime::{Deadline, Queue, QueueError, SnapshotMessage};
+use runtime::{Deadline, Queue, QueueError, SnapshotMessage, queue};
 use store::{Letter, Parked};
 
 use crate::{Deps, Stopped};
@@ -75,12 +75,22 @@ fn parked(queue: &Queue, message: &Message, deps: &Deps) -> Parked {
         sent_at: Timestamp::from_millis(sent_at),
         receives: u32::try_from(receives).unwrap_or(0),
     };
+    // The same message has the same record, however often it is sent: so one that was sent again and came here
+    // again is found in its history.
+    let digest = queue::digest(body);
     let reason = "received too often without success";
     let now = deps.clock.now();
     match SnapshotMessage::from_body(body) {
-        Ok(snapshot) => Parked::letter(letter, snapshot.key, Some(snapshot.file), reason, now),
+        Ok(snapshot) => {
+            let id = snapshot.cause.letter_name().unwrap_or(&digest);
+            let letter = Letter { id, ..letter };
+            Parked::letter(letter, snapshot.key, Some(snapshot.file), reason, now)
+        }
         Err(_) => match runtime::PushWake::from_body(body) {
-            Ok(wake) => Parked::letter(letter, wake.key, None, reason, now),
+            Ok(wake) => {
+                let id = digest.as_str();
+                Parked::letter(Letter { id, ..letter }, wake.key, None, reason, now)
+            }
             Err(_) => Parked::unreadable(letter, reason, now),
         },
     }

@@ -71,6 +71,10 @@ impl Functions {
         };
         let live = queue(aws::Queue::Snapshots);
         let bulk = queue(aws::Queue::SnapshotsBulk);
+        let snapshots = Snapshots {
+            live: live.clone(),
+            bulk: bulk.clone(),
+        };
         let dead = |queue| Queue::new(aws.sqs_client(), aws.dead_letter_queue_url(queue));
         Self {
             receive_notification: Arc::new(receive_notification::Deps {
@@ -81,10 +85,7 @@ impl Functions {
             fetch_changes: Arc::new(fetch_changes::Deps {
                 store: store.clone(),
                 gate: gate.clone(),
-                snapshots: Snapshots {
-                    live: live.clone(),
-                    bulk: bulk.clone(),
-                },
+                snapshots: snapshots.clone(),
                 log_wakes,
                 clock: clock.clone(),
                 entropy: entropy.clone(),
@@ -118,6 +119,7 @@ impl Functions {
             api: Arc::new(api::Deps {
                 store,
                 wakes,
+                snapshots,
                 gate,
                 clock,
                 entropy,

@@ -2,6 +2,7 @@
 
 pub mod aws;
 pub mod batch;
+mod cause;
 pub mod clock;
 pub mod env;
 pub mod message;

@@ -3,7 +3,6 @@
 //! A body carries its format's number. A number that we don't know comes from newer code: such a
 //! message is set aside, never guessed at.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use domain::{
@@ -12,12 +11,11 @@ use domain::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::cause::CORRECTION;
+pub use crate::cause::Cause;
 use crate::permissions_body::PermissionsBody;
 
 const FORMAT: u32 = 1;
-/// What the cause of a correction begins with; no id has the colon.
-const CORRECTION: &str = "correction:";
-
 /// Why a message can't be read. It never can be: such a message is parked.
 #[derive(Debug, thiserror::Error)]
 pub enum Unreadable {
@@ -46,27 +44,6 @@ pub struct LogWake {
 pub struct PushWake {
     /// Whose intents.
     pub key: ConnectionKey,
-}
-
-/// Why a snapshot travels: part of its deduplication id, so that a resync is not swallowed as a
-/// repetition of the live change.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Cause {
-    /// Drive's log told of it.
-    Live,
-    /// An operation listed it, or asks about it, or someone sent it again.
-    Run(String),
-    /// The shared drive that held it was left: it is out of reach if that still holds. Only with a
-    /// file that is reported as removed.
-    Left {
-        /// The shared drive, which is its change log too.
-        drive: LogId,
-        /// Which operation says so.
-        run: String,
-    },
-    /// A comparison found our record to differ from it, perhaps at the very version that we hold: it is
-    /// merged all the same.
-    Correction(String),
 }
 
 /// What a look at Drive showed, on its way to the record.
@@ -200,18 +177,6 @@ impl PushWake {
         Ok(Self {
             key: key(wake.v, &wake.tenant, &wake.connection)?,
         })
-    }
-}
-
-impl Cause {
-    /// As it stands in a message and in a deduplication id.
-    #[must_use]
-    pub fn text(&self) -> Cow<'_, str> {
-        match self {
-            Self::Live => Cow::Borrowed("live"),
-            Self::Run(run) | Self::Left { run, .. } => Cow::Borrowed(run),
-            Self::Correction(run) => Cow::Owned(format!("{CORRECTION}{run}")),
-        }
     }
 }
 

@@ -11,7 +11,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use sha2::{Digest, Sha256};
 
 use crate::env::{Settings, SettingsError};
-use crate::message::{LogWake, PushWake, SnapshotMessage};
+use crate::message::{LogWake, PushWake, SnapshotMessage, Unreadable};
 
 /// The delay of the wake queues, in milliseconds: set on the queues, known here for the buckets.
 pub const WAKE_DELAY_MILLIS: i64 = 1_000;
@@ -150,7 +150,7 @@ pub async fn wake_log(
     log: &LogId,
     now: Timestamp,
 ) -> Result<(), QueueError> {
-    let group = bounded(&format!("{}.{}.{log}", key.tenant, key.connection));
+    let group = log_group(key, log);
     let body = LogWake {
         key: key.clone(),
         log: log.clone(),
@@ -168,7 +168,7 @@ pub async fn wake_push(
     key: &ConnectionKey,
     now: Timestamp,
 ) -> Result<(), QueueError> {
-    let group = bounded(&format!("{}.{}", key.tenant, key.connection));
+    let group = push_group(key);
     queue
         .send(
             PushWake { key: key.clone() }.to_body(),
@@ -276,10 +276,89 @@ async fn send_batch(queue: &Queue, batch: Vec<Entry>) -> Result<(), QueueError> 
     }
 }
 
+/// A message of ours that was set aside, to be sent once more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Again {
+    /// A snapshot, of a listing or live.
+    Snapshot {
+        /// It.
+        message: Box<SnapshotMessage>,
+        /// Whether it came with a listing.
+        bulk: bool,
+    },
+    /// A wake of a log.
+    Log(LogWake),
+    /// A wake of a connection's intents.
+    Push(PushWake),
+}
+
+impl Again {
+    /// What a body is. `bulk`: it came by the queue of the listings.
+    ///
+    /// # Errors
+    /// [`Unreadable`] where it is none of ours: nobody could take it the second time either.
+    pub fn from_body(body: &str, bulk: bool) -> Result<Self, Unreadable> {
+        if let Ok(message) = SnapshotMessage::from_body(body) {
+            let message = Box::new(message);
+            return Ok(Self::Snapshot { message, bulk });
+        }
+        // Every wake of a log reads as one of its connection, and not the other way round.
+        match LogWake::from_body(body) {
+            Ok(wake) => Ok(Self::Log(wake)),
+            Err(_) => PushWake::from_body(body).map(Self::Push),
+        }
+    }
+
+    /// Whose it is.
+    #[must_use]
+    pub fn key(&self) -> &ConnectionKey {
+        match self {
+            Self::Snapshot { message, .. } => &message.key,
+            Self::Log(wake) => &wake.key,
+            Self::Push(wake) => &wake.key,
+        }
+    }
+}
+
+/// Sends a message once more, in the group that it belongs to. `cause` names the journey: the five minutes of
+/// deduplication swallow its repetition and nothing else.
+///
+/// # Errors
+/// [`QueueError`] where SQS did not take it for certain.
+pub async fn send_again(
+    wakes: &Wakes,
+    snapshots: &Snapshots,
+    again: &Again,
+    cause: &str,
+) -> Result<(), QueueError> {
+    let (queue, body, group) = match again {
+        Again::Snapshot { message, bulk } => {
+            let queue = if *bulk {
+                &snapshots.bulk
+            } else {
+                &snapshots.live
+            };
+            let group = file_group(&message.key, &message.file);
+            (queue, message.to_body(), group)
+        }
+        Again::Log(wake) => (&wakes.logs, wake.to_body(), log_group(&wake.key, &wake.log)),
+        Again::Push(wake) => (&wakes.pushes, wake.to_body(), push_group(&wake.key)),
+    };
+    queue.send(body, group, digest(cause)).await
+}
+
 /// The message group of a file's snapshots: order per file, parallel across files.
 #[must_use]
 pub fn file_group(key: &ConnectionKey, file: &FileId) -> String {
     bounded(&format!("{}.{}.{file}", key.tenant, key.connection))
+}
+
+fn log_group(key: &ConnectionKey, log: &LogId) -> String {
+    bounded(&format!("{}.{}.{log}", key.tenant, key.connection))
+}
+
+fn push_group(key: &ConnectionKey) -> String {
+    bounded(&format!("{}.{}", key.tenant, key.connection))
 }
 
 /// Names one snapshot on one journey: a second edit, a resync and a redrive are other journeys.
@@ -359,6 +438,31 @@ mod tests {
         // The time of a change is not part of a snapshot's name: Drive's version names the state.
         let again = message("acme", Some(1), 99, Cause::Live);
         assert_eq!(deduplication(&again), deduplication(&all[0]));
+    }
+
+    #[test]
+    fn what_was_set_aside_reads_as_what_it_was() {
+        let key = key("acme");
+        let log = LogWake {
+            key: key.clone(),
+            log: LogId::user(),
+        };
+        let push = PushWake { key: key.clone() };
+        let removed = message("acme", None, 7, Cause::Live);
+        let read = |body: &str| Again::from_body(body, true).unwrap();
+        assert_eq!(read(&log.to_body()), Again::Log(log));
+        assert_eq!(read(&push.to_body()), Again::Push(push));
+        let snapshot = read(&removed.to_body());
+        assert_eq!(snapshot.key(), &key);
+        let message = Box::new(removed);
+        assert_eq!(
+            snapshot,
+            Again::Snapshot {
+                message,
+                bulk: true
+            }
+        );
+        assert!(Again::from_body("{\"v\":1", false).is_err());
     }
 
     #[test]

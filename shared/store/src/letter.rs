@@ -1,15 +1,96 @@
-//! Messages that nobody can read: parked as they came.
+//! Dead letters: inputs that were set aside, and what became of them.
 
 use domain::{ConnectionId, ConnectionKey, FileId, TenantId, Timestamp};
 
-use crate::Parked;
+/// Events that a letter's history keeps: the latest. The item stays far below DynamoDB's 400 KB.
+const HISTORY_MAX: usize = 20;
+/// Of a reason, what the history keeps, in bytes.
+const REASON_BYTES_MAX: usize = 4_000;
+
+/// An input that was set aside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parked {
+    /// Names it: the same input always has the same id. Of a snapshot: `f.<file>.<something>`.
+    pub id: String,
+    /// The connection.
+    pub key: ConnectionKey,
+    /// The queue that it came by.
+    pub queue: String,
+    /// Why it can't succeed.
+    pub reason: String,
+    /// The message's body, as it came.
+    pub body: String,
+    /// When the input was first delivered or sent.
+    pub first_seen_at: Timestamp,
+    /// When it was set aside, the last time.
+    pub parked_at: Timestamp,
+    /// How often it was received, before it was set aside the last time.
+    pub receives: u32,
+    /// The file that it is about, if it could be told.
+    pub file: Option<FileId>,
+    /// Whether it still waits for somebody.
+    pub status: ParkedStatus,
+    /// The record's revision: the condition of its next write, and what tells one redrive from the next. 0 before
+    /// it is stored.
+    pub revision: u64,
+    /// How often it was sent again.
+    pub redrives: u32,
+    /// What happened to it, the oldest first: the last twenty events.
+    pub history: Vec<ParkedEvent>,
+}
+
+/// What a parked input waits for, or how it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ParkedStatus {
+    /// It waits for somebody to send it again or to drop it.
+    Parked,
+    /// It was sent again, and has not come back.
+    Redriven,
+    /// Somebody decided that it is not wanted.
+    Dropped,
+}
+
+/// An event of a parked input's history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParkedEvent {
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub step: ParkedStep,
+}
+
+/// What happens to a parked input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ParkedStep {
+    /// It was set aside.
+    Parked {
+        /// Why it can't succeed.
+        reason: String,
+        /// How often it was received.
+        receives: u32,
+        /// When that message was sent: the same message is not set aside twice.
+        sent_at: Timestamp,
+    },
+    /// It was sent again.
+    Redriven {
+        /// Who asked for it.
+        by: String,
+    },
+    /// It was dropped.
+    Dropped {
+        /// Who decided.
+        by: String,
+        /// Why.
+        reason: String,
+    },
+}
 
 /// A message of a queue, as it came.
 #[derive(Debug, Clone, Copy)]
 pub struct Letter<'a> {
     /// The queue's name.
     pub queue: &'a str,
-    /// SQS's id of the message.
+    /// What names the input beside its file: SQS's id of the message, or a digest of the body.
     pub id: &'a str,
     /// The body, unread.
     pub body: &'a str,
@@ -20,6 +101,12 @@ pub struct Letter<'a> {
 }
 
 impl Parked {
+    /// The id of a parked snapshot of `file`, made unique by `suffix` (a version, a digest).
+    #[must_use]
+    pub fn snapshot_id(file: &FileId, suffix: &str) -> String {
+        format!("f.{file}.{suffix}")
+    }
+
     /// A message that can't be read. Nobody knows whose it is, so it is under the tenant and the
     /// connection `_unknown`, for whoever runs the system.
     #[must_use]
@@ -50,8 +137,74 @@ impl Parked {
             parked_at: now,
             receives: letter.receives,
             file,
+            status: ParkedStatus::Parked,
+            revision: 0,
+            redrives: 0,
+            history: vec![ParkedEvent {
+                at: now,
+                step: ParkedStep::Parked {
+                    reason: cut_to(reason, REASON_BYTES_MAX).to_owned(),
+                    receives: letter.receives,
+                    sent_at: letter.sent_at,
+                },
+            }],
         }
     }
+
+    /// It was sent again: closed, until it comes back.
+    #[must_use]
+    pub fn redriven(&self, by: &str, at: Timestamp) -> Self {
+        let step = ParkedStep::Redriven { by: by.to_owned() };
+        let mut after = self.with(ParkedEvent { at, step });
+        after.status = ParkedStatus::Redriven;
+        after.redrives = self.redrives.saturating_add(1);
+        after
+    }
+
+    /// Somebody decided that it is not wanted, and why.
+    #[must_use]
+    pub fn dropped(&self, by: &str, reason: &str, at: Timestamp) -> Self {
+        let step = ParkedStep::Dropped {
+            by: by.to_owned(),
+            reason: cut_to(reason, REASON_BYTES_MAX).to_owned(),
+        };
+        let mut after = self.with(ParkedEvent { at, step });
+        after.status = ParkedStatus::Dropped;
+        after
+    }
+
+    /// The record with `again`, which was set aside under the same id; `None` where its history has that very
+    /// message already.
+    pub(crate) fn parked_again(&self, again: &Self) -> Option<Self> {
+        let sent_at = |event: &ParkedEvent| match &event.step {
+            ParkedStep::Parked { sent_at, .. } => Some(*sent_at),
+            ParkedStep::Redriven { .. } | ParkedStep::Dropped { .. } => None,
+        };
+        let event = again.history.last()?;
+        let known = self.history.iter().filter_map(sent_at);
+        if known.into_iter().any(|known| Some(known) == sent_at(event)) {
+            return None;
+        }
+        let mut after = self.with(event.clone());
+        after.status = ParkedStatus::Parked;
+        after.reason.clone_from(&again.reason);
+        after.parked_at = again.parked_at;
+        after.receives = again.receives;
+        Some(after)
+    }
+
+    fn with(&self, event: ParkedEvent) -> Self {
+        let mut after = self.clone();
+        after.history.push(event);
+        let too_many = after.history.len().saturating_sub(HISTORY_MAX);
+        after.history.drain(..too_many);
+        after
+    }
+}
+
+fn cut_to(text: &str, bytes_max: usize) -> &str {
+    let fits = text.floor_char_boundary(bytes_max);
+    text.split_at(fits).0
 }
 
 /// DynamoDB takes 400 KB in an item, SQS 1 MiB in a message: of a body that is larger, the beginning is kept.
@@ -109,5 +262,10 @@ mod tests {
         let parked = Parked::unreadable(large, "too much", now);
         assert!(parked.body.len() < 310_000);
         assert!(parked.body.ends_with(" more bytes were not kept]"));
+        let mut long = parked;
+        for n in 0..100 {
+            long = long.redriven("ada", Timestamp::from_millis(n));
+        }
+        assert_eq!((long.history.len(), long.redrives), (HISTORY_MAX, 100));
     }
 }

@@ -2,46 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use domain::{ConnectionKey, FileId, Timestamp};
-use serde::{Deserialize, Serialize};
+use domain::{ConnectionKey, FileId};
 
-use crate::item::{decode, encode};
-use crate::key::{Item, Key, connection_pk, file_of};
+use crate::key::{Key, connection_pk, file_of};
+use crate::parked_item::{decode_parked, encode_parked, parked_key};
 use crate::range::Range;
+use crate::store::{Applied, ROUNDS_MAX, pause};
 use crate::update::Replaces;
-use crate::value_item::at;
-use crate::{Page, PageRequest, Store, StoreError};
-
-/// An input that was set aside.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Parked {
-    /// Names it: the same input always has the same id. Of a snapshot: `f.<file>.<something>`.
-    pub id: String,
-    /// The connection.
-    pub key: ConnectionKey,
-    /// The queue that it came by.
-    pub queue: String,
-    /// Why it can't succeed.
-    pub reason: String,
-    /// The message's body, as it came.
-    pub body: String,
-    /// When the input was first delivered or sent.
-    pub first_seen_at: Timestamp,
-    /// When it was set aside.
-    pub parked_at: Timestamp,
-    /// How often it was received.
-    pub receives: u32,
-    /// The file that it is about, if it could be told.
-    pub file: Option<FileId>,
-}
-
-impl Parked {
-    /// The id of a parked snapshot of `file`, made unique by `suffix` (a version, a digest).
-    #[must_use]
-    pub fn snapshot_id(file: &FileId, suffix: &str) -> String {
-        format!("f.{file}.{suffix}")
-    }
-}
+use crate::{Page, PageRequest, Parked, ParkedStatus, Store, StoreError, Written};
 
 /// What became of files that Drive listed, as far as our records show.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -53,26 +21,52 @@ pub struct Arrival {
 }
 
 impl Store {
-    /// Sets an input aside; doing it again replaces the record.
+    /// Sets an input aside. One that is set aside already, or was and is back, is the same record with its history
+    /// grown; the very delivery that is in that history changes nothing, so doing it twice is harmless.
     ///
     /// # Errors
     /// [`StoreError`]
     pub async fn park(&self, parked: &Parked) -> Result<(), StoreError> {
-        let body = Body {
-            queue: parked.queue.clone(),
-            reason: parked.reason.clone(),
-            body: parked.body.clone(),
-            first_seen_at: parked.first_seen_at.as_millis(),
-            parked_at: parked.parked_at.as_millis(),
-            receives: parked.receives,
-            file: parked.file.as_ref().map(|file| file.as_str().to_owned()),
-        };
-        let item = encode(&parked_key(&parked.key, &parked.id), &body)?;
-        self.put(item, Replaces::Whatever).await?;
-        Ok(())
+        for round in 0..ROUNDS_MAX {
+            let held = self.load_parked(&parked.key, &parked.id).await?;
+            let (item, replaces) = match held {
+                None => (encode_parked(parked, 1)?, Replaces::Nothing),
+                Some(held) => match held.parked_again(parked) {
+                    None => return Ok(()),
+                    Some(again) => (
+                        encode_parked(&again, held.revision + 1)?,
+                        Replaces::Revision(held.revision),
+                    ),
+                },
+            };
+            match self.put(item, replaces).await? {
+                Applied::Done(_) => return Ok(()),
+                Applied::Refused(_) => pause(round).await,
+            }
+        }
+        Err(StoreError::busy("others kept writing the parked input"))
     }
 
-    /// A connection's parked inputs, by id.
+    /// Writes what became of a parked input, if its record is still the one that `after` was made from.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn save_parked(&self, after: &Parked) -> Result<Written<Parked>, StoreError> {
+        let revision = after.revision + 1;
+        let item = encode_parked(after, revision)?;
+        match self.put(item, Replaces::Revision(after.revision)).await? {
+            Applied::Done(_) => Ok(Written::Done(Parked {
+                revision,
+                ..after.clone()
+            })),
+            Applied::Refused(current) => {
+                let current = current.map(|item| decode_parked(&after.key, item));
+                Ok(Written::Stale(current.transpose()?))
+            }
+        }
+    }
+
+    /// A connection's parked inputs, by id, whatever became of them.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -102,18 +96,7 @@ impl Store {
         item.map(|item| decode_parked(key, item)).transpose()
     }
 
-    /// Deletes a parked input: it was sent again.
-    ///
-    /// # Errors
-    /// [`StoreError`]
-    pub async fn delete_parked(&self, key: &ConnectionKey, id: &str) -> Result<(), StoreError> {
-        if id.len() > ID_BYTES_MAX {
-            return Ok(());
-        }
-        self.delete(&parked_key(key, id)).await
-    }
-
-    /// Which of the files have a parked snapshot. One query per file: meant for the few that are missing.
+    /// Which of the files have a parked snapshot that was not sent again since. One query per file: meant for the few that are missing.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -167,7 +150,8 @@ impl Store {
             let last = slice.items.last().map(Key::of).transpose()?;
             for item in slice.items {
                 // An id may hold dots, so what begins like this file's may be another's.
-                if decode_parked(key, item)?.file.as_ref() == Some(file) {
+                let parked = decode_parked(key, item)?;
+                if parked.file.as_ref() == Some(file) && parked.status != ParkedStatus::Redriven {
                     return Ok(true);
                 }
             }
@@ -183,38 +167,3 @@ impl Store {
 const ID_BYTES_MAX: usize = 900;
 /// Parked snapshots of one file that are read at a time.
 const SLICE: u32 = 10;
-
-fn parked_key(key: &ConnectionKey, id: &str) -> Key {
-    Key::of_connection(key, "PARKED", id)
-}
-
-#[derive(Serialize, Deserialize)]
-struct Body {
-    queue: String,
-    reason: String,
-    body: String,
-    first_seen_at: i64,
-    parked_at: i64,
-    receives: u32,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    file: Option<String>,
-}
-
-fn decode_parked(key: &ConnectionKey, item: Item) -> Result<Parked, StoreError> {
-    let (place, body) = decode::<Body>(item)?;
-    let file = body.file.map(|file| FileId::parse(&file)).transpose();
-    let (Some(id), Ok(file)) = (place.sk.strip_prefix("PARKED#"), file) else {
-        return Err(place.corrupt("its key or its file can't be read"));
-    };
-    Ok(Parked {
-        id: id.to_owned(),
-        key: key.clone(),
-        queue: body.queue,
-        reason: body.reason,
-        body: body.body,
-        first_seen_at: at(body.first_seen_at),
-        parked_at: at(body.parked_at),
-        receives: body.receives,
-        file,
-    })
-}

@@ -331,9 +331,12 @@ fn api_answers_its_sample_events() {
         ("delete-connection", 204),
         ("delete-file", 200),
         ("delete-file-without-if-match", 428),
+        ("drop-dead-letter", 200),
+        ("drop-dead-letter-without-a-reason", 422),
         ("empty-tenant-claim", 401),
         ("get-conflict", 200),
         ("get-connection", 200),
+        ("get-dead-letter", 200),
         ("get-file", 200),
         ("get-file-history", 200),
         ("get-operation", 200),
@@ -373,6 +376,8 @@ fn api_answers_its_sample_events() {
         ("patch-file-without-if-match", 428),
         ("patch-file-wrong-type", 422),
         ("pause-connection", 200),
+        ("redrive-dead-letters", 200),
+        ("redrive-dead-letters-of-nothing", 422),
         ("resolve-conflict", 200),
         ("resolve-conflict-unknown-choice", 422),
         ("resolve-conflict-with-a-value", 200),
@@ -412,6 +417,9 @@ fn api_answers_its_sample_events() {
                     domain::Revision(1),
                     "{name}: nothing was written"
                 );
+            }
+            if name == "redrive-dead-letters" {
+                assert_eq!(set.sent(Queue::Snapshots), 1, "{answer}");
             }
             if name == "patch-file" {
                 let again = response(

@@ -10,8 +10,8 @@ use domain::{
 use super::support::{file, fresh, ms, page, stored};
 use crate::key::Key;
 use crate::{
-    Channel, ChannelState, Connection, ConnectionState, Created, Parked, RemovalLimits, Scope,
-    Store, Updated, Written, create_table,
+    Channel, ChannelState, Connection, ConnectionState, Created, Letter, Parked, ParkedStatus,
+    RemovalLimits, Scope, Store, Updated, Written, create_table,
 };
 
 pub(super) fn connection(key: &ConnectionKey) -> Connection {
@@ -227,56 +227,93 @@ pub(super) async fn a_replaced_channel_is_not_activated(store: &Store) {
     );
 }
 
-fn parked(key: &ConnectionKey, id: String, about: Option<&str>) -> Parked {
-    Parked {
+fn parked(key: &ConnectionKey, id: &str, about: Option<&str>, sent_at: i64) -> Parked {
+    let letter = Letter {
+        queue: "snapshots.fifo",
         id,
-        key: key.clone(),
-        queue: "snapshots.fifo".to_owned(),
-        reason: "not a snapshot".to_owned(),
-        body: "{\"\u{0}".to_owned(),
-        first_seen_at: ms(1),
-        parked_at: ms(2),
+        body: "{\"\u{0}",
+        sent_at: ms(sent_at),
         receives: 3,
-        file: about.map(file),
-    }
+    };
+    let now = ms(sent_at + 1);
+    Parked::letter(letter, key.clone(), about.map(file), "not a snapshot", now)
 }
 
-pub(super) async fn parking_again_replaces_the_record(store: &Store) {
+pub(super) async fn an_input_that_is_parked_again_keeps_its_history(store: &Store) {
     let key = fresh();
-    let first = parked(&key, "m.1".to_owned(), None);
+    let first = parked(&key, "1", None, 1);
     store.park(&first).await.unwrap();
-    let second = Parked {
-        receives: 9,
+    let stored = store.load_parked(&key, "m.1").await.unwrap().unwrap();
+    let expected = Parked {
+        revision: 1,
         ..first.clone()
     };
-    store.park(&second).await.unwrap();
-    store
-        .park(&parked(&key, "m.2".to_owned(), None))
-        .await
-        .unwrap();
-    assert_eq!(
-        store.load_parked(&key, "m.1").await.unwrap(),
-        Some(second.clone())
-    );
+    assert_eq!(stored, expected);
+    // The same delivery again, after a crash: nothing is added.
+    store.park(&first).await.unwrap();
+    store.park(&parked(&key, "2", None, 1)).await.unwrap();
     let found = store.list_parked(&key, &page(1)).await.unwrap();
-    assert_eq!(found.items, [second]);
+    assert_eq!(found.items, [expected]);
     assert!(found.next_cursor.is_some());
-    store.delete_parked(&key, "m.1").await.unwrap();
-    assert_eq!(store.load_parked(&key, "m.1").await.unwrap(), None);
-    assert_eq!(
-        store.load_parked(&key, &"x".repeat(5_000)).await.unwrap(),
-        None
-    );
+    // Another one of the same input.
+    store.park(&parked(&key, "1", None, 50)).await.unwrap();
+    let again = store.load_parked(&key, "m.1").await.unwrap().unwrap();
+    assert_eq!((again.revision, again.history.len()), (2, 2));
+    assert_eq!((again.first_seen_at, again.parked_at), (ms(1), ms(51)));
+    let too_long = store.load_parked(&key, &"x".repeat(5_000)).await;
+    assert_eq!(too_long.unwrap(), None);
     assert_eq!(store.load_parked(&key, "").await.unwrap(), None);
-    store.delete_parked(&key, &"x".repeat(5_000)).await.unwrap();
+}
+
+pub(super) async fn of_two_who_decide_on_a_parked_input_one_does(store: &Store) {
+    let key = fresh();
+    store.park(&parked(&key, "1", Some("a"), 1)).await.unwrap();
+    let id = Parked::snapshot_id(&file("a"), "1");
+    let held = store.load_parked(&key, &id).await.unwrap().unwrap();
+    let redriven = store.save_parked(&held.redriven("ada", ms(10))).await;
+    let Written::Done(redriven) = redriven.unwrap() else {
+        panic!("nobody else wrote it");
+    };
+    assert_eq!(
+        (redriven.status, redriven.redrives, redriven.revision),
+        (ParkedStatus::Redriven, 1, 2)
+    );
+    let late = held.dropped("eve", "not wanted", ms(11));
+    assert_eq!(
+        store.save_parked(&late).await.unwrap(),
+        Written::Stale(Some(redriven.clone())),
+        "the one who was later is shown what stands"
+    );
+    let stored = store.load_parked(&key, &id).await.unwrap();
+    assert_eq!(stored, Some(redriven));
+    // It is on its way, so it has not arrived; when it fails again, it is parked again.
+    let missing = store.arrival(&key, &[file("a")]).await.unwrap().missing;
+    assert_eq!(missing, [file("a")]);
+    store.park(&parked(&key, "1", Some("a"), 20)).await.unwrap();
+    let back = store.load_parked(&key, &id).await.unwrap().unwrap();
+    assert_eq!(
+        (back.status, back.redrives, back.history.len()),
+        (ParkedStatus::Parked, 1, 3)
+    );
+    let dropped = back.dropped("eve", "not wanted", ms(30));
+    let Written::Done(dropped) = store.save_parked(&dropped).await.unwrap() else {
+        panic!("nobody else wrote it");
+    };
+    let stored = store.load_parked(&key, &id).await.unwrap();
+    assert_eq!(stored, Some(dropped));
+    let missing = store.arrival(&key, &[file("a")]).await.unwrap().missing;
+    assert_eq!(missing, [], "somebody decided that it is not wanted");
+    let absent = parked(&key, "2", None, 1).redriven("ada", ms(2));
+    let written = store.save_parked(&absent).await.unwrap();
+    assert_eq!(written, Written::Stale(None));
 }
 
 pub(super) async fn a_parked_snapshot_is_not_missing(store: &Store) {
     let key = fresh();
     stored(store, &key, "here", "root").await;
     for n in 0..12 {
-        let id = Parked::snapshot_id(&file("a.b"), &format!("{n:02}"));
-        store.park(&parked(&key, id, Some("a.b"))).await.unwrap();
+        let letter = parked(&key, &format!("{n:02}"), Some("a.b"), 1);
+        store.park(&letter).await.unwrap();
     }
     let asked = ["here", "a.b", "a", "nowhere", "a"].map(file);
     let missing = store.arrival(&key, &asked).await.unwrap().missing;

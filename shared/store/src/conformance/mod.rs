@@ -74,7 +74,8 @@ suite! {
         a_connection_is_made_once_saved_on_its_revision_and_listed,
         a_channel_counts_before_its_resource_is_known,
         a_replaced_channel_is_not_activated,
-        parking_again_replaces_the_record,
+        an_input_that_is_parked_again_keeps_its_history,
+        of_two_who_decide_on_a_parked_input_one_does,
         a_parked_snapshot_is_not_missing,
         a_table_is_made_only_once;
     checks_logs:

@@ -11,10 +11,11 @@ use domain::{
 use drive_simulator::Simulator;
 use local::aws::in_process::Handler;
 use local::aws::{self, Aws, Queue, Service};
+use runtime::{Cause, SnapshotMessage};
 use sha2::{Digest, Sha256};
 use store::{
-    Channel, ChannelState, Connection, ConnectionState, DriftEntry, Finding, Log, Nonce, Operation,
-    OperationKind, OperationState, PageRequest, Parked, Scope, Store, Suspicion,
+    Channel, ChannelState, Connection, ConnectionState, DriftEntry, Finding, Letter, Log, Nonce,
+    Operation, OperationKind, OperationState, PageRequest, Parked, Scope, Store, Suspicion,
 };
 use tokio::net::TcpListener;
 
@@ -23,6 +24,9 @@ use super::{RuntimeApi, binary, credentials, serve, top};
 /// The file of the sample events, and one that an open conflict is on.
 pub const FILE: &str = "1sampleFileIdAAAAAAAAAAAAAAAAAAAAA";
 pub const FILE_IN_CONFLICT: &str = "1sampleFileIdBBBBBBBBBBBBBBBBBBBBB";
+
+/// What the dead letter of the sample events is named by, beside its file.
+const LETTER: &str = "sample";
 
 /// The operation of the sample events: an audit that waits for a person.
 const OPERATION: &str = "1795251600000-00000001";
@@ -163,6 +167,7 @@ impl Set {
         };
         store.create_channel(&channel).await.unwrap();
         self.audited().await;
+        self.store.park(&self.sample_letter()).await.unwrap();
         let first = Step::stay(FileRecord::first_sight(&snapshot(FILE, 10, "Plan.md")));
         self.commit(0, &first).await;
         let first = Step::stay(FileRecord::first_sight(&snapshot(
@@ -184,6 +189,26 @@ impl Set {
         let clash = edited.record.observe(&theirs, moment);
         assert_eq!(clash.conflicts.len(), 1);
         self.commit(2, &clash).await;
+    }
+
+    /// A removal of the file that SQS gave up.
+    fn sample_letter(&self) -> Parked {
+        let message = SnapshotMessage {
+            key: self.key.clone(),
+            cause: Cause::Live,
+            file: FileId::parse(FILE).unwrap(),
+            at: now(),
+            snapshot: None,
+        };
+        let letter = Letter {
+            queue: "snapshots-dead.fifo",
+            id: LETTER,
+            body: &message.to_body(),
+            sent_at: now(),
+            receives: 200,
+        };
+        let (key, file) = (message.key, Some(message.file));
+        Parked::letter(letter, key, file, "received too often", now())
     }
 
     /// An audit that would remove the file, and waits for a person.
@@ -227,7 +252,7 @@ impl Set {
             .unwrap()
     }
 
-    /// What is parked, whether or not anyone knows whose it is.
+    /// What is parked beside the sample letter, whether or not anyone knows whose it is.
     pub async fn parked(&self) -> Vec<Parked> {
         let unknown = ConnectionKey {
             tenant: TenantId::parse("_unknown").unwrap(),
@@ -243,6 +268,7 @@ impl Set {
                     .items,
             );
         }
+        all.retain(|letter| !letter.id.ends_with(LETTER));
         all
     }
 
