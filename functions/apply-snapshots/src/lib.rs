@@ -134,8 +134,15 @@ struct Work {
     unlisted: Option<GateError>,
 }
 
-/// Handles a batch of snapshots: each group is one file.
+/// Handles a batch of snapshots: each group is one file. What came back twice is handled file by file, since one of
+/// them may be what ends the process.
 pub async fn handle(event: SqsEvent, deadline: Deadline, deps: &Deps) -> SqsBatchResponse {
+    // Boxed: the compiler looks only so deep into futures within futures.
+    let together = |part| Box::pin(handle_together(part, deadline, deps));
+    batch::handle_apart(event, &deps.queues, together).await
+}
+
+async fn handle_together(event: SqsEvent, deadline: Deadline, deps: &Deps) -> SqsBatchResponse {
     let mut works = Vec::new();
     for group in batch::groups(event) {
         works.push(read(group, deps).await);

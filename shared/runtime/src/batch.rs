@@ -7,11 +7,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
-use aws_sdk_sqs::types::ChangeMessageVisibilityBatchRequestEntry;
+use aws_sdk_sqs::types::{
+    ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry,
+};
 use domain::Timestamp;
 
 use crate::clock::Entropy;
-use crate::queue::Queue;
+use crate::queue::{Queue, digest};
 use crate::visibility::visibility_seconds;
 
 /// One message as Lambda delivered it.
@@ -95,6 +97,109 @@ fn delivery(message: SqsMessage) -> Delivery {
         sent_at,
         receives,
         queue: arn.rsplit(':').next().unwrap_or_default().to_owned(),
+    }
+}
+
+/// From this receive on, the groups of a batch are handled apart: twice they were together.
+const APART_FROM: u32 = 3;
+
+/// Handles a batch: as a whole, or group by group where one of its messages has come back a second time.
+///
+/// What ends the process takes the whole batch with it, and nobody knows which message it was. Apart, each group that
+/// is dealt with is deleted before the next one is begun, so that it is out of the reach of a later one. The order is
+/// by chance, and every second time the other way round: what stood behind the deadly message stands before it then.
+/// So beside one such message no other is received more than four times, and of several each finds its order.
+pub async fn handle_apart<F>(
+    event: SqsEvent,
+    queues: &[Queue],
+    handle: impl Fn(SqsEvent) -> F,
+) -> SqsBatchResponse
+where
+    F: Future<Output = SqsBatchResponse>,
+{
+    let mut parts = apart(event);
+    let last = parts.pop();
+    let mut response = SqsBatchResponse::default();
+    for part in parts {
+        let records = part.records.clone();
+        let answer = handle(part).await;
+        let failures = &answer.batch_item_failures;
+        let returned: BTreeSet<&str> = failures
+            .iter()
+            .map(|failure| failure.item_identifier.as_str())
+            .collect();
+        let done = records.into_iter().map(delivery);
+        let done = done.filter(|delivery| !returned.contains(delivery.id.as_str()));
+        acknowledge(&done.collect::<Vec<_>>(), queues).await;
+        response
+            .batch_item_failures
+            .extend(answer.batch_item_failures);
+    }
+    if let Some(last) = last {
+        let answer = handle(last).await;
+        response
+            .batch_item_failures
+            .extend(answer.batch_item_failures);
+    }
+    response
+}
+
+/// The batch, or each of its groups by itself, in the order in which they are handled.
+fn apart(event: SqsEvent) -> Vec<SqsEvent> {
+    let receives = |message: &SqsMessage| {
+        let text = attribute(message, "ApproximateReceiveCount");
+        text.and_then(|text| text.parse().ok()).unwrap_or(1)
+    };
+    let round: u32 = event.records.iter().map(receives).max().unwrap_or(1);
+    if round < APART_FROM {
+        return vec![event];
+    }
+    // Two rounds have one order: forward, then back.
+    let order = round.div_ceil(2);
+    let mut groups: BTreeMap<(String, String), Vec<SqsMessage>> = BTreeMap::new();
+    for message in event.records {
+        let id = attribute(&message, "MessageGroupId").unwrap_or_default();
+        let place = (digest(&format!("{order}/{id}")), id.to_owned());
+        groups.entry(place).or_default().push(message);
+    }
+    let mut parts: Vec<SqsEvent> = groups
+        .into_values()
+        .map(|records| {
+            let mut part = SqsEvent::default();
+            part.records = records;
+            part
+        })
+        .collect();
+    if round.is_multiple_of(2) {
+        parts.reverse();
+    }
+    parts
+}
+
+/// Deletes what was dealt with. What could not be deleted is acknowledged with the batch, or comes again.
+async fn acknowledge(done: &[Delivery], queues: &[Queue]) {
+    for queue in queues {
+        let name = queue.url().rsplit('/').next();
+        let mine: Vec<&Delivery> = done
+            .iter()
+            .filter(|delivery| name == Some(delivery.queue.as_str()))
+            .collect();
+        for chunk in mine.chunks(10) {
+            let mut request = queue.client().delete_message_batch().queue_url(queue.url());
+            for (at, delivery) in chunk.iter().enumerate() {
+                let entry = DeleteMessageBatchRequestEntry::builder()
+                    .id(at.to_string())
+                    .receipt_handle(&delivery.receipt_handle)
+                    .build();
+                if let Ok(entry) = entry {
+                    request = request.entries(entry);
+                }
+            }
+            if let Err(error) = request.send().await {
+                let error = crate::telemetry::chain(&error);
+                tracing::warn!(queue = name, error, "could not delete what was dealt with");
+            }
+        }
     }
 }
 
@@ -220,6 +325,46 @@ mod tests {
         assert_eq!(first.queue, "snapshots.fifo");
         assert_eq!(first.receives, 2);
         assert_eq!(first.sent_at, Timestamp::from_millis(1500));
+    }
+
+    fn received(groups: &[&str], times: u32) -> SqsEvent {
+        let mut event = event(groups);
+        for message in &mut event.records {
+            let count = ("ApproximateReceiveCount".to_owned(), times.to_string());
+            message.attributes.extend([count]);
+        }
+        event
+    }
+
+    #[test]
+    fn invariant_21_a_batch_that_came_back_twice_is_handled_group_by_group_and_then_backwards() {
+        let names = ["a", "b", "a", "c", "d", "e"];
+        for times in 1..APART_FROM {
+            assert_eq!(apart(received(&names, times)).len(), 1);
+        }
+        let order = |times: u32| -> Vec<String> {
+            let parts = apart(received(&names, times));
+            let group = |part: &SqsEvent| part.records[0].attributes["MessageGroupId"].clone();
+            for part in &parts {
+                let bodies: Vec<_> = part.records.iter().map(|r| r.body.as_deref()).collect();
+                assert!(bodies.is_sorted(), "a group keeps its order");
+                assert!(
+                    part.records
+                        .iter()
+                        .all(|r| r.attributes["MessageGroupId"] == group(part))
+                );
+            }
+            parts.iter().map(group).collect()
+        };
+        for times in [3, 5, 7, 199] {
+            let mut back = order(times + 1);
+            back.reverse();
+            assert_eq!(order(times), back);
+            assert_eq!(back.len(), 5);
+        }
+        // What lies between two deadly ones is not there for ever.
+        let orders: BTreeSet<Vec<String>> = (3..60).step_by(2).map(order).collect();
+        assert!(orders.len() > 10);
     }
 
     proptest! {

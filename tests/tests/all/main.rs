@@ -9,6 +9,7 @@ mod authorization;
 mod conflicts;
 mod connections;
 mod crash;
+mod dead_letters;
 mod delegation;
 mod faults;
 mod function_binaries;

@@ -45,6 +45,9 @@ pub struct ByHand {
     ahead_millis: Arc<AtomicI64>,
     drive_ahead: AtomicU64,
     crash: Arc<Crash>,
+    front: Front,
+    /// A token of another tenant's.
+    pub stranger: String,
     meanwhile: Arc<Mutex<Option<Meanwhile>>>,
 }
 
@@ -61,20 +64,28 @@ impl std::ops::Deref for ByHand {
 struct Crash {
     /// Calls until it happens; below zero it does not.
     left: AtomicI64,
+    /// It happens at a call that says this, too; at none where it is empty.
+    poison: Mutex<String>,
     happens: Notify,
 }
 
 impl Crash {
     fn hook(self: &Arc<Self>) -> FaultHook {
         let crash = Arc::clone(self);
-        Arc::new(move |_| match crash.left.fetch_sub(1, Ordering::SeqCst) {
-            0 => {
+        Arc::new(move |request| {
+            let poison = crash.poison.lock().unwrap();
+            let deadly = !poison.is_empty() && contains(request.body(), poison.as_bytes());
+            if crash.left.fetch_sub(1, Ordering::SeqCst) == 0 || deadly {
                 crash.happens.notify_one();
-                Fault::TimedOut
+                return Fault::TimedOut;
             }
-            _ => Fault::None,
+            Fault::None
         })
     }
+}
+
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
 }
 
 /// Runs a test by hand, with this many files in the library, all of them synced, and a channel on the log.
@@ -115,8 +126,10 @@ impl ByHand {
         let identity = Identity::ephemeral().unwrap();
         let expires_at = setting.clock.now().as_seconds() + 365 * 86_400;
         let token = identity.token(TENANT, SUBJECT, expires_at).unwrap();
-        let front = Front::new(&functions, identity).router();
-        tokio::spawn(async move { axum::serve(listener, front).await.unwrap() });
+        let stranger = identity.token("stranger", SUBJECT, expires_at).unwrap();
+        let front = Front::new(&functions, identity);
+        let served = front.clone().router();
+        tokio::spawn(async move { axum::serve(listener, served).await.unwrap() });
         let connection = connect(&aws, &drive_url, &api_url, &token).await;
         let hand = Self {
             outside: Outside::new(simulator, &drive_url, &api_url, &token, &connection),
@@ -130,6 +143,8 @@ impl ByHand {
             ahead_millis,
             drive_ahead: AtomicU64::new(0),
             crash,
+            front,
+            stranger,
             meanwhile,
         };
         for _ in 0..20 {
@@ -321,6 +336,53 @@ impl ByHand {
             self.pass(SILENCE);
         }
         crashed
+    }
+
+    /// Hands a batch to its function, which ends like a killed process at the first AWS call that says `poison`. Gives
+    /// whether it came to that; if so, the batch stays in flight.
+    pub async fn hand_over_poisoned(
+        &self,
+        queue: Queue,
+        received: &[Received],
+        poison: &str,
+    ) -> bool {
+        poison.clone_into(&mut self.crash.poison.lock().unwrap());
+        let crashed = tokio::select! {
+            biased;
+            () = self.crash.happens.notified() => true,
+            () = self.hand_over(queue, received, self.deadline()) => false,
+        };
+        self.crash.poison.lock().unwrap().clear();
+        crashed
+    }
+
+    /// Asks the API, which ends like a killed process instead of making its AWS call number `at` (from 0). Gives
+    /// whether it came to that.
+    pub async fn api_crashes(&self, path: &str, body: &Value, at: u64) -> bool {
+        let request = http::Request::post(path)
+            .header("authorization", format!("Bearer {}", self.token))
+            .header("content-type", "application/json")
+            .body(body.to_string().into_bytes())
+            .unwrap();
+        self.crash
+            .left
+            .store(i64::try_from(at).unwrap(), Ordering::SeqCst);
+        let crashed = tokio::select! {
+            biased;
+            () = self.crash.happens.notified() => true,
+            _ = self.front.call(request) => false,
+        };
+        self.crash.left.store(-1, Ordering::SeqCst);
+        crashed
+    }
+
+    /// Sets how often a message of a queue is received before it goes to the dead-letter queue.
+    pub fn receive_limit(&self, queue: Queue, receives: u32) {
+        let dead = aws::sqs::queue_arn(queue.dead_letter_name());
+        let policy = json!({"deadLetterTargetArn": dead, "maxReceiveCount": receives});
+        let attributes = BTreeMap::from([("RedrivePolicy".to_owned(), policy.to_string())]);
+        let sqs = self.aws.sqs();
+        sqs.set_queue_attributes(queue.name(), &attributes).unwrap();
     }
 
     /// Lets a person act in the moment before our next write is sent to Drive, alone or in a batch.
