@@ -12,7 +12,7 @@ use runtime::telemetry::FILTER_DEFAULT;
 use serde_json::{Value, json};
 use tracing_subscriber::EnvFilter;
 
-use crate::support::{Setup, World, eventually};
+use crate::support::{Setup, World, eventually, listening};
 
 /// Our own code logs all that it can, the libraries what they log on AWS. The simulated Drive is Google's side.
 const OURS: &str = "api=trace,apply_snapshots=trace,domain=trace,drive=trace,fetch_changes=trace,gate=trace,\
@@ -56,7 +56,7 @@ fn logged(test: impl AsyncFnOnce(&World)) -> String {
         .with_env_filter(EnvFilter::new(format!("{FILTER_DEFAULT},{OURS}")))
         .with_writer(move || writer.clone())
         .finish();
-    let _listens = tracing::subscriber::set_default(subscriber);
+    let _listens = listening(subscriber);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

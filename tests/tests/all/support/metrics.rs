@@ -4,14 +4,30 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use tracing::field::{Field, Visit};
-use tracing::subscriber::DefaultGuard;
-use tracing::{Event, Subscriber};
+use tracing::subscriber::{DefaultGuard, NoSubscriber};
+use tracing::{Dispatch, Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 /// Counts what is logged on the thread of the test: that of a test by hand, which calls the functions itself.
 pub struct Metrics {
     counts: Counts,
-    _listens: DefaultGuard,
+    _listens: Listening,
+}
+
+/// A subscriber that hears this thread until it is dropped.
+pub struct Listening {
+    _heard: DefaultGuard,
+    _second: Dispatch,
+}
+
+/// Has a subscriber hear this thread. While it is the only one in the process, a line that another thread reaches
+/// first is asked of that thread, which has none, and is then off for all: a second one prevents that.
+pub fn listening(subscriber: impl Subscriber + Send + Sync + 'static) -> Listening {
+    let _second = Dispatch::new(NoSubscriber::default());
+    Listening {
+        _heard: tracing::subscriber::set_default(subscriber),
+        _second,
+    }
 }
 
 type Counts = Arc<Mutex<BTreeMap<String, u64>>>;
@@ -28,7 +44,7 @@ impl Metrics {
         let subscriber = tracing_subscriber::registry().with(listener);
         Self {
             counts,
-            _listens: tracing::subscriber::set_default(subscriber),
+            _listens: listening(subscriber),
         }
     }
 

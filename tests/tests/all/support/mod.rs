@@ -16,7 +16,7 @@ mod world;
 pub use binaries::binary;
 pub use by_hand::{ByHand, by_hand};
 pub use drive::Person;
-pub use metrics::Metrics;
+pub use metrics::{Metrics, listening};
 pub use runtime_api::{Invoked, RuntimeApi};
 pub use stage::{FILE, FILE_IN_CONFLICT, Stage};
 pub use team::Team;
