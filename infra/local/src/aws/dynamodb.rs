@@ -113,6 +113,11 @@ impl Dynamodb {
                 // is the only way to it.
                 database.enable_bulk_loading()?;
                 database.disable_bulk_loading()?;
+                // Every write looks for the stream's last sequence number, which nothing indexes.
+                rusqlite::Connection::open(path)?.execute_batch(
+                    "CREATE INDEX IF NOT EXISTS local_stream_sequence
+                        ON _stream_records (table_name, CAST(sequence_number AS INTEGER))",
+                )?;
                 database
             }
         };
