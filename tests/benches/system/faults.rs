@@ -38,6 +38,7 @@ struct Round {
     edited_seconds: f64,
     arrived_seconds: f64,
     lost: usize,
+    questions: usize,
     calls: BTreeMap<String, u64>,
     refused: u64,
     deleted: Deleted,
@@ -107,6 +108,12 @@ fn describe(report: &mut Report, name: &str, round: &Round) {
         "s",
     );
     line(report, "edits lost", count(round.lost), "edits");
+    line(
+        report,
+        "writes of unknown fate that were put before a person",
+        count(round.questions),
+        "",
+    );
     let calls: u64 = round.calls.values().sum();
     line(report, "calls of Drive attempted", count(calls), "calls");
     line(report, "answers refused", count(round.refused), "answers");
@@ -188,12 +195,12 @@ async fn round(rig: &Rig, seed: u64) -> Round {
     let (drive, messages) = (rig.simulator.counters(), deleted(rig));
     let paced = pace_writes(rig.store(), &rig.key).await;
     let began = Instant::now();
-    let (people, application) = tokio::join!(
+    let (people, (application, mut questions)) = tokio::join!(
         edit_in_drive(rig, &files, seed),
         edit_through_the_api(rig, &files, seed)
     );
     let edited = Instant::now();
-    let lost = arrive(rig, &people, &application).await;
+    let lost = arrive(rig, &people, &application, &mut questions).await;
     let arrived = Instant::now();
     // What our own writes brought back belongs to them.
     rig.drained().await;
@@ -203,6 +210,7 @@ async fn round(rig: &Rig, seed: u64) -> Round {
         edited_seconds: (edited - began).as_secs_f64(),
         arrived_seconds: (arrived - edited).as_secs_f64(),
         lost,
+        questions,
         calls: calls_since(&rig.simulator, &drive.calls),
         refused: rig.simulator.counters().faults - drive.faults,
         deleted: Deleted {
@@ -236,8 +244,8 @@ async fn edit_in_drive(rig: &Rig, files: &[String], seed: u64) -> Last {
     last
 }
 
-async fn edit_through_the_api(rig: &Rig, files: &[String], seed: u64) -> Last {
-    let (mut ticks, mut last) = (ticks(), Last::new());
+async fn edit_through_the_api(rig: &Rig, files: &[String], seed: u64) -> (Last, usize) {
+    let (mut ticks, mut last, mut questions) = (ticks(), Last::new(), 0);
     let mut rng = fastrand::Rng::with_seed(seed + 1_000);
     for number in 0..PER_SECOND * SECONDS {
         ticks.tick().await;
@@ -245,18 +253,41 @@ async fn edit_through_the_api(rig: &Rig, files: &[String], seed: u64) -> Last {
         let text = format!("{seed}.{number}");
         let path = format!("/v1/connections/{}/files/{id}", rig.key.connection);
         let body = Some(json!({"properties": {PROPERTY: &text}}));
-        let (status, body) = rig
-            .system
-            .call(Method::PATCH, &path, &[("if-match", "*")], body)
-            .await;
-        assert_eq!(status, 200, "{body}");
+        loop {
+            let headers = [("if-match", "*")];
+            let call = rig
+                .system
+                .call(Method::PATCH, &path, &headers, body.clone());
+            match call.await {
+                (200, _) => break,
+                (409, _) => questions += decide(rig).await,
+                other => panic!("{other:?}"),
+            }
+        }
         last.insert(id.clone(), text);
     }
-    last
+    (last, questions)
+}
+
+/// Settles what nobody can tell: whether a write without an answer came about, and was undone by a person. The
+/// application's value stands. Says how many such questions there were.
+async fn decide(rig: &Rig) -> usize {
+    let path = format!("/v1/connections/{}/conflicts", rig.key.connection);
+    let open = format!("{path}?status=open&limit=100");
+    let (status, listed) = rig.system.call(Method::GET, &open, &[], None).await;
+    assert_eq!(status, 200, "{listed}");
+    let conflicts = listed["items"].as_array().unwrap();
+    for conflict in conflicts {
+        assert_eq!(conflict["unsure"], true, "{conflict}");
+        let path = format!("{path}/{}/resolution", conflict["id"].as_str().unwrap());
+        let choice = Some(json!({"choose": "app"}));
+        rig.system.call(Method::POST, &path, &[], choice).await;
+    }
+    conflicts.len()
 }
 
 /// Waits until every last edit is on both sides, and says how many are not in the end.
-async fn arrive(rig: &Rig, people: &Last, application: &Last) -> usize {
+async fn arrive(rig: &Rig, people: &Last, application: &Last, questions: &mut usize) -> usize {
     let property = Field::Property(PROPERTY.to_owned());
     let wanted = |field: &Field, last: &Last| -> Vec<(FileId, Field, String)> {
         let files = last.iter();
@@ -283,6 +314,7 @@ async fn arrive(rig: &Rig, people: &Last, application: &Last) -> usize {
         if left.is_empty() || Instant::now() > end {
             return left.len();
         }
+        *questions += decide(rig).await;
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }

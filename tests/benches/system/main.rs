@@ -109,7 +109,10 @@ fn main() {
 }
 
 async fn run(arguments: &Arguments, report: &mut Report) {
-    report.begin(arguments.files);
+    report.begin(match arguments.only.as_deref() {
+        Some("real") => arguments.files_real,
+        Some(_) | None => arguments.files,
+    });
     let live = ["sync", "latency", "burst", "push"];
     if live.into_iter().any(|part| arguments.wants(part)) {
         let (rig, synced) = first_sync::measure(arguments.files).await;
