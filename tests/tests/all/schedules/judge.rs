@@ -75,6 +75,9 @@ pub async fn judge(
     }
     wrong.extend(overwritten_unseen(sim));
     if schedule.unique {
+        let dropped = sim.witnessed().dropped.clone();
+        let dropped = dropped.into_iter().filter(|(field, _)| is_text(field));
+        wrong.extend(dropped.map(|(_, how)| how));
         wrong.extend(lost(sim, &conflicts).await);
     }
     (wrong, count)
@@ -121,7 +124,8 @@ async fn lost(sim: &Sim, conflicts: &[ConflictRecord]) -> Vec<String> {
         by_field.entry(place).or_default().push(event.clone());
     }
     let mut wrong = Vec::new();
-    for conflict in conflicts {
+    // A write of unknown fate that Drive shows no trace of is asked about, whoever wrote what Drive holds.
+    for conflict in conflicts.iter().filter(|conflict| !conflict.unsure) {
         let place = (conflict.id.file.to_string(), conflict.id.field.clone());
         let wrote = |who: fn(&Event) -> Option<&Value>| {
             let events = by_field.get(&place).into_iter().flatten();

@@ -274,9 +274,9 @@ impl Player {
                 Choice::App => json!({"choose": "app"}),
                 Choice::Drive => json!({"choose": "drive"}),
                 Choice::Base => json!({"choose": "base"}),
-                Choice::Value => match conflict["app"] {
-                    Value::String(_) => json!({"value": self.text(who, number)}),
-                    _ => json!({"choose": "app"}),
+                Choice::Value => match conflict["field"].as_str().unwrap() {
+                    "parent" | "starred" | "trashed" | "existence" => json!({"choose": "app"}),
+                    _ => json!({"value": self.text(who, number)}),
                 },
             };
             let key = format!("{who}-{number}");

@@ -41,6 +41,9 @@ pub struct Witnessed {
     before: BTreeMap<String, FileSnapshot>,
     /// What broke a rule at once.
     pub broken: Vec<String>,
+    /// Edits that left the application's side without a decision, and how. Where texts are written twice, it may be that
+    /// both sides agreed in between.
+    pub dropped: Vec<(Field, String)>,
     files: BTreeSet<String>,
 }
 
@@ -185,7 +188,7 @@ impl Sim {
             if lost && after.is_present() {
                 let broken =
                     format!("{id} {field:?}: {function} dropped an edit: {old:?} became {new:?}");
-                witnessed.broken.push(broken);
+                witnessed.dropped.push((field.clone(), broken));
             }
         }
     }
