@@ -97,7 +97,7 @@ fn cursor_first() -> Tamper {
                 json!({"Id": entry["Id"], "MessageId": format!("m{at}"), "MD5OfMessageBody": "", "SequenceNumber": "1"})
             });
             let sent: Vec<Value> = sent.collect();
-            kept.entry(process).or_default().push(copy(request));
+            kept.entry(process).or_default().push(request.clone());
             let body = json!({"Successful": sent, "Failed": []}).to_string();
             return Tampered::Answered(Response::new(Bytes::from(body)));
         }
@@ -147,7 +147,7 @@ fn conflict_apart() -> Tamper {
             return Tampered::Passes;
         };
         let alone = |put: &Value| {
-            let mut alone = copy(request);
+            let mut alone = request.clone();
             set(&mut alone, "PutItem", put);
             alone
         };
@@ -243,7 +243,8 @@ fn sent_forgotten() -> Tamper {
     })
 }
 
-fn is(request: &Request<Bytes>, operation: &str) -> bool {
+/// Whether a request calls this operation of AWS.
+pub fn is(request: &Request<Bytes>, operation: &str) -> bool {
     let target = request
         .headers()
         .get("x-amz-target")
@@ -259,7 +260,8 @@ fn text(request: &Request<Bytes>) -> String {
     String::from_utf8_lossy(request.body()).into_owned()
 }
 
-fn json_of(request: &Request<Bytes>) -> Value {
+/// The body of a request; `Null` where it is no JSON.
+pub fn json_of(request: &Request<Bytes>) -> Value {
     serde_json::from_slice(request.body()).unwrap_or(Value::Null)
 }
 
@@ -287,12 +289,4 @@ fn set(request: &mut Request<Bytes>, operation: &str, body: &Value) {
     let target = HeaderValue::from_str(&format!("DynamoDB_20120810.{operation}")).unwrap();
     request.headers_mut().insert("x-amz-target", target);
     *request.body_mut() = Bytes::from(body.to_string());
-}
-
-fn copy(request: &Request<Bytes>) -> Request<Bytes> {
-    let mut copy = Request::new(request.body().clone());
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.headers_mut() = request.headers().clone();
-    copy
 }

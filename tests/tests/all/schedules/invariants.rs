@@ -7,8 +7,9 @@ use std::time::Duration;
 use domain::{FileId, Value as FieldValue};
 use drive_simulator::Edit;
 use http::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::bugs::{is, json_of};
 use super::crash::{FLOWS, edit, ends, files, open_conflict};
 use crate::support::sim::{Event, Side, Sim, Start, Tamper, Tampered, simulate};
 
@@ -72,12 +73,7 @@ fn invariant_03_a_crash_between_queue_and_cursor_is_harmless_however_late_the_ne
             let count = versions.len();
             versions.dedup();
             assert_eq!(count, versions.len(), "{seconds} s later: {versions:?}");
-            let record = sim
-                .store()
-                .load_file(sim.key(), &file)
-                .await
-                .unwrap()
-                .unwrap();
+            let record = sim.record(&one).await.unwrap();
             assert_eq!(record.app(&domain::Field::Name), FieldValue::text("hers"));
         });
     }
@@ -101,15 +97,11 @@ fn invariant_05_the_cursor_stays_while_one_message_of_a_batch_is_unsent() {
 fn leaving_three_batches_unsent(mentioned: bool) -> Tamper {
     let left = AtomicU64::new(3);
     Arc::new(move |request| {
-        let target = request
-            .headers()
-            .get("x-amz-target")
-            .and_then(|target| target.to_str().ok());
-        let body: Value = serde_json::from_slice(request.body()).unwrap_or_default();
+        let body = json_of(request);
         let snapshots = body["QueueUrl"]
             .as_str()
             .is_some_and(|url| url.contains("snapshots"));
-        let batch = target.is_some_and(|target| target.ends_with(".SendMessageBatch")) && snapshots;
+        let batch = is(request, "SendMessageBatch") && snapshots;
         if !batch || left.load(Ordering::Relaxed) == 0 {
             return Tampered::Passes;
         }
@@ -183,13 +175,7 @@ fn invariant_14_a_decision_that_meets_a_new_edit_in_drive_never_takes_its_place_
             tokio::join!(decision, person);
             sim.settle().await.unwrap();
             let there = sim.simulator().file(&one).unwrap().name;
-            let file = FileId::parse(&one).unwrap();
-            let record = sim
-                .store()
-                .load_file(sim.key(), &file)
-                .await
-                .unwrap()
-                .unwrap();
+            let record = sim.record(&one).await.unwrap();
             let open = record.open.contains_key(&domain::Field::Name);
             // Her second name is in Drive still: either the conflict goes on about it, or it was agreed to.
             assert_eq!(there, "again", "seed {seed}: {record:?}");
@@ -217,12 +203,7 @@ fn invariant_15_an_edit_and_what_is_owed_for_it_are_one_write() {
                 )
                 .await;
                 let file = FileId::parse(&one).unwrap();
-                let record = sim
-                    .store()
-                    .load_file(sim.key(), &file)
-                    .await
-                    .unwrap()
-                    .unwrap();
+                let record = sim.record(&one).await.unwrap();
                 let edited = record.app(&domain::Field::Name) == FieldValue::text("ours");
                 let due = sim
                     .store()

@@ -208,9 +208,9 @@ fn applications(text: &Value, later: &[Event], conflicts: &[&ConflictRecord]) ->
 }
 
 async fn final_app(sim: &Sim, file: &str, field: &Field, text: &Value) -> bool {
-    let file = domain::FileId::parse(file).unwrap();
-    let record = sim.store().load_file(sim.key(), &file).await.unwrap();
-    record.is_some_and(|record| record.app(field) == *text)
+    sim.record(file)
+        .await
+        .is_some_and(|record| record.app(field) == *text)
 }
 
 /// Whether a field holds the texts that people and programs write.

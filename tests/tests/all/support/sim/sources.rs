@@ -49,10 +49,7 @@ pub struct Mishandling {
 pub(super) fn writes_blindly_again(inner: drive::Transport) -> drive::Transport {
     Arc::new(move |request: Request<Bytes>| {
         let inner = Arc::clone(&inner);
-        let mut again = Request::new(request.body().clone());
-        *again.method_mut() = request.method().clone();
-        *again.uri_mut() = request.uri().clone();
-        *again.headers_mut() = request.headers().clone();
+        let mut again = request.clone();
         again.headers_mut().remove("if-match");
         let body = String::from_utf8_lossy(request.body()).into_owned();
         let writes = *request.method() == Method::PATCH || body.contains("PATCH ");
@@ -275,6 +272,12 @@ impl Sim {
         }
     }
 
+    /// Our record of a file.
+    pub async fn record(&self, id: &str) -> Option<FileRecord> {
+        let file = FileId::parse(id).unwrap();
+        self.store().load_file(self.key(), &file).await.unwrap()
+    }
+
     /// Our records of everything that Drive has, or ever had here.
     pub async fn records(&self) -> Vec<(FileId, FileRecord)> {
         let mut ids: BTreeSet<String> = self.simulator().file_ids().into_iter().collect();
@@ -282,7 +285,7 @@ impl Sim {
         let mut records = Vec::new();
         for id in ids {
             let file = FileId::parse(&id).unwrap();
-            if let Some(record) = self.store().load_file(self.key(), &file).await.unwrap() {
+            if let Some(record) = self.record(&id).await {
                 records.push((file, record));
             } else if self.simulator().file(&id).is_some() {
                 // As good as any difference: what Drive has is not here.

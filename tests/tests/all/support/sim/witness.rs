@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use domain::{Field, FileId, FileRecord, Value};
+use domain::{Field, FileRecord, Value};
 use drive_simulator::FileSnapshot;
 use serde_json::Value as Json;
 
@@ -141,8 +141,7 @@ impl Sim {
             else {
                 continue;
             };
-            let file = FileId::parse(&id).unwrap();
-            let record = self.store().load_file(self.key(), &file).await.unwrap();
+            let record = self.record(&id).await;
             for (field, from, to) in changes(&fields_of(before), &fields_of(&after)) {
                 let held = record
                     .as_ref()
@@ -155,8 +154,7 @@ impl Sim {
 
     /// A record was committed.
     async fn committed(&self, id: &str) {
-        let file = FileId::parse(id).unwrap();
-        let Some(after) = self.store().load_file(self.key(), &file).await.unwrap() else {
+        let Some(after) = self.record(id).await else {
             return;
         };
         let function = FUNCTION.try_with(|function| *function).unwrap_or("outside");
