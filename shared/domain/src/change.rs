@@ -397,6 +397,14 @@ impl<'a> Change<'a> {
         } else if self.before.due().is_none() {
             self.record.push.not_before = self.record.push.not_before.max(self.moment.now);
         }
+        if self
+            .record
+            .fields
+            .values()
+            .all(|sides| sides.sent.is_empty())
+        {
+            self.record.push.sent_at = Timestamp::default();
+        }
         if self.record != *self.before {
             self.record.revision = self.before.revision.next();
             if visible(&self.record) != visible(self.before) {

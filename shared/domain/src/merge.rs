@@ -149,6 +149,20 @@ impl<V: Clone + Eq> Sides<V> {
         }
     }
 
+    /// Drive was read at the version that these writes were conditional on, and none of them is on its way
+    /// any more: they did not happen, and never will. As if each had been refused for certain.
+    ///
+    /// Without this a write that never landed, and whose edit was taken back, is remembered for as long as
+    /// nothing else changes the file in Drive.
+    #[must_use]
+    pub fn unlanded(&self) -> Self {
+        let mut sides = self.clone();
+        if sides.clash.is_none() {
+            sides.sent.clear();
+        }
+        sides
+    }
+
     /// Forgets what was sent against a version before `at`: of use where such a write can't have happened.
     #[must_use]
     pub fn without_settled(&self, at: DriveVersion) -> Self {

@@ -71,6 +71,9 @@ pub enum Refusal {
 
 /// How long a claim keeps other workers away: as long as a push function can run, in milliseconds.
 const CLAIM_MILLIS: i64 = 30_000;
+/// How long a write may be on its way to Drive, in milliseconds: it lives for seconds, and two workers' clocks
+/// may be minutes apart.
+const ON_ITS_WAY_MILLIS_MAX: i64 = 3_600_000;
 /// How often a push waits for the log to tell the time of a change before it leaves the decision to a person:
 /// half a minute in all, at the longest.
 const WAITS_FOR_A_TIME_MAX: u32 = 5;
@@ -111,6 +114,7 @@ impl FileRecord {
                 patch: None,
             };
         }
+        let arrived = self.push.sent_at.plus_millis(ON_ITS_WAY_MILLIS_MAX) <= moment.now;
         let deleting = change.record.deletion_owed();
         let fields: Vec<Field> = change.record.fields.keys().cloned().collect();
         // What is to be deleted needs no answer to what became of an earlier write.
@@ -125,6 +129,7 @@ impl FileRecord {
             } else {
                 sides.judged(read.version)
             };
+            let judged = if arrived { judged.unlanded() } else { judged };
             change.set(field, judged, None);
         }
         if change.record.push.failures >= Backoff::PUSH.failures_max {
@@ -350,6 +355,7 @@ impl Change<'_> {
         }
         self.record.push.failures = self.record.push.failures.saturating_add(1);
         self.record.push.held = false;
+        self.record.push.sent_at = self.moment.now;
         self.record.push.not_before = self.moment.now.plus_millis(CLAIM_MILLIS);
     }
 

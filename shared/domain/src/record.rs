@@ -87,6 +87,8 @@ pub struct Push {
     pub failures: u32,
     /// Not before this time. Meaningful while something is due.
     pub not_before: Timestamp,
+    /// When the latest attempt was claimed. Meaningful while something is sent and not settled.
+    pub sent_at: Timestamp,
     /// Send one field at a time: Drive refused several at once, and did not say which was at fault.
     pub one_at_a_time: bool,
     /// The last look found the file out of scope: that ends with a rule or a folder, and not with time.

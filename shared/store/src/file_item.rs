@@ -11,7 +11,7 @@
 //! | `s` | what was sent: lists of (value, against, attempt) |
 //! | `o`, `n` | open conflicts: `n` number, `m` moves, `o` opened at; how many there were |
 //! | `e` | edits: `b` by, `t` at |
-//! | `p` | pushing: `a` attempts, `f` failures, `n` not before, `o` one at a time, `h` held, `x` reasons by field |
+//! | `p` | pushing: `a` attempts, `f` failures, `n` not before, `s` sent at, `o` one at a time, `h` held, `x` reasons by field |
 //! | `g` | gone: `w` why, `t` since |
 //! | `c` | creating: the application made the file, and Drive has yet to |
 //! | `m` | what Drive alone decides (see `MirrorItem`) |
@@ -90,6 +90,14 @@ fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes the field by reference"
+)]
+fn is_never(millis: &i64) -> bool {
+    *millis == 0
+}
+
 #[derive(Serialize, Deserialize)]
 struct ClashItem {
     #[serde(rename = "d")]
@@ -124,6 +132,8 @@ struct PushItem {
     failures: u32,
     #[serde(rename = "n")]
     not_before: i64,
+    #[serde(rename = "s", default, skip_serializing_if = "is_never")]
+    sent_at: i64,
     #[serde(rename = "o")]
     one_at_a_time: bool,
     #[serde(rename = "h", default, skip_serializing_if = "std::ops::Not::not")]
@@ -396,6 +406,7 @@ impl PushItem {
             attempts: push.attempts,
             failures: push.failures,
             not_before: push.not_before.as_millis(),
+            sent_at: push.sent_at.as_millis(),
             one_at_a_time: push.one_at_a_time,
             held: push.held,
             failed: by_field(&push.failed, String::clone),
@@ -407,6 +418,7 @@ impl PushItem {
             attempts: self.attempts,
             failures: self.failures,
             not_before: at(self.not_before),
+            sent_at: at(self.sent_at),
             one_at_a_time: self.one_at_a_time,
             held: self.held,
             failed: from_fields(self.failed, |reason| reason)?,

@@ -8,6 +8,7 @@ use crate::{AttemptId, DriveVersion};
 pub(super) struct Rules {
     pub(super) observe: fn(&Sides<u8>, u8, DriveVersion) -> Sides<u8>,
     pub(super) judged: fn(&Sides<u8>, DriveVersion) -> Sides<u8>,
+    pub(super) unlanded: fn(&Sides<u8>) -> Sides<u8>,
     pub(super) claimed: fn(&Sides<u8>, DriveVersion, AttemptId) -> Sides<u8>,
     pub(super) refused: fn(&Sides<u8>, AttemptId) -> Sides<u8>,
     /// No answer came. The record is left as it is: the write may have happened, or may yet.
@@ -20,6 +21,7 @@ pub(super) struct Rules {
 pub(super) const OURS: Rules = Rules {
     observe: |sides, drive, at| sides.observe(drive, at),
     judged: Sides::judged,
+    unlanded: Sides::unlanded,
     claimed: Sides::claimed,
     refused: Sides::refused,
     unanswered: |sides, _| sides.clone(),
@@ -97,6 +99,7 @@ pub(super) enum Move {
     Decide(u8),
     WorkerReadsAndSends(u8),
     WorkerReadsAndSendsNothing,
+    WorkerReadsWhenNothingIsOnItsWay,
     WriteLands(u8),
     WriteMeets412(u8),
     WriteIsRefused(u8),
@@ -150,9 +153,11 @@ impl World {
 
     /// Whether everything that will happen without new intentions has happened.
     pub(super) fn at_rest(&self) -> bool {
-        let done = self.sides.clash.is_some() || self.sides.app == self.sides.base;
-        let quiet = self.lost.is_empty() && self.workers.iter().all(|w| *w == Worker::Idle);
-        done && quiet && self.seen == self.version()
+        !self.sides.pending() && self.nothing_is_on_its_way() && self.seen == self.version()
+    }
+
+    fn nothing_is_on_its_way(&self) -> bool {
+        self.lost.is_empty() && self.workers.iter().all(|w| *w == Worker::Idle)
     }
 
     /// Every world that may come next.
@@ -280,6 +285,9 @@ impl World {
             Worker::Idle => {
                 if self.sides.pending() {
                     out.push(self.read_and_claim(worker, rules));
+                    if self.nothing_is_on_its_way() {
+                        out.push(self.read_late(rules));
+                    }
                 }
             }
             Worker::Waiting(request) => self.request(worker, request, rules, out),
@@ -328,6 +336,16 @@ impl World {
         next.sides = (rules.claimed)(&next.sides, version(now), attempt(request.attempt));
         next.workers[worker] = Worker::Waiting(request);
         (Move::WorkerReadsAndSends(request.value), next)
+    }
+
+    /// The same read so late that no write can be on its way any more.
+    fn read_late(&self, rules: &Rules) -> (Move, Self) {
+        let now = self.version();
+        let mut next = self.clone();
+        next.observe(now, rules);
+        next.sides = (rules.judged)(&next.sides, version(now));
+        next.sides = (rules.unlanded)(&next.sides);
+        (Move::WorkerReadsWhenNothingIsOnItsWay, next)
     }
 
     fn request(&self, worker: usize, request: Request, rules: &Rules, out: &mut Vec<(Move, Self)>) {

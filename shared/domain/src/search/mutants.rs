@@ -122,6 +122,24 @@ fn without_ever_dropping_settled_entries() {
 }
 
 #[test]
+fn without_ever_dropping_what_never_landed() {
+    let mutant = Rules {
+        unlanded: Sides::clone,
+        ..OURS
+    };
+    caught(&mutant, budget(0, 2, 1, 0, 0), Violation::Stuck);
+}
+
+#[test]
+fn what_may_still_land_taken_for_what_never_did() {
+    let mutant = Rules {
+        judged: |sides, at| sides.judged(at).unlanded(),
+        ..OURS
+    };
+    caught(&mutant, budget(0, 2, 1, 0, 0), Violation::AppEditLost);
+}
+
+#[test]
 fn a_confirmation_that_moves_the_base_and_looks_no_further() {
     let mutant = Rules {
         confirmed: |sides, attempt, value, _, _| {

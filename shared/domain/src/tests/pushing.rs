@@ -218,6 +218,45 @@ fn cancelling_takes_back_what_is_owed_and_waits_for_what_is_in_flight() {
 }
 
 #[test]
+fn regression_a_write_that_never_landed_and_was_taken_back_is_forgotten_in_time() {
+    let policies = Policies::default();
+    let late = |minutes: i64| Moment {
+        now: NOW.plus_millis(minutes * 60_000),
+        ..moment(&policies)
+    };
+    let (record, patch) = owing_a_name().sends(&named(1, "a"), 1);
+    let taken_back = record
+        .refused(&patch, &unknown(), moment(&policies), FULL)
+        .record
+        .edits(Field::Name, text("a"));
+    let look = |record: &FileRecord, minutes| {
+        let claim = record.claim(&named(1, "a"), AttemptId(2), late(minutes), FULL);
+        assert_eq!(claim.patch, None, "nothing is owed");
+        claim.step.record
+    };
+    let soon = look(&taken_back, 59);
+    assert_eq!(
+        soon.sides(&Field::Name).sent.len(),
+        1,
+        "it may still be on its way"
+    );
+    let done = look(&soon, 60);
+    assert_eq!((done.due(), &done.push), (None, &crate::Push::default()));
+
+    let landed = look(&soon, 59).sees(&named(2, "b")).record;
+    assert_eq!(landed.intent().unwrap().fields, [&Field::Name]);
+}
+
+#[test]
+fn a_conflict_keeps_the_time_of_what_was_sent_before_it() {
+    let (record, patch) = owing_a_name().sends(&named(1, "a"), 1);
+    let unanswered = refuse(&record, &patch, &unknown());
+    let open = unanswered.sees(&named(2, "c")).record;
+    assert!(open.due().is_none() && !open.sides(&Field::Name).sent.is_empty());
+    assert_eq!(open.push.sent_at, NOW);
+}
+
+#[test]
 fn nothing_due_keeps_no_time() {
     let record = record().retry(moment(&Policies::default())).record;
     assert_eq!(record.push.not_before, Timestamp::default());

@@ -187,15 +187,16 @@ fn push() -> impl Strategy<Value = Push> {
     (
         any::<u32>(),
         any::<u32>(),
-        time(),
+        (time(), time()),
         any::<(bool, bool)>(),
         failed,
     )
         .prop_map(
-            |(attempts, failures, not_before, (one_at_a_time, held), failed)| Push {
+            |(attempts, failures, (not_before, sent_at), (one_at_a_time, held), failed)| Push {
                 attempts,
                 failures,
                 not_before,
+                sent_at,
                 one_at_a_time,
                 held,
                 failed,
