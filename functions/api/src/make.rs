@@ -167,6 +167,7 @@ fn no_id(error: &DriveError) -> Problem {
         | DriveKind::AccessDenied { .. }
         | DriveKind::Stale
         | DriveKind::Permanent { .. }
+        | DriveKind::BadContent(_)
         | DriveKind::Transient
         | DriveKind::Unanswered
         | DriveKind::NotSent => Problem::busy("Drive gives out no id for the file now", 2),

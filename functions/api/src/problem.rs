@@ -287,6 +287,7 @@ impl Problem {
             DriveKind::DailyLimit => Self::busy("Drive's daily limit is used up", 3_600),
             DriveKind::CursorLost
             | DriveKind::Stale
+            | DriveKind::BadContent(_)
             | DriveKind::Transient
             | DriveKind::Unanswered
             | DriveKind::NotSent => Self::busy("Drive or its credentials can't be reached now", 5),

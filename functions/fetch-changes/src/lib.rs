@@ -248,6 +248,7 @@ async fn follow(
         | Kind::NotFound
         | Kind::Stale
         | Kind::Permanent { .. }
+        | Kind::BadContent(_)
         | Kind::Transient
         | Kind::Unanswered
         | Kind::NotSent => Err(error.into()),

@@ -140,6 +140,7 @@ impl Round<'_> {
             | Kind::Stale
             | Kind::NotFound
             | Kind::AccessDenied { .. }
+            | Kind::BadContent(_)
             | Kind::Transient
             | Kind::Unanswered
             | Kind::NotSent => {

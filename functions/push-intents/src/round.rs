@@ -217,6 +217,7 @@ pub(crate) fn stops(error: &DriveError) -> bool {
         | Kind::AccessDenied { .. }
         | Kind::Stale
         | Kind::Permanent { .. }
+        | Kind::BadContent(_)
         | Kind::Transient
         | Kind::Unanswered => false,
     }

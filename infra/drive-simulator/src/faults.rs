@@ -38,6 +38,23 @@ pub struct Fault {
     /// Texts in the body of the answer, each with what stands there instead: words that Drive does not say yet.
     #[serde(default)]
     pub replace: BTreeMap<String, String>,
+    /// What becomes of the body of the answer on its way, byte by byte.
+    #[serde(default)]
+    pub spoil: Option<Spoil>,
+}
+
+/// What becomes of the body of an answer, whose headers stay as they are. Positions count the bytes of this body.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Spoil {
+    /// The connection is closed after so many bytes.
+    pub cut_after: Option<u64>,
+    /// The byte at this position is another one.
+    pub flip_at: Option<u64>,
+    /// So many bytes more follow, and the answer does not say how long it is.
+    pub append_bytes: Option<u64>,
+    /// The answer does not say how long it is, and ends without a sign after so many bytes, as if that were all.
+    pub end_after: Option<u64>,
 }
 
 fn once() -> u64 {
@@ -66,6 +83,9 @@ pub struct FaultAnswer {
     /// The header `Retry-After`, in seconds.
     #[serde(default)]
     pub retry_after_seconds: Option<u64>,
+    /// Whether it is a page of HTML, as proxies and front ends answer, and says nothing of the above but the status.
+    #[serde(default)]
+    pub html: bool,
 }
 
 impl FaultAnswer {
@@ -136,11 +156,14 @@ impl Faults {
             return Err("share must be above 0, and at most 1".to_owned());
         }
         let answers = fault.respond.is_some() || fault.drop;
-        if !answers && fault.delay_ms == 0 && fault.replace.is_empty() {
-            return Err("a fault needs respond, drop, delay_ms or replace".to_owned());
+        let alters = !fault.replace.is_empty() || fault.spoil.is_some();
+        if !answers && fault.delay_ms == 0 && !alters {
+            return Err("a fault needs respond, drop, delay_ms, replace or spoil".to_owned());
         }
-        if (answers && !fault.replace.is_empty()) || fault.replace.contains_key("") {
-            return Err("replace is for texts in the answer of a call that is executed".to_owned());
+        if (answers && alters) || fault.replace.contains_key("") {
+            return Err(
+                "replace and spoil are for the answer of a call that is executed".to_owned(),
+            );
         }
         if let Some(answer) = fault
             .respond

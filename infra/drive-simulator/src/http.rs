@@ -22,6 +22,7 @@ mod routes;
 mod shapes_content;
 mod shapes_v2;
 mod shapes_v3;
+mod spoil;
 mod token;
 
 #[cfg(test)]
@@ -38,6 +39,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header, request::Parts};
 use serde_json::Value;
 
+pub use resumable::UploadCondition;
 pub(crate) use resumable::Uploads;
 pub(crate) use routes::router;
 
@@ -170,7 +172,11 @@ pub(crate) async fn with_fault(
     if fault.applied || !takes_effect {
         let response = execute.await;
         if !takes_effect {
-            return replaced(response, &fault.replace).await;
+            let response = replaced(response, &fault.replace).await;
+            return match &fault.spoil {
+                Some(spoil) => spoil::spoiled(response, spoil),
+                None => response,
+            };
         }
     }
     if fault.drop {
@@ -208,6 +214,9 @@ async fn replaced(response: Response, words: &BTreeMap<String, String>) -> Respo
 
 /// A fault's answer in the shape of the Drive API.
 pub(crate) fn fault_response(answer: &FaultAnswer) -> Response {
+    if answer.html {
+        return spoil::page(answer.status);
+    }
     let mut response = refusal(&answer.error());
     if let Some(seconds) = answer.retry_after_seconds {
         response

@@ -19,9 +19,10 @@ mod state;
 
 pub use clock::Now;
 pub use errors::{DriveError, Location};
-pub use faults::{Fault, FaultAnswer};
+pub use faults::{Fault, FaultAnswer, Spoil};
+pub use http::UploadCondition;
 pub use load::{LoadError, LoadReport};
 pub use notify::{Deliver, NotificationPolicy};
 pub use quota::{Counters, QuotaLimits};
-pub use simulator::{Edit, FileSnapshot, Options, Simulator, Totals};
+pub use simulator::{Edit, FileSnapshot, Generated, Options, Simulator, Totals};
 pub use state::{item::Role, throttle::WatchLimits};

@@ -1,6 +1,9 @@
 //! The handle on a simulated Drive, for programs and tests that embed it.
 
+mod content;
 mod orders;
+
+pub use content::Generated;
 
 use std::{
     collections::BTreeMap,

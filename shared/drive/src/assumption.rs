@@ -15,6 +15,9 @@ pub enum Assumption {
     StaleEtagIsRefused,
     /// A DELETE whose If-Match is an older etag is refused with 412, and deletes nothing.
     StaleEtagStopsDeletion,
+    /// An upload that was begun through v2 with an If-Match is refused with 412 where the file has changed: when it is
+    /// begun, and also when its last byte comes.
+    StaleEtagStopsUpload,
     /// Setting `labels.trashed` in a v2 PATCH trashes and untrashes the file.
     PatchTrashes,
     /// v2 deletes a property that is sent with the value `null`.
@@ -31,13 +34,14 @@ pub enum Assumption {
 
 impl Assumption {
     /// All of them, in the order in which a check walks through them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::StarMovesEtag,
         Self::MoveMovesEtag,
         Self::TrashMovesEtag,
         Self::PropertyMovesEtag,
         Self::StaleEtagIsRefused,
         Self::StaleEtagStopsDeletion,
+        Self::StaleEtagStopsUpload,
         Self::PatchTrashes,
         Self::NullDeletesProperty,
         Self::PropertiesSentBackStay,
@@ -56,6 +60,7 @@ impl Assumption {
             Self::PropertyMovesEtag => "property-moves-etag",
             Self::StaleEtagIsRefused => "stale-etag-is-refused",
             Self::StaleEtagStopsDeletion => "stale-etag-stops-deletion",
+            Self::StaleEtagStopsUpload => "stale-etag-stops-upload",
             Self::PatchTrashes => "patch-trashes",
             Self::NullDeletesProperty => "null-deletes-property",
             Self::PropertiesSentBackStay => "properties-sent-back-stay",
@@ -79,6 +84,10 @@ impl Assumption {
             Self::StaleEtagIsRefused => "no write is conditional, and every race is lost silently",
             Self::StaleEtagStopsDeletion => {
                 "a person's change between our read and our DELETE goes with the file, unasked"
+            }
+            Self::StaleEtagStopsUpload => {
+                "content that a person uploads between our read and the end of our upload becomes an older revision, \
+                 unasked; Drive keeps that for 30 days at least, and the list of revisions shows it"
             }
             Self::PatchTrashes => "trashing from the application never takes effect",
             Self::NullDeletesProperty => {
@@ -119,6 +128,10 @@ impl Assumption {
             Self::StaleEtagStopsDeletion => {
                 "read the file, rename it through v3, delete it through v2 with the first etag: 412, and \
                  the file is still there"
+            }
+            Self::StaleEtagStopsUpload => {
+                "read the file, rename it through v3, begin a resumable upload through v2 with the first etag: 412; \
+                 read it, begin an upload, rename the file through v3, send the bytes: 412, and the content stays"
             }
             Self::PatchTrashes => {
                 "patch labels.trashed to true through v2: v3 shows explicitlyTrashed; the same back"

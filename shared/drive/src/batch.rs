@@ -242,6 +242,7 @@ fn failed(calls: &[&Call], error: &DriveError) -> Vec<Result<Bytes, DriveError>>
         | Kind::AccessDenied { .. }
         | Kind::Stale
         | Kind::Permanent { .. }
+        | Kind::BadContent(_)
         | Kind::Transient
         | Kind::Unanswered => false,
     };

@@ -8,8 +8,8 @@ use http::Method;
 use crate::request::{Call, parsed, unclear};
 use crate::token::TokenSource;
 use crate::{
-    About, ChangePage, ChannelRequest, Clock, DriveError, FilePage, Read, Scope, Secret, Transport,
-    Watch, normalise, patch, table, wire,
+    About, ChangePage, ChannelRequest, Clock, ContentTransport, DriveError, FilePage, Read, Scope,
+    Secret, Transport, Watch, in_memory, normalise, patch, table, wire,
 };
 
 /// The most that Drive gives in one page; it may give fewer, and none.
@@ -24,6 +24,7 @@ const CHANNEL_MILLIS: i64 = 3_600_000;
 #[derive(Clone)]
 pub struct DriveClient {
     pub(crate) transport: Transport,
+    pub(crate) content: ContentTransport,
     pub(crate) base_url: Arc<str>,
     pub(crate) tokens: Arc<TokenSource>,
     pub(crate) quota_user: Option<Arc<str>>,
@@ -35,12 +36,20 @@ impl DriveClient {
     #[must_use]
     pub fn with_token(transport: Transport, base_url: &str, token: Secret, clock: Clock) -> Self {
         Self {
+            content: in_memory(Arc::clone(&transport)),
             transport,
             base_url: base_url.trim_end_matches('/').into(),
             tokens: Arc::new(TokenSource::Fixed(token)),
             quota_user: None,
             clock,
         }
+    }
+
+    /// The same client, whose content goes through this door. Without one it goes through the ordinary one, whole and
+    /// in memory.
+    #[must_use]
+    pub fn with_content(self, content: ContentTransport) -> Self {
+        Self { content, ..self }
     }
 
     /// The token of a log's present end: changes from now on. It does not expire.
@@ -231,6 +240,10 @@ pub(crate) fn observation(read: Result<Read, DriveError>) -> Result<Observation,
 
 pub(crate) fn v2_path(file: &FileId) -> String {
     format!("/drive/v2/files/{file}")
+}
+
+pub(crate) fn v2_upload_path(file: &FileId) -> String {
+    format!("/upload/drive/v2/files/{file}")
 }
 
 fn of_drive(call: Call, log: &LogId) -> Call {

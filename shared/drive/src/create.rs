@@ -15,7 +15,7 @@ pub const FOLDER: &str = "application/vnd.google-apps.folder";
 /// Drive's type of a shortcut.
 pub const SHORTCUT: &str = "application/vnd.google-apps.shortcut";
 /// What the types of Google's own editors and apps begin with.
-const GOOGLE_TYPES: &str = "application/vnd.google-apps.";
+pub(crate) const GOOGLE_TYPES: &str = "application/vnd.google-apps.";
 
 /// Whether a file of this type can be made with an id that was given out beforehand: folders, shortcuts and
 /// everything that has content of its own, but none of the Docs editors' types (reference of
@@ -119,7 +119,8 @@ impl DriveClient {
     ) -> Vec<Result<Created, DriveError>> {
         let mut outcomes = Vec::with_capacity(creations.len());
         for creations in creations.chunks(BATCH_CALLS_MAX) {
-            let calls: Vec<_> = creations.iter().map(create_call).collect();
+            let call = |creation| create_call("/drive/v3/files", creation);
+            let calls: Vec<_> = creations.iter().map(call).collect();
             let sendable: Vec<Call> = calls.iter().flatten().cloned().collect();
             let mut answers = self.batch(Api::V3, &sendable).await.into_iter();
             for (creation, call) in creations.iter().zip(calls) {
@@ -151,8 +152,9 @@ fn made(
     }
 }
 
-fn create_call(creation: &Creation<'_>) -> Result<Call, DriveError> {
-    let call = Call::new("files.create", Method::POST, "/drive/v3/files")
+/// v3 `files.create` at one of its two paths: that of files alone, or that of uploads.
+pub(crate) fn create_call(path: &str, creation: &Creation<'_>) -> Result<Call, DriveError> {
+    let call = Call::new("files.create", Method::POST, path)
         .query("supportsAllDrives", "true")
         .query("fields", &table::V3_FILE);
     let mut body = NewFile {

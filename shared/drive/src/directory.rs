@@ -8,7 +8,8 @@ use domain::Timestamp;
 use crate::token::{Issuer, TokenSource};
 use crate::vault::Vault;
 use crate::{
-    Clock, DriveClient, DriveError, Timeouts, Transport, TransportError, reqwest_transport,
+    Clock, ContentTimeouts, ContentTransport, DriveClient, DriveError, Timeouts, Transport,
+    TransportError, in_memory, reqwest_content_transport, reqwest_transport,
 };
 
 /// How a connection gets into Drive.
@@ -30,6 +31,7 @@ type Sources = HashMap<(String, Option<String>), Arc<TokenSource>>;
 #[derive(Clone)]
 pub struct Drives {
     transport: Transport,
+    content: ContentTransport,
     base_url: Arc<str>,
     secrets: aws_sdk_secretsmanager::Client,
     clock: Clock,
@@ -46,6 +48,7 @@ impl Drives {
         clock: Clock,
     ) -> Self {
         Self {
+            content: in_memory(Arc::clone(&transport)),
             transport,
             base_url: base_url.trim_end_matches('/').into(),
             secrets,
@@ -54,7 +57,15 @@ impl Drives {
         }
     }
 
-    /// Talks to the Drive at `base_url` over HTTPS, within these time limits.
+    /// The same, whose content goes through this door. Without one it goes through the ordinary one, whole and in
+    /// memory.
+    #[must_use]
+    pub fn with_content(self, content: ContentTransport) -> Self {
+        Self { content, ..self }
+    }
+
+    /// Talks to the Drive at `base_url` over HTTPS, within these time limits; content within
+    /// [`ContentTimeouts::default`].
     ///
     /// # Errors
     /// [`TransportError`] where TLS can't be set up.
@@ -65,7 +76,8 @@ impl Drives {
         clock: impl Fn() -> Timestamp + Send + Sync + 'static,
     ) -> Result<Self, TransportError> {
         let transport = reqwest_transport(timeouts)?;
-        Ok(Self::new(transport, base_url, secrets, Arc::new(clock)))
+        let content = reqwest_content_transport(ContentTimeouts::default())?;
+        Ok(Self::new(transport, base_url, secrets, Arc::new(clock)).with_content(content))
     }
 
     /// The client of one connection. Reads the secret the first time; nothing is asked of Google yet.
@@ -78,6 +90,7 @@ impl Drives {
         tokens.prepare().await?;
         Ok(DriveClient {
             transport: Arc::clone(&self.transport),
+            content: Arc::clone(&self.content),
             base_url: Arc::clone(&self.base_url),
             tokens,
             quota_user: access.quota_user.as_deref().map(Arc::from),

@@ -43,9 +43,12 @@ impl DriveError {
                     reason: self.to_string(),
                 }
             }
-            Kind::CursorLost | Kind::Stale | Kind::Transient | Kind::Unanswered | Kind::NotSent => {
-                Disposition::Retry { after_millis: None }
-            }
+            Kind::CursorLost
+            | Kind::Stale
+            | Kind::BadContent(_)
+            | Kind::Transient
+            | Kind::Unanswered
+            | Kind::NotSent => Disposition::Retry { after_millis: None },
         }
     }
 }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use domain::Refusal;
 
+use crate::BadContent;
+
 type Source = Arc<dyn std::error::Error + Send + Sync>;
 
 /// What is limited for long is tried again in steps of an hour, in milliseconds.
@@ -54,6 +56,8 @@ pub enum Kind {
         /// Google's reason, or the status where it gave none.
         reason: String,
     },
+    /// Content came, and is not what was asked for: ask again, or look at the file again.
+    BadContent(BadContent),
     /// Drive answered that it failed, or with something that we don't know: try again later.
     Transient,
     /// No answer, or one that can't be read: a write may have been done.
@@ -152,6 +156,7 @@ impl DriveError {
             | Kind::AccessDenied { .. }
             | Kind::Stale
             | Kind::Permanent { .. }
+            | Kind::BadContent(_)
             | Kind::Transient
             | Kind::Unanswered
             | Kind::NotSent => None,
@@ -186,7 +191,7 @@ impl DriveError {
             Kind::NotFound => {
                 Refusal::Permanent(self.reason.clone().unwrap_or_else(|| "notFound".to_owned()))
             }
-            Kind::CursorLost | Kind::Transient | Kind::Unanswered => {
+            Kind::CursorLost | Kind::BadContent(_) | Kind::Transient | Kind::Unanswered => {
                 Refusal::Unknown(self.to_string())
             }
         }
@@ -217,6 +222,7 @@ impl fmt::Display for Kind {
             Self::AccessDenied { reason } => write!(f, "access denied ({reason})"),
             Self::Stale => f.write_str("the file has changed since it was read"),
             Self::Permanent { reason } => write!(f, "refused for good ({reason})"),
+            Self::BadContent(bad) => write!(f, "{bad}"),
             Self::Transient => f.write_str("failed for now"),
             Self::Unanswered => f.write_str("no answer"),
             Self::NotSent => f.write_str("not sent"),

@@ -209,6 +209,7 @@ impl DriveClient {
                     | Kind::RateLimited { .. }
                     | Kind::DailyLimit
                     | Kind::Stale
+                    | Kind::BadContent(_)
                     | Kind::Transient
                     | Kind::Unanswered
                     | Kind::NotSent => Err(error),

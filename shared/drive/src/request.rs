@@ -1,7 +1,7 @@
 //! The one small function that every call goes through.
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use serde::Serialize;
 use serde::de::Deserialize;
 use url::form_urlencoded;
@@ -22,6 +22,8 @@ pub(crate) struct Call {
     if_match: Option<String>,
     accept: &'static str,
     content_type: &'static str,
+    /// What only some calls say. Parts of a batch can't.
+    headers: HeaderMap,
     body: Bytes,
 }
 
@@ -40,6 +42,7 @@ impl Call {
             if_match: None,
             accept: JSON,
             content_type: JSON,
+            headers: HeaderMap::new(),
             body: Bytes::new(),
         }
     }
@@ -57,6 +60,25 @@ impl Call {
 
     pub(crate) fn if_match(mut self, etag: &str) -> Self {
         self.if_match = Some(etag.to_owned());
+        self
+    }
+
+    /// A header that only some calls have. No part of a batch has one.
+    pub(crate) fn header(mut self, name: HeaderName, value: &str) -> Result<Self, DriveError> {
+        let value = HeaderValue::try_from(value).map_err(|error| self.unsendable(error))?;
+        self.headers.insert(name, value);
+        Ok(self)
+    }
+
+    /// The answer is content, whatever its type.
+    pub(crate) fn any_answer(mut self) -> Self {
+        self.accept = "*/*";
+        self
+    }
+
+    /// A POST that changes nothing: what is unclear about it can be asked again.
+    pub(crate) fn changes_nothing(mut self) -> Self {
+        self.asked.writes = false;
         self
     }
 
@@ -79,9 +101,11 @@ impl Call {
     }
 
     /// What we would send is no HTTP request, now or later.
-    fn unsendable(&self, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> DriveError {
-        let reason = "notARequest".to_owned();
-        DriveError::new(self.asked.method, Kind::Permanent { reason }).with_source(error)
+    pub(crate) fn unsendable(
+        &self,
+        error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> DriveError {
+        unsendable(self.asked.method, error)
     }
 
     /// Path and query.
@@ -122,7 +146,8 @@ impl Call {
         Err(classify(self.asked, part.status, &part.headers, &part.body))
     }
 
-    fn build(
+    /// The request itself.
+    pub(crate) fn build(
         &self,
         base_url: &str,
         quota_user: Option<&str>,
@@ -143,10 +168,30 @@ impl Call {
         if !self.body.is_empty() {
             request = request.header(header::CONTENT_TYPE, self.content_type);
         }
-        request
+        let mut request = request
             .body(self.body.clone())
-            .map_err(|error| self.unsendable(error))
+            .map_err(|error| self.unsendable(error))?;
+        request.headers_mut().extend(self.headers.clone());
+        Ok(request)
     }
+}
+
+/// What we would send is no HTTP request, now or later.
+pub(crate) fn unsendable(
+    method: &'static str,
+    error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> DriveError {
+    let reason = "notARequest".to_owned();
+    DriveError::new(method, Kind::Permanent { reason }).with_source(error)
+}
+
+/// Why there is no answer, as an error of the call.
+pub(crate) fn unanswered(method: &'static str, error: TransportError) -> DriveError {
+    let kind = match error {
+        TransportError::NotSent(_) => Kind::NotSent,
+        TransportError::MaybeSent(_) => Kind::Unanswered,
+    };
+    DriveError::new(method, kind).with_source(error)
 }
 
 fn append(query: &mut String, name: &str, value: &str) {
@@ -160,20 +205,20 @@ impl DriveClient {
     /// Makes a call: the body of a 2xx answer, or what went wrong. A 401 is tried once more with a new
     /// access token; nothing else is tried again.
     pub(crate) async fn call(&self, call: &Call) -> Result<Bytes, DriveError> {
+        self.answered(call).await.map(http::Response::into_body)
+    }
+
+    /// The same, with the answer's headers.
+    pub(crate) async fn answered(&self, call: &Call) -> Result<http::Response<Bytes>, DriveError> {
         let token = self.tokens.token().await?;
-        let refused = match self.once(call, &token).await {
+        let refused = match self.send(call, &token).await {
             Err(error) if expired(&error) => error,
             outcome => return outcome,
         };
         match self.tokens.instead_of(&token).await? {
-            Some(token) => self.once(call, &token).await,
+            Some(token) => self.send(call, &token).await,
             None => Err(refused),
         }
-    }
-
-    async fn once(&self, call: &Call, token: &Secret) -> Result<Bytes, DriveError> {
-        let answer = self.send(call, token).await?;
-        Ok(answer.into_body())
     }
 
     /// Sends a call once: an answer of success, whole, or what went wrong.
@@ -183,13 +228,9 @@ impl DriveClient {
         token: &Secret,
     ) -> Result<http::Response<Bytes>, DriveError> {
         let request = call.build(&self.base_url, self.quota_user.as_deref(), token)?;
-        let answer = (self.transport)(request).await.map_err(|error| {
-            let kind = match error {
-                TransportError::NotSent(_) => Kind::NotSent,
-                TransportError::MaybeSent(_) => Kind::Unanswered,
-            };
-            DriveError::new(call.asked.method, kind).with_source(error)
-        })?;
+        let answer = (self.transport)(request)
+            .await
+            .map_err(|error| unanswered(call.asked.method, error))?;
         if answer.status().is_success() {
             return Ok(answer);
         }

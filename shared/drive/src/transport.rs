@@ -84,7 +84,7 @@ async fn send(
     Ok(whole)
 }
 
-fn failed(error: reqwest::Error) -> TransportError {
+pub(crate) fn failed(error: reqwest::Error) -> TransportError {
     let not_sent = error.is_connect() || error.is_builder();
     // The URL holds page tokens, and errors are logged.
     let error = Box::new(error.without_url());

@@ -238,7 +238,8 @@ pub(crate) fn passes(error: &GateError) -> bool {
         | Kind::NotFound
         | Kind::AccessDenied { .. }
         | Kind::Stale
-        | Kind::Permanent { .. } => false,
+        | Kind::Permanent { .. }
+        | Kind::BadContent(_) => false,
     }
 }
 
@@ -261,7 +262,8 @@ fn outcome(error: &DriveError) -> Outcome {
         | Kind::NotFound
         | Kind::AccessDenied { .. }
         | Kind::Stale
-        | Kind::Permanent { .. } => Outcome::Answered,
+        | Kind::Permanent { .. }
+        | Kind::BadContent(_) => Outcome::Answered,
     }
 }
 

@@ -43,6 +43,8 @@ pub(crate) fn router(simulator: &Simulator) -> Router {
         .route("/grants", post(grants::grants))
         .route("/content", post(content::content))
         .route("/operations", post(content::operations))
+        .route("/generated", post(content::generated))
+        .route("/uploads", post(content::uploads))
         .route("/watches", post(timing::watches))
         .route("/visibility", post(timing::visibility))
         .route("/drives", post(create_drive))

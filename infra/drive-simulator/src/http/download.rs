@@ -1,20 +1,21 @@
 //! Content over HTTP, whole or in part.
 
-use std::io;
+use std::{io, sync::Arc};
 
 use axum::{body::Body, response::Response};
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use http::{HeaderMap, StatusCode, header};
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, SeekFrom};
 
 use crate::{
     errors::DriveError,
-    state::{View, item::Content},
+    http::refusal,
+    state::{
+        View,
+        item::{Content, PART_BYTES},
+    },
 };
-
-/// Bytes read from the disk at a time.
-const CHUNK_BYTES: u64 = 64 * 1024;
 
 /// What a `Range` header asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -70,8 +71,7 @@ pub(crate) fn check_allowed(view: &View, acknowledge_abuse: bool) -> Result<(), 
 /// The content of an item.
 ///
 /// # Errors
-/// 403 `fileNotDownloadable` for items without bytes of their own, what [`check_allowed`] refuses, 416 for a range
-/// beyond the end.
+/// 403 `fileNotDownloadable` for items without bytes of their own, and what [`check_allowed`] refuses.
 pub(crate) async fn content(
     view: &View,
     acknowledge_abuse: bool,
@@ -85,12 +85,13 @@ pub(crate) async fn content(
     send(content, &view.item.mime_type, headers).await
 }
 
-/// Bytes of a type, whole or the range that the caller asks for.
+/// Bytes of a type, whole or the range that the caller asks for; 416 for a range beyond the end. Whatever its size, only
+/// a part of it is in memory at a time.
 ///
 /// # Errors
-/// 416 for a range beyond the end, 500 when a file of this machine cannot be read.
+/// 500 when a file of this machine cannot be read.
 pub(crate) async fn send(
-    content: &Content,
+    content: &Arc<Content>,
     mime_type: &str,
     headers: &HeaderMap,
 ) -> Result<Response, DriveError> {
@@ -102,11 +103,13 @@ pub(crate) async fn send(
         Range::Whole => (StatusCode::OK, 0, size),
         Range::Part(first, last) => (StatusCode::PARTIAL_CONTENT, first, last - first + 1),
         Range::Unsatisfiable => {
-            return Err(DriveError::new(
-                416,
-                "requestedRangeNotSatisfiable",
-                "Request range not satisfiable",
-            ));
+            let reason = "requestedRangeNotSatisfiable";
+            let error = DriveError::new(416, reason, "Request range not satisfiable");
+            let mut response = refusal(&error);
+            if let Ok(span) = format!("bytes */{size}").parse() {
+                response.headers_mut().insert(header::CONTENT_RANGE, span);
+            }
+            return Ok(response);
         }
     };
     let mut response = Response::new(body(content, first, length).await?);
@@ -124,18 +127,14 @@ pub(crate) async fn send(
     Ok(response)
 }
 
-async fn body(content: &Content, first: u64, length: u64) -> Result<Body, DriveError> {
-    if let Some(bytes) = content.bytes() {
-        let from = usize::try_from(first)
-            .unwrap_or(usize::MAX)
-            .min(bytes.len());
-        let to = from
-            .saturating_add(usize::try_from(length).unwrap_or(usize::MAX))
-            .min(bytes.len());
-        return Ok(Body::from(bytes.slice(from..to)));
-    }
+async fn body(content: &Arc<Content>, first: u64, length: u64) -> Result<Body, DriveError> {
     let Some(path) = content.path() else {
-        return Ok(Body::empty());
+        let content = Arc::clone(content);
+        let parts = stream::iter(parts(first, length)).map(move |(from, length)| {
+            let part = content.part(from, length).unwrap_or_default();
+            Ok::<_, io::Error>(part)
+        });
+        return Ok(Body::from_stream(parts));
     };
     let unreadable = |error: io::Error| {
         DriveError::new(
@@ -154,7 +153,7 @@ async fn body(content: &Content, first: u64, length: u64) -> Result<Body, DriveE
             if left == 0 {
                 return Ok(None);
             }
-            let mut buffer = vec![0_u8; usize::try_from(left.min(CHUNK_BYTES)).unwrap_or_default()];
+            let mut buffer = vec![0_u8; usize::try_from(left.min(PART_BYTES)).unwrap_or_default()];
             let read = file.read(&mut buffer).await?;
             if read == 0 {
                 return Err(io::Error::new(
@@ -169,9 +168,30 @@ async fn body(content: &Content, first: u64, length: u64) -> Result<Body, DriveE
     )))
 }
 
+/// Positions and lengths of the parts of a range.
+fn parts(first: u64, length: u64) -> impl Iterator<Item = (u64, u64)> + Send {
+    let end = first.saturating_add(length);
+    std::iter::successors((length > 0).then_some(first), move |from| {
+        from.checked_add(PART_BYTES).filter(|next| *next < end)
+    })
+    .map(move |from| (from, PART_BYTES.min(end - from)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_range_is_sent_in_parts_without_gaps() {
+        let of = |first, length| parts(first, length).collect::<Vec<_>>();
+        assert_eq!(of(7, 0), []);
+        assert_eq!(of(7, 1), [(7, 1)]);
+        assert_eq!(of(7, PART_BYTES), [(7, PART_BYTES)]);
+        assert_eq!(
+            of(7, PART_BYTES + 2),
+            [(7, PART_BYTES), (7 + PART_BYTES, 2)]
+        );
+    }
 
     #[test]
     fn ranges_are_read_as_http_defines_them() {

@@ -84,9 +84,9 @@ fn checked_format(view: &View, format: &str) -> Result<(), DriveError> {
     Err(DriveError::bad_request("The requested conversion is not supported.").at("convertTo"))
 }
 
-fn exported(view: &View) -> Content {
+fn exported(view: &View) -> Arc<Content> {
     let size = view.item.rule.export_bytes.unwrap_or(EXPORT_BYTES);
-    Content::synthetic(view.item.sequence, size)
+    Arc::new(Content::synthetic(view.item.sequence, size))
 }
 
 /// `files.export`.
@@ -162,7 +162,7 @@ fn content_of(view: &View, format: Option<&str>) -> Result<(Arc<Content>, String
     };
     let format = format.unwrap_or(default);
     checked_format(view, format)?;
-    Ok((Arc::new(exported(view)), format.to_owned()))
+    Ok((exported(view), format.to_owned()))
 }
 
 fn host(call: &Call) -> String {

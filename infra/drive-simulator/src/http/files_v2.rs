@@ -11,8 +11,10 @@ use crate::{
     errors::DriveError,
     http::{
         Answer, Call,
-        body::{resource, time, typed, upload},
-        download, render, render_v2, shapes_v2,
+        body::{Upload, resource, time, typed, upload},
+        download, render, render_v2,
+        resumable::{self, Target},
+        shapes_v2,
     },
     state::{
         item::Content,
@@ -83,7 +85,7 @@ pub(crate) async fn get(simulator: Simulator, call: Call) -> Result<Answer, Driv
 /// `v2.files.patch` and `v2.files.update`. Both leave alone what the body does not have.
 pub(crate) async fn patch(simulator: Simulator, call: Call) -> Result<Answer, DriveError> {
     let file = typed(resource(&call.body, &shapes_v2::FILE)?)?;
-    patch_item(&simulator, &call, file, None).await
+    patch_item(&simulator, &call, file, None, if_match(&call)).await
 }
 
 /// `v2.files.update` with content: the only conditional upload that Drive has.
@@ -91,16 +93,46 @@ pub(crate) async fn update_with_content(
     simulator: Simulator,
     call: Call,
 ) -> Result<Answer, DriveError> {
+    if resumable::is_asked(&call) {
+        return resumable::begin(simulator, call, Target::UpdateV2).await;
+    }
     let upload = upload(&call)?;
+    update_uploaded(&simulator, &call, upload, if_match(&call)).await
+}
+
+/// Replaces a file's content by a finished upload, if the file still is as `if_match` says.
+///
+/// # Errors
+/// What `v2.files.update` refuses.
+pub(crate) async fn update_uploaded(
+    simulator: &Simulator,
+    call: &Call,
+    upload: Upload,
+    if_match: Option<&str>,
+) -> Result<Answer, DriveError> {
     let mut file: FileBody = typed(resource(&upload.metadata, &shapes_v2::FILE)?)?;
     file.mime_type = file.mime_type.or(upload.mime_type);
-    patch_item(&simulator, &call, file, Some(upload.content)).await
+    patch_item(simulator, call, file, Some(upload.content), if_match).await
+}
+
+/// Checks what the beginning of an upload says of the file.
+///
+/// # Errors
+/// What `v2.files.update` would refuse by its metadata.
+pub(crate) fn check_metadata(call: &Call) -> Result<(), DriveError> {
+    let file: FileBody = typed(resource(&call.body, &shapes_v2::FILE)?)?;
+    into_patch(file).map(|_| ())
+}
+
+/// The etag that a call names.
+pub(crate) fn if_match(call: &Call) -> Option<&str> {
+    call.header(header::IF_MATCH).map(str::trim)
 }
 
 /// `v2.files.delete`: conditional where the call says so, which v3 can't be.
 pub(crate) async fn delete(simulator: Simulator, call: Call) -> Result<Answer, DriveError> {
     let (id, all_drives) = (call.path("id")?, call.all_drives()?);
-    let if_match = call.header(header::IF_MATCH).map(str::trim);
+    let if_match = if_match(&call);
     simulator.with(|state| {
         let etag = state.find(&call.user, id, all_drives)?.item.etag();
         if if_match.is_some_and(|wanted| wanted != "*" && wanted != etag) {
@@ -116,6 +148,7 @@ async fn patch_item(
     call: &Call,
     file: FileBody,
     content: Option<Arc<Content>>,
+    if_match: Option<&str>,
 ) -> Result<Answer, DriveError> {
     let (id, all_drives) = (call.path("id")?, call.all_drives()?);
     call.params.flag("updateViewedDate", true)?;
@@ -129,7 +162,6 @@ async fn patch_item(
     patch.content = content;
     patch.add_parents = call.params.list("addParents");
     patch.remove_parents = call.params.list("removeParents");
-    let if_match = call.header(header::IF_MATCH).map(str::trim);
     let view = simulator.with(|state| {
         let view = state.find(&call.user, id, all_drives)?;
         check_parents(parents, view.item.parent.as_ref().map(ToString::to_string))?;

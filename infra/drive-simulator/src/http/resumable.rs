@@ -17,7 +17,7 @@ use crate::{
     http::{
         Answer, Call, answer,
         body::{self, Upload},
-        fault_response, files, json,
+        fault_response, files, files_v2, json,
         params::Params,
         read_body, refusal, shapes_v3, with_fault,
     },
@@ -37,9 +37,24 @@ pub(crate) enum Target {
     Create,
     /// The content of the file that the call names.
     Update,
+    /// The same through v2, where the call may name the file's etag.
+    UpdateV2,
 }
 
-#[derive(Debug, Clone)]
+/// When an upload whose beginning named an etag is held to it. Google says nothing of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UploadCondition {
+    /// When it begins, and again when it is complete.
+    #[default]
+    Both,
+    /// Only when it begins: whatever happens meanwhile is written over.
+    Begin,
+    /// Only when it is complete.
+    End,
+}
+
+#[derive(Debug)]
 struct Session {
     call: Arc<Call>,
     target: Target,
@@ -47,19 +62,24 @@ struct Session {
     total: Option<u64>,
     received: BytesMut,
     begun_ms: i64,
+    /// All has been received, and is being made a file of.
+    finishing: bool,
     /// The answer, once all has been received: asked again, it is given again.
     done: Option<Value>,
 }
 
 /// The sessions that were begun and not given up.
 #[derive(Debug, Default)]
-pub(crate) struct Uploads(HashMap<String, Session>);
+pub(crate) struct Uploads {
+    sessions: HashMap<String, Session>,
+    pub(crate) condition: UploadCondition,
+}
 
 impl Uploads {
     fn live(&mut self, id: &str, now_ms: i64) -> Result<&mut Session, DriveError> {
-        self.0
+        self.sessions
             .retain(|_, session| now_ms.saturating_sub(session.begun_ms) <= LIFETIME_MS);
-        self.0
+        self.sessions
             .get_mut(id)
             .ok_or_else(|| DriveError::new(404, "notFound", "Upload session not found."))
     }
@@ -68,6 +88,12 @@ impl Uploads {
 /// Whether a call begins a resumable upload.
 pub(crate) fn is_asked(call: &Call) -> bool {
     call.params.text("uploadType") == Some("resumable")
+}
+
+/// Whether an address is that of a session.
+pub(crate) fn goes_on(uri: &http::Uri) -> bool {
+    let params = Params::parse(uri.query().unwrap_or_default());
+    params.text("upload_id").is_some()
 }
 
 /// Begins a session; its address is the `Location` of the answer.
@@ -89,7 +115,10 @@ pub(crate) async fn begin(
     let host = call.header(header::HOST).unwrap_or("127.0.0.1").to_owned();
     let path = match (target, call.path.get("id")) {
         (Target::Update, Some(id)) => format!("/upload/drive/v3/files/{id}"),
-        (Target::Create | Target::Update, _) => "/upload/drive/v3/files".to_owned(),
+        (Target::UpdateV2, Some(id)) => format!("/upload/drive/v2/files/{id}"),
+        (Target::Create | Target::Update | Target::UpdateV2, _) => {
+            "/upload/drive/v3/files".to_owned()
+        }
     };
     let session = Session {
         target,
@@ -97,6 +126,7 @@ pub(crate) async fn begin(
         total: total.transpose()?,
         received: BytesMut::new(),
         begun_ms: simulator.now_ms(),
+        finishing: false,
         done: None,
         call: Arc::new(call),
     };
@@ -108,33 +138,46 @@ pub(crate) async fn begin(
             response.headers_mut().insert(name, value);
         }
     }
-    simulator.uploads(|uploads| uploads.0.insert(id, session));
+    simulator.uploads(|uploads| uploads.sessions.insert(id, session));
     Ok(Answer::Raw(response))
 }
 
 fn check_target(simulator: &Simulator, call: &Call, target: Target) -> Result<(), DriveError> {
     let all_drives = call.all_drives()?;
-    let create = target == Target::Create;
-    let metadata = body::file_body(&call.body, &shapes_v3::FILE, create)?;
     match target {
         Target::Create => {
-            let new = metadata.into_new(None)?;
+            let new = body::file_body(&call.body, &shapes_v3::FILE, true)?.into_new(None)?;
             let parent = new.parents.first().map_or("root", String::as_str);
-            simulator
-                .with(|state| state.find(&call.user, parent, all_drives))
-                .and_then(|parent| check_container(&parent))
+            simulator.with(|state| {
+                check_container(&state.find(&call.user, parent, all_drives)?)?;
+                state.check_unused(new.id.as_deref())
+            })
         }
         Target::Update => {
-            metadata.into_patch(None)?;
-            let id = call.path("id")?;
-            let view = simulator.with(|state| state.find(&call.user, id, all_drives))?;
-            if view.role.can_edit() {
-                Ok(())
-            } else {
-                Err(DriveError::insufficient_permissions(id))
+            body::file_body(&call.body, &shapes_v3::FILE, false)?.into_patch(None)?;
+            check_file(simulator, call).map(|_| ())
+        }
+        Target::UpdateV2 => {
+            files_v2::check_metadata(call)?;
+            let etag = check_file(simulator, call)?;
+            let condition = simulator.uploads(|uploads| uploads.condition);
+            let wanted = files_v2::if_match(call).filter(|wanted| *wanted != "*");
+            if condition != UploadCondition::End && wanted.is_some_and(|wanted| wanted != etag) {
+                return Err(DriveError::condition_not_met());
             }
+            Ok(())
         }
     }
+}
+
+/// The etag of the file that is to be written, if the caller may.
+fn check_file(simulator: &Simulator, call: &Call) -> Result<String, DriveError> {
+    let (id, all_drives) = (call.path("id")?, call.all_drives()?);
+    let view = simulator.with(|state| state.find(&call.user, id, all_drives))?;
+    if !view.role.can_edit() {
+        return Err(DriveError::insufficient_permissions(id));
+    }
+    Ok(view.item.etag())
 }
 
 /// What a `Content-Range` of a request says.
@@ -233,11 +276,17 @@ impl Session {
         self.total == Some(length(&self.received))
     }
 
-    fn upload(&self) -> Upload {
-        Upload {
-            metadata: self.call.body.clone(),
-            content: Arc::new(Content::uploaded(self.received.clone().freeze())),
-            mime_type: self.mime_type.clone(),
+    /// What is to be made of it, with the bytes themselves: they are not copied, however many they are.
+    fn finish(&mut self) -> Finished {
+        self.finishing = true;
+        Finished {
+            call: Arc::clone(&self.call),
+            target: self.target,
+            upload: Upload {
+                metadata: self.call.body.clone(),
+                content: Arc::new(Content::uploaded(self.received.split().freeze())),
+                mime_type: self.mime_type.clone(),
+            },
         }
     }
 }
@@ -263,6 +312,20 @@ fn session_id(params: &Params) -> Result<&str, DriveError> {
         .ok_or_else(|| DriveError::required("upload_id"))
 }
 
+/// An upload of which everything has arrived.
+struct Finished {
+    call: Arc<Call>,
+    target: Target,
+    upload: Upload,
+}
+
+/// What a request to a session leads to.
+enum Step {
+    Waits(u64),
+    Finishes(Finished),
+    WasDone(Value),
+}
+
 async fn advance(
     simulator: &Simulator,
     params: &Params,
@@ -272,35 +335,62 @@ async fn advance(
     let id = session_id(params)?;
     let now_ms = simulator.now_ms();
     let bytes = read_body(body).await?;
-    let (session, first) = simulator.uploads(|uploads| {
+    let step = simulator.uploads(|uploads| {
         let session = uploads.live(id, now_ms)?;
-        if session.done.is_none() {
-            session.take(headers, &bytes)?;
+        if let Some(done) = &session.done {
+            return Ok(Step::WasDone(done.clone()));
         }
-        Ok::<_, DriveError>((session.clone(), session.done.is_none()))
+        if session.finishing {
+            return Err(DriveError::new(503, "backendError", "Backend Error"));
+        }
+        session.take(headers, &bytes)?;
+        Ok(if session.is_complete() {
+            Step::Finishes(session.finish())
+        } else {
+            Step::Waits(length(&session.received))
+        })
     })?;
-    if let Some(done) = session.done.as_ref().filter(|_| !first) {
-        return Ok(json(StatusCode::OK, done));
+    match step {
+        Step::WasDone(done) => Ok(json(StatusCode::OK, &done)),
+        Step::Waits(received) => Ok(incomplete(received)),
+        Step::Finishes(finished) => {
+            // Who hangs up now has still sent everything: a task of its own is not given up with the connection.
+            let (simulator, id) = (simulator.clone(), id.to_owned());
+            let task = tokio::spawn(async move { complete(&simulator, &id, finished).await });
+            task.await
+                .map_err(|error| DriveError::new(500, "internalError", error.to_string()))
+        }
     }
-    if !session.is_complete() {
-        return Ok(incomplete(length(&session.received)));
-    }
-    let finished = match session.target {
-        Target::Create => files::create_uploaded(simulator, &session.call, session.upload()).await,
-        Target::Update => files::update_uploaded(simulator, &session.call, session.upload()).await,
+}
+
+async fn complete(simulator: &Simulator, id: &str, finished: Finished) -> Response {
+    let Finished {
+        call,
+        target,
+        upload,
+    } = finished;
+    let outcome = match target {
+        Target::Create => files::create_uploaded(simulator, &call, upload).await,
+        Target::Update => files::update_uploaded(simulator, &call, upload).await,
+        Target::UpdateV2 => {
+            let condition = simulator.uploads(|uploads| uploads.condition);
+            let if_match = files_v2::if_match(&call);
+            let if_match = if_match.filter(|_| condition != UploadCondition::Begin);
+            files_v2::update_uploaded(simulator, &call, upload, if_match).await
+        }
     };
-    simulator.uploads(|uploads| match &finished {
-        Ok(Answer::Json(value)) => {
+    let now_ms = simulator.now_ms();
+    simulator.uploads(|uploads| match &outcome {
+        Ok(Answer::Json(value) | Answer::Tagged(value, _)) => {
             if let Ok(session) = uploads.live(id, now_ms) {
                 session.done = Some(value.clone());
-                session.received.clear();
             }
         }
-        Ok(Answer::Tagged(..) | Answer::Empty | Answer::Raw(_)) | Err(_) => {
-            uploads.0.remove(id);
+        Ok(Answer::Empty | Answer::Raw(_)) | Err(_) => {
+            uploads.sessions.remove(id);
         }
     });
-    Ok(answer(finished))
+    answer(outcome)
 }
 
 /// 308 with what has arrived; without a `Range` when nothing has.
@@ -322,7 +412,7 @@ pub(crate) async fn cancel(State(simulator): State<Simulator>, request: Request)
     let given_up = session_id(&params).and_then(|id| {
         simulator.uploads(|uploads| {
             uploads.live(id, now_ms)?;
-            uploads.0.remove(id);
+            uploads.sessions.remove(id);
             Ok(())
         })
     });

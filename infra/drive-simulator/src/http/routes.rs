@@ -2,9 +2,9 @@
 
 use axum::{
     Router,
-    extract::Request,
+    extract::{RawPathParams, Request, State},
     response::Response,
-    routing::{MethodRouter, delete, get, patch, post},
+    routing::{MethodRouter, delete, get, patch, post, put},
 };
 
 use crate::{
@@ -41,13 +41,8 @@ fn api(simulator: &Simulator) -> Router {
                 .put(endpoint(&methods::V2_FILES_UPDATE, files_v2::patch))
                 .delete(endpoint(&methods::V2_FILES_DELETE, files_v2::delete)),
         )
-        .route(
-            "/upload/drive/v2/files/{id}",
-            axum::routing::put(endpoint(
-                &methods::V2_FILES_UPDATE,
-                files_v2::update_with_content,
-            )),
-        )
+        .route("/upload/drive/v2/files/{id}", upload_v2())
+        .route("/resumable/upload/drive/v2/files/{id}", upload_v2())
         .route("/token", post(token::token))
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)
@@ -101,6 +96,23 @@ fn upload_update() -> MethodRouter<Simulator> {
     patch(endpoint(&methods::FILES_UPDATE, files::update_with_content))
         .put(resumable::proceed)
         .delete(resumable::cancel)
+}
+
+/// An update with content in v2, where `PUT` both begins a resumable upload and goes on with it: the address of a
+/// session says which.
+fn upload_v2() -> MethodRouter<Simulator> {
+    let update = endpoint(&methods::V2_FILES_UPDATE, files_v2::update_with_content);
+    let either = move |state: State<Simulator>, path: RawPathParams, request: Request| {
+        let goes_on = resumable::goes_on(request.uri());
+        let begins = (!goes_on).then(|| update.clone());
+        async move {
+            match begins {
+                Some(update) => update(state, path, request).await,
+                None => resumable::proceed(state, request).await,
+            }
+        }
+    };
+    put(either).delete(resumable::cancel)
 }
 
 fn v3_content() -> Router<Simulator> {
@@ -169,8 +181,8 @@ async fn unknown(request: Request) -> Response {
 
 /// The name of a method of Google Drive that is left out, recognised by its path.
 fn left_out(method: &str, path: &str) -> Option<String> {
-    if path.starts_with("/resumable/upload/drive/") {
-        return Some("resumable uploads of v2".to_owned());
+    if path.contains("/upload/drive/v2/") {
+        return Some("new files of v2".to_owned());
     }
     let segments: Vec<&str> = path
         .strip_prefix("/drive/v3/")

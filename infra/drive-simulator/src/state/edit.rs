@@ -152,6 +152,14 @@ impl State {
         Ok(FileId::from(id))
     }
 
+    /// Checks that an id, if one is named, can be that of a new item.
+    ///
+    /// # Errors
+    /// 400 for what is no id, 409 `fileIdInUse` for one that an item has.
+    pub(crate) fn check_unused(&self, id: Option<&str>) -> Result<(), DriveError> {
+        id.map_or(Ok(()), |id| self.checked_new_id(id.to_owned()).map(|_| ()))
+    }
+
     /// A shortcut to an item, and the item's name.
     fn shortcut_to(
         &mut self,

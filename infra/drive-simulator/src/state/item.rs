@@ -156,6 +156,9 @@ pub(crate) struct Checksums {
     pub(crate) sha256: String,
 }
 
+/// How much is made up, or read, at a time, in bytes.
+pub(crate) const PART_BYTES: u64 = 256 * 1024;
+
 /// The bytes of a file, wherever they are, and their checksums once somebody asked.
 #[derive(Debug)]
 pub(crate) struct Content {
@@ -211,11 +214,17 @@ impl Content {
         }
     }
 
-    /// The bytes, when they need no disk.
-    pub(crate) fn bytes(&self) -> Option<Bytes> {
+    /// Up to `length` bytes from a position on, when they need no disk: no more than that is ever in memory of what is
+    /// made up. Nothing at the end and beyond it.
+    pub(crate) fn part(&self, from: u64, length: u64) -> Option<Bytes> {
+        let left = self.size().saturating_sub(from).min(length);
+        let length = usize::try_from(left).unwrap_or(usize::MAX);
         match &self.source {
-            Source::Memory(bytes) => Some(bytes.clone()),
-            Source::Synthetic { seed, size } => Some(synthetic_bytes(*seed, *size)),
+            Source::Memory(bytes) => {
+                let from = usize::try_from(from).unwrap_or(usize::MAX).min(bytes.len());
+                Some(bytes.slice(from..from.saturating_add(length).min(bytes.len())))
+            }
+            Source::Synthetic { seed, .. } => Some(synthetic_bytes(*seed, from, length)),
             Source::Disk { .. } => None,
         }
     }
@@ -234,10 +243,13 @@ impl Content {
             return Ok(known);
         }
         let (mut md5, mut sha256) = (Md5::new(), Sha256::new());
-        if let Some(bytes) = self.bytes() {
-            md5.update(&bytes);
-            sha256.update(&bytes);
-        } else if let Some(path) = self.path() {
+        let mut at = 0;
+        while let Some(part) = self.part(at, PART_BYTES).filter(|part| !part.is_empty()) {
+            md5.update(&part);
+            sha256.update(&part);
+            at = at.saturating_add(PART_BYTES);
+        }
+        if let Some(path) = self.path() {
             let (mut file, mut buffer) = (File::open(path)?, vec![0_u8; 64 * 1024]);
             loop {
                 let read = file.read(&mut buffer)?;
@@ -256,12 +268,19 @@ impl Content {
     }
 }
 
-fn synthetic_bytes(seed: u64, size: u64) -> Bytes {
-    let line = format!("synthetic content {seed:016x}\n");
-    line.bytes()
-        .cycle()
-        .take(usize::try_from(size).unwrap_or(usize::MAX))
-        .collect()
+/// One line over and over, from a position on.
+fn synthetic_bytes(seed: u64, from: u64, length: usize) -> Bytes {
+    let line = format!("synthetic content {seed:016x}\n").into_bytes();
+    let lines = u64::try_from(line.len()).unwrap_or(1).max(1);
+    let start = usize::try_from(from % lines).unwrap_or_default();
+    let mut bytes = Vec::with_capacity(length);
+    bytes.extend(line.iter().cycle().skip(start).take(length.min(line.len())));
+    // Each round doubles what is there, so that gigabytes cost little more than copying.
+    while bytes.len() < length {
+        let more = (length - bytes.len()).min(bytes.len());
+        bytes.extend_from_within(..more);
+    }
+    bytes.into()
 }
 
 #[cfg(test)]
@@ -284,7 +303,17 @@ mod tests {
     #[test]
     fn synthetic_content_has_the_size_that_it_says() {
         let content = Content::synthetic(3, 1_000);
-        assert_eq!(content.bytes().expect("no disk").len(), 1_000);
-        assert_eq!(content.size(), 1_000);
+        let whole = content.part(0, u64::MAX).expect("no disk");
+        assert_eq!((whole.len(), content.size()), (1_000, 1_000));
+        assert!(whole.starts_with(b"synthetic content 0000000000000003\nsynthetic"));
+        for (from, length) in [(0, 1), (34, 2), (35, 35), (36, 500), (999, 9), (1_000, 9)] {
+            let part = content.part(from, length).expect("no disk");
+            let from = usize::try_from(from).expect("small");
+            assert_eq!(part, whole[from..(from + part.len())]);
+            assert_eq!(
+                part.len(),
+                usize::try_from(length).expect("small").min(1_000 - from)
+            );
+        }
     }
 }

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{Outcome, Refused, done, order};
-use crate::Simulator;
+use crate::{Generated, Simulator, UploadCondition};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -45,5 +45,58 @@ struct OperationsOrder {
 pub(super) async fn operations(State(simulator): State<Simulator>, request: Request) -> Outcome {
     let asked: OperationsOrder = order(request).await?;
     simulator.with(|state| state.downloads.takes_ms = i64::from(asked.seconds) * 1_000);
+    done(&json!({}))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GeneratedOrder {
+    /// The file whose content is replaced; without it a new one is made.
+    id: Option<String>,
+    name: Option<String>,
+    parent: Option<String>,
+    mime_type: Option<String>,
+    #[serde(default)]
+    seed: u64,
+    size_bytes: u64,
+}
+
+/// Makes a file of so many made-up bytes, or replaces one's content by them. None of them is kept in memory.
+pub(super) async fn generated(State(simulator): State<Simulator>, request: Request) -> Outcome {
+    let asked: GeneratedOrder = order(request).await?;
+    let owner = Simulator::library_owner();
+    let refused = |error: crate::DriveError| Refused(error.to_string());
+    let id = match asked.id {
+        Some(id) => {
+            simulator
+                .replace_generated(owner, &id, asked.seed, asked.size_bytes)
+                .map_err(refused)?;
+            id
+        }
+        None => {
+            let file = Generated {
+                name: asked.name.unwrap_or_else(|| "generated.txt".to_owned()),
+                mime_type: asked.mime_type.unwrap_or_else(|| "text/plain".to_owned()),
+                seed: asked.seed,
+                size_bytes: asked.size_bytes,
+            };
+            simulator
+                .create_generated(owner, asked.parent.as_deref(), file)
+                .map_err(refused)?
+        }
+    };
+    done(&json!({"id": id}))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UploadsOrder {
+    condition: UploadCondition,
+}
+
+/// When uploads that name an etag are held to it.
+pub(super) async fn uploads(State(simulator): State<Simulator>, request: Request) -> Outcome {
+    let asked: UploadsOrder = order(request).await?;
+    simulator.set_upload_condition(asked.condition);
     done(&json!({}))
 }
