@@ -1,12 +1,13 @@
 //! What a caller says of a connection: everything is checked here before anything is tried or stored.
 
 use domain::pace::Limits;
-use domain::{LogId, Policies, Rules, TenantId};
+use domain::{ContentSettings, LogId, Policies, Rules, TenantId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 use store::{Connection, RemovalLimits, Scope};
 use utoipa::ToSchema;
 
+use crate::content_settings::ContentSettingsBody;
 use crate::extract::typed;
 use crate::limits::LimitsBody;
 use crate::policies::PoliciesBody;
@@ -58,6 +59,8 @@ pub(crate) struct NewConnection {
     policies: PoliciesBody,
     #[serde(default)]
     rules: RulesBody,
+    #[serde(default)]
+    content: ContentSettingsBody,
     /// How much of a log's files a comparison may remove without asking a person, in percent: 0 to 100.
     #[serde(default = "share_percent_max")]
     #[schema(maximum = 100)]
@@ -92,6 +95,8 @@ pub(crate) struct Settings {
     policies: PoliciesBody,
     #[serde(default)]
     rules: RulesBody,
+    #[serde(default)]
+    content: ContentSettingsBody,
     #[serde(default = "share_percent_max")]
     removal_share_percent_max: u8,
     #[serde(default = "unasked_max")]
@@ -108,6 +113,7 @@ pub(crate) struct Checked {
     pub(crate) limits: Limits,
     pub(crate) policies: Policies,
     pub(crate) rules: Rules,
+    pub(crate) content: ContentSettings,
     pub(crate) removals: RemovalLimits,
 }
 
@@ -185,6 +191,7 @@ pub(crate) fn new_connection(
         limits: body.limits,
         policies: body.policies,
         rules: body.rules,
+        content: body.content,
         removal_share_percent_max: body.removal_share_percent_max,
         removals_unasked_max: body.removals_unasked_max,
     };
@@ -205,6 +212,7 @@ pub(crate) fn patched(
         limits: LimitsBody::set(&connection.limits),
         policies: PoliciesBody::from(&connection.policies),
         rules: RulesBody::from(&connection.rules),
+        content: ContentSettingsBody::from(&connection.content),
         removal_share_percent_max: connection.removals.share_percent_max,
         removals_unasked_max: connection.removals.unasked_max,
     };
@@ -218,6 +226,7 @@ pub(crate) fn patched(
         "limits",
         "policies",
         "rules",
+        "content",
         "removal_share_percent_max",
         "removals_unasked_max",
     ];
@@ -292,6 +301,7 @@ impl Settings {
             limits: self.limits.checked()?,
             policies: self.policies.checked()?,
             rules: self.rules.checked()?,
+            content: self.content.checked()?,
             removals: RemovalLimits {
                 share_percent_max: self.removal_share_percent_max,
                 unasked_max: self.removals_unasked_max,

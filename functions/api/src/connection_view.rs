@@ -5,6 +5,7 @@ use store::{Connection, ConnectionState, Operation, OperationKind, OperationStat
 use utoipa::ToSchema;
 
 use crate::connection_body::{ScopeBody, Secrets};
+use crate::content_settings::ContentSettingsBody;
 use crate::limits::LimitsBody;
 use crate::policies::PoliciesBody;
 use crate::rules::RulesBody;
@@ -25,6 +26,7 @@ pub(crate) struct ConnectionView {
     limits: LimitsBody,
     policies: PoliciesBody,
     rules: RulesBody,
+    content: ContentSettingsBody,
     /// How much of a log's files a comparison may remove without asking a person, in percent.
     removal_share_percent_max: u8,
     /// So many files may be removed in any case.
@@ -89,6 +91,7 @@ impl ConnectionView {
             limits: LimitsBody::shown(&connection.limits),
             policies: PoliciesBody::from(&connection.policies),
             rules: RulesBody::from(&connection.rules),
+            content: ContentSettingsBody::from(&connection.content),
             removal_share_percent_max: connection.removals.share_percent_max,
             removals_unasked_max: connection.removals.unasked_max,
             state,

@@ -115,6 +115,7 @@ pub(crate) async fn create(
         limits: checked.limits,
         policies: checked.policies,
         rules: checked.rules,
+        content: checked.content,
         my_drive: found.my_drive,
         removals: checked.removals,
         state: ConnectionState::Active,
@@ -367,6 +368,7 @@ pub(crate) async fn update(
             limits: checked.limits,
             policies: checked.policies,
             rules: checked.rules,
+            content: checked.content,
             my_drive,
             removals: checked.removals,
             ..connection.clone()

@@ -35,7 +35,7 @@ pub(crate) struct FilePatch {
 }
 
 /// Members of a file that Drive alone decides.
-const READ_ONLY: [&str; 23] = [
+const READ_ONLY: [&str; 24] = [
     "id",
     "revision",
     "presence",
@@ -45,6 +45,7 @@ const READ_ONLY: [&str; 23] = [
     "effective",
     "shortcut",
     "fields",
+    "content",
     "drive",
     "conflicts",
     "intent",
@@ -128,7 +129,8 @@ pub(crate) fn pointer_of(field: &Field) -> String {
         | Field::Description
         | Field::Starred
         | Field::Trashed
-        | Field::Parent => format!("/{}", field.label()),
+        | Field::Parent
+        | Field::Content => format!("/{}", field.label()),
     }
 }
 

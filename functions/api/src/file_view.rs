@@ -38,6 +38,8 @@ pub(crate) struct FileView {
     shortcut: Option<ShortcutView>,
     /// The fields as the application has them, and what Drive alone decides.
     fields: FieldsView,
+    /// What the file holds, as the application sees it; null where it never held anything.
+    content: Option<ContentView>,
     /// The fields where Drive's value differs: what is owed to Drive, and what is in conflict.
     #[schema(value_type = Object)]
     drive: Json,
@@ -54,6 +56,28 @@ pub(crate) struct FileView {
     conflicts: Vec<String>,
     /// What is owed to Drive; null where nothing is.
     intent: Option<IntentView>,
+}
+
+/// What a file holds, by its checksum. Whether we have the bytes is said by the list of its versions.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Content)]
+struct ContentView {
+    /// How often the content has changed: what an upload must name as `expected_version`.
+    version: u32,
+    /// Null where Drive has no checksum of it, or it holds nothing any more.
+    sha256: Option<String>,
+}
+
+impl ContentView {
+    fn of(record: &FileRecord) -> Option<Self> {
+        (record.content_version > 0).then(|| Self {
+            version: record.content_version,
+            sha256: match record.app(&Field::Content) {
+                Value::Text(sha256) => Some(sha256),
+                Value::Null | Value::Flag(_) => None,
+            },
+        })
+    }
 }
 
 /// Whether a file is there for us. `removed`: deleted, or out of our sight. `access_lost`: Drive says that it
@@ -192,6 +216,7 @@ impl FileView {
                     .map(|(field, sides)| (field, &sides.app)),
                 &record.mirror,
             ),
+            content: ContentView::of(record),
             drive: drive_side(record),
             permissions: PermissionView::all_of(&record.mirror),
             permissions_left_out: (record.mirror.permissions_left_out > 0)
@@ -222,6 +247,7 @@ fn drive_side(record: &FileRecord) -> Json {
             | Field::Description
             | Field::Starred
             | Field::Trashed
+            | Field::Content
             | Field::Parent => members.insert(field.label(), json),
         };
     }
@@ -268,7 +294,7 @@ impl FieldsView {
         };
         let flag = *value == Value::Flag(true);
         match field {
-            Field::Existence => {}
+            Field::Existence | Field::Content => {}
             Field::Name => self.name = text.unwrap_or_default(),
             Field::Description => self.description = text.unwrap_or_default(),
             Field::Starred => self.starred = flag,

@@ -14,6 +14,7 @@ mod conflicts;
 mod connection_body;
 mod connection_view;
 mod connections;
+mod content_settings;
 mod cursor;
 mod dead_letters;
 mod drift;

@@ -13,6 +13,10 @@ const WINDOW_SECONDS_MAX: u32 = 86_400;
 /// Exceptions in one connection: they travel with every conflict's decision.
 const FIELDS_MAX: usize = 100;
 
+/// Why `keep_both` is refused.
+const ONLY_CONTENT: &str =
+    "keep_both makes a second file: it is a policy for content and for nothing else";
+
 /// Why `most_restrictive` is refused.
 const ONLY_ROLES: &str =
     "most_restrictive compares roles: it is a policy for permissions and for nothing else";
@@ -25,7 +29,7 @@ pub(crate) struct PoliciesBody {
     /// For every field without an exception.
     #[serde(default)]
     default: PolicyBody,
-    /// By field: `name`, `properties.KEY`, or `properties` for all of them; `permissions.PRINCIPAL`, or
+    /// By field: `name`, `content`, `properties.KEY`, or `properties` for all of them; `permissions.PRINCIPAL`, or
     /// `permissions` for all of them.
     #[serde(default)]
     fields: BTreeMap<String, PolicyBody>,
@@ -51,6 +55,9 @@ enum PolicyBody {
     /// The lower of two roles counts. Only for `permissions`: nothing else has an order, so it is refused
     /// elsewhere, as a default too.
     MostRestrictive,
+    /// Both contents count: Drive's stays, and the application's becomes a file beside it, named as a
+    /// conflicted copy. Only for `content`.
+    KeepBoth,
 }
 
 impl From<&Policies> for PoliciesBody {
@@ -75,6 +82,7 @@ impl From<&Policy> for PolicyBody {
                 window_seconds: u32::try_from(window_millis / 1_000).unwrap_or(WINDOW_SECONDS_MAX),
             },
             Policy::MostRestrictive => Self::MostRestrictive,
+            Policy::KeepBoth => Self::KeepBoth,
         }
     }
 }
@@ -99,10 +107,16 @@ impl PoliciesBody {
             if *policy == PolicyBody::MostRestrictive && !roles {
                 return not_allowed(ONLY_ROLES.to_owned(), at);
             }
+            if *policy == PolicyBody::KeepBoth && field != Some(Field::Content) {
+                return not_allowed(ONLY_CONTENT.to_owned(), at);
+            }
             fields.insert(label.clone(), policy.checked(at)?);
         }
         if self.default == PolicyBody::MostRestrictive {
             return not_allowed(ONLY_ROLES.to_owned(), "/policies/default".to_owned());
+        }
+        if self.default == PolicyBody::KeepBoth {
+            return not_allowed(ONLY_CONTENT.to_owned(), "/policies/default".to_owned());
         }
         Ok(Policies {
             default: self.default.checked("/policies/default".to_owned())?,
@@ -118,6 +132,7 @@ impl PolicyBody {
             Self::DriveWins => Ok(Policy::DriveWins),
             Self::AppWins => Ok(Policy::AppWins),
             Self::MostRestrictive => Ok(Policy::MostRestrictive),
+            Self::KeepBoth => Ok(Policy::KeepBoth),
             Self::LastWriterWins { window_seconds } if window_seconds > WINDOW_SECONDS_MAX => {
                 let detail = format!("a window may have {WINDOW_SECONDS_MAX} seconds");
                 let at = format!("{at}/last_writer_wins/window_seconds");
@@ -154,6 +169,7 @@ mod tests {
                 "properties.stage": "manual",
                 "permissions": "most_restrictive",
                 "permissions.anyone": "drive_wins",
+                "content": "keep_both",
             },
         });
         let policies = read(json.clone()).unwrap();
@@ -180,6 +196,11 @@ mod tests {
             ),
             (json!({"field": {}}), "/policies/field"),
             (json!({"default": "most_restrictive"}), "/policies/default"),
+            (json!({"default": "keep_both"}), "/policies/default"),
+            (
+                json!({"fields": {"name": "keep_both"}}),
+                "/policies/fields/name",
+            ),
             (
                 json!({"fields": {"properties": "most_restrictive"}}),
                 "/policies/fields/properties",

@@ -59,6 +59,7 @@ fn wanted(field: &Field) -> &'static str {
         Field::Starred | Field::Trashed => "true or false",
         Field::Parent => "the id of one folder",
         Field::Property(_) => "a text, or null to remove it",
+        Field::Content => "the SHA-256 of stored content",
         Field::Permission(_) => "a role, or null to remove it",
     }
 }

@@ -50,6 +50,11 @@ impl<'a> Change<'a> {
         // First, since a policy that decides a conflict below has seen this version.
         self.record.version = snapshot.version;
         let known_before = self.record.mask;
+        let mut mirror = snapshot.mirror.clone();
+        mirror.keep_permissions_of(&self.record.mirror);
+        self.record.permissions_at = self.record.permissions_seen(snapshot);
+        // Before the fields: the content's sides are kept only where they are more than the mirror tells.
+        self.record.mirror = mirror;
         let known = self.record.fields.keys().chain(snapshot.fields.keys());
         let fields: BTreeSet<Field> = known
             .filter(|field| **field != Field::Existence && !settled.contains(field))
@@ -57,11 +62,7 @@ impl<'a> Change<'a> {
             .cloned()
             .collect();
         for field in fields {
-            let drive = snapshot
-                .fields
-                .get(&field)
-                .cloned()
-                .unwrap_or_else(|| field.unset());
+            let drive = snapshot.value(&field);
             let first = known_before < snapshot.mask && !self.record.fields.contains_key(&field);
             let sides = if first {
                 Sides::agreed(drive)
@@ -70,10 +71,6 @@ impl<'a> Change<'a> {
             };
             self.set(&field, sides, None);
         }
-        let mut mirror = snapshot.mirror.clone();
-        mirror.keep_permissions_of(&self.record.mirror);
-        self.record.permissions_at = self.record.permissions_seen(snapshot);
-        self.record.mirror = mirror;
         // Lower where an older build made the snapshot: the fields that it does not know are then
         // taken from a snapshot of this very version by a newer one.
         self.record.mask = snapshot.mask;
@@ -233,6 +230,7 @@ impl<'a> Change<'a> {
                 let decided = match policy {
                     Policy::MostRestrictive => most_restrictive(field, &after.app, after.drive()),
                     Policy::Manual
+                    | Policy::KeepBoth
                     | Policy::DriveWins
                     | Policy::AppWins
                     | Policy::LastWriterWins { .. } => decide(policy, app_at, self.moment.drive_at),
@@ -291,6 +289,7 @@ impl<'a> Change<'a> {
         // These are kept only while they say something.
         let unset = field.is_one_of_many() && after == Sides::agreed(Value::Null);
         let agreed = *field == Field::Existence && after == Sides::agreed(after.base.clone());
+
         if unset || agreed {
             self.record.fields.remove(field);
         } else {
@@ -389,6 +388,14 @@ impl<'a> Change<'a> {
     /// Closes the book: revision, visibility, and a clean slate where nothing is due any more.
     pub(crate) fn finish(mut self) -> Step {
         self.follow_existence();
+        let content = self.record.fields.get(&Field::Content);
+        if content == Some(&Sides::agreed(self.record.mirror.content())) {
+            self.record.fields.remove(&Field::Content);
+        }
+        if self.record.app(&Field::Content) != self.before.app(&Field::Content) {
+            let version = self.before.content_version;
+            self.record.content_version = version.saturating_add(1);
+        }
         if self.record.due().is_none() {
             self.record.push.attempts = 0;
             self.record.push.failures = 0;

@@ -153,9 +153,13 @@ impl FileRecord {
                 patch: None,
             };
         }
-        // Permissions are methods of their own, and wait until there is a file.
+        // Permissions and content are methods of their own, and wait until there is a file.
         let set = |(field, sides): &(&Field, &Sides<Value>)| {
-            sides.app != field.unset() && !matches!(field, Field::Permission(_) | Field::Trashed)
+            let later = matches!(
+                field,
+                Field::Permission(_) | Field::Trashed | Field::Content
+            );
+            sides.app != field.unset() && !later
         };
         let own = |(field, sides): (&Field, &Sides<Value>)| (field.clone(), sides.app.clone());
         let values: BTreeMap<Field, Value> = record.fields.iter().filter(set).map(own).collect();
@@ -212,8 +216,7 @@ impl Change<'_> {
         }
         let record = &self.record;
         let changed = |field: &Field| {
-            let drive = snapshot.fields.get(field).cloned();
-            let drive = drive.unwrap_or_else(|| field.unset());
+            let drive = snapshot.value(field);
             let Some(sides) = record.fields.get(field) else {
                 // What the record was made without is news to us, and not of anyone's doing.
                 let permission = matches!(field, Field::Permission(_));
@@ -258,6 +261,7 @@ impl Change<'_> {
     pub(crate) fn arrive(&mut self, snapshot: &Snapshot) {
         let wanted = !self.record.creation_taken_back();
         self.made_of_what_was_sent(Some(snapshot));
+        self.made_empty(snapshot);
         self.record.presence = Presence::Present;
         if wanted {
             self.set(&Field::Existence, Sides::agreed(here()), None);
@@ -270,12 +274,24 @@ impl Change<'_> {
         self.set(&Field::Existence, sides, None);
         self.due_now();
         let as_made = |(field, sides): (&Field, &Sides<Value>)| {
-            let drive = snapshot.fields.get(field).cloned();
-            let drive = drive.unwrap_or_else(|| field.unset());
+            let drive = snapshot.value(field);
             *field == Field::Existence || drive == sides.base || drive == sides.app
         };
         let touched = !self.record.fields.iter().all(as_made);
         self.follow_deletion(touched);
+    }
+
+    /// A file is made without content, whatever checksum Drive has of nothing: what the application has given
+    /// it is owed.
+    fn made_empty(&mut self, snapshot: &Snapshot) {
+        if let Some(sides) = self.record.fields.get(&Field::Content) {
+            let base = snapshot.value(&Field::Content);
+            let sides = Sides {
+                base,
+                ..sides.clone()
+            };
+            self.set(&Field::Content, sides, None);
+        }
     }
 
     /// What a file that was being made turns into when Drive says that it is not there; whether it is to be

@@ -20,6 +20,9 @@ pub enum Field {
     Trashed,
     /// The id of the one folder that holds the file; `Null` where Drive shows us none.
     Parent,
+    /// What the file holds, by its SHA-256: 64 digits of lower-case hex. `Null` where Drive has no bytes of
+    /// it, or no checksum of them: folders, shortcuts, Docs editor files.
+    Content,
     /// One key of the file's public `properties`.
     Property(String),
     /// The role that a principal has on the file itself, as opposed to one that comes from a folder above:
@@ -87,6 +90,8 @@ pub enum ValueRefused {
     },
     /// Drive does not show us who has access to the file, or there are more than are kept.
     PermissionsUnknown,
+    /// The file has no bytes of its own: a folder, a shortcut or a Docs editor file.
+    NoContent,
     /// Nobody can write this field.
     ReadOnly,
 }
@@ -122,6 +127,9 @@ impl fmt::Display for ValueRefused {
             Self::PermissionsUnknown => {
                 f.write_str("can't be written, since the file's permissions are not known here")
             }
+            Self::NoContent => f.write_str(
+                "can't be written: folders, shortcuts and Docs editor files have no bytes of their own",
+            ),
             Self::ReadOnly => f.write_str("is decided by Drive and can't be written"),
         }
     }
@@ -140,6 +148,7 @@ impl Field {
             Self::Starred => "starred".to_owned(),
             Self::Trashed => "trashed".to_owned(),
             Self::Parent => "parent".to_owned(),
+            Self::Content => "content".to_owned(),
             Self::Property(key) => format!("properties.{key}"),
             Self::Permission(principal) => format!("permissions.{principal}"),
         }
@@ -155,6 +164,7 @@ impl Field {
             "starred" => Self::Starred,
             "trashed" => Self::Trashed,
             "parent" => Self::Parent,
+            "content" => Self::Content,
             other => match other.split_once('.')? {
                 ("properties", key) => Self::Property(key.to_owned()),
                 ("permissions", principal) => Self::Permission(principal.to_owned()),
@@ -167,7 +177,11 @@ impl Field {
     #[must_use]
     pub fn unset(&self) -> Value {
         match self {
-            Self::Existence | Self::Parent | Self::Property(_) | Self::Permission(_) => Value::Null,
+            Self::Existence
+            | Self::Parent
+            | Self::Content
+            | Self::Property(_)
+            | Self::Permission(_) => Value::Null,
             Self::Name | Self::Description => Value::text(""),
             Self::Starred | Self::Trashed => Value::Flag(false),
         }
@@ -207,6 +221,12 @@ impl Field {
                     wanted: "the id of one folder",
                 }),
             },
+            Self::Content => match value {
+                Value::Text(text) if is_sha256(text) => Ok(()),
+                Value::Text(_) | Value::Null | Value::Flag(_) => Err(ValueRefused::Kind {
+                    wanted: "the SHA-256 of stored content, 64 digits of lower-case hex",
+                }),
+            },
             Self::Permission(principal) => crate::permission::check(principal, value),
             Self::Property(key) => match value {
                 _ if key.is_empty() => Err(ValueRefused::Empty),
@@ -237,9 +257,17 @@ impl Field {
             | Self::Description
             | Self::Starred
             | Self::Trashed
-            | Self::Parent => false,
+            | Self::Parent
+            | Self::Content => false,
         }
     }
+}
+
+/// Whether a text is a SHA-256 as Drive writes it.
+#[must_use]
+pub fn is_sha256(text: &str) -> bool {
+    let digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    text.len() == 64 && text.bytes().all(digit)
 }
 
 impl fmt::Display for Field {
@@ -261,6 +289,7 @@ mod tests {
             Field::Starred,
             Field::Trashed,
             Field::Parent,
+            Field::Content,
             Field::Property("a.b".to_owned()),
             Field::Property(String::new()),
             Field::Permission("user:a.b@c.d".to_owned()),

@@ -10,6 +10,7 @@ mod existence;
 mod field;
 mod id;
 pub mod merge;
+mod mirroring;
 mod noise;
 pub mod pace;
 mod permission;
@@ -40,11 +41,16 @@ pub use drift::{Difference, Drift, drift};
 pub use existence::NewFile;
 pub use field::{
     DESCRIPTION_BYTES_MAX, Field, NAME_BYTES_MAX, PROPERTIES_MAX, PROPERTY_BYTES_MAX, Value,
-    ValueRefused,
+    ValueRefused, is_sha256,
 };
 pub use id::{
     AttemptId, ChannelId, ConnectionId, ConnectionKey, DriveVersion, FileId, InvalidId, LogId,
     OperationId, PageToken, Revision, TenantId,
+};
+pub use mirroring::{
+    ContentSettings, PATTERNS_MAX as CONTENT_PATTERNS_MAX, RETENTION_DAYS, RETENTION_DAYS_MAX,
+    SIZE_BYTES_LIMIT as CONTENT_SIZE_BYTES_LIMIT, SIZE_BYTES_MAX as CONTENT_SIZE_BYTES_MAX,
+    Skipped, StorageClass, Wanted,
 };
 pub use permission::{
     MirroredPermission, OWNER, PERMISSIONS_MAX, PRINCIPAL_BYTES_MAX, ROLES, ids_digest,

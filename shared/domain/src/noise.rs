@@ -34,6 +34,7 @@ impl FileRecord {
             version: self.version,
             mask: self.mask,
             fields: fields
+                .filter(|(field, _)| **field != Field::Content)
                 .map(|(field, sides)| (field.clone(), sides.drive().clone()))
                 .collect(),
             mirror: self.mirror.clone(),

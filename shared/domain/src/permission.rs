@@ -218,10 +218,7 @@ impl Snapshot {
     fn says_the_same(&self, record: &FileRecord) -> bool {
         let other = |field: &&Field| !matches!(field, Field::Permission(_));
         let fields = self.fields.keys().chain(record.fields.keys());
-        let same = |field: &Field| {
-            let held = self.fields.get(field).cloned();
-            held.unwrap_or_else(|| field.unset()) == *record.sides(field).drive()
-        };
+        let same = |field: &Field| self.value(field) == *record.sides(field).drive();
         fields.filter(other).all(same)
             && self.mirror.without_permissions() == record.mirror.without_permissions()
     }

@@ -23,6 +23,9 @@ pub enum Policy {
     /// Of two roles, the lower one; no access is the lowest. Any other field, and a role that we don't
     /// know, is left to a person.
     MostRestrictive,
+    /// Of two contents both: Drive's stays, and the application's becomes a file beside it. The conflict is
+    /// open until that file is on its way. Any other field is left to a person.
+    KeepBoth,
 }
 
 /// A connection's policies: one for all fields, and exceptions.
@@ -48,7 +51,8 @@ impl Policies {
             | Field::Description
             | Field::Starred
             | Field::Trashed
-            | Field::Parent => None,
+            | Field::Parent
+            | Field::Content => None,
         };
         own.or(family).copied().unwrap_or(self.default)
     }
@@ -78,7 +82,7 @@ pub fn decide(
     drive_at: Option<Timestamp>,
 ) -> Option<Choice> {
     match policy {
-        Policy::Manual | Policy::MostRestrictive => None,
+        Policy::Manual | Policy::MostRestrictive | Policy::KeepBoth => None,
         Policy::DriveWins => Some(Choice::Drive),
         Policy::AppWins => Some(Choice::App),
         Policy::LastWriterWins { window_millis } => {

@@ -31,6 +31,7 @@ impl Patch {
             | Field::Starred
             | Field::Trashed
             | Field::Parent
+            | Field::Content
             | Field::Property(_) => None,
         })
     }
@@ -71,6 +72,8 @@ pub enum Refusal {
 
 /// How long a claim keeps other workers away: as long as a push function can run, in milliseconds.
 const CLAIM_MILLIS: i64 = 30_000;
+/// The same for content: as long as the function that carries it can run (900 s, Lambda's most).
+const CONTENT_CLAIM_MILLIS: i64 = 900_000;
 /// How long a write may be on its way to Drive, in milliseconds: it lives for seconds, and two workers' clocks
 /// may be minutes apart.
 const ON_ITS_WAY_MILLIS_MAX: i64 = 3_600_000;
@@ -78,11 +81,41 @@ const ON_ITS_WAY_MILLIS_MAX: i64 = 3_600_000;
 /// half a minute in all, at the longest.
 const WAITS_FOR_A_TIME_MAX: u32 = 5;
 
+/// What a claim is for: content is carried by another function than everything else, and takes longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cargo {
+    Fields,
+    Content,
+}
+
 impl FileRecord {
-    /// Judges Drive's state as it was just read, and claims what is still owed to it.
+    /// Judges Drive's state as it was just read, and claims what is still owed to it but for content.
     #[must_use]
     pub fn claim(
         &self,
+        read: &Snapshot,
+        attempt: AttemptId,
+        moment: Moment<'_>,
+        jitter: Jitter,
+    ) -> Claim {
+        self.claim_of(Cargo::Fields, read, attempt, moment, jitter)
+    }
+
+    /// The same for content, and for nothing else: its patch holds [`Field::Content`] or is none.
+    #[must_use]
+    pub fn claim_content(
+        &self,
+        read: &Snapshot,
+        attempt: AttemptId,
+        moment: Moment<'_>,
+        jitter: Jitter,
+    ) -> Claim {
+        self.claim_of(Cargo::Content, read, attempt, moment, jitter)
+    }
+
+    fn claim_of(
+        &self,
+        cargo: Cargo,
         read: &Snapshot,
         attempt: AttemptId,
         moment: Moment<'_>,
@@ -143,10 +176,12 @@ impl FileRecord {
                 change.give_up(&blind, "Drive does not show us the file's permissions");
             }
         }
-        let values = next_values(&change.record);
+        let values = next_values(&change.record, cargo);
         if values.is_empty() {
-            let attempts = change.record.push.attempts.saturating_add(1);
-            change.wait(attempts, jitter);
+            if cargo == Cargo::Fields {
+                let attempts = change.record.push.attempts.saturating_add(1);
+                change.wait(attempts, jitter);
+            }
             return Claim {
                 step: change.finish(),
                 patch: None,
@@ -175,11 +210,7 @@ impl FileRecord {
                 // Settled by an observation, or let go: to this field the answer is one more snapshot.
                 continue;
             }
-            let value = answer
-                .fields
-                .get(field)
-                .cloned()
-                .unwrap_or_else(|| field.unset());
+            let value = answer.value(field);
             if value == sides.base && value != *asked {
                 // Drive took the request and not this value. To follow it would undo the edit unseen.
                 change.set(field, sides.refused(patch.attempt), None);
@@ -211,8 +242,7 @@ impl FileRecord {
             if !sides.sent.iter().any(|sent| sent.attempt == patch.attempt) {
                 continue;
             }
-            let held = read.fields.get(field).cloned();
-            if held.unwrap_or_else(|| field.unset()) == *asked {
+            if read.value(field) == *asked {
                 let confirmed =
                     sides.confirmed(patch.attempt, asked.clone(), read.version, self.version);
                 change.set(field, confirmed, None);
@@ -356,7 +386,13 @@ impl Change<'_> {
         self.record.push.failures = self.record.push.failures.saturating_add(1);
         self.record.push.held = false;
         self.record.push.sent_at = self.moment.now;
-        self.record.push.not_before = self.moment.now.plus_millis(CLAIM_MILLIS);
+        let content = values.contains_key(&Field::Content);
+        let claim_millis = if content {
+            CONTENT_CLAIM_MILLIS
+        } else {
+            CLAIM_MILLIS
+        };
+        self.record.push.not_before = self.moment.now.plus_millis(claim_millis);
     }
 
     fn wait(&mut self, attempts: u32, jitter: Jitter) {
@@ -382,12 +418,20 @@ impl Change<'_> {
     }
 }
 
-/// What the next attempt writes: all other fields before any permission, and one permission at a time.
-fn next_values(record: &FileRecord) -> BTreeMap<Field, Value> {
+/// What the next attempt writes: all other fields before any permission, and one permission at a time. Nothing
+/// is written to what is to be deleted.
+fn next_values(record: &FileRecord, cargo: Cargo) -> BTreeMap<Field, Value> {
     let mut values = owed(record);
     values.retain(|field, _| !record.push.failed.contains_key(field));
-    if let Some(deletion) = values.remove(&Field::Existence) {
-        return BTreeMap::from([(Field::Existence, deletion)]);
+    let deletion = values.remove(&Field::Existence);
+    let content = values.remove(&Field::Content);
+    let only =
+        |field, value: Option<Value>| value.map(|value| (field, value)).into_iter().collect();
+    match cargo {
+        Cargo::Content if deletion.is_some() => return BTreeMap::new(),
+        Cargo::Content => return only(Field::Content, content),
+        Cargo::Fields if deletion.is_some() => return only(Field::Existence, deletion),
+        Cargo::Fields => {}
     }
     let (permissions, others): (BTreeMap<_, _>, BTreeMap<_, _>) = values
         .into_iter()

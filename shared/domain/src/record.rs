@@ -26,7 +26,8 @@ pub struct FileRecord {
     pub mask: FieldMask,
     /// Whether the file is there for us.
     pub presence: Presence,
-    /// The sides of every field that is set on one of them.
+    /// The sides of every field that is set on one of them; of [`Field::Content`] only while it is more than
+    /// agreed to be what the mirror tells.
     pub fields: BTreeMap<Field, Sides<Value>>,
     /// Who last moved the application's side, and when: while it differs from the base, or a write of
     /// ours may still land.
@@ -35,6 +36,9 @@ pub struct FileRecord {
     pub open: BTreeMap<Field, OpenConflict>,
     /// How many conflicts the file has had: the next one's number is one more.
     pub conflicts_opened: u32,
+    /// How often the application's view of the content has changed: the number of its present version, and 0
+    /// while there never was any.
+    pub content_version: u32,
     /// How the pushing of what is owed stands.
     pub push: Push,
     /// What Drive alone decides.
@@ -130,6 +134,7 @@ impl FileRecord {
             mask: snapshot.mask,
             presence: Presence::Present,
             fields: snapshot.fields.iter().map(agreed).collect(),
+            content_version: u32::from(snapshot.mirror.content() != Value::Null),
             mirror: snapshot.mirror.clone(),
             permissions_at: unknown.permissions_seen(snapshot),
             ..unknown
@@ -168,6 +173,7 @@ impl FileRecord {
             edits: BTreeMap::new(),
             open: BTreeMap::new(),
             conflicts_opened: 0,
+            content_version: 0,
             push: Push::default(),
             mirror: Mirror::default(),
             permissions_at: DriveVersion(0),
@@ -178,10 +184,8 @@ impl FileRecord {
     /// The sides of a field; a field that no side has set is agreed to be unset.
     #[must_use]
     pub fn sides(&self, field: &Field) -> Sides<Value> {
-        self.fields
-            .get(field)
-            .cloned()
-            .unwrap_or_else(|| Sides::agreed(field.unset()))
+        let kept = self.fields.get(field).cloned();
+        kept.unwrap_or_else(|| Sides::agreed(self.untold(field)))
     }
 
     /// The application's value of a field.
@@ -189,7 +193,36 @@ impl FileRecord {
     pub fn app(&self, field: &Field) -> Value {
         self.fields
             .get(field)
-            .map_or_else(|| field.unset(), |sides| sides.app.clone())
+            .map_or_else(|| self.untold(field), |sides| sides.app.clone())
+    }
+
+    /// What both sides hold of a field that is not among [`FileRecord::fields`].
+    fn untold(&self, field: &Field) -> Value {
+        match field {
+            Field::Content => self.mirror.content(),
+            Field::Existence
+            | Field::Name
+            | Field::Description
+            | Field::Starred
+            | Field::Trashed
+            | Field::Parent
+            | Field::Property(_)
+            | Field::Permission(_) => field.unset(),
+        }
+    }
+
+    /// Whether the file can hold bytes of its own: Google's own types have none.
+    #[must_use]
+    pub fn can_hold_content(&self) -> bool {
+        let own = "application/vnd.google-apps";
+        !self.mirror.mime_type.starts_with(own)
+    }
+
+    /// Whether the application's content must still reach Drive.
+    #[must_use]
+    pub fn content_owed(&self) -> bool {
+        let failed = self.push.failed.contains_key(&Field::Content);
+        self.is_present() && !failed && self.sides(&Field::Content).owed()
     }
 
     /// Whether the file is there for us, in Drive.

@@ -121,7 +121,9 @@ impl MimePattern {
         &self.0
     }
 
-    fn matches(&self, mime_type: &str) -> bool {
+    /// Whether a MIME type is that one, or begins so.
+    #[must_use]
+    pub fn matches(&self, mime_type: &str) -> bool {
         let Some(family) = self.0.strip_suffix('*') else {
             return self.0.eq_ignore_ascii_case(mime_type);
         };

@@ -26,7 +26,7 @@ pub struct Snapshot {
     pub version: DriveVersion,
     /// Which fields the maker of the snapshot knew.
     pub mask: FieldMask,
-    /// Every writable field that is set. A property that is not here is not set in Drive, nor
+    /// Every writable field that is set, but for [`Field::Content`], which the mirror tells. A property that is not here is not set in Drive, nor
     /// is a permission, provided that the mirror says that they are known.
     pub fields: BTreeMap<Field, Value>,
     /// What Drive alone decides.
@@ -80,7 +80,34 @@ pub struct Mirror {
     pub has_augmented_permissions: Option<bool>,
 }
 
+impl Snapshot {
+    /// What Drive held of a field.
+    #[must_use]
+    pub fn value(&self, field: &Field) -> Value {
+        match field {
+            Field::Content => self.mirror.content(),
+            Field::Existence
+            | Field::Name
+            | Field::Description
+            | Field::Starred
+            | Field::Trashed
+            | Field::Parent
+            | Field::Property(_)
+            | Field::Permission(_) => {
+                let value = self.fields.get(field).cloned();
+                value.unwrap_or_else(|| field.unset())
+            }
+        }
+    }
+}
+
 impl Mirror {
+    /// The value of [`Field::Content`]: the checksum of what the file holds.
+    #[must_use]
+    pub fn content(&self) -> Value {
+        self.sha256.clone().map_or(Value::Null, Value::Text)
+    }
+
     /// The change log that tells of the file: its shared drive's, or the user's for all others, and for
     /// a drive whose id is the shape of no log's.
     #[must_use]

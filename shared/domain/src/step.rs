@@ -151,6 +151,8 @@ impl FileRecord {
                     | Field::Trashed
                     | Field::Parent
                     | Field::Property(_) => Ok(()),
+                    Field::Content if self.can_hold_content() => Ok(()),
+                    Field::Content => Err(ValueRefused::NoContent),
                 })
                 .map_err(|why| EditRefused::Value(field.clone(), why))?;
         }

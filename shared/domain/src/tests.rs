@@ -1,5 +1,6 @@
 //! What single operations do to a record.
 
+mod content;
 mod deciding;
 mod drifting;
 mod editing;

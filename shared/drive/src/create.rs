@@ -179,7 +179,7 @@ pub(crate) fn create_call(path: &str, creation: &Creation<'_>) -> Result<Call, D
             (Field::Property(key), Value::Text(text)) => {
                 body.properties.insert(key, text);
             }
-            (Field::Trashed | Field::Permission(_), _)
+            (Field::Trashed | Field::Content | Field::Permission(_), _)
             | (Field::Name | Field::Description | Field::Parent, Value::Null | Value::Flag(_))
             | (Field::Starred, Value::Null | Value::Text(_))
             | (Field::Property(_), Value::Null | Value::Flag(_)) => {

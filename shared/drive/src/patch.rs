@@ -18,7 +18,7 @@ pub(crate) fn fill(mut call: Call, read: &Read, patch: &Patch) -> Result<Call, D
             (Field::Trashed, Value::Flag(trashed)) => body.labels.trashed = Some(*trashed),
             (Field::Parent, Value::Text(folder)) => call = moved(call, read, folder),
             (Field::Property(_), Value::Text(_) | Value::Null) => properties = true,
-            (Field::Existence | Field::Permission(_), _)
+            (Field::Existence | Field::Content | Field::Permission(_), _)
             | (Field::Name | Field::Description | Field::Parent, Value::Null | Value::Flag(_))
             | (Field::Starred | Field::Trashed, Value::Null | Value::Text(_))
             | (Field::Property(_), Value::Flag(_)) => {

@@ -309,6 +309,7 @@ fn snapshot_body(snapshot: &Snapshot) -> SnapshotBody {
                 | Field::Starred
                 | Field::Trashed
                 | Field::Parent
+                | Field::Content
                 | Field::Property(_)
                 | Field::Permission(_),
                 Value::Null | Value::Flag(_) | Value::Text(_),

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use domain::pace::Limits;
 use domain::{
-    ConnectionId, ConnectionKey, FileId, Gone, LogId, Observation, Policies, Policy, Request,
-    Rules, TenantId, Timestamp,
+    ConnectionId, ConnectionKey, ContentSettings, FileId, Gone, LogId, Observation, Policies,
+    Policy, Request, Rules, TenantId, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
+use crate::content_settings_item::ContentSettingsItem;
 use crate::file_item::RequestItem;
 use crate::item::{decode, encode};
 use crate::key::{Item, Key, tenant_pk};
@@ -43,6 +44,8 @@ pub struct Connection {
     pub policies: Policies,
     /// What of it the application sees.
     pub rules: Rules,
+    /// What of its content is mirrored.
+    pub content: ContentSettings,
     /// The root folder of the user's My Drive; `None` where there is none, or nobody has asked Drive.
     pub my_drive: Option<FileId>,
     /// How much a comparison may remove without asking a person.
@@ -238,6 +241,8 @@ struct Body {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     rules: Option<RulesItem>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    content: Option<ContentSettingsItem>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     my_drive: Option<String>,
     #[serde(default)]
     removals: RemovalLimits,
@@ -256,6 +261,7 @@ enum PolicyItem {
     AppWins,
     LastWriterWins { window_millis: i64 },
     MostRestrictive,
+    KeepBoth,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -275,6 +281,7 @@ impl From<Policy> for PolicyItem {
             Policy::AppWins => Self::AppWins,
             Policy::LastWriterWins { window_millis } => Self::LastWriterWins { window_millis },
             Policy::MostRestrictive => Self::MostRestrictive,
+            Policy::KeepBoth => Self::KeepBoth,
         }
     }
 }
@@ -287,6 +294,7 @@ impl From<PolicyItem> for Policy {
             PolicyItem::AppWins => Self::AppWins,
             PolicyItem::LastWriterWins { window_millis } => Self::LastWriterWins { window_millis },
             PolicyItem::MostRestrictive => Self::MostRestrictive,
+            PolicyItem::KeepBoth => Self::KeepBoth,
         }
     }
 }
@@ -337,6 +345,7 @@ fn encode_connection(connection: &Connection) -> Result<Item, StoreError> {
             .map(|(label, policy)| (label.clone(), (*policy).into()))
             .collect(),
         rules: RulesItem::of(&connection.rules),
+        content: ContentSettingsItem::of(&connection.content),
         my_drive: connection.my_drive.as_ref().map(FileId::to_string),
         removals: connection.removals,
         state: (&connection.state).into(),
@@ -359,7 +368,9 @@ fn decode_connection(tenant: &TenantId, item: Item) -> Result<Connection, StoreE
     let my_drive = body.my_drive.as_deref().map(FileId::parse).transpose();
     let my_drive = my_drive.map_err(|_| place.clone().corrupt("its My Drive has no id"))?;
     let rules = body.rules.unwrap_or_default().into_rules();
-    let rules = rules.map_err(|what| place.corrupt(what))?;
+    let rules = rules.map_err(|what| place.clone().corrupt(what))?;
+    let content = body.content.map(ContentSettingsItem::into_settings);
+    let content = content.transpose().map_err(|what| place.corrupt(what))?;
     let exceptions = body.policies.into_iter();
     Ok(Connection {
         key: ConnectionKey {
@@ -380,6 +391,7 @@ fn decode_connection(tenant: &TenantId, item: Item) -> Result<Connection, StoreE
                 .collect(),
         },
         rules,
+        content: content.unwrap_or_default(),
         my_drive,
         removals: body.removals,
         state: body.state.into(),

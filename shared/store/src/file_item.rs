@@ -27,7 +27,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use domain::merge::{Clash, Sent, Sides};
 use domain::{
     AttemptId, ConnectionKey, DriveVersion, Edit, Field, FieldMask, FileId, FileRecord, Gone,
-    OpenConflict, Presence, Push, Request, Revision, Timestamp, Value,
+    Mirror, OpenConflict, Presence, Push, Request, Revision, Timestamp, Value,
 };
 use serde::{Deserialize, Serialize};
 
@@ -66,6 +66,8 @@ struct Head {
     open: ByField<OpenItem>,
     #[serde(rename = "n", default, skip_serializing_if = "is_zero")]
     conflicts_opened: u32,
+    #[serde(rename = "y", default, skip_serializing_if = "Option::is_none")]
+    content_version: Option<u32>,
     #[serde(rename = "e", default, skip_serializing_if = "BTreeMap::is_empty")]
     edits: ByField<EditItem>,
     #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
@@ -287,6 +289,8 @@ impl Head {
             sent: by_field(sent, |sides| sides.sent.iter().map(sent_item).collect()),
             open: by_field(&record.open, OpenItem::of),
             conflicts_opened: record.conflicts_opened,
+            content_version: (record.content_version != first_version(&record.mirror))
+                .then_some(record.content_version),
             edits: by_field(&record.edits, EditItem::of),
             push: (record.push != Push::default()).then(|| PushItem::of(&record.push)),
             gone: GoneItem::of(record.presence),
@@ -314,6 +318,7 @@ impl Head {
             fields.get_mut(&field).ok_or(strange)?.sent = sent;
         }
         let push = self.push.map(PushItem::into_push).transpose()?;
+        let mirror = Mirror::from(self.mirror);
         Ok(FileRecord {
             file,
             revision: Revision(self.revision),
@@ -330,12 +335,18 @@ impl Head {
             edits: from_fields(self.edits, EditItem::into_edit)?,
             open: from_fields(self.open, OpenItem::into_open)?,
             conflicts_opened: self.conflicts_opened,
+            content_version: (self.content_version).unwrap_or_else(|| first_version(&mirror)),
             push: push.unwrap_or_default(),
-            mirror: self.mirror.into(),
+            mirror,
             permissions_at: DriveVersion(self.permissions_at.unwrap_or(self.version)),
             last_request: self.last_request.map(Request::from),
         })
     }
+}
+
+/// The number of the content of a file that has never changed.
+fn first_version(mirror: &Mirror) -> u32 {
+    u32::from(mirror.content() != Value::Null)
 }
 
 fn sent_item(sent: &Sent<Value>) -> (ValueItem, u64, u64) {

@@ -7,6 +7,7 @@ mod conflict_item;
 #[cfg(test)]
 mod conformance;
 mod connections;
+mod content_settings_item;
 mod drift;
 mod due;
 mod error;

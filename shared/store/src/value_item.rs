@@ -50,6 +50,7 @@ pub(crate) fn short(field: &Field) -> String {
         Field::Starred => "s".to_owned(),
         Field::Trashed => "t".to_owned(),
         Field::Parent => "p".to_owned(),
+        Field::Content => "c".to_owned(),
         Field::Property(key) => format!(".{key}"),
         Field::Permission(principal) => format!("@{principal}"),
     }
@@ -64,6 +65,7 @@ pub(crate) fn long(short: &str) -> Result<Field, Wrong> {
         "s" => Field::Starred,
         "t" => Field::Trashed,
         "p" => Field::Parent,
+        "c" => Field::Content,
         other => match other.split_at_checked(1) {
             Some((".", key)) => Field::Property(key.to_owned()),
             Some(("@", principal)) => Field::Permission(principal.to_owned()),

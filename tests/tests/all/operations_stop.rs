@@ -107,6 +107,7 @@ impl Stage {
             limits: domain::pace::Limits::default(),
             policies: Policies::default(),
             rules: domain::Rules::default(),
+            content: domain::ContentSettings::default(),
             my_drive: None,
             removals,
             state: ConnectionState::Active,

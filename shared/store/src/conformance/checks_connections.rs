@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use domain::{
-    ChannelId, ConnectionId, ConnectionKey, Glob, LogId, MimePattern, Policies, Policy, Request,
-    Rule, Rules,
+    ChannelId, ConnectionId, ConnectionKey, ContentSettings, Glob, LogId, MimePattern, Policies,
+    Policy, Request, Rule, Rules, StorageClass,
 };
 
 use super::support::{file, fresh, ms, page, stored};
@@ -45,6 +45,12 @@ pub(super) fn connection(key: &ConnectionKey) -> Connection {
                 Rule::MimeType(MimePattern::parse("image/*").unwrap()),
                 Rule::Name(Glob::parse("a:*.tmp").unwrap()),
             ],
+        },
+        content: ContentSettings {
+            enabled: true,
+            exclude: vec![MimePattern::parse("video/*").unwrap()],
+            storage_class: StorageClass::GlacierIr,
+            ..ContentSettings::default()
         },
         my_drive: Some(file("0root")),
         removals: RemovalLimits {
@@ -117,6 +123,7 @@ pub(super) async fn a_connection_is_made_once_saved_on_its_revision_and_listed(s
         last_request: None,
         policies: Policies::default(),
         rules: Rules::default(),
+        content: ContentSettings::default(),
         my_drive: None,
         state: ConnectionState::Deleting,
         ..connection(&next)

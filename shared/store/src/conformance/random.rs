@@ -37,6 +37,7 @@ fn field() -> impl Strategy<Value = Field> {
         Just(Field::Description),
         Just(Field::Starred),
         Just(Field::Trashed),
+        Just(Field::Content),
         Just(Field::Parent),
         text().prop_map(Field::Property),
         text().prop_map(Field::Permission),
@@ -233,7 +234,7 @@ fn record() -> impl Strategy<Value = FileRecord> {
         (
             btree_map(field(), edit, 0..3),
             btree_map(field(), open, 0..3),
-            any::<u32>(),
+            any::<(u32, u32)>(),
         ),
         (
             prop_oneof![Just(Push::default()), push()],
@@ -245,7 +246,7 @@ fn record() -> impl Strategy<Value = FileRecord> {
             |(
                 (file, revision, visible, (version, reported), mask, presence),
                 fields,
-                (edits, open, conflicts_opened),
+                (edits, open, (conflicts_opened, content_version)),
                 last,
             )| {
                 let (push, (mirror, permissions_at), last_request) = last;
@@ -261,6 +262,7 @@ fn record() -> impl Strategy<Value = FileRecord> {
                     edits,
                     open,
                     conflicts_opened,
+                    content_version,
                     push,
                     mirror,
                     permissions_at: DriveVersion(permissions_at),

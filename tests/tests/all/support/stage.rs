@@ -143,6 +143,7 @@ impl Set {
             limits: domain::pace::Limits::default(),
             policies: Policies::default(),
             rules: domain::Rules::default(),
+            content: domain::ContentSettings::default(),
             my_drive: None,
             removals: store::RemovalLimits::default(),
             state: ConnectionState::Active,
