@@ -63,11 +63,14 @@ enum ConflictStatusView {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Resolution)]
 pub(crate) struct ResolutionView {
-    /// `app`, `drive`, `base` or `value`.
+    /// `app`, `drive`, `base`, `value` or, of content, `both`: Drive's value, and a file beside it.
     choose: &'static str,
     /// The value that the application has since.
     #[schema(value_type = Option<ValueBody>)]
     value: Json,
+    /// Of `both`: the id of the file that holds the application's content.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    copy: Option<String>,
     /// The subject who decided, or `policy`.
     by: String,
     at: String,
@@ -118,14 +121,20 @@ impl ConflictView {
 
 impl ResolutionView {
     fn new(made: &Resolution) -> Self {
-        let choose = match made.choice {
+        let choose = match &made.choice {
             Choice::App => "app",
             Choice::Drive => "drive",
             Choice::Base => "base",
             Choice::Value(_) => "value",
+            Choice::Both(_) => "both",
+        };
+        let copy = match &made.choice {
+            Choice::Both(copy) => Some(copy.to_string()),
+            Choice::App | Choice::Drive | Choice::Base | Choice::Value(_) => None,
         };
         Self {
             choose,
+            copy,
             value: value::to_json(&made.value),
             by: made.by.to_string(),
             at: made.at.to_string(),

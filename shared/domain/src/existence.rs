@@ -174,24 +174,23 @@ impl FileRecord {
     pub(crate) fn resolve_deletion(
         &self,
         choice: &Choice,
-        by: &str,
+        decider: Decider,
         moment: Moment<'_>,
     ) -> Result<Step, ResolveRefused> {
         let value = match choice {
             Choice::App => removed(),
             Choice::Drive | Choice::Base => here(),
             Choice::Value(value) if *value == here() || *value == removed() => value.clone(),
-            Choice::Value(_) => return Err(ResolveRefused::Value(ValueRefused::ReadOnly)),
+            Choice::Value(_) | Choice::Both(_) => {
+                return Err(ResolveRefused::Value(ValueRefused::ReadOnly));
+            }
         };
         let mut change = Change::of(self, moment);
-        let edit = Edit {
-            by: by.to_owned(),
-            at: moment.now,
-        };
+        let by = decider.to_string();
+        let edit = Edit { by, at: moment.now };
         change.record.edits.insert(Field::Existence, edit);
         let sides = self.sides(&Field::Existence).resolved(value, self.version);
-        let decision = (choice.clone(), Decider::Person(by.to_owned()));
-        change.set(&Field::Existence, sides, Some(decision));
+        change.set(&Field::Existence, sides, Some((choice.clone(), decider)));
         Ok(change.finish())
     }
 }

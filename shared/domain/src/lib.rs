@@ -3,6 +3,7 @@
 mod backoff;
 mod change;
 mod conflict;
+mod copy;
 pub mod derive;
 mod disposition;
 mod drift;
@@ -35,6 +36,7 @@ mod truth_table;
 
 pub use backoff::{Backoff, Jitter};
 pub use conflict::{ConflictId, ConflictRecord, ConflictStatus, Decider, Resolution};
+pub use copy::conflicted_name;
 pub use derive::{Ancestry, Lineage, Side, Top};
 pub use disposition::Disposition;
 pub use drift::{Difference, Drift, drift};

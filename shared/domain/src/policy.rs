@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Field, Timestamp, Value};
+use crate::{Field, FileId, Timestamp, Value};
 
 /// How conflicts on a field are decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -70,6 +70,8 @@ pub enum Choice {
     Base,
     /// Another value altogether.
     Value(Value),
+    /// Of content: Drive's, while the application's becomes a file of its own, which is this one.
+    Both(FileId),
 }
 
 /// What a policy makes of a conflict between an edit accepted at `app_at` and a change in Drive at

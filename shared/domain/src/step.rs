@@ -10,7 +10,7 @@ use crate::merge::Sides;
 use crate::policy::{Choice, Policies};
 use crate::record::{Edit, FileRecord};
 use crate::{
-    ConflictId, ConflictRecord, Decider, Field, Observation, Timestamp, Value, ValueRefused,
+    ConflictId, ConflictRecord, Decider, Field, FileId, Observation, Timestamp, Value, ValueRefused,
 };
 
 /// What an operation made of a record.
@@ -195,6 +195,33 @@ impl FileRecord {
         by: &str,
         moment: Moment<'_>,
     ) -> Result<Step, ResolveRefused> {
+        let decider = Decider::Person(by.to_owned());
+        self.decided(conflict, moves, choice, decider, moment)
+    }
+
+    /// Settles an open conflict on content by the policy that keeps both: `copy` is the file that holds the
+    /// application's, and must be on its way.
+    ///
+    /// # Errors
+    /// [`ResolveRefused::NotOpen`] where the conflict is not open any more.
+    pub fn kept_both(
+        &self,
+        conflict: &ConflictId,
+        copy: FileId,
+        moment: Moment<'_>,
+    ) -> Result<Step, ResolveRefused> {
+        let both = Choice::Both(copy);
+        self.decided(conflict, None, &both, Decider::Policy, moment)
+    }
+
+    fn decided(
+        &self,
+        conflict: &ConflictId,
+        moves: Option<u32>,
+        choice: &Choice,
+        decider: Decider,
+        moment: Moment<'_>,
+    ) -> Result<Step, ResolveRefused> {
         let open = self
             .open
             .get(&conflict.field)
@@ -204,9 +231,8 @@ impl FileRecord {
             return Err(ResolveRefused::Moved);
         }
         if conflict.field == Field::Existence && self.is_present() {
-            return self.resolve_deletion(choice, by, moment);
+            return self.resolve_deletion(choice, decider, moment);
         }
-        let decider = Decider::Person(by.to_owned());
         let mut change = Change::of(self, moment);
         if conflict.field == Field::Existence {
             if *choice != Choice::Drive {
@@ -214,6 +240,9 @@ impl FileRecord {
             }
             change.let_go(&decider);
             return Ok(change.finish());
+        }
+        if matches!(choice, Choice::Both(_)) && conflict.field != Field::Content {
+            return Err(ResolveRefused::Value(ValueRefused::ReadOnly));
         }
         let sides = self.sides(&conflict.field);
         let value = chosen(&sides, choice);
@@ -223,10 +252,8 @@ impl FileRecord {
                 .check(&value)
                 .map_err(ResolveRefused::Value)?;
         }
-        let edit = Edit {
-            by: by.to_owned(),
-            at: moment.now,
-        };
+        let by = decider.to_string();
+        let edit = Edit { by, at: moment.now };
         change.record.edits.insert(conflict.field.clone(), edit);
         change.set(
             &conflict.field,
@@ -262,7 +289,7 @@ impl FileRecord {
 pub(crate) fn chosen(sides: &Sides<Value>, choice: &Choice) -> Value {
     match choice {
         Choice::App => sides.app.clone(),
-        Choice::Drive => sides.drive().clone(),
+        Choice::Drive | Choice::Both(_) => sides.drive().clone(),
         Choice::Base => sides.base.clone(),
         Choice::Value(value) => value.clone(),
     }

@@ -49,6 +49,7 @@ enum ChoiceItem {
     Drive,
     Base,
     Value(ValueItem),
+    Both(String),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -150,7 +151,7 @@ impl Conflict {
             unsure: self.unsure,
             owed: from_fields(self.owed, Into::into)?,
             opened_at: at(self.opened_at),
-            status: self.status.into_status(),
+            status: self.status.into_status()?,
         })
     }
 }
@@ -166,6 +167,7 @@ impl StatusItem {
                     Choice::Drive => ChoiceItem::Drive,
                     Choice::Base => ChoiceItem::Base,
                     Choice::Value(value) => ChoiceItem::Value(value.into()),
+                    Choice::Both(copy) => ChoiceItem::Both(copy.to_string()),
                 },
                 value: (&resolution.value).into(),
                 by: match &resolution.by {
@@ -177,8 +179,8 @@ impl StatusItem {
         }
     }
 
-    fn into_status(self) -> ConflictStatus {
-        match self {
+    fn into_status(self) -> Result<ConflictStatus, Wrong> {
+        Ok(match self {
             Self::Open => ConflictStatus::Open,
             Self::Closed { at: millis } => ConflictStatus::Closed { at: at(millis) },
             Self::Resolved {
@@ -192,6 +194,10 @@ impl StatusItem {
                     ChoiceItem::Drive => Choice::Drive,
                     ChoiceItem::Base => Choice::Base,
                     ChoiceItem::Value(value) => Choice::Value(value.into()),
+                    ChoiceItem::Both(copy) => {
+                        let copy = FileId::parse(&copy);
+                        Choice::Both(copy.map_err(|_| "its copy is no file")?)
+                    }
                 },
                 value: value.into(),
                 by: match by {
@@ -200,6 +206,6 @@ impl StatusItem {
                 },
                 at: at(millis),
             }),
-        }
+        })
     }
 }

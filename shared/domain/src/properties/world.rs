@@ -357,6 +357,7 @@ impl World {
                     Choice::Drive => &conflict.drive,
                     Choice::Base => &conflict.base,
                     Choice::Value(value) => value,
+                    Choice::Both(_) => &conflict.drive,
                 };
                 prop_assert_eq!(&resolution.value, chosen);
                 let sides = self.record.sides(&id.field);

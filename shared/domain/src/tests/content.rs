@@ -2,7 +2,7 @@
 
 use crate::fixture::{FULL, Manually as _, all, moment, record, snapshot, values};
 use crate::{
-    AttemptId, EditRefused, Field, FileRecord, NewFile, Policies, Policy, Snapshot, Value,
+    AttemptId, EditRefused, Field, FileId, FileRecord, NewFile, Policies, Policy, Snapshot, Value,
     ValueRefused,
 };
 
@@ -87,12 +87,27 @@ fn content_that_both_sides_changed_is_a_conflict_and_no_policy_of_two_files_deci
     assert_eq!(met.sides(&Field::Content).drive(), &hash('d'));
     assert!(!met.content_owed());
 
-    let kept = met
-        .resolve(&id, None, &crate::Choice::Drive, "ann", moment(&policies))
-        .unwrap()
-        .record;
+    let beside = FileId::parse("copy").unwrap();
+    let copy = met
+        .conflicted_copy(beside.clone(), crate::fixture::NOW)
+        .unwrap();
+    assert_eq!(copy.values[&Field::Content], hash('c'));
+
+    let step = met
+        .kept_both(&id, beside.clone(), moment(&policies))
+        .unwrap();
+    let kept = step.record;
     assert_eq!(content(&kept), (hash('d'), 3));
     assert!(!kept.fields.contains_key(&Field::Content));
+    let crate::ConflictStatus::Resolved(resolution) = &step.conflicts[&id].status else {
+        panic!("it is decided")
+    };
+    assert_eq!(resolution.choice, crate::Choice::Both(beside.clone()));
+    assert_eq!(resolution.by, crate::Decider::Policy);
+    assert!(
+        kept.kept_both(&id, beside, moment(&policies)).is_err(),
+        "only once"
+    );
 }
 
 #[test]

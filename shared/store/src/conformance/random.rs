@@ -277,7 +277,8 @@ fn conflict() -> impl Strategy<Value = ConflictRecord> {
         Just(Choice::App),
         Just(Choice::Drive),
         Just(Choice::Base),
-        value().prop_map(Choice::Value)
+        value().prop_map(Choice::Value),
+        id().prop_map(Choice::Both)
     ];
     let by = prop_oneof![Just(Decider::Policy), text().prop_map(Decider::Person)];
     let resolved = (choice, value(), by, time());
