@@ -1,11 +1,14 @@
 //! A connection as callers see it.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use store::{Connection, ConnectionState, Operation, OperationKind, OperationState};
 use utoipa::ToSchema;
 
 use crate::connection_body::{ScopeBody, Secrets};
 use crate::content_settings::ContentSettingsBody;
+use crate::findings::{self, FindingCount};
 use crate::limits::LimitsBody;
 use crate::policies::PoliciesBody;
 use crate::rules::RulesBody;
@@ -133,6 +136,11 @@ pub(crate) struct OperationView {
     /// Only where there is a comparison.
     #[serde(skip_serializing_if = "Option::is_none")]
     drift: Option<DriftView>,
+    /// What an audit found wrong among our own items, by kind; kinds of which nothing was found are left out, so
+    /// that nothing here means that all is well. `GET .../operations/{id}/findings` names each, and the README says
+    /// what each means. Counted when the examination has ended, and once more when the audit has. Only of audits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    findings: Option<BTreeMap<String, FindingCount>>,
     started_at: String,
     finished_at: Option<String>,
     by: String,
@@ -183,7 +191,7 @@ enum KindView {
     Leave,
 }
 
-/// `listed`: every page is listed, and what was queued is on its way. `comparing`: which of our files were not
+/// `examining`: our own items are looked through. `listed`: every page is listed, and what was queued is on its way. `comparing`: which of our files were not
 /// listed? `verifying`: Drive is asked about each file that seems to differ. `awaiting_confirmation`: more would
 /// be removed than may be; nothing was changed, and a person must confirm or cancel. `repairing`: what was found
 /// is queued.
@@ -191,6 +199,7 @@ enum KindView {
 #[serde(rename_all = "snake_case")]
 #[schema(as = OperationState)]
 enum OperationStateView {
+    Examining,
     Listing,
     Listed,
     Comparing,
@@ -205,6 +214,7 @@ enum OperationStateView {
 impl OperationView {
     pub(crate) fn new(operation: &Operation) -> Self {
         let (state, reason) = match &operation.state {
+            OperationState::Examining => (OperationStateView::Examining, None),
             OperationState::Listing => (OperationStateView::Listing, None),
             OperationState::Listed => (OperationStateView::Listed, None),
             OperationState::Comparing => (OperationStateView::Comparing, None),
@@ -241,12 +251,14 @@ impl OperationView {
                 stale: operation.drift.stale,
                 differing: operation.drift.differing,
             }),
+            findings: (operation.kind == OperationKind::Audit).then(|| findings::counts(operation)),
             started_at: operation.started_at.to_string(),
             finished_at: operation.finished_at.map(|at| at.to_string()),
             by: operation.by.clone(),
             awaiting_since: match &operation.state {
                 OperationState::AwaitingConfirmation { since } => Some(since.to_string()),
-                OperationState::Listing
+                OperationState::Examining
+                | OperationState::Listing
                 | OperationState::Listed
                 | OperationState::Comparing
                 | OperationState::Verifying

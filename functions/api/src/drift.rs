@@ -177,7 +177,8 @@ pub(crate) async fn confirm(
 }
 
 /// Ends an operation that waits for confirmation, or an audit or resync that still compares: nothing of what it
-/// found is changed here. Doing it twice is doing it once.
+/// found to differ from Drive is changed here. (What an audit finds wrong among our own items is put right as it is
+/// found.) Doing it twice is doing it once.
 #[utoipa::path(
     post, operation_id = "cancel_operation", path = "/v1/connections/{connection}/operations/{operation}/cancel",
     tag = "operations", params(("connection" = String, Path), ("operation" = String, Path)),
@@ -193,7 +194,7 @@ pub(crate) async fn cancel(
     decide(&deps, &at, false).await
 }
 
-async fn load(deps: &Deps, at: &OperationPath) -> Result<Operation, Problem> {
+pub(crate) async fn load(deps: &Deps, at: &OperationPath) -> Result<Operation, Problem> {
     let found = deps.store.load_operation(&at.key, &at.id).await?;
     found.ok_or_else(|| Problem::not_found("the operation"))
 }
@@ -256,7 +257,9 @@ fn has_changed_nothing(operation: &Operation) -> bool {
         OperationState::AwaitingConfirmation { .. }
         | OperationState::Comparing
         | OperationState::Verifying => true,
-        OperationState::Listing | OperationState::Listed => operation.kind == OperationKind::Audit,
+        OperationState::Examining | OperationState::Listing | OperationState::Listed => {
+            operation.kind == OperationKind::Audit
+        }
         OperationState::Repairing
         | OperationState::Done
         | OperationState::Cancelled

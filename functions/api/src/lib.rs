@@ -23,6 +23,7 @@ mod extract;
 mod file_patch;
 mod file_view;
 mod files;
+mod findings;
 mod health;
 mod intents;
 mod limits;
@@ -172,6 +173,10 @@ fn v1() -> Router<Arc<Deps>> {
         .route(
             "/connections/{connection}/operations/{operation}/drift",
             get(drift::list),
+        )
+        .route(
+            "/connections/{connection}/operations/{operation}/findings",
+            get(findings::list),
         )
         .route(
             "/connections/{connection}/operations/{operation}/confirm",

@@ -10,8 +10,8 @@ use utoipa::{Modify, OpenApi};
 
 use crate::problem::{MEDIA_TYPE, ProblemBody};
 use crate::{
-    conflicts, connections, dead_letters, drift, files, health, intents, make, operations, redrive,
-    stats, status, sync,
+    conflicts, connections, dead_letters, drift, files, findings, health, intents, make,
+    operations, redrive, stats, status, sync,
 };
 
 #[derive(OpenApi)]
@@ -29,6 +29,7 @@ use crate::{
         conflicts::list, conflicts::get, conflicts::resolve, conflicts::resolve_many,
         intents::list, intents::retry, intents::cancel,
         sync::start, operations::list, operations::get, drift::list, drift::confirm, drift::cancel,
+        findings::list,
         dead_letters::list, dead_letters::get, redrive::redrive, redrive::drop, stats::get, health::get,
     ),
     components(schemas(ProblemBody)),

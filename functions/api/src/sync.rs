@@ -9,7 +9,8 @@ use domain::{OperationId, PageToken};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as JsonValue;
 use store::{
-    Connection, ConnectionState, Created, Log, Operation, OperationKind, Position, Written,
+    Connection, ConnectionState, Created, Log, Operation, OperationKind, OperationState, Position,
+    Written,
 };
 use utoipa::ToSchema;
 
@@ -32,8 +33,8 @@ pub(crate) struct SyncBody {
 }
 
 /// `delta`: what changed. `full`: every file, listed anew, and what is not listed is asked about. `audit`: every
-/// file is compared with our record beside the normal work, and what differs is reported and, unless it is a dry
-/// run, put right.
+/// file is compared with our record beside the normal work, and our own items with one another; what differs, and what
+/// is wrong, is reported and, unless it is a dry run, put right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = SyncMode)]
@@ -88,7 +89,13 @@ pub(crate) async fn start(
             Mode::Full => operations.push(list_all(&deps, &connection, &log, by).await?),
             Mode::Audit => operations.push(audit(&deps, &log, body.dry_run, by).await?),
         }
-        deps.wakes.log(&at.key, &log.log, deps.clock.now()).await?;
+        match body.mode {
+            Mode::Delta | Mode::Full => {
+                deps.wakes.log(&at.key, &log.log, deps.clock.now()).await?;
+            }
+            // It begins with how the log is: one that nobody reads is a finding.
+            Mode::Audit => {}
+        }
     }
     let started = SyncStarted {
         mode: body.mode,
@@ -134,6 +141,7 @@ async fn audit(deps: &Deps, log: &Log, dry_run: bool, by: &str) -> Result<Operat
     }
     let begun = new_operation(deps, log, OperationKind::Audit, by);
     let operation = Operation {
+        state: OperationState::Examining,
         dry_run,
         due_at: Some(begun.started_at),
         ..begun

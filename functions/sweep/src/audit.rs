@@ -1,15 +1,16 @@
 //! The listing of an audit: like that of a first sync, but nothing is queued and the cursor is left alone.
 //! What is listed is compared with our records at once; what seems to differ is looked at later.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domain::pace::CallKind;
-use domain::{Drift, Field, FileId, LogId, Observation, Snapshot, Value, drift};
+use domain::{Drift, Field, FileId, FileRecord, LogId, Observation, Snapshot, Value, drift};
 use drive::{Kind, Listed, Scope};
 use gate::GateError;
-use store::{Connection, DriftEntry, Operation, Position, Suspicion, Written};
+use store::{Connection, DriftEntry, Kept, Log, Operation, Position, Suspicion, Written};
 
 use crate::compare::{name, suspect};
+use crate::examine::Examination;
 use crate::{Deps, Stopped, patience};
 
 /// Lists the next page. `None` where another sweep is at it.
@@ -45,8 +46,17 @@ pub(crate) async fn list_page(
             Listed::Unreadable(unreadable) => ids.extend(unreadable.file),
         }
     }
-    let records = deps.store.load_files(&operation.key, &ids).await?;
-    let others = told_by_others(operation, deps).await?;
+    let kept = deps.store.load_kept_files(&operation.key, &ids).await?;
+    let logs = deps.store.list_kept_logs(&operation.key).await?;
+    // A record that is in none of our lists is found only by its file's being listed.
+    Examination::new(operation, connection, &logs, deps)
+        .look_at_listed(&kept)
+        .await?;
+    let records = kept
+        .into_iter()
+        .map(|kept| (kept.value.file.clone(), kept.value));
+    let records: BTreeMap<FileId, FileRecord> = records.collect();
+    let others = told_by_others(operation, logs);
     let own = seen.into_iter();
     let own = own.filter(|snapshot| !others.contains(&snapshot.mirror.log()));
     let suspects = own.filter_map(|snapshot| {
@@ -76,13 +86,13 @@ pub(crate) async fn list_page(
 
 /// The logs that tell of their drives' files themselves, and are audited themselves: the user's listing shows such
 /// files too. Of a drive that was left, only what the user's listing shows is still told.
-async fn told_by_others(operation: &Operation, deps: &Deps) -> Result<BTreeSet<LogId>, Stopped> {
-    let logs = deps.store.list_logs(&operation.key).await?.into_iter();
+fn told_by_others(operation: &Operation, logs: Vec<Kept<Log>>) -> BTreeSet<LogId> {
+    let logs = logs.into_iter().map(|kept| kept.value);
     let others = logs.filter(|log| match log.position {
         Position::Left { .. } => false,
         Position::New | Position::Listing(_) | Position::Following => log.log != operation.log,
     });
-    Ok(others.map(|log| log.log).collect())
+    others.map(|log| log.log).collect()
 }
 
 fn done(written: Written<Operation>) -> Option<Operation> {

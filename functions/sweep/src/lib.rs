@@ -9,6 +9,7 @@ mod audit;
 mod channels;
 mod compare;
 mod dead_letters;
+mod examine;
 mod leaving;
 mod operations;
 mod repair;

@@ -1,4 +1,4 @@
-//! Operations, step by step: has everything arrived that was listed, what of ours was not listed, what does
+//! Operations, step by step: do our own items fit together, has everything arrived that was listed, what of ours was not listed, what does
 //! Drive say of it, must a person be asked, and what is to be put right?
 //!
 //! Each step records how far it came in the operation's own item, so that whatever is interrupted goes on
@@ -11,7 +11,7 @@ use store::{
 };
 
 use crate::verify::REMIND_MILLIS;
-use crate::{Deps, Stopped, audit, compare, leaving, repair, verify};
+use crate::{Deps, Stopped, audit, compare, examine, leaving, repair, verify};
 
 /// A listing that has not arrived whole is looked at again after this, in milliseconds.
 const AGAIN_MILLIS: i64 = 1_000;
@@ -76,12 +76,16 @@ async fn step(
         },
         OperationState::Comparing => compare::go_on(operation, slice, deps).await,
         OperationState::AwaitingConfirmation { since } => remind(operation, since, deps).await,
-        OperationState::Listing | OperationState::Verifying | OperationState::Repairing
+        OperationState::Examining
+        | OperationState::Listing
+        | OperationState::Verifying
+        | OperationState::Repairing
             if connection.state != ConnectionState::Active =>
         {
             let again = deps.clock.now().plus_millis(INACTIVE_MILLIS);
             postpone(operation, again, deps).await
         }
+        OperationState::Examining => examine::go_on(operation, connection, deps).await,
         OperationState::Listing if operation.kind == OperationKind::Audit => {
             audit::list_page(operation, connection, deps).await
         }
@@ -159,6 +163,7 @@ async fn arrival(
         pages_verified: operation.pages_verified,
         verified: operation.verified,
         errors: operation.errors,
+        progressed_at: operation.progressed_at,
         due_at: deps.clock.now().plus_millis(AGAIN_MILLIS),
     };
     while progress.pages_verified < operation.pages && !slice.passed(deps.clock.now()) {
@@ -175,6 +180,7 @@ async fn arrival(
         }
         ask_again(operation, arrival.gone, deps).await?;
         progress.pages_verified += 1;
+        progress.progressed_at = Some(deps.clock.now());
         progress.verified += u64::try_from(ids.len()).unwrap_or(u64::MAX);
     }
     let recorded = deps.store.record_verified(operation, progress).await?;

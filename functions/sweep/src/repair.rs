@@ -9,7 +9,7 @@ use runtime::{Cause, SnapshotMessage, queue};
 use store::{Connection, DriftEntry, Finding, Operation, OperationState};
 
 use crate::operations::moved;
-use crate::verify::{is_refusal, next_page, not_verified};
+use crate::verify::{is_refusal, next_page, not_verified, noted};
 use crate::{Deps, Stopped, patience};
 
 /// Queues the next page of what was found. `None` once all is, or where another sweep is at it.
@@ -34,6 +34,11 @@ pub(crate) async fn go_on(
         finished_at: ended.then_some(now),
         due_at: (!ended).then_some(now),
         ..operation.clone()
+    };
+    let after = if ended {
+        noted(after, true, deps).await?
+    } else {
+        after
     };
     let after = moved(operation, &after, deps).await?;
     Ok(after.filter(|after| !after.has_ended()))

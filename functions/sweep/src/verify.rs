@@ -16,7 +16,7 @@ use store::{
 };
 
 use crate::operations::{moved, postpone};
-use crate::{Deps, Stopped, patience};
+use crate::{Deps, Stopped, examine, patience};
 
 /// Entries that are dealt with before the progress is recorded.
 const PAGE: u32 = 100;
@@ -51,10 +51,21 @@ pub(crate) async fn go_on(
     let after = if page.next_cursor.is_some() {
         counted
     } else {
-        decided(counted, connection, deps)
+        noted(decided(counted, connection, deps), false, deps).await?
     };
     let after = moved(operation, &after, deps).await?;
     Ok(after.filter(|after| !after.has_ended()))
+}
+
+/// With its flaws counted once more: that of its log's cursor is known only now.
+pub(crate) async fn noted(
+    operation: Operation,
+    repaired: bool,
+    deps: &Deps,
+) -> Result<Operation, Stopped> {
+    examine::note_cursor(&operation, repaired, deps).await?;
+    let flaws = examine::counted(&operation, deps).await?;
+    Ok(Operation { flaws, ..operation })
 }
 
 /// What the comparison found, from where the operation has got to.

@@ -179,7 +179,7 @@ impl<'a> Change<'a> {
         }
     }
 
-    fn write_existence(
+    pub(crate) fn write_existence(
         &mut self,
         id: ConflictId,
         open: &OpenConflict,
@@ -201,7 +201,7 @@ impl<'a> Change<'a> {
         self.conflicts.insert(id, record);
     }
 
-    fn next_conflict(&mut self) -> OpenConflict {
+    pub(crate) fn next_conflict(&mut self) -> OpenConflict {
         self.record.conflicts_opened += 1;
         let number = self.record.conflicts_opened;
         OpenConflict {
@@ -323,7 +323,7 @@ impl<'a> Change<'a> {
         })
     }
 
-    fn write(
+    pub(crate) fn write(
         &mut self,
         field: &Field,
         open: &OpenConflict,
@@ -435,7 +435,7 @@ pub(crate) fn unknown_to(snapshot: &Snapshot, mask: FieldMask, field: &Field) ->
 }
 
 /// The application's values that differ from what both last agreed on.
-fn never_sent(record: &FileRecord) -> BTreeMap<Field, Value> {
+pub(crate) fn never_sent(record: &FileRecord) -> BTreeMap<Field, Value> {
     let moved = |(field, sides): &(&Field, &Sides<Value>)| {
         **field != Field::Existence && sides.app != sides.base
     };
@@ -443,7 +443,7 @@ fn never_sent(record: &FileRecord) -> BTreeMap<Field, Value> {
     record.fields.iter().filter(moved).map(own).collect()
 }
 
-fn existence(presence: Presence) -> Value {
+pub(crate) fn existence(presence: Presence) -> Value {
     match presence {
         Presence::Present => here(),
         Presence::Creating => Value::Null,

@@ -9,6 +9,7 @@ mod disposition;
 mod drift;
 mod existence;
 mod field;
+mod flaw;
 mod id;
 pub mod merge;
 mod mirroring;
@@ -45,6 +46,7 @@ pub use field::{
     DESCRIPTION_BYTES_MAX, Field, NAME_BYTES_MAX, PROPERTIES_MAX, PROPERTY_BYTES_MAX, Value,
     ValueRefused, is_sha256,
 };
+pub use flaw::{FlawCount, FlawKind};
 pub use id::{
     AttemptId, ChannelId, ConnectionId, ConnectionKey, DriveVersion, FileId, InvalidId, LogId,
     OperationId, PageToken, Revision, TenantId,

@@ -238,6 +238,15 @@ impl Pace {
         now < self.held_until || self.breaker.is_open()
     }
 
+    /// Whether nobody takes writes, and nothing keeps them from it: there are as many as there ever may be. Whoever has
+    /// more to write than the pace allows leaves it below that.
+    #[must_use]
+    pub fn is_idle(&self, limits: &Limits, now: Timestamp) -> bool {
+        let pace = self.remembered(limits, now);
+        let size = limits.writes_size(pace.writes_per_minute);
+        !self.is_held(now) && pace.writes.filled(size, now) == Bucket::full(size, now)
+    }
+
     /// The pace as it counts today: what was learnt long ago, or under other bounds, does not.
     fn remembered(&self, limits: &Limits, now: Timestamp) -> Self {
         let mut pace = *self;

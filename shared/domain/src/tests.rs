@@ -5,6 +5,7 @@ mod deciding;
 mod drifting;
 mod editing;
 mod existence;
+mod flaws;
 mod permissions;
 mod presence;
 mod pushing;

@@ -195,7 +195,7 @@ struct Body {
     expires: i64,
 }
 
-fn encode_channel(channel: &Channel) -> Result<Item, StoreError> {
+pub(crate) fn encode_channel(channel: &Channel) -> Result<Item, StoreError> {
     let body = Body {
         tenant: channel.key.tenant.as_str().to_owned(),
         connection: channel.key.connection.as_str().to_owned(),
@@ -214,7 +214,7 @@ fn encode_channel(channel: &Channel) -> Result<Item, StoreError> {
     Ok(item)
 }
 
-fn decode_channel(item: Item) -> Result<Channel, StoreError> {
+pub(crate) fn decode_channel(item: Item) -> Result<Channel, StoreError> {
     let (place, body) = decode::<Body>(item)?;
     let hash = match body.token_hash {
         Checksum::Bytes(bytes) => <[u8; 32]>::try_from(bytes).ok(),

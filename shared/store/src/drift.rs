@@ -15,7 +15,7 @@ use crate::value_item::ValueItem;
 use crate::{Operation, Page, PageRequest, Store, StoreError};
 
 /// How long the findings of an operation are kept, from its beginning: longer than it may wait for a person.
-const KEPT_MILLIS: i64 = 90 * 24 * 3_600 * 1_000;
+pub(crate) const KEPT_MILLIS: i64 = 90 * 24 * 3_600 * 1_000;
 /// Fields of one file that are kept; how many more there were is counted.
 const FIELDS_MAX: usize = 20;
 /// Characters of one value that are kept.
@@ -100,7 +100,7 @@ fn cut(mut fields: Vec<Difference>) -> (Vec<Difference>, u32) {
     (fields, u32::try_from(more).unwrap_or(u32::MAX))
 }
 
-fn short(text: &str) -> String {
+pub(crate) fn short(text: &str) -> String {
     match text.char_indices().nth(VALUE_CHARS_MAX) {
         None => text.to_owned(),
         Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()),

@@ -247,7 +247,7 @@ impl Store {
 
     /// The keys that an index has for one page, through its partitions one after the other. Stops at the
     /// page's limit, or after a bounded number of queries (when `wanted` leaves out most).
-    async fn walk(
+    pub(crate) async fn walk(
         &self,
         list: &'static str,
         parts: &[Range],

@@ -5,6 +5,7 @@ use domain::{ChannelId, ConnectionKey, LogId, OperationId, PageToken, Timestamp}
 use serde::{Deserialize, Serialize};
 
 use crate::item::{decode, encode};
+use crate::kept::kept_log;
 use crate::key::{Index, Item, Key, connection_pk, due_place};
 use crate::operation_item::encode_operation;
 use crate::page::PageRequest;
@@ -12,7 +13,7 @@ use crate::range::Range;
 use crate::store::{Applied, Transacted};
 use crate::update::{Replaces, Update};
 use crate::value_item::at;
-use crate::{Created, Operation, Store, StoreError, Updated, Written};
+use crate::{Created, Kept, Operation, Store, StoreError, Updated, Written};
 
 /// Where we are in one Drive change log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,13 +138,22 @@ impl Store {
     /// # Errors
     /// [`StoreError`]
     pub async fn list_logs(&self, key: &ConnectionKey) -> Result<Vec<Log>, StoreError> {
+        let kept = self.list_kept_logs(key).await?;
+        Ok(kept.into_iter().map(|kept| kept.value).collect())
+    }
+
+    /// [`Store::list_logs`], each with whether the indexes have it right.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn list_kept_logs(&self, key: &ConnectionKey) -> Result<Vec<Kept<Log>>, StoreError> {
         let mut logs = Vec::new();
         let mut rest = Range::prefix(None, connection_pk(key), "LOG#");
         loop {
             let slice = self.slice(&rest, PageRequest::LIMIT_MAX).await?;
             let last = slice.items.last().map(Key::of).transpose()?;
             for item in slice.items {
-                logs.push(decode_log(key, item)?);
+                logs.push(kept_log(key, item)?);
             }
             match last.filter(|_| slice.more) {
                 Some(last) => rest = rest.behind(&last.sk)?,
@@ -389,7 +399,7 @@ struct Body {
     drives_checked_at: Option<i64>,
 }
 
-fn encode_log(log: &Log) -> Result<Item, StoreError> {
+pub(crate) fn encode_log(log: &Log) -> Result<Item, StoreError> {
     let body = Body {
         cursor: log.cursor.as_ref().map(|token| token.as_str().to_owned()),
         position: log.position.text(),

@@ -1,13 +1,15 @@
 //! Operations: tracked runs, and the pages of file ids that a listing queued.
 
+use std::collections::BTreeMap;
+
 use aws_sdk_dynamodb::types::AttributeValue;
-use domain::{ConnectionKey, FileId, LogId, OperationId, Timestamp};
+use domain::{ConnectionKey, FileId, FlawCount, FlawKind, LogId, OperationId, Timestamp};
 
 use crate::key::connection_pk;
 use crate::logs::{Position, log_key};
 use crate::operation_item::{
-    decode_operation, decode_page, encode_operation, encode_page, operation_key, page_key,
-    pages_prefix,
+    decode_operation, decode_page, encode_operation, encode_page, flaws_attribute, operation_key,
+    page_key, pages_prefix,
 };
 use crate::range::Range;
 use crate::store::{Applied, Transacted};
@@ -33,11 +35,13 @@ pub struct Operation {
     pub dry_run: bool,
     /// Drive's token of the next page of the listing; `None` for the first page, and after the last.
     pub page_token: Option<String>,
-    /// Up to where the step that it is in has come: a cursor of [`Store::list_files`] while it compares,
+    /// Up to where the step that it is in has come: its own while it examines, a cursor of [`Store::list_files`] while it compares,
     /// of [`Store::list_drift`] while it verifies or repairs; `None` at the beginning of each.
     pub position: Option<String>,
     /// What the comparison has found so far.
     pub drift: DriftCounts,
+    /// What of our own items an audit found wrong.
+    pub flaws: BTreeMap<FlawKind, FlawCount>,
     /// When the comparison had seen everything.
     pub compared_at: Option<Timestamp>,
     /// What a person said where it waited for one.
@@ -52,6 +56,8 @@ pub struct Operation {
     pub verified: u64,
     /// Files of this run that were parked.
     pub errors: u64,
+    /// When a page was last queued, or found whole; `None` before the first.
+    pub progressed_at: Option<Timestamp>,
     /// When it began.
     pub started_at: Timestamp,
     /// When it ended.
@@ -80,6 +86,8 @@ pub enum OperationKind {
 /// How far an operation is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OperationState {
+    /// Our own items are looked through: with this an audit begins.
+    Examining,
     /// Pages are being listed and queued.
     Listing,
     /// All pages are listed; what was queued of them is on its way.
@@ -143,6 +151,8 @@ pub struct Verified {
     pub errors: u64,
     /// When to look again.
     pub due_at: Timestamp,
+    /// When a page was last found whole.
+    pub progressed_at: Option<Timestamp>,
 }
 
 impl Operation {
@@ -167,6 +177,7 @@ impl Operation {
             page_token: None,
             position: None,
             drift: DriftCounts::default(),
+            flaws: BTreeMap::new(),
             compared_at: None,
             decision: None,
             pages: 0,
@@ -174,6 +185,7 @@ impl Operation {
             pages_verified: 0,
             verified: 0,
             errors: 0,
+            progressed_at: None,
             started_at,
             finished_at: None,
             due_at: None,
@@ -253,6 +265,7 @@ impl Store {
             page_token: next.map(str::to_owned),
             pages: operation.pages + 1,
             listed: operation.listed + listed,
+            progressed_at: Some(now),
             ..operation.clone()
         };
         let place = page_key(&operation.key, &operation.id, operation.pages);
@@ -364,6 +377,7 @@ impl Store {
             verified: progress.verified,
             errors: progress.errors,
             due_at: Some(progress.due_at),
+            progressed_at: progress.progressed_at,
             ..operation.clone()
         };
         let update = Update::of(operation_key(&operation.key, &operation.id))
@@ -483,6 +497,15 @@ pub(crate) fn changed(update: Update, before: &Operation, after: &Operation) -> 
     }
     if let Some(at) = after.finished_at {
         update = update.set_number("finished_at", at.as_millis());
+    }
+    if let Some(at) = after
+        .progressed_at
+        .filter(|_| after.progressed_at != before.progressed_at)
+    {
+        update = update.set_number("progressed_at", at.as_millis());
+    }
+    if before.flaws != after.flaws {
+        update = update.set("flaws", flaws_attribute(&after.flaws));
     }
     if let (None, Some(at)) = (before.compared_at, after.compared_at) {
         update = update.set_number("compared_at", at.as_millis());

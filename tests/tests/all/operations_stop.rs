@@ -228,7 +228,8 @@ impl Stage {
                     confirmed = true;
                     calls = 1;
                 }
-                OperationState::Listing
+                OperationState::Examining
+                | OperationState::Listing
                 | OperationState::Listed
                 | OperationState::Comparing
                 | OperationState::Verifying

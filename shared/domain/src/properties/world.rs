@@ -445,6 +445,10 @@ impl World {
                 .iter()
                 .any(|(field, sides)| sides.pending() && !record.push.failed.contains_key(field));
         prop_assert_eq!(record.due().is_some(), due);
+        prop_assert!(
+            record.is_booked(),
+            "{what}: conflicts that nobody can name: {record:?}"
+        );
         for id in record
             .open
             .keys()

@@ -122,11 +122,17 @@ pub(super) async fn a_listing_goes_from_its_first_page_to_done(store: &Store) {
         verified: 2,
         errors: 1,
         due_at: ms(4_000),
+        progressed_at: Some(ms(3_500)),
     };
     let three = done(store.record_verified(&two, progress).await.unwrap());
     assert_eq!(
-        (three.pages_verified, three.verified, three.errors),
-        (1, 2, 1)
+        (
+            three.pages_verified,
+            three.verified,
+            three.errors,
+            three.progressed_at
+        ),
+        (1, 2, 1, Some(ms(3_500)))
     );
     assert_eq!(
         done(store.record_verified(&two, progress).await.unwrap()),
