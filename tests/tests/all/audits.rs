@@ -1,10 +1,12 @@
 //! Drive and our records are compared, and what differs is told, and put right only where it may be.
 
+mod flaws;
 mod logs;
 mod roles;
 
 use std::collections::BTreeMap;
 
+use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 use domain::merge::Sides;
 use domain::{Field, FileId, FileRecord, Revision, Step, Value as FieldValue};
@@ -18,19 +20,7 @@ use crate::support::{Setup, World, eventually, own, own_with};
 impl World {
     /// Every item of the table but those that say how operations and logs are getting on.
     async fn table(&self) -> BTreeMap<(String, String), String> {
-        let client = self.system.aws.dynamodb_client();
-        let scan = client.scan().table_name(aws::NAME).into_paginator();
-        let items: Vec<_> = scan.items().send().collect::<Result<_, _>>().await.unwrap();
-        let text = |value: &AttributeValue| value.as_s().unwrap().clone();
-        let mut all = BTreeMap::new();
-        for item in items {
-            let key = (text(&item["PK"]), text(&item["SK"]));
-            let runs = ["OP#", "PAGE#", "DRIFT#", "LOG#"];
-            if !runs.iter().any(|prefix| key.1.starts_with(prefix)) {
-                all.insert(key, canonical(&AttributeValue::M(item)));
-            }
-        }
-        all
+        table(&self.system.aws.dynamodb_client(), &[]).await
     }
 
     /// Our record of a file is lost.
@@ -56,6 +46,23 @@ impl World {
         let done = self.store().commit(&self.key, before, &step, nonce).await;
         assert_eq!(done.unwrap(), store::Committed::Done);
     }
+}
+
+/// Every item but those that say how operations and logs are getting on, and those whose sort key is one of `others`.
+async fn table(client: &Client, others: &[&str]) -> BTreeMap<(String, String), String> {
+    let scan = client.scan().table_name(aws::NAME).into_paginator();
+    let items: Vec<_> = scan.items().send().collect::<Result<_, _>>().await.unwrap();
+    let text = |value: &AttributeValue| value.as_s().unwrap().clone();
+    let mut all = BTreeMap::new();
+    for item in items {
+        let key = (text(&item["PK"]), text(&item["SK"]));
+        let runs = ["OP#", "PAGE#", "DRIFT#", "FLAW#", "LOG#"];
+        let left_out = others.contains(&key.1.as_str());
+        if !left_out && !runs.iter().any(|prefix| key.1.starts_with(prefix)) {
+            all.insert(key, canonical(&AttributeValue::M(item)));
+        }
+    }
+    all
 }
 
 /// The same text for the same value: maps have no order of their own.

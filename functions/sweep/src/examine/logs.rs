@@ -110,6 +110,11 @@ impl Examination<'_> {
         let Some(lapse) = self.lapse(id).await? else {
             return Ok(());
         };
+        // A channel is replaced while the log is looked at, once in a while.
+        let again = self.deps.store.load_log(self.key(), &log.log).await?;
+        if again.is_none_or(|again| again.channel.as_ref() != Some(id)) {
+            return Ok(());
+        }
         let (Lapse::Ended(detail) | Lapse::Lost(detail)) = lapse;
         let flaw = self.flaw(FlawKind::ChannelLapsed, subject, detail);
         self.note(&flaw).await?;

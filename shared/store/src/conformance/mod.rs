@@ -9,6 +9,7 @@ mod checks_ancestry;
 mod checks_connections;
 mod checks_drift;
 mod checks_files;
+mod checks_flaws;
 mod checks_lists;
 mod checks_logs;
 mod checks_membership;
@@ -60,6 +61,12 @@ suite! {
         a_tombstone_of_an_unknown_file_expires_and_others_do_not,
         a_request_makes_one_file_however_often_it_comes,
         a_file_that_is_being_made_is_listed_and_due;
+    checks_flaws:
+        a_file_that_an_index_has_wrong_is_seen_and_put_right_by_a_write,
+        a_log_a_channel_and_an_operation_that_are_not_due_are_seen_and_put_right,
+        a_conflict_that_no_list_has_is_seen,
+        a_flaw_comes_back_as_it_was_and_of_one_thing_the_latest_is_kept,
+        an_operation_keeps_how_many_flaws_it_found;
     checks_lists:
         a_file_is_listed_under_the_folder_where_the_application_has_it,
         every_file_is_listed_once_page_by_page,

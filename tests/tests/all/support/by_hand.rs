@@ -214,6 +214,19 @@ impl ByHand {
         sweep::handle(self.deadline(), &self.functions.sweep).await;
     }
 
+    /// The schedule comes round, and the function ends like a killed process instead of making its AWS call number `at`
+    /// (from 0). Gives whether it came to that.
+    pub async fn sweep_crashes(&self, at: i64) -> bool {
+        self.crash.left.store(at, Ordering::SeqCst);
+        let crashed = tokio::select! {
+            biased;
+            () = self.crash.happens.notified() => true,
+            () = self.sweep() => false,
+        };
+        self.crash.left.store(-1, Ordering::SeqCst);
+        crashed
+    }
+
     /// Everything as after a deployment: no function remembers anything.
     pub fn restart(&mut self) {
         self.functions = Functions::new(&self.aws, &self.setting);
