@@ -49,9 +49,8 @@ pub(crate) async fn list_page(
     let kept = deps.store.load_kept_files(&operation.key, &ids).await?;
     let logs = deps.store.list_kept_logs(&operation.key).await?;
     // A record that is in none of our lists is found only by its file's being listed.
-    Examination::new(operation, connection, &logs, deps)
-        .look_at_listed(&kept)
-        .await?;
+    let examination = Examination::new(operation, connection, &logs, deps);
+    Box::pin(examination.look_at_listed(&kept)).await?;
     let records = kept
         .into_iter()
         .map(|kept| (kept.value.file.clone(), kept.value));

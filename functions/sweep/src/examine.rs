@@ -78,16 +78,16 @@ pub(crate) async fn go_on(
     let examination = Examination::new(operation, connection, &logs, deps);
     let next = match Part::of(operation.position.as_deref()) {
         Part::Things => {
-            examination.look_at_logs(&logs).await?;
-            examination.look_at_operations().await?;
+            Box::pin(examination.look_at_logs(&logs)).await?;
+            Box::pin(examination.look_at_operations()).await?;
             Some(Part::Files(None))
         }
-        Part::Files(cursor) => match examination.look_at_files(cursor).await? {
+        Part::Files(cursor) => match Box::pin(examination.look_at_files(cursor)).await? {
             Some(next) => Some(Part::Files(Some(next))),
             None => Some(Part::Conflicts(None)),
         },
         Part::Conflicts(cursor) => {
-            let next = examination.look_at_conflicts(cursor).await?;
+            let next = Box::pin(examination.look_at_conflicts(cursor)).await?;
             next.map(|next| Part::Conflicts(Some(next)))
         }
     };

@@ -197,11 +197,11 @@ async fn sweep(
             owing.insert(key);
             return;
         }
-        DueItem::Log(key, log) => ("log", look_at_log(&key, &log, deps).await),
-        DueItem::Channel(id) => ("channel", channels::look_at(&id, deps).await),
+        DueItem::Log(key, log) => ("log", Box::pin(look_at_log(&key, &log, deps)).await),
+        DueItem::Channel(id) => ("channel", Box::pin(channels::look_at(&id, deps)).await),
         DueItem::Operation(key, id) => (
             "operation",
-            operations::look_at(&key, &id, deadline, deps).await,
+            Box::pin(operations::look_at(&key, &id, deadline, deps)).await,
         ),
         DueItem::Unknown { pk, sk } => {
             tracing::warn!(

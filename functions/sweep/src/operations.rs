@@ -85,7 +85,8 @@ async fn step(
             let again = deps.clock.now().plus_millis(INACTIVE_MILLIS);
             postpone(operation, again, deps).await
         }
-        OperationState::Examining => examine::go_on(operation, connection, deps).await,
+        // On the heap, like its parts: the stack of whoever sweeps bears only so much.
+        OperationState::Examining => Box::pin(examine::go_on(operation, connection, deps)).await,
         OperationState::Listing if operation.kind == OperationKind::Audit => {
             audit::list_page(operation, connection, deps).await
         }

@@ -347,6 +347,7 @@ fn api_answers_its_sample_events() {
         ("list-connections", 200),
         ("list-dead-letters", 200),
         ("list-drift", 200),
+        ("list-findings", 200),
         ("list-files", 200),
         ("list-files-bad-cursor", 400),
         ("list-files-bad-limit", 400),

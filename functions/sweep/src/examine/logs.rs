@@ -119,8 +119,8 @@ impl Examination<'_> {
         let flaw = self.flaw(FlawKind::ChannelLapsed, subject, detail);
         self.note(&flaw).await?;
         let renew = async || match lapse {
-            Lapse::Ended(_) => self.replace(log, id).await,
-            Lapse::Lost(_) => self.find_again(id).await,
+            Lapse::Ended(_) => Box::pin(self.replace(log, id)).await,
+            Lapse::Lost(_) => Box::pin(self.find_again(id)).await,
         };
         self.put_right(flaw, renew).await
     }
@@ -161,13 +161,13 @@ impl Examination<'_> {
     }
 
     async fn open(&self, log: &Log) -> Result<(), Stopped> {
-        channels::open(self.connection, log, self.deps).await
+        Box::pin(channels::open(self.connection, log, self.deps)).await
     }
 
     /// The channel is due now: it is renewed, or its time is set anew.
     async fn find_again(&self, id: &ChannelId) -> Result<(), Stopped> {
         self.deps.store.postpone_channel(id, self.now).await?;
-        channels::look_at(id, self.deps).await
+        Box::pin(channels::look_at(id, self.deps)).await
     }
 
     /// Puts a channel right, unless nothing is to be changed. What Drive refuses is told, and is no reason to stop: it
