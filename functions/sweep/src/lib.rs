@@ -203,6 +203,13 @@ async fn sweep(
             "operation",
             Box::pin(operations::look_at(&key, &id, deadline, deps)).await,
         ),
+        DueItem::Content(..) | DueItem::Object(..) => {
+            tracing::warn!(
+                metric = "due_content",
+                "content is due, and this deployment keeps none"
+            );
+            return;
+        }
         DueItem::Unknown { pk, sk } => {
             tracing::warn!(
                 pk,

@@ -341,11 +341,17 @@ async fn serve_services(
             Service::Secrets => "secretsmanager",
         };
         urls.insert(name, format!("http://{}", listener.local_addr()?));
-        let handler = aws.handler(service);
+        let (handler, objects) = (aws.handler(service), aws.s3_router());
         let mut stop = stop.clone();
         tasks.spawn(async move {
             let stopped = async move { sources::stopped(&mut stop).await };
-            if let Err(error) = aws::serve::serve(listener, handler, stopped).await {
+            let served = match service {
+                Service::S3 => aws::serve::serve_router(listener, objects, stopped).await,
+                Service::Dynamodb | Service::Sqs | Service::Secrets => {
+                    aws::serve::serve(listener, handler, stopped).await
+                }
+            };
+            if let Err(error) = served {
                 tracing::error!(%error, service = name, "a service stopped listening");
             }
         });

@@ -31,11 +31,13 @@ macro_rules! id {
             /// Parses a text.
             ///
             /// # Errors
-            /// [`InvalidId`] where it is empty, too long, or holds a character that could break out
-            /// of a key (`#`, `/`, white space, anything outside ASCII).
+            /// [`InvalidId`] where it is empty, too long, holds a character that could break out of a key
+            /// (`#`, `/`, white space, anything outside ASCII), or means a folder where keys are paths.
             pub fn parse(text: &str) -> Result<Self, InvalidId> {
                 let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
-                if text.is_empty() || text.len() > $bytes_max || !text.bytes().all(allowed) {
+                let folder = matches!(text, "." | "..");
+                let length = 1..=$bytes_max;
+                if folder || !length.contains(&text.len()) || !text.bytes().all(allowed) {
                     return Err(InvalidId { kind: $kind, bytes_max: $bytes_max });
                 }
                 Ok(Self(text.to_owned()))
@@ -191,7 +193,17 @@ mod tests {
 
     #[test]
     fn an_id_that_could_break_out_of_a_key_is_refused() {
-        for bad in ["", "a#b", "a/b", "a b", "ü", "a\n", &"x".repeat(65)] {
+        for bad in [
+            "",
+            ".",
+            "..",
+            "a#b",
+            "a/b",
+            "a b",
+            "ü",
+            "a\n",
+            &"x".repeat(65),
+        ] {
             assert!(TenantId::parse(bad).is_err(), "{bad:?}");
         }
         assert_eq!(

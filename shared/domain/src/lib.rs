@@ -3,6 +3,7 @@
 mod backoff;
 mod change;
 mod conflict;
+pub mod content;
 mod copy;
 pub mod derive;
 mod disposition;

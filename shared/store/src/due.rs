@@ -1,10 +1,11 @@
 //! Everything timed, in one sparse index, spread over a fixed number of shards.
 
+use domain::content::ContentHash;
 use domain::{
     ChannelId, ConnectionId, ConnectionKey, FileId, LogId, OperationId, TenantId, Timestamp,
 };
 
-use crate::key::{HEAD, Index, Key, META, due_pk, millis_13};
+use crate::key::{CONTENT, HEAD, Index, Key, META, OBJECT, due_pk, millis_13};
 use crate::range::Range;
 use crate::{Store, StoreError};
 
@@ -16,6 +17,10 @@ pub const DUE_SHARDS: u8 = 16;
 pub enum DueItem {
     /// A file with something to push.
     File(ConnectionKey, FileId),
+    /// A file whose content is to be looked at.
+    Content(ConnectionKey, FileId),
+    /// An object that nothing named: to be collected.
+    Object(TenantId, ContentHash),
     /// A log to poll.
     Log(ConnectionKey, LogId),
     /// A channel to renew or stop.
@@ -88,6 +93,14 @@ fn known(key: &Key) -> Option<DueItem> {
     match (pk.as_slice(), sk.as_slice()) {
         (["T", t, "F", c, file], [HEAD]) => {
             Some(DueItem::File(connection(t, c)?, FileId::parse(file).ok()?))
+        }
+        (["T", t, "F", c, file], [CONTENT]) => Some(DueItem::Content(
+            connection(t, c)?,
+            FileId::parse(file).ok()?,
+        )),
+        (["T", t, "O", hash], [OBJECT]) => {
+            let hash = ContentHash::parse(hash).ok()?;
+            Some(DueItem::Object(TenantId::parse(t).ok()?, hash))
         }
         (["T", t, "C", c], ["LOG", log]) => {
             Some(DueItem::Log(connection(t, c)?, LogId::parse(log).ok()?))

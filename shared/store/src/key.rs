@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use domain::content::ContentHash;
 use domain::{ChannelId, ConflictId, ConnectionKey, DriveVersion, FileId, TenantId, Timestamp};
 
 use crate::StoreError;
@@ -15,6 +16,12 @@ pub(crate) const FILE_SHARDS: u8 = 8;
 
 /// The sort key of a file's record.
 pub(crate) const HEAD: &str = "HEAD";
+/// The sort key of the state of a file's content.
+pub(crate) const CONTENT: &str = "CONTENT";
+/// What the sort key of a stored version begins with.
+pub(crate) const VERSION: &str = "VERSION#";
+/// The sort key of a stored object.
+pub(crate) const OBJECT: &str = "OBJECT";
 /// The sort key of a channel's one item.
 pub(crate) const META: &str = "META";
 
@@ -74,6 +81,23 @@ impl Key {
     pub(crate) fn conflict(key: &ConnectionKey, id: &ConflictId) -> Self {
         let sk = format!("CONFLICT#{}#{}", id.field.label(), id.number);
         Self::new(file_pk(key, &id.file), sk)
+    }
+
+    pub(crate) fn content(key: &ConnectionKey, file: &FileId) -> Self {
+        Self::new(file_pk(key, file), CONTENT)
+    }
+
+    pub(crate) fn version(key: &ConnectionKey, file: &FileId, number: u32) -> Self {
+        Self::new(file_pk(key, file), format!("{VERSION}{number:019}"))
+    }
+
+    pub(crate) fn object(tenant: &TenantId, hash: &ContentHash) -> Self {
+        Self::new(format!("{}{hash}", Self::object_prefix(tenant)), OBJECT)
+    }
+
+    /// What the partition key of a tenant's objects begins with, before the hash.
+    pub(crate) fn object_prefix(tenant: &TenantId) -> String {
+        format!("T#{tenant}#O#")
     }
 
     pub(crate) fn connection(key: &ConnectionKey) -> Self {

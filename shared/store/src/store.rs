@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
@@ -143,6 +144,41 @@ impl Store {
         let call = self.client.delete_item().table_name(&self.table);
         call.set_key(Some(key.to_item())).send().await?;
         Ok(())
+    }
+
+    /// Deletes an item on the conditions of `guard`.
+    pub(crate) async fn delete_when(&self, guard: Update) -> Result<Applied, StoreError> {
+        for round in 0..ROUNDS_MAX {
+            let values = Some(guard.values.clone()).filter(|values| !values.is_empty());
+            let call = self.client.delete_item().table_name(&self.table);
+            let call = call
+                .set_key(Some(guard.key.to_item()))
+                .condition_expression(guard.condition())
+                .set_expression_attribute_names(Some(guard.names.clone()).filter(|n| !n.is_empty()))
+                .set_expression_attribute_values(values)
+                .return_values_on_condition_check_failure(
+                    ReturnValuesOnConditionCheckFailure::AllOld,
+                );
+            let error = match call.send().await {
+                Ok(_) => return Ok(Applied::Done(Item::new())),
+                Err(error) => error,
+            };
+            if let Some(DeleteItemError::ConditionalCheckFailedException(why)) =
+                error.as_service_error()
+            {
+                return Ok(Applied::Refused(why.item().cloned()));
+            }
+            if !matches!(
+                error.as_service_error(),
+                Some(DeleteItemError::TransactionConflictException(_))
+            ) {
+                return Err(error.into());
+            }
+            pause(round).await;
+        }
+        Err(StoreError::busy(
+            "transactions on the item kept meeting this deletion",
+        ))
     }
 
     /// Does all of the writes or none. A repeat by the SDK is the same transaction to DynamoDB (it sends

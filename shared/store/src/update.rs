@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::{
-    AttributeValue, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
+    AttributeValue, Delete, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
     Update as SdkUpdate,
 };
 use domain::Timestamp;
@@ -56,6 +56,15 @@ impl Update {
         self.set(name, AttributeValue::N(value.to_string()))
     }
 
+    /// Adds to a number that is there, whatever it is.
+    pub(crate) fn add(mut self, name: &str, difference: i64) -> Self {
+        let alias = self.alias(name);
+        self.sets.push(format!("{alias} = {alias} + :add_{name}"));
+        let value = AttributeValue::N(difference.to_string());
+        self.values.insert(format!(":add_{name}"), value);
+        self
+    }
+
     pub(crate) fn remove(mut self, name: &str) -> Self {
         let alias = self.alias(name);
         self.removes.push(alias);
@@ -97,6 +106,15 @@ impl Update {
         self.when(name, Some(AttributeValue::N(was.to_string())))
     }
 
+    /// Only if the number is greater than this.
+    pub(crate) fn when_more(mut self, name: &str, than: i64) -> Self {
+        let alias = self.alias(name);
+        self.conditions.push(format!("{alias} > :than_{name}"));
+        let value = AttributeValue::N(than.to_string());
+        self.values.insert(format!(":than_{name}"), value);
+        self
+    }
+
     /// Only if the attribute does not have this value.
     pub(crate) fn unless_text(mut self, name: &str, value: &str) -> Self {
         let alias = self.alias(name);
@@ -132,6 +150,22 @@ impl Update {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .build()?;
         Ok(TransactWriteItem::builder().update(update).build())
+    }
+
+    /// The item's deletion on these conditions, in place of an update.
+    pub(crate) fn delete_in_transaction(
+        self,
+        table: &str,
+    ) -> Result<TransactWriteItem, StoreError> {
+        let delete = Delete::builder()
+            .table_name(table)
+            .set_key(Some(self.key.to_item()))
+            .condition_expression(self.condition())
+            .set_expression_attribute_names(Some(self.names).filter(|names| !names.is_empty()))
+            .set_expression_attribute_values(Some(self.values).filter(|values| !values.is_empty()))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .build()?;
+        Ok(TransactWriteItem::builder().delete(delete).build())
     }
 }
 

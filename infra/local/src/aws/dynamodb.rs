@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use bytes::Bytes;
 use dynoxide::types::{ConsumedCapacity, item_size, write_capacity_units};
 use dynoxide::{Database, DynoxideError, actions};
 use http::{HeaderValue, Response, StatusCode};
@@ -18,7 +17,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Clock;
-use super::in_process::Handler;
+use super::in_process::{Body, Handler};
 
 /// Why the table cannot be opened or kept in order.
 #[derive(Debug, thiserror::Error)]
@@ -445,7 +444,7 @@ pub fn handler(dynamodb: Dynamodb) -> Handler {
             .and_then(|target| target.rsplit('.').next())
             .unwrap_or_default();
         let (status, body) = dynamodb.call(operation, request.body());
-        let mut response = Response::new(Bytes::from(body));
+        let mut response = Response::new(Body::from(body));
         *response.status_mut() = status;
         let json = HeaderValue::from_static("application/x-amz-json-1.0");
         response

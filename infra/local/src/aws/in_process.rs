@@ -13,7 +13,8 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
-use aws_smithy_types::body::SdkBody;
+/// What an answer carries: bytes, or a stream of them.
+pub use aws_smithy_types::body::SdkBody as Body;
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
@@ -21,9 +22,9 @@ use http_body_util::BodyExt as _;
 /// A future in a box, as handlers return it.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// What every service of the local stack is: a whole request in, a whole response out.
+/// What every service of the local stack is: a whole request in, an answer out, which may stream.
 pub type Handler =
-    Arc<dyn Fn(Request<Bytes>) -> BoxFuture<Result<Response<Bytes>, TransportError>> + Send + Sync>;
+    Arc<dyn Fn(Request<Bytes>) -> BoxFuture<Result<Response<Body>, TransportError>> + Send + Sync>;
 
 /// Why there is no response at all.
 #[derive(Debug, thiserror::Error)]
@@ -101,7 +102,7 @@ fn with_faults(handler: Handler, hook: FaultHook) -> Handler {
         Fault::TimedOut => Box::pin(async { Err(TransportError::TimedOut) }),
         Fault::Refused { status, code } => {
             let body = serde_json::json!({"__type": code, "message": "injected"}).to_string();
-            let mut response = Response::new(Bytes::from(body));
+            let mut response = Response::new(Body::from(body));
             *response.status_mut() = status;
             let json = HeaderValue::from_static("application/x-amz-json-1.0");
             response
@@ -197,8 +198,7 @@ impl InProcess {
             | TransportError::NoService(_)
             | TransportError::Failed(_) => ConnectorError::io(error.into()),
         })?;
-        HttpResponse::try_from(response.map(SdkBody::from))
-            .map_err(|e| ConnectorError::other(e.into(), None))
+        HttpResponse::try_from(response).map_err(|e| ConnectorError::other(e.into(), None))
     }
 }
 

@@ -4,8 +4,11 @@ use serde_json::{Value, json};
 
 use super::sqs::{Attributes, Sqs, SqsError, queue_arn};
 
-/// The table's name, and the bucket's.
+/// The table's name, and the name of a bucket for anything.
 pub const NAME: &str = "drivesync";
+
+/// The bucket of content.
+pub const CONTENT_BUCKET: &str = "content";
 
 /// How often a message is received before it goes to the dead-letter queue.
 const RECEIVE_COUNT_MAX: u32 = 200;

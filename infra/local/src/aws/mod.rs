@@ -18,7 +18,9 @@ pub mod secrets;
 pub mod serve;
 pub mod sqs;
 
-pub use self::layout::{INDEXES, NAME, Queue};
+pub use self::layout::{CONTENT_BUCKET, INDEXES, NAME, Queue};
+
+use s3s::service::S3Service;
 
 use self::dynamodb::{Dynamodb, DynamodbError};
 use self::in_process::{Handler, InProcess, Layer};
@@ -166,6 +168,7 @@ impl Options {
 pub struct Aws {
     sqs: Sqs,
     dynamodb: Dynamodb,
+    s3: S3Service,
     handlers: BTreeMap<Service, Handler>,
     http: InProcess,
     _scratch: Option<Scratch>,
@@ -181,7 +184,7 @@ impl fmt::Debug for Aws {
 
 impl Aws {
     /// Opens everything, and makes what is not there: the table `drivesync` with its indexes, stream and time to live, the
-    /// queues with their dead-letter queues, the bucket `drivesync`.
+    /// queues with their dead-letter queues, the bucket `content` and one named `drivesync`.
     ///
     /// # Errors
     /// A part cannot be opened or made.
@@ -216,10 +219,11 @@ impl Aws {
         make_table(&dynamodb)?;
         dynamodb.reset_counters();
         let secrets = SecretsManager::open(file("secrets.json").as_deref(), clock)?;
+        let s3 = s3::open(&bucket_root, &[NAME, CONTENT_BUCKET])?;
         let handlers = BTreeMap::from([
             (Service::Dynamodb, dynamodb::handler(dynamodb.clone())),
             (Service::Sqs, sqs::handler(sqs.clone())),
-            (Service::S3, s3::handler(&bucket_root, &[NAME])?),
+            (Service::S3, s3::handler(s3.clone())),
             (Service::Secrets, secrets::handler(secrets)),
         ]);
         let by_host = handlers
@@ -233,6 +237,7 @@ impl Aws {
         Ok(Self {
             sqs,
             dynamodb,
+            s3,
             handlers,
             http,
             _scratch: scratch,
@@ -249,6 +254,11 @@ impl Aws {
     #[must_use]
     pub fn dynamodb(&self) -> &Dynamodb {
         &self.dynamodb
+    }
+
+    /// The bucket for a socket, without the layer: what [`serve::serve_router`] takes. Bodies stream.
+    pub fn s3_router(&self) -> axum::Router {
+        s3::router(self.s3.clone())
     }
 
     /// A service as a handler of whole requests, without the layer: what [`serve::serve`] takes.

@@ -1,15 +1,34 @@
 //! S3 in this process, over a directory: a bucket is a folder in it.
+//!
+//! Bodies stream, in both directions over a socket ([`router`]), and out of the in-process handler: an object of any size
+//! passes in constant memory. What `s3s-fs` 0.14 lacks of S3, and what [`bucket`] makes good:
+//!
+//! - parts: it verifies no checksum of a part, and lists parts in no order and without their marks. Made good.
+//! - an upload that is not there is `AccessDenied` with it. Made good: `NoSuchUpload`.
+//! - storage classes: it refuses most when an object is put. Made good: all are taken, none has an effect.
+//! - a deleted object leaves its two sidecar files. Made good.
+//! - an object that was put with a wrong checksum is refused, but stays under its key. Not made good: our keys are drawn
+//!   anew for each upload.
+//! - completing an upload writes all parts a second time, into one file, and ends the upload first: who is killed meanwhile
+//!   begins anew. It wants parts without a gap, and looks at neither marks, sums nor the size that the caller tells.
+//! - no versions, lifecycle, encryption or bucket policies.
+
+mod bucket;
 
 use std::path::Path;
 use std::sync::Arc;
 
-use http_body_util::BodyExt as _;
+use axum::Router;
+use axum::extract::Request;
+use axum::response::{IntoResponse as _, Response};
+use http::StatusCode;
 use s3s::auth::SimpleAuth;
 use s3s::config::{S3Config, StaticConfigProvider};
-use s3s::service::S3ServiceBuilder;
+use s3s::service::{S3Service, S3ServiceBuilder};
 
+use self::bucket::Buckets;
 use super::clients::KEY;
-use super::in_process::{Handler, TransportError};
+use super::in_process::{Body, Handler, TransportError};
 
 /// Why the store cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -23,79 +42,59 @@ pub enum S3Error {
     Root(String),
 }
 
-/// A handler of S3 requests over `root`, with these buckets made if they are not there. Requests are signed with the access
-/// key and the secret key `test`.
+/// S3 over `root`, with these buckets made if they are not there. Requests are signed with the access key and the secret
+/// key `test`.
 ///
 /// # Errors
 /// The directory cannot be made or opened.
-pub fn handler(root: &Path, buckets: &[&str]) -> Result<Handler, S3Error> {
+pub fn open(root: &Path, buckets: &[&str]) -> Result<S3Service, S3Error> {
     std::fs::create_dir_all(root).map_err(S3Error::Folder)?;
     for bucket in buckets {
         std::fs::create_dir_all(root.join(bucket)).map_err(S3Error::Folder)?;
     }
     let files =
         s3s_fs::FileSystem::new(root).map_err(|error| S3Error::Root(format!("{error:?}")))?;
-    let mut builder = S3ServiceBuilder::new(files);
+    let mut builder = S3ServiceBuilder::new(Buckets::new(files, root));
     builder.set_auth(SimpleAuth::from_single(KEY, KEY));
     let mut config = S3Config::default();
     // A caller on virtual time signs with a date that is not the machine's.
     config.presigned_url_max_skew_time_secs = u32::MAX;
     builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
-    let service = builder.build();
-    Ok(Arc::new(move |request| {
+    Ok(builder.build())
+}
+
+/// The service as a handler of requests in this process, whose answers stream.
+#[must_use]
+pub fn handler(service: S3Service) -> Handler {
+    Arc::new(move |request| {
         let service = service.clone();
         Box::pin(async move {
-            let failed =
-                |error: Box<dyn std::error::Error + Send + Sync>| TransportError::Failed(error);
             let response = service.call(request.map(s3s::Body::from)).await;
-            let response = response.map_err(|error| failed(format!("{error:?}").into()))?;
-            let (parts, body) = response.into_parts();
-            let body = body
-                .collect()
-                .await
-                .map_err(|error| failed(error.to_string().into()))?;
-            Ok(http::Response::from_parts(parts, body.to_bytes()))
+            let response =
+                response.map_err(|error| TransportError::Failed(format!("{error:?}").into()))?;
+            Ok(response.map(Body::from_body_1_x))
         })
-    }))
+    })
+}
+
+/// The service for a socket: requests and answers stream.
+pub fn router(service: S3Service) -> Router {
+    Router::new().fallback(move |request: Request| {
+        let service = service.clone();
+        async move { answer(&service, request).await }
+    })
+}
+
+async fn answer(service: &S3Service, request: Request) -> Response {
+    let request = request.map(s3s::Body::http_body_unsync);
+    match service.call(request).await {
+        Ok(response) => response.map(axum::body::Body::new),
+        Err(error) => {
+            tracing::warn!(?error, "a request of an object failed");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
 }
 
 #[cfg(test)]
-mod tests {
-
-    use super::*;
-    use crate::aws::clients;
-    use crate::aws::in_process::InProcess;
-    use crate::aws::scratch::Scratch;
-
-    #[tokio::test]
-    async fn an_object_reads_back_and_an_absent_one_is_typed() {
-        let folder = Scratch::new().unwrap();
-        let handler = handler(folder.path(), &["bucket"]).unwrap();
-        let s3 = clients::s3("http://s3.local", InProcess::new(handler));
-        let put = s3
-            .put_object()
-            .bucket("bucket")
-            .key("a/b.txt")
-            .content_type("text/plain");
-        put.body(b"content".to_vec().into()).send().await.unwrap();
-        let get = s3
-            .get_object()
-            .bucket("bucket")
-            .key("a/b.txt")
-            .send()
-            .await
-            .unwrap();
-        assert_eq!(
-            get.body.collect().await.unwrap().into_bytes().as_ref(),
-            b"content"
-        );
-        let absent = s3
-            .get_object()
-            .bucket("bucket")
-            .key("absent")
-            .send()
-            .await
-            .unwrap_err();
-        assert!(absent.into_service_error().is_no_such_key());
-    }
-}
+mod tests;

@@ -7,7 +7,6 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode};
 use md5::{Digest as _, Md5};
 use serde::{Deserialize, Serialize};
@@ -15,7 +14,7 @@ use serde_json::{Value, json};
 
 use self::wire::{Create, Delete, List, Put, SecretId, Stored};
 use super::Clock;
-use super::in_process::Handler;
+use super::in_process::{Body, Handler};
 use super::sqs::{ACCOUNT, REGION};
 
 mod wire;
@@ -464,7 +463,7 @@ pub fn handler(secrets: SecretsManager) -> Handler {
                 )
             }
         };
-        let mut response = Response::new(Bytes::from(body.to_string()));
+        let mut response = Response::new(Body::from(body.to_string()));
         *response.status_mut() = status;
         let json = HeaderValue::from_static("application/x-amz-json-1.1");
         response

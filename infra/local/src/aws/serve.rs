@@ -1,7 +1,7 @@
 //! A handler over a socket: what other processes, and tools like the AWS CLI, talk to.
 
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::to_bytes;
 use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
@@ -9,8 +9,8 @@ use tokio::net::TcpListener;
 
 use super::in_process::{Handler, TransportError};
 
-/// The longest request body that is read, in bytes: S3's limit of one part is far above what we store.
-const BODY_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// The longest request body that is read whole, in bytes. The services that are served so take a mebibyte at most.
+const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Serves one handler on one listener until `shutdown` completes; then requests in progress are finished.
 ///
@@ -25,6 +25,18 @@ pub async fn serve(
         let handler = handler.clone();
         async move { answer(&handler, request).await }
     });
+    serve_router(listener, router, shutdown).await
+}
+
+/// Serves one router in the same way: the bucket's, whose bodies stream.
+///
+/// # Errors
+/// The listener failed.
+pub async fn serve_router(
+    listener: TcpListener,
+    router: Router,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
     axum::serve(listener, router)
         .with_graceful_shutdown(shutdown)
         .await
@@ -36,7 +48,7 @@ async fn answer(handler: &Handler, request: Request) -> Response {
         return StatusCode::PAYLOAD_TOO_LARGE.into_response();
     };
     match handler(http::Request::from_parts(parts, body)).await {
-        Ok(response) => response.map(Body::from),
+        Ok(response) => response.map(axum::body::Body::new),
         // A fault meant for a caller in this process; here the closest that HTTP has.
         Err(TransportError::TimedOut) => StatusCode::GATEWAY_TIMEOUT.into_response(),
         Err(error) => {

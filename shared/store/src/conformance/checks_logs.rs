@@ -273,6 +273,8 @@ pub(super) async fn what_is_due_comes_earliest_first_in_its_shard(store: &Store)
     let mine = |item: &DueItem| match item {
         DueItem::Log(of, _) => *of == key,
         DueItem::File(..)
+        | DueItem::Content(..)
+        | DueItem::Object(..)
         | DueItem::Channel(_)
         | DueItem::Operation(..)
         | DueItem::Unknown { .. } => false,

@@ -7,6 +7,7 @@
 
 mod checks_ancestry;
 mod checks_connections;
+mod checks_content;
 mod checks_drift;
 mod checks_files;
 mod checks_flaws;
@@ -118,6 +119,17 @@ suite! {
         every_finding_comes_back_as_it_was_page_by_page,
         of_a_large_finding_a_part_is_kept,
         the_pages_of_a_listing_are_read_in_order;
+    checks_content:
+        a_version_comes_back_equal_and_the_newest_first,
+        of_two_who_store_one_content_the_first_stands,
+        a_version_is_counted_once_however_often_it_is_linked,
+        a_pinned_version_stays,
+        what_nothing_names_is_due_and_collected_in_its_time,
+        what_is_being_collected_is_not_linked,
+        an_object_is_held_for_who_is_about_to_link_it,
+        another_tenants_same_content_is_another_object,
+        versions_that_race_leave_the_count_right_and_nothing_named_is_collected,
+        a_content_state_is_saved_on_its_revision;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -156,3 +156,54 @@ fn a_record_with_as_many_permissions_as_are_kept_is_far_from_the_limit_of_an_ite
     );
     assert!(bytes < 200 * 1_024, "{bytes}");
 }
+
+#[test]
+fn what_is_kept_of_content_is_one_write_unit_each() {
+    use domain::content::{
+        ContentState, Download, Encoding, ObjectKey, Origin, Progress, StoredVersion, UploadId,
+    };
+
+    let (key, record) = ordinary();
+    let object = super::checks_content::object(&key, 1, u64::MAX);
+    let size = bytes(&crate::object_item::encode_object(&key.tenant, &object).unwrap());
+    println!("OBJECT that nothing names: {size} bytes");
+    assert!(size < 600, "{size}");
+
+    let version = StoredVersion {
+        encoding: Encoding::Zstd,
+        mime_type: record.mirror.mime_type.clone(),
+        revision_id: record.mirror.head_revision_id.clone(),
+        origin: Origin::Export {
+            format: record.mirror.mime_type.clone(),
+        },
+        by: Some("christina.andersson@example.com".to_owned()),
+        reason: Some("the figures of March were right after all".to_owned()),
+        ..super::checks_content::version(u32::MAX, &object)
+    };
+    let item = crate::version_item::encode_version(&key, &record.file, &version).unwrap();
+    let size = bytes(&item);
+    println!("VERSION with everything that there can be: {size} bytes");
+    assert!(size < 1_024, "{size}");
+
+    let download = Download {
+        number: u32::MAX,
+        hash: Some(object.hash),
+        drive_version: DriveVersion(123_456),
+        revision_id: record.mirror.head_revision_id.clone(),
+        object: ObjectKey::content(&key.tenant, &object.hash, u64::MAX),
+        upload: UploadId::new("x".repeat(128)),
+        part_bytes: 8 << 20,
+        parts: 10_000,
+        done_bytes: u64::MAX,
+        hashes: vec![0xff; 210],
+        began_at: ms(1_763_715_600_123),
+    };
+    let state = ContentState {
+        due_at: Some(ms(1_763_715_600_123)),
+        ..ContentState::default().with_progress(Progress::Download(download))
+    };
+    let item = crate::content_item::encode_content(&key, &record.file, &state, Nonce(u64::MAX));
+    let size = bytes(&item.unwrap());
+    println!("CONTENT with a download under way: {size} bytes");
+    assert!(size < 1_300, "{size}");
+}

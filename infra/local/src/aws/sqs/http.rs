@@ -17,7 +17,7 @@ use super::message::{MessageAttributes, Received, md5_of_attributes, md5_of_text
 use super::receive::ReceiveOptions;
 use super::settings::ACCOUNT;
 use super::wire;
-use crate::aws::in_process::Handler;
+use crate::aws::in_process::{Body, Handler};
 
 /// The server as a handler of whole requests. Queue URLs in its answers are `<endpoint>/000000000000/<name>`, with the
 /// endpoint that the request was sent to.
@@ -25,7 +25,7 @@ use crate::aws::in_process::Handler;
 pub fn handler(sqs: Sqs) -> Handler {
     Arc::new(move |request| {
         let sqs = sqs.clone();
-        Box::pin(async move { Ok(respond(&sqs, &request).await) })
+        Box::pin(async move { Ok(respond(&sqs, &request).await.map(Body::from)) })
     })
 }
 

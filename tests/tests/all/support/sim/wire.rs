@@ -10,7 +10,7 @@ use bytes::Bytes;
 use fastrand::Rng;
 use futures_util::future::BoxFuture;
 use http::{Request, Response, StatusCode};
-use local::aws::in_process::{Handler, Layer, TransportError};
+use local::aws::in_process::{Body, Handler, Layer, TransportError};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -230,20 +230,20 @@ impl Wire {
         &self,
         mut request: Request<Bytes>,
         handler: Handler,
-    ) -> Result<Response<Bytes>, TransportError> {
+    ) -> Result<Response<Body>, TransportError> {
         let target = header(&request, "x-amz-target");
         let (fate, latency) = self.meet(Service::Aws, &target, request.body());
         tokio::time::sleep(latency).await;
         match fate {
             Fate::CrashBefore => crash(),
             Fate::NotDone => return Err(TransportError::TimedOut),
-            Fate::Refused(_) => return Ok(throttled()),
+            Fate::Refused(_) => return Ok(throttled().map(Body::from)),
             Fate::Done | Fate::AnswerLost | Fate::CrashAfter => {}
         }
         let mut after = Vec::new();
         match self.tampered(&mut request) {
             Tampered::Passes => {}
-            Tampered::Answered(answer) => return Ok(answer),
+            Tampered::Answered(answer) => return Ok(answer.map(Body::from)),
             Tampered::Followed(requests) => after = requests,
         }
         let body = request.body().clone();

@@ -1,0 +1,25 @@
+#![doc = include_str!("../README.md")]
+
+mod body;
+mod client;
+mod disposition;
+mod error;
+mod hashes;
+mod multipart;
+mod parts;
+mod presign;
+mod single;
+
+#[cfg(test)]
+mod tests;
+
+pub use body::Body;
+pub use client::{Objects, client};
+pub use domain::StorageClass;
+pub use domain::content::{ContentHash, Md5Hash, ObjectKey, UploadId};
+pub use error::ObjectsError;
+pub use hashes::{Digests, Hashes, InvalidState};
+pub use multipart::Part;
+pub use parts::{OBJECT_BYTES_MAX, PART_BYTES_MIN, PARTS_MAX, PartPlan, TooLarge};
+pub use presign::{PresignedPart, SECONDS_MAX, SignedUrl, content_disposition};
+pub use single::Facts;

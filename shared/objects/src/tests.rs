@@ -1,0 +1,299 @@
+//! The verbs against the S3 of one machine, in the process and over a socket.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use domain::TenantId;
+use http::StatusCode;
+use local::aws::in_process::{Fault, faulty};
+use local::aws::{self, Aws, CONTENT_BUCKET};
+
+use crate::{
+    ContentHash, Hashes, ObjectKey, Objects, ObjectsError, PART_BYTES_MIN, PartPlan, StorageClass,
+    UploadId,
+};
+
+/// A bucket, whose requests of this method lose their answer once for each of `lost`.
+struct Bucket {
+    _aws: Aws,
+    objects: Objects,
+    lost: Arc<AtomicU64>,
+}
+
+fn bucket(method: &'static str) -> Bucket {
+    let lost = Arc::new(AtomicU64::new(0));
+    let left = Arc::clone(&lost);
+    let hook = Arc::new(move |request: &http::Request<Bytes>| {
+        let strikes = request.method() == method
+            && left
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1))
+                .is_ok();
+        if strikes {
+            Fault::AnswerLost
+        } else {
+            Fault::None
+        }
+    });
+    let aws = Aws::open(aws::Options {
+        layer: Some(faulty(hook)),
+        ..aws::Options::memory(aws::system_clock())
+    });
+    let aws = aws.unwrap();
+    Bucket {
+        objects: Objects::new(aws.s3_client(), CONTENT_BUCKET),
+        _aws: aws,
+        lost,
+    }
+}
+
+fn tenant() -> TenantId {
+    TenantId::parse("acme").unwrap()
+}
+
+fn key(nonce: u64) -> ObjectKey {
+    ObjectKey::content(&tenant(), &ContentHash::from_bytes([9; 32]), nonce)
+}
+
+/// Bytes that are not all alike.
+fn bytes(size: u64, seed: u8) -> Bytes {
+    let byte = |n: u64| (n % 251) as u8 ^ seed;
+    (0..size).map(byte).collect()
+}
+
+const TEXT: &str = "text/plain";
+
+async fn begun(objects: &Objects, key: &ObjectKey) -> UploadId {
+    let upload = objects.begin(key, TEXT, StorageClass::GlacierIr);
+    upload.await.unwrap()
+}
+
+async fn read(objects: &Objects, key: &ObjectKey) -> Option<Bytes> {
+    let body = objects.get(key, None).await.unwrap()?;
+    Some(body.collect(u64::MAX).await.unwrap())
+}
+
+#[tokio::test]
+async fn small_content_is_put_read_by_ranges_and_deleted() {
+    let Bucket { objects, _aws, .. } = bucket("");
+    let (key, content) = (key(1), bytes(1_000, 0));
+    let sha256 = Hashes::sha256(&content);
+    let class = StorageClass::StandardIa;
+    let put = objects.put(&key, content.clone(), TEXT, class, &sha256);
+    put.await.unwrap();
+    let facts = objects.head(&key).await.unwrap().unwrap();
+    assert_eq!(
+        (facts.size_bytes, facts.sha256, facts.mime_type.as_deref()),
+        (1_000, Some(sha256), Some(TEXT))
+    );
+    assert_eq!(read(&objects, &key).await, Some(content.clone()));
+    for range in [0..1, 10..20, 999..1_000, 990..5_000] {
+        let end = usize::try_from(range.end).unwrap().min(1_000);
+        let wanted = content.slice(usize::try_from(range.start).unwrap()..end);
+        let part = objects.get(&key, Some(range)).await.unwrap().unwrap();
+        assert_eq!(part.collect(u64::MAX).await.unwrap(), wanted);
+    }
+    let none = objects.get(&key, Some(7..7)).await.unwrap().unwrap();
+    assert_eq!(none.collect(0).await.unwrap(), Bytes::new());
+    let behind = objects.get(&key, Some(1_000..1_001)).await;
+    assert!(
+        matches!(behind, Err(ObjectsError::Refused(_))),
+        "{behind:?}"
+    );
+    let whole = objects.get(&key, None).await.unwrap().unwrap();
+    assert!(whole.collect(999).await.is_err(), "more than can be held");
+
+    let copy = ObjectKey::staging(&tenant(), 1, 1);
+    objects.copy(&key, &copy, TEXT, class).await.unwrap();
+    for _ in 0..2 {
+        objects.delete(&key).await.unwrap();
+    }
+    assert_eq!(read(&objects, &key).await, None);
+    assert_eq!(objects.head(&key).await.unwrap(), None);
+    assert_eq!(read(&objects, &copy).await, Some(content));
+}
+
+#[tokio::test]
+async fn content_without_bytes_is_content() {
+    let Bucket { objects, _aws, .. } = bucket("");
+    let empty = Hashes::of(b"");
+    let (class, first) = (StorageClass::Standard, key(1));
+    let put = objects.put(&first, Bytes::new(), TEXT, class, &empty.sha256);
+    put.await.unwrap();
+    assert_eq!(read(&objects, &key(1)).await, Some(Bytes::new()));
+    let upload = begun(&objects, &key(2)).await;
+    let part = objects.part(&key(2), &upload, 1, Bytes::new()).await;
+    let facts = objects.complete(&key(2), &upload, &[part.unwrap()]).await;
+    assert_eq!(facts.unwrap().size_bytes, 0);
+    assert_eq!(read(&objects, &key(2)).await, Some(Bytes::new()));
+}
+
+#[tokio::test]
+async fn bytes_that_are_not_those_of_the_hash_are_refused() {
+    let Bucket { objects, _aws, .. } = bucket("");
+    let wrong = Hashes::sha256(b"other");
+    let content = Bytes::from_static(b"content");
+    let (class, key) = (StorageClass::Standard, key(1));
+    let put = objects.put(&key, content, TEXT, class, &wrong);
+    let error = put.await.unwrap_err();
+    assert!(matches!(error, ObjectsError::Corrupted(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn an_upload_goes_on_from_the_parts_that_are_stored() {
+    let Bucket { objects, _aws, .. } = bucket("");
+    let (key, content) = (key(1), bytes(2 * PART_BYTES_MIN + 17, 3));
+    let plan = PartPlan::resumed(2 * PART_BYTES_MIN + 17, PART_BYTES_MIN).unwrap();
+    let piece = |number| {
+        let range = plan.range(number).unwrap();
+        content.slice(usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap())
+    };
+    let upload = begun(&objects, &key).await;
+    let mut hashes = Hashes::new();
+    let mut parts = Vec::new();
+    for number in [1, 2] {
+        hashes.update(&piece(number));
+        parts.push(
+            objects
+                .part(&key, &upload, number, piece(number))
+                .await
+                .unwrap(),
+        );
+    }
+    let saved = hashes.save();
+    // Somebody else goes on, with the upload's id, the number of parts and the hashes' state.
+    let mut listed = objects.list_parts(&key, &upload).await.unwrap();
+    let marks = |parts: &[crate::Part]| -> Vec<(u32, String, u64)> {
+        let mark = |part: &crate::Part| (part.number, part.etag.clone(), part.size_bytes);
+        parts.iter().map(mark).collect()
+    };
+    assert_eq!(marks(&listed), marks(&parts));
+    let mut hashes = Hashes::restore(&saved).unwrap();
+    // The last part comes twice: the second is the one that counts.
+    objects.part(&key, &upload, 3, bytes(17, 99)).await.unwrap();
+    hashes.update(&piece(3));
+    listed.push(objects.part(&key, &upload, 3, piece(3)).await.unwrap());
+    let facts = objects.complete(&key, &upload, &listed).await.unwrap();
+    assert_eq!(facts.size_bytes, plan.size_bytes());
+    let stored = read(&objects, &key).await.unwrap();
+    assert!(stored == content, "the bytes are the content's");
+    assert_eq!(Hashes::of(&stored), hashes.finish());
+    // Completed again, by whoever did not hear of it.
+    let again = objects.complete(&key, &upload, &listed).await.unwrap();
+    assert_eq!(again.size_bytes, plan.size_bytes());
+    let gone = objects.list_parts(&key, &upload).await.unwrap_err();
+    assert!(matches!(gone, ObjectsError::UploadGone(_)), "{gone:?}");
+}
+
+#[tokio::test]
+async fn an_upload_that_was_given_up_is_gone_and_giving_it_up_again_is_done() {
+    let Bucket { objects, _aws, .. } = bucket("");
+    let upload = begun(&objects, &key(1)).await;
+    let part = objects
+        .part(&key(1), &upload, 1, bytes(5, 0))
+        .await
+        .unwrap();
+    for _ in 0..2 {
+        objects.abort(&key(1), &upload).await.unwrap();
+    }
+    let late = objects.part(&key(1), &upload, 2, bytes(5, 0)).await;
+    assert!(matches!(late, Err(ObjectsError::UploadGone(_))), "{late:?}");
+    let complete = objects.complete(&key(1), &upload, &[part]).await;
+    assert!(matches!(complete, Err(ObjectsError::UploadGone(_))));
+    assert_eq!(read(&objects, &key(1)).await, None);
+}
+
+#[tokio::test]
+async fn answers_that_are_lost_change_nothing() {
+    let Bucket {
+        objects,
+        _aws,
+        lost,
+    } = bucket("POST");
+    let upload = begun(&objects, &key(1)).await;
+    let part = objects
+        .part(&key(1), &upload, 1, bytes(5, 0))
+        .await
+        .unwrap();
+    lost.store(1, Ordering::SeqCst);
+    let facts = objects.complete(&key(1), &upload, &[part]).await.unwrap();
+    assert_eq!((facts.size_bytes, lost.load(Ordering::SeqCst)), (5, 0));
+    assert_eq!(read(&objects, &key(1)).await, Some(bytes(5, 0)));
+}
+
+/// The same bucket in the process and behind a socket, where others reach it.
+async fn behind_a_socket() -> (Aws, Objects) {
+    let aws = Aws::open(aws::Options::memory(aws::system_clock())).unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let served = aws::serve::serve_router(listener, aws.s3_router(), std::future::pending());
+    tokio::spawn(served);
+    let signer = aws::clients::s3(&address, aws.http_client());
+    let objects = Objects::new(aws.s3_client(), CONTENT_BUCKET).signing_with(signer);
+    (aws, objects)
+}
+
+#[tokio::test]
+async fn a_url_downloads_under_a_name_and_parts_of_it() {
+    let (_aws, objects) = behind_a_socket().await;
+    let content = bytes(100_000, 1);
+    let sha256 = Hashes::sha256(&content);
+    let (class, key) = (StorageClass::Standard, key(1));
+    let put = objects.put(&key, content.clone(), TEXT, class, &sha256);
+    put.await.unwrap();
+    let name = "Menü \"1\".txt";
+    let url = objects
+        .presign_get(&key, name, "text/html", 60)
+        .await
+        .unwrap();
+    assert!(!format!("{url:?}").contains("acme"), "{url:?}");
+    let client = reqwest::Client::new();
+    let answer = client.get(url.as_str()).send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    let header = |name: &str| answer.headers()[name].to_str().unwrap().to_owned();
+    assert_eq!(
+        header("content-disposition"),
+        crate::content_disposition(name)
+    );
+    assert_eq!(header("content-type"), "text/html");
+    assert_eq!(answer.bytes().await.unwrap(), content);
+    let part = client.get(url.as_str()).header("range", "bytes=5-9");
+    let part = part.send().await.unwrap();
+    assert_eq!(part.status(), StatusCode::PARTIAL_CONTENT);
+    assert_eq!(part.bytes().await.unwrap(), content.slice(5..10));
+
+    let other = url.as_str().replace("/acme/", "/beta/");
+    let refused = client.get(other).send().await.unwrap();
+    assert_eq!(refused.status(), StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn somebody_else_puts_the_parts_and_we_complete_them() {
+    let (_aws, objects) = behind_a_socket().await;
+    let key = ObjectKey::staging(&tenant(), 1, 2);
+    let content = bytes(PART_BYTES_MIN + 5, 1);
+    let plan = PartPlan::resumed(PART_BYTES_MIN + 5, PART_BYTES_MIN).unwrap();
+    let class = StorageClass::IntelligentTiering;
+    let upload = objects.begin_presigned(&key, TEXT, class).await.unwrap();
+    let signed = objects.presign_parts(&key, &upload, plan, 1..=9, 60);
+    let signed = signed.await.unwrap();
+    assert_eq!(signed.len(), 2, "there are no more parts");
+    let client = reqwest::Client::new();
+    for part in &signed {
+        let range = plan.range(part.number).unwrap();
+        let (start, end) = (range.start as usize, range.end as usize);
+        assert_eq!(part.size_bytes, range.end - range.start);
+        let longer = client.put(part.url.as_str()).body(vec![0; end - start + 1]);
+        assert_eq!(longer.send().await.unwrap().status(), StatusCode::FORBIDDEN);
+        let put = client
+            .put(part.url.as_str())
+            .body(content.slice(start..end));
+        let put = put.send().await.unwrap();
+        let (status, text) = (put.status(), put.text().await.unwrap());
+        assert_eq!(status, StatusCode::OK, "{text} {:?}", part.url.as_str());
+    }
+    let parts = objects.list_parts(&key, &upload).await.unwrap();
+    let facts = objects.complete(&key, &upload, &parts).await.unwrap();
+    assert_eq!(facts.size_bytes, PART_BYTES_MIN + 5);
+    assert!(read(&objects, &key).await.unwrap() == content);
+}

@@ -1,0 +1,85 @@
+//! The item of a stored object: under 500 bytes, so that it is one write unit.
+
+use domain::TenantId;
+use domain::Timestamp;
+use domain::content::{ContentHash, Md5Hash, ObjectState, StoredObject};
+use serde::{Deserialize, Serialize};
+
+use crate::StoreError;
+use crate::item::{Checksum, decode, encode};
+use crate::key::{Index, Item, Key, due_place};
+use crate::value_item::at;
+use crate::version_item::{EncodingText, object_key};
+
+/// The states as items hold them.
+pub(crate) const STORED: &str = "stored";
+pub(crate) const COLLECTING: &str = "collecting";
+
+#[derive(Serialize, Deserialize)]
+struct Body {
+    key: String,
+    size: u64,
+    /// Only where the bytes are held in another form than the content's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stored_size: Option<u64>,
+    #[serde(default, skip_serializing_if = "EncodingText::is_none")]
+    encoding: EncodingText,
+    md5: Checksum,
+    refs: u64,
+    state: String,
+    stored_at: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    collect_at: Option<i64>,
+}
+
+pub(crate) fn encode_object(tenant: &TenantId, object: &StoredObject) -> Result<Item, StoreError> {
+    let body = Body {
+        key: object.key.to_string(),
+        size: object.size_bytes,
+        stored_size: Some(object.stored_bytes).filter(|stored| *stored != object.size_bytes),
+        encoding: object.encoding.into(),
+        md5: Checksum::Bytes(object.md5.as_bytes().to_vec()),
+        refs: object.refs,
+        state: match object.state {
+            ObjectState::Stored => STORED.to_owned(),
+            ObjectState::Collecting => COLLECTING.to_owned(),
+        },
+        stored_at: object.stored_at.as_millis(),
+        collect_at: object.collect_at.map(Timestamp::as_millis),
+    };
+    let place = Key::object(tenant, &object.hash);
+    let mut item = encode(&place, &body)?;
+    if let Some(due) = object.collect_at {
+        let (pk, sk) = due_place(&place, due);
+        Index::Due.place(&mut item, pk, sk);
+    }
+    Ok(item)
+}
+
+pub(crate) fn decode_object(tenant: &TenantId, item: Item) -> Result<StoredObject, StoreError> {
+    let (place, body) = decode::<Body>(item)?;
+    let prefix = Key::object_prefix(tenant);
+    let hash = place.pk.strip_prefix(&prefix).map(ContentHash::parse);
+    let md5 = Md5Hash::parse(&body.md5.into_text());
+    let state = match body.state.as_str() {
+        STORED => Some(ObjectState::Stored),
+        COLLECTING => Some(ObjectState::Collecting),
+        _ => None,
+    };
+    let (Some(Ok(hash)), Ok(md5), Some(state)) = (hash, md5, state) else {
+        return Err(place.corrupt("its hashes or its state can't be read"));
+    };
+    let key = object_key(tenant, &body.key, &place)?;
+    Ok(StoredObject {
+        hash,
+        key,
+        size_bytes: body.size,
+        stored_bytes: body.stored_size.unwrap_or(body.size),
+        encoding: body.encoding.into(),
+        md5,
+        refs: body.refs,
+        state,
+        stored_at: at(body.stored_at),
+        collect_at: body.collect_at.map(at),
+    })
+}
