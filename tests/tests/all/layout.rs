@@ -276,6 +276,18 @@ fn every_behaviour_of_drive_that_is_listed_names_a_test_that_is_there() {
             assert!(tests.contains(&format!("fn {name}(")), "{name} is no test");
         }
     }
+    // What happens to content is shown by the client's own tests.
+    let (_, content) = listed.split_once("| what happens to content |").unwrap();
+    let (content, _) = content.split_once("\n## ").unwrap();
+    let mut tests = String::new();
+    for file in sources(&top().join("shared/drive/tests")) {
+        tests.push_str(&std::fs::read_to_string(file).unwrap());
+    }
+    let named: Vec<&str> = content.split('`').skip(1).step_by(2).collect();
+    assert!(named.len() > 10);
+    for name in named {
+        assert!(tests.contains(&format!("fn {name}(")), "{name} is no test");
+    }
 }
 
 #[test]

@@ -43,19 +43,21 @@ fn damaged(
     let end = spoil.cut_after.or(spoil.end_after);
     let from = (Box::pin(pieces), 0_u64);
     stream::try_unfold(from, move |(mut pieces, at)| async move {
+        if end.is_some_and(|end| at >= end) {
+            if spoil.cut_after.is_none() {
+                return Ok(None);
+            }
+            // What came before is sent first: an error right after it would take it along.
+            tokio::task::yield_now().await;
+            return Err(io::Error::other("cut off, as a fault asked"));
+        }
         let Some(piece) = pieces.next().await.transpose()? else {
             return Ok(None);
         };
         let length = u64::try_from(piece.len()).unwrap_or(u64::MAX);
         let room = end.map_or(length, |end| end.saturating_sub(at).min(length));
-        if room == 0 && length > 0 {
-            return if spoil.cut_after.is_some() {
-                Err(io::Error::other("cut off, as a fault asked"))
-            } else {
-                Ok(None)
-            };
-        }
-        let kept = piece.slice(..usize::try_from(room).unwrap_or(usize::MAX).min(piece.len()));
+        let kept = usize::try_from(room).unwrap_or(usize::MAX);
+        let kept = piece.slice(..kept.min(piece.len()));
         let kept = match spoil.flip_at.and_then(|position| position.checked_sub(at)) {
             Some(position) => flipped(kept, position),
             None => kept,

@@ -1,11 +1,17 @@
-//! The client against a fake Drive: what it asks, what it makes of the answers, and how it gets in.
+//! The client against a fake Drive, a simulated one and a hostile one: what it asks, what it makes of the answers, and how it gets in.
 
 #[cfg(test)]
 mod auth;
 #[cfg(test)]
 mod batch;
 #[cfg(test)]
+mod downloads;
+#[cfg(test)]
 mod errors;
+#[cfg(test)]
+mod exports;
+#[cfg(test)]
+mod hostile_content;
 #[cfg(test)]
 mod normaliser;
 #[cfg(test)]
@@ -13,6 +19,12 @@ mod permissions;
 #[cfg(test)]
 mod requests;
 #[cfg(test)]
+mod simulated;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod timeouts;
+#[cfg(test)]
+mod uploads;
+#[cfg(test)]
+mod uploads_lost;

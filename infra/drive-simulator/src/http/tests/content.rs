@@ -377,3 +377,89 @@ async fn malware_must_be_acknowledged_by_its_owner_and_some_content_nobody_gets(
         .await;
     assert_eq!(unknown.status, StatusCode::BAD_REQUEST);
 }
+
+#[tokio::test]
+async fn made_up_content_is_as_long_as_it_says_and_the_same_for_one_seed() {
+    let world = World::new();
+    let order = json!({"name": "large.bin", "mime_type": "application/x-large", "seed": 7,
+        "size_bytes": 1_000_000_000_000_000_u64});
+    let made = world.control("POST", "generated", order).await;
+    let id = made["id"].as_str().expect("an id").to_owned();
+    let facts = world
+        .get(&format!("/drive/v3/files/{id}?fields=size,mimeType"))
+        .await
+        .ok();
+    assert_eq!(
+        facts,
+        json!({"size": "1000000000000000", "mimeType": "application/x-large"})
+    );
+    let part = async |range: &str| {
+        let request = Request::get(format!("/drive/v3/files/{id}?alt=media"))
+            .header(header::AUTHORIZATION, "Bearer user:owner")
+            .header(header::RANGE, range);
+        world
+            .send(request.body(Body::empty()).expect("a request"))
+            .await
+    };
+    let first = part("bytes=0-34").await;
+    assert_eq!(&first.bytes[..], b"synthetic content 0000000000000007\n");
+    let last = part("bytes=999999999999990-").await;
+    assert_eq!(
+        (last.status, last.bytes.len()),
+        (StatusCode::PARTIAL_CONTENT, 10)
+    );
+    let beyond = part("bytes=1000000000000000-").await;
+    assert_eq!(beyond.refused().0, 416);
+    assert_eq!(
+        beyond.headers[header::CONTENT_RANGE],
+        "bytes */1000000000000000"
+    );
+
+    let order = json!({"id": id, "seed": 8, "size_bytes": 40});
+    world.control("POST", "generated", order).await;
+    let media = world.get(&format!("/drive/v3/files/{id}?alt=media")).await;
+    assert_eq!(
+        &media.bytes[..],
+        b"synthetic content 0000000000000008\nsynth"
+    );
+    // Nobody asks for the checksums of so much.
+    let list = format!("/drive/v3/files/{id}/revisions?fields=revisions(size)");
+    assert_eq!(
+        world.get(&list).await.ok(),
+        json!({"revisions": [{"size": "1000000000000000"}, {"size": "40"}]})
+    );
+}
+
+#[tokio::test]
+async fn a_body_is_damaged_as_a_fault_says() {
+    let world = World::new();
+    let id = world.file("a");
+    let media = format!("/drive/v3/files/{id}?alt=media");
+    let whole = world.get(&media).await;
+    let spoiled = async |spoil: Value| {
+        let fault = json!({"match": "GET /drive/v3/files/*", "spoil": spoil});
+        world.control("POST", "faults", fault).await;
+        world.get(&media).await
+    };
+    let flipped = spoiled(json!({"flip_at": 1})).await.bytes;
+    assert_eq!(flipped[1], !whole.bytes[1]);
+    assert_eq!(
+        (flipped[0], &flipped[2..]),
+        (whole.bytes[0], &whole.bytes[2..])
+    );
+    let longer = spoiled(json!({"append_bytes": 2})).await;
+    assert_eq!(longer.bytes, [&whole.bytes[..], b"++"].concat());
+    assert!(!longer.headers.contains_key(header::CONTENT_LENGTH));
+    let shorter = spoiled(json!({"end_after": 2})).await;
+    assert_eq!(shorter.bytes, whole.bytes[..2]);
+    assert!(!shorter.headers.contains_key(header::CONTENT_LENGTH));
+
+    let fault = json!({"match": "GET /drive/v3/files/*", "respond": {"status": 200, "html": true}});
+    world.control("POST", "faults", fault).await;
+    let page = world.get(&media).await;
+    assert_eq!(
+        page.headers[header::CONTENT_TYPE],
+        "text/html; charset=UTF-8"
+    );
+    assert!(page.bytes.starts_with(b"<!DOCTYPE html>"));
+}

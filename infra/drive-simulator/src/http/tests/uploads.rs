@@ -216,3 +216,90 @@ async fn what_an_upload_may_not_do_is_refused_before_it_begins() {
         (403, "insufficientFilePermissions".to_owned())
     );
 }
+
+/// Begins an upload in v2 on the condition that the file is as `etag` says.
+async fn begin_v2(world: &World, id: &str, etag: &str) -> Reply {
+    let path = format!("/upload/drive/v2/files/{id}?uploadType=resumable&fields=id,fileSize");
+    let request = Request::put(path)
+        .header(header::AUTHORIZATION, "Bearer user:owner")
+        .header(header::IF_MATCH, etag);
+    world
+        .send(request.body(Body::empty()).expect("a request"))
+        .await
+}
+
+fn session_of(reply: &Reply) -> String {
+    assert_eq!(reply.status, StatusCode::OK, "{:?}", reply.bytes);
+    let location = reply.headers[header::LOCATION].to_str().expect("text");
+    let session = location.strip_prefix("http://127.0.0.1");
+    session.expect("this machine").to_owned()
+}
+
+#[tokio::test]
+async fn an_upload_in_v2_is_held_to_its_etag_when_it_begins_and_when_it_is_complete() {
+    let world = World::new();
+    let id = world.file("a");
+    let etag = || world.simulator.file(&id).expect("there").etag;
+    let stale = etag();
+    let edit = |name: &str| {
+        let edit = crate::Edit::Rename(name.to_owned());
+        world.simulator.apply("alice", &id, edit).expect("allowed");
+    };
+    edit("b");
+    let not_met = (412, "conditionNotMet".to_owned());
+    assert_eq!(begin_v2(&world, &id, &stale).await.refused(), not_met);
+
+    let overtaken = session_of(&begin_v2(&world, &id, &etag()).await);
+    assert!(overtaken.starts_with(&format!("/upload/drive/v2/files/{id}?")));
+    edit("c");
+    let late = world.put(&overtaken, "bytes 0-2/3", b"new").await;
+    assert_eq!(late.refused(), not_met);
+    let after = world.put(&overtaken, "bytes */3", b"").await;
+    assert_eq!(after.refused(), (404, "notFound".to_owned()));
+
+    let session = session_of(&begin_v2(&world, &id, &etag()).await);
+    let done = json!({"id": id, "fileSize": "0"});
+    for _ in 0..2 {
+        assert_eq!(world.put(&session, "bytes */0", b"").await.ok(), done);
+    }
+}
+
+#[tokio::test]
+async fn when_an_etag_is_looked_at_can_be_ordered() {
+    let world = World::new();
+    let id = world.file("a");
+    let etag = || world.simulator.file(&id).expect("there").etag;
+    let edit = |name: &str| {
+        let edit = crate::Edit::Rename(name.to_owned());
+        world.simulator.apply("alice", &id, edit).expect("allowed");
+    };
+    world
+        .control("POST", "uploads", json!({"condition": "begin"}))
+        .await;
+    let session = session_of(&begin_v2(&world, &id, &etag()).await);
+    edit("b");
+    assert_eq!(
+        world.put(&session, "bytes 0-2/3", b"new").await.ok(),
+        json!({"id": id, "fileSize": "3"})
+    );
+    world
+        .control("POST", "uploads", json!({"condition": "end"}))
+        .await;
+    let session = session_of(&begin_v2(&world, &id, "\"old\"").await);
+    let late = world.put(&session, "bytes 0-2/3", b"new").await;
+    assert_eq!(late.refused(), (412, "conditionNotMet".to_owned()));
+}
+
+#[tokio::test]
+async fn an_id_that_is_in_use_is_refused_when_an_upload_begins_and_when_it_is_complete() {
+    let world = World::new();
+    let path = "/upload/drive/v3/files?uploadType=resumable&fields=id";
+    let file = json!({"id": "given-out", "name": "a"});
+    let first = world.begin("POST", path, file.clone()).await;
+    let second = world.begin("POST", path, file.clone()).await;
+    world.put(&first, "bytes */0", b"").await.ok();
+    let in_use = (409, "fileIdInUse".to_owned());
+    assert_eq!(world.put(&second, "bytes */0", b"").await.refused(), in_use);
+    assert_eq!(world.call("POST", path, file).await.refused(), in_use);
+    assert_eq!(world.simulator.totals().files, 1);
+}
