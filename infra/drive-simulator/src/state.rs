@@ -11,6 +11,7 @@ mod epochs;
 pub(crate) mod feed;
 pub(crate) mod grants;
 pub(crate) mod item;
+pub(crate) mod journal;
 pub(crate) mod limits;
 pub(crate) mod log;
 pub(crate) mod patch;
@@ -161,6 +162,8 @@ pub(crate) struct State {
     pub(crate) watch_throttle: throttle::WatchThrottle,
     /// Milliseconds between a write and its appearance in the change logs.
     pub(crate) visible_after_ms: i64,
+    /// What is written to items, where somebody asked for it.
+    pub(crate) journal: journal::Journal,
     outbox: Vec<Notice>,
 }
 
@@ -193,6 +196,7 @@ impl State {
             downloads: downloads::Downloads::default(),
             watch_throttle: throttle::WatchThrottle::default(),
             visible_after_ms: 0,
+            journal: journal::Journal::default(),
             outbox: Vec::new(),
         };
         state.root_of(&UserId::from(LIBRARY_OWNER));

@@ -4,6 +4,10 @@
 //! `--files N` another number of files, `--only NAME` one part (`sync`, `latency`, `burst`, `cost`, `push`, `faults`: Drive
 //! refuses one answer in twenty, `cold-start`, `real`: shared drives, lost tokens, mass changes), `--memory` only the first sync and its memory (100,000 files unless told otherwise),
 //! `--json` one JSON object in place of the text. The exit code says nothing about targets.
+//!
+//! `--only soak` is a test rather than a measurement, and runs only when it is asked for: ten minutes (`--soak-seconds N`) of
+//! edits on both sides, faults and `kill -9` (`--no-kills`: one long life, for its memory). Its exit code is 1 where anything
+//! was lost.
 
 mod bare;
 mod burst;
@@ -17,6 +21,7 @@ mod real;
 mod report;
 mod resources;
 mod rig;
+mod soak;
 mod steady;
 
 use report::Report;
@@ -28,6 +33,8 @@ const FILES: usize = 20_000;
 const FILES_FOR_MEMORY: usize = 100_000;
 /// Files that people edit at once.
 const EDITS: usize = 5_000;
+/// How long the soak lasts, unless it is told otherwise.
+const SOAK_SECONDS: u64 = 600;
 
 /// What the command line asks for.
 struct Arguments {
@@ -36,6 +43,8 @@ struct Arguments {
     json: bool,
     memory: bool,
     only: Option<String>,
+    soak_seconds: u64,
+    kills: bool,
 }
 
 impl Arguments {
@@ -46,6 +55,8 @@ impl Arguments {
             json: false,
             memory: false,
             only: None,
+            soak_seconds: SOAK_SECONDS,
+            kills: true,
         };
         let mut given = std::env::args().skip(1);
         while let Some(word) = given.next() {
@@ -55,7 +66,14 @@ impl Arguments {
                 "--bench" => {}
                 "--json" => arguments.json = true,
                 "--memory" => arguments.memory = true,
+                "--no-kills" => arguments.kills = false,
                 "--only" => arguments.only = Some(value()?),
+                "--soak-seconds" => {
+                    let text = value()?;
+                    arguments.soak_seconds = text
+                        .parse()
+                        .map_err(|_| format!("{text} is not a number of seconds"))?;
+                }
                 "--files" => {
                     let text = value()?;
                     arguments.files = text
@@ -104,11 +122,15 @@ fn main() {
         .enable_all()
         .build()
         .unwrap();
-    runtime.block_on(run(&arguments, &mut report));
+    let sound = runtime.block_on(run(&arguments, &mut report));
     report.end();
+    if !sound {
+        std::process::exit(1);
+    }
 }
 
-async fn run(arguments: &Arguments, report: &mut Report) {
+/// Runs what is asked for; false where the soak found what must not be.
+async fn run(arguments: &Arguments, report: &mut Report) -> bool {
     report.begin(match arguments.only.as_deref() {
         Some("real") => arguments.files_real,
         Some(_) | None => arguments.files,
@@ -135,6 +157,11 @@ async fn run(arguments: &Arguments, report: &mut Report) {
     if arguments.wants("cold-start") {
         cold_start::measure(report).await;
     }
+    if arguments.only.as_deref() == Some("soak") {
+        let (files, seconds) = (arguments.files, arguments.soak_seconds);
+        return soak::measure(report, files, seconds, arguments.kills).await;
+    }
+    true
 }
 
 /// What is measured on a system that runs and has arrived.

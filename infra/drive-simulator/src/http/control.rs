@@ -2,6 +2,7 @@
 
 mod content;
 mod grants;
+mod journal;
 mod timing;
 
 use std::{collections::BTreeMap, path::PathBuf};
@@ -38,6 +39,7 @@ pub(crate) fn router(simulator: &Simulator) -> Router {
             get(pending_faults).post(add_fault).delete(clear_faults),
         )
         .route("/counters", get(counters).delete(zero_counters))
+        .route("/journal", get(journal::read).post(journal::keep))
         .route("/pages", post(pages))
         .route("/quota", post(quota))
         .route("/grants", post(grants::grants))

@@ -244,6 +244,7 @@ impl State {
     ) {
         let id = item.id.clone();
         let seen = self.before(&id);
+        self.journal.note(&before.item, &item, user);
         if let Some(destination) = destination {
             if let Some(siblings) = before
                 .item

@@ -297,3 +297,38 @@ async fn an_answer_can_have_other_words_in_it_and_the_call_is_executed() {
         assert_eq!(refused.status.as_u16(), 400);
     }
 }
+
+#[tokio::test]
+async fn the_journal_has_every_text_that_was_replaced_whoever_wrote_it_in_order() {
+    let world = World::new();
+    let id = world.file("a");
+    let (v3, v2) = (
+        format!("/drive/v3/files/{id}"),
+        format!("/drive/v2/files/{id}"),
+    );
+    world.call("PATCH", &v3, json!({"name": "unheard"})).await;
+    world
+        .control("POST", "journal", json!({"kept": true}))
+        .await;
+    let edit = json!({"name": "b", "properties": {"stage": "draft"}, "starred": true});
+    world.call_as("ann", "PATCH", &v3, edit).await;
+    world.call("PATCH", &v2, json!({"title": "c"})).await;
+    world.call("PATCH", &v2, json!({"title": "c"})).await;
+    let gone = json!({"description": "d", "properties": {"stage": null}});
+    world.call("PATCH", &v3, gone).await;
+    let journal = world.control("GET", "journal", json!({})).await;
+    let entry = |field: &str, from: Value, to: Value, by: &str| json!({"file": &id, "field": field, "from": from, "to": to, "by": by});
+    let wanted = json!([
+        entry("name", json!("unheard"), json!("b"), "ann"),
+        entry("properties.stage", Value::Null, json!("draft"), "ann"),
+        entry("name", json!("b"), json!("c"), "owner"),
+        entry("description", Value::Null, json!("d"), "owner"),
+        entry("properties.stage", json!("draft"), Value::Null, "owner"),
+    ]);
+    assert_eq!(journal["written"], wanted);
+    world
+        .control("POST", "journal", json!({"kept": false}))
+        .await;
+    let journal = world.control("GET", "journal", json!({})).await;
+    assert_eq!(journal["written"], json!([]));
+}

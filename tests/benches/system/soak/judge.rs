@@ -1,0 +1,257 @@
+//! Judges how it has ended: both sides against each other, and every accepted text against what Drive's journal, the
+//! conflicts and the programs say became of it. The rules are those of the random schedules' judge.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use http::Method;
+use serde_json::{Value, json};
+
+use super::stage::{AppEdit, Ledger, Stage};
+
+/// Where a text was written: a file, and the label of a field.
+type Place = (String, String);
+
+/// A text that took the place of another in Drive.
+struct Written {
+    from: String,
+    to: String,
+}
+
+/// What the judge knows of one field.
+#[derive(Default)]
+struct Field<'a> {
+    journal: Vec<Written>,
+    programs: Vec<&'a AppEdit>,
+    conflicts: Vec<&'a Value>,
+}
+
+/// What was found.
+pub struct Verdict {
+    /// Accepted texts of programs, and of people, that nothing accounts for.
+    pub lost: Vec<String>,
+    /// Whatever else must not be.
+    pub wrong: Vec<String>,
+    pub conflicts: usize,
+    pub open: usize,
+    pub unsure: usize,
+    /// Texts that were followed to their end.
+    pub followed: usize,
+}
+
+/// Where the two sides differ beyond what an open conflict holds, or something is owed. Nothing: they are at rest.
+pub async fn differences(stage: &Stage) -> Vec<String> {
+    let ours = stage.list("/files?limit=1000").await;
+    let open = stage.list("/conflicts?status=open&limit=1000").await;
+    let theirs = stage.in_drive().await;
+    let mut held: HashMap<(&str, &str), &Value> = HashMap::new();
+    for conflict in &open {
+        let place = (text(&conflict["file_id"]), text(&conflict["field"]));
+        held.insert(place, conflict);
+    }
+    let mut ours: HashMap<&str, &Value> =
+        ours.iter().map(|file| (text(&file["id"]), file)).collect();
+    let mut wrong = Vec::new();
+    for drive in &theirs {
+        let id = text(&drive["id"]);
+        let Some(file) = ours.remove(id) else {
+            wrong.push(format!("{id} has not arrived"));
+            continue;
+        };
+        if !file["intent"].is_null() {
+            wrong.push(format!("{id}: {}", file["intent"]));
+        }
+        for (field, drive) in fields(drive, &file["fields"]) {
+            let app = value_at(&file["fields"], &field);
+            let fits = match held.get(&(id, field.as_str())) {
+                None => app == drive,
+                Some(conflict) => conflict["app"] == app && conflict["drive"] == drive,
+            };
+            if !fits {
+                wrong.push(format!("{id} {field}: Drive has {drive}, we {app}"));
+            }
+        }
+    }
+    wrong.extend(ours.keys().map(|id| format!("{id} is not in Drive")));
+    wrong
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+/// The fields of a file of Drive's v3 as the API names them; the keys of properties of both sides.
+fn fields(drive: &Value, ours: &Value) -> BTreeMap<String, Value> {
+    let mut fields = BTreeMap::from([
+        ("name".to_owned(), drive["name"].clone()),
+        ("description".to_owned(), json!(text(&drive["description"]))),
+        ("starred".to_owned(), drive["starred"].clone()),
+        ("trashed".to_owned(), drive["explicitlyTrashed"].clone()),
+        ("parent".to_owned(), drive["parents"][0].clone()),
+    ]);
+    for side in [&drive["properties"], &ours["properties"]] {
+        for key in side.as_object().into_iter().flatten().map(|(key, _)| key) {
+            let value = drive["properties"][key].clone();
+            fields.insert(format!("properties.{key}"), value);
+        }
+    }
+    fields
+}
+
+fn value_at(fields: &Value, label: &str) -> Value {
+    match label.strip_prefix("properties.") {
+        Some(key) => fields["properties"][key].clone(),
+        None => fields[label].clone(),
+    }
+}
+
+/// Judges a system that is at rest.
+pub async fn judge(stage: &Stage) -> Verdict {
+    let conflicts = stage.list("/conflicts?status=all&limit=1000").await;
+    let journal = stage.control(Method::GET, "journal", json!({})).await;
+    let mut ledger = stage.ledger.lock().unwrap();
+    let mut wrong = std::mem::take(&mut ledger.wrong);
+    let ledger = &*ledger;
+    let fields = gather(ledger, &journal, &conflicts);
+    let people: BTreeSet<&str> = ledger.people.iter().map(|edit| edit.to.as_str()).collect();
+    let programs: BTreeSet<&str> = ledger
+        .programs
+        .iter()
+        .map(|edit| edit.to.as_str())
+        .chain(ledger.chosen.iter().map(String::as_str))
+        .collect();
+    let mut lost = Vec::new();
+    let mut written: BTreeMap<Place, BTreeSet<&str>> = BTreeMap::new();
+    for edit in &ledger.people {
+        let place = (edit.file.clone(), edit.field.clone());
+        written.entry(place).or_default().insert(&edit.to);
+    }
+    for (place, field) in &fields {
+        lost.extend(overwritten(place, field, &people));
+        lost.extend(forgotten(place, field));
+        if let Some(texts) = written.get_mut(place) {
+            for entry in &field.journal {
+                texts.remove(entry.to.as_str());
+            }
+        }
+        let ourselves = field.conflicts.iter().filter(|conflict| {
+            let drive = text(&conflict["drive"]);
+            conflict["unsure"] == false && programs.contains(drive) && !people.contains(drive)
+        });
+        wrong.extend(ourselves.map(|conflict| format!("a conflict with ourselves: {conflict}")));
+    }
+    for (place, texts) in written {
+        lost.extend(
+            texts
+                .iter()
+                .map(|text| format!("{place:?}: {text} was never in Drive")),
+        );
+    }
+    let count = |wanted: &dyn Fn(&&Value) -> bool| conflicts.iter().filter(wanted).count();
+    Verdict {
+        lost,
+        wrong,
+        conflicts: conflicts.len(),
+        open: count(&|conflict| conflict["status"] == "open"),
+        unsure: count(&|conflict| conflict["unsure"] == true),
+        followed: ledger.people.len() + ledger.programs.len(),
+    }
+}
+
+fn gather<'a>(
+    ledger: &'a Ledger,
+    journal: &Value,
+    conflicts: &'a [Value],
+) -> BTreeMap<Place, Field<'a>> {
+    let mut fields: BTreeMap<Place, Field<'a>> = BTreeMap::new();
+    for entry in journal["written"].as_array().into_iter().flatten() {
+        let place = (
+            text(&entry["file"]).to_owned(),
+            text(&entry["field"]).to_owned(),
+        );
+        fields.entry(place).or_default().journal.push(Written {
+            from: text(&entry["from"]).to_owned(),
+            to: text(&entry["to"]).to_owned(),
+        });
+    }
+    for edit in &ledger.programs {
+        let place = (edit.file.clone(), edit.field.clone());
+        fields.entry(place).or_default().programs.push(edit);
+    }
+    for conflict in conflicts {
+        let place = (
+            text(&conflict["file_id"]).to_owned(),
+            text(&conflict["field"]).to_owned(),
+        );
+        fields.entry(place).or_default().conflicts.push(conflict);
+    }
+    fields
+}
+
+/// Texts in Drive that a write of ours took the place of, though no program had seen them and nobody was asked.
+fn overwritten(place: &Place, field: &Field<'_>, people: &BTreeSet<&str>) -> Vec<String> {
+    let mut lost = Vec::new();
+    for entry in &field.journal {
+        let ours = !people.contains(entry.to.as_str());
+        let seen = field.programs.iter().any(|edit| edit.from == entry.from)
+            || field.programs.iter().any(|edit| edit.to == entry.from)
+            || in_conflict(field, &entry.from);
+        if ours && !seen {
+            let Written { from, to } = entry;
+            lost.push(format!(
+                "{place:?}: our {to:?} took the place of {from:?}, unseen"
+            ));
+        }
+    }
+    lost
+}
+
+/// Texts of programs that were acknowledged, and neither came to Drive nor were replaced by a program that had seen them,
+/// nor put before a person.
+fn forgotten(place: &Place, field: &Field<'_>) -> Vec<String> {
+    let landed: BTreeSet<&str> = field
+        .journal
+        .iter()
+        .map(|entry| entry.to.as_str())
+        .collect();
+    // Of an edit without an answer we know that it was done only by what came of it.
+    let known: BTreeSet<&str> = field
+        .programs
+        .iter()
+        .filter(|edit| {
+            let seen = field.programs.iter().any(|later| later.from == edit.to);
+            edit.accepted
+                || seen
+                || landed.contains(edit.to.as_str())
+                || in_conflict(field, &edit.to)
+        })
+        .map(|edit| edit.to.as_str())
+        .collect();
+    let accounted = |edit: &AppEdit| {
+        let replaced = field
+            .programs
+            .iter()
+            .any(|later| later.from == edit.to && known.contains(later.to.as_str()));
+        replaced || landed.contains(edit.to.as_str()) || in_conflict(field, &edit.to)
+    };
+    let forgotten = field
+        .programs
+        .iter()
+        .filter(|edit| edit.accepted && edit.from != edit.to && !accounted(edit));
+    forgotten
+        .map(|edit| {
+            format!(
+                "{place:?}: {:?} was accepted over {:?}, and is nowhere",
+                edit.to, edit.from
+            )
+        })
+        .collect()
+}
+
+/// Whether a record of a conflict holds a text on any of its sides.
+fn in_conflict(field: &Field<'_>, wanted: &str) -> bool {
+    field.conflicts.iter().any(|conflict| {
+        let sides = ["base", "app", "drive"];
+        sides.iter().any(|side| text(&conflict[side]) == wanted)
+            || text(&conflict["resolution"]["value"]) == wanted
+    })
+}

@@ -1,0 +1,252 @@
+//! A long day, made short: twenty people edit in Drive and twenty programs at our API, Drive misbehaves, and `local` is
+//! killed every half minute and started again on its directory. In the end nothing may be lost.
+
+mod actors;
+mod judge;
+mod memory;
+mod processes;
+mod stage;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::Method;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use crate::report::{Report, Target, count};
+use crate::rig::Folder;
+use processes::{Drive, Local};
+use stage::Stage;
+
+const PEOPLE: usize = 20;
+const PROGRAMS: usize = 20;
+/// Programs that settle conflicts too.
+const SETTLE: usize = 5;
+/// How long a life of `local` lasts, in milliseconds after it was ready.
+const LIFE_MILLIS: std::ops::Range<u64> = 15_000..45_000;
+/// How long the first sync, what actors have begun, and coming to rest may take.
+const BOUND: Duration = Duration::from_secs(1_200);
+/// Between two looks at whether it is at rest.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// Of what was found, this much is printed.
+const SHOWN_MAX: usize = 30;
+
+/// Runs it, and says whether all is as it must be.
+pub async fn measure(report: &mut Report, files: usize, seconds: u64, kills: bool) -> bool {
+    let folder = Folder::new();
+    let build = processes::build(folder.path());
+    let programs = folder.path();
+    let log = folder.path().join("local.log");
+    report.part(&format!(
+        "Soak: {PEOPLE} people, {PROGRAMS} programs, {files} files, faults, {}, for {seconds} s ({build} build)",
+        if kills { "kill -9 every 15 to 45 s" } else { "nobody kills" }
+    ));
+    let drive = Drive::start(programs).await;
+    let data_dir = folder.path().join("data");
+    load(&drive, files).await;
+    let began = Instant::now();
+    let mut local = Local::start(programs, &drive, &data_dir, &log).await;
+    let mut stage = Stage::new(&drive.url, &local.ready);
+    synced(&stage).await;
+    let items = stage.list("/files?limit=1000").await;
+    stage.know(&items);
+    report.line("first sync", began.elapsed().as_secs_f64(), "s");
+    let stage = Arc::new(stage);
+    stage
+        .control(Method::POST, "journal", json!({"kept": true}))
+        .await;
+    stage.misbehave().await;
+    let mut actors = actors(&stage);
+    let began = Instant::now();
+    let mut wrong = live_and_die(&mut local, Duration::from_secs(seconds), kills).await;
+    stage.end();
+    let last = async { while actors.join_next().await.transpose().unwrap().is_some() {} };
+    if tokio::time::timeout(BOUND, last).await.is_err() {
+        wrong.push("some actors did not come to an end".to_owned());
+    }
+    report.line(
+        "editing, with what had been begun",
+        began.elapsed().as_secs_f64(),
+        "s",
+    );
+    let faults = stage.behave().await;
+    let began = Instant::now();
+    let differences = rest(&stage).await;
+    report.line(
+        "from then until both sides were at rest",
+        began.elapsed().as_secs_f64(),
+        "s",
+    );
+    wrong.extend(
+        differences
+            .into_iter()
+            .map(|what| format!("not at rest: {what}")),
+    );
+    wrong.extend(set_aside(&stage).await);
+    wrong.extend(panics(&log));
+    let sound = verdict(report, &stage, wrong, faults).await;
+    let lives = local.lives.lock().unwrap().clone();
+    report.line("kills", count(lives.len() - 1), "");
+    report.line("restarts", count(lives.len() - 1), "");
+    memory::report(report, &lives);
+    local.kill().await;
+    let sound = sound && !memory::grew(&lives);
+    if !sound {
+        report.note(&format!(
+            "everything is kept in {}",
+            folder.path().display()
+        ));
+        folder.keep();
+    }
+    sound
+}
+
+async fn load(drive: &Drive, files: usize) {
+    let url = format!("{}/_control/load", drive.url);
+    let order = json!({"files": files, "folders": (files / 100).max(2)});
+    let loaded = reqwest::Client::new().post(url).body(order.to_string());
+    let loaded = loaded.send().await.unwrap();
+    assert_eq!(loaded.status().as_u16(), 200);
+}
+
+async fn synced(stage: &Stage) {
+    let end = Instant::now() + BOUND;
+    loop {
+        let status = stage.get("/status").await;
+        let log = &status["logs"][0];
+        if status["last_operation"]["state"] == "done" && log["channel"] != Value::Null {
+            return;
+        }
+        assert!(Instant::now() < end, "the first sync is not done: {status}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+fn actors(stage: &Arc<Stage>) -> JoinSet<()> {
+    let mut actors = JoinSet::new();
+    for number in 0..PEOPLE {
+        let stage = Arc::clone(stage);
+        actors.spawn(async move { actors::person(&stage, number).await });
+    }
+    for number in 0..PROGRAMS {
+        let stage = Arc::clone(stage);
+        actors.spawn(async move { actors::program(&stage, number, number < SETTLE).await });
+    }
+    actors
+}
+
+/// Kills `local` again and again, for so long; or lets it live.
+async fn live_and_die(local: &mut Local, long: Duration, kills: bool) -> Vec<String> {
+    let end = tokio::time::Instant::now() + long;
+    if !kills {
+        tokio::time::sleep_until(end).await;
+        return Vec::new();
+    }
+    loop {
+        let life = Duration::from_millis(fastrand::u64(LIFE_MILLIS));
+        let until = tokio::time::Instant::now() + life;
+        tokio::time::sleep_until(until.min(end)).await;
+        if until >= end {
+            return Vec::new();
+        }
+        if let Err(what) = local.kill_and_restart().await {
+            return vec![what];
+        }
+    }
+}
+
+/// Waits until both sides are equal or in open conflicts, and nothing is owed; gives what is left if they never are.
+async fn rest(stage: &Stage) -> Vec<String> {
+    // What a dropped notification spoke of would be looked at within a quarter of an hour.
+    let look = Some(json!({"mode": "delta"}));
+    stage.insist(Method::POST, "/sync", &[], look).await;
+    let end = Instant::now() + BOUND;
+    loop {
+        let differences = judge::differences(stage).await;
+        if differences.is_empty() || Instant::now() > end {
+            return differences;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Messages that were set aside: none should be.
+async fn set_aside(stage: &Stage) -> Vec<String> {
+    let url = format!("{}/v1/dead-letters", stage.api);
+    let request = stage.http.get(url).bearer_auth(&stage.token);
+    let answer: Value = request.send().await.unwrap().json().await.unwrap();
+    let letters = answer["items"].as_array().unwrap();
+    letters
+        .iter()
+        .map(|letter| format!("set aside: {letter}"))
+        .collect()
+}
+
+fn panics(log: &std::path::Path) -> Vec<String> {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let lines = text.lines().filter(|line| line.contains("panicked"));
+    lines.map(str::to_owned).collect()
+}
+
+async fn verdict(report: &mut Report, stage: &Stage, wrong: Vec<String>, faults: u64) -> bool {
+    let mut verdict = judge::judge(stage).await;
+    verdict.wrong.extend(wrong);
+    let ledger = stage.ledger.lock().unwrap();
+    let accepted = ledger.programs.iter().filter(|edit| edit.accepted).count();
+    let line = |report: &mut Report, what: &str, value: usize| report.line(what, count(value), "");
+    line(
+        report,
+        "edits accepted in Drive",
+        ledger.people.len() + ledger.others.0,
+    );
+    line(
+        report,
+        "edits accepted at the API",
+        accepted + ledger.others.1,
+    );
+    line(
+        report,
+        "edits at the API whose fate the program never learnt",
+        ledger.programs.len() - accepted,
+    );
+    report.line(
+        "repetitions of programs",
+        count(stage.retries.load(std::sync::atomic::Ordering::Relaxed)),
+        "",
+    );
+    report.line("calls of Drive that met a fault", count(faults), "");
+    line(report, "conflicts opened", verdict.conflicts);
+    line(
+        report,
+        "  of these writes of unknown fate (`unsure`)",
+        verdict.unsure,
+    );
+    line(
+        report,
+        "  ended: decided, or by themselves",
+        verdict.conflicts - verdict.open,
+    );
+    line(report, "  decisions that were accepted", ledger.decisions);
+    line(report, "  still open", verdict.open);
+    for (kind, answers) in &ledger.answers {
+        report.note(&format!("answers, {kind}: {answers}"));
+    }
+    line(report, "texts followed to their end", verdict.followed);
+    report.against(
+        "edits lost",
+        count(verdict.lost.len()),
+        "edits",
+        Target::AtMost(0.0),
+    );
+    report.against(
+        "whatever else must not be",
+        count(verdict.wrong.len()),
+        "",
+        Target::AtMost(0.0),
+    );
+    for what in verdict.lost.iter().chain(&verdict.wrong).take(SHOWN_MAX) {
+        report.note(what);
+    }
+    verdict.lost.is_empty() && verdict.wrong.is_empty()
+}

@@ -1,0 +1,200 @@
+//! The two processes: a Drive that nobody kills, and `local`, which is killed and started again on its directory.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, ChildStdout, Command};
+
+/// How long a process may take until it answers: an unoptimised one on busy cores, with its directory to read.
+const START_SECONDS_MAX: u64 = 120;
+/// How often the memory of `local` is looked at.
+const SAMPLE_EVERY: Duration = Duration::from_secs(1);
+
+/// Builds both programs as this one is built, puts them into a folder, where no later build replaces them between two
+/// lives, and says what the build is called.
+pub fn build(into: &Path) -> &'static str {
+    // This program is in the folder `deps` of its profile.
+    let program = std::env::current_exe().unwrap();
+    let folder = program.parent().and_then(Path::parent).unwrap();
+    let optimised = folder.file_name().is_some_and(|name| name == "release");
+    let (profile, named) = if optimised {
+        ("bench", "optimised")
+    } else {
+        ("dev", "unoptimised")
+    };
+    let built = std::process::Command::new(env!("CARGO"))
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(["build", "--quiet", "--locked", "--workspace", "--bins"])
+        // With a target of the tests among what is built, the features are those of this program's own build.
+        .args(["--bench", "system", "--profile", profile, "--target-dir"])
+        .arg(folder.parent().unwrap())
+        .status()
+        .unwrap();
+    assert!(built.success(), "the programs could not be built");
+    for program in ["local", "drive-simulator"] {
+        std::fs::copy(folder.join(program), into.join(program)).unwrap();
+    }
+    named
+}
+
+/// A Drive of its own: it does not end with us.
+pub struct Drive {
+    pub url: String,
+    _process: Child,
+}
+
+impl Drive {
+    pub async fn start(folder: &Path) -> Self {
+        let mut process = Command::new(folder.join("drive-simulator"))
+            .args(["--addr", "127.0.0.1:0", "--seed", "7"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let line = within(lines.next_line()).await.unwrap().unwrap();
+        let url = line.split_whitespace().find(|word| word.contains("://"));
+        Self {
+            url: url.unwrap().to_owned(),
+            _process: process,
+        }
+    }
+}
+
+/// The memory of one life of `local`, in MB, by its age in seconds.
+#[derive(Debug, Clone, Default)]
+pub struct Life {
+    pub ready_seconds: f64,
+    pub samples: Vec<(f64, f64)>,
+}
+
+/// `local`, life after life.
+pub struct Local {
+    binary: PathBuf,
+    arguments: Vec<String>,
+    log: File,
+    process: Child,
+    /// What the first life told when it was ready.
+    pub ready: Value,
+    pub lives: Arc<Mutex<Vec<Life>>>,
+    sampling: tokio::task::JoinHandle<()>,
+}
+
+impl Local {
+    /// Starts it beside a Drive. Its address is the same in every life, since Drive's channel holds it.
+    pub async fn start(folder: &Path, drive: &Drive, data_dir: &Path, log: &Path) -> Self {
+        let binary = folder.join("local");
+        // Outside of what the system gives to calls that go out: nobody takes it while `local` is down.
+        let port = fastrand::u16(20_000..30_000);
+        let arguments = ["--json", "--api-addr", &format!("127.0.0.1:{port}")]
+            .into_iter()
+            .chain(["--drive-url", &drive.url, "--data-dir"])
+            .map(str::to_owned)
+            .chain([data_dir.to_string_lossy().into_owned()])
+            .collect::<Vec<_>>();
+        let log = File::create(log).unwrap();
+        let began = Instant::now();
+        let (process, ready) = live(&binary, &arguments, &log).await.unwrap();
+        let lives = Arc::default();
+        let sampling = sample(&process, began, &lives);
+        Self {
+            binary,
+            arguments,
+            log,
+            process,
+            ready,
+            lives,
+            sampling,
+        }
+    }
+
+    /// `kill -9`, and another life.
+    ///
+    /// # Errors
+    /// It did not come up again.
+    pub async fn kill_and_restart(&mut self) -> Result<(), String> {
+        self.kill().await;
+        let began = Instant::now();
+        let (process, _) = live(&self.binary, &self.arguments, &self.log).await?;
+        self.process = process;
+        self.sampling = sample(&self.process, began, &self.lives);
+        Ok(())
+    }
+
+    /// `kill -9`.
+    pub async fn kill(&mut self) {
+        self.sampling.abort();
+        self.process.start_kill().unwrap();
+        self.process.wait().await.unwrap();
+    }
+}
+
+/// One life, from its start until it is ready, and what it says then.
+async fn live(binary: &Path, arguments: &[String], log: &File) -> Result<(Child, Value), String> {
+    let mut process = Command::new(binary)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(log.try_clone().unwrap())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+    let ready = within(ready(&mut lines)).await;
+    let ready = ready.ok_or("`local` ended, and was not ready")?;
+    // What else it prints is read and dropped: a full pipe would hold it up.
+    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+    Ok((process, ready))
+}
+
+async fn ready(lines: &mut tokio::io::Lines<BufReader<ChildStdout>>) -> Option<Value> {
+    while let Some(line) = lines.next_line().await.unwrap() {
+        let event: Value = serde_json::from_str(&line).unwrap();
+        if event["event"] == "ready" {
+            return Some(event);
+        }
+    }
+    None
+}
+
+async fn within<T>(what: impl Future<Output = T>) -> T {
+    let bound = Duration::from_secs(START_SECONDS_MAX);
+    tokio::time::timeout(bound, what)
+        .await
+        .expect("a program that answers in time")
+}
+
+/// Looks at the memory of a life until it ends.
+fn sample(
+    process: &Child,
+    began: Instant,
+    lives: &Arc<Mutex<Vec<Life>>>,
+) -> tokio::task::JoinHandle<()> {
+    let status = format!("/proc/{}/status", process.id().unwrap());
+    let ready = Instant::now();
+    let lives = Arc::clone(lives);
+    lives.lock().unwrap().push(Life {
+        ready_seconds: (ready - began).as_secs_f64(),
+        samples: Vec::new(),
+    });
+    let mine = lives.lock().unwrap().len() - 1;
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(SAMPLE_EVERY).await;
+            let text = std::fs::read_to_string(&status).unwrap_or_default();
+            let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+            let kilobytes =
+                line.and_then(|rest| rest.split_whitespace().next()?.parse::<f64>().ok());
+            if let Some(kilobytes) = kilobytes {
+                let sample = (ready.elapsed().as_secs_f64(), kilobytes / 1024.0);
+                lives.lock().unwrap()[mine].samples.push(sample);
+            }
+        }
+    })
+}
