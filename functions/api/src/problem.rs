@@ -120,6 +120,19 @@ struct Parts {
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
+/// The longest detail of a problem, in bytes.
+const DETAIL_BYTES_MAX: usize = 500;
+
+/// A detail may name what the caller sent, and is no copy of all of it.
+fn short(mut detail: String) -> String {
+    let end = detail.floor_char_boundary(DETAIL_BYTES_MAX);
+    if end < detail.len() {
+        detail.truncate(end);
+        detail.push('…');
+    }
+    detail
+}
+
 impl Problem {
     pub(crate) fn new(kind: Kind, detail: impl Into<String>) -> Self {
         let (status, word, title) = kind.parts();
@@ -127,7 +140,7 @@ impl Problem {
             problem_type: format!("{TYPE_PREFIX}{word}"),
             title,
             status,
-            detail: detail.into(),
+            detail: short(detail.into()),
             pointer: None,
             current: None,
             conflicts: None,
@@ -317,6 +330,15 @@ mod tests {
                 "detail": "read it again",
             })
         );
+    }
+
+    #[test]
+    fn regression_a_detail_is_no_copy_of_all_that_the_caller_sent() {
+        let long = format!("there is no {}", "ü".repeat(5_000));
+        let body = serde_json::to_value(Problem::new(Kind::MalformedRequest, long).into_body());
+        let body = body.unwrap();
+        let detail = body["detail"].as_str().unwrap();
+        assert!(detail.len() < 600 && detail.ends_with("ü…"), "{detail}");
     }
 
     #[test]

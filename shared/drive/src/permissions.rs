@@ -9,7 +9,7 @@ use domain::{
 use http::Method;
 use serde::{Deserialize, Serialize};
 
-use crate::request::{Call, parsed};
+use crate::request::{Call, parsed, unclear};
 use crate::{DriveClient, DriveError, Kind, Read};
 
 /// What is asked of one permission in v3. `permissionDetails` says what of it is inherited.
@@ -21,6 +21,14 @@ permissionDetails(role,additionalRoles,inherited,inheritedFrom))";
 
 /// Drive's largest page of permissions, in a shared drive also its default.
 const PAGE_SIZE: &str = "100";
+/// Pages of one file's permissions: many times those that [`PERMISSIONS_MAX`] fill, since Drive may give fewer to a
+/// page, and none.
+const PAGES_MAX: usize = 20;
+
+/// Drive names a next page again and again.
+#[derive(Debug, thiserror::Error)]
+#[error("the list of permissions does not end")]
+struct Endless;
 
 /// A permission as v3 or v2 shows it.
 #[derive(Deserialize)]
@@ -240,7 +248,7 @@ impl DriveClient {
     async fn list_permissions(&self, file: &FileId) -> Result<Vec<Wire>, DriveError> {
         let mut all = Vec::new();
         let mut token: Option<String> = None;
-        loop {
+        for _ in 0..PAGES_MAX {
             let call = Call::new("permissions.list", Method::GET, path(file, None))
                 .query("supportsAllDrives", "true")
                 .query("pageSize", PAGE_SIZE)
@@ -258,6 +266,8 @@ impl DriveClient {
                 Some(_) | None => return Ok(all),
             }
         }
+        let asked = Call::new("permissions.list", Method::GET, path(file, None)).asked();
+        Err(unclear(asked, Endless))
     }
 
     /// Gives a principal a role on the file itself, or with `Null` takes it away, without an e-mail to
