@@ -13,6 +13,7 @@ mod dead_letters;
 mod delegation;
 mod faults;
 mod function_binaries;
+mod fuzz;
 mod hostile_names;
 mod http_rules;
 mod layout;

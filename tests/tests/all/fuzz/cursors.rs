@@ -1,0 +1,325 @@
+//! Cursors and ids that callers made up, changed, or have from another tenant's lists.
+
+use std::cell::Cell;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use domain::ConnectionId;
+use drive_simulator::Edit;
+use http::Method;
+use local::aws::Queue;
+use local::aws::sqs::NewMessage;
+use local::functions::SECRETS_PREFIX;
+use proptest::prelude::*;
+use proptest::sample::Index;
+use serde_json::{Value, json};
+
+use super::runner;
+use super::twist::{Twists, damage, damaged, text, twisted, twists};
+use crate::support::{ByHand, credentials, run};
+
+/// What only the other tenant has in its records.
+const CANARY: &str = "canary-of-the-stranger";
+
+/// What becomes of a cursor or an id.
+#[derive(Debug, Clone)]
+enum Fate {
+    /// Nothing: it is another list's, or another tenant's.
+    Kept,
+    /// Its text is damaged.
+    Damaged(Vec<(Index, u8)>),
+    /// What it holds is damaged.
+    Inside(Vec<(Index, u8)>),
+    /// What it holds is twisted, where that is JSON.
+    Twisted(Twists),
+    /// It is something else.
+    Else(String),
+}
+
+fn fate() -> impl Strategy<Value = Fate> {
+    prop_oneof![
+        2 => Just(Fate::Kept),
+        2 => damage().prop_map(Fate::Damaged),
+        3 => damage().prop_map(Fate::Inside),
+        3 => twists().prop_map(Fate::Twisted),
+        1 => text().prop_map(Fate::Else),
+    ]
+}
+
+fn changed(real: &str, fate: &Fate) -> String {
+    let inside = URL_SAFE_NO_PAD.decode(real).unwrap_or_default();
+    match fate {
+        Fate::Kept => real.to_owned(),
+        Fate::Damaged(damage) => {
+            let damaged = damaged(real.as_bytes(), damage);
+            String::from_utf8_lossy(&damaged).into_owned()
+        }
+        Fate::Inside(damage) => URL_SAFE_NO_PAD.encode(damaged(&inside, damage)),
+        Fate::Twisted(twists) => match serde_json::from_slice(&inside) {
+            Ok(value) => URL_SAFE_NO_PAD.encode(within(&value, twists)),
+            Err(_) => real.to_owned(),
+        },
+        Fate::Else(text) => text.clone(),
+    }
+}
+
+/// A cursor may hold another one: that one is twisted as well.
+fn within(value: &Value, twists: &Twists) -> String {
+    let mut value = value.clone();
+    if let Some(inner) = value.get("c").and_then(Value::as_str)
+        && let Ok(bytes) = URL_SAFE_NO_PAD.decode(inner)
+        && let Ok(held) = serde_json::from_slice::<Value>(&bytes)
+    {
+        value["c"] = json!(URL_SAFE_NO_PAD.encode(twisted(&held, twists)));
+        return value.to_string();
+    }
+    twisted(&value, twists)
+}
+
+/// Escaped, so that it can stand in a query or a path.
+fn escaped(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
+/// One tenant: a token, a connection, and what it was given to go on with.
+struct Tenant {
+    token: String,
+    connection: String,
+    lists: Vec<String>,
+    cursors: Vec<String>,
+    /// Paths of single things, before and after the id, and the ids.
+    things: Vec<(String, String)>,
+}
+
+/// Two tenants of one Drive, both with files, conflicts, operations and dead letters.
+struct Two {
+    hand: ByHand,
+    ours: Tenant,
+    theirs: Tenant,
+}
+
+impl Two {
+    async fn start() -> Self {
+        let hand = ByHand::start(6).await;
+        let secret = hand.aws.secrets_client().create_secret();
+        let name = format!("{SECRETS_PREFIX}stranger/drive");
+        let secret = secret
+            .name(name)
+            .secret_string(credentials(&hand.drive_url, "owner"));
+        secret.send().await.unwrap();
+        let body = json!({"name": CANARY, "scope": {"type": "user"}, "secret": "drive"});
+        let made = get(
+            &hand,
+            &hand.stranger,
+            Method::POST,
+            "/v1/connections",
+            Some(body),
+        )
+        .await;
+        assert_eq!(made.0, 201, "{}", made.1);
+        let theirs = made.1["id"].as_str().unwrap().to_owned();
+        for _ in 0..3 {
+            hand.turn().await;
+        }
+        let ours = hand.connection.clone();
+        let mine = [
+            (&hand.token, &ours, "ours"),
+            (&hand.stranger, &theirs, CANARY),
+        ];
+        for (token, connection, word) in mine {
+            fill(&hand, token, connection, word).await;
+        }
+        for file in files(&hand) {
+            let edit = Edit::Rename(format!("{file} of a person"));
+            hand.simulator.apply("ann", &file, edit).unwrap();
+        }
+        for (token, connection, _) in mine {
+            let path = format!("/v1/connections/{connection}/sync");
+            get(
+                &hand,
+                token,
+                Method::POST,
+                &path,
+                Some(json!({"mode": "delta"})),
+            )
+            .await;
+        }
+        // Nothing is pushed: what a tenant wrote is in its records alone, and not in the Drive that both have.
+        hand.sweep().await;
+        for queue in [Queue::LogWakes, Queue::SnapshotsBulk, Queue::Snapshots] {
+            hand.pump_only(queue).await;
+        }
+        let ours = Tenant::of(&hand, &hand.token, &ours).await;
+        let theirs = Tenant::of(&hand, &hand.stranger, &theirs).await;
+        Self { hand, ours, theirs }
+    }
+}
+
+/// Three files of the library.
+fn files(hand: &ByHand) -> Vec<String> {
+    let ids = hand.simulator.file_ids().into_iter();
+    let is_file = |id: &String| {
+        let file = hand.simulator.file(id);
+        file.is_some_and(|file| file.mime_type != drive::FOLDER)
+    };
+    ids.filter(is_file).take(3).collect()
+}
+
+/// Edits that meet a person's, and dead letters.
+async fn fill(hand: &ByHand, token: &str, connection: &str, word: &str) {
+    for file in files(hand) {
+        let path = format!("/v1/connections/{connection}/files/{file}");
+        let edit = json!({"name": format!("{file} {word}"), "description": word});
+        let answer = get(hand, token, Method::PATCH, &path, Some(edit)).await;
+        assert_eq!(answer.0, 200, "{}", answer.1);
+        let tenant = if word == CANARY { "stranger" } else { "local" };
+        let body = json!({
+            "v": 1, "tenant": tenant, "connection": connection, "cause": "live", "file": file,
+            "at": "2026-01-01T00:00:00.000Z", "removed": true, "mark": word,
+        });
+        let letter = NewMessage::new("g", &format!("{word}{file}"), &body.to_string());
+        let dead = Queue::Snapshots.dead_letter_name();
+        hand.aws.sqs().send(dead, letter).unwrap();
+    }
+}
+
+async fn get(
+    hand: &ByHand,
+    token: &str,
+    method: Method,
+    path: &str,
+    body: Option<Value>,
+) -> (u16, Value) {
+    let body = body.map(|body| body.to_string());
+    let headers = [("if-match", "*")];
+    let answer = hand.call(Some(token), method, path, &headers, body.as_deref());
+    let answer = answer.await;
+    (answer.status, answer.body)
+}
+
+impl Tenant {
+    async fn of(hand: &ByHand, token: &str, connection: &str) -> Self {
+        let at = format!("/v1/connections/{connection}");
+        let file = files(hand).remove(0);
+        let parent = &hand.simulator.file(&file).unwrap().parent.unwrap();
+        let lists = [
+            "/v1/connections?".to_owned(),
+            "/v1/dead-letters?".to_owned(),
+            "/v1/dead-letters?status=all&".to_owned(),
+            format!("{at}/files?"),
+            format!("{at}/files?q=e&"),
+            format!("{at}/files?parent={parent}&"),
+            format!("{at}/files/{file}/history?"),
+            format!("{at}/conflicts?"),
+            format!("{at}/conflicts?status=all&"),
+            format!("{at}/intents?"),
+            format!("{at}/operations?"),
+        ];
+        let (mut cursors, mut things) = (Vec::new(), Vec::new());
+        for list in &lists {
+            let (status, page) =
+                get(hand, token, Method::GET, &format!("{list}limit=1"), None).await;
+            assert_eq!(status, 200, "{list}: {page}");
+            cursors.extend(page["next_cursor"].as_str().map(str::to_owned));
+            let (_, page) = get(hand, token, Method::GET, &format!("{list}limit=100"), None).await;
+            let path = list.split('?').next().unwrap();
+            for item in page["items"].as_array().unwrap() {
+                if let Some(id) = item["id"].as_str() {
+                    things.push((path.to_owned(), id.to_owned()));
+                }
+            }
+        }
+        things.retain(|(path, _)| !path.ends_with("/history"));
+        for kind in ["/files", "/conflicts", "/operations", "/dead-letters"] {
+            let any = things.iter().any(|(path, _)| path.ends_with(kind));
+            assert!(any, "{connection} has none of {kind}");
+        }
+        assert!(cursors.len() >= 6, "{connection}: {cursors:?}");
+        Self {
+            token: token.to_owned(),
+            connection: connection.to_owned(),
+            lists: lists.to_vec(),
+            cursors,
+            things,
+        }
+    }
+}
+
+/// Whether an answer says anything of the other tenant.
+fn tells(two: &Two, body: &Value) -> bool {
+    let text = body.to_string();
+    text.contains(CANARY) || text.contains(&two.theirs.connection)
+}
+
+#[test]
+fn a_made_up_cursor_is_refused_or_a_place_in_the_callers_own_list() {
+    let two = run(Two::start());
+    let theirs = run(get(
+        &two.hand,
+        &two.theirs.token,
+        Method::GET,
+        "/v1/dead-letters",
+        None,
+    ));
+    assert!(tells(&two, &theirs.1), "{}", theirs.1);
+    let all = [two.ours.cursors.clone(), two.theirs.cursors.clone()].concat();
+    let (pages, refused) = (Cell::new(0), Cell::new(0));
+    let case = (any::<Index>(), any::<Index>(), fate());
+    let outcome = runner(800).run(&case, |(list, cursor, fate)| {
+        let (list, cursor): (&String, &String) = (list.get(&two.ours.lists), cursor.get(&all));
+        let cursor = changed(cursor, &fate);
+        let path = format!("{list}cursor={}", escaped(&cursor));
+        let (status, body) = run(get(&two.hand, &two.ours.token, Method::GET, &path, None));
+        prop_assert!(
+            matches!(status, 200 | 400),
+            "{list} {cursor:?}: {status} {body}"
+        );
+        // A cursor of the other tenant's may name its connection, and is not repeated to anybody.
+        prop_assert!(!tells(&two, &body), "{list} {cursor:?}: {body}");
+        let count = if status == 200 { &pages } else { &refused };
+        count.set(count.get() + 1);
+        Ok(())
+    });
+    outcome.unwrap();
+    let (pages, refused) = (pages.get(), refused.get());
+    assert!(
+        pages > 20 && refused > 20,
+        "{pages} pages, {refused} refused"
+    );
+}
+
+#[test]
+fn a_made_up_id_finds_nothing_or_something_of_the_callers_own() {
+    let two = run(Two::start());
+    let ours = ConnectionId::parse(&two.ours.connection).unwrap();
+    let theirs = two.theirs.things.iter().map(|(path, id)| {
+        // Their thing, asked for in our connection.
+        (
+            path.replace(&two.theirs.connection, ours.as_str()),
+            id.clone(),
+        )
+    });
+    let all: Vec<(String, String)> = two.ours.things.iter().cloned().chain(theirs).collect();
+    let (found, missing) = (Cell::new(0), Cell::new(0));
+    let outcome = runner(600).run(&(any::<Index>(), fate()), |(which, fate)| {
+        let (path, id) = which.get(&all);
+        let id = changed(id, &fate);
+        let path = format!("{path}/{}", escaped(&id));
+        let (status, body) = run(get(&two.hand, &two.ours.token, Method::GET, &path, None));
+        // An id of nothing can be the path of a list, or of a route that is only written to.
+        prop_assert!(
+            matches!(status, 200 | 400 | 404 | 405 | 410),
+            "{path}: {status} {body}"
+        );
+        prop_assert!(!tells(&two, &body), "{path}: {body}");
+        let count = if status == 200 { &found } else { &missing };
+        count.set(count.get() + 1);
+        Ok(())
+    });
+    outcome.unwrap();
+    let (found, missing) = (found.get(), missing.get());
+    assert!(
+        found > 10 && missing > 10,
+        "{found} found, {missing} missing"
+    );
+}

@@ -1,0 +1,235 @@
+//! Messages that are none of ours, or were ours once, into every function that reads a queue.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use aws_lambda_events::event::sqs::SqsEvent;
+use domain::{ConnectionId, ConnectionKey, FileId, LogId, TenantId};
+use drive_simulator::Edit;
+use local::aws::Queue;
+use local::aws::sqs::queue_arn;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+use runtime::queue::file_group;
+use runtime::{LogWake, PushWake, SnapshotMessage};
+use serde_json::{Value, json};
+use store::PageRequest;
+
+use super::runner;
+use super::twist::{Twists, bytes, damage, damaged, text, twisted, twists};
+use crate::support::{ByHand, run};
+
+/// What a message says.
+#[derive(Debug, Clone)]
+enum Body {
+    /// One of ours, twisted.
+    Twisted(Index, Twists),
+    /// One of ours, damaged.
+    Damaged(Index, Vec<(Index, u8)>),
+    /// Anything.
+    Else(Vec<u8>),
+}
+
+fn body() -> impl Strategy<Value = Body> {
+    prop_oneof![
+        4 => (any::<Index>(), twists()).prop_map(|(which, twists)| Body::Twisted(which, twists)),
+        1 => (any::<Index>(), damage()).prop_map(|(which, damage)| Body::Damaged(which, damage)),
+        1 => bytes().prop_map(Body::Else),
+    ]
+}
+
+/// Attributes that SQS would not give, in some cases.
+fn attributes() -> impl Strategy<Value = Option<(String, Option<String>)>> {
+    let names = ["SentTimestamp", "ApproximateReceiveCount", "MessageGroupId"].map(str::to_owned);
+    let odd = (select(names.to_vec()), prop::option::of(text()));
+    prop::option::weighted(0.2, odd)
+}
+
+/// Real messages of each queue, as the system itself sent them.
+struct Real(BTreeMap<Queue, Vec<Value>>);
+
+impl Real {
+    async fn of(hand: &ByHand) -> Self {
+        let files = hand.simulator.random_files("owner", 3);
+        for (number, file) in files.iter().enumerate() {
+            let edit = Edit::Rename(format!("renamed {number}"));
+            hand.simulator.apply("ann", file, edit).unwrap();
+        }
+        hand.woken().await;
+        hand.pump_only(Queue::LogWakes).await;
+        let snapshots = hand.receive(Queue::Snapshots).await;
+        let mut bodies: Vec<Value> = snapshots
+            .iter()
+            .map(|message| serde_json::from_str(&message.body).unwrap())
+            .collect();
+        assert!(!bodies.is_empty());
+        let mut removed = bodies[0].clone();
+        removed["removed"] = json!(true);
+        removed.as_object_mut().unwrap().remove("snapshot");
+        bodies.push(removed);
+        let (log, key) = (LogId::user(), hand.key.clone());
+        let push = PushWake { key: key.clone() }.to_body();
+        let wake = LogWake { key, log }.to_body();
+        Self(BTreeMap::from([
+            (Queue::LogWakes, vec![serde_json::from_str(&wake).unwrap()]),
+            (Queue::PushWakes, vec![serde_json::from_str(&push).unwrap()]),
+            (Queue::Snapshots, bodies.clone()),
+            (Queue::SnapshotsBulk, bodies),
+        ]))
+    }
+
+    fn text(&self, queue: Queue, body: &Body) -> String {
+        let real = |which: &Index| which.get(&self.0[&queue]);
+        match body {
+            Body::Twisted(which, twists) => twisted(real(which), twists),
+            Body::Damaged(which, damage) => {
+                let damaged = damaged(real(which).to_string().as_bytes(), damage);
+                String::from_utf8_lossy(&damaged).into_owned()
+            }
+            Body::Else(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        }
+    }
+}
+
+/// Whether a function can read it: then it does what the message says, or the message comes back.
+fn readable(queue: Queue, body: &str) -> bool {
+    match queue {
+        Queue::LogWakes => LogWake::from_body(body).is_ok(),
+        Queue::PushWakes => PushWake::from_body(body).is_ok(),
+        Queue::Snapshots | Queue::SnapshotsBulk => SnapshotMessage::from_body(body).is_ok(),
+    }
+}
+
+fn record(
+    queue: Queue,
+    id: &str,
+    group: &str,
+    body: &str,
+    odd: Option<&(String, Option<String>)>,
+) -> Value {
+    let mut record = json!({
+        "messageId": id, "receiptHandle": "none-of-sqs", "body": body,
+        "attributes": {
+            "ApproximateReceiveCount": "1", "SentTimestamp": "1800000000000", "MessageGroupId": group,
+        },
+        "messageAttributes": {}, "eventSource": "aws:sqs", "eventSourceARN": queue_arn(queue.name()),
+        "awsRegion": "us-east-1",
+    });
+    if let Some((name, value)) = odd {
+        match value {
+            Some(value) => record["attributes"][name] = json!(value),
+            None => drop(record["attributes"].as_object_mut().unwrap().remove(name)),
+        }
+    }
+    record
+}
+
+/// Everything that was set aside, by the message's id: whoever's it was.
+async fn set_aside(hand: &ByHand) -> Vec<String> {
+    let unknown = ConnectionKey {
+        tenant: TenantId::parse("_unknown").unwrap(),
+        connection: ConnectionId::parse("_unknown").unwrap(),
+    };
+    let mut all = Vec::new();
+    for key in [&unknown, &hand.key] {
+        let mut page = PageRequest::first(PageRequest::LIMIT_MAX);
+        loop {
+            let listed = hand.store().list_parked(key, &page).await.unwrap();
+            all.extend(listed.items.into_iter().map(|letter| letter.id));
+            match listed.next_cursor {
+                None => break,
+                next @ Some(_) => page.cursor = next,
+            }
+        }
+    }
+    all
+}
+
+#[test]
+fn any_message_is_handled_or_set_aside_and_none_is_lost() {
+    let (hand, real) = run(async {
+        let hand = ByHand::start(6).await;
+        let real = Real::of(&hand).await;
+        (hand, real)
+    });
+    let file = FileId::parse(&hand.simulator.file_ids()[0]).unwrap();
+    let group = file_group(&hand.key, &file);
+    let (number, poison) = (AtomicU64::new(0), Mutex::new(Vec::new()));
+    let queues = select(Queue::ALL.to_vec());
+    let case = (queues, vec((body(), attributes(), any::<bool>()), 1..4));
+    let outcome = runner(500).run(&case, |(queue, messages)| {
+        let mut records = Vec::new();
+        let mut unreadable = Vec::new();
+        for (body, odd, together) in &messages {
+            let id = format!("m{:06}", number.fetch_add(1, Ordering::Relaxed));
+            let body = real.text(queue, body);
+            if !readable(queue, &body) {
+                unreadable.push(id.clone());
+            }
+            // Poison amid the messages of one file, or alone.
+            let group = if *together { &group } else { &id };
+            records.push(record(queue, &id, group, &body, odd.as_ref()));
+        }
+        let event: SqsEvent = serde_json::from_value(json!({ "Records": records })).unwrap();
+        let answer = run(hand.handle(queue, event, hand.deadline()));
+        let failed: Vec<&str> = answer
+            .batch_item_failures
+            .iter()
+            .map(|failure| failure.item_identifier.as_str())
+            .collect();
+        for id in unreadable {
+            // What stands behind a message that comes back has to come back as well, to keep its order.
+            if failed.contains(&id.as_str()) {
+                prop_assert!(failed.len() > 1, "{id} can never be read, and comes back");
+            } else {
+                poison.lock().unwrap().push(id);
+            }
+        }
+        Ok(())
+    });
+    outcome.unwrap();
+    let poison = poison.into_inner().unwrap();
+    assert!(poison.len() > 100, "{} could not be read", poison.len());
+    let aside = run(set_aside(&hand));
+    for id in &poison {
+        let found = aside.iter().any(|letter| letter.contains(id.as_str()));
+        assert!(found, "{id} was acknowledged, and is nowhere");
+    }
+    // Nobody was put out of work by it.
+    run(async {
+        hand.simulator
+            .apply(
+                "ann",
+                file.as_str(),
+                Edit::Rename("after all that".to_owned()),
+            )
+            .unwrap();
+        hand.pump().await;
+        hand.post("/sync", json!({"mode": "delta"})).await;
+        hand.pump().await;
+        hand.file(file.as_str()).await;
+    });
+}
+
+#[test]
+fn a_message_as_long_as_sqs_takes_is_set_aside_like_a_short_one() {
+    run(async {
+        let hand = ByHand::start(1).await;
+        for (number, queue) in Queue::ALL.into_iter().enumerate() {
+            let id = format!("long{number}");
+            // 1 MiB is what SQS takes; a record of DynamoDB holds 400 KB.
+            let body = "\u{1f600}".repeat(260_000);
+            let record = record(queue, &id, "group", &body, None);
+            let event = serde_json::from_value(json!({ "Records": [record] })).unwrap();
+            let answer = hand.handle(queue, event, hand.deadline()).await;
+            assert!(answer.batch_item_failures.is_empty(), "{queue:?}");
+            let aside = set_aside(&hand).await;
+            assert!(
+                aside.iter().any(|letter| letter.contains(&id)),
+                "{queue:?}: {aside:?}"
+            );
+        }
+    });
+}
