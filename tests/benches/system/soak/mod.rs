@@ -14,7 +14,7 @@ use http::Method;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::report::{Report, Target, count};
+use crate::report::{Report, Target, count, quantile};
 use crate::rig::Folder;
 use processes::{Drive, Local};
 use stage::Stage;
@@ -52,6 +52,7 @@ pub async fn measure(report: &mut Report, files: usize, seconds: u64, kills: boo
     let items = stage.list("/files?limit=1000").await;
     stage.know(&items);
     report.line("first sync", began.elapsed().as_secs_f64(), "s");
+    stage.begin();
     let stage = Arc::new(stage);
     stage
         .control(Method::POST, "journal", json!({"kept": true}))
@@ -229,6 +230,16 @@ async fn verdict(report: &mut Report, stage: &Stage, wrong: Vec<String>, faults:
     );
     line(report, "  decisions that were accepted", ledger.decisions);
     line(report, "  still open", verdict.open);
+    for (minute, took) in &ledger.took {
+        let mut took = took.clone();
+        took.sort_by(f64::total_cmp);
+        report.note(&format!(
+            "minute {minute}: {} answers of the API, median {:.0} ms, p95 {:.0} ms",
+            took.len(),
+            1e3 * quantile(&took, 0.5),
+            1e3 * quantile(&took, 0.95)
+        ));
+    }
     for (kind, answers) in &ledger.answers {
         report.note(&format!("answers, {kind}: {answers}"));
     }

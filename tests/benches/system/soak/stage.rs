@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use http::Method;
@@ -43,6 +43,8 @@ pub struct Ledger {
     /// Edits accepted of what is no text (stars, bins, folders), in Drive and at the API.
     pub others: (usize, usize),
     pub decisions: usize,
+    /// How long our API took to answer, in seconds, by the minute of the soak.
+    pub took: BTreeMap<u64, Vec<f64>>,
     /// Answers, by side and status.
     pub answers: BTreeMap<String, usize>,
     /// What must never be seen.
@@ -61,6 +63,7 @@ pub struct Stage {
     pub ledger: Mutex<Ledger>,
     pub retries: AtomicU64,
     over: AtomicBool,
+    began: Instant,
 }
 
 /// What was answered: a status and JSON, and the ETag.
@@ -87,6 +90,7 @@ impl Stage {
             ledger: Mutex::default(),
             retries: AtomicU64::new(0),
             over: AtomicBool::new(false),
+            began: Instant::now(),
         }
     }
 
@@ -111,6 +115,12 @@ impl Stage {
             HOT_FILES.min(self.files.len())
         };
         &self.files[rng.usize(0..among)]
+    }
+
+    /// Time begins to count.
+    pub fn begin(&mut self) {
+        self.began = Instant::now();
+        self.ledger.lock().unwrap().took.clear();
     }
 
     /// Nobody begins another edit.
@@ -194,7 +204,17 @@ impl Stage {
                 .header("content-type", "application/json")
                 .body(body.to_string());
         }
-        self.send(request, "API").await
+        let asked = Instant::now();
+        let answer = self.send(request, "API").await?;
+        let minute = self.began.elapsed().as_secs() / 60;
+        let mut ledger = self.ledger.lock().unwrap();
+        ledger
+            .took
+            .entry(minute)
+            .or_default()
+            .push(asked.elapsed().as_secs_f64());
+        drop(ledger);
+        Some(answer)
     }
 
     /// Our API until it answers: as a good client does, with a growing pause and the same `Idempotency-Key`. Also says

@@ -177,7 +177,7 @@ async fn fill(hand: &ByHand, token: &str, connection: &str, word: &str) {
             "v": 1, "tenant": tenant, "connection": connection, "cause": "live", "file": file,
             "at": "2026-01-01T00:00:00.000Z", "removed": true, "mark": word,
         });
-        let letter = NewMessage::new("g", &format!("{word}{file}"), &body.to_string());
+        let letter = NewMessage::new("g", format!("{word}{file}"), body.to_string());
         let dead = Queue::Snapshots.dead_letter_name();
         hand.aws.sqs().send(dead, letter).unwrap();
     }
