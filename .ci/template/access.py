@@ -1,5 +1,6 @@
 """The rules over roles and policies."""
 
+import json
 import re
 
 from .model import System
@@ -17,6 +18,12 @@ EXCEPTIONS = {
         ("ApiRole", "CheckCredentials"),
     )
 }
+# What functions call on AWS: written down by a test that lets them.
+CALLS = "infra/iam.json"
+# What a policy names by the names of that list.
+TABLE = "<Data/Table.Arn>"
+CHANNELS = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["CHANNEL#*"]}}
+SECRETS = "arn:<AWS::Partition>:secretsmanager:<AWS::Region>:<AWS::AccountId>:secret:<param SecretsPrefix>*"
 # Held by every function's role besides its own statements.
 SHARED_POLICIES = ["<TracingPolicy>"]
 
@@ -100,4 +107,61 @@ def roles_belong_to_one_function(system: System) -> list[str]:
         ]
         if logs != [f"{group[:-1]}.Arn>"]:
             wrong.append(f"{role} writes the logs {logs}")
+    return wrong
+
+
+def words(name: str) -> str:
+    """`log-wakes-dead` is `LogWakesDead`."""
+    return "".join(word.capitalize() for word in name.split("-"))
+
+
+def arn(resource: str, function: str) -> str:
+    """What a policy calls a resource of the list, `CHANNELS` apart."""
+    kind, _, name = resource.partition("/")
+    return {
+        "table": TABLE,
+        "channels": TABLE,
+        "index": f"{TABLE}/index/{name}",
+        "queue": f"<Queues/{words(name)}.Arn>",
+        "secrets": SECRETS,
+        "log": f"<{function}Logs.Arn>",
+        "*": "*",
+    }.get(kind, resource)
+
+
+def granted_to(system: System, role: str) -> set[tuple[str, str, str]]:
+    """(action, resource, condition) of everything that a role allows, with the policies that all share."""
+    shared = {p.strip("<>") for p in SHARED_POLICIES}
+    found = set()
+    for name, statement in statements(system):
+        if name != role and name not in shared:
+            continue
+        condition = json.dumps(statement.get("Condition", {}), sort_keys=True)
+        for action in as_list(statement.get("Action", [])):
+            for resource in as_list(statement.get("Resource", [])):
+                found.add((action, str(resource), condition))
+    return found
+
+
+def functions_may_do_what_they_do(system: System) -> list[str]:
+    """each function is allowed what infra/iam.json says that it calls, and nothing else"""
+    wrong = []
+    listed = json.loads((system.root / CALLS).read_text())
+    functions = {words(folder): of for folder, of in listed["functions"].items()}
+    for name in sorted(set(system.of_type("AWS::Lambda::Function")) ^ set(functions)):
+        wrong.append(f"{name} is in {CALLS} or in the template, and not in both")
+    for name, of in functions.items():
+        called = {(action, on) for action, all_on in of["calls"].items() for on in all_on}
+        unseen = {(action, on) for action, all_on in of["unseen"].items() for on in all_on}
+        wrong += [f"{name}: {action} is unseen, and nobody says why" for action in of["unseen"] if not listed["why"].get(action)]
+        wrong += [f"{name}: {both} is called, and unseen" for both in sorted(called & unseen)]
+        wanted = set()
+        for action, on in called | unseen:
+            condition = json.dumps(CHANNELS if on == "channels" else {}, sort_keys=True)
+            wanted.add((action, arn(on, name), condition))
+        granted = granted_to(system, f"{name}Role")
+        wrong += [f"{name} is not allowed {' '.join(what)}" for what in sorted(wanted - granted)]
+        wrong += [f"{name} is allowed {' '.join(what)}, which it does not need" for what in sorted(granted - wanted)]
+    used = {action for of in functions.values() for action in of["unseen"]}
+    wrong += [f"{CALLS} says why {action} is unseen, which it is not" for action in sorted(set(listed["why"]) - used)]
     return wrong

@@ -81,6 +81,16 @@ def statement(role: str, index: int, key: str, value):
     return change
 
 
+def more(role: str, index: int, key: str, value):
+    """Adds to the actions or resources of a statement."""
+
+    def change(sources: dict, _: Path) -> None:
+        policy = resource(sources, role)["Properties"]["Policies"][0]
+        policy["PolicyDocument"]["Statement"][index][key].append(value)
+
+    return change
+
+
 def event(function: str, name: str, key: str, value):
     def change(sources: dict, _: Path) -> None:
         resource(sources, function)["Properties"]["Events"][name]["Properties"][key] = value
@@ -183,6 +193,16 @@ BREAKS = [
     (access.nothing_is_granted_by_a_wildcard, "NotAction", statement("SweepRole", 1, "NotAction", ["iam:PassRole"])),
     (access.nothing_is_granted_by_a_wildcard, "an exception that nothing needs", statement("SweepRole", 5, "Resource", "arn:x")),
     (access.nothing_is_granted_by_a_wildcard, "an open secrets prefix", parameter("SecretsPrefix", "AllowedPattern", ".*")),
+    (access.functions_may_do_what_they_do, "an action that is not called", more("SweepRole", 4, "Action", "sqs:GetQueueAttributes")),
+    (access.functions_may_do_what_they_do, "an action that is called and not allowed", statement("SweepRole", 1, "Action", ["dynamodb:GetItem"])),
+    (access.functions_may_do_what_they_do, "an index that is not read",
+     more("SweepRole", 2, "Resource", {"Fn::Sub": "${Data.Outputs.TableArn}/index/children"})),
+    (access.functions_may_do_what_they_do, "an index that is read and not allowed",
+     statement("SweepRole", 2, "Resource", [{"Fn::Sub": "${Data.Outputs.TableArn}/index/due"}])),
+    (access.functions_may_do_what_they_do, "another queue", statement("PushIntentsRole", 4, "Resource", {"Fn::GetAtt": ["Queues", "Outputs.LogWakesArn"]})),
+    (access.functions_may_do_what_they_do, "every item for whom strangers reach", statement("ReceiveNotificationRole", 1, "Condition", {})),
+    (access.functions_may_do_what_they_do, "an unseen action without a reason", text("infra/iam.json", "Lambda writes the function's log with its role", "")),
+    (access.functions_may_do_what_they_do, "a function that is not listed", text("infra/iam.json", '"sweep": {', '"sweeper": {')),
     (rules.source_queues_are_fast_fifo, "a standard throughput", drop(QUEUES, "Snapshots", "FifoThroughputLimit")),
     (rules.source_queues_are_fast_fifo, "deduplication over the queue", put(QUEUES, "LogWakes", "DeduplicationScope", "queue")),
     (rules.source_queues_are_fast_fifo, "a standard queue", drop(QUEUES, "PushWakes", "FifoQueue")),

@@ -4,7 +4,11 @@ lines of text; its first docstring line is its name in the output. `broken.py` b
 import re
 import tomllib
 
-from .access import nothing_is_granted_by_a_wildcard, roles_belong_to_one_function
+from .access import (
+    functions_may_do_what_they_do,
+    nothing_is_granted_by_a_wildcard,
+    roles_belong_to_one_function,
+)
 from .model import System
 
 FUNCTIONS = {
@@ -558,6 +562,7 @@ RULES = [
     sweep_runs_every_minute,
     roles_belong_to_one_function,
     nothing_is_granted_by_a_wildcard,
+    functions_may_do_what_they_do,
     source_queues_are_fast_fifo,
     source_queues_have_dead_letters,
     sweep_drains_every_dead_letter,

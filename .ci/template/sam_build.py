@@ -25,7 +25,7 @@ def copy_checkout(root: Path, to: Path) -> None:
         shutil.copy(root / name, to / name)
     shutil.copytree(root / "events", to / "events")
     (to / "infra").mkdir()
-    for path in root.glob("infra/*.yaml"):
+    for path in [*root.glob("infra/*.yaml"), *root.glob("infra/*.json")]:
         shutil.copy(path, to / "infra" / path.name)
     for manifest in root.glob("functions/*/Cargo.toml"):
         home = to / "functions" / manifest.parent.name

@@ -3,6 +3,7 @@
 //! Everything runs in this process on ephemeral ports. A test that disturbs nobody shares one system with the others
 //! ([`support::shared`]); one that orders faults, counts calls or stops something has its own ([`support::own`]).
 
+mod allowed;
 mod arrives;
 mod audits;
 mod authorization;

@@ -169,6 +169,15 @@ impl InProcess {
         }
     }
 
+    /// A client whose requests pass `layer` before they go where this one's go.
+    #[must_use]
+    pub fn behind(&self, layer: &Layer) -> Self {
+        Self {
+            handler: layer(Arc::clone(&self.handler)),
+            yields: self.yields,
+        }
+    }
+
     async fn send(self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
         let request = request
             .try_into_http1x()

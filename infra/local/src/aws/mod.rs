@@ -244,6 +244,20 @@ impl Aws {
         })
     }
 
+    /// The same services for clients of their own, whose requests pass `layer` first: what one function calls can be told
+    /// from what another does. It is of use for as long as the services themselves are.
+    #[must_use]
+    pub fn behind(&self, layer: &Layer) -> Self {
+        Self {
+            sqs: self.sqs.clone(),
+            dynamodb: self.dynamodb.clone(),
+            handlers: self.handlers.clone(),
+            s3: self.s3.clone(),
+            http: self.http.behind(layer),
+            _scratch: None,
+        }
+    }
+
     /// The queues, for who calls them without the SDK: event sources.
     #[must_use]
     pub fn sqs(&self) -> &Sqs {

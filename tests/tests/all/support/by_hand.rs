@@ -25,7 +25,7 @@ use store::{Channel, Store};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
-use super::{Outside, credentials, eventually, run, serve};
+use super::{Calls, Outside, credentials, eventually, run, serve};
 
 /// Messages of a batch, as the deployment has it.
 const BATCH_MAX: usize = 10;
@@ -40,6 +40,7 @@ pub struct ByHand {
     outside: Outside,
     pub aws: Aws,
     pub functions: Functions,
+    store: Store,
     pub key: ConnectionKey,
     setting: Setting,
     ahead_millis: Arc<AtomicI64>,
@@ -96,8 +97,30 @@ pub fn by_hand(files: usize, test: impl AsyncFnOnce(&ByHand)) {
     });
 }
 
+/// The functions, each with clients of its own, whose calls are written down.
+fn recorded(aws: &Aws, setting: &Setting, calls: &Calls) -> Functions {
+    let of = |function| Functions::new(&aws.behind(&calls.layer(function)), setting);
+    Functions {
+        receive_notification: of("receive-notification").receive_notification,
+        fetch_changes: of("fetch-changes").fetch_changes,
+        apply_snapshots: of("apply-snapshots").apply_snapshots,
+        push_intents: of("push-intents").push_intents,
+        sweep: of("sweep").sweep,
+        api: of("api").api,
+    }
+}
+
 impl ByHand {
     pub async fn start(files: usize) -> Self {
+        Self::begin(files, None).await
+    }
+
+    /// As [`ByHand::start`], and what each function calls is written down.
+    pub async fn start_recorded(files: usize, calls: &Calls) -> Self {
+        Self::begin(files, Some(calls)).await
+    }
+
+    async fn begin(files: usize, calls: Option<&Calls>) -> Self {
         let simulator = Simulator::new(drive_simulator::Options::default());
         simulator.load_synthetic(files, 2);
         let drive_url = serve(&simulator).await;
@@ -122,7 +145,11 @@ impl ByHand {
             clock: Clock::new(move || Timestamp::from_millis(now())),
             entropy: Entropy::system(),
         };
-        let functions = Functions::new(&aws, &setting);
+        let functions = match calls {
+            Some(calls) => recorded(&aws, &setting, calls),
+            None => Functions::new(&aws, &setting),
+        };
+        let store = Store::new(aws.dynamodb_client(), aws::NAME);
         let identity = Identity::ephemeral().unwrap();
         let expires_at = setting.clock.now().as_seconds() + 365 * 86_400;
         let token = identity.token(TENANT, SUBJECT, expires_at).unwrap();
@@ -135,6 +162,7 @@ impl ByHand {
             outside: Outside::new(simulator, &drive_url, &api_url, &token, &connection),
             aws,
             functions,
+            store,
             key: ConnectionKey {
                 tenant: TenantId::parse(TENANT).unwrap(),
                 connection: ConnectionId::parse(&connection).unwrap(),
@@ -161,7 +189,7 @@ impl ByHand {
     }
 
     pub fn store(&self) -> &Store {
-        &self.functions.sweep.store
+        &self.store
     }
 
     pub fn now(&self) -> Timestamp {

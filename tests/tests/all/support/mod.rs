@@ -2,6 +2,7 @@
 
 mod binaries;
 mod by_hand;
+mod calls;
 mod drive;
 mod metrics;
 mod operations;
@@ -15,6 +16,7 @@ mod world;
 
 pub use binaries::binary;
 pub use by_hand::{ByHand, by_hand};
+pub use calls::Calls;
 pub use drive::Person;
 pub use metrics::{Metrics, listening};
 pub use runtime_api::{Invoked, RuntimeApi};

@@ -1,0 +1,373 @@
+//! What each function may do on AWS is what it does: nothing is missing, and nothing is allowed that is not needed.
+//!
+//! `infra/iam.json` lists both what functions call and what can't be seen here, with the reason;
+//! `.ci/check_template.py` holds the policies of `template.yaml` to it. Here the functions are let through all that
+//! they do, and what they call is compared with the list.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use domain::FileId;
+use http::Method;
+use local::aws::Queue;
+use local::aws::sqs::NewMessage;
+use runtime::Deadline;
+use runtime::queue::file_group;
+use serde_json::{Value, json};
+
+use crate::support::{Answer, ByHand, Calls, Team, run, top};
+
+const FOLDER: &str = "application/vnd.google-apps.folder";
+
+impl ByHand {
+    /// Asks the API about something that is not of this connection.
+    async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> Answer {
+        let body = body.map(|body| body.to_string());
+        self.call(Some(&self.token), method, path, &[], body.as_deref())
+            .await
+    }
+
+    /// The schedule comes round for so many minutes.
+    async fn minutes(&self, minutes: u32) {
+        for _ in 0..minutes {
+            self.turn().await;
+            self.pass(Duration::from_secs(61));
+        }
+    }
+
+    /// The schedule comes round until it is so.
+    async fn until(&self, what: &str, so: impl AsyncFn() -> bool) {
+        for _ in 0..100 {
+            if so().await {
+                return;
+            }
+            self.minutes(1).await;
+        }
+        panic!("never: {what}");
+    }
+
+    /// Hands over what a queue has while there is time for nothing.
+    async fn in_a_hurry(&self, queue: Queue) {
+        self.visible(queue).await;
+        let received = self.receive(queue).await;
+        let deadline = Deadline(self.now().plus_millis(1_000));
+        self.hand_over(queue, &received, deadline).await;
+    }
+
+    /// Hands over what a queue has, until what failed there has come back and is done.
+    async fn at_last(&self, queue: Queue) {
+        self.pump_only(queue).await;
+        self.pass(Duration::from_secs(400));
+        self.pump().await;
+    }
+
+    fn send(&self, queue: &str, group: &str, body: &str) {
+        let id = format!("{:016x}", fastrand::u64(..));
+        let message = NewMessage::new(group, &id, body);
+        self.aws.sqs().send(queue, message).unwrap();
+    }
+}
+
+/// Every method of the API, on things that are there.
+async fn over_http(hand: &ByHand) {
+    let (file, disputed) = (hand.take(), hand.take());
+    for path in ["", "/status", "/files?limit=5", "/conflicts", "/intents"] {
+        hand.get(path).await;
+    }
+    hand.get("/files?parent=root&path=true").await;
+    hand.get(&format!("/files/{file}/history")).await;
+    for path in [
+        "/health",
+        "/openapi.json",
+        "/v1/stats",
+        "/v1/connections",
+        "/v1/dead-letters",
+    ] {
+        assert_eq!(hand.ask(Method::GET, path, None).await.status, 200);
+    }
+    let folder = json!({"name": "Folder", "mime_type": FOLDER});
+    let made = hand
+        .api(
+            Method::POST,
+            "/files",
+            &[("idempotency-key", "one")],
+            Some(folder),
+        )
+        .await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    hand.pump().await;
+    let any = [("if-match", "*")];
+    let gone = format!("/files/{}", made.body["id"].as_str().unwrap());
+    let gone = hand.api(Method::DELETE, &gone, &any, None).await;
+    assert!(gone.status < 300, "{}", gone.body);
+    hand.pump().await;
+
+    hand.edited(&disputed, json!({"name": "ours.txt"})).await;
+    hand.owner().rename(&disputed, "theirs.txt").await;
+    hand.woken().await;
+    hand.pump().await;
+    let conflict = &hand.conflicts_of(&disputed).await[0];
+    let id = conflict["id"].as_str().unwrap();
+    hand.get(&format!("/conflicts/{id}")).await;
+    let path = format!("/conflicts/{id}/resolution");
+    hand.post(&path, json!({"choose": "app"})).await;
+    hand.pump().await;
+    hand.edited(&file, json!({"description": "taken back"}))
+        .await;
+    hand.post(&format!("/intents/{file}/cancel"), json!({}))
+        .await;
+    let roles = json!({"permissions": {"user:bob@example.com": "reader"}});
+    hand.edited(&file, roles).await;
+    hand.pump().await;
+
+    let other = json!({"name": "Other", "scope": {"type": "user"}, "secret": "drive"});
+    let other = hand.ask(Method::POST, "/v1/connections", Some(other)).await;
+    assert_eq!(other.status, 201, "{}", other.body);
+    let other = format!("/v1/connections/{}", other.body["id"].as_str().unwrap());
+    hand.minutes(3).await;
+    let deleted = hand.call(Some(&hand.token), Method::DELETE, &other, &any, None);
+    assert!(deleted.await.status < 300);
+    hand.pump().await;
+}
+
+/// A rule, and a folder that comes into its scope with what is held in it.
+async fn rules(hand: &ByHand) {
+    let owner = hand.owner();
+    let out = owner.create("Out", true).await;
+    let held = owner.create("held.txt", false).await;
+    owner.move_to(&held, &out).await;
+    hand.sync().await;
+    hand.pump().await;
+    hand.edited(&held, json!({"description": "held"})).await;
+    let any = [("if-match", "*")];
+    let rules = json!({"rules": {"exclude": [{"folder": out}]}});
+    let ruled = hand.api(Method::PATCH, "", &any, Some(rules)).await;
+    assert_eq!(ruled.status, 200, "{}", ruled.body);
+    hand.pump().await;
+    let root = owner.get("root").await["id"].as_str().unwrap().to_owned();
+    owner.move_to(&held, &root).await;
+    hand.sync().await;
+    hand.pump().await;
+    let none = json!({"rules": {}});
+    let ruled = hand.api(Method::PATCH, "", &any, Some(none)).await;
+    assert_eq!(ruled.status, 200, "{}", ruled.body);
+    hand.pump().await;
+}
+
+/// What fails comes back, what can't be read is set aside, and what takes too long is left for later.
+async fn trouble(hand: &ByHand) {
+    let file = hand.take();
+    let busy = json!({"status": 503});
+    let all = json!({"match": "* /drive/v2/files/*", "times": 1, "respond": busy});
+    hand.fault(all);
+    hand.edited(&file, json!({"description": "late"})).await;
+    hand.in_a_hurry(Queue::PushWakes).await;
+    hand.at_last(Queue::PushWakes).await;
+    hand.post("/sync", json!({"mode": "full"})).await;
+    hand.in_a_hurry(Queue::LogWakes).await;
+    hand.pump().await;
+    let changes = json!({"match": "GET /drive/v3/changes", "times": 4, "respond": busy});
+    hand.fault(changes);
+    hand.sync().await;
+    hand.at_last(Queue::LogWakes).await;
+    hand.simulator.clear_faults();
+    // Nobody gives out a token, and the one from before was good for an hour.
+    hand.pass(Duration::from_mins(70));
+    hand.edited(&file, json!({"description": "later"})).await;
+    hand.fault(json!({"match": "POST /token", "times": 0, "respond": busy}));
+    hand.pump_only(Queue::PushWakes).await;
+    hand.simulator.clear_faults();
+    hand.minutes(10).await;
+
+    let group = file_group(&hand.key, &FileId::parse(&file).unwrap());
+    for queue in Queue::ALL {
+        hand.send(queue.name(), &group, "not JSON");
+        hand.send(queue.dead_letter_name(), &group, "given up");
+    }
+    hand.turn().await;
+    for queue in [Queue::Snapshots, Queue::SnapshotsBulk] {
+        letter(hand, queue).await;
+    }
+}
+
+/// A snapshot that is given up, sent again, given up again and dropped.
+async fn letter(hand: &ByHand, queue: Queue) {
+    let (file, other) = (hand.take(), hand.take());
+    for file in [&file, &other] {
+        hand.owner().rename(file, "again.txt").await;
+    }
+    let mode = if queue == Queue::Snapshots {
+        "delta"
+    } else {
+        "full"
+    };
+    hand.post("/sync", json!({ "mode": mode })).await;
+    hand.pump_only(Queue::LogWakes).await;
+    hand.receive_limit(queue, 3);
+    // From the third time on the batch is handled file by file, and deleted as it is done.
+    for _ in 0..2 {
+        hand.visible(queue).await;
+        hand.receive(queue).await;
+        hand.pass(Duration::from_secs(100));
+    }
+    hand.pump_only(queue).await;
+    hand.pump().await;
+    hand.receive_limit(queue, 200);
+
+    let group = file_group(&hand.key, &FileId::parse(&file).unwrap());
+    let question = runtime::SnapshotMessage {
+        key: hand.key.clone(),
+        cause: runtime::Cause::Run("op".to_owned()),
+        file: FileId::parse(&file).unwrap(),
+        at: hand.now(),
+        snapshot: None,
+    };
+    // Drive does not answer: it comes back.
+    hand.send(queue.name(), &group, &question.to_body());
+    for path in ["POST /batch/*", "GET /drive/v2/files/*"] {
+        hand.fault(json!({"match": path, "times": 4, "respond": {"status": 503}}));
+    }
+    hand.at_last(queue).await;
+    hand.simulator.clear_faults();
+    hand.minutes(3).await;
+    hand.send(queue.dead_letter_name(), &group, &question.to_body());
+    hand.turn().await;
+    let of = format!("connection={}", hand.key.connection);
+    let listed = hand
+        .ask(Method::GET, &format!("/v1/dead-letters?{of}"), None)
+        .await;
+    let id = listed.body["items"][0]["id"].as_str().unwrap().to_owned();
+    let one = format!("/v1/dead-letters/{id}");
+    assert_eq!(hand.ask(Method::GET, &one, None).await.status, 200);
+    let again = Some(json!({"ids": [id]}));
+    let again = hand
+        .ask(Method::POST, "/v1/dead-letters/redrive", again)
+        .await;
+    assert_eq!(again.body["results"][0]["status"], 200, "{}", again.body);
+    hand.pump().await;
+}
+
+/// A shared drive that is joined and left, and a grant that is revoked and mended.
+async fn come_and_go(hand: &ByHand) {
+    let team = Team::make(hand, "Team").await;
+    let files = team.files(2).await;
+    let permission = team.join().await;
+    hand.until("the files are here", async || {
+        let found = [hand.find(&files[0]).await, hand.find(&files[1]).await];
+        found.iter().all(Option::is_some)
+    })
+    .await;
+    team.delete(&files[0]).await;
+    hand.minutes(2).await;
+    team.expel(&permission).await;
+    hand.until("the drive is left", async || {
+        hand.file(&files[1]).await["presence"] == "access_lost"
+    })
+    .await;
+
+    hand.post("/pause", json!({})).await;
+    hand.minutes(1).await;
+    hand.post("/resume", json!({})).await;
+    hand.lose_cursor().await;
+    hand.minutes(4).await;
+    for queue in [Queue::LogWakes, Queue::PushWakes] {
+        let grant = |revoked: bool| json!({"refresh_token": "user:owner", "revoked": revoked});
+        hand.control(Method::POST, "grants", grant(true)).await;
+        // Tokens that were given out before are good for an hour.
+        hand.pass(Duration::from_mins(70));
+        match queue {
+            Queue::LogWakes | Queue::Snapshots | Queue::SnapshotsBulk => hand.sync().await,
+            Queue::PushWakes => {
+                let file = hand.take();
+                hand.edited(&file, json!({"description": "owed"})).await;
+            }
+        }
+        hand.pump_only(queue).await;
+        assert_eq!(hand.get("/status").await["state"], "suspended", "{queue:?}");
+        hand.control(Method::POST, "grants", grant(false)).await;
+        let active = async || hand.get("/status").await["state"] == "active";
+        hand.until("it is active again", active).await;
+    }
+}
+
+/// Audits: one that finds nothing, one that waits for a person, one that puts right.
+async fn audits(hand: &ByHand) {
+    let (lost, gone, owner) = (hand.take(), hand.take(), hand.owner());
+    let any = [("if-match", "*")];
+    let limits = json!({"removal_share_percent_max": 0, "removals_unasked_max": 0});
+    hand.api(Method::PATCH, "", &any, Some(limits)).await;
+    hand.mute().await;
+    owner.rename(&lost, "nobody said.txt").await;
+    owner.delete(&gone).await;
+    let id = hand.audit(false).await;
+    let path = format!("/operations/{id}");
+    let is = async |state: &str| hand.get(&path).await["state"] == state;
+    hand.until("a person is asked", async || {
+        is("awaiting_confirmation").await
+    })
+    .await;
+    hand.get(&format!("{path}/drift")).await;
+    hand.get(&format!("{path}/findings")).await;
+    hand.post(&format!("{path}/confirm"), json!({})).await;
+    hand.until("it has ended", async || is("done").await).await;
+}
+
+/// What functions call: by function and action, on which resources.
+type Listed = BTreeMap<String, BTreeMap<String, BTreeSet<String>>>;
+
+/// The actions on resources of one function.
+fn flat(all: &Listed, function: &str) -> BTreeSet<(String, String)> {
+    let of = all.get(function).into_iter().flatten();
+    let each = of.flat_map(|(action, on)| on.iter().map(|on| (action.clone(), on.clone())));
+    each.collect()
+}
+
+fn listed(what: &str) -> Listed {
+    let text = std::fs::read_to_string(top().join("infra/iam.json")).unwrap();
+    let all: BTreeMap<String, Value> = serde_json::from_str(&text).unwrap();
+    let functions = all["functions"].as_object().unwrap().iter();
+    let calls = |(name, of): (&String, &Value)| {
+        let calls = serde_json::from_value(of[what].clone()).unwrap();
+        (name.clone(), calls)
+    };
+    functions.map(calls).collect()
+}
+
+#[test]
+fn each_function_calls_what_is_listed_and_nothing_else() {
+    run(async {
+        let calls = Calls::default();
+        let hand = ByHand::start_recorded(60, &calls).await;
+        Box::pin(over_http(&hand)).await;
+        Box::pin(rules(&hand)).await;
+        Box::pin(trouble(&hand)).await;
+        Box::pin(come_and_go(&hand)).await;
+        Box::pin(audits(&hand)).await;
+        let (called, listed, unseen) = (calls.all(), listed("calls"), listed("unseen"));
+        let called: Listed = called
+            .into_iter()
+            .map(|(function, mut called)| {
+                // Only of the function that strangers reach is it told apart what it reads.
+                let reads = called.get_mut("dynamodb:GetItem").unwrap();
+                if function != "receive-notification" && reads.remove("channels") {
+                    reads.insert("table".to_owned());
+                }
+                (function.to_owned(), called)
+            })
+            .collect();
+        let shown = serde_json::to_string_pretty(&called).unwrap();
+        let names: BTreeSet<_> = called.keys().chain(listed.keys()).collect();
+        let mut wrong = Vec::new();
+        for name in names {
+            let (called, listed) = (flat(&called, name), flat(&listed, name));
+            for seen in called.intersection(&flat(&unseen, name)) {
+                wrong.push(format!("{name} is seen to call {seen:?}"));
+            }
+            let missing = called.difference(&listed);
+            wrong.extend(missing.map(|what| format!("{name} calls {what:?}, which is not listed")));
+            let unused = listed.difference(&called);
+            wrong.extend(unused.map(|what| format!("{name} does not call {what:?}")));
+        }
+        assert!(wrong.is_empty(), "{}\n{shown}", wrong.join("\n"));
+    });
+}

@@ -1,0 +1,99 @@
+//! What each function calls on AWS, in the words of its policy.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use http::Request;
+use local::aws::NAME;
+use local::aws::in_process::{Fault, Layer, faulty};
+use local::functions::SECRETS_PREFIX;
+use serde_json::Value;
+
+/// By action, as `dynamodb:GetItem`, the resources that it was called on, as `index/due`.
+pub type ByAction = BTreeMap<String, BTreeSet<String>>;
+
+/// What each function called, by its name.
+#[derive(Clone, Default)]
+pub struct Calls(Arc<Mutex<BTreeMap<&'static str, ByAction>>>);
+
+impl Calls {
+    /// A layer that writes down every call as one of `function`.
+    pub fn layer(&self, function: &'static str) -> Layer {
+        let calls = self.clone();
+        faulty(Arc::new(move |request| {
+            let mut all = calls.0.lock().unwrap();
+            let of_function = all.entry(function).or_default();
+            for (action, resource) in used(request) {
+                of_function.entry(action).or_default().insert(resource);
+            }
+            Fault::None
+        }))
+    }
+
+    /// Everything that was called so far.
+    pub fn all(&self) -> BTreeMap<&'static str, ByAction> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+/// What a request needs to be allowed: an action on a resource, or some.
+///
+/// A transaction has no action of its own: DynamoDB checks those of its writes ("Using IAM with DynamoDB transactions").
+/// Nor have SQS's batches (Amazon SQS API permissions reference).
+fn used(request: &Request<Bytes>) -> Vec<(String, String)> {
+    let target = request.headers()["x-amz-target"].to_str().unwrap();
+    let (service, operation) = target.split_once('.').unwrap();
+    let body: Value = serde_json::from_slice(request.body()).unwrap();
+    match service {
+        "DynamoDB_20120810" => in_table(operation, &body),
+        "AmazonSQS" => {
+            let url = body["QueueUrl"].as_str().unwrap();
+            let queue = url.rsplit('/').next().unwrap().trim_end_matches(".fifo");
+            let action = operation.trim_end_matches("Batch");
+            vec![(format!("sqs:{action}"), format!("queue/{queue}"))]
+        }
+        "secretsmanager" => {
+            let name = body["SecretId"].as_str().unwrap();
+            assert!(name.starts_with(SECRETS_PREFIX), "{name}");
+            vec![(format!("secretsmanager:{operation}"), "secrets".to_owned())]
+        }
+        other => panic!("{other} is no service of ours"),
+    }
+}
+
+fn in_table(operation: &str, body: &Value) -> Vec<(String, String)> {
+    let of_table = |what: &Value| {
+        assert_eq!(what["TableName"], NAME, "{what}");
+        // What strangers can make a function read is held to channels.
+        let key = what["Key"]["PK"]["S"].as_str().unwrap_or_default();
+        if operation == "GetItem" && key.starts_with("CHANNEL#") {
+            return "channels".to_owned();
+        }
+        match what["IndexName"].as_str() {
+            Some(index) => format!("index/{index}"),
+            None => "table".to_owned(),
+        }
+    };
+    let action = |operation: &str| format!("dynamodb:{operation}");
+    match operation {
+        "TransactWriteItems" => {
+            let writes = body["TransactItems"].as_array().unwrap().iter();
+            let write = |write: &Value| {
+                let (kind, what) = write.as_object().unwrap().iter().next().unwrap();
+                let kind = match kind.as_str() {
+                    "ConditionCheck" => kind.clone(),
+                    kind => format!("{kind}Item"),
+                };
+                (action(&kind), of_table(what))
+            };
+            writes.map(write).collect()
+        }
+        "BatchGetItem" | "BatchWriteItem" => {
+            let tables = body["RequestItems"].as_object().unwrap();
+            assert!(tables.keys().eq([NAME]), "{tables:?}");
+            vec![(action(operation), "table".to_owned())]
+        }
+        single => vec![(action(single), of_table(body))],
+    }
+}
