@@ -7,10 +7,12 @@
 
 mod hash;
 mod key;
+mod next;
 mod object;
 mod state;
 
 pub use hash::{ContentHash, InvalidHash, Md5Hash};
 pub use key::{InvalidObjectKey, ObjectKey};
+pub use next::{Next, Outlook};
 pub use object::{Encoding, ObjectState, Origin, StoredObject, StoredVersion};
 pub use state::{ContentState, Dealt, Download, Progress, Upload, UploadId};

@@ -2,7 +2,7 @@
 //! is S3's to list, and 10,000 of them would not fit into an item.
 
 use domain::content::{ContentHash, ContentState, Dealt, Download, Progress, Upload, UploadId};
-use domain::{AttemptId, ConnectionKey, DriveVersion, FileId, Timestamp};
+use domain::{AttemptId, ConnectionKey, FileId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::item::{Checksum, decode, encode};
@@ -22,6 +22,8 @@ struct Body {
     #[serde(default)]
     failures: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    exported: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     due_at: Option<i64>,
 }
 
@@ -31,6 +33,7 @@ enum DealtText {
     Stored,
     Unavailable(String),
     Skipped(String),
+    Released,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -38,16 +41,13 @@ enum DealtText {
 enum ProgressBody {
     Download(DownloadBody),
     Upload(UploadBody),
+    Copy { number: u32, file: String },
 }
 
 #[derive(Serialize, Deserialize)]
 struct DownloadBody {
     number: u32,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    hash: Option<Checksum>,
-    drive_version: u64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    drive_revision: Option<String>,
+    hash: Checksum,
     object: String,
     upload: String,
     part_bytes: u64,
@@ -78,6 +78,7 @@ pub(crate) fn encode_content(
         Dealt::Stored => DealtText::Stored,
         Dealt::Unavailable { reason } => DealtText::Unavailable(reason.clone()),
         Dealt::Skipped { rule } => DealtText::Skipped(rule.clone()),
+        Dealt::Released => DealtText::Released,
     };
     let body = Body {
         revision: state.revision,
@@ -85,6 +86,7 @@ pub(crate) fn encode_content(
         dealt: state.dealt.as_ref().map(|(n, how)| (*n, dealt(how))),
         progress: state.progress.as_ref().map(progress_body),
         failures: state.failures,
+        exported: state.exported.map(Timestamp::as_millis),
         due_at: state.due_at.map(Timestamp::as_millis),
     };
     let place = Key::content(key, file);
@@ -100,9 +102,7 @@ fn progress_body(progress: &Progress) -> ProgressBody {
     match progress {
         Progress::Download(download) => ProgressBody::Download(DownloadBody {
             number: download.number,
-            hash: download.hash.as_ref().map(hash_item),
-            drive_version: download.drive_version.0,
-            drive_revision: download.revision_id.clone(),
+            hash: hash_item(&download.hash),
             object: download.object.to_string(),
             upload: download.upload.as_str().to_owned(),
             part_bytes: download.part_bytes,
@@ -119,6 +119,10 @@ fn progress_body(progress: &Progress) -> ProgressBody {
             done_bytes: upload.done_bytes,
             began_at: upload.began_at.as_millis(),
         }),
+        Progress::Copy { number, file } => ProgressBody::Copy {
+            number: *number,
+            file: file.to_string(),
+        },
     }
 }
 
@@ -138,11 +142,13 @@ pub(crate) fn decode_content(
                 DealtText::Stored => Dealt::Stored,
                 DealtText::Unavailable(reason) => Dealt::Unavailable { reason },
                 DealtText::Skipped(rule) => Dealt::Skipped { rule },
+                DealtText::Released => Dealt::Released,
             };
             (number, how)
         }),
         progress: progress.transpose()?,
         failures: body.failures,
+        exported: body.exported.map(at),
         due_at: body.due_at.map(at),
     };
     Ok((state, Nonce(body.nonce)))
@@ -160,9 +166,7 @@ fn progress_from(
     Ok(match body {
         ProgressBody::Download(body) => Progress::Download(Download {
             number: body.number,
-            hash: body.hash.map(hash).transpose()?,
-            drive_version: DriveVersion(body.drive_version),
-            revision_id: body.drive_revision,
+            hash: hash(body.hash)?,
             object: object_key(&key.tenant, &body.object, place)?,
             upload: UploadId::new(body.upload),
             part_bytes: body.part_bytes,
@@ -182,5 +186,9 @@ fn progress_from(
             done_bytes: body.done_bytes,
             began_at: at(body.began_at),
         }),
+        ProgressBody::Copy { number, file } => Progress::Copy {
+            number,
+            file: FileId::parse(&file).map_err(|_| place.clone().corrupt("its copy is no file"))?,
+        },
     })
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{ContentHash, ObjectKey};
-use crate::{AttemptId, DriveVersion, Timestamp};
+use crate::{AttemptId, FileId, Timestamp};
 
 /// S3's name of a multipart upload. Opaque.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -30,27 +30,24 @@ pub struct ContentState {
     pub revision: u64,
     /// The number of the latest version that was dealt with, and how that ended.
     pub dealt: Option<(u32, Dealt)>,
+    /// Of a Docs editor file, the moment of its last change that the latest export shows, or failed to show.
+    pub exported: Option<Timestamp>,
     /// What is under way.
     pub progress: Option<Progress>,
     /// Attempts in a row that led to nothing.
     pub failures: u32,
-    /// When to look again without being asked: a retry, or a release after the retention.
+    /// When to look again without being asked: the file has gone, and the retention of its versions ends.
     pub due_at: Option<Timestamp>,
 }
 
 impl ContentState {
-    /// Whether this version was dealt with, however that ended, or a later one.
-    #[must_use]
-    pub fn is_dealt(&self, number: u32) -> bool {
-        self.dealt.as_ref().is_some_and(|(last, _)| *last >= number)
-    }
-
     /// The state after this version was dealt with: nothing is under way any more.
     #[must_use]
     pub fn settled(&self, number: u32, dealt: Dealt) -> Self {
         Self {
             revision: self.revision,
             dealt: Some((number, dealt)),
+            exported: self.exported,
             ..Self::default()
         }
     }
@@ -80,6 +77,8 @@ pub enum Dealt {
         /// By which rule, for a person.
         rule: String,
     },
+    /// The file has gone, and its versions went after the retention.
+    Released,
 }
 
 /// What is under way for a file.
@@ -89,6 +88,13 @@ pub enum Progress {
     Download(Download),
     /// Its content goes from the bucket to Drive.
     Upload(Upload),
+    /// Both contents of a conflict are kept.
+    Copy {
+        /// The number of the conflict on the file's content.
+        number: u32,
+        /// The id that Drive gave out for the copy.
+        file: FileId,
+    },
 }
 
 /// A download that is under way: where it goes on. The parts themselves are S3's to list.
@@ -96,12 +102,8 @@ pub enum Progress {
 pub struct Download {
     /// The version that it will be.
     pub number: u32,
-    /// The hash that Drive tells, where it does.
-    pub hash: Option<ContentHash>,
-    /// Drive's version of the file when it began: the bytes of another one are not mixed in.
-    pub drive_version: DriveVersion,
-    /// Drive's revision of the content, where it tells.
-    pub revision_id: Option<String>,
+    /// The hash that Drive tells: the bytes of another content are not mixed in.
+    pub hash: ContentHash,
     /// Where the bytes go.
     pub object: ObjectKey,
     /// Of which multipart upload they are parts.
@@ -124,7 +126,6 @@ impl fmt::Debug for Download {
         f.debug_struct("Download")
             .field("number", &self.number)
             .field("hash", &self.hash)
-            .field("drive_version", &self.drive_version)
             .field("object", &self.object)
             .field("parts", &self.parts)
             .field("done_bytes", &self.done_bytes)
@@ -165,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_settled_version_settles_the_earlier_ones_and_ends_what_was_under_way() {
+    fn what_is_settled_ends_what_was_under_way() {
         let busy = ContentState {
             revision: 4,
             failures: 3,
@@ -173,8 +174,7 @@ mod tests {
             ..ContentState::default()
         };
         let settled = busy.settled(7, Dealt::Stored);
-        assert!(settled.is_dealt(6) && settled.is_dealt(7) && !settled.is_dealt(8));
-        assert!(!busy.is_dealt(1));
+        assert_eq!(settled.dealt, Some((7, Dealt::Stored)));
         assert_eq!((settled.failures, settled.due_at), (0, None));
         assert_eq!(settled.revision, 4, "what the next write is conditional on");
     }

@@ -6,7 +6,7 @@ use domain::content::{
     ContentHash, ContentState, Dealt, Download, Encoding, Md5Hash, ObjectKey, ObjectState, Origin,
     Progress, StoredObject, StoredVersion, Upload, UploadId,
 };
-use domain::{AttemptId, ConnectionKey, DriveVersion, FileId, TenantId, Timestamp};
+use domain::{AttemptId, ConnectionKey, FileId, TenantId, Timestamp};
 use tokio::task::JoinSet;
 
 use super::support::{eventually, file, fresh, ms, nonce, page};
@@ -368,9 +368,7 @@ pub(super) async fn a_content_state_is_saved_on_its_revision(store: &Store) {
     assert_eq!(none, ContentState::default());
     let download = Download {
         number: 3,
-        hash: Some(hash(1)),
-        drive_version: DriveVersion(7),
-        revision_id: Some("0B1x".to_owned()),
+        hash: hash(1),
         object: ObjectKey::content(&key.tenant, &hash(1), 9),
         upload: UploadId::new("2~abc"),
         part_bytes: 8 << 20,
@@ -387,17 +385,15 @@ pub(super) async fn a_content_state_is_saved_on_its_revision(store: &Store) {
         done_bytes: 1 << 40,
         began_at: ms(6),
     };
-    let exported = Download {
-        hash: None,
-        revision_id: None,
-        hashes: Vec::new(),
-        ..download.clone()
+    let copy = Progress::Copy {
+        number: 2,
+        file: file("copy"),
     };
     let mut state = none;
     for next in [
         state.with_progress(Progress::Download(download)),
-        state.with_progress(Progress::Download(exported)),
         state.with_progress(Progress::Upload(upload)),
+        state.with_progress(copy),
         state.settled(4, Dealt::Stored),
         state.settled(
             5,
@@ -405,8 +401,10 @@ pub(super) async fn a_content_state_is_saved_on_its_revision(store: &Store) {
                 reason: "too large to export".to_owned(),
             },
         ),
+        state.settled(4, Dealt::Released),
         ContentState {
             failures: 3,
+            exported: Some(ms(6_000)),
             due_at: Some(ms(7_000)),
             ..state.settled(
                 6,

@@ -187,9 +187,7 @@ fn what_is_kept_of_content_is_one_write_unit_each() {
 
     let download = Download {
         number: u32::MAX,
-        hash: Some(object.hash),
-        drive_version: DriveVersion(123_456),
-        revision_id: record.mirror.head_revision_id.clone(),
+        hash: object.hash,
         object: ObjectKey::content(&key.tenant, &object.hash, u64::MAX),
         upload: UploadId::new("x".repeat(128)),
         part_bytes: 8 << 20,
