@@ -3,15 +3,17 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use domain::content::{ContentState, Dealt};
 use domain::{Field, FileRecord, LogId, PageToken, Revision, Step, Value};
 use serde_json::{Value as Json, json};
 
+use super::checks_content::{hash, put, version};
 use super::checks_files::increment;
 use super::support::{edited, faulty, file, fresh, ids, ms, nonce, page, snapshot, stored};
 use super::transport::{Fault, Faults};
 use crate::{
-    Committed, HistoryEntry, Log, Operation, OperationKind, Progress, Store, StoreError,
-    Tombstones, Written,
+    Collection, Committed, HistoryEntry, Linked, Log, Operation, OperationKind, Progress, Released,
+    Store, StoreError, Tombstones, Written,
 };
 
 /// `fault` for every `nth` call of an operation, nothing for the others.
@@ -301,4 +303,87 @@ async fn a_transaction_that_meets_another_is_tried_again() {
         cancelled(&["ValidationError", "None"])
     });
     assert!(matches!(begin(wrong).await, Err(StoreError::Refused(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn versions_whose_answers_were_lost_are_counted_once() {
+    for operation in ["TransactWriteItems", "PutItem", "UpdateItem", "DeleteItem"] {
+        let (faults, _struck) = every(2, operation, |_| Fault::AnswerLost);
+        let store = faulty(faults).await;
+        let (key, f1) = (fresh(), file("f1"));
+        let mut named = 0;
+        for number in 1..=6 {
+            // Three contents, each of them named twice.
+            let content = 1 + u8::try_from(number % 3).unwrap();
+            let object = match store
+                .load_object(&key.tenant, &hash(content))
+                .await
+                .unwrap()
+            {
+                Some(object) => object,
+                None => put(&store, &key, content).await,
+            };
+            let version = version(number, &object);
+            let linked = store.link_version(&key, &f1, &version).await;
+            assert_eq!(linked.unwrap(), Linked::Done, "{operation} {number}");
+            named += 1;
+        }
+        assert_eq!(refs(&store, &key).await, named, "{operation}");
+        for number in 1..=4 {
+            let released = store.release_version(&key, &f1, number, ms(1)).await;
+            // A deletion that was ours, and whose answer was lost for good, leaves nothing to delete.
+            let done = matches!(released.unwrap(), Released::Done { .. } | Released::Absent);
+            assert!(done, "{operation} {number}");
+        }
+        assert_eq!(refs(&store, &key).await, 2, "{operation}");
+        let state = store.load_content(&key, &f1).await.unwrap();
+        let settled = state.settled(6, Dealt::Stored);
+        for revision in 0..4 {
+            let next = ContentState {
+                revision,
+                ..settled.clone()
+            };
+            let saved = store.save_content(&key, &f1, &next, nonce()).await.unwrap();
+            assert!(matches!(saved, Written::Done(state) if state.revision == revision + 1));
+        }
+    }
+}
+
+async fn refs(store: &Store, key: &domain::ConnectionKey) -> u64 {
+    let mut refs = 0;
+    for content in 1..=3 {
+        let object = store
+            .load_object(&key.tenant, &hash(content))
+            .await
+            .unwrap();
+        refs += object.map_or(0, |object| object.refs);
+    }
+    refs
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_collection_whose_answers_were_lost_comes_to_its_end() {
+    for operation in ["UpdateItem", "DeleteItem"] {
+        let (faults, struck) = every(1, operation, |_| Fault::AnswerLost);
+        let store = faulty(faults).await;
+        let key = fresh();
+        let one = put(&store, &key, 1).await;
+        let mut ended = false;
+        for _ in 0..5 {
+            match store.begin_collect(&key.tenant, &one.hash, ms(5_000)).await {
+                Ok(Collection::Begun(object)) => {
+                    // Whoever is not answered tries again at the next sweep.
+                    let _unanswered = store.finish_collect(&key.tenant, &object).await;
+                }
+                Ok(Collection::Absent) => {
+                    ended = true;
+                    break;
+                }
+                Ok(Collection::NotYet(object)) => panic!("{object:?}"),
+                Err(StoreError::Busy(_)) => {}
+                Err(error) => panic!("{error:?}"),
+            }
+        }
+        assert!(ended && struck.load(Ordering::Relaxed) > 0, "{operation}");
+    }
 }

@@ -1,14 +1,14 @@
 //! `s3s-fs` with what it lacks of S3, as far as we rely on it.
 
-use std::path::{Path, PathBuf};
+use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
-use md5::Md5;
 use s3s::dto::{
     AbortMultipartUploadInput, AbortMultipartUploadOutput, CompleteMultipartUploadInput,
     CompleteMultipartUploadOutput, CopyObjectInput, CopyObjectOutput, CreateBucketInput,
@@ -22,33 +22,20 @@ use s3s::dto::{
 use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, StdError, s3_error};
 use s3s_fs::FileSystem;
 use sha2::{Digest as _, Sha256};
-use tokio::io::AsyncReadExt as _;
+
+use super::files::{self, Files, Incomplete, md5_of};
 
 /// Buckets in a directory.
 #[derive(Debug)]
 pub(super) struct Buckets {
-    files: FileSystem,
-    root: PathBuf,
+    inner: FileSystem,
+    files: Files,
 }
 
 impl Buckets {
-    pub(super) fn new(files: FileSystem, root: &Path) -> Self {
-        Self {
-            files,
-            root: root.to_owned(),
-        }
-    }
-
-    /// Where `s3s-fs` keeps a part.
-    fn part(&self, upload: &str, number: i32) -> PathBuf {
-        self.root.join(format!(".upload_id-{upload}.part-{number}"))
-    }
-
-    /// Where `s3s-fs` keeps what it knows of an object.
-    fn sidecars(&self, bucket: &str, key: &str) -> [PathBuf; 2] {
-        let named = |text: &str| URL_SAFE_NO_PAD.encode(text);
-        let about = format!(".bucket-{}.object-{}", named(bucket), named(key));
-        ["metadata", "internal"].map(|kind| self.root.join(format!("{about}.{kind}.json")))
+    pub(super) fn new(inner: FileSystem, root: &Path) -> Self {
+        let files = Files::new(root);
+        Self { inner, files }
     }
 }
 
@@ -95,16 +82,26 @@ fn no_bytes() -> StreamingBlob {
 #[error("the body broke")]
 struct Broken(#[source] StdError);
 
-async fn md5_of(path: &Path) -> std::io::Result<String> {
-    let mut file = tokio::fs::File::open(path).await?;
-    let (mut hash, mut piece) = (Md5::new(), vec![0; 1024 * 1024]);
-    loop {
-        let read = file.read(&mut piece).await?;
-        match piece.get(..read) {
-            Some([]) | None => return Ok(hex::encode(hash.finalize())),
-            Some(bytes) => hash.update(bytes),
-        }
+/// S3's word for what `s3s-fs` has no word for.
+fn told(why: Incomplete) -> S3Error {
+    match why {
+        Incomplete::NoUpload => s3_error!(NoSuchUpload),
+        Incomplete::WrongParts => s3_error!(InvalidPart),
+        Incomplete::TooSmall => s3_error!(EntityTooSmall),
+        Incomplete::WrongSize => s3_error!(InvalidRequest),
+        Incomplete::Files(error) => S3Error::internal_error(error),
     }
+}
+
+/// Which bytes an answer holds.
+fn held(output: &GetObjectOutput) -> Range<u64> {
+    let range = output.content_range.as_deref();
+    let first = range.and_then(|range| range.strip_prefix("bytes ")?.split_once('-'));
+    let first = first.and_then(|(first, _)| first.parse().ok()).unwrap_or(0);
+    let length = output
+        .content_length
+        .and_then(|length| u64::try_from(length).ok());
+    first..first.saturating_add(length.unwrap_or_default())
 }
 
 macro_rules! as_it_is {
@@ -113,7 +110,7 @@ macro_rules! as_it_is {
         impl S3 for Buckets {
             $(
                 async fn $verb(&self, request: S3Request<$input>) -> S3Result<S3Response<$output>> {
-                    self.files.$verb(request).await
+                    self.inner.$verb(request).await
                 }
             )+
 
@@ -122,15 +119,29 @@ macro_rules! as_it_is {
                 mut request: S3Request<PutObjectInput>,
             ) -> S3Result<S3Response<PutObjectOutput>> {
                 request.input.storage_class = None;
-                self.files.put_object(request).await
+                self.inner.put_object(request).await
+            }
+
+            async fn get_object(
+                &self,
+                request: S3Request<GetObjectInput>,
+            ) -> S3Result<S3Response<GetObjectOutput>> {
+                let path = self.files.object(&request.input.bucket, &request.input.key);
+                let mut found = self.inner.get_object(request).await?;
+                if let Some(path) = path {
+                    let bytes = files::read(&path, held(&found.output)).await;
+                    let bytes = bytes.map_err(S3Error::internal_error)?;
+                    found.output.body = Some(StreamingBlob::wrap(bytes));
+                }
+                Ok(found)
             }
 
             async fn delete_object(
                 &self,
                 request: S3Request<DeleteObjectInput>,
             ) -> S3Result<S3Response<DeleteObjectOutput>> {
-                let sidecars = self.sidecars(&request.input.bucket, &request.input.key);
-                let deleted = self.files.delete_object(request).await?;
+                let sidecars = self.files.sidecars(&request.input.bucket, &request.input.key);
+                let deleted = self.inner.delete_object(request).await?;
                 for sidecar in sidecars {
                     // One that is not there was never made, or went with an earlier call.
                     let _absent = tokio::fs::remove_file(sidecar).await;
@@ -143,12 +154,12 @@ macro_rules! as_it_is {
                 mut request: S3Request<UploadPartInput>,
             ) -> S3Result<S3Response<UploadPartOutput>> {
                 let Some(sum) = request.input.checksum_sha256.clone() else {
-                    return self.files.upload_part(request).await.map_err(gone);
+                    return self.inner.upload_part(request).await.map_err(gone);
                 };
                 let body = request.input.body.take();
                 let (body, differs) = verified(body.unwrap_or_else(no_bytes), sum.clone());
                 request.input.body = Some(body);
-                match self.files.upload_part(request).await {
+                match self.inner.upload_part(request).await {
                     Ok(mut stored) => {
                         stored.output.checksum_sha256 = Some(sum);
                         Ok(stored)
@@ -163,15 +174,14 @@ macro_rules! as_it_is {
                 request: S3Request<ListPartsInput>,
             ) -> S3Result<S3Response<ListPartsOutput>> {
                 let upload = request.input.upload_id.clone();
-                let info = self.root.join(format!(".upload-{upload}.json"));
-                if !tokio::fs::try_exists(&info).await.unwrap_or(false) {
+                if !self.files.is_upload(&upload) {
                     return Err(s3_error!(NoSuchUpload));
                 }
-                let mut listed = self.files.list_parts(request).await?;
+                let mut listed = self.inner.list_parts(request).await?;
                 let parts = listed.output.parts.get_or_insert_default();
                 parts.sort_by_key(|part| part.part_number);
                 for part in parts {
-                    let path = self.part(&upload, part.part_number.unwrap_or_default());
+                    let path = self.files.part(&upload, part.part_number.unwrap_or_default());
                     let mark = md5_of(&path).await;
                     part.e_tag = Some(ETag::Strong(mark.map_err(S3Error::internal_error)?));
                 }
@@ -182,14 +192,32 @@ macro_rules! as_it_is {
                 &self,
                 request: S3Request<CompleteMultipartUploadInput>,
             ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
-                self.files.complete_multipart_upload(request).await.map_err(gone)
+                let input = request.input;
+                let parts = input.multipart_upload.and_then(|listed| listed.parts);
+                let part = |part: s3s::dto::CompletedPart| {
+                    let mark = part.e_tag.map(ETag::into_value).unwrap_or_default();
+                    (part.part_number.unwrap_or_default(), mark)
+                };
+                let parts: Vec<_> = parts.unwrap_or_default().into_iter().map(part).collect();
+                let (files, size) = (self.files.clone(), input.mpu_object_size);
+                let (bucket, key) = (input.bucket.clone(), input.key.clone());
+                let done = tokio::task::spawn_blocking(move || {
+                    files.complete((&bucket, &key), &input.upload_id, &parts, size)
+                });
+                let mark = done.await.map_err(S3Error::internal_error)?.map_err(told)?;
+                Ok(S3Response::new(CompleteMultipartUploadOutput {
+                    bucket: Some(input.bucket),
+                    key: Some(input.key),
+                    e_tag: Some(ETag::Strong(mark)),
+                    ..CompleteMultipartUploadOutput::default()
+                }))
             }
 
             async fn abort_multipart_upload(
                 &self,
                 request: S3Request<AbortMultipartUploadInput>,
             ) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
-                self.files.abort_multipart_upload(request).await.map_err(gone)
+                self.inner.abort_multipart_upload(request).await.map_err(gone)
             }
         }
     };
@@ -200,7 +228,6 @@ as_it_is! {
     create_bucket(CreateBucketInput) -> CreateBucketOutput;
     create_multipart_upload(CreateMultipartUploadInput) -> CreateMultipartUploadOutput;
     get_bucket_location(GetBucketLocationInput) -> GetBucketLocationOutput;
-    get_object(GetObjectInput) -> GetObjectOutput;
     head_bucket(HeadBucketInput) -> HeadBucketOutput;
     head_object(HeadObjectInput) -> HeadObjectOutput;
     list_buckets(ListBucketsInput) -> ListBucketsOutput;

@@ -1,3 +1,11 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use aws_sdk_s3::error::ProvideErrorMetadata as _;
+use aws_sdk_s3::presigning::PresigningConfig;
+use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
+use futures_util::stream;
+
 use super::*;
 use crate::aws::clients;
 use crate::aws::in_process::InProcess;
@@ -59,4 +67,126 @@ async fn an_answer_begins_before_its_object_is_read_to_the_end() {
     let mut body = get.send().await.unwrap().body;
     let first = body.next().await.unwrap().unwrap();
     assert!(!first.is_empty() && first.len() < 1024 * 1024);
+}
+
+/// The bucket on a socket.
+async fn on_a_socket(folder: &Path) -> String {
+    let service = open(folder, &["bucket"]).unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let served = crate::aws::serve::serve_router(listener, router(service), std::future::pending());
+    tokio::spawn(served);
+    address
+}
+
+/// URLs to read the object `huge` and to put the object `new`.
+async fn signed(address: &str) -> [String; 2] {
+    let nowhere = InProcess::new(crate::aws::in_process::router(BTreeMap::new()));
+    let s3 = clients::s3(address, nowhere);
+    let lasting = PresigningConfig::expires_in(Duration::from_secs(60)).unwrap();
+    let get = s3.get_object().bucket("bucket").key("huge");
+    let put = s3.put_object().bucket("bucket").key("new");
+    let get = get.presigned(lasting.clone()).await.unwrap();
+    let put = put.presigned(lasting).await.unwrap();
+    [get.uri().to_owned(), put.uri().to_owned()]
+}
+
+#[tokio::test]
+async fn over_a_socket_bodies_pass_without_being_held() {
+    let folder = Scratch::new().unwrap();
+    let address = on_a_socket(folder.path()).await;
+    let file = std::fs::File::create(folder.path().join("bucket/huge")).unwrap();
+    file.set_len(64 * 1024 * 1024 * 1024).unwrap();
+    let sidecar = ".bucket-YnVja2V0.object-aHVnZQ.internal.json";
+    std::fs::write(folder.path().join(sidecar), r#"{"e_tag":"0"}"#).unwrap();
+    let [get, put] = signed(&address).await;
+    let client = reqwest::Client::new();
+    let mut answer = client.get(get).send().await.unwrap();
+    assert_eq!(answer.content_length(), Some(64 * 1024 * 1024 * 1024));
+    assert!(!answer.chunk().await.unwrap().unwrap().is_empty());
+    drop(answer);
+
+    // The first half of a request is on disk before the second is sent.
+    let (halves, body) = tokio::sync::mpsc::channel::<Vec<u8>>(1);
+    let body = stream::unfold(body, async |mut body| {
+        body.recv()
+            .await
+            .map(|half| (Ok::<_, std::io::Error>(half), body))
+    });
+    let half = vec![7; 3 * 1024 * 1024];
+    halves.send(half.clone()).await.unwrap();
+    let put = client
+        .put(put)
+        .header("content-length", 2 * half.len())
+        .body(reqwest::Body::wrap_stream(body));
+    let put = tokio::spawn(put.send());
+    let written = || {
+        let entries = std::fs::read_dir(folder.path()).unwrap().flatten();
+        let part = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(".tmp."));
+        part.filter_map(|entry| Some(entry.metadata().ok()?.len()))
+            .max()
+            .unwrap_or(0)
+    };
+    let mut looks = 0;
+    while written() == 0 {
+        looks += 1;
+        assert!(looks < 1_000, "nothing is written before all has come");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(!folder.path().join("bucket/new").exists());
+    halves.send(half.clone()).await.unwrap();
+    drop(halves);
+    assert!(put.await.unwrap().unwrap().status().is_success());
+    let stored = std::fs::metadata(folder.path().join("bucket/new")).unwrap();
+    assert_eq!(stored.len(), 6 * 1024 * 1024);
+}
+
+#[tokio::test]
+async fn who_is_killed_while_an_upload_is_completed_completes_it_again() {
+    let folder = Scratch::new().unwrap();
+    let service = open(folder.path(), &["bucket"]).unwrap();
+    let s3 = clients::s3("http://s3.local", InProcess::new(handler(service)));
+    let begun = s3.create_multipart_upload().bucket("bucket").key("a/b");
+    let begun = begun.content_type("text/plain").send().await.unwrap();
+    let upload = begun.upload_id.unwrap();
+    let part = s3
+        .upload_part()
+        .bucket("bucket")
+        .key("a/b")
+        .upload_id(&upload);
+    let part = part.part_number(1).body(b"content".to_vec().into());
+    let mark = part.send().await.unwrap().e_tag.unwrap();
+    let complete = async || {
+        let part = CompletedPart::builder().part_number(1).e_tag(&mark).build();
+        let parts = CompletedMultipartUpload::builder().parts(part).build();
+        let call = s3.complete_multipart_upload().bucket("bucket").key("a/b");
+        call.upload_id(&upload).multipart_upload(parts).send().await
+    };
+    // As it is left by who was killed before the upload was ended: the object and the upload are there.
+    let about = |kind: &str| folder.path().join(format!(".upload{kind}"));
+    let left = [
+        about(&format!("-{upload}.json")),
+        about(&format!("_id-{upload}.part-1")),
+    ];
+    let kept: Vec<_> = left
+        .iter()
+        .map(|file| std::fs::read(file).unwrap())
+        .collect();
+    complete().await.unwrap();
+    for (file, bytes) in left.iter().zip(kept) {
+        std::fs::write(file, bytes).unwrap();
+    }
+    complete().await.unwrap();
+    let gone = complete().await.unwrap_err();
+    assert_eq!(gone.code(), Some("NoSuchUpload"));
+    let get = s3
+        .get_object()
+        .bucket("bucket")
+        .key("a/b")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(get.content_type.as_deref(), Some("text/plain"));
+    let bytes = get.body.collect().await.unwrap().into_bytes();
+    assert_eq!(bytes.as_ref(), b"content");
 }
