@@ -57,7 +57,7 @@ use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{get, post};
 use gate::{Gate, Services};
-use runtime::{Clock, Entropy, Settings, Snapshots, Wakes};
+use runtime::{Clock, ContentQueues, Entropy, Settings, Snapshots, Wakes};
 use store::Store;
 use tower::ServiceExt;
 
@@ -82,6 +82,8 @@ pub struct Deps {
     pub wakes: Wakes,
     /// Where snapshots go that were dead letters.
     pub snapshots: Snapshots,
+    /// Where wakes for content go that were dead letters.
+    pub contents: ContentQueues,
     /// Drive, to try out a connection's credentials.
     pub gate: Gate,
     /// Now.
@@ -115,6 +117,7 @@ impl Deps {
                 live: queue("SNAPSHOTS_QUEUE_URL")?,
                 bulk: queue("SNAPSHOTS_BULK_QUEUE_URL")?,
             },
+            contents: ContentQueues::of_settings(&services.sqs, settings)?,
             clock: services.clock.clone(),
             entropy: services.entropy.clone(),
             tenant_claim: settings

@@ -12,7 +12,7 @@ use axum::Json;
 use axum::extract::State;
 use domain::{ConnectionId, ConnectionKey};
 use runtime::queue::{Again, send_again};
-use runtime::{Cause, SnapshotMessage};
+use runtime::{Cause, ContentWake, Lane, SnapshotMessage};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as JsonValue;
 use store::{PageRequest, Parked, ParkedStatus, ParkedStep, Written};
@@ -184,7 +184,7 @@ async fn send(deps: &Deps, caller: &Caller, letter: Parked) -> Result<Parked, Pr
         }
         let again = message(&letter)?;
         let cause = format!("redrive/{}/{}/{}", letter.key, letter.id, letter.revision);
-        send_again(&deps.wakes, &deps.snapshots, &again, &cause).await?;
+        send_again(&deps.wakes, &deps.snapshots, &deps.contents, &again, &cause).await?;
         let after = letter.redriven(&caller.subject, deps.clock.now());
         letter = match deps.store.save_parked(&after).await? {
             Written::Done(after) => {
@@ -226,7 +226,19 @@ fn message(letter: &Parked) -> Result<Again, Problem> {
             bulk: false,
         });
     }
-    let bulk = letter.queue.contains("snapshots-bulk");
+    if letter.queue == "stream" {
+        // What the record said then can't be read, so what it says now is looked at.
+        let Some(file) = letter.file.clone() else {
+            return Err(unsendable("it names no file that could be looked at"));
+        };
+        let wake = ContentWake {
+            key: letter.key.clone(),
+            file,
+        };
+        let lane = Lane::Prompt;
+        return Ok(Again::Content { wake, lane });
+    }
+    let bulk = letter.queue.contains("-bulk");
     let again = Again::from_body(&letter.body, bulk).map_err(|why| unsendable(&why.to_string()))?;
     // The tenant is in the key, and nothing that a body says leads out of it.
     if *again.key() != letter.key {

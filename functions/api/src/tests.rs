@@ -11,7 +11,7 @@ use drive::Drives;
 use gate::Gate;
 use http_body_util::BodyExt;
 use lambda_http::request::RequestContext;
-use runtime::{Clock, Entropy, Queue, Snapshots, Wakes};
+use runtime::{Clock, ContentQueues, Entropy, Queue, Snapshots, Wakes};
 use serde_json::{Value, json};
 use store::Store;
 
@@ -52,7 +52,11 @@ fn deps() -> Deps {
         },
         snapshots: Snapshots {
             live: Queue::new(sqs.clone(), "http://127.0.0.1:1/live"),
-            bulk: Queue::new(sqs, "http://127.0.0.1:1/bulk"),
+            bulk: Queue::new(sqs.clone(), "http://127.0.0.1:1/bulk"),
+        },
+        contents: ContentQueues {
+            prompt: Queue::new(sqs.clone(), "http://127.0.0.1:1/content"),
+            bulk: Queue::new(sqs, "http://127.0.0.1:1/content-bulk"),
         },
         clock: Clock::new(now),
         entropy: Entropy::new(|| 7),

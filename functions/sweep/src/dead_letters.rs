@@ -3,7 +3,7 @@
 
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
 use domain::Timestamp;
-use runtime::{Deadline, Queue, QueueError, SnapshotMessage, queue};
+use runtime::{ContentWake, Deadline, PushWake, Queue, QueueError, SnapshotMessage, queue};
 use store::{Letter, Parked};
 
 use crate::{Deps, Stopped};
@@ -80,18 +80,20 @@ fn parked(queue: &Queue, message: &Message, deps: &Deps) -> Parked {
     let digest = queue::digest(body);
     let reason = "received too often without success";
     let now = deps.clock.now();
-    match SnapshotMessage::from_body(body) {
-        Ok(snapshot) => {
-            let id = snapshot.cause.letter_name().unwrap_or(&digest);
-            let letter = Letter { id, ..letter };
-            Parked::letter(letter, snapshot.key, Some(snapshot.file), reason, now)
-        }
-        Err(_) => match runtime::PushWake::from_body(body) {
-            Ok(wake) => {
-                let id = digest.as_str();
-                Parked::letter(Letter { id, ..letter }, wake.key, None, reason, now)
-            }
-            Err(_) => Parked::unreadable(letter, reason, now),
-        },
+    if let Ok(snapshot) = SnapshotMessage::from_body(body) {
+        let id = snapshot.cause.letter_name().unwrap_or(&digest);
+        let letter = Letter { id, ..letter };
+        return Parked::letter(letter, snapshot.key, Some(snapshot.file), reason, now);
+    }
+    let named = Letter {
+        id: &digest,
+        ..letter
+    };
+    if let Ok(wake) = ContentWake::from_body(body) {
+        return Parked::letter(named, wake.key, Some(wake.file), reason, now);
+    }
+    match PushWake::from_body(body) {
+        Ok(wake) => Parked::letter(named, wake.key, None, reason, now),
+        Err(_) => Parked::unreadable(letter, reason, now),
     }
 }

@@ -3,7 +3,10 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use drive::{Timeouts, Transport, reqwest_transport};
+use drive::{
+    ContentTimeouts, ContentTransport, Timeouts, Transport, reqwest_content_transport,
+    reqwest_transport,
+};
 use drive_simulator::{LoadReport, Options, Role, Simulator};
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -20,6 +23,8 @@ pub(crate) struct DriveEnd {
     pub(crate) url: String,
     /// How it is reached.
     pub(crate) transport: Transport,
+    /// How its content is reached.
+    pub(crate) content: ContentTransport,
     /// The secret's JSON that lets us in.
     pub(crate) credentials: String,
     /// The user that a service account acts as.
@@ -46,8 +51,10 @@ impl DriveEnd {
         stop: watch::Receiver<bool>,
     ) -> Result<Self, Failure> {
         let transport = reqwest_transport(Timeouts::default()).map_err(|error| one_line(&error))?;
+        let content = reqwest_content_transport(ContentTimeouts::default())
+            .map_err(|error| one_line(&error))?;
         if let Some(file) = &arguments.google_key {
-            return google(file, arguments.subject.clone(), transport);
+            return google(file, arguments.subject.clone(), (transport, content));
         }
         let (url, simulator) = match &arguments.drive_url {
             Some(url) => (url.trim_end_matches('/').to_owned(), None),
@@ -67,6 +74,7 @@ impl DriveEnd {
         Ok(Self {
             url,
             transport,
+            content,
             credentials,
             subject: None,
             notifies: true,
@@ -78,7 +86,11 @@ impl DriveEnd {
 /// The name of a Drive that lives in this process's memory, and ends with it.
 pub(crate) const EMBEDDED: &str = "embedded";
 
-fn google(file: &Path, subject: Option<String>, transport: Transport) -> Result<DriveEnd, Failure> {
+fn google(
+    file: &Path,
+    subject: Option<String>,
+    (transport, content): (Transport, ContentTransport),
+) -> Result<DriveEnd, Failure> {
     let failed = |why: &dyn std::fmt::Display| format!("the key file {} {why}", file.display());
     let text = std::fs::read_to_string(file)
         .map_err(|error| failed(&format!("can't be read: {error}")))?;
@@ -93,6 +105,7 @@ fn google(file: &Path, subject: Option<String>, transport: Transport) -> Result<
     Ok(DriveEnd {
         url: "https://www.googleapis.com".to_owned(),
         transport,
+        content,
         credentials: text,
         subject,
         notifies: false,

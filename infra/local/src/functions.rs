@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use drive::{Drives, Transport};
+use drive::{ContentTransport, Drives, Transport};
 use gate::Gate;
-use runtime::{Clock, Entropy, Queue, Snapshots, Wakes};
+use objects::Objects;
+use runtime::{Clock, ContentQueues, Entropy, Queue, Snapshots, Wakes};
 use store::Store;
 
 use crate::aws::{self, Aws};
@@ -20,6 +21,10 @@ pub struct Functions {
     pub apply_snapshots: Arc<apply_snapshots::Deps>,
     /// Wakes of connections.
     pub push_intents: Arc<push_intents::Deps>,
+    /// Wakes of content.
+    pub mirror_content: Arc<mirror_content::Deps>,
+    /// The table's stream.
+    pub publish_events: Arc<publish_events::Deps>,
     /// The schedule.
     pub sweep: Arc<sweep::Deps>,
     /// People and programs.
@@ -31,6 +36,8 @@ pub struct Functions {
 pub struct Setting {
     /// How Drive is reached.
     pub transport: Transport,
+    /// How its content is reached; without it, as everything else: whole, and in memory.
+    pub content: Option<ContentTransport>,
     /// Where Drive is, without a path.
     pub drive_url: String,
     /// Where Drive sends its notifications, if it can.
@@ -61,6 +68,10 @@ impl Functions {
             aws.secrets_client(),
             Arc::new(move || now.now()),
         );
+        let drives = match &setting.content {
+            Some(content) => drives.with_content(Arc::clone(content)),
+            None => drives,
+        };
         let gate = Gate::new(drives, store.clone(), clock.clone(), entropy.clone());
         let queue = |queue| Queue::new(aws.sqs_client(), aws.queue_url(queue));
         let log_wakes = queue(aws::Queue::LogWakes);
@@ -74,6 +85,10 @@ impl Functions {
         let snapshots = Snapshots {
             live: live.clone(),
             bulk: bulk.clone(),
+        };
+        let contents = ContentQueues {
+            prompt: queue(aws::Queue::Content),
+            bulk: queue(aws::Queue::ContentBulk),
         };
         let dead = |queue| Queue::new(aws.sqs_client(), aws.dead_letter_queue_url(queue));
         Self {
@@ -106,6 +121,19 @@ impl Functions {
                 clock: clock.clone(),
                 entropy: entropy.clone(),
             }),
+            mirror_content: Arc::new(mirror_content::Deps {
+                store: store.clone(),
+                gate: gate.clone(),
+                objects: Objects::new(aws.s3_client(), aws::CONTENT_BUCKET),
+                contents: contents.clone(),
+                clock: clock.clone(),
+                entropy: entropy.clone(),
+            }),
+            publish_events: Arc::new(publish_events::Deps {
+                store: store.clone(),
+                contents: contents.clone(),
+                clock: clock.clone(),
+            }),
             sweep: Arc::new(sweep::Deps {
                 store: store.clone(),
                 gate: gate.clone(),
@@ -120,6 +148,7 @@ impl Functions {
                 store,
                 wakes,
                 snapshots,
+                contents,
                 gate,
                 clock,
                 entropy,

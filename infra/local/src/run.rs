@@ -26,6 +26,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<(), Failure> {
         data_dir: Some(arguments.data_dir.clone()),
         api: Some(api),
         transport: drive.transport.clone(),
+        content: Some(drive.content.clone()),
         drive_url: drive.url.clone(),
         notified: drive.notifies,
         history_days: Some(HISTORY_DAYS),

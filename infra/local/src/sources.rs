@@ -1,6 +1,10 @@
 //! What Lambda does around our functions: it polls the queues, hands over batches, deletes what was
 //! dealt with, and calls on a schedule.
 
+mod stream;
+
+pub use self::stream::{StreamError, StreamSource};
+
 use std::time::Duration;
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
@@ -49,6 +53,8 @@ pub fn start(aws: &Aws, functions: &Functions, clock: &Clock, shutdown: &Shutdow
         }
     }
     tasks.spawn(sweeps(functions.clone(), clock.clone(), shutdown.clone()));
+    let stream = StreamSource::new(aws, functions.publish_events.store.clone());
+    tasks.spawn(stream::run(stream, functions.clone(), shutdown.clone()));
     tasks.spawn(keep_house(aws.dynamodb().clone(), shutdown.clone()));
     tasks
 }
@@ -58,6 +64,8 @@ fn pollers(queue: Queue) -> usize {
     match queue {
         Queue::LogWakes | Queue::SnapshotsBulk | Queue::PushWakes => 2,
         Queue::Snapshots => 4,
+        // Content waits for the network and the disk more than for a core.
+        Queue::Content | Queue::ContentBulk => 3,
     }
 }
 
@@ -82,6 +90,13 @@ fn handler(queue: Queue, functions: &Functions) -> Box<BatchHandler> {
             Box::new(move |event, deadline| {
                 let deps = deps.clone();
                 Box::pin(async move { push_intents::handle(event, deadline, &deps).await })
+            })
+        }
+        Queue::Content | Queue::ContentBulk => {
+            let deps = functions.mirror_content.clone();
+            Box::new(move |event, deadline| {
+                let deps = deps.clone();
+                Box::pin(async move { mirror_content::handle(event, deadline, &deps).await })
             })
         }
     }
@@ -208,25 +223,16 @@ async fn sweeps(functions: Functions, clock: Clock, mut shutdown: Shutdown) {
     }
 }
 
-/// What DynamoDB does by itself on AWS: expired items go, and so do stream records that all have read.
+/// What DynamoDB does by itself on AWS: expired items go.
 async fn keep_house(dynamodb: Dynamodb, mut shutdown: Shutdown) {
-    // The engine looks at every record of the stream before it adds one, so a second's records at full pace
-    // cost more than the writes themselves.
-    const EVERY: Duration = Duration::from_millis(100);
-    const TTL_EVERY: u32 = 600;
-    for round in 1_u32.. {
+    const EVERY: Duration = Duration::from_secs(60);
+    loop {
         tokio::select! {
             biased;
             () = stopped(&mut shutdown) => return,
             () = tokio::time::sleep(EVERY) => {}
         }
-        // Nothing consumes the stream yet; untrimmed it slows every write.
-        if let Err(error) = dynamodb.trim_stream(None) {
-            tracing::warn!(%error, "the stream was not trimmed");
-        }
-        if round % TTL_EVERY == 0
-            && let Err(error) = dynamodb.sweep_ttl()
-        {
+        if let Err(error) = dynamodb.sweep_ttl() {
             tracing::warn!(%error, "expired items were not removed");
         }
     }

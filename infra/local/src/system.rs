@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use domain::{ConnectionId, ConnectionKey, Timestamp};
-use drive::Transport;
+use drive::{ContentTransport, Transport};
 use http::Method;
 use runtime::{Clock, Entropy};
 use serde_json::{Map, Value, json};
@@ -39,6 +39,8 @@ pub struct Options {
     pub api: Option<TcpListener>,
     /// How Drive is reached.
     pub transport: Transport,
+    /// How its content is reached; without it, as everything else: whole, and in memory.
+    pub content: Option<ContentTransport>,
     /// Where Drive is, without a path.
     pub drive_url: String,
     /// Whether Drive can call us: a real one can't reach this machine, so its logs are polled.
@@ -132,6 +134,7 @@ impl System {
             &aws,
             &Setting {
                 transport: options.transport,
+                content: options.content,
                 drive_url: options.drive_url,
                 webhook_url: webhook_url.map(|url| format!("{url}/webhooks/drive")),
                 history_days: options.history_days,

@@ -4,6 +4,7 @@ mod backoff;
 mod change;
 mod conflict;
 pub mod content;
+mod content_moved;
 mod copy;
 pub mod derive;
 mod disposition;
@@ -38,6 +39,7 @@ mod truth_table;
 
 pub use backoff::{Backoff, Jitter};
 pub use conflict::{ConflictId, ConflictRecord, ConflictStatus, Decider, Resolution};
+pub use content_moved::content_moved;
 pub use copy::conflicted_name;
 pub use derive::{Ancestry, Lineage, Side, Top};
 pub use disposition::Disposition;

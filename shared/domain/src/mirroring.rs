@@ -161,8 +161,10 @@ impl Skipped {
     }
 }
 
-const FOLDER: &str = "application/vnd.google-apps.folder";
-const SHORTCUT: &str = "application/vnd.google-apps.shortcut";
+/// Drive's type of a folder.
+pub(crate) const FOLDER: &str = "application/vnd.google-apps.folder";
+/// Drive's type of a shortcut.
+pub(crate) const SHORTCUT: &str = "application/vnd.google-apps.shortcut";
 
 impl ContentSettings {
     /// What is to be stored of a file that is in scope, as Drive shows it. Folders and shortcuts hold nothing;

@@ -176,8 +176,9 @@ fn apart(event: SqsEvent) -> Vec<SqsEvent> {
     parts
 }
 
-/// Deletes what was dealt with. What could not be deleted is acknowledged with the batch, or comes again.
-async fn acknowledge(done: &[Delivery], queues: &[Queue]) {
+/// Deletes what was dealt with before the batch is over, so that its group is free. What could not be deleted is
+/// acknowledged with the batch, or comes again.
+pub async fn acknowledge(done: &[Delivery], queues: &[Queue]) {
     for queue in queues {
         let name = queue.url().rsplit('/').next();
         let mine: Vec<&Delivery> = done

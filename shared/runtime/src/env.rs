@@ -73,6 +73,14 @@ impl Settings {
         self.required("TABLE_NAME")
     }
 
+    /// The bucket that holds content.
+    ///
+    /// # Errors
+    /// [`SettingsError::Missing`] where it is not named.
+    pub fn content_bucket(&self) -> Result<String, SettingsError> {
+        self.required("CONTENT_BUCKET")
+    }
+
     /// Where Drive is: Google, unless told otherwise.
     #[must_use]
     pub fn drive_url(&self) -> String {

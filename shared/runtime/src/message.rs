@@ -15,7 +15,7 @@ use crate::cause::CORRECTION;
 pub use crate::cause::Cause;
 use crate::permissions_body::PermissionsBody;
 
-const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 1;
 /// Why a message can't be read. It never can be: such a message is parked.
 #[derive(Debug, thiserror::Error)]
 pub enum Unreadable {
@@ -207,11 +207,7 @@ impl SnapshotMessage {
     /// [`Unreadable`] where it is not one of ours.
     pub fn from_body(body: &str) -> Result<Self, Unreadable> {
         // The number first: a newer body need not look like ours otherwise.
-        #[derive(Deserialize)]
-        struct Numbered {
-            v: u32,
-        }
-        known(serde_json::from_str::<Numbered>(body)?.v)?;
+        known_body(body)?;
         let envelope: SnapshotEnvelope = serde_json::from_str(body)?;
         let key = key(envelope.v, &envelope.tenant, &envelope.connection)?;
         let file = FileId::parse(&envelope.file).map_err(|_| Unreadable::Member("file"))?;
@@ -254,7 +250,7 @@ fn wake_body(key: &ConnectionKey, log: Option<&LogId>) -> String {
 }
 
 /// Our bodies are structs of texts and numbers: writing them as JSON can't fail.
-fn to_json(body: &impl Serialize) -> String {
+pub(crate) fn to_json(body: &impl Serialize) -> String {
     let json = serde_json::to_string(body).unwrap_or_default();
     // SQS refuses the two characters of the basic plane that XML does not know; JSON may escape them.
     json.replace('\u{fffe}', "\\ufffe")
@@ -269,7 +265,20 @@ fn known(format: u32) -> Result<(), Unreadable> {
     }
 }
 
-fn key(format: u32, tenant: &str, connection: &str) -> Result<ConnectionKey, Unreadable> {
+/// Whether a body has the format that this build writes.
+pub(crate) fn known_body(body: &str) -> Result<(), Unreadable> {
+    #[derive(Deserialize)]
+    struct Numbered {
+        v: u32,
+    }
+    known(serde_json::from_str::<Numbered>(body)?.v)
+}
+
+pub(crate) fn key(
+    format: u32,
+    tenant: &str,
+    connection: &str,
+) -> Result<ConnectionKey, Unreadable> {
     known(format)?;
     Ok(ConnectionKey {
         tenant: TenantId::parse(tenant).map_err(|_| Unreadable::Member("tenant"))?,

@@ -10,6 +10,7 @@ use domain::{ConnectionKey, FileId, LogId, Timestamp};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use sha2::{Digest, Sha256};
 
+use crate::content::{ContentQueues, ContentWake, Lane, WakeCause};
 use crate::env::{Settings, SettingsError};
 use crate::message::{LogWake, PushWake, SnapshotMessage, Unreadable};
 
@@ -19,11 +20,11 @@ pub const WAKE_DELAY_MILLIS: i64 = 1_000;
 /// ended, so it covers everything that was sent in it.
 pub const WAKE_BUCKET_MILLIS: i64 = WAKE_DELAY_MILLIS / 2;
 /// SQS takes ten messages in a batch.
-const BATCH_MAX: usize = 10;
+pub(crate) const BATCH_MAX: usize = 10;
 /// SQS takes 1 MiB in a batch; some of it is not body.
 const BATCH_BYTES_MAX: usize = 1_000_000;
 /// Batches on their way at a time: a page of a thousand changes is a hundred of them, 15 ms or so each.
-const BATCHES_AT_ONCE: usize = 8;
+pub(crate) const BATCHES_AT_ONCE: usize = 8;
 /// SQS takes 128 characters in a group id or a deduplication id.
 const ID_CHARS_MAX: usize = 128;
 
@@ -179,7 +180,7 @@ pub async fn wake_push(
 }
 
 /// The number of the bucket that a moment lies in: the deduplication id of a wake, within its group.
-fn bucket(at: Timestamp) -> i64 {
+pub(crate) fn bucket(at: Timestamp) -> i64 {
     at.as_millis().div_euclid(WAKE_BUCKET_MILLIS)
 }
 
@@ -219,7 +220,7 @@ pub async fn send_snapshots(queue: &Queue, messages: &[SnapshotMessage]) -> Resu
 }
 
 /// A message's body, group and deduplication id.
-type Entry = (String, String, String);
+pub(crate) type Entry = (String, String, String);
 
 fn batches(messages: &[SnapshotMessage]) -> Vec<Vec<Entry>> {
     let mut batches = Vec::with_capacity(messages.len().div_ceil(BATCH_MAX));
@@ -244,7 +245,7 @@ fn batches(messages: &[SnapshotMessage]) -> Vec<Vec<Entry>> {
     batches
 }
 
-async fn send_batch(queue: &Queue, batch: Vec<Entry>) -> Result<(), QueueError> {
+pub(crate) async fn send_batch(queue: &Queue, batch: Vec<Entry>) -> Result<(), QueueError> {
     let sent = batch.len();
     let mut request = queue.client.send_message_batch().queue_url(&queue.url);
     for (at, (body, group, deduplication)) in batch.into_iter().enumerate() {
@@ -290,10 +291,17 @@ pub enum Again {
     Log(LogWake),
     /// A wake of a connection's intents.
     Push(PushWake),
+    /// A wake of a file's content.
+    Content {
+        /// It.
+        wake: ContentWake,
+        /// The queue that it came by.
+        lane: Lane,
+    },
 }
 
 impl Again {
-    /// What a body is. `bulk`: it came by the queue of the listings.
+    /// What a body is. `bulk`: it came by the slower one of its two queues.
     ///
     /// # Errors
     /// [`Unreadable`] where it is none of ours: nobody could take it the second time either.
@@ -301,6 +309,10 @@ impl Again {
         if let Ok(message) = SnapshotMessage::from_body(body) {
             let message = Box::new(message);
             return Ok(Self::Snapshot { message, bulk });
+        }
+        if let Ok(wake) = ContentWake::from_body(body) {
+            let lane = if bulk { Lane::Bulk } else { Lane::Prompt };
+            return Ok(Self::Content { wake, lane });
         }
         // Every wake of a log reads as one of its connection, and not the other way round.
         match LogWake::from_body(body) {
@@ -316,6 +328,7 @@ impl Again {
             Self::Snapshot { message, .. } => &message.key,
             Self::Log(wake) => &wake.key,
             Self::Push(wake) => &wake.key,
+            Self::Content { wake, .. } => &wake.key,
         }
     }
 }
@@ -328,6 +341,7 @@ impl Again {
 pub async fn send_again(
     wakes: &Wakes,
     snapshots: &Snapshots,
+    contents: &ContentQueues,
     again: &Again,
     cause: &str,
 ) -> Result<(), QueueError> {
@@ -343,6 +357,10 @@ pub async fn send_again(
         }
         Again::Log(wake) => (&wakes.logs, wake.to_body(), log_group(&wake.key, &wake.log)),
         Again::Push(wake) => (&wakes.pushes, wake.to_body(), push_group(&wake.key)),
+        Again::Content { wake, lane } => {
+            let cause = WakeCause::Again(cause.to_owned());
+            return contents.send(*lane, &[(wake.clone(), cause)]).await;
+        }
     };
     queue.send(body, group, digest(cause)).await
 }
@@ -449,9 +467,17 @@ mod tests {
         };
         let push = PushWake { key: key.clone() };
         let removed = message("acme", None, 7, Cause::Live);
+        let content = ContentWake {
+            key: key.clone(),
+            file: removed.file.clone(),
+        };
         let read = |body: &str| Again::from_body(body, true).unwrap();
         assert_eq!(read(&log.to_body()), Again::Log(log));
         assert_eq!(read(&push.to_body()), Again::Push(push));
+        let again = read(&content.to_body());
+        let lane = Lane::Bulk;
+        let wake = content;
+        assert_eq!(again, Again::Content { wake, lane });
         let snapshot = read(&removed.to_body());
         assert_eq!(snapshot.key(), &key);
         let message = Box::new(removed);

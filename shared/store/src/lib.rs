@@ -41,6 +41,7 @@ mod release;
 mod removals;
 mod rules_item;
 mod store;
+pub mod stream;
 mod suspension;
 mod table;
 mod update;

@@ -58,6 +58,7 @@ impl Bare {
         let tell = millis.clone();
         let setting = Setting {
             transport: drive::reqwest_transport(drive::Timeouts::default()).unwrap(),
+            content: None,
             drive_url: drive_url.clone(),
             webhook_url: None,
             history_days: Some(90),
@@ -139,6 +140,9 @@ impl Bare {
             }
             Queue::PushWakes => {
                 push_intents::handle(event, deadline, &functions.push_intents).await
+            }
+            Queue::Content | Queue::ContentBulk => {
+                mirror_content::handle(event, deadline, &functions.mirror_content).await
             }
         };
         assert!(

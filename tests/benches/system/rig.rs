@@ -89,6 +89,9 @@ impl Rig {
             data_dir: Some(folder.path().to_owned()),
             api: Some(TcpListener::bind("127.0.0.1:0").await.unwrap()),
             transport: drive::reqwest_transport(drive::Timeouts::default()).unwrap(),
+            content: Some(
+                drive::reqwest_content_transport(drive::ContentTimeouts::default()).unwrap(),
+            ),
             drive_url,
             notified: true,
             usual_ports: false,

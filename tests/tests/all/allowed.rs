@@ -281,6 +281,7 @@ async fn come_and_go(hand: &ByHand) {
                 let file = hand.take();
                 hand.edited(&file, json!({"description": "owed"})).await;
             }
+            Queue::Content | Queue::ContentBulk => panic!("{queue:?} is not asked for here"),
         }
         hand.pump_only(queue).await;
         assert_eq!(hand.get("/status").await["state"], "suspended", "{queue:?}");
@@ -310,6 +311,52 @@ async fn audits(hand: &ByHand) {
     hand.get(&format!("{path}/findings")).await;
     hand.post(&format!("{path}/confirm"), json!({})).await;
     hand.until("it has ended", async || is("done").await).await;
+}
+
+/// Content that is mirrored, that changes and that comes.
+async fn content(hand: &ByHand) {
+    let any = [("if-match", "*")];
+    let on = json!({"content": {"enabled": true}});
+    hand.api(Method::PATCH, "", &any, Some(on)).await;
+    hand.minutes(1).await;
+    let file = hand.take();
+    hand.simulator
+        .replace_content("owner", &file, bytes::Bytes::from_static(b"changed"))
+        .unwrap();
+    hand.owner().create("new.txt", false).await;
+    hand.sync().await;
+    hand.pump().await;
+    for queue in [Queue::Content, Queue::ContentBulk] {
+        let wake = runtime::ContentWake {
+            key: hand.key.clone(),
+            file: FileId::parse(&hand.take()).unwrap(),
+        };
+        let group = file_group(&wake.key, &wake.file);
+        // What came so often is handled file by file, and what there is no time for comes back.
+        hand.send(queue.name(), &group, &wake.to_body());
+        hand.send(queue.name(), "another", "not JSON");
+        hand.visible(queue).await;
+        for _ in 0..2 {
+            hand.receive(queue).await;
+            hand.pass(Duration::from_secs(1_000));
+        }
+        hand.pump_only(queue).await;
+        hand.send(queue.name(), &group, &wake.to_body());
+        let received = hand.receive(queue).await;
+        hand.hand_over(queue, &received, Deadline(hand.now())).await;
+        hand.send(queue.dead_letter_name(), &group, &wake.to_body());
+        hand.turn().await;
+        let path = format!("/v1/dead-letters?connection={}", hand.key.connection);
+        let listed = hand.ask(Method::GET, &path, None).await;
+        let mut letters = listed.body["items"].as_array().unwrap().iter();
+        let mine = letters.find(|letter| letter["queue"] == queue.dead_letter_name());
+        let again = Some(json!({"ids": [mine.unwrap()["id"]]}));
+        let again = hand
+            .ask(Method::POST, "/v1/dead-letters/redrive", again)
+            .await;
+        assert_eq!(again.body["results"][0]["status"], 200, "{}", again.body);
+        hand.pump().await;
+    }
 }
 
 /// What functions call: by function and action, on which resources.
@@ -343,6 +390,7 @@ fn each_function_calls_what_is_listed_and_nothing_else() {
         Box::pin(trouble(&hand)).await;
         Box::pin(come_and_go(&hand)).await;
         Box::pin(audits(&hand)).await;
+        Box::pin(content(&hand)).await;
         let (called, listed, unseen) = (calls.all(), listed("calls"), listed("unseen"));
         let called: Listed = called
             .into_iter()

@@ -159,6 +159,83 @@ fn event(function: &str, name: &str) -> Value {
 }
 
 #[test]
+fn mirror_content_takes_its_sample_events() {
+    run(feed_batches(
+        "mirror-content",
+        "MirrorContent",
+        &[
+            ("a-wake-of-a-connection", 1),
+            ("first-mirror", 0),
+            ("garbage", 1),
+            ("garbage-between-wakes", 1),
+            ("id-that-breaks-a-key", 1),
+            ("newer-version", 1),
+            ("no-records", 0),
+            ("one-wake", 0),
+            ("received-often", 0),
+            ("several-wakes-of-one-file", 0),
+            ("unknown-connection", 0),
+            ("unknown-file", 0),
+        ],
+    ));
+}
+
+#[test]
+fn publish_events_takes_its_sample_events() {
+    // Wakes that somebody waits for, wakes of a first sight, and what is parked.
+    let expected = BTreeMap::from([
+        ("content-changed", (1, 0, 0)),
+        ("corrupt-between-changes", (1, 1, 1)),
+        ("docs-editor-file", (0, 1, 0)),
+        ("first-sight", (0, 1, 0)),
+        ("folder", (0, 0, 0)),
+        ("forgotten", (0, 0, 0)),
+        ("items-of-other-kinds", (0, 0, 0)),
+        ("listing", (0, 12, 0)),
+        ("newer-format", (1, 0, 0)),
+        ("no-records", (0, 0, 0)),
+        ("removed", (1, 0, 0)),
+        ("renamed", (0, 0, 0)),
+        ("trashed", (1, 0, 0)),
+        ("unknown-connection", (0, 0, 0)),
+    ]);
+    run(async {
+        let stage = Stage::build().await;
+        let mut publish = stage.start("publish-events", "PublishEvents").await;
+        for (name, event) in events("publish-events", &expected.keys().copied().collect()) {
+            let set = stage.set().await;
+            // At least once: the second time changes nothing.
+            for _ in 0..2 {
+                let answer = response(&name, publish.invoke(&event).await);
+                let failed = answer["batchItemFailures"].as_array().unwrap();
+                // What newer code wrote is left to it, with everything behind it.
+                let newer = &event["Records"][1]["dynamodb"]["SequenceNumber"];
+                match name.as_str() {
+                    "newer-format" => {
+                        assert_eq!(failed, &[json!({"itemIdentifier": newer})], "{answer}")
+                    }
+                    _ => assert!(failed.is_empty(), "{name}: {answer}"),
+                }
+            }
+            let parked = set.parked().await;
+            let found = (
+                set.sent(Queue::Content),
+                set.sent(Queue::ContentBulk),
+                parked.len(),
+            );
+            assert_eq!(found, expected[name.as_str()], "{name}: {parked:?}");
+            for letter in parked {
+                assert_eq!(
+                    (letter.queue.as_str(), letter.file.is_some()),
+                    ("stream", true)
+                );
+                assert!(letter.reason.contains("can't be read"), "{letter:?}");
+            }
+        }
+    });
+}
+
+#[test]
 fn what_the_events_say_is_in_the_table_afterwards() {
     run(async {
         let stage = Stage::build().await;
@@ -497,6 +574,8 @@ fn every_function_has_a_folder_of_events_that_a_test_knows() {
         "api",
         "apply-snapshots",
         "fetch-changes",
+        "mirror-content",
+        "publish-events",
         "push-intents",
         "receive-notification",
         "sweep",

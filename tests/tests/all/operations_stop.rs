@@ -59,6 +59,7 @@ impl Stage {
         let entropy = AtomicU64::new(0);
         let setting = Setting {
             transport: drive::reqwest_transport(drive::Timeouts::default()).unwrap(),
+            content: None,
             drive_url: drive_url.to_owned(),
             webhook_url: None,
             history_days: None,

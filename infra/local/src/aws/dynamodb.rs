@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use dynoxide::types::{ConsumedCapacity, item_size, write_capacity_units};
@@ -18,6 +19,10 @@ use serde::de::DeserializeOwned;
 
 use super::Clock;
 use super::in_process::{Body, Handler};
+
+mod stream;
+
+pub use self::stream::StreamKeys;
 
 /// Why the table cannot be opened or kept in order.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +40,9 @@ pub enum DynamodbError {
     /// Not a sequence number of this engine's streams.
     #[error("{0} is not a sequence number of a stream")]
     SequenceNumber(String),
+    /// A record of the stream is not what the engine writes.
+    #[error("a record of the stream can't be read")]
+    Record(#[source] serde_json::Error),
 }
 
 impl From<DynoxideError> for DynamodbError {
@@ -64,6 +72,10 @@ struct Inner {
     database: Database,
     path: Option<PathBuf>,
     counters: Mutex<Counters>,
+    /// Requests that may have written.
+    writes: AtomicU64,
+    /// The connection of the stream's reader; a database in memory can't be reached.
+    reader: Option<Mutex<rusqlite::Connection>>,
     /// Requests hold it shared. Trimming holds it alone, since it writes through a connection of its own.
     gate: RwLock<()>,
 }
@@ -101,6 +113,7 @@ impl Dynamodb {
     /// # Errors
     /// The database cannot be opened.
     pub fn open(path: Option<&Path>, clock: Clock) -> Result<Self, DynamodbError> {
+        let mut reader = None;
         let database = match path {
             None => Database::memory_with_clock(Arc::new(EngineClock(clock)))?,
             Some(path) => {
@@ -113,10 +126,12 @@ impl Dynamodb {
                 database.enable_bulk_loading()?;
                 database.disable_bulk_loading()?;
                 // Every write looks for the stream's last sequence number, which nothing indexes.
-                rusqlite::Connection::open(path)?.execute_batch(
+                let connection = rusqlite::Connection::open(path)?;
+                connection.execute_batch(
                     "CREATE INDEX IF NOT EXISTS local_stream_sequence
                         ON _stream_records (table_name, CAST(sequence_number AS INTEGER))",
                 )?;
+                reader = Some(Mutex::new(connection));
                 database
             }
         };
@@ -127,6 +142,8 @@ impl Dynamodb {
                 database,
                 path,
                 counters,
+                writes: AtomicU64::new(0),
+                reader,
                 gate,
             }),
         })
@@ -161,7 +178,9 @@ impl Dynamodb {
             .gate
             .read()
             .unwrap_or_else(PoisonError::into_inner);
-        Ok(self.inner.database.sweep_ttl()?)
+        let swept = self.inner.database.sweep_ttl()?;
+        self.inner.writes.fetch_add(1, Ordering::Release);
+        Ok(swept)
     }
 
     /// Removes stream records up to and including a sequence number, or, with None, all (for when nobody reads the stream).
@@ -219,6 +238,10 @@ impl Dynamodb {
     }
 
     fn count(&self, operation: &str, answer: &Answer) {
+        let reads = ["GetItem", "BatchGetItem", "Query", "TransactGetItems"];
+        if !reads.contains(&operation) {
+            self.inner.writes.fetch_add(1, Ordering::Release);
+        }
         let mut counters = self
             .inner
             .counters

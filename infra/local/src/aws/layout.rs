@@ -27,15 +27,21 @@ pub enum Queue {
     SnapshotsBulk,
     /// Wakes for owed writes, consumed by `push-intents`.
     PushWakes,
+    /// Wakes for content that somebody waits for, consumed by `mirror-content`.
+    Content,
+    /// Wakes for content that was never mirrored, consumed by `mirror-content`.
+    ContentBulk,
 }
 
 impl Queue {
     /// All of them.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 6] = [
         Self::LogWakes,
         Self::Snapshots,
         Self::SnapshotsBulk,
         Self::PushWakes,
+        Self::Content,
+        Self::ContentBulk,
     ];
 
     /// The queue's name.
@@ -46,6 +52,8 @@ impl Queue {
             Self::Snapshots => "snapshots.fifo",
             Self::SnapshotsBulk => "snapshots-bulk.fifo",
             Self::PushWakes => "push-wakes.fifo",
+            Self::Content => "content.fifo",
+            Self::ContentBulk => "content-bulk.fifo",
         }
     }
 
@@ -57,23 +65,41 @@ impl Queue {
             Self::Snapshots => "snapshots-dead.fifo",
             Self::SnapshotsBulk => "snapshots-bulk-dead.fifo",
             Self::PushWakes => "push-wakes-dead.fifo",
+            Self::Content => "content-dead.fifo",
+            Self::ContentBulk => "content-bulk-dead.fifo",
         }
     }
 
-    /// How long its function may run, in seconds. A message is in flight six times as long.
+    /// How long its function may run, in seconds.
     #[must_use]
     pub fn function_timeout_seconds(self) -> u32 {
         match self {
             Self::LogWakes => 60,
             Self::Snapshots | Self::SnapshotsBulk => 15,
             Self::PushWakes => 30,
+            Self::Content | Self::ContentBulk => 900,
+        }
+    }
+
+    /// How long a message is in flight, in seconds. AWS wants at least as long as the function may run, and advises six
+    /// times as long, so that a batch that Lambda has to hand over again is not delivered twice. For content that would
+    /// silence a file for an hour and a half after each crash, while a wake that comes twice costs a look at a record: a
+    /// minute longer than the function is enough.
+    #[must_use]
+    pub fn visibility_seconds(self) -> u32 {
+        let function = self.function_timeout_seconds();
+        match self {
+            Self::LogWakes | Self::Snapshots | Self::SnapshotsBulk | Self::PushWakes => {
+                6 * function
+            }
+            Self::Content | Self::ContentBulk => function + 60,
         }
     }
 
     fn delay_seconds(self) -> u32 {
         match self {
             Self::LogWakes | Self::PushWakes => 1,
-            Self::Snapshots | Self::SnapshotsBulk => 0,
+            Self::Snapshots | Self::SnapshotsBulk | Self::Content | Self::ContentBulk => 0,
         }
     }
 }
@@ -101,12 +127,11 @@ pub(super) fn make_queues(sqs: &Sqs) -> Result<(), SqsError> {
             "deadLetterTargetArn": queue_arn(queue.dead_letter_name()),
             "maxReceiveCount": RECEIVE_COUNT_MAX,
         });
-        let visibility_seconds = 6 * queue.function_timeout_seconds();
         make(
             queue.name(),
             attributes([
                 ("DelaySeconds", queue.delay_seconds().to_string()),
-                ("VisibilityTimeout", visibility_seconds.to_string()),
+                ("VisibilityTimeout", queue.visibility_seconds().to_string()),
                 ("DeduplicationScope", "messageGroup".to_owned()),
                 ("FifoThroughputLimit", "perMessageGroupId".to_owned()),
                 ("RedrivePolicy", redrive.to_string()),

@@ -13,7 +13,7 @@ pub mod dynamodb;
 pub mod in_process;
 mod layout;
 pub mod s3;
-mod scratch;
+pub(crate) mod scratch;
 pub mod secrets;
 pub mod serve;
 pub mod sqs;

@@ -55,6 +55,8 @@ async fn queues_table_bucket_and_secrets_are_there_after_opening() {
         (Queue::Snapshots, "90", "0"),
         (Queue::SnapshotsBulk, "90", "0"),
         (Queue::PushWakes, "180", "1"),
+        (Queue::Content, "960", "0"),
+        (Queue::ContentBulk, "960", "0"),
     ] {
         let get = sqs.get_queue_attributes().queue_url(aws.queue_url(queue));
         let all = get
@@ -91,13 +93,10 @@ async fn queues_table_bucket_and_secrets_are_there_after_opening() {
         described.table().unwrap().global_secondary_indexes().len(),
         INDEXES.len()
     );
-    let put = aws
-        .s3_client()
-        .put_object()
-        .bucket(NAME)
-        .key("k")
-        .body(b"v".to_vec().into());
-    put.send().await.unwrap();
+    for bucket in [NAME, CONTENT_BUCKET] {
+        let put = aws.s3_client().put_object().bucket(bucket).key("k");
+        put.body(b"v".to_vec().into()).send().await.unwrap();
+    }
     let create = aws
         .secrets_client()
         .create_secret()

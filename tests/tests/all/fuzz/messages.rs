@@ -13,7 +13,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use runtime::queue::file_group;
-use runtime::{LogWake, PushWake, SnapshotMessage};
+use runtime::{ContentWake, LogWake, PushWake, SnapshotMessage};
 use serde_json::{Value, json};
 use store::PageRequest;
 
@@ -71,12 +71,20 @@ impl Real {
         bodies.push(removed);
         let (log, key) = (LogId::user(), hand.key.clone());
         let push = PushWake { key: key.clone() }.to_body();
+        let file = FileId::parse(&files[0]).unwrap();
+        let content = ContentWake {
+            key: key.clone(),
+            file,
+        };
+        let content: Value = serde_json::from_str(&content.to_body()).unwrap();
         let wake = LogWake { key, log }.to_body();
         Self(BTreeMap::from([
             (Queue::LogWakes, vec![serde_json::from_str(&wake).unwrap()]),
             (Queue::PushWakes, vec![serde_json::from_str(&push).unwrap()]),
             (Queue::Snapshots, bodies.clone()),
             (Queue::SnapshotsBulk, bodies),
+            (Queue::Content, vec![content.clone()]),
+            (Queue::ContentBulk, vec![content]),
         ]))
     }
 
@@ -99,6 +107,7 @@ fn readable(queue: Queue, body: &str) -> bool {
         Queue::LogWakes => LogWake::from_body(body).is_ok(),
         Queue::PushWakes => PushWake::from_body(body).is_ok(),
         Queue::Snapshots | Queue::SnapshotsBulk => SnapshotMessage::from_body(body).is_ok(),
+        Queue::Content | Queue::ContentBulk => ContentWake::from_body(body).is_ok(),
     }
 }
 

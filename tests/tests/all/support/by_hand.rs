@@ -2,7 +2,7 @@
 //! the schedule come round, and moves the clock. Drive and our HTTP API are real servers on this machine.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use local::aws::{self, Aws, Queue};
 use local::front::Front;
 use local::functions::{Functions, SECRETS_PREFIX, Setting};
 use local::identity::Identity;
-use local::sources::event;
+use local::sources::{StreamError, StreamSource, event};
 use local::system::{SUBJECT, TENANT};
 use runtime::{Clock, Deadline, Entropy};
 use serde_json::{Value, json};
@@ -30,7 +30,7 @@ use super::{Calls, Outside, credentials, eventually, run, serve};
 /// Messages of a batch, as the deployment has it.
 const BATCH_MAX: usize = 10;
 /// A queue's visibility timeout at the most: what a crash silences a group for.
-const SILENCE: Duration = Duration::from_secs(400);
+const SILENCE: Duration = Duration::from_secs(1_000);
 
 /// Called before a request to Drive is sent: what a person does in that moment.
 type Meanwhile = Box<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
@@ -46,6 +46,7 @@ pub struct ByHand {
     ahead_millis: Arc<AtomicI64>,
     drive_ahead: AtomicU64,
     crash: Arc<Crash>,
+    stream: tokio::sync::Mutex<StreamSource>,
     front: Front,
     /// A token of another tenant's.
     pub stranger: String,
@@ -105,6 +106,8 @@ fn recorded(aws: &Aws, setting: &Setting, calls: &Calls) -> Functions {
         fetch_changes: of("fetch-changes").fetch_changes,
         apply_snapshots: of("apply-snapshots").apply_snapshots,
         push_intents: of("push-intents").push_intents,
+        mirror_content: of("mirror-content").mirror_content,
+        publish_events: of("publish-events").publish_events,
         sweep: of("sweep").sweep,
         api: of("api").api,
     }
@@ -139,6 +142,7 @@ impl ByHand {
         let meanwhile = Arc::new(Mutex::new(None));
         let setting = Setting {
             transport: interrupted(Arc::clone(&meanwhile)),
+            content: None,
             drive_url: drive_url.clone(),
             webhook_url: Some(format!("{api_url}/webhooks/drive")),
             history_days: Some(90),
@@ -150,6 +154,8 @@ impl ByHand {
             None => Functions::new(&aws, &setting),
         };
         let store = Store::new(aws.dynamodb_client(), aws::NAME);
+        let stream = StreamSource::new(&aws, store.clone());
+        let stream = tokio::sync::Mutex::new(stream);
         let identity = Identity::ephemeral().unwrap();
         let expires_at = setting.clock.now().as_seconds() + 365 * 86_400;
         let token = identity.token(TENANT, SUBJECT, expires_at).unwrap();
@@ -171,6 +177,7 @@ impl ByHand {
             ahead_millis,
             drive_ahead: AtomicU64::new(0),
             crash,
+            stream,
             front,
             stranger,
             meanwhile,
@@ -269,7 +276,7 @@ impl ByHand {
     /// in flight.
     pub async fn pump(&self) {
         for _ in 0..100_000 {
-            let (mut idle, mut delayed) = (true, false);
+            let (mut idle, mut delayed) = (self.pump_stream().await.unwrap() == 0, false);
             for queue in Queue::ALL {
                 let depth = self.aws.sqs().depth(queue.name()).unwrap();
                 delayed |= depth.delayed > 0;
@@ -333,8 +340,17 @@ impl ByHand {
         if !done.is_empty() {
             self.aws.sqs().delete(queue.name(), &done).unwrap();
         }
-        // Nothing reads the stream here, and the engine looks at all of it before it adds to it.
-        self.aws.dynamodb().trim_stream(None).unwrap();
+    }
+
+    /// Hands the stream over from where it was left, and says how many batches its function took.
+    pub async fn pump_stream(&self) -> Result<usize, StreamError> {
+        let batches = AtomicUsize::new(0);
+        let handle = |event| {
+            batches.fetch_add(1, Ordering::Relaxed);
+            async { Some(publish_events::handle(event, &self.functions.publish_events).await) }
+        };
+        self.stream.lock().await.turn(handle).await?;
+        Ok(batches.into_inner())
     }
 
     /// Calls the function behind a queue.
@@ -354,6 +370,9 @@ impl ByHand {
             }
             Queue::PushWakes => {
                 push_intents::handle(event, deadline, &functions.push_intents).await
+            }
+            Queue::Content | Queue::ContentBulk => {
+                mirror_content::handle(event, deadline, &functions.mirror_content).await
             }
         }
     }
@@ -392,6 +411,19 @@ impl ByHand {
             biased;
             () = self.crash.happens.notified() => true,
             () = self.hand_over(queue, received, self.deadline()) => false,
+        };
+        self.crash.poison.lock().unwrap().clear();
+        crashed
+    }
+
+    /// Hands the stream over to its function, which ends like a killed process at the first AWS call that says `poison`.
+    /// Gives whether it came to that.
+    pub async fn stream_crashes(&self, poison: &str) -> bool {
+        poison.clone_into(&mut self.crash.poison.lock().unwrap());
+        let crashed = tokio::select! {
+            biased;
+            () = self.crash.happens.notified() => true,
+            _ = self.pump_stream() => false,
         };
         self.crash.poison.lock().unwrap().clear();
         crashed

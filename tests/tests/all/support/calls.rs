@@ -42,7 +42,11 @@ impl Calls {
 /// A transaction has no action of its own: DynamoDB checks those of its writes ("Using IAM with DynamoDB transactions").
 /// Nor have SQS's batches (Amazon SQS API permissions reference).
 fn used(request: &Request<Bytes>) -> Vec<(String, String)> {
-    let target = request.headers()["x-amz-target"].to_str().unwrap();
+    // S3's requests name no action.
+    let Some(target) = request.headers().get("x-amz-target") else {
+        return Vec::new();
+    };
+    let target = target.to_str().unwrap();
     let (service, operation) = target.split_once('.').unwrap();
     let body: Value = serde_json::from_slice(request.body()).unwrap();
     match service {

@@ -56,6 +56,7 @@ impl Stage {
         for (service, placeholder) in [
             (Service::Dynamodb, "http://127.0.0.1:3002"),
             (Service::Sqs, "http://127.0.0.1:3003"),
+            (Service::S3, "http://127.0.0.1:3004"),
             (Service::Secrets, "http://127.0.0.1:3005"),
         ] {
             let slot = Arc::new(RwLock::new(nothing.clone()));
@@ -143,7 +144,10 @@ impl Set {
             limits: domain::pace::Limits::default(),
             policies: Policies::default(),
             rules: domain::Rules::default(),
-            content: domain::ContentSettings::default(),
+            content: domain::ContentSettings {
+                enabled: true,
+                ..domain::ContentSettings::default()
+            },
             my_drive: None,
             removals: store::RemovalLimits::default(),
             state: ConnectionState::Active,

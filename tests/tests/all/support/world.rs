@@ -190,6 +190,9 @@ impl World {
             data_dir,
             api: Some(TcpListener::bind("127.0.0.1:0").await.unwrap()),
             transport: drive::reqwest_transport(drive::Timeouts::default()).unwrap(),
+            content: Some(
+                drive::reqwest_content_transport(drive::ContentTimeouts::default()).unwrap(),
+            ),
             drive_url: drive_url.to_owned(),
             notified,
             history_days: Some(1),

@@ -311,3 +311,40 @@ async fn the_table_reads_back_after_reopening() {
         .set_key(Some(item("a", &[])));
     assert!(get.send().await.unwrap().item.is_some());
 }
+
+#[tokio::test]
+async fn the_reader_of_the_stream_sees_the_same_in_a_file_and_in_memory() {
+    let folder = Scratch::new().unwrap();
+    let path = folder.path().join("table.db");
+    for path in [None, Some(path.as_path())] {
+        let dynamodb = Dynamodb::open(path, system_clock()).unwrap();
+        let client = table(&dynamodb);
+        assert_eq!(dynamodb.stream_keys(None, 10).unwrap(), []);
+        let writes = dynamodb.writes();
+        put(&client, "a", &[("n", N("1".into()))]).await;
+        put(&client, "a", &[("n", N("2".into()))]).await;
+        put(&client, "b", &[]).await;
+        assert_eq!(dynamodb.writes(), writes + 3);
+        let keys = dynamodb.stream_keys(None, 10).unwrap();
+        let names: Vec<&str> = keys.iter().map(|k| k.partition_key.as_str()).collect();
+        assert_eq!(names, ["a", "a", "b"]);
+        assert!(keys.iter().all(|k| k.sort_key == "HEAD"));
+        assert!(keys.is_sorted_by_key(|k| k.sequence_number.clone()));
+        assert_eq!(dynamodb.stream_keys(None, 2).unwrap(), keys[..2]);
+        let after = Some(keys[0].sequence_number.as_str());
+        assert_eq!(dynamodb.stream_keys(after, 10).unwrap(), keys[1..]);
+
+        let wanted = [keys[1].sequence_number.clone()];
+        let event = dynamodb.stream_event(after, &wanted).unwrap();
+        let records = event["Records"].as_array().unwrap();
+        assert_eq!(records.len(), 1);
+        assert_eq!(records[0]["eventName"], "MODIFY");
+        let shown = &records[0]["dynamodb"];
+        assert_eq!(shown["SequenceNumber"], wanted[0].as_str());
+        assert_eq!(shown["OldImage"]["n"], json!({"N": "1"}));
+        assert_eq!(shown["NewImage"]["n"], json!({"N": "2"}));
+        let event: aws_lambda_events::event::dynamodb::Event =
+            serde_json::from_value(event).unwrap();
+        assert_eq!(event.records[0].change.keys.len(), 2);
+    }
+}

@@ -154,6 +154,7 @@ impl Sim {
         };
         let setting = Setting {
             transport,
+            content: None,
             drive_url: DRIVE_URL.to_owned(),
             webhook_url: Some("https://sync.example/webhooks/drive".to_owned()),
             history_days: Some(90),

@@ -10,7 +10,7 @@ use domain::{Field, FileId, FileRecord, LogId};
 use http::{Method, Request};
 use local::aws::Queue;
 use local::aws::sqs::Received;
-use local::sources::event;
+use local::sources::{StreamSource, event};
 use store::Position;
 
 use super::{Sim, Weather, witness};
@@ -24,6 +24,8 @@ const POLLERS: usize = 2;
 /// The schedule, as on AWS.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 const SWEEP_SECONDS: i64 = 60;
+/// How often Lambda looks at a stream's shard.
+const STREAM_EVERY: Duration = Duration::from_millis(250);
 /// Looks before a world counts as one that never comes to rest: three hours.
 const LOOKS_MAX: usize = 540;
 const LOOK_EVERY: Duration = Duration::from_secs(20);
@@ -81,6 +83,7 @@ impl Sim {
                 });
             }
         }
+        tokio::spawn(self.clone().read_stream());
         let sim = self.clone();
         tokio::spawn(async move {
             loop {
@@ -88,6 +91,22 @@ impl Sim {
                 tokio::time::sleep(SWEEP_EVERY).await;
             }
         });
+    }
+
+    /// Hands the stream over as it grows, for as long as the world lasts. Which connections' records are wanted is looked
+    /// up past the wire: where nobody mirrors content, the world goes as it would without a stream.
+    async fn read_stream(self) {
+        let mut source = StreamSource::new(&self.0.aws, self.0.looking_on.clone());
+        let handle = |event| {
+            let deps = self.warm().functions.publish_events;
+            let work = async move { publish_events::handle(event, &deps).await };
+            self.run("publish-events", work)
+        };
+        loop {
+            // What failed is read again, as what has come meanwhile.
+            let _ = source.turn(&handle).await;
+            tokio::time::sleep(STREAM_EVERY).await;
+        }
     }
 
     /// The schedule comes round.
@@ -156,6 +175,11 @@ impl Sim {
                 let deps = functions.push_intents;
                 let work = async move { push_intents::handle(event, deadline, &deps).await };
                 self.run("push-intents", work).await
+            }
+            Queue::Content | Queue::ContentBulk => {
+                let deps = functions.mirror_content;
+                let work = async move { mirror_content::handle(event, deadline, &deps).await };
+                self.run("mirror-content", work).await
             }
         }
     }

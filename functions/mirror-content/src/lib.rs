@@ -1,0 +1,243 @@
+//! Mirrors content between Drive and S3.
+//!
+//! A wake names a file and says nothing else: what is owed is in the file's record. A file is a message group, so nobody
+//! else works on it meanwhile. One that is dealt with while others of its batch take minutes is acknowledged at once, so
+//! that the next wake of it waits for nobody.
+
+mod file;
+
+use std::time::Duration;
+
+use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
+use domain::pace::Held;
+use domain::{ConnectionKey, Disposition};
+use drive::DriveError;
+use futures_util::{StreamExt as _, stream};
+use gate::{Gate, GateError, Services};
+use objects::{Objects, ObjectsError};
+use runtime::{
+    Clock, ContentQueues, ContentWake, Deadline, Delivery, Entropy, Group, Lane, QueueError,
+    Settings, Verdict, batch, telemetry,
+};
+use store::{ConnectionState, Letter, Parked, Store, StoreError};
+
+/// How long Drive may take over calls that move no content; content has limits of its own (`drive::ContentTimeouts`).
+const DRIVE_TIMEOUTS: drive::Timeouts = drive::Timeouts {
+    connect: Duration::from_secs(3),
+    total: Duration::from_secs(20),
+};
+/// Files of a batch in work at a time: each holds a part of its content in memory.
+const FILES_AT_ONCE: usize = 4;
+/// How often what is done is acknowledged while other files of the batch go on.
+const ACKNOWLEDGE_EVERY: Duration = Duration::from_secs(1);
+
+/// What the function works with.
+#[derive(Clone)]
+pub struct Deps {
+    /// The records, and what is stored of their content.
+    pub store: Store,
+    /// Drive, as each connection may see it.
+    pub gate: Gate,
+    /// Where content is kept.
+    pub objects: Objects,
+    /// Where wakes come from, and go when there was not time enough.
+    pub contents: ContentQueues,
+    /// Now.
+    pub clock: Clock,
+    /// Randomness.
+    pub entropy: Entropy,
+}
+
+impl Deps {
+    /// Makes everything out of the environment.
+    ///
+    /// # Errors
+    /// Says which setting is missing or can't be read.
+    pub async fn load(
+        settings: &Settings,
+    ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        let services = Services::connect(settings, DRIVE_TIMEOUTS).await?;
+        let aws = runtime::aws::config().await;
+        Ok(Self {
+            store: services.store.clone(),
+            gate: services.gate.clone(),
+            objects: Objects::new(objects::client(&aws), settings.content_bucket()?),
+            contents: ContentQueues::of_settings(&services.sqs, settings)?,
+            clock: services.clock.clone(),
+            entropy: services.entropy.clone(),
+        })
+    }
+}
+
+/// Why a file's content could not be dealt with now.
+#[derive(Debug, thiserror::Error)]
+enum Stopped {
+    #[error("the table did not do it")]
+    Store(#[from] StoreError),
+    #[error("the queue did not take it")]
+    Queue(#[from] QueueError),
+    #[error("Drive did not do it")]
+    Drive(#[from] DriveError),
+    #[error("S3 did not do it")]
+    Objects(#[from] ObjectsError),
+    #[error("it is not this connection's turn")]
+    Held(Held),
+    #[error("the function is about to be ended")]
+    OutOfTime,
+}
+
+impl Stopped {
+    fn disposition(&self) -> Disposition {
+        match self {
+            Self::Store(_) | Self::Queue(_) | Self::OutOfTime => {
+                Disposition::Retry { after_millis: None }
+            }
+            Self::Drive(error) => error.disposition(),
+            Self::Objects(error) => error.disposition(),
+            Self::Held(held) => Disposition::Retry {
+                after_millis: Some(held.wait_millis),
+            },
+        }
+    }
+}
+
+impl From<GateError> for Stopped {
+    fn from(error: GateError) -> Self {
+        match error {
+            GateError::Held(held) => Self::Held(held),
+            GateError::Store(error) => Self::Store(error),
+            GateError::Drive(error) => Self::Drive(error),
+        }
+    }
+}
+
+/// Handles a batch of wakes: each group is one file.
+pub async fn handle(event: SqsEvent, deadline: Deadline, deps: &Deps) -> SqsBatchResponse {
+    let queues = deps.contents.all();
+    batch::handle_apart(event, &queues, |part| look_at_all(part, deadline, deps)).await
+}
+
+async fn look_at_all(event: SqsEvent, deadline: Deadline, deps: &Deps) -> SqsBatchResponse {
+    let queues = deps.contents.all();
+    let looks = stream::iter(batch::groups(event)).map(|group| async {
+        let verdict = look(&group, deadline, deps).await;
+        (group, verdict)
+    });
+    let mut looks = looks.buffer_unordered(FILES_AT_ONCE);
+    let mut judged = Vec::new();
+    let mut done: Vec<Delivery> = Vec::new();
+    loop {
+        let next = tokio::select! {
+            biased;
+            next = looks.next() => next,
+            () = tokio::time::sleep(ACKNOWLEDGE_EVERY), if !done.is_empty() => {
+                batch::acknowledge(&std::mem::take(&mut done), &queues).await;
+                continue;
+            }
+        };
+        let Some((group, verdict)) = next else { break };
+        match &verdict {
+            Verdict::Done => done.extend(group.deliveries.iter().cloned()),
+            Verdict::Failed { .. } => {}
+        }
+        judged.push((group, verdict));
+    }
+    batch::respond(judged, &queues, &deps.entropy).await
+}
+
+/// One file: however many wakes there are of it, they say the same.
+async fn look(group: &Group, deadline: Deadline, deps: &Deps) -> Verdict {
+    let mut newest = None;
+    for (done, delivery) in group.deliveries.iter().enumerate() {
+        match ContentWake::from_body(&delivery.body) {
+            Ok(wake) => newest = Some((delivery, wake)),
+            Err(why) => {
+                let parked =
+                    Parked::unreadable(letter(delivery), &why.to_string(), deps.clock.now());
+                if let Err(error) = park(&parked, deps).await {
+                    return failed(done, &error.into());
+                }
+            }
+        }
+    }
+    let Some((delivery, wake)) = newest else {
+        return Verdict::Done;
+    };
+    let lane = deps.contents.lane_of(&delivery.queue);
+    let stopped = match mirror(&wake, lane, deadline, deps).await {
+        Ok(()) => return Verdict::Done,
+        Err(stopped) => stopped,
+    };
+    match stopped.disposition() {
+        Disposition::Retry { .. } => failed(0, &stopped),
+        Disposition::Park { reason } => {
+            let (key, file) = (wake.key, Some(wake.file));
+            let parked = Parked::letter(letter(delivery), key, file, &reason, deps.clock.now());
+            match park(&parked, deps).await {
+                Ok(()) => Verdict::Done,
+                Err(error) => failed(0, &error.into()),
+            }
+        }
+        Disposition::Halt { reason } => halt(&wake.key, &reason, &stopped, deps).await,
+    }
+}
+
+async fn mirror(
+    wake: &ContentWake,
+    lane: Lane,
+    deadline: Deadline,
+    deps: &Deps,
+) -> Result<(), Stopped> {
+    if deadline.passed(deps.clock.now()) {
+        return Err(Stopped::OutOfTime);
+    }
+    let Some(connection) = deps.store.load_connection(&wake.key).await? else {
+        return Ok(());
+    };
+    // All files are walked through once it is active, or its content is mirrored, again.
+    if connection.state != ConnectionState::Active || !connection.content.enabled {
+        return Ok(());
+    }
+    file::mirror(deps, &connection, &wake.file, lane, deadline).await
+}
+
+/// Where Drive takes our credentials no more, the connection waits for a person, and the wake is let go: the record keeps
+/// everything.
+async fn halt(key: &ConnectionKey, reason: &str, stopped: &Stopped, deps: &Deps) -> Verdict {
+    let error = telemetry::chain(stopped);
+    tracing::error!(connection = %key, error, metric = "connection_suspended", "suspending");
+    match deps.store.suspend(key, reason, deps.clock.now()).await {
+        Ok(()) => Verdict::Done,
+        Err(error) => failed(0, &error.into()),
+    }
+}
+
+fn failed(done: usize, stopped: &Stopped) -> Verdict {
+    let error = telemetry::chain(stopped);
+    tracing::warn!(error, metric = "content_failed", "will look again");
+    let after_millis = match stopped.disposition() {
+        Disposition::Retry { after_millis } => after_millis,
+        Disposition::Park { .. } | Disposition::Halt { .. } => None,
+    };
+    Verdict::Failed { done, after_millis }
+}
+
+fn letter(delivery: &Delivery) -> Letter<'_> {
+    Letter {
+        queue: &delivery.queue,
+        id: &delivery.id,
+        body: &delivery.body,
+        sent_at: delivery.sent_at,
+        receives: delivery.receives,
+    }
+}
+
+async fn park(parked: &Parked, deps: &Deps) -> Result<(), StoreError> {
+    tracing::warn!(
+        message = parked.id,
+        reason = parked.reason,
+        metric = "parked",
+        "parked a message"
+    );
+    deps.store.park(parked).await
+}

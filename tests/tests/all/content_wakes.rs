@@ -1,0 +1,194 @@
+//! Changes of content wake `mirror-content`, by way of the table's stream, and nothing else does.
+
+use bytes::Bytes;
+use domain::FileId;
+use drive_simulator::Edit;
+use http::Method;
+use local::aws::Queue;
+use runtime::ContentWake;
+use serde_json::{Value, json};
+
+use crate::support::{ByHand, Folder, Outside, Setup, by_hand, eventually, own_with};
+
+/// Changes whether the connection's content is mirrored.
+async fn mirror(world: &Outside, content: Value) -> Value {
+    let body = Some(json!({ "content": content }));
+    let answer = world
+        .api(Method::PATCH, "", &[("if-match", "*")], body)
+        .await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    answer.body
+}
+
+/// A world by hand whose content is mirrored, and whose stream has been read.
+fn mirrored(files: usize, test: impl AsyncFnOnce(&ByHand)) {
+    by_hand(files, async |hand| {
+        mirror(hand, json!({"enabled": true})).await;
+        hand.turn().await;
+        hand.pump().await;
+        test(hand).await;
+    });
+}
+
+/// What Drive has told goes into the records, and no further.
+async fn apply(hand: &ByHand) {
+    hand.sync().await;
+    hand.pump_only(Queue::LogWakes).await;
+    hand.pump_only(Queue::Snapshots).await;
+}
+
+/// The files whose wakes wait in a queue. They are handed over, so that they wait no more.
+async fn woken(hand: &ByHand, queue: Queue) -> Vec<String> {
+    let mut files = Vec::new();
+    loop {
+        let received = hand.receive(queue).await;
+        if received.is_empty() {
+            files.sort_unstable();
+            return files;
+        }
+        for message in &received {
+            let wake = ContentWake::from_body(&message.body).unwrap();
+            assert_eq!(wake.key, hand.key);
+            files.push(wake.file.to_string());
+        }
+        hand.hand_over(queue, &received, hand.deadline()).await;
+    }
+}
+
+fn content(hand: &ByHand, file: &str, text: &'static str) {
+    hand.simulator
+        .replace_content("owner", file, Bytes::from_static(text.as_bytes()))
+        .unwrap();
+}
+
+#[test]
+fn nothing_is_told_of_a_connection_whose_content_is_not_mirrored() {
+    by_hand(2, async |hand| {
+        let file = hand.take();
+        content(hand, &file, "changed");
+        apply(hand).await;
+        assert_eq!(hand.pump_stream().await.unwrap(), 0, "nobody is asked");
+        assert_eq!(woken(hand, Queue::Content).await, Vec::<String>::new());
+        assert_eq!(woken(hand, Queue::ContentBulk).await, Vec::<String>::new());
+    });
+}
+
+#[test]
+fn a_change_of_content_wakes_it_once_and_a_change_of_anything_else_does_not() {
+    mirrored(3, async |hand| {
+        let (changed, renamed) = (hand.take(), hand.take());
+        content(hand, &changed, "changed");
+        hand.owner().rename(&renamed, "renamed.txt").await;
+        apply(hand).await;
+        assert!(hand.pump_stream().await.unwrap() > 0);
+        assert_eq!(woken(hand, Queue::Content).await, [changed.as_str()]);
+        assert_eq!(hand.pump_stream().await.unwrap(), 0, "it was read");
+        hand.owner().rename(&changed, "renamed, too.txt").await;
+        apply(hand).await;
+        hand.pump_stream().await.unwrap();
+        assert_eq!(woken(hand, Queue::Content).await, Vec::<String>::new());
+        assert_eq!(woken(hand, Queue::ContentBulk).await, Vec::<String>::new());
+    });
+}
+
+#[test]
+fn a_new_file_waits_with_the_mass_and_what_leaves_does_not() {
+    mirrored(3, async |hand| {
+        let (trashed, deleted) = (hand.take(), hand.take());
+        let made = hand.owner().create("new.txt", false).await;
+        hand.owner().create("a folder", true).await;
+        let trash = Edit::Trash(true);
+        hand.simulator.apply("owner", &trashed, trash).unwrap();
+        hand.owner().delete(&deleted).await;
+        apply(hand).await;
+        hand.pump_stream().await.unwrap();
+        assert_eq!(woken(hand, Queue::ContentBulk).await, [made.as_str()]);
+        let mut left = [trashed, deleted];
+        left.sort_unstable();
+        assert_eq!(woken(hand, Queue::Content).await, left);
+    });
+}
+
+#[test]
+fn killed_between_the_stream_and_the_wake_it_reads_the_stream_again() {
+    mirrored(3, async |hand| {
+        let files = [hand.take(), hand.take()];
+        for file in &files {
+            content(hand, file, "changed");
+        }
+        apply(hand).await;
+        for _ in 0..2 {
+            assert!(hand.stream_crashes("content_of").await);
+            assert_eq!(woken(hand, Queue::Content).await, Vec::<String>::new());
+        }
+        hand.pump_stream().await.unwrap();
+        let mut files = files;
+        files.sort_unstable();
+        assert_eq!(woken(hand, Queue::Content).await, files);
+    });
+}
+
+#[test]
+fn a_file_that_changes_in_drive_is_looked_at_by_mirror_content() {
+    let folder = Folder::new();
+    let setup = Setup {
+        files: 6,
+        folders: 1,
+        data_dir: Some(folder.path().to_owned()),
+        ..Setup::default()
+    };
+    own_with(setup, async |world| {
+        mirror(world, json!({"enabled": true})).await;
+        let looked_at = |queue: Queue| {
+            let counters = world.system.aws.sqs().counters();
+            counters.deleted.get(queue.name()).map_or(0, |one| one.all)
+        };
+        let before = looked_at(Queue::Content);
+        let file = world.take();
+        let changed = Bytes::from_static(b"changed");
+        world
+            .simulator
+            .replace_content("owner", &file, changed)
+            .unwrap();
+        eventually("its content is looked at", async || {
+            (looked_at(Queue::Content) > before).then_some(())
+        })
+        .await;
+        let before = looked_at(Queue::ContentBulk);
+        world.owner().create("new.txt", false).await;
+        eventually("a new file's, too", async || {
+            (looked_at(Queue::ContentBulk) > before).then_some(())
+        })
+        .await;
+    });
+}
+
+#[test]
+fn a_content_wake_that_sqs_gives_up_is_listed_and_can_be_sent_again() {
+    mirrored(2, async |hand| {
+        let token = Some(hand.token.as_str());
+        for queue in [Queue::Content, Queue::ContentBulk] {
+            let file = hand.take();
+            let wake = ContentWake {
+                key: hand.key.clone(),
+                file: FileId::parse(&file).unwrap(),
+            };
+            let (dead, body) = (queue.dead_letter_name(), wake.to_body());
+            let message = local::aws::sqs::NewMessage::new("g", "1", &body);
+            hand.aws.sqs().send(dead, message).unwrap();
+            hand.sweep().await;
+            let listed = hand
+                .call(token, Method::GET, "/v1/dead-letters", &[], None)
+                .await;
+            let mut letters = listed.body["items"].as_array().unwrap().iter();
+            let letter = letters.find(|letter| letter["file_id"] == file.as_str());
+            let letter = letter.unwrap();
+            assert_eq!(letter["queue"], dead, "{letter}");
+            let ids = json!({"ids": [letter["id"]]}).to_string();
+            let path = "/v1/dead-letters/redrive";
+            let sent = hand.call(token, Method::POST, path, &[], Some(&ids)).await;
+            assert_eq!(sent.body["results"][0]["status"], 200, "{}", sent.body);
+            assert_eq!(woken(hand, queue).await, [file.as_str()]);
+        }
+    });
+}
