@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use http::Method;
 use serde_json::{Value, json};
 
-use super::stage::{AppEdit, Ledger, Stage};
+use super::stage::{AppEdit, Ledger, PersonEdit, Stage};
 
 /// Where a text was written: a file, and the label of a field.
 type Place = (String, String);
@@ -110,8 +110,23 @@ pub async fn judge(stage: &Stage) -> Verdict {
     let journal = stage.control(Method::GET, "journal", json!({})).await;
     let mut ledger = stage.ledger.lock().unwrap();
     let mut wrong = std::mem::take(&mut ledger.wrong);
-    let ledger = &*ledger;
-    let fields = gather(ledger, &journal, &conflicts);
+    let (lost, more) = weigh(&ledger, &journal, &conflicts);
+    wrong.extend(more);
+    wrong.extend(blind(&mut ledger, journal, &conflicts, lost.len()));
+    let count = |wanted: &dyn Fn(&&Value) -> bool| conflicts.iter().filter(wanted).count();
+    Verdict {
+        lost,
+        wrong,
+        conflicts: conflicts.len(),
+        open: count(&|conflict| conflict["status"] == "open"),
+        unsure: count(&|conflict| conflict["unsure"] == true),
+        followed: ledger.people.len() + ledger.programs.len(),
+    }
+}
+
+/// What is lost, and what else must not be.
+fn weigh(ledger: &Ledger, journal: &Value, conflicts: &[Value]) -> (Vec<String>, Vec<String>) {
+    let fields = gather(ledger, journal, conflicts);
     let people: BTreeSet<&str> = ledger.people.iter().map(|edit| edit.to.as_str()).collect();
     let programs: BTreeSet<&str> = ledger
         .programs
@@ -119,7 +134,7 @@ pub async fn judge(stage: &Stage) -> Verdict {
         .map(|edit| edit.to.as_str())
         .chain(ledger.chosen.iter().map(String::as_str))
         .collect();
-    let mut lost = Vec::new();
+    let (mut lost, mut wrong) = (Vec::new(), Vec::new());
     let mut written: BTreeMap<Place, BTreeSet<&str>> = BTreeMap::new();
     for edit in &ledger.people {
         let place = (edit.file.clone(), edit.field.clone());
@@ -140,21 +155,57 @@ pub async fn judge(stage: &Stage) -> Verdict {
         wrong.extend(ourselves.map(|conflict| format!("a conflict with ourselves: {conflict}")));
     }
     for (place, texts) in written {
-        lost.extend(
-            texts
-                .iter()
-                .map(|text| format!("{place:?}: {text} was never in Drive")),
-        );
+        let never = |text| format!("{place:?}: {text} was never in Drive");
+        lost.extend(texts.into_iter().map(never));
     }
-    let count = |wanted: &dyn Fn(&&Value) -> bool| conflicts.iter().filter(wanted).count();
-    Verdict {
-        lost,
-        wrong,
-        conflicts: conflicts.len(),
-        open: count(&|conflict| conflict["status"] == "open"),
-        unsure: count(&|conflict| conflict["unsure"] == true),
-        followed: ledger.people.len() + ledger.programs.len(),
+    (lost, wrong)
+}
+
+/// What the judge does not see of losses that are made up: an acknowledged edit that is nowhere, a person's text that a
+/// write of ours took the place of, and one that Drive took and never had. A judge who sees nothing proves nothing.
+fn blind(
+    ledger: &mut Ledger,
+    mut journal: Value,
+    conflicts: &[Value],
+    found: usize,
+) -> Vec<String> {
+    let mut unseen = Vec::new();
+    let fields = gather(ledger, &journal, conflicts);
+    let quiet = ledger.people.iter().find(|edit| {
+        let place = (edit.file.clone(), edit.field.clone());
+        let field = &fields[&place];
+        field.programs.is_empty() && field.conflicts.is_empty()
+    });
+    let Some(quiet) = quiet.cloned() else {
+        return vec!["no field was left to people alone: the judge was not tried".to_owned()];
+    };
+    let mut expect = |what: &str, ledger: &Ledger, journal: &Value| {
+        if weigh(ledger, journal, conflicts).0.len() != found + 1 {
+            unseen.push(format!("the judge does not see {what}"));
+        }
+    };
+    ledger.programs.push(AppEdit {
+        file: quiet.file.clone(),
+        field: quiet.field.clone(),
+        from: quiet.to.clone(),
+        to: "made up".to_owned(),
+        accepted: true,
+    });
+    expect("an edit that is nowhere", ledger, &journal);
+    ledger.programs.pop();
+    ledger.people.push(PersonEdit {
+        to: "made up".to_owned(),
+        ..quiet.clone()
+    });
+    expect("a text that Drive never had", ledger, &journal);
+    ledger.people.pop();
+    if let Some(written) = journal["written"].as_array_mut() {
+        written.push(json!({
+            "file": quiet.file, "field": quiet.field, "from": quiet.to, "to": "made up", "by": "owner",
+        }));
     }
+    expect("a text that was overwritten", ledger, &journal);
+    unseen
 }
 
 fn gather<'a>(
