@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
 
 use crate::{
@@ -16,6 +17,9 @@ use crate::{
         rights,
     },
 };
+
+/// How many contents are read at once for their checksums.
+const READERS: usize = 4;
 
 /// Computes the checksums that an answer will show. Reading files of this machine is left to blocking threads.
 pub(crate) async fn prepare(views: impl IntoIterator<Item = &View>, selection: &Selection) {
@@ -38,16 +42,22 @@ pub(crate) async fn prepare(views: impl IntoIterator<Item = &View>, selection: &
 
 /// Computes checksums that are not known yet. Reading files of this machine is left to blocking threads.
 pub(crate) async fn compute_checksums(contents: Vec<Arc<Content>>) {
-    let computed = tokio::task::spawn_blocking(move || {
-        for content in contents {
-            if let Err(error) = content.compute_checksums() {
-                tracing::warn!(path = ?content.path(), %error, "a file of the library cannot be read");
+    stream::iter(contents)
+        .map(|content| {
+            tokio::task::spawn_blocking(move || {
+                if let Err(error) = content.compute_checksums() {
+                    tracing::warn!(path = ?content.path(), %error, "a file of the library cannot be read");
+                }
+            })
+        })
+        .buffer_unordered(READERS)
+        .for_each(|computed| {
+            if let Err(error) = computed {
+                tracing::warn!(%error, "checksums were not computed");
             }
-        }
-    });
-    if let Err(error) = computed.await {
-        tracing::warn!(%error, "checksums were not computed");
-    }
+            std::future::ready(())
+        })
+        .await;
 }
 
 /// A file.

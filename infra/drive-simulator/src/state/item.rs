@@ -5,7 +5,7 @@ use std::{
     fs::File,
     io::{self, Read},
     path::PathBuf,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use bytes::Bytes;
@@ -164,6 +164,8 @@ pub(crate) const PART_BYTES: u64 = 256 * 1024;
 pub(crate) struct Content {
     source: Source,
     checksums: OnceLock<Checksums>,
+    /// Held by whoever computes the checksums: a caller that gave up and asks again waits for the same reading.
+    computing: Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -179,6 +181,7 @@ impl Content {
         Self {
             source: Source::Memory(bytes),
             checksums: OnceLock::new(),
+            computing: Mutex::default(),
         }
     }
 
@@ -187,6 +190,7 @@ impl Content {
         Self {
             source: Source::Disk { path, size },
             checksums: OnceLock::new(),
+            computing: Mutex::default(),
         }
     }
 
@@ -195,6 +199,7 @@ impl Content {
         Self {
             source: Source::Synthetic { seed, size },
             checksums: OnceLock::new(),
+            computing: Mutex::default(),
         }
     }
 
@@ -239,6 +244,10 @@ impl Content {
     /// # Errors
     /// The file cannot be read (any more).
     pub(crate) fn compute_checksums(&self) -> io::Result<&Checksums> {
+        let _one = self
+            .computing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = self.checksums.get() {
             return Ok(known);
         }

@@ -431,6 +431,21 @@ async fn made_up_content_is_as_long_as_it_says_and_the_same_for_one_seed() {
 }
 
 #[tokio::test]
+async fn callers_that_ask_at_once_for_checksums_all_get_them() {
+    let world = World::new();
+    let order = json!({"seed": 7, "size_bytes": 3_000_000});
+    let made = world.control("POST", "generated", order).await;
+    let id = made["id"].as_str().expect("an id");
+    let path = format!("/drive/v3/files/{id}?fields=md5Checksum,sha256Checksum");
+    let (one, two, three) = tokio::join!(world.get(&path), world.get(&path), world.get(&path));
+    assert_eq!(
+        one.ok()["sha256Checksum"].as_str().expect("a sum").len(),
+        64
+    );
+    assert_eq!((one.ok(), one.ok()), (two.ok(), three.ok()));
+}
+
+#[tokio::test]
 async fn a_body_is_damaged_as_a_fault_says() {
     let world = World::new();
     let id = world.file("a");
