@@ -7,7 +7,7 @@ use crate::drift::{KEPT_MILLIS, short};
 use crate::item::{decode, encode};
 use crate::key::{Item, Key, connection_pk};
 use crate::range::Range;
-use crate::store::Applied;
+use crate::store::{Applied, ROUNDS_MAX, pause};
 use crate::update::Replaces;
 use crate::value_item::at;
 use crate::{Operation, Page, PageRequest, Store, StoreError};
@@ -41,15 +41,26 @@ pub enum Subject {
 }
 
 impl Store {
-    /// Writes down a flaw. Of one thing an operation keeps one flaw of a kind: the latest.
+    /// Writes down a flaw. Of one thing an operation keeps one flaw of a kind: the one that was found last.
     ///
     /// # Errors
     /// [`StoreError`]
     pub async fn note_flaw(&self, operation: &Operation, flaw: &Flaw) -> Result<(), StoreError> {
-        let item = encode_flaw(operation, flaw)?;
-        match self.put(item, Replaces::Whatever).await? {
-            Applied::Done(_) | Applied::Refused(_) => Ok(()),
+        let (mut revision, mut replaces) = (1, Replaces::Nothing);
+        for round in 0..ROUNDS_MAX {
+            let item = encode_flaw(operation, flaw, revision)?;
+            let held = match self.put(item, replaces).await? {
+                Applied::Done(_) => return Ok(()),
+                Applied::Refused(held) => held.map(decode_flaw).transpose()?,
+            };
+            (revision, replaces) = match held {
+                Some((held, _)) if held == *flaw || held.found_at > flaw.found_at => return Ok(()),
+                Some((_, revision)) => (revision + 1, Replaces::Revision(revision)),
+                None => (1, Replaces::Nothing),
+            };
+            pause(round).await;
         }
+        Err(StoreError::busy("others kept writing the flaw"))
     }
 
     /// The flaws that an operation found, by kind.
@@ -68,7 +79,8 @@ impl Store {
             None => format!("{PREFIX}#{id}#"),
         };
         let all = Range::prefix(None, connection_pk(key), &prefix);
-        self.list_range("flaws", all, page, decode_flaw).await
+        let decode = |item| decode_flaw(item).map(|(flaw, _)| flaw);
+        self.list_range("flaws", all, page, decode).await
     }
 }
 
@@ -77,6 +89,7 @@ const PREFIX: &str = "FLAW";
 
 #[derive(Serialize, Deserialize)]
 struct Body {
+    revision: u64,
     kind: String,
     subject: SubjectItem,
     repaired: bool,
@@ -144,11 +157,12 @@ impl SubjectItem {
     }
 }
 
-fn encode_flaw(operation: &Operation, flaw: &Flaw) -> Result<Item, StoreError> {
+fn encode_flaw(operation: &Operation, flaw: &Flaw, revision: u64) -> Result<Item, StoreError> {
     let subject = SubjectItem::from(&flaw.subject);
     let kind = flaw.kind.label();
     let id = format!("{}#{kind}#{}", operation.id, subject.text());
     let body = Body {
+        revision,
         kind: kind.to_owned(),
         subject,
         repaired: flaw.repaired,
@@ -159,7 +173,8 @@ fn encode_flaw(operation: &Operation, flaw: &Flaw) -> Result<Item, StoreError> {
     encode(&Key::of_connection(&operation.key, PREFIX, &id), &body)
 }
 
-fn decode_flaw(item: Item) -> Result<Flaw, StoreError> {
+/// A flaw, and the revision of its item.
+fn decode_flaw(item: Item) -> Result<(Flaw, u64), StoreError> {
     let (place, body) = decode::<Body>(item)?;
     let parts = (
         FlawKind::from_label(&body.kind),
@@ -168,11 +183,12 @@ fn decode_flaw(item: Item) -> Result<Flaw, StoreError> {
     let (Some(kind), Some(subject)) = parts else {
         return Err(place.corrupt("its kind or what it is about can't be read"));
     };
-    Ok(Flaw {
+    let flaw = Flaw {
         kind,
         subject,
         repaired: body.repaired,
         detail: body.detail,
         found_at: at(body.found_at),
-    })
+    };
+    Ok((flaw, body.revision))
 }

@@ -181,6 +181,12 @@ pub(super) async fn a_flaw_comes_back_as_it_was_and_of_one_thing_the_latest_is_k
     }
     flaws[2].repaired = true;
     store.note_flaw(&operation, &flaws[2]).await.unwrap();
+    let late = Flaw {
+        found_at: ms(6),
+        detail: "seen before".to_owned(),
+        ..flaws[2].clone()
+    };
+    store.note_flaw(&operation, &late).await.unwrap();
     // Another operation's are not among them.
     let other = Operation {
         id: OperationId::parse("op2").unwrap(),
