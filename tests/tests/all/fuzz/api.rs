@@ -272,7 +272,7 @@ impl Api {
 fn any_request_is_answered_below_500_and_refused_with_a_problem() {
     let api = run(Api::start());
     let (taken, refused) = (Cell::new(0), Cell::new(0));
-    let outcome = runner(1_000).run(&call(), |call| {
+    let outcome = runner(700).run(&call(), |call| {
         let Some(request) = api.request(&call) else {
             return Ok(());
         };

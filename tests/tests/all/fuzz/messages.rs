@@ -168,7 +168,7 @@ fn any_message_is_handled_or_set_aside_and_none_is_lost() {
     let (number, poison) = (AtomicU64::new(0), Mutex::new(Vec::new()));
     let queues = select(Queue::ALL.to_vec());
     let case = (queues, vec((body(), attributes(), any::<bool>()), 1..4));
-    let outcome = runner(500).run(&case, |(queue, messages)| {
+    let outcome = runner(300).run(&case, |(queue, messages)| {
         let mut records = Vec::new();
         let mut unreadable = Vec::new();
         for (body, odd, together) in &messages {

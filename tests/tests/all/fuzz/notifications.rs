@@ -102,7 +102,7 @@ fn any_headers_and_any_body_are_answered_and_wake_only_where_channel_token_and_r
         hand
     });
     let (woken, ignored) = (Cell::new(0), Cell::new(0));
-    let outcome = runner(1_500).run(&(headers(), body()), |(headers, body)| {
+    let outcome = runner(800).run(&(headers(), body()), |(headers, body)| {
         let headers = map(&headers);
         let right = |name: &str, right: &str| {
             let mut values = headers.get_all(name).iter();
