@@ -4,7 +4,12 @@
 //! else works on it meanwhile. One that is dealt with while others of its batch take minutes is acknowledged at once, so
 //! that the next wake of it waits for nobody.
 
+mod bring;
+mod carry;
+mod copy;
+mod export;
 mod file;
+mod pour;
 
 use std::time::Duration;
 
@@ -16,7 +21,7 @@ use futures_util::{StreamExt as _, stream};
 use gate::{Gate, GateError, Services};
 use objects::{Objects, ObjectsError};
 use runtime::{
-    Clock, ContentQueues, ContentWake, Deadline, Delivery, Entropy, Group, Lane, QueueError,
+    Clock, ContentQueues, ContentWake, Deadline, Delivery, Entropy, Group, Lane, Queue, QueueError,
     Settings, Verdict, batch, telemetry,
 };
 use store::{ConnectionState, Letter, Parked, Store, StoreError};
@@ -42,6 +47,8 @@ pub struct Deps {
     pub objects: Objects,
     /// Where wakes come from, and go when there was not time enough.
     pub contents: ContentQueues,
+    /// Where the making of a copy is asked for.
+    pub push_wakes: Queue,
     /// Now.
     pub clock: Clock,
     /// Randomness.
@@ -63,6 +70,7 @@ impl Deps {
             gate: services.gate.clone(),
             objects: Objects::new(objects::client(&aws), settings.content_bucket()?),
             contents: ContentQueues::of_settings(&services.sqs, settings)?,
+            push_wakes: services.queue(settings, "PUSH_WAKES_QUEUE_URL")?,
             clock: services.clock.clone(),
             entropy: services.entropy.clone(),
         })
@@ -84,14 +92,42 @@ enum Stopped {
     Held(Held),
     #[error("the function is about to be ended")]
     OutOfTime,
+    #[error("what Drive sent has another checksum than Drive tells")]
+    WrongSum,
+    #[error("the same content is being let go of, and can't be named until it has gone")]
+    Collecting,
+    #[error("somebody else was faster")]
+    Overtaken,
+    #[error("bytes that the table says are stored are not there")]
+    Missing,
 }
 
 impl Stopped {
+    /// What Drive said, where it was Drive.
+    fn drive(&self) -> Option<&DriveError> {
+        match self {
+            Self::Drive(error) => Some(error),
+            Self::Store(_)
+            | Self::Queue(_)
+            | Self::Objects(_)
+            | Self::Held(_)
+            | Self::OutOfTime
+            | Self::WrongSum
+            | Self::Collecting
+            | Self::Overtaken
+            | Self::Missing => None,
+        }
+    }
+
     fn disposition(&self) -> Disposition {
         match self {
-            Self::Store(_) | Self::Queue(_) | Self::OutOfTime => {
-                Disposition::Retry { after_millis: None }
-            }
+            Self::Store(_)
+            | Self::Queue(_)
+            | Self::OutOfTime
+            | Self::WrongSum
+            | Self::Collecting
+            | Self::Overtaken
+            | Self::Missing => Disposition::Retry { after_millis: None },
             Self::Drive(error) => error.disposition(),
             Self::Objects(error) => error.disposition(),
             Self::Held(held) => Disposition::Retry {

@@ -8,6 +8,7 @@
 mod audit;
 mod channels;
 mod compare;
+mod content;
 mod dead_letters;
 mod examine;
 mod leaving;
@@ -23,7 +24,10 @@ use std::time::Duration;
 use domain::{ConnectionKey, LogId};
 use drive::DriveError;
 use gate::{Gate, GateError, Patience, Services};
-use runtime::{Clock, Deadline, Entropy, Queue, QueueError, Settings, Wakes, telemetry};
+use objects::{Objects, ObjectsError};
+use runtime::{
+    Clock, ContentQueues, Deadline, Entropy, Queue, QueueError, Settings, Wakes, telemetry,
+};
 use store::{Connection, ConnectionState, DUE_SHARDS, DueItem, Position, Scope, Store, StoreError};
 
 /// How long Drive may take. The function has a minute for many things.
@@ -42,6 +46,10 @@ pub struct Deps {
     pub gate: Gate,
     /// Where wakes go.
     pub wakes: Wakes,
+    /// Where the mirror of content is woken.
+    pub contents: ContentQueues,
+    /// Where content is kept.
+    pub objects: Objects,
     /// Where what operations found is put right.
     pub snapshots_bulk: Queue,
     /// What SQS gave up is fetched from here.
@@ -73,7 +81,10 @@ impl Deps {
             .unwrap_or_default();
         let urls = urls.split(',').map(str::trim).filter(|url| !url.is_empty());
         let dead_letters = urls.map(|url| Queue::new(services.sqs.clone(), url));
+        let aws = runtime::aws::config().await;
         Ok(Self {
+            contents: ContentQueues::of_settings(&services.sqs, settings)?,
+            objects: Objects::new(objects::client(&aws), settings.content_bucket()?),
             store: services.store.clone(),
             gate: services.gate.clone(),
             wakes,
@@ -107,6 +118,8 @@ enum Stopped {
     Store(#[from] StoreError),
     #[error("the queue did not take it")]
     Queue(#[from] QueueError),
+    #[error("S3 did not do it")]
+    Objects(#[from] ObjectsError),
     #[error("Drive was not asked, or did not do it")]
     Gate(#[from] Arc<GateError>),
 }
@@ -203,13 +216,14 @@ async fn sweep(
             "operation",
             Box::pin(operations::look_at(&key, &id, deadline, deps)).await,
         ),
-        DueItem::Content(..) | DueItem::Object(..) => {
-            tracing::warn!(
-                metric = "due_content",
-                "content is due, and this deployment keeps none"
-            );
-            return;
-        }
+        DueItem::Content(key, file) => (
+            "content",
+            Box::pin(content::look_at(&key, &file, deps)).await,
+        ),
+        DueItem::Object(tenant, hash) => (
+            "object",
+            Box::pin(content::collect(&tenant, &hash, deps)).await,
+        ),
         DueItem::Unknown { pk, sk } => {
             tracing::warn!(
                 pk,

@@ -76,6 +76,7 @@ impl Functions {
         let queue = |queue| Queue::new(aws.sqs_client(), aws.queue_url(queue));
         let log_wakes = queue(aws::Queue::LogWakes);
         let push_wakes = queue(aws::Queue::PushWakes);
+        let objects = Objects::new(aws.s3_client(), aws::CONTENT_BUCKET);
         let wakes = Wakes {
             logs: log_wakes.clone(),
             pushes: push_wakes.clone(),
@@ -117,15 +118,16 @@ impl Functions {
             push_intents: Arc::new(push_intents::Deps {
                 store: store.clone(),
                 gate: gate.clone(),
-                push_wakes,
+                push_wakes: push_wakes.clone(),
                 clock: clock.clone(),
                 entropy: entropy.clone(),
             }),
             mirror_content: Arc::new(mirror_content::Deps {
                 store: store.clone(),
                 gate: gate.clone(),
-                objects: Objects::new(aws.s3_client(), aws::CONTENT_BUCKET),
+                objects: objects.clone(),
                 contents: contents.clone(),
+                push_wakes: push_wakes.clone(),
                 clock: clock.clone(),
                 entropy: entropy.clone(),
             }),
@@ -138,6 +140,8 @@ impl Functions {
                 store: store.clone(),
                 gate: gate.clone(),
                 wakes: wakes.clone(),
+                contents: contents.clone(),
+                objects: objects.clone(),
                 snapshots_bulk: bulk,
                 dead_letters: aws::Queue::ALL.into_iter().map(dead).collect(),
                 webhook_url: setting.webhook_url.clone(),

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::support::{ByHand, Folder, Outside, Setup, by_hand, eventually, own_with};
 
 /// Changes whether the connection's content is mirrored.
-async fn mirror(world: &Outside, content: Value) -> Value {
+pub async fn mirror(world: &Outside, content: Value) -> Value {
     let body = Some(json!({ "content": content }));
     let answer = world
         .api(Method::PATCH, "", &[("if-match", "*")], body)
@@ -21,7 +21,7 @@ async fn mirror(world: &Outside, content: Value) -> Value {
 }
 
 /// A world by hand whose content is mirrored, and whose stream has been read.
-fn mirrored(files: usize, test: impl AsyncFnOnce(&ByHand)) {
+pub fn mirrored(files: usize, test: impl AsyncFnOnce(&ByHand)) {
     by_hand(files, async |hand| {
         mirror(hand, json!({"enabled": true})).await;
         hand.turn().await;
@@ -31,7 +31,7 @@ fn mirrored(files: usize, test: impl AsyncFnOnce(&ByHand)) {
 }
 
 /// What Drive has told goes into the records, and no further.
-async fn apply(hand: &ByHand) {
+pub async fn apply(hand: &ByHand) {
     hand.sync().await;
     hand.pump_only(Queue::LogWakes).await;
     hand.pump_only(Queue::Snapshots).await;
@@ -55,7 +55,7 @@ async fn woken(hand: &ByHand, queue: Queue) -> Vec<String> {
     }
 }
 
-fn content(hand: &ByHand, file: &str, text: &'static str) {
+pub fn content(hand: &ByHand, file: &str, text: &'static str) {
     hand.simulator
         .replace_content("owner", file, Bytes::from_static(text.as_bytes()))
         .unwrap();

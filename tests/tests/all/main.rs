@@ -9,6 +9,7 @@ mod audits;
 mod authorization;
 mod conflicts;
 mod connections;
+mod content;
 mod content_wakes;
 mod crash;
 mod dead_letters;

@@ -1,0 +1,330 @@
+//! Content on its way from Drive into the bucket, in constant memory: a part is gathered while the one before it is put.
+//!
+//! What is small enough for one part is put at once. Anything larger is an upload in parts; every few parts, and when
+//! time is up, it is put down where it stands (which parts are stored, the state of the hashes after them), and the next
+//! look goes on from there.
+
+use bytes::{Bytes, BytesMut};
+use domain::Timestamp;
+use domain::content::{ContentHash, ContentState, Download, ObjectKey, Progress, UploadId};
+use domain::pace::CallKind;
+use drive::{BadContent, ContentFacts, DriveError, Kind};
+use gate::Pass;
+use objects::{Digests, Hashes, Objects, ObjectsError, Part, PartPlan};
+use tokio::task::JoinHandle;
+
+use crate::Stopped;
+use crate::file::Work;
+
+/// So many parts may be put again after a crash: 64 MB of them, for a write of the table each time.
+const PARTS_PER_SAVE: u32 = 8;
+/// How often a download that breaks off is taken up again in place.
+const REOPENS_MAX: u32 = 5;
+
+/// How a pouring ended, where nothing went wrong.
+pub(crate) enum Poured {
+    /// All of it is in the bucket under this key, and comes to these digests.
+    Done(ObjectKey, Digests),
+    /// Time is up: it goes on from what was saved.
+    Later,
+}
+
+/// The end that takes the bytes.
+pub(crate) struct Pour<'a> {
+    work: &'a Work<'a>,
+    number: u32,
+    hash: Option<ContentHash>,
+    plan: PartPlan,
+    key: ObjectKey,
+    /// The upload in parts, once there is more than one.
+    upload: Option<UploadId>,
+    /// Of every byte up to the end of the last part that was begun to be put.
+    hashes: Hashes,
+    /// Parts that were begun to be put.
+    parts: u32,
+    began_at: Timestamp,
+    buffer: BytesMut,
+    flight: Option<JoinHandle<Result<Part, ObjectsError>>>,
+}
+
+impl<'a> Pour<'a> {
+    /// Goes on with what an earlier look put down, if it is of this very content and still there; begins anew otherwise.
+    pub(crate) async fn open(
+        work: &'a Work<'a>,
+        state: &mut ContentState,
+        number: u32,
+        hash: ContentHash,
+        facts: &ContentFacts,
+    ) -> Result<Self, Stopped> {
+        let size_bytes = facts.size_bytes.unwrap_or(0);
+        if let Some(Progress::Download(download)) = state.progress.clone() {
+            if let Some(pour) = Self::resume(work, number, hash, size_bytes, &download).await? {
+                return Ok(pour);
+            }
+            work.forget(&download.object, &download.upload).await;
+            state.progress = None;
+        }
+        let plan =
+            PartPlan::of(size_bytes).map_err(|error| ObjectsError::Refused(Box::new(error)))?;
+        let tenant = &work.connection.key.tenant;
+        let key = ObjectKey::content(tenant, &hash, work.deps.entropy.next());
+        Ok(Self::new(work, number, Some(hash), plan, key))
+    }
+
+    /// Begins with content whose size and hash nobody knows: an export.
+    pub(crate) fn unknown(work: &'a Work<'a>, number: u32) -> Self {
+        let entropy = &work.deps.entropy;
+        let tenant = &work.connection.key.tenant;
+        let key = ObjectKey::staging(tenant, entropy.next(), entropy.next());
+        Self::new(work, number, None, PartPlan::unknown(), key)
+    }
+
+    fn new(
+        work: &'a Work<'a>,
+        number: u32,
+        hash: Option<ContentHash>,
+        plan: PartPlan,
+        key: ObjectKey,
+    ) -> Self {
+        Self {
+            work,
+            number,
+            hash,
+            plan,
+            key,
+            upload: None,
+            hashes: Hashes::new(),
+            parts: 0,
+            began_at: work.deps.clock.now(),
+            buffer: BytesMut::new(),
+            flight: None,
+        }
+    }
+
+    async fn resume(
+        work: &'a Work<'a>,
+        number: u32,
+        hash: ContentHash,
+        size_bytes: u64,
+        saved: &Download,
+    ) -> Result<Option<Self>, Stopped> {
+        let plan = PartPlan::resumed(size_bytes, saved.part_bytes);
+        let hashes = Hashes::restore(&saved.hashes);
+        let (Ok(plan), Ok(hashes)) = (plan, hashes) else {
+            return Ok(None);
+        };
+        if saved.hash != hash || hashes.size_bytes() != saved.done_bytes {
+            return Ok(None);
+        }
+        let stored = match work
+            .deps
+            .objects
+            .list_parts(&saved.object, &saved.upload)
+            .await
+        {
+            Ok(stored) => stored,
+            Err(ObjectsError::UploadGone(_)) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let there = |number| stored.iter().any(|part| part.number == number);
+        if !(1..=saved.parts).all(there) {
+            return Ok(None);
+        }
+        tracing::info!(file = %work.file, number, done_bytes = saved.done_bytes, metric = "content_resumed", "goes on");
+        Ok(Some(Self {
+            upload: Some(saved.upload.clone()),
+            hashes,
+            parts: saved.parts,
+            began_at: saved.began_at,
+            ..Self::new(work, number, Some(hash), plan, saved.object.clone())
+        }))
+    }
+
+    /// Fetches the file's own bytes from where they stand to their end.
+    pub(crate) async fn run(
+        mut self,
+        state: &mut ContentState,
+        facts: &ContentFacts,
+    ) -> Result<Poured, Stopped> {
+        let pass = self.work.pass().await?;
+        let mut reopened = 0;
+        loop {
+            match self.pull(&pass, state, facts).await {
+                Err(Stopped::Drive(error)) if broke_off(&error) && reopened < REOPENS_MAX => {
+                    reopened += 1;
+                }
+                ended => return self.landed(ended).await,
+            }
+        }
+    }
+
+    async fn pull(
+        &mut self,
+        pass: &Pass,
+        state: &mut ContentState,
+        facts: &ContentFacts,
+    ) -> Result<Poured, Stopped> {
+        let from = self.next_byte();
+        let open = pass
+            .drive()
+            .download(self.work.file, from, facts.expected());
+        let mut download = pass.call(CallKind::Download, open).await?;
+        while let Some(chunk) = download.chunk().await? {
+            if !self.take(chunk, state).await? {
+                return Ok(Poured::Later);
+            }
+        }
+        self.finish(&facts.mime_type).await
+    }
+
+    /// The position of the next byte that is wanted.
+    pub(crate) fn next_byte(&self) -> u64 {
+        let buffered = u64::try_from(self.buffer.len()).unwrap_or(u64::MAX);
+        self.hashes.size_bytes().saturating_add(buffered)
+    }
+
+    /// Takes the next bytes; `false` where time is up, and they were not taken.
+    pub(crate) async fn take(
+        &mut self,
+        chunk: Bytes,
+        state: &mut ContentState,
+    ) -> Result<bool, Stopped> {
+        let mut rest = chunk;
+        let part_bytes = usize::try_from(self.plan.part_bytes()).unwrap_or(usize::MAX);
+        while !rest.is_empty() {
+            if self.buffer.len() >= part_bytes {
+                self.put_part().await?;
+                let late = self.work.too_late();
+                if late || self.parts.is_multiple_of(PARTS_PER_SAVE) {
+                    self.put_down(state).await?;
+                }
+                if late && self.hash.is_some() {
+                    return Ok(false);
+                }
+            }
+            let room = part_bytes - self.buffer.len();
+            let piece = rest.split_to(room.min(rest.len()));
+            self.buffer.extend_from_slice(&piece);
+        }
+        Ok(true)
+    }
+
+    /// Puts what is gathered, once the part before is stored.
+    async fn put_part(&mut self) -> Result<(), Stopped> {
+        self.land().await?;
+        let objects = &self.work.deps.objects;
+        let upload = match &self.upload {
+            Some(upload) => upload.clone(),
+            None => {
+                let class = self.work.connection.content.storage_class;
+                let begun = objects.begin(&self.key, MIME_TYPE, class).await?;
+                self.upload.insert(begun).clone()
+            }
+        };
+        let part = self.buffer.split().freeze();
+        self.hashes.update(&part);
+        self.parts = self.parts.saturating_add(1);
+        let (objects, key, number) = (objects.clone(), self.key.clone(), self.parts);
+        self.flight = Some(tokio::spawn(async move {
+            objects.part(&key, &upload, number, part).await
+        }));
+        Ok(())
+    }
+
+    /// Waits for the part that is being put.
+    async fn land(&mut self) -> Result<(), Stopped> {
+        match self.flight.take() {
+            Some(flight) => match flight.await {
+                Ok(stored) => Ok(stored.map(drop)?),
+                Err(_) => Err(Stopped::OutOfTime),
+            },
+            None => Ok(()),
+        }
+    }
+
+    /// Saves where it stands. Content whose hash nobody knows is not resumed: it would be another export.
+    async fn put_down(&mut self, state: &mut ContentState) -> Result<(), Stopped> {
+        let (Some(upload), Some(hash)) = (self.upload.clone(), self.hash) else {
+            return Ok(());
+        };
+        self.land().await?;
+        let download = Download {
+            number: self.number,
+            hash,
+            object: self.key.clone(),
+            upload,
+            part_bytes: self.plan.part_bytes(),
+            parts: self.parts,
+            done_bytes: self.hashes.size_bytes(),
+            hashes: self.hashes.save(),
+            began_at: self.began_at,
+        };
+        let progress = state.with_progress(Progress::Download(download));
+        *state = self.work.save(&progress).await?;
+        Ok(())
+    }
+
+    /// The end has come: puts what is left, and makes one object of it.
+    pub(crate) async fn finish(&mut self, mime_type: &str) -> Result<Poured, Stopped> {
+        let objects: &Objects = &self.work.deps.objects;
+        let class = self.work.connection.content.storage_class;
+        if self.upload.is_none() {
+            let bytes = self.buffer.split().freeze();
+            let digests = Hashes::of(&bytes);
+            if let Some(wanted) = self.hash
+                && wanted != digests.sha256
+            {
+                return Err(Stopped::WrongSum);
+            }
+            let tenant = &self.work.connection.key.tenant;
+            let key = match self.hash {
+                Some(_) => self.key.clone(),
+                None => ObjectKey::content(tenant, &digests.sha256, self.work.deps.entropy.next()),
+            };
+            objects
+                .put(&key, bytes, mime_type, class, &digests.sha256)
+                .await?;
+            return Ok(Poured::Done(key, digests));
+        }
+        if !self.buffer.is_empty() {
+            self.put_part().await?;
+        }
+        self.land().await?;
+        let digests = self.hashes.clone().finish();
+        let Some(upload) = self.upload.clone() else {
+            return Err(Stopped::OutOfTime);
+        };
+        if let Some(wanted) = self.hash
+            && wanted != digests.sha256
+        {
+            return Err(Stopped::WrongSum);
+        }
+        let mut parts = objects.list_parts(&self.key, &upload).await?;
+        parts.retain(|part| part.number <= self.parts);
+        objects.complete(&self.key, &upload, &parts).await?;
+        if self.hash.is_some() {
+            return Ok(Poured::Done(self.key.clone(), digests));
+        }
+        let tenant = &self.work.connection.key.tenant;
+        let key = ObjectKey::content(tenant, &digests.sha256, self.work.deps.entropy.next());
+        objects.copy(&self.key, &key, mime_type, class).await?;
+        self.work.discard(&self.key).await;
+        Ok(Poured::Done(key, digests))
+    }
+
+    /// Lets no part fly on behind the back of what comes next. What can't be gone on with is given up.
+    async fn landed(mut self, ended: Result<Poured, Stopped>) -> Result<Poured, Stopped> {
+        if ended.is_err() {
+            // What went wrong before is what counts.
+            drop(self.land().await);
+        }
+        ended
+    }
+}
+
+fn broke_off(error: &DriveError) -> bool {
+    *error.kind() == Kind::BadContent(BadContent::BrokeOff)
+}
+
+/// What parts are before the object is made of them: nothing reads it, as it is told again with each download.
+const MIME_TYPE: &str = "application/octet-stream";

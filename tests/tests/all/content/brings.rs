@@ -1,0 +1,306 @@
+//! From Drive into the bucket.
+
+use std::time::Duration;
+
+use domain::content::{Dealt, Origin};
+use drive_simulator::Fault;
+use local::aws::Queue;
+use objects::Hashes;
+use runtime::Deadline;
+use serde_json::{Value, json};
+
+use super::{bytes_of, generated, id, in_drive, intact, object, record, versions};
+use crate::content_wakes::{apply, content, mirror, mirrored};
+use crate::support::{ByHand, by_hand};
+
+const MIB: u64 = 1 << 20;
+
+fn fault(hand: &ByHand, fault: Value) {
+    let fault: Fault = serde_json::from_value(fault).unwrap();
+    hand.simulator.add_fault(fault).unwrap();
+}
+
+fn spoilt(hand: &ByHand, times: u64, how: Value) {
+    let spoil = json!({"match": "GET /drive/v3/files/*?*alt=media*", "times": times, "spoil": how});
+    fault(hand, spoil);
+}
+
+async fn dealt(hand: &ByHand, file: &str) -> Option<(u32, Dealt)> {
+    let state = hand.store().load_content(&hand.key, &id(file)).await;
+    state.unwrap().dealt
+}
+
+/// What fails comes back when its backoff is over.
+async fn until_quiet(hand: &ByHand) {
+    for _ in 0..40 {
+        hand.turn().await;
+        if hand
+            .aws
+            .sqs()
+            .depth(Queue::Content.name())
+            .unwrap()
+            .in_flight
+            + hand
+                .aws
+                .sqs()
+                .depth(Queue::ContentBulk.name())
+                .unwrap()
+                .in_flight
+            == 0
+        {
+            return;
+        }
+        hand.pass(Duration::from_secs(1_000));
+    }
+    panic!("it never comes to rest");
+}
+
+#[test]
+fn what_drive_holds_is_stored_with_its_hash_and_identical_content_once() {
+    mirrored(3, async |hand| {
+        let (one, other) = (hand.take(), hand.take());
+        for file in [&one, &other] {
+            content(hand, file, "the same in both");
+        }
+        apply(hand).await;
+        hand.pump().await;
+        let mut keys = Vec::new();
+        for file in [&one, &other] {
+            let stored = versions(hand, file).await;
+            let newest = &stored[0];
+            assert_eq!(bytes_of(hand, newest).await.as_ref(), b"the same in both");
+            assert_eq!(newest.origin, Origin::Drive);
+            assert_eq!(newest.number, record(hand, file).await.content_version);
+            keys.push(newest.object.clone());
+        }
+        assert_eq!(keys[0], keys[1], "stored once");
+        let stored = versions(hand, &one).await;
+        assert_eq!(object(hand, &stored[0]).await.unwrap().refs, 2);
+        content(hand, &one, "changed");
+        apply(hand).await;
+        hand.pump().await;
+        let stored = versions(hand, &one).await;
+        assert_eq!(bytes_of(hand, &stored[0]).await.as_ref(), b"changed");
+        assert!(stored.len() >= 2, "the version before is kept");
+        intact(hand, &one).await;
+    });
+}
+
+#[test]
+fn content_of_any_size_arrives_whole() {
+    mirrored(1, async |hand| {
+        let sizes = [0, 1, 8 * MIB - 1, 8 * MIB, 8 * MIB + 1, 21 * MIB];
+        let files: Vec<String> = (1..)
+            .zip(sizes)
+            .map(|(seed, size)| generated(hand, seed, size))
+            .collect();
+        apply(hand).await;
+        hand.pump().await;
+        for (file, size) in files.iter().zip(sizes) {
+            let stored = versions(hand, file).await;
+            assert_eq!(stored[0].size_bytes, size);
+            let drive = Hashes::of(&in_drive(hand, file).await);
+            assert_eq!(stored[0].hash, drive.sha256);
+            intact(hand, file).await;
+        }
+    });
+}
+
+#[test]
+fn out_of_time_it_goes_on_from_the_last_part_and_reads_none_again() {
+    mirrored(1, async |hand| {
+        let file = generated(hand, 7, 40 * MIB);
+        apply(hand).await;
+        hand.pump_stream().await.unwrap();
+        hand.simulator.zero_counters();
+        let mut looks = 0;
+        while versions(hand, &file).await.is_empty() {
+            hand.visible(Queue::ContentBulk).await;
+            let received = hand.receive(Queue::ContentBulk).await;
+            if received.is_empty() {
+                // A look that was over before it began: its wake comes back.
+                hand.pass(Duration::from_secs(1_000));
+                continue;
+            }
+            // Time for a first part, and mostly for no second one.
+            let deadline = Deadline(hand.now().plus_millis(45_000 + 20 * looks));
+            hand.hand_over(Queue::ContentBulk, &received, deadline)
+                .await;
+            looks += 1;
+            assert!(looks < 200, "it never ends");
+        }
+        assert!(looks > 1, "it was cut off");
+        let stored = versions(hand, &file).await;
+        assert_eq!(stored[0].size_bytes, 40 * MIB);
+        intact(hand, &file).await;
+    });
+}
+
+#[test]
+fn killed_at_any_call_it_is_stored_whole_and_once_in_the_end() {
+    for at in 0..40 {
+        let mut crashed = false;
+        mirrored(1, async |hand| {
+            let file = generated(hand, 9, 17 * MIB);
+            apply(hand).await;
+            hand.pump_stream().await.unwrap();
+            crashed = hand.crashes(Queue::ContentBulk, at).await;
+            until_quiet(hand).await;
+            let stored = versions(hand, &file).await;
+            assert_eq!(stored.len(), 1, "call {at}");
+            assert_eq!(object(hand, &stored[0]).await.unwrap().refs, 1, "call {at}");
+            intact(hand, &file).await;
+        });
+        if !crashed {
+            assert!(at > 5, "few calls were made");
+            return;
+        }
+    }
+    panic!("it makes more calls than were tried");
+}
+
+#[test]
+fn what_breaks_off_is_taken_up_and_what_is_another_is_not_taken() {
+    mirrored(1, async |hand| {
+        let cut = generated(hand, 1, 3 * MIB);
+        spoilt(hand, 2, json!({"cut_after": 1_000_000}));
+        apply(hand).await;
+        until_quiet(hand).await;
+        intact(hand, &cut).await;
+        assert_eq!(versions(hand, &cut).await.len(), 1);
+        for how in [
+            json!({"flip_at": 5}),
+            json!({"end_after": 100}),
+            json!({"append_bytes": 3}),
+        ] {
+            let file = generated(hand, 2, 100_000);
+            spoilt(hand, 1, how);
+            apply(hand).await;
+            until_quiet(hand).await;
+            assert_eq!(versions(hand, &file).await.len(), 1);
+            intact(hand, &file).await;
+            hand.simulator.clear_faults();
+            hand.owner().delete(&file).await;
+            apply(hand).await;
+        }
+    });
+}
+
+#[test]
+fn what_drive_never_sends_right_is_given_up_with_its_reason_and_its_metadata_stays_current() {
+    mirrored(2, async |hand| {
+        let file = hand.take();
+        content(hand, &file, "never to be had");
+        spoilt(hand, 0, json!({"flip_at": 0}));
+        apply(hand).await;
+        until_quiet(hand).await;
+        let (_, how) = dealt(hand, &file).await.unwrap();
+        assert!(matches!(how, Dealt::Unavailable { .. }), "{how:?}");
+        hand.owner().rename(&file, "still here.txt").await;
+        apply(hand).await;
+        assert_eq!(hand.differences().await, Vec::<String>::new());
+        hand.simulator.clear_faults();
+        content(hand, &file, "to be had");
+        apply(hand).await;
+        until_quiet(hand).await;
+        let stored = versions(hand, &file).await;
+        assert_eq!(bytes_of(hand, &stored[0]).await.as_ref(), b"to be had");
+    });
+}
+
+#[test]
+fn a_page_or_an_error_in_the_place_of_content_is_not_stored() {
+    mirrored(2, async |hand| {
+        let file = hand.take();
+        content(hand, &file, "the real one");
+        let page = json!({"match": "GET /drive/v3/files/*?*alt=media*", "times": 1,
+            "respond": {"status": 200, "html": true}});
+        fault(hand, page);
+        apply(hand).await;
+        until_quiet(hand).await;
+        let stored = versions(hand, &file).await;
+        assert_eq!(bytes_of(hand, &stored[0]).await.as_ref(), b"the real one");
+        intact(hand, &file).await;
+    });
+}
+
+#[test]
+fn content_that_is_refused_is_noted_with_drives_reason() {
+    mirrored(2, async |hand| {
+        let file = hand.take();
+        content(hand, &file, "malware");
+        let abusive = json!({"match": "GET /drive/v3/files/*?*alt=media*", "times": 0,
+            "respond": {"status": 403, "reason": "cannotDownloadAbusiveFile"}});
+        fault(hand, abusive);
+        apply(hand).await;
+        until_quiet(hand).await;
+        let reason = "abusive".to_owned();
+        let (_, how) = dealt(hand, &file).await.unwrap();
+        assert_eq!(how, Dealt::Unavailable { reason });
+    });
+}
+
+#[test]
+fn a_file_that_changes_while_it_is_fetched_ends_as_it_is_then() {
+    mirrored(1, async |hand| {
+        let file = generated(hand, 1, 20 * MIB);
+        apply(hand).await;
+        hand.pump_stream().await.unwrap();
+        // The first look is cut off for good in the middle, and somebody writes before the next one.
+        spoilt(hand, 20, json!({"cut_after": 9_000_000}));
+        hand.pump_only(Queue::ContentBulk).await;
+        hand.simulator.clear_faults();
+        let file_now = hand
+            .simulator
+            .replace_generated("owner", &file, 2, 11 * MIB);
+        file_now.unwrap();
+        apply(hand).await;
+        until_quiet(hand).await;
+        let stored = versions(hand, &file).await;
+        let drive = Hashes::of(&in_drive(hand, &file).await);
+        assert_eq!(stored[0].hash, drive.sha256);
+        intact(hand, &file).await;
+    });
+}
+
+#[test]
+fn what_the_settings_leave_out_stays_in_drive_with_the_rule_and_comes_when_they_change() {
+    by_hand(1, async |hand| {
+        mirror(hand, json!({"enabled": true, "size_bytes_max": 1000})).await;
+        hand.turn().await;
+        let large = generated(hand, 1, 1001);
+        let small = generated(hand, 2, 1000);
+        apply(hand).await;
+        hand.pump().await;
+        let rule = "size".to_owned();
+        assert_eq!(
+            dealt(hand, &large).await,
+            Some((1, Dealt::Skipped { rule }))
+        );
+        assert_eq!(versions(hand, &large).await, []);
+        assert_eq!(versions(hand, &small).await.len(), 1);
+    });
+}
+
+#[test]
+fn folders_and_shortcuts_are_never_asked_for() {
+    mirrored(2, async |hand| {
+        let target = hand.take();
+        hand.owner().create("a folder", true).await;
+        let shortcut = json!({"name": "a shortcut", "mimeType": "application/vnd.google-apps.shortcut",
+            "shortcutDetails": {"targetId": target}});
+        let owner = hand.owner();
+        let made = owner
+            .done(http::Method::POST, "/drive/v3/files", Some(shortcut))
+            .await;
+        hand.simulator.zero_counters();
+        apply(hand).await;
+        hand.pump().await;
+        assert_eq!(versions(hand, made["id"].as_str().unwrap()).await, []);
+        let calls = hand.simulator.counters().calls;
+        assert!(
+            calls.keys().all(|method| !method.contains("media")),
+            "{calls:?}"
+        );
+    });
+}
