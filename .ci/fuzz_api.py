@@ -4,6 +4,7 @@ Arguments: the file with what `local --json` prints, and where to write the sett
 goes into a file `api` beside the token.
 """
 
+import hashlib
 import json
 import sys
 import time
@@ -36,6 +37,14 @@ class System:
     def api(self, method, path, body=None, expect=200):
         status, answer = call(method, self.base + path, self.token, body, {"If-Match": "*"})
         assert status == expect, f"{method} {path}: {status} {answer}"
+        return answer
+
+    def content(self, file, body):
+        """Brings content to a file: the body's own bytes."""
+        url = f"{self.base}/files/{file}/content"
+        digest = hashlib.sha256(json.dumps(body).encode()).hexdigest()
+        status, answer = call("POST", url, self.token, body, {"If-Match": "*", "Content-SHA256": digest})
+        assert status == 200, f"content: {status} {answer}"
         return answer
 
     def control(self, path, body):
@@ -89,12 +98,20 @@ def main(printed, settings, token_file):
     assert system.api("GET", f"/operations/{operation}/drift")["items"], "the audit found nothing"
     system.control("visibility", {"delay_seconds": 0})
 
+    # Content that is stored, and an upload that is under way.
+    system.api("PATCH", "", {"content": {"enabled": True}})
+    version = system.content(plain, {"what": "content"})["content"]["version"]
+    upload = system.api("POST", f"/files/{plain}/uploads", {
+        "size_bytes": 20_000_000, "content_hash": "00" * 32, "expected_version": version}, 201)["id"]
+
     Path(settings).write_text(f"""\
 [parameters]
 "path.connection" = "{ready['connection']}"
 "path.file" = "{plain}"
 "path.conflict" = "{conflicts[clash]}"
 "path.operation" = "{operation}"
+"path.version" = "{version}"
+"path.upload" = "{upload}"
 "header.If-Match" = "*"
 
 # The connection and the file are needed to the end.

@@ -146,11 +146,15 @@ impl ResolutionView {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = Choose)]
-#[expect(dead_code, reason = "describes what `choice` takes")]
+#[expect(dead_code, reason = "describes what `choice` and `How::of` take")]
 pub(crate) enum ChooseBody {
     App,
     Drive,
     Base,
+    /// Of content: Drive's, and a copy of the file beside it that holds the application's.
+    Both,
+    /// Of content: what both sides changed of a text, where all three are stored here and nothing clashes.
+    Merge,
 }
 
 /// A decision to be made: exactly one of the two.
@@ -188,7 +192,8 @@ pub(crate) fn choice(
             Some("drive") => Ok(Choice::Drive),
             Some("base") => Ok(Choice::Base),
             Some(_) | None => {
-                let detail = "choose must be \"app\", \"drive\" or \"base\"";
+                let detail = "choose must be \"app\", \"drive\" or \"base\"; \"both\" and \"merge\" settle one \
+                              conflict on content";
                 Err(Problem::new(Kind::ValueNotAllowed, detail).at(format!("{pointer}/choose")))
             }
         },

@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use domain::{
     Choice, ConflictId, ConflictRecord, ConflictStatus, ConnectionKey, Decider, Field, FileId,
-    ResolveRefused,
+    ResolveRefused, Value,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as JsonValue};
@@ -16,6 +16,7 @@ use store::{ConflictFilter, ConflictState, Connection};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::auth::Caller;
+use crate::both::{self, How};
 use crate::conflict_body::{ChooseBody, ConflictView, ResolutionBody, choice};
 use crate::etag::{IfMatch, tag};
 use crate::extract::{
@@ -183,11 +184,21 @@ pub(crate) async fn resolve(
     headers: HeaderMap,
     body: JsonBody,
 ) -> Result<Response, Problem> {
-    let choice = choice(&body.members, &[], &at.id.field, "")?;
+    let asked = match How::of(&body.members, &at.id.field)? {
+        Some(how) => Asked::Prepared(how),
+        None => Asked::Chosen(choice(&body.members, &[], &at.id.field, "")?),
+    };
     let moves = IfMatch::of(&headers)?;
     let route = format!("resolve {}/{}", at.key, conflict_id::encode(&at.id));
     let request = idempotency(&headers, &at.caller, &[&route, &body.digest])?;
     let connection = record::connection(&deps, &at.key).await?;
+    let choice = match asked {
+        Asked::Chosen(choice) => choice,
+        Asked::Prepared(how) => {
+            let how = (how, moves.as_ref());
+            both::prepare(&deps, &connection, &at.caller, &at.id, how).await?
+        }
+    };
     let settling = Settling {
         connection: &connection,
         caller: &at.caller,
@@ -204,6 +215,14 @@ pub(crate) async fn resolve(
             .insert(REPLAYED, HeaderValue::from_static("true"));
     }
     Ok(response)
+}
+
+/// What a request asks of a conflict.
+enum Asked {
+    /// A side or a value.
+    Chosen(Choice),
+    /// What has to be made first.
+    Prepared(How),
 }
 
 /// How conflicts of one connection are settled on behalf of one request.
@@ -228,6 +247,7 @@ impl Settling<'_> {
         choice: &Choice,
     ) -> Result<Settled, Problem> {
         let key = &self.connection.key;
+        self.has_bytes(deps, id, choice).await?;
         let file = std::slice::from_ref(&id.file);
         let held = !out_of_scope(deps, self.connection, file).await?.is_empty();
         let now = deps.clock.now();
@@ -275,6 +295,26 @@ impl Settling<'_> {
             None => load(deps, key, id).await?,
         };
         Ok(Settled { conflict, replayed })
+    }
+
+    /// Content can be decided for only where somebody has its bytes: the application's and Drive's are somewhere, any other
+    /// must be stored here.
+    async fn has_bytes(
+        &self,
+        deps: &Deps,
+        id: &ConflictId,
+        choice: &Choice,
+    ) -> Result<(), Problem> {
+        let value = match (choice, id.field == Field::Content) {
+            (Choice::Value(value), true) => value.clone(),
+            (Choice::Base, true) => load(deps, &self.connection.key, id).await?.base,
+            (Choice::App | Choice::Drive | Choice::Both(_), true) | (_, false) => return Ok(()),
+        };
+        if value == Value::Null || both::is_stored(deps, self.connection, &value).await? {
+            return Ok(());
+        }
+        let detail = "nobody has the bytes of that content: it is not stored here";
+        Err(Problem::new(Kind::ValueNotAllowed, detail).at(self.pointer))
     }
 
     /// What a refusal is: a repeat of what was done, or a problem with the conflict as it is now.

@@ -39,6 +39,20 @@ pub(crate) struct FilePath {
     pub(crate) file: FileId,
 }
 
+/// A stored version of a file, by the path.
+pub(crate) struct VersionPath {
+    pub(crate) at: FilePath,
+    /// `None` where it is no number, and so no version's.
+    pub(crate) number: Option<u32>,
+}
+
+/// An upload of a file's content, by the path.
+pub(crate) struct UploadPath {
+    pub(crate) at: FilePath,
+    /// As the path has it: whether there is such an upload is not known yet.
+    pub(crate) upload: String,
+}
+
 /// A conflict in one of the caller's connections, by the path.
 pub(crate) struct ConflictPath {
     pub(crate) caller: Caller,
@@ -71,6 +85,16 @@ async fn path(
     Ok((caller, key, params))
 }
 
+async fn file_path(
+    parts: &mut Parts,
+    deps: &Arc<Deps>,
+) -> Result<(FilePath, HashMap<String, String>), Problem> {
+    let (caller, key, params) = path(parts, deps).await?;
+    let file = FileId::parse(param(&params, "file"));
+    let file = file.map_err(|_| Problem::not_found("the file"))?;
+    Ok((FilePath { caller, key, file }, params))
+}
+
 fn param<'a>(params: &'a HashMap<String, String>, name: &str) -> &'a str {
     params.get(name).map(String::as_str).unwrap_or("")
 }
@@ -88,10 +112,30 @@ impl FromRequestParts<Arc<Deps>> for FilePath {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, deps: &Arc<Deps>) -> Result<Self, Problem> {
-        let (caller, key, params) = path(parts, deps).await?;
-        let file = FileId::parse(param(&params, "file"));
-        let file = file.map_err(|_| Problem::not_found("the file"))?;
-        Ok(Self { caller, key, file })
+        file_path(parts, deps).await.map(|(at, _)| at)
+    }
+}
+
+impl FromRequestParts<Arc<Deps>> for VersionPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, deps: &Arc<Deps>) -> Result<Self, Problem> {
+        let (at, params) = file_path(parts, deps).await?;
+        let number = param(&params, "version").parse().ok();
+        Ok(Self { at, number })
+    }
+}
+
+impl FromRequestParts<Arc<Deps>> for UploadPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, deps: &Arc<Deps>) -> Result<Self, Problem> {
+        let (at, params) = file_path(parts, deps).await?;
+        let upload = param(&params, "upload");
+        let ours = upload.len() == 32 && upload.bytes().all(|byte| byte.is_ascii_hexdigit());
+        // What is no id of ours names nothing, and must not reach a key.
+        let upload = if ours { upload } else { "none" }.to_ascii_lowercase();
+        Ok(Self { at, upload })
     }
 }
 

@@ -350,6 +350,47 @@ pub(crate) async fn write(
     request: Option<Request>,
     decide: impl Fn(&FileRecord, Moment<'_>) -> Result<Step, Problem>,
 ) -> Result<Response, Problem> {
+    let seen = |record: &FileRecord| match if_match.allows(record.visible.0) {
+        true => Ok(()),
+        false => Err(stale(record)),
+    };
+    let done = write_once(deps, at, connection, request, seen, decide).await?;
+    done.answer(deps, connection).await
+}
+
+/// What became of what a caller asked of a file.
+pub(crate) struct Done {
+    /// The record as it is since.
+    pub(crate) record: FileRecord,
+    /// Whether it had been done before.
+    pub(crate) replayed: bool,
+}
+
+impl Done {
+    /// The file, and whether this was a repeat.
+    pub(crate) async fn answer(
+        &self,
+        deps: &Deps,
+        connection: &Connection,
+    ) -> Result<Response, Problem> {
+        let mut response = answer(deps, connection, &self.record).await?;
+        if self.replayed {
+            let replayed = header::HeaderValue::from_static("true");
+            response.headers_mut().insert(REPLAYED, replayed);
+        }
+        Ok(response)
+    }
+}
+
+/// [`write`] without the answer, where `seen` judges whether the file is what the caller saw.
+pub(crate) async fn write_once(
+    deps: &Deps,
+    at: &FilePath,
+    connection: &Connection,
+    request: Option<Request>,
+    seen: impl Fn(&FileRecord) -> Result<(), Problem>,
+    decide: impl Fn(&FileRecord, Moment<'_>) -> Result<Step, Problem>,
+) -> Result<Done, Problem> {
     let out = meaning::out_of_scope(deps, connection, std::slice::from_ref(&at.file)).await?;
     let now = deps.clock.now();
     let mut replayed = false;
@@ -358,9 +399,7 @@ pub(crate) async fn write(
         if replayed {
             return Ok(None);
         }
-        if !if_match.allows(record.visible.0) {
-            return Err(stale(record));
-        }
+        seen(record)?;
         if record.is_present() && out.contains(&record.file) {
             return Err(meaning::refused());
         }
@@ -370,13 +409,10 @@ pub(crate) async fn write(
     })
     .await?;
     record::wake_push(deps, &at.key, written.record()).await;
-    let mut response = answer(deps, connection, written.record()).await?;
-    if replayed {
-        response
-            .headers_mut()
-            .insert(REPLAYED, header::HeaderValue::from_static("true"));
-    }
-    Ok(response)
+    Ok(Done {
+        record: written.step.record,
+        replayed,
+    })
 }
 
 pub(crate) fn stale(record: &FileRecord) -> Problem {

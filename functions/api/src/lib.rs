@@ -8,12 +8,14 @@
 //! - A wake that could not be sent is no error of the caller's: the sweep finds what is due.
 
 mod auth;
+mod both;
 mod conflict_body;
 mod conflict_id;
 mod conflicts;
 mod connection_body;
 mod connection_view;
 mod connections;
+mod content;
 mod content_settings;
 mod cursor;
 mod dead_letters;
@@ -36,12 +38,16 @@ mod policies;
 mod problem;
 mod record;
 mod redrive;
+mod rollback;
 mod rule_status;
 mod rules;
 mod stats;
 mod status;
 mod sync;
+mod upload;
+mod uploads;
 mod value;
+mod versions;
 
 #[cfg(test)]
 mod tests;
@@ -55,9 +61,10 @@ use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderValue, Method, header};
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{get, patch, post};
 use gate::{Gate, Services};
-use runtime::{Clock, ContentQueues, Entropy, Settings, Snapshots, Wakes};
+use objects::Objects;
+use runtime::{Clock, ContentQueues, Entropy, Settings, SettingsError, Snapshots, Wakes};
 use store::Store;
 use tower::ServiceExt;
 
@@ -67,7 +74,7 @@ use crate::problem::{Kind, Problem};
 /// pool that its clients can't write.
 const TENANT_CLAIM_DEFAULT: &str = "custom:tenant";
 
-/// How long Drive may take. API Gateway waits for 16 s, and creating a connection makes a few calls.
+/// How long Drive may take. API Gateway waits for 30 s, and creating a connection makes a few calls.
 const DRIVE_TIMEOUTS: drive::Timeouts = drive::Timeouts {
     connect: Duration::from_secs(2),
     total: Duration::from_secs(5),
@@ -78,6 +85,8 @@ const DRIVE_TIMEOUTS: drive::Timeouts = drive::Timeouts {
 pub struct Deps {
     /// Everything that is stored.
     pub store: Store,
+    /// The bytes of all contents.
+    pub objects: Objects,
     /// Where wakes go after a write.
     pub wakes: Wakes,
     /// Where snapshots go that were dead letters.
@@ -108,6 +117,7 @@ impl Deps {
         let queue = |name| services.queue(settings, name);
         Ok(Self {
             store: services.store.clone(),
+            objects: bucket(settings).await?,
             gate: services.gate.clone(),
             wakes: Wakes {
                 logs: queue("LOG_WAKES_QUEUE_URL")?,
@@ -126,6 +136,13 @@ impl Deps {
             secrets_prefix: settings.secrets_prefix(),
         })
     }
+}
+
+/// The bucket of contents. A call of it may take as long as the API itself: a commit of an upload reads all of it.
+async fn bucket(settings: &Settings) -> Result<Objects, SettingsError> {
+    let name = settings.content_bucket()?;
+    let client = objects::client(&runtime::aws::config().await);
+    Ok(Objects::new(client, name))
 }
 
 /// The API as a service. A request carries API Gateway's context (`lambda_http`'s `RequestContext`) in
@@ -201,6 +218,11 @@ fn v1() -> Router<Arc<Deps>> {
             "/connections/{connection}/files/{file}/history",
             get(files::history),
         )
+        .route(
+            "/connections/{connection}/files/{file}/rollback",
+            post(rollback::roll_back),
+        )
+        .merge(contents())
         .route("/connections/{connection}/conflicts", get(conflicts::list))
         .route(
             "/connections/{connection}/conflicts/resolutions",
@@ -228,6 +250,29 @@ fn v1() -> Router<Arc<Deps>> {
         .route("/dead-letters/{letter}", get(dead_letters::get))
         .route("/dead-letters/{letter}/drop", post(redrive::drop))
         .route("/stats", get(stats::get))
+}
+
+/// What a file holds.
+fn contents() -> Router<Arc<Deps>> {
+    const FILE: &str = "/connections/{connection}/files/{file}";
+    Router::new()
+        .route(
+            &format!("{FILE}/content"),
+            get(upload::get).post(upload::put),
+        )
+        .route(&format!("{FILE}/versions"), get(versions::list))
+        .route(&format!("{FILE}/versions/compare"), get(versions::compare))
+        .route(
+            &format!("{FILE}/versions/{{version}}"),
+            patch(versions::update),
+        )
+        .route(&format!("{FILE}/restore"), post(versions::restore))
+        .route(&format!("{FILE}/uploads"), post(uploads::begin))
+        .route(&format!("{FILE}/uploads/{{upload}}"), get(uploads::get))
+        .route(
+            &format!("{FILE}/uploads/{{upload}}/commit"),
+            post(uploads::commit),
+        )
 }
 
 /// Answers one request.

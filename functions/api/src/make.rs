@@ -6,15 +6,22 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use domain::content::{ContentHash, StoredObject};
 use domain::{Field, FileId, FileRecord, NewFile, Revision, Step, Value};
 use drive::{DriveError, Kind as DriveKind, SHORTCUT, takes_given_id};
+use objects::{Digests, Hashes};
 use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 use store::{Committed, Connection, Nonce, PageRequest, Scope, Tombstones};
 use utoipa::{IntoParams, ToSchema};
 
+use crate::auth::Caller;
+use crate::content::{self, link, value, version_of};
 use crate::etag::IfMatch;
-use crate::extract::{ConnectionPath, FilePath, JsonBody, Params, idempotency, repeat};
+use crate::extract::{ConnectionPath, FilePath, JsonBody, Params, idempotency, repeat, typed};
 use crate::file_patch::parse;
 use crate::file_view::FileView;
 use crate::files::{REPLAYED, answer, refused, write};
@@ -22,11 +29,11 @@ use crate::problem::{Kind, Problem, ProblemBody};
 use crate::{Deps, record};
 
 /// How long a request's key is remembered, in milliseconds: a day.
-const MADE_MILLIS: i64 = 24 * 3_600 * 1_000;
+pub(crate) const MADE_MILLIS: i64 = 24 * 3_600 * 1_000;
 /// The longest type that is taken, in bytes (RFC 6838, section 4.2: 127 on either side of the slash).
 const MIME_TYPE_BYTES_MAX: usize = 255;
 
-/// A file to be made. Drive makes it empty.
+/// A file to be made. Drive makes it empty; its content, where it is given one, follows.
 #[derive(ToSchema)]
 #[schema(as = NewFile)]
 #[expect(dead_code, reason = "describes what `new_file` takes")]
@@ -44,6 +51,23 @@ pub(crate) struct NewFileBody {
     description: Option<String>,
     starred: Option<bool>,
     properties: Option<BTreeMap<String, String>>,
+    /// What the file holds, as far as the body may be long. Larger content is brought once the file is made.
+    content: Option<NewContentBody>,
+    /// The SHA-256 of the content, in hexadecimal digits: needed with `content`.
+    content_hash: Option<String>,
+    /// 0: a new file never held anything. For whoever says it with every upload.
+    expected_version: Option<u32>,
+}
+
+/// What a new file holds: exactly one of the two.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = NewContent)]
+pub(crate) struct NewContentBody {
+    /// A text, stored in UTF-8.
+    text: Option<String>,
+    /// Bytes in base64, with padding.
+    base64: Option<String>,
 }
 
 /// Makes a file. It is there at once, `creating`, with the id that it will have in Drive.
@@ -59,6 +83,10 @@ pub(crate) struct NewFileBody {
             headers(("Location" = String), ("ETag" = String))),
         (status = 200, description = "A repeat: the file as it is now.", body = FileView,
             headers(("Idempotent-Replayed" = String), ("ETag" = String))),
+        (status = 400, description = "The request can't be read, or the content is not what its hash says.",
+            body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "A version other than 0 was expected, or the connection mirrors no content.",
+            body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn create(
@@ -70,7 +98,13 @@ pub(crate) async fn create(
     let route = format!("POST {}", at.key);
     let request = idempotency(&headers, &at.caller, &[&route, &body.digest])?;
     let connection = record::connection(&deps, &at.key).await?;
-    let wanted = wanted(body.members, &connection)?;
+    let mut members = body.members;
+    let content = NewContent::of(&mut members, &connection)?;
+    let wanted = wanted(members, &connection)?;
+    let object = match content {
+        Some(content) => Some(content.store(&deps, &connection, &wanted.mime_type).await?),
+        None => None,
+    };
     let made = match &request {
         Some(request) => deps.store.load_made(&at.key, request).await?,
         None => None,
@@ -90,21 +124,96 @@ pub(crate) async fn create(
         }
     };
     let moment = record::moment(deps.clock.now(), &connection.policies);
-    let new = NewFile {
+    let mut new = NewFile {
         file: file.clone(),
         ..wanted
     };
+    if let Some(object) = &object {
+        new.values.insert(Field::Content, value(&object.hash));
+    }
     let step = FileRecord::creating(&new, &at.caller.subject, moment).map_err(|why| {
         refused(
             &FileRecord::never_seen(file, domain::Gone::Removed, moment.now),
             why,
         )
     })?;
-    store(&deps, &connection, step).await
+    store(&deps, &connection, step, object.as_ref(), &at.caller).await
+}
+
+/// The content of a file that is made with some.
+struct NewContent {
+    bytes: Bytes,
+    digests: Digests,
+}
+
+impl NewContent {
+    /// Takes what says it out of a body's members.
+    fn of(
+        members: &mut Map<String, Json>,
+        connection: &Connection,
+    ) -> Result<Option<Self>, Problem> {
+        let (json, hash) = (members.remove("content"), members.remove("content_hash"));
+        match members.remove("expected_version") {
+            None | Some(Json::Null) => {}
+            Some(Json::Number(number)) if number.as_u64() == Some(0) => {}
+            Some(Json::Number(_)) => return Err(content::mismatch(0)),
+            Some(_) => {
+                let detail = "expected_version must be a number";
+                return Err(Problem::new(Kind::ValueNotAllowed, detail).at("/expected_version"));
+            }
+        }
+        let Some(json) = json.filter(|json| !json.is_null()) else {
+            return Ok(None);
+        };
+        let body: NewContentBody = typed(json, "/content")?;
+        let refused = |detail: &str, at: &str| Problem::new(Kind::ValueNotAllowed, detail).at(at);
+        let bytes = match (body.text, body.base64) {
+            (Some(text), None) => Bytes::from(text),
+            (None, Some(text)) => {
+                let bytes = STANDARD.decode(text).map_err(|_| {
+                    refused("base64 must be base64 with padding", "/content/base64")
+                })?;
+                Bytes::from(bytes)
+            }
+            (None, None) | (Some(_), Some(_)) => {
+                return Err(refused("either text or base64 is needed", "/content"));
+            }
+        };
+        let said = hash.as_ref().and_then(Json::as_str);
+        let said = said.and_then(|text| ContentHash::parse(text).ok());
+        let said = said.ok_or_else(|| {
+            let detail = "content_hash must be the content's SHA-256, in hexadecimal digits";
+            refused(detail, "/content_hash")
+        })?;
+        let digests = Hashes::of(&bytes);
+        if digests.sha256 != said {
+            return Err(content::wrong_hash(&said, &digests));
+        }
+        content::enabled(connection)?;
+        Ok(Some(Self { bytes, digests }))
+    }
+
+    async fn store(
+        self,
+        deps: &Deps,
+        connection: &Connection,
+        mime_type: &str,
+    ) -> Result<StoredObject, Problem> {
+        if mime_type.starts_with("application/vnd.google-apps") {
+            return Err(content::no_content().at("/content"));
+        }
+        content::store(deps, connection, self.bytes, &self.digests, mime_type).await
+    }
 }
 
 /// The record is made once: a repeat finds it, whatever has become of it since.
-async fn store(deps: &Deps, connection: &Connection, step: Step) -> Result<Response, Problem> {
+async fn store(
+    deps: &Deps,
+    connection: &Connection,
+    step: Step,
+    object: Option<&StoredObject>,
+    caller: &Caller,
+) -> Result<Response, Problem> {
     let key = &connection.key;
     let nonce = Nonce(deps.entropy.next());
     let committed = deps.store.commit(key, Revision(0), &step, nonce).await?;
@@ -113,6 +222,13 @@ async fn store(deps: &Deps, connection: &Connection, step: Step) -> Result<Respo
         Committed::Stale(Some(there)) => (*there, StatusCode::OK),
         Committed::Stale(None) => return Err(Problem::busy("the file came and went", 1)),
     };
+    if let Some(object) = object
+        && status == StatusCode::CREATED
+    {
+        let number = record.content_version;
+        let version = version_of(deps, &record, object, number, &caller.subject);
+        link(deps, key, &record, version, None).await;
+    }
     record::wake_push(deps, key, &record).await;
     let mut response = answer(deps, connection, &record).await?;
     *response.status_mut() = status;
@@ -138,7 +254,7 @@ fn repeated(made: &store::Made, request: Option<&domain::Request>) -> Result<Fil
 }
 
 /// An id that Drive gives out for the file, so that it can be made once only.
-async fn given_id(
+pub(crate) async fn given_id(
     deps: &Deps,
     connection: &Connection,
     mime_type: &str,

@@ -11,7 +11,7 @@ use utoipa::{Modify, OpenApi};
 use crate::problem::{MEDIA_TYPE, ProblemBody};
 use crate::{
     conflicts, connections, dead_letters, drift, files, findings, health, intents, make,
-    operations, redrive, stats, status, sync,
+    operations, redrive, rollback, stats, status, sync, upload, uploads, versions,
 };
 
 #[derive(OpenApi)]
@@ -26,6 +26,8 @@ use crate::{
         connections::list, connections::create, connections::get, connections::update, connections::delete,
         connections::pause, connections::resume, status::get,
         files::list, files::get, files::update, files::history, make::create, make::delete,
+        rollback::roll_back, upload::get, upload::put, versions::list, versions::update, versions::compare,
+        versions::restore, uploads::begin, uploads::get, uploads::commit,
         conflicts::list, conflicts::get, conflicts::resolve, conflicts::resolve_many,
         intents::list, intents::retry, intents::cancel,
         sync::start, operations::list, operations::get, drift::list, drift::confirm, drift::cancel,

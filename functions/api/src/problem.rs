@@ -4,6 +4,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use domain::{Field, ValueRefused};
 use drive::{DriveError, Kind as DriveKind};
+use objects::ObjectsError;
 use runtime::{QueueError, telemetry};
 use serde::Serialize;
 use serde_json::Value as Json;
@@ -28,7 +29,14 @@ pub(crate) enum Kind {
     MemberNotAllowed,
     ValueNotAllowed,
     IfMatchRequired,
+    ConditionRequired,
     Stale,
+    VersionMismatch,
+    VersionReleased,
+    ContentHashMismatch,
+    ContentNotStored,
+    ContentOff,
+    MergeClashes,
     ConflictOpen,
     OutOfScope,
     ConflictEnded,
@@ -55,7 +63,38 @@ impl Kind {
             Self::MemberNotAllowed => (422, "member-not-allowed", "A member is not allowed"),
             Self::ValueNotAllowed => (422, "value-not-allowed", "A value is not allowed"),
             Self::IfMatchRequired => (428, "if-match-required", "If-Match is required"),
+            Self::ConditionRequired => (
+                428,
+                "condition-required",
+                "expected_version or If-Match is required",
+            ),
             Self::Stale => (412, "stale", "It has changed since it was read"),
+            Self::VersionMismatch => (
+                409,
+                "version-mismatch",
+                "The content has another version than expected",
+            ),
+            Self::VersionReleased => (
+                410,
+                "version-released",
+                "The version is not stored any more",
+            ),
+            Self::ContentHashMismatch => (
+                400,
+                "content-hash-mismatch",
+                "The content is not what its hash says",
+            ),
+            Self::ContentNotStored => (
+                404,
+                "content-not-stored",
+                "The content is not stored here yet",
+            ),
+            Self::ContentOff => (409, "content-off", "The connection does not mirror content"),
+            Self::MergeClashes => (
+                409,
+                "merge-clashes",
+                "The contents can't be merged by themselves",
+            ),
             Self::ConflictOpen => (409, "conflict-open", "An open conflict holds a field"),
             Self::OutOfScope => (409, "out-of-scope", "The rules leave the file out"),
             Self::ConflictEnded => (409, "conflict-ended", "The conflict has ended already"),
@@ -107,6 +146,30 @@ pub(crate) struct ProblemBody {
     /// The ids of the conflicts that stand in the way.
     #[serde(skip_serializing_if = "Option::is_none")]
     conflicts: Option<Vec<String>>,
+    /// The version that the file's content has now, where another was expected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    current_version: Option<u32>,
+    /// How the storing of content stands that is not stored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content: Option<UnstoredView>,
+    /// In how many places a merge found that both sides had changed the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clashes: Option<usize>,
+}
+
+/// Why content is not stored. `pending`: it is on its way. `unavailable`: Drive does not give it out, for this
+/// `reason`. `skipped`: the connection's settings leave it out, by this `rule`. `released`: it was let go, after the
+/// file had been gone for the retention. `off`: the connection mirrors no content. `none`: the file holds nothing that could be stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(tag = "state", rename_all = "snake_case")]
+#[schema(as = Unstored)]
+pub(crate) enum UnstoredView {
+    Pending,
+    Unavailable { reason: String },
+    Skipped { rule: String },
+    Released,
+    Off,
+    None,
 }
 
 /// A problem on its way to the caller. Boxed: it is the error of every function here.
@@ -144,6 +207,9 @@ impl Problem {
             pointer: None,
             current: None,
             conflicts: None,
+            current_version: None,
+            content: None,
+            clashes: None,
         };
         Self(Box::new(Parts {
             kind,
@@ -167,6 +233,24 @@ impl Problem {
     /// Names the conflicts that stand in the way.
     pub(crate) fn conflicts(mut self, ids: Vec<String>) -> Self {
         self.0.body.conflicts = Some(ids);
+        self
+    }
+
+    /// Says which version the content has.
+    pub(crate) fn current_version(mut self, version: u32) -> Self {
+        self.0.body.current_version = Some(version);
+        self
+    }
+
+    /// Says how the storing of content stands.
+    pub(crate) fn unstored(mut self, content: UnstoredView) -> Self {
+        self.0.body.content = Some(content);
+        self
+    }
+
+    /// Says how many clashes a merge met.
+    pub(crate) fn clashes(mut self, clashes: usize) -> Self {
+        self.0.body.clashes = Some(clashes);
         self
     }
 
@@ -267,6 +351,19 @@ impl From<StoreError> for Problem {
                 )
             }
         }
+    }
+}
+
+/// The bucket's moment is busy; that it is closed to us is ours, and is logged here.
+impl From<ObjectsError> for Problem {
+    fn from(error: ObjectsError) -> Self {
+        let chain = telemetry::chain(&error);
+        if matches!(error, ObjectsError::Denied(_) | ObjectsError::Refused(_)) {
+            tracing::error!(error = chain, "the bucket can't be used");
+            return Self::new(Kind::Internal, "the bucket of contents can't be used");
+        }
+        tracing::warn!(error = chain, "the bucket did not answer");
+        Self::busy("the bucket of contents is busy", 2)
     }
 }
 

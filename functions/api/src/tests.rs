@@ -33,6 +33,12 @@ fn deps() -> Deps {
         .behavior_version(aws_sdk_secretsmanager::config::BehaviorVersion::latest())
         .region(region)
         .endpoint_url("http://127.0.0.1:1");
+    let bucket = aws_sdk_s3::Config::builder()
+        .behavior_version(aws_sdk_s3::config::BehaviorVersion::latest())
+        .region(aws_sdk_dynamodb::config::Region::new("us-east-1"))
+        .endpoint_url("http://127.0.0.1:1")
+        .retry_config(aws_sdk_s3::config::retry::RetryConfig::disabled());
+    let bucket = aws_sdk_s3::Client::from_conf(bucket.build());
     let sqs = aws_sdk_sqs::Client::from_conf(queues.build());
     let transport: drive::Transport = Arc::new(|_| panic!("nobody calls Drive here"));
     let now = || Timestamp::from_millis(1_795_251_600_000);
@@ -46,6 +52,7 @@ fn deps() -> Deps {
     Deps {
         gate: Gate::new(drives, store.clone(), Clock::new(now), Entropy::new(|| 7)),
         store,
+        objects: objects::Objects::new(bucket, "content"),
         wakes: Wakes {
             logs: Queue::new(sqs.clone(), "http://127.0.0.1:1/logs"),
             pushes: Queue::new(sqs.clone(), "http://127.0.0.1:1/pushes"),
@@ -272,7 +279,9 @@ async fn every_route_that_is_described_exists_and_asks_who_calls() {
                 .replace("{connection}", "c_01")
                 .replace("{file}", "1abc")
                 .replace("{conflict}", "x")
-                .replace("{operation}", "x");
+                .replace("{operation}", "x")
+                .replace("{version}", "1")
+                .replace("{upload}", "x");
             let request = Request::builder()
                 .method(method.to_uppercase().as_str())
                 .uri(uri)
@@ -284,7 +293,7 @@ async fn every_route_that_is_described_exists_and_asks_who_calls() {
             routes += 1;
         }
     }
-    assert_eq!(routes, 34);
+    assert_eq!(routes, 44);
 }
 
 #[test]
@@ -308,7 +317,7 @@ fn the_description_is_whole() {
         .filter_map(|part| part.split('"').next())
         .collect();
     let distinct: BTreeSet<&&str> = names.iter().collect();
-    assert_eq!((names.len(), distinct.len()), (34, 34), "{names:?}");
+    assert_eq!((names.len(), distinct.len()), (44, 44), "{names:?}");
     let patch = &document["paths"]["/v1/connections/{connection}/files/{file}"]["patch"];
     for status in [
         "200", "400", "401", "404", "409", "410", "412", "413", "415", "422", "428", "503",

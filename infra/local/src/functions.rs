@@ -149,6 +149,7 @@ impl Functions {
                 entropy: entropy.clone(),
             }),
             api: Arc::new(api::Deps {
+                objects: Objects::new(aws.s3_client(), aws::CONTENT_BUCKET),
                 store,
                 wakes,
                 snapshots,
@@ -159,6 +160,19 @@ impl Functions {
                 tenant_claim: TENANT_CLAIM.to_owned(),
                 secrets_prefix: SECRETS_PREFIX.to_owned(),
             }),
+        }
+    }
+
+    /// The same, with URLs of contents that others can reach: the bucket is served at `url`.
+    #[must_use]
+    pub fn with_bucket_at(self, aws: &Aws, url: &str) -> Self {
+        let api = api::Deps::clone(&self.api);
+        let objects = api.objects.clone();
+        let signer = aws::clients::s3(url, aws.http_client());
+        let objects = objects.signing_with(signer);
+        Self {
+            api: Arc::new(api::Deps { objects, ..api }),
+            ..self
         }
     }
 }

@@ -142,15 +142,21 @@ impl System {
                 entropy: Entropy::system(),
             },
         );
-        let front = Front::new(&functions, identity);
         let (shutdown, stop) = watch::channel(false);
+        let mut served = JoinSet::new();
+        let aws_urls = serve_services(&aws, options.usual_ports, &mut served, &stop)
+            .await
+            .map_err(SystemError::Listen)?;
+        let functions = match aws_urls.get("s3") {
+            Some(url) => functions.with_bucket_at(&aws, url),
+            None => functions,
+        };
+        let front = Front::new(&functions, identity);
         let mut tasks = sources::start(&aws, &functions, &clock, &stop);
+        tasks.spawn(async move { while served.join_next().await.is_some() {} });
         if let Some(listener) = options.api {
             tasks.spawn(serve_front(listener, front.clone(), stop.clone()));
         }
-        let aws_urls = serve_services(&aws, options.usual_ports, &mut tasks, &stop)
-            .await
-            .map_err(SystemError::Listen)?;
         Ok(Self {
             aws,
             functions,

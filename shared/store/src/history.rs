@@ -51,6 +51,21 @@ impl Store {
         let decode = |item| decode_entry(file, item);
         self.list_range("history", all, page, decode).await
     }
+
+    /// What a file's history holds of one version of Drive's, read consistently; `None` where it holds nothing of it, or
+    /// not any more.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn history_at(
+        &self,
+        key: &ConnectionKey,
+        file: &FileId,
+        version: DriveVersion,
+    ) -> Result<Option<HistoryEntry>, StoreError> {
+        let item = self.get(&Key::snapshot(key, file, version)).await?;
+        item.map(|item| decode_entry(file, item)).transpose()
+    }
 }
 
 #[derive(Serialize, Deserialize)]

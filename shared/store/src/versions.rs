@@ -126,6 +126,28 @@ impl Store {
         }
     }
 
+    /// Says who brought a stored version and why. Whoever restores one says it after it was linked, since the mirror, which
+    /// knows neither, may have been first to link it.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn explain_version(
+        &self,
+        key: &ConnectionKey,
+        file: &FileId,
+        number: u32,
+        by: &str,
+        reason: &str,
+    ) -> Result<Updated, StoreError> {
+        let update = Update::of(Key::version(key, file, number))
+            .set_text("by", by)
+            .set_text("reason", reason);
+        match self.update(update).await? {
+            Applied::Done(_) => Ok(Updated::Done),
+            Applied::Refused(_) => Ok(Updated::Absent),
+        }
+    }
+
     /// Deletes a version that is not pinned and counts it out of its object, in one transaction. Where it was the last
     /// that named the object, that may be collected from `collect_at` on.
     ///

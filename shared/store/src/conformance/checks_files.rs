@@ -319,6 +319,13 @@ pub(super) async fn history_is_newest_first_and_writing_it_again_changes_nothing
     let other = store.history(&key, &file("f2"), &page(15)).await.unwrap();
     assert!(other.items.is_empty() && other.next_cursor.is_none());
 
+    let at = async |id: &str, version: u64| {
+        let version = domain::DriveVersion(version);
+        store.history_at(&key, &file(id), version).await.unwrap()
+    };
+    assert_eq!(at("f1", 16).await, Some(entry(16)));
+    assert_eq!((at("f1", 17).await, at("f2", 16).await), (None, None));
+
     let newest = Key::snapshot(&key, &file("f1"), domain::DriveVersion(1_600));
     let item = store.get(&newest).await.unwrap().unwrap();
     assert_eq!(item["expires"], AttributeValue::N("9999999999".to_owned()));

@@ -11,6 +11,7 @@ mod checks_content;
 mod checks_drift;
 mod checks_files;
 mod checks_flaws;
+mod checks_incoming;
 mod checks_lists;
 mod checks_logs;
 mod checks_membership;
@@ -130,6 +131,9 @@ suite! {
         another_tenants_same_content_is_another_object,
         versions_that_race_leave_the_count_right_and_nothing_named_is_collected,
         a_content_state_is_saved_on_its_revision;
+    checks_incoming:
+        an_upload_is_kept_until_it_is_dropped_or_expires,
+        a_restored_version_says_who_and_why;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -42,7 +42,7 @@ struct Call {
     content: Content,
 }
 
-const QUERIES: [&str; 12] = [
+const QUERIES: [&str; 17] = [
     "parent",
     "q",
     "trashed",
@@ -55,6 +55,11 @@ const QUERIES: [&str; 12] = [
     "connection",
     "kind",
     "recursive",
+    "version",
+    "from",
+    "to",
+    "expected_version",
+    "content_hash",
 ];
 
 /// Bodies that routes take.
@@ -77,6 +82,12 @@ fn bodies() -> Vec<Value> {
         json!({"ids": ["x"]}),
         json!({"all": true, "connection": "c_none", "cursor": "x"}),
         json!({"reason": "it was a test"}),
+        json!({"choose": "both"}),
+        json!({"pinned": true}),
+        json!({"version": 1, "reason": "x", "expected_version": 0}),
+        json!({"history_version": "1", "fields": ["name", "permissions"], "reason": "x"}),
+        json!({"size_bytes": 20_000_000, "content_hash": "00".repeat(32), "expected_version": 0}),
+        json!({"name": "x", "mime_type": "text/plain", "content": {"base64": "YQ=="}, "content_hash": "00", "expected_version": 0}),
     ]
 }
 
@@ -111,6 +122,7 @@ fn call() -> impl Strategy<Value = Call> {
             "if-match",
             "idempotency-key",
             "content-type",
+            "content-sha256",
             "x-tenant",
         ]),
         any_header,

@@ -1,0 +1,61 @@
+//! What applications bring: uploads in parts, and versions with their reasons.
+
+use domain::content::{ObjectKey, UploadId};
+
+use super::checks_content::{hash, object, version};
+use super::support::{file, fresh, ms};
+use crate::{Created, Incoming, Linked, Store, Updated};
+
+pub(super) async fn an_upload_is_kept_until_it_is_dropped_or_expires(store: &Store) {
+    let (key, other) = (fresh(), fresh());
+    let incoming = Incoming {
+        id: "00ff".to_owned(),
+        file: file("f1"),
+        hash: hash(1),
+        size_bytes: 20_000_000,
+        expected_version: 3,
+        object: ObjectKey::content(&key.tenant, &hash(1), 7),
+        upload: UploadId::new("an upload"),
+        part_bytes: 8_388_608,
+        expires_at: ms(5_000),
+    };
+    let kept = store.keep_incoming(&key, &incoming).await.unwrap();
+    assert_eq!(kept, Created::Created);
+    let again = store.keep_incoming(&key, &incoming).await.unwrap();
+    assert_eq!(again, Created::Created, "its own");
+    let changed = Incoming {
+        size_bytes: 1,
+        ..incoming.clone()
+    };
+    let refused = store.keep_incoming(&key, &changed).await.unwrap();
+    assert_eq!(refused, Created::Exists(incoming.clone()));
+
+    let at = async |key, now| store.incoming(key, "00ff", ms(now)).await.unwrap();
+    assert_eq!(at(&key, 4_999).await, Some(incoming.clone()));
+    assert_eq!(at(&key, 5_000).await, None, "it has expired");
+    assert_eq!(at(&other, 0).await, None, "another connection has none");
+    store.drop_incoming(&key, "00ff").await.unwrap();
+    store.drop_incoming(&key, "00ff").await.unwrap();
+    assert_eq!(at(&key, 0).await, None);
+}
+
+pub(super) async fn a_restored_version_says_who_and_why(store: &Store) {
+    let key = fresh();
+    let stored = object(&key, 1, 1);
+    let put = store.put_object_if_absent(&key.tenant, &stored).await;
+    assert_eq!(put.unwrap(), Created::Created);
+    let linked = store
+        .link_version(&key, &file("f1"), &version(1, &stored))
+        .await;
+    assert_eq!(linked.unwrap(), Linked::Done);
+    let f1 = file("f1");
+    let explain = async |number| {
+        let told = store.explain_version(&key, &f1, number, "ann", "by mistake");
+        told.await.unwrap()
+    };
+    assert_eq!(explain(2).await, Updated::Absent);
+    assert_eq!(explain(1).await, Updated::Done);
+    let found = store.version(&key, &file("f1"), 1).await.unwrap().unwrap();
+    let told = (found.by.as_deref(), found.reason.as_deref());
+    assert_eq!(told, (Some("ann"), Some("by mistake")));
+}
