@@ -29,8 +29,6 @@ pub(crate) struct ContentSettingsBody {
     /// away. Up to 100.
     exports: BTreeMap<String, String>,
     storage_class: StorageClassBody,
-    /// Whether text is stored compressed (zstd) where that saves more than a fifth.
-    compress_text: bool,
     /// How long content is kept that nothing refers to any more, in days: 0 to 3,650.
     #[schema(maximum = 3_650)]
     retention_days: u32,
@@ -88,7 +86,6 @@ impl From<&ContentSettings> for ContentSettingsBody {
             exclude: texts(&settings.exclude),
             exports: settings.exports.clone(),
             storage_class: settings.storage_class.into(),
-            compress_text: settings.compress_text,
             retention_days: settings.retention_days,
         }
     }
@@ -139,7 +136,6 @@ impl ContentSettingsBody {
             exclude: patterns(&self.exclude, "exclude")?,
             exports: self.exports.clone(),
             storage_class: self.storage_class.into(),
-            compress_text: self.compress_text,
             retention_days: self.retention_days,
         })
     }
@@ -168,7 +164,6 @@ mod tests {
             "exclude": ["image/gif"],
             "exports": {"application/vnd.google-apps.document": "application/pdf"},
             "storage_class": "GLACIER_IR",
-            "compress_text": true,
             "retention_days": 7,
         });
         let settings = read(json.clone()).unwrap();

@@ -31,8 +31,6 @@ pub struct ContentSettings {
     pub exports: BTreeMap<String, String>,
     /// Where S3 keeps it.
     pub storage_class: StorageClass,
-    /// Whether text is stored compressed where that saves more than a fifth.
-    pub compress_text: bool,
     /// How long content is kept which nothing refers to any more, in days.
     pub retention_days: u32,
 }
@@ -113,7 +111,6 @@ impl Default for ContentSettings {
                 .map(|(own, format)| (own.to_owned(), format.to_owned()))
                 .collect(),
             storage_class: StorageClass::Standard,
-            compress_text: false,
             retention_days: RETENTION_DAYS,
         }
     }

@@ -17,7 +17,6 @@ pub(crate) struct ContentSettingsItem {
     exclude: Vec<String>,
     exports: BTreeMap<String, String>,
     storage_class: String,
-    compress_text: bool,
     retention_days: u32,
 }
 
@@ -34,7 +33,6 @@ impl ContentSettingsItem {
             exclude: texts(&settings.exclude),
             exports: settings.exports.clone(),
             storage_class: settings.storage_class.name().to_owned(),
-            compress_text: settings.compress_text,
             retention_days: settings.retention_days,
         })
     }
@@ -53,7 +51,6 @@ impl ContentSettingsItem {
             exports: self.exports,
             storage_class: StorageClass::from_name(&self.storage_class)
                 .ok_or("its storage class is unknown")?,
-            compress_text: self.compress_text,
             retention_days: self.retention_days,
         })
     }

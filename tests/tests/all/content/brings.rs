@@ -137,7 +137,31 @@ fn out_of_time_it_goes_on_from_the_last_part_and_reads_none_again() {
 }
 
 #[test]
-fn killed_at_any_call_it_is_stored_whole_and_once_in_the_end() {
+fn regression_a_look_that_was_out_of_time_before_it_began_comes_back() {
+    mirrored(2, async |hand| {
+        let file = hand.take();
+        content(hand, &file, "looked at too late");
+        apply(hand).await;
+        hand.pump_stream().await.unwrap();
+        for _ in 0..3 {
+            hand.visible(Queue::Content).await;
+            let received = hand.receive(Queue::Content).await;
+            if !received.is_empty() {
+                let soon = Deadline(hand.now().plus_millis(10_000));
+                hand.hand_over(Queue::Content, &received, soon).await;
+            }
+        }
+        until_quiet(hand).await;
+        let stored = versions(hand, &file).await;
+        assert_eq!(
+            bytes_of(hand, &stored[0]).await.as_ref(),
+            b"looked at too late"
+        );
+    });
+}
+
+#[test]
+fn invariant_28_killed_at_any_call_content_is_stored_whole_and_once_in_the_end() {
     for at in 0..40 {
         let mut crashed = false;
         mirrored(1, async |hand| {
@@ -241,7 +265,7 @@ fn content_that_is_refused_is_noted_with_drives_reason() {
 }
 
 #[test]
-fn a_file_that_changes_while_it_is_fetched_ends_as_it_is_then() {
+fn invariant_29_a_file_that_changes_while_it_is_fetched_ends_as_it_is_then() {
     mirrored(1, async |hand| {
         let file = generated(hand, 1, 20 * MIB);
         apply(hand).await;
@@ -302,5 +326,53 @@ fn folders_and_shortcuts_are_never_asked_for() {
             calls.keys().all(|method| !method.contains("media")),
             "{calls:?}"
         );
+    });
+}
+
+async fn document(hand: &ByHand) -> String {
+    let kind = "application/vnd.google-apps.document";
+    let body = json!({"name": "a document", "mimeType": kind});
+    let owner = hand.owner();
+    let made = owner.done(http::Method::POST, "/drive/v3/files", Some(body));
+    made.await["id"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_document_is_exported_and_left_alone_until_it_changes() {
+    mirrored(1, async |hand| {
+        let file = document(hand).await;
+        apply(hand).await;
+        hand.pump().await;
+        let stored = versions(hand, &file).await;
+        assert!(matches!(stored[0].origin, Origin::Export { .. }));
+        assert!(stored[0].size_bytes > 0);
+        intact(hand, &file).await;
+        hand.simulator.zero_counters();
+        hand.simulator
+            .apply("owner", &file, drive_simulator::Edit::Star(true))
+            .unwrap();
+        apply(hand).await;
+        hand.pump().await;
+        assert_eq!(versions(hand, &file).await.len(), stored.len());
+        let calls = hand.simulator.counters().calls;
+        assert!(!calls.contains_key("files.export"), "{calls:?}");
+    });
+}
+
+#[test]
+fn what_drive_does_not_export_at_once_is_prepared_and_fetched() {
+    mirrored(1, async |hand| {
+        let file = document(hand).await;
+        let large = json!({"id": file, "export_bytes": 12_000_000});
+        let owner = hand.owner();
+        owner
+            .done(http::Method::POST, "/_control/content", Some(large))
+            .await;
+        apply(hand).await;
+        until_quiet(hand).await;
+        let stored = versions(hand, &file).await;
+        assert!(matches!(stored[0].origin, Origin::Export { .. }));
+        assert_eq!(stored[0].size_bytes, 12_000_000);
+        intact(hand, &file).await;
     });
 }
