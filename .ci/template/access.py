@@ -8,12 +8,16 @@ from .model import System
 # (role or policy, Sid, what) -> why no narrower grant does. An entry that nothing needs is wrong too.
 EXCEPTIONS = {
     ("TracingPolicy", "Trace", "*"): "X-Ray's write actions know no resource",
+    ("MirrorContentRole", "KeepContent", "<Content/Bucket.Arn>/*"): "objects are made after the stack",
+    ("Content/ReplicationPolicy", "ReadWhatIsNew", "<Content/Bucket.Arn>/*"): "every object has a copy",
+    ("Content/ReplicationPolicy", "WriteTheCopy", "<param ContentReplicaBucketArn>/*"): "every object has a copy",
 } | {
     (role, sid, "secret:<param SecretsPrefix>*"): "secrets are made after the stack, one per tenant"
     for role, sid in (
         ("FetchChangesRole", "ReadCredentials"),
         ("ApplySnapshotsRole", "ReadCredentials"),
         ("PushIntentsRole", "ReadCredentials"),
+        ("MirrorContentRole", "ReadCredentials"),
         ("SweepRole", "ReadCredentials"),
         ("ApiRole", "CheckCredentials"),
     )
@@ -22,6 +26,8 @@ EXCEPTIONS = {
 CALLS = "infra/iam.json"
 # What a policy names by the names of that list.
 TABLE = "<Data/Table.Arn>"
+STREAM = "<Data/Table.StreamArn>"
+BUCKET = "<Content/Bucket.Arn>"
 CHANNELS = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["CHANNEL#*"]}}
 SECRETS = "arn:<AWS::Partition>:secretsmanager:<AWS::Region>:<AWS::AccountId>:secret:<param SecretsPrefix>*"
 # Held by every function's role besides its own statements.
@@ -124,6 +130,9 @@ def arn(resource: str, function: str) -> str:
         "index": f"{TABLE}/index/{name}",
         "queue": f"<Queues/{words(name)}.Arn>",
         "secrets": SECRETS,
+        "stream": STREAM,
+        "content": f"{BUCKET}/*",
+        "bucket": BUCKET,
         "log": f"<{function}Logs.Arn>",
         "*": "*",
     }.get(kind, resource)

@@ -13,6 +13,7 @@ QUEUES = "infra/queues.yaml"
 DATA = "infra/data.yaml"
 IDENTITY = "infra/identity.yaml"
 ALARMS = "infra/alarms.yaml"
+CONTENT = "infra/content.yaml"
 
 
 def resource(sources: dict, name: str, file: str = ROOT) -> dict:
@@ -217,6 +218,26 @@ BREAKS = [
      put(ROOT, "Sweep", "Environment", "Variables", "DEAD_LETTER_QUEUE_URLS", {"Fn::GetAtt": ["Queues", "Outputs.LogWakesDeadUrl"]})),
     (rules.visibility_covers_the_retries, "five times the timeout", put(QUEUES, "LogWakes", "VisibilityTimeout", 300)),
     (rules.visibility_covers_the_retries, "SQS's own default", drop(QUEUES, "Snapshots", "VisibilityTimeout")),
+    (rules.visibility_covers_the_retries, "as long as the function, and no longer", put(QUEUES, "Content", "VisibilityTimeout", 900)),
+    (rules.the_stream_is_read_whole, "from its end", event("PublishEvents", "Table", "StartingPosition", "LATEST")),
+    (rules.the_stream_is_read_whole, "whole batches fail", without_event_member("PublishEvents", "Table", "FunctionResponseTypes")),
+    (rules.the_stream_is_read_whole, "three tries", event("PublishEvents", "Table", "MaximumRetryAttempts", 3)),
+    (rules.the_stream_is_read_whole, "as old as it gets", without_event_member("PublishEvents", "Table", "MaximumRecordAgeInSeconds")),
+    (rules.the_stream_is_read_whole, "dropped unseen", without_event_member("PublishEvents", "Table", "DestinationConfig")),
+    (rules.the_stream_is_read_whole, "another filter",
+     event("PublishEvents", "Table", "FilterCriteria", {"Filters": [{"Pattern": '{"eventName": ["INSERT"]}'}]})),
+    (rules.the_bucket_is_safe, "deleted with the stack", top(CONTENT, "Bucket", "DeletionPolicy", "Delete")),
+    (rules.the_bucket_is_safe, "no versions", drop(CONTENT, "Bucket", "VersioningConfiguration")),
+    (rules.the_bucket_is_safe, "no encryption", drop(CONTENT, "Bucket", "BucketEncryption")),
+    (rules.the_bucket_is_safe, "public policies", put(CONTENT, "Bucket", "PublicAccessBlockConfiguration", "BlockPublicPolicy", False)),
+    (rules.the_bucket_is_safe, "uploads that stay", drop(CONTENT, "Bucket", "LifecycleConfiguration", "Rules", 0)),
+    (rules.the_bucket_is_safe, "content that expires", put(CONTENT, "Bucket", "LifecycleConfiguration", "Rules", 0, "ExpirationInDays", 90)),
+    (rules.the_bucket_is_safe, "without TLS", remove(CONTENT, "BucketPolicy")),
+    (rules.the_distribution_serves_signed_urls, "anybody",
+     drop(CONTENT, "Distribution", "DistributionConfig", "DefaultCacheBehavior", "TrustedKeyGroups")),
+    (rules.the_distribution_serves_signed_urls, "a bucket read as anybody would",
+     drop(CONTENT, "Distribution", "DistributionConfig", "Origins", 0, "OriginAccessControlId")),
+    (rules.the_distribution_serves_signed_urls, "without a key group", lambda sources, _: sources[ROOT]["Rules"].pop("ADistributionNeedsAKeyGroup")),
     (rules.batches_fail_in_part, "whole batches fail", without_event_member("FetchChanges", "LogWakes", "FunctionResponseTypes")),
     (rules.batches_fail_in_part, "a batch of 100", event("FetchChanges", "LogWakes", "BatchSize", 100)),
     (rules.batches_fail_in_part, "no maximum concurrency", without_event_member("FetchChanges", "LogWakes", "ScalingConfig")),
@@ -248,6 +269,7 @@ BREAKS = [
     (rules.failures_raise_an_alarm, "what sweep drained unwatched", forget_the_drained),
     (rules.failures_raise_an_alarm, "an oldest message unwatched", remove(ALARMS, "SnapshotsBulkOldest")),
     (rules.failures_raise_an_alarm, "an alarm that tells nobody", put(ALARMS, "ApiErrors", "AlarmActions", [])),
+    (rules.failures_raise_an_alarm, "a stream unwatched", remove(ALARMS, "StreamOldest")),
     (rules.failures_raise_an_alarm, "the API unwatched", remove(ALARMS, "ApiServerErrors")),
     (rules.a_removal_that_waits_calls_a_person, "no alarm", remove(ALARMS, "AwaitingConfirmation")),
     (rules.a_removal_that_waits_calls_a_person, "another log", put(ALARMS, "AwaitingConfirmationCount", "LogGroupName", "x")),
@@ -258,6 +280,8 @@ BREAKS = [
     (rules.a_suspension_calls_a_person, "no alarm", remove(ALARMS, "ConnectionSuspended")),
     (rules.a_suspension_calls_a_person, "a function not heard", remove(ALARMS, "SuspendedByPushIntents")),
     (events.every_function_has_events, "an altered body", text("events/push-intents/one-wake.json", "acme", "acne")),
+    (events.every_function_has_events, "a stream in disorder",
+     text("events/publish-events/corrupt-between-changes.json", "\"SequenceNumber\": \"1111", "\"SequenceNumber\": \"-1111")),
     (events.every_function_has_events, "cut-off JSON", text("events/sweep/by-hand.json", "{}", "{")),
     (events.every_function_has_events, "no events", lambda _, root: shutil.rmtree(root / "events/sweep")),
     (events.sam_local_knows_the_environment, "a variable less", text("events/env.json", "HISTORY_DAYS", "DAYS")),

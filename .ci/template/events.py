@@ -28,7 +28,9 @@ def every_function_has_events(system: System) -> list[str]:
 
 
 def odd_records(event: dict) -> list[str]:
-    """What SQS would never have delivered: a body that is not the digest's."""
+    """What AWS would never have delivered: a body that is not the digest's, a stream in disorder."""
+    if any("dynamodb" in record for record in event.get("Records", [])):
+        return odd_changes(event["Records"])
     problems = []
     for record in event.get("Records", []):
         if hashlib.md5(record["body"].encode()).hexdigest() != record["md5OfBody"]:
@@ -38,6 +40,23 @@ def odd_records(event: dict) -> list[str]:
     ids = [r["messageId"] for r in event.get("Records", [])]
     if len(set(ids)) != len(ids):
         problems.append("two records have one message id")
+    return problems
+
+
+def odd_changes(records: list[dict]) -> list[str]:
+    """Records of a stream that are not in order, or whose images don't fit what happened."""
+    problems = []
+    numbers = [int(record["dynamodb"]["SequenceNumber"]) for record in records]
+    if numbers != sorted(set(numbers)):
+        problems.append("the sequence numbers don't grow")
+    images = {"INSERT": {"NewImage"}, "MODIFY": {"NewImage", "OldImage"}, "REMOVE": {"OldImage"}}
+    for record in records:
+        shown = record["dynamodb"]
+        if {"NewImage", "OldImage"} & set(shown) != images[record["eventName"]]:
+            problems.append(f"{record['eventID']} is no {record['eventName']}")
+        for image in {"NewImage", "OldImage"} & set(shown):
+            if any(shown[image].get(key) != value for key, value in shown["Keys"].items()):
+                problems.append(f"{record['eventID']} has keys of another item")
     return problems
 
 

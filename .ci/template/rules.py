@@ -1,6 +1,7 @@
 """The rules that the stacks keep. Each is a function of the `System` that returns what is wrong, as
 lines of text; its first docstring line is its name in the output. `broken.py` breaks each."""
 
+import json
 import re
 import tomllib
 
@@ -16,6 +17,8 @@ FUNCTIONS = {
     "fetch-changes": {"timeout": 60, "memory": 512, "own": set()},
     "apply-snapshots": {"timeout": 15, "memory": 256, "own": {"HISTORY_DAYS"}},
     "push-intents": {"timeout": 30, "memory": 512, "own": set()},
+    "mirror-content": {"timeout": 900, "memory": 1024, "own": set()},
+    "publish-events": {"timeout": 60, "memory": 256, "own": set()},
     "sweep": {"timeout": 60, "memory": 256, "own": {"DEAD_LETTER_QUEUE_URLS", "WEBHOOK_URL"}},
     "api": {"timeout": 15, "memory": 512, "own": {"TENANT_CLAIM"}},
 }
@@ -25,6 +28,9 @@ COMMON_ENVIRONMENT = {
     "PUSH_WAKES_QUEUE_URL",
     "SNAPSHOTS_QUEUE_URL",
     "SNAPSHOTS_BULK_QUEUE_URL",
+    "CONTENT_QUEUE_URL",
+    "CONTENT_BULK_QUEUE_URL",
+    "CONTENT_BUCKET",
     "DRIVE_URL",
     "SECRETS_PREFIX",
     "RUST_LOG",
@@ -34,13 +40,21 @@ FEEDS = {
     "Queues/Snapshots": "ApplySnapshots",
     "Queues/SnapshotsBulk": "ApplySnapshots",
     "Queues/PushWakes": "PushIntents",
+    "Queues/Content": "MirrorContent",
+    "Queues/ContentBulk": "MirrorContent",
 }
+# The queues that take what has failed, are not FIFO, and are drained by nobody.
+FAILED = {"Queues/ScheduleDead", "Queues/StreamFailed"}
+# Bulk work has a lower concurrency than what somebody waits for.
+BULK = {"Queues/SnapshotsBulk": "Queues/Snapshots", "Queues/ContentBulk": "Queues/Content"}
 DELAYED = {"Queues/LogWakes", "Queues/PushWakes"}
 OPEN_ROUTES = {"POST /webhooks/drive", "GET /health", "GET /openapi.json"}
 INDEXES = {"files", "children", "attention", "due"}
 RECEIVE_COUNT_MAX = 200
 RETENTION_SECONDS_MAX = 1209600
 VISIBILITY_FACTOR = 6
+# Six times would silence a file for an hour and a half after each crash; AWS asks for once.
+VISIBILITY_FACTORS = {"MirrorContent": 1}
 
 
 def logical_id(folder: str) -> str:
@@ -175,9 +189,13 @@ def environments_are_exact(system: System) -> list[str]:
             ("PUSH_WAKES_QUEUE_URL", "PushWakes"),
             ("SNAPSHOTS_QUEUE_URL", "Snapshots"),
             ("SNAPSHOTS_BULK_QUEUE_URL", "SnapshotsBulk"),
+            ("CONTENT_QUEUE_URL", "Content"),
+            ("CONTENT_BULK_QUEUE_URL", "ContentBulk"),
         ):
             if have.get(key) != f"<Queues/{queue}>":
                 wrong.append(f"{folder} has the {key} {have.get(key)}")
+        if have.get("CONTENT_BUCKET") != "<Content/Bucket>":
+            wrong.append(f"{folder} has the CONTENT_BUCKET {have.get('CONTENT_BUCKET')}")
     return wrong
 
 
@@ -207,13 +225,13 @@ def queue_name(reference: str) -> str:
 
 
 def source_queues_are_fast_fifo(system: System) -> list[str]:
-    """every queue but the scheduler's is FIFO with high throughput, and all are encrypted"""
+    """every queue but those of what failed is FIFO with high throughput, and all are encrypted"""
     wrong = []
     for name, queue in system.of_type("AWS::SQS::Queue").items():
         properties = queue["Properties"]
         if properties.get("SqsManagedSseEnabled") is not True:
             wrong.append(f"{name} is not encrypted")
-        if name == "Queues/ScheduleDead":
+        if name in FAILED:
             continue
         if properties.get("FifoQueue") is not True or not properties["QueueName"].endswith(".fifo"):
             wrong.append(f"{name} is not FIFO")
@@ -268,25 +286,61 @@ def sweep_drains_every_dead_letter(system: System) -> list[str]:
     return [] if told == dead else [f"sweep drains {sorted(told)}, of {sorted(dead)}"]
 
 
-def visibility_covers_the_retries(system: System) -> list[str]:
-    """every source queue's visibility is at least six times its function's timeout"""
+def queue_mappings(system: System) -> dict[str, dict]:
+    """The event sources that read a queue."""
+    every = system.of_type("AWS::Lambda::EventSourceMapping")
+    return {n: m for n, m in every.items() if str(m["Properties"]["EventSourceArn"]).startswith("<Queues/")}
+
+
+def the_stream_is_read_whole(system: System) -> list[str]:
+    """the table's stream feeds publish-events alone, from its beginning, and nothing of it is dropped unseen"""
     wrong = []
-    for mapping in system.of_type("AWS::Lambda::EventSourceMapping").values():
+    every = system.of_type("AWS::Lambda::EventSourceMapping")
+    streams = {n: m["Properties"] for n, m in every.items() if n not in queue_mappings(system)}
+    if [p["EventSourceArn"] for p in streams.values()] != ["<Data/Table.StreamArn>"]:
+        return [f"the event sources that are no queues are {sorted(streams)}"]
+    properties = next(iter(streams.values()))
+    for key, want in (
+        ("FunctionName", "<PublishEvents>"),
+        ("StartingPosition", "TRIM_HORIZON"),
+        ("BisectBatchOnFunctionError", True),
+        ("FunctionResponseTypes", ["ReportBatchItemFailures"]),
+        ("MaximumRetryAttempts", -1),
+        ("DestinationConfig", {"OnFailure": {"Destination": "<Queues/StreamFailed.Arn>"}}),
+    ):
+        if properties.get(key) != want:
+            wrong.append(f"{key} is {properties.get(key)}")
+    if properties.get("Enabled", True) is not True:
+        wrong.append("it is off")
+    # The stream keeps a day: what is stepped over must still be there for a while.
+    if not 3600 <= (system.number(properties.get("MaximumRecordAgeInSeconds")) or 0) <= 43200:
+        wrong.append(f"it gives up after {properties.get('MaximumRecordAgeInSeconds')} s")
+    patterns = [json.loads(f["Pattern"]) for f in properties.get("FilterCriteria", {}).get("Filters", [])]
+    if patterns not in ([], [{"dynamodb": {"Keys": {"SK": {"S": ["HEAD"]}}}}]):
+        wrong.append(f"it passes over more than what is no file's record: {patterns}")
+    return wrong
+
+
+def visibility_covers_the_retries(system: System) -> list[str]:
+    """every source queue's visibility is at least six times its function's timeout; of content, longer"""
+    wrong = []
+    for mapping in queue_mappings(system).values():
         queue = queue_name(mapping["Properties"]["EventSourceArn"])
         function = mapping["Properties"]["FunctionName"].strip("<>")
         visibility = system.number(system.properties(queue).get("VisibilityTimeout", 30))
         timeout = system.number(system.properties(function).get("Timeout", 3))
-        if visibility is None or timeout is None or visibility < VISIBILITY_FACTOR * timeout:
+        factor = VISIBILITY_FACTORS.get(function, VISIBILITY_FACTOR)
+        if visibility is None or timeout is None or visibility < factor * timeout or visibility == timeout:
             wrong.append(f"{queue}: visibility {visibility} s, {function}: timeout {timeout} s")
     return wrong
 
 
 def batches_fail_in_part(system: System) -> list[str]:
-    """every event source reports item failures, has a batch of at most 10 and a maximum concurrency"""
+    """every queue's source reports item failures, has a batch of at most 10 and a maximum concurrency"""
     wrong = []
     concurrency = {}
     fed = []
-    for name, mapping in system.of_type("AWS::Lambda::EventSourceMapping").items():
+    for name, mapping in queue_mappings(system).items():
         properties = mapping["Properties"]
         queue = queue_name(properties["EventSourceArn"])
         fed.append((queue, properties["FunctionName"].strip("<>")))
@@ -302,8 +356,9 @@ def batches_fail_in_part(system: System) -> list[str]:
             wrong.append(f"{name} has the maximum concurrency {limit}")
     if sorted(fed) != sorted(FEEDS.items()):
         wrong.append(f"one queue has one consumer, but it is {sorted(fed)}")
-    if not concurrency.get("Queues/SnapshotsBulk", 0) < concurrency.get("Queues/Snapshots", 0):
-        wrong.append("listings may take as many functions as live changes")
+    for bulk, live in BULK.items():
+        if not concurrency.get(bulk, 0) < concurrency.get(live, 0):
+            wrong.append(f"{bulk} may take as many functions as {live}")
     return wrong
 
 
@@ -449,6 +504,70 @@ def the_table_has_its_indexes(system: System) -> list[str]:
     return wrong
 
 
+# ------------------------------------------------------------------ the bucket
+
+
+def the_bucket_is_safe(system: System) -> list[str]:
+    """the bucket of content outlives the stack, with versions, encryption, no public access and TLS alone"""
+    wrong = []
+    buckets = system.of_type("AWS::S3::Bucket")
+    if set(buckets) != {"Content/Bucket"}:
+        return [f"the buckets are {sorted(buckets)}"]
+    bucket = buckets["Content/Bucket"]
+    properties = bucket["Properties"]
+    for policy in ("DeletionPolicy", "UpdateReplacePolicy"):
+        if bucket.get(policy) != "Retain":
+            wrong.append(f"{policy} is {bucket.get(policy)}")
+    if properties.get("VersioningConfiguration") != {"Status": "Enabled"}:
+        wrong.append("it keeps no versions")
+    if not properties.get("BucketEncryption", {}).get("ServerSideEncryptionConfiguration"):
+        wrong.append("it is not encrypted")
+    blocked = properties.get("PublicAccessBlockConfiguration", {})
+    for key in ("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets"):
+        if blocked.get(key) is not True:
+            wrong.append(f"{key} is {blocked.get(key)}")
+    if properties.get("OwnershipControls") != {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}:
+        wrong.append("objects may have access lists of their own")
+    rules = [r for r in properties.get("LifecycleConfiguration", {}).get("Rules", []) if "If" not in r]
+    aborted = [r["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"] for r in rules if "AbortIncompleteMultipartUpload" in r]
+    expired = [r["NoncurrentVersionExpiration"]["NoncurrentDays"] for r in rules if "NoncurrentVersionExpiration" in r]
+    if (aborted, expired) != ([7], [30]):
+        wrong.append(f"uploads are aborted after {aborted} days, versions expire after {expired}")
+    if any("ExpirationInDays" in r for r in rules):
+        wrong.append("content expires that is referred to")
+    denied = [
+        s
+        for policy in system.of_type("AWS::S3::BucketPolicy").values()
+        for s in policy["Properties"]["PolicyDocument"]["Statement"]
+        if s.get("Effect") == "Deny" and s.get("Condition") == {"Bool": {"aws:SecureTransport": "false"}}
+    ]
+    whole = ["<Content/Bucket.Arn>", "<Content/Bucket.Arn>/*"]
+    if [(s["Principal"], s["Action"], s["Resource"]) for s in denied] != [("*", "s3:*", whole)]:
+        wrong.append("it is reached without TLS")
+    return wrong
+
+
+def the_distribution_serves_signed_urls(system: System) -> list[str]:
+    """where there is a distribution, it alone reads the bucket, over TLS, for signed URLs"""
+    wrong = []
+    for name, distribution in system.of_type("AWS::CloudFront::Distribution").items():
+        config = distribution["Properties"]["DistributionConfig"]
+        behaviours = [config["DefaultCacheBehavior"], *config.get("CacheBehaviors", [])]
+        for behaviour in behaviours:
+            if not behaviour.get("TrustedKeyGroups"):
+                wrong.append(f"{name} serves anybody")
+            if behaviour.get("ViewerProtocolPolicy") not in ("https-only", "redirect-to-https"):
+                wrong.append(f"{name} serves without TLS")
+        for origin in config["Origins"]:
+            if not origin.get("OriginAccessControlId"):
+                wrong.append(f"{name} reads the bucket as anybody would")
+        if distribution.get("Condition") != "HasCloudFront":
+            wrong.append(f"{name} is made unasked")
+    if "ADistributionNeedsAKeyGroup" not in system.transformed.get("Rules", {}):
+        wrong.append("a distribution may be asked for without a key group")
+    return wrong
+
+
 # ------------------------------------------------------------------ alarms
 
 
@@ -476,11 +595,12 @@ def failures_raise_an_alarm(system: System) -> list[str]:
         dead = name not in FEEDS
         metric = "ApproximateNumberOfMessagesVisible" if dead else "ApproximateAgeOfOldestMessage"
         wanted.add(("AWS/SQS", metric, name))
-        if dead and name != "Queues/ScheduleDead":
+        if dead and name not in FAILED:
             wanted.add(("AWS/SQS", "NumberOfMessagesReceived", name))
     for name in functions(system):
         wanted |= {("AWS/Lambda", "Errors", name), ("AWS/Lambda", "Throttles", name)}
     wanted.add(("AWS/Lambda", "Invocations", "Sweep"))
+    wanted.add(("AWS/Lambda", "IteratorAge", "PublishEvents"))
     wanted.add(("AWS/ApiGateway", "5xx", "HttpApi"))
     wanted.add(("AWS/DynamoDB", "SystemErrors", "Data/Table"))
     return [f"no alarm on {' '.join(w)}" for w in sorted(wanted - watched(system))]
@@ -519,6 +639,7 @@ def a_suspension_calls_a_person(system: System) -> list[str]:
             ("FetchChanges", "connection_suspended"),
             ("ApplySnapshots", "connection_suspended"),
             ("PushIntents", "connection_suspended"),
+            ("MirrorContent", "connection_suspended"),
             ("Sweep", "still_suspended"),
         )
     }
@@ -567,12 +688,15 @@ RULES = [
     source_queues_have_dead_letters,
     sweep_drains_every_dead_letter,
     visibility_covers_the_retries,
+    the_stream_is_read_whole,
     batches_fail_in_part,
     only_three_routes_are_open,
     routes_are_throttled,
     users_cannot_choose_their_tenant,
     the_table_is_safe,
     the_table_has_its_indexes,
+    the_bucket_is_safe,
+    the_distribution_serves_signed_urls,
     failures_raise_an_alarm,
     a_removal_that_waits_calls_a_person,
     a_suspension_calls_a_person,
