@@ -189,6 +189,8 @@ enum KindView {
     Audit,
     /// The files of a shared drive that was left are marked.
     Leave,
+    /// The content of every file is looked at. `listed` counts the files.
+    Mirror,
 }
 
 /// `examining`: our own items are looked through. `listed`: every page is listed, and what was queued is on its way. `comparing`: which of our files were not
@@ -236,6 +238,7 @@ impl OperationView {
                 OperationKind::Resync => KindView::Resync,
                 OperationKind::Audit => KindView::Audit,
                 OperationKind::Leave => KindView::Leave,
+                OperationKind::Mirror => KindView::Mirror,
             },
             state,
             reason,

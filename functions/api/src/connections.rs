@@ -19,7 +19,7 @@ use crate::etag::{IfMatch, tag};
 use crate::extract::{ConnectionPath, JsonBody, Params, Repeat, idempotency, page, repeat};
 use crate::files::{PageQuery, REPLAYED};
 use crate::problem::{Kind, Problem, ProblemBody};
-use crate::{Deps, record};
+use crate::{Deps, mirroring, record};
 
 /// Rounds against other writers of the same connection.
 const ROUNDS_MAX: usize = 8;
@@ -376,10 +376,20 @@ pub(crate) async fn update(
         if next == connection {
             return Ok(answer(&deps, &at.caller, &connection, None));
         }
+        // What is mirrored from now on was there before: nothing but a walk finds it.
+        let other = next.content != connection.content || next.rules != connection.rules;
+        let walk = match next.content.enabled && other {
+            true => Some(mirroring::soon(&deps, &next, &at.caller.subject).await?),
+            false => None,
+        };
         match deps.store.save_connection(&next).await? {
             Written::Done(saved) => {
                 record::release_held(&deps, &connection, &saved).await;
-                return Ok(answer(&deps, &at.caller, &saved, None));
+                let walk = match walk {
+                    Some(walk) => Some(mirroring::now(&deps, walk).await),
+                    None => None,
+                };
+                return Ok(answer(&deps, &at.caller, &saved, walk.as_ref()));
             }
             Written::Stale(Some(current)) => connection = current,
             Written::Stale(None) => return Err(Problem::not_found("the connection")),
@@ -440,6 +450,11 @@ pub(crate) async fn resume(
 ) -> Result<Response, Problem> {
     let connection = record::connection(&deps, &at.key).await?;
     let log = log_of(&connection)?;
+    // Wakes of content were let go while it was not active.
+    let walk = match connection.content.enabled && connection.state != ConnectionState::Active {
+        true => Some(mirroring::soon(&deps, &connection, &at.caller.subject).await?),
+        false => None,
+    };
     let resumed = bring(&deps, connection, |state| match state {
         ConnectionState::Paused | ConnectionState::Suspended { .. } => {
             Some(ConnectionState::Active)
@@ -448,6 +463,9 @@ pub(crate) async fn resume(
     })
     .await?;
     if resumed.state == ConnectionState::Active {
+        if let Some(walk) = walk {
+            mirroring::now(&deps, walk).await;
+        }
         follow(&deps, &at.key, &log, None).await?;
         wake_others(&deps, &at.key, &log).await?;
         record::wake_pushes(&deps, &at.key).await;

@@ -31,6 +31,7 @@ mod intents;
 mod limits;
 mod make;
 mod meaning;
+mod mirroring;
 mod openapi;
 mod operations;
 mod permission_view;

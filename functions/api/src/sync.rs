@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use domain::{OperationId, PageToken};
+use domain::{ConnectionKey, LogId, OperationId, PageToken};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as JsonValue;
 use store::{
@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 use crate::connection_view::OperationView;
 use crate::extract::{ConnectionPath, JsonBody, typed};
 use crate::problem::{Kind, Problem, ProblemBody};
-use crate::{Deps, record};
+use crate::{Deps, mirroring, record};
 
 /// A sync to be started.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -34,7 +34,8 @@ pub(crate) struct SyncBody {
 
 /// `delta`: what changed. `full`: every file, listed anew, and what is not listed is asked about. `audit`: every
 /// file is compared with our record beside the normal work, and our own items with one another; what differs, and what
-/// is wrong, is reported and, unless it is a dry run, put right.
+/// is wrong, is reported and, unless it is a dry run, put right. `mirror`: the content of every file is looked at, and
+/// mirrored where it is not; only where the connection's content is mirrored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = SyncMode)]
@@ -42,6 +43,7 @@ enum Mode {
     Delta,
     Full,
     Audit,
+    Mirror,
 }
 
 /// A sync that was started.
@@ -82,10 +84,22 @@ pub(crate) async fn start(
         return Err(Problem::new(Kind::StateNotAllowed, detail));
     }
     let by = &at.caller.subject;
+    if body.mode == Mode::Mirror {
+        if body.log.is_some() {
+            let detail = "content is mirrored for all logs of a connection";
+            return Err(Problem::new(Kind::ValueNotAllowed, detail).at("/log"));
+        }
+        if !connection.content.enabled {
+            let detail = "the connection's content is not mirrored; turn it on first";
+            return Err(Problem::new(Kind::StateNotAllowed, detail));
+        }
+        let walk = mirroring::start(&deps, &connection, by).await?;
+        return Ok(started(body.mode, &[walk]));
+    }
     let mut operations = Vec::new();
     for log in wanted(&deps, &at, body.log.as_deref()).await? {
         match body.mode {
-            Mode::Delta => {}
+            Mode::Delta | Mode::Mirror => {}
             Mode::Full => operations.push(list_all(&deps, &connection, &log, by).await?),
             Mode::Audit => operations.push(audit(&deps, &log, body.dry_run, by).await?),
         }
@@ -94,15 +108,19 @@ pub(crate) async fn start(
                 deps.wakes.log(&at.key, &log.log, deps.clock.now()).await?;
             }
             // It begins with how the log is: one that nobody reads is a finding.
-            Mode::Audit => {}
+            Mode::Audit | Mode::Mirror => {}
         }
     }
+    Ok(started(body.mode, &operations))
+}
+
+fn started(mode: Mode, operations: &[Operation]) -> (StatusCode, Json<SyncStarted>) {
     let started = SyncStarted {
-        mode: body.mode,
+        mode,
         operation: operations.first().map(OperationView::new),
         operations: operations.iter().map(OperationView::new).collect(),
     };
-    Ok((StatusCode::ACCEPTED, Json(started)))
+    (StatusCode::ACCEPTED, Json(started))
 }
 
 /// The logs that are meant: the one that is named, or all that the connection follows.
@@ -153,13 +171,24 @@ async fn audit(deps: &Deps, log: &Log, dry_run: bool, by: &str) -> Result<Operat
 }
 
 fn new_operation(deps: &Deps, log: &Log, kind: OperationKind, by: &str) -> Operation {
+    operation_of(deps, &log.key, &log.log, kind, by)
+}
+
+/// An operation that begins now.
+pub(crate) fn operation_of(
+    deps: &Deps,
+    key: &ConnectionKey,
+    log: &LogId,
+    kind: OperationKind,
+    by: &str,
+) -> Operation {
     let now = deps.clock.now();
     #[expect(
         clippy::cast_possible_truncation,
         reason = "32 of the 64 random bits are enough"
     )]
     let id = OperationId::at(now, deps.entropy.next() as u32);
-    Operation::new(log.key.clone(), id, log.log.clone(), kind, by, now)
+    Operation::new(key.clone(), id, log.clone(), kind, by, now)
 }
 
 /// Begins a listing of every file. It goes on from the cursor where there is one: a removal between

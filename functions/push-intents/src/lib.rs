@@ -22,8 +22,8 @@ use drive::DriveError;
 use futures_util::future::join_all;
 use gate::{Gate, GateError, Patience, Services};
 use runtime::{
-    Clock, Deadline, Delivery, Entropy, Group, PushWake, Queue, QueueError, Settings, Verdict,
-    batch, queue, telemetry,
+    Clock, ContentQueues, Deadline, Delivery, Entropy, Group, PushWake, Queue, QueueError,
+    Settings, Verdict, batch, queue, telemetry,
 };
 use store::{ConnectionState, Letter, Parked, Store, StoreError};
 
@@ -54,6 +54,8 @@ pub struct Deps {
     pub gate: Gate,
     /// Where wakes come from, and go when there was not time enough.
     pub push_wakes: Queue,
+    /// Where content goes that is owed: `mirror-content` carries it.
+    pub contents: ContentQueues,
     /// Now.
     pub clock: Clock,
     /// Randomness.
@@ -74,6 +76,7 @@ impl Deps {
             store: services.store.clone(),
             gate: services.gate.clone(),
             push_wakes: queue("PUSH_WAKES_QUEUE_URL")?,
+            contents: ContentQueues::of_settings(&services.sqs, settings)?,
             clock: services.clock.clone(),
             entropy: services.entropy.clone(),
         })

@@ -1,13 +1,15 @@
 //! One round: up to a hundred files, with one read and one write of Drive for all of them. What is refused,
 //! lost or throttled for one of them concerns that file alone.
 
+use std::collections::BTreeSet;
+
 use domain::pace::CallKind;
-use domain::{FileId, FileRecord, Gone, Patch, Refusal, Timestamp};
+use domain::{Field, FileId, FileRecord, Gone, Patch, Refusal, Timestamp};
 use drive::{DriveError, Kind, Read, Written};
 use futures_util::StreamExt;
 use futures_util::stream;
 use gate::{GateError, Pass};
-use runtime::{Deadline, telemetry};
+use runtime::{ContentWake, Deadline, Lane, WakeCause, telemetry};
 use store::{Connection, StoreError};
 
 use crate::record::Claimed;
@@ -56,7 +58,23 @@ impl Round<'_> {
             .partition(|write| write.patch.permission().is_some());
         self.send(writes, &mut after).await;
         self.send_permissions(permissions, &mut after).await;
+        self.wake_content(&after.content).await;
         after.result()
+    }
+
+    /// Has content carried that is owed: another function does it. What could not be said now stays due, and is said again.
+    async fn wake_content(&self, files: &BTreeSet<FileId>) {
+        let cause = WakeCause::Due(self.deps.clock.now());
+        let key = &self.connection.key;
+        let wake = |file: &FileId| {
+            let (key, file) = (key.clone(), file.clone());
+            (ContentWake { key, file }, cause.clone())
+        };
+        let wakes: Vec<_> = files.iter().map(wake).collect();
+        if let Err(error) = self.deps.contents.send(Lane::Prompt, &wakes).await {
+            let error = telemetry::chain(&error);
+            tracing::warn!(connection = %key, error, metric = "wake_failed", "content waits for the sweep");
+        }
     }
 
     /// Takes note of how Drive answered. What it answered stands, whether or not the table took note of it.
@@ -228,12 +246,24 @@ pub(crate) fn stops(error: &DriveError) -> bool {
 #[derive(Default)]
 pub(crate) struct After {
     due: DueNext,
+    /// Files whose content is owed, after everything that is done here.
+    content: BTreeSet<FileId>,
     stopped: Option<Stopped>,
 }
 
 impl After {
     pub(crate) fn file(&mut self, file: FileId, record: Result<Option<FileRecord>, StoreError>) {
         match record {
+            Ok(Some(record)) if record.content_owed() => {
+                // Where nothing else is owed, there is nothing to wait for here.
+                let owed = record
+                    .intent()
+                    .map_or_else(Vec::new, |intent| intent.fields);
+                let more = owed.iter().any(|field| **field != Field::Content);
+                let due = if more { record.due() } else { None };
+                self.content.insert(file.clone());
+                self.due.push((file, due));
+            }
             Ok(record) => self
                 .due
                 .push((file, record.and_then(|record| record.due()))),

@@ -12,6 +12,7 @@ mod content;
 mod dead_letters;
 mod examine;
 mod leaving;
+mod mirroring;
 mod operations;
 mod repair;
 mod suspended;

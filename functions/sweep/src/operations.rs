@@ -11,14 +11,14 @@ use store::{
 };
 
 use crate::verify::REMIND_MILLIS;
-use crate::{Deps, Stopped, audit, compare, examine, leaving, repair, verify};
+use crate::{Deps, Stopped, audit, compare, examine, leaving, mirroring, repair, verify};
 
 /// A listing that has not arrived whole is looked at again after this, in milliseconds.
 const AGAIN_MILLIS: i64 = 1_000;
 /// What one operation may take of one sweep, in milliseconds.
 const SLICE_MILLIS: i64 = 10_000;
 /// An operation of a connection that is not active is looked at again after this, in milliseconds.
-const INACTIVE_MILLIS: i64 = 60_000;
+pub(crate) const INACTIVE_MILLIS: i64 = 60_000;
 /// How long a person may take to confirm, in milliseconds: what was found is kept for longer.
 const CONFIRM_MILLIS: i64 = 60 * 24 * 3_600_000;
 
@@ -73,6 +73,7 @@ async fn step(
                 leaving::look_at(operation, slice, deps).await?;
                 Ok(None)
             }
+            OperationKind::Mirror => mirroring::go_on(operation, connection, deps).await,
         },
         OperationState::Comparing => compare::go_on(operation, slice, deps).await,
         OperationState::AwaitingConfirmation { since } => remind(operation, since, deps).await,
@@ -201,7 +202,10 @@ async fn arrival(
             };
             moved(&operation, &comparing, deps).await
         }
-        OperationKind::InitialSync | OperationKind::Delta | OperationKind::Leave => {
+        OperationKind::InitialSync
+        | OperationKind::Delta
+        | OperationKind::Leave
+        | OperationKind::Mirror => {
             let now = deps.clock.now();
             deps.store
                 .finish_operation(&operation, OperationState::Done, now)

@@ -119,6 +119,7 @@ impl Functions {
                 store: store.clone(),
                 gate: gate.clone(),
                 push_wakes: push_wakes.clone(),
+                contents: contents.clone(),
                 clock: clock.clone(),
                 entropy: entropy.clone(),
             }),

@@ -64,7 +64,10 @@ impl Show<'_> {
                 OperationKind::InitialSync | OperationKind::Resync => {
                     listings.entry(operation.log.clone()).or_insert(operation);
                 }
-                OperationKind::Delta | OperationKind::Audit | OperationKind::Leave => {}
+                OperationKind::Delta
+                | OperationKind::Audit
+                | OperationKind::Leave
+                | OperationKind::Mirror => {}
             }
         }
         let attention = store.count_attention(self.connection).await.ok()?;

@@ -241,6 +241,7 @@ impl OperationKind {
             Self::Resync => "resync",
             Self::Audit => "audit",
             Self::Leave => "leave",
+            Self::Mirror => "mirror",
         }
     }
 
@@ -251,6 +252,7 @@ impl OperationKind {
             Self::Resync,
             Self::Audit,
             Self::Leave,
+            Self::Mirror,
         ];
         all.into_iter().find(|kind| kind.text() == text)
     }
@@ -324,7 +326,10 @@ impl Operation {
     pub fn compares(&self) -> bool {
         match self.kind {
             OperationKind::Resync | OperationKind::Audit => true,
-            OperationKind::InitialSync | OperationKind::Delta | OperationKind::Leave => false,
+            OperationKind::InitialSync
+            | OperationKind::Delta
+            | OperationKind::Leave
+            | OperationKind::Mirror => false,
         }
     }
 

@@ -81,6 +81,8 @@ pub enum OperationKind {
     Audit,
     /// A walk through our own records that marks the files of a shared drive which was left.
     Leave,
+    /// A walk through our own records that has the content of each file looked at.
+    Mirror,
 }
 
 /// How far an operation is.

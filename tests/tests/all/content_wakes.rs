@@ -192,3 +192,93 @@ fn a_content_wake_that_sqs_gives_up_is_listed_and_can_be_sent_again() {
         }
     });
 }
+
+#[test]
+fn turning_content_on_walks_through_every_file_once() {
+    by_hand(5, async |hand| {
+        let refused = hand
+            .api(Method::POST, "/sync", &[], Some(json!({"mode": "mirror"})))
+            .await;
+        assert_eq!(refused.status, 409, "it is not mirrored: {}", refused.body);
+        mirror(hand, json!({"enabled": true})).await;
+        let walk = hand.get("/operations?limit=1").await["items"][0].clone();
+        assert_eq!(
+            (&walk["kind"], &walk["state"]),
+            (&json!("mirror"), &json!("listed"))
+        );
+        hand.sweep().await;
+        hand.sweep().await;
+        let walk = hand
+            .get(&format!("/operations/{}", walk["id"].as_str().unwrap()))
+            .await;
+        assert_eq!(
+            (&walk["state"], &walk["listed"]),
+            (&json!("done"), &json!(5)),
+            "{walk}"
+        );
+        let mut all: Vec<String> = (0..5).map(|_| hand.take()).collect();
+        all.sort_unstable();
+        assert_eq!(woken(hand, Queue::ContentBulk).await, all);
+
+        // What was said before changes nothing, and what is said anew is walked for again.
+        mirror(hand, json!({"enabled": true})).await;
+        hand.sweep().await;
+        assert_eq!(woken(hand, Queue::ContentBulk).await, Vec::<String>::new());
+        let started = hand.post("/sync", json!({"mode": "mirror"})).await;
+        assert_eq!(started["operations"][0]["kind"], "mirror", "{started}");
+        hand.sweep().await;
+        assert_eq!(woken(hand, Queue::ContentBulk).await, all);
+    });
+}
+
+#[test]
+fn what_changes_while_a_connection_is_paused_is_found_by_a_walk_when_it_goes_on() {
+    mirrored(2, async |hand| {
+        let file = hand.take();
+        hand.post("/pause", json!({})).await;
+        content(hand, &file, "changed");
+        hand.post("/resume", json!({})).await;
+        hand.turn().await;
+        let walks = hand.get("/operations").await;
+        let mut walks = walks["items"].as_array().unwrap().iter();
+        let newest = walks
+            .find(|operation| operation["kind"] == "mirror")
+            .unwrap();
+        assert_eq!(newest["state"], "done", "{newest}");
+        assert_eq!(newest["listed"], 2);
+    });
+}
+
+#[test]
+fn content_that_is_owed_is_handed_to_mirror_content_by_what_pushes_the_rest() {
+    mirrored(2, async |hand| {
+        let file = FileId::parse(&hand.take()).unwrap();
+        let record = hand.store().load_file(&hand.key, &file).await.unwrap();
+        let (record, policies) = (record.unwrap(), domain::Policies::default());
+        let moment = domain::Moment {
+            now: hand.now(),
+            drive_at: None,
+            policies: &policies,
+        };
+        let ours = domain::Value::text("ab".repeat(32));
+        let edit = [(domain::Field::Content, ours)].into_iter().collect();
+        let step = record.edit(&edit, "ada", moment).unwrap();
+        let nonce = store::Nonce(1);
+        let before = record.revision;
+        let committed = hand.store().commit(&hand.key, before, &step, nonce);
+        assert_eq!(committed.await.unwrap(), store::Committed::Done);
+        hand.pump_stream().await.unwrap();
+        assert_eq!(
+            woken(hand, Queue::Content).await,
+            [file.as_str()],
+            "at once"
+        );
+        hand.sweep().await;
+        hand.pump_only(Queue::PushWakes).await;
+        assert_eq!(
+            woken(hand, Queue::Content).await,
+            [file.as_str()],
+            "and when it is due"
+        );
+    });
+}
