@@ -9,6 +9,7 @@ from .model import System
 EXCEPTIONS = {
     ("TracingPolicy", "Trace", "*"): "X-Ray's write actions know no resource",
     ("MirrorContentRole", "KeepContent", "<Content/Bucket.Arn>/*"): "objects are made after the stack",
+    ("SweepRole", "CollectContent", "<Content/Bucket.Arn>/*"): "objects are made after the stack",
     ("Content/ReplicationPolicy", "ReadWhatIsNew", "<Content/Bucket.Arn>/*"): "every object has a copy",
     ("Content/ReplicationPolicy", "WriteTheCopy", "<param ContentReplicaBucketArn>/*"): "every object has a copy",
 } | {
