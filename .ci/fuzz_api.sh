@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 tools="$(cd "$(dirname "$1")" && pwd)"
 cargo build --quiet -p local
 work="$(mktemp -d)"
-"${CARGO_TARGET_DIR:-target}/debug/local" --json --api-addr 127.0.0.1:0 --drive-addr 127.0.0.1:0 \
+"${CARGO_TARGET_DIR:-target}/debug/local" --json --no-content --api-addr 127.0.0.1:0 --drive-addr 127.0.0.1:0 \
   --library shared --data-dir "$work/data" >"$work/out" 2>"$work/err" &
 system=$!
 trap 'kill "$system" 2>/dev/null || true; wait "$system" 2>/dev/null || true; rm -rf "$work"' EXIT

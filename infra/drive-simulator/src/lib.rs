@@ -21,7 +21,7 @@ pub use clock::Now;
 pub use errors::{DriveError, Location};
 pub use faults::{Fault, FaultAnswer, Spoil};
 pub use http::UploadCondition;
-pub use load::{LoadError, LoadReport};
+pub use load::{LEFT_OUT, LoadError, LoadReport};
 pub use notify::{Deliver, NotificationPolicy};
 pub use quota::{Counters, QuotaLimits};
 pub use simulator::{Edit, FileSnapshot, Generated, Options, Simulator, Totals};

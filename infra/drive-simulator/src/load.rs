@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Directories that are never loaded: what tools keep for themselves.
-const IGNORED: [&str; 4] = [".git", "target", "node_modules", ".drivesync"];
+pub const LEFT_OUT: [&str; 4] = [".git", "target", "node_modules", ".drivesync"];
 /// Items made under one hold of the state's lock.
 const CHUNK: usize = 1_000;
 /// The types of a synthetic library, by extension.
@@ -195,7 +195,7 @@ fn collect(entries: fs::ReadDir, parent: &FileId, found: &mut Vec<Found>, report
         };
         let name = entry.file_name().to_string_lossy().into_owned();
         match entry.metadata() {
-            Ok(metadata) if metadata.is_dir() && IGNORED.contains(&name.as_str()) => {}
+            Ok(metadata) if metadata.is_dir() && LEFT_OUT.contains(&name.as_str()) => {}
             Ok(metadata)
                 if metadata.is_dir()
                     || (metadata.is_file() && fs::File::open(entry.path()).is_ok()) =>

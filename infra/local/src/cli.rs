@@ -36,8 +36,11 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) collaborators: usize,
     /// Where everything is kept.
-    #[arg(long, value_name = "DIR", default_value = ".drivesync")]
+    #[arg(long, value_name = "DIR", default_value = ".drivesync", global = true)]
     pub(crate) data_dir: PathBuf,
+    /// Leave the content of the files in Drive: mirror only what is said of them.
+    #[arg(long)]
+    pub(crate) no_content: bool,
     /// Print one JSON object a line instead of a picture for people.
     #[arg(long)]
     pub(crate) json: bool,
@@ -48,6 +51,9 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Tell the whole story by itself, on data of its own that is gone afterwards.
     Demo,
+    /// Compare every file of the library's directory with what is stored of its content. Nothing may run on the data
+    /// directory meanwhile.
+    Compare,
 }
 
 /// Why the program ends: one line, for people.

@@ -2,11 +2,13 @@
 
 mod cli;
 mod collaborators;
+mod compare;
 mod demo;
 mod drive_end;
 mod run;
 mod show;
 mod story;
+mod tally;
 
 use std::process::ExitCode;
 
@@ -16,11 +18,13 @@ use clap::Parser;
 async fn main() -> ExitCode {
     let arguments = cli::Arguments::parse();
     let done = match arguments.command {
-        Some(cli::Command::Demo) => demo::demo(&arguments).await,
-        None => run::run(&arguments).await,
+        Some(cli::Command::Demo) => demo::demo(&arguments).await.map(|()| true),
+        Some(cli::Command::Compare) => compare::compare(&arguments).await,
+        None => run::run(&arguments).await.map(|()| true),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(failure) => {
             eprintln!("local: {failure}");
             ExitCode::from(2)

@@ -36,7 +36,11 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<(), Failure> {
         .await
         .map_err(|error| one_line(&error))?;
     let connected = system
-        .connect(&drive.credentials, drive.subject.as_deref())
+        .connect_with(
+            &drive.credentials,
+            drive.subject.as_deref(),
+            !arguments.no_content,
+        )
         .await;
     let connection = match connected {
         Ok(connection) => connection,
@@ -58,6 +62,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<(), Failure> {
         system: &system,
         connection: &connection,
         drive: &drive,
+        content: !arguments.no_content,
     };
     tokio::select! {
         () = show.follow(&mut screen) => {}
@@ -92,17 +97,7 @@ fn take_data_dir(dir: &Path, drive: &str) -> Result<File, Failure> {
         )
     };
     fs::create_dir_all(dir).map_err(failed)?;
-    let lock = File::create(dir.join("lock")).map_err(failed)?;
-    match lock.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            return Err(format!(
-                "another `local` runs on {}: stop it, or give another --data-dir",
-                dir.display()
-            ));
-        }
-        Err(TryLockError::Error(error)) => return Err(failed(error)),
-    }
+    let lock = lock(dir)?;
     let marker = dir.join("drive.json");
     let before = fs::read(&marker)
         .ok()
@@ -126,6 +121,25 @@ fn take_data_dir(dir: &Path, drive: &str) -> Result<File, Failure> {
     }
     fs::write(marker, json!({ "drive": drive }).to_string()).map_err(failed)?;
     Ok(lock)
+}
+
+/// Keeps every other process of ours from a data directory that is there, for as long as the file is held.
+pub(crate) fn lock(dir: &Path) -> Result<File, Failure> {
+    let failed = |error: std::io::Error| {
+        format!(
+            "the data directory {} can't be used: {error}",
+            dir.display()
+        )
+    };
+    let lock = File::create(dir.join("lock")).map_err(failed)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(format!(
+            "another `local` runs on {}: stop it, or give another --data-dir",
+            dir.display()
+        )),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
 }
 
 async fn interrupted() -> Result<(), Failure> {

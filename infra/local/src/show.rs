@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use domain::{ConnectionKey, LogId};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
 use local::system::System;
 use serde_json::{Value, json};
 use store::{Log, Operation, OperationKind, PageRequest};
 
 use crate::drive_end::DriveEnd;
+use crate::tally::{Amount, Tally};
 
 /// How often the picture is drawn anew.
 const EVERY: Duration = Duration::from_millis(500);
@@ -31,6 +32,8 @@ pub(crate) struct Show<'a> {
     pub(crate) system: &'a System,
     pub(crate) connection: &'a ConnectionKey,
     pub(crate) drive: &'a DriveEnd,
+    /// Whether content is mirrored.
+    pub(crate) content: bool,
 }
 
 impl Show<'_> {
@@ -38,17 +41,39 @@ impl Show<'_> {
     pub(crate) async fn follow(&self, screen: &mut Screen) {
         let started_at = self.system.now();
         let mut synced = false;
+        // The mirror goes on while the first sync lists, and is counted from the moment at which all files are known.
+        let mut mirroring = self.content.then(Tally::default);
         loop {
             if let Some(picture) = self.look().await {
+                let millis = self.system.now().millis_since(started_at);
                 if picture.synced && !synced {
                     synced = true;
-                    let millis = self.system.now().millis_since(started_at);
                     screen.synced(self.connection, &picture, millis);
                 }
-                screen.draw(&picture, self.in_drive());
+                let amount = match mirroring.as_mut() {
+                    Some(tally) if synced => self.count(tally).await,
+                    Some(_) | None => None,
+                };
+                if let Some(amount) = amount.filter(Amount::is_whole) {
+                    mirroring = None;
+                    screen.mirrored(&amount, millis);
+                    screen.draw(&picture, self.in_drive());
+                } else {
+                    screen.draw(&picture, self.in_drive());
+                    if let Some(amount) = amount {
+                        screen.mirroring(&amount, millis);
+                    }
+                }
             }
             tokio::time::sleep(EVERY).await;
         }
+    }
+
+    /// What is stored by now; nothing where the table does not answer this time.
+    async fn count(&self, tally: &mut Tally) -> Option<Amount> {
+        let store = &self.system.functions.api.store;
+        let looked = tally.look(store, self.connection).await;
+        looked.ok().map(|()| tally.amount())
     }
 
     async fn look(&self) -> Option<Picture> {
@@ -183,6 +208,54 @@ impl Screen {
         ));
     }
 
+    /// Content is on its way, for so many milliseconds.
+    fn mirroring(&self, amount: &Amount, millis: i64) {
+        let rate = rate(amount, millis);
+        match self {
+            Self::Json => line(&json!({
+                "event": "mirroring", "files": amount.files, "files_wanted": amount.files_wanted,
+                "bytes": amount.bytes, "bytes_wanted": amount.bytes_wanted, "mb_per_second": rate,
+                "linked": amount.linked,
+            })),
+            Self::Terminal(bar) => bar.set_message(format!(
+                "content: {} of {} files, {} of {}, {rate:.1} MB/s, {} duplicates linked",
+                amount.files,
+                amount.files_wanted,
+                DecimalBytes(amount.bytes),
+                DecimalBytes(amount.bytes_wanted),
+                amount.linked
+            )),
+        }
+    }
+
+    /// All content that is wanted has been dealt with, within so many milliseconds.
+    fn mirrored(&self, amount: &Amount, millis: i64) {
+        let rate = rate(amount, millis);
+        #[expect(clippy::cast_precision_loss, reason = "shown with one digit")]
+        let seconds = millis as f64 / 1_000.0;
+        match self {
+            Self::Json => line(&json!({
+                "event": "mirrored", "files": amount.files, "bytes": amount.bytes,
+                "linked": amount.linked, "linked_bytes": amount.linked_bytes,
+                "unavailable": amount.unavailable, "skipped": amount.skipped,
+                "seconds": seconds, "mb_per_second": rate,
+            })),
+            Self::Terminal(bar) => {
+                let done = format!(
+                    "Content stored: {} files in {seconds:.1} s, {} fetched ({rate:.1} MB/s); {} duplicates ({}) \
+                     linked and not stored again; {} not to be had, {} left out.",
+                    amount.files,
+                    DecimalBytes(amount.bytes),
+                    amount.linked,
+                    DecimalBytes(amount.linked_bytes),
+                    amount.unavailable,
+                    amount.skipped
+                );
+                bar.suspend(|| say(&done));
+            }
+        }
+    }
+
     /// The system is told to stop.
     pub(crate) fn stopping(&self) {
         match self {
@@ -190,6 +263,12 @@ impl Screen {
             Self::Terminal(bar) => bar.finish_with_message("stopping: what is in work is finished"),
         }
     }
+}
+
+/// Megabytes that were fetched in a second.
+#[expect(clippy::cast_precision_loss, reason = "shown with one digit")]
+fn rate(amount: &Amount, millis: i64) -> f64 {
+    amount.bytes as f64 / 1_000.0 / millis.max(1) as f64
 }
 
 fn style(template: &str) -> ProgressStyle {

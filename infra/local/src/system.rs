@@ -181,6 +181,21 @@ impl System {
         credentials: &str,
         subject: Option<&str>,
     ) -> Result<ConnectionKey, SystemError> {
+        self.connect_with(credentials, subject, false).await
+    }
+
+    /// Connects as [`System::connect`] does, with the content of the files mirrored or not; a connection that stands
+    /// already is set so.
+    ///
+    /// # Errors
+    /// [`SystemError`] where Drive does not take the credentials, or the API refuses.
+    pub async fn connect_with(
+        &self,
+        credentials: &str,
+        subject: Option<&str>,
+        content: bool,
+    ) -> Result<ConnectionKey, SystemError> {
+        let content = json!({ "enabled": content });
         self.store_secret(credentials).await?;
         let listed = self.expect(Method::GET, "/v1/connections", None).await?;
         let ours = |connection: &&Value| connection.get("secret") == Some(&json!(SECRET));
@@ -191,12 +206,16 @@ impl System {
             .flatten()
             .find(ours);
         let id = match standing.and_then(|connection| connection.get("id")) {
-            Some(id) => id.clone(),
+            Some(id) => {
+                self.set_content(id, content).await?;
+                id.clone()
+            }
             None => {
                 let mut wanted = Map::from_iter([
                     ("name".to_owned(), json!("Drive")),
                     ("scope".to_owned(), json!({"type": "user"})),
                     ("secret".to_owned(), json!(SECRET)),
+                    ("content".to_owned(), content),
                 ]);
                 // Google's pace is for Google: a Drive on this machine has nobody to be gentle with.
                 if self.own_drive {
@@ -230,6 +249,16 @@ impl System {
         .await?;
         let tenant = domain::TenantId::parse(TENANT).map_err(|error| api(error.to_string()))?;
         Ok(ConnectionKey { tenant, connection })
+    }
+
+    async fn set_content(&self, connection: &Value, content: Value) -> Result<(), SystemError> {
+        let path = format!(
+            "/v1/connections/{}",
+            connection.as_str().unwrap_or_default()
+        );
+        let change = Some(json!({ "content": content }));
+        let any = [("if-match", "*")];
+        answered(self.call(Method::PATCH, &path, &any, change).await).map(|_| ())
     }
 
     async fn store_secret(&self, credentials: &str) -> Result<(), SystemError> {
@@ -294,14 +323,7 @@ impl System {
         path: &str,
         body: Option<Value>,
     ) -> Result<Value, SystemError> {
-        match self.call(method, path, &[], body).await {
-            (200..=202, body) => Ok(body),
-            (status, body) => {
-                let detail = body.get("detail").and_then(Value::as_str);
-                let detail = detail.unwrap_or("no detail").to_owned();
-                Err(SystemError::Api { status, detail })
-            }
-        }
+        answered(self.call(method, path, &[], body).await)
     }
 
     /// Now.
@@ -316,6 +338,18 @@ impl System {
         let all = async { while self.tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(GRACE, all).await.is_err() {
             tracing::warn!("some work was cut off; it comes back at the next start");
+        }
+    }
+}
+
+/// What the API answered, where it did what was asked of it.
+fn answered((status, body): (u16, Value)) -> Result<Value, SystemError> {
+    match status {
+        200..=202 => Ok(body),
+        status => {
+            let detail = body.get("detail").and_then(Value::as_str);
+            let detail = detail.unwrap_or("no detail").to_owned();
+            Err(SystemError::Api { status, detail })
         }
     }
 }

@@ -3,18 +3,19 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use domain::{ConnectionId, ConnectionKey, LogId, TenantId, Timestamp};
 use drive_simulator::Simulator;
 use http::Method;
+use local::aws::in_process::Layer;
 use local::aws::sqs::Received;
 use local::aws::{Aws, Options, Queue};
 use local::front::Front;
 use local::functions::{Functions, SECRETS_PREFIX, Setting};
 use local::identity::Identity;
-use local::sources::event;
+use local::sources::{StreamSource, event};
 use local::system::{SUBJECT, TENANT};
 use runtime::{Clock, Deadline, Entropy, queue};
 use serde_json::{Value, json};
@@ -31,6 +32,8 @@ pub struct Bare {
     pub functions: Functions,
     pub key: ConnectionKey,
     pub used: Used,
+    /// What reads the table's stream, where content is mirrored.
+    stream: Option<StreamSource>,
     millis: Arc<AtomicI64>,
 }
 
@@ -41,6 +44,10 @@ pub struct Used {
     pub invocations: BTreeMap<Queue, u64>,
     /// Write units within them.
     pub write_units: BTreeMap<Queue, f64>,
+    /// Seconds that they took.
+    pub seconds: BTreeMap<Queue, f64>,
+    /// Invocations of the function on the table's stream, and the seconds that they took.
+    pub stream: (u64, f64),
 }
 
 impl Bare {
@@ -48,17 +55,25 @@ impl Bare {
     pub async fn start(files: usize) -> Self {
         let simulator = Simulator::new(drive_simulator::Options::default());
         simulator.load_synthetic(files, 4);
+        Self::connected(simulator, false, None).await
+    }
+
+    /// Connects to this Drive, with its content or without, and takes all in. `layer` sees every request to a service.
+    pub async fn connected(simulator: Simulator, content: bool, layer: Option<Layer>) -> Self {
         let drive_url = serve(&simulator).await;
         let millis = Arc::new(AtomicI64::new(Clock::system().now().as_millis()));
         let tell = millis.clone();
-        let aws = Aws::open(Options::memory(Arc::new(move || {
-            tell.load(Ordering::Relaxed)
-        })))
+        let aws = Aws::open(Options {
+            layer,
+            ..Options::memory(Arc::new(move || tell.load(Ordering::Relaxed)))
+        })
         .unwrap();
         let tell = millis.clone();
         let setting = Setting {
             transport: drive::reqwest_transport(drive::Timeouts::default()).unwrap(),
-            content: None,
+            content: Some(
+                drive::reqwest_content_transport(drive::ContentTimeouts::default()).unwrap(),
+            ),
             drive_url: drive_url.clone(),
             webhook_url: None,
             history_days: Some(90),
@@ -66,13 +81,16 @@ impl Bare {
             entropy: Entropy::system(),
         };
         let functions = Functions::new(&aws, &setting);
-        let key = connect(&aws, &functions, &drive_url).await;
+        let key = connect(&aws, &functions, &drive_url, content).await;
+        let store = functions.publish_events.store.clone();
+        let stream = content.then(|| StreamSource::new(&aws, store));
         let mut bare = Self {
             simulator,
             aws,
             functions,
             key,
             used: Used::default(),
+            stream,
             millis,
         };
         let deps = bare.functions.fetch_changes.clone();
@@ -101,7 +119,7 @@ impl Bare {
     /// Hands over batches, as full as they come, until no queue has anything left; waits for delays by moving the clock.
     pub async fn pump(&mut self) {
         loop {
-            let mut idle = true;
+            let mut idle = self.pump_stream().await == 0;
             let mut delayed = false;
             for queue in Queue::ALL {
                 let depth = self.aws.sqs().depth(queue.name()).unwrap();
@@ -126,10 +144,33 @@ impl Bare {
         }
     }
 
+    /// Hands over what the table's stream shows; gives the number of batches.
+    async fn pump_stream(&mut self) -> u64 {
+        let Some(stream) = self.stream.as_mut() else {
+            return 0;
+        };
+        let batches = AtomicU64::new(0);
+        let deps = self.functions.publish_events.clone();
+        let began = Instant::now();
+        let handle = |event| {
+            batches.fetch_add(1, Ordering::Relaxed);
+            let deps = deps.clone();
+            async move { Some(publish_events::handle(event, &deps).await) }
+        };
+        stream.turn(handle).await.unwrap();
+        let batches = batches.into_inner();
+        if batches > 0 {
+            self.used.stream.0 += batches;
+            self.used.stream.1 += began.elapsed().as_secs_f64();
+        }
+        batches
+    }
+
     async fn hand_over(&mut self, queue: Queue, received: Vec<Received>) {
         let deadline = Deadline(self.functions.sweep.clock.now().plus_millis(60_000));
         let event = event(queue, &received).unwrap();
         let before = self.aws.dynamodb().counters().write_units;
+        let began = Instant::now();
         let functions = &self.functions;
         let answer = match queue {
             Queue::LogWakes => {
@@ -150,6 +191,7 @@ impl Bare {
             "{} failed",
             queue.name()
         );
+        *self.used.seconds.entry(queue).or_default() += began.elapsed().as_secs_f64();
         let handles: Vec<String> = received
             .into_iter()
             .map(|message| message.receipt_handle)
@@ -161,7 +203,12 @@ impl Bare {
     }
 }
 
-async fn connect(aws: &Aws, functions: &Functions, drive_url: &str) -> ConnectionKey {
+async fn connect(
+    aws: &Aws,
+    functions: &Functions,
+    drive_url: &str,
+    content: bool,
+) -> ConnectionKey {
     let secret = aws
         .secrets_client()
         .create_secret()
@@ -174,7 +221,8 @@ async fn connect(aws: &Aws, functions: &Functions, drive_url: &str) -> Connectio
     let identity = Identity::ephemeral().unwrap();
     let expires_at = Clock::system().now().as_seconds() + 86_400;
     let token = identity.token(TENANT, SUBJECT, expires_at).unwrap();
-    let body = json!({"name": "Drive", "scope": {"type": "user"}, "secret": "drive"});
+    let body = json!({"name": "Drive", "scope": {"type": "user"}, "secret": "drive",
+        "content": {"enabled": content}});
     let request = http::Request::builder()
         .method(Method::POST)
         .uri("/v1/connections")

@@ -14,14 +14,20 @@ const FILES: usize = 1_000;
 /// Changes of one notification.
 const PER_NOTIFICATION: usize = 10;
 /// What AWS asks for, in dollars, us-east-1, on demand, without free tiers.
-mod price {
-    pub(super) const WRITE_UNIT: f64 = 0.625e-6;
-    pub(super) const READ_UNIT: f64 = 0.125e-6;
-    pub(super) const SQS_REQUEST: f64 = 0.5e-6;
-    pub(super) const HTTP_REQUEST: f64 = 1.0e-6;
-    pub(super) const INVOCATION: f64 = 0.2e-6;
-    pub(super) const GB_SECOND: f64 = 0.000_013_333_4;
-    pub(super) const LOG_BYTE: f64 = 0.5e-9;
+pub mod price {
+    pub const WRITE_UNIT: f64 = 0.625e-6;
+    pub const READ_UNIT: f64 = 0.125e-6;
+    pub const SQS_REQUEST: f64 = 0.5e-6;
+    pub const HTTP_REQUEST: f64 = 1.0e-6;
+    pub const INVOCATION: f64 = 0.2e-6;
+    pub const GB_SECOND: f64 = 0.000_013_333_4;
+    pub const LOG_BYTE: f64 = 0.5e-9;
+    /// Of S3 in its standard class: PUT, COPY, POST and LIST.
+    pub const S3_WRITE: f64 = 5.0e-6;
+    /// Of S3: GET and all else but DELETE, which costs nothing.
+    pub const S3_READ: f64 = 0.4e-6;
+    /// Of S3 in its standard class, up to 50 TB: a gigabyte for a month.
+    pub const S3_GB_MONTH: f64 = 0.023;
 }
 /// What is assumed: GB-seconds of an invocation on arm64, and bytes of logs for a change.
 mod assumed {

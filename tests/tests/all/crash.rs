@@ -115,6 +115,7 @@ impl Local {
         let mut process = Command::new(binary("local"))
             .args([
                 "--json",
+                "--no-content",
                 "--api-addr",
                 "127.0.0.1:0",
                 "--drive-url",

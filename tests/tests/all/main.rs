@@ -23,6 +23,7 @@ mod fuzz;
 mod hostile_names;
 mod http_rules;
 mod layout;
+mod mirrored_library;
 mod notifications;
 mod operations_stop;
 mod pace;

@@ -92,12 +92,17 @@ impl Local {
         let binary = folder.join("local");
         // Outside of what the system gives to calls that go out: nobody takes it while `local` is down.
         let port = fastrand::u16(20_000..30_000);
-        let arguments = ["--json", "--api-addr", &format!("127.0.0.1:{port}")]
-            .into_iter()
-            .chain(["--drive-url", &drive.url, "--data-dir"])
-            .map(str::to_owned)
-            .chain([data_dir.to_string_lossy().into_owned()])
-            .collect::<Vec<_>>();
+        let arguments = [
+            "--json",
+            "--no-content",
+            "--api-addr",
+            &format!("127.0.0.1:{port}"),
+        ]
+        .into_iter()
+        .chain(["--drive-url", &drive.url, "--data-dir"])
+        .map(str::to_owned)
+        .chain([data_dir.to_string_lossy().into_owned()])
+        .collect::<Vec<_>>();
         let log = File::create(log).unwrap();
         let began = Instant::now();
         let (process, ready) = live(&binary, &arguments, &log).await.unwrap();
