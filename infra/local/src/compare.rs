@@ -12,7 +12,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use indicatif::DecimalBytes;
 use local::aws::{Aws, CONTENT_BUCKET, NAME, Options};
 use local::system::TENANT;
-use objects::{Hashes, Objects};
+use objects::{Hashes, Objects, ObjectsError};
 use store::{PageRequest, Store, Tombstones};
 
 use crate::cli::{Arguments, Failure, one_line};
@@ -247,7 +247,7 @@ async fn stored(aws: &Aws) -> Result<Stored, Failure> {
             tree.entry(place).or_default().push(content);
         }
     }
-    let spoilt = spoilt(aws, &named).await?;
+    let spoilt = spoilt(aws, &named).await;
     Ok(Stored {
         tree,
         unnamed: 0,
@@ -317,25 +317,33 @@ fn place_of(record: &FileRecord, records: &BTreeMap<FileId, FileRecord>) -> Plac
 }
 
 /// Reads and hashes every object that is named, and tells those that are not what their versions say.
-async fn spoilt(aws: &Aws, named: &BTreeMap<ObjectKey, Content>) -> Result<Vec<String>, Failure> {
+async fn spoilt(aws: &Aws, named: &BTreeMap<ObjectKey, Content>) -> Vec<String> {
     let objects = Objects::new(aws.s3_client(), CONTENT_BUCKET);
     let read = stream::iter(named).map(|(key, content)| {
         let objects = objects.clone();
         async move {
-            let body = objects.get(key, None).await;
-            let Some(mut body) = body.map_err(|error| one_line(&error))? else {
-                return Ok::<_, Failure>(Some(format!("no such object: {}", key.as_str())));
+            let wrong = match read_object(&objects, key).await {
+                Ok(Some(read)) if read == *content => return None,
+                Ok(Some(_)) => "other bytes than its name says".to_owned(),
+                Ok(None) => "no such object".to_owned(),
+                Err(error) => one_line(&error),
             };
-            let mut hashes = Hashes::new();
-            while let Some(chunk) = body.next().await.map_err(|error| one_line(&error))? {
-                hashes.update(&chunk);
-            }
-            let wrong = content_of(hashes) != *content;
-            Ok(wrong.then(|| format!("other bytes than its name says: {}", key.as_str())))
+            Some(format!("{wrong}: {}", key.as_str()))
         }
     });
-    let read: Vec<_> = read.buffered(READ_AT_ONCE).try_collect().await?;
-    Ok(read.into_iter().flatten().collect())
+    let read: Vec<_> = read.buffered(READ_AT_ONCE).collect().await;
+    read.into_iter().flatten().collect()
+}
+
+async fn read_object(objects: &Objects, key: &ObjectKey) -> Result<Option<Content>, ObjectsError> {
+    let Some(mut body) = objects.get(key, None).await? else {
+        return Ok(None);
+    };
+    let mut hashes = Hashes::new();
+    while let Some(chunk) = body.next().await? {
+        hashes.update(&chunk);
+    }
+    Ok(Some(content_of(hashes)))
 }
 
 /// The objects that lie in the bucket's folder, whoever names them.

@@ -107,12 +107,22 @@ fn a_directory_is_mirrored_with_its_duplicates_stored_once_and_a_spoilt_object_i
         fs::write(files.path().join("a.txt"), b"edited since").unwrap();
         let stored = objects(&data.path().join("aws/s3/content"));
         assert_eq!(stored.len(), 4, "{stored:?}");
-        fs::write(&stored[0], b"rotten").unwrap();
+        let large = stored
+            .iter()
+            .find(|path| fs::metadata(path).unwrap().len() > 1_000);
+        let large = large.unwrap();
+        let mut bytes = fs::read(large).unwrap();
+        bytes[9_000_000] = 8;
+        fs::write(large, bytes).unwrap();
         let differs = compared(files.path(), data.path()).await;
         let text = String::from_utf8_lossy(&differs.stdout).into_owned();
         assert_eq!(differs.status.code(), Some(1), "{text}");
         assert!(text.contains("different: a.txt"), "{text}");
-        assert!(text.contains("other bytes than its name says"), "{text}");
+        // The one and the other: the object, and the edit.
+        assert!(
+            text.contains("differences                               2"),
+            "{text}"
+        );
     });
 }
 
