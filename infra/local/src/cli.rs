@@ -54,6 +54,8 @@ pub(crate) enum Command {
     /// Compare every file of the library's directory with what is stored of its content. Nothing may run on the data
     /// directory meanwhile.
     Compare,
+    /// Tell how two clients edit one file, apart and at once, and nothing is lost; on data of its own.
+    Stories,
 }
 
 /// Why the program ends: one line, for people.

@@ -15,10 +15,9 @@ use crate::run::log_to_stderr;
 use crate::story::{Application, Person, wait_for};
 
 /// Any free port: a demo disturbs nobody.
-const ANY_PORT: std::net::SocketAddr = std::net::SocketAddr::V4(std::net::SocketAddrV4::new(
-    std::net::Ipv4Addr::LOCALHOST,
-    0,
-));
+pub(crate) const ANY_PORT: std::net::SocketAddr = std::net::SocketAddr::V4(
+    std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 0),
+);
 
 /// Tells the story on data of its own, which is gone afterwards.
 pub(crate) async fn demo(arguments: &Arguments) -> Result<(), Failure> {

@@ -7,6 +7,7 @@ mod demo;
 mod drive_end;
 mod run;
 mod show;
+mod stories;
 mod story;
 mod tally;
 
@@ -19,6 +20,7 @@ async fn main() -> ExitCode {
     let arguments = cli::Arguments::parse();
     let done = match arguments.command {
         Some(cli::Command::Demo) => demo::demo(&arguments).await.map(|()| true),
+        Some(cli::Command::Stories) => stories::stories(&arguments).await.map(|()| true),
         Some(cli::Command::Compare) => compare::compare(&arguments).await,
         None => run::run(&arguments).await.map(|()| true),
     };

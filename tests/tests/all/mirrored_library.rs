@@ -137,3 +137,32 @@ fn comparing_a_data_directory_that_is_not_there_is_one_line() {
         assert_eq!(text.lines().count(), 1, "{text}");
     });
 }
+
+#[test]
+fn two_clients_who_edit_one_file_apart_or_at_once_lose_nothing() {
+    run(async {
+        let output = Command::new(binary("local")).arg("stories").output();
+        let output = output.await.unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{text}\n{errors}");
+        for line in [
+            "[ClientA] Upload successful: document.txt v1 -> v2",
+            "[ClientB] CONFLICT detected for document.txt!",
+            "  Expected version: 1",
+            "  Server version: 2",
+            "  document.txt: \"Hello World - EDITED BY CLIENT A (offline)\"",
+            "  document (conflicted copy ClientB).txt: \"Hello World - EDITED BY CLIENT B (offline)\"",
+            "  Upload succeeded (v1 -> v2)",
+            "  Upload rejected (version conflict)",
+        ] {
+            assert!(text.lines().any(|told| told == line), "{line}\n{text}");
+        }
+        // Whoever wins, both are in Drive in the end.
+        let end = text.rsplit("In Drive").next().unwrap();
+        assert!(
+            end.contains("PYTHON is") && end.contains("RUST is"),
+            "{text}"
+        );
+    });
+}
