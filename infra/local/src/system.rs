@@ -28,6 +28,8 @@ pub const SUBJECT: &str = "you";
 const SECRET: &str = "drive";
 /// How long the token of the start is good, in seconds: thirty days.
 const TOKEN_SECONDS: i64 = 30 * 86_400;
+/// The quota units that may be used of a Drive on this machine in a minute: the most that a connection may say.
+const OWN_DRIVE_PER_MINUTE: u32 = 100_000_000;
 /// How long tasks may take to finish once they are told to stop.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -219,8 +221,10 @@ impl System {
                 ]);
                 // Google's pace is for Google: a Drive on this machine has nobody to be gentle with.
                 if self.own_drive {
-                    let limits =
-                        json!({"writes_base_per_minute": 6_000, "breaker_open_seconds": 5});
+                    let limits = json!({
+                        "quota_per_minute": OWN_DRIVE_PER_MINUTE, "writes_base_per_minute": 6_000,
+                        "breaker_open_seconds": 5,
+                    });
                     wanted.insert("limits".to_owned(), limits);
                 }
                 wanted.extend(subject.map(|subject| ("subject".to_owned(), json!(subject))));

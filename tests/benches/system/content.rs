@@ -21,8 +21,8 @@ use crate::report::{Report, Target, count, quantile};
 use crate::resources::{forget_peak, memory as memory_now};
 use crate::rig::{Folder, Rig, credentials, serve, until};
 
-/// The part that measures memory, in a process of its own: what others have left in an allocator would hide a growth.
-pub const MEMORY: &str = "content-memory";
+/// What measures memory, in a process of its own: what others have left in an allocator would hide a growth.
+const MEMORY: &str = "content-memory";
 /// Large files, and the bytes of each.
 const LARGE: (u64, u64) = (4, 256 * 1024 * 1024);
 /// Small files.
@@ -42,6 +42,17 @@ pub async fn measure(report: &mut Report) {
     large(report).await;
     small(report).await;
     cost::measure(report).await;
+}
+
+/// One of the parts by itself, if that is its name.
+pub async fn measure_one(report: &mut Report, part: &str) {
+    match part {
+        MEMORY => memory(report).await,
+        "content-large" => large(report).await,
+        "content-small" => small(report).await,
+        "content-cost" => cost::measure(report).await,
+        _ => {}
+    }
 }
 
 /// Makes a file of made-up bytes, other ones for every number.
@@ -262,7 +273,7 @@ fn grown(report: &mut Report) {
 }
 
 /// Measures memory; nothing else may have run in this process.
-pub async fn memory(report: &mut Report) {
+async fn memory(report: &mut Report) {
     let simulator = Simulator::new(drive_simulator::Options::default());
     let drive_url = serve(&simulator).await;
     let (system, folder) = Rig::start(drive_url.clone()).await;

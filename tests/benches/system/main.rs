@@ -2,7 +2,8 @@
 //!
 //! `cargo bench -p tests` runs everything with 20,000 files, and the part `real` with 50,000. After `--`:
 //! `--files N` another number of files, `--only NAME` one part (`sync`, `latency`, `burst`, `cost`, `push`, `faults`: Drive
-//! refuses one answer in twenty, `content`, `cold-start`, `real`: shared drives, lost tokens, mass changes), `--memory` only the first sync and its memory (100,000 files unless told otherwise),
+//! refuses one answer in twenty, `content`, or `content-memory`, `content-large`, `content-small` and `content-cost` of it,
+//! `cold-start`, `real`: shared drives, lost tokens, mass changes), `--memory` only the first sync and its memory (100,000 files unless told otherwise),
 //! `--json` one JSON object in place of the text. The exit code says nothing about targets.
 //!
 //! `--only soak` is a test rather than a measurement, and runs only when it is asked for: ten minutes (`--soak-seconds N`) of
@@ -155,8 +156,8 @@ async fn run(arguments: &Arguments, report: &mut Report) -> bool {
     if arguments.wants("content") {
         content::measure(report).await;
     }
-    if arguments.only.as_deref() == Some(content::MEMORY) {
-        content::memory(report).await;
+    if let Some(part) = arguments.only.as_deref() {
+        content::measure_one(report, part).await;
     }
     if arguments.wants("real") {
         real::measure(report, arguments.files_real).await;
