@@ -20,7 +20,7 @@ FUNCTIONS = {
     "mirror-content": {"timeout": 900, "memory": 1024, "own": set()},
     "publish-events": {"timeout": 60, "memory": 256, "own": set()},
     "sweep": {"timeout": 60, "memory": 256, "own": {"DEAD_LETTER_QUEUE_URLS", "WEBHOOK_URL"}},
-    "api": {"timeout": 15, "memory": 512, "own": {"TENANT_CLAIM"}},
+    "api": {"timeout": 29, "memory": 512, "own": {"TENANT_CLAIM"}},
 }
 COMMON_ENVIRONMENT = {
     "TABLE_NAME",

@@ -317,7 +317,8 @@ async fn audits(hand: &ByHand) {
 async fn content(hand: &ByHand) {
     let any = [("if-match", "*")];
     let on = json!({"content": {"enabled": true}});
-    hand.api(Method::PATCH, "", &any, Some(on)).await;
+    let turned_on = hand.api(Method::PATCH, "", &any, Some(on)).await;
+    assert_eq!(turned_on.status, 200, "{}", turned_on.body);
     hand.minutes(1).await;
     let file = hand.take();
     hand.simulator

@@ -246,7 +246,7 @@ impl ByHand {
 
     /// The schedule comes round.
     pub async fn sweep(&self) {
-        sweep::handle(self.deadline(), &self.functions.sweep).await;
+        Box::pin(sweep::handle(self.deadline(), &self.functions.sweep)).await;
     }
 
     /// The schedule comes round, and the function ends like a killed process instead of making its AWS call number `at`
@@ -361,18 +361,39 @@ impl ByHand {
         deadline: Deadline,
     ) -> aws_lambda_events::event::sqs::SqsBatchResponse {
         let functions = &self.functions;
+        // Each on the heap: nested as they are in a test, they are more than a thread's stack holds.
         match queue {
             Queue::LogWakes => {
-                fetch_changes::handle(event, deadline, &functions.fetch_changes).await
+                Box::pin(fetch_changes::handle(
+                    event,
+                    deadline,
+                    &functions.fetch_changes,
+                ))
+                .await
             }
             Queue::Snapshots | Queue::SnapshotsBulk => {
-                apply_snapshots::handle(event, deadline, &functions.apply_snapshots).await
+                Box::pin(apply_snapshots::handle(
+                    event,
+                    deadline,
+                    &functions.apply_snapshots,
+                ))
+                .await
             }
             Queue::PushWakes => {
-                push_intents::handle(event, deadline, &functions.push_intents).await
+                Box::pin(push_intents::handle(
+                    event,
+                    deadline,
+                    &functions.push_intents,
+                ))
+                .await
             }
             Queue::Content | Queue::ContentBulk => {
-                mirror_content::handle(event, deadline, &functions.mirror_content).await
+                Box::pin(mirror_content::handle(
+                    event,
+                    deadline,
+                    &functions.mirror_content,
+                ))
+                .await
             }
         }
     }
