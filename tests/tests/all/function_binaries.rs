@@ -425,6 +425,7 @@ fn api_answers_its_sample_events() {
         ("get-operation", 200),
         ("get-status", 200),
         ("get-unknown-file", 404),
+        ("get-unknown-upload", 404),
         ("health", 200),
         ("list-conflicts", 200),
         ("list-connections", 200),

@@ -105,7 +105,7 @@ async fn next(State(shared): State<Shared>) -> Response {
     let Some((id, event)) = shared.events.lock().await.recv().await else {
         return std::future::pending().await;
     };
-    let deadline = local::aws::system_clock()() + 30_000;
+    let deadline = local::aws::system_clock()() + 900_000;
     let headers = [
         ("lambda-runtime-aws-request-id", id),
         ("lambda-runtime-deadline-ms", deadline.to_string()),
