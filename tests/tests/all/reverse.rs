@@ -436,10 +436,12 @@ fn a_deletion_that_drive_refuses_fails_with_its_reason_and_can_be_taken_back() {
         assert_eq!(failed["intent"]["fields"], json!(["existence"]));
         // It holds up no other field.
         world.edited(&file, json!({"name": "still here.txt"})).await;
-        eventually("the name", async || {
-            (world.owner().name_of(&file).await == "still here.txt").then_some(())
-        })
-        .await;
+        world
+            .file_until("the name is there and confirmed", &file, |f| {
+                f["intent"]["fields"] == json!(["existence"])
+            })
+            .await;
+        assert_eq!(world.owner().name_of(&file).await, "still here.txt");
         world
             .post(&format!("/intents/{file}/cancel"), json!({}))
             .await;
