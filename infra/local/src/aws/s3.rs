@@ -1,7 +1,7 @@
 //! S3 in this process, over a directory: a bucket is a folder in it.
 //!
 //! Bodies stream, in both directions over a socket ([`router`]), and out of the in-process handler: an object of any size
-//! passes in constant memory. What `s3s-fs` 0.14 lacks of S3, and what [`bucket`] makes good:
+//! passes in constant memory. What `s3s-fs` 0.14 lacks of S3, and what `bucket` makes good:
 //!
 //! - parts: it verifies no checksum of a part, and lists parts in no order and without their marks. Made good.
 //! - an upload that is not there is `AccessDenied` with it. Made good: `NoSuchUpload`.
