@@ -158,7 +158,7 @@ fn random_schedules_lose_nothing() {
 }
 
 /// Schedules that a seeded bug may take until it is caught: so many, then a crash at every call, then the others.
-const SCHEDULES_A_BUG: (u64, u64) = (30, 150);
+const SCHEDULES_A_BUG: (u64, u64) = (30, 1_000);
 
 /// What shows that there is a bug, and where.
 fn catches(bug: &Bugs) -> Option<(String, String)> {
