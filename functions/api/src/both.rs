@@ -3,7 +3,7 @@
 use std::str::from_utf8;
 
 use bytes::Bytes;
-use domain::content::{ContentHash, Encoding, StoredObject};
+use domain::content::ContentHash;
 use domain::{Choice, ConflictId, Field, FileId, FileRecord, Request, Revision, Value};
 use objects::Hashes;
 use serde_json::{Map, Value as Json};
@@ -191,22 +191,12 @@ async fn text(
     if object.size_bytes > MERGE_BYTES_MAX {
         return Err(cannot("has more than 1 MiB"));
     }
-    let bytes = bytes(deps, &object).await?;
-    match bytes.as_deref().map(from_utf8) {
-        None => Err(cannot("is stored compressed")),
-        Some(Ok(text)) if !text.contains('\0') => Ok(text.to_owned()),
-        Some(Ok(_) | Err(_)) => Err(cannot("is no text")),
+    let bytes = deps.objects.content(&object, MERGE_BYTES_MAX).await?;
+    let bytes = bytes.ok_or_else(|| Problem::busy("the stored bytes can't be read now", 2))?;
+    match from_utf8(&bytes) {
+        Ok(text) if !text.contains('\0') => Ok(text.to_owned()),
+        Ok(_) | Err(_) => Err(cannot("is no text")),
     }
-}
-
-async fn bytes(deps: &Deps, object: &StoredObject) -> Result<Option<Bytes>, Problem> {
-    match object.encoding {
-        Encoding::None => {}
-        Encoding::Zstd => return Ok(None),
-    }
-    let body = deps.objects.get(&object.key, None).await?;
-    let body = body.ok_or_else(|| Problem::busy("the stored bytes can't be read now", 2))?;
-    Ok(Some(body.collect(MERGE_BYTES_MAX).await?))
 }
 
 /// Whether the tenant has the bytes of a content that is to be decided for.

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use axum::http::HeaderMap;
 use bytes::Bytes;
-use domain::content::{ContentHash, ObjectKey, Origin, StoredObject, StoredVersion};
+use domain::content::{ContentHash, ObjectKey, Origin, Place, StoredObject, StoredVersion};
 use domain::{ConnectionKey, Field, FileRecord, Request, Value};
-use objects::Digests;
+use objects::{Digests, Encoded};
 use store::{Connection, Created, Held, Linked, Updated};
 
 use crate::etag::IfMatch;
@@ -158,7 +158,8 @@ pub(crate) async fn held(
     }
 }
 
-/// Has content stored. What the tenant has already is not sent to the bucket again.
+/// Has content of this type stored, compressed where the connection wants that. What the tenant has already is not sent
+/// to the bucket again.
 pub(crate) async fn store(
     deps: &Deps,
     connection: &Connection,
@@ -170,20 +171,20 @@ pub(crate) async fn store(
     if let Some(object) = held(deps, key, &digests.sha256).await? {
         return Ok(object);
     }
-    let place = ObjectKey::content(&key.tenant, &digests.sha256, deps.entropy.next());
-    let class = connection.content.storage_class;
+    let object = ObjectKey::content(&key.tenant, &digests.sha256, deps.entropy.next());
+    let settings = &connection.content;
+    let content = Encoded::of(bytes, digests, mime_type, settings);
     let put = deps
         .objects
-        .put(&place, bytes, mime_type, class, &digests.sha256);
-    put.await?;
-    name(deps, key, place, digests).await
+        .put(&object, content, mime_type, settings.storage_class);
+    name(deps, key, put.await?, digests).await
 }
 
 /// Says that bytes are stored and verified. Of two who bring the same the first stands, and the other's go.
 pub(crate) async fn name(
     deps: &Deps,
     key: &ConnectionKey,
-    place: ObjectKey,
+    place: Place,
     digests: &Digests,
 ) -> Result<StoredObject, Problem> {
     let now = deps.clock.now();
@@ -222,9 +223,12 @@ pub(crate) struct Next {
 
 /// Whether there is anything to be stored before [`Next::take`]: not where the request was done before, or the file holds
 /// this content already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Asks {
-    Bytes,
+    /// Bytes, of a file of this type.
+    Bytes {
+        mime_type: String,
+    },
     Nothing,
 }
 
@@ -251,7 +255,9 @@ impl Next {
         }
         Ok(match holds(&record, hash) {
             true => Asks::Nothing,
-            false => Asks::Bytes,
+            false => Asks::Bytes {
+                mime_type: record.mirror.mime_type,
+            },
         })
     }
 

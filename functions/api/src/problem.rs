@@ -362,6 +362,17 @@ impl From<ObjectsError> for Problem {
             tracing::error!(error = chain, "the bucket can't be used");
             return Self::new(Kind::Internal, "the bucket of contents can't be used");
         }
+        if matches!(error, ObjectsError::Spoilt { .. }) {
+            tracing::error!(
+                error = chain,
+                metric = "content_spoilt",
+                "the bucket holds something else"
+            );
+            return Self::new(
+                Kind::Internal,
+                "the stored bytes are not those that were stored",
+            );
+        }
         tracing::warn!(error = chain, "the bucket did not answer");
         Self::busy("the bucket of contents is busy", 2)
     }

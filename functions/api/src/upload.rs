@@ -45,7 +45,8 @@ pub(crate) struct DownloadView {
     sha256: String,
     size_bytes: u64,
     mime_type: String,
-    /// `none`, or `zstd` where the bytes that come have to be decompressed.
+    /// `none`, or `zstd` where what comes is compressed. It says so as `Content-Encoding`, so browsers and
+    /// `curl --compressed` give the content itself; whoever takes the bytes as they come decompresses them.
     encoding: &'static str,
 }
 
@@ -242,9 +243,8 @@ pub(crate) async fn put(
     content::enabled(&connection)?;
     let object = match next.asks(&deps, &at, &said).await? {
         Asks::Nothing => None,
-        Asks::Bytes => {
-            let mime_type = "application/octet-stream";
-            Some(content::store(&deps, &connection, bytes, &digests, mime_type).await?)
+        Asks::Bytes { mime_type } => {
+            Some(content::store(&deps, &connection, bytes, &digests, &mime_type).await?)
         }
     };
     let done = next.take(&deps, &at, &connection, &said, object.as_ref());

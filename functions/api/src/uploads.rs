@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use domain::content::{ContentHash, ObjectKey};
+use domain::content::{ContentHash, ObjectKey, Place};
 use objects::{Digests, Hashes, ObjectsError, Part, PartPlan};
 use serde::{Deserialize, Serialize};
 use store::{Connection, Incoming};
@@ -272,7 +272,7 @@ pub(crate) async fn commit(
     };
     let object = match next.asks(&deps, at, &incoming.hash).await? {
         Asks::Nothing => None,
-        Asks::Bytes => Some(complete(&deps, at, &incoming).await?),
+        Asks::Bytes { .. } => Some(complete(&deps, at, &incoming).await?),
     };
     let done = next.take(&deps, at, &connection, &incoming.hash, object.as_ref());
     let done = done.await?;
@@ -331,7 +331,9 @@ async fn complete(
         deps.store.drop_incoming(&at.key, &incoming.id).await?;
         return Err(content::wrong_hash(&incoming.hash, &found));
     }
-    content::name(deps, &at.key, incoming.object.clone(), &found).await
+    // It lies there as it was sent: what is brought to Drive in pieces must be readable in pieces.
+    let place = Place::plain(incoming.object.clone(), found.size_bytes);
+    content::name(deps, &at.key, place, &found).await
 }
 
 /// All parts, where all of them have come; `None` where the upload is not there any more.

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use domain::content::{Encoding, Origin, StoredVersion};
+use domain::content::{Origin, StoredVersion};
 use serde::{Deserialize, Serialize};
 use store::{PageRequest, Updated};
 use utoipa::{IntoParams, ToSchema};
@@ -253,13 +253,8 @@ async fn text(
     if version.size_bytes > DIFF_BYTES_MAX {
         return Ok(Err("one of them has more than 1 MiB"));
     }
-    match version.encoding {
-        Encoding::None => {}
-        Encoding::Zstd => return Ok(Err("one of them is stored compressed")),
-    }
-    let body = deps.objects.get(&version.object, None).await?;
-    let body = body.ok_or_else(|| Problem::busy("the stored bytes can't be read now", 2))?;
-    let bytes = body.collect(DIFF_BYTES_MAX).await?;
+    let bytes = deps.objects.content(version, DIFF_BYTES_MAX).await?;
+    let bytes = bytes.ok_or_else(|| Problem::busy("the stored bytes can't be read now", 2))?;
     match String::from_utf8(bytes.to_vec()) {
         Ok(text) if !text.contains('\0') => Ok(Ok(text)),
         Ok(_) | Err(_) => Ok(Err("one of them is no text")),
@@ -338,7 +333,7 @@ pub(crate) async fn restore(
     }
     let object = match next.asks(&deps, &at, &found.hash).await? {
         Asks::Nothing => None,
-        Asks::Bytes => {
+        Asks::Bytes { .. } => {
             let held = content::held(&deps, &at.key, &found.hash).await?;
             Some(held.ok_or_else(|| {
                 Problem::new(Kind::VersionReleased, "its bytes are not stored any more")

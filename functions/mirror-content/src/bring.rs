@@ -1,13 +1,13 @@
 //! Bringing a version's content into the bucket: linked to bytes that the tenant has, or fetched from Drive first.
 
 use domain::content::{
-    ContentHash, ContentState, Dealt, Md5Hash, Origin, StoredObject, StoredVersion,
+    ContentHash, ContentState, Dealt, Md5Hash, Origin, Place, StoredObject, StoredVersion,
 };
 use domain::pace::CallKind;
 use domain::{FileRecord, Timestamp};
 use drive::{BadContent, ContentFacts, DriveError, Kind, Unavailable};
 use gate::GateError;
-use objects::{Digests, ObjectKey};
+use objects::Digests;
 use store::{Created, Held, Linked};
 
 use crate::Stopped;
@@ -75,14 +75,14 @@ impl Work<'_> {
         };
         match poured {
             Ok(Poured::Later) => Ok(Flow::Later),
-            Ok(Poured::Done(key, digests)) => {
+            Ok(Poured::Done(place, digests)) => {
                 if digests.sha256 == hash && md5_agrees(&facts, &digests) {
-                    let object = self.object(key, &digests).await?;
+                    let object = self.object(place, &digests).await?;
                     let revision = facts.head_revision_id.clone();
                     let version = self.version(record, &object, number, Origin::Drive, revision);
                     return self.link(&state, version).await;
                 }
-                self.discard(&key).await;
+                self.discard(&place.key).await;
                 self.failed(&state, number, Stopped::WrongSum).await
             }
             Err(stopped) => self.failed(&state, number, stopped).await,
@@ -149,13 +149,13 @@ impl Work<'_> {
     /// Says that bytes are stored and verified. Of two who bring the same the first stands, and the other's go.
     pub(crate) async fn object(
         &self,
-        key: ObjectKey,
+        place: Place,
         digests: &Digests,
     ) -> Result<StoredObject, Stopped> {
         let tenant = &self.connection.key.tenant;
         let hashes = (digests.sha256, digests.md5);
         let now = self.deps.clock.now();
-        let object = StoredObject::new(hashes, key, digests.size_bytes, now, self.hold_until());
+        let object = StoredObject::new(hashes, place, digests.size_bytes, now, self.hold_until());
         let put = self.deps.store.put_object_if_absent(tenant, &object);
         match put.await? {
             Created::Created => Ok(object),

@@ -2,13 +2,17 @@
 //! not moved, confirmed with what Drive holds then.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
-use domain::content::{ContentHash, ContentState, ObjectState, Progress, StoredObject, Upload};
+use domain::content::{
+    ContentHash, ContentState, Encoding, ObjectState, Progress, StoredObject, Upload,
+};
 use domain::pace::CallKind;
 use domain::{Field, FileRecord, Moment, Patch, Refusal, Snapshot, Step, Value};
 use drive::{DriveError, Kind, Outgoing, Read, UPLOAD_STEP_BYTES, UploadProgress, UploadSession};
 use gate::{GateError, Pass};
+use objects::COMPRESSED_OF_BYTES_MAX;
 use runtime::telemetry;
 use store::{Committed, Nonce};
 
@@ -22,10 +26,17 @@ const CHUNKS_PER_SAVE: u64 = 8;
 /// How often a step is tried again on what others have made of the record meanwhile.
 const TRIES_MAX: usize = 12;
 
+/// Stored content that is to be sent.
+struct Cargo {
+    object: StoredObject,
+    /// All of it, where it can't be read from the bucket piece by piece: what is compressed.
+    whole: Option<Bytes>,
+}
+
 /// An upload under way, and what it stands for.
 struct Carriage {
     session: UploadSession,
-    object: StoredObject,
+    cargo: Cargo,
     patch: Patch,
 }
 
@@ -47,17 +58,32 @@ impl Work<'_> {
                 .await?;
             return Ok(Flow::Again);
         };
+        let cargo = self.load(object).await?;
         match state.progress.clone() {
             Some(Progress::Upload(upload)) if upload.hash == hash && upload.number == number => {
                 let carriage = Carriage {
                     session: UploadSession::new(self.file.clone(), upload.session_uri.clone()),
-                    object,
+                    cargo,
                     patch: patch(&hash, upload.attempt),
                 };
                 self.go_on(&pass, record, state, upload, carriage).await
             }
-            Some(_) | None => self.set_out(&pass, record, state, number, object).await,
+            Some(_) | None => self.set_out(&pass, record, state, number, cargo).await,
         }
+    }
+
+    /// Makes stored content ready to be sent. What is compressed is read, and verified, before anything is claimed or Drive
+    /// is asked: where it is spoilt, nothing has begun.
+    async fn load(&self, object: StoredObject) -> Result<Cargo, Stopped> {
+        let whole = match object.encoding {
+            Encoding::None => None,
+            Encoding::Zstd => {
+                let objects = &self.deps.objects;
+                let whole = objects.content(&object, COMPRESSED_OF_BYTES_MAX).await?;
+                Some(whole.ok_or(Stopped::Missing)?)
+            }
+        };
+        Ok(Cargo { object, whole })
     }
 
     /// Reads Drive now, claims what still stands, and begins.
@@ -67,7 +93,7 @@ impl Work<'_> {
         record: FileRecord,
         state: ContentState,
         number: u32,
-        object: StoredObject,
+        cargo: Cargo,
     ) -> Result<Flow, Stopped> {
         let Some(read) = self.read(pass).await? else {
             return Ok(Flow::Over);
@@ -85,7 +111,7 @@ impl Work<'_> {
         };
         let content = Outgoing {
             mime_type: &claimed.mirror.mime_type,
-            total_bytes: object.size_bytes,
+            total_bytes: cargo.object.size_bytes,
         };
         let start = pass.drive().start_replacement(&read, content);
         let session = match pass.call(CallKind::Edit, start).await {
@@ -94,7 +120,7 @@ impl Work<'_> {
         };
         let upload = Upload {
             number,
-            hash: object.hash,
+            hash: cargo.object.hash,
             attempt,
             session_uri: session.expose_address().clone(),
             done_bytes: 0,
@@ -104,7 +130,7 @@ impl Work<'_> {
         let state = self.save(&begun).await?;
         let carriage = Carriage {
             session,
-            object,
+            cargo,
             patch,
         };
         self.send(pass, claimed, state, upload, carriage).await
@@ -119,7 +145,7 @@ impl Work<'_> {
         upload: Upload,
         carriage: Carriage,
     ) -> Result<Flow, Stopped> {
-        let size_bytes = carriage.object.size_bytes;
+        let size_bytes = carriage.cargo.object.size_bytes;
         let ask = || pass.drive().upload_state(&carriage.session, size_bytes);
         match pass.ask(CallKind::Other, ask).await {
             Ok(UploadProgress::Stored { next_byte }) => {
@@ -154,13 +180,13 @@ impl Work<'_> {
         carriage: Carriage,
     ) -> Result<Flow, Stopped> {
         let (mut state, mut upload) = (state, upload);
-        let total_bytes = carriage.object.size_bytes;
+        let total_bytes = carriage.cargo.object.size_bytes;
         for sent in 1_u64.. {
             let from = upload.done_bytes;
             let answer = if total_bytes == 0 {
                 pass.drive().upload_state(&carriage.session, 0).await
             } else {
-                let chunk = self.chunk(&carriage.object, from).await?;
+                let chunk = self.chunk(&carriage.cargo, from).await?;
                 pass.drive()
                     .upload_chunk(&carriage.session, from, total_bytes, chunk)
                     .await
@@ -194,9 +220,13 @@ impl Work<'_> {
         Ok(Flow::Later)
     }
 
-    /// The next bytes of the stored object, as many as one chunk holds.
-    async fn chunk(&self, object: &StoredObject, from: u64) -> Result<Bytes, Stopped> {
+    /// The next bytes of the content, as many as one chunk holds.
+    async fn chunk(&self, cargo: &Cargo, from: u64) -> Result<Bytes, Stopped> {
+        let object = &cargo.object;
         let end = from.saturating_add(CHUNK_BYTES).min(object.size_bytes);
+        if let Some(whole) = &cargo.whole {
+            return Ok(piece(whole, from..end));
+        }
         let body = self.deps.objects.get(&object.key, Some(from..end)).await?;
         let Some(mut body) = body else {
             return Err(Stopped::Missing);
@@ -356,6 +386,14 @@ impl Work<'_> {
             policies: &self.connection.policies,
         }
     }
+}
+
+/// These bytes of a whole; none where it does not reach so far.
+fn piece(whole: &Bytes, range: Range<u64>) -> Bytes {
+    let [start, end] = [range.start, range.end].map(|at| usize::try_from(at).unwrap_or(usize::MAX));
+    whole
+        .get(start..end)
+        .map_or_else(Bytes::new, |piece| whole.slice_ref(piece))
 }
 
 fn patch(hash: &ContentHash, attempt: domain::AttemptId) -> Patch {

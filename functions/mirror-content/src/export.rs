@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use domain::content::{ContentState, Origin};
+use domain::content::{ContentState, Origin, Place};
 use domain::pace::CallKind;
 use domain::{FileRecord, Timestamp};
 use drive::{Download, Expected, Preparation, PreparationId, Unavailable};
@@ -27,8 +27,8 @@ impl Work<'_> {
         of: Timestamp,
     ) -> Result<Flow, Stopped> {
         match self.exported(state, number, format).await {
-            Ok((key, digests)) => {
-                let object = self.object(key, &digests).await?;
+            Ok((place, digests)) => {
+                let object = self.object(place, &digests).await?;
                 let origin = Origin::Export {
                     format: format.to_owned(),
                 };
@@ -57,7 +57,7 @@ impl Work<'_> {
         state: &ContentState,
         number: u32,
         format: &str,
-    ) -> Result<(objects::ObjectKey, objects::Digests), Stopped> {
+    ) -> Result<(Place, objects::Digests), Stopped> {
         let pass = self.pass().await?;
         let mut download = self.open_export(&pass, format).await?;
         let mut pour = Pour::unknown(self, number);
@@ -66,7 +66,7 @@ impl Work<'_> {
             pour.take(chunk, &mut state).await?;
         }
         match pour.finish(format).await? {
-            Poured::Done(key, digests) => Ok((key, digests)),
+            Poured::Done(place, digests) => Ok((place, digests)),
             Poured::Later => Err(Stopped::OutOfTime),
         }
     }

@@ -1,16 +1,16 @@
 //! Content on its way from Drive into the bucket, in constant memory: a part is gathered while the one before it is put.
 //!
-//! What is small enough for one part is put at once. Anything larger is an upload in parts; every few parts, and when
+//! What is small enough for one part is put at once, and compressed where it is text and the connection wants that. Anything larger is an upload in parts; every few parts, and when
 //! time is up, it is put down where it stands (which parts are stored, the state of the hashes after them), and the next
 //! look goes on from there.
 
 use bytes::{Bytes, BytesMut};
 use domain::Timestamp;
-use domain::content::{ContentHash, ContentState, Download, ObjectKey, Progress, UploadId};
+use domain::content::{ContentHash, ContentState, Download, ObjectKey, Place, Progress, UploadId};
 use domain::pace::CallKind;
 use drive::{BadContent, ContentFacts, DriveError, Kind};
 use gate::Pass;
-use objects::{Digests, Hashes, Objects, ObjectsError, Part, PartPlan};
+use objects::{Digests, Encoded, Hashes, Objects, ObjectsError, Part, PartPlan};
 use tokio::task::JoinHandle;
 
 use crate::Stopped;
@@ -23,8 +23,8 @@ const REOPENS_MAX: u32 = 5;
 
 /// How a pouring ended, where nothing went wrong.
 pub(crate) enum Poured {
-    /// All of it is in the bucket under this key, and comes to these digests.
-    Done(ObjectKey, Digests),
+    /// All of it lies in the bucket there, and comes to these digests.
+    Done(Place, Digests),
     /// Time is up: it goes on from what was saved.
     Later,
 }
@@ -281,10 +281,10 @@ impl<'a> Pour<'a> {
                 Some(_) => self.key.clone(),
                 None => ObjectKey::content(tenant, &digests.sha256, self.work.deps.entropy.next()),
             };
-            objects
-                .put(&key, bytes, mime_type, class, &digests.sha256)
-                .await?;
-            return Ok(Poured::Done(key, digests));
+            let settings = &self.work.connection.content;
+            let content = Encoded::of(bytes, &digests, mime_type, settings);
+            let place = objects.put(&key, content, mime_type, class).await?;
+            return Ok(Poured::Done(place, digests));
         }
         if !self.buffer.is_empty() {
             self.put_part().await?;
@@ -303,13 +303,15 @@ impl<'a> Pour<'a> {
         parts.retain(|part| part.number <= self.parts);
         objects.complete(&self.key, &upload, &parts).await?;
         if self.hash.is_some() {
-            return Ok(Poured::Done(self.key.clone(), digests));
+            let place = Place::plain(self.key.clone(), digests.size_bytes);
+            return Ok(Poured::Done(place, digests));
         }
         let tenant = &self.work.connection.key.tenant;
         let key = ObjectKey::content(tenant, &digests.sha256, self.work.deps.entropy.next());
         objects.copy(&self.key, &key, mime_type, class).await?;
         self.work.discard(&self.key).await;
-        Ok(Poured::Done(key, digests))
+        let place = Place::plain(key, digests.size_bytes);
+        Ok(Poured::Done(place, digests))
     }
 
     /// Lets no part fly on behind the back of what comes next. What can't be gone on with is given up.

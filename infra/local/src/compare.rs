@@ -5,14 +5,14 @@ use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use domain::content::{ContentHash, ObjectKey, StoredVersion};
+use domain::content::{ContentHash, Encoding, ObjectKey, StoredVersion};
 use domain::{ConnectionKey, Field, FileId, FileRecord, TenantId, Value};
 use drive_simulator::LEFT_OUT;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use indicatif::DecimalBytes;
 use local::aws::{Aws, CONTENT_BUCKET, NAME, Options};
 use local::system::TENANT;
-use objects::{Hashes, Objects, ObjectsError};
+use objects::{COMPRESSED_OF_BYTES_MAX, Hashes, Named, Objects, ObjectsError};
 use store::{PageRequest, Store, Tombstones};
 
 use crate::cli::{Arguments, Failure, one_line};
@@ -39,15 +39,32 @@ struct Content {
     size_bytes: u64,
 }
 
+/// One stored object, as the versions say that name it.
+#[derive(Debug, Clone)]
+struct Object {
+    content: Content,
+    encoding: Encoding,
+}
+
+/// What reading the objects has shown.
+#[derive(Debug, Default)]
+struct Readings {
+    /// Objects whose bytes are others than their name says, or that are not there.
+    spoilt: Vec<String>,
+    /// Objects that are compressed, the bytes of their content, and those that they take in the bucket.
+    compressed: usize,
+    compressed_of_bytes: u64,
+    compressed_bytes: u64,
+}
+
 /// What lies at each place. Drive lets several files of one folder bear one name; so may names that are not Unicode look.
 type Tree = BTreeMap<Place, Vec<Content>>;
 
 /// What is stored.
 struct Stored {
     tree: Tree,
-    objects: BTreeMap<ObjectKey, Content>,
-    /// Objects whose bytes are others than their name says, or that are not there.
-    spoilt: Vec<String>,
+    objects: BTreeMap<ObjectKey, Object>,
+    readings: Readings,
     /// Objects that no file names: what a process that was killed had put down.
     unnamed: usize,
 }
@@ -91,7 +108,9 @@ impl Comparison {
             let there = stored.tree.get(place).map_or(&[][..], Vec::as_slice);
             comparison.place(place, here, there);
         }
-        comparison.differences.extend(stored.spoilt.iter().cloned());
+        comparison
+            .differences
+            .extend(stored.readings.spoilt.iter().cloned());
         comparison
     }
 
@@ -120,7 +139,8 @@ impl Comparison {
         let bytes = |tree: &Tree| tree.values().flatten().map(|c| c.size_bytes).sum::<u64>();
         let files = |tree: &Tree| tree.values().map(Vec::len).sum::<usize>();
         let hashes: BTreeSet<_> = stored.tree.values().flatten().map(|c| c.hash).collect();
-        let held: u64 = stored.objects.values().map(|c| c.size_bytes).sum();
+        let held: u64 = stored.objects.values().map(|o| o.content.size_bytes).sum();
+        let readings = &stored.readings;
         let linked = files(&stored.tree).saturating_sub(stored.objects.len());
         let row =
             |name: &str, count: usize, rest: &str| say(&format!("  {name:<34}{count:>9}  {rest}"));
@@ -136,6 +156,14 @@ impl Comparison {
             stored.objects.len(),
             &format!("{}, each read and hashed again", DecimalBytes(held)),
         );
+        if readings.compressed > 0 {
+            let (of, to) = (readings.compressed_of_bytes, readings.compressed_bytes);
+            row(
+                "of these compressed",
+                readings.compressed,
+                &format!("{} of text in {}", DecimalBytes(of), DecimalBytes(to)),
+            );
+        }
         row(
             "duplicates, linked and not stored",
             linked,
@@ -243,16 +271,20 @@ async fn stored(aws: &Aws) -> Result<Stored, Failure> {
                 hash: version.hash,
                 size_bytes: version.size_bytes,
             };
-            named.insert(version.object, content.clone());
+            let object = Object {
+                content: content.clone(),
+                encoding: version.encoding,
+            };
+            named.insert(version.object, object);
             tree.entry(place).or_default().push(content);
         }
     }
-    let spoilt = spoilt(aws, &named).await;
+    let readings = readings(aws, &named).await;
     Ok(Stored {
         tree,
         unnamed: 0,
         objects: named,
-        spoilt,
+        readings,
     })
 }
 
@@ -316,34 +348,76 @@ fn place_of(record: &FileRecord, records: &BTreeMap<FileId, FileRecord>) -> Plac
     place
 }
 
-/// Reads and hashes every object that is named, and tells those that are not what their versions say.
-async fn spoilt(aws: &Aws, named: &BTreeMap<ObjectKey, Content>) -> Vec<String> {
+/// Reads and hashes every object that is named: those that are not what their versions say, and what is compressed.
+async fn readings(aws: &Aws, named: &BTreeMap<ObjectKey, Object>) -> Readings {
     let objects = Objects::new(aws.s3_client(), CONTENT_BUCKET);
-    let read = stream::iter(named).map(|(key, content)| {
+    let read = stream::iter(named).map(|(key, object)| {
         let objects = objects.clone();
-        async move {
-            let wrong = match read_object(&objects, key).await {
-                Ok(Some(read)) if read == *content => return None,
-                Ok(Some(_)) => "other bytes than its name says".to_owned(),
-                Ok(None) => "no such object".to_owned(),
-                Err(error) => one_line(&error),
-            };
-            Some(format!("{wrong}: {}", key.as_str()))
-        }
+        async move { (key, object, read_object(&objects, key, object).await) }
     });
-    let read: Vec<_> = read.buffered(READ_AT_ONCE).collect().await;
-    read.into_iter().flatten().collect()
+    let mut read = read.buffered(READ_AT_ONCE);
+    let mut readings = Readings::default();
+    while let Some((key, object, read)) = read.next().await {
+        let wrong = match read {
+            Ok(Some((content, stored_bytes))) if content == object.content => {
+                readings.count(object, stored_bytes);
+                continue;
+            }
+            Ok(Some(_)) => "other bytes than its name says".to_owned(),
+            Ok(None) => "no such object".to_owned(),
+            Err(error) => one_line(&error),
+        };
+        readings.spoilt.push(format!("{wrong}: {}", key.as_str()));
+    }
+    readings
 }
 
-async fn read_object(objects: &Objects, key: &ObjectKey) -> Result<Option<Content>, ObjectsError> {
-    let Some(mut body) = objects.get(key, None).await? else {
-        return Ok(None);
-    };
-    let mut hashes = Hashes::new();
-    while let Some(chunk) = body.next().await? {
-        hashes.update(&chunk);
+impl Readings {
+    fn count(&mut self, object: &Object, stored_bytes: u64) {
+        match object.encoding {
+            Encoding::None => {}
+            Encoding::Zstd => {
+                self.compressed += 1;
+                self.compressed_of_bytes += object.content.size_bytes;
+                self.compressed_bytes += stored_bytes;
+            }
+        }
     }
-    Ok(Some(content_of(hashes)))
+}
+
+/// The content that an object holds, and the bytes that it takes. Only what is compressed is held whole.
+async fn read_object(
+    objects: &Objects,
+    key: &ObjectKey,
+    object: &Object,
+) -> Result<Option<(Content, u64)>, ObjectsError> {
+    let mut hashes = Hashes::new();
+    let stored_bytes = match object.encoding {
+        Encoding::None => {
+            let Some(mut body) = objects.get(key, None).await? else {
+                return Ok(None);
+            };
+            while let Some(chunk) = body.next().await? {
+                hashes.update(&chunk);
+            }
+            body.size_bytes()
+        }
+        Encoding::Zstd => {
+            let named = Named {
+                key,
+                encoding: object.encoding,
+                size_bytes: object.content.size_bytes,
+                hash: &object.content.hash,
+            };
+            let Some(content) = objects.content(named, COMPRESSED_OF_BYTES_MAX).await? else {
+                return Ok(None);
+            };
+            hashes.update(&content);
+            let facts = objects.head(key).await?;
+            facts.map_or(0, |facts| facts.size_bytes)
+        }
+    };
+    Ok(Some((content_of(hashes), stored_bytes)))
 }
 
 /// The objects that lie in the bucket's folder, whoever names them.
@@ -391,7 +465,7 @@ mod tests {
         let stored = Stored {
             tree: tree(stored),
             objects: BTreeMap::new(),
-            spoilt: Vec::new(),
+            readings: Readings::default(),
             unnamed: 0,
         };
         Comparison::of(&tree(on_disk), &stored)

@@ -36,10 +36,10 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<(), Failure> {
         .await
         .map_err(|error| one_line(&error))?;
     let connected = system
-        .connect_with(
+        .connect_storing(
             &drive.credentials,
             drive.subject.as_deref(),
-            !arguments.no_content,
+            content_settings(arguments),
         )
         .await;
     let connection = match connected {
@@ -75,6 +75,14 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     system.stop().await;
     Ok(())
+}
+
+/// What is not asked for stays as it was set.
+fn content_settings(arguments: &Arguments) -> serde_json::Value {
+    match arguments.compress {
+        true => json!({"enabled": true, "compress": true}),
+        false => json!({"enabled": !arguments.no_content}),
+    }
 }
 
 /// Logs go where they don't disturb the picture, or the JSON lines. `RUST_LOG` says what; errors by default.

@@ -198,6 +198,20 @@ impl System {
         content: bool,
     ) -> Result<ConnectionKey, SystemError> {
         let content = json!({ "enabled": content });
+        self.connect_storing(credentials, subject, content).await
+    }
+
+    /// Connects as [`System::connect`] does, with settings for content as the API takes them; in a connection that stands
+    /// already those that are named are changed.
+    ///
+    /// # Errors
+    /// [`SystemError`] where Drive does not take the credentials, or the API refuses.
+    pub async fn connect_storing(
+        &self,
+        credentials: &str,
+        subject: Option<&str>,
+        content: Value,
+    ) -> Result<ConnectionKey, SystemError> {
         self.store_secret(credentials).await?;
         let listed = self.expect(Method::GET, "/v1/connections", None).await?;
         let ours = |connection: &&Value| connection.get("secret") == Some(&json!(SECRET));

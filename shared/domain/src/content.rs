@@ -5,14 +5,16 @@
 //! verified. So metadata never points at something absent. The bytes themselves are [`StoredObject`]s: one for each hash
 //! of a tenant, however many versions of however many files name it, and never shared with another tenant.
 
+mod encoding;
 mod hash;
 mod key;
 mod next;
 mod object;
 mod state;
 
+pub use encoding::{Encoding, Place, compressed_bytes_max, is_text};
 pub use hash::{ContentHash, InvalidHash, Md5Hash};
 pub use key::{InvalidObjectKey, ObjectKey};
 pub use next::{Next, Outlook};
-pub use object::{Encoding, ObjectState, Origin, StoredObject, StoredVersion};
+pub use object::{ObjectState, Origin, StoredObject, StoredVersion};
 pub use state::{ContentState, Dealt, Download, Progress, Upload, UploadId};

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::content::is_text;
 use crate::{FileRecord, MimePattern, Value};
 
 /// The days that content is kept which nothing refers to any more, unless a connection says otherwise.
@@ -31,6 +32,8 @@ pub struct ContentSettings {
     pub exports: BTreeMap<String, String>,
     /// Where S3 keeps it.
     pub storage_class: StorageClass,
+    /// Whether text is stored compressed where that saves a fifth of it.
+    pub compress: bool,
     /// How long content is kept which nothing refers to any more, in days.
     pub retention_days: u32,
 }
@@ -111,6 +114,7 @@ impl Default for ContentSettings {
                 .map(|(own, format)| (own.to_owned(), format.to_owned()))
                 .collect(),
             storage_class: StorageClass::Standard,
+            compress: false,
             retention_days: RETENTION_DAYS,
         }
     }
@@ -198,6 +202,13 @@ impl ContentSettings {
         }
     }
 
+    /// Whether content of this MIME type is to be stored compressed where that saves enough: it depends on the bytes, and on
+    /// whether they are put at once.
+    #[must_use]
+    pub fn compresses(&self, mime_type: &str) -> bool {
+        self.compress && is_text(mime_type)
+    }
+
     fn takes_type(&self, mime_type: &str) -> bool {
         let any =
             |patterns: &[MimePattern]| patterns.iter().any(|pattern| pattern.matches(mime_type));
@@ -263,6 +274,17 @@ mod tests {
         assert_eq!(of(FOLDER), Wanted::Nothing);
         assert_eq!(of(SHORTCUT), Wanted::Nothing);
         assert_eq!(of("text/plain"), Wanted::Skipped(Skipped::NoChecksum));
+    }
+
+    #[test]
+    fn text_is_compressed_where_a_connection_asks_for_it_and_nothing_else_is() {
+        assert!(!on().compresses("text/plain"));
+        let settings = ContentSettings {
+            compress: true,
+            ..on()
+        };
+        assert!(settings.compresses("text/plain"));
+        assert!(!settings.compresses("image/png"));
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::fmt::Debug;
 
 use aws_sdk_s3::error::{BuildError, ProvideErrorMetadata, SdkError};
 
+use crate::InvalidContent;
+
 pub(crate) type Source = Box<dyn Error + Send + Sync>;
 
 /// Why a verb gave no outcome.
@@ -35,6 +37,15 @@ pub enum ObjectsError {
         wanted_bytes: u64,
         /// What is there.
         found_bytes: u64,
+    },
+    /// The object is there, and is not the content that was stored: nothing of it is given out.
+    #[error("{key} does not hold the content that was stored there")]
+    Spoilt {
+        /// Its key.
+        key: String,
+        /// What is wrong with it.
+        #[source]
+        why: InvalidContent,
     },
 }
 

@@ -2,7 +2,9 @@
 
 mod body;
 mod client;
+mod content;
 mod disposition;
+mod encoding;
 mod error;
 mod hashes;
 mod multipart;
@@ -15,8 +17,10 @@ mod tests;
 
 pub use body::Body;
 pub use client::{Objects, client};
+pub use content::Named;
 pub use domain::StorageClass;
 pub use domain::content::{ContentHash, Md5Hash, ObjectKey, UploadId};
+pub use encoding::{COMPRESSED_OF_BYTES_MAX, Encoded, InvalidContent};
 pub use error::ObjectsError;
 pub use hashes::{Digests, Hashes, InvalidState};
 pub use multipart::Part;

@@ -31,7 +31,7 @@ pub(crate) fn from_checksum(text: &str) -> Option<ContentHash> {
     Some(ContentHash::from_bytes(bytes.try_into().ok()?))
 }
 
-fn count(size: usize) -> u64 {
+pub(crate) fn count(size: usize) -> u64 {
     u64::try_from(size).unwrap_or(u64::MAX)
 }
 

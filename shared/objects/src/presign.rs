@@ -111,7 +111,7 @@ impl Objects {
 }
 
 /// What a header can hold of a text: printable ASCII.
-fn header_text(text: &str) -> String {
+pub(crate) fn header_text(text: &str) -> String {
     let printable = |letter: &char| letter.is_ascii_graphic() || *letter == ' ';
     text.chars().filter(printable).collect()
 }

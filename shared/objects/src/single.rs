@@ -6,12 +6,12 @@ use aws_sdk_s3::error::ProvideErrorMetadata as _;
 use aws_sdk_s3::operation::get_object::GetObjectError;
 use aws_sdk_s3::operation::head_object::HeadObjectError;
 use aws_sdk_s3::types::{ChecksumMode, MetadataDirective};
-use bytes::Bytes;
-use domain::content::{ContentHash, ObjectKey};
+use domain::content::{ContentHash, Encoding, ObjectKey, Place};
 
 use crate::client::sdk;
-use crate::multipart::{checksum, from_checksum, size};
-use crate::{Body, Objects, ObjectsError, StorageClass};
+use crate::multipart::{checksum, count, from_checksum, size};
+use crate::presign::header_text;
+use crate::{Body, Encoded, Objects, ObjectsError, StorageClass};
 
 /// What S3 says of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,29 +40,43 @@ impl Facts {
     }
 }
 
+/// HTTP's word for it ("HTTP Content Coding Registry").
+fn content_encoding(encoding: Encoding) -> Option<String> {
+    match encoding {
+        Encoding::None => None,
+        Encoding::Zstd => Some("zstd".to_owned()),
+    }
+}
+
 impl Objects {
-    /// Puts content that is small enough to be held, at once: S3 verifies it against its SHA-256. Putting it again writes
-    /// the same again.
+    /// Puts content that is small enough to be held, at once, and gives where it lies then: S3 verifies what is put against
+    /// its SHA-256. Putting it again writes the same again. What is compressed says so as `Content-Encoding`, so that a
+    /// browser that downloads it decompresses it.
     ///
     /// # Errors
     /// [`ObjectsError`]; `Corrupted` where the bytes do not have this hash.
     pub async fn put(
         &self,
         key: &ObjectKey,
-        bytes: Bytes,
+        content: Encoded,
         mime_type: &str,
         class: StorageClass,
-        sha256: &ContentHash,
-    ) -> Result<(), ObjectsError> {
+    ) -> Result<Place, ObjectsError> {
+        let place = Place {
+            key: key.clone(),
+            encoding: content.encoding,
+            stored_bytes: count(content.bytes.len()),
+        };
         let call = self.client.put_object().bucket(&self.bucket);
         call.key(key.as_str())
-            .content_type(mime_type)
+            .content_type(header_text(mime_type))
+            .set_content_encoding(content_encoding(content.encoding))
             .set_storage_class(sdk(class))
-            .checksum_sha256(checksum(sha256))
-            .body(bytes.into())
+            .checksum_sha256(checksum(&content.sha256))
+            .body(content.bytes.into())
             .send()
             .await?;
-        Ok(())
+        Ok(place)
     }
 
     /// What S3 says of an object; `None` where there is none.
@@ -93,7 +107,8 @@ impl Objects {
         }))
     }
 
-    /// The bytes of an object, or those of a range of it, as they come; `None` where there is no such object.
+    /// The bytes of an object, or those of a range of it, as they lie there and as they come; `None` where there is no such
+    /// object. Where they are compressed, [`Objects::content`] gives what they stand for.
     ///
     /// # Errors
     /// [`ObjectsError`]; `Refused` where the range begins behind the object's end.
@@ -119,7 +134,7 @@ impl Objects {
         }
     }
 
-    /// Copies an object of up to 5 GB within the bucket (S3's limit of one copy). A larger one is put where it belongs in
+    /// Copies an object of up to 5 GB within the bucket (S3's limit of one copy), whose content lies there as it is. A larger one is put where it belongs in
     /// the first place.
     ///
     /// # Errors

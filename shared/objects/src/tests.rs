@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use domain::TenantId;
+use domain::content::Encoding;
+use domain::{ContentSettings, TenantId};
 use http::StatusCode;
 use local::aws::in_process::{Fault, faulty};
 use local::aws::{self, Aws, CONTENT_BUCKET};
 
 use crate::{
-    ContentHash, Hashes, ObjectKey, Objects, ObjectsError, PART_BYTES_MIN, PartPlan, StorageClass,
-    UploadId,
+    ContentHash, Encoded, Hashes, Named, ObjectKey, Objects, ObjectsError, PART_BYTES_MIN,
+    PartPlan, StorageClass, UploadId,
 };
 
 /// A bucket, whose requests of this method lose their answer once for each of `lost`.
@@ -79,7 +80,7 @@ async fn small_content_is_put_read_by_ranges_and_deleted() {
     let (key, content) = (key(1), bytes(1_000, 0));
     let sha256 = Hashes::sha256(&content);
     let class = StorageClass::StandardIa;
-    let put = objects.put(&key, content.clone(), TEXT, class, &sha256);
+    let put = objects.put(&key, Encoded::plain(content.clone(), sha256), TEXT, class);
     put.await.unwrap();
     let facts = objects.head(&key).await.unwrap().unwrap();
     assert_eq!(
@@ -118,7 +119,12 @@ async fn content_without_bytes_is_content() {
     let Bucket { objects, _aws, .. } = bucket("");
     let empty = Hashes::of(b"");
     let (class, first) = (StorageClass::Standard, key(1));
-    let put = objects.put(&first, Bytes::new(), TEXT, class, &empty.sha256);
+    let put = objects.put(
+        &first,
+        Encoded::plain(Bytes::new(), empty.sha256),
+        TEXT,
+        class,
+    );
     put.await.unwrap();
     assert_eq!(read(&objects, &key(1)).await, Some(Bytes::new()));
     let upload = begun(&objects, &key(2)).await;
@@ -128,13 +134,71 @@ async fn content_without_bytes_is_content() {
     assert_eq!(read(&objects, &key(2)).await, Some(Bytes::new()));
 }
 
+fn compressing() -> ContentSettings {
+    ContentSettings {
+        compress: true,
+        ..ContentSettings::default()
+    }
+}
+
+#[tokio::test]
+async fn compressed_content_is_read_as_what_it_is() {
+    let Bucket { objects, _aws, .. } = bucket("");
+    let content = Bytes::from("a line that is there again\n".repeat(1_000));
+    let (digests, key) = (Hashes::of(&content), key(1));
+    let put = Encoded::of(content.clone(), &digests, TEXT, &compressing());
+    let place = objects.put(&key, put, TEXT, StorageClass::Standard).await;
+    let place = place.unwrap();
+    assert_eq!((&place.key, place.encoding), (&key, Encoding::Zstd));
+    let facts = objects.head(&key).await.unwrap().unwrap();
+    assert_eq!(facts.size_bytes, place.stored_bytes);
+    assert!(facts.size_bytes * 5 < digests.size_bytes);
+    let named = Named {
+        key: &place.key,
+        encoding: place.encoding,
+        size_bytes: digests.size_bytes,
+        hash: &digests.sha256,
+    };
+    let whole = objects.content(named, digests.size_bytes).await.unwrap();
+    assert_eq!(whole, Some(content));
+    let held = objects.content(named, digests.size_bytes - 1).await;
+    assert!(matches!(held, Err(ObjectsError::Refused(_))), "{held:?}");
+
+    let other = Hashes::sha256(b"other");
+    let as_it_lies = Encoding::None;
+    for wrong in [
+        Named {
+            hash: &other,
+            ..named
+        },
+        Named {
+            encoding: as_it_lies,
+            ..named
+        },
+        Named {
+            size_bytes: digests.size_bytes - 1,
+            ..named
+        },
+        Named {
+            size_bytes: facts.size_bytes - 1,
+            ..named
+        },
+    ] {
+        let read = objects.content(wrong, digests.size_bytes).await;
+        assert!(matches!(read, Err(ObjectsError::Spoilt { .. })), "{read:?}");
+    }
+    objects.delete(&key).await.unwrap();
+    let gone = objects.content(named, digests.size_bytes).await.unwrap();
+    assert_eq!(gone, None);
+}
+
 #[tokio::test]
 async fn bytes_that_are_not_those_of_the_hash_are_refused() {
     let Bucket { objects, _aws, .. } = bucket("");
     let wrong = Hashes::sha256(b"other");
     let content = Bytes::from_static(b"content");
     let (class, key) = (StorageClass::Standard, key(1));
-    let put = objects.put(&key, content, TEXT, class, &wrong);
+    let put = objects.put(&key, Encoded::plain(content, wrong), TEXT, class);
     let error = put.await.unwrap_err();
     assert!(matches!(error, ObjectsError::Corrupted(_)), "{error:?}");
 }
@@ -239,7 +303,7 @@ async fn a_url_downloads_under_a_name_and_parts_of_it() {
     let content = bytes(100_000, 1);
     let sha256 = Hashes::sha256(&content);
     let (class, key) = (StorageClass::Standard, key(1));
-    let put = objects.put(&key, content.clone(), TEXT, class, &sha256);
+    let put = objects.put(&key, Encoded::plain(content.clone(), sha256), TEXT, class);
     put.await.unwrap();
     let name = "Menü \"1\".txt";
     let url = objects
@@ -261,6 +325,18 @@ async fn a_url_downloads_under_a_name_and_parts_of_it() {
     let part = part.send().await.unwrap();
     assert_eq!(part.status(), StatusCode::PARTIAL_CONTENT);
     assert_eq!(part.bytes().await.unwrap(), content.slice(5..10));
+
+    let text = Bytes::from("a line that is there again\n".repeat(100));
+    let put = Encoded::of(text.clone(), &Hashes::of(&text), TEXT, &compressing());
+    let lies = put.bytes.clone();
+    objects.put(&key, put, TEXT, class).await.unwrap();
+    let answer = client.get(url.as_str()).send().await.unwrap();
+    assert_eq!(answer.headers()["content-encoding"], "zstd");
+    assert_eq!(
+        answer.bytes().await.unwrap(),
+        lies,
+        "nothing decodes it on its way"
+    );
 
     let other = url.as_str().replace("/acme/", "/beta/");
     let refused = client.get(other).send().await.unwrap();

@@ -17,6 +17,8 @@ pub(crate) struct ContentSettingsItem {
     exclude: Vec<String>,
     exports: BTreeMap<String, String>,
     storage_class: String,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    compress: bool,
     retention_days: u32,
 }
 
@@ -33,6 +35,7 @@ impl ContentSettingsItem {
             exclude: texts(&settings.exclude),
             exports: settings.exports.clone(),
             storage_class: settings.storage_class.name().to_owned(),
+            compress: settings.compress,
             retention_days: settings.retention_days,
         })
     }
@@ -51,6 +54,7 @@ impl ContentSettingsItem {
             exports: self.exports,
             storage_class: StorageClass::from_name(&self.storage_class)
                 .ok_or("its storage class is unknown")?,
+            compress: self.compress,
             retention_days: self.retention_days,
         })
     }

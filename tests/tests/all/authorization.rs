@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::FileId;
 use domain::content::{
-    ContentHash, Encoding, Md5Hash, ObjectKey, Origin, StoredObject, StoredVersion,
+    ContentHash, Encoding, Md5Hash, ObjectKey, Origin, Place, StoredObject, StoredVersion,
 };
 use http::Method;
 use local::identity::Identity;
@@ -143,10 +143,10 @@ async fn store_content(world: &World, file: &str) {
     let file = FileId::parse(file).unwrap();
     let record = store.load_file(key, &file).await.unwrap().unwrap();
     let hash = ContentHash::from_bytes([7; 32]);
-    let object = ObjectKey::content(&key.tenant, &hash, 7);
+    let place = Place::plain(ObjectKey::content(&key.tenant, &hash, 7), 1);
     let digests = (hash, Md5Hash::from_bytes([7; 16]));
     let later = world.now().plus_millis(86_400_000);
-    let stored = StoredObject::new(digests, object, 1, world.now(), later);
+    let stored = StoredObject::new(digests, place, 1, world.now(), later);
     store
         .put_object_if_absent(&key.tenant, &stored)
         .await

@@ -7,7 +7,7 @@ use crate::content_api::{brought, contents, downloaded, problem, put, sha256, un
 use crate::support::{World, own};
 
 /// A conflict on content, with these sides. Drive takes no upload of it, so that it stays.
-async fn clash(world: &World, base: &str, app: &str, drive: &str) -> (String, Value) {
+pub(super) async fn clash(world: &World, base: &str, app: &str, drive: &str) -> (String, Value) {
     let file = world.take();
     let path = format!("* /upload/drive/*/files/{file}*");
     world.fault(json!({"match": path, "times": 0, "respond": {"status": 503}}));

@@ -12,6 +12,9 @@ use tokio::process::Command;
 
 use crate::support::{Folder, binary, run, serve};
 
+/// A line of a file whose text is stored compressed.
+const LINE: &[u8] = b"a line that is there again\n";
+
 /// A tree with an empty file, a file of more than one part, duplicates, and names that are no keys.
 fn library(dir: &Path) {
     let write = |name: &str, bytes: &[u8]| {
@@ -25,6 +28,7 @@ fn library(dir: &Path) {
     write("below/#a & ?b=1%20.txt", b"the same");
     write("below/deeper/new\nline, \u{65e5}\u{672c}.txt", b"another");
     write("large.bin", &vec![7; 17_000_000]);
+    write("below/log.txt", &LINE.repeat(1_000));
     // What is loaded into no Drive is no difference.
     write(".git/HEAD", b"ref");
 }
@@ -32,7 +36,8 @@ fn library(dir: &Path) {
 /// Runs `local` on a Drive until it says that all content is stored, and kills it; gives what it said.
 async fn mirrored(drive_url: &str, data_dir: &Path) -> Value {
     let mut process = Command::new(binary("local"))
-        .args(["--json", "--api-addr", "127.0.0.1:0", "--drive-url"])
+        .args(["--json", "--compress", "--api-addr", "127.0.0.1:0"])
+        .arg("--drive-url")
         .arg(drive_url)
         .arg("--data-dir")
         .arg(data_dir)
@@ -92,21 +97,23 @@ fn a_directory_is_mirrored_with_its_duplicates_stored_once_and_a_spoilt_object_i
         let drive_url = serve(&simulator).await;
 
         let told = mirrored(&drive_url, data.path()).await;
-        assert_eq!(told["files"], 6, "{told}");
+        assert_eq!(told["files"], 7, "{told}");
         assert_eq!(told["linked"], 2, "{told}");
-        assert_eq!(told["bytes"], 17_000_000 + 8 + 7, "{told}");
+        assert_eq!(told["bytes"], 17_000_000 + 27_000 + 8 + 7, "{told}");
         // A later start finds nothing left to do, and says so.
         let again = mirrored(&drive_url, data.path()).await;
-        assert_eq!(again["files"], 6, "{again}");
+        assert_eq!(again["files"], 7, "{again}");
 
         let equal = compared(files.path(), data.path()).await;
         let text = String::from_utf8_lossy(&equal.stdout).into_owned();
         assert!(equal.status.success(), "{text}");
         assert!(text.contains("identical content is stored once"), "{text}");
+        assert!(text.contains("of these compressed"), "{text}");
+        assert!(text.contains("27.00 kB of text in "), "{text}");
 
         fs::write(files.path().join("a.txt"), b"edited since").unwrap();
         let stored = objects(&data.path().join("aws/s3/content"));
-        assert_eq!(stored.len(), 4, "{stored:?}");
+        assert_eq!(stored.len(), 5, "{stored:?}");
         let large = stored
             .iter()
             .find(|path| fs::metadata(path).unwrap().len() > 1_000);

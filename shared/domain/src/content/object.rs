@@ -1,6 +1,6 @@
 //! Stored versions of files, and the objects that hold their bytes.
 
-use super::{ContentHash, Md5Hash, ObjectKey};
+use super::{ContentHash, Encoding, Md5Hash, ObjectKey, Place};
 use crate::Timestamp;
 
 /// Where a version's content came from.
@@ -15,15 +15,6 @@ pub enum Origin {
         /// The mime type that it was exported to.
         format: String,
     },
-}
-
-/// How an object holds its content.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Encoding {
-    /// As it is.
-    None,
-    /// Compressed with Zstandard.
-    Zstd,
 }
 
 /// One content of a file that is stored and verified. Nothing of it changes but `pinned`.
@@ -95,7 +86,7 @@ impl StoredObject {
     #[must_use]
     pub fn new(
         digests: (ContentHash, Md5Hash),
-        key: ObjectKey,
+        place: Place,
         size_bytes: u64,
         stored_at: Timestamp,
         collect_at: Timestamp,
@@ -103,10 +94,10 @@ impl StoredObject {
         let (hash, md5) = digests;
         Self {
             hash,
-            key,
+            key: place.key,
             size_bytes,
-            stored_bytes: size_bytes,
-            encoding: Encoding::None,
+            stored_bytes: place.stored_bytes,
+            encoding: place.encoding,
             md5,
             refs: 0,
             state: ObjectState::Stored,
@@ -174,7 +165,8 @@ mod tests {
         let key = ObjectKey::content(&tenant, &hash, 1);
         let (stored_at, collect_at) = (Timestamp::from_millis(0), Timestamp::from_millis(100));
         let digests = (hash, Md5Hash::from_bytes([2; 16]));
-        StoredObject::new(digests, key, 12, stored_at, collect_at)
+        let place = Place::plain(key, 12);
+        StoredObject::new(digests, place, 12, stored_at, collect_at)
     }
 
     #[test]

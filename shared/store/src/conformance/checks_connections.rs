@@ -50,6 +50,7 @@ pub(super) fn connection(key: &ConnectionKey) -> Connection {
             enabled: true,
             exclude: vec![MimePattern::parse("video/*").unwrap()],
             storage_class: StorageClass::GlacierIr,
+            compress: true,
             ..ContentSettings::default()
         },
         my_drive: Some(file("0root")),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use domain::content::{
     ContentHash, ContentState, Dealt, Download, Encoding, Md5Hash, ObjectKey, ObjectState, Origin,
-    Progress, StoredObject, StoredVersion, Upload, UploadId,
+    Place, Progress, StoredObject, StoredVersion, Upload, UploadId,
 };
 use domain::{AttemptId, ConnectionKey, FileId, TenantId, Timestamp};
 use tokio::task::JoinSet;
@@ -22,6 +22,7 @@ pub(super) fn hash(byte: u8) -> ContentHash {
 /// A new object of this content, under a key that this nonce draws.
 pub(super) fn object(key: &ConnectionKey, content: u8, nonce: u64) -> StoredObject {
     let place = ObjectKey::content(&key.tenant, &hash(content), nonce);
+    let place = Place::plain(place, 12);
     let digests = (hash(content), Md5Hash::from_bytes([content; 16]));
     StoredObject::new(digests, place, 12, ms(1_000), ms(5_000))
 }

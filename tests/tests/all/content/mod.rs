@@ -2,6 +2,7 @@
 
 mod brings;
 mod carries;
+mod compressed;
 mod goes;
 
 use std::collections::BTreeMap;
@@ -10,7 +11,7 @@ use bytes::Bytes;
 use domain::content::{ObjectKey, StoredObject, StoredVersion};
 use domain::{Field, FileId, FileRecord, Moment, Policies, Value};
 use drive_simulator::Generated;
-use objects::{Hashes, Objects};
+use objects::{Encoded, Hashes, Objects};
 use store::{Committed, Nonce, PageRequest};
 
 use crate::support::ByHand;
@@ -36,9 +37,8 @@ pub async fn versions(hand: &ByHand, file: &str) -> Vec<StoredVersion> {
 
 /// The bytes of a stored version.
 pub async fn bytes_of(hand: &ByHand, version: &StoredVersion) -> Bytes {
-    let body = bucket(hand).get(&version.object, None).await.unwrap();
-    let body = body.expect("no pointer dangles");
-    body.collect(1 << 30).await.unwrap()
+    let content = bucket(hand).content(version, 1 << 30).await.unwrap();
+    content.expect("no pointer dangles")
 }
 
 /// Every stored version of a file has the bytes that it names.
@@ -96,16 +96,15 @@ pub async fn upload(hand: &ByHand, file: &str, content: &'static [u8]) {
     let key = ObjectKey::content(tenant, &digests.sha256, rand_of(content));
     let put = bucket(hand).put(
         &key,
-        Bytes::from_static(content),
+        Encoded::plain(Bytes::from_static(content), digests.sha256),
         "text/plain",
         domain::StorageClass::Standard,
-        &digests.sha256,
     );
-    put.await.unwrap();
+    let place = put.await.unwrap();
     let now = hand.now();
     let hashes = (digests.sha256, digests.md5);
     let day = now.plus_millis(86_400_000);
-    let object = StoredObject::new(hashes, key, digests.size_bytes, now, day);
+    let object = StoredObject::new(hashes, place, digests.size_bytes, now, day);
     let put = hand.store().put_object_if_absent(tenant, &object);
     put.await.unwrap();
     let value = Value::Text(digests.sha256.to_string());
