@@ -11,10 +11,10 @@ use domain::content::{
 use domain::pace::CallKind;
 use domain::{Field, FileRecord, Moment, Patch, Refusal, Snapshot, Step, Value};
 use drive::{DriveError, Kind, Outgoing, Read, UPLOAD_STEP_BYTES, UploadProgress, UploadSession};
-use gate::{GateError, Pass};
+use gate::{GateError, Pass, Records, Settled};
 use objects::COMPRESSED_OF_BYTES_MAX;
 use runtime::telemetry;
-use store::{Committed, Nonce};
+use store::{Committed, StoreError};
 
 use crate::Stopped;
 use crate::file::{Flow, Work};
@@ -23,8 +23,6 @@ use crate::file::{Flow, Work};
 const CHUNK_BYTES: u64 = 32 * UPLOAD_STEP_BYTES;
 /// Chunks that may be asked for again after a crash: Drive knows what it has, so this is only what we remember.
 const CHUNKS_PER_SAVE: u64 = 8;
-/// How often a step is tried again on what others have made of the record meanwhile.
-const TRIES_MAX: usize = 12;
 
 /// Stored content that is to be sent.
 struct Cargo {
@@ -282,24 +280,13 @@ impl Work<'_> {
                 let told = telemetry::chain(&error);
                 tracing::warn!(file = %self.file, error = told, metric = "content_refused", "not written");
                 self.give_back(record, patch, &error.refusal()).await?;
-                match error.kind() {
-                    // These are about us and no file.
-                    Kind::AuthLost { .. } | Kind::DailyLimit | Kind::NotSent => Err(error.into()),
-                    Kind::CursorLost
-                    | Kind::RateLimited { .. }
-                    | Kind::NotFound
-                    | Kind::AccessDenied { .. }
-                    | Kind::Stale
-                    | Kind::Permanent { .. }
-                    | Kind::BadContent(_)
-                    | Kind::Transient
-                    | Kind::Unanswered => Ok(Flow::Over),
+                if error.concerns_us() {
+                    return Err(error.into());
                 }
+                Ok(Flow::Over)
             }
             GateError::Held(held) => {
-                let wait_millis = i64::try_from(held.wait_millis).unwrap_or(i64::MAX);
-                self.give_back(record, patch, &Refusal::NotYet { wait_millis })
-                    .await?;
+                self.give_back(record, patch, &held.refusal()).await?;
                 Ok(Flow::Over)
             }
             GateError::Store(error) => Err(error.into()),
@@ -353,37 +340,31 @@ impl Work<'_> {
         record: FileRecord,
         step: impl Fn(&FileRecord) -> Step,
     ) -> Result<(), Stopped> {
-        let mut record = record;
-        for _ in 0..TRIES_MAX {
-            let next = step(&record);
-            match self.commit(&record, &next).await? {
-                Committed::Done | Committed::Stale(None) => return Ok(()),
-                Committed::Stale(Some(current)) => record = *current,
-            }
+        match self.records().settle(record, step).await? {
+            Settled::Done(_) | Settled::Absent => Ok(()),
+            Settled::Overtaken(_) => Err(Stopped::Overtaken),
         }
-        Err(Stopped::Overtaken)
     }
 
     pub(crate) async fn commit(
         &self,
         before: &FileRecord,
         step: &Step,
-    ) -> Result<Committed, Stopped> {
-        if step.record == *before {
-            return Ok(Committed::Done);
-        }
-        let nonce = Nonce(self.deps.entropy.next());
-        let key = &self.connection.key;
-        let store = &self.deps.store;
-        Ok(store.commit(key, before.revision, step, nonce).await?)
+    ) -> Result<Committed, StoreError> {
+        self.records().write(before, step).await
     }
 
     pub(crate) fn moment(&self) -> Moment<'_> {
-        Moment {
-            now: self.deps.clock.now(),
-            // A read tells what Drive holds, not since when.
-            drive_at: None,
-            policies: &self.connection.policies,
+        self.records().moment()
+    }
+
+    fn records(&self) -> Records<'_> {
+        let deps = self.deps;
+        Records {
+            store: &deps.store,
+            connection: self.connection,
+            clock: &deps.clock,
+            entropy: &deps.entropy,
         }
     }
 }

@@ -9,7 +9,7 @@ use futures_util::stream;
 use store::{Committed, StoreError};
 
 use crate::record::Claimed;
-use crate::round::{After, RECORDS_AT_ONCE, Round, stops};
+use crate::round::{After, RECORDS_AT_ONCE, Round};
 
 /// A file whose making was claimed.
 struct Making {
@@ -98,7 +98,7 @@ impl Round<'_> {
             }
         };
         let settled = self.refuse(record, &patch, &error).await;
-        (file, settled, stops(&error).then_some(error))
+        (file, settled, error.concerns_us().then_some(error))
     }
 
     /// Looks at a file that Drive made before. A file that is only to be made needs no read, and the round was

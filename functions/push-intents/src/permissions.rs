@@ -15,8 +15,7 @@ use gate::GateError;
 use runtime::telemetry;
 use store::StoreError;
 
-use crate::record::not_yet;
-use crate::round::{After, Round, Write, stops};
+use crate::round::{After, Round, Write};
 
 /// Files whose permissions are written at a time.
 const WRITES_AT_ONCE: usize = 8;
@@ -82,7 +81,7 @@ impl Round<'_> {
         let look = [CallKind::Read, CallKind::List];
         if let Err(error) = self.pass.admit(&look, 1).await {
             let settled = match error {
-                GateError::Held(held) => self.give_back(record, &patch, &not_yet(held)).await,
+                GateError::Held(held) => self.give_back(record, &patch, &held.refusal()).await,
                 GateError::Store(error) => Err(error),
                 GateError::Drive(error) => self.refuse(record, &patch, &error).await,
             };
@@ -103,14 +102,14 @@ impl Round<'_> {
                     let unseen = Refusal::Unknown("written, and not read again".to_owned());
                     tracing::warn!(%file, error = telemetry::chain(&error), metric = "push_unread", "not read");
                     let settled = self.give_back(record, &patch, &unseen).await;
-                    return (settled, stops(&error).then_some(error));
+                    return (settled, error.concerns_us().then_some(error));
                 }
             },
             Err(error) => error,
         };
         tracing::warn!(%file, error = telemetry::chain(&error), metric = "push_refused", "not shared");
         let settled = self.give_back(record, &patch, &refusal(&error)).await;
-        (settled, stops(&error).then_some(error))
+        (settled, error.concerns_us().then_some(error))
     }
 
     /// The file with its permissions, as admitted before the write.

@@ -5,14 +5,11 @@ use std::collections::BTreeMap;
 use domain::pace::Held;
 use domain::{FileRecord, Gone, Moment, Observation, Patch, Refusal, Snapshot, Step};
 use drive::{DriveError, Kind};
-use gate::Reach;
+use gate::{Reach, Records, Settled, TRIES_MAX};
 use runtime::telemetry;
-use store::{Committed, Nonce, StoreError};
+use store::{Committed, StoreError};
 
 use crate::round::Round;
-
-/// How often a step is tried again on what others have made of the record meanwhile.
-const TRIES_MAX: usize = 12;
 
 /// A record after a claim: with what is to be written, if anything still stands.
 #[derive(Debug)]
@@ -164,7 +161,7 @@ impl Round<'_> {
         record: FileRecord,
         held: Held,
     ) -> Result<Option<FileRecord>, StoreError> {
-        self.put_off(record, &not_yet(held)).await
+        self.put_off(record, &held.refusal()).await
     }
 
     /// The file waits for its next turn, through no fault of its own.
@@ -232,16 +229,10 @@ impl Round<'_> {
         claimed: FileRecord,
         step: impl Fn(&FileRecord) -> Step,
     ) -> Result<Option<FileRecord>, StoreError> {
-        let mut record = claimed;
-        for _ in 0..TRIES_MAX {
-            let next = step(&record);
-            match self.write(&record, &next).await? {
-                Committed::Done => return Ok(Some(next.record)),
-                Committed::Stale(Some(current)) => record = *current,
-                Committed::Stale(None) => return Ok(None),
-            }
-        }
-        Ok(Some(record))
+        Ok(match self.records().settle(claimed, step).await? {
+            Settled::Done(record) | Settled::Overtaken(record) => Some(*record),
+            Settled::Absent => None,
+        })
     }
 
     /// One conditional write: the record as it is then, ours or that of whoever was faster.
@@ -261,38 +252,20 @@ impl Round<'_> {
         before: &FileRecord,
         step: &Step,
     ) -> Result<Committed, StoreError> {
-        if step.record == *before {
-            return Ok(Committed::Done);
-        }
-        let nonce = Nonce(self.deps.entropy.next());
-        let committed = self
-            .deps
-            .store
-            .commit(&self.connection.key, before.revision, step, nonce)
-            .await?;
-        let given_up = step.record.push.failed.len() > before.push.failed.len();
-        if given_up && matches!(committed, Committed::Done) {
-            tracing::error!(
-                connection = %self.connection.key, file = %before.file, metric = "given_up",
-                "Drive does not take what is owed: a person has to look"
-            );
-        }
-        Ok(committed)
+        self.records().write(before, step).await
     }
 
     pub(crate) fn moment(&self) -> Moment<'_> {
-        Moment {
-            now: self.deps.clock.now(),
-            // A read tells what Drive holds, not since when.
-            drive_at: None,
-            policies: &self.connection.policies,
-        }
+        self.records().moment()
     }
-}
 
-/// What being held back means for an attempt: it was none.
-pub(crate) fn not_yet(held: Held) -> Refusal {
-    Refusal::NotYet {
-        wait_millis: i64::try_from(held.wait_millis).unwrap_or(i64::MAX),
+    fn records(&self) -> Records<'_> {
+        let deps = self.deps;
+        Records {
+            store: &deps.store,
+            connection: self.connection,
+            clock: &deps.clock,
+            entropy: &deps.entropy,
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use domain::pace::CallKind;
 use domain::{Field, FileId, FileRecord, Gone, Patch, Refusal, Timestamp};
-use drive::{DriveError, Kind, Read, Written};
+use drive::{DriveError, Read, Written};
 use futures_util::StreamExt;
 use futures_util::stream;
 use gate::{GateError, Pass};
@@ -146,7 +146,7 @@ impl Round<'_> {
                 }
                 Err(GateError::Store(error)) => (file, Err(error), None),
                 Err(GateError::Drive(error)) => {
-                    let stops = stops(&error);
+                    let stops = error.concerns_us();
                     let record = if stops {
                         Ok(Some(record))
                     } else {
@@ -200,7 +200,7 @@ impl Round<'_> {
                 Some(Ok(Written::Deleted)) => (file, self.deleted(record).await, None),
                 Some(Err(error)) => {
                     let settled = self.refuse(record, &patch, &error).await;
-                    (file, settled, stops(&error).then_some(error))
+                    (file, settled, error.concerns_us().then_some(error))
                 }
                 None => {
                     let settled = self.give_back(record, &patch, &Refusal::Busy).await;
@@ -222,22 +222,6 @@ impl Round<'_> {
     pub(crate) fn too_late(&self) -> bool {
         let now = self.deps.clock.now();
         self.deadline.passed(now.plus_millis(WRITE_MILLIS))
-    }
-}
-
-/// Whether an error is about us and no file: then the connection's other files would meet it too.
-pub(crate) fn stops(error: &DriveError) -> bool {
-    match error.kind() {
-        Kind::AuthLost { .. } | Kind::DailyLimit | Kind::NotSent => true,
-        Kind::CursorLost
-        | Kind::RateLimited { .. }
-        | Kind::NotFound
-        | Kind::AccessDenied { .. }
-        | Kind::Stale
-        | Kind::Permanent { .. }
-        | Kind::BadContent(_)
-        | Kind::Transient
-        | Kind::Unanswered => false,
     }
 }
 

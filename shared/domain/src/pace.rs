@@ -14,7 +14,7 @@ pub use breaker::Breaker;
 pub use bucket::{Bucket, Size};
 pub use limits::{CallKind, Limits, QuotaModel};
 
-use crate::Timestamp;
+use crate::{Refusal, Timestamp};
 
 /// What was taken may be used for so long, in milliseconds; then it is forfeited. A bucket's size and refill leave
 /// room for what was taken just before a minute begins and used in it: see [`Limits::quota_size`].
@@ -79,6 +79,16 @@ pub struct Held {
     pub wait_millis: u64,
     /// What holds it.
     pub by: HeldBy,
+}
+
+impl Held {
+    /// What being held back means for an attempt to write: it was none.
+    #[must_use]
+    pub fn refusal(self) -> Refusal {
+        Refusal::NotYet {
+            wait_millis: i64::try_from(self.wait_millis).unwrap_or(i64::MAX),
+        }
+    }
 }
 
 /// What holds a call back.

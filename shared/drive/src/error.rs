@@ -172,6 +172,23 @@ impl DriveError {
         )
     }
 
+    /// Whether it is about us and no file: then a connection's other files would meet it too.
+    #[must_use]
+    pub const fn concerns_us(&self) -> bool {
+        match self.kind {
+            Kind::AuthLost { .. } | Kind::DailyLimit | Kind::NotSent => true,
+            Kind::CursorLost
+            | Kind::RateLimited { .. }
+            | Kind::NotFound
+            | Kind::AccessDenied { .. }
+            | Kind::Stale
+            | Kind::Permanent { .. }
+            | Kind::BadContent(_)
+            | Kind::Transient
+            | Kind::Unanswered => false,
+        }
+    }
+
     /// What the error of a [`crate::DriveClient::patch_file`] means for the attempt.
     ///
     /// Everything that Google definitely refused is definite, so that the attempt's claim is given back;

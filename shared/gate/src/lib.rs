@@ -5,6 +5,7 @@ mod ledger;
 mod look;
 mod pass;
 mod reach;
+mod records;
 mod services;
 #[cfg(test)]
 mod support;
@@ -13,6 +14,7 @@ pub use error::GateError;
 pub use look::Question;
 pub use pass::{Pass, Patience};
 pub use reach::Reach;
+pub use records::{Records, Settled, TRIES_MAX};
 pub use services::{ConnectError, Services};
 
 use drive::{Access, DriveClient, DriveError, Drives};
