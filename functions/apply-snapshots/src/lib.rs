@@ -19,11 +19,11 @@ use crate::membership::LeftLogs;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use domain::{ConnectionKey, Disposition, FileId, FileRecord, Revision, Step, Timestamp};
 use futures_util::future::join_all;
-use gate::{Gate, GateError, Services};
+use gate::{Gate, GateError, NotParked, Services};
 use runtime::{
     Clock, Deadline, Entropy, Group, Queue, Settings, SnapshotMessage, Verdict, batch, telemetry,
 };
-use store::{Committed, Connection, Letter, Nonce, Parked, Store, StoreError};
+use store::{Committed, Connection, Nonce, Store, StoreError};
 
 use crate::fold::fold;
 use crate::history::History;
@@ -103,17 +103,12 @@ impl From<GateError> for Stopped {
 }
 
 impl Stopped {
-    /// What Drive's answer, or the wait for its turn, means for the messages; `None` where neither stopped them.
-    fn by_drive(&self) -> Option<Disposition> {
+    fn disposition(&self) -> Disposition {
         match self {
-            Self::Gate(error) => match error.as_ref() {
-                GateError::Drive(error) => Some(error.disposition()),
-                GateError::Held(held) => Some(Disposition::Retry {
-                    after_millis: Some(held.wait_millis),
-                }),
-                GateError::Store(_) => None,
-            },
-            Self::Store(_) | Self::Contended | Self::OutOfTime => None,
+            Self::Gate(error) => error.disposition(),
+            Self::Store(_) | Self::Contended | Self::OutOfTime => {
+                Disposition::Retry { after_millis: None }
+            }
         }
     }
 }
@@ -222,42 +217,16 @@ async fn must_ask(work: &Work, prepared: &Prepared, left: &LeftLogs, deps: &Deps
 
 /// Reads a group's messages; what can't be read never can be, and is parked so that the others go on.
 async fn read(group: Group, deps: &Deps) -> Work {
-    let mut messages = Vec::with_capacity(group.deliveries.len());
-    for (done, delivery) in group.deliveries.iter().enumerate() {
-        match SnapshotMessage::from_body(&delivery.body) {
-            Ok(message) => messages.push(message),
-            Err(why) => {
-                let reason = why.to_string();
-                tracing::warn!(
-                    message = delivery.id,
-                    reason,
-                    metric = "parked",
-                    "parked a message"
-                );
-                let letter = Letter {
-                    queue: &delivery.queue,
-                    id: &delivery.id,
-                    body: &delivery.body,
-                    sent_at: delivery.sent_at,
-                    receives: delivery.receives,
-                };
-                let parked = Parked::unreadable(letter, &reason, deps.clock.now());
-                if let Err(error) = deps.store.park(&parked).await {
-                    return Work {
-                        group,
-                        messages: Vec::new(),
-                        broken: Some((done, error)),
-                        listed: false,
-                        unlisted: None,
-                    };
-                }
-            }
-        }
-    }
+    let now = deps.clock.now();
+    let (messages, broken) =
+        match gate::read_group(&group, SnapshotMessage::from_body, &deps.store, now).await {
+            Ok(read) => (read.into_iter().map(|(_, message)| message).collect(), None),
+            Err(NotParked { done, error }) => (Vec::new(), Some((done, error))),
+        };
     Work {
         group,
         messages,
-        broken: None,
+        broken,
         listed: false,
         unlisted: None,
     }
@@ -357,11 +326,10 @@ async fn judge(
 /// Where Drive takes our credentials no more, the connection waits for a person. The snapshots come back
 /// until then: the cursor is past them, so nothing else would bring them.
 async fn suspend_if_halted(messages: &[SnapshotMessage], stopped: &Stopped, deps: &Deps) {
-    let disposition = stopped.by_drive();
-    if let (Some(first), Some(Disposition::Halt { reason })) = (messages.first(), disposition) {
-        let (key, error) = (&first.key, telemetry::chain(stopped));
-        tracing::error!(connection = %key, error, metric = "connection_suspended", "suspending");
-        if let Err(error) = deps.store.suspend(key, &reason, deps.clock.now()).await {
+    let disposition = stopped.disposition();
+    if let (Some(first), Disposition::Halt { reason }) = (messages.first(), disposition) {
+        let (key, now) = (&first.key, deps.clock.now());
+        if let Err(error) = gate::suspend(key, &reason, stopped, &deps.store, now).await {
             let error = telemetry::chain(&error);
             tracing::warn!(connection = %key, error, "could not suspend");
         }
@@ -371,10 +339,7 @@ async fn suspend_if_halted(messages: &[SnapshotMessage], stopped: &Stopped, deps
 fn failed(done: usize, stopped: &Stopped) -> Verdict {
     let error = telemetry::chain(stopped);
     tracing::warn!(error, metric = "apply_failed", "the snapshots come back");
-    let after_millis = match stopped.by_drive() {
-        Some(Disposition::Retry { after_millis }) => after_millis,
-        Some(Disposition::Park { .. } | Disposition::Halt { .. }) | None => None,
-    };
+    let after_millis = stopped.disposition().after_millis();
     Verdict::Failed { done, after_millis }
 }
 

@@ -15,10 +15,10 @@ use domain::pace::{CallKind, Held};
 use domain::{ConnectionKey, Disposition, LogId, Timestamp};
 use drive::{Change, ChangePage, DriveError, Kind, Next, Seen, Unreadable};
 use futures_util::future::join_all;
-use gate::{Gate, GateError, Pass, Patience, Services};
+use gate::{Gate, GateError, NotParked, Pass, Patience, Services};
 use runtime::{
-    Cause, Clock, Deadline, Delivery, Entropy, Group, LogWake, Queue, QueueError, Settings,
-    SnapshotMessage, Snapshots, Verdict, batch, queue, telemetry,
+    Cause, Clock, Deadline, Entropy, Group, LogWake, Queue, QueueError, Settings, SnapshotMessage,
+    Snapshots, Verdict, batch, queue, telemetry,
 };
 use store::{
     ConnectionState, Letter, Log, OperationKind, Parked, Position, Progress, Store, StoreError,
@@ -90,21 +90,15 @@ enum Stopped {
     Store(#[from] StoreError),
     #[error("the queue did not take it")]
     Queue(#[from] QueueError),
-    #[error("Drive did not do it")]
-    Drive(#[from] DriveError),
+    #[error(transparent)]
+    Gate(#[from] GateError),
     #[error("others kept writing the same log")]
     Contended,
-    #[error("it is not this connection's turn")]
-    Held(Held),
 }
 
-impl From<GateError> for Stopped {
-    fn from(error: GateError) -> Self {
-        match error {
-            GateError::Held(held) => Self::Held(held),
-            GateError::Store(error) => Self::Store(error),
-            GateError::Drive(error) => Self::Drive(error),
-        }
+impl From<DriveError> for Stopped {
+    fn from(error: DriveError) -> Self {
+        Self::Gate(error.into())
     }
 }
 
@@ -114,10 +108,7 @@ impl Stopped {
             Self::Store(_) | Self::Queue(_) | Self::Contended => {
                 Disposition::Retry { after_millis: None }
             }
-            Self::Drive(error) => error.disposition(),
-            Self::Held(held) => Disposition::Retry {
-                after_millis: Some(held.wait_millis),
-            },
+            Self::Gate(error) => error.disposition(),
         }
     }
 }
@@ -133,23 +124,17 @@ pub async fn handle(event: SqsEvent, deadline: Deadline, deps: &Deps) -> SqsBatc
 }
 
 async fn look(group: &Group, deadline: Deadline, deps: &Deps) -> Verdict {
-    let mut newest: Option<(LogWake, Timestamp)> = None;
-    for (done, delivery) in group.deliveries.iter().enumerate() {
-        match LogWake::from_body(&delivery.body) {
-            Ok(wake) => newest = Some((wake, delivery.sent_at)),
-            Err(why) => {
-                if let Err(error) = park(delivery, &why.to_string(), deps).await {
-                    return failed(done, &error.into());
-                }
-            }
-        }
-    }
-    let Some((wake, sent_at)) = newest else {
+    let now = deps.clock.now();
+    let mut wakes = match gate::read_group(group, LogWake::from_body, &deps.store, now).await {
+        Ok(wakes) => wakes,
+        Err(NotParked { done, error }) => return failed(done, &error.into()),
+    };
+    let Some((newest, wake)) = wakes.pop() else {
         return Verdict::Done;
     };
-    match follow(&wake, sent_at, deadline, deps).await {
+    match follow(&wake, newest.sent_at, deadline, deps).await {
         Ok(()) => Verdict::Done,
-        Err(Stopped::Held(held)) => match later(&wake, held, deps).await {
+        Err(Stopped::Gate(GateError::Held(held))) => match later(&wake, held, deps).await {
             Ok(()) => Verdict::Done,
             Err(error) => failed(0, &error.into()),
         },
@@ -180,9 +165,8 @@ async fn stop(wake: &LogWake, stopped: &Stopped, deps: &Deps) -> Verdict {
         Disposition::Park { .. } if is_one_of_many(wake, deps).await => failed(0, stopped),
         // A call that Drive refuses for good is a matter for a person, like a revoked grant.
         Disposition::Park { reason } | Disposition::Halt { reason } => {
-            let error = telemetry::chain(stopped);
-            tracing::error!(connection = %key, error, metric = "connection_suspended", "suspending");
-            match deps.store.suspend(key, &reason, deps.clock.now()).await {
+            let now = deps.clock.now();
+            match gate::suspend(key, &reason, stopped, &deps.store, now).await {
                 Ok(()) => Verdict::Done,
                 Err(error) => failed(0, &error.into()),
             }
@@ -200,10 +184,7 @@ async fn is_one_of_many(wake: &LogWake, deps: &Deps) -> bool {
 fn failed(done: usize, stopped: &Stopped) -> Verdict {
     let error = telemetry::chain(stopped);
     tracing::warn!(error, metric = "fetch_failed", "will look again");
-    let after_millis = match stopped.disposition() {
-        Disposition::Retry { after_millis } => after_millis,
-        Disposition::Park { .. } | Disposition::Halt { .. } => None,
-    };
+    let after_millis = stopped.disposition().after_millis();
     Verdict::Failed { done, after_millis }
 }
 
@@ -233,7 +214,7 @@ async fn follow(
     };
     let drive = deps.gate.pass(&connection, patience).await?;
     let error = match read(log.clone(), &drive, deadline, deps).await {
-        Err(Stopped::Drive(error)) => error,
+        Err(Stopped::Gate(GateError::Drive(error))) => error,
         done => return done,
     };
     if membership::has_ended(&log, &error, &drive, deps).await? {
@@ -409,25 +390,6 @@ async fn resync(
         queue::wake_log(&deps.log_wakes, &log.key, &log.log, deps.clock.now()).await?;
     }
     Ok(())
-}
-
-async fn park(delivery: &Delivery, reason: &str, deps: &Deps) -> Result<(), StoreError> {
-    tracing::warn!(
-        message = delivery.id,
-        reason,
-        metric = "parked",
-        "parked a message"
-    );
-    let letter = Letter {
-        queue: &delivery.queue,
-        id: &delivery.id,
-        body: &delivery.body,
-        sent_at: delivery.sent_at,
-        receives: delivery.receives,
-    };
-    deps.store
-        .park(&Parked::unreadable(letter, reason, deps.clock.now()))
-        .await
 }
 
 /// An entry of Drive's that has no snapshot in it. What it says names it, so that reading the page again

@@ -113,19 +113,8 @@ impl Work<'_> {
             let dealt = Dealt::Unavailable { reason };
             return self.settle(state, number, dealt).await;
         }
-        let spoilt = match &stopped {
-            Stopped::WrongSum => true,
-            Stopped::Drive(error) => is_spoilt(error),
-            Stopped::Store(_)
-            | Stopped::Queue(_)
-            | Stopped::Objects(_)
-            | Stopped::Held(_)
-            | Stopped::Collecting
-            | Stopped::Overtaken
-            | Stopped::Missing
-            | Stopped::OutOfTime => false,
-        };
-        if !spoilt {
+        let spoilt = stopped.drive().is_some_and(is_spoilt);
+        if !spoilt && !matches!(stopped, Stopped::WrongSum) {
             return Err(stopped);
         }
         let failures = state.failures.saturating_add(1);

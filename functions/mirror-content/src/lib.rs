@@ -14,17 +14,16 @@ mod pour;
 use std::time::Duration;
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
-use domain::pace::Held;
 use domain::{ConnectionKey, Disposition};
 use drive::DriveError;
 use futures_util::{StreamExt as _, stream};
-use gate::{Gate, GateError, Services};
+use gate::{Gate, GateError, NotParked, Services};
 use objects::{Objects, ObjectsError};
 use runtime::{
     Clock, ContentQueues, ContentWake, Deadline, Delivery, Entropy, Group, Lane, Queue, QueueError,
     Settings, Verdict, batch, telemetry,
 };
-use store::{ConnectionState, Letter, Parked, Store, StoreError};
+use store::{ConnectionState, Parked, Store, StoreError};
 
 /// How long Drive may take over calls that move no content; content has limits of its own (`drive::ContentTimeouts`).
 const DRIVE_TIMEOUTS: drive::Timeouts = drive::Timeouts {
@@ -84,12 +83,10 @@ enum Stopped {
     Store(#[from] StoreError),
     #[error("the queue did not take it")]
     Queue(#[from] QueueError),
-    #[error("Drive did not do it")]
-    Drive(#[from] DriveError),
+    #[error(transparent)]
+    Gate(#[from] GateError),
     #[error("S3 did not do it")]
     Objects(#[from] ObjectsError),
-    #[error("it is not this connection's turn")]
-    Held(Held),
     #[error("the function is about to be ended")]
     OutOfTime,
     #[error("what Drive sent has another checksum than Drive tells")]
@@ -106,11 +103,11 @@ impl Stopped {
     /// What Drive said, where it was Drive.
     fn drive(&self) -> Option<&DriveError> {
         match self {
-            Self::Drive(error) => Some(error),
-            Self::Store(_)
+            Self::Gate(GateError::Drive(error)) => Some(error),
+            Self::Gate(GateError::Held(_) | GateError::Store(_))
+            | Self::Store(_)
             | Self::Queue(_)
             | Self::Objects(_)
-            | Self::Held(_)
             | Self::OutOfTime
             | Self::WrongSum
             | Self::Collecting
@@ -128,22 +125,15 @@ impl Stopped {
             | Self::Collecting
             | Self::Overtaken
             | Self::Missing => Disposition::Retry { after_millis: None },
-            Self::Drive(error) => error.disposition(),
+            Self::Gate(error) => error.disposition(),
             Self::Objects(error) => error.disposition(),
-            Self::Held(held) => Disposition::Retry {
-                after_millis: Some(held.wait_millis),
-            },
         }
     }
 }
 
-impl From<GateError> for Stopped {
-    fn from(error: GateError) -> Self {
-        match error {
-            GateError::Held(held) => Self::Held(held),
-            GateError::Store(error) => Self::Store(error),
-            GateError::Drive(error) => Self::Drive(error),
-        }
+impl From<DriveError> for Stopped {
+    fn from(error: DriveError) -> Self {
+        Self::Gate(error.into())
     }
 }
 
@@ -183,20 +173,13 @@ async fn look_at_all(event: SqsEvent, deadline: Deadline, deps: &Deps) -> SqsBat
 
 /// One file: however many wakes there are of it, they say the same.
 async fn look(group: &Group, deadline: Deadline, deps: &Deps) -> Verdict {
-    let mut newest = None;
-    for (done, delivery) in group.deliveries.iter().enumerate() {
-        match ContentWake::from_body(&delivery.body) {
-            Ok(wake) => newest = Some((delivery, wake)),
-            Err(why) => {
-                let parked =
-                    Parked::unreadable(letter(delivery), &why.to_string(), deps.clock.now());
-                if let Err(error) = park(&parked, deps).await {
-                    return failed(done, &error.into());
-                }
-            }
-        }
-    }
-    let Some((delivery, wake)) = newest else {
+    let now = deps.clock.now();
+    let read = gate::read_group(group, ContentWake::from_body, &deps.store, now);
+    let mut wakes = match read.await {
+        Ok(wakes) => wakes,
+        Err(NotParked { done, error }) => return failed(done, &error.into()),
+    };
+    let Some((delivery, wake)) = wakes.pop() else {
         return Verdict::Done;
     };
     let lane = deps.contents.lane_of(&delivery.queue);
@@ -208,8 +191,9 @@ async fn look(group: &Group, deadline: Deadline, deps: &Deps) -> Verdict {
         Disposition::Retry { .. } => failed(0, &stopped),
         Disposition::Park { reason } => {
             let (key, file) = (wake.key, Some(wake.file));
-            let parked = Parked::letter(letter(delivery), key, file, &reason, deps.clock.now());
-            match park(&parked, deps).await {
+            let letter = gate::letter(delivery);
+            let parked = Parked::letter(letter, key, file, &reason, deps.clock.now());
+            match gate::park(&parked, &deps.store).await {
                 Ok(()) => Verdict::Done,
                 Err(error) => failed(0, &error.into()),
             }
@@ -240,9 +224,7 @@ async fn mirror(
 /// Where Drive takes our credentials no more, the connection waits for a person, and the wake is let go: the record keeps
 /// everything.
 async fn halt(key: &ConnectionKey, reason: &str, stopped: &Stopped, deps: &Deps) -> Verdict {
-    let error = telemetry::chain(stopped);
-    tracing::error!(connection = %key, error, metric = "connection_suspended", "suspending");
-    match deps.store.suspend(key, reason, deps.clock.now()).await {
+    match gate::suspend(key, reason, stopped, &deps.store, deps.clock.now()).await {
         Ok(()) => Verdict::Done,
         Err(error) => failed(0, &error.into()),
     }
@@ -251,29 +233,6 @@ async fn halt(key: &ConnectionKey, reason: &str, stopped: &Stopped, deps: &Deps)
 fn failed(done: usize, stopped: &Stopped) -> Verdict {
     let error = telemetry::chain(stopped);
     tracing::warn!(error, metric = "content_failed", "will look again");
-    let after_millis = match stopped.disposition() {
-        Disposition::Retry { after_millis } => after_millis,
-        Disposition::Park { .. } | Disposition::Halt { .. } => None,
-    };
+    let after_millis = stopped.disposition().after_millis();
     Verdict::Failed { done, after_millis }
-}
-
-fn letter(delivery: &Delivery) -> Letter<'_> {
-    Letter {
-        queue: &delivery.queue,
-        id: &delivery.id,
-        body: &delivery.body,
-        sent_at: delivery.sent_at,
-        receives: delivery.receives,
-    }
-}
-
-async fn park(parked: &Parked, deps: &Deps) -> Result<(), StoreError> {
-    tracing::warn!(
-        message = parked.id,
-        reason = parked.reason,
-        metric = "parked",
-        "parked a message"
-    );
-    deps.store.park(parked).await
 }

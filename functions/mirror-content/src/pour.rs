@@ -150,7 +150,9 @@ impl<'a> Pour<'a> {
         let mut reopened = 0;
         loop {
             match self.pull(&pass, state, facts).await {
-                Err(Stopped::Drive(error)) if broke_off(&error) && reopened < REOPENS_MAX => {
+                Err(stopped)
+                    if reopened < REOPENS_MAX && stopped.drive().is_some_and(broke_off) =>
+                {
                     reopened += 1;
                 }
                 ended => return self.landed(ended).await,

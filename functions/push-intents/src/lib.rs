@@ -16,16 +16,16 @@ mod scope;
 use std::time::Duration;
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
-use domain::pace::{CallKind, Held};
+use domain::pace::CallKind;
 use domain::{ConnectionKey, Disposition};
 use drive::DriveError;
 use futures_util::future::join_all;
-use gate::{Gate, GateError, Patience, Services};
+use gate::{Gate, GateError, NotParked, Patience, Services};
 use runtime::{
-    Clock, ContentQueues, Deadline, Delivery, Entropy, Group, PushWake, Queue, QueueError,
-    Settings, Verdict, batch, queue, telemetry,
+    Clock, ContentQueues, Deadline, Entropy, Group, PushWake, Queue, QueueError, Settings, Verdict,
+    batch, queue, telemetry,
 };
-use store::{ConnectionState, Letter, Parked, Store, StoreError};
+use store::{ConnectionState, Store, StoreError};
 
 use line::{Line, Next};
 use round::Round;
@@ -95,31 +95,22 @@ enum Stopped {
     Store(#[from] StoreError),
     #[error("the queue did not take it")]
     Queue(#[from] QueueError),
-    #[error("Drive did not do it")]
-    Drive(#[from] DriveError),
-    #[error("it is not this connection's turn")]
-    Held(Held),
+    #[error(transparent)]
+    Gate(#[from] GateError),
 }
 
 impl Stopped {
     fn disposition(&self) -> Disposition {
         match self {
             Self::Store(_) | Self::Queue(_) => Disposition::Retry { after_millis: None },
-            Self::Drive(error) => error.disposition(),
-            Self::Held(held) => Disposition::Retry {
-                after_millis: Some(held.wait_millis),
-            },
+            Self::Gate(error) => error.disposition(),
         }
     }
 }
 
-impl From<GateError> for Stopped {
-    fn from(error: GateError) -> Self {
-        match error {
-            GateError::Held(held) => Self::Held(held),
-            GateError::Store(error) => Self::Store(error),
-            GateError::Drive(error) => Self::Drive(error),
-        }
+impl From<DriveError> for Stopped {
+    fn from(error: DriveError) -> Self {
+        Self::Gate(error.into())
     }
 }
 
@@ -139,18 +130,12 @@ pub async fn handle(event: SqsEvent, deadline: Deadline, deps: &Deps) -> SqsBatc
 }
 
 async fn look(group: &Group, deadline: Deadline, deps: &Deps) -> Verdict {
-    let mut newest = None;
-    for (done, delivery) in group.deliveries.iter().enumerate() {
-        match PushWake::from_body(&delivery.body) {
-            Ok(wake) => newest = Some(wake),
-            Err(why) => {
-                if let Err(error) = park(delivery, &why.to_string(), deps).await {
-                    return failed(done, &error.into());
-                }
-            }
-        }
-    }
-    let Some(wake) = newest else {
+    let now = deps.clock.now();
+    let mut wakes = match gate::read_group(group, PushWake::from_body, &deps.store, now).await {
+        Ok(wakes) => wakes,
+        Err(NotParked { done, error }) => return failed(done, &error.into()),
+    };
+    let Some((_, wake)) = wakes.pop() else {
         return Verdict::Done;
     };
     match drain(&wake.key, deadline, deps).await {
@@ -165,9 +150,8 @@ async fn stop(key: &ConnectionKey, stopped: &Stopped, deps: &Deps) -> Verdict {
     match stopped.disposition() {
         Disposition::Retry { .. } | Disposition::Park { .. } => failed(0, stopped),
         Disposition::Halt { reason } => {
-            let error = telemetry::chain(stopped);
-            tracing::error!(connection = %key, error, metric = "connection_suspended", "suspending");
-            match deps.store.suspend(key, &reason, deps.clock.now()).await {
+            let now = deps.clock.now();
+            match gate::suspend(key, &reason, stopped, &deps.store, now).await {
                 Ok(()) => Verdict::Done,
                 Err(error) => failed(0, &error.into()),
             }
@@ -178,10 +162,7 @@ async fn stop(key: &ConnectionKey, stopped: &Stopped, deps: &Deps) -> Verdict {
 fn failed(done: usize, stopped: &Stopped) -> Verdict {
     let error = telemetry::chain(stopped);
     tracing::warn!(error, metric = "push_failed", "will look again");
-    let after_millis = match stopped.disposition() {
-        Disposition::Retry { after_millis } => after_millis,
-        Disposition::Park { .. } | Disposition::Halt { .. } => None,
-    };
+    let after_millis = stopped.disposition().after_millis();
     Verdict::Failed { done, after_millis }
 }
 
@@ -234,23 +215,4 @@ async fn drain(key: &ConnectionKey, deadline: Deadline, deps: &Deps) -> Result<(
             }
         }
     }
-}
-
-async fn park(delivery: &Delivery, reason: &str, deps: &Deps) -> Result<(), StoreError> {
-    tracing::warn!(
-        message = delivery.id,
-        reason,
-        metric = "parked",
-        "parked a message"
-    );
-    let letter = Letter {
-        queue: &delivery.queue,
-        id: &delivery.id,
-        body: &delivery.body,
-        sent_at: delivery.sent_at,
-        receives: delivery.receives,
-    };
-    deps.store
-        .park(&Parked::unreadable(letter, reason, deps.clock.now()))
-        .await
 }

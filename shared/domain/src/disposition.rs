@@ -20,3 +20,14 @@ pub enum Disposition {
         reason: String,
     },
 }
+
+impl Disposition {
+    /// How long to stay away at least, in milliseconds, where the input comes back and the other side said so.
+    #[must_use]
+    pub const fn after_millis(&self) -> Option<u64> {
+        match self {
+            Self::Retry { after_millis } => *after_millis,
+            Self::Park { .. } | Self::Halt { .. } => None,
+        }
+    }
+}

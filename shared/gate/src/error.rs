@@ -1,5 +1,6 @@
 //! Why a call was not made, or did not succeed.
 
+use domain::Disposition;
 use domain::pace::Held;
 use drive::DriveError;
 use store::StoreError;
@@ -16,4 +17,18 @@ pub enum GateError {
     /// Drive did not do it.
     #[error("Drive did not do it")]
     Drive(#[from] DriveError),
+}
+
+impl GateError {
+    /// What becomes of the input that the call was made for.
+    #[must_use]
+    pub fn disposition(&self) -> Disposition {
+        match self {
+            Self::Held(held) => Disposition::Retry {
+                after_millis: Some(held.wait_millis),
+            },
+            Self::Store(_) => Disposition::Retry { after_millis: None },
+            Self::Drive(error) => error.disposition(),
+        }
+    }
 }

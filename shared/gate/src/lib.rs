@@ -3,6 +3,7 @@
 mod error;
 mod ledger;
 mod look;
+mod messages;
 mod pass;
 mod reach;
 mod records;
@@ -12,6 +13,7 @@ mod support;
 
 pub use error::GateError;
 pub use look::Question;
+pub use messages::{NotParked, letter, park, read_group, suspend};
 pub use pass::{Pass, Patience};
 pub use reach::Reach;
 pub use records::{Records, Settled, TRIES_MAX};
