@@ -8,7 +8,7 @@ use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream};
 
-use crate::transport::failed;
+use crate::transport::{client, failed};
 use crate::{Transport, TransportError};
 
 /// The body of an answer, in pieces of the network's choosing. An error is the last piece: the body broke off.
@@ -53,14 +53,10 @@ impl Default for ContentTimeouts {
 pub fn reqwest_content_transport(
     timeouts: ContentTimeouts,
 ) -> Result<ContentTransport, TransportError> {
-    let client = reqwest::Client::builder()
-        .connect_timeout(timeouts.connect)
-        .read_timeout(timeouts.idle)
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .user_agent(concat!("drivesync/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .map_err(|error| TransportError::NotSent(error.into()))?;
+    let client = client(|builder| {
+        let builder = builder.connect_timeout(timeouts.connect);
+        builder.read_timeout(timeouts.idle)
+    })?;
     Ok(Arc::new(move |request| {
         let client = client.clone();
         Box::pin(async move { send(&client, request).await })

@@ -52,19 +52,27 @@ pub enum TransportError {
 /// # Errors
 /// [`TransportError::NotSent`] where the TLS set-up of the machine can't be loaded.
 pub fn reqwest_transport(timeouts: Timeouts) -> Result<Transport, TransportError> {
-    let client = reqwest::Client::builder()
-        .connect_timeout(timeouts.connect)
-        .timeout(timeouts.total)
-        .redirect(reqwest::redirect::Policy::none())
-        // One retry owner per call, and that is the queue.
-        .retry(reqwest::retry::never())
-        .user_agent(concat!("drivesync/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .map_err(|error| TransportError::NotSent(error.into()))?;
+    let client = client(|builder| {
+        let builder = builder.connect_timeout(timeouts.connect);
+        builder.timeout(timeouts.total)
+    })?;
     Ok(Arc::new(move |request| {
         let client = client.clone();
         Box::pin(async move { send(&client, request).await })
     }))
+}
+
+/// A client that says who calls, follows no redirect and repeats nothing: one retry owner per call, and that is the queue.
+/// `limit` sets its timeouts.
+pub(crate) fn client(
+    limit: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
+) -> Result<reqwest::Client, TransportError> {
+    let builder = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .user_agent(concat!("drivesync/", env!("CARGO_PKG_VERSION")));
+    let client = limit(builder).build();
+    client.map_err(|error| TransportError::NotSent(error.into()))
 }
 
 async fn send(
