@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use axum::http::HeaderMap;
 use bytes::Bytes;
-use domain::content::{ContentHash, ObjectKey, Origin, Place, StoredObject, StoredVersion};
+use domain::content::{
+    ContentHash, HOLD_MILLIS, ObjectKey, Origin, Place, StoredObject, StoredVersion,
+};
 use domain::{ConnectionKey, Field, FileRecord, Request, Value};
 use objects::{Digests, Encoded};
 use store::{Connection, Created, Held, Linked, Updated};
@@ -24,8 +26,6 @@ use crate::{Deps, record};
 pub(crate) const DIRECT_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// The longest reason that is kept, in bytes.
 const REASON_BYTES_MAX: usize = 500;
-/// How long bytes are kept that nothing names yet, in milliseconds: a day.
-const HOLD_MILLIS: i64 = 24 * 3_600 * 1_000;
 /// When to try again where the same bytes are being collected: that takes one delete.
 const COLLECTING_SECONDS: u64 = 2;
 
@@ -306,19 +306,10 @@ pub(crate) fn version_of(
     number: u32,
     by: &str,
 ) -> StoredVersion {
+    let (mime_type, now) = (&record.mirror.mime_type, deps.clock.now());
     StoredVersion {
-        number,
-        hash: object.hash,
-        size_bytes: object.size_bytes,
-        object: object.key.clone(),
-        encoding: object.encoding,
-        mime_type: record.mirror.mime_type.clone(),
-        stored_at: deps.clock.now(),
-        revision_id: None,
-        origin: Origin::Application,
         by: Some(by.to_owned()),
-        reason: None,
-        pinned: false,
+        ..StoredVersion::new(number, object, mime_type, Origin::Application, now)
     }
 }
 

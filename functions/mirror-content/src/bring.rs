@@ -1,7 +1,8 @@
 //! Bringing a version's content into the bucket: linked to bytes that the tenant has, or fetched from Drive first.
 
 use domain::content::{
-    ContentHash, ContentState, Dealt, Md5Hash, Origin, Place, StoredObject, StoredVersion,
+    ContentHash, ContentState, Dealt, HOLD_MILLIS, Md5Hash, Origin, Place, StoredObject,
+    StoredVersion,
 };
 use domain::pace::CallKind;
 use domain::{FileRecord, Timestamp};
@@ -14,8 +15,6 @@ use crate::Stopped;
 use crate::file::{Flow, Work};
 use crate::pour::{Pour, Poured};
 
-/// How long bytes are kept that nothing names yet, in milliseconds: a day, in which a link that failed is tried again.
-pub(crate) const HOLD_MILLIS: i64 = 24 * 3_600 * 1_000;
 /// How often Drive may send something else than the content before the version is given up.
 const FAILURES_MAX: u32 = 5;
 
@@ -163,19 +162,11 @@ impl Work<'_> {
         origin: Origin,
         revision_id: Option<String>,
     ) -> StoredVersion {
+        let (mime_type, now) = (&record.mirror.mime_type, self.deps.clock.now());
         StoredVersion {
-            number,
-            hash: object.hash,
-            size_bytes: object.size_bytes,
-            object: object.key.clone(),
-            encoding: object.encoding,
-            mime_type: record.mirror.mime_type.clone(),
-            stored_at: self.deps.clock.now(),
             revision_id,
-            origin,
             by: Self::author(record),
-            reason: None,
-            pinned: false,
+            ..StoredVersion::new(number, object, mime_type, origin, now)
         }
     }
 

@@ -16,5 +16,5 @@ pub use encoding::{Encoding, Place, compressed_bytes_max, is_text};
 pub use hash::{ContentHash, InvalidHash, Md5Hash};
 pub use key::{InvalidObjectKey, ObjectKey};
 pub use next::{Next, Outlook};
-pub use object::{ObjectState, Origin, StoredObject, StoredVersion};
+pub use object::{HOLD_MILLIS, ObjectState, Origin, StoredObject, StoredVersion};
 pub use state::{ContentState, Dealt, Download, Progress, Upload, UploadId};

@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::FileId;
 use domain::content::{
-    ContentHash, Encoding, Md5Hash, ObjectKey, Origin, Place, StoredObject, StoredVersion,
+    ContentHash, Md5Hash, ObjectKey, Origin, Place, StoredObject, StoredVersion,
 };
 use http::Method;
 use local::identity::Identity;
@@ -151,20 +151,8 @@ async fn store_content(world: &World, file: &str) {
         .put_object_if_absent(&key.tenant, &stored)
         .await
         .unwrap();
-    let version = StoredVersion {
-        number: record.content_version,
-        hash,
-        size_bytes: 1,
-        object: stored.key,
-        encoding: Encoding::None,
-        mime_type: "text/plain".to_owned(),
-        stored_at: world.now(),
-        revision_id: None,
-        origin: Origin::Drive,
-        by: None,
-        reason: None,
-        pinned: false,
-    };
+    let (number, text, now) = (record.content_version, "text/plain", world.now());
+    let version = StoredVersion::new(number, &stored, text, Origin::Drive, now);
     let linked = store.link_version(key, &file, &version).await.unwrap();
     assert_eq!(linked, store::Linked::Done);
 }

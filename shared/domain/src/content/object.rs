@@ -3,6 +3,10 @@
 use super::{ContentHash, Encoding, Md5Hash, ObjectKey, Place};
 use crate::Timestamp;
 
+/// How long bytes are kept that nothing names yet, in milliseconds: a day, in which whoever is about to name them is
+/// tried again.
+pub const HOLD_MILLIS: i64 = 24 * 3_600 * 1_000;
+
 /// Where a version's content came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
@@ -44,6 +48,33 @@ pub struct StoredVersion {
     pub reason: Option<String>,
     /// Whether it is kept whatever the retention says.
     pub pinned: bool,
+}
+
+impl StoredVersion {
+    /// A version that is stored as `object` from `stored_at` on. Nobody is named, and nothing pins it.
+    #[must_use]
+    pub fn new(
+        number: u32,
+        object: &StoredObject,
+        mime_type: &str,
+        origin: Origin,
+        stored_at: Timestamp,
+    ) -> Self {
+        Self {
+            number,
+            hash: object.hash,
+            size_bytes: object.size_bytes,
+            object: object.key.clone(),
+            encoding: object.encoding,
+            mime_type: mime_type.to_owned(),
+            stored_at,
+            revision_id: None,
+            origin,
+            by: None,
+            reason: None,
+            pinned: false,
+        }
+    }
 }
 
 /// Where an object is in its life.

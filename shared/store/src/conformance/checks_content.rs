@@ -28,20 +28,7 @@ pub(super) fn object(key: &ConnectionKey, content: u8, nonce: u64) -> StoredObje
 }
 
 pub(super) fn version(number: u32, object: &StoredObject) -> StoredVersion {
-    StoredVersion {
-        number,
-        hash: object.hash,
-        size_bytes: object.size_bytes,
-        object: object.key.clone(),
-        encoding: object.encoding,
-        mime_type: "text/plain".to_owned(),
-        stored_at: ms(2_000),
-        revision_id: None,
-        origin: Origin::Drive,
-        by: None,
-        reason: None,
-        pinned: false,
-    }
+    StoredVersion::new(number, object, "text/plain", Origin::Drive, ms(2_000))
 }
 
 /// An object that is stored, which nothing names yet.
