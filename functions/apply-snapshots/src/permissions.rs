@@ -1,7 +1,7 @@
 //! The permissions of shared-drive items, which no change and no listing of files carries.
 //!
-//! A listing of them costs a hundred reads (v3 `permissions.list`), so it is asked for only where something
-//! speaks for a change: `domain::Snapshot::wants_permissions` says where. At most one for a file in one
+//! A page of them (v3 `permissions.list`) costs 100 quota units, as much as twenty reads of files, whatever is
+//! on it. So they are asked for only where something speaks for a change: `domain::Snapshot::wants_permissions` says where. At most one for a file in one
 //! delivery, whatever the number of its messages, and one page for every hundred permissions. What is
 //! missed by this (a role that changed together with something else, in one entry of the log) is seen by
 //! the next change without another explanation, by the next push of a permission, or by the next resync.

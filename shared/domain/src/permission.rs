@@ -190,8 +190,9 @@ impl Snapshot {
             && (is_root || self.mirror.has_augmented_permissions == Some(true))
     }
 
-    /// Whether the permissions must be listed before this snapshot is merged into `record`. A listing
-    /// costs a hundred reads, so it is done only where something speaks for a change of them:
+    /// Whether the permissions must be listed before this snapshot is merged into `record`. A page of
+    /// them costs 100 quota units, as much as twenty reads of files, whatever is on it: so they are listed
+    /// only where something speaks for a change of them:
     /// - the file is seen for the first time, or its permissions never were;
     /// - the set of permission ids has changed;
     /// - the version moved, and nothing that is tracked explains it;

@@ -1,5 +1,5 @@
-//! The item of a file's content state. What is under way takes under 1 KB, however long the content: which parts are in S3
-//! is S3's to list, and 10,000 of them would not fit into an item.
+//! The item of a file's content state. With what is under way it takes 1.3 KB at most, however long the content: which
+//! parts are in S3 is S3's to list, and 10,000 of them would not fit into an item.
 
 use domain::content::{ContentHash, ContentState, Dealt, Download, Progress, Upload, UploadId};
 use domain::{AttemptId, ConnectionKey, FileId, Timestamp};
