@@ -9,7 +9,6 @@ use domain::{ChannelId, ConnectionKey, Field, FileId, FileRecord, LogId, Value};
 use drive_simulator::{NotificationPolicy, Simulator};
 use http::StatusCode;
 use lambda_http::Body;
-use local::aws::Queue;
 use local::system::{Options, System};
 use sha2::{Digest, Sha256};
 use store::{Channel, ChannelState, Store};
@@ -115,12 +114,7 @@ impl Rig {
 
     /// Messages in the queues, whatever their state.
     pub fn queued(&self) -> usize {
-        let depth = |queue: Queue| self.system.aws.sqs().depth(queue.name()).unwrap();
-        Queue::ALL
-            .into_iter()
-            .map(depth)
-            .map(|d| d.visible + d.in_flight + d.delayed)
-            .sum()
+        self.system.aws.queued().unwrap()
     }
 
     /// Waits until nothing is on its way any more.

@@ -13,7 +13,7 @@ use http::Method;
 use local::identity::Identity;
 use serde_json::{Map, Value, json};
 
-use crate::support::{Answer, Folder, Setup, World, eventually, own_with};
+use crate::support::{Answer, Folder, Setup, World, both_rename, eventually, own_with};
 
 const LATER: i64 = 4_000_000_000;
 const TENANT_CLAIM: &str = "custom:tenant";
@@ -62,11 +62,7 @@ struct Things {
 impl Things {
     async fn make(world: &World) -> Self {
         let file = world.take();
-        world
-            .fault(json!({"match": "* /drive/v2/files/*", "times": 1, "respond": {"status": 503}}));
-        world.edited(&file, json!({"name": "ours.txt"})).await;
-        world.owner().rename(&file, "theirs.txt").await;
-        let conflict = world.conflict_on(&file, "name").await["id"].clone();
+        let conflict = both_rename(world, &file).await["id"].clone();
         let audit = json!({"mode": "audit", "dry_run": true});
         let operation = world.post("/sync", audit).await["operation"]["id"].clone();
         let operation = operation.as_str().unwrap().to_owned();

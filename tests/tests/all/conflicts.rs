@@ -3,16 +3,7 @@
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Setup, World, eventually, own, own_with, shared};
-
-/// Both sides set `field` while neither sees the other: the edit is taken while the connection's pushes fail, so Drive's
-/// change meets it.
-async fn both_edit(world: &World, file: &str, ours: Value, theirs: Value) {
-    let held = format!("* /drive/v2/files/{file}");
-    world.fault(json!({"match": held, "times": 1, "respond": {"status": 503}}));
-    world.edited(file, ours).await;
-    world.owner().update(file, theirs).await;
-}
+use crate::support::{Setup, World, both_edit, eventually, own, own_with, shared};
 
 #[test]
 fn edits_of_different_fields_both_survive() {

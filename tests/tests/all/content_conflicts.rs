@@ -4,7 +4,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use crate::content_api::{brought, contents, downloaded, problem, put, sha256, unique, version};
-use crate::support::{World, own};
+use crate::support::{World, both_rename, own};
 
 /// A conflict on content, with these sides. Drive takes no upload of it, so that it stays.
 pub(super) async fn clash(world: &World, base: &str, app: &str, drive: &str) -> (String, Value) {
@@ -116,11 +116,7 @@ fn texts_that_both_sides_changed_are_merged_where_nothing_clashes() {
 fn only_a_conflict_on_content_can_be_merged_or_kept_twice() {
     own(async |world| {
         let file = world.take();
-        world
-            .fault(json!({"match": "* /drive/v2/files/*", "times": 1, "respond": {"status": 503}}));
-        world.edited(&file, json!({"name": "ours.txt"})).await;
-        world.owner().rename(&file, "theirs.txt").await;
-        let conflict = world.conflict_on(&file, "name").await;
+        let conflict = both_rename(world, &file).await;
         let path = format!("/conflicts/{}/resolution", conflict["id"].as_str().unwrap());
         for how in ["both", "merge"] {
             let refused = world

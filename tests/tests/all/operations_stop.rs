@@ -249,7 +249,7 @@ impl Stage {
     /// Questions that are queued.
     fn sent(&self) -> usize {
         let depth = self.aws.sqs().depth(Queue::SnapshotsBulk.name()).unwrap();
-        depth.visible + depth.in_flight + depth.delayed
+        depth.total()
     }
 }
 

@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::{Value, json};
 
-use crate::support::{Answer, World, own, shared};
+use crate::support::{Answer, World, both_rename, own, shared};
 
 /// The largest body that is read, in bytes.
 const BODY_BYTES_MAX: usize = 256 * 1024;
@@ -277,11 +277,7 @@ fn a_key_that_comes_with_another_body_is_refused_on_every_route_that_takes_one()
         let token = Some(world.token.as_str());
         let connection = format!("/v1/connections/{}", world.connection);
         let file = world.take();
-        world
-            .fault(json!({"match": "* /drive/v2/files/*", "times": 1, "respond": {"status": 503}}));
-        world.edited(&file, json!({"name": "ours.txt"})).await;
-        world.owner().rename(&file, "theirs.txt").await;
-        let conflict = world.conflict_on(&file, "name").await["id"].clone();
+        let conflict = both_rename(world, &file).await["id"].clone();
         let conflict = conflict.as_str().unwrap();
         let made = json!({"name": "made once", "mime_type": "text/plain"});
         let new = json!({"name": "once", "scope": {"type": "user"}, "secret": "drive"});

@@ -4,7 +4,7 @@ use http::Method;
 use local::identity::Identity;
 use serde_json::json;
 
-use crate::support::{Folder, Setup, World, credentials, eventually, own_with};
+use crate::support::{Folder, Setup, World, both_rename, credentials, eventually, own_with};
 
 const LATER: i64 = 4_000_000_000;
 
@@ -119,11 +119,7 @@ fn two_tenants_with_the_same_files_never_see_one_another() {
         }
 
         // A conflict of one tenant is no other's, and its id opens nothing.
-        world
-            .fault(json!({"match": "* /drive/v2/files/*", "times": 1, "respond": {"status": 503}}));
-        world.edited(&file, json!({"name": "ours.txt"})).await;
-        world.owner().rename(&file, "theirs.txt").await;
-        let conflict = world.conflict_on(&file, "name").await["id"]
+        let conflict = both_rename(world, &file).await["id"]
             .as_str()
             .unwrap()
             .to_owned();

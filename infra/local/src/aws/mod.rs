@@ -264,6 +264,18 @@ impl Aws {
         &self.sqs
     }
 
+    /// How many messages all queues hold, in flight and delayed ones included and dead-letter queues not.
+    ///
+    /// # Errors
+    /// A queue of the layout does not exist.
+    pub fn queued(&self) -> Result<usize, SqsError> {
+        let depths = Queue::ALL.into_iter().map(|queue| {
+            let depth = self.sqs.depth(queue.name())?;
+            Ok(depth.total())
+        });
+        depths.sum()
+    }
+
     /// The table's engine, for its upkeep and its counters.
     #[must_use]
     pub fn dynamodb(&self) -> &Dynamodb {

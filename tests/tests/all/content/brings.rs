@@ -34,20 +34,8 @@ async fn dealt(hand: &ByHand, file: &str) -> Option<(u32, Dealt)> {
 async fn until_quiet(hand: &ByHand) {
     for _ in 0..40 {
         hand.turn().await;
-        if hand
-            .aws
-            .sqs()
-            .depth(Queue::Content.name())
-            .unwrap()
-            .in_flight
-            + hand
-                .aws
-                .sqs()
-                .depth(Queue::ContentBulk.name())
-                .unwrap()
-                .in_flight
-            == 0
-        {
+        let in_flight = |queue: Queue| hand.aws.sqs().depth(queue.name()).unwrap().in_flight;
+        if in_flight(Queue::Content) + in_flight(Queue::ContentBulk) == 0 {
             return;
         }
         hand.pass(Duration::from_secs(1_000));

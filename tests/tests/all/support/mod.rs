@@ -1,6 +1,7 @@
 //! What the tests stand on: a world of one Drive and one system, and ways to wait for it.
 
 mod binaries;
+mod both;
 mod by_hand;
 mod calls;
 mod drive;
@@ -15,6 +16,7 @@ mod webhook;
 mod world;
 
 pub use binaries::binary;
+pub use both::{both_edit, both_rename};
 pub use by_hand::{ByHand, by_hand};
 pub use calls::Calls;
 pub use drive::Person;

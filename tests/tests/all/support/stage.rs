@@ -279,8 +279,7 @@ impl Set {
 
     /// Messages that were sent to a queue.
     pub fn sent(&self, queue: Queue) -> usize {
-        let depth = self.aws.sqs().depth(queue.name()).unwrap();
-        depth.visible + depth.in_flight + depth.delayed
+        self.aws.sqs().depth(queue.name()).unwrap().total()
     }
 }
 

@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use domain::{ConnectionKey, LogId, Timestamp};
 use drive_simulator::{Fault, Simulator};
 use http::Method;
-use local::aws::Queue;
 use local::system::{Options, System};
 use serde_json::{Value, json};
 use store::Store;
@@ -221,12 +220,7 @@ impl World {
 
     /// Messages in the queues, whatever their state.
     pub fn queued(&self) -> usize {
-        let depth = |queue: Queue| self.system.aws.sqs().depth(queue.name()).unwrap();
-        Queue::ALL
-            .into_iter()
-            .map(depth)
-            .map(|d| d.visible + d.in_flight + d.delayed)
-            .sum()
+        self.system.aws.queued().unwrap()
     }
 
     /// Waits until both sides agree, field by field, or hold an open conflict, and nothing is on its way.

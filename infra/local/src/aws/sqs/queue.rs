@@ -114,6 +114,14 @@ pub struct Depth {
     pub delayed: usize,
 }
 
+impl Depth {
+    /// All of them.
+    #[must_use]
+    pub const fn total(self) -> usize {
+        self.visible + self.in_flight + self.delayed
+    }
+}
+
 /// One queue in memory.
 #[derive(Debug)]
 pub(super) struct Queue {

@@ -288,10 +288,7 @@ impl Sim {
 
     /// Messages in the queues, whatever their state.
     pub fn queued(&self) -> usize {
-        let depth = |queue: Queue| self.0.aws.sqs().depth(queue.name()).unwrap();
-        let all = Queue::ALL.into_iter().map(depth);
-        all.map(|depth| depth.visible + depth.in_flight + depth.delayed)
-            .sum()
+        self.0.aws.queued().unwrap()
     }
 
     /// Messages in the dead-letter queues.
