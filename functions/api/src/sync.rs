@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use domain::{ConnectionKey, LogId, OperationId, PageToken};
+use domain::{ConnectionKey, LogId, PageToken};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as JsonValue;
 use store::{
@@ -183,11 +183,7 @@ pub(crate) fn operation_of(
     by: &str,
 ) -> Operation {
     let now = deps.clock.now();
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "32 of the 64 random bits are enough"
-    )]
-    let id = OperationId::at(now, deps.entropy.next() as u32);
+    let id = deps.entropy.operation(now);
     Operation::new(key.clone(), id, log.clone(), kind, by, now)
 }
 

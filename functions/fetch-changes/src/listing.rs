@@ -26,11 +26,7 @@ pub(crate) async fn begin(
         .ask(CallKind::Other, || drive.drive().start_page_token(&log.log))
         .await?;
     let now = deps.clock.now();
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "32 of the 64 random bits are enough"
-    )]
-    let id = OperationId::at(now, deps.entropy.next() as u32);
+    let id = deps.entropy.operation(now);
     let operation = Operation::new(log.key.clone(), id, log.log.clone(), kind, "drivesync", now);
     tracing::info!(connection = %log.key, log = %log.log, operation = %operation.id, ?kind, "listing begins");
     match deps.store.begin_listing(log, &start, &operation).await? {

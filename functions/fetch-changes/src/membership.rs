@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use domain::pace::CallKind;
-use domain::{ConnectionKey, LogId, OperationId, Timestamp};
+use domain::{ConnectionKey, LogId, Timestamp};
 use drive::{DriveChange, DriveError, Kind};
 use gate::{GateError, Pass};
 use runtime::queue;
@@ -200,11 +200,7 @@ async fn leave(key: &ConnectionKey, id: &LogId, deps: &Deps) -> Result<(), Stopp
             return Ok(());
         };
         let now = deps.clock.now();
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "32 of the 64 random bits are enough"
-        )]
-        let operation = OperationId::at(now, deps.entropy.next() as u32);
+        let operation = deps.entropy.operation(now);
         let leave = OperationKind::Leave;
         let leave = Operation::new(key.clone(), operation, id.clone(), leave, "drivesync", now);
         let again_at = now.plus_millis(deps.entropy.jitter().around(LEFT_POLL_MILLIS));

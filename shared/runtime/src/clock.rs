@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use domain::{AttemptId, Jitter, Timestamp};
+use domain::{AttemptId, Jitter, OperationId, Timestamp};
 
 /// Tells the time.
 #[derive(Clone)]
@@ -73,6 +73,17 @@ impl Entropy {
         )]
         let unit = (self.next() >> 11) as f64 / (1_u64 << 53) as f64;
         Jitter(unit)
+    }
+
+    /// The id of an operation that begins `now`.
+    #[must_use]
+    pub fn operation(&self, now: Timestamp) -> OperationId {
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "32 of the 64 random bits are enough"
+        )]
+        let unique = self.next() as u32;
+        OperationId::at(now, unique)
     }
 
     /// A fresh attempt.
