@@ -291,11 +291,8 @@ pub(crate) async fn wake_others(
 
 /// The log that a connection has from the start: its user's, or its one shared drive's.
 pub(crate) fn log_of(connection: &Connection) -> Result<LogId, Problem> {
-    match &connection.scope {
-        Scope::User => Ok(LogId::user()),
-        Scope::SharedDrive(drive_id) => LogId::parse(drive_id)
-            .map_err(|_| Problem::new(Kind::Internal, "the connection's shared drive has no id")),
-    }
+    let log = connection.scope.own_log();
+    log.ok_or_else(|| Problem::new(Kind::Internal, "the connection's shared drive has no id"))
 }
 
 /// One connection, with its latest operation.

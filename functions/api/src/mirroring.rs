@@ -1,10 +1,10 @@
 //! Beginning a walk that has the content of every file looked at.
 
 use domain::Timestamp;
-use store::{Connection, Created, Operation, OperationKind, OperationState, Written};
+use store::{Connection, Created, Operation, Written};
 
 use crate::problem::Problem;
-use crate::{Deps, connections, sync};
+use crate::{Deps, connections};
 
 /// When a walk begins by itself that nobody has let go, in milliseconds: longer than a request may take, so that what it
 /// is begun for is stored by then.
@@ -54,13 +54,9 @@ async fn begin(
     at: Option<Timestamp>,
 ) -> Result<Operation, Problem> {
     let log = connections::log_of(connection)?;
-    let begun = sync::operation_of(deps, &connection.key, &log, OperationKind::Mirror, by);
-    let walk = Operation {
-        // Our own records are the list.
-        state: OperationState::Listed,
-        due_at: Some(at.unwrap_or(begun.started_at)),
-        ..begun
-    };
+    let now = deps.clock.now();
+    let (whose, id) = ((connection.key.clone(), log), deps.entropy.operation(now));
+    let walk = Operation::walk(whose, id, by, now, at.unwrap_or(now));
     match deps.store.create_operation(&walk).await? {
         Created::Created => Ok(walk),
         Created::Exists(_) => Err(Problem::busy("an id was taken already; try again", 1)),

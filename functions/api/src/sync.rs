@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use domain::{ConnectionKey, LogId, PageToken};
+use domain::PageToken;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as JsonValue;
 use store::{
@@ -170,21 +170,11 @@ async fn audit(deps: &Deps, log: &Log, dry_run: bool, by: &str) -> Result<Operat
     }
 }
 
-fn new_operation(deps: &Deps, log: &Log, kind: OperationKind, by: &str) -> Operation {
-    operation_of(deps, &log.key, &log.log, kind, by)
-}
-
 /// An operation that begins now.
-pub(crate) fn operation_of(
-    deps: &Deps,
-    key: &ConnectionKey,
-    log: &LogId,
-    kind: OperationKind,
-    by: &str,
-) -> Operation {
+fn new_operation(deps: &Deps, log: &Log, kind: OperationKind, by: &str) -> Operation {
     let now = deps.clock.now();
     let id = deps.entropy.operation(now);
-    Operation::new(key.clone(), id, log.clone(), kind, by, now)
+    Operation::new(log.key.clone(), id, log.log.clone(), kind, by, now)
 }
 
 /// Begins a listing of every file. It goes on from the cursor where there is one: a removal between

@@ -1,12 +1,37 @@
 //! Walks through a connection's records and wakes the content of each: after its content is turned on, or it was not
 //! active for a while, nothing else tells what was there before.
 
-use domain::content_moved;
+use domain::{LogId, content_moved};
 use runtime::{ContentWake, Lane, WakeCause};
 use store::{Connection, ConnectionState, Operation, OperationState, PageRequest, Tombstones};
 
 use crate::operations::{INACTIVE_MILLIS, moved, postpone};
 use crate::{Deps, Stopped};
+
+/// When a walk begins, in milliseconds: once the write that it is for has followed. What waits for that write, too, may
+/// count on the walk until then.
+const BEGINS_MILLIS: i64 = 5_000;
+
+/// Has a walk come by every file of a connection whose content is mirrored, soon: one that is to come anyway will do.
+pub(crate) async fn ensure(
+    connection: &Connection,
+    log: &LogId,
+    deps: &Deps,
+) -> Result<(), Stopped> {
+    if !connection.content.enabled {
+        return Ok(());
+    }
+    let now = deps.clock.now();
+    let (whose, id) = (
+        (connection.key.clone(), log.clone()),
+        deps.entropy.operation(now),
+    );
+    let walk = Operation::walk(whose, id, "drivesync", now, now.plus_millis(BEGINS_MILLIS));
+    if deps.store.ensure_walk(&walk).await? {
+        tracing::info!(connection = %walk.key, operation = %walk.id, metric = "walk_begins", "every file's content is to be looked at");
+    }
+    Ok(())
+}
 
 /// Wakes the content of the next page of records. `None` where it has to wait, has ended, or another sweep is at it.
 ///
@@ -26,6 +51,15 @@ pub(crate) async fn go_on(
         let end = OperationState::Failed { reason };
         deps.store.finish_operation(walk, end, now).await?;
         return Ok(None);
+    }
+    if walk.progressed_at.is_none() {
+        // Said before anything is woken: whoever needs one that comes by every file begins another from now on.
+        let begun = Operation {
+            progressed_at: Some(now),
+            due_at: Some(now),
+            ..walk.clone()
+        };
+        return moved(walk, &begun, deps).await;
     }
     let page = PageRequest {
         limit: PageRequest::LIMIT_MAX,

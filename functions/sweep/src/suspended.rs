@@ -5,7 +5,7 @@ use domain::pace::CallKind;
 use gate::GateError;
 use store::{Connection, ConnectionState, Log, Written};
 
-use crate::{Deps, Stopped, patience};
+use crate::{Deps, Stopped, mirroring, patience};
 
 /// Asks Drive who we are, and where the connection's own log ends. Where both are answered the
 /// connection is active again, and goes on from its cursors and with what it owes.
@@ -20,6 +20,8 @@ pub(crate) async fn try_again(
         tracing::info!(connection = %key, error, metric = "still_suspended", "stays suspended");
         return Ok(());
     }
+    // Wakes of content were let go while it was suspended. Before the rest: whatever ends this process, the walk comes.
+    mirroring::ensure(connection, &log.log, deps).await?;
     let active = ConnectionState::Active;
     // Where someone was faster, they have decided.
     if let Written::Stale(_) = deps.store.set_connection_state(connection, active).await? {

@@ -98,6 +98,15 @@ impl Scope {
         }
     }
 
+    /// The log that such a connection follows from the start; `None` where a shared drive's id names none.
+    #[must_use]
+    pub fn own_log(&self) -> Option<LogId> {
+        match self {
+            Self::User => Some(LogId::user()),
+            Self::SharedDrive(drive) => LogId::parse(drive).ok(),
+        }
+    }
+
     /// What a look at a file means for a connection of this scope: a file that is there, but in a drive that
     /// the connection does not cover, has moved away.
     #[must_use]

@@ -194,7 +194,34 @@ impl Operation {
             by: by.into(),
         }
     }
+
+    /// A walk that has the content of every file of a connection looked at, from `due_at` on: our own records are its
+    /// list.
+    #[must_use]
+    pub fn walk(
+        (key, log): (ConnectionKey, LogId),
+        id: OperationId,
+        by: impl Into<String>,
+        started_at: Timestamp,
+        due_at: Timestamp,
+    ) -> Self {
+        Self {
+            state: OperationState::Listed,
+            due_at: Some(due_at),
+            ..Self::new(key, id, log, OperationKind::Mirror, by, started_at)
+        }
+    }
+
+    /// Whether it is a walk that has not set out: it will come by every file, as each is then. Of one that is on its way
+    /// nobody knows which files it has passed.
+    #[must_use]
+    pub fn is_walk_to_come(&self) -> bool {
+        self.kind == OperationKind::Mirror && !self.has_ended() && self.progressed_at.is_none()
+    }
 }
+
+/// Operations among which a walk that is to come is looked for, the newest.
+const RECENT: u32 = 50;
 
 impl Store {
     /// Makes an operation that no log waits for.
@@ -220,6 +247,37 @@ impl Store {
             }
             Applied::Refused(None) => Err(StoreError::busy("what exists was not returned")),
         }
+    }
+
+    /// Makes a walk, unless one is to come anyway; whether it was made. The records that it is for must be written: a walk
+    /// that has not set out when this asks comes by all of them.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn ensure_walk(&self, walk: &Operation) -> Result<bool, StoreError> {
+        let recent = self.recent_operations(&walk.key).await?;
+        if recent.iter().any(Operation::is_walk_to_come) {
+            return Ok(false);
+        }
+        match self.create_operation(walk).await? {
+            Created::Created => Ok(true),
+            Created::Exists(_) => Err(StoreError::busy("an operation's id was taken")),
+        }
+    }
+
+    /// A connection's newest operations, up to fifty, read consistently.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn recent_operations(
+        &self,
+        key: &ConnectionKey,
+    ) -> Result<Vec<Operation>, StoreError> {
+        let newest = PageRequest {
+            limit: RECENT,
+            cursor: None,
+        };
+        Ok(self.list_operations(key, &newest).await?.items)
     }
 
     /// One operation, read consistently.

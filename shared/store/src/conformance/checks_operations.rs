@@ -371,3 +371,68 @@ pub(super) async fn operations_are_listed_newest_first_without_their_pages(store
     let newest_first: Vec<String> = ids.into_iter().rev().collect();
     assert_eq!(seen, newest_first);
 }
+
+pub(super) async fn a_walk_is_made_unless_one_is_to_come(store: &Store) {
+    let key = fresh();
+    let walk = |number: u32| {
+        let id = OperationId::at(ms(i64::from(number)), number);
+        let whose = (key.clone(), LogId::user());
+        Operation::walk(whose, id, "alice", ms(1_000), ms(2_000))
+    };
+    // Other operations are none, and neither is another connection's walk.
+    let audit = operation(&key, "audit", OperationKind::Audit);
+    store.create_operation(&audit).await.unwrap();
+    let elsewhere = Operation {
+        key: fresh(),
+        ..walk(0)
+    };
+    assert!(store.ensure_walk(&elsewhere).await.unwrap());
+
+    let first = walk(1);
+    assert!(store.ensure_walk(&first).await.unwrap());
+    let held = store.load_operation(&key, &first.id).await.unwrap();
+    assert_eq!(held, Some(first.clone()));
+    assert_eq!(
+        (first.kind, &first.state),
+        (OperationKind::Mirror, &OperationState::Listed)
+    );
+    assert!(!is_due(store, &first, 1_999).await);
+    assert!(is_due(store, &first, 2_000).await);
+    assert!(!store.ensure_walk(&walk(2)).await.unwrap());
+
+    // One that is on its way may have passed what the next one is for.
+    let begun = Operation {
+        progressed_at: Some(ms(3_000)),
+        due_at: Some(ms(3_000)),
+        ..first.clone()
+    };
+    let begun = done(store.move_operation(&first, &begun).await.unwrap());
+    let on_its_way = Operation {
+        position: Some("a page".to_owned()),
+        pages: 1,
+        listed: 7,
+        ..begun.clone()
+    };
+    let on_its_way = done(store.move_operation(&begun, &on_its_way).await.unwrap());
+    assert!(store.ensure_walk(&walk(3)).await.unwrap());
+    assert!(!store.ensure_walk(&walk(4)).await.unwrap());
+
+    // Two sweeps at one walk: the second is told where it is.
+    let late = store.move_operation(&begun, &begun).await.unwrap();
+    assert_eq!(late, Written::Stale(Some(on_its_way.clone())));
+    let end = OperationState::Done;
+    let ended = store.finish_operation(&on_its_way, end, ms(4_000)).await;
+    assert!(done(ended.unwrap()).has_ended());
+    let third = store.load_operation(&key, &walk(3).id).await.unwrap();
+    let third = third.unwrap();
+    let end = OperationState::Failed {
+        reason: "nothing is mirrored".to_owned(),
+    };
+    done(
+        store
+            .finish_operation(&third, end, ms(4_000))
+            .await
+            .unwrap(),
+    );
+    assert!(store.ensure_walk(&walk(5)).await.unwrap());
+}
