@@ -5,14 +5,15 @@
 //! parked and stepped over, since a shard has one order and would stand still before it.
 
 mod read;
+mod walk;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_lambda_events::event::dynamodb::{Event, EventRecord};
 use aws_lambda_events::event::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse};
 use domain::{ConnectionKey, FileId, FileRecord, content_moved};
 use runtime::{
-    Clock, ContentQueues, ContentWake, Lane, QueueError, Settings, WakeCause, telemetry,
+    Clock, ContentQueues, ContentWake, Entropy, Lane, QueueError, Settings, WakeCause, telemetry,
 };
 use store::stream::FileChange;
 use store::{Connection, Store, StoreError};
@@ -28,6 +29,8 @@ pub struct Deps {
     pub contents: ContentQueues,
     /// Now.
     pub clock: Clock,
+    /// Randomness.
+    pub entropy: Entropy,
 }
 
 impl Deps {
@@ -44,6 +47,7 @@ impl Deps {
             store: Store::new(aws_sdk_dynamodb::Client::new(&aws), settings.table()?),
             contents: ContentQueues::of_settings(&sqs, settings)?,
             clock: Clock::system(),
+            entropy: Entropy::system(),
         })
     }
 }
@@ -107,6 +111,8 @@ fn told(sequence: String, stopped: &Stopped) -> String {
 #[derive(Default)]
 struct Batch {
     connections: BTreeMap<ConnectionKey, Option<Connection>>,
+    /// Those whose files a walk is to come by, as was asked after every write of the batch.
+    walked: BTreeSet<ConnectionKey>,
     /// Each with the sequence number of the record that it comes of.
     owed: Vec<(String, Lane, ContentWake, WakeCause)>,
 }
@@ -121,11 +127,12 @@ impl Batch {
         let Some(place) = store::stream::file_of_keys(&record.change.keys) else {
             return Ok(());
         };
-        let Some(connection) = self.mirrored(&place.0, deps).await? else {
+        let Some(connection) = mirrored(&mut self.connections, &place.0, deps).await? else {
             return Ok(());
         };
         match read::read(record, place, deps).await? {
             Shown::Change(change) => {
+                walk::begin(&change, connection, &mut self.walked, deps).await?;
                 if let Some((lane, cause)) = content_wake(&connection.rules, &change) {
                     let (key, file) = (change.key, change.file);
                     let wake = ContentWake { key, file };
@@ -135,20 +142,6 @@ impl Batch {
             Shown::Parked => {}
         }
         Ok(())
-    }
-
-    /// The connection, where its content is mirrored; loaded once for a batch.
-    async fn mirrored(
-        &mut self,
-        key: &ConnectionKey,
-        deps: &Deps,
-    ) -> Result<Option<&Connection>, StoreError> {
-        if !self.connections.contains_key(key) {
-            let connection = deps.store.load_connection(key).await?;
-            let mirrored = connection.filter(|connection| connection.content.enabled);
-            self.connections.insert(key.clone(), mirrored);
-        }
-        Ok(self.connections.get(key).and_then(Option::as_ref))
     }
 
     /// Sends what is owed. An error comes with the sequence number of the first record that was not told.
@@ -182,6 +175,20 @@ impl Batch {
         }
         first_failed.map_or(Ok(()), Err)
     }
+}
+
+/// The connection, where its content is mirrored; loaded once for a batch.
+async fn mirrored<'a>(
+    connections: &'a mut BTreeMap<ConnectionKey, Option<Connection>>,
+    key: &ConnectionKey,
+    deps: &Deps,
+) -> Result<Option<&'a Connection>, StoreError> {
+    if !connections.contains_key(key) {
+        let connection = deps.store.load_connection(key).await?;
+        let mirrored = connection.filter(|connection| connection.content.enabled);
+        connections.insert(key.clone(), mirrored);
+    }
+    Ok(connections.get(key).and_then(Option::as_ref))
 }
 
 /// The wake that a change of a record asks for: a change at once, a first sight with the mass of its listing.

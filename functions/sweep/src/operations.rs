@@ -60,7 +60,7 @@ async fn step(
     match operation.state {
         OperationState::Listed => match operation.kind {
             OperationKind::InitialSync | OperationKind::Delta | OperationKind::Resync => {
-                arrival(operation, slice, deps).await
+                arrival(operation, connection, slice, deps).await
             }
             OperationKind::Audit => {
                 let comparing = Operation {
@@ -157,6 +157,7 @@ async fn remind(
 /// record, or is parked with a reason.
 async fn arrival(
     operation: &Operation,
+    connection: &Connection,
     slice: Deadline,
     deps: &Deps,
 ) -> Result<Option<Operation>, Stopped> {
@@ -193,6 +194,9 @@ async fn arrival(
         return Ok(None);
     }
     tracing::info!(connection = %key, operation = %id, files = operation.verified, metric = "synced", "all that was listed has arrived");
+    if operation.ends_in_a_walk(connection) {
+        mirroring::ensure(connection, &operation.log, deps).await?;
+    }
     match operation.kind {
         OperationKind::Resync | OperationKind::Audit => {
             let comparing = Operation {

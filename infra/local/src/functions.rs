@@ -136,6 +136,7 @@ impl Functions {
                 store: store.clone(),
                 contents: contents.clone(),
                 clock: clock.clone(),
+                entropy: entropy.clone(),
             }),
             sweep: Arc::new(sweep::Deps {
                 store: store.clone(),

@@ -55,9 +55,9 @@ pub use id::{
     OperationId, PageToken, Revision, TenantId,
 };
 pub use mirroring::{
-    ContentSettings, PATTERNS_MAX as CONTENT_PATTERNS_MAX, RETENTION_DAYS, RETENTION_DAYS_MAX,
-    SIZE_BYTES_LIMIT as CONTENT_SIZE_BYTES_LIMIT, SIZE_BYTES_MAX as CONTENT_SIZE_BYTES_MAX,
-    Skipped, StorageClass, Wanted,
+    ContentSettings, FOLDER, PATTERNS_MAX as CONTENT_PATTERNS_MAX, RETENTION_DAYS,
+    RETENTION_DAYS_MAX, SIZE_BYTES_LIMIT as CONTENT_SIZE_BYTES_LIMIT,
+    SIZE_BYTES_MAX as CONTENT_SIZE_BYTES_MAX, Skipped, StorageClass, Wanted,
 };
 pub use permission::{
     MirroredPermission, OWNER, PERMISSIONS_MAX, PRINCIPAL_BYTES_MAX, ROLES, ids_digest,

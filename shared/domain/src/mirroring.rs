@@ -163,7 +163,7 @@ impl Skipped {
 }
 
 /// Drive's type of a folder.
-pub(crate) const FOLDER: &str = "application/vnd.google-apps.folder";
+pub const FOLDER: &str = "application/vnd.google-apps.folder";
 /// Drive's type of a shortcut.
 pub(crate) const SHORTCUT: &str = "application/vnd.google-apps.shortcut";
 

@@ -48,9 +48,30 @@ impl Rules {
         let any = |rules: &[Rule]| rules.iter().any(|rule| rule.matches(lineage));
         (self.include.is_empty() || any(&self.include)) && !any(&self.exclude)
     }
+
+    /// Whether a folder may bring something below it into scope, when its lineage goes from `before` to `after`. Only rules
+    /// that reach what lies in a folder say so: a file's own type and name move with nobody else.
+    #[must_use]
+    pub fn bring(&self, before: &Lineage<'_>, after: &Lineage<'_>) -> bool {
+        let any = |rules: &[Rule], lineage: &Lineage<'_>| {
+            let mut below = rules.iter().filter(|rule| rule.reaches_below());
+            below.any(|rule| rule.matches(lineage))
+        };
+        let included = |lineage| self.include.is_empty() || any(&self.include, lineage);
+        let excluded = |lineage| any(&self.exclude, lineage);
+        !excluded(after) && (excluded(before) || included(after) && !included(before))
+    }
 }
 
 impl Rule {
+    /// Whether what lies in a folder that the rule matches is matched with it.
+    fn reaches_below(&self) -> bool {
+        match self {
+            Self::Folder(_) | Self::Name(_) => true,
+            Self::MimeType(_) => false,
+        }
+    }
+
     /// Whether the rule matches a file. What is above a folder that we don't know matches nothing.
     #[must_use]
     pub fn matches(&self, lineage: &Lineage<'_>) -> bool {
@@ -135,6 +156,78 @@ impl MimePattern {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixture::{snapshot, text};
+    use crate::{Ancestry, Field, FileRecord, Side};
+
+    fn folder(id: &str, name: &str, parent: &str) -> FileRecord {
+        let fields = [(Field::Name, text(name)), (Field::Parent, text(parent))];
+        let mut shown = snapshot(1, &fields);
+        shown.file = FileId::parse(id).unwrap();
+        shown.mirror.mime_type = crate::mirroring::FOLDER.to_owned();
+        FileRecord::first_sight(&shown)
+    }
+
+    /// Whether the folder `moved`, in these places (name and parent), brings something.
+    fn brings(rules: &Rules, before: Option<(&str, &str)>, after: (&str, &str)) -> bool {
+        let moved = FileId::parse("moved").unwrap();
+        let ancestry = |place: Option<(&str, &str)>| {
+            let mut ancestry = Ancestry::below(FileId::parse("root").ok());
+            match place {
+                Some((name, parent)) => ancestry.add(&folder("moved", name, parent)),
+                None => ancestry.add_unknown(moved.clone()),
+            }
+            for above in ["inside", "outside"] {
+                ancestry.add(&folder(above, above, "root"));
+            }
+            ancestry
+        };
+        let (before, after) = (ancestry(before), ancestry(Some(after)));
+        let lineages = [&before, &after].map(|all| all.lineage(&moved, Side::Drive));
+        rules.bring(&lineages[0], &lineages[1])
+    }
+
+    #[test]
+    fn a_folder_brings_what_lies_in_it_where_rules_that_reach_it_let_it_in() {
+        let rule = |text: &str| match text.split_once('/') {
+            Some(_) => Rule::MimeType(MimePattern::parse(text).unwrap()),
+            None => Rule::Folder(FileId::parse(text).unwrap()),
+        };
+        let rules = |include: &[&str], exclude: &[&str]| Rules {
+            include: include.iter().map(|text| rule(text)).collect(),
+            exclude: exclude.iter().map(|text| rule(text)).collect(),
+        };
+        let (outside, inside) = (("f", "outside"), ("f", "inside"));
+        for rules in [
+            rules(&["inside"], &[]),
+            rules(&[], &["outside"]),
+            rules(&["text/*", "inside"], &["outside"]),
+        ] {
+            assert!(brings(&rules, Some(outside), inside), "{rules:?}");
+            assert!(!brings(&rules, Some(inside), outside), "{rules:?}");
+            assert!(!brings(&rules, Some(inside), ("g", "inside")), "{rules:?}");
+            assert!(
+                !brings(&rules, Some(outside), ("g", "outside")),
+                "{rules:?}"
+            );
+        }
+        // Until a folder is known, nobody knows what is above it.
+        assert!(brings(&rules(&["inside"], &[]), None, inside));
+        assert!(!brings(&rules(&["inside"], &[]), None, outside));
+        assert!(!brings(&rules(&["moved"], &[]), None, inside));
+        assert!(!brings(&rules(&["text/*"], &[]), None, inside));
+        let folders = [crate::mirroring::FOLDER];
+        assert!(!brings(&rules(&folders, &folders), Some(outside), inside));
+        assert!(!brings(&Rules::default(), Some(outside), inside));
+
+        let glob = |text: &str| Rule::Name(Glob::parse(text).unwrap());
+        let named = Rules {
+            include: Vec::new(),
+            exclude: vec![glob("draft*")],
+        };
+        let (draft, done) = (("drafts", "inside"), ("done", "inside"));
+        assert!(brings(&named, Some(draft), done));
+        assert!(!brings(&named, Some(done), draft));
+    }
 
     #[test]
     fn a_mime_pattern_is_one_type_or_one_family() {

@@ -6,11 +6,11 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use domain::{ConnectionKey, FileId, FlawCount, FlawKind, LogId, OperationId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::StoreError;
 use crate::item::{decode, encode};
 use crate::key::{Index, Item, Key, due_place};
 use crate::operations::{Decision, DriftCounts, Operation, OperationKind, OperationState};
 use crate::value_item::at as time;
+use crate::{Connection, StoreError};
 
 /// How long the pages of a listing are kept, from its beginning.
 const PAGE_MILLIS: i64 = 30 * 24 * 3_600 * 1_000;
@@ -331,6 +331,31 @@ impl Operation {
             | OperationKind::Leave
             | OperationKind::Mirror => false,
         }
+    }
+
+    /// Whether a walk comes by every file once all that it lists has arrived: a file may be listed before the folder that
+    /// takes it into scope.
+    #[must_use]
+    pub fn ends_in_a_walk(&self, connection: &Connection) -> bool {
+        let listing = match self.kind {
+            OperationKind::InitialSync | OperationKind::Resync => true,
+            OperationKind::Delta
+            | OperationKind::Audit
+            | OperationKind::Leave
+            | OperationKind::Mirror => false,
+        };
+        let under_way = match self.state {
+            OperationState::Listing | OperationState::Listed => true,
+            OperationState::Examining
+            | OperationState::Comparing
+            | OperationState::Verifying
+            | OperationState::AwaitingConfirmation { .. }
+            | OperationState::Repairing
+            | OperationState::Done
+            | OperationState::Cancelled
+            | OperationState::Failed { .. } => false,
+        };
+        listing && under_way && connection.content.enabled && !connection.rules.is_empty()
     }
 
     /// Whether nothing more happens to it.

@@ -327,6 +327,28 @@ async fn content(hand: &ByHand) {
     hand.owner().create("new.txt", false).await;
     hand.sync().await;
     hand.pump().await;
+    // A folder that comes into scope.
+    let owner = hand.owner();
+    let (out, inner) = (
+        owner.create("Left out", true).await,
+        owner.create("Inner", true).await,
+    );
+    let root = owner.get("root").await["id"].as_str().unwrap().to_owned();
+    owner.move_to(&inner, &out).await;
+    hand.sync().await;
+    hand.pump().await;
+    for (rules, place) in [
+        (json!({"exclude": [{"folder": out}]}), &root),
+        (json!({}), &out),
+    ] {
+        let ruled = json!({ "rules": rules });
+        let ruled = hand.api(Method::PATCH, "", &any, Some(ruled)).await;
+        assert_eq!(ruled.status, 200, "{}", ruled.body);
+        hand.minutes(1).await;
+        owner.move_to(&inner, place).await;
+        hand.sync().await;
+        hand.pump().await;
+    }
     for queue in [Queue::Content, Queue::ContentBulk] {
         let wake = runtime::ContentWake {
             key: hand.key.clone(),

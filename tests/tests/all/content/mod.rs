@@ -4,6 +4,7 @@ mod brings;
 mod carries;
 mod compressed;
 mod goes;
+mod scope;
 
 use std::collections::BTreeMap;
 

@@ -1,0 +1,78 @@
+//! Files that come into scope with a folder: no record of theirs moves, so only a walk finds them.
+
+use std::collections::BTreeSet;
+
+use domain::{Ancestry, ConnectionKey, FOLDER, FileRecord, Side};
+use store::stream::FileChange;
+use store::{Connection, Operation, StoreError};
+
+use crate::Deps;
+
+/// Has a walk come by every file of the connection, where a folder is known anew, or has another name or place in Drive,
+/// and the connection's rules take in what lies in it because of that. One walk does for many folders.
+pub(crate) async fn begin(
+    change: &FileChange,
+    connection: &Connection,
+    walked: &mut BTreeSet<ConnectionKey>,
+    deps: &Deps,
+) -> Result<(), StoreError> {
+    let key = &connection.key;
+    let Some(folder) = placed_anew(change) else {
+        return Ok(());
+    };
+    if connection.rules.is_empty() || walked.contains(key) {
+        return Ok(());
+    }
+    let recent = deps.store.recent_operations(key).await?;
+    let comes =
+        |operation: &Operation| operation.is_walk_to_come() || operation.ends_in_a_walk(connection);
+    if recent.iter().any(comes) {
+        walked.insert(key.clone());
+        return Ok(());
+    }
+    let Some(log) = connection.scope.own_log() else {
+        return Ok(());
+    };
+    if !brings(folder, change.before.as_ref(), connection, deps).await? {
+        return Ok(());
+    }
+    let now = deps.clock.now();
+    let (whose, id) = ((key.clone(), log), deps.entropy.operation(now));
+    let walk = Operation::walk(whose, id, "drivesync", now, now);
+    deps.store.ensure_walk(&walk).await?;
+    walked.insert(key.clone());
+    tracing::info!(connection = %key, file = %folder.file, metric = "walk_begins", "a folder came into scope");
+    Ok(())
+}
+
+/// The folder that a change is about, where it is not what or where it was.
+fn placed_anew(change: &FileChange) -> Option<&FileRecord> {
+    let now = change.after.as_ref()?;
+    let before = change.before.as_ref().filter(|before| !before.is_gone());
+    let moved = before.is_none_or(|before| now.moved_in_drive_since(before));
+    (moved && !now.is_gone() && now.mirror.mime_type == FOLDER).then_some(now)
+}
+
+/// Whether what lies in the folder may be in scope now and was not before. What is above it is taken as it is by now:
+/// where that moved too, its own change tells.
+async fn brings(
+    now: &FileRecord,
+    before: Option<&FileRecord>,
+    connection: &Connection,
+    deps: &Deps,
+) -> Result<bool, StoreError> {
+    let store = &deps.store;
+    let mut was = Ancestry::below(connection.my_drive.clone());
+    match before {
+        Some(before) if !before.is_gone() => {
+            store
+                .extend_ancestry(connection, &mut was, [before])
+                .await?;
+        }
+        Some(_) | None => was.add_unknown(now.file.clone()),
+    }
+    let is = store.ancestry(connection, [now]).await?;
+    let (file, side) = (&now.file, Side::Drive);
+    let rules = &connection.rules;
+    Ok(rules.bring(&was.lineage(file, side), &is.lineage(file, side)))
+}
