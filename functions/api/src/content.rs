@@ -188,9 +188,8 @@ pub(crate) async fn name(
     digests: &Digests,
 ) -> Result<StoredObject, Problem> {
     let now = deps.clock.now();
-    let hashes = (digests.sha256, digests.md5);
     let until = now.plus_millis(HOLD_MILLIS);
-    let object = StoredObject::new(hashes, place, digests.size_bytes, now, until);
+    let object = StoredObject::new(digests.sha256, place, digests.size_bytes, now, until);
     let put = deps.store.put_object_if_absent(&key.tenant, &object);
     match put.await? {
         Created::Created => Ok(object),

@@ -1,8 +1,7 @@
 //! Bringing a version's content into the bucket: linked to bytes that the tenant has, or fetched from Drive first.
 
 use domain::content::{
-    ContentHash, ContentState, Dealt, HOLD_MILLIS, Md5Hash, Origin, Place, StoredObject,
-    StoredVersion,
+    ContentHash, ContentState, Dealt, HOLD_MILLIS, Origin, Place, StoredObject, StoredVersion,
 };
 use domain::pace::CallKind;
 use domain::{FileRecord, Timestamp};
@@ -75,14 +74,10 @@ impl Work<'_> {
         match poured {
             Ok(Poured::Later) => Ok(Flow::Later),
             Ok(Poured::Done(place, digests)) => {
-                if digests.sha256 == hash && md5_agrees(&facts, &digests) {
-                    let object = self.object(place, &digests).await?;
-                    let revision = facts.head_revision_id.clone();
-                    let version = self.version(record, &object, number, Origin::Drive, revision);
-                    return self.link(&state, version).await;
-                }
-                self.discard(&place.key).await;
-                self.failed(&state, number, Stopped::WrongSum).await
+                let object = self.object(place, &digests).await?;
+                let revision = facts.head_revision_id.clone();
+                let version = self.version(record, &object, number, Origin::Drive, revision);
+                self.link(&state, version).await
             }
             Err(stopped) => self.failed(&state, number, stopped).await,
         }
@@ -141,9 +136,9 @@ impl Work<'_> {
         digests: &Digests,
     ) -> Result<StoredObject, Stopped> {
         let tenant = &self.connection.key.tenant;
-        let hashes = (digests.sha256, digests.md5);
         let now = self.deps.clock.now();
-        let object = StoredObject::new(hashes, place, digests.size_bytes, now, self.hold_until());
+        let (sha256, size_bytes) = (digests.sha256, digests.size_bytes);
+        let object = StoredObject::new(sha256, place, size_bytes, now, self.hold_until());
         let put = self.deps.store.put_object_if_absent(tenant, &object);
         match put.await? {
             Created::Created => Ok(object),
@@ -212,11 +207,6 @@ fn exported_of(version: &StoredVersion) -> Option<Timestamp> {
         }
         Origin::Drive | Origin::Application => None,
     }
-}
-
-fn md5_agrees(facts: &ContentFacts, digests: &Digests) -> bool {
-    let md5 = facts.md5.as_deref().map(Md5Hash::parse);
-    md5.is_none_or(|md5| md5 == Ok(digests.md5))
 }
 
 /// Why content can't be had, where that is what Drive says.

@@ -59,13 +59,9 @@ impl Work<'_> {
         format: &str,
     ) -> Result<(Place, objects::Digests), Stopped> {
         let pass = self.pass().await?;
-        let mut download = self.open_export(&pass, format).await?;
-        let mut pour = Pour::unknown(self, number);
-        let mut state = state.clone();
-        while let Some(chunk) = download.chunk().await? {
-            pour.take(chunk, &mut state).await?;
-        }
-        match pour.finish(format).await? {
+        let download = self.open_export(&pass, format).await?;
+        let pour = Pour::unknown(self, number);
+        match pour.run_export(state, download, format).await? {
             Poured::Done(place, digests) => Ok((place, digests)),
             Poured::Later => Err(Stopped::OutOfTime),
         }

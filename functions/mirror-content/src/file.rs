@@ -56,13 +56,14 @@ pub(crate) async fn mirror(
         lane,
         deadline,
     };
-    let before = work.state().await?.revision;
+    let mut state = work.state().await?;
+    let before = state.revision;
     for _ in 0..STEPS_MAX {
         if work.too_late() {
             break;
         }
-        match work.step().await? {
-            Flow::Again => {}
+        match work.step(state).await? {
+            Flow::Again => state = work.state().await?,
             Flow::Over => return Ok(()),
             Flow::Later => break,
         }
@@ -71,11 +72,10 @@ pub(crate) async fn mirror(
 }
 
 impl Work<'_> {
-    async fn step(&self) -> Result<Flow, Stopped> {
+    async fn step(&self, state: ContentState) -> Result<Flow, Stopped> {
         let Some(record) = self.record().await? else {
             return Ok(Flow::Over);
         };
-        let state = self.state().await?;
         let outlook = Outlook {
             settings: &self.connection.content,
             policies: &self.connection.policies,

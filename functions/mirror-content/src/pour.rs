@@ -1,14 +1,16 @@
-//! Content on its way from Drive into the bucket, in constant memory: a part is gathered while the one before it is put.
+//! Content on its way from Drive into the bucket, in constant memory: a part is gathered while those before it are put.
 //!
 //! What is small enough for one part is put at once, and compressed where it is text and the connection wants that. Anything larger is an upload in parts; every few parts, and when
 //! time is up, it is put down where it stands (which parts are stored, the state of the hashes after them), and the next
 //! look goes on from there.
 
+use std::collections::VecDeque;
+
 use bytes::{Bytes, BytesMut};
 use domain::Timestamp;
-use domain::content::{ContentHash, ContentState, Download, ObjectKey, Place, Progress, UploadId};
+use domain::content::{self, ContentHash, ContentState, ObjectKey, Place, Progress, UploadId};
 use domain::pace::CallKind;
-use drive::{BadContent, ContentFacts, DriveError, Kind};
+use drive::{BadContent, ContentFacts, Download, DriveError, Kind};
 use gate::Pass;
 use objects::{Digests, Encoded, Hashes, Objects, ObjectsError, Part, PartPlan};
 use tokio::task::JoinHandle;
@@ -18,6 +20,9 @@ use crate::file::Work;
 
 /// So many parts may be put again after a crash: 64 MB of them, for a write of the table each time.
 const PARTS_PER_SAVE: u32 = 8;
+/// What may be on its way to the bucket at a time, in bytes: two of the usual parts, so that one slow answer does not stop
+/// the reading. Of larger ones it is one.
+const FLYING_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// How often a download that breaks off is taken up again in place.
 const REOPENS_MAX: u32 = 5;
 
@@ -38,13 +43,16 @@ pub(crate) struct Pour<'a> {
     key: ObjectKey,
     /// The upload in parts, once there is more than one.
     upload: Option<UploadId>,
-    /// Of every byte up to the end of the last part that was begun to be put.
+    /// Of every byte that was taken.
     hashes: Hashes,
     /// Parts that were begun to be put.
     parts: u32,
+    /// Those of them that are stored, in their order.
+    stored: Vec<Part>,
     began_at: Timestamp,
     buffer: BytesMut,
-    flight: Option<JoinHandle<Result<Part, ObjectsError>>>,
+    /// The parts that are being put, in their order.
+    flights: VecDeque<JoinHandle<Result<Part, ObjectsError>>>,
 }
 
 impl<'a> Pour<'a> {
@@ -95,9 +103,10 @@ impl<'a> Pour<'a> {
             upload: None,
             hashes: Hashes::new(),
             parts: 0,
+            stored: Vec::new(),
             began_at: work.deps.clock.now(),
             buffer: BytesMut::new(),
-            flight: None,
+            flights: VecDeque::new(),
         }
     }
 
@@ -106,7 +115,7 @@ impl<'a> Pour<'a> {
         number: u32,
         hash: ContentHash,
         size_bytes: u64,
-        saved: &Download,
+        saved: &content::Download,
     ) -> Result<Option<Self>, Stopped> {
         let plan = PartPlan::resumed(size_bytes, saved.part_bytes);
         let hashes = Hashes::restore(&saved.hashes);
@@ -116,7 +125,7 @@ impl<'a> Pour<'a> {
         if saved.hash != hash || hashes.size_bytes() != saved.done_bytes {
             return Ok(None);
         }
-        let stored = match work
+        let mut stored = match work
             .deps
             .objects
             .list_parts(&saved.object, &saved.upload)
@@ -126,8 +135,9 @@ impl<'a> Pour<'a> {
             Err(ObjectsError::UploadGone(_)) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        let there = |number| stored.iter().any(|part| part.number == number);
-        if !(1..=saved.parts).all(there) {
+        // One that was put after the last save is put again.
+        stored.retain(|part| part.number <= saved.parts);
+        if !stored.iter().map(|part| part.number).eq(1..=saved.parts) {
             return Ok(None);
         }
         tracing::info!(file = %work.file, number, done_bytes = saved.done_bytes, metric = "content_resumed", "goes on");
@@ -135,6 +145,7 @@ impl<'a> Pour<'a> {
             upload: Some(saved.upload.clone()),
             hashes,
             parts: saved.parts,
+            stored,
             began_at: saved.began_at,
             ..Self::new(work, number, Some(hash), plan, saved.object.clone())
         }))
@@ -155,7 +166,7 @@ impl<'a> Pour<'a> {
                 {
                     reopened += 1;
                 }
-                ended => return self.landed(ended).await,
+                ended => return self.landed(ended, state).await,
             }
         }
     }
@@ -166,31 +177,42 @@ impl<'a> Pour<'a> {
         state: &mut ContentState,
         facts: &ContentFacts,
     ) -> Result<Poured, Stopped> {
-        let from = self.next_byte();
+        let from = self.hashes.size_bytes();
         let open = pass
             .drive()
             .download(self.work.file, from, facts.expected());
-        let mut download = pass.call(CallKind::Download, open).await?;
+        let download = pass.call(CallKind::Download, open).await?;
+        self.drain(download, state, &facts.mime_type).await
+    }
+
+    /// Puts all that an export brings. It is not resumed: what broke off would go on as another export.
+    pub(crate) async fn run_export(
+        mut self,
+        state: &ContentState,
+        download: Download,
+        format: &str,
+    ) -> Result<Poured, Stopped> {
+        let mut state = state.clone();
+        let ended = self.drain(download, &mut state, format).await;
+        self.landed(ended, &state).await
+    }
+
+    async fn drain(
+        &mut self,
+        mut download: Download,
+        state: &mut ContentState,
+        mime_type: &str,
+    ) -> Result<Poured, Stopped> {
         while let Some(chunk) = download.chunk().await? {
             if !self.take(chunk, state).await? {
                 return Ok(Poured::Later);
             }
         }
-        self.finish(&facts.mime_type).await
-    }
-
-    /// The position of the next byte that is wanted.
-    pub(crate) fn next_byte(&self) -> u64 {
-        let buffered = u64::try_from(self.buffer.len()).unwrap_or(u64::MAX);
-        self.hashes.size_bytes().saturating_add(buffered)
+        self.finish(mime_type).await
     }
 
     /// Takes the next bytes; `false` where time is up, and they were not taken.
-    pub(crate) async fn take(
-        &mut self,
-        chunk: Bytes,
-        state: &mut ContentState,
-    ) -> Result<bool, Stopped> {
+    async fn take(&mut self, chunk: Bytes, state: &mut ContentState) -> Result<bool, Stopped> {
         let mut rest = chunk;
         let part_bytes = usize::try_from(self.plan.part_bytes()).unwrap_or(usize::MAX);
         while !rest.is_empty() {
@@ -204,16 +226,35 @@ impl<'a> Pour<'a> {
                     return Ok(false);
                 }
             }
+            if self.buffer.is_empty() {
+                self.buffer.reserve(self.gathers(part_bytes));
+            }
             let room = part_bytes - self.buffer.len();
             let piece = rest.split_to(room.min(rest.len()));
+            self.hashes.update(&piece);
             self.buffer.extend_from_slice(&piece);
         }
         Ok(true)
     }
 
-    /// Puts what is gathered, once the part before is stored.
+    /// How many bytes the next part is going to gather, so that room is made for them once.
+    fn gathers(&self, part_bytes: usize) -> usize {
+        if self.hash.is_none() {
+            return 0;
+        }
+        let left = self
+            .plan
+            .size_bytes()
+            .saturating_sub(self.hashes.size_bytes());
+        part_bytes.min(usize::try_from(left).unwrap_or(part_bytes))
+    }
+
+    /// Puts what is gathered, once there is room for it among the parts on their way.
     async fn put_part(&mut self) -> Result<(), Stopped> {
-        self.land().await?;
+        let at_once = usize::try_from(FLYING_BYTES_MAX / self.plan.part_bytes()).unwrap_or(1);
+        while self.flights.len() >= at_once.max(1) {
+            self.land_one().await?;
+        }
         let objects = &self.work.deps.objects;
         let upload = match &self.upload {
             Some(upload) => upload.clone(),
@@ -224,20 +265,30 @@ impl<'a> Pour<'a> {
             }
         };
         let part = self.buffer.split().freeze();
-        self.hashes.update(&part);
         self.parts = self.parts.saturating_add(1);
         let (objects, key, number) = (objects.clone(), self.key.clone(), self.parts);
-        self.flight = Some(tokio::spawn(async move {
+        self.flights.push_back(tokio::spawn(async move {
             objects.part(&key, &upload, number, part).await
         }));
         Ok(())
     }
 
-    /// Waits for the part that is being put.
+    /// Waits until nothing is being put.
     async fn land(&mut self) -> Result<(), Stopped> {
-        match self.flight.take() {
+        while !self.flights.is_empty() {
+            self.land_one().await?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the part that has been on its way for the longest.
+    async fn land_one(&mut self) -> Result<(), Stopped> {
+        match self.flights.pop_front() {
             Some(flight) => match flight.await {
-                Ok(stored) => Ok(stored.map(drop)?),
+                Ok(stored) => {
+                    self.stored.push(stored?);
+                    Ok(())
+                }
                 Err(_) => Err(Stopped::OutOfTime),
             },
             None => Ok(()),
@@ -250,7 +301,7 @@ impl<'a> Pour<'a> {
             return Ok(());
         };
         self.land().await?;
-        let download = Download {
+        let download = content::Download {
             number: self.number,
             hash,
             object: self.key.clone(),
@@ -267,22 +318,21 @@ impl<'a> Pour<'a> {
     }
 
     /// The end has come: puts what is left, and makes one object of it.
-    pub(crate) async fn finish(&mut self, mime_type: &str) -> Result<Poured, Stopped> {
+    async fn finish(&mut self, mime_type: &str) -> Result<Poured, Stopped> {
+        let digests = self.hashes.clone().finish();
+        if self.hash.is_some_and(|wanted| wanted != digests.sha256) {
+            return Err(Stopped::WrongSum);
+        }
+        let entropy = &self.work.deps.entropy;
+        let tenant = &self.work.connection.key.tenant;
+        let key = match self.hash {
+            Some(_) => self.key.clone(),
+            None => ObjectKey::content(tenant, &digests.sha256, entropy.next()),
+        };
         let objects: &Objects = &self.work.deps.objects;
         let class = self.work.connection.content.storage_class;
         if self.upload.is_none() {
             let bytes = self.buffer.split().freeze();
-            let digests = Hashes::of(&bytes);
-            if let Some(wanted) = self.hash
-                && wanted != digests.sha256
-            {
-                return Err(Stopped::WrongSum);
-            }
-            let tenant = &self.work.connection.key.tenant;
-            let key = match self.hash {
-                Some(_) => self.key.clone(),
-                None => ObjectKey::content(tenant, &digests.sha256, self.work.deps.entropy.next()),
-            };
             let settings = &self.work.connection.content;
             let content = Encoded::of(bytes, &digests, mime_type, settings);
             let place = objects.put(&key, content, mime_type, class).await?;
@@ -292,37 +342,44 @@ impl<'a> Pour<'a> {
             self.put_part().await?;
         }
         self.land().await?;
-        let digests = self.hashes.clone().finish();
-        let Some(upload) = self.upload.clone() else {
+        let Some(upload) = &self.upload else {
             return Err(Stopped::OutOfTime);
         };
-        if let Some(wanted) = self.hash
-            && wanted != digests.sha256
-        {
-            return Err(Stopped::WrongSum);
+        objects.complete(&self.key, upload, &self.stored).await?;
+        if key != self.key {
+            objects.copy(&self.key, &key, mime_type, class).await?;
+            self.work.discard(&self.key).await;
         }
-        let mut parts = objects.list_parts(&self.key, &upload).await?;
-        parts.retain(|part| part.number <= self.parts);
-        objects.complete(&self.key, &upload, &parts).await?;
-        if self.hash.is_some() {
-            let place = Place::plain(self.key.clone(), digests.size_bytes);
-            return Ok(Poured::Done(place, digests));
-        }
-        let tenant = &self.work.connection.key.tenant;
-        let key = ObjectKey::content(tenant, &digests.sha256, self.work.deps.entropy.next());
-        objects.copy(&self.key, &key, mime_type, class).await?;
-        self.work.discard(&self.key).await;
         let place = Place::plain(key, digests.size_bytes);
         Ok(Poured::Done(place, digests))
     }
 
-    /// Lets no part fly on behind the back of what comes next. What can't be gone on with is given up.
-    async fn landed(mut self, ended: Result<Poured, Stopped>) -> Result<Poured, Stopped> {
+    /// Lets no part fly on behind the back of what comes next. An upload that was not put down can't be gone on with, and
+    /// is given up.
+    async fn landed(
+        self,
+        ended: Result<Poured, Stopped>,
+        state: &ContentState,
+    ) -> Result<Poured, Stopped> {
         if ended.is_err() {
             // What went wrong before is what counts.
-            drop(self.land().await);
+            for flight in self.flights {
+                drop(flight.await);
+            }
+            if let Some(upload) = &self.upload
+                && !is_put_down(state, upload)
+            {
+                self.work.forget(&self.key, upload).await;
+            }
         }
         ended
+    }
+}
+
+fn is_put_down(state: &ContentState, upload: &UploadId) -> bool {
+    match &state.progress {
+        Some(Progress::Download(saved)) => saved.upload == *upload,
+        Some(Progress::Upload(_) | Progress::Copy { .. }) | None => false,
     }
 }
 

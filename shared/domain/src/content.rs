@@ -13,7 +13,7 @@ mod object;
 mod state;
 
 pub use encoding::{Encoding, Place, compressed_bytes_max, is_text};
-pub use hash::{ContentHash, InvalidHash, Md5Hash};
+pub use hash::{ContentHash, InvalidHash};
 pub use key::{InvalidObjectKey, ObjectKey};
 pub use next::{Next, Outlook};
 pub use object::{HOLD_MILLIS, ObjectState, Origin, StoredObject, StoredVersion};

@@ -1,7 +1,6 @@
-//! The hashes of content, computed while it passes; they can be put down half-way and taken up by somebody else.
+//! The hash of content, computed while it passes; it can be put down half-way and taken up by somebody else.
 
-use domain::content::{ContentHash, Md5Hash};
-use md5::Md5;
+use domain::content::ContentHash;
 use sha2::digest::common::hazmat::{SerializableState, SerializedState};
 use sha2::{Digest as _, Sha256};
 
@@ -10,7 +9,7 @@ const FORMAT: u8 = 1;
 
 /// Not a state that [`Hashes::save`] gave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a saved state of hashes")]
+#[error("not a saved state of a hash")]
 pub struct InvalidState;
 
 /// What some content's bytes come to.
@@ -18,16 +17,14 @@ pub struct InvalidState;
 pub struct Digests {
     /// SHA-256.
     pub sha256: ContentHash,
-    /// MD5.
-    pub md5: Md5Hash,
     /// How many bytes there were.
     pub size_bytes: u64,
 }
 
-/// MD5 and SHA-256 of bytes that come one after the other.
+/// SHA-256 of bytes that come one after the other. Drive tells it of everything that has bytes (`sha256Checksum`), so
+/// nothing weaker is computed beside it.
 #[derive(Debug, Clone, Default)]
 pub struct Hashes {
-    md5: Md5,
     sha256: Sha256,
     size_bytes: u64,
 }
@@ -55,7 +52,6 @@ impl Hashes {
 
     /// Takes the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
-        self.md5.update(bytes);
         self.sha256.update(bytes);
         let more = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         self.size_bytes = self.size_bytes.saturating_add(more);
@@ -72,18 +68,16 @@ impl Hashes {
     pub fn finish(self) -> Digests {
         Digests {
             sha256: ContentHash::from_bytes(self.sha256.finalize().into()),
-            md5: Md5Hash::from_bytes(self.md5.finalize().into()),
             size_bytes: self.size_bytes,
         }
     }
 
-    /// The state after what was taken, some 200 bytes. It tells of the content (its last bytes are in it), so it is kept
+    /// The state after what was taken, some 110 bytes. It tells of the content (its last bytes are in it), so it is kept
     /// where content may be kept.
     #[must_use]
     pub fn save(&self) -> Vec<u8> {
         let mut state = vec![FORMAT];
         state.extend(self.size_bytes.to_be_bytes());
-        state.extend(self.md5.serialize());
         state.extend(self.sha256.serialize());
         state
     }
@@ -95,16 +89,11 @@ impl Hashes {
     pub fn restore(state: &[u8]) -> Result<Self, InvalidState> {
         let (format, rest) = state.split_first().ok_or(InvalidState)?;
         let (size, rest) = rest.split_first_chunk::<8>().ok_or(InvalidState)?;
-        let (md5, sha256) = rest
-            .split_at_checked(size_of::<SerializedState<Md5>>())
-            .ok_or(InvalidState)?;
         if *format != FORMAT {
             return Err(InvalidState);
         }
-        let md5 = md5.try_into().map_err(|_| InvalidState)?;
-        let sha256 = sha256.try_into().map_err(|_| InvalidState)?;
+        let sha256: &SerializedState<Sha256> = rest.try_into().map_err(|_| InvalidState)?;
         Ok(Self {
-            md5: Md5::deserialize(md5).map_err(|_| InvalidState)?,
             sha256: Sha256::deserialize(sha256).map_err(|_| InvalidState)?,
             size_bytes: u64::from_be_bytes(*size),
         })
@@ -118,15 +107,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_digests_are_those_that_everybody_knows() {
+    fn the_hash_is_the_one_that_everybody_knows() {
         let empty = Hashes::of(b"");
         assert_eq!(
             empty.sha256.to_string(),
             "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
         );
-        assert_eq!(empty.md5.to_string(), "d41d8cd98f00b204e9800998ecf8427e");
         let abc = Hashes::of(b"abc");
-        assert_eq!(abc.md5.to_string(), "900150983cd24fb0d6963f7d28e17f72");
+        assert_eq!(
+            abc.sha256.to_string(),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
         assert_eq!(abc.size_bytes, 3);
     }
 
@@ -152,7 +143,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_hashes_are_the_same_however_the_bytes_come_and_wherever_they_are_taken_up(
+        fn the_hash_is_the_same_however_the_bytes_come_and_wherever_they_are_taken_up(
             bytes in proptest::collection::vec(any::<u8>(), 0..1_000),
             cuts in proptest::collection::vec((any::<prop::sample::Index>(), any::<bool>()), 0..6),
         ) {

@@ -19,7 +19,7 @@ pub use body::Body;
 pub use client::{Objects, client};
 pub use content::Named;
 pub use domain::StorageClass;
-pub use domain::content::{ContentHash, Md5Hash, ObjectKey, UploadId};
+pub use domain::content::{ContentHash, ObjectKey, UploadId};
 pub use encoding::{COMPRESSED_OF_BYTES_MAX, Encoded, InvalidContent};
 pub use error::ObjectsError;
 pub use hashes::{Digests, Hashes, InvalidState};

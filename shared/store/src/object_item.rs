@@ -2,11 +2,11 @@
 
 use domain::TenantId;
 use domain::Timestamp;
-use domain::content::{ContentHash, Md5Hash, ObjectState, StoredObject};
+use domain::content::{ContentHash, ObjectState, StoredObject};
 use serde::{Deserialize, Serialize};
 
 use crate::StoreError;
-use crate::item::{Checksum, decode, encode};
+use crate::item::{decode, encode};
 use crate::key::{Index, Item, Key, due_place};
 use crate::value_item::at;
 use crate::version_item::{EncodingText, object_key};
@@ -24,7 +24,6 @@ struct Body {
     stored_size: Option<u64>,
     #[serde(default, skip_serializing_if = "EncodingText::is_none")]
     encoding: EncodingText,
-    md5: Checksum,
     refs: u64,
     state: String,
     stored_at: i64,
@@ -38,7 +37,6 @@ pub(crate) fn encode_object(tenant: &TenantId, object: &StoredObject) -> Result<
         size: object.size_bytes,
         stored_size: Some(object.stored_bytes).filter(|stored| *stored != object.size_bytes),
         encoding: object.encoding.into(),
-        md5: Checksum::Bytes(object.md5.as_bytes().to_vec()),
         refs: object.refs,
         state: match object.state {
             ObjectState::Stored => STORED.to_owned(),
@@ -60,14 +58,13 @@ pub(crate) fn decode_object(tenant: &TenantId, item: Item) -> Result<StoredObjec
     let (place, body) = decode::<Body>(item)?;
     let prefix = Key::object_prefix(tenant);
     let hash = place.pk.strip_prefix(&prefix).map(ContentHash::parse);
-    let md5 = Md5Hash::parse(&body.md5.into_text());
     let state = match body.state.as_str() {
         STORED => Some(ObjectState::Stored),
         COLLECTING => Some(ObjectState::Collecting),
         _ => None,
     };
-    let (Some(Ok(hash)), Ok(md5), Some(state)) = (hash, md5, state) else {
-        return Err(place.corrupt("its hashes or its state can't be read"));
+    let (Some(Ok(hash)), Some(state)) = (hash, state) else {
+        return Err(place.corrupt("its hash or its state can't be read"));
     };
     let key = object_key(tenant, &body.key, &place)?;
     Ok(StoredObject {
@@ -76,7 +73,6 @@ pub(crate) fn decode_object(tenant: &TenantId, item: Item) -> Result<StoredObjec
         size_bytes: body.size,
         stored_bytes: body.stored_size.unwrap_or(body.size),
         encoding: body.encoding.into(),
-        md5,
         refs: body.refs,
         state,
         stored_at: at(body.stored_at),

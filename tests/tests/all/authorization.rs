@@ -6,9 +6,7 @@ use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::FileId;
-use domain::content::{
-    ContentHash, Md5Hash, ObjectKey, Origin, Place, StoredObject, StoredVersion,
-};
+use domain::content::{ContentHash, ObjectKey, Origin, Place, StoredObject, StoredVersion};
 use http::Method;
 use local::identity::Identity;
 use serde_json::{Map, Value, json};
@@ -140,9 +138,8 @@ async fn store_content(world: &World, file: &str) {
     let record = store.load_file(key, &file).await.unwrap().unwrap();
     let hash = ContentHash::from_bytes([7; 32]);
     let place = Place::plain(ObjectKey::content(&key.tenant, &hash, 7), 1);
-    let digests = (hash, Md5Hash::from_bytes([7; 16]));
     let later = world.now().plus_millis(86_400_000);
-    let stored = StoredObject::new(digests, place, 1, world.now(), later);
+    let stored = StoredObject::new(hash, place, 1, world.now(), later);
     store
         .put_object_if_absent(&key.tenant, &stored)
         .await

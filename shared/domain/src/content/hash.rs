@@ -1,83 +1,62 @@
-//! Hashes of content, parsed once at the edge.
+//! The hash of content, parsed once at the edge.
 
 use std::fmt;
 
-/// A text is not a hash of the wanted kind.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InvalidHash {
-    digits: usize,
-}
+/// A text is not a SHA-256.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InvalidHash;
 
 impl fmt::Display for InvalidHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "not a hash: {} hexadecimal digits are wanted",
-            self.digits
-        )
+        f.write_str("not a hash: 64 hexadecimal digits are wanted")
     }
 }
 
 impl std::error::Error for InvalidHash {}
 
-macro_rules! hash {
-    ($(#[$doc:meta])* $name:ident, $bytes:literal) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name([u8; $bytes]);
+/// SHA-256 of a content's bytes: the name under which they are stored, and the value of the field `content`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ContentHash([u8; 32]);
 
-        impl $name {
-            /// Takes a digest as it was computed.
-            #[must_use]
-            pub const fn from_bytes(bytes: [u8; $bytes]) -> Self {
-                Self(bytes)
-            }
+impl ContentHash {
+    /// Takes a digest as it was computed.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
 
-            /// Parses hexadecimal digits, of either case.
-            ///
-            /// # Errors
-            /// [`InvalidHash`]
-            pub fn parse(text: &str) -> Result<Self, InvalidHash> {
-                let invalid = InvalidHash { digits: 2 * $bytes };
-                let mut bytes = [0; $bytes];
-                let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-                if pairs.len() != $bytes || !rest.is_empty() {
-                    return Err(invalid);
-                }
-                for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
-                    match (nibble(*high), nibble(*low)) {
-                        (Some(high), Some(low)) => *byte = high << 4 | low,
-                        (Some(_) | None, Some(_) | None) => return Err(invalid),
-                    }
-                }
-                Ok(Self(bytes))
-            }
-
-            /// The digest.
-            #[must_use]
-            pub const fn as_bytes(&self) -> &[u8; $bytes] {
-                &self.0
+    /// Parses 64 hexadecimal digits, of either case.
+    ///
+    /// # Errors
+    /// [`InvalidHash`]
+    pub fn parse(text: &str) -> Result<Self, InvalidHash> {
+        let mut bytes = [0; 32];
+        let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+        if pairs.len() != bytes.len() || !rest.is_empty() {
+            return Err(InvalidHash);
+        }
+        for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+            match (nibble(*high), nibble(*low)) {
+                (Some(high), Some(low)) => *byte = high << 4 | low,
+                (Some(_) | None, Some(_) | None) => return Err(InvalidHash),
             }
         }
+        Ok(Self(bytes))
+    }
 
-        /// Lower-case hexadecimal digits, as Drive writes its checksums.
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-            }
-        }
-    };
+    /// The digest.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
 }
 
-hash!(
-    /// SHA-256 of a content's bytes: the name under which they are stored, and the value of the field `content`.
-    ContentHash, 32
-);
-hash!(
-    /// MD5 of a content's bytes. Drive has one for everything that has bytes; it is compared, and nothing relies on it
-    /// alone.
-    Md5Hash, 16
-);
+/// Lower-case hexadecimal digits, as Drive writes its checksums.
+impl fmt::Display for ContentHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
 
 fn nibble(digit: u8) -> Option<u8> {
     match digit {
@@ -102,8 +81,6 @@ mod tests {
         for bad in ["", &text[1..], &format!("{text}0"), &text.replace('e', "g")] {
             assert!(ContentHash::parse(bad).is_err(), "{bad:?}");
         }
-        assert!(Md5Hash::parse("d41d8cd98f00b204e9800998ecf8427e").is_ok());
-        assert!(Md5Hash::parse(text).is_err());
         assert!(ContentHash::parse(&"ü".repeat(32)).is_err());
     }
 }

@@ -1,6 +1,6 @@
 //! Stored versions of files, and the objects that hold their bytes.
 
-use super::{ContentHash, Encoding, Md5Hash, ObjectKey, Place};
+use super::{ContentHash, Encoding, ObjectKey, Place};
 use crate::Timestamp;
 
 /// How long bytes are kept that nothing names yet, in milliseconds: a day, in which whoever is about to name them is
@@ -100,8 +100,6 @@ pub struct StoredObject {
     pub stored_bytes: u64,
     /// How the bytes are held.
     pub encoding: Encoding,
-    /// MD5 of the content, before any encoding.
-    pub md5: Md5Hash,
     /// How many versions name it.
     pub refs: u64,
     /// Where it is in its life.
@@ -116,20 +114,18 @@ impl StoredObject {
     /// A new object, which nothing names yet: it is collected at `collect_at` unless something does by then.
     #[must_use]
     pub fn new(
-        digests: (ContentHash, Md5Hash),
+        hash: ContentHash,
         place: Place,
         size_bytes: u64,
         stored_at: Timestamp,
         collect_at: Timestamp,
     ) -> Self {
-        let (hash, md5) = digests;
         Self {
             hash,
             key: place.key,
             size_bytes,
             stored_bytes: place.stored_bytes,
             encoding: place.encoding,
-            md5,
             refs: 0,
             state: ObjectState::Stored,
             stored_at,
@@ -195,9 +191,8 @@ mod tests {
         let hash = ContentHash::from_bytes([1; 32]);
         let key = ObjectKey::content(&tenant, &hash, 1);
         let (stored_at, collect_at) = (Timestamp::from_millis(0), Timestamp::from_millis(100));
-        let digests = (hash, Md5Hash::from_bytes([2; 16]));
         let place = Place::plain(key, 12);
-        StoredObject::new(digests, place, 12, stored_at, collect_at)
+        StoredObject::new(hash, place, 12, stored_at, collect_at)
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use domain::content::{
-    ContentHash, ContentState, Dealt, Download, Encoding, Md5Hash, ObjectKey, ObjectState, Origin,
-    Place, Progress, StoredObject, StoredVersion, Upload, UploadId,
+    ContentHash, ContentState, Dealt, Download, Encoding, ObjectKey, ObjectState, Origin, Place,
+    Progress, StoredObject, StoredVersion, Upload, UploadId,
 };
 use domain::{AttemptId, ConnectionKey, FileId, TenantId, Timestamp};
 use tokio::task::JoinSet;
@@ -23,8 +23,7 @@ pub(super) fn hash(byte: u8) -> ContentHash {
 pub(super) fn object(key: &ConnectionKey, content: u8, nonce: u64) -> StoredObject {
     let place = ObjectKey::content(&key.tenant, &hash(content), nonce);
     let place = Place::plain(place, 12);
-    let digests = (hash(content), Md5Hash::from_bytes([content; 16]));
-    StoredObject::new(digests, place, 12, ms(1_000), ms(5_000))
+    StoredObject::new(hash(content), place, 12, ms(1_000), ms(5_000))
 }
 
 pub(super) fn version(number: u32, object: &StoredObject) -> StoredVersion {

@@ -103,9 +103,8 @@ pub async fn upload(hand: &ByHand, file: &str, content: &'static [u8]) {
     );
     let place = put.await.unwrap();
     let now = hand.now();
-    let hashes = (digests.sha256, digests.md5);
     let day = now.plus_millis(86_400_000);
-    let object = StoredObject::new(hashes, place, digests.size_bytes, now, day);
+    let object = StoredObject::new(digests.sha256, place, digests.size_bytes, now, day);
     let put = hand.store().put_object_if_absent(tenant, &object);
     put.await.unwrap();
     let value = Value::Text(digests.sha256.to_string());
