@@ -97,6 +97,8 @@ impl Objects {
 
     /// Puts one part, which S3 verifies against the SHA-256 that is sent with it. Putting it again replaces it.
     ///
+    /// The signature covers that sum and so the bytes: they are not hashed once more to be signed themselves.
+    ///
     /// # Errors
     /// [`ObjectsError`]; `Refused` (at [`Objects::complete`]) where a part but the last is under 5 MiB; `UploadGone`.
     pub async fn part(
@@ -115,6 +117,8 @@ impl Objects {
             .part_number(part_number(number)?)
             .checksum_sha256(checksum(&sha256))
             .body(bytes.into())
+            .customize()
+            .disable_payload_signing()
             .send()
             .await?;
         // S3 says which sum it verified; a server that does not say has checked the signed body.
