@@ -169,6 +169,7 @@ pub struct Aws {
     sqs: Sqs,
     dynamodb: Dynamodb,
     s3: S3Service,
+    s3_root: PathBuf,
     handlers: BTreeMap<Service, Handler>,
     http: InProcess,
     _scratch: Option<Scratch>,
@@ -238,6 +239,7 @@ impl Aws {
             sqs,
             dynamodb,
             s3,
+            s3_root: bucket_root,
             handlers,
             http,
             _scratch: scratch,
@@ -253,6 +255,7 @@ impl Aws {
             dynamodb: self.dynamodb.clone(),
             handlers: self.handlers.clone(),
             s3: self.s3.clone(),
+            s3_root: self.s3_root.clone(),
             http: self.http.behind(layer),
             _scratch: None,
         }
@@ -280,6 +283,14 @@ impl Aws {
     #[must_use]
     pub fn dynamodb(&self) -> &Dynamodb {
         &self.dynamodb
+    }
+
+    /// How many uploads in parts were begun, and neither completed nor given up.
+    ///
+    /// # Errors
+    /// The bucket's folder can't be read.
+    pub fn uploads_under_way(&self) -> std::io::Result<usize> {
+        s3::uploads_under_way(&self.s3_root)
     }
 
     /// The bucket for a socket, without the layer: what [`serve::serve_router`] takes. Bodies stream.

@@ -3,7 +3,8 @@
 //! Bodies stream, in both directions over a socket ([`router`]), and out of the in-process handler: an object of any size
 //! passes in constant memory. What `s3s-fs` 0.14 lacks of S3, and what `bucket` makes good:
 //!
-//! - parts: it verifies no checksum of a part, and lists parts in no order and without their marks. Made good.
+//! - parts: it verifies no checksum of a part, marks it with an MD5 of its own, and lists parts in no order and without
+//!   their marks. Made good: we write them, with the SHA-256 as their mark, as S3's is opaque.
 //! - an upload that is not there is `AccessDenied` with it. Made good: `NoSuchUpload`.
 //! - storage classes: it refuses most when an object is put. Made good: all are taken, none has an effect.
 //! - a deleted object leaves its two sidecar files. Made good.
@@ -17,6 +18,7 @@
 
 mod bucket;
 mod files;
+mod part;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -64,6 +66,17 @@ pub fn open(root: &Path, buckets: &[&str]) -> Result<S3Service, S3Error> {
     config.presigned_url_max_skew_time_secs = u32::MAX;
     builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
     Ok(builder.build())
+}
+
+/// How many uploads in parts are neither completed nor given up.
+///
+/// # Errors
+/// The directory can't be read.
+pub fn uploads_under_way(root: &Path) -> std::io::Result<usize> {
+    let names = std::fs::read_dir(root)?.map(|entry| Ok(entry?.file_name()));
+    let names: Vec<_> = names.collect::<std::io::Result<_>>()?;
+    let uploads = names.iter().filter_map(|name| name.to_str());
+    Ok(uploads.filter(|name| files::tells_of_upload(name)).count())
 }
 
 /// The service as a handler of requests in this process, whose answers stream.

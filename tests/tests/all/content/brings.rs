@@ -221,6 +221,26 @@ fn what_drive_never_sends_right_is_given_up_with_its_reason_and_its_metadata_sta
 }
 
 #[test]
+fn an_upload_that_nobody_can_go_on_with_is_given_up_and_leaves_no_parts() {
+    mirrored(1, async |hand| {
+        let file = generated(hand, 5, 20 * MIB);
+        spoilt(hand, 0, json!({"flip_at": 100}));
+        apply(hand).await;
+        until_quiet(hand).await;
+        let (_, how) = dealt(hand, &file).await.unwrap();
+        assert!(matches!(how, Dealt::Unavailable { .. }), "{how:?}");
+        assert_eq!(hand.aws.uploads_under_way().unwrap(), 0);
+        hand.simulator.clear_faults();
+        let other = generated(hand, 6, 20 * MIB);
+        apply(hand).await;
+        until_quiet(hand).await;
+        intact(hand, &other).await;
+        assert_eq!(versions(hand, &other).await.len(), 1);
+        assert_eq!(hand.aws.uploads_under_way().unwrap(), 0);
+    });
+}
+
+#[test]
 fn a_page_or_an_error_in_the_place_of_content_is_not_stored() {
     mirrored(2, async |hand| {
         let file = hand.take();

@@ -2,13 +2,7 @@
 
 use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
-use futures_util::{StreamExt as _, stream};
 use s3s::dto::{
     AbortMultipartUploadInput, AbortMultipartUploadOutput, CompleteMultipartUploadInput,
     CompleteMultipartUploadOutput, CopyObjectInput, CopyObjectOutput, CreateBucketInput,
@@ -19,11 +13,11 @@ use s3s::dto::{
     ListObjectsV2Output, ListPartsInput, ListPartsOutput, PutObjectInput, PutObjectOutput,
     StreamingBlob, UploadPartInput, UploadPartOutput,
 };
-use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, StdError, s3_error};
+use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 use s3s_fs::FileSystem;
-use sha2::{Digest as _, Sha256};
 
-use super::files::{self, Files, Incomplete, md5_of};
+use super::files::{self, Files, Incomplete};
+use super::part::{self, Unput};
 
 /// Buckets in a directory.
 #[derive(Debug)]
@@ -48,39 +42,14 @@ fn gone(error: S3Error) -> S3Error {
     }
 }
 
-/// The body, which breaks at its end where its bytes do not have this sum; and whether it did.
-fn verified(body: StreamingBlob, wanted: String) -> (StreamingBlob, Arc<AtomicBool>) {
-    let differs = Arc::new(AtomicBool::new(false));
-    let told = Arc::clone(&differs);
-    let state = (body, Sha256::new());
-    let checked = stream::unfold(Some(state), move |state| {
-        let (wanted, told) = (wanted.clone(), Arc::clone(&told));
-        async move {
-            let (mut body, mut hash) = state?;
-            match body.next().await {
-                Some(Ok(piece)) => {
-                    hash.update(&piece);
-                    Some((Ok(piece), Some((body, hash))))
-                }
-                Some(Err(error)) => Some((Err(Broken(error)), None)),
-                None if STANDARD.encode(hash.finalize()) == wanted => None,
-                None => {
-                    told.store(true, Ordering::SeqCst);
-                    Some((Err(Broken("the sum differs".into())), None))
-                }
-            }
-        }
-    });
-    (StreamingBlob::wrap(checked), differs)
+/// S3's word for a part that was not put.
+fn unput(why: Unput) -> S3Error {
+    match why {
+        Unput::OtherSum => s3_error!(BadDigest),
+        Unput::Body(_) => s3_error!(IncompleteBody),
+        Unput::Files(error) => S3Error::internal_error(error),
+    }
 }
-
-fn no_bytes() -> StreamingBlob {
-    StreamingBlob::wrap(stream::empty::<Result<Bytes, Broken>>())
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("the body broke")]
-struct Broken(#[source] StdError);
 
 /// S3's word for what `s3s-fs` has no word for.
 fn told(why: Incomplete) -> S3Error {
@@ -151,22 +120,21 @@ macro_rules! as_it_is {
 
             async fn upload_part(
                 &self,
-                mut request: S3Request<UploadPartInput>,
+                request: S3Request<UploadPartInput>,
             ) -> S3Result<S3Response<UploadPartOutput>> {
-                let Some(sum) = request.input.checksum_sha256.clone() else {
-                    return self.inner.upload_part(request).await.map_err(gone);
-                };
-                let body = request.input.body.take();
-                let (body, differs) = verified(body.unwrap_or_else(no_bytes), sum.clone());
-                request.input.body = Some(body);
-                match self.inner.upload_part(request).await {
-                    Ok(mut stored) => {
-                        stored.output.checksum_sha256 = Some(sum);
-                        Ok(stored)
-                    }
-                    Err(_) if differs.load(Ordering::SeqCst) => Err(s3_error!(BadDigest)),
-                    Err(error) => Err(gone(error)),
+                let input = request.input;
+                if !self.files.is_upload(&input.upload_id) {
+                    return Err(s3_error!(NoSuchUpload));
                 }
+                let body = input.body.ok_or_else(|| s3_error!(IncompleteBody))?;
+                let path = self.files.part(&input.upload_id, input.part_number);
+                let wanted = input.checksum_sha256.clone();
+                let mark = part::put(path, body, wanted).await.map_err(unput)?;
+                Ok(S3Response::new(UploadPartOutput {
+                    checksum_sha256: input.checksum_sha256,
+                    e_tag: Some(ETag::Strong(mark)),
+                    ..UploadPartOutput::default()
+                }))
             }
 
             async fn list_parts(
@@ -182,7 +150,7 @@ macro_rules! as_it_is {
                 parts.sort_by_key(|part| part.part_number);
                 for part in parts {
                     let path = self.files.part(&upload, part.part_number.unwrap_or_default());
-                    let mark = md5_of(&path).await;
+                    let mark = part::mark_of_part(path).await;
                     part.e_tag = Some(ETag::Strong(mark.map_err(S3Error::internal_error)?));
                 }
                 Ok(listed)

@@ -11,8 +11,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use futures_util::{Stream, stream};
-use md5::{Digest as _, Md5};
+use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
+
+use super::part::mark_of_sum;
 
 /// S3's limit of every part but the last.
 const PART_BYTES_MIN: u64 = 5 * 1024 * 1024;
@@ -178,27 +180,19 @@ impl Files {
     }
 }
 
-/// S3's mark of an object in parts: a hash of the parts' own marks, and their number.
-fn mark_of(parts: &[(i32, String)]) -> String {
-    let mut hash = Md5::new();
-    for (_, mark) in parts {
-        // A mark that is no MD5 is the caller's; all that counts is that other parts have another one.
-        hash.update(hex::decode(mark).unwrap_or_else(|_| mark.clone().into_bytes()));
-    }
-    format!("{}-{}", hex::encode(hash.finalize()), parts.len())
+/// Whether a file of this name says that an upload is under way.
+pub(super) fn tells_of_upload(name: &str) -> bool {
+    name.starts_with(".upload-") && name.ends_with(".json")
 }
 
-/// MD5 of a file, in hex.
-pub(super) async fn md5_of(path: &Path) -> io::Result<String> {
-    let mut file = tokio::fs::File::open(path).await?;
-    let (mut hash, mut piece) = (Md5::new(), vec![0; PIECE_BYTES]);
-    loop {
-        let read = file.read(&mut piece).await?;
-        match piece.get(..read) {
-            Some([]) | None => return Ok(hex::encode(hash.finalize())),
-            Some(bytes) => hash.update(bytes),
-        }
+/// S3's mark of an object in parts: a hash of the parts' own marks, and their number.
+fn mark_of(parts: &[(i32, String)]) -> String {
+    let mut hash = Sha256::new();
+    for (_, mark) in parts {
+        // A mark that is none of ours is the caller's; all that counts is that other parts have another one.
+        hash.update(hex::decode(mark).unwrap_or_else(|_| mark.clone().into_bytes()));
     }
+    format!("{}-{}", mark_of_sum(&hash.finalize()), parts.len())
 }
 
 /// These bytes of a file, as they are read.
