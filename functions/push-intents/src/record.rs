@@ -261,11 +261,6 @@ impl Round<'_> {
 
     fn records(&self) -> Records<'_> {
         let deps = self.deps;
-        Records {
-            store: &deps.store,
-            connection: self.connection,
-            clock: &deps.clock,
-            entropy: &deps.entropy,
-        }
+        Records::new(self.connection, &deps.store, &deps.clock, &deps.entropy)
     }
 }

@@ -10,14 +10,10 @@ pub const TRIES_MAX: usize = 12;
 /// The records of one connection, for those who bring to Drive what is owed to it.
 #[derive(Clone, Copy)]
 pub struct Records<'a> {
-    /// Where they are.
-    pub store: &'a Store,
-    /// Whose they are.
-    pub connection: &'a Connection,
-    /// Now.
-    pub clock: &'a Clock,
-    /// Randomness.
-    pub entropy: &'a Entropy,
+    connection: &'a Connection,
+    store: &'a Store,
+    clock: &'a Clock,
+    entropy: &'a Entropy,
 }
 
 /// What became of a step that is stored on whatever the record has become.
@@ -32,6 +28,22 @@ pub enum Settled {
 }
 
 impl<'a> Records<'a> {
+    /// The connection's records in `store`.
+    #[must_use]
+    pub const fn new(
+        connection: &'a Connection,
+        store: &'a Store,
+        clock: &'a Clock,
+        entropy: &'a Entropy,
+    ) -> Self {
+        Self {
+            connection,
+            store,
+            clock,
+            entropy,
+        }
+    }
+
     /// The moment of a read: it tells what Drive holds, not since when.
     #[must_use]
     pub fn moment(&self) -> Moment<'a> {
