@@ -1,7 +1,5 @@
 //! Settling conflicts on content in the two ways that need more than a choice: keeping both, and merging texts.
 
-use std::str::from_utf8;
-
 use bytes::Bytes;
 use domain::content::ContentHash;
 use domain::{Choice, ConflictId, Field, FileId, FileRecord, Request, Revision, Value};
@@ -16,9 +14,6 @@ use crate::extract::digest;
 use crate::make::{MADE_MILLIS, given_id};
 use crate::problem::{Kind, Problem};
 use crate::{Deps, conflict_id, meaning, record};
-
-/// The largest text that is merged, in bytes.
-const MERGE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// What is asked of a conflict on content beyond a choice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -188,15 +183,7 @@ async fn text(
     let hash = hash_of(value).ok_or_else(|| cannot("is not known"))?;
     let object = content::held(deps, &connection.key, &hash).await?;
     let object = object.ok_or_else(|| cannot("is not stored here"))?;
-    if object.size_bytes > MERGE_BYTES_MAX {
-        return Err(cannot("has more than 1 MiB"));
-    }
-    let bytes = deps.objects.content(&object, MERGE_BYTES_MAX).await?;
-    let bytes = bytes.ok_or_else(|| Problem::busy("the stored bytes can't be read now", 2))?;
-    match from_utf8(&bytes) {
-        Ok(text) if !text.contains('\0') => Ok(text.to_owned()),
-        Ok(_) | Err(_) => Err(cannot("is no text")),
-    }
+    content::text(deps, &object).await?.map_err(cannot)
 }
 
 /// Whether the tenant has the bytes of a content that is to be decided for.

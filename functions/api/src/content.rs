@@ -11,7 +11,7 @@ use domain::content::{
     ContentHash, HOLD_MILLIS, ObjectKey, Origin, Place, StoredObject, StoredVersion,
 };
 use domain::{ConnectionKey, Field, FileRecord, Request, Value};
-use objects::{Digests, Encoded};
+use objects::{Digests, Encoded, Named};
 use store::{Connection, Created, Held, Linked, Updated};
 
 use crate::etag::IfMatch;
@@ -24,6 +24,8 @@ use crate::{Deps, record};
 /// The most that one request can bring, in bytes: 4 MiB. Lambda takes 6 MB, and API Gateway hands it binary bodies as
 /// base64, which adds a third.
 pub(crate) const DIRECT_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// The largest text that is compared or merged, in bytes.
+const TEXT_BYTES_MAX: u64 = 1024 * 1024;
 /// The longest reason that is kept, in bytes.
 const REASON_BYTES_MAX: usize = 500;
 /// When to try again where the same bytes are being collected: that takes one delete.
@@ -207,6 +209,23 @@ pub(crate) async fn discard(deps: &Deps, place: &ObjectKey) {
         let error = runtime::telemetry::chain(&error);
         tracing::warn!(object = %place, error, metric = "object_left", "bytes that nothing names were left");
     }
+}
+
+/// Stored content as a text, or why it is none that can be worked with line by line.
+pub(crate) async fn text<'a>(
+    deps: &Deps,
+    stored: impl Into<Named<'a>>,
+) -> Result<Result<String, &'static str>, Problem> {
+    let stored = stored.into();
+    if stored.size_bytes > TEXT_BYTES_MAX {
+        return Ok(Err("has more than 1 MiB"));
+    }
+    let bytes = deps.objects.content(stored, TEXT_BYTES_MAX).await?;
+    let bytes = bytes.ok_or_else(|| Problem::busy("the stored bytes can't be read now", 2))?;
+    Ok(match std::str::from_utf8(&bytes) {
+        Ok(text) if !text.contains('\0') => Ok(text.to_owned()),
+        Ok(_) | Err(_) => Err("is no text"),
+    })
 }
 
 /// Content that a caller makes the file's next.

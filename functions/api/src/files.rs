@@ -231,10 +231,7 @@ impl Search<'_> {
         headers(("ETag" = String))))
 )]
 pub(crate) async fn get(State(deps): State<Arc<Deps>>, at: FilePath) -> Result<Response, Problem> {
-    let (connection, record) = tokio::try_join!(
-        record::connection(&deps, &at.key),
-        record::file(&deps, &at.key, &at.file)
-    )?;
+    let (connection, record) = record::found(&deps, &at).await?;
     answer(&deps, &connection, &record).await
 }
 
@@ -282,10 +279,7 @@ pub(crate) async fn history(
     Params(query): Params<PageQuery>,
 ) -> Result<Json<HistoryList>, Problem> {
     let request = page(query.limit, query.cursor)?;
-    tokio::try_join!(
-        record::connection(&deps, &at.key),
-        record::file(&deps, &at.key, &at.file)
-    )?;
+    record::found(&deps, &at).await?;
     let page = deps.store.history(&at.key, &at.file, &request).await?;
     Ok(Json(HistoryList {
         items: page.items.iter().map(HistoryView::new).collect(),

@@ -4,6 +4,7 @@ use domain::{ConnectionKey, FileId, FileRecord, Moment, Policies, Step, Timestam
 use store::{Committed, Connection, ConnectionState, Nonce};
 
 use crate::Deps;
+use crate::extract::FilePath;
 use crate::problem::Problem;
 
 /// Rounds against other writers of the same file. Observations come at the pace of Drive's changes to
@@ -39,6 +40,11 @@ pub(crate) async fn file(
 ) -> Result<FileRecord, Problem> {
     let found = deps.store.load_file(key, file).await?;
     found.ok_or_else(|| Problem::not_found("the file"))
+}
+
+/// The connection and the record of a file; 404 where either is not there.
+pub(crate) async fn found(deps: &Deps, at: &FilePath) -> Result<(Connection, FileRecord), Problem> {
+    tokio::try_join!(connection(deps, &at.key), file(deps, &at.key, &at.file))
 }
 
 /// Now, under a connection's policies. Nothing here comes from Drive, so its time is now too.

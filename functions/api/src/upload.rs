@@ -148,10 +148,7 @@ pub(crate) async fn get(
     at: FilePath,
     Params(query): Params<ContentQuery>,
 ) -> Result<Json<DownloadView>, Problem> {
-    let (connection, record) = tokio::try_join!(
-        record::connection(&deps, &at.key),
-        record::file(&deps, &at.key, &at.file)
-    )?;
+    let (connection, record) = record::found(&deps, &at).await?;
     let found = stored(&deps, &at, &connection, &record, query.version).await?;
     let file_name = match record.app(&Field::Name) {
         Value::Text(name) => name,

@@ -18,9 +18,6 @@ use crate::files::PageQuery;
 use crate::problem::{Kind, Problem, ProblemBody};
 use crate::{Deps, record, upload};
 
-/// The largest content that is compared line by line, in bytes.
-const DIFF_BYTES_MAX: u64 = 1024 * 1024;
-
 /// One content of a file that is stored.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Version)]
@@ -100,10 +97,7 @@ pub(crate) async fn list(
     Params(query): Params<PageQuery>,
 ) -> Result<Json<VersionList>, Problem> {
     let request = page(query.limit, query.cursor)?;
-    let (_, record) = tokio::try_join!(
-        record::connection(&deps, &at.key),
-        record::file(&deps, &at.key, &at.file)
-    )?;
+    let (_, record) = record::found(&deps, &at).await?;
     let current = upload::current(&deps, &at, &record).await?;
     let page = deps.store.list_versions(&at.key, &at.file, &request);
     let page = page.await?;
@@ -135,10 +129,7 @@ pub(crate) async fn update(
     body: JsonBody,
 ) -> Result<Json<VersionView>, Problem> {
     let VersionPath { at, number } = path;
-    let (_, record) = tokio::try_join!(
-        record::connection(&deps, &at.key),
-        record::file(&deps, &at.key, &at.file)
-    )?;
+    let (_, record) = record::found(&deps, &at).await?;
     let number = number.ok_or_else(unknown)?;
     let patch: VersionPatch = typed(serde_json::Value::Object(body.members), "")?;
     let pin = deps
@@ -183,7 +174,7 @@ pub(crate) struct ComparisonView {
     diff: Option<String>,
     /// Why there is no diff.
     #[serde(skip_serializing_if = "Option::is_none")]
-    no_diff: Option<&'static str>,
+    no_diff: Option<String>,
 }
 
 /// Compares two stored versions, and texts of up to 1 MiB line by line.
@@ -197,10 +188,7 @@ pub(crate) async fn compare(
     at: FilePath,
     Params(query): Params<CompareQuery>,
 ) -> Result<Json<ComparisonView>, Problem> {
-    let (connection, record) = tokio::try_join!(
-        record::connection(&deps, &at.key),
-        record::file(&deps, &at.key, &at.file)
-    )?;
+    let (connection, record) = record::found(&deps, &at).await?;
     let to = upload::stored(&deps, &at, &connection, &record, query.to).await?;
     let from = match query.from {
         None => before(&deps, &at, &to).await?,
@@ -209,14 +197,15 @@ pub(crate) async fn compare(
     let current = upload::current(&deps, &at, &record).await?;
     let same = from.hash == to.hash;
     let (diff, no_diff) = if same {
-        (None, Some("they are the same"))
+        (None, Some("they are the same".to_owned()))
     } else {
-        match (text(&deps, &from).await?, text(&deps, &to).await?) {
+        let texts = (content::text(&deps, &from), content::text(&deps, &to));
+        match (texts.0.await?, texts.1.await?) {
             (Ok(from), Ok(to)) => {
                 let patch = diffy::create_patch(&from, &to);
                 (Some(patch.to_string()), None)
             }
-            (Err(why), _) | (_, Err(why)) => (None, Some(why)),
+            (Err(why), _) | (_, Err(why)) => (None, Some(format!("one of them {why}"))),
         }
     };
     Ok(Json(ComparisonView {
@@ -242,22 +231,6 @@ async fn before(deps: &Deps, at: &FilePath, to: &StoredVersion) -> Result<Stored
             None => return Ok(to.clone()),
             next @ Some(_) => cursor = next,
         }
-    }
-}
-
-/// A version's text, or why it can't be shown as one.
-async fn text(
-    deps: &Deps,
-    version: &StoredVersion,
-) -> Result<Result<String, &'static str>, Problem> {
-    if version.size_bytes > DIFF_BYTES_MAX {
-        return Ok(Err("one of them has more than 1 MiB"));
-    }
-    let bytes = deps.objects.content(version, DIFF_BYTES_MAX).await?;
-    let bytes = bytes.ok_or_else(|| Problem::busy("the stored bytes can't be read now", 2))?;
-    match String::from_utf8(bytes.to_vec()) {
-        Ok(text) if !text.contains('\0') => Ok(Ok(text)),
-        Ok(_) | Err(_) => Ok(Err("one of them is no text")),
     }
 }
 
