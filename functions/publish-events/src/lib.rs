@@ -7,7 +7,7 @@
 mod read;
 mod walk;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use aws_lambda_events::event::dynamodb::{Event, EventRecord};
 use aws_lambda_events::event::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse};
@@ -111,8 +111,7 @@ fn told(sequence: String, stopped: &Stopped) -> String {
 #[derive(Default)]
 struct Batch {
     connections: BTreeMap<ConnectionKey, Option<Connection>>,
-    /// Those whose files a walk is to come by, as was asked after every write of the batch.
-    walked: BTreeSet<ConnectionKey>,
+    recent: walk::Recent,
     /// Each with the sequence number of the record that it comes of.
     owed: Vec<(String, Lane, ContentWake, WakeCause)>,
 }
@@ -132,7 +131,7 @@ impl Batch {
         };
         match read::read(record, place, deps).await? {
             Shown::Change(change) => {
-                walk::begin(&change, connection, &mut self.walked, deps).await?;
+                walk::begin(&change, connection, &mut self.recent, deps).await?;
                 if let Some((lane, cause)) = content_wake(&connection.rules, &change) {
                     let (key, file) = (change.key, change.file);
                     let wake = ContentWake { key, file };

@@ -333,17 +333,22 @@ impl Operation {
         }
     }
 
-    /// Whether a walk comes by every file once all that it lists has arrived: a file may be listed before the folder that
-    /// takes it into scope.
+    /// Whether it brings every file of its log as a snapshot.
     #[must_use]
-    pub fn ends_in_a_walk(&self, connection: &Connection) -> bool {
-        let listing = match self.kind {
+    pub fn lists_all(&self) -> bool {
+        match self.kind {
             OperationKind::InitialSync | OperationKind::Resync => true,
             OperationKind::Delta
             | OperationKind::Audit
             | OperationKind::Leave
             | OperationKind::Mirror => false,
-        };
+        }
+    }
+
+    /// Whether a walk comes by every file once all that it lists has arrived: a file may be listed before the folder that
+    /// takes it into scope.
+    #[must_use]
+    pub fn ends_in_a_walk(&self, connection: &Connection) -> bool {
         let under_way = match self.state {
             OperationState::Listing | OperationState::Listed => true,
             OperationState::Examining
@@ -355,7 +360,7 @@ impl Operation {
             | OperationState::Cancelled
             | OperationState::Failed { .. } => false,
         };
-        listing && under_way && connection.content.enabled && !connection.rules.is_empty()
+        self.lists_all() && under_way && connection.content.enabled && !connection.rules.is_empty()
     }
 
     /// Whether nothing more happens to it.

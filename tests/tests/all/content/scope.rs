@@ -138,12 +138,17 @@ fn a_walk_that_is_on_its_way_is_followed_by_another_where_a_folder_comes_into_sc
 
 #[test]
 fn a_listing_ends_in_a_walk_where_rules_go_by_folders_that_may_be_listed_late() {
-    crate::support::run(ruled(async |hand, _| {
+    crate::support::run(ruled(async |hand, [taken, _, inner, file]| {
         hand.post("/sync", json!({"mode": "full"})).await;
+        hand.owner().move_to(&inner, &taken).await;
+        // What is listed has not arrived.
+        told(hand).await;
+        assert_eq!(walks(hand).await.len(), 1);
         rounds(hand).await;
         let walks = walks(hand).await;
         assert_eq!(walks.len(), 2);
         assert_eq!(walks[0]["state"], "done", "{}", walks[0]);
+        assert_eq!(versions(hand, &file).await.len(), 1);
     }));
     by_hand(2, async |hand| {
         let any = [("if-match", "*")];
@@ -157,6 +162,18 @@ fn a_listing_ends_in_a_walk_where_rules_go_by_folders_that_may_be_listed_late() 
             "without rules each file's first sight will do"
         );
     });
+}
+
+#[test]
+fn a_listing_that_stands_still_holds_up_no_walk() {
+    crate::support::run(ruled(async |hand, [taken, _, inner, _]| {
+        hand.post("/sync", json!({"mode": "full"})).await;
+        told(hand).await;
+        hand.pass(Duration::from_mins(61));
+        hand.owner().move_to(&inner, &taken).await;
+        told(hand).await;
+        assert_eq!(walks(hand).await.len(), 2);
+    }));
 }
 
 #[test]
