@@ -4,9 +4,9 @@
 //! Drive, S3, the table and the queues are all in this process, on disk: what they take is taken from the mirror.
 
 mod cost;
+mod large;
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -15,16 +15,13 @@ use domain::content::Dealt;
 use drive_simulator::{Generated, Simulator};
 use serde_json::Value;
 use store::PageRequest;
-use tokio::io::AsyncWriteExt as _;
 
 use crate::report::{Report, Target, count, quantile};
 use crate::resources::{forget_peak, memory as memory_now};
-use crate::rig::{Folder, Rig, credentials, serve, until};
+use crate::rig::{Rig, credentials, serve, until};
 
 /// What measures memory, in a process of its own: what others have left in an allocator would hide a growth.
 const MEMORY: &str = "content-memory";
-/// Large files, and the bytes of each.
-const LARGE: (u64, u64) = (4, 256 * 1024 * 1024);
 /// Small files.
 const SMALL: usize = 10_000;
 /// The one file whose mirroring is looked at for its memory.
@@ -39,7 +36,7 @@ const GROWTH: &str = "growth of the process at its peak, Drive and S3 in it";
 
 pub async fn measure(report: &mut Report) {
     grown(report);
-    large(report).await;
+    large::measure(report).await;
     small(report).await;
     cost::measure(report).await;
 }
@@ -48,7 +45,7 @@ pub async fn measure(report: &mut Report) {
 pub async fn measure_one(report: &mut Report, part: &str) {
     match part {
         MEMORY => memory(report).await,
-        "content-large" => large(report).await,
+        "content-large" => large::measure(report).await,
         "content-small" => small(report).await,
         "content-cost" => cost::measure(report).await,
         _ => {}
@@ -77,83 +74,6 @@ async fn stored(rig: &Rig, ids: &[String]) {
         })
         .await;
     }
-}
-
-/// Asks Drive for the checksums: a real one has them before anybody asks.
-async fn checksums(drive_url: &str, ids: &[String]) {
-    let http = reqwest::Client::new();
-    for id in ids {
-        let url = format!("{drive_url}/drive/v3/files/{id}?fields=sha256Checksum,md5Checksum");
-        let answer = http.get(url).bearer_auth(bearer()).send().await.unwrap();
-        let file: Value = answer.json().await.unwrap();
-        assert!(file["sha256Checksum"].is_string(), "{file}");
-    }
-}
-
-fn bearer() -> String {
-    format!("user:{}", Simulator::library_owner())
-}
-
-/// Copies the files over HTTP to disk, all at once, and gives the seconds that it took.
-async fn plain_copy(drive_url: &str, ids: &[String], folder: &Path) -> f64 {
-    let http = reqwest::Client::new();
-    let began = Instant::now();
-    let copies = ids.iter().map(|id| {
-        let url = format!("{drive_url}/drive/v3/files/{id}?alt=media");
-        let (request, path) = (http.get(url).bearer_auth(bearer()), folder.join(id));
-        tokio::spawn(async move {
-            let mut answer = request.send().await.unwrap().error_for_status().unwrap();
-            let file = tokio::fs::File::create(path).await.unwrap();
-            let mut file = tokio::io::BufWriter::with_capacity(1024 * 1024, file);
-            while let Some(chunk) = answer.chunk().await.unwrap() {
-                file.write_all(&chunk).await.unwrap();
-            }
-            file.flush().await.unwrap();
-        })
-    });
-    futures_util::future::try_join_all(copies).await.unwrap();
-    began.elapsed().as_secs_f64()
-}
-
-async fn large(report: &mut Report) {
-    let (files, bytes) = LARGE;
-    let megabytes = count(files * bytes) / 1e6;
-    let simulator = Simulator::new(drive_simulator::Options::default());
-    let ids: Vec<String> = (0..files).map(|n| make(&simulator, n, bytes)).collect();
-    let drive_url = serve(&simulator).await;
-    checksums(&drive_url, &ids).await;
-    let before = plain_copy(&drive_url, &ids, Folder::new().path()).await;
-    let (system, folder) = Rig::start(drive_url.clone()).await;
-    let began = Instant::now();
-    let owner = credentials(&drive_url);
-    let key = system.connect_with(&owner, None, true).await.unwrap();
-    let rig = Rig::new(simulator, system, key, folder);
-    stored(&rig, &ids).await;
-    let mirrored = megabytes / began.elapsed().as_secs_f64();
-    rig.stop().await;
-    let after = plain_copy(&drive_url, &ids, Folder::new().path()).await;
-    let copied = megabytes / f64::midpoint(before, after);
-    report.part(&format!(
-        "Content: {files} files of {} MB each, from the creation of the connection until all is stored",
-        bytes / 1_000_000
-    ));
-    report.line(
-        "mirrored: hashed twice, put in parts, verified",
-        mirrored,
-        "MB/s",
-    );
-    report.line(
-        "plain copy over HTTP to disk, all files at once",
-        copied,
-        "MB/s",
-    );
-    report.against(
-        "mirrored, of the plain copy",
-        100.0 * mirrored / copied,
-        "%",
-        Target::AtLeast(60.0),
-    );
-    report.note("plain copy: the mean of one before and one after");
 }
 
 async fn small(report: &mut Report) {
