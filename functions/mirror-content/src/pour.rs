@@ -1,8 +1,8 @@
 //! Content on its way from Drive into the bucket, in constant memory: a part is gathered while those before it are put.
 //!
-//! What is small enough for one part is put at once, and compressed where it is text and the connection wants that. Anything larger is an upload in parts; every few parts, and when
-//! time is up, it is put down where it stands (which parts are stored, the state of the hashes after them), and the next
-//! look goes on from there.
+//! What is small enough for one part is put at once, and compressed where it is text and the connection wants that.
+//! Anything larger is an upload in parts; every few parts, and when time is up, it is put down where it stands (which parts
+//! are stored, the state of the hash after them), and the next look goes on from there.
 
 use std::collections::VecDeque;
 

@@ -128,6 +128,57 @@ impl Schedule {
     }
 }
 
+impl Schedule {
+    /// A schedule around one moment: a write of ours gets to Drive, its answer is often lost, and a person writes the same
+    /// field right after it.
+    pub fn unanswered(seed: u64) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let mut steps = Vec::new();
+        let mut step = |wait, act| {
+            let number = steps.len();
+            let wait = Duration::from_millis(wait);
+            steps.push(Step { number, wait, act });
+        };
+        for round in 0..10 {
+            let file = round % FILES;
+            let change = Change::Name;
+            step(
+                rng.u64(0..500),
+                Act::Edit {
+                    file,
+                    change: change.clone(),
+                    careful: false,
+                },
+            );
+            step(
+                rng.u64(1_000..2_000),
+                Act::Person {
+                    name: "alice",
+                    file,
+                    change,
+                },
+            );
+            step(
+                rng.u64(0..2_000),
+                Act::Resolve {
+                    which: 0,
+                    choice: Choice::App,
+                    other: None,
+                },
+            );
+        }
+        Self {
+            seed,
+            weather: Weather {
+                answer_lost: 250,
+                ..Weather::CALM
+            },
+            unique: true,
+            steps,
+        }
+    }
+}
+
 /// A push leaves a second after the edit, and a change is read a second after its notification: most of what happens,
 /// happens around that.
 fn wait(rng: &mut Rng, hot: bool) -> Duration {

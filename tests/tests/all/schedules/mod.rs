@@ -157,19 +157,37 @@ fn random_schedules_lose_nothing() {
     );
 }
 
-/// Schedules that a seeded bug may take until it is caught: so many, then a crash at every call, then the others.
-const SCHEDULES_A_BUG: (u64, u64) = (30, 1_000);
+#[test]
+fn a_write_whose_answer_is_lost_takes_the_place_of_nothing_that_came_after_it() {
+    for seed in 0..UNANSWERED {
+        let schedule = Schedule::unanswered(seed);
+        let played = play(&schedule, &Bugs::default(), false);
+        assert!(played.wrong.is_empty(), "seed {seed}: {:?}", played.wrong);
+        assert!(played.faults > 0, "every answer came");
+    }
+}
+
+/// Schedules that a seeded bug may take until it is caught: so many, then those around lost answers, then a crash at every
+/// call, then the others.
+const SCHEDULES_A_BUG: (u64, u64) = (30, 300);
+/// Schedules around lost answers.
+const UNANSWERED: u64 = 20;
 
 /// What shows that there is a bug, and where.
 fn catches(bug: &Bugs) -> Option<(String, String)> {
-    let by_schedule = |seed: u64| {
-        let wrong = play(&Schedule::draw(seed), bug, false).wrong;
-        Some((format!("schedule {seed}"), wrong.into_iter().next()?))
+    let plays = |by: &str, schedule: &Schedule| {
+        let wrong = play(schedule, bug, false).wrong;
+        Some((format!("{by} {}", schedule.seed), wrong.into_iter().next()?))
     };
+    let by_schedule = |seed| plays("schedule", &Schedule::draw(seed));
+    let by_lost_answers = |seed| plays("lost answers", &Schedule::unanswered(seed));
     let by_crash = || Some(("a crash".to_owned(), crash::catches(bug)?));
     let (first, all) = SCHEDULES_A_BUG;
-    let caught = (0..first).find_map(by_schedule).or_else(by_crash);
-    caught.or_else(|| (first..all).find_map(by_schedule))
+    let caught = (0..first).find_map(by_schedule);
+    caught
+        .or_else(|| (0..UNANSWERED).find_map(by_lost_answers))
+        .or_else(by_crash)
+        .or_else(|| (first..all).find_map(by_schedule))
 }
 
 #[test]
