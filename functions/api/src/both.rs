@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use domain::content::ContentHash;
 use domain::{Choice, ConflictId, Field, FileId, FileRecord, Request, Revision, Value};
-use objects::Hashes;
+use objects::ContentHasher;
 use serde_json::{Map, Value as Json};
 use store::{Committed, Connection, Nonce};
 
@@ -163,10 +163,10 @@ async fn merge(
         Problem::new(Kind::MergeClashes, detail).clashes(clashes)
     })?;
     let bytes = Bytes::from(merged);
-    let digests = Hashes::of(&bytes);
+    let digest = ContentHasher::of(&bytes);
     let mime_type = &record.mirror.mime_type;
-    content::store(deps, connection, bytes, &digests, mime_type).await?;
-    Ok(Choice::Value(content::value(&digests.sha256)))
+    content::store(deps, connection, bytes, &digest, mime_type).await?;
+    Ok(Choice::Value(content::value(&digest.sha256)))
 }
 
 /// One side's text, where it is stored here.

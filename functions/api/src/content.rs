@@ -11,7 +11,7 @@ use domain::content::{
     ContentHash, HOLD_MILLIS, ObjectKey, Origin, Place, StoredObject, StoredVersion,
 };
 use domain::{ConnectionKey, Field, FileRecord, Request, Value};
-use objects::{Digests, Encoded, Named};
+use objects::{Digest, Encoded, Named};
 use store::{Connection, Created, Held, Linked, Updated};
 
 use crate::etag::IfMatch;
@@ -112,7 +112,7 @@ pub(crate) fn hash(text: &str) -> Result<ContentHash, Problem> {
     })
 }
 
-pub(crate) fn wrong_hash(said: &ContentHash, found: &Digests) -> Problem {
+pub(crate) fn wrong_hash(said: &ContentHash, found: &Digest) -> Problem {
     let detail = format!(
         "{} bytes came, of SHA-256 {}, and not of {said}: nothing of them is kept",
         found.size_bytes, found.sha256
@@ -166,20 +166,20 @@ pub(crate) async fn store(
     deps: &Deps,
     connection: &Connection,
     bytes: Bytes,
-    digests: &Digests,
+    digest: &Digest,
     mime_type: &str,
 ) -> Result<StoredObject, Problem> {
     let key = &connection.key;
-    if let Some(object) = held(deps, key, &digests.sha256).await? {
+    if let Some(object) = held(deps, key, &digest.sha256).await? {
         return Ok(object);
     }
-    let object = ObjectKey::content(&key.tenant, &digests.sha256, deps.entropy.next());
+    let object = ObjectKey::content(&key.tenant, &digest.sha256, deps.entropy.next());
     let settings = &connection.content;
-    let content = Encoded::of(bytes, digests, mime_type, settings);
+    let content = Encoded::of(bytes, digest, mime_type, settings);
     let put = deps
         .objects
         .put(&object, content, mime_type, settings.storage_class);
-    name(deps, key, put.await?, digests).await
+    name(deps, key, put.await?, digest).await
 }
 
 /// Says that bytes are stored and verified. Of two who bring the same the first stands, and the other's go.
@@ -187,17 +187,17 @@ pub(crate) async fn name(
     deps: &Deps,
     key: &ConnectionKey,
     place: Place,
-    digests: &Digests,
+    digest: &Digest,
 ) -> Result<StoredObject, Problem> {
     let now = deps.clock.now();
     let until = now.plus_millis(HOLD_MILLIS);
-    let object = StoredObject::new(digests.sha256, place, digests.size_bytes, now, until);
+    let object = StoredObject::new(digest.sha256, place, digest.size_bytes, now, until);
     let put = deps.store.put_object_if_absent(&key.tenant, &object);
     match put.await? {
         Created::Created => Ok(object),
         Created::Exists(_) => {
             discard(deps, &object.key).await;
-            let stands = held(deps, key, &digests.sha256).await?;
+            let stands = held(deps, key, &digest.sha256).await?;
             stands.ok_or_else(|| Problem::busy("the same content came and went", 1))
         }
     }

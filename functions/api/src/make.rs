@@ -12,7 +12,7 @@ use bytes::Bytes;
 use domain::content::{ContentHash, StoredObject};
 use domain::{Field, FileId, FileRecord, NewFile, Revision, Step, Value};
 use drive::{DriveError, Kind as DriveKind, SHORTCUT, takes_given_id};
-use objects::{Digests, Hashes};
+use objects::{ContentHasher, Digest};
 use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 use store::{Committed, Connection, Nonce, PageRequest, Scope, Tombstones};
@@ -143,7 +143,7 @@ pub(crate) async fn create(
 /// The content of a file that is made with some.
 struct NewContent {
     bytes: Bytes,
-    digests: Digests,
+    digest: Digest,
 }
 
 impl NewContent {
@@ -185,12 +185,12 @@ impl NewContent {
             let detail = "content_hash must be the content's SHA-256, in hexadecimal digits";
             refused(detail, "/content_hash")
         })?;
-        let digests = Hashes::of(&bytes);
-        if digests.sha256 != said {
-            return Err(content::wrong_hash(&said, &digests));
+        let digest = ContentHasher::of(&bytes);
+        if digest.sha256 != said {
+            return Err(content::wrong_hash(&said, &digest));
         }
         content::enabled(connection)?;
-        Ok(Some(Self { bytes, digests }))
+        Ok(Some(Self { bytes, digest }))
     }
 
     async fn store(
@@ -202,7 +202,7 @@ impl NewContent {
         if mime_type.starts_with("application/vnd.google-apps") {
             return Err(content::no_content().at("/content"));
         }
-        content::store(deps, connection, self.bytes, &self.digests, mime_type).await
+        content::store(deps, connection, self.bytes, &self.digest, mime_type).await
     }
 }
 

@@ -10,7 +10,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use domain::content::{ContentState, Dealt, Encoding, StoredVersion};
 use domain::{Field, FileRecord, Value};
-use objects::Hashes;
+use objects::ContentHasher;
 use serde::{Deserialize, Serialize};
 use store::{Connection, PageRequest};
 use utoipa::{IntoParams, ToSchema};
@@ -225,9 +225,9 @@ pub(crate) async fn put(
     let said = said_hash(&query, &headers)?;
     let condition = Condition::of(query.expected_version, &headers)?;
     let bytes = read(body).await?;
-    let digests = Hashes::of(&bytes);
-    if digests.sha256 != said {
-        return Err(content::wrong_hash(&said, &digests));
+    let digest = ContentHasher::of(&bytes);
+    if digest.sha256 != said {
+        return Err(content::wrong_hash(&said, &digest));
     }
     let route = format!("POST {}/{} content", at.key, at.file);
     let expected = format!("{:?}", query.expected_version);
@@ -241,7 +241,7 @@ pub(crate) async fn put(
     let object = match next.asks(&deps, &at, &said).await? {
         Asks::Nothing => None,
         Asks::Bytes { mime_type } => {
-            Some(content::store(&deps, &connection, bytes, &digests, &mime_type).await?)
+            Some(content::store(&deps, &connection, bytes, &digest, &mime_type).await?)
         }
     };
     let done = next.take(&deps, &at, &connection, &said, object.as_ref());

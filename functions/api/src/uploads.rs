@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use domain::content::{ContentHash, ObjectKey, Place};
-use objects::{Digests, Hashes, ObjectsError, Part, PartPlan};
+use objects::{ContentHasher, Digest, ObjectsError, Part, PartPlan};
 use serde::{Deserialize, Serialize};
 use store::{Connection, Incoming};
 use utoipa::{IntoParams, ToSchema};
@@ -361,14 +361,14 @@ async fn parts(deps: &Deps, incoming: &Incoming) -> Result<Option<Vec<Part>>, Pr
     Ok(Some(parts))
 }
 
-async fn read(deps: &Deps, incoming: &Incoming) -> Result<Digests, Problem> {
+async fn read(deps: &Deps, incoming: &Incoming) -> Result<Digest, Problem> {
     let body = deps.objects.get(&incoming.object, None).await?;
     let mut body = body.ok_or_else(|| Problem::busy("the parts are still being joined", 2))?;
-    let mut hashes = Hashes::new();
+    let mut hasher = ContentHasher::new();
     while let Some(piece) = body.next().await? {
-        hashes.update(&piece);
+        hasher.update(&piece);
     }
-    Ok(hashes.finish())
+    Ok(hasher.finish())
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use domain::pace::CallKind;
 use domain::{FileRecord, Timestamp};
 use drive::{BadContent, ContentFacts, DriveError, Kind, Unavailable};
 use gate::GateError;
-use objects::Digests;
+use objects::Digest;
 use store::{Created, Held, Linked};
 
 use crate::Stopped;
@@ -73,8 +73,8 @@ impl Work<'_> {
         };
         match poured {
             Ok(Poured::Later) => Ok(Flow::Later),
-            Ok(Poured::Done(place, digests)) => {
-                let object = self.object(place, &digests).await?;
+            Ok(Poured::Done(place, digest)) => {
+                let object = self.object(place, &digest).await?;
                 let revision = facts.head_revision_id.clone();
                 let version = self.version(record, &object, number, Origin::Drive, revision);
                 self.link(&state, version).await
@@ -133,11 +133,11 @@ impl Work<'_> {
     pub(crate) async fn object(
         &self,
         place: Place,
-        digests: &Digests,
+        digest: &Digest,
     ) -> Result<StoredObject, Stopped> {
         let tenant = &self.connection.key.tenant;
         let now = self.deps.clock.now();
-        let (sha256, size_bytes) = (digests.sha256, digests.size_bytes);
+        let (sha256, size_bytes) = (digest.sha256, digest.size_bytes);
         let object = StoredObject::new(sha256, place, size_bytes, now, self.hold_until());
         let put = self.deps.store.put_object_if_absent(tenant, &object);
         match put.await? {

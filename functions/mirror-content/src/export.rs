@@ -27,8 +27,8 @@ impl Work<'_> {
         of: Timestamp,
     ) -> Result<Flow, Stopped> {
         match self.exported(state, number, format).await {
-            Ok((place, digests)) => {
-                let object = self.object(place, &digests).await?;
+            Ok((place, digest)) => {
+                let object = self.object(place, &digest).await?;
                 let origin = Origin::Export {
                     format: format.to_owned(),
                 };
@@ -57,12 +57,12 @@ impl Work<'_> {
         state: &ContentState,
         number: u32,
         format: &str,
-    ) -> Result<(Place, objects::Digests), Stopped> {
+    ) -> Result<(Place, objects::Digest), Stopped> {
         let pass = self.pass().await?;
         let download = self.open_export(&pass, format).await?;
         let pour = Pour::unknown(self, number);
         match pour.run_export(state, download, format).await? {
-            Poured::Done(place, digests) => Ok((place, digests)),
+            Poured::Done(place, digest) => Ok((place, digest)),
             Poured::Later => Err(Stopped::OutOfTime),
         }
     }

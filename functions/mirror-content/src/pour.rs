@@ -12,7 +12,7 @@ use domain::content::{self, ContentHash, ContentState, ObjectKey, Place, Progres
 use domain::pace::CallKind;
 use drive::{BadContent, ContentFacts, Download, DriveError, Kind};
 use gate::Pass;
-use objects::{Digests, Encoded, Hashes, Objects, ObjectsError, Part, PartPlan};
+use objects::{ContentHasher, Digest, Encoded, Objects, ObjectsError, Part, PartPlan};
 use tokio::task::JoinHandle;
 
 use crate::Stopped;
@@ -28,8 +28,8 @@ const REOPENS_MAX: u32 = 5;
 
 /// How a pouring ended, where nothing went wrong.
 pub(crate) enum Poured {
-    /// All of it lies in the bucket there, and comes to these digests.
-    Done(Place, Digests),
+    /// All of it lies in the bucket there, and comes to these digest.
+    Done(Place, Digest),
     /// Time is up: it goes on from what was saved.
     Later,
 }
@@ -44,7 +44,7 @@ pub(crate) struct Pour<'a> {
     /// The upload in parts, once there is more than one.
     upload: Option<UploadId>,
     /// Of every byte that was taken.
-    hashes: Hashes,
+    hasher: ContentHasher,
     /// Parts that were begun to be put.
     parts: u32,
     /// Those of them that are stored, in their order.
@@ -101,7 +101,7 @@ impl<'a> Pour<'a> {
             plan,
             key,
             upload: None,
-            hashes: Hashes::new(),
+            hasher: ContentHasher::new(),
             parts: 0,
             stored: Vec::new(),
             began_at: work.deps.clock.now(),
@@ -118,11 +118,11 @@ impl<'a> Pour<'a> {
         saved: &content::Download,
     ) -> Result<Option<Self>, Stopped> {
         let plan = PartPlan::resumed(size_bytes, saved.part_bytes);
-        let hashes = Hashes::restore(&saved.hashes);
-        let (Ok(plan), Ok(hashes)) = (plan, hashes) else {
+        let hasher = ContentHasher::restore(&saved.hash_state);
+        let (Ok(plan), Ok(hasher)) = (plan, hasher) else {
             return Ok(None);
         };
-        if saved.hash != hash || hashes.size_bytes() != saved.done_bytes {
+        if saved.hash != hash || hasher.size_bytes() != saved.done_bytes {
             return Ok(None);
         }
         let mut stored = match work
@@ -143,7 +143,7 @@ impl<'a> Pour<'a> {
         tracing::info!(file = %work.file, number, done_bytes = saved.done_bytes, metric = "content_resumed", "goes on");
         Ok(Some(Self {
             upload: Some(saved.upload.clone()),
-            hashes,
+            hasher,
             parts: saved.parts,
             stored,
             began_at: saved.began_at,
@@ -177,7 +177,7 @@ impl<'a> Pour<'a> {
         state: &mut ContentState,
         facts: &ContentFacts,
     ) -> Result<Poured, Stopped> {
-        let from = self.hashes.size_bytes();
+        let from = self.hasher.size_bytes();
         let open = pass
             .drive()
             .download(self.work.file, from, facts.expected());
@@ -231,7 +231,7 @@ impl<'a> Pour<'a> {
             }
             let room = part_bytes - self.buffer.len();
             let piece = rest.split_to(room.min(rest.len()));
-            self.hashes.update(&piece);
+            self.hasher.update(&piece);
             self.buffer.extend_from_slice(&piece);
         }
         Ok(true)
@@ -245,7 +245,7 @@ impl<'a> Pour<'a> {
         let left = self
             .plan
             .size_bytes()
-            .saturating_sub(self.hashes.size_bytes());
+            .saturating_sub(self.hasher.size_bytes());
         part_bytes.min(usize::try_from(left).unwrap_or(part_bytes))
     }
 
@@ -308,8 +308,8 @@ impl<'a> Pour<'a> {
             upload,
             part_bytes: self.plan.part_bytes(),
             parts: self.parts,
-            done_bytes: self.hashes.size_bytes(),
-            hashes: self.hashes.save(),
+            done_bytes: self.hasher.size_bytes(),
+            hash_state: self.hasher.save(),
             began_at: self.began_at,
         };
         let progress = state.with_progress(Progress::Download(download));
@@ -319,24 +319,24 @@ impl<'a> Pour<'a> {
 
     /// The end has come: puts what is left, and makes one object of it.
     async fn finish(&mut self, mime_type: &str) -> Result<Poured, Stopped> {
-        let digests = self.hashes.clone().finish();
-        if self.hash.is_some_and(|wanted| wanted != digests.sha256) {
+        let digest = self.hasher.clone().finish();
+        if self.hash.is_some_and(|wanted| wanted != digest.sha256) {
             return Err(Stopped::WrongSum);
         }
         let entropy = &self.work.deps.entropy;
         let tenant = &self.work.connection.key.tenant;
         let key = match self.hash {
             Some(_) => self.key.clone(),
-            None => ObjectKey::content(tenant, &digests.sha256, entropy.next()),
+            None => ObjectKey::content(tenant, &digest.sha256, entropy.next()),
         };
         let objects: &Objects = &self.work.deps.objects;
         let class = self.work.connection.content.storage_class;
         if self.upload.is_none() {
             let bytes = self.buffer.split().freeze();
             let settings = &self.work.connection.content;
-            let content = Encoded::of(bytes, &digests, mime_type, settings);
+            let content = Encoded::of(bytes, &digest, mime_type, settings);
             let place = objects.put(&key, content, mime_type, class).await?;
-            return Ok(Poured::Done(place, digests));
+            return Ok(Poured::Done(place, digest));
         }
         if !self.buffer.is_empty() {
             self.put_part().await?;
@@ -350,8 +350,8 @@ impl<'a> Pour<'a> {
             objects.copy(&self.key, &key, mime_type, class).await?;
             self.work.discard(&self.key).await;
         }
-        let place = Place::plain(key, digests.size_bytes);
-        Ok(Poured::Done(place, digests))
+        let place = Place::plain(key, digest.size_bytes);
+        Ok(Poured::Done(place, digest))
     }
 
     /// Lets no part fly on behind the back of what comes next. An upload that was not put down can't be gone on with, and

@@ -12,7 +12,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use indicatif::DecimalBytes;
 use local::aws::{Aws, CONTENT_BUCKET, NAME, Options};
 use local::system::TENANT;
-use objects::{COMPRESSED_OF_BYTES_MAX, Hashes, Named, Objects, ObjectsError};
+use objects::{COMPRESSED_OF_BYTES_MAX, ContentHasher, Named, Objects, ObjectsError};
 use store::{PageRequest, Store, Tombstones};
 
 use crate::cli::{Arguments, Failure, one_line};
@@ -240,23 +240,23 @@ fn collect(dir: &Path, place: &Place, found: &mut Vec<(Place, PathBuf)>) -> io::
 
 fn hash_file(path: &Path) -> io::Result<Content> {
     let mut file = fs::File::open(path)?;
-    let mut hashes = Hashes::new();
+    let mut hasher = ContentHasher::new();
     let mut piece = vec![0; PIECE_BYTES];
     loop {
         let read = file.read(&mut piece)?;
         if read == 0 {
             break;
         }
-        hashes.update(piece.get(..read).unwrap_or_default());
+        hasher.update(piece.get(..read).unwrap_or_default());
     }
-    Ok(content_of(hashes))
+    Ok(content_of(hasher))
 }
 
-fn content_of(hashes: Hashes) -> Content {
-    let digests = hashes.finish();
+fn content_of(hasher: ContentHasher) -> Content {
+    let digest = hasher.finish();
     Content {
-        hash: digests.sha256,
-        size_bytes: digests.size_bytes,
+        hash: digest.sha256,
+        size_bytes: digest.size_bytes,
     }
 }
 
@@ -391,14 +391,14 @@ async fn read_object(
     key: &ObjectKey,
     object: &Object,
 ) -> Result<Option<(Content, u64)>, ObjectsError> {
-    let mut hashes = Hashes::new();
+    let mut hasher = ContentHasher::new();
     let stored_bytes = match object.encoding {
         Encoding::None => {
             let Some(mut body) = objects.get(key, None).await? else {
                 return Ok(None);
             };
             while let Some(chunk) = body.next().await? {
-                hashes.update(&chunk);
+                hasher.update(&chunk);
             }
             body.size_bytes()
         }
@@ -412,12 +412,12 @@ async fn read_object(
             let Some(content) = objects.content(named, COMPRESSED_OF_BYTES_MAX).await? else {
                 return Ok(None);
             };
-            hashes.update(&content);
+            hasher.update(&content);
             let facts = objects.head(key).await?;
             facts.map_or(0, |facts| facts.size_bytes)
         }
     };
-    Ok(Some((content_of(hashes), stored_bytes)))
+    Ok(Some((content_of(hasher), stored_bytes)))
 }
 
 /// The objects that lie in the bucket's folder, whoever names them.
@@ -447,9 +447,9 @@ mod tests {
     use super::*;
 
     fn content(text: &str) -> Content {
-        let mut hashes = Hashes::new();
-        hashes.update(text.as_bytes());
-        content_of(hashes)
+        let mut hasher = ContentHasher::new();
+        hasher.update(text.as_bytes());
+        content_of(hasher)
     }
 
     fn tree(files: &[(&str, &str)]) -> Tree {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use drive_simulator::Simulator;
 use local::system::{Options, System};
-use objects::Hashes;
+use objects::ContentHasher;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -330,7 +330,7 @@ async fn online(server: &Server<'_>) -> Result<(), Failure> {
 }
 
 fn hash(text: &str) -> String {
-    Hashes::sha256(text.as_bytes()).to_string()
+    ContentHasher::sha256(text.as_bytes()).to_string()
 }
 
 fn version_of(file: &Value) -> u64 {

@@ -5,7 +5,7 @@ use domain::content::{ContentHash, Encoding, ObjectKey, StoredObject, StoredVers
 use bytes::Bytes;
 
 use crate::encoding::{InvalidContent, decode};
-use crate::{Hashes, Objects, ObjectsError};
+use crate::{ContentHasher, Objects, ObjectsError};
 
 /// What a record says of stored content.
 #[derive(Debug, Clone, Copy)]
@@ -74,7 +74,7 @@ impl Objects {
         }
         let stored = body.collect(named.size_bytes).await?;
         let content = decode(stored, named.encoding, named.size_bytes).map_err(spoilt)?;
-        match Hashes::sha256(&content) {
+        match ContentHasher::sha256(&content) {
             sum if sum == *named.hash => Ok(Some(content)),
             sum => Err(spoilt(InvalidContent::OtherSum(sum))),
         }

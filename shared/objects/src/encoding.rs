@@ -10,7 +10,7 @@ use domain::ContentSettings;
 use domain::content::{ContentHash, Encoding, compressed_bytes_max};
 use zstd::bulk::{Compressor, decompress};
 
-use crate::{Digests, Hashes};
+use crate::{ContentHasher, Digest};
 
 /// The largest content that is compressed, in bytes: 8 MiB, the most that is put at once.
 pub const COMPRESSED_OF_BYTES_MAX: u64 = 8 * 1024 * 1024;
@@ -40,23 +40,18 @@ impl Encoded {
     /// Content of this type as a connection wants it stored: text compressed, where the connection asks for that and it
     /// saves a fifth; anything else as it is.
     #[must_use]
-    pub fn of(
-        bytes: Bytes,
-        digests: &Digests,
-        mime_type: &str,
-        settings: &ContentSettings,
-    ) -> Self {
+    pub fn of(bytes: Bytes, digest: &Digest, mime_type: &str, settings: &ContentSettings) -> Self {
         let smaller = match settings.compresses(mime_type) {
             true => compress(&bytes),
             false => None,
         };
         match smaller {
             Some(smaller) => Self {
-                sha256: Hashes::sha256(&smaller),
+                sha256: ContentHasher::sha256(&smaller),
                 bytes: smaller,
                 encoding: Encoding::Zstd,
             },
-            None => Self::plain(bytes, digests.sha256),
+            None => Self::plain(bytes, digest.sha256),
         }
     }
 }
@@ -154,7 +149,12 @@ mod tests {
 
     fn encoded(content: &[u8], mime_type: &str) -> Encoded {
         let bytes = Bytes::copy_from_slice(content);
-        Encoded::of(bytes, &Hashes::of(content), mime_type, &compressing())
+        Encoded::of(
+            bytes,
+            &ContentHasher::of(content),
+            mime_type,
+            &compressing(),
+        )
     }
 
     /// A frame of Zstandard, whatever it saves.
@@ -180,7 +180,7 @@ mod tests {
         let put = encoded(text.as_bytes(), "text/plain");
         assert_eq!(put.encoding, Encoding::Zstd);
         assert!(put.bytes.len() < text.len() / 10);
-        assert_eq!(put.sha256, Hashes::sha256(&put.bytes));
+        assert_eq!(put.sha256, ContentHasher::sha256(&put.bytes));
         let size_bytes = size(text.as_bytes());
         let read = decode(put.bytes, put.encoding, size_bytes).unwrap();
         assert_eq!(read, text.as_bytes());
@@ -189,12 +189,12 @@ mod tests {
     #[test]
     fn what_is_no_text_and_what_nobody_asks_for_is_put_as_it_is() {
         let text = Bytes::from("the same line again\n".repeat(1_000));
-        let digests = Hashes::of(&text);
+        let digest = ContentHasher::of(&text);
         let picture = encoded(&text, "image/png");
         let off = ContentSettings::default();
-        let unasked = Encoded::of(text.clone(), &digests, "text/plain", &off);
+        let unasked = Encoded::of(text.clone(), &digest, "text/plain", &off);
         for put in [picture, unasked] {
-            assert_eq!((put.encoding, put.sha256), (Encoding::None, digests.sha256));
+            assert_eq!((put.encoding, put.sha256), (Encoding::None, digest.sha256));
             assert_eq!(put.bytes, text);
         }
     }
@@ -278,7 +278,7 @@ mod tests {
                 Encoding::None => prop_assert_eq!(stored_bytes, size_bytes),
                 Encoding::Zstd => prop_assert!(stored_bytes * 5 <= size_bytes * 4),
             }
-            prop_assert_eq!(put.sha256, Hashes::sha256(&put.bytes));
+            prop_assert_eq!(put.sha256, ContentHasher::sha256(&put.bytes));
             prop_assert_eq!(decode(put.bytes, put.encoding, size_bytes).unwrap(), content);
         }
 

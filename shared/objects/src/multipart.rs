@@ -7,7 +7,7 @@ use bytes::Bytes;
 use domain::content::{ContentHash, ObjectKey, UploadId};
 
 use crate::client::sdk;
-use crate::{Facts, Hashes, Objects, ObjectsError, StorageClass};
+use crate::{ContentHasher, Facts, Objects, ObjectsError, StorageClass};
 
 /// A part that is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,7 +109,7 @@ impl Objects {
         bytes: Bytes,
     ) -> Result<Part, ObjectsError> {
         let size_bytes = count(bytes.len());
-        let sha256 = Hashes::sha256(&bytes);
+        let sha256 = ContentHasher::sha256(&bytes);
         let call = self.client.upload_part().bucket(&self.bucket);
         let stored = call
             .key(key.as_str())

@@ -11,7 +11,7 @@ use local::aws::in_process::{Fault, faulty};
 use local::aws::{self, Aws, CONTENT_BUCKET};
 
 use crate::{
-    ContentHash, Encoded, Hashes, Named, ObjectKey, Objects, ObjectsError, PART_BYTES_MIN,
+    ContentHash, ContentHasher, Encoded, Named, ObjectKey, Objects, ObjectsError, PART_BYTES_MIN,
     PartPlan, StorageClass, UploadId,
 };
 
@@ -78,7 +78,7 @@ async fn read(objects: &Objects, key: &ObjectKey) -> Option<Bytes> {
 async fn small_content_is_put_read_by_ranges_and_deleted() {
     let Bucket { objects, _aws, .. } = bucket("");
     let (key, content) = (key(1), bytes(1_000, 0));
-    let sha256 = Hashes::sha256(&content);
+    let sha256 = ContentHasher::sha256(&content);
     let class = StorageClass::StandardIa;
     let put = objects.put(&key, Encoded::plain(content.clone(), sha256), TEXT, class);
     put.await.unwrap();
@@ -117,7 +117,7 @@ async fn small_content_is_put_read_by_ranges_and_deleted() {
 #[tokio::test]
 async fn content_without_bytes_is_content() {
     let Bucket { objects, _aws, .. } = bucket("");
-    let empty = Hashes::of(b"");
+    let empty = ContentHasher::of(b"");
     let (class, first) = (StorageClass::Standard, key(1));
     let put = objects.put(
         &first,
@@ -145,26 +145,26 @@ fn compressing() -> ContentSettings {
 async fn compressed_content_is_read_as_what_it_is() {
     let Bucket { objects, _aws, .. } = bucket("");
     let content = Bytes::from("a line that is there again\n".repeat(1_000));
-    let (digests, key) = (Hashes::of(&content), key(1));
-    let put = Encoded::of(content.clone(), &digests, TEXT, &compressing());
+    let (digest, key) = (ContentHasher::of(&content), key(1));
+    let put = Encoded::of(content.clone(), &digest, TEXT, &compressing());
     let place = objects.put(&key, put, TEXT, StorageClass::Standard).await;
     let place = place.unwrap();
     assert_eq!((&place.key, place.encoding), (&key, Encoding::Zstd));
     let facts = objects.head(&key).await.unwrap().unwrap();
     assert_eq!(facts.size_bytes, place.stored_bytes);
-    assert!(facts.size_bytes * 5 < digests.size_bytes);
+    assert!(facts.size_bytes * 5 < digest.size_bytes);
     let named = Named {
         key: &place.key,
         encoding: place.encoding,
-        size_bytes: digests.size_bytes,
-        hash: &digests.sha256,
+        size_bytes: digest.size_bytes,
+        hash: &digest.sha256,
     };
-    let whole = objects.content(named, digests.size_bytes).await.unwrap();
+    let whole = objects.content(named, digest.size_bytes).await.unwrap();
     assert_eq!(whole, Some(content));
-    let held = objects.content(named, digests.size_bytes - 1).await;
+    let held = objects.content(named, digest.size_bytes - 1).await;
     assert!(matches!(held, Err(ObjectsError::Refused(_))), "{held:?}");
 
-    let other = Hashes::sha256(b"other");
+    let other = ContentHasher::sha256(b"other");
     let as_it_lies = Encoding::None;
     for wrong in [
         Named {
@@ -176,7 +176,7 @@ async fn compressed_content_is_read_as_what_it_is() {
             ..named
         },
         Named {
-            size_bytes: digests.size_bytes - 1,
+            size_bytes: digest.size_bytes - 1,
             ..named
         },
         Named {
@@ -184,18 +184,18 @@ async fn compressed_content_is_read_as_what_it_is() {
             ..named
         },
     ] {
-        let read = objects.content(wrong, digests.size_bytes).await;
+        let read = objects.content(wrong, digest.size_bytes).await;
         assert!(matches!(read, Err(ObjectsError::Spoilt { .. })), "{read:?}");
     }
     objects.delete(&key).await.unwrap();
-    let gone = objects.content(named, digests.size_bytes).await.unwrap();
+    let gone = objects.content(named, digest.size_bytes).await.unwrap();
     assert_eq!(gone, None);
 }
 
 #[tokio::test]
 async fn bytes_that_are_not_those_of_the_hash_are_refused() {
     let Bucket { objects, _aws, .. } = bucket("");
-    let wrong = Hashes::sha256(b"other");
+    let wrong = ContentHasher::sha256(b"other");
     let content = Bytes::from_static(b"content");
     let (class, key) = (StorageClass::Standard, key(1));
     let put = objects.put(&key, Encoded::plain(content, wrong), TEXT, class);
@@ -213,7 +213,7 @@ async fn an_upload_goes_on_from_the_parts_that_are_stored() {
         content.slice(usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap())
     };
     let upload = begun(&objects, &key).await;
-    let mut hashes = Hashes::new();
+    let mut hashes = ContentHasher::new();
     let mut parts = Vec::new();
     for number in [1, 2] {
         hashes.update(&piece(number));
@@ -232,7 +232,7 @@ async fn an_upload_goes_on_from_the_parts_that_are_stored() {
         parts.iter().map(mark).collect()
     };
     assert_eq!(marks(&listed), marks(&parts));
-    let mut hashes = Hashes::restore(&saved).unwrap();
+    let mut hashes = ContentHasher::restore(&saved).unwrap();
     // The last part comes twice: the second is the one that counts.
     objects.part(&key, &upload, 3, bytes(17, 99)).await.unwrap();
     hashes.update(&piece(3));
@@ -241,7 +241,7 @@ async fn an_upload_goes_on_from_the_parts_that_are_stored() {
     assert_eq!(facts.size_bytes, plan.size_bytes());
     let stored = read(&objects, &key).await.unwrap();
     assert!(stored == content, "the bytes are the content's");
-    assert_eq!(Hashes::of(&stored), hashes.finish());
+    assert_eq!(ContentHasher::of(&stored), hashes.finish());
     // Completed again, by whoever did not hear of it.
     let again = objects.complete(&key, &upload, &listed).await.unwrap();
     assert_eq!(again.size_bytes, plan.size_bytes());
@@ -301,7 +301,7 @@ async fn behind_a_socket() -> (Aws, Objects) {
 async fn a_url_downloads_under_a_name_and_parts_of_it() {
     let (_aws, objects) = behind_a_socket().await;
     let content = bytes(100_000, 1);
-    let sha256 = Hashes::sha256(&content);
+    let sha256 = ContentHasher::sha256(&content);
     let (class, key) = (StorageClass::Standard, key(1));
     let put = objects.put(&key, Encoded::plain(content.clone(), sha256), TEXT, class);
     put.await.unwrap();
@@ -327,7 +327,12 @@ async fn a_url_downloads_under_a_name_and_parts_of_it() {
     assert_eq!(part.bytes().await.unwrap(), content.slice(5..10));
 
     let text = Bytes::from("a line that is there again\n".repeat(100));
-    let put = Encoded::of(text.clone(), &Hashes::of(&text), TEXT, &compressing());
+    let put = Encoded::of(
+        text.clone(),
+        &ContentHasher::of(&text),
+        TEXT,
+        &compressing(),
+    );
     let lies = put.bytes.clone();
     objects.put(&key, put, TEXT, class).await.unwrap();
     let answer = client.get(url.as_str()).send().await.unwrap();

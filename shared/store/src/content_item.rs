@@ -53,7 +53,7 @@ struct DownloadBody {
     part_bytes: u64,
     parts: u32,
     done_bytes: u64,
-    hashes: Checksum,
+    hash_state: Checksum,
     began_at: i64,
 }
 
@@ -108,7 +108,7 @@ fn progress_body(progress: &Progress) -> ProgressBody {
             part_bytes: download.part_bytes,
             parts: download.parts,
             done_bytes: download.done_bytes,
-            hashes: Checksum::Bytes(download.hashes.clone()),
+            hash_state: Checksum::Bytes(download.hash_state.clone()),
             began_at: download.began_at.as_millis(),
         }),
         Progress::Upload(upload) => ProgressBody::Upload(UploadBody {
@@ -172,7 +172,7 @@ fn progress_from(
             part_bytes: body.part_bytes,
             parts: body.parts,
             done_bytes: body.done_bytes,
-            hashes: match body.hashes {
+            hash_state: match body.hash_state {
                 Checksum::Bytes(bytes) => bytes,
                 Checksum::Text(text) => text.into_bytes(),
             },

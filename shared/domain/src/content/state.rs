@@ -114,13 +114,13 @@ pub struct Download {
     pub parts: u32,
     /// How many bytes of the content these hold.
     pub done_bytes: u64,
-    /// The state of the hashes after them, serialised.
-    pub hashes: Vec<u8>,
+    /// The state of the hash after them, serialised.
+    pub hash_state: Vec<u8>,
     /// When it began.
     pub began_at: Timestamp,
 }
 
-/// The state of the hashes tells of the content; it has no place in a log.
+/// The state of the hash tells of the content; it has no place in a log.
 impl fmt::Debug for Download {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Download")

@@ -361,7 +361,7 @@ pub(super) async fn a_content_state_is_saved_on_its_revision(store: &Store) {
         part_bytes: 8 << 20,
         parts: 2,
         done_bytes: 16 << 20,
-        hashes: vec![0, 1, 255],
+        hash_state: vec![0, 1, 255],
         began_at: ms(5),
     };
     let upload = Upload {

@@ -193,7 +193,7 @@ fn what_is_kept_of_content_is_one_write_unit_each() {
         part_bytes: 8 << 20,
         parts: 10_000,
         done_bytes: u64::MAX,
-        hashes: vec![0xff; 210],
+        hash_state: vec![0xff; 120],
         began_at: ms(1_763_715_600_123),
     };
     let state = ContentState {

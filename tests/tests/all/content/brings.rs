@@ -5,7 +5,7 @@ use std::time::Duration;
 use domain::content::{Dealt, Origin};
 use drive_simulator::Fault;
 use local::aws::Queue;
-use objects::Hashes;
+use objects::ContentHasher;
 use runtime::Deadline;
 use serde_json::{Value, json};
 
@@ -87,7 +87,7 @@ fn content_of_any_size_arrives_whole() {
         for (file, size) in files.iter().zip(sizes) {
             let stored = versions(hand, file).await;
             assert_eq!(stored[0].size_bytes, size);
-            let drive = Hashes::of(&in_drive(hand, file).await);
+            let drive = ContentHasher::of(&in_drive(hand, file).await);
             assert_eq!(stored[0].hash, drive.sha256);
             intact(hand, file).await;
         }
@@ -289,7 +289,7 @@ fn invariant_29_a_file_that_changes_while_it_is_fetched_ends_as_it_is_then() {
         apply(hand).await;
         until_quiet(hand).await;
         let stored = versions(hand, &file).await;
-        let drive = Hashes::of(&in_drive(hand, &file).await);
+        let drive = ContentHasher::of(&in_drive(hand, &file).await);
         assert_eq!(stored[0].hash, drive.sha256);
         intact(hand, &file).await;
     });

@@ -7,7 +7,7 @@ use domain::content::{Encoding, ObjectKey, StoredVersion};
 use domain::{ConnectionId, ConnectionKey, StorageClass};
 use drive_simulator::Generated;
 use http::Method;
-use objects::{Encoded, Hashes};
+use objects::{ContentHasher, Encoded};
 use serde_json::{Value, json};
 use store::PageRequest;
 
@@ -95,7 +95,7 @@ async fn as_it_lies(hand: &ByHand, key: &ObjectKey) -> Bytes {
 }
 
 async fn overwrite(hand: &ByHand, key: &ObjectKey, bytes: Bytes) {
-    let sum = Hashes::sha256(&bytes);
+    let sum = ContentHasher::sha256(&bytes);
     let put = bucket(hand).put(
         key,
         Encoded::plain(bytes, sum),

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use domain::content::{ObjectKey, StoredObject, StoredVersion};
 use domain::{Field, FileId, FileRecord, Moment, Policies, Value};
 use drive_simulator::Generated;
-use objects::{Encoded, Hashes, Objects};
+use objects::{ContentHasher, Encoded, Objects};
 use store::{Committed, Nonce, PageRequest};
 
 use crate::support::ByHand;
@@ -46,9 +46,9 @@ pub async fn bytes_of(hand: &ByHand, version: &StoredVersion) -> Bytes {
 pub async fn intact(hand: &ByHand, file: &str) {
     for version in versions(hand, file).await {
         let bytes = bytes_of(hand, &version).await;
-        let digests = Hashes::of(&bytes);
+        let digest = ContentHasher::of(&bytes);
         assert_eq!(
-            (digests.sha256, digests.size_bytes),
+            (digest.sha256, digest.size_bytes),
             (version.hash, version.size_bytes)
         );
         let object = object(hand, &version).await.unwrap();
@@ -92,22 +92,22 @@ pub fn generated(hand: &ByHand, seed: u64, size_bytes: u64) -> String {
 
 /// An application uploads: the bytes are stored, and then owed, as one edit of the record.
 pub async fn upload(hand: &ByHand, file: &str, content: &'static [u8]) {
-    let digests = Hashes::of(content);
+    let digest = ContentHasher::of(content);
     let tenant = &hand.key.tenant;
-    let key = ObjectKey::content(tenant, &digests.sha256, rand_of(content));
+    let key = ObjectKey::content(tenant, &digest.sha256, rand_of(content));
     let put = bucket(hand).put(
         &key,
-        Encoded::plain(Bytes::from_static(content), digests.sha256),
+        Encoded::plain(Bytes::from_static(content), digest.sha256),
         "text/plain",
         domain::StorageClass::Standard,
     );
     let place = put.await.unwrap();
     let now = hand.now();
     let day = now.plus_millis(86_400_000);
-    let object = StoredObject::new(digests.sha256, place, digests.size_bytes, now, day);
+    let object = StoredObject::new(digest.sha256, place, digest.size_bytes, now, day);
     let put = hand.store().put_object_if_absent(tenant, &object);
     put.await.unwrap();
-    let value = Value::Text(digests.sha256.to_string());
+    let value = Value::Text(digest.sha256.to_string());
     let policies = Policies::default();
     loop {
         let record = record(hand, file).await;
@@ -130,6 +130,6 @@ pub async fn upload(hand: &ByHand, file: &str, content: &'static [u8]) {
 }
 
 fn rand_of(content: &[u8]) -> u64 {
-    let [a, b, c, d, e, f, g, h, ..] = *Hashes::sha256(content).as_bytes();
+    let [a, b, c, d, e, f, g, h, ..] = *ContentHasher::sha256(content).as_bytes();
     u64::from_be_bytes([a, b, c, d, e, f, g, h])
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::Method;
 use local::aws::Queue;
-use objects::Hashes;
+use objects::ContentHasher;
 use serde_json::{Value, json};
 use store::{Operation, Written};
 
@@ -95,7 +95,7 @@ fn files_that_come_into_scope_with_a_folder_are_mirrored_and_stay_when_it_leaves
         assert_eq!(walks(hand).await[0]["state"], "done");
         assert_eq!(
             versions(hand, &file).await[0].hash,
-            Hashes::of(b"deep below").sha256
+            ContentHasher::of(b"deep below").sha256
         );
         intact(hand, &file).await;
 
@@ -190,7 +190,7 @@ fn what_changed_while_a_connection_was_suspended_is_mirrored_when_it_recovers() 
         hand.sync().await;
         hand.pump_only(Queue::LogWakes).await;
         assert_eq!(state().await, "suspended");
-        let wanted = Hashes::of(b"while it was suspended").sha256;
+        let wanted = ContentHasher::of(b"while it was suspended").sha256;
         hand.pump().await;
         let stored = versions(hand, &file).await;
         assert!(stored.iter().all(|version| version.hash != wanted));

@@ -7,14 +7,14 @@ use sha2::{Digest as _, Sha256};
 /// The format of a saved state, before anything else in it.
 const FORMAT: u8 = 1;
 
-/// Not a state that [`Hashes::save`] gave.
+/// Not a state that [`ContentHasher::save`] gave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a saved state of a hash")]
 pub struct InvalidState;
 
 /// What some content's bytes come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Digests {
+pub struct Digest {
     /// SHA-256.
     pub sha256: ContentHash,
     /// How many bytes there were.
@@ -24,12 +24,12 @@ pub struct Digests {
 /// SHA-256 of bytes that come one after the other. Drive tells it of everything that has bytes (`sha256Checksum`), so
 /// nothing weaker is computed beside it.
 #[derive(Debug, Clone, Default)]
-pub struct Hashes {
+pub struct ContentHasher {
     sha256: Sha256,
     size_bytes: u64,
 }
 
-impl Hashes {
+impl ContentHasher {
     /// Of nothing yet.
     #[must_use]
     pub fn new() -> Self {
@@ -38,10 +38,10 @@ impl Hashes {
 
     /// Of these bytes.
     #[must_use]
-    pub fn of(bytes: &[u8]) -> Digests {
-        let mut hashes = Self::new();
-        hashes.update(bytes);
-        hashes.finish()
+    pub fn of(bytes: &[u8]) -> Digest {
+        let mut hasher = Self::new();
+        hasher.update(bytes);
+        hasher.finish()
     }
 
     /// SHA-256 alone of these bytes.
@@ -63,10 +63,10 @@ impl Hashes {
         self.size_bytes
     }
 
-    /// The digests of all that was taken.
+    /// The digest of all that was taken.
     #[must_use]
-    pub fn finish(self) -> Digests {
-        Digests {
+    pub fn finish(self) -> Digest {
+        Digest {
             sha256: ContentHash::from_bytes(self.sha256.finalize().into()),
             size_bytes: self.size_bytes,
         }
@@ -108,12 +108,12 @@ mod tests {
 
     #[test]
     fn the_hash_is_the_one_that_everybody_knows() {
-        let empty = Hashes::of(b"");
+        let empty = ContentHasher::of(b"");
         assert_eq!(
             empty.sha256.to_string(),
             "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
         );
-        let abc = Hashes::of(b"abc");
+        let abc = ContentHasher::of(b"abc");
         assert_eq!(
             abc.sha256.to_string(),
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
@@ -123,10 +123,10 @@ mod tests {
 
     #[test]
     fn what_is_no_state_is_refused() {
-        let mut hashes = Hashes::new();
-        hashes.update(&[7; 100]);
-        let state = hashes.save();
-        assert!(Hashes::restore(&state).is_ok());
+        let mut hasher = ContentHasher::new();
+        hasher.update(&[7; 100]);
+        let state = hasher.save();
+        assert!(ContentHasher::restore(&state).is_ok());
         let longer = [state.as_slice(), &[0]].concat();
         let mut other = state.clone();
         other[0] = FORMAT + 1;
@@ -137,7 +137,7 @@ mod tests {
             &longer,
             &other,
         ] {
-            assert_eq!(Hashes::restore(bad).unwrap_err(), InvalidState);
+            assert_eq!(ContentHasher::restore(bad).unwrap_err(), InvalidState);
         }
     }
 
@@ -150,24 +150,24 @@ mod tests {
             let mut cuts: Vec<(usize, bool)> =
                 cuts.iter().map(|(at, put_down)| (at.index(bytes.len() + 1), *put_down)).collect();
             cuts.sort_unstable();
-            let mut hashes = Hashes::new();
+            let mut hasher = ContentHasher::new();
             let mut from = 0;
             for (to, put_down) in cuts {
-                hashes.update(&bytes[from..to]);
+                hasher.update(&bytes[from..to]);
                 from = to;
                 if put_down {
-                    hashes = Hashes::restore(&hashes.save()).unwrap();
+                    hasher = ContentHasher::restore(&hasher.save()).unwrap();
                 }
             }
-            hashes.update(&bytes[from..]);
-            prop_assert_eq!(hashes.finish(), Hashes::of(&bytes));
+            hasher.update(&bytes[from..]);
+            prop_assert_eq!(hasher.finish(), ContentHasher::of(&bytes));
         }
 
         #[test]
         fn no_bytes_make_a_state_that_panics(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            if let Ok(hashes) = Hashes::restore(&bytes) {
-                let size = hashes.size_bytes();
-                prop_assert_eq!(hashes.finish().size_bytes, size);
+            if let Ok(hasher) = ContentHasher::restore(&bytes) {
+                let size = hasher.size_bytes();
+                prop_assert_eq!(hasher.finish().size_bytes, size);
             }
         }
     }
