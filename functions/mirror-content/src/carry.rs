@@ -25,7 +25,7 @@ const CHUNK_BYTES: u64 = 32 * UPLOAD_STEP_BYTES;
 const CHUNKS_PER_SAVE: u64 = 8;
 
 /// Stored content that is to be sent.
-struct Cargo {
+struct Payload {
     object: StoredObject,
     /// All of it, where it can't be read from the bucket piece by piece: what is compressed.
     whole: Option<Bytes>,
@@ -34,7 +34,7 @@ struct Cargo {
 /// An upload under way, and what it stands for.
 struct Carriage {
     session: UploadSession,
-    cargo: Cargo,
+    payload: Payload,
     patch: Patch,
 }
 
@@ -56,23 +56,23 @@ impl Work<'_> {
                 .await?;
             return Ok(Flow::Again);
         };
-        let cargo = self.load(object).await?;
+        let payload = self.load(object).await?;
         match state.progress.clone() {
             Some(Progress::Upload(upload)) if upload.hash == hash && upload.number == number => {
                 let carriage = Carriage {
                     session: UploadSession::new(self.file.clone(), upload.session_uri.clone()),
-                    cargo,
+                    payload,
                     patch: patch(&hash, upload.attempt),
                 };
                 self.go_on(&pass, record, state, upload, carriage).await
             }
-            Some(_) | None => self.set_out(&pass, record, state, number, cargo).await,
+            Some(_) | None => self.set_out(&pass, record, state, number, payload).await,
         }
     }
 
     /// Makes stored content ready to be sent. What is compressed is read, and verified, before anything is claimed or Drive
     /// is asked: where it is spoilt, nothing has begun.
-    async fn load(&self, object: StoredObject) -> Result<Cargo, Stopped> {
+    async fn load(&self, object: StoredObject) -> Result<Payload, Stopped> {
         let whole = match object.encoding {
             Encoding::None => None,
             Encoding::Zstd => {
@@ -81,7 +81,7 @@ impl Work<'_> {
                 Some(whole.ok_or(Stopped::Missing)?)
             }
         };
-        Ok(Cargo { object, whole })
+        Ok(Payload { object, whole })
     }
 
     /// Reads Drive now, claims what still stands, and begins.
@@ -91,7 +91,7 @@ impl Work<'_> {
         record: FileRecord,
         state: ContentState,
         number: u32,
-        cargo: Cargo,
+        payload: Payload,
     ) -> Result<Flow, Stopped> {
         let Some(read) = self.read(pass).await? else {
             return Ok(Flow::Over);
@@ -109,7 +109,7 @@ impl Work<'_> {
         };
         let content = Outgoing {
             mime_type: &claimed.mirror.mime_type,
-            total_bytes: cargo.object.size_bytes,
+            total_bytes: payload.object.size_bytes,
         };
         let start = pass.drive().start_replacement(&read, content);
         let session = match pass.call(CallKind::Edit, start).await {
@@ -118,7 +118,7 @@ impl Work<'_> {
         };
         let upload = Upload {
             number,
-            hash: cargo.object.hash,
+            hash: payload.object.hash,
             attempt,
             session_uri: session.expose_address().clone(),
             done_bytes: 0,
@@ -128,7 +128,7 @@ impl Work<'_> {
         let state = self.save(&begun).await?;
         let carriage = Carriage {
             session,
-            cargo,
+            payload,
             patch,
         };
         self.send(pass, claimed, state, upload, carriage).await
@@ -143,7 +143,7 @@ impl Work<'_> {
         upload: Upload,
         carriage: Carriage,
     ) -> Result<Flow, Stopped> {
-        let size_bytes = carriage.cargo.object.size_bytes;
+        let size_bytes = carriage.payload.object.size_bytes;
         let ask = || pass.drive().upload_state(&carriage.session, size_bytes);
         match pass.ask(CallKind::Other, ask).await {
             Ok(UploadProgress::Stored { next_byte }) => {
@@ -178,13 +178,13 @@ impl Work<'_> {
         carriage: Carriage,
     ) -> Result<Flow, Stopped> {
         let (mut state, mut upload) = (state, upload);
-        let total_bytes = carriage.cargo.object.size_bytes;
+        let total_bytes = carriage.payload.object.size_bytes;
         for sent in 1_u64.. {
             let from = upload.done_bytes;
             let answer = if total_bytes == 0 {
                 pass.drive().upload_state(&carriage.session, 0).await
             } else {
-                let chunk = self.chunk(&carriage.cargo, from).await?;
+                let chunk = self.chunk(&carriage.payload, from).await?;
                 pass.drive()
                     .upload_chunk(&carriage.session, from, total_bytes, chunk)
                     .await
@@ -219,10 +219,10 @@ impl Work<'_> {
     }
 
     /// The next bytes of the content, as many as one chunk holds.
-    async fn chunk(&self, cargo: &Cargo, from: u64) -> Result<Bytes, Stopped> {
-        let object = &cargo.object;
+    async fn chunk(&self, payload: &Payload, from: u64) -> Result<Bytes, Stopped> {
+        let object = &payload.object;
         let end = from.saturating_add(CHUNK_BYTES).min(object.size_bytes);
-        if let Some(whole) = &cargo.whole {
+        if let Some(whole) = &payload.whole {
             return Ok(piece(whole, from..end));
         }
         let body = self.deps.objects.get(&object.key, Some(from..end)).await?;

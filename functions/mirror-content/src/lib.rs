@@ -30,7 +30,7 @@ const DRIVE_TIMEOUTS: drive::Timeouts = drive::Timeouts {
     connect: Duration::from_secs(3),
     total: Duration::from_secs(20),
 };
-/// Files of a batch in work at a time: each holds a part of its content in memory.
+/// Files of a batch in work at a time: each holds three parts of its content in memory at most, 24 MiB of the usual ones.
 const FILES_AT_ONCE: usize = 4;
 /// How often what is done is acknowledged while other files of the batch go on.
 const ACKNOWLEDGE_EVERY: Duration = Duration::from_secs(1);
