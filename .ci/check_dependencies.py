@@ -1,4 +1,4 @@
-"""Holds every dependency to `deny.toml`: where it comes from, its licence, and what is banned.
+"""Holds every dependency to `deny.toml` (where it comes from, its licence, what is banned), and finds unused ones.
 
 `cargo deny check licenses sources bans` says the same, and more (advisories, yanked versions). It is not run here:
 no current build of it is in a package registry, and building it from source takes many minutes on two cores.
@@ -78,7 +78,36 @@ def faults(packages, rules):
     return found
 
 
+def words_of(folder):
+    """Returns every identifier in the Rust sources below a package's folder."""
+    sources = (source.read_text() for source in folder.rglob("*.rs"))
+    return {word for source in sources for word in re.findall(r"[A-Za-z_][A-Za-z0-9_]*", source)}
+
+
+def unused(packages, libraries, words_of=words_of):
+    """Returns the dependencies that a package of ours declares and no source of it names.
+
+    `libraries` has the name of a package's library where it is not the package's own. `unified-features` has no code: it is declared for its manifest alone, and so is all that it declares.
+    """
+    found = []
+    for package in packages:
+        if package["name"] == "unified-features":
+            continue
+        named = words_of(Path(package["manifest_path"]).parent)
+        for dependency in package["dependencies"]:
+            name = dependency.get("rename") or libraries.get(dependency["name"], dependency["name"])
+            name = name.replace("-", "_")
+            if name not in named and name != "unified_features":
+                found.append(f"{package['name']} declares {dependency['name']} and does not use it")
+    return found
+
+
 def self_test():
+    member = {"name": "a", "manifest_path": "/a/Cargo.toml", "dependencies": [
+        {"name": "serde-json"}, {"name": "long", "rename": "short"}, {"name": "md-5"}, {"name": "unified-features"}]}
+    libraries = {"md-5": "md5"}
+    assert unused([member], libraries, lambda _: {"serde_json", "short", "md5"}) == []
+    assert len(unused([member], libraries, lambda _: {"serde", "long", "md_5"})) == 3
     allowed = {"MIT", "Apache-2.0"}
     for expression, met in {
         "MIT": True, "GPL-3.0": False, "MIT OR GPL-3.0": True, "GPL-3.0/MIT": True, "MIT AND GPL-3.0": False,
@@ -105,7 +134,13 @@ def main():
     command = ["cargo", "metadata", "--format-version", "1", "--locked", "--all-features"]
     metadata = json.loads(subprocess.run(command, cwd=TOP, check=True, capture_output=True).stdout)
     rules = tomllib.loads((TOP / "deny.toml").read_text())
-    found = faults(metadata["packages"], rules)
+    members = set(metadata["workspace_members"])
+    ours = [package for package in metadata["packages"] if package["id"] in members]
+    libraries = {
+        package["name"]: target["name"]
+        for package in metadata["packages"] for target in package["targets"] if "lib" in target["kind"]
+    }
+    found = faults(metadata["packages"], rules) + unused(ours, libraries)
     for fault in found:
         print(fault)
     print(f"{len(metadata['packages'])} packages, {len(found)} faults")
