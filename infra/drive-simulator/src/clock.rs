@@ -1,4 +1,5 @@
-//! The simulator's clock: the machine's time, or whatever its owner says, plus an offset that tests move.
+//! The simulator's clock: the machine's time, or a time source of the embedder, plus an offset that
+//! tests advance.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,12 +8,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-/// Milliseconds since 1970.
-pub type Now = Arc<dyn Fn() -> i64 + Send + Sync>;
+/// Returns the time, in milliseconds since 1970.
+pub type TimeSource = Arc<dyn Fn() -> i64 + Send + Sync>;
 
-/// A time plus an offset. Only ever moved forward, as real clocks are.
+/// A time source plus an offset, which only moves forward.
 pub(crate) struct Clock {
-    now: Now,
+    now: TimeSource,
     offset_ms: AtomicI64,
 }
 
@@ -23,15 +24,15 @@ impl fmt::Debug for Clock {
 }
 
 impl Clock {
-    /// A clock that goes by `now`; by the machine's time without one.
-    pub(crate) fn new(now: Option<Now>) -> Self {
+    /// Creates a clock on a time source; `None` is the machine's time.
+    pub(crate) fn new(now: Option<TimeSource>) -> Self {
         Self {
             now: now.unwrap_or_else(|| Arc::new(machine_ms)),
             offset_ms: AtomicI64::default(),
         }
     }
 
-    /// Milliseconds since 1970.
+    /// Returns the time, in milliseconds since 1970.
     pub(crate) fn now_ms(&self) -> i64 {
         (self.now)().saturating_add(self.offset_ms.load(Ordering::Relaxed))
     }
@@ -44,7 +45,7 @@ impl Clock {
         );
     }
 
-    /// Without an offset again.
+    /// Sets the offset back to zero.
     pub(crate) fn reset(&self) {
         self.offset_ms.store(0, Ordering::Relaxed);
     }
@@ -61,7 +62,7 @@ fn machine_ms() -> i64 {
     })
 }
 
-/// Milliseconds since 1970 as Drive prints a time: `2026-11-21T08:57:00.123Z`.
+/// Formats milliseconds since 1970 as Drive does: `2026-11-21T08:57:00.123Z`.
 pub(crate) fn rfc3339(ms: i64) -> String {
     let Some(time) = date_time(ms) else {
         return String::from("1970-01-01T00:00:00.000Z");
@@ -79,7 +80,8 @@ pub(crate) fn rfc3339(ms: i64) -> String {
     )
 }
 
-/// Milliseconds since 1970 as an HTTP date, for `X-Goog-Channel-Expiration`: `Tue, 19 Nov 2013 01:13:52 GMT`.
+/// Formats milliseconds since 1970 as an HTTP date, for `X-Goog-Channel-Expiration`: `Tue, 19 Nov
+/// 2013 01:13:52 GMT`.
 pub(crate) fn http_date(ms: i64) -> String {
     let Some(time) = date_time(ms) else {
         return String::from("Thu, 01 Jan 1970 00:00:00 GMT");
@@ -101,7 +103,8 @@ fn date_time(ms: i64) -> Option<OffsetDateTime> {
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000).ok()
 }
 
-/// Reads a time as Drive accepts it: RFC 3339, in UTC when it names no offset. `None` when it is neither.
+/// Parses a time as Drive accepts it: RFC 3339, in UTC if it has no offset. `None` for any other
+/// text.
 pub(crate) fn parse_time(text: &str) -> Option<i64> {
     let nanos = OffsetDateTime::parse(text, &Rfc3339)
         .or_else(|_| OffsetDateTime::parse(&format!("{text}Z"), &Rfc3339))
@@ -129,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_without_an_offset_is_utc_and_other_text_is_no_time() {
+    fn a_time_without_an_offset_is_utc_and_other_text_is_refused() {
         assert_eq!(
             parse_time("2012-06-04T12:00:00"),
             parse_time("2012-06-04T12:00:00Z")

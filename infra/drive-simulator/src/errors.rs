@@ -1,10 +1,13 @@
-//! Refusals in Google's shape.
+//! Errors in Google's format.
+
+pub(crate) mod reason_texts;
 
 use std::borrow::Cow;
 
 use serde_json::{Value, json};
 
-/// Where in the request the refused thing was, as `errors[0].locationType` and `errors[0].location` say it.
+/// The part of the request that an error is about: `errors[0].locationType` and
+/// `errors[0].location`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Location {
     /// A query parameter.
@@ -13,9 +16,10 @@ pub enum Location {
     Header(Cow<'static, str>),
 }
 
-/// A refusal of the Drive API: one status, one machine-readable reason.
+/// An error of the Drive API: one status, one machine-readable reason.
 ///
-/// Clients must decide by `reason`, since 403 alone may be a throttle, a missing permission or a cap.
+/// Clients must decide by `reason`, since 403 alone may be a throttle, a missing permission or a
+/// limit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{status} {reason}: {message}")]
 pub struct DriveError {
@@ -23,14 +27,14 @@ pub struct DriveError {
     pub status: u16,
     /// `errors[0].reason`.
     pub reason: Cow<'static, str>,
-    /// The message for people.
+    /// The human-readable message.
     pub message: String,
-    /// What was refused, when the refusal is about one parameter or header.
+    /// The parameter or header that the error is about, if it is about one.
     pub location: Option<Location>,
 }
 
 impl DriveError {
-    /// A refusal without a location.
+    /// Creates an error without a location.
     pub(crate) fn new(
         status: u16,
         reason: impl Into<Cow<'static, str>>,
@@ -44,7 +48,7 @@ impl DriveError {
         }
     }
 
-    /// The same refusal, about one query parameter (or, as Google does, about one member of the body).
+    /// Sets the location to a query parameter or, as Google does, to a member of the body.
     pub(crate) fn at(self, parameter: impl Into<Cow<'static, str>>) -> Self {
         Self {
             location: Some(Location::Parameter(parameter.into())),
@@ -59,7 +63,8 @@ impl DriveError {
         }
     }
 
-    /// 404 `notFound`: gone, never there, not accessible, or a shared drive item without `supportsAllDrives`.
+    /// 404 `notFound`: deleted, never existed, not accessible, or an item of a shared drive without
+    /// `supportsAllDrives`.
     pub(crate) fn file_not_found(id: &str) -> Self {
         Self::new(404, "notFound", format!("File not found: {id}.")).at("fileId")
     }
@@ -69,17 +74,17 @@ impl DriveError {
         Self::new(404, "notFound", format!("Shared drive not found: {id}")).at("driveId")
     }
 
-    /// 404 for a path that names no method.
+    /// 404 for a path that is no method's.
     pub(crate) fn no_such_method() -> Self {
         Self::new(404, "notFound", "Not Found")
     }
 
-    /// 400 `invalid`: the value cannot be understood (`q`, `pageToken`).
+    /// 400 `invalid`: the value cannot be parsed (`q`, `pageToken`).
     pub(crate) fn invalid(parameter: impl Into<Cow<'static, str>>) -> Self {
         Self::new(400, "invalid", "Invalid Value").at(parameter)
     }
 
-    /// 400 `invalid` with a message of its own.
+    /// 400 `invalid` with a specific message.
     pub(crate) fn invalid_because(
         parameter: impl Into<Cow<'static, str>>,
         message: impl Into<String>,
@@ -87,7 +92,7 @@ impl DriveError {
         Self::new(400, "invalid", message).at(parameter)
     }
 
-    /// 400 `invalidParameter`: the value is understood but not allowed.
+    /// 400 `invalidParameter`: the value is well-formed but not allowed.
     pub(crate) fn invalid_parameter(
         parameter: impl Into<Cow<'static, str>>,
         message: impl Into<String>,
@@ -105,12 +110,12 @@ impl DriveError {
         Self::new(400, "badRequest", message)
     }
 
-    /// 401: no bearer at all.
+    /// 401: the request carries no bearer token.
     pub(crate) fn login_required() -> Self {
         Self::new(401, "required", "Login Required.").at_header("Authorization")
     }
 
-    /// 401 `authError`: an unknown or expired bearer.
+    /// 401 `authError`: an unknown or expired bearer token.
     pub(crate) fn invalid_credentials() -> Self {
         Self::new(401, "authError", "Invalid Credentials").at_header("Authorization")
     }
@@ -129,12 +134,12 @@ impl DriveError {
         Self::new(403, "fieldNotWritable", message)
     }
 
-    /// 412 `conditionNotMet`: the `If-Match` of a v2 call names another version.
+    /// 412 `conditionNotMet`: the `If-Match` of a v2 call does not match the file's etag.
     pub(crate) fn condition_not_met() -> Self {
         Self::new(412, "conditionNotMet", "Precondition Failed").at_header("If-Match")
     }
 
-    /// 501: the method exists in Google Drive and is left out here.
+    /// 501: a method of Google Drive that the simulator omits.
     pub(crate) fn not_implemented(method: &str) -> Self {
         Self::new(
             501,
@@ -143,7 +148,8 @@ impl DriveError {
         )
     }
 
-    /// `errors[0].domain`: `usageLimits` for throttles that Google counts as usage, `global` for the rest.
+    /// `errors[0].domain`: `usageLimits` for throttles that Google counts as usage, `global` for
+    /// all others.
     pub(crate) fn domain(&self) -> &'static str {
         const USAGE: [&str; 5] = [
             "rateLimitExceeded",
@@ -159,7 +165,7 @@ impl DriveError {
         }
     }
 
-    /// The body as Google sends it.
+    /// Returns the body as Google sends it.
     pub(crate) fn body(&self) -> Value {
         let mut detail =
             json!({"domain": self.domain(), "reason": self.reason, "message": self.message});
@@ -180,11 +186,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_has_googles_shape() {
+    fn an_error_has_googles_format() {
         assert_eq!(
             DriveError::condition_not_met().body(),
-            json!({"error": {"errors": [{"domain": "global", "reason": "conditionNotMet", "message": "Precondition Failed",
-                "locationType": "header", "location": "If-Match"}], "code": 412, "message": "Precondition Failed"}})
+            json!({
+                "error": {
+                    "errors": [
+                        {
+                            "domain": "global", "reason": "conditionNotMet",
+                            "message": "Precondition Failed", "locationType": "header",
+                            "location": "If-Match",
+                        },
+                    ],
+                    "code": 412, "message": "Precondition Failed",
+                },
+            })
         );
         assert_eq!(
             DriveError::new(403, "userRateLimitExceeded", "x").domain(),

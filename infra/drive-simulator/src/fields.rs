@@ -1,7 +1,8 @@
-//! Partial responses: the `fields` parameter, and objects built to its measure.
+//! Partial responses: the `fields` parameter, and JSON objects with only the selected members.
 //!
-//! A selection is checked against the resource's [`Shape`] before anything is executed, and it is applied while the
-//! answer is built, so that what nobody asked for (a checksum, say) is never computed.
+//! A selection is checked against the resource's [`Shape`] before the call is executed, and it is
+//! applied while the response is built, so that members that are not selected (a checksum, say) are
+//! never computed.
 
 use std::collections::BTreeMap;
 
@@ -9,21 +10,22 @@ use serde_json::{Map, Value};
 
 use crate::errors::DriveError;
 
-/// The names that a resource has, as Google's discovery document lists them.
+/// The member names of a resource, from Google's discovery document.
 #[derive(Debug)]
 pub(crate) struct Shape {
-    /// Members without named members of their own (scalars, maps, and objects that nothing here fills), separated by spaces.
+    /// Members without selectable members of their own (scalars, maps, and objects that the
+    /// simulator never fills), separated by spaces.
     pub(crate) leaves: &'static str,
     /// Members that are objects, or arrays of objects.
     pub(crate) parts: &'static [(&'static str, &'static Shape)],
 }
 
-/// Which members of an answer the caller asked for.
+/// The members of a response that the caller selected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Selection {
-    /// The whole of it.
+    /// Every member.
     Everything,
-    /// These members; `*` stands for every member not named.
+    /// These members; `*` stands for every member that is not named.
     Members(BTreeMap<String, Selection>),
 }
 
@@ -38,28 +40,30 @@ impl Selection {
         if parser.rest.is_empty() {
             Ok(selection)
         } else {
-            Err(refused(text))
+            Err(invalid_selection(text))
         }
     }
 
     /// Checks every name against the resource.
     ///
     /// # Errors
-    /// 400 `invalidParameter` "Invalid field selection x" for the first name that the resource does not have.
+    /// 400 `invalidParameter` "Invalid field selection x" for the first name that the resource
+    /// lacks.
     pub(crate) fn check(&self, shape: &Shape) -> Result<(), DriveError> {
         let Self::Members(members) = self else {
             return Ok(());
         };
         for (name, inner) in members {
             if name == "*" {
-                // What follows a star must fit at least one part; without one there is nothing to select in.
+                // The selection below a star must fit at least one part; a resource without parts
+                // has none.
                 if *inner != Self::Everything
                     && !shape
                         .parts
                         .iter()
                         .any(|(_, part)| inner.check(part).is_ok())
                 {
-                    return Err(refused(name));
+                    return Err(invalid_selection(name));
                 }
             } else if let Some((_, part)) = shape.parts.iter().find(|(part, _)| part == name) {
                 inner.check(part)?;
@@ -68,13 +72,13 @@ impl Selection {
                 .split_ascii_whitespace()
                 .any(|leaf| leaf == name)
             {
-                return Err(refused(name));
+                return Err(invalid_selection(name));
             }
         }
         Ok(())
     }
 
-    /// What of the member `name` was asked for; `None` when nothing was.
+    /// Returns the selection within the member `name`, or `None` if the member is not selected.
     pub(crate) fn member(&self, name: &str) -> Option<&Selection> {
         match self {
             Self::Everything => Some(self),
@@ -82,7 +86,7 @@ impl Selection {
         }
     }
 
-    /// The selected part of a value. An array is filtered element by element.
+    /// Returns the selected part of a value. An array is filtered element by element.
     pub(crate) fn filter(&self, value: Value) -> Value {
         match (self, value) {
             (Self::Everything, value) => value,
@@ -127,7 +131,7 @@ fn insert(members: &mut BTreeMap<String, Selection>, name: String, inner: Select
     }
 }
 
-fn refused(name: &str) -> DriveError {
+fn invalid_selection(name: &str) -> DriveError {
     DriveError::invalid_parameter("fields", format!("Invalid field selection {name}"))
 }
 
@@ -162,7 +166,7 @@ impl Parser<'_> {
             return if self.take(')') {
                 Ok((name, inner))
             } else {
-                Err(refused(self.text))
+                Err(invalid_selection(self.text))
             };
         }
         Ok((name, Selection::Everything))
@@ -175,7 +179,7 @@ impl Parser<'_> {
             .unwrap_or(rest.len());
         let (name, after) = rest.split_at(end);
         if name.is_empty() || (name.contains('*') && name != "*") {
-            return Err(refused(self.text));
+            return Err(invalid_selection(self.text));
         }
         self.rest = after.trim_start();
         Ok(name.to_owned())
@@ -192,7 +196,7 @@ impl Parser<'_> {
     }
 }
 
-/// A JSON object that holds only what was selected.
+/// A JSON object that is built with only the selected members.
 #[derive(Debug)]
 pub(crate) struct Object<'s> {
     selection: &'s Selection,
@@ -200,7 +204,7 @@ pub(crate) struct Object<'s> {
 }
 
 impl<'s> Object<'s> {
-    /// An empty object to be filled to the measure of `selection`.
+    /// Creates an empty object for a selection.
     pub(crate) fn new(selection: &'s Selection) -> Self {
         Self {
             selection,
@@ -208,7 +212,7 @@ impl<'s> Object<'s> {
         }
     }
 
-    /// Adds a member if it was asked for; `value` is not called otherwise.
+    /// Adds a member if it is selected; `value` is not called otherwise.
     pub(crate) fn put<V: Into<Value>>(&mut self, name: &str, value: impl FnOnce() -> V) {
         if let Some(inner) = self.selection.member(name) {
             self.members
@@ -216,7 +220,7 @@ impl<'s> Object<'s> {
         }
     }
 
-    /// Adds a member that may be absent.
+    /// Adds an optional member if it is selected.
     pub(crate) fn put_some<V: Into<Value>>(
         &mut self,
         name: &str,
@@ -230,7 +234,7 @@ impl<'s> Object<'s> {
         }
     }
 
-    /// Adds a member that is itself built to the measure of its selection.
+    /// Adds a member whose value depends on the selection within it.
     pub(crate) fn put_built(
         &mut self,
         name: &str,
@@ -243,7 +247,7 @@ impl<'s> Object<'s> {
         }
     }
 
-    /// The finished object.
+    /// Returns the finished object.
     pub(crate) fn finish(self) -> Value {
         Value::Object(self.members)
     }
@@ -275,40 +279,39 @@ mod tests {
 
     #[test]
     fn a_selection_keeps_what_it_names_and_nothing_else() {
-        let answer = json!({"kind": "k", "files": [{"id": "1", "name": "a", "size": "3", "owners": [{"me": true, "name": "o"}]}]});
+        let value = json!({
+            "kind": "k",
+            "files": [{"id": "1", "name": "a", "size": "3", "owners": [{"me": true, "name": "o"}]}],
+        });
         assert_eq!(
-            select("files(id, owners/me)").filter(answer.clone()),
+            select("files(id, owners/me)").filter(value.clone()),
             json!({"files": [{"id": "1", "owners": [{"me": true}]}]})
         );
         assert_eq!(
-            select("files/id,files/name,kind").filter(answer.clone()),
+            select("files/id,files/name,kind").filter(value.clone()),
             json!({"kind": "k", "files": [{"id": "1", "name": "a"}]})
         );
-        assert_eq!(select("*").filter(answer.clone()), answer);
+        assert_eq!(select("*").filter(value.clone()), value);
         assert_eq!(
-            select("*,files(id)").filter(answer),
+            select("*,files(id)").filter(value),
             json!({"kind": "k", "files": [{"id": "1"}]})
         );
     }
 
     #[test]
-    fn an_unknown_name_is_refused_as_google_refuses_it() {
-        let refusal = Selection::parse("files(id,etag)")
+    fn an_unknown_name_is_refused_with_googles_error() {
+        let error = Selection::parse("files(id,etag)")
             .expect("parses")
             .check(&LIST)
             .expect_err("no such field");
         assert_eq!(
-            (
-                refusal.status,
-                refusal.reason.as_ref(),
-                refusal.message.as_str()
-            ),
+            (error.status, error.reason.as_ref(), error.message.as_str()),
             (400, "invalidParameter", "Invalid field selection etag")
         );
     }
 
     #[test]
-    fn members_of_a_scalar_are_let_through_only_where_the_shape_has_parts() {
+    fn a_selection_below_a_star_needs_a_matching_part() {
         assert!(
             Selection::parse("*/id")
                 .expect("parses")
@@ -324,14 +327,14 @@ mod tests {
     }
 
     #[test]
-    fn text_that_is_no_selection_is_refused() {
+    fn invalid_selections_are_refused() {
         for text in ["", ",", "a,", "a(b", "a)b", "a//b", "a*", "(a)"] {
             assert!(Selection::parse(text).is_err(), "{text}");
         }
     }
 
     #[test]
-    fn what_was_not_asked_for_is_not_computed() {
+    fn unselected_members_are_not_computed() {
         let selection = select("kind");
         let mut object = Object::new(&selection);
         object.put("kind", || "drive#fileList");

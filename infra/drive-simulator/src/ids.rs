@@ -1,8 +1,8 @@
-//! Identifiers, each with a type of its own, and the way Google's look.
+//! Identifier types, and the generation of ids in Google's format.
 
 use std::{borrow::Borrow, fmt, sync::Arc};
 
-/// Defines a cheap-to-clone identifier over shared text.
+/// Defines an identifier over shared text, cheap to clone.
 macro_rules! identifier {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -10,7 +10,7 @@ macro_rules! identifier {
         pub(crate) struct $name(Arc<str>);
 
         impl $name {
-            /// The identifier as it goes over the wire.
+            /// Returns the identifier in its wire form.
             pub(crate) fn as_str(&self) -> &str {
                 &self.0
             }
@@ -49,20 +49,21 @@ macro_rules! identifier {
 }
 
 identifier!(
-    /// A Drive item: a file, a folder or a shortcut.
+    /// The id of a Drive item: a file, a folder or a shortcut.
     FileId
 );
 identifier!(
-    /// An account, by the short name that `Authorization: Bearer user:NAME` uses.
+    /// An account, by the short name of `Authorization: Bearer user:NAME`.
     UserId
 );
 identifier!(
-    /// A shared drive. Its root folder has the same id, as in Google Drive.
+    /// The id of a shared drive. Its root folder has the same id, as in Google Drive.
     DriveId
 );
 
 impl UserId {
-    /// The address of the account: `NAME@example.com`, or the name itself when it already is an address.
+    /// Returns the account's email address: `NAME@example.com`, or the name itself if it is an
+    /// address.
     pub(crate) fn email(&self) -> String {
         if self.as_str().contains('@') {
             self.as_str().to_owned()
@@ -71,12 +72,12 @@ impl UserId {
         }
     }
 
-    /// The account behind an address or a name: the reverse of [`UserId::email`].
+    /// Returns the account with this address or name: the reverse of [`UserId::email`].
     pub(crate) fn from_email(text: &str) -> Self {
         Self::from(text.strip_suffix("@example.com").unwrap_or(text))
     }
 
-    /// The id of the account as a permission: 20 digits that depend on the name only (FNV-1a).
+    /// Returns the account's permission id: 20 digits derived from the name alone (FNV-1a).
     pub(crate) fn permission_id(&self) -> String {
         let hash = self
             .as_str()
@@ -91,19 +92,20 @@ impl UserId {
 /// The characters of a Google Drive id.
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-/// `length` random characters of the alphabet of Google's ids.
+/// Returns `length` random characters of the alphabet of Google's ids.
 pub(crate) fn random_text(rng: &mut fastrand::Rng, length: usize) -> String {
     (0..length)
         .filter_map(|_| rng.choice(ALPHABET).map(|byte| char::from(*byte)))
         .collect()
 }
 
-/// A new file id: 33 characters that begin with `1`, as Google's do today.
+/// Returns a new file id: 33 characters that begin with `1`, as Google's do today.
 pub(crate) fn new_file_id(rng: &mut fastrand::Rng) -> FileId {
     FileId::from(format!("1{}", random_text(rng, 32)))
 }
 
-/// A new shared drive id: 19 characters that begin with `0A` and end with `PVA`, as Google's do today.
+/// Returns a new shared drive id: 19 characters that begin with `0A` and end with `PVA`, as
+/// Google's do today.
 pub(crate) fn new_root_id(rng: &mut fastrand::Rng) -> FileId {
     FileId::from(format!("0A{}PVA", random_text(rng, 14)))
 }
@@ -121,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_and_its_name_are_the_same_user() {
+    fn an_address_and_its_short_name_are_the_same_user() {
         assert_eq!(
             UserId::from_email("owner@example.com"),
             UserId::from("owner")

@@ -2,27 +2,26 @@
 
 mod clock;
 mod errors;
-mod faults;
+mod fault_injection;
 mod fields;
 mod http;
 mod ids;
-mod load;
 mod multipart;
 mod notify;
 mod query;
 mod quota;
-mod reasons;
-mod serve;
-mod sharing;
 mod simulator;
 mod state;
 
-pub use clock::Now;
+pub use clock::TimeSource;
 pub use errors::{DriveError, Location};
-pub use faults::{Fault, FaultAnswer, Spoil};
-pub use http::UploadCondition;
-pub use load::{LEFT_OUT, LoadError, LoadReport};
-pub use notify::{Deliver, NotificationPolicy};
+pub use fault_injection::{CorruptBody, Fault, FaultResponse};
+pub use http::media::upload_sessions::UploadCondition;
+pub use notify::{NotificationPolicy, SendNotification};
 pub use quota::{Counters, QuotaLimits};
-pub use simulator::{Edit, FileSnapshot, Generated, Options, Simulator, Totals};
-pub use state::{item::Role, throttle::WatchLimits};
+pub use simulator::{
+    Edit, FileSnapshot, Options, Simulator, Totals,
+    generated_files::GeneratedFile,
+    library::{IGNORED_DIRECTORIES, LoadError, LoadReport},
+};
+pub use state::{change_logs::watch_limits::WatchLimits, sharing::permission::Role};

@@ -10,13 +10,13 @@ use tokio::net::TcpListener;
 #[derive(Debug, Parser)]
 #[command(name = "drive-simulator", version)]
 struct Arguments {
-    /// Where to listen.
+    /// The address to listen on.
     #[arg(long, default_value = "127.0.0.1:3001")]
     addr: SocketAddr,
     /// A directory to load into the library.
     #[arg(long)]
     library: Option<PathBuf>,
-    /// Makes ids and chances reproducible.
+    /// Makes ids and random choices reproducible.
     #[arg(long)]
     seed: Option<u64>,
 }
@@ -39,7 +39,7 @@ async fn main() -> ExitCode {
 /// Runs until Ctrl-C.
 ///
 /// # Errors
-/// One line for people: the library cannot be read, or the address cannot be had.
+/// A message of one line: the library cannot be read, or the address cannot be bound.
 async fn run(arguments: Arguments) -> Result<(), String> {
     let simulator = Simulator::new(Options {
         seed: arguments.seed,
@@ -59,20 +59,20 @@ async fn run(arguments: Arguments) -> Result<(), String> {
             .map_err(|error| format!("loading the library failed: {error}"))?
             .map_err(|error| format!("{error}: {}", error.source))?;
         loaded = format!(
-            " with {} files and {} folders ({} entries left out)",
+            " with {} files and {} folders ({} entries skipped)",
             report.files, report.folders, report.skipped
         );
     }
     #[expect(
         clippy::print_stdout,
-        reason = "the line that tells people, and scripts, that calls are answered from now on"
+        reason = "tells people and scripts that the server is ready"
     )]
     {
         println!("drive-simulator listens on http://{address}{loaded}");
     }
     let interrupted = async {
         if let Err(error) = tokio::signal::ctrl_c().await {
-            tracing::error!(%error, "Ctrl-C is not heard");
+            tracing::error!(%error, "cannot listen for Ctrl-C");
             std::future::pending::<()>().await;
         }
     };

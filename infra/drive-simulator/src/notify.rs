@@ -18,55 +18,59 @@ use tokio::{
 
 use crate::{
     clock::{Clock, http_date},
-    state::channel::{Notice, Watched},
+    state::change_logs::channels::{Notification, Watched},
 };
 
-/// Deliveries under way at one time.
+/// The maximum number of concurrent deliveries.
 const CONCURRENT_MAX: usize = 32;
-/// The time that one delivery may take.
+/// The timeout of one delivery.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// Attempts of one notification.
+/// The maximum number of attempts per notification.
 const ATTEMPTS_MAX: u32 = 8;
-/// The first pause after a failed attempt; it doubles every time.
+/// The delay after the first failed attempt; it doubles with every further one.
 const BACKOFF_FIRST: Duration = Duration::from_millis(250);
-/// The window in which deliveries are shuffled when no delay is given.
+/// The window in which deliveries are shuffled if no delay is set.
 const REORDER_WINDOW_MS: u64 = 200;
 
-/// How deliveries misbehave. The default is a perfect network.
+/// The unreliability of deliveries. The default is a perfect network.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NotificationPolicy {
-    /// The share of notifications that is never sent, 0 to 1. `sync` is never dropped.
+    /// The fraction of notifications that is never sent, 0 to 1. `sync` is never dropped.
     pub drop: f64,
-    /// The share that is sent twice, 0 to 1.
+    /// The fraction that is sent twice, 0 to 1.
     pub duplicate: f64,
-    /// The least and the greatest delay, in milliseconds.
+    /// The minimum and the maximum delay, in milliseconds.
     pub delay_ms: (u64, u64),
-    /// Whether later notifications may overtake earlier ones. Without it, all are delayed alike, by the least delay.
+    /// Lets later notifications overtake earlier ones. Without it, all are delayed by the minimum
+    /// delay.
     pub reorder: bool,
-    /// Whether a notification is left out while another of its channel still waits to be sent.
+    /// Omits a notification while another one of its channel waits to be sent.
     pub coalesce: bool,
-    /// Whether nothing is sent at all: the Drive whose notifications have stopped.
+    /// Sends nothing at all: a Drive whose notifications have stopped.
     pub silent: bool,
-    /// Whether the state of a channel on a log reads `changed`, as the documentation's sample prints it, not `change`.
+    /// Spells the state of a channel on a log `changed`, as the documentation's sample does,
+    /// instead of `change`.
     pub changed_spelling: bool,
 }
 
-/// Sends one notification, which has no body, and gives the answer's status; `None` where none came.
-pub type Deliver = Arc<dyn Fn(Request<()>) -> BoxFuture<'static, Option<u16>> + Send + Sync>;
+/// Sends one notification, which has no body, and returns the status of the response; `None`
+/// without a response.
+pub type SendNotification =
+    Arc<dyn Fn(Request<()>) -> BoxFuture<'static, Option<u16>> + Send + Sync>;
 
-/// Hands notifications over to a dispatcher task, which it starts when there is a runtime to start it on.
+/// Passes notifications to a dispatcher task, which it spawns on the first runtime available.
 #[derive(Debug)]
 pub(crate) struct Notifier {
-    sender: mpsc::UnboundedSender<Notice>,
-    idle: Mutex<Option<mpsc::UnboundedReceiver<Notice>>>,
+    sender: mpsc::UnboundedSender<Notification>,
+    idle: Mutex<Option<mpsc::UnboundedReceiver<Notification>>>,
     shared: Arc<Shared>,
 }
 
 struct Shared {
     clock: Arc<Clock>,
-    /// How notifications leave, where it is not over HTTP.
-    deliver: Option<Deliver>,
+    /// Replaces the delivery over HTTP.
+    deliver: Option<SendNotification>,
     policy: Mutex<NotificationPolicy>,
     outcomes: Mutex<BTreeMap<&'static str, u64>>,
 }
@@ -90,8 +94,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Notifier {
-    /// A notifier that has sent nothing yet.
-    pub(crate) fn new(clock: Arc<Clock>, deliver: Option<Deliver>) -> Self {
+    /// Creates a notifier.
+    pub(crate) fn new(clock: Arc<Clock>, deliver: Option<SendNotification>) -> Self {
         let (sender, receiver) = mpsc::unbounded_channel();
         let shared = Shared {
             clock,
@@ -107,10 +111,11 @@ impl Notifier {
     }
 
     /// Queues notifications. Without a runtime they wait for the next call that has one.
-    pub(crate) fn send(&self, notices: Vec<Notice>, seed: u64) {
-        for notice in notices {
-            // The dispatcher lives as long as this sender; a closed channel means that its runtime has ended.
-            if self.sender.send(notice).is_err() {
+    pub(crate) fn send(&self, notifications: Vec<Notification>, seed: u64) {
+        for notification in notifications {
+            // The dispatcher lives as long as this sender; a closed channel means that its runtime
+            // has ended.
+            if self.sender.send(notification).is_err() {
                 self.shared.count("failed");
             }
         }
@@ -125,12 +130,12 @@ impl Notifier {
         }
     }
 
-    /// How deliveries misbehave from now on.
+    /// Sets the unreliability of deliveries from now on.
     pub(crate) fn set_policy(&self, policy: NotificationPolicy) {
         *lock(&self.shared.policy) = policy;
     }
 
-    /// Deliveries by outcome.
+    /// Returns the number of deliveries by outcome.
     pub(crate) fn outcomes(&self) -> BTreeMap<String, u64> {
         lock(&self.shared.outcomes)
             .iter()
@@ -138,35 +143,35 @@ impl Notifier {
             .collect()
     }
 
-    /// Counts deliveries from zero again.
-    pub(crate) fn zero(&self) {
+    /// Zeroes the counters of outcomes.
+    pub(crate) fn reset_outcomes(&self) {
         lock(&self.shared.outcomes).clear();
     }
 }
 
-/// A notification with the time at which it is to be sent; ordered by that time, then by arrival.
-struct Pending {
+/// A notification and the time at which it is to be sent; ordered by that time, then by arrival.
+struct QueuedDelivery {
     due: Instant,
     order: u64,
     attempt: u32,
-    notice: Notice,
+    notification: Notification,
 }
 
-impl PartialEq for Pending {
+impl PartialEq for QueuedDelivery {
     fn eq(&self, other: &Self) -> bool {
         (self.due, self.order) == (other.due, other.order)
     }
 }
 
-impl Eq for Pending {}
+impl Eq for QueuedDelivery {}
 
-impl PartialOrd for Pending {
+impl PartialOrd for QueuedDelivery {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Ord for Pending {
+impl Ord for QueuedDelivery {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         (self.due, self.order).cmp(&(other.due, other.order))
     }
@@ -174,28 +179,28 @@ impl Ord for Pending {
 
 /// The notifications that wait for their time.
 #[derive(Default)]
-struct Waiting {
-    heap: BinaryHeap<Reverse<Pending>>,
+struct DeliveryQueue {
+    heap: BinaryHeap<Reverse<QueuedDelivery>>,
     order: u64,
-    /// The channels that have an unsent change waiting, for coalescing.
+    /// The channels with an unsent change in the queue, for coalescing.
     channels: HashSet<String>,
 }
 
-impl Waiting {
-    fn push(&mut self, due: Instant, attempt: u32, notice: Notice) {
+impl DeliveryQueue {
+    fn push(&mut self, due: Instant, attempt: u32, notification: Notification) {
         self.order += 1;
-        self.channels.insert(notice.channel.id.clone());
-        self.heap.push(Reverse(Pending {
+        self.channels.insert(notification.channel.id.clone());
+        self.heap.push(Reverse(QueuedDelivery {
             due,
             order: self.order,
             attempt,
-            notice,
+            notification,
         }));
     }
 
-    fn pop(&mut self) -> Option<Pending> {
+    fn pop(&mut self) -> Option<QueuedDelivery> {
         let Reverse(pending) = self.heap.pop()?;
-        self.channels.remove(&pending.notice.channel.id);
+        self.channels.remove(&pending.notification.channel.id);
         Some(pending)
     }
 
@@ -204,24 +209,24 @@ impl Waiting {
     }
 }
 
-/// Sends what is queued until the simulator is dropped.
+/// Sends queued notifications until the simulator is dropped.
 async fn dispatch(
-    mut incoming: mpsc::UnboundedReceiver<Notice>,
+    mut incoming: mpsc::UnboundedReceiver<Notification>,
     shared: Arc<Shared>,
     mut rng: fastrand::Rng,
 ) {
-    let deliver = match shared.deliver.clone().map_or_else(over_http, Ok) {
+    let deliver = match shared.deliver.clone().map_or_else(http_delivery, Ok) {
         Ok(deliver) => deliver,
         Err(error) => {
-            tracing::error!(%error, "notifications cannot be sent");
+            tracing::error!(%error, "cannot create the HTTP client for notifications");
             return;
         }
     };
-    let (retry_sender, mut retries) = mpsc::unbounded_channel::<(Notice, u32)>();
+    let (retry_sender, mut retries) = mpsc::unbounded_channel::<(Notification, u32)>();
     let slots = Arc::new(Semaphore::new(CONCURRENT_MAX));
-    let mut waiting = Waiting::default();
+    let mut queue = DeliveryQueue::default();
     loop {
-        let due = waiting.due();
+        let due = queue.due();
         let wait = async {
             match due {
                 Some(due) => tokio::time::sleep_until(due).await,
@@ -230,20 +235,22 @@ async fn dispatch(
         };
         tokio::select! {
             biased;
-            notice = incoming.recv() => match notice {
-                Some(notice) => schedule(&mut waiting, notice, &shared, &mut rng),
+            notification = incoming.recv() => match notification {
+                Some(notification) => schedule(&mut queue, notification, &shared, &mut rng),
                 None => return,
             },
-            Some((notice, attempt)) = retries.recv() => {
+            Some((notification, attempt)) = retries.recv() => {
                 let pause = BACKOFF_FIRST * 2_u32.saturating_pow(attempt.saturating_sub(1));
                 let jitter = Duration::from_millis(rng.u64(0..100));
-                waiting.push(Instant::now() + pause + jitter, attempt, notice);
+                queue.push(Instant::now() + pause + jitter, attempt, notification);
             },
             () = wait => {
-                let Some(pending) = waiting.pop() else { continue };
-                // The slots are closed by nobody: waiting for one bounds the tasks, and keeps the order of sending.
+                let Some(pending) = queue.pop() else { continue };
+                // The semaphore is never closed. Waiting for a slot bounds the tasks and keeps the
+                // order of sending.
                 let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
-                let (send, shared, retry) = (Arc::clone(&deliver), Arc::clone(&shared), retry_sender.clone());
+                let (send, retry) = (Arc::clone(&deliver), retry_sender.clone());
+                let shared = Arc::clone(&shared);
                 tokio::spawn(async move {
                     attempt(&send, &shared, pending, &retry).await;
                     drop(slot);
@@ -253,65 +260,72 @@ async fn dispatch(
     }
 }
 
-/// Decides what becomes of a new notification: dropped, sent once or twice, now or later.
-fn schedule(waiting: &mut Waiting, notice: Notice, shared: &Shared, rng: &mut fastrand::Rng) {
+/// Decides the fate of a new notification: dropped, sent once or twice, now or later.
+fn schedule(
+    queue: &mut DeliveryQueue,
+    notification: Notification,
+    shared: &Shared,
+    rng: &mut fastrand::Rng,
+) {
     let policy = *lock(&shared.policy);
-    let sync = notice.state == "sync";
+    let sync = notification.state == "sync";
     if policy.silent || (!sync && rng.f64() < policy.drop) {
         shared.count("dropped");
         return;
     }
-    if policy.coalesce && !sync && waiting.channels.contains(&notice.channel.id) {
+    if policy.coalesce && !sync && queue.channels.contains(&notification.channel.id) {
         shared.count("coalesced");
         return;
     }
-    let (least, most) = (policy.delay_ms.0, policy.delay_ms.1.max(policy.delay_ms.0));
-    let most = if policy.reorder {
-        most.max(least + REORDER_WINDOW_MS)
+    let (min, max) = (policy.delay_ms.0, policy.delay_ms.1.max(policy.delay_ms.0));
+    let max = if policy.reorder {
+        max.max(min + REORDER_WINDOW_MS)
     } else {
-        most
+        max
     };
     let mut due = || {
-        let delay = if policy.reorder || least != most {
-            rng.u64(least..=most)
+        let delay = if policy.reorder || min != max {
+            rng.u64(min..=max)
         } else {
-            least
+            min
         };
         Instant::now() + Duration::from_millis(delay)
     };
     let (first, second) = (due(), due());
     if rng.f64() < policy.duplicate {
         shared.count("duplicated");
-        waiting.push(second, 0, notice.clone());
+        queue.push(second, 0, notification.clone());
     }
-    waiting.push(first, 0, notice);
+    queue.push(first, 0, notification);
 }
 
-/// One attempt. Only 500, 502, 503 and 504 (and no answer at all) are tried again, as Drive does.
+/// Makes one attempt. Only 500, 502, 503, 504 and missing responses are retried, as Drive does.
 async fn attempt(
-    send: &Deliver,
+    send: &SendNotification,
     shared: &Shared,
-    pending: Pending,
-    retry: &mpsc::UnboundedSender<(Notice, u32)>,
+    pending: QueuedDelivery,
+    retry: &mpsc::UnboundedSender<(Notification, u32)>,
 ) {
-    let Pending {
-        notice, attempt, ..
+    let QueuedDelivery {
+        notification,
+        attempt,
+        ..
     } = pending;
-    if !notice.channel.is_live(shared.clock.now_ms()) {
+    if !notification.channel.is_live(shared.clock.now_ms()) {
         shared.count("expired");
         return;
     }
     let changed_spelling = lock(&shared.policy).changed_spelling;
-    let request = match request(&notice, changed_spelling) {
+    let request = match request(&notification, changed_spelling) {
         Ok(request) => request,
         Err(error) => {
-            tracing::warn!(%error, "a notification cannot be written");
+            tracing::warn!(%error, "cannot build the notification request");
             shared.count("failed");
             return;
         }
     };
     let status = send(request).await;
-    let again = match status {
+    let retryable = match status {
         Some(102 | 200..=299) => {
             shared.count("delivered");
             return;
@@ -319,15 +333,15 @@ async fn attempt(
         Some(500 | 502 | 503 | 504) | None => attempt + 1 < ATTEMPTS_MAX,
         Some(_) => false,
     };
-    if again && retry.send((notice, attempt + 1)).is_ok() {
+    if retryable && retry.send((notification, attempt + 1)).is_ok() {
         shared.count("retried");
     } else {
         shared.count("failed");
     }
 }
 
-/// Real POSTs.
-fn over_http() -> Result<Deliver, reqwest::Error> {
+/// Delivers over HTTP.
+fn http_delivery() -> Result<SendNotification, reqwest::Error> {
     let client = reqwest::Client::builder()
         .timeout(TIMEOUT)
         .connect_timeout(TIMEOUT)
@@ -340,27 +354,30 @@ fn over_http() -> Result<Deliver, reqwest::Error> {
         Box::pin(async move {
             let request = request.map(|()| reqwest::Body::default());
             let request = reqwest::Request::try_from(request).ok()?;
-            let answer = client.execute(request).await.ok()?;
-            Some(answer.status().as_u16())
+            let response = client.execute(request).await.ok()?;
+            Some(response.status().as_u16())
         })
     }))
 }
 
-fn request(notice: &Notice, changed_spelling: bool) -> Result<Request<()>, http::Error> {
-    let channel = &notice.channel;
+fn request(
+    notification: &Notification,
+    changed_spelling: bool,
+) -> Result<Request<()>, http::Error> {
+    let channel = &notification.channel;
     let on_log = match channel.watched {
         Watched::UserLog(_) | Watched::DriveLog(_) => true,
         Watched::File(_) => false,
     };
-    let state = if changed_spelling && on_log && notice.state == "change" {
+    let state = if changed_spelling && on_log && notification.state == "change" {
         "changed"
     } else {
-        notice.state
+        notification.state
     };
     let mut request = Request::post(channel.address.to_string())
         .header("Content-Length", "0")
         .header("X-Goog-Channel-ID", &channel.id)
-        .header("X-Goog-Message-Number", notice.number)
+        .header("X-Goog-Message-Number", notification.number)
         .header("X-Goog-Resource-ID", &channel.resource_id)
         .header("X-Goog-Resource-State", state)
         .header("X-Goog-Resource-URI", &channel.resource_uri)
@@ -368,7 +385,7 @@ fn request(notice: &Notice, changed_spelling: bool) -> Result<Request<()>, http:
     if let Some(token) = &channel.token {
         request = request.header("X-Goog-Channel-Token", token);
     }
-    if let Some(changed) = &notice.changed {
+    if let Some(changed) = &notification.changed {
         request = request.header("X-Goog-Changed", changed);
     }
     request.body(())

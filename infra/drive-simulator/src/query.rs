@@ -1,12 +1,13 @@
-//! The search language of `files.list`: the `q` parameter.
+//! The query language of `files.list`: the `q` parameter.
 //!
-//! Terms: `name`, `mimeType`, `trashed`, `starred`, `sharedWithMe`, `modifiedTime`, `createdTime`, `'id' in parents`,
-//! `'who' in owners`, `properties has {key='k' and value='v'}` and the same for `appProperties`; joined by `and`, `or`,
-//! `not` and parentheses. Everything else is refused as Google refuses a `q` that it cannot read.
+//! Terms: `name`, `mimeType`, `trashed`, `starred`, `sharedWithMe`, `modifiedTime`, `createdTime`,
+//! `'id' in parents`, `'who' in owners`, `properties has {key='k' and value='v'}` and the same for
+//! `appProperties`; joined by `and`, `or`, `not` and parentheses. Anything else is refused as
+//! Google refuses an invalid `q`.
 
 use crate::{clock::parse_time, errors::DriveError};
 
-/// A search, parsed.
+/// A parsed search query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Query {
     /// `name = 'x'`.
@@ -17,7 +18,7 @@ pub(crate) enum Query {
     MimeTypeIs(String),
     /// `mimeType contains 'x'`: the type begins with it.
     MimeTypeContains(String),
-    /// `trashed = b`: in the bin, by itself or with a folder above it.
+    /// `trashed = b`: in the trash, itself or a folder above it.
     Trashed(bool),
     /// `starred = b`, of the caller.
     Starred(bool),
@@ -33,22 +34,22 @@ pub(crate) enum Query {
     CreatedTime(Comparison, i64),
     /// `properties has {...}` or `appProperties has {...}`.
     Property {
-        /// Whether the application's private properties are meant.
+        /// Selects `appProperties`.
         private: bool,
-        /// The key.
+        /// The property's key.
         key: String,
-        /// The value.
+        /// The property's value.
         value: String,
     },
-    /// Both hold.
+    /// Both queries match.
     And(Box<Query>, Box<Query>),
-    /// One holds.
+    /// At least one of the queries matches.
     Or(Box<Query>, Box<Query>),
-    /// It does not hold.
+    /// The query does not match.
     Not(Box<Query>),
 }
 
-/// How two times are compared.
+/// A comparison of two times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Comparison {
     /// `<`
@@ -66,7 +67,7 @@ pub(crate) enum Comparison {
 }
 
 impl Comparison {
-    /// Whether `left <op> right`.
+    /// Returns the result of `left <op> right`.
     pub(crate) fn holds(self, left: i64, right: i64) -> bool {
         match self {
             Self::Before => left < right,
@@ -79,27 +80,27 @@ impl Comparison {
     }
 }
 
-/// What a search looks at in one item.
-pub(crate) trait Subject {
-    /// The title.
+/// The properties of an item that a query tests.
+pub(crate) trait Searchable {
+    /// Returns the name.
     fn name(&self) -> &str;
-    /// The type.
+    /// Returns the MIME type.
     fn mime_type(&self) -> &str;
-    /// In the bin, effectively.
+    /// Returns whether the item or a folder above it is in the trash.
     fn trashed(&self) -> bool;
-    /// Starred by the caller.
+    /// Returns whether the caller starred the item.
     fn starred(&self) -> bool;
-    /// Owned by somebody else.
+    /// Returns whether the item has another owner than the caller.
     fn shared_with_me(&self) -> bool;
-    /// The folder, by id; aliases are resolved.
+    /// Returns whether the item is directly in this folder; aliases are resolved.
     fn in_folder(&self, id: &str) -> bool;
-    /// The owner, by address, name or `me`.
+    /// Returns whether the account is the owner, by address, name or `me`.
     fn owned_by(&self, who: &str) -> bool;
-    /// Milliseconds since 1970.
+    /// Returns the last modification, in milliseconds since 1970.
     fn modified_ms(&self) -> i64;
-    /// Milliseconds since 1970.
+    /// Returns the creation, in milliseconds since 1970.
     fn created_ms(&self) -> i64;
-    /// A property's value.
+    /// Returns the value of a property.
     fn property(&self, private: bool, key: &str) -> Option<&str>;
 }
 
@@ -107,24 +108,24 @@ impl Query {
     /// Parses a `q`.
     ///
     /// # Errors
-    /// 400 `invalid` "Invalid Value" at `q` for text outside the language.
+    /// 400 `invalid` "Invalid Value" at `q` for text outside the query language.
     pub(crate) fn parse(text: &str) -> Result<Self, DriveError> {
         let parsed = tokens(text).and_then(|tokens| {
             let mut parser = Parser {
                 tokens: &tokens,
                 depth: 0,
             };
-            let query = parser.any()?;
+            let query = parser.or_expression()?;
             parser.tokens.is_empty().then_some(query)
         });
         parsed.ok_or_else(|| DriveError::invalid("q"))
     }
 
-    /// Whether the item is found by this search.
-    pub(crate) fn matches(&self, subject: &impl Subject) -> bool {
+    /// Returns whether the item matches the query.
+    pub(crate) fn matches(&self, subject: &impl Searchable) -> bool {
         match self {
             Self::NameIs(name) => subject.name() == name,
-            Self::NameContains(part) => some_word_begins_with(subject.name(), part),
+            Self::NameContains(part) => any_word_starts_with(subject.name(), part),
             Self::MimeTypeIs(kind) => subject.mime_type() == kind,
             Self::MimeTypeContains(part) => subject.mime_type().starts_with(part.as_str()),
             Self::Trashed(wanted) => subject.trashed() == *wanted,
@@ -145,7 +146,8 @@ impl Query {
         }
     }
 
-    /// The folder that every found item is in, if the search says so: it makes the search one of that folder.
+    /// Returns the folder that every match is in, if the query implies one: the search can be
+    /// limited to it.
     pub(crate) fn folder(&self) -> Option<&str> {
         match self {
             Self::InParents(id) => Some(id),
@@ -167,7 +169,7 @@ impl Query {
     }
 }
 
-fn some_word_begins_with(name: &str, part: &str) -> bool {
+fn any_word_starts_with(name: &str, part: &str) -> bool {
     let (name, part) = (name.to_lowercase(), part.to_lowercase());
     name.match_indices(part.as_str()).any(|(at, _)| {
         name.get(..at)
@@ -209,7 +211,7 @@ fn tokens(text: &str) -> Option<Vec<Token>> {
     Some(found)
 }
 
-/// Reads up to the closing quote; `\'` and `\\` stand for themselves.
+/// Reads up to the closing quote; `\'` and `\\` are escapes.
 fn quoted(text: &str, quote: char) -> Option<(String, &str)> {
     let mut value = String::new();
     let mut characters = text.char_indices();
@@ -225,7 +227,7 @@ fn quoted(text: &str, quote: char) -> Option<(String, &str)> {
     None
 }
 
-/// Parentheses deeper than this are refused: the parser is recursive.
+/// The deepest nesting of parentheses: the parser is recursive.
 const DEPTH_MAX: usize = 64;
 
 struct Parser<'t> {
@@ -234,31 +236,31 @@ struct Parser<'t> {
 }
 
 impl Parser<'_> {
-    fn any(&mut self) -> Option<Query> {
-        let mut query = self.all()?;
+    fn or_expression(&mut self) -> Option<Query> {
+        let mut query = self.and_expression()?;
         while self.word("or") {
-            query = Query::Or(Box::new(query), Box::new(self.all()?));
+            query = Query::Or(Box::new(query), Box::new(self.and_expression()?));
         }
         Some(query)
     }
 
-    fn all(&mut self) -> Option<Query> {
-        let mut query = self.one()?;
+    fn and_expression(&mut self) -> Option<Query> {
+        let mut query = self.unary_expression()?;
         while self.word("and") {
-            query = Query::And(Box::new(query), Box::new(self.one()?));
+            query = Query::And(Box::new(query), Box::new(self.unary_expression()?));
         }
         Some(query)
     }
 
-    fn one(&mut self) -> Option<Query> {
+    fn unary_expression(&mut self) -> Option<Query> {
         self.depth += 1;
         if self.depth > DEPTH_MAX {
             return None;
         }
         let query = if self.word("not") {
-            Query::Not(Box::new(self.one()?))
+            Query::Not(Box::new(self.unary_expression()?))
         } else if self.symbol("(") {
-            let inner = self.any()?;
+            let inner = self.or_expression()?;
             self.symbol(")").then_some(inner)?
         } else {
             self.term()?
@@ -273,7 +275,7 @@ impl Parser<'_> {
                 if !self.word("in") {
                     return None;
                 }
-                match self.any_word()?.as_str() {
+                match self.next_word()?.as_str() {
                     "parents" => Some(Query::InParents(value)),
                     "owners" => Some(Query::InOwners(value)),
                     _ => None,
@@ -308,11 +310,12 @@ impl Parser<'_> {
         contains: fn(String) -> Query,
     ) -> Option<Query> {
         if self.symbol("=") {
-            self.text().map(is)
+            self.next_text().map(is)
         } else if self.symbol("!=") {
-            self.text().map(|value| Query::Not(Box::new(is(value))))
+            self.next_text()
+                .map(|value| Query::Not(Box::new(is(value))))
         } else if self.word("contains") {
-            self.text().map(contains)
+            self.next_text().map(contains)
         } else {
             None
         }
@@ -323,7 +326,7 @@ impl Parser<'_> {
         if !equal && !self.symbol("!=") {
             return None;
         }
-        match self.any_word()?.as_str() {
+        match self.next_word()?.as_str() {
             "true" => Some(build(equal)),
             "false" => Some(build(!equal)),
             _ => None,
@@ -343,14 +346,14 @@ impl Parser<'_> {
             ">" => Comparison::After,
             _ => return None,
         };
-        Some(build(comparison, parse_time(&self.text()?)?))
+        Some(build(comparison, parse_time(&self.next_text()?)?))
     }
 
     fn property(&mut self, private: bool) -> Option<Query> {
         let opened = self.word("has") && self.symbol("{") && self.word("key") && self.symbol("=");
-        let key = opened.then(|| self.text()).flatten()?;
+        let key = opened.then(|| self.next_text()).flatten()?;
         let joined = self.word("and") && self.word("value") && self.symbol("=");
-        let value = joined.then(|| self.text()).flatten()?;
+        let value = joined.then(|| self.next_text()).flatten()?;
         self.symbol("}").then_some(Query::Property {
             private,
             key,
@@ -380,14 +383,14 @@ impl Parser<'_> {
         self.take(|token| matches!(token, Token::Symbol(symbol) if *symbol == wanted))
     }
 
-    fn any_word(&mut self) -> Option<String> {
+    fn next_word(&mut self) -> Option<String> {
         match self.next()? {
             Token::Word(word) => Some(word),
             Token::Text(_) | Token::Symbol(_) => None,
         }
     }
 
-    fn text(&mut self) -> Option<String> {
+    fn next_text(&mut self) -> Option<String> {
         match self.next()? {
             Token::Text(text) => Some(text),
             Token::Word(_) | Token::Symbol(_) => None,
@@ -401,7 +404,7 @@ mod tests {
 
     struct Report;
 
-    impl Subject for Report {
+    impl Searchable for Report {
         fn name(&self) -> &str {
             "Annual Report (it's final).txt"
         }
@@ -441,7 +444,7 @@ mod tests {
     }
 
     #[test]
-    fn each_term_finds_what_it_describes() {
+    fn each_term_matches_as_documented() {
         for q in [
             r"name = 'Annual Report (it\'s final).txt'",
             "name != 'other'",
@@ -485,7 +488,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_outside_the_language_is_refused_at_q() {
+    fn other_queries_are_refused_at_q() {
         for q in [
             "",
             "name",
@@ -508,7 +511,7 @@ mod tests {
     }
 
     #[test]
-    fn a_search_of_one_folder_is_recognised() {
+    fn a_query_limited_to_one_folder_is_recognized() {
         assert_eq!(
             Query::parse("trashed = false and 'f' in parents")
                 .expect("parses")

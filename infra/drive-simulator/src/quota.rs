@@ -1,37 +1,39 @@
-//! Counters of calls and quota units, and the optional limits.
+//! Counters of calls and quota units, and optional limits.
 
 use std::collections::{BTreeMap, HashMap};
 
 use crate::{errors::DriveError, ids::UserId};
 
-/// What was called since the counters were last zeroed.
+/// The calls and notifications since the counters were last zeroed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Counters {
-    /// Calls by method name of the discovery document (`changes.list`); those of v2 begin with `v2.`.
+    /// Calls by method name of the discovery document (`changes.list`); v2 names begin with `v2.`.
     pub calls: BTreeMap<String, u64>,
-    /// The quota units that these calls cost: list 100, edit 50, download 200, the rest 5.
+    /// The cost of these calls in quota units: list 100, edit 50, download 200, any other 5.
     pub quota_units: u64,
-    /// The units of `quota_units` that were charged to a budget, by its name: the `quotaUser` of the calls, else the user.
+    /// The quota units charged to each budget, by its name: the `quotaUser` of the calls, or the
+    /// user.
     pub by_quota_user: BTreeMap<String, u64>,
     /// Calls of `changes.list` by log: `user:NAME`, `drive:ID`.
     pub by_log: BTreeMap<String, u64>,
-    /// Notification deliveries by outcome: `delivered`, `dropped`, `duplicated`, `retried`, `failed`, `expired`.
+    /// Notification deliveries by outcome: `delivered`, `dropped`, `duplicated`, `retried`,
+    /// `failed`, `expired`.
     pub notifications: BTreeMap<String, u64>,
-    /// Calls that met an ordered fault, calls inside a batch among them.
+    /// Calls that a fault applied to, including calls inside a batch.
     pub faults: u64,
 }
 
-/// The limits, in quota units per minute of the simulator's clock. Off by default.
+/// Limits, in quota units per minute of the simulator's clock. Off by default.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct QuotaLimits {
-    /// Of one user; beyond it, 403 `userRateLimitExceeded`.
+    /// The limit of one user; beyond it, 403 `userRateLimitExceeded`.
     pub units_per_minute_per_user: Option<u64>,
-    /// Of the whole project; beyond it, 403 `rateLimitExceeded`.
+    /// The limit of the whole project; beyond it, 403 `rateLimitExceeded`.
     pub units_per_minute: Option<u64>,
 }
 
-/// Counts calls and holds them to the limits.
+/// Counts calls and enforces the limits.
 #[derive(Debug, Default)]
 pub(crate) struct Quota {
     calls: BTreeMap<&'static str, u64>,
@@ -45,7 +47,7 @@ pub(crate) struct Quota {
 }
 
 impl Quota {
-    /// Counts one call, whatever becomes of it.
+    /// Counts one call, whatever its outcome.
     pub(crate) fn count(&mut self, method: &'static str, units: u64) {
         *self.calls.entry(method).or_default() += 1;
         self.units += units;
@@ -56,7 +58,7 @@ impl Quota {
         *self.by_log.entry(log).or_default() += 1;
     }
 
-    /// Charges a call to its user; each `quotaUser` of theirs has a budget of its own.
+    /// Charges a call to its user; each `quotaUser` of a user has its own budget.
     ///
     /// # Errors
     /// 403 `userRateLimitExceeded` or `rateLimitExceeded` when the minute's units are spent.
@@ -78,7 +80,7 @@ impl Quota {
         if self
             .limits
             .units_per_minute_per_user
-            .is_some_and(|most| *by_user + units > most)
+            .is_some_and(|max| *by_user + units > max)
         {
             return Err(DriveError::new(
                 403,
@@ -89,7 +91,7 @@ impl Quota {
         if self
             .limits
             .units_per_minute
-            .is_some_and(|most| self.spent + units > most)
+            .is_some_and(|max| self.spent + units > max)
         {
             return Err(DriveError::new(
                 403,
@@ -104,7 +106,7 @@ impl Quota {
         Ok(())
     }
 
-    /// The calls and units so far.
+    /// Returns the calls and units so far.
     pub(crate) fn counters(&self) -> Counters {
         let calls = self
             .calls
@@ -121,8 +123,8 @@ impl Quota {
         }
     }
 
-    /// Counts from zero again; the limits stay.
-    pub(crate) fn zero(&mut self) {
+    /// Resets the counters; the limits stay.
+    pub(crate) fn reset(&mut self) {
         self.calls.clear();
         self.units = 0;
         self.by_quota_user.clear();
@@ -135,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_users_limit_is_theirs_alone_and_lasts_for_the_minute() {
+    fn a_user_limit_applies_to_one_user_for_one_minute() {
         let mut quota = Quota {
             limits: QuotaLimits {
                 units_per_minute_per_user: Some(100),
@@ -182,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn the_projects_limit_is_everyones() {
+    fn the_project_limit_applies_to_all_users() {
         let mut quota = Quota {
             limits: QuotaLimits {
                 units_per_minute: Some(100),
@@ -209,7 +211,7 @@ mod tests {
         quota.count("changes.list", 100);
         assert_eq!(quota.counters().calls["changes.list"], 2);
         assert_eq!(quota.counters().quota_units, 200);
-        quota.zero();
+        quota.reset();
         assert_eq!(quota.counters(), Counters::default());
     }
 }

@@ -1,9 +1,8 @@
-//! The handle on a simulated Drive, for programs and tests that embed it.
+//! The handle of a simulated Drive, for programs and tests that embed it.
 
-mod content;
-mod orders;
-
-pub use content::Generated;
+mod controls;
+pub(crate) mod generated_files;
+pub(crate) mod library;
 
 use std::{
     collections::BTreeMap,
@@ -12,33 +11,32 @@ use std::{
 };
 
 use ::http::request::Parts;
-use axum::Router;
 
 use crate::{
-    clock::{Clock, Now},
+    clock::{Clock, TimeSource},
     errors::DriveError,
-    faults::{Fault, Faults},
-    http::Uploads,
+    fault_injection::{Fault, Faults},
+    http::media::upload_sessions::Uploads,
     ids::UserId,
-    notify::{Deliver, NotificationPolicy, Notifier},
+    notify::{NotificationPolicy, Notifier, SendNotification},
     quota::{Counters, Quota, QuotaLimits},
     state::{
         LIBRARY_OWNER, State,
-        edit::NewItem,
-        item::{FOLDER, Role},
-        patch::Patch,
+        items::{item::FOLDER, item_edits::NewItem, item_patch::Patch},
+        sharing::permission::Role,
     },
 };
 
-/// How a simulator starts.
+/// The options that a simulator starts with.
 #[derive(Clone, Default)]
 pub struct Options {
-    /// Fixes ids, version steps and the fate of notifications. Without it, every start differs.
+    /// Makes ids, version steps and the fate of notifications reproducible. Without it, every start
+    /// differs.
     pub seed: Option<u64>,
-    /// What its time goes by. Without it, the machine's time.
-    pub clock: Option<Now>,
-    /// How its notifications are sent. Without it, over HTTP to the channel's address.
-    pub deliver: Option<Deliver>,
+    /// The time source. Without it, the machine's time.
+    pub clock: Option<TimeSource>,
+    /// Sends notifications. Without it, they are POSTed to the channel's address.
+    pub deliver: Option<SendNotification>,
 }
 
 impl fmt::Debug for Options {
@@ -49,62 +47,62 @@ impl fmt::Debug for Options {
     }
 }
 
-/// What a simulated person does to one item.
+/// An edit that a simulated person makes to one item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Edit {
-    /// Gives it another name.
+    /// Renames it.
     Rename(String),
     /// Sets its description; empty text removes it.
     Describe(String),
-    /// Stars it, or takes the star away. Stars are per user.
+    /// Stars or unstars it. Stars are per user.
     Star(bool),
-    /// Puts it into the bin, or takes it out. In My Drive only the owner may.
+    /// Moves it to the trash or out of it. In My Drive only the owner may.
     Trash(bool),
     /// Moves it into another folder, by id.
     Move(String),
-    /// Sets a public property, or with `None` deletes it.
+    /// Sets a public property; `None` deletes it.
     Property(String, Option<String>),
-    /// Deletes it for good, with everything below it. Only the owner may.
+    /// Deletes it permanently, with everything below it. Only the owner may.
     Delete,
 }
 
-/// An item at one moment.
+/// The state of an item at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileSnapshot {
-    /// Its id.
+    /// The item's id.
     pub id: String,
-    /// Its name.
+    /// The item's name.
     pub name: String,
-    /// Its type.
+    /// The item's MIME type.
     pub mime_type: String,
-    /// Its description; empty when it has none.
+    /// The description; empty if the item has none.
     pub description: String,
-    /// Who starred it.
+    /// The users who starred it.
     pub starred_by: Vec<String>,
-    /// In the bin, by itself or with a folder above it.
+    /// In the trash: the item itself or a folder above it.
     pub trashed: bool,
-    /// In the bin by itself.
+    /// In the trash: the item itself.
     pub explicitly_trashed: bool,
-    /// Its folder; `None` only for a root.
+    /// The folder; `None` only for a root.
     pub parent: Option<String>,
-    /// Its public properties.
+    /// The public properties.
     pub properties: BTreeMap<String, String>,
-    /// Its application's private properties.
+    /// The application's private properties.
     pub app_properties: BTreeMap<String, String>,
-    /// Its version.
+    /// Drive's version.
     pub version: u64,
-    /// The etag of v2, quotes included.
+    /// The v2 etag, quotes included.
     pub etag: String,
-    /// Bytes; `None` for what has no content of its own.
+    /// The size in bytes; `None` for an item without binary content.
     pub size: Option<u64>,
 }
 
-/// How much there is.
+/// The number of items.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Totals {
-    /// Items that are no folders.
+    /// Items other than folders.
     pub files: usize,
-    /// Folders, roots left out.
+    /// Folders, without the roots.
     pub folders: usize,
 }
 
@@ -118,7 +116,7 @@ struct Inner {
     uploads: Mutex<Uploads>,
 }
 
-/// A simulated Google Drive. Clones are handles on the same one.
+/// A simulated Google Drive. Clones are handles to the same one.
 #[derive(Debug, Clone)]
 pub struct Simulator {
     inner: Arc<Inner>,
@@ -129,7 +127,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Simulator {
-    /// An empty Drive. Needs no runtime; notifications are sent from the runtime of the first call that has one.
+    /// Creates an empty Drive. Needs no runtime; notifications are sent from the runtime of the
+    /// first call that has one.
     pub fn new(options: Options) -> Self {
         let rng = options
             .seed
@@ -151,22 +150,17 @@ impl Simulator {
         }
     }
 
-    /// Everything that the simulator answers, as a router. A fault that drops connections needs [`Simulator::serve`]:
-    /// served otherwise it answers 503.
-    pub fn router(&self) -> Router {
-        crate::http::router(self)
-    }
-
-    /// Runs `act` on the state at the present time; what has to be sent leaves after the lock is released.
-    pub(crate) fn with<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
+    /// Runs `act` on the state at the current time; notifications are sent after the lock is
+    /// released.
+    pub(crate) fn with_state<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
         let mut state = lock(&self.inner.state);
         state.now_ms = self.inner.clock.now_ms();
         let result = act(&mut state);
-        let notices = state.take_outbox();
-        if !notices.is_empty() {
+        let notifications = state.take_outbox();
+        if !notifications.is_empty() {
             let seed = state.rng().u64(..);
-            // Handing over under the lock keeps the order of notices; it only queues.
-            self.inner.notifier.send(notices, seed);
+            // Queueing under the lock keeps the order of notifications; it does not block.
+            self.inner.notifier.send(notifications, seed);
         }
         result
     }
@@ -188,87 +182,92 @@ impl Simulator {
         lock(&self.inner.quota).charge(user, quota_user, units, self.inner.clock.now_ms())
     }
 
-    pub(crate) fn uploads<R>(&self, act: impl FnOnce(&mut Uploads) -> R) -> R {
+    pub(crate) fn with_uploads<R>(&self, act: impl FnOnce(&mut Uploads) -> R) -> R {
         act(&mut lock(&self.inner.uploads))
     }
 
-    pub(crate) fn meet_fault(&self, parts: &Parts) -> Option<Fault> {
-        lock(&self.inner.faults).meet(parts.method.as_str(), parts.uri.path(), parts.uri.query())
+    pub(crate) fn match_fault(&self, parts: &Parts) -> Option<Fault> {
+        lock(&self.inner.faults).take_matching(
+            parts.method.as_str(),
+            parts.uri.path(),
+            parts.uri.query(),
+        )
     }
 
-    /// The simulator's time, in milliseconds since 1970.
+    /// Returns the simulator's time, in milliseconds since 1970.
     pub fn now_ms(&self) -> i64 {
         self.inner.clock.now_ms()
     }
 
-    /// Moves the simulator's clock forward: tokens and channels expire by it.
+    /// Advances the simulator's clock, by which tokens and channels expire.
     pub fn advance_clock(&self, seconds: u64) {
         self.inner.clock.advance(seconds.saturating_mul(1_000));
     }
 
-    /// Starts again from nothing: items, logs, channels, tokens, faults, policies, counters and the clock's offset.
+    /// Resets everything: items, logs, channels, tokens, faults, policies, counters and the clock's
+    /// offset.
     pub fn reset(&self) {
         self.inner.clock.reset();
-        self.with(State::reset);
+        self.with_state(State::reset);
         let mut faults = lock(&self.inner.faults);
         faults.clear();
-        faults.met = 0;
+        faults.applied = 0;
         drop(faults);
         *lock(&self.inner.quota) = Quota::default();
         *lock(&self.inner.uploads) = Uploads::default();
         self.inner
             .notifier
             .set_policy(NotificationPolicy::default());
-        self.inner.notifier.zero();
+        self.inner.notifier.reset_outcomes();
     }
 
-    /// How notifications misbehave from now on.
+    /// Sets the unreliability of notifications from now on.
     pub fn set_notifications(&self, policy: NotificationPolicy) {
         self.inner.notifier.set_policy(policy);
     }
 
-    /// Orders a fault.
+    /// Adds a fault.
     ///
     /// # Errors
-    /// A message for a fault that could not be met or would have no effect.
+    /// A message for a fault that can never apply or has no effect.
     pub fn add_fault(&self, fault: Fault) -> Result<(), String> {
         lock(&self.inner.faults).add(fault)
     }
 
-    /// The faults that are not used up.
+    /// Returns the faults that are not used up.
     pub fn pending_faults(&self) -> Vec<Fault> {
         lock(&self.inner.faults).pending().to_vec()
     }
 
-    /// Forgets every fault.
+    /// Removes every fault.
     pub fn clear_faults(&self) {
         lock(&self.inner.faults).clear();
     }
 
-    /// Holds calls to these limits from now on.
+    /// Sets the quota limits from now on.
     pub fn set_quota_limits(&self, limits: QuotaLimits) {
         lock(&self.inner.quota).limits = limits;
     }
 
-    /// What was called and sent since the counters were last zeroed.
+    /// Returns the counters since they were last zeroed.
     pub fn counters(&self) -> Counters {
         Counters {
             notifications: self.inner.notifier.outcomes(),
-            faults: lock(&self.inner.faults).met,
+            faults: lock(&self.inner.faults).applied,
             ..lock(&self.inner.quota).counters()
         }
     }
 
-    /// Counts from zero again.
+    /// Zeroes the counters.
     pub fn zero_counters(&self) {
-        lock(&self.inner.quota).zero();
-        lock(&self.inner.faults).met = 0;
-        self.inner.notifier.zero();
+        lock(&self.inner.quota).reset();
+        lock(&self.inner.faults).applied = 0;
+        self.inner.notifier.reset_outcomes();
     }
 
-    /// Refuses the access tokens, or the page tokens, that were handed out so far.
+    /// Invalidates the access tokens, or the page tokens, issued so far.
     pub fn invalidate_tokens(&self, access_tokens: bool, page_tokens: bool) {
-        self.with(|state| {
+        self.with_state(|state| {
             if access_tokens {
                 state.invalidate_access_tokens();
             }
@@ -278,26 +277,27 @@ impl Simulator {
         });
     }
 
-    /// Makes a shared drive and returns its id, which is that of its root folder too.
+    /// Creates a shared drive and returns its id, which is also that of its root folder.
     pub fn create_drive(&self, name: &str, members: &[(&str, Role)]) -> String {
         let members = members
             .iter()
             .map(|(user, role)| (UserId::from_email(user), *role))
             .collect();
-        self.with(|state| state.create_drive(name, members))
+        self.with_state(|state| state.create_drive(name, members))
             .to_string()
     }
 
-    /// The id of the root of a user's My Drive.
+    /// Returns the id of the root of a user's My Drive.
     pub fn root_id(&self, user: &str) -> String {
-        self.with(|state| state.root_of(&UserId::from_email(user)))
+        self.with_state(|state| state.root_of(&UserId::from_email(user)))
             .to_string()
     }
 
-    /// Makes a folder, in the root of the user's My Drive when no parent is named, and returns its id.
+    /// Creates a folder, in the root of the user's My Drive if no parent is given, and returns its
+    /// id.
     ///
     /// # Errors
-    /// What Drive would answer: 404 for a parent out of sight, 403 without the right.
+    /// Drive's errors: 404 for an inaccessible parent, 403 for a missing permission.
     pub fn create_folder(
         &self,
         user: &str,
@@ -312,10 +312,11 @@ impl Simulator {
         self.create(user, parent, fields)
     }
 
-    /// Makes a file with content, in the root of the user's My Drive when no parent is named, and returns its id.
+    /// Creates a file with content, in the root of the user's My Drive if no parent is given, and
+    /// returns its id.
     ///
     /// # Errors
-    /// What Drive would answer: 404 for a parent out of sight, 403 without the right.
+    /// Drive's errors: 404 for an inaccessible parent, 403 for a missing permission.
     pub fn create_file(
         &self,
         user: &str,
@@ -323,7 +324,9 @@ impl Simulator {
         parent: Option<&str>,
         content: bytes::Bytes,
     ) -> Result<String, DriveError> {
-        let content = Some(Arc::new(crate::state::item::Content::uploaded(content)));
+        let content = Some(Arc::new(
+            crate::state::items::file_content::Content::uploaded(content),
+        ));
         let fields = Patch {
             name: Some(name.to_owned()),
             content,
@@ -344,14 +347,15 @@ impl Simulator {
             fields,
             ..NewItem::default()
         };
-        self.with(|state| state.create(&user, new, true))
+        self.with_state(|state| state.create(&user, new, true))
             .map(|id| id.to_string())
     }
 
-    /// Up to `count` random items that this user sees, no folders and nothing in the bin. Some may be drawn twice.
+    /// Returns up to `count` random items that the user can see, without folders and trashed items.
+    /// An item may occur twice.
     pub fn random_files(&self, user: &str, count: usize) -> Vec<String> {
         let user = UserId::from_email(user);
-        self.with(|state| {
+        self.with_state(|state| {
             (0..count)
                 .filter_map(|_| state.random_file(&user))
                 .map(|id| id.to_string())
@@ -359,13 +363,15 @@ impl Simulator {
         })
     }
 
-    /// Does what a person does in Drive's own site: changes the item, its logs, and notifies the channels.
+    /// Edits an item as a person does in Drive's web interface: changes it, its logs, and notifies
+    /// the channels.
     ///
     /// # Errors
-    /// What Drive would answer: 404 for an item out of sight, 403 without the right, 400 for a value that is not allowed.
+    /// Drive's errors: 404 for an inaccessible item, 403 for a missing permission, 400 for an
+    /// invalid value.
     pub fn apply(&self, user: &str, file_id: &str, edit: Edit) -> Result<(), DriveError> {
         let user = UserId::from_email(user);
-        self.with(|state| {
+        self.with_state(|state| {
             let mut patch = Patch::default();
             match edit {
                 Edit::Rename(name) => patch.name = Some(name),
@@ -387,9 +393,9 @@ impl Simulator {
         })
     }
 
-    /// An item as the library's owner sees it, whoever may see it; `None` when it is gone.
+    /// Returns an item, regardless of who has access to it; `None` if it does not exist.
     pub fn file(&self, id: &str) -> Option<FileSnapshot> {
-        self.with(|state| {
+        self.with_state(|state| {
             state
                 .item(id)
                 .map(|item| (Arc::clone(item), state.is_trashed(item)))
@@ -411,14 +417,14 @@ impl Simulator {
         })
     }
 
-    /// The ids of every item but the roots, in the order of creation.
+    /// Returns the ids of all items but the roots, in the order of creation.
     pub fn file_ids(&self) -> Vec<String> {
-        self.with(|state| state.ids().map(ToString::to_string).collect())
+        self.with_state(|state| state.ids().map(ToString::to_string).collect())
     }
 
-    /// How many items there are.
+    /// Returns the number of files and folders.
     pub fn totals(&self) -> Totals {
-        self.with(|state| {
+        self.with_state(|state| {
             let folders = state.folder_count();
             Totals {
                 files: state.item_count() - folders,
@@ -427,7 +433,7 @@ impl Simulator {
         })
     }
 
-    /// The name of the user who owns the library.
+    /// Returns the name of the user who owns the library.
     pub fn library_owner() -> &'static str {
         LIBRARY_OWNER
     }

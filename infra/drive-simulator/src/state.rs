@@ -1,30 +1,9 @@
-//! Everything the simulated Drive remembers. Pure: time is a field that the caller sets, randomness comes from the
-//! seed, and what has to be sent is left in an outbox.
+//! The state of the simulated Drive. Pure: time is a field that the caller sets, randomness comes
+//! from the seed, and notifications to send are left in an outbox.
 
-pub(crate) mod access;
-pub(crate) mod channel;
-mod copy;
-pub(crate) mod downloads;
-pub(crate) mod drives;
-pub(crate) mod edit;
-mod epochs;
-pub(crate) mod feed;
-pub(crate) mod grants;
-pub(crate) mod item;
-pub(crate) mod journal;
-pub(crate) mod limits;
-pub(crate) mod log;
-pub(crate) mod patch;
-pub(crate) mod permissions;
-pub(crate) mod record;
-pub(crate) mod revisions;
-pub(crate) mod rights;
-pub(crate) mod rules;
-pub(crate) mod search;
-pub(crate) mod throttle;
-pub(crate) mod token;
-pub(crate) mod users;
-mod visibility;
+pub(crate) mod change_logs;
+pub(crate) mod items;
+pub(crate) mod sharing;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -35,36 +14,49 @@ use crate::{
     errors::DriveError,
     ids::{DriveId, FileId, UserId, new_file_id, new_root_id, random_text},
     state::{
-        access::{Permission, Permissions, Place, Principal},
-        channel::{Channels, Notice},
-        drives::SharedDrive,
-        item::{FOLDER, Home, Item, Role},
-        limits::Limits,
-        log::ChangeLog,
-        permissions::Overlap,
-        record::Repeats,
+        change_logs::{
+            change_log::ChangeLog,
+            channels::{Channels, Notification},
+            log_writes::LogRepeats,
+            watch_limits::WatchThrottle,
+        },
+        items::{
+            download_operations::Downloads,
+            edit_journal::Journal,
+            file_content::ContentRule,
+            item::{FOLDER, Home, Item},
+            item_revisions::History,
+            tree_limits::Limits,
+        },
+        sharing::{
+            access::Place,
+            item_permissions::OverlappingWrites,
+            oauth_grants::{AccessToken, Grants},
+            permission::{Permission, Permissions, Principal, Role},
+            shared_drives::SharedDrive,
+        },
     },
 };
 
-/// The user who owns the library that everyone sees.
+/// The user who owns the library that everyone can see.
 pub(crate) const LIBRARY_OWNER: &str = "owner";
 /// A tree deeper than this would be a cycle; Drive's own limit is 100 levels.
 const DEPTH_MAX: usize = 256;
 
-/// How lists are cut into pages, beyond what the caller asks.
+/// Restrictions of pages beyond those that the caller asks for.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Paging {
-    /// No page is longer than this.
+    /// The maximum number of items on a page.
     pub(crate) size_max: Option<usize>,
-    /// Every so-many-th page is empty and names a next page.
+    /// Makes every n-th page empty, with a token for the next page.
     pub(crate) empty_every: Option<u64>,
-    /// A search ends after so many items, and says nothing of the others.
+    /// Ends a search after this many items, as if there were no more.
     pub(crate) search_ends_after: Option<usize>,
     pages: u64,
 }
 
 impl Paging {
-    /// A policy; `empty_every` below 2 would never end and counts as none.
+    /// Creates a policy; `empty_every` below 2 would never end and counts as absent.
     pub(crate) fn new(
         size_max: Option<usize>,
         empty_every: Option<u64>,
@@ -85,31 +77,31 @@ pub(crate) struct View {
     pub(crate) item: Arc<Item>,
     pub(crate) home: Home,
     pub(crate) role: Role,
-    /// In the viewer's lists; otherwise reached by id only, as with a link.
+    /// In the viewer's lists; otherwise accessible by id only, as with a link.
     pub(crate) listed: bool,
-    /// A member of the shared drive that it is in; false for anything in a My Drive.
+    /// The viewer is a member of the shared drive; false for anything in a My Drive.
     pub(crate) member: bool,
-    /// Every permission that reaches it.
+    /// Every permission that applies to the item.
     pub(crate) place: Place,
-    /// In the bin, by itself or with a folder above it.
+    /// In the trash: the item itself or a folder above it.
     pub(crate) trashed: bool,
     pub(crate) viewer: UserId,
-    /// Whether it lies directly in the root of a My Drive.
+    /// The item lies directly in the root of a My Drive.
     pub(crate) parent_is_root: bool,
 }
 
 impl View {
-    /// Starred by the viewer.
+    /// Returns whether the viewer starred it.
     pub(crate) fn starred(&self) -> bool {
         self.item.starred_by.contains(&self.viewer)
     }
 
-    /// Whether it is a root folder (which no list and no change log shows).
+    /// Returns whether it is a root folder, which no list and no change log contains.
     pub(crate) fn is_root(&self) -> bool {
         self.item.root_of.is_some()
     }
 
-    /// The owner: nobody in a shared drive.
+    /// Returns the owner; `None` in a shared drive.
     pub(crate) fn owner(&self) -> Option<&UserId> {
         match &self.home {
             Home::MyDrive(user) => Some(user),
@@ -117,7 +109,7 @@ impl View {
         }
     }
 
-    /// The shared drive it is in.
+    /// Returns the shared drive that it is in.
     pub(crate) fn drive(&self) -> Option<&DriveId> {
         match &self.home {
             Home::MyDrive(_) => None,
@@ -129,46 +121,46 @@ impl View {
 /// The state of the simulated Drive.
 #[derive(Debug)]
 pub(crate) struct State {
-    /// The simulator's time of the call under way, in milliseconds since 1970.
+    /// The simulator's time at the current call, in milliseconds since 1970.
     pub(crate) now_ms: i64,
-    /// Changes with every reset, so that page tokens from before it are refused.
+    /// Changes with every reset, which invalidates earlier page tokens.
     epoch: u32,
     rng: fastrand::Rng,
     items: HashMap<FileId, Arc<Item>>,
-    /// Every item but the roots, in the order of creation.
+    /// All items but the roots, in the order of creation.
     by_sequence: BTreeMap<u64, FileId>,
     children: HashMap<FileId, BTreeMap<u64, FileId>>,
     next_sequence: u64,
     roots: HashMap<UserId, FileId>,
     drives: BTreeMap<DriveId, SharedDrive>,
-    /// The requests that made drives, by user: each makes one only.
+    /// The request ids that created drives, by user: each creates only one.
     drive_requests: BTreeSet<(UserId, String)>,
-    /// Every user's own log; the users are those who have one.
+    /// The change log of each user; the users are those who have one.
     user_logs: BTreeMap<UserId, ChangeLog>,
     /// The accounts of groups, by the group's address.
     pub(crate) groups: HashMap<String, BTreeSet<UserId>>,
-    pub(crate) repeats: Repeats,
+    pub(crate) log_repeats: LogRepeats,
     pub(crate) limits: Limits,
     overlap_ms: i64,
-    overlaps: HashMap<FileId, Overlap>,
+    overlaps: HashMap<FileId, OverlappingWrites>,
     pub(crate) channels: Channels,
     pub(crate) paging: Paging,
-    access_tokens: HashMap<String, users::AccessToken>,
-    /// How often the page tokens of a log were invalidated by themselves, by scope.
+    access_tokens: HashMap<String, AccessToken>,
+    /// The number of times that the page tokens of one log alone were invalidated, by scope.
     log_generations: HashMap<String, u32>,
-    pub(crate) grants: grants::Grants,
-    histories: HashMap<FileId, revisions::History>,
-    pub(crate) downloads: downloads::Downloads,
-    pub(crate) watch_throttle: throttle::WatchThrottle,
-    /// Milliseconds between a write and its appearance in the change logs.
-    pub(crate) visible_after_ms: i64,
-    /// What is written to items, where somebody asked for it.
-    pub(crate) journal: journal::Journal,
-    outbox: Vec<Notice>,
+    pub(crate) grants: Grants,
+    histories: HashMap<FileId, History>,
+    pub(crate) downloads: Downloads,
+    pub(crate) watch_throttle: WatchThrottle,
+    /// The delay between a write and its appearance in the change logs, in milliseconds.
+    pub(crate) visibility_delay_ms: i64,
+    /// The edits of items, if they are recorded.
+    pub(crate) journal: Journal,
+    outbox: Vec<Notification>,
 }
 
 impl State {
-    /// An empty Drive of the library's owner.
+    /// Creates an empty Drive with the library's owner.
     pub(crate) fn new(mut rng: fastrand::Rng, now_ms: i64) -> Self {
         let mut state = Self {
             now_ms,
@@ -183,7 +175,7 @@ impl State {
             drive_requests: BTreeSet::new(),
             user_logs: BTreeMap::new(),
             groups: HashMap::new(),
-            repeats: Repeats::All,
+            log_repeats: LogRepeats::All,
             limits: Limits::default(),
             overlap_ms: 0,
             overlaps: HashMap::new(),
@@ -191,44 +183,45 @@ impl State {
             paging: Paging::default(),
             access_tokens: HashMap::new(),
             log_generations: HashMap::new(),
-            grants: grants::Grants::default(),
+            grants: Grants::default(),
             histories: HashMap::new(),
-            downloads: downloads::Downloads::default(),
-            watch_throttle: throttle::WatchThrottle::default(),
-            visible_after_ms: 0,
-            journal: journal::Journal::default(),
+            downloads: Downloads::default(),
+            watch_throttle: WatchThrottle::default(),
+            visibility_delay_ms: 0,
+            journal: Journal::default(),
             outbox: Vec::new(),
         };
         state.root_of(&UserId::from(LIBRARY_OWNER));
         state
     }
 
-    /// Starts again from nothing, with new ids: everything handed out before is refused.
+    /// Resets everything, with new ids: tokens issued before are invalid.
     pub(crate) fn reset(&mut self) {
         *self = Self::new(self.rng.fork(), self.now_ms);
     }
 
-    /// Refuses every page token handed out so far.
+    /// Invalidates every page token issued so far.
     pub(crate) fn invalidate_page_tokens(&mut self) {
         self.epoch = self.epoch.wrapping_add(1);
     }
 
-    /// Takes the notifications that have become due.
-    pub(crate) fn take_outbox(&mut self) -> Vec<Notice> {
+    /// Takes the notifications to be sent.
+    pub(crate) fn take_outbox(&mut self) -> Vec<Notification> {
         std::mem::take(&mut self.outbox)
     }
 
-    /// Puts a notification into the outbox.
-    pub(crate) fn send(&mut self, notice: Notice) {
-        self.outbox.push(notice);
+    /// Adds a notification to the outbox.
+    pub(crate) fn send(&mut self, notification: Notification) {
+        self.outbox.push(notification);
     }
 
-    /// The random generator of the state.
+    /// Returns the random number generator.
     pub(crate) fn rng(&mut self) -> &mut fastrand::Rng {
         &mut self.rng
     }
 
-    /// The root of a user's My Drive; a user exists from the first time that they are named.
+    /// Returns the root of a user's My Drive; a user exists from the first time that they are
+    /// named.
     pub(crate) fn root_of(&mut self, user: &UserId) -> FileId {
         if let Some(root) = self.roots.get(user) {
             return root.clone();
@@ -272,12 +265,12 @@ impl State {
             head_revision: None,
             shortcut: None,
             permissions: Permissions::default(),
-            inherits_nothing: false,
-            rule: rules::ContentRule::default(),
+            limited_access: false,
+            rule: ContentRule::default(),
         }
     }
 
-    /// A new id that nothing has.
+    /// Returns an unused id.
     pub(crate) fn unused_id(&mut self) -> FileId {
         loop {
             let id = new_file_id(&mut self.rng);
@@ -287,14 +280,14 @@ impl State {
         }
     }
 
-    /// An item as `user` sees it; `None` when it is gone or out of their sight.
+    /// Returns an item as `user` sees it; `None` if it does not exist or is not accessible.
     pub(crate) fn view(&self, user: &UserId, id: &FileId) -> Option<View> {
         self.items.get(id).and_then(|item| self.view_of(user, item))
     }
 
     fn view_of(&self, user: &UserId, item: &Arc<Item>) -> Option<View> {
         let place = self.place(item);
-        let standing = self.standing(user, &place)?;
+        let standing = self.access_of(user, &place)?;
         let parent = item
             .parent
             .as_ref()
@@ -315,10 +308,11 @@ impl State {
         })
     }
 
-    /// The item that a call names, by id or by the alias `root`.
+    /// Returns the item that a call names, by id or by the alias `root`.
     ///
     /// # Errors
-    /// 404 `notFound` when it is gone, out of sight, or in a shared drive that the call does not support.
+    /// 404 `notFound` for an item that does not exist, is not accessible, or is in a shared drive
+    /// without `supportsAllDrives`.
     pub(crate) fn find(
         &mut self,
         user: &UserId,
@@ -335,22 +329,22 @@ impl State {
             .ok_or_else(|| DriveError::file_not_found(id.as_str()))
     }
 
-    /// An item, whoever may see it.
+    /// Returns an item, regardless of access.
     pub(crate) fn item(&self, id: &str) -> Option<&Arc<Item>> {
         self.items.get(id)
     }
 
-    /// Whether an item is in the bin, by itself or with a folder above it.
+    /// Returns whether an item or a folder above it is in the trash.
     pub(crate) fn is_trashed(&self, item: &Item) -> bool {
         self.place(item).trashed
     }
 
-    /// How many items there are, roots left out.
+    /// Returns the number of items, without roots.
     pub(crate) fn item_count(&self) -> usize {
         self.by_sequence.len()
     }
 
-    /// How many of them are folders.
+    /// Returns the number of folders, without roots.
     pub(crate) fn folder_count(&self) -> usize {
         self.by_sequence
             .values()
@@ -359,12 +353,12 @@ impl State {
             .count()
     }
 
-    /// The ids of every item but the roots, in the order of creation.
+    /// Returns the ids of all items but the roots, in the order of creation.
     pub(crate) fn ids(&self) -> impl Iterator<Item = &FileId> {
         self.by_sequence.values()
     }
 
-    /// A random item that is no folder and not in the bin, if a few tries find one.
+    /// Returns a random item that is neither a folder nor trashed, if a few attempts find one.
     pub(crate) fn random_file(&mut self, user: &UserId) -> Option<FileId> {
         for _ in 0..64 {
             let start = self.rng.u64(0..self.next_sequence);

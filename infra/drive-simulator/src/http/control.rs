@@ -1,33 +1,40 @@
-//! `/_control/`: what tests and people do to the simulated Drive from outside of it.
+//! `/_control/`: the control interface, with command tests and people change the simulator's
+//! behavior.
 
-mod content;
-mod grants;
-mod journal;
-mod timing;
+mod command;
+mod content_control;
+mod grant_control;
+mod journal_control;
+mod sharing_control;
+mod timing_control;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
 use axum::{
     Router,
     extract::{Request, State},
-    response::{IntoResponse, Response},
+    response::Response,
     routing::{get, post},
 };
 use http::StatusCode;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{
-    Simulator,
-    faults::Fault,
-    http::{self as face, control_sharing, read_body},
+    clock::rfc3339,
+    fault_injection::Fault,
+    http::{
+        control::command::{ControlError, ControlResult, ok, parse},
+        response,
+    },
     ids::{DriveId, UserId},
     notify::NotificationPolicy,
     quota::QuotaLimits,
-    state::{LIBRARY_OWNER, Paging, feed::Log, item::Role},
+    simulator::Simulator,
+    state::{LIBRARY_OWNER, Paging, change_logs::change_feed::Log, sharing::permission::Role},
 };
 
-/// The routes below `/_control`.
+/// Returns the routes below `/_control`.
 pub(crate) fn router(simulator: &Simulator) -> Router {
     Router::new()
         .route("/load", post(load))
@@ -39,165 +46,141 @@ pub(crate) fn router(simulator: &Simulator) -> Router {
             get(pending_faults).post(add_fault).delete(clear_faults),
         )
         .route("/counters", get(counters).delete(zero_counters))
-        .route("/journal", get(journal::read).post(journal::keep))
+        .route(
+            "/journal",
+            get(journal_control::read).post(journal_control::keep),
+        )
         .route("/pages", post(pages))
         .route("/quota", post(quota))
-        .route("/grants", post(grants::grants))
-        .route("/content", post(content::content))
-        .route("/operations", post(content::operations))
-        .route("/generated", post(content::generated))
-        .route("/uploads", post(content::uploads))
-        .route("/watches", post(timing::watches))
-        .route("/visibility", post(timing::visibility))
+        .route("/grants", post(grant_control::grants))
+        .route("/content", post(content_control::content))
+        .route("/operations", post(content_control::operations))
+        .route("/generated", post(content_control::generated))
+        .route("/uploads", post(content_control::uploads))
+        .route("/watches", post(timing_control::watches))
+        .route("/visibility", post(timing_control::visibility))
         .route("/drives", post(create_drive))
-        .merge(control_sharing::routes())
+        .merge(sharing_control::routes())
         .route("/invalidate_tokens", post(invalidate_tokens))
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)
         .with_state(simulator.clone())
 }
 
-/// An order that could not be carried out.
-pub(crate) struct Refused(pub(crate) String);
-
-impl IntoResponse for Refused {
-    fn into_response(self) -> Response {
-        face::json(StatusCode::BAD_REQUEST, &json!({"error": self.0}))
-    }
-}
-
-/// What an order answers.
-pub(crate) type Outcome = Result<Response, Refused>;
-
-/// A carried out order.
-pub(crate) fn done(value: &Value) -> Outcome {
-    Ok(face::json(StatusCode::OK, value))
-}
-
 async fn unknown() -> Response {
-    face::json(StatusCode::NOT_FOUND, &json!({"error": "no such control"}))
-}
-
-/// Reads an order; an empty body is an empty object.
-pub(crate) async fn order<T: for<'de> Deserialize<'de>>(request: Request) -> Result<T, Refused> {
-    let bytes = read_body(request.into_body())
-        .await
-        .map_err(|error| Refused(error.to_string()))?;
-    let bytes = if bytes.is_empty() {
-        bytes::Bytes::from_static(b"{}")
-    } else {
-        bytes
-    };
-    serde_json::from_slice(&bytes).map_err(|error| Refused(error.to_string()))
+    response::json(StatusCode::NOT_FOUND, &json!({"error": "unknown command"}))
 }
 
 #[derive(Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[derive(Default)]
-struct Load {
+struct LoadCommand {
     path: Option<PathBuf>,
     files: Option<usize>,
     folders: Option<usize>,
 }
 
-async fn load(State(simulator): State<Simulator>, request: Request) -> Outcome {
-    let load: Load = order(request).await?;
-    let report = match (load.path, load.files.or(load.folders)) {
+async fn load(State(simulator): State<Simulator>, request: Request) -> ControlResult {
+    let command: LoadCommand = parse(request).await?;
+    let report = match (command.path, command.files.or(command.folders)) {
         (Some(path), None) => {
             let loading = tokio::task::spawn_blocking(move || simulator.load_directory(&path));
             loading
                 .await
-                .map_err(|error| Refused(error.to_string()))?
-                .map_err(|error| Refused(error.to_string()))?
+                .map_err(|error| ControlError(error.to_string()))?
+                .map_err(|error| ControlError(error.to_string()))?
         }
         (None, Some(_)) => {
-            simulator.load_synthetic(load.files.unwrap_or(0), load.folders.unwrap_or(0))
+            simulator.load_synthetic(command.files.unwrap_or(0), command.folders.unwrap_or(0))
         }
         (Some(_), Some(_)) | (None, None) => {
-            return Err(Refused("either path, or files and folders".to_owned()));
+            return Err(ControlError(
+                "expected either path, or files and folders".to_owned(),
+            ));
         }
     };
-    done(
-        &json!({"files": report.files, "folders": report.folders, "skipped": report.skipped, "root": report.root}),
-    )
+    ok(&json!({
+        "files": report.files, "folders": report.folders, "skipped": report.skipped,
+        "root": report.root,
+    }))
 }
 
-async fn reset(State(simulator): State<Simulator>) -> Outcome {
+async fn reset(State(simulator): State<Simulator>) -> ControlResult {
     simulator.reset();
-    done(&json!({}))
+    ok(&json!({}))
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ClockOrder {
+struct ClockCommand {
     advance_seconds: u64,
 }
 
-async fn move_clock(State(simulator): State<Simulator>, request: Request) -> Outcome {
-    let clock: ClockOrder = order(request).await?;
-    simulator.advance_clock(clock.advance_seconds);
+async fn move_clock(State(simulator): State<Simulator>, request: Request) -> ControlResult {
+    let command: ClockCommand = parse(request).await?;
+    simulator.advance_clock(command.advance_seconds);
     read_clock(State(simulator)).await
 }
 
-async fn read_clock(State(simulator): State<Simulator>) -> Outcome {
+async fn read_clock(State(simulator): State<Simulator>) -> ControlResult {
     let now_ms = simulator.now_ms();
-    done(&json!({"now": crate::clock::rfc3339(now_ms), "now_ms": now_ms}))
+    ok(&json!({"now": rfc3339(now_ms), "now_ms": now_ms}))
 }
 
-async fn notifications(State(simulator): State<Simulator>, request: Request) -> Outcome {
-    let policy: NotificationPolicy = order(request).await?;
+async fn notifications(State(simulator): State<Simulator>, request: Request) -> ControlResult {
+    let policy: NotificationPolicy = parse(request).await?;
     simulator.set_notifications(policy);
-    done(&json!({}))
+    ok(&json!({}))
 }
 
-async fn add_fault(State(simulator): State<Simulator>, request: Request) -> Outcome {
-    let fault: Fault = order(request).await?;
-    simulator.add_fault(fault).map_err(Refused)?;
-    done(&json!({}))
+async fn add_fault(State(simulator): State<Simulator>, request: Request) -> ControlResult {
+    let fault: Fault = parse(request).await?;
+    simulator.add_fault(fault).map_err(ControlError)?;
+    ok(&json!({}))
 }
 
-async fn pending_faults(State(simulator): State<Simulator>) -> Outcome {
-    done(&json!({"faults": simulator.pending_faults()}))
+async fn pending_faults(State(simulator): State<Simulator>) -> ControlResult {
+    ok(&json!({"faults": simulator.pending_faults()}))
 }
 
-async fn clear_faults(State(simulator): State<Simulator>) -> Outcome {
+async fn clear_faults(State(simulator): State<Simulator>) -> ControlResult {
     simulator.clear_faults();
-    done(&json!({}))
+    ok(&json!({}))
 }
 
-async fn counters(State(simulator): State<Simulator>) -> Outcome {
-    done(&json!(simulator.counters()))
+async fn counters(State(simulator): State<Simulator>) -> ControlResult {
+    ok(&json!(simulator.counters()))
 }
 
-async fn zero_counters(State(simulator): State<Simulator>) -> Outcome {
+async fn zero_counters(State(simulator): State<Simulator>) -> ControlResult {
     simulator.zero_counters();
-    done(&json!({}))
+    ok(&json!({}))
 }
 
 #[derive(Deserialize, Default)]
 #[serde(default, deny_unknown_fields)]
-struct Pages {
+struct PagesCommand {
     size: Option<usize>,
     empty_every: Option<u64>,
     search_ends_after: Option<usize>,
 }
 
-async fn pages(State(simulator): State<Simulator>, request: Request) -> Outcome {
-    let pages: Pages = order(request).await?;
-    let paging = Paging::new(pages.size, pages.empty_every, pages.search_ends_after);
-    simulator.with(|state| state.paging = paging);
-    done(&json!({}))
+async fn pages(State(simulator): State<Simulator>, request: Request) -> ControlResult {
+    let command: PagesCommand = parse(request).await?;
+    let paging = Paging::new(command.size, command.empty_every, command.search_ends_after);
+    simulator.with_state(|state| state.paging = paging);
+    ok(&json!({}))
 }
 
-async fn quota(State(simulator): State<Simulator>, request: Request) -> Outcome {
-    let limits: QuotaLimits = order(request).await?;
+async fn quota(State(simulator): State<Simulator>, request: Request) -> ControlResult {
+    let limits: QuotaLimits = parse(request).await?;
     simulator.set_quota_limits(limits);
-    done(&json!({}))
+    ok(&json!({}))
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct NewDrive {
+struct CreateDriveCommand {
     name: String,
     #[serde(default)]
     members: Vec<Member>,
@@ -210,9 +193,9 @@ enum Member {
     WithRole { user: String, role: Role },
 }
 
-async fn create_drive(State(simulator): State<Simulator>, request: Request) -> Outcome {
-    let new: NewDrive = order(request).await?;
-    let members: BTreeMap<UserId, Role> = new
+async fn create_drive(State(simulator): State<Simulator>, request: Request) -> ControlResult {
+    let command: CreateDriveCommand = parse(request).await?;
+    let members: BTreeMap<UserId, Role> = command
         .members
         .into_iter()
         .map(|member| match member {
@@ -220,41 +203,41 @@ async fn create_drive(State(simulator): State<Simulator>, request: Request) -> O
             Member::WithRole { user, role } => (UserId::from_email(&user), role),
         })
         .collect();
-    let id = simulator.with(|state| state.create_drive(&new.name, members));
-    done(&json!({"id": id.as_str(), "name": new.name}))
+    let id = simulator.with_state(|state| state.create_drive(&command.name, members));
+    ok(&json!({"id": id.as_str(), "name": command.name}))
 }
 
 #[derive(Deserialize, Default)]
 #[serde(default, deny_unknown_fields)]
-struct Invalidation {
+struct InvalidateTokensCommand {
     access_tokens: Option<bool>,
     page_tokens: Option<bool>,
     user: Option<String>,
     drive: Option<String>,
 }
 
-async fn invalidate_tokens(State(simulator): State<Simulator>, request: Request) -> Outcome {
-    let which: Invalidation = order(request).await?;
-    let log = match (which.user, which.drive) {
+async fn invalidate_tokens(State(simulator): State<Simulator>, request: Request) -> ControlResult {
+    let command: InvalidateTokensCommand = parse(request).await?;
+    let log = match (command.user, command.drive) {
         (None, None) => None,
         (Some(user), None) => Some((UserId::from_email(&user), Log::User)),
         (None, Some(drive)) => Some((
             UserId::from(LIBRARY_OWNER),
             Log::Drive(DriveId::from(drive)),
         )),
-        (Some(_), Some(_)) => return Err(Refused("either user or drive".to_owned())),
+        (Some(_), Some(_)) => return Err(ControlError("expected either user or drive".to_owned())),
     };
     if let Some((user, log)) = log {
-        if which.access_tokens.is_some() || which.page_tokens == Some(false) {
-            return Err(Refused(
-                "user and drive name a log, whose page_tokens are invalidated".to_owned(),
+        if command.access_tokens.is_some() || command.page_tokens == Some(false) {
+            return Err(ControlError(
+                "user and drive invalidate the page tokens of one log only".to_owned(),
             ));
         }
-        simulator.with(|state| state.invalidate_log_tokens(&user, &log));
-        return done(&json!({"access_tokens": false, "page_tokens": true}));
+        simulator.with_state(|state| state.invalidate_log_tokens(&user, &log));
+        return ok(&json!({"access_tokens": false, "page_tokens": true}));
     }
-    let pages = which.page_tokens.unwrap_or(false);
-    let access = which.access_tokens.unwrap_or(!pages);
+    let pages = command.page_tokens.unwrap_or(false);
+    let access = command.access_tokens.unwrap_or(!pages);
     simulator.invalidate_tokens(access, pages);
-    done(&json!({"access_tokens": access, "page_tokens": pages}))
+    ok(&json!({"access_tokens": access, "page_tokens": pages}))
 }

@@ -1,24 +1,24 @@
-//! The methods that are there, with the parameters that Google's discovery documents give them and what they cost.
+//! The supported methods with their costs and, from Google's discovery documents, their parameters.
 
 use crate::{
     fields::Shape,
-    http::{shapes_content, shapes_v2, shapes_v3},
+    http::{v2::shapes_v2 as v2, v3::shapes_v3 as v3},
 };
 
 /// A method of the Drive API.
 #[derive(Debug)]
 pub(crate) struct Method {
-    /// Its name in the discovery document; `v2.` before it for those of v2.
+    /// The name in the discovery document; prefixed by `v2.` for methods of v2.
     pub(crate) name: &'static str,
-    /// What one call costs, in quota units.
+    /// The cost of a call, in quota units.
     pub(crate) units: u64,
-    /// Its query parameters, beyond those that every method has.
+    /// The query parameters, beyond those that all methods share.
     pub(crate) params: &'static str,
-    /// The resource that it answers with.
+    /// The resource of the response.
     pub(crate) shape: Option<&'static Shape>,
-    /// The selection when the call names none.
+    /// The field selection of a call without `fields`.
     pub(crate) default_fields: &'static str,
-    /// Whether it answers with nothing but bytes.
+    /// The response is always binary content.
     pub(crate) media: bool,
 }
 
@@ -26,20 +26,39 @@ pub(crate) struct Method {
 const LIST: u64 = 100;
 /// The cost of a write.
 const EDIT: u64 = 50;
-/// The cost of content.
-const DOWNLOAD: u64 = super::DOWNLOAD_UNITS;
-/// The cost of everything else.
+/// The cost of content, including a `get` with `alt=media`.
+pub(crate) const DOWNLOAD: u64 = 200;
+/// The cost of anything else.
 const OTHER: u64 = 5;
 
-/// The members of a file that v3 sends unasked.
+/// The members of a file that v3 sends by default.
 const FILE: &str = "kind,id,name,mimeType,resourceKey";
 
-/// The members of a revision that v3 sends unasked.
+/// The members of a revision that v3 sends by default.
 const REVISION: &str = "kind,id,mimeType,modifiedTime";
 
-/// Defines a method.
-macro_rules! method {
-    ($name:ident, $path:literal, $units:expr, $shape:expr, $fields:expr, $params:literal) => {
+/// The members of a shared drive that v3 sends by default.
+const DRIVE: &str = "kind,id,name";
+
+/// The members of a permission that v3 sends by default.
+const PERMISSION: &str = "kind,id,type,role";
+
+/// The parameters of `changes.list` and `changes.watch`.
+const CHANGES_PARAMS: &str = "driveId includeCorpusRemovals includeItemsFromAllDrives \
+                              includeLabels includePermissionsForView includeRemoved \
+                              includeTeamDriveItems pageSize pageToken restrictToMyDrive spaces \
+                              supportsAllDrives supportsTeamDrives teamDriveId";
+
+/// The parameters of `v2.files.patch` and `v2.files.update`.
+const V2_WRITE_PARAMS: &str = "addParents convert enforceSingleParent includeLabels \
+                               includePermissionsForView modifiedDateBehavior newRevision ocr \
+                               ocrLanguage pinned removeParents setModifiedDate supportsAllDrives \
+                               supportsTeamDrives timedTextLanguage timedTextTrackName \
+                               updateViewedDate useContentAsIndexableText";
+
+/// Defines the methods: name, quota units, resource, default fields, query parameters.
+macro_rules! methods {
+    ($($name:ident: $path:literal, $units:expr, $shape:expr, $fields:expr, $params:expr;)*) => {$(
         #[doc = concat!("`", $path, "`.")]
         pub(crate) static $name: Method = Method {
             name: $path,
@@ -49,297 +68,88 @@ macro_rules! method {
             default_fields: $fields,
             media: false,
         };
-    };
+    )*};
 }
 
-method!(
-    FILES_LIST,
-    "files.list",
-    LIST,
-    Some(&shapes_v3::FILE_LIST),
-    "kind,nextPageToken,incompleteSearch,files(kind,id,name,mimeType,resourceKey)",
-    "corpora corpus driveId includeItemsFromAllDrives includeLabels includePermissionsForView includeTeamDriveItems \
-     orderBy pageSize pageToken q spaces supportsAllDrives supportsTeamDrives teamDriveId"
-);
-method!(
-    FILES_GET,
-    "files.get",
-    OTHER,
-    Some(&shapes_v3::FILE),
-    FILE,
-    "acknowledgeAbuse includeLabels includePermissionsForView supportsAllDrives supportsTeamDrives"
-);
-method!(
-    FILES_CREATE,
-    "files.create",
-    EDIT,
-    Some(&shapes_v3::FILE),
-    FILE,
-    "enforceSingleParent ignoreDefaultVisibility includeLabels includePermissionsForView keepRevisionForever \
-     ocrLanguage supportsAllDrives supportsTeamDrives useContentAsIndexableText"
-);
-method!(
-    FILES_UPDATE,
-    "files.update",
-    EDIT,
-    Some(&shapes_v3::FILE),
-    FILE,
-    "addParents enforceSingleParent includeLabels includePermissionsForView keepRevisionForever ocrLanguage \
-     removeParents supportsAllDrives supportsTeamDrives useContentAsIndexableText"
-);
-method!(
-    FILES_COPY,
-    "files.copy",
-    EDIT,
-    Some(&shapes_v3::FILE),
-    FILE,
-    "copyComments enforceSingleParent ignoreDefaultVisibility includeLabels includePermissionsForView \
-     keepRevisionForever ocrLanguage supportsAllDrives supportsTeamDrives"
-);
-method!(
-    FILES_DELETE,
-    "files.delete",
-    EDIT,
-    None,
-    "*",
-    "enforceSingleParent supportsAllDrives supportsTeamDrives"
-);
-method!(
-    FILES_GENERATE_IDS,
-    "files.generateIds",
-    OTHER,
-    Some(&shapes_v3::GENERATED_IDS),
-    "*",
-    "count space type"
-);
-method!(
-    FILES_EMPTY_TRASH,
-    "files.emptyTrash",
-    EDIT,
-    None,
-    "*",
-    "driveId enforceSingleParent"
-);
-method!(
-    FILES_WATCH,
-    "files.watch",
-    OTHER,
-    Some(&shapes_v3::CHANNEL),
-    "*",
-    "acknowledgeAbuse includeLabels includePermissionsForView supportsAllDrives supportsTeamDrives"
-);
-method!(
-    CHANGES_START,
-    "changes.getStartPageToken",
-    OTHER,
-    Some(&shapes_v3::START_PAGE_TOKEN),
-    "*",
-    "driveId supportsAllDrives supportsTeamDrives teamDriveId"
-);
-method!(
-    CHANGES_LIST,
-    "changes.list",
-    LIST,
-    Some(&shapes_v3::CHANGE_LIST),
-    "kind,nextPageToken,newStartPageToken,changes(kind,type,changeType,time,removed,fileId,driveId,\
-     file(kind,id,name,mimeType,resourceKey),drive(kind,id,name))",
-    "driveId includeCorpusRemovals includeItemsFromAllDrives includeLabels includePermissionsForView includeRemoved \
-     includeTeamDriveItems pageSize pageToken restrictToMyDrive spaces supportsAllDrives supportsTeamDrives teamDriveId"
-);
-method!(
-    CHANGES_WATCH,
-    "changes.watch",
-    OTHER,
-    Some(&shapes_v3::CHANNEL),
-    "*",
-    "driveId includeCorpusRemovals includeItemsFromAllDrives includeLabels includePermissionsForView includeRemoved \
-     includeTeamDriveItems pageSize pageToken restrictToMyDrive spaces supportsAllDrives supportsTeamDrives teamDriveId"
-);
-method!(CHANNELS_STOP, "channels.stop", OTHER, None, "*", "");
-method!(
-    DRIVES_LIST,
-    "drives.list",
-    LIST,
-    Some(&shapes_v3::DRIVE_LIST),
-    "kind,nextPageToken,drives(kind,id,name)",
-    "pageSize pageToken q useDomainAdminAccess"
-);
-method!(
-    DRIVES_GET,
-    "drives.get",
-    OTHER,
-    Some(&shapes_v3::DRIVE),
-    "kind,id,name",
-    "useDomainAdminAccess"
-);
-method!(
-    DRIVES_CREATE,
-    "drives.create",
-    EDIT,
-    Some(&shapes_v3::DRIVE),
-    "kind,id,name",
-    "requestId"
-);
-method!(
-    DRIVES_UPDATE,
-    "drives.update",
-    EDIT,
-    Some(&shapes_v3::DRIVE),
-    "kind,id,name",
-    "useDomainAdminAccess"
-);
-method!(
-    DRIVES_DELETE,
-    "drives.delete",
-    EDIT,
-    None,
-    "*",
-    "allowItemDeletion useDomainAdminAccess"
-);
-method!(
-    DRIVES_HIDE,
-    "drives.hide",
-    EDIT,
-    Some(&shapes_v3::DRIVE),
-    "kind,id,name",
-    ""
-);
-method!(
-    DRIVES_UNHIDE,
-    "drives.unhide",
-    EDIT,
-    Some(&shapes_v3::DRIVE),
-    "kind,id,name",
-    ""
-);
-method!(
-    PERMISSIONS_LIST,
-    "permissions.list",
-    LIST,
-    Some(&shapes_v3::PERMISSION_LIST),
-    "kind,nextPageToken,permissions(kind,id,type,role)",
-    "includePermissionsForView pageSize pageToken supportsAllDrives supportsTeamDrives useDomainAdminAccess"
-);
-method!(
-    PERMISSIONS_GET,
-    "permissions.get",
-    OTHER,
-    Some(&shapes_v3::PERMISSION),
-    "kind,id,type,role",
-    "supportsAllDrives supportsTeamDrives useDomainAdminAccess"
-);
-method!(
-    PERMISSIONS_CREATE,
-    "permissions.create",
-    EDIT,
-    Some(&shapes_v3::PERMISSION),
-    "kind,id,type,role",
-    "emailMessage enforceExpansiveAccess enforceSingleParent moveToNewOwnersRoot sendNotificationEmail \
-     supportsAllDrives supportsTeamDrives transferOwnership useDomainAdminAccess"
-);
-method!(
-    PERMISSIONS_UPDATE,
-    "permissions.update",
-    EDIT,
-    Some(&shapes_v3::PERMISSION),
-    "kind,id,type,role",
-    "enforceExpansiveAccess removeExpiration supportsAllDrives supportsTeamDrives transferOwnership useDomainAdminAccess"
-);
-method!(
-    PERMISSIONS_DELETE,
-    "permissions.delete",
-    EDIT,
-    None,
-    "*",
-    "enforceExpansiveAccess supportsAllDrives supportsTeamDrives useDomainAdminAccess"
-);
-method!(
-    ABOUT_GET,
-    "about.get",
-    OTHER,
-    Some(&shapes_v3::ABOUT),
-    "*",
-    ""
-);
-method!(
-    V2_FILES_GET,
-    "v2.files.get",
-    OTHER,
-    Some(&shapes_v2::FILE),
-    "*",
-    "acknowledgeAbuse includeLabels includePermissionsForView projection revisionId supportsAllDrives \
-     supportsTeamDrives updateViewedDate"
-);
-method!(
-    V2_FILES_DELETE,
-    "v2.files.delete",
-    EDIT,
-    None,
-    "*",
-    "enforceSingleParent supportsAllDrives supportsTeamDrives"
-);
-method!(
-    V2_FILES_PATCH,
-    "v2.files.patch",
-    EDIT,
-    Some(&shapes_v2::FILE),
-    "*",
-    "addParents convert enforceSingleParent includeLabels includePermissionsForView modifiedDateBehavior newRevision \
-     ocr ocrLanguage pinned removeParents setModifiedDate supportsAllDrives supportsTeamDrives timedTextLanguage \
-     timedTextTrackName updateViewedDate useContentAsIndexableText"
-);
-method!(
-    V2_FILES_UPDATE,
-    "v2.files.update",
-    EDIT,
-    Some(&shapes_v2::FILE),
-    "*",
-    "addParents convert enforceSingleParent includeLabels includePermissionsForView modifiedDateBehavior newRevision \
-     ocr ocrLanguage pinned removeParents setModifiedDate supportsAllDrives supportsTeamDrives timedTextLanguage \
-     timedTextTrackName updateViewedDate useContentAsIndexableText"
-);
+methods! {
+    FILES_LIST: "files.list", LIST, Some(&v3::FILE_LIST),
+        "kind,nextPageToken,incompleteSearch,files(kind,id,name,mimeType,resourceKey)",
+        "corpora corpus driveId includeItemsFromAllDrives includeLabels includePermissionsForView \
+         includeTeamDriveItems orderBy pageSize pageToken q spaces supportsAllDrives \
+         supportsTeamDrives teamDriveId";
+    FILES_GET: "files.get", OTHER, Some(&v3::FILE), FILE,
+        "acknowledgeAbuse includeLabels includePermissionsForView supportsAllDrives \
+         supportsTeamDrives";
+    FILES_CREATE: "files.create", EDIT, Some(&v3::FILE), FILE,
+        "enforceSingleParent ignoreDefaultVisibility includeLabels includePermissionsForView \
+         keepRevisionForever ocrLanguage supportsAllDrives supportsTeamDrives \
+         useContentAsIndexableText";
+    FILES_UPDATE: "files.update", EDIT, Some(&v3::FILE), FILE,
+        "addParents enforceSingleParent includeLabels includePermissionsForView \
+         keepRevisionForever ocrLanguage removeParents supportsAllDrives supportsTeamDrives \
+         useContentAsIndexableText";
+    FILES_COPY: "files.copy", EDIT, Some(&v3::FILE), FILE,
+        "copyComments enforceSingleParent ignoreDefaultVisibility includeLabels \
+         includePermissionsForView keepRevisionForever ocrLanguage supportsAllDrives \
+         supportsTeamDrives";
+    FILES_DELETE: "files.delete", EDIT, None, "*",
+        "enforceSingleParent supportsAllDrives supportsTeamDrives";
+    FILES_GENERATE_IDS: "files.generateIds", OTHER, Some(&v3::GENERATED_IDS), "*",
+        "count space type";
+    FILES_EMPTY_TRASH: "files.emptyTrash", EDIT, None, "*", "driveId enforceSingleParent";
+    FILES_WATCH: "files.watch", OTHER, Some(&v3::CHANNEL), "*",
+        "acknowledgeAbuse includeLabels includePermissionsForView supportsAllDrives \
+         supportsTeamDrives";
+    CHANGES_START: "changes.getStartPageToken", OTHER, Some(&v3::START_PAGE_TOKEN), "*",
+        "driveId supportsAllDrives supportsTeamDrives teamDriveId";
+    CHANGES_LIST: "changes.list", LIST, Some(&v3::CHANGE_LIST),
+        "kind,nextPageToken,newStartPageToken,changes(kind,type,changeType,time,removed,\
+         fileId,driveId,file(kind,id,name,mimeType,resourceKey),drive(kind,id,name))",
+        CHANGES_PARAMS;
+    CHANGES_WATCH: "changes.watch", OTHER, Some(&v3::CHANNEL), "*", CHANGES_PARAMS;
+    CHANNELS_STOP: "channels.stop", OTHER, None, "*", "";
+    DRIVES_LIST: "drives.list", LIST, Some(&v3::DRIVE_LIST),
+        "kind,nextPageToken,drives(kind,id,name)",
+        "pageSize pageToken q useDomainAdminAccess";
+    DRIVES_GET: "drives.get", OTHER, Some(&v3::DRIVE), DRIVE, "useDomainAdminAccess";
+    DRIVES_CREATE: "drives.create", EDIT, Some(&v3::DRIVE), DRIVE, "requestId";
+    DRIVES_UPDATE: "drives.update", EDIT, Some(&v3::DRIVE), DRIVE, "useDomainAdminAccess";
+    DRIVES_DELETE: "drives.delete", EDIT, None, "*", "allowItemDeletion useDomainAdminAccess";
+    DRIVES_HIDE: "drives.hide", EDIT, Some(&v3::DRIVE), DRIVE, "";
+    DRIVES_UNHIDE: "drives.unhide", EDIT, Some(&v3::DRIVE), DRIVE, "";
+    PERMISSIONS_LIST: "permissions.list", LIST, Some(&v3::PERMISSION_LIST),
+        "kind,nextPageToken,permissions(kind,id,type,role)",
+        "includePermissionsForView pageSize pageToken supportsAllDrives supportsTeamDrives \
+         useDomainAdminAccess";
+    PERMISSIONS_GET: "permissions.get", OTHER, Some(&v3::PERMISSION), PERMISSION,
+        "supportsAllDrives supportsTeamDrives useDomainAdminAccess";
+    PERMISSIONS_CREATE: "permissions.create", EDIT, Some(&v3::PERMISSION), PERMISSION,
+        "emailMessage enforceExpansiveAccess enforceSingleParent moveToNewOwnersRoot \
+         sendNotificationEmail supportsAllDrives supportsTeamDrives transferOwnership \
+         useDomainAdminAccess";
+    PERMISSIONS_UPDATE: "permissions.update", EDIT, Some(&v3::PERMISSION), PERMISSION,
+        "enforceExpansiveAccess removeExpiration supportsAllDrives supportsTeamDrives \
+         transferOwnership useDomainAdminAccess";
+    PERMISSIONS_DELETE: "permissions.delete", EDIT, None, "*",
+        "enforceExpansiveAccess supportsAllDrives supportsTeamDrives useDomainAdminAccess";
+    ABOUT_GET: "about.get", OTHER, Some(&v3::ABOUT), "*", "";
+    V2_FILES_GET: "v2.files.get", OTHER, Some(&v2::FILE), "*",
+        "acknowledgeAbuse includeLabels includePermissionsForView projection revisionId \
+         supportsAllDrives supportsTeamDrives updateViewedDate";
+    V2_FILES_DELETE: "v2.files.delete", EDIT, None, "*",
+        "enforceSingleParent supportsAllDrives supportsTeamDrives";
+    V2_FILES_PATCH: "v2.files.patch", EDIT, Some(&v2::FILE), "*", V2_WRITE_PARAMS;
+    V2_FILES_UPDATE: "v2.files.update", EDIT, Some(&v2::FILE), "*", V2_WRITE_PARAMS;
+    REVISIONS_LIST: "revisions.list", LIST, Some(&v3::REVISION_LIST),
+        "kind,nextPageToken,revisions(kind,id,mimeType,modifiedTime)",
+        "pageSize pageToken";
+    REVISIONS_GET: "revisions.get", OTHER, Some(&v3::REVISION), REVISION, "acknowledgeAbuse";
+    REVISIONS_UPDATE: "revisions.update", EDIT, Some(&v3::REVISION), REVISION, "";
+    REVISIONS_DELETE: "revisions.delete", EDIT, None, "*", "";
+    FILES_DOWNLOAD: "files.download", DOWNLOAD, Some(&v3::OPERATION), "*", "mimeType revisionId";
+    OPERATIONS_GET: "operations.get", OTHER, Some(&v3::OPERATION), "*", "";
+}
 
-method!(
-    REVISIONS_LIST,
-    "revisions.list",
-    LIST,
-    Some(&shapes_content::REVISION_LIST),
-    "kind,nextPageToken,revisions(kind,id,mimeType,modifiedTime)",
-    "pageSize pageToken"
-);
-method!(
-    REVISIONS_GET,
-    "revisions.get",
-    OTHER,
-    Some(&shapes_content::REVISION),
-    REVISION,
-    "acknowledgeAbuse"
-);
-method!(
-    REVISIONS_UPDATE,
-    "revisions.update",
-    EDIT,
-    Some(&shapes_content::REVISION),
-    REVISION,
-    ""
-);
-method!(REVISIONS_DELETE, "revisions.delete", EDIT, None, "*", "");
-method!(
-    FILES_DOWNLOAD,
-    "files.download",
-    DOWNLOAD,
-    Some(&shapes_content::OPERATION),
-    "*",
-    "mimeType revisionId"
-);
-method!(
-    OPERATIONS_GET,
-    "operations.get",
-    OTHER,
-    Some(&shapes_content::OPERATION),
-    "*",
-    ""
-);
 /// `files.export`.
 pub(crate) static FILES_EXPORT: Method = Method {
     name: "files.export",
@@ -349,7 +159,8 @@ pub(crate) static FILES_EXPORT: Method = Method {
     default_fields: "*",
     media: true,
 };
-/// The content of a finished operation, at the address that it names.
+
+/// The content of a finished operation, at its `downloadUri`.
 pub(crate) static OPERATIONS_MEDIA: Method = Method {
     name: "operations.media",
     units: 0,

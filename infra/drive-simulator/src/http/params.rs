@@ -1,13 +1,14 @@
-//! Query parameters: only those that a method has, and typed as it has them.
+//! Query parameters: checked against those of the method, and parsed by type.
 
-use std::str::FromStr;
+use std::{fmt::Display, str::FromStr};
 
 use crate::{errors::DriveError, http::methods::Method};
 
-/// The parameters that every method has.
-const GLOBAL: &str = "$.xgafv access_token alt callback fields key oauth_token prettyPrint quotaUser uploadType upload_protocol userIp";
+/// The parameters that all methods share.
+const GLOBAL: &str = "$.xgafv access_token alt callback fields key oauth_token prettyPrint \
+                      quotaUser uploadType upload_protocol userIp";
 
-/// The query parameters of a call, decoded.
+/// The decoded query parameters of a call.
 #[derive(Debug, Default)]
 pub(crate) struct Params(Vec<(String, String)>);
 
@@ -21,10 +22,10 @@ impl Params {
         )
     }
 
-    /// Checks that the method has every parameter, and that `alt` is one that it answers in.
+    /// Checks that the method has every parameter, and that it supports the format in `alt`.
     ///
     /// # Errors
-    /// 400 `invalidParameter` for the first one that it does not have.
+    /// 400 `invalidParameter` for the first parameter that the method lacks.
     pub(crate) fn check(&self, method: &Method) -> Result<(), DriveError> {
         let mut known = GLOBAL
             .split_ascii_whitespace()
@@ -48,7 +49,7 @@ impl Params {
         }
     }
 
-    /// The last value of a parameter; an empty one counts as absent.
+    /// Returns the last value of a parameter; an empty value counts as absent.
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
         self.0
             .iter()
@@ -58,7 +59,7 @@ impl Params {
             .filter(|value| !value.is_empty())
     }
 
-    /// A boolean.
+    /// Returns a boolean parameter.
     ///
     /// # Errors
     /// 400 `invalidParameter` for anything but `true` and `false`.
@@ -74,10 +75,10 @@ impl Params {
         }
     }
 
-    /// A number.
+    /// Returns a numeric parameter.
     ///
     /// # Errors
-    /// 400 `invalidParameter` for anything else.
+    /// 400 `invalidParameter` for anything but a number.
     pub(crate) fn number<N: FromStr>(&self, name: &'static str) -> Result<Option<N>, DriveError> {
         let parse = |text: &str| {
             text.parse().map_err(|_| {
@@ -87,7 +88,34 @@ impl Params {
         self.text(name).map(parse).transpose()
     }
 
-    /// The values of a comma-separated list.
+    /// Returns `pageSize`, or `default` if it is absent.
+    ///
+    /// # Errors
+    /// 400 `invalidParameter` for a value below 1.
+    pub(crate) fn page_size(&self, default: usize) -> Result<usize, DriveError> {
+        let Some(requested) = self.number::<i64>("pageSize")? else {
+            return Ok(default);
+        };
+        usize::try_from(requested)
+            .ok()
+            .filter(|size| *size > 0)
+            .ok_or_else(|| page_size_out_of_range(requested, 1_000))
+    }
+
+    /// Returns `pageSize` of a list with at most 100 items per page.
+    ///
+    /// # Errors
+    /// 400 `invalidParameter` for a value outside 1 to 100.
+    pub(crate) fn page_size_max_100(&self) -> Result<Option<usize>, DriveError> {
+        match self.number::<usize>("pageSize")? {
+            Some(requested) if !(1..=100).contains(&requested) => {
+                Err(page_size_out_of_range(requested, 100))
+            }
+            size => Ok(size),
+        }
+    }
+
+    /// Returns the values of a comma-separated list.
     pub(crate) fn list(&self, name: &str) -> Vec<String> {
         let values = self
             .text(name)
@@ -100,7 +128,7 @@ impl Params {
             .collect()
     }
 
-    /// `spaces`: whether the caller asked for application data only, of which there is none.
+    /// Returns whether `spaces` selects application data only; the simulator has none.
     ///
     /// # Errors
     /// 400 `invalidParameter` for a space that Drive does not have.
@@ -117,4 +145,10 @@ impl Params {
         }
         Ok(!spaces.is_empty() && !spaces.iter().any(|space| space == "drive"))
     }
+}
+
+fn page_size_out_of_range(requested: impl Display, max: u32) -> DriveError {
+    let message =
+        format!("Invalid value '{requested}'. Values must be within the range: [1, {max}]");
+    DriveError::invalid_parameter("pageSize", message)
 }

@@ -1,4 +1,4 @@
-//! Which path is which method.
+//! The routes of the HTTP interface.
 
 use axum::{
     Router,
@@ -8,31 +8,38 @@ use axum::{
 };
 
 use crate::{
-    Simulator,
     errors::DriveError,
     http::{
-        batch, changes, control, drives, endpoint, export, files, files_v2, methods, permissions,
-        refusal, resumable, revisions, token,
+        batch_endpoint, control,
+        endpoint::endpoint,
+        media::resumable_upload,
+        methods, oauth_token,
+        response::error_response,
+        v2::files_v2,
+        v3::{changes_v3, drives_v3, exports_v3, files_v3, permissions_v3, revisions_v3},
     },
+    simulator::Simulator,
 };
 
-/// Everything that the simulator answers.
-pub(crate) fn router(simulator: &Simulator) -> Router {
-    let api = api(simulator);
-    let (inner, batching) = (api.clone(), simulator.clone());
-    let answer_batch =
-        move |request: Request| batch::batch(batching.clone(), inner.clone(), request);
-    api.route("/batch/drive/v3", post(answer_batch.clone()))
-        .route("/batch/drive/v2", post(answer_batch))
-        .nest("/_control", control::router(simulator))
+impl Simulator {
+    /// Returns the router of the whole HTTP interface. A fault that drops connections needs
+    /// [`Simulator::serve`]: otherwise it responds with 503.
+    pub fn router(&self) -> Router {
+        let api = api(self);
+        let (simulator, calls) = (self.clone(), api.clone());
+        let batch = move |request| batch_endpoint::batch(simulator.clone(), calls.clone(), request);
+        api.route("/batch/drive/v3", post(batch.clone()))
+            .route("/batch/drive/v2", post(batch))
+            .nest("/_control", control::router(self))
+    }
 }
 
 fn api(simulator: &Simulator) -> Router {
     Router::new()
         .merge(v3_files())
         .merge(v3_rest())
-        .merge(drives::routes())
-        .merge(permissions::routes())
+        .merge(drives_v3::routes())
+        .merge(permissions_v3::routes())
         .merge(v3_content())
         .route(
             "/drive/v2/files/{id}",
@@ -43,7 +50,7 @@ fn api(simulator: &Simulator) -> Router {
         )
         .route("/upload/drive/v2/files/{id}", upload_v2())
         .route("/resumable/upload/drive/v2/files/{id}", upload_v2())
-        .route("/token", post(token::token))
+        .route("/token", post(oauth_token::token))
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)
         .with_state(simulator.clone())
@@ -53,30 +60,33 @@ fn v3_files() -> Router<Simulator> {
     Router::new()
         .route(
             "/drive/v3/files",
-            get(endpoint(&methods::FILES_LIST, files::list))
-                .post(endpoint(&methods::FILES_CREATE, files::create)),
+            get(endpoint(&methods::FILES_LIST, files_v3::list))
+                .post(endpoint(&methods::FILES_CREATE, files_v3::create)),
         )
         .route(
             "/drive/v3/files/generateIds",
-            get(endpoint(&methods::FILES_GENERATE_IDS, files::generate_ids)),
+            get(endpoint(
+                &methods::FILES_GENERATE_IDS,
+                files_v3::generate_ids,
+            )),
         )
         .route(
             "/drive/v3/files/trash",
-            delete(endpoint(&methods::FILES_EMPTY_TRASH, files::empty_trash)),
+            delete(endpoint(&methods::FILES_EMPTY_TRASH, files_v3::empty_trash)),
         )
         .route(
             "/drive/v3/files/{id}",
-            get(endpoint(&methods::FILES_GET, files::get))
-                .patch(endpoint(&methods::FILES_UPDATE, files::update))
-                .delete(endpoint(&methods::FILES_DELETE, files::delete)),
+            get(endpoint(&methods::FILES_GET, files_v3::get))
+                .patch(endpoint(&methods::FILES_UPDATE, files_v3::update))
+                .delete(endpoint(&methods::FILES_DELETE, files_v3::delete)),
         )
         .route(
             "/drive/v3/files/{id}/copy",
-            post(endpoint(&methods::FILES_COPY, files::copy)),
+            post(endpoint(&methods::FILES_COPY, files_v3::copy)),
         )
         .route(
             "/drive/v3/files/{id}/watch",
-            post(endpoint(&methods::FILES_WATCH, changes::watch_file)),
+            post(endpoint(&methods::FILES_WATCH, changes_v3::watch_file)),
         )
         .route("/upload/drive/v3/files", upload_create())
         .route("/upload/drive/v3/files/{id}", upload_update())
@@ -84,64 +94,70 @@ fn v3_files() -> Router<Simulator> {
         .route("/resumable/upload/drive/v3/files/{id}", upload_update())
 }
 
-/// A create with content. `PUT` goes on with a resumable upload, `DELETE` gives it up.
+/// A create with content. `PUT` continues a resumable upload, `DELETE` cancels it.
 fn upload_create() -> MethodRouter<Simulator> {
-    post(endpoint(&methods::FILES_CREATE, files::create_with_content))
-        .put(resumable::proceed)
-        .delete(resumable::cancel)
+    post(endpoint(&methods::FILES_CREATE, resumable_upload::create))
+        .put(resumable_upload::upload_chunk)
+        .delete(resumable_upload::cancel)
 }
 
 /// An update with content.
 fn upload_update() -> MethodRouter<Simulator> {
-    patch(endpoint(&methods::FILES_UPDATE, files::update_with_content))
-        .put(resumable::proceed)
-        .delete(resumable::cancel)
+    patch(endpoint(&methods::FILES_UPDATE, resumable_upload::update))
+        .put(resumable_upload::upload_chunk)
+        .delete(resumable_upload::cancel)
 }
 
-/// An update with content in v2, where `PUT` both begins a resumable upload and goes on with it: the address of a
-/// session says which.
+/// An update with content in v2, where `PUT` both begins a resumable upload and continues it: the
+/// URL of a session has an `upload_id`.
 fn upload_v2() -> MethodRouter<Simulator> {
-    let update = endpoint(&methods::V2_FILES_UPDATE, files_v2::update_with_content);
+    let update = endpoint(&methods::V2_FILES_UPDATE, resumable_upload::update_v2);
     let either = move |state: State<Simulator>, path: RawPathParams, request: Request| {
-        let goes_on = resumable::goes_on(request.uri());
-        let begins = (!goes_on).then(|| update.clone());
+        let is_session = resumable_upload::is_session(request.uri());
+        let begins = (!is_session).then(|| update.clone());
         async move {
             match begins {
                 Some(update) => update(state, path, request).await,
-                None => resumable::proceed(state, request).await,
+                None => resumable_upload::upload_chunk(state, request).await,
             }
         }
     };
-    put(either).delete(resumable::cancel)
+    put(either).delete(resumable_upload::cancel)
 }
 
 fn v3_content() -> Router<Simulator> {
     Router::new()
         .route(
             "/drive/v3/files/{id}/revisions",
-            get(endpoint(&methods::REVISIONS_LIST, revisions::list)),
+            get(endpoint(&methods::REVISIONS_LIST, revisions_v3::list)),
         )
         .route(
             "/drive/v3/files/{id}/revisions/{revision}",
-            get(endpoint(&methods::REVISIONS_GET, revisions::get))
-                .patch(endpoint(&methods::REVISIONS_UPDATE, revisions::update))
-                .delete(endpoint(&methods::REVISIONS_DELETE, revisions::delete)),
+            get(endpoint(&methods::REVISIONS_GET, revisions_v3::get))
+                .patch(endpoint(&methods::REVISIONS_UPDATE, revisions_v3::update))
+                .delete(endpoint(&methods::REVISIONS_DELETE, revisions_v3::delete)),
         )
         .route(
             "/drive/v3/files/{id}/export",
-            get(endpoint(&methods::FILES_EXPORT, export::export)),
+            get(endpoint(&methods::FILES_EXPORT, exports_v3::export)),
         )
         .route(
             "/drive/v3/files/{id}/download",
-            post(endpoint(&methods::FILES_DOWNLOAD, export::begin_download)),
+            post(endpoint(
+                &methods::FILES_DOWNLOAD,
+                exports_v3::begin_download,
+            )),
         )
         .route(
             "/drive/v3/operations/{name}",
-            get(endpoint(&methods::OPERATIONS_GET, export::operation)),
+            get(endpoint(&methods::OPERATIONS_GET, exports_v3::operation)),
         )
         .route(
             "/download/drive/v3/operations/{name}",
-            get(endpoint(&methods::OPERATIONS_MEDIA, export::fetch)),
+            get(endpoint(
+                &methods::OPERATIONS_MEDIA,
+                exports_v3::operation_media,
+            )),
         )
 }
 
@@ -149,38 +165,42 @@ fn v3_rest() -> Router<Simulator> {
     Router::new()
         .route(
             "/drive/v3/changes/startPageToken",
-            get(endpoint(&methods::CHANGES_START, changes::start_page_token)),
+            get(endpoint(
+                &methods::CHANGES_START,
+                changes_v3::start_page_token,
+            )),
         )
         .route(
             "/drive/v3/changes",
-            get(endpoint(&methods::CHANGES_LIST, changes::list)),
+            get(endpoint(&methods::CHANGES_LIST, changes_v3::list)),
         )
         .route(
             "/drive/v3/changes/watch",
-            post(endpoint(&methods::CHANGES_WATCH, changes::watch)),
+            post(endpoint(&methods::CHANGES_WATCH, changes_v3::watch)),
         )
         .route(
             "/drive/v3/channels/stop",
-            post(endpoint(&methods::CHANNELS_STOP, changes::stop)),
+            post(endpoint(&methods::CHANNELS_STOP, changes_v3::stop)),
         )
         .route(
             "/drive/v3/about",
-            get(endpoint(&methods::ABOUT_GET, drives::about)),
+            get(endpoint(&methods::ABOUT_GET, drives_v3::about)),
         )
 }
 
-/// A path or a method that is not here: Google's 404, or 501 for what Google Drive has and the simulator does not.
+/// Responds to an unknown path or method: Google's 404, or 501 for a method that only Google Drive
+/// has.
 async fn unknown(request: Request) -> Response {
     let (method, path) = (request.method(), request.uri().path());
-    refusal(
-        &left_out(method.as_str(), path).map_or_else(DriveError::no_such_method, |name| {
+    error_response(
+        &omitted_method(method.as_str(), path).map_or_else(DriveError::no_such_method, |name| {
             DriveError::not_implemented(&name)
         }),
     )
 }
 
-/// The name of a method of Google Drive that is left out, recognised by its path.
-fn left_out(method: &str, path: &str) -> Option<String> {
+/// Returns the name of a Google Drive method that the simulator omits, recognized by its path.
+fn omitted_method(method: &str, path: &str) -> Option<String> {
     if path.contains("/upload/drive/v2/") {
         return Some("new files of v2".to_owned());
     }

@@ -1,19 +1,19 @@
-//! Whole calls, through the router.
+//! Tests of whole calls, through the router.
 
-mod batches;
-mod changes;
-mod content;
-mod control;
-mod corpora;
-mod drives;
-mod files;
-mod files_v2;
-mod grants;
-mod notifications;
-mod permissions;
-mod reasons;
+mod batch_routes;
+mod change_routes;
+mod content_routes;
+mod control_routes;
+mod corpus_moves;
+mod drive_routes;
+mod error_reasons;
+mod file_routes_v2;
+mod file_routes_v3;
+mod grant_routes;
+mod notification_delivery;
+mod permission_routes;
 mod shortcuts;
-mod uploads;
+mod upload_routes;
 
 use axum::{Router, body::Body};
 use bytes::Bytes;
@@ -22,7 +22,10 @@ use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
-use crate::{Options, Simulator, state::item::FOLDER};
+use crate::{
+    simulator::{Options, Simulator},
+    state::items::item::FOLDER,
+};
 
 /// A simulator and its router.
 struct World {
@@ -30,7 +33,7 @@ struct World {
     router: Router,
 }
 
-/// What came back.
+/// A received response.
 struct Reply {
     status: StatusCode,
     headers: HeaderMap,
@@ -38,7 +41,7 @@ struct Reply {
 }
 
 impl Reply {
-    /// The JSON of a success.
+    /// Returns the JSON of a success.
     #[track_caller]
     fn ok(&self) -> Value {
         assert!(
@@ -54,7 +57,7 @@ impl Reply {
         }
     }
 
-    /// Status and first reason of a refusal, which must have Google's shape.
+    /// Returns the status and first reason of an error, which must have Google's format.
     #[track_caller]
     fn refused(&self) -> (u16, String) {
         let body: Value = serde_json::from_slice(&self.bytes).expect("JSON");
@@ -94,7 +97,7 @@ impl World {
         }
     }
 
-    /// A call as a user, with a JSON body unless it is null.
+    /// Makes a call as a user, with a JSON body unless it is null.
     async fn call_as(&self, user: &str, method: &str, path: &str, body: Value) -> Reply {
         let body = if body.is_null() {
             Body::empty()
@@ -108,7 +111,7 @@ impl World {
         self.send(request.body(body).expect("a request")).await
     }
 
-    /// A call as the library's owner.
+    /// Makes a call as the library's owner.
     async fn call(&self, method: &str, path: &str, body: Value) -> Reply {
         self.call_as("owner", method, path, body).await
     }
@@ -117,7 +120,7 @@ impl World {
         self.call("GET", path, Value::Null).await
     }
 
-    /// An order to the control interface.
+    /// Sends a command to the control interface.
     async fn control(&self, method: &str, path: &str, body: Value) -> Value {
         self.call(method, &format!("/_control/{path}"), body)
             .await
@@ -151,7 +154,7 @@ impl World {
             .to_owned()
     }
 
-    /// Every change after a token, as (file id, removed), and the next start token.
+    /// Returns every change after a token, as (file id, removed), and the next start token.
     async fn changes(
         &self,
         user: &str,
@@ -217,7 +220,7 @@ async fn a_call_without_a_valid_bearer_is_refused() {
 }
 
 #[tokio::test]
-async fn an_issued_token_acts_as_its_user_until_the_clock_says_otherwise() {
+async fn an_issued_token_acts_as_its_user_until_it_expires() {
     let world = World::new();
     let form = "grant_type=refresh_token&refresh_token=user%3Aalice&client_id=x&client_secret=y";
     let granted = world
@@ -256,7 +259,7 @@ async fn an_issued_token_acts_as_its_user_until_the_clock_says_otherwise() {
 }
 
 #[tokio::test]
-async fn an_unknown_refresh_token_is_an_invalid_grant_in_oauths_shape() {
+async fn an_unknown_refresh_token_is_an_invalid_grant() {
     let world = World::new();
     let form = "grant_type=refresh_token&refresh_token=revoked";
     let reply = world
@@ -274,7 +277,7 @@ async fn an_unknown_refresh_token_is_an_invalid_grant_in_oauths_shape() {
 }
 
 #[tokio::test]
-async fn unknown_paths_parameters_and_left_out_methods_are_refused_in_googles_shape() {
+async fn unknown_paths_and_parameters_and_omitted_methods_are_refused() {
     let world = World::new();
     let id = world.file("a");
     for (method, path, status, reason) in [
@@ -339,9 +342,12 @@ async fn a_batch_executes_its_calls_with_their_own_headers() {
     let id = world.file("a");
     let etag = world.simulator.file(&id).expect("there").etag;
     let body = format!(
-        "--b\r\nContent-Type: application/http\r\nContent-ID: <x + 1>\r\n\r\nPATCH /drive/v2/files/{id}?fields=title HTTP/1.1\r\n\
+        "--b\r\nContent-Type: application/http\r\nContent-ID: <x + 1>\r\n\r\n\
+         PATCH /drive/v2/files/{id}?fields=title HTTP/1.1\r\n\
          Content-Type: application/json\r\nIf-Match: {etag}\r\n\r\n{{\"title\":\"b\"}}\r\n\
-         --b\r\nContent-Type: application/http\r\nContent-ID: <x + 2>\r\n\r\nPATCH /drive/v2/files/{id} HTTP/1.1\r\nIf-Match: {etag}\r\n\r\n{{\"title\":\"c\"}}\r\n--b--"
+         --b\r\nContent-Type: application/http\r\nContent-ID: <x + 2>\r\n\r\n\
+         PATCH /drive/v2/files/{id} HTTP/1.1\r\nIf-Match: {etag}\r\n\r\n\
+         {{\"title\":\"c\"}}\r\n--b--"
     );
     let request = Request::post("/batch/drive/v2")
         .header(header::AUTHORIZATION, "Bearer user:owner")
@@ -385,7 +391,7 @@ async fn a_batch_of_more_than_a_hundred_calls_is_refused() {
 }
 
 #[tokio::test]
-async fn a_shared_drives_items_need_support_and_membership() {
+async fn items_of_shared_drives_need_support_and_membership() {
     let world = World::new();
     let made = world
         .control(

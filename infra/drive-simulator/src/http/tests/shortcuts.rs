@@ -1,4 +1,4 @@
-//! Shortcuts: items of their own that know little of what they point at.
+//! Shortcuts: items of their own that do not follow their targets.
 
 use serde_json::{Value, json};
 
@@ -8,13 +8,14 @@ const SHORTCUT: &str = "application/vnd.google-apps.shortcut";
 
 impl World {
     async fn shortcut(&self, body: Value) -> super::Reply {
-        let path = "/drive/v3/files?supportsAllDrives=true&fields=id,name,mimeType,shortcutDetails,size,md5Checksum";
+        let path = "/drive/v3/files?supportsAllDrives=true\
+                    &fields=id,name,mimeType,shortcutDetails,size,md5Checksum";
         self.call("POST", path, body).await
     }
 }
 
 #[tokio::test]
-async fn a_shortcut_knows_its_targets_id_and_type_and_has_no_content() {
+async fn a_shortcut_has_the_id_and_type_of_its_target_and_no_content() {
     let world = World::new();
     let target = world.file("report.pdf");
     let details = json!({"targetId": target});
@@ -38,7 +39,7 @@ async fn a_shortcut_knows_its_targets_id_and_type_and_has_no_content() {
 }
 
 #[tokio::test]
-async fn a_shortcut_needs_a_target_in_sight_that_is_no_shortcut() {
+async fn a_shortcut_needs_an_accessible_target_other_than_a_shortcut() {
     let world = World::new();
     let target = world.file("a");
     let first = world
@@ -67,7 +68,7 @@ async fn a_shortcut_needs_a_target_in_sight_that_is_no_shortcut() {
 }
 
 #[tokio::test]
-async fn a_shortcut_grows_stale_and_outlives_its_target() {
+async fn a_shortcut_is_not_updated_with_its_target_and_outlives_it() {
     let world = World::new();
     let target = world.file("old name");
     let made = world
@@ -92,13 +93,13 @@ async fn a_shortcut_grows_stale_and_outlives_its_target() {
     assert_eq!(
         world.get(&path).await.ok(),
         before,
-        "neither name nor type nor time follows"
+        "a shortcut does not follow its target"
     );
     world.call("DELETE", &of_target, Value::Null).await.ok();
     assert_eq!(
         world.get(&path).await.ok(),
         before,
-        "it is there, and points at nothing"
+        "a shortcut outlives its target"
     );
     assert_eq!(
         world.get(&of_target).await.refused(),
@@ -112,7 +113,7 @@ async fn a_shortcut_grows_stale_and_outlives_its_target() {
 }
 
 #[tokio::test]
-async fn a_shortcut_into_a_folder_above_it_is_a_cycle_that_only_who_follows_it_sees() {
+async fn a_shortcut_to_a_folder_above_it_is_allowed() {
     let world = World::new();
     let outer = world.folder("outer", None);
     let inner = world.folder("inner", Some(&outer));
@@ -129,7 +130,7 @@ async fn a_shortcut_into_a_folder_above_it_is_a_cycle_that_only_who_follows_it_s
 }
 
 #[tokio::test]
-async fn access_to_a_shortcut_is_no_access_to_its_target() {
+async fn access_to_a_shortcut_does_not_include_its_target() {
     let world = World::new();
     let target = world.make_as("alice", "secret", "root", false).await;
     let path = "/drive/v3/files?fields=id,shortcutDetails/targetId";

@@ -1,0 +1,202 @@
+//! The steps that every call goes through, whatever its method.
+
+use std::{collections::BTreeMap, future::Future, pin::Pin, time::Duration};
+
+use axum::{
+    body::Body,
+    extract::{RawPathParams, Request, State},
+    response::Response,
+};
+use http::{HeaderMap, header, request::Parts};
+
+use crate::{
+    errors::DriveError,
+    fault_injection::{Fault, FaultResponse, corrupt_body},
+    fields::Selection,
+    http::{
+        call::Call,
+        methods::{DOWNLOAD, Method},
+        params::Params,
+        request_body::read_body,
+        response::{ApiResponse, CloseConnection, error_response, into_response},
+    },
+    ids::UserId,
+    simulator::Simulator,
+};
+
+type BoxResponse = Pin<Box<dyn Future<Output = Response> + Send>>;
+
+/// Wraps a handler into the steps that all methods share: counting, faults, authorization, quota,
+/// parameters and field selection.
+pub(crate) fn endpoint<F, Fut>(
+    method: &'static Method,
+    handler: F,
+) -> impl Fn(State<Simulator>, RawPathParams, Request) -> BoxResponse + Clone + Send + Sync
+where
+    F: Fn(Simulator, Call) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = Result<ApiResponse, DriveError>> + Send + 'static,
+{
+    move |State(simulator), path, request| {
+        let handler = handler.clone();
+        Box::pin(async move {
+            let path = path
+                .iter()
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect();
+            let (parts, body) = request.into_parts();
+            let download = parts
+                .uri
+                .query()
+                .is_some_and(|query| query.split('&').any(|pair| pair == "alt=media"));
+            let units = if download
+                && (method.name.ends_with("files.get") || method.name == "revisions.get")
+            {
+                DOWNLOAD
+            } else {
+                method.units
+            };
+            simulator.count(method.name, units);
+            let fault = simulator.match_fault(&parts);
+            apply_fault(fault, fault_response, async {
+                match check_call(&simulator, method, units, path, parts, body).await {
+                    Ok(call) => into_response(handler(simulator.clone(), call).await),
+                    Err(error) => error_response(&error),
+                }
+            })
+            .await
+        })
+    }
+}
+
+/// Executes a call under a fault, if one matches: delays it, executes it or not, and sends,
+/// replaces, corrupts or withholds its response. `respond` renders the fault's error.
+pub(crate) async fn apply_fault(
+    fault: Option<Fault>,
+    respond: fn(&FaultResponse) -> Response,
+    execute: impl Future<Output = Response>,
+) -> Response {
+    let Some(fault) = fault else {
+        return execute.await;
+    };
+    if fault.delay_ms > 0 {
+        tokio::time::sleep(Duration::from_millis(fault.delay_ms)).await;
+    }
+    let replaces_response = fault.drop || fault.respond.is_some();
+    if fault.applied || !replaces_response {
+        let response = execute.await;
+        if !replaces_response {
+            let response = replace_texts(response, &fault.replace).await;
+            return match &fault.corrupt {
+                Some(corrupt) => corrupt_body::corrupted(response, corrupt),
+                None => response,
+            };
+        }
+    }
+    if fault.drop {
+        // Sent only where the router is served without `Simulator::serve` and cannot close the
+        // connection.
+        let mut response = error_response(&DriveError::new(
+            503,
+            "backendError",
+            "The connection was to be closed.",
+        ));
+        response.extensions_mut().insert(CloseConnection);
+        return response;
+    }
+    match &fault.respond {
+        Some(fault_response) => respond(fault_response),
+        None => error_response(&DriveError::new(503, "backendError", "Backend Error")),
+    }
+}
+
+/// Replaces texts in the body of a response.
+async fn replace_texts(response: Response, replacements: &BTreeMap<String, String>) -> Response {
+    if replacements.is_empty() {
+        return response;
+    }
+    let (parts, body) = response.into_parts();
+    let bytes = match read_body(body).await {
+        Ok(bytes) => bytes,
+        Err(error) => return error_response(&error),
+    };
+    let mut text = String::from_utf8_lossy(&bytes).into_owned();
+    for (from, to) in replacements {
+        text = text.replace(from, to);
+    }
+    Response::from_parts(parts, Body::from(text))
+}
+
+/// The response of a fault in the shape of the Drive API.
+pub(crate) fn fault_response(fault: &FaultResponse) -> Response {
+    if fault.html {
+        return corrupt_body::html_page(fault.status);
+    }
+    let mut response = error_response(&fault.error());
+    if let Some(seconds) = fault.retry_after_seconds {
+        response
+            .headers_mut()
+            .insert(header::RETRY_AFTER, seconds.into());
+    }
+    response
+}
+
+async fn check_call(
+    simulator: &Simulator,
+    method: &'static Method,
+    units: u64,
+    path: BTreeMap<String, String>,
+    parts: Parts,
+    body: Body,
+) -> Result<Call, DriveError> {
+    let params = Params::parse(parts.uri.query().unwrap_or_default());
+    let user = caller(simulator, &parts.headers, &params)?;
+    simulator.charge(&user, params.text("quotaUser"), units)?;
+    params.check(method)?;
+    let selection = match params.text("fields") {
+        None => Selection::parse(method.default_fields)?,
+        Some(fields) => {
+            let selection = Selection::parse(fields)?;
+            if let Some(shape) = method.shape {
+                selection.check(shape)?;
+            }
+            selection
+        }
+    };
+    let body = read_body(body).await?;
+    Ok(Call {
+        user,
+        path,
+        params,
+        selection,
+        headers: parts.headers,
+        body,
+    })
+}
+
+/// Returns the user that a call acts as.
+fn caller(
+    simulator: &Simulator,
+    headers: &HeaderMap,
+    params: &Params,
+) -> Result<UserId, DriveError> {
+    let from_header = headers
+        .get(header::AUTHORIZATION)
+        .map(|value| value.to_str().unwrap_or_default());
+    let bearer = match from_header {
+        Some(value) => {
+            let (scheme, token) = value
+                .split_once(' ')
+                .ok_or_else(DriveError::invalid_credentials)?;
+            Some(token.trim())
+                .filter(|_| scheme.eq_ignore_ascii_case("bearer"))
+                .ok_or_else(DriveError::invalid_credentials)?
+        }
+        None => params
+            .text("access_token")
+            .or_else(|| params.text("oauth_token"))
+            .ok_or_else(DriveError::login_required)?,
+    };
+    simulator
+        .with_state(|state| state.user_of_bearer(bearer))
+        .ok_or_else(DriveError::invalid_credentials)
+}

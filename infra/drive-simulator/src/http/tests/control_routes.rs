@@ -1,0 +1,347 @@
+//! The control interface.
+
+use axum::body::Body;
+use http::{Request, header};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use super::World;
+
+#[tokio::test]
+async fn a_fault_replaces_the_response_of_a_call_that_is_not_executed() {
+    let world = World::new();
+    let id = world.file("a");
+    let fault = json!({
+        "match": "PATCH /drive/v2/files/*", "times": 2,
+        "respond": {"status": 403, "reason": "userRateLimitExceeded"},
+    });
+    world.control("POST", "faults", fault).await;
+    for _ in 0..2 {
+        let reply = world
+            .call(
+                "PATCH",
+                &format!("/drive/v2/files/{id}"),
+                json!({"title": "b"}),
+            )
+            .await;
+        assert_eq!(reply.refused(), (403, "userRateLimitExceeded".to_owned()));
+    }
+    assert_eq!(world.simulator.file(&id).expect("there").name, "a");
+    assert!(
+        world
+            .call(
+                "PATCH",
+                &format!("/drive/v2/files/{id}"),
+                json!({"title": "b"})
+            )
+            .await
+            .status
+            .is_success()
+    );
+    assert_eq!(world.simulator.counters().calls["v2.files.patch"], 3);
+}
+
+#[tokio::test]
+async fn an_applied_fault_executes_the_call_and_replaces_its_response() {
+    let world = World::new();
+    let id = world.file("a");
+    let fault = json!({
+        "match": "PATCH *",
+        "respond": {"status": 503, "reason": "backendError", "retry_after_seconds": 7},
+        "applied": true,
+    });
+    world.control("POST", "faults", fault).await;
+    let reply = world
+        .call(
+            "PATCH",
+            &format!("/drive/v3/files/{id}"),
+            json!({"name": "b"}),
+        )
+        .await;
+    assert_eq!(reply.refused(), (503, "backendError".to_owned()));
+    assert_eq!(reply.headers[header::RETRY_AFTER], "7");
+    assert_eq!(world.simulator.file(&id).expect("there").name, "b");
+}
+
+#[tokio::test]
+async fn a_fault_on_the_token_endpoint_has_the_format_of_oauth() {
+    let world = World::new();
+    world
+        .control(
+            "POST",
+            "faults",
+            json!({"match": "POST /token", "respond": {"status": 400, "reason": "invalid_grant"}}),
+        )
+        .await;
+    let form = "grant_type=refresh_token&refresh_token=user:owner";
+    let ask = || {
+        world.send(
+            Request::post("/token")
+                .body(Body::from(form))
+                .expect("a request"),
+        )
+    };
+    let refused: Value = serde_json::from_slice(&ask().await.bytes).expect("JSON");
+    assert_eq!(refused["error"], "invalid_grant");
+    assert!(ask().await.status.is_success());
+}
+
+#[tokio::test]
+async fn faults_can_be_cleared_and_invalid_ones_are_refused() {
+    let world = World::new();
+    world
+        .control(
+            "POST",
+            "faults",
+            json!({"match": "* /drive/*", "times": 0, "respond": {"status": 500}}),
+        )
+        .await;
+    assert_eq!(world.get("/drive/v3/files").await.status.as_u16(), 500);
+    world.control("DELETE", "faults", Value::Null).await;
+    assert_eq!(world.get("/drive/v3/files").await.status.as_u16(), 200);
+    for bad in [
+        json!({"match": "GET"}),
+        json!({"match": "GET /x"}),
+        json!({"match": "GET /x", "respond": {"status": 99}}),
+        json!({}),
+    ] {
+        assert_eq!(
+            world
+                .call("POST", "/_control/faults", bad.clone())
+                .await
+                .status
+                .as_u16(),
+            400,
+            "{bad}"
+        );
+    }
+    assert_eq!(
+        world
+            .call("POST", "/_control/nothing", json!({}))
+            .await
+            .status
+            .as_u16(),
+        404
+    );
+}
+
+#[tokio::test]
+async fn a_dropped_connection_has_no_response_but_may_execute_the_call() {
+    let world = World::new();
+    let id = world.file("a");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!(
+        "http://{}/drive/v3/files/{id}",
+        listener.local_addr().expect("an address")
+    );
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let serving = tokio::spawn(
+        world
+            .simulator
+            .clone()
+            .serve(listener, async { stopped.await.unwrap_or_default() }),
+    );
+    world
+        .control(
+            "POST",
+            "faults",
+            json!({"match": "PATCH *", "drop": true, "applied": true}),
+        )
+        .await;
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .build()
+        .expect("a client");
+    let patch = || {
+        client
+            .patch(&url)
+            .bearer_auth("user:owner")
+            .body(r#"{"name":"b"}"#)
+            .send()
+    };
+    let error = patch().await.expect_err("no answer");
+    assert!(error.is_request(), "{error:?}");
+    assert_eq!(world.simulator.file(&id).expect("there").name, "b");
+    assert!(patch().await.expect("an answer").status().is_success());
+    drop(client);
+    stop.send(()).expect("still serving");
+    serving.await.expect("ends").expect("cleanly");
+}
+
+#[tokio::test]
+async fn calls_and_quota_units_are_counted_by_method() {
+    let world = World::new();
+    let id = world.file("a");
+    world.get("/drive/v3/files").await.ok();
+    world.get(&format!("/drive/v3/files/{id}")).await.ok();
+    world.get(&format!("/drive/v3/files/{id}?alt=media")).await;
+    world
+        .call("PATCH", &format!("/drive/v2/files/{id}"), json!({}))
+        .await
+        .ok();
+    let counters = world.control("GET", "counters", Value::Null).await;
+    assert_eq!(
+        counters["calls"],
+        json!({"files.list": 1, "files.get": 2, "v2.files.patch": 1})
+    );
+    assert_eq!(counters["quota_units"], 100 + 5 + 200 + 50);
+    world.control("DELETE", "counters", Value::Null).await;
+    assert_eq!(
+        world.control("GET", "counters", Value::Null).await["quota_units"],
+        0
+    );
+}
+
+#[tokio::test]
+async fn calls_beyond_the_user_quota_are_refused_until_the_next_minute() {
+    let world = World::new();
+    world
+        .control("POST", "quota", json!({"units_per_minute_per_user": 150}))
+        .await;
+    world.get("/drive/v3/files").await.ok();
+    assert_eq!(
+        world.get("/drive/v3/files").await.refused(),
+        (403, "userRateLimitExceeded".to_owned())
+    );
+    world
+        .call_as("alice", "GET", "/drive/v3/files", Value::Null)
+        .await
+        .ok();
+    world
+        .control("POST", "clock", json!({"advance_seconds": 60}))
+        .await;
+    world.get("/drive/v3/files").await.ok();
+}
+
+#[tokio::test]
+async fn issued_tokens_can_be_invalidated() {
+    let world = World::new();
+    let form = "grant_type=refresh_token&refresh_token=user:owner";
+    let token = world
+        .send(
+            Request::post("/token")
+                .body(Body::from(form))
+                .expect("a request"),
+        )
+        .await
+        .ok()["access_token"]
+        .as_str()
+        .expect("a token")
+        .to_owned();
+    let list = || {
+        Request::get(format!("/drive/v3/files?access_token={token}"))
+            .body(Body::empty())
+            .expect("a request")
+    };
+    assert!(world.send(list()).await.status.is_success());
+    world
+        .control("POST", "invalidate_tokens", Value::Null)
+        .await;
+    assert_eq!(
+        world.send(list()).await.refused(),
+        (401, "authError".to_owned())
+    );
+}
+
+#[tokio::test]
+async fn a_synthetic_library_has_the_requested_size() {
+    let world = World::new();
+    let report = world
+        .control("POST", "load", json!({"files": 2_500, "folders": 40}))
+        .await;
+    assert_eq!(
+        (&report["files"], &report["folders"]),
+        (&json!(2_500), &json!(40))
+    );
+    let totals = world.simulator.totals();
+    assert_eq!((totals.files, totals.folders), (2_500, 40));
+    assert_eq!(world.simulator.random_files("owner", 20).len(), 20);
+    let (mut seen, mut token) = (std::collections::BTreeSet::new(), String::new());
+    for _ in 0..4 {
+        let page = world
+            .get(&format!(
+                "/drive/v3/files?pageSize=1000&fields=nextPageToken,files(id)&pageToken={token}"
+            ))
+            .await
+            .ok();
+        seen.extend(
+            page["files"]
+                .as_array()
+                .expect("files")
+                .iter()
+                .map(|file| file["id"].to_string()),
+        );
+        let Some(next) = page["nextPageToken"].as_str() else {
+            break;
+        };
+        token = next.to_owned();
+    }
+    assert_eq!(seen.len(), 2_540);
+    let again = World::new();
+    again.simulator.load_synthetic(2_500, 40);
+    assert_eq!(
+        again.simulator.file_ids(),
+        world.simulator.file_ids(),
+        "reproducible from the seed"
+    );
+}
+
+#[tokio::test]
+async fn a_fault_can_replace_texts_in_the_response_of_an_executed_call() {
+    let world = World::new();
+    let path = format!("/drive/v3/files/{}?fields=name", world.file("a"));
+    let words = json!({"\"name\":\"b\"": "\"name\":\"c\""});
+    let command = json!({"match": "PATCH /drive/v3/*", "replace": words});
+    world.control("POST", "faults", command).await;
+    let answer = world.call("PATCH", &path, json!({"name": "b"})).await;
+    assert_eq!(answer.ok(), json!({"name": "c"}));
+    assert_eq!(world.get(&path).await.ok(), json!({"name": "b"}));
+    for bad in [
+        json!({"match": "GET /x", "replace": {"": "x"}}),
+        json!({"match": "GET /x", "replace": {"a": "b"}, "drop": true}),
+    ] {
+        let refused = world.call("POST", "/_control/faults", bad).await;
+        assert_eq!(refused.status.as_u16(), 400);
+    }
+}
+
+#[tokio::test]
+async fn the_journal_records_every_replaced_text_of_all_users_in_order() {
+    let world = World::new();
+    let id = world.file("a");
+    let (v3, v2) = (
+        format!("/drive/v3/files/{id}"),
+        format!("/drive/v2/files/{id}"),
+    );
+    world
+        .call("PATCH", &v3, json!({"name": "unrecorded"}))
+        .await;
+    world
+        .control("POST", "journal", json!({"kept": true}))
+        .await;
+    let edit = json!({"name": "b", "properties": {"stage": "draft"}, "starred": true});
+    world.call_as("ann", "PATCH", &v3, edit).await;
+    world.call("PATCH", &v2, json!({"title": "c"})).await;
+    world.call("PATCH", &v2, json!({"title": "c"})).await;
+    let gone = json!({"description": "d", "properties": {"stage": null}});
+    world.call("PATCH", &v3, gone).await;
+    let journal = world.control("GET", "journal", json!({})).await;
+    let entry = |field: &str, from: Value, to: Value, by: &str| {
+        json!({
+            "file": &id, "field": field, "from": from, "to": to, "by": by,
+        })
+    };
+    let wanted = json!([
+        entry("name", json!("unrecorded"), json!("b"), "ann"),
+        entry("properties.stage", Value::Null, json!("draft"), "ann"),
+        entry("name", json!("b"), json!("c"), "owner"),
+        entry("description", Value::Null, json!("d"), "owner"),
+        entry("properties.stage", json!("draft"), Value::Null, "owner"),
+    ]);
+    assert_eq!(journal["written"], wanted);
+    world
+        .control("POST", "journal", json!({"kept": false}))
+        .await;
+    let journal = world.control("GET", "journal", json!({})).await;
+    assert_eq!(journal["written"], json!([]));
+}

@@ -1,0 +1,13 @@
+//! Items: reading, searching and editing them.
+
+pub(crate) mod download_operations;
+pub(crate) mod edit_journal;
+pub(crate) mod edit_rights;
+pub(crate) mod file_content;
+pub(crate) mod item;
+mod item_copy;
+pub(crate) mod item_edits;
+pub(crate) mod item_patch;
+pub(crate) mod item_revisions;
+pub(crate) mod item_search;
+pub(crate) mod tree_limits;
