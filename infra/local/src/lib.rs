@@ -1,8 +1,6 @@
 #![doc = include_str!("../README.md")]
 
 pub mod aws;
-pub mod front;
-pub mod functions;
-pub mod identity;
+pub mod gateway;
 pub mod sources;
 pub mod system;

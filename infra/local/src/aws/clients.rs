@@ -1,14 +1,14 @@
-//! The SDKs' clients for the local stack: real clients, with a given HTTP client, fixed credentials and explicit timeouts.
+//! The SDKs' clients for the local services: the real ones, with a given HTTP client, fixed
+//! credentials and explicit timeouts.
 
 use std::time::Duration;
 
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
+use sdk_in_process::InProcess;
+use sqs_fifo::REGION;
 
-use super::in_process::InProcess;
-use super::sqs::REGION;
-
-/// The access key and the secret key of the local stack.
+/// The access key and the secret key of the local services.
 pub const KEY: &str = "test";
 
 fn timeouts() -> TimeoutConfig {
@@ -40,18 +40,18 @@ macro_rules! client {
 }
 
 client! {
-    /// A DynamoDB client whose requests go to `http`.
+    /// Returns a DynamoDB client whose requests go to `http`.
     dynamodb, aws_sdk_dynamodb
 }
 client! {
-    /// An SQS client whose requests go to `http`.
+    /// Returns an SQS client whose requests go to `http`.
     sqs, aws_sdk_sqs
 }
 client! {
-    /// An S3 client whose requests go to `http`, with buckets in the path.
+    /// Returns an S3 client whose requests go to `http`, with buckets in the path.
     s3, aws_sdk_s3, force_path_style(true)
 }
 client! {
-    /// A Secrets Manager client whose requests go to `http`.
+    /// Returns a Secrets Manager client whose requests go to `http`.
     secrets, aws_sdk_secretsmanager
 }

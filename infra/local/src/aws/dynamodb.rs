@@ -1,10 +1,12 @@
-//! DynamoDB in this process: the embedded engine behind DynamoDB's JSON protocol, with its consumption counted.
+//! DynamoDB in this process: an embedded engine behind DynamoDB's JSON protocol, with metering.
 //!
-//! Every data request is made to report what it consumed; the caller sees the report only if it asked. Requests are taken
-//! from the engine's own accounting, which charges an index only for a change of what it stores: replacing an item whose
-//! index keys stay the same costs nothing on a keys-only index, as on AWS. Two things the engine does not report are added
-//! here, after AWS's developer guide ("read and write operations"): a failed condition costs the write units of the item that
-//! was there (at least 1), and a cancelled transaction costs 2 for each of its actions, which is exact for items up to 1 KB.
+//! Every data request is made to report its consumed capacity; the caller sees the report only if
+//! it requested it. The numbers come from the engine's own accounting, which charges an index only
+//! for a change of its entry: replacing an item whose index keys stay the same costs nothing on a
+//! keys-only index, as on AWS. Two costs that the engine does not report are added here, following
+//! AWS's developer guide ("read and write operations"): a failed condition costs the write units of
+//! the existing item (at least 1), and a cancelled transaction costs 2 for each of its actions,
+//! which is exact for items up to 1 KB.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,35 +15,35 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use dynoxide::types::{ConsumedCapacity, item_size, write_capacity_units};
 use dynoxide::{Database, DynoxideError, actions};
-use http::{HeaderValue, Response, StatusCode};
+use http::StatusCode;
+use sdk_in_process::{Handler, json_response, operation};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Clock;
-use super::in_process::{Body, Handler};
 
 mod stream;
 
 pub use self::stream::StreamKeys;
 
-/// Why the table cannot be opened or kept in order.
+/// The table cannot be opened or maintained.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DynamodbError {
     /// The engine failed.
-    #[error("the table's engine failed")]
+    #[error("the embedded DynamoDB engine failed")]
     Engine(#[source] Box<DynoxideError>),
-    /// The engine's database failed underneath it.
-    #[error("the table's database failed")]
+    /// The engine's SQLite database failed.
+    #[error("the SQLite database of the embedded DynamoDB failed")]
     Storage(#[from] rusqlite::Error),
-    /// The path is not text.
+    /// The path is not UTF-8.
     #[error("the path {0:?} is not UTF-8")]
     Path(PathBuf),
-    /// Not a sequence number of this engine's streams.
+    /// The text is not a sequence number of the engine's streams.
     #[error("{0} is not a sequence number of a stream")]
     SequenceNumber(String),
-    /// A record of the stream is not what the engine writes.
-    #[error("a record of the stream can't be read")]
+    /// A stored stream record cannot be decoded.
+    #[error("a stream record cannot be decoded")]
     Record(#[source] serde_json::Error),
 }
 
@@ -51,18 +53,18 @@ impl From<DynoxideError> for DynamodbError {
     }
 }
 
-/// What was consumed so far, as AWS bills it on demand.
+/// The consumption so far, as AWS bills it on demand.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Counters {
-    /// Requests by operation (`PutItem`, ...), refused ones included.
+    /// Requests by operation (`PutItem`, ...), including refused ones.
     pub calls: BTreeMap<String, u64>,
-    /// Write request units, those of indexes included.
+    /// Write request units, including those of indexes.
     pub write_units: f64,
     /// Read request units.
     pub read_units: f64,
 }
 
-/// An embedded DynamoDB: a handle, cheap to clone.
+/// A handle to the embedded DynamoDB, cheap to clone.
 #[derive(Clone)]
 pub struct Dynamodb {
     inner: Arc<Inner>,
@@ -72,12 +74,14 @@ struct Inner {
     database: Database,
     path: Option<PathBuf>,
     counters: Mutex<Counters>,
-    /// Requests that may have written.
+    /// The number of requests that may have written.
     writes: AtomicU64,
-    /// The connection of the stream's reader; a database in memory can't be reached.
+    /// The connection of the stream's reader; `None` for a database in memory, which has no second
+    /// one.
     reader: Option<Mutex<rusqlite::Connection>>,
-    /// Requests hold it shared. Trimming holds it alone, since it writes through a connection of its own.
-    gate: RwLock<()>,
+    /// Locked shared by requests and exclusively by trimming, which writes through a connection of
+    /// its own.
+    write_lock: RwLock<()>,
 }
 
 impl std::fmt::Debug for Dynamodb {
@@ -88,7 +92,7 @@ impl std::fmt::Debug for Dynamodb {
     }
 }
 
-/// Our clock as the engine wants it.
+/// Adapts a [`Clock`] to the engine.
 struct EngineClock(Clock);
 
 impl dynoxide::storage_backend::Clock for EngineClock {
@@ -98,7 +102,7 @@ impl dynoxide::storage_backend::Clock for EngineClock {
 
     #[expect(
         clippy::cast_precision_loss,
-        reason = "milliseconds of our time are far below 2^53"
+        reason = "milliseconds of Unix time are far below 2^53"
     )]
     fn now_unix_secs_f64(&self) -> f64 {
         (self.0)() as f64 / 1000.0
@@ -106,9 +110,9 @@ impl dynoxide::storage_backend::Clock for EngineClock {
 }
 
 impl Dynamodb {
-    /// Opens the database at a path, with every acknowledged write safe against a killed process (not against a power cut);
-    /// without a path a fresh one in memory, whose time to live follows `clock`. The engine has no such choice for a file:
-    /// there it follows the machine's clock.
+    /// Opens the database at a path, or an empty one in memory without a path. Acknowledged writes
+    /// survive a killed process, but not a power cut. The time to live follows `clock` in memory;
+    /// for a file the engine always uses the machine's clock.
     ///
     /// # Errors
     /// The database cannot be opened.
@@ -121,11 +125,12 @@ impl Dynamodb {
                     .to_str()
                     .ok_or_else(|| DynamodbError::Path(path.to_owned()))?;
                 let database = Database::new(text)?;
-                // The engine leaves SQLite at an fsync for each commit. Ending its bulk mode sets synchronous=NORMAL, which
-                // is the only way to it.
+                // The engine leaves SQLite at one fsync for each commit. Leaving its bulk mode is
+                // the only way to set synchronous=NORMAL.
                 database.enable_bulk_loading()?;
                 database.disable_bulk_loading()?;
-                // Every write looks for the stream's last sequence number, which nothing indexes.
+                // Every write queries the stream's last sequence number, for which the engine has
+                // no index.
                 let connection = rusqlite::Connection::open(path)?;
                 connection.execute_batch(
                     "CREATE INDEX IF NOT EXISTS local_stream_sequence
@@ -135,7 +140,7 @@ impl Dynamodb {
                 database
             }
         };
-        let (counters, gate) = (Mutex::default(), RwLock::default());
+        let (counters, write_lock) = (Mutex::default(), RwLock::default());
         let path = path.map(Path::to_owned);
         Ok(Self {
             inner: Arc::new(Inner {
@@ -144,12 +149,12 @@ impl Dynamodb {
                 counters,
                 writes: AtomicU64::new(0),
                 reader,
-                gate,
+                write_lock,
             }),
         })
     }
 
-    /// What was consumed so far.
+    /// Returns the consumption so far.
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.inner
@@ -159,7 +164,7 @@ impl Dynamodb {
             .clone()
     }
 
-    /// Counts from zero again.
+    /// Sets all counters to zero.
     pub fn reset_counters(&self) {
         *self
             .inner
@@ -168,14 +173,15 @@ impl Dynamodb {
             .unwrap_or_else(PoisonError::into_inner) = Counters::default();
     }
 
-    /// Deletes expired items, as AWS does by itself; the stream tells it. Gives how many.
+    /// Deletes expired items, as AWS does in the background, and returns their number. The stream
+    /// reports the deletions.
     ///
     /// # Errors
     /// The engine failed.
     pub fn sweep_ttl(&self) -> Result<usize, DynamodbError> {
         let _shared = self
             .inner
-            .gate
+            .write_lock
             .read()
             .unwrap_or_else(PoisonError::into_inner);
         let swept = self.inner.database.sweep_ttl()?;
@@ -183,13 +189,13 @@ impl Dynamodb {
         Ok(swept)
     }
 
-    /// Removes stream records up to and including a sequence number, or, with None, all (for when nobody reads the stream).
-    /// The engine keeps them forever and every write scans them, so a reader calls this with what it has dealt with. The last
-    /// record always stays: the next sequence number counts on from it. Gives how many were removed; 0 for a database in
-    /// memory, where they cannot be reached.
+    /// Removes stream records up to and including a sequence number, or all with `None`, and
+    /// returns their number. The engine keeps records forever and every write scans them, so the
+    /// reader trims the records that it has processed. The last record always stays, since the next
+    /// sequence number is derived from it. In memory nothing is removed.
     ///
     /// # Errors
-    /// Not a sequence number, or the database failed.
+    /// The text is not a sequence number, or the database failed.
     pub fn trim_stream(&self, through: Option<&str>) -> Result<usize, DynamodbError> {
         let through = match through {
             None => i64::MAX,
@@ -199,9 +205,9 @@ impl Dynamodb {
         let Some(path) = &self.inner.path else {
             return Ok(0);
         };
-        let _alone = self
+        let _exclusive = self
             .inner
-            .gate
+            .write_lock
             .write()
             .unwrap_or_else(PoisonError::into_inner);
         let connection = rusqlite::Connection::open(path)?;
@@ -213,13 +219,13 @@ impl Dynamodb {
         )?)
     }
 
-    /// Answers one request of the JSON protocol: the status and the body.
+    /// Answers one request of the JSON protocol with a status and a body.
     #[must_use]
     pub fn call(&self, operation: &str, body: &[u8]) -> (StatusCode, String) {
         let answer = {
             let _shared = self
                 .inner
-                .gate
+                .write_lock
                 .read()
                 .unwrap_or_else(PoisonError::into_inner);
             dispatch(&self.inner.database, operation, body)
@@ -237,7 +243,7 @@ impl Dynamodb {
         }
     }
 
-    fn count(&self, operation: &str, answer: &Answer) {
+    fn count(&self, operation: &str, answer: &Metered) {
         let reads = ["GetItem", "BatchGetItem", "Query", "TransactGetItems"];
         if !reads.contains(&operation) {
             self.inner.writes.fetch_add(1, Ordering::Release);
@@ -258,20 +264,21 @@ impl Dynamodb {
     }
 }
 
-/// The sequence number as the engine stores it: the public form is 21 digits, offset by 10^20.
+/// Returns a sequence number as the engine stores it: the public form has 21 digits, offset by
+/// 10^20.
 fn stored_sequence_number(public: &str) -> Option<i64> {
     let offset = 10_u128.pow(20);
     i64::try_from(public.parse::<u128>().ok()?.checked_sub(offset)?).ok()
 }
 
-/// What the engine answered, and what it cost.
-struct Answer {
+/// A response of the engine, and its cost.
+struct Metered {
     result: Result<String, DynoxideError>,
     write_units: f64,
     read_units: f64,
 }
 
-impl Answer {
+impl Metered {
     fn free(result: Result<String, DynoxideError>) -> Self {
         Self {
             result,
@@ -280,7 +287,8 @@ impl Answer {
         }
     }
 
-    /// Adds what an operation reports, on the axis that it names or else on the operation's own.
+    /// Adds reported capacity: as writes or reads where the report says so, otherwise by the kind
+    /// of operation.
     fn with<'a>(
         mut self,
         reports: impl IntoIterator<Item = &'a ConsumedCapacity>,
@@ -302,7 +310,7 @@ impl Answer {
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, DynoxideError> {
     serde_json::from_slice(body).map_err(|error| {
-        // The engine's own decoder marks the class of an error in its text.
+        // The engine's decoder marks the class of an error in its text.
         let text = error.to_string();
         let text = text.split(" at line ").next().unwrap_or(&text);
         if let Some(reason) = text.strip_prefix("SERIALIZATION:") {
@@ -322,48 +330,49 @@ fn write<T: Serialize>(response: &T) -> Result<String, DynoxideError> {
         .map_err(|error| DynoxideError::InternalServerError(error.to_string()))
 }
 
-/// Calls the engine with `INDEXES` reported, takes the costs, and gives the caller only what it asked for.
+/// Calls the engine with a report of `INDEXES`, meters it, and returns the report only on request.
 macro_rules! metered {
     ($database:expr, $body:expr, $method:ident($request:ident), $writes:expr) => {{
         match parse::<actions::$method::$request>($body) {
-            Err(error) => Answer::free(Err(error)),
+            Err(error) => Metered::free(Err(error)),
             Ok(mut request) => metered!(@call $database, request, $method, $writes),
         }
     }};
     (@call $database:expr, $request:ident, $method:ident, $writes:expr) => {{
-        let asked = hide(&mut $request.return_consumed_capacity);
+        let requested = force_report(&mut $request.return_consumed_capacity);
         match $database.$method($request) {
-            Err(error) => Answer::free(Err(error)),
+            Err(error) => Metered::free(Err(error)),
             Ok(mut response) => {
                 let reports = response.consumed_capacity.clone();
-                if !asked {
+                if !requested {
                     response.consumed_capacity = None;
                 }
-                Answer::free(write(&response)).with(reports.iter().flatten_reports(), $writes)
+                Metered::free(write(&response)).with(reports.iter().flatten_reports(), $writes)
             }
         }
     }};
 }
 
-/// The same for a write with a condition: a failed one costs what the item that was there would.
+/// Like `metered` for a conditional write: a failed condition costs as much as the existing item.
 macro_rules! conditional {
     ($database:expr, $body:expr, $method:ident($request:ident)) => {{
         match parse::<actions::$method::$request>($body) {
-            Err(error) => Answer::free(Err(error)),
+            Err(error) => Metered::free(Err(error)),
             Ok(mut request) => {
                 let old = &mut request.return_values_on_condition_check_failure;
-                let item_asked = old.as_deref() == Some("ALL_OLD");
+                let item_requested = old.as_deref() == Some("ALL_OLD");
                 *old = Some("ALL_OLD".to_owned());
                 let answer = metered!(@call $database, request, $method, true);
-                failed_condition(answer, item_asked)
+                failed_condition(answer, item_requested)
             }
         }
     }};
 }
 
+/// Calls the engine without metering.
 macro_rules! free {
     ($database:expr, $body:expr, $method:ident) => {
-        Answer::free(
+        Metered::free(
             parse($body)
                 .and_then(|request| $database.$method(request))
                 .and_then(|response| write(&response)),
@@ -371,8 +380,8 @@ macro_rules! free {
     };
 }
 
-/// Makes a request report what it consumes. True when its caller asked for that.
-fn hide(mode: &mut Option<String>) -> bool {
+/// Makes a request report its consumed capacity. Returns whether the caller had requested it.
+fn force_report(mode: &mut Option<String>) -> bool {
     if matches!(mode.as_deref(), Some("TOTAL" | "INDEXES")) {
         return true;
     }
@@ -380,7 +389,7 @@ fn hide(mode: &mut Option<String>) -> bool {
     false
 }
 
-/// One report or several, by operation.
+/// The reports of an operation: one or several.
 trait Reports<'a> {
     fn flatten_reports(self) -> Vec<&'a ConsumedCapacity>;
 }
@@ -397,19 +406,19 @@ impl<'a> Reports<'a> for std::option::Iter<'a, Vec<ConsumedCapacity>> {
     }
 }
 
-fn failed_condition(mut answer: Answer, item_asked: bool) -> Answer {
+fn failed_condition(mut answer: Metered, item_requested: bool) -> Metered {
     if let Err(DynoxideError::ConditionalCheckFailedException(_, item)) = &mut answer.result {
         answer.write_units += item
             .as_ref()
             .map_or(1.0, |i| write_capacity_units(item_size(i)));
-        if !item_asked {
+        if !item_requested {
             *item = None;
         }
     }
     answer
 }
 
-fn transact_write(database: &Database, body: &[u8]) -> Answer {
+fn transact_write(database: &Database, body: &[u8]) -> Metered {
     let mut answer = metered!(
         database,
         body,
@@ -423,7 +432,7 @@ fn transact_write(database: &Database, body: &[u8]) -> Answer {
     answer
 }
 
-fn dispatch(db: &Database, operation: &str, body: &[u8]) -> Answer {
+fn dispatch(db: &Database, operation: &str, body: &[u8]) -> Metered {
     match operation {
         "GetItem" => metered!(db, body, get_item(GetItemRequest), false),
         "BatchGetItem" => metered!(db, body, batch_get_item(BatchGetItemRequest), false),
@@ -449,30 +458,18 @@ fn dispatch(db: &Database, operation: &str, body: &[u8]) -> Answer {
         "GetShardIterator" => free!(db, body, get_shard_iterator),
         "GetRecords" => free!(db, body, get_records),
         other => {
-            let reason = format!("The operation {other} is not served here.");
-            Answer::free(Err(DynoxideError::ValidationException(reason)))
+            let reason = format!("The operation {other} is not supported.");
+            Metered::free(Err(DynoxideError::ValidationException(reason)))
         }
     }
 }
 
-/// The database as a handler of whole requests, for the table's and the streams' protocol alike.
+/// Returns a handler of requests in this process, for the protocols of tables and of streams.
 #[must_use]
 pub fn handler(dynamodb: Dynamodb) -> Handler {
     Arc::new(move |request| {
-        let target = request
-            .headers()
-            .get("x-amz-target")
-            .and_then(|v| v.to_str().ok());
-        let operation = target
-            .and_then(|target| target.rsplit('.').next())
-            .unwrap_or_default();
-        let (status, body) = dynamodb.call(operation, request.body());
-        let mut response = Response::new(Body::from(body));
-        *response.status_mut() = status;
-        let json = HeaderValue::from_static("application/x-amz-json-1.0");
-        response
-            .headers_mut()
-            .insert(http::header::CONTENT_TYPE, json);
+        let (status, body) = dynamodb.call(operation(&request), request.body());
+        let response = json_response(status, body);
         Box::pin(async { Ok(response) })
     })
 }

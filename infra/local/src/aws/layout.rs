@@ -1,19 +1,19 @@
-//! What the deployment makes on AWS, made here: the table, the queues with their dead-letter queues, the bucket.
+//! The resources that the deployment creates on AWS: the table, the queues with their dead-letter
+//! queues, the buckets.
 
 use serde_json::{Value, json};
+use sqs_fifo::{Attributes, Sqs, SqsError, queue_arn};
 
-use super::sqs::{Attributes, Sqs, SqsError, queue_arn};
-
-/// The table's name, and the name of a bucket for anything.
+/// The name of the table, and of a bucket for any use.
 pub const NAME: &str = "drivesync";
 
-/// The bucket of content.
+/// The name of the content bucket.
 pub const CONTENT_BUCKET: &str = "content";
 
-/// How often a message is received before it goes to the dead-letter queue.
+/// The most receives of a message before it moves to the dead-letter queue.
 const RECEIVE_COUNT_MAX: u32 = 200;
 
-/// The keys-only indexes of the table. `<index>_pk` and `<index>_sk` are their keys.
+/// The keys-only indexes of the table, with the keys `<index>_pk` and `<index>_sk`.
 pub const INDEXES: [&str; 4] = ["files", "children", "attention", "due"];
 
 /// A queue that a function consumes.
@@ -27,14 +27,14 @@ pub enum Queue {
     SnapshotsBulk,
     /// Wakes for owed writes, consumed by `push-intents`.
     PushWakes,
-    /// Wakes for content that somebody waits for, consumed by `mirror-content`.
+    /// Wakes for content that a caller waits for, consumed by `mirror-content`.
     Content,
     /// Wakes for content that was never mirrored, consumed by `mirror-content`.
     ContentBulk,
 }
 
 impl Queue {
-    /// All of them.
+    /// All queues.
     pub const ALL: [Self; 6] = [
         Self::LogWakes,
         Self::Snapshots,
@@ -44,7 +44,7 @@ impl Queue {
         Self::ContentBulk,
     ];
 
-    /// The queue's name.
+    /// Returns the name of the queue.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -57,7 +57,7 @@ impl Queue {
         }
     }
 
-    /// The name of the queue's dead-letter queue.
+    /// Returns the name of the queue's dead-letter queue.
     #[must_use]
     pub fn dead_letter_name(self) -> &'static str {
         match self {
@@ -70,7 +70,7 @@ impl Queue {
         }
     }
 
-    /// How long its function may run, in seconds.
+    /// Returns the timeout of the queue's function, in seconds.
     #[must_use]
     pub fn function_timeout_seconds(self) -> u32 {
         match self {
@@ -81,10 +81,11 @@ impl Queue {
         }
     }
 
-    /// How long a message is in flight, in seconds. AWS wants at least as long as the function may run, and advises six
-    /// times as long, so that a batch that Lambda has to hand over again is not delivered twice. For content that would
-    /// silence a file for an hour and a half after each crash, while a wake that comes twice costs a look at a record: a
-    /// minute longer than the function is enough.
+    /// Returns the visibility timeout, in seconds. AWS requires at least the timeout of the
+    /// function and recommends six times as much, so that a batch that Lambda has to hand over
+    /// again is not delivered twice. For content that would block a file for an hour and a half
+    /// after each crash, while a duplicate wake costs one read of a record, so a minute more than
+    /// the function's timeout is enough.
     #[must_use]
     pub fn visibility_seconds(self) -> u32 {
         let function = self.function_timeout_seconds();
@@ -111,9 +112,9 @@ fn attributes<const N: usize>(pairs: [(&str, String); N]) -> Attributes {
         .collect()
 }
 
-/// Makes the queues that are not there, and gives those that are the attributes of this version.
-pub(super) fn make_queues(sqs: &Sqs) -> Result<(), SqsError> {
-    let make = |name: &str, mut attributes: Attributes| {
+/// Creates missing queues, and sets the attributes of existing ones to those of this version.
+pub(super) fn create_queues(sqs: &Sqs) -> Result<(), SqsError> {
+    let create = |name: &str, mut attributes: Attributes| {
         if sqs.find_queue(name).is_ok() {
             return sqs.set_queue_attributes(name, &attributes);
         }
@@ -122,12 +123,12 @@ pub(super) fn make_queues(sqs: &Sqs) -> Result<(), SqsError> {
     };
     for queue in Queue::ALL {
         let fourteen_days = attributes([("MessageRetentionPeriod", "1209600".to_owned())]);
-        make(queue.dead_letter_name(), fourteen_days)?;
+        create(queue.dead_letter_name(), fourteen_days)?;
         let redrive = json!({
             "deadLetterTargetArn": queue_arn(queue.dead_letter_name()),
             "maxReceiveCount": RECEIVE_COUNT_MAX,
         });
-        make(
+        create(
             queue.name(),
             attributes([
                 ("DelaySeconds", queue.delay_seconds().to_string()),
@@ -141,7 +142,7 @@ pub(super) fn make_queues(sqs: &Sqs) -> Result<(), SqsError> {
     Ok(())
 }
 
-/// The request that makes the table.
+/// Returns the request that creates the table.
 pub(super) fn create_table() -> Value {
     let key = |name: &str, kind: &str| json!({"AttributeName": name, "KeyType": kind});
     let text = |name: &str| json!({"AttributeName": name, "AttributeType": "S"});
@@ -166,7 +167,7 @@ pub(super) fn create_table() -> Value {
     })
 }
 
-/// The request that sets the table's time to live.
+/// Returns the request that sets the table's time to live.
 pub(super) fn time_to_live() -> Value {
     json!({
         "TableName": NAME,

@@ -1,7 +1,8 @@
-//! The AWS side of the system in one process: queues, table, bucket and secrets, behind the SDKs' real clients.
+//! The AWS services of the system in one process: queues, table, bucket and secrets, behind the
+//! SDKs' real clients.
 //!
-//! [`Aws::open`] makes all of it, in a directory or in memory. Its clients call the services without sockets; [`serve`] puts
-//! the same services on sockets for other processes.
+//! [`Aws::open`] creates all of them, in a directory or in memory. Its clients call the services
+//! without sockets; [`serve`] serves them on sockets for other processes.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,30 +11,30 @@ use std::sync::Arc;
 
 pub mod clients;
 pub mod dynamodb;
-pub mod in_process;
 mod layout;
 pub mod s3;
 pub(crate) mod scratch;
 pub mod secrets;
 pub mod serve;
-pub mod sqs;
+
+/// The HTTP client of the SDKs that calls the services in this process.
+pub use sdk_in_process as in_process;
 
 pub use self::layout::{CONTENT_BUCKET, INDEXES, NAME, Queue};
 
 use s3s::service::S3Service;
+use sdk_in_process::{Body, Handler, InProcess, Layer};
+use sqs_fifo::{ACCOUNT, Sqs, SqsError};
 
 use self::dynamodb::{Dynamodb, DynamodbError};
-use self::in_process::{Handler, InProcess, Layer};
 use self::s3::S3Error;
 use self::scratch::Scratch;
 use self::secrets::{SecretsError, SecretsManager};
-use self::sqs::{ACCOUNT, Sqs, SqsError};
 
-/// The time in milliseconds of Unix time.
-pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
+pub use sqs_fifo::Clock;
 
-/// A clock that begins at `epoch_ms` now and follows tokio's time, which tests can pause and advance. Must be called in a
-/// tokio runtime when its time is paused.
+/// Returns a clock that starts at `epoch_ms` and follows tokio's time, which tests can pause and
+/// advance. It must be called in a tokio runtime when its time is paused.
 #[must_use]
 pub fn tokio_clock(epoch_ms: i64) -> Clock {
     let start = tokio::time::Instant::now();
@@ -42,11 +43,11 @@ pub fn tokio_clock(epoch_ms: i64) -> Clock {
     })
 }
 
-/// The machine's clock.
+/// Returns the machine's clock.
 #[must_use]
 #[expect(
     clippy::disallowed_methods,
-    reason = "the one place of this package where time comes from"
+    reason = "the machine's time enters this package here"
 )]
 pub fn system_clock() -> Clock {
     Arc::new(|| {
@@ -57,16 +58,16 @@ pub fn system_clock() -> Clock {
     })
 }
 
-/// Why the local AWS cannot be opened.
+/// The local AWS services cannot be opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AwsError {
-    /// The data directory cannot be made.
-    #[error("the data directory {path:?} cannot be made")]
+    /// The data directory cannot be created.
+    #[error("the data directory {path:?} cannot be created")]
     Folder {
         /// The directory.
         path: PathBuf,
-        /// Why.
+        /// The error of the file system.
         #[source]
         source: std::io::Error,
     },
@@ -76,8 +77,8 @@ pub enum AwsError {
     /// The table cannot be opened.
     #[error("the table cannot be opened")]
     Dynamodb(#[from] DynamodbError),
-    /// The engine refused to make the table; its answer.
-    #[error("the table cannot be made: {0}")]
+    /// The engine refused to create the table; the text is its response.
+    #[error("the table cannot be created: {0}")]
     Table(String),
     /// The bucket cannot be opened.
     #[error("the bucket cannot be opened")]
@@ -87,7 +88,7 @@ pub enum AwsError {
     Secrets(#[from] SecretsError),
 }
 
-/// One of the services.
+/// An AWS service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Service {
     /// The table and its stream.
@@ -101,10 +102,10 @@ pub enum Service {
 }
 
 impl Service {
-    /// All of them.
+    /// All services.
     pub const ALL: [Self; 4] = [Self::Dynamodb, Self::Sqs, Self::S3, Self::Secrets];
 
-    /// The host of the service within this process.
+    /// Returns the host of the service within this process.
     #[must_use]
     pub fn host(self) -> &'static str {
         match self {
@@ -115,22 +116,22 @@ impl Service {
         }
     }
 
-    /// The endpoint of the service within this process.
+    /// Returns the endpoint of the service within this process.
     #[must_use]
     pub fn endpoint(self) -> String {
         format!("http://{}", self.host())
     }
 }
 
-/// How to open the local AWS.
+/// The options of [`Aws::open`].
 #[derive(Clone)]
 pub struct Options {
-    /// Where everything is kept, or None for memory (the bucket then is in a temporary folder that goes away with the
-    /// [`Aws`]).
+    /// The directory of all data, or `None` for memory; the bucket is then in a temporary folder
+    /// that is removed with the [`Aws`].
     pub data_dir: Option<PathBuf>,
-    /// The time of the queues, the secrets and, in memory, the table.
+    /// The clock of the queues, the secrets and, in memory, the table.
     pub clock: Clock,
-    /// What stands between the clients and the services. None: nothing does.
+    /// The layer between the clients and the services, if any.
     pub layer: Option<Layer>,
 }
 
@@ -142,7 +143,7 @@ impl fmt::Debug for Options {
 }
 
 impl Options {
-    /// In memory, at this time, without a layer.
+    /// Returns options for memory, with this clock and without a layer.
     #[must_use]
     pub fn memory(clock: Clock) -> Self {
         Self {
@@ -152,7 +153,7 @@ impl Options {
         }
     }
 
-    /// In a directory, on the machine's clock, without a layer.
+    /// Returns options for a directory, with the machine's clock and without a layer.
     #[must_use]
     pub fn directory(data_dir: impl Into<PathBuf>) -> Self {
         let (data_dir, clock) = (Some(data_dir.into()), system_clock());
@@ -164,7 +165,7 @@ impl Options {
     }
 }
 
-/// The local AWS: the table, the queues, the bucket and the secrets of the system, with clients.
+/// The local AWS services: table, queues, bucket and secrets, with their clients.
 pub struct Aws {
     sqs: Sqs,
     dynamodb: Dynamodb,
@@ -184,11 +185,12 @@ impl fmt::Debug for Aws {
 }
 
 impl Aws {
-    /// Opens everything, and makes what is not there: the table `drivesync` with its indexes, stream and time to live, the
-    /// queues with their dead-letter queues, the bucket `content` and one named `drivesync`.
+    /// Opens all services and creates what is missing: the table `drivesync` with its indexes,
+    /// stream and time to live, the queues with their dead-letter queues, and the buckets `content`
+    /// and `drivesync`.
     ///
     /// # Errors
-    /// A part cannot be opened or made.
+    /// A service cannot be opened, or one of its resources cannot be created.
     pub fn open(options: Options) -> Result<Self, AwsError> {
         let Options {
             data_dir,
@@ -214,23 +216,23 @@ impl Aws {
         };
 
         let sqs = Sqs::open(file("sqs.db").as_deref(), clock.clone())?;
-        layout::make_queues(&sqs)?;
+        layout::create_queues(&sqs)?;
         sqs.reset_counters();
         let dynamodb = Dynamodb::open(file("dynamodb.db").as_deref(), clock.clone())?;
-        make_table(&dynamodb)?;
+        create_table(&dynamodb)?;
         dynamodb.reset_counters();
         let secrets = SecretsManager::open(file("secrets.json").as_deref(), clock)?;
         let s3 = s3::open(&bucket_root, &[NAME, CONTENT_BUCKET])?;
         let handlers = BTreeMap::from([
             (Service::Dynamodb, dynamodb::handler(dynamodb.clone())),
-            (Service::Sqs, sqs::handler(sqs.clone())),
+            (Service::Sqs, sqs_handler(sqs.clone())),
             (Service::S3, s3::handler(s3.clone())),
             (Service::Secrets, secrets::handler(secrets)),
         ]);
         let by_host = handlers
             .iter()
             .map(|(s, handler)| (s.host().to_owned(), handler.clone()));
-        let mut router = in_process::router(by_host.collect());
+        let mut router = sdk_in_process::router(by_host.collect());
         if let Some(layer) = layer {
             router = layer(router);
         }
@@ -246,28 +248,30 @@ impl Aws {
         })
     }
 
-    /// The same services for clients of their own, whose requests pass `layer` first: what one function calls can be told
-    /// from what another does. It is of use for as long as the services themselves are.
+    /// Returns the same services with clients of their own, whose requests pass through `layer`, so
+    /// that the calls of one function can be told from those of another. It must not outlive
+    /// `self`.
     #[must_use]
-    pub fn behind(&self, layer: &Layer) -> Self {
+    pub fn layered(&self, layer: &Layer) -> Self {
         Self {
             sqs: self.sqs.clone(),
             dynamodb: self.dynamodb.clone(),
             handlers: self.handlers.clone(),
             s3: self.s3.clone(),
             s3_root: self.s3_root.clone(),
-            http: self.http.behind(layer),
+            http: self.http.layered(layer),
             _scratch: None,
         }
     }
 
-    /// The queues, for who calls them without the SDK: event sources.
+    /// Returns the queues, for event sources, which call them without the SDK.
     #[must_use]
     pub fn sqs(&self) -> &Sqs {
         &self.sqs
     }
 
-    /// How many messages all queues hold, in flight and delayed ones included and dead-letter queues not.
+    /// Returns the number of messages in all queues, including those in flight and delayed, without
+    /// the dead-letter queues.
     ///
     /// # Errors
     /// A queue of the layout does not exist.
@@ -279,84 +283,93 @@ impl Aws {
         depths.sum()
     }
 
-    /// The table's engine, for its upkeep and its counters.
+    /// Returns the table's engine, for maintenance and counters.
     #[must_use]
     pub fn dynamodb(&self) -> &Dynamodb {
         &self.dynamodb
     }
 
-    /// How many uploads in parts were begun, and neither completed nor given up.
+    /// Returns the number of multipart uploads that are neither completed nor aborted.
     ///
     /// # Errors
-    /// The bucket's folder can't be read.
-    pub fn uploads_under_way(&self) -> std::io::Result<usize> {
-        s3::uploads_under_way(&self.s3_root)
+    /// The bucket's folder cannot be read.
+    pub fn open_uploads(&self) -> std::io::Result<usize> {
+        s3::open_uploads(&self.s3_root)
     }
 
-    /// The bucket for a socket, without the layer: what [`serve::serve_router`] takes. Bodies stream.
+    /// Returns the bucket for [`serve::serve_router`], without the layer. Bodies stream.
     pub fn s3_router(&self) -> axum::Router {
         s3::router(self.s3.clone())
     }
 
-    /// A service as a handler of whole requests, without the layer: what [`serve::serve`] takes.
+    /// Returns a service for [`serve::serve`], without the layer.
     #[must_use]
     pub fn handler(&self, service: Service) -> Handler {
         match self.handlers.get(&service) {
             Some(handler) => handler.clone(),
-            None => in_process::router(BTreeMap::new()),
+            None => sdk_in_process::router(BTreeMap::new()),
         }
     }
 
-    /// The HTTP client of this process, which reaches every service at its [`Service::endpoint`].
+    /// Returns the HTTP client that reaches every service at its [`Service::endpoint`].
     #[must_use]
     pub fn http_client(&self) -> InProcess {
         self.http.clone()
     }
 
-    /// A client of the table.
+    /// Returns a client of the table.
     #[must_use]
     pub fn dynamodb_client(&self) -> aws_sdk_dynamodb::Client {
         clients::dynamodb(&Service::Dynamodb.endpoint(), self.http.clone())
     }
 
-    /// A client of the queues.
+    /// Returns a client of the queues.
     #[must_use]
     pub fn sqs_client(&self) -> aws_sdk_sqs::Client {
         clients::sqs(&Service::Sqs.endpoint(), self.http.clone())
     }
 
-    /// A client of the bucket.
+    /// Returns a client of the bucket.
     #[must_use]
     pub fn s3_client(&self) -> aws_sdk_s3::Client {
         clients::s3(&Service::S3.endpoint(), self.http.clone())
     }
 
-    /// A client of the secrets.
+    /// Returns a client of the secrets.
     #[must_use]
     pub fn secrets_client(&self) -> aws_sdk_secretsmanager::Client {
         clients::secrets(&Service::Secrets.endpoint(), self.http.clone())
     }
 
-    /// The URL of a queue within this process.
+    /// Returns the URL of a queue within this process.
     #[must_use]
     pub fn queue_url(&self, queue: Queue) -> String {
         queue_url(&Service::Sqs.endpoint(), queue.name())
     }
 
-    /// The URL of a queue's dead-letter queue within this process.
+    /// Returns the URL of a queue's dead-letter queue within this process.
     #[must_use]
     pub fn dead_letter_queue_url(&self, queue: Queue) -> String {
         queue_url(&Service::Sqs.endpoint(), queue.dead_letter_name())
     }
 }
 
-/// The URL of a queue at an endpoint. The server knows a queue by the last segment, whatever the endpoint.
+/// Returns the URL of a queue at an endpoint. The server identifies a queue by the last segment
+/// only.
 #[must_use]
 pub fn queue_url(endpoint: &str, name: &str) -> String {
     format!("{}/{ACCOUNT}/{name}", endpoint.trim_end_matches('/'))
 }
 
-fn make_table(dynamodb: &Dynamodb) -> Result<(), AwsError> {
+/// Returns the queues as a handler of requests in this process.
+fn sqs_handler(sqs: Sqs) -> Handler {
+    Arc::new(move |request| {
+        let sqs = sqs.clone();
+        Box::pin(async move { Ok(sqs_fifo::respond(&sqs, &request).await.map(Body::from)) })
+    })
+}
+
+fn create_table(dynamodb: &Dynamodb) -> Result<(), AwsError> {
     let named = serde_json::json!({"TableName": NAME}).to_string();
     if dynamodb
         .call("DescribeTable", named.as_bytes())

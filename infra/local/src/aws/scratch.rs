@@ -1,4 +1,4 @@
-//! Folders that go away with their owner.
+//! Temporary folders that are removed with their owner.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,12 +10,12 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 pub(crate) struct Scratch(PathBuf);
 
 impl Scratch {
-    /// Makes an empty folder that no other process or call has.
+    /// Creates an empty folder, unique to this process and call.
     pub(crate) fn new() -> std::io::Result<Self> {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("drivesync-{}-{number}", std::process::id());
         let path = std::env::temp_dir().join(name);
-        // A process with this id may have been killed before it removed its own.
+        // A killed process with the same id may have left one behind.
         if path.exists() {
             std::fs::remove_dir_all(&path)?;
         }
@@ -31,7 +31,7 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         if let Err(error) = std::fs::remove_dir_all(&self.0) {
-            tracing::debug!(%error, path = %self.0.display(), "a scratch folder stays");
+            tracing::debug!(%error, path = %self.0.display(), "temporary folder not removed");
         }
     }
 }

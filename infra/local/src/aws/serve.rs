@@ -1,18 +1,18 @@
-//! A handler over a socket: what other processes, and tools like the AWS CLI, talk to.
+//! Services on sockets, for other processes and for tools like the AWS CLI.
 
 use axum::Router;
 use axum::body::to_bytes;
 use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
+use sdk_in_process::{Handler, TransportError};
 use tokio::net::TcpListener;
 
-use super::in_process::{Handler, TransportError};
-
-/// The longest request body that is read whole, in bytes. The services that are served so take a mebibyte at most.
+/// The longest request body, in bytes. The services that are served this way accept 1 MiB at most.
 const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// Serves one handler on one listener until `shutdown` completes; then requests in progress are finished.
+/// Serves a handler on a listener until `shutdown` completes, then finishes the requests in
+/// progress.
 ///
 /// # Errors
 /// The listener failed.
@@ -23,12 +23,12 @@ pub async fn serve(
 ) -> std::io::Result<()> {
     let router = Router::new().fallback(move |request: Request| {
         let handler = handler.clone();
-        async move { answer(&handler, request).await }
+        async move { respond(&handler, request).await }
     });
     serve_router(listener, router, shutdown).await
 }
 
-/// Serves one router in the same way: the bucket's, whose bodies stream.
+/// Serves a router like [`serve`] does: the bucket's, whose bodies stream.
 ///
 /// # Errors
 /// The listener failed.
@@ -42,17 +42,20 @@ pub async fn serve_router(
         .await
 }
 
-async fn answer(handler: &Handler, request: Request) -> Response {
+async fn respond(handler: &Handler, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let Ok(body) = to_bytes(body, BODY_BYTES_MAX).await else {
         return StatusCode::PAYLOAD_TOO_LARGE.into_response();
     };
     match handler(http::Request::from_parts(parts, body)).await {
         Ok(response) => response.map(axum::body::Body::new),
-        // A fault meant for a caller in this process; here the closest that HTTP has.
+        // An injected timeout has no equivalent over HTTP; 504 is the closest.
         Err(TransportError::TimedOut) => StatusCode::GATEWAY_TIMEOUT.into_response(),
         Err(error) => {
-            tracing::warn!(error = &error as &dyn std::error::Error, "a request failed");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "local AWS request failed"
+            );
             StatusCode::BAD_GATEWAY.into_response()
         }
     }
@@ -63,12 +66,12 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::aws::sqs::{self, Attributes, NewMessage, Sqs};
-    use crate::aws::system_clock;
+    use crate::aws::{sqs_handler, system_clock};
+    use sqs_fifo::{Attributes, NewMessage, Sqs};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     #[tokio::test]
-    async fn a_handler_answers_over_a_socket_with_urls_of_its_address() {
+    async fn a_served_handler_returns_urls_of_its_address() {
         let sqs = Sqs::open(None, system_clock()).unwrap();
         let attributes = Attributes::from([("FifoQueue".to_owned(), "true".to_owned())]);
         sqs.create_queue("q.fifo", &attributes).unwrap();
@@ -77,14 +80,15 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-        let server = tokio::spawn(serve(listener, sqs::handler(sqs), async {
+        let server = tokio::spawn(serve(listener, sqs_handler(sqs), async {
             let _closed = stopped.await;
         }));
 
         let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
         let body = r#"{"QueueName":"q.fifo"}"#;
         let request = format!(
-            "POST / HTTP/1.1\r\nhost: {address}\r\nx-amz-target: AmazonSQS.GetQueueUrl\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+            "POST / HTTP/1.1\r\nhost: {address}\r\nx-amz-target: AmazonSQS.GetQueueUrl\r\n\
+             connection: close\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
         );
         socket.write_all(request.as_bytes()).await.unwrap();

@@ -8,20 +8,17 @@ use aws_sdk_sqs::types::QueueAttributeName;
 use bytes::Bytes;
 use http::StatusCode;
 
-use super::in_process::{Fault, FaultHook, faulty, slow};
+use sdk_in_process::{Fault, FaultHook, fault_layer, latency_layer, operation};
+
 use super::*;
 
 const EPOCH_MS: i64 = 1_800_000_000_000;
 
-/// A hook that lets requests of one kind meet the given faults, one after the other, and all others pass.
+/// Returns a hook that injects the given faults, in order, into the requests of one operation.
 fn faults(target: &'static str, faults: Vec<Fault>) -> FaultHook {
     let left = Mutex::new(faults.into_iter());
     Arc::new(move |request: &http::Request<Bytes>| {
-        let header = request
-            .headers()
-            .get("x-amz-target")
-            .and_then(|v| v.to_str().ok());
-        if header.is_some_and(|header| header.ends_with(target)) {
+        if operation(request) == target {
             left.lock().unwrap().next().unwrap_or_default()
         } else {
             Fault::None
@@ -31,7 +28,7 @@ fn faults(target: &'static str, faults: Vec<Fault>) -> FaultHook {
 
 fn open(faults: Option<FaultHook>) -> Aws {
     Aws::open(Options {
-        layer: faults.map(faulty),
+        layer: faults.map(fault_layer),
         ..Options::memory(tokio_clock(EPOCH_MS))
     })
     .unwrap()
@@ -47,7 +44,7 @@ async fn put_new(aws: &Aws) -> Result<(), aws_sdk_dynamodb::Error> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn queues_table_bucket_and_secrets_are_there_after_opening() {
+async fn opening_creates_queues_table_buckets_and_secrets() {
     let aws = open(None);
     let sqs = aws.sqs_client();
     for (queue, visibility, delay) in [
@@ -70,17 +67,12 @@ async fn queues_table_bucket_and_secrets_are_there_after_opening() {
         assert_eq!(all[&QueueAttributeName::DeduplicationScope], "messageGroup");
         let policy = &all[&QueueAttributeName::RedrivePolicy];
         assert!(
-            policy.contains(queue.dead_letter_name()) && policy.contains("20"),
+            policy.contains(&sqs_fifo::queue_arn(queue.dead_letter_name()))
+                && policy.contains("\"maxReceiveCount\":200"),
             "{policy}"
         );
-        let dead = aws.dead_letter_queue_url(queue);
-        let sources = sqs
-            .list_dead_letter_source_queues()
-            .queue_url(dead)
-            .send()
-            .await
-            .unwrap();
-        assert_eq!(sources.queue_urls(), [aws.queue_url(queue)]);
+        let dead = aws.sqs().depth(queue.dead_letter_name()).unwrap();
+        assert_eq!(dead.total(), 0);
     }
     let described = aws
         .dynamodb_client()
@@ -106,18 +98,18 @@ async fn queues_table_bucket_and_secrets_are_there_after_opening() {
 }
 
 #[test]
-fn opening_again_keeps_what_is_there_and_needs_no_runtime() {
+fn reopening_keeps_the_data_and_needs_no_runtime() {
     let folder = Scratch::new().unwrap();
     for _ in 0..2 {
         let aws = Aws::open(Options::directory(folder.path())).unwrap();
-        let message = sqs::NewMessage::new("a", "1", "body");
+        let message = sqs_fifo::NewMessage::new("a", "1", "body");
         aws.sqs().send(Queue::Snapshots.name(), message).unwrap();
         assert_eq!(aws.sqs().depth(Queue::Snapshots.name()).unwrap().visible, 1);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lost_answer_makes_the_sdk_repeat_a_write_that_was_done() {
+async fn the_sdk_repeats_an_executed_write_whose_response_was_lost() {
     let aws = open(Some(faults("PutItem", vec![Fault::AnswerLost])));
     let repeated = put_new(&aws).await.unwrap_err();
     let conditional = matches!(
@@ -129,7 +121,7 @@ async fn a_lost_answer_makes_the_sdk_repeat_a_write_that_was_done() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_timed_out_was_not_done_and_is_repeated() {
+async fn a_request_that_timed_out_was_not_executed_and_is_repeated() {
     let aws = open(Some(faults(
         "PutItem",
         vec![Fault::TimedOut, Fault::TimedOut],
@@ -139,7 +131,7 @@ async fn a_request_that_timed_out_was_not_done_and_is_repeated() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_comes_with_its_status_and_code() {
+async fn an_injected_refusal_has_its_status_and_code() {
     let refused = |code: &str| Fault::Refused {
         status: StatusCode::BAD_REQUEST,
         code: code.into(),
@@ -148,7 +140,7 @@ async fn a_refusal_comes_with_its_status_and_code() {
     let aws = open(Some(faults("PutItem", throttled)));
     put_new(&aws)
         .await
-        .expect("the SDK repeats a throttled request");
+        .expect("the SDK retries a throttled request");
     assert_eq!(aws.dynamodb().counters().calls["PutItem"], 1);
 
     let aws = open(Some(faults("SendMessage", vec![refused("AccessDenied")])));
@@ -165,10 +157,10 @@ async fn a_refusal_comes_with_its_status_and_code() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_layer_may_take_virtual_time() {
+async fn a_layer_can_delay_in_virtual_time() {
     const LATENCY: Duration = Duration::from_millis(5);
     let aws = Aws::open(Options {
-        layer: Some(slow(LATENCY)),
+        layer: Some(latency_layer(LATENCY)),
         ..Options::memory(tokio_clock(EPOCH_MS))
     })
     .unwrap();
@@ -181,8 +173,8 @@ async fn a_layer_may_take_virtual_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unknown_host_is_no_service() {
-    let http = InProcess::new(in_process::router(BTreeMap::new()));
+async fn a_request_to_an_unknown_host_fails() {
+    let http = InProcess::new(sdk_in_process::router(BTreeMap::new()));
     let client = clients::dynamodb("http://nowhere.local", http);
     let error = client.list_tables().send().await.unwrap_err();
     assert!(

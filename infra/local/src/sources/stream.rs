@@ -1,5 +1,5 @@
-//! The table's stream to its function, as Lambda hands it over: in order, from where it was left, again from the first
-//! record that failed.
+//! The event source of the table's stream. Like Lambda's it delivers in order, continues at its
+//! last position, and repeats from the first failed record.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,45 +12,45 @@ use store::{Store, StoreError, stream};
 use super::{FAILED_PAUSE, Shutdown, stopped};
 use crate::aws::Aws;
 use crate::aws::dynamodb::{Dynamodb, DynamodbError, StreamKeys};
-use crate::functions::Functions;
+use crate::system::Functions;
 
-/// Records of one batch: the most that Lambda reads at once here, and that the API of streams gives.
+/// The most records in a batch: the deployment's batch size and the limit of the streams API.
 const BATCH_MAX: usize = 1_000;
-/// How often the stream is looked at: Lambda looks four times a second. The engine keeps what nobody trims, and every
-/// write looks for the last of it.
-const EVERY: Duration = Duration::from_millis(100);
+/// The period of polls; Lambda polls four times a second. The engine keeps untrimmed records, and
+/// every write queries the last of them.
+const POLL_EVERY: Duration = Duration::from_millis(100);
 
-/// Why the stream was not read to its end.
+/// The stream was not read to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum StreamError {
-    /// The table's database failed.
-    #[error("the stream could not be read")]
+    /// The stream cannot be read.
+    #[error("the stream cannot be read")]
     Dynamodb(#[from] DynamodbError),
-    /// The connections could not be read.
-    #[error("the table could not be asked")]
+    /// The connections cannot be read.
+    #[error("the connections cannot be read")]
     Store(#[from] StoreError),
-    /// A batch has no form that Lambda would give it.
-    #[error("a batch is no event")]
+    /// A batch cannot be converted to a Lambda event.
+    #[error("the batch cannot be converted to a Lambda event")]
     Form(#[from] serde_json::Error),
-    /// The function crashed, or failed some of the batch: it comes again.
-    #[error("the function did not deal with all of it")]
+    /// The function panicked or reported failures; the failed records are delivered again.
+    #[error("the function did not process the whole batch")]
     Unhandled,
 }
 
-/// The one reader of the stream.
+/// The only reader of the stream.
 pub struct StreamSource {
     dynamodb: Dynamodb,
-    /// Says which connections' records are wanted.
+    /// Determines the connections whose records are delivered.
     store: Store,
-    /// The last record that was dealt with. It is the last that stays when all are trimmed, and comes once more after a
-    /// restart.
+    /// The last processed record. It may be the one that trimming keeps, and is then delivered once
+    /// more after a restart.
     after: Option<String>,
-    /// What the count of writes was when the stream was last read to its end.
+    /// The count of writes when the stream was last read to its end.
     read_at: Option<u64>,
 }
 
 impl StreamSource {
-    /// Reads from the oldest record that is there.
+    /// Returns a source that starts at the oldest record.
     #[must_use]
     pub fn new(aws: &Aws, store: Store) -> Self {
         Self {
@@ -61,16 +61,16 @@ impl StreamSource {
         }
     }
 
-    /// Hands over everything that is there, batch by batch, and trims what was dealt with: a record goes only after its
-    /// function has answered, so that what a killed process had read is read again. `handle` gives `None` where its
-    /// process ended.
+    /// Delivers all available records, batch by batch, and trims the processed ones: a record is
+    /// trimmed only after its function has responded, so that a killed process reads it again.
+    /// `handle` returns `None` if its process ended.
     ///
-    /// Records of connections whose content is not mirrored are not handed over: on AWS the function passes over them
-    /// itself, here they would cost as much as the writes.
+    /// Records of connections whose content is not mirrored are skipped. On AWS the function skips
+    /// them itself; here delivering them would cost as much as the writes.
     ///
     /// # Errors
-    /// [`StreamError`]: the rest comes with the next turn.
-    pub async fn turn<F>(&mut self, handle: impl Fn(Event) -> F) -> Result<(), StreamError>
+    /// [`StreamError`]; the rest is delivered by the next poll.
+    pub async fn poll<F>(&mut self, handle: impl Fn(Event) -> F) -> Result<(), StreamError>
     where
         F: Future<Output = Option<DynamoDbEventResponse>>,
     {
@@ -86,7 +86,7 @@ impl StreamSource {
                 self.read_at = Some(writes);
                 return Ok(());
             };
-            let wanted = self.wanted(&keys).await?;
+            let wanted = self.mirrored_records(&keys).await?;
             let failed = match wanted.is_empty() {
                 true => None,
                 false => {
@@ -97,27 +97,27 @@ impl StreamSource {
                 }
             };
             let Some(failed) = failed else {
-                self.dealt_with(last)?;
+                self.record_processed(last)?;
                 continue;
             };
             let failed = failed.item_identifier.unwrap_or_default();
             let before = keys.iter().map(|record| &record.sequence_number);
             let before = before.take_while(|sequence| **sequence != failed).last();
             if let Some(before) = before.filter(|before| **before != last) {
-                self.dealt_with(before.clone())?;
+                self.record_processed(before.clone())?;
             }
             return Err(StreamError::Unhandled);
         }
     }
 
-    fn dealt_with(&mut self, through: String) -> Result<(), DynamodbError> {
+    fn record_processed(&mut self, through: String) -> Result<(), DynamodbError> {
         self.dynamodb.trim_stream(Some(&through))?;
         self.after = Some(through);
         Ok(())
     }
 
-    /// The records of files whose connection's content is mirrored.
-    async fn wanted(&self, keys: &[StreamKeys]) -> Result<Vec<String>, StoreError> {
+    /// Returns the sequence numbers of the records of files whose connection mirrors content.
+    async fn mirrored_records(&self, keys: &[StreamKeys]) -> Result<Vec<String>, StoreError> {
         let files = keys.iter().filter_map(|record| {
             let (key, _) = stream::file_of_key(&record.partition_key, &record.sort_key)?;
             Some((key, record))
@@ -138,20 +138,21 @@ impl StreamSource {
     }
 }
 
-/// Reads the stream until the system stops.
+/// Polls the stream until the system stops.
 pub(super) async fn run(mut source: StreamSource, functions: Functions, mut shutdown: Shutdown) {
     let handle = |event: Event| {
         let deps = functions.publish_events.clone();
-        // In a task of its own: if it panics, the batch is read again, as after a crash on AWS.
+        // In a task of its own: if it panics, the batch is delivered again, as after a crash on
+        // AWS.
         let work = tokio::spawn(async move { publish_events::handle(event, &deps).await });
         async move { work.await.ok() }
     };
     loop {
-        let pause = match source.turn(&handle).await {
-            Ok(()) => EVERY,
+        let pause = match source.poll(&handle).await {
+            Ok(()) => POLL_EVERY,
             Err(error) => {
                 let error = runtime::telemetry::chain(&error);
-                tracing::warn!(error, "the stream is read again");
+                tracing::warn!(error, "stream batch failed; it is delivered again");
                 FAILED_PAUSE
             }
         };

@@ -1,8 +1,8 @@
-//! The table's stream, for its one reader.
+//! The table's stream, for its only reader.
 //!
-//! The engine serves the stream's own API; through it every record is read whole, while the engine's connection is held.
-//! A database in a file is read here through a connection of the reader's own instead, keys first: a reader that wants
-//! nothing of what was written costs the writers nothing.
+//! The engine also serves the API of DynamoDB Streams, but there every record is read as a whole
+//! while the engine's connection is locked. A database in a file is read here through a connection
+//! of its own instead, keys first, so that a reader that skips records costs the writers nothing.
 
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -15,18 +15,18 @@ use serde_json::{Value, json};
 use super::{Dynamodb, DynamodbError, stored_sequence_number};
 use crate::aws::layout::NAME;
 
-/// What the engine calls the one shard of a table.
+/// Returns the engine's name of the only shard of the table.
 fn shard() -> String {
     format!("shardId-00000001-{NAME}")
 }
 
-/// What the public form of a sequence number adds to the stored one.
+/// The offset of the public form of a sequence number to the stored one.
 const OFFSET: u128 = 10_u128.pow(20);
 
-/// Which item a record of the stream is about.
+/// The item of a stream record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamKeys {
-    /// The record's place in the stream: 21 digits, growing.
+    /// The record's position in the stream: 21 digits, ascending.
     pub sequence_number: String,
     /// The item's partition key.
     pub partition_key: String,
@@ -66,16 +66,18 @@ fn stored(public: &str) -> Result<i64, DynamodbError> {
 }
 
 impl Dynamodb {
-    /// How many requests were there that may have written: while it stands still, so does the stream.
+    /// Returns the number of requests that may have written. While it is unchanged, so is the
+    /// stream.
     #[must_use]
     pub fn writes(&self) -> u64 {
         self.inner.writes.load(Ordering::Acquire)
     }
 
-    /// Up to `limit` records behind a sequence number, from the beginning without one, oldest first: their keys.
+    /// Returns the keys of up to `limit` records after a sequence number, or from the beginning,
+    /// oldest first.
     ///
     /// # Errors
-    /// Not a sequence number, or the database failed.
+    /// The text is not a sequence number, or the database failed.
     pub fn stream_keys(
         &self,
         after: Option<&str>,
@@ -109,11 +111,11 @@ impl Dynamodb {
         .collect()
     }
 
-    /// These records of the stream, whole, in the form of an event that Lambda makes of them. They are in order, and
-    /// among the 1,000 behind `after`.
+    /// Returns the given records as a Lambda event. They must be in order, and among the 1,000
+    /// after `after`.
     ///
     /// # Errors
-    /// Not a sequence number, or the database failed.
+    /// The text is not a sequence number, or the database failed.
     pub fn stream_event(
         &self,
         after: Option<&str>,
@@ -128,7 +130,8 @@ impl Dynamodb {
         };
         let reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
         let mut select = reader.prepare_cached(
-            "SELECT event_name, keys_json, new_image, old_image, created_at, event_id FROM _stream_records
+            "SELECT event_name, keys_json, new_image, old_image, created_at, event_id
+                FROM _stream_records
                 WHERE table_name = ?1 AND CAST(sequence_number AS INTEGER) = ?2",
         )?;
         let mut records = Vec::with_capacity(wanted.len());
@@ -157,7 +160,7 @@ impl Dynamodb {
     }
 }
 
-/// A stored record.
+/// A stored stream record.
 struct Row {
     event_name: String,
     keys: String,
@@ -193,7 +196,7 @@ impl Row {
             "eventName": self.event_name,
             "eventVersion": "1.1",
             "eventSource": "aws:dynamodb",
-            "awsRegion": crate::aws::sqs::REGION,
+            "awsRegion": sqs_fifo::REGION,
             "dynamodb": shown,
         }))
     }

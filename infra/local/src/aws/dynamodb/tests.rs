@@ -2,16 +2,18 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::AttributeValue::{self, N, S};
 use aws_sdk_dynamodb::types::{
     Put, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure as OnFailure,
     TransactWriteItem,
 };
+use sdk_in_process::InProcess;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::aws::scratch::Scratch;
-use crate::aws::{NAME, Options, clients, in_process::InProcess, layout, system_clock};
+use crate::aws::{NAME, Options, clients, layout, system_clock};
 
 fn table(dynamodb: &Dynamodb) -> Client {
     for (operation, body) in [
@@ -48,7 +50,7 @@ async fn put(client: &Client, key: &str, more: &[(&str, AttributeValue)]) {
         .unwrap();
 }
 
-/// The write units that a piece of work consumed, by the counter.
+/// Returns the write units that `work` consumed.
 async fn units(dynamodb: &Dynamodb, work: impl Future<Output = ()>) -> f64 {
     let before = dynamodb.counters().write_units;
     work.await;
@@ -56,7 +58,7 @@ async fn units(dynamodb: &Dynamodb, work: impl Future<Output = ()>) -> f64 {
 }
 
 #[tokio::test]
-async fn a_failed_condition_gives_the_old_item_to_who_asks() {
+async fn a_failed_condition_returns_the_old_item_on_request() {
     let (dynamodb, client) = memory();
     put(&client, "a", &[("revision", N("7".into()))]).await;
     let again = || {
@@ -66,8 +68,8 @@ async fn a_failed_condition_gives_the_old_item_to_who_asks() {
             .set_item(Some(item("a", &[])));
         put.condition_expression("attribute_not_exists(PK)")
     };
-    let asked = again().return_values_on_condition_check_failure(OnFailure::AllOld);
-    let error = asked.send().await.unwrap_err().into_service_error();
+    let requested = again().return_values_on_condition_check_failure(OnFailure::AllOld);
+    let error = requested.send().await.unwrap_err().into_service_error();
     let aws_sdk_dynamodb::operation::put_item::PutItemError::ConditionalCheckFailedException(
         failed,
     ) = error
@@ -75,8 +77,8 @@ async fn a_failed_condition_gives_the_old_item_to_who_asks() {
         panic!("{error:?}");
     };
     assert_eq!(failed.item().unwrap()["revision"], N("7".into()));
-    let silent = again().send().await.unwrap_err().into_service_error();
-    assert!(silent.is_conditional_check_failed_exception());
+    let plain = again().send().await.unwrap_err().into_service_error();
+    assert!(plain.is_conditional_check_failed_exception());
     let body = json!({"TableName": NAME, "Item": {"PK": {"S": "a"}, "SK": {"S": "HEAD"}},
         "ConditionExpression": "attribute_not_exists(PK)"});
     let (_, answer) = dynamodb.call("PutItem", body.to_string().as_bytes());
@@ -96,7 +98,7 @@ async fn replacing_an_item_whose_index_keys_stay_costs_nothing_on_the_index() {
     assert_eq!(
         units(&dynamodb, put(&client, "a", &keyed("1"))).await,
         2.0,
-        "first sight"
+        "a new entry"
     );
     assert_eq!(
         units(&dynamodb, put(&client, "a", &keyed("2"))).await,
@@ -107,19 +109,23 @@ async fn replacing_an_item_whose_index_keys_stay_costs_nothing_on_the_index() {
     assert_eq!(
         units(&dynamodb, put(&client, "a", &moved)).await,
         3.0,
-        "out and in"
+        "one entry removed, one added"
     );
-    assert_eq!(units(&dynamodb, put(&client, "a", &[])).await, 2.0, "out");
+    assert_eq!(
+        units(&dynamodb, put(&client, "a", &[])).await,
+        2.0,
+        "one entry removed"
+    );
     let big = [("n", S("x".repeat(1500)))];
     assert_eq!(
         units(&dynamodb, put(&client, "b", &big)).await,
         2.0,
-        "two begun KB"
+        "two KB begun"
     );
 }
 
 #[tokio::test]
-async fn failed_conditions_and_reads_are_counted_and_reports_stay_hidden() {
+async fn failed_conditions_and_reads_are_metered_without_a_report() {
     let (dynamodb, client) = memory();
     put(&client, "a", &[("n", S("x".repeat(1500)))]).await;
     let failed = units(&dynamodb, async {
@@ -132,7 +138,7 @@ async fn failed_conditions_and_reads_are_counted_and_reports_stay_hidden() {
             .await
             .unwrap_err();
     });
-    assert_eq!(failed.await, 2.0, "the size of the item that was there");
+    assert_eq!(failed.await, 2.0, "the size of the existing item");
     dynamodb.reset_counters();
     let key = || {
         client
@@ -161,7 +167,7 @@ async fn failed_conditions_and_reads_are_counted_and_reports_stay_hidden() {
 }
 
 #[tokio::test]
-async fn a_transaction_is_whole_or_nothing_and_names_its_reasons() {
+async fn a_transaction_is_atomic_and_reports_its_reasons() {
     let (dynamodb, client) = memory();
     put(&client, "a", &[]).await;
     let action = |key: &str| {
@@ -180,7 +186,7 @@ async fn a_transaction_is_whole_or_nothing_and_names_its_reasons() {
             .transact_items(action("b"))
             .transact_items(action("a"));
         let error = write.send().await.unwrap_err().into_service_error();
-        let aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError::TransactionCanceledException(cancelled) = error else {
+        let TransactWriteItemsError::TransactionCanceledException(cancelled) = error else {
             panic!("{error:?}");
         };
         let codes: Vec<_> = cancelled
@@ -208,7 +214,7 @@ async fn a_transaction_is_whole_or_nothing_and_names_its_reasons() {
 }
 
 #[tokio::test]
-async fn an_index_holds_only_items_that_have_its_keys() {
+async fn an_index_contains_only_items_with_its_keys() {
     let (_, client) = memory();
     put(
         &client,
@@ -242,7 +248,7 @@ async fn an_index_holds_only_items_that_have_its_keys() {
 }
 
 #[tokio::test]
-async fn expired_items_go_with_the_sweep_by_the_given_clock() {
+async fn expired_items_are_deleted_by_the_given_clock() {
     let now = Arc::new(AtomicI64::new(1_800_000_000_000));
     let clock = now.clone();
     let dynamodb = Dynamodb::open(None, Arc::new(move || clock.load(Ordering::SeqCst))).unwrap();
@@ -276,7 +282,7 @@ fn stream_records(dynamodb: &Dynamodb) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn trimmed_stream_records_are_gone_and_new_ones_follow_in_order() {
+async fn trimmed_stream_records_are_removed_and_new_ones_follow_in_order() {
     let folder = Scratch::new().unwrap();
     let path = folder.path().join("table.db");
     let dynamodb = Dynamodb::open(Some(&path), system_clock()).unwrap();
@@ -297,7 +303,7 @@ async fn trimmed_stream_records_are_gone_and_new_ones_follow_in_order() {
 }
 
 #[tokio::test]
-async fn the_table_reads_back_after_reopening() {
+async fn the_table_survives_reopening() {
     let folder = Scratch::new().unwrap();
     {
         let aws = crate::aws::Aws::open(Options::directory(folder.path())).unwrap();
@@ -313,7 +319,7 @@ async fn the_table_reads_back_after_reopening() {
 }
 
 #[tokio::test]
-async fn the_reader_of_the_stream_sees_the_same_in_a_file_and_in_memory() {
+async fn the_stream_reads_the_same_in_a_file_and_in_memory() {
     let folder = Scratch::new().unwrap();
     let path = folder.path().join("table.db");
     for path in [None, Some(path.as_path())] {

@@ -1,4 +1,4 @@
-//! `s3s-fs` with what it lacks of S3, as far as we rely on it.
+//! `s3s-fs` with workarounds for the parts of S3 that it lacks and the system relies on.
 
 use std::ops::Range;
 use std::path::Path;
@@ -17,9 +17,9 @@ use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 use s3s_fs::FileSystem;
 
 use super::files::{self, Files, Incomplete};
-use super::part::{self, Unput};
+use super::part::{self, PartError};
 
-/// Buckets in a directory.
+/// The buckets of a directory.
 #[derive(Debug)]
 pub(super) struct Buckets {
     inner: FileSystem,
@@ -33,8 +33,8 @@ impl Buckets {
     }
 }
 
-/// An upload that `s3s-fs` does not know is one that is not yours; S3 says that it is none.
-fn gone(error: S3Error) -> S3Error {
+/// Maps the error of `s3s-fs` for an unknown upload, `AccessDenied`, to that of S3.
+fn map_unknown_upload(error: S3Error) -> S3Error {
     if *error.code() == S3ErrorCode::AccessDenied {
         s3_error!(NoSuchUpload)
     } else {
@@ -42,18 +42,18 @@ fn gone(error: S3Error) -> S3Error {
     }
 }
 
-/// S3's word for a part that was not put.
-fn unput(why: Unput) -> S3Error {
-    match why {
-        Unput::OtherSum => s3_error!(BadDigest),
-        Unput::Body(_) => s3_error!(IncompleteBody),
-        Unput::Files(error) => S3Error::internal_error(error),
+/// Returns S3's error for a part that was not stored.
+fn part_error(error: PartError) -> S3Error {
+    match error {
+        PartError::WrongChecksum => s3_error!(BadDigest),
+        PartError::Body(_) => s3_error!(IncompleteBody),
+        PartError::Files(error) => S3Error::internal_error(error),
     }
 }
 
-/// S3's word for what `s3s-fs` has no word for.
-fn told(why: Incomplete) -> S3Error {
-    match why {
+/// Returns S3's error for an upload that cannot be completed.
+fn completion_error(error: Incomplete) -> S3Error {
+    match error {
         Incomplete::NoUpload => s3_error!(NoSuchUpload),
         Incomplete::WrongParts => s3_error!(InvalidPart),
         Incomplete::TooSmall => s3_error!(EntityTooSmall),
@@ -62,8 +62,8 @@ fn told(why: Incomplete) -> S3Error {
     }
 }
 
-/// Which bytes an answer holds.
-fn held(output: &GetObjectOutput) -> Range<u64> {
+/// Returns the range of an object's bytes in a response.
+fn response_range(output: &GetObjectOutput) -> Range<u64> {
     let range = output.content_range.as_deref();
     let first = range.and_then(|range| range.strip_prefix("bytes ")?.split_once('-'));
     let first = first.and_then(|(first, _)| first.parse().ok()).unwrap_or(0);
@@ -73,7 +73,8 @@ fn held(output: &GetObjectOutput) -> Range<u64> {
     first..first.saturating_add(length.unwrap_or_default())
 }
 
-macro_rules! as_it_is {
+/// Implements `S3`: the listed verbs by delegation to `s3s-fs`, the others here.
+macro_rules! buckets {
     ($($verb:ident($input:ty) -> $output:ty;)+) => {
         #[async_trait::async_trait]
         impl S3 for Buckets {
@@ -98,7 +99,7 @@ macro_rules! as_it_is {
                 let path = self.files.object(&request.input.bucket, &request.input.key);
                 let mut found = self.inner.get_object(request).await?;
                 if let Some(path) = path {
-                    let bytes = files::read(&path, held(&found.output)).await;
+                    let bytes = files::read(&path, response_range(&found.output)).await;
                     let bytes = bytes.map_err(S3Error::internal_error)?;
                     found.output.body = Some(StreamingBlob::wrap(bytes));
                 }
@@ -112,7 +113,7 @@ macro_rules! as_it_is {
                 let sidecars = self.files.sidecars(&request.input.bucket, &request.input.key);
                 let deleted = self.inner.delete_object(request).await?;
                 for sidecar in sidecars {
-                    // One that is not there was never made, or went with an earlier call.
+                    // A missing sidecar was never created, or an earlier call removed it.
                     let _absent = tokio::fs::remove_file(sidecar).await;
                 }
                 Ok(deleted)
@@ -128,11 +129,11 @@ macro_rules! as_it_is {
                 }
                 let body = input.body.ok_or_else(|| s3_error!(IncompleteBody))?;
                 let path = self.files.part(&input.upload_id, input.part_number);
-                let wanted = input.checksum_sha256.clone();
-                let mark = part::put(path, body, wanted).await.map_err(unput)?;
+                let expected = input.checksum_sha256.clone();
+                let etag = part::put(path, body, expected).await.map_err(part_error)?;
                 Ok(S3Response::new(UploadPartOutput {
                     checksum_sha256: input.checksum_sha256,
-                    e_tag: Some(ETag::Strong(mark)),
+                    e_tag: Some(ETag::Strong(etag)),
                     ..UploadPartOutput::default()
                 }))
             }
@@ -150,8 +151,8 @@ macro_rules! as_it_is {
                 parts.sort_by_key(|part| part.part_number);
                 for part in parts {
                     let path = self.files.part(&upload, part.part_number.unwrap_or_default());
-                    let mark = part::mark_of_part(path).await;
-                    part.e_tag = Some(ETag::Strong(mark.map_err(S3Error::internal_error)?));
+                    let etag = part::stored_etag(path).await;
+                    part.e_tag = Some(ETag::Strong(etag.map_err(S3Error::internal_error)?));
                 }
                 Ok(listed)
             }
@@ -163,8 +164,8 @@ macro_rules! as_it_is {
                 let input = request.input;
                 let parts = input.multipart_upload.and_then(|listed| listed.parts);
                 let part = |part: s3s::dto::CompletedPart| {
-                    let mark = part.e_tag.map(ETag::into_value).unwrap_or_default();
-                    (part.part_number.unwrap_or_default(), mark)
+                    let etag = part.e_tag.map(ETag::into_value).unwrap_or_default();
+                    (part.part_number.unwrap_or_default(), etag)
                 };
                 let parts: Vec<_> = parts.unwrap_or_default().into_iter().map(part).collect();
                 let (files, size) = (self.files.clone(), input.mpu_object_size);
@@ -172,11 +173,12 @@ macro_rules! as_it_is {
                 let done = tokio::task::spawn_blocking(move || {
                     files.complete((&bucket, &key), &input.upload_id, &parts, size)
                 });
-                let mark = done.await.map_err(S3Error::internal_error)?.map_err(told)?;
+                let etag = done.await.map_err(S3Error::internal_error)?;
+                let etag = etag.map_err(completion_error)?;
                 Ok(S3Response::new(CompleteMultipartUploadOutput {
                     bucket: Some(input.bucket),
                     key: Some(input.key),
-                    e_tag: Some(ETag::Strong(mark)),
+                    e_tag: Some(ETag::Strong(etag)),
                     ..CompleteMultipartUploadOutput::default()
                 }))
             }
@@ -185,13 +187,13 @@ macro_rules! as_it_is {
                 &self,
                 request: S3Request<AbortMultipartUploadInput>,
             ) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
-                self.inner.abort_multipart_upload(request).await.map_err(gone)
+                self.inner.abort_multipart_upload(request).await.map_err(map_unknown_upload)
             }
         }
     };
 }
 
-as_it_is! {
+buckets! {
     copy_object(CopyObjectInput) -> CopyObjectOutput;
     create_bucket(CreateBucketInput) -> CreateBucketOutput;
     create_multipart_upload(CreateMultipartUploadInput) -> CreateMultipartUploadOutput;

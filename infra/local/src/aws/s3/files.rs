@@ -1,6 +1,6 @@
-//! The files in which `s3s-fs` 0.14 keeps uploads and objects, and what we do to them ourselves.
+//! The files in which `s3s-fs` 0.14 stores uploads and objects, and the operations on them.
 //!
-//! Their names are private to it, and its version is pinned.
+//! Their names are private to `s3s-fs`, whose version is therefore pinned.
 
 use std::io;
 use std::ops::Range;
@@ -14,29 +14,29 @@ use futures_util::{Stream, stream};
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
-use super::part::mark_of_sum;
+use super::part::etag_of_hash;
 
-/// S3's limit of every part but the last.
+/// S3's minimum size of every part but the last.
 const PART_BYTES_MIN: u64 = 5 * 1024 * 1024;
-/// What is read at a time. `s3s-fs` reads 4 KB, and each read is a turn of another thread.
+/// The size of a read. `s3s-fs` reads 4 KB, and each read is a round trip to another thread.
 const PIECE_BYTES: usize = 256 * 1024;
 
-/// Why an upload can't be completed.
+/// An upload cannot be completed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Incomplete {
-    #[error("there is no such upload")]
+    #[error("no such upload")]
     NoUpload,
-    #[error("the parts are not those of the upload, in their order")]
+    #[error("the parts are not those of the upload in their order")]
     WrongParts,
-    #[error("a part but the last is too small")]
+    #[error("a part other than the last is too small")]
     TooSmall,
-    #[error("the parts have another size than the caller says")]
+    #[error("the parts do not have the size that the caller states")]
     WrongSize,
-    #[error("the files can't be written")]
+    #[error("a file cannot be read or written")]
     Files(#[from] io::Error),
 }
 
-/// The directory in which the buckets are.
+/// The directory of the buckets.
 #[derive(Debug, Clone)]
 pub(super) struct Files {
     root: PathBuf,
@@ -49,7 +49,7 @@ impl Files {
         }
     }
 
-    /// Where an object is; `None` where the names lead out of the directory.
+    /// Returns the path of an object, or `None` where the names lead out of the directory.
     pub(super) fn object(&self, bucket: &str, key: &str) -> Option<PathBuf> {
         let path = Path::new(bucket).join(key);
         let inside = path
@@ -58,7 +58,7 @@ impl Files {
         (inside && !key.ends_with('/')).then(|| self.root.join(path))
     }
 
-    /// Whether an upload is under way.
+    /// Returns whether an upload is open.
     pub(super) fn is_upload(&self, upload: &str) -> bool {
         let letters = |byte: u8| byte.is_ascii_hexdigit() || byte == b'-';
         upload.bytes().all(letters) && self.upload(upload).exists()
@@ -68,46 +68,47 @@ impl Files {
         self.root.join(format!(".upload-{upload}.json"))
     }
 
-    /// Where a part is, of an upload that is under way.
+    /// Returns the path of a part of an open upload.
     pub(super) fn part(&self, upload: &str, number: i32) -> PathBuf {
         self.root.join(format!(".upload_id-{upload}.part-{number}"))
     }
 
-    /// Where is written what is known of an object: its attributes, and its mark and checksums.
+    /// Returns the paths of an object's sidecar files: its metadata, and its ETag and checksums.
     pub(super) fn sidecars(&self, bucket: &str, key: &str) -> [PathBuf; 2] {
-        let about = self.about(bucket, key);
-        ["metadata", "internal"].map(|kind| self.root.join(format!("{about}.{kind}.json")))
+        let prefix = self.sidecar_prefix(bucket, key);
+        ["metadata", "internal"].map(|kind| self.root.join(format!("{prefix}.{kind}.json")))
     }
 
-    fn about(&self, bucket: &str, key: &str) -> String {
-        let named = |text: &str| URL_SAFE_NO_PAD.encode(text);
-        format!(".bucket-{}.object-{}", named(bucket), named(key))
+    fn sidecar_prefix(&self, bucket: &str, key: &str) -> String {
+        let encode = |text: &str| URL_SAFE_NO_PAD.encode(text);
+        format!(".bucket-{}.object-{}", encode(bucket), encode(key))
     }
 
-    /// Makes an object out of the parts of an upload and gives its mark. The parts are copied by the kernel, and the object
-    /// is there whole or not at all: who is killed meanwhile completes again. Of two at a time one may find no upload.
+    /// Creates an object from the parts of an upload and returns its ETag. The kernel copies the
+    /// parts, and the object appears atomically, so a caller that is killed meanwhile can complete
+    /// the upload again. Of two concurrent calls one may find no upload.
     pub(super) fn complete(
         &self,
-        place: (&str, &str),
+        object: (&str, &str),
         upload: &str,
         parts: &[(i32, String)],
-        wanted_bytes: Option<i64>,
+        expected_bytes: Option<i64>,
     ) -> Result<String, Incomplete> {
         if !self.is_upload(upload) {
             return Err(Incomplete::NoUpload);
         }
-        let made = self
-            .check(upload, parts, wanted_bytes)
-            .and_then(|()| self.make(place, upload, parts));
-        match made {
+        let completed = self
+            .check(upload, parts, expected_bytes)
+            .and_then(|()| self.assemble(object, upload, parts));
+        match completed {
             Err(Incomplete::WrongParts | Incomplete::Files(_)) if !self.is_upload(upload) => {
                 Err(Incomplete::NoUpload)
             }
-            made => made,
+            completed => completed,
         }
     }
 
-    fn make(
+    fn assemble(
         &self,
         (bucket, key): (&str, &str),
         upload: &str,
@@ -116,7 +117,7 @@ impl Files {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let target = self.object(bucket, key).ok_or(Incomplete::WrongParts)?;
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        // A name that `s3s-fs` clears away when it opens the directory.
+        // `s3s-fs` removes files of such names when it opens the directory.
         let whole = self
             .root
             .join(format!(".tmp.{upload}-{count}.internal.part"));
@@ -127,33 +128,33 @@ impl Files {
                 &mut file,
             )?;
         }
-        let mark = mark_of(parts);
-        let [attributes, internal] = self.sidecars(bucket, key);
-        let about = self.about(bucket, key);
+        let etag = etag_of_parts(parts);
+        let [metadata, internal] = self.sidecars(bucket, key);
+        let prefix = self.sidecar_prefix(bucket, key);
         let begun = self
             .root
-            .join(format!("{about}.upload-{upload}.metadata.json"));
-        std::fs::write(internal, serde_json::json!({"e_tag": mark}).to_string())?;
+            .join(format!("{prefix}.upload-{upload}.metadata.json"));
+        std::fs::write(internal, serde_json::json!({"e_tag": etag}).to_string())?;
         if begun.exists() {
-            std::fs::rename(begun, attributes)?;
+            std::fs::rename(begun, metadata)?;
         }
         if let Some(folder) = target.parent() {
             std::fs::create_dir_all(folder)?;
         }
         std::fs::rename(whole, target)?;
-        // The object stands; what is left of the upload is nobody's.
+        // The object exists; the remains of the upload are garbage.
         let _gone = std::fs::remove_file(self.upload(upload));
         for (number, _) in parts {
             let _gone = std::fs::remove_file(self.part(upload, *number));
         }
-        Ok(mark)
+        Ok(etag)
     }
 
     fn check(
         &self,
         upload: &str,
         parts: &[(i32, String)],
-        wanted_bytes: Option<i64>,
+        expected_bytes: Option<i64>,
     ) -> Result<(), Incomplete> {
         let mut found_bytes = 0;
         let (mut before, mut small) = (0, false);
@@ -169,10 +170,10 @@ impl Files {
             (before, small) = (*number, bytes < PART_BYTES_MIN);
             found_bytes += bytes;
         }
-        let wanted = wanted_bytes.and_then(|bytes| u64::try_from(bytes).ok());
+        let expected = expected_bytes.and_then(|bytes| u64::try_from(bytes).ok());
         if parts.is_empty() {
             Err(Incomplete::WrongParts)
-        } else if wanted.is_some_and(|wanted| wanted != found_bytes) {
+        } else if expected.is_some_and(|expected| expected != found_bytes) {
             Err(Incomplete::WrongSize)
         } else {
             Ok(())
@@ -180,22 +181,22 @@ impl Files {
     }
 }
 
-/// Whether a file of this name says that an upload is under way.
-pub(super) fn tells_of_upload(name: &str) -> bool {
+/// Returns whether a file of this name marks an open upload.
+pub(super) fn is_upload_marker(name: &str) -> bool {
     name.starts_with(".upload-") && name.ends_with(".json")
 }
 
-/// S3's mark of an object in parts: a hash of the parts' own marks, and their number.
-fn mark_of(parts: &[(i32, String)]) -> String {
+/// Returns the ETag of a multipart object: a hash of the parts' ETags, and their number.
+fn etag_of_parts(parts: &[(i32, String)]) -> String {
     let mut hash = Sha256::new();
-    for (_, mark) in parts {
-        // A mark that is none of ours is the caller's; all that counts is that other parts have another one.
-        hash.update(hex::decode(mark).unwrap_or_else(|_| mark.clone().into_bytes()));
+    for (_, etag) in parts {
+        // An ETag that the caller made up is hashed as text: other parts still yield another hash.
+        hash.update(hex::decode(etag).unwrap_or_else(|_| etag.clone().into_bytes()));
     }
-    format!("{}-{}", mark_of_sum(&hash.finalize()), parts.len())
+    format!("{}-{}", etag_of_hash(&hash.finalize()), parts.len())
 }
 
-/// These bytes of a file, as they are read.
+/// Returns a range of a file as a stream.
 pub(super) async fn read(
     path: &Path,
     range: Range<u64>,

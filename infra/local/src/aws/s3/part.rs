@@ -1,4 +1,4 @@
-//! One part of an upload: written as it comes, with its SHA-256.
+//! A part of an upload, written as it arrives, with its SHA-256.
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -11,56 +11,56 @@ use futures_util::StreamExt as _;
 use s3s::dto::StreamingBlob;
 use sha2::{Digest as _, Sha256};
 
-/// Why a part was not put.
+/// A part was not stored.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Unput {
-    #[error("the bytes have another sum than the caller says")]
-    OtherSum,
-    #[error("the body broke")]
+pub(super) enum PartError {
+    #[error("the bytes do not match the checksum")]
+    WrongChecksum,
+    #[error("the body ended with an error")]
     Body(#[source] s3s::StdError),
-    #[error("the files can't be written")]
+    #[error("a file cannot be written")]
     Files(#[from] io::Error),
 }
 
-/// Puts a part and gives its mark. It is there whole or not at all, and not where it has another SHA-256 than is wanted
-/// (in base64, as S3 has it).
+/// Stores a part and returns its ETag. The part appears atomically, and not at all if its SHA-256
+/// differs from the expected one (in base64, as in S3).
 pub(super) async fn put(
     path: PathBuf,
     mut body: StreamingBlob,
-    wanted: Option<String>,
-) -> Result<String, Unput> {
-    let mut writing = Writing::new(path).await?;
+    expected: Option<String>,
+) -> Result<String, PartError> {
+    let mut writer = PartWriter::new(path).await?;
     while let Some(piece) = body.next().await {
-        writing = match piece {
-            Ok(piece) => writing.write(piece).await?,
+        writer = match piece {
+            Ok(piece) => writer.write(piece).await?,
             Err(error) => {
-                writing.give_up().await;
-                return Err(Unput::Body(error));
+                writer.discard().await;
+                return Err(PartError::Body(error));
             }
         };
     }
-    let sum = writing.hash.clone().finalize();
-    if wanted.is_some_and(|wanted| wanted != STANDARD.encode(sum)) {
-        writing.give_up().await;
-        return Err(Unput::OtherSum);
+    let hash = writer.hash.clone().finalize();
+    if expected.is_some_and(|expected| expected != STANDARD.encode(hash)) {
+        writer.discard().await;
+        return Err(PartError::WrongChecksum);
     }
-    tokio::fs::rename(&writing.to, &writing.path).await?;
-    Ok(mark_of_sum(&sum))
+    tokio::fs::rename(&writer.to, &writer.path).await?;
+    Ok(etag_of_hash(&hash))
 }
 
-/// A part that is being written. It goes to another thread and back with each piece, and the piece is not copied.
-struct Writing {
+/// A part being written. It moves to another thread and back with each piece, which is not copied.
+struct PartWriter {
     file: std::fs::File,
     hash: Sha256,
     to: PathBuf,
     path: PathBuf,
 }
 
-impl Writing {
+impl PartWriter {
     async fn new(path: PathBuf) -> io::Result<Self> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        // A name that `s3s-fs` clears away when it opens the directory.
+        // `s3s-fs` removes files of such names when it opens the directory.
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!(".tmp.{count}{name}.internal.part");
         let to = path.with_file_name(name);
@@ -75,33 +75,33 @@ impl Writing {
     }
 
     async fn write(mut self, piece: Bytes) -> io::Result<Self> {
-        let written = tokio::task::spawn_blocking(move || {
+        let task = tokio::task::spawn_blocking(move || {
             self.hash.update(&piece);
             self.file.write_all(&piece)?;
             Ok(self)
         });
-        written.await.map_err(io::Error::other)?
+        task.await.map_err(io::Error::other)?
     }
 
-    async fn give_up(self) {
-        // What is left is cleared away when the directory is opened.
+    async fn discard(self) {
+        // A file that stays is removed when the directory is opened.
         let _left = tokio::fs::remove_file(&self.to).await;
     }
 }
 
-/// The mark of a part that is stored.
-pub(super) async fn mark_of_part(path: PathBuf) -> io::Result<String> {
+/// Returns the ETag of a stored part.
+pub(super) async fn stored_etag(path: PathBuf) -> io::Result<String> {
     let read = tokio::task::spawn_blocking(move || {
         let mut hash = Sha256::new();
         io::copy(&mut std::fs::File::open(path)?, &mut hash)?;
-        Ok(mark_of_sum(&hash.finalize()))
+        Ok(etag_of_hash(&hash.finalize()))
     });
     read.await.map_err(io::Error::other)?
 }
 
-/// A mark that looks like S3's. It is opaque, and its SHA-256 is computed anyway.
-pub(super) fn mark_of_sum(sum: &[u8]) -> String {
-    let mut mark = hex::encode(sum);
-    mark.truncate(32);
-    mark
+/// Returns an ETag in the form of S3's, derived from a SHA-256.
+pub(super) fn etag_of_hash(hash: &[u8]) -> String {
+    let mut etag = hex::encode(hash);
+    etag.truncate(32);
+    etag
 }

@@ -5,14 +5,14 @@ use aws_sdk_s3::error::ProvideErrorMetadata as _;
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use futures_util::stream;
+use sdk_in_process::InProcess;
 
 use super::*;
 use crate::aws::clients;
-use crate::aws::in_process::InProcess;
 use crate::aws::scratch::Scratch;
 
 #[tokio::test]
-async fn an_object_reads_back_and_an_absent_one_is_typed() {
+async fn an_object_is_stored_and_an_absent_one_is_a_typed_error() {
     let folder = Scratch::new().unwrap();
     let service = open(folder.path(), &["bucket"]).unwrap();
     let s3 = clients::s3("http://s3.local", InProcess::new(handler(service)));
@@ -48,17 +48,17 @@ async fn an_object_reads_back_and_an_absent_one_is_typed() {
         .unwrap()
         .map(|entry| entry.unwrap().file_name())
         .collect();
-    assert_eq!(left, ["bucket"], "nothing of it is left beside the bucket");
+    assert_eq!(left, ["bucket"], "no sidecar file is left");
 }
 
 #[tokio::test]
-async fn an_answer_begins_before_its_object_is_read_to_the_end() {
+async fn a_response_starts_before_the_whole_object_is_read() {
     let folder = Scratch::new().unwrap();
     let service = open(folder.path(), &["bucket"]).unwrap();
-    // Sparse: 64 GB that are nowhere.
+    // A sparse file of 64 GB.
     let file = std::fs::File::create(folder.path().join("bucket/huge")).unwrap();
     file.set_len(64 * 1024 * 1024 * 1024).unwrap();
-    // Its mark is stored with it, or the server would compute one from all of its bytes.
+    // Without a stored ETag the server would compute one from all bytes.
     let about = r#"{"e_tag":"0"}"#;
     let sidecar = ".bucket-YnVja2V0.object-aHVnZQ.internal.json";
     std::fs::write(folder.path().join(sidecar), about).unwrap();
@@ -69,8 +69,8 @@ async fn an_answer_begins_before_its_object_is_read_to_the_end() {
     assert!(!first.is_empty() && first.len() < 1024 * 1024);
 }
 
-/// The bucket on a socket.
-async fn on_a_socket(folder: &Path) -> String {
+/// Serves the bucket on a socket and returns its address.
+async fn serve_bucket(folder: &Path) -> String {
     let service = open(folder, &["bucket"]).unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
@@ -79,34 +79,34 @@ async fn on_a_socket(folder: &Path) -> String {
     address
 }
 
-/// URLs to read the object `huge` and to put the object `new`.
-async fn signed(address: &str) -> [String; 2] {
-    let nowhere = InProcess::new(crate::aws::in_process::router(BTreeMap::new()));
+/// Returns presigned URLs that get the object `huge` and put the object `new`.
+async fn presigned(address: &str) -> [String; 2] {
+    let nowhere = InProcess::new(sdk_in_process::router(BTreeMap::new()));
     let s3 = clients::s3(address, nowhere);
-    let lasting = PresigningConfig::expires_in(Duration::from_secs(60)).unwrap();
+    let config = PresigningConfig::expires_in(Duration::from_secs(60)).unwrap();
     let get = s3.get_object().bucket("bucket").key("huge");
     let put = s3.put_object().bucket("bucket").key("new");
-    let get = get.presigned(lasting.clone()).await.unwrap();
-    let put = put.presigned(lasting).await.unwrap();
+    let get = get.presigned(config.clone()).await.unwrap();
+    let put = put.presigned(config).await.unwrap();
     [get.uri().to_owned(), put.uri().to_owned()]
 }
 
 #[tokio::test]
-async fn over_a_socket_bodies_pass_without_being_held() {
+async fn over_a_socket_bodies_stream_in_both_directions() {
     let folder = Scratch::new().unwrap();
-    let address = on_a_socket(folder.path()).await;
+    let address = serve_bucket(folder.path()).await;
     let file = std::fs::File::create(folder.path().join("bucket/huge")).unwrap();
     file.set_len(64 * 1024 * 1024 * 1024).unwrap();
     let sidecar = ".bucket-YnVja2V0.object-aHVnZQ.internal.json";
     std::fs::write(folder.path().join(sidecar), r#"{"e_tag":"0"}"#).unwrap();
-    let [get, put] = signed(&address).await;
+    let [get, put] = presigned(&address).await;
     let client = reqwest::Client::new();
     let mut answer = client.get(get).send().await.unwrap();
     assert_eq!(answer.content_length(), Some(64 * 1024 * 1024 * 1024));
     assert!(!answer.chunk().await.unwrap().unwrap().is_empty());
     drop(answer);
 
-    // The first half of a request is on disk before the second is sent.
+    // The first half of the request is on disk before the second is sent.
     let (halves, body) = tokio::sync::mpsc::channel::<Vec<u8>>(1);
     let body = stream::unfold(body, async |mut body| {
         body.recv()
@@ -120,17 +120,17 @@ async fn over_a_socket_bodies_pass_without_being_held() {
         .header("content-length", 2 * half.len())
         .body(reqwest::Body::wrap_stream(body));
     let put = tokio::spawn(put.send());
-    let written = || {
+    let bytes_on_disk = || {
         let entries = std::fs::read_dir(folder.path()).unwrap().flatten();
         let part = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(".tmp."));
         part.filter_map(|entry| Some(entry.metadata().ok()?.len()))
             .max()
             .unwrap_or(0)
     };
-    let mut looks = 0;
-    while written() == 0 {
-        looks += 1;
-        assert!(looks < 1_000, "nothing is written before all has come");
+    let mut attempts = 0;
+    while bytes_on_disk() == 0 {
+        attempts += 1;
+        assert!(attempts < 1_000, "nothing is written before the body ends");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert!(!folder.path().join("bucket/new").exists());
@@ -142,7 +142,7 @@ async fn over_a_socket_bodies_pass_without_being_held() {
 }
 
 #[tokio::test]
-async fn who_is_killed_while_an_upload_is_completed_completes_it_again() {
+async fn an_interrupted_completion_of_an_upload_can_be_repeated() {
     let folder = Scratch::new().unwrap();
     let service = open(folder.path(), &["bucket"]).unwrap();
     let s3 = clients::s3("http://s3.local", InProcess::new(handler(service)));
@@ -155,25 +155,25 @@ async fn who_is_killed_while_an_upload_is_completed_completes_it_again() {
         .key("a/b")
         .upload_id(&upload);
     let part = part.part_number(1).body(b"content".to_vec().into());
-    let mark = part.send().await.unwrap().e_tag.unwrap();
+    let etag = part.send().await.unwrap().e_tag.unwrap();
     let complete = async || {
-        let part = CompletedPart::builder().part_number(1).e_tag(&mark).build();
+        let part = CompletedPart::builder().part_number(1).e_tag(&etag).build();
         let parts = CompletedMultipartUpload::builder().parts(part).build();
         let call = s3.complete_multipart_upload().bucket("bucket").key("a/b");
         call.upload_id(&upload).multipart_upload(parts).send().await
     };
-    // As it is left by who was killed before the upload was ended: the object and the upload are there.
-    let about = |kind: &str| folder.path().join(format!(".upload{kind}"));
+    // The state after a kill before the upload was removed: both the object and the upload exist.
+    let upload_file = |kind: &str| folder.path().join(format!(".upload{kind}"));
     let left = [
-        about(&format!("-{upload}.json")),
-        about(&format!("_id-{upload}.part-1")),
+        upload_file(&format!("-{upload}.json")),
+        upload_file(&format!("_id-{upload}.part-1")),
     ];
-    let kept: Vec<_> = left
+    let contents: Vec<_> = left
         .iter()
         .map(|file| std::fs::read(file).unwrap())
         .collect();
     complete().await.unwrap();
-    for (file, bytes) in left.iter().zip(kept) {
+    for (file, bytes) in left.iter().zip(contents) {
         std::fs::write(file, bytes).unwrap();
     }
     complete().await.unwrap();

@@ -2,8 +2,8 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use domain::{
-    ConnectionId, ContentSettings, DriveVersion, Field, FieldMask, FileId, FileRecord, Mirror,
-    Policies, Revision, Rules, Snapshot, Step, TenantId, Timestamp, Value,
+    ConnectionId, ContentSettings, DriveMetadata, DriveVersion, Field, FieldSetVersion, FileId,
+    FileRecord, Policies, Revision, Rules, Snapshot, TenantId, Timestamp, Transition, Value,
 };
 use store::{Connection, ConnectionState, Nonce, RemovalLimits, Scope};
 
@@ -33,7 +33,7 @@ async fn connect(store: &Store, enabled: bool) {
         secret_id: "drivesync/acme/drive".to_owned(),
         subject: None,
         quota_user: None,
-        limits: domain::pace::Limits::default(),
+        limits: domain::rate_limit::Limits::default(),
         policies: Policies::default(),
         rules: Rules::default(),
         content: ContentSettings {
@@ -51,12 +51,12 @@ async fn connect(store: &Store, enabled: bool) {
 }
 
 async fn write(store: &Store, file: &str) {
-    let first = Step::stay(FileRecord::first_sight(&Snapshot {
+    let first = Transition::unchanged(FileRecord::from_snapshot(&Snapshot {
         file: FileId::parse(file).unwrap(),
         version: DriveVersion(1),
-        mask: FieldMask::CURRENT,
+        field_set: FieldSetVersion::CURRENT,
         fields: BTreeMap::from([(Field::Name, Value::text(file))]),
-        mirror: Mirror::default(),
+        metadata: DriveMetadata::default(),
     }));
     let nothing = Revision(0);
     store
@@ -65,7 +65,7 @@ async fn write(store: &Store, file: &str) {
         .unwrap();
 }
 
-/// The files of an event.
+/// Returns the files of an event.
 fn files(event: &Event) -> Vec<String> {
     let file = |record: &aws_lambda_events::event::dynamodb::EventRecord| {
         stream::file_of_keys(&record.change.keys).map(|(_, file)| file.to_string())
@@ -82,7 +82,7 @@ fn failing_at(event: &Event, at: usize) -> DynamoDbEventResponse {
 }
 
 #[tokio::test]
-async fn what_was_not_dealt_with_is_read_again_after_a_restart_and_what_was_is_trimmed() {
+async fn unprocessed_records_are_delivered_after_a_restart_and_processed_ones_trimmed() {
     let folder = Scratch::new().unwrap();
     {
         let (aws, store) = open(&folder);
@@ -91,11 +91,11 @@ async fn what_was_not_dealt_with_is_read_again_after_a_restart_and_what_was_is_t
             write(&store, file).await;
         }
         let mut source = StreamSource::new(&aws, store);
-        let killed = source.turn(async |_| None).await;
+        let killed = source.poll(async |_| None).await;
         assert!(matches!(killed, Err(StreamError::Unhandled)), "{killed:?}");
-        // The second of three fails: the first is dealt with.
-        let turned = source.turn(async |event| Some(failing_at(&event, 1))).await;
-        assert!(matches!(turned, Err(StreamError::Unhandled)), "{turned:?}");
+        // The second of three records fails; the first is processed.
+        let polled = source.poll(async |event| Some(failing_at(&event, 1))).await;
+        assert!(matches!(polled, Err(StreamError::Unhandled)), "{polled:?}");
     }
     let (aws, store) = open(&folder);
     let mut source = StreamSource::new(&aws, store.clone());
@@ -104,20 +104,23 @@ async fn what_was_not_dealt_with_is_read_again_after_a_restart_and_what_was_is_t
         seen.lock().unwrap().push(files(&event));
         async { Some(DynamoDbEventResponse::default()) }
     };
-    source.turn(all).await.unwrap();
+    source.poll(all).await.unwrap();
     assert_eq!(*seen.lock().unwrap(), [["1b", "1c"]]);
     let left = aws.dynamodb().stream_keys(None, 10).unwrap();
-    assert_eq!(left.len(), 1, "the last one stays");
-    source.turn(all).await.unwrap();
-    assert_eq!(seen.lock().unwrap().len(), 1, "and is not read again");
+    assert_eq!(left.len(), 1, "the last record stays");
+    source.poll(all).await.unwrap();
+    assert_eq!(
+        seen.lock().unwrap().len(),
+        1,
+        "the last record is not delivered again"
+    );
     write(&store, "1d").await;
-    source.turn(all).await.unwrap();
+    source.poll(all).await.unwrap();
     assert_eq!(seen.lock().unwrap()[1], ["1d"]);
 }
 
 #[tokio::test]
-async fn nothing_is_handed_over_where_nobody_mirrors_content_and_the_stream_is_trimmed_all_the_same()
- {
+async fn without_mirrored_content_nothing_is_delivered_and_the_stream_is_trimmed() {
     let folder = Scratch::new().unwrap();
     let (aws, store) = open(&folder);
     connect(&store, false).await;
@@ -125,7 +128,7 @@ async fn nothing_is_handed_over_where_nobody_mirrors_content_and_the_stream_is_t
         write(&store, file).await;
     }
     let mut source = StreamSource::new(&aws, store);
-    let nobody = async |_| panic!("nobody is to be asked");
-    source.turn(nobody).await.unwrap();
+    let handle = async |_| panic!("the function must not be invoked");
+    source.poll(handle).await.unwrap();
     assert_eq!(aws.dynamodb().stream_keys(None, 10).unwrap().len(), 1);
 }

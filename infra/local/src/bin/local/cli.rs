@@ -1,0 +1,90 @@
+//! The command line, and output for users.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+/// drivesync on one machine: the functions, the AWS services that they use, and a Drive.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "local", version)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    /// Address of the HTTP API.
+    #[arg(long, default_value = "127.0.0.1:3000", global = true)]
+    pub(crate) api_addr: SocketAddr,
+    /// Address of the simulated Drive.
+    #[arg(long, default_value = "127.0.0.1:3001", global = true)]
+    pub(crate) drive_addr: SocketAddr,
+    /// Use the simulated Drive that runs at this URL.
+    #[arg(
+        long,
+        value_name = "URL",
+        conflicts_with_all = ["google_key", "library", "collaborators"]
+    )]
+    pub(crate) drive_url: Option<String>,
+    /// Use Google Drive, with this service account key file. It cannot reach this machine with
+    /// notifications, so it is polled.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["library", "collaborators"])]
+    pub(crate) google_key: Option<PathBuf>,
+    /// User that the service account acts as (domain-wide delegation).
+    #[arg(long, value_name = "USER", requires = "google_key")]
+    pub(crate) subject: Option<String>,
+    /// Directory that is loaded into the simulated Drive.
+    #[arg(long, value_name = "DIR", default_value = ".", global = true)]
+    pub(crate) library: PathBuf,
+    /// Number of shared drives of the library's user, with some files each.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        conflicts_with_all = ["drive_url", "google_key"]
+    )]
+    pub(crate) drives: usize,
+    /// Number of simulated people who edit the library.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) collaborators: usize,
+    /// Directory of all data.
+    #[arg(long, value_name = "DIR", default_value = ".drivesync", global = true)]
+    pub(crate) data_dir: PathBuf,
+    /// Mirror only metadata and leave the content of files in Drive.
+    #[arg(long)]
+    pub(crate) no_content: bool,
+    /// From now on, store text compressed where that saves at least a fifth of it.
+    #[arg(long, conflicts_with = "no_content")]
+    pub(crate) compress: bool,
+    /// Print JSON lines instead of a progress display.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// A command other than running the system.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub(crate) enum Command {
+    /// Demonstrate a sync, edits on both sides and a conflict, on temporary data.
+    Demo,
+    /// Compare every file of the library's directory with its stored content. No system may run on
+    /// the data directory meanwhile.
+    Compare,
+    /// Demonstrate two clients that edit one file, offline and at the same moment, on temporary
+    /// data.
+    Stories,
+}
+
+/// The reason why the program fails: one line for the user.
+pub(crate) type Failure = String;
+
+/// Returns an error with its causes on one line.
+pub(crate) fn one_line(error: &dyn std::error::Error) -> Failure {
+    runtime::telemetry::chain(error).replace('\n', " ")
+}
+
+/// Prints a line to standard output.
+#[expect(
+    clippy::print_stdout,
+    reason = "the output is the purpose of the program"
+)]
+pub(crate) fn say(line: &str) {
+    println!("{line}");
+}

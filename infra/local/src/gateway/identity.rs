@@ -1,0 +1,177 @@
+//! Bearer tokens: API Gateway's JWT authorizer on one machine, with a key in the data directory.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
+use serde_json::{Map, Value, json};
+
+use crate::system::TENANT_CLAIM;
+
+const ISSUER: &str = "drivesync-local";
+const AUDIENCE: &str = "drivesync";
+const KEY_BYTES: usize = 32;
+
+/// Issues and validates tokens.
+#[derive(Clone)]
+pub struct Identity {
+    encoding: EncodingKey,
+    decoding: DecodingKey,
+}
+
+/// The key cannot be used, or a token cannot be signed.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// The key file cannot be used.
+    #[error("the key file {path} cannot be read or written")]
+    File {
+        /// The path of the file.
+        path: String,
+        /// The error of the file system.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The operating system provides no randomness.
+    #[error("the operating system provides no randomness")]
+    Random,
+    /// A token cannot be signed.
+    #[error("a token cannot be signed")]
+    Sign(#[source] jsonwebtoken::errors::Error),
+}
+
+impl Identity {
+    /// Returns an identity with a fresh key that is not stored.
+    ///
+    /// # Errors
+    /// [`IdentityError::Random`] if there is no randomness.
+    pub fn ephemeral() -> Result<Self, IdentityError> {
+        Ok(Self::from_key(&fresh_key()?))
+    }
+
+    /// Returns the identity of a data directory. Its key is created on first use, readable only by
+    /// the owner.
+    ///
+    /// # Errors
+    /// [`IdentityError`] if the key cannot be read, created or stored.
+    pub fn open(data_dir: &Path) -> Result<Self, IdentityError> {
+        let path = data_dir.join("token.key");
+        let failed = |source| IdentityError::File {
+            path: path.display().to_string(),
+            source,
+        };
+        match fs::read(&path) {
+            Ok(key) if key.len() == KEY_BYTES => Ok(Self::from_key(&key)),
+            Ok(_) => Err(failed(std::io::Error::other(
+                "it does not contain 32 bytes: remove it to get a new one",
+            ))),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let key = fresh_key()?;
+                store(&path, &key).map_err(failed)?;
+                Ok(Self::from_key(&key))
+            }
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    fn from_key(key: &[u8]) -> Self {
+        Self {
+            encoding: EncodingKey::from_secret(key),
+            decoding: DecodingKey::from_secret(key),
+        }
+    }
+
+    /// Returns a token of `subject` for `tenant`, valid until `expires_at` (seconds of Unix time).
+    ///
+    /// # Errors
+    /// [`IdentityError::Sign`] if the token cannot be signed.
+    pub fn token(
+        &self,
+        tenant: &str,
+        subject: &str,
+        expires_at: i64,
+    ) -> Result<String, IdentityError> {
+        let claims = json!({
+            "iss": ISSUER, "aud": AUDIENCE, "sub": subject, TENANT_CLAIM: tenant, "exp": expires_at,
+        });
+        encode(&Header::new(Algorithm::HS256), &claims, &self.encoding).map_err(IdentityError::Sign)
+    }
+
+    /// Returns the claims of a valid token. All values are text, as API Gateway passes them.
+    #[must_use]
+    pub fn claims(&self, token: &str) -> Option<Map<String, Value>> {
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.set_audience(&[AUDIENCE]);
+        validation.set_issuer(&[ISSUER]);
+        // A claim that is not required may be absent, and is then not checked.
+        validation.set_required_spec_claims(&["exp", "aud", "iss"]);
+        validation.validate_nbf = true;
+        let claims = decode::<Map<String, Value>>(token, &self.decoding, &validation)
+            .ok()?
+            .claims;
+        let text = |(name, value): (String, Value)| {
+            let text = value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned);
+            (name, Value::String(text))
+        };
+        Some(claims.into_iter().map(text).collect())
+    }
+}
+
+fn fresh_key() -> Result<[u8; KEY_BYTES], IdentityError> {
+    let mut key = [0; KEY_BYTES];
+    getrandom::fill(&mut key).map_err(|_| IdentityError::Random)?;
+    Ok(key)
+}
+
+fn store(path: &Path, key: &[u8]) -> std::io::Result<()> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    file.write_all(key)?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LATER: i64 = 4_000_000_000;
+
+    #[test]
+    fn only_valid_tokens_of_this_key_have_claims() {
+        let identity = Identity::ephemeral().unwrap();
+        let token = identity.token("acme", "ann", LATER).unwrap();
+        let claims = identity.claims(&token).unwrap();
+        assert_eq!(claims[TENANT_CLAIM], "acme");
+        assert_eq!(claims["sub"], "ann");
+        assert!(claims.values().all(Value::is_string));
+        assert!(
+            identity
+                .claims(&identity.token("acme", "ann", 1).unwrap())
+                .is_none(),
+            "expired"
+        );
+        assert!(
+            Identity::ephemeral().unwrap().claims(&token).is_none(),
+            "another key"
+        );
+        assert!(identity.claims("no token").is_none());
+    }
+
+    #[test]
+    fn the_key_of_a_data_directory_is_kept() {
+        let folder =
+            std::env::temp_dir().join(format!("drivesync-identity-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let token = Identity::open(&folder)
+            .unwrap()
+            .token("acme", "ann", LATER)
+            .unwrap();
+        assert!(Identity::open(&folder).unwrap().claims(&token).is_some());
+        fs::remove_dir_all(&folder).unwrap();
+    }
+}

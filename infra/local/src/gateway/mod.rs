@@ -1,0 +1,148 @@
+//! API Gateway on one machine: one address for users and for Drive, with tokens validated and
+//! claims passed on.
+
+mod identity;
+
+use std::sync::Arc;
+
+use axum::body::{Body as AxumBody, to_bytes};
+use axum::extract::{Request, State};
+use axum::response::Response;
+use http::{Method, StatusCode, header};
+use lambda_http::Body;
+use lambda_http::request::RequestContext;
+use serde_json::{Map, Value, json};
+use tower::ServiceExt as _;
+
+pub use self::identity::{Identity, IdentityError};
+use crate::system::Functions;
+
+/// The longest request body, in bytes: API Gateway's limit of 10 MB.
+const BODY_BYTES_MAX: usize = 10 * 1024 * 1024;
+
+/// The HTTP gateway in front of the functions.
+#[derive(Clone)]
+pub struct HttpGateway {
+    receive_notification: Arc<receive_notification::Deps>,
+    api: axum::Router,
+    identity: Identity,
+}
+
+impl HttpGateway {
+    /// Returns a gateway to the functions that accepts the tokens of `identity`.
+    #[must_use]
+    pub fn new(functions: &Functions, identity: Identity) -> Self {
+        Self {
+            receive_notification: functions.receive_notification.clone(),
+            api: api::router(functions.api.as_ref().clone()),
+            identity,
+        }
+    }
+
+    /// Returns the router for a socket.
+    pub fn router(self) -> axum::Router {
+        axum::Router::new().fallback(respond).with_state(self)
+    }
+
+    /// Answers one request in this process.
+    pub async fn call(&self, request: http::Request<Vec<u8>>) -> http::Response<Vec<u8>> {
+        let (mut parts, body) = request.into_parts();
+        if parts.uri.path() == "/webhooks/drive" && parts.method == Method::POST {
+            let request = http::Request::from_parts(parts, lambda_body(body));
+            let deps = &self.receive_notification;
+            return into_bytes(receive_notification::handle(&request, deps).await);
+        }
+        let is_public =
+            parts.method == Method::GET && matches!(parts.uri.path(), "/health" | "/openapi.json");
+        let claims = bearer(&parts.headers).and_then(|token| self.identity.claims(token));
+        let Some(claims) = claims.or_else(|| is_public.then(Map::new)) else {
+            return unauthorized();
+        };
+        let Some(context) = context(&parts, claims) else {
+            return unauthorized();
+        };
+        parts.extensions.insert(context);
+        let request = http::Request::from_parts(parts, AxumBody::from(body));
+        let Ok(response) = self.api.clone().oneshot(request).await;
+        let (parts, body) = response.into_parts();
+        let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
+        http::Response::from_parts(parts, body.to_vec())
+    }
+}
+
+async fn respond(State(gateway): State<HttpGateway>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let Ok(body) = to_bytes(body, BODY_BYTES_MAX).await else {
+        let detail = format!("a request body may have at most {BODY_BYTES_MAX} bytes");
+        return problem(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", &detail)
+            .map(AxumBody::from);
+    };
+    gateway
+        .call(http::Request::from_parts(parts, body.to_vec()))
+        .await
+        .map(AxumBody::from)
+}
+
+fn bearer(headers: &http::HeaderMap) -> Option<&str> {
+    headers
+        .get(header::AUTHORIZATION)?
+        .to_str()
+        .ok()?
+        .strip_prefix("Bearer ")
+}
+
+fn unauthorized() -> http::Response<Vec<u8>> {
+    let detail =
+        "send `Authorization: Bearer <token>` with a token of this system that has not expired";
+    let mut response = problem(StatusCode::UNAUTHORIZED, "unauthorized", detail);
+    response.headers_mut().insert(
+        header::WWW_AUTHENTICATE,
+        http::HeaderValue::from_static("Bearer"),
+    );
+    response
+}
+
+/// Returns a problem in the form of the API.
+fn problem(status: StatusCode, kind: &str, detail: &str) -> http::Response<Vec<u8>> {
+    let body = json!({
+        "type": format!("urn:drivesync:problem:{kind}"),
+        "title": status.canonical_reason().unwrap_or_default(),
+        "status": status.as_u16(),
+        "detail": detail,
+    });
+    let mut response = http::Response::new(body.to_string().into_bytes());
+    *response.status_mut() = status;
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        http::HeaderValue::from_static("application/problem+json"),
+    );
+    response
+}
+
+/// Returns the request context that API Gateway passes to a function (payload format 2.0).
+fn context(parts: &http::request::Parts, claims: Map<String, Value>) -> Option<RequestContext> {
+    let context = json!({
+        "accountId": "000000000000", "apiId": "local", "stage": "$default", "routeKey": "$default",
+        "requestId": uuid::Uuid::new_v4().to_string(), "timeEpoch": 0,
+        "authorizer": {"jwt": {"claims": claims, "scopes": null}},
+        "http": {
+            "method": parts.method.as_str(), "path": parts.uri.path(), "protocol": "HTTP/1.1",
+            "sourceIp": "127.0.0.1", "userAgent": "",
+        },
+    });
+    serde_json::from_value(context)
+        .ok()
+        .map(RequestContext::ApiGatewayV2)
+}
+
+fn lambda_body(bytes: Vec<u8>) -> Body {
+    if bytes.is_empty() {
+        Body::Empty
+    } else {
+        Body::Binary(bytes)
+    }
+}
+
+fn into_bytes(response: lambda_http::Response<Body>) -> http::Response<Vec<u8>> {
+    response.map(|body| body.to_vec())
+}

@@ -1,0 +1,182 @@
+//! The Lambda functions, wired to the local services: the same `handle` functions that run on AWS.
+
+use std::sync::Arc;
+
+use drive::{ContentTransport, Drives, Transport};
+use gate::DriveFactory;
+use objects::Objects;
+use runtime::{Clock, ContentQueues, Entropy, Queue, SnapshotQueues, WakeQueues};
+use store::Store;
+
+use crate::aws::{self, Aws};
+
+/// The dependencies of every function, over one set of services.
+#[derive(Clone)]
+pub struct Functions {
+    /// Handles Drive's notifications.
+    pub receive_notification: Arc<receive_notification::Deps>,
+    /// Handles wakes of change logs.
+    pub fetch_changes: Arc<fetch_changes::Deps>,
+    /// Handles snapshots.
+    pub apply_snapshots: Arc<apply_snapshots::Deps>,
+    /// Handles wakes for owed writes.
+    pub push_intents: Arc<push_intents::Deps>,
+    /// Handles wakes for content.
+    pub mirror_content: Arc<mirror_content::Deps>,
+    /// Handles the table's stream.
+    pub publish_events: Arc<publish_events::Deps>,
+    /// Handles the schedule.
+    pub sweep: Arc<sweep::Deps>,
+    /// Handles HTTP requests.
+    pub api: Arc<api::Deps>,
+}
+
+/// The settings of the functions besides the services.
+#[derive(Clone)]
+pub struct FunctionSettings {
+    /// The transport to Drive.
+    pub transport: Transport,
+    /// The transport of content; without it, content passes through `transport`, buffered in
+    /// memory.
+    pub content: Option<ContentTransport>,
+    /// The URL of Drive, without a path.
+    pub drive_url: String,
+    /// The URL for Drive's notifications, if Drive can reach this machine.
+    pub webhook_url: Option<String>,
+    /// The retention of snapshots, in days.
+    pub history_days: Option<u32>,
+    /// The clock.
+    pub clock: Clock,
+    /// The source of randomness.
+    pub entropy: Entropy,
+}
+
+/// The claim of a token that contains the tenant, as on AWS.
+pub const TENANT_CLAIM: &str = "custom:tenant";
+/// The prefix of the names of all secrets, as on AWS.
+pub const SECRETS_PREFIX: &str = "drivesync/";
+
+impl Functions {
+    /// Creates the dependencies of all functions.
+    #[must_use]
+    pub fn new(aws: &Aws, settings: &FunctionSettings) -> Self {
+        let FunctionSettings { clock, entropy, .. } = settings.clone();
+        let store = Store::new(aws.dynamodb_client(), aws::NAME);
+        let now = clock.clone();
+        let drives = Drives::new(
+            settings.transport.clone(),
+            &settings.drive_url,
+            aws.secrets_client(),
+            Arc::new(move || now.now()),
+        );
+        let drives = match &settings.content {
+            Some(content) => drives.with_content(Arc::clone(content)),
+            None => drives,
+        };
+        let drives = DriveFactory::new(drives, store.clone(), clock.clone(), entropy.clone());
+        let queue = |queue| Queue::new(aws.sqs_client(), aws.queue_url(queue));
+        let log_wakes = queue(aws::Queue::LogWakes);
+        let push_wakes = queue(aws::Queue::PushWakes);
+        let objects = Objects::new(aws.s3_client(), aws::CONTENT_BUCKET);
+        let wakes = WakeQueues {
+            logs: log_wakes.clone(),
+            pushes: push_wakes.clone(),
+        };
+        let live = queue(aws::Queue::Snapshots);
+        let bulk = queue(aws::Queue::SnapshotsBulk);
+        let snapshots = SnapshotQueues {
+            live: live.clone(),
+            bulk: bulk.clone(),
+        };
+        let contents = ContentQueues {
+            high: queue(aws::Queue::Content),
+            bulk: queue(aws::Queue::ContentBulk),
+        };
+        let dead = |queue| Queue::new(aws.sqs_client(), aws.dead_letter_queue_url(queue));
+        Self {
+            receive_notification: Arc::new(receive_notification::Deps {
+                store: store.clone(),
+                log_wakes: log_wakes.clone(),
+                clock: clock.clone(),
+            }),
+            fetch_changes: Arc::new(fetch_changes::Deps {
+                store: store.clone(),
+                drives: drives.clone(),
+                snapshots: snapshots.clone(),
+                log_wakes,
+                clock: clock.clone(),
+                entropy: entropy.clone(),
+            }),
+            apply_snapshots: Arc::new(apply_snapshots::Deps {
+                store: store.clone(),
+                drives: drives.clone(),
+                queues: vec![live, bulk.clone()],
+                push_wakes: push_wakes.clone(),
+                history_days: settings.history_days,
+                clock: clock.clone(),
+                entropy: entropy.clone(),
+            }),
+            push_intents: Arc::new(push_intents::Deps {
+                store: store.clone(),
+                drives: drives.clone(),
+                push_wakes: push_wakes.clone(),
+                contents: contents.clone(),
+                clock: clock.clone(),
+                entropy: entropy.clone(),
+            }),
+            mirror_content: Arc::new(mirror_content::Deps {
+                store: store.clone(),
+                drives: drives.clone(),
+                objects: objects.clone(),
+                contents: contents.clone(),
+                push_wakes: push_wakes.clone(),
+                clock: clock.clone(),
+                entropy: entropy.clone(),
+            }),
+            publish_events: Arc::new(publish_events::Deps {
+                store: store.clone(),
+                contents: contents.clone(),
+                clock: clock.clone(),
+                entropy: entropy.clone(),
+            }),
+            sweep: Arc::new(sweep::Deps {
+                store: store.clone(),
+                drives: drives.clone(),
+                wakes: wakes.clone(),
+                contents: contents.clone(),
+                objects: objects.clone(),
+                snapshots_bulk: bulk,
+                dead_letters: aws::Queue::ALL.into_iter().map(dead).collect(),
+                webhook_url: settings.webhook_url.clone(),
+                clock: clock.clone(),
+                entropy: entropy.clone(),
+            }),
+            api: Arc::new(api::Deps {
+                objects: Objects::new(aws.s3_client(), aws::CONTENT_BUCKET),
+                store,
+                wakes,
+                snapshots,
+                contents,
+                drives,
+                clock,
+                entropy,
+                tenant_claim: TENANT_CLAIM.to_owned(),
+                secrets_prefix: SECRETS_PREFIX.to_owned(),
+            }),
+        }
+    }
+
+    /// Returns the same functions, which presign URLs of the bucket at `url`, reachable by other
+    /// processes.
+    #[must_use]
+    pub fn with_bucket_at(self, aws: &Aws, url: &str) -> Self {
+        let api = api::Deps::clone(&self.api);
+        let objects = api.objects.clone();
+        let signer = aws::clients::s3(url, aws.http_client());
+        let objects = objects.with_signer(signer);
+        Self {
+            api: Arc::new(api::Deps { objects, ..api }),
+            ..self
+        }
+    }
+}

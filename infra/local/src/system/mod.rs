@@ -1,0 +1,430 @@
+//! The whole system: started, connected to a Drive, stopped.
+
+mod functions;
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use domain::{ConnectionId, ConnectionKey, Timestamp};
+use drive::{ContentTransport, Transport};
+use http::Method;
+use runtime::{Clock, Entropy};
+use serde_json::{Map, Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+pub use self::functions::{FunctionSettings, Functions, SECRETS_PREFIX, TENANT_CLAIM};
+use crate::aws::{self, Aws, AwsError, Service};
+use crate::gateway::{HttpGateway, Identity, IdentityError};
+use crate::sources;
+
+/// The only tenant of a local system.
+pub const TENANT: &str = "local";
+/// The subject of the token that is issued at start.
+pub const SUBJECT: &str = "you";
+/// The name of the secret with Drive's credentials, within the tenant's names.
+const SECRET: &str = "drive";
+/// The lifetime of the token that is issued at start, in seconds: thirty days.
+const TOKEN_SECONDS: i64 = 30 * 86_400;
+/// The quota units per minute for a Drive on this machine: the most that a connection can set.
+const LOCAL_QUOTA_PER_MINUTE: u32 = 100_000_000;
+/// The time for tasks to finish after a stop.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
+
+/// The options of [`System::start`].
+pub struct Options {
+    /// The directory of all data; `None` for memory.
+    pub data_dir: Option<PathBuf>,
+    /// The listener of the API; without it, the API is served only in this process, and Drive's
+    /// notifications have no address.
+    pub api: Option<TcpListener>,
+    /// The transport to Drive.
+    pub transport: Transport,
+    /// The transport of content; without it, content passes through `transport`, buffered in
+    /// memory.
+    pub content: Option<ContentTransport>,
+    /// The URL of Drive, without a path.
+    pub drive_url: String,
+    /// True if Drive can reach this machine with notifications. Google's cannot, so its change logs
+    /// are polled.
+    pub push_notifications: bool,
+    /// The retention of snapshots, in days.
+    pub history_days: Option<u32>,
+    /// True if the services listen on their default ports ([`default_port`]), where those are free.
+    pub default_ports: bool,
+}
+
+/// Returns the default port of a service, as `events/env.json` states it for `sam local`.
+#[must_use]
+pub const fn default_port(service: Service) -> u16 {
+    match service {
+        Service::Dynamodb => 3002,
+        Service::Sqs => 3003,
+        Service::S3 => 3004,
+        Service::Secrets => 3005,
+    }
+}
+
+/// The system cannot be started or connected.
+#[derive(Debug, thiserror::Error)]
+pub enum SystemError {
+    /// The local AWS services cannot be opened.
+    #[error("the local AWS services cannot be opened")]
+    Aws(#[from] AwsError),
+    /// The key of the tokens cannot be used.
+    #[error("the key of the tokens cannot be used")]
+    Identity(#[from] IdentityError),
+    /// An address cannot be bound.
+    #[error("cannot listen")]
+    Listen(#[source] std::io::Error),
+    /// The API refused a request at start.
+    #[error("the API responded {status}: {detail}")]
+    Api {
+        /// The HTTP status.
+        status: u16,
+        /// The problem's detail.
+        detail: String,
+    },
+    /// The credentials cannot be stored.
+    #[error("the credentials cannot be stored in Secrets Manager")]
+    Secret(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// A running system.
+pub struct System {
+    /// The local AWS services.
+    pub aws: Aws,
+    /// The functions.
+    pub functions: Functions,
+    /// The clock.
+    pub clock: Clock,
+    /// A bearer token for the API.
+    pub token: String,
+    /// The URL of the API, if it listens.
+    pub api_url: Option<String>,
+    /// The URL of each service, for other processes.
+    pub aws_urls: BTreeMap<&'static str, String>,
+    /// True if Drive runs on this machine.
+    local_drive: bool,
+    gateway: HttpGateway,
+    shutdown: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+}
+
+impl System {
+    /// Starts the services, the functions and their event sources.
+    ///
+    /// # Errors
+    /// [`SystemError`] if a part cannot be opened.
+    pub async fn start(options: Options) -> Result<Self, SystemError> {
+        let clock = Clock::system();
+        let aws = Aws::open(match &options.data_dir {
+            Some(dir) => aws::Options::directory(dir.join("aws")),
+            None => aws::Options::memory(aws::system_clock()),
+        })?;
+        let identity = match &options.data_dir {
+            Some(dir) => Identity::open(dir)?,
+            None => Identity::ephemeral()?,
+        };
+        let expires_at = clock.now().as_seconds() + TOKEN_SECONDS;
+        let token = identity.token(TENANT, SUBJECT, expires_at)?;
+        let address = options.api.as_ref().map(TcpListener::local_addr);
+        let address = address.transpose().map_err(SystemError::Listen)?;
+        let api_url = address.map(|address| format!("http://{address}"));
+        let webhook_url = api_url.as_ref().filter(|_| options.push_notifications);
+        let local_drive = !options.drive_url.contains("googleapis.com");
+        let functions = Functions::new(
+            &aws,
+            &FunctionSettings {
+                transport: options.transport,
+                content: options.content,
+                drive_url: options.drive_url,
+                webhook_url: webhook_url.map(|url| format!("{url}/webhooks/drive")),
+                history_days: options.history_days,
+                clock: clock.clone(),
+                entropy: Entropy::system(),
+            },
+        );
+        let (shutdown, stop) = watch::channel(false);
+        let mut served = JoinSet::new();
+        let aws_urls = serve_services(&aws, options.default_ports, &mut served, &stop)
+            .await
+            .map_err(SystemError::Listen)?;
+        let functions = match aws_urls.get("s3") {
+            Some(url) => functions.with_bucket_at(&aws, url),
+            None => functions,
+        };
+        let gateway = HttpGateway::new(&functions, identity);
+        let mut tasks = sources::start(&aws, &functions, &clock, &stop);
+        tasks.spawn(async move { while served.join_next().await.is_some() {} });
+        if let Some(listener) = options.api {
+            tasks.spawn(serve_api(listener, gateway.clone(), stop.clone()));
+        }
+        Ok(Self {
+            aws,
+            functions,
+            clock,
+            token,
+            api_url,
+            aws_urls,
+            local_drive,
+            gateway,
+            shutdown,
+            tasks,
+        })
+    }
+
+    /// Connects to Drive with `credentials` (a secret's JSON), unless a connection exists, and
+    /// returns its key. Uses Secrets Manager and the API, as a user would.
+    ///
+    /// # Errors
+    /// [`SystemError`] if Drive rejects the credentials or the API refuses.
+    pub async fn connect(
+        &self,
+        credentials: &str,
+        subject: Option<&str>,
+    ) -> Result<ConnectionKey, SystemError> {
+        self.connect_with(credentials, subject, false).await
+    }
+
+    /// Connects like [`System::connect`] and turns the mirroring of content on or off, also for an
+    /// existing connection.
+    ///
+    /// # Errors
+    /// [`SystemError`] if Drive rejects the credentials or the API refuses.
+    pub async fn connect_with(
+        &self,
+        credentials: &str,
+        subject: Option<&str>,
+        content: bool,
+    ) -> Result<ConnectionKey, SystemError> {
+        let content = json!({ "enabled": content });
+        self.connect_with_content(credentials, subject, content)
+            .await
+    }
+
+    /// Connects like [`System::connect`] with the given content settings in the form of the API;
+    /// for an existing connection the given members are changed.
+    ///
+    /// # Errors
+    /// [`SystemError`] if Drive rejects the credentials or the API refuses.
+    pub async fn connect_with_content(
+        &self,
+        credentials: &str,
+        subject: Option<&str>,
+        content: Value,
+    ) -> Result<ConnectionKey, SystemError> {
+        self.store_secret(credentials).await?;
+        let listed = self.expect(Method::GET, "/v1/connections", None).await?;
+        let has_secret = |connection: &&Value| connection.get("secret") == Some(&json!(SECRET));
+        let existing = listed
+            .get("items")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .find(has_secret);
+        let id = match existing.and_then(|connection| connection.get("id")) {
+            Some(id) => {
+                self.set_content(id, content).await?;
+                id.clone()
+            }
+            None => {
+                let mut wanted = Map::from_iter([
+                    ("name".to_owned(), json!("Drive")),
+                    ("scope".to_owned(), json!({"type": "user"})),
+                    ("secret".to_owned(), json!(SECRET)),
+                    ("content".to_owned(), content),
+                ]);
+                // Google's rate limits do not apply to a Drive on this machine.
+                if self.local_drive {
+                    let limits = json!({
+                        "quota_per_minute": LOCAL_QUOTA_PER_MINUTE, "writes_base_per_minute": 6_000,
+                        "breaker_open_seconds": 5,
+                    });
+                    wanted.insert("limits".to_owned(), limits);
+                }
+                wanted.extend(subject.map(|subject| ("subject".to_owned(), json!(subject))));
+                let wanted = Value::Object(wanted);
+                let created = self
+                    .expect(Method::POST, "/v1/connections", Some(wanted))
+                    .await?;
+                created.get("id").cloned().unwrap_or_default()
+            }
+        };
+        let api = |detail| SystemError::Api {
+            status: 200,
+            detail,
+        };
+        let id = id
+            .as_str()
+            .ok_or_else(|| api("the connection has no id".to_owned()))?;
+        let connection = ConnectionId::parse(id).map_err(|error| api(error.to_string()))?;
+        // Changes during the downtime were not notified.
+        let now = json!({"mode": "delta"});
+        self.expect(
+            Method::POST,
+            &format!("/v1/connections/{connection}/sync"),
+            Some(now),
+        )
+        .await?;
+        let tenant = domain::TenantId::parse(TENANT).map_err(|error| api(error.to_string()))?;
+        Ok(ConnectionKey { tenant, connection })
+    }
+
+    async fn set_content(&self, connection: &Value, content: Value) -> Result<(), SystemError> {
+        let path = format!(
+            "/v1/connections/{}",
+            connection.as_str().unwrap_or_default()
+        );
+        let change = Some(json!({ "content": content }));
+        let any = [("if-match", "*")];
+        successful(self.call(Method::PATCH, &path, &any, change).await).map(|_| ())
+    }
+
+    async fn store_secret(&self, credentials: &str) -> Result<(), SystemError> {
+        let name = format!("{SECRETS_PREFIX}{TENANT}/{SECRET}");
+        let secrets = self.aws.secrets_client();
+        let put = secrets
+            .put_secret_value()
+            .secret_id(&name)
+            .secret_string(credentials)
+            .send()
+            .await;
+        match put.map_err(aws_sdk_secretsmanager::error::SdkError::into_service_error) {
+            Ok(_) => Ok(()),
+            Err(error) if error.is_resource_not_found_exception() => {
+                let create = secrets
+                    .create_secret()
+                    .name(&name)
+                    .secret_string(credentials);
+                create
+                    .send()
+                    .await
+                    .map(|_| ())
+                    .map_err(|error| SystemError::Secret(error.into()))
+            }
+            Err(error) => Err(SystemError::Secret(error.into())),
+        }
+    }
+
+    /// Calls the API in this process with the system's token. Returns the status and the JSON body.
+    pub async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<Value>,
+    ) -> (u16, Value) {
+        let mut request = http::Request::builder()
+            .method(method)
+            .uri(path)
+            .header("authorization", format!("Bearer {}", self.token));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if body.is_some() {
+            request = request.header("content-type", "application/json");
+        }
+        let body = body.map_or_else(Vec::new, |body| body.to_string().into_bytes());
+        let Ok(request) = request.body(body) else {
+            return (0, Value::Null);
+        };
+        let response = self.gateway.call(request).await;
+        let status = response.status().as_u16();
+        (
+            status,
+            serde_json::from_slice(response.body()).unwrap_or(Value::Null),
+        )
+    }
+
+    async fn expect(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> Result<Value, SystemError> {
+        successful(self.call(method, path, &[], body).await)
+    }
+
+    /// Returns the current time.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Stops the system: invocations in progress finish, other messages stay in the queues.
+    pub async fn stop(mut self) {
+        self.shutdown.send_replace(true);
+        let all = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(SHUTDOWN_GRACE, all).await.is_err() {
+            tracing::warn!("work in progress was interrupted; it resumes at the next start");
+        }
+    }
+}
+
+/// Returns the body of a successful response.
+fn successful((status, body): (u16, Value)) -> Result<Value, SystemError> {
+    match status {
+        200..=202 => Ok(body),
+        status => {
+            let detail = body.get("detail").and_then(Value::as_str);
+            let detail = detail.unwrap_or("no detail").to_owned();
+            Err(SystemError::Api { status, detail })
+        }
+    }
+}
+
+async fn serve_api(listener: TcpListener, gateway: HttpGateway, mut stop: sources::Shutdown) {
+    let stopped = async move { sources::stopped(&mut stop).await };
+    let served = axum::serve(listener, gateway.router())
+        .with_graceful_shutdown(stopped)
+        .await;
+    if let Err(error) = served {
+        tracing::error!(%error, "the API stopped listening");
+    }
+}
+
+async fn serve_services(
+    aws: &Aws,
+    default_ports: bool,
+    tasks: &mut JoinSet<()>,
+    stop: &sources::Shutdown,
+) -> std::io::Result<BTreeMap<&'static str, String>> {
+    let mut urls = BTreeMap::new();
+    for service in Service::ALL {
+        let usual = if default_ports {
+            default_port(service)
+        } else {
+            0
+        };
+        let listener = match TcpListener::bind((Ipv4Addr::LOCALHOST, usual)).await {
+            Err(_) if default_ports => TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?,
+            bound => bound?,
+        };
+        let name = match service {
+            Service::Dynamodb => "dynamodb",
+            Service::Sqs => "sqs",
+            Service::S3 => "s3",
+            Service::Secrets => "secretsmanager",
+        };
+        urls.insert(name, format!("http://{}", listener.local_addr()?));
+        let (handler, objects) = (aws.handler(service), aws.s3_router());
+        let mut stop = stop.clone();
+        tasks.spawn(async move {
+            let stopped = async move { sources::stopped(&mut stop).await };
+            let served = match service {
+                Service::S3 => aws::serve::serve_router(listener, objects, stopped).await,
+                Service::Dynamodb | Service::Sqs | Service::Secrets => {
+                    aws::serve::serve(listener, handler, stopped).await
+                }
+            };
+            if let Err(error) = served {
+                tracing::error!(%error, service = name, "a service stopped listening");
+            }
+        });
+    }
+    Ok(urls)
+}
