@@ -1,116 +1,204 @@
-//! The HTTP API: connections, files, conflicts, intents, operations.
+//! The HTTP API: connections, files, content, conflicts, intents, operations, dead letters.
+//!
+//! Handlers are named after their OpenAPI operations. None calls another one: what they share is in
+//! [`lookups`], [`edits`], [`wakes`] and the modules of each folder that contain no handlers.
 //!
 //! Invariants:
-//! - The tenant comes from the claims that the authorizer verified, and from nowhere else.
-//! - A write is one conditional write of one record. It is done whole or not at all, and `If-Match`
-//!   is judged against the very record that is replaced.
-//! - Every answer that is not a success is `application/problem+json`.
-//! - A wake that could not be sent is no error of the caller's: the sweep finds what is due.
+//! - The tenant comes only from the claims that the authorizer verified.
+//! - A write is one conditional write of one record: complete or not made at all. `If-Match` is
+//!   checked against the very record that is replaced.
+//! - Every error response is `application/problem+json`.
+//! - A wake that could not be sent is not reported to the caller: the sweep finds what is due.
 
-mod auth;
-mod both;
-mod conflict_body;
-mod conflict_id;
-mod conflicts;
-mod connection_body;
-mod connection_view;
-mod connections;
-mod content;
-mod content_settings;
-mod cursor;
-mod dead_letters;
-mod drift;
-mod etag;
-mod extract;
-mod file_patch;
-mod file_view;
-mod files;
-mod findings;
-mod health;
-mod intents;
-mod limits;
-mod make;
-mod meaning;
-mod mirroring;
-mod openapi;
-mod operations;
-mod permission_view;
-mod policies;
-mod problem;
-mod record;
-mod redrive;
-mod rollback;
-mod rule_status;
-mod rules;
-mod stats;
-mod status;
-mod sync;
-mod upload;
-mod uploads;
-mod value;
-mod versions;
-
+mod edits;
+mod lookups;
 #[cfg(test)]
 mod tests;
+mod wakes;
+
+mod http {
+    mod auth;
+    pub(crate) mod cursor;
+    mod etag;
+    pub(crate) mod health;
+    mod idempotency;
+    pub(crate) mod openapi;
+    mod path_params;
+    mod problem;
+    mod request;
+    mod responses;
+    mod view_enum;
+
+    pub(crate) use auth::Caller;
+    pub(crate) use cursor::{FilteredCursor, TenantCursor};
+    pub(crate) use etag::{IfMatch, tag, tagged};
+    pub(crate) use idempotency::{digest, is_replay, keyed_request, mark_replayed};
+    pub(crate) use path_params::{
+        ConnectionPath, FilePath, OperationPath, PathParams, UploadPath, VersionPath,
+        connection_path, describe_path, path_extractor, path_parameter,
+    };
+    pub(crate) use problem::{JsonResult, Kind, Problem, ProblemBody, UnstoredView, pointer_part};
+    pub(crate) use request::{JsonBody, PageQuery, Params, page, reason, typed};
+    pub(crate) use responses::{
+        ConditionallyEditedFile, ContentEditHeaders, EditHeaders, EditedFile, IdempotencyKey,
+        created, set_location,
+    };
+    pub(crate) use view_enum::view_enum;
+}
+
+mod connections {
+    pub(crate) mod connection_body;
+    pub(crate) mod connection_logs;
+    pub(crate) mod connection_stats;
+    pub(crate) mod connection_status;
+    pub(crate) mod connection_view;
+    pub(crate) mod content_settings_body;
+    pub(crate) mod drive_access;
+    pub(crate) mod limits_body;
+    pub(crate) mod manage_connections;
+    pub(crate) mod policies_body;
+    pub(crate) mod rule_status;
+    pub(crate) mod rules_body;
+}
+
+mod files {
+    pub(crate) mod create_file;
+    pub(crate) mod derived;
+    pub(crate) mod edit_file;
+    pub(crate) mod edit_problems;
+    pub(crate) mod field_value;
+    pub(crate) mod file_patch;
+    pub(crate) mod file_view;
+    pub(crate) mod intents;
+    pub(crate) mod new_id;
+    pub(crate) mod permission_view;
+    pub(crate) mod read_files;
+    pub(crate) mod roll_back_file;
+    pub(crate) mod scope;
+}
+
+mod content {
+    pub(crate) mod content_condition;
+    pub(crate) mod content_versions;
+    pub(crate) mod content_writes;
+    pub(crate) mod direct_content;
+    pub(crate) mod multipart_upload;
+    pub(crate) mod stored_versions;
+}
+
+mod conflicts {
+    pub(crate) mod conflict_body;
+    pub(crate) mod conflict_decision;
+    pub(crate) mod conflict_id;
+    pub(crate) mod keep_both;
+    pub(crate) mod read_conflicts;
+    pub(crate) mod resolve_conflicts;
+}
+
+mod operations {
+    pub(crate) mod confirmation;
+    pub(crate) mod content_scan;
+    pub(crate) mod drift;
+    pub(crate) mod findings;
+    pub(crate) mod operation_view;
+    pub(crate) mod read_operations;
+    pub(crate) mod start_sync;
+}
+
+mod dead_letters {
+    pub(crate) mod dead_letter_id;
+    pub(crate) mod dead_letter_view;
+    pub(crate) mod read_dead_letters;
+    pub(crate) mod redrive;
+}
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{MatchedPath, Request};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderValue, Method, header};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{get, patch, post};
-use gate::{Gate, Services};
+use gate::{DriveFactory, Services};
 use objects::Objects;
-use runtime::{Clock, ContentQueues, Entropy, Settings, SettingsError, Snapshots, Wakes};
+use runtime::{Clock, ContentQueues, Entropy, Settings, SettingsError, SnapshotQueues, WakeQueues};
 use store::Store;
 use tower::ServiceExt;
 
-use crate::problem::{Kind, Problem};
+use crate::conflicts::read_conflicts::{get_conflict, list_conflicts};
+use crate::conflicts::resolve_conflicts::{resolve_conflict, resolve_conflicts};
+use crate::connections::connection_stats::get_stats;
+use crate::connections::connection_status::get_status;
+use crate::connections::manage_connections::{
+    create_connection, delete_connection, get_connection, list_connections, pause_connection,
+    resume_connection, update_connection,
+};
+use crate::content::content_versions::{
+    compare_versions, list_versions, restore_version, update_version,
+};
+use crate::content::direct_content::{get_content, put_content};
+use crate::content::multipart_upload::{begin_upload, commit_upload, get_upload};
+use crate::dead_letters::read_dead_letters::{get_dead_letter, list_dead_letters};
+use crate::dead_letters::redrive::{drop_dead_letter, redrive_dead_letters};
+use crate::files::create_file::create_file;
+use crate::files::edit_file::{delete_file, update_file};
+use crate::files::intents::{cancel_intent, list_intents, retry_intent};
+use crate::files::read_files::{get_file, get_file_history, list_files};
+use crate::files::roll_back_file::roll_back_file;
+use crate::http::{Kind, Problem, health, openapi};
+use crate::operations::confirmation::{cancel_operation, confirm_operation};
+use crate::operations::drift::list_drift;
+use crate::operations::findings::list_findings;
+use crate::operations::read_operations::{get_operation, list_operations};
+use crate::operations::start_sync::start_sync;
 
-/// The claim that names the tenant, unless `TENANT_CLAIM` says otherwise: an attribute of our own user
-/// pool that its clients can't write.
+/// The claim with the tenant unless `TENANT_CLAIM` names another one: an attribute of the user pool
+/// that its clients can't write.
 const TENANT_CLAIM_DEFAULT: &str = "custom:tenant";
 
-/// How long Drive may take. API Gateway waits for 30 s, and creating a connection makes a few calls.
+/// The timeouts of a Drive call. API Gateway waits for 30 s, and creating a connection takes a few
+/// calls.
 const DRIVE_TIMEOUTS: drive::Timeouts = drive::Timeouts {
     connect: Duration::from_secs(2),
     total: Duration::from_secs(5),
 };
 
-/// What the API works with.
+/// The services and settings of the API.
 #[derive(Clone)]
 pub struct Deps {
-    /// Everything that is stored.
+    /// The table.
     pub store: Store,
-    /// The bytes of all contents.
+    /// The bucket with the content.
     pub objects: Objects,
-    /// Where wakes go after a write.
-    pub wakes: Wakes,
-    /// Where snapshots go that were dead letters.
-    pub snapshots: Snapshots,
-    /// Where wakes for content go that were dead letters.
+    /// The queues of wakes that are sent after a write.
+    pub wakes: WakeQueues,
+    /// The queues of snapshots, for redrives.
+    pub snapshots: SnapshotQueues,
+    /// The queues of content wakes, for redrives.
     pub contents: ContentQueues,
-    /// Drive, to try out a connection's credentials.
-    pub gate: Gate,
-    /// Now.
+    /// Drive clients, to check a connection's credentials among others.
+    pub drives: DriveFactory,
+    /// The clock.
     pub clock: Clock,
-    /// Randomness.
+    /// The source of randomness.
     pub entropy: Entropy,
-    /// Which claim of the token names the tenant.
+    /// The token's claim with the tenant.
     pub tenant_claim: String,
-    /// What the names of our secrets begin with; a tenant's follow with its id.
+    /// The prefix of the names of all secrets; the tenant's id follows.
     pub secrets_prefix: String,
 }
 
+/// The API's dependencies as handlers receive them.
+pub(crate) type App = State<Arc<Deps>>;
+
 impl Deps {
-    /// Makes everything out of the environment.
+    /// Connects the services that the environment names.
     ///
     /// # Errors
-    /// Says which setting is missing or can't be read.
+    /// The setting that is missing or invalid.
     pub async fn load(
         settings: &Settings,
     ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
@@ -119,16 +207,16 @@ impl Deps {
         Ok(Self {
             store: services.store.clone(),
             objects: bucket(settings).await?,
-            gate: services.gate.clone(),
-            wakes: Wakes {
+            drives: services.drives.clone(),
+            wakes: WakeQueues {
                 logs: queue("LOG_WAKES_QUEUE_URL")?,
                 pushes: queue("PUSH_WAKES_QUEUE_URL")?,
             },
-            snapshots: Snapshots {
+            snapshots: SnapshotQueues {
                 live: queue("SNAPSHOTS_QUEUE_URL")?,
                 bulk: queue("SNAPSHOTS_BULK_QUEUE_URL")?,
             },
-            contents: ContentQueues::of_settings(&services.sqs, settings)?,
+            contents: ContentQueues::from_settings(&services.sqs, settings)?,
             clock: services.clock.clone(),
             entropy: services.entropy.clone(),
             tenant_claim: settings
@@ -139,144 +227,95 @@ impl Deps {
     }
 }
 
-/// The bucket of contents. A call of it may take as long as the API itself: a commit of an upload reads all of it.
+/// Connects the content bucket, without a timeout of its own: the commit of an upload reads all of
+/// it.
 async fn bucket(settings: &Settings) -> Result<Objects, SettingsError> {
     let name = settings.content_bucket()?;
     let client = objects::client(&runtime::aws::config().await);
     Ok(Objects::new(client, name))
 }
 
-/// The API as a service. A request carries API Gateway's context (`lambda_http`'s `RequestContext`) in
-/// its extensions; without it nobody is authenticated.
+/// Returns the API as a service. A request carries API Gateway's context (`lambda_http`'s
+/// `RequestContext`) in its extensions; one without it is not authenticated.
 pub fn router(deps: Deps) -> Router {
     Router::new()
-        .route("/health", get(health::get))
+        .route("/health", get(health::get_health))
         .route("/openapi.json", get(openapi::get))
         .nest("/v1", v1())
         .fallback(async || Problem::not_found("the path"))
         .method_not_allowed_fallback(async |method: Method| {
-            Problem::new(
-                Kind::MethodNotAllowed,
-                format!("{method} is not possible here; Allow says what is"),
-            )
+            let detail = format!("{method} is not allowed here; see Allow");
+            Problem::new(Kind::MethodNotAllowed, detail)
         })
-        .layer(middleware::from_fn(around))
+        .layer(middleware::from_fn(log_and_forbid_caching))
         .with_state(Arc::new(deps))
 }
 
 fn v1() -> Router<Arc<Deps>> {
+    let connection = Router::new()
+        .merge(connection_routes())
+        .merge(file_routes())
+        .merge(conflict_routes());
     Router::new()
         .route(
             "/connections",
-            get(connections::list).post(connections::create),
+            get(list_connections).post(create_connection),
         )
-        .route(
-            "/connections/{connection}",
-            get(connections::get)
-                .patch(connections::update)
-                .delete(connections::delete),
-        )
-        .route("/connections/{connection}/pause", post(connections::pause))
-        .route(
-            "/connections/{connection}/resume",
-            post(connections::resume),
-        )
-        .route("/connections/{connection}/status", get(status::get))
-        .route("/connections/{connection}/sync", post(sync::start))
-        .route(
-            "/connections/{connection}/operations",
-            get(operations::list),
-        )
-        .route(
-            "/connections/{connection}/operations/{operation}",
-            get(operations::get),
-        )
-        .route(
-            "/connections/{connection}/operations/{operation}/drift",
-            get(drift::list),
-        )
-        .route(
-            "/connections/{connection}/operations/{operation}/findings",
-            get(findings::list),
-        )
-        .route(
-            "/connections/{connection}/operations/{operation}/confirm",
-            post(drift::confirm),
-        )
-        .route(
-            "/connections/{connection}/operations/{operation}/cancel",
-            post(drift::cancel),
-        )
-        .route(
-            "/connections/{connection}/files",
-            get(files::list).post(make::create),
-        )
-        .route(
-            "/connections/{connection}/files/{file}",
-            get(files::get).patch(files::update).delete(make::delete),
-        )
-        .route(
-            "/connections/{connection}/files/{file}/history",
-            get(files::history),
-        )
-        .route(
-            "/connections/{connection}/files/{file}/rollback",
-            post(rollback::roll_back),
-        )
-        .merge(contents())
-        .route("/connections/{connection}/conflicts", get(conflicts::list))
-        .route(
-            "/connections/{connection}/conflicts/resolutions",
-            post(conflicts::resolve_many),
-        )
-        .route(
-            "/connections/{connection}/conflicts/{conflict}",
-            get(conflicts::get),
-        )
-        .route(
-            "/connections/{connection}/conflicts/{conflict}/resolution",
-            post(conflicts::resolve),
-        )
-        .route("/connections/{connection}/intents", get(intents::list))
-        .route(
-            "/connections/{connection}/intents/{file}/retry",
-            post(intents::retry),
-        )
-        .route(
-            "/connections/{connection}/intents/{file}/cancel",
-            post(intents::cancel),
-        )
-        .route("/dead-letters", get(dead_letters::list))
-        .route("/dead-letters/redrive", post(redrive::redrive))
-        .route("/dead-letters/{letter}", get(dead_letters::get))
-        .route("/dead-letters/{letter}/drop", post(redrive::drop))
-        .route("/stats", get(stats::get))
+        .nest("/connections/{connection}", connection)
+        .route("/dead-letters", get(list_dead_letters))
+        .route("/dead-letters/redrive", post(redrive_dead_letters))
+        .route("/dead-letters/{letter}", get(get_dead_letter))
+        .route("/dead-letters/{letter}/drop", post(drop_dead_letter))
+        .route("/stats", get(get_stats))
 }
 
-/// What a file holds.
-fn contents() -> Router<Arc<Deps>> {
-    const FILE: &str = "/connections/{connection}/files/{file}";
+fn connection_routes() -> Router<Arc<Deps>> {
+    let connection = get(get_connection)
+        .patch(update_connection)
+        .delete(delete_connection);
     Router::new()
-        .route(
-            &format!("{FILE}/content"),
-            get(upload::get).post(upload::put),
-        )
-        .route(&format!("{FILE}/versions"), get(versions::list))
-        .route(&format!("{FILE}/versions/compare"), get(versions::compare))
-        .route(
-            &format!("{FILE}/versions/{{version}}"),
-            patch(versions::update),
-        )
-        .route(&format!("{FILE}/restore"), post(versions::restore))
-        .route(&format!("{FILE}/uploads"), post(uploads::begin))
-        .route(&format!("{FILE}/uploads/{{upload}}"), get(uploads::get))
-        .route(
-            &format!("{FILE}/uploads/{{upload}}/commit"),
-            post(uploads::commit),
-        )
+        .route("/", connection)
+        .route("/pause", post(pause_connection))
+        .route("/resume", post(resume_connection))
+        .route("/status", get(get_status))
+        .route("/sync", post(start_sync))
+        .route("/operations", get(list_operations))
+        .route("/operations/{operation}", get(get_operation))
+        .route("/operations/{operation}/drift", get(list_drift))
+        .route("/operations/{operation}/findings", get(list_findings))
+        .route("/operations/{operation}/confirm", post(confirm_operation))
+        .route("/operations/{operation}/cancel", post(cancel_operation))
 }
 
-/// Answers one request.
+fn file_routes() -> Router<Arc<Deps>> {
+    let file = get(get_file).patch(update_file).delete(delete_file);
+    Router::new()
+        .route("/files", get(list_files).post(create_file))
+        .route("/files/{file}", file)
+        .route("/files/{file}/history", get(get_file_history))
+        .route("/files/{file}/rollback", post(roll_back_file))
+        .route("/files/{file}/content", get(get_content).post(put_content))
+        .route("/files/{file}/versions", get(list_versions))
+        .route("/files/{file}/versions/compare", get(compare_versions))
+        .route("/files/{file}/versions/{version}", patch(update_version))
+        .route("/files/{file}/restore", post(restore_version))
+        .route("/files/{file}/uploads", post(begin_upload))
+        .route("/files/{file}/uploads/{upload}", get(get_upload))
+        .route("/files/{file}/uploads/{upload}/commit", post(commit_upload))
+        .route("/intents", get(list_intents))
+        .route("/intents/{file}/retry", post(retry_intent))
+        .route("/intents/{file}/cancel", post(cancel_intent))
+}
+
+fn conflict_routes() -> Router<Arc<Deps>> {
+    Router::new()
+        .route("/conflicts", get(list_conflicts))
+        .route("/conflicts/resolutions", post(resolve_conflicts))
+        .route("/conflicts/{conflict}", get(get_conflict))
+        .route("/conflicts/{conflict}/resolution", post(resolve_conflict))
+}
+
+/// Handles one request.
 pub async fn handle<B>(request: axum::http::Request<B>, deps: &Deps) -> Response
 where
     B: axum::body::HttpBody<Data = bytes::Bytes> + Send + 'static,
@@ -289,15 +328,15 @@ where
         .unwrap_or_else(|never| match never {})
 }
 
-/// One log line for every request, by its route: a path would name files. And no copy of an answer in
-/// between: what one person may see is no one else's.
-async fn around(request: Request, next: Next) -> Response {
+/// Logs every request by its route, since a path would name files, and forbids caches to store the
+/// response, which only its caller may see.
+async fn log_and_forbid_caching(request: Request, next: Next) -> Response {
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let mut response = next.run(request).await;
     let route = route.as_ref().map_or("none", MatchedPath::as_str);
     let status = response.status().as_u16();
-    tracing::info!(%method, route, status, metric = "api_requests", "answered");
+    tracing::info!(%method, route, status, metric = "api_requests", "request handled");
     let no_store = HeaderValue::from_static("no-store");
     response
         .headers_mut()

@@ -1,4 +1,9 @@
-//! The API from outside: the sample events, and the rules that hold before the table is asked.
+//! Requests to the whole API: the sample events, and what is checked before DynamoDB is called.
+
+/// The sample requests, which the tests of the whole system share.
+#[expect(unreachable_pub, reason = "the file is public within the crate of those tests")]
+#[path = "../../../tests/tests/all/support/api_events.rs"]
+mod api_events;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -8,16 +13,17 @@ use axum::http::{Method, Request, StatusCode, header};
 use axum::response::Response;
 use domain::Timestamp;
 use drive::Drives;
-use gate::Gate;
+use gate::DriveFactory;
 use http_body_util::BodyExt;
 use lambda_http::request::RequestContext;
-use runtime::{Clock, ContentQueues, Entropy, Queue, Snapshots, Wakes};
+use runtime::{Clock, ContentQueues, Entropy, Queue, SnapshotQueues, WakeQueues};
 use serde_json::{Value, json};
 use store::Store;
 
-use crate::{Deps, handle, openapi};
+use crate::http::openapi;
+use crate::{Deps, handle};
 
-/// Everything out of reach: what gets an answer here gets it without the table, the queues and Drive.
+/// Services that can't be reached: a request that succeeds does not call them.
 fn deps() -> Deps {
     let region = aws_sdk_dynamodb::config::Region::new("us-east-1");
     let table = aws_sdk_dynamodb::Config::builder()
@@ -40,7 +46,7 @@ fn deps() -> Deps {
         .retry_config(aws_sdk_s3::config::retry::RetryConfig::disabled());
     let bucket = aws_sdk_s3::Client::from_conf(bucket.build());
     let sqs = aws_sdk_sqs::Client::from_conf(queues.build());
-    let transport: drive::Transport = Arc::new(|_| panic!("nobody calls Drive here"));
+    let transport: drive::Transport = Arc::new(|_| panic!("unexpected Drive call"));
     let now = || Timestamp::from_millis(1_795_251_600_000);
     let drives = Drives::new(
         transport,
@@ -50,19 +56,19 @@ fn deps() -> Deps {
     );
     let store = Store::new(aws_sdk_dynamodb::Client::from_conf(table.build()), "table");
     Deps {
-        gate: Gate::new(drives, store.clone(), Clock::new(now), Entropy::new(|| 7)),
+        drives: DriveFactory::new(drives, store.clone(), Clock::new(now), Entropy::new(|| 7)),
         store,
         objects: objects::Objects::new(bucket, "content"),
-        wakes: Wakes {
+        wakes: WakeQueues {
             logs: Queue::new(sqs.clone(), "http://127.0.0.1:1/logs"),
             pushes: Queue::new(sqs.clone(), "http://127.0.0.1:1/pushes"),
         },
-        snapshots: Snapshots {
+        snapshots: SnapshotQueues {
             live: Queue::new(sqs.clone(), "http://127.0.0.1:1/live"),
             bulk: Queue::new(sqs.clone(), "http://127.0.0.1:1/bulk"),
         },
         contents: ContentQueues {
-            prompt: Queue::new(sqs.clone(), "http://127.0.0.1:1/content"),
+            high: Queue::new(sqs.clone(), "http://127.0.0.1:1/content"),
             bulk: Queue::new(sqs, "http://127.0.0.1:1/content-bulk"),
         },
         clock: Clock::new(now),
@@ -72,18 +78,19 @@ fn deps() -> Deps {
     }
 }
 
-fn events() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../events/api")
+/// Returns the top folder of the workspace.
+fn top() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
 fn event(name: &str) -> lambda_http::Request {
-    let text = std::fs::read_to_string(events().join(name)).unwrap();
+    let text = api_events::api_event(name).to_string();
     lambda_http::request::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// A request of acme's, as API Gateway would hand it over.
+/// A request of the tenant acme as API Gateway passes it.
 fn request(method: Method, uri: &str, body: &str) -> Request<String> {
-    let context = event("get-file.json")
+    let context = event("get-file")
         .extensions()
         .get::<RequestContext>()
         .cloned()
@@ -123,49 +130,49 @@ async fn json(response: Response) -> (StatusCode, Value) {
 }
 
 #[tokio::test]
-async fn every_sample_event_gets_a_well_formed_answer() {
+async fn every_sample_event_gets_a_well_formed_response() {
     let deps = deps();
     let mut seen = 0;
-    for entry in std::fs::read_dir(events()).unwrap() {
-        let name = entry.unwrap().file_name().into_string().unwrap();
+    for sample in api_events::api_samples() {
+        let (name, wanted) = (sample.name, sample.status);
         let (status, body) = json(handle(event(&name), &deps).await).await;
-        assert_ne!(status, 500, "{name}: {body}");
+        assert_ne!(status, 500, "{name}, {wanted} if DynamoDB responds: {body}");
         seen += 1;
     }
     assert!(seen > 30, "{seen} events");
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_a_request_is_told_before_the_table_is_asked() {
+async fn an_invalid_request_is_refused_before_dynamodb_is_called() {
     let deps = deps();
     for (name, status, pointer) in [
-        ("no-claims.json", 401, None),
-        ("no-tenant-claim.json", 401, None),
-        ("empty-tenant-claim.json", 401, None),
-        ("tenant-claim-that-breaks-a-key.json", 401, None),
-        ("unknown-path.json", 404, None),
-        ("method-not-allowed.json", 405, None),
-        ("malformed-json.json", 400, None),
-        ("list-files-bad-cursor.json", 400, None),
-        ("list-files-bad-limit.json", 400, None),
-        ("patch-file-not-an-object.json", 400, Some("")),
-        ("patch-file-unknown-field.json", 422, Some("/colour")),
-        ("patch-file-read-only-field.json", 422, Some("/size")),
-        ("patch-file-wrong-type.json", 422, Some("/starred")),
-        ("patch-file-empty-name.json", 422, Some("/name")),
+        ("no-claims", 401, None),
+        ("no-tenant-claim", 401, None),
+        ("empty-tenant-claim", 401, None),
+        ("tenant-claim-that-breaks-a-key", 401, None),
+        ("unknown-path", 404, None),
+        ("method-not-allowed", 405, None),
+        ("malformed-json", 400, None),
+        ("list-files-bad-cursor", 400, None),
+        ("list-files-bad-limit", 400, None),
+        ("patch-file-not-an-object", 400, Some("")),
+        ("patch-file-unknown-field", 422, Some("/colour")),
+        ("patch-file-read-only-field", 422, Some("/size")),
+        ("patch-file-wrong-type", 422, Some("/starred")),
+        ("patch-file-empty-name", 422, Some("/name")),
         (
-            "patch-file-property-over-limit.json",
+            "patch-file-property-over-limit",
             422,
             Some("/properties/stage"),
         ),
-        ("patch-file-without-if-match.json", 428, None),
-        ("resolve-conflict-unknown-choice.json", 422, Some("/choose")),
+        ("patch-file-without-if-match", 428, None),
+        ("resolve-conflict-unknown-choice", 422, Some("/choose")),
         (
-            "create-connection-secret-of-another-tenant.json",
+            "create-connection-secret-of-another-tenant",
             422,
             Some("/secret"),
         ),
-        ("openapi.json", 200, None),
+        ("openapi", 200, None),
     ] {
         let (got, body) = json(handle(event(name), &deps).await).await;
         assert_eq!(got, status, "{name}: {body}");
@@ -174,13 +181,8 @@ async fn what_is_wrong_with_a_request_is_told_before_the_table_is_asked() {
 }
 
 #[tokio::test]
-async fn a_table_out_of_reach_is_a_503_that_says_when_to_come_back() {
-    for name in [
-        "health.json",
-        "get-file.json",
-        "patch-file.json",
-        "tenant-in-a-header.json",
-    ] {
+async fn an_unreachable_table_is_a_503_with_retry_after() {
+    for name in ["health", "get-file", "patch-file", "tenant-in-a-header"] {
         let response = handle(event(name), &deps()).await;
         assert!(
             response.headers().contains_key(header::RETRY_AFTER),
@@ -191,16 +193,16 @@ async fn a_table_out_of_reach_is_a_503_that_says_when_to_come_back() {
 }
 
 #[tokio::test]
-async fn a_401_names_the_scheme_and_a_405_the_methods() {
-    let response = handle(event("no-claims.json"), &deps()).await;
+async fn a_401_names_the_scheme_and_a_405_the_allowed_methods() {
+    let response = handle(event("no-claims"), &deps()).await;
     assert_eq!(response.headers()[header::WWW_AUTHENTICATE], "Bearer");
     assert_eq!(response.headers()[header::CACHE_CONTROL], "no-store");
-    let response = handle(event("method-not-allowed.json"), &deps()).await;
+    let response = handle(event("method-not-allowed"), &deps()).await;
     assert_eq!(response.headers()[header::ALLOW], "GET,HEAD");
 }
 
 #[tokio::test]
-async fn a_body_that_is_too_large_or_no_json_is_refused() {
+async fn a_body_that_is_too_large_or_not_json_is_refused() {
     let deps = deps();
     let uri = "/v1/connections/c_01/files/1abc";
     let large = format!("{{\"name\":\"{}\"}}", "x".repeat(256 * 1024));
@@ -237,7 +239,7 @@ async fn a_query_with_an_unknown_or_malformed_parameter_is_refused() {
 }
 
 #[tokio::test]
-async fn a_path_that_holds_no_ids_of_ours_is_404() {
+async fn a_path_without_valid_ids_is_404() {
     let deps = deps();
     for path in [
         "/v1/connections/a%23b",
@@ -252,7 +254,7 @@ async fn a_path_that_holds_no_ids_of_ours_is_404() {
 }
 
 #[tokio::test]
-async fn a_sync_that_does_not_exist_is_pointed_at() {
+async fn the_problem_of_an_invalid_sync_points_at_the_member() {
     let deps = deps();
     let uri = "/v1/connections/c_01/sync";
     for (body, pointer) in [
@@ -269,7 +271,7 @@ async fn a_sync_that_does_not_exist_is_pointed_at() {
 }
 
 #[tokio::test]
-async fn every_route_that_is_described_exists_and_asks_who_calls() {
+async fn every_described_route_exists_and_requires_authentication() {
     let deps = deps();
     let document = openapi::document();
     let mut routes = 0;
@@ -297,7 +299,7 @@ async fn every_route_that_is_described_exists_and_asks_who_calls() {
 }
 
 #[test]
-fn the_description_is_whole() {
+fn the_description_is_complete() {
     let document = openapi::document();
     assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
     assert_eq!(

@@ -1,34 +1,36 @@
-//! The messages of one file on top of its record: what can be said without asking Drive.
+//! Folds the messages of one file into its record, as far as that is possible without asking Drive.
 
-use domain::{FileRecord, LogId, Moment, Observation, Policies, Step, Timestamp};
-use runtime::{Cause, SnapshotMessage};
+use domain::{Context, FileRecord, LogId, Observation, Policies, Timestamp, Transition};
+use runtime::{Origin, SnapshotMessage};
 
-use crate::membership;
+use crate::left_drives;
 
-/// All messages of one file, in order, as one step. `None` where one of them would make the file appear or
-/// disappear: only Drive itself can say that.
+/// Folds all messages of one file, in order, into one step. Returns `None` if one of them would
+/// make the file appear or disappear: only Drive itself can confirm that.
 pub(crate) fn fold(
     record: Option<&FileRecord>,
     messages: &[SnapshotMessage],
     left: &[LogId],
     policies: &Policies,
     now: Timestamp,
-) -> Option<Step> {
-    let mut folded = record.cloned().map(Step::stay);
+) -> Option<Transition> {
+    let mut folded = record.cloned().map(Transition::unchanged);
     for message in messages {
-        let moment = Moment {
+        let context = Context {
             now,
-            drive_at: match message.cause {
-                Cause::Live => Some(message.at),
-                Cause::Run(_) | Cause::Correction(_) | Cause::Left { .. } => None,
+            drive_at: match message.origin {
+                Origin::Live => Some(message.at),
+                Origin::Operation(_) | Origin::Correction(_) | Origin::DriveLeft { .. } => None,
             },
             policies,
         };
-        if let Cause::Left { drive, .. } = &message.cause {
-            // Of a drive that is followed again, and of a file that we never saw, there is nothing to mark.
+        if let Origin::DriveLeft { drive, .. } = &message.origin {
+            // A drive that is followed again, or a file without a record, has nothing to mark.
             if left.contains(drive) {
-                folded = folded.map(|step| {
-                    step.then(|record| membership::mark(record.clone(), drive, moment))
+                folded = folded.map(|transition| {
+                    transition.then(|record| {
+                        left_drives::mark_inaccessible(record.clone(), drive, context)
+                    })
                 });
             }
             continue;
@@ -38,33 +40,37 @@ pub(crate) fn fold(
             None => Observation::Gone(domain::Gone::Removed),
         };
         folded = Some(match folded {
-            None => Step::stay(match &observation {
-                // The snapshot is of the time before the drive was left.
-                Observation::Present(snapshot) if left.contains(&snapshot.mirror.log()) => {
+            None => Transition::unchanged(match &observation {
+                // The snapshot was taken before the drive was left.
+                Observation::Present(snapshot) if left.contains(&snapshot.metadata.log()) => {
                     return None;
                 }
-                Observation::Present(snapshot) => FileRecord::first_sight(snapshot),
-                Observation::Gone(gone) => FileRecord::never_seen(message.file.clone(), *gone, now),
+                Observation::Present(snapshot) => FileRecord::from_snapshot(snapshot),
+                Observation::Gone(gone) => FileRecord::tombstone(message.file.clone(), *gone, now),
             }),
-            Some(step) if step.record.must_ask(&observation) => return None,
-            // A question about a file that was listed, though our record says that it is gone.
-            Some(step) if asks(message) && !step.record.is_present() => return None,
-            Some(step) => step.then(|record| match (&message.cause, &message.snapshot) {
-                (Cause::Correction(_), Some(snapshot)) => record.corrected(snapshot, moment),
-                (Cause::Correction(_), None)
-                | (Cause::Live | Cause::Run(_) | Cause::Left { .. }, _) => {
-                    record.observe(&observation, moment)
-                }
-            }),
+            Some(transition) if transition.record.needs_lookup(&observation) => return None,
+            // A lookup request for a listed file whose record says that it is gone.
+            Some(transition) if is_lookup_request(message) && !transition.record.is_present() => {
+                return None;
+            }
+            Some(transition) => {
+                transition.then(|record| match (&message.origin, &message.snapshot) {
+                    (Origin::Correction(_), Some(snapshot)) => record.corrected(snapshot, context),
+                    (Origin::Correction(_), None)
+                    | (Origin::Live | Origin::Operation(_) | Origin::DriveLeft { .. }, _) => {
+                        record.observe(&observation, context)
+                    }
+                })
+            }
         });
     }
     folded
 }
 
-/// Whether an operation asks about the file, rather than a change log telling of it.
-fn asks(message: &SnapshotMessage) -> bool {
-    match message.cause {
-        Cause::Run(_) => message.snapshot.is_none(),
-        Cause::Live | Cause::Correction(_) | Cause::Left { .. } => false,
+/// Returns whether the message is an operation's lookup request rather than a reported change.
+fn is_lookup_request(message: &SnapshotMessage) -> bool {
+    match message.origin {
+        Origin::Operation(_) => message.snapshot.is_none(),
+        Origin::Live | Origin::Correction(_) | Origin::DriveLeft { .. } => false,
     }
 }

@@ -1,8 +1,8 @@
-//! Which snapshots are kept as history: those that differ from the one before.
+//! Selects the snapshots that become history: those that differ from their predecessor.
 //!
-//! A snapshot that repeats what the record holds is left out. The record was read with eventual
-//! consistency, so it may be behind: whoever finds that out, by the condition of the write, keeps what was
-//! left out before writing on what the record has become. History never comes after the record.
+//! A snapshot that repeats the record is skipped. The record was read with eventual consistency and
+//! may be stale. When the condition of the write reveals that, the skipped snapshots are saved
+//! before the file is written again. History is never written after the record.
 
 use std::collections::BTreeMap;
 
@@ -14,16 +14,17 @@ use crate::Deps;
 
 type Entries<K> = BTreeMap<K, Vec<HistoryEntry>>;
 
-/// A batch's snapshots, as far as they become history.
+/// The snapshots of a batch that become history.
 #[derive(Debug, Default)]
 pub(crate) struct History {
-    pub(crate) kept: Entries<ConnectionKey>,
-    left_out: Entries<(ConnectionKey, FileId)>,
+    pub(crate) entries: Entries<ConnectionKey>,
+    repetitions: Entries<(ConnectionKey, FileId)>,
 }
 
 impl History {
-    /// Sorts the messages of a batch, those of one file in order, against the records as they were read.
-    pub(crate) fn of<'a>(
+    /// Compares the messages of a batch, each file's in order, with the loaded records, and
+    /// separates new snapshots from repetitions.
+    pub(crate) fn collect<'a>(
         messages: impl Iterator<Item = &'a SnapshotMessage>,
         records: &BTreeMap<(ConnectionKey, FileId), FileRecord>,
     ) -> Self {
@@ -38,19 +39,23 @@ impl History {
                 at: message.at,
             };
             let file = (message.key.clone(), message.file.clone());
-            let observed = || records.get(&file).and_then(told);
+            let observed = || records.get(&file).and_then(last_reported);
             let before = latest.get(&file).cloned().or_else(observed);
             if before
                 .as_ref()
                 .is_some_and(|before| snapshot.repeats(before))
             {
                 history
-                    .left_out
+                    .repetitions
                     .entry(file.clone())
                     .or_default()
                     .push(entry);
             } else {
-                history.kept.entry(file.0.clone()).or_default().push(entry);
+                history
+                    .entries
+                    .entry(file.0.clone())
+                    .or_default()
+                    .push(entry);
             }
             let newest = before.filter(|before| before.version > snapshot.version);
             latest.insert(file, newest.unwrap_or_else(|| snapshot.clone()));
@@ -58,28 +63,29 @@ impl History {
         history
     }
 
-    /// Keeps what was left out of one file's history after all.
-    pub(crate) async fn keep_all(
+    /// Saves the snapshots of one file that were skipped as repetitions.
+    pub(crate) async fn save_repetitions(
         &self,
         key: &ConnectionKey,
         file: &FileId,
         deps: &Deps,
     ) -> Result<(), StoreError> {
-        match self.left_out.get(&(key.clone(), file.clone())) {
-            Some(entries) => keep(key, entries, deps).await,
+        match self.repetitions.get(&(key.clone(), file.clone())) {
+            Some(entries) => save(key, entries, deps).await,
             None => Ok(()),
         }
     }
 }
 
-/// What history has told of already: nothing, where Drive was read since by a push or by a question.
-fn told(record: &FileRecord) -> Option<Snapshot> {
+/// Returns the snapshot that history already contains: none if a push or a lookup has read Drive
+/// since.
+fn last_reported(record: &FileRecord) -> Option<Snapshot> {
     let observed = record.observed();
     observed.filter(|_| record.reported == record.version)
 }
 
-/// Writes history, if any is kept. Writing it again changes nothing.
-pub(crate) async fn keep(
+/// Saves history if the deployment retains any. Saving it again changes nothing.
+pub(crate) async fn save(
     key: &ConnectionKey,
     entries: &[HistoryEntry],
     deps: &Deps,
@@ -88,16 +94,17 @@ pub(crate) async fn keep(
         return Ok(());
     };
     let expires = deps.clock.now().plus_millis(i64::from(days) * 86_400_000);
-    deps.store.keep_history(key, entries, Some(expires)).await
+    deps.store.save_history(key, entries, Some(expires)).await
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use domain::{
-        ConnectionId, DriveVersion, Field, FieldMask, Mirror, TenantId, Timestamp, Value,
+        ConnectionId, DriveMetadata, DriveVersion, Field, FieldSetVersion, TenantId, Timestamp,
+        Value,
     };
-    use runtime::Cause;
+    use runtime::Origin;
 
     fn key() -> ConnectionKey {
         ConnectionKey {
@@ -114,55 +121,55 @@ mod tests {
         Snapshot {
             file: file(),
             version: DriveVersion(version),
-            mask: FieldMask::CURRENT,
+            field_set: FieldSetVersion::CURRENT,
             fields: BTreeMap::from([(Field::Name, Value::text(name))]),
-            mirror: Mirror::default(),
+            metadata: DriveMetadata::default(),
         }
     }
 
-    /// The versions that are kept, and those left out, of snapshots on top of a record.
-    fn sorted(record: Option<&FileRecord>, seen: &[(u64, &str)]) -> (Vec<u64>, Vec<u64>) {
+    /// Returns the versions saved and the versions skipped for snapshots on top of a record.
+    fn classified(record: Option<&FileRecord>, seen: &[(u64, &str)]) -> (Vec<u64>, Vec<u64>) {
         let message = |(version, name): &(u64, &str)| SnapshotMessage {
             key: key(),
-            cause: Cause::Live,
+            origin: Origin::Live,
             file: file(),
             at: Timestamp::from_millis(0),
             snapshot: Some(snapshot(*version, name)),
         };
         let messages: Vec<SnapshotMessage> = seen.iter().map(message).collect();
         let records = record.map(|record| ((key(), file()), record.clone()));
-        let history = History::of(messages.iter(), &records.into_iter().collect());
+        let history = History::collect(messages.iter(), &records.into_iter().collect());
         let versions = |entries: Option<&Vec<HistoryEntry>>| {
             let entries = entries.into_iter().flatten();
             entries.map(|entry| entry.snapshot.version.0).collect()
         };
-        let left_out = versions(history.left_out.get(&(key(), file())));
-        (versions(history.kept.get(&key())), left_out)
+        let repetitions = versions(history.repetitions.get(&(key(), file())));
+        (versions(history.entries.get(&key())), repetitions)
     }
 
     #[test]
-    fn a_snapshot_that_repeats_the_one_before_is_no_history() {
+    fn a_snapshot_that_repeats_its_predecessor_is_skipped() {
         assert_eq!(
-            sorted(None, &[(1, "a"), (2, "a"), (3, "b")]),
+            classified(None, &[(1, "a"), (2, "a"), (3, "b")]),
             (vec![1, 3], vec![2])
         );
-        let record = FileRecord::first_sight(&snapshot(5, "a"));
-        let after = |seen| sorted(Some(&record), seen);
+        let record = FileRecord::from_snapshot(&snapshot(5, "a"));
+        let after = |seen| classified(Some(&record), seen);
         assert_eq!(after(&[(5, "a"), (6, "a")]), (vec![], vec![5, 6]));
         assert_eq!(after(&[(6, "b"), (7, "a")]), (vec![6, 7], vec![]));
         assert_eq!(after(&[(4, "a"), (6, "a")]), (vec![4], vec![6]));
     }
 
     #[test]
-    fn what_only_a_push_has_read_becomes_history_when_it_is_reported() {
+    fn a_snapshot_read_by_a_push_is_saved_when_drive_reports_it() {
         let read = FileRecord {
             reported: DriveVersion(4),
-            ..FileRecord::first_sight(&snapshot(5, "ours"))
+            ..FileRecord::from_snapshot(&snapshot(5, "ours"))
         };
         assert_eq!(
-            sorted(Some(&read), &[(5, "ours"), (6, "ours")]),
+            classified(Some(&read), &[(5, "ours"), (6, "ours")]),
             (vec![5], vec![6])
         );
-        assert_eq!(sorted(Some(&read), &[(7, "ours")]), (vec![7], vec![]));
+        assert_eq!(classified(Some(&read), &[(7, "ours")]), (vec![7], vec![]));
     }
 }

@@ -1,64 +1,65 @@
-//! Merges snapshots into our records.
+//! Merges snapshots into the stored records.
 //!
-//! History first (a crash after the merge would lose it for good), then one conditional write per file:
-//! all messages of one file are folded, in order, into one step. Where the record has moved meanwhile,
-//! the store hands the current one back and the fold is done again.
+//! History is written first (a crash after the merge would lose it for good), then one conditional
+//! write per file: all messages of a file are folded, in order, into one step. If the record was
+//! written concurrently, the store returns the current one and the fold is repeated.
 
 mod fold;
 mod history;
-mod look;
-mod membership;
-mod permissions;
-mod scope;
+mod left_drives;
+mod list_permissions;
+mod lookup;
+mod reschedule;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::membership::LeftLogs;
+use crate::left_drives::LeftLogs;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
-use domain::{ConnectionKey, Disposition, FileId, FileRecord, Revision, Step, Timestamp};
+use domain::{ConnectionKey, Disposition, FileId, FileRecord, Revision, Timestamp, Transition};
 use futures_util::future::join_all;
-use gate::{Gate, GateError, NotParked, Services};
+use gate::{CallError, DriveFactory, NotParked, Services};
 use runtime::{
-    Clock, Deadline, Entropy, Group, Queue, Settings, SnapshotMessage, Verdict, batch, telemetry,
+    Clock, Deadline, Entropy, GroupResult, MessageGroup, Queue, Settings, SnapshotMessage, batch,
+    telemetry,
 };
 use store::{Committed, Connection, Nonce, Store, StoreError};
 
 use crate::fold::fold;
 use crate::history::History;
-use crate::look::Asked;
+use crate::lookup::LookedUp;
 
-/// How long Drive may take. The function has 15 s.
+/// Timeouts of Drive calls. The function has 15 s.
 const DRIVE_TIMEOUTS: drive::Timeouts = drive::Timeouts {
     connect: Duration::from_secs(2),
     total: Duration::from_secs(8),
 };
 
-/// What the function works with.
+/// The dependencies of the function.
 #[derive(Clone)]
 pub struct Deps {
-    /// The records.
+    /// The table of records.
     pub store: Store,
-    /// Drive: asked only where a file appears or disappears.
-    pub gate: Gate,
-    /// The queues it consumes.
+    /// Drive, called only when a file appears or disappears.
+    pub drives: DriveFactory,
+    /// The queues that the function consumes.
     pub queues: Vec<Queue>,
-    /// Where it says that something that was held may go on.
+    /// The queue that wakes `push-intents` after out-of-scope files were rescheduled.
     pub push_wakes: Queue,
-    /// How long history is kept, in days; `None` keeps none.
+    /// The retention of history, in days; `None` keeps none.
     pub history_days: Option<u32>,
-    /// Now.
+    /// The source of the current time.
     pub clock: Clock,
-    /// Randomness.
+    /// The source of randomness.
     pub entropy: Entropy,
 }
 
 impl Deps {
-    /// Makes everything out of the environment.
+    /// Builds the dependencies from the environment.
     ///
     /// # Errors
-    /// Says which setting is missing or can't be read.
+    /// Names the setting that is missing or malformed.
     pub async fn load(
         settings: &Settings,
     ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
@@ -70,7 +71,7 @@ impl Deps {
         ];
         Ok(Self {
             store: services.store.clone(),
-            gate: services.gate.clone(),
+            drives: services.drives.clone(),
             queues,
             push_wakes: queue("PUSH_WAKES_QUEUE_URL")?,
             history_days: settings.history_days()?,
@@ -80,32 +81,32 @@ impl Deps {
     }
 }
 
-/// Rounds of "merge, write, somebody was faster" before a file's messages go back to the queue.
-const ROUNDS_MAX: usize = 8;
+/// The number of merge-and-write attempts before a file's messages return to the queue.
+const ATTEMPTS_MAX: usize = 8;
 
-/// Why a file's messages could not be applied now.
+/// The reason a file's messages could not be applied now.
 #[derive(Debug, thiserror::Error)]
-enum Stopped {
-    #[error("the table did not do it")]
+enum WorkError {
+    #[error("DynamoDB request failed")]
     Store(#[from] StoreError),
-    #[error("Drive was not asked, or did not say")]
-    Gate(#[from] Arc<GateError>),
-    #[error("others kept writing the same record")]
+    #[error("Drive call failed")]
+    Call(#[from] Arc<CallError>),
+    #[error("too many concurrent writes to the record")]
     Contended,
-    #[error("the function is about to be ended")]
+    #[error("the invocation is about to time out")]
     OutOfTime,
 }
 
-impl From<GateError> for Stopped {
-    fn from(error: GateError) -> Self {
-        Self::Gate(Arc::new(error))
+impl From<CallError> for WorkError {
+    fn from(error: CallError) -> Self {
+        Self::Call(Arc::new(error))
     }
 }
 
-impl Stopped {
+impl WorkError {
     fn disposition(&self) -> Disposition {
         match self {
-            Self::Gate(error) => error.disposition(),
+            Self::Call(error) => error.disposition(),
             Self::Store(_) | Self::Contended | Self::OutOfTime => {
                 Disposition::Retry { after_millis: None }
             }
@@ -113,126 +114,131 @@ impl Stopped {
     }
 }
 
-/// The answer to a question that was asked with others.
-type Answer = Result<Asked, Arc<GateError>>;
+/// The result of a lookup that shares its errors with the other lookups of a batch.
+type LookupResult = Result<LookedUp, Arc<CallError>>;
 
-/// The messages of one file, in order, and the group that they came in.
+/// The messages of one file, in order, and the group that they arrived in.
 struct Work {
-    group: Group,
-    /// `None` where nothing of the group could be read; what could not is parked already.
+    group: MessageGroup,
+    /// The readable messages; empty if storing an unreadable one as a dead letter failed.
     messages: Vec<SnapshotMessage>,
-    /// How many deliveries were dealt with when parking failed.
-    broken: Option<(usize, StoreError)>,
-    /// Permissions were read from Drive for it, later than the record was loaded.
-    listed: bool,
-    /// Why they could not be.
-    unlisted: Option<GateError>,
+    /// The error of storing a dead letter, and the number of messages processed before it.
+    dead_letter_error: Option<(usize, StoreError)>,
+    /// Set if permissions were read from Drive, later than the record was loaded.
+    permissions_listed: bool,
+    /// The error of reading the permissions.
+    permissions_error: Option<CallError>,
 }
 
-/// Handles a batch of snapshots: each group is one file. What came back twice is handled file by file, since one of
-/// them may be what ends the process.
+/// Handles a batch of snapshots. Each group is one file. Messages that are received again are
+/// handled file by file, since one of them may crash the process.
 pub async fn handle(event: SqsEvent, deadline: Deadline, deps: &Deps) -> SqsBatchResponse {
-    // Boxed: the compiler looks only so deep into futures within futures.
-    let together = |part| Box::pin(handle_together(part, deadline, deps));
-    batch::handle_apart(event, &deps.queues, together).await
+    // Boxed, to limit the depth of nested futures.
+    let handle_part = |part| Box::pin(handle_batch(part, deadline, deps));
+    batch::isolate_poison_message(event, &deps.queues, handle_part).await
 }
 
-async fn handle_together(event: SqsEvent, deadline: Deadline, deps: &Deps) -> SqsBatchResponse {
+async fn handle_batch(event: SqsEvent, deadline: Deadline, deps: &Deps) -> SqsBatchResponse {
     let mut works = Vec::new();
-    for group in batch::groups(event) {
-        works.push(read(group, deps).await);
+    for group in batch::message_groups(event) {
+        works.push(read_work(group, deps).await);
     }
     let left = LeftLogs::default();
-    let judged = match prepare(&mut works, deadline, deps).await {
-        Ok(prepared) => judge_all(works, &prepared, &left, deadline, deps).await,
-        // One record that can't be read must not hold up the files beside it.
+    let results = match prepare(&mut works, deadline, deps).await {
+        Ok(prepared) => process_all(works, &prepared, &left, deadline, deps).await,
+        // An unreadable record must not block the other files of the batch.
         Err(_) => {
             let files = works.into_iter().map(async |mut work| {
                 match prepare(std::slice::from_mut(&mut work), deadline, deps).await {
-                    Ok(prepared) => judge_all(vec![work], &prepared, &left, deadline, deps).await,
-                    Err(error) => vec![(work.group, failed(0, &error.into()))],
+                    Ok(prepared) => process_all(vec![work], &prepared, &left, deadline, deps).await,
+                    Err(error) => vec![(work.group, report_failure(0, &error.into()))],
                 }
             });
             join_all(files).await.into_iter().flatten().collect()
         }
     };
-    batch::respond(judged, &deps.queues, &deps.entropy).await
+    batch::respond(results, &deps.queues, &deps.entropy).await
 }
 
-/// Judges the files of a batch beside each other. What Drive must be asked is asked for all of them at once; those
-/// of which nothing must be asked do not wait for that.
-async fn judge_all(
+/// Processes the files of a batch concurrently. All lookups in Drive are made together; files that
+/// need none do not wait for them.
+async fn process_all(
     works: Vec<Work>,
     prepared: &Prepared,
     left: &LeftLogs,
     deadline: Deadline,
     deps: &Deps,
-) -> Vec<(Group, Verdict)> {
-    let (mut asking, mut telling) = (Vec::new(), Vec::new());
+) -> Vec<(MessageGroup, GroupResult)> {
+    let (mut uncertain, mut others) = (Vec::new(), Vec::new());
     for work in works {
-        if must_ask(&work, prepared, left, deps).await {
-            asking.push(work);
+        if needs_lookup(&work, prepared, left, deps).await {
+            uncertain.push(work);
         } else {
-            telling.push(work);
+            others.push(work);
         }
     }
-    let telling = telling
+    let others = others
         .into_iter()
-        .map(|work| judge(work, None, prepared, left, deadline, deps));
-    let asking = async {
-        let files = asking.iter().filter_map(|work| {
+        .map(|work| process_file(work, None, prepared, left, deadline, deps));
+    let lookups = async {
+        let files = uncertain.iter().filter_map(|work| {
             let first = work.messages.first()?;
             Some((prepared.connections.get(&first.key)?, &first.file))
         });
-        let mut answers = look::ask_all(files, deadline, deps).await;
-        let files = asking.into_iter().map(|work| {
+        let mut results = lookup::lookup_all(files, deadline, deps).await;
+        let files = uncertain.into_iter().map(|work| {
             let place = work.messages.first();
             let place = place.map(|first| (first.key.clone(), first.file.clone()));
-            let answer = place.and_then(|place| answers.remove(&place));
-            judge(work, answer, prepared, left, deadline, deps)
+            let lookup = place.and_then(|place| results.remove(&place));
+            process_file(work, lookup, prepared, left, deadline, deps)
         });
         join_all(files).await
     };
-    let (mut judged, asked) = tokio::join!(join_all(telling), asking);
-    judged.extend(asked);
-    judged
+    let (mut results, looked_up) = tokio::join!(join_all(others), lookups);
+    results.extend(looked_up);
+    results
 }
 
-/// Whether a file's messages lead to a question, on top of the record as it was read for the batch.
-async fn must_ask(work: &Work, prepared: &Prepared, left: &LeftLogs, deps: &Deps) -> bool {
+/// Returns whether a file's messages need a lookup in Drive, given the record loaded for the batch.
+async fn needs_lookup(work: &Work, prepared: &Prepared, left: &LeftLogs, deps: &Deps) -> bool {
     let (messages, now) = (work.messages.as_slice(), deps.clock.now());
-    let Some(first) = messages.first().filter(|_| work.unlisted.is_none()) else {
+    let Some(first) = messages
+        .first()
+        .filter(|_| work.permissions_error.is_none())
+    else {
         return false;
     };
     let Some(connection) = prepared.connections.get(&first.key) else {
         return false;
     };
     let record = prepared.record_of(first);
-    match left.of(messages, record.is_none(), deps).await {
+    match left.left_drives(messages, record.is_none(), deps).await {
         Ok(left) => fold(record, messages, &left, &connection.policies, now).is_none(),
-        // Whoever judges the file meets the error again.
+        // The error recurs when the file is processed.
         Err(_) => false,
     }
 }
 
-/// Reads a group's messages; what can't be read never can be, and is parked so that the others go on.
-async fn read(group: Group, deps: &Deps) -> Work {
+/// Reads a group's messages. An unreadable message is stored as a dead letter, so that the others
+/// proceed.
+async fn read_work(group: MessageGroup, deps: &Deps) -> Work {
     let now = deps.clock.now();
-    let (messages, broken) =
+    let (messages, dead_letter_error) =
         match gate::read_group(&group, SnapshotMessage::from_body, &deps.store, now).await {
             Ok(read) => (read.into_iter().map(|(_, message)| message).collect(), None),
-            Err(NotParked { done, error }) => (Vec::new(), Some((done, error))),
+            Err(NotParked { processed, error }) => (Vec::new(), Some((processed, error))),
         };
     Work {
         group,
         messages,
-        broken,
-        listed: false,
-        unlisted: None,
+        dead_letter_error,
+        permissions_listed: false,
+        permissions_error: None,
     }
 }
 
-/// What the whole batch shares: one read for all records, one for each connection, one write for history.
+/// The data shared by the whole batch: one read for all records, one for each connection, one write
+/// for history.
 struct Prepared {
     connections: BTreeMap<ConnectionKey, Connection>,
     records: BTreeMap<(ConnectionKey, FileId), FileRecord>,
@@ -240,7 +246,7 @@ struct Prepared {
 }
 
 impl Prepared {
-    /// The record of the file that a message is about.
+    /// Returns the record of the message's file.
     fn record_of(&self, message: &SnapshotMessage) -> Option<&FileRecord> {
         let place = (message.key.clone(), message.file.clone());
         self.records.get(&place)
@@ -277,123 +283,132 @@ async fn prepare(
             prepared.connections.insert(key.clone(), connection);
         }
     }
-    let patience = look::patience(deadline);
-    permissions::complete(
+    let wait_budget = lookup::wait_budget(deadline);
+    list_permissions::add_permissions(
         works,
         &prepared.connections,
         &prepared.records,
-        patience,
+        wait_budget,
         deps,
     )
     .await;
     let messages = works.iter().flat_map(|work| &work.messages);
-    prepared.history = History::of(messages, &prepared.records);
-    for (key, entries) in &prepared.history.kept {
-        // History of a connection that is gone would be nobody's.
+    prepared.history = History::collect(messages, &prepared.records);
+    for (key, entries) in &prepared.history.entries {
+        // The history of a deleted connection is not saved.
         if prepared.connections.contains_key(key) {
-            history::keep(key, entries, deps).await?;
+            history::save(key, entries, deps).await?;
         }
     }
     Ok(prepared)
 }
 
-async fn judge(
+async fn process_file(
     work: Work,
-    answer: Option<Answer>,
+    lookup: Option<LookupResult>,
     prepared: &Prepared,
     left: &LeftLogs,
     deadline: Deadline,
     deps: &Deps,
-) -> (Group, Verdict) {
-    if let Some((done, error)) = work.broken {
-        return (work.group, failed(done, &error.into()));
+) -> (MessageGroup, GroupResult) {
+    if let Some((processed, error)) = work.dead_letter_error {
+        return (work.group, report_failure(processed, &error.into()));
     }
-    if let Some(error) = work.unlisted {
-        let stopped = error.into();
-        suspend_if_halted(&work.messages, &stopped, deps).await;
-        return (work.group, failed(0, &stopped));
+    if let Some(error) = work.permissions_error {
+        let error = error.into();
+        suspend_if_halted(&work.messages, &error, deps).await;
+        return (work.group, report_failure(0, &error));
     }
-    let verdict = match apply(&work, answer, prepared, left, deadline, deps).await {
-        Ok(()) => Verdict::Done,
-        Err(stopped) => {
-            suspend_if_halted(&work.messages, &stopped, deps).await;
-            failed(0, &stopped)
+    let result = match apply(&work, lookup, prepared, left, deadline, deps).await {
+        Ok(()) => GroupResult::Processed,
+        Err(error) => {
+            suspend_if_halted(&work.messages, &error, deps).await;
+            report_failure(0, &error)
         }
     };
-    (work.group, verdict)
+    (work.group, result)
 }
 
-/// Where Drive takes our credentials no more, the connection waits for a person. The snapshots come back
-/// until then: the cursor is past them, so nothing else would bring them.
-async fn suspend_if_halted(messages: &[SnapshotMessage], stopped: &Stopped, deps: &Deps) {
-    let disposition = stopped.disposition();
+/// Suspends the connection if Drive rejects its credentials. The snapshots are retried until the
+/// connection is resumed: the cursor has passed them, so nothing else would deliver them again.
+async fn suspend_if_halted(messages: &[SnapshotMessage], error: &WorkError, deps: &Deps) {
+    let disposition = error.disposition();
     if let (Some(first), Disposition::Halt { reason }) = (messages.first(), disposition) {
         let (key, now) = (&first.key, deps.clock.now());
-        if let Err(error) = gate::suspend(key, &reason, stopped, &deps.store, now).await {
+        if let Err(error) = gate::suspend(key, &reason, error, &deps.store, now).await {
             let error = telemetry::chain(&error);
-            tracing::warn!(connection = %key, error, "could not suspend");
+            tracing::warn!(connection = %key, error, "could not suspend connection");
         }
     }
 }
 
-fn failed(done: usize, stopped: &Stopped) -> Verdict {
-    let error = telemetry::chain(stopped);
-    tracing::warn!(error, metric = "apply_failed", "the snapshots come back");
-    let after_millis = stopped.disposition().after_millis();
-    Verdict::Failed { done, after_millis }
+fn report_failure(processed: usize, error: &WorkError) -> GroupResult {
+    let chain = telemetry::chain(error);
+    tracing::warn!(
+        error = chain,
+        metric = "apply_failed",
+        "could not apply snapshots; will retry"
+    );
+    let after_millis = error.disposition().after_millis();
+    GroupResult::Failed {
+        processed,
+        after_millis,
+    }
 }
 
-/// Folds one file's messages into its record, until the write is taken.
+/// Folds one file's messages into its record until the write succeeds.
 async fn apply(
     work: &Work,
-    answer: Option<Answer>,
+    lookup: Option<LookupResult>,
     prepared: &Prepared,
     left: &LeftLogs,
     deadline: Deadline,
     deps: &Deps,
-) -> Result<(), Stopped> {
+) -> Result<(), WorkError> {
     let messages = work.messages.as_slice();
     let Some(first) = messages.first() else {
         return Ok(());
     };
-    // A connection that is gone: nobody waits for the file.
+    // The connection was deleted.
     let Some(connection) = prepared.connections.get(&first.key) else {
         return Ok(());
     };
-    let (mut record, mut answer) = (prepared.record_of(first).cloned(), answer);
-    let left = left.of(messages, record.is_none(), deps).await?;
-    let mut certain = false;
-    for _ in 0..ROUNDS_MAX {
+    let (mut record, mut lookup) = (prepared.record_of(first).cloned(), lookup);
+    let left = left.left_drives(messages, record.is_none(), deps).await?;
+    let mut consistent = false;
+    for _ in 0..ATTEMPTS_MAX {
         let now = deps.clock.now();
         if deadline.passed(now) {
-            return Err(Stopped::OutOfTime);
+            return Err(WorkError::OutOfTime);
         }
-        let folded = match &answer {
+        let folded = match &lookup {
             Some(_) => None,
             None => fold(record.as_ref(), messages, &left, &connection.policies, now),
         };
-        let step = match folded {
-            Some(step) => step,
+        let transition = match folded {
+            Some(transition) => transition,
             None => {
                 let history = &prepared.history;
-                history.keep_all(&first.key, &first.file, deps).await?;
-                if answer.is_none() {
+                history
+                    .save_repetitions(&first.key, &first.file, deps)
+                    .await?;
+                if lookup.is_none() {
                     let alone = [(connection, &first.file)].into_iter();
-                    let mut answers = look::ask_all(alone, deadline, deps).await;
-                    answer = answers.pop_first().map(|(_, answer)| answer);
+                    let mut results = lookup::lookup_all(alone, deadline, deps).await;
+                    lookup = results.pop_first().map(|(_, lookup)| lookup);
                 }
-                let Some(asked) = answer.take().transpose()? else {
+                let Some(looked_up) = lookup.take().transpose()? else {
                     break;
                 };
-                (record, certain) = (asked.record, true);
-                asked.step
+                (record, consistent) = (looked_up.record, true);
+                looked_up.transition
             }
         };
-        if record.as_ref() == Some(&step.record) {
-            // Nothing to write is not checked by a condition, and the batch's read may be behind: a removal
-            // that seems to be known already is looked at again, in the record as it is.
-            if !certain && messages.iter().any(|message| message.snapshot.is_none()) {
-                certain = true;
+        if record.as_ref() == Some(&transition.record) {
+            // A result without changes is not verified by a conditional write, and the batch's read
+            // may be stale: an apparently known removal is checked against a consistent read.
+            if !consistent && messages.iter().any(|message| message.snapshot.is_none()) {
+                consistent = true;
                 record = deps.store.load_file(&first.key, &first.file).await?;
                 continue;
             }
@@ -403,43 +418,57 @@ async fn apply(
             .as_ref()
             .map_or(Revision(0), |record| record.revision);
         let nonce = Nonce(deps.entropy.next());
-        match deps.store.commit(&first.key, before, &step, nonce).await? {
+        match deps
+            .store
+            .commit(&first.key, before, &transition, nonce)
+            .await?
+        {
             Committed::Done => {
-                report(record.as_ref(), &step, messages, deps.clock.now());
-                scope::release(connection, record.as_ref(), &step, deps).await;
+                log_applied(record.as_ref(), &transition, messages, deps.clock.now());
+                reschedule::reschedule_out_of_scope(connection, record.as_ref(), &transition, deps)
+                    .await;
                 return Ok(());
             }
-            // Whoever was faster may have read the permissions later than we did: they are read again.
-            Committed::Stale(_) if work.listed => return Err(Stopped::Contended),
+            // The concurrent writer may have read the permissions later: they must be read again.
+            Committed::Stale(_) if work.permissions_listed => return Err(WorkError::Contended),
             Committed::Stale(current) => {
-                // What seemed to repeat the record was compared with an older one.
+                // The skipped snapshots were compared with a stale record.
                 let history = &prepared.history;
-                history.keep_all(&first.key, &first.file, deps).await?;
+                history
+                    .save_repetitions(&first.key, &first.file, deps)
+                    .await?;
                 record = current.map(|current| *current);
             }
         }
     }
-    Err(Stopped::Contended)
+    Err(WorkError::Contended)
 }
 
-fn report(before: Option<&FileRecord>, step: &Step, messages: &[SnapshotMessage], now: Timestamp) {
-    let strange = step.record.mirror.strange_permissions();
+fn log_applied(
+    before: Option<&FileRecord>,
+    transition: &Transition,
+    messages: &[SnapshotMessage],
+    now: Timestamp,
+) {
+    let strange = transition.record.metadata.unknown_permissions();
     if strange > 0 {
         tracing::warn!(
-            file = %step.record.file, strange, metric = "strange_permissions",
-            "roles or types that we don't know are kept as they are"
+            file = %transition.record.file, strange, metric = "strange_permissions",
+            "unknown permission roles or types kept unchanged"
         );
     }
     let lag_millis = messages.last().map(|message| now.millis_since(message.at));
-    if before.is_some_and(|before| step.record.is_noise_since(before)) {
+    if before.is_some_and(|before| transition.record.is_version_only_change(before)) {
         tracing::info!(
-            file = %step.record.file, version = %step.record.version, lag_millis, metric = "noise",
-            "only Drive's version has moved"
+            file = %transition.record.file, version = %transition.record.version, lag_millis,
+            metric = "noise",
+            "version-only change applied"
         );
         return;
     }
     tracing::info!(
-        file = %step.record.file, version = %step.record.version, conflicts = step.conflicts.len(),
-        lag_millis, metric = "applied", "applied"
+        file = %transition.record.file, version = %transition.record.version,
+        conflicts = transition.conflicts.len(), lag_millis, metric = "applied",
+        "applied snapshots"
     );
 }

@@ -1,70 +1,71 @@
-//! Follows a Drive change log from the cursor, and queues what it tells as snapshots.
+//! Reads a Drive change log from its cursor and queues the changes as snapshots.
 //!
-//! The cursor never moves before everything before it is durably queued. A wake says only that a log
-//! should be looked at; where we are in it, and whether its files are still being listed, is in the
-//! log's own item. Whatever is interrupted goes on from there at the next wake.
+//! The cursor never moves before everything before it is durably queued. A wake says only that a
+//! log should be read; the cursor, and whether the log's files are still being listed, are in the
+//! log's own item. Interrupted work resumes at the next wake.
 
+mod drive_root;
 mod listing;
-mod membership;
-mod root;
+mod shared_drives;
 
 use std::time::Duration;
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
-use domain::pace::{CallKind, Held};
+use domain::rate_limit::{CallKind, Throttled};
 use domain::{ConnectionKey, Disposition, LogId, Timestamp};
-use drive::{Change, ChangePage, DriveError, Kind, Next, Seen, Unreadable};
+use drive::{Change, ChangePage, ChangeState, DriveError, Kind, NextToken, Unreadable};
 use futures_util::future::join_all;
-use gate::{Gate, GateError, NotParked, Pass, Patience, Services};
+use gate::{CallError, DriveFactory, NotParked, Services, ThrottledDrive, WaitBudget};
 use runtime::{
-    Cause, Clock, Deadline, Entropy, Group, LogWake, Queue, QueueError, Settings, SnapshotMessage,
-    Snapshots, Verdict, batch, queue, telemetry,
+    Clock, Deadline, Entropy, GroupResult, LogWake, MessageGroup, Origin, Queue, QueueError,
+    Settings, SnapshotMessage, SnapshotQueues, batch, queue, telemetry,
 };
 use store::{
-    ConnectionState, Letter, Log, OperationKind, Parked, Position, Progress, Store, StoreError,
-    Written,
+    ConnectionState, DeadLetter, FailedMessage, Log, LogPosition, LogProgress, OperationKind,
+    Store, StoreError, Written,
 };
 
-/// How long Drive may take. A page of a thousand changes may take Drive a while; the function has a minute.
+/// Timeouts of Drive calls. A page of a thousand changes may take Drive several seconds; the
+/// function has a minute.
 const DRIVE_TIMEOUTS: drive::Timeouts = drive::Timeouts {
     connect: Duration::from_secs(3),
     total: Duration::from_secs(20),
 };
 
-/// What the function works with.
+/// The dependencies of the function.
 #[derive(Clone)]
 pub struct Deps {
-    /// Connections, logs, operations.
+    /// The table of connections, logs and operations.
     pub store: Store,
-    /// Drive, as each connection may see it.
-    pub gate: Gate,
-    /// Where snapshots go.
-    pub snapshots: Snapshots,
-    /// Where wakes come from, and go when there was not time enough.
+    /// Drive with each connection's credentials and rate limit.
+    pub drives: DriveFactory,
+    /// The queues that receive the snapshots.
+    pub snapshots: SnapshotQueues,
+    /// The queue of log wakes: consumed, and written to when time runs out.
     pub log_wakes: Queue,
-    /// Now.
+    /// The source of the current time.
     pub clock: Clock,
-    /// Randomness.
+    /// The source of randomness.
     pub entropy: Entropy,
 }
 
 impl Deps {
-    /// Makes everything out of the environment.
+    /// Builds the dependencies from the environment.
     ///
     /// # Errors
-    /// Says which setting is missing or can't be read.
+    /// Names the setting that is missing or malformed.
     pub async fn load(
         settings: &Settings,
     ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         let services = Services::connect(settings, DRIVE_TIMEOUTS).await?;
         let queue = |name| services.queue(settings, name);
-        let snapshots = Snapshots {
+        let snapshots = SnapshotQueues {
             live: queue("SNAPSHOTS_QUEUE_URL")?,
             bulk: queue("SNAPSHOTS_BULK_QUEUE_URL")?,
         };
         Ok(Self {
             store: services.store.clone(),
-            gate: services.gate.clone(),
+            drives: services.drives.clone(),
             snapshots,
             log_wakes: queue("LOG_WAKES_QUEUE_URL")?,
             clock: services.clock.clone(),
@@ -73,128 +74,151 @@ impl Deps {
     }
 }
 
-/// How often a log with a channel is polled, in milliseconds: a notification that got lost makes a change
+/// The poll interval of a log with a channel, in milliseconds. A lost notification makes a change
 /// late, never lost.
 const POLL_WATCHED_MILLIS: i64 = 15 * 60_000;
-/// What a page may take at most, in milliseconds: one that could be cut off is not begun.
+/// The longest processing time of a page, in milliseconds. No page is started that could be cut
+/// off.
 const PAGE_MILLIS: i64 = 24_000;
-/// The longest wait for the connection's turn in place, in milliseconds.
-const PATIENCE_MILLIS: u64 = 2_000;
-/// Clocks that differ by less than this make no wake look older than it is.
+/// The longest in-process wait for the rate limiter, in milliseconds.
+const WAIT_MILLIS_MAX: u64 = 2_000;
+/// The tolerated clock difference, in milliseconds, when a wake is compared with the last read.
 const CLOCK_MARGIN_MILLIS: i64 = 1_000;
 
-/// Why a log could not be followed to its end.
+/// The reason a log could not be read to its end.
 #[derive(Debug, thiserror::Error)]
-enum Stopped {
-    #[error("the table did not do it")]
+enum WorkError {
+    #[error("DynamoDB request failed")]
     Store(#[from] StoreError),
-    #[error("the queue did not take it")]
+    #[error("SQS request failed")]
     Queue(#[from] QueueError),
     #[error(transparent)]
-    Gate(#[from] GateError),
-    #[error("others kept writing the same log")]
+    Call(#[from] CallError),
+    #[error("too many concurrent writes to the log")]
     Contended,
 }
 
-impl From<DriveError> for Stopped {
+impl From<DriveError> for WorkError {
     fn from(error: DriveError) -> Self {
-        Self::Gate(error.into())
+        Self::Call(error.into())
     }
 }
 
-impl Stopped {
+impl WorkError {
     fn disposition(&self) -> Disposition {
         match self {
             Self::Store(_) | Self::Queue(_) | Self::Contended => {
                 Disposition::Retry { after_millis: None }
             }
-            Self::Gate(error) => error.disposition(),
+            Self::Call(error) => error.disposition(),
         }
     }
 }
 
-/// Handles a batch of wakes: each group is one log, and all of its wakes are one look at it.
+/// Handles a batch of wakes. Each group is one log, and all of its wakes are covered by one read.
 pub async fn handle(event: SqsEvent, deadline: Deadline, deps: &Deps) -> SqsBatchResponse {
-    let looks = batch::groups(event).into_iter().map(|group| async {
-        let verdict = look(&group, deadline, deps).await;
-        (group, verdict)
+    let groups = batch::message_groups(event).into_iter().map(|group| async {
+        let result = process_group(&group, deadline, deps).await;
+        (group, result)
     });
-    let judged = join_all(looks).await;
-    batch::respond(judged, std::slice::from_ref(&deps.log_wakes), &deps.entropy).await
+    let results = join_all(groups).await;
+    batch::respond(
+        results,
+        std::slice::from_ref(&deps.log_wakes),
+        &deps.entropy,
+    )
+    .await
 }
 
-async fn look(group: &Group, deadline: Deadline, deps: &Deps) -> Verdict {
+async fn process_group(group: &MessageGroup, deadline: Deadline, deps: &Deps) -> GroupResult {
     let now = deps.clock.now();
     let mut wakes = match gate::read_group(group, LogWake::from_body, &deps.store, now).await {
         Ok(wakes) => wakes,
-        Err(NotParked { done, error }) => return failed(done, &error.into()),
+        Err(NotParked { processed, error }) => return report_failure(processed, &error.into()),
     };
     let Some((newest, wake)) = wakes.pop() else {
-        return Verdict::Done;
+        return GroupResult::Processed;
     };
-    match follow(&wake, newest.sent_at, deadline, deps).await {
-        Ok(()) => Verdict::Done,
-        Err(Stopped::Gate(GateError::Held(held))) => match later(&wake, held, deps).await {
-            Ok(()) => Verdict::Done,
-            Err(error) => failed(0, &error.into()),
-        },
-        Err(stopped) => stop(&wake, &stopped, deps).await,
+    match follow_log(&wake, newest.sent_at, deadline, deps).await {
+        Ok(()) => GroupResult::Processed,
+        Err(WorkError::Call(CallError::Throttled(throttled))) => {
+            match postpone_poll(&wake, throttled, deps).await {
+                Ok(()) => GroupResult::Processed,
+                Err(error) => report_failure(0, &error.into()),
+            }
+        }
+        Err(error) => handle_failure(&wake, &error, deps).await,
     }
 }
 
-/// The wake is let go, since the cursor keeps everything: the log is due again when it is the connection's turn.
-/// So a wait is no failure of a message, however long it is.
-async fn later(wake: &LogWake, held: Held, deps: &Deps) -> Result<(), StoreError> {
-    let wait_millis = i64::try_from(held.wait_millis).unwrap_or(i64::MAX);
-    let turn = deps.clock.now().plus_millis(wait_millis);
+/// Drops the wake of a throttled connection, since the cursor keeps everything, and makes the log
+/// due when the rate limiter admits calls again. A wait of any length is therefore not a failed
+/// message.
+async fn postpone_poll(
+    wake: &LogWake,
+    throttled: Throttled,
+    deps: &Deps,
+) -> Result<(), StoreError> {
+    let wait_millis = i64::try_from(throttled.wait_millis).unwrap_or(i64::MAX);
+    let admitted_at = deps.clock.now().plus_millis(wait_millis);
     let log = deps.store.load_log(&wake.key, &wake.log).await?;
-    // One that is due before that anyway needs no write: the next wake finds out again.
-    if log.is_some_and(|log| log.next_poll_at > turn) {
-        deps.store.postpone_poll(&wake.key, &wake.log, turn).await?;
+    // A log that is due earlier needs no write: the next wake runs into the rate limiter again.
+    if log.is_some_and(|log| log.next_poll_at > admitted_at) {
+        deps.store
+            .postpone_poll(&wake.key, &wake.log, admitted_at)
+            .await?;
     }
     Ok(())
 }
 
-/// What a failure means for the wake: it comes back, or the connection is suspended and the wake let
-/// go, since the cursor keeps everything.
-async fn stop(wake: &LogWake, stopped: &Stopped, deps: &Deps) -> Verdict {
+/// Decides what a failure means for the wake: either it is retried, or the connection is suspended
+/// and the wake dropped, since the cursor keeps everything.
+async fn handle_failure(wake: &LogWake, error: &WorkError, deps: &Deps) -> GroupResult {
     let key = &wake.key;
-    match stopped.disposition() {
-        Disposition::Retry { .. } => failed(0, stopped),
-        // What Drive refuses of one of a user's shared drives must not stop all the others.
-        Disposition::Park { .. } if is_one_of_many(wake, deps).await => failed(0, stopped),
-        // A call that Drive refuses for good is a matter for a person, like a revoked grant.
+    match error.disposition() {
+        Disposition::Retry { .. } => report_failure(0, error),
+        // A refusal of one of a user's shared drives must not stop the other drives.
+        Disposition::Park { .. } if is_one_of_many(wake, deps).await => report_failure(0, error),
+        // A permanent refusal needs a person, like a revoked grant.
         Disposition::Park { reason } | Disposition::Halt { reason } => {
             let now = deps.clock.now();
-            match gate::suspend(key, &reason, stopped, &deps.store, now).await {
-                Ok(()) => Verdict::Done,
-                Err(error) => failed(0, &error.into()),
+            match gate::suspend(key, &reason, error, &deps.store, now).await {
+                Ok(()) => GroupResult::Processed,
+                Err(error) => report_failure(0, &error.into()),
             }
         }
     }
 }
 
-/// Whether the log is one of a user's shared drives, rather than all that the connection is about.
+/// Returns whether the log is one of a user's shared drives rather than the connection's whole
+/// scope.
 async fn is_one_of_many(wake: &LogWake, deps: &Deps) -> bool {
     let connection = deps.store.load_connection(&wake.key).await;
     let scope = connection.ok().flatten().map(|found| found.scope);
     wake.log != LogId::user() && scope != Some(store::Scope::SharedDrive(wake.log.to_string()))
 }
 
-fn failed(done: usize, stopped: &Stopped) -> Verdict {
-    let error = telemetry::chain(stopped);
-    tracing::warn!(error, metric = "fetch_failed", "will look again");
-    let after_millis = stopped.disposition().after_millis();
-    Verdict::Failed { done, after_millis }
+fn report_failure(processed: usize, error: &WorkError) -> GroupResult {
+    let chain = telemetry::chain(error);
+    tracing::warn!(
+        error = chain,
+        metric = "fetch_failed",
+        "could not read change log; will retry"
+    );
+    let after_millis = error.disposition().after_millis();
+    GroupResult::Failed {
+        processed,
+        after_millis,
+    }
 }
 
-/// Brings one log up to now, or as far as time allows.
-async fn follow(
+/// Reads one log to its end, or as far as time allows.
+async fn follow_log(
     wake: &LogWake,
     sent_at: Timestamp,
     deadline: Deadline,
     deps: &Deps,
-) -> Result<(), Stopped> {
+) -> Result<(), WorkError> {
     let Some(connection) = deps.store.load_connection(&wake.key).await? else {
         return Ok(());
     };
@@ -204,20 +228,23 @@ async fn follow(
     let Some(log) = deps.store.load_log(&wake.key, &wake.log).await? else {
         return Ok(());
     };
-    if covered(&log, sent_at) {
-        tracing::debug!(log = %log.log, metric = "wake_covered", "an earlier look covers this wake");
+    if is_covered(&log, sent_at) {
+        tracing::debug!(
+            log = %log.log, metric = "wake_covered",
+            "wake already covered by an earlier read"
+        );
         return Ok(());
     }
-    let patience = Patience {
-        wait_millis_max: PATIENCE_MILLIS,
-        until: deadline.0.plus_millis(-PAGE_MILLIS),
+    let wait_budget = WaitBudget {
+        max_wait_millis: WAIT_MILLIS_MAX,
+        deadline: deadline.0.plus_millis(-PAGE_MILLIS),
     };
-    let drive = deps.gate.pass(&connection, patience).await?;
-    let error = match read(log.clone(), &drive, deadline, deps).await {
-        Err(Stopped::Gate(GateError::Drive(error))) => error,
-        done => return done,
+    let drive = deps.drives.throttled(&connection, wait_budget).await?;
+    let error = match read_log(log.clone(), &drive, deadline, deps).await {
+        Err(WorkError::Call(CallError::Drive(error))) => error,
+        result => return result,
     };
-    if membership::has_ended(&log, &error, &drive, deps).await? {
+    if shared_drives::leave_if_inaccessible(&log, &error, &drive, deps).await? {
         return Ok(());
     }
     match error.kind() {
@@ -236,73 +263,86 @@ async fn follow(
     }
 }
 
-/// Lists the files of a log that is new, then reads its changes, as far as time allows. That the cursor is
-/// lost is said of no other call than the one that reads changes from it.
-async fn read(log: Log, drive: &Pass, deadline: Deadline, deps: &Deps) -> Result<(), Stopped> {
+/// Lists the files of a new log, then reads its changes, as far as time allows. Only the call that
+/// reads changes can report that the cursor is lost.
+async fn read_log(
+    log: Log,
+    drive: &ThrottledDrive,
+    deadline: Deadline,
+    deps: &Deps,
+) -> Result<(), WorkError> {
     let log = match &log.position {
-        Position::New => listing::begin(&log, OperationKind::InitialSync, drive, deps).await?,
-        Position::Listing(_) | Position::Following => Some(log),
-        Position::Left { .. } => return membership::return_to(&log, drive, deps).await,
+        LogPosition::New => listing::start(&log, OperationKind::InitialSync, drive, deps).await?,
+        LogPosition::Listing(_) | LogPosition::Following => Some(log),
+        LogPosition::Left { .. } => {
+            return shared_drives::rejoin_if_accessible(&log, drive, deps).await;
+        }
     };
     let Some(log) = log else { return Ok(()) };
-    // Once the cursor stands: a drive that is joined after this is in the log behind it.
-    let compared = log.log == LogId::user() && membership::is_due(&log, deps.clock.now());
-    let log = if compared {
-        membership::compare(&log, drive, deps).await?
+    // After the start token was stored: a drive joined later is in the log behind it.
+    let comparison_due =
+        log.log == LogId::user() && shared_drives::is_comparison_due(&log, deps.clock.now());
+    let log = if comparison_due {
+        shared_drives::compare_drives(&log, drive, deps).await?
     } else {
         Some(log)
     };
     let Some(log) = log else { return Ok(()) };
     let log = match log.position.clone() {
-        Position::Listing(operation) => {
-            listing::go_on(&log, &operation, drive, deadline, deps).await?
+        LogPosition::Listing(operation) => {
+            listing::resume(&log, &operation, drive, deadline, deps).await?
         }
-        Position::New | Position::Following | Position::Left { .. } => Some(log),
+        LogPosition::New | LogPosition::Following | LogPosition::Left { .. } => Some(log),
     };
     let Some(log) = log else { return Ok(()) };
     read_changes(log, drive, deadline, deps).await
 }
 
-/// Whether the last complete look at the log began after everything that the wake stands for.
-fn covered(log: &Log, sent_at: Timestamp) -> bool {
-    let ended = queue::bucket_end(sent_at).plus_millis(CLOCK_MARGIN_MILLIS);
-    log.position == Position::Following && log.listed_from.is_some_and(|began| ended < began)
+/// Returns whether the last complete read began after the coalescing window of the wake had ended.
+fn is_covered(log: &Log, sent_at: Timestamp) -> bool {
+    let ended = queue::coalescing_window_end(sent_at).plus_millis(CLOCK_MARGIN_MILLIS);
+    log.position == LogPosition::Following && log.listed_from.is_some_and(|began| ended < began)
 }
 
-/// Reads the log page by page. After each page everything on it is queued, then the cursor moves.
+/// Reads the log page by page. Everything on a page is queued before the cursor moves past it.
 async fn read_changes(
     mut log: Log,
-    drive: &Pass,
+    drive: &ThrottledDrive,
     deadline: Deadline,
     deps: &Deps,
-) -> Result<(), Stopped> {
+) -> Result<(), WorkError> {
     let began = deps.clock.now();
     loop {
         let Some(cursor) = log.cursor.clone() else {
             return Ok(());
         };
         let page = drive
-            .ask(CallKind::List, || {
-                drive.drive().list_changes(&log.log, &cursor)
+            .call_with_retries(CallKind::List, || {
+                drive.client().list_changes(&log.log, &cursor)
             })
             .await?;
         let newest = page.changes.iter().map(|change| change.at).max();
         tracing::info!(
-            connection = %log.key, log = %log.log, changes = page.changes.len(), skipped = page.skipped,
-            metric = "changes_listed", "page read"
+            connection = %log.key, log = %log.log, changes = page.changes.len(),
+            skipped = page.skipped, metric = "changes_listed",
+            "read a page of changes"
         );
-        let more = matches!(page.next, Next::More(_));
+        let more = matches!(page.next, NextToken::More(_));
         let to = match &page.next {
-            Next::More(token) | Next::End(token) => token.clone(),
+            NextToken::More(token) | NextToken::End(token) => token.clone(),
         };
         queue_changes(&log, page, drive, deps).await?;
         let now = deps.clock.now();
         let lag_millis = newest.map(|at| now.millis_since(at));
         if let Some(lag_millis) = lag_millis {
-            // The alarm on late changes reads this: a log whose notifications are lost is polled, and late.
-            tracing::info!(connection = %log.key, log = %log.log, lag_millis, metric = "log_lag", "queued");
+            // The alarm on late changes uses this value: a log whose notifications are lost is
+            // polled, and late.
+            tracing::info!(
+                connection = %log.key, log = %log.log, lag_millis, metric = "log_lag",
+                "queued changes"
+            );
         }
-        let progress = Progress {
+        let progress = LogProgress {
             complete_listing_began: (!more).then_some(began),
             next_poll_at: next_poll(&log, now, deps),
             last_change_at: newest,
@@ -310,7 +350,7 @@ async fn read_changes(
         };
         log = match deps.store.advance(&log, &to, progress).await? {
             Written::Done(log) => log,
-            // Another worker moved the cursor: what it read, it queued.
+            // Another worker moved the cursor and has queued what it read.
             Written::Stale(_) => return Ok(()),
         };
         if !more {
@@ -326,35 +366,35 @@ async fn read_changes(
 async fn queue_changes(
     log: &Log,
     page: ChangePage,
-    drive: &Pass,
+    drive: &ThrottledDrive,
     deps: &Deps,
-) -> Result<(), Stopped> {
+) -> Result<(), WorkError> {
     let mut messages = Vec::with_capacity(page.changes.len());
     for entry in &page.drives {
-        membership::heed(log, entry, drive, deps).await?;
+        shared_drives::handle_drive_change(log, entry, drive, deps).await?;
     }
     if page
         .drives
         .iter()
         .any(|entry| entry.drive == log.log && !entry.removed)
     {
-        root::queue(log, Cause::Live, &deps.snapshots.live, drive, deps).await?;
+        drive_root::queue_root(log, Origin::Live, &deps.snapshots.live, drive, deps).await?;
     }
-    for unreadable in &page.nameless {
-        park_entry(log, unreadable, deps.clock.now(), deps).await?;
+    for unreadable in &page.unidentified {
+        store_dead_letter(log, unreadable, deps.clock.now(), deps).await?;
     }
-    for Change { file, at, seen } in page.changes {
-        let snapshot = match seen {
-            Seen::Present(snapshot) => Some(snapshot),
-            Seen::Removed => None,
-            Seen::Unreadable(unreadable) => {
-                park_entry(log, &unreadable, at, deps).await?;
+    for Change { file, at, state } in page.changes {
+        let snapshot = match state {
+            ChangeState::Present(snapshot) => Some(snapshot),
+            ChangeState::Removed => None,
+            ChangeState::Unreadable(unreadable) => {
+                store_dead_letter(log, &unreadable, at, deps).await?;
                 continue;
             }
         };
         messages.push(SnapshotMessage {
             key: log.key.clone(),
-            cause: Cause::Live,
+            origin: Origin::Live,
             file,
             at,
             snapshot,
@@ -363,27 +403,30 @@ async fn queue_changes(
     Ok(queue::send_snapshots(&deps.snapshots.live, &messages).await?)
 }
 
-/// When a log with a channel is looked at next without being told to, with 20 % of jitter, so that ten
-/// thousand logs are not one burst. One without a channel is paced by the sweep.
+/// Returns the next poll time of a log with a channel, with 20 % of jitter so that ten thousand
+/// logs do not poll at once. The sweep paces logs without a channel.
 fn next_poll(log: &Log, now: Timestamp, deps: &Deps) -> Option<Timestamp> {
     log.channel.as_ref()?;
     let wait_millis = deps.entropy.jitter().around(POLL_WATCHED_MILLIS);
     Some(now.plus_millis(wait_millis))
 }
 
-/// The cursor is lost: everything is listed again from a new start token. What is listed meets our
-/// records as snapshots like any other, so nothing that we hold is forgotten.
+/// Handles a lost cursor: lists everything again from a new start token. The listed files are
+/// merged with the stored records as ordinary snapshots, so nothing stored is forgotten.
 async fn resync(
     key: &ConnectionKey,
     log: &LogId,
-    drive: &Pass,
+    drive: &ThrottledDrive,
     deps: &Deps,
-) -> Result<(), Stopped> {
-    tracing::error!(connection = %key, %log, metric = "cursor_lost", "Drive forgot our cursor");
+) -> Result<(), WorkError> {
+    tracing::error!(
+        connection = %key, %log, metric = "cursor_lost",
+        "Drive rejected the cursor; listing all files again"
+    );
     let Some(log) = deps.store.load_log(key, log).await? else {
         return Ok(());
     };
-    if listing::begin(&log, OperationKind::Resync, drive, deps)
+    if listing::start(&log, OperationKind::Resync, drive, deps)
         .await?
         .is_some()
     {
@@ -392,30 +435,33 @@ async fn resync(
     Ok(())
 }
 
-/// An entry of Drive's that has no snapshot in it. What it says names it, so that reading the page again
-/// parks it once.
-async fn park_entry(
+/// Stores a dead letter for an entry that contains no snapshot. The id is derived from the entry's
+/// content, so that reading the page again stores it once.
+async fn store_dead_letter(
     log: &Log,
     unreadable: &Unreadable,
     at: Timestamp,
     deps: &Deps,
 ) -> Result<(), StoreError> {
     let reason = &unreadable.reason;
-    tracing::warn!(connection = %log.key, log = %log.log, reason, metric = "parked", "parked an entry");
+    tracing::warn!(
+        connection = %log.key, log = %log.log, reason, metric = "parked",
+        "stored dead letter for unreadable change"
+    );
     let id = format!("{}.{}", log.log, queue::digest(&unreadable.body));
-    let letter = Letter {
+    let message = FailedMessage {
         queue: "drive",
         id: &id,
         body: &unreadable.body,
         sent_at: at,
         receives: 1,
     };
-    let parked = Parked::letter(
-        letter,
+    let dead_letter = DeadLetter::from_message(
+        message,
         log.key.clone(),
         unreadable.file.clone(),
         reason,
         deps.clock.now(),
     );
-    deps.store.park(&parked).await
+    deps.store.record_dead_letter(&dead_letter).await
 }

@@ -1,56 +1,62 @@
-//! Listing every file of a log's scope: the first sync, and after a lost cursor.
+//! Lists every file of a log's scope, for the first sync and after a lost cursor.
 //!
-//! The start token is taken **before** the listing, so what changes meanwhile is in the log. Each page is
-//! queued, then recorded with its ids and the next page's token in one write: a crash repeats at most a
-//! page, and the recorded ids are what proves later that every listed file has arrived.
+//! The start token is taken **before** the listing, so that the log contains whatever changes
+//! meanwhile. Each page is queued, then recorded with its ids and the next page's token in one
+//! write: a crash repeats at most one page, and the recorded ids later prove that every listed file
+//! has arrived.
 
 use std::collections::BTreeMap;
 
-use domain::pace::CallKind;
+use domain::rate_limit::CallKind;
 use domain::{Drift, FileId, FileRecord, Observation, OperationId, drift};
 use drive::{Kind, Listed, Scope};
-use gate::{GateError, Pass};
-use runtime::{Cause, Deadline, SnapshotMessage, queue};
-use store::{Log, Operation, OperationKind, OperationState, Position, Written};
+use gate::{CallError, ThrottledDrive};
+use runtime::{Deadline, Origin, SnapshotMessage, queue};
+use store::{Log, LogPosition, Operation, OperationKind, OperationState, Written};
 
-use crate::{Deps, PAGE_MILLIS, Stopped, park_entry, root};
+use crate::{Deps, PAGE_MILLIS, WorkError, drive_root, store_dead_letter};
 
-/// Starts a listing of the log's scope. `None` where another worker was faster.
-pub(crate) async fn begin(
+/// Starts a listing of the log's scope. Returns `None` if another worker was first.
+pub(crate) async fn start(
     log: &Log,
     kind: OperationKind,
-    drive: &Pass,
+    drive: &ThrottledDrive,
     deps: &Deps,
-) -> Result<Option<Log>, Stopped> {
+) -> Result<Option<Log>, WorkError> {
     let start = drive
-        .ask(CallKind::Other, || drive.drive().start_page_token(&log.log))
+        .call_with_retries(CallKind::Other, || {
+            drive.client().start_page_token(&log.log)
+        })
         .await?;
     let now = deps.clock.now();
     let id = deps.entropy.operation(now);
     let operation = Operation::new(log.key.clone(), id, log.log.clone(), kind, "drivesync", now);
-    tracing::info!(connection = %log.key, log = %log.log, operation = %operation.id, ?kind, "listing begins");
+    tracing::info!(
+        connection = %log.key, log = %log.log, operation = %operation.id, ?kind,
+        "listing started"
+    );
     match deps.store.begin_listing(log, &start, &operation).await? {
         Written::Done(log) => Ok(Some(log)),
         Written::Stale(_) => Ok(None),
     }
 }
 
-/// Goes on with a listing from its last recorded page. Gives the log once all is queued; `None` where
-/// time ran out or another worker is at it.
-pub(crate) async fn go_on(
+/// Resumes a listing from its last recorded page. Returns the log once every page is queued; `None`
+/// if time ran out or another worker is processing it.
+pub(crate) async fn resume(
     log: &Log,
     operation: &OperationId,
-    drive: &Pass,
+    drive: &ThrottledDrive,
     deadline: Deadline,
     deps: &Deps,
-) -> Result<Option<Log>, Stopped> {
+) -> Result<Option<Log>, WorkError> {
     let scope = Scope::from(&log.log);
     let Some(mut operation) = deps.store.load_operation(&log.key, operation).await? else {
         return Ok(None);
     };
     if operation.state == OperationState::Listing && operation.page_token.is_none() {
-        let cause = Cause::Run(operation.id.to_string());
-        root::queue(log, cause, &deps.snapshots.bulk, drive, deps).await?;
+        let origin = Origin::Operation(operation.id.to_string());
+        drive_root::queue_root(log, origin, &deps.snapshots.bulk, drive, deps).await?;
     }
     while operation.state == OperationState::Listing {
         if deadline.passed(deps.clock.now().plus_millis(PAGE_MILLIS)) {
@@ -58,11 +64,11 @@ pub(crate) async fn go_on(
             return Ok(None);
         }
         let token = operation.page_token.as_deref();
-        let listed = || drive.drive().list_files(&scope, token);
-        let page = match drive.ask(CallKind::List, listed).await {
+        let listed = || drive.client().list_files(&scope, token);
+        let page = match drive.call_with_retries(CallKind::List, listed).await {
             Ok(page) => page,
-            // A listing's token lives for hours only: "if rejected, restart from the first page".
-            Err(GateError::Drive(error))
+            // A page token expires within hours: "if rejected, restart from the first page".
+            Err(CallError::Drive(error))
                 if *error.kind() == Kind::CursorLost && operation.page_token.is_some() =>
             {
                 match deps.store.restart_listing(&operation).await? {
@@ -74,7 +80,10 @@ pub(crate) async fn go_on(
             Err(error) => return Err(error.into()),
         };
         if page.incomplete {
-            tracing::warn!(operation = %operation.id, metric = "listing_incomplete", "Drive did not search every corpus");
+            tracing::warn!(
+                operation = %operation.id, metric = "listing_incomplete",
+                "Drive returned an incomplete listing: not every corpus was searched"
+            );
         }
         let ids = queue_page(log, &operation, page.files, deps).await?;
         let now = deps.clock.now();
@@ -88,20 +97,21 @@ pub(crate) async fn go_on(
         }
     }
     let log = deps.store.load_log(&log.key, &log.log).await?;
-    Ok(log.filter(|log| log.position == Position::Following))
+    Ok(log.filter(|log| log.position == LogPosition::Following))
 }
 
-/// What we hold of the files of a page, where that may save a message.
+/// Loads the stored records of a page's files where that may save a message.
 ///
-/// After a lost cursor nearly every file is as we have it. To know that costs one read of a record, half a
-/// unit; a message that changes nothing costs the same read, a share of three SQS calls, and with history
-/// a write. A first listing finds nothing here, and asks nothing. The read may be behind: then a message
-/// too many is sent, and never one too few, since a record only ever moves on.
-async fn held(
+/// After a lost cursor nearly every file is unchanged. Finding that out costs one read of a record,
+/// half a unit; a message that changes nothing costs the same read, a share of three SQS calls and,
+/// with history, a write. A first listing finds no records and loads none. The read may be stale,
+/// which at worst sends a superfluous message and never omits a necessary one, since a record only
+/// ever advances.
+async fn load_known(
     operation: &Operation,
     files: &[Listed],
     deps: &Deps,
-) -> Result<BTreeMap<FileId, FileRecord>, Stopped> {
+) -> Result<BTreeMap<FileId, FileRecord>, WorkError> {
     if operation.kind != OperationKind::Resync {
         return Ok(BTreeMap::new());
     }
@@ -118,9 +128,9 @@ async fn queue_page(
     operation: &Operation,
     files: Vec<Listed>,
     deps: &Deps,
-) -> Result<Vec<FileId>, Stopped> {
+) -> Result<Vec<FileId>, WorkError> {
     let at = deps.clock.now();
-    let held = held(operation, &files, deps).await?;
+    let known = load_known(operation, &files, deps).await?;
     let mut ids = Vec::with_capacity(files.len());
     let mut messages = Vec::with_capacity(files.len());
     for entry in files {
@@ -128,24 +138,24 @@ async fn queue_page(
             Listed::Present(snapshot) => {
                 ids.push(snapshot.file.clone());
                 let id = operation.id.to_string();
-                let seen = Observation::Present(snapshot.clone());
-                let cause = match drift(held.get(&snapshot.file), &seen) {
+                let observation = Observation::Present(snapshot.clone());
+                let origin = match drift(known.get(&snapshot.file), &observation) {
                     None => continue,
-                    Some(Drift::Differing(_)) => Cause::Correction(id),
+                    Some(Drift::Differing(_)) => Origin::Correction(id),
                     Some(Drift::MissingHere | Drift::MissingThere(_) | Drift::Stale(_)) => {
-                        Cause::Run(id)
+                        Origin::Operation(id)
                     }
                 };
                 messages.push(SnapshotMessage {
                     key: log.key.clone(),
-                    cause,
+                    origin,
                     file: snapshot.file.clone(),
                     at,
                     snapshot: Some(snapshot),
                 });
             }
             Listed::Unreadable(unreadable) => {
-                park_entry(log, &unreadable, at, deps).await?;
+                store_dead_letter(log, &unreadable, at, deps).await?;
                 ids.extend(unreadable.file);
             }
         }

@@ -1,83 +1,96 @@
-//! Keeping both contents of a conflict: the application's becomes a file beside the one that Drive changed.
+//! Keeps both contents of a conflict: the application's becomes a file beside the one that Drive
+//! changed.
 //!
-//! The copy's id is remembered before the copy is made, and the copy is made before the conflict is decided. So a look that
-//! dies anywhere leaves the conflict open, and the next one makes no second copy.
+//! The copy's id is saved before the copy is created, and the copy is created before the conflict
+//! is resolved. An invocation that stops anywhere leaves the conflict open, and the next one
+//! creates no second copy.
 
 use domain::content::{ContentState, Progress};
-use domain::pace::CallKind;
+use domain::rate_limit::CallKind;
 use domain::{ConflictId, FileId, FileRecord, ResolveRefused, Revision};
 use runtime::queue;
 use store::{Committed, Nonce};
 
-use crate::Stopped;
-use crate::file::{Flow, Work};
+use crate::WorkError;
+use crate::file::{StepResult, Work};
 
 impl Work<'_> {
-    pub(crate) async fn copy(
+    pub(crate) async fn keep_both(
         &self,
         record: &FileRecord,
         state: ContentState,
         conflict: &ConflictId,
-    ) -> Result<Flow, Stopped> {
+    ) -> Result<StepResult, WorkError> {
         let (state, copy) = self.copy_id(record, state, conflict).await?;
         let Some(new) = record.conflicted_copy(copy.clone(), self.deps.clock.now()) else {
-            return Ok(Flow::Over);
+            return Ok(StepResult::Finished);
         };
         let key = &self.connection.key;
         let by = Self::author(record).unwrap_or_else(|| "policy".to_owned());
-        match FileRecord::creating(&new, &by, self.moment()) {
-            Ok(step) => {
+        match FileRecord::creating(&new, &by, self.context()) {
+            Ok(transition) => {
                 let nonce = Nonce(self.deps.entropy.next());
                 let store = &self.deps.store;
-                // Where it is there already, an earlier look made it.
-                store.commit(key, Revision(0), &step, nonce).await?;
+                // If the file exists, an earlier invocation created it.
+                store.commit(key, Revision(0), &transition, nonce).await?;
             }
             Err(why) => {
-                tracing::error!(file = %self.file, ?why, metric = "content_not_copied", "a person has to decide");
-                return Ok(Flow::Over);
+                tracing::error!(
+                    file = %self.file, ?why, metric = "content_not_copied",
+                    "could not keep both contents; the conflict needs a manual resolution"
+                );
+                return Ok(StepResult::Finished);
             }
         }
-        let step = match record.kept_both(conflict, copy.clone(), self.moment()) {
-            Ok(step) => step,
-            Err(ResolveRefused::NotOpen) => return Ok(Flow::Again),
+        let transition = match record.resolve_keeping_both(conflict, copy.clone(), self.context()) {
+            Ok(transition) => transition,
+            Err(ResolveRefused::NotOpen) => return Ok(StepResult::Continue),
             Err(why) => {
-                tracing::error!(file = %self.file, ?why, metric = "content_not_copied", "a person has to decide");
-                return Ok(Flow::Over);
+                tracing::error!(
+                    file = %self.file, ?why, metric = "content_not_copied",
+                    "could not keep both contents; the conflict needs a manual resolution"
+                );
+                return Ok(StepResult::Finished);
             }
         };
-        match self.commit(record, &step).await? {
+        match self.commit(record, &transition).await? {
             Committed::Done => {
-                tracing::info!(file = %self.file, %copy, metric = "content_kept_both", "both are kept");
-                let over = ContentState {
+                tracing::info!(
+                    file = %self.file, %copy, metric = "content_kept_both",
+                    "kept both contents of the conflict"
+                );
+                let cleared = ContentState {
                     progress: None,
                     ..state
                 };
-                self.save(&over).await?;
+                self.save(&cleared).await?;
                 queue::wake_push(&self.deps.push_wakes, key, self.deps.clock.now()).await?;
             }
-            // The sides have moved: what the copy holds may be out of date, and is still the application's.
+            // The conflict has changed: the copy may be outdated, but is still the application's
+            // content.
             Committed::Stale(_) => {}
         }
-        Ok(Flow::Again)
+        Ok(StepResult::Continue)
     }
 
-    /// The id of the copy: the one that was remembered for this conflict, or one that Drive gives out now.
+    /// Returns the id of the copy: the one saved for this conflict, or a new one generated by
+    /// Drive.
     async fn copy_id(
         &self,
         record: &FileRecord,
         state: ContentState,
         conflict: &ConflictId,
-    ) -> Result<(ContentState, FileId), Stopped> {
+    ) -> Result<(ContentState, FileId), WorkError> {
         if let Some(Progress::Copy { number, file }) = &state.progress
             && *number == conflict.number
         {
             let file = file.clone();
             return Ok((state, file));
         }
-        let pass = self.pass().await?;
-        let mime_type = &record.mirror.mime_type;
-        let generate = || pass.drive().generate_id(mime_type);
-        let file = pass.ask(CallKind::Other, generate).await?;
+        let drive = self.throttled_drive().await?;
+        let mime_type = &record.metadata.mime_type;
+        let generate = || drive.client().generate_id(mime_type);
+        let file = drive.call_with_retries(CallKind::Other, generate).await?;
         let remembered = state.with_progress(Progress::Copy {
             number: conflict.number,
             file: file.clone(),

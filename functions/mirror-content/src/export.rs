@@ -1,23 +1,24 @@
-//! Documents of Google's editors: bytes that Drive makes on demand, and has no checksum of.
+//! Exports documents of Google's editors: Drive generates their bytes on demand and has no checksum
+//! of them.
 
 use std::time::Duration;
 
-use domain::content::{ContentState, Origin, Place};
-use domain::pace::CallKind;
+use domain::content::{ContentOrigin, ContentState, ObjectLocation};
+use domain::rate_limit::CallKind;
 use domain::{FileRecord, Timestamp};
 use drive::{Download, Expected, Preparation, PreparationId, Unavailable};
-use gate::{GateError, Pass};
+use gate::{CallError, ThrottledDrive};
 
-use crate::Stopped;
-use crate::file::{Flow, Work};
-use crate::pour::{Pour, Poured};
+use crate::WorkError;
+use crate::file::{StepResult, Work};
+use crate::transfer::{Transfer, TransferResult};
 
-/// How often Drive is asked whether it has prepared a document.
-const ASK_EVERY: Duration = Duration::from_secs(2);
+/// The interval at which Drive is asked whether an export is ready.
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
 impl Work<'_> {
-    /// Has an export of a document stored. What comes is whatever the document is then; if it changed meanwhile, its next
-    /// change brings the next version.
+    /// Stores an export of a document. It shows the document at the time of the export; if the
+    /// document changed meanwhile, that change produces the next version.
     pub(crate) async fn export(
         &self,
         record: &FileRecord,
@@ -25,81 +26,92 @@ impl Work<'_> {
         number: u32,
         format: &str,
         of: Timestamp,
-    ) -> Result<Flow, Stopped> {
-        match self.exported(state, number, format).await {
+    ) -> Result<StepResult, WorkError> {
+        match self.transfer_export(state, number, format).await {
             Ok((place, digest)) => {
-                let object = self.object(place, &digest).await?;
-                let origin = Origin::Export {
+                let object = self.register_object(place, &digest).await?;
+                let origin = ContentOrigin::Export {
                     format: format.to_owned(),
                 };
                 let moment = Some(of.to_string());
-                let mut version = self.version(record, &object, number, origin, moment);
+                let mut version = self.new_version(record, &object, number, origin, moment);
                 version.mime_type = format.to_owned();
-                self.link(state, version).await
+                self.link_version(state, version).await
             }
-            Err(stopped) => {
-                let gone = stopped.drive().is_some_and(|error| error.gone().is_some());
+            Err(error) => {
+                let gone = error.drive().is_some_and(|error| error.gone().is_some());
                 if gone {
-                    return Ok(Flow::Over);
+                    return Ok(StepResult::Finished);
                 }
-                // The moment is noted with the failure, or the document would be asked for with every look.
-                let noted = ContentState {
+                // The document's modification time is saved with the failure, so that the export is
+                // not retried on every wake.
+                let updated = ContentState {
                     exported: Some(of),
                     ..state.clone()
                 };
-                self.failed(&noted, number, stopped).await
+                self.handle_failure(&updated, number, error).await
             }
         }
     }
 
-    async fn exported(
+    async fn transfer_export(
         &self,
         state: &ContentState,
         number: u32,
         format: &str,
-    ) -> Result<(Place, objects::Digest), Stopped> {
-        let pass = self.pass().await?;
-        let download = self.open_export(&pass, format).await?;
-        let pour = Pour::unknown(self, number);
-        match pour.run_export(state, download, format).await? {
-            Poured::Done(place, digest) => Ok((place, digest)),
-            Poured::Later => Err(Stopped::OutOfTime),
+    ) -> Result<(ObjectLocation, objects::Digest), WorkError> {
+        let drive = self.throttled_drive().await?;
+        let download = self.open_export(&drive, format).await?;
+        let transfer = Transfer::of_export(self, number);
+        match transfer.run_export(state, download, format).await? {
+            TransferResult::Done(place, digest) => Ok((place, digest)),
+            TransferResult::OutOfTime => Err(WorkError::OutOfTime),
         }
     }
 
-    /// An export, or where Drive does not make so large a one at once, what it prepares in its own time.
-    async fn open_export(&self, pass: &Pass, format: &str) -> Result<Download, Stopped> {
-        let export = pass.drive().export(self.file, format);
-        let error = match pass.call(CallKind::Download, export).await {
+    /// Opens an export. If Drive refuses a large one, it is requested as a long-running operation.
+    async fn open_export(
+        &self,
+        drive: &ThrottledDrive,
+        format: &str,
+    ) -> Result<Download, WorkError> {
+        let export = drive.client().export(self.file, format);
+        let error = match drive.call(CallKind::Download, export).await {
             Ok(download) => return Ok(download),
-            Err(GateError::Drive(error)) => error,
+            Err(CallError::Drive(error)) => error,
             Err(error) => return Err(error.into()),
         };
         match error.content_unavailable() {
             Some(Unavailable::TooLarge | Unavailable::NotExportable) => {}
             Some(_) | None => return Err(error.into()),
         }
-        let prepare = pass.drive().prepare_download(self.file, Some(format), None);
-        let mut preparation = pass.call(CallKind::Download, prepare).await?;
+        let prepare = drive
+            .client()
+            .prepare_download(self.file, Some(format), None);
+        let mut preparation = drive.call(CallKind::Download, prepare).await?;
         loop {
             preparation = match preparation {
                 Preparation::Ready(content) => {
-                    let open = pass
-                        .drive()
+                    let open = drive
+                        .client()
                         .download_prepared(&content, 0, Expected::default());
-                    return Ok(pass.call(CallKind::Download, open).await?);
+                    return Ok(drive.call(CallKind::Download, open).await?);
                 }
-                Preparation::UnderWay(id) => self.ask_again(pass, &id).await?,
+                Preparation::Pending(id) => self.poll_preparation(drive, &id).await?,
             };
         }
     }
 
-    async fn ask_again(&self, pass: &Pass, id: &PreparationId) -> Result<Preparation, Stopped> {
+    async fn poll_preparation(
+        &self,
+        drive: &ThrottledDrive,
+        id: &PreparationId,
+    ) -> Result<Preparation, WorkError> {
         if self.too_late() {
-            return Err(Stopped::OutOfTime);
+            return Err(WorkError::OutOfTime);
         }
-        tokio::time::sleep(ASK_EVERY).await;
-        let prepared = pass.drive().prepared(id);
-        Ok(pass.call(CallKind::Other, prepared).await?)
+        tokio::time::sleep(POLL_INTERVAL).await;
+        let prepared = drive.client().get_preparation(id);
+        Ok(drive.call(CallKind::Other, prepared).await?)
     }
 }

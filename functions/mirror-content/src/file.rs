@@ -1,212 +1,236 @@
-//! One file's content: what is to be done next, until nothing is.
+//! Processes one file's content step by step until nothing is left to do.
 
-use domain::content::{ContentState, Dealt, Next, Outlook, Progress};
+use domain::content::{ContentAction, ContentContext, ContentOutcome, ContentState, Progress};
 use domain::{Field, FileId, FileRecord, Side};
-use gate::{Pass, Patience};
+use gate::{ThrottledDrive, WaitBudget};
 use objects::ObjectsError;
-use runtime::{ContentWake, Deadline, Lane, WakeCause, telemetry};
+use runtime::{ContentWake, Deadline, DedupKey, Priority, telemetry};
 use store::{Connection, Nonce, Released, Written};
 
-use crate::{Deps, Stopped};
+use crate::{Deps, WorkError};
 
-/// Steps of one look: enough for an upload that meets a conflict, is copied and followed by a download. A file that needs
-/// more is moving under our hands, and is looked at again.
+/// The maximum number of steps per invocation: enough for an upload that meets a conflict, is
+/// copied and followed by a download. A file that needs more is changing concurrently, and
+/// continues with another wake.
 const STEPS_MAX: u32 = 12;
-/// No step is begun, and no part of one, so short before the end, in milliseconds: a part may take a call of two and a
-/// half minutes to S3 at the worst, and mostly takes one of a tenth of a second.
-const LAST_MILLIS: i64 = 45_000;
-/// The longest wait for the connection's turn in place, in milliseconds.
-const PATIENCE_MILLIS: u64 = 5_000;
-/// Versions that are released in one step.
-const RELEASED_AT_ONCE: u32 = 100;
+/// The time before the deadline from which no step or part is started, in milliseconds: in the
+/// worst case one S3 call takes two and a half minutes, usually a tenth of a second.
+const STEP_MILLIS: i64 = 45_000;
+/// The longest in-process wait for the rate limiter, in milliseconds.
+const WAIT_MILLIS_MAX: u64 = 5_000;
+/// The number of versions that are released in one step.
+const RELEASES_PER_PAGE: u32 = 100;
 
-/// The work on one file's content.
+/// The processing of one file's content.
 pub(crate) struct Work<'a> {
     pub(crate) deps: &'a Deps,
     pub(crate) connection: &'a Connection,
     pub(crate) file: &'a FileId,
-    pub(crate) lane: Lane,
+    pub(crate) priority: Priority,
     pub(crate) deadline: Deadline,
 }
 
-/// What a step left behind.
+/// The result of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Flow {
-    /// Look again what is next.
-    Again,
-    /// Nothing can be done now; what changes that, wakes.
-    Over,
-    /// Time is up in the middle: another wake goes on.
-    Later,
+pub(crate) enum StepResult {
+    /// Determine the next step.
+    Continue,
+    /// Nothing can be done now; whatever changes that sends a wake.
+    Finished,
+    /// Time ran out during the step: another wake continues it.
+    OutOfTime,
 }
 
-/// Does what is owed for a file's content, as far as time allows; what is left goes on with a wake that is sent to the
-/// same lane.
-pub(crate) async fn mirror(
+/// Processes a file's owed content, as far as time allows. A wake on the same queue continues the
+/// rest.
+pub(crate) async fn process_content(
     deps: &Deps,
     connection: &Connection,
     file: &FileId,
-    lane: Lane,
+    priority: Priority,
     deadline: Deadline,
-) -> Result<(), Stopped> {
+) -> Result<(), WorkError> {
     let work = Work {
         deps,
         connection,
         file,
-        lane,
+        priority,
         deadline,
     };
-    let mut state = work.state().await?;
+    let mut state = work.load_state().await?;
     let before = state.revision;
     for _ in 0..STEPS_MAX {
         if work.too_late() {
             break;
         }
         match work.step(state).await? {
-            Flow::Again => state = work.state().await?,
-            Flow::Over => return Ok(()),
-            Flow::Later => break,
+            StepResult::Continue => state = work.load_state().await?,
+            StepResult::Finished => return Ok(()),
+            StepResult::OutOfTime => break,
         }
     }
-    work.go_on_later(before).await
+    work.schedule_continuation(before).await
 }
 
 impl Work<'_> {
-    async fn step(&self, state: ContentState) -> Result<Flow, Stopped> {
-        let Some(record) = self.record().await? else {
-            return Ok(Flow::Over);
+    async fn step(&self, state: ContentState) -> Result<StepResult, WorkError> {
+        let Some(record) = self.load_record().await? else {
+            return Ok(StepResult::Finished);
         };
-        let outlook = Outlook {
+        let context = ContentContext {
             settings: &self.connection.content,
             policies: &self.connection.policies,
             in_scope: self.in_scope(&record).await?,
             now: self.deps.clock.now(),
         };
-        match state.next(&record, outlook) {
-            Next::Nothing => Ok(Flow::Over),
-            Next::Note { number, dealt } => self.settle(&state, number, dealt).await,
-            Next::Store {
+        match state.next_action(&record, context) {
+            ContentAction::Nothing => Ok(StepResult::Finished),
+            ContentAction::Record { number, outcome } => {
+                self.record_outcome(&state, number, outcome).await
+            }
+            ContentAction::Store {
                 number,
                 hash,
                 in_drive,
-            } => self.store(&record, state, number, hash, in_drive).await,
-            Next::Export { number, format, of } => {
+            } => {
+                self.store_version(&record, state, number, hash, in_drive)
+                    .await
+            }
+            ContentAction::Export { number, format, of } => {
                 self.export(&record, &state, number, &format, of).await
             }
-            Next::Carry { number, hash } => self.carry(record, state, number, hash).await,
-            Next::Copy(conflict) => self.copy(&record, state, &conflict).await,
-            Next::Keep => {
-                let kept = ContentState {
+            ContentAction::Upload { number, hash } => {
+                self.upload(record, state, number, hash).await
+            }
+            ContentAction::Copy(conflict) => self.keep_both(&record, state, &conflict).await,
+            ContentAction::CancelRelease => {
+                let updated = ContentState {
                     due_at: None,
                     ..state
                 };
-                self.save(&kept).await?;
-                Ok(Flow::Again)
+                self.save(&updated).await?;
+                Ok(StepResult::Continue)
             }
-            Next::ReleaseAt(at) => {
-                let waits = ContentState {
+            ContentAction::ReleaseAt(at) => {
+                let updated = ContentState {
                     due_at: Some(at),
                     ..state
                 };
-                self.save(&waits).await?;
-                Ok(Flow::Over)
+                self.save(&updated).await?;
+                Ok(StepResult::Finished)
             }
-            Next::Release => self.release(&state).await,
+            ContentAction::Release => self.release_versions(&state).await,
         }
     }
 
-    async fn state(&self) -> Result<ContentState, Stopped> {
+    async fn load_state(&self) -> Result<ContentState, WorkError> {
         let key = &self.connection.key;
         Ok(self.deps.store.load_content(key, self.file).await?)
     }
 
-    pub(crate) async fn record(&self) -> Result<Option<FileRecord>, Stopped> {
+    pub(crate) async fn load_record(&self) -> Result<Option<FileRecord>, WorkError> {
         let key = &self.connection.key;
         Ok(self.deps.store.load_file(key, self.file).await?)
     }
 
-    async fn in_scope(&self, record: &FileRecord) -> Result<bool, Stopped> {
+    async fn in_scope(&self, record: &FileRecord) -> Result<bool, WorkError> {
         let rules = &self.connection.rules;
         if rules.is_empty() {
             return Ok(true);
         }
         let files = std::slice::from_ref(record);
         let ancestry = self.deps.store.ancestry(self.connection, files).await?;
-        Ok(rules.take(&ancestry.lineage(&record.file, Side::Drive)))
+        Ok(rules.includes(&ancestry.lineage(&record.file, Side::Drive)))
     }
 
-    /// A version was dealt with so.
-    pub(crate) async fn settle(
+    /// Records the outcome of a version.
+    pub(crate) async fn record_outcome(
         &self,
         state: &ContentState,
         number: u32,
-        dealt: Dealt,
-    ) -> Result<Flow, Stopped> {
-        match &dealt {
-            Dealt::Stored => {
-                tracing::info!(file = %self.file, number, metric = "content_stored", "stored");
+        outcome: ContentOutcome,
+    ) -> Result<StepResult, WorkError> {
+        match &outcome {
+            ContentOutcome::Stored => {
+                tracing::info!(
+                    file = %self.file, number, metric = "content_stored",
+                    "stored content"
+                );
             }
-            Dealt::Unavailable { reason } => {
-                tracing::warn!(file = %self.file, number, reason, metric = "content_unavailable", "not to be had");
+            ContentOutcome::Unavailable { reason } => {
+                tracing::warn!(
+                    file = %self.file, number, reason, metric = "content_unavailable",
+                    "content is unavailable"
+                );
             }
-            Dealt::Skipped { rule } => {
-                tracing::info!(file = %self.file, number, rule, metric = "content_skipped", "left out");
+            ContentOutcome::Skipped { rule } => {
+                tracing::info!(
+                    file = %self.file, number, rule, metric = "content_skipped",
+                    "content excluded by a rule"
+                );
             }
-            Dealt::Released => {
-                tracing::info!(file = %self.file, number, metric = "content_released", "let go");
+            ContentOutcome::Released => {
+                tracing::info!(
+                    file = %self.file, number, metric = "content_released",
+                    "released stored versions"
+                );
             }
         }
         if let Some(Progress::Download(download)) = &state.progress {
-            self.forget(&download.object, &download.upload).await;
+            self.abort_upload(&download.object, &download.upload).await;
         }
-        self.save(&state.settled(number, dealt)).await?;
-        Ok(Flow::Again)
+        self.save(&state.with_outcome(number, outcome)).await?;
+        Ok(StepResult::Continue)
     }
 
-    /// Saves a state on condition of the one that was read. Nobody else works on a file's content but after a crash of
-    /// ours, so losing that race is rare, and then the wake comes again.
-    pub(crate) async fn save(&self, state: &ContentState) -> Result<ContentState, Stopped> {
+    /// Saves a state on condition that the one read is still current. A file's content has one
+    /// worker at a time, except after a crash, so a lost race is rare and the wake is retried.
+    pub(crate) async fn save(&self, state: &ContentState) -> Result<ContentState, WorkError> {
         let nonce = Nonce(self.deps.entropy.next());
         let key = &self.connection.key;
-        let written = self
+        let saved = self
             .deps
             .store
             .save_content(key, self.file, state, nonce)
             .await?;
-        match written {
+        match saved {
             Written::Done(saved) => Ok(saved),
-            Written::Stale(_) => Err(Stopped::Overtaken),
+            Written::Stale(_) => Err(WorkError::Contended),
         }
     }
 
-    /// Gives up an upload to the bucket whose parts are of no use any more. What stays of it is aborted by the bucket's
-    /// lifecycle.
-    pub(crate) async fn forget(&self, key: &objects::ObjectKey, upload: &objects::UploadId) {
-        if let Err(error) = self.deps.objects.abort(key, upload).await {
-            self.left_behind(&error);
+    /// Aborts a multipart upload whose parts are no longer needed. If that fails, the bucket's
+    /// lifecycle rule aborts it.
+    pub(crate) async fn abort_upload(&self, key: &objects::ObjectKey, upload: &objects::UploadId) {
+        if let Err(error) = self.deps.objects.abort_upload(key, upload).await {
+            self.log_cleanup_failure(&error);
         }
     }
 
-    /// Deletes bytes of our own that nothing will ever name.
-    pub(crate) async fn discard(&self, key: &objects::ObjectKey) {
+    /// Deletes an object that nothing will ever reference.
+    pub(crate) async fn delete_object(&self, key: &objects::ObjectKey) {
         if let Err(error) = self.deps.objects.delete(key).await {
-            self.left_behind(&error);
+            self.log_cleanup_failure(&error);
         }
     }
 
-    fn left_behind(&self, error: &ObjectsError) {
+    fn log_cleanup_failure(&self, error: &ObjectsError) {
         let error = telemetry::chain(error);
-        tracing::warn!(file = %self.file, error, metric = "content_left_behind", "left in the bucket");
+        tracing::warn!(
+            file = %self.file, error, metric = "content_left_behind",
+            "could not delete content from the bucket"
+        );
     }
 
-    /// The retention is over: every stored version goes but the pinned ones, and with the last that names it, its object.
-    async fn release(&self, state: &ContentState) -> Result<Flow, Stopped> {
+    /// Releases every stored version except the pinned ones after the retention has ended. An
+    /// object is deleted with its last version.
+    async fn release_versions(&self, state: &ContentState) -> Result<StepResult, WorkError> {
         let key = &self.connection.key;
         let store = &self.deps.store;
         let mut cursor = None;
         loop {
             let page = store::PageRequest {
-                limit: RELEASED_AT_ONCE,
+                limit: RELEASES_PER_PAGE,
                 cursor,
             };
             let versions = store.list_versions(key, self.file, &page).await?;
@@ -217,7 +241,7 @@ impl Work<'_> {
                     Released::Done { .. } | Released::Pinned | Released::Absent => {}
                 }
                 if self.too_late() {
-                    return Ok(Flow::Later);
+                    return Ok(StepResult::OutOfTime);
                 }
             }
             cursor = match versions.next_cursor {
@@ -225,43 +249,56 @@ impl Work<'_> {
                 None => break,
             };
         }
-        let last = state.dealt.as_ref().map_or(0, |(last, _)| *last);
-        self.settle(state, last, Dealt::Released).await
+        let last = state.outcome.as_ref().map_or(0, |(last, _)| *last);
+        self.record_outcome(state, last, ContentOutcome::Released)
+            .await
     }
 
-    /// Sends a wake that goes on where this look ends. A look that came to nothing sends none, which would be taken for a
-    /// repetition of the one that it answers: its own comes back.
-    async fn go_on_later(&self, before: u64) -> Result<(), Stopped> {
-        let revision = self.state().await?.revision;
+    /// Sends a wake that continues from the current state. An invocation without progress sends
+    /// none, since SQS would discard it as a duplicate of the one being handled: that one is
+    /// retried instead.
+    async fn schedule_continuation(&self, before: u64) -> Result<(), WorkError> {
+        let revision = self.load_state().await?.revision;
         if revision == before {
-            return Err(Stopped::OutOfTime);
+            return Err(WorkError::OutOfTime);
         }
         let wake = ContentWake {
             key: self.connection.key.clone(),
             file: self.file.clone(),
         };
-        let cause = WakeCause::Progress(revision);
-        tracing::info!(file = %self.file, metric = "content_goes_on", "goes on with the next wake");
-        Ok(self.deps.contents.send(self.lane, &[(wake, cause)]).await?)
+        let dedup_key = DedupKey::Progress(revision);
+        tracing::info!(
+            file = %self.file, metric = "content_goes_on",
+            "content continues with the next wake"
+        );
+        Ok(self
+            .deps
+            .contents
+            .send(self.priority, &[(wake, dedup_key)])
+            .await?)
     }
 
-    pub(crate) async fn pass(&self) -> Result<Pass, Stopped> {
-        let patience = Patience {
-            wait_millis_max: PATIENCE_MILLIS,
-            until: self.deadline.0.plus_millis(-LAST_MILLIS),
+    pub(crate) async fn throttled_drive(&self) -> Result<ThrottledDrive, WorkError> {
+        let wait_budget = WaitBudget {
+            max_wait_millis: WAIT_MILLIS_MAX,
+            deadline: self.deadline.0.plus_millis(-STEP_MILLIS),
         };
-        Ok(self.deps.gate.pass(self.connection, patience).await?)
+        Ok(self
+            .deps
+            .drives
+            .throttled(self.connection, wait_budget)
+            .await?)
     }
 
     pub(crate) fn too_late(&self) -> bool {
         let now = self.deps.clock.now();
-        self.deadline.passed(now.plus_millis(LAST_MILLIS))
+        self.deadline.passed(now.plus_millis(STEP_MILLIS))
     }
 
-    /// Who brought the application's content, or last changed Drive's, where that is known.
+    /// Returns the author of the application's content, or else Drive's last modifier, if known.
     pub(crate) fn author(record: &FileRecord) -> Option<String> {
         let edit = record.edits.get(&Field::Content);
         edit.map(|edit| edit.by.clone())
-            .or_else(|| record.mirror.modified_by.clone())
+            .or_else(|| record.metadata.modified_by.clone())
     }
 }

@@ -1,15 +1,15 @@
 //! Mirrors content between Drive and S3.
 //!
-//! A wake names a file and says nothing else: what is owed is in the file's record. A file is a message group, so nobody
-//! else works on it meanwhile. One that is dealt with while others of its batch take minutes is acknowledged at once, so
-//! that the next wake of it waits for nobody.
+//! A wake names a file and carries no data: the file's record states what is owed. A file is a
+//! message group, so no other invocation processes it concurrently. A finished file is acknowledged
+//! at once, while other files of the batch may take minutes, so that its next wake is not delayed.
 
-mod bring;
-mod carry;
 mod copy;
+mod download;
 mod export;
 mod file;
-mod pour;
+mod transfer;
+mod upload;
 
 use std::time::Duration;
 
@@ -17,48 +17,49 @@ use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use domain::{ConnectionKey, Disposition};
 use drive::DriveError;
 use futures_util::{StreamExt as _, stream};
-use gate::{Gate, GateError, NotParked, Services};
+use gate::{CallError, DriveFactory, NotParked, Services};
 use objects::{Objects, ObjectsError};
 use runtime::{
-    Clock, ContentQueues, ContentWake, Deadline, Delivery, Entropy, Group, Lane, Queue, QueueError,
-    Settings, Verdict, batch, telemetry,
+    Clock, ContentQueues, ContentWake, Deadline, Entropy, GroupResult, MessageGroup, Priority,
+    Queue, QueueError, ReceivedMessage, Settings, batch, telemetry,
 };
-use store::{ConnectionState, Parked, Store, StoreError};
+use store::{ConnectionState, DeadLetter, Store, StoreError};
 
-/// How long Drive may take over calls that move no content; content has limits of its own (`drive::ContentTimeouts`).
+/// Timeouts of Drive calls without content; content has its own (`drive::ContentTimeouts`).
 const DRIVE_TIMEOUTS: drive::Timeouts = drive::Timeouts {
     connect: Duration::from_secs(3),
     total: Duration::from_secs(20),
 };
-/// Files of a batch in work at a time: each holds three parts of its content in memory at most, 24 MiB of the usual ones.
+/// The number of files processed concurrently: each uses at most three parts of its content in
+/// memory, usually 24 MiB.
 const FILES_AT_ONCE: usize = 4;
-/// How often what is done is acknowledged while other files of the batch go on.
-const ACKNOWLEDGE_EVERY: Duration = Duration::from_secs(1);
+/// The interval at which finished files are acknowledged while others are being processed.
+const ACKNOWLEDGE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What the function works with.
+/// The dependencies of the function.
 #[derive(Clone)]
 pub struct Deps {
-    /// The records, and what is stored of their content.
+    /// The table of records and content state.
     pub store: Store,
-    /// Drive, as each connection may see it.
-    pub gate: Gate,
-    /// Where content is kept.
+    /// Drive with each connection's credentials and rate limit.
+    pub drives: DriveFactory,
+    /// The bucket that stores content.
     pub objects: Objects,
-    /// Where wakes come from, and go when there was not time enough.
+    /// The queues of content wakes: consumed, and written to when time runs out.
     pub contents: ContentQueues,
-    /// Where the making of a copy is asked for.
+    /// The queue that wakes `push-intents` to create a conflicted copy.
     pub push_wakes: Queue,
-    /// Now.
+    /// The source of the current time.
     pub clock: Clock,
-    /// Randomness.
+    /// The source of randomness.
     pub entropy: Entropy,
 }
 
 impl Deps {
-    /// Makes everything out of the environment.
+    /// Builds the dependencies from the environment.
     ///
     /// # Errors
-    /// Says which setting is missing or can't be read.
+    /// Names the setting that is missing or malformed.
     pub async fn load(
         settings: &Settings,
     ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
@@ -66,9 +67,9 @@ impl Deps {
         let aws = runtime::aws::config().await;
         Ok(Self {
             store: services.store.clone(),
-            gate: services.gate.clone(),
+            drives: services.drives.clone(),
             objects: Objects::new(objects::client(&aws), settings.content_bucket()?),
-            contents: ContentQueues::of_settings(&services.sqs, settings)?,
+            contents: ContentQueues::from_settings(&services.sqs, settings)?,
             push_wakes: services.queue(settings, "PUSH_WAKES_QUEUE_URL")?,
             clock: services.clock.clone(),
             entropy: services.entropy.clone(),
@@ -76,42 +77,42 @@ impl Deps {
     }
 }
 
-/// Why a file's content could not be dealt with now.
+/// The reason a file's content could not be processed now.
 #[derive(Debug, thiserror::Error)]
-enum Stopped {
-    #[error("the table did not do it")]
+enum WorkError {
+    #[error("DynamoDB request failed")]
     Store(#[from] StoreError),
-    #[error("the queue did not take it")]
+    #[error("SQS request failed")]
     Queue(#[from] QueueError),
     #[error(transparent)]
-    Gate(#[from] GateError),
-    #[error("S3 did not do it")]
+    Call(#[from] CallError),
+    #[error("S3 request failed")]
     Objects(#[from] ObjectsError),
-    #[error("the function is about to be ended")]
+    #[error("the invocation is about to time out")]
     OutOfTime,
-    #[error("what Drive sent has another checksum than Drive tells")]
-    WrongSum,
-    #[error("the same content is being let go of, and can't be named until it has gone")]
+    #[error("downloaded content does not match Drive's checksum")]
+    ChecksumMismatch,
+    #[error("identical content is being deleted and can't be linked until then")]
     Collecting,
-    #[error("somebody else was faster")]
-    Overtaken,
-    #[error("bytes that the table says are stored are not there")]
+    #[error("the item was written concurrently")]
+    Contended,
+    #[error("stored content is missing from the bucket")]
     Missing,
 }
 
-impl Stopped {
-    /// What Drive said, where it was Drive.
+impl WorkError {
+    /// Returns Drive's error, if the failure is one.
     fn drive(&self) -> Option<&DriveError> {
         match self {
-            Self::Gate(GateError::Drive(error)) => Some(error),
-            Self::Gate(GateError::Held(_) | GateError::Store(_))
+            Self::Call(CallError::Drive(error)) => Some(error),
+            Self::Call(CallError::Throttled(_) | CallError::Store(_))
             | Self::Store(_)
             | Self::Queue(_)
             | Self::Objects(_)
             | Self::OutOfTime
-            | Self::WrongSum
+            | Self::ChecksumMismatch
             | Self::Collecting
-            | Self::Overtaken
+            | Self::Contended
             | Self::Missing => None,
         }
     }
@@ -121,118 +122,127 @@ impl Stopped {
             Self::Store(_)
             | Self::Queue(_)
             | Self::OutOfTime
-            | Self::WrongSum
+            | Self::ChecksumMismatch
             | Self::Collecting
-            | Self::Overtaken
+            | Self::Contended
             | Self::Missing => Disposition::Retry { after_millis: None },
-            Self::Gate(error) => error.disposition(),
+            Self::Call(error) => error.disposition(),
             Self::Objects(error) => error.disposition(),
         }
     }
 }
 
-impl From<DriveError> for Stopped {
+impl From<DriveError> for WorkError {
     fn from(error: DriveError) -> Self {
-        Self::Gate(error.into())
+        Self::Call(error.into())
     }
 }
 
-/// Handles a batch of wakes: each group is one file.
+/// Handles a batch of wakes. Each group is one file.
 pub async fn handle(event: SqsEvent, deadline: Deadline, deps: &Deps) -> SqsBatchResponse {
     let queues = deps.contents.all();
-    batch::handle_apart(event, &queues, |part| look_at_all(part, deadline, deps)).await
+    batch::isolate_poison_message(event, &queues, |part| handle_batch(part, deadline, deps)).await
 }
 
-async fn look_at_all(event: SqsEvent, deadline: Deadline, deps: &Deps) -> SqsBatchResponse {
+async fn handle_batch(event: SqsEvent, deadline: Deadline, deps: &Deps) -> SqsBatchResponse {
     let queues = deps.contents.all();
-    let looks = stream::iter(batch::groups(event)).map(|group| async {
-        let verdict = look(&group, deadline, deps).await;
-        (group, verdict)
+    let processing = stream::iter(batch::message_groups(event)).map(|group| async {
+        let result = process_group(&group, deadline, deps).await;
+        (group, result)
     });
-    let mut looks = looks.buffer_unordered(FILES_AT_ONCE);
-    let mut judged = Vec::new();
-    let mut done: Vec<Delivery> = Vec::new();
+    let mut processing = processing.buffer_unordered(FILES_AT_ONCE);
+    let mut results = Vec::new();
+    let mut done: Vec<ReceivedMessage> = Vec::new();
     loop {
         let next = tokio::select! {
             biased;
-            next = looks.next() => next,
-            () = tokio::time::sleep(ACKNOWLEDGE_EVERY), if !done.is_empty() => {
+            next = processing.next() => next,
+            () = tokio::time::sleep(ACKNOWLEDGE_INTERVAL), if !done.is_empty() => {
                 batch::acknowledge(&std::mem::take(&mut done), &queues).await;
                 continue;
             }
         };
-        let Some((group, verdict)) = next else { break };
-        match &verdict {
-            Verdict::Done => done.extend(group.deliveries.iter().cloned()),
-            Verdict::Failed { .. } => {}
+        let Some((group, result)) = next else { break };
+        match &result {
+            GroupResult::Processed => done.extend(group.messages.iter().cloned()),
+            GroupResult::Failed { .. } => {}
         }
-        judged.push((group, verdict));
+        results.push((group, result));
     }
-    batch::respond(judged, &queues, &deps.entropy).await
+    batch::respond(results, &queues, &deps.entropy).await
 }
 
-/// One file: however many wakes there are of it, they say the same.
-async fn look(group: &Group, deadline: Deadline, deps: &Deps) -> Verdict {
+/// Processes one file. All of its wakes mean the same.
+async fn process_group(group: &MessageGroup, deadline: Deadline, deps: &Deps) -> GroupResult {
     let now = deps.clock.now();
     let read = gate::read_group(group, ContentWake::from_body, &deps.store, now);
     let mut wakes = match read.await {
         Ok(wakes) => wakes,
-        Err(NotParked { done, error }) => return failed(done, &error.into()),
+        Err(NotParked { processed, error }) => return report_failure(processed, &error.into()),
     };
-    let Some((delivery, wake)) = wakes.pop() else {
-        return Verdict::Done;
+    let Some((received, wake)) = wakes.pop() else {
+        return GroupResult::Processed;
     };
-    let lane = deps.contents.lane_of(&delivery.queue);
-    let stopped = match mirror(&wake, lane, deadline, deps).await {
-        Ok(()) => return Verdict::Done,
-        Err(stopped) => stopped,
+    let priority = deps.contents.priority_of(&received.queue);
+    let error = match process_wake(&wake, priority, deadline, deps).await {
+        Ok(()) => return GroupResult::Processed,
+        Err(error) => error,
     };
-    match stopped.disposition() {
-        Disposition::Retry { .. } => failed(0, &stopped),
+    match error.disposition() {
+        Disposition::Retry { .. } => report_failure(0, &error),
         Disposition::Park { reason } => {
             let (key, file) = (wake.key, Some(wake.file));
-            let letter = gate::letter(delivery);
-            let parked = Parked::letter(letter, key, file, &reason, deps.clock.now());
-            match gate::park(&parked, &deps.store).await {
-                Ok(()) => Verdict::Done,
-                Err(error) => failed(0, &error.into()),
+            let message = gate::failed_message(received);
+            let dead_letter =
+                DeadLetter::from_message(message, key, file, &reason, deps.clock.now());
+            match gate::park(&dead_letter, &deps.store).await {
+                Ok(()) => GroupResult::Processed,
+                Err(error) => report_failure(0, &error.into()),
             }
         }
-        Disposition::Halt { reason } => halt(&wake.key, &reason, &stopped, deps).await,
+        Disposition::Halt { reason } => suspend(&wake.key, &reason, &error, deps).await,
     }
 }
 
-async fn mirror(
+async fn process_wake(
     wake: &ContentWake,
-    lane: Lane,
+    priority: Priority,
     deadline: Deadline,
     deps: &Deps,
-) -> Result<(), Stopped> {
+) -> Result<(), WorkError> {
     if deadline.passed(deps.clock.now()) {
-        return Err(Stopped::OutOfTime);
+        return Err(WorkError::OutOfTime);
     }
     let Some(connection) = deps.store.load_connection(&wake.key).await? else {
         return Ok(());
     };
-    // All files are walked through once it is active, or its content is mirrored, again.
+    // A content scan covers all files once the connection is active, or its content mirrored,
+    // again.
     if connection.state != ConnectionState::Active || !connection.content.enabled {
         return Ok(());
     }
-    file::mirror(deps, &connection, &wake.file, lane, deadline).await
+    file::process_content(deps, &connection, &wake.file, priority, deadline).await
 }
 
-/// Where Drive takes our credentials no more, the connection waits for a person, and the wake is let go: the record keeps
-/// everything.
-async fn halt(key: &ConnectionKey, reason: &str, stopped: &Stopped, deps: &Deps) -> Verdict {
-    match gate::suspend(key, reason, stopped, &deps.store, deps.clock.now()).await {
-        Ok(()) => Verdict::Done,
-        Err(error) => failed(0, &error.into()),
+/// Suspends the connection if Drive rejects its credentials, and drops the wake: the record keeps
+/// what is owed.
+async fn suspend(key: &ConnectionKey, reason: &str, error: &WorkError, deps: &Deps) -> GroupResult {
+    match gate::suspend(key, reason, error, &deps.store, deps.clock.now()).await {
+        Ok(()) => GroupResult::Processed,
+        Err(error) => report_failure(0, &error.into()),
     }
 }
 
-fn failed(done: usize, stopped: &Stopped) -> Verdict {
-    let error = telemetry::chain(stopped);
-    tracing::warn!(error, metric = "content_failed", "will look again");
-    let after_millis = stopped.disposition().after_millis();
-    Verdict::Failed { done, after_millis }
+fn report_failure(processed: usize, error: &WorkError) -> GroupResult {
+    let chain = telemetry::chain(error);
+    tracing::warn!(
+        error = chain,
+        metric = "content_failed",
+        "could not mirror content; will retry"
+    );
+    let after_millis = error.disposition().after_millis();
+    GroupResult::Failed {
+        processed,
+        after_millis,
+    }
 }

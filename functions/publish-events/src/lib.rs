@@ -1,43 +1,44 @@
-//! What the table's stream shows becomes a wake for whoever must act on it.
+//! Watches the table's stream and sends wakes for content.
 //!
-//! A file's record says itself what is owed for its content; the stream is only the moment to look. So a record of the
-//! stream that comes twice is harmless, one that says nothing about content is passed over, and one that can't be read is
-//! parked and stepped over, since a shard has one order and would stand still before it.
+//! A file's record states what is owed for its content; the stream only triggers the check. A
+//! stream record that arrives twice is therefore harmless, and one without any relevance to content
+//! is skipped. An unreadable one is stored as a dead letter and skipped, since a shard is processed
+//! in order and would be blocked by it.
 
+mod content_scan;
 mod read;
-mod walk;
 
 use std::collections::BTreeMap;
 
 use aws_lambda_events::event::dynamodb::{Event, EventRecord};
 use aws_lambda_events::event::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse};
-use domain::{ConnectionKey, FileId, FileRecord, content_moved};
+use domain::{ConnectionKey, FileId, FileRecord, affects_content};
 use runtime::{
-    Clock, ContentQueues, ContentWake, Entropy, Lane, QueueError, Settings, WakeCause, telemetry,
+    Clock, ContentQueues, ContentWake, DedupKey, Entropy, Priority, QueueError, Settings, telemetry,
 };
 use store::stream::FileChange;
 use store::{Connection, Store, StoreError};
 
-use crate::read::Shown;
+use crate::read::StreamRecord;
 
-/// What the function works with.
+/// The dependencies of the function.
 #[derive(Clone)]
 pub struct Deps {
-    /// The connections, and what is parked.
+    /// The table of connections and dead letters.
     pub store: Store,
-    /// Where wakes for content go.
+    /// The queues that receive the wakes for content.
     pub contents: ContentQueues,
-    /// Now.
+    /// The source of the current time.
     pub clock: Clock,
-    /// Randomness.
+    /// The source of randomness.
     pub entropy: Entropy,
 }
 
 impl Deps {
-    /// Makes everything out of the environment.
+    /// Builds the dependencies from the environment.
     ///
     /// # Errors
-    /// Says which setting is missing or can't be read.
+    /// Names the setting that is missing or malformed.
     pub async fn load(
         settings: &Settings,
     ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
@@ -45,24 +46,25 @@ impl Deps {
         let sqs = aws_sdk_sqs::Client::new(&aws);
         Ok(Self {
             store: Store::new(aws_sdk_dynamodb::Client::new(&aws), settings.table()?),
-            contents: ContentQueues::of_settings(&sqs, settings)?,
+            contents: ContentQueues::from_settings(&sqs, settings)?,
             clock: Clock::system(),
             entropy: Entropy::system(),
         })
     }
 }
 
-/// Why a record of the stream, and all behind it, must come again.
+/// The reason that a stream record, and all records after it, must be delivered again.
 #[derive(Debug, thiserror::Error)]
-enum Stopped {
-    #[error("the table did not do it, or newer code wrote what it shows")]
+enum WorkError {
+    #[error("DynamoDB request failed, or newer code wrote the item")]
     Store(#[from] StoreError),
-    #[error("the queue did not take it")]
+    #[error("SQS request failed")]
     Queue(#[from] QueueError),
 }
 
-/// Whether the content of a connection is mirrored: nothing of what others write is told. It is read consistently, so that
-/// whatever is written after the settings were turned on is told, and what was written before is walked through.
+/// Returns whether a connection's content is mirrored. The read is consistent: everything written
+/// after the setting was enabled triggers a wake, and a content scan covers what was written
+/// before.
 ///
 /// # Errors
 /// [`StoreError`]
@@ -71,21 +73,21 @@ pub async fn is_mirrored(key: &ConnectionKey, store: &Store) -> Result<bool, Sto
     Ok(connection.is_some_and(|connection| connection.content.enabled))
 }
 
-/// Handles a batch of one shard, in order. The answer names the first record that was not dealt with: it and everything
-/// behind it comes again.
+/// Handles a batch of one shard, in order. The response names the first record that was not
+/// processed; it and everything after it is delivered again.
 pub async fn handle(event: Event, deps: &Deps) -> DynamoDbEventResponse {
     let mut batch = Batch::default();
     let mut failed = None;
     for record in event.records {
         let sequence = record.change.sequence_number.clone().unwrap_or_default();
-        if let Err(stopped) = batch.take(record, &sequence, deps).await {
-            failed = Some(told(sequence, &stopped));
+        if let Err(error) = batch.add(record, &sequence, deps).await {
+            failed = Some(log_failure(sequence, &error));
             break;
         }
     }
-    // What stands before the failure is told all the same.
-    if let Err((sequence, stopped)) = batch.send(deps).await {
-        failed = Some(told(sequence, &stopped));
+    // Wakes of the records before the failure are sent nevertheless.
+    if let Err((sequence, error)) = batch.send(deps).await {
+        failed = Some(log_failure(sequence, &error));
     }
     let mut response = DynamoDbEventResponse::default();
     if let Some(sequence) = failed {
@@ -96,73 +98,82 @@ pub async fn handle(event: Event, deps: &Deps) -> DynamoDbEventResponse {
     response
 }
 
-fn told(sequence: String, stopped: &Stopped) -> String {
-    let error = telemetry::chain(stopped);
+fn log_failure(sequence: String, error: &WorkError) -> String {
+    let error = telemetry::chain(error);
     tracing::warn!(
         sequence,
         error,
         metric = "publish_failed",
-        "the stream is read again from here"
+        "could not process the stream; will retry from this record"
     );
     sequence
 }
 
-/// What of a batch is to be told.
+/// The wakes of a batch.
 #[derive(Default)]
 struct Batch {
     connections: BTreeMap<ConnectionKey, Option<Connection>>,
-    recent: walk::Recent,
-    /// Each with the sequence number of the record that it comes of.
-    owed: Vec<(String, Lane, ContentWake, WakeCause)>,
+    recent_operations: content_scan::RecentOperations,
+    /// Each with the sequence number of the record that caused it.
+    wakes: Vec<(String, Priority, ContentWake, DedupKey)>,
 }
 
 impl Batch {
-    async fn take(
+    async fn add(
         &mut self,
         record: EventRecord,
         sequence: &str,
         deps: &Deps,
-    ) -> Result<(), Stopped> {
-        let Some(place) = store::stream::file_of_keys(&record.change.keys) else {
+    ) -> Result<(), WorkError> {
+        let Some(file_key) = store::stream::file_of_keys(&record.change.keys) else {
             return Ok(());
         };
-        let Some(connection) = mirrored(&mut self.connections, &place.0, deps).await? else {
+        let Some(connection) = load_mirrored(&mut self.connections, &file_key.0, deps).await?
+        else {
             return Ok(());
         };
-        match read::read(record, place, deps).await? {
-            Shown::Change(change) => {
-                walk::begin(&change, connection, &mut self.recent, deps).await?;
-                if let Some((lane, cause)) = content_wake(&connection.rules, &change) {
+        match read::read(record, file_key, deps).await? {
+            StreamRecord::Change(change) => {
+                content_scan::schedule_for_folder(
+                    &change,
+                    connection,
+                    &mut self.recent_operations,
+                    deps,
+                )
+                .await?;
+                if let Some((priority, dedup_key)) = content_wake(&connection.rules, &change) {
                     let (key, file) = (change.key, change.file);
                     let wake = ContentWake { key, file };
-                    self.owed.push((sequence.to_owned(), lane, wake, cause));
+                    self.wakes
+                        .push((sequence.to_owned(), priority, wake, dedup_key));
                 }
             }
-            Shown::Parked => {}
+            StreamRecord::Unreadable => {}
         }
         Ok(())
     }
 
-    /// Sends what is owed. An error comes with the sequence number of the first record that was not told.
-    async fn send(self, deps: &Deps) -> Result<(), (String, Stopped)> {
-        let mut first_failed: Option<(String, Stopped)> = None;
-        for lane in [Lane::Prompt, Lane::Bulk] {
-            let mine = self.owed.iter().filter(|(_, of, ..)| *of == lane);
-            let (sequences, wakes): (Vec<&String>, Vec<_>) = mine
-                .map(|(sequence, _, wake, cause)| (sequence, (wake.clone(), cause.clone())))
+    /// Sends the wakes. An error comes with the sequence number of the first record whose wake was
+    /// not sent.
+    async fn send(self, deps: &Deps) -> Result<(), (String, WorkError)> {
+        let mut first_failed: Option<(String, WorkError)> = None;
+        for priority in [Priority::High, Priority::Bulk] {
+            let selected = self.wakes.iter().filter(|(_, of, ..)| *of == priority);
+            let (sequences, wakes): (Vec<&String>, Vec<_>) = selected
+                .map(|(sequence, _, wake, dedup_key)| (sequence, (wake.clone(), dedup_key.clone())))
                 .unzip();
             let Some(first) = sequences.first() else {
                 continue;
             };
-            match deps.contents.send(lane, &wakes).await {
+            match deps.contents.send(priority, &wakes).await {
                 Ok(()) => tracing::info!(
                     wakes = wakes.len(),
-                    lane = ?lane,
+                    priority = ?priority,
                     metric = "content_woken",
-                    "content is to be looked at"
+                    "sent content wakes"
                 ),
                 Err(error) => {
-                    // Sequence numbers of a shard grow in value, and may grow in length.
+                    // The sequence numbers of a shard increase numerically and may grow in length.
                     let earlier = first_failed
                         .as_ref()
                         .is_none_or(|(before, _)| (first.len(), *first) < (before.len(), before));
@@ -176,36 +187,37 @@ impl Batch {
     }
 }
 
-/// The connection, where its content is mirrored; loaded once for a batch.
-async fn mirrored<'a>(
+/// Returns the connection if its content is mirrored; loaded once for a batch.
+async fn load_mirrored<'a>(
     connections: &'a mut BTreeMap<ConnectionKey, Option<Connection>>,
     key: &ConnectionKey,
     deps: &Deps,
 ) -> Result<Option<&'a Connection>, StoreError> {
     if !connections.contains_key(key) {
         let connection = deps.store.load_connection(key).await?;
-        let mirrored = connection.filter(|connection| connection.content.enabled);
-        connections.insert(key.clone(), mirrored);
+        let connection = connection.filter(|connection| connection.content.enabled);
+        connections.insert(key.clone(), connection);
     }
     Ok(connections.get(key).and_then(Option::as_ref))
 }
 
-/// The wake that a change of a record asks for: a change at once, a first sight with the mass of its listing.
-fn content_wake(rules: &domain::Rules, change: &FileChange) -> Option<(Lane, WakeCause)> {
+/// Returns the wake that a change of a record requires: prompt for a change, bulk for a first
+/// sight, which belongs to a listing.
+fn content_wake(rules: &domain::Rules, change: &FileChange) -> Option<(Priority, DedupKey)> {
     let FileChange { before, after, .. } = change;
     let (before, after) = (before.as_ref(), after.as_ref()?);
-    // A rule may leave out what lies elsewhere, or bears another name.
+    // A rename or move may bring the file into the scope of a rule.
     let may_come_into_scope = !rules.is_empty()
         && before.is_some_and(|before: &FileRecord| after.moved_in_drive_since(before));
-    if !content_moved(before, after) && !may_come_into_scope {
+    if !affects_content(before, after) && !may_come_into_scope {
         return None;
     }
-    let lane = match before {
-        Some(_) => Lane::Prompt,
-        None => Lane::Bulk,
+    let priority = match before {
+        Some(_) => Priority::High,
+        None => Priority::Bulk,
     };
-    Some((lane, WakeCause::Record(after.revision)))
+    Some((priority, DedupKey::Record(after.revision)))
 }
 
-/// A file, by whose it is.
-type Place = (ConnectionKey, FileId);
+/// The key of a file: its connection and its id.
+type FileKey = (ConnectionKey, FileId);

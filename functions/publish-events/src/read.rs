@@ -1,60 +1,61 @@
-//! Reading one record of the stream.
+//! Reads one record of the table's stream.
 
 use aws_lambda_events::event::dynamodb::EventRecord;
 use domain::Timestamp;
 use store::stream::FileChange;
-use store::{Letter, Parked, StoreError};
+use store::{DeadLetter, FailedMessage, StoreError};
 
-use crate::{Deps, Place};
+use crate::{Deps, FileKey};
 
-/// The name that stands for the stream where a letter's queue is named.
+/// The queue name that dead letters of the stream carry.
 const STREAM: &str = "stream";
 
-/// What a record of the stream showed.
-pub(crate) enum Shown {
-    /// A file's record, before and after.
+/// The content of a stream record.
+pub(crate) enum StreamRecord {
+    /// A file's record before and after the change.
     Change(Box<FileChange>),
-    /// Nothing that can be read, ever; it was parked.
-    Parked,
+    /// An unreadable record; it was stored as a dead letter.
+    Unreadable,
 }
 
-/// Reads a record of the stream. What newer code wrote is an error, so that it comes again until that code reads it.
+/// Reads a stream record. An item written by newer code is an error: it is retried until that code
+/// reads it.
 pub(crate) async fn read(
     record: EventRecord,
-    place: Place,
+    file_key: FileKey,
     deps: &Deps,
-) -> Result<Shown, StoreError> {
+) -> Result<StreamRecord, StoreError> {
     let images = (
         record.change.old_image.clone(),
         record.change.new_image.clone(),
     );
-    match FileChange::read(place.clone(), images.0, images.1) {
-        Ok(change) => Ok(Shown::Change(Box::new(change))),
+    match FileChange::read(file_key.clone(), images.0, images.1) {
+        Ok(change) => Ok(StreamRecord::Change(Box::new(change))),
         Err(error @ StoreError::Corrupt { .. }) => {
             let reason = error.to_string();
             tracing::warn!(
                 event = record.event_id,
                 reason,
                 metric = "parked",
-                "parked a record of the stream"
+                "stored dead letter for unreadable stream record"
             );
             let body = serde_json::to_string(&record).unwrap_or_default();
             let sent_at = record
                 .change
                 .approximate_creation_date_time
                 .timestamp_millis();
-            let letter = Letter {
+            let message = FailedMessage {
                 queue: STREAM,
                 id: &record.event_id,
                 body: &body,
                 sent_at: Timestamp::from_millis(sent_at),
                 receives: 1,
             };
-            let (key, file) = place;
+            let (key, file) = file_key;
             let now = deps.clock.now();
-            let parked = Parked::letter(letter, key, Some(file), &reason, now);
-            deps.store.park(&parked).await?;
-            Ok(Shown::Parked)
+            let dead_letter = DeadLetter::from_message(message, key, Some(file), &reason, now);
+            deps.store.record_dead_letter(&dead_letter).await?;
+            Ok(StreamRecord::Unreadable)
         }
         Err(
             error @ (StoreError::Busy(_)

@@ -1,72 +1,74 @@
-//! Writes to Drive what is owed to it.
+//! Writes owed fields to Drive.
 //!
-//! A wake names a connection. Its files that are due stand in a `line`, a hundred of them go into one
-//! `round`: read them in Drive *now*, merge what is there, claim in the same conditional write what still
-//! stands, write it on condition that Drive has not moved, confirm. Every step may be the last: what the
-//! claim remembers is enough for the next push, or the next observation, to go on.
+//! A wake names a connection. Its due files go into a `WorkQueue`, and up
+//! to a hundred of them into one `PushBatch`: read them in Drive *now*,
+//! merge the result, claim in the same conditional write what is still owed, write it on condition
+//! that Drive has not changed, confirm. The function may stop after any step: the claim stores
+//! enough for the next push, or the next observation, to continue.
 
-mod line;
-mod make;
-mod order;
-mod permissions;
-mod record;
-mod round;
+mod create;
+mod dependencies;
+mod file_writes;
+mod push_batch;
 mod scope;
+mod work_queue;
+mod write_permissions;
 
 use std::time::Duration;
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
-use domain::pace::CallKind;
+use domain::rate_limit::CallKind;
 use domain::{ConnectionKey, Disposition};
 use drive::DriveError;
 use futures_util::future::join_all;
-use gate::{Gate, GateError, NotParked, Patience, Services};
+use gate::{CallError, DriveFactory, NotParked, Services, WaitBudget};
 use runtime::{
-    Clock, ContentQueues, Deadline, Entropy, Group, PushWake, Queue, QueueError, Settings, Verdict,
-    batch, queue, telemetry,
+    Clock, ContentQueues, Deadline, Entropy, GroupResult, MessageGroup, PushWake, Queue,
+    QueueError, Settings, batch, queue, telemetry,
 };
 use store::{ConnectionState, Store, StoreError};
 
-use line::{Line, Next};
-use round::Round;
+use push_batch::PushBatch;
+use work_queue::{Next, WorkQueue};
 
-/// How long Drive may take. The function has 30 s, and a round needs a read and a write, of up to a hundred
-/// files each.
+/// Timeouts of Drive calls. The function has 30 s, and a batch needs a read and a write, of up to a
+/// hundred files each.
 const DRIVE_TIMEOUTS: drive::Timeouts = drive::Timeouts {
     connect: Duration::from_secs(2),
     total: Duration::from_secs(8),
 };
-/// What a round may take until its writes are answered, in milliseconds: a token, a read, the claims, the
-/// writes. One that could be cut off between its claims and their confirmation is not begun.
-const ROUND_MILLIS: i64 = 18_000;
-/// The longest wait for the connection's turn in place, in milliseconds: a slower pace is left to the sweep, since
-/// a function that waits costs as much as one that works.
-const PATIENCE_MILLIS: u64 = 2_000;
-/// The part of it from when the writes leave.
+/// The longest duration of a batch until its writes are answered, in milliseconds: a token, a read,
+/// the claims, the writes. No batch is started that could be cut off between its claims and their
+/// confirmation.
+const BATCH_MILLIS: i64 = 18_000;
+/// The longest in-process wait for the rate limiter, in milliseconds. Longer waits are left to the
+/// sweep, since a waiting function costs as much as a working one.
+const WAIT_MILLIS_MAX: u64 = 2_000;
+/// The part of [`BATCH_MILLIS`] that starts when the writes are sent.
 const WRITE_MILLIS: i64 = 8_000;
 
-/// What the function works with.
+/// The dependencies of the function.
 #[derive(Clone)]
 pub struct Deps {
-    /// The records.
+    /// The table of records.
     pub store: Store,
-    /// Drive, as each connection may see it.
-    pub gate: Gate,
-    /// Where wakes come from, and go when there was not time enough.
+    /// Drive with each connection's credentials and rate limit.
+    pub drives: DriveFactory,
+    /// The queue of push wakes: consumed, and written to when time runs out.
     pub push_wakes: Queue,
-    /// Where content goes that is owed: `mirror-content` carries it.
+    /// The queues that wake `mirror-content` for owed content.
     pub contents: ContentQueues,
-    /// Now.
+    /// The source of the current time.
     pub clock: Clock,
-    /// Randomness.
+    /// The source of randomness.
     pub entropy: Entropy,
 }
 
 impl Deps {
-    /// Makes everything out of the environment.
+    /// Builds the dependencies from the environment.
     ///
     /// # Errors
-    /// Says which setting is missing or can't be read.
+    /// Names the setting that is missing or malformed.
     pub async fn load(
         settings: &Settings,
     ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
@@ -74,143 +76,153 @@ impl Deps {
         let queue = |name| services.queue(settings, name);
         Ok(Self {
             store: services.store.clone(),
-            gate: services.gate.clone(),
+            drives: services.drives.clone(),
             push_wakes: queue("PUSH_WAKES_QUEUE_URL")?,
-            contents: ContentQueues::of_settings(&services.sqs, settings)?,
+            contents: ContentQueues::from_settings(&services.sqs, settings)?,
             clock: services.clock.clone(),
             entropy: services.entropy.clone(),
         })
     }
 }
 
-/// Files taken up by one look at what is due.
-const FILES_PER_LOOK: u32 = 200;
-/// The longest that a drain sleeps before it looks for new files again, in milliseconds.
-const NAP_MILLIS: u64 = 500;
+/// The number of files read by one query of the due index.
+const DUE_FILES_PER_QUERY: u32 = 200;
+/// The longest sleep before the due index is queried again, in milliseconds.
+const SLEEP_MILLIS_MAX: u64 = 500;
 
-/// Why a connection's intents could not be drained now.
+/// The reason a connection's intents could not be pushed now.
 #[derive(Debug, thiserror::Error)]
-enum Stopped {
-    #[error("the table did not do it")]
+enum WorkError {
+    #[error("DynamoDB request failed")]
     Store(#[from] StoreError),
-    #[error("the queue did not take it")]
+    #[error("SQS request failed")]
     Queue(#[from] QueueError),
     #[error(transparent)]
-    Gate(#[from] GateError),
+    Call(#[from] CallError),
 }
 
-impl Stopped {
+impl WorkError {
     fn disposition(&self) -> Disposition {
         match self {
             Self::Store(_) | Self::Queue(_) => Disposition::Retry { after_millis: None },
-            Self::Gate(error) => error.disposition(),
+            Self::Call(error) => error.disposition(),
         }
     }
 }
 
-impl From<DriveError> for Stopped {
+impl From<DriveError> for WorkError {
     fn from(error: DriveError) -> Self {
-        Self::Gate(error.into())
+        Self::Call(error.into())
     }
 }
 
-/// Handles a batch of wakes: each group is one connection.
+/// Handles a batch of wakes. Each group is one connection.
 pub async fn handle(event: SqsEvent, deadline: Deadline, deps: &Deps) -> SqsBatchResponse {
-    let drains = batch::groups(event).into_iter().map(|group| async {
-        let verdict = look(&group, deadline, deps).await;
-        (group, verdict)
+    let drains = batch::message_groups(event).into_iter().map(|group| async {
+        let result = process_group(&group, deadline, deps).await;
+        (group, result)
     });
-    let judged = join_all(drains).await;
+    let results = join_all(drains).await;
     batch::respond(
-        judged,
+        results,
         std::slice::from_ref(&deps.push_wakes),
         &deps.entropy,
     )
     .await
 }
 
-async fn look(group: &Group, deadline: Deadline, deps: &Deps) -> Verdict {
+async fn process_group(group: &MessageGroup, deadline: Deadline, deps: &Deps) -> GroupResult {
     let now = deps.clock.now();
     let mut wakes = match gate::read_group(group, PushWake::from_body, &deps.store, now).await {
         Ok(wakes) => wakes,
-        Err(NotParked { done, error }) => return failed(done, &error.into()),
+        Err(NotParked { processed, error }) => return report_failure(processed, &error.into()),
     };
     let Some((_, wake)) = wakes.pop() else {
-        return Verdict::Done;
+        return GroupResult::Processed;
     };
     match drain(&wake.key, deadline, deps).await {
-        Ok(()) => Verdict::Done,
-        Err(stopped) => stop(&wake.key, &stopped, deps).await,
+        Ok(()) => GroupResult::Processed,
+        Err(error) => handle_failure(&wake.key, &error, deps).await,
     }
 }
 
-/// What a failure means for the wake: it comes back, or the connection is suspended and the wake let
-/// go, since the intents keep everything.
-async fn stop(key: &ConnectionKey, stopped: &Stopped, deps: &Deps) -> Verdict {
-    match stopped.disposition() {
-        Disposition::Retry { .. } | Disposition::Park { .. } => failed(0, stopped),
+/// Decides what a failure means for the wake: either it is retried, or the connection is suspended
+/// and the wake dropped, since the records keep the intents.
+async fn handle_failure(key: &ConnectionKey, error: &WorkError, deps: &Deps) -> GroupResult {
+    match error.disposition() {
+        Disposition::Retry { .. } | Disposition::Park { .. } => report_failure(0, error),
         Disposition::Halt { reason } => {
             let now = deps.clock.now();
-            match gate::suspend(key, &reason, stopped, &deps.store, now).await {
-                Ok(()) => Verdict::Done,
-                Err(error) => failed(0, &error.into()),
+            match gate::suspend(key, &reason, error, &deps.store, now).await {
+                Ok(()) => GroupResult::Processed,
+                Err(error) => report_failure(0, &error.into()),
             }
         }
     }
 }
 
-fn failed(done: usize, stopped: &Stopped) -> Verdict {
-    let error = telemetry::chain(stopped);
-    tracing::warn!(error, metric = "push_failed", "will look again");
-    let after_millis = stopped.disposition().after_millis();
-    Verdict::Failed { done, after_millis }
+fn report_failure(processed: usize, error: &WorkError) -> GroupResult {
+    let chain = telemetry::chain(error);
+    tracing::warn!(
+        error = chain,
+        metric = "push_failed",
+        "could not push intents; will retry"
+    );
+    let after_millis = error.disposition().after_millis();
+    GroupResult::Failed {
+        processed,
+        after_millis,
+    }
 }
 
-/// Writes everything that is due for a connection, as far as time allows.
-async fn drain(key: &ConnectionKey, deadline: Deadline, deps: &Deps) -> Result<(), Stopped> {
+/// Pushes everything that is due for a connection, as far as time allows.
+async fn drain(key: &ConnectionKey, deadline: Deadline, deps: &Deps) -> Result<(), WorkError> {
     let Some(connection) = deps.store.load_connection(key).await? else {
         return Ok(());
     };
     if connection.state != ConnectionState::Active {
         return Ok(());
     }
-    let mut line = Line::default();
+    let mut work_queue = WorkQueue::default();
     loop {
         let now = deps.clock.now();
-        line.join(deps.store.due_files(key, now, FILES_PER_LOOK).await?);
-        let next = line.next(now);
-        if next != Next::Nobody && deadline.passed(now.plus_millis(ROUND_MILLIS)) {
+        work_queue.enqueue(deps.store.due_files(key, now, DUE_FILES_PER_QUERY).await?);
+        let next = work_queue.next(now);
+        if next != Next::Empty && deadline.passed(now.plus_millis(BATCH_MILLIS)) {
             queue::wake_push(&deps.push_wakes, key, now).await?;
             return Ok(());
         }
         match next {
-            Next::Nobody => return Ok(()),
+            Next::Empty => return Ok(()),
             Next::Wait { millis } => {
-                tokio::time::sleep(Duration::from_millis(millis.min(NAP_MILLIS))).await;
+                tokio::time::sleep(Duration::from_millis(millis.min(SLEEP_MILLIS_MAX))).await;
             }
             Next::Files(files) => {
-                let patience = Patience {
-                    wait_millis_max: PATIENCE_MILLIS,
-                    until: deadline.0.plus_millis(-ROUND_MILLIS),
+                let wait_budget = WaitBudget {
+                    max_wait_millis: WAIT_MILLIS_MAX,
+                    deadline: deadline.0.plus_millis(-BATCH_MILLIS),
                 };
-                let pass = deps.gate.pass(&connection, patience).await?;
+                let drive = deps.drives.throttled(&connection, wait_budget).await?;
                 let count = u32::try_from(files.len()).unwrap_or(u32::MAX);
-                let admitted = match pass.admit(&[CallKind::Read, CallKind::Edit], count).await {
+                let admitted = match drive
+                    .acquire(&[CallKind::Read, CallKind::Edit], count)
+                    .await
+                {
                     Ok(admitted) => usize::try_from(admitted).unwrap_or(usize::MAX),
-                    // What is owed stays due, and the sweep wakes for it.
-                    Err(GateError::Held(_)) => return Ok(()),
+                    // Owed fields stay due, and the sweep wakes the connection again.
+                    Err(CallError::Throttled(_)) => return Ok(()),
                     Err(error) => return Err(error.into()),
                 };
                 let (files, rest) = files.split_at(admitted.min(files.len()));
-                line.back(rest);
-                let round = Round {
+                work_queue.requeue(rest);
+                let batch = PushBatch {
                     connection: &connection,
-                    pass: &pass,
+                    drive: &drive,
                     deadline,
                     deps,
                 };
-                for (file, due) in round.run(files).await? {
-                    line.again(file, due, deps.clock.now());
+                for (file, due) in batch.run(files).await? {
+                    work_queue.requeue_at(file, due, deps.clock.now());
                 }
             }
         }

@@ -1,29 +1,29 @@
-//! What may be written: the connection's rules, asked at the last moment before Drive is.
+//! Applies the connection's rules immediately before Drive is called.
 
 use domain::{FileRecord, Side};
 
-use crate::Stopped;
-use crate::round::Round;
+use crate::WorkError;
+use crate::push_batch::PushBatch;
 
-impl Round<'_> {
-    /// Splits what is due into what the rules take in, and what they leave out: that is held.
+impl PushBatch<'_> {
+    /// Splits due files into those that the rules include and those that they exclude.
     pub(crate) async fn in_scope(
         &self,
         due: Vec<FileRecord>,
-    ) -> Result<(Vec<FileRecord>, Vec<FileRecord>), Stopped> {
+    ) -> Result<(Vec<FileRecord>, Vec<FileRecord>), WorkError> {
         let rules = &self.connection.rules;
         if rules.is_empty() || due.is_empty() {
             return Ok((due, Vec::new()));
         }
         let ancestry = self.deps.store.ancestry(self.connection, &due).await?;
         let taken = |record: &FileRecord| {
-            // What Drive has yet to make has no place there but the one that it is to get.
+            // A file that is not created yet has no place in Drive except its intended one.
             let side = if record.is_creating() {
                 Side::App
             } else {
                 Side::Drive
             };
-            rules.take(&ancestry.lineage(&record.file, side))
+            rules.includes(&ancestry.lineage(&record.file, side))
         };
         Ok(due.into_iter().partition(taken))
     }

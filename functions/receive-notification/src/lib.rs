@@ -1,12 +1,14 @@
-//! Takes Drive's push notifications and turns each into a wake.
+//! Receives Drive's push notifications and turns each into a wake.
 //!
-//! A notification is only a wake: what it says is never believed. It is matched against the channel
-//! that we made (id, token, and the resource id once we know it), and then the log is looked at.
+//! A notification is only a wake: its content is never trusted. It is matched against the channel
+//! opened earlier (id, token, and the resource id once known), and the log is then read from its
+//! cursor.
 //!
-//! How Google reads our answer (Drive guide "Notifications for resource changes"): 200, 201, 202, 204 and
-//! 102 are success; 500, 502, 503 and 504 are retried with exponential backoff; everything else is a
-//! failure that is not retried. So only our own trouble is answered with 503, and whatever we don't
-//! believe with 204: it tells a stranger nothing.
+//! Google interprets the response as follows (Drive guide "Notifications for resource changes"):
+//! 200, 201, 202, 204 and 102 are success; 500, 502, 503 and 504 are retried with exponential
+//! backoff; everything else is a failure that is not retried. Only an internal failure is therefore
+//! answered with 503. A rejected notification is answered with 204, which reveals nothing to the
+//! sender.
 
 use http::{HeaderMap, StatusCode};
 use lambda_http::{Body, Request, Response};
@@ -15,29 +17,29 @@ use sha2::{Digest, Sha256};
 use store::{Channel, ChannelState, Store};
 use subtle::ConstantTimeEq;
 
-/// What the function works with.
+/// The dependencies of the function.
 #[derive(Debug, Clone)]
 pub struct Deps {
-    /// Where the channels are.
+    /// The table that holds the channels.
     pub store: Store,
-    /// Where wakes go.
+    /// The queue that receives the wakes.
     pub log_wakes: Queue,
-    /// Now.
+    /// The source of the current time.
     pub clock: Clock,
 }
 
 impl Deps {
-    /// Makes everything out of the environment.
+    /// Builds the dependencies from the environment.
     ///
     /// # Errors
-    /// Says which setting is missing or can't be read.
+    /// Names the setting that is missing or malformed.
     pub async fn load(
         settings: &Settings,
     ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         let aws = runtime::aws::config().await;
         let store = Store::new(aws_sdk_dynamodb::Client::new(&aws), settings.table()?);
         let sqs = aws_sdk_sqs::Client::new(&aws);
-        let log_wakes = Queue::of_setting(&sqs, settings, "LOG_WAKES_QUEUE_URL")?;
+        let log_wakes = Queue::from_setting(&sqs, settings, "LOG_WAKES_QUEUE_URL")?;
         Ok(Self {
             store,
             log_wakes,
@@ -46,10 +48,11 @@ impl Deps {
     }
 }
 
-/// Longer than anything Google sends: ids have 64 characters at most, tokens 256.
+/// The largest accepted header. Google's channel ids have at most 64 characters, tokens at most
+/// 256.
 const HEADER_BYTES_MAX: usize = 1024;
 
-/// Why a notification led to nothing. Each is counted under its own word.
+/// The reason a notification is ignored; logged under its own name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ignored {
     Body,
@@ -61,27 +64,30 @@ enum Ignored {
     Sync,
 }
 
-/// Answers one notification.
+/// Handles one notification.
 pub async fn handle(request: &Request, deps: &Deps) -> Response<Body> {
-    match take(request, deps).await {
-        Ok(Ok(())) => answer(StatusCode::NO_CONTENT),
+    match process(request, deps).await {
+        Ok(Ok(())) => respond(StatusCode::NO_CONTENT),
         Ok(Err(ignored)) => {
-            tracing::info!(reason = ?ignored, metric = "notification_ignored", "notification ignored");
-            answer(StatusCode::NO_CONTENT)
+            tracing::info!(
+                reason = ?ignored, metric = "notification_ignored",
+                "notification ignored"
+            );
+            respond(StatusCode::NO_CONTENT)
         }
         Err(error) => {
             let error = telemetry::chain(error.as_ref());
             tracing::error!(
                 error,
                 metric = "notification_failed",
-                "could not take a notification"
+                "could not process notification"
             );
-            answer(StatusCode::SERVICE_UNAVAILABLE)
+            respond(StatusCode::SERVICE_UNAVAILABLE)
         }
     }
 }
 
-async fn take(
+async fn process(
     request: &Request,
     deps: &Deps,
 ) -> Result<Result<(), Ignored>, Box<dyn std::error::Error + Send + Sync>> {
@@ -98,10 +104,10 @@ async fn take(
     match notification.state {
         State::Sync => return Ok(Err(Ignored::Sync)),
         State::Change => {}
-        // Looking once too often costs a call, not looking loses a change until the next poll.
+        // A superfluous read costs one call; a missed one delays a change until the next poll.
         State::Unknown => tracing::info!(
-            channel = %channel.id, state = notification.word, metric = "unknown_state",
-            "a notification has a state that this build does not know"
+            channel = %channel.id, state = notification.state_name, metric = "unknown_state",
+            "unknown notification state; handled as a change"
         ),
     }
     queue::wake_log(
@@ -114,8 +120,8 @@ async fn take(
     Ok(Ok(()))
 }
 
-/// The states of a notification, as far as they matter: the first one says that the channel works. Others may be
-/// added (Drive guide "Notifications for resource changes").
+/// The notification states that matter here: the first one confirms that the channel works. Google
+/// may add others (Drive guide "Notifications for resource changes").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Sync,
@@ -128,8 +134,8 @@ struct Notification<'r> {
     token: &'r str,
     resource: &'r str,
     state: State,
-    /// The state in Google's word.
-    word: &'r str,
+    /// The state as Google names it.
+    state_name: &'r str,
 }
 
 impl<'r> Notification<'r> {
@@ -140,10 +146,11 @@ impl<'r> Notification<'r> {
         let headers = request.headers();
         let channel = header(headers, "x-goog-channel-id")?;
         let channel = domain::ChannelId::parse(channel).map_err(|_| Ignored::Headers)?;
-        let word = header(headers, "x-goog-resource-state")?;
-        let state = match word {
+        let state_name = header(headers, "x-goog-resource-state")?;
+        let state = match state_name {
             "sync" => State::Sync,
-            // The guide's table says `change`, its example `changed`; the others are of watched files.
+            // The guide's table says `change`, its example `changed`; the others belong to watched
+            // files.
             "change" | "changed" | "add" | "remove" | "update" | "trash" | "untrash" => {
                 State::Change
             }
@@ -154,12 +161,12 @@ impl<'r> Notification<'r> {
             token: header(headers, "x-goog-channel-token")?,
             resource: header(headers, "x-goog-resource-id")?,
             state,
-            word,
+            state_name,
         })
     }
 
-    /// Whether it is of that channel. `sync` may arrive before the answer to our `watch` call, so the
-    /// resource id counts only once it is known.
+    /// Checks that the notification belongs to `channel`. `sync` may arrive before the response to
+    /// the `watch` call, so the resource id is compared only once it is known.
     fn check(&self, channel: &Channel, now: domain::Timestamp) -> Result<(), Ignored> {
         let given: [u8; 32] = Sha256::digest(self.token.as_bytes()).into();
         if !bool::from(given.ct_eq(&channel.token_hash)) {
@@ -190,7 +197,7 @@ fn header<'h>(headers: &'h HeaderMap, name: &str) -> Result<&'h str, Ignored> {
         .ok_or(Ignored::Headers)
 }
 
-fn answer(status: StatusCode) -> Response<Body> {
+fn respond(status: StatusCode) -> Response<Body> {
     let mut response = Response::new(Body::Empty);
     *response.status_mut() = status;
     response

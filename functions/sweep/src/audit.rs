@@ -1,36 +1,39 @@
-//! The listing of an audit: like that of a first sync, but nothing is queued and the cursor is left alone.
-//! What is listed is compared with our records at once; what seems to differ is looked at later.
+//! Lists Drive for an audit: like a first sync, except that nothing is queued and the cursor is not
+//! moved. Listed files are compared with the stored records at once; apparent differences are
+//! verified later.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::pace::CallKind;
+use domain::rate_limit::CallKind;
 use domain::{Drift, Field, FileId, FileRecord, LogId, Observation, Snapshot, Value, drift};
 use drive::{Kind, Listed, Scope};
-use gate::GateError;
-use store::{Connection, DriftEntry, Kept, Log, Operation, Position, Suspicion, Written};
+use gate::CallError;
+use store::{
+    CandidateReason, Connection, DriftEntry, Indexed, Log, LogPosition, Operation, Written,
+};
 
-use crate::compare::{name, suspect};
-use crate::examine::Examination;
-use crate::{Deps, Stopped, patience};
+use crate::compare::{name, record_candidates};
+use crate::self_check::SelfCheck;
+use crate::{Deps, WorkError, wait_budget};
 
-/// Lists the next page. `None` where another sweep is at it.
+/// Lists the next page. Returns `None` if another sweep is processing the operation.
 pub(crate) async fn list_page(
     operation: &Operation,
     connection: &Connection,
     deps: &Deps,
-) -> Result<Option<Operation>, Stopped> {
-    let pass = deps.gate.pass(connection, patience(deps)).await?;
+) -> Result<Option<Operation>, WorkError> {
+    let drive = deps.drives.throttled(connection, wait_budget(deps)).await?;
     let scope = Scope::from(&operation.log);
     let token = operation.page_token.as_deref();
-    let page = match pass
-        .call(CallKind::List, pass.drive().list_files(&scope, token))
+    let page = match drive
+        .call(CallKind::List, drive.client().list_files(&scope, token))
         .await
     {
         Ok(page) => page,
-        // A listing's token lives for hours only: "if rejected, restart from the first page".
-        Err(GateError::Drive(error)) if *error.kind() == Kind::CursorLost && token.is_some() => {
+        // A page token expires within hours: "if rejected, restart from the first page".
+        Err(CallError::Drive(error)) if *error.kind() == Kind::CursorLost && token.is_some() => {
             let restarted = deps.store.restart_listing(operation).await?;
-            return Ok(done(restarted));
+            return Ok(into_operation(restarted));
         }
         Err(error) => return Err(error.into()),
     };
@@ -42,59 +45,69 @@ pub(crate) async fn list_page(
                 ids.push(snapshot.file.clone());
                 seen.push(snapshot);
             }
-            // The log's own reading parks what can't be read; here it is only known to be there.
+            // Reading the log stores dead letters for unreadable entries; here such a file is only
+            // counted as present.
             Listed::Unreadable(unreadable) => ids.extend(unreadable.file),
         }
     }
-    let kept = deps.store.load_kept_files(&operation.key, &ids).await?;
-    let logs = deps.store.list_kept_logs(&operation.key).await?;
-    // A record that is in none of our lists is found only by its file's being listed.
-    let examination = Examination::new(operation, connection, &logs, deps);
-    Box::pin(examination.look_at_listed(&kept)).await?;
-    let records = kept
+    let indexed = deps
+        .store
+        .load_files_with_index_state(&operation.key, &ids)
+        .await?;
+    let logs = deps
+        .store
+        .list_logs_with_index_state(&operation.key)
+        .await?;
+    // A record that no index lists is found only when Drive lists its file.
+    let self_check = SelfCheck::new(operation, connection, &logs, deps);
+    Box::pin(self_check.check_listed_files(&indexed)).await?;
+    let records = indexed
         .into_iter()
-        .map(|kept| (kept.value.file.clone(), kept.value));
+        .map(|indexed| (indexed.value.file.clone(), indexed.value));
     let records: BTreeMap<FileId, FileRecord> = records.collect();
-    let others = told_by_others(operation, logs);
+    let others = drives_with_own_log(operation, logs);
     let own = seen.into_iter();
-    let own = own.filter(|snapshot| !others.contains(&snapshot.mirror.log()));
-    let suspects = own.filter_map(|snapshot| {
+    let own = own.filter(|snapshot| !others.contains(&snapshot.metadata.log()));
+    let candidates = own.filter_map(|snapshot| {
         let record = records.get(&snapshot.file);
         let (file, version) = (snapshot.file.clone(), snapshot.version);
         let known_as = record.map_or_else(|| listed_name(&snapshot), name);
-        let suspicion = match drift(record, &Observation::Present(snapshot))? {
-            Drift::MissingHere | Drift::Stale(_) => Suspicion::Newer(version),
-            Drift::Differing(_) => Suspicion::Differs,
+        let reason = match drift(record, &Observation::Present(snapshot))? {
+            Drift::MissingHere | Drift::Stale(_) => CandidateReason::Newer(version),
+            Drift::Differing(_) => CandidateReason::Differs,
             Drift::MissingThere(_) => return None,
         };
         Some(DriftEntry {
             file,
             name: known_as,
-            suspicion,
+            reason,
             finding: None,
         })
     });
-    suspect(operation, suspects, deps).await?;
+    record_candidates(operation, candidates, deps).await?;
     let now = deps.clock.now();
     let recorded = deps
         .store
         .record_page(operation, &ids, page.next.as_deref(), now)
         .await?;
-    Ok(done(recorded))
+    Ok(into_operation(recorded))
 }
 
-/// The logs that tell of their drives' files themselves, and are audited themselves: the user's listing shows such
-/// files too. Of a drive that was left, only what the user's listing shows is still told.
-fn told_by_others(operation: &Operation, logs: Vec<Kept<Log>>) -> BTreeSet<LogId> {
-    let logs = logs.into_iter().map(|kept| kept.value);
+/// Returns the followed logs of shared drives, which report their files and are audited themselves:
+/// the user's listing contains those files too. Files of a left drive are reported only by the
+/// user's listing.
+fn drives_with_own_log(operation: &Operation, logs: Vec<Indexed<Log>>) -> BTreeSet<LogId> {
+    let logs = logs.into_iter().map(|indexed| indexed.value);
     let others = logs.filter(|log| match log.position {
-        Position::Left { .. } => false,
-        Position::New | Position::Listing(_) | Position::Following => log.log != operation.log,
+        LogPosition::Left { .. } => false,
+        LogPosition::New | LogPosition::Listing(_) | LogPosition::Following => {
+            log.log != operation.log
+        }
     });
     others.map(|log| log.log).collect()
 }
 
-fn done(written: Written<Operation>) -> Option<Operation> {
+fn into_operation(written: Written<Operation>) -> Option<Operation> {
     match written {
         Written::Done(operation) => Some(operation),
         Written::Stale(_) => None,

@@ -1,38 +1,40 @@
 //! Notification channels: opened, renewed with overlap, stopped.
 //!
-//! Drive has no renewal: a channel is replaced by another with a fresh id, and for a while both tell.
-//! A channel is written down before Drive is asked for it, because its first notification may arrive
-//! before Drive's answer does; where the answer never comes, the channel is dropped and another opened.
+//! Drive has no renewal: a channel is replaced by another with a fresh id, and for a while both
+//! send notifications. A channel is stored before Drive is asked for it, because its first
+//! notification may arrive before Drive's response does. If the response never arrives, the channel
+//! is dropped and another opened.
 
-use domain::pace::CallKind;
+use domain::rate_limit::CallKind;
 use domain::{ChannelId, Timestamp};
 use drive::{ChannelRequest, Kind};
-use gate::{GateError, Patience};
+use gate::{CallError, WaitBudget};
 use sha2::{Digest, Sha256};
-use store::{Channel, ChannelState, Connection, Log, Position, Written};
+use store::{Channel, ChannelState, Connection, Log, LogPosition, Written};
 
-use crate::{Deps, INACTIVE_MILLIS, Stopped, active};
+use crate::{Deps, INACTIVE_MILLIS, WorkError, active};
 
-/// As long as Drive grants for change logs: 604,800 s.
+/// The maximum lifetime of a channel on a change log: 604,800 s.
 const LIFE_MILLIS: i64 = 7 * 24 * 3_600_000;
-/// A channel that Drive has not confirmed by then is dropped, in milliseconds.
+/// The time after which an unconfirmed channel is dropped, in milliseconds.
 const PENDING_MILLIS: i64 = 2 * 60_000;
-/// The wait after a first refusal of a channel, in milliseconds; it doubles with each one in a row.
+/// The wait after the first rejection of a channel, in milliseconds. It doubles with each
+/// consecutive rejection.
 const RETRY_MILLIS: i64 = 60_000;
-/// How often it doubles: up to 64 minutes.
+/// The maximum number of doublings: up to 64 minutes.
 const RETRY_DOUBLINGS: u32 = 6;
-/// How long the replaced channel goes on beside its successor, in milliseconds.
+/// The time for which a replaced channel continues beside its successor, in milliseconds.
 const OVERLAP_MILLIS: i64 = 10 * 60_000;
 
-/// Opens a channel on a log that has none, or whose channel nears its end.
-pub(crate) async fn open(connection: &Connection, log: &Log, deps: &Deps) -> Result<(), Stopped> {
-    // Without a cursor there is nothing to watch from: the first listing has not begun.
+/// Opens a channel on a log that has none or whose channel is about to expire.
+pub(crate) async fn open(connection: &Connection, log: &Log, deps: &Deps) -> Result<(), WorkError> {
+    // Without a cursor there is no position to watch from: the first listing has not started.
     let (Some(address), Some(cursor)) = (&deps.webhook_url, &log.cursor) else {
         return Ok(());
     };
-    let drive = deps.gate.pass(connection, Patience::NONE).await?;
-    // Before anything is written down: a channel that is not asked for need not be dropped again.
-    drive.admit(&[CallKind::Other], 1).await?;
+    let drive = deps.drives.throttled(connection, WaitBudget::NONE).await?;
+    // Admitted before the channel is stored, so that a throttled call leaves nothing to clean up.
+    drive.acquire(&[CallKind::Other], 1).await?;
     let now = deps.clock.now();
     let token = secret(deps);
     let channel = Channel {
@@ -53,20 +55,24 @@ pub(crate) async fn open(connection: &Connection, log: &Log, deps: &Deps) -> Res
         expires_at: channel.expires_at,
     };
     let watched = drive
-        .drive()
+        .client()
         .watch_changes(&log.log, cursor, &request)
         .await;
-    drive.tell(CallKind::Other, watched.as_ref().err()).await?;
+    drive
+        .record_outcome(CallKind::Other, watched.as_ref().err())
+        .await?;
     let watch = match watched {
         Ok(watch) => watch,
         Err(error) => {
-            // Where Drive did open it after all, it tells of changes until it ends, and is not believed.
+            // If Drive opened the channel nevertheless, its notifications are rejected until it
+            // expires.
             deps.store.delete_channel(&channel.id).await?;
             if *error.kind() == Kind::CursorLost || error.gone().is_some() {
-                // The cursor is lost, or the log itself is out of reach: whoever reads it finds out.
+                // The cursor is lost or the log inaccessible: the function that reads the log finds
+                // out.
                 deps.wakes.log(&log.key, &log.log, now).await?;
             } else {
-                put_off(log, deps).await?;
+                postpone_watch(log, deps).await?;
             }
             return Err(error.into());
         }
@@ -82,14 +88,18 @@ pub(crate) async fn open(connection: &Connection, log: &Log, deps: &Deps) -> Res
         .await?
     {
         Written::Done(_) => {
-            tracing::info!(connection = %log.key, log = %log.log, channel = %channel.id, metric = "channel_opened", "opened");
+            tracing::info!(
+                connection = %log.key, log = %log.log, channel = %channel.id,
+                metric = "channel_opened",
+                "opened channel"
+            );
             if let Some(old) = old {
                 deps.store
                     .replace_channel(old, now.plus_millis(OVERLAP_MILLIS))
                     .await?;
             }
         }
-        // Another sweep was faster: this one is the spare, and goes.
+        // Another sweep was first: this channel is superfluous and is stopped.
         Written::Stale(_) => {
             deps.store.replace_channel(&channel.id, now).await?;
         }
@@ -97,30 +107,30 @@ pub(crate) async fn open(connection: &Connection, log: &Log, deps: &Deps) -> Res
     Ok(())
 }
 
-/// Drive did not let the log be watched: it is asked again later, and each time in a row later still. Asking on at every
-/// sweep is what Drive throttles.
-async fn put_off(log: &Log, deps: &Deps) -> Result<(), Stopped> {
+/// Postpones the next attempt after Drive rejected a channel, longer with each consecutive
+/// rejection. Retrying at every sweep would be throttled.
+async fn postpone_watch(log: &Log, deps: &Deps) -> Result<(), WorkError> {
     let failures = log.watch_failures.saturating_add(1);
     let doubled = RETRY_MILLIS << log.watch_failures.min(RETRY_DOUBLINGS);
     let wait_millis = deps.entropy.jitter().around(doubled);
     let again_at = deps.clock.now().plus_millis(wait_millis);
     tracing::warn!(
         connection = %log.key, log = %log.log, failures, wait_millis, metric = "watch_refused",
-        "Drive does not let the log be watched"
+        "Drive rejected the channel; will retry"
     );
     deps.store
-        .put_off_watch(&log.key, &log.log, failures, again_at)
+        .postpone_watch(&log.key, &log.log, failures, again_at)
         .await?;
     Ok(())
 }
 
-/// When a channel is replaced: with a quarter of its life left.
+/// Returns the renewal time of a channel: when a quarter of its lifetime is left.
 fn renewal(now: Timestamp, expires_at: Timestamp) -> Timestamp {
     expires_at.plus_millis(-expires_at.millis_since(now) / 4)
 }
 
-/// A channel is due: renewed, dropped or stopped, as its state says.
-pub(crate) async fn look_at(id: &ChannelId, deps: &Deps) -> Result<(), Stopped> {
+/// Processes a due channel: renews, drops or stops it, depending on its state.
+pub(crate) async fn process_due(id: &ChannelId, deps: &Deps) -> Result<(), WorkError> {
     let now = deps.clock.now();
     let Some(channel) = deps
         .store
@@ -132,8 +142,8 @@ pub(crate) async fn look_at(id: &ChannelId, deps: &Deps) -> Result<(), Stopped> 
     };
     let log = deps.store.load_log(&channel.key, &channel.log).await?;
     let followed = |log: &Log| match log.position {
-        Position::New | Position::Listing(_) | Position::Following => true,
-        Position::Left { .. } => false,
+        LogPosition::New | LogPosition::Listing(_) | LogPosition::Following => true,
+        LogPosition::Left { .. } => false,
     };
     let Some(log) = log.filter(followed) else {
         return stop(&channel, deps).await;
@@ -141,20 +151,20 @@ pub(crate) async fn look_at(id: &ChannelId, deps: &Deps) -> Result<(), Stopped> 
     match channel.state {
         ChannelState::Replaced => stop(&channel, deps).await,
         ChannelState::Pending => {
-            forget(&log, &channel, deps).await?;
+            detach(&log, &channel, deps).await?;
             stop(&channel, deps).await
         }
         ChannelState::Active if channel.expires_at <= now => {
-            forget(&log, &channel, deps).await?;
+            detach(&log, &channel, deps).await?;
             stop(&channel, deps).await
         }
         ChannelState::Active => match active(&channel.key, deps).await? {
             Some(connection) if log.channel.as_ref() == Some(id) => {
                 match log.watch_again_at.filter(|at| *at > now) {
-                    // The old channel tells as long as it lives.
+                    // The old channel works until it expires.
                     Some(at) => {
-                        let again = at.min(channel.expires_at);
-                        deps.store.postpone_channel(id, again).await?;
+                        let until = at.min(channel.expires_at);
+                        deps.store.postpone_channel(id, until).await?;
                         Ok(())
                     }
                     None => open(&connection, &log, deps).await,
@@ -162,34 +172,37 @@ pub(crate) async fn look_at(id: &ChannelId, deps: &Deps) -> Result<(), Stopped> 
             }
             Some(_) => stop(&channel, deps).await,
             None => {
-                let again = now.plus_millis(INACTIVE_MILLIS).min(channel.expires_at);
-                deps.store.postpone_channel(id, again).await?;
+                let until = now.plus_millis(INACTIVE_MILLIS).min(channel.expires_at);
+                deps.store.postpone_channel(id, until).await?;
                 Ok(())
             }
         },
     }
 }
 
-/// Ends a channel at Drive as far as that is possible, and drops it.
-async fn stop(channel: &Channel, deps: &Deps) -> Result<(), Stopped> {
+/// Stops a channel in Drive, if possible, and deletes it.
+async fn stop(channel: &Channel, deps: &Deps) -> Result<(), WorkError> {
     let connection = deps.store.load_connection(&channel.key).await?;
     if let (Some(connection), Some(resource)) = (connection, &channel.resource_id) {
         let stopped = async {
-            let pass = deps.gate.pass(&connection, Patience::NONE).await?;
-            let stop = pass.drive().stop_channel(&channel.id, resource);
-            pass.call(CallKind::Other, stop).await
+            let drive = deps.drives.throttled(&connection, WaitBudget::NONE).await?;
+            let stop = drive.client().stop_channel(&channel.id, resource);
+            drive.call(CallKind::Other, stop).await
         };
-        let stopped: Result<(), GateError> = stopped.await;
+        let stopped: Result<(), CallError> = stopped.await;
         if let Err(error) = stopped {
-            // It ends by itself, and what it still tells is not believed once it is dropped.
-            tracing::warn!(channel = %channel.id, error = runtime::telemetry::chain(&error), "could not stop a channel");
+            // It expires by itself, and its notifications are rejected once it is deleted.
+            tracing::warn!(
+                channel = %channel.id, error = runtime::telemetry::chain(&error),
+                "could not stop channel"
+            );
         }
     }
     Ok(deps.store.delete_channel(&channel.id).await?)
 }
 
-/// The log has no channel any more, so that another is opened at its next poll, which is now.
-async fn forget(log: &Log, channel: &Channel, deps: &Deps) -> Result<(), Stopped> {
+/// Detaches a channel from its log and makes the log due now, so that another is opened.
+async fn detach(log: &Log, channel: &Channel, deps: &Deps) -> Result<(), WorkError> {
     if log.channel.as_ref() == Some(&channel.id) {
         deps.store
             .set_channel(&log.key, &log.log, Some(&channel.id), None)
@@ -201,14 +214,14 @@ async fn forget(log: &Log, channel: &Channel, deps: &Deps) -> Result<(), Stopped
     Ok(())
 }
 
-/// 256 random bits: what a stranger would have to guess.
+/// Returns a secret of 256 random bits.
 fn secret(deps: &Deps) -> String {
     (0..4)
         .map(|_| format!("{:016x}", deps.entropy.next()))
         .collect()
 }
 
-/// Drive refuses an id that was ever used in the Google project, so it is random.
+/// Returns a random channel id: Drive rejects an id that was ever used in the Google project.
 fn fresh_id(deps: &Deps) -> ChannelId {
     ChannelId::fresh(deps.entropy.next(), deps.entropy.next())
 }

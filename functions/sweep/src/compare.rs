@@ -1,7 +1,8 @@
-//! Our records against what was listed: which of our files did the listing not show?
+//! Compares the stored records with a listing and finds the files that it did not contain.
 //!
-//! What is not listed is not believed to be gone, only suspected. Our records are walked in chunks, so that
-//! what is in memory does not grow with the account; for each chunk the listed ids go by page by page.
+//! An unlisted file is not assumed to be gone, only recorded as a candidate. The records are read
+//! in chunks, so that memory does not grow with the account; each chunk is compared with the listed
+//! ids page by page.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,29 +10,30 @@ use domain::{Field, FileId, FileRecord, LogId, Value};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use runtime::Deadline;
 use store::{
-    DriftCounts, DriftEntry, Operation, OperationState, PageRequest, Suspicion, Tombstones,
+    CandidateReason, DriftCounts, DriftEntry, Operation, OperationState, PageRequest, Tombstones,
 };
 
-use crate::operations::moved;
-use crate::{Deps, Stopped};
+use crate::operations::record_progress;
+use crate::{Deps, WorkError};
 
-/// Our files that are compared at a time.
+/// The number of records that are compared at a time.
 const CHUNK_FILES: usize = 20_000;
-/// What reading a chunk may take, in milliseconds, so that time is left to write down what is suspected.
+/// The time limit for reading a chunk, in milliseconds, which leaves time to record the candidates.
 const READING_MILLIS: i64 = 4_000;
-/// Suspicions that are written at a time.
+/// The number of candidates that are recorded concurrently.
 const WRITES_AT_ONCE: usize = 16;
 
-/// Compares the next chunk of our files of the operation's log. `None` where another sweep is at it.
-pub(crate) async fn go_on(
+/// Compares the next chunk of records of the operation's log. Returns `None` if another sweep is
+/// processing the operation.
+pub(crate) async fn compare_chunk(
     operation: &Operation,
     slice: Deadline,
     deps: &Deps,
-) -> Result<Option<Operation>, Stopped> {
+) -> Result<Option<Operation>, WorkError> {
     let now = deps.clock.now();
     let reading = Deadline(now.plus_millis(READING_MILLIS).min(slice.0));
     let logs = deps.store.list_logs(&operation.key).await?;
-    let kept: BTreeSet<LogId> = logs.into_iter().map(|log| log.log).collect();
+    let known_logs: BTreeSet<LogId> = logs.into_iter().map(|log| log.log).collect();
     let mut chunk: BTreeMap<FileId, String> = BTreeMap::new();
     let mut position = operation.position.clone();
     loop {
@@ -39,30 +41,33 @@ pub(crate) async fn go_on(
             limit: PageRequest::LIMIT_MAX,
             cursor: position,
         };
-        let held = deps
+        let records = deps
             .store
             .list_files(&operation.key, None, Tombstones::Skip, &page)
             .await?;
-        let ours = held.items.into_iter();
-        let ours = ours.filter(|record| told_by(record, &kept) == operation.log);
-        chunk.extend(ours.map(|record| {
+        let own = records.items.into_iter();
+        let own = own.filter(|record| log_of(record, &known_logs) == operation.log);
+        chunk.extend(own.map(|record| {
             let name = name(&record);
             (record.file, name)
         }));
-        position = held.next_cursor;
+        position = records.next_cursor;
         if position.is_none() || chunk.len() >= CHUNK_FILES || reading.passed(deps.clock.now()) {
             break;
         }
     }
-    let held = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
-    if !take_out_listed(operation, &mut chunk, deps).await? {
-        let reason = "what was listed has expired".to_owned();
+    let compared = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
+    if !remove_listed(operation, &mut chunk, deps).await? {
+        let reason = "the listing has expired".to_owned();
         let end = OperationState::Failed { reason };
         deps.store.finish_operation(operation, end, now).await?;
         return Ok(None);
     }
-    tracing::info!(operation = %operation.id, held, files = chunk.len(), metric = "not_listed", "to be asked about");
-    suspect(operation, chunk.into_iter().map(not_listed), deps).await?;
+    tracing::info!(
+        operation = %operation.id, held = compared, files = chunk.len(), metric = "not_listed",
+        "compared records with the listing; unlisted files will be verified"
+    );
+    record_candidates(operation, chunk.into_iter().map(not_listed), deps).await?;
     let now = deps.clock.now();
     let ended = position.is_none();
     let after = Operation {
@@ -73,28 +78,28 @@ pub(crate) async fn go_on(
         },
         position,
         drift: DriftCounts {
-            held: operation.drift.held + held,
+            present: operation.drift.present + compared,
             ..operation.drift
         },
         compared_at: ended.then_some(now),
         due_at: Some(now),
         ..operation.clone()
     };
-    moved(operation, &after, deps).await
+    record_progress(operation, &after, deps).await
 }
 
-/// Which of the connection's logs tells of a file. A file of a shared drive that is no log of ours was
-/// shared with the user by itself, and the user's own log tells of it.
-fn told_by(record: &FileRecord, kept: &BTreeSet<LogId>) -> LogId {
-    let log = record.mirror.log();
-    if kept.contains(&log) {
+/// Returns the connection's log that reports a file. A file of a shared drive without a log of its
+/// own was shared with the user individually, and the user's log reports it.
+fn log_of(record: &FileRecord, known_logs: &BTreeSet<LogId>) -> LogId {
+    let log = record.metadata.log();
+    if known_logs.contains(&log) {
         log
     } else {
         LogId::user()
     }
 }
 
-/// A file's name as our record has it from Drive.
+/// Returns a file's name in Drive, as stored in its record.
 pub(crate) fn name(record: &FileRecord) -> String {
     match record.sides(&Field::Name).drive() {
         Value::Text(name) => name.clone(),
@@ -106,17 +111,17 @@ fn not_listed((file, name): (FileId, String)) -> DriftEntry {
     DriftEntry {
         file,
         name,
-        suspicion: Suspicion::NotListed,
+        reason: CandidateReason::NotListed,
         finding: None,
     }
 }
 
-/// Leaves those files that were not listed. Says whether every page of the listing was still there.
-async fn take_out_listed(
+/// Removes the listed files from the chunk. Returns whether every page of the listing still exists.
+async fn remove_listed(
     operation: &Operation,
     chunk: &mut BTreeMap<FileId, String>,
     deps: &Deps,
-) -> Result<bool, Stopped> {
+) -> Result<bool, WorkError> {
     let mut pages = 0;
     let mut next = PageRequest::first(PageRequest::LIMIT_MAX);
     loop {
@@ -135,14 +140,14 @@ async fn take_out_listed(
     }
 }
 
-/// Writes suspicions down; those that are there already stay as they are.
-pub(crate) async fn suspect(
+/// Records candidates; existing ones are unchanged.
+pub(crate) async fn record_candidates(
     operation: &Operation,
     entries: impl Iterator<Item = DriftEntry>,
     deps: &Deps,
-) -> Result<(), Stopped> {
+) -> Result<(), WorkError> {
     stream::iter(entries)
-        .map(async |entry| deps.store.suspect(operation, &entry).await)
+        .map(async |entry| deps.store.record_candidate(operation, &entry).await)
         .buffer_unordered(WRITES_AT_ONCE)
         .try_for_each(async |()| Ok(()))
         .await?;

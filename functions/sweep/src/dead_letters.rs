@@ -1,18 +1,18 @@
-//! What SQS gave up becomes a record like everything else that is parked: with its reason, its body and
-//! its history, listed by the API.
+//! Turns messages of SQS dead-letter queues into records like every other dead letter, with reason,
+//! body and history, listed by the API.
 
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
 use domain::Timestamp;
 use runtime::{ContentWake, Deadline, PushWake, Queue, QueueError, SnapshotMessage, queue};
-use store::{Letter, Parked};
+use store::{DeadLetter, FailedMessage};
 
-use crate::{Deps, Stopped};
+use crate::{Deps, WorkError};
 
-/// Batches taken from one queue by one sweep.
+/// The number of batches received from one queue per sweep.
 const BATCHES_MAX: usize = 10;
 
 /// Moves the messages of every dead-letter queue into records. A message is deleted only after its
-/// record is written, so that it is there twice rather than not at all.
+/// record is stored: a duplicate is acceptable, a loss is not.
 pub(crate) async fn drain(deadline: Deadline, deps: &Deps) {
     for queue in &deps.dead_letters {
         for _ in 0..BATCHES_MAX {
@@ -22,9 +22,9 @@ pub(crate) async fn drain(deadline: Deadline, deps: &Deps) {
             match drain_batch(queue, deps).await {
                 Ok(0) => break,
                 Ok(_) => {}
-                // The other queues are drained all the same.
-                Err(stopped) => {
-                    crate::report("dead_letters", &stopped);
+                // The other queues are drained nevertheless.
+                Err(error) => {
+                    crate::report("dead_letters", &error);
                     break;
                 }
             }
@@ -32,7 +32,7 @@ pub(crate) async fn drain(deadline: Deadline, deps: &Deps) {
     }
 }
 
-async fn drain_batch(queue: &Queue, deps: &Deps) -> Result<usize, Stopped> {
+async fn drain_batch(queue: &Queue, deps: &Deps) -> Result<usize, WorkError> {
     let received = queue
         .client()
         .receive_message()
@@ -44,11 +44,13 @@ async fn drain_batch(queue: &Queue, deps: &Deps) -> Result<usize, Stopped> {
         .map_err(|error| QueueError::Call(error.into()))?;
     let messages = received.messages.unwrap_or_default();
     for message in &messages {
-        deps.store.park(&parked(queue, message, deps)).await?;
+        deps.store
+            .record_dead_letter(&dead_letter(queue, message, deps))
+            .await?;
         tracing::error!(
             message = message.message_id(),
             metric = "dead_letter",
-            "SQS gave a message up"
+            "SQS moved a message to a dead-letter queue"
         );
         let delete = queue.client().delete_message().queue_url(queue.url());
         let delete = delete
@@ -60,7 +62,7 @@ async fn drain_batch(queue: &Queue, deps: &Deps) -> Result<usize, Stopped> {
     Ok(messages.len())
 }
 
-fn parked(queue: &Queue, message: &Message, deps: &Deps) -> Parked {
+fn dead_letter(queue: &Queue, message: &Message, deps: &Deps) -> DeadLetter {
     let attribute = |name: MessageSystemAttributeName| {
         let attributes = message.attributes.as_ref()?;
         attributes.get(&name)?.parse::<i64>().ok()
@@ -68,32 +70,32 @@ fn parked(queue: &Queue, message: &Message, deps: &Deps) -> Parked {
     let receives = attribute(MessageSystemAttributeName::ApproximateReceiveCount).unwrap_or(0);
     let sent_at = attribute(MessageSystemAttributeName::SentTimestamp).unwrap_or(0);
     let body = message.body().unwrap_or_default();
-    let letter = Letter {
+    let message = FailedMessage {
         queue: queue.url().rsplit('/').next().unwrap_or_default(),
         id: message.message_id().unwrap_or_default(),
         body,
         sent_at: Timestamp::from_millis(sent_at),
         receives: u32::try_from(receives).unwrap_or(0),
     };
-    // The same message has the same record, however often it is sent: so one that was sent again and came here
-    // again is found in its history.
+    // The id is derived from the message, so that a redriven message that returns extends the
+    // history of its record.
     let digest = queue::digest(body);
     let reason = "received too often without success";
     let now = deps.clock.now();
     if let Ok(snapshot) = SnapshotMessage::from_body(body) {
-        let id = snapshot.cause.letter_name().unwrap_or(&digest);
-        let letter = Letter { id, ..letter };
-        return Parked::letter(letter, snapshot.key, Some(snapshot.file), reason, now);
+        let id = snapshot.origin.dead_letter_name().unwrap_or(&digest);
+        let message = FailedMessage { id, ..message };
+        return DeadLetter::from_message(message, snapshot.key, Some(snapshot.file), reason, now);
     }
-    let named = Letter {
+    let named = FailedMessage {
         id: &digest,
-        ..letter
+        ..message
     };
     if let Ok(wake) = ContentWake::from_body(body) {
-        return Parked::letter(named, wake.key, Some(wake.file), reason, now);
+        return DeadLetter::from_message(named, wake.key, Some(wake.file), reason, now);
     }
     match PushWake::from_body(body) {
-        Ok(wake) => Parked::letter(named, wake.key, None, reason, now),
-        Err(_) => Parked::unreadable(letter, reason, now),
+        Ok(wake) => DeadLetter::from_message(named, wake.key, None, reason, now),
+        Err(_) => DeadLetter::unreadable(message, reason, now),
     }
 }

@@ -1,21 +1,20 @@
-//! The schedule. What must happen at some time happens here, whatever got lost: logs that are due are
-//! polled, channels renewed, what is owed is woken, listings are checked for having arrived, and dead
-//! letters are drained into records.
+//! Runs scheduled work, whatever else was lost: polls due logs, renews channels, wakes owed pushes
+//! and content, runs operations, and drains dead-letter queues into records.
 //!
-//! It queries the index of what is due and never scans. The index lags, so what it names is read again
-//! before anything is done.
+//! It queries the index of due items and never scans. The index lags behind, so an item is read
+//! again before anything is done with it.
 
 mod audit;
 mod channels;
 mod compare;
-mod content;
+mod content_retention;
+mod content_scan;
 mod dead_letters;
-mod examine;
-mod leaving;
-mod mirroring;
+mod leave_drive;
 mod operations;
 mod repair;
-mod suspended;
+mod retry_suspended;
+mod self_check;
 mod verify;
 
 use std::collections::BTreeSet;
@@ -24,56 +23,59 @@ use std::time::Duration;
 
 use domain::{ConnectionKey, LogId};
 use drive::DriveError;
-use gate::{Gate, GateError, Patience, Services};
+use gate::{CallError, DriveFactory, Services, WaitBudget};
 use objects::{Objects, ObjectsError};
 use runtime::{
-    Clock, ContentQueues, Deadline, Entropy, Queue, QueueError, Settings, Wakes, telemetry,
+    Clock, ContentQueues, Deadline, Entropy, Queue, QueueError, Settings, WakeQueues, telemetry,
 };
-use store::{Connection, ConnectionState, DUE_SHARDS, DueItem, Position, Scope, Store, StoreError};
+use store::{
+    Connection, ConnectionState, DUE_SHARDS, DueItem, LogPosition, Scope, Store, StoreError,
+};
 
-/// How long Drive may take. The function has a minute for many things.
+/// Timeouts of Drive calls. The function has a minute for many items.
 const DRIVE_TIMEOUTS: drive::Timeouts = drive::Timeouts {
     connect: Duration::from_secs(3),
     total: Duration::from_secs(10),
 };
 
-/// What the function works with.
+/// The dependencies of the function.
 #[derive(Clone)]
 pub struct Deps {
-    /// What is due, and where it stands.
+    /// The table of due items.
     pub store: Store,
-    /// Drive, as each connection may see it: for channels, for what operations compare, and to try a
-    /// suspended connection.
-    pub gate: Gate,
-    /// Where wakes go.
-    pub wakes: Wakes,
-    /// Where the mirror of content is woken.
+    /// Drive with each connection's credentials and rate limit: for channels, for operations, and
+    /// to retry a suspended connection.
+    pub drives: DriveFactory,
+    /// The queues of log and push wakes.
+    pub wakes: WakeQueues,
+    /// The queues that wake `mirror-content`.
     pub contents: ContentQueues,
-    /// Where content is kept.
+    /// The bucket that stores content.
     pub objects: Objects,
-    /// Where what operations found is put right.
+    /// The queue that receives the repairs of operations.
     pub snapshots_bulk: Queue,
-    /// What SQS gave up is fetched from here.
+    /// The dead-letter queues to be drained.
     pub dead_letters: Vec<Queue>,
-    /// Where Drive sends its notifications; `None` where it can't reach us, and logs are only polled.
+    /// The address for Drive's notifications; `None` if Drive can't reach it, and logs are only
+    /// polled.
     pub webhook_url: Option<String>,
-    /// Now.
+    /// The source of the current time.
     pub clock: Clock,
-    /// Randomness.
+    /// The source of randomness.
     pub entropy: Entropy,
 }
 
 impl Deps {
-    /// Makes everything out of the environment.
+    /// Builds the dependencies from the environment.
     ///
     /// # Errors
-    /// Says which setting is missing or can't be read.
+    /// Names the setting that is missing or malformed.
     pub async fn load(
         settings: &Settings,
     ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         let services = Services::connect(settings, DRIVE_TIMEOUTS).await?;
         let queue = |name| services.queue(settings, name);
-        let wakes = Wakes {
+        let wakes = WakeQueues {
             logs: queue("LOG_WAKES_QUEUE_URL")?,
             pushes: queue("PUSH_WAKES_QUEUE_URL")?,
         };
@@ -84,10 +86,10 @@ impl Deps {
         let dead_letters = urls.map(|url| Queue::new(services.sqs.clone(), url));
         let aws = runtime::aws::config().await;
         Ok(Self {
-            contents: ContentQueues::of_settings(&services.sqs, settings)?,
+            contents: ContentQueues::from_settings(&services.sqs, settings)?,
             objects: Objects::new(objects::client(&aws), settings.content_bucket()?),
             store: services.store.clone(),
-            gate: services.gate.clone(),
+            drives: services.drives.clone(),
             wakes,
             snapshots_bulk: queue("SNAPSHOTS_BULK_QUEUE_URL")?,
             dead_letters: dead_letters.collect(),
@@ -98,88 +100,95 @@ impl Deps {
     }
 }
 
-/// Items of one page of a shard.
+/// The number of items in one page of a shard.
 const ITEMS_PER_PAGE: u32 = 1_000;
-/// Time kept for the wakes of what is owed and for dead letters, in milliseconds.
+/// The time reserved for push wakes and dead letters, in milliseconds.
 const RESERVED_MILLIS: i64 = 12_000;
-/// How often a log without a channel is polled, in milliseconds, with 20 % of jitter; one with a channel
-/// is paced by `fetch-changes`, and this is how soon a wake that led to nothing is sent again.
+/// The poll interval of a log without a channel, in milliseconds, with 20 % of jitter.
+/// `fetch-changes` paces a log with a channel; for such a log this is the interval at which an
+/// ineffective wake is repeated.
 const POLL_UNWATCHED_MILLIS: i64 = 60_000;
-/// A log whose first listing has not begun is looked at again after this, in milliseconds.
-const NOT_BEGUN_MILLIS: i64 = 2_000;
-/// A shared drive that was left is asked about again after this, in milliseconds, with 20 % of jitter.
+/// The poll interval of a log whose first listing has not started, in milliseconds.
+const POLL_NOT_STARTED_MILLIS: i64 = 2_000;
+/// The interval at which access to a left shared drive is checked, in milliseconds, with 20 % of
+/// jitter.
 const POLL_LEFT_MILLIS: i64 = 60 * 60_000;
-/// The logs and channels of a connection that is not active are looked at again after this, in milliseconds.
+/// The interval at which the logs and channels of an inactive connection are checked, in
+/// milliseconds.
 const INACTIVE_MILLIS: i64 = 15 * 60_000;
 
-/// Why one thing that was due could not be done. The others are done all the same.
+/// The reason one due item could not be processed. The other items are processed nevertheless.
 #[derive(Debug, thiserror::Error)]
-enum Stopped {
-    #[error("the table did not do it")]
+enum WorkError {
+    #[error("DynamoDB request failed")]
     Store(#[from] StoreError),
-    #[error("the queue did not take it")]
+    #[error("SQS request failed")]
     Queue(#[from] QueueError),
-    #[error("S3 did not do it")]
+    #[error("S3 request failed")]
     Objects(#[from] ObjectsError),
-    #[error("Drive was not asked, or did not do it")]
-    Gate(#[from] Arc<GateError>),
+    #[error("Drive call failed")]
+    Call(#[from] Arc<CallError>),
 }
 
-impl From<GateError> for Stopped {
-    fn from(error: GateError) -> Self {
-        Self::Gate(Arc::new(error))
+impl From<CallError> for WorkError {
+    fn from(error: CallError) -> Self {
+        Self::Call(Arc::new(error))
     }
 }
 
-impl From<DriveError> for Stopped {
+impl From<DriveError> for WorkError {
     fn from(error: DriveError) -> Self {
-        GateError::Drive(error).into()
+        CallError::Drive(error).into()
     }
 }
 
-/// How long something due waits in place for its connection's turn; what is not done stays due.
-fn patience(deps: &Deps) -> Patience {
-    Patience {
-        wait_millis_max: 1_000,
-        until: deps.clock.now().plus_millis(10_000),
+/// Returns how long a due item may wait for the rate limiter. An item that is not admitted stays
+/// due.
+fn wait_budget(deps: &Deps) -> WaitBudget {
+    WaitBudget {
+        max_wait_millis: 1_000,
+        deadline: deps.clock.now().plus_millis(10_000),
     }
 }
 
-/// One sweep. It has no error to give: what failed is logged and counted, and is still due at the next.
+/// Runs one sweep. It returns no error: a failed item is logged and counted, and is still due at
+/// the next sweep.
 pub async fn handle(deadline: Deadline, deps: &Deps) {
-    let mut owing: BTreeSet<ConnectionKey> = BTreeSet::new();
-    let looking = Deadline(deadline.0.plus_millis(-RESERVED_MILLIS));
-    // Begun anywhere, so that no shard is always the one that time does not reach.
+    let mut connections_to_push: BTreeSet<ConnectionKey> = BTreeSet::new();
+    let items_deadline = Deadline(deadline.0.plus_millis(-RESERVED_MILLIS));
+    // Starts at a random shard, so that a lack of time does not always affect the same one.
     let first = deps.entropy.next();
     for turn in 0..u64::from(DUE_SHARDS) {
         let shard = first.wrapping_add(turn) % u64::from(DUE_SHARDS);
         let shard = u8::try_from(shard).unwrap_or_default();
-        if let Err(stopped) = look_through(shard, &mut owing, looking, deps).await {
-            report("due", &stopped);
+        if let Err(error) =
+            process_due_shard(shard, &mut connections_to_push, items_deadline, deps).await
+        {
+            report("due", &error);
         }
     }
-    if looking.passed(deps.clock.now()) {
+    if items_deadline.passed(deps.clock.now()) {
         tracing::warn!(
             metric = "sweep_unfinished",
-            "the rest is due at the next sweep"
+            "sweep ran out of time; the rest is due at the next sweep"
         );
     }
-    for key in owing {
-        if let Err(stopped) = wake_pushes(&key, deps).await {
-            report("intents", &stopped);
+    for key in connections_to_push {
+        if let Err(error) = wake_pushes(&key, deps).await {
+            report("intents", &error);
         }
     }
     dead_letters::drain(deadline, deps).await;
 }
 
-/// Looks at everything that is due in one shard, to its end: what a connection that is stopped owes stays
-/// due, and must not stand before what comes behind it.
-async fn look_through(
+/// Processes everything that is due in one shard, to its end: the owed fields of a stopped
+/// connection stay due and must not block the items behind them.
+async fn process_due_shard(
     shard: u8,
-    owing: &mut BTreeSet<ConnectionKey>,
+    connections_to_push: &mut BTreeSet<ConnectionKey>,
     deadline: Deadline,
     deps: &Deps,
-) -> Result<(), Stopped> {
+) -> Result<(), WorkError> {
     let now = deps.clock.now();
     let mut after = None;
     loop {
@@ -191,7 +200,7 @@ async fn look_through(
             if deadline.passed(deps.clock.now()) {
                 return Ok(());
             }
-            sweep(item, owing, deadline, deps).await;
+            process_item(item, connections_to_push, deadline, deps).await;
         }
         after = due.next;
         if after.is_none() {
@@ -200,57 +209,52 @@ async fn look_through(
     }
 }
 
-async fn sweep(
+async fn process_item(
     item: DueItem,
-    owing: &mut BTreeSet<ConnectionKey>,
+    connections_to_push: &mut BTreeSet<ConnectionKey>,
     deadline: Deadline,
     deps: &Deps,
 ) {
     let (what, done) = match item {
         DueItem::File(key, _) => {
-            owing.insert(key);
+            connections_to_push.insert(key);
             return;
         }
-        DueItem::Log(key, log) => ("log", Box::pin(look_at_log(&key, &log, deps)).await),
-        DueItem::Channel(id) => ("channel", Box::pin(channels::look_at(&id, deps)).await),
+        DueItem::Log(key, log) => ("log", Box::pin(poll_log(&key, &log, deps)).await),
+        DueItem::Channel(id) => ("channel", Box::pin(channels::process_due(&id, deps)).await),
         DueItem::Operation(key, id) => (
             "operation",
-            Box::pin(operations::look_at(&key, &id, deadline, deps)).await,
+            Box::pin(operations::run(&key, &id, deadline, deps)).await,
         ),
         DueItem::Content(key, file) => (
             "content",
-            Box::pin(content::look_at(&key, &file, deps)).await,
+            Box::pin(content_retention::wake_if_due(&key, &file, deps)).await,
         ),
         DueItem::Object(tenant, hash) => (
             "object",
-            Box::pin(content::collect(&tenant, &hash, deps)).await,
+            Box::pin(content_retention::collect_object(&tenant, &hash, deps)).await,
         ),
         DueItem::Unknown { pk, sk } => {
-            tracing::warn!(
-                pk,
-                sk,
-                metric = "due_unknown",
-                "something is due that this code does not know"
-            );
+            tracing::warn!(pk, sk, metric = "due_unknown", "unknown kind of due item");
             return;
         }
     };
-    if let Err(stopped) = done {
-        report(what, &stopped);
+    if let Err(error) = done {
+        report(what, &error);
     }
 }
 
-fn report(what: &str, stopped: &Stopped) {
-    let error = telemetry::chain(stopped);
+fn report(what: &str, error: &WorkError) {
+    let error = telemetry::chain(error);
     tracing::warn!(
         what,
         error,
         metric = "sweep_failed",
-        "will be tried at the next sweep"
+        "could not process due item; will retry at the next sweep"
     );
 }
 
-async fn look_at_log(key: &ConnectionKey, id: &LogId, deps: &Deps) -> Result<(), Stopped> {
+async fn poll_log(key: &ConnectionKey, id: &LogId, deps: &Deps) -> Result<(), WorkError> {
     let now = deps.clock.now();
     let Some(log) = deps
         .store
@@ -261,28 +265,32 @@ async fn look_at_log(key: &ConnectionKey, id: &LogId, deps: &Deps) -> Result<(),
         return Ok(());
     };
     let Some(connection) = deps.store.load_connection(key).await? else {
-        // It was made while its connection was being deleted.
+        // The log was created while its connection was being deleted.
         return Ok(deps.store.delete_log(key, id).await?);
     };
     if connection.state != ConnectionState::Active {
         deps.store
             .postpone_poll(key, id, now.plus_millis(INACTIVE_MILLIS))
             .await?;
-        if is_suspended(&connection) && is_own(&connection, id) {
-            suspended::try_again(&connection, &log, deps).await?;
+        if is_suspended(&connection) && is_own_log(&connection, id) {
+            retry_suspended::retry(&connection, &log, deps).await?;
         }
         return Ok(());
     }
     deps.wakes.log(key, id, now).await?;
-    let again_millis = match log.position {
-        Position::Left { .. } => deps.entropy.jitter().around(POLL_LEFT_MILLIS),
-        Position::New | Position::Listing(_) | Position::Following if log.cursor.is_some() => {
+    let interval_millis = match log.position {
+        LogPosition::Left { .. } => deps.entropy.jitter().around(POLL_LEFT_MILLIS),
+        LogPosition::New | LogPosition::Listing(_) | LogPosition::Following
+            if log.cursor.is_some() =>
+        {
             deps.entropy.jitter().around(POLL_UNWATCHED_MILLIS)
         }
-        Position::New | Position::Listing(_) | Position::Following => NOT_BEGUN_MILLIS,
+        LogPosition::New | LogPosition::Listing(_) | LogPosition::Following => {
+            POLL_NOT_STARTED_MILLIS
+        }
     };
     deps.store
-        .postpone_poll(key, id, now.plus_millis(again_millis))
+        .postpone_poll(key, id, now.plus_millis(interval_millis))
         .await?;
     if log.channel.is_none() && log.watch_again_at.is_none_or(|at| at <= now) {
         channels::open(&connection, &log, deps).await?;
@@ -290,7 +298,7 @@ async fn look_at_log(key: &ConnectionKey, id: &LogId, deps: &Deps) -> Result<(),
     Ok(())
 }
 
-async fn wake_pushes(key: &ConnectionKey, deps: &Deps) -> Result<(), Stopped> {
+async fn wake_pushes(key: &ConnectionKey, deps: &Deps) -> Result<(), WorkError> {
     if active(key, deps).await?.is_some() {
         deps.wakes.push(key, deps.clock.now()).await?;
     }
@@ -304,15 +312,15 @@ fn is_suspended(connection: &Connection) -> bool {
     }
 }
 
-/// Whether it is the log that the connection has from the start.
-fn is_own(connection: &Connection, log: &LogId) -> bool {
+/// Returns whether the log is the one that the connection starts with.
+fn is_own_log(connection: &Connection, log: &LogId) -> bool {
     match &connection.scope {
         Scope::User => *log == LogId::user(),
         Scope::SharedDrive(drive) => log.as_str() == drive,
     }
 }
 
-/// The connection, if it is there and nothing stops it.
+/// Returns the connection if it exists and is active.
 async fn active(key: &ConnectionKey, deps: &Deps) -> Result<Option<Connection>, StoreError> {
     let connection = deps.store.load_connection(key).await?;
     Ok(connection.filter(|connection| connection.state == ConnectionState::Active))

@@ -1,34 +1,36 @@
-//! Operations, step by step: do our own items fit together, has everything arrived that was listed, what of ours was not listed, what does
-//! Drive say of it, must a person be asked, and what is to be put right?
+//! Runs operations step by step: self-check of the stored items, arrival of listed files,
+//! comparison with the listing, verification in Drive, confirmation by a person, repair.
 //!
-//! Each step records how far it came in the operation's own item, so that whatever is interrupted goes on
-//! from there, and a step that is done twice does the same.
+//! Each step records its progress in the operation's own item, so that interrupted work resumes
+//! there, and repeating a step has the same effect.
 
 use domain::{ConnectionKey, FileId, OperationId, Timestamp};
-use runtime::{Cause, Deadline, SnapshotMessage, queue};
+use runtime::{Deadline, Origin, SnapshotMessage, queue};
 use store::{
     Connection, ConnectionState, Operation, OperationKind, OperationState, Verified, Written,
 };
 
 use crate::verify::REMIND_MILLIS;
-use crate::{Deps, Stopped, audit, compare, examine, leaving, mirroring, repair, verify};
+use crate::{
+    Deps, WorkError, audit, compare, content_scan, leave_drive, repair, self_check, verify,
+};
 
-/// A listing that has not arrived whole is looked at again after this, in milliseconds.
-const AGAIN_MILLIS: i64 = 1_000;
-/// What one operation may take of one sweep, in milliseconds.
+/// The delay before an incomplete arrival is checked again, in milliseconds.
+const RETRY_MILLIS: i64 = 1_000;
+/// The time limit of one operation per sweep, in milliseconds.
 const SLICE_MILLIS: i64 = 10_000;
-/// An operation of a connection that is not active is looked at again after this, in milliseconds.
+/// The delay before an operation of an inactive connection is checked again, in milliseconds.
 pub(crate) const INACTIVE_MILLIS: i64 = 60_000;
-/// How long a person may take to confirm, in milliseconds: what was found is kept for longer.
+/// The time that a person has to confirm, in milliseconds. Findings are retained for longer.
 const CONFIRM_MILLIS: i64 = 60 * 24 * 3_600_000;
 
-/// Takes an operation as far as it goes now.
-pub(crate) async fn look_at(
+/// Runs a due operation as far as time allows.
+pub(crate) async fn run(
     key: &ConnectionKey,
     id: &OperationId,
     deadline: Deadline,
     deps: &Deps,
-) -> Result<(), Stopped> {
+) -> Result<(), WorkError> {
     let now = deps.clock.now();
     let found = deps.store.load_operation(key, id).await?;
     let due = |operation: &Operation| operation.due_at.is_some_and(|at| at <= now);
@@ -38,44 +40,50 @@ pub(crate) async fn look_at(
     let Some(connection) = deps.store.load_connection(key).await? else {
         return fail(&operation, "the connection was deleted", deps).await;
     };
-    // One operation must not take the whole sweep.
+    // One operation must not use up the whole sweep.
     let slice = Deadline(now.plus_millis(SLICE_MILLIS).min(deadline.0));
     while let Some(next) = step(&operation, &connection, slice, deps).await? {
         operation = next;
         if slice.passed(deps.clock.now()) {
-            tracing::info!(%operation.id, metric = "operation_unfinished", "goes on at the next sweep");
+            tracing::info!(
+                %operation.id, metric = "operation_unfinished",
+                "operation continues at the next sweep"
+            );
             return Ok(());
         }
     }
     Ok(())
 }
 
-/// The next step of an operation. `None` where it has to wait, has ended, or another sweep is at it.
+/// Runs the next step of an operation. Returns `None` if it has to wait, has ended, or is processed
+/// by another sweep.
 async fn step(
     operation: &Operation,
     connection: &Connection,
     slice: Deadline,
     deps: &Deps,
-) -> Result<Option<Operation>, Stopped> {
+) -> Result<Option<Operation>, WorkError> {
     match operation.state {
         OperationState::Listed => match operation.kind {
             OperationKind::InitialSync | OperationKind::Delta | OperationKind::Resync => {
-                arrival(operation, connection, slice, deps).await
+                check_arrival(operation, connection, slice, deps).await
             }
             OperationKind::Audit => {
                 let comparing = Operation {
                     state: OperationState::Comparing,
                     ..operation.clone()
                 };
-                moved(operation, &comparing, deps).await
+                record_progress(operation, &comparing, deps).await
             }
             OperationKind::Leave => {
-                leaving::look_at(operation, slice, deps).await?;
+                leave_drive::mark_files(operation, slice, deps).await?;
                 Ok(None)
             }
-            OperationKind::Mirror => mirroring::go_on(operation, connection, deps).await,
+            OperationKind::ContentScan => {
+                content_scan::scan_page(operation, connection, deps).await
+            }
         },
-        OperationState::Comparing => compare::go_on(operation, slice, deps).await,
+        OperationState::Comparing => compare::compare_chunk(operation, slice, deps).await,
         OperationState::AwaitingConfirmation { since } => remind(operation, since, deps).await,
         OperationState::Examining
         | OperationState::Listing
@@ -83,17 +91,19 @@ async fn step(
         | OperationState::Repairing
             if connection.state != ConnectionState::Active =>
         {
-            let again = deps.clock.now().plus_millis(INACTIVE_MILLIS);
-            postpone(operation, again, deps).await
+            let until = deps.clock.now().plus_millis(INACTIVE_MILLIS);
+            postpone(operation, until, deps).await
         }
-        // On the heap, like its parts: the stack of whoever sweeps bears only so much.
-        OperationState::Examining => Box::pin(examine::go_on(operation, connection, deps)).await,
+        // Boxed, like its parts, to limit the caller's stack.
+        OperationState::Examining => {
+            Box::pin(self_check::check_page(operation, connection, deps)).await
+        }
         OperationState::Listing if operation.kind == OperationKind::Audit => {
             audit::list_page(operation, connection, deps).await
         }
-        OperationState::Verifying => verify::go_on(operation, connection, deps).await,
-        OperationState::Repairing => repair::go_on(operation, connection, deps).await,
-        // All other listings are driven by what reads the log.
+        OperationState::Verifying => verify::verify_page(operation, connection, deps).await,
+        OperationState::Repairing => repair::repair_page(operation, connection, deps).await,
+        // `fetch-changes` runs all other listings.
         OperationState::Listing
         | OperationState::Done
         | OperationState::Cancelled
@@ -101,33 +111,34 @@ async fn step(
     }
 }
 
-/// Writes an operation's next state, if nobody else moved it: `None` where another sweep is at it.
-pub(crate) async fn moved(
+/// Stores an operation's next state unless another sweep changed it, in which case `None` is
+/// returned.
+pub(crate) async fn record_progress(
     before: &Operation,
     after: &Operation,
     deps: &Deps,
-) -> Result<Option<Operation>, Stopped> {
+) -> Result<Option<Operation>, WorkError> {
     match deps.store.move_operation(before, after).await? {
         Written::Done(after) => Ok(Some(after)),
         Written::Stale(_) => Ok(None),
     }
 }
 
-/// Leaves an operation until then.
+/// Postpones an operation.
 pub(crate) async fn postpone(
     operation: &Operation,
     to: Timestamp,
     deps: &Deps,
-) -> Result<Option<Operation>, Stopped> {
+) -> Result<Option<Operation>, WorkError> {
     let later = Operation {
         due_at: Some(to),
         ..operation.clone()
     };
-    moved(operation, &later, deps).await?;
+    record_progress(operation, &later, deps).await?;
     Ok(None)
 }
 
-async fn fail(operation: &Operation, reason: &str, deps: &Deps) -> Result<(), Stopped> {
+async fn fail(operation: &Operation, reason: &str, deps: &Deps) -> Result<(), WorkError> {
     let reason = reason.to_owned();
     let end = OperationState::Failed { reason };
     let now = deps.clock.now();
@@ -135,39 +146,41 @@ async fn fail(operation: &Operation, reason: &str, deps: &Deps) -> Result<(), St
     Ok(())
 }
 
-/// Says again that a person must confirm, for the alarm; after weeks nobody will, and nothing was changed.
+/// Logs again, for the alarm, that a person must confirm. After 60 days the operation fails, and
+/// nothing has been changed.
 async fn remind(
     operation: &Operation,
     since: Timestamp,
     deps: &Deps,
-) -> Result<Option<Operation>, Stopped> {
+) -> Result<Option<Operation>, WorkError> {
     let now = deps.clock.now();
     if now.millis_since(since) > CONFIRM_MILLIS {
-        fail(operation, "nobody confirmed it", deps).await?;
+        fail(operation, "not confirmed in time", deps).await?;
         return Ok(None);
     }
     tracing::error!(
-        connection = %operation.key, operation = %operation.id, would_remove = operation.drift.missing_there,
-        metric = "awaiting_confirmation", "a person must confirm it, or cancel"
+        connection = %operation.key, operation = %operation.id,
+        would_remove = operation.drift.missing_there, metric = "awaiting_confirmation",
+        "operation awaits confirmation or cancellation"
     );
     postpone(operation, now.plus_millis(REMIND_MILLIS), deps).await
 }
 
-/// Has everything arrived that was listed, from where the last check got to: every id of each page has a
-/// record, or is parked with a reason.
-async fn arrival(
+/// Checks that everything listed has arrived, from where the last check stopped: every id of each
+/// page must have a record or a dead letter.
+async fn check_arrival(
     operation: &Operation,
     connection: &Connection,
     slice: Deadline,
     deps: &Deps,
-) -> Result<Option<Operation>, Stopped> {
+) -> Result<Option<Operation>, WorkError> {
     let (key, id) = (&operation.key, &operation.id);
     let mut progress = Verified {
         pages_verified: operation.pages_verified,
         verified: operation.verified,
         errors: operation.errors,
         progressed_at: operation.progressed_at,
-        due_at: deps.clock.now().plus_millis(AGAIN_MILLIS),
+        due_at: deps.clock.now().plus_millis(RETRY_MILLIS),
     };
     while progress.pages_verified < operation.pages && !slice.passed(deps.clock.now()) {
         let Some(ids) = deps
@@ -177,11 +190,11 @@ async fn arrival(
         else {
             break;
         };
-        let arrival = deps.store.arrival(key, &ids).await?;
+        let arrival = deps.store.check_arrival(key, &ids).await?;
         if !arrival.missing.is_empty() {
             break;
         }
-        ask_again(operation, arrival.gone, deps).await?;
+        request_lookups(operation, arrival.gone, deps).await?;
         progress.pages_verified += 1;
         progress.progressed_at = Some(deps.clock.now());
         progress.verified += u64::try_from(ids.len()).unwrap_or(u64::MAX);
@@ -193,9 +206,12 @@ async fn arrival(
     if operation.pages_verified < operation.pages {
         return Ok(None);
     }
-    tracing::info!(connection = %key, operation = %id, files = operation.verified, metric = "synced", "all that was listed has arrived");
-    if operation.ends_in_a_walk(connection) {
-        mirroring::ensure(connection, &operation.log, deps).await?;
+    tracing::info!(
+        connection = %key, operation = %id, files = operation.verified, metric = "synced",
+        "all listed files have arrived"
+    );
+    if operation.ends_in_a_scan(connection) {
+        content_scan::schedule(connection, &operation.log, deps).await?;
     }
     match operation.kind {
         OperationKind::Resync | OperationKind::Audit => {
@@ -204,12 +220,12 @@ async fn arrival(
                 due_at: Some(deps.clock.now()),
                 ..operation.clone()
             };
-            moved(&operation, &comparing, deps).await
+            record_progress(&operation, &comparing, deps).await
         }
         OperationKind::InitialSync
         | OperationKind::Delta
         | OperationKind::Leave
-        | OperationKind::Mirror => {
+        | OperationKind::ContentScan => {
             let now = deps.clock.now();
             deps.store
                 .finish_operation(&operation, OperationState::Done, now)
@@ -219,16 +235,21 @@ async fn arrival(
     }
 }
 
-/// Files that were listed and whose records say that they are gone: perhaps they went since, or perhaps a
-/// mark that they were out of reach was on its way when their drive came back. Drive is asked once more.
-async fn ask_again(operation: &Operation, gone: Vec<FileId>, deps: &Deps) -> Result<(), Stopped> {
-    let question = |file| SnapshotMessage {
+/// Requests a lookup of listed files whose records say that they are gone. They may have
+/// disappeared since, or a mark that they were inaccessible may have been in flight when their
+/// drive came back.
+async fn request_lookups(
+    operation: &Operation,
+    gone: Vec<FileId>,
+    deps: &Deps,
+) -> Result<(), WorkError> {
+    let lookup = |file| SnapshotMessage {
         key: operation.key.clone(),
-        cause: Cause::Run(operation.id.to_string()),
+        origin: Origin::Operation(operation.id.to_string()),
         file,
         at: operation.started_at,
         snapshot: None,
     };
-    let questions: Vec<SnapshotMessage> = gone.into_iter().map(question).collect();
-    Ok(queue::send_snapshots(&deps.snapshots_bulk, &questions).await?)
+    let lookups: Vec<SnapshotMessage> = gone.into_iter().map(lookup).collect();
+    Ok(queue::send_snapshots(&deps.snapshots_bulk, &lookups).await?)
 }

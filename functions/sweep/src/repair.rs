@@ -1,25 +1,26 @@
-//! What a comparison found is put right, through the same queue and the same merge as everything else.
+//! Repairs drift through the same queue and the same merge as every other change.
 //!
-//! A file that was found gone is queued as a question: `apply-snapshots` asks Drive once more before it
+//! A missing file is queued as a lookup request: `apply-snapshots` asks Drive once more before it
 //! writes a tombstone, since hours may have passed until a person confirmed.
 
 use domain::{Drift, Observation, Snapshot};
-use gate::{Pass, Question};
-use runtime::{Cause, SnapshotMessage, queue};
+use gate::{Lookup, ThrottledDrive};
+use runtime::{Origin, SnapshotMessage, queue};
 use store::{Connection, DriftEntry, Finding, Operation, OperationState};
 
-use crate::operations::moved;
-use crate::verify::{is_refusal, next_page, not_verified, noted};
-use crate::{Deps, Stopped, patience};
+use crate::operations::record_progress;
+use crate::verify::{is_refusal, log_unverified, next_page, with_inconsistency_counts};
+use crate::{Deps, WorkError, wait_budget};
 
-/// Queues the next page of what was found. `None` once all is, or where another sweep is at it.
-pub(crate) async fn go_on(
+/// Queues the next page of findings. Returns `None` when all are queued, or if another sweep is
+/// processing the operation.
+pub(crate) async fn repair_page(
     operation: &Operation,
     connection: &Connection,
     deps: &Deps,
-) -> Result<Option<Operation>, Stopped> {
+) -> Result<Option<Operation>, WorkError> {
     let page = next_page(operation, deps).await?;
-    let drive = deps.gate.pass(connection, patience(deps)).await?;
+    let drive = deps.drives.throttled(connection, wait_budget(deps)).await?;
     let messages = messages(&page.items, operation, connection, &drive).await?;
     queue::send_snapshots(&deps.snapshots_bulk, &messages).await?;
     let now = deps.clock.now();
@@ -36,58 +37,60 @@ pub(crate) async fn go_on(
         ..operation.clone()
     };
     let after = if ended {
-        noted(after, true, deps).await?
+        with_inconsistency_counts(after, true, deps).await?
     } else {
         after
     };
-    let after = moved(operation, &after, deps).await?;
+    let after = record_progress(operation, &after, deps).await?;
     Ok(after.filter(|after| !after.has_ended()))
 }
 
-/// What is told of a page's files: a question of each that is gone, and of the others what Drive shows of them now.
-/// Where it shows nothing any more, the log tells that too; where it refuses to, the next comparison finds it again.
+/// Returns the messages for a page of findings: a lookup request for each missing file, and the
+/// current snapshot from Drive for the others. A file that has disappeared meanwhile is reported by
+/// the log; one that Drive refuses is found again by the next comparison.
 async fn messages(
     page: &[DriftEntry],
     operation: &Operation,
     connection: &Connection,
-    drive: &Pass,
-) -> Result<Vec<SnapshotMessage>, Stopped> {
+    drive: &ThrottledDrive,
+) -> Result<Vec<SnapshotMessage>, WorkError> {
     let id = operation.id.to_string();
-    let message = |entry: &DriftEntry, cause: Cause, snapshot: Option<Snapshot>| SnapshotMessage {
-        key: operation.key.clone(),
-        cause,
-        file: entry.file.clone(),
-        at: operation.started_at,
-        snapshot,
-    };
+    let message =
+        |entry: &DriftEntry, origin: Origin, snapshot: Option<Snapshot>| SnapshotMessage {
+            key: operation.key.clone(),
+            origin,
+            file: entry.file.clone(),
+            at: operation.started_at,
+            snapshot,
+        };
     let (mut messages, mut differing) = (Vec::with_capacity(page.len()), Vec::new());
     for entry in page {
         match &entry.finding {
-            None | Some(Finding::Cleared) => {}
+            None | Some(Finding::NoDrift) => {}
             Some(Finding::Drifted { drift, .. }) => match drift {
                 Drift::MissingThere(_) => {
-                    messages.push(message(entry, Cause::Run(id.clone()), None))
+                    messages.push(message(entry, Origin::Operation(id.clone()), None))
                 }
                 Drift::MissingHere | Drift::Stale(_) | Drift::Differing(_) => differing.push(entry),
             },
         }
     }
-    let questions = differing.iter().map(|entry| Question {
+    let lookups = differing.iter().map(|entry| Lookup {
         file: &entry.file,
         last_seen: None,
     });
-    let questions: Vec<Question<'_>> = questions.collect();
-    for (entry, looked) in differing.iter().zip(drive.look_at(&questions).await) {
-        match looked.map(|seen| connection.scope.seen(seen)) {
+    let lookups: Vec<Lookup<'_>> = lookups.collect();
+    for (entry, result) in differing.iter().zip(drive.lookup_many(&lookups).await) {
+        match result.map(|seen| connection.scope.restrict(seen)) {
             Ok(Observation::Present(snapshot)) => {
                 messages.push(message(
                     entry,
-                    Cause::Correction(id.clone()),
+                    Origin::Correction(id.clone()),
                     Some(snapshot),
                 ));
             }
             Ok(Observation::Gone(_)) => {}
-            Err(error) if is_refusal(&error) => not_verified(entry, operation, &error),
+            Err(error) if is_refusal(&error) => log_unverified(entry, operation, &error),
             Err(error) => return Err(error.into()),
         }
     }

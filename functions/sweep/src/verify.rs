@@ -1,47 +1,50 @@
-//! Drive's word on each suspicion, before anything is written: is the file gone, does it really differ?
+//! Verifies each drift candidate in Drive before anything is changed: is the file gone, does it
+//! really differ?
 //!
-//! A page of suspicions is asked about at once. The answers are written down one by one and counted page by
-//! page, so that an operation that was cut off asks about no more than a page again, and its counts are exact.
-//! Only then is it decided whether a person must be asked.
+//! A page of candidates is looked up at once. The findings are recorded one by one and counted page
+//! by page, so that an interrupted operation repeats at most one page and its counts are exact.
+//! Only then is it decided whether a person must confirm.
 
 use std::collections::BTreeMap;
 
 use domain::{Disposition, Drift, FileId, FileRecord, drift};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use gate::{GateError, Pass, Question};
+use gate::{CallError, Lookup, ThrottledDrive};
 use runtime::telemetry;
 use store::{
-    Connection, DriftCounts, DriftEntry, Finding, Operation, OperationKind, OperationState, Page,
-    PageRequest, Position, Suspicion,
+    CandidateReason, Connection, DriftCounts, DriftEntry, Finding, LogPosition, Operation,
+    OperationKind, OperationState, Page, PageRequest,
 };
 
-use crate::operations::{moved, postpone};
-use crate::{Deps, Stopped, examine, patience};
+use crate::operations::{postpone, record_progress};
+use crate::{Deps, WorkError, self_check, wait_budget};
 
-/// Entries that are dealt with before the progress is recorded.
+/// The number of candidates between two records of the progress.
 const PAGE: u32 = 100;
-/// Findings that are written down at a time.
+/// The number of findings that are recorded concurrently.
 const WRITES_AT_ONCE: usize = 16;
-/// After the log was read to its end, what it told may still be on its way for so long, in milliseconds.
-const ON_ITS_WAY_MILLIS: i64 = 2_000;
-/// An audit that waits for its log looks again after this, in milliseconds.
-const LOG_AGAIN_MILLIS: i64 = 1_000;
-/// A person is reminded this often, in milliseconds: the alarm watches what is logged then.
+/// The time that snapshots may need to arrive after the log was read to its end, in milliseconds.
+const ARRIVAL_MILLIS: i64 = 2_000;
+/// The delay before an audit checks its log again, in milliseconds.
+const LOG_RETRY_MILLIS: i64 = 1_000;
+/// The interval of reminders that a person must confirm, in milliseconds. The alarm watches the log
+/// line.
 pub(crate) const REMIND_MILLIS: i64 = 5 * 60_000;
 
-/// Looks at the next page of suspicions. `None` where it has to wait, or another sweep is at it.
-pub(crate) async fn go_on(
+/// Verifies the next page of candidates. Returns `None` if it has to wait, or if another sweep is
+/// processing the operation.
+pub(crate) async fn verify_page(
     operation: &Operation,
     connection: &Connection,
     deps: &Deps,
-) -> Result<Option<Operation>, Stopped> {
+) -> Result<Option<Operation>, WorkError> {
     if operation.kind == OperationKind::Audit && !log_is_read(operation, deps).await? {
-        let again = deps.clock.now().plus_millis(LOG_AGAIN_MILLIS);
-        return postpone(operation, again, deps).await;
+        let until = deps.clock.now().plus_millis(LOG_RETRY_MILLIS);
+        return postpone(operation, until, deps).await;
     }
     let page = next_page(operation, deps).await?;
-    let drive = deps.gate.pass(connection, patience(deps)).await?;
-    let findings = examine(page.items, operation, connection, &drive, deps).await?;
+    let drive = deps.drives.throttled(connection, wait_budget(deps)).await?;
+    let findings = verify_candidates(page.items, operation, connection, &drive, deps).await?;
     let counted = Operation {
         drift: count(operation.drift, &findings),
         position: page.next_cursor.clone(),
@@ -51,28 +54,31 @@ pub(crate) async fn go_on(
     let after = if page.next_cursor.is_some() {
         counted
     } else {
-        noted(decided(counted, connection, deps), false, deps).await?
+        with_inconsistency_counts(next_state(counted, connection, deps), false, deps).await?
     };
-    let after = moved(operation, &after, deps).await?;
+    let after = record_progress(operation, &after, deps).await?;
     Ok(after.filter(|after| !after.has_ended()))
 }
 
-/// With its flaws counted once more: that of its log's cursor is known only now.
-pub(crate) async fn noted(
+/// Adds the final counts of inconsistencies: that of the log's cursor is known only now.
+pub(crate) async fn with_inconsistency_counts(
     operation: Operation,
     repaired: bool,
     deps: &Deps,
-) -> Result<Operation, Stopped> {
-    examine::note_cursor(&operation, repaired, deps).await?;
-    let flaws = examine::counted(&operation, deps).await?;
-    Ok(Operation { flaws, ..operation })
+) -> Result<Operation, WorkError> {
+    self_check::record_cursor_ahead(&operation, repaired, deps).await?;
+    let inconsistencies = self_check::count_inconsistencies(&operation, deps).await?;
+    Ok(Operation {
+        inconsistencies,
+        ..operation
+    })
 }
 
-/// What the comparison found, from where the operation has got to.
+/// Returns the next page of what the comparison found.
 pub(crate) async fn next_page(
     operation: &Operation,
     deps: &Deps,
-) -> Result<Page<DriftEntry>, Stopped> {
+) -> Result<Page<DriftEntry>, WorkError> {
     let page = PageRequest {
         limit: PAGE,
         cursor: operation.position.clone(),
@@ -81,133 +87,139 @@ pub(crate) async fn next_page(
     Ok(deps.store.list_drift(key, id, &page).await?)
 }
 
-/// Whether the log was read to its end since everything was compared, and what it told has had time to
-/// arrive: what differs now is not merely late. Wakes the log otherwise.
-async fn log_is_read(operation: &Operation, deps: &Deps) -> Result<bool, Stopped> {
+/// Returns whether the log was read to its end since the comparison and its snapshots have had time
+/// to arrive, so that a remaining difference is not merely late. Otherwise wakes the log.
+async fn log_is_read(operation: &Operation, deps: &Deps) -> Result<bool, WorkError> {
     let now = deps.clock.now();
     let (key, log) = (&operation.key, &operation.log);
     let read = deps.store.load_log(key, log).await?.and_then(|log| {
-        let following = log.position == Position::Following;
+        let following = log.position == LogPosition::Following;
         log.listed_from.filter(|_| following)
     });
     let read = read.filter(|read| operation.compared_at.is_none_or(|at| *read > at));
     if read.is_none() {
         deps.wakes.log(key, log, now).await?;
     }
-    Ok(read.is_some_and(|read| read.plus_millis(ON_ITS_WAY_MILLIS) <= now))
+    Ok(read.is_some_and(|read| read.plus_millis(ARRIVAL_MILLIS) <= now))
 }
 
-/// Settles the suspicions of a page that nobody has settled yet. Where an answer is still to come, those that
-/// came are settled before it is said why.
-async fn examine(
+/// Verifies the candidates of a page that have no finding yet. If some lookups fail, the findings
+/// of the others are recorded before the error is returned.
+async fn verify_candidates(
     page: Vec<DriftEntry>,
     operation: &Operation,
     connection: &Connection,
-    drive: &Pass,
+    drive: &ThrottledDrive,
     deps: &Deps,
-) -> Result<Vec<Option<Finding>>, Stopped> {
-    let (settled, open): (Vec<_>, Vec<_>) =
+) -> Result<Vec<Option<Finding>>, WorkError> {
+    let (verified, open): (Vec<_>, Vec<_>) =
         page.into_iter().partition(|entry| entry.finding.is_some());
     let mut findings: Vec<Option<Finding>> =
-        settled.into_iter().map(|entry| entry.finding).collect();
+        verified.into_iter().map(|entry| entry.finding).collect();
     let records = load(&open, operation, deps).await?;
-    let (arrived, suspected): (Vec<_>, Vec<_>) = open
+    let (arrived, candidates): (Vec<_>, Vec<_>) = open
         .into_iter()
         .partition(|entry| has_arrived(entry, records.get(&entry.file)));
-    let looked = drive.look_at(&questions(&suspected, &records)).await;
-    // Read after Drive was: a record that is older than its answer has missed something.
-    let records = load(&suspected, operation, deps).await?;
-    let arrived = arrived.into_iter().map(|entry| (entry, Finding::Cleared));
+    let results = drive.lookup_many(&lookups(&candidates, &records)).await;
+    // Read after Drive: a record older than Drive's answer has missed something.
+    let records = load(&candidates, operation, deps).await?;
+    let arrived = arrived.into_iter().map(|entry| (entry, Finding::NoDrift));
     let mut found: Vec<(DriftEntry, Finding)> = arrived.collect();
     let mut unanswered = None;
-    for (entry, looked) in suspected.into_iter().zip(looked) {
-        match looked {
+    for (entry, result) in candidates.into_iter().zip(results) {
+        match result {
             Ok(seen) => {
-                let drift = drift(records.get(&entry.file), &connection.scope.seen(seen));
+                let drift = drift(records.get(&entry.file), &connection.scope.restrict(seen));
                 found.push((entry, Finding::of(drift)));
             }
-            // A refusal that says nothing of the file must not pass for a file that is gone, nor hold up
-            // the others: the suspicion stays one, and the next comparison asks again.
+            // A refusal unrelated to the file's existence must not count as a missing file nor
+            // block the others: the candidate remains, and the next comparison checks it again.
             Err(error) if is_refusal(&error) => {
-                not_verified(&entry, operation, &error);
+                log_unverified(&entry, operation, &error);
                 findings.push(None);
             }
             Err(error) => unanswered = unanswered.or(Some(error)),
         }
     }
-    findings.extend(settle_all(found, operation, deps).await?);
+    findings.extend(record_findings(found, operation, deps).await?);
     match unanswered {
         Some(error) => Err(error.into()),
         None => Ok(findings),
     }
 }
 
-/// The records of suspected files as they are now.
+/// Loads the current records of candidates.
 async fn load(
     entries: &[DriftEntry],
     operation: &Operation,
     deps: &Deps,
-) -> Result<BTreeMap<FileId, FileRecord>, Stopped> {
+) -> Result<BTreeMap<FileId, FileRecord>, WorkError> {
     let files: Vec<FileId> = entries.iter().map(|entry| entry.file.clone()).collect();
-    Ok(deps.store.load_files_now(&operation.key, &files).await?)
+    Ok(deps
+        .store
+        .load_files_consistent(&operation.key, &files)
+        .await?)
 }
 
-fn questions<'a>(
+fn lookups<'a>(
     entries: &'a [DriftEntry],
     records: &'a BTreeMap<FileId, FileRecord>,
-) -> Vec<Question<'a>> {
-    let question = |entry: &'a DriftEntry| Question {
+) -> Vec<Lookup<'a>> {
+    let lookup = |entry: &'a DriftEntry| Lookup {
         file: &entry.file,
-        last_seen: records.get(&entry.file).map(|record| &record.mirror),
+        last_seen: records.get(&entry.file).map(|record| &record.metadata),
     };
-    entries.iter().map(question).collect()
+    entries.iter().map(lookup).collect()
 }
 
-/// Whether Drive will not say more of the file however often it is asked.
-pub(crate) fn is_refusal(error: &GateError) -> bool {
+/// Returns whether Drive refuses the lookup permanently.
+pub(crate) fn is_refusal(error: &CallError) -> bool {
     match error {
-        GateError::Drive(error) => matches!(error.disposition(), Disposition::Park { .. }),
-        GateError::Held(_) | GateError::Store(_) => false,
+        CallError::Drive(error) => matches!(error.disposition(), Disposition::Park { .. }),
+        CallError::Throttled(_) | CallError::Store(_) => false,
     }
 }
 
-pub(crate) fn not_verified(entry: &DriftEntry, operation: &Operation, error: &GateError) {
+pub(crate) fn log_unverified(entry: &DriftEntry, operation: &Operation, error: &CallError) {
     let error = telemetry::chain(error);
-    tracing::warn!(operation = %operation.id, file = %entry.file, error, metric = "not_verified", "Drive does not say");
+    tracing::warn!(
+        operation = %operation.id, file = %entry.file, error, metric = "not_verified",
+        "could not verify file in Drive"
+    );
 }
 
-async fn settle_all(
+async fn record_findings(
     found: Vec<(DriftEntry, Finding)>,
     operation: &Operation,
     deps: &Deps,
-) -> Result<Vec<Option<Finding>>, Stopped> {
+) -> Result<Vec<Option<Finding>>, WorkError> {
     stream::iter(found)
-        .map(async |(entry, finding)| settle(entry, finding, operation, deps).await)
+        .map(async |(entry, finding)| record_finding(entry, finding, operation, deps).await)
         .buffer_unordered(WRITES_AT_ONCE)
         .try_collect()
         .await
 }
 
-async fn settle(
+async fn record_finding(
     entry: DriftEntry,
     finding: Finding,
     operation: &Operation,
     deps: &Deps,
-) -> Result<Option<Finding>, Stopped> {
-    let settled = DriftEntry {
+) -> Result<Option<Finding>, WorkError> {
+    let verified = DriftEntry {
         finding: Some(finding),
         ..entry
     };
-    Ok(deps.store.settle(operation, &settled).await?)
+    Ok(deps.store.record_finding(operation, &verified).await?)
 }
 
-/// Whether our record has caught up by itself since it was suspected, so that Drive need not be asked.
+/// Returns whether the record has caught up since the comparison, so that no lookup is needed.
 fn has_arrived(entry: &DriftEntry, record: Option<&FileRecord>) -> bool {
     let present = record.filter(|record| record.is_present());
-    match entry.suspicion {
-        Suspicion::NotListed => present.is_none(),
-        Suspicion::Newer(version) => present.is_some_and(|record| record.version >= version),
-        Suspicion::Differs => false,
+    match entry.reason {
+        CandidateReason::NotListed => present.is_none(),
+        CandidateReason::Newer(version) => present.is_some_and(|record| record.version >= version),
+        CandidateReason::Differs => false,
     }
 }
 
@@ -215,7 +227,7 @@ fn count(before: DriftCounts, findings: &[Option<Finding>]) -> DriftCounts {
     let mut counts = before;
     for finding in findings.iter().flatten() {
         match finding {
-            Finding::Cleared => {}
+            Finding::NoDrift => {}
             Finding::Drifted { drift, .. } => match drift {
                 Drift::MissingHere => counts.missing_here += 1,
                 Drift::MissingThere(_) => counts.missing_there += 1,
@@ -227,17 +239,18 @@ fn count(before: DriftCounts, findings: &[Option<Finding>]) -> DriftCounts {
     counts
 }
 
-/// What becomes of an operation of which everything is known.
-fn decided(operation: Operation, connection: &Connection, deps: &Deps) -> Operation {
+/// Returns the next state of a fully verified operation.
+fn next_state(operation: Operation, connection: &Connection, deps: &Deps) -> Operation {
     let now = deps.clock.now();
     let found = operation.drift;
-    let limit = connection.removals.of(found.held);
+    let limit = connection.removals.limit_for(found.present);
     let drifted = found.missing_here + found.missing_there + found.stale + found.differing;
     if operation.kind == OperationKind::Audit {
         tracing::info!(
-            connection = %operation.key, operation = %operation.id, dry_run = operation.dry_run, drifted,
-            missing_here = found.missing_here, missing_there = found.missing_there, stale = found.stale,
-            differing = found.differing, metric = "drift", "compared"
+            connection = %operation.key, operation = %operation.id, dry_run = operation.dry_run,
+            drifted, missing_here = found.missing_here, missing_there = found.missing_there,
+            stale = found.stale, differing = found.differing, metric = "drift",
+            "comparison finished"
         );
     }
     if operation.dry_run || drifted == 0 {
@@ -250,8 +263,10 @@ fn decided(operation: Operation, connection: &Connection, deps: &Deps) -> Operat
     }
     if operation.must_be_confirmed(connection) {
         tracing::error!(
-            connection = %operation.key, operation = %operation.id, would_remove = found.missing_there, held = found.held,
-            limit, metric = "awaiting_confirmation", "would remove more than it may: a person must confirm it, or cancel"
+            connection = %operation.key, operation = %operation.id,
+            would_remove = found.missing_there, held = found.present, limit,
+            metric = "awaiting_confirmation",
+            "operation exceeds the removal limit; awaiting confirmation or cancellation"
         );
         return Operation {
             state: OperationState::AwaitingConfirmation { since: now },

@@ -1,20 +1,31 @@
-//! Content: which bytes are stored, under which key, for whom; and when they may go.
+//! Stored content: bytes, keys, references and retention.
 //!
-//! A file's content is one more field of the merge, whose value is a hash. What that value *wants* stands in the file's
-//! record; what is *stored* is said by [`StoredVersion`]s, which are written only once their bytes are in the bucket and
-//! verified. So metadata never points at something absent. The bytes themselves are [`StoredObject`]s: one for each hash
-//! of a tenant, however many versions of however many files name it, and never shared with another tenant.
+//! A file's content is one more field of the merge, with a hash as its value. The file's record
+//! says which content is *wanted*. What is *stored* is recorded by [`StoredVersion`]s, each written
+//! only once its bytes are in the bucket and verified, so metadata never refers to missing bytes.
+//! The bytes themselves are [`StoredObject`]s: one for each hash within a tenant, however many
+//! versions of however many files refer to it, and never shared with another tenant.
 
+mod change;
+mod conflicted_copy;
 mod encoding;
 mod hash;
 mod key;
 mod next;
 mod object;
+mod settings;
 mod state;
 
-pub use encoding::{Encoding, Place, compressed_bytes_max, is_text};
+pub use change::affects_content;
+pub use conflicted_copy::conflicted_name;
+pub use encoding::{Encoding, ObjectLocation, compressed_bytes_max, is_text};
 pub use hash::{ContentHash, InvalidHash};
 pub use key::{InvalidObjectKey, ObjectKey};
-pub use next::{Next, Outlook};
-pub use object::{HOLD_MILLIS, ObjectState, Origin, StoredObject, StoredVersion};
-pub use state::{ContentState, Dealt, Download, Progress, Upload, UploadId};
+pub use next::{ContentAction, ContentContext};
+pub use object::{ContentOrigin, ObjectState, RETAIN_MILLIS, StoredObject, StoredVersion};
+pub use settings::{
+    ContentSettings, DesiredContent, FOLDER, PATTERNS_MAX as CONTENT_PATTERNS_MAX, RETENTION_DAYS,
+    RETENTION_DAYS_MAX, SIZE_BYTES_LIMIT as CONTENT_SIZE_BYTES_LIMIT,
+    SIZE_BYTES_MAX as CONTENT_SIZE_BYTES_MAX, Skipped, StorageClass,
+};
+pub use state::{ContentOutcome, ContentState, Download, Progress, Upload, UploadId};

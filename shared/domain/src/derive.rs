@@ -1,8 +1,8 @@
-//! What a file's state means, seen from the folders above it: its path, whether it lies in the trash,
-//! whom it is open to, whether the rules take it in.
+//! Derived state of a file, from the folders above it: its path, whether it is in the trash, its
+//! effective permissions, and whether the rules include it.
 //!
-//! Nothing of this is stored. A folder that moves, or goes into the trash, is one record that changes;
-//! what lies below it, be it ten thousand files, is right as soon as that record is.
+//! Nothing of this is stored. A folder that is moved or trashed is one record that changes, and the
+//! derived state of everything below it, be it ten thousand files, is right immediately.
 
 mod path;
 mod permissions;
@@ -16,24 +16,25 @@ use crate::merge::Sides;
 use crate::{Field, FileId, FileRecord, Value};
 
 pub use path::{PATH_BYTES_MAX, path_names};
-pub use permissions::{Grant, Origin};
+pub use permissions::{Grant, RoleOrigin};
 
-/// Folders that are followed upwards. Drive allows 100 levels ("My Drive" error
-/// `myDriveHierarchyDepthLimitExceeded`, "shared drive limits" guide); a move that we have seen half may
-/// show some more.
+/// The most folders that are followed upwards. Drive allows 100 levels ("My Drive" error
+/// `myDriveHierarchyDepthLimitExceeded`, "shared drive limits" guide). A move of which only one
+/// half was observed may show a few more.
 pub const LEVELS_MAX: usize = 128;
 
-/// Which side of a file's name and parent counts.
+/// The side whose name and parent count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
-    /// The application's: what it sees and may have changed already.
+    /// The application's: its view, including its own edits.
     App,
     /// Drive's, as last observed.
     Drive,
 }
 
 impl FileRecord {
-    /// Whether the file has another name or lies in another folder in Drive than it did `before`: what rules go by.
+    /// Returns whether the file's name or parent in Drive differs from `before`. Rules are matched
+    /// against these.
     #[must_use]
     pub fn moved_in_drive_since(&self, before: &Self) -> bool {
         [Field::Name, Field::Parent]
@@ -42,50 +43,50 @@ impl FileRecord {
     }
 }
 
-/// What the folders above need to tell of one item.
+/// The state of one item that matters to the files below it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Node {
     present: bool,
-    app: Place,
-    drive: Place,
+    app: NameAndParent,
+    drive: NameAndParent,
     trashed: bool,
     mime_type: String,
     drive_id: Option<FileId>,
-    /// By principal: the role on the item itself, as the application has it.
+    /// The roles on the item itself, as the application has them: principal, role.
     direct: Vec<(String, String)>,
-    /// What Drive shows that comes from above: principal, role, and where from.
+    /// The inherited roles that Drive shows: principal, role, source.
     inherited: Vec<(String, String, Option<String>)>,
-    /// Nothing comes down from above but to owners and organizers.
+    /// True if only owners and organizers inherit permissions from above.
     limited: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Place {
+struct NameAndParent {
     name: String,
     parent: Option<FileId>,
 }
 
 impl Node {
     fn of(record: &FileRecord) -> Self {
-        let place = |side| Place {
+        let place = |side| NameAndParent {
             name: text(record, &Field::Name, side).unwrap_or_default(),
             parent: text(record, &Field::Parent, side).and_then(|id| FileId::parse(&id).ok()),
         };
-        let drive_id = record.mirror.drive_id.as_deref();
+        let drive_id = record.metadata.drive_id.as_deref();
         Self {
             present: !record.is_gone(),
             app: place(Side::App),
             drive: place(Side::Drive),
             trashed: record.app(&Field::Trashed) == Value::Flag(true),
-            mime_type: record.mirror.mime_type.clone(),
+            mime_type: record.metadata.mime_type.clone(),
             drive_id: drive_id.and_then(|id| FileId::parse(id).ok()),
             direct: direct(record),
             inherited: inherited(record),
-            limited: record.mirror.inherited_permissions_disabled,
+            limited: record.metadata.inherited_permissions_disabled,
         }
     }
 
-    fn place(&self, side: Side) -> &Place {
+    fn place(&self, side: Side) -> &NameAndParent {
         match side {
             Side::App => &self.app,
             Side::Drive => &self.drive,
@@ -93,7 +94,7 @@ impl Node {
     }
 }
 
-/// The roles on an item itself. What opens only a view of it gives none.
+/// Returns the roles on an item itself. A permission limited to a view grants none.
 fn direct(record: &FileRecord) -> Vec<(String, String)> {
     let role = |(field, sides): (&Field, &Sides<Value>)| match (field, &sides.app) {
         (Field::Permission(principal), Value::Text(role)) => {
@@ -105,7 +106,7 @@ fn direct(record: &FileRecord) -> Vec<(String, String)> {
 }
 
 fn inherited(record: &FileRecord) -> Vec<(String, String, Option<String>)> {
-    let all = record.mirror.permissions.iter();
+    let all = record.metadata.permissions.iter();
     all.filter(|shown| shown.inherited && !shown.direct && shown.view.is_none())
         .map(|shown| {
             let from = shown.inherited_from.clone();
@@ -126,21 +127,22 @@ fn text(record: &FileRecord, field: &Field, side: Side) -> Option<String> {
     }
 }
 
-/// The items that a reader has come across, and the folders above them.
+/// A set of items and of the folders above them.
 ///
-/// To be filled level by level: [`Ancestry::missing`] names what is to be looked up next, for all files
-/// at once, so that a list of a hundred files costs as many reads as the deepest has folders above it.
+/// Filled level by level: [`Ancestry::missing`] returns the ids to load next for all files at once,
+/// so that a list of a hundred files costs as many reads as the deepest one has folders above it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Ancestry {
-    /// The root of the connection's My Drive, where it is known.
+    /// The root of the connection's My Drive, if known.
     root: Option<FileId>,
-    /// By id; `None` where we hold no record.
+    /// The items by id; `None` for an item without a record.
     known: BTreeMap<FileId, Option<Node>>,
     wanted: BTreeSet<FileId>,
 }
 
 impl Ancestry {
-    /// Nothing yet, but for where the user's My Drive begins. (A shared drive's root has the drive's id.)
+    /// Creates an empty set, with the root of the user's My Drive if known. (A shared drive's root
+    /// has the drive's id.)
     #[must_use]
     pub fn below(root: Option<FileId>) -> Self {
         Self {
@@ -149,7 +151,7 @@ impl Ancestry {
         }
     }
 
-    /// Takes a record in; later ones of the same file change nothing.
+    /// Adds a record. A second record of the same file is ignored.
     pub fn add(&mut self, record: &FileRecord) {
         if !matches!(self.known.get(&record.file), None | Some(None)) {
             return;
@@ -160,12 +162,12 @@ impl Ancestry {
         self.known.insert(record.file.clone(), Some(node));
     }
 
-    /// Takes note that there is no record of an item.
+    /// Records that there is no record of an item.
     pub fn add_unknown(&mut self, file: FileId) {
         self.known.entry(file).or_insert(None);
     }
 
-    /// The folders that are named as parents and were not looked up yet: the next level.
+    /// Returns the parents that were not loaded yet: the next level.
     pub fn missing(&mut self) -> Vec<FileId> {
         let wanted = std::mem::take(&mut self.wanted);
         wanted
@@ -174,7 +176,7 @@ impl Ancestry {
             .collect()
     }
 
-    /// What became of an item that a shortcut points to.
+    /// Returns the state of a shortcut's target.
     #[must_use]
     pub fn target(&self, item: &FileId) -> TargetState {
         match self.known.get(item).and_then(Option::as_ref) {
@@ -187,7 +189,7 @@ impl Ancestry {
         }
     }
 
-    /// A file and the folders above it. Ends at the drive's root, and anywhere else where it can't go on.
+    /// Returns a file and the folders above it, up to the drive's root or as far as known.
     #[must_use]
     pub fn lineage(&self, file: &FileId, side: Side) -> Lineage<'_> {
         let mut nodes: Vec<(&FileId, &Node)> = Vec::new();
@@ -196,7 +198,7 @@ impl Ancestry {
         let mut next = Some(file.clone());
         let top = loop {
             let Some(id) = next else {
-                break Top::Hidden;
+                break LineageTop::Hidden;
             };
             let below = nodes.last().map(|(_, node)| *node);
             let found = self.known.get_key_value(&id);
@@ -206,16 +208,16 @@ impl Ancestry {
             let drive_id = drive_id.and_then(|node| node.drive_id.as_ref());
             if self.root.as_ref() == Some(&id) || drive_id == Some(&id) {
                 root = found;
-                break Top::Root(id);
+                break LineageTop::Root(id);
             }
             if seen.contains(&id) {
-                break Top::Circle(id);
+                break LineageTop::Circle(id);
             }
             let Some((id, node)) = found else {
-                break Top::Unknown(id);
+                break LineageTop::Unknown(id);
             };
             if nodes.len() == LEVELS_MAX {
-                break Top::TooDeep(id.clone());
+                break LineageTop::TooDeep(id.clone());
             }
             seen.insert(id.clone());
             nodes.push((id, node));
@@ -230,82 +232,86 @@ impl Ancestry {
     }
 }
 
-/// What became of an item that a shortcut points to.
+/// The state of a shortcut's target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TargetState {
-    /// It is there.
+    /// It exists.
     There,
-    /// It is in the trash, by itself or since a folder above it is.
+    /// It is in the trash, itself or through a folder above.
     Trashed,
-    /// It is gone, or out of reach.
+    /// It is gone or inaccessible.
     Broken,
-    /// We hold no record of it.
+    /// There is no record of it.
     Unknown,
 }
 
-/// Where the way up from a file ends.
+/// The end of a lineage.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Top {
-    /// At the root of My Drive or of a shared drive: everything above the file is known.
+pub enum LineageTop {
+    /// The root of My Drive or of a shared drive: everything above the file is known.
     Root(FileId),
-    /// At an item that Drive shows us no folder of: it was shared with us.
+    /// An item for which Drive shows no parent: it was shared with the user.
     Hidden,
-    /// At a folder that we hold no record of, or that is gone.
+    /// A folder without a record, or one that is gone.
     Unknown(FileId),
-    /// At a folder that was passed before: of two moves, one was seen.
+    /// A folder that occurs twice: only one of two moves was observed.
     Circle(FileId),
-    /// At a folder so high that we stop.
+    /// The folder at which the limit of levels was reached.
     TooDeep(FileId),
 }
 
-/// A file and the folders above it, as one side has them.
+/// A file and the folders above it, on one side.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lineage<'a> {
-    /// The file first. Drives' roots are not among them.
+    /// The nodes, the file first, without the drive's root.
     nodes: Vec<(&'a FileId, &'a Node)>,
-    /// The drive's root, where there is a record of it.
+    /// The drive's root, if there is a record of it.
     root: Option<(&'a FileId, &'a Node)>,
-    top: Top,
+    top: LineageTop,
     side: Side,
 }
 
 impl Lineage<'_> {
-    /// Where the way up ends.
+    /// Returns the end of the lineage.
     #[must_use]
-    pub fn top(&self) -> &Top {
+    pub fn top(&self) -> &LineageTop {
         &self.top
     }
 
-    /// Whether every folder above the file is known.
+    /// Returns whether every folder above the file is known.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         match self.top {
-            Top::Root(_) => true,
-            Top::Hidden | Top::Unknown(_) | Top::Circle(_) | Top::TooDeep(_) => false,
+            LineageTop::Root(_) => true,
+            LineageTop::Hidden
+            | LineageTop::Unknown(_)
+            | LineageTop::Circle(_)
+            | LineageTop::TooDeep(_) => false,
         }
     }
 
-    /// The nearest item, the file itself or a folder above it, that was put into the trash.
+    /// Returns the nearest item, the file itself or a folder above it, that was put into the trash.
     #[must_use]
     pub fn trashed_by(&self) -> Option<&FileId> {
         let trashed = self.nodes.iter().find(|(_, node)| node.trashed);
         trashed.map(|(id, _)| *id)
     }
 
-    /// The file's place by names, escaped: `/Folder/name` below its drive's root, `…/Folder/name` where
-    /// what is above can't be told. `None` where the file itself is unknown.
+    /// Returns the escaped path: `/Folder/name` below the drive's root, `…/Folder/name` if the
+    /// folders above are not known. Returns `None` if the file itself is unknown.
     #[must_use]
     pub fn path(&self) -> Option<String> {
         let names = self.names();
         match &self.top {
-            Top::Root(_) => Some(path::joined(&names, true)),
-            Top::Hidden | Top::Unknown(_) | Top::Circle(_) | Top::TooDeep(_) => {
-                (!names.is_empty()).then(|| path::joined(&names, false))
-            }
+            LineageTop::Root(_) => Some(path::joined(&names, true)),
+            LineageTop::Hidden
+            | LineageTop::Unknown(_)
+            | LineageTop::Circle(_)
+            | LineageTop::TooDeep(_) => (!names.is_empty()).then(|| path::joined(&names, false)),
         }
     }
 
-    /// The names of the file and of the folders above it, the file's first.
+    /// Returns the names of the file and the folders above it, the file's first.
     pub(crate) fn names(&self) -> Vec<&str> {
         let nodes = self.nodes.iter();
         nodes
@@ -313,16 +319,19 @@ impl Lineage<'_> {
             .collect()
     }
 
-    /// Whether the item is the file, or a folder that is known to be above it.
-    pub(crate) fn has(&self, item: &FileId) -> bool {
+    /// Returns whether an item is the file itself or a known folder above it.
+    pub(crate) fn contains(&self, item: &FileId) -> bool {
         let top = match &self.top {
-            Top::Root(id) | Top::Unknown(id) | Top::Circle(id) | Top::TooDeep(id) => Some(id),
-            Top::Hidden => None,
+            LineageTop::Root(id)
+            | LineageTop::Unknown(id)
+            | LineageTop::Circle(id)
+            | LineageTop::TooDeep(id) => Some(id),
+            LineageTop::Hidden => None,
         };
         top == Some(item) || self.nodes.iter().any(|(id, _)| *id == item)
     }
 
-    /// The file's MIME type; empty where it is unknown.
+    /// Returns the file's MIME type; empty if unknown.
     pub(crate) fn mime_type(&self) -> &str {
         let file = self.nodes.first();
         file.map_or("", |(_, node)| node.mime_type.as_str())

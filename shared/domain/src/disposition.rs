@@ -1,28 +1,30 @@
-//! What becomes of an input whose work did not succeed.
+//! The disposition of an input that could not be processed.
 
-/// The three ends of a failure. Everything unknown is [`Disposition::Retry`].
+/// The three ways to handle a failure. Every unknown failure is [`Disposition::Retry`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Disposition {
-    /// It may succeed later: the input stays, and comes back after a while.
+    /// The input may succeed later. It is kept and delivered again.
     Retry {
-        /// How long to stay away at least, if the other side said so, in milliseconds.
+        /// The minimum wait in milliseconds, if the other side gave one.
         after_millis: Option<u64>,
     },
-    /// It can never succeed: the input is set aside with its reason.
+    /// The input can never succeed. It becomes a dead letter.
     Park {
-        /// Why, for a person.
+        /// The reason, for a person.
         reason: String,
     },
-    /// Nothing can succeed now, e.g. because the grant was revoked: the input is let go (what it
-    /// stands for is kept elsewhere), and the connection is suspended until someone mends it.
+    /// Nothing can succeed now, e.g. because the grant was revoked. The input is acknowledged (what
+    /// it refers to is stored elsewhere), and the connection is suspended until someone fixes the
+    /// cause.
     Halt {
-        /// Why, for a person.
+        /// The reason, for a person.
         reason: String,
     },
 }
 
 impl Disposition {
-    /// How long to stay away at least, in milliseconds, where the input comes back and the other side said so.
+    /// Returns the minimum wait in milliseconds, if the input is retried and the other side gave
+    /// one.
     #[must_use]
     pub const fn after_millis(&self) -> Option<u64> {
         match self {

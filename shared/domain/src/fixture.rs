@@ -1,15 +1,16 @@
-//! What the tests build records with.
+//! Fixtures for unit tests.
 
 use std::collections::BTreeMap;
 
 use crate::{
-    AttemptId, Claim, DriveVersion, Field, FieldMask, FileId, FileRecord, Jitter, Mirror, Moment,
-    Observation, Patch, Policies, Policy, Snapshot, Step, Timestamp, Value,
+    AttemptId, Claim, Context, DriveMetadata, DriveVersion, Field, FieldSetVersion, FileId,
+    FileRecord, Jitter, Observation, Patch, Policies, Policy, Snapshot, Timestamp, Transition,
+    Value,
 };
 
 pub(crate) const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 
-/// The highest wait, so that waits are known.
+/// The longest wait, so that waits are deterministic.
 pub(crate) const FULL: Jitter = Jitter(1.0);
 
 pub(crate) fn file() -> FileId {
@@ -32,7 +33,7 @@ pub(crate) fn values(values: &[(Field, Value)]) -> BTreeMap<Field, Value> {
     values.iter().cloned().collect()
 }
 
-/// A file in Drive: named `a` and not starred, but for `fields`.
+/// A file in Drive, named `a` and not starred, with `fields` applied.
 pub(crate) fn snapshot(version: u64, fields: &[(Field, Value)]) -> Snapshot {
     let mut all = values(&[
         (Field::Name, text("a")),
@@ -44,11 +45,11 @@ pub(crate) fn snapshot(version: u64, fields: &[(Field, Value)]) -> Snapshot {
     Snapshot {
         file: file(),
         version: DriveVersion(version),
-        mask: FieldMask::CURRENT,
+        field_set: FieldSetVersion::CURRENT,
         fields: all,
-        mirror: Mirror {
+        metadata: DriveMetadata {
             permissions_known: true,
-            ..Mirror::default()
+            ..DriveMetadata::default()
         },
     }
 }
@@ -62,10 +63,10 @@ pub(crate) fn named(version: u64, name: &str) -> Snapshot {
 }
 
 pub(crate) fn record() -> FileRecord {
-    FileRecord::first_sight(&snapshot(1, &[]))
+    FileRecord::from_snapshot(&snapshot(1, &[]))
 }
 
-/// One policy for every field.
+/// Policies with one policy for every field.
 pub(crate) fn all(policy: Policy) -> Policies {
     Policies {
         default: policy,
@@ -73,42 +74,47 @@ pub(crate) fn all(policy: Policy) -> Policies {
     }
 }
 
-pub(crate) fn moment(policies: &Policies) -> Moment<'_> {
-    Moment {
+pub(crate) fn context(policies: &Policies) -> Context<'_> {
+    Context {
         now: NOW,
         drive_at: Some(NOW),
         policies,
     }
 }
 
-/// Operations under manual policies, at [`NOW`]: most tests need no others.
+/// Operations under manual policies at [`NOW`].
 pub(crate) trait Manually {
-    fn sees(&self, snapshot: &Snapshot) -> Step;
+    fn sees(&self, snapshot: &Snapshot) -> Transition;
     fn edits(&self, field: Field, value: Value) -> FileRecord;
     fn claims(&self, read: &Snapshot, attempt: u64) -> Claim;
-    /// Claims, and takes the record and what is to be sent.
+    /// Claims, and returns the record and the patch to send.
     fn sends(&self, read: &Snapshot, attempt: u64) -> (FileRecord, Patch);
 }
 
 impl Manually for FileRecord {
-    fn sees(&self, snapshot: &Snapshot) -> Step {
+    fn sees(&self, snapshot: &Snapshot) -> Transition {
         let observation = Observation::Present(snapshot.clone());
-        self.observe(&observation, moment(&Policies::default()))
+        self.observe(&observation, context(&Policies::default()))
     }
 
     fn edits(&self, field: Field, value: Value) -> FileRecord {
         let edit = values(&[(field, value)]);
-        self.edit(&edit, "ann", moment(&Policies::default()))
+        self.edit(&edit, "ann", context(&Policies::default()))
             .unwrap()
             .record
     }
 
     fn claims(&self, read: &Snapshot, attempt: u64) -> Claim {
-        self.claim(read, AttemptId(attempt), moment(&Policies::default()), FULL)
+        self.claim(
+            read,
+            AttemptId(attempt),
+            context(&Policies::default()),
+            FULL,
+        )
     }
 
     fn sends(&self, read: &Snapshot, attempt: u64) -> (FileRecord, Patch) {
         let claim = self.claims(read, attempt);
-        (claim.step.record, claim.patch.unwrap())
+        (claim.transition.record, claim.patch.unwrap())
     }
 }

@@ -1,8 +1,8 @@
-//! Identifiers and tokens: opaque, parsed once at the edge, never mixed up afterwards.
+//! Identifiers and tokens: opaque, parsed once at the boundary, and each of its own type.
 
 use std::fmt;
 
-/// Why a text is not an identifier of the wanted kind. `Display` says what is allowed.
+/// A text that is not a valid identifier. `Display` says what is allowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidId {
     kind: &'static str,
@@ -28,11 +28,12 @@ macro_rules! id {
         pub struct $name(String);
 
         impl $name {
-            /// Parses a text.
+            /// Parses an identifier.
             ///
             /// # Errors
-            /// [`InvalidId`] where it is empty, too long, holds a character that could break out of a key
-            /// (`#`, `/`, white space, anything outside ASCII), or means a folder where keys are paths.
+            /// [`InvalidId`] if the text is empty, too long, contains a character that could break
+            /// out of a key (`#`, `/`, white space, anything outside ASCII), or means a folder
+            /// where keys are paths.
             pub fn parse(text: &str) -> Result<Self, InvalidId> {
                 let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
                 let folder = matches!(text, "." | "..");
@@ -43,7 +44,7 @@ macro_rules! id {
                 Ok(Self(text.to_owned()))
             }
 
-            /// The text as it was parsed.
+            /// Returns the identifier as text.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -59,11 +60,11 @@ macro_rules! id {
 }
 
 id!(
-    /// Whose data it is. It is part of every key but a channel's.
+    /// A tenant, the owner of data. Part of every key except a channel's.
     TenantId, "tenant id", 64
 );
 id!(
-    /// One Drive account or shared drive that we sync for a tenant.
+    /// One Drive account or shared drive that is synced for a tenant.
     ConnectionId, "connection id", 64
 );
 id!(
@@ -71,11 +72,12 @@ id!(
     LogId, "log id", 128
 );
 id!(
-    /// A Drive file id. Drive does not promise a length; 128 leaves room over the 33 to 44 seen.
+    /// A Drive file id. Drive documents no length; observed ids have 33 to 44 characters.
     FileId, "file id", 128
 );
 id!(
-    /// A push-notification channel. Drive allows 64 characters and refuses an id that was used before.
+    /// A push-notification channel. Drive allows 64 characters and refuses an id that was used
+    /// before.
     ChannelId, "channel id", 64
 );
 id!(
@@ -84,7 +86,7 @@ id!(
 );
 
 impl OperationId {
-    /// A new operation's id, out of its start and 32 random bits: ids sort by time.
+    /// Creates an operation's id from its start time and 32 random bits: ids sort by time.
     #[must_use]
     pub fn at(started_at: crate::Timestamp, random: u32) -> Self {
         Self(format!(
@@ -95,7 +97,7 @@ impl OperationId {
 }
 
 impl ConnectionId {
-    /// A new connection's id, out of 64 random bits.
+    /// Creates a connection's id from 64 random bits.
     #[must_use]
     pub fn fresh(random: u64) -> Self {
         Self(format!("c_{random:016x}"))
@@ -103,7 +105,7 @@ impl ConnectionId {
 }
 
 impl ChannelId {
-    /// A new channel's id, out of 128 random bits.
+    /// Creates a channel's id from 128 random bits.
     #[must_use]
     pub fn fresh(high: u64, low: u64) -> Self {
         Self(format!("{high:016x}{low:016x}"))
@@ -111,14 +113,15 @@ impl ChannelId {
 }
 
 impl LogId {
-    /// The log of the connection's user: My Drive and what is shared with them.
+    /// Returns the log of the connection's user: My Drive and everything shared with the user.
     #[must_use]
     pub fn user() -> Self {
         Self("user".to_owned())
     }
 }
 
-/// A connection together with its tenant: no code path reads across tenants, so the two travel as one.
+/// A connection together with its tenant. No code path reads across tenants, so the two are never
+/// separated.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionKey {
     /// The tenant that owns the connection.
@@ -133,29 +136,30 @@ impl fmt::Display for ConnectionKey {
     }
 }
 
-/// A position in a Drive change log. Opaque, and never used on a log other than its own.
+/// A position in a Drive change log. Opaque, and never used on another log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PageToken(String);
 
 impl PageToken {
-    /// Takes the token as Drive gave it.
+    /// Wraps a token from Drive.
     #[must_use]
     pub fn new(token: impl Into<String>) -> Self {
         Self(token.into())
     }
 
-    /// The token as Drive gave it.
+    /// Returns the token as Drive gave it.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Drive's `version` of a file: orders the snapshots of a present file, and says nothing of what changed.
+/// Drive's `version` of a file. It orders the snapshots of a present file, and does not say what
+/// changed.
 ///
 /// "A monotonically increasing version number for the file. This reflects every change made to the
-/// file on the server, even those not visible to the user" (Drive v3, `files` resource). One edit may
-/// move it by more than one.
+/// file on the server, even those not visible to the user" (Drive v3, `files` resource). One edit
+/// may increase it by more than one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct DriveVersion(pub u64);
 
@@ -165,12 +169,12 @@ impl fmt::Display for DriveVersion {
     }
 }
 
-/// Our revision of a file's record: the condition of every write to it.
+/// This system's revision of a file's record: the condition of every write to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Revision(pub u64);
 
 impl Revision {
-    /// The revision of the next write.
+    /// Returns the revision of the next write.
     #[must_use]
     pub fn next(self) -> Self {
         Self(self.0 + 1)
@@ -183,7 +187,7 @@ impl fmt::Display for Revision {
     }
 }
 
-/// One attempt to write to Drive: random, so that two workers never take each other's answer for their own.
+/// One attempt to write to Drive. Random, so that no worker mistakes another's answer for its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AttemptId(pub u64);
 

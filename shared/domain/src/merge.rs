@@ -1,182 +1,213 @@
-//! The merge of one field: three sides, and the memory of what we sent.
+//! The three-way merge of one field, and the record of the writes that were sent to Drive.
 //!
-//! Everything here is about one field of one file, generic over its value, so that the very code that
-//! runs in production can be searched exhaustively over a tiny domain (`search` in this crate's tests).
+//! Everything here concerns one field of one file and is generic over the field's value, so that
+//! the code that runs in production can be searched exhaustively over a tiny domain (`search` in
+//! this crate's tests).
 //!
 //! Invariants of [`Sides`], kept by every operation:
 //! - Drive's last observed value differs from `base` only while a conflict is open, so it is stored
 //!   there and nowhere else.
-//! - `sent` is the only memory of our own writes. An entry is *settled* once Drive was observed at a
-//!   version later than the one it was conditional on: by then it has landed, or it never will.
+//! - `sent` is the only record of our own writes. An entry is *settled* once Drive was observed at
+//!   a version later than the one that the write was conditional on: by then it has landed, or it
+//!   never will.
+
+#[cfg(test)]
+mod search;
+#[cfg(test)]
+mod truth_table;
 
 use crate::{AttemptId, DriveVersion};
 
-/// One field, seen from its three sides.
+/// The three sides of one field.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Sides<V> {
     /// The last value that both sides agreed on.
     pub base: V,
     /// The application's value.
     pub app: V,
-    /// Where both have left the base, and differ: what Drive holds.
-    pub clash: Option<Clash<V>>,
-    /// What we sent to Drive and have not yet seen the fate of.
-    pub sent: Vec<Sent<V>>,
+    /// The open conflict: Drive's side, where both sides have left the base and differ.
+    pub conflict: Option<DriveSide<V>>,
+    /// The writes to Drive whose outcome is not known yet.
+    pub sent: Vec<SentWrite<V>>,
 }
 
-/// The Drive side of an open conflict.
+/// Drive's side of an open conflict.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Clash<V> {
+pub struct DriveSide<V> {
     /// Drive's last observed value.
     pub drive: V,
-    /// Opened because the fate of a write of ours can't be told: Drive is back at the base, and either
-    /// our write never landed or a person undid it. Such a conflict does not close by itself when
-    /// Drive holds the base: that is how it began.
+    /// The conflict was opened because the outcome of one of our writes can't be determined: Drive
+    /// is back at the base, so either the write never landed or a person undid it. Such a conflict
+    /// does not close by itself when Drive is at the base, since that is how it began.
     pub unsure: bool,
 }
 
-/// A write of ours whose fate is unknown.
+/// A write to Drive whose outcome is not known yet.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Sent<V> {
+pub struct SentWrite<V> {
     /// The value that was sent.
     pub value: V,
     /// The Drive version that the write was conditional on.
     pub against: DriveVersion,
-    /// Which attempt sent it.
+    /// The attempt that sent it.
     pub attempt: AttemptId,
 }
 
 impl<V: Clone + Eq> Sides<V> {
-    /// A field on which both sides agree.
+    /// Creates a field on which both sides agree.
     pub fn agreed(value: V) -> Self {
         Self {
             base: value.clone(),
             app: value,
-            clash: None,
+            conflict: None,
             sent: Vec::new(),
         }
     }
 
-    /// Drive's last observed value.
+    /// Returns Drive's last observed value.
     pub fn drive(&self) -> &V {
-        self.clash.as_ref().map_or(&self.base, |clash| &clash.drive)
+        self.conflict
+            .as_ref()
+            .map_or(&self.base, |conflict| &conflict.drive)
     }
 
-    /// Whether the application's value must still reach Drive: it left the base, and no conflict holds it.
+    /// Returns whether the application's value must still reach Drive: it differs from the base,
+    /// and no conflict holds the field.
     pub fn owed(&self) -> bool {
-        self.clash.is_none() && self.app != self.base
+        self.conflict.is_none() && self.app != self.base
     }
 
-    /// Whether Drive must still be looked at for this field's sake: owed, or sent with an unknown fate.
+    /// Returns whether Drive must still be read for this field: it is owed, or a write with an
+    /// unknown outcome was sent.
     pub fn pending(&self) -> bool {
-        self.clash.is_none() && (self.app != self.base || !self.sent.is_empty())
+        self.conflict.is_none() && (self.app != self.base || !self.sent.is_empty())
     }
 
-    /// Takes one observation: Drive held `drive` at version `at`, later than any seen before.
+    /// Merges one observation: Drive had the value `drive` at version `at`, later than any version
+    /// seen before.
     ///
-    /// Where a conflict is open it follows Drive, and closes when the sides agree again or Drive is
-    /// back at the base (the application's value is owed then). Otherwise, in this order: our own
-    /// write coming back moves the base and leaves the application's side alone; agreement moves the
-    /// base; an unmoved Drive changes nothing; an application's side that moved (or that a settled
-    /// write of ours shows to have moved and returned) makes a conflict; else Drive's value is taken.
+    /// An open conflict follows Drive. It closes when the sides agree again, or when Drive is back
+    /// at the base (the application's value is owed then). Without a conflict the first case that
+    /// applies decides: one of our own writes coming back or agreement moves the base, an unchanged
+    /// Drive changes nothing, a changed application side makes a conflict, and otherwise Drive's
+    /// value is taken.
     #[must_use]
     pub fn observe(&self, drive: V, at: DriveVersion) -> Self {
-        if let Some(clash) = &self.clash {
+        if let Some(conflict) = &self.conflict {
+            // 1. A conflict is open, and we know that the sides agree again: it closes.
             if drive == self.app {
-                return self.rebased(drive, at);
+                return self.advance_base(drive, at);
             }
-            if drive == self.base && !clash.unsure {
+            // 2. A conflict is open, and we know that Drive has returned to the base: only the
+            // application's side has moved, so the conflict closes and the field is owed. An unsure
+            // conflict began with Drive at the base, so this says nothing new about it.
+            if drive == self.base && !conflict.unsure {
                 return Self {
-                    clash: None,
+                    conflict: None,
                     ..self.clone()
                 };
             }
-            let clash = Some(Clash {
+            // 3. A conflict is open, and we know that both sides are still apart: it follows Drive.
+            let conflict = Some(DriveSide {
                 drive,
-                unsure: clash.unsure,
+                unsure: conflict.unsure,
             });
             return Self {
-                clash,
+                conflict,
                 ..self.clone()
             };
         }
+        // From here on we know that no conflict is open, so Drive was last observed at the base.
+        //
+        // 4. We know that Drive agrees with the application, or that it left the base and has the
+        // value of one of our own settled writes. Either way the base follows and the application's
+        // side stays: a newer edit is still owed, and does not conflict with our older write.
         let own_write = self.settled(at).any(|sent| sent.value == drive);
         if drive == self.app || (own_write && drive != self.base) {
-            return self.rebased(drive, at);
+            return self.advance_base(drive, at);
         }
+        // 5. We know that Drive has not moved: nothing changes. If the field is owed and a settled
+        // write has an unknown outcome, only the next push may assess that, since it reads Drive's
+        // current state. A snapshot from a queue may date from before the write.
         if drive == self.base {
-            // Owed with a settled write of unknown fate: only the next push may judge that, since it
-            // reads Drive now. A snapshot from a queue may be about the time before the write.
             return self.clone();
         }
+        // 6. We know that Drive moved, to a value that is neither the application's nor that of a
+        // settled write. The application's side moved too, or a settled write of another value
+        // shows that it moved and returned: this is a conflict.
         if self.app != self.base || self.settled(at).any(|sent| sent.value != self.app) {
-            let clash = Some(Clash {
+            let conflict = Some(DriveSide {
                 drive,
                 unsure: false,
             });
             return Self {
-                clash,
+                conflict,
                 ..self.clone()
             };
         }
+        // 7. We know that only Drive moved: both sides take its value.
         Self {
             base: drive.clone(),
             app: drive,
-            clash: None,
-            sent: self.live(at),
+            conflict: None,
+            sent: self.unsettled(at),
         }
     }
 
-    /// Judges the settled writes before a push, Drive having been read at `at` and observed.
+    /// Assesses the settled writes before a push, after Drive was read at `at` and the read was
+    /// merged.
     ///
-    /// Drive at the base with something owed and a settled write of unknown fate: the write never
-    /// landed, or a person undid it. Sending again would overwrite that person, so it becomes a
-    /// conflict marked `unsure`. Otherwise the settled entries have said all that they can.
+    /// If Drive is at the base, the field is owed and there is a settled write of unknown outcome,
+    /// then that write never landed or a person undid it. Sending again would overwrite that
+    /// person, so this becomes a conflict marked `unsure`. The settled entries then carry no
+    /// further information and are removed. A field that is already in conflict is left alone.
     #[must_use]
-    pub fn judged(&self, at: DriveVersion) -> Self {
-        if self.clash.is_some() {
+    pub fn assess_in_flight(&self, at: DriveVersion) -> Self {
+        if self.conflict.is_some() {
             return self.clone();
         }
-        let unknown_fate = self.settled(at).next().is_some();
-        let clash = (unknown_fate && self.app != self.base).then(|| Clash {
+        let unknown_outcome = self.settled(at).next().is_some();
+        let conflict = (unknown_outcome && self.app != self.base).then(|| DriveSide {
             drive: self.base.clone(),
             unsure: true,
         });
         Self {
-            clash,
-            sent: self.live(at),
+            conflict,
+            sent: self.unsettled(at),
             ..self.clone()
         }
     }
 
-    /// Drive was read at the version that these writes were conditional on, and none of them is on its way
-    /// any more: they did not happen, and never will. As if each had been refused for certain.
+    /// Removes all sent writes: Drive was read at the version that they were conditional on, and
+    /// none of them can be in flight any more, so they did not happen and never will.
     ///
-    /// Without this a write that never landed, and whose edit was taken back, is remembered for as long as
-    /// nothing else changes the file in Drive.
+    /// Without this, a write that never landed and whose edit was withdrawn would be remembered
+    /// until something else changes the file in Drive.
     #[must_use]
-    pub fn unlanded(&self) -> Self {
+    pub fn discard_in_flight(&self) -> Self {
         let mut sides = self.clone();
-        if sides.clash.is_none() {
+        if sides.conflict.is_none() {
             sides.sent.clear();
         }
         sides
     }
 
-    /// Forgets what was sent against a version before `at`: of use where such a write can't have happened.
+    /// Removes the writes that were sent against a version before `at`. Used where such a write
+    /// can't have happened.
     #[must_use]
-    pub fn without_settled(&self, at: DriveVersion) -> Self {
+    pub fn discard_settled(&self, at: DriveVersion) -> Self {
         Self {
-            sent: self.live(at),
+            sent: self.unsettled(at),
             ..self.clone()
         }
     }
 
-    /// Remembers that attempt `attempt` sends the application's value on condition of version `against`.
+    /// Records that attempt `attempt` sends the application's value on condition of version
+    /// `against`.
     #[must_use]
     pub fn claimed(&self, against: DriveVersion, attempt: AttemptId) -> Self {
         let mut sides = self.clone();
-        sides.sent.push(Sent {
+        sides.sent.push(SentWrite {
             value: self.app.clone(),
             against,
             attempt,
@@ -184,7 +215,7 @@ impl<V: Clone + Eq> Sides<V> {
         sides
     }
 
-    /// Drive refused the attempt for certain: it did not happen.
+    /// Removes an attempt that Drive definitely refused: the write did not happen.
     #[must_use]
     pub fn refused(&self, attempt: AttemptId) -> Self {
         let mut sides = self.clone();
@@ -192,11 +223,13 @@ impl<V: Clone + Eq> Sides<V> {
         sides
     }
 
-    /// Drive confirmed the attempt: it held `value` at version `at`, and was last observed at `seen`.
+    /// Records that Drive confirmed an attempt: it had `value` at version `at`, and was last
+    /// observed at `seen`.
     ///
-    /// The base becomes the confirmed value, and the application's too where it is still what was sent
-    /// (Drive may have normalised it). What Drive was seen to hold later is merged again. Where the
-    /// entry is gone, an observation has settled it already and there is nothing left to say.
+    /// The base becomes the confirmed value, and so does the application's value if it is still
+    /// what was sent (Drive may have normalised it). A value that Drive was observed to have later
+    /// is merged again. If the entry is gone, an observation has already settled it and nothing
+    /// changes.
     #[must_use]
     pub fn confirmed(
         &self,
@@ -218,37 +251,37 @@ impl<V: Clone + Eq> Sides<V> {
         } else {
             value.clone()
         };
-        let mut sent = self.live(at);
+        let mut sent = self.unsettled(at);
         sent.retain(|sent| sent.attempt != attempt);
         if drive == app || app == value {
             return Self {
                 base: drive.clone(),
                 app: drive,
-                clash: None,
+                conflict: None,
                 sent,
             };
         }
-        let clash = (drive != value).then_some(Clash {
+        let conflict = (drive != value).then_some(DriveSide {
             drive,
             unsure: false,
         });
         Self {
             base: value,
             app,
-            clash,
+            conflict,
             sent,
         }
     }
 
-    /// The application sets the field, Drive having been observed at `seen`.
+    /// Sets the application's value, Drive having been observed at `seen`.
     ///
-    /// Callers refuse this while a conflict is open. Going back to the base with nothing in flight
-    /// withdraws the edit: settled entries have nothing more to tell then.
+    /// Callers refuse an edit while a conflict is open. Returning to the base with nothing in
+    /// flight withdraws the edit, so settled entries are removed.
     #[must_use]
     pub fn edited(&self, value: V, seen: DriveVersion) -> Self {
-        let withdrawn = self.clash.is_none() && value == self.base;
+        let withdrawn = self.conflict.is_none() && value == self.base;
         let sent = if withdrawn {
-            self.live(seen)
+            self.unsettled(seen)
         } else {
             self.sent.clone()
         };
@@ -259,36 +292,38 @@ impl<V: Clone + Eq> Sides<V> {
         }
     }
 
-    /// A decision that saw Drive's current value: that becomes the base, and `app` the application's
-    /// value; where they differ, it is owed. No conflict, no change.
+    /// Applies a decision that saw Drive's current value: Drive's value becomes the base and `app`
+    /// the application's value. If they differ, the field is owed. Without a conflict nothing
+    /// changes.
     #[must_use]
     pub fn resolved(&self, app: V, seen: DriveVersion) -> Self {
-        match &self.clash {
+        match &self.conflict {
             None => self.clone(),
-            Some(clash) => Self {
-                base: clash.drive.clone(),
+            Some(conflict) => Self {
+                base: conflict.drive.clone(),
                 app,
-                clash: None,
-                sent: self.live(seen),
+                conflict: None,
+                sent: self.unsettled(seen),
             },
         }
     }
 
-    /// The base follows Drive; the application's side stays. Settled entries go, as the base moved.
-    fn rebased(&self, drive: V, at: DriveVersion) -> Self {
+    /// Moves the base to Drive's value and keeps the application's side. Settled entries are
+    /// removed, since the base has moved.
+    fn advance_base(&self, drive: V, at: DriveVersion) -> Self {
         Self {
             base: drive,
             app: self.app.clone(),
-            clash: None,
-            sent: self.live(at),
+            conflict: None,
+            sent: self.unsettled(at),
         }
     }
 
-    fn settled(&self, at: DriveVersion) -> impl Iterator<Item = &Sent<V>> {
+    fn settled(&self, at: DriveVersion) -> impl Iterator<Item = &SentWrite<V>> {
         self.sent.iter().filter(move |sent| sent.against < at)
     }
 
-    fn live(&self, at: DriveVersion) -> Vec<Sent<V>> {
+    fn unsettled(&self, at: DriveVersion) -> Vec<SentWrite<V>> {
         self.sent
             .iter()
             .filter(|sent| sent.against >= at)

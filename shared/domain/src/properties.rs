@@ -5,13 +5,13 @@ mod world;
 
 use proptest::prelude::*;
 
-use crate::fixture::{Manually as _, moment, permission, property, record, snapshot, text};
+use crate::fixture::{Manually as _, context, permission, property, record, snapshot, text};
 use crate::{Choice, Field, FileRecord, Policies, ROLES, Snapshot, Value};
 
-/// How many fields the properties play with.
+/// The number of fields that the properties use.
 pub(crate) const FIELDS: usize = 5;
 
-/// The fields that the properties play with, and three values for each.
+/// Returns a field that the properties use; each has three values.
 pub(crate) fn field(at: usize) -> Field {
     match at % FIELDS {
         0 => Field::Name,
@@ -41,7 +41,7 @@ fn cases() -> ProptestConfig {
     }
 }
 
-/// Snapshots of versions 2, 3, ..., each with its own values.
+/// Generates snapshots of versions 2, 3, ..., each with its own values.
 fn snapshots() -> impl Strategy<Value = Vec<Snapshot>> {
     let one = prop::collection::vec(0..3usize, FIELDS);
     prop::collection::vec(one, 1..6).prop_map(|all| {
@@ -60,11 +60,11 @@ fn drive(version: u64, picks: &[usize]) -> Snapshot {
     });
     let set: Vec<_> = set.filter(|(_, value)| *value != Value::Null).collect();
     let mut snapshot = snapshot(version, &set);
-    snapshot.mirror.size_bytes = Some(version);
+    snapshot.metadata.size_bytes = Some(version);
     snapshot
 }
 
-/// In any order, and some of them twice.
+/// Generates the same snapshots in order, and shuffled with some of them repeated.
 fn shuffled() -> impl Strategy<Value = (Vec<Snapshot>, Vec<Snapshot>)> {
     snapshots().prop_flat_map(|all| {
         let twice: Vec<Snapshot> = all.iter().chain(&all).cloned().collect();
@@ -79,10 +79,10 @@ proptest! {
     #[test]
     fn any_order_of_the_same_snapshots_ends_at_the_latest((all, order) in shuffled()) {
         let end = order.iter().fold(record(), |record, snapshot| record.sees(snapshot).record);
-        let latest = FileRecord::first_sight(all.last().unwrap());
+        let latest = FileRecord::from_snapshot(all.last().unwrap());
         prop_assert_eq!(end.fields, latest.fields);
         prop_assert_eq!(end.version, latest.version);
-        prop_assert_eq!(end.mirror, latest.mirror);
+        prop_assert_eq!(end.metadata, latest.metadata);
         prop_assert!(end.open.is_empty());
     }
 
@@ -109,7 +109,7 @@ proptest! {
         }
     }
 
-    /// Symmetry: the merge favours no side. Who moved to which value is swapped, and so is the result.
+    /// Symmetry: the merge favours no side. Swapping who moved to which value swaps the result.
     #[test]
     fn swapping_the_sides_swaps_the_result(which in 0..FIELDS, one in 0..3usize, two in 0..3usize) {
         let field = field(which);
@@ -122,11 +122,13 @@ proptest! {
         let (left, right) = (meet(&one, &two), meet(&two, &one));
         let base = record().app(&field);
         prop_assert_eq!(left.open.is_empty(), right.open.is_empty());
-        if let (Some(here), Some(there)) = (left.open_conflict(&field), right.open_conflict(&field)) {
+        let open = (left.open_conflict(&field), right.open_conflict(&field));
+        if let (Some(here), Some(there)) = open {
             prop_assert_eq!(left.sides(&field).drive().clone(), right.app(&field));
             prop_assert_eq!(left.app(&field), right.sides(&field).drive().clone());
             let decide = |record: &FileRecord, id, choice| {
-                record.resolve(id, None, &choice, "ann", moment(&Policies::default())).unwrap().record
+                let policies = Policies::default();
+                record.resolve(id, None, &choice, "ann", context(&policies)).unwrap().record
             };
             for (mine, theirs) in [(Choice::App, Choice::Drive), (Choice::Drive, Choice::App)] {
                 let (left, right) = (decide(&left, &here, mine), decide(&right, &there, theirs));
@@ -140,7 +142,7 @@ proptest! {
         }
     }
 
-    /// Isolation: what happens to one field leaves every other as it is.
+    /// Isolation: what happens to one field leaves every other unchanged.
     #[test]
     fn a_field_is_merged_as_if_it_were_alone(
         all in snapshots(),
@@ -179,8 +181,8 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1_024, ..cases() })]
 
-    /// Safety, completeness, replay, revision and visibility, over whole histories of everything that
-    /// can happen; and in the end, both sides in step.
+    /// Safety, completeness, replay, revision and visibility, over whole histories of all possible
+    /// events; and at the end, both sides agree.
     #[test]
     fn every_history_keeps_every_promise(history in history::any()) {
         world::play(&history)?;

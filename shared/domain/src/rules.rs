@@ -1,4 +1,4 @@
-//! What of a Drive the application sees: rules of a connection, matched without any state.
+//! Rules: the part of a Drive that a connection includes, matched without any state.
 
 mod glob;
 
@@ -9,50 +9,52 @@ use crate::derive::Lineage;
 
 pub use glob::Glob;
 
-/// Rules of one connection, include and exclude together.
+/// The most rules of one connection, include and exclude together.
 pub const RULES_MAX: usize = 100;
 
-/// What a connection takes in. Without rules: everything.
+/// The rules of a connection. Without rules everything is in scope.
 ///
-/// An item is in scope if some `include` rule matches it (or there is none), and no `exclude` rule does.
+/// An item is in scope if some `include` rule matches it (or there is none) and no `exclude` rule
+/// does.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Rules {
-    /// At least one must match, where there are any.
+    /// At least one must match, if there are any.
     pub include: Vec<Rule>,
-    /// None may match. They count for more than `include`.
+    /// None may match. Takes precedence over `include`.
     pub exclude: Vec<Rule>,
 }
 
-/// One rule.
+/// A rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rule {
-    /// That folder and everything below it. A drive's root is a folder, too.
+    /// A folder and everything below it. A drive's root is a folder too.
     Folder(FileId),
-    /// Items of that type; a folder's type says nothing of what it holds.
+    /// Items of a MIME type. A folder's type says nothing about its contents.
     MimeType(MimePattern),
-    /// Items of such a name, and everything below a folder of such a name.
+    /// Items with a matching name, and everything below a folder with a matching name.
     Name(Glob),
 }
 
 impl Rules {
-    /// Whether everything is in scope, so that nobody needs to look.
+    /// Returns whether there are no rules, so everything is in scope.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.include.is_empty() && self.exclude.is_empty()
     }
 
-    /// Whether a file is in scope. The rules filter what is in Drive, so a lineage of Drive's side is
-    /// wanted: an edit that moves a file out of scope still goes to Drive.
+    /// Returns whether a file is in scope. The rules filter what is in Drive, so the lineage must
+    /// be that of Drive's side: an edit that moves a file out of scope still goes to Drive.
     #[must_use]
-    pub fn take(&self, lineage: &Lineage<'_>) -> bool {
+    pub fn includes(&self, lineage: &Lineage<'_>) -> bool {
         let any = |rules: &[Rule]| rules.iter().any(|rule| rule.matches(lineage));
         (self.include.is_empty() || any(&self.include)) && !any(&self.exclude)
     }
 
-    /// Whether a folder may bring something below it into scope, when its lineage goes from `before` to `after`. Only rules
-    /// that reach what lies in a folder say so: a file's own type and name move with nobody else.
+    /// Returns whether a folder may bring something below it into scope when its lineage changes
+    /// from `before` to `after`. Only rules that reach below a folder matter: a file's own type and
+    /// name do not affect other files.
     #[must_use]
-    pub fn bring(&self, before: &Lineage<'_>, after: &Lineage<'_>) -> bool {
+    pub fn brings_into_scope(&self, before: &Lineage<'_>, after: &Lineage<'_>) -> bool {
         let any = |rules: &[Rule], lineage: &Lineage<'_>| {
             let mut below = rules.iter().filter(|rule| rule.reaches_below());
             below.any(|rule| rule.matches(lineage))
@@ -64,7 +66,7 @@ impl Rules {
 }
 
 impl Rule {
-    /// Whether what lies in a folder that the rule matches is matched with it.
+    /// Returns whether a rule that matches a folder also matches what is below it.
     fn reaches_below(&self) -> bool {
         match self {
             Self::Folder(_) | Self::Name(_) => true,
@@ -72,37 +74,37 @@ impl Rule {
         }
     }
 
-    /// Whether the rule matches a file. What is above a folder that we don't know matches nothing.
+    /// Returns whether the rule matches a file. Unknown folders above match nothing.
     #[must_use]
     pub fn matches(&self, lineage: &Lineage<'_>) -> bool {
         match self {
-            Self::Folder(id) => lineage.has(id),
+            Self::Folder(id) => lineage.contains(id),
             Self::MimeType(pattern) => pattern.matches(lineage.mime_type()),
             Self::Name(glob) => lineage.names().iter().any(|name| glob.matches(name)),
         }
     }
 }
 
-/// A MIME type, or all that begin alike (`image/*`, `application/vnd.google-apps.*`). Case does not count
-/// (RFC 2045, 5.1).
+/// A MIME type, or all types with a prefix (`image/*`, `application/vnd.google-apps.*`).
+/// Case-insensitive (RFC 2045, 5.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MimePattern(String);
 
-/// Why a text is no rule. `Display` says what is allowed.
+/// A text that is not a valid rule. `Display` says what is allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InvalidRule {
-    /// Not a MIME type.
+    /// The text is not a MIME type.
     MimeType,
-    /// Not a pattern for names.
+    /// The text is not a name pattern.
     Glob(&'static str),
 }
 
 impl fmt::Display for InvalidRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::MimeType => f.write_str(
-                "must be a MIME type, as text/plain, or the beginning of some, as image/*",
-            ),
+            Self::MimeType => {
+                f.write_str("must be a MIME type such as text/plain, or a prefix such as image/*")
+            }
             Self::Glob(why) => f.write_str(why),
         }
     }
@@ -114,11 +116,11 @@ impl std::error::Error for InvalidRule {}
 const MIME_BYTES_MAX: usize = 255;
 
 impl MimePattern {
-    /// Parses a text.
+    /// Parses a pattern.
     ///
     /// # Errors
-    /// [`InvalidRule`] where it is no `type/subtype` in the characters of RFC 6838, perhaps with one star at
-    /// its end.
+    /// [`InvalidRule`] if the text is not a `type/subtype` in the characters of RFC 6838,
+    /// optionally with one star at its end.
     pub fn parse(text: &str) -> Result<Self, InvalidRule> {
         let allowed = |b: u8| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b);
         let all = |part: &str| part.bytes().all(allowed);
@@ -136,13 +138,13 @@ impl MimePattern {
         }
     }
 
-    /// The pattern, in lower case.
+    /// Returns the pattern in lower case.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether a MIME type is that one, or begins so.
+    /// Returns whether a MIME type matches the pattern.
     #[must_use]
     pub fn matches(&self, mime_type: &str) -> bool {
         let Some(family) = self.0.strip_suffix('*') else {
@@ -163,11 +165,12 @@ mod tests {
         let fields = [(Field::Name, text(name)), (Field::Parent, text(parent))];
         let mut shown = snapshot(1, &fields);
         shown.file = FileId::parse(id).unwrap();
-        shown.mirror.mime_type = crate::mirroring::FOLDER.to_owned();
-        FileRecord::first_sight(&shown)
+        shown.metadata.mime_type = crate::FOLDER.to_owned();
+        FileRecord::from_snapshot(&shown)
     }
 
-    /// Whether the folder `moved`, in these places (name and parent), brings something.
+    /// Returns whether moving the folder `moved` between these places (name and parent) brings
+    /// something into scope.
     fn brings(rules: &Rules, before: Option<(&str, &str)>, after: (&str, &str)) -> bool {
         let moved = FileId::parse("moved").unwrap();
         let ancestry = |place: Option<(&str, &str)>| {
@@ -183,11 +186,11 @@ mod tests {
         };
         let (before, after) = (ancestry(before), ancestry(Some(after)));
         let lineages = [&before, &after].map(|all| all.lineage(&moved, Side::Drive));
-        rules.bring(&lineages[0], &lineages[1])
+        rules.brings_into_scope(&lineages[0], &lineages[1])
     }
 
     #[test]
-    fn a_folder_brings_what_lies_in_it_where_rules_that_reach_it_let_it_in() {
+    fn a_moved_folder_brings_its_contents_into_scope_if_rules_reach_below() {
         let rule = |text: &str| match text.split_once('/') {
             Some(_) => Rule::MimeType(MimePattern::parse(text).unwrap()),
             None => Rule::Folder(FileId::parse(text).unwrap()),
@@ -210,12 +213,12 @@ mod tests {
                 "{rules:?}"
             );
         }
-        // Until a folder is known, nobody knows what is above it.
+        // The folders above an unknown folder are unknown.
         assert!(brings(&rules(&["inside"], &[]), None, inside));
         assert!(!brings(&rules(&["inside"], &[]), None, outside));
         assert!(!brings(&rules(&["moved"], &[]), None, inside));
         assert!(!brings(&rules(&["text/*"], &[]), None, inside));
-        let folders = [crate::mirroring::FOLDER];
+        let folders = [crate::FOLDER];
         assert!(!brings(&rules(&folders, &folders), Some(outside), inside));
         assert!(!brings(&Rules::default(), Some(outside), inside));
 

@@ -1,11 +1,11 @@
-//! What single operations do to a record.
+//! Single operations on a record.
 
 mod content;
 mod deciding;
 mod drifting;
 mod editing;
 mod existence;
-mod flaws;
+mod inconsistencies;
 mod permissions;
 mod presence;
 mod pushing;

@@ -1,4 +1,4 @@
-//! Points in time. They are recorded and shown; they never decide the order of two changes.
+//! Points in time. They are recorded and shown, and never decide the order of two changes.
 
 use std::fmt;
 
@@ -9,38 +9,38 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// From milliseconds since the Unix epoch.
+    /// Creates a timestamp from milliseconds since the Unix epoch.
     #[must_use]
     pub const fn from_millis(millis: i64) -> Self {
         Self(millis)
     }
 
-    /// Milliseconds since the Unix epoch.
+    /// Returns the milliseconds since the Unix epoch.
     #[must_use]
     pub const fn as_millis(self) -> i64 {
         self.0
     }
 
-    /// Whole seconds since the Unix epoch, rounded up: the unit of DynamoDB's time to live.
+    /// Returns whole seconds since the Unix epoch, rounded up: the unit of DynamoDB's time to live.
     #[must_use]
     pub const fn as_seconds(self) -> i64 {
         self.0.div_euclid(1000) + if self.0.rem_euclid(1000) > 0 { 1 } else { 0 }
     }
 
-    /// This point plus `millis`.
+    /// Returns this time plus `millis`.
     #[must_use]
     pub const fn plus_millis(self, millis: i64) -> Self {
         Self(self.0.saturating_add(millis))
     }
 
-    /// Milliseconds from `earlier` to this point; negative where `earlier` is later.
+    /// Returns the milliseconds from `earlier` to this time; negative if `earlier` is later.
     #[must_use]
     pub const fn millis_since(self, earlier: Self) -> i64 {
         self.0.saturating_sub(earlier.0)
     }
 
-    /// Reads a time as Drive and our API write it, e.g. `2026-11-21T09:00:00.000Z`.
-    /// `None` where it is not RFC 3339; fractions below a millisecond are cut.
+    /// Parses a time as Drive and the API write it, e.g. `2026-11-21T09:00:00.000Z`. Returns `None`
+    /// if it is not RFC 3339. Fractions of a millisecond are cut off.
     #[must_use]
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
         let at = OffsetDateTime::parse(text, &Rfc3339).ok()?;
@@ -53,7 +53,7 @@ impl Timestamp {
 /// RFC 3339 in UTC with milliseconds, e.g. `2026-11-21T09:00:00.000Z`.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Out of the calendar of `time` (year 9999) lies no time that Drive or we could have seen.
+        // No time from Drive or this system is outside the calendar of `time` (year 9999).
         let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000)
             .unwrap_or(OffsetDateTime::UNIX_EPOCH);
         write!(
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_survives_being_written_and_read() {
+    fn a_time_round_trips_through_text() {
         for millis in [0, 1, 1_763_715_600_123, 4_102_444_800_000] {
             let at = Timestamp::from_millis(millis);
             assert_eq!(Timestamp::parse_rfc3339(&at.to_string()), Some(at));

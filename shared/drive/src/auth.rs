@@ -1,4 +1,4 @@
-//! Credentials as the secret holds them, and the request for an access token that they make.
+//! Credentials as stored in the secret, and the request for an access token.
 
 use bytes::Bytes;
 use domain::Timestamp;
@@ -9,20 +9,20 @@ use url::form_urlencoded;
 
 use crate::Secret;
 
-/// Full access to Drive: files that others made are to be read and written too.
+/// Full access to Drive, since files that others created are read and written too.
 pub(crate) const SCOPE: &str = "https://www.googleapis.com/auth/drive";
-/// Google's token endpoint, where the secret names no other.
+/// Google's token endpoint, unless the secret names another one.
 const TOKEN_URI: &str = "https://oauth2.googleapis.com/token";
-/// Google refuses an assertion that lives longer.
+/// The longest lifetime of an assertion that Google accepts.
 const ASSERTION_SECONDS: i64 = 3600;
-/// How far our clock may be ahead of Google's, which refuses an assertion from the future.
+/// The tolerated lead of the local clock over Google's, which rejects assertions from the future.
 const CLOCK_SKEW_SECONDS: i64 = 10;
 
-/// Why a secret's text is no usable credentials. Says nothing of its content.
+/// The reason why the text of a secret is not valid credentials. Contains nothing of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum CredentialsRefused {
-    /// Not a JSON object of texts.
-    #[error("not a JSON object of texts")]
+pub enum InvalidCredentials {
+    /// Not a JSON object of strings.
+    #[error("not a JSON object of strings")]
     NotJson,
     /// `type` is neither `service_account` nor `authorized_user`.
     #[error("`type` must be service_account or authorized_user")]
@@ -36,39 +36,39 @@ pub enum CredentialsRefused {
     /// `token_uri` is not an http or https URL.
     #[error("`token_uri` is not an http or https URL")]
     BadTokenUri,
-    /// A subject is wanted, but only a service account can act as someone else.
-    #[error("only a service account can act as another user")]
+    /// A subject is set, but only a service account can impersonate another user.
+    #[error("only a service account can impersonate another user")]
     NoDelegation,
 }
 
-/// What gets an access token from Google.
+/// Credentials that can be exchanged for an access token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Credentials {
     /// A service account's key file.
     ServiceAccount {
         /// The account's e-mail address.
         client_email: String,
-        /// Which of the account's keys it is, where the file says so.
+        /// The id of the account's key, if the file contains it.
         private_key_id: Option<String>,
         /// The key, in PEM.
         private_key: Secret,
-        /// Where tokens are issued; also the audience of the assertion.
+        /// The token endpoint, which is also the audience of the assertion.
         token_uri: String,
     },
-    /// A person's consent, in the form that `gcloud auth application-default login` stores it.
+    /// A person's consent, in the format of `gcloud auth application-default login`.
     AuthorizedUser {
         /// The OAuth client that the consent was given to.
         client_id: String,
         /// The client's secret.
         client_secret: Secret,
-        /// The consent.
+        /// The refresh token, which represents the consent.
         refresh_token: Secret,
-        /// Where tokens are issued.
+        /// The token endpoint.
         token_uri: String,
     },
 }
 
-/// The members that we know of either kind of file.
+/// The known members of both kinds of files.
 #[derive(Deserialize)]
 struct KeyFile {
     r#type: Option<String>,
@@ -93,16 +93,16 @@ struct Claims<'a> {
 }
 
 impl Credentials {
-    /// Reads the JSON of a service account's key file, or of an authorized user.
+    /// Parses the JSON of a service account's key file or of an authorized user.
     ///
     /// # Errors
-    /// [`CredentialsRefused`] where it is neither, or can't work.
-    pub fn parse(json: &str) -> Result<Self, CredentialsRefused> {
-        let file: KeyFile = serde_json::from_str(json).map_err(|_| CredentialsRefused::NotJson)?;
+    /// [`InvalidCredentials`] if it is neither, or can't work.
+    pub fn parse(json: &str) -> Result<Self, InvalidCredentials> {
+        let file: KeyFile = serde_json::from_str(json).map_err(|_| InvalidCredentials::NotJson)?;
         let token_uri = file.token_uri.unwrap_or_else(|| TOKEN_URI.to_owned());
         match url::Url::parse(&token_uri) {
             Ok(url) if matches!(url.scheme(), "http" | "https") => {}
-            Ok(_) | Err(_) => return Err(CredentialsRefused::BadTokenUri),
+            Ok(_) | Err(_) => return Err(InvalidCredentials::BadTokenUri),
         }
         let credentials = match file.r#type.as_deref() {
             Some("service_account") => Self::ServiceAccount {
@@ -117,7 +117,7 @@ impl Credentials {
                 refresh_token: Secret::new(present(file.refresh_token, "refresh_token")?),
                 token_uri,
             },
-            Some(_) | None => return Err(CredentialsRefused::UnknownType),
+            Some(_) | None => return Err(InvalidCredentials::UnknownType),
         };
         if let Self::ServiceAccount { private_key, .. } = &credentials {
             signing_key(private_key)?;
@@ -125,16 +125,16 @@ impl Credentials {
         Ok(credentials)
     }
 
-    /// The request that asks for an access token; `subject` is the user to act as.
+    /// Builds the request for an access token; `subject` is the user to impersonate.
     ///
     /// # Errors
-    /// [`CredentialsRefused::NoDelegation`] for a subject with a person's consent,
-    /// [`CredentialsRefused::BadKey`] where the key can't sign.
+    /// [`InvalidCredentials::NoDelegation`] for a subject with a person's consent,
+    /// [`InvalidCredentials::BadKey`] if the key can't sign.
     pub(crate) fn token_request(
         &self,
         subject: Option<&str>,
         now: Timestamp,
-    ) -> Result<http::Request<Bytes>, CredentialsRefused> {
+    ) -> Result<http::Request<Bytes>, InvalidCredentials> {
         let mut form = form_urlencoded::Serializer::new(String::new());
         let token_uri = match self {
             Self::ServiceAccount { token_uri, .. } => {
@@ -143,7 +143,7 @@ impl Credentials {
                 token_uri
             }
             Self::AuthorizedUser { .. } if subject.is_some() => {
-                return Err(CredentialsRefused::NoDelegation);
+                return Err(InvalidCredentials::NoDelegation);
             }
             Self::AuthorizedUser {
                 client_id,
@@ -165,15 +165,15 @@ impl Credentials {
             )
             .header(http::header::ACCEPT, "application/json")
             .body(Bytes::from(form.finish()))
-            .map_err(|_| CredentialsRefused::BadTokenUri)
+            .map_err(|_| InvalidCredentials::BadTokenUri)
     }
 
-    /// Says by signature that we are the service account, and whom it acts as.
+    /// Builds the signed assertion that identifies the service account and its subject.
     fn assertion(
         &self,
         subject: Option<&str>,
         now: Timestamp,
-    ) -> Result<Secret, CredentialsRefused> {
+    ) -> Result<Secret, InvalidCredentials> {
         let Self::ServiceAccount {
             client_email,
             private_key_id,
@@ -181,7 +181,7 @@ impl Credentials {
             token_uri,
         } = self
         else {
-            return Err(CredentialsRefused::NoDelegation);
+            return Err(InvalidCredentials::NoDelegation);
         };
         let issued_at = now.as_millis().div_euclid(1000) - CLOCK_SKEW_SECONDS;
         let claims = Claims {
@@ -196,19 +196,20 @@ impl Credentials {
         header.kid.clone_from(private_key_id);
         jsonwebtoken::encode(&header, &claims, &signing_key(private_key)?)
             .map(Secret::new)
-            .map_err(|_| CredentialsRefused::BadKey)
+            .map_err(|_| InvalidCredentials::BadKey)
     }
 }
 
-fn signing_key(pem: &Secret) -> Result<EncodingKey, CredentialsRefused> {
-    // jsonwebtoken finds its cryptography by itself only while the whole build enables exactly one; naming it
-    // keeps another crate's features from breaking ours. An error means that the process has one already.
+fn signing_key(pem: &Secret) -> Result<EncodingKey, InvalidCredentials> {
+    // jsonwebtoken selects a cryptography provider by itself only if the build enables exactly one.
+    // Installing it explicitly makes this independent of other crates' features. An error means
+    // that a provider is installed already.
     let _ = aws_lc::DEFAULT_PROVIDER.install_default();
-    EncodingKey::from_rsa_pem(pem.expose().as_bytes()).map_err(|_| CredentialsRefused::BadKey)
+    EncodingKey::from_rsa_pem(pem.expose().as_bytes()).map_err(|_| InvalidCredentials::BadKey)
 }
 
-fn present(member: Option<String>, name: &'static str) -> Result<String, CredentialsRefused> {
+fn present(member: Option<String>, name: &'static str) -> Result<String, InvalidCredentials> {
     member
         .filter(|text| !text.is_empty())
-        .ok_or(CredentialsRefused::Missing(name))
+        .ok_or(InvalidCredentials::Missing(name))
 }

@@ -1,5 +1,5 @@
-//! Many calls in one: a hundred reads or writes for one round trip. They cost as much quota as they would
-//! alone, and may be carried out in any order (Drive guide "Improve performance").
+//! Batches of up to a hundred calls in one request. They cost as much quota as separate calls, and
+//! may be executed in any order (Drive guide "Improve performance").
 
 use bytes::Bytes;
 use domain::{FileId, Observation, Patch, Snapshot};
@@ -7,16 +7,17 @@ use http::Method;
 
 use crate::client::{observation, v2_path};
 use crate::multipart;
-use crate::request::{Call, expired, parsed, unclear};
+use crate::request::{Call, ambiguous, parse_json, token_rejected};
 use crate::{DriveClient, DriveError, Kind, Read, Secret, normalise};
 
-/// The most calls that Drive takes in one batch (same guide).
+/// The most calls in one batch (same guide).
 pub const BATCH_CALLS_MAX: usize = 100;
-/// No line of a part begins with it: requests begin with their method, and JSON is one line in braces.
+/// The boundary of the parts. No line of a part starts with it: a request starts with its method,
+/// and JSON is a single line in braces.
 const BOUNDARY: &str = "batch_drivesync";
 const CONTENT_TYPE: &str = "multipart/mixed; boundary=batch_drivesync";
 
-/// Whose batch endpoint: the inner calls are of the same version of the API.
+/// The version of the API of a batch endpoint and of all its inner calls.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Api {
     V2,
@@ -32,44 +33,44 @@ impl Api {
     }
 }
 
-/// What a write left in Drive.
+/// The result of a write.
 #[expect(
     clippy::large_enum_variant,
-    reason = "a write nearly always leaves a file"
+    reason = "a write is nearly always an update"
 )]
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Written {
-    /// The file, in this state.
-    Holds(Snapshot),
-    /// Nothing: the file is deleted, and everything below it.
+pub enum WriteResult {
+    /// The file was updated and has this state.
+    Updated(Snapshot),
+    /// The file was deleted, with everything below it.
     Deleted,
 }
 
-/// The method of a deletion.
+/// The method that deletes a file.
 const DELETE: &str = "files.delete";
 
-/// The answer holds nothing that says what became of this call.
+/// The batch response has no valid part for a call.
 #[derive(Debug, thiserror::Error)]
-#[error("the batch's answer holds none to this call")]
+#[error("the batch response has no part for this call")]
 struct NoPart;
 
-/// The answer to a batch is something else, an error page for instance.
+/// The response to a batch is something else, for example an error page.
 #[derive(Debug, thiserror::Error)]
-#[error("the answer is not that of a batch")]
+#[error("the response is not a batch response")]
 struct NotABatch;
 
-/// The same file was to be written twice in one batch, which knows no order.
+/// The same file would be written twice in one batch, which has no order.
 #[derive(Debug, thiserror::Error)]
-#[error("the batch writes this file already")]
+#[error("the batch already writes this file")]
 struct Twice;
 
 impl DriveClient {
-    /// The complete states of files, each with its etag, in the order in which they were asked for. Up to a
-    /// hundred go in one call, and one alone goes without a batch.
+    /// Reads the complete states of files with their etags, and returns one result for each, in
+    /// order. Up to a hundred files share one request; a single file is read without a batch.
     ///
     /// # Errors
-    /// Each file has its own: what is refused, lost or throttled is so for that file alone. Where the whole
-    /// call failed, every file has that error.
+    /// Each file has its own result: a rejected, lost or throttled read fails that file alone. If
+    /// the whole request failed, every file has that error.
     pub async fn read_files(&self, files: &[FileId]) -> Vec<Result<Read, DriveError>> {
         let calls: Vec<Call> = files.iter().map(Self::read_call).collect();
         let mut reads = Vec::with_capacity(files.len());
@@ -85,28 +86,28 @@ impl DriveClient {
         reads
     }
 
-    /// What is there of each of these files, as [`DriveClient::look`] says it of one, in the order in which
-    /// they were asked for.
+    /// Observes files as [`DriveClient::get_or_gone`] does for one, and returns one result for
+    /// each, in order.
     ///
     /// # Errors
-    /// Each file has its own, as for [`DriveClient::read_files`]. What became of a whole batch never says of a
-    /// file that it is gone.
-    pub async fn look_all(&self, files: &[FileId]) -> Vec<Result<Observation, DriveError>> {
+    /// As for [`DriveClient::read_files`]. The failure of a whole batch never means that a file is
+    /// gone.
+    pub async fn get_or_gone_many(&self, files: &[FileId]) -> Vec<Result<Observation, DriveError>> {
         let reads = self.read_files(files).await;
         reads.into_iter().map(observation).collect()
     }
 
-    /// Writes to files, or deletes them, each on condition that it is still as it was read, and returns what
-    /// became of each, in the same order. A file that comes a second time is not written again: a batch
-    /// knows no order.
+    /// Updates or deletes files, each on condition that it is unchanged since it was read, and
+    /// returns one result for each, in order. A second write of the same file is not sent: a batch
+    /// has no order.
     ///
     /// # Errors
-    /// Each file has its own, as for [`DriveClient::patch_file`]. Where no answer came to the whole call,
-    /// every file is [`Kind::Unanswered`]: some may have been written.
+    /// Each file has its own result, as for [`DriveClient::patch_file`]. If the whole request got
+    /// no response, every file is [`Kind::Unanswered`]: some may have been written.
     pub async fn write_files(
         &self,
         writes: &[(&Read, &Patch)],
-    ) -> Vec<Result<Written, DriveError>> {
+    ) -> Vec<Result<WriteResult, DriveError>> {
         let mut written = Vec::with_capacity(writes.len());
         for writes in writes.chunks(BATCH_CALLS_MAX) {
             let mut files: Vec<&FileId> = Vec::with_capacity(writes.len());
@@ -143,8 +144,8 @@ impl DriveClient {
         written
     }
 
-    /// Makes up to a hundred calls at once: one outcome for each, in their order. Calls whose access token
-    /// was refused are made once more with a new one.
+    /// Makes up to a hundred calls in one request, and returns one result for each, in order. Calls
+    /// whose access token was rejected are made once more with a new one.
     pub(crate) async fn batch(&self, api: Api, calls: &[Call]) -> Vec<Result<Bytes, DriveError>> {
         let all: Vec<&Call> = calls.iter().collect();
         match calls {
@@ -157,16 +158,17 @@ impl DriveClient {
             Err(error) => return failed(&all, &error),
         };
         let mut answers = self.batch_once(api, &all, &token).await;
-        let refused = |answer: &Result<Bytes, DriveError>| answer.as_ref().is_err_and(expired);
+        let refused =
+            |answer: &Result<Bytes, DriveError>| answer.as_ref().is_err_and(token_rejected);
         if !answers.iter().any(refused) {
             return answers;
         }
-        let renewed = match self.tokens.instead_of(&token).await {
+        let renewed = match self.tokens.replacement_for(&token).await {
             Ok(Some(token)) => token,
             Ok(None) => return answers,
             Err(error) => {
                 for answer in answers.iter_mut().filter(|answer| refused(answer)) {
-                    *answer = Err(error.again());
+                    *answer = Err(error.duplicate());
                 }
                 return answers;
             }
@@ -195,7 +197,8 @@ impl DriveClient {
             match call.inner(self.quota_user.as_deref()) {
                 Ok(inner) => {
                     let head = format!(
-                        "--{BOUNDARY}\r\nContent-Type: application/http\r\nContent-ID: <{at}>\r\n\r\n"
+                        "--{BOUNDARY}\r\nContent-Type: application/http\r\n\
+                         Content-ID: <{at}>\r\n\r\n"
                     );
                     body.extend_from_slice(head.as_bytes());
                     body.extend_from_slice(&inner);
@@ -215,7 +218,7 @@ impl DriveClient {
             Err(error) => return failed(calls, &error),
         };
         let Some(boundary) = multipart::boundary(answer.headers()) else {
-            return failed(calls, &unclear(outer.asked(), NotABatch));
+            return failed(calls, &ambiguous(outer.context(), NotABatch));
         };
         let mut parts = multipart::answers(answer.body(), &boundary);
         let numbered = calls.iter().zip(unsendable).enumerate();
@@ -224,16 +227,17 @@ impl DriveClient {
                 return Err(error);
             }
             match parts.remove(&at.to_string()) {
-                Some(part) => call.judged(part),
-                None => Err(unclear(call.asked(), NoPart)),
+                Some(part) => call.interpret(part),
+                None => Err(ambiguous(call.context(), NoPart)),
             }
         };
         numbered.map(outcome).collect()
     }
 }
 
-/// The failure of a whole batch, for each of its calls. What says for certain that nothing was done is said
-/// of each; any other status is about the batch and no call of it, which may all have been made.
+/// Converts the failure of a whole batch into a result for each of its calls. An error that proves
+/// that nothing was done applies to each; any other says nothing about the calls, which may all
+/// have been executed.
 fn failed(calls: &[&Call], error: &DriveError) -> Vec<Result<Bytes, DriveError>> {
     let certain = match error.kind() {
         Kind::RateLimited { .. } | Kind::DailyLimit | Kind::AuthLost { .. } | Kind::NotSent => true,
@@ -248,19 +252,20 @@ fn failed(calls: &[&Call], error: &DriveError) -> Vec<Result<Bytes, DriveError>>
     };
     let outcome = |call: &&Call| {
         Err(if certain {
-            error.again()
+            error.duplicate()
         } else {
-            unclear(call.asked(), error.again())
+            ambiguous(call.context(), error.duplicate())
         })
     };
     calls.iter().map(outcome).collect()
 }
 
 fn twice(call: &Call) -> DriveError {
-    DriveError::new(call.asked().method, Kind::NotSent).with_source(Twice)
+    DriveError::new(call.context().method, Kind::NotSent).with_source(Twice)
 }
 
-/// On the very condition that a patch has; see [`crate::Assumption::StaleEtagStopsDeletion`].
+/// Builds a deletion with the same condition as a patch; see
+/// [`crate::Assumption::StaleEtagStopsDeletion`].
 fn delete_call(read: &Read) -> Call {
     let path = v2_path(&read.snapshot.file);
     Call::new(DELETE, Method::DELETE, path)
@@ -272,30 +277,30 @@ fn written_of(
     call: &Call,
     file: &FileId,
     answer: Result<Bytes, DriveError>,
-) -> Result<Written, DriveError> {
+) -> Result<WriteResult, DriveError> {
     match answer {
-        Ok(_) if call.asked().method == DELETE => Ok(Written::Deleted),
-        Ok(body) => snapshot_of(call, file, &body).map(Written::Holds),
-        // It is not there, which is what was asked for.
-        Err(error) if call.asked().method == DELETE && *error.kind() == Kind::NotFound => {
-            Ok(Written::Deleted)
+        Ok(_) if call.context().method == DELETE => Ok(WriteResult::Deleted),
+        Ok(body) => snapshot_of(call, file, &body).map(WriteResult::Updated),
+        // The file does not exist, which is the requested state.
+        Err(error) if call.context().method == DELETE && *error.kind() == Kind::NotFound => {
+            Ok(WriteResult::Deleted)
         }
         Err(error) => Err(error),
     }
 }
 
-/// An answer about another file than the one that was asked about.
+/// The response is about another file than the requested one.
 #[derive(Debug, thiserror::Error)]
-#[error("the answer is about another file")]
+#[error("the response is about another file")]
 struct AnotherFile;
 
 fn read_of(call: &Call, file: &FileId, body: &Bytes) -> Result<Read, DriveError> {
-    let read = normalise::read(parsed(call.asked(), body)?)
-        .map_err(|defect| unclear(call.asked(), defect))?;
+    let read = normalise::read(parse_json(call.context(), body)?)
+        .map_err(|defect| ambiguous(call.context(), defect))?;
     if read.snapshot.file == *file {
         Ok(read)
     } else {
-        Err(unclear(call.asked(), AnotherFile))
+        Err(ambiguous(call.context(), AnotherFile))
     }
 }
 
@@ -304,11 +309,11 @@ pub(crate) fn snapshot_of(
     file: &FileId,
     body: &Bytes,
 ) -> Result<Snapshot, DriveError> {
-    let snapshot = normalise::snapshot(parsed(call.asked(), body)?)
-        .map_err(|defect| unclear(call.asked(), defect))?;
+    let snapshot = normalise::snapshot(parse_json(call.context(), body)?)
+        .map_err(|defect| ambiguous(call.context(), defect))?;
     if snapshot.file == *file {
         Ok(snapshot)
     } else {
-        Err(unclear(call.asked(), AnotherFile))
+        Err(ambiguous(call.context(), AnotherFile))
     }
 }

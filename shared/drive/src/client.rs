@@ -1,25 +1,25 @@
-//! The calls, one method each.
+//! The client, with one method for each call.
 
 use std::sync::Arc;
 
 use domain::{ChannelId, FileId, LogId, Observation, PageToken, Patch, Snapshot, Timestamp};
 use http::Method;
 
-use crate::request::{Call, parsed, unclear};
+use crate::request::{Call, ambiguous, parse_json};
 use crate::token::TokenSource;
 use crate::{
     About, ChangePage, ChannelRequest, Clock, ContentTransport, DriveError, FilePage, Read, Scope,
     Secret, Transport, Watch, in_memory, normalise, patch, table, wire,
 };
 
-/// The most that Drive gives in one page; it may give fewer, and none.
+/// The requested page size. Drive may return fewer entries, or none.
 const PAGE_SIZE: &str = "1000";
-/// How long a channel lives whose answer does not say: Drive's default.
+/// The lifetime of a channel without an `expiration`: Drive's default, in milliseconds.
 const CHANNEL_MILLIS: i64 = 3_600_000;
 
-/// Drive, as one connection sees it. Cloning is cheap.
+/// A Drive client with the credentials of one connection. Cloning is cheap.
 ///
-/// No call retries by itself, except once with a new access token after a 401: the caller decides, by
+/// No call is retried, except once with a new access token after a 401. The caller decides by
 /// [`DriveError::kind`].
 #[derive(Clone)]
 pub struct DriveClient {
@@ -32,7 +32,8 @@ pub struct DriveClient {
 }
 
 impl DriveClient {
-    /// A client with an access token that is never renewed: for the simulator's plain bearers, and for tests.
+    /// A client with an access token that is never renewed: for the simulator's plain bearer tokens
+    /// and for tests.
     #[must_use]
     pub fn with_token(transport: Transport, base_url: &str, token: Secret, clock: Clock) -> Self {
         Self {
@@ -45,53 +46,57 @@ impl DriveClient {
         }
     }
 
-    /// The same client, whose content goes through this door. Without one it goes through the ordinary one, whole and
-    /// in memory.
+    /// Uses a separate transport for content. Without it, content goes through the ordinary
+    /// transport, as a whole and in memory.
     #[must_use]
     pub fn with_content(self, content: ContentTransport) -> Self {
         Self { content, ..self }
     }
 
-    /// The token of a log's present end: changes from now on. It does not expire.
+    /// Reads the token of a log's current end, for changes from now on. It does not expire.
     ///
     /// # Errors
-    /// [`DriveError`]; [`Kind::NotFound`](crate::Kind::NotFound) for a shared drive that we can't see.
+    /// [`DriveError`]; [`Kind::NotFound`](crate::Kind::NotFound) for an inaccessible shared drive.
     pub async fn start_page_token(&self, log: &LogId) -> Result<PageToken, DriveError> {
         let call = Call::new(
             "changes.getStartPageToken",
             Method::GET,
             "/drive/v3/changes/startPageToken",
         );
-        let call = of_drive(call, log)
+        let call = drive_query(call, log)
             .query("supportsAllDrives", "true")
             .query("fields", "startPageToken");
         let body = self.call(&call).await?;
-        let answer: wire::StartPageToken = parsed(call.asked(), &body)?;
+        let answer: wire::StartPageToken = parse_json(call.context(), &body)?;
         Ok(PageToken::new(answer.start_page_token))
     }
 
-    /// One page of a log, oldest change first, up to 1,000 entries.
+    /// Lists one page of a log, up to 1,000 entries, oldest change first.
     ///
     /// # Errors
-    /// [`DriveError`]; [`Kind::CursorLost`](crate::Kind::CursorLost) where Drive no longer knows the token, or the log.
+    /// [`DriveError`]; [`Kind::CursorLost`](crate::Kind::CursorLost) if Drive does not know the
+    /// token or the log any more.
     pub async fn list_changes(
         &self,
         log: &LogId,
         token: &PageToken,
     ) -> Result<ChangePage, DriveError> {
         let call = Call::new("changes.list", Method::GET, "/drive/v3/changes");
-        let call = of_changes(call, log, token)
+        let call = changes_query(call, log, token)
             .query("pageSize", PAGE_SIZE)
             .query("fields", &table::CHANGES);
         let body = self.call(&call).await?;
-        let list: wire::ChangeList<'_> = parsed(call.asked(), &body)?;
-        normalise::change_page(list, (self.clock)()).map_err(|defect| unclear(call.asked(), defect))
+        let list: wire::ChangeList<'_> = parse_json(call.context(), &body)?;
+        normalise::change_page(list, (self.clock)())
+            .map_err(|defect| ambiguous(call.context(), defect))
     }
 
-    /// One page of all files, up to 1,000, trashed ones included; the first page without a token.
+    /// Lists one page of all files, up to 1,000, including trashed ones; the first page without a
+    /// token.
     ///
     /// # Errors
-    /// [`DriveError`]; [`Kind::CursorLost`](crate::Kind::CursorLost) where Drive no longer knows the token: start at the first page.
+    /// [`DriveError`]; [`Kind::CursorLost`](crate::Kind::CursorLost) if Drive does not know the
+    /// token any more: the listing must start again.
     pub async fn list_files(
         &self,
         scope: &Scope,
@@ -106,7 +111,7 @@ impl DriveClient {
             Some(token) => call.cursor(token),
             None => call,
         };
-        // Without a `q` that says otherwise, what is in the trash is listed too.
+        // Without a `q`, trashed files are listed too.
         let call = call
             .query("supportsAllDrives", "true")
             .query("includeItemsFromAllDrives", "true")
@@ -114,7 +119,7 @@ impl DriveClient {
             .query("pageSize", PAGE_SIZE)
             .query("fields", &table::LISTING);
         let body = self.call(&call).await?;
-        parsed(call.asked(), &body).map(normalise::file_page)
+        parse_json(call.context(), &body).map(normalise::file_page)
     }
 
     pub(crate) fn read_call(file: &FileId) -> Call {
@@ -133,44 +138,49 @@ impl DriveClient {
         patch::fill(call, read, patch)
     }
 
-    /// The complete state of a file, with its etag to write on that condition.
+    /// Reads the complete state of a file, with the etag for a conditional write.
     ///
     /// # Errors
     /// [`DriveError`].
     pub async fn read_file(&self, file: &FileId) -> Result<Read, DriveError> {
         let call = Self::read_call(file);
         let body = self.call(&call).await?;
-        normalise::read(parsed(call.asked(), &body)?)
-            .map_err(|defect| unclear(call.asked(), defect))
+        normalise::read(parse_json(call.context(), &body)?)
+            .map_err(|defect| ambiguous(call.context(), defect))
     }
 
-    /// What is there of a file: its complete state, or that it is gone.
+    /// Observes a file: returns its complete state, or that it is gone.
     ///
-    /// A 404 is [`Gone::Removed`](domain::Gone::Removed). A 403 for a reason of this very file is [`Gone::AccessLost`](domain::Gone::AccessLost); one that
-    /// shuts us out altogether is an error.
+    /// A 404 is [`Gone::Removed`](domain::Gone::Removed). A 403 with a reason that is about this
+    /// file is [`Gone::AccessLost`](domain::Gone::AccessLost); a 403 that applies to all files is
+    /// an error.
     ///
     /// # Errors
-    /// [`DriveError`] for everything but the answers that say it is gone for us.
-    pub async fn look(&self, file: &FileId) -> Result<Observation, DriveError> {
+    /// [`DriveError`] for all errors that don't mean that the file is gone.
+    pub async fn get_or_gone(&self, file: &FileId) -> Result<Observation, DriveError> {
         observation(self.read_file(file).await)
     }
 
-    /// Writes the patch's values if the file is still as it was read; returns its complete state after it.
+    /// Writes the values of a patch if the file is unchanged since it was read; returns its
+    /// complete new state.
     ///
     /// # Errors
-    /// [`DriveError`]; [`DriveError::refusal`] says what it means for the attempt. A value that Drive has no
-    /// place for is [`Kind::Permanent`](crate::Kind::Permanent) with the reason `notWritable`, and nothing is sent.
+    /// [`DriveError`]; [`DriveError::refusal`] returns the meaning for the attempt. A value that
+    /// can't be written to Drive is [`Kind::Permanent`](crate::Kind::Permanent) with the reason
+    /// `notWritable`, and nothing is sent.
     pub async fn patch_file(&self, read: &Read, patch: &Patch) -> Result<Snapshot, DriveError> {
         let call = Self::patch_call(read, patch)?;
         let body = self.call(&call).await?;
-        normalise::snapshot(parsed(call.asked(), &body)?)
-            .map_err(|defect| unclear(call.asked(), defect))
+        normalise::snapshot(parse_json(call.context(), &body)?)
+            .map_err(|defect| ambiguous(call.context(), defect))
     }
 
-    /// Opens a push-notification channel on a log. Its first notification (`sync`) may arrive before this returns.
+    /// Opens a push-notification channel on a log. The first notification (`sync`) may arrive
+    /// before this returns.
     ///
     /// # Errors
-    /// [`DriveError`]; [`Kind::Unanswered`](crate::Kind::Unanswered) leaves a channel that may be open until it expires.
+    /// [`DriveError`]; after [`Kind::Unanswered`](crate::Kind::Unanswered) the channel may be open
+    /// until it expires.
     pub async fn watch_changes(
         &self,
         log: &LogId,
@@ -178,7 +188,7 @@ impl DriveClient {
         channel: &ChannelRequest<'_>,
     ) -> Result<Watch, DriveError> {
         let call = Call::new("changes.watch", Method::POST, "/drive/v3/changes/watch");
-        let call = of_changes(call, log, token)
+        let call = changes_query(call, log, token)
             .query("fields", "resourceId,expiration")
             .json(&wire::ChannelOut {
                 id: channel.id.as_str(),
@@ -188,8 +198,8 @@ impl DriveClient {
                 expiration: channel.expires_at.as_millis().to_string(),
             })?;
         let body = self.call(&call).await?;
-        let answer: wire::ChannelIn = parsed(call.asked(), &body)?;
-        let unstated = || {
+        let answer: wire::ChannelIn = parse_json(call.context(), &body)?;
+        let default = || {
             (self.clock)()
                 .plus_millis(CHANNEL_MILLIS)
                 .min(channel.expires_at)
@@ -197,14 +207,15 @@ impl DriveClient {
         let millis = answer.expiration.and_then(|at| i64::try_from(at.0).ok());
         Ok(Watch {
             resource_id: answer.resource_id,
-            expires_at: millis.map_or_else(unstated, Timestamp::from_millis),
+            expires_at: millis.map_or_else(default, Timestamp::from_millis),
         })
     }
 
-    /// Ends a channel.
+    /// Stops a channel.
     ///
     /// # Errors
-    /// [`DriveError`]; [`Kind::NotFound`](crate::Kind::NotFound) where Drive no longer knows it, which is as good.
+    /// [`DriveError`]; [`Kind::NotFound`](crate::Kind::NotFound) if Drive does not know it any
+    /// more, which is equivalent to success.
     pub async fn stop_channel(&self, id: &ChannelId, resource_id: &str) -> Result<(), DriveError> {
         let call = Call::new("channels.stop", Method::POST, "/drive/v3/channels/stop");
         let call = call.json(&wire::Stop {
@@ -214,7 +225,7 @@ impl DriveClient {
         self.call(&call).await.map(drop)
     }
 
-    /// Whose Drive it is.
+    /// Reads the user that the credentials belong to.
     ///
     /// # Errors
     /// [`DriveError`].
@@ -222,7 +233,7 @@ impl DriveClient {
         let call = Call::new("about.get", Method::GET, "/drive/v3/about")
             .query("fields", "user(emailAddress,permissionId)");
         let body = self.call(&call).await?;
-        let answer: wire::About = parsed(call.asked(), &body)?;
+        let answer: wire::About = parse_json(call.context(), &body)?;
         Ok(About {
             email: answer.user.email_address.unwrap_or_default(),
             permission_id: answer.user.permission_id,
@@ -230,7 +241,7 @@ impl DriveClient {
     }
 }
 
-/// What the answer to a read says of the file, where it says something.
+/// Converts the result of a read into an observation, if it is one.
 pub(crate) fn observation(read: Result<Read, DriveError>) -> Result<Observation, DriveError> {
     match read {
         Ok(read) => Ok(Observation::Present(read.snapshot)),
@@ -246,16 +257,17 @@ pub(crate) fn v2_upload_path(file: &FileId) -> String {
     format!("/upload/drive/v2/files/{file}")
 }
 
-fn of_drive(call: Call, log: &LogId) -> Call {
+fn drive_query(call: Call, log: &LogId) -> Call {
     match Scope::from(log) {
         Scope::User => call,
         Scope::SharedDrive(id) => call.query("driveId", id.as_str()),
     }
 }
 
-/// What `changes.list` and `changes.watch` must say alike, so that a channel covers what a listing shows.
-fn of_changes(call: Call, log: &LogId, token: &PageToken) -> Call {
-    of_drive(call.cursor(token.as_str()), log)
+/// Adds the parameters that `changes.list` and `changes.watch` must share, so that a channel covers
+/// what a listing shows.
+fn changes_query(call: Call, log: &LogId, token: &PageToken) -> Call {
+    drive_query(call.cursor(token.as_str()), log)
         .query("supportsAllDrives", "true")
         .query("includeItemsFromAllDrives", "true")
         .query("includeRemoved", "true")

@@ -1,27 +1,28 @@
-//! Content that Drive does not give: the file is there, its metadata stays current, its bytes can't be had this way.
+//! Content that Drive does not provide, although the file exists and its metadata is current.
 
 use crate::DriveError;
 
-/// Why the content of a file can't be had. Sources: the Drive guides "Resolve errors" and "Download and export files";
-/// `exportSizeLimitExceeded` and `cannotExportFile` are reported by clients and in no list.
+/// The reason why the content of a file is unavailable. Sources: the Drive guides "Resolve errors"
+/// and "Download and export files"; `exportSizeLimitExceeded` and `cannotExportFile` are reported
+/// by clients and undocumented.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Unavailable {
-    /// Longer than the 10 MB that an export may have. The long-running `files.download` has no such limit.
+    /// The export exceeds 10 MB. The long-running `files.download` has no such limit.
     TooLarge,
-    /// Not of a type that can be exported: its own bytes, or `files.download`, are the way.
+    /// The type can't be exported. Its own bytes or `files.download` must be used.
     NotExportable,
-    /// It has no bytes of its own, or its owner has closed the download.
+    /// The file has no bytes of its own, or its owner has disabled downloads.
     NotDownloadable,
-    /// This user may not export it.
+    /// The user may not export it.
     Forbidden,
-    /// Found to be malware or spam: only its owner may acknowledge that and download it.
+    /// Classified as malware or spam: only the owner may acknowledge that and download it.
     Abusive,
 }
 
 impl DriveError {
-    /// Why the file's content can't be had, where that is what a refusal (403) says. Asking again is no use, and the
-    /// file is otherwise as good as any.
+    /// Returns the reason why the content is unavailable, if that is the meaning of the error (a
+    /// 403). A retry is useless; otherwise the file is fine.
     #[must_use]
     pub fn content_unavailable(&self) -> Option<Unavailable> {
         if self.status() != Some(403) {

@@ -1,4 +1,4 @@
-//! Making files with ids that Drive gave out beforehand, so that each is made once however often it is asked.
+//! Creates files with pregenerated ids, so that each is created once however often it is tried.
 
 use bytes::Bytes;
 use domain::{Field, FileId, Patch, Snapshot, Value};
@@ -7,51 +7,51 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use crate::batch::{Api, snapshot_of};
-use crate::request::{Call, parsed, unclear};
+use crate::request::{Call, ambiguous, parse_json};
 use crate::{BATCH_CALLS_MAX, DriveClient, DriveError, Kind, table};
 
 /// Drive's type of a folder.
 pub const FOLDER: &str = "application/vnd.google-apps.folder";
 /// Drive's type of a shortcut.
 pub const SHORTCUT: &str = "application/vnd.google-apps.shortcut";
-/// What the types of Google's own editors and apps begin with.
+/// The prefix of the types of Google's editors and apps.
 pub(crate) const GOOGLE_TYPES: &str = "application/vnd.google-apps.";
 
-/// Whether a file of this type can be made with an id that was given out beforehand: folders, shortcuts and
-/// everything that has content of its own, but none of the Docs editors' types (reference of
+/// Returns whether a file of this type can be created with a pregenerated id: folders, shortcuts
+/// and files with content of their own can, types of the Docs editors can't (reference of
 /// `files.generateIds`).
 #[must_use]
-pub fn takes_given_id(mime_type: &str) -> bool {
+pub fn accepts_pregenerated_id(mime_type: &str) -> bool {
     mime_type == FOLDER || mime_type == SHORTCUT || !mime_type.starts_with(GOOGLE_TYPES)
 }
 
-/// A file to be made.
+/// A file to create.
 #[derive(Debug, Clone, Copy)]
 pub struct Creation<'a> {
-    /// The id that Drive gave out for it.
+    /// The pregenerated id.
     pub file: &'a FileId,
-    /// Its type.
+    /// The MIME type.
     pub mime_type: &'a str,
-    /// What it points to, where it is a shortcut.
+    /// The target of a shortcut.
     pub shortcut_target: Option<&'a str>,
-    /// The fields that are set.
+    /// The initial values of the fields.
     pub patch: &'a Patch,
 }
 
-/// What became of a creation.
+/// The result of a creation.
 #[expect(
     clippy::large_enum_variant,
-    reason = "a creation nearly always makes a file"
+    reason = "a creation nearly always succeeds"
 )]
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Created {
-    /// The file was made, and is as it says.
-    Made(Snapshot),
-    /// It was made before, by an attempt whose answer was lost.
-    Already,
+pub enum CreateResult {
+    /// The file was created and has this state.
+    Created(Snapshot),
+    /// An earlier attempt, whose response was lost, created it.
+    AlreadyExists,
 }
 
-/// What v3 `files.create` takes.
+/// The request body of v3 `files.create`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct NewFile<'a> {
@@ -83,7 +83,7 @@ struct GeneratedIds {
 }
 
 impl DriveClient {
-    /// An id for a file that will be made: of a shortcut, or of anything else.
+    /// Generates an id for a file to create; shortcuts have ids of their own kind.
     ///
     /// # Errors
     /// [`DriveError`].
@@ -104,19 +104,19 @@ impl DriveClient {
             .query("type", kind)
             .query("fields", "ids");
         let body = self.call(&call).await?;
-        let answer: GeneratedIds = parsed(call.asked(), &body)?;
+        let answer: GeneratedIds = parse_json(call.context(), &body)?;
         let id = answer.ids.first().and_then(|id| FileId::parse(id).ok());
-        id.ok_or_else(|| unclear(call.asked(), NoId))
+        id.ok_or_else(|| ambiguous(call.context(), NoId))
     }
 
-    /// Makes files, up to a hundred in one call, and returns what became of each, in their order.
+    /// Creates files, up to a hundred in one request, and returns one result for each, in order.
     ///
     /// # Errors
-    /// Each file has its own, as for [`DriveClient::write_files`].
+    /// Each file has its own result, as for [`DriveClient::write_files`].
     pub async fn create_files(
         &self,
         creations: &[Creation<'_>],
-    ) -> Vec<Result<Created, DriveError>> {
+    ) -> Vec<Result<CreateResult, DriveError>> {
         let mut outcomes = Vec::with_capacity(creations.len());
         for creations in creations.chunks(BATCH_CALLS_MAX) {
             let call = |creation| create_call("/drive/v3/files", creation);
@@ -126,7 +126,9 @@ impl DriveClient {
             for (creation, call) in creations.iter().zip(calls) {
                 outcomes.extend(match call {
                     Err(error) => Some(Err(error)),
-                    Ok(call) => answers.next().map(|answer| made(&call, creation, answer)),
+                    Ok(call) => answers
+                        .next()
+                        .map(|answer| create_result(&call, creation, answer)),
                 });
             }
         }
@@ -134,25 +136,27 @@ impl DriveClient {
     }
 }
 
-/// Drive gave out no id, or none that we could use.
+/// Drive generated no valid id.
 #[derive(Debug, thiserror::Error)]
-#[error("the answer holds no id")]
+#[error("the response contains no valid id")]
 struct NoId;
 
-fn made(
+fn create_result(
     call: &Call,
     creation: &Creation<'_>,
     answer: Result<Bytes, DriveError>,
-) -> Result<Created, DriveError> {
+) -> Result<CreateResult, DriveError> {
     match answer {
-        Ok(body) => snapshot_of(call, creation.file, &body).map(Created::Made),
-        // The id is ours alone, so it was we who made it.
-        Err(error) if error.status() == Some(StatusCode::CONFLICT.as_u16()) => Ok(Created::Already),
+        Ok(body) => snapshot_of(call, creation.file, &body).map(CreateResult::Created),
+        // The id was generated for this file alone, so an earlier attempt created it.
+        Err(error) if error.status() == Some(StatusCode::CONFLICT.as_u16()) => {
+            Ok(CreateResult::AlreadyExists)
+        }
         Err(error) => Err(error),
     }
 }
 
-/// v3 `files.create` at one of its two paths: that of files alone, or that of uploads.
+/// Builds v3 `files.create` for one of its two paths: with metadata only, or for an upload.
 pub(crate) fn create_call(path: &str, creation: &Creation<'_>) -> Result<Call, DriveError> {
     let call = Call::new("files.create", Method::POST, path)
         .query("supportsAllDrives", "true")
@@ -185,7 +189,7 @@ pub(crate) fn create_call(path: &str, creation: &Creation<'_>) -> Result<Call, D
             | (Field::Property(_), Value::Null | Value::Flag(_)) => {
                 let reason = "notWritable".to_owned();
                 return Err(DriveError::new(
-                    call.asked().method,
+                    call.context().method,
                     Kind::Permanent { reason },
                 ));
             }

@@ -1,33 +1,34 @@
-//! Which credentials a connection uses, and the clients made of them.
+//! The credentials of connections, and the clients that use them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use domain::Timestamp;
 
+use crate::credentials_secret::CredentialsSecret;
 use crate::token::{Issuer, TokenSource};
-use crate::vault::Vault;
 use crate::{
     Clock, ContentTimeouts, ContentTransport, DriveClient, DriveError, Timeouts, Transport,
     TransportError, in_memory, reqwest_content_transport, reqwest_transport,
 };
 
-/// How a connection gets into Drive.
+/// The credentials that a connection uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Access {
-    /// The name or ARN of the secret that holds the credentials.
+    /// The name or ARN of the secret that contains the credentials.
     pub secret_id: String,
-    /// The user that a service account acts as (domain-wide delegation).
+    /// The user that a service account impersonates (domain-wide delegation).
     pub subject: Option<String>,
-    /// Whose quota the calls count against (`quotaUser`, at most 40 characters); only with a service account.
+    /// The user whose quota the calls count against (`quotaUser`, at most 40 characters). Only with
+    /// a service account.
     pub quota_user: Option<String>,
 }
 
-/// By secret id and subject.
+/// The token sources by secret id and subject.
 type Sources = HashMap<(String, Option<String>), Arc<TokenSource>>;
 
-/// Makes clients and shares what they have in common: connections to Drive, credentials and access tokens.
-/// Cloning is cheap, and the clones share.
+/// Creates clients, which share the HTTP connections, the credentials and the access tokens.
+/// Cloning is cheap, and clones share too.
 #[derive(Clone)]
 pub struct Drives {
     transport: Transport,
@@ -39,7 +40,8 @@ pub struct Drives {
 }
 
 impl Drives {
-    /// Talks to the Drive at `base_url` (`https://www.googleapis.com`, no path), with the credentials in `secrets`.
+    /// Uses the Drive at `base_url` (`https://www.googleapis.com`, without a path) with the
+    /// credentials in `secrets`.
     #[must_use]
     pub fn new(
         transport: Transport,
@@ -57,18 +59,18 @@ impl Drives {
         }
     }
 
-    /// The same, whose content goes through this door. Without one it goes through the ordinary one, whole and in
-    /// memory.
+    /// Uses a separate transport for content. Without it, content goes through the ordinary
+    /// transport, as a whole and in memory.
     #[must_use]
     pub fn with_content(self, content: ContentTransport) -> Self {
         Self { content, ..self }
     }
 
-    /// Talks to the Drive at `base_url` over HTTPS, within these time limits; content within
-    /// [`ContentTimeouts::default`].
+    /// Uses the Drive at `base_url` over HTTPS with these timeouts, and
+    /// [`ContentTimeouts::default`] for content.
     ///
     /// # Errors
-    /// [`TransportError`] where TLS can't be set up.
+    /// [`TransportError`] if TLS can't be set up.
     pub fn connect(
         base_url: &str,
         timeouts: Timeouts,
@@ -80,11 +82,11 @@ impl Drives {
         Ok(Self::new(transport, base_url, secrets, Arc::new(clock)).with_content(content))
     }
 
-    /// The client of one connection. Reads the secret the first time; nothing is asked of Google yet.
+    /// Opens the client of a connection. The first time, reads the secret; sends nothing to Google.
     ///
     /// # Errors
-    /// [`crate::Kind::AuthLost`] where the secret is gone, unreadable to us or holds no usable
-    /// credentials; [`crate::Kind::NotSent`] where Secrets Manager did not answer.
+    /// [`crate::Kind::AuthLost`] if the secret is missing, not readable or contains invalid
+    /// credentials; [`crate::Kind::NotSent`] if Secrets Manager did not respond.
     pub async fn client(&self, access: &Access) -> Result<DriveClient, DriveError> {
         let tokens = self.source(access);
         tokens.prepare().await?;
@@ -98,22 +100,22 @@ impl Drives {
         })
     }
 
-    /// The same source for the same credentials and user, so that they share one token.
+    /// Returns one shared source per credentials and subject, so that all clients share its token.
     fn source(&self, access: &Access) -> Arc<TokenSource> {
         let key = (access.secret_id.clone(), access.subject.clone());
-        let made = || {
+        let create = || {
             Arc::new(TokenSource::issued(Issuer {
                 transport: Arc::clone(&self.transport),
                 clock: Arc::clone(&self.clock),
-                vault: Vault {
+                secret: CredentialsSecret {
                     secrets: self.secrets.clone(),
                     secret_id: access.secret_id.clone(),
                 },
                 subject: access.subject.clone(),
             }))
         };
-        // The map is whole after every statement, so a panic elsewhere can't have left it broken.
+        // Every statement leaves the map consistent, so a poisoned lock is safe to use.
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(sources.entry(key).or_insert_with(made))
+        Arc::clone(sources.entry(key).or_insert_with(create))
     }
 }

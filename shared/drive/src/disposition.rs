@@ -1,11 +1,11 @@
-//! What an error of Drive means for the input whose work it stopped.
+//! The disposition of the input whose processing an error stopped.
 
 use domain::{Disposition, Gone};
 
 use crate::{DriveError, Kind};
 
-/// The 403 that speak of one file. The others (`domainPolicy`...) stop us everywhere at once, and must not
-/// make every file look lost.
+/// The reasons of 403 that are about one file. Other reasons (`domainPolicy`...) apply to all files
+/// at once and must not make every file look inaccessible.
 const FILE_DENIED: [&str; 3] = [
     "insufficientFilePermissions",
     "appNotAuthorizedToFile",
@@ -13,7 +13,7 @@ const FILE_DENIED: [&str; 3] = [
 ];
 
 impl DriveError {
-    /// What the answer to a read of one file says of it, where it says that the file is not there for us.
+    /// Returns how the file is gone, if that is the meaning of the error of a read.
     #[must_use]
     pub fn gone(&self) -> Option<Gone> {
         let denied = self
@@ -26,7 +26,7 @@ impl DriveError {
         }
     }
 
-    /// Retry, park or halt. Everything that we don't know is tried again.
+    /// Returns whether to retry, park or halt. Unknown errors are retried.
     #[must_use]
     pub fn disposition(&self) -> Disposition {
         match self.kind() {

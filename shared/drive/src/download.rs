@@ -1,54 +1,57 @@
-//! Content out of Drive, piece by piece, and never silently less or more of it.
+//! Streaming downloads of content that detect missing and surplus bytes.
 
 use bytes::Bytes;
 use domain::FileId;
 use futures_util::StreamExt as _;
 use http::{HeaderMap, Method, StatusCode, header};
 
-use crate::media::is_past_the_end;
+use crate::media::is_range_not_satisfiable;
 use crate::request::Call;
 use crate::{ContentBody, DriveClient, DriveError, Kind};
 
-/// What is wrong with content that Drive sent as if all were well. Asking again may mend it: [`Kind::BadContent`].
+/// A defect of content that Drive sent with a success status. A retry may succeed: see
+/// [`Kind::BadContent`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadContent {
-    /// It ended, stood still for too long, or was cut off before its end. What came is good as far as it goes:
-    /// ask for the rest from [`Download::next_byte`].
-    #[error("the content broke off")]
-    BrokeOff,
-    /// It goes on beyond its end: nothing of it can be trusted.
-    #[error("the content is longer than it should be")]
+    /// The content ended early, stalled or was cut off. The bytes so far are valid: request the
+    /// rest from [`Download::next_byte`].
+    #[error("the content ended early")]
+    Interrupted,
+    /// The content continues beyond its end: none of it can be trusted.
+    #[error("the content is longer than expected")]
     TooLong,
-    /// Something else came in its place, such as an error page with the status 200.
-    #[error("something else than the content came")]
-    SomethingElse,
-    /// Another part of it came than was asked for.
-    #[error("another part of the content came")]
-    OtherPart,
-    /// It is of another size than was expected, or ends before the byte that was asked for: look at the file again.
-    #[error("the content has another size")]
-    OtherSize,
+    /// The body is something else, such as an error page with the status 200.
+    #[error("the response body is not the content")]
+    UnexpectedBody,
+    /// The response contains another range than the requested one.
+    #[error("the response contains another range")]
+    WrongRange,
+    /// The size differs from the expected one, or the content ends before the first requested byte:
+    /// the file must be read again.
+    #[error("the content has another size than expected")]
+    WrongSize,
 }
 
-/// What the caller knows of the content beforehand, and wants it to be. What is `None` is not checked.
+/// The properties that the caller expects of the content. `None` is not checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Expected<'a> {
-    /// Its type.
+    /// The MIME type.
     pub mime_type: Option<&'a str>,
-    /// Its size as a whole, in bytes.
+    /// The size of the whole content, in bytes.
     pub size_bytes: Option<u64>,
 }
 
-/// Content on its way. It is read by [`Download::chunk`] until that gives `None`, in constant memory.
+/// A download in progress. [`Download::chunk`] is called until it returns `None`; memory use is
+/// constant.
 ///
-/// Whether the bytes are the right ones is for the caller to check, by Drive's checksums.
+/// The caller verifies the bytes against Drive's checksums.
 pub struct Download {
     method: &'static str,
     body: Option<ContentBody>,
-    /// Bytes that come first and were not asked for: the server took no notice of the range.
+    /// The number of leading bytes to skip, if the server ignored the range.
     skip: u64,
     next_byte: u64,
-    /// Where the content ends, if anybody said so.
+    /// The size of the whole content, if known.
     end: Option<u64>,
     mime_type: Option<String>,
     bad: Option<BadContent>,
@@ -65,29 +68,31 @@ impl std::fmt::Debug for Download {
 }
 
 impl Download {
-    /// The size of the content as a whole, in bytes, where Drive or the caller knows it: not that of an export.
+    /// Returns the size of the whole content in bytes, if Drive or the caller knows it. The size of
+    /// an export is unknown.
     #[must_use]
     pub const fn total_bytes(&self) -> Option<u64> {
         self.end
     }
 
-    /// The position, in the content as a whole, of the first byte that the next chunk will have: where to go on after an
+    /// Returns the position of the next byte in the whole content: the place to resume after an
     /// error.
     #[must_use]
     pub const fn next_byte(&self) -> u64 {
         self.next_byte
     }
 
-    /// The type that Drive gives it, parameters such as `charset` included.
+    /// Returns the MIME type that Drive sent, including parameters such as `charset`.
     #[must_use]
     pub fn mime_type(&self) -> Option<&str> {
         self.mime_type.as_deref()
     }
 
-    /// The next bytes, never none of them; `None` at the end, which is where it should be.
+    /// Returns the next bytes, at least one; `None` at the end, after checking that it is the end.
     ///
     /// # Errors
-    /// [`Kind::BadContent`] where the content ends early, late, or stands still; asked again, the same.
+    /// [`Kind::BadContent`] if the content ends early or late, or stalls. Later calls return the
+    /// same error.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, DriveError> {
         loop {
             if let Some(bad) = self.bad {
@@ -98,26 +103,26 @@ impl Download {
             };
             match body.next().await {
                 Some(Ok(piece)) => {
-                    let piece = self.unskipped(piece);
+                    let piece = self.without_skipped(piece);
                     if !piece.is_empty() {
-                        return self.taken(piece).map(Some);
+                        return self.count(piece).map(Some);
                     }
                 }
                 Some(Err(error)) => {
-                    return Err(self.broken(BadContent::BrokeOff).with_source(error));
+                    return Err(self.fail(BadContent::Interrupted).with_source(error));
                 }
                 None => {
                     self.body = None;
                     if self.skip > 0 || self.end.is_some_and(|end| self.next_byte < end) {
-                        return Err(self.broken(BadContent::BrokeOff));
+                        return Err(self.fail(BadContent::Interrupted));
                     }
                 }
             }
         }
     }
 
-    /// The piece without what of it was not asked for.
-    fn unskipped(&mut self, mut piece: Bytes) -> Bytes {
+    /// Removes the bytes to skip from a piece.
+    fn without_skipped(&mut self, mut piece: Bytes) -> Bytes {
         let skipped = usize::try_from(self.skip)
             .unwrap_or(usize::MAX)
             .min(piece.len());
@@ -125,16 +130,16 @@ impl Download {
         piece.split_off(skipped)
     }
 
-    fn taken(&mut self, piece: Bytes) -> Result<Bytes, DriveError> {
+    fn count(&mut self, piece: Bytes) -> Result<Bytes, DriveError> {
         let next = self.next_byte.saturating_add(length(piece.len()));
         if self.end.is_some_and(|end| next > end) {
-            return Err(self.broken(BadContent::TooLong));
+            return Err(self.fail(BadContent::TooLong));
         }
         self.next_byte = next;
         Ok(piece)
     }
 
-    fn broken(&mut self, bad: BadContent) -> DriveError {
+    fn fail(&mut self, bad: BadContent) -> DriveError {
         self.body = None;
         self.bad = Some(bad);
         DriveError::new(self.method, Kind::BadContent(bad))
@@ -146,13 +151,15 @@ fn length(bytes: usize) -> u64 {
 }
 
 impl DriveClient {
-    /// The content of a file, from this byte on (v3 `files.get` with `alt=media`). Malware is never downloaded.
+    /// Downloads the content of a file from a byte on (v3 `files.get` with `alt=media`). Malware is
+    /// never downloaded.
     ///
-    /// A file whose size is `from_byte` is at its end already, unless that is 0: nothing is asked then.
+    /// If `from_byte` is the size of the file and not 0, the download is complete and nothing is
+    /// sent.
     ///
     /// # Errors
-    /// [`DriveError`]; [`DriveError::content_unavailable`] says why Drive does not give it. [`Kind::BadContent`] for what is
-    /// not this content, also from [`Download::chunk`].
+    /// [`DriveError`]; [`DriveError::content_unavailable`] returns why Drive does not provide it.
+    /// [`Kind::BadContent`] for anything but this content, also from [`Download::chunk`].
     pub async fn download(
         &self,
         file: &FileId,
@@ -163,22 +170,22 @@ impl DriveClient {
             .query("alt", "media")
             .query("supportsAllDrives", "true")
             .query("acknowledgeAbuse", "false");
-        self.content_of(call, from_byte, expected).await
+        self.call_for_content(call, from_byte, expected).await
     }
 
-    /// The answer to a call for content, from this byte on.
-    pub(crate) async fn content_of(
+    /// Makes a call whose response is content, from a byte on.
+    pub(crate) async fn call_for_content(
         &self,
         call: Call,
         from_byte: u64,
         expected: Expected<'_>,
     ) -> Result<Download, DriveError> {
-        let method = call.asked().method;
+        let method = call.context().method;
         if from_byte > 0 && expected.size_bytes == Some(from_byte) {
-            return Ok(at_the_end(method, from_byte));
+            return Ok(completed(method, from_byte));
         }
         let mut call = call
-            .any_answer()
+            .accept_any()
             .header(header::ACCEPT_ENCODING, "identity")?;
         if from_byte > 0 {
             call = call.header(header::RANGE, &format!("bytes={from_byte}-"))?;
@@ -186,13 +193,13 @@ impl DriveClient {
         let answer = self
             .open(&call)
             .await
-            .map_err(|error| past_the_end(method, error))?;
-        begun(method, answer, from_byte, expected)
+            .map_err(|error| range_error(method, error))?;
+        start_download(method, answer, from_byte, expected)
             .map_err(|bad| DriveError::new(method, Kind::BadContent(bad)))
     }
 }
 
-fn at_the_end(method: &'static str, end: u64) -> Download {
+fn completed(method: &'static str, end: u64) -> Download {
     Download {
         method,
         body: None,
@@ -204,19 +211,20 @@ fn at_the_end(method: &'static str, end: u64) -> Download {
     }
 }
 
-/// A byte that is not there is one that was: the content has become shorter since the caller looked.
-pub(crate) fn past_the_end(method: &'static str, error: DriveError) -> DriveError {
-    if !is_past_the_end(&error) {
+/// Converts the error for a range beyond the end: the content has become shorter since it was last
+/// read.
+pub(crate) fn range_error(method: &'static str, error: DriveError) -> DriveError {
+    if !is_range_not_satisfiable(&error) {
         return error;
     }
-    let kind = Kind::BadContent(BadContent::OtherSize);
+    let kind = Kind::BadContent(BadContent::WrongSize);
     DriveError::new(method, kind)
         .with_status(StatusCode::RANGE_NOT_SATISFIABLE)
         .with_reason(error.reason().map(str::to_owned))
 }
 
-/// A download of an answer of success, if that is what was asked for.
-pub(crate) fn begun(
+/// Starts a download from a successful response, after checking its range, size and type.
+pub(crate) fn start_download(
     method: &'static str,
     answer: http::Response<ContentBody>,
     from_byte: u64,
@@ -225,28 +233,28 @@ pub(crate) fn begun(
     let (parts, body) = answer.into_parts();
     let headers = &parts.headers;
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    let (skip, told) = if parts.status == StatusCode::PARTIAL_CONTENT {
+    let (skip, size) = if parts.status == StatusCode::PARTIAL_CONTENT {
         let part = text(header::CONTENT_RANGE).and_then(Part::parse);
         let part = part.filter(|part| part.first == from_byte);
-        (0, part.ok_or(BadContent::OtherPart)?.total)
+        (0, part.ok_or(BadContent::WrongRange)?.total)
     } else {
         (from_byte, content_length(headers))
     };
     let mime_type = text(header::CONTENT_TYPE);
-    if told.is_none() || told != expected.size_bytes {
+    if size.is_none() || size != expected.size_bytes {
         let other = mime_type.is_some_and(|kind| is_error_page(kind, expected.mime_type));
         if other || is_encoded(headers) {
-            return Err(BadContent::SomethingElse);
+            return Err(BadContent::UnexpectedBody);
         }
     }
-    if let (Some(told), Some(expected)) = (told, expected.size_bytes)
-        && told != expected
+    if let (Some(size), Some(expected)) = (size, expected.size_bytes)
+        && size != expected
     {
-        return Err(BadContent::OtherSize);
+        return Err(BadContent::WrongSize);
     }
-    let end = told.or(expected.size_bytes);
+    let end = size.or(expected.size_bytes);
     if end.is_some_and(|end| end < from_byte) {
-        return Err(BadContent::OtherSize);
+        return Err(BadContent::WrongSize);
     }
     Ok(Download {
         method,
@@ -268,15 +276,16 @@ fn content_length(headers: &HeaderMap) -> Option<u64> {
         .ok()
 }
 
-/// Compressed on its way, although we said that we take no such thing: its length is not that of the content.
+/// Returns whether the body is compressed although the request does not accept that: its length is
+/// not the length of the content.
 fn is_encoded(headers: &HeaderMap) -> bool {
     headers
         .get(header::CONTENT_ENCODING)
         .is_some_and(|coding| coding != "identity")
 }
 
-/// Whether what came is of a type that errors have, and the content is not. Drive has been seen to send both of them
-/// with the status 200.
+/// Returns whether the type is one of error responses and differs from the expected one. Drive has
+/// been seen to send both types with the status 200.
 fn is_error_page(kind: &str, expected: Option<&str>) -> bool {
     let essence = |kind: &str| {
         let kind = kind.split(';').next().unwrap_or_default();
@@ -292,7 +301,7 @@ fn is_error_page(kind: &str, expected: Option<&str>) -> bool {
     }
 }
 
-/// What a `Content-Range` says (RFC 9110, section 14.4).
+/// A parsed `Content-Range` (RFC 9110, section 14.4).
 #[derive(Debug, PartialEq, Eq)]
 struct Part {
     first: u64,
@@ -318,7 +327,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_content_range_is_read_as_http_defines_it() {
+    fn a_content_range_is_parsed_as_http_defines_it() {
         let part = |first, total| Some(Part { first, total });
         assert_eq!(Part::parse("bytes 0-9/10"), part(0, Some(10)));
         assert_eq!(Part::parse("bytes 5-9/*"), part(5, None));
@@ -337,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_errors_come_as_and_the_file_is_not_is_an_error_page() {
+    fn only_a_type_of_errors_that_is_not_expected_is_an_error_page() {
         let error = |kind, expected| is_error_page(kind, Some(expected));
         assert!(error("text/html; charset=UTF-8", "image/png"));
         assert!(error("application/json", "text/html"));

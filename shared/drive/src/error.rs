@@ -1,4 +1,4 @@
-//! What went wrong, told by what becomes of the caller's input.
+//! The error of a Drive call, classified by its consequence for the caller.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,12 +9,13 @@ use crate::BadContent;
 
 type Source = Arc<dyn std::error::Error + Send + Sync>;
 
-/// What is limited for long is tried again in steps of an hour, in milliseconds.
+/// The wait after a long-lasting limit, in milliseconds.
 const LONG_WAIT_MILLIS: i64 = 3_600_000;
 
-/// A call to Drive that did not succeed.
+/// The error of a call to Drive.
 ///
-/// `Display` holds the method, the kind, the status and Google's reason; never a token, a URL, a name or a body.
+/// `Display` shows the method, the kind, the status and Google's reason; never a token, a URL, a
+/// name or a body.
 #[derive(Debug, thiserror::Error)]
 pub struct DriveError {
     kind: Kind,
@@ -25,44 +26,44 @@ pub struct DriveError {
     source: Option<Source>,
 }
 
-/// What an error means for whoever made the call.
+/// The meaning of an error for the caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
-    /// Drive no longer knows the page token that the call carried: list everything again.
+    /// Drive does not know the page token of the call any more: everything must be listed again.
     CursorLost,
-    /// Nothing works with these credentials until a person acts.
+    /// The credentials don't work until a person acts.
     AuthLost {
-        /// Google's word for it, or ours.
+        /// Google's reason, or ours.
         reason: String,
     },
-    /// Too many calls: not done, and nobody's fault.
+    /// A rate limit was exceeded. Not executed.
     RateLimited {
-        /// How long Drive asks us to wait, where it says so.
+        /// The wait that Drive asked for, if any.
         retry_after_millis: Option<u64>,
     },
-    /// The cap that the project's owner set for the day is used up: not done; a long pause.
+    /// The daily limit that the project's owner set is exceeded. Not executed; the wait is long.
     DailyLimit,
-    /// No such thing for us: gone, or no access to it.
+    /// The item does not exist or is not visible.
     NotFound,
-    /// It is there, but not for us.
+    /// The item exists, but access is denied.
     AccessDenied {
         /// Google's reason.
         reason: String,
     },
-    /// The file is no longer as it was read (412): not done.
+    /// The file has changed since it was read (412). Not executed.
     Stale,
-    /// Drive will never take this request: not done.
+    /// Drive will never accept the request. Not executed.
     Permanent {
-        /// Google's reason, or the status where it gave none.
+        /// Google's reason, or the status if there is none.
         reason: String,
     },
-    /// Content came, and is not what was asked for: ask again, or look at the file again.
+    /// The received content is not the requested one: retry, or read the file again.
     BadContent(BadContent),
-    /// Drive answered that it failed, or with something that we don't know: try again later.
+    /// Drive reported a failure, or something unknown: retry later.
     Transient,
-    /// No answer, or one that can't be read: a write may have been done.
+    /// No response, or an unreadable one: a write may have been executed.
     Unanswered,
-    /// The request never reached Drive: surely not done.
+    /// The request never reached Drive. Not executed.
     NotSent,
 }
 
@@ -95,8 +96,8 @@ impl DriveError {
         self
     }
 
-    /// The same error, for another of the calls that failed together.
-    pub(crate) fn again(&self) -> Self {
+    /// Duplicates the error for another of the calls that failed together.
+    pub(crate) fn duplicate(&self) -> Self {
         Self {
             kind: self.kind.clone(),
             method: self.method,
@@ -106,40 +107,41 @@ impl DriveError {
         }
     }
 
-    /// What it means.
+    /// Returns the kind of the error.
     #[must_use]
     pub const fn kind(&self) -> &Kind {
         &self.kind
     }
 
-    /// The method as Google names it, e.g. `changes.list`; `oauth2.token` and
-    /// `secretsmanager.GetSecretValue` for what comes before a call.
+    /// Returns the method by Google's name, e.g. `changes.list`; `oauth2.token` and
+    /// `secretsmanager.GetSecretValue` for the requests that precede a call.
     #[must_use]
     pub const fn method(&self) -> &'static str {
         self.method
     }
 
-    /// The HTTP status, where there was an answer.
+    /// Returns the HTTP status, if there was a response.
     #[must_use]
     pub const fn status(&self) -> Option<u16> {
         self.status
     }
 
-    /// Google's reason, known to us or not: letters, digits and `._-` only, at most 64 of them.
+    /// Returns Google's reason, known or not: at most 64 letters, digits and `._-`.
     #[must_use]
     pub fn reason(&self) -> Option<&str> {
         self.reason.as_deref()
     }
 
-    /// Google's reason, where it is one that this build does not know. It was judged by the status alone.
+    /// Returns Google's reason if this build does not know it. Such an error was classified by its
+    /// status alone.
     #[must_use]
-    pub fn unfamiliar_reason(&self) -> Option<&str> {
+    pub fn unknown_reason(&self) -> Option<&str> {
         self.reason()
-            .filter(|reason| !crate::reasons::known(reason))
+            .filter(|reason| !crate::classify::is_known(reason))
     }
 
-    /// How long to stay away at least, in milliseconds: where Drive says so, where the day's cap is used up, and where
-    /// too much was shared or watched, which Drive forgives slowly.
+    /// Returns the shortest wait before a retry, in milliseconds: if Drive asks for one, after the
+    /// daily limit, and after the limits on sharing and on opening channels, which last long.
     #[must_use]
     pub fn wait_millis(&self) -> Option<i64> {
         match &self.kind {
@@ -163,7 +165,8 @@ impl DriveError {
         }
     }
 
-    /// Whether the limit is one of sharing, or of opening channels: other calls go on.
+    /// Returns whether the rate limit applies to one kind of call only: sharing, or opening
+    /// channels.
     #[must_use]
     pub fn limits_one_kind_of_call(&self) -> bool {
         matches!(
@@ -172,9 +175,9 @@ impl DriveError {
         )
     }
 
-    /// Whether it is about us and no file: then a connection's other files would meet it too.
+    /// Returns whether the error would affect all files of the connection.
     #[must_use]
-    pub const fn concerns_us(&self) -> bool {
+    pub const fn is_connection_wide(&self) -> bool {
         match self.kind {
             Kind::AuthLost { .. } | Kind::DailyLimit | Kind::NotSent => true,
             Kind::CursorLost
@@ -189,10 +192,11 @@ impl DriveError {
         }
     }
 
-    /// What the error of a [`crate::DriveClient::patch_file`] means for the attempt.
+    /// Returns the meaning of the error for an attempt to write with
+    /// [`crate::DriveClient::patch_file`].
     ///
-    /// Everything that Google definitely refused is definite, so that the attempt's claim is given back;
-    /// [`Kind::AuthLost`] and [`Kind::DailyLimit`] are no fault of the file.
+    /// A definite rejection by Google releases the attempt's claim. [`Kind::AuthLost`] and
+    /// [`Kind::DailyLimit`] are not caused by the file.
     #[must_use]
     pub fn refusal(&self) -> Refusal {
         match &self.kind {
@@ -231,25 +235,26 @@ impl fmt::Display for DriveError {
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::CursorLost => f.write_str("the page token is no longer valid"),
+            Self::CursorLost => f.write_str("the page token is not valid any more"),
             Self::AuthLost { reason } => write!(f, "the credentials don't work ({reason})"),
-            Self::RateLimited { .. } => f.write_str("too many calls"),
-            Self::DailyLimit => f.write_str("the project's daily limit is used up"),
+            Self::RateLimited { .. } => f.write_str("rate limit exceeded"),
+            Self::DailyLimit => f.write_str("the project's daily limit is exceeded"),
             Self::NotFound => f.write_str("not found"),
             Self::AccessDenied { reason } => write!(f, "access denied ({reason})"),
             Self::Stale => f.write_str("the file has changed since it was read"),
-            Self::Permanent { reason } => write!(f, "refused for good ({reason})"),
+            Self::Permanent { reason } => write!(f, "permanently rejected ({reason})"),
             Self::BadContent(bad) => write!(f, "{bad}"),
-            Self::Transient => f.write_str("failed for now"),
-            Self::Unanswered => f.write_str("no answer"),
+            Self::Transient => f.write_str("temporary failure"),
+            Self::Unanswered => f.write_str("no response"),
             Self::NotSent => f.write_str("not sent"),
         }
     }
 }
 
-/// An answer that is not the JSON that was promised. Says where, never what: it may hold names or tokens.
+/// A response that is not the expected JSON. Contains the position only: the text may contain names
+/// or tokens.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the JSON can't be read at line {line}, column {column}")]
+#[error("invalid JSON at line {line}, column {column}")]
 pub(crate) struct BadJson {
     line: usize,
     column: usize,

@@ -1,4 +1,4 @@
-//! Content that Google makes on demand: exports of its own documents, and what has to be prepared first.
+//! Content that Google generates on demand: exports, and downloads that are prepared first.
 
 use std::fmt;
 
@@ -7,67 +7,67 @@ use http::{HeaderValue, Method, header};
 use serde::Deserialize;
 use url::Url;
 
-use crate::download::{begun, past_the_end};
-use crate::reasons::Asked;
-use crate::request::{Call, expired, parsed, unclear, unsendable};
+use crate::classify::CallContext;
+use crate::download::{range_error, start_download};
+use crate::request::{Call, ambiguous, invalid_request, parse_json, token_rejected};
 use crate::{Download, DriveClient, DriveError, Expected, Kind, RevisionId, Secret};
 
-/// The longest id of a preparation that we keep, in bytes.
+/// The longest accepted preparation id, in bytes.
 const ID_BYTES_MAX: usize = 1_024;
 
-/// What Drive calls a long-running operation that prepares content. It is good for a day (reference of
-/// `files.download`), and is stored as text.
+/// The id of a long-running operation that prepares content. It is valid for a day (reference of
+/// `files.download`) and stored as text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PreparationId(String);
 
-/// A text that is no preparation's id.
+/// A text is not a valid preparation id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("no preparation has such an id")]
-pub struct PreparationIdRefused;
+#[error("not a valid preparation id")]
+pub struct InvalidPreparationId;
 
 impl PreparationId {
-    /// The id of a text, as it was given or stored.
+    /// Parses an id, as received or stored.
     ///
     /// # Errors
-    /// [`PreparationIdRefused`] for an empty text, a very long one, and one with what no id has.
-    pub fn parse(text: &str) -> Result<Self, PreparationIdRefused> {
+    /// [`InvalidPreparationId`] for an empty or very long text, and for invalid characters.
+    pub fn parse(text: &str) -> Result<Self, InvalidPreparationId> {
         let name = text.strip_prefix("operations/").unwrap_or(text);
         let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._-~=:".contains(&byte);
         if name.is_empty() || name.len() > ID_BYTES_MAX || !name.bytes().all(fits) || name == ".." {
-            return Err(PreparationIdRefused);
+            return Err(InvalidPreparationId);
         }
         Ok(Self(name.to_owned()))
     }
 
-    /// The text.
+    /// Returns the text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Content that is ready to be fetched, at an address that only we may know.
+/// Content that is ready to be downloaded from a secret address.
 #[derive(Clone)]
 pub struct PreparedContent {
     address: Secret,
-    /// Whether it can be fetched in parts. Where it can't, a download that breaks off begins again.
-    pub in_parts: bool,
+    /// Ranges can be requested. Otherwise an interrupted download starts again.
+    pub supports_ranges: bool,
 }
 
 impl fmt::Debug for PreparedContent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PreparedContent")
-            .field("in_parts", &self.in_parts)
+            .field("supports_ranges", &self.supports_ranges)
             .finish_non_exhaustive()
     }
 }
 
-/// How far a preparation is.
+/// The state of a preparation.
 #[derive(Debug, Clone)]
 pub enum Preparation {
-    /// Not ready: ask again after some seconds, for as long as the caller likes.
-    UnderWay(PreparationId),
-    /// Ready: [`DriveClient::download_prepared`].
+    /// Not ready: check again after some seconds.
+    Pending(PreparationId),
+    /// Ready for [`DriveClient::download_prepared`].
     Ready(PreparedContent),
 }
 
@@ -87,41 +87,42 @@ struct Response {
     partial_download_allowed: Option<bool>,
 }
 
-/// `google.rpc.Status`, without its message: that may hold names.
+/// `google.rpc.Status` without the message, which may contain names.
 #[derive(Deserialize)]
 struct Status {
     code: Option<i64>,
 }
 
-/// An operation that can't be used.
+/// An unusable operation.
 #[derive(Debug, thiserror::Error)]
 enum Unusable {
     #[error("an operation without a name")]
     NoName,
-    #[error("an operation that is done and names no address")]
+    #[error("a completed operation without an address")]
     NoAddress,
 }
 
 impl DriveClient {
-    /// A document of Google's in another format, up to 10 MB of it (v3 `files.export`). Nobody knows its size or its
-    /// checksum beforehand.
+    /// Exports a Google document in another format, up to 10 MB (v3 `files.export`). Its size and
+    /// checksum are not known in advance.
     ///
     /// # Errors
-    /// [`DriveError`]; [`DriveError::content_unavailable`] says why Drive does not give it: for
-    /// [`crate::Unavailable::TooLarge`], [`DriveClient::prepare_download`] is the way.
+    /// [`DriveError`]; [`DriveError::content_unavailable`] returns why Drive does not provide it.
+    /// For [`crate::Unavailable::TooLarge`], use [`DriveClient::prepare_download`].
     pub async fn export(&self, file: &FileId, mime_type: &str) -> Result<Download, DriveError> {
         let path = format!("/drive/v3/files/{file}/export");
         let call = Call::new("files.export", Method::GET, path)
             .query("mimeType", mime_type)
             .query("alt", "media");
-        self.content_of(call, 0, of_type(mime_type)).await
+        self.call_for_content(call, 0, of_type(mime_type)).await
     }
 
-    /// Has Drive prepare the content of a file, whatever its size (v3 `files.download`): of one of Google's documents in
-    /// a format, of anything else as it is. Nothing of the file changes; asked twice, it is prepared twice.
+    /// Starts the preparation of a file's content, of any size (v3 `files.download`): a Google
+    /// document in a given format, other files unchanged. The file does not change; each call
+    /// starts another preparation.
     ///
     /// # Errors
-    /// [`DriveError`]; [`DriveError::content_unavailable`] says why Drive does not give it.
+    /// [`DriveError`]; [`DriveError::content_unavailable`] returns why Drive does not provide it.
     pub async fn prepare_download(
         &self,
         file: &FileId,
@@ -129,7 +130,7 @@ impl DriveClient {
         revision: Option<&RevisionId>,
     ) -> Result<Preparation, DriveError> {
         let path = format!("/drive/v3/files/{file}/download");
-        let mut call = Call::new("files.download", Method::POST, path).changes_nothing();
+        let mut call = Call::new("files.download", Method::POST, path).read_only();
         if let Some(mime_type) = mime_type {
             call = call.query("mimeType", mime_type);
         }
@@ -137,26 +138,26 @@ impl DriveClient {
             call = call.query("revisionId", revision.as_str());
         }
         let body = self.call(&call).await?;
-        preparation(call.asked(), parsed(call.asked(), &body)?)
+        preparation(call.context(), parse_json(call.context(), &body)?)
     }
 
-    /// How far a preparation is (v3 `operations.get`).
+    /// Reads the state of a preparation (v3 `operations.get`).
     ///
     /// # Errors
-    /// [`DriveError`]: what Drive refuses, and what became of the preparation where it failed. [`Kind::NotFound`] for one
-    /// that Drive no longer knows.
-    pub async fn prepared(&self, id: &PreparationId) -> Result<Preparation, DriveError> {
+    /// [`DriveError`] of the call or of the failed preparation. [`Kind::NotFound`] if Drive does
+    /// not know the preparation any more.
+    pub async fn get_preparation(&self, id: &PreparationId) -> Result<Preparation, DriveError> {
         let path = format!("/drive/v3/operations/{}", id.as_str());
         let call = Call::new("operations.get", Method::GET, path);
         let body = self.call(&call).await?;
-        preparation(call.asked(), parsed(call.asked(), &body)?)
+        preparation(call.context(), parse_json(call.context(), &body)?)
     }
 
-    /// Prepared content, from this byte on.
+    /// Downloads prepared content from a byte on.
     ///
     /// # Errors
-    /// As for [`DriveClient::download`]. An address that is not this Drive's is [`Kind::Permanent`], and nothing is sent
-    /// there.
+    /// As for [`DriveClient::download`]. The address of another server is [`Kind::Permanent`], and
+    /// nothing is sent to it.
     pub async fn download_prepared(
         &self,
         content: &PreparedContent,
@@ -166,10 +167,10 @@ impl DriveClient {
         let token = self.tokens.token().await?;
         let first = self.fetch(content, &token, from_byte, expected).await;
         let refused = match first {
-            Err(error) if expired(&error) => error,
+            Err(error) if token_rejected(&error) => error,
             outcome => return outcome,
         };
-        match self.tokens.instead_of(&token).await? {
+        match self.tokens.replacement_for(&token).await? {
             Some(token) => self.fetch(content, &token, from_byte, expected).await,
             None => Err(refused),
         }
@@ -182,16 +183,16 @@ impl DriveClient {
         from_byte: u64,
         expected: Expected<'_>,
     ) -> Result<Download, DriveError> {
-        let asked = Asked {
+        let context = CallContext {
             method: "operations.media",
             carries_cursor: false,
             writes: false,
         };
-        let refused = |error: http::Error| unsendable(asked.method, error);
+        let refused = |error: http::Error| invalid_request(context.method, error);
         let address = Url::parse(content.address.expose())
-            .map_err(|error| unsendable(asked.method, error))?;
+            .map_err(|error| invalid_request(context.method, error))?;
         if !self.is_own(&address) {
-            return Err(unsendable(asked.method, ElsewhereAddress));
+            return Err(invalid_request(context.method, ForeignAddress));
         }
         let mut bearer = HeaderValue::try_from(format!("Bearer {}", token.expose()))
             .map_err(|error| refused(error.into()))?;
@@ -204,17 +205,17 @@ impl DriveClient {
             request = request.header(header::RANGE, format!("bytes={from_byte}-"));
         }
         let request = request.body(bytes::Bytes::new()).map_err(refused)?;
-        let answer = self.follow(asked, request).await;
-        let answer = answer.map_err(|error| past_the_end(asked.method, error))?;
-        begun(asked.method, answer, from_byte, expected)
-            .map_err(|bad| DriveError::new(asked.method, Kind::BadContent(bad)))
+        let answer = self.send_following_redirects(context, request).await;
+        let answer = answer.map_err(|error| range_error(context.method, error))?;
+        start_download(context.method, answer, from_byte, expected)
+            .map_err(|bad| DriveError::new(context.method, Kind::BadContent(bad)))
     }
 }
 
-/// The prepared content lies at an address that is not this Drive's.
+/// The address of the prepared content is on another server.
 #[derive(Debug, thiserror::Error)]
-#[error("the address is not one of this Drive")]
-struct ElsewhereAddress;
+#[error("the address is on another server")]
+struct ForeignAddress;
 
 const fn of_type(mime_type: &str) -> Expected<'_> {
     Expected {
@@ -223,35 +224,35 @@ const fn of_type(mime_type: &str) -> Expected<'_> {
     }
 }
 
-fn preparation(asked: Asked, operation: Operation) -> Result<Preparation, DriveError> {
+fn preparation(context: CallContext, operation: Operation) -> Result<Preparation, DriveError> {
     if let Some(status) = operation.error {
-        return Err(failed(asked.method, status.code));
+        return Err(failed(context.method, status.code));
     }
     if operation.done {
         let response = operation.response;
-        let in_parts = response
+        let supports_ranges = response
             .as_ref()
             .and_then(|response| response.partial_download_allowed);
         let address = response.and_then(|response| response.download_uri);
-        let address = address.ok_or_else(|| unclear(asked, Unusable::NoAddress))?;
+        let address = address.ok_or_else(|| ambiguous(context, Unusable::NoAddress))?;
         return Ok(Preparation::Ready(PreparedContent {
             address: Secret::new(address),
-            in_parts: in_parts.unwrap_or(false),
+            supports_ranges: supports_ranges.unwrap_or(false),
         }));
     }
     let name = operation.name.as_deref().map(PreparationId::parse);
     match name {
-        Some(Ok(id)) => Ok(Preparation::UnderWay(id)),
-        Some(Err(_)) | None => Err(unclear(asked, Unusable::NoName)),
+        Some(Ok(id)) => Ok(Preparation::Pending(id)),
+        Some(Err(_)) | None => Err(ambiguous(context, Unusable::NoName)),
     }
 }
 
-/// A preparation that failed, by its code of `google.rpc.Code`: those that will fail again, one that says that the file
-/// is gone, one that says that it was too much, and the rest.
+/// Classifies a failed preparation by its `google.rpc.Code`.
 fn failed(method: &'static str, code: Option<i64>) -> DriveError {
     let reason = || format!("operation{}", code.unwrap_or_default());
     let kind = match code {
-        // Invalid argument, already exists, permission denied, failed precondition, out of range, unimplemented.
+        // Invalid argument, already exists, permission denied, failed precondition, out of range,
+        // unimplemented.
         Some(3 | 6 | 7 | 9 | 11 | 12) => Kind::Permanent { reason: reason() },
         Some(5) => Kind::NotFound,
         Some(8) => Kind::RateLimited {
@@ -267,7 +268,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_of_a_preparation_can_be_a_part_of_a_path() {
+    fn a_preparation_id_is_a_valid_path_segment() {
         assert_eq!(
             PreparationId::parse("operations/a-B_9").unwrap().as_str(),
             "a-B_9"
@@ -275,14 +276,14 @@ mod tests {
         for text in ["", "operations/", "a/b", "a?b", "..", "a b", "a%2fb"] {
             assert_eq!(
                 PreparationId::parse(text),
-                Err(PreparationIdRefused),
+                Err(InvalidPreparationId),
                 "{text}"
             );
         }
     }
 
     #[test]
-    fn a_failed_preparation_is_judged_by_its_code() {
+    fn a_failed_preparation_is_classified_by_its_code() {
         let kind = |code| failed("operations.get", code).kind().clone();
         let reason = "operation7".to_owned();
         assert_eq!(kind(Some(7)), Kind::Permanent { reason });

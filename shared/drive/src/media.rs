@@ -1,45 +1,46 @@
-//! Opening content: the one request that does not read its whole answer, and where it may be sent to.
+//! Requests for content: their responses are streamed, and redirects are followed.
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
 use http::{HeaderMap, StatusCode, header};
 use url::Url;
 
-use crate::reasons::{Asked, classify};
-use crate::request::{Call, expired, unanswered, unclear, unsendable};
+use crate::classify::{CallContext, classify};
+use crate::request::{Call, ambiguous, invalid_request, no_response, token_rejected};
 use crate::{ContentBody, DriveClient, DriveError, Kind, Secret};
 
-/// The most that is read of an error's body, in bytes. Google's are a few hundred.
+/// The most bytes that are read of an error body. Google's have a few hundred.
 const ERROR_BYTES_MAX: usize = 64 * 1024;
-/// The most redirects that are followed for one content.
+/// The most redirects that are followed for one request.
 const REDIRECTS_MAX: usize = 5;
-/// The domains that may see Google's access tokens.
+/// The domains that Google's access tokens may be sent to.
 const GOOGLE: [&str; 3] = ["googleapis.com", "google.com", "googleusercontent.com"];
 
-/// The answer sends us on, to where we don't go.
+/// A redirect that is not followed.
 #[derive(Debug, thiserror::Error)]
-enum Astray {
+enum BadRedirect {
     #[error("a redirect without an address")]
     Nowhere,
-    #[error("a redirect to what is neither HTTPS nor the Drive that was asked")]
+    #[error("a redirect to another server without HTTPS")]
     Unsafe,
     #[error("more than {REDIRECTS_MAX} redirects")]
     TooMany,
 }
 
 impl DriveClient {
-    /// Makes a call whose answer is content: the answer of a 2xx with its body still to come, or what went wrong. A 401
-    /// is tried once more with a new access token; redirects are followed.
+    /// Makes a call whose response is content. Returns a 2xx response with its body still to be
+    /// read, or the error. After a 401 the call is made once more with a new access token;
+    /// redirects are followed.
     pub(crate) async fn open(
         &self,
         call: &Call,
     ) -> Result<http::Response<ContentBody>, DriveError> {
         let token = self.tokens.token().await?;
         let refused = match self.open_once(call, &token).await {
-            Err(error) if expired(&error) => error,
+            Err(error) if token_rejected(&error) => error,
             outcome => return outcome,
         };
-        match self.tokens.instead_of(&token).await? {
+        match self.tokens.replacement_for(&token).await? {
             Some(token) => self.open_once(call, &token).await,
             None => Err(refused),
         }
@@ -50,55 +51,57 @@ impl DriveClient {
         call: &Call,
         token: &Secret,
     ) -> Result<http::Response<ContentBody>, DriveError> {
-        let asked = call.asked();
+        let context = call.context();
         let request = call.build(&self.base_url, self.quota_user.as_deref(), token)?;
-        self.follow(asked, request).await
+        self.send_following_redirects(context, request).await
     }
 
-    /// Sends a request that has no body, and goes where its answer says that the content is. The access token goes
-    /// along only to the Drive that was asked, and among Google's own hosts.
-    pub(crate) async fn follow(
+    /// Sends a request without a body, and follows redirects. The access token is sent only to the
+    /// configured Drive and among Google's hosts.
+    pub(crate) async fn send_following_redirects(
         &self,
-        asked: Asked,
+        context: CallContext,
         mut request: http::Request<Bytes>,
     ) -> Result<http::Response<ContentBody>, DriveError> {
         let mut at = Url::parse(&request.uri().to_string())
-            .map_err(|error| unsendable(asked.method, error))?;
+            .map_err(|error| invalid_request(context.method, error))?;
         for _ in 0..=REDIRECTS_MAX {
             let (verb, mut headers) = (request.method().clone(), request.headers().clone());
-            let answer = self.exchange(asked, request).await?;
+            let answer = self.exchange(context, request).await?;
             if !answer.status().is_redirection() {
-                return succeeded(asked, answer).await;
+                return check_success(context, answer).await;
             }
-            at = target(&at, answer.headers()).ok_or_else(|| unclear(asked, Astray::Nowhere))?;
+            at = target(&at, answer.headers())
+                .ok_or_else(|| ambiguous(context, BadRedirect::Nowhere))?;
             if !self.is_own(&at) {
                 headers.remove(header::AUTHORIZATION);
                 if at.scheme() != "https" {
-                    return Err(unclear(asked, Astray::Unsafe));
+                    return Err(ambiguous(context, BadRedirect::Unsafe));
                 }
             }
             request = http::Request::builder()
                 .method(verb)
                 .uri(at.as_str())
                 .body(Bytes::new())
-                .map_err(|error| unsendable(asked.method, error))?;
+                .map_err(|error| invalid_request(context.method, error))?;
             *request.headers_mut() = headers;
         }
-        Err(unclear(asked, Astray::TooMany))
+        Err(ambiguous(context, BadRedirect::TooMany))
     }
 
-    /// Sends a request through the door for content: its answer, whatever its status.
+    /// Sends a request through the content transport, and returns the response of any status.
     pub(crate) async fn exchange(
         &self,
-        asked: Asked,
+        context: CallContext,
         request: http::Request<Bytes>,
     ) -> Result<http::Response<ContentBody>, DriveError> {
         (self.content)(request)
             .await
-            .map_err(|error| unanswered(asked.method, error))
+            .map_err(|error| no_response(context.method, error))
     }
 
-    /// Whether an address is of the Drive that we talk to, so that it may see what only Drive may.
+    /// Returns whether an address belongs to the configured Drive, and so may receive its
+    /// credentials.
     pub(crate) fn is_own(&self, address: &Url) -> bool {
         let Ok(base) = Url::parse(&self.base_url) else {
             return false;
@@ -124,9 +127,9 @@ fn target(from: &Url, headers: &HeaderMap) -> Option<Url> {
     from.join(location).ok()
 }
 
-/// The answer, if it is one of success; else what its body says, as far as we read it.
-async fn succeeded(
-    asked: Asked,
+/// Returns a successful response, or classifies the error by its body.
+async fn check_success(
+    context: CallContext,
     answer: http::Response<ContentBody>,
 ) -> Result<http::Response<ContentBody>, DriveError> {
     if answer.status().is_success() {
@@ -134,10 +137,10 @@ async fn succeeded(
     }
     let (parts, body) = answer.into_parts();
     let body = head(body).await;
-    Err(classify(asked, parts.status, &parts.headers, &body))
+    Err(classify(context, parts.status, &parts.headers, &body))
 }
 
-/// The beginning of a body, and all of a short one. One that breaks off ends there.
+/// Reads the beginning of a body, which is all of a short one. An interrupted body ends early.
 pub(crate) async fn head(mut body: ContentBody) -> Bytes {
     let mut read = BytesMut::new();
     while let Some(Ok(piece)) = body.next().await {
@@ -150,24 +153,27 @@ pub(crate) async fn head(mut body: ContentBody) -> Bytes {
     read.freeze()
 }
 
-/// A whole body, in memory: the JSON of a success.
+/// Reads a whole body into memory: the JSON of a success.
 ///
 /// # Errors
-/// [`Kind::Unanswered`] where it breaks off, or is longer than any that we know how to read.
-pub(crate) async fn whole(asked: Asked, mut body: ContentBody) -> Result<Bytes, DriveError> {
+/// [`Kind::Unanswered`] if it is interrupted, or longer than any valid response.
+pub(crate) async fn whole(
+    context: CallContext,
+    mut body: ContentBody,
+) -> Result<Bytes, DriveError> {
     const BYTES_MAX: usize = 16 * 1024 * 1024;
     let mut read = BytesMut::new();
     while let Some(piece) = body.next().await {
-        read.extend_from_slice(&piece.map_err(|error| unanswered(asked.method, error))?);
+        read.extend_from_slice(&piece.map_err(|error| no_response(context.method, error))?);
         if read.len() > BYTES_MAX {
-            return Err(DriveError::new(asked.method, Kind::Unanswered));
+            return Err(DriveError::new(context.method, Kind::Unanswered));
         }
     }
     Ok(read.freeze())
 }
 
-/// Whether a status says that there is no such byte (RFC 9110, section 15.5.17).
-pub(crate) fn is_past_the_end(error: &DriveError) -> bool {
+/// Returns whether the status is 416, range not satisfiable (RFC 9110, section 15.5.17).
+pub(crate) fn is_range_not_satisfiable(error: &DriveError) -> bool {
     error.status() == Some(StatusCode::RANGE_NOT_SATISFIABLE.as_u16())
 }
 
@@ -186,23 +192,23 @@ mod tests {
     }
 
     #[test]
-    fn tokens_stay_with_the_drive_that_was_asked_and_with_google() {
+    fn tokens_are_sent_to_the_configured_drive_and_to_google_only() {
         let own = |base: &str, at: &str| client(base).is_own(&Url::parse(at).unwrap());
         let google = "https://www.googleapis.com";
         assert!(own(google, "https://www.googleapis.com/download"));
         assert!(own(google, "https://doc-0s.googleusercontent.com/x"));
         assert!(own("http://127.0.0.1:3001", "http://127.0.0.1:3001/x"));
-        for elsewhere in [
+        for foreign in [
             "http://www.googleapis.com/x",
             "https://www.googleapis.com:444/x",
             "https://evilgoogle.com/x",
             "https://googleapis.com.evil.test/x",
             "https://127.0.0.1/x",
         ] {
-            assert!(!own(google, elsewhere), "{elsewhere}");
+            assert!(!own(google, foreign), "{foreign}");
         }
-        for elsewhere in ["http://127.0.0.1:3002/x", "https://www.googleapis.com/x"] {
-            assert!(!own("http://127.0.0.1:3001", elsewhere), "{elsewhere}");
+        for foreign in ["http://127.0.0.1:3002/x", "https://www.googleapis.com/x"] {
+            assert!(!own("http://127.0.0.1:3001", foreign), "{foreign}");
         }
     }
 }

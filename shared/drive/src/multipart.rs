@@ -1,14 +1,15 @@
-//! The answer to a batch: `multipart/mixed`, with an HTTP answer in each part.
+//! The response to a batch: `multipart/mixed` with an HTTP response in each part.
 //!
-//! Strict where a mistake would give one file's answer to another: a part counts only if it is whole and
-//! says which call it answers. Forgiving in all else: line ends, what stands around the parts, headers.
+//! The parser is strict where a mistake would assign a response to another file: a part counts only
+//! if it is complete and names its call. It tolerates different line ends, text around the parts
+//! and invalid headers.
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
-/// The answer to one call of a batch.
+/// The response to one call of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
@@ -16,7 +17,7 @@ pub(crate) struct Answer {
     pub(crate) body: Bytes,
 }
 
-/// The boundary that a `Content-Type` names; `None` where it is not a multipart one.
+/// Returns the boundary in a `Content-Type`; `None` if it is not multipart.
 pub(crate) fn boundary(headers: &HeaderMap) -> Option<String> {
     let kind = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
     let mut parts = kind.split(';').map(str::trim);
@@ -30,8 +31,9 @@ pub(crate) fn boundary(headers: &HeaderMap) -> Option<String> {
     })
 }
 
-/// The answers by the `Content-ID` of the call that each names (`response-x` answers `x`). A part that
-/// breaks off, that can't be read or names no call is left out, and so are both of two that name the same.
+/// Parses the responses, by the `Content-ID` of their calls (`response-x` belongs to `x`). Parts
+/// that are incomplete, unreadable or without a call are left out, and so are all parts of one call
+/// if there are several.
 pub(crate) fn answers(body: &Bytes, boundary: &str) -> BTreeMap<String, Answer> {
     let mut found: BTreeMap<String, Option<Answer>> = BTreeMap::new();
     for part in parts(body, boundary) {
@@ -47,22 +49,22 @@ pub(crate) fn answers(body: &Bytes, boundary: &str) -> BTreeMap<String, Answer> 
     found.into_iter().filter_map(whole).collect()
 }
 
-/// What stands between one delimiter and the next: the last part of a body that breaks off is none.
+/// Splits the body at its delimiters. The last part of an incomplete body is left out.
 fn parts(body: &Bytes, boundary: &str) -> Vec<Bytes> {
     let delimiter = format!("--{boundary}");
     let end = format!("--{boundary}--");
-    let (mut parts, mut begun, mut at) = (Vec::new(), None, 0);
+    let (mut parts, mut start, mut at) = (Vec::new(), None, 0);
     for line in body.split_inclusive(|byte| *byte == b'\n') {
         let text = line.trim_ascii_end();
         let last = text == end.as_bytes();
         if last || text == delimiter.as_bytes() {
-            if let Some(from) = begun {
+            if let Some(from) = start {
                 parts.push(body.slice(from..at));
             }
             if last {
                 break;
             }
-            begun = Some(at + line.len());
+            start = Some(at + line.len());
         }
         at += line.len();
     }
@@ -81,7 +83,7 @@ fn answer(part: &Bytes) -> Option<(String, Answer)> {
     let status = StatusCode::from_bytes(words.next()?.as_bytes()).ok()?;
     let (headers, body) = headed(&inner.slice_ref(rest))?;
     let body = match headers.get(header::CONTENT_LENGTH) {
-        // The line end before the delimiter is not the body's.
+        // The line end before the delimiter is not part of the body.
         None => body.slice_ref(body.trim_ascii_end()),
         Some(length) => {
             let length = length.to_str().ok()?.trim().parse().ok()?;
@@ -96,7 +98,8 @@ fn answer(part: &Bytes) -> Option<(String, Answer)> {
     Some((id, answer))
 }
 
-/// Headers up to an empty line, and what follows it. What is no header is skipped.
+/// Parses the headers up to an empty line, and returns them with the text that follows. Invalid
+/// headers are skipped.
 fn headed(text: &Bytes) -> Option<(HeaderMap, Bytes)> {
     let mut headers = HeaderMap::new();
     let mut rest: &[u8] = text;
@@ -117,7 +120,7 @@ fn headed(text: &Bytes) -> Option<(HeaderMap, Bytes)> {
     None
 }
 
-/// The first line, without its end, and the rest.
+/// Splits off the first line, without its end.
 fn line(text: &[u8]) -> (&[u8], &[u8]) {
     let end = text.iter().position(|byte| *byte == b'\n');
     let (first, rest) = text.split_at(end.map_or(text.len(), |at| at + 1));
@@ -130,7 +133,7 @@ mod tests {
 
     fn two(end: &str) -> String {
         [
-            "a preamble that nobody asked for",
+            "a preamble",
             "--b",
             "Content-Type: application/http",
             "Content-ID: <response-0>",
@@ -160,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn every_part_is_the_answer_to_the_call_that_it_names() {
+    fn every_part_is_assigned_to_the_call_that_it_names() {
         for end in ["\r\n", "\n"] {
             let found = read(two(end));
             assert_eq!(
@@ -174,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_breaks_off_anywhere_never_yields_half_a_part() {
+    fn a_truncated_body_never_yields_an_incomplete_part() {
         let whole = two("\r\n");
         let full = read(whole.clone());
         for at in 0..whole.len() {
@@ -185,19 +188,19 @@ mod tests {
     }
 
     #[test]
-    fn two_answers_to_one_call_are_none() {
+    fn two_responses_to_one_call_are_both_left_out() {
         let text = two("\r\n").replace("response-1", "response-0");
         assert_eq!(read(text), BTreeMap::new());
     }
 
     #[test]
-    fn a_part_that_is_shorter_than_it_says_is_left_out() {
+    fn a_part_that_is_shorter_than_its_content_length_is_left_out() {
         let text = two("\r\n").replace("Content-Length: 2", "Content-Length: 3000");
         assert_eq!(read(text).keys().collect::<Vec<_>>(), ["0"]);
     }
 
     #[test]
-    fn a_part_that_names_no_call_or_holds_no_answer_is_left_out() {
+    fn a_part_without_a_call_or_a_response_is_left_out() {
         for (from, to) in [
             ("content-id: response-1", "x: y"),
             ("content-id: response-1", "content-id: 1"),
@@ -210,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_multipart_answer_has_a_boundary() {
+    fn only_a_multipart_response_has_a_boundary() {
         let named = |kind: &'static str| {
             let kind = HeaderValue::from_static(kind);
             boundary(&HeaderMap::from_iter([(header::CONTENT_TYPE, kind)]))

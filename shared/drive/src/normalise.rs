@@ -1,24 +1,26 @@
-//! Drive's JSON into domain values: the one place where a snapshot is made.
+//! Converts Drive's JSON into domain values. This is the only place that creates snapshots.
 
 use std::collections::BTreeMap;
 
-use domain::{DriveVersion, Field, FileId, LogId, Mirror, PageToken, Snapshot, Timestamp, Value};
+use domain::{
+    DriveMetadata, DriveVersion, Field, FileId, LogId, PageToken, Snapshot, Timestamp, Value,
+};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::error::BadJson;
 use crate::{
-    Change, ChangePage, DriveChange, DrivePage, FilePage, Listed, Next, PrivateProperty, Read,
-    Seen, SharedDrive, Unreadable, permissions, table, wire,
+    Change, ChangePage, ChangeState, DriveChange, DrivePage, FilePage, Listed, NextToken,
+    PrivateProperty, Read, SharedDrive, Unreadable, permissions, table, wire,
 };
 
-/// Why an entry is no complete snapshot. A snapshot that lacks what every file has would, once applied,
-/// look like a change of it.
+/// The reason why an entry is not a complete snapshot. Once applied, a snapshot without a member
+/// that every file has would look like a change.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Defect {
     #[error("{0}")]
     Json(#[from] BadJson),
-    #[error("no id, or not the shape of one")]
+    #[error("no valid id")]
     Id,
     #[error("no version")]
     Version,
@@ -38,15 +40,15 @@ impl From<serde_json::Error> for Defect {
     }
 }
 
-/// A file of either version of the API, as a snapshot.
+/// Converts a file of either version of the API into a snapshot.
 pub(crate) fn snapshot(file: wire::File) -> Result<Snapshot, Defect> {
-    Ok(parted(file)?.0)
+    Ok(split(file)?.0)
 }
 
-/// The answer of v2 `files.get`, with what a write needs.
+/// Converts the response of v2 `files.get`, with the members that a write needs.
 pub(crate) fn read(mut file: wire::File) -> Result<Read, Defect> {
     let etag = file.etag.take().filter(|etag| !etag.is_empty());
-    let (snapshot, private_properties) = parted(file)?;
+    let (snapshot, private_properties) = split(file)?;
     let parent = match snapshot.fields.get(&Field::Parent) {
         Some(Value::Text(id)) => Some(FileId::parse(id).map_err(|_| Defect::Id)?),
         Some(Value::Null | Value::Flag(_)) | None => None,
@@ -59,7 +61,7 @@ pub(crate) fn read(mut file: wire::File) -> Result<Read, Defect> {
     })
 }
 
-fn parted(file: wire::File) -> Result<(Snapshot, Vec<PrivateProperty>), Defect> {
+fn split(file: wire::File) -> Result<(Snapshot, Vec<PrivateProperty>), Defect> {
     let id = file
         .id
         .and_then(|id| FileId::parse(&id).ok())
@@ -80,7 +82,7 @@ fn parted(file: wire::File) -> Result<(Snapshot, Vec<PrivateProperty>), Defect> 
             Value::Flag(file.explicitly_trashed.unwrap_or(false)),
         ),
     ]);
-    // Drive allows one parent since 2020; what is older may still show several, in one order.
+    // Drive allows one parent since 2020; older files may still have several, in a stable order.
     if let Some(parent) = file
         .parents
         .into_iter()
@@ -108,7 +110,7 @@ fn parted(file: wire::File) -> Result<(Snapshot, Vec<PrivateProperty>), Defect> 
         file.shortcut_details.map_or((None, None), |shortcut| {
             (shortcut.target_id, shortcut.target_mime_type)
         });
-    let mut mirror = Mirror {
+    let mut metadata = DriveMetadata {
         mime_type: file.mime_type.unwrap_or_default(),
         size_bytes: file.size.map(|size| size.0),
         md5: file.md5_checksum,
@@ -127,30 +129,31 @@ fn parted(file: wire::File) -> Result<(Snapshot, Vec<PrivateProperty>), Defect> 
         capabilities: file.capabilities,
         inherited_permissions_disabled: file.inherited_permissions_disabled.unwrap_or(false),
         has_augmented_permissions: file.has_augmented_permissions,
-        ..Mirror::default()
+        ..DriveMetadata::default()
     };
-    let in_shared_drive = mirror.drive_id.is_some();
+    let in_shared_drive = metadata.drive_id.is_some();
     match (file.permissions, file.has_augmented_permissions) {
-        // Absent is not none: Drive shows them to those who may share the file, and nowhere in a shared drive.
+        // Absent does not mean none: only users who may share the file see them, and in a shared
+        // drive no user does.
         (Some(all), _) if !in_shared_drive => {
-            permissions::put(all, &mut fields, &mut mirror).map_err(|_| Defect::Permission)?;
+            permissions::insert(all, &mut fields, &mut metadata).map_err(|_| Defect::Permission)?;
         }
-        // It has none of its own, and Drive says so. The root has the members', which it does not say.
-        (_, Some(false)) if mirror.drive_id.as_deref() != Some(id.as_str()) => {
-            mirror.permissions_known = true;
+        // The item has none of its own. This does not apply to the root, which has the members'.
+        (_, Some(false)) if metadata.drive_id.as_deref() != Some(id.as_str()) => {
+            metadata.permissions_known = true;
         }
         (_, _) => {
             let ids = file.permission_ids.unwrap_or_default();
-            mirror.permission_ids =
+            metadata.permission_ids =
                 (!ids.is_empty()).then(|| domain::ids_digest(ids.iter().map(String::as_str)));
         }
     }
     let snapshot = Snapshot {
         file: id,
         version: DriveVersion(version.0),
-        mask: table::MASK,
+        field_set: table::FIELD_SET,
         fields,
-        mirror,
+        metadata,
     };
     Ok((snapshot, private_properties))
 }
@@ -159,19 +162,19 @@ fn timestamp(text: Option<String>) -> Option<Timestamp> {
     text.as_deref().and_then(Timestamp::parse_rfc3339)
 }
 
-/// A page of a change log. `now` stands in for a change's time where Drive gives none.
+/// Converts a page of a change log. `now` replaces a missing time of a change.
 pub(crate) fn change_page(
     list: wire::ChangeList<'_>,
     now: Timestamp,
 ) -> Result<ChangePage, Defect> {
     let next = match (list.next_page_token, list.new_start_page_token) {
-        (Some(token), _) => Next::More(PageToken::new(token)),
-        (None, Some(token)) => Next::End(PageToken::new(token)),
+        (Some(token), _) => NextToken::More(PageToken::new(token)),
+        (None, Some(token)) => NextToken::End(PageToken::new(token)),
         (None, None) => return Err(Defect::NoNext),
     };
     let mut page = ChangePage {
         changes: Vec::with_capacity(list.changes.len()),
-        nameless: Vec::new(),
+        unidentified: Vec::new(),
         drives: Vec::new(),
         next,
         skipped: 0,
@@ -179,7 +182,7 @@ pub(crate) fn change_page(
     for entry in list.changes {
         match change(entry, now) {
             Entry::Change(change) => page.changes.push(change),
-            Entry::Nameless(entry) => page.nameless.push(entry),
+            Entry::Unidentified(entry) => page.unidentified.push(entry),
             Entry::Drive(change) => page.drives.push(change),
             Entry::Skipped => page.skipped += 1,
         }
@@ -193,7 +196,7 @@ pub(crate) fn change_page(
 )]
 enum Entry {
     Change(Change),
-    Nameless(Unreadable),
+    Unidentified(Unreadable),
     Drive(DriveChange),
     Skipped,
 }
@@ -201,31 +204,31 @@ enum Entry {
 fn change(raw: &RawValue, now: Timestamp) -> Entry {
     let change: wire::Change<'_> = match serde_json::from_str(raw.get()) {
         Ok(change) => change,
-        Err(error) => return broken(raw, &error.into(), now),
+        Err(error) => return unreadable_entry(raw, &error.into(), now),
     };
-    // Drive leaves out nothing that was asked for, but an entry without a type can only be about a file.
+    // Drive sends every requested member; an entry without a type could only be about a file.
     match change.change_type.as_deref() {
         Some("file") | None => {}
-        Some("drive") => return of_drive(change, raw),
+        Some("drive") => return drive_change(change, raw),
         Some(_) => return Entry::Skipped,
     }
     let Some(file) = change.file_id.and_then(|id| FileId::parse(&id).ok()) else {
-        return Entry::Nameless(unreadable(None, &Defect::Id, raw));
+        return Entry::Unidentified(unreadable(None, &Defect::Id, raw));
     };
-    // An entry that shows no file is as good as a removal: both only lead to asking Drive what is there.
-    let seen = match (change.removed, change.file) {
-        (Some(true), _) | (_, None) => Seen::Removed,
-        (_, Some(state)) => match parsed(state) {
-            Ok(snapshot) => Seen::Present(snapshot),
-            Err(defect) => Seen::Unreadable(unreadable(Some(file.clone()), &defect, raw)),
+    // An entry without a file is treated as a removal: both lead to a read of the current state.
+    let state = match (change.removed, change.file) {
+        (Some(true), _) | (_, None) => ChangeState::Removed,
+        (_, Some(shown)) => match parse_file(shown) {
+            Ok(snapshot) => ChangeState::Present(snapshot),
+            Err(defect) => ChangeState::Unreadable(unreadable(Some(file.clone()), &defect, raw)),
         },
     };
     let at = timestamp(change.time).unwrap_or(now);
-    Entry::Change(Change { file, at, seen })
+    Entry::Change(Change { file, at, state })
 }
 
-/// An entry about a shared drive itself. One that names no drive can only be parked.
-fn of_drive(change: wire::Change<'_>, raw: &RawValue) -> Entry {
+/// Converts an entry about a shared drive itself. One without a drive's id can only be parked.
+fn drive_change(change: wire::Change<'_>, raw: &RawValue) -> Entry {
     let (shown, name) = match change.drive {
         Some(drive) => (drive.id, drive.name),
         None => (None, None),
@@ -237,16 +240,16 @@ fn of_drive(change: wire::Change<'_>, raw: &RawValue) -> Entry {
             name,
             removed: change.removed.unwrap_or(false),
         }),
-        None => Entry::Nameless(unreadable(None, &Defect::Id, raw)),
+        None => Entry::Unidentified(unreadable(None, &Defect::Id, raw)),
     }
 }
 
-/// The log of a shared drive: its id, which is never the name that we gave the user's log.
+/// Returns the log of a shared drive: the drive's id, which is never the name of the user's log.
 fn drive_log(id: &str) -> Option<LogId> {
     LogId::parse(id).ok().filter(|log| *log != LogId::user())
 }
 
-/// A page of shared drives.
+/// Converts a page of shared drives.
 pub(crate) fn drive_page(list: wire::DriveList) -> DrivePage {
     let mut page = DrivePage {
         drives: Vec::with_capacity(list.drives.len()),
@@ -265,12 +268,12 @@ pub(crate) fn drive_page(list: wire::DriveList) -> DrivePage {
     page
 }
 
-fn parsed(raw: &RawValue) -> Result<Snapshot, Defect> {
+fn parse_file(raw: &RawValue) -> Result<Snapshot, Defect> {
     snapshot(serde_json::from_str::<wire::File>(raw.get())?)
 }
 
-/// An entry of which at most the file can be told.
-fn broken(raw: &RawValue, defect: &Defect, now: Timestamp) -> Entry {
+/// Converts an unreadable entry, of which at most the file is known.
+fn unreadable_entry(raw: &RawValue, defect: &Defect, now: Timestamp) -> Entry {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Named {
@@ -279,11 +282,11 @@ fn broken(raw: &RawValue, defect: &Defect, now: Timestamp) -> Entry {
     let named = serde_json::from_str::<Named>(raw.get()).ok();
     match named.and_then(|named| FileId::parse(&named.file_id).ok()) {
         Some(file) => Entry::Change(Change {
-            seen: Seen::Unreadable(unreadable(Some(file.clone()), defect, raw)),
+            state: ChangeState::Unreadable(unreadable(Some(file.clone()), defect, raw)),
             file,
             at: now,
         }),
-        None => Entry::Nameless(unreadable(None, defect, raw)),
+        None => Entry::Unidentified(unreadable(None, defect, raw)),
     }
 }
 
@@ -295,9 +298,9 @@ fn unreadable(file: Option<FileId>, defect: &Defect, raw: &RawValue) -> Unreadab
     }
 }
 
-/// A page of a listing.
+/// Converts a page of a listing.
 pub(crate) fn file_page(list: wire::FileList<'_>) -> FilePage {
-    let files = list.files.into_iter().map(|raw| match parsed(raw) {
+    let files = list.files.into_iter().map(|raw| match parse_file(raw) {
         Ok(snapshot) => Listed::Present(snapshot),
         Err(defect) => Listed::Unreadable(unreadable(listed_id(raw), &defect, raw)),
     });

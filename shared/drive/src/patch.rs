@@ -1,4 +1,4 @@
-//! A patch of our fields as Drive v2 takes it.
+//! Converts a patch of domain fields into a v2 `files.patch`.
 
 use domain::{Field, Patch, Value};
 
@@ -6,7 +6,7 @@ use crate::request::Call;
 use crate::wire::{FilePatch, PRIVATE, PUBLIC, PropertyPatch};
 use crate::{DriveError, Kind, Read};
 
-/// Puts the values where [`crate::TABLE`] says that v2 takes them.
+/// Adds the values to the call in the places that [`crate::TABLE`] defines for v2.
 pub(crate) fn fill(mut call: Call, read: &Read, patch: &Patch) -> Result<Call, DriveError> {
     let mut body = FilePatch::default();
     let mut properties = false;
@@ -24,7 +24,7 @@ pub(crate) fn fill(mut call: Call, read: &Read, patch: &Patch) -> Result<Call, D
             | (Field::Property(_), Value::Flag(_)) => {
                 let reason = "notWritable".to_owned();
                 return Err(DriveError::new(
-                    call.asked().method,
+                    call.context().method,
                     Kind::Permanent { reason },
                 ));
             }
@@ -46,8 +46,9 @@ fn moved(call: Call, read: &Read, folder: &str) -> Call {
     }
 }
 
-/// Every property as it is to be, those that stay included: whether v2 replaces the list or merges it by
-/// key, the outcome is the same. Public ones say so, since v2 would make them private.
+/// Returns all properties with their new values, including the unchanged ones: the outcome is then
+/// the same whether v2 replaces the list or merges it by key. Public properties are marked as such,
+/// since v2 makes them private by default.
 fn all_properties<'a>(read: &'a Read, patch: &'a Patch) -> Vec<PropertyPatch<'a>> {
     let public = |(field, value): (&'a Field, &'a Value)| {
         let Field::Property(key) = field else {
@@ -63,7 +64,7 @@ fn all_properties<'a>(read: &'a Read, patch: &'a Patch) -> Vec<PropertyPatch<'a>
             value,
         })
     };
-    let kept = read
+    let unchanged = read
         .snapshot
         .fields
         .iter()
@@ -78,5 +79,5 @@ fn all_properties<'a>(read: &'a Read, patch: &'a Patch) -> Vec<PropertyPatch<'a>
             visibility: PRIVATE,
             value: Some(&property.value),
         });
-    kept.chain(changed).chain(private).collect()
+    unchanged.chain(changed).chain(private).collect()
 }

@@ -1,36 +1,38 @@
-//! Who may do what with a file: Drive's permissions into domain values, listed and written one at a time.
+//! Converts Drive's permissions into domain values, lists them, and writes them one at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{
-    Field, FileId, Mirror, MirroredPermission, OWNER, PERMISSIONS_MAX, ROLES, Snapshot, Timestamp,
-    Value, principal_of,
+    DriveMetadata, Field, FileId, OWNER, ObservedPermission, PERMISSIONS_MAX, ROLES, Snapshot,
+    Timestamp, Value, principal_of,
 };
 use http::Method;
 use serde::{Deserialize, Serialize};
 
-use crate::request::{Call, parsed, unclear};
+use crate::request::{Call, ambiguous, parse_json};
 use crate::{DriveClient, DriveError, Kind, Read};
 
-/// What is asked of one permission in v3. `permissionDetails` says what of it is inherited.
-pub(crate) const V3: &str = "permissions(id,type,role,emailAddress,domain,expirationTime,deleted,pendingOwner,view,\
-permissionDetails(role,inherited,inheritedFrom))";
+/// The requested members of a permission in v3. `permissionDetails` tells which parts are
+/// inherited.
+pub(crate) const V3: &str = "permissions(id,type,role,emailAddress,domain,expirationTime,deleted,\
+pendingOwner,view,permissionDetails(role,inherited,inheritedFrom))";
 /// The same in v2, where a commenter is a reader with an additional role.
-pub(crate) const V2: &str = "permissions(id,type,role,additionalRoles,emailAddress,domain,expirationDate,deleted,pendingOwner,view,\
+pub(crate) const V2: &str = "permissions(id,type,role,additionalRoles,emailAddress,domain,\
+expirationDate,deleted,pendingOwner,view,\
 permissionDetails(role,additionalRoles,inherited,inheritedFrom))";
 
-/// Drive's largest page of permissions, in a shared drive also its default.
+/// Drive's largest page of permissions; the default in a shared drive.
 const PAGE_SIZE: &str = "100";
-/// Pages of one file's permissions: many times those that [`PERMISSIONS_MAX`] fill, since Drive may give fewer to a
-/// page, and none.
+/// The most pages of one file's permissions: many more than [`PERMISSIONS_MAX`] need, since pages
+/// may be short or empty.
 const PAGES_MAX: usize = 20;
 
-/// Drive names a next page again and again.
+/// Drive keeps returning a token for a next page.
 #[derive(Debug, thiserror::Error)]
 #[error("the list of permissions does not end")]
 struct Endless;
 
-/// A permission as v3 or v2 shows it.
+/// A permission of v3 or v2.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Wire {
@@ -72,7 +74,7 @@ struct List {
     permissions: Vec<Wire>,
 }
 
-/// A role in v3's words: v2's reader that may comment is a commenter.
+/// Converts a role to v3: a v2 reader with the additional role `commenter` is a commenter.
 fn role(role: Option<String>, additional: &[String]) -> String {
     let role = role.unwrap_or_default();
     if role == "reader" && additional.iter().any(|role| role == "commenter") {
@@ -81,8 +83,8 @@ fn role(role: Option<String>, additional: &[String]) -> String {
     role
 }
 
-/// A role's weight among the direct parts of one permission; one that we don't know counts least, so that
-/// it is shown only where nothing else is.
+/// Returns the rank of a role among the direct parts of one permission. An unknown role ranks
+/// lowest, so it is used only if there is no other.
 fn weight(role: &str) -> usize {
     if role == OWNER {
         return ROLES.len() + 1;
@@ -91,22 +93,23 @@ fn weight(role: &str) -> usize {
     known.map_or(0, |at| at + 1)
 }
 
-/// Puts permissions into a snapshot that was made without: the direct ones as fields, all of them into
-/// the mirror. More than [`PERMISSIONS_MAX`] are counted and left out, and are not known then.
-pub(crate) fn put(
+/// Inserts permissions into a snapshot: the direct ones as fields, all of them into the metadata.
+/// If there are more than [`PERMISSIONS_MAX`], they are only counted and not known.
+pub(crate) fn insert(
     all: Vec<Wire>,
     fields: &mut BTreeMap<Field, Value>,
-    mirror: &mut Mirror,
+    metadata: &mut DriveMetadata,
 ) -> Result<(), NoId> {
     if all.len() > PERMISSIONS_MAX {
-        mirror.permissions_left_out = u32::try_from(all.len()).unwrap_or(u32::MAX);
+        metadata.permissions_left_out = u32::try_from(all.len()).unwrap_or(u32::MAX);
         return Ok(());
     }
     let mut read = Vec::with_capacity(all.len());
     for wire in all {
         read.push(permission(wire)?);
     }
-    // One principal can have a second permission (`anyone` with and without the link): it goes by its id.
+    // A principal can have a second permission (`anyone` with and without the link), which is
+    // identified by its id.
     read.sort_by(|one, other| one.0.id.cmp(&other.0.id));
     let mut named = BTreeSet::new();
     for (mut permission, direct) in read {
@@ -117,25 +120,25 @@ pub(crate) fn put(
             let field = Field::Permission(permission.principal.clone());
             fields.insert(field, Value::Text(role));
         }
-        mirror.permissions.push(permission);
+        metadata.permissions.push(permission);
     }
-    mirror.permissions.sort();
-    mirror.permissions_known = true;
+    metadata.permissions.sort();
+    metadata.permissions_known = true;
     Ok(())
 }
 
-/// A permission that can't be told from others.
+/// A permission has no id.
 #[derive(Debug)]
 pub(crate) struct NoId;
 
-/// A permission, and its role on the file itself where it has one there.
-fn permission(wire: Wire) -> Result<(MirroredPermission, Option<String>), NoId> {
+/// Converts a permission, and returns it with its role on the file itself, if any.
+fn permission(wire: Wire) -> Result<(ObservedPermission, Option<String>), NoId> {
     let id = wire.id.filter(|id| !id.is_empty()).ok_or(NoId)?;
     let effective = role(wire.role, &wire.additional_roles);
     let named = match wire.kind.as_deref() {
         Some("anyone") => Some("anyone".to_owned()),
         Some("domain") => wire.domain.map(|domain| format!("domain:{domain}")),
-        // A type that we don't know survives, with the name that it has.
+        // An unknown type is kept with its name.
         Some(kind) => wire
             .email_address
             .map(|address| format!("{kind}:{address}")),
@@ -145,7 +148,7 @@ fn permission(wire: Wire) -> Result<(MirroredPermission, Option<String>), NoId> 
     let principal = named.map_or_else(|| format!("id:{id}"), |name| principal_of(&name));
     let (mut direct, mut inherited, mut inherited_from) = (None::<String>, false, None);
     match wire.permission_details {
-        // Items of My Drive had none for long; without them a permission is on the file itself.
+        // Older items of My Drive have no details; without them a permission is on the file itself.
         None => direct = Some(effective.clone()),
         Some(details) => {
             for detail in details {
@@ -159,10 +162,10 @@ fn permission(wire: Wire) -> Result<(MirroredPermission, Option<String>), NoId> 
             }
         }
     }
-    // What opens only a view is no role on the file, and must never be taken for one.
+    // A permission for a view only is not a role on the file.
     let direct = direct.filter(|_| wire.view.is_none());
     let expires_at = wire.expiration_time;
-    let permission = MirroredPermission {
+    let permission = ObservedPermission {
         principal,
         id,
         role: effective,
@@ -177,10 +180,10 @@ fn permission(wire: Wire) -> Result<(MirroredPermission, Option<String>), NoId> 
     Ok((permission, direct))
 }
 
-/// What `permissions.create` takes.
+/// The request body of `permissions.create`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Created<'a> {
+struct CreateBody<'a> {
     r#type: &'a str,
     role: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -189,20 +192,21 @@ struct Created<'a> {
     domain: Option<&'a str>,
 }
 
-/// What `permissions.update` takes.
+/// The request body of `permissions.update`.
 #[derive(Serialize)]
-struct Updated<'a> {
+struct UpdateBody<'a> {
     role: &'a str,
 }
 
 impl DriveClient {
-    /// A snapshot with its permissions, where those can only be listed; as it is where they are known
-    /// already, can't be had, or Drive refuses to show them. Costs a `permissions.list` for every hundred.
+    /// Adds the permissions to a snapshot if they can only be listed. Returns the snapshot
+    /// unchanged if they are known already, unavailable, or Drive refuses to list them. Costs one
+    /// `permissions.list` per hundred permissions.
     ///
     /// # Errors
-    /// [`DriveError`] for whatever may be different the next time.
+    /// [`DriveError`] for errors that a retry may not meet.
     pub async fn with_permissions(&self, snapshot: Snapshot) -> Result<Snapshot, DriveError> {
-        if !snapshot.has_listed_permissions() {
+        if !snapshot.permissions_need_listing() {
             return Ok(snapshot);
         }
         let all = match self.list_permissions(&snapshot.file).await {
@@ -225,15 +229,15 @@ impl DriveClient {
             }
         };
         let mut with = snapshot.clone();
-        // One that has no id can't be written to or told apart: then the whole list is not known.
-        Ok(match put(all, &mut with.fields, &mut with.mirror) {
+        // A permission without an id can't be identified or written: then the whole list is
+        // unknown.
+        Ok(match insert(all, &mut with.fields, &mut with.metadata) {
             Ok(()) => with,
             Err(NoId) => snapshot,
         })
     }
 
-    /// The complete state of a file, as [`DriveClient::read_file`] gives it, with its permissions wherever
-    /// they can be had.
+    /// Reads a file as [`DriveClient::read_file`] does, with its permissions if they are available.
     ///
     /// # Errors
     /// [`DriveError`].
@@ -243,8 +247,8 @@ impl DriveClient {
         Ok(Read { snapshot, ..read })
     }
 
-    /// Every permission of a file, or of a shared drive by the id of its root. Stops listing once there are
-    /// more than we keep.
+    /// Lists all permissions of a file, or of a shared drive by the id of its root. Stops once
+    /// there are more than are kept.
     async fn list_permissions(&self, file: &FileId) -> Result<Vec<Wire>, DriveError> {
         let mut all = Vec::new();
         let mut token: Option<String> = None;
@@ -253,69 +257,72 @@ impl DriveClient {
                 .query("supportsAllDrives", "true")
                 .query("pageSize", PAGE_SIZE)
                 .query("fields", &format!("nextPageToken,{V3}"));
-            // Not a position in a log: a token that is refused here fails this call and nothing else.
+            // Not a position in a log: a rejected token fails this call only.
             let call = match &token {
                 Some(token) => call.query("pageToken", token),
                 None => call,
             };
             let body = self.call(&call).await?;
-            let page: List = parsed(call.asked(), &body)?;
+            let page: List = parse_json(call.context(), &body)?;
             all.extend(page.permissions);
             match page.next_page_token {
                 Some(next) if all.len() <= PERMISSIONS_MAX => token = Some(next),
                 Some(_) | None => return Ok(all),
             }
         }
-        let asked = Call::new("permissions.list", Method::GET, path(file, None)).asked();
-        Err(unclear(asked, Endless))
+        let context = Call::new("permissions.list", Method::GET, path(file, None)).context();
+        Err(ambiguous(context, Endless))
     }
 
-    /// Gives a principal a role on the file itself, or with `Null` takes it away, without an e-mail to
-    /// anyone. `read` is the file as it was just read, with its permissions.
+    /// Grants a principal a role on the file itself, or revokes it for `Null`, without a
+    /// notification e-mail. `read` is the file as it was just read, with its permissions.
     ///
-    /// Drive has no condition for this, and "concurrent permissions operations on the same file aren't
-    /// supported" (v3 reference): never two at a time for one file.
+    /// Drive has no condition for this, and "concurrent permissions operations on the same file
+    /// aren't supported" (v3 reference): the caller makes only one such call at a time per file.
     ///
     /// # Errors
-    /// [`DriveError`]; [`Kind::Stale`] where the permission went meanwhile, [`Kind::Permanent`] with the
-    /// reason `notWritable` for a principal that nothing can be given to.
+    /// [`DriveError`]; [`Kind::Stale`] if the permission was removed meanwhile, [`Kind::Permanent`]
+    /// with the reason `notWritable` for a principal that can't be granted a role.
     pub async fn write_permission(
         &self,
         read: &Snapshot,
         principal: &str,
         role: &Value,
     ) -> Result<(), DriveError> {
-        let held = read.mirror.permission(principal).filter(|held| held.direct);
-        let call = match (role, held) {
+        let existing = read
+            .metadata
+            .permission(principal)
+            .filter(|existing| existing.direct);
+        let call = match (role, existing) {
             (Value::Null, None) => return Ok(()),
-            (Value::Null, Some(held)) => {
-                let path = path(&read.file, Some(&held.id));
+            (Value::Null, Some(existing)) => {
+                let path = path(&read.file, Some(&existing.id));
                 Call::new("permissions.delete", Method::DELETE, path)
             }
-            (Value::Text(role), Some(held)) => {
-                let path = path(&read.file, Some(&held.id));
+            (Value::Text(role), Some(existing)) => {
+                let path = path(&read.file, Some(&existing.id));
                 Call::new("permissions.update", Method::PATCH, path)
                     .query("fields", "id")
-                    .json(&Updated { role })?
+                    .json(&UpdateBody { role })?
             }
-            (Value::Text(role), None) => created(&read.file, principal, role)?,
+            (Value::Text(role), None) => create_call(&read.file, principal, role)?,
             (Value::Flag(_), _) => return Err(not_writable("permissions.update")),
         };
         let call = call.query("supportsAllDrives", "true");
         match self.call(&call).await {
             Ok(_) => Ok(()),
-            // It was there when we looked. Whether the file is, the next look at it says.
-            Err(error) if *error.kind() == Kind::NotFound && held.is_some() => {
-                Err(DriveError::new(call.asked().method, Kind::Stale).with_source(error))
+            // The permission existed at the read. The next read tells whether the file still does.
+            Err(error) if *error.kind() == Kind::NotFound && existing.is_some() => {
+                Err(DriveError::new(call.context().method, Kind::Stale).with_source(error))
             }
             Err(error) => Err(error),
         }
     }
 }
 
-fn created(file: &FileId, principal: &str, role: &str) -> Result<Call, DriveError> {
+fn create_call(file: &FileId, principal: &str, role: &str) -> Result<Call, DriveError> {
     let (kind, name) = principal.split_once(':').unwrap_or((principal, ""));
-    let body = Created {
+    let body = CreateBody {
         r#type: kind,
         role,
         email_address: matches!(kind, "user" | "group").then_some(name),
@@ -338,8 +345,8 @@ fn not_writable(method: &'static str) -> DriveError {
     DriveError::new(method, Kind::Permanent { reason })
 }
 
-/// Ids of permissions come from Drive, and hold no character that a path could not; should one, it is
-/// escaped rather than trusted.
+/// Returns the path of a file's permissions, or of one of them. Permission ids come from Drive and
+/// are escaped, although no known id needs it.
 fn path(file: &FileId, permission: Option<&str>) -> String {
     let all = format!("/drive/v3/files/{file}/permissions");
     match permission {

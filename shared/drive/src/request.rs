@@ -1,4 +1,4 @@
-//! The one small function that every call goes through.
+//! Builds and sends the requests of all calls.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
@@ -6,32 +6,32 @@ use serde::Serialize;
 use serde::de::Deserialize;
 use url::form_urlencoded;
 
+use crate::classify::{CallContext, classify};
 use crate::error::BadJson;
-use crate::reasons::{Asked, classify};
 use crate::{DriveClient, DriveError, Kind, Secret, TransportError, multipart};
 
 const JSON: &str = "application/json";
 
-/// A call, up to the access token.
+/// A call, complete except for the access token.
 #[derive(Clone)]
 pub(crate) struct Call {
-    asked: Asked,
+    context: CallContext,
     verb: Method,
     path: String,
     query: String,
     if_match: Option<String>,
     accept: &'static str,
     content_type: &'static str,
-    /// What only some calls say. Parts of a batch can't.
+    /// Additional headers, which parts of a batch can't have.
     headers: HeaderMap,
     body: Bytes,
 }
 
 impl Call {
-    /// `path` starts with a slash; ids in it hold no character that a path could not.
+    /// A call of `method`. `path` starts with a slash, and ids in it need no escaping.
     pub(crate) fn new(method: &'static str, verb: Method, path: impl Into<String>) -> Self {
         Self {
-            asked: Asked {
+            context: CallContext {
                 method,
                 carries_cursor: false,
                 writes: verb != Method::GET,
@@ -52,9 +52,9 @@ impl Call {
         self
     }
 
-    /// The position to go on from: an answer may now mean that it is lost.
+    /// Sets the page token. An error may then mean that the cursor is lost.
     pub(crate) fn cursor(mut self, token: &str) -> Self {
-        self.asked.carries_cursor = true;
+        self.context.carries_cursor = true;
         self.query("pageToken", token)
     }
 
@@ -63,32 +63,32 @@ impl Call {
         self
     }
 
-    /// A header that only some calls have. No part of a batch has one.
+    /// Adds a header. Parts of a batch can't have one.
     pub(crate) fn header(mut self, name: HeaderName, value: &str) -> Result<Self, DriveError> {
-        let value = HeaderValue::try_from(value).map_err(|error| self.unsendable(error))?;
+        let value = HeaderValue::try_from(value).map_err(|error| self.invalid_request(error))?;
         self.headers.insert(name, value);
         Ok(self)
     }
 
-    /// The answer is content, whatever its type.
-    pub(crate) fn any_answer(mut self) -> Self {
+    /// Accepts a response of any type, for content.
+    pub(crate) fn accept_any(mut self) -> Self {
         self.accept = "*/*";
         self
     }
 
-    /// A POST that changes nothing: what is unclear about it can be asked again.
-    pub(crate) fn changes_nothing(mut self) -> Self {
-        self.asked.writes = false;
+    /// Marks a POST as one that changes nothing, so that an ambiguous outcome can be retried.
+    pub(crate) fn read_only(mut self) -> Self {
+        self.context.writes = false;
         self
     }
 
     pub(crate) fn json(mut self, body: &impl Serialize) -> Result<Self, DriveError> {
-        let body = serde_json::to_vec(body).map_err(|error| self.unsendable(error))?;
+        let body = serde_json::to_vec(body).map_err(|error| self.invalid_request(error))?;
         self.body = body.into();
         Ok(self)
     }
 
-    /// A body that is not JSON, and an answer that is not either.
+    /// Sets a multipart body, and accepts a multipart response.
     pub(crate) fn mixed(mut self, content_type: &'static str, body: Vec<u8>) -> Self {
         self.accept = "multipart/mixed";
         self.content_type = content_type;
@@ -96,19 +96,19 @@ impl Call {
         self
     }
 
-    pub(crate) const fn asked(&self) -> Asked {
-        self.asked
+    pub(crate) const fn context(&self) -> CallContext {
+        self.context
     }
 
-    /// What we would send is no HTTP request, now or later.
-    pub(crate) fn unsendable(
+    /// Returns the error for a call that can't be converted into an HTTP request.
+    pub(crate) fn invalid_request(
         &self,
         error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> DriveError {
-        unsendable(self.asked.method, error)
+        invalid_request(self.context.method, error)
     }
 
-    /// Path and query.
+    /// Returns the path with the query.
     pub(crate) fn target(&self, quota_user: Option<&str>) -> String {
         let mut query = self.query.clone();
         if let Some(user) = quota_user {
@@ -118,13 +118,13 @@ impl Call {
         format!("{}{mark}{query}", self.path)
     }
 
-    /// The call as a part of a batch: its request line, headers and body. What goes for all parts (the
-    /// access token) is said outside.
+    /// Serialises the call as a part of a batch: request line, headers and body. The access token
+    /// is in the outer request.
     pub(crate) fn inner(&self, quota_user: Option<&str>) -> Result<Vec<u8>, DriveError> {
         let mut text = format!("{} {} HTTP/1.1\r\n", self.verb, self.target(quota_user));
         if let Some(etag) = &self.if_match {
-            // Whatever can't be a header's value could end the header, and begin another.
-            HeaderValue::try_from(etag).map_err(|error| self.unsendable(error))?;
+            // An invalid value could inject another header.
+            HeaderValue::try_from(etag).map_err(|error| self.invalid_request(error))?;
             text.push_str("If-Match: ");
             text.push_str(etag);
             text.push_str("\r\n");
@@ -138,15 +138,20 @@ impl Call {
         Ok([text.as_bytes(), &self.body].concat())
     }
 
-    /// What a part of a batch's answer means for this call.
-    pub(crate) fn judged(&self, part: multipart::Answer) -> Result<Bytes, DriveError> {
+    /// Converts a part of a batch response into the result of this call.
+    pub(crate) fn interpret(&self, part: multipart::Answer) -> Result<Bytes, DriveError> {
         if part.status.is_success() {
             return Ok(part.body);
         }
-        Err(classify(self.asked, part.status, &part.headers, &part.body))
+        Err(classify(
+            self.context,
+            part.status,
+            &part.headers,
+            &part.body,
+        ))
     }
 
-    /// The request itself.
+    /// Builds the HTTP request.
     pub(crate) fn build(
         &self,
         base_url: &str,
@@ -155,7 +160,7 @@ impl Call {
     ) -> Result<http::Request<Bytes>, DriveError> {
         let url = format!("{base_url}{}", self.target(quota_user));
         let mut bearer = HeaderValue::try_from(format!("Bearer {}", token.expose()))
-            .map_err(|error| self.unsendable(error))?;
+            .map_err(|error| self.invalid_request(error))?;
         bearer.set_sensitive(true);
         let mut request = http::Request::builder()
             .method(self.verb.clone())
@@ -170,14 +175,14 @@ impl Call {
         }
         let mut request = request
             .body(self.body.clone())
-            .map_err(|error| self.unsendable(error))?;
+            .map_err(|error| self.invalid_request(error))?;
         request.headers_mut().extend(self.headers.clone());
         Ok(request)
     }
 }
 
-/// What we would send is no HTTP request, now or later.
-pub(crate) fn unsendable(
+/// Returns the error for a call that can't be converted into an HTTP request.
+pub(crate) fn invalid_request(
     method: &'static str,
     error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
 ) -> DriveError {
@@ -185,8 +190,8 @@ pub(crate) fn unsendable(
     DriveError::new(method, Kind::Permanent { reason }).with_source(error)
 }
 
-/// Why there is no answer, as an error of the call.
-pub(crate) fn unanswered(method: &'static str, error: TransportError) -> DriveError {
+/// Converts a transport error into the error of a call.
+pub(crate) fn no_response(method: &'static str, error: TransportError) -> DriveError {
     let kind = match error {
         TransportError::NotSent(_) => Kind::NotSent,
         TransportError::MaybeSent(_) => Kind::Unanswered,
@@ -202,26 +207,31 @@ fn append(query: &mut String, name: &str, value: &str) {
 }
 
 impl DriveClient {
-    /// Makes a call: the body of a 2xx answer, or what went wrong. A 401 is tried once more with a new
-    /// access token; nothing else is tried again.
+    /// Makes a call, and returns the body of a 2xx response or the error. After a 401 the call is
+    /// made once more with a new access token; nothing else is retried.
     pub(crate) async fn call(&self, call: &Call) -> Result<Bytes, DriveError> {
-        self.answered(call).await.map(http::Response::into_body)
+        self.call_with_response(call)
+            .await
+            .map(http::Response::into_body)
     }
 
-    /// The same, with the answer's headers.
-    pub(crate) async fn answered(&self, call: &Call) -> Result<http::Response<Bytes>, DriveError> {
+    /// Makes a call as [`DriveClient::call`] does, and returns the response with its headers.
+    pub(crate) async fn call_with_response(
+        &self,
+        call: &Call,
+    ) -> Result<http::Response<Bytes>, DriveError> {
         let token = self.tokens.token().await?;
         let refused = match self.send(call, &token).await {
-            Err(error) if expired(&error) => error,
+            Err(error) if token_rejected(&error) => error,
             outcome => return outcome,
         };
-        match self.tokens.instead_of(&token).await? {
+        match self.tokens.replacement_for(&token).await? {
             Some(token) => self.send(call, &token).await,
             None => Err(refused),
         }
     }
 
-    /// Sends a call once: an answer of success, whole, or what went wrong.
+    /// Sends a call once, and returns a successful response or the error.
     pub(crate) async fn send(
         &self,
         call: &Call,
@@ -230,38 +240,39 @@ impl DriveClient {
         let request = call.build(&self.base_url, self.quota_user.as_deref(), token)?;
         let answer = (self.transport)(request)
             .await
-            .map_err(|error| unanswered(call.asked.method, error))?;
+            .map_err(|error| no_response(call.context.method, error))?;
         if answer.status().is_success() {
             return Ok(answer);
         }
         let (status, headers) = (answer.status(), answer.headers());
-        Err(classify(call.asked, status, headers, answer.body()))
+        Err(classify(call.context, status, headers, answer.body()))
     }
 }
 
-/// Drive refused the access token, which another one may mend.
-pub(crate) fn expired(error: &DriveError) -> bool {
+/// Returns whether Drive rejected the access token, so that a new one may help.
+pub(crate) fn token_rejected(error: &DriveError) -> bool {
     error.status() == Some(StatusCode::UNAUTHORIZED.as_u16())
         && matches!(error.kind(), Kind::AuthLost { .. })
 }
 
-/// Reads the JSON of a successful answer.
-pub(crate) fn parsed<'a, T: Deserialize<'a>>(
-    asked: Asked,
+/// Parses the JSON of a successful response.
+pub(crate) fn parse_json<'a, T: Deserialize<'a>>(
+    context: CallContext,
     body: &'a Bytes,
 ) -> Result<T, DriveError> {
-    serde_json::from_slice(body).map_err(|error| unclear(asked, BadJson::from(error)))
+    serde_json::from_slice(body).map_err(|error| ambiguous(context, BadJson::from(error)))
 }
 
-/// A success that says nothing we can use. A write has been done then, but with what result?
-pub(crate) fn unclear(
-    asked: Asked,
+/// Returns the error for a success with an unusable response: a write was executed, with an unknown
+/// result.
+pub(crate) fn ambiguous(
+    context: CallContext,
     source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
 ) -> DriveError {
-    let kind = if asked.writes {
+    let kind = if context.writes {
         Kind::Unanswered
     } else {
         Kind::Transient
     };
-    DriveError::new(asked.method, kind).with_source(source)
+    DriveError::new(context.method, kind).with_source(source)
 }

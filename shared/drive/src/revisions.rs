@@ -1,42 +1,44 @@
-//! The revisions of a file's content, as far as Drive still has them.
+//! The revisions of a file's content that Drive still keeps.
 
 use domain::{FileId, Timestamp};
 use http::Method;
 use serde::{Deserialize, Serialize};
 
-use crate::request::{Call, parsed};
+use crate::request::{Call, parse_json};
 use crate::wire::{Int64, User};
 use crate::{Download, DriveClient, DriveError, Expected};
 
-/// The most that Drive gives in one page of revisions.
+/// The largest page of revisions.
 const PAGE_SIZE: &str = "1000";
-const REVISION: &str = "id,mimeType,modifiedTime,size,md5Checksum,keepForever,originalFilename,lastModifyingUser(emailAddress)";
-/// The longest id of a revision that we take, in bytes.
+const REVISION: &str = "id,mimeType,modifiedTime,size,md5Checksum,keepForever,originalFilename,\
+    lastModifyingUser(emailAddress)";
+/// The longest accepted revision id, in bytes.
 const ID_BYTES_MAX: usize = 256;
 
-/// What Drive calls a revision of one file.
+/// The id of a revision, unique within its file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RevisionId(String);
 
-/// A text that is no revision's id.
+/// A text is not a valid revision id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("no revision has such an id")]
-pub struct RevisionIdRefused;
+#[error("not a valid revision id")]
+pub struct InvalidRevisionId;
 
 impl RevisionId {
-    /// The id of a text, as Drive gave it or we stored it.
+    /// Parses an id, as received or stored.
     ///
     /// # Errors
-    /// [`RevisionIdRefused`] for an empty text, a long one, and one with anything but letters, digits, `-` and `_`.
-    pub fn parse(text: &str) -> Result<Self, RevisionIdRefused> {
+    /// [`InvalidRevisionId`] for an empty or long text, and for characters other than letters,
+    /// digits, `-` and `_`.
+    pub fn parse(text: &str) -> Result<Self, InvalidRevisionId> {
         let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
         if text.is_empty() || text.len() > ID_BYTES_MAX || !text.bytes().all(fits) {
-            return Err(RevisionIdRefused);
+            return Err(InvalidRevisionId);
         }
         Ok(Self(text.to_owned()))
     }
 
-    /// The text.
+    /// Returns the text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -46,31 +48,32 @@ impl RevisionId {
 /// One revision of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Revision {
-    /// Its id; the one of the present content is the file's `headRevisionId`.
+    /// The id. The current content's is the file's `headRevisionId`.
     pub id: RevisionId,
-    /// The type that the content had.
+    /// The MIME type of the content.
     pub mime_type: Option<String>,
-    /// When it was made.
+    /// The time of its creation.
     pub modified_at: Option<Timestamp>,
-    /// Who made it: an e-mail address.
+    /// The e-mail address of its author.
     pub modified_by: Option<String>,
-    /// Bytes of content; `None` for a document of Google's.
+    /// The size of the content in bytes; `None` for a Google document.
     pub size_bytes: Option<u64>,
-    /// MD5 of the content, lower-case hex; `None` for a document of Google's.
+    /// The MD5 of the content in lower-case hex; `None` for a Google document.
     pub md5: Option<String>,
-    /// The name under which it was uploaded.
+    /// The original file name of the upload.
     pub uploaded_as: Option<String>,
-    /// Whether Drive keeps it. What it does not keep goes 30 days after it was replaced, or with the hundredth newer one,
-    /// and can't be downloaded meanwhile.
+    /// Drive keeps it forever. Other revisions are deleted 30 days after their replacement
+    /// or with the hundredth newer one, and can't be downloaded meanwhile.
     pub kept_forever: bool,
 }
 
 /// One page of revisions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RevisionPage {
-    /// The revisions, oldest first. May be incomplete for documents of Google's, whose small steps Drive joins.
+    /// The revisions, oldest first. Incomplete for Google documents, whose small revisions Drive
+    /// merges.
     pub revisions: Vec<Revision>,
-    /// Entries whose id is the shape of none.
+    /// The number of entries with an invalid id.
     pub skipped: u32,
     /// The token of the next page; `None` at the end.
     pub next: Option<String>,
@@ -98,9 +101,9 @@ struct WireRevision {
 }
 
 impl TryFrom<WireRevision> for Revision {
-    type Error = RevisionIdRefused;
+    type Error = InvalidRevisionId;
 
-    fn try_from(wire: WireRevision) -> Result<Self, RevisionIdRefused> {
+    fn try_from(wire: WireRevision) -> Result<Self, InvalidRevisionId> {
         let at = wire.modified_time.as_deref();
         Ok(Self {
             id: RevisionId::parse(&wire.id)?,
@@ -117,15 +120,15 @@ impl TryFrom<WireRevision> for Revision {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Keeping {
+struct KeepForever {
     keep_forever: bool,
 }
 
 impl DriveClient {
-    /// One page of a file's revisions, oldest first; the first page without a token.
+    /// Lists one page of a file's revisions, oldest first; the first page without a token.
     ///
     /// # Errors
-    /// [`DriveError`]. Only who may edit the file sees its revisions.
+    /// [`DriveError`]. Only users who may edit the file see its revisions.
     pub async fn list_revisions(
         &self,
         file: &FileId,
@@ -141,7 +144,7 @@ impl DriveClient {
             .query("pageSize", PAGE_SIZE)
             .query("fields", &format!("nextPageToken,revisions({REVISION})"));
         let body = self.call(&call).await?;
-        let list: WireList = parsed(call.asked(), &body)?;
+        let list: WireList = parse_json(call.context(), &body)?;
         let mut page = RevisionPage {
             revisions: Vec::with_capacity(list.revisions.len()),
             skipped: 0,
@@ -150,16 +153,17 @@ impl DriveClient {
         for wire in list.revisions {
             match Revision::try_from(wire) {
                 Ok(revision) => page.revisions.push(revision),
-                Err(RevisionIdRefused) => page.skipped += 1,
+                Err(InvalidRevisionId) => page.skipped += 1,
             }
         }
         Ok(page)
     }
 
-    /// One revision.
+    /// Reads one revision.
     ///
     /// # Errors
-    /// [`DriveError`]; [`Kind::NotFound`](crate::Kind::NotFound) for one that Drive has not, or not any more.
+    /// [`DriveError`]; [`Kind::NotFound`](crate::Kind::NotFound) if Drive does not have it (any
+    /// more).
     pub async fn get_revision(
         &self,
         file: &FileId,
@@ -169,8 +173,8 @@ impl DriveClient {
         self.revision(call.query("fields", REVISION)).await
     }
 
-    /// Has Drive keep a revision for ever, or no longer; at most 200 of one file. Only such a revision can be downloaded
-    /// once it is not the newest any more.
+    /// Sets whether Drive keeps a revision forever, at most 200 per file. Apart from the newest
+    /// one, only such revisions can be downloaded.
     ///
     /// # Errors
     /// [`DriveError`].
@@ -182,11 +186,12 @@ impl DriveClient {
     ) -> Result<Revision, DriveError> {
         let call = Call::new("revisions.update", Method::PATCH, path(file, revision))
             .query("fields", REVISION)
-            .json(&Keeping { keep_forever })?;
+            .json(&KeepForever { keep_forever })?;
         self.revision(call).await
     }
 
-    /// The content of a revision, from this byte on: the newest one's, or one's that is kept for ever.
+    /// Downloads the content of a revision from a byte on: the newest revision, or one that is kept
+    /// forever.
     ///
     /// # Errors
     /// As for [`DriveClient::download`].
@@ -200,13 +205,14 @@ impl DriveClient {
         let call = Call::new("revisions.get", Method::GET, path(file, revision))
             .query("alt", "media")
             .query("acknowledgeAbuse", "false");
-        self.content_of(call, from_byte, expected).await
+        self.call_for_content(call, from_byte, expected).await
     }
 
     async fn revision(&self, call: Call) -> Result<Revision, DriveError> {
         let body = self.call(&call).await?;
-        let wire: WireRevision = parsed(call.asked(), &body)?;
-        Revision::try_from(wire).map_err(|refused| crate::request::unclear(call.asked(), refused))
+        let wire: WireRevision = parse_json(call.context(), &body)?;
+        Revision::try_from(wire)
+            .map_err(|refused| crate::request::ambiguous(call.context(), refused))
     }
 }
 
@@ -219,10 +225,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_of_a_revision_can_be_a_part_of_a_path() {
+    fn a_revision_id_is_a_valid_path_segment() {
         assert_eq!(RevisionId::parse("0B-x_9").unwrap().as_str(), "0B-x_9");
         for text in ["", "a/b", "..", "a?b", "a b"] {
-            assert_eq!(RevisionId::parse(text), Err(RevisionIdRefused), "{text}");
+            assert_eq!(RevisionId::parse(text), Err(InvalidRevisionId), "{text}");
         }
     }
 }

@@ -1,8 +1,8 @@
-//! Texts that must never be shown.
+//! Values that must never be shown.
 
 use std::fmt;
 
-/// A value that no log, error or debugger output shows. Whoever needs it says so: [`Secret::expose`].
+/// A value that no log, error or debug output shows. [`Secret::expose`] returns it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret<T = String>(T);
 
@@ -13,7 +13,7 @@ impl<T> Secret<T> {
         Self(value)
     }
 
-    /// The value itself, for the one place that sends or signs with it.
+    /// Returns the value, for the code that sends it or signs with it.
     #[must_use]
     pub const fn expose(&self) -> &T {
         &self.0

@@ -1,4 +1,4 @@
-//! Content on its way: one request, and an answer whose body comes piece by piece.
+//! The transport for content: one request, and a response whose body is streamed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,11 +11,13 @@ use futures_util::stream::{self, BoxStream};
 use crate::transport::{client, failed};
 use crate::{Transport, TransportError};
 
-/// The body of an answer, in pieces of the network's choosing. An error is the last piece: the body broke off.
+/// The body of a response, in pieces as received. An error is the last piece: the body was
+/// interrupted.
 pub type ContentBody = BoxStream<'static, Result<Bytes, TransportError>>;
 
-/// Sends one request and returns its answer as soon as its headers are there, whatever its status. It retries nothing
-/// and follows no redirect. Requests have whole bodies: a chunk of an upload is one.
+/// Sends one request, and returns the response of any status as soon as its headers are received.
+/// It does not retry or follow redirects. Request bodies are in memory: a chunk of an upload is
+/// one.
 pub type ContentTransport = Arc<
     dyn Fn(
             http::Request<Bytes>,
@@ -24,18 +26,18 @@ pub type ContentTransport = Arc<
         + Sync,
 >;
 
-/// How long content may stand still. There is no limit in all: 5 GB take minutes, and may.
+/// The timeouts for content. There is no total limit: 5 GB take minutes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ContentTimeouts {
-    /// Until the connection stands (name lookup, TCP and TLS).
+    /// The time for connecting (name lookup, TCP and TLS).
     pub connect: Duration,
-    /// Until the answer's headers are there, the sending of the request included; and then from each piece of its body
-    /// to the next. The time that the caller takes between two pieces does not count.
+    /// The time for sending the request and receiving the response headers, and for receiving each
+    /// piece of the body. The caller's time between two pieces does not count.
     pub idle: Duration,
 }
 
-/// 3 s to connect, 60 s between two signs of life: a chunk of 16 MiB gets through at 0.3 MB/s, and Drive needs some
-/// seconds for the last one of a large file.
+/// 3 s to connect and 60 s idle: a chunk of 16 MiB passes at 0.3 MB/s, and Drive needs some seconds
+/// for the last chunk of a large file.
 impl Default for ContentTimeouts {
     fn default() -> Self {
         Self {
@@ -45,11 +47,11 @@ impl Default for ContentTimeouts {
     }
 }
 
-/// The transport of production for content: reqwest over rustls, with a pool of its own, so that long downloads take
-/// no connection away from the calls.
+/// The production transport for content: reqwest over rustls, with a connection pool of its own, so
+/// that long downloads don't occupy the connections of other calls.
 ///
 /// # Errors
-/// [`TransportError::NotSent`] where the TLS set-up of the machine can't be loaded.
+/// [`TransportError::NotSent`] if TLS can't be set up on this machine.
 pub fn reqwest_content_transport(
     timeouts: ContentTimeouts,
 ) -> Result<ContentTransport, TransportError> {
@@ -76,7 +78,8 @@ async fn send(
     Ok(response(status, headers, body.boxed()))
 }
 
-/// Content through the ordinary door: whole bodies, in memory. For tests, and for content that is known to be small.
+/// Uses an ordinary transport for content, with whole bodies in memory: for tests, and for content
+/// that is known to be small.
 #[must_use]
 pub fn in_memory(transport: Transport) -> ContentTransport {
     Arc::new(move |request| {

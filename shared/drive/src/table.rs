@@ -1,118 +1,122 @@
-//! The one table of what we read of a file, with its names in Drive v3 and in Drive v2.
+//! The table of the file members that are read, with their names in Drive v3 and v2.
 
 use std::sync::LazyLock;
 
-use domain::FieldMask;
+use domain::FieldSetVersion;
 
 use crate::permissions;
 
-/// One thing that we read of a file. The names are those of a `fields` mask.
+/// A file member that is read. The names are those of a `fields` parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Column {
-    /// Ours: a label of [`domain::Field`] (`properties` and `permissions` for all of them), or a member of [`domain::Mirror`].
+    /// The domain's name: a label of [`domain::Field`] (`properties` and `permissions` stand for
+    /// all of them), or a member of [`domain::DriveMetadata`].
     pub ours: &'static str,
-    /// In v3: `changes.list`, `files.list`.
+    /// The name in v3: `changes.list`, `files.list`.
     pub v3: &'static str,
-    /// In v2: `files.get` and the answer of `files.patch`.
+    /// The name in v2: `files.get` and the response of `files.patch`.
     pub v2: &'static str,
-    /// Where a v2 `files.patch` takes it, if we write it at all; `permissions.*` are methods of their own.
-    pub written_to: Option<&'static str>,
+    /// The place in a v2 `files.patch` if it is written; `permissions.*` are separate methods.
+    pub patched_as: Option<&'static str>,
 }
 
-/// The mask whose columns these are: whoever adds one raises [`FieldMask::CURRENT`].
-pub(crate) const MASK: FieldMask = FieldMask(2);
-const _: () = assert!(MASK.0 == FieldMask::CURRENT.0);
+/// The version of this set of columns. Adding a column requires raising
+/// [`FieldSetVersion::CURRENT`].
+pub(crate) const FIELD_SET: FieldSetVersion = FieldSetVersion(2);
+const _: () = assert!(FIELD_SET.0 == FieldSetVersion::CURRENT.0);
 
-const CAPABILITIES: &str = "capabilities(canEdit,canRename,canTrash,canUntrash,canDelete,canDownload,canShare,canAddChildren)";
+const CAPABILITIES: &str = "capabilities(canEdit,canRename,canTrash,canUntrash,canDelete,\
+    canDownload,canShare,canAddChildren)";
 
-/// Everything that we read of a file. v3 and v2 give equal snapshots of the same state.
+/// All file members that are read. v3 and v2 yield equal snapshots of the same state.
 ///
-/// - `trashed` is read from `explicitlyTrashed` in both: v3's `trashed` and v2's `labels.trashed` are also
-///   true for what lies in a trashed folder, and such files get no change of their own when it comes back.
-/// - Of v2's `properties` only those with the visibility `PUBLIC` are v3's `properties`; `PRIVATE` (the
-///   default when writing) are v3's `appProperties`, and not ours.
-/// - A v2 reader with the additional role `commenter` is v3's commenter. Items of shared drives carry no
-///   permissions in either; see [`crate::DriveClient::with_permissions`].
-/// - v2 does not move a file by a body member but by the parameters `addParents` and `removeParents`.
+/// - `trashed` is read from `explicitlyTrashed` in both: v3's `trashed` and v2's `labels.trashed`
+///   are also true for files in a trashed folder, which get no change of their own when it is
+///   restored.
+/// - Of v2's `properties`, those with the visibility `PUBLIC` are v3's `properties`; `PRIVATE` ones
+///   (the default when writing) are v3's `appProperties` and not synchronised.
+/// - A v2 reader with the additional role `commenter` is v3's commenter. Items of shared drives
+///   have no permissions in either version; see [`crate::DriveClient::with_permissions`].
+/// - v2 moves a file by the parameters `addParents` and `removeParents` instead of a body member.
 pub const TABLE: [Column; 24] = [
-    read("file", "id", "id"),
-    read("version", "version", "version"),
-    written("name", "name", "title", "title"),
-    written("description", "description", "description", "description"),
-    written("starred", "starred", "labels(starred)", "labels.starred"),
-    written(
+    read_only("file", "id", "id"),
+    read_only("version", "version", "version"),
+    read_write("name", "name", "title", "title"),
+    read_write("description", "description", "description", "description"),
+    read_write("starred", "starred", "labels(starred)", "labels.starred"),
+    read_write(
         "trashed",
         "explicitlyTrashed",
         "explicitlyTrashed",
         "labels.trashed",
     ),
-    written("parent", "parents", "parents(id)", "?addParents"),
-    written(
+    read_write("parent", "parents", "parents(id)", "?addParents"),
+    read_write(
         "properties",
         "properties",
         "properties(key,value,visibility)",
         "properties",
     ),
-    read("mime_type", "mimeType", "mimeType"),
-    read("size_bytes", "size", "fileSize"),
-    read("md5", "md5Checksum", "md5Checksum"),
-    read("sha256", "sha256Checksum", "sha256Checksum"),
-    read("head_revision_id", "headRevisionId", "headRevisionId"),
-    read("created_at", "createdTime", "createdDate"),
-    read("modified_at", "modifiedTime", "modifiedDate"),
-    read(
+    read_only("mime_type", "mimeType", "mimeType"),
+    read_only("size_bytes", "size", "fileSize"),
+    read_only("md5", "md5Checksum", "md5Checksum"),
+    read_only("sha256", "sha256Checksum", "sha256Checksum"),
+    read_only("head_revision_id", "headRevisionId", "headRevisionId"),
+    read_only("created_at", "createdTime", "createdDate"),
+    read_only("modified_at", "modifiedTime", "modifiedDate"),
+    read_only(
         "modified_by",
         "lastModifyingUser(emailAddress)",
         "lastModifyingUser(emailAddress)",
     ),
-    read("owner", "owners(emailAddress)", "owners(emailAddress)"),
-    read("drive_id", "driveId", "driveId"),
-    // With it `shortcut_mime_type`.
-    read(
+    read_only("owner", "owners(emailAddress)", "owners(emailAddress)"),
+    read_only("drive_id", "driveId", "driveId"),
+    // Includes `shortcut_mime_type`.
+    read_only(
         "shortcut_target",
         "shortcutDetails(targetId,targetMimeType)",
         "shortcutDetails(targetId,targetMimeType)",
     ),
-    read("capabilities", CAPABILITIES, CAPABILITIES),
-    written(
+    read_only("capabilities", CAPABILITIES, CAPABILITIES),
+    read_write(
         "permissions",
         permissions::V3,
         permissions::V2,
         "permissions.*",
     ),
-    read("permission_ids", "permissionIds", "permissionIds"),
-    read(
+    read_only("permission_ids", "permissionIds", "permissionIds"),
+    read_only(
         "has_augmented_permissions",
         "hasAugmentedPermissions",
         "hasAugmentedPermissions",
     ),
-    read(
+    read_only(
         "inherited_permissions_disabled",
         "inheritedPermissionsDisabled",
         "inheritedPermissionsDisabled",
     ),
 ];
 
-const fn read(ours: &'static str, v3: &'static str, v2: &'static str) -> Column {
+const fn read_only(ours: &'static str, v3: &'static str, v2: &'static str) -> Column {
     Column {
         ours,
         v3,
         v2,
-        written_to: None,
+        patched_as: None,
     }
 }
 
-const fn written(
+const fn read_write(
     ours: &'static str,
     v3: &'static str,
     v2: &'static str,
-    written_to: &'static str,
+    patched_as: &'static str,
 ) -> Column {
     Column {
         ours,
         v3,
         v2,
-        written_to: Some(written_to),
+        patched_as: Some(patched_as),
     }
 }
 
@@ -124,7 +128,8 @@ fn joined(name: impl Fn(&Column) -> &'static str) -> String {
 pub(crate) static CHANGES: LazyLock<String> = LazyLock::new(|| {
     let file = joined(|column| column.v3);
     format!(
-        "nextPageToken,newStartPageToken,changes(changeType,time,removed,driveId,drive(id,name),fileId,file({file}))"
+        "nextPageToken,newStartPageToken,\
+         changes(changeType,time,removed,driveId,drive(id,name),fileId,file({file}))"
     )
 });
 
@@ -148,8 +153,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_writable_field_and_only_those_have_a_place_to_be_written_to() {
-        let written = TABLE.iter().filter(|column| column.written_to.is_some());
+    fn exactly_the_writable_fields_have_a_place_in_a_patch() {
+        let written = TABLE.iter().filter(|column| column.patched_as.is_some());
         let labels: Vec<_> = written.map(|column| column.ours).collect();
         assert_eq!(
             labels,
@@ -172,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn every_capability_that_we_keep_is_asked_for() {
+    fn every_known_capability_is_requested() {
         let all = format!("capabilities({})", Capabilities::NAMES.join(","));
         assert_eq!(CAPABILITIES, all);
     }

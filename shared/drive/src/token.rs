@@ -1,22 +1,24 @@
-//! Access tokens: one at a time per credentials and user, kept until shortly before it expires.
+//! Access tokens: one at a time per credentials and subject, cached until shortly before it
+//! expires.
 
 use bytes::Bytes;
 use domain::Timestamp;
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
+use crate::classify::ErrorBody;
+use crate::credentials_secret::{CredentialsSecret, unusable};
 use crate::error::BadJson;
-use crate::reasons::Said;
-use crate::vault::{Vault, unusable};
 use crate::{Clock, Credentials, DriveError, Kind, Secret, Transport};
 
 const METHOD: &str = "oauth2.token";
-/// How long before its end a token is no longer used: a call that starts now must not outlive it.
+/// The time before its expiry in which a token is not used any more, so that no call outlives it.
 const MARGIN_MILLIS: i64 = 60_000;
-/// What a token is worth whose answer does not say (`expires_in` is only recommended).
+/// The assumed lifetime of a token if the response has no `expires_in`, which is only recommended.
 const UNSTATED_SECONDS: i64 = 300;
 
-/// The words of a token endpoint that mean: not with these credentials. RFC 6749, section 5.2, and Google's own.
+/// The error codes of a token endpoint that mean that the credentials don't work. From RFC 6749,
+/// section 5.2, and Google's own.
 const LOST: [&str; 10] = [
     "invalid_grant",
     "unauthorized_client",
@@ -30,31 +32,31 @@ const LOST: [&str; 10] = [
     "admin_policy_enforced",
 ];
 
-/// Where a client's access tokens come from.
+/// The source of a client's access tokens.
 pub(crate) enum TokenSource {
-    /// Always the same one.
+    /// A fixed token.
     Fixed(Secret),
-    /// Issued for credentials. The lock is held across the exchange: many calls that find the token expired
-    /// make one exchange.
+    /// Tokens issued for credentials. The lock is acquired for the whole exchange, so that many
+    /// calls that find the token expired cause one exchange.
     Issued(Box<Issued>),
 }
 
-/// Credentials with the token that they got.
+/// An issuer with its current credentials and token.
 pub(crate) struct Issued {
     issuer: Issuer,
-    held: Mutex<Held>,
+    state: Mutex<TokenState>,
 }
 
-/// Gets tokens for the credentials of one secret, as one user.
+/// Requests tokens for the credentials of one secret and one subject.
 pub(crate) struct Issuer {
     pub(crate) transport: Transport,
     pub(crate) clock: Clock,
-    pub(crate) vault: Vault,
+    pub(crate) secret: CredentialsSecret,
     pub(crate) subject: Option<String>,
 }
 
 #[derive(Default)]
-struct Held {
+struct TokenState {
     credentials: Option<Credentials>,
     token: Option<Token>,
 }
@@ -74,51 +76,54 @@ impl TokenSource {
     pub(crate) fn issued(issuer: Issuer) -> Self {
         Self::Issued(Box::new(Issued {
             issuer,
-            held: Mutex::default(),
+            state: Mutex::default(),
         }))
     }
 
-    /// Reads the credentials if that has not been done yet.
+    /// Reads the credentials unless they are loaded.
     pub(crate) async fn prepare(&self) -> Result<(), DriveError> {
         match self {
             Self::Fixed(_) => Ok(()),
             Self::Issued(issued) => {
-                let Issued { issuer, held } = issued.as_ref();
-                let mut held = held.lock().await;
-                if held.credentials.is_none() {
-                    held.credentials = Some(issuer.vault.read().await?);
+                let Issued { issuer, state } = issued.as_ref();
+                let mut state = state.lock().await;
+                if state.credentials.is_none() {
+                    state.credentials = Some(issuer.secret.read().await?);
                 }
                 Ok(())
             }
         }
     }
 
-    /// A token that is good for some time yet.
+    /// Returns a token that does not expire soon.
     pub(crate) async fn token(&self) -> Result<Secret, DriveError> {
         match self {
             Self::Fixed(text) => Ok(text.clone()),
             Self::Issued(issued) => {
-                let Issued { issuer, held } = issued.as_ref();
-                let mut held = held.lock().await;
-                match &held.token {
+                let Issued { issuer, state } = issued.as_ref();
+                let mut state = state.lock().await;
+                match &state.token {
                     Some(token) if (issuer.clock)() < token.good_until => Ok(token.text.clone()),
-                    Some(_) | None => issuer.renew(&mut held).await,
+                    Some(_) | None => issuer.renew(&mut state).await,
                 }
             }
         }
     }
 
-    /// Another token than the one that Drive refused; `None` where there can't be one.
-    pub(crate) async fn instead_of(&self, refused: &Secret) -> Result<Option<Secret>, DriveError> {
+    /// Returns another token than the one that Drive rejected; `None` if there can't be one.
+    pub(crate) async fn replacement_for(
+        &self,
+        refused: &Secret,
+    ) -> Result<Option<Secret>, DriveError> {
         match self {
             Self::Fixed(_) => Ok(None),
             Self::Issued(issued) => {
-                let Issued { issuer, held } = issued.as_ref();
-                let mut held = held.lock().await;
-                match &held.token {
-                    // Another call was faster.
+                let Issued { issuer, state } = issued.as_ref();
+                let mut state = state.lock().await;
+                match &state.token {
+                    // Another call has replaced it already.
                     Some(token) if token.text != *refused => Ok(Some(token.text.clone())),
-                    Some(_) | None => issuer.renew(&mut held).await.map(Some),
+                    Some(_) | None => issuer.renew(&mut state).await.map(Some),
                 }
             }
         }
@@ -126,28 +131,28 @@ impl TokenSource {
 }
 
 impl Issuer {
-    /// Exchanges the credentials for a token. Where Google no longer takes them, the secret is read once
-    /// more: it may have been rotated since.
-    async fn renew(&self, held: &mut Held) -> Result<Secret, DriveError> {
-        held.token = None;
-        let (credentials, fresh) = match held.credentials.take() {
+    /// Exchanges the credentials for a token. If Google rejects them, reads the secret once more,
+    /// since it may have been rotated.
+    async fn renew(&self, state: &mut TokenState) -> Result<Secret, DriveError> {
+        state.token = None;
+        let (credentials, fresh) = match state.credentials.take() {
             Some(credentials) => (credentials, false),
-            None => (self.vault.read().await?, true),
+            None => (self.secret.read().await?, true),
         };
         let mut outcome = self.exchange(&credentials).await;
         let mut used = credentials;
         if !fresh && matches!(&outcome, Err(error) if matches!(error.kind(), Kind::AuthLost { .. }))
         {
-            let now = self.vault.read().await?;
+            let now = self.secret.read().await?;
             if now != used {
                 outcome = self.exchange(&now).await;
                 used = now;
             }
         }
-        held.credentials = Some(used);
+        state.credentials = Some(used);
         let token = outcome?;
         let text = token.text.clone();
-        held.token = Some(token);
+        state.token = Some(token);
         Ok(text)
     }
 
@@ -156,7 +161,7 @@ impl Issuer {
         let request = credentials
             .token_request(self.subject.as_deref(), now)
             .map_err(|refused| unusable(METHOD, refused))?;
-        // Whatever became of this request, the call to Drive that needs the token has not been sent.
+        // Whatever the outcome of this request, the Drive call that needs the token was not sent.
         let answer = (self.transport)(request)
             .await
             .map_err(|error| DriveError::new(METHOD, Kind::NotSent).with_source(error))?;
@@ -176,7 +181,7 @@ impl Issuer {
 }
 
 fn refused(answer: &http::Response<Bytes>) -> DriveError {
-    let reason = Said::parse(answer.body()).reason;
+    let reason = ErrorBody::parse(answer.body()).reason;
     let kind = match &reason {
         Some(word) if answer.status().is_client_error() && LOST.contains(&word.as_str()) => {
             Kind::AuthLost {

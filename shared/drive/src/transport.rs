@@ -1,4 +1,4 @@
-//! One HTTP request and its answer, whole bodies both ways: the only door to the network.
+//! The transport for calls: one HTTP request and its response, both with whole bodies in memory.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
-/// Sends one request and returns its answer, whatever its status. It retries nothing and follows no
-/// redirect. A test puts a closure here that calls a server in the same process.
+/// Sends one request, and returns the response of any status. It does not retry or follow
+/// redirects. In tests it is a closure that calls a server in the same process.
 pub type Transport = Arc<
     dyn Fn(
             http::Request<Bytes>,
@@ -16,17 +16,17 @@ pub type Transport = Arc<
         + Sync,
 >;
 
-/// How long a request may take. Both are required: no call to Drive waits for ever.
+/// The timeouts of a request. Both are required, so that no call waits forever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
-    /// Until the connection stands (name lookup, TCP and TLS).
+    /// The time for connecting (name lookup, TCP and TLS).
     pub connect: Duration,
-    /// Until the last byte of the answer's body, the connecting included.
+    /// The total time up to the last byte of the response body, including connecting.
     pub total: Duration,
 }
 
-/// 3 s to connect and 20 s in all: Drive answers a page of 1,000 changes within a few seconds, and the
-/// shortest function that calls it may run for 15 to 30 s.
+/// 3 s to connect and 20 s in total: Drive returns a page of 1,000 changes within a few seconds,
+/// and the functions that call it run for at least 15 to 30 s.
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
@@ -36,21 +36,22 @@ impl Default for Timeouts {
     }
 }
 
-/// Why there is no answer, told apart by what the server may have done.
+/// The reason why there is no response, classified by whether the server may have executed the
+/// request.
 #[derive(Debug, thiserror::Error)]
 pub enum TransportError {
-    /// Surely not sent: no connection was made, or the request could not be built.
+    /// The request was not sent: no connection was established, or the request could not be built.
     #[error("the request was not sent")]
     NotSent(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// It may have been sent, and so carried out: a timeout, a reset, a broken answer.
-    #[error("no answer; the request may have been carried out")]
+    /// The request may have been sent and executed: a timeout, a reset, an interrupted response.
+    #[error("no response; the request may have been executed")]
     MaybeSent(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// The transport of production: reqwest over rustls, one pool of connections for all its clones.
+/// The production transport: reqwest over rustls, with one connection pool for all its clones.
 ///
 /// # Errors
-/// [`TransportError::NotSent`] where the TLS set-up of the machine can't be loaded.
+/// [`TransportError::NotSent`] if TLS can't be set up on this machine.
 pub fn reqwest_transport(timeouts: Timeouts) -> Result<Transport, TransportError> {
     let client = client(|builder| {
         let builder = builder.connect_timeout(timeouts.connect);
@@ -62,8 +63,8 @@ pub fn reqwest_transport(timeouts: Timeouts) -> Result<Transport, TransportError
     }))
 }
 
-/// A client that says who calls, follows no redirect and repeats nothing: one retry owner per call, and that is the queue.
-/// `limit` sets its timeouts.
+/// Builds an HTTP client with our user agent, without redirects and without retries: a call has one
+/// retry owner, the queue. `limit` sets the timeouts.
 pub(crate) fn client(
     limit: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
 ) -> Result<reqwest::Client, TransportError> {
@@ -84,7 +85,7 @@ async fn send(
     let mut whole = http::Response::new(Bytes::new());
     *whole.status_mut() = answer.status();
     *whole.headers_mut() = answer.headers().clone();
-    // From here on the request has been sent, whatever the error calls itself.
+    // From here on, the request was sent, regardless of the kind of the error.
     *whole.body_mut() = answer
         .bytes()
         .await
@@ -94,7 +95,7 @@ async fn send(
 
 pub(crate) fn failed(error: reqwest::Error) -> TransportError {
     let not_sent = error.is_connect() || error.is_builder();
-    // The URL holds page tokens, and errors are logged.
+    // The URL contains page tokens, and errors are logged.
     let error = Box::new(error.without_url());
     if not_sent {
         TransportError::NotSent(error)

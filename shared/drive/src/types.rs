@@ -1,47 +1,47 @@
-//! What the calls take and give: domain values, never Drive's JSON.
+//! The arguments and results of calls: domain values, never Drive's JSON.
 
 use std::fmt;
 use std::sync::Arc;
 
 use domain::{ChannelId, FileId, LogId, PageToken, Snapshot, Timestamp};
 
-/// The time now. An argument, so that a test can hold it still.
+/// A source of the current time, which tests replace.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// One page of a change log, oldest change first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChangePage {
-    /// What was reported, in the log's order. May be empty although more pages follow.
+    /// The changes of files, in the log's order. May be empty although more pages follow.
     pub changes: Vec<Change>,
-    /// Entries that name no file that we could ask Drive about: they can only be parked.
-    pub nameless: Vec<Unreadable>,
-    /// What was reported about shared drives themselves, in the log's order.
+    /// Entries without a valid file id: they can only be parked.
+    pub unidentified: Vec<Unreadable>,
+    /// The changes of shared drives themselves, in the log's order.
     pub drives: Vec<DriveChange>,
-    /// Where to go on.
-    pub next: Next,
-    /// Entries of a type that we don't know.
+    /// The token to continue with.
+    pub next: NextToken,
+    /// The number of entries of an unknown type.
     pub skipped: u32,
 }
 
-/// An entry about a shared drive itself (`changeType` `drive`): we joined it, left it, or it was renamed.
-/// Joining one gives such an entry and none of its items (Drive guide "Track changes for users and
-/// shared drives").
+/// An entry about a shared drive itself (`changeType` `drive`): it was joined, left or renamed.
+/// Joining creates such an entry and none for the drive's items (Drive guide "Track changes for
+/// users and shared drives").
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DriveChange {
-    /// The drive, which is its change log too.
+    /// The drive, whose id is also the id of its change log.
     pub drive: LogId,
-    /// Its name, where the entry shows it: "only present when the user is still a member".
+    /// The name, which is "only present when the user is still a member".
     pub name: Option<String>,
-    /// The entry says that the drive is not there for us any more.
+    /// The drive is not accessible any more.
     pub removed: bool,
 }
 
-/// Where a change log goes on after a page.
+/// The token that a change log continues with after a page.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Next {
-    /// More changes are there already: ask again with this token.
+pub enum NextToken {
+    /// More changes are available now.
     More(PageToken),
-    /// The end: ask with this token when something wakes us.
+    /// The end of the log: use this token after the next wake.
     End(PageToken),
 }
 
@@ -50,35 +50,37 @@ pub enum Next {
 pub struct Change {
     /// The file.
     pub file: FileId,
-    /// When Drive says that it happened; where it doesn't say, when we read it.
+    /// The time of the change according to Drive, or else the time at which the entry was read.
     pub at: Timestamp,
-    /// What was seen.
-    pub seen: Seen,
+    /// The state of the file.
+    pub state: ChangeState,
 }
 
-/// What an entry of a change log shows of its file.
+/// The state of a file in an entry of a change log.
 #[expect(
     clippy::large_enum_variant,
     reason = "an entry is nearly always a snapshot"
 )]
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Seen {
-    /// The file is there, in this state.
+pub enum ChangeState {
+    /// The file exists and has this state.
     Present(Snapshot),
-    /// Removed, or no longer visible to us: the log does not say which ([`crate::DriveClient::look`] does).
+    /// The file was removed or is not visible any more. The log does not tell which;
+    /// [`crate::DriveClient::get_or_gone`] does.
     Removed,
-    /// The entry names its file, but is no complete snapshot of it.
+    /// The entry has a file id, but is not a complete snapshot.
     Unreadable(Unreadable),
 }
 
 /// One page of a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FilePage {
-    /// The files, trashed ones included, in no promised order. May be empty although more pages follow.
+    /// The files, including trashed ones, in no particular order. May be empty although more pages
+    /// follow.
     pub files: Vec<Listed>,
-    /// The token of the next page; `None` at the end. Drive keeps it for some hours only.
+    /// The token of the next page; `None` at the end. It is valid for some hours only.
     pub next: Option<String>,
-    /// Drive says that it did not search everywhere (`incompleteSearch`).
+    /// Drive reports that it did not search everywhere (`incompleteSearch`).
     pub incomplete: bool,
 }
 
@@ -91,18 +93,18 @@ pub struct FilePage {
 pub enum Listed {
     /// The file's state.
     Present(Snapshot),
-    /// An entry that is no complete snapshot.
+    /// The entry is not a complete snapshot.
     Unreadable(Unreadable),
 }
 
-/// An entry that can't become a snapshot: something to park, never a reason to fail its page.
+/// An entry that can't be converted into a snapshot. It is parked and never fails its page.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Unreadable {
-    /// The file, where the entry names one.
+    /// The file, if the entry has a valid id.
     pub file: Option<FileId>,
-    /// What is wrong with it, without any of its content.
+    /// The defect, without any of the entry's content.
     pub reason: String,
-    /// The entry as Drive sent it. It may hold names: it is stored, never logged.
+    /// The entry as received. It may contain names: it is stored, but never logged.
     pub body: String,
 }
 
@@ -115,16 +117,16 @@ impl fmt::Debug for Unreadable {
     }
 }
 
-/// What a listing covers.
+/// The scope of a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scope {
-    /// My Drive and what is shared with the user.
+    /// My Drive and the items that are shared with the user.
     User,
     /// One shared drive; its id is the id of its change log.
     SharedDrive(LogId),
 }
 
-/// The files whose changes a log reports.
+/// Converts a log into the scope of the files whose changes it reports.
 impl From<&LogId> for Scope {
     fn from(log: &LogId) -> Self {
         if *log == LogId::user() {
@@ -135,16 +137,17 @@ impl From<&LogId> for Scope {
     }
 }
 
-/// A file as it was just read, with what a conditional write needs.
+/// A file as just read, with the members that a conditional write needs.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Read {
-    /// Its complete state.
+    /// The complete state.
     pub snapshot: Snapshot,
-    /// Drive's tag of exactly this state, quotes included: the condition of a write.
+    /// Drive's etag of this state, including quotes: the condition of a write.
     pub etag: String,
-    /// The folder that holds it, which a move takes it out of.
+    /// The parent folder, which a move removes it from.
     pub parent: Option<FileId>,
-    /// Properties of our application alone. They are not ours to sync, and go back as they came.
+    /// The private properties of our application. They are not synchronised and sent back
+    /// unchanged.
     pub private_properties: Vec<PrivateProperty>,
 }
 
@@ -158,52 +161,54 @@ impl fmt::Debug for Read {
     }
 }
 
-/// A property that only one application sees (v2 visibility `PRIVATE`, v3 `appProperties`).
+/// A property that is visible to one application only (v2 visibility `PRIVATE`, v3
+/// `appProperties`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PrivateProperty {
-    /// Its key.
+    /// The key.
     pub key: String,
-    /// Its value.
+    /// The value.
     pub value: String,
 }
 
 /// A push-notification channel to open.
 #[derive(Debug, Clone)]
 pub struct ChannelRequest<'a> {
-    /// Never used before in the Google project: Drive refuses a repeat even after a stop.
+    /// The id, never used before in the Google project: Drive rejects a repetition even after a
+    /// stop.
     pub id: &'a ChannelId,
-    /// At most 256 characters, echoed with every notification.
+    /// A token of at most 256 characters, which every notification repeats.
     pub token: &'a str,
-    /// An HTTPS URL with a valid certificate.
+    /// The address: an HTTPS URL with a valid certificate.
     pub address: &'a str,
-    /// When it should end: at most 604,800 s ahead for a change log.
+    /// The requested expiry: at most 604,800 s ahead for a change log.
     pub expires_at: Timestamp,
 }
 
 /// An open channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Watch {
-    /// What the channel watches, as Drive calls it: needed to stop it.
+    /// Drive's id of the watched resource, which is needed to stop the channel.
     pub resource_id: String,
-    /// When Drive will end it, which may be sooner than was asked.
+    /// The expiry, which may be earlier than requested.
     pub expires_at: Timestamp,
 }
 
-/// Who we are to Drive.
+/// The user that the credentials belong to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct About {
-    /// The user's e-mail address.
+    /// The e-mail address.
     pub email: String,
-    /// The user's id in permissions.
+    /// The id of the user in permissions.
     pub permission_id: Option<String>,
 }
 
 /// One page of shared drives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DrivePage {
-    /// The drives, in no promised order.
+    /// The drives, in no particular order.
     pub drives: Vec<SharedDrive>,
-    /// Entries whose id is the shape of none: they can't be followed.
+    /// The number of entries with an invalid id, which can't be followed.
     pub skipped: u32,
     /// The token of the next page; `None` at the end.
     pub next: Option<String>,
@@ -212,8 +217,8 @@ pub struct DrivePage {
 /// A shared drive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SharedDrive {
-    /// Its id, which names its change log too.
+    /// The id, which is also the id of its change log.
     pub id: LogId,
-    /// Its name.
+    /// The name.
     pub name: String,
 }

@@ -1,28 +1,28 @@
-//! Sending content into Drive, chunk by chunk (Drive guide "Upload file data", resumable uploads).
+//! Resumable uploads: content is sent to Drive in chunks (Drive guide "Upload file data").
 
 use bytes::Bytes;
 use domain::{FileId, Snapshot};
 use http::{HeaderMap, Method, StatusCode, header};
 use url::Url;
 
+use crate::classify::{CallContext, classify};
 use crate::media::{head, whole};
-use crate::reasons::{Asked, classify};
-use crate::request::{parsed, unclear, unsendable};
+use crate::request::{ambiguous, invalid_request, parse_json};
 use crate::{ContentBody, DriveClient, DriveError, Kind, Secret, normalise, wire};
 
-/// Every chunk but the last is a multiple of so many bytes.
+/// The size of every chunk but the last is a multiple of this, in bytes.
 pub const UPLOAD_STEP_BYTES: u64 = 256 * 1024;
 
-const ASKED: Asked = Asked {
+const CONTEXT: CallContext = CallContext {
     method: "uploads.put",
     carries_cursor: false,
     writes: true,
 };
-/// What Google answers to an upload that was given up.
-const GIVEN_UP: u16 = 499;
+/// The status of a cancelled upload.
+const CANCELLED: u16 = 499;
 
-/// An upload that has begun, for a week at most. Whoever knows its address can write the file's content: it is stored
-/// like a secret, and never shown.
+/// A started upload, valid for a week at most. Its address authorises writing the file's content,
+/// so it is stored like a secret and never shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UploadSession {
     file: FileId,
@@ -30,7 +30,7 @@ pub struct UploadSession {
 }
 
 impl UploadSession {
-    /// The session of a file at an address, as it was stored.
+    /// The session of a file at a stored address.
     #[must_use]
     pub const fn new(file: FileId, address: String) -> Self {
         Self {
@@ -39,65 +39,66 @@ impl UploadSession {
         }
     }
 
-    /// The file that is written.
+    /// Returns the file that is written.
     #[must_use]
     pub const fn file(&self) -> &FileId {
         &self.file
     }
 
-    /// The address, for the one place that stores it.
+    /// Returns the address, for the code that stores it.
     #[must_use]
     pub const fn expose_address(&self) -> &String {
         self.address.expose()
     }
 }
 
-/// How far an upload is.
+/// The progress of an upload.
 #[expect(
     clippy::large_enum_variant,
-    reason = "made once for every few megabytes"
+    reason = "created once for every few megabytes"
 )]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UploadProgress {
-    /// Drive has everything before this byte: go on there. It may be less than was sent.
+    /// Drive has stored everything before this byte, which may be less than was sent.
     Stored {
         /// The position of the next byte to send.
         next_byte: u64,
     },
-    /// All is there, and the file is in this state. Its checksums say whether the bytes got through.
+    /// The upload is complete and the file has this state. Its checksums verify the bytes.
     Done(Snapshot),
-    /// The session is over and the content was not written by it: begin again. For a replacement that includes reading
-    /// the file again, since an upload whose answer was lost may have been the last thing that Drive knew of it.
+    /// The session has ended without writing the content: start again. For a replacement, read the
+    /// file again first, since an upload whose response was lost may have succeeded.
     SessionGone,
-    /// There is a file with the new file's id already: see [`crate::UploadStart::Exists`].
+    /// A file with the new file's id exists already: see [`crate::UploadStart::Exists`].
     Exists,
 }
 
-/// A chunk that can't be sent as it is.
+/// An invalid chunk.
 #[derive(Debug, thiserror::Error)]
 enum BadChunk {
     #[error("the chunk goes beyond the end")]
     BeyondTheEnd,
     #[error("the chunk has no bytes")]
     Empty,
-    #[error("a chunk that is not the last has no multiple of {UPLOAD_STEP_BYTES} bytes")]
+    #[error("the size of a chunk that is not the last is no multiple of {UPLOAD_STEP_BYTES} bytes")]
     NoMultiple,
 }
 
-/// An answer that does not say how much has arrived.
+/// A response does not tell the progress.
 #[derive(Debug, thiserror::Error)]
-#[error("no telling how much has arrived")]
-struct NoTelling;
+#[error("the response does not tell the progress of the upload")]
+struct UnknownProgress;
 
 impl DriveClient {
-    /// Sends bytes of the content, from a position on: where the last answer said. All chunks but the last are
-    /// multiples of [`UPLOAD_STEP_BYTES`]. For content without any bytes it is [`DriveClient::upload_state`] that
-    /// completes it.
+    /// Sends a chunk of the content, from the position of the last response on. The sizes of all
+    /// chunks but the last are multiples of [`UPLOAD_STEP_BYTES`]. Empty content is completed by
+    /// [`DriveClient::upload_state`].
     ///
     /// # Errors
-    /// [`DriveError`]; [`Kind::Stale`] where the file is no longer as it was when the upload began. After every other
-    /// error [`DriveClient::upload_state`] tells how far the upload is: some of the bytes, or all, may have arrived.
-    /// A chunk that no upload could have is [`Kind::Permanent`] with the reason `notARequest`, and nothing is sent.
+    /// [`DriveError`]; [`Kind::Stale`] if the file has changed since the start of the upload. After
+    /// every other error some or all of the bytes may have arrived; [`DriveClient::upload_state`]
+    /// tells. An invalid chunk is [`Kind::Permanent`] with the reason `notARequest`, and nothing is
+    /// sent.
     pub async fn upload_chunk(
         &self,
         session: &UploadSession,
@@ -106,13 +107,13 @@ impl DriveClient {
         chunk: Bytes,
     ) -> Result<UploadProgress, DriveError> {
         let last = last_byte(from_byte, total_bytes, &chunk)
-            .map_err(|bad| unsendable(ASKED.method, bad))?;
+            .map_err(|bad| invalid_request(CONTEXT.method, bad))?;
         let range = format!("bytes {from_byte}-{last}/{total_bytes}");
         self.put(session, &range, total_bytes, chunk).await
     }
 
-    /// How far an upload is: after a lost answer, a crash, or an error. One that is done says so again. Content of no
-    /// bytes at all is uploaded by this.
+    /// Reads the progress of an upload: after a lost response, a crash, or an error. A completed
+    /// upload reports its completion again. Empty content is uploaded by this call.
     ///
     /// # Errors
     /// As for [`DriveClient::upload_chunk`].
@@ -125,28 +126,28 @@ impl DriveClient {
         self.put(session, &range, total_bytes, Bytes::new()).await
     }
 
-    /// Gives an upload up: nothing of it is written. One that is over already is as good.
+    /// Cancels an upload: nothing is written. Succeeds if the upload has ended already.
     ///
     /// # Errors
-    /// [`DriveError`]; it goes by itself after a week.
+    /// [`DriveError`]; the upload expires after a week anyway.
     pub async fn cancel_upload(&self, session: &UploadSession) -> Result<(), DriveError> {
-        let Some(address) = self.address_of(session) else {
+        let Some(address) = self.own_address(session) else {
             return Ok(());
         };
         let request = http::Request::delete(address.as_str())
             .header(header::CONTENT_LENGTH, 0)
             .body(Bytes::new())
-            .map_err(|error| unsendable(ASKED.method, error))?;
-        let (parts, body) = self.exchange(ASKED, request).await?.into_parts();
+            .map_err(|error| invalid_request(CONTEXT.method, error))?;
+        let (parts, body) = self.exchange(CONTEXT, request).await?.into_parts();
         match parts.status {
-            status if status.is_success() || is_over(status) => Ok(()),
-            status => Err(classify(ASKED, status, &parts.headers, &head(body).await)),
+            status if status.is_success() || has_ended(status) => Ok(()),
+            status => Err(classify(CONTEXT, status, &parts.headers, &head(body).await)),
         }
     }
 
-    /// The session's address, if it is one of this Drive's: one that was begun elsewhere is of no use here, and the
-    /// content must not go there.
-    fn address_of(&self, session: &UploadSession) -> Option<Url> {
+    /// Returns the session's address if it belongs to the configured Drive. Content must not be
+    /// sent to another server.
+    fn own_address(&self, session: &UploadSession) -> Option<Url> {
         let address = Url::parse(session.expose_address()).ok();
         address.filter(|address| self.is_own(address))
     }
@@ -158,31 +159,30 @@ impl DriveClient {
         total_bytes: u64,
         chunk: Bytes,
     ) -> Result<UploadProgress, DriveError> {
-        let Some(address) = self.address_of(session) else {
+        let Some(address) = self.own_address(session) else {
             return Ok(UploadProgress::SessionGone);
         };
-        // The address is all the authority that Drive asks for, and the access token may have ended since.
+        // The address authorises the request; an access token could have expired since.
         let request = http::Request::builder()
             .method(Method::PUT)
             .uri(address.as_str())
             .header(header::CONTENT_RANGE, range)
             .header(header::CONTENT_LENGTH, chunk.len())
             .body(chunk)
-            .map_err(|error| unsendable(ASKED.method, error))?;
-        let (parts, body) = self.exchange(ASKED, request).await?.into_parts();
+            .map_err(|error| invalid_request(CONTEXT.method, error))?;
+        let (parts, body) = self.exchange(CONTEXT, request).await?.into_parts();
         match parts.status {
-            StatusCode::PERMANENT_REDIRECT => {
-                stored(&parts.headers, total_bytes).ok_or_else(|| unclear(ASKED, NoTelling))
-            }
+            StatusCode::PERMANENT_REDIRECT => stored(&parts.headers, total_bytes)
+                .ok_or_else(|| ambiguous(CONTEXT, UnknownProgress)),
             StatusCode::OK | StatusCode::CREATED => self.done(session, body).await,
             StatusCode::CONFLICT => Ok(UploadProgress::Exists),
-            status if is_over(status) => Ok(UploadProgress::SessionGone),
+            status if has_ended(status) => Ok(UploadProgress::SessionGone),
             status => {
-                let error = classify(ASKED, status, &parts.headers, &head(body).await);
+                let error = classify(CONTEXT, status, &parts.headers, &head(body).await);
                 Err(match error.kind() {
-                    // An answer of success that is none of the protocol's.
-                    _ if status.is_success() => unclear(ASKED, NoTelling),
-                    Kind::AuthLost { .. } => DriveError::new(ASKED.method, Kind::Transient)
+                    // A success status that the protocol does not define.
+                    _ if status.is_success() => ambiguous(CONTEXT, UnknownProgress),
+                    Kind::AuthLost { .. } => DriveError::new(CONTEXT.method, Kind::Transient)
                         .with_status(status)
                         .with_reason(error.reason().map(str::to_owned)),
                     Kind::CursorLost
@@ -201,14 +201,15 @@ impl DriveClient {
         }
     }
 
-    /// The file as the last answer shows it. Where that is no complete snapshot of this file, it is read.
+    /// Returns the file from the last response. If that is not a complete snapshot of this file,
+    /// reads the file.
     async fn done(
         &self,
         session: &UploadSession,
         body: ContentBody,
     ) -> Result<UploadProgress, DriveError> {
-        let body = whole(ASKED, body).await?;
-        let shown = parsed::<wire::File>(ASKED, &body)
+        let body = whole(CONTEXT, body).await?;
+        let shown = parse_json::<wire::File>(CONTEXT, &body)
             .ok()
             .and_then(|file| normalise::snapshot(file).ok())
             .filter(|snapshot| snapshot.file == session.file);
@@ -222,9 +223,9 @@ impl DriveClient {
     }
 }
 
-/// Not known, not any more, or given up.
-fn is_over(status: StatusCode) -> bool {
-    matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE) || status.as_u16() == GIVEN_UP
+/// Returns whether the status means that the session is unknown, expired or cancelled.
+fn has_ended(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE) || status.as_u16() == CANCELLED
 }
 
 fn last_byte(from_byte: u64, total_bytes: u64, chunk: &Bytes) -> Result<u64, BadChunk> {
@@ -241,7 +242,7 @@ fn last_byte(from_byte: u64, total_bytes: u64, chunk: &Bytes) -> Result<u64, Bad
     Ok(last)
 }
 
-/// What a 308 says has arrived: nothing, where it has no `Range`.
+/// Parses the progress in a 308. Without a `Range`, nothing has arrived.
 fn stored(headers: &HeaderMap, total_bytes: u64) -> Option<UploadProgress> {
     let next_byte = match headers.get(header::RANGE) {
         None => 0,
@@ -259,7 +260,7 @@ fn stored(headers: &HeaderMap, total_bytes: u64) -> Option<UploadProgress> {
 mod tests {
     use super::*;
 
-    fn told(range: &str, total_bytes: u64) -> Option<u64> {
+    fn next_byte(range: &str, total_bytes: u64) -> Option<u64> {
         let mut headers = HeaderMap::new();
         headers.insert(header::RANGE, range.parse().unwrap());
         match stored(&headers, total_bytes) {
@@ -269,26 +270,26 @@ mod tests {
     }
 
     #[test]
-    fn a_308_says_what_has_arrived() {
-        assert_eq!(told("bytes=0-262143", 300_000), Some(262_144));
-        assert_eq!(told("0-9", 10), Some(10));
+    fn a_308_tells_how_many_bytes_have_arrived() {
+        assert_eq!(next_byte("bytes=0-262143", 300_000), Some(262_144));
+        assert_eq!(next_byte("0-9", 10), Some(10));
         assert_eq!(
             stored(&HeaderMap::new(), 10),
             Some(UploadProgress::Stored { next_byte: 0 })
         );
-        for nonsense in [
+        for invalid in [
             "bytes=1-9",
             "bytes=0-10",
             "bytes=0-",
             "x",
             "bytes=0-18446744073709551615",
         ] {
-            assert_eq!(told(nonsense, 10), None, "{nonsense}");
+            assert_eq!(next_byte(invalid, 10), None, "{invalid}");
         }
     }
 
     #[test]
-    fn only_the_last_chunk_is_of_any_size() {
+    fn only_the_last_chunk_may_have_any_size() {
         let bytes = |count: u64| Bytes::from(vec![0; usize::try_from(count).unwrap()]);
         let step = UPLOAD_STEP_BYTES;
         assert_eq!(last_byte(0, step * 2, &bytes(step)).unwrap(), step - 1);

@@ -1,4 +1,4 @@
-//! Beginning an upload: of new content for a file, or of a file that is not there yet.
+//! Starts uploads: of new content for a file, or of a new file.
 
 use http::{HeaderName, Method, StatusCode, header};
 use serde_json::json;
@@ -12,43 +12,44 @@ use crate::{Creation, DriveClient, DriveError, Kind, Read, UploadSession, table}
 const CONTENT_TYPE: HeaderName = HeaderName::from_static("x-upload-content-type");
 const CONTENT_LENGTH: HeaderName = HeaderName::from_static("x-upload-content-length");
 
-/// Content that is to be uploaded.
+/// The content of an upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Outgoing<'a> {
-    /// Its type.
+pub struct UploadContent<'a> {
+    /// The MIME type.
     pub mime_type: &'a str,
-    /// All of its bytes: every chunk says so again.
+    /// The size in bytes, which every chunk repeats.
     pub total_bytes: u64,
 }
 
-/// What became of the beginning of a new file's upload.
+/// The result of starting the upload of a new file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UploadStart {
     /// The bytes can be sent.
-    Begun(UploadSession),
-    /// There is a file with this id. The id is ours alone, so it was we who made it: an upload whose last answer was lost,
-    /// or one that nobody remembers. [`DriveClient::content_facts`] says with which content.
+    Started(UploadSession),
+    /// A file with this id exists. The id was generated for it alone, so an earlier upload created
+    /// it, whose last response was lost. [`DriveClient::content_facts`] tells its content.
     Exists,
 }
 
-/// Drive began an upload and did not say where to send it, or named another server.
+/// Drive started an upload without an address, or with one of another server.
 #[derive(Debug, thiserror::Error)]
-#[error("no address of this Drive to send the content to")]
+#[error("the response has no valid upload address")]
 struct NoAddress;
 
 impl DriveClient {
-    /// Begins to replace a file's content, if the file is still as it was read. Its name and all else stay. Nothing
-    /// changes before the last byte has been sent; a session that is given up goes after a week.
+    /// Starts the replacement of a file's content, if the file is unchanged since it was read. The
+    /// content is replaced when the last byte has been sent; nothing else changes. An abandoned
+    /// session expires after a week.
     ///
-    /// This is v2 `files.update`, the only upload of Drive that takes an `If-Match`; how far that binds is
+    /// This is v2 `files.update`, Drive's only upload with an `If-Match`; for its effect see
     /// [`crate::Assumption::StaleEtagStopsUpload`].
     ///
     /// # Errors
-    /// [`DriveError`]; [`Kind::Stale`] where the file is no longer as it was read.
+    /// [`DriveError`]; [`Kind::Stale`] if the file has changed since it was read.
     pub async fn start_replacement(
         &self,
         read: &Read,
-        content: Outgoing<'_>,
+        content: UploadContent<'_>,
     ) -> Result<UploadSession, DriveError> {
         let file = &read.snapshot.file;
         let call = Call::new("files.update", Method::PUT, v2_upload_path(file))
@@ -61,19 +62,19 @@ impl DriveClient {
         Ok(UploadSession::new(file.clone(), address))
     }
 
-    /// Begins to upload a new file with its content and fields, under an id that Drive gave out beforehand
-    /// ([`DriveClient::generate_id`]), so that it is made once however often that is tried.
+    /// Starts the upload of a new file with its content and fields, with a pregenerated id
+    /// ([`DriveClient::generate_id`]), so that it is created once however often it is tried.
     ///
     /// # Errors
     /// [`DriveError`].
     pub async fn start_new_file(
         &self,
         creation: &Creation<'_>,
-        content: Outgoing<'_>,
+        content: UploadContent<'_>,
     ) -> Result<UploadStart, DriveError> {
         let call = create_call("/upload/drive/v3/files", creation)?;
         match self.start(call, content).await {
-            Ok(address) => Ok(UploadStart::Begun(UploadSession::new(
+            Ok(address) => Ok(UploadStart::Started(UploadSession::new(
                 creation.file.clone(),
                 address,
             ))),
@@ -84,21 +85,21 @@ impl DriveClient {
         }
     }
 
-    async fn start(&self, call: Call, content: Outgoing<'_>) -> Result<String, DriveError> {
+    async fn start(&self, call: Call, content: UploadContent<'_>) -> Result<String, DriveError> {
         let call = call
             .query("uploadType", "resumable")
             .header(CONTENT_TYPE, content.mime_type)?
             .header(CONTENT_LENGTH, &content.total_bytes.to_string())?;
-        let answer = self.answered(&call).await?;
+        let answer = self.call_with_response(&call).await?;
         let location = answer.headers().get(header::LOCATION);
-        let base = Url::parse(&self.base_url).map_err(|error| call.unsendable(error))?;
+        let base = Url::parse(&self.base_url).map_err(|error| call.invalid_request(error))?;
         let address = location
             .and_then(|location| location.to_str().ok())
             .and_then(|location| base.join(location).ok())
             .filter(|address| self.is_own(address));
-        // Nothing has been written, whatever the answer says: beginning once more is harmless.
+        // Nothing has been written, so starting again is harmless.
         address.map(String::from).ok_or_else(|| {
-            DriveError::new(call.asked().method, Kind::Transient).with_source(NoAddress)
+            DriveError::new(call.context().method, Kind::Transient).with_source(NoAddress)
         })
     }
 }

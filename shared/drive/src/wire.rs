@@ -1,5 +1,5 @@
-//! Drive's JSON, as small and as tolerant as we need it: what we don't know is skipped, what is missing is
-//! `None`, and an int64 is a text or a number.
+//! Drive's JSON, parsed tolerantly: unknown members are skipped, missing ones are `None`, and an
+//! int64 is a string or a number.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,7 +9,7 @@ use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-/// `drive#changeList`. The entries stay raw: one that can't be read must not fail the page.
+/// `drive#changeList`. The entries stay raw, so that an unreadable one does not fail the page.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ChangeList<'a> {
@@ -46,8 +46,8 @@ pub(crate) struct FileList<'a> {
     pub(crate) files: Vec<&'a RawValue>,
 }
 
-/// A file as v3 or v2 shows it. No name means one thing in the one and another in the other, so one type
-/// reads both; the names are those of [`crate::TABLE`].
+/// A file of v3 or v2. No member has different meanings in the two versions, so one type reads
+/// both; the names are those of [`crate::TABLE`].
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct File {
@@ -84,13 +84,13 @@ pub(crate) struct File {
     pub(crate) capabilities: Capabilities,
 }
 
-/// v2's labels, of which one is not read elsewhere.
+/// The labels of v2. Only `starred` is not available elsewhere.
 #[derive(Deserialize)]
 pub(crate) struct Labels {
     pub(crate) starred: Option<bool>,
 }
 
-/// A folder's id: v3 gives it bare, v2 in an object.
+/// The id of a folder: a string in v3, an object in v2.
 #[derive(Deserialize)]
 #[serde(untagged)]
 pub(crate) enum Parent {
@@ -107,7 +107,7 @@ impl Parent {
     }
 }
 
-/// A person.
+/// A user.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct User {
@@ -115,7 +115,7 @@ pub(crate) struct User {
     pub(crate) permission_id: Option<String>,
 }
 
-/// Where a shortcut points.
+/// The target of a shortcut.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ShortcutDetails {
@@ -123,7 +123,7 @@ pub(crate) struct ShortcutDetails {
     pub(crate) target_mime_type: Option<String>,
 }
 
-/// Custom properties: v3 gives the public ones as a map, v2 a list of public and private ones.
+/// Custom properties: a map of the public ones in v3, a list of public and private ones in v2.
 pub(crate) struct Properties(pub(crate) Vec<Property>);
 
 /// v2's `drive#property`.
@@ -136,7 +136,7 @@ pub(crate) struct Property {
 
 /// Visible to every application.
 pub(crate) const PUBLIC: &str = "PUBLIC";
-/// Visible to our application only; v2's default.
+/// Visible to our application only; the default of v2.
 pub(crate) const PRIVATE: &str = "PRIVATE";
 
 impl<'de> Deserialize<'de> for Properties {
@@ -174,7 +174,7 @@ impl<'de> Deserialize<'de> for Properties {
     }
 }
 
-/// An int64, which Google writes as a text because JavaScript's numbers are too small for it.
+/// An int64, which Google writes as a string because JavaScript's numbers are too small for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Int64(pub(crate) u64);
 
@@ -185,7 +185,7 @@ impl<'de> Deserialize<'de> for Int64 {
             type Value = Int64;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a whole number from 0, as a text or a number")
+                f.write_str("a non-negative integer, as a string or a number")
             }
 
             fn visit_u64<E: de::Error>(self, number: u64) -> Result<Int64, E> {
@@ -200,7 +200,7 @@ impl<'de> Deserialize<'de> for Int64 {
     }
 }
 
-/// A map of names to yes or no, packed into bits without keeping a name.
+/// Parses a map of names to booleans into bits, without storing the names.
 fn capabilities<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Capabilities, D::Error> {
     struct Packed;
     impl<'de> Visitor<'de> for Packed {
@@ -234,7 +234,7 @@ pub(crate) struct StartPageToken {
     pub(crate) start_page_token: String,
 }
 
-/// `api#channel`, as we ask for one.
+/// `api#channel` in a request.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ChannelOut<'a> {
@@ -242,11 +242,11 @@ pub(crate) struct ChannelOut<'a> {
     pub(crate) r#type: &'static str,
     pub(crate) address: &'a str,
     pub(crate) token: &'a str,
-    /// Milliseconds since the epoch, as a text like every int64.
+    /// Milliseconds since the epoch, a string like every int64.
     pub(crate) expiration: String,
 }
 
-/// `api#channel`, as it is given.
+/// `api#channel` in a response.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ChannelIn {
@@ -254,7 +254,7 @@ pub(crate) struct ChannelIn {
     pub(crate) expiration: Option<Int64>,
 }
 
-/// What `channels.stop` takes.
+/// The request body of `channels.stop`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Stop<'a> {
@@ -284,7 +284,7 @@ pub(crate) struct DriveList {
     pub(crate) drives: Vec<Drive>,
 }
 
-/// What v2 `files.patch` takes. A member that is not there stays as it is.
+/// The request body of v2 `files.patch`. Absent members stay unchanged.
 #[derive(Default, Serialize)]
 pub(crate) struct FilePatch<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -297,7 +297,7 @@ pub(crate) struct FilePatch<'a> {
     pub(crate) properties: Option<Vec<PropertyPatch<'a>>>,
 }
 
-/// The labels that a patch sets.
+/// The labels to set.
 #[derive(Default, Serialize)]
 pub(crate) struct LabelsPatch {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -312,7 +312,7 @@ impl LabelsPatch {
     }
 }
 
-/// One property as it is to be; without a value it is to go.
+/// The new value of a property; without a value the property is deleted.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct PropertyPatch<'a> {
     pub(crate) key: &'a str,

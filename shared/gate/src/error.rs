@@ -1,31 +1,31 @@
-//! Why a call was not made, or did not succeed.
+//! The error of a throttled Drive call.
 
 use domain::Disposition;
-use domain::pace::Held;
+use domain::rate_limit::Throttled;
 use drive::DriveError;
 use store::StoreError;
 
-/// A call that was not made, or did not succeed.
+/// A Drive call that was not made, or failed.
 #[derive(Debug, thiserror::Error)]
-pub enum GateError {
-    /// Not now: nothing was sent, and nothing counts as a failure.
-    #[error("held back by {} for {} ms", .0.by.word(), .0.wait_millis)]
-    Held(Held),
-    /// The table did not say how fast Drive may be called, or did not take note of it. Nothing was sent.
-    #[error("the table did not do it")]
+pub enum CallError {
+    /// The call was throttled: nothing was sent, and it does not count as a failed attempt.
+    #[error("Drive call throttled by {} for {} ms", .0.by.label(), .0.wait_millis)]
+    Throttled(Throttled),
+    /// The connection's rate limit could not be read or saved.
+    #[error("DynamoDB request failed")]
     Store(#[from] StoreError),
-    /// Drive did not do it.
-    #[error("Drive did not do it")]
+    /// The call failed.
+    #[error("Drive request failed")]
     Drive(#[from] DriveError),
 }
 
-impl GateError {
-    /// What becomes of the input that the call was made for.
+impl CallError {
+    /// Returns how to treat the input that the call was made for.
     #[must_use]
     pub fn disposition(&self) -> Disposition {
         match self {
-            Self::Held(held) => Disposition::Retry {
-                after_millis: Some(held.wait_millis),
+            Self::Throttled(throttled) => Disposition::Retry {
+                after_millis: Some(throttled.wait_millis),
             },
             Self::Store(_) => Disposition::Retry { after_millis: None },
             Self::Drive(error) => error.disposition(),

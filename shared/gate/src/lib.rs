@@ -1,81 +1,87 @@
 #![doc = include_str!("../README.md")]
 
+mod budget;
 mod error;
-mod ledger;
-mod look;
+mod lookup;
 mod messages;
-mod pass;
-mod reach;
-mod records;
+mod reachability;
 mod services;
 #[cfg(test)]
 mod support;
+mod throttled;
+mod updater;
 
-pub use error::GateError;
-pub use look::Question;
-pub use messages::{NotParked, letter, park, read_group, suspend};
-pub use pass::{Pass, Patience};
-pub use reach::Reach;
-pub use records::{Records, Settled, TRIES_MAX};
+pub use error::CallError;
+pub use lookup::Lookup;
+pub use messages::{NotParked, failed_message, park, read_group, suspend};
+pub use reachability::DriveReachability;
 pub use services::{ConnectError, Services};
+pub use throttled::{ThrottledDrive, WaitBudget};
+pub use updater::{COMMIT_ATTEMPTS_MAX, FileUpdater, UpdateOutcome};
 
 use drive::{Access, DriveClient, DriveError, Drives};
 use runtime::{Clock, Entropy};
 use store::{Connection, Store};
 
-use crate::ledger::Ledgers;
+use crate::budget::Budgets;
 
-/// Opens Drive for connections. Cloning is cheap; the clones share their access tokens, and what was taken of the
-/// connections' paces.
+/// Opens Drive clients for connections. Cloning is cheap: the clones share access tokens and the
+/// quota that was leased for each connection.
 #[derive(Clone)]
-pub struct Gate {
+pub struct DriveFactory {
     drives: Drives,
-    ledgers: Ledgers,
+    budgets: Budgets,
 }
 
-impl Gate {
-    /// A gate before these drives, whose paces are kept in `store`.
+impl DriveFactory {
+    /// A factory on top of `drives`; the rate limits are kept in `store`.
     #[must_use]
     pub fn new(drives: Drives, store: Store, clock: Clock, entropy: Entropy) -> Self {
         Self {
             drives,
-            ledgers: Ledgers::new(store, clock, entropy),
+            budgets: Budgets::new(store, clock, entropy),
         }
     }
 
-    /// Drive, as the connection may see it, at the connection's pace.
+    /// Opens Drive with the connection's credentials, subject to the connection's rate limit.
     ///
     /// # Errors
     /// As [`Drives::client`].
-    pub async fn pass(
+    pub async fn throttled(
         &self,
         connection: &Connection,
-        patience: Patience,
-    ) -> Result<Pass, DriveError> {
-        let drive = self.open(connection).await?;
-        let ledger = self.ledgers.of(&connection.key);
-        Ok(Pass::new(drive, ledger, connection.limits, patience))
+        wait_budget: WaitBudget,
+    ) -> Result<ThrottledDrive, DriveError> {
+        let client = self.unthrottled(connection).await?;
+        let budget = self.budgets.for_connection(&connection.key);
+        Ok(ThrottledDrive::new(
+            client,
+            budget,
+            connection.limits,
+            wait_budget,
+        ))
     }
 
-    /// Drive, as the connection may see it, at once: for the few calls that a person waits for, which come out of
-    /// the part of the quota that the pace leaves alone.
+    /// Opens Drive with the connection's credentials, without rate limiting: for the few calls that
+    /// a person waits for. They use the part of the quota that the rate limiter leaves free.
     ///
     /// # Errors
     /// As [`Drives::client`].
-    pub async fn open(&self, connection: &Connection) -> Result<DriveClient, DriveError> {
-        self.try_out(&access(connection)).await
+    pub async fn unthrottled(&self, connection: &Connection) -> Result<DriveClient, DriveError> {
+        self.with_access(&access(connection)).await
     }
 
-    /// Drive with credentials that no connection has yet: to try them out before one is made.
+    /// Opens Drive with credentials that belong to no connection yet, to check them before one is
+    /// created.
     ///
     /// # Errors
     /// As [`Drives::client`].
-    pub async fn try_out(&self, access: &Access) -> Result<DriveClient, DriveError> {
+    pub async fn with_access(&self, access: &Access) -> Result<DriveClient, DriveError> {
         self.drives.client(access).await
     }
 }
 
-/// How a connection gets into Drive.
+/// The credentials of a connection.
 fn access(connection: &Connection) -> Access {
     Access {
         secret_id: connection.secret_id.clone(),

@@ -1,75 +1,79 @@
-//! Messages that can never be taken, and connections that Drive lets in no more: set aside, each with its reason.
+//! Dead-letters messages that can never be processed, and suspends connections that Drive rejects.
 
 use std::error::Error;
 
 use domain::{ConnectionKey, Timestamp};
-use runtime::{Delivery, Group, Unreadable, telemetry};
-use store::{Letter, Parked, Store, StoreError};
+use runtime::{MessageGroup, ReceivedMessage, Unreadable, telemetry};
+use store::{DeadLetter, FailedMessage, Store, StoreError};
 
-/// A message could be neither read nor parked: it, and what stands behind it, must come back.
+/// A message could be neither read nor parked: it and the rest of its group must be returned to
+/// the queue.
 #[derive(Debug, thiserror::Error)]
-#[error("the table did not take what can't be read")]
+#[error("could not park an unreadable message")]
 pub struct NotParked {
-    /// How many messages before it were dealt with.
-    pub done: usize,
-    /// Why it was not parked.
+    /// The number of messages before it that were processed.
+    pub processed: usize,
+    /// The reason why it was not parked.
     #[source]
     pub error: StoreError,
 }
 
-/// The messages of a group, each with its delivery, in their order. One that can't be read never can be, so it is parked,
+/// Reads the messages of a group, in order. An unreadable message stays unreadable, so it is parked
 /// and the others go on.
 ///
 /// # Errors
 /// [`NotParked`]
 pub async fn read_group<'g, M>(
-    group: &'g Group,
+    group: &'g MessageGroup,
     read: impl Fn(&str) -> Result<M, Unreadable>,
     store: &Store,
     now: Timestamp,
-) -> Result<Vec<(&'g Delivery, M)>, NotParked> {
-    let mut messages = Vec::with_capacity(group.deliveries.len());
-    for (done, delivery) in group.deliveries.iter().enumerate() {
-        match read(&delivery.body) {
-            Ok(message) => messages.push((delivery, message)),
+) -> Result<Vec<(&'g ReceivedMessage, M)>, NotParked> {
+    let mut messages = Vec::with_capacity(group.messages.len());
+    for (processed, received) in group.messages.iter().enumerate() {
+        match read(&received.body) {
+            Ok(message) => messages.push((received, message)),
             Err(why) => {
-                let parked = Parked::unreadable(letter(delivery), &why.to_string(), now);
-                let parked = park(&parked, store).await;
-                parked.map_err(|error| NotParked { done, error })?;
+                let dead_letter =
+                    DeadLetter::unreadable(failed_message(received), &why.to_string(), now);
+                park(&dead_letter, store)
+                    .await
+                    .map_err(|error| NotParked { processed, error })?;
             }
         }
     }
     Ok(messages)
 }
 
-/// A message as its record keeps it.
+/// Converts a received message into the form that its dead-letter record keeps.
 #[must_use]
-pub fn letter(delivery: &Delivery) -> Letter<'_> {
-    Letter {
-        queue: &delivery.queue,
-        id: &delivery.id,
-        body: &delivery.body,
-        sent_at: delivery.sent_at,
-        receives: delivery.receives,
+pub fn failed_message(message: &ReceivedMessage) -> FailedMessage<'_> {
+    FailedMessage {
+        queue: &message.queue,
+        id: &message.id,
+        body: &message.body,
+        sent_at: message.sent_at,
+        receives: message.receives,
     }
 }
 
-/// Parks a message: its record stands when this is done, so it may be acknowledged.
+/// Parks a message. Once this returns `Ok`, its record is stored and the message may be
+/// acknowledged.
 ///
 /// # Errors
 /// [`StoreError`]
-pub async fn park(parked: &Parked, store: &Store) -> Result<(), StoreError> {
+pub async fn park(dead_letter: &DeadLetter, store: &Store) -> Result<(), StoreError> {
     tracing::warn!(
-        message = parked.id,
-        reason = parked.reason,
+        message = dead_letter.id,
+        reason = dead_letter.reason,
         metric = "parked",
         "parked a message"
     );
-    store.park(parked).await
+    store.record_dead_letter(dead_letter).await
 }
 
-/// Suspends a connection that waits for a person, as nothing of it can succeed: `why` is what Drive said, and `reason`
-/// what the person is told.
+/// Suspends a connection for which nothing can succeed until a person acts. `why` is Drive's
+/// error; `reason` is shown to the person.
 ///
 /// # Errors
 /// [`StoreError`]
@@ -81,6 +85,11 @@ pub async fn suspend(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let error = telemetry::chain(why);
-    tracing::error!(connection = %key, error, metric = "connection_suspended", "suspending");
+    tracing::error!(
+        connection = %key,
+        error,
+        metric = "connection_suspended",
+        "connection suspended"
+    );
     store.suspend(key, reason, now).await
 }

@@ -1,42 +1,42 @@
-//! What a function that speaks to Drive stands on, made out of its environment.
+//! The services of a function that calls Drive, created from its environment.
 
 use drive::{Drives, Timeouts, TransportError};
 use runtime::{Clock, Entropy, Queue, Settings, SettingsError};
 use store::Store;
 
-use crate::Gate;
+use crate::DriveFactory;
 
-/// The table, the queues' client, Drive, time and randomness of one function.
+/// The clients and sources that one function works with.
 #[derive(Clone)]
 pub struct Services {
     /// The table.
     pub store: Store,
-    /// Drive, as each connection may see it.
-    pub gate: Gate,
-    /// The queues.
+    /// Opens Drive for each connection.
+    pub drives: DriveFactory,
+    /// The client of the queues.
     pub sqs: aws_sdk_sqs::Client,
-    /// The machine's clock.
+    /// The system clock.
     pub clock: Clock,
-    /// The machine's randomness.
+    /// The system's source of randomness.
     pub entropy: Entropy,
 }
 
-/// Why a function can't start.
+/// The reason why a function can't start.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// A setting is missing or can't be read.
+    /// A setting is missing or invalid.
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// The way to Drive can't be set up on this machine.
-    #[error("Drive can't be called from here")]
+    /// The HTTP client for Drive can't be set up on this machine.
+    #[error("could not set up the HTTP client for Drive")]
     Transport(#[from] TransportError),
 }
 
 impl Services {
-    /// Makes everything out of the environment; calls to Drive take at most `timeouts`.
+    /// Creates all services from the environment. `timeouts` bound the calls to Drive.
     ///
     /// # Errors
-    /// [`ConnectError`] says which setting is missing, or that TLS can't be set up.
+    /// [`ConnectError`] names the missing setting, or says that TLS can't be set up.
     pub async fn connect(settings: &Settings, timeouts: Timeouts) -> Result<Self, ConnectError> {
         let aws = runtime::aws::config().await;
         let clock = Clock::system();
@@ -46,7 +46,7 @@ impl Services {
         let store = Store::new(aws_sdk_dynamodb::Client::new(&aws), settings.table()?);
         let entropy = Entropy::system();
         Ok(Self {
-            gate: Gate::new(drives, store.clone(), clock.clone(), entropy.clone()),
+            drives: DriveFactory::new(drives, store.clone(), clock.clone(), entropy.clone()),
             store,
             sqs: aws_sdk_sqs::Client::new(&aws),
             clock,
@@ -54,11 +54,11 @@ impl Services {
         })
     }
 
-    /// The queue whose URL the setting `name` holds.
+    /// Opens the queue whose URL is in the setting `name`.
     ///
     /// # Errors
-    /// [`SettingsError::Missing`] where it is not set.
+    /// [`SettingsError::Missing`] if it is not set.
     pub fn queue(&self, settings: &Settings, name: &'static str) -> Result<Queue, SettingsError> {
-        Queue::of_setting(&self.sqs, settings, name)
+        Queue::from_setting(&self.sqs, settings, name)
     }
 }

@@ -1,4 +1,4 @@
-//! One table, and workers of one connection who share nothing else. Time is tokio's, which the tests stop.
+//! One table, and workers of one connection that share nothing else. Time is tokio's paused clock.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,16 +6,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use domain::pace::{Limits, Pace};
+use domain::rate_limit::{Limits, RateLimit};
 use domain::{ConnectionId, ConnectionKey, TenantId, Timestamp};
 use drive::{Access, Drives, Transport};
-use local::aws::in_process::slow;
+use local::aws::in_process::latency_layer;
 use local::aws::{self, Aws};
 use runtime::{Clock, Entropy};
 use store::Store;
 
-use crate::ledger::{Ledger, Ledgers};
-use crate::{Pass, Patience};
+use crate::budget::{Budgets, LocalBudget};
+use crate::{ThrottledDrive, WaitBudget};
 
 const EPOCH_MILLIS: i64 = 1_795_251_600_000;
 const SECRET: &str = "drivesync/acme/drive";
@@ -23,33 +23,33 @@ const SECRET: &str = "drivesync/acme/drive";
 pub(crate) struct Table {
     aws: Aws,
     clock: Clock,
-    /// What all random numbers are.
+    /// The next random number.
     random: Arc<AtomicU64>,
-    /// What Drive answers next; then it is 200.
-    pub(crate) answers: Arc<Mutex<VecDeque<u16>>>,
-    /// The requests to Drive, those for a token left out.
-    pub(crate) asked: Arc<AtomicU64>,
+    /// The statuses of Drive's next responses; afterwards 200.
+    pub(crate) statuses: Arc<Mutex<VecDeque<u16>>>,
+    /// The number of requests to Drive, without those for tokens.
+    pub(crate) requests: Arc<AtomicU64>,
 }
 
 impl Table {
     pub(crate) fn new() -> Self {
         let now = aws::tokio_clock(EPOCH_MILLIS);
         let aws = Aws::open(aws::Options {
-            // A request takes a little of the stopped time, so that workers take turns.
-            layer: Some(slow(Duration::from_millis(1))),
+            // A request takes a little of the paused time, so that workers take turns.
+            layer: Some(latency_layer(Duration::from_millis(1))),
             ..aws::Options::memory(Arc::clone(&now))
         });
         Self {
             aws: aws.unwrap(),
             clock: Clock::new(move || Timestamp::from_millis(now())),
             random: Arc::new(AtomicU64::new(1)),
-            answers: Arc::default(),
-            asked: Arc::default(),
+            statuses: Arc::default(),
+            requests: Arc::default(),
         }
     }
 
-    /// Draws the latest of all moments from now on.
-    pub(crate) fn draw_the_most(&self) {
+    /// Makes every random delay the longest possible from now on.
+    pub(crate) fn use_longest_delays(&self) {
         self.random.store(u64::MAX - 1_000_000, Ordering::SeqCst);
     }
 
@@ -68,28 +68,37 @@ impl Table {
         Store::new(self.aws.dynamodb_client(), aws::NAME)
     }
 
-    /// A worker that has taken nothing yet.
-    pub(crate) fn worker(&self) -> Ledger {
+    /// A worker that has leased nothing yet.
+    pub(crate) fn worker(&self) -> LocalBudget {
         let random = Arc::clone(&self.random);
-        // Different for each write, since it tells them apart, and nearly the same as a share of the most.
+        // Distinct, since it makes the nonces of writes, and nearly constant as a jitter.
         let entropy = Entropy::new(move || random.fetch_add(1, Ordering::SeqCst));
-        Ledgers::new(self.store(), self.clock.clone(), entropy).of(&Self::key())
+        Budgets::new(self.store(), self.clock.clone(), entropy).for_connection(&Self::key())
     }
 
-    pub(crate) async fn pace(&self) -> (u64, Pace) {
-        let paced = self.store().load_pace(&Self::key()).await.unwrap().unwrap();
-        (paced.revision, paced.pace)
+    pub(crate) async fn rate_limit(&self) -> (u64, RateLimit) {
+        let stored = self
+            .store()
+            .load_rate_limit(&Self::key())
+            .await
+            .unwrap()
+            .unwrap();
+        (stored.revision, stored.rate_limit)
     }
 
-    /// A worker's way to a Drive that gives the `answers`.
-    pub(crate) async fn pass(&self, limits: Limits, patience: Patience) -> Pass {
+    /// A worker's client for a Drive that responds with the `statuses`.
+    pub(crate) async fn throttled_drive(
+        &self,
+        limits: Limits,
+        wait_budget: WaitBudget,
+    ) -> ThrottledDrive {
         let secrets = self.aws.secrets_client();
         let credentials = serde_json::json!({
             "type": "authorized_user", "client_id": "x", "client_secret": "y",
             "refresh_token": "z", "token_uri": "http://drive.test/token",
         });
         let create = secrets.create_secret().name(SECRET);
-        // Made by the pass before this one, perhaps.
+        // A client that was opened before this one may have created it.
         let _ = create.secret_string(credentials.to_string()).send().await;
         let clock = self.clock.clone();
         let drives = Drives::new(
@@ -103,20 +112,20 @@ impl Table {
             subject: None,
             quota_user: None,
         };
-        let drive = drives.client(&access).await.unwrap();
-        Pass::new(drive, self.worker(), limits, patience)
+        let client = drives.client(&access).await.unwrap();
+        ThrottledDrive::new(client, self.worker(), limits, wait_budget)
     }
 
     fn drive(&self) -> Transport {
-        let (answers, asked) = (Arc::clone(&self.answers), Arc::clone(&self.asked));
+        let (statuses, requests) = (Arc::clone(&self.statuses), Arc::clone(&self.requests));
         Arc::new(move |request: http::Request<Bytes>| {
             let (status, body) = if request.uri().path() == "/token" {
                 let token = r#"{"access_token":"t","expires_in":3600,"token_type":"Bearer"}"#;
                 (200, token.to_owned())
             } else {
-                asked.fetch_add(1, Ordering::SeqCst);
-                let status = answers.lock().unwrap().pop_front().unwrap_or(200);
-                (status, answer(status))
+                requests.fetch_add(1, Ordering::SeqCst);
+                let status = statuses.lock().unwrap().pop_front().unwrap_or(200);
+                (status, response_body(status))
             };
             let response = http::Response::builder().status(status);
             let response = response.body(Bytes::from(body)).unwrap();
@@ -125,7 +134,7 @@ impl Table {
     }
 }
 
-fn answer(status: u16) -> String {
+fn response_body(status: u16) -> String {
     let reason = match status {
         200 => return r#"{"user":{"emailAddress":"a@example.com","permissionId":"1"}}"#.to_owned(),
         403 => "userRateLimitExceeded",
@@ -133,6 +142,6 @@ fn answer(status: u16) -> String {
         429 => "rateLimitExceeded",
         _ => "backendError",
     };
-    serde_json::json!({"error": {"code": status, "message": reason, "errors": [{"reason": reason}]}})
-        .to_string()
+    let errors = serde_json::json!([{"reason": reason}]);
+    serde_json::json!({"error": {"code": status, "message": reason, "errors": errors}}).to_string()
 }

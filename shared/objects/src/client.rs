@@ -1,4 +1,4 @@
-//! The bucket, and the client that it is reached with.
+//! The bucket and its client.
 
 use std::time::Duration;
 
@@ -9,10 +9,11 @@ use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::types::StorageClass as SdkClass;
 use domain::StorageClass;
 
-/// A client of S3 with the limits that parts of content need: longer than those of small calls.
+/// Builds an S3 client with timeouts for parts of content, which are longer than those of small
+/// calls.
 ///
-/// An attempt may take 60 s (8 MiB at 140 kB/s) and a call with its two repetitions 150 s. A body that stands still is
-/// given up by the SDK's protection against stalled streams, which is on by itself.
+/// An attempt may take 60 s (8 MiB at 140 kB/s) and a call with its two retries 150 s. The SDK's
+/// stalled stream protection, which is on by default, aborts a stalled body.
 #[must_use]
 pub fn client(config: &SdkConfig) -> Client {
     let timeouts = TimeoutConfig::builder()
@@ -27,7 +28,7 @@ pub fn client(config: &SdkConfig) -> Client {
     Client::from_conf(config.build())
 }
 
-/// S3's own form of a class; `None` for the usual one, which it takes where nothing is said.
+/// Converts a storage class for the SDK; `None` for the standard class, S3's default.
 pub(crate) fn sdk(class: StorageClass) -> Option<SdkClass> {
     match class {
         StorageClass::Standard => None,
@@ -37,17 +38,17 @@ pub(crate) fn sdk(class: StorageClass) -> Option<SdkClass> {
     }
 }
 
-/// The bucket that content is kept in.
+/// The bucket for content.
 #[derive(Debug, Clone)]
 pub struct Objects {
     pub(crate) client: Client,
-    /// Signs the URLs that others use: its endpoint is the one that they reach.
+    /// Signs URLs for clients: its endpoint is the one that they can reach.
     pub(crate) signer: Client,
     pub(crate) bucket: String,
 }
 
 impl Objects {
-    /// Speaks to `bucket` through `client`, whose timeouts and retries are its own: see [`client`].
+    /// Accesses `bucket` through `client`, which defines timeouts and retries: see [`client`].
     #[must_use]
     pub fn new(client: Client, bucket: impl Into<String>) -> Self {
         Self {
@@ -57,10 +58,10 @@ impl Objects {
         }
     }
 
-    /// The same, with URLs signed by another client: where the bucket's address is not the same for us and for others, as
-    /// on one machine, where we reach it without a socket.
+    /// Signs URLs with another client, for clients that reach the bucket at another address. On one
+    /// machine, for example, we reach it without a socket.
     #[must_use]
-    pub fn signing_with(self, signer: Client) -> Self {
+    pub fn with_signer(self, signer: Client) -> Self {
         Self { signer, ..self }
     }
 }

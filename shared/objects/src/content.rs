@@ -1,4 +1,4 @@
-//! Content as a record names it, read whole.
+//! Reads whole content as described by a record.
 
 use domain::content::{ContentHash, Encoding, ObjectKey, StoredObject, StoredVersion};
 
@@ -7,20 +7,20 @@ use bytes::Bytes;
 use crate::encoding::{InvalidContent, decode};
 use crate::{ContentHasher, Objects, ObjectsError};
 
-/// What a record says of stored content.
+/// A record's description of stored content.
 #[derive(Debug, Clone, Copy)]
-pub struct Named<'a> {
-    /// Where it lies.
+pub struct ContentRef<'a> {
+    /// The key of the object.
     pub key: &'a ObjectKey,
-    /// How it is held there.
+    /// The encoding of the object.
     pub encoding: Encoding,
-    /// Its size, before any encoding.
+    /// The size of the content, before encoding.
     pub size_bytes: u64,
-    /// Its SHA-256, before any encoding.
+    /// The SHA-256 of the content, before encoding.
     pub hash: &'a ContentHash,
 }
 
-impl<'a> From<&'a StoredObject> for Named<'a> {
+impl<'a> From<&'a StoredObject> for ContentRef<'a> {
     fn from(object: &'a StoredObject) -> Self {
         Self {
             key: &object.key,
@@ -31,7 +31,7 @@ impl<'a> From<&'a StoredObject> for Named<'a> {
     }
 }
 
-impl<'a> From<&'a StoredVersion> for Named<'a> {
+impl<'a> From<&'a StoredVersion> for ContentRef<'a> {
     fn from(version: &'a StoredVersion) -> Self {
         Self {
             key: &version.object,
@@ -43,40 +43,42 @@ impl<'a> From<&'a StoredVersion> for Named<'a> {
 }
 
 impl Objects {
-    /// All of some content as it is, decoded and verified; `None` where there is no such object. Nothing larger than
-    /// `bytes_max` is held.
+    /// Reads, decodes and verifies whole content; `None` if the object does not exist. At most
+    /// `bytes_max` are read into memory.
     ///
     /// # Errors
-    /// [`ObjectsError`]; `Refused` where the content is larger, `Spoilt` where what lies there is something else.
-    pub async fn content(
+    /// [`ObjectsError`]; `Refused` if the content is larger, `CorruptObject` if the object is
+    /// something else.
+    pub async fn read_content(
         &self,
-        named: impl Into<Named<'_>>,
+        content_ref: impl Into<ContentRef<'_>>,
         bytes_max: u64,
     ) -> Result<Option<Bytes>, ObjectsError> {
-        let named = named.into();
-        if named.size_bytes > bytes_max {
-            return Err(ObjectsError::refused("more bytes than can be held"));
+        let content_ref = content_ref.into();
+        if content_ref.size_bytes > bytes_max {
+            return Err(ObjectsError::refused("the content exceeds the limit"));
         }
-        let spoilt = |why| ObjectsError::Spoilt {
-            key: named.key.to_string(),
+        let corrupt = |why| ObjectsError::CorruptObject {
+            key: content_ref.key.to_string(),
             why,
         };
-        let Some(body) = self.get(named.key, None).await? else {
+        let Some(body) = self.get(content_ref.key, None).await? else {
             return Ok(None);
         };
-        // No content is stored in more bytes than it has.
-        let found_bytes = body.size_bytes();
-        if found_bytes > named.size_bytes {
-            return Err(spoilt(InvalidContent::OtherSize {
-                wanted_bytes: named.size_bytes,
-                found_bytes,
+        // Stored content is never larger than the content itself.
+        let actual_bytes = body.size_bytes();
+        if actual_bytes > content_ref.size_bytes {
+            return Err(corrupt(InvalidContent::WrongSize {
+                expected_bytes: content_ref.size_bytes,
+                actual_bytes,
             }));
         }
-        let stored = body.collect(named.size_bytes).await?;
-        let content = decode(stored, named.encoding, named.size_bytes).map_err(spoilt)?;
+        let stored = body.collect(content_ref.size_bytes).await?;
+        let content =
+            decode(stored, content_ref.encoding, content_ref.size_bytes).map_err(corrupt)?;
         match ContentHasher::sha256(&content) {
-            sum if sum == *named.hash => Ok(Some(content)),
-            sum => Err(spoilt(InvalidContent::OtherSum(sum))),
+            sum if sum == *content_ref.hash => Ok(Some(content)),
+            sum => Err(corrupt(InvalidContent::WrongHash(sum))),
         }
     }
 }

@@ -1,13 +1,14 @@
-//! What an error of the bucket means for the input whose work it stopped.
+//! The disposition of the input whose processing an S3 error stopped.
 
 use domain::Disposition;
 
 use crate::ObjectsError;
 
 impl ObjectsError {
-    /// Retry or park; nothing here is a connection's own fault, so nothing halts one. Everything that we don't know is
-    /// tried again, and so is a bucket that is closed to us: somebody mends our configuration, and the work stays. So does that
-    /// on content that is spoilt: the bucket keeps older versions, and somebody brings the right one back.
+    /// Returns whether to retry or park. No error is caused by the connection, so none halts it.
+    /// Unknown errors are retried, and so is denied access, until the configuration is fixed.
+    /// Corrupt content is retried too: the bucket keeps older versions, from which the right one
+    /// can be restored.
     #[must_use]
     pub fn disposition(&self) -> Disposition {
         match self {
@@ -16,7 +17,7 @@ impl ObjectsError {
             | Self::Corrupted(_)
             | Self::UploadGone(_)
             | Self::WrongSize { .. }
-            | Self::Spoilt { .. } => Disposition::Retry { after_millis: None },
+            | Self::CorruptObject { .. } => Disposition::Retry { after_millis: None },
             Self::Refused(_) => Disposition::Park {
                 reason: self.to_string(),
             },

@@ -1,7 +1,7 @@
-//! Content that is held whole, in the form in which the bucket holds it.
+//! The encoding of content that is stored at once.
 //!
-//! Only what is put at once is ever compressed, so whoever reads it can hold all of it; and no content is ever stored in
-//! more bytes than it has.
+//! Only such content is ever compressed, so a reader can always read all of it into memory, and
+//! stored content is never larger than the content itself.
 
 use std::io;
 
@@ -12,22 +12,22 @@ use zstd::bulk::{Compressor, decompress};
 
 use crate::{ContentHasher, Digest};
 
-/// The largest content that is compressed, in bytes: 8 MiB, the most that is put at once.
-pub const COMPRESSED_OF_BYTES_MAX: u64 = 8 * 1024 * 1024;
-/// The window that it looks back into is 2 MiB; RFC 9659 lets a browser refuse one of more than 8 MB.
+/// The largest content that is compressed, in bytes: 8 MiB, the largest that is stored at once.
+pub const COMPRESSIBLE_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// The compression level. Its window is 2 MiB; RFC 9659 allows browsers to reject more than 8 MB.
 const LEVEL: i32 = zstd::DEFAULT_COMPRESSION_LEVEL;
 
-/// Content to be put at once, in the form in which it is to be stored.
+/// Content to store at once, encoded.
 #[derive(Debug, Clone)]
 pub struct Encoded {
     pub(crate) bytes: Bytes,
     pub(crate) encoding: Encoding,
-    /// Of the bytes that are put: of the content itself only where it is put as it is.
+    /// The SHA-256 of the encoded bytes; equal to the content's only without encoding.
     pub(crate) sha256: ContentHash,
 }
 
 impl Encoded {
-    /// Content of this hash, as it is.
+    /// Content without encoding, with its hash.
     #[must_use]
     pub fn plain(bytes: Bytes, sha256: ContentHash) -> Self {
         Self {
@@ -37,10 +37,15 @@ impl Encoded {
         }
     }
 
-    /// Content of this type as a connection wants it stored: text compressed, where the connection asks for that and it
-    /// saves a fifth; anything else as it is.
+    /// Encodes content by the settings of a connection: text is compressed if the settings ask for
+    /// it and that saves a fifth; all other content is stored without encoding.
     #[must_use]
-    pub fn of(bytes: Bytes, digest: &Digest, mime_type: &str, settings: &ContentSettings) -> Self {
+    pub fn with_settings(
+        bytes: Bytes,
+        digest: &Digest,
+        mime_type: &str,
+        settings: &ContentSettings,
+    ) -> Self {
         let smaller = match settings.compresses(mime_type) {
             true => compress(&bytes),
             false => None,
@@ -60,53 +65,53 @@ fn size(bytes: &[u8]) -> u64 {
     u64::try_from(bytes.len()).unwrap_or(u64::MAX)
 }
 
-/// The content in four fifths of its bytes or fewer; `None` where it does not fit into them. There is room for no more, so
-/// what can't be compressed is given up early.
+/// Compresses content to four fifths of its size or less; `None` if it does not fit. The buffer is
+/// no larger, so incompressible content is abandoned early.
 fn compress(content: &[u8]) -> Option<Bytes> {
     let size_bytes = size(content);
     let most = usize::try_from(compressed_bytes_max(size_bytes)).ok()?;
-    if size_bytes > COMPRESSED_OF_BYTES_MAX || most == 0 {
+    if size_bytes > COMPRESSIBLE_BYTES_MAX || most == 0 {
         return None;
     }
     let mut smaller = Vec::with_capacity(most);
-    // A codec that fails is one that saves nothing: the content is stored as it is.
+    // If the codec fails, the content is stored without encoding.
     let mut codec = Compressor::new(LEVEL).ok()?;
     codec.compress_to_buffer(content, &mut smaller).ok()?;
-    // A vector may have more room than it was asked for.
+    // A vector may have more capacity than requested.
     (smaller.len() <= most).then(|| Bytes::from(smaller))
 }
 
-/// Why bytes are not the content that they are said to be.
+/// The reason why stored bytes are not the expected content.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidContent {
-    /// It is said to be compressed, and larger than anything that is.
-    #[error("nothing of {size_bytes} bytes is stored compressed")]
+    /// The expected size is larger than any compressed content.
+    #[error("content of {size_bytes} bytes is never compressed")]
     TooLarge {
-        /// The size that it is said to have.
+        /// The expected size.
         size_bytes: u64,
     },
-    /// It is not compressed with Zstandard, or comes to more bytes than it is said to have.
-    #[error("it can't be decompressed into the bytes that it is said to have")]
+    /// The bytes are not compressed with Zstandard, or decompress to more than the expected size.
+    #[error("decompression to the expected size failed")]
     Zstd(#[source] io::Error),
-    /// It has another size.
-    #[error("it has {found_bytes} bytes, and not {wanted_bytes}")]
-    OtherSize {
-        /// What it is said to have.
-        wanted_bytes: u64,
-        /// What it has.
-        found_bytes: u64,
+    /// The size is wrong.
+    #[error("the size is {actual_bytes} bytes instead of {expected_bytes}")]
+    WrongSize {
+        /// The expected size.
+        expected_bytes: u64,
+        /// The actual size.
+        actual_bytes: u64,
     },
-    /// It has another SHA-256.
-    #[error("its SHA-256 is {0}")]
-    OtherSum(ContentHash),
+    /// The hash is wrong.
+    #[error("the SHA-256 is {0}, which is wrong")]
+    WrongHash(ContentHash),
 }
 
-/// The content of this size that stored bytes are. However they were made, no more memory is taken than for content of
-/// this size, and for no more than 8 MiB.
+/// Decodes stored bytes into content of this size. Memory use is bounded by the size, and by 8 MiB,
+/// whatever the bytes are.
 ///
 /// # Errors
-/// [`InvalidContent`], but for `OtherSum`: nothing is hashed.
+/// [`InvalidContent`] except `WrongHash`: the hash is not verified.
 pub(crate) fn decode(
     stored: Bytes,
     encoding: Encoding,
@@ -117,17 +122,17 @@ pub(crate) fn decode(
         Encoding::Zstd => {
             let too_large = InvalidContent::TooLarge { size_bytes };
             let room = match usize::try_from(size_bytes) {
-                Ok(room) if size_bytes <= COMPRESSED_OF_BYTES_MAX => room,
+                Ok(room) if size_bytes <= COMPRESSIBLE_BYTES_MAX => room,
                 Ok(_) | Err(_) => return Err(too_large),
             };
             Bytes::from(decompress(&stored, room).map_err(InvalidContent::Zstd)?)
         }
     };
     match size(&content) {
-        found_bytes if found_bytes == size_bytes => Ok(content),
-        found_bytes => Err(InvalidContent::OtherSize {
-            wanted_bytes: size_bytes,
-            found_bytes,
+        actual_bytes if actual_bytes == size_bytes => Ok(content),
+        actual_bytes => Err(InvalidContent::WrongSize {
+            expected_bytes: size_bytes,
+            actual_bytes,
         }),
     }
 }
@@ -149,7 +154,7 @@ mod tests {
 
     fn encoded(content: &[u8], mime_type: &str) -> Encoded {
         let bytes = Bytes::copy_from_slice(content);
-        Encoded::of(
+        Encoded::with_settings(
             bytes,
             &ContentHasher::of(content),
             mime_type,
@@ -157,12 +162,12 @@ mod tests {
         )
     }
 
-    /// A frame of Zstandard, whatever it saves.
+    /// A Zstandard frame, regardless of its size.
     fn frame(content: &[u8]) -> Bytes {
         Bytes::from(zstd::bulk::compress(content, LEVEL).unwrap())
     }
 
-    /// Bytes in which nothing can be found again.
+    /// Incompressible bytes.
     fn noise(size: usize) -> Vec<u8> {
         let mut state = 0x9E37_79B9_7F4A_7C15_u64;
         let next = || {
@@ -175,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn text_is_put_compressed_with_the_sum_of_what_is_put() {
+    fn text_is_compressed_and_hashed_as_stored() {
         let text = "the same line again\n".repeat(1_000);
         let put = encoded(text.as_bytes(), "text/plain");
         assert_eq!(put.encoding, Encoding::Zstd);
@@ -187,26 +192,26 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_text_and_what_nobody_asks_for_is_put_as_it_is() {
+    fn other_types_and_connections_without_compression_are_not_encoded() {
         let text = Bytes::from("the same line again\n".repeat(1_000));
         let digest = ContentHasher::of(&text);
         let picture = encoded(&text, "image/png");
         let off = ContentSettings::default();
-        let unasked = Encoded::of(text.clone(), &digest, "text/plain", &off);
-        for put in [picture, unasked] {
+        let not_requested = Encoded::with_settings(text.clone(), &digest, "text/plain", &off);
+        for put in [picture, not_requested] {
             assert_eq!((put.encoding, put.sha256), (Encoding::None, digest.sha256));
             assert_eq!(put.bytes, text);
         }
     }
 
     #[test]
-    fn what_saves_too_little_is_put_as_it_is() {
+    fn content_is_not_encoded_if_that_saves_too_little() {
         let line = "abcdefghijklmnopqrstuvwxyz0123456789".repeat(8);
         for (content, encoding) in [
             (Vec::new(), Encoding::None),
             (b"short".to_vec(), Encoding::None),
             (noise(100_000), Encoding::None),
-            // What is found again is a tenth of it, and a half.
+            // A tenth of the content is compressible, and half of it.
             ([noise(90_000), vec![b' '; 10_000]].concat(), Encoding::None),
             ([noise(50_000), vec![b' '; 50_000]].concat(), Encoding::Zstd),
             (line.into_bytes(), Encoding::Zstd),
@@ -217,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_compressed_that_could_not_be_held_again() {
+    fn content_above_eight_mebibytes_is_not_compressed() {
         let most = vec![b' '; 8 * MIB];
         assert_eq!(encoded(&most, "text/plain").encoding, Encoding::Zstd);
         let more = vec![b' '; 8 * MIB + 1];
@@ -234,13 +239,13 @@ mod tests {
     }
 
     #[test]
-    fn a_bomb_is_refused_whatever_it_says_of_its_size() {
+    fn a_decompression_bomb_is_rejected_whatever_size_it_declares() {
         let huge = vec![0; 64 * MIB];
         let honest = frame(&huge);
         assert!(honest.len() < 10_000, "{}", honest.len());
-        // A frame that was streamed does not say what it comes to.
+        // A streamed frame does not declare its size.
         let silent = Bytes::from(zstd::stream::encode_all(huge.as_slice(), LEVEL).unwrap());
-        // Frames one after the other are one content.
+        // Concatenated frames are one content.
         let frames = Bytes::from(frame(&vec![0; MIB]).repeat(64));
         for bomb in [honest, silent, frames] {
             let read = decode(bomb, Encoding::Zstd, 1_000);
@@ -249,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn another_size_is_refused() {
+    fn a_wrong_size_is_rejected() {
         let content = b"some content, some content, some content".as_slice();
         for wanted in [0, 1, size(content) - 1, size(content) + 1, 8 << 20] {
             for (stored, encoding) in [
@@ -267,7 +272,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_encoded_takes_no_more_and_decodes_to_itself(
+        fn encoded_content_is_not_larger_and_decodes_to_itself(
             words in proptest::collection::vec("[a-z ]{0,12}", 0..400),
             tail in proptest::collection::vec(any::<u8>(), 0..300),
         ) {
@@ -283,12 +288,14 @@ mod tests {
         }
 
         #[test]
-        fn random_bytes_are_put_as_they_are(content in proptest::collection::vec(any::<u8>(), 64..2_000)) {
+        fn random_bytes_are_not_encoded(
+            content in proptest::collection::vec(any::<u8>(), 64..2_000),
+        ) {
             prop_assert_eq!(encoded(&content, "text/plain").encoding, Encoding::None);
         }
 
         #[test]
-        fn no_bytes_decode_to_another_size(
+        fn arbitrary_bytes_never_decode_to_a_wrong_size(
             stored in proptest::collection::vec(any::<u8>(), 0..200),
             size_bytes in 0_u64..1_000,
         ) {
@@ -298,12 +305,13 @@ mod tests {
         }
 
         #[test]
-        fn a_spoilt_frame_gives_no_other_size(at: prop::sample::Index, bit in 0_u8..8) {
+        fn a_corrupt_frame_never_decodes_to_a_wrong_size(at: prop::sample::Index, bit in 0_u8..8) {
             let content = "a line that is there again and again\n".repeat(50);
             let mut stored = frame(content.as_bytes()).to_vec();
             let at = at.index(stored.len());
             stored[at] ^= 1 << bit;
-            if let Ok(read) = decode(Bytes::from(stored), Encoding::Zstd, size(content.as_bytes())) {
+            let size_bytes = size(content.as_bytes());
+            if let Ok(read) = decode(Bytes::from(stored), Encoding::Zstd, size_bytes) {
                 prop_assert_eq!(read.len(), content.len());
             }
         }

@@ -1,4 +1,4 @@
-//! What can go wrong between us and the bucket. An absent object is an outcome, not an error.
+//! The errors of S3 requests. An absent object is an outcome, not an error.
 
 use std::error::Error;
 use std::fmt::Debug;
@@ -9,41 +9,43 @@ use crate::InvalidContent;
 
 pub(crate) type Source = Box<dyn Error + Send + Sync>;
 
-/// Why a verb gave no outcome.
+/// The error of an S3 operation.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ObjectsError {
-    /// Slowed down, unreachable, too slow, or unknown: the same call may succeed later.
-    #[error("the bucket is busy or out of reach")]
+    /// S3 throttled the request, is unreachable or too slow, or failed in an unknown way: a retry
+    /// may succeed.
+    #[error("S3 request failed")]
     Busy(#[source] Source),
-    /// S3 says that we may not, or that there is no such bucket: our own configuration.
-    #[error("the bucket is closed to us")]
+    /// S3 denied access, or the bucket does not exist: the configuration is wrong.
+    #[error("S3 denied access to the bucket")]
     Denied(#[source] Source),
-    /// S3 says that the request itself is wrong: it will never succeed.
-    #[error("the bucket refused the request")]
+    /// S3 rejected the request as invalid: it will never succeed.
+    #[error("S3 rejected the request")]
     Refused(#[source] Source),
-    /// What arrived is not what was sent: S3's checksum says so. Read it again and send it again.
-    #[error("the bytes that arrived in the bucket are not those that were sent")]
+    /// The received bytes don't match their checksum: they must be read and sent again.
+    #[error("the checksum of the bytes that S3 received is wrong")]
     Corrupted(#[source] Source),
-    /// The multipart upload is not there: aborted, expired, or completed with nothing under its key. Begin anew.
-    #[error("the multipart upload is gone")]
+    /// The multipart upload does not exist: it was aborted, has expired, or was completed without
+    /// an object under its key. A new upload must be started.
+    #[error("the multipart upload does not exist")]
     UploadGone(#[source] Source),
-    /// The object is there, with another size than it must have.
-    #[error("{key} has {found_bytes} bytes where {wanted_bytes} were stored")]
+    /// The object has another size than was stored.
+    #[error("{key} has {actual_bytes} bytes instead of {expected_bytes}")]
     WrongSize {
-        /// Its key.
+        /// The key of the object.
         key: String,
-        /// What was stored.
-        wanted_bytes: u64,
-        /// What is there.
-        found_bytes: u64,
+        /// The size that was stored.
+        expected_bytes: u64,
+        /// The size of the object.
+        actual_bytes: u64,
     },
-    /// The object is there, and is not the content that was stored: nothing of it is given out.
-    #[error("{key} does not hold the content that was stored there")]
-    Spoilt {
-        /// Its key.
+    /// The object is not the content that was stored: none of it is returned.
+    #[error("{key} does not contain the content that was stored")]
+    CorruptObject {
+        /// The key of the object.
         key: String,
-        /// What is wrong with it.
+        /// The defect of its content.
         #[source]
         why: InvalidContent,
     },
@@ -62,7 +64,7 @@ const DENIALS: [&str; 8] = [
 
 const CORRUPTIONS: [&str; 3] = ["BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch"];
 
-/// The codes that no later moment makes right. Whatever is in none of these lists may be a moment: unknown is `Busy`.
+/// The codes of permanent errors. Codes in none of these lists may be temporary: unknown is `Busy`.
 const REFUSALS: [&str; 13] = [
     "EntityTooLarge",
     "EntityTooSmall",

@@ -1,28 +1,28 @@
-//! The hash of content, computed while it passes; it can be put down half-way and taken up by somebody else.
+//! The hash of content, computed incrementally; another process can resume it from a saved state.
 
 use domain::content::ContentHash;
 use sha2::digest::common::hazmat::{SerializableState, SerializedState};
 use sha2::{Digest as _, Sha256};
 
-/// The format of a saved state, before anything else in it.
+/// The format of a saved state: its first byte.
 const FORMAT: u8 = 1;
 
-/// Not a state that [`ContentHasher::save`] gave.
+/// The bytes are not a state of [`ContentHasher::save`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a saved state of a hash")]
+#[error("not a valid hash state")]
 pub struct InvalidState;
 
-/// What some content's bytes come to.
+/// The hash and the size of content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Digest {
-    /// SHA-256.
+    /// The SHA-256.
     pub sha256: ContentHash,
-    /// How many bytes there were.
+    /// The size in bytes.
     pub size_bytes: u64,
 }
 
-/// SHA-256 of bytes that come one after the other. Drive tells it of everything that has bytes (`sha256Checksum`), so
-/// nothing weaker is computed beside it.
+/// An incremental SHA-256. Drive reports it for all files with bytes (`sha256Checksum`), so no
+/// weaker hash is computed.
 #[derive(Debug, Clone, Default)]
 pub struct ContentHasher {
     sha256: Sha256,
@@ -30,13 +30,13 @@ pub struct ContentHasher {
 }
 
 impl ContentHasher {
-    /// Of nothing yet.
+    /// A hasher without input.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Of these bytes.
+    /// Computes the digest of bytes.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Digest {
         let mut hasher = Self::new();
@@ -44,26 +44,26 @@ impl ContentHasher {
         hasher.finish()
     }
 
-    /// SHA-256 alone of these bytes.
+    /// Computes the SHA-256 of bytes.
     #[must_use]
     pub fn sha256(bytes: &[u8]) -> ContentHash {
         ContentHash::from_bytes(Sha256::digest(bytes).into())
     }
 
-    /// Takes the next bytes.
+    /// Adds the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         self.sha256.update(bytes);
         let more = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         self.size_bytes = self.size_bytes.saturating_add(more);
     }
 
-    /// How many bytes were taken.
+    /// Returns the number of bytes added.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
         self.size_bytes
     }
 
-    /// The digest of all that was taken.
+    /// Returns the digest of all bytes added.
     #[must_use]
     pub fn finish(self) -> Digest {
         Digest {
@@ -72,8 +72,8 @@ impl ContentHasher {
         }
     }
 
-    /// The state after what was taken, some 110 bytes. It tells of the content (its last bytes are in it), so it is kept
-    /// where content may be kept.
+    /// Returns the current state, about 110 bytes. It contains the last bytes of the content, so it
+    /// may only be stored where content may be.
     #[must_use]
     pub fn save(&self) -> Vec<u8> {
         let mut state = vec![FORMAT];
@@ -82,10 +82,10 @@ impl ContentHasher {
         state
     }
 
-    /// Goes on from a state that was saved, by this build or by another with the same format.
+    /// Resumes from a saved state of this build or of another with the same format.
     ///
     /// # Errors
-    /// [`InvalidState`]: read the content again from its beginning.
+    /// [`InvalidState`]: the content must be read again from its beginning.
     pub fn restore(state: &[u8]) -> Result<Self, InvalidState> {
         let (format, rest) = state.split_first().ok_or(InvalidState)?;
         let (size, rest) = rest.split_first_chunk::<8>().ok_or(InvalidState)?;
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_hash_is_the_one_that_everybody_knows() {
+    fn the_hash_is_sha256() {
         let empty = ContentHasher::of(b"");
         assert_eq!(
             empty.sha256.to_string(),
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_state_is_refused() {
+    fn an_invalid_state_is_rejected() {
         let mut hasher = ContentHasher::new();
         hasher.update(&[7; 100]);
         let state = hasher.save();
@@ -143,19 +143,19 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_hash_is_the_same_however_the_bytes_come_and_wherever_they_are_taken_up(
+        fn the_hash_is_independent_of_pieces_and_of_resuming(
             bytes in proptest::collection::vec(any::<u8>(), 0..1_000),
             cuts in proptest::collection::vec((any::<prop::sample::Index>(), any::<bool>()), 0..6),
         ) {
             let mut cuts: Vec<(usize, bool)> =
-                cuts.iter().map(|(at, put_down)| (at.index(bytes.len() + 1), *put_down)).collect();
+                cuts.iter().map(|(at, resumes)| (at.index(bytes.len() + 1), *resumes)).collect();
             cuts.sort_unstable();
             let mut hasher = ContentHasher::new();
             let mut from = 0;
-            for (to, put_down) in cuts {
+            for (to, resumes) in cuts {
                 hasher.update(&bytes[from..to]);
                 from = to;
-                if put_down {
+                if resumes {
                     hasher = ContentHasher::restore(&hasher.save()).unwrap();
                 }
             }
@@ -164,7 +164,9 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_make_a_state_that_panics(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        fn arbitrary_bytes_never_panic_as_a_state(
+            bytes in proptest::collection::vec(any::<u8>(), 0..300),
+        ) {
             if let Ok(hasher) = ContentHasher::restore(&bytes) {
                 let size = hasher.size_bytes();
                 prop_assert_eq!(hasher.finish().size_bytes, size);

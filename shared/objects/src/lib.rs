@@ -17,13 +17,13 @@ mod tests;
 
 pub use body::Body;
 pub use client::{Objects, client};
-pub use content::Named;
+pub use content::ContentRef;
 pub use domain::StorageClass;
 pub use domain::content::{ContentHash, ObjectKey, UploadId};
-pub use encoding::{COMPRESSED_OF_BYTES_MAX, Encoded, InvalidContent};
+pub use encoding::{COMPRESSIBLE_BYTES_MAX, Encoded, InvalidContent};
 pub use error::ObjectsError;
 pub use hasher::{ContentHasher, Digest, InvalidState};
 pub use multipart::Part;
 pub use parts::{OBJECT_BYTES_MAX, PART_BYTES_MIN, PARTS_MAX, PartPlan, TooLarge};
 pub use presign::{PresignedPart, SECONDS_MAX, SignedUrl, content_disposition};
-pub use single::Facts;
+pub use single::ObjectMetadata;

@@ -1,4 +1,4 @@
-//! Objects that are put in parts.
+//! Multipart uploads.
 
 use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
 use base64::Engine as _;
@@ -7,18 +7,18 @@ use bytes::Bytes;
 use domain::content::{ContentHash, ObjectKey, UploadId};
 
 use crate::client::sdk;
-use crate::{ContentHasher, Facts, Objects, ObjectsError, StorageClass};
+use crate::{ContentHasher, ObjectMetadata, Objects, ObjectsError, StorageClass};
 
-/// A part that is stored.
+/// A stored part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
-    /// Its number, from 1.
+    /// The number, from 1.
     pub number: u32,
-    /// S3's mark of it. Opaque: it is the MD5 only without a key of our own.
+    /// S3's etag. Opaque: it is the MD5 only without a customer-managed key.
     pub etag: String,
-    /// SHA-256 of its bytes as S3 verified it; `None` where it came by a presigned URL.
+    /// The SHA-256 that S3 verified; `None` if it was uploaded by a presigned URL.
     pub sha256: Option<ContentHash>,
-    /// Its size.
+    /// The size in bytes.
     pub size_bytes: u64,
 }
 
@@ -46,35 +46,38 @@ fn part_number(number: u32) -> Result<i32, ObjectsError> {
 }
 
 impl Objects {
-    /// Begins an upload of which we put each part ourselves: S3 takes no part without its SHA-256.
+    /// Creates a multipart upload for [`Objects::upload_part`]: S3 requires the SHA-256 of each
+    /// part.
     ///
     /// # Errors
-    /// [`ObjectsError`]. Where the answer was lost, an upload without parts stays: the bucket's lifecycle aborts it.
-    pub async fn begin(
+    /// [`ObjectsError`]. After a lost response an upload without parts remains, which the bucket's
+    /// lifecycle aborts.
+    pub async fn create_upload(
         &self,
         key: &ObjectKey,
         mime_type: &str,
         class: StorageClass,
     ) -> Result<UploadId, ObjectsError> {
         let verified = Some(ChecksumAlgorithm::Sha256);
-        self.begin_with(key, mime_type, class, verified).await
+        self.create_upload_with(key, mime_type, class, verified)
+            .await
     }
 
-    /// Begins an upload whose parts somebody else puts by presigned URLs, and can't be asked for checksums of: read and
-    /// hash the object before anything names it.
+    /// Creates a multipart upload whose parts are uploaded by presigned URLs, without checksums:
+    /// the object must be read and hashed before anything references it.
     ///
     /// # Errors
-    /// As [`Objects::begin`].
-    pub async fn begin_presigned(
+    /// As [`Objects::create_upload`].
+    pub async fn create_presigned_upload(
         &self,
         key: &ObjectKey,
         mime_type: &str,
         class: StorageClass,
     ) -> Result<UploadId, ObjectsError> {
-        self.begin_with(key, mime_type, class, None).await
+        self.create_upload_with(key, mime_type, class, None).await
     }
 
-    async fn begin_with(
+    async fn create_upload_with(
         &self,
         key: &ObjectKey,
         mime_type: &str,
@@ -83,25 +86,26 @@ impl Objects {
     ) -> Result<UploadId, ObjectsError> {
         let call = self.client.create_multipart_upload();
         let call = call.bucket(&self.bucket).key(key.as_str());
-        let begun = call
+        let created = call
             .content_type(mime_type)
             .set_storage_class(sdk(class))
             .set_checksum_algorithm(checksum)
             .send()
             .await?;
-        match begun.upload_id {
+        match created.upload_id {
             Some(id) => Ok(UploadId::new(id)),
             None => Err(ObjectsError::Busy("the upload has no id".into())),
         }
     }
 
-    /// Puts one part, which S3 verifies against the SHA-256 that is sent with it. Putting it again replaces it.
+    /// Uploads one part, which S3 verifies against its SHA-256. A repetition replaces the part.
     ///
-    /// The signature covers that sum and so the bytes: they are not hashed once more to be signed themselves.
+    /// The signature covers the checksum and so the bytes, which are not hashed again for signing.
     ///
     /// # Errors
-    /// [`ObjectsError`]; `Refused` (at [`Objects::complete`]) where a part but the last is under 5 MiB; `UploadGone`.
-    pub async fn part(
+    /// [`ObjectsError`]; `UploadGone`. A part below 5 MiB that is not the last is `Refused` by
+    /// [`Objects::complete_upload`].
+    pub async fn upload_part(
         &self,
         key: &ObjectKey,
         upload: &UploadId,
@@ -121,10 +125,13 @@ impl Objects {
             .disable_payload_signing()
             .send()
             .await?;
-        // S3 says which sum it verified; a server that does not say has checked the signed body.
-        let told = stored.checksum_sha256().and_then(from_checksum);
-        if told.is_some_and(|told| told != sha256) {
-            return Err(ObjectsError::Corrupted("another sum is stored".into()));
+        // S3 returns the checksum that it verified. A server that does not has checked the signed
+        // body.
+        let verified = stored.checksum_sha256().and_then(from_checksum);
+        if verified.is_some_and(|verified| verified != sha256) {
+            return Err(ObjectsError::Corrupted(
+                "S3 verified another checksum".into(),
+            ));
         }
         Ok(Part {
             number,
@@ -134,7 +141,7 @@ impl Objects {
         })
     }
 
-    /// The parts that are stored, in their order.
+    /// Lists the stored parts, in order.
     ///
     /// # Errors
     /// [`ObjectsError`]; `UploadGone`.
@@ -167,18 +174,19 @@ impl Objects {
         Ok(parts)
     }
 
-    /// Makes the object out of its parts and looks at what is there then. Completing again is allowed: where the upload is
-    /// gone and the object is there with the size that it must have (its key is this upload's own), it is done.
+    /// Completes an upload, and reads the metadata of the object. May be repeated: if the upload is
+    /// gone and the object, whose key belongs to this upload alone, exists with the right size, the
+    /// upload is complete.
     ///
     /// # Errors
-    /// [`ObjectsError`]; `UploadGone` where neither the upload nor the object is there; `WrongSize`.
-    pub async fn complete(
+    /// [`ObjectsError`]; `UploadGone` if neither the upload nor the object exists; `WrongSize`.
+    pub async fn complete_upload(
         &self,
         key: &ObjectKey,
         upload: &UploadId,
         parts: &[Part],
-    ) -> Result<Facts, ObjectsError> {
-        let wanted_bytes = parts.iter().map(|part| part.size_bytes).sum();
+    ) -> Result<ObjectMetadata, ObjectsError> {
+        let expected_bytes = parts.iter().map(|part| part.size_bytes).sum();
         let mut listed = Vec::with_capacity(parts.len());
         for part in parts {
             let completed = CompletedPart::builder()
@@ -193,30 +201,37 @@ impl Objects {
         let completed = call
             .upload_id(upload.as_str())
             .multipart_upload(listed.build())
-            .set_mpu_object_size(i64::try_from(wanted_bytes).ok())
+            .set_mpu_object_size(i64::try_from(expected_bytes).ok())
             .send()
             .await
             .map_err(ObjectsError::from);
         if let Err(error) = completed {
-            // A lost answer, or somebody else's: the SDK's own repetition finds no upload any more.
+            // After a lost response, or another worker's completion, a retry finds no upload any
+            // more.
             return match (error, self.head(key).await?) {
-                (ObjectsError::UploadGone(_), Some(facts)) => facts.of_size(key, wanted_bytes),
+                (ObjectsError::UploadGone(_), Some(metadata)) => {
+                    metadata.with_size(key, expected_bytes)
+                }
                 (error, _) => Err(error),
             };
         }
         match self.head(key).await? {
-            Some(facts) => facts.of_size(key, wanted_bytes),
+            Some(metadata) => metadata.with_size(key, expected_bytes),
             None => Err(ObjectsError::Busy(
-                "the completed object is not there".into(),
+                "the completed object does not exist".into(),
             )),
         }
     }
 
-    /// Gives up an upload and its parts. One that is gone is none to give up.
+    /// Aborts an upload and deletes its parts. Succeeds if the upload is gone.
     ///
     /// # Errors
     /// [`ObjectsError`]
-    pub async fn abort(&self, key: &ObjectKey, upload: &UploadId) -> Result<(), ObjectsError> {
+    pub async fn abort_upload(
+        &self,
+        key: &ObjectKey,
+        upload: &UploadId,
+    ) -> Result<(), ObjectsError> {
         let call = self.client.abort_multipart_upload().bucket(&self.bucket);
         let call = call.key(key.as_str()).upload_id(upload.as_str());
         match call.send().await.map_err(ObjectsError::from) {

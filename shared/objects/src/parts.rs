@@ -1,30 +1,31 @@
-//! How content is cut into parts.
+//! The division of content into parts.
 
 use std::ops::Range;
 
-/// S3's limit: 5 MiB for each part but the last ("Amazon S3 multipart upload limits").
+/// The smallest size of each part but the last: 5 MiB ("Amazon S3 multipart upload limits").
 pub const PART_BYTES_MIN: u64 = 5 * MIB;
-/// S3's limit: 10,000 parts in an upload.
+/// The most parts of an upload: 10,000, S3's limit.
 pub const PARTS_MAX: u32 = 10_000;
-/// The largest content that there can be: Drive's limit of a file, 5 TB.
+/// The largest content: 5 TB, Drive's limit for a file.
 pub const OBJECT_BYTES_MAX: u64 = 5 * 1024 * 1024 * MIB;
 
 const MIB: u64 = 1024 * 1024;
-/// The usual part: few enough calls ($0.0006 for 1 GB), small enough that some at once stay far below 64 MB.
-const USUAL: u64 = 8 * MIB;
+/// The default size of a part: few requests ($0.0006 for 1 GB), and several parts in memory stay
+/// far below 64 MB.
+const DEFAULT_PART_BYTES: u64 = 8 * MIB;
 
-/// The content is larger than any that can be stored.
+/// The content is too large to store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{size_bytes} bytes are more than the {OBJECT_BYTES_MAX} that can be stored")]
+#[error("content of {size_bytes} bytes exceeds the limit of {OBJECT_BYTES_MAX}")]
 pub struct TooLarge {
-    /// Its size.
+    /// The size in bytes.
     pub size_bytes: u64,
 }
 
-/// Content of a known size, cut into parts: all of one size, but for the last.
+/// The division of content of a known size into parts, which have all the same size but the last.
 ///
-/// A part is 8 MiB up to 83.8 GB (10,000 such parts), above that the least number of whole MiB that 10,000 parts need: 33 MB
-/// for 335 GB, 525 MiB for Drive's largest file. Who holds a part at a time holds so much memory.
+/// Parts have 8 MiB up to 83.8 GB (10,000 such parts), and above that the least number of whole MiB
+/// that 10,000 parts need: 33 MB for 335 GB, 525 MiB for Drive's largest file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PartPlan {
     size_bytes: u64,
@@ -32,35 +33,36 @@ pub struct PartPlan {
 }
 
 impl PartPlan {
-    /// The plan for content of this size.
+    /// The plan for content of a known size.
     ///
     /// # Errors
     /// [`TooLarge`]
-    pub fn of(size_bytes: u64) -> Result<Self, TooLarge> {
+    pub fn new(size_bytes: u64) -> Result<Self, TooLarge> {
         if size_bytes > OBJECT_BYTES_MAX {
             return Err(TooLarge { size_bytes });
         }
         let least = size_bytes.div_ceil(u64::from(PARTS_MAX));
         Ok(Self {
             size_bytes,
-            part_bytes: USUAL.max(least.next_multiple_of(MIB)),
+            part_bytes: DEFAULT_PART_BYTES.max(least.next_multiple_of(MIB)),
         })
     }
 
-    /// The plan for content whose size nobody tells beforehand, as an export: parts of 8 MiB, of which `count` is the most.
+    /// The plan for content whose size is not known in advance, such as an export: parts of 8 MiB,
+    /// of which there are at most `count`.
     #[must_use]
-    pub fn unknown() -> Self {
+    pub fn for_unknown_size() -> Self {
         Self {
-            size_bytes: USUAL * u64::from(PARTS_MAX),
-            part_bytes: USUAL,
+            size_bytes: DEFAULT_PART_BYTES * u64::from(PARTS_MAX),
+            part_bytes: DEFAULT_PART_BYTES,
         }
     }
 
-    /// The plan that was begun with this part size, for content of this size.
+    /// The plan of a started upload with a given part size.
     ///
     /// # Errors
-    /// [`TooLarge`], where 10,000 such parts do not hold it.
-    pub fn resumed(size_bytes: u64, part_bytes: u64) -> Result<Self, TooLarge> {
+    /// [`TooLarge`] if 10,000 such parts are not enough.
+    pub fn resume(size_bytes: u64, part_bytes: u64) -> Result<Self, TooLarge> {
         let part_bytes = part_bytes.max(PART_BYTES_MIN);
         if size_bytes.div_ceil(part_bytes) > u64::from(PARTS_MAX) {
             return Err(TooLarge { size_bytes });
@@ -71,26 +73,27 @@ impl PartPlan {
         })
     }
 
-    /// The size of the content.
+    /// Returns the size of the content.
     #[must_use]
     pub fn size_bytes(self) -> u64 {
         self.size_bytes
     }
 
-    /// The size of every part but the last.
+    /// Returns the size of every part but the last.
     #[must_use]
     pub fn part_bytes(self) -> u64 {
         self.part_bytes
     }
 
-    /// How many parts there are: one at least, since an upload without parts can't be completed.
+    /// Returns the number of parts: at least one, since an upload without parts can't be completed.
     #[must_use]
     pub fn count(self) -> u32 {
         let count = self.size_bytes.div_ceil(self.part_bytes).max(1);
         u32::try_from(count).unwrap_or(PARTS_MAX)
     }
 
-    /// Which bytes of the content a part holds; `None` where there is no part of this number. They are numbered from 1.
+    /// Returns the range of a part in the content; `None` if there is no such part. Numbers start
+    /// at 1.
     #[must_use]
     pub fn range(self, number: u32) -> Option<Range<u64>> {
         if number == 0 || number > self.count() {
@@ -109,43 +112,43 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_are_eight_mebibytes_until_ten_thousand_do_not_suffice() {
-        let usual = USUAL * u64::from(PARTS_MAX);
+    fn parts_have_eight_mebibytes_unless_ten_thousand_are_not_enough() {
+        let usual = DEFAULT_PART_BYTES * u64::from(PARTS_MAX);
         for size in [0, 1, PART_BYTES_MIN, usual] {
-            assert_eq!(PartPlan::of(size).unwrap().part_bytes(), USUAL);
+            assert_eq!(
+                PartPlan::new(size).unwrap().part_bytes(),
+                DEFAULT_PART_BYTES
+            );
         }
-        let above = PartPlan::of(usual + 1).unwrap();
+        let above = PartPlan::new(usual + 1).unwrap();
         assert_eq!((above.part_bytes(), above.count()), (9 * MIB, 8_889));
-        let largest = PartPlan::of(OBJECT_BYTES_MAX).unwrap();
+        let largest = PartPlan::new(OBJECT_BYTES_MAX).unwrap();
         assert_eq!(largest.part_bytes(), 525 * MIB);
         let size_bytes = OBJECT_BYTES_MAX + 1;
-        assert_eq!(PartPlan::of(size_bytes), Err(TooLarge { size_bytes }));
-        assert_eq!(PartPlan::unknown().count(), PARTS_MAX);
+        assert_eq!(PartPlan::new(size_bytes), Err(TooLarge { size_bytes }));
+        assert_eq!(PartPlan::for_unknown_size().count(), PARTS_MAX);
     }
 
     #[test]
-    fn content_without_bytes_is_one_empty_part() {
-        let plan = PartPlan::of(0).unwrap();
+    fn empty_content_has_one_empty_part() {
+        let plan = PartPlan::new(0).unwrap();
         assert_eq!((plan.count(), plan.range(1)), (1, Some(0..0)));
         assert_eq!((plan.range(0), plan.range(2)), (None, None));
     }
 
     #[test]
-    fn a_plan_is_resumed_with_its_own_parts_or_not_at_all() {
-        let begun = PartPlan::unknown();
-        let resumed = PartPlan::resumed(100 * MIB, begun.part_bytes()).unwrap();
+    fn a_resumed_plan_has_the_parts_of_the_original() {
+        let original = PartPlan::for_unknown_size();
+        let resumed = PartPlan::resume(100 * MIB, original.part_bytes()).unwrap();
         assert_eq!(resumed.count(), 13);
-        assert!(PartPlan::resumed(OBJECT_BYTES_MAX, USUAL).is_err());
-        assert_eq!(
-            PartPlan::resumed(1, 0).unwrap().part_bytes(),
-            PART_BYTES_MIN
-        );
+        assert!(PartPlan::resume(OBJECT_BYTES_MAX, DEFAULT_PART_BYTES).is_err());
+        assert_eq!(PartPlan::resume(1, 0).unwrap().part_bytes(), PART_BYTES_MIN);
     }
 
     proptest! {
         #[test]
-        fn the_parts_are_the_content_and_s3_takes_each(size in 0..=OBJECT_BYTES_MAX) {
-            let plan = PartPlan::of(size).unwrap();
+        fn the_parts_cover_the_content_and_are_valid_in_s3(size in 0..=OBJECT_BYTES_MAX) {
+            let plan = PartPlan::new(size).unwrap();
             prop_assert!(plan.count() <= PARTS_MAX);
             let mut end = 0;
             for number in 1..=plan.count() {
@@ -156,7 +159,7 @@ mod tests {
                 end = range.end;
             }
             prop_assert_eq!(end, size);
-            prop_assert_eq!(PartPlan::resumed(size, plan.part_bytes()), Ok(plan));
+            prop_assert_eq!(PartPlan::resume(size, plan.part_bytes()), Ok(plan));
         }
     }
 }

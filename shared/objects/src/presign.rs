@@ -1,4 +1,4 @@
-//! URLs that somebody else may use for a while, without credentials of ours.
+//! Presigned URLs, which others may use for a limited time without credentials.
 
 use std::fmt;
 use std::fmt::Write as _;
@@ -9,18 +9,19 @@ use domain::content::{ObjectKey, UploadId};
 
 use crate::{Objects, ObjectsError, PartPlan};
 
-/// The longest that a URL can be good for: a week, S3's limit. One signed with a role's credentials ends with these.
+/// The longest validity of a URL: a week, S3's limit. A URL that is signed with a role's
+/// credentials expires with them.
 pub const SECONDS_MAX: u32 = 7 * 86_400;
 
-/// The longest file name that is given to a browser, in characters: what is longer is cut.
+/// The longest file name in a header, in characters. Longer names are truncated.
 const NAME_CHARS_MAX: usize = 200;
 
-/// A URL that whoever has it can use: a secret, so it is not printed.
+/// A presigned URL. It grants access to anyone, so it is never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SignedUrl(String);
 
 impl SignedUrl {
-    /// The URL.
+    /// Returns the URL.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -33,29 +34,30 @@ impl fmt::Debug for SignedUrl {
     }
 }
 
-/// Where one part is to be PUT.
+/// A presigned URL for the PUT of one part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PresignedPart {
-    /// Its number, from 1.
+    /// The number, from 1.
     pub number: u32,
-    /// Where.
+    /// The URL.
     pub url: SignedUrl,
-    /// How many bytes it must have: the signature covers the header `content-length`.
+    /// The required size: the signature covers the header `content-length`.
     pub size_bytes: u64,
 }
 
-fn lasting(seconds: u32) -> Result<PresigningConfig, ObjectsError> {
+fn valid_for(seconds: u32) -> Result<PresigningConfig, ObjectsError> {
     let seconds = seconds.clamp(1, SECONDS_MAX);
     PresigningConfig::expires_in(Duration::from_secs(u64::from(seconds)))
         .map_err(ObjectsError::refused)
 }
 
 impl Objects {
-    /// A URL that downloads an object for so many seconds (up to a week), under this file name and as this mime type, and
-    /// is never shown in place: what a stranger put into a file must not run under our name.
+    /// Presigns the download of an object with a file name and a MIME type, valid for `seconds` (up
+    /// to a week). The content is always downloaded, never displayed inline: active content of a
+    /// file must not run under our origin.
     ///
     /// # Errors
-    /// [`ObjectsError`], where there are no credentials to sign with.
+    /// [`ObjectsError`] if there are no credentials for signing.
     pub async fn presign_get(
         &self,
         key: &ObjectKey,
@@ -68,13 +70,13 @@ impl Objects {
             .key(key.as_str())
             .response_content_disposition(content_disposition(file_name))
             .response_content_type(header_text(mime_type))
-            .presigned(lasting(seconds)?)
+            .presigned(valid_for(seconds)?)
             .await?;
         Ok(SignedUrl(signed.uri().to_owned()))
     }
 
-    /// URLs to which these parts of the plan can be PUT for so many seconds (up to a week). Numbers without a part are left
-    /// out. The upload was begun with [`Objects::begin_presigned`].
+    /// Presigns the PUT of parts of a plan, valid for `seconds` (up to a week). Numbers without a
+    /// part are left out. The upload was created by [`Objects::create_presigned_upload`].
     ///
     /// # Errors
     /// As [`Objects::presign_get`].
@@ -98,7 +100,7 @@ impl Objects {
                 .upload_id(upload.as_str())
                 .set_part_number(i32::try_from(number).ok())
                 .set_content_length(i64::try_from(size_bytes).ok())
-                .presigned(lasting(seconds)?)
+                .presigned(valid_for(seconds)?)
                 .await?;
             parts.push(PresignedPart {
                 number,
@@ -110,15 +112,16 @@ impl Objects {
     }
 }
 
-/// What a header can hold of a text: printable ASCII.
+/// Reduces a text to the characters that are valid in a header: printable ASCII.
 pub(crate) fn header_text(text: &str) -> String {
     let printable = |letter: &char| letter.is_ascii_graphic() || *letter == ' ';
     text.chars().filter(printable).collect()
 }
 
-/// The header `Content-Disposition` that saves a body under this name, as RFC 6266 says: a plain form, in which everything
-/// that could end the quotes or is not ASCII is `_`, and the true name in the extended form of RFC 8187. Slashes and control
-/// characters are replaced in both, and a name of dots is none.
+/// Returns the header `Content-Disposition` for a download with this file name, by RFC 6266: a
+/// plain form, in which non-ASCII characters and those that could end the quotes are `_`, and the
+/// full name in the extended form of RFC 8187. Slashes and control characters are replaced in both.
+/// A name of dots is replaced by `download`.
 #[must_use]
 pub fn content_disposition(file_name: &str) -> String {
     let unsafe_in_names = |letter: char| letter.is_control() || matches!(letter, '/' | '\\');
@@ -140,7 +143,7 @@ pub fn content_disposition(file_name: &str) -> String {
     header.extend(name.chars().map(plain));
     header.push_str("\"; filename*=UTF-8''");
     for byte in name.bytes() {
-        // RFC 8187's attr-char, without those that some readers stumble over.
+        // The attr-char of RFC 8187, without those that some clients don't support.
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
             header.push(char::from(byte));
         } else {
@@ -158,22 +161,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_told_in_both_forms() {
-        let told = |name| content_disposition(name);
+    fn a_file_name_is_encoded_in_both_forms() {
+        let header = |name| content_disposition(name);
         assert_eq!(
-            told("Report 2026.pdf"),
+            header("Report 2026.pdf"),
             "attachment; filename=\"Report 2026.pdf\"; filename*=UTF-8''Report%202026.pdf"
         );
         assert_eq!(
-            told("Menü \"a\"; b.txt"),
-            "attachment; filename=\"Men_ _a__ b.txt\"; filename*=UTF-8''Men%C3%BC%20%22a%22%3B%20b.txt"
+            header("Menü \"a\"; b.txt"),
+            "attachment; filename=\"Men_ _a__ b.txt\"; \
+             filename*=UTF-8''Men%C3%BC%20%22a%22%3B%20b.txt"
         );
         assert_eq!(
-            told("../etc/passwd\r\nX: y"),
-            "attachment; filename=\".._etc_passwd__X: y\"; filename*=UTF-8''.._etc_passwd__X%3A%20y"
+            header("../etc/passwd\r\nX: y"),
+            "attachment; filename=\".._etc_passwd__X: y\"; \
+             filename*=UTF-8''.._etc_passwd__X%3A%20y"
         );
-        for none in ["", " ", ".", ".."] {
-            assert!(told(none).contains("\"download\""), "{none:?}");
+        for empty in ["", " ", ".", ".."] {
+            assert!(header(empty).contains("\"download\""), "{empty:?}");
         }
     }
 

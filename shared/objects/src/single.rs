@@ -1,4 +1,4 @@
-//! Whole objects.
+//! Operations on whole objects.
 
 use std::ops::Range;
 
@@ -6,41 +6,45 @@ use aws_sdk_s3::error::ProvideErrorMetadata as _;
 use aws_sdk_s3::operation::get_object::GetObjectError;
 use aws_sdk_s3::operation::head_object::HeadObjectError;
 use aws_sdk_s3::types::{ChecksumMode, MetadataDirective};
-use domain::content::{ContentHash, Encoding, ObjectKey, Place};
+use domain::content::{ContentHash, Encoding, ObjectKey, ObjectLocation};
 
 use crate::client::sdk;
 use crate::multipart::{checksum, count, from_checksum, size};
 use crate::presign::header_text;
 use crate::{Body, Encoded, Objects, ObjectsError, StorageClass};
 
-/// What S3 says of an object.
+/// The metadata of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Facts {
-    /// Its size.
+pub struct ObjectMetadata {
+    /// The size in bytes.
     pub size_bytes: u64,
-    /// S3's mark of it. Opaque.
+    /// S3's etag. Opaque.
     pub etag: String,
-    /// SHA-256 of the whole, where S3 has it: of what was put at once, not of what was put in parts.
+    /// The SHA-256 of the whole object, if S3 has it: only of objects that were stored at once.
     pub sha256: Option<ContentHash>,
-    /// Its mime type.
+    /// The MIME type.
     pub mime_type: Option<String>,
 }
 
-impl Facts {
-    /// The facts, where they tell of this size.
-    pub(crate) fn of_size(self, key: &ObjectKey, wanted_bytes: u64) -> Result<Self, ObjectsError> {
-        if self.size_bytes == wanted_bytes {
+impl ObjectMetadata {
+    /// Checks the size.
+    pub(crate) fn with_size(
+        self,
+        key: &ObjectKey,
+        expected_bytes: u64,
+    ) -> Result<Self, ObjectsError> {
+        if self.size_bytes == expected_bytes {
             return Ok(self);
         }
         Err(ObjectsError::WrongSize {
             key: key.to_string(),
-            wanted_bytes,
-            found_bytes: self.size_bytes,
+            expected_bytes,
+            actual_bytes: self.size_bytes,
         })
     }
 }
 
-/// HTTP's word for it ("HTTP Content Coding Registry").
+/// Returns the name of an encoding in the "HTTP Content Coding Registry".
 fn content_encoding(encoding: Encoding) -> Option<String> {
     match encoding {
         Encoding::None => None,
@@ -49,20 +53,20 @@ fn content_encoding(encoding: Encoding) -> Option<String> {
 }
 
 impl Objects {
-    /// Puts content that is small enough to be held, at once, and gives where it lies then: S3 verifies what is put against
-    /// its SHA-256. Putting it again writes the same again. What is compressed says so as `Content-Encoding`, so that a
-    /// browser that downloads it decompresses it.
+    /// Stores content at once, and returns its location. S3 verifies the bytes against their
+    /// SHA-256. A repetition writes the same object. Compressed content has a `Content-Encoding`,
+    /// so that browsers decompress it.
     ///
     /// # Errors
-    /// [`ObjectsError`]; `Corrupted` where the bytes do not have this hash.
+    /// [`ObjectsError`]; `Corrupted` if the bytes don't have this hash.
     pub async fn put(
         &self,
         key: &ObjectKey,
         content: Encoded,
         mime_type: &str,
         class: StorageClass,
-    ) -> Result<Place, ObjectsError> {
-        let place = Place {
+    ) -> Result<ObjectLocation, ObjectsError> {
+        let location = ObjectLocation {
             key: key.clone(),
             encoding: content.encoding,
             stored_bytes: count(content.bytes.len()),
@@ -75,24 +79,25 @@ impl Objects {
             .checksum_sha256(checksum(&content.sha256))
             .body(content.bytes.into())
             .customize()
-            // The signature covers the sum, and so the bytes.
+            // The signature covers the checksum, and so the bytes.
             .disable_payload_signing()
             .send()
             .await?;
-        Ok(place)
+        Ok(location)
     }
 
-    /// What S3 says of an object; `None` where there is none.
+    /// Reads the metadata of an object; `None` if it does not exist.
     ///
     /// # Errors
     /// [`ObjectsError`]
-    pub async fn head(&self, key: &ObjectKey) -> Result<Option<Facts>, ObjectsError> {
+    pub async fn head(&self, key: &ObjectKey) -> Result<Option<ObjectMetadata>, ObjectsError> {
         let call = self.client.head_object().bucket(&self.bucket);
         let call = call.key(key.as_str()).checksum_mode(ChecksumMode::Enabled);
         let found = match call.send().await {
             Ok(found) => found,
             Err(error) => {
-                // S3 answers HEAD without a body, and the SDK makes `NotFound` of the bare status; others send their code.
+                // S3 answers HEAD without a body, and the SDK converts the status into `NotFound`;
+                // other servers send a code.
                 let absent = error.code() == Some("NoSuchKey")
                     || error
                         .as_service_error()
@@ -100,9 +105,10 @@ impl Objects {
                 return if absent { Ok(None) } else { Err(error.into()) };
             }
         };
-        // The sum of an object in parts is one of the parts' sums, with their number behind a hyphen: no hash of its bytes.
+        // The checksum of a multipart object is one of the parts' checksums, with their number
+        // after a hyphen: not a hash of the bytes.
         let sha256 = found.checksum_sha256().and_then(from_checksum);
-        Ok(Some(Facts {
+        Ok(Some(ObjectMetadata {
             size_bytes: size(found.content_length),
             etag: found.e_tag.unwrap_or_default(),
             sha256,
@@ -110,11 +116,11 @@ impl Objects {
         }))
     }
 
-    /// The bytes of an object, or those of a range of it, as they lie there and as they come; `None` where there is no such
-    /// object. Where they are compressed, [`Objects::content`] gives what they stand for.
+    /// Streams the stored bytes of an object or of a range of it; `None` if the object does not
+    /// exist. [`Objects::read_content`] decodes compressed content.
     ///
     /// # Errors
-    /// [`ObjectsError`]; `Refused` where the range begins behind the object's end.
+    /// [`ObjectsError`]; `Refused` if the range starts beyond the object's end.
     pub async fn get(
         &self,
         key: &ObjectKey,
@@ -122,7 +128,7 @@ impl Objects {
     ) -> Result<Option<Body>, ObjectsError> {
         let header = match &range {
             Some(range) if range.is_empty() => return Ok(Some(Body::empty())),
-            // HTTP counts the last byte in.
+            // Ranges of HTTP include the last byte.
             Some(range) => Some(format!("bytes={}-{}", range.start, range.end - 1)),
             None => None,
         };
@@ -137,11 +143,11 @@ impl Objects {
         }
     }
 
-    /// Copies an object of up to 5 GB within the bucket (S3's limit of one copy), whose content lies there as it is. A larger one is put where it belongs in
-    /// the first place.
+    /// Copies an object without encoding within the bucket, up to 5 GB (S3's limit of one copy).
+    /// Larger content is stored under its final key directly.
     ///
     /// # Errors
-    /// [`ObjectsError`]; `Refused` where it is larger.
+    /// [`ObjectsError`]; `Refused` if it is larger.
     pub async fn copy(
         &self,
         from: &ObjectKey,
@@ -150,7 +156,7 @@ impl Objects {
         class: StorageClass,
     ) -> Result<(), ObjectsError> {
         let call = self.client.copy_object().bucket(&self.bucket);
-        // Nothing in our keys has to be escaped.
+        // Our keys need no escaping.
         call.copy_source(format!("{}/{from}", self.bucket))
             .key(to.as_str())
             .metadata_directive(MetadataDirective::Replace)
@@ -161,7 +167,7 @@ impl Objects {
         Ok(())
     }
 
-    /// Deletes an object. One that is not there is none to delete.
+    /// Deletes an object. Succeeds if it does not exist.
     ///
     /// # Errors
     /// [`ObjectsError`]

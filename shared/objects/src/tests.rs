@@ -1,4 +1,4 @@
-//! The verbs against the S3 of one machine, in the process and over a socket.
+//! All operations against the local S3, in the process and over a socket.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,15 +7,15 @@ use bytes::Bytes;
 use domain::content::Encoding;
 use domain::{ContentSettings, TenantId};
 use http::StatusCode;
-use local::aws::in_process::{Fault, faulty};
+use local::aws::in_process::{Fault, fault_layer};
 use local::aws::{self, Aws, CONTENT_BUCKET};
 
 use crate::{
-    ContentHash, ContentHasher, Encoded, Named, ObjectKey, Objects, ObjectsError, PART_BYTES_MIN,
-    PartPlan, StorageClass, UploadId,
+    ContentHash, ContentHasher, ContentRef, Encoded, ObjectKey, Objects, ObjectsError,
+    PART_BYTES_MIN, PartPlan, StorageClass, UploadId,
 };
 
-/// A bucket, whose requests of this method lose their answer once for each of `lost`.
+/// A bucket that loses the responses to the next `lost` requests of a method.
 struct Bucket {
     _aws: Aws,
     objects: Objects,
@@ -37,7 +37,7 @@ fn bucket(method: &'static str) -> Bucket {
         }
     });
     let aws = Aws::open(aws::Options {
-        layer: Some(faulty(hook)),
+        layer: Some(fault_layer(hook)),
         ..aws::Options::memory(aws::system_clock())
     });
     let aws = aws.unwrap();
@@ -56,7 +56,7 @@ fn key(nonce: u64) -> ObjectKey {
     ObjectKey::content(&tenant(), &ContentHash::from_bytes([9; 32]), nonce)
 }
 
-/// Bytes that are not all alike.
+/// Bytes with different values.
 fn bytes(size: u64, seed: u8) -> Bytes {
     let byte = |n: u64| (n % 251) as u8 ^ seed;
     (0..size).map(byte).collect()
@@ -64,8 +64,8 @@ fn bytes(size: u64, seed: u8) -> Bytes {
 
 const TEXT: &str = "text/plain";
 
-async fn begun(objects: &Objects, key: &ObjectKey) -> UploadId {
-    let upload = objects.begin(key, TEXT, StorageClass::GlacierIr);
+async fn create_upload(objects: &Objects, key: &ObjectKey) -> UploadId {
+    let upload = objects.create_upload(key, TEXT, StorageClass::GlacierIr);
     upload.await.unwrap()
 }
 
@@ -75,16 +75,20 @@ async fn read(objects: &Objects, key: &ObjectKey) -> Option<Bytes> {
 }
 
 #[tokio::test]
-async fn small_content_is_put_read_by_ranges_and_deleted() {
+async fn small_content_is_stored_read_by_ranges_and_deleted() {
     let Bucket { objects, _aws, .. } = bucket("");
     let (key, content) = (key(1), bytes(1_000, 0));
     let sha256 = ContentHasher::sha256(&content);
     let class = StorageClass::StandardIa;
     let put = objects.put(&key, Encoded::plain(content.clone(), sha256), TEXT, class);
     put.await.unwrap();
-    let facts = objects.head(&key).await.unwrap().unwrap();
+    let metadata = objects.head(&key).await.unwrap().unwrap();
     assert_eq!(
-        (facts.size_bytes, facts.sha256, facts.mime_type.as_deref()),
+        (
+            metadata.size_bytes,
+            metadata.sha256,
+            metadata.mime_type.as_deref()
+        ),
         (1_000, Some(sha256), Some(TEXT))
     );
     assert_eq!(read(&objects, &key).await, Some(content.clone()));
@@ -102,7 +106,7 @@ async fn small_content_is_put_read_by_ranges_and_deleted() {
         "{behind:?}"
     );
     let whole = objects.get(&key, None).await.unwrap().unwrap();
-    assert!(whole.collect(999).await.is_err(), "more than can be held");
+    assert!(whole.collect(999).await.is_err(), "exceeds the limit");
 
     let copy = ObjectKey::staging(&tenant(), 1, 1);
     objects.copy(&key, &copy, TEXT, class).await.unwrap();
@@ -115,7 +119,7 @@ async fn small_content_is_put_read_by_ranges_and_deleted() {
 }
 
 #[tokio::test]
-async fn content_without_bytes_is_content() {
+async fn empty_content_is_stored() {
     let Bucket { objects, _aws, .. } = bucket("");
     let empty = ContentHasher::of(b"");
     let (class, first) = (StorageClass::Standard, key(1));
@@ -127,10 +131,12 @@ async fn content_without_bytes_is_content() {
     );
     put.await.unwrap();
     assert_eq!(read(&objects, &key(1)).await, Some(Bytes::new()));
-    let upload = begun(&objects, &key(2)).await;
-    let part = objects.part(&key(2), &upload, 1, Bytes::new()).await;
-    let facts = objects.complete(&key(2), &upload, &[part.unwrap()]).await;
-    assert_eq!(facts.unwrap().size_bytes, 0);
+    let upload = create_upload(&objects, &key(2)).await;
+    let part = objects.upload_part(&key(2), &upload, 1, Bytes::new()).await;
+    let metadata = objects
+        .complete_upload(&key(2), &upload, &[part.unwrap()])
+        .await;
+    assert_eq!(metadata.unwrap().size_bytes, 0);
     assert_eq!(read(&objects, &key(2)).await, Some(Bytes::new()));
 }
 
@@ -142,58 +148,73 @@ fn compressing() -> ContentSettings {
 }
 
 #[tokio::test]
-async fn compressed_content_is_read_as_what_it_is() {
+async fn compressed_content_is_decoded_and_verified() {
     let Bucket { objects, _aws, .. } = bucket("");
     let content = Bytes::from("a line that is there again\n".repeat(1_000));
     let (digest, key) = (ContentHasher::of(&content), key(1));
-    let put = Encoded::of(content.clone(), &digest, TEXT, &compressing());
-    let place = objects.put(&key, put, TEXT, StorageClass::Standard).await;
-    let place = place.unwrap();
-    assert_eq!((&place.key, place.encoding), (&key, Encoding::Zstd));
-    let facts = objects.head(&key).await.unwrap().unwrap();
-    assert_eq!(facts.size_bytes, place.stored_bytes);
-    assert!(facts.size_bytes * 5 < digest.size_bytes);
-    let named = Named {
-        key: &place.key,
-        encoding: place.encoding,
+    let put = Encoded::with_settings(content.clone(), &digest, TEXT, &compressing());
+    let location = objects
+        .put(&key, put, TEXT, StorageClass::Standard)
+        .await
+        .unwrap();
+    assert_eq!((&location.key, location.encoding), (&key, Encoding::Zstd));
+    let metadata = objects.head(&key).await.unwrap().unwrap();
+    assert_eq!(metadata.size_bytes, location.stored_bytes);
+    assert!(metadata.size_bytes * 5 < digest.size_bytes);
+    let content_ref = ContentRef {
+        key: &location.key,
+        encoding: location.encoding,
         size_bytes: digest.size_bytes,
         hash: &digest.sha256,
     };
-    let whole = objects.content(named, digest.size_bytes).await.unwrap();
+    let whole = objects
+        .read_content(content_ref, digest.size_bytes)
+        .await
+        .unwrap();
     assert_eq!(whole, Some(content));
-    let held = objects.content(named, digest.size_bytes - 1).await;
-    assert!(matches!(held, Err(ObjectsError::Refused(_))), "{held:?}");
+    let too_large = objects
+        .read_content(content_ref, digest.size_bytes - 1)
+        .await;
+    assert!(
+        matches!(too_large, Err(ObjectsError::Refused(_))),
+        "{too_large:?}"
+    );
 
     let other = ContentHasher::sha256(b"other");
-    let as_it_lies = Encoding::None;
     for wrong in [
-        Named {
+        ContentRef {
             hash: &other,
-            ..named
+            ..content_ref
         },
-        Named {
-            encoding: as_it_lies,
-            ..named
+        ContentRef {
+            encoding: Encoding::None,
+            ..content_ref
         },
-        Named {
+        ContentRef {
             size_bytes: digest.size_bytes - 1,
-            ..named
+            ..content_ref
         },
-        Named {
-            size_bytes: facts.size_bytes - 1,
-            ..named
+        ContentRef {
+            size_bytes: metadata.size_bytes - 1,
+            ..content_ref
         },
     ] {
-        let read = objects.content(wrong, digest.size_bytes).await;
-        assert!(matches!(read, Err(ObjectsError::Spoilt { .. })), "{read:?}");
+        let read = objects.read_content(wrong, digest.size_bytes).await;
+        assert!(
+            matches!(read, Err(ObjectsError::CorruptObject { .. })),
+            "{read:?}"
+        );
     }
     objects.delete(&key).await.unwrap();
-    let gone = objects.content(named, digest.size_bytes).await.unwrap();
+    let gone = objects
+        .read_content(content_ref, digest.size_bytes)
+        .await
+        .unwrap();
     assert_eq!(gone, None);
 }
 
 #[tokio::test]
-async fn bytes_that_are_not_those_of_the_hash_are_refused() {
+async fn bytes_with_a_wrong_hash_are_rejected() {
     let Bucket { objects, _aws, .. } = bucket("");
     let wrong = ContentHasher::sha256(b"other");
     let content = Bytes::from_static(b"content");
@@ -204,28 +225,28 @@ async fn bytes_that_are_not_those_of_the_hash_are_refused() {
 }
 
 #[tokio::test]
-async fn an_upload_goes_on_from_the_parts_that_are_stored() {
+async fn an_upload_resumes_from_the_stored_parts() {
     let Bucket { objects, _aws, .. } = bucket("");
     let (key, content) = (key(1), bytes(2 * PART_BYTES_MIN + 17, 3));
-    let plan = PartPlan::resumed(2 * PART_BYTES_MIN + 17, PART_BYTES_MIN).unwrap();
+    let plan = PartPlan::resume(2 * PART_BYTES_MIN + 17, PART_BYTES_MIN).unwrap();
     let piece = |number| {
         let range = plan.range(number).unwrap();
         content.slice(usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap())
     };
-    let upload = begun(&objects, &key).await;
+    let upload = create_upload(&objects, &key).await;
     let mut hashes = ContentHasher::new();
     let mut parts = Vec::new();
     for number in [1, 2] {
         hashes.update(&piece(number));
         parts.push(
             objects
-                .part(&key, &upload, number, piece(number))
+                .upload_part(&key, &upload, number, piece(number))
                 .await
                 .unwrap(),
         );
     }
     let saved = hashes.save();
-    // Somebody else goes on, with the upload's id, the number of parts and the hashes' state.
+    // Another worker resumes with the upload id, the number of parts and the hash state.
     let mut listed = objects.list_parts(&key, &upload).await.unwrap();
     let marks = |parts: &[crate::Part]| -> Vec<(u32, String, u64)> {
         let mark = |part: &crate::Part| (part.number, part.etag.clone(), part.size_bytes);
@@ -233,59 +254,76 @@ async fn an_upload_goes_on_from_the_parts_that_are_stored() {
     };
     assert_eq!(marks(&listed), marks(&parts));
     let mut hashes = ContentHasher::restore(&saved).unwrap();
-    // The last part comes twice: the second is the one that counts.
-    objects.part(&key, &upload, 3, bytes(17, 99)).await.unwrap();
+    // The last part is uploaded twice: the second upload counts.
+    objects
+        .upload_part(&key, &upload, 3, bytes(17, 99))
+        .await
+        .unwrap();
     hashes.update(&piece(3));
-    listed.push(objects.part(&key, &upload, 3, piece(3)).await.unwrap());
-    let facts = objects.complete(&key, &upload, &listed).await.unwrap();
-    assert_eq!(facts.size_bytes, plan.size_bytes());
+    listed.push(
+        objects
+            .upload_part(&key, &upload, 3, piece(3))
+            .await
+            .unwrap(),
+    );
+    let metadata = objects
+        .complete_upload(&key, &upload, &listed)
+        .await
+        .unwrap();
+    assert_eq!(metadata.size_bytes, plan.size_bytes());
     let stored = read(&objects, &key).await.unwrap();
-    assert!(stored == content, "the bytes are the content's");
+    assert!(stored == content, "the stored bytes are the content");
     assert_eq!(ContentHasher::of(&stored), hashes.finish());
-    // Completed again, by whoever did not hear of it.
-    let again = objects.complete(&key, &upload, &listed).await.unwrap();
+    // Completed again, after a lost response.
+    let again = objects
+        .complete_upload(&key, &upload, &listed)
+        .await
+        .unwrap();
     assert_eq!(again.size_bytes, plan.size_bytes());
     let gone = objects.list_parts(&key, &upload).await.unwrap_err();
     assert!(matches!(gone, ObjectsError::UploadGone(_)), "{gone:?}");
 }
 
 #[tokio::test]
-async fn an_upload_that_was_given_up_is_gone_and_giving_it_up_again_is_done() {
+async fn an_aborted_upload_is_gone_and_can_be_aborted_again() {
     let Bucket { objects, _aws, .. } = bucket("");
-    let upload = begun(&objects, &key(1)).await;
+    let upload = create_upload(&objects, &key(1)).await;
     let part = objects
-        .part(&key(1), &upload, 1, bytes(5, 0))
+        .upload_part(&key(1), &upload, 1, bytes(5, 0))
         .await
         .unwrap();
     for _ in 0..2 {
-        objects.abort(&key(1), &upload).await.unwrap();
+        objects.abort_upload(&key(1), &upload).await.unwrap();
     }
-    let late = objects.part(&key(1), &upload, 2, bytes(5, 0)).await;
+    let late = objects.upload_part(&key(1), &upload, 2, bytes(5, 0)).await;
     assert!(matches!(late, Err(ObjectsError::UploadGone(_))), "{late:?}");
-    let complete = objects.complete(&key(1), &upload, &[part]).await;
+    let complete = objects.complete_upload(&key(1), &upload, &[part]).await;
     assert!(matches!(complete, Err(ObjectsError::UploadGone(_))));
     assert_eq!(read(&objects, &key(1)).await, None);
 }
 
 #[tokio::test]
-async fn answers_that_are_lost_change_nothing() {
+async fn a_lost_response_is_retried_without_effect() {
     let Bucket {
         objects,
         _aws,
         lost,
     } = bucket("POST");
-    let upload = begun(&objects, &key(1)).await;
+    let upload = create_upload(&objects, &key(1)).await;
     let part = objects
-        .part(&key(1), &upload, 1, bytes(5, 0))
+        .upload_part(&key(1), &upload, 1, bytes(5, 0))
         .await
         .unwrap();
     lost.store(1, Ordering::SeqCst);
-    let facts = objects.complete(&key(1), &upload, &[part]).await.unwrap();
-    assert_eq!((facts.size_bytes, lost.load(Ordering::SeqCst)), (5, 0));
+    let metadata = objects
+        .complete_upload(&key(1), &upload, &[part])
+        .await
+        .unwrap();
+    assert_eq!((metadata.size_bytes, lost.load(Ordering::SeqCst)), (5, 0));
     assert_eq!(read(&objects, &key(1)).await, Some(bytes(5, 0)));
 }
 
-/// The same bucket in the process and behind a socket, where others reach it.
+/// A bucket that is reachable in the process and over a socket.
 async fn behind_a_socket() -> (Aws, Objects) {
     let aws = Aws::open(aws::Options::memory(aws::system_clock())).unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -293,12 +331,12 @@ async fn behind_a_socket() -> (Aws, Objects) {
     let served = aws::serve::serve_router(listener, aws.s3_router(), std::future::pending());
     tokio::spawn(served);
     let signer = aws::clients::s3(&address, aws.http_client());
-    let objects = Objects::new(aws.s3_client(), CONTENT_BUCKET).signing_with(signer);
+    let objects = Objects::new(aws.s3_client(), CONTENT_BUCKET).with_signer(signer);
     (aws, objects)
 }
 
 #[tokio::test]
-async fn a_url_downloads_under_a_name_and_parts_of_it() {
+async fn a_presigned_url_downloads_with_a_file_name_and_supports_ranges() {
     let (_aws, objects) = behind_a_socket().await;
     let content = bytes(100_000, 1);
     let sha256 = ContentHasher::sha256(&content);
@@ -312,35 +350,35 @@ async fn a_url_downloads_under_a_name_and_parts_of_it() {
         .unwrap();
     assert!(!format!("{url:?}").contains("acme"), "{url:?}");
     let client = reqwest::Client::new();
-    let answer = client.get(url.as_str()).send().await.unwrap();
-    assert_eq!(answer.status(), StatusCode::OK);
-    let header = |name: &str| answer.headers()[name].to_str().unwrap().to_owned();
+    let response = client.get(url.as_str()).send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    let header = |name: &str| response.headers()[name].to_str().unwrap().to_owned();
     assert_eq!(
         header("content-disposition"),
         crate::content_disposition(name)
     );
     assert_eq!(header("content-type"), "text/html");
-    assert_eq!(answer.bytes().await.unwrap(), content);
+    assert_eq!(response.bytes().await.unwrap(), content);
     let part = client.get(url.as_str()).header("range", "bytes=5-9");
     let part = part.send().await.unwrap();
     assert_eq!(part.status(), StatusCode::PARTIAL_CONTENT);
     assert_eq!(part.bytes().await.unwrap(), content.slice(5..10));
 
     let text = Bytes::from("a line that is there again\n".repeat(100));
-    let put = Encoded::of(
+    let put = Encoded::with_settings(
         text.clone(),
         &ContentHasher::of(&text),
         TEXT,
         &compressing(),
     );
-    let lies = put.bytes.clone();
+    let stored = put.bytes.clone();
     objects.put(&key, put, TEXT, class).await.unwrap();
-    let answer = client.get(url.as_str()).send().await.unwrap();
-    assert_eq!(answer.headers()["content-encoding"], "zstd");
+    let response = client.get(url.as_str()).send().await.unwrap();
+    assert_eq!(response.headers()["content-encoding"], "zstd");
     assert_eq!(
-        answer.bytes().await.unwrap(),
-        lies,
-        "nothing decodes it on its way"
+        response.bytes().await.unwrap(),
+        stored,
+        "the client does not decode it"
     );
 
     let other = url.as_str().replace("/acme/", "/beta/");
@@ -349,13 +387,16 @@ async fn a_url_downloads_under_a_name_and_parts_of_it() {
 }
 
 #[tokio::test]
-async fn somebody_else_puts_the_parts_and_we_complete_them() {
+async fn parts_are_uploaded_by_presigned_urls_and_completed() {
     let (_aws, objects) = behind_a_socket().await;
     let key = ObjectKey::staging(&tenant(), 1, 2);
     let content = bytes(PART_BYTES_MIN + 5, 1);
-    let plan = PartPlan::resumed(PART_BYTES_MIN + 5, PART_BYTES_MIN).unwrap();
+    let plan = PartPlan::resume(PART_BYTES_MIN + 5, PART_BYTES_MIN).unwrap();
     let class = StorageClass::IntelligentTiering;
-    let upload = objects.begin_presigned(&key, TEXT, class).await.unwrap();
+    let upload = objects
+        .create_presigned_upload(&key, TEXT, class)
+        .await
+        .unwrap();
     let signed = objects.presign_parts(&key, &upload, plan, 1..=9, 60);
     let signed = signed.await.unwrap();
     assert_eq!(signed.len(), 2, "there are no more parts");
@@ -374,7 +415,10 @@ async fn somebody_else_puts_the_parts_and_we_complete_them() {
         assert_eq!(status, StatusCode::OK, "{text} {:?}", part.url.as_str());
     }
     let parts = objects.list_parts(&key, &upload).await.unwrap();
-    let facts = objects.complete(&key, &upload, &parts).await.unwrap();
-    assert_eq!(facts.size_bytes, PART_BYTES_MIN + 5);
+    let metadata = objects
+        .complete_upload(&key, &upload, &parts)
+        .await
+        .unwrap();
+    assert_eq!(metadata.size_bytes, PART_BYTES_MIN + 5);
     assert!(read(&objects, &key).await.unwrap() == content);
 }

@@ -1,14 +1,16 @@
-//! How the AWS clients are made: one configuration, with explicit timeouts.
+//! The configuration of the AWS clients.
 
 use std::time::Duration;
 
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 
-/// The configuration of every AWS client: credentials, region and endpoints from the environment (and
-/// so from Lambda, or from `AWS_ENDPOINT_URL`), with time limits that the SDK does not have by itself.
+/// Loads the configuration of every AWS client: credentials, region and endpoints from the
+/// environment (set by Lambda, or `AWS_ENDPOINT_URL`), and timeouts, which the SDK lacks by
+/// default.
 ///
-/// An attempt may take 2 s and a call with its repetitions 4 s: less than the shortest function.
+/// An attempt may take 2 s and a call with its retries 4 s: less than the shortest function
+/// timeout.
 pub async fn config() -> SdkConfig {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(Duration::from_secs(1))

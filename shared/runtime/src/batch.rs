@@ -1,8 +1,8 @@
-//! A FIFO batch: groups in order, and partial failure.
+//! FIFO batches: ordered groups and partial failures.
 //!
-//! The rule of FIFO: once a message of a group fails, all later ones of that group are returned too,
-//! untouched, or their order is lost. Other groups go on. What is returned becomes visible again after
-//! a short while (the backoff) and not after the queue's whole visibility timeout.
+//! Once a message of a FIFO group fails, all later messages of the group are returned unprocessed
+//! too, or their order would be lost. Other groups go on. Returned messages become visible again
+//! after a short backoff instead of the queue's whole visibility timeout.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,50 +16,52 @@ use crate::clock::Entropy;
 use crate::queue::{Queue, digest};
 use crate::visibility::visibility_seconds;
 
-/// One message as Lambda delivered it.
+/// A message as received from SQS through Lambda.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Delivery {
-    /// SQS's id of the message: what the batch response names.
+pub struct ReceivedMessage {
+    /// The message id of SQS, which the batch response refers to.
     pub id: String,
-    /// What deletes it, or changes its visibility.
+    /// The handle for deleting it and for changing its visibility timeout.
     pub receipt_handle: String,
-    /// The body.
+    /// The message body.
     pub body: String,
-    /// When it was sent.
+    /// The time at which it was sent.
     pub sent_at: Timestamp,
-    /// How often it was received, this time included.
+    /// The number of times it was received, including this one.
     pub receives: u32,
-    /// The queue it came from: the last part of its ARN.
+    /// The name of its queue: the last part of the ARN.
     pub queue: String,
 }
 
 /// The messages of one group, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Group {
-    /// The message group's id.
+pub struct MessageGroup {
+    /// The message group id.
     pub id: String,
     /// Its messages, in order.
-    pub deliveries: Vec<Delivery>,
+    pub messages: Vec<ReceivedMessage>,
 }
 
-/// What became of a group.
+/// The result of processing a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
-    /// All of it was dealt with.
-    Done,
-    /// The first `done` messages were; the next one failed, and it and the rest must come back.
+pub enum GroupResult {
+    /// All messages were processed.
+    Processed,
+    /// The first `processed` messages were processed. The next one failed: it and the rest are
+    /// returned to the queue.
     Failed {
-        /// How many were dealt with.
-        done: usize,
-        /// How long to stay away at least, where the other side said so, in milliseconds.
+        /// The number of processed messages.
+        processed: usize,
+        /// The shortest delay before a retry, in milliseconds, if the called service named one.
         after_millis: Option<u64>,
     },
 }
 
-/// Sorts a batch into its groups, each in order of arrival, groups in order of their first message.
+/// Splits a batch into its message groups, in order of their first messages. Each group keeps the
+/// order of the batch.
 #[must_use]
-pub fn groups(event: SqsEvent) -> Vec<Group> {
-    let mut groups: Vec<Group> = Vec::new();
+pub fn message_groups(event: SqsEvent) -> Vec<MessageGroup> {
+    let mut groups: Vec<MessageGroup> = Vec::new();
     let mut places: BTreeMap<String, usize> = BTreeMap::new();
     for message in event.records {
         let id = attribute(&message, "MessageGroupId")
@@ -67,13 +69,13 @@ pub fn groups(event: SqsEvent) -> Vec<Group> {
             .to_owned();
         let place = *places.entry(id.clone()).or_insert(groups.len());
         if place == groups.len() {
-            groups.push(Group {
+            groups.push(MessageGroup {
                 id,
-                deliveries: Vec::new(),
+                messages: Vec::new(),
             });
         }
         if let Some(group) = groups.get_mut(place) {
-            group.deliveries.push(delivery(message));
+            group.messages.push(received(message));
         }
     }
     groups
@@ -83,14 +85,14 @@ fn attribute<'m>(message: &'m SqsMessage, name: &str) -> Option<&'m str> {
     message.attributes.get(name).map(String::as_str)
 }
 
-fn delivery(message: SqsMessage) -> Delivery {
+fn received(message: SqsMessage) -> ReceivedMessage {
     let number = |name| attribute(&message, name).and_then(|text| text.parse::<i64>().ok());
     let sent_at = Timestamp::from_millis(number("SentTimestamp").unwrap_or(0));
     let receives = number("ApproximateReceiveCount")
         .and_then(|n| u32::try_from(n).ok())
         .unwrap_or(1);
     let arn = message.event_source_arn.unwrap_or_default();
-    Delivery {
+    ReceivedMessage {
         id: message.message_id.unwrap_or_default(),
         receipt_handle: message.receipt_handle.unwrap_or_default(),
         body: message.body.unwrap_or_default(),
@@ -100,16 +102,19 @@ fn delivery(message: SqsMessage) -> Delivery {
     }
 }
 
-/// From this receive on, the groups of a batch are handled apart: twice they were together.
-const APART_FROM: u32 = 3;
+/// The number of receives after which the groups of a batch are handled one by one.
+const ISOLATE_AFTER_RECEIVES: u32 = 2;
 
-/// Handles a batch: as a whole, or group by group where one of its messages has come back a second time.
+/// Handles a batch as a whole, or group by group if one of its messages was received more than
+/// twice.
 ///
-/// What ends the process takes the whole batch with it, and nobody knows which message it was. Apart, each group that
-/// is dealt with is deleted before the next one is begun, so that it is out of the reach of a later one. The order is
-/// by chance, and every second time the other way round: what stood behind the deadly message stands before it then.
-/// So beside one such message no other is received more than four times, and of several each finds its order.
-pub async fn handle_apart<F>(
+/// A message that kills the process (a poison message) returns the whole batch to the queue, and
+/// nothing tells which message it was. Therefore groups are handled one by one, and each is deleted
+/// before the next begins, so that a later crash can't return it. The order of the groups is
+/// pseudo-random, and reversed at every second receive: a group behind the poison message is before
+/// it then. With one poison message, no other message is received more than four times; with
+/// several, every group eventually comes before all of them.
+pub async fn isolate_poison_message<F>(
     event: SqsEvent,
     queues: &[Queue],
     handle: impl Fn(SqsEvent) -> F,
@@ -117,44 +122,48 @@ pub async fn handle_apart<F>(
 where
     F: Future<Output = SqsBatchResponse>,
 {
-    let mut parts = apart(event);
+    let mut parts = isolate(event);
     let last = parts.pop();
     let mut response = SqsBatchResponse::default();
     for part in parts {
         let records = part.records.clone();
-        let answer = handle(part).await;
-        let failures = &answer.batch_item_failures;
-        let returned: BTreeSet<&str> = failures
+        let partial = handle(part).await;
+        let returned: BTreeSet<&str> = partial
+            .batch_item_failures
             .iter()
             .map(|failure| failure.item_identifier.as_str())
             .collect();
-        let done = records.into_iter().map(delivery);
-        let done = done.filter(|delivery| !returned.contains(delivery.id.as_str()));
-        acknowledge(&done.collect::<Vec<_>>(), queues).await;
+        let processed: Vec<ReceivedMessage> = records
+            .into_iter()
+            .map(received)
+            .filter(|message| !returned.contains(message.id.as_str()))
+            .collect();
+        acknowledge(&processed, queues).await;
         response
             .batch_item_failures
-            .extend(answer.batch_item_failures);
+            .extend(partial.batch_item_failures);
     }
     if let Some(last) = last {
-        let answer = handle(last).await;
+        let partial = handle(last).await;
         response
             .batch_item_failures
-            .extend(answer.batch_item_failures);
+            .extend(partial.batch_item_failures);
     }
     response
 }
 
-/// The batch, or each of its groups by itself, in the order in which they are handled.
-fn apart(event: SqsEvent) -> Vec<SqsEvent> {
+/// Returns the batch as it is, or each of its groups as a batch of its own, in the order in which
+/// they are handled.
+fn isolate(event: SqsEvent) -> Vec<SqsEvent> {
     let receives = |message: &SqsMessage| {
         let text = attribute(message, "ApproximateReceiveCount");
         text.and_then(|text| text.parse().ok()).unwrap_or(1)
     };
     let round: u32 = event.records.iter().map(receives).max().unwrap_or(1);
-    if round < APART_FROM {
+    if round <= ISOLATE_AFTER_RECEIVES {
         return vec![event];
     }
-    // Two rounds have one order: forward, then back.
+    // Two consecutive rounds share one order: forward, then reversed.
     let order = round.div_ceil(2);
     let mut groups: BTreeMap<(String, String), Vec<SqsMessage>> = BTreeMap::new();
     for message in event.records {
@@ -176,21 +185,21 @@ fn apart(event: SqsEvent) -> Vec<SqsEvent> {
     parts
 }
 
-/// Deletes what was dealt with before the batch is over, so that its group is free. What could not be deleted is
-/// acknowledged with the batch, or comes again.
-pub async fn acknowledge(done: &[Delivery], queues: &[Queue]) {
+/// Deletes processed messages before the batch ends, which releases their groups. A message that
+/// can't be deleted is acknowledged with the batch, or received again.
+pub async fn acknowledge(processed: &[ReceivedMessage], queues: &[Queue]) {
     for queue in queues {
         let name = queue.url().rsplit('/').next();
-        let mine: Vec<&Delivery> = done
+        let mine: Vec<&ReceivedMessage> = processed
             .iter()
-            .filter(|delivery| name == Some(delivery.queue.as_str()))
+            .filter(|message| name == Some(message.queue.as_str()))
             .collect();
         for chunk in mine.chunks(10) {
             let mut request = queue.client().delete_message_batch().queue_url(queue.url());
-            for (at, delivery) in chunk.iter().enumerate() {
+            for (at, message) in chunk.iter().enumerate() {
                 let entry = DeleteMessageBatchRequestEntry::builder()
                     .id(at.to_string())
-                    .receipt_handle(&delivery.receipt_handle)
+                    .receipt_handle(&message.receipt_handle)
                     .build();
                 if let Ok(entry) = entry {
                     request = request.entries(entry);
@@ -198,43 +207,47 @@ pub async fn acknowledge(done: &[Delivery], queues: &[Queue]) {
             }
             if let Err(error) = request.send().await {
                 let error = crate::telemetry::chain(&error);
-                tracing::warn!(queue = name, error, "could not delete what was dealt with");
+                tracing::warn!(queue = name, error, "could not delete processed messages");
             }
         }
     }
 }
 
-/// Turns verdicts into the partial batch response, and gives what failed its short visibility.
+/// Builds the partial batch response, and sets a short visibility timeout on the failed messages.
 ///
-/// `queues` are those that the function consumes; the one whose name a delivery carries is called.
-/// Where that call fails, the message comes back after the queue's own timeout: later, not never.
+/// `queues` are the queues that the function consumes; each message is matched by its queue's name.
+/// If the timeout can't be set, the message returns after the queue's own, longer timeout.
 pub async fn respond(
-    judged: Vec<(Group, Verdict)>,
+    results: Vec<(MessageGroup, GroupResult)>,
     queues: &[Queue],
     entropy: &Entropy,
 ) -> SqsBatchResponse {
     let mut response = SqsBatchResponse::default();
-    let mut returned: Vec<(Delivery, i32)> = Vec::new();
-    for (group, verdict) in judged {
-        let Verdict::Failed { done, after_millis } = verdict else {
+    let mut returned: Vec<(ReceivedMessage, i32)> = Vec::new();
+    for (group, result) in results {
+        let GroupResult::Failed {
+            processed,
+            after_millis,
+        } = result
+        else {
             continue;
         };
-        let mut back = group.deliveries.into_iter().skip(done).peekable();
-        let receives = back.peek().map_or(1, |first| first.receives);
+        let mut failed = group.messages.into_iter().skip(processed).peekable();
+        let receives = failed.peek().map_or(1, |first| first.receives);
         let seconds = visibility_seconds(receives, after_millis, entropy.jitter());
-        for delivery in back {
-            response.add_failure(delivery.id.clone());
-            returned.push((delivery, seconds));
+        for message in failed {
+            response.add_failure(message.id.clone());
+            returned.push((message, seconds));
         }
     }
-    hide(returned, queues).await;
+    set_visibility(returned, queues).await;
     response
 }
 
-async fn hide(returned: Vec<(Delivery, i32)>, queues: &[Queue]) {
+async fn set_visibility(returned: Vec<(ReceivedMessage, i32)>, queues: &[Queue]) {
     let names: BTreeSet<&str> = returned
         .iter()
-        .map(|(delivery, _)| delivery.queue.as_str())
+        .map(|(message, _)| message.queue.as_str())
         .collect();
     for name in names {
         let Some(queue) = queues
@@ -243,23 +256,23 @@ async fn hide(returned: Vec<(Delivery, i32)>, queues: &[Queue]) {
         else {
             tracing::warn!(
                 queue = name,
-                "a delivery came from a queue that this function does not consume"
+                "received a message from a queue that this function does not consume"
             );
             continue;
         };
-        let mine: Vec<&(Delivery, i32)> = returned
+        let mine: Vec<&(ReceivedMessage, i32)> = returned
             .iter()
-            .filter(|(delivery, _)| delivery.queue == name)
+            .filter(|(message, _)| message.queue == name)
             .collect();
         for chunk in mine.chunks(10) {
             let mut request = queue
                 .client()
                 .change_message_visibility_batch()
                 .queue_url(queue.url());
-            for (at, (delivery, seconds)) in chunk.iter().enumerate() {
+            for (at, (message, seconds)) in chunk.iter().enumerate() {
                 let entry = ChangeMessageVisibilityBatchRequestEntry::builder()
                     .id(at.to_string())
-                    .receipt_handle(&delivery.receipt_handle)
+                    .receipt_handle(&message.receipt_handle)
                     .visibility_timeout(*seconds)
                     .build();
                 if let Ok(entry) = entry {
@@ -271,7 +284,7 @@ async fn hide(returned: Vec<(Delivery, i32)>, queues: &[Queue]) {
                 tracing::warn!(
                     queue = name,
                     error,
-                    "could not shorten the visibility of what failed"
+                    "could not shorten the visibility timeout of failed messages"
                 );
             }
         }
@@ -286,10 +299,19 @@ mod tests {
     fn event(groups: &[&str]) -> SqsEvent {
         let record = |(at, group): (usize, &&str)| {
             serde_json::json!({
-                "messageId": format!("m{at}"), "receiptHandle": format!("r{at}"), "body": format!("b{at}"),
-                "attributes": {"MessageGroupId": group, "ApproximateReceiveCount": "2", "SentTimestamp": "1500"},
-                "messageAttributes": {}, "md5OfBody": "", "eventSource": "aws:sqs",
-                "eventSourceARN": "arn:aws:sqs:us-east-1:000000000000:snapshots.fifo", "awsRegion": "us-east-1"
+                "messageId": format!("m{at}"),
+                "receiptHandle": format!("r{at}"),
+                "body": format!("b{at}"),
+                "attributes": {
+                    "MessageGroupId": group,
+                    "ApproximateReceiveCount": "2",
+                    "SentTimestamp": "1500",
+                },
+                "messageAttributes": {},
+                "md5OfBody": "",
+                "eventSource": "aws:sqs",
+                "eventSourceARN": "arn:aws:sqs:us-east-1:000000000000:snapshots.fifo",
+                "awsRegion": "us-east-1",
             })
         };
         let records: Vec<_> = groups.iter().enumerate().map(record).collect();
@@ -297,14 +319,14 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_is_sorted_into_groups_that_keep_their_order() {
-        let sorted = groups(event(&["a", "b", "a", "c", "b"]));
-        let shape: Vec<(String, Vec<String>)> = sorted
+    fn a_batch_is_split_into_groups_that_keep_their_order() {
+        let split = message_groups(event(&["a", "b", "a", "c", "b"]));
+        let shape: Vec<(String, Vec<String>)> = split
             .iter()
             .map(|g| {
                 (
                     g.id.clone(),
-                    g.deliveries.iter().map(|d| d.body.clone()).collect(),
+                    g.messages.iter().map(|d| d.body.clone()).collect(),
                 )
             })
             .collect();
@@ -322,13 +344,13 @@ mod tests {
                 group("c", &["b3"])
             ]
         );
-        let first = &sorted[0].deliveries[0];
+        let first = &split[0].messages[0];
         assert_eq!(first.queue, "snapshots.fifo");
         assert_eq!(first.receives, 2);
         assert_eq!(first.sent_at, Timestamp::from_millis(1500));
     }
 
-    fn received(groups: &[&str], times: u32) -> SqsEvent {
+    fn event_received(groups: &[&str], times: u32) -> SqsEvent {
         let mut event = event(groups);
         for message in &mut event.records {
             let count = ("ApproximateReceiveCount".to_owned(), times.to_string());
@@ -338,13 +360,13 @@ mod tests {
     }
 
     #[test]
-    fn invariant_21_a_batch_that_came_back_twice_is_handled_group_by_group_and_then_backwards() {
+    fn invariant_21_a_batch_received_more_than_twice_is_handled_group_by_group() {
         let names = ["a", "b", "a", "c", "d", "e"];
-        for times in 1..APART_FROM {
-            assert_eq!(apart(received(&names, times)).len(), 1);
+        for times in 1..=ISOLATE_AFTER_RECEIVES {
+            assert_eq!(isolate(event_received(&names, times)).len(), 1);
         }
         let order = |times: u32| -> Vec<String> {
-            let parts = apart(received(&names, times));
+            let parts = isolate(event_received(&names, times));
             let group = |part: &SqsEvent| part.records[0].attributes["MessageGroupId"].clone();
             for part in &parts {
                 let bodies: Vec<_> = part.records.iter().map(|r| r.body.as_deref()).collect();
@@ -358,46 +380,50 @@ mod tests {
             parts.iter().map(group).collect()
         };
         for times in [3, 5, 7, 199] {
-            let mut back = order(times + 1);
-            back.reverse();
-            assert_eq!(order(times), back);
-            assert_eq!(back.len(), 5);
+            let mut reversed = order(times + 1);
+            reversed.reverse();
+            assert_eq!(order(times), reversed);
+            assert_eq!(reversed.len(), 5);
         }
-        // What lies between two deadly ones is not there for ever.
+        // No group stays between two poison messages in every order.
         let orders: BTreeSet<Vec<String>> = (3..60).step_by(2).map(order).collect();
         assert!(orders.len() > 10);
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..Default::default() })]
-        /// Against a model of ten lines: the first failure of each group and all later ones of it come
-        /// back, everything else is acknowledged.
+        #![proptest_config(ProptestConfig {
+            cases: 128,
+            failure_persistence: None,
+            ..Default::default()
+        })]
+        /// Compares with a model: the first failed message of each group and all later ones of the
+        /// group are returned, everything else is acknowledged.
         #[test]
-        fn the_response_names_the_first_failure_of_each_group_and_all_after_it(
+        fn the_response_lists_the_first_failure_of_each_group_and_all_after_it(
             shape in proptest::collection::vec(0_usize..4, 0..10),
             failing in proptest::collection::vec(proptest::option::of(0_usize..4), 4),
         ) {
             let names = ["a", "b", "c", "d"];
             let batch: Vec<&str> = shape.iter().map(|at| names[*at]).collect();
             let mut expected = Vec::new();
-            let mut judged = Vec::new();
-            for group in groups(event(&batch)) {
+            let mut results = Vec::new();
+            for group in message_groups(event(&batch)) {
                 let place = names.iter().position(|name| *name == group.id).unwrap();
-                let verdict = match failing[place] {
-                    Some(done) if done < group.deliveries.len() => {
-                        expected.extend(group.deliveries[done..].iter().map(|d| d.id.clone()));
-                        Verdict::Failed { done, after_millis: None }
+                let result = match failing[place] {
+                    Some(processed) if processed < group.messages.len() => {
+                        expected.extend(group.messages[processed..].iter().map(|m| m.id.clone()));
+                        GroupResult::Failed { processed, after_millis: None }
                     }
-                    _ => Verdict::Done,
+                    _ => GroupResult::Processed,
                 };
-                judged.push((group, verdict));
+                results.push((group, result));
             }
             let entropy = Entropy::new(|| 0);
-            // No queue is named, so nothing is called: the future is ready at once.
-            let mut future = std::pin::pin!(respond(judged, &[], &entropy));
+            // Without queues no request is sent, so the future is ready at once.
+            let mut future = std::pin::pin!(respond(results, &[], &entropy));
             let mut context = std::task::Context::from_waker(std::task::Waker::noop());
             let std::task::Poll::Ready(response) = future.as_mut().poll(&mut context) else {
-                panic!("waited for something")
+                panic!("the future is pending")
             };
             let returned: Vec<String> =
                 response.batch_item_failures.into_iter().map(|f| f.item_identifier).collect();

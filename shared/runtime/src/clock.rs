@@ -1,25 +1,28 @@
-//! Time and randomness as values that a function is given, so that tests can give others.
+//! Time and randomness, passed as values so that tests can replace them.
 
 use std::fmt;
 use std::sync::Arc;
 
 use domain::{AttemptId, Jitter, OperationId, Timestamp};
 
-/// Tells the time.
+/// A source of the current time.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
 
 impl Clock {
-    /// A clock that asks `now`.
+    /// A clock that calls `now`.
     pub fn new(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
         Self(Arc::new(now))
     }
 
-    /// The machine's clock.
+    /// The system clock.
     #[must_use]
     pub fn system() -> Self {
         Self::new(|| {
-            #[expect(clippy::disallowed_methods, reason = "this is where time comes from")]
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "the only place that reads the system clock"
+            )]
             let now = std::time::SystemTime::now();
             let since = now
                 .duration_since(std::time::UNIX_EPOCH)
@@ -28,7 +31,7 @@ impl Clock {
         })
     }
 
-    /// Now.
+    /// Returns the current time.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         (self.0)()
@@ -41,41 +44,41 @@ impl fmt::Debug for Clock {
     }
 }
 
-/// Gives random bits: for backoff, attempts, nonces and tokens of channels.
+/// A source of random bits: for backoff, attempt ids, nonces and channel tokens.
 #[derive(Clone)]
 pub struct Entropy(Arc<dyn Fn() -> u64 + Send + Sync>);
 
 impl Entropy {
-    /// Randomness that asks `next` for 64 bits at a time.
+    /// A source that calls `next` for 64 bits at a time.
     pub fn new(next: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
         Self(Arc::new(next))
     }
 
-    /// The operating system's randomness, fit for secrets. Without it (which no platform of Lambda
-    /// shows) numbers would repeat, so the process ends instead.
+    /// The operating system's source, suitable for secrets. If it fails, which does not happen on
+    /// Lambda's platforms, the process aborts: without it numbers would repeat.
     #[must_use]
     pub fn system() -> Self {
         Self::new(|| getrandom::u64().unwrap_or_else(|_| std::process::abort()))
     }
 
-    /// 64 random bits.
+    /// Returns 64 random bits.
     #[must_use]
     pub fn next(&self) -> u64 {
         (self.0)()
     }
 
-    /// A number in `0.0..1.0`.
+    /// Returns a random number in `0.0..1.0`.
     #[must_use]
     pub fn jitter(&self) -> Jitter {
         #[expect(
             clippy::cast_precision_loss,
-            reason = "53 bits are what a float holds exactly"
+            reason = "a float represents 53 bits exactly"
         )]
         let unit = (self.next() >> 11) as f64 / (1_u64 << 53) as f64;
         Jitter(unit)
     }
 
-    /// The id of an operation that begins `now`.
+    /// Returns the id of an operation that starts `now`.
     #[must_use]
     pub fn operation(&self, now: Timestamp) -> OperationId {
         #[expect(
@@ -86,7 +89,7 @@ impl Entropy {
         OperationId::at(now, unique)
     }
 
-    /// A fresh attempt.
+    /// Returns the id of a new attempt.
     #[must_use]
     pub fn attempt(&self) -> AttemptId {
         AttemptId(self.next())
@@ -99,13 +102,13 @@ impl fmt::Debug for Entropy {
     }
 }
 
-/// When the invocation must be over.
+/// The time at which an invocation must end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deadline(pub Timestamp);
 
 impl Deadline {
-    /// The deadline that Lambda gave, in milliseconds since the Unix epoch, less a margin in which work
-    /// that has begun is brought to its end.
+    /// Lambda's deadline, in milliseconds since the Unix epoch, less a margin for finishing work
+    /// that has started.
     #[must_use]
     pub fn of_invocation(deadline_millis: u64) -> Self {
         const MARGIN_MILLIS: i64 = 3_000;
@@ -113,7 +116,7 @@ impl Deadline {
         Self(Timestamp::from_millis(at.saturating_sub(MARGIN_MILLIS)))
     }
 
-    /// Whether it has come.
+    /// Returns whether the deadline has passed.
     #[must_use]
     pub fn passed(self, now: Timestamp) -> bool {
         now >= self.0

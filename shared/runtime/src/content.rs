@@ -1,4 +1,4 @@
-//! Wakes for content: "look at what is stored of this file now".
+//! Content wakes: requests to process the content of one file.
 
 use std::fmt;
 
@@ -9,15 +9,17 @@ use serde::{Deserialize, Serialize};
 use crate::env::{Settings, SettingsError};
 use crate::message::{FORMAT, Unreadable, key, to_json};
 use crate::queue::{
-    BATCH_MAX, BATCHES_AT_ONCE, Entry, Queue, QueueError, bucket, digest, file_group, send_batch,
+    BATCH_MAX, BATCHES_AT_ONCE, Entry, Queue, QueueError, coalescing_window, digest, file_group,
+    send_batch,
 };
 
-/// "Look at this file's content now": what is to be fetched, uploaded or let go is in its record.
+/// Requests processing of a file's content. The file's record says what to download, upload or
+/// delete.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ContentWake {
-    /// Whose file.
+    /// The connection of the file.
     pub key: ConnectionKey,
-    /// Which file.
+    /// The file.
     pub file: FileId,
 }
 
@@ -30,7 +32,7 @@ struct Body {
 }
 
 impl ContentWake {
-    /// The message's body.
+    /// Returns the message body.
     #[must_use]
     pub fn to_body(&self) -> String {
         to_json(&Body {
@@ -41,13 +43,13 @@ impl ContentWake {
         })
     }
 
-    /// Reads a message's body.
+    /// Reads a message body.
     ///
     /// # Errors
-    /// [`Unreadable`] where it is not one of ours.
+    /// [`Unreadable`] if it is not a content wake.
     pub fn from_body(body: &str) -> Result<Self, Unreadable> {
-        // The number first: a newer body need not look like ours otherwise.
-        crate::message::known_body(body)?;
+        // The format is checked first: a newer body may have any other shape.
+        crate::message::check_body_format(body)?;
         let wake: Body = serde_json::from_str(body)?;
         Ok(Self {
             key: key(wake.v, &wake.tenant, &wake.connection)?,
@@ -56,39 +58,40 @@ impl ContentWake {
     }
 }
 
-/// Which of the two queues a content wake goes by.
+/// The priority of a content wake: each has a queue of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Lane {
-    /// Deletions, uploads and changes: what somebody waits for.
-    Prompt,
-    /// What was never mirrored: a library of terabytes must not stand before one edit.
+pub enum Priority {
+    /// Deletions, uploads and changes, which a user waits for.
+    High,
+    /// First downloads: a library of terabytes must not delay an edit.
     Bulk,
 }
 
-/// Why a content wake is sent: its deduplication id, within its file's group. A cause that is sent twice within SQS's five
-/// minutes is one wake, so it must name a moment after which there is something new to look at.
+/// The deduplication key of a content wake, within its file's group. Two wakes with the same key
+/// within SQS's five minutes are one, so it must change whenever new work appears.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum WakeCause {
-    /// The record was written with this revision.
+pub enum DedupKey {
+    /// The revision that the record was saved with.
     Record(Revision),
-    /// Work on the content has come so far, and goes on.
+    /// The revision of the content's progress, after which work continues.
     Progress(u64),
-    /// An operation walks through all files.
-    Run(OperationId),
-    /// What was owed is due again: one wake for half a second, since more of them come until it is done.
+    /// The content scan that reached the file.
+    Operation(OperationId),
+    /// The time at which owed work became due. All wakes of one coalescing window are one, since a
+    /// due file is woken repeatedly until the work is done.
     Due(Timestamp),
-    /// A dead letter is sent again, on this journey.
-    Again(String),
+    /// The attempt to redrive a dead letter.
+    Redrive(String),
 }
 
-impl fmt::Display for WakeCause {
+impl fmt::Display for DedupKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Record(revision) => write!(f, "r{}", revision.0),
             Self::Progress(revision) => write!(f, "p{revision}"),
-            Self::Run(operation) => write!(f, "o{operation}"),
-            Self::Due(at) => write!(f, "d{}", bucket(*at)),
-            Self::Again(journey) => write!(f, "a{journey}"),
+            Self::Operation(operation) => write!(f, "o{operation}"),
+            Self::Due(at) => write!(f, "d{}", coalescing_window(*at)),
+            Self::Redrive(attempt) => write!(f, "a{attempt}"),
         }
     }
 }
@@ -96,66 +99,67 @@ impl fmt::Display for WakeCause {
 /// The queues of content wakes, which `mirror-content` consumes.
 #[derive(Debug, Clone)]
 pub struct ContentQueues {
-    /// [`Lane::Prompt`].
-    pub prompt: Queue,
-    /// [`Lane::Bulk`].
+    /// The queue for [`Priority::High`].
+    pub high: Queue,
+    /// The queue for [`Priority::Bulk`].
     pub bulk: Queue,
 }
 
 impl ContentQueues {
-    /// The queues whose URLs the settings `CONTENT_QUEUE_URL` and `CONTENT_BULK_QUEUE_URL` hold.
+    /// Opens the queues whose URLs are in the settings `CONTENT_QUEUE_URL` and
+    /// `CONTENT_BULK_QUEUE_URL`.
     ///
     /// # Errors
-    /// [`SettingsError::Missing`] where one is not set.
-    pub fn of_settings(
+    /// [`SettingsError::Missing`] if one is not set.
+    pub fn from_settings(
         client: &aws_sdk_sqs::Client,
         settings: &Settings,
     ) -> Result<Self, SettingsError> {
         Ok(Self {
-            prompt: Queue::of_setting(client, settings, "CONTENT_QUEUE_URL")?,
-            bulk: Queue::of_setting(client, settings, "CONTENT_BULK_QUEUE_URL")?,
+            high: Queue::from_setting(client, settings, "CONTENT_QUEUE_URL")?,
+            bulk: Queue::from_setting(client, settings, "CONTENT_BULK_QUEUE_URL")?,
         })
     }
 
-    /// Both.
+    /// Returns both queues.
     #[must_use]
     pub fn all(&self) -> [Queue; 2] {
-        [self.prompt.clone(), self.bulk.clone()]
+        [self.high.clone(), self.bulk.clone()]
     }
 
-    /// The queue of a lane.
+    /// Returns the queue of a priority.
     #[must_use]
-    pub fn lane(&self, lane: Lane) -> &Queue {
-        match lane {
-            Lane::Prompt => &self.prompt,
-            Lane::Bulk => &self.bulk,
+    pub fn queue(&self, priority: Priority) -> &Queue {
+        match priority {
+            Priority::High => &self.high,
+            Priority::Bulk => &self.bulk,
         }
     }
 
-    /// The lane that a delivery came by, by the name of its queue.
+    /// Returns the priority of the messages of a queue, by the queue's name.
     #[must_use]
-    pub fn lane_of(&self, queue: &str) -> Lane {
+    pub fn priority_of(&self, queue: &str) -> Priority {
         if self.bulk.url().rsplit('/').next() == Some(queue) {
-            Lane::Bulk
+            Priority::Bulk
         } else {
-            Lane::Prompt
+            Priority::High
         }
     }
 
-    /// Sends wakes in as few calls as SQS allows. Returning `Ok` means that every one is durably queued.
+    /// Sends wakes in as few requests as SQS allows. `Ok` means that every wake is durably queued.
     ///
     /// # Errors
-    /// [`QueueError`] as soon as one is not: the caller must count none of them as sent. Sending all of them again is
-    /// harmless.
+    /// [`QueueError`] as soon as one is not: the caller must treat all of them as not sent. Sending
+    /// all of them again is harmless.
     pub async fn send(
         &self,
-        lane: Lane,
-        wakes: &[(ContentWake, WakeCause)],
+        priority: Priority,
+        wakes: &[(ContentWake, DedupKey)],
     ) -> Result<(), QueueError> {
-        let queue = self.lane(lane);
-        // Calls that run side by side arrive in any order, and no wake depends on another.
-        let batches = wakes.chunks(BATCH_MAX);
-        let batches: Vec<Vec<Entry>> = batches
+        let queue = self.queue(priority);
+        // Concurrent requests arrive in any order, which is fine: no wake depends on another.
+        let batches: Vec<Vec<Entry>> = wakes
+            .chunks(BATCH_MAX)
             .map(|batch| batch.iter().map(entry).collect())
             .collect();
         stream::iter(batches)
@@ -166,8 +170,8 @@ impl ContentQueues {
     }
 }
 
-fn entry((wake, cause): &(ContentWake, WakeCause)) -> Entry {
-    let deduplication = digest(&format!("content/{}/{}/{cause}", wake.key, wake.file));
+fn entry((wake, dedup_key): &(ContentWake, DedupKey)) -> Entry {
+    let deduplication = digest(&format!("content/{}/{}/{dedup_key}", wake.key, wake.file));
     (
         wake.to_body(),
         file_group(&wake.key, &wake.file),
@@ -203,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn no_other_message_reads_as_a_content_wake_nor_a_content_wake_as_one_of_a_log_or_a_file() {
+    fn a_content_wake_and_other_messages_do_not_read_as_each_other() {
         let wake = wake("1abc");
         let push = PushWake {
             key: wake.key.clone(),
@@ -220,36 +224,36 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_content_wake_says_why() {
+    fn an_unreadable_content_wake_names_the_reason() {
         let good = wake("1abc").to_body();
         for (body, why) in [
             (r#"{"v":2,"shape":"unknown"}"#.to_owned(), "newer"),
             (good.replace("1abc", "a/b"), "content_of"),
             (good.replace("acme", ""), "tenant"),
             (good.replace("c_01", "c#1"), "connection"),
-            ("[]".to_owned(), "not a message"),
+            ("[]".to_owned(), "not a valid message"),
         ] {
-            let said = ContentWake::from_body(&body).unwrap_err().to_string();
-            assert!(said.contains(why), "{body}: {said}");
+            let error = ContentWake::from_body(&body).unwrap_err().to_string();
+            assert!(error.contains(why), "{body}: {error}");
         }
     }
 
     #[test]
-    fn distinct_causes_are_distinct_wakes_and_a_repetition_is_the_same() {
-        let run = |id: &str| WakeCause::Run(OperationId::parse(id).unwrap());
+    fn wakes_with_distinct_keys_are_distinct_and_a_repetition_is_not() {
+        let operation = |id: &str| DedupKey::Operation(OperationId::parse(id).unwrap());
         let all = [
-            (wake("1abc"), WakeCause::Record(Revision(1))),
-            (wake("1abc"), WakeCause::Record(Revision(2))),
-            (wake("2abc"), WakeCause::Record(Revision(1))),
-            (wake("1abc"), WakeCause::Progress(1)),
-            (wake("1abc"), run("1")),
-            (wake("1abc"), WakeCause::Due(Timestamp::from_millis(500))),
-            (wake("1abc"), WakeCause::Due(Timestamp::from_millis(1_000))),
-            (wake("1abc"), WakeCause::Again("1".to_owned())),
+            (wake("1abc"), DedupKey::Record(Revision(1))),
+            (wake("1abc"), DedupKey::Record(Revision(2))),
+            (wake("2abc"), DedupKey::Record(Revision(1))),
+            (wake("1abc"), DedupKey::Progress(1)),
+            (wake("1abc"), operation("1")),
+            (wake("1abc"), DedupKey::Due(Timestamp::from_millis(500))),
+            (wake("1abc"), DedupKey::Due(Timestamp::from_millis(1_000))),
+            (wake("1abc"), DedupKey::Redrive("1".to_owned())),
         ];
         let ids: BTreeSet<String> = all.iter().map(|one| entry(one).2).collect();
         assert_eq!(ids.len(), all.len());
-        let again = (wake("1abc"), WakeCause::Due(Timestamp::from_millis(999)));
-        assert!(ids.contains(&entry(&again).2));
+        let repeated = (wake("1abc"), DedupKey::Due(Timestamp::from_millis(999)));
+        assert!(ids.contains(&entry(&repeated).2));
     }
 }

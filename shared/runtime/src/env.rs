@@ -1,35 +1,35 @@
-//! Settings: read once, by name, at start. A function that lacks one says which, and does not start.
+//! Settings, read by name once at start. A function with a missing setting does not start.
 
 use std::collections::BTreeMap;
 
 /// A setting is missing or can't be read.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum SettingsError {
-    /// It is not set.
+    /// The variable is not set.
     #[error("the environment variable {0} is not set")]
     Missing(&'static str),
-    /// It is set to something else than what it must be.
+    /// The variable has an invalid value.
     #[error("the environment variable {name} must be {wanted}")]
     Invalid {
-        /// The variable.
+        /// The name of the variable.
         name: &'static str,
-        /// What it must be.
+        /// A description of the valid values.
         wanted: &'static str,
     },
 }
 
-/// The environment, as it was at start.
+/// The environment at the time of the start.
 #[derive(Debug, Clone, Default)]
 pub struct Settings(BTreeMap<String, String>);
 
 impl Settings {
-    /// Reads the process's environment.
+    /// Reads the environment of the process.
     #[must_use]
     pub fn from_env() -> Self {
         Self(std::env::vars().collect())
     }
 
-    /// Settings given by hand: for tests, and for running many functions in one process.
+    /// Creates settings from pairs: for tests, and for running several functions in one process.
     #[must_use]
     pub fn from_pairs<K: Into<String>, V: Into<String>>(
         pairs: impl IntoIterator<Item = (K, V)>,
@@ -49,56 +49,56 @@ impl Settings {
             .filter(|value| !value.is_empty())
     }
 
-    /// A setting that must be there.
+    /// Returns a required setting.
     ///
     /// # Errors
-    /// [`SettingsError::Missing`] where it is not.
+    /// [`SettingsError::Missing`] if it is not set.
     pub fn required(&self, name: &'static str) -> Result<String, SettingsError> {
         self.get(name)
             .map(str::to_owned)
             .ok_or(SettingsError::Missing(name))
     }
 
-    /// A setting that may be left out.
+    /// Returns an optional setting.
     #[must_use]
     pub fn optional(&self, name: &str) -> Option<String> {
         self.get(name).map(str::to_owned)
     }
 
-    /// The table that holds everything.
+    /// Returns the name of the DynamoDB table.
     ///
     /// # Errors
-    /// [`SettingsError::Missing`] where it is not named.
+    /// [`SettingsError::Missing`] if it is not set.
     pub fn table(&self) -> Result<String, SettingsError> {
         self.required("TABLE_NAME")
     }
 
-    /// The bucket that holds content.
+    /// Returns the name of the S3 bucket for content.
     ///
     /// # Errors
-    /// [`SettingsError::Missing`] where it is not named.
+    /// [`SettingsError::Missing`] if it is not set.
     pub fn content_bucket(&self) -> Result<String, SettingsError> {
         self.required("CONTENT_BUCKET")
     }
 
-    /// Where Drive is: Google, unless told otherwise.
+    /// Returns the URL of Drive; Google's by default.
     #[must_use]
     pub fn drive_url(&self) -> String {
         self.optional("DRIVE_URL")
             .unwrap_or_else(|| "https://www.googleapis.com".to_owned())
     }
 
-    /// What the names of our secrets begin with; a tenant's follow with its id.
+    /// Returns the prefix of the secrets' names, which the tenant's id follows.
     #[must_use]
     pub fn secrets_prefix(&self) -> String {
         self.optional("SECRETS_PREFIX")
             .unwrap_or_else(|| "drivesync/".to_owned())
     }
 
-    /// How long snapshots are kept, in days; `None` keeps none.
+    /// Returns the retention of snapshots in days; `None` if no history is kept.
     ///
     /// # Errors
-    /// [`SettingsError::Invalid`] where it is not a number.
+    /// [`SettingsError::Invalid`] if it is not a number.
     pub fn history_days(&self) -> Result<Option<u32>, SettingsError> {
         const NAME: &str = "HISTORY_DAYS";
         let days = self.get(NAME).unwrap_or("90").parse::<u32>();
@@ -117,12 +117,12 @@ mod tests {
     #[test]
     fn a_missing_setting_is_named() {
         let settings = Settings::from_pairs([("TABLE_NAME", "")]);
-        let said = settings.table().unwrap_err().to_string();
-        assert_eq!(said, "the environment variable TABLE_NAME is not set");
+        let error = settings.table().unwrap_err().to_string();
+        assert_eq!(error, "the environment variable TABLE_NAME is not set");
     }
 
     #[test]
-    fn history_is_kept_for_ninety_days_unless_told_otherwise() {
+    fn history_is_kept_for_ninety_days_by_default() {
         let days = |value: &str| Settings::from_pairs([("HISTORY_DAYS", value)]).history_days();
         assert_eq!(days(""), Ok(Some(90)));
         assert_eq!(days("0"), Ok(None));

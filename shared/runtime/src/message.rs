@@ -1,63 +1,65 @@
-//! The bodies of our queues' messages. This is the one place that writes and reads them.
+//! The bodies of queue messages. This is the only place that writes and reads them.
 //!
-//! A body carries its format's number. A number that we don't know comes from newer code: such a
-//! message is set aside, never guessed at.
+//! A body carries the number of its format. An unknown number comes from a newer build: such a
+//! message is parked, never guessed at.
 
 use std::collections::BTreeMap;
 
 use domain::{
-    Capabilities, ConnectionId, ConnectionKey, DriveVersion, Field, FieldMask, FileId, LogId,
-    Mirror, Snapshot, TenantId, Timestamp, Value,
+    Capabilities, ConnectionId, ConnectionKey, DriveMetadata, DriveVersion, Field, FieldSetVersion,
+    FileId, LogId, Snapshot, TenantId, Timestamp, Value,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::cause::CORRECTION;
-pub use crate::cause::Cause;
+use crate::origin::CORRECTION;
+pub use crate::origin::Origin;
 use crate::permissions_body::PermissionsBody;
 
+/// The format that this build writes.
 pub(crate) const FORMAT: u32 = 1;
-/// Why a message can't be read. It never can be: such a message is parked.
+
+/// The reason why a message can't be read. It never can be, so it is parked.
 #[derive(Debug, thiserror::Error)]
 pub enum Unreadable {
-    /// Not the JSON that we write.
-    #[error("not a message of ours (line {}, column {})", .0.line(), .0.column())]
+    /// The body is not the expected JSON.
+    #[error("not a valid message (line {}, column {})", .0.line(), .0.column())]
     Malformed(#[from] serde_json::Error),
-    /// Written by newer code.
-    #[error("format {0} is newer than this function reads")]
+    /// A newer build wrote it.
+    #[error("format {0} is newer than this build reads")]
     Newer(u32),
-    /// A member does not hold what it must.
+    /// A member is invalid.
     #[error("the member {0} is not valid")]
     Member(&'static str),
 }
 
-/// "Look at this log now."
+/// Requests reading a change log from its cursor.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LogWake {
-    /// Whose log.
+    /// The connection of the log.
     pub key: ConnectionKey,
-    /// Which log.
+    /// The log.
     pub log: LogId,
 }
 
-/// "Look at what this connection owes Drive now."
+/// Requests pushing a connection's due intents to Drive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PushWake {
-    /// Whose intents.
+    /// The connection.
     pub key: ConnectionKey,
 }
 
-/// What a look at Drive showed, on its way to the record.
+/// An observation of a file in Drive, to be merged into the file's record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SnapshotMessage {
-    /// Whose file.
+    /// The connection of the file.
     pub key: ConnectionKey,
-    /// Why it travels.
-    pub cause: Cause,
+    /// The reason why it was sent.
+    pub origin: Origin,
     /// The file.
     pub file: FileId,
-    /// When Drive says that it changed; for a listing, when it was listed.
+    /// The time of the change according to Drive; for a listing, the time of the listing.
     pub at: Timestamp,
-    /// The snapshot; `None` where Drive reports the file as removed.
+    /// The snapshot; `None` if Drive reports the file as removed.
     pub snapshot: Option<Snapshot>,
 }
 
@@ -91,7 +93,7 @@ struct SnapshotBody {
     mask: u32,
     version: String,
     fields: FieldsBody,
-    mirror: MirrorBody,
+    mirror: MetadataBody,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -109,7 +111,7 @@ struct FieldsBody {
 }
 
 #[derive(Serialize, Deserialize)]
-struct MirrorBody {
+struct MetadataBody {
     mime_type: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     size: Option<String>,
@@ -140,16 +142,16 @@ struct MirrorBody {
 }
 
 impl LogWake {
-    /// The message's body.
+    /// Returns the message body.
     #[must_use]
     pub fn to_body(&self) -> String {
         wake_body(&self.key, Some(&self.log))
     }
 
-    /// Reads a message's body.
+    /// Reads a message body.
     ///
     /// # Errors
-    /// [`Unreadable`] where it is not one of ours.
+    /// [`Unreadable`]
     pub fn from_body(body: &str) -> Result<Self, Unreadable> {
         let wake: WakeBody = serde_json::from_str(body)?;
         let key = key(wake.v, &wake.tenant, &wake.connection)?;
@@ -162,16 +164,16 @@ impl LogWake {
 }
 
 impl PushWake {
-    /// The message's body.
+    /// Returns the message body.
     #[must_use]
     pub fn to_body(&self) -> String {
         wake_body(&self.key, None)
     }
 
-    /// Reads a message's body.
+    /// Reads a message body.
     ///
     /// # Errors
-    /// [`Unreadable`] where it is not one of ours.
+    /// [`Unreadable`]
     pub fn from_body(body: &str) -> Result<Self, Unreadable> {
         let wake: WakeBody = serde_json::from_str(body)?;
         Ok(Self {
@@ -181,19 +183,19 @@ impl PushWake {
 }
 
 impl SnapshotMessage {
-    /// The message's body.
+    /// Returns the message body.
     #[must_use]
     pub fn to_body(&self) -> String {
         let envelope = SnapshotEnvelope {
             v: FORMAT,
             tenant: self.key.tenant.to_string(),
             connection: self.key.connection.to_string(),
-            cause: self.cause.text().into_owned(),
+            cause: self.origin.text().into_owned(),
             file: self.file.to_string(),
             at: self.at.to_string(),
-            left: match &self.cause {
-                Cause::Left { drive, .. } => Some(drive.to_string()),
-                Cause::Live | Cause::Run(_) | Cause::Correction(_) => None,
+            left: match &self.origin {
+                Origin::DriveLeft { drive, .. } => Some(drive.to_string()),
+                Origin::Live | Origin::Operation(_) | Origin::Correction(_) => None,
             },
             removed: self.snapshot.is_none(),
             snapshot: self.snapshot.as_ref().map(snapshot_body),
@@ -201,13 +203,13 @@ impl SnapshotMessage {
         to_json(&envelope)
     }
 
-    /// Reads a message's body.
+    /// Reads a message body.
     ///
     /// # Errors
-    /// [`Unreadable`] where it is not one of ours.
+    /// [`Unreadable`]
     pub fn from_body(body: &str) -> Result<Self, Unreadable> {
-        // The number first: a newer body need not look like ours otherwise.
-        known_body(body)?;
+        // The format is checked first: a newer body may have any other shape.
+        check_body_format(body)?;
         let envelope: SnapshotEnvelope = serde_json::from_str(body)?;
         let key = key(envelope.v, &envelope.tenant, &envelope.connection)?;
         let file = FileId::parse(&envelope.file).map_err(|_| Unreadable::Member("file"))?;
@@ -217,22 +219,22 @@ impl SnapshotMessage {
             (false, Some(body)) => Some(snapshot_from(&file, body)?),
             (true, Some(_)) | (false, None) => return Err(Unreadable::Member("snapshot")),
         };
-        let cause = match (envelope.cause.as_str(), envelope.left) {
+        let origin = match (envelope.cause.as_str(), envelope.left) {
             ("" | CORRECTION, _) | ("live", Some(_)) => return Err(Unreadable::Member("cause")),
-            ("live", None) => Cause::Live,
-            (run, None) => match run.strip_prefix(CORRECTION) {
-                Some(run) => Cause::Correction(run.to_owned()),
-                None => Cause::Run(run.to_owned()),
+            ("live", None) => Origin::Live,
+            (operation, None) => match operation.strip_prefix(CORRECTION) {
+                Some(operation) => Origin::Correction(operation.to_owned()),
+                None => Origin::Operation(operation.to_owned()),
             },
             (_, Some(_)) if snapshot.is_some() => return Err(Unreadable::Member("left")),
-            (run, Some(drive)) => Cause::Left {
+            (operation, Some(drive)) => Origin::DriveLeft {
                 drive: LogId::parse(&drive).map_err(|_| Unreadable::Member("left"))?,
-                run: run.to_owned(),
+                operation: operation.to_owned(),
             },
         };
         Ok(Self {
             key,
-            cause,
+            origin,
             file,
             at,
             snapshot,
@@ -249,15 +251,15 @@ fn wake_body(key: &ConnectionKey, log: Option<&LogId>) -> String {
     })
 }
 
-/// Our bodies are structs of texts and numbers: writing them as JSON can't fail.
+/// Serialises a body. This can't fail: bodies are structs of strings and numbers.
 pub(crate) fn to_json(body: &impl Serialize) -> String {
     let json = serde_json::to_string(body).unwrap_or_default();
-    // SQS refuses the two characters of the basic plane that XML does not know; JSON may escape them.
+    // SQS rejects U+FFFE and U+FFFF, which are not XML characters; JSON may escape them.
     json.replace('\u{fffe}', "\\ufffe")
         .replace('\u{ffff}', "\\uffff")
 }
 
-fn known(format: u32) -> Result<(), Unreadable> {
+fn check_format(format: u32) -> Result<(), Unreadable> {
     if format == FORMAT {
         Ok(())
     } else {
@@ -265,13 +267,13 @@ fn known(format: u32) -> Result<(), Unreadable> {
     }
 }
 
-/// Whether a body has the format that this build writes.
-pub(crate) fn known_body(body: &str) -> Result<(), Unreadable> {
+/// Checks that a body has the format that this build reads.
+pub(crate) fn check_body_format(body: &str) -> Result<(), Unreadable> {
     #[derive(Deserialize)]
     struct Numbered {
         v: u32,
     }
-    known(serde_json::from_str::<Numbered>(body)?.v)
+    check_format(serde_json::from_str::<Numbered>(body)?.v)
 }
 
 pub(crate) fn key(
@@ -279,7 +281,7 @@ pub(crate) fn key(
     tenant: &str,
     connection: &str,
 ) -> Result<ConnectionKey, Unreadable> {
-    known(format)?;
+    check_format(format)?;
     Ok(ConnectionKey {
         tenant: TenantId::parse(tenant).map_err(|_| Unreadable::Member("tenant"))?,
         connection: ConnectionId::parse(connection)
@@ -310,7 +312,7 @@ fn snapshot_body(snapshot: &Snapshot) -> SnapshotBody {
             (Field::Permission(principal), Value::Text(role)) => {
                 fields.permissions.insert(principal.clone(), role.clone());
             }
-            // The normaliser makes no other pairs; an unset value is written as absent.
+            // The normaliser creates no other pairs; an unset value is omitted.
             (
                 Field::Existence
                 | Field::Name
@@ -325,26 +327,26 @@ fn snapshot_body(snapshot: &Snapshot) -> SnapshotBody {
             ) => {}
         }
     }
-    let mirror = &snapshot.mirror;
+    let metadata = &snapshot.metadata;
     SnapshotBody {
-        mask: snapshot.mask.0,
+        mask: snapshot.field_set.0,
         version: snapshot.version.to_string(),
         fields,
-        mirror: MirrorBody {
-            mime_type: mirror.mime_type.clone(),
-            size: mirror.size_bytes.map(|bytes| bytes.to_string()),
-            md5: mirror.md5.clone(),
-            sha256: mirror.sha256.clone(),
-            head_revision_id: mirror.head_revision_id.clone(),
-            created_at: mirror.created_at.map(|at| at.to_string()),
-            modified_at: mirror.modified_at.map(|at| at.to_string()),
-            modified_by: mirror.modified_by.clone(),
-            owner: mirror.owner.clone(),
-            drive_id: mirror.drive_id.clone(),
-            shortcut_target: mirror.shortcut_target.clone(),
-            shortcut_mime_type: mirror.shortcut_mime_type.clone(),
-            capabilities: mirror.capabilities.0,
-            permissions: mirror.into(),
+        mirror: MetadataBody {
+            mime_type: metadata.mime_type.clone(),
+            size: metadata.size_bytes.map(|bytes| bytes.to_string()),
+            md5: metadata.md5.clone(),
+            sha256: metadata.sha256.clone(),
+            head_revision_id: metadata.head_revision_id.clone(),
+            created_at: metadata.created_at.map(|at| at.to_string()),
+            modified_at: metadata.modified_at.map(|at| at.to_string()),
+            modified_by: metadata.modified_by.clone(),
+            owner: metadata.owner.clone(),
+            drive_id: metadata.drive_id.clone(),
+            shortcut_target: metadata.shortcut_target.clone(),
+            shortcut_mime_type: metadata.shortcut_mime_type.clone(),
+            capabilities: metadata.capabilities.0,
+            permissions: metadata.into(),
         },
     }
 }
@@ -378,29 +380,32 @@ fn snapshot_from(file: &FileId, body: SnapshotBody) -> Result<Snapshot, Unreadab
     fields.extend(properties.into_iter().map(property));
     let permission = |(principal, role)| (Field::Permission(principal), Value::Text(role));
     fields.extend(permissions.into_iter().map(permission));
-    let mirror = body.mirror;
-    let permissions = mirror.permissions;
+    let metadata = body.mirror;
+    let permissions = metadata.permissions;
     Ok(Snapshot {
         file: file.clone(),
         version: DriveVersion(number(&body.version, "version")?),
-        // Newer code may know more fields than are read here: the record must not claim to hold them.
-        mask: FieldMask(body.mask).min(FieldMask::CURRENT),
+        // A newer build may know more fields than are read here: the record must not claim them.
+        field_set: FieldSetVersion(body.mask).min(FieldSetVersion::CURRENT),
         fields,
-        mirror: permissions.into_mirror(Mirror {
-            mime_type: mirror.mime_type,
-            size_bytes: mirror.size.map(|size| number(&size, "size")).transpose()?,
-            md5: mirror.md5,
-            sha256: mirror.sha256,
-            head_revision_id: mirror.head_revision_id,
-            created_at: time(mirror.created_at)?,
-            modified_at: time(mirror.modified_at)?,
-            modified_by: mirror.modified_by,
-            owner: mirror.owner,
-            drive_id: mirror.drive_id,
-            shortcut_target: mirror.shortcut_target,
-            shortcut_mime_type: mirror.shortcut_mime_type,
-            capabilities: Capabilities(mirror.capabilities),
-            ..Mirror::default()
+        metadata: permissions.add_to(DriveMetadata {
+            mime_type: metadata.mime_type,
+            size_bytes: metadata
+                .size
+                .map(|size| number(&size, "size"))
+                .transpose()?,
+            md5: metadata.md5,
+            sha256: metadata.sha256,
+            head_revision_id: metadata.head_revision_id,
+            created_at: time(metadata.created_at)?,
+            modified_at: time(metadata.modified_at)?,
+            modified_by: metadata.modified_by,
+            owner: metadata.owner,
+            drive_id: metadata.drive_id,
+            shortcut_target: metadata.shortcut_target,
+            shortcut_mime_type: metadata.shortcut_mime_type,
+            capabilities: Capabilities(metadata.capabilities),
+            ..DriveMetadata::default()
         })?,
     })
 }
@@ -418,7 +423,11 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..Default::default() })]
+        #![proptest_config(ProptestConfig {
+            cases: 64,
+            failure_persistence: None,
+            ..Default::default()
+        })]
         #[test]
         fn a_snapshot_survives_the_queue(
             name in ".*", description in ".*", starred: bool, trashed: bool, version: u64,
@@ -433,21 +442,25 @@ mod tests {
                 (Field::Trashed, Value::Flag(trashed)),
                 (Field::Parent, Value::Null),
             ]);
-            fields.extend(properties.into_iter().map(|(k, v)| (Field::Property(k), Value::Text(v))));
+            let property = |(key, text)| (Field::Property(key), Value::Text(text));
+            fields.extend(properties.into_iter().map(property));
             let file = FileId::parse("1abc").unwrap();
             let message = SnapshotMessage {
                 key: key(),
-                cause: Cause::Live,
+                origin: Origin::Live,
                 file: file.clone(),
                 at: Timestamp::from_millis(1_763_715_600_000),
                 snapshot: Some(Snapshot {
-                    file, version: DriveVersion(version), mask: FieldMask::CURRENT, fields,
-                    mirror: Mirror {
+                    file,
+                    version: DriveVersion(version),
+                    field_set: FieldSetVersion::CURRENT,
+                    fields,
+                    metadata: DriveMetadata {
                         size_bytes: size,
                         capabilities: Capabilities(bits),
                         shortcut_target: target.as_ref().map(|(id, _)| id.clone()),
                         shortcut_mime_type: target.and_then(|(_, kind)| kind),
-                        ..Mirror::default()
+                        ..DriveMetadata::default()
                     },
                 }),
             };
@@ -455,7 +468,7 @@ mod tests {
         }
 
         #[test]
-        fn no_body_makes_the_readers_fail_otherwise_than_by_saying_so(body in ".*") {
+        fn any_text_is_rejected_with_an_error(body in ".*") {
             prop_assert!(SnapshotMessage::from_body(&body).is_err());
             prop_assert!(LogWake::from_body(&body).is_err());
             prop_assert!(PushWake::from_body(&body).is_err());
@@ -463,13 +476,13 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_a_drive_that_was_left_names_the_drive_and_shows_no_state() {
+    fn a_message_about_a_left_drive_names_the_drive_and_has_no_snapshot() {
         let file = FileId::parse("1abc").unwrap();
         let message = SnapshotMessage {
             key: key(),
-            cause: Cause::Left {
+            origin: Origin::DriveLeft {
                 drive: LogId::parse("0ABC").unwrap(),
-                run: "op.1".to_owned(),
+                operation: "op.1".to_owned(),
             },
             file: file.clone(),
             at: Timestamp::from_millis(1_763_715_600_000),
@@ -477,38 +490,38 @@ mod tests {
         };
         let body = message.to_body();
         assert_eq!(SnapshotMessage::from_body(&body).unwrap(), message);
-        let shown = SnapshotMessage {
+        let with_snapshot = SnapshotMessage {
             snapshot: Some(Snapshot {
                 file,
                 version: DriveVersion(1),
-                mask: FieldMask::CURRENT,
+                field_set: FieldSetVersion::CURRENT,
                 fields: BTreeMap::from([(Field::Name, Value::text("n"))]),
-                mirror: Mirror::default(),
+                metadata: DriveMetadata::default(),
             }),
             ..message
         };
-        for odd in [
+        for invalid in [
             body.replace("op.1", "live"),
             body.replace("0ABC", "a/b"),
-            shown.to_body(),
+            with_snapshot.to_body(),
         ] {
-            assert!(SnapshotMessage::from_body(&odd).is_err(), "{odd}");
+            assert!(SnapshotMessage::from_body(&invalid).is_err(), "{invalid}");
         }
     }
 
     #[test]
-    fn regression_a_name_with_a_character_that_sqs_refuses_can_travel() {
+    fn regression_a_name_with_a_character_that_sqs_rejects_survives_the_queue() {
         let name = "a\u{fffe}b\u{ffff}c";
         let file = FileId::parse("1abc").unwrap();
         let message = SnapshotMessage {
             key: key(),
-            cause: Cause::Live,
+            origin: Origin::Live,
             file: file.clone(),
             at: Timestamp::from_millis(0),
             snapshot: Some(Snapshot {
                 file,
                 version: DriveVersion(1),
-                mask: FieldMask::CURRENT,
+                field_set: FieldSetVersion::CURRENT,
                 fields: BTreeMap::from([
                     (Field::Name, Value::text(name)),
                     (Field::Description, Value::text("")),
@@ -516,7 +529,7 @@ mod tests {
                     (Field::Trashed, Value::Flag(false)),
                     (Field::Parent, Value::Null),
                 ]),
-                mirror: Mirror::default(),
+                metadata: DriveMetadata::default(),
             }),
         };
         let body = message.to_body();
@@ -525,7 +538,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_from_newer_code_is_not_guessed_at() {
+    fn a_message_of_a_newer_build_is_rejected() {
         let body = r#"{"v":2,"shape":"unknown"}"#;
         assert!(matches!(
             SnapshotMessage::from_body(body),

@@ -1,19 +1,19 @@
-//! What a mirror knows of a file's permissions, as a message holds it.
+//! The permissions of a file's metadata in a message body.
 
-use domain::{Mirror, MirroredPermission, Timestamp};
+use domain::{DriveMetadata, ObservedPermission, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::Unreadable;
 
-/// What is empty is left out, and the whole of it where nothing is known.
+/// The permissions of a file. Empty members are omitted, and the whole object if nothing is known.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PermissionsBody {
-    /// There and empty: nobody has access that we would see. Not there: not known.
+    /// Empty: no visible permissions. Absent: not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     list: Option<Vec<PermissionBody>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     left_out: Option<u32>,
-    /// In digits: JSON's numbers are too small for it elsewhere.
+    /// Decimal digits: other JSON implementations lose precision above 2^53.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ids: Option<String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -48,38 +48,38 @@ impl PermissionsBody {
         *self == Self::default()
     }
 
-    /// The mirror with what the body knows of its permissions.
-    pub(crate) fn into_mirror(self, mirror: Mirror) -> Result<Mirror, Unreadable> {
+    /// Adds the permissions to the metadata.
+    pub(crate) fn add_to(self, metadata: DriveMetadata) -> Result<DriveMetadata, Unreadable> {
         let known = self.list.is_some();
         let list = self.list.into_iter().flatten().map(PermissionBody::read);
         let ids = self.ids.map(|digits| digits.parse()).transpose();
-        Ok(Mirror {
+        Ok(DriveMetadata {
             permissions: list.collect::<Result<_, _>>()?,
             permissions_known: known,
             permissions_left_out: self.left_out.unwrap_or_default(),
             permission_ids: ids.map_err(|_| Unreadable::Member("mirror"))?,
             inherited_permissions_disabled: self.inherited_disabled,
             has_augmented_permissions: self.augmented,
-            ..mirror
+            ..metadata
         })
     }
 }
 
-impl From<&Mirror> for PermissionsBody {
-    fn from(mirror: &Mirror) -> Self {
-        let list = || mirror.permissions.iter().map(Into::into).collect();
+impl From<&DriveMetadata> for PermissionsBody {
+    fn from(metadata: &DriveMetadata) -> Self {
+        let list = || metadata.permissions.iter().map(Into::into).collect();
         Self {
-            list: mirror.permissions_known.then(list),
-            left_out: (mirror.permissions_left_out > 0).then_some(mirror.permissions_left_out),
-            ids: mirror.permission_ids.map(|digest| digest.to_string()),
-            inherited_disabled: mirror.inherited_permissions_disabled,
-            augmented: mirror.has_augmented_permissions,
+            list: metadata.permissions_known.then(list),
+            left_out: (metadata.permissions_left_out > 0).then_some(metadata.permissions_left_out),
+            ids: metadata.permission_ids.map(|digest| digest.to_string()),
+            inherited_disabled: metadata.inherited_permissions_disabled,
+            augmented: metadata.has_augmented_permissions,
         }
     }
 }
 
-impl From<&MirroredPermission> for PermissionBody {
-    fn from(permission: &MirroredPermission) -> Self {
+impl From<&ObservedPermission> for PermissionBody {
+    fn from(permission: &ObservedPermission) -> Self {
         Self {
             principal: permission.principal.clone(),
             id: permission.id.clone(),
@@ -96,7 +96,7 @@ impl From<&MirroredPermission> for PermissionBody {
 }
 
 impl PermissionBody {
-    fn read(self) -> Result<MirroredPermission, Unreadable> {
+    fn read(self) -> Result<ObservedPermission, Unreadable> {
         let expires_at = match self.expires_at {
             None => None,
             Some(text) => match Timestamp::parse_rfc3339(&text) {
@@ -104,7 +104,7 @@ impl PermissionBody {
                 at => at,
             },
         };
-        Ok(MirroredPermission {
+        Ok(ObservedPermission {
             principal: self.principal,
             id: self.id,
             role: self.role,
@@ -124,8 +124,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_known_of_permissions_survives_the_queue_and_what_is_not_stays_unknown() {
-        let shared = MirroredPermission {
+    fn permissions_survive_the_queue_and_unknown_ones_stay_unknown() {
+        let shared = ObservedPermission {
             principal: "user:bo@example.com".to_owned(),
             id: "0717".to_owned(),
             role: "unheardOf".to_owned(),
@@ -137,20 +137,24 @@ mod tests {
             pending_owner: true,
             view: Some("metadata".to_owned()),
         };
-        let of = |permissions: Vec<MirroredPermission>, known: bool| Mirror {
+        let metadata = |permissions: Vec<ObservedPermission>, known: bool| DriveMetadata {
             permissions,
             permissions_known: known,
             permissions_left_out: 0,
             permission_ids: Some(u64::MAX),
             inherited_permissions_disabled: true,
             has_augmented_permissions: Some(true),
-            ..Mirror::default()
+            ..DriveMetadata::default()
         };
-        for mirror in [of(vec![shared], true), of(vec![], true), of(vec![], false)] {
-            let json = serde_json::to_string(&PermissionsBody::from(&mirror)).unwrap();
+        for metadata in [
+            metadata(vec![shared], true),
+            metadata(vec![], true),
+            metadata(vec![], false),
+        ] {
+            let json = serde_json::to_string(&PermissionsBody::from(&metadata)).unwrap();
             let body: PermissionsBody = serde_json::from_str(&json).unwrap();
-            assert_eq!(body.into_mirror(Mirror::default()).unwrap(), mirror);
+            assert_eq!(body.add_to(DriveMetadata::default()).unwrap(), metadata);
         }
-        assert!(PermissionsBody::from(&Mirror::default()).is_empty());
+        assert!(PermissionsBody::from(&DriveMetadata::default()).is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! Sending to our queues: snapshots in batches, and wakes that coalesce.
+//! Sends to the queues: snapshots in batches, and wakes that coalesce.
 
 use std::collections::BTreeSet;
 
@@ -10,43 +10,45 @@ use domain::{ConnectionKey, FileId, LogId, Timestamp};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use sha2::{Digest, Sha256};
 
-use crate::content::{ContentQueues, ContentWake, Lane, WakeCause};
+use crate::content::{ContentQueues, ContentWake, DedupKey, Priority};
 use crate::env::{Settings, SettingsError};
 use crate::message::{LogWake, PushWake, SnapshotMessage, Unreadable};
 
-/// The delay of the wake queues, in milliseconds: set on the queues, known here for the buckets.
+/// The delay of the wake queues, in milliseconds. It is configured on the queues; the coalescing
+/// window depends on it.
 pub const WAKE_DELAY_MILLIS: i64 = 1_000;
-/// Wakes sent within one bucket are one wake. Half the delay: a wake is delivered after its bucket has
-/// ended, so it covers everything that was sent in it.
-pub const WAKE_BUCKET_MILLIS: i64 = WAKE_DELAY_MILLIS / 2;
-/// SQS takes ten messages in a batch.
+/// The coalescing window of wakes, in milliseconds: all wakes sent within one window are one. It is
+/// half the delay, so a wake is delivered after its window has ended and covers all of it.
+pub const COALESCING_WINDOW_MILLIS: i64 = WAKE_DELAY_MILLIS / 2;
+/// The most messages in a batch of SQS.
 pub(crate) const BATCH_MAX: usize = 10;
-/// SQS takes 1 MiB in a batch; some of it is not body.
+/// The most body bytes in a batch. SQS allows 1 MiB, part of which is not body.
 const BATCH_BYTES_MAX: usize = 1_000_000;
-/// Batches on their way at a time: a page of a thousand changes is a hundred of them, 15 ms or so each.
+/// The number of batches in flight at a time. A page of a thousand changes is a hundred batches of
+/// about 15 ms each.
 pub(crate) const BATCHES_AT_ONCE: usize = 8;
-/// SQS takes 128 characters in a group id or a deduplication id.
+/// The most characters in a group id or a deduplication id of SQS.
 const ID_CHARS_MAX: usize = 128;
 
-/// A message could not be handed to SQS. It may have been taken all the same: send it again.
+/// SQS did not confirm a message. It may have accepted it nevertheless, so it must be sent again.
 #[derive(Debug, thiserror::Error)]
 pub enum QueueError {
-    /// The call failed.
-    #[error("could not send to a queue")]
+    /// The request failed.
+    #[error("SQS request failed")]
     Call(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The call succeeded, but not for every message.
-    #[error("{refused} of {sent} messages were refused: {reason}")]
+    /// The request succeeded, but not for every message.
+    #[error("SQS rejected {refused} of {sent} messages: {reason}")]
     Partial {
-        /// How many were refused.
+        /// The number of rejected messages.
         refused: usize,
-        /// Of how many.
+        /// The number of messages in the request.
         sent: usize,
-        /// What SQS says of the first of them.
+        /// The error code of the first rejected message.
         reason: String,
     },
 }
 
-/// One queue of ours.
+/// A queue.
 #[derive(Debug, Clone)]
 pub struct Queue {
     client: Client,
@@ -63,11 +65,11 @@ impl Queue {
         }
     }
 
-    /// The queue whose URL the setting `name` holds.
+    /// Opens the queue whose URL is in the setting `name`.
     ///
     /// # Errors
-    /// [`SettingsError::Missing`] where it is not set.
-    pub fn of_setting(
+    /// [`SettingsError::Missing`] if it is not set.
+    pub fn from_setting(
         client: &Client,
         settings: &Settings,
         name: &'static str,
@@ -75,13 +77,13 @@ impl Queue {
         Ok(Self::new(client.clone(), settings.required(name)?))
     }
 
-    /// The client, for other calls on the same queue.
+    /// Returns the client, for other requests to the same queue.
     #[must_use]
     pub fn client(&self) -> &Client {
         &self.client
     }
 
-    /// Its URL.
+    /// Returns the URL.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
@@ -109,20 +111,20 @@ impl Queue {
     }
 }
 
-/// Sends wakes: "look at this now". They carry no data, so those of one moment are one.
+/// The queues of wakes. A wake carries no data, so all wakes of one coalescing window are one.
 #[derive(Debug, Clone)]
-pub struct Wakes {
-    /// To `fetch-changes`.
+pub struct WakeQueues {
+    /// The queue that `fetch-changes` consumes.
     pub logs: Queue,
-    /// To `push-intents`.
+    /// The queue that `push-intents` consumes.
     pub pushes: Queue,
 }
 
-impl Wakes {
+impl WakeQueues {
     /// Wakes a log.
     ///
     /// # Errors
-    /// [`QueueError`] where SQS did not take it for certain.
+    /// [`QueueError`] if SQS did not confirm it.
     pub async fn log(
         &self,
         key: &ConnectionKey,
@@ -135,16 +137,16 @@ impl Wakes {
     /// Wakes the pushing of a connection's intents.
     ///
     /// # Errors
-    /// [`QueueError`] where SQS did not take it for certain.
+    /// [`QueueError`] if SQS did not confirm it.
     pub async fn push(&self, key: &ConnectionKey, now: Timestamp) -> Result<(), QueueError> {
         wake_push(&self.pushes, key, now).await
     }
 }
 
-/// Wakes a log through its queue.
+/// Wakes a log through a given queue.
 ///
 /// # Errors
-/// [`QueueError`] where SQS did not take it for certain.
+/// [`QueueError`] if SQS did not confirm it.
 pub async fn wake_log(
     queue: &Queue,
     key: &ConnectionKey,
@@ -157,13 +159,15 @@ pub async fn wake_log(
         log: log.clone(),
     }
     .to_body();
-    queue.send(body, group, bucket(now).to_string()).await
+    queue
+        .send(body, group, coalescing_window(now).to_string())
+        .await
 }
 
-/// Wakes the pushing of a connection's intents through its queue.
+/// Wakes the pushing of a connection's intents through a given queue.
 ///
 /// # Errors
-/// [`QueueError`] where SQS did not take it for certain.
+/// [`QueueError`] if SQS did not confirm it.
 pub async fn wake_push(
     queue: &Queue,
     key: &ConnectionKey,
@@ -174,38 +178,42 @@ pub async fn wake_push(
         .send(
             PushWake { key: key.clone() }.to_body(),
             group,
-            bucket(now).to_string(),
+            coalescing_window(now).to_string(),
         )
         .await
 }
 
-/// The number of the bucket that a moment lies in: the deduplication id of a wake, within its group.
-pub(crate) fn bucket(at: Timestamp) -> i64 {
-    at.as_millis().div_euclid(WAKE_BUCKET_MILLIS)
+/// Returns the number of the coalescing window that contains a time: the deduplication id of a wake
+/// within its group.
+pub(crate) fn coalescing_window(at: Timestamp) -> i64 {
+    at.as_millis().div_euclid(COALESCING_WINDOW_MILLIS)
 }
 
-/// When the bucket ended in which a wake was sent: the wake stands for everything up to then.
+/// Returns the end of the coalescing window in which a wake was sent: the wake covers everything up
+/// to then.
 #[must_use]
-pub fn bucket_end(sent_at: Timestamp) -> Timestamp {
-    Timestamp::from_millis((bucket(sent_at) + 1) * WAKE_BUCKET_MILLIS)
+pub fn coalescing_window_end(sent_at: Timestamp) -> Timestamp {
+    Timestamp::from_millis((coalescing_window(sent_at) + 1) * COALESCING_WINDOW_MILLIS)
 }
 
-/// Sends snapshots to `apply-snapshots`: live ones on one queue, listings on another.
+/// The queues of snapshots, which `apply-snapshots` consumes.
 #[derive(Debug, Clone)]
-pub struct Snapshots {
-    /// What the logs told.
+pub struct SnapshotQueues {
+    /// Live changes from the change logs.
     pub live: Queue,
-    /// What operations listed: slower, so that one tenant's first sync holds up nobody's live changes.
+    /// Listings of operations. Processed with lower concurrency, so that one tenant's first sync
+    /// does not delay live changes.
     pub bulk: Queue,
 }
 
-/// Sends snapshots in as few calls as SQS allows. Returning `Ok` means that every one is durably queued.
+/// Sends snapshots in as few requests as SQS allows. `Ok` means that every snapshot is durably
+/// queued.
 ///
 /// # Errors
-/// [`QueueError`] as soon as one is not: the caller must not count any of them as sent. Sending all of
-/// them again is harmless: the deduplication ids are the same.
+/// [`QueueError`] as soon as one is not: the caller must treat all of them as not sent. Sending all
+/// of them again is harmless: the deduplication ids are the same.
 pub async fn send_snapshots(queue: &Queue, messages: &[SnapshotMessage]) -> Result<(), QueueError> {
-    // Calls that run side by side may arrive in any order, so a file that is there twice forbids them.
+    // Concurrent requests may arrive in any order, which a file with two messages does not allow.
     let files: BTreeSet<_> = messages.iter().map(|m| (&m.key, &m.file)).collect();
     let at_once = if files.len() == messages.len() {
         BATCHES_AT_ONCE
@@ -258,33 +266,33 @@ pub(crate) async fn send_batch(queue: &Queue, batch: Vec<Entry>) -> Result<(), Q
             .map_err(|error| QueueError::Call(error.into()))?;
         request = request.entries(entry);
     }
-    let answer = request
+    let response = request
         .send()
         .await
         .map_err(|error| QueueError::Call(error.into()))?;
-    match answer.failed().first() {
-        None if answer.successful().len() == sent => Ok(()),
+    match response.failed().first() {
+        None if response.successful().len() == sent => Ok(()),
         None => Err(QueueError::Partial {
-            refused: sent - answer.successful().len(),
+            refused: sent - response.successful().len(),
             sent,
-            reason: "not mentioned in the answer".to_owned(),
+            reason: "missing in the response".to_owned(),
         }),
         Some(first) => Err(QueueError::Partial {
-            refused: answer.failed().len(),
+            refused: response.failed().len(),
             sent,
             reason: first.code().to_owned(),
         }),
     }
 }
 
-/// A message of ours that was set aside, to be sent once more.
+/// A parked message that is to be sent again.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Again {
-    /// A snapshot, of a listing or live.
+pub enum Redrive {
+    /// A snapshot.
     Snapshot {
-        /// It.
+        /// The message.
         message: Box<SnapshotMessage>,
-        /// Whether it came with a listing.
+        /// The snapshot comes from a listing.
         bulk: bool,
     },
     /// A wake of a log.
@@ -293,35 +301,35 @@ pub enum Again {
     Push(PushWake),
     /// A wake of a file's content.
     Content {
-        /// It.
+        /// The message.
         wake: ContentWake,
-        /// The queue that it came by.
-        lane: Lane,
+        /// The priority of the queue that it was received from.
+        priority: Priority,
     },
 }
 
-impl Again {
-    /// What a body is. `bulk`: it came by the slower one of its two queues.
+impl Redrive {
+    /// Reads a body. `bulk` says that it was received from the bulk queue of its kind.
     ///
     /// # Errors
-    /// [`Unreadable`] where it is none of ours: nobody could take it the second time either.
+    /// [`Unreadable`] if it is not a valid message: no consumer could read it after a redrive.
     pub fn from_body(body: &str, bulk: bool) -> Result<Self, Unreadable> {
         if let Ok(message) = SnapshotMessage::from_body(body) {
             let message = Box::new(message);
             return Ok(Self::Snapshot { message, bulk });
         }
         if let Ok(wake) = ContentWake::from_body(body) {
-            let lane = if bulk { Lane::Bulk } else { Lane::Prompt };
-            return Ok(Self::Content { wake, lane });
+            let priority = if bulk { Priority::Bulk } else { Priority::High };
+            return Ok(Self::Content { wake, priority });
         }
-        // Every wake of a log reads as one of its connection, and not the other way round.
+        // A log wake is also readable as a push wake, but not the other way round.
         match LogWake::from_body(body) {
             Ok(wake) => Ok(Self::Log(wake)),
             Err(_) => PushWake::from_body(body).map(Self::Push),
         }
     }
 
-    /// Whose it is.
+    /// Returns the connection that it belongs to.
     #[must_use]
     pub fn key(&self) -> &ConnectionKey {
         match self {
@@ -333,20 +341,20 @@ impl Again {
     }
 }
 
-/// Sends a message once more, in the group that it belongs to. `cause` names the journey: the five minutes of
-/// deduplication swallow its repetition and nothing else.
+/// Sends a message again, in the group that it belongs to. `attempt` identifies the attempt: within
+/// the five minutes of deduplication, only a repetition of the same attempt is discarded.
 ///
 /// # Errors
-/// [`QueueError`] where SQS did not take it for certain.
-pub async fn send_again(
-    wakes: &Wakes,
-    snapshots: &Snapshots,
+/// [`QueueError`] if SQS did not confirm it.
+pub async fn redrive(
+    wakes: &WakeQueues,
+    snapshots: &SnapshotQueues,
     contents: &ContentQueues,
-    again: &Again,
-    cause: &str,
+    message: &Redrive,
+    attempt: &str,
 ) -> Result<(), QueueError> {
-    let (queue, body, group) = match again {
-        Again::Snapshot { message, bulk } => {
+    let (queue, body, group) = match message {
+        Redrive::Snapshot { message, bulk } => {
             let queue = if *bulk {
                 &snapshots.bulk
             } else {
@@ -355,17 +363,17 @@ pub async fn send_again(
             let group = file_group(&message.key, &message.file);
             (queue, message.to_body(), group)
         }
-        Again::Log(wake) => (&wakes.logs, wake.to_body(), log_group(&wake.key, &wake.log)),
-        Again::Push(wake) => (&wakes.pushes, wake.to_body(), push_group(&wake.key)),
-        Again::Content { wake, lane } => {
-            let cause = WakeCause::Again(cause.to_owned());
-            return contents.send(*lane, &[(wake.clone(), cause)]).await;
+        Redrive::Log(wake) => (&wakes.logs, wake.to_body(), log_group(&wake.key, &wake.log)),
+        Redrive::Push(wake) => (&wakes.pushes, wake.to_body(), push_group(&wake.key)),
+        Redrive::Content { wake, priority } => {
+            let dedup_key = DedupKey::Redrive(attempt.to_owned());
+            return contents.send(*priority, &[(wake.clone(), dedup_key)]).await;
         }
     };
-    queue.send(body, group, digest(cause)).await
+    queue.send(body, group, digest(attempt)).await
 }
 
-/// The message group of a file's snapshots: order per file, parallel across files.
+/// Returns the message group of a file: ordered per file, parallel across files.
 #[must_use]
 pub fn file_group(key: &ConnectionKey, file: &FileId) -> String {
     bounded(&format!("{}.{}.{file}", key.tenant, key.connection))
@@ -379,21 +387,22 @@ fn push_group(key: &ConnectionKey) -> String {
     bounded(&format!("{}.{}", key.tenant, key.connection))
 }
 
-/// Names one snapshot on one journey: a second edit, a resync and a redrive are other journeys.
+/// Returns the deduplication id of a snapshot: distinct for a second edit, a resync and a redrive.
 fn deduplication(message: &SnapshotMessage) -> String {
-    let what = match &message.snapshot {
-        Some(snapshot) => format!("v{}.{}", snapshot.version, snapshot.mask.0),
+    let state = match &message.snapshot {
+        Some(snapshot) => format!("v{}.{}", snapshot.version, snapshot.field_set.0),
         None => format!("removed.{}", message.at.as_millis()),
     };
     digest(&format!(
-        "{}/{}/{what}/{}",
+        "{}/{}/{state}/{}",
         message.key,
         message.file,
-        message.cause.text()
+        message.origin.text()
     ))
 }
 
-/// Fits a text into SQS's 128 characters: as it is where it fits, for people who read queues; else its digest.
+/// Returns the text itself if it fits into an id of SQS, which keeps queues readable, or else its
+/// digest.
 fn bounded(text: &str) -> String {
     if text.len() <= ID_CHARS_MAX {
         text.to_owned()
@@ -402,7 +411,7 @@ fn bounded(text: &str) -> String {
     }
 }
 
-/// A text's SHA-256, in 43 characters that fit into ids: a name for what has none.
+/// Returns the SHA-256 of a text in 43 characters that are valid in ids.
 #[must_use]
 pub fn digest(text: &str) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(text.as_bytes()))
@@ -411,8 +420,8 @@ pub fn digest(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::Cause;
-    use domain::{ConnectionId, DriveVersion, FieldMask, Mirror, Snapshot, TenantId};
+    use crate::message::Origin;
+    use domain::{ConnectionId, DriveMetadata, DriveVersion, FieldSetVersion, Snapshot, TenantId};
     use std::collections::BTreeMap;
 
     fn key(tenant: &str) -> ConnectionKey {
@@ -422,18 +431,18 @@ mod tests {
         }
     }
 
-    fn message(tenant: &str, version: Option<u64>, at: i64, cause: Cause) -> SnapshotMessage {
+    fn message(tenant: &str, version: Option<u64>, at: i64, origin: Origin) -> SnapshotMessage {
         let file = FileId::parse("1abc").unwrap();
         let snapshot = |version| Snapshot {
             file: file.clone(),
             version: DriveVersion(version),
-            mask: FieldMask::CURRENT,
+            field_set: FieldSetVersion::CURRENT,
             fields: BTreeMap::new(),
-            mirror: Mirror::default(),
+            metadata: DriveMetadata::default(),
         };
         SnapshotMessage {
             key: key(tenant),
-            cause,
+            origin,
             file: file.clone(),
             at: Timestamp::from_millis(at),
             snapshot: version.map(snapshot),
@@ -441,58 +450,61 @@ mod tests {
     }
 
     #[test]
-    fn distinct_journeys_have_distinct_deduplication_ids_and_a_repetition_has_the_same() {
-        let run = || Cause::Run("op-1".to_owned());
+    fn distinct_snapshots_have_distinct_deduplication_ids_and_a_repetition_does_not() {
+        let operation = || Origin::Operation("op-1".to_owned());
         let all = [
-            message("acme", Some(1), 0, Cause::Live),
-            message("acme", Some(2), 0, Cause::Live),
-            message("acme", Some(1), 0, run()),
-            message("other", Some(1), 0, Cause::Live),
-            message("acme", None, 7, Cause::Live),
-            message("acme", None, 8, Cause::Live),
+            message("acme", Some(1), 0, Origin::Live),
+            message("acme", Some(2), 0, Origin::Live),
+            message("acme", Some(1), 0, operation()),
+            message("other", Some(1), 0, Origin::Live),
+            message("acme", None, 7, Origin::Live),
+            message("acme", None, 8, Origin::Live),
         ];
         let ids: std::collections::BTreeSet<String> = all.iter().map(deduplication).collect();
         assert_eq!(ids.len(), all.len());
-        // The time of a change is not part of a snapshot's name: Drive's version names the state.
-        let again = message("acme", Some(1), 99, Cause::Live);
-        assert_eq!(deduplication(&again), deduplication(&all[0]));
+        // The time of a change is not part of the id: Drive's version identifies the state.
+        let repeated = message("acme", Some(1), 99, Origin::Live);
+        assert_eq!(deduplication(&repeated), deduplication(&all[0]));
     }
 
     #[test]
-    fn what_was_set_aside_reads_as_what_it_was() {
+    fn a_parked_message_is_read_as_what_it_was() {
         let key = key("acme");
         let log = LogWake {
             key: key.clone(),
             log: LogId::user(),
         };
         let push = PushWake { key: key.clone() };
-        let removed = message("acme", None, 7, Cause::Live);
+        let removed = message("acme", None, 7, Origin::Live);
         let content = ContentWake {
             key: key.clone(),
             file: removed.file.clone(),
         };
-        let read = |body: &str| Again::from_body(body, true).unwrap();
-        assert_eq!(read(&log.to_body()), Again::Log(log));
-        assert_eq!(read(&push.to_body()), Again::Push(push));
-        let again = read(&content.to_body());
-        let lane = Lane::Bulk;
-        let wake = content;
-        assert_eq!(again, Again::Content { wake, lane });
+        let read = |body: &str| Redrive::from_body(body, true).unwrap();
+        assert_eq!(read(&log.to_body()), Redrive::Log(log));
+        assert_eq!(read(&push.to_body()), Redrive::Push(push));
+        assert_eq!(
+            read(&content.to_body()),
+            Redrive::Content {
+                wake: content,
+                priority: Priority::Bulk
+            }
+        );
         let snapshot = read(&removed.to_body());
         assert_eq!(snapshot.key(), &key);
         let message = Box::new(removed);
         assert_eq!(
             snapshot,
-            Again::Snapshot {
+            Redrive::Snapshot {
                 message,
                 bulk: true
             }
         );
-        assert!(Again::from_body("{\"v\":1", false).is_err());
+        assert!(Redrive::from_body("{\"v\":1", false).is_err());
     }
 
     #[test]
-    fn ids_fit_what_sqs_takes() {
+    fn ids_are_valid_in_sqs() {
         let long = ConnectionKey {
             tenant: TenantId::parse(&"t".repeat(64)).unwrap(),
             connection: ConnectionId::parse(&"c".repeat(64)).unwrap(),
@@ -503,12 +515,12 @@ mod tests {
     }
 
     #[test]
-    fn a_wake_is_delivered_after_its_bucket_has_ended() {
+    fn a_wake_is_delivered_after_its_coalescing_window_has_ended() {
         for at in [0, 1, 499, 500, 999, 1_763_715_600_123] {
             let sent_at = Timestamp::from_millis(at);
             let delivered_at = sent_at.plus_millis(WAKE_DELAY_MILLIS);
-            assert!(bucket_end(sent_at) > sent_at);
-            assert!(bucket_end(sent_at) <= delivered_at);
+            assert!(coalescing_window_end(sent_at) > sent_at);
+            assert!(coalescing_window_end(sent_at) <= delivered_at);
         }
     }
 }

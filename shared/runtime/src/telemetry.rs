@@ -1,16 +1,16 @@
-//! Logs: one JSON object a line, for CloudWatch and for `jq`.
+//! Logs: one JSON object per line, for CloudWatch and `jq`.
 //!
-//! What may be logged: ids, counts, durations, error kinds. Never a token, a secret, a file's name,
-//! nor a body.
+//! Ids, counts, durations and kinds of errors are logged; tokens, secrets, file names and message
+//! bodies never are.
 
 use tracing_subscriber::{EnvFilter, fmt, prelude::*};
 
-/// What is logged where `RUST_LOG` says nothing: `info` for us, `warn` for the libraries.
+/// The default filter if `RUST_LOG` is not set: `info` for our crates, `warn` for the libraries.
 pub const FILTER_DEFAULT: &str =
     "info,aws_config=warn,aws_smithy_runtime=warn,hyper=warn,reqwest=warn";
 
-/// Starts logging to standard output. `RUST_LOG` filters, else [`FILTER_DEFAULT`]. Safe to call twice:
-/// the first call counts.
+/// Starts logging to standard output, filtered by `RUST_LOG` or [`FILTER_DEFAULT`]. Later calls
+/// have no effect.
 pub fn init() {
     let filter =
         EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(FILTER_DEFAULT));
@@ -19,22 +19,23 @@ pub fn init() {
         .flatten_event(true)
         .with_current_span(true)
         .with_span_list(false);
-    // Where a subscriber is installed already, that one stays.
+    // A subscriber that is already installed stays.
     let _ = tracing_subscriber::registry()
         .with(filter)
         .with(json)
         .try_init();
 }
 
-/// An error with all its causes, for one log line: logged once, where it is handled.
+/// Formats an error with all its sources for one log line. An error is logged once, where it is
+/// handled.
 #[must_use]
 pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut said = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        said.push_str(": ");
-        said.push_str(&inner.to_string());
-        cause = inner.source();
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
     }
-    said
+    text
 }

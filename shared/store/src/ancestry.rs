@@ -6,9 +6,9 @@ use domain::{Ancestry, FileRecord};
 use crate::{Connection, Store, StoreError};
 
 impl Store {
-    /// Reads the folders above the records: a call for each level (and each hundred folders of it), however
-    /// many files there are. Consistently, so that a folder's change is seen in everything below it from
-    /// the moment that it is stored.
+    /// Reads the folders above the records, with one call per level (and per hundred folders of a
+    /// level), however many files there are. The reads are consistent, so a change to a folder
+    /// shows in everything below it as soon as it is stored.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -23,7 +23,8 @@ impl Store {
         Ok(ancestry)
     }
 
-    /// [`Store::ancestry`] of more records: folders that are known already are not read again.
+    /// Extends [`Store::ancestry`] by more records. Folders that are already known are not read
+    /// again.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -41,7 +42,7 @@ impl Store {
             if wanted.is_empty() {
                 break;
             }
-            let found = self.load_files_now(&connection.key, &wanted).await?;
+            let found = self.load_files_consistent(&connection.key, &wanted).await?;
             for id in wanted {
                 match found.get(&id) {
                     Some(folder) => ancestry.add(folder),

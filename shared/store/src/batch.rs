@@ -1,4 +1,5 @@
-//! Many items in one call, and asking again for those that DynamoDB left undone.
+//! Reads and writes of many items in one call, with retries of those that DynamoDB left
+//! unprocessed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,14 +10,14 @@ use crate::key::{Item, Key};
 use crate::store::{ROUNDS_MAX, pause};
 use crate::{Store, StoreError};
 
-/// BatchGetItem's limit.
+/// The most keys of one `BatchGetItem`.
 const GETS_MAX: usize = 100;
-/// BatchWriteItem's limit.
+/// The most requests of one `BatchWriteItem`.
 const WRITES_MAX: usize = 25;
 
 impl Store {
-    /// Reads the items that exist, in no order, with eventual consistency. `attributes` limits what of
-    /// each is returned (the whole is read and paid for all the same).
+    /// Reads the items that exist, in no order, with eventual consistency. `attributes` limits the
+    /// attributes that are returned (DynamoDB reads and charges the whole item all the same).
     pub(crate) async fn get_many(
         &self,
         keys: BTreeSet<Key>,
@@ -70,13 +71,11 @@ impl Store {
             }
             pause(round).await;
         }
-        Err(StoreError::busy(
-            "some keys were left unread, round after round",
-        ))
+        Err(StoreError::busy("some keys stayed unprocessed"))
     }
 
-    /// Writes items, each of them whatever was there; all of them or an error. Of two with one key the
-    /// later is written (DynamoDB refuses a batch that names a key twice).
+    /// Writes items unconditionally; all of them or an error. Of two with the same key the later
+    /// one is written (DynamoDB refuses a batch that names a key twice).
     pub(crate) async fn put_many(&self, items: Vec<Item>) -> Result<(), StoreError> {
         let mut by_key = BTreeMap::new();
         for item in items {
@@ -107,8 +106,6 @@ impl Store {
             }
             pause(round).await;
         }
-        Err(StoreError::busy(
-            "some items were left unwritten, round after round",
-        ))
+        Err(StoreError::busy("some items stayed unprocessed"))
     }
 }

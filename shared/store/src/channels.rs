@@ -1,9 +1,10 @@
-//! Notification channels: found by their id alone, since that is all that a notification brings.
+//! Notification channels. They are found by their id alone, since a notification carries nothing
+//! else.
 
 use domain::{ChannelId, ConnectionId, ConnectionKey, LogId, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::item::{Checksum, decode, encode};
+use crate::item::{Checksum, Encoded, decode, encode};
 use crate::key::{Index, Item, Key, due_place};
 use crate::store::Applied;
 use crate::update::{Replaces, Update};
@@ -13,36 +14,36 @@ use crate::{Created, Store, StoreError, Updated};
 /// A push-notification channel on a log.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Channel {
-    /// Its id: ours, unguessable.
+    /// Its id: drawn by drivesync, unguessable.
     pub id: ChannelId,
-    /// The connection.
+    /// The connection that it belongs to.
     pub key: ConnectionKey,
     /// The log that it watches.
     pub log: LogId,
-    /// SHA-256 of the token that every notification must bring.
+    /// SHA-256 of the token that every notification must carry.
     pub token_hash: [u8; 32],
-    /// Drive's id of the watched resource; `None` until `watch` was answered.
+    /// Drive's id of the watched resource; `None` until `watch` has been answered.
     pub resource_id: Option<String>,
-    /// Whether it is in use.
+    /// The stage of its life.
     pub state: ChannelState,
-    /// When Drive lets it lapse.
+    /// The time at which Drive lets it expire.
     pub expires_at: Timestamp,
-    /// When the sweep must look at it: to renew it, or to stop it.
+    /// The time at which the sweep renews or stops it.
     pub due_at: Timestamp,
 }
 
-/// Whether a channel is in use.
+/// The stage of a channel's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChannelState {
-    /// Asked for; `watch` was not answered yet. Notifications count already.
+    /// Requested; `watch` has not been answered yet. Its notifications are accepted already.
     Pending,
     /// In use.
     Active,
-    /// Another has taken its place; to be stopped.
+    /// Replaced by another channel; to be stopped.
     Replaced,
 }
 
-/// Without the token's hash.
+/// Leaves out the token's hash.
 impl std::fmt::Debug for Channel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Channel")
@@ -58,7 +59,8 @@ impl std::fmt::Debug for Channel {
 }
 
 impl Store {
-    /// Makes a channel; before Drive is asked for it, so that no notification comes unknown.
+    /// Creates a channel. This happens before the `watch` request, so that no notification of it is
+    /// unknown.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -76,11 +78,12 @@ impl Store {
                     Created::Exists(current)
                 })
             }
-            Applied::Refused(None) => Err(StoreError::busy("what exists was not returned")),
+            Applied::Refused(None) => Err(StoreError::busy("the existing item was not returned")),
         }
     }
 
-    /// One channel, read consistently. Its tenant is in the value: whoever asks has only the id.
+    /// Reads one channel consistently. Its tenant is part of the value, because the caller knows
+    /// only the id.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -89,7 +92,8 @@ impl Store {
         item.map(decode_channel).transpose()
     }
 
-    /// Records Drive's answer to `watch`. `Absent` where the channel is gone or was replaced meanwhile.
+    /// Records Drive's response to `watch`. `Absent` if the channel is gone or was replaced
+    /// meanwhile.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -127,7 +131,7 @@ impl Store {
         self.update_channel(update).await
     }
 
-    /// Sets when the sweep must look at the channel again, whatever its state.
+    /// Sets the time at which the sweep processes the channel again, in any state.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -149,7 +153,7 @@ impl Store {
         })
     }
 
-    /// Forgets a channel.
+    /// Deletes a channel.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -158,12 +162,12 @@ impl Store {
     }
 }
 
-/// A channel's item outlives the channel by a day, for the notifications that come late.
-const KEPT_MILLIS: i64 = 24 * 3_600 * 1_000;
+/// A channel's item outlives the channel by a day, for late notifications.
+const TTL_AFTER_EXPIRY_MILLIS: i64 = 24 * 3_600 * 1_000;
 
 /// The item's time to live, in seconds.
 fn expires(expires_at: Timestamp) -> i64 {
-    expires_at.plus_millis(KEPT_MILLIS).as_seconds()
+    expires_at.plus_millis(TTL_AFTER_EXPIRY_MILLIS).as_seconds()
 }
 
 impl ChannelState {
@@ -195,7 +199,7 @@ struct Body {
     expires: i64,
 }
 
-pub(crate) fn encode_channel(channel: &Channel) -> Result<Item, StoreError> {
+pub(crate) fn encode_channel(channel: &Channel) -> Result<Encoded, StoreError> {
     let body = Body {
         tenant: channel.key.tenant.as_str().to_owned(),
         connection: channel.key.connection.as_str().to_owned(),
@@ -209,8 +213,7 @@ pub(crate) fn encode_channel(channel: &Channel) -> Result<Item, StoreError> {
     };
     let place = Key::channel(&channel.id);
     let mut item = encode(&place, &body)?;
-    let (pk, sk) = due_place(&place, channel.due_at);
-    Index::Due.place(&mut item, pk, sk);
+    item.place(Index::Due, due_place(&place, channel.due_at));
     Ok(item)
 }
 
@@ -234,7 +237,7 @@ pub(crate) fn decode_channel(item: Item) -> Result<Channel, StoreError> {
     let (Some(id), Some(tenant), Some(connection), Some(log), Some(state), Some(token_hash)) =
         parts
     else {
-        return Err(place.corrupt("an id, its state or its token's hash can't be read"));
+        return Err(place.corrupt("an id, its state or its token hash is invalid"));
     };
     Ok(Channel {
         id,

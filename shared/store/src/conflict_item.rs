@@ -1,4 +1,4 @@
-//! The item of a conflict. Which conflict it is, is in its key.
+//! The item of a conflict. The conflict's id is in the item's key.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +9,10 @@ use domain::{
 use serde::{Deserialize, Serialize};
 
 use crate::StoreError;
-use crate::item::{decode, encode};
+use crate::item::{Encoded, decode, encode};
 use crate::key::{Index, Item, Key, connection_pk, file_of, millis_13};
 use crate::lists::ConflictState;
-use crate::value_item::{ByField, ValueItem, Wrong, at, by_field, from_fields};
+use crate::value_item::{ByField, ItemDefect, ValueItem, at, by_field, from_fields};
 
 #[derive(Serialize, Deserialize)]
 struct Conflict {
@@ -59,18 +59,18 @@ enum DeciderItem {
     Person(String),
 }
 
-/// The whole item of a conflict, with its place in the index `attention`.
+/// Encodes a conflict, with its place in the index `attention`.
 pub(crate) fn encode_conflict(
     key: &ConnectionKey,
     record: &ConflictRecord,
-) -> Result<Item, StoreError> {
+) -> Result<Encoded, StoreError> {
     let mut item = encode(&Key::conflict(key, &record.id), &Conflict::of(record))?;
     let sort_key = sort_key(record);
-    Index::Attention.place(&mut item, connection_pk(key), sort_key);
+    item.place(Index::Attention, (connection_pk(key), sort_key));
     Ok(item)
 }
 
-/// The conflict of an item of this connection.
+/// Decodes a conflict of this connection.
 pub(crate) fn decode_conflict(
     key: &ConnectionKey,
     item: Item,
@@ -80,8 +80,8 @@ pub(crate) fn decode_conflict(
     conflict.into_record(id).map_err(|what| place.corrupt(what))
 }
 
-/// The id of the conflict with this key. A property's key may hold any character, so the field is what
-/// is left between the kind and the last `#`.
+/// Returns the id of the conflict with this key. The key of a property may hold any character, so
+/// the field is everything between the prefix and the last `#`.
 pub(crate) fn id_of(key: &ConnectionKey, place: &Key) -> Result<ConflictId, StoreError> {
     let file: FileId = file_of(key, place)?;
     let parts = place
@@ -97,10 +97,10 @@ pub(crate) fn id_of(key: &ConnectionKey, place: &Key) -> Result<ConflictId, Stor
             number,
         })
     });
-    id.ok_or_else(|| place.clone().corrupt("its key names no conflict"))
+    id.ok_or_else(|| place.clone().corrupt("its key is not that of a conflict"))
 }
 
-/// The state of a conflict, and the prefix of its sort key in the index `attention`.
+/// The prefix of the sort key in the index `attention`, by the conflict's state.
 pub(crate) fn prefix(state: ConflictState) -> &'static str {
     match state {
         ConflictState::Open => "open#",
@@ -141,7 +141,7 @@ impl Conflict {
         }
     }
 
-    fn into_record(self, id: ConflictId) -> Result<ConflictRecord, Wrong> {
+    fn into_record(self, id: ConflictId) -> Result<ConflictRecord, ItemDefect> {
         Ok(ConflictRecord {
             id,
             moves: self.moves,
@@ -179,7 +179,7 @@ impl StatusItem {
         }
     }
 
-    fn into_status(self) -> Result<ConflictStatus, Wrong> {
+    fn into_status(self) -> Result<ConflictStatus, ItemDefect> {
         Ok(match self {
             Self::Open => ConflictStatus::Open,
             Self::Closed { at: millis } => ConflictStatus::Closed { at: at(millis) },
@@ -196,7 +196,7 @@ impl StatusItem {
                     ChoiceItem::Value(value) => Choice::Value(value.into()),
                     ChoiceItem::Both(copy) => {
                         let copy = FileId::parse(&copy);
-                        Choice::Both(copy.map_err(|_| "its copy is no file")?)
+                        Choice::Both(copy.map_err(|_| "the id of its copy is invalid")?)
                     }
                 },
                 value: value.into(),

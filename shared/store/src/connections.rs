@@ -1,8 +1,8 @@
-//! Connections: which Drive accounts a tenant syncs, and how.
+//! Connections: the Drive accounts and shared drives that a tenant syncs, and their settings.
 
 use std::collections::BTreeMap;
 
-use domain::pace::Limits;
+use domain::rate_limit::Limits;
 use domain::{
     ConnectionId, ConnectionKey, ContentSettings, FileId, Gone, LogId, Observation, Policies,
     Policy, Request, Rules, TenantId, Timestamp,
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::content_settings_item::ContentSettingsItem;
 use crate::file_item::RequestItem;
-use crate::item::{decode, encode};
+use crate::item::{Encoded, decode, encode};
 use crate::key::{Item, Key, tenant_pk};
 use crate::limits_item::LimitsItem;
 use crate::range::Range;
@@ -21,66 +21,70 @@ use crate::update::Replaces;
 use crate::value_item::at;
 use crate::{Created, Page, PageRequest, RemovalLimits, Store, StoreError, Written};
 
-/// One Drive account or shared drive that we sync for a tenant.
+/// One Drive account or shared drive that is synced for a tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Connection {
-    /// Whose and which.
+    /// The tenant and the id.
     pub key: ConnectionKey,
-    /// The condition of the next write; 0 has never been stored.
+    /// The revision: the condition of the next write. 0 before it is stored.
     pub revision: u64,
-    /// What people call it.
+    /// The name that people see.
     pub name: String,
-    /// What of Drive it covers.
+    /// The part of Drive that it covers.
     pub scope: Scope,
-    /// Names the secret that holds the credentials. Never the credentials.
+    /// The name of the secret that holds the credentials. Never the credentials.
     pub secret_id: String,
-    /// Whom a service account acts for; `None` for itself, or where the secret is a person's own grant.
+    /// The user that a service account impersonates; `None` for the service account itself, or if
+    /// the secret is a user's own grant.
     pub subject: Option<String>,
-    /// Whose share of Google's quota its calls count against (`quotaUser`, at most 40 characters).
+    /// The user whose share of Google's quota its calls are charged to (`quotaUser`, at most 40
+    /// characters).
     pub quota_user: Option<String>,
-    /// How much of Drive's quota it may use, how fast it writes, when it leaves Drive alone.
+    /// The rate limits of its calls to Drive, and the settings of its circuit breaker.
     pub limits: Limits,
-    /// Who decides conflicts.
+    /// The policies that decide its conflicts.
     pub policies: Policies,
-    /// What of it the application sees.
+    /// The rules that select the files that the application sees.
     pub rules: Rules,
-    /// What of its content is mirrored.
+    /// The settings of its content mirror.
     pub content: ContentSettings,
-    /// The root folder of the user's My Drive; `None` where there is none, or nobody has asked Drive.
+    /// The root folder of the user's My Drive; `None` if there is none, or if Drive has not been
+    /// asked yet.
     pub my_drive: Option<FileId>,
-    /// How much a comparison may remove without asking a person.
+    /// The removals that one comparison may make without confirmation.
     pub removals: RemovalLimits,
-    /// Whether it is synced.
+    /// The state of its synchronization.
     pub state: ConnectionState,
-    /// When it was made.
+    /// The time of its creation.
     pub created_at: Timestamp,
-    /// The subject of the token that made it.
+    /// The subject of the token that created it.
     pub created_by: String,
     /// The last write request that carried an idempotency key.
     pub last_request: Option<Request>,
 }
 
-/// What of Drive a connection covers.
+/// The part of Drive that a connection covers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scope {
-    /// The user's own log: My Drive and what is shared with them.
+    /// The user's own log: My Drive and everything shared with the user.
     User,
     /// One shared drive, by its id.
     SharedDrive(String),
 }
 
-/// Whether a connection is synced.
+/// The state of a connection's synchronization.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ConnectionState {
-    /// It is.
+    /// It is synced.
     Active,
-    /// Not until someone resumes it; someone paused it.
+    /// A person paused it; it is not synced until a person resumes it.
     Paused,
-    /// Not until someone resumes it; nothing could succeed (a revoked grant, a bad configuration).
+    /// Nothing could succeed (a revoked grant, a wrong configuration); it is not synced until a
+    /// person resumes it.
     Suspended {
-        /// What was wrong.
+        /// The cause.
         reason: String,
-        /// Since when.
+        /// The time of the suspension.
         at: Timestamp,
     },
     /// It is being deleted.
@@ -88,8 +92,8 @@ pub enum ConnectionState {
 }
 
 impl Scope {
-    /// Whether the files of a log belong to it. A user's whole Drive has every shared drive that the user
-    /// can see.
+    /// Returns whether it covers the files of a log. A user's whole Drive includes every shared
+    /// drive that the user can see.
     #[must_use]
     pub fn covers(&self, log: &LogId) -> bool {
         match self {
@@ -98,7 +102,8 @@ impl Scope {
         }
     }
 
-    /// The log that such a connection follows from the start; `None` where a shared drive's id names none.
+    /// Returns the log that a connection of this scope follows from the start; `None` if the shared
+    /// drive's id is no valid log id.
     #[must_use]
     pub fn own_log(&self) -> Option<LogId> {
         match self {
@@ -107,21 +112,21 @@ impl Scope {
         }
     }
 
-    /// What a look at a file means for a connection of this scope: a file that is there, but in a drive that
-    /// the connection does not cover, has moved away.
+    /// Interprets an observation for a connection of this scope: a file that is present, but in a
+    /// drive that the connection does not cover, has moved away.
     #[must_use]
-    pub fn seen(&self, look: Observation) -> Observation {
-        match look {
-            Observation::Present(snapshot) if !self.covers(&snapshot.mirror.log()) => {
+    pub fn restrict(&self, observation: Observation) -> Observation {
+        match observation {
+            Observation::Present(snapshot) if !self.covers(&snapshot.metadata.log()) => {
                 Observation::Gone(Gone::MovedAway)
             }
-            Observation::Present(_) | Observation::Gone(_) => look,
+            Observation::Present(_) | Observation::Gone(_) => observation,
         }
     }
 }
 
 impl Store {
-    /// Makes a connection, whatever `revision` the value has: it is stored with revision 1.
+    /// Creates a connection. It is stored with revision 1, whatever `revision` the value has.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -138,7 +143,7 @@ impl Store {
             .await?
         {
             Applied::Done(_) => Ok(Created::Created),
-            // Our own, whose answer was lost before the SDK tried again.
+            // Our own write, whose response was lost before the SDK retried.
             Applied::Refused(Some(item)) => {
                 let current = decode_connection(&connection.key.tenant, item)?;
                 Ok(if current == stored {
@@ -147,11 +152,11 @@ impl Store {
                     Created::Exists(current)
                 })
             }
-            Applied::Refused(None) => Err(StoreError::busy("what exists was not returned")),
+            Applied::Refused(None) => Err(StoreError::busy("the existing item was not returned")),
         }
     }
 
-    /// One connection, read consistently.
+    /// Reads one connection consistently.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -164,7 +169,7 @@ impl Store {
             .transpose()
     }
 
-    /// A tenant's connections, by id.
+    /// Lists a tenant's connections by id.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -178,7 +183,7 @@ impl Store {
         self.list_range("connections", all, page, decode).await
     }
 
-    /// Replaces a connection on condition of its `revision`; `Done` has the next one.
+    /// Replaces a connection on condition of its `revision`; `Done` carries the next one.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -197,7 +202,7 @@ impl Store {
         };
         let decode = |item| decode_connection(&connection.key.tenant, item);
         let current = current.map(decode).transpose()?;
-        // What stands is what was to be written: our own write, whose answer was lost.
+        // The stored value is the one to be written: our own write, whose response was lost.
         Ok(if current.as_ref() == Some(&next) {
             Written::Done(next)
         } else {
@@ -205,7 +210,7 @@ impl Store {
         })
     }
 
-    /// [`Store::save_connection`] with another state.
+    /// Calls [`Store::save_connection`] with another state.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -221,7 +226,7 @@ impl Store {
         .await
     }
 
-    /// Deletes the connection's own item; its files and logs are items of their own.
+    /// Deletes the connection's own item; its files and logs are separate items.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -234,7 +239,7 @@ impl Store {
 struct Body {
     revision: u64,
     name: String,
-    /// The shared drive's id; absent where it is the user's own log.
+    /// The shared drive's id; absent for the user's own log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     shared_drive: Option<String>,
     secret_id: String,
@@ -336,7 +341,7 @@ impl From<StateItem> for ConnectionState {
     }
 }
 
-fn encode_connection(connection: &Connection) -> Result<Item, StoreError> {
+fn encode_connection(connection: &Connection) -> Result<Encoded, StoreError> {
     let exceptions = connection.policies.fields.iter();
     let body = Body {
         revision: connection.revision,
@@ -372,10 +377,11 @@ fn decode_connection(tenant: &TenantId, item: Item) -> Result<Connection, StoreE
         .strip_prefix("CONN#")
         .and_then(|id| ConnectionId::parse(id).ok());
     let Some(connection) = id.filter(|_| place.pk == tenant_pk(tenant)) else {
-        return Err(place.corrupt("its key names no connection of this tenant"));
+        return Err(place.corrupt("its key is not that of a connection of this tenant"));
     };
     let my_drive = body.my_drive.as_deref().map(FileId::parse).transpose();
-    let my_drive = my_drive.map_err(|_| place.clone().corrupt("its My Drive has no id"))?;
+    let my_drive =
+        my_drive.map_err(|_| place.clone().corrupt("the id of its My Drive is invalid"))?;
     let rules = body.rules.unwrap_or_default().into_rules();
     let rules = rules.map_err(|what| place.clone().corrupt(what))?;
     let content = body.content.map(ContentSettingsItem::into_settings);

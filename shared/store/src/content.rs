@@ -1,4 +1,4 @@
-//! What the mirror knows of a file's content, saved on condition of the state that was read.
+//! The mirror's state of a file's content, saved on condition of the revision that was read.
 
 use domain::content::ContentState;
 use domain::{ConnectionKey, FileId};
@@ -10,7 +10,8 @@ use crate::update::Replaces;
 use crate::{Nonce, Store, StoreError, Written};
 
 impl Store {
-    /// The content state of one file, read consistently; one of revision 0 where there is none yet.
+    /// Reads the content state of one file consistently; returns one of revision 0 if none is
+    /// stored.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -25,8 +26,8 @@ impl Store {
         }
     }
 
-    /// Saves `state` on condition that the stored one has the revision that `state` has, which is the one that was read;
-    /// it is stored with the next. It is in the index `due` where it has a `due_at`.
+    /// Saves `state` on condition that the stored state still has `state.revision`, and stores it
+    /// under the next revision. It is in the index `due` if it has a `due_at`.
     ///
     /// # Errors
     /// [`StoreError`]

@@ -1,11 +1,13 @@
-//! The item of a file's content state. With what is under way it takes 1.3 KB at most, however long the content: which
-//! parts are in S3 is S3's to list, and 10,000 of them would not fit into an item.
+//! The item of a file's content state. With a transfer in progress it takes 1.3 KB at most, however
+//! large the content: the parts are listed by S3, and 10,000 of them would not fit into an item.
 
-use domain::content::{ContentHash, ContentState, Dealt, Download, Progress, Upload, UploadId};
+use domain::content::{
+    ContentHash, ContentOutcome, ContentState, Download, Progress, Upload, UploadId,
+};
 use domain::{AttemptId, ConnectionKey, FileId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::item::{Checksum, decode, encode};
+use crate::item::{Checksum, Encoded, decode, encode};
 use crate::key::{Index, Item, Key, due_place};
 use crate::value_item::at;
 use crate::version_item::{hash_item, object_key};
@@ -67,23 +69,23 @@ struct UploadBody {
     began_at: i64,
 }
 
-/// The item of a state, as this revision.
+/// Encodes a state under its own revision.
 pub(crate) fn encode_content(
     key: &ConnectionKey,
     file: &FileId,
     state: &ContentState,
     nonce: Nonce,
-) -> Result<Item, StoreError> {
-    let dealt = |dealt: &Dealt| match dealt {
-        Dealt::Stored => DealtText::Stored,
-        Dealt::Unavailable { reason } => DealtText::Unavailable(reason.clone()),
-        Dealt::Skipped { rule } => DealtText::Skipped(rule.clone()),
-        Dealt::Released => DealtText::Released,
+) -> Result<Encoded, StoreError> {
+    let dealt = |dealt: &ContentOutcome| match dealt {
+        ContentOutcome::Stored => DealtText::Stored,
+        ContentOutcome::Unavailable { reason } => DealtText::Unavailable(reason.clone()),
+        ContentOutcome::Skipped { rule } => DealtText::Skipped(rule.clone()),
+        ContentOutcome::Released => DealtText::Released,
     };
     let body = Body {
         revision: state.revision,
         nonce: nonce.0,
-        dealt: state.dealt.as_ref().map(|(n, how)| (*n, dealt(how))),
+        dealt: state.outcome.as_ref().map(|(n, how)| (*n, dealt(how))),
         progress: state.progress.as_ref().map(progress_body),
         failures: state.failures,
         exported: state.exported.map(Timestamp::as_millis),
@@ -92,8 +94,7 @@ pub(crate) fn encode_content(
     let place = Key::content(key, file);
     let mut item = encode(&place, &body)?;
     if let Some(due) = state.due_at {
-        let (pk, sk) = due_place(&place, due);
-        Index::Due.place(&mut item, pk, sk);
+        item.place(Index::Due, due_place(&place, due));
     }
     Ok(item)
 }
@@ -126,7 +127,7 @@ fn progress_body(progress: &Progress) -> ProgressBody {
     }
 }
 
-/// The state, and the nonce of who wrote it.
+/// Decodes the state, and the nonce of its last writer.
 pub(crate) fn decode_content(
     key: &ConnectionKey,
     item: Item,
@@ -137,12 +138,12 @@ pub(crate) fn decode_content(
         .map(|progress| progress_from(key, progress, &place));
     let state = ContentState {
         revision: body.revision,
-        dealt: body.dealt.map(|(number, how)| {
+        outcome: body.dealt.map(|(number, how)| {
             let how = match how {
-                DealtText::Stored => Dealt::Stored,
-                DealtText::Unavailable(reason) => Dealt::Unavailable { reason },
-                DealtText::Skipped(rule) => Dealt::Skipped { rule },
-                DealtText::Released => Dealt::Released,
+                DealtText::Stored => ContentOutcome::Stored,
+                DealtText::Unavailable(reason) => ContentOutcome::Unavailable { reason },
+                DealtText::Skipped(rule) => ContentOutcome::Skipped { rule },
+                DealtText::Released => ContentOutcome::Released,
             };
             (number, how)
         }),
@@ -161,7 +162,7 @@ fn progress_from(
 ) -> Result<Progress, StoreError> {
     let hash = |text: Checksum| {
         let parsed = ContentHash::parse(&text.into_text());
-        parsed.map_err(|_| place.clone().corrupt("its hash can't be read"))
+        parsed.map_err(|_| place.clone().corrupt("its hash is invalid"))
     };
     Ok(match body {
         ProgressBody::Download(body) => Progress::Download(Download {
@@ -188,7 +189,8 @@ fn progress_from(
         }),
         ProgressBody::Copy { number, file } => Progress::Copy {
             number,
-            file: FileId::parse(&file).map_err(|_| place.clone().corrupt("its copy is no file"))?,
+            file: FileId::parse(&file)
+                .map_err(|_| place.clone().corrupt("the id of its copy is invalid"))?,
         },
     })
 }

@@ -1,11 +1,11 @@
-//! A connection's settings for content as its item holds them; what is not set is left out.
+//! A connection's content settings in the form that its item stores; unset members are left out.
 
 use std::collections::BTreeMap;
 
 use domain::{ContentSettings, MimePattern, StorageClass};
 use serde::{Deserialize, Serialize};
 
-use crate::value_item::Wrong;
+use crate::value_item::ItemDefect;
 
 #[derive(Serialize, Deserialize)]
 pub(crate) struct ContentSettingsItem {
@@ -40,11 +40,11 @@ impl ContentSettingsItem {
         })
     }
 
-    pub(crate) fn into_settings(self) -> Result<ContentSettings, Wrong> {
+    pub(crate) fn into_settings(self) -> Result<ContentSettings, ItemDefect> {
         let patterns = |texts: Vec<String>| {
             let each = texts.iter().map(|text| MimePattern::parse(text));
             let all: Result<Vec<_>, _> = each.collect();
-            all.map_err(|_| "one of its content types can't be read")
+            all.map_err(|_| "one of its content types is invalid")
         };
         Ok(ContentSettings {
             enabled: self.enabled,

@@ -1,12 +1,13 @@
-//! What an operation found to differ: one item for each file under suspicion, settled once Drive was asked.
+//! The drift that an operation found: one item for each candidate file, completed once Drive was
+//! asked.
 //!
-//! Suspicions are written first and settled later, each on condition, so that an operation that is
-//! interrupted asks nothing twice that was answered, and whoever is late changes no answer.
+//! Candidates are recorded first and their findings later, each on a condition. So an interrupted
+//! operation asks Drive nothing twice that was answered, and a late writer changes no finding.
 
 use domain::{ConnectionKey, Difference, Drift, DriveVersion, FileId, Gone, OperationId, Value};
 use serde::{Deserialize, Serialize};
 
-use crate::item::{decode, encode};
+use crate::item::{Encoded, decode, encode};
 use crate::key::{Item, Key, connection_pk};
 use crate::range::Range;
 use crate::store::Applied;
@@ -14,71 +15,73 @@ use crate::update::Replaces;
 use crate::value_item::ValueItem;
 use crate::{Operation, Page, PageRequest, Store, StoreError};
 
-/// How long the findings of an operation are kept, from its beginning: longer than it may wait for a person.
-pub(crate) const KEPT_MILLIS: i64 = 90 * 24 * 3_600 * 1_000;
-/// Fields of one file that are kept; how many more there were is counted.
+/// The time that the findings of an operation are kept, from its start: longer than it may wait for
+/// a confirmation.
+pub(crate) const TTL_MILLIS: i64 = 90 * 24 * 3_600 * 1_000;
+/// The fields of one file that are kept; the others are only counted.
 const FIELDS_MAX: usize = 20;
-/// Characters of one value that are kept.
+/// The characters of one value that are kept.
 const VALUE_CHARS_MAX: usize = 200;
 
-/// One file that an operation looked at more closely.
+/// One file that an operation verifies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DriftEntry {
-    /// The file.
+    /// The file's id.
     pub file: FileId,
-    /// Its name as our record has it, else as Drive has it; for people.
+    /// The file's name in its record, else in Drive; for display.
     pub name: String,
-    /// Why it was looked at.
-    pub suspicion: Suspicion,
-    /// What Drive said when it was asked; `None` until then.
+    /// The reason for its verification.
+    pub reason: CandidateReason,
+    /// Drive's response; `None` until Drive was asked.
     pub finding: Option<Finding>,
 }
 
-/// Why a file is looked at more closely.
+/// The reason for verifying a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Suspicion {
-    /// We hold it, and the listing did not show it.
+pub enum CandidateReason {
+    /// Its record is present, and the listing did not show it.
     NotListed,
-    /// The listing showed it at this version, later than ours, or we do not hold it.
+    /// The listing showed it at this version, which is later than the record's, or there is no
+    /// record.
     Newer(DriveVersion),
-    /// The listing showed it at the version that we hold, with other values.
+    /// The listing showed it at the record's version, with other values.
     Differs,
 }
 
-/// What became of a suspicion.
+/// The result of verifying a candidate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finding {
-    /// Nothing is wrong: it was on its way, or made after its page was listed.
-    Cleared,
-    /// It was found to differ. Long values are cut short, and of many fields some are left out.
+    /// Nothing is wrong: the change was in flight, or made after its page was listed.
+    NoDrift,
+    /// It differs. Long values are cut, and some of many fields are left out.
     Drifted {
-        /// How.
+        /// The kind of the difference.
         drift: Drift,
-        /// How many fields were left out.
+        /// The number of fields that were left out.
         fields_left_out: u32,
     },
 }
 
 impl Finding {
-    /// What was found, cut to what is kept of it.
+    /// Makes a finding from a drift, cut to the stored size.
     #[must_use]
     pub fn of(drift: Option<Drift>) -> Self {
         match drift {
-            None => Self::Cleared,
-            Some(Drift::MissingHere) => Self::kept(Drift::MissingHere, 0),
-            Some(Drift::MissingThere(gone)) => Self::kept(Drift::MissingThere(gone), 0),
+            None => Self::NoDrift,
+            Some(Drift::MissingHere) => Self::drifted(Drift::MissingHere, 0),
+            Some(Drift::MissingThere(gone)) => Self::drifted(Drift::MissingThere(gone), 0),
             Some(Drift::Stale(fields)) => {
                 let (fields, more) = cut(fields);
-                Self::kept(Drift::Stale(fields), more)
+                Self::drifted(Drift::Stale(fields), more)
             }
             Some(Drift::Differing(fields)) => {
                 let (fields, more) = cut(fields);
-                Self::kept(Drift::Differing(fields), more)
+                Self::drifted(Drift::Differing(fields), more)
             }
         }
     }
 
-    fn kept(drift: Drift, fields_left_out: u32) -> Self {
+    fn drifted(drift: Drift, fields_left_out: u32) -> Self {
         Self::Drifted {
             drift,
             fields_left_out,
@@ -90,17 +93,17 @@ fn cut(mut fields: Vec<Difference>) -> (Vec<Difference>, u32) {
     let more = fields.len().saturating_sub(FIELDS_MAX);
     fields.truncate(FIELDS_MAX);
     for field in &mut fields {
-        field.label = short(&field.label);
+        field.label = shorten(&field.label);
         for value in [&mut field.ours, &mut field.drive] {
             if let Value::Text(text) = value {
-                *text = short(text);
+                *text = shorten(text);
             }
         }
     }
     (fields, u32::try_from(more).unwrap_or(u32::MAX))
 }
 
-pub(crate) fn short(text: &str) -> String {
+pub(crate) fn shorten(text: &str) -> String {
     match text.char_indices().nth(VALUE_CHARS_MAX) {
         None => text.to_owned(),
         Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()),
@@ -108,32 +111,32 @@ pub(crate) fn short(text: &str) -> String {
 }
 
 impl Store {
-    /// Writes down a suspicion, unless the operation has this file already: then nothing is changed.
+    /// Records a candidate. Does nothing if the operation already has an entry for the file.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn suspect(
+    pub async fn record_candidate(
         &self,
         operation: &Operation,
         entry: &DriftEntry,
     ) -> Result<(), StoreError> {
-        let item = encode_entry(operation, entry, ASKED_NOTHING)?;
+        let item = encode_entry(operation, entry, UNVERIFIED)?;
         match self.put(item, Replaces::Nothing).await? {
             Applied::Done(_) | Applied::Refused(_) => Ok(()),
         }
     }
 
-    /// Writes down what Drive said, unless someone has done so already. Gives the finding that stands.
+    /// Records Drive's response, unless one is recorded already. Returns the stored finding.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn settle(
+    pub async fn record_finding(
         &self,
         operation: &Operation,
         entry: &DriftEntry,
     ) -> Result<Option<Finding>, StoreError> {
-        let item = encode_entry(operation, entry, SETTLED)?;
-        match self.put(item, Replaces::Revision(ASKED_NOTHING)).await? {
+        let item = encode_entry(operation, entry, VERIFIED)?;
+        match self.put(item, Replaces::Revision(UNVERIFIED)).await? {
             Applied::Done(_) => Ok(entry.finding.clone()),
             Applied::Refused(Some(item)) => {
                 Ok(decode_entry(&operation.key, &operation.id, item)?.finding)
@@ -142,7 +145,7 @@ impl Store {
         }
     }
 
-    /// What an operation looked at more closely, by file id.
+    /// Lists the candidates of an operation by file id.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -160,10 +163,10 @@ impl Store {
 
 /// Entries have a prefix of their own, so that a list of operations does not read through them.
 const PREFIX: &str = "DRIFT";
-/// The revision of an entry that was not settled.
-const ASKED_NOTHING: u64 = 1;
-/// The revision of one that was: the last.
-const SETTLED: u64 = 2;
+/// The revision of an entry without a finding.
+const UNVERIFIED: u64 = 1;
+/// The revision of an entry with a finding: the last one.
+const VERIFIED: u64 = 2;
 
 #[derive(Serialize, Deserialize)]
 struct Body {
@@ -218,11 +221,11 @@ fn encode_entry(
     operation: &Operation,
     entry: &DriftEntry,
     revision: u64,
-) -> Result<Item, StoreError> {
+) -> Result<Encoded, StoreError> {
     let none = Vec::new();
     let (found, fields, fields_left_out) = match &entry.finding {
         None => (None, &none, 0),
-        Some(Finding::Cleared) => (Some(FoundItem::Cleared), &none, 0),
+        Some(Finding::NoDrift) => (Some(FoundItem::Cleared), &none, 0),
         Some(Finding::Drifted {
             drift,
             fields_left_out,
@@ -245,16 +248,16 @@ fn encode_entry(
     };
     let body = Body {
         revision,
-        name: short(&entry.name),
-        why: match entry.suspicion {
-            Suspicion::NotListed => WhyItem::NotListed,
-            Suspicion::Newer(version) => WhyItem::Newer(version.0),
-            Suspicion::Differs => WhyItem::Differs,
+        name: shorten(&entry.name),
+        why: match entry.reason {
+            CandidateReason::NotListed => WhyItem::NotListed,
+            CandidateReason::Newer(version) => WhyItem::Newer(version.0),
+            CandidateReason::Differs => WhyItem::Differs,
         },
         found,
         fields: fields.iter().map(field).collect(),
         fields_left_out,
-        expires: operation.started_at.plus_millis(KEPT_MILLIS).as_seconds(),
+        expires: operation.started_at.plus_millis(TTL_MILLIS).as_seconds(),
     };
     encode(&place(&operation.key, &operation.id, &entry.file), &body)
 }
@@ -271,7 +274,7 @@ fn decode_entry(
         .strip_prefix(&prefix)
         .and_then(|file| FileId::parse(file).ok());
     let Some(file) = file.filter(|_| place.pk == connection_pk(key)) else {
-        return Err(place.corrupt("its key names no file"));
+        return Err(place.corrupt("its key is not that of a file"));
     };
     let field = |item: FieldItem| Difference {
         label: item.label,
@@ -279,7 +282,7 @@ fn decode_entry(
         drive: item.drive.into(),
     };
     let fields: Vec<Difference> = body.fields.into_iter().map(field).collect();
-    let kept = |drift| {
+    let drifted = |drift| {
         Some(Finding::Drifted {
             drift,
             fields_left_out: body.fields_left_out,
@@ -287,21 +290,21 @@ fn decode_entry(
     };
     let finding = match body.found {
         None => None,
-        Some(FoundItem::Cleared) => Some(Finding::Cleared),
-        Some(FoundItem::MissingHere) => kept(Drift::MissingHere),
-        Some(FoundItem::Removed) => kept(Drift::MissingThere(Gone::Removed)),
-        Some(FoundItem::AccessLost) => kept(Drift::MissingThere(Gone::AccessLost)),
-        Some(FoundItem::MovedAway) => kept(Drift::MissingThere(Gone::MovedAway)),
-        Some(FoundItem::Stale) => kept(Drift::Stale(fields)),
-        Some(FoundItem::Differing) => kept(Drift::Differing(fields)),
+        Some(FoundItem::Cleared) => Some(Finding::NoDrift),
+        Some(FoundItem::MissingHere) => drifted(Drift::MissingHere),
+        Some(FoundItem::Removed) => drifted(Drift::MissingThere(Gone::Removed)),
+        Some(FoundItem::AccessLost) => drifted(Drift::MissingThere(Gone::AccessLost)),
+        Some(FoundItem::MovedAway) => drifted(Drift::MissingThere(Gone::MovedAway)),
+        Some(FoundItem::Stale) => drifted(Drift::Stale(fields)),
+        Some(FoundItem::Differing) => drifted(Drift::Differing(fields)),
     };
     Ok(DriftEntry {
         file,
         name: body.name,
-        suspicion: match body.why {
-            WhyItem::NotListed => Suspicion::NotListed,
-            WhyItem::Newer(version) => Suspicion::Newer(DriveVersion(version)),
-            WhyItem::Differs => Suspicion::Differs,
+        reason: match body.why {
+            WhyItem::NotListed => CandidateReason::NotListed,
+            WhyItem::Newer(version) => CandidateReason::Newer(DriveVersion(version)),
+            WhyItem::Differs => CandidateReason::Differs,
         },
         finding,
     })

@@ -1,4 +1,4 @@
-//! Everything timed, in one sparse index, spread over a fixed number of shards.
+//! Everything that is due at a time, in one sparse index with a fixed number of shards.
 
 use domain::content::ContentHash;
 use domain::{
@@ -9,23 +9,23 @@ use crate::key::{CONTENT, HEAD, Index, Key, META, OBJECT, due_pk, millis_13};
 use crate::range::Range;
 use crate::{Store, StoreError};
 
-/// The shards of the index `due`: `0..DUE_SHARDS`.
+/// The number of shards of the index `due`; they are `0..DUE_SHARDS`.
 pub const DUE_SHARDS: u8 = 16;
 
-/// Something whose time has come. The index lags: load it consistently before acting.
+/// Something that is due. The index lags: load it consistently before acting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DueItem {
     /// A file with something to push.
     File(ConnectionKey, FileId),
-    /// A file whose content is to be looked at.
+    /// A file whose content is to be processed.
     Content(ConnectionKey, FileId),
-    /// An object that nothing named: to be collected.
+    /// An object without references, to be garbage collected.
     Object(TenantId, ContentHash),
     /// A log to poll.
     Log(ConnectionKey, LogId),
     /// A channel to renew or stop.
     Channel(ChannelId),
-    /// An operation to look after.
+    /// An operation to continue.
     Operation(ConnectionKey, OperationId),
     /// An item of a kind that this build does not know: newer code wrote it.
     Unknown {
@@ -36,18 +36,18 @@ pub enum DueItem {
     },
 }
 
-/// A page of what is due in one shard.
+/// One page of the due items of a shard.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Due {
     /// The items, earliest first.
     pub items: Vec<DueItem>,
-    /// The position that the next page begins behind; `None` at the end.
+    /// The position after which the next page starts; `None` at the end.
     pub next: Option<String>,
 }
 
 impl Store {
-    /// Up to `limit` items of one shard that are due at `now`, earliest first, behind the position that
-    /// the page before gave.
+    /// Lists up to `limit` items of one shard that are due at `now`, earliest first, starting after
+    /// the position that the previous page returned.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -60,7 +60,7 @@ impl Store {
     ) -> Result<Due, StoreError> {
         let mut due = Range::until(Index::Due, due_pk(shard), "", &millis_13(now));
         if let Some(after) = after {
-            due = due.behind(after)?;
+            due = due.after(after)?;
         }
         let slice = self.slice(&due, limit).await?;
         let last = slice.items.last().and_then(|item| item.get("due_sk"));
@@ -73,7 +73,7 @@ impl Store {
     }
 }
 
-/// What an item is, by its key alone.
+/// Determines the kind of an item from its key alone.
 fn due_item(key: Key) -> DueItem {
     known(&key).unwrap_or(DueItem::Unknown {
         pk: key.pk,

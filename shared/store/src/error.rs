@@ -1,4 +1,4 @@
-//! What can go wrong between us and the table. Stale, absent and existing items are outcomes, not errors.
+//! Errors of the table. Stale, absent and existing items are outcomes, not errors.
 
 use std::error::Error;
 use std::fmt::Debug;
@@ -7,16 +7,18 @@ use aws_sdk_dynamodb::error::{BuildError, ProvideErrorMetadata, SdkError};
 
 type Source = Box<dyn Error + Send + Sync>;
 
-/// Why a verb gave no outcome.
+/// The reason why a call had no outcome.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Throttled, unreachable, too slow, or unknown: the same call may succeed later.
-    #[error("the table is busy or out of reach")]
+    #[error("DynamoDB request failed; it may be retried")]
     Busy(#[source] Source),
-    /// AWS says that the request itself is wrong (or not allowed): a bug or a configuration, not a moment.
-    #[error("the table refused the request")]
+    /// AWS rejects the request itself: a bug, a missing permission or a wrong configuration, which
+    /// no retry cures.
+    #[error("DynamoDB rejected the request")]
     Refused(#[source] Source),
-    /// An item was written by newer code. It is refused, not guessed at.
+    /// Newer code wrote the item in a format that this build cannot read. It is refused, not
+    /// guessed at.
     #[error("item {pk} / {sk} has format {format}, newer than this build reads")]
     NewerItem {
         /// Its partition key.
@@ -26,25 +28,25 @@ pub enum StoreError {
         /// Its format.
         format: u64,
     },
-    /// An item is not what this build writes.
-    #[error("item {pk} / {sk} can't be read: {what}")]
+    /// The item is not in a form that this build writes.
+    #[error("item {pk} / {sk} is corrupt: {what}")]
     Corrupt {
         /// Its partition key.
         pk: String,
         /// Its sort key.
         sk: String,
-        /// What is wrong with it.
+        /// The defect.
         what: &'static str,
-        /// The decoder's words, where it had some.
+        /// The decoder's error, if there was one.
         #[source]
         source: Option<Source>,
     },
-    /// A page cursor that this list did not make: the caller's mistake (HTTP 400), never ours.
-    #[error("not a cursor of this list")]
+    /// The page cursor was not made by this list: the caller's mistake (HTTP 400).
+    #[error("the cursor is not one of this list")]
     InvalidCursor,
 }
 
-/// The codes that no later moment makes right. Whatever is not here may be a moment: unknown is `Busy`.
+/// The error codes that no retry cures. Every other code, known or unknown, is `Busy`.
 const REFUSALS: [&str; 9] = [
     "AccessDeniedException",
     "DuplicateItem",
@@ -62,9 +64,11 @@ impl StoreError {
         Self::Busy(why.into())
     }
 
-    /// By AWS's error code: of a call, or of one of the reasons why a transaction was cancelled.
+    /// Classifies an error by the AWS error code of a call, or of one of the reasons why a
+    /// transaction was cancelled.
     pub(crate) fn by_code(code: Option<&str>, source: Source) -> Self {
-        // A transaction says `ValidationError` where a single call says `ValidationException`.
+        // A transaction reports `ValidationError` where a single call reports
+        // `ValidationException`.
         let refused =
             code.is_some_and(|code| REFUSALS.contains(&code) || code == "ValidationError");
         if refused {

@@ -1,46 +1,48 @@
-//! The item of a file record. Short attribute names, since DynamoDB charges by the KB and there is one
-//! such item per file:
+//! The item of a file record. The attribute names are short, since DynamoDB charges by the KB and
+//! there is one such item per file:
 //!
-//! | attribute | holds |
+//! | attribute | contents |
 //! |---|---|
-//! | `revision`, `version`, `nonce`, `format` | ours, Drive's, the last writer's mark, the form of the item |
-//! | `vi`, `k` | the visible revision, the field mask |
-//! | `r` | the latest version that was reported, where it is not `version` |
+//! | `revision`, `version` | ours, Drive's |
+//! | `nonce`, `format` | the last writer's, that of the item |
+//! | `vi`, `k` | the visible revision, the version of the field set |
+//! | `r` | the latest version that was reported, if it is not `version` |
 //! | `b`, `a` | base of every field; the application's value where it differs |
 //! | `x` | Drive's value where a conflict is open: `d` value, `u` unsure |
 //! | `s` | what was sent: lists of (value, against, attempt) |
 //! | `o`, `n` | open conflicts: `n` number, `m` moves, `o` opened at; how many there were |
 //! | `e` | edits: `b` by, `t` at |
-//! | `p` | pushing: `a` attempts, `f` failures, `n` not before, `s` sent at, `o` one at a time, `h` held, `x` reasons by field |
+//! | `p` | pushing: `a` attempts, `f` failures, `n` not before, `s` sent at, `o` one at a time |
+//! | | ... `h` out of scope, `x` reasons by field |
 //! | `g` | gone: `w` why, `t` since |
 //! | `c` | creating: the application made the file, and Drive has yet to |
-//! | `m` | what Drive alone decides (see `MirrorItem`) |
-//! | `w` | the version whose permissions are held, where it is another than `version` |
+//! | `m` | what Drive alone decides (see `MetadataItem`) |
+//! | `w` | the version that the permissions are of, if it is not `version` |
 //! | `q` | the last request: `k` key, `d` digest |
 //!
-//! Maps by field have one letter for a field (`n` name, `d` description, `s` starred, `t` trashed,
-//! `p` parent, `e` existence), or a dot and a property's key, or an `@` and a permission's principal. What is empty is left out.
+//! Maps by field use one letter for a field (`n` name, `d` description, `s` starred, `t` trashed,
+//! `p` parent, `e` existence, `c` content), or a dot and a property's key, or an `@` and a
+//! permission's principal. Empty members are left out.
 
 use std::collections::BTreeMap;
 
-use aws_sdk_dynamodb::types::AttributeValue;
-use domain::merge::{Clash, Sent, Sides};
+use domain::merge::{DriveSide, SentWrite, Sides};
 use domain::{
-    AttemptId, ConnectionKey, DriveVersion, Edit, Field, FieldMask, FileId, FileRecord, Gone,
-    Mirror, OpenConflict, Presence, Push, Request, Revision, Timestamp, Value,
+    AttemptId, ConnectionKey, DriveMetadata, DriveVersion, Edit, Field, FieldSetVersion, FileId,
+    FileRecord, Gone, OpenConflict, Presence, Push, Request, Revision, Timestamp, Value,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::StoreError;
 use crate::files::Nonce;
-use crate::item::{decode, encode};
+use crate::item::{Encoded, decode, encode};
 use crate::key::{
     FILE_SHARDS, Index, Item, Key, children_pk, connection_pk, due_place, file_of, files_pk,
     millis_13, shard_of,
 };
-use crate::value_item::{ByField, MirrorItem, ValueItem, Wrong, at, by_field, from_fields};
+use crate::value_item::{ByField, ItemDefect, MetadataItem, ValueItem, at, by_field, from_fields};
 
-/// How long a tombstone of a file that was never seen is kept: no message is older.
+/// The time that a tombstone of a file that was never seen is kept: no message is older.
 const TOMBSTONE_MILLIS: i64 = 30 * 24 * 3_600 * 1_000;
 
 #[derive(Serialize, Deserialize)]
@@ -77,7 +79,7 @@ struct Head {
     #[serde(rename = "c", default, skip_serializing_if = "std::ops::Not::not")]
     creating: bool,
     #[serde(rename = "m")]
-    mirror: MirrorItem,
+    mirror: MetadataItem,
     #[serde(rename = "w", default, skip_serializing_if = "Option::is_none")]
     permissions_at: Option<u64>,
     #[serde(rename = "q", default, skip_serializing_if = "Option::is_none")]
@@ -96,7 +98,7 @@ fn is_zero(number: &u32) -> bool {
     clippy::trivially_copy_pass_by_ref,
     reason = "serde passes the field by reference"
 )]
-fn is_never(millis: &i64) -> bool {
+fn is_epoch(millis: &i64) -> bool {
     *millis == 0
 }
 
@@ -134,7 +136,7 @@ struct PushItem {
     failures: u32,
     #[serde(rename = "n")]
     not_before: i64,
-    #[serde(rename = "s", default, skip_serializing_if = "is_never")]
+    #[serde(rename = "s", default, skip_serializing_if = "is_epoch")]
     sent_at: i64,
     #[serde(rename = "o")]
     one_at_a_time: bool,
@@ -189,35 +191,39 @@ impl From<RequestItem> for Request {
     }
 }
 
-/// The whole item of a record, with its places in the indexes.
+/// Encodes a record, with its places in the indexes.
 pub(crate) fn encode_file(
     key: &ConnectionKey,
     record: &FileRecord,
     nonce: Nonce,
-) -> Result<Item, StoreError> {
+) -> Result<Encoded, StoreError> {
     let place = Key::head(key, &record.file);
     let mut item = encode(&place, &Head::of(record, nonce))?;
     let file = record.file.as_str();
     let shard = shard_of(file, FILE_SHARDS);
-    Index::Files.place(&mut item, files_pk(key, shard), file.to_owned());
+    item.place(Index::Files, (files_pk(key, shard), file.to_owned()));
     if let Some(parent) = parent(record) {
-        Index::Children.place(&mut item, children_pk(key, &parent), file.to_owned());
+        item.place(
+            Index::Children,
+            (children_pk(key, &parent), file.to_owned()),
+        );
     }
-    if let Some(waits) = Waits::of(record) {
-        Index::Attention.place(&mut item, connection_pk(key), waits.sort_key(file));
+    if let Some(reason) = AttentionReason::of(record) {
+        item.place(
+            Index::Attention,
+            (connection_pk(key), reason.sort_key(file)),
+        );
     }
     if let Some(due) = record.due() {
-        let (pk, sk) = due_place(&place, due);
-        Index::Due.place(&mut item, pk, sk);
+        item.place(Index::Due, due_place(&place, due));
     }
     if let (Presence::Gone(_, since), DriveVersion(0)) = (record.presence, record.version) {
-        let expires = since.plus_millis(TOMBSTONE_MILLIS).as_seconds();
-        item.insert("expires".to_owned(), AttributeValue::N(expires.to_string()));
+        item.expire(since.plus_millis(TOMBSTONE_MILLIS));
     }
     Ok(item)
 }
 
-/// The record of an item of this connection, and the mark of its last writer.
+/// Decodes a record of this connection, and the nonce of its last writer.
 pub(crate) fn decode_file(
     key: &ConnectionKey,
     item: Item,
@@ -229,7 +235,7 @@ pub(crate) fn decode_file(
     Ok((record, nonce))
 }
 
-/// The folder in whose list a record is: the one that the application sees it in.
+/// The folder in which the application sees a record, and which lists it.
 fn parent(record: &FileRecord) -> Option<FileId> {
     if record.is_gone() {
         return None;
@@ -240,16 +246,16 @@ fn parent(record: &FileRecord) -> Option<FileId> {
     }
 }
 
-/// Why a record is in the index `attention`.
+/// The reason why a record is in the index `attention`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Waits {
-    /// Something is to be pushed.
+pub(crate) enum AttentionReason {
+    /// Something is owed to Drive.
     Owed(Timestamp),
-    /// Nothing is, and something was given up.
+    /// Nothing is owed, and something was given up.
     Failed,
 }
 
-impl Waits {
+impl AttentionReason {
     pub(crate) const OWED: &str = "owed#";
     pub(crate) const FAILED: &str = "failed#";
 
@@ -275,13 +281,13 @@ impl Head {
         let sent = fields.iter().filter(|(_, sides)| !sides.sent.is_empty());
         let clashes = fields
             .iter()
-            .filter_map(|(field, sides)| Some((field, sides.clash.as_ref()?)));
+            .filter_map(|(field, sides)| Some((field, sides.conflict.as_ref()?)));
         Self {
             revision: record.revision.0,
             version: record.version.0,
             nonce: nonce.0,
             visible: record.visible.0,
-            mask: record.mask.0,
+            mask: record.field_set.0,
             reported: (record.reported != record.version).then_some(record.reported.0),
             base: by_field(fields, |sides| (&sides.base).into()),
             app: by_field(moved, |sides| (&sides.app).into()),
@@ -289,20 +295,20 @@ impl Head {
             sent: by_field(sent, |sides| sides.sent.iter().map(sent_item).collect()),
             open: by_field(&record.open, OpenItem::of),
             conflicts_opened: record.conflicts_opened,
-            content_version: (record.content_version != first_version(&record.mirror))
+            content_version: (record.content_version != first_version(&record.metadata))
                 .then_some(record.content_version),
             edits: by_field(&record.edits, EditItem::of),
             push: (record.push != Push::default()).then(|| PushItem::of(&record.push)),
             gone: GoneItem::of(record.presence),
             creating: record.is_creating(),
-            mirror: (&record.mirror).into(),
+            mirror: (&record.metadata).into(),
             permissions_at: (record.permissions_at != record.version)
                 .then_some(record.permissions_at.0),
             last_request: record.last_request.as_ref().map(RequestItem::from),
         }
     }
 
-    fn into_record(self, file: FileId) -> Result<FileRecord, Wrong> {
+    fn into_record(self, file: FileId) -> Result<FileRecord, ItemDefect> {
         let agreed = |base: ValueItem| Sides::agreed(Value::from(base));
         let mut fields = from_fields(self.base, agreed)?;
         let strange = "a side belongs to a field without a base";
@@ -310,7 +316,7 @@ impl Head {
             fields.get_mut(&field).ok_or(strange)?.app = app;
         }
         for (field, clash) in from_fields(self.clashes, ClashItem::into_clash)? {
-            fields.get_mut(&field).ok_or(strange)?.clash = Some(clash);
+            fields.get_mut(&field).ok_or(strange)?.conflict = Some(clash);
         }
         for (field, sent) in
             from_fields(self.sent, |sent| sent.into_iter().map(sent_value).collect())?
@@ -318,14 +324,14 @@ impl Head {
             fields.get_mut(&field).ok_or(strange)?.sent = sent;
         }
         let push = self.push.map(PushItem::into_push).transpose()?;
-        let mirror = Mirror::from(self.mirror);
+        let metadata = DriveMetadata::from(self.mirror);
         Ok(FileRecord {
             file,
             revision: Revision(self.revision),
             visible: Revision(self.visible),
             version: DriveVersion(self.version),
             reported: DriveVersion(self.reported.unwrap_or(self.version)),
-            mask: FieldMask(self.mask),
+            field_set: FieldSetVersion(self.mask),
             presence: match self.gone {
                 Some(gone) => gone.into_presence(),
                 None if self.creating => Presence::Creating,
@@ -335,26 +341,26 @@ impl Head {
             edits: from_fields(self.edits, EditItem::into_edit)?,
             open: from_fields(self.open, OpenItem::into_open)?,
             conflicts_opened: self.conflicts_opened,
-            content_version: (self.content_version).unwrap_or_else(|| first_version(&mirror)),
+            content_version: (self.content_version).unwrap_or_else(|| first_version(&metadata)),
             push: push.unwrap_or_default(),
-            mirror,
+            metadata,
             permissions_at: DriveVersion(self.permissions_at.unwrap_or(self.version)),
             last_request: self.last_request.map(Request::from),
         })
     }
 }
 
-/// The number of the content of a file that has never changed.
-fn first_version(mirror: &Mirror) -> u32 {
-    u32::from(mirror.content() != Value::Null)
+/// The content number of a file whose content has never changed.
+fn first_version(metadata: &DriveMetadata) -> u32 {
+    u32::from(metadata.content() != Value::Null)
 }
 
-fn sent_item(sent: &Sent<Value>) -> (ValueItem, u64, u64) {
+fn sent_item(sent: &SentWrite<Value>) -> (ValueItem, u64, u64) {
     ((&sent.value).into(), sent.against.0, sent.attempt.0)
 }
 
-fn sent_value((value, against, attempt): (ValueItem, u64, u64)) -> Sent<Value> {
-    Sent {
+fn sent_value((value, against, attempt): (ValueItem, u64, u64)) -> SentWrite<Value> {
+    SentWrite {
         value: value.into(),
         against: DriveVersion(against),
         attempt: AttemptId(attempt),
@@ -362,15 +368,15 @@ fn sent_value((value, against, attempt): (ValueItem, u64, u64)) -> Sent<Value> {
 }
 
 impl ClashItem {
-    fn of(clash: &Clash<Value>) -> Self {
+    fn of(clash: &DriveSide<Value>) -> Self {
         Self {
             drive: (&clash.drive).into(),
             unsure: clash.unsure,
         }
     }
 
-    fn into_clash(self) -> Clash<Value> {
-        Clash {
+    fn into_clash(self) -> DriveSide<Value> {
+        DriveSide {
             drive: self.drive.into(),
             unsure: self.unsure,
         }
@@ -419,19 +425,19 @@ impl PushItem {
             not_before: push.not_before.as_millis(),
             sent_at: push.sent_at.as_millis(),
             one_at_a_time: push.one_at_a_time,
-            held: push.held,
+            held: push.out_of_scope,
             failed: by_field(&push.failed, String::clone),
         }
     }
 
-    fn into_push(self) -> Result<Push, Wrong> {
+    fn into_push(self) -> Result<Push, ItemDefect> {
         Ok(Push {
             attempts: self.attempts,
             failures: self.failures,
             not_before: at(self.not_before),
             sent_at: at(self.sent_at),
             one_at_a_time: self.one_at_a_time,
-            held: self.held,
+            out_of_scope: self.held,
             failed: from_fields(self.failed, |reason| reason)?,
         })
     }

@@ -2,30 +2,31 @@
 
 use std::collections::BTreeMap;
 
-use domain::{ConnectionKey, FileId, FileRecord, Revision, Step};
+use domain::{ConnectionKey, FileId, FileRecord, Revision, Transition};
 
 use crate::conflict_item::encode_conflict;
 use crate::file_item::{decode_file, encode_file};
 use crate::key::{Item, Key};
 use crate::store::{Applied, Transacted};
-use crate::update::Replaces;
+use crate::update::{Replaces, Write};
 use crate::{Store, StoreError};
 
-/// Marks one write as the caller's own: random, drawn anew for every commit.
+/// Identifies one write as the caller's own: random, drawn anew for every commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Nonce(pub u64);
 
-/// What became of a commit.
+/// The outcome of a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Committed {
-    /// It stands.
+    /// The record is stored.
     Done,
-    /// Another write came first; this is the current record, or none where it has gone. Nothing was written.
+    /// Another write came first; this is the current record, or none if it is gone. Nothing was
+    /// written.
     Stale(Option<Box<FileRecord>>),
 }
 
 impl Store {
-    /// The record of one file, read consistently; `None` where there is none.
+    /// Reads the record of one file consistently; `None` if there is none.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -39,11 +40,11 @@ impl Store {
             .transpose()
     }
 
-    /// The records of many files, read with eventual consistency (every write is conditional, so that is
-    /// enough). Files without a record are left out; repeated ids are read once.
+    /// Reads the records of many files with eventual consistency (which is enough, since every
+    /// write is conditional). Files without a record are left out; repeated ids are read once.
     ///
     /// # Errors
-    /// [`StoreError`]; `Busy` where DynamoDB leaves some unread after a few rounds.
+    /// [`StoreError`]; `Busy` if DynamoDB leaves some keys unprocessed after a few rounds.
     pub async fn load_files(
         &self,
         key: &ConnectionKey,
@@ -53,11 +54,11 @@ impl Store {
         by_file(key, self.get_many(keys, None).await?)
     }
 
-    /// [`Store::load_files`], read consistently, at twice the price.
+    /// Reads the same as [`Store::load_files`], consistently and at twice the cost.
     ///
     /// # Errors
     /// As [`Store::load_files`].
-    pub async fn load_files_now(
+    pub async fn load_files_consistent(
         &self,
         key: &ConnectionKey,
         files: &[FileId],
@@ -66,21 +67,22 @@ impl Store {
         by_file(key, self.get_many_now(keys).await?)
     }
 
-    /// Writes the record of `step` on condition that the stored one has the revision `before` (0: that
-    /// there is none), in one transaction with the step's conflict records where it has some.
-    /// It is stored with a revision later than `before` in any case: the step's own, or the next.
+    /// Writes the record of `step` on condition that the stored one has the revision `before` (0:
+    /// that there is none), in one transaction with the step's conflict records if it has any. The
+    /// stored revision is always later than `before`: the step's own, or the next.
     ///
     /// # Errors
-    /// [`StoreError`]; after `Busy` the write may or may not stand: load and look.
+    /// [`StoreError`]; after `Busy` the write may or may not have happened: load the record.
     pub async fn commit(
         &self,
         key: &ConnectionKey,
         before: Revision,
-        step: &Step,
+        step: &Transition,
         nonce: Nonce,
     ) -> Result<Committed, StoreError> {
-        // A first sight comes with revision 0, a caller may add to a step that moved nothing, and nothing
-        // is ever stored under the revision that it replaces: the next writer would not notice.
+        // A first sight comes with revision 0, and a caller may add to a step that changed nothing.
+        // A record is never stored under the revision that it replaces: the next writer would not
+        // notice.
         let record = FileRecord {
             revision: step.record.revision.max(before.next()),
             ..step.record.clone()
@@ -96,10 +98,10 @@ impl Store {
                 Applied::Refused(current) => refused(key, current, nonce),
             };
         }
-        let mut writes = vec![replaces.in_transaction(head, &self.table)?];
+        let mut writes = vec![Write::Put(head, replaces)];
         for conflict in step.conflicts.values() {
             let item = encode_conflict(key, conflict)?;
-            writes.push(Replaces::Whatever.in_transaction(item, &self.table)?);
+            writes.push(Write::Put(item, Replaces::Whatever));
         }
         match self.transact(writes).await? {
             Transacted::Done => Ok(Committed::Done),
@@ -117,8 +119,8 @@ fn by_file(
     items.into_iter().map(record).collect()
 }
 
-/// A refused condition may be our own write, whose answer was lost before the SDK tried again: the
-/// item then bears our mark.
+/// Interprets a refused condition. It may be refused by our own write, whose response was lost
+/// before the SDK retried: the item then carries our nonce.
 fn refused(
     key: &ConnectionKey,
     current: Option<Item>,

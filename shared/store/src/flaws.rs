@@ -1,10 +1,12 @@
-//! The flaws that an audit found in our own items: one item for each.
+//! The inconsistencies that an audit found in the stored items: one item for each.
 
-use domain::{ConflictId, ConnectionKey, Field, FileId, FlawKind, LogId, OperationId, Timestamp};
+use domain::{
+    ConflictId, ConnectionKey, Field, FileId, InconsistencyKind, LogId, OperationId, Timestamp,
+};
 use serde::{Deserialize, Serialize};
 
-use crate::drift::{KEPT_MILLIS, short};
-use crate::item::{decode, encode};
+use crate::drift::{TTL_MILLIS, shorten};
+use crate::item::{Encoded, decode, encode};
 use crate::key::{Item, Key, connection_pk};
 use crate::range::Range;
 use crate::store::{Applied, ROUNDS_MAX, pause};
@@ -12,22 +14,22 @@ use crate::update::Replaces;
 use crate::value_item::at;
 use crate::{Operation, Page, PageRequest, Store, StoreError};
 
-/// A promise about our own items that did not hold.
+/// An invariant of the stored items that did not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Flaw {
-    /// Which.
-    pub kind: FlawKind,
-    /// What it was found on.
+pub struct Inconsistency {
+    /// The invariant.
+    pub kind: InconsistencyKind,
+    /// The thing that it was found on.
     pub subject: Subject,
-    /// Whether something was done about it: never in a dry run.
+    /// Whether it was repaired: never in a dry run.
     pub repaired: bool,
-    /// For people: what was seen. Without names and values of files.
+    /// A description for people, without names and values of files.
     pub detail: String,
-    /// When it was found.
+    /// The time at which it was found.
     pub found_at: Timestamp,
 }
 
-/// What a flaw was found on.
+/// The thing that an inconsistency was found on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Subject {
     /// A file.
@@ -41,50 +43,58 @@ pub enum Subject {
 }
 
 impl Store {
-    /// Writes down a flaw. Of one thing an operation keeps one flaw of a kind: the one that was found last.
+    /// Records an inconsistency. An operation keeps one of each kind for a subject: the one that
+    /// was found last.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn note_flaw(&self, operation: &Operation, flaw: &Flaw) -> Result<(), StoreError> {
+    pub async fn record_inconsistency(
+        &self,
+        operation: &Operation,
+        found: &Inconsistency,
+    ) -> Result<(), StoreError> {
         let (mut revision, mut replaces) = (1, Replaces::Nothing);
         for round in 0..ROUNDS_MAX {
-            let item = encode_flaw(operation, flaw, revision)?;
-            let held = match self.put(item, replaces).await? {
+            let item = encode_inconsistency(operation, found, revision)?;
+            let stored = match self.put(item, replaces).await? {
                 Applied::Done(_) => return Ok(()),
-                Applied::Refused(held) => held.map(decode_flaw).transpose()?,
+                Applied::Refused(stored) => stored.map(decode_inconsistency).transpose()?,
             };
-            (revision, replaces) = match held {
-                Some((held, _)) if held == *flaw || held.found_at > flaw.found_at => return Ok(()),
+            (revision, replaces) = match stored {
+                Some((stored, _)) if stored == *found || stored.found_at > found.found_at => {
+                    return Ok(());
+                }
                 Some((_, revision)) => (revision + 1, Replaces::Revision(revision)),
                 None => (1, Replaces::Nothing),
             };
             pause(round).await;
         }
-        Err(StoreError::busy("others kept writing the flaw"))
+        Err(StoreError::busy("concurrent writes of the inconsistency"))
     }
 
-    /// The flaws that an operation found, by kind.
+    /// Lists the inconsistencies that an operation found, by kind.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn list_flaws(
+    pub async fn list_inconsistencies(
         &self,
         key: &ConnectionKey,
         id: &OperationId,
-        kind: Option<FlawKind>,
+        kind: Option<InconsistencyKind>,
         page: &PageRequest,
-    ) -> Result<Page<Flaw>, StoreError> {
+    ) -> Result<Page<Inconsistency>, StoreError> {
         let prefix = match kind {
             Some(kind) => format!("{PREFIX}#{id}#{}#", kind.label()),
             None => format!("{PREFIX}#{id}#"),
         };
         let all = Range::prefix(None, connection_pk(key), &prefix);
-        let decode = |item| decode_flaw(item).map(|(flaw, _)| flaw);
+        let decode = |item| decode_inconsistency(item).map(|(found, _)| found);
         self.list_range("flaws", all, page, decode).await
     }
 }
 
-/// Flaws have a prefix of their own, so that a list of operations does not read through them.
+/// Inconsistencies have a prefix of their own, so that a list of operations does not read through
+/// them.
 const PREFIX: &str = "FLAW";
 
 #[derive(Serialize, Deserialize)]
@@ -127,7 +137,7 @@ impl From<&Subject> for SubjectItem {
 }
 
 impl SubjectItem {
-    /// The last part of the sort key.
+    /// Returns the last part of the sort key.
     fn text(&self) -> String {
         match self {
             Self::File(id) | Self::Log(id) | Self::Operation(id) => id.clone(),
@@ -157,38 +167,42 @@ impl SubjectItem {
     }
 }
 
-fn encode_flaw(operation: &Operation, flaw: &Flaw, revision: u64) -> Result<Item, StoreError> {
-    let subject = SubjectItem::from(&flaw.subject);
-    let kind = flaw.kind.label();
+fn encode_inconsistency(
+    operation: &Operation,
+    found: &Inconsistency,
+    revision: u64,
+) -> Result<Encoded, StoreError> {
+    let subject = SubjectItem::from(&found.subject);
+    let kind = found.kind.label();
     let id = format!("{}#{kind}#{}", operation.id, subject.text());
     let body = Body {
         revision,
         kind: kind.to_owned(),
         subject,
-        repaired: flaw.repaired,
-        detail: short(&flaw.detail),
-        found_at: flaw.found_at.as_millis(),
-        expires: operation.started_at.plus_millis(KEPT_MILLIS).as_seconds(),
+        repaired: found.repaired,
+        detail: shorten(&found.detail),
+        found_at: found.found_at.as_millis(),
+        expires: operation.started_at.plus_millis(TTL_MILLIS).as_seconds(),
     };
     encode(&Key::of_connection(&operation.key, PREFIX, &id), &body)
 }
 
-/// A flaw, and the revision of its item.
-fn decode_flaw(item: Item) -> Result<(Flaw, u64), StoreError> {
+/// Decodes an inconsistency, and the revision of its item.
+fn decode_inconsistency(item: Item) -> Result<(Inconsistency, u64), StoreError> {
     let (place, body) = decode::<Body>(item)?;
     let parts = (
-        FlawKind::from_label(&body.kind),
+        InconsistencyKind::from_label(&body.kind),
         body.subject.into_subject(),
     );
     let (Some(kind), Some(subject)) = parts else {
-        return Err(place.corrupt("its kind or what it is about can't be read"));
+        return Err(place.corrupt("its kind or its subject is invalid"));
     };
-    let flaw = Flaw {
+    let found = Inconsistency {
         kind,
         subject,
         repaired: body.repaired,
         detail: body.detail,
         found_at: at(body.found_at),
     };
-    Ok((flaw, body.revision))
+    Ok((found, body.revision))
 }

@@ -1,43 +1,54 @@
-//! The immutable history of files: one item for every snapshot that was taken.
+//! The immutable history of files: one item for every snapshot that was applied.
 
-use aws_sdk_dynamodb::types::AttributeValue;
-use domain::{ConnectionKey, DriveVersion, FieldMask, FileId, Snapshot, Timestamp};
+use std::collections::BTreeMap;
+
+use domain::{ConnectionKey, DriveVersion, FieldSetVersion, FileId, Snapshot, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::item::{decode, encode};
+use crate::item::{Encoded, decode, encode};
 use crate::key::{Item, Key, file_pk};
 use crate::range::Range;
-use crate::value_item::{ByField, MirrorItem, ValueItem, at, by_field, from_fields};
+use crate::update::Replaces;
+use crate::value_item::{ByField, MetadataItem, ValueItem, at, by_field, from_fields};
 use crate::{Page, PageRequest, Store, StoreError};
 
 /// One snapshot in a file's history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HistoryEntry {
-    /// What Drive held.
+    /// Drive's state.
     pub snapshot: Snapshot,
-    /// When Drive's state came about, as Drive says, else when we saw it.
+    /// The time of that state as Drive reports it, else the time at which it was observed.
     pub at: Timestamp,
 }
 
 impl Store {
-    /// Keeps history entries until `expires` (`None`: for good). Writing one again changes nothing.
+    /// Saves history entries until `expires` (`None`: for ever). Saving one again changes nothing.
     ///
     /// # Errors
     /// [`StoreError`]; some of the entries may have been written.
-    pub async fn keep_history(
+    pub async fn save_history(
         &self,
         key: &ConnectionKey,
         entries: &[HistoryEntry],
         expires: Option<Timestamp>,
     ) -> Result<(), StoreError> {
-        let mut items = Vec::with_capacity(entries.len());
+        let mut items = BTreeMap::new();
         for entry in entries {
-            items.push(encode_entry(key, entry, expires)?);
+            let item = encode_entry(key, entry, expires)?;
+            items.insert(item.key.clone(), item);
         }
-        self.put_many(items).await
+        // A batch can only put whole items. What is stored already is updated instead, one by one:
+        // newer code may have added attributes to it.
+        for stored in self.get_many_now(items.keys().cloned().collect()).await? {
+            if let Some(item) = items.remove(&Key::of(&stored)?) {
+                self.put(item, Replaces::Whatever).await?;
+            }
+        }
+        self.put_many(items.into_values().map(|item| item.item).collect())
+            .await
     }
 
-    /// A file's history, newest version first.
+    /// Lists a file's history, newest version first.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -52,12 +63,12 @@ impl Store {
         self.list_range("history", all, page, decode).await
     }
 
-    /// What a file's history holds of one version of Drive's, read consistently; `None` where it holds nothing of it, or
-    /// not any more.
+    /// Reads a file's history entry of one Drive version consistently; `None` if it was never saved
+    /// or has expired.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn history_at(
+    pub async fn load_history_entry(
         &self,
         key: &ConnectionKey,
         file: &FileId,
@@ -76,7 +87,7 @@ struct Entry {
     #[serde(rename = "b")]
     fields: ByField<ValueItem>,
     #[serde(rename = "m")]
-    mirror: MirrorItem,
+    mirror: MetadataItem,
     at: i64,
 }
 
@@ -84,20 +95,19 @@ fn encode_entry(
     key: &ConnectionKey,
     entry: &HistoryEntry,
     expires: Option<Timestamp>,
-) -> Result<Item, StoreError> {
+) -> Result<Encoded, StoreError> {
     let snapshot = &entry.snapshot;
     let body = Entry {
         version: snapshot.version.0,
-        mask: snapshot.mask.0,
+        mask: snapshot.field_set.0,
         fields: by_field(&snapshot.fields, ValueItem::from),
-        mirror: (&snapshot.mirror).into(),
+        mirror: (&snapshot.metadata).into(),
         at: entry.at.as_millis(),
     };
     let place = Key::snapshot(key, &snapshot.file, snapshot.version);
     let mut item = encode(&place, &body)?;
     if let Some(expires) = expires {
-        let seconds = AttributeValue::N(expires.as_seconds().to_string());
-        item.insert("expires".to_owned(), seconds);
+        item.expire(expires);
     }
     Ok(item)
 }
@@ -109,9 +119,9 @@ fn decode_entry(file: &FileId, item: Item) -> Result<HistoryEntry, StoreError> {
         snapshot: Snapshot {
             file: file.clone(),
             version: DriveVersion(entry.version),
-            mask: FieldMask(entry.mask),
+            field_set: FieldSetVersion(entry.mask),
             fields,
-            mirror: entry.mirror.into(),
+            metadata: entry.mirror.into(),
         },
         at: at(entry.at),
     })

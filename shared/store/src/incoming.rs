@@ -1,4 +1,5 @@
-//! Content that somebody is sending in parts: what they said of it when they began, until it is taken or forgotten.
+//! Multipart uploads of applications: the declared properties of the content, until it is taken or
+//! dropped.
 
 use domain::content::{ContentHash, ObjectKey, UploadId};
 use domain::{ConnectionKey, FileId, Timestamp};
@@ -11,26 +12,26 @@ use crate::update::{Replaces, Update};
 use crate::value_item::at;
 use crate::{Created, Store, StoreError};
 
-/// An upload in parts that an application was given URLs for.
+/// A multipart upload that an application was given URLs for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Incoming {
-    /// Drawn for it: what it is asked for by. Lower-case hexadecimal digits.
+pub struct MultipartUpload {
+    /// Its id, drawn for it: lower-case hexadecimal digits.
     pub id: String,
-    /// The file that it is the next content of.
+    /// The file that receives the content.
     pub file: FileId,
-    /// What the bytes must come to.
+    /// The declared hash of the bytes.
     pub hash: ContentHash,
-    /// How many they must be.
+    /// The declared number of bytes.
     pub size_bytes: u64,
     /// The version of the file's content that it replaces.
     pub expected_version: u32,
-    /// Where the bytes go.
+    /// The object key that the bytes are stored under.
     pub object: ObjectKey,
-    /// Of which multipart upload they are parts.
+    /// S3's id of the multipart upload.
     pub upload: UploadId,
     /// The size of each part but the last, in bytes.
     pub part_bytes: u64,
-    /// When it is forgotten.
+    /// The time at which it expires.
     pub expires_at: Timestamp,
 }
 
@@ -52,78 +53,82 @@ fn place(key: &ConnectionKey, id: &str) -> Key {
 }
 
 impl Store {
-    /// Keeps an upload until it expires.
+    /// Saves an upload until it expires.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn keep_incoming(
+    pub async fn save_multipart_upload(
         &self,
         key: &ConnectionKey,
-        incoming: &Incoming,
-    ) -> Result<Created<Incoming>, StoreError> {
+        upload: &MultipartUpload,
+    ) -> Result<Created<MultipartUpload>, StoreError> {
         let body = Body {
-            file: incoming.file.to_string(),
-            hash: Checksum::of(&incoming.hash.to_string()),
-            size: incoming.size_bytes,
-            expected: incoming.expected_version,
-            object: incoming.object.to_string(),
-            upload: incoming.upload.as_str().to_owned(),
-            part: incoming.part_bytes,
-            expires_at: incoming.expires_at.as_millis(),
-            expires: incoming.expires_at.as_seconds(),
+            file: upload.file.to_string(),
+            hash: Checksum::of(&upload.hash.to_string()),
+            size: upload.size_bytes,
+            expected: upload.expected_version,
+            object: upload.object.to_string(),
+            upload: upload.upload.as_str().to_owned(),
+            part: upload.part_bytes,
+            expires_at: upload.expires_at.as_millis(),
+            expires: upload.expires_at.as_seconds(),
         };
-        let item = encode(&place(key, &incoming.id), &body)?;
+        let item = encode(&place(key, &upload.id), &body)?;
         match self.put(item, Replaces::Nothing).await? {
             Applied::Done(_) => Ok(Created::Created),
             Applied::Refused(Some(item)) => {
-                let stands = decode_incoming(key, &incoming.id, item)?;
-                // The id is drawn anew for each, so that one that stands was put by this very call.
-                Ok(if stands == *incoming {
+                let stands = decode_upload(key, &upload.id, item)?;
+                // Every id is drawn anew, so an equal stored upload was saved by this very call.
+                Ok(if stands == *upload {
                     Created::Created
                 } else {
                     Created::Exists(stands)
                 })
             }
-            Applied::Refused(None) => Err(StoreError::busy("the upload came and went")),
+            Applied::Refused(None) => Err(StoreError::busy(
+                "the upload was created and deleted meanwhile",
+            )),
         }
     }
 
-    /// An upload, read consistently; `None` where there is none, or it was forgotten. DynamoDB may take days to delete what
-    /// has expired, so one that has is not given.
+    /// Reads an upload consistently; `None` if there is none or it has expired (DynamoDB may take
+    /// days to delete an expired item).
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn incoming(
+    pub async fn load_multipart_upload(
         &self,
         key: &ConnectionKey,
         id: &str,
         now: Timestamp,
-    ) -> Result<Option<Incoming>, StoreError> {
+    ) -> Result<Option<MultipartUpload>, StoreError> {
         let item = self.get(&place(key, id)).await?;
-        let found = item
-            .map(|item| decode_incoming(key, id, item))
-            .transpose()?;
-        Ok(found.filter(|incoming| incoming.expires_at > now))
+        let found = item.map(|item| decode_upload(key, id, item)).transpose()?;
+        Ok(found.filter(|upload| upload.expires_at > now))
     }
 
-    /// Forgets an upload that was taken or refused. One that is forgotten already is none.
+    /// Deletes an upload that was taken or refused. Does nothing if there is none.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn drop_incoming(&self, key: &ConnectionKey, id: &str) -> Result<(), StoreError> {
+    pub async fn delete_multipart_upload(
+        &self,
+        key: &ConnectionKey,
+        id: &str,
+    ) -> Result<(), StoreError> {
         self.delete_when(Update::of(place(key, id))).await.map(drop)
     }
 }
 
-fn decode_incoming(key: &ConnectionKey, id: &str, item: Item) -> Result<Incoming, StoreError> {
+fn decode_upload(key: &ConnectionKey, id: &str, item: Item) -> Result<MultipartUpload, StoreError> {
     let (place, body) = decode::<Body>(item)?;
     let file = FileId::parse(&body.file);
     let hash = ContentHash::parse(&body.hash.into_text());
     let object = ObjectKey::parse(&key.tenant, &body.object);
     let (Ok(file), Ok(hash), Ok(object)) = (file, hash, object) else {
-        return Err(place.corrupt("it names no file, hash or object"));
+        return Err(place.corrupt("its file, hash or object is invalid"));
     };
-    Ok(Incoming {
+    Ok(MultipartUpload {
         id: id.to_owned(),
         file,
         hash,

@@ -1,4 +1,5 @@
-//! The keys of every item. A key is always built from a [`ConnectionKey`], never from what a caller sent.
+//! The keys of all items. A key is always built from a [`ConnectionKey`] and parsed ids, never from
+//! unchecked input.
 
 use std::collections::HashMap;
 
@@ -8,24 +9,25 @@ use domain::{ChannelId, ConflictId, ConnectionKey, DriveVersion, FileId, TenantI
 
 use crate::StoreError;
 
-/// An item as the SDK has it.
+/// An item in the SDK's form.
 pub(crate) type Item = HashMap<String, AttributeValue>;
 
-/// The shards that a connection's files are listed by. Changing it means writing every HEAD again.
+/// The number of shards that a connection's files are listed by. Changing it requires writing every
+/// HEAD again.
 pub(crate) const FILE_SHARDS: u8 = 8;
 
 /// The sort key of a file's record.
 pub(crate) const HEAD: &str = "HEAD";
 /// The sort key of the state of a file's content.
 pub(crate) const CONTENT: &str = "CONTENT";
-/// What the sort key of a stored version begins with.
+/// The prefix of the sort key of a stored version.
 pub(crate) const VERSION: &str = "VERSION#";
 /// The sort key of a stored object.
 pub(crate) const OBJECT: &str = "OBJECT";
 /// The sort key of a channel's one item.
 pub(crate) const META: &str = "META";
 
-/// Where an item is.
+/// The primary key of an item.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Key {
     pub(crate) pk: String,
@@ -40,7 +42,7 @@ impl Key {
         }
     }
 
-    /// The key of an item that came from the table or from an index.
+    /// Reads the key of an item that came from the table or from an index.
     pub(crate) fn of(item: &Item) -> Result<Self, StoreError> {
         let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned();
         match (text("PK"), text("SK")) {
@@ -48,7 +50,7 @@ impl Key {
             (pk, sk) => Err(StoreError::Corrupt {
                 pk: pk.unwrap_or_default(),
                 sk: sk.unwrap_or_default(),
-                what: "a key is missing",
+                what: "a key attribute is missing",
                 source: None,
             }),
         }
@@ -95,7 +97,7 @@ impl Key {
         Self::new(format!("{}{hash}", Self::object_prefix(tenant)), OBJECT)
     }
 
-    /// What the partition key of a tenant's objects begins with, before the hash.
+    /// The prefix of the partition key of a tenant's objects, before the hash.
     pub(crate) fn object_prefix(tenant: &TenantId) -> String {
         format!("T#{tenant}#O#")
     }
@@ -108,12 +110,13 @@ impl Key {
         Self::new(format!("CHANNEL#{id}"), META)
     }
 
-    /// How fast the connection may call Drive.
-    pub(crate) fn pace(key: &ConnectionKey) -> Self {
+    /// The key of the connection's rate limit.
+    pub(crate) fn rate_limit(key: &ConnectionKey) -> Self {
         Self::new(connection_pk(key), "PACE")
     }
 
-    /// `LOG#`, `OP#`, `PAGE#`, `PARKED#`: what belongs to a connection as a whole.
+    /// The key of an item that belongs to a connection as a whole: `LOG#`, `OP#`, `PAGE#`,
+    /// `PARKED#` ...
     pub(crate) fn of_connection(key: &ConnectionKey, kind: &str, id: &str) -> Self {
         Self::new(connection_pk(key), format!("{kind}#{id}"))
     }
@@ -131,25 +134,29 @@ pub(crate) fn file_pk(key: &ConnectionKey, file: &FileId) -> String {
     format!("T#{}#F#{}#{file}", key.tenant, key.connection)
 }
 
-/// The file of a partition key of this connection.
+/// Returns the file of a partition key of this connection.
 pub(crate) fn file_of(key: &ConnectionKey, item: &Key) -> Result<FileId, StoreError> {
     let prefix = format!("T#{}#F#{}#", key.tenant, key.connection);
     let file = item.pk.strip_prefix(&prefix);
     file.and_then(|file| FileId::parse(file).ok())
-        .ok_or_else(|| item.clone().corrupt("not a file of this connection"))
+        .ok_or_else(|| {
+            item.clone()
+                .corrupt("its key is not that of a file of this connection")
+        })
 }
 
-/// A time as the indexes sort it: 13 digits of milliseconds reach to the year 2286.
+/// A time in the form that the indexes sort by: 13 digits of milliseconds reach to the year 2286.
 pub(crate) fn millis_13(at: Timestamp) -> String {
     format!("{:013}", at.as_millis().clamp(0, 9_999_999_999_999))
 }
 
-/// Which of `shards` a text falls into. FNV-1a: stable for ever, since it is in stored keys.
+/// Returns the shard of a text, out of `shards`. FNV-1a, fixed for ever, since stored keys contain
+/// the result.
 pub(crate) fn shard_of(text: &str, shards: u8) -> u8 {
     let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
-    // The low bits of FNV are weak on short texts; folding brings the high ones in.
+    // The low bits of FNV are weak on short texts; folding mixes in the high ones.
     let folded = hash ^ (hash >> 32);
     u8::try_from(folded % u64::from(shards.max(1))).unwrap_or_default()
 }
@@ -161,9 +168,9 @@ pub(crate) enum Index {
     Files,
     /// The present files of one folder, as the application sees it.
     Children,
-    /// What waits for someone or something: owed, failed, conflicts.
+    /// Records and conflicts that need attention: owed, failed, in conflict.
     Attention,
-    /// What must be done at a time.
+    /// Everything that is due at a time.
     Due,
 }
 
@@ -196,20 +203,14 @@ impl Index {
             Self::Due => "due_sk",
         }
     }
-
-    /// Gives an item its place in the index.
-    pub(crate) fn place(self, item: &mut Item, pk: String, sk: String) {
-        item.insert(self.pk().to_owned(), AttributeValue::S(pk));
-        item.insert(self.sk().to_owned(), AttributeValue::S(sk));
-    }
 }
 
-/// The partition of the index `files` that a file is in.
+/// The partition of the index `files` that lists a shard.
 pub(crate) fn files_pk(key: &ConnectionKey, shard: u8) -> String {
     format!("{}#S#{shard}", connection_pk(key))
 }
 
-/// The partition of the index `children` of a folder.
+/// The partition of the index `children` that lists a folder.
 pub(crate) fn children_pk(key: &ConnectionKey, parent: &FileId) -> String {
     format!("{}#P#{parent}", connection_pk(key))
 }
@@ -243,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn times_outside_the_index_are_held_to_its_ends() {
+    fn times_outside_the_index_are_clamped() {
         assert_eq!(millis_13(Timestamp::from_millis(-5)), "0000000000000");
         assert_eq!(millis_13(Timestamp::from_millis(i64::MAX)), "9999999999999");
     }

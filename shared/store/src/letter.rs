@@ -1,199 +1,202 @@
-//! Dead letters: inputs that were set aside, and what became of them.
+//! Dead letters: inputs that were set aside, and their history.
 
 use domain::{ConnectionId, ConnectionKey, FileId, TenantId, Timestamp};
 
-/// Events that a letter's history keeps: the latest. The item stays far below DynamoDB's 400 KB.
+/// The number of events that a history keeps: the latest ones. The item stays far below DynamoDB's
+/// 400 KB.
 const HISTORY_MAX: usize = 20;
-/// Of a reason, what the history keeps, in bytes.
+/// The bytes of a reason that the history keeps.
 const REASON_BYTES_MAX: usize = 4_000;
 
 /// An input that was set aside.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Parked {
-    /// Names it: the same input always has the same id. Of a snapshot: `f.<file>.<something>`.
+pub struct DeadLetter {
+    /// Its id: the same input always has the same id. For a snapshot: `f.<file>.<suffix>`.
     pub id: String,
-    /// The connection.
+    /// The connection that it belongs to.
     pub key: ConnectionKey,
-    /// The queue that it came by.
+    /// The queue that delivered it.
     pub queue: String,
-    /// Why it can't succeed.
+    /// The reason why it can't succeed.
     pub reason: String,
-    /// The message's body, as it came.
+    /// The message's body, unchanged.
     pub body: String,
-    /// When the input was first delivered or sent.
+    /// The time at which the input was first delivered or sent.
     pub first_seen_at: Timestamp,
-    /// When it was set aside, the last time.
+    /// The time at which it was last set aside.
     pub parked_at: Timestamp,
-    /// How often it was received, before it was set aside the last time.
+    /// The number of times it was received before it was last set aside.
     pub receives: u32,
-    /// The file that it is about, if it could be told.
+    /// The file that it is about, if known.
     pub file: Option<FileId>,
-    /// Whether it still waits for somebody.
-    pub status: ParkedStatus,
-    /// The record's revision: the condition of its next write, and what tells one redrive from the next. 0 before
-    /// it is stored.
+    /// Its state.
+    pub status: DeadLetterStatus,
+    /// The revision: the condition of the next write, and the number that distinguishes one redrive
+    /// from the next. 0 before it is stored.
     pub revision: u64,
-    /// How often it was sent again.
+    /// The number of redrives.
     pub redrives: u32,
-    /// What happened to it, the oldest first: the last twenty events.
-    pub history: Vec<ParkedEvent>,
+    /// Its history, oldest first: the last twenty events.
+    pub history: Vec<DeadLetterEvent>,
 }
 
-/// What a parked input waits for, or how it ended.
+/// The state of a dead letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ParkedStatus {
-    /// It waits for somebody to send it again or to drop it.
+pub enum DeadLetterStatus {
+    /// It waits to be redriven or dropped.
     Parked,
-    /// It was sent again, and has not come back.
+    /// It was redriven, and has not failed again.
     Redriven,
-    /// Somebody decided that it is not wanted.
+    /// A person dropped it.
     Dropped,
 }
 
-/// An event of a parked input's history.
+/// An event in a dead letter's history.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ParkedEvent {
-    /// When.
+pub struct DeadLetterEvent {
+    /// The time of the event.
     pub at: Timestamp,
-    /// What.
-    pub step: ParkedStep,
+    /// The event itself.
+    pub action: DeadLetterAction,
 }
 
-/// What happens to a parked input.
+/// An event of a dead letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ParkedStep {
+pub enum DeadLetterAction {
     /// It was set aside.
     Parked {
-        /// Why it can't succeed.
+        /// The reason why it can't succeed.
         reason: String,
-        /// How often it was received.
+        /// The number of times it was received.
         receives: u32,
-        /// When that message was sent: the same message is not set aside twice.
+        /// The time at which that message was sent. The same message is not set aside twice.
         sent_at: Timestamp,
     },
-    /// It was sent again.
+    /// It was redriven.
     Redriven {
-        /// Who asked for it.
+        /// The subject that requested it.
         by: String,
     },
     /// It was dropped.
     Dropped {
-        /// Who decided.
+        /// The subject that decided it.
         by: String,
-        /// Why.
+        /// The stated reason.
         reason: String,
     },
 }
 
-/// A message of a queue, as it came.
+/// A queue message that failed.
 #[derive(Debug, Clone, Copy)]
-pub struct Letter<'a> {
+pub struct FailedMessage<'a> {
     /// The queue's name.
     pub queue: &'a str,
-    /// What names the input beside its file: SQS's id of the message, or a digest of the body.
+    /// The part of the dead letter's id that the message determines: SQS's message id, or a digest
+    /// of the body.
     pub id: &'a str,
-    /// The body, unread.
+    /// The body, unparsed.
     pub body: &'a str,
-    /// When it was sent.
+    /// The time at which it was sent.
     pub sent_at: Timestamp,
-    /// How often it was received.
+    /// The number of times it was received.
     pub receives: u32,
 }
 
-impl Parked {
-    /// The id of a parked snapshot of `file`, made unique by `suffix` (a version, a digest).
+impl DeadLetter {
+    /// Returns the id of a dead letter for a snapshot of `file`, made unique by `suffix` (a
+    /// version, a digest).
     #[must_use]
     pub fn snapshot_id(file: &FileId, suffix: &str) -> String {
         format!("f.{file}.{suffix}")
     }
 
-    /// A message that can't be read. Nobody knows whose it is, so it is under the tenant and the
-    /// connection `_unknown`, for whoever runs the system.
+    /// Makes a dead letter of a message that can't be parsed. Its owner is unknown, so it is stored
+    /// under the tenant and connection `_unknown`, for the operator of the system.
     #[must_use]
-    pub fn unreadable(letter: Letter<'_>, reason: &str, now: Timestamp) -> Self {
-        Self::letter(letter, unknown(), None, reason, now)
+    pub fn unreadable(message: FailedMessage<'_>, reason: &str, now: Timestamp) -> Self {
+        Self::from_message(message, unknown_connection(), None, reason, now)
     }
 
-    /// A message whose connection, and perhaps file, is known.
+    /// Makes a dead letter of a message whose connection, and perhaps file, is known.
     #[must_use]
-    pub fn letter(
-        letter: Letter<'_>,
+    pub fn from_message(
+        message: FailedMessage<'_>,
         key: ConnectionKey,
         file: Option<FileId>,
         reason: &str,
         now: Timestamp,
     ) -> Self {
         let id = match &file {
-            Some(file) => Self::snapshot_id(file, letter.id),
-            None => format!("m.{}", letter.id),
+            Some(file) => Self::snapshot_id(file, message.id),
+            None => format!("m.{}", message.id),
         };
         Self {
             id,
             key,
-            queue: letter.queue.to_owned(),
+            queue: message.queue.to_owned(),
             reason: reason.to_owned(),
-            body: cut(letter.body),
-            first_seen_at: letter.sent_at,
+            body: cut(message.body),
+            first_seen_at: message.sent_at,
             parked_at: now,
-            receives: letter.receives,
+            receives: message.receives,
             file,
-            status: ParkedStatus::Parked,
+            status: DeadLetterStatus::Parked,
             revision: 0,
             redrives: 0,
-            history: vec![ParkedEvent {
+            history: vec![DeadLetterEvent {
                 at: now,
-                step: ParkedStep::Parked {
+                action: DeadLetterAction::Parked {
                     reason: cut_to(reason, REASON_BYTES_MAX).to_owned(),
-                    receives: letter.receives,
-                    sent_at: letter.sent_at,
+                    receives: message.receives,
+                    sent_at: message.sent_at,
                 },
             }],
         }
     }
 
-    /// It was sent again: closed, until it comes back.
+    /// Returns the dead letter after a redrive: closed, unless the input fails again.
     #[must_use]
     pub fn redriven(&self, by: &str, at: Timestamp) -> Self {
-        let step = ParkedStep::Redriven { by: by.to_owned() };
-        let mut after = self.with(ParkedEvent { at, step });
-        after.status = ParkedStatus::Redriven;
+        let action = DeadLetterAction::Redriven { by: by.to_owned() };
+        let mut after = self.with_event(DeadLetterEvent { at, action });
+        after.status = DeadLetterStatus::Redriven;
         after.redrives = self.redrives.saturating_add(1);
         after
     }
 
-    /// Somebody decided that it is not wanted, and why.
+    /// Returns the dead letter after a person's decision to drop it.
     #[must_use]
     pub fn dropped(&self, by: &str, reason: &str, at: Timestamp) -> Self {
-        let step = ParkedStep::Dropped {
+        let action = DeadLetterAction::Dropped {
             by: by.to_owned(),
             reason: cut_to(reason, REASON_BYTES_MAX).to_owned(),
         };
-        let mut after = self.with(ParkedEvent { at, step });
-        after.status = ParkedStatus::Dropped;
+        let mut after = self.with_event(DeadLetterEvent { at, action });
+        after.status = DeadLetterStatus::Dropped;
         after
     }
 
-    /// The record with `again`, which was set aside under the same id; `None` where its history has that very
-    /// message already.
-    pub(crate) fn parked_again(&self, again: &Self) -> Option<Self> {
-        let sent_at = |event: &ParkedEvent| match &event.step {
-            ParkedStep::Parked { sent_at, .. } => Some(*sent_at),
-            ParkedStep::Redriven { .. } | ParkedStep::Dropped { .. } => None,
+    /// Returns the dead letter with `repeat`, which was set aside under the same id, added to its
+    /// history; `None` if its history already has that very message.
+    pub(crate) fn with_repeat(&self, repeat: &Self) -> Option<Self> {
+        let sent_at = |event: &DeadLetterEvent| match &event.action {
+            DeadLetterAction::Parked { sent_at, .. } => Some(*sent_at),
+            DeadLetterAction::Redriven { .. } | DeadLetterAction::Dropped { .. } => None,
         };
-        let event = again.history.last()?;
+        let event = repeat.history.last()?;
         let known = self.history.iter().filter_map(sent_at);
         if known.into_iter().any(|known| Some(known) == sent_at(event)) {
             return None;
         }
-        let mut after = self.with(event.clone());
-        after.status = ParkedStatus::Parked;
-        after.reason.clone_from(&again.reason);
-        after.parked_at = again.parked_at;
-        after.receives = again.receives;
+        let mut after = self.with_event(event.clone());
+        after.status = DeadLetterStatus::Parked;
+        after.reason.clone_from(&repeat.reason);
+        after.parked_at = repeat.parked_at;
+        after.receives = repeat.receives;
         Some(after)
     }
 
-    fn with(&self, event: ParkedEvent) -> Self {
+    fn with_event(&self, event: DeadLetterEvent) -> Self {
         let mut after = self.clone();
         after.history.push(event);
         let too_many = after.history.len().saturating_sub(HISTORY_MAX);
@@ -207,19 +210,19 @@ fn cut_to(text: &str, bytes_max: usize) -> &str {
     text.split_at(fits).0
 }
 
-/// DynamoDB takes 400 KB in an item, SQS 1 MiB in a message: of a body that is larger, the beginning is kept.
+/// Cuts a body to fit: DynamoDB takes 400 KB in an item, SQS 1 MiB in a message.
 fn cut(body: &str) -> String {
     const BYTES_MAX: usize = 300_000;
     let fits = body.floor_char_boundary(BYTES_MAX);
-    let (kept, lost) = body.split_at(fits);
-    if lost.is_empty() {
-        return kept.to_owned();
+    let (head, rest) = body.split_at(fits);
+    if rest.is_empty() {
+        return head.to_owned();
     }
-    format!("{kept} [{} more bytes were not kept]", lost.len())
+    format!("{head} [{} more bytes were not kept]", rest.len())
 }
 
-/// Where messages are that don't say whose they are.
-fn unknown() -> ConnectionKey {
+/// The place of messages whose connection is unknown.
+fn unknown_connection() -> ConnectionKey {
     #[expect(
         clippy::expect_used,
         reason = "the text is one of the allowed ones, as the test below shows"
@@ -236,33 +239,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_letter_that_nobody_can_read_is_kept_under_unknown() {
+    fn an_unreadable_message_is_stored_under_unknown() {
         let now = Timestamp::from_millis(5);
-        let letter = Letter {
+        let message = FailedMessage {
             queue: "snapshots.fifo",
             id: "m-1",
             body: "{",
             sent_at: Timestamp::from_millis(1),
             receives: 3,
         };
-        let parked = Parked::unreadable(letter, "not JSON", now);
-        assert_eq!(parked.key.to_string(), "_unknown/_unknown");
+        let letter = DeadLetter::unreadable(message, "not JSON", now);
+        assert_eq!(letter.key.to_string(), "_unknown/_unknown");
         assert_eq!(
-            (parked.id.as_str(), parked.body.as_str(), parked.receives),
+            (letter.id.as_str(), letter.body.as_str(), letter.receives),
             ("m.m-1", "{", 3)
         );
         let file = FileId::parse("1abc").unwrap();
-        let parked = Parked::letter(letter, parked.key, Some(file), "gave up", now);
-        assert_eq!(parked.id, "f.1abc.m-1");
+        let letter = DeadLetter::from_message(message, letter.key, Some(file), "gave up", now);
+        assert_eq!(letter.id, "f.1abc.m-1");
         let body = "\u{e4}".repeat(200_000);
-        let large = Letter {
+        let large = FailedMessage {
             body: &body,
-            ..letter
+            ..message
         };
-        let parked = Parked::unreadable(large, "too much", now);
-        assert!(parked.body.len() < 310_000);
-        assert!(parked.body.ends_with(" more bytes were not kept]"));
-        let mut long = parked;
+        let letter = DeadLetter::unreadable(large, "too much", now);
+        assert!(letter.body.len() < 310_000);
+        assert!(letter.body.ends_with(" more bytes were not kept]"));
+        let mut long = letter;
         for n in 0..100 {
             long = long.redriven("ada", Timestamp::from_millis(n));
         }

@@ -1,6 +1,6 @@
-//! A connection's limits as its item holds them.
+//! A connection's rate limits in the form that its item stores.
 
-use domain::pace::{Limits, QuotaModel};
+use domain::rate_limit::{Limits, QuotaModel};
 use serde::{Deserialize, Serialize};
 
 #[derive(Serialize, Deserialize)]
@@ -21,7 +21,7 @@ enum ModelItem {
     Queries,
 }
 
-/// Of an item that names none.
+/// The limits of an item that has none.
 impl Default for LimitsItem {
     fn default() -> Self {
         (&Limits::default()).into()

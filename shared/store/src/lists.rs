@@ -1,12 +1,12 @@
-//! Lists of files, intents and conflicts, over the indexes. The indexes lag a little; what they name is
-//! loaded, and listed only if it still belongs.
+//! Lists of files, intents and conflicts, over the indexes. The indexes lag a little: the items
+//! they name are loaded, and listed only if they still belong.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{ConflictId, ConflictRecord, ConnectionKey, Field, FileId, FileRecord, Timestamp};
 
 use crate::conflict_item::{self, decode_conflict};
-use crate::file_item::Waits;
+use crate::file_item::AttentionReason;
 use crate::key::{
     FILE_SHARDS, Index, Item, Key, children_pk, connection_pk, file_of, files_pk, millis_13,
 };
@@ -14,44 +14,45 @@ use crate::page::Position;
 use crate::range::Range;
 use crate::{Page, PageRequest, Store, StoreError};
 
-/// Whether a list of files has those that are gone.
+/// Whether a list of files includes tombstones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Tombstones {
     /// Only files that are present.
     #[default]
     Skip,
-    /// Tombstones too. (They have no parent, so they are in no folder's list.)
+    /// Tombstones too. (They have no parent, so no folder lists them.)
     Include,
 }
 
-/// Which intents are wanted.
+/// The kind of intents to list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IntentStatus {
-    /// Something will be pushed, or a push's fate looked at: earliest due first.
+    /// Something will be pushed, or the outcome of a push determined: earliest due first.
     Owed,
-    /// Nothing will be pushed until someone edits or retries: something was given up.
+    /// Something was given up, and nothing will be pushed until a person edits or retries.
     Failed,
 }
 
-/// Which conflicts are wanted.
+/// The conflicts to list.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ConflictFilter {
-    /// Those that stand or those that have ended; `None` for both, open ones first.
+    /// Open or ended ones; `None` for both, open ones first.
     pub status: Option<ConflictState>,
-    /// Those on one field; `None` for all.
+    /// Those on one field; `None` for all fields.
     pub field: Option<Field>,
 }
 
-/// Whether a conflict stands.
+/// The state of a conflict, as far as lists distinguish it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConflictState {
-    /// It does: oldest first.
+    /// It is open. Listed oldest first.
     Open,
-    /// It was resolved, or closed by itself: the first to end first.
+    /// It was resolved, or closed by itself. Listed in the order in which they ended.
     Ended,
 }
 
-/// How much of a connection waits for someone or something. Counted over an index that lags a little.
+/// The number of items of a connection that need attention. Counted over an index that lags a
+/// little.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Attention {
     /// Open conflicts.
@@ -60,28 +61,28 @@ pub struct Attention {
     pub owed: u64,
     /// Files with something given up and nothing to push.
     pub failed: u64,
-    /// Whether a count stopped at its bound: there are at least so many.
+    /// Whether a count stopped at its bound, so that the true number is higher.
     pub more: bool,
 }
 
-/// How far [`Store::count_attention`] counts each kind.
+/// The bound of each count of [`Store::count_attention`].
 const COUNT_MAX: u32 = 1_000;
-/// Queries of one page beyond one for each partition.
+/// The most queries of one page, beyond one for each partition.
 const QUERIES_MAX: usize = 16;
 
-/// The sort key by which the range's index has an item.
+/// Reads the sort key of an item in the range's index.
 fn index_sort_key(range: &Range, item: &Item) -> Result<String, StoreError> {
     let name = range.index.map_or("SK", Index::sk);
     let text = item.get(name).and_then(|value| value.as_s().ok());
     match text {
         Some(text) => Ok(text.clone()),
-        None => Err(Key::of(item)?.corrupt("the index has it without its sort key")),
+        None => Err(Key::of(item)?.corrupt("the index returned no sort key")),
     }
 }
 
 impl Store {
-    /// A connection's files, in no meaningful order; with `parent`, the files that the application sees
-    /// in that folder, by id. A page may be short where tombstones were left out.
+    /// Lists a connection's files, in no meaningful order; with `parent`, the files that the
+    /// application sees in that folder, by id. A page may be short where tombstones are left out.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -103,7 +104,7 @@ impl Store {
             }
         };
         let wanted = |_: &Key| Ok(true);
-        let found = self.walk(list, &parts, page, wanted).await?;
+        let found = self.scan_partitions(list, &parts, page, wanted).await?;
         let files = self.records_in_order(key, &found.items).await?;
         let keep = |record: &FileRecord| tombstones == Tombstones::Include || !record.is_gone();
         Ok(Page {
@@ -112,7 +113,7 @@ impl Store {
         })
     }
 
-    /// The files for which something is owed, or was given up.
+    /// Lists the files for which something is owed, or was given up.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -123,15 +124,17 @@ impl Store {
         page: &PageRequest,
     ) -> Result<Page<FileRecord>, StoreError> {
         let (list, prefix) = match status {
-            IntentStatus::Owed => ("owed", Waits::OWED),
-            IntentStatus::Failed => ("failed", Waits::FAILED),
+            IntentStatus::Owed => ("owed", AttentionReason::OWED),
+            IntentStatus::Failed => ("failed", AttentionReason::FAILED),
         };
         let part = Range::prefix(Some(Index::Attention), connection_pk(key), prefix);
-        let found = self.walk(list, &[part], page, |_| Ok(true)).await?;
+        let found = self
+            .scan_partitions(list, &[part], page, |_| Ok(true))
+            .await?;
         let files = self.records_in_order(key, &found.items).await?;
-        let belongs = |record: &FileRecord| match Waits::of(record) {
-            Some(Waits::Owed(_)) => status == IntentStatus::Owed,
-            Some(Waits::Failed) => status == IntentStatus::Failed,
+        let belongs = |record: &FileRecord| match AttentionReason::of(record) {
+            Some(AttentionReason::Owed(_)) => status == IntentStatus::Owed,
+            Some(AttentionReason::Failed) => status == IntentStatus::Failed,
             None => false,
         };
         Ok(Page {
@@ -140,8 +143,8 @@ impl Store {
         })
     }
 
-    /// At most `limit` files whose pushes are due at `now`, earliest first. The index lags: load each
-    /// consistently before acting.
+    /// Lists at most `limit` files whose pushes are due at `now`, earliest first. The index lags:
+    /// load each consistently before acting.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -154,7 +157,7 @@ impl Store {
         let due = Range::until(
             Index::Attention,
             connection_pk(key),
-            Waits::OWED,
+            AttentionReason::OWED,
             &millis_13(now),
         );
         let slice = self.slice(&due, limit).await?;
@@ -162,7 +165,7 @@ impl Store {
         slice.items.iter().map(file).collect()
     }
 
-    /// A connection's conflicts.
+    /// Lists a connection's conflicts.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -191,7 +194,7 @@ impl Store {
             let id = conflict_item::id_of(key, place)?;
             Ok(filter.field.as_ref().is_none_or(|field| *field == id.field))
         };
-        let found = self.walk(list, &parts, page, wanted).await?;
+        let found = self.scan_partitions(list, &parts, page, wanted).await?;
         let mut by_key = BTreeMap::new();
         for item in self
             .get_many(found.items.iter().cloned().collect(), None)
@@ -210,7 +213,7 @@ impl Store {
         })
     }
 
-    /// One conflict, read consistently.
+    /// Reads one conflict consistently.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -223,31 +226,32 @@ impl Store {
         item.map(|item| decode_conflict(key, item)).transpose()
     }
 
-    /// Counts what waits, each kind up to a bound.
+    /// Counts what needs attention, each kind up to a bound.
     ///
     /// # Errors
     /// [`StoreError`]
     pub async fn count_attention(&self, key: &ConnectionKey) -> Result<Attention, StoreError> {
         let range = |prefix| Range::prefix(Some(Index::Attention), connection_pk(key), prefix);
         let open = range(conflict_item::prefix(ConflictState::Open));
-        let owed = range(Waits::OWED);
-        let failed = range(Waits::FAILED);
-        let ((open_conflicts, more_open), (owed, more_owed), (failed, more_failed)) = tokio::try_join!(
+        let owed = range(AttentionReason::OWED);
+        let failed = range(AttentionReason::FAILED);
+        let (open, owed, failed) = tokio::try_join!(
             self.count(&open, COUNT_MAX),
             self.count(&owed, COUNT_MAX),
             self.count(&failed, COUNT_MAX),
         )?;
         Ok(Attention {
-            open_conflicts,
-            owed,
-            failed,
-            more: more_open || more_owed || more_failed,
+            open_conflicts: open.0,
+            owed: owed.0,
+            failed: failed.0,
+            more: open.1 || owed.1 || failed.1,
         })
     }
 
-    /// The keys that an index has for one page, through its partitions one after the other. Stops at the
-    /// page's limit, or after a bounded number of queries (when `wanted` leaves out most).
-    pub(crate) async fn walk(
+    /// Reads the keys of one page from an index, through its partitions one after the other. Stops
+    /// at the page's limit, or after a bounded number of queries (if `wanted` leaves out most
+    /// keys).
+    pub(crate) async fn scan_partitions(
         &self,
         list: &'static str,
         parts: &[Range],
@@ -272,7 +276,7 @@ impl Store {
                 return Ok(Page { items, next_cursor });
             }
             let rest = match &position.after {
-                Some(after) => part.clone().behind(after)?,
+                Some(after) => part.clone().after(after)?,
                 None => part.clone(),
             };
             let room = u32::try_from(limit - items.len()).unwrap_or(u32::MAX);
@@ -289,7 +293,7 @@ impl Store {
             };
             for item in &slice.items {
                 let place = Key::of(item)?;
-                // An item that moves while we walk may be met twice.
+                // An item that moves during the scan may be met twice.
                 if wanted(&place)? && found.insert(place.clone()) {
                     items.push(place);
                 }
@@ -301,7 +305,8 @@ impl Store {
         })
     }
 
-    /// The records of HEAD items, in the order of their keys; those that are gone by now are left out.
+    /// Loads the records of HEAD items, in the order of their keys; those that are gone by now are
+    /// left out.
     async fn records_in_order(
         &self,
         key: &ConnectionKey,

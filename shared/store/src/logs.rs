@@ -1,90 +1,93 @@
-//! Change logs: the cursor, which never moves but on condition of where it was.
+//! Change logs: the cursor only moves on condition of its last value.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use domain::{ChannelId, ConnectionKey, LogId, OperationId, PageToken, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::item::{decode, encode};
-use crate::kept::kept_log;
+use crate::item::{Encoded, decode, encode};
+use crate::kept::indexed_log;
 use crate::key::{Index, Item, Key, connection_pk, due_place};
 use crate::operation_item::encode_operation;
 use crate::page::PageRequest;
 use crate::range::Range;
 use crate::store::{Applied, Transacted};
-use crate::update::{Replaces, Update};
+use crate::update::{Replaces, Update, Write};
 use crate::value_item::at;
-use crate::{Created, Kept, Operation, Store, StoreError, Updated, Written};
+use crate::{Created, Indexed, Operation, Store, StoreError, Updated, Written};
 
-/// Where we are in one Drive change log.
+/// The state of one Drive change log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {
-    /// The connection.
+    /// The connection that it belongs to.
     pub key: ConnectionKey,
-    /// The log within it.
+    /// The id of the log.
     pub log: LogId,
-    /// The token of the next `changes.list`; `None` before the first listing began.
+    /// The token of the next `changes.list`; `None` before the first listing starts.
     pub cursor: Option<PageToken>,
     /// Whether the log is followed, or waits for a listing of all files.
-    pub position: Position,
-    /// When the last complete listing of changes began: wakes from before it say nothing new.
+    pub position: LogPosition,
+    /// The start of the last complete listing of changes: an earlier wake carries no news.
     pub listed_from: Option<Timestamp>,
-    /// When it must be polled at the latest.
+    /// The latest time of its next poll.
     pub next_poll_at: Timestamp,
     /// Its notification channel.
     pub channel: Option<ChannelId>,
-    /// How often in a row Drive did not let it be watched.
+    /// The number of `watch` requests in a row that Drive refused.
     pub watch_failures: u32,
-    /// Drive is not asked for a channel again before.
+    /// The time before which Drive is not asked for a channel again.
     pub watch_again_at: Option<Timestamp>,
-    /// When the last change that we saw happened, as Drive says.
+    /// The time of the last observed change, as Drive reports it.
     pub last_change_at: Option<Timestamp>,
-    /// How far behind Drive that change was when it was queued, in milliseconds.
+    /// The delay between that change and its queuing, in milliseconds.
     pub lag_millis: Option<i64>,
-    /// What its shared drive is called; `None` for the user's log, and until we know.
+    /// The name of its shared drive; `None` for the user's log, and until the name is known.
     pub drive_name: Option<String>,
-    /// When the shared drives of the log's user were last compared with the logs that we keep; `None`
-    /// until that has been done since the last listing of files began. Only of the user's log.
+    /// The time at which the shared drives of the log's user were last compared with the stored
+    /// logs; `None` until that is done after the start of the last listing of files. Only set on
+    /// the user's log.
     pub drives_checked_at: Option<Timestamp>,
 }
 
-/// How a log is being read.
+/// The way in which a log is being read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Position {
+pub enum LogPosition {
     /// Nothing was read yet.
     New,
-    /// An operation lists all files; `changes.list` waits until that is queued.
+    /// An operation lists all files; `changes.list` waits until they are queued.
     Listing(OperationId),
     /// Changes are followed from the cursor.
     Following,
-    /// The shared drive is not there for us any more: nothing is read, and there is no cursor.
+    /// The shared drive is no longer accessible: nothing is read, and there is no cursor.
     Left {
-        /// Since when.
+        /// The time at which it was left.
         at: Timestamp,
     },
 }
 
-/// What is written along with a moved cursor.
+/// The values that are saved along with a moved cursor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
-    /// When the listing of changes began, if it has reached the end of the log; `None` leaves what is stored.
+pub struct LogProgress {
+    /// The start of the listing of changes, if it has reached the end of the log; `None` leaves the
+    /// stored value.
     pub complete_listing_began: Option<Timestamp>,
-    /// When the log is due next; `None` leaves it to the sweep, which paces a log that nothing tells of.
+    /// The time of the next poll; `None` leaves it to the sweep, which schedules the polls of a log
+    /// without notifications.
     pub next_poll_at: Option<Timestamp>,
-    /// As in [`Log`]; `None` leaves what is stored.
+    /// As in [`Log`]; `None` leaves the stored value.
     pub last_change_at: Option<Timestamp>,
-    /// As in [`Log`]; `None` leaves what is stored.
+    /// As in [`Log`]; `None` leaves the stored value.
     pub lag_millis: Option<i64>,
 }
 
 impl Log {
-    /// A log of which nothing was read yet, due for its first poll at `next_poll_at`.
+    /// Returns a log of which nothing was read yet, due for its first poll at `next_poll_at`.
     #[must_use]
     pub fn new(key: ConnectionKey, log: LogId, next_poll_at: Timestamp) -> Self {
         Self {
             key,
             log,
             cursor: None,
-            position: Position::New,
+            position: LogPosition::New,
             listed_from: None,
             next_poll_at,
             channel: None,
@@ -99,7 +102,7 @@ impl Log {
 }
 
 impl Store {
-    /// Begins to keep a log.
+    /// Creates a log.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -114,11 +117,11 @@ impl Store {
                     Created::Exists(current)
                 })
             }
-            Applied::Refused(None) => Err(StoreError::busy("what exists was not returned")),
+            Applied::Refused(None) => Err(StoreError::busy("the existing item was not returned")),
         }
     }
 
-    /// One log, read consistently.
+    /// Reads one log consistently.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -133,37 +136,41 @@ impl Store {
         item.map(|item| decode_log(key, item)).transpose()
     }
 
-    /// All logs of a connection: one, or a few.
+    /// Lists all logs of a connection: one, or a few.
     ///
     /// # Errors
     /// [`StoreError`]
     pub async fn list_logs(&self, key: &ConnectionKey) -> Result<Vec<Log>, StoreError> {
-        let kept = self.list_kept_logs(key).await?;
-        Ok(kept.into_iter().map(|kept| kept.value).collect())
+        let logs = self.list_logs_with_index_state(key).await?;
+        Ok(logs.into_iter().map(|log| log.value).collect())
     }
 
-    /// [`Store::list_logs`], each with whether the indexes have it right.
+    /// Lists the same as [`Store::list_logs`], each with the state of its index entries.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn list_kept_logs(&self, key: &ConnectionKey) -> Result<Vec<Kept<Log>>, StoreError> {
+    pub async fn list_logs_with_index_state(
+        &self,
+        key: &ConnectionKey,
+    ) -> Result<Vec<Indexed<Log>>, StoreError> {
         let mut logs = Vec::new();
         let mut rest = Range::prefix(None, connection_pk(key), "LOG#");
         loop {
             let slice = self.slice(&rest, PageRequest::LIMIT_MAX).await?;
             let last = slice.items.last().map(Key::of).transpose()?;
             for item in slice.items {
-                logs.push(kept_log(key, item)?);
+                logs.push(indexed_log(key, item)?);
             }
             match last.filter(|_| slice.more) {
-                Some(last) => rest = rest.behind(&last.sk)?,
+                Some(last) => rest = rest.after(&last.sk)?,
                 None => return Ok(logs),
             }
         }
     }
 
-    /// Begins a listing of all files: the log waits for `operation`, the cursor is `start` (taken before
-    /// the listing), and the operation exists, all or nothing, if the log is still as in `log`.
+    /// Starts a listing of all files, if the log is unchanged since `log` was read: the log waits
+    /// for `operation`, the cursor is `start` (taken before the listing), and the operation exists;
+    /// all or nothing.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -175,31 +182,31 @@ impl Store {
     ) -> Result<Written<Log>, StoreError> {
         let next = Log {
             cursor: Some(start.clone()),
-            position: Position::Listing(operation.id.clone()),
+            position: LogPosition::Listing(operation.id.clone()),
             drives_checked_at: None,
             ..log.clone()
         };
-        let update = unmoved(log)
+        let update = if_unmoved(log)
             .set_text("cursor", start.as_str())
             .set_text("position", next.position.text())
             .remove("drives_checked_at");
-        let held = Operation {
-            holds_log: true,
+        let blocking = Operation {
+            blocks_log: true,
             ..operation.clone()
         };
         let writes = vec![
-            update.in_transaction(&self.table)?,
-            Replaces::Nothing.in_transaction(encode_operation(&held)?, &self.table)?,
+            Write::Update(update),
+            Write::Put(encode_operation(&blocking)?, Replaces::Nothing),
         ];
         if let Transacted::Done = self.transact(writes).await? {
             return Ok(Written::Done(next));
         }
         let current = self.load_log(&log.key, &log.log).await?;
-        Ok(settle(next, current))
+        Ok(move_outcome(next, current))
     }
 
-    /// Moves the cursor to `to`, if the cursor and the position are still those of `log`. Call it only
-    /// when everything before `to` is durably queued.
+    /// Moves the cursor to `to`, if the cursor and the position are still those of `log`. The
+    /// caller must have durably queued everything before `to`.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -207,9 +214,9 @@ impl Store {
         &self,
         log: &Log,
         to: &PageToken,
-        progress: Progress,
+        progress: LogProgress,
     ) -> Result<Written<Log>, StoreError> {
-        let mut update = unmoved(log).set_text("cursor", to.as_str());
+        let mut update = if_unmoved(log).set_text("cursor", to.as_str());
         if let Some(at) = progress.next_poll_at {
             update = update
                 .set_number("next_poll_at", at.as_millis())
@@ -232,17 +239,17 @@ impl Store {
             Applied::Done(item) => Ok(Written::Done(decode_log(&log.key, item)?)),
             Applied::Refused(current) => {
                 let current = current.map(|item| decode_log(&log.key, item)).transpose()?;
-                Ok(settle(next, current))
+                Ok(move_outcome(next, current))
             }
         }
     }
 
-    /// Notes that Drive did not let the log be watched, for the `failures`-th time in a row, and that it is not to be
-    /// asked again before `again_at`. A channel that is set ends that.
+    /// Records that Drive refused to watch the log for the `failures`-th time in a row, and that
+    /// the next attempt is not before `again_at`. Setting a channel clears both.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn put_off_watch(
+    pub async fn postpone_watch(
         &self,
         key: &ConnectionKey,
         log: &LogId,
@@ -292,7 +299,7 @@ impl Store {
         }
     }
 
-    /// Sets when the log must be polled at the latest.
+    /// Sets the latest time of the log's next poll.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -311,7 +318,7 @@ impl Store {
         })
     }
 
-    /// Forgets a log.
+    /// Deletes a log.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -320,9 +327,10 @@ impl Store {
     }
 }
 
-/// What became of moving a log to `next`. Where the log stands there already, it is our own write whose
-/// answer was lost, or another worker's that queued the very same: either way the move has been made.
-pub(crate) fn settle(next: Log, current: Option<Log>) -> Written<Log> {
+/// Interprets the refused move of a log to `next`. If the log is there already, it was moved by our
+/// own write, whose response was lost, or by another worker that queued the very same: either way
+/// the move is done.
+pub(crate) fn move_outcome(next: Log, current: Option<Log>) -> Written<Log> {
     match current {
         Some(log) if log.cursor == next.cursor && log.position == next.position => {
             Written::Done(log)
@@ -331,8 +339,8 @@ pub(crate) fn settle(next: Log, current: Option<Log>) -> Written<Log> {
     }
 }
 
-impl Position {
-    /// One attribute, so that one condition compares it whole.
+impl LogPosition {
+    /// Encodes the position as one attribute, so that one condition compares it whole.
     pub(crate) fn text(&self) -> String {
         match self {
             Self::New => "new".to_owned(),
@@ -360,8 +368,8 @@ impl Position {
     }
 }
 
-/// An update of a log on condition that its cursor and position are as in `log`.
-pub(crate) fn unmoved(log: &Log) -> Update {
+/// Returns an update of a log on condition that its cursor and position are those of `log`.
+pub(crate) fn if_unmoved(log: &Log) -> Update {
     let cursor = log
         .cursor
         .as_ref()
@@ -399,7 +407,7 @@ struct Body {
     drives_checked_at: Option<i64>,
 }
 
-pub(crate) fn encode_log(log: &Log) -> Result<Item, StoreError> {
+pub(crate) fn encode_log(log: &Log) -> Result<Encoded, StoreError> {
     let body = Body {
         cursor: log.cursor.as_ref().map(|token| token.as_str().to_owned()),
         position: log.position.text(),
@@ -415,8 +423,7 @@ pub(crate) fn encode_log(log: &Log) -> Result<Item, StoreError> {
     };
     let place = log_key(&log.key, &log.log);
     let mut item = encode(&place, &body)?;
-    let (pk, sk) = due_place(&place, log.next_poll_at);
-    Index::Due.place(&mut item, pk, sk);
+    item.place(Index::Due, due_place(&place, log.next_poll_at));
     Ok(item)
 }
 
@@ -426,9 +433,9 @@ pub(crate) fn decode_log(key: &ConnectionKey, item: Item) -> Result<Log, StoreEr
         .sk
         .strip_prefix("LOG#")
         .and_then(|id| LogId::parse(id).ok());
-    let position = Position::parse(&body.position);
+    let position = LogPosition::parse(&body.position);
     let (Some(log), Some(position)) = (log, position) else {
-        return Err(place.corrupt("its key or position can't be read"));
+        return Err(place.corrupt("its key or position is invalid"));
     };
     let channel = body.channel.map(|id| ChannelId::parse(&id)).transpose();
     Ok(Log {
@@ -438,7 +445,7 @@ pub(crate) fn decode_log(key: &ConnectionKey, item: Item) -> Result<Log, StoreEr
         position,
         listed_from: body.listed_from.map(at),
         next_poll_at: at(body.next_poll_at),
-        channel: channel.map_err(|_| place.corrupt("its channel is no id"))?,
+        channel: channel.map_err(|_| place.corrupt("the id of its channel is invalid"))?,
         watch_failures: body.watch_failures,
         watch_again_at: body.watch_again_at.map(at),
         last_change_at: body.last_change_at.map(at),

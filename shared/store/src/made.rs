@@ -1,4 +1,5 @@
-//! Requests that made something under an id that nobody could know beforehand: a repeat finds it.
+//! Idempotency records of requests that create something under an id that is not known beforehand:
+//! a repeat finds it.
 
 use domain::{ConnectionKey, FileId, Request, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -9,17 +10,17 @@ use crate::store::Applied;
 use crate::update::Replaces;
 use crate::{Store, StoreError};
 
-/// What the first request with a key was about.
+/// The first request with an idempotency key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Made {
-    /// The digest of what was asked.
+pub struct IdempotencyRecord {
+    /// The digest of the request.
     pub digest: String,
-    /// The file that it makes.
+    /// The file that it creates.
     pub file: FileId,
 }
 
 #[derive(Serialize, Deserialize)]
-struct MadeItem {
+struct Body {
     #[serde(rename = "d")]
     digest: String,
     #[serde(rename = "f")]
@@ -28,20 +29,20 @@ struct MadeItem {
 }
 
 impl Store {
-    /// Keeps, until `expires`, that this request makes `file`, unless one with the same key came first. Says
-    /// what stands either way.
+    /// Records, until `expires`, that this request creates `file`, unless a request with the same
+    /// key came first. Returns the stored record either way.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn keep_made(
+    pub async fn save_idempotency_record(
         &self,
         key: &ConnectionKey,
         request: &Request,
         file: &FileId,
         expires: Timestamp,
-    ) -> Result<Made, StoreError> {
+    ) -> Result<IdempotencyRecord, StoreError> {
         let place = Key::of_connection(key, "MADE", &request.key);
-        let body = MadeItem {
+        let body = Body {
             digest: request.digest.clone(),
             file: file.to_string(),
             expires: expires.as_seconds(),
@@ -51,33 +52,36 @@ impl Store {
             Applied::Done(item) => item,
             Applied::Refused(Some(item)) => item,
             Applied::Refused(None) => {
-                return Err(StoreError::busy("the request's item came and went"));
+                return Err(StoreError::busy(
+                    "the idempotency record was created and deleted meanwhile",
+                ));
             }
         };
-        made(stands)
+        decode_record(stands)
     }
 
-    /// What the first request with this key made; `None` where none was, or it is forgotten.
+    /// Reads the record of the first request with this key; `None` if there is none or it has
+    /// expired.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn load_made(
+    pub async fn load_idempotency_record(
         &self,
         key: &ConnectionKey,
         request: &Request,
-    ) -> Result<Option<Made>, StoreError> {
+    ) -> Result<Option<IdempotencyRecord>, StoreError> {
         let place = Key::of_connection(key, "MADE", &request.key);
-        self.get(&place).await?.map(made).transpose()
+        self.get(&place).await?.map(decode_record).transpose()
     }
 }
 
-fn made(item: crate::key::Item) -> Result<Made, StoreError> {
-    let (place, item) = decode::<MadeItem>(item)?;
+fn decode_record(item: crate::key::Item) -> Result<IdempotencyRecord, StoreError> {
+    let (place, item) = decode::<Body>(item)?;
     match FileId::parse(&item.file) {
-        Ok(file) => Ok(Made {
+        Ok(file) => Ok(IdempotencyRecord {
             digest: item.digest,
             file,
         }),
-        Err(_) => Err(place.corrupt("it names no file")),
+        Err(_) => Err(place.corrupt("its file id is invalid")),
     }
 }

@@ -1,41 +1,41 @@
-//! Shared drives that a connection's user joins and leaves: their logs come, go, and come back.
+//! The shared drives that a connection's user joins and leaves, and their logs.
 //!
-//! A log that was left stays, so that what came by it can be told from what did not, and so that the
-//! files of a drive that is joined again go on with their history.
+//! The log of a drive that was left is kept, so that the files of that drive can be told from
+//! others, and so that they continue their history when the drive is joined again.
 
 use domain::{ConnectionKey, LogId, Timestamp};
 
-use crate::logs::{decode_log, log_key, settle, unmoved};
+use crate::logs::{decode_log, if_unmoved, log_key, move_outcome};
 use crate::operation_item::{encode_operation, operation_key};
-use crate::operations::changed;
+use crate::operations::with_changes;
 use crate::store::{Applied, Transacted};
-use crate::update::{Replaces, Update};
+use crate::update::{Replaces, Update, Write};
 use crate::{
-    Log, Operation, OperationKind, OperationState, Position, Store, StoreError, Updated, Written,
+    Log, LogPosition, Operation, OperationKind, OperationState, Store, StoreError, Updated, Written,
 };
 
-/// Why a listing ends whose shared drive is not there any more.
+/// The failure reason of a listing whose shared drive was left.
 const LEFT: &str = "the shared drive was left";
 
-/// How far a walk through our own records has come: totals, not increments.
+/// The progress of a scan over the stored records: totals, not increments.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Walked {
-    /// A cursor of [`Store::list_files`] to go on from; `None` to begin at the start.
+pub struct ScanProgress {
+    /// A cursor of [`Store::list_files`] to continue from; `None` to start from the beginning.
     pub position: Option<String>,
-    /// Files that something was queued for.
+    /// The number of files that something was queued for.
     pub listed: u64,
-    /// How many of them had been queued when the present walk began.
+    /// The number of them that had been queued when the present round started.
     pub verified: u64,
-    /// Whole walks that are done, in the place of pages.
+    /// The number of complete rounds; stored in the place of pages.
     pub rounds: u32,
-    /// When to go on.
+    /// The time at which the scan continues.
     pub due_at: Timestamp,
 }
 
 impl Store {
-    /// Leaves a shared drive, if its log is still as in `log`: nothing is read of it from now on, a
-    /// listing of it that is under way has failed, and `leave` (of the kind [`OperationKind::Leave`])
-    /// exists and is due at `at`; all or nothing.
+    /// Leaves a shared drive, if its log is unchanged since `log` was read: nothing of it is read
+    /// from now on, a listing of it in progress has failed, and `leave` (of the kind
+    /// [`OperationKind::Leave`]) exists and is due at `at`; all or nothing.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -48,11 +48,11 @@ impl Store {
     ) -> Result<Written<Log>, StoreError> {
         let next = Log {
             cursor: None,
-            position: Position::Left { at },
+            position: LogPosition::Left { at },
             next_poll_at,
             ..log.clone()
         };
-        let left = unmoved(log)
+        let left = if_unmoved(log)
             .remove("cursor")
             .set_text("position", next.position.text())
             .set_number("next_poll_at", next_poll_at.as_millis())
@@ -64,10 +64,10 @@ impl Store {
             ..leave.clone()
         };
         let mut writes = vec![
-            left.in_transaction(&self.table)?,
-            Replaces::Nothing.in_transaction(encode_operation(&leave)?, &self.table)?,
+            Write::Update(left),
+            Write::Put(encode_operation(&leave)?, Replaces::Nothing),
         ];
-        if let Position::Listing(listing) = &log.position {
+        if let LogPosition::Listing(listing) = &log.position {
             let failed = OperationState::Failed {
                 reason: LEFT.to_owned(),
             };
@@ -76,29 +76,29 @@ impl Store {
                 .set_text("state", failed.text())
                 .set_text("reason", LEFT)
                 .set_number("finished_at", at.as_millis());
-            writes.push(ended.in_transaction(&self.table)?);
+            writes.push(Write::Update(ended));
         }
         if let Transacted::Done = self.transact(writes).await? {
             return Ok(Written::Done(next));
         }
         let current = self.load_log(&log.key, &log.log).await?;
-        Ok(settle(next, current))
+        Ok(move_outcome(next, current))
     }
 
-    /// Takes up the log of a shared drive that was left, if it is still as in `log`: as if nothing had
-    /// been read of it, and due at `now`.
+    /// Starts the log of a shared drive that was left and joined again, if it is unchanged since
+    /// `log` was read: as if nothing had been read of it, and due at `now`.
     ///
     /// # Errors
     /// [`StoreError`]
     pub async fn rejoin_log(&self, log: &Log, now: Timestamp) -> Result<Written<Log>, StoreError> {
         let next = Log {
             cursor: None,
-            position: Position::New,
+            position: LogPosition::New,
             channel: None,
             next_poll_at: now,
             ..log.clone()
         };
-        let update = unmoved(log)
+        let update = if_unmoved(log)
             .set_text("position", next.position.text())
             .remove("channel")
             .set_number("next_poll_at", now.as_millis())
@@ -107,16 +107,16 @@ impl Store {
             Applied::Done(item) => Ok(Written::Done(decode_log(&log.key, item)?)),
             Applied::Refused(current) => {
                 let current = current.map(|item| decode_log(&log.key, item)).transpose()?;
-                Ok(settle(next, current))
+                Ok(move_outcome(next, current))
             }
         }
     }
 
-    /// Records what the shared drive of a log is called.
+    /// Records the name of a log's shared drive.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn name_drive(
+    pub async fn set_drive_name(
         &self,
         key: &ConnectionKey,
         log: &LogId,
@@ -129,8 +129,9 @@ impl Store {
         })
     }
 
-    /// Records that the user's shared drives were compared with our logs, if the user's log is still as in
-    /// `log`: a listing that began meanwhile wants them compared again.
+    /// Records that the user's shared drives were compared with the stored logs, if the user's log
+    /// is unchanged since `log` was read. A listing that started meanwhile requires another
+    /// comparison.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -139,7 +140,7 @@ impl Store {
         log: &Log,
         at: Timestamp,
     ) -> Result<Written<Log>, StoreError> {
-        let update = unmoved(log).set_number("drives_checked_at", at.as_millis());
+        let update = if_unmoved(log).set_number("drives_checked_at", at.as_millis());
         match self.update(update).await? {
             Applied::Done(item) => Ok(Written::Done(decode_log(&log.key, item)?)),
             Applied::Refused(current) => {
@@ -149,28 +150,28 @@ impl Store {
         }
     }
 
-    /// Records how far a walk of a `Listed` operation through our own records has come, if it still
-    /// stands where `operation` has it.
+    /// Records the progress of a `Listed` operation's scan over the stored records, if the
+    /// operation is still in the state that `operation` has.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn record_walk(
+    pub async fn record_scan_progress(
         &self,
         operation: &Operation,
-        walked: Walked,
+        progress: ScanProgress,
     ) -> Result<Written<Operation>, StoreError> {
         let after = Operation {
-            page_token: walked.position,
-            listed: walked.listed,
-            verified: walked.verified,
-            pages: walked.rounds,
-            due_at: Some(walked.due_at),
+            page_token: progress.position,
+            listed: progress.listed,
+            verified: progress.verified,
+            pages: progress.rounds,
+            due_at: Some(progress.due_at),
             ..operation.clone()
         };
         let update = Update::of(operation_key(&operation.key, &operation.id))
             .when_text("state", OperationState::Listed.text())
             .when_number("pages", operation.pages);
-        self.replace_operation(changed(update, operation, &after), after)
+        self.replace_operation(with_changes(update, operation, &after), after)
             .await
     }
 }

@@ -1,4 +1,4 @@
-//! The item of a stored object: under 500 bytes, so that it is one write unit.
+//! The item of a stored object: under 500 bytes, so that it costs one write unit.
 
 use domain::TenantId;
 use domain::Timestamp;
@@ -6,12 +6,12 @@ use domain::content::{ContentHash, ObjectState, StoredObject};
 use serde::{Deserialize, Serialize};
 
 use crate::StoreError;
-use crate::item::{decode, encode};
+use crate::item::{Encoded, decode, encode};
 use crate::key::{Index, Item, Key, due_place};
 use crate::value_item::at;
 use crate::version_item::{EncodingText, object_key};
 
-/// The states as items hold them.
+/// The stored texts of the states.
 pub(crate) const STORED: &str = "stored";
 pub(crate) const COLLECTING: &str = "collecting";
 
@@ -19,7 +19,7 @@ pub(crate) const COLLECTING: &str = "collecting";
 struct Body {
     key: String,
     size: u64,
-    /// Only where the bytes are held in another form than the content's own.
+    /// Only present if the bytes are stored in another encoding than the content's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     stored_size: Option<u64>,
     #[serde(default, skip_serializing_if = "EncodingText::is_none")]
@@ -31,7 +31,10 @@ struct Body {
     collect_at: Option<i64>,
 }
 
-pub(crate) fn encode_object(tenant: &TenantId, object: &StoredObject) -> Result<Item, StoreError> {
+pub(crate) fn encode_object(
+    tenant: &TenantId,
+    object: &StoredObject,
+) -> Result<Encoded, StoreError> {
     let body = Body {
         key: object.key.to_string(),
         size: object.size_bytes,
@@ -48,8 +51,7 @@ pub(crate) fn encode_object(tenant: &TenantId, object: &StoredObject) -> Result<
     let place = Key::object(tenant, &object.hash);
     let mut item = encode(&place, &body)?;
     if let Some(due) = object.collect_at {
-        let (pk, sk) = due_place(&place, due);
-        Index::Due.place(&mut item, pk, sk);
+        item.place(Index::Due, due_place(&place, due));
     }
     Ok(item)
 }
@@ -64,7 +66,7 @@ pub(crate) fn decode_object(tenant: &TenantId, item: Item) -> Result<StoredObjec
         _ => None,
     };
     let (Some(Ok(hash)), Some(state)) = (hash, state) else {
-        return Err(place.corrupt("its hash or its state can't be read"));
+        return Err(place.corrupt("its hash or its state is invalid"));
     };
     let key = object_key(tenant, &body.key, &place)?;
     Ok(StoredObject {

@@ -1,4 +1,5 @@
-//! Stored objects: one for each content of a tenant, counted by the versions that name it, collected when none does.
+//! Stored objects: one for each distinct content of a tenant. An object counts the versions that
+//! reference it, and is garbage collected when there are none.
 
 use domain::content::{ContentHash, ObjectState, StoredObject};
 use domain::{TenantId, Timestamp};
@@ -9,30 +10,31 @@ use crate::store::{Applied, ROUNDS_MAX, pause};
 use crate::update::{Replaces, Update};
 use crate::{Created, Store, StoreError};
 
-/// What became of an object that was to be held.
+/// The outcome of [`Store::retain_object`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Held {
-    /// It stays for the time that was asked for, or longer.
+pub enum Retained {
+    /// It is retained for the requested time, or longer.
     Done(StoredObject),
-    /// It is being collected: wait until it has gone, and store it anew.
+    /// It is being collected: wait until it is gone, and store the content anew.
     Collecting,
     /// It is not stored.
     Absent,
 }
 
-/// What became of a collection that was to begin.
+/// The outcome of [`Store::begin_gc`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Collection {
-    /// It has begun, now or earlier: delete the object's key, then [`Store::finish_collect`].
+pub enum GcStart {
+    /// Collection has begun, now or earlier: delete the object's key, then call
+    /// [`Store::finish_gc`].
     Begun(StoredObject),
-    /// Something names the object, or its time has not come.
+    /// A version references the object, or its time has not come.
     NotYet(StoredObject),
     /// There is no such object.
     Absent,
 }
 
 impl Store {
-    /// The object that holds this content of the tenant, read consistently.
+    /// Reads the object of this content of the tenant consistently.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -45,11 +47,12 @@ impl Store {
         item.map(|item| decode_object(tenant, item)).transpose()
     }
 
-    /// Says that an object is stored, once its bytes are in the bucket and verified. Of two who bring the same content
-    /// the first stands; the other is given that one, links it, and only then deletes its own key.
+    /// Records that an object is stored, once its bytes are in the bucket and verified. If two
+    /// workers store the same content, the first one wins; the other receives the first one's
+    /// object, links it, and only then deletes its own key.
     ///
-    /// The object's key was drawn by its uploader, so an object that stands under it is the caller's own, even where the
-    /// answer was lost.
+    /// Every uploader draws its own object key, so an object that is stored under it is the
+    /// caller's own, even if the response was lost.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -61,7 +64,9 @@ impl Store {
         let item = encode_object(tenant, object)?;
         match self.put(item, Replaces::Nothing).await? {
             Applied::Done(_) => Ok(Created::Created),
-            Applied::Refused(None) => Err(StoreError::busy("the object came and went")),
+            Applied::Refused(None) => Err(StoreError::busy(
+                "the object was created and deleted meanwhile",
+            )),
             Applied::Refused(Some(item)) => {
                 let stands = decode_object(tenant, item)?;
                 Ok(if stands.key == object.key {
@@ -73,29 +78,30 @@ impl Store {
         }
     }
 
-    /// Keeps an object that nothing may name yet from being collected before `until`: for who is about to link it. One
-    /// that is named is not written: when it is released, the retention begins.
+    /// Prevents an object without references from being collected before `until`, for a caller that
+    /// is about to link it. A referenced object is not written: its retention starts when it is
+    /// released.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn hold_object(
+    pub async fn retain_object(
         &self,
         tenant: &TenantId,
         hash: &ContentHash,
         until: Timestamp,
-    ) -> Result<Held, StoreError> {
+    ) -> Result<Retained, StoreError> {
         for round in 0..ROUNDS_MAX {
             let Some(object) = self.load_object(tenant, hash).await? else {
-                return Ok(Held::Absent);
+                return Ok(Retained::Absent);
             };
-            let Some(held) = object.held(until) else {
-                return Ok(Held::Collecting);
+            let Some(retained) = object.retained(until) else {
+                return Ok(Retained::Collecting);
             };
-            let (Some(was), Some(at)) = (object.collect_at, held.collect_at) else {
-                return Ok(Held::Done(object));
+            let (Some(was), Some(at)) = (object.collect_at, retained.collect_at) else {
+                return Ok(Retained::Done(object));
             };
             if was == at {
-                return Ok(Held::Done(object));
+                return Ok(Retained::Done(object));
             }
             let update = Update::of(Key::object(tenant, hash))
                 .set_number("collect_at", at.as_millis())
@@ -103,30 +109,31 @@ impl Store {
                 .when_text("state", STORED)
                 .when_number("collect_at", was.as_millis());
             match self.update(update).await? {
-                Applied::Done(_) => return Ok(Held::Done(held)),
+                Applied::Done(_) => return Ok(Retained::Done(retained)),
                 Applied::Refused(_) => pause(round).await,
             }
         }
-        Err(StoreError::busy("others kept moving the object"))
+        Err(StoreError::busy("concurrent writes of the object"))
     }
 
-    /// Begins to collect an object, on condition that nothing names it and its time has come. From then on it can't be
-    /// linked. Beginning again is allowed to whoever goes on after a crash.
+    /// Begins to collect an object, on condition that no version references it and its time has
+    /// come. From then on it can't be linked. Beginning again is allowed, to continue after a
+    /// crash.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn begin_collect(
+    pub async fn begin_gc(
         &self,
         tenant: &TenantId,
         hash: &ContentHash,
         now: Timestamp,
-    ) -> Result<Collection, StoreError> {
+    ) -> Result<GcStart, StoreError> {
         for round in 0..ROUNDS_MAX {
             let Some(object) = self.load_object(tenant, hash).await? else {
-                return Ok(Collection::Absent);
+                return Ok(GcStart::Absent);
             };
             match (object.state, object.collect_at) {
-                (ObjectState::Collecting, _) => return Ok(Collection::Begun(object)),
+                (ObjectState::Collecting, _) => return Ok(GcStart::Begun(object)),
                 (ObjectState::Stored, Some(at)) if object.collectable(now) => {
                     let update = Update::of(Key::object(tenant, hash))
                         .set_text("state", COLLECTING)
@@ -135,22 +142,23 @@ impl Store {
                         .when_number("collect_at", at.as_millis());
                     match self.update(update).await? {
                         Applied::Done(item) => {
-                            return Ok(Collection::Begun(decode_object(tenant, item)?));
+                            return Ok(GcStart::Begun(decode_object(tenant, item)?));
                         }
                         Applied::Refused(_) => pause(round).await,
                     }
                 }
-                (ObjectState::Stored, Some(_) | None) => return Ok(Collection::NotYet(object)),
+                (ObjectState::Stored, Some(_) | None) => return Ok(GcStart::NotYet(object)),
             }
         }
-        Err(StoreError::busy("others kept moving the object"))
+        Err(StoreError::busy("concurrent writes of the object"))
     }
 
-    /// Forgets an object whose key was deleted. One that was stored anew meanwhile, under another key, is left alone.
+    /// Deletes the item of an object whose key was deleted. An object that was stored anew
+    /// meanwhile, under another key, is left alone.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn finish_collect(
+    pub async fn finish_gc(
         &self,
         tenant: &TenantId,
         collected: &StoredObject,
@@ -158,7 +166,7 @@ impl Store {
         let guard = Update::of(Key::object(tenant, &collected.hash))
             .when_text("state", COLLECTING)
             .when_text("key", collected.key.as_str());
-        // Refused: somebody else finished it.
+        // Refused: another worker finished it.
         self.delete_when(guard).await.map(drop)
     }
 }

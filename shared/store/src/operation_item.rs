@@ -3,16 +3,18 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use domain::{ConnectionKey, FileId, FlawCount, FlawKind, LogId, OperationId, Timestamp};
+use domain::{
+    ConnectionKey, FileId, InconsistencyCount, InconsistencyKind, LogId, OperationId, Timestamp,
+};
 use serde::{Deserialize, Serialize};
 
-use crate::item::{decode, encode};
+use crate::item::{Encoded, decode, encode};
 use crate::key::{Index, Item, Key, due_place};
 use crate::operations::{Decision, DriftCounts, Operation, OperationKind, OperationState};
 use crate::value_item::at as time;
 use crate::{Connection, StoreError};
 
-/// How long the pages of a listing are kept, from its beginning.
+/// The time that the pages of a listing are kept, from its start.
 const PAGE_MILLIS: i64 = 30 * 24 * 3_600 * 1_000;
 
 pub(crate) fn operation_key(key: &ConnectionKey, id: &OperationId) -> Key {
@@ -24,7 +26,7 @@ pub(crate) fn page_key(key: &ConnectionKey, id: &OperationId, number: u32) -> Ke
     Key::of_connection(key, "PAGE", &format!("{id}#{number:08}"))
 }
 
-/// What the sort keys of a listing's pages begin with.
+/// The prefix of the sort keys of a listing's pages.
 pub(crate) fn pages_prefix(id: &OperationId) -> String {
     format!("PAGE#{id}#")
 }
@@ -90,7 +92,7 @@ pub(crate) fn encode_page(
     operation: &Operation,
     place: Key,
     ids: &[FileId],
-) -> Result<Item, StoreError> {
+) -> Result<Encoded, StoreError> {
     let body = PageBody {
         ids: ids.iter().map(|id| id.as_str().to_owned()).collect(),
         expires: operation.started_at.plus_millis(PAGE_MILLIS).as_seconds(),
@@ -98,14 +100,14 @@ pub(crate) fn encode_page(
     encode(&place, &body)
 }
 
-pub(crate) fn encode_operation(operation: &Operation) -> Result<Item, StoreError> {
+pub(crate) fn encode_operation(operation: &Operation) -> Result<Encoded, StoreError> {
     let body = Body {
         log: operation.log.as_str().to_owned(),
         kind: operation.kind.text().to_owned(),
         state: operation.state.text().to_owned(),
         reason: operation.state.reason().map(str::to_owned),
         since: operation.state.since().map(Timestamp::as_millis),
-        holds_log: operation.holds_log,
+        holds_log: operation.blocks_log,
         dry_run: operation.dry_run,
         page_token: operation.page_token.clone(),
         position: operation.position.clone(),
@@ -114,12 +116,16 @@ pub(crate) fn encode_operation(operation: &Operation) -> Result<Item, StoreError
         pages_verified: operation.pages_verified,
         verified: operation.verified,
         errors: operation.errors,
-        held: operation.drift.held,
+        held: operation.drift.present,
         missing_here: operation.drift.missing_here,
         missing_there: operation.drift.missing_there,
         stale: operation.drift.stale,
         differing: operation.drift.differing,
-        flaws: operation.flaws.iter().map(flaw_item).collect(),
+        flaws: operation
+            .inconsistencies
+            .iter()
+            .map(inconsistency_item)
+            .collect(),
         progressed_at: operation.progressed_at.map(Timestamp::as_millis),
         compared_at: operation.compared_at.map(Timestamp::as_millis),
         confirmed: operation.decision.as_ref().map(|said| said.confirmed),
@@ -133,8 +139,7 @@ pub(crate) fn encode_operation(operation: &Operation) -> Result<Item, StoreError
     let place = operation_key(&operation.key, &operation.id);
     let mut item = encode(&place, &body)?;
     if let Some(due_at) = operation.due_at {
-        let (pk, sk) = due_place(&place, due_at);
-        Index::Due.place(&mut item, pk, sk);
+        item.place(Index::Due, due_place(&place, due_at));
     }
     Ok(item)
 }
@@ -172,7 +177,7 @@ pub(crate) fn decode_operation(key: &ConnectionKey, item: Item) -> Result<Operat
     let (Some(id), Some(log), Some(kind), Some(state)) =
         (id, log, OperationKind::parse(&body.kind), state)
     else {
-        return Err(place.corrupt("an id, its kind or its state can't be read"));
+        return Err(place.corrupt("an id, its kind or its state is invalid"));
     };
     Ok(Operation {
         key: key.clone(),
@@ -180,18 +185,22 @@ pub(crate) fn decode_operation(key: &ConnectionKey, item: Item) -> Result<Operat
         log,
         kind,
         state,
-        holds_log: body.holds_log,
+        blocks_log: body.holds_log,
         dry_run: body.dry_run,
         page_token: body.page_token,
         position: body.position,
         drift: DriftCounts {
-            held: body.held,
+            present: body.held,
             missing_here: body.missing_here,
             missing_there: body.missing_there,
             stale: body.stale,
             differing: body.differing,
         },
-        flaws: body.flaws.into_iter().filter_map(flaw_of).collect(),
+        inconsistencies: body
+            .flaws
+            .into_iter()
+            .filter_map(inconsistency_count)
+            .collect(),
         progressed_at: body.progressed_at.map(time),
         compared_at: body.compared_at.map(time),
         decision,
@@ -211,26 +220,35 @@ pub(crate) fn decode_page(item: Item) -> Result<Vec<FileId>, StoreError> {
     let (place, page) = decode::<PageBody>(item)?;
     let ids = page.ids.iter().map(|id| FileId::parse(id));
     let ids: Result<_, _> = ids.collect();
-    ids.map_err(|_| place.corrupt("it holds what is no file id"))
+    ids.map_err(|_| place.corrupt("one of its file ids is invalid"))
 }
 
-fn flaw_item((kind, count): (&FlawKind, &FlawCount)) -> (String, (u64, u64)) {
+fn inconsistency_item(
+    (kind, count): (&InconsistencyKind, &InconsistencyCount),
+) -> (String, (u64, u64)) {
     (kind.label().to_owned(), (count.found, count.repaired))
 }
 
-/// A kind that newer code knows is left out: it is in the flaws themselves.
-fn flaw_of((label, (found, repaired)): (String, (u64, u64))) -> Option<(FlawKind, FlawCount)> {
-    Some((FlawKind::from_label(&label)?, FlawCount { found, repaired }))
+/// Leaves out a kind that only newer code knows: it is in the inconsistencies' own items.
+fn inconsistency_count(
+    (label, (found, repaired)): (String, (u64, u64)),
+) -> Option<(InconsistencyKind, InconsistencyCount)> {
+    Some((
+        InconsistencyKind::from_label(&label)?,
+        InconsistencyCount { found, repaired },
+    ))
 }
 
-/// The counts as an attribute of the operation's item.
-pub(crate) fn flaws_attribute(flaws: &BTreeMap<FlawKind, FlawCount>) -> AttributeValue {
+/// Encodes the counts as an attribute of the operation's item.
+pub(crate) fn inconsistencies_attribute(
+    counts: &BTreeMap<InconsistencyKind, InconsistencyCount>,
+) -> AttributeValue {
     let number = |number: u64| AttributeValue::N(number.to_string());
-    let count = |(kind, count): (&FlawKind, &FlawCount)| {
+    let count = |(kind, count): (&InconsistencyKind, &InconsistencyCount)| {
         let pair = vec![number(count.found), number(count.repaired)];
         (kind.label().to_owned(), AttributeValue::L(pair))
     };
-    AttributeValue::M(flaws.iter().map(count).collect())
+    AttributeValue::M(counts.iter().map(count).collect())
 }
 
 impl OperationKind {
@@ -241,7 +259,7 @@ impl OperationKind {
             Self::Resync => "resync",
             Self::Audit => "audit",
             Self::Leave => "leave",
-            Self::Mirror => "mirror",
+            Self::ContentScan => "mirror",
         }
     }
 
@@ -252,7 +270,7 @@ impl OperationKind {
             Self::Resync,
             Self::Audit,
             Self::Leave,
-            Self::Mirror,
+            Self::ContentScan,
         ];
         all.into_iter().find(|kind| kind.text() == text)
     }
@@ -274,7 +292,7 @@ impl OperationState {
         }
     }
 
-    /// Whether nothing more happens to an operation in this state.
+    /// Returns whether an operation in this state has ended.
     #[must_use]
     pub fn has_ended(&self) -> bool {
         match self {
@@ -321,7 +339,7 @@ impl OperationState {
 }
 
 impl Operation {
-    /// Whether it compares what is listed with our records.
+    /// Returns whether the operation compares the listing with the stored records.
     #[must_use]
     pub fn compares(&self) -> bool {
         match self.kind {
@@ -329,11 +347,11 @@ impl Operation {
             OperationKind::InitialSync
             | OperationKind::Delta
             | OperationKind::Leave
-            | OperationKind::Mirror => false,
+            | OperationKind::ContentScan => false,
         }
     }
 
-    /// Whether it brings every file of its log as a snapshot.
+    /// Returns whether the operation brings every file of its log as a snapshot.
     #[must_use]
     pub fn lists_all(&self) -> bool {
         match self.kind {
@@ -341,14 +359,14 @@ impl Operation {
             OperationKind::Delta
             | OperationKind::Audit
             | OperationKind::Leave
-            | OperationKind::Mirror => false,
+            | OperationKind::ContentScan => false,
         }
     }
 
-    /// Whether a walk comes by every file once all that it lists has arrived: a file may be listed before the folder that
-    /// takes it into scope.
+    /// Returns whether a content scan follows once all listed files have arrived: a file may be
+    /// listed before the folder that brings it into scope.
     #[must_use]
-    pub fn ends_in_a_walk(&self, connection: &Connection) -> bool {
+    pub fn ends_in_a_scan(&self, connection: &Connection) -> bool {
         let under_way = match self.state {
             OperationState::Listing | OperationState::Listed => true,
             OperationState::Examining
@@ -363,7 +381,7 @@ impl Operation {
         self.lists_all() && under_way && connection.content.enabled && !connection.rules.is_empty()
     }
 
-    /// Whether nothing more happens to it.
+    /// Returns whether the operation has ended.
     #[must_use]
     pub fn has_ended(&self) -> bool {
         self.state.has_ended()

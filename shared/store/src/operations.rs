@@ -3,162 +3,167 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use domain::{ConnectionKey, FileId, FlawCount, FlawKind, LogId, OperationId, Timestamp};
+use domain::{
+    ConnectionKey, FileId, InconsistencyCount, InconsistencyKind, LogId, OperationId, Timestamp,
+};
 
 use crate::key::connection_pk;
-use crate::logs::{Position, log_key};
+use crate::logs::{LogPosition, log_key};
 use crate::operation_item::{
-    decode_operation, decode_page, encode_operation, encode_page, flaws_attribute, operation_key,
-    page_key, pages_prefix,
+    decode_operation, decode_page, encode_operation, encode_page, inconsistencies_attribute,
+    operation_key, page_key, pages_prefix,
 };
 use crate::range::Range;
 use crate::store::{Applied, Transacted};
-use crate::update::{Replaces, Update};
+use crate::update::{Replaces, Update, Write};
 use crate::{Created, Page, PageRequest, Store, StoreError, Written};
 
 /// One tracked run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Operation {
-    /// The connection.
+    /// The connection that it belongs to.
     pub key: ConnectionKey,
-    /// Its id; ids sort by time of creation (UUID version 7).
+    /// Its id; ids sort by time of creation (milliseconds, then a random part).
     pub id: OperationId,
     /// The log that it is about.
     pub log: LogId,
-    /// What it does.
+    /// The kind of the run.
     pub kind: OperationKind,
-    /// How far it is.
+    /// The state of the run.
     pub state: OperationState,
-    /// Whether the log waits for it: set by [`Store::begin_listing`], and the last page sets the log free.
-    pub holds_log: bool,
-    /// Whether it only reports, and changes nothing.
+    /// Whether the log waits for it: set by [`Store::begin_listing`], cleared with the last page.
+    pub blocks_log: bool,
+    /// Whether it only reports and changes nothing.
     pub dry_run: bool,
-    /// Drive's token of the next page of the listing; `None` for the first page, and after the last.
+    /// Drive's token of the next page of the listing; `None` for the first page, and after the
+    /// last.
     pub page_token: Option<String>,
-    /// Up to where the step that it is in has come: its own while it examines, a cursor of [`Store::list_files`] while it compares,
-    /// of [`Store::list_drift`] while it verifies or repairs; `None` at the beginning of each.
+    /// The position within the present state: one of its own while it examines, a cursor of
+    /// [`Store::list_files`] while it compares, of [`Store::list_drift`] while it verifies or
+    /// repairs; `None` at the start of each.
     pub position: Option<String>,
-    /// What the comparison has found so far.
+    /// The drift that the comparison has found so far.
     pub drift: DriftCounts,
-    /// What of our own items an audit found wrong.
-    pub flaws: BTreeMap<FlawKind, FlawCount>,
-    /// When the comparison had seen everything.
+    /// The inconsistencies that an audit found in the stored items.
+    pub inconsistencies: BTreeMap<InconsistencyKind, InconsistencyCount>,
+    /// The time at which the comparison was complete.
     pub compared_at: Option<Timestamp>,
-    /// What a person said where it waited for one.
+    /// A person's decision, if it waited for one.
     pub decision: Option<Decision>,
-    /// Pages that were queued.
+    /// The number of pages that were queued.
     pub pages: u32,
-    /// Files on them.
+    /// The number of files on them.
     pub listed: u64,
-    /// Pages whose files were all found stored or parked.
+    /// The number of pages whose files were all found stored or parked.
     pub pages_verified: u32,
-    /// Files that were found so.
+    /// The number of files that were found so.
     pub verified: u64,
-    /// Files of this run that were parked.
+    /// The number of files of this run that were parked.
     pub errors: u64,
-    /// When a page was last queued, or found whole; `None` before the first.
+    /// The time at which a page was last queued, or found complete; `None` before the first.
     pub progressed_at: Option<Timestamp>,
-    /// When it began.
+    /// The start of the run.
     pub started_at: Timestamp,
-    /// When it ended.
+    /// The end of the run.
     pub finished_at: Option<Timestamp>,
-    /// When the sweep must look at it; `None` while someone else drives it, and when it has ended.
+    /// The time at which the sweep continues it; `None` while another function drives it, and after
+    /// its end.
     pub due_at: Option<Timestamp>,
-    /// Who asked for it: the subject of a token, or what of ours did.
+    /// The requester: the subject of a token, or the name of a component.
     pub by: String,
 }
 
-/// What an operation does.
+/// The kind of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OperationKind {
     /// The first listing of all files.
     InitialSync,
-    /// One reading of the change log, asked for by hand.
+    /// One reading of the change log, requested by a person.
     Delta,
     /// A listing of all files because the cursor was lost.
     Resync,
     /// A listing of all files that looks for differences.
     Audit,
-    /// A walk through our own records that marks the files of a shared drive which was left.
+    /// A scan over the stored records that marks the files of a shared drive that was left.
     Leave,
-    /// A walk through our own records that has the content of each file looked at.
-    Mirror,
+    /// A scan over the stored records that queues the content of each file.
+    ContentScan,
 }
 
-/// How far an operation is.
+/// The state of an operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OperationState {
-    /// Our own items are looked through: with this an audit begins.
+    /// The stored items are checked: the first state of an audit.
     Examining,
     /// Pages are being listed and queued.
     Listing,
-    /// All pages are listed; what was queued of them is on its way.
+    /// All pages are listed; their files are in flight.
     Listed,
-    /// Our own records are compared with what was listed.
+    /// The stored records are compared with the listing.
     Comparing,
     /// Drive is asked about each file that seems to differ. Nothing is changed yet.
     Verifying,
-    /// It would remove more than it may: a person must confirm it, or cancel.
+    /// It would remove more than its limit: a person must confirm or cancel it.
     AwaitingConfirmation {
-        /// Since when.
+        /// The start of the wait.
         since: Timestamp,
     },
-    /// What was found is put right: queued, file by file.
+    /// The drift is being repaired: queued, file by file.
     Repairing,
-    /// It ended well.
+    /// It succeeded.
     Done,
-    /// A person cancelled it: nothing of what it found was changed.
+    /// A person cancelled it: nothing that it found was changed.
     Cancelled,
-    /// It ended otherwise.
+    /// It failed.
     Failed {
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }
 
-/// What a comparison of a log's files with our records has found: exact, each file once.
+/// The drift between a log's files and their records: exact, each file counted once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct DriftCounts {
-    /// Our present files of the log.
-    pub held: u64,
-    /// In Drive, and not here.
+    /// Present records of the log.
+    pub present: u64,
+    /// Files in Drive without a present record.
     pub missing_here: u64,
-    /// Here, and not in Drive, as Drive itself said when it was asked about each.
+    /// Present records whose files are not in Drive, as Drive confirmed for each.
     pub missing_there: u64,
-    /// Here at an older version.
+    /// Records at an older version than Drive's.
     pub stale: u64,
-    /// Here at the same version, with other values.
+    /// Records at the same version, with other values.
     pub differing: u64,
 }
 
-/// A person's word on an operation that waited for it.
+/// A person's decision on an operation that waited for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
-    /// Whether it goes on; otherwise it was cancelled.
+    /// Whether it continues; otherwise it was cancelled.
     pub confirmed: bool,
-    /// The subject of their token.
+    /// The subject of the person's token.
     pub by: String,
-    /// When.
+    /// The time of the decision.
     pub at: Timestamp,
 }
 
-/// How far the verification of an operation's pages has come: totals, not increments.
+/// The progress of verifying an operation's pages: totals, not increments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Verified {
-    /// Pages whose files were all found.
+    /// The number of pages whose files were all found.
     pub pages_verified: u32,
-    /// Files that were found.
+    /// The number of files that were found.
     pub verified: u64,
-    /// Files that were parked.
+    /// The number of files that were parked.
     pub errors: u64,
-    /// When to look again.
+    /// The time of the next verification.
     pub due_at: Timestamp,
-    /// When a page was last found whole.
+    /// The time at which a page was last found complete.
     pub progressed_at: Option<Timestamp>,
 }
 
 impl Operation {
-    /// An operation that begins.
+    /// Returns an operation that starts with its listing.
     #[must_use]
     pub fn new(
         key: ConnectionKey,
@@ -174,12 +179,12 @@ impl Operation {
             log,
             kind,
             state: OperationState::Listing,
-            holds_log: false,
+            blocks_log: false,
             dry_run: false,
             page_token: None,
             position: None,
             drift: DriftCounts::default(),
-            flaws: BTreeMap::new(),
+            inconsistencies: BTreeMap::new(),
             compared_at: None,
             decision: None,
             pages: 0,
@@ -195,10 +200,10 @@ impl Operation {
         }
     }
 
-    /// A walk that has the content of every file of a connection looked at, from `due_at` on: our own records are its
-    /// list.
+    /// Returns a content scan of a whole connection, which starts at `due_at` and reads the stored
+    /// records.
     #[must_use]
-    pub fn walk(
+    pub fn content_scan(
         (key, log): (ConnectionKey, LogId),
         id: OperationId,
         by: impl Into<String>,
@@ -208,23 +213,23 @@ impl Operation {
         Self {
             state: OperationState::Listed,
             due_at: Some(due_at),
-            ..Self::new(key, id, log, OperationKind::Mirror, by, started_at)
+            ..Self::new(key, id, log, OperationKind::ContentScan, by, started_at)
         }
     }
 
-    /// Whether it is a walk that has not set out: it will come by every file, as each is then. Of one that is on its way
-    /// nobody knows which files it has passed.
+    /// Returns whether it is a content scan that has not started: it will process every file in its
+    /// state at that time. A scan in progress may already have passed a file.
     #[must_use]
-    pub fn is_walk_to_come(&self) -> bool {
-        self.kind == OperationKind::Mirror && !self.has_ended() && self.progressed_at.is_none()
+    pub fn is_pending_scan(&self) -> bool {
+        self.kind == OperationKind::ContentScan && !self.has_ended() && self.progressed_at.is_none()
     }
 }
 
-/// Operations among which a walk that is to come is looked for, the newest.
+/// The number of operations, the newest, among which a pending scan is looked for.
 const RECENT: u32 = 50;
 
 impl Store {
-    /// Makes an operation that no log waits for.
+    /// Creates an operation that no log waits for.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -245,27 +250,28 @@ impl Store {
                     Created::Exists(current)
                 })
             }
-            Applied::Refused(None) => Err(StoreError::busy("what exists was not returned")),
+            Applied::Refused(None) => Err(StoreError::busy("the existing item was not returned")),
         }
     }
 
-    /// Makes a walk, unless one is to come anyway; whether it was made. The records that it is for must be written: a walk
-    /// that has not set out when this asks comes by all of them.
+    /// Creates a content scan, unless one is pending already. Returns whether it was created. The
+    /// records that the scan is for must be stored before the call: a scan that is pending during
+    /// the call processes all of them.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn ensure_walk(&self, walk: &Operation) -> Result<bool, StoreError> {
-        let recent = self.recent_operations(&walk.key).await?;
-        if recent.iter().any(Operation::is_walk_to_come) {
+    pub async fn schedule_scan(&self, scan: &Operation) -> Result<bool, StoreError> {
+        let recent = self.recent_operations(&scan.key).await?;
+        if recent.iter().any(Operation::is_pending_scan) {
             return Ok(false);
         }
-        match self.create_operation(walk).await? {
+        match self.create_operation(scan).await? {
             Created::Created => Ok(true),
-            Created::Exists(_) => Err(StoreError::busy("an operation's id was taken")),
+            Created::Exists(_) => Err(StoreError::busy("the operation id is already in use")),
         }
     }
 
-    /// A connection's newest operations, up to fifty, read consistently.
+    /// Lists a connection's newest operations, up to fifty, consistently.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -280,7 +286,7 @@ impl Store {
         Ok(self.list_operations(key, &newest).await?.items)
     }
 
-    /// One operation, read consistently.
+    /// Reads one operation consistently.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -293,7 +299,7 @@ impl Store {
         item.map(|item| decode_operation(key, item)).transpose()
     }
 
-    /// A connection's operations, newest first.
+    /// Lists a connection's operations, newest first.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -307,9 +313,10 @@ impl Store {
         self.list_range("operations", all, page, decode).await
     }
 
-    /// Records that the next page of the listing is durably queued: its ids, and the token of the page
-    /// after it. Without a `next`, the listing is complete: the operation is `Listed` and due at `now`,
-    /// and the log that waits for it is followed from now on. A page that was recorded already is `Stale`.
+    /// Records that the next page of the listing is durably queued: its ids, and the token of the
+    /// page after it. Without a `next`, the listing is complete: the operation is `Listed` and due
+    /// at `now`, and the log that waits for it is followed from now on. A page that was recorded
+    /// already is `Stale`.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -329,23 +336,22 @@ impl Store {
             ..operation.clone()
         };
         let place = page_key(&operation.key, &operation.id, operation.pages);
-        let mut writes = vec![
-            Replaces::Whatever.in_transaction(encode_page(operation, place, ids)?, &self.table)?,
-        ];
+        let page = encode_page(operation, place, ids)?;
+        let mut writes = vec![Write::Put(page, Replaces::Whatever)];
         if next.is_none() {
             after.state = OperationState::Listed;
             after.due_at = Some(now);
-            after.holds_log = false;
-            if operation.holds_log {
-                let waiting = Position::Listing(operation.id.clone());
+            after.blocks_log = false;
+            if operation.blocks_log {
+                let waiting = LogPosition::Listing(operation.id.clone());
                 let log = Update::of(log_key(&operation.key, &operation.log))
                     .when_text("position", &waiting.text())
-                    .set_text("position", Position::Following.text());
-                writes.push(log.in_transaction(&self.table)?);
+                    .set_text("position", LogPosition::Following.text());
+                writes.push(Write::Update(log));
             }
         }
-        let replaced = same_listing(operation);
-        writes.push(changed(replaced, operation, &after).in_transaction(&self.table)?);
+        let replaced = if_listing_unmoved(operation);
+        writes.push(Write::Update(with_changes(replaced, operation, &after)));
         match self.transact(writes).await? {
             Transacted::Done => Ok(Written::Done(after)),
             Transacted::Refused(_) => {
@@ -355,7 +361,8 @@ impl Store {
         }
     }
 
-    /// The ids of the `number`-th page, counted from 0; `None` where it was never recorded or has expired.
+    /// Reads the ids of the `number`-th page, counted from 0; `None` if it was never recorded or
+    /// has expired.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -371,7 +378,7 @@ impl Store {
         decode_page(item).map(Some)
     }
 
-    /// The ids of a listing's pages, in order.
+    /// Lists the ids of a listing's pages, in order.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -385,8 +392,9 @@ impl Store {
         self.list_range("pages", all, page, decode_page).await
     }
 
-    /// Begins a listing anew from its first page, because Drive no longer knows the token of the next
-    /// one (it lives for some hours only). The pages that were recorded stay: what was listed was queued.
+    /// Restarts a listing from its first page, because Drive no longer accepts the token of the
+    /// next one (it is valid for some hours only). The recorded pages stay: their files were
+    /// queued.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -401,12 +409,12 @@ impl Store {
         let update = Update::of(operation_key(&operation.key, &operation.id))
             .when_text("state", OperationState::Listing.text())
             .when_number("pages", operation.pages);
-        self.replace_operation(changed(update, operation, &after), after)
+        self.replace_operation(with_changes(update, operation, &after), after)
             .await
     }
 
-    /// Takes a listed operation from `before` to `after`, if it still stands where `before` has it: in its
-    /// state, and at its position there.
+    /// Moves a listed operation from `before` to `after`, if it still has the state and the
+    /// position of `before`.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -419,11 +427,12 @@ impl Store {
         let update = Update::of(operation_key(&before.key, &before.id))
             .when_text("state", before.state.text())
             .when("position", position);
-        self.replace_operation(changed(update, before, after), after.clone())
+        self.replace_operation(with_changes(update, before, after), after.clone())
             .await
     }
 
-    /// Records progress of the verification, if it still stands where `operation` has it.
+    /// Records the progress of the verification, if the operation is still in the state that
+    /// `operation` has.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -443,7 +452,7 @@ impl Store {
         let update = Update::of(operation_key(&operation.key, &operation.id))
             .when_text("state", OperationState::Listed.text())
             .when_number("pages_verified", operation.pages_verified);
-        self.replace_operation(changed(update, operation, &after), after)
+        self.replace_operation(with_changes(update, operation, &after), after)
             .await
     }
 
@@ -468,7 +477,7 @@ impl Store {
         };
         let update = Update::of(operation_key(&operation.key, &operation.id))
             .when_text("state", operation.state.text());
-        self.replace_operation(changed(update, operation, &after), after)
+        self.replace_operation(with_changes(update, operation, &after), after)
             .await
     }
 
@@ -484,7 +493,7 @@ impl Store {
         let current = current
             .map(|item| decode_operation(&after.key, item))
             .transpose()?;
-        // What stands is what was to be written: our own write, whose answer was lost.
+        // The stored value is the one to be written: our own write, whose response was lost.
         Ok(if current.as_ref() == Some(&after) {
             Written::Done(after)
         } else {
@@ -493,8 +502,9 @@ impl Store {
     }
 }
 
-/// An update on condition that the listing stands where `operation` has it: a page is recorded once.
-fn same_listing(operation: &Operation) -> Update {
+/// Returns an update on condition that the listing is still where `operation` has it, so that a
+/// page is recorded once.
+fn if_listing_unmoved(operation: &Operation) -> Update {
     let token = operation.page_token.clone().map(AttributeValue::S);
     Update::of(operation_key(&operation.key, &operation.id))
         .when_text("state", OperationState::Listing.text())
@@ -502,8 +512,8 @@ fn same_listing(operation: &Operation) -> Update {
         .when("page_token", token)
 }
 
-/// Adds to an update what makes `after` out of `before`.
-pub(crate) fn changed(update: Update, before: &Operation, after: &Operation) -> Update {
+/// Adds the differences between `before` and `after` to an update.
+pub(crate) fn with_changes(update: Update, before: &Operation, after: &Operation) -> Update {
     let mut update = update;
     let numbers = [
         ("pages", u64::from(before.pages), u64::from(after.pages)),
@@ -515,7 +525,7 @@ pub(crate) fn changed(update: Update, before: &Operation, after: &Operation) -> 
         ),
         ("verified", before.verified, after.verified),
         ("errors", before.errors, after.errors),
-        ("held", before.drift.held, after.drift.held),
+        ("held", before.drift.present, after.drift.present),
         (
             "missing_here",
             before.drift.missing_here,
@@ -564,8 +574,8 @@ pub(crate) fn changed(update: Update, before: &Operation, after: &Operation) -> 
     {
         update = update.set_number("progressed_at", at.as_millis());
     }
-    if before.flaws != after.flaws {
-        update = update.set("flaws", flaws_attribute(&after.flaws));
+    if before.inconsistencies != after.inconsistencies {
+        update = update.set("flaws", inconsistencies_attribute(&after.inconsistencies));
     }
     if let (None, Some(at)) = (before.compared_at, after.compared_at) {
         update = update.set_number("compared_at", at.as_millis());
@@ -579,8 +589,8 @@ pub(crate) fn changed(update: Update, before: &Operation, after: &Operation) -> 
             .set_text("decided_by", &decision.by)
             .set_number("decided_at", decision.at.as_millis());
     }
-    if before.holds_log != after.holds_log {
-        update = update.set("holds_log", AttributeValue::Bool(after.holds_log));
+    if before.blocks_log != after.blocks_log {
+        update = update.set("holds_log", AttributeValue::Bool(after.blocks_log));
     }
     update = match after.due_at {
         Some(at) => update.set_number("due_at", at.as_millis()),

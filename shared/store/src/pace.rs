@@ -1,60 +1,64 @@
-//! How fast a connection may call Drive, shared by all of its workers: one small item.
+//! The rate limit of a connection's calls to Drive, shared by all of its workers: one small item.
 
-use domain::pace::{Breaker, Bucket, Pace};
+use domain::rate_limit::{CircuitBreaker, RateLimit, TokenBucket};
 use domain::{ConnectionKey, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::item::{decode, encode};
+use crate::item::{Encoded, decode, encode};
 use crate::key::{Item, Key};
 use crate::store::Applied;
 use crate::update::Replaces;
 use crate::value_item::at;
 use crate::{Nonce, Store, StoreError, Written};
 
-/// A pace as it is stored.
+/// A rate limit as it is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Paced {
-    /// The condition of the next write; 0 has never been stored.
+pub struct StoredRateLimit {
+    /// The revision: the condition of the next write. 0 before it is stored.
     pub revision: u64,
-    /// The pace.
-    pub pace: Pace,
+    /// The rate limit.
+    pub rate_limit: RateLimit,
 }
 
-/// Nobody has called Drive for this connection in so long: the item goes by itself, in milliseconds.
-const KEPT_MILLIS: i64 = 24 * 3_600 * 1_000;
+/// The item expires after this time without a call to Drive, in milliseconds.
+const TTL_MILLIS: i64 = 24 * 3_600 * 1_000;
 
 impl Store {
-    /// A connection's pace, read consistently; `None` where nobody has called Drive for it lately.
+    /// Reads a connection's rate limit consistently; `None` if Drive was not called for it lately.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn load_pace(&self, key: &ConnectionKey) -> Result<Option<Paced>, StoreError> {
+    pub async fn load_rate_limit(
+        &self,
+        key: &ConnectionKey,
+    ) -> Result<Option<StoredRateLimit>, StoreError> {
         let item = self.get(&place(key)).await?;
-        item.map(decode_pace).transpose()
+        item.map(decode_rate_limit).transpose()
     }
 
-    /// Replaces a connection's pace on condition of the revision that it was worked out from (0: that there is
-    /// none); `Done` has the next one. `nonce` is drawn anew for each write: two workers that take the same at the
-    /// same moment write the same pace, and only one of them may have it.
+    /// Replaces a connection's rate limit on condition of the revision that it was computed from
+    /// (0: that there is none); `Done` carries the next one. `nonce` is drawn anew for each write:
+    /// two workers that lease the same units at the same time write equal rate limits, and only one
+    /// of them may have the units.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn save_pace(
+    pub async fn save_rate_limit(
         &self,
         key: &ConnectionKey,
         before: u64,
-        pace: &Pace,
+        limit: &RateLimit,
         nonce: Nonce,
-    ) -> Result<Written<Paced>, StoreError> {
-        let next = Paced {
+    ) -> Result<Written<StoredRateLimit>, StoreError> {
+        let next = StoredRateLimit {
             revision: before + 1,
-            pace: *pace,
+            rate_limit: *limit,
         };
         let replaces = match before {
             0 => Replaces::Nothing,
             before => Replaces::Revision(before),
         };
-        let item = encode_pace(key, &next, nonce)?;
+        let item = encode_rate_limit(key, &next, nonce)?;
         let current = match self.put(item, replaces).await? {
             Applied::Done(_) => return Ok(Written::Done(next)),
             Applied::Refused(current) => current,
@@ -62,9 +66,9 @@ impl Store {
         let Some(item) = current else {
             return Ok(Written::Stale(None));
         };
-        // Our own write, whose answer was lost before the SDK tried again.
-        let ours = written_by(&item, nonce);
-        let current = decode_pace(item)?;
+        // Our own write, whose response was lost before the SDK retried.
+        let ours = has_nonce(&item, nonce);
+        let current = decode_rate_limit(item)?;
         Ok(if ours {
             Written::Done(current)
         } else {
@@ -74,7 +78,7 @@ impl Store {
 }
 
 fn place(key: &ConnectionKey) -> Key {
-    Key::pace(key)
+    Key::rate_limit(key)
 }
 
 #[derive(Serialize, Deserialize)]
@@ -105,8 +109,8 @@ enum BreakerItem {
     HalfOpen { until: i64 },
 }
 
-impl From<Bucket> for BucketItem {
-    fn from(bucket: Bucket) -> Self {
+impl From<TokenBucket> for BucketItem {
+    fn from(bucket: TokenBucket) -> Self {
         Self {
             level_micros: bucket.level_micros,
             at: bucket.at.as_millis(),
@@ -114,7 +118,7 @@ impl From<Bucket> for BucketItem {
     }
 }
 
-impl From<BucketItem> for Bucket {
+impl From<BucketItem> for TokenBucket {
     fn from(item: BucketItem) -> Self {
         Self {
             level_micros: item.level_micros,
@@ -123,21 +127,21 @@ impl From<BucketItem> for Bucket {
     }
 }
 
-impl From<Breaker> for BreakerItem {
-    fn from(breaker: Breaker) -> Self {
+impl From<CircuitBreaker> for BreakerItem {
+    fn from(breaker: CircuitBreaker) -> Self {
         match breaker {
-            Breaker::Closed { failures } => Self::Closed { failures },
-            Breaker::Open { until } => Self::Open {
+            CircuitBreaker::Closed { failures } => Self::Closed { failures },
+            CircuitBreaker::Open { until } => Self::Open {
                 until: until.as_millis(),
             },
-            Breaker::HalfOpen { until } => Self::HalfOpen {
+            CircuitBreaker::HalfOpen { until } => Self::HalfOpen {
                 until: until.as_millis(),
             },
         }
     }
 }
 
-impl From<BreakerItem> for Breaker {
+impl From<BreakerItem> for CircuitBreaker {
     fn from(item: BreakerItem) -> Self {
         match item {
             BreakerItem::Closed { failures } => Self::Closed { failures },
@@ -151,40 +155,48 @@ fn nonce_text(nonce: Nonce) -> String {
     format!("{:016x}", nonce.0)
 }
 
-fn written_by(item: &Item, nonce: Nonce) -> bool {
-    let written = item.get("nonce").and_then(|value| value.as_s().ok());
-    written.is_some_and(|written| *written == nonce_text(nonce))
+fn has_nonce(item: &Item, nonce: Nonce) -> bool {
+    let stored = item.get("nonce").and_then(|value| value.as_s().ok());
+    stored.is_some_and(|stored| *stored == nonce_text(nonce))
 }
 
-fn encode_pace(key: &ConnectionKey, paced: &Paced, nonce: Nonce) -> Result<Item, StoreError> {
-    let pace = paced.pace;
-    let touched: Timestamp = pace.quota.at.max(pace.held_until).max(pace.slowed_at);
+fn encode_rate_limit(
+    key: &ConnectionKey,
+    stored: &StoredRateLimit,
+    nonce: Nonce,
+) -> Result<Encoded, StoreError> {
+    let limit = stored.rate_limit;
+    let touched: Timestamp = limit
+        .quota
+        .at
+        .max(limit.blocked_until)
+        .max(limit.decreased_at);
     let body = Body {
-        revision: paced.revision,
+        revision: stored.revision,
         nonce: nonce_text(nonce),
-        quota: pace.quota.into(),
-        writes: pace.writes.into(),
-        writes_per_minute: pace.writes_per_minute,
-        grown_at: pace.grown_at.as_millis(),
-        slowed_at: pace.slowed_at.as_millis(),
-        held_until: pace.held_until.as_millis(),
-        breaker: pace.breaker.into(),
-        expires: touched.plus_millis(KEPT_MILLIS).as_seconds(),
+        quota: limit.quota.into(),
+        writes: limit.writes.into(),
+        writes_per_minute: limit.writes_per_minute,
+        grown_at: limit.increased_at.as_millis(),
+        slowed_at: limit.decreased_at.as_millis(),
+        held_until: limit.blocked_until.as_millis(),
+        breaker: limit.breaker.into(),
+        expires: touched.plus_millis(TTL_MILLIS).as_seconds(),
     };
     encode(&place(key), &body)
 }
 
-fn decode_pace(item: Item) -> Result<Paced, StoreError> {
+fn decode_rate_limit(item: Item) -> Result<StoredRateLimit, StoreError> {
     let (_, body) = decode::<Body>(item)?;
-    Ok(Paced {
+    Ok(StoredRateLimit {
         revision: body.revision,
-        pace: Pace {
+        rate_limit: RateLimit {
             quota: body.quota.into(),
             writes: body.writes.into(),
             writes_per_minute: body.writes_per_minute,
-            grown_at: at(body.grown_at),
-            slowed_at: at(body.slowed_at),
-            held_until: at(body.held_until),
+            increased_at: at(body.grown_at),
+            decreased_at: at(body.slowed_at),
+            blocked_until: at(body.held_until),
             breaker: body.breaker.into(),
         },
     })

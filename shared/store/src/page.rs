@@ -6,20 +6,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::StoreError;
 
-/// Which page of a list is wanted.
+/// The page of a list to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PageRequest {
-    /// At most so many items; held to 1 to [`PageRequest::LIMIT_MAX`].
+    /// The most items to return; clamped to 1 to [`PageRequest::LIMIT_MAX`].
     pub limit: u32,
-    /// The `next_cursor` of the page before; `None` for the first page.
+    /// The `next_cursor` of the previous page; `None` for the first page.
     pub cursor: Option<String>,
 }
 
 impl PageRequest {
-    /// The most items that one page holds.
+    /// The most items that one page returns.
     pub const LIMIT_MAX: u32 = 1_000;
 
-    /// The first page.
+    /// Requests the first page.
     #[must_use]
     pub fn first(limit: u32) -> Self {
         Self {
@@ -39,20 +39,22 @@ impl PageRequest {
     }
 }
 
-/// One page of a list. It may hold fewer items than were asked for, even none, and yet have a next one.
+/// One page of a list. It may have fewer items than requested, even none, and still have a next
+/// page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page<T> {
     /// The items.
     pub items: Vec<T>,
-    /// Where the next page begins; `None` at the end of the list.
+    /// The cursor of the next page; `None` at the end of the list.
     pub next_cursor: Option<String>,
 }
 
-/// A position in a list: after which sort key the next page begins. It names no partition: that is
-/// always built from the key of the call, so a cursor of another connection reads nothing of it.
+/// A position in a list: the sort key after which the next page starts. It names no partition: that
+/// is always built from the key of the call, so that a cursor of another connection reads nothing
+/// of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Position {
-    /// For lists that go through several partitions: which one.
+    /// The partition, for lists that span several.
     pub(crate) part: u8,
     /// The last sort key that was read there; `None` at its beginning.
     pub(crate) after: Option<String>,
@@ -73,7 +75,8 @@ struct Form {
 }
 
 const VERSION: u32 = 1;
-/// Longer than any that we make: a sort key has at most 1,024 bytes, JSON may escape, base64 adds a third.
+/// More than any cursor takes: a sort key has at most 1,024 bytes, JSON may escape, base64 adds a
+/// third.
 const CURSOR_BYTES_MAX: usize = 8 * 1024;
 
 impl Position {

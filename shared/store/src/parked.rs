@@ -5,37 +5,38 @@ use std::collections::BTreeSet;
 use domain::{ConnectionKey, FileId};
 
 use crate::key::{Key, connection_pk, file_of};
-use crate::parked_item::{decode_parked, encode_parked, parked_key};
+use crate::parked_item::{dead_letter_key, decode_dead_letter, encode_dead_letter};
 use crate::range::Range;
 use crate::store::{Applied, ROUNDS_MAX, pause};
 use crate::update::Replaces;
-use crate::{Page, PageRequest, Parked, ParkedStatus, Store, StoreError, Written};
+use crate::{DeadLetter, DeadLetterStatus, Page, PageRequest, Store, StoreError, Written};
 
-/// What became of files that Drive listed, as far as our records show.
+/// The files that Drive listed and that have not arrived, as far as the stored records show.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Arrival {
-    /// They have neither a record nor a parked snapshot.
+    /// Files with neither a record nor a dead letter.
     pub missing: Vec<FileId>,
-    /// They have a record, and it says that the file is not there for us.
+    /// Files whose record says that they are gone.
     pub gone: Vec<FileId>,
 }
 
 impl Store {
-    /// Sets an input aside. One that is set aside already, or was and is back, is the same record with its history
-    /// grown; the very delivery that is in that history changes nothing, so doing it twice is harmless.
+    /// Sets an input aside. One that is or was set aside already keeps its record, whose history
+    /// grows. A delivery that is already in the history changes nothing, so the call may be
+    /// repeated.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn park(&self, parked: &Parked) -> Result<(), StoreError> {
+    pub async fn record_dead_letter(&self, letter: &DeadLetter) -> Result<(), StoreError> {
         for round in 0..ROUNDS_MAX {
-            let held = self.load_parked(&parked.key, &parked.id).await?;
-            let (item, replaces) = match held {
-                None => (encode_parked(parked, 1)?, Replaces::Nothing),
-                Some(held) => match held.parked_again(parked) {
+            let stored = self.load_dead_letter(&letter.key, &letter.id).await?;
+            let (item, replaces) = match stored {
+                None => (encode_dead_letter(letter, 1)?, Replaces::Nothing),
+                Some(stored) => match stored.with_repeat(letter) {
                     None => return Ok(()),
                     Some(again) => (
-                        encode_parked(&again, held.revision + 1)?,
-                        Replaces::Revision(held.revision),
+                        encode_dead_letter(&again, stored.revision + 1)?,
+                        Replaces::Revision(stored.revision),
                     ),
                 },
             };
@@ -44,81 +45,85 @@ impl Store {
                 Applied::Refused(_) => pause(round).await,
             }
         }
-        Err(StoreError::busy("others kept writing the parked input"))
+        Err(StoreError::busy("concurrent writes of the dead letter"))
     }
 
-    /// Writes what became of a parked input, if its record is still the one that `after` was made from.
+    /// Saves a dead letter, if its record is still the one that `after` was made from.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn save_parked(&self, after: &Parked) -> Result<Written<Parked>, StoreError> {
+    pub async fn save_dead_letter(
+        &self,
+        after: &DeadLetter,
+    ) -> Result<Written<DeadLetter>, StoreError> {
         let revision = after.revision + 1;
-        let item = encode_parked(after, revision)?;
+        let item = encode_dead_letter(after, revision)?;
         match self.put(item, Replaces::Revision(after.revision)).await? {
-            Applied::Done(_) => Ok(Written::Done(Parked {
+            Applied::Done(_) => Ok(Written::Done(DeadLetter {
                 revision,
                 ..after.clone()
             })),
             Applied::Refused(current) => {
-                let current = current.map(|item| decode_parked(&after.key, item));
+                let current = current.map(|item| decode_dead_letter(&after.key, item));
                 Ok(Written::Stale(current.transpose()?))
             }
         }
     }
 
-    /// A connection's parked inputs, by id, whatever became of them.
+    /// Lists a connection's dead letters by id, in any state.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn list_parked(
+    pub async fn list_dead_letters(
         &self,
         key: &ConnectionKey,
         page: &PageRequest,
-    ) -> Result<Page<Parked>, StoreError> {
+    ) -> Result<Page<DeadLetter>, StoreError> {
         let all = Range::prefix(None, connection_pk(key), "PARKED#");
-        let decode = |item| decode_parked(key, item);
+        let decode = |item| decode_dead_letter(key, item);
         self.list_range("parked", all, page, decode).await
     }
 
-    /// One parked input.
+    /// Reads one dead letter.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn load_parked(
+    pub async fn load_dead_letter(
         &self,
         key: &ConnectionKey,
         id: &str,
-    ) -> Result<Option<Parked>, StoreError> {
+    ) -> Result<Option<DeadLetter>, StoreError> {
         if id.len() > ID_BYTES_MAX {
             return Ok(None);
         }
-        let item = self.get(&parked_key(key, id)).await?;
-        item.map(|item| decode_parked(key, item)).transpose()
+        let item = self.get(&dead_letter_key(key, id)).await?;
+        item.map(|item| decode_dead_letter(key, item)).transpose()
     }
 
-    /// Which of the files have a parked snapshot that was not sent again since. One query per file: meant for the few that are missing.
+    /// Returns the files that have the dead letter of a snapshot which was not redriven. It takes
+    /// one query per file, and is meant for the few files that are missing.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn parked_files(
+    pub async fn files_with_dead_letters(
         &self,
         key: &ConnectionKey,
         files: &[FileId],
     ) -> Result<BTreeSet<FileId>, StoreError> {
-        let mut parked = BTreeSet::new();
+        let mut found = BTreeSet::new();
         for file in files {
-            if self.is_parked(key, file).await? {
-                parked.insert(file.clone());
+            if self.has_open_dead_letter(key, file).await? {
+                found.insert(file.clone());
             }
         }
-        Ok(parked)
+        Ok(found)
     }
 
-    /// What of the files, which Drive listed, has not arrived.
+    /// Returns the listed files that have not arrived.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn arrival(
+    pub async fn check_arrival(
         &self,
         key: &ConnectionKey,
         files: &[FileId],
@@ -128,7 +133,7 @@ impl Store {
         let mut gone = Vec::new();
         for item in self.get_many(heads, Some("PK, SK, g")).await? {
             let place = Key::of(&item)?;
-            // As `file_item` has it.
+            // The attribute that `file_item` writes for a file that is gone.
             if item.contains_key("g") {
                 gone.push(file_of(key, &place)?);
             }
@@ -136,34 +141,39 @@ impl Store {
         }
         let missing = missing.iter().map(|place| file_of(key, place));
         let missing: Vec<FileId> = missing.collect::<Result<_, _>>()?;
-        let parked = self.parked_files(key, &missing).await?;
+        let dead = self.files_with_dead_letters(key, &missing).await?;
         let missing = missing.into_iter();
-        let missing = missing.filter(|file| !parked.contains(file)).collect();
+        let missing = missing.filter(|file| !dead.contains(file)).collect();
         Ok(Arrival { missing, gone })
     }
 
-    async fn is_parked(&self, key: &ConnectionKey, file: &FileId) -> Result<bool, StoreError> {
-        let prefix = format!("PARKED#{}", Parked::snapshot_id(file, ""));
+    async fn has_open_dead_letter(
+        &self,
+        key: &ConnectionKey,
+        file: &FileId,
+    ) -> Result<bool, StoreError> {
+        let prefix = format!("PARKED#{}", DeadLetter::snapshot_id(file, ""));
         let mut rest = Range::prefix(None, connection_pk(key), &prefix);
         loop {
             let slice = self.slice(&rest, SLICE).await?;
             let last = slice.items.last().map(Key::of).transpose()?;
             for item in slice.items {
-                // An id may hold dots, so what begins like this file's may be another's.
-                let parked = decode_parked(key, item)?;
-                if parked.file.as_ref() == Some(file) && parked.status != ParkedStatus::Redriven {
+                // An id may contain dots, so an id that starts with this file's may be another's.
+                let letter = decode_dead_letter(key, item)?;
+                if letter.file.as_ref() == Some(file) && letter.status != DeadLetterStatus::Redriven
+                {
                     return Ok(true);
                 }
             }
             match last.filter(|_| slice.more) {
-                Some(last) => rest = rest.behind(&last.sk)?,
+                Some(last) => rest = rest.after(&last.sk)?,
                 None => return Ok(false),
             }
         }
     }
 }
 
-/// No id of ours is longer, and a sort key has at most 1,024 bytes.
+/// No id is longer, and a sort key has at most 1,024 bytes.
 const ID_BYTES_MAX: usize = 900;
-/// Parked snapshots of one file that are read at a time.
+/// The dead letters of one file that are read at a time.
 const SLICE: u32 = 10;

@@ -1,17 +1,17 @@
-//! A parked input's item.
+//! The item of a dead letter.
 
 use domain::{ConnectionKey, FileId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::item::{decode, encode};
+use crate::item::{Encoded, decode, encode};
 use crate::key::{Item, Key};
 use crate::value_item::at;
-use crate::{Parked, ParkedEvent, ParkedStatus, ParkedStep, StoreError};
+use crate::{DeadLetter, DeadLetterAction, DeadLetterEvent, DeadLetterStatus, StoreError};
 
-/// A letter that was sent again or dropped is shown for 30 days more, as a tombstone is.
-const CLOSED_KEPT_MILLIS: i64 = 30 * 86_400_000;
+/// A dead letter that was redriven or dropped is kept for another 30 days, like a tombstone.
+const CLOSED_TTL_MILLIS: i64 = 30 * 86_400_000;
 
-pub(crate) fn parked_key(key: &ConnectionKey, id: &str) -> Key {
+pub(crate) fn dead_letter_key(key: &ConnectionKey, id: &str) -> Key {
     Key::of_connection(key, "PARKED", id)
 }
 
@@ -64,41 +64,47 @@ enum StepBody {
     },
 }
 
-/// The item of a parked input, as this revision.
-pub(crate) fn encode_parked(parked: &Parked, revision: u64) -> Result<Item, StoreError> {
-    let closed_at = parked
+/// Encodes a dead letter under this revision.
+pub(crate) fn encode_dead_letter(
+    letter: &DeadLetter,
+    revision: u64,
+) -> Result<Encoded, StoreError> {
+    let closed_at = letter
         .history
         .last()
-        .map_or(parked.parked_at, |last| last.at);
-    let (status, expires) = match parked.status {
-        ParkedStatus::Parked => (StatusText::Parked, None),
-        ParkedStatus::Redriven => (StatusText::Redriven, Some(closed_at)),
-        ParkedStatus::Dropped => (StatusText::Dropped, Some(closed_at)),
+        .map_or(letter.parked_at, |last| last.at);
+    let (status, expires) = match letter.status {
+        DeadLetterStatus::Parked => (StatusText::Parked, None),
+        DeadLetterStatus::Redriven => (StatusText::Redriven, Some(closed_at)),
+        DeadLetterStatus::Dropped => (StatusText::Dropped, Some(closed_at)),
     };
     let body = Body {
-        queue: parked.queue.clone(),
-        reason: parked.reason.clone(),
-        body: parked.body.clone(),
-        first_seen_at: parked.first_seen_at.as_millis(),
-        parked_at: parked.parked_at.as_millis(),
-        receives: parked.receives,
-        file: parked.file.as_ref().map(|file| file.as_str().to_owned()),
+        queue: letter.queue.clone(),
+        reason: letter.reason.clone(),
+        body: letter.body.clone(),
+        first_seen_at: letter.first_seen_at.as_millis(),
+        parked_at: letter.parked_at.as_millis(),
+        receives: letter.receives,
+        file: letter.file.as_ref().map(|file| file.as_str().to_owned()),
         status,
         revision,
-        redrives: parked.redrives,
-        history: parked.history.iter().map(event_body).collect(),
-        expires: expires.map(|at| at.plus_millis(CLOSED_KEPT_MILLIS).as_seconds()),
+        redrives: letter.redrives,
+        history: letter.history.iter().map(event_body).collect(),
+        expires: expires.map(|at| at.plus_millis(CLOSED_TTL_MILLIS).as_seconds()),
     };
-    encode(&parked_key(&parked.key, &parked.id), &body)
+    encode(&dead_letter_key(&letter.key, &letter.id), &body)
 }
 
-pub(crate) fn decode_parked(key: &ConnectionKey, item: Item) -> Result<Parked, StoreError> {
+pub(crate) fn decode_dead_letter(
+    key: &ConnectionKey,
+    item: Item,
+) -> Result<DeadLetter, StoreError> {
     let (place, body) = decode::<Body>(item)?;
     let file = body.file.map(|file| FileId::parse(&file)).transpose();
     let (Some(id), Ok(file)) = (place.sk.strip_prefix("PARKED#"), file) else {
-        return Err(place.corrupt("its key or its file can't be read"));
+        return Err(place.corrupt("its key or its file is invalid"));
     };
-    Ok(Parked {
+    Ok(DeadLetter {
         id: id.to_owned(),
         key: key.clone(),
         queue: body.queue,
@@ -109,22 +115,22 @@ pub(crate) fn decode_parked(key: &ConnectionKey, item: Item) -> Result<Parked, S
         receives: body.receives,
         file,
         status: match body.status {
-            StatusText::Parked => ParkedStatus::Parked,
-            StatusText::Redriven => ParkedStatus::Redriven,
-            StatusText::Dropped => ParkedStatus::Dropped,
+            StatusText::Parked => DeadLetterStatus::Parked,
+            StatusText::Redriven => DeadLetterStatus::Redriven,
+            StatusText::Dropped => DeadLetterStatus::Dropped,
         },
         revision: body.revision,
         redrives: body.redrives,
-        history: body.history.into_iter().map(event_from).collect(),
+        history: body.history.into_iter().map(event_of).collect(),
     })
 }
 
-fn event_body(event: &ParkedEvent) -> EventBody {
+fn event_body(event: &DeadLetterEvent) -> EventBody {
     let millis = |at: Timestamp| at.as_millis();
     EventBody {
         at: millis(event.at),
-        step: match &event.step {
-            ParkedStep::Parked {
+        step: match &event.action {
+            DeadLetterAction::Parked {
                 reason,
                 receives,
                 sent_at,
@@ -133,8 +139,8 @@ fn event_body(event: &ParkedEvent) -> EventBody {
                 receives: *receives,
                 sent_at: millis(*sent_at),
             },
-            ParkedStep::Redriven { by } => StepBody::Redriven { by: by.clone() },
-            ParkedStep::Dropped { by, reason } => StepBody::Dropped {
+            DeadLetterAction::Redriven { by } => StepBody::Redriven { by: by.clone() },
+            DeadLetterAction::Dropped { by, reason } => StepBody::Dropped {
                 by: by.clone(),
                 reason: reason.clone(),
             },
@@ -142,21 +148,21 @@ fn event_body(event: &ParkedEvent) -> EventBody {
     }
 }
 
-fn event_from(event: EventBody) -> ParkedEvent {
-    ParkedEvent {
+fn event_of(event: EventBody) -> DeadLetterEvent {
+    DeadLetterEvent {
         at: at(event.at),
-        step: match event.step {
+        action: match event.step {
             StepBody::Parked {
                 reason,
                 receives,
                 sent_at,
-            } => ParkedStep::Parked {
+            } => DeadLetterAction::Parked {
                 reason,
                 receives,
                 sent_at: at(sent_at),
             },
-            StepBody::Redriven { by } => ParkedStep::Redriven { by },
-            StepBody::Dropped { by, reason } => ParkedStep::Dropped { by, reason },
+            StepBody::Redriven { by } => DeadLetterAction::Redriven { by },
+            StepBody::Dropped { by, reason } => DeadLetterAction::Dropped { by, reason },
         },
     }
 }

@@ -1,12 +1,12 @@
-//! What a mirror knows of a file's permissions, as items hold it.
+//! A file's permissions in the form that items store.
 
-use domain::{Mirror, MirroredPermission, Timestamp};
+use domain::{DriveMetadata, ObservedPermission, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// What is empty is left out, and the whole of it where nothing is known.
+/// Empty members are left out, and the whole of it if nothing is known.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PermissionsItem {
-    /// There and empty: nobody has access that we would see. Not there: not known.
+    /// Present and empty: no visible permission. Absent: unknown.
     #[serde(rename = "l", default, skip_serializing_if = "Option::is_none")]
     permissions: Option<Vec<PermissionItem>>,
     #[serde(rename = "o", default, skip_serializing_if = "Option::is_none")]
@@ -19,7 +19,7 @@ pub(crate) struct PermissionsItem {
     augmented: Option<bool>,
 }
 
-/// `p` principal, `i` id, `r` role, `f` flags, and what is rare.
+/// `p` principal, `i` id, `r` role, `f` flags, and rare members.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct PermissionItem {
     #[serde(rename = "p")]
@@ -43,15 +43,15 @@ const INHERITED: u8 = 2;
 const DELETED: u8 = 4;
 const PENDING_OWNER: u8 = 8;
 
-impl From<&Mirror> for PermissionsItem {
-    fn from(mirror: &Mirror) -> Self {
-        let items = || mirror.permissions.iter().map(Into::into).collect();
+impl From<&DriveMetadata> for PermissionsItem {
+    fn from(metadata: &DriveMetadata) -> Self {
+        let items = || metadata.permissions.iter().map(Into::into).collect();
         Self {
-            permissions: mirror.permissions_known.then(items),
-            left_out: (mirror.permissions_left_out > 0).then_some(mirror.permissions_left_out),
-            ids: mirror.permission_ids,
-            inherited_disabled: mirror.inherited_permissions_disabled,
-            augmented: mirror.has_augmented_permissions,
+            permissions: metadata.permissions_known.then(items),
+            left_out: (metadata.permissions_left_out > 0).then_some(metadata.permissions_left_out),
+            ids: metadata.permission_ids,
+            inherited_disabled: metadata.inherited_permissions_disabled,
+            augmented: metadata.has_augmented_permissions,
         }
     }
 }
@@ -61,9 +61,9 @@ impl PermissionsItem {
         *self == Self::default()
     }
 
-    /// The mirror with what the item knows of its permissions.
-    pub(crate) fn into_mirror(self, mirror: Mirror) -> Mirror {
-        Mirror {
+    /// Returns the metadata with the permissions of the item.
+    pub(crate) fn into_metadata(self, metadata: DriveMetadata) -> DriveMetadata {
+        DriveMetadata {
             permissions_known: self.permissions.is_some(),
             permissions: self
                 .permissions
@@ -75,13 +75,13 @@ impl PermissionsItem {
             permission_ids: self.ids,
             inherited_permissions_disabled: self.inherited_disabled,
             has_augmented_permissions: self.augmented,
-            ..mirror
+            ..metadata
         }
     }
 }
 
-impl From<&MirroredPermission> for PermissionItem {
-    fn from(permission: &MirroredPermission) -> Self {
+impl From<&ObservedPermission> for PermissionItem {
+    fn from(permission: &ObservedPermission) -> Self {
         let flag = |set: bool, bit: u8| if set { bit } else { 0 };
         Self {
             principal: permission.principal.clone(),
@@ -98,7 +98,7 @@ impl From<&MirroredPermission> for PermissionItem {
     }
 }
 
-impl From<PermissionItem> for MirroredPermission {
+impl From<PermissionItem> for ObservedPermission {
     fn from(item: PermissionItem) -> Self {
         let is = |bit: u8| item.flags & bit != 0;
         Self {

@@ -1,4 +1,4 @@
-//! Ranges of sort keys: the one form of query that there is.
+//! Ranges of sort keys: the only form of query.
 
 use crate::StoreError;
 use crate::key::Index;
@@ -6,7 +6,7 @@ use crate::key::Index;
 /// A part of one partition, of the table or of an index, by sort key, both ends included.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Range {
-    /// `None` is the table itself, read consistently.
+    /// The index; `None` for the table itself, which is read consistently.
     pub(crate) index: Option<Index>,
     pub(crate) pk: String,
     low: String,
@@ -17,12 +17,12 @@ pub(crate) struct Range {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Order {
     Ascending,
-    /// Only for sort keys whose last part is out of the alphabet of our ids.
+    /// Only for sort keys whose last part is in the alphabet of our ids.
     Descending,
 }
 
 impl Range {
-    /// All sort keys that begin with `prefix`, which is ASCII and not empty.
+    /// All sort keys that start with `prefix`, which is ASCII and not empty.
     pub(crate) fn prefix(index: Option<Index>, pk: String, prefix: &str) -> Self {
         let mut high = prefix.to_owned();
         let last = high.pop().unwrap_or(' ');
@@ -36,7 +36,7 @@ impl Range {
         }
     }
 
-    /// All sort keys out of the alphabet of our ids.
+    /// All sort keys in the alphabet of our ids.
     pub(crate) fn ids(index: Index, pk: String) -> Self {
         Self {
             index: Some(index),
@@ -47,7 +47,7 @@ impl Range {
         }
     }
 
-    /// All sort keys that begin with `prefix` and continue with at most `until`.
+    /// All sort keys that start with `prefix` and continue with at most `until`.
     pub(crate) fn until(index: Index, pk: String, prefix: &str, until: &str) -> Self {
         let mut range = Self::prefix(Some(index), pk, &format!("{prefix}{until}#"));
         range.low = if prefix.is_empty() {
@@ -65,11 +65,11 @@ impl Range {
         }
     }
 
-    /// What is left of the range behind `position`.
+    /// Returns the rest of the range after `position`.
     ///
-    /// A bound of our own, rather than DynamoDB's `ExclusiveStartKey`: that one wants the whole key of an
-    /// item, and with it a partition that the caller's cursor would name.
-    pub(crate) fn behind(self, position: &str) -> Result<Self, StoreError> {
+    /// A bound instead of DynamoDB's `ExclusiveStartKey`: that one takes the whole key of an item,
+    /// and so a partition that the caller's cursor would name.
+    pub(crate) fn after(self, position: &str) -> Result<Self, StoreError> {
         if position < self.low.as_str() || position > self.high.as_str() {
             return Err(StoreError::InvalidCursor);
         }
@@ -85,13 +85,14 @@ impl Range {
         })
     }
 
-    /// The bounds, or `None` where nothing lies between them (DynamoDB refuses such a query).
+    /// The bounds, or `None` if nothing lies between them (DynamoDB refuses such a query).
     pub(crate) fn bounds(&self) -> Option<(&str, &str)> {
         (self.low <= self.high).then_some((self.low.as_str(), self.high.as_str()))
     }
 }
 
-/// The highest text below `text` among those of the alphabet of our ids, all of which sort below `~`.
+/// The highest text below `text` among those in the alphabet of our ids, all of which sort below
+/// `~`.
 fn just_below(text: &str) -> String {
     let mut below = text.to_owned();
     let last = below.pop().map_or(0, u32::from);
@@ -117,9 +118,9 @@ mod tests {
     }
 
     #[test]
-    fn descending_goes_on_right_below_the_position() {
+    fn descending_continues_right_below_the_position() {
         let range = Range::prefix(None, "p".to_owned(), "SNAP#").descending();
-        let rest = range.behind("SNAP#0000000000000000010").unwrap();
+        let rest = range.after("SNAP#0000000000000000010").unwrap();
         let (_, high) = rest.bounds().unwrap();
         assert!("SNAP#0000000000000000009" < high);
         assert!("SNAP#0000000000000000010" > high);
@@ -128,10 +129,10 @@ mod tests {
     }
 
     #[test]
-    fn a_position_outside_of_the_range_is_no_cursor_of_it() {
+    fn a_position_outside_the_range_is_an_invalid_cursor() {
         let range = Range::prefix(None, "p".to_owned(), "OP#");
         assert!(matches!(
-            range.behind("LOG#x"),
+            range.after("LOG#x"),
             Err(StoreError::InvalidCursor)
         ));
     }

@@ -1,16 +1,17 @@
-//! The brake: how much a comparison may remove without asking a person.
+//! The limit of the removals that a comparison may make without confirmation.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Connection, Operation};
 
-/// How much of a log's files one comparison may remove unasked: the larger of the two counts.
+/// The number of a log's files that one comparison may remove without confirmation: the larger of
+/// the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RemovalLimits {
-    /// The share of the log's present files, in percent.
+    /// A share of the log's present files, in percent.
     pub share_percent_max: u8,
-    /// So many files in any case.
+    /// A number of files, whatever their share.
     pub unasked_max: u32,
 }
 
@@ -24,10 +25,10 @@ impl Default for RemovalLimits {
 }
 
 impl RemovalLimits {
-    /// Up to how many of `held` files may be removed unasked.
+    /// Returns how many of `present` files may be removed without confirmation.
     #[must_use]
-    pub fn of(self, held: u64) -> u64 {
-        let share = u128::from(held) * u128::from(self.share_percent_max) / 100;
+    pub fn limit_for(self, present: u64) -> u64 {
+        let share = u128::from(present) * u128::from(self.share_percent_max) / 100;
         u64::try_from(share)
             .unwrap_or(u64::MAX)
             .max(u64::from(self.unasked_max))
@@ -35,10 +36,10 @@ impl RemovalLimits {
 }
 
 impl Operation {
-    /// Whether what it found gone is more than it may remove without a person's word.
+    /// Returns whether it would remove more files than it may without confirmation.
     #[must_use]
     pub fn must_be_confirmed(&self, connection: &Connection) -> bool {
-        self.drift.missing_there > connection.removals.of(self.drift.held)
+        self.drift.missing_there > connection.removals.limit_for(self.drift.present)
     }
 }
 
@@ -47,22 +48,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_larger_of_the_share_and_the_count_may_go_unasked() {
+    fn the_larger_of_the_share_and_the_count_needs_no_confirmation() {
         let limits = RemovalLimits::default();
-        assert_eq!(limits.of(0), 100);
-        assert_eq!(limits.of(1_009), 100);
-        assert_eq!(limits.of(1_010), 101);
-        assert_eq!(limits.of(50_000), 5_000);
-        assert_eq!(limits.of(u64::MAX), u64::MAX / 10);
+        assert_eq!(limits.limit_for(0), 100);
+        assert_eq!(limits.limit_for(1_009), 100);
+        assert_eq!(limits.limit_for(1_010), 101);
+        assert_eq!(limits.limit_for(50_000), 5_000);
+        assert_eq!(limits.limit_for(u64::MAX), u64::MAX / 10);
         let none = RemovalLimits {
             share_percent_max: 0,
             unasked_max: 0,
         };
-        assert_eq!(none.of(1_000_000), 0);
+        assert_eq!(none.limit_for(1_000_000), 0);
         let all = RemovalLimits {
             share_percent_max: 100,
             unasked_max: 0,
         };
-        assert_eq!(all.of(7), 7);
+        assert_eq!(all.limit_for(7), 7);
     }
 }

@@ -1,9 +1,10 @@
-//! A connection's rules as its item holds them: a text for each, its kind before a colon.
+//! A connection's rules in the form that its item stores: one text for each, its kind before a
+//! colon.
 
 use domain::{FileId, Glob, MimePattern, Rule, Rules};
 use serde::{Deserialize, Serialize};
 
-use crate::value_item::Wrong;
+use crate::value_item::ItemDefect;
 
 #[derive(Default, Serialize, Deserialize)]
 pub(crate) struct RulesItem {
@@ -22,8 +23,8 @@ impl RulesItem {
         })
     }
 
-    pub(crate) fn into_rules(self) -> Result<Rules, Wrong> {
-        let all = |texts: Vec<String>| -> Result<Vec<Rule>, Wrong> {
+    pub(crate) fn into_rules(self) -> Result<Rules, ItemDefect> {
+        let all = |texts: Vec<String>| -> Result<Vec<Rule>, ItemDefect> {
             texts.iter().map(|text| rule(text)).collect()
         };
         Ok(Rules {
@@ -41,12 +42,12 @@ fn text(rule: &Rule) -> String {
     }
 }
 
-fn rule(text: &str) -> Result<Rule, Wrong> {
+fn rule(text: &str) -> Result<Rule, ItemDefect> {
     let rule = match text.split_once(':') {
         Some(("folder", id)) => FileId::parse(id).ok().map(Rule::Folder),
         Some(("mime", pattern)) => MimePattern::parse(pattern).ok().map(Rule::MimeType),
         Some(("name", glob)) => Glob::parse(glob).ok().map(Rule::Name),
         Some(_) | None => None,
     };
-    rule.ok_or("one of its rules can't be read")
+    rule.ok_or("one of its rules is invalid")
 }

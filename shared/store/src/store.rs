@@ -1,4 +1,4 @@
-//! The table and the client, and the few calls that the verbs are made of.
+//! The table and the client, and the few calls that all verbs are made of.
 
 use std::time::Duration;
 
@@ -9,16 +9,16 @@ use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{
     AttributeValue, CancellationReason, ReturnValue, ReturnValuesOnConditionCheckFailure, Select,
-    TransactWriteItem,
 };
 
+use crate::item::Encoded;
 use crate::key::{Item, Key};
 use crate::page::Position;
 use crate::range::{Order, Range};
-use crate::update::{Replaces, Update};
+use crate::update::{ABSENT, Replaces, StoredFormat, Update, Write};
 use crate::{Page, PageRequest, StoreError};
 
-/// Rounds of asking again for what DynamoDB left undone, or for a transaction that met another.
+/// The rounds of retries for unprocessed items, or for a write that met a transaction.
 pub(crate) const ROUNDS_MAX: u32 = 6;
 
 /// The table.
@@ -28,21 +28,21 @@ pub struct Store {
     pub(crate) table: String,
 }
 
-/// What became of a conditional write.
+/// The outcome of a conditional write.
 #[derive(Debug)]
 pub(crate) enum Applied {
-    /// Done; the item as it is now, where the call says.
+    /// Done; the item as it is now, if the call returns it.
     Done(Item),
     /// The condition did not hold; the item as it is.
     Refused(Option<Item>),
 }
 
-/// What became of a transaction.
+/// The outcome of a transaction.
 #[derive(Debug)]
 pub(crate) enum Transacted {
-    /// All of it was done.
+    /// All writes were made.
     Done,
-    /// None of it was: a condition did not hold, the first of them for this item.
+    /// None was made: a condition did not hold. The item of the first such write.
     Refused(Option<Item>),
 }
 
@@ -50,12 +50,12 @@ pub(crate) enum Transacted {
 #[derive(Debug)]
 pub(crate) struct Slice {
     pub(crate) items: Vec<Item>,
-    /// Whether there may be more behind the last item.
+    /// Whether there may be more after the last item.
     pub(crate) more: bool,
 }
 
 impl Store {
-    /// Speaks to `table` through `client`, whose timeouts and retries are its own.
+    /// Uses `table` through `client`, which brings its own timeouts and retries.
     #[must_use]
     pub fn new(client: Client, table: impl Into<String>) -> Self {
         Self {
@@ -64,21 +64,40 @@ impl Store {
         }
     }
 
-    /// Reads one item, consistently.
+    /// Reads one item consistently.
     pub(crate) async fn get(&self, key: &Key) -> Result<Option<Item>, StoreError> {
         let call = self.client.get_item().table_name(&self.table);
         let call = call.set_key(Some(key.to_item())).consistent_read(true);
         Ok(call.send().await?.item)
     }
 
-    pub(crate) async fn put(&self, item: Item, replaces: Replaces) -> Result<Applied, StoreError> {
+    /// Creates or replaces an item. What newer code added to a stored item survives.
+    pub(crate) async fn put(
+        &self,
+        encoded: Encoded,
+        replaces: Replaces,
+    ) -> Result<Applied, StoreError> {
+        if replaces == Replaces::Nothing {
+            return self.create(encoded.item).await;
+        }
+        let replace = async |stored| {
+            let update = Update::replace(&encoded, replaces, stored);
+            self.apply(update, ReturnValue::None).await
+        };
+        match replace(StoredFormat::Known).await? {
+            Applied::Refused(Some(stored)) if replaces.is_met_in_next_format(&stored) => {
+                replace(StoredFormat::Next).await
+            }
+            outcome @ (Applied::Done(_) | Applied::Refused(_)) => Ok(outcome),
+        }
+    }
+
+    async fn create(&self, item: Item) -> Result<Applied, StoreError> {
         for round in 0..ROUNDS_MAX {
             let call = self.client.put_item().table_name(&self.table);
             let call = call
                 .set_item(Some(item.clone()))
-                .set_condition_expression(replaces.condition().map(str::to_owned))
-                .set_expression_attribute_names(replaces.names())
-                .set_expression_attribute_values(replaces.values())
+                .condition_expression(ABSENT)
                 .return_values_on_condition_check_failure(
                     ReturnValuesOnConditionCheckFailure::AllOld,
                 );
@@ -100,11 +119,16 @@ impl Store {
             pause(round).await;
         }
         Err(StoreError::busy(
-            "transactions on the item kept meeting this write",
+            "the write kept conflicting with transactions on the item",
         ))
     }
 
+    /// Updates an item, and returns it.
     pub(crate) async fn update(&self, update: Update) -> Result<Applied, StoreError> {
+        self.apply(update, ReturnValue::AllNew).await
+    }
+
+    async fn apply(&self, update: Update, returns: ReturnValue) -> Result<Applied, StoreError> {
         for round in 0..ROUNDS_MAX {
             let values = Some(update.values.clone()).filter(|values| !values.is_empty());
             let call = self.client.update_item().table_name(&self.table);
@@ -114,7 +138,7 @@ impl Store {
                 .condition_expression(update.condition())
                 .set_expression_attribute_names(Some(update.names.clone()))
                 .set_expression_attribute_values(values)
-                .return_values(ReturnValue::AllNew)
+                .return_values(returns.clone())
                 .return_values_on_condition_check_failure(
                     ReturnValuesOnConditionCheckFailure::AllOld,
                 );
@@ -136,7 +160,7 @@ impl Store {
             pause(round).await;
         }
         Err(StoreError::busy(
-            "transactions on the item kept meeting this write",
+            "the write kept conflicting with transactions on the item",
         ))
     }
 
@@ -177,19 +201,19 @@ impl Store {
             pause(round).await;
         }
         Err(StoreError::busy(
-            "transactions on the item kept meeting this deletion",
+            "the deletion kept conflicting with transactions on the item",
         ))
     }
 
-    /// Does all of the writes or none. A repeat by the SDK is the same transaction to DynamoDB (it sends
-    /// the same token), so a lost answer is not mistaken for a refusal.
-    pub(crate) async fn transact(
-        &self,
-        writes: Vec<TransactWriteItem>,
-    ) -> Result<Transacted, StoreError> {
+    /// Makes all of the writes or none. A retry by the SDK sends the same token, so DynamoDB
+    /// recognises the transaction, and a lost response is not mistaken for a refusal.
+    pub(crate) async fn transact(&self, writes: Vec<Write>) -> Result<Transacted, StoreError> {
+        let mut formats = vec![StoredFormat::Known; writes.len()];
         for round in 0..ROUNDS_MAX {
+            let items = writes.iter().zip(&formats);
+            let items = items.map(|(write, stored)| write.in_transaction(&self.table, *stored));
             let call = self.client.transact_write_items();
-            let call = call.set_transact_items(Some(writes.clone()));
+            let call = call.set_transact_items(Some(items.collect::<Result<_, _>>()?));
             let error = match call.send().await {
                 Ok(_) => return Ok(Transacted::Done),
                 Err(error) => error,
@@ -202,8 +226,19 @@ impl Store {
             let reasons = why.cancellation_reasons();
             let refused =
                 |reason: &CancellationReason| reason.code() == Some("ConditionalCheckFailed");
-            if let Some(reason) = reasons.iter().find(|reason| refused(reason)) {
-                return Ok(Transacted::Refused(reason.item().cloned()));
+            let mut newer = false;
+            for ((write, stored), reason) in writes.iter().zip(&mut formats).zip(reasons) {
+                match reason.item() {
+                    Some(item) if refused(reason) && write.is_met_in_next_format(item) => {
+                        *stored = StoredFormat::Next;
+                        newer = true;
+                    }
+                    item if refused(reason) => return Ok(Transacted::Refused(item.cloned())),
+                    Some(_) | None => {}
+                }
+            }
+            if newer {
+                continue;
             }
             let conflict =
                 |reason: &CancellationReason| reason.code() == Some("TransactionConflict");
@@ -214,10 +249,12 @@ impl Store {
             }
             pause(round).await;
         }
-        Err(StoreError::busy("other transactions kept meeting this one"))
+        Err(StoreError::busy(
+            "the transaction kept conflicting with others",
+        ))
     }
 
-    /// One query: at most `limit` items of a range.
+    /// Runs one query: at most `limit` items of a range.
     pub(crate) async fn slice(&self, range: &Range, limit: u32) -> Result<Slice, StoreError> {
         let Some(query) = self.query(range, limit) else {
             return Ok(Slice {
@@ -232,7 +269,7 @@ impl Store {
         })
     }
 
-    /// One page of the items of a range.
+    /// Reads one page of the items of a range.
     pub(crate) async fn list_range<T>(
         &self,
         list: &'static str,
@@ -241,7 +278,7 @@ impl Store {
         decode: impl Fn(Item) -> Result<T, StoreError>,
     ) -> Result<Page<T>, StoreError> {
         let range = match page.position(list)?.and_then(|position| position.after) {
-            Some(after) => all.behind(&after)?,
+            Some(after) => all.after(&after)?,
             None => all,
         };
         let slice = self.slice(&range, page.limit()).await?;
@@ -258,7 +295,7 @@ impl Store {
         Ok(Page { items, next_cursor })
     }
 
-    /// How many items a range has, counted up to `limit`, and whether there may be more.
+    /// Counts the items of a range up to `limit`, and returns whether there may be more.
     pub(crate) async fn count(&self, range: &Range, limit: u32) -> Result<(u64, bool), StoreError> {
         let Some(query) = self.query(range, limit) else {
             return Ok((0, false));

@@ -1,4 +1,4 @@
-//! What the table's stream tells of file records: decoding alone, no call.
+//! The file records in the table's stream: decoding alone, no call.
 
 use std::collections::HashMap;
 
@@ -9,23 +9,23 @@ use crate::StoreError;
 use crate::file_item::decode_file;
 use crate::key::{HEAD, Item, Key};
 
-/// An item as a stream's record carries it; empty where the record has none.
+/// An item as a stream record carries it; empty if the record has none.
 pub type Image = serde_dynamo::Item;
 
 /// A file's record before and after one write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileChange {
-    /// Whose file.
+    /// The connection.
     pub key: ConnectionKey,
-    /// Which file.
+    /// The file's id.
     pub file: FileId,
-    /// The record that was replaced; `None` where there was none.
+    /// The record that was replaced; `None` if there was none.
     pub before: Option<FileRecord>,
-    /// The record that was written; `None` where the item was removed.
+    /// The record that was written; `None` if the item was removed.
     pub after: Option<FileRecord>,
 }
 
-/// Whose record an item is, by its key; `None` for everything that is no file's record.
+/// Returns the file whose record an item is, by the item's key; `None` for all other items.
 #[must_use]
 pub fn file_of_key(partition_key: &str, sort_key: &str) -> Option<(ConnectionKey, FileId)> {
     let parts: Vec<&str> = partition_key.split('#').collect();
@@ -39,7 +39,7 @@ pub fn file_of_key(partition_key: &str, sort_key: &str) -> Option<(ConnectionKey
     Some((key, FileId::parse(file).ok()?))
 }
 
-/// [`file_of_key`] of the keys that a stream's record carries.
+/// Applies [`file_of_key`] to the keys that a stream record carries.
 #[must_use]
 pub fn file_of_keys(keys: &Image) -> Option<(ConnectionKey, FileId)> {
     let text = |name: &str| match keys.inner().get(name) {
@@ -50,11 +50,11 @@ pub fn file_of_keys(keys: &Image) -> Option<(ConnectionKey, FileId)> {
 }
 
 impl FileChange {
-    /// Reads what became of a file's record; `file` is what its keys say.
+    /// Decodes the change of a file's record; `file` is what the keys say.
     ///
     /// # Errors
-    /// [`StoreError::NewerItem`] where newer code wrote one of the images, [`StoreError::Corrupt`] where one is not what
-    /// this build writes, or is of another file.
+    /// [`StoreError::NewerItem`] if newer code wrote one of the images, [`StoreError::Corrupt`] if
+    /// one is not in a form that this build writes, or is of another file.
     pub fn read(
         file: (ConnectionKey, FileId),
         before: Image,
@@ -70,7 +70,7 @@ impl FileChange {
             if record.file == file {
                 Ok(Some(record))
             } else {
-                Err(Key::head(&key, &file).corrupt("its keys and its image are of two files"))
+                Err(Key::head(&key, &file).corrupt("its keys and its image are of different files"))
             }
         };
         let (before, after) = (record(before)?, record(after)?);
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
     use crate::Nonce;
     use crate::file_item::encode_file;
-    use domain::{DriveVersion, Field, FieldMask, Mirror, Snapshot, Value};
+    use domain::{DriveMetadata, DriveVersion, Field, FieldSetVersion, Snapshot, Value};
     use std::collections::BTreeMap;
 
     fn key() -> ConnectionKey {
@@ -99,21 +99,24 @@ mod tests {
     }
 
     fn record(id: &str) -> FileRecord {
-        FileRecord::first_sight(&Snapshot {
+        FileRecord::from_snapshot(&Snapshot {
             file: FileId::parse(id).unwrap(),
             version: DriveVersion(7),
-            mask: FieldMask::CURRENT,
+            field_set: FieldSetVersion::CURRENT,
             fields: BTreeMap::from([(Field::Name, Value::text("a"))]),
-            mirror: Mirror {
+            metadata: DriveMetadata {
                 sha256: Some("ab".repeat(32)),
-                ..Mirror::default()
+                ..DriveMetadata::default()
             },
         })
     }
 
     fn image(record: &FileRecord) -> Image {
         let item = encode_file(&key(), record, Nonce(1)).unwrap();
-        let each = item.into_iter().map(|(name, value)| (name, value.into()));
+        let each = item
+            .item
+            .into_iter()
+            .map(|(name, value)| (name, value.into()));
         Image::from(each.collect::<HashMap<String, serde_dynamo::AttributeValue>>())
     }
 
@@ -125,8 +128,11 @@ mod tests {
     #[test]
     fn a_stream_record_shows_the_record_before_and_after() {
         let (empty, full) = (Image::default(), image(&record("1abc")));
-        let made = read(empty.clone(), full.clone()).unwrap();
-        assert_eq!((made.before, made.after), (None, Some(record("1abc"))));
+        let created = read(empty.clone(), full.clone()).unwrap();
+        assert_eq!(
+            (created.before, created.after),
+            (None, Some(record("1abc")))
+        );
         let removed = read(full, empty).unwrap();
         assert_eq!(
             (removed.before, removed.after),
@@ -136,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn only_file_records_are_told_by_their_keys() {
+    fn only_the_keys_of_file_records_are_recognised() {
         let of = |pk: &str, sk: &str| file_of_key(pk, sk).map(|(_, file)| file.to_string());
         assert_eq!(of("T#acme#F#c_01#1abc", "HEAD").as_deref(), Some("1abc"));
         for (pk, sk) in [
@@ -152,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_newer_code_wrote_is_refused_and_what_nobody_wrote_is_corrupt() {
+    fn a_newer_item_is_refused_and_a_malformed_one_is_corrupt() {
         let with = |name: &str, value: serde_dynamo::AttributeValue| {
             let mut item = HashMap::from(image(&record("1abc")));
             item.insert(name.to_owned(), value);

@@ -1,18 +1,18 @@
-//! Suspending a connection that nothing can succeed for.
+//! Suspending a connection for which nothing can succeed.
 
 use domain::{ConnectionKey, Timestamp};
 
 use crate::{ConnectionState, Store, StoreError, Written};
 
-/// Rounds against others who write the same connection.
+/// The most attempts against concurrent writers of the same connection.
 const ROUNDS_MAX: usize = 8;
 
 impl Store {
-    /// Suspends an active connection, with the reason that a person must mend. A connection that is not
-    /// active, or not there, is left as it is.
+    /// Suspends an active connection, with the cause that a person must remove. A connection that
+    /// is not active, or does not exist, is left unchanged.
     ///
     /// # Errors
-    /// [`StoreError`] where the table did not do it.
+    /// [`StoreError`] if DynamoDB failed.
     pub async fn suspend(
         &self,
         key: &ConnectionKey,
@@ -33,8 +33,6 @@ impl Store {
                 Written::Stale(newer) => current = newer,
             }
         }
-        Err(StoreError::busy(
-            "the connection is written by others all the time",
-        ))
+        Err(StoreError::busy("concurrent writes of the connection"))
     }
 }

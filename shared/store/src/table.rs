@@ -1,4 +1,4 @@
-//! The table itself, for tests and for one machine. In AWS it is `infra/data.yaml` that makes it.
+//! The table itself, for tests and for one machine. In AWS, `infra/data.yaml` creates it.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use aws_sdk_dynamodb::types::{
 use crate::StoreError;
 use crate::key::Index;
 
-/// Makes the table with its indexes, stream and time to live. Does nothing where it exists.
+/// Creates the table with its indexes, stream and time to live. Does nothing if it exists.
 ///
 /// # Errors
 /// [`StoreError`]
@@ -68,7 +68,7 @@ fn text(attribute: &str) -> Result<AttributeDefinition, StoreError> {
     Ok(definition.attribute_type(ScalarAttributeType::S).build()?)
 }
 
-/// At once on one machine; AWS takes some seconds.
+/// Waits until the table is active: immediate on one machine, some seconds in AWS.
 async fn until_active(client: &Client, name: &str) -> Result<(), StoreError> {
     for _ in 0..120 {
         let table = client.describe_table().table_name(name).send().await?.table;
@@ -77,10 +77,10 @@ async fn until_active(client: &Client, name: &str) -> Result<(), StoreError> {
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
-    Err(StoreError::busy("the table is still being made"))
+    Err(StoreError::busy("the table is still being created"))
 }
 
-/// Turns the time to live on, unless it is (DynamoDB refuses to do it twice).
+/// Turns the time to live on, unless it is on (DynamoDB refuses to do it twice).
 async fn expire(client: &Client, name: &str) -> Result<(), StoreError> {
     let now = client
         .describe_time_to_live()

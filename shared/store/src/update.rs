@@ -1,6 +1,6 @@
-//! One item's conditional update: which attributes are set or removed, and what they must have been.
+//! A conditional update of one item: the attributes to set or remove, and their expected values.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use aws_sdk_dynamodb::types::{
     AttributeValue, Delete, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
@@ -9,9 +9,10 @@ use aws_sdk_dynamodb::types::{
 use domain::Timestamp;
 
 use crate::StoreError;
+use crate::item::{EXPIRES, Encoded, FORMAT, FORMAT_MAX, FORMAT_NAME, format_of};
 use crate::key::{Index, Item, Key, due_place};
 
-/// An update under construction. Attributes are always aliased, so none can meet a reserved word.
+/// An update under construction. All attribute names are aliased, so none can be a reserved word.
 #[derive(Debug, Clone)]
 pub(crate) struct Update {
     pub(crate) key: Key,
@@ -23,7 +24,43 @@ pub(crate) struct Update {
 }
 
 impl Update {
-    /// An update of an item that exists.
+    /// Builds the update that replaces a stored item by `encoded`: the attributes that this build
+    /// writes are set, those that it knows and does not write are removed, and all others are left
+    /// alone, since newer code wrote them.
+    ///
+    /// The item gets this build's format, on condition that its format is not a later one; with
+    /// [`StoredFormat::Next`] it keeps that of the next release, on condition that it has it.
+    pub(crate) fn replace(encoded: &Encoded, replaces: Replaces, stored: StoredFormat) -> Self {
+        let mut update = Self {
+            conditions: Vec::new(),
+            ..Self::of(encoded.key.clone())
+        };
+        let own = ["PK", "SK", FORMAT_NAME];
+        let indexes = Index::ALL.into_iter();
+        let indexes = indexes.flat_map(|index| [index.pk(), index.sk()]);
+        let known = encoded.known.iter().copied();
+        let known: BTreeSet<&str> = known.chain(indexes).chain([EXPIRES]).collect();
+        let written = encoded.item.iter();
+        for (name, value) in written.filter(|(name, _)| !own.contains(&name.as_str())) {
+            update = update.set(name, value.clone());
+        }
+        for name in known {
+            if !encoded.item.contains_key(name) {
+                update = update.remove(name);
+            }
+        }
+        if let Replaces::Revision(before) = replaces {
+            update = update.when_number("revision", before);
+        }
+        match stored {
+            StoredFormat::Known => update
+                .set_number(FORMAT_NAME, FORMAT)
+                .when_at_most_or_absent(FORMAT_NAME),
+            StoredFormat::Next => update.when_number(FORMAT_NAME, FORMAT_MAX),
+        }
+    }
+
+    /// Starts an update of an item that exists.
     pub(crate) fn of(key: Key) -> Self {
         Self {
             key,
@@ -56,7 +93,7 @@ impl Update {
         self.set(name, AttributeValue::N(value.to_string()))
     }
 
-    /// Adds to a number that is there, whatever it is.
+    /// Adds to a number that is present, whatever its value.
     pub(crate) fn add(mut self, name: &str, difference: i64) -> Self {
         let alias = self.alias(name);
         self.sets.push(format!("{alias} = {alias} + :add_{name}"));
@@ -83,7 +120,7 @@ impl Update {
         }
     }
 
-    /// Only if the attribute still has this value (`None`: if it is still absent).
+    /// Requires that the attribute still has this value (`None`: that it is still absent).
     pub(crate) fn when(mut self, name: &str, was: Option<AttributeValue>) -> Self {
         let alias = self.alias(name);
         match was {
@@ -106,7 +143,7 @@ impl Update {
         self.when(name, Some(AttributeValue::N(was.to_string())))
     }
 
-    /// Only if the number is greater than this.
+    /// Requires that the number is greater than this.
     pub(crate) fn when_more(mut self, name: &str, than: i64) -> Self {
         let alias = self.alias(name);
         self.conditions.push(format!("{alias} > :than_{name}"));
@@ -115,7 +152,16 @@ impl Update {
         self
     }
 
-    /// Only if the attribute does not have this value.
+    /// Requires that the attribute is not greater than the value that it is set to.
+    fn when_at_most_or_absent(mut self, name: &str) -> Self {
+        let alias = self.alias(name);
+        self.conditions.push(format!(
+            "(attribute_not_exists({alias}) OR {alias} <= :{name})"
+        ));
+        self
+    }
+
+    /// Requires that the attribute does not have this value.
     pub(crate) fn unless_text(mut self, name: &str, value: &str) -> Self {
         let alias = self.alias(name);
         self.conditions.push(format!("{alias} <> :not_{name}"));
@@ -139,7 +185,7 @@ impl Update {
         clause("SET", &self.sets) + clause("REMOVE", &self.removes).trim_end()
     }
 
-    pub(crate) fn in_transaction(self, table: &str) -> Result<TransactWriteItem, StoreError> {
+    fn in_transaction(self, table: &str) -> Result<TransactWriteItem, StoreError> {
         let update = SdkUpdate::builder()
             .table_name(table)
             .set_key(Some(self.key.to_item()))
@@ -152,11 +198,8 @@ impl Update {
         Ok(TransactWriteItem::builder().update(update).build())
     }
 
-    /// The item's deletion on these conditions, in place of an update.
-    pub(crate) fn delete_in_transaction(
-        self,
-        table: &str,
-    ) -> Result<TransactWriteItem, StoreError> {
+    /// Builds the item's deletion on these conditions, instead of an update.
+    fn delete_in_transaction(self, table: &str) -> Result<TransactWriteItem, StoreError> {
         let delete = Delete::builder()
             .table_name(table)
             .set_key(Some(self.key.to_item()))
@@ -169,10 +212,19 @@ impl Update {
     }
 }
 
-/// What must be true of the item that a put replaces.
+/// The format of a stored item, as far as a write must know it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StoredFormat {
+    /// At most that of this build, or there is no item.
+    Known,
+    /// That of the next release.
+    Next,
+}
+
+/// The condition on the item that a put replaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Replaces {
-    /// Nothing.
+    /// No condition.
     Whatever,
     /// There is none.
     Nothing,
@@ -181,47 +233,67 @@ pub(crate) enum Replaces {
 }
 
 impl Replaces {
-    pub(crate) fn condition(self) -> Option<&'static str> {
-        match self {
-            Self::Whatever => None,
-            Self::Nothing => Some("attribute_not_exists(PK)"),
-            Self::Revision(_) => Some("#revision = :before"),
-        }
+    /// Returns whether a write of this build was refused only for the format of the stored item,
+    /// which is that of the next release.
+    pub(crate) fn is_met_in_next_format(self, stored: &Item) -> bool {
+        let is_replaced = match self {
+            Self::Whatever => true,
+            Self::Nothing => false,
+            Self::Revision(before) => number(stored, "revision") == Some(before),
+        };
+        is_replaced && format_of(stored) == Some(FORMAT_MAX)
     }
+}
 
-    pub(crate) fn names(self) -> Option<HashMap<String, String>> {
-        match self {
-            Self::Whatever | Self::Nothing => None,
-            Self::Revision(_) => Some(HashMap::from([(
-                "#revision".to_owned(),
-                "revision".to_owned(),
-            )])),
-        }
-    }
+fn number(item: &Item, name: &str) -> Option<u64> {
+    item.get(name)?.as_n().ok()?.parse().ok()
+}
 
-    pub(crate) fn values(self) -> Option<Item> {
-        match self {
-            Self::Whatever | Self::Nothing => None,
-            Self::Revision(before) => Some(HashMap::from([(
-                ":before".to_owned(),
-                AttributeValue::N(before.to_string()),
-            )])),
-        }
-    }
+/// The condition of a put that creates an item.
+pub(crate) const ABSENT: &str = "attribute_not_exists(PK)";
 
+/// One write of a transaction.
+#[derive(Debug, Clone)]
+pub(crate) enum Write {
+    /// Creates or replaces an item.
+    Put(Encoded, Replaces),
+    /// Updates some attributes of an item.
+    Update(Update),
+    /// Deletes an item on the conditions of the update.
+    Delete(Update),
+}
+
+impl Write {
     pub(crate) fn in_transaction(
-        self,
-        item: Item,
+        &self,
         table: &str,
+        stored: StoredFormat,
     ) -> Result<TransactWriteItem, StoreError> {
-        let put = Put::builder()
-            .table_name(table)
-            .set_item(Some(item))
-            .set_condition_expression(self.condition().map(str::to_owned))
-            .set_expression_attribute_names(self.names())
-            .set_expression_attribute_values(self.values())
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .build()?;
-        Ok(TransactWriteItem::builder().put(put).build())
+        match self {
+            Self::Put(encoded, Replaces::Nothing) => {
+                let put = Put::builder()
+                    .table_name(table)
+                    .set_item(Some(encoded.item.clone()))
+                    .condition_expression(ABSENT)
+                    .return_values_on_condition_check_failure(
+                        ReturnValuesOnConditionCheckFailure::AllOld,
+                    )
+                    .build()?;
+                Ok(TransactWriteItem::builder().put(put).build())
+            }
+            Self::Put(encoded, replaces) => {
+                Update::replace(encoded, *replaces, stored).in_transaction(table)
+            }
+            Self::Update(update) => update.clone().in_transaction(table),
+            Self::Delete(guard) => guard.clone().delete_in_transaction(table),
+        }
+    }
+
+    /// Returns whether the write was refused only for the format of the stored item.
+    pub(crate) fn is_met_in_next_format(&self, stored: &Item) -> bool {
+        match self {
+            Self::Put(_, replaces) => replaces.is_met_in_next_format(stored),
+            Self::Update(_) | Self::Delete(_) => false,
+        }
     }
 }

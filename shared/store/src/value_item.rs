@@ -1,15 +1,16 @@
-//! Values, fields and mirrors as items hold them: what file records, history and conflicts share.
+//! Values, fields and Drive metadata in the form that items store: shared by file records, history
+//! and conflicts.
 
 use std::collections::BTreeMap;
 
-use domain::{Capabilities, Field, Mirror, Timestamp, Value};
+use domain::{Capabilities, DriveMetadata, Field, Timestamp, Value};
 use serde::{Deserialize, Serialize};
 
 use crate::item::Checksum;
 use crate::permission_item::PermissionsItem;
 
-/// What is wrong with an item, in words for its `Corrupt` error.
-pub(crate) type Wrong = &'static str;
+/// A defect of an item, worded for its `Corrupt` error.
+pub(crate) type ItemDefect = &'static str;
 
 /// A value: NULL, BOOL or S.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -40,9 +41,9 @@ impl From<ValueItem> for Value {
     }
 }
 
-/// A field as the name of a map's member: one letter, or a dot and the property's key, or an `@` and the
-/// permission's principal.
-pub(crate) fn short(field: &Field) -> String {
+/// Returns a field as the name of a map's member: one letter, or a dot and the property's key, or
+/// an `@` and the permission's principal.
+pub(crate) fn field_code(field: &Field) -> String {
     match field {
         Field::Existence => "e".to_owned(),
         Field::Name => "n".to_owned(),
@@ -56,9 +57,9 @@ pub(crate) fn short(field: &Field) -> String {
     }
 }
 
-/// The inverse of [`short`].
-pub(crate) fn long(short: &str) -> Result<Field, Wrong> {
-    Ok(match short {
+/// The inverse of [`field_code`].
+pub(crate) fn parse_field_code(code: &str) -> Result<Field, ItemDefect> {
+    Ok(match code {
         "e" => Field::Existence,
         "n" => Field::Name,
         "d" => Field::Description,
@@ -81,15 +82,15 @@ pub(crate) fn by_field<'a, T: 'a, U>(
     all: impl IntoIterator<Item = (&'a Field, &'a T)>,
     into: impl Fn(&'a T) -> U,
 ) -> ByField<U> {
-    let each = |(field, value): (&'a Field, &'a T)| (short(field), into(value));
+    let each = |(field, value): (&'a Field, &'a T)| (field_code(field), into(value));
     all.into_iter().map(each).collect()
 }
 
 pub(crate) fn from_fields<T, U>(
     all: ByField<T>,
     into: impl Fn(T) -> U,
-) -> Result<BTreeMap<Field, U>, Wrong> {
-    let each = |(name, value): (String, T)| Ok((long(&name)?, into(value)));
+) -> Result<BTreeMap<Field, U>, ItemDefect> {
+    let each = |(name, value): (String, T)| Ok((parse_field_code(&name)?, into(value)));
     all.into_iter().map(each).collect()
 }
 
@@ -97,9 +98,10 @@ pub(crate) fn at(millis: i64) -> Timestamp {
     Timestamp::from_millis(millis)
 }
 
-/// What Drive alone decides. Times in milliseconds, checksums as bytes, capabilities as bits.
+/// The metadata that Drive alone decides. Times in milliseconds, checksums as bytes, capabilities
+/// as bits.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(crate) struct MirrorItem {
+pub(crate) struct MetadataItem {
     #[serde(rename = "t", default, skip_serializing_if = "String::is_empty")]
     mime_type: String,
     #[serde(rename = "z", default, skip_serializing_if = "Option::is_none")]
@@ -134,30 +136,30 @@ pub(crate) struct MirrorItem {
     permissions: PermissionsItem,
 }
 
-impl From<&Mirror> for MirrorItem {
-    fn from(mirror: &Mirror) -> Self {
+impl From<&DriveMetadata> for MetadataItem {
+    fn from(metadata: &DriveMetadata) -> Self {
         Self {
-            mime_type: mirror.mime_type.clone(),
-            size_bytes: mirror.size_bytes,
-            md5: mirror.md5.as_deref().map(Checksum::of),
-            sha256: mirror.sha256.as_deref().map(Checksum::of),
-            head_revision_id: mirror.head_revision_id.clone(),
-            created_at: mirror.created_at.map(Timestamp::as_millis),
-            modified_at: mirror.modified_at.map(Timestamp::as_millis),
-            modified_by: mirror.modified_by.clone(),
-            owner: mirror.owner.clone(),
-            drive_id: mirror.drive_id.clone(),
-            shortcut_target: mirror.shortcut_target.clone(),
-            shortcut_mime_type: mirror.shortcut_mime_type.clone(),
-            capabilities: mirror.capabilities.0,
-            permissions: mirror.into(),
+            mime_type: metadata.mime_type.clone(),
+            size_bytes: metadata.size_bytes,
+            md5: metadata.md5.as_deref().map(Checksum::of),
+            sha256: metadata.sha256.as_deref().map(Checksum::of),
+            head_revision_id: metadata.head_revision_id.clone(),
+            created_at: metadata.created_at.map(Timestamp::as_millis),
+            modified_at: metadata.modified_at.map(Timestamp::as_millis),
+            modified_by: metadata.modified_by.clone(),
+            owner: metadata.owner.clone(),
+            drive_id: metadata.drive_id.clone(),
+            shortcut_target: metadata.shortcut_target.clone(),
+            shortcut_mime_type: metadata.shortcut_mime_type.clone(),
+            capabilities: metadata.capabilities.0,
+            permissions: metadata.into(),
         }
     }
 }
 
-impl From<MirrorItem> for Mirror {
-    fn from(item: MirrorItem) -> Self {
-        let mirror = Self {
+impl From<MetadataItem> for DriveMetadata {
+    fn from(item: MetadataItem) -> Self {
+        let metadata = Self {
             mime_type: item.mime_type,
             size_bytes: item.size_bytes,
             md5: item.md5.map(Checksum::into_text),
@@ -173,6 +175,6 @@ impl From<MirrorItem> for Mirror {
             capabilities: Capabilities(item.capabilities),
             ..Self::default()
         };
-        item.permissions.into_mirror(mirror)
+        item.permissions.into_metadata(metadata)
     }
 }

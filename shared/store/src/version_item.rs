@@ -1,11 +1,12 @@
-//! The item of a stored version: under 700 bytes with ids as long as Drive's, so that it is one write unit.
+//! The item of a stored version: under 700 bytes with ids as long as Drive's, so that it costs one
+//! write unit.
 
-use domain::content::{ContentHash, Encoding, ObjectKey, Origin, StoredVersion};
+use domain::content::{ContentHash, ContentOrigin, Encoding, ObjectKey, StoredVersion};
 use domain::{ConnectionKey, FileId, TenantId};
 use serde::{Deserialize, Serialize};
 
 use crate::StoreError;
-use crate::item::{Checksum, decode, encode};
+use crate::item::{Checksum, Encoded, decode, encode};
 use crate::key::{Item, Key, VERSION};
 use crate::value_item::at;
 
@@ -76,17 +77,19 @@ pub(crate) fn hash_item(hash: &ContentHash) -> Checksum {
     Checksum::Bytes(hash.as_bytes().to_vec())
 }
 
-/// The key of an object of this tenant, as an item names it.
+/// Parses the key of an object of this tenant.
 pub(crate) fn object_key(tenant: &TenantId, text: &str, of: &Key) -> Result<ObjectKey, StoreError> {
-    ObjectKey::parse(tenant, text)
-        .map_err(|_| of.clone().corrupt("it names no object of its tenant"))
+    ObjectKey::parse(tenant, text).map_err(|_| {
+        of.clone()
+            .corrupt("its object key is not one of its tenant")
+    })
 }
 
 pub(crate) fn encode_version(
     key: &ConnectionKey,
     file: &FileId,
     version: &StoredVersion,
-) -> Result<Item, StoreError> {
+) -> Result<Encoded, StoreError> {
     let body = Body {
         hash: hash_item(&version.hash),
         size: version.size_bytes,
@@ -96,9 +99,9 @@ pub(crate) fn encode_version(
         stored_at: version.stored_at.as_millis(),
         drive_revision: version.revision_id.clone(),
         origin: match &version.origin {
-            Origin::Drive => OriginText::Drive,
-            Origin::Application => OriginText::Application,
-            Origin::Export { format } => OriginText::Export(format.clone()),
+            ContentOrigin::Drive => OriginText::Drive,
+            ContentOrigin::Application => OriginText::Application,
+            ContentOrigin::Export { format } => OriginText::Export(format.clone()),
         },
         by: version.by.clone(),
         reason: version.reason.clone(),
@@ -113,7 +116,7 @@ pub(crate) fn decode_version(key: &ConnectionKey, item: Item) -> Result<StoredVe
     let number = number.and_then(|digits| digits.parse().ok());
     let hash = ContentHash::parse(&body.hash.into_text());
     let (Some(number), Ok(hash)) = (number, hash) else {
-        return Err(place.corrupt("its number or its hash can't be read"));
+        return Err(place.corrupt("its number or its hash is invalid"));
     };
     let object = object_key(&key.tenant, &body.object, &place)?;
     Ok(StoredVersion {
@@ -126,9 +129,9 @@ pub(crate) fn decode_version(key: &ConnectionKey, item: Item) -> Result<StoredVe
         stored_at: at(body.stored_at),
         revision_id: body.drive_revision,
         origin: match body.origin {
-            OriginText::Drive => Origin::Drive,
-            OriginText::Application => Origin::Application,
-            OriginText::Export(format) => Origin::Export { format },
+            OriginText::Drive => ContentOrigin::Drive,
+            OriginText::Application => ContentOrigin::Application,
+            OriginText::Export(format) => ContentOrigin::Export { format },
         },
         by: body.by,
         reason: body.reason,

@@ -1,4 +1,5 @@
-//! Stored versions of files. One names its object exactly as long as it is there: both move in one transaction.
+//! Stored versions of files. A version references its object exactly as long as it is stored: both
+//! change in one transaction.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use domain::content::{StoredObject, StoredVersion};
@@ -8,28 +9,29 @@ use crate::key::{Item, Key, VERSION, file_pk};
 use crate::object_item::{STORED, decode_object};
 use crate::range::Range;
 use crate::store::{Applied, ROUNDS_MAX, Transacted, pause};
-use crate::update::{Replaces, Update};
+use crate::update::{Replaces, Update, Write};
 use crate::version_item::{decode_version, encode_version};
 use crate::{Page, PageRequest, Store, StoreError, Updated};
 
-/// What became of a version that was to be linked.
+/// The outcome of [`Store::link_version`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Linked {
-    /// It stands, and its object counts it (once, however often it was linked).
+    /// It is stored, and its object counts it (once, however often it was linked).
     Done,
     /// Another content has this number already. Nothing was written.
     Taken(Box<StoredVersion>),
-    /// Its object is not stored under the key that the version names: it is being collected, lies under another key (that
-    /// of who stored it first), or is not there. Nothing was written.
+    /// Its object is not stored under the key that the version names: it is being collected, is
+    /// stored under another key (that of its first uploader), or does not exist. Nothing was
+    /// written.
     NotStored(Option<Box<StoredObject>>),
 }
 
-/// What became of a version that was to be released.
+/// The outcome of [`Store::release_version`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Released {
-    /// It is gone.
+    /// It is deleted.
     Done {
-        /// Whether it was the last that named its object, which may be collected in time.
+        /// Whether it was the last reference to its object, which may be collected in time.
         last: bool,
     },
     /// It is pinned, and stays.
@@ -39,11 +41,12 @@ pub enum Released {
 }
 
 impl Store {
-    /// Stores a version and counts it in its object, in one transaction: on condition that there is none of this number,
-    /// and that its object is stored under the key that the version names. The object is out of collection's reach then.
+    /// Stores a version and counts it in its object, in one transaction, on condition that the
+    /// number is free and that its object is stored under the key that the version names. From then
+    /// on the object can't be collected.
     ///
     /// # Errors
-    /// [`StoreError`]; after `Busy` it may or may not stand: link again.
+    /// [`StoreError`]; after `Busy` it may or may not be stored: link again.
     pub async fn link_version(
         &self,
         key: &ConnectionKey,
@@ -51,18 +54,17 @@ impl Store {
         version: &StoredVersion,
     ) -> Result<Linked, StoreError> {
         let place = Key::version(key, file, version.number);
-        let put =
-            Replaces::Nothing.in_transaction(encode_version(key, file, version)?, &self.table)?;
+        let put = Write::Put(encode_version(key, file, version)?, Replaces::Nothing);
         let object = Update::of(Key::object(&key.tenant, &version.hash))
             .add("refs", 1)
             .remove("collect_at")
             .due(None)
             .when_text("state", STORED)
             .when_text("key", version.object.as_str());
-        let writes = vec![put, object.in_transaction(&self.table)?];
+        let writes = vec![put, Write::Update(object)];
         let item = match self.transact(writes).await? {
             Transacted::Done => return Ok(Linked::Done),
-            // A version that is there comes with its item, so what is not there is the object.
+            // An existing version is returned with its item, so the missing item is the object.
             Transacted::Refused(None) => return Ok(Linked::NotStored(None)),
             Transacted::Refused(Some(item)) => item,
         };
@@ -78,11 +80,11 @@ impl Store {
         })
     }
 
-    /// One stored version, read consistently.
+    /// Reads one stored version consistently.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn version(
+    pub async fn load_version(
         &self,
         key: &ConnectionKey,
         file: &FileId,
@@ -92,7 +94,7 @@ impl Store {
         item.map(|item| decode_version(key, item)).transpose()
     }
 
-    /// The stored versions of a file, newest first, read consistently.
+    /// Lists the stored versions of a file, newest first, consistently.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -107,7 +109,7 @@ impl Store {
         self.list_range("versions", all, page, decode).await
     }
 
-    /// Pins a stored version, so that it is not released, or lets it go again.
+    /// Pins a stored version, so that it is not released, or unpins it.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -126,12 +128,12 @@ impl Store {
         }
     }
 
-    /// Says who brought a stored version and why. Whoever restores one says it after it was linked, since the mirror, which
-    /// knows neither, may have been first to link it.
+    /// Records who created a stored version and why. A caller that restores a version calls this
+    /// after linking it, since the mirror, which knows neither, may have linked it first.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn explain_version(
+    pub async fn annotate_version(
         &self,
         key: &ConnectionKey,
         file: &FileId,
@@ -148,12 +150,12 @@ impl Store {
         }
     }
 
-    /// Deletes a version that is not pinned and counts it out of its object, in one transaction. Where it was the last
-    /// that named the object, that may be collected from `collect_at` on.
+    /// Deletes a version that is not pinned and its reference to its object, in one transaction. If
+    /// it was the last reference, the object may be collected from `collect_at` on.
     ///
     /// # Errors
-    /// [`StoreError`]; `Corrupt` where its object is not there or counts no version; after `Busy` it may or may not have
-    /// gone: release again.
+    /// [`StoreError`]; `Corrupt` if its object does not exist or counts no version; after `Busy` it
+    /// may or may not be deleted: release again.
     pub async fn release_version(
         &self,
         key: &ConnectionKey,
@@ -163,7 +165,7 @@ impl Store {
     ) -> Result<Released, StoreError> {
         let place = Key::version(key, file, number);
         for round in 0..ROUNDS_MAX {
-            let Some(version) = self.version(key, file, number).await? else {
+            let Some(version) = self.load_version(key, file, number).await? else {
                 return Ok(Released::Absent);
             };
             if version.pinned {
@@ -175,7 +177,8 @@ impl Store {
                 return Err(place.corrupt("its object does not count it"));
             };
             let last = next.refs == 0;
-            // Of many that name an object only the last has to know that it is: the others don't meet each other.
+            // Only the last of many references must be recognised as such: the others do not
+            // conflict.
             let object = Update::of(Key::object(&key.tenant, &version.hash));
             let object = match next.collect_at {
                 Some(at) => object
@@ -188,15 +191,14 @@ impl Store {
             let version = Update::of(place.clone())
                 .when("pinned", Some(AttributeValue::Bool(false)))
                 .when_text("object", version.object.as_str());
-            let writes = vec![
-                version.delete_in_transaction(&self.table)?,
-                object.in_transaction(&self.table)?,
-            ];
+            let writes = vec![Write::Delete(version), Write::Update(object)];
             match self.transact(writes).await? {
                 Transacted::Done => return Ok(Released::Done { last }),
                 Transacted::Refused(_) => pause(round).await,
             }
         }
-        Err(StoreError::busy("others kept moving the version's object"))
+        Err(StoreError::busy(
+            "concurrent writes of the version's object",
+        ))
     }
 }

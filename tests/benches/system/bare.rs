@@ -10,15 +10,13 @@ use domain::{ConnectionId, ConnectionKey, LogId, TenantId, Timestamp};
 use drive_simulator::Simulator;
 use http::Method;
 use local::aws::in_process::Layer;
-use local::aws::sqs::Received;
 use local::aws::{Aws, Options, Queue};
-use local::front::Front;
-use local::functions::{Functions, SECRETS_PREFIX, Setting};
-use local::identity::Identity;
+use local::gateway::{HttpGateway, Identity};
 use local::sources::{StreamSource, event};
-use local::system::{SUBJECT, TENANT};
+use local::system::{FunctionSettings, Functions, SECRETS_PREFIX, SUBJECT, TENANT};
 use runtime::{Clock, Deadline, Entropy, queue};
 use serde_json::{Value, json};
+use sqs_fifo::Received;
 
 use crate::rig::{credentials, serve};
 
@@ -69,7 +67,7 @@ impl Bare {
         })
         .unwrap();
         let tell = millis.clone();
-        let setting = Setting {
+        let setting = FunctionSettings {
             transport: drive::reqwest_transport(drive::Timeouts::default()).unwrap(),
             content: Some(
                 drive::reqwest_content_transport(drive::ContentTimeouts::default()).unwrap(),
@@ -157,7 +155,7 @@ impl Bare {
             let deps = deps.clone();
             async move { Some(publish_events::handle(event, &deps).await) }
         };
-        stream.turn(handle).await.unwrap();
+        stream.poll(handle).await.unwrap();
         let batches = batches.into_inner();
         if batches > 0 {
             self.used.stream.0 += batches;
@@ -234,7 +232,7 @@ async fn connect(
         .header("content-type", "application/json")
         .body(body.to_string().into_bytes())
         .unwrap();
-    let answer = Front::new(functions, identity).call(request).await;
+    let answer = HttpGateway::new(functions, identity).call(request).await;
     let body: Value = serde_json::from_slice(answer.body()).unwrap();
     ConnectionKey {
         tenant: TenantId::parse(TENANT).unwrap(),

@@ -11,8 +11,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use domain::FileId;
-use domain::content::Dealt;
-use drive_simulator::{Generated, Simulator};
+use domain::content::ContentOutcome;
+use drive_simulator::{GeneratedFile, Simulator};
 use serde_json::Value;
 use store::PageRequest;
 
@@ -54,7 +54,7 @@ pub async fn measure_one(report: &mut Report, part: &str) {
 
 /// Makes a file of made-up bytes, other ones for every number.
 fn make(simulator: &Simulator, number: u64, size_bytes: u64) -> String {
-    let file = Generated {
+    let file = GeneratedFile {
         name: format!("made-{number}.bin"),
         mime_type: "application/octet-stream".to_owned(),
         seed: number,
@@ -70,7 +70,7 @@ async fn stored(rig: &Rig, ids: &[String]) {
         let file = FileId::parse(id).unwrap();
         until("content is stored", async || {
             let state = rig.store().load_content(&rig.key, &file).await.unwrap();
-            matches!(state.dealt, Some((_, Dealt::Stored))).then_some(())
+            matches!(state.outcome, Some((_, ContentOutcome::Stored))).then_some(())
         })
         .await;
     }

@@ -9,8 +9,8 @@ use drive_simulator::{Edit, Fault, Simulator};
 use futures_util::{StreamExt as _, stream};
 use http::Method;
 use local::aws::Queue;
-use local::aws::sqs::Deleted;
 use serde_json::json;
+use sqs_fifo::Deleted;
 use tokio::time::MissedTickBehavior;
 
 use crate::first_sync;

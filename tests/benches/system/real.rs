@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use domain::{Field, Gone, LogId, Presence, Value};
 use drive_simulator::{Edit, NotificationPolicy, Role, Simulator};
-use store::{OperationKind, OperationState, PageRequest, Position};
+use store::{LogPosition, OperationKind, OperationState, PageRequest};
 
 use crate::report::{Report, Target, count};
 use crate::rig::{Rig, credentials, described, serve, until};
@@ -75,7 +75,7 @@ async fn at_rest(rig: &Rig, followed: usize) {
         let logs = rig.store().list_logs(&rig.key).await.unwrap();
         let followed_now = logs
             .iter()
-            .filter(|log| log.position == Position::Following && log.channel.is_some())
+            .filter(|log| log.position == LogPosition::Following && log.channel.is_some())
             .count();
         let first = PageRequest::first(100);
         let operations = rig.store().list_operations(&rig.key, &first).await.unwrap();
@@ -251,5 +251,5 @@ async fn leave(report: &mut Report, rig: &Rig, library: &Library) {
     meter.report(report, rig, seconds).await;
     let log = LogId::parse(&third.id).unwrap();
     let log = rig.store().load_log(&rig.key, &log).await.unwrap();
-    assert!(log.is_some_and(|log| matches!(log.position, Position::Left { .. })));
+    assert!(log.is_some_and(|log| matches!(log.position, LogPosition::Left { .. })));
 }

@@ -92,8 +92,8 @@ impl Rig {
                 drive::reqwest_content_transport(drive::ContentTimeouts::default()).unwrap(),
             ),
             drive_url,
-            notified: true,
-            usual_ports: false,
+            push_notifications: true,
+            default_ports: false,
             history_days: Some(HISTORY_DAYS),
         };
         (System::start(options).await.unwrap(), folder)

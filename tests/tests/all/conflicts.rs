@@ -97,7 +97,7 @@ fn edits_of_the_same_field_are_one_open_conflict_with_three_values() {
         assert_eq!(refused.status, 409, "{}", refused.body);
         assert_eq!(refused.body["conflicts"], json!([conflict["id"]]));
         assert_eq!(world.file(&file).await["fields"]["description"], "");
-        world.edited(&file, json!({"description": "free"})).await;
+        world.edit_ok(&file, json!({"description": "free"})).await;
         eventually("the other field is pushed", async || {
             (world.owner().get(&file).await["description"] == "free").then_some(())
         })
@@ -163,7 +163,7 @@ async fn settled(world: &World, choice: Value, wanted: &str) {
 }
 
 #[test]
-fn each_choice_ends_with_both_sides_equal_and_the_second_decision_meets_the_first() {
+fn each_choice_makes_both_sides_equal_and_a_second_decision_is_rejected() {
     shared(async |world| {
         tokio::join!(
             settled(world, json!({"choose": "app"}), "ours.txt"),
@@ -175,7 +175,7 @@ fn each_choice_ends_with_both_sides_equal_and_the_second_decision_meets_the_firs
 }
 
 #[test]
-fn a_decision_that_named_moved_sides_is_refused_with_the_current_ones() {
+fn a_decision_on_outdated_sides_is_rejected_with_the_current_ones() {
     shared(async |world| {
         let file = world.take();
         both_edit(
@@ -320,7 +320,7 @@ fn a_file_deleted_under_an_owed_edit_is_a_conflict_that_keeps_the_edit() {
         let held = format!("GET /drive/v2/files/{file}");
         world.fault(json!({"match": held, "times": 1, "respond": {"status": 503}}));
         world
-            .edited(&file, json!({"name": "still wanted.txt"}))
+            .edit_ok(&file, json!({"name": "still wanted.txt"}))
             .await;
         owner.delete(&file).await;
         let conflict = world.conflict_on(&file, "existence").await;
@@ -403,7 +403,7 @@ fn policies_decide_and_leave_a_record() {
 }
 
 #[test]
-fn an_undone_write_whose_answer_was_lost_is_an_unsure_conflict_not_an_overwrite() {
+fn an_undone_write_whose_response_was_lost_is_an_unsure_conflict() {
     own_with(
         Setup {
             notified: false,
@@ -416,7 +416,7 @@ fn an_undone_write_whose_answer_was_lost_is_an_unsure_conflict_not_an_overwrite(
             world.fault(json!({"match": "PATCH /drive/v2/files/*", "applied": true, "drop": true}));
             world.fault(json!({"match": "GET /drive/v2/files/*", "after": 1, "times": 0, "respond": {"status": 503}}));
             world
-                .edited(&file, json!({"name": "sent, but who knows.txt"}))
+                .edit_ok(&file, json!({"name": "sent, but who knows.txt"}))
                 .await;
             eventually("it landed", async || {
                 (world.owner().name_of(&file).await == "sent, but who knows.txt").then_some(())

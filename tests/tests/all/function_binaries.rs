@@ -4,12 +4,15 @@
 //! Each event meets a system of its own that is always the same, so that no event depends on another.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
-use domain::{DriveVersion, Field, FieldMask, Value as FieldValue};
+use domain::{DriveVersion, Field, FieldSetVersion, Value as FieldValue};
 use local::aws::Queue;
 use serde_json::{Value, json};
 
-use crate::support::{FILE, FILE_IN_CONFLICT, Invoked, Stage, run, top};
+use crate::support::{
+    ApiSample, FILE, FILE_IN_CONFLICT, Invoked, Stage, api_event, api_samples, run, top,
+};
 
 /// The sample events of a function, by name. Every file of the folder must be in `expected`, and the other way round.
 fn events(function: &str, expected: &BTreeSet<&str>) -> Vec<(String, Value)> {
@@ -74,7 +77,7 @@ async fn feed_batches(function: &str, id: &str, expected: &[(&str, usize)]) {
 }
 
 #[test]
-fn apply_snapshots_takes_its_sample_events() {
+fn apply_snapshots_handles_its_sample_events() {
     run(feed_batches(
         "apply-snapshots",
         "ApplySnapshots",
@@ -108,7 +111,7 @@ fn apply_snapshots_takes_its_sample_events() {
 }
 
 #[test]
-fn fetch_changes_takes_its_sample_events() {
+fn fetch_changes_handles_its_sample_events() {
     run(feed_batches(
         "fetch-changes",
         "FetchChanges",
@@ -131,7 +134,7 @@ fn fetch_changes_takes_its_sample_events() {
 }
 
 #[test]
-fn push_intents_takes_its_sample_events() {
+fn push_intents_handles_its_sample_events() {
     run(feed_batches(
         "push-intents",
         "PushIntents",
@@ -159,7 +162,7 @@ fn event(function: &str, name: &str) -> Value {
 }
 
 #[test]
-fn mirror_content_takes_its_sample_events() {
+fn mirror_content_handles_its_sample_events() {
     run(feed_batches(
         "mirror-content",
         "MirrorContent",
@@ -181,7 +184,7 @@ fn mirror_content_takes_its_sample_events() {
 }
 
 #[test]
-fn publish_events_takes_its_sample_events() {
+fn publish_events_handles_its_sample_events() {
     // Wakes that somebody waits for, wakes of a first sight, and what is parked.
     let expected = BTreeMap::from([
         ("content-changed", (1, 0, 0)),
@@ -236,7 +239,7 @@ fn publish_events_takes_its_sample_events() {
 }
 
 #[test]
-fn what_the_events_say_is_in_the_table_afterwards() {
+fn the_table_has_the_content_of_the_sample_events() {
     run(async {
         let stage = Stage::build().await;
         let mut apply = stage.start("apply-snapshots", "ApplySnapshots").await;
@@ -278,7 +281,10 @@ fn what_the_events_say_is_in_the_table_afterwards() {
         let set = stage.set().await;
         let name = "newer-field-mask";
         response(name, apply.invoke(&event("apply-snapshots", name)).await);
-        assert_eq!(set.file(FILE).await.unwrap().mask, FieldMask::CURRENT);
+        assert_eq!(
+            set.file(FILE).await.unwrap().field_set,
+            FieldSetVersion::CURRENT
+        );
         // Drive is asked about what is said to be removed, and does not have it.
         let set = stage.set().await;
         response(
@@ -308,7 +314,7 @@ fn what_the_events_say_is_in_the_table_afterwards() {
 }
 
 #[test]
-fn what_drive_fails_to_answer_comes_back_and_other_groups_do_not() {
+fn only_the_groups_that_drive_failed_to_answer_are_retried() {
     run(async {
         let stage = Stage::build().await;
         let fault = json!({"match": "GET /drive/*", "times": 0, "respond": {"status": 503}});
@@ -335,7 +341,7 @@ fn what_drive_fails_to_answer_comes_back_and_other_groups_do_not() {
 }
 
 #[test]
-fn sweep_takes_its_sample_events() {
+fn sweep_handles_its_sample_events() {
     run(async {
         let stage = Stage::build().await;
         let mut sweep = stage.start("sweep", "Sweep").await;
@@ -353,7 +359,7 @@ fn sweep_takes_its_sample_events() {
 }
 
 #[test]
-fn receive_notification_answers_204_to_everything_and_wakes_only_for_what_it_believes() {
+fn receive_notification_answers_204_and_sends_a_wake_only_if_all_matches() {
     run(async {
         let stage = Stage::build().await;
         let mut receive = stage
@@ -395,105 +401,18 @@ fn receive_notification_answers_204_to_everything_and_wakes_only_for_what_it_bel
 
 #[test]
 fn api_answers_its_sample_events() {
-    let expected = [
-        ("another-tenants-file", 404),
-        ("begin-upload", 201),
-        ("begin-upload-too-large", 413),
-        ("cancel-intent", 200),
-        ("cancel-operation", 200),
-        ("commit-unknown-upload", 404),
-        ("compare-versions-not-stored", 404),
-        ("confirm-operation", 200),
-        ("confirm-unknown-operation", 404),
-        ("create-connection", 201),
-        ("create-connection-secret-of-another-tenant", 422),
-        ("create-file", 201),
-        ("create-file-with-content", 201),
-        ("create-file-without-a-name", 422),
-        ("delete-connection", 204),
-        ("delete-file", 200),
-        ("delete-file-without-if-match", 428),
-        ("drop-dead-letter", 200),
-        ("drop-dead-letter-without-a-reason", 422),
-        ("empty-tenant-claim", 401),
-        ("get-conflict", 200),
-        ("get-connection", 200),
-        ("get-content-not-stored", 404),
-        ("get-dead-letter", 200),
-        ("get-file", 200),
-        ("get-file-history", 200),
-        ("get-operation", 200),
-        ("get-status", 200),
-        ("get-unknown-file", 404),
-        ("get-unknown-upload", 404),
-        ("health", 200),
-        ("list-conflicts", 200),
-        ("list-connections", 200),
-        ("list-dead-letters", 200),
-        ("list-drift", 200),
-        ("list-files", 200),
-        ("list-files-bad-cursor", 400),
-        ("list-files-bad-limit", 400),
-        ("list-files-by-name", 200),
-        ("list-findings", 200),
-        ("list-intents", 200),
-        ("list-operations", 200),
-        ("list-versions", 200),
-        ("malformed-json", 400),
-        ("method-not-allowed", 405),
-        ("no-claims", 401),
-        ("no-tenant-claim", 401),
-        ("openapi", 200),
-        ("patch-connection-bad-rule", 422),
-        ("patch-connection-limits", 200),
-        ("patch-connection-rules", 200),
-        ("patch-file", 200),
-        ("patch-file-base64", 200),
-        ("patch-file-delete-property", 200),
-        ("patch-file-empty-name", 422),
-        ("patch-file-not-an-object", 400),
-        ("patch-file-permissions", 200),
-        ("patch-file-property-over-limit", 422),
-        ("patch-file-read-only-field", 422),
-        ("patch-file-repeated", 200),
-        ("patch-file-stale", 412),
-        ("patch-file-unknown-field", 422),
-        ("patch-file-unknown-role", 422),
-        ("patch-file-without-if-match", 428),
-        ("patch-file-wrong-type", 422),
-        ("pause-connection", 200),
-        ("pin-unknown-version", 404),
-        ("put-content", 200),
-        ("put-content-text", 200),
-        ("put-content-without-a-version", 428),
-        ("put-content-wrong-hash", 400),
-        ("put-content-wrong-version", 409),
-        ("redrive-dead-letters", 200),
-        ("redrive-dead-letters-of-nothing", 422),
-        ("resolve-conflict", 200),
-        ("resolve-conflict-unknown-choice", 422),
-        ("resolve-conflict-with-a-value", 200),
-        ("resolve-many-conflicts", 200),
-        ("restore-unknown-version", 404),
-        ("resume-connection", 200),
-        ("retry-intent", 200),
-        ("roll-back-to-unknown-history", 404),
-        ("start-audit-while-listing", 409),
-        ("start-sync", 202),
-        ("stats", 200),
-        ("tenant-claim-that-breaks-a-key", 401),
-        ("tenant-in-a-header", 404),
-        ("unknown-path", 404),
-    ];
     run(async {
         let stage = Stage::build().await;
         let mut api = stage.start("api", "Api").await;
-        let expected: BTreeMap<&str, u16> = expected.into_iter().collect();
         let mut wrong = Vec::new();
-        for (name, event) in events("api", &expected.keys().copied().collect()) {
+        for ApiSample {
+            name,
+            status,
+            event,
+        } in api_samples()
+        {
             let set = stage.set().await;
             let answer = response(&name, api.invoke(&event).await);
-            let status = expected[name.as_str()];
             if answer["statusCode"] != status {
                 wrong.push(format!("{name}: {status} was expected of {answer}"));
                 continue;
@@ -516,37 +435,67 @@ fn api_answers_its_sample_events() {
                 assert_eq!(set.sent(Queue::Snapshots), 1, "{answer}");
             }
             if name == "patch-file" {
-                let again = response(
-                    &name,
-                    api.invoke(&crate::function_binaries::event(
-                        "api",
-                        "patch-file-repeated",
-                    ))
-                    .await,
-                );
+                let repeated = api_event("patch-file-repeated");
+                let again = response(&name, api.invoke(&repeated).await);
                 assert_eq!(again["statusCode"], 200, "{again}");
                 assert_eq!(again["headers"]["idempotent-replayed"], "true");
                 let file = set.file(FILE).await.unwrap();
                 assert_eq!(file.app(&Field::Name), FieldValue::text("Roadmap.md"));
-                assert_eq!(set.sent(Queue::PushWakes), 1, "what is owed is woken");
+                assert_eq!(set.sent(Queue::PushWakes), 1, "a wake was sent");
             }
         }
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     });
 }
 
-/// The methods and paths of the sample events of the API.
-fn asked() -> BTreeSet<(String, Vec<String>)> {
-    let mut all = BTreeSet::new();
-    for entry in std::fs::read_dir(top().join("events/api")).unwrap() {
-        let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
-        let event: Value = serde_json::from_str(&text).unwrap();
-        let method = event["requestContext"]["http"]["method"].as_str().unwrap();
-        let path = event["rawPath"].as_str().unwrap();
-        let words = path.split('/').map(str::to_owned).collect();
-        all.insert((method.to_lowercase(), words));
+/// Returns the folder to write all sample events of the API to, where the caller named one.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "an option of a test run is no setting of a function"
+)]
+fn export_folder() -> Option<PathBuf> {
+    std::env::var_os("API_EVENTS").map(PathBuf::from)
+}
+
+/// `API_EVENTS=/tmp/events cargo test -p tests --test all sample_events` writes the event of every
+/// request of the list, for `sam local invoke` and `cargo lambda invoke`.
+#[test]
+fn checked_in_sample_events_are_those_of_the_list_of_requests() {
+    let folder = top().join("events/api");
+    let mut checked = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|kind| kind == "json") {
+            let name = path.file_stem().unwrap().to_str().unwrap();
+            assert_eq!(event("api", name), api_event(name), "{name}");
+            checked += 1;
+        }
     }
-    all
+    assert!(checked >= 3, "{checked}");
+    let samples = api_samples();
+    let names: BTreeSet<&str> = samples.iter().map(|sample| sample.name.as_str()).collect();
+    assert_eq!(names.len(), samples.len(), "each name is used once");
+    if let Some(folder) = export_folder() {
+        std::fs::create_dir_all(&folder).unwrap();
+        for sample in samples {
+            let path = folder.join(format!("{}.json", sample.name));
+            let text = serde_json::to_string_pretty(&sample.event).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+    }
+}
+
+/// Returns the method and the parts of the path of each sample request.
+fn sampled_routes() -> Vec<(String, Vec<String>)> {
+    let samples = api_samples().into_iter();
+    let route = |sample: ApiSample| {
+        let http = &sample.event["requestContext"]["http"];
+        let method = http["method"].as_str().unwrap().to_lowercase();
+        let path = http["path"].as_str().unwrap();
+        let parts = path.split('/').map(str::to_owned).collect();
+        (method, parts)
+    };
+    samples.map(route).collect()
 }
 
 #[test]
@@ -554,19 +503,19 @@ fn every_route_of_the_api_has_a_sample_event() {
     let described: Value = run(async {
         let stage = Stage::build().await;
         let mut api = stage.start("api", "Api").await;
-        let answer = response("openapi", api.invoke(&event("api", "openapi")).await);
+        let answer = response("openapi", api.invoke(&api_event("openapi")).await);
         serde_json::from_str(answer["body"].as_str().unwrap()).unwrap()
     });
-    let asked = asked();
+    let samples = sampled_routes();
     let mut routes = 0;
     for (path, methods) in described["paths"].as_object().unwrap() {
         let template: Vec<&str> = path.split('/').collect();
-        let fits = |words: &Vec<String>| {
-            let same = |(word, wanted): (&String, &&str)| wanted.starts_with('{') || word == wanted;
-            words.len() == template.len() && words.iter().zip(&template).all(same)
+        let fits = |parts: &Vec<String>| {
+            let same = |(part, wanted): (&String, &&str)| wanted.starts_with('{') || part == wanted;
+            parts.len() == template.len() && parts.iter().zip(&template).all(same)
         };
         for method in methods.as_object().unwrap().keys() {
-            let found = asked.iter().any(|(m, words)| m == method && fits(words));
+            let found = samples.iter().any(|(m, parts)| m == method && fits(parts));
             assert!(found, "events/api has none for {method} {path}");
             routes += 1;
         }

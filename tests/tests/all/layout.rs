@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::top;
+use crate::support::{sources, top};
 
 /// The packages as cargo sees them.
 fn packages() -> BTreeMap<String, Value> {
@@ -84,7 +84,7 @@ fn dependencies_point_one_way() {
                 .map(str::to_owned)
                 .into(),
             name if functions.contains(name) => shared.clone(),
-            "drive-simulator" => BTreeSet::new(),
+            "drive-simulator" | "sqs-fifo" | "sdk-in-process" => BTreeSet::new(),
             "local" | "tests" => ours.clone(),
             other => panic!("{other} is a package that this test does not know"),
         };
@@ -97,7 +97,7 @@ fn dependencies_point_one_way() {
 }
 
 #[test]
-fn the_domain_stands_on_the_standard_library() {
+fn the_domain_depends_only_on_the_standard_library() {
     let packages = packages();
     assert_eq!(
         dependencies(&packages["domain"], false),
@@ -119,7 +119,7 @@ fn the_domain_stands_on_the_standard_library() {
 }
 
 #[test]
-fn a_functions_folder_is_its_package_and_its_binary_and_the_one_that_the_deployment_names() {
+fn a_functions_folder_package_binary_and_deployment_have_one_name() {
     let packages = packages();
     let template = std::fs::read_to_string(top().join("template.yaml")).unwrap();
     for name in in_folder(&packages, "functions") {
@@ -140,7 +140,7 @@ fn a_functions_folder_is_its_package_and_its_binary_and_the_one_that_the_deploym
 }
 
 #[test]
-fn the_top_holds_what_was_agreed_and_nothing_else() {
+fn the_top_folder_contains_only_the_agreed_entries() {
     let agreed = [
         "Cargo.toml",
         "Cargo.lock",
@@ -178,23 +178,6 @@ fn the_top_holds_what_was_agreed_and_nothing_else() {
     }
 }
 
-/// The Rust sources below a folder.
-fn sources(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|kind| kind == "rs") {
-                found.push(path);
-            }
-        }
-    }
-    found
-}
-
 fn all_sources() -> Vec<PathBuf> {
     ["functions", "shared", "infra", "tests"]
         .iter()
@@ -203,7 +186,7 @@ fn all_sources() -> Vec<PathBuf> {
 }
 
 #[test]
-fn no_file_is_too_long_to_hold_in_ones_head() {
+fn no_file_is_too_long() {
     const LINES_MAX: usize = 600;
     for file in all_sources() {
         let lines = std::fs::read_to_string(&file).unwrap().lines().count();
@@ -216,7 +199,7 @@ fn no_file_is_too_long_to_hold_in_ones_head() {
 }
 
 #[test]
-fn no_test_is_switched_off_and_none_waits_by_sleeping_blindly() {
+fn no_test_is_disabled() {
     let off = ["#[", "ignore"].concat();
     for file in all_sources() {
         let text = std::fs::read_to_string(&file).unwrap();
@@ -225,7 +208,7 @@ fn no_test_is_switched_off_and_none_waits_by_sleeping_blindly() {
 }
 
 #[test]
-fn every_command_of_the_readme_names_something_that_is_there() {
+fn every_command_of_the_readme_names_an_existing_file_or_package() {
     let packages = packages();
     let readme = std::fs::read_to_string(top().join("README.md")).unwrap();
     let mut inside = false;
@@ -257,16 +240,18 @@ fn every_command_of_the_readme_names_something_that_is_there() {
 }
 
 #[test]
-fn every_behaviour_of_drive_that_is_listed_names_a_test_that_is_there() {
+fn every_listed_behaviour_of_drive_names_an_existing_test() {
     let listed = std::fs::read_to_string(top().join("shared/drive/README.md")).unwrap();
     let named: Vec<&str> = listed
         .split('`')
         .filter(|word| word.starts_with("pain_"))
         .collect();
+    let mut tests = String::new();
+    for file in sources(&top().join("tests/tests/all")) {
+        tests.push_str(&std::fs::read_to_string(file).unwrap());
+    }
     for number in 1..=20 {
         let pain = format!("pain_{number:02}");
-        let file = top().join(format!("tests/tests/all/pains/{pain}.rs"));
-        let tests = std::fs::read_to_string(file).unwrap();
         let mut own = named
             .iter()
             .filter(|name| name.starts_with(&pain))
@@ -276,7 +261,7 @@ fn every_behaviour_of_drive_that_is_listed_names_a_test_that_is_there() {
             assert!(tests.contains(&format!("fn {name}(")), "{name} is no test");
         }
     }
-    // What happens to content is shown by the client's own tests.
+    // The rows about content name tests of the client.
     let (_, content) = listed.split_once("| what happens to content |").unwrap();
     let (content, _) = content.split_once("\n## ").unwrap();
     let mut tests = String::new();
@@ -291,7 +276,7 @@ fn every_behaviour_of_drive_that_is_listed_names_a_test_that_is_there() {
 }
 
 #[test]
-fn every_invariant_that_is_listed_names_a_test_that_is_there() {
+fn every_listed_invariant_names_an_existing_test() {
     let listed = std::fs::read_to_string(top().join("tests/README.md")).unwrap();
     let mut all = sources(&top().join("tests"));
     for folder in ["shared", "functions"] {
@@ -324,4 +309,199 @@ fn every_invariant_that_is_listed_names_a_test_that_is_there() {
             );
         }
     }
+}
+
+/// Returns the lines of a source that are compiled outside tests.
+fn without_tests(text: &str) -> String {
+    let (code, _) = text
+        .split_once("#[cfg(test)]\nmod tests")
+        .unwrap_or((text, ""));
+    let lines = code
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Returns the path of a module in its crate, `file::view` for `src/file/view.rs`; none for the
+/// crate's root and for tests.
+fn module(src: &Path, file: &Path) -> Option<String> {
+    let path = file.strip_prefix(src).unwrap().with_extension("");
+    let mut parts: Vec<&str> = path.iter().map(|part| part.to_str().unwrap()).collect();
+    if parts.last() == Some(&"mod") {
+        parts.pop();
+    }
+    let left_out = ["lib", "main", "tests"];
+    let is_left_out = parts.is_empty() || parts.iter().any(|part| left_out.contains(part));
+    (!is_left_out).then(|| parts.join("::"))
+}
+
+/// Returns the paths that a source names after `prefix`, as `crate::`: of `crate::a::{b, c::D}`,
+/// these are `a::b` and `a::c::D`.
+fn paths_after(text: &str, prefix: &str) -> Vec<String> {
+    let is_path = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
+    let mut found = Vec::new();
+    for (at, _) in text.match_indices(prefix) {
+        if text[..at].ends_with(is_path) {
+            continue;
+        }
+        let rest = &text[at + prefix.len()..];
+        let path = rest.split(|c| !is_path(c)).next().unwrap();
+        let behind = &rest[path.len()..];
+        match behind.strip_prefix('{') {
+            Some(group) => found.extend(group_items(group).map(|item| format!("{path}{item}"))),
+            None => found.push(path.to_owned()),
+        }
+    }
+    found
+}
+
+/// Returns the items of a `use` group up to its closing brace; of nested groups only their paths.
+fn group_items(group: &str) -> impl Iterator<Item = String> {
+    let (mut depth, mut items, mut item) = (0_usize, Vec::new(), String::new());
+    for c in group.chars() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => items.push(std::mem::take(&mut item)),
+            c if depth == 0 && !c.is_whitespace() => item.push(c),
+            _ => {}
+        }
+    }
+    items.push(item);
+    items.into_iter().filter(|item| !item.is_empty())
+}
+
+/// The modules of a crate, and the modules that each uses.
+type Uses = BTreeMap<String, BTreeSet<String>>;
+
+/// Returns the submodule that a module has an item from, by a `use` of it.
+fn origin(module: &str, item: &str, sources: &BTreeMap<String, String>) -> Option<String> {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    sources[module].split(';').find_map(|statement| {
+        let (_, used) = statement.rsplit_once("use ")?;
+        let (child, items) = used.trim_start_matches("self::").split_once("::")?;
+        let child = format!("{module}::{child}");
+        let named = items.split(|c| !is_word(c)).any(|word| word == item);
+        (named && sources.contains_key(&child)).then_some(child)
+    })
+}
+
+/// Returns the uses between the modules of a crate, given by their paths and sources. A parent's
+/// use of its submodules, and theirs of it, is not counted: together they are one module.
+fn uses(sources: &BTreeMap<String, String>) -> Uses {
+    // The longest path of a module that a path begins with, or where that has the next part from.
+    let known = |path: &str| {
+        let mut parts: Vec<&str> = path.split("::").collect();
+        let mut item = "";
+        while !parts.is_empty() {
+            let joined = parts.join("::");
+            if sources.contains_key(&joined) {
+                return Some(origin(&joined, item, sources).unwrap_or(joined));
+            }
+            item = parts.pop().unwrap_or_default();
+        }
+        None
+    };
+    let mut all = Uses::new();
+    for (name, text) in sources {
+        let parent = name.rsplit_once("::").map_or("", |(parent, _)| parent);
+        let relative = paths_after(text, "super::")
+            .into_iter()
+            .map(|path| match parent {
+                "" => path,
+                parent => format!("{parent}::{path}"),
+            });
+        let named = paths_after(text, "crate::").into_iter().chain(relative);
+        let contains = |outer: &str, inner: &str| {
+            inner == outer
+                || inner
+                    .strip_prefix(outer)
+                    .is_some_and(|rest| rest.starts_with("::"))
+        };
+        let used = named
+            .filter_map(|path| known(&path))
+            .filter(|used| !contains(used, name) && !contains(name, used));
+        all.insert(name.clone(), used.collect());
+    }
+    all
+}
+
+/// Returns a circle of modules that use each other, if there is one.
+fn circle(uses: &Uses) -> Option<Vec<String>> {
+    fn visit(name: &str, uses: &Uses, way: &mut Vec<String>, done: &mut BTreeSet<String>) -> bool {
+        if let Some(start) = way.iter().position(|visited| visited == name) {
+            way.drain(..start);
+            return true;
+        }
+        if done.contains(name) {
+            return false;
+        }
+        way.push(name.to_owned());
+        for used in uses.get(name).into_iter().flatten() {
+            if visit(used, uses, way, done) {
+                return true;
+            }
+        }
+        way.pop();
+        done.insert(name.to_owned());
+        false
+    }
+    let mut done = BTreeSet::new();
+    uses.keys().find_map(|name| {
+        let mut way = Vec::new();
+        visit(name, uses, &mut way, &mut done).then_some(way)
+    })
+}
+
+#[test]
+fn a_circle_of_modules_is_found() {
+    let source = |(name, text): (&str, &str)| (name.to_owned(), text.to_owned());
+    let straight = [
+        (
+            "files",
+            "use crate::{error::ApiError, view::{FileView, Link}};",
+        ),
+        ("error", "fn of(text: &str) {}"),
+        (
+            "view::link",
+            "use super::Shown; use crate::error::ApiError;",
+        ),
+    ];
+    let straight = BTreeMap::from(straight.map(source));
+    assert_eq!(circle(&uses(&straight)), None);
+    let mut closed = straight;
+    closed.insert(
+        "error".to_owned(),
+        "fn of() -> crate::files::File {}".to_owned(),
+    );
+    let found = circle(&uses(&closed)).unwrap();
+    let found = found.iter().map(String::as_str).collect::<BTreeSet<_>>();
+    assert!(found.is_superset(&["error", "files"].into()), "{found:?}");
+    closed.insert("error".to_owned(), String::new());
+    closed.insert(
+        "view::link".to_owned(),
+        "use crate::files::File;".to_owned(),
+    );
+    let found = circle(&uses(&closed)).unwrap();
+    assert_eq!(found, ["files", "view::link"]);
+    let comment = without_tests("// See crate::files.\nfn of() {}\n#[cfg(test)]\nmod tests {}");
+    assert_eq!(comment, "fn of() {}");
+}
+
+#[test]
+fn no_function_has_a_circle_of_modules() {
+    let mut crates = 0;
+    for entry in std::fs::read_dir(top().join("functions")).unwrap() {
+        let src = entry.unwrap().path().join("src");
+        let read = |file: PathBuf| {
+            let text = std::fs::read_to_string(&file).unwrap();
+            Some((module(&src, &file)?, without_tests(&text)))
+        };
+        let modules: BTreeMap<_, _> = sources(&src).into_iter().filter_map(read).collect();
+        let found = circle(&uses(&modules));
+        assert!(found.is_none(), "{}: {found:?}", src.display());
+        crates += 1;
+    }
+    assert!(crates >= 8, "{crates}");
 }

@@ -1,44 +1,34 @@
-//! The whole system, tested from outside: through Drive, through the HTTP API, and through the functions' own binaries.
+//! The whole system, tested from outside: through Drive, through the HTTP API, and through the
+//! functions' own binaries.
 //!
-//! Everything runs in this process on ephemeral ports. A test that disturbs nobody shares one system with the others
-//! ([`support::shared`]); one that orders faults, counts calls or stops something has its own ([`support::own`]).
+//! Everything runs in this process on ephemeral ports. A test that does not affect others shares
+//! one system with them ([`support::shared`]); one that orders faults, counts calls or stops
+//! something has its own ([`support::own`]).
 
-mod allowed;
-mod arrives;
+mod access;
+mod api_readme;
 mod audits;
-mod authorization;
 mod conflicts;
 mod connections;
 mod content;
-mod content_api;
-mod content_conflicts;
-mod content_uploads;
-mod content_wakes;
-mod crash;
+mod cursor;
 mod dead_letters;
-mod delegation;
-mod faults;
+mod documents;
+mod failures;
+mod from_drive;
 mod function_binaries;
 mod fuzz;
-mod hostile_names;
-mod http_rules;
+mod http_api;
+mod iam_permissions;
 mod layout;
-mod mirrored_library;
+mod local_library;
+mod log_privacy;
 mod notifications;
-mod operations_stop;
-mod pace;
-mod pains;
-mod parked;
-mod permissions;
-mod pushes;
+mod pushing;
+mod rate_limit;
 mod removals;
-mod request_limits;
-mod reverse;
-mod rules;
 mod schedules;
 mod shared_drives;
-mod silent_logs;
-mod strange_words;
-mod strict_client;
+mod simulator_client;
 mod support;
-mod tenants;
+mod wording;

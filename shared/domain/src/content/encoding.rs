@@ -1,29 +1,29 @@
-//! In which form bytes lie in the bucket, and when a smaller one is worth its while.
+//! The encodings of stored content, and when compression is worthwhile.
 
 use super::ObjectKey;
 
-/// How an object holds its content.
+/// The encoding of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Encoding {
-    /// As it is.
+    /// Not encoded.
     None,
     /// Compressed with Zstandard.
     Zstd,
 }
 
-/// Where some content's bytes lie in the bucket, and in which form.
+/// The location of some content's bytes in the bucket, and their encoding.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct ObjectLocation {
     /// The object's key.
     pub key: ObjectKey,
-    /// How the bytes are held there.
+    /// The encoding of the bytes.
     pub encoding: Encoding,
-    /// The bytes that it takes in the bucket.
+    /// The size of the object in the bucket, in bytes.
     pub stored_bytes: u64,
 }
 
-impl Place {
-    /// Of content that lies there as it is.
+impl ObjectLocation {
+    /// Returns the location of content that is not encoded.
     #[must_use]
     pub const fn plain(key: ObjectKey, size_bytes: u64) -> Self {
         Self {
@@ -34,15 +34,16 @@ impl Place {
     }
 }
 
-/// The most bytes that compressed content may have to be stored so: four fifths of its own, rounded down. What saves less
-/// is not worth that everybody who reads it has to decompress it. Zero for content that can't be stored in less.
+/// Returns the largest compressed size at which compression is worthwhile: four fifths of the
+/// content's own size, rounded down. A smaller saving does not justify decompressing on every read.
+/// Zero if the content can't be stored in less.
 #[must_use]
 pub const fn compressed_bytes_max(size_bytes: u64) -> u64 {
-    // Four times a size of an `u64` may be none.
+    // Multiplying a `u64` by four may overflow.
     size_bytes / 5 * 4 + size_bytes % 5 * 4 / 5
 }
 
-/// Text that has no type of `text/`, as the types of `application/` that programs and people give it.
+/// Textual types outside of `text/`: the subtypes of `application/` in common use.
 const APPLICATION_TEXTS: [&str; 22] = [
     "csv",
     "ecmascript",
@@ -68,9 +69,10 @@ const APPLICATION_TEXTS: [&str; 22] = [
     "yaml",
 ];
 
-/// Whether content of this MIME type is text, by the type alone: `text/*`, what is built on JSON, XML or YAML (RFC 6839's
-/// `+json` and its like, so SVG too), and the types of `application/` that name a textual format. Documents of offices,
-/// images, sound and archives are not: they are compressed already.
+/// Returns whether content of this MIME type is text, by the type alone: `text/*`, types based on
+/// JSON, XML or YAML (RFC 6839's `+json` and similar suffixes, so SVG too), and textual subtypes of
+/// `application/`. Office documents, images, sound and archives are not: they are already
+/// compressed.
 #[must_use]
 pub fn is_text(mime_type: &str) -> bool {
     // `text/plain; charset=utf-8`
@@ -94,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_are_known_by_their_type() {
+    fn text_is_recognised_by_its_mime_type() {
         for text in [
             "text/plain",
             "TEXT/Markdown",
@@ -116,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_text_or_compressed_already_is_left_alone() {
+    fn types_that_are_not_text_are_not_compressed() {
         for other in [
             "",
             "text",

@@ -1,34 +1,35 @@
-//! The hash of content, parsed once at the edge.
+//! The hash of content, parsed once at the boundary.
 
 use std::fmt;
 
-/// A text is not a SHA-256.
+/// A text that is not a SHA-256.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InvalidHash;
 
 impl fmt::Display for InvalidHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not a hash: 64 hexadecimal digits are wanted")
+        f.write_str("not a hash: must be 64 hexadecimal digits")
     }
 }
 
 impl std::error::Error for InvalidHash {}
 
-/// SHA-256 of a content's bytes: the name under which they are stored, and the value of the field `content`.
+/// The SHA-256 of content: the name under which its bytes are stored, and the value of the field
+/// `content`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ContentHash([u8; 32]);
 
 impl ContentHash {
-    /// Takes a digest as it was computed.
+    /// Wraps a computed digest.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// Parses 64 hexadecimal digits, of either case.
+    /// Parses 64 hexadecimal digits, in either case.
     ///
     /// # Errors
-    /// [`InvalidHash`]
+    /// [`InvalidHash`] if the text is anything else.
     pub fn parse(text: &str) -> Result<Self, InvalidHash> {
         let mut bytes = [0; 32];
         let (pairs, rest) = text.as_bytes().as_chunks::<2>();
@@ -44,7 +45,7 @@ impl ContentHash {
         Ok(Self(bytes))
     }
 
-    /// The digest.
+    /// Returns the digest.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
@@ -72,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_hash_is_read_and_written_and_nothing_else_is_one() {
+    fn only_a_valid_hash_is_parsed_and_it_round_trips() {
         let text = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         let hash = ContentHash::parse(text).unwrap();
         assert_eq!(hash.to_string(), text);

@@ -1,11 +1,11 @@
-//! Where bytes lie in the bucket.
+//! Object keys in the bucket.
 
 use std::fmt;
 
 use super::ContentHash;
 use crate::TenantId;
 
-/// A text is not the key of an object of this tenant.
+/// A text that is not the key of an object of this tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidObjectKey;
 
@@ -17,32 +17,33 @@ impl fmt::Display for InvalidObjectKey {
 
 impl std::error::Error for InvalidObjectKey {}
 
-/// The key of an object in the bucket. It begins with its tenant, and is only ever built from parsed parts.
+/// The key of an object in the bucket. It begins with its tenant, and is only ever built from
+/// parsed parts.
 ///
-/// - `<tenant>/<first 2 digits>/<sha256>-<nonce>`: content, named by its hash. The nonce is drawn for each upload, so
-///   that a delete that comes late can never hit a newer upload of the same bytes.
-/// - `<tenant>/uploads/<id>`: bytes that somebody sends us, before it is known what they are.
+/// - `<tenant>/<first 2 digits>/<sha256>-<nonce>`: content, named by its hash. Each upload has a
+///   nonce of its own, so that a late delete can never hit a newer upload of the same bytes.
+/// - `<tenant>/uploads/<id>`: bytes uploaded by a client, before their hash is known.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectKey(String);
 
 impl ObjectKey {
-    /// The key of an upload of this content, out of 64 random bits.
+    /// Creates the key of an upload of this content from 64 random bits.
     #[must_use]
     pub fn content(tenant: &TenantId, hash: &ContentHash, nonce: u64) -> Self {
         let [first, ..] = hash.as_bytes();
         Self(format!("{tenant}/{first:02x}/{hash}-{nonce:016x}"))
     }
 
-    /// The key of bytes whose hash is not known yet, out of 128 random bits.
+    /// Creates the key of bytes whose hash is not known yet from 128 random bits.
     #[must_use]
     pub fn staging(tenant: &TenantId, high: u64, low: u64) -> Self {
         Self(format!("{tenant}/uploads/{high:016x}{low:016x}"))
     }
 
-    /// Parses the key of an object of this tenant, as an item or a caller holds it.
+    /// Parses the key of an object of this tenant, from an item or a caller.
     ///
     /// # Errors
-    /// [`InvalidObjectKey`], also where it is a key of another tenant.
+    /// [`InvalidObjectKey`], including for a key of another tenant.
     pub fn parse(tenant: &TenantId, text: &str) -> Result<Self, InvalidObjectKey> {
         let rest = text.strip_prefix(tenant.as_str());
         let rest = rest.and_then(|rest| rest.strip_prefix('/'));
@@ -63,7 +64,7 @@ impl ObjectKey {
         }
     }
 
-    /// The key as S3 takes it.
+    /// Returns the key for S3.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -90,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_read_back_by_its_own_tenant_and_by_no_other() {
+    fn a_key_is_parsed_by_its_own_tenant_only() {
         let acme = tenant("acme");
         let hash = ContentHash::from_bytes([0xab; 32]);
         let content = ObjectKey::content(&acme, &hash, 7);
@@ -108,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_we_did_not_make_is_no_key() {
+    fn a_key_of_another_form_is_refused() {
         let acme = tenant("acme");
         let hash = "ab".repeat(32);
         for bad in [

@@ -1,120 +1,120 @@
-//! What is to be done next for a file's content.
+//! The next action for a file's content.
 
-use super::{ContentHash, ContentState, Dealt};
-use crate::mirroring::{ContentSettings, Wanted};
+use super::settings::{ContentSettings, DesiredContent};
+use super::{ContentHash, ContentOutcome, ContentState};
 use crate::{ConflictId, Field, FileRecord, Policies, Policy, Timestamp, Value};
 
 const DAY_MILLIS: i64 = 24 * 3_600 * 1_000;
 
-/// One step of the mirror. After each, the file is looked at anew.
+/// One action on a file's content. The state is evaluated again after each.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Next {
-    /// Both contents of this conflict are to be kept: make the copy, then decide.
+pub enum ContentAction {
+    /// Keep both contents of this conflict: create the copy, then resolve the conflict.
     Copy(ConflictId),
-    /// Have the content of this version stored.
+    /// Store the content of this version.
     Store {
-        /// The version.
+        /// The number of the version.
         number: u32,
-        /// Its content.
+        /// The hash of its content.
         hash: ContentHash,
-        /// Whether Drive has it, so that it can be fetched.
+        /// True if Drive has the content, so that it can be downloaded.
         in_drive: bool,
     },
-    /// Have an export of the document stored.
+    /// Store an export of the document.
     Export {
-        /// The version that it becomes.
+        /// The number of the new version.
         number: u32,
         /// The MIME type to export to.
         format: String,
-        /// When the document was last changed.
+        /// The time of the document's last change.
         of: Timestamp,
     },
-    /// Bring the application's content to Drive.
-    Carry {
-        /// The version.
+    /// Upload the application's content to Drive.
+    Upload {
+        /// The number of the version.
         number: u32,
-        /// Its content.
+        /// The hash of its content.
         hash: ContentHash,
     },
-    /// Note that a version is not to be stored.
-    Note {
-        /// The version.
+    /// Record that a version is not stored.
+    Record {
+        /// The number of the version.
         number: u32,
-        /// Why.
-        dealt: Dealt,
+        /// The reason.
+        outcome: ContentOutcome,
     },
-    /// The file has gone: its stored versions may go at this time.
+    /// Schedule the release of the stored versions of a file that is gone.
     ReleaseAt(Timestamp),
-    /// That time has come.
+    /// Release the stored versions: the retention has ended.
     Release,
-    /// The file is back: its versions stay.
-    Keep,
-    /// Nothing is to be done.
+    /// Cancel the scheduled release: the file is back.
+    CancelRelease,
+    /// Do nothing.
     Nothing,
 }
 
-/// What the mirror goes by.
+/// The context in which the next action is determined.
 #[derive(Debug, Clone, Copy)]
-pub struct Outlook<'a> {
+pub struct ContentContext<'a> {
     /// The connection's settings.
     pub settings: &'a ContentSettings,
     /// The connection's policies.
     pub policies: &'a Policies,
-    /// Whether the connection's rules take the file in.
+    /// True if the connection's rules include the file.
     pub in_scope: bool,
-    /// Now.
+    /// The current time.
     pub now: Timestamp,
 }
 
 impl ContentState {
-    /// What is to be done next for a file with this record.
+    /// Returns the next action for a file with this record.
     ///
-    /// First of all what the application brought is stored and comes to Drive, whatever the settings say of such a
-    /// file: nobody else has it.
+    /// The application's own content comes first: it is stored and uploaded to Drive regardless of
+    /// the settings, since it exists nowhere else.
     #[must_use]
-    pub fn next(&self, record: &FileRecord, outlook: Outlook<'_>) -> Next {
-        if let Some(next) = self.next_of_ours(record, outlook.policies) {
+    pub fn next_action(&self, record: &FileRecord, context: ContentContext<'_>) -> ContentAction {
+        if let Some(next) = self.next_upload(record, context.policies) {
             return next;
         }
         let trashed = *record.sides(&Field::Trashed).drive() == Value::Flag(true);
         if record.is_gone() || trashed {
-            return self.next_of_gone(outlook);
+            return self.next_of_gone(context);
         }
         if self.due_at.is_some() {
-            return Next::Keep;
+            return ContentAction::CancelRelease;
         }
-        if !outlook.in_scope {
-            return Next::Nothing;
+        if !context.in_scope {
+            return ContentAction::Nothing;
         }
         let number = record.content_version;
-        match outlook.settings.wanted(record) {
-            Wanted::Nothing => Next::Nothing,
-            Wanted::Skipped(why) => {
+        match context.settings.desired_content(record) {
+            DesiredContent::Nothing => ContentAction::Nothing,
+            DesiredContent::Skipped(why) => {
                 let rule = why.label().to_owned();
-                self.note(number, Dealt::Skipped { rule })
+                self.record(number, ContentOutcome::Skipped { rule })
             }
-            Wanted::Bytes(sha256) => match ContentHash::parse(&sha256) {
-                Ok(hash) if !self.is_settled(number) => Next::Store {
+            DesiredContent::Bytes(sha256) => match ContentHash::parse(&sha256) {
+                Ok(hash) if !self.is_final(number) => ContentAction::Store {
                     number,
                     hash,
                     in_drive: true,
                 },
-                Ok(_) => Next::Nothing,
+                Ok(_) => ContentAction::Nothing,
                 Err(_) => {
-                    let reason = "Drive's checksum is none".to_owned();
-                    self.note(number, Dealt::Unavailable { reason })
+                    let reason = "Drive's checksum is not a SHA-256".to_owned();
+                    self.record(number, ContentOutcome::Unavailable { reason })
                 }
             },
-            Wanted::Export(format) => {
-                let of = record.mirror.modified_at.unwrap_or_default();
-                let (last, settled) = match &self.dealt {
-                    Some((last, _)) => (*last, self.exported == Some(of) && self.is_settled(*last)),
+            DesiredContent::Export(format) => {
+                let of = record.metadata.modified_at.unwrap_or_default();
+                let (last, done) = match &self.outcome {
+                    Some((last, _)) => (*last, self.exported == Some(of) && self.is_final(*last)),
                     None => (0, false),
                 };
-                if settled {
-                    return Next::Nothing;
+                if done {
+                    return ContentAction::Nothing;
                 }
-                Next::Export {
+                ContentAction::Export {
                     number: last.saturating_add(1),
                     format,
                     of,
@@ -123,8 +123,8 @@ impl ContentState {
         }
     }
 
-    /// What is to be done for content that the application brought and Drive does not hold.
-    fn next_of_ours(&self, record: &FileRecord, policies: &Policies) -> Option<Next> {
+    /// Returns the next action for content of the application that Drive does not have.
+    fn next_upload(&self, record: &FileRecord, policies: &Policies) -> Option<ContentAction> {
         let sides = record.sides(&Field::Content);
         let Value::Text(sha256) = &sides.app else {
             return None;
@@ -134,8 +134,8 @@ impl ContentState {
         }
         let hash = ContentHash::parse(sha256).ok()?;
         let number = record.content_version;
-        if !self.is_settled(number) {
-            return Some(Next::Store {
+        if !self.is_final(number) {
+            return Some(ContentAction::Store {
                 number,
                 hash,
                 in_drive: false,
@@ -144,49 +144,56 @@ impl ContentState {
         if let Some(conflict) = record.open_conflict(&Field::Content) {
             let both = policies.of(&Field::Content) == Policy::KeepBoth;
             return Some(if both {
-                Next::Copy(conflict)
+                ContentAction::Copy(conflict)
             } else {
-                Next::Nothing
+                ContentAction::Nothing
             });
         }
-        let stored = self.dealt == Some((number, Dealt::Stored));
+        let stored = self.outcome == Some((number, ContentOutcome::Stored));
         Some(if record.content_owed() && stored {
-            Next::Carry { number, hash }
+            ContentAction::Upload { number, hash }
         } else {
-            Next::Nothing
+            ContentAction::Nothing
         })
     }
 
-    fn next_of_gone(&self, outlook: Outlook<'_>) -> Next {
-        let kept = match &self.dealt {
-            Some((_, Dealt::Stored | Dealt::Unavailable { .. } | Dealt::Skipped { .. })) => true,
-            Some((_, Dealt::Released)) | None => false,
+    fn next_of_gone(&self, context: ContentContext<'_>) -> ContentAction {
+        let kept = match &self.outcome {
+            Some((
+                _,
+                ContentOutcome::Stored
+                | ContentOutcome::Unavailable { .. }
+                | ContentOutcome::Skipped { .. },
+            )) => true,
+            Some((_, ContentOutcome::Released)) | None => false,
         };
         match self.due_at {
-            _ if !kept => Next::Nothing,
-            Some(at) if at > outlook.now => Next::Nothing,
-            Some(_) => Next::Release,
+            _ if !kept => ContentAction::Nothing,
+            Some(at) if at > context.now => ContentAction::Nothing,
+            Some(_) => ContentAction::Release,
             None => {
-                let days = i64::from(outlook.settings.retention_days);
-                Next::ReleaseAt(outlook.now.plus_millis(days * DAY_MILLIS))
+                let days = i64::from(context.settings.retention_days);
+                ContentAction::ReleaseAt(context.now.plus_millis(days * DAY_MILLIS))
             }
         }
     }
 
-    fn note(&self, number: u32, dealt: Dealt) -> Next {
-        if self.dealt == Some((number, dealt.clone())) {
-            Next::Nothing
+    fn record(&self, number: u32, outcome: ContentOutcome) -> ContentAction {
+        if self.outcome == Some((number, outcome.clone())) {
+            ContentAction::Nothing
         } else {
-            Next::Note { number, dealt }
+            ContentAction::Record { number, outcome }
         }
     }
 
-    /// Whether nothing more can come of storing this version: it is stored, or can't be had. What was left out or let go
-    /// may be wanted again.
-    fn is_settled(&self, number: u32) -> bool {
-        match &self.dealt {
-            Some((last, Dealt::Stored | Dealt::Unavailable { .. })) => *last >= number,
-            Some((_, Dealt::Skipped { .. } | Dealt::Released)) | None => false,
+    /// Returns whether the outcome of this version is final: it is stored, or unavailable. What was
+    /// skipped or released may be wanted again.
+    fn is_final(&self, number: u32) -> bool {
+        match &self.outcome {
+            Some((last, ContentOutcome::Stored | ContentOutcome::Unavailable { .. })) => {
+                *last >= number
+            }
+            Some((_, ContentOutcome::Skipped { .. } | ContentOutcome::Released)) | None => false,
         }
     }
 }
@@ -194,7 +201,7 @@ impl ContentState {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixture::{Manually as _, NOW, all, moment, snapshot};
+    use crate::fixture::{Manually as _, NOW, all, context, snapshot};
     use crate::{Capabilities, Gone, Observation, Snapshot};
 
     fn hash(digit: char) -> ContentHash {
@@ -203,146 +210,168 @@ mod tests {
 
     fn holding(version: u64, digit: char) -> Snapshot {
         let mut shown = snapshot(version, &[]);
-        shown.mirror.mime_type = "text/plain".to_owned();
-        shown.mirror.sha256 = Some(hash(digit).to_string());
-        shown.mirror.size_bytes = Some(1);
-        shown.mirror.capabilities = Capabilities::from_names(["canDownload"]);
+        shown.metadata.mime_type = "text/plain".to_owned();
+        shown.metadata.sha256 = Some(hash(digit).to_string());
+        shown.metadata.size_bytes = Some(1);
+        shown.metadata.capabilities = Capabilities::from_names(["canDownload"]);
         shown
     }
 
     fn file() -> FileRecord {
-        FileRecord::first_sight(&holding(1, 'a'))
+        FileRecord::from_snapshot(&holding(1, 'a'))
     }
 
     fn uploaded(digit: char) -> FileRecord {
         file().edits(Field::Content, Value::Text(hash(digit).to_string()))
     }
 
-    fn dealt(number: u32, dealt: Dealt) -> ContentState {
-        ContentState::default().settled(number, dealt)
+    fn with_outcome(number: u32, outcome: ContentOutcome) -> ContentState {
+        ContentState::default().with_outcome(number, outcome)
     }
 
-    fn step(state: &ContentState, record: &FileRecord, policy: Policy) -> Next {
+    fn action(state: &ContentState, record: &FileRecord, policy: Policy) -> ContentAction {
         let settings = ContentSettings {
             enabled: true,
             retention_days: 2,
             ..ContentSettings::default()
         };
-        let outlook = Outlook {
+        let context = ContentContext {
             settings: &settings,
             policies: &all(policy),
             in_scope: true,
             now: NOW,
         };
-        state.next(record, outlook)
+        state.next_action(record, context)
     }
 
-    fn next(state: &ContentState, record: &FileRecord) -> Next {
-        step(state, record, Policy::Manual)
+    fn next(state: &ContentState, record: &FileRecord) -> ContentAction {
+        action(state, record, Policy::Manual)
     }
 
-    fn skipped() -> Dealt {
-        Dealt::Skipped {
+    fn skipped() -> ContentOutcome {
+        ContentOutcome::Skipped {
             rule: "size".to_owned(),
         }
     }
 
-    fn unavailable() -> Dealt {
-        Dealt::Unavailable {
+    fn unavailable() -> ContentOutcome {
+        ContentOutcome::Unavailable {
             reason: "abusive".to_owned(),
         }
     }
 
     #[test]
-    fn what_drive_holds_is_stored_once() {
-        let wanted = Next::Store {
+    fn drives_content_is_stored_once() {
+        let wanted = ContentAction::Store {
             number: 1,
             hash: hash('a'),
             in_drive: true,
         };
         assert_eq!(next(&ContentState::default(), &file()), wanted);
         for (so_far, again) in [
-            (Dealt::Stored, Next::Nothing),
-            (unavailable(), Next::Nothing),
+            (ContentOutcome::Stored, ContentAction::Nothing),
+            (unavailable(), ContentAction::Nothing),
             (skipped(), wanted.clone()),
-            (Dealt::Released, wanted),
+            (ContentOutcome::Released, wanted),
         ] {
             assert_eq!(
-                next(&dealt(1, so_far.clone()), &file()),
+                next(&with_outcome(1, so_far.clone()), &file()),
                 again,
                 "{so_far:?}"
             );
         }
         let changed = file().sees(&holding(2, 'b')).record;
-        let wanted = Next::Store {
+        let wanted = ContentAction::Store {
             number: 2,
             hash: hash('b'),
             in_drive: true,
         };
-        assert_eq!(next(&dealt(1, unavailable()), &changed), wanted);
+        assert_eq!(next(&with_outcome(1, unavailable()), &changed), wanted);
     }
 
     #[test]
-    fn what_is_out_of_scope_or_left_out_is_not_stored() {
+    fn content_that_is_out_of_scope_or_excluded_is_not_stored() {
         let mut closed = file();
-        closed.mirror.capabilities = Capabilities::default();
+        closed.metadata.capabilities = Capabilities::default();
         let rule = "not_downloadable".to_owned();
-        let note = Dealt::Skipped { rule };
-        let noted = Next::Note {
+        let note = ContentOutcome::Skipped { rule };
+        let noted = ContentAction::Record {
             number: 1,
-            dealt: note.clone(),
+            outcome: note.clone(),
         };
         assert_eq!(next(&ContentState::default(), &closed), noted);
-        assert_eq!(next(&dealt(1, note), &closed), Next::Nothing);
+        assert_eq!(
+            next(&with_outcome(1, note), &closed),
+            ContentAction::Nothing
+        );
         let settings = ContentSettings {
             enabled: true,
             ..ContentSettings::default()
         };
-        let outlook = Outlook {
+        let context = ContentContext {
             settings: &settings,
             policies: &Policies::default(),
             in_scope: false,
             now: NOW,
         };
         assert_eq!(
-            ContentState::default().next(&file(), outlook),
-            Next::Nothing
+            ContentState::default().next_action(&file(), context),
+            ContentAction::Nothing
         );
     }
 
     #[test]
-    fn an_upload_is_stored_before_it_is_carried_and_carried_only_if_it_is() {
+    fn content_is_uploaded_to_drive_only_after_it_is_stored() {
         let record = uploaded('c');
-        let stored = Next::Store {
+        let stored = ContentAction::Store {
             number: 2,
             hash: hash('c'),
             in_drive: false,
         };
-        assert_eq!(next(&dealt(1, Dealt::Stored), &record), stored);
-        let carried = Next::Carry {
+        assert_eq!(
+            next(&with_outcome(1, ContentOutcome::Stored), &record),
+            stored
+        );
+        let carried = ContentAction::Upload {
             number: 2,
             hash: hash('c'),
         };
-        assert_eq!(next(&dealt(2, Dealt::Stored), &record), carried);
-        assert_eq!(next(&dealt(2, unavailable()), &record), Next::Nothing);
+        assert_eq!(
+            next(&with_outcome(2, ContentOutcome::Stored), &record),
+            carried
+        );
+        assert_eq!(
+            next(&with_outcome(2, unavailable()), &record),
+            ContentAction::Nothing
+        );
     }
 
     #[test]
-    fn of_a_conflict_both_are_kept_where_the_policy_says_so() {
+    fn keep_both_creates_a_copy_for_a_conflict() {
         let open = uploaded('c').sees(&holding(2, 'd')).record;
         let id = open.open_conflict(&Field::Content).unwrap();
-        let stored = dealt(2, Dealt::Stored);
-        assert_eq!(step(&stored, &open, Policy::KeepBoth), Next::Copy(id));
-        assert_eq!(step(&stored, &open, Policy::Manual), Next::Nothing);
-        let unstored = step(&dealt(1, Dealt::Stored), &open, Policy::KeepBoth);
-        assert!(matches!(unstored, Next::Store { number: 2, .. }));
+        let stored = with_outcome(2, ContentOutcome::Stored);
+        assert_eq!(
+            action(&stored, &open, Policy::KeepBoth),
+            ContentAction::Copy(id)
+        );
+        assert_eq!(
+            action(&stored, &open, Policy::Manual),
+            ContentAction::Nothing
+        );
+        let unstored = action(
+            &with_outcome(1, ContentOutcome::Stored),
+            &open,
+            Policy::KeepBoth,
+        );
+        assert!(matches!(unstored, ContentAction::Store { number: 2, .. }));
     }
 
     #[test]
-    fn what_is_gone_is_kept_for_the_retention_and_stays_if_it_comes_back() {
+    fn content_of_a_removed_file_is_retained_and_kept_if_restored() {
         let policies = all(Policy::Manual);
         let removed = Observation::Gone(Gone::Removed);
-        let gone = file().answered(&removed, moment(&policies)).record;
+        let gone = file().apply_lookup(&removed, context(&policies)).record;
         let trashed = file()
             .sees(&{
                 let mut shown = holding(2, 'a');
@@ -352,31 +381,34 @@ mod tests {
             .record;
         let at = NOW.plus_millis(2 * DAY_MILLIS);
         for out in [&gone, &trashed] {
-            let stored = dealt(1, Dealt::Stored);
-            assert_eq!(next(&stored, out), Next::ReleaseAt(at));
+            let stored = with_outcome(1, ContentOutcome::Stored);
+            assert_eq!(next(&stored, out), ContentAction::ReleaseAt(at));
             let waiting = ContentState {
                 due_at: Some(at),
                 ..stored.clone()
             };
-            assert_eq!(next(&waiting, out), Next::Nothing);
+            assert_eq!(next(&waiting, out), ContentAction::Nothing);
             let over = ContentState {
                 due_at: Some(NOW),
                 ..stored
             };
-            assert_eq!(next(&over, out), Next::Release);
-            assert_eq!(next(&over, &file()), Next::Keep);
-            assert_eq!(next(&dealt(1, Dealt::Released), out), Next::Nothing);
-            assert_eq!(next(&ContentState::default(), out), Next::Nothing);
+            assert_eq!(next(&over, out), ContentAction::Release);
+            assert_eq!(next(&over, &file()), ContentAction::CancelRelease);
+            assert_eq!(
+                next(&with_outcome(1, ContentOutcome::Released), out),
+                ContentAction::Nothing
+            );
+            assert_eq!(next(&ContentState::default(), out), ContentAction::Nothing);
         }
     }
 
     #[test]
-    fn a_document_is_exported_anew_when_it_has_changed() {
+    fn a_changed_document_is_exported_again() {
         let mut document = file();
-        document.mirror.mime_type = "application/vnd.google-apps.drawing".to_owned();
-        document.mirror.sha256 = None;
-        document.mirror.modified_at = Some(NOW);
-        let export = |number, of| Next::Export {
+        document.metadata.mime_type = "application/vnd.google-apps.drawing".to_owned();
+        document.metadata.sha256 = None;
+        document.metadata.modified_at = Some(NOW);
+        let export = |number, of| ContentAction::Export {
             number,
             format: "image/png".to_owned(),
             of,
@@ -384,11 +416,11 @@ mod tests {
         assert_eq!(next(&ContentState::default(), &document), export(1, NOW));
         let exported = ContentState {
             exported: Some(NOW),
-            ..dealt(1, Dealt::Stored)
+            ..with_outcome(1, ContentOutcome::Stored)
         };
-        assert_eq!(next(&exported, &document), Next::Nothing);
+        assert_eq!(next(&exported, &document), ContentAction::Nothing);
         let later = NOW.plus_millis(1);
-        document.mirror.modified_at = Some(later);
+        document.metadata.modified_at = Some(later);
         assert_eq!(next(&exported, &document), export(2, later));
     }
 }

@@ -1,63 +1,65 @@
-//! Stored versions of files, and the objects that hold their bytes.
+//! Stored versions of files, and the objects that contain their bytes.
 
-use super::{ContentHash, Encoding, ObjectKey, Place};
+use super::{ContentHash, Encoding, ObjectKey, ObjectLocation};
 use crate::Timestamp;
 
-/// How long bytes are kept that nothing names yet, in milliseconds: a day, in which whoever is about to name them is
-/// tried again.
-pub const HOLD_MILLIS: i64 = 24 * 3_600 * 1_000;
+/// The time for which unreferenced bytes are retained, in milliseconds: one day, within which a
+/// writer that is about to refer to them is retried.
+pub const RETAIN_MILLIS: i64 = 24 * 3_600 * 1_000;
 
-/// Where a version's content came from.
+/// The origin of a version's content.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
-    /// Drive held it.
+pub enum ContentOrigin {
+    /// Drive had it.
     Drive,
-    /// The application brought it.
+    /// The application uploaded it.
     Application,
-    /// Drive made it out of a document of its own.
+    /// Drive exported it from a document of its own.
     Export {
-        /// The mime type that it was exported to.
+        /// The MIME type of the export.
         format: String,
     },
 }
 
-/// One content of a file that is stored and verified. Nothing of it changes but `pinned`.
+/// One version of a file's content, stored and verified. Only `pinned` changes later.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredVersion {
-    /// Its number: the file's `content_version` when it had this content. Numbers rise, and may have gaps.
+    /// The number: the file's `content_version` when it had this content. Numbers increase, and may
+    /// have gaps.
     pub number: u32,
     /// SHA-256 of the content, before any encoding.
     pub hash: ContentHash,
     /// The size of the content, before any encoding.
     pub size_bytes: u64,
-    /// Where the bytes are.
+    /// The key of the object.
     pub object: ObjectKey,
-    /// How they are held there.
+    /// The encoding of the object.
     pub encoding: Encoding,
-    /// The content's mime type.
+    /// The content's MIME type.
     pub mime_type: String,
-    /// When it was stored.
+    /// The time at which it was stored.
     pub stored_at: Timestamp,
-    /// Drive's revision, where it was told.
+    /// Drive's revision id, if known.
     pub revision_id: Option<String>,
-    /// Where it came from.
-    pub origin: Origin,
-    /// Who brought it, where that is known.
+    /// The origin.
+    pub origin: ContentOrigin,
+    /// The author, if known.
     pub by: Option<String>,
-    /// Why, where somebody said so: of a version that was restored.
+    /// The reason that was given for restoring this version, if any.
     pub reason: Option<String>,
-    /// Whether it is kept whatever the retention says.
+    /// True if it is kept regardless of the retention.
     pub pinned: bool,
 }
 
 impl StoredVersion {
-    /// A version that is stored as `object` from `stored_at` on. Nobody is named, and nothing pins it.
+    /// Creates a version that is stored as `object` from `stored_at` on, without author and not
+    /// pinned.
     #[must_use]
     pub fn new(
         number: u32,
         object: &StoredObject,
         mime_type: &str,
-        origin: Origin,
+        origin: ContentOrigin,
         stored_at: Timestamp,
     ) -> Self {
         Self {
@@ -77,13 +79,13 @@ impl StoredVersion {
     }
 }
 
-/// Where an object is in its life.
+/// The state of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ObjectState {
-    /// Its bytes are in the bucket, verified.
+    /// The bytes are in the bucket, verified.
     Stored,
-    /// Nothing named it, and its bytes are being deleted. There is no way back: who brings the same content waits until
-    /// it has gone, and stores it anew.
+    /// The object was unreferenced, and its bytes are being deleted. This is final: a writer of the
+    /// same content waits until it is gone, and stores it again.
     Collecting,
 }
 
@@ -92,40 +94,41 @@ pub enum ObjectState {
 pub struct StoredObject {
     /// SHA-256 of the content, before any encoding: its name within the tenant.
     pub hash: ContentHash,
-    /// Where the bytes are.
+    /// The key of the object.
     pub key: ObjectKey,
     /// The size of the content, before any encoding.
     pub size_bytes: u64,
-    /// The bytes that it takes in the bucket.
+    /// The size of the object in the bucket, in bytes.
     pub stored_bytes: u64,
-    /// How the bytes are held.
+    /// The encoding of the object.
     pub encoding: Encoding,
-    /// How many versions name it.
+    /// The number of versions that refer to it.
     pub refs: u64,
-    /// Where it is in its life.
+    /// The state.
     pub state: ObjectState,
-    /// When it was stored.
+    /// The time at which it was stored.
     pub stored_at: Timestamp,
-    /// When it may be collected: set exactly while nothing names it.
+    /// The time from which it may be collected. Set exactly while nothing refers to it.
     pub collect_at: Option<Timestamp>,
 }
 
 impl StoredObject {
-    /// A new object, which nothing names yet: it is collected at `collect_at` unless something does by then.
+    /// Creates an object that nothing refers to yet. It may be collected from `collect_at` on
+    /// unless it is referenced by then.
     #[must_use]
     pub fn new(
         hash: ContentHash,
-        place: Place,
+        location: ObjectLocation,
         size_bytes: u64,
         stored_at: Timestamp,
         collect_at: Timestamp,
     ) -> Self {
         Self {
             hash,
-            key: place.key,
+            key: location.key,
             size_bytes,
-            stored_bytes: place.stored_bytes,
-            encoding: place.encoding,
+            stored_bytes: location.stored_bytes,
+            encoding: location.encoding,
             refs: 0,
             state: ObjectState::Stored,
             stored_at,
@@ -133,7 +136,7 @@ impl StoredObject {
         }
     }
 
-    /// The object that one version more names. `None` where it is being collected.
+    /// Returns the object with one more reference, or `None` if it is being collected.
     #[must_use]
     pub fn linked(&self) -> Option<Self> {
         match self.state {
@@ -146,8 +149,8 @@ impl StoredObject {
         }
     }
 
-    /// The object that one version fewer names; where that was the last, it may be collected at `collect_at`. `None`
-    /// where no version named it: the count is never negative.
+    /// Returns the object with one reference fewer. If that was the last one, it may be collected
+    /// from `collect_at` on. Returns `None` if nothing refers to it: the count is never negative.
     #[must_use]
     pub fn released(&self, collect_at: Timestamp) -> Option<Self> {
         let refs = self.refs.checked_sub(1)?;
@@ -158,9 +161,10 @@ impl StoredObject {
         })
     }
 
-    /// The object kept until `until` at least, for who is about to name it. `None` where it is being collected.
+    /// Returns the object retained until at least `until`, for a writer that is about to refer to
+    /// it, or `None` if it is being collected.
     #[must_use]
-    pub fn held(&self, until: Timestamp) -> Option<Self> {
+    pub fn retained(&self, until: Timestamp) -> Option<Self> {
         match self.state {
             ObjectState::Stored => Some(Self {
                 collect_at: self.collect_at.map(|at| at.max(until)),
@@ -170,8 +174,8 @@ impl StoredObject {
         }
     }
 
-    /// Whether it may be collected: nothing names it, and its time has come. One whose collection has begun may always
-    /// be collected further.
+    /// Returns whether it may be collected: nothing refers to it, and its time has come. A
+    /// collection that has begun may always continue.
     #[must_use]
     pub fn collectable(&self, now: Timestamp) -> bool {
         match self.state {
@@ -191,12 +195,12 @@ mod tests {
         let hash = ContentHash::from_bytes([1; 32]);
         let key = ObjectKey::content(&tenant, &hash, 1);
         let (stored_at, collect_at) = (Timestamp::from_millis(0), Timestamp::from_millis(100));
-        let place = Place::plain(key, 12);
-        StoredObject::new(hash, place, 12, stored_at, collect_at)
+        let location = ObjectLocation::plain(key, 12);
+        StoredObject::new(hash, location, 12, stored_at, collect_at)
     }
 
     #[test]
-    fn only_what_nothing_names_is_collected_and_not_before_its_time() {
+    fn only_unreferenced_objects_are_collected_and_not_too_early() {
         let at = Timestamp::from_millis;
         let fresh = object();
         assert!(!fresh.collectable(at(99)) && fresh.collectable(at(100)));
@@ -207,20 +211,24 @@ mod tests {
         let freed = twice.released(at(200)).unwrap();
         assert!(!freed.collectable(at(199)) && freed.collectable(at(200)));
         assert_eq!(freed.released(at(300)), None, "never negative");
-        let held = freed.held(at(500)).unwrap();
-        assert!(!held.collectable(at(499)));
-        assert_eq!(held.held(at(1)).unwrap(), held, "a hold never shortens");
-        assert_eq!(named.held(at(500)).unwrap(), named);
+        let retained = freed.retained(at(500)).unwrap();
+        assert!(!retained.collectable(at(499)));
+        assert_eq!(
+            retained.retained(at(1)).unwrap(),
+            retained,
+            "a retention is never shortened"
+        );
+        assert_eq!(named.retained(at(500)).unwrap(), named);
     }
 
     #[test]
-    fn from_a_collection_there_is_no_way_back() {
+    fn a_collection_that_began_is_final() {
         let collecting = StoredObject {
             state: ObjectState::Collecting,
             ..object()
         };
         assert!(collecting.collectable(Timestamp::from_millis(0)));
         assert_eq!(collecting.linked(), None);
-        assert_eq!(collecting.held(Timestamp::from_millis(1)), None);
+        assert_eq!(collecting.retained(Timestamp::from_millis(1)), None);
     }
 }

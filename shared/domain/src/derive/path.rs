@@ -1,11 +1,11 @@
-//! Names into a path, and back.
+//! Conversion between names and paths.
 
-/// The longest path, in bytes, that is shown whole; of a longer one the folders at the top are left out.
-/// A hundred folders of 255 bytes are well below it. A file's own name is never cut.
+/// The longest path that is shown complete, in bytes. Of a longer one, the topmost folders are left
+/// out. A hundred folders of 255 bytes are well below the limit. A file's own name is never cut.
 pub const PATH_BYTES_MAX: usize = 64 * 1024;
 
-/// What a path begins with where the folders above are not all known, or not all shown.
-const CUT: &str = "…";
+/// The prefix of a path whose topmost folders are unknown or left out.
+const ELLIPSIS: &str = "…";
 
 /// Joins escaped names, the lowest first, with a slash before each.
 pub(super) fn joined(names: &[&str], whole: bool) -> String {
@@ -21,7 +21,7 @@ pub(super) fn joined(names: &[&str], whole: bool) -> String {
         }
         parts.push(part);
     }
-    let mut path = if whole && fits { "" } else { CUT }.to_owned();
+    let mut path = if whole && fits { "" } else { ELLIPSIS }.to_owned();
     for part in parts.iter().rev() {
         path.push('/');
         path.push_str(part);
@@ -32,9 +32,9 @@ pub(super) fn joined(names: &[&str], whole: bool) -> String {
     path
 }
 
-/// One name as it stands in a path. What would break the path apart or deceive the eye is written as
-/// `\u{HEX}`, and a backslash twice; so is the first dot of a name that is only `.` or `..`, which other
-/// tools would follow.
+/// Escapes a name for a path. Characters that would split the path or mislead a reader are written
+/// as `\u{HEX}`, and a backslash is doubled. The first dot of a name that is only `.` or `..` is
+/// escaped too, because other tools would follow it.
 fn escaped(name: &str) -> String {
     let mut text = String::with_capacity(name.len());
     let only_dots = name == "." || name == "..";
@@ -50,31 +50,31 @@ fn escaped(name: &str) -> String {
     text
 }
 
-/// Control characters, and what Unicode calls "default ignorable": zero-width characters, the marks that
-/// turn the direction of text, fillers, tags, variation selectors (Unicode 16,
-/// `DerivedCoreProperties.txt`). The separators of lines and paragraphs, and the marks of interlinear
-/// annotation, are as invisible.
+/// Returns whether a character is invisible: control characters, and what Unicode calls "default
+/// ignorable": zero-width characters, direction marks, fillers, tags, variation selectors (Unicode
+/// 16, `DerivedCoreProperties.txt`). Line and paragraph separators and interlinear annotation marks
+/// are equally invisible.
 fn hidden(char: char) -> bool {
     char.is_control()
         || matches!(char,
             '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
             | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}'
-            | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
-            | '\u{e0000}'..='\u{e0fff}')
+            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
+            | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// The names of a path, the highest first, as Drive has them; and whether they begin at the drive's root.
-/// `None` where the text is no path of ours.
+/// Returns the names of a path as Drive has them, the highest first, and whether they begin at the
+/// drive's root. Returns `None` if the text is not a valid path.
 #[must_use]
 pub fn path_names(path: &str) -> Option<(Vec<String>, bool)> {
-    let (rest, whole) = match path.strip_prefix(CUT) {
+    let (rest, whole) = match path.strip_prefix(ELLIPSIS) {
         Some(rest) => (rest, false),
         None => (path, true),
     };
     let names = rest.strip_prefix('/')?;
     if names.is_empty() && whole {
-        // One file without a name looks like the root: Drive gives every file one.
+        // A single file without a name would look like the root, but Drive gives every file a name.
         return Some((Vec::new(), whole));
     }
     let names: Option<Vec<String>> = names.split('/').map(unescaped).collect();

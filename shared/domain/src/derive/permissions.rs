@@ -1,35 +1,36 @@
-//! Who may do what with a file in effect: what is on it, and what comes down from the folders above.
+//! Effective permissions: those on a file and those inherited from the folders above.
 
 use std::collections::BTreeMap;
 
 use super::{Lineage, Node};
 use crate::{FileId, OWNER, ROLES};
 
-/// The role that somebody has on a file in effect.
+/// The effective role of a principal on a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
-    /// In Drive's word, known to us or not.
+    /// The role under Drive's name, which may be unknown to this build.
     pub role: String,
-    /// Where it comes from.
-    pub origin: Origin,
+    /// The source of the role.
+    pub origin: RoleOrigin,
 }
 
-/// Where a role on a file comes from.
+/// The source of a role on a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
-    /// It is on the file itself.
+pub enum RoleOrigin {
+    /// The file itself.
     Own,
-    /// From that folder above, or from the root of the shared drive, whose permissions are its members.
+    /// A folder above, or the root of the shared drive, whose permissions are its members.
     Folder(FileId),
-    /// From further above than we can look: Drive's word on the highest folder that we hold.
+    /// A folder above the known ones: what Drive shows as inherited on the highest known folder.
     Beyond(Option<String>),
 }
 
-/// Whom a folder with limited access lets in from above (Drive guide "Manage folders with limited and
-/// expansive access").
-const LET_IN: [&str; 2] = [OWNER, "organizer"];
+/// The roles that a folder with limited access inherits from above (Drive guide "Manage folders
+/// with limited and expansive access").
+const LIMITED_ACCESS_ROLES: [&str; 2] = [OWNER, "organizer"];
 
-/// A role's place; one that we don't know counts least, so that it is shown where nothing else is.
+/// Returns the rank of a role. An unknown role ranks lowest, so it is shown only if there is no
+/// other.
 fn rank(role: &str) -> usize {
     if role == OWNER {
         return ROLES.len() + 1;
@@ -39,9 +40,9 @@ fn rank(role: &str) -> usize {
 }
 
 impl Lineage<'_> {
-    /// Everybody's role in effect, by principal: the highest of those on the file and on the folders above.
-    /// Above a folder with limited access, only owners and organizers count. Who owns a folder may write
-    /// what others own in it.
+    /// Returns the effective role of every principal: the highest of those on the file and on the
+    /// folders above. Above a folder with limited access, only owners and organizers count. The
+    /// owner of a folder may write what others own in it.
     #[must_use]
     pub fn permissions(&self) -> BTreeMap<String, Grant> {
         let mut grants = BTreeMap::new();
@@ -50,9 +51,9 @@ impl Lineage<'_> {
         let mut last: Option<&Node> = None;
         for (level, (id, node)) in self.nodes.iter().copied().chain(root).enumerate() {
             let origin = if level == 0 {
-                Origin::Own
+                RoleOrigin::Own
             } else {
-                Origin::Folder(id.clone())
+                RoleOrigin::Folder(id.clone())
             };
             for (principal, role) in &node.direct {
                 raise(&mut grants, principal, role, &origin, limited);
@@ -62,7 +63,7 @@ impl Lineage<'_> {
         }
         if let Some(highest) = last.filter(|_| !self.is_whole()) {
             for (principal, role, from) in &highest.inherited {
-                let origin = Origin::Beyond(from.clone());
+                let origin = RoleOrigin::Beyond(from.clone());
                 raise(&mut grants, principal, role, &origin, limited);
             }
         }
@@ -74,11 +75,11 @@ fn raise(
     grants: &mut BTreeMap<String, Grant>,
     principal: &str,
     role: &str,
-    origin: &Origin,
+    origin: &RoleOrigin,
     limited: bool,
 ) {
-    let own = *origin == Origin::Own;
-    if limited && !own && !LET_IN.contains(&role) {
+    let own = *origin == RoleOrigin::Own;
+    if limited && !own && !LIMITED_ACCESS_ROLES.contains(&role) {
         return;
     }
     let role = if role == OWNER && !own {

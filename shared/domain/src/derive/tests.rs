@@ -1,4 +1,4 @@
-//! Meaning, against plain statements of it, over trees of every shape.
+//! Derived state, compared with plain statements of it, over trees of every shape.
 
 use std::collections::BTreeMap;
 
@@ -6,29 +6,29 @@ use super::*;
 use crate::fixture::{Manually, text, values};
 use crate::merge::Sides;
 use crate::{
-    DriveVersion, FieldMask, Glob, Gone, MimePattern, Mirror, MirroredPermission, Rule, Rules,
-    Snapshot, Timestamp,
+    DriveMetadata, DriveVersion, FieldSetVersion, Glob, Gone, MimePattern, ObservedPermission,
+    Rule, Rules, Snapshot, Timestamp,
 };
 
 fn id(id: &str) -> FileId {
     FileId::parse(id).unwrap()
 }
 
-/// An item with a name, perhaps in a folder.
+/// An item with a name, optionally in a folder.
 fn item(file: &str, name: &str, parent: Option<&str>) -> FileRecord {
     let mut fields = values(&[
         (Field::Name, text(name)),
         (Field::Trashed, Value::Flag(false)),
     ]);
     fields.extend(parent.map(|parent| (Field::Parent, text(parent))));
-    FileRecord::first_sight(&Snapshot {
+    FileRecord::from_snapshot(&Snapshot {
         file: id(file),
         version: DriveVersion(1),
-        mask: FieldMask::CURRENT,
+        field_set: FieldSetVersion::CURRENT,
         fields,
-        mirror: Mirror {
+        metadata: DriveMetadata {
             mime_type: "text/plain".to_owned(),
-            ..Mirror::default()
+            ..DriveMetadata::default()
         },
     })
 }
@@ -43,7 +43,7 @@ fn path(records: &[FileRecord], file: &str) -> Option<String> {
     ancestry(records).lineage(&id(file), Side::App).path()
 }
 
-fn top(records: &[FileRecord], file: &str) -> Top {
+fn top(records: &[FileRecord], file: &str) -> LineageTop {
     ancestry(records)
         .lineage(&id(file), Side::App)
         .top()
@@ -51,7 +51,7 @@ fn top(records: &[FileRecord], file: &str) -> Top {
 }
 
 #[test]
-fn a_path_begins_at_the_drives_root_or_says_that_it_does_not() {
+fn a_path_begins_at_the_drives_root_or_with_an_ellipsis() {
     let records = [
         item("a", "A", Some("root")),
         item("b", "B", Some("a")),
@@ -61,17 +61,17 @@ fn a_path_begins_at_the_drives_root_or_says_that_it_does_not() {
     ];
     assert_eq!(path(&records, "f").as_deref(), Some("/A/B/plan.md"));
     assert_eq!(path(&records, "shared").as_deref(), Some("…/shared.md"));
-    assert_eq!(top(&records, "shared"), Top::Hidden);
+    assert_eq!(top(&records, "shared"), LineageTop::Hidden);
     assert_eq!(path(&records, "lost").as_deref(), Some("…/lost.md"));
-    assert_eq!(top(&records, "lost"), Top::Unknown(id("nowhere")));
+    assert_eq!(top(&records, "lost"), LineageTop::Unknown(id("nowhere")));
     assert_eq!(path(&records, "root").as_deref(), Some("/"));
     assert_eq!(path(&records, "nowhere"), None);
 }
 
 #[test]
-fn a_shared_drives_root_has_the_drives_id_whether_it_is_stored_or_not() {
+fn a_shared_drives_root_is_recognised_with_or_without_a_record() {
     let in_drive = |mut record: FileRecord| {
-        record.mirror.drive_id = Some("drive".to_owned());
+        record.metadata.drive_id = Some("drive".to_owned());
         record
     };
     let file = in_drive(item("f", "f", Some("drive")));
@@ -85,7 +85,7 @@ fn a_shared_drives_root_has_the_drives_id_whether_it_is_stored_or_not() {
 }
 
 #[test]
-fn a_folder_that_is_gone_ends_the_way_up_and_a_file_that_is_gone_keeps_its_own() {
+fn a_removed_folder_ends_a_lineage_and_a_removed_file_does_not() {
     let gone = |record: FileRecord| FileRecord {
         presence: crate::Presence::Gone(Gone::Removed, Timestamp::default()),
         ..record
@@ -95,18 +95,18 @@ fn a_folder_that_is_gone_ends_the_way_up_and_a_file_that_is_gone_keeps_its_own()
         gone(item("f", "f", Some("a"))),
     ];
     assert_eq!(path(&records, "f").as_deref(), Some("…/f"));
-    assert_eq!(top(&records, "f"), Top::Unknown(id("a")));
+    assert_eq!(top(&records, "f"), LineageTop::Unknown(id("a")));
 }
 
 #[test]
-fn folders_in_a_circle_come_to_an_end() {
+fn a_circle_of_folders_ends_the_lineage() {
     let circle = [
         item("a", "A", Some("b")),
         item("b", "B", Some("a")),
         item("f", "f", Some("a")),
     ];
     assert_eq!(path(&circle, "f").as_deref(), Some("…/B/A/f"));
-    assert_eq!(top(&circle, "f"), Top::Circle(id("a")));
+    assert_eq!(top(&circle, "f"), LineageTop::Circle(id("a")));
     let own = [item("a", "A", Some("a"))];
     assert_eq!(path(&own, "a").as_deref(), Some("…/A"));
 }
@@ -123,7 +123,7 @@ fn chain(levels: usize) -> Vec<FileRecord> {
 }
 
 #[test]
-fn a_hundred_levels_are_followed_and_no_more_than_the_bound() {
+fn a_hundred_levels_are_followed_and_no_more_than_the_limit() {
     let deep = chain(LEVELS_MAX + 1);
     assert_eq!(path(&deep, "99"), Some("/d".repeat(100)));
     let last = (LEVELS_MAX - 1).to_string();
@@ -133,11 +133,11 @@ fn a_hundred_levels_are_followed_and_no_more_than_the_bound() {
         path(&deep, &beyond),
         Some(format!("…{}", "/d".repeat(LEVELS_MAX)))
     );
-    assert_eq!(top(&deep, &beyond), Top::TooDeep(id("0")));
+    assert_eq!(top(&deep, &beyond), LineageTop::TooDeep(id("0")));
 }
 
 #[test]
-fn levels_are_looked_up_one_after_the_other_and_each_folder_once() {
+fn levels_are_loaded_one_by_one_and_each_folder_once() {
     let all: BTreeMap<FileId, FileRecord> =
         chain(5).into_iter().map(|r| (r.file.clone(), r)).collect();
     let mut ancestry = Ancestry::below(None);
@@ -159,17 +159,14 @@ fn levels_are_looked_up_one_after_the_other_and_each_folder_once() {
             }
         }
     }
-    assert_eq!(
-        levels, 6,
-        "five folders, and the root, of which there is no record"
-    );
+    assert_eq!(levels, 6, "five folders, and the root, which has no record");
     let lineage = ancestry.lineage(&id("x"), Side::App);
     assert_eq!(lineage.path().as_deref(), Some("…/d/d/d/d/d/f"));
     assert!(!lineage.is_whole());
 }
 
 #[test]
-fn trash_comes_down_from_the_nearest_folder_that_is_in_it() {
+fn a_file_is_trashed_by_the_nearest_trashed_folder() {
     let mut records = chain(4);
     assert_eq!(
         ancestry(&records).lineage(&id("3"), Side::App).trashed_by(),
@@ -195,14 +192,14 @@ fn shared(record: &FileRecord, roles: &[(&str, &str)]) -> FileRecord {
     record
 }
 
-fn grants(records: &[FileRecord], file: &str) -> Vec<(String, String, Origin)> {
+fn grants(records: &[FileRecord], file: &str) -> Vec<(String, String, RoleOrigin)> {
     let all = ancestry(records);
     let grants = all.lineage(&id(file), Side::App).permissions();
     let each = |(principal, grant): (String, Grant)| (principal, grant.role, grant.origin);
     grants.into_iter().map(each).collect()
 }
 
-fn granted(principal: &str, role: &str, origin: Origin) -> (String, String, Origin) {
+fn granted(principal: &str, role: &str, origin: RoleOrigin) -> (String, String, RoleOrigin) {
     (principal.to_owned(), role.to_owned(), origin)
 }
 
@@ -224,14 +221,14 @@ fn the_higher_role_counts_wherever_it_comes_from() {
             ("user:eve", "owner"),
         ],
     );
-    let from = || Origin::Folder(id("a"));
+    let from = || RoleOrigin::Folder(id("a"));
     assert_eq!(
         grants(&[folder.clone(), file.clone()], "f"),
         [
             granted("anyone", "owl", from()),
             granted("user:ann", "writer", from()),
-            granted("user:bob", "commenter", Origin::Own),
-            granted("user:eve", "owner", Origin::Own),
+            granted("user:bob", "commenter", RoleOrigin::Own),
+            granted("user:eve", "owner", RoleOrigin::Own),
         ]
     );
     let owned = shared(&folder, &[("user:ann", "owner")]);
@@ -242,12 +239,12 @@ fn the_higher_role_counts_wherever_it_comes_from() {
 }
 
 #[test]
-fn a_folder_with_limited_access_lets_only_owners_and_organizers_through() {
+fn a_folder_with_limited_access_inherits_only_owners_and_organizers() {
     let in_drive = |record: FileRecord, limited: bool| FileRecord {
-        mirror: Mirror {
+        metadata: DriveMetadata {
             drive_id: Some("drive".to_owned()),
             inherited_permissions_disabled: limited,
-            ..record.mirror.clone()
+            ..record.metadata.clone()
         },
         ..record
     };
@@ -261,28 +258,28 @@ fn a_folder_with_limited_access_lets_only_owners_and_organizers_through() {
     );
     let file = in_drive(item("f", "f", Some("a")), false);
     let all = [root, limited, file];
-    let member = || Origin::Folder(id("drive"));
+    let member = || RoleOrigin::Folder(id("drive"));
     let wanted = [
         granted("user:boss", "organizer", member()),
-        granted("user:eve", "reader", Origin::Folder(id("a"))),
+        granted("user:eve", "reader", RoleOrigin::Folder(id("a"))),
     ];
     assert_eq!(grants(&all, "f"), wanted);
     assert_eq!(grants(&all, "drive").len(), 2, "the root has its own");
 }
 
 #[test]
-fn what_comes_from_beyond_our_sight_is_drives_word_on_the_highest_folder() {
-    let shown = MirroredPermission {
+fn unknown_folders_are_replaced_by_inherited_roles_of_the_highest_known() {
+    let shown = ObservedPermission {
         principal: "user:ann".to_owned(),
         role: "writer".to_owned(),
         inherited: true,
         inherited_from: Some("hidden".to_owned()),
-        ..MirroredPermission::default()
+        ..ObservedPermission::default()
     };
     let mut folder = item("a", "A", Some("hidden"));
-    folder.mirror.permissions = vec![shown];
+    folder.metadata.permissions = vec![shown];
     let file = item("f", "f", Some("a"));
-    let beyond = Origin::Beyond(Some("hidden".to_owned()));
+    let beyond = RoleOrigin::Beyond(Some("hidden".to_owned()));
     assert_eq!(
         grants(&[folder.clone(), file.clone()], "f"),
         [granted("user:ann", "writer", beyond)]
@@ -294,12 +291,12 @@ fn what_comes_from_beyond_our_sight_is_drives_word_on_the_highest_folder() {
     assert_eq!(
         grants(&[known, file], "f"),
         [],
-        "what is stale is not believed where we can look"
+        "stale inherited roles are ignored if the folder is known"
     );
 }
 
 #[test]
-fn a_shortcuts_target_is_there_trashed_gone_or_unknown() {
+fn a_shortcuts_target_is_present_trashed_broken_or_unknown() {
     let gone = FileRecord {
         presence: crate::Presence::Gone(Gone::AccessLost, Timestamp::default()),
         ..item("gone", "gone", Some("root"))
@@ -322,7 +319,7 @@ fn a_shortcuts_target_is_there_trashed_gone_or_unknown() {
 }
 
 #[test]
-fn the_application_sees_its_own_move_at_once_and_the_rules_when_drive_has_it() {
+fn a_move_is_visible_at_once_and_affects_rules_once_drive_has_it() {
     let records = [
         item("in", "In", Some("root")),
         item("out", "Out", Some("root")),
@@ -336,11 +333,11 @@ fn the_application_sees_its_own_move_at_once_and_the_rules_when_drive_has_it() {
         include: vec![Rule::Folder(id("in"))],
         exclude: Vec::new(),
     };
-    assert!(rules.take(&lineage(Side::Drive)));
+    assert!(rules.includes(&lineage(Side::Drive)));
 }
 
 #[test]
-fn a_rule_covers_a_folder_and_what_is_below_it_and_a_type_its_own_items_only() {
+fn a_folder_rule_covers_everything_below_and_a_type_rule_does_not() {
     let records = [
         item("a", "Archive", Some("root")),
         item("b", "B", Some("a")),
@@ -357,7 +354,7 @@ fn a_rule_covers_a_folder_and_what_is_below_it_and_a_type_its_own_items_only() {
             include: include.to_vec(),
             exclude: exclude.to_vec(),
         };
-        rules.take(&all.lineage(&id(file), Side::Drive))
+        rules.includes(&all.lineage(&id(file), Side::Drive))
     };
     assert!(takes(&[], &[], "f"));
     assert!(takes(&[folder("a")], &[], "f") && takes(&[folder("a")], &[], "a"));
@@ -365,11 +362,11 @@ fn a_rule_covers_a_folder_and_what_is_below_it_and_a_type_its_own_items_only() {
     assert!(takes(&[folder("root")], &[], "g"));
     assert!(
         takes(&[folder("unseen")], &[], "h"),
-        "an unseen folder is one all the same"
+        "a folder without a record counts too"
     );
     assert!(
         !takes(&[], &[name("arch*")], "f"),
-        "what lies in an excluded folder"
+        "a file in an excluded folder"
     );
     assert!(!takes(&[], &[name("*.tmp")], "f") && takes(&[], &[name("*.tmp")], "b"));
     assert!(
@@ -379,14 +376,14 @@ fn a_rule_covers_a_folder_and_what_is_below_it_and_a_type_its_own_items_only() {
     assert!(!takes(&[kind("image/*")], &[], "f"));
     assert!(
         !takes(&[folder("a")], &[folder("b")], "f"),
-        "exclude counts for more"
+        "exclude takes precedence"
     );
     assert!(takes(&[folder("a")], &[folder("b")], "a"));
     assert!(!takes(&[], &[name("*")], "g"));
 }
 
 #[test]
-fn what_would_break_a_path_or_deceive_the_eye_is_escaped() {
+fn characters_that_split_a_path_or_mislead_are_escaped() {
     for (name, shown) in [
         ("plan.md", "plan.md"),
         ("Größe 😀 日本", "Größe 😀 日本"),
@@ -430,7 +427,7 @@ fn what_would_break_a_path_or_deceive_the_eye_is_escaped() {
 }
 
 #[test]
-fn every_path_reads_back_as_its_names() {
+fn every_path_parses_to_its_names() {
     let mut random = fastrand_like(7);
     let alphabet: Vec<char> = "ab/\\.…{}u\u{202e}\u{0}\u{1f600}\u{fe0f}\n"
         .chars()
@@ -455,7 +452,7 @@ fn every_path_reads_back_as_its_names() {
 }
 
 #[test]
-fn of_a_path_that_is_too_long_the_top_is_left_out_and_never_the_files_own_name() {
+fn a_path_that_is_too_long_loses_its_top_and_never_the_files_name() {
     let long = "x".repeat(32 * 1024);
     let names = [long.as_str(); 5];
     let shown = path::joined(&names, true);
@@ -466,13 +463,13 @@ fn of_a_path_that_is_too_long_the_top_is_left_out_and_never_the_files_own_name()
     assert_eq!(path_names(&shown), Some((vec![hostile], false)));
 }
 
-/// Random parents for a handful of items, against walking them one step at a time.
+/// Random parents of a few items, compared with a traversal one step at a time.
 #[test]
-fn random_forests_with_circles_and_holes_mean_what_a_plain_walk_says() {
+fn random_forests_derive_the_same_as_a_plain_traversal() {
     let mut random = fastrand_like(42);
     for _ in 0..2_000 {
         let count = 2 + random(7);
-        // The last two ids are the root, and a folder that nobody has seen.
+        // The last two ids are the root, and a folder without a record.
         let parents: Vec<usize> = (0..count).map(|_| random(count + 2)).collect();
         let trashed: Vec<bool> = (0..count).map(|_| random(4) == 0).collect();
         let name = |at: usize| match at {
@@ -517,7 +514,7 @@ fn random_forests_with_circles_and_holes_mean_what_a_plain_walk_says() {
     }
 }
 
-/// Numbers below a bound, the same in every run.
+/// Generates numbers below a bound, the same in every run.
 fn fastrand_like(seed: u64) -> impl FnMut(usize) -> usize {
     let mut state = seed;
     move |bound| {

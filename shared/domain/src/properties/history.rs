@@ -1,42 +1,42 @@
-//! Random histories: what happens, in which order.
+//! Random histories: events and their order.
 
 use proptest::prelude::*;
 
 use super::FIELDS;
 use crate::{Gone, Policy};
 
-/// One event. Numbers pick among what there is at that moment, and wrap around.
+/// One event. Numbers select from what exists at that point, and wrap around.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Event {
     /// A person changes a field in Drive.
     PersonSets { field: usize, value: usize },
     /// Something else of the file changes in Drive.
     PersonEditsContent,
-    /// The file goes, or is kept from us.
+    /// The file is removed or becomes inaccessible.
     PersonRemoves(Gone),
-    /// It is back.
+    /// The file is restored.
     PersonRestores,
     /// The application edits a field.
     AppSets { field: usize, value: usize },
-    /// The queue delivers a snapshot: any one, old ones too.
+    /// The queue delivers a snapshot: any one, including old ones.
     Delivered { which: usize },
-    /// Drive is asked about the file.
+    /// The file is looked up in Drive.
     Asked,
     /// A worker reads Drive and claims.
     Claimed,
-    /// A request that was sent arrives at Drive.
+    /// A sent request arrives at Drive.
     Arrives { which: usize },
-    /// A worker hears the answer to its request and records it.
+    /// A worker receives the answer to its request and records it.
     Answered { which: usize, permanent: bool },
-    /// A worker never hears the answer, and records that.
+    /// A worker never receives the answer, and records that.
     Unanswered { which: usize },
-    /// A worker dies.
+    /// A worker crashes.
     Dies { which: usize },
-    /// Somebody settles a conflict.
+    /// A person resolves a conflict.
     Decided { which: usize, choice: usize },
-    /// Somebody takes back what is owed.
+    /// A person cancels what is owed.
     Cancelled,
-    /// Somebody has what was given up tried again.
+    /// A person retries what was given up.
     Retried,
 }
 
@@ -65,7 +65,8 @@ fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         5 => small().prop_map(|(field, value)| Event::PersonSets { field, value }),
         1 => Just(Event::PersonEditsContent),
-        1 => prop_oneof![Just(Gone::Removed), Just(Gone::AccessLost)].prop_map(Event::PersonRemoves),
+        1 => prop_oneof![Just(Gone::Removed), Just(Gone::AccessLost)]
+            .prop_map(Event::PersonRemoves),
         1 => Just(Event::PersonRestores),
         6 => small().prop_map(|(field, value)| Event::AppSets { field, value }),
         6 => pick.clone().prop_map(|which| Event::Delivered { which }),

@@ -1,4 +1,4 @@
-//! Drive, its log, the workers and one record, played through a history, every step of it checked.
+//! Drive, its log, the workers and one record, played through a history, with every step checked.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,18 +9,19 @@ use super::history::{Event, History};
 use super::{FIELDS, drive, field, value};
 use crate::fixture::{FULL, NOW, all, record};
 use crate::{
-    AttemptId, Choice, ConflictId, ConflictRecord, ConflictStatus, DriveVersion, Field, FileRecord,
-    Gone, Moment, Observation, Patch, Policies, Refusal, Snapshot, Step, Timestamp, Value,
+    AttemptId, Choice, ConflictId, ConflictRecord, ConflictStatus, Context, DriveVersion, Field,
+    FileRecord, Gone, Observation, Patch, Policies, Refusal, Snapshot, Timestamp, Transition,
+    Value,
 };
 
 type Checked = Result<(), TestCaseError>;
 
-/// A request on its way, or answered.
+/// A request in flight, or answered.
 struct Request {
     patch: Patch,
     against: DriveVersion,
     answer: Answer,
-    /// The worker that waits for the answer is gone.
+    /// True if the worker that waits for the answer has crashed.
     orphan: bool,
 }
 
@@ -32,14 +33,14 @@ enum Answer {
 
 struct World {
     record: FileRecord,
-    /// Every conflict record, as a store would hold them.
+    /// Every conflict record, as a store would keep them.
     book: BTreeMap<ConflictId, ConflictRecord>,
     policies: Policies,
-    /// Drive's states, the last of them current.
+    /// Drive's states; the last one is current.
     log: Vec<Snapshot>,
     gone: Option<Gone>,
     requests: Vec<Request>,
-    /// Values that Drive took from us.
+    /// The values that Drive accepted from us.
     landed: BTreeSet<(Field, Value)>,
     now: Timestamp,
     attempts: u64,
@@ -65,8 +66,8 @@ pub(super) fn play(history: &History) -> Checked {
 }
 
 impl World {
-    fn moment(&self) -> Moment<'_> {
-        Moment {
+    fn context(&self) -> Context<'_> {
+        Context {
             now: self.now,
             drive_at: Some(self.now.plus_millis(-4)),
             policies: &self.policies,
@@ -77,7 +78,7 @@ impl World {
         self.log.last().unwrap()
     }
 
-    /// Drive as a direct question finds it.
+    /// Returns the result of a lookup in Drive.
     fn answer(&self) -> Observation {
         self.gone.map_or_else(
             || Observation::Present(self.current().clone()),
@@ -87,9 +88,9 @@ impl World {
 
     fn drive_moves(&mut self, change: impl FnOnce(&mut Snapshot)) -> Snapshot {
         let mut next = self.current().clone();
-        // Drive's versions may leave numbers out.
+        // Drive's versions may skip numbers.
         next.version.0 += 1 + next.version.0 % 2;
-        next.mirror.size_bytes = Some(next.version.0);
+        next.metadata.size_bytes = Some(next.version.0);
         change(&mut next);
         self.log.push(next.clone());
         next
@@ -132,8 +133,8 @@ impl World {
                 }
             }
             Event::Decided { which, choice } => self.decide(which, choice)?,
-            Event::Cancelled => self.take("cancel", self.record.cancel(self.moment()))?,
-            Event::Retried => self.take("retry", self.record.retry(self.moment()))?,
+            Event::Cancelled => self.take("cancel", self.record.cancel(self.context()))?,
+            Event::Retried => self.take("retry", self.record.retry(self.context()))?,
         }
         Ok(())
     }
@@ -141,27 +142,31 @@ impl World {
     fn app_sets(&mut self, field: Field, pick: usize) -> Checked {
         let value = value(&field, pick);
         let edit = BTreeMap::from([(field.clone(), value.clone())]);
-        let held = self.record.open_conflict(&field).is_some() || !self.record.is_present();
-        match self.record.edit(&edit, "ann", self.moment()) {
-            Err(_) => prop_assert!(held, "an allowed edit was refused"),
-            Ok(step) => {
-                prop_assert!(!held, "an edit of a held field was taken");
-                prop_assert_eq!(&step.record.app(&field), &value);
-                self.take("edit", step)?;
+        let in_conflict = self.record.open_conflict(&field).is_some() || !self.record.is_present();
+        match self.record.edit(&edit, "ann", self.context()) {
+            Err(_) => prop_assert!(in_conflict, "an allowed edit was refused"),
+            Ok(transition) => {
+                prop_assert!(!in_conflict, "an edit of a held field was accepted");
+                prop_assert_eq!(&transition.record.app(&field), &value);
+                self.take("edit", transition)?;
             }
         }
         Ok(())
     }
 
-    /// As a consumer of the queue does it: what would change presence is asked of Drive.
+    /// As a consumer of the queue does: what would change presence needs a lookup.
     fn observe(&mut self, observation: Observation) -> Checked {
-        if self.record.must_ask(&observation) {
+        if self.record.needs_lookup(&observation) {
             return self.ask();
         }
         let before = self.record.clone();
-        self.take("observe", self.record.observe(&observation, self.moment()))?;
-        let again = self.record.observe(&observation, self.moment());
-        prop_assert_eq!(again, Step::stay(self.record.clone()), "twice is once");
+        self.take("observe", self.record.observe(&observation, self.context()))?;
+        let again = self.record.observe(&observation, self.context());
+        prop_assert_eq!(
+            again,
+            Transition::unchanged(self.record.clone()),
+            "a repetition changes nothing"
+        );
         if let Observation::Present(snapshot) = &observation
             && snapshot.version <= before.version
         {
@@ -172,14 +177,18 @@ impl World {
 
     fn ask(&mut self) -> Checked {
         let answer = self.answer();
-        self.take("ask", self.record.answered(&answer, self.moment()))?;
+        self.take("ask", self.record.apply_lookup(&answer, self.context()))?;
         prop_assert_eq!(self.record.is_present(), self.gone.is_none());
-        let again = self.record.answered(&answer, self.moment());
-        prop_assert_eq!(again, Step::stay(self.record.clone()), "twice is once");
+        let again = self.record.apply_lookup(&answer, self.context());
+        prop_assert_eq!(
+            again,
+            Transition::unchanged(self.record.clone()),
+            "a repetition changes nothing"
+        );
         Ok(())
     }
 
-    /// Whether something was sent.
+    /// Returns whether something was sent.
     fn claim(&mut self) -> Result<bool, TestCaseError> {
         if self.gone.is_some() {
             self.ask()?;
@@ -191,8 +200,8 @@ impl World {
         self.attempts += 1;
         let read = self.current().clone();
         let attempt = AttemptId(self.attempts);
-        let claim = self.record.claim(&read, attempt, self.moment(), FULL);
-        self.take("claim", claim.step)?;
+        let claim = self.record.claim(&read, attempt, self.context(), FULL);
+        self.take("claim", claim.transition)?;
         let Some(patch) = claim.patch else {
             return Ok(false);
         };
@@ -209,7 +218,7 @@ impl World {
         Ok(true)
     }
 
-    /// One of the requests whose worker still waits.
+    /// Returns one of the requests whose worker still waits.
     fn waiting(&self, which: usize) -> Option<usize> {
         let waiting = self
             .requests
@@ -255,36 +264,38 @@ impl World {
             // Drive's answer shows the permission and not the file, which is read again.
             Answer::Took(_) if request.patch.permission().is_some() => {
                 let read = self.current().clone();
-                let step = self.record.took(&request.patch, &read, self.moment(), FULL);
-                return self.take("took", step);
+                let transition =
+                    self.record
+                        .confirmed_by_reread(&request.patch, &read, self.context(), FULL);
+                return self.take("reread", transition);
             }
             Answer::Took(answer) => {
-                let step = self
+                let transition = self
                     .record
-                    .confirmed(&request.patch, &answer, self.moment());
-                return self.take("confirm", step);
+                    .confirmed(&request.patch, &answer, self.context());
+                return self.take("confirm", transition);
             }
             Answer::Stale => Refusal::Stale,
             Answer::None if permanent => Refusal::Permanent("no".to_owned()),
             Answer::None => Refusal::Busy,
         };
         let failures = self.record.push.failures;
-        let step = self
+        let transition = self
             .record
-            .refused(&request.patch, &refusal, self.moment(), FULL);
+            .refused(&request.patch, &refusal, self.context(), FULL);
         prop_assert!(
-            step.record.push.failures <= failures,
-            "a definite answer is no failure"
+            transition.record.push.failures <= failures,
+            "a definite refusal does not count as a failure"
         );
-        for sides in step.record.fields.values() {
+        for sides in transition.record.fields.values() {
             let mine = sides
                 .sent
                 .iter()
                 .any(|sent| sent.attempt == request.patch.attempt);
-            prop_assert!(!mine, "what was refused was not sent");
+            prop_assert!(!mine, "a refused write is not recorded as sent");
         }
-        self.gave_up_what_was_tried(&request.patch, &step)?;
-        self.take("refuse", step)
+        self.gave_up_what_was_tried(&request.patch, &transition)?;
+        self.take("refuse", transition)
     }
 
     fn unanswered(&mut self, which: usize) -> Checked {
@@ -294,15 +305,15 @@ impl World {
         self.requests[at].orphan = true;
         let refusal = Refusal::Unknown("timeout".to_owned());
         let patch = &self.requests[at].patch;
-        let step = self.record.refused(patch, &refusal, self.moment(), FULL);
-        self.gave_up_what_was_tried(patch, &step)?;
-        self.take("no answer", step)
+        let transition = self.record.refused(patch, &refusal, self.context(), FULL);
+        self.gave_up_what_was_tried(patch, &transition)?;
+        self.take("no answer", transition)
     }
 
-    fn gave_up_what_was_tried(&self, patch: &Patch, step: &Step) -> Checked {
-        for field in step.record.push.failed.keys() {
+    fn gave_up_what_was_tried(&self, patch: &Patch, transition: &Transition) -> Checked {
+        for field in transition.record.push.failed.keys() {
             let before = self.record.push.failed.contains_key(field);
-            let tried = patch.values.get(field) == Some(&step.record.app(field));
+            let tried = patch.values.get(field) == Some(&transition.record.app(field));
             prop_assert!(before || tried, "{field} failed without being tried");
         }
         Ok(())
@@ -323,27 +334,33 @@ impl World {
         };
         match self
             .record
-            .resolve(&id, None, &choice, "ann", self.moment())
+            .resolve(&id, None, &choice, "ann", self.context())
         {
             Err(_) => prop_assert_eq!(field, &Field::Existence, "a decision was refused"),
-            Ok(step) => {
+            Ok(transition) => {
                 if *field != Field::Existence {
-                    prop_assert_eq!(step.record.sides(field).base.clone(), sides.drive().clone());
-                    prop_assert_eq!(&step.record.app(field), &value);
-                    prop_assert_eq!(step.record.sides(field).owed(), value != *sides.drive());
+                    prop_assert_eq!(
+                        transition.record.sides(field).base.clone(),
+                        sides.drive().clone()
+                    );
+                    prop_assert_eq!(&transition.record.app(field), &value);
+                    prop_assert_eq!(
+                        transition.record.sides(field).owed(),
+                        value != *sides.drive()
+                    );
                 }
-                let ended = &step.conflicts[&id].status;
+                let ended = &transition.conflicts[&id].status;
                 prop_assert!(matches!(ended, ConflictStatus::Resolved(_)));
-                self.take("decide", step)?;
+                self.take("decide", transition)?;
             }
         }
         Ok(())
     }
 
-    /// Takes a step as a store would, and checks all that must be true of any step.
-    fn take(&mut self, what: &str, step: Step) -> Checked {
-        let before = std::mem::replace(&mut self.record, step.record);
-        for (id, conflict) in &step.conflicts {
+    /// Applies a transition as a store would, and checks the invariants of every transition.
+    fn take(&mut self, what: &str, transition: Transition) -> Checked {
+        let before = std::mem::replace(&mut self.record, transition.record);
+        for (id, conflict) in &transition.conflicts {
             let known = self
                 .book
                 .get(id)
@@ -364,11 +381,11 @@ impl World {
                 prop_assert_eq!((&sides.app, &sides.base), (chosen, &conflict.drive));
                 let settled = |at| at < self.record.version;
                 let settled = sides.sent.iter().any(|sent| settled(sent.against));
-                prop_assert!(!settled, "{what}: a decision ends what was settled");
+                prop_assert!(!settled, "{what}: a decision removes settled entries");
             }
         }
-        self.book.extend(step.conflicts.clone());
-        self.revisions(what, &before, &step.conflicts)?;
+        self.book.extend(transition.conflicts.clone());
+        self.revisions(what, &before, &transition.conflicts)?;
         self.completeness(what)?;
         self.nothing_is_lost(what, &before)
     }
@@ -405,7 +422,7 @@ impl World {
         prop_assert_eq!(
             after.visible,
             expected,
-            "{}: visible moves with what is shown",
+            "{}: visible changes with what is shown",
             what
         );
         Ok(())
@@ -416,19 +433,24 @@ impl World {
         for (field, sides) in &record.fields {
             let open = record.open.contains_key(field);
             prop_assert_eq!(
-                sides.clash.is_some(),
+                sides.conflict.is_some(),
                 open,
                 "{}: {} {:?}",
                 what,
                 field,
                 sides
             );
-            if sides.clash.is_some() {
-                prop_assert_ne!(&sides.app, sides.drive(), "{}: no conflict of equals", what);
+            if sides.conflict.is_some() {
+                prop_assert_ne!(
+                    &sides.app,
+                    sides.drive(),
+                    "{}: a conflict of equal values",
+                    what
+                );
             }
             if sides.app != sides.base {
                 let known = record.edits.contains_key(field);
-                prop_assert!(known, "{what}: an edit of nobody");
+                prop_assert!(known, "{what}: an edit without an author");
             } else if sides.sent.is_empty() {
                 let known = record.edits.contains_key(field);
                 prop_assert!(!known, "{what}: an edit of nothing");
@@ -446,8 +468,8 @@ impl World {
                 .any(|(field, sides)| sides.pending() && !record.push.failed.contains_key(field));
         prop_assert_eq!(record.due().is_some(), due);
         prop_assert!(
-            record.is_booked(),
-            "{what}: conflicts that nobody can name: {record:?}"
+            record.has_consistent_conflicts(),
+            "{what}: conflicts without an id: {record:?}"
         );
         for id in record
             .open
@@ -474,7 +496,7 @@ impl World {
                     (&conflict.base, &conflict.app, &conflict.drive),
                     (&sides.base, &sides.app, sides.drive())
                 );
-                prop_assert_eq!(conflict.unsure, sides.clash.unwrap().unsure);
+                prop_assert_eq!(conflict.unsure, sides.conflict.unwrap().unsure);
                 prop_assert_eq!(conflict.moves, record.open[&id.field].moves);
             } else if open {
                 let owed = record
@@ -489,8 +511,8 @@ impl World {
         Ok(())
     }
 
-    /// Where the application's value gave way, it had been agreed, had reached Drive, is in a record of
-    /// a conflict, or somebody took it back.
+    /// If the application's value was replaced, it had been agreed, had reached Drive, is in a
+    /// conflict record, or was withdrawn.
     fn nothing_is_lost(&self, what: &str, before: &FileRecord) -> Checked {
         if matches!(what, "edit" | "cancel") {
             return Ok(());
@@ -509,7 +531,7 @@ impl World {
         Ok(())
     }
 
-    /// No more faults and no more edits: what is left is done, and the sides are in step.
+    /// Without further faults and edits, what is left is done, and both sides agree.
     fn comes_to_rest(mut self) -> Checked {
         self.requests.clear();
         for _ in 0..40 {
@@ -522,18 +544,18 @@ impl World {
         }
         for field in self.record.fields.keys().filter(|_| self.gone.is_none()) {
             let sides = self.record.sides(field);
-            let held = self
+            let drive = self
                 .current()
                 .fields
                 .get(field)
                 .cloned()
                 .unwrap_or_else(|| field.unset());
-            prop_assert_eq!(sides.drive(), &held, "{} is not what Drive holds", field);
-            let settled = sides.app == held
-                || sides.clash.is_some()
+            prop_assert_eq!(sides.drive(), &drive, "{} differs from Drive", field);
+            let done = sides.app == drive
+                || sides.conflict.is_some()
                 || self.record.push.failed.contains_key(field);
             prop_assert!(
-                settled,
+                done,
                 "{field} is neither agreed, nor in conflict, nor given up"
             );
         }
@@ -549,7 +571,7 @@ fn write(file: &mut Snapshot, field: Field, value: Value) {
     }
 }
 
-/// What our API shows of a file.
+/// Returns what the API shows of a file.
 fn shown(record: &FileRecord) -> impl PartialEq {
     let fields: BTreeSet<Field> = (0..FIELDS).map(field).collect();
     let side = |field: &Field| {
@@ -561,6 +583,6 @@ fn shown(record: &FileRecord) -> impl PartialEq {
         fields.iter().map(side).collect::<Vec<_>>(),
         record.open.clone(),
         record.push.failed.clone(),
-        record.mirror.clone(),
+        record.metadata.clone(),
     )
 }

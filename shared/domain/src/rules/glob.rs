@@ -1,4 +1,4 @@
-//! Patterns for names: `*` and `?`.
+//! Name patterns: `*` and `?`.
 
 use std::fmt;
 
@@ -7,11 +7,12 @@ use super::InvalidRule;
 /// The longest pattern, in bytes.
 const GLOB_BYTES_MAX: usize = 255;
 
-/// A pattern for whole names: `*` is any number of characters, `?` is one, and a backslash takes the
-/// special meaning from what follows it. Case does not count, as in Drive's own search; characters are
-/// compared one by one, so that an accent written by itself is a character of its own.
+/// A pattern for whole names: `*` matches any number of characters, `?` matches one, and a
+/// backslash escapes the next character. Case-insensitive, as Drive's own search. Characters are
+/// compared one by one, so a combining accent is a character of its own.
 ///
-/// A slash is a character like any other: Drive's names may have one, and a pattern is about one name.
+/// A slash is an ordinary character: Drive's names may contain one, and a pattern applies to one
+/// name.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Glob {
     text: String,
@@ -35,7 +36,7 @@ impl Glob {
     /// Parses a pattern.
     ///
     /// # Errors
-    /// [`InvalidRule`] where it is empty, too long, or ends in a single backslash.
+    /// [`InvalidRule`] if it is empty, too long, or ends in a single backslash.
     pub fn parse(text: &str) -> Result<Self, InvalidRule> {
         if text.is_empty() {
             return Err(InvalidRule::Glob("must not be empty"));
@@ -51,7 +52,7 @@ impl Glob {
                 '*' => Part::Many,
                 '?' => Part::One,
                 '\\' => {
-                    let ends = InvalidRule::Glob("ends in a backslash that stands before nothing");
+                    let ends = InvalidRule::Glob("ends in a backslash that escapes nothing");
                     Part::Char(chars.next().ok_or(ends)?)
                 }
                 other => Part::Char(other),
@@ -63,17 +64,19 @@ impl Glob {
         })
     }
 
-    /// The pattern as it was parsed.
+    /// Returns the pattern as it was parsed.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Whether the pattern matches the whole name. Takes at most the product of both lengths in steps.
+    /// Returns whether the pattern matches the whole name. Takes at most the product of both
+    /// lengths in steps.
     #[must_use]
     pub fn matches(&self, name: &str) -> bool {
         let (mut parts, mut chars) = (self.parts.as_slice(), name.chars());
-        // After a star: what follows it, and the rest of the name if the star takes one character more.
+        // After a star: what follows it, and the rest of the name if the star takes one more
+        // character.
         let mut retry = None;
         loop {
             let before = chars.clone();
@@ -95,7 +98,8 @@ impl Glob {
                 }
                 (Some((Part::One | Part::Char(_), _)), _) | (None, Some(_)) => {}
             }
-            // The last star takes one more; an earlier one can't do better.
+            // The last star takes one more character. Backtracking to an earlier star can't
+            // succeed.
             let Some((rest, mut from)) = retry.take() else {
                 return false;
             };
@@ -121,7 +125,7 @@ mod tests {
         Glob::parse(pattern).unwrap().matches(name)
     }
 
-    /// The meaning of a pattern, said as plainly as can be.
+    /// Returns whether a name matches, by the definition of a pattern.
     fn plainly(parts: &[Part], name: &[char]) -> bool {
         match (parts, name) {
             ([], []) => true,
@@ -135,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn every_short_pattern_means_what_it_says() {
+    fn every_short_pattern_matches_by_definition() {
         let alphabet = ['a', 'b', '*', '?'];
         let words = |letters: &[char], length_max: u32| {
             let mut words = vec![String::new()];
@@ -169,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_is_about_the_whole_name_whatever_its_case() {
+    fn a_pattern_matches_the_whole_name_in_any_case() {
         assert!(matches("*.TMP", "draft.tmp"));
         assert!(!matches("*.tmp", "draft.tmp.txt"));
         assert!(matches("Ä?.*", "äß.doc"));
@@ -179,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_backslash_takes_the_special_meaning() {
+    fn a_backslash_escapes_the_next_character() {
         assert!(matches(r"100\% \*", "100% *"));
         assert!(!matches(r"\*", "a"));
         assert!(matches(r"a\\b", r"a\b"));
@@ -189,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hostile_pattern_on_a_hostile_name_comes_to_an_end() {
+    fn a_pathological_pattern_terminates() {
         let pattern = format!("{}b", "*a".repeat(127));
         let glob = Glob::parse(&pattern).unwrap();
         assert!(!glob.matches(&"a".repeat(32 * 1024)));

@@ -1,6 +1,6 @@
-//! Content as a field: what the mirror tells, until someone uploads.
+//! Content as a field: part of the metadata until someone uploads.
 
-use crate::fixture::{FULL, Manually as _, all, moment, record, snapshot, values};
+use crate::fixture::{FULL, Manually as _, all, context, record, snapshot, values};
 use crate::{
     AttemptId, EditRefused, Field, FileId, FileRecord, NewFile, Policies, Policy, Snapshot, Value,
     ValueRefused,
@@ -15,13 +15,13 @@ fn holding(version: u64, digit: char) -> Snapshot {
     let Value::Text(sha256) = hash(digit) else {
         unreachable!("a hash is a text")
     };
-    shown.mirror.sha256 = Some(sha256);
-    shown.mirror.mime_type = "text/plain".to_owned();
+    shown.metadata.sha256 = Some(sha256);
+    shown.metadata.mime_type = "text/plain".to_owned();
     shown
 }
 
 fn stored() -> FileRecord {
-    FileRecord::first_sight(&holding(1, 'a'))
+    FileRecord::from_snapshot(&holding(1, 'a'))
 }
 
 fn content(record: &FileRecord) -> (Value, u32) {
@@ -29,7 +29,7 @@ fn content(record: &FileRecord) -> (Value, u32) {
 }
 
 #[test]
-fn content_is_what_the_mirror_tells_and_costs_the_record_nothing() {
+fn content_in_the_metadata_is_not_stored_in_the_fields() {
     let first = stored();
     assert_eq!(content(&first), (hash('a'), 1));
     let next = first.sees(&holding(2, 'b')).record;
@@ -39,12 +39,12 @@ fn content_is_what_the_mirror_tells_and_costs_the_record_nothing() {
     assert_eq!(
         content(&renamed),
         (hash('b'), 2),
-        "other edits are none of it"
+        "other edits do not count"
     );
 }
 
 #[test]
-fn uploaded_content_is_owed_claimed_by_itself_and_agreed_when_drive_holds_it() {
+fn uploaded_content_is_claimed_separately_and_agreed_once_in_drive() {
     let owing = stored()
         .edits(Field::Content, hash('c'))
         .edits(Field::Name, Value::text("b"));
@@ -56,8 +56,8 @@ fn uploaded_content_is_owed_claimed_by_itself_and_agreed_when_drive_holds_it() {
     assert_eq!(patch.values, values(&[(Field::Name, Value::text("b"))]));
 
     let policies = Policies::default();
-    let claim = owing.claim_content(&holding(1, 'a'), AttemptId(2), moment(&policies), FULL);
-    let (claimed, patch) = (claim.step.record, claim.patch.unwrap());
+    let claim = owing.claim_content(&holding(1, 'a'), AttemptId(2), context(&policies), FULL);
+    let (claimed, patch) = (claim.transition.record, claim.patch.unwrap());
     assert_eq!(patch.values, values(&[(Field::Content, hash('c'))]));
     assert_eq!(
         claimed.due(),
@@ -65,23 +65,26 @@ fn uploaded_content_is_owed_claimed_by_itself_and_agreed_when_drive_holds_it() {
     );
 
     let done = claimed
-        .confirmed(&patch, &holding(2, 'c'), moment(&policies))
+        .confirmed(&patch, &holding(2, 'c'), context(&policies))
         .record;
     assert!(!done.content_owed());
-    assert!(!done.fields.contains_key(&Field::Content), "it is agreed");
+    assert!(
+        !done.fields.contains_key(&Field::Content),
+        "both sides agree"
+    );
     assert_eq!(
         content(&done),
         (hash('c'), 2),
-        "its number is that of the upload"
+        "it has the number of the upload"
     );
 }
 
 #[test]
-fn content_that_both_sides_changed_is_a_conflict_and_no_policy_of_two_files_decides_it() {
+fn content_changed_on_both_sides_is_a_conflict_that_keep_both_leaves_open() {
     let policies = all(Policy::KeepBoth);
     let owing = stored().edits(Field::Content, hash('c'));
     let seen = crate::Observation::Present(holding(2, 'd'));
-    let met = owing.observe(&seen, moment(&policies)).record;
+    let met = owing.observe(&seen, context(&policies)).record;
     let id = met.open_conflict(&Field::Content).unwrap();
     assert_eq!(content(&met), (hash('c'), 2));
     assert_eq!(met.sides(&Field::Content).drive(), &hash('d'));
@@ -93,19 +96,20 @@ fn content_that_both_sides_changed_is_a_conflict_and_no_policy_of_two_files_deci
         .unwrap();
     assert_eq!(copy.values[&Field::Content], hash('c'));
 
-    let step = met
-        .kept_both(&id, beside.clone(), moment(&policies))
+    let transition = met
+        .resolve_keeping_both(&id, beside.clone(), context(&policies))
         .unwrap();
-    let kept = step.record;
+    let kept = transition.record;
     assert_eq!(content(&kept), (hash('d'), 3));
     assert!(!kept.fields.contains_key(&Field::Content));
-    let crate::ConflictStatus::Resolved(resolution) = &step.conflicts[&id].status else {
-        panic!("it is decided")
+    let crate::ConflictStatus::Resolved(resolution) = &transition.conflicts[&id].status else {
+        panic!("the conflict is resolved")
     };
     assert_eq!(resolution.choice, crate::Choice::Both(beside.clone()));
     assert_eq!(resolution.by, crate::Decider::Policy);
     assert!(
-        kept.kept_both(&id, beside, moment(&policies)).is_err(),
+        kept.resolve_keeping_both(&id, beside, context(&policies))
+            .is_err(),
         "only once"
     );
 }
@@ -114,29 +118,29 @@ fn content_that_both_sides_changed_is_a_conflict_and_no_policy_of_two_files_deci
 fn our_own_upload_coming_back_is_no_conflict() {
     let owing = stored().edits(Field::Content, hash('c'));
     let policies = Policies::default();
-    let claim = owing.claim_content(&holding(1, 'a'), AttemptId(1), moment(&policies), FULL);
-    let newer = claim.step.record.edits(Field::Content, hash('e'));
+    let claim = owing.claim_content(&holding(1, 'a'), AttemptId(1), context(&policies), FULL);
+    let newer = claim.transition.record.edits(Field::Content, hash('e'));
     let echo = newer.sees(&holding(2, 'c')).record;
     assert!(echo.open.is_empty() && echo.content_owed());
     assert_eq!(echo.sides(&Field::Content).base, hash('c'));
 }
 
 #[test]
-fn what_holds_no_bytes_takes_none() {
+fn a_file_without_bytes_accepts_no_content() {
     let mut folder = record();
-    folder.mirror.mime_type = "application/vnd.google-apps.folder".to_owned();
+    folder.metadata.mime_type = "application/vnd.google-apps.folder".to_owned();
     let policies = Policies::default();
     let edit = values(&[(Field::Content, hash('c'))]);
     assert_eq!(
-        folder.edit(&edit, "ann", moment(&policies)),
+        folder.edit(&edit, "ann", context(&policies)),
         Err(EditRefused::Value(Field::Content, ValueRefused::NoContent))
     );
     let odd = values(&[(Field::Content, Value::text("AB"))]);
-    assert!(stored().edit(&odd, "ann", moment(&policies)).is_err());
+    assert!(stored().edit(&odd, "ann", context(&policies)).is_err());
 }
 
 #[test]
-fn a_file_that_is_made_with_content_is_made_empty_and_owes_it() {
+fn a_file_with_content_is_created_empty_and_owes_its_content() {
     let policies = Policies::default();
     let new = NewFile {
         file: crate::fixture::file(),
@@ -144,16 +148,16 @@ fn a_file_that_is_made_with_content_is_made_empty_and_owes_it() {
         shortcut_target: None,
         values: values(&[(Field::Name, Value::text("a")), (Field::Content, hash('c'))]),
     };
-    let making = FileRecord::creating(&new, "ann", moment(&policies)).unwrap();
+    let making = FileRecord::creating(&new, "ann", context(&policies)).unwrap();
     let making = making.record;
     assert_eq!(content(&making), (hash('c'), 1));
-    let claim = making.claim_creation(AttemptId(1), moment(&policies));
+    let claim = making.claim_creation(AttemptId(1), context(&policies));
     let patch = claim.patch.unwrap();
     assert!(!patch.values.contains_key(&Field::Content));
     let made = claim
-        .step
+        .transition
         .record
-        .confirmed(&patch, &holding(1, '0'), moment(&policies))
+        .confirmed(&patch, &holding(1, '0'), context(&policies))
         .record;
     assert!(made.open.is_empty() && made.content_owed());
     assert_eq!(made.sides(&Field::Content).base, hash('0'));

@@ -1,6 +1,6 @@
-use crate::fixture::{Manually as _, moment, named, present, property, record, snapshot, text};
+use crate::fixture::{Manually as _, context, named, present, property, record, snapshot, text};
 use crate::{
-    Difference, Drift, Field, FieldMask, FileRecord, Gone, MirroredPermission, Observation,
+    Difference, Drift, Field, FieldSetVersion, FileRecord, Gone, Observation, ObservedPermission,
     Policies, Presence, Value, drift,
 };
 
@@ -15,16 +15,20 @@ fn differs(label: &str, ours: &str, drive: &str) -> Difference {
 }
 
 #[test]
-fn what_agrees_or_is_known_to_be_later_is_no_drift() {
+fn an_agreeing_or_later_record_is_no_drift() {
     let at = |version| record().sees(&named(version, "b")).record;
     assert_eq!(
         drift(Some(&at(3)), &present(3, &[(Field::Name, text("b"))])),
         None
     );
-    assert_eq!(drift(Some(&at(3)), &present(2, &[])), None, "an older look");
+    assert_eq!(
+        drift(Some(&at(3)), &present(2, &[])),
+        None,
+        "an older observation"
+    );
     assert_eq!(drift(None, &REMOVED), None);
     let gone = record()
-        .answered(&REMOVED, moment(&Policies::default()))
+        .apply_lookup(&REMOVED, context(&Policies::default()))
         .record;
     assert_eq!(drift(Some(&gone), &REMOVED), None);
 }
@@ -33,12 +37,12 @@ fn what_agrees_or_is_known_to_be_later_is_no_drift() {
 fn each_kind_of_drift_is_told() {
     assert_eq!(drift(None, &present(1, &[])), Some(Drift::MissingHere));
     let gone = record()
-        .answered(&REMOVED, moment(&Policies::default()))
+        .apply_lookup(&REMOVED, context(&Policies::default()))
         .record;
     assert_eq!(
         drift(Some(&gone), &present(1, &[])),
         Some(Drift::MissingHere),
-        "a tombstone of what is there"
+        "the tombstone of a file that exists"
     );
     assert_eq!(
         drift(Some(&record()), &Observation::Gone(Gone::AccessLost)),
@@ -51,7 +55,7 @@ fn each_kind_of_drift_is_told() {
     assert_eq!(
         drift(Some(&record()), &present(2, &[])),
         Some(Drift::Stale(Vec::new())),
-        "a version of which nothing is seen"
+        "a version-only change"
     );
     let theirs = present(1, &[(Field::Name, text("b")), (property("k"), text("v"))]);
     let unset = Difference {
@@ -66,10 +70,10 @@ fn each_kind_of_drift_is_told() {
 }
 
 #[test]
-fn a_member_that_drive_alone_decides_is_compared_too() {
+fn a_metadata_member_is_compared_too() {
     let mut theirs = snapshot(1, &[]);
-    theirs.mirror.md5 = Some("00".to_owned());
-    theirs.mirror.modified_by = Some("whoever looks@example.com".to_owned());
+    theirs.metadata.md5 = Some("00".to_owned());
+    theirs.metadata.modified_by = Some("another reader@example.com".to_owned());
     let found = drift(Some(&record()), &Observation::Present(theirs));
     let md5 = Difference {
         label: "md5".to_owned(),
@@ -80,7 +84,7 @@ fn a_member_that_drive_alone_decides_is_compared_too() {
 }
 
 #[test]
-fn a_role_on_the_file_itself_is_compared_where_drive_shows_it() {
+fn a_direct_role_is_compared_if_drive_shows_it() {
     let ann = || Field::Permission("user:ann@example.com".to_owned());
     let theirs = snapshot(1, &[(ann(), text("writer"))]);
     let lacking = Difference {
@@ -93,7 +97,7 @@ fn a_role_on_the_file_itself_is_compared_where_drive_shows_it() {
         drift(Some(&record()), &shown),
         Some(Drift::Differing(vec![lacking]))
     );
-    let ours = FileRecord::first_sight(&theirs);
+    let ours = FileRecord::from_snapshot(&theirs);
     assert_eq!(drift(Some(&ours), &shown), None);
     let spurious = Difference {
         label: "permissions.user:ann@example.com".to_owned(),
@@ -103,36 +107,36 @@ fn a_role_on_the_file_itself_is_compared_where_drive_shows_it() {
     assert_eq!(
         drift(Some(&ours), &present(1, &[])),
         Some(Drift::Differing(vec![spurious])),
-        "one that Drive has taken away"
+        "a role that Drive removed"
     );
-    // The item of a shared drive, or one that we may not share: absent is not none.
+    // An item of a shared drive, or a file that the user may not share: absent does not mean none.
     let mut silent = snapshot(1, &[]);
-    silent.mirror.permissions_known = false;
+    silent.metadata.permissions_known = false;
     assert_eq!(drift(Some(&ours), &Observation::Present(silent)), None);
 }
 
 #[test]
-fn what_comes_from_a_folder_above_is_no_drift() {
+fn an_inherited_role_is_no_drift() {
     let mut theirs = snapshot(1, &[]);
-    theirs.mirror.permissions.push(MirroredPermission {
+    theirs.metadata.permissions.push(ObservedPermission {
         principal: "user:ann@example.com".to_owned(),
         role: "writer".to_owned(),
         inherited: true,
-        ..MirroredPermission::default()
+        ..ObservedPermission::default()
     });
     assert_eq!(drift(Some(&record()), &Observation::Present(theirs)), None);
 }
 
 #[test]
-fn an_edit_that_is_owed_is_no_drift() {
+fn an_owed_edit_is_no_drift() {
     let ours = record().edits(Field::Name, text("ours"));
     assert_eq!(drift(Some(&ours), &present(1, &[])), None);
 }
 
 #[test]
-fn a_record_of_an_older_mask_is_stale_at_the_same_version() {
+fn a_record_with_an_older_field_set_is_stale_at_the_same_version() {
     let old = FileRecord {
-        mask: FieldMask(0),
+        field_set: FieldSetVersion(0),
         ..record()
     };
     assert_eq!(
@@ -142,7 +146,7 @@ fn a_record_of_an_older_mask_is_stale_at_the_same_version() {
 }
 
 #[test]
-fn a_correction_takes_the_same_version_and_loses_no_edit() {
+fn a_correction_merges_the_same_version_without_losing_an_edit() {
     let policies = Policies::default();
     let theirs = named(1, "b");
     let seen = record().sees(&theirs).record;
@@ -151,22 +155,22 @@ fn a_correction_takes_the_same_version_and_loses_no_edit() {
         record(),
         "a queue's snapshot of that version says nothing"
     );
-    let corrected = record().corrected(&theirs, moment(&policies)).record;
+    let corrected = record().corrected(&theirs, context(&policies)).record;
     assert_eq!(corrected.app(&Field::Name), text("b"));
     let ours = record().edits(Field::Name, text("ours"));
-    let step = ours.corrected(&theirs, moment(&policies));
-    assert_eq!(step.record.app(&Field::Name), text("ours"));
-    assert_eq!(step.conflicts.len(), 1, "both left the base");
-    let again = corrected.corrected(&theirs, moment(&policies)).record;
-    assert_eq!(again, corrected, "doing it twice is doing it once");
+    let transition = ours.corrected(&theirs, context(&policies));
+    assert_eq!(transition.record.app(&Field::Name), text("ours"));
+    assert_eq!(transition.conflicts.len(), 1, "both left the base");
+    let again = corrected.corrected(&theirs, context(&policies)).record;
+    assert_eq!(again, corrected, "a repetition changes nothing");
     let later = record().sees(&named(5, "e")).record;
-    assert_eq!(later.corrected(&theirs, moment(&policies)).record, later);
+    assert_eq!(later.corrected(&theirs, context(&policies)).record, later);
 }
 
 #[test]
-fn a_correction_brings_no_file_back() {
+fn a_correction_does_not_restore_a_file() {
     let policies = Policies::default();
-    let gone = record().answered(&REMOVED, moment(&policies)).record;
-    let step = gone.corrected(&named(9, "b"), moment(&policies));
-    assert!(matches!(step.record.presence, Presence::Gone(_, _)));
+    let gone = record().apply_lookup(&REMOVED, context(&policies)).record;
+    let transition = gone.corrected(&named(9, "b"), context(&policies));
+    assert!(matches!(transition.record.presence, Presence::Gone(_, _)));
 }

@@ -1,20 +1,20 @@
 use crate::fixture::{
-    FULL, Manually as _, NOW, all, moment, named, record, snapshot, text, values,
+    FULL, Manually as _, NOW, all, context, named, record, snapshot, text, values,
 };
 use crate::{
-    AttemptId, Backoff, Field, FileRecord, Moment, Observation, Patch, Policies, Policy, Refusal,
+    AttemptId, Backoff, Context, Field, FileRecord, Observation, Patch, Policies, Policy, Refusal,
     Snapshot, Timestamp, Value,
 };
 
 fn refuse(record: &FileRecord, patch: &Patch, refusal: &Refusal) -> FileRecord {
     record
-        .refused(patch, refusal, moment(&Policies::default()), FULL)
+        .refused(patch, refusal, context(&Policies::default()), FULL)
         .record
 }
 
 fn confirm(record: &FileRecord, patch: &Patch, answer: &Snapshot) -> FileRecord {
     record
-        .confirmed(patch, answer, moment(&Policies::default()))
+        .confirmed(patch, answer, context(&Policies::default()))
         .record
 }
 
@@ -27,7 +27,7 @@ fn owing_two() -> FileRecord {
 }
 
 fn permanent() -> Refusal {
-    Refusal::Permanent("Drive will not".to_owned())
+    Refusal::Permanent("refused by Drive".to_owned())
 }
 
 fn unknown() -> Refusal {
@@ -35,7 +35,7 @@ fn unknown() -> Refusal {
 }
 
 #[test]
-fn a_claim_keeps_others_away_while_its_worker_can_live() {
+fn a_claim_keeps_other_workers_away_for_the_lifetime_of_its_worker() {
     let (record, patch) = owing_a_name().sends(&named(1, "a"), 1);
     assert_eq!(patch.values, values(&[(Field::Name, text("b"))]));
     assert_eq!(record.due(), Some(NOW.plus_millis(30_000)));
@@ -43,7 +43,7 @@ fn a_claim_keeps_others_away_while_its_worker_can_live() {
 }
 
 #[test]
-fn a_confirmed_write_is_agreed_and_the_slate_is_clean() {
+fn a_confirmed_write_is_agreed_and_resets_the_push_state() {
     let (record, patch) = owing_a_name().sends(&named(1, "a"), 1);
     let done = confirm(&record, &patch, &named(2, "b"));
     assert_eq!((done.due(), done.intent()), (None, None));
@@ -51,12 +51,12 @@ fn a_confirmed_write_is_agreed_and_the_slate_is_clean() {
     assert_eq!(
         confirm(&done, &patch, &named(2, "b")),
         done,
-        "twice is once"
+        "a repetition changes nothing"
     );
 }
 
 #[test]
-fn the_answer_to_a_write_brings_what_others_changed_with_it() {
+fn the_answer_to_a_write_includes_other_changes() {
     let (record, patch) = owing_a_name().sends(&named(1, "a"), 1);
     let starred = (Field::Starred, Value::Flag(true));
     let done = confirm(
@@ -68,7 +68,7 @@ fn the_answer_to_a_write_brings_what_others_changed_with_it() {
 }
 
 #[test]
-fn a_value_that_drive_made_its_own_is_taken() {
+fn a_value_that_drive_normalised_is_taken() {
     let record = record().edits(Field::Name, text("b "));
     let (record, patch) = record.sends(&named(1, "a"), 1);
     let done = confirm(&record, &patch, &named(2, "b"));
@@ -76,7 +76,7 @@ fn a_value_that_drive_made_its_own_is_taken() {
 }
 
 #[test]
-fn regression_a_field_that_drive_left_as_it_was_is_not_undone_unseen() {
+fn regression_a_field_that_drive_left_unchanged_is_not_undone() {
     let (record, patch) = owing_two().sends(&named(1, "a"), 1);
     let half = snapshot(2, &[(Field::Description, text("d"))]);
     let done = confirm(&record, &patch, &half);
@@ -101,7 +101,7 @@ fn a_lost_race_waits_longer_each_time_and_is_never_a_failure() {
 }
 
 #[test]
-fn no_answer_five_times_is_given_up_until_someone_retries() {
+fn five_unanswered_attempts_are_given_up_until_a_retry() {
     let mut record = owing_a_name();
     for attempt in 1..=5 {
         assert!(record.due().is_some());
@@ -110,21 +110,21 @@ fn no_answer_five_times_is_given_up_until_someone_retries() {
     }
     assert_eq!(record.due(), None);
     assert_eq!(record.intent().unwrap().reason, Some("timeout"));
-    let retried = record.retry(moment(&Policies::default())).record;
+    let retried = record.retry(context(&Policies::default())).record;
     assert_eq!((retried.due(), retried.push.failures), (Some(NOW), 0));
     assert!(retried.claims(&named(1, "a"), 6).patch.is_some());
 }
 
 #[test]
-fn regression_workers_that_die_without_a_word_are_given_up_too() {
+fn regression_attempts_of_crashed_workers_are_given_up_too() {
     let mut record = owing_a_name();
     for attempt in 1..=5 {
         record = record.sends(&named(1, "a"), attempt).0;
     }
     let claim = record.claims(&named(1, "a"), 6);
     assert_eq!(claim.patch, None);
-    assert_eq!(claim.step.record.due(), None);
-    assert!(claim.step.record.intent().unwrap().failed);
+    assert_eq!(claim.transition.record.due(), None);
+    assert!(claim.transition.record.intent().unwrap().failed);
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn a_refusal_of_several_fields_is_tried_one_by_one() {
     let (record, first) = record.sends(&named(1, "a"), 2);
     assert_eq!(first.values, values(&[(Field::Name, text("b"))]));
     let record = refuse(&record, &first, &permanent());
-    assert_eq!(record.push.failed[&Field::Name], "Drive will not");
+    assert_eq!(record.push.failed[&Field::Name], "refused by Drive");
     let (record, second) = record.sends(&named(1, "a"), 3);
     assert_eq!(second.values, values(&[(Field::Description, text("d"))]));
     let record = confirm(
@@ -150,28 +150,28 @@ fn a_refusal_of_several_fields_is_tried_one_by_one() {
 }
 
 #[test]
-fn an_edit_of_what_was_given_up_is_due_again() {
+fn an_edit_of_a_field_that_was_given_up_is_due_again() {
     let (record, patch) = owing_a_name().sends(&named(1, "a"), 1);
     let failed = refuse(&record, &patch, &permanent());
     assert_eq!(failed.due(), None);
     assert_eq!(
         failed.edits(Field::Name, text("b")).due(),
         Some(NOW),
-        "the same value, too"
+        "including the same value"
     );
     let edited = failed.edits(Field::Name, text("c"));
     assert_eq!((edited.due(), edited.push.failed.len()), (Some(NOW), 0));
 }
 
 #[test]
-fn what_was_given_up_is_forgotten_when_it_is_no_longer_owed() {
+fn a_failure_is_cleared_when_the_field_is_no_longer_owed() {
     let (record, patch) = owing_a_name().sends(&named(1, "a"), 1);
     let failed = refuse(&record, &patch, &permanent());
     let agreed = failed.sees(&named(2, "b")).record;
     assert!(agreed.push.failed.is_empty());
     let conflict = failed.sees(&named(2, "c")).record;
     assert!(conflict.push.failed.is_empty());
-    let cancelled = failed.cancel(moment(&Policies::default())).record;
+    let cancelled = failed.cancel(context(&Policies::default())).record;
     assert!(cancelled.push.failed.is_empty() && cancelled.intent().is_none());
 }
 
@@ -189,8 +189,8 @@ fn a_read_that_is_older_than_the_record_sends_nothing() {
     let record = owing_a_name().sees(&named(5, "a")).record;
     let claim = record.claims(&named(4, "a"), 1);
     assert_eq!(claim.patch, None);
-    assert_eq!(claim.step.record.due(), Some(NOW.plus_millis(1_000)));
-    assert_eq!(claim.step.record.fields, record.fields);
+    assert_eq!(claim.transition.record.due(), Some(NOW.plus_millis(1_000)));
+    assert_eq!(claim.transition.record.fields, record.fields);
 }
 
 #[test]
@@ -200,13 +200,13 @@ fn a_read_that_shows_a_conflict_sends_the_other_fields_only() {
         claim.patch.unwrap().values,
         values(&[(Field::Description, text("d"))])
     );
-    assert!(claim.step.record.open.contains_key(&Field::Name));
+    assert!(claim.transition.record.open.contains_key(&Field::Name));
 }
 
 #[test]
-fn cancelling_takes_back_what_is_owed_and_waits_for_what_is_in_flight() {
+fn cancelling_withdraws_what_is_owed_and_waits_for_what_is_in_flight() {
     let (record, patch) = owing_two().sends(&named(1, "a"), 1);
-    let cancelled = record.cancel(moment(&Policies::default())).record;
+    let cancelled = record.cancel(context(&Policies::default())).record;
     assert_eq!(cancelled.app(&Field::Name), text("a"));
     assert_eq!(cancelled.intent(), None);
     assert!(cancelled.due().is_some());
@@ -218,37 +218,37 @@ fn cancelling_takes_back_what_is_owed_and_waits_for_what_is_in_flight() {
 }
 
 #[test]
-fn regression_a_write_that_never_landed_and_was_taken_back_is_forgotten_in_time() {
+fn regression_a_withdrawn_write_that_never_landed_is_removed_in_time() {
     let policies = Policies::default();
-    let late = |minutes: i64| Moment {
+    let late = |minutes: i64| Context {
         now: NOW.plus_millis(minutes * 60_000),
-        ..moment(&policies)
+        ..context(&policies)
     };
     let (record, patch) = owing_a_name().sends(&named(1, "a"), 1);
     let taken_back = record
-        .refused(&patch, &unknown(), moment(&policies), FULL)
+        .refused(&patch, &unknown(), context(&policies), FULL)
         .record
         .edits(Field::Name, text("a"));
-    let look = |record: &FileRecord, minutes| {
+    let claim_after = |record: &FileRecord, minutes| {
         let claim = record.claim(&named(1, "a"), AttemptId(2), late(minutes), FULL);
         assert_eq!(claim.patch, None, "nothing is owed");
-        claim.step.record
+        claim.transition.record
     };
-    let soon = look(&taken_back, 59);
+    let soon = claim_after(&taken_back, 59);
     assert_eq!(
         soon.sides(&Field::Name).sent.len(),
         1,
-        "it may still be on its way"
+        "it may still be in flight"
     );
-    let done = look(&soon, 60);
+    let done = claim_after(&soon, 60);
     assert_eq!((done.due(), &done.push), (None, &crate::Push::default()));
 
-    let landed = look(&soon, 59).sees(&named(2, "b")).record;
+    let landed = claim_after(&soon, 59).sees(&named(2, "b")).record;
     assert_eq!(landed.intent().unwrap().fields, [&Field::Name]);
 }
 
 #[test]
-fn a_conflict_keeps_the_time_of_what_was_sent_before_it() {
+fn a_conflict_keeps_the_time_of_an_earlier_sent_write() {
     let (record, patch) = owing_a_name().sends(&named(1, "a"), 1);
     let unanswered = refuse(&record, &patch, &unknown());
     let open = unanswered.sees(&named(2, "c")).record;
@@ -258,36 +258,36 @@ fn a_conflict_keeps_the_time_of_what_was_sent_before_it() {
 
 #[test]
 fn nothing_due_keeps_no_time() {
-    let record = record().retry(moment(&Policies::default())).record;
+    let record = record().retry(context(&Policies::default())).record;
     assert_eq!(record.push.not_before, Timestamp::default());
-    assert_eq!(
-        record,
-        crate::fixture::record(),
-        "and no revision is spent on it"
-    );
+    assert_eq!(record, crate::fixture::record(), "and the revision stays");
 }
 
 #[test]
-fn regression_a_push_waits_for_the_log_to_tell_the_time_that_the_policy_asks_for() {
+fn regression_a_push_waits_for_the_log_to_report_the_time_of_a_change() {
     let policies = all(Policy::LastWriterWins { window_millis: 0 });
-    let undated = Moment {
+    let undated = Context {
         drive_at: None,
-        ..moment(&policies)
+        ..context(&policies)
     };
     let edited = record().edits(Field::Name, text("b"));
     let read = named(2, "c");
     let claim = edited.claim(&read, AttemptId(1), undated, FULL);
     assert_eq!(claim.patch, None);
-    let waiting = claim.step.record;
-    assert!(waiting.open.is_empty(), "nobody is asked yet");
+    let waiting = claim.transition.record;
+    assert!(waiting.open.is_empty(), "no person is asked yet");
     assert_eq!(waiting.due(), Some(NOW.plus_millis(1_000)));
 
-    let mut told = moment(&policies);
-    told.drive_at = Some(NOW.plus_millis(-5));
+    let mut reported = context(&policies);
+    reported.drive_at = Some(NOW.plus_millis(-5));
     let decided = waiting
-        .observe(&Observation::Present(read.clone()), told)
+        .observe(&Observation::Present(read.clone()), reported)
         .record;
-    assert_eq!(decided.app(&Field::Name), text("b"), "ours is later");
+    assert_eq!(
+        decided.app(&Field::Name),
+        text("b"),
+        "the application's edit is later"
+    );
     assert!(
         decided
             .claim(&read, AttemptId(2), undated, FULL)
@@ -297,55 +297,67 @@ fn regression_a_push_waits_for_the_log_to_tell_the_time_that_the_policy_asks_for
 }
 
 #[test]
-fn a_log_that_never_tells_the_time_leaves_the_decision_to_a_person() {
+fn a_log_that_never_reports_the_time_leaves_the_decision_to_a_person() {
     let policies = all(Policy::LastWriterWins { window_millis: 0 });
-    let undated = Moment {
+    let undated = Context {
         drive_at: None,
-        ..moment(&policies)
+        ..context(&policies)
     };
     let mut record = record().edits(Field::Name, text("b"));
     for attempt in 1..=5 {
         let claim = record.claim(&named(2, "c"), AttemptId(attempt), undated, FULL);
-        record = claim.step.record;
+        record = claim.transition.record;
         assert!(record.open.is_empty());
     }
     let asked = record.claim(&named(2, "c"), AttemptId(6), undated, FULL);
-    assert_eq!(asked.step.record.open.len(), 1);
+    assert_eq!(asked.transition.record.open.len(), 1);
 }
 
 #[test]
-fn what_is_held_waits_longer_and_longer_and_is_never_given_up() {
+fn out_of_scope_pushes_back_off_and_are_never_given_up() {
     let mut record = record().edits(Field::Name, text("b"));
     for round in 0..20 {
-        let held = record.held(moment(&Policies::default()), FULL).record;
+        let deferred = record
+            .defer_out_of_scope(context(&Policies::default()), FULL)
+            .record;
         let wait_millis = Backoff::PUSH.wait_millis(round + 1, FULL);
-        assert_eq!(held.due(), Some(NOW.plus_millis(wait_millis)));
-        assert_eq!((held.push.failures, held.visible), (0, record.visible));
-        assert!(held.push.failed.is_empty());
-        record = held;
+        assert_eq!(deferred.due(), Some(NOW.plus_millis(wait_millis)));
+        assert_eq!(
+            (deferred.push.failures, deferred.visible),
+            (0, record.visible)
+        );
+        assert!(deferred.push.failed.is_empty());
+        record = deferred;
     }
     let (sent, _) = record.sends(&named(2, "a"), 1);
-    let held = sent.held(moment(&Policies::default()), FULL).record;
+    let deferred = sent
+        .defer_out_of_scope(context(&Policies::default()), FULL)
+        .record;
     assert_eq!(
-        held.sides(&Field::Name),
+        deferred.sides(&Field::Name),
         sent.sides(&Field::Name),
-        "what is in flight is remembered"
+        "what is in flight stays recorded"
     );
     let agreed = crate::fixture::record();
     assert_eq!(
-        agreed.held(moment(&Policies::default()), FULL).record,
+        agreed
+            .defer_out_of_scope(context(&Policies::default()), FULL)
+            .record,
         agreed
     );
 }
 
 #[test]
-fn a_turn_that_has_not_come_is_no_attempt_and_takes_no_failure_back() {
+fn a_throttled_call_is_no_attempt_and_subtracts_no_failure() {
     let (claimed, patch) = owing_a_name().sends(&named(1, "a"), 1);
-    let not_yet = Refusal::NotYet { wait_millis: 7_000 };
+    let not_yet = Refusal::Throttled { wait_millis: 7_000 };
     let waits = refuse(&claimed, &patch, &not_yet);
     assert_eq!(waits.due(), Some(NOW.plus_millis(8_000)));
     assert_eq!((waits.push.attempts, waits.push.failures), (0, 0));
-    assert!(waits.sides(&Field::Name).sent.is_empty(), "it was not sent");
+    assert!(
+        waits.sides(&Field::Name).sent.is_empty(),
+        "nothing was sent"
+    );
     let failed = refuse(&claimed, &patch, &unknown());
     assert_eq!((failed.push.attempts, failed.push.failures), (1, 1));
     let nothing = Patch {

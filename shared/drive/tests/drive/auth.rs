@@ -1,4 +1,4 @@
-//! How the client gets in: credentials, assertions, tokens and their renewal.
+//! Authentication: credentials, assertions, tokens and their renewal.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use domain::{FileId, Timestamp};
 use drive::{
-    Access, Clock, Credentials, CredentialsRefused, DriveClient, Drives, Kind, Transport,
+    Access, Clock, Credentials, DriveClient, Drives, InvalidCredentials, Kind, Transport,
     TransportError,
 };
 use http::header;
@@ -54,8 +54,8 @@ async fn read(client: &DriveClient) -> Result<drive::Read, drive::DriveError> {
     client.read_file(&FileId::parse("f").unwrap()).await
 }
 
-/// The address and the bearer of every request.
-fn trail(fake: &Fake) -> Vec<(String, String)> {
+/// The host and the bearer token of every request.
+fn requests(fake: &Fake) -> Vec<(String, String)> {
     let seen = |request: http::Request<bytes::Bytes>| {
         let bearer = request.headers().get(header::AUTHORIZATION);
         let bearer = bearer.map_or("", |value| value.to_str().unwrap());
@@ -69,7 +69,7 @@ fn step(host: &str, bearer: &str) -> (String, String) {
 }
 
 #[tokio::test]
-async fn a_service_account_signs_who_it_is_and_whom_it_acts_as() {
+async fn a_service_account_signs_an_assertion_with_its_subject() {
     let (pem, public) = rsa_key();
     let key = json!({"type": "service_account", "client_email": "sync@p.iam.test",
         "private_key_id": "k1", "private_key": pem, "token_uri": TOKEN_URI, "project_id": "p"});
@@ -110,7 +110,7 @@ async fn a_service_account_signs_who_it_is_and_whom_it_acts_as() {
 }
 
 #[tokio::test]
-async fn a_token_serves_until_a_minute_before_it_expires() {
+async fn a_token_is_used_until_a_minute_before_it_expires() {
     let now = Arc::new(AtomicI64::new(NOW.as_millis()));
     let clock: Clock = {
         let now = Arc::clone(&now);
@@ -123,7 +123,7 @@ async fn a_token_serves_until_a_minute_before_it_expires() {
         .await
         .unwrap();
     now.fetch_add(3_538_999, Ordering::SeqCst);
-    // Another client of the same credentials, from a clone, shares the token.
+    // Another client with the same credentials, from a clone, shares the token.
     read(&drives.clone().client(&access()).await.unwrap())
         .await
         .unwrap();
@@ -147,7 +147,7 @@ async fn a_token_serves_until_a_minute_before_it_expires() {
 }
 
 #[tokio::test]
-async fn a_refused_token_is_renewed_once() {
+async fn a_rejected_token_is_renewed_once() {
     let secrets = FakeSecrets::holding([user_secret("r")]);
     let expired = || google_error(401, "authError", Some("Authorization"));
     let fake = Fake::answering([token("a"), expired(), token("b"), document()]);
@@ -162,7 +162,7 @@ async fn a_refused_token_is_renewed_once() {
         step("oauth2.test", ""),
         step("drive.test", "Bearer b"),
     ];
-    assert_eq!(trail(&fake), wanted);
+    assert_eq!(requests(&fake), wanted);
 
     let fake = Fake::answering([token("a"), expired(), token("b"), expired()]);
     let secrets = FakeSecrets::holding([user_secret("r")]);
@@ -176,13 +176,13 @@ async fn a_refused_token_is_renewed_once() {
 }
 
 #[tokio::test]
-async fn many_calls_with_one_refused_token_make_one_exchange() {
+async fn many_calls_with_one_rejected_token_cause_one_exchange() {
     let exchanges = Arc::new(AtomicI64::new(0));
     let counted = Arc::clone(&exchanges);
     let transport: Transport = Arc::new(move |request| {
         let counted = Arc::clone(&counted);
         Box::pin(async move {
-            // Lets the other calls run in between, as a network would.
+            // Lets the other calls run in between, as on a network.
             tokio::task::yield_now().await;
             if request.uri().host() == Some("oauth2.test") {
                 let number = counted.fetch_add(1, Ordering::SeqCst) + 1;
@@ -203,14 +203,14 @@ async fn many_calls_with_one_refused_token_make_one_exchange() {
 }
 
 #[tokio::test]
-async fn a_refused_channel_address_is_no_reason_to_renew_a_token() {
+async fn a_rejected_channel_address_does_not_renew_the_token() {
     let fake = Fake::answering([google_error(401, "push.webhookUrlUnauthorized", None)]);
     let error = read(&fake.client()).await.unwrap_err();
     assert!(matches!(error.kind(), Kind::Permanent { .. }));
 }
 
 #[tokio::test]
-async fn a_rotated_secret_is_found_without_a_restart() {
+async fn a_rotated_secret_is_read_without_a_restart() {
     let secrets = FakeSecrets::holding([user_secret("old"), user_secret("new")]);
     let expired = google_error(401, "authError", None);
     let answers = [
@@ -236,7 +236,7 @@ async fn a_rotated_secret_is_found_without_a_restart() {
 }
 
 #[tokio::test]
-async fn a_withdrawn_grant_is_lost_access_and_heals_when_the_secret_does() {
+async fn a_revoked_grant_is_auth_lost_until_the_secret_is_replaced() {
     let secrets = FakeSecrets::holding([user_secret("r"), user_secret("r"), user_secret("s")]);
     let gone = || refused("unauthorized_client");
     let fake = Fake::answering([gone(), gone(), token("a"), document()]);
@@ -245,12 +245,12 @@ async fn a_withdrawn_grant_is_lost_access_and_heals_when_the_secret_does() {
     let error = read(&client).await.unwrap_err();
     assert!(matches!(error.kind(), Kind::AuthLost { reason } if reason == "unauthorized_client"));
     assert!(!format!("{error} {error:?}").contains("SECRET"));
-    assert_eq!(secrets.reads(), 2, "read again once, and unchanged");
+    assert_eq!(secrets.reads(), 2, "read once more, unchanged");
     read(&client).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_token_endpoint_that_fails_means_that_drive_was_not_asked() {
+async fn a_failing_token_endpoint_means_not_sent() {
     let failures: [Answer; 4] = [
         answer(503, &json!({})),
         answer(400, &json!({"error": "something_new"})),
@@ -273,7 +273,7 @@ async fn a_token_endpoint_that_fails_means_that_drive_was_not_asked() {
 }
 
 #[tokio::test]
-async fn a_secret_that_cannot_be_read_halts_unless_it_may_be_back_soon() {
+async fn an_unreadable_secret_halts_unless_the_error_is_temporary() {
     let rows = [
         (400, "ResourceNotFoundException", true),
         (400, "AccessDeniedException", true),
@@ -297,7 +297,7 @@ async fn a_secret_that_cannot_be_read_halts_unless_it_may_be_back_soon() {
 }
 
 #[tokio::test]
-async fn a_person_cannot_act_as_someone_else() {
+async fn an_authorized_user_cannot_impersonate_another_user() {
     let secrets = FakeSecrets::holding([user_secret("r"), user_secret("r")]);
     let fake = Fake::answering([]);
     let access = Access {
@@ -313,32 +313,32 @@ async fn a_person_cannot_act_as_someone_else() {
 }
 
 #[test]
-fn credentials_that_cannot_work_are_refused_with_the_member_that_is_wrong() {
+fn invalid_credentials_are_rejected_naming_the_wrong_member() {
     let account = |key: &str| {
         json!({"type": "service_account", "client_email": "a", "private_key": key}).to_string()
     };
     let rows = [
-        ("", CredentialsRefused::NotJson),
-        ("[]", CredentialsRefused::NotJson),
-        ("{\"type\": 5}", CredentialsRefused::NotJson),
-        ("{}", CredentialsRefused::UnknownType),
+        ("", InvalidCredentials::NotJson),
+        ("[]", InvalidCredentials::NotJson),
+        ("{\"type\": 5}", InvalidCredentials::NotJson),
+        ("{}", InvalidCredentials::UnknownType),
         (
             "{\"type\": \"external_account\"}",
-            CredentialsRefused::UnknownType,
+            InvalidCredentials::UnknownType,
         ),
         (
             "{\"type\": \"service_account\"}",
-            CredentialsRefused::Missing("client_email"),
+            InvalidCredentials::Missing("client_email"),
         ),
         (
             "{\"type\": \"authorized_user\", \"client_id\": \"\"}",
-            CredentialsRefused::Missing("client_id"),
+            InvalidCredentials::Missing("client_id"),
         ),
         (
             "{\"type\": \"authorized_user\", \"token_uri\": \"file:///etc\"}",
-            CredentialsRefused::BadTokenUri,
+            InvalidCredentials::BadTokenUri,
         ),
-        (&account("not a key"), CredentialsRefused::BadKey),
+        (&account("not a key"), InvalidCredentials::BadKey),
     ];
     for (text, refused) in rows {
         assert_eq!(Credentials::parse(text), Err(refused), "{text}");
@@ -346,7 +346,7 @@ fn credentials_that_cannot_work_are_refused_with_the_member_that_is_wrong() {
 }
 
 #[test]
-fn credentials_show_nothing_secret() {
+fn credentials_never_show_secrets() {
     let (pem, _) = rsa_key();
     let account = json!({"type": "service_account", "client_email": "a", "private_key": pem});
     for text in [user_secret("rtoken"), account.to_string()] {

@@ -1,4 +1,4 @@
-//! Many calls in one: what is sent, and what each of them learns from the answer.
+//! Batches: the request, and the result of each call.
 
 use std::collections::BTreeMap;
 
@@ -20,13 +20,14 @@ fn document(number: usize) -> Json {
     document
 }
 
-/// A part as Google writes it: the HTTP answer to one call.
+/// A part in Google's format: the HTTP response to one call.
 fn part(call: usize, answer: Answer) -> String {
     let (parts, body) = answer.unwrap().into_parts();
     let body = String::from_utf8(body.to_vec()).unwrap();
     format!(
         "Content-Type: application/http\r\nContent-ID: <response-{call}>\r\n\r\n\
-         HTTP/1.1 {}\r\nContent-Type: application/json; charset=UTF-8\r\nContent-Length: {}\r\n\r\n{body}\r\n",
+         HTTP/1.1 {}\r\nContent-Type: application/json; charset=UTF-8\r\n\
+         Content-Length: {}\r\n\r\n{body}\r\n",
         parts.status,
         body.len()
     )
@@ -61,7 +62,7 @@ fn denied() -> Kind {
     }
 }
 
-/// Two files as they were read, to be written.
+/// Two files that were read and can be written.
 async fn two_reads() -> Vec<Read> {
     let fake = Fake::answering([mixed(&[
         part(0, ok(&document(0))),
@@ -79,7 +80,7 @@ fn patch(name: &str) -> Patch {
 }
 
 #[tokio::test]
-async fn every_file_has_its_own_answer_in_whatever_order_they_come() {
+async fn responses_are_assigned_to_files_in_any_order() {
     let answers = mixed(&[
         part(2, google_error(403, "insufficientFilePermissions", None)),
         part(0, ok(&document(0))),
@@ -91,10 +92,10 @@ async fn every_file_has_its_own_answer_in_whatever_order_they_come() {
 }
 
 #[tokio::test]
-async fn looks_at_many_files_say_of_each_whether_it_is_there() {
+async fn many_files_are_each_observed_as_present_or_gone() {
     let look = |answers: Vec<Answer>| async move {
         let fake = Fake::answering(answers);
-        fake.client().look_all(&[id(0), id(1), id(2)]).await
+        fake.client().get_or_gone_many(&[id(0), id(1), id(2)]).await
     };
     let answers = mixed(&[
         part(0, ok(&document(0))),
@@ -106,7 +107,7 @@ async fn looks_at_many_files_say_of_each_whether_it_is_there() {
     let gone = |look: &Result<Observation, DriveError>| look.as_ref().unwrap().clone();
     assert_eq!(gone(&looks[1]), Observation::Gone(Gone::Removed));
     assert_eq!(gone(&looks[2]), Observation::Gone(Gone::AccessLost));
-    // What became of the batch is said of no file.
+    // The failure of the batch says nothing about a file.
     for status in [404, 403] {
         let looks = look(vec![google_error(status, "notFound", None)]).await;
         assert_eq!(looks.len(), 3);
@@ -115,7 +116,7 @@ async fn looks_at_many_files_say_of_each_whether_it_is_there() {
 }
 
 #[tokio::test]
-async fn the_calls_stand_in_the_batch_as_they_would_alone() {
+async fn calls_in_a_batch_are_the_same_as_single_ones() {
     let fake = Fake::answering([mixed(&[]), mixed(&[])]);
     let reads = two_reads().await;
     let (one, two) = (patch("a"), patch("b \"quoted\"\r\n--batch_drivesync"));
@@ -132,7 +133,7 @@ async fn the_calls_stand_in_the_batch_as_they_would_alone() {
     );
     let body = std::str::from_utf8(request.body()).unwrap();
     let parts: Vec<&str> = body.split("--batch_drivesync\r\n").collect();
-    assert_eq!(parts.len(), 3, "nothing before the first: {body}");
+    assert_eq!(parts.len(), 3, "no preamble: {body}");
     assert!(body.ends_with("\r\n--batch_drivesync--\r\n"));
     let etag = fixture(include_str!("fixtures/document.v2.json"))["etag"].clone();
     let (headers, inner) = parts[1].split_once("\r\n\r\n").unwrap();
@@ -143,7 +144,7 @@ async fn the_calls_stand_in_the_batch_as_they_would_alone() {
 }
 
 #[tokio::test]
-async fn one_file_alone_goes_without_a_batch() {
+async fn a_single_file_is_read_without_a_batch() {
     let fake = Fake::answering([ok(&document(0))]);
     let reads = fake.client().read_files(&[id(0)]).await;
     assert_eq!(kinds(&reads), [None]);
@@ -169,7 +170,7 @@ async fn more_than_a_hundred_files_are_several_batches() {
 }
 
 #[tokio::test]
-async fn a_part_that_is_missing_or_comes_twice_says_nothing_of_its_file() {
+async fn a_missing_or_duplicate_part_leaves_its_file_unknown() {
     let whole = [0, 1, 2].map(|file| part(file, ok(&document(file))));
     let missing = reads([mixed(&whole[..2])]).await;
     assert_eq!(kinds(&missing), [None, None, Some(Kind::Transient)]);
@@ -179,7 +180,7 @@ async fn a_part_that_is_missing_or_comes_twice_says_nothing_of_its_file() {
 }
 
 #[tokio::test]
-async fn a_batch_that_breaks_off_is_unanswered_from_there_on() {
+async fn a_truncated_batch_leaves_the_rest_unanswered() {
     let whole = [0, 1, 2].map(|file| part(file, ok(&document(file))));
     let text: String = whole.iter().map(|p| format!("--batch_x\r\n{p}")).collect();
     let cut = &text[..text.len() - 40];
@@ -188,14 +189,14 @@ async fn a_batch_that_breaks_off_is_unanswered_from_there_on() {
 }
 
 #[tokio::test]
-async fn an_answer_about_another_file_is_none() {
+async fn a_response_about_another_file_is_rejected() {
     let crossed = [part(0, ok(&document(1))), part(1, ok(&document(0)))];
     let reads = reads([mixed(&crossed)]).await;
     assert_eq!(kinds(&reads), vec![Some(Kind::Transient); 3]);
 }
 
 #[tokio::test]
-async fn a_write_without_its_part_may_have_been_done_and_so_may_all_without_an_answer() {
+async fn a_write_without_a_response_may_have_been_executed() {
     let (reads, patch) = (two_reads().await, patch("a"));
     let writes = [(&reads[0], &patch), (&reads[1], &patch)];
     let html = raw("text/html; charset=UTF-8", "<html>Error 502</html>");
@@ -204,7 +205,7 @@ async fn a_write_without_its_part_may_have_been_done_and_so_may_all_without_an_a
         (html, Kind::Unanswered),
         (lost(), Kind::Unanswered),
         (google_error(500, "backendError", None), Kind::Unanswered),
-        // Nothing that the batch's own status says is about a file.
+        // The status of the batch itself is not about a file.
         (google_error(404, "notFound", None), Kind::Unanswered),
         (google_error(400, "badRequest", None), Kind::Unanswered),
         (google_error(412, "conditionNotMet", None), Kind::Unanswered),
@@ -220,7 +221,7 @@ async fn a_write_without_its_part_may_have_been_done_and_so_may_all_without_an_a
 }
 
 #[tokio::test]
-async fn a_batch_that_was_surely_not_carried_out_is_told_as_that() {
+async fn a_batch_that_was_definitely_not_executed_is_reported_as_such() {
     let (reads, patch) = (two_reads().await, patch("a"));
     let writes = [(&reads[0], &patch), (&reads[1], &patch)];
     let busy = Kind::RateLimited {
@@ -261,7 +262,7 @@ async fn a_file_is_written_once_in_a_batch() {
 }
 
 #[tokio::test]
-async fn what_has_no_place_in_drive_holds_up_no_other_write() {
+async fn an_unwritable_value_does_not_block_other_writes() {
     let reads = two_reads().await;
     let odd = Patch {
         values: BTreeMap::from([(Field::Name, Value::Flag(true))]),
@@ -278,7 +279,7 @@ async fn what_has_no_place_in_drive_holds_up_no_other_write() {
 }
 
 #[tokio::test]
-async fn a_refused_token_is_renewed_once_and_only_the_refused_calls_are_made_again() {
+async fn only_calls_with_a_rejected_token_are_repeated() {
     let expired = || google_error(401, "authError", Some("Authorization"));
     let token = |text: &str| ok(&json!({"access_token": text, "expires_in": 3599}));
     let secret = json!({"type": "authorized_user", "client_id": "c", "client_secret": "s",
@@ -298,7 +299,7 @@ async fn a_refused_token_is_renewed_once_and_only_the_refused_calls_are_made_aga
         ]),
         token("t2"),
         mixed(&[part(0, ok(&document(1))), part(1, expired())]),
-        // The batch as a whole can be refused as well.
+        // The token of the whole batch can be rejected too.
         expired(),
         token("t3"),
         mixed(&[part(0, ok(&document(0))), part(1, ok(&document(1)))]),
@@ -310,7 +311,7 @@ async fn a_refused_token_is_renewed_once_and_only_the_refused_calls_are_made_aga
     assert_eq!(
         kinds(&reads),
         [None, None, Some(Kind::AuthLost { reason })],
-        "once, and not again"
+        "renewed only once"
     );
     let asked = fake.asked();
     let second = std::str::from_utf8(asked[3].body()).unwrap();
@@ -327,7 +328,7 @@ async fn a_refused_token_is_renewed_once_and_only_the_refused_calls_are_made_aga
 }
 
 #[tokio::test]
-async fn a_part_tells_how_long_to_wait() {
+async fn a_part_can_have_a_retry_after() {
     let text = part(0, google_error(429, "rateLimitExceeded", None));
     let text = text.replace(
         "HTTP/1.1 429 Too Many Requests\r\n",
@@ -341,7 +342,7 @@ async fn a_part_tells_how_long_to_wait() {
 }
 
 #[tokio::test]
-async fn an_etag_that_would_end_its_header_is_never_sent() {
+async fn an_etag_that_could_inject_a_header_is_never_sent() {
     let mut reads = two_reads().await;
     reads[0].etag = "\"x\"\r\nAuthorization: Bearer other".to_owned();
     let fake = Fake::answering([mixed(&[part(1, ok(&document(1)))])]);
@@ -355,7 +356,7 @@ async fn an_etag_that_would_end_its_header_is_never_sent() {
 }
 
 #[tokio::test]
-async fn an_error_of_a_batch_shows_neither_names_nor_tokens() {
+async fn an_error_of_a_batch_shows_no_names_or_tokens() {
     let fake = Fake::answering([google_error(500, "backendError", None)]);
     let reads = fake.client().read_files(&[id(0), id(1)]).await;
     for read in reads {

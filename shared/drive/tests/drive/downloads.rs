@@ -1,9 +1,9 @@
-//! Content out of the simulated Drive: byte for byte, whatever happens on its way.
+//! Downloads from the simulated Drive, with interruptions and changes.
 
 use bytes::Bytes;
 use domain::FileId;
 use drive::{BadContent, ContentSource, Expected, Kind, Unavailable};
-use drive_simulator::{Edit, Generated};
+use drive_simulator::{Edit, GeneratedFile};
 use serde_json::json;
 
 use crate::simulated::{Simulated, drained, random_bytes, whole};
@@ -21,7 +21,7 @@ const ANY: Expected<'static> = Expected {
 };
 
 #[tokio::test]
-async fn content_of_any_size_comes_byte_for_byte_from_any_byte_on() {
+async fn content_of_any_size_is_downloaded_from_any_byte_on() {
     let drive = Simulated::start().await;
     let mut rng = fastrand::Rng::with_seed(11);
     let step = 256 * 1024;
@@ -45,7 +45,7 @@ async fn content_of_any_size_comes_byte_for_byte_from_any_byte_on() {
 }
 
 #[tokio::test]
-async fn a_download_that_breaks_off_says_so_and_goes_on_where_it_was() {
+async fn an_interrupted_download_is_detected_and_resumed() {
     let drive = Simulated::start().await;
     let content = random_bytes(&mut fastrand::Rng::with_seed(3), 100_000);
     let file = drive.file("a.bin", content.clone());
@@ -62,7 +62,7 @@ async fn a_download_that_breaks_off_says_so_and_goes_on_where_it_was() {
         got.extend(more);
         assert_eq!(download.next_byte(), got.len() as u64);
         if let Err(error) = outcome {
-            assert_eq!(*error.kind(), Kind::BadContent(BadContent::BrokeOff));
+            assert_eq!(*error.kind(), Kind::BadContent(BadContent::Interrupted));
             let again = download.chunk().await.unwrap_err();
             assert_eq!(again.kind(), error.kind(), "never an end after an error");
             broke_off += 1;
@@ -73,15 +73,15 @@ async fn a_download_that_breaks_off_says_so_and_goes_on_where_it_was() {
 }
 
 #[tokio::test]
-async fn a_body_that_ends_early_or_goes_on_too_long_is_never_taken_for_the_content() {
+async fn a_truncated_or_overlong_body_is_rejected() {
     let drive = Simulated::start().await;
     let file = drive.file("a.bin", vec![7; 1_000]);
-    // No length is told: only what the caller knows shows that something is wrong.
+    // The response has no length: only the expected size reveals the defect.
     drive.spoil_downloads(1, json!({"end_after": 600})).await;
     let mut short = drive.client.download(&file, 0, sized(1_000)).await.unwrap();
     let (bytes, outcome) = drained(&mut short).await;
     assert_eq!(bytes, [7; 600]);
-    let bad = Kind::BadContent(BadContent::BrokeOff);
+    let bad = Kind::BadContent(BadContent::Interrupted);
     assert_eq!(*outcome.unwrap_err().kind(), bad);
 
     drive.spoil_downloads(1, json!({"append_bytes": 5})).await;
@@ -93,7 +93,7 @@ async fn a_body_that_ends_early_or_goes_on_too_long_is_never_taken_for_the_conte
 }
 
 #[tokio::test]
-async fn an_error_page_with_the_status_200_is_not_the_content() {
+async fn an_error_page_with_status_200_is_rejected() {
     let drive = Simulated::start().await;
     let file = drive.file("a.txt", "content");
     let expected = Expected {
@@ -115,13 +115,9 @@ async fn an_error_page_with_the_status_200_is_not_the_content() {
             let fault = json!({"match": "GET /drive/v3/files/*", "respond": respond});
             drive.control("faults", fault).await;
             let error = drive.client.download(&file, 0, expected).await.unwrap_err();
-            let bad = Kind::BadContent(BadContent::SomethingElse);
+            let bad = Kind::BadContent(BadContent::UnexpectedBody);
             assert_eq!(*error.kind(), bad, "{respond}");
-            assert_eq!(
-                error.content_unavailable(),
-                None,
-                "it is worth asking again"
-            );
+            assert_eq!(error.content_unavailable(), None, "a retry may succeed");
         }
     }
     assert_eq!(
@@ -131,13 +127,13 @@ async fn an_error_page_with_the_status_200_is_not_the_content() {
 }
 
 #[tokio::test]
-async fn a_page_or_a_json_file_of_a_persons_own_is_content() {
+async fn html_and_json_files_of_users_are_content() {
     let drive = Simulated::start().await;
     let content = r#"{"error": {"code": 403}}"#;
     for mime_type in ["application/json", "text/html"] {
         let file = drive.file("a", content);
         let path = format!("/drive/v3/files/{file}");
-        // Whatever its name, it is what its owner says.
+        // The owner's type counts, whatever the name is.
         let id = drive.client.generate_id(mime_type).await.unwrap();
         drive
             .post(
@@ -150,7 +146,7 @@ async fn a_page_or_a_json_file_of_a_persons_own_is_content() {
         let download = drive.client.download(&id, 0, facts.expected()).await;
         assert_eq!(whole(download).await, content.as_bytes());
     }
-    // An error in the place of such a file is told by its size.
+    // An error instead of such a file is detected by its size.
     let file = drive.file("b", content);
     let fault = json!({"match": "GET /drive/v3/files/*", "respond": {"status": 200}});
     drive.control("faults", fault).await;
@@ -159,11 +155,11 @@ async fn a_page_or_a_json_file_of_a_persons_own_is_content() {
         size_bytes: Some(content.len() as u64),
     };
     let error = drive.client.download(&file, 0, expected).await.unwrap_err();
-    assert_eq!(*error.kind(), Kind::BadContent(BadContent::OtherSize));
+    assert_eq!(*error.kind(), Kind::BadContent(BadContent::WrongSize));
 }
 
 #[tokio::test]
-async fn a_file_that_changed_before_or_during_a_download_is_noticed() {
+async fn a_change_before_or_during_a_download_is_detected() {
     let drive = Simulated::start().await;
     let file = drive.file("a.bin", vec![1; 600_000]);
     let before = drive.client.content_facts(&file).await.unwrap();
@@ -187,7 +183,7 @@ async fn a_file_that_changed_before_or_during_a_download_is_noticed() {
         .unwrap();
     let (rest, outcome) = drained(&mut download).await;
     outcome.unwrap();
-    // The bytes are those of the old content, whole: only the facts tell that they are not the file's any more.
+    // The bytes are the complete old content: only the metadata shows that it was replaced.
     assert_eq!(first.len() + rest.len(), 600_000);
     let after = drive.client.content_facts(&file).await.unwrap();
     assert!(!after.same_content(&before));
@@ -198,14 +194,14 @@ async fn a_file_that_changed_before_or_during_a_download_is_noticed() {
         .replace_content("owner", file.as_str(), Bytes::from_static(b"short"))
         .unwrap();
     let stale = drive.client.download(&file, 0, before.expected()).await;
-    let bad = Kind::BadContent(BadContent::OtherSize);
+    let bad = Kind::BadContent(BadContent::WrongSize);
     assert_eq!(*stale.unwrap_err().kind(), bad);
     let past = drive.client.download(&file, 1_000, ANY).await.unwrap_err();
     assert_eq!((past.kind(), past.status()), (&bad, Some(416)));
 }
 
 #[tokio::test]
-async fn nothing_is_asked_for_a_rest_of_no_bytes() {
+async fn a_complete_download_sends_no_request() {
     let drive = Simulated::start().await;
     let file = drive.file("a.bin", "1234");
     drive.simulator.zero_counters();
@@ -215,7 +211,7 @@ async fn nothing_is_asked_for_a_rest_of_no_bytes() {
 }
 
 #[tokio::test]
-async fn what_drive_does_not_give_is_known_by_its_reason_and_the_facts_stay() {
+async fn unavailable_content_has_a_reason_and_current_facts() {
     let drive = Simulated::start().await;
     let refused = async |file: &FileId| {
         let error = drive.client.download(file, 0, ANY).await.unwrap_err();
@@ -245,7 +241,7 @@ async fn what_drive_does_not_give_is_known_by_its_reason_and_the_facts_stay() {
 }
 
 #[tokio::test]
-async fn a_shortcut_has_no_content_to_download_whatever_its_target_has() {
+async fn a_shortcut_has_no_content_of_its_own() {
     let drive = Simulated::start().await;
     let target = drive.file("a.txt", "the target's");
     let id = drive.client.generate_id(drive::SHORTCUT).await.unwrap();
@@ -254,7 +250,7 @@ async fn a_shortcut_has_no_content_to_download_whatever_its_target_has() {
     drive.post("/drive/v3/files", body).await;
     let facts = drive.client.content_facts(&id).await.unwrap();
     let source = ContentSource::of(&facts.mime_type);
-    assert_eq!(source, ContentSource::Nowhere);
+    assert_eq!(source, ContentSource::NoContent);
     let error = drive
         .client
         .download(&id, 0, facts.expected())
@@ -267,7 +263,7 @@ async fn a_shortcut_has_no_content_to_download_whatever_its_target_has() {
 }
 
 #[tokio::test]
-async fn who_is_gone_or_out_of_reach_is_told_as_for_any_read() {
+async fn a_gone_or_inaccessible_file_is_reported_as_for_a_read() {
     let drive = Simulated::start().await;
     let missing = FileId::parse("nowhere").unwrap();
     let error = drive.client.download(&missing, 0, ANY).await.unwrap_err();
@@ -283,10 +279,10 @@ async fn who_is_gone_or_out_of_reach_is_told_as_for_any_read() {
 }
 
 #[tokio::test]
-async fn a_file_larger_than_any_memory_can_be_begun_and_ended() {
+async fn a_file_larger_than_memory_can_be_downloaded() {
     let drive = Simulated::start().await;
     let size = 5 * 1024 * 1024 * 1024 * 1024_u64;
-    let made = Generated {
+    let made = GeneratedFile {
         name: "large.txt".to_owned(),
         mime_type: "text/plain".to_owned(),
         seed: 9,
@@ -311,7 +307,7 @@ async fn a_file_larger_than_any_memory_can_be_begun_and_ended() {
 }
 
 #[tokio::test]
-async fn revisions_are_listed_and_the_kept_ones_can_be_downloaded() {
+async fn revisions_are_listed_and_kept_ones_can_be_downloaded() {
     let drive = Simulated::start().await;
     let file = drive.file("a.txt", "first");
     let head = drive.client.content_facts(&file).await.unwrap();
@@ -366,7 +362,7 @@ async fn revisions_are_listed_and_the_kept_ones_can_be_downloaded() {
 }
 
 #[tokio::test]
-async fn who_may_not_edit_sees_no_revisions() {
+async fn a_reader_cannot_list_revisions() {
     let drive = Simulated::start().await;
     let team = drive.simulator.create_drive(
         "Team",

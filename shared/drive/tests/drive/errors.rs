@@ -1,4 +1,4 @@
-//! Every row of the table of Google's errors, and what becomes of it.
+//! The classification of Google's errors.
 
 use domain::{
     AttemptId, Disposition, FileId, Gone, LogId, Observation, PageToken, Patch, Refusal, Value,
@@ -60,8 +60,8 @@ const BUSY: Kind = Kind::RateLimited {
     retry_after_millis: None,
 };
 
-/// Google's errors and what each means. Source: the Drive guide "Resolve errors"; what it does not list was seen in
-/// the field. The words of the last column are those of [`meaning`].
+/// Google's errors and their classes. Source: the Drive guide "Resolve errors"; others were
+/// observed. The words of the last column are explained by [`meaning`].
 const TABLE: &str = "
 400 badRequest                               permanent
 400 invalid                                  permanent
@@ -112,55 +112,55 @@ const TABLE: &str = "
 
 const HOUR_MILLIS: u32 = 3_600_000;
 
-/// What a word of the table stands for: the kind, what becomes of a queue's message, and what becomes of a write's
-/// attempt (`None`: it may have been carried out).
-fn meaning(word: &str, reason: &str) -> (Kind, Becomes, Option<Refusal>) {
+/// The meaning of a word in the table: the kind, the disposition of a message, and the refusal of a
+/// write (`None`: it may have been executed).
+fn meaning(word: &str, reason: &str) -> (Kind, Expected, Option<Refusal>) {
     let refused = Some(Refusal::Permanent(reason.to_owned()));
     let later = Some(Refusal::Later {
         wait_millis: HOUR_MILLIS.into(),
     });
     match word {
-        "permanent" => (permanent(reason), Becomes::Parked, refused),
-        "denied" => (denied(reason), Becomes::Parked, refused),
-        "gone" => (Kind::NotFound, Becomes::Parked, refused),
-        "lost" => (lost(reason), Becomes::Halted, Some(Refusal::Busy)),
-        "busy" => (BUSY, Becomes::Retried(None), Some(Refusal::Busy)),
-        "busy-long" => (BUSY, Becomes::Retried(Some(HOUR_MILLIS.into())), later),
+        "permanent" => (permanent(reason), Expected::Parked, refused),
+        "denied" => (denied(reason), Expected::Parked, refused),
+        "gone" => (Kind::NotFound, Expected::Parked, refused),
+        "lost" => (lost(reason), Expected::Halted, Some(Refusal::Busy)),
+        "busy" => (BUSY, Expected::Retried(None), Some(Refusal::Busy)),
+        "busy-long" => (BUSY, Expected::Retried(Some(HOUR_MILLIS.into())), later),
         "day" => {
-            let after = Becomes::Retried(Some(HOUR_MILLIS.into()));
+            let after = Expected::Retried(Some(HOUR_MILLIS.into()));
             (Kind::DailyLimit, after, later)
         }
-        "stale" => (Kind::Stale, Becomes::Retried(None), Some(Refusal::Stale)),
-        "failed" => (Kind::Transient, Becomes::Retried(None), None),
-        other => panic!("{other} is no word of the table"),
+        "stale" => (Kind::Stale, Expected::Retried(None), Some(Refusal::Stale)),
+        "failed" => (Kind::Transient, Expected::Retried(None), None),
+        other => panic!("{other} is not a word of the table"),
     }
 }
 
-/// What becomes of an input that an error stopped.
+/// The expected disposition.
 #[derive(Debug, PartialEq, Eq)]
-enum Becomes {
-    /// After so many milliseconds at least.
+enum Expected {
+    /// After at least so many milliseconds.
     Retried(Option<u64>),
     Parked,
     Halted,
 }
 
-fn becomes(error: &DriveError, reason: &str) -> Becomes {
+fn disposition_of(error: &DriveError, reason: &str) -> Expected {
     match error.disposition() {
-        Disposition::Retry { after_millis } => Becomes::Retried(after_millis),
+        Disposition::Retry { after_millis } => Expected::Retried(after_millis),
         Disposition::Park { reason: shown } => {
             assert!(shown.contains(reason), "{shown}");
-            Becomes::Parked
+            Expected::Parked
         }
         Disposition::Halt { reason: shown } => {
             assert_eq!(shown, reason);
-            Becomes::Halted
+            Expected::Halted
         }
     }
 }
 
 #[tokio::test]
-async fn every_known_reason_ends_as_the_table_says_for_reads_and_writes_alike() {
+async fn every_known_reason_is_classified_for_reads_and_writes() {
     for row in TABLE.lines().skip(1) {
         let columns: Vec<&str> = row.split_whitespace().collect();
         let [status, reason, word] = columns[..] else {
@@ -175,7 +175,7 @@ async fn every_known_reason_ends_as_the_table_says_for_reads_and_writes_alike() 
         }
         for error in [reading(google_error(status, reason, None)).await, written] {
             assert_eq!(*error.kind(), kind, "{row}");
-            assert_eq!(becomes(&error, reason), end, "{row}");
+            assert_eq!(disposition_of(&error, reason), end, "{row}");
             assert_eq!(
                 (error.status(), error.reason()),
                 (Some(status), Some(reason))
@@ -185,7 +185,7 @@ async fn every_known_reason_ends_as_the_table_says_for_reads_and_writes_alike() 
 }
 
 #[tokio::test]
-async fn a_reason_is_familiar_if_the_table_has_it() {
+async fn a_reason_is_known_if_the_table_has_it() {
     let strange = [
         "somethingNew",
         "requestTimeout",
@@ -198,16 +198,16 @@ async fn a_reason_is_familiar_if_the_table_has_it() {
         let (status, reason) = (columns[0].parse().unwrap(), columns[1]);
         let error = reading(google_error(status, reason, None)).await;
         let unfamiliar = strange.contains(&reason).then_some(reason);
-        assert_eq!(error.unfamiliar_reason(), unfamiliar, "{row}");
+        assert_eq!(error.unknown_reason(), unfamiliar, "{row}");
     }
 }
 
 #[tokio::test]
-async fn an_unknown_refusal_is_asked_again_for_a_read_and_final_for_a_write() {
+async fn an_unknown_4xx_is_transient_for_reads_and_permanent_for_writes() {
     for status in [400, 403, 409, 418] {
         let read = reading(google_error(status, "somethingNew", None)).await;
         assert_eq!(*read.kind(), Kind::Transient);
-        assert_eq!(read.reason(), Some("somethingNew"), "the reason survives");
+        assert_eq!(read.reason(), Some("somethingNew"), "the reason is kept");
         let write = writing(google_error(status, "somethingNew", None)).await;
         assert_eq!(*write.kind(), permanent("somethingNew"));
     }
@@ -218,7 +218,7 @@ async fn an_unknown_refusal_is_asked_again_for_a_read_and_final_for_a_write() {
 }
 
 #[tokio::test]
-async fn a_cursor_is_lost_only_by_the_answers_that_say_so() {
+async fn only_errors_about_the_page_token_lose_the_cursor() {
     let rows = [
         (400, "invalid", Some("pageToken"), Kind::CursorLost),
         (400, "invalidParameter", Some("pageToken"), Kind::CursorLost),
@@ -238,7 +238,7 @@ async fn a_cursor_is_lost_only_by_the_answers_that_say_so() {
     for (status, reason, location, kind) in rows {
         let error = listing(google_error(status, reason, location)).await;
         assert_eq!(*error.kind(), kind, "{status} {reason} {location:?}");
-        // Without a cursor there is none to lose.
+        // A call without a cursor can't lose it.
         let fake = Fake::answering([google_error(status, reason, location)]);
         let first = fake
             .client()
@@ -250,7 +250,7 @@ async fn a_cursor_is_lost_only_by_the_answers_that_say_so() {
 }
 
 #[tokio::test]
-async fn the_wait_that_drive_asks_for_is_kept() {
+async fn a_retry_after_is_reported() {
     let mut answer = google_error(403, "userRateLimitExceeded", None).unwrap();
     answer
         .headers_mut()
@@ -262,7 +262,7 @@ async fn the_wait_that_drive_asks_for_is_kept() {
 }
 
 #[tokio::test]
-async fn other_shapes_of_an_error_are_read_as_far_as_they_go() {
+async fn other_error_formats_are_parsed_as_far_as_possible() {
     let details = json!({"error": {"code": 403, "status": "PERMISSION_DENIED",
         "details": [{"@type": "x"}, {"reason": "rateLimitExceeded"}]}});
     assert_eq!(*reading(answer(403, &details)).await.kind(), BUSY);
@@ -301,7 +301,7 @@ async fn an_error_shows_no_token_name_or_body() {
 }
 
 #[tokio::test]
-async fn a_refused_write_tells_what_becomes_of_its_attempt() {
+async fn a_failed_write_is_converted_into_a_refusal() {
     let unanswered = || Err(TransportError::MaybeSent("reset".into()));
     let rows = [
         (
@@ -337,7 +337,7 @@ async fn a_refused_write_tells_what_becomes_of_its_attempt() {
         ),
         (google_error(503, "backendError", None), None),
         (unanswered(), None),
-        // It was done, but what did it become?
+        // It was executed, with an unknown result.
         (ok(&json!({"id": "f"})), None),
         (Ok(http::Response::new("<html>".into())), None),
     ];
@@ -351,21 +351,24 @@ async fn a_refused_write_tells_what_becomes_of_its_attempt() {
 }
 
 #[tokio::test]
-async fn a_look_tells_gone_from_shut_out() {
-    let look = |answer| async move { Fake::answering([answer]).client().look(&file()).await };
+async fn a_gone_file_is_told_apart_from_lost_access() {
+    let observe = |answer| async move {
+        let fake = Fake::answering([answer]);
+        fake.client().get_or_gone(&file()).await
+    };
     let gone = |gone| Observation::Gone(gone);
-    let found = look(ok(&fixture(include_str!("fixtures/document.v2.json"))))
+    let found = observe(ok(&fixture(include_str!("fixtures/document.v2.json"))))
         .await
         .unwrap();
     assert!(matches!(found, Observation::Present(_)));
-    let removed = look(google_error(404, "notFound", None)).await.unwrap();
+    let removed = observe(google_error(404, "notFound", None)).await.unwrap();
     assert_eq!(removed, gone(Gone::Removed));
     for reason in [
         "insufficientFilePermissions",
         "appNotAuthorizedToFile",
         "teamDriveMembershipRequired",
     ] {
-        let denied = look(google_error(403, reason, None)).await.unwrap();
+        let denied = observe(google_error(403, reason, None)).await.unwrap();
         assert_eq!(denied, gone(Gone::AccessLost), "{reason}");
     }
     for (status, reason) in [
@@ -374,7 +377,7 @@ async fn a_look_tells_gone_from_shut_out() {
         (500, "internalError"),
     ] {
         assert!(
-            look(google_error(status, reason, None)).await.is_err(),
+            observe(google_error(status, reason, None)).await.is_err(),
             "{reason}"
         );
     }

@@ -1,4 +1,4 @@
-//! Content that Google makes on demand.
+//! Exports and prepared downloads.
 
 use drive::{Expected, Kind, Preparation, PreparationId, PreparedContent, Unavailable};
 use serde_json::json;
@@ -12,21 +12,21 @@ const AS_PDF: Expected<'static> = Expected {
 };
 
 async fn ready(drive: &Simulated, id: &PreparationId) -> PreparedContent {
-    match drive.client.prepared(id).await.unwrap() {
+    match drive.client.get_preparation(id).await.unwrap() {
         Preparation::Ready(content) => content,
-        Preparation::UnderWay(_) => panic!("it is not ready"),
+        Preparation::Pending(_) => panic!("it is not ready"),
     }
 }
 
-fn under_way(preparation: Preparation) -> PreparationId {
+fn pending(preparation: Preparation) -> PreparationId {
     match preparation {
-        Preparation::UnderWay(id) => id,
+        Preparation::Pending(id) => id,
         Preparation::Ready(_) => panic!("it is ready at once"),
     }
 }
 
 #[tokio::test]
-async fn a_document_is_exported_in_the_format_that_is_asked_for() {
+async fn a_document_is_exported_in_the_requested_format() {
     let drive = Simulated::start().await;
     let document = drive.document(70_000).await;
     let download = drive.client.export(&document, PDF).await.unwrap();
@@ -47,7 +47,7 @@ async fn a_document_is_exported_in_the_format_that_is_asked_for() {
 }
 
 #[tokio::test]
-async fn a_document_of_12_mb_is_refused_as_an_export_and_prepared_instead() {
+async fn a_document_of_12_mb_is_prepared_instead_of_exported() {
     let drive = Simulated::start().await;
     let size = 12_000_000;
     let document = drive.document(size).await;
@@ -59,16 +59,19 @@ async fn a_document_of_12_mb_is_refused_as_an_export_and_prepared_instead() {
         .client
         .prepare_download(&document, Some(PDF), None)
         .await;
-    let id = under_way(begun.unwrap());
-    // What is stored is its text.
+    let id = pending(begun.unwrap());
+    // The id is stored as text.
     let id = PreparationId::parse(id.as_str()).unwrap();
-    assert_eq!(under_way(drive.client.prepared(&id).await.unwrap()), id);
+    assert_eq!(
+        pending(drive.client.get_preparation(&id).await.unwrap()),
+        id
+    );
     drive.simulator.advance_clock(31);
     let content = ready(&drive, &id).await;
-    assert!(content.in_parts);
+    assert!(content.supports_ranges);
     assert!(
         !format!("{content:?}").contains("http"),
-        "the address is ours alone"
+        "the address is secret"
     );
     let download = drive.client.download_prepared(&content, 0, AS_PDF).await;
     let all = whole(download).await;
@@ -80,12 +83,12 @@ async fn a_document_of_12_mb_is_refused_as_an_export_and_prepared_instead() {
     assert_eq!(whole(rest).await, all[all.len() - 50..]);
 
     drive.simulator.advance_clock(2 * 24 * 3_600);
-    let error = drive.client.prepared(&id).await.unwrap_err();
+    let error = drive.client.get_preparation(&id).await.unwrap_err();
     assert_eq!(*error.kind(), Kind::NotFound);
 }
 
 #[tokio::test]
-async fn an_export_that_breaks_off_is_not_the_document() {
+async fn an_interrupted_export_is_rejected() {
     let drive = Simulated::start().await;
     let document = drive.document(50_000).await;
     let fault = json!({"match": "GET /drive/v3/files/*/export", "spoil": {"cut_after": 20_000}});
@@ -101,11 +104,11 @@ async fn an_export_that_breaks_off_is_not_the_document() {
 }
 
 #[tokio::test]
-async fn a_file_with_bytes_of_its_own_can_be_prepared_too_and_malware_can_not() {
+async fn a_file_with_bytes_can_be_prepared_but_malware_cannot() {
     let drive = Simulated::start().await;
     let file = drive.file("a.txt", "content");
     let begun = drive.client.prepare_download(&file, None, None).await;
-    let id = under_way(begun.unwrap());
+    let id = pending(begun.unwrap());
     let content = ready(&drive, &id).await;
     let download = drive
         .client

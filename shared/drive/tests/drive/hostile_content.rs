@@ -1,4 +1,4 @@
-//! Content from servers that misbehave as the simulated Drive can't.
+//! Content from servers that misbehave in ways that the simulated Drive does not.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use crate::simulated::{drained, whole};
 use crate::support::{Fake, answer, clock, google_error};
 
-/// A server that gives these answers, one to a connection, and then stays silent or closes it.
+/// A server that sends one of these responses per connection, and then stalls or closes it.
 struct Hostile {
     url: String,
     asked: JoinHandle<Vec<String>>,
@@ -67,7 +67,7 @@ impl Hostile {
     }
 }
 
-/// The end of an answer after which the connection stays open, and nothing comes.
+/// The end of a response after which the connection stays open without data.
 const SILENT: &str = "<silent>";
 
 async fn request_head(socket: &mut TcpStream) -> String {
@@ -103,7 +103,7 @@ fn bad(outcome: Result<impl Sized, DriveError>) -> BadContent {
 }
 
 #[tokio::test]
-async fn the_request_says_what_is_wanted_and_what_is_not() {
+async fn a_download_request_has_the_expected_headers() {
     let hostile = Hostile::answering(vec![part("bytes 3-9/10", "3456789")]).await;
     assert_eq!(whole(hostile.download(3, Some(10)).await).await, b"3456789");
     let asked = hostile.asked.await.unwrap().remove(0);
@@ -124,16 +124,16 @@ async fn the_request_says_what_is_wanted_and_what_is_not() {
 }
 
 #[tokio::test]
-async fn a_server_that_takes_no_notice_of_the_range_gives_no_byte_twice() {
+async fn a_server_that_ignores_the_range_yields_no_byte_twice() {
     let answer = ok("content-length: 10\r\n", "0123456789");
     let hostile = Hostile::answering(vec![answer; 3]).await;
     assert_eq!(whole(hostile.download(4, Some(10)).await).await, b"456789");
     assert_eq!(whole(hostile.download(4, None).await).await, b"456789");
-    assert_eq!(bad(hostile.download(11, None).await), BadContent::OtherSize);
+    assert_eq!(bad(hostile.download(11, None).await), BadContent::WrongSize);
 }
 
 #[tokio::test]
-async fn another_part_than_was_asked_for_is_refused() {
+async fn a_wrong_range_is_rejected() {
     for range in [
         "bytes 0-9/10",
         "bytes 4-9/10",
@@ -143,29 +143,29 @@ async fn another_part_than_was_asked_for_is_refused() {
     ] {
         let hostile = Hostile::answering(vec![part(range, "3456789")]).await;
         let outcome = hostile.download(3, None).await;
-        assert_eq!(bad(outcome), BadContent::OtherPart, "{range}");
+        assert_eq!(bad(outcome), BadContent::WrongRange, "{range}");
     }
     let hostile = Hostile::answering(vec![part("bytes 3-9/11", "3456789")]).await;
     assert_eq!(
         bad(hostile.download(3, Some(10)).await),
-        BadContent::OtherSize
+        BadContent::WrongSize
     );
 }
 
 #[tokio::test]
-async fn a_part_that_is_shorter_than_was_asked_for_is_not_the_end() {
+async fn a_short_range_is_not_the_end() {
     let answers = vec![part("bytes 3-5/10", "345"), part("bytes 6-9/10", "6789")];
     let hostile = Hostile::answering(answers).await;
     let mut download = hostile.download(3, Some(10)).await.unwrap();
     let (bytes, outcome) = drained(&mut download).await;
     assert_eq!(bytes, b"345");
-    assert_eq!(bad(outcome), BadContent::BrokeOff);
+    assert_eq!(bad(outcome), BadContent::Interrupted);
     let rest = hostile.download(download.next_byte(), Some(10)).await;
     assert_eq!(whole(rest).await, b"6789");
 }
 
 #[tokio::test]
-async fn a_cut_connection_and_one_that_stands_still_break_the_content_off() {
+async fn a_closed_or_stalled_connection_interrupts_the_download() {
     let cut = ok("content-length: 10\r\n", "01234");
     let still = format!("{cut}{SILENT}");
     let chunked = ok("transfer-encoding: chunked\r\n", "5\r\n01234\r\n");
@@ -174,31 +174,31 @@ async fn a_cut_connection_and_one_that_stands_still_break_the_content_off() {
         let mut download = hostile.download(0, Some(10)).await.unwrap();
         let (bytes, outcome) = drained(&mut download).await;
         assert_eq!(bytes, b"01234");
-        assert_eq!(bad(outcome), BadContent::BrokeOff);
+        assert_eq!(bad(outcome), BadContent::Interrupted);
     }
     hostile.asked.abort();
 }
 
 #[tokio::test]
-async fn a_length_that_is_not_the_files_is_refused_before_a_byte_is_taken() {
+async fn a_wrong_content_length_is_rejected_at_once() {
     for body in ["123456789", "12345678901"] {
         let answer = ok(&format!("content-length: {}\r\n", body.len()), body);
         let hostile = Hostile::answering(vec![answer]).await;
         assert_eq!(
             bad(hostile.download(0, Some(10)).await),
-            BadContent::OtherSize
+            BadContent::WrongSize
         );
     }
     let encoded = ok("content-encoding: gzip\r\ncontent-length: 3\r\n", "abc");
     let hostile = Hostile::answering(vec![encoded]).await;
     assert_eq!(
         bad(hostile.download(0, Some(10)).await),
-        BadContent::SomethingElse
+        BadContent::UnexpectedBody
     );
 }
 
 #[tokio::test]
-async fn a_redirect_within_drive_is_followed_and_one_to_an_unsafe_place_is_not() {
+async fn redirects_are_followed_unless_unsafe() {
     let redirect = |to: &str| {
         format!(
             "HTTP/1.1 302 Found\r\nconnection: close\r\nlocation: {to}\r\ncontent-length: 0\r\n\r\n"
@@ -235,7 +235,7 @@ async fn a_redirect_within_drive_is_followed_and_one_to_an_unsafe_place_is_not()
 }
 
 #[tokio::test]
-async fn a_refusal_is_judged_by_its_body_however_long_that_is() {
+async fn an_error_with_a_long_body_is_classified() {
     let body = json!({"error": {"code": 403, "errors": [{"reason": "cannotDownloadAbusiveFile"}]}});
     let refused = |body: &str| {
         let length = body.len();
@@ -259,7 +259,7 @@ async fn a_refusal_is_judged_by_its_body_however_long_that_is() {
 }
 
 #[tokio::test]
-async fn a_client_without_a_door_of_its_own_for_content_takes_it_whole() {
+async fn without_a_content_transport_content_is_read_into_memory() {
     let fake = Fake::answering([Ok(http::Response::new("whole".into()))]);
     let download = fake
         .client()
@@ -269,7 +269,7 @@ async fn a_client_without_a_door_of_its_own_for_content_takes_it_whole() {
 }
 
 #[tokio::test]
-async fn a_preparation_says_what_became_of_it_or_is_asked_again() {
+async fn a_preparation_reports_its_outcome_or_is_transient() {
     let failed = |code: i32| {
         answer(
             200,
@@ -286,7 +286,7 @@ async fn a_preparation_says_what_became_of_it_or_is_asked_again() {
     let id = drive::PreparationId::parse("operations/n").unwrap();
     let mut kinds = Vec::new();
     for _ in 0..5 {
-        let error = fake.client().prepared(&id).await.unwrap_err();
+        let error = fake.client().get_preparation(&id).await.unwrap_err();
         kinds.push(error.kind().clone());
     }
     let permanent = |reason: &str| Kind::Permanent {
@@ -305,12 +305,12 @@ async fn a_preparation_says_what_became_of_it_or_is_asked_again() {
 }
 
 #[tokio::test]
-async fn prepared_content_at_another_server_is_never_asked_for() {
+async fn prepared_content_on_another_server_is_never_requested() {
     let address = "https://evil.test/x";
     let done = json!({"name": "n", "done": true, "response": {"downloadUri": address}});
     let fake = Fake::answering([answer(200, &done)]);
     let id = drive::PreparationId::parse("n").unwrap();
-    let Preparation::Ready(content) = fake.client().prepared(&id).await.unwrap() else {
+    let Preparation::Ready(content) = fake.client().get_preparation(&id).await.unwrap() else {
         panic!("it is ready");
     };
     fake.asked();
@@ -325,7 +325,7 @@ async fn prepared_content_at_another_server_is_never_asked_for() {
 }
 
 #[tokio::test]
-async fn an_upload_that_was_begun_elsewhere_is_gone_and_sends_nothing_there() {
+async fn an_upload_session_of_another_server_is_gone() {
     let fake = Fake::answering([]);
     for address in [
         "https://evil.test/?upload_id=1",

@@ -1,4 +1,4 @@
-//! The client against a fake Drive, a simulated one and a hostile one: what it asks, what it makes of the answers, and how it gets in.
+//! Tests of the client against a scripted Drive, a simulated one and a hostile one.
 
 #[cfg(test)]
 mod auth;

@@ -1,7 +1,7 @@
-//! Drive's JSON becomes domain values, whichever version of the API it came from.
+//! The conversion of Drive's JSON, of both versions of the API, into domain values.
 
 use domain::{DriveVersion, Field, FileId, LogId, PageToken, Timestamp, Value};
-use drive::{Kind, Listed, Next, Scope, Seen};
+use drive::{ChangeState, Kind, Listed, NextToken, Scope};
 use serde_json::json;
 
 use crate::support::{Fake, NOW, fixture, ok};
@@ -19,7 +19,7 @@ async fn changes(body: &serde_json::Value) -> drive::ChangePage {
         .unwrap()
 }
 
-/// The snapshots of one file as v3 lists it and as v2 shows it.
+/// The snapshots of one file from a v3 listing and from v2.
 async fn both(v3: &str, v2: &str) -> (domain::Snapshot, drive::Read) {
     let fake = Fake::answering([ok(&json!({"files": [fixture(v3)]})), ok(&fixture(v2))]);
     let page = fake.client().list_files(&Scope::User, None).await.unwrap();
@@ -31,7 +31,7 @@ async fn both(v3: &str, v2: &str) -> (domain::Snapshot, drive::Read) {
 }
 
 #[tokio::test]
-async fn a_file_is_the_same_snapshot_in_v3_and_in_v2() {
+async fn a_file_has_the_same_snapshot_in_v3_and_v2() {
     let pairs = [
         (
             include_str!("fixtures/document.v3.json"),
@@ -56,7 +56,7 @@ async fn every_column_of_the_table_reaches_the_snapshot() {
     )
     .await;
     assert_eq!(snapshot.version, DriveVersion(9_007_199_254_740_993));
-    assert_eq!(snapshot.mask, domain::FieldMask::CURRENT);
+    assert_eq!(snapshot.field_set, domain::FieldSetVersion::CURRENT);
     let property = |key: &str| Field::Property(key.to_owned());
     let shared_with = |principal: &str| Field::Permission(principal.to_owned());
     let wanted = [
@@ -76,7 +76,7 @@ async fn every_column_of_the_table_reaches_the_snapshot() {
         (shared_with("robot:r2@example.com"), Value::text("overlord")),
     ];
     assert_eq!(snapshot.fields, wanted.into());
-    let mirror = &snapshot.mirror;
+    let mirror = &snapshot.metadata;
     assert_eq!(mirror.mime_type, "application/pdf");
     assert_eq!(mirror.size_bytes, Some(48_213));
     assert!(mirror.md5.as_deref().unwrap().starts_with("d41d"));
@@ -120,20 +120,25 @@ async fn a_shortcut_in_a_shared_drive_keeps_its_target_and_its_drive() {
         include_str!("fixtures/shortcut.v2.json"),
     )
     .await;
-    assert_eq!(snapshot.mirror.shortcut_target.as_deref(), Some("1Target"));
     assert_eq!(
-        snapshot.mirror.shortcut_mime_type.as_deref(),
+        snapshot.metadata.shortcut_target.as_deref(),
+        Some("1Target")
+    );
+    assert_eq!(
+        snapshot.metadata.shortcut_mime_type.as_deref(),
         Some("application/pdf")
     );
-    assert_eq!(snapshot.mirror.drive_id.as_deref(), Some("0ASharedDrive"));
-    assert_eq!(snapshot.mirror.owner, None);
+    assert_eq!(snapshot.metadata.drive_id.as_deref(), Some("0ASharedDrive"));
+    assert_eq!(snapshot.metadata.owner, None);
     assert_eq!(snapshot.fields[&Field::Trashed], Value::Flag(true));
     assert_eq!(snapshot.fields[&Field::Description], Value::text(""));
 }
 
 #[tokio::test]
-async fn what_lies_in_a_trashed_folder_is_not_itself_trashed() {
-    let v3 = json!({"id": "f", "version": "1", "name": "n", "trashed": true, "explicitlyTrashed": false});
+async fn a_file_in_a_trashed_folder_is_not_itself_trashed() {
+    let v3 = json!({
+        "id": "f", "version": "1", "name": "n", "trashed": true, "explicitlyTrashed": false,
+    });
     let v2 = json!({"id": "f", "etag": "e", "version": "1", "title": "n",
         "labels": {"starred": false, "trashed": true}, "explicitlyTrashed": false});
     let (listed, read) = both(&v3.to_string(), &v2.to_string()).await;
@@ -142,20 +147,20 @@ async fn what_lies_in_a_trashed_folder_is_not_itself_trashed() {
 }
 
 #[tokio::test]
-async fn a_page_with_odd_entries_is_used_as_far_as_it_goes() {
+async fn unreadable_entries_do_not_fail_their_page() {
     let page = changes(&fixture(include_str!("fixtures/odd-changes.json"))).await;
-    assert_eq!(page.next, Next::More(PageToken::new("page-2")));
+    assert_eq!(page.next, NextToken::More(PageToken::new("page-2")));
     assert_eq!(page.skipped, 1);
     assert_eq!(page.drives.len(), 1);
-    assert_eq!(page.nameless.len(), 3);
-    let kinds: Vec<_> = page
+    assert_eq!(page.unidentified.len(), 3);
+    let states: Vec<_> = page
         .changes
         .iter()
         .map(|change| {
-            let seen = match &change.seen {
-                Seen::Present(snapshot) => format!("version {}", snapshot.version),
-                Seen::Removed => "removed".to_owned(),
-                Seen::Unreadable(unreadable) => {
+            let state = match &change.state {
+                ChangeState::Present(snapshot) => format!("version {}", snapshot.version),
+                ChangeState::Removed => "removed".to_owned(),
+                ChangeState::Unreadable(unreadable) => {
                     assert_eq!(unreadable.file.as_ref(), Some(&change.file));
                     unreadable
                         .reason
@@ -165,15 +170,15 @@ async fn a_page_with_odd_entries_is_used_as_far_as_it_goes() {
                         .to_owned()
                 }
             };
-            (change.file.as_str(), seen)
+            (change.file.as_str(), state)
         })
         .collect();
-    let kinds: Vec<_> = kinds
+    let states: Vec<_> = states
         .iter()
-        .map(|(file, seen)| (*file, seen.as_str()))
+        .map(|(file, state)| (*file, state.as_str()))
         .collect();
     assert_eq!(
-        kinds,
+        states,
         [
             ("text-version", "version 7"),
             ("number-version", "version 7"),
@@ -181,8 +186,8 @@ async fn a_page_with_odd_entries_is_used_as_far_as_it_goes() {
             ("bare", "removed"),
             ("no-version", "no version"),
             ("no-name", "no name"),
-            ("odd-name", "the JSON can't be read"),
-            ("odd-entry", "the JSON can't be read"),
+            ("odd-name", "invalid JSON"),
+            ("odd-entry", "invalid JSON"),
         ]
     );
     assert_eq!(
@@ -191,14 +196,14 @@ async fn a_page_with_odd_entries_is_used_as_far_as_it_goes() {
     );
     assert_eq!(
         page.changes[3].at, NOW,
-        "an entry without a time happened when it was read"
+        "an entry without a time has the time of the read"
     );
 }
 
 #[tokio::test]
-async fn an_unreadable_entry_keeps_its_text_but_does_not_show_it() {
+async fn an_unreadable_entry_keeps_its_body_but_does_not_show_it() {
     let page = changes(&fixture(include_str!("fixtures/odd-changes.json"))).await;
-    let Seen::Unreadable(unreadable) = &page.changes[6].seen else {
+    let ChangeState::Unreadable(unreadable) = &page.changes[6].state else {
         panic!("{page:?}");
     };
     assert!(unreadable.body.contains("secret"));
@@ -220,17 +225,17 @@ async fn an_empty_page_may_still_have_a_next_one() {
     let page = changes(&json!({"changes": [], "nextPageToken": "2"})).await;
     assert_eq!(
         (page.changes.len(), page.next),
-        (0, Next::More(PageToken::new("2")))
+        (0, NextToken::More(PageToken::new("2")))
     );
     let page = changes(&json!({"newStartPageToken": "3"})).await;
     assert_eq!(
         (page.changes.len(), page.next),
-        (0, Next::End(PageToken::new("3")))
+        (0, NextToken::End(PageToken::new("3")))
     );
 }
 
 #[tokio::test]
-async fn a_page_that_leads_nowhere_is_asked_for_again() {
+async fn a_page_without_a_next_token_is_a_transient_error() {
     let fake = Fake::answering([ok(&json!({"changes": []}))]);
     let token = PageToken::new("1");
     let error = fake
@@ -242,8 +247,11 @@ async fn a_page_that_leads_nowhere_is_asked_for_again() {
 }
 
 #[tokio::test]
-async fn a_listing_tells_what_it_missed_and_where_it_goes_on() {
-    let body = json!({"nextPageToken": "n", "incompleteSearch": true, "files": [{"id": "f", "version": "1"}, 5]});
+async fn a_listing_reports_incompleteness_and_the_next_page() {
+    let body = json!({
+        "nextPageToken": "n", "incompleteSearch": true,
+        "files": [{"id": "f", "version": "1"}, 5],
+    });
     let fake = Fake::answering([ok(&body)]);
     let page = fake.client().list_files(&Scope::User, None).await.unwrap();
     assert_eq!((page.next.as_deref(), page.incomplete), (Some("n"), true));

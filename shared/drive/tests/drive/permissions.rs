@@ -1,7 +1,7 @@
-//! Permissions into snapshots, from the file itself and from their own listing; and how they are written.
+//! Permissions: read from files, listed, and written.
 
 use domain::{
-    DriveVersion, Field, MirroredPermission, PERMISSIONS_MAX, Snapshot, Timestamp, Value,
+    DriveVersion, Field, ObservedPermission, PERMISSIONS_MAX, Snapshot, Timestamp, Value,
 };
 use drive::{Kind, Listed, Scope};
 use serde_json::{Value as Json, json};
@@ -21,7 +21,7 @@ async fn listed(file: Json) -> Snapshot {
     snapshot.clone()
 }
 
-/// An item of a shared drive, as every listing shows one.
+/// An item of a shared drive, as in every listing.
 fn item(augmented: bool) -> Json {
     json!({"id": "f1", "version": "3", "name": "n", "driveId": "0ADrive",
         "permissionIds": ["b", "a"], "hasAugmentedPermissions": augmented})
@@ -38,60 +38,63 @@ fn of(snapshot: &Snapshot) -> Vec<(String, Value)> {
 }
 
 #[tokio::test]
-async fn what_is_direct_is_a_field_and_what_is_inherited_is_only_mirrored() {
+async fn direct_permissions_are_fields_and_inherited_ones_metadata() {
     let snapshot = listed(fixture(include_str!("fixtures/document.v3.json"))).await;
-    assert!(snapshot.mirror.permissions_known);
+    assert!(snapshot.metadata.permissions_known);
     assert_eq!(
-        snapshot.mirror.permission_ids, None,
-        "the permissions themselves are there"
+        snapshot.metadata.permission_ids, None,
+        "the permissions are present"
     );
     let board = snapshot
-        .mirror
+        .metadata
         .permission("group:board@example.com")
         .unwrap();
     assert_eq!(
         *board,
-        MirroredPermission {
+        ObservedPermission {
             principal: "group:board@example.com".to_owned(),
             id: "0719".to_owned(),
             role: "writer".to_owned(),
             direct: true,
             inherited: true,
             expires_at: Timestamp::parse_rfc3339("2027-01-01T00:00:00Z"),
-            ..MirroredPermission::default()
+            ..ObservedPermission::default()
         }
     );
     assert_eq!(
         snapshot.fields[&who("group:board@example.com")],
         Value::text("commenter")
     );
-    let gone = snapshot.mirror.permission("id:0720").unwrap();
+    let gone = snapshot.metadata.permission("id:0720").unwrap();
     assert!(gone.deleted && gone.inherited && !gone.direct);
     assert!(!snapshot.fields.contains_key(&who("id:0720")));
-    let sorted = snapshot.mirror.permissions.is_sorted();
-    assert!(sorted, "in one order, whatever order Drive chose");
+    let sorted = snapshot.metadata.permissions.is_sorted();
+    assert!(sorted, "sorted, independent of Drive's order");
 }
 
 #[tokio::test]
-async fn absent_permissions_are_not_known_and_a_shared_drive_says_where_there_are_none() {
+async fn absent_permissions_are_unknown_unless_drive_reports_none() {
     let private =
         listed(json!({"id": "f", "version": "1", "name": "n", "permissionIds": ["a"]})).await;
-    assert!(!private.mirror.permissions_known && !private.has_listed_permissions());
+    assert!(!private.metadata.permissions_known && !private.permissions_need_listing());
     let plain = listed(item(false)).await;
-    assert!(plain.mirror.permissions_known && of(&plain).is_empty());
+    assert!(plain.metadata.permissions_known && of(&plain).is_empty());
     let augmented = listed(item(true)).await;
-    assert!(!augmented.mirror.permissions_known && augmented.has_listed_permissions());
+    assert!(!augmented.metadata.permissions_known && augmented.permissions_need_listing());
     let same = domain::ids_digest(["a", "b"]);
-    assert_eq!(augmented.mirror.permission_ids, Some(same));
-    let root = json!({"id": "0ADrive", "version": "1", "name": "Drive", "driveId": "0ADrive", "hasAugmentedPermissions": false});
+    assert_eq!(augmented.metadata.permission_ids, Some(same));
+    let root = json!({
+        "id": "0ADrive", "version": "1", "name": "Drive", "driveId": "0ADrive",
+        "hasAugmentedPermissions": false,
+    });
     assert!(
-        listed(root).await.has_listed_permissions(),
+        listed(root).await.permissions_need_listing(),
         "its members are its permissions"
     );
 }
 
 #[tokio::test]
-async fn a_view_of_a_file_and_a_second_link_are_no_second_role() {
+async fn a_view_or_a_second_link_is_not_a_role() {
     let snapshot = listed(json!({"id": "f", "version": "1", "name": "n", "permissions": [
         {"id": "anyoneWithLink", "type": "anyone", "role": "reader"},
         {"id": "anyone", "type": "anyone", "role": "writer"},
@@ -108,26 +111,34 @@ async fn a_view_of_a_file_and_a_second_link_are_no_second_role() {
             ("user:a@b.c".to_owned(), text("writer")),
         ]
     );
-    let view = snapshot.mirror.permission("id:07").unwrap();
+    let view = snapshot.metadata.permission("id:07").unwrap();
     assert!(!view.direct && view.view.as_deref() == Some("metadata"));
 }
 
 #[tokio::test]
-async fn more_permissions_than_are_kept_are_counted_and_none_is_taken() {
-    let permission = |n: usize| json!({"id": format!("{n}"), "type": "user", "role": "reader", "emailAddress": format!("p{n}@b.c")});
+async fn too_many_permissions_are_counted_but_not_kept() {
+    let permission = |n: usize| {
+        json!({
+            "id": format!("{n}"), "type": "user", "role": "reader",
+            "emailAddress": format!("p{n}@b.c"),
+        })
+    };
     let all: Vec<_> = (0..=PERMISSIONS_MAX).map(permission).collect();
     let file = json!({"id": "f", "version": "1", "name": "n", "permissions": all});
     let snapshot = listed(file).await;
-    assert!(!snapshot.mirror.permissions_known && of(&snapshot).is_empty());
+    assert!(!snapshot.metadata.permissions_known && of(&snapshot).is_empty());
     assert_eq!(
-        snapshot.mirror.permissions_left_out as usize,
+        snapshot.metadata.permissions_left_out as usize,
         PERMISSIONS_MAX + 1
     );
 }
 
 #[tokio::test]
 async fn a_permission_without_an_id_makes_its_entry_unreadable() {
-    let file = json!({"id": "f", "version": "1", "name": "n", "permissions": [{"type": "user", "role": "reader"}]});
+    let file = json!({
+        "id": "f", "version": "1", "name": "n",
+        "permissions": [{"type": "user", "role": "reader"}],
+    });
     let fake = Fake::answering([ok(&json!({"files": [file]}))]);
     let page = fake.client().list_files(&Scope::User, None).await.unwrap();
     let [Listed::Unreadable(unreadable)] = page.files.as_slice() else {
@@ -138,11 +149,14 @@ async fn a_permission_without_an_id_makes_its_entry_unreadable() {
 
 #[tokio::test]
 async fn the_permissions_of_a_shared_drive_item_are_listed_page_by_page() {
-    let member = json!({"id": "b", "type": "user", "role": "writer", "emailAddress": "bo@b.c", "permissionDetails": [
-        {"permissionType": "member", "role": "reader", "inherited": true, "inheritedFrom": "0ADrive"},
+    let member = json!({"id": "b", "type": "user", "role": "writer", "emailAddress": "bo@b.c",
+        "permissionDetails": [
+        {"permissionType": "member", "role": "reader", "inherited": true,
+            "inheritedFrom": "0ADrive"},
         {"permissionType": "file", "role": "writer", "inherited": false}]});
-    let group = json!({"id": "a", "type": "group", "role": "organizer", "emailAddress": "all@b.c", "permissionDetails": [
-        {"permissionType": "member", "role": "organizer", "inherited": true, "inheritedFrom": "0ADrive"}]});
+    let group = json!({"id": "a", "type": "group", "role": "organizer", "emailAddress": "all@b.c",
+        "permissionDetails": [{"permissionType": "member", "role": "organizer", "inherited": true,
+            "inheritedFrom": "0ADrive"}]});
     let fake = Fake::answering([
         ok(&json!({"nextPageToken": "2", "permissions": [member]})),
         ok(&json!({"permissions": [group]})),
@@ -153,12 +167,12 @@ async fn the_permissions_of_a_shared_drive_item_are_listed_page_by_page() {
         .with_permissions(snapshot.clone())
         .await
         .unwrap();
-    assert!(with.mirror.permissions_known);
+    assert!(with.metadata.permissions_known);
     assert_eq!(
         of(&with),
         [("user:bo@b.c".to_owned(), Value::text("writer"))]
     );
-    let inherited = with.mirror.permission("group:all@b.c").unwrap();
+    let inherited = with.metadata.permission("group:all@b.c").unwrap();
     assert!(inherited.inherited && !inherited.direct);
     assert_eq!(inherited.inherited_from.as_deref(), Some("0ADrive"));
     let asked = fake.asked();
@@ -176,7 +190,7 @@ async fn the_permissions_of_a_shared_drive_item_are_listed_page_by_page() {
         tokens,
         [None, Some(("pageToken".to_owned(), "2".to_owned()))]
     );
-    // Nothing is asked for twice.
+    // No request is repeated.
     assert_eq!(
         fake.client().with_permissions(with.clone()).await.unwrap(),
         with
@@ -184,7 +198,7 @@ async fn the_permissions_of_a_shared_drive_item_are_listed_page_by_page() {
 }
 
 #[tokio::test]
-async fn a_listing_that_drive_refuses_leaves_them_unknown_and_one_that_failed_is_an_error() {
+async fn a_denied_permission_listing_leaves_them_unknown() {
     let snapshot = listed(item(true)).await;
     for refusal in [
         google_error(403, "insufficientFilePermissions", None),
@@ -208,7 +222,7 @@ async fn a_listing_that_drive_refuses_leaves_them_unknown_and_one_that_failed_is
     }
 }
 
-/// A file with a role of Bo's own, and one that Cy has from above.
+/// A file with a direct role of Bo, and an inherited one of Cy.
 async fn shared() -> Snapshot {
     listed(
         json!({"id": "f1", "version": "1", "name": "n", "permissions": [
@@ -221,7 +235,7 @@ async fn shared() -> Snapshot {
 }
 
 #[tokio::test]
-async fn a_role_is_created_updated_or_deleted_after_what_is_there() {
+async fn a_role_is_created_updated_or_deleted_as_needed() {
     let writer = Value::text("writer");
     let table = [
         (
@@ -284,12 +298,12 @@ async fn a_role_is_created_updated_or_deleted_after_what_is_there() {
         let silent = query.contains(&("sendNotificationEmail".to_owned(), "false".to_owned()));
         let to_somebody =
             verb == "POST" && (principal.starts_with("user") || principal.starts_with("group"));
-        assert_eq!(silent, to_somebody, "nobody gets an e-mail: {principal}");
+        assert_eq!(silent, to_somebody, "no notification e-mail: {principal}");
     }
 }
 
 #[tokio::test]
-async fn nothing_is_sent_for_what_is_not_there_or_can_not_be_given() {
+async fn an_absent_or_unwritable_permission_sends_no_request() {
     let fake = Fake::answering([]);
     let read = shared().await;
     let client = fake.client();
@@ -311,7 +325,7 @@ async fn nothing_is_sent_for_what_is_not_there_or_can_not_be_given() {
 }
 
 #[tokio::test]
-async fn a_permission_that_went_meanwhile_is_a_lost_race_and_other_refusals_keep_their_reason() {
+async fn a_permission_that_was_removed_meanwhile_is_stale() {
     let read = shared().await;
     let fake = Fake::answering([google_error(404, "notFound", None)]);
     let error = fake

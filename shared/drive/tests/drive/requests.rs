@@ -1,4 +1,4 @@
-//! What is asked of Drive, to the letter.
+//! The exact requests to Drive.
 
 use std::collections::BTreeMap;
 
@@ -9,20 +9,27 @@ use serde_json::json;
 
 use crate::support::{BASE, Fake, NOW, answer, fixture, ok, query};
 
-const FILE: &str = "id,version,name,description,starred,explicitlyTrashed,parents,properties,mimeType,\
+const FILE: &str = "id,version,name,description,starred,explicitlyTrashed,parents,properties,\
+    mimeType,\
     size,md5Checksum,sha256Checksum,headRevisionId,createdTime,modifiedTime,\
     lastModifyingUser(emailAddress),owners(emailAddress),driveId,\
     shortcutDetails(targetId,targetMimeType),\
-    capabilities(canEdit,canRename,canTrash,canUntrash,canDelete,canDownload,canShare,canAddChildren),\
+    capabilities(canEdit,canRename,canTrash,canUntrash,canDelete,canDownload,canShare,\
+    canAddChildren),\
     permissions(id,type,role,emailAddress,domain,expirationTime,deleted,pendingOwner,view,\
-    permissionDetails(role,inherited,inheritedFrom)),permissionIds,hasAugmentedPermissions,inheritedPermissionsDisabled";
-const FILE_V2: &str = "etag,id,version,title,description,labels(starred),explicitlyTrashed,parents(id),\
+    permissionDetails(role,inherited,inheritedFrom)),permissionIds,\
+    hasAugmentedPermissions,inheritedPermissionsDisabled";
+const FILE_V2: &str = "etag,id,version,title,description,labels(starred),explicitlyTrashed,\
+    parents(id),\
     properties(key,value,visibility),mimeType,fileSize,md5Checksum,sha256Checksum,headRevisionId,\
     createdDate,modifiedDate,lastModifyingUser(emailAddress),owners(emailAddress),driveId,\
     shortcutDetails(targetId,targetMimeType),\
-    capabilities(canEdit,canRename,canTrash,canUntrash,canDelete,canDownload,canShare,canAddChildren),\
-    permissions(id,type,role,additionalRoles,emailAddress,domain,expirationDate,deleted,pendingOwner,view,\
-    permissionDetails(role,additionalRoles,inherited,inheritedFrom)),permissionIds,hasAugmentedPermissions,inheritedPermissionsDisabled";
+    capabilities(canEdit,canRename,canTrash,canUntrash,canDelete,canDownload,canShare,\
+    canAddChildren),\
+    permissions(id,type,role,additionalRoles,emailAddress,domain,expirationDate,deleted,\
+    pendingOwner,view,\
+    permissionDetails(role,additionalRoles,inherited,inheritedFrom)),permissionIds,\
+    hasAugmentedPermissions,inheritedPermissionsDisabled";
 
 fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
     let mut pairs: Vec<_> = pairs
@@ -69,7 +76,7 @@ async fn a_start_token_belongs_to_one_log() {
 }
 
 #[tokio::test]
-async fn changes_are_listed_with_every_flag_that_hides_something() {
+async fn changes_are_listed_with_all_flags_that_include_items() {
     let end = || ok(&json!({"newStartPageToken": "2"}));
     let fake = Fake::answering([end(), end()]);
     let token = PageToken::new("1&x=y");
@@ -81,7 +88,8 @@ async fn changes_are_listed_with_every_flag_that_hides_something() {
     assert_eq!(request.method(), Method::GET);
     assert_eq!(address(&request), format!("{BASE}/drive/v3/changes"));
     let fields = format!(
-        "nextPageToken,newStartPageToken,changes(changeType,time,removed,driveId,drive(id,name),fileId,file({FILE}))"
+        "nextPageToken,newStartPageToken,\
+         changes(changeType,time,removed,driveId,drive(id,name),fileId,file({FILE}))"
     );
     let mut wanted = vec![
         ("pageToken", "1&x=y"),
@@ -148,7 +156,7 @@ async fn read() -> drive::Read {
     read
 }
 
-/// The request that writes these values, and its body.
+/// The request that writes values, and its body.
 async fn patched(values: &[(Field, Value)]) -> (http::Request<bytes::Bytes>, serde_json::Value) {
     let fake = Fake::answering([ok(&fixture(include_str!("fixtures/document.v2.json")))]);
     let read = read().await;
@@ -175,7 +183,7 @@ fn property(key: &str) -> Field {
 }
 
 #[tokio::test]
-async fn a_write_names_the_state_that_it_was_decided_on() {
+async fn a_write_is_conditional_on_the_etag_that_was_read() {
     let (request, body) = patched(&[(Field::Name, Value::text("new"))]).await;
     assert_eq!(request.method(), Method::PATCH);
     assert!(address(&request).starts_with(&format!("{BASE}/drive/v2/files/1Bxi")));
@@ -194,7 +202,7 @@ async fn a_write_names_the_state_that_it_was_decided_on() {
 }
 
 #[tokio::test]
-async fn every_plain_field_goes_where_the_table_says() {
+async fn every_field_is_patched_as_the_table_defines() {
     let (_, body) = patched(&[
         (Field::Description, Value::text("")),
         (Field::Starred, Value::Flag(false)),
@@ -206,7 +214,7 @@ async fn every_plain_field_goes_where_the_table_says() {
 }
 
 #[tokio::test]
-async fn properties_are_sent_whole_with_the_private_ones_as_they_came() {
+async fn all_properties_are_sent_with_private_ones_unchanged() {
     let (_, body) = patched(&[
         (property("client"), Value::Null),
         (property("stage"), Value::text("2")),
@@ -222,7 +230,7 @@ async fn properties_are_sent_whole_with_the_private_ones_as_they_came() {
 }
 
 #[tokio::test]
-async fn a_move_takes_the_file_out_of_the_folder_it_was_read_in() {
+async fn a_move_removes_the_parent_that_was_read() {
     let (request, body) = patched(&[(Field::Parent, Value::text("0ANew"))]).await;
     let query = query(&request);
     let has = |name: &str, value: &str| query.contains(&(name.to_owned(), value.to_owned()));
@@ -234,7 +242,7 @@ async fn a_move_takes_the_file_out_of_the_folder_it_was_read_in() {
 }
 
 #[tokio::test]
-async fn what_drive_has_no_place_for_is_never_sent() {
+async fn an_unwritable_value_is_never_sent() {
     let odd = [
         (Field::Existence, Value::Null),
         (Field::Parent, Value::Null),
@@ -311,7 +319,7 @@ async fn a_channel_covers_what_a_listing_shows() {
 }
 
 #[tokio::test]
-async fn a_channel_is_stopped_by_its_two_ids() {
+async fn a_channel_is_stopped_by_its_id_and_resource() {
     let fake = Fake::answering([Ok(http::Response::builder()
         .status(204)
         .body("".into())
@@ -328,7 +336,7 @@ async fn a_channel_is_stopped_by_its_two_ids() {
 }
 
 #[tokio::test]
-async fn the_account_and_a_shared_drive_can_be_asked_for() {
+async fn the_account_and_a_shared_drive_can_be_read() {
     let user = json!({"user": {"emailAddress": "ada@example.com", "permissionId": "07"}});
     let fake = Fake::answering([
         ok(&user),

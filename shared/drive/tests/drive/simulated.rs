@@ -1,4 +1,4 @@
-//! The simulated Drive over real sockets, and clients of it.
+//! The simulated Drive over real sockets, and its clients.
 
 use bytes::Bytes;
 use domain::FileId;
@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 
 use crate::support::clock;
 
-/// A simulated Drive that answers until the test's runtime ends.
+/// A simulated Drive that runs until the end of the test's runtime.
 pub(crate) struct Simulated {
     pub(crate) simulator: Simulator,
     pub(crate) client: DriveClient,
@@ -47,7 +47,7 @@ impl Simulated {
         FileId::parse(&id.unwrap()).unwrap()
     }
 
-    /// An order to the simulator.
+    /// Sends a control request to the simulator.
     pub(crate) async fn control(&self, order: &str, body: Value) {
         let request = http::Request::post(format!("{}/_control/{order}", self.url))
             .body(Bytes::from(body.to_string()))
@@ -57,14 +57,14 @@ impl Simulated {
         assert_eq!(answer.status(), 200, "{:?}", answer.body());
     }
 
-    /// A fault that the next answers to a download meet.
+    /// Corrupts the next responses to downloads.
     pub(crate) async fn spoil_downloads(&self, times: u32, spoil: Value) {
         let order =
             json!({"match": "GET /drive/v3/files/*?*alt=media*", "times": times, "spoil": spoil});
         self.control("faults", order).await;
     }
 
-    /// A document of Google's, whose exports have so many bytes.
+    /// Creates a Google document whose exports have this size.
     pub(crate) async fn document(&self, export_bytes: u64) -> FileId {
         let id = self.client.generate_id("text/plain").await.unwrap();
         let body = json!({"id": id.as_str(), "name": "Minutes",
@@ -75,7 +75,7 @@ impl Simulated {
         id
     }
 
-    /// A call that the client under test does not have.
+    /// Makes a call that the client does not support.
     pub(crate) async fn post(&self, path: &str, body: Value) {
         let request = http::Request::post(format!("{}{path}", self.url))
             .header("authorization", "Bearer user:owner")
@@ -87,7 +87,7 @@ impl Simulated {
         assert!(answer.status().is_success(), "{:?}", answer.body());
     }
 
-    /// How often a method was called.
+    /// Returns the number of calls of a method.
     pub(crate) fn calls(&self, method: &str) -> u64 {
         let calls = self.simulator.counters().calls;
         calls.get(method).copied().unwrap_or(0)
@@ -101,7 +101,7 @@ fn client(url: &str, user: &str) -> DriveClient {
     DriveClient::with_token(transport, url, token, clock()).with_content(content)
 }
 
-/// All that comes, and what it ended with.
+/// Reads a download to its end or its error.
 pub(crate) async fn drained(download: &mut Download) -> (Vec<u8>, Result<(), DriveError>) {
     let mut bytes = Vec::new();
     loop {
@@ -116,7 +116,7 @@ pub(crate) async fn drained(download: &mut Download) -> (Vec<u8>, Result<(), Dri
     }
 }
 
-/// All of it.
+/// Reads a complete download.
 pub(crate) async fn whole(download: Result<Download, DriveError>) -> Vec<u8> {
     let (bytes, outcome) = drained(&mut download.unwrap()).await;
     outcome.unwrap();

@@ -1,20 +1,16 @@
-//! A Drive and a Secrets Manager that answer what they were told to, and remember what they were asked.
+//! A scripted Drive and Secrets Manager, which record their requests.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use aws_sdk_secretsmanager::config::retry::RetryConfig;
 use aws_sdk_secretsmanager::config::{BehaviorVersion, Credentials, Region};
-use aws_smithy_runtime_api::client::http::{
-    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
-};
-use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
-use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
-use aws_smithy_types::body::SdkBody;
 use base64::Engine as _;
 use bytes::Bytes;
 use domain::Timestamp;
 use drive::{Clock, DriveClient, Secret, Transport, TransportError};
+use http::StatusCode;
+use sdk_in_process::{InProcess, json_response};
 use serde_json::{Value, json};
 
 pub(crate) const BASE: &str = "https://drive.test";
@@ -23,7 +19,7 @@ pub(crate) const NOW: Timestamp = Timestamp::from_millis(1_795_251_600_000);
 
 pub(crate) type Answer = Result<http::Response<Bytes>, TransportError>;
 
-/// What was asked, and what will be answered.
+/// The recorded requests and the responses to come.
 #[derive(Default)]
 pub(crate) struct Fake {
     asked: Mutex<Vec<http::Request<Bytes>>>,
@@ -42,7 +38,7 @@ impl Fake {
         Arc::new(move |request| {
             fake.asked.lock().unwrap().push(request);
             let answer = fake.answers.lock().unwrap().pop_front();
-            Box::pin(async move { answer.expect("more calls than were expected") })
+            Box::pin(async move { answer.expect("an unexpected call") })
         })
     }
 
@@ -74,7 +70,7 @@ pub(crate) fn ok(body: &Value) -> Answer {
     answer(200, body)
 }
 
-/// Google's error shape.
+/// An error in Google's format.
 pub(crate) fn google_error(status: u16, reason: &str, location: Option<&str>) -> Answer {
     let mut detail = json!({"domain": "global", "reason": reason, "message": "SECRET name.pdf"});
     if let Some(location) = location {
@@ -102,7 +98,7 @@ pub(crate) fn form(request: &http::Request<Bytes>, name: &str) -> Option<String>
         .find_map(|(key, value)| (key == name).then(|| value.into_owned()))
 }
 
-/// A new RSA key: the private one in PEM, the public one in DER (PKCS #1).
+/// Creates an RSA key: the private key in PEM, the public key in DER (PKCS #1).
 pub(crate) fn rsa_key() -> (String, Vec<u8>) {
     use aws_lc_rs::encoding::AsDer;
     use aws_lc_rs::signature::KeyPair as _;
@@ -122,7 +118,7 @@ pub(crate) fn rsa_key() -> (String, Vec<u8>) {
     (pem, pair.public_key().as_ref().to_vec())
 }
 
-/// Secrets Manager: its answers in order, and how often it was asked.
+/// A scripted Secrets Manager, which counts its reads.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FakeSecrets {
     answers: Arc<Mutex<VecDeque<(u16, String)>>>,
@@ -157,40 +153,21 @@ impl FakeSecrets {
     }
 
     pub(crate) fn client(&self) -> aws_sdk_secretsmanager::Client {
+        let fake = self.clone();
+        let http = InProcess::without_yield(Arc::new(move |_| {
+            *fake.reads.lock().unwrap() += 1;
+            let answer = fake.answers.lock().unwrap().pop_front();
+            let (status, body) = answer.expect("one read too many");
+            let status = StatusCode::from_u16(status).unwrap();
+            Box::pin(async move { Ok(json_response(status, body)) })
+        }));
         let config = aws_sdk_secretsmanager::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new("eu-north-1"))
             .credentials_provider(Credentials::new("id", "key", None, None, "test"))
             .retry_config(RetryConfig::disabled())
-            .http_client(self.clone())
+            .http_client(http)
             .build();
         aws_sdk_secretsmanager::Client::from_conf(config)
-    }
-}
-
-impl HttpClient for FakeSecrets {
-    fn http_connector(
-        &self,
-        _: &HttpConnectorSettings,
-        _: &RuntimeComponents,
-    ) -> SharedHttpConnector {
-        SharedHttpConnector::new(self.clone())
-    }
-}
-
-impl HttpConnector for FakeSecrets {
-    fn call(&self, _: HttpRequest) -> HttpConnectorFuture {
-        *self.reads.lock().unwrap() += 1;
-        let (status, body) = self
-            .answers
-            .lock()
-            .unwrap()
-            .pop_front()
-            .expect("one read too many");
-        let response = http::Response::builder()
-            .status(status)
-            .body(SdkBody::from(body))
-            .unwrap();
-        HttpConnectorFuture::ready(Ok(HttpResponse::try_from(response).unwrap()))
     }
 }

@@ -1,4 +1,4 @@
-//! The transport of production over real sockets: it ends in time, and tells what may have been sent.
+//! The production transport over real sockets: timeouts, and what may have been sent.
 
 use std::time::Duration;
 
@@ -35,10 +35,10 @@ async fn a_refused_connection_means_not_sent() {
 }
 
 #[tokio::test]
-async fn a_silent_server_means_that_it_may_have_been_sent() {
+async fn a_silent_server_means_possibly_sent() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/secret", listener.local_addr().unwrap());
-    // The connection is kept open and never answered.
+    // The connection stays open without a response.
     let server = tokio::spawn(async move {
         let (mut socket, _) = listener.accept().await.unwrap();
         let mut sink = Vec::new();
@@ -55,7 +55,7 @@ async fn a_silent_server_means_that_it_may_have_been_sent() {
 }
 
 #[tokio::test]
-async fn an_answer_that_breaks_off_means_that_it_was_sent() {
+async fn an_interrupted_response_means_sent() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     tokio::spawn(async move {
@@ -72,14 +72,15 @@ async fn an_answer_that_breaks_off_means_that_it_was_sent() {
 }
 
 #[tokio::test]
-async fn an_answer_comes_back_whole_and_a_redirect_is_not_followed() {
+async fn a_response_is_returned_whole_and_redirects_are_not_followed() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     tokio::spawn(async move {
         let (mut socket, _) = listener.accept().await.unwrap();
         let mut some = [0; 512];
         let _ = socket.read(&mut some).await.unwrap();
-        let answer = "HTTP/1.1 302 Found\r\nlocation: /elsewhere\r\netag: \"x\"\r\ncontent-length: 2\r\n\r\nhi";
+        let answer = "HTTP/1.1 302 Found\r\nlocation: /elsewhere\r\netag: \"x\"\r\n\
+                      content-length: 2\r\n\r\nhi";
         socket.write_all(answer.as_bytes()).await.unwrap();
     });
     let answer = get(&reqwest_transport(Timeouts::default()).unwrap(), &url)

@@ -1,12 +1,12 @@
-//! Content into the simulated Drive: on condition, in chunks, under an id that was given out beforehand.
+//! Uploads to the simulated Drive: conditional, in chunks, with pregenerated ids.
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use domain::{AttemptId, Field, FileId, Patch, Snapshot, Value};
 use drive::{
-    Creation, DriveClient, DriveError, Expected, Kind, Outgoing, UPLOAD_STEP_BYTES, UploadProgress,
-    UploadSession, UploadStart,
+    Creation, DriveClient, DriveError, Expected, Kind, UPLOAD_STEP_BYTES, UploadContent,
+    UploadProgress, UploadSession, UploadStart,
 };
 use drive_simulator::{Edit, UploadCondition};
 use serde_json::json;
@@ -16,20 +16,20 @@ use crate::simulated::{Simulated, random_bytes, whole};
 pub(crate) const STEP: usize = 256 * 1024;
 const _: () = assert!(STEP as u64 == UPLOAD_STEP_BYTES);
 
-pub(crate) fn outgoing(content: &[u8]) -> Outgoing<'static> {
-    Outgoing {
+pub(crate) fn outgoing(content: &[u8]) -> UploadContent<'static> {
+    UploadContent {
         mime_type: "text/plain",
         total_bytes: content.len() as u64,
     }
 }
 
-/// The next chunk from a position on.
+/// Returns the next chunk from a position on.
 pub(crate) fn chunk(content: &[u8], from: u64, bytes: usize) -> Bytes {
     let from = usize::try_from(from).unwrap();
     Bytes::copy_from_slice(&content[from..content.len().min(from + bytes)])
 }
 
-/// Sends all of it, in chunks of one step.
+/// Sends the content in chunks of one step.
 pub(crate) async fn send(
     client: &DriveClient,
     session: &UploadSession,
@@ -55,7 +55,7 @@ pub(crate) fn done(progress: UploadProgress) -> Snapshot {
 
 pub(crate) fn begun(start: UploadStart) -> UploadSession {
     match start {
-        UploadStart::Begun(session) => session,
+        UploadStart::Started(session) => session,
         UploadStart::Exists => panic!("nothing has this id"),
     }
 }
@@ -87,7 +87,7 @@ pub(crate) fn named(name: &str) -> Patch {
     }
 }
 
-/// Begins the upload of a new file.
+/// Starts the upload of a new file.
 pub(crate) async fn start_new(
     drive: &Simulated,
     file: &FileId,
@@ -107,7 +107,7 @@ pub(crate) async fn start_new(
 }
 
 #[tokio::test]
-async fn content_of_any_size_replaces_what_was_there_and_nothing_else() {
+async fn content_of_any_size_is_replaced_and_nothing_else() {
     let drive = Simulated::start().await;
     let file = drive.file("a.txt", "before");
     let edit = Edit::Property("project".to_owned(), Some("north".to_owned()));
@@ -120,16 +120,16 @@ async fn content_of_any_size_replaces_what_was_there_and_nothing_else() {
         assert_eq!(*session.file(), file);
         let after = done(send(&drive.client, &session, &content).await.unwrap());
         assert_eq!(after, drive.client.read_file(&file).await.unwrap().snapshot);
-        assert_eq!(after.mirror.size_bytes, Some(size as u64));
+        assert_eq!(after.metadata.size_bytes, Some(size as u64));
         assert_eq!(after.fields, before.fields);
         assert!(after.version > before.version);
         assert_eq!(content_of(&drive, &file).await, content, "{size} bytes");
     }
-    assert_eq!(drive.calls("v2.files.update"), 7, "begun once each");
+    assert_eq!(drive.calls("v2.files.update"), 7, "each started once");
 }
 
 #[tokio::test]
-async fn a_replacement_of_a_file_that_has_changed_does_not_begin() {
+async fn a_replacement_of_a_changed_file_does_not_start() {
     let drive = Simulated::start().await;
     let file = drive.file("a.txt", "before");
     let read = drive.client.read_file(&file).await.unwrap();
@@ -146,7 +146,7 @@ async fn a_replacement_of_a_file_that_has_changed_does_not_begin() {
 }
 
 #[tokio::test]
-async fn a_replacement_that_is_overtaken_by_a_persons_is_refused_with_its_last_byte() {
+async fn a_replacement_is_rejected_at_its_last_byte_after_a_change() {
     let drive = Simulated::start().await;
     for condition in [UploadCondition::Both, UploadCondition::End] {
         drive.simulator.set_upload_condition(condition);
@@ -166,7 +166,7 @@ async fn a_replacement_that_is_overtaken_by_a_persons_is_refused_with_its_last_b
 }
 
 #[tokio::test]
-async fn where_drive_only_looks_at_the_beginning_the_revisions_show_what_was_overtaken() {
+async fn without_a_final_etag_check_revisions_keep_the_other_content() {
     let drive = Simulated::start().await;
     drive
         .control("uploads", json!({"condition": "begin"}))
@@ -186,12 +186,16 @@ async fn where_drive_only_looks_at_the_beginning_the_revisions_show_what_was_ove
     done(send(&drive.client, &session, b"ours").await.unwrap());
     let page = drive.client.list_revisions(&file, None).await.unwrap();
     let ids: Vec<_> = page.revisions.iter().map(|one| one.id.as_str()).collect();
-    let ours_was_decided_on = read.snapshot.mirror.head_revision_id.as_deref();
+    let ours_was_decided_on = read.snapshot.metadata.head_revision_id.as_deref();
     let at = ids
         .iter()
         .position(|id| Some(*id) == ours_was_decided_on)
         .unwrap();
-    assert_eq!(ids.len() - at, 3, "what it was decided on, theirs, ours");
+    assert_eq!(
+        ids.len() - at,
+        3,
+        "the original content, the person's and ours"
+    );
     let theirs = &page.revisions[at + 1];
     assert_eq!(theirs.modified_by.as_deref(), Some("alice@example.com"));
     let kept = drive
@@ -206,7 +210,7 @@ async fn where_drive_only_looks_at_the_beginning_the_revisions_show_what_was_ove
 }
 
 #[tokio::test]
-async fn a_new_file_is_made_with_its_content_and_fields_under_the_id_given_out_for_it() {
+async fn a_new_file_is_created_with_content_fields_and_given_id() {
     let drive = Simulated::start().await;
     let mut rng = fastrand::Rng::with_seed(4);
     for size in [0, 10, 2 * STEP + 7] {
@@ -214,20 +218,20 @@ async fn a_new_file_is_made_with_its_content_and_fields_under_the_id_given_out_f
         let id = drive.client.generate_id("text/plain").await.unwrap();
         let patch = named("new.txt");
         let session = begun(start_new(&drive, &id, &patch, &content).await.unwrap());
-        let gone = drive.client.look(&id).await.unwrap();
+        let gone = drive.client.get_or_gone(&id).await.unwrap();
         assert_eq!(gone, domain::Observation::Gone(domain::Gone::Removed));
         let made = done(send(&drive.client, &session, &content).await.unwrap());
         assert_eq!(made, drive.client.read_file(&id).await.unwrap().snapshot);
         assert_eq!(made.fields[&Field::Name], Value::text("new.txt"));
         let project = Field::Property("project".to_owned());
         assert_eq!(made.fields[&project], Value::text("north"));
-        assert_eq!(made.mirror.mime_type, "text/plain");
+        assert_eq!(made.metadata.mime_type, "text/plain");
         assert_eq!(content_of(&drive, &id).await, content);
     }
 }
 
 #[tokio::test]
-async fn a_second_beginning_or_end_under_one_id_finds_the_file_and_makes_no_other() {
+async fn a_repeated_upload_of_a_new_file_creates_one_file() {
     let drive = Simulated::start().await;
     let id = drive.client.generate_id("text/plain").await.unwrap();
     let patch = named("new.txt");
@@ -242,7 +246,7 @@ async fn a_second_beginning_or_end_under_one_id_finds_the_file_and_makes_no_othe
 }
 
 #[tokio::test]
-async fn what_drive_refuses_is_known_before_a_byte_is_sent() {
+async fn a_rejected_upload_fails_before_any_byte_is_sent() {
     let drive = Simulated::start().await;
     let id = drive.client.generate_id("text/plain").await.unwrap();
     let mut patch = named("new.txt");
@@ -260,7 +264,7 @@ async fn what_drive_refuses_is_known_before_a_byte_is_sent() {
 }
 
 #[tokio::test]
-async fn a_chunk_that_no_upload_could_have_is_not_sent() {
+async fn an_invalid_chunk_is_not_sent() {
     let drive = Simulated::start().await;
     let file = drive.file("a.txt", "before");
     let session = replacement(&drive, &file, &[0; STEP + 10]).await.unwrap();

@@ -1,4 +1,4 @@
-//! Uploads whose answers are lost, whose sessions end, and whose sender starts again.
+//! Uploads with lost responses, ended sessions and restarted senders.
 
 use bytes::Bytes;
 use drive::{Kind, UploadProgress, UploadSession};
@@ -9,7 +9,7 @@ use crate::uploads::{STEP, begun, chunk, content_of, done, named, replacement, s
 
 const AT_THE_START: UploadProgress = UploadProgress::Stored { next_byte: 0 };
 
-/// A fault that a PUT to a session meets.
+/// Injects a fault into a PUT to a session.
 async fn lose(drive: &Simulated, after: u64, how: Value) {
     let mut fault = json!({"match": "PUT /upload/*?*upload_id*", "after": after});
     fault
@@ -20,7 +20,7 @@ async fn lose(drive: &Simulated, after: u64, how: Value) {
 }
 
 #[tokio::test]
-async fn an_answer_lost_at_any_chunk_costs_no_byte_and_doubles_none() {
+async fn a_lost_response_to_any_chunk_loses_and_repeats_no_byte() {
     let drive = Simulated::start().await;
     let content = random_bytes(&mut fastrand::Rng::with_seed(6), 2 * STEP + 500);
     let total = content.len() as u64;
@@ -60,7 +60,7 @@ async fn an_answer_lost_at_any_chunk_costs_no_byte_and_doubles_none() {
 }
 
 #[tokio::test]
-async fn an_upload_that_is_done_says_so_as_often_as_it_is_asked() {
+async fn a_completed_upload_reports_its_completion_repeatedly() {
     let drive = Simulated::start().await;
     let file = drive.file("a.bin", "before");
     let session = replacement(&drive, &file, b"ours").await.unwrap();
@@ -77,7 +77,7 @@ async fn an_upload_that_is_done_says_so_as_often_as_it_is_asked() {
 }
 
 #[tokio::test]
-async fn a_sender_that_starts_again_goes_on_with_what_it_stored() {
+async fn a_restarted_sender_resumes_from_the_stored_session() {
     let drive = Simulated::start().await;
     let content = random_bytes(&mut fastrand::Rng::with_seed(8), 3 * STEP);
     let total = content.len() as u64;
@@ -103,7 +103,7 @@ async fn a_sender_that_starts_again_goes_on_with_what_it_stored() {
 }
 
 #[tokio::test]
-async fn a_session_that_is_over_is_told_from_one_that_fails() {
+async fn an_ended_session_is_told_apart_from_a_failing_one() {
     let drive = Simulated::start().await;
     let file = drive.file("a.bin", "before");
     let old = replacement(&drive, &file, b"ours").await.unwrap();
@@ -131,7 +131,7 @@ async fn a_session_that_is_over_is_told_from_one_that_fails() {
     lose(&drive, 0, busy).await;
     let error = drive.client.upload_state(&live, 4).await.unwrap_err();
     assert!(matches!(error.kind(), Kind::RateLimited { .. }), "{error}");
-    // A session needs no credentials, so nothing is said of ours.
+    // A session needs no credentials, so the error is not about ours.
     lose(&drive, 0, lost).await;
     let error = drive.client.upload_state(&live, 4).await.unwrap_err();
     assert_eq!(*error.kind(), Kind::Transient);
@@ -139,7 +139,7 @@ async fn a_session_that_is_over_is_told_from_one_that_fails() {
 }
 
 #[tokio::test]
-async fn an_answer_that_lacks_what_a_snapshot_needs_leads_to_a_read() {
+async fn an_incomplete_final_response_leads_to_a_read() {
     let drive = Simulated::start().await;
     let file = drive.file("a.bin", "before");
     let session = replacement(&drive, &file, b"ours").await.unwrap();

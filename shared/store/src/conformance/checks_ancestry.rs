@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use domain::{Field, FileRecord, Revision, Side, Step, Value};
+use domain::{Field, FileRecord, Revision, Side, Transition, Value};
 
 use super::checks_connections::connection;
 use super::support::{committed, edited, faulty, file, fresh, snapshot};
 use super::transport::Fault;
 use crate::Store;
 
-pub(super) async fn the_folders_above_many_files_are_found(store: &Store) {
+pub(super) async fn the_ancestors_of_many_files_are_found(store: &Store) {
     let key = fresh();
     let connection = connection(&key);
     let mut files = Vec::new();
@@ -21,8 +21,8 @@ pub(super) async fn the_folders_above_many_files_are_found(store: &Store) {
         ("f2", "two", "b"),
         ("f3", "three", "nowhere"),
     ] {
-        let first = FileRecord::first_sight(&snapshot(id, 1, name, parent));
-        let stored = committed(store, &key, Revision(0), &Step::stay(first)).await;
+        let first = FileRecord::from_snapshot(&snapshot(id, 1, name, parent));
+        let stored = committed(store, &key, Revision(0), &Transition::unchanged(first)).await;
         if id.starts_with('f') {
             files.push(stored);
         }
@@ -34,13 +34,19 @@ pub(super) async fn the_folders_above_many_files_are_found(store: &Store) {
     assert_eq!(path("f3").as_deref(), Some("…/three"));
 }
 
-pub(super) async fn a_folders_change_is_seen_below_it_as_soon_as_it_is_stored(store: &Store) {
+pub(super) async fn a_change_to_a_folder_shows_below_it_at_once(store: &Store) {
     let key = fresh();
     let connection = connection(&key);
-    let made = |id: &str, parent: &str| FileRecord::first_sight(&snapshot(id, 1, id, parent));
-    let folder = Step::stay(made("a", "0root"));
+    let made = |id: &str, parent: &str| FileRecord::from_snapshot(&snapshot(id, 1, id, parent));
+    let folder = Transition::unchanged(made("a", "0root"));
     let folder = committed(store, &key, Revision(0), &folder).await;
-    let child = committed(store, &key, Revision(0), &Step::stay(made("f", "a"))).await;
+    let child = committed(
+        store,
+        &key,
+        Revision(0),
+        &Transition::unchanged(made("f", "a")),
+    )
+    .await;
     edited(store, &key, &folder, Field::Name, Value::text("A"), 5).await;
     let ancestry = store.ancestry(&connection, [&child]).await.unwrap();
     let path = ancestry.lineage(&file("f"), Side::App).path();
@@ -65,11 +71,11 @@ async fn the_folders_above_many_files_cost_a_read_for_each_level() {
         } else {
             format!("d{}", level - 1)
         };
-        let first = FileRecord::first_sight(&snapshot(&format!("d{level}"), 1, "d", &parent));
-        committed(&store, &key, Revision(0), &Step::stay(first)).await;
+        let first = FileRecord::from_snapshot(&snapshot(&format!("d{level}"), 1, "d", &parent));
+        committed(&store, &key, Revision(0), &Transition::unchanged(first)).await;
     }
     for number in 0..50 {
-        files.push(FileRecord::first_sight(&snapshot(
+        files.push(FileRecord::from_snapshot(&snapshot(
             &format!("f{number}"),
             1,
             "f",

@@ -1,4 +1,4 @@
-//! Connections, channels, parked inputs, and the table itself.
+//! Connections, channels, dead letters, and the table itself.
 
 use std::collections::BTreeMap;
 
@@ -10,8 +10,8 @@ use domain::{
 use super::support::{file, fresh, ms, page, stored};
 use crate::key::Key;
 use crate::{
-    Channel, ChannelState, Connection, ConnectionState, Created, Letter, Parked, ParkedStatus,
-    RemovalLimits, Scope, Store, Updated, Written, create_table,
+    Channel, ChannelState, Connection, ConnectionState, Created, DeadLetter, DeadLetterStatus,
+    FailedMessage, RemovalLimits, Scope, Store, Updated, Written, create_table,
 };
 
 pub(super) fn connection(key: &ConnectionKey) -> Connection {
@@ -23,9 +23,9 @@ pub(super) fn connection(key: &ConnectionKey) -> Connection {
         secret_id: "drivesync/t/google".to_owned(),
         subject: Some("sync@example.com".to_owned()),
         quota_user: Some("acme".to_owned()),
-        limits: domain::pace::Limits {
+        limits: domain::rate_limit::Limits {
             quota_per_minute: 7_000,
-            ..domain::pace::Limits::of(domain::pace::QuotaModel::Queries)
+            ..domain::rate_limit::Limits::of(domain::rate_limit::QuotaModel::Queries)
         },
         policies: Policies {
             default: Policy::Manual,
@@ -68,24 +68,24 @@ pub(super) fn connection(key: &ConnectionKey) -> Connection {
     }
 }
 
-pub(super) async fn a_connection_is_made_once_saved_on_its_revision_and_listed(store: &Store) {
+pub(super) async fn a_connection_is_created_once_saved_on_its_revision_and_listed(store: &Store) {
     let key = fresh();
-    let made = connection(&key);
+    let created = connection(&key);
     assert_eq!(
-        store.create_connection(&made).await.unwrap(),
+        store.create_connection(&created).await.unwrap(),
         Created::Created
     );
     assert_eq!(
         store.load_connection(&key).await.unwrap(),
-        Some(made.clone())
+        Some(created.clone())
     );
     let other = Connection {
         name: "other".to_owned(),
-        ..made.clone()
+        ..created.clone()
     };
     assert_eq!(
         store.create_connection(&other).await.unwrap(),
-        Created::Exists(made.clone())
+        Created::Exists(created.clone())
     );
 
     let suspended = ConnectionState::Suspended {
@@ -93,7 +93,7 @@ pub(super) async fn a_connection_is_made_once_saved_on_its_revision_and_listed(s
         at: ms(7),
     };
     let Written::Done(second) = store
-        .set_connection_state(&made, suspended.clone())
+        .set_connection_state(&created, suspended.clone())
         .await
         .unwrap()
     else {
@@ -101,15 +101,18 @@ pub(super) async fn a_connection_is_made_once_saved_on_its_revision_and_listed(s
     };
     assert_eq!((second.revision, &second.state), (2, &suspended));
     let stale = store
-        .set_connection_state(&made, ConnectionState::Paused)
+        .set_connection_state(&created, ConnectionState::Paused)
         .await
         .unwrap();
     assert_eq!(stale, Written::Stale(Some(second.clone())));
-    let repeated = store.set_connection_state(&made, suspended).await.unwrap();
+    let repeated = store
+        .set_connection_state(&created, suspended)
+        .await
+        .unwrap();
     assert_eq!(
         repeated,
         Written::Done(second.clone()),
-        "what was to be written stands"
+        "the stored value is the one to be written"
     );
 
     let next = ConnectionKey {
@@ -120,7 +123,7 @@ pub(super) async fn a_connection_is_made_once_saved_on_its_revision_and_listed(s
         scope: Scope::User,
         subject: None,
         quota_user: None,
-        limits: domain::pace::Limits::default(),
+        limits: domain::rate_limit::Limits::default(),
         last_request: None,
         policies: Policies::default(),
         rules: Rules::default(),
@@ -155,7 +158,7 @@ pub(super) async fn a_connection_is_made_once_saved_on_its_revision_and_listed(s
     );
 }
 
-fn channel(key: &ConnectionKey) -> Channel {
+pub(super) fn channel(key: &ConnectionKey) -> Channel {
     Channel {
         id: ChannelId::parse(&format!("{}x", key.tenant)).unwrap(),
         key: key.clone(),
@@ -168,24 +171,27 @@ fn channel(key: &ConnectionKey) -> Channel {
     }
 }
 
-pub(super) async fn a_channel_counts_before_its_resource_is_known(store: &Store) {
-    let made = channel(&fresh());
-    assert_eq!(store.create_channel(&made).await.unwrap(), Created::Created);
+pub(super) async fn a_channel_is_known_before_its_resource_id(store: &Store) {
+    let created = channel(&fresh());
     assert_eq!(
-        store.load_channel(&made.id).await.unwrap(),
-        Some(made.clone())
+        store.create_channel(&created).await.unwrap(),
+        Created::Created
+    );
+    assert_eq!(
+        store.load_channel(&created.id).await.unwrap(),
+        Some(created.clone())
     );
     let other = Channel {
         token_hash: [8; 32],
-        ..made.clone()
+        ..created.clone()
     };
     assert_eq!(
         store.create_channel(&other).await.unwrap(),
-        Created::Exists(made.clone())
+        Created::Exists(created.clone())
     );
 
     let activated = store
-        .activate_channel(&made.id, "r1", ms(3_000_000), ms(2_500_000))
+        .activate_channel(&created.id, "r1", ms(3_000_000), ms(2_500_000))
         .await;
     assert_eq!(activated.unwrap(), Updated::Done);
     let active = Channel {
@@ -193,50 +199,59 @@ pub(super) async fn a_channel_counts_before_its_resource_is_known(store: &Store)
         state: ChannelState::Active,
         expires_at: ms(3_000_000),
         due_at: ms(2_500_000),
-        ..made.clone()
+        ..created.clone()
     };
-    assert_eq!(store.load_channel(&made.id).await.unwrap(), Some(active));
-    let item = store.get(&Key::channel(&made.id)).await.unwrap().unwrap();
+    assert_eq!(store.load_channel(&created.id).await.unwrap(), Some(active));
+    let item = store
+        .get(&Key::channel(&created.id))
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(
         item["expires"].as_n().unwrap(),
         "89400",
-        "a day after it lapses"
+        "a day after the channel expires"
     );
-    assert!(!format!("{made:?}").contains("token_hash"));
+    assert!(!format!("{created:?}").contains("token_hash"));
 
-    store.delete_channel(&made.id).await.unwrap();
-    assert_eq!(store.load_channel(&made.id).await.unwrap(), None);
+    store.delete_channel(&created.id).await.unwrap();
+    assert_eq!(store.load_channel(&created.id).await.unwrap(), None);
     assert_eq!(
-        store.replace_channel(&made.id, ms(1)).await.unwrap(),
+        store.replace_channel(&created.id, ms(1)).await.unwrap(),
         Updated::Absent
     );
 }
 
 pub(super) async fn a_replaced_channel_is_not_activated(store: &Store) {
-    let made = channel(&fresh());
-    store.create_channel(&made).await.unwrap();
+    let created = channel(&fresh());
+    store.create_channel(&created).await.unwrap();
     assert_eq!(
-        store.replace_channel(&made.id, ms(5)).await.unwrap(),
+        store.replace_channel(&created.id, ms(5)).await.unwrap(),
         Updated::Done
     );
     let late = store
-        .activate_channel(&made.id, "r1", ms(3), ms(2))
+        .activate_channel(&created.id, "r1", ms(3), ms(2))
         .await
         .unwrap();
     assert_eq!(late, Updated::Absent);
     assert_eq!(
-        store.postpone_channel(&made.id, ms(9)).await.unwrap(),
+        store.postpone_channel(&created.id, ms(9)).await.unwrap(),
         Updated::Done
     );
-    let stored = store.load_channel(&made.id).await.unwrap().unwrap();
+    let stored = store.load_channel(&created.id).await.unwrap().unwrap();
     assert_eq!(
         (stored.state, stored.due_at, stored.resource_id),
         (ChannelState::Replaced, ms(9), None)
     );
 }
 
-fn parked(key: &ConnectionKey, id: &str, about: Option<&str>, sent_at: i64) -> Parked {
-    let letter = Letter {
+pub(super) fn dead_letter(
+    key: &ConnectionKey,
+    id: &str,
+    about: Option<&str>,
+    sent_at: i64,
+) -> DeadLetter {
+    let letter = FailedMessage {
         queue: "snapshots.fifo",
         id,
         body: "{\"\u{0}",
@@ -244,93 +259,115 @@ fn parked(key: &ConnectionKey, id: &str, about: Option<&str>, sent_at: i64) -> P
         receives: 3,
     };
     let now = ms(sent_at + 1);
-    Parked::letter(letter, key.clone(), about.map(file), "not a snapshot", now)
+    DeadLetter::from_message(letter, key.clone(), about.map(file), "not a snapshot", now)
 }
 
-pub(super) async fn an_input_that_is_parked_again_keeps_its_history(store: &Store) {
+pub(super) async fn an_input_that_fails_again_keeps_its_history(store: &Store) {
     let key = fresh();
-    let first = parked(&key, "1", None, 1);
-    store.park(&first).await.unwrap();
-    let stored = store.load_parked(&key, "m.1").await.unwrap().unwrap();
-    let expected = Parked {
+    let first = dead_letter(&key, "1", None, 1);
+    store.record_dead_letter(&first).await.unwrap();
+    let stored = store.load_dead_letter(&key, "m.1").await.unwrap().unwrap();
+    let expected = DeadLetter {
         revision: 1,
         ..first.clone()
     };
     assert_eq!(stored, expected);
     // The same delivery again, after a crash: nothing is added.
-    store.park(&first).await.unwrap();
-    store.park(&parked(&key, "2", None, 1)).await.unwrap();
-    let found = store.list_parked(&key, &page(1)).await.unwrap();
+    store.record_dead_letter(&first).await.unwrap();
+    store
+        .record_dead_letter(&dead_letter(&key, "2", None, 1))
+        .await
+        .unwrap();
+    let found = store.list_dead_letters(&key, &page(1)).await.unwrap();
     assert_eq!(found.items, [expected]);
     assert!(found.next_cursor.is_some());
-    // Another one of the same input.
-    store.park(&parked(&key, "1", None, 50)).await.unwrap();
-    let again = store.load_parked(&key, "m.1").await.unwrap().unwrap();
+    // Another delivery of the same input.
+    store
+        .record_dead_letter(&dead_letter(&key, "1", None, 50))
+        .await
+        .unwrap();
+    let again = store.load_dead_letter(&key, "m.1").await.unwrap().unwrap();
     assert_eq!((again.revision, again.history.len()), (2, 2));
     assert_eq!((again.first_seen_at, again.parked_at), (ms(1), ms(51)));
-    let too_long = store.load_parked(&key, &"x".repeat(5_000)).await;
+    let too_long = store.load_dead_letter(&key, &"x".repeat(5_000)).await;
     assert_eq!(too_long.unwrap(), None);
-    assert_eq!(store.load_parked(&key, "").await.unwrap(), None);
+    assert_eq!(store.load_dead_letter(&key, "").await.unwrap(), None);
 }
 
-pub(super) async fn of_two_who_decide_on_a_parked_input_one_does(store: &Store) {
+pub(super) async fn of_two_decisions_on_a_dead_letter_one_is_saved(store: &Store) {
     let key = fresh();
-    store.park(&parked(&key, "1", Some("a"), 1)).await.unwrap();
-    let id = Parked::snapshot_id(&file("a"), "1");
-    let held = store.load_parked(&key, &id).await.unwrap().unwrap();
-    let redriven = store.save_parked(&held.redriven("ada", ms(10))).await;
+    store
+        .record_dead_letter(&dead_letter(&key, "1", Some("a"), 1))
+        .await
+        .unwrap();
+    let id = DeadLetter::snapshot_id(&file("a"), "1");
+    let letter = store.load_dead_letter(&key, &id).await.unwrap().unwrap();
+    let redriven = store
+        .save_dead_letter(&letter.redriven("ada", ms(10)))
+        .await;
     let Written::Done(redriven) = redriven.unwrap() else {
-        panic!("nobody else wrote it");
+        panic!("there is no other writer");
     };
     assert_eq!(
         (redriven.status, redriven.redrives, redriven.revision),
-        (ParkedStatus::Redriven, 1, 2)
+        (DeadLetterStatus::Redriven, 1, 2)
     );
-    let late = held.dropped("eve", "not wanted", ms(11));
+    let late = letter.dropped("eve", "not wanted", ms(11));
     assert_eq!(
-        store.save_parked(&late).await.unwrap(),
+        store.save_dead_letter(&late).await.unwrap(),
         Written::Stale(Some(redriven.clone())),
-        "the one who was later is shown what stands"
+        "the later writer receives the stored record"
     );
-    let stored = store.load_parked(&key, &id).await.unwrap();
+    let stored = store.load_dead_letter(&key, &id).await.unwrap();
     assert_eq!(stored, Some(redriven));
-    // It is on its way, so it has not arrived; when it fails again, it is parked again.
-    let missing = store.arrival(&key, &[file("a")]).await.unwrap().missing;
+    // It is in flight, so it has not arrived; when it fails again, it is parked again.
+    let missing = store
+        .check_arrival(&key, &[file("a")])
+        .await
+        .unwrap()
+        .missing;
     assert_eq!(missing, [file("a")]);
-    store.park(&parked(&key, "1", Some("a"), 20)).await.unwrap();
-    let back = store.load_parked(&key, &id).await.unwrap().unwrap();
+    store
+        .record_dead_letter(&dead_letter(&key, "1", Some("a"), 20))
+        .await
+        .unwrap();
+    let back = store.load_dead_letter(&key, &id).await.unwrap().unwrap();
     assert_eq!(
         (back.status, back.redrives, back.history.len()),
-        (ParkedStatus::Parked, 1, 3)
+        (DeadLetterStatus::Parked, 1, 3)
     );
     let dropped = back.dropped("eve", "not wanted", ms(30));
-    let Written::Done(dropped) = store.save_parked(&dropped).await.unwrap() else {
-        panic!("nobody else wrote it");
+    let Written::Done(dropped) = store.save_dead_letter(&dropped).await.unwrap() else {
+        panic!("there is no other writer");
     };
-    let stored = store.load_parked(&key, &id).await.unwrap();
+    let stored = store.load_dead_letter(&key, &id).await.unwrap();
     assert_eq!(stored, Some(dropped));
-    let missing = store.arrival(&key, &[file("a")]).await.unwrap().missing;
-    assert_eq!(missing, [], "somebody decided that it is not wanted");
-    let absent = parked(&key, "2", None, 1).redriven("ada", ms(2));
-    let written = store.save_parked(&absent).await.unwrap();
+    let missing = store
+        .check_arrival(&key, &[file("a")])
+        .await
+        .unwrap()
+        .missing;
+    assert_eq!(missing, [], "it was dropped");
+    let absent = dead_letter(&key, "2", None, 1).redriven("ada", ms(2));
+    let written = store.save_dead_letter(&absent).await.unwrap();
     assert_eq!(written, Written::Stale(None));
 }
 
-pub(super) async fn a_parked_snapshot_is_not_missing(store: &Store) {
+pub(super) async fn a_snapshot_with_a_dead_letter_is_not_missing(store: &Store) {
     let key = fresh();
     stored(store, &key, "here", "root").await;
     for n in 0..12 {
-        let letter = parked(&key, &format!("{n:02}"), Some("a.b"), 1);
-        store.park(&letter).await.unwrap();
+        let letter = dead_letter(&key, &format!("{n:02}"), Some("a.b"), 1);
+        store.record_dead_letter(&letter).await.unwrap();
     }
     let asked = ["here", "a.b", "a", "nowhere", "a"].map(file);
-    let missing = store.arrival(&key, &asked).await.unwrap().missing;
+    let missing = store.check_arrival(&key, &asked).await.unwrap().missing;
     assert_eq!(missing, [file("a"), file("nowhere")], "`a` is not `a.b`");
-    let found = store.parked_files(&key, &asked).await.unwrap();
+    let found = store.files_with_dead_letters(&key, &asked).await.unwrap();
     assert_eq!(found.into_iter().collect::<Vec<_>>(), [file("a.b")]);
 }
 
-pub(super) async fn a_table_is_made_only_once(store: &Store) {
+pub(super) async fn a_table_is_created_only_once(store: &Store) {
     create_table(&store.client, &store.table).await.unwrap();
     let ttl = store
         .client

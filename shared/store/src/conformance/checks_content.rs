@@ -1,17 +1,18 @@
-//! Stored versions and the objects that they name: counted once, collected only when nothing names them.
+//! Stored versions and the objects that they reference: counted once, collected only without
+//! references.
 
 use std::sync::Arc;
 
 use domain::content::{
-    ContentHash, ContentState, Dealt, Download, Encoding, ObjectKey, ObjectState, Origin, Place,
-    Progress, StoredObject, StoredVersion, Upload, UploadId,
+    ContentHash, ContentOrigin, ContentOutcome, ContentState, Download, Encoding, ObjectKey,
+    ObjectLocation, ObjectState, Progress, StoredObject, StoredVersion, Upload, UploadId,
 };
 use domain::{AttemptId, ConnectionKey, FileId, TenantId, Timestamp};
 use tokio::task::JoinSet;
 
 use super::support::{eventually, file, fresh, ms, nonce, page};
 use crate::{
-    Collection, Created, DUE_SHARDS, DueItem, Held, Linked, PageRequest, Released, Store, Updated,
+    Created, DUE_SHARDS, DueItem, GcStart, Linked, PageRequest, Released, Retained, Store, Updated,
     Written,
 };
 
@@ -19,22 +20,28 @@ pub(super) fn hash(byte: u8) -> ContentHash {
     ContentHash::from_bytes([byte; 32])
 }
 
-/// A new object of this content, under a key that this nonce draws.
+/// A new object of this content, under a key drawn from this nonce.
 pub(super) fn object(key: &ConnectionKey, content: u8, nonce: u64) -> StoredObject {
     let place = ObjectKey::content(&key.tenant, &hash(content), nonce);
-    let place = Place::plain(place, 12);
+    let place = ObjectLocation::plain(place, 12);
     StoredObject::new(hash(content), place, 12, ms(1_000), ms(5_000))
 }
 
 pub(super) fn version(number: u32, object: &StoredObject) -> StoredVersion {
-    StoredVersion::new(number, object, "text/plain", Origin::Drive, ms(2_000))
+    StoredVersion::new(
+        number,
+        object,
+        "text/plain",
+        ContentOrigin::Drive,
+        ms(2_000),
+    )
 }
 
-/// An object that is stored, which nothing names yet.
+/// Stores an object without references.
 pub(super) async fn put(store: &Store, key: &ConnectionKey, content: u8) -> StoredObject {
     let object = object(key, content, nonce().0);
-    let made = store.put_object_if_absent(&key.tenant, &object).await;
-    assert_eq!(made.unwrap(), Created::Created);
+    let created = store.put_object_if_absent(&key.tenant, &object).await;
+    assert_eq!(created.unwrap(), Created::Created);
     object
 }
 
@@ -43,13 +50,13 @@ async fn loaded(store: &Store, tenant: &TenantId, content: u8) -> StoredObject {
     found.expect("the object")
 }
 
-/// A version that is linked.
+/// Links a version.
 async fn link(store: &Store, key: &ConnectionKey, id: &str, version: &StoredVersion) {
     let linked = store.link_version(key, &file(id), version).await;
     assert_eq!(linked.unwrap(), Linked::Done);
 }
 
-/// What is due by then of this tenant's objects, and of this connection's content.
+/// Lists what is due by then of this tenant's objects, and of this connection's content.
 async fn due(store: &Store, key: &ConnectionKey, at: Timestamp) -> Vec<DueItem> {
     let mut found = Vec::new();
     for shard in 0..DUE_SHARDS {
@@ -67,28 +74,28 @@ async fn due(store: &Store, key: &ConnectionKey, at: Timestamp) -> Vec<DueItem> 
     found
 }
 
-pub(super) async fn a_version_comes_back_equal_and_the_newest_first(store: &Store) {
+pub(super) async fn versions_are_read_back_equal_newest_first(store: &Store) {
     let key = fresh();
     let zipped = StoredObject {
         stored_bytes: 5,
         encoding: Encoding::Zstd,
         ..object(&key, 2, 2)
     };
-    let made = store.put_object_if_absent(&key.tenant, &zipped).await;
-    assert_eq!(made.unwrap(), Created::Created);
+    let created = store.put_object_if_absent(&key.tenant, &zipped).await;
+    assert_eq!(created.unwrap(), Created::Created);
     let plain = put(store, &key, 1).await;
     let versions = [
         version(1, &plain),
         StoredVersion {
             revision_id: Some("0B1x".to_owned()),
-            origin: Origin::Export {
+            origin: ContentOrigin::Export {
                 format: "application/pdf".to_owned(),
             },
             pinned: true,
             ..version(4, &zipped)
         },
         StoredVersion {
-            origin: Origin::Application,
+            origin: ContentOrigin::Application,
             by: Some("ada".to_owned()),
             reason: Some("the figures were right".to_owned()),
             ..version(10, &plain)
@@ -116,33 +123,40 @@ pub(super) async fn a_version_comes_back_equal_and_the_newest_first(store: &Stor
     };
     let rest = store.list_versions(&key, &file("f1"), &rest).await.unwrap();
     assert_eq!(rest.items, [oldest]);
-    let one = store.version(&key, &file("f1"), 4).await.unwrap();
+    let one = store.load_version(&key, &file("f1"), 4).await.unwrap();
     assert_eq!(one, Some(middle));
-    assert_eq!(store.version(&key, &file("f1"), 5).await.unwrap(), None);
+    assert_eq!(
+        store.load_version(&key, &file("f1"), 5).await.unwrap(),
+        None
+    );
     let other = store.list_versions(&key, &file("f"), &page(9)).await;
     assert!(other.unwrap().items.is_empty());
 }
 
-pub(super) async fn of_two_who_store_one_content_the_first_stands(store: &Store) {
+pub(super) async fn of_two_uploads_of_one_content_the_first_wins(store: &Store) {
     let key = fresh();
     let (first, second) = (object(&key, 1, 1), object(&key, 1, 2));
     for _ in 0..2 {
-        let made = store.put_object_if_absent(&key.tenant, &first).await;
-        assert_eq!(made.unwrap(), Created::Created, "a repetition is the same");
+        let created = store.put_object_if_absent(&key.tenant, &first).await;
+        assert_eq!(
+            created.unwrap(),
+            Created::Created,
+            "a repetition is the same"
+        );
     }
     let Created::Exists(stands) = store
         .put_object_if_absent(&key.tenant, &second)
         .await
         .unwrap()
     else {
-        panic!("the first one's key stands");
+        panic!("the first key is stored");
     };
     assert_eq!(stands, first);
     let named = version(1, &second);
     let Linked::NotStored(Some(stands)) =
         store.link_version(&key, &file("f1"), &named).await.unwrap()
     else {
-        panic!("no version names the key that the second will delete");
+        panic!("no version references the key that the second worker will delete");
     };
     assert_eq!(stands.key, first.key);
     assert_eq!(loaded(store, &key.tenant, 1).await.refs, 0);
@@ -165,7 +179,7 @@ pub(super) async fn a_version_is_counted_once_however_often_it_is_linked(store: 
     let absent = object(&key, 3, 3);
     let linked = store.link_version(&key, &f1, &version(2, &absent)).await;
     assert_eq!(linked.unwrap(), Linked::NotStored(None));
-    assert_eq!(store.version(&key, &f1, 2).await.unwrap(), None);
+    assert_eq!(store.load_version(&key, &f1, 2).await.unwrap(), None);
 
     for last in [Released::Done { last: true }, Released::Absent] {
         let released = store.release_version(&key, &f1, 1, ms(9_000)).await;
@@ -189,7 +203,7 @@ pub(super) async fn a_pinned_version_stays(store: &Store) {
     assert_eq!(pin(true).await, Updated::Absent);
 }
 
-pub(super) async fn what_nothing_names_is_due_and_collected_in_its_time(store: &Store) {
+pub(super) async fn an_unreferenced_object_is_due_and_collected_in_its_time(store: &Store) {
     let (key, f1) = (fresh(), file("f1"));
     let one = put(store, &key, 1).await;
     let about = DueItem::Object(key.tenant.clone(), one.hash);
@@ -201,72 +215,73 @@ pub(super) async fn what_nothing_names_is_due_and_collected_in_its_time(store: &
     link(store, &key, "f1", &version(1, &one)).await;
     eventually(vec![], async || due(store, &key, ms(5_000)).await).await;
     let begin = async |at| {
-        let begun = store.begin_collect(&key.tenant, &one.hash, ms(at)).await;
+        let begun = store.begin_gc(&key.tenant, &one.hash, ms(at)).await;
         begun.unwrap()
     };
-    assert!(matches!(begin(i64::MAX).await, Collection::NotYet(_)));
+    assert!(matches!(begin(i64::MAX).await, GcStart::NotYet(_)));
     let released = store.release_version(&key, &f1, 1, ms(7_000)).await;
     assert_eq!(released.unwrap(), Released::Done { last: true });
     eventually(vec![about], async || due(store, &key, ms(7_000)).await).await;
-    assert!(matches!(begin(6_999).await, Collection::NotYet(_)));
+    assert!(matches!(begin(6_999).await, GcStart::NotYet(_)));
     for _ in 0..2 {
-        let Collection::Begun(collected) = begin(7_000).await else {
-            panic!("its time has come");
+        let GcStart::Begun(collected) = begin(7_000).await else {
+            panic!("it is due");
         };
         assert_eq!(collected.key, one.key);
         assert_eq!(collected.state, ObjectState::Collecting);
     }
     for _ in 0..2 {
-        store.finish_collect(&key.tenant, &one).await.unwrap();
+        store.finish_gc(&key.tenant, &one).await.unwrap();
     }
-    assert_eq!(begin(7_000).await, Collection::Absent);
+    assert_eq!(begin(7_000).await, GcStart::Absent);
     eventually(vec![], async || due(store, &key, ms(7_000)).await).await;
 }
 
-pub(super) async fn what_is_being_collected_is_not_linked(store: &Store) {
+pub(super) async fn an_object_in_collection_is_not_linked(store: &Store) {
     let (key, f1) = (fresh(), file("f1"));
     let one = put(store, &key, 1).await;
-    let begun = store.begin_collect(&key.tenant, &one.hash, ms(5_000)).await;
-    let Collection::Begun(collected) = begun.unwrap() else {
-        panic!("its time has come");
+    let begun = store.begin_gc(&key.tenant, &one.hash, ms(5_000)).await;
+    let GcStart::Begun(collected) = begun.unwrap() else {
+        panic!("it is due");
     };
     let linked = store.link_version(&key, &f1, &version(1, &one)).await;
     let Linked::NotStored(Some(stands)) = linked.unwrap() else {
         panic!("it is being collected");
     };
     assert_eq!(stands.state, ObjectState::Collecting);
-    assert_eq!(store.version(&key, &f1, 1).await.unwrap(), None);
-    let held = store.hold_object(&key.tenant, &one.hash, ms(9_000)).await;
-    assert_eq!(held.unwrap(), Held::Collecting);
-    // Who brings the content again waits until it has gone, and stores it anew; a late end of the collection spares that.
+    assert_eq!(store.load_version(&key, &f1, 1).await.unwrap(), None);
+    let retained = store.retain_object(&key.tenant, &one.hash, ms(9_000)).await;
+    assert_eq!(retained.unwrap(), Retained::Collecting);
+    // A worker that brings the content again waits until the object is gone, and stores it anew. A
+    // late end of the collection does not delete the new one.
     let anew = object(&key, 1, nonce().0);
-    let made = store.put_object_if_absent(&key.tenant, &anew).await;
-    assert!(matches!(made.unwrap(), Created::Exists(_)));
-    store.finish_collect(&key.tenant, &collected).await.unwrap();
-    let made = store.put_object_if_absent(&key.tenant, &anew).await;
-    assert_eq!(made.unwrap(), Created::Created);
-    store.finish_collect(&key.tenant, &collected).await.unwrap();
+    let created = store.put_object_if_absent(&key.tenant, &anew).await;
+    assert!(matches!(created.unwrap(), Created::Exists(_)));
+    store.finish_gc(&key.tenant, &collected).await.unwrap();
+    let created = store.put_object_if_absent(&key.tenant, &anew).await;
+    assert_eq!(created.unwrap(), Created::Created);
+    store.finish_gc(&key.tenant, &collected).await.unwrap();
     assert_eq!(loaded(store, &key.tenant, 1).await, anew);
 }
 
-pub(super) async fn an_object_is_held_for_who_is_about_to_link_it(store: &Store) {
+pub(super) async fn an_object_is_retained_for_a_caller_about_to_link_it(store: &Store) {
     let key = fresh();
     let one = put(store, &key, 1).await;
-    let hold = async |until| {
-        let held = store.hold_object(&key.tenant, &one.hash, ms(until)).await;
-        match held.unwrap() {
-            Held::Done(object) => object.collect_at,
-            Held::Collecting | Held::Absent => panic!("it is stored"),
+    let retain = async |until| {
+        let retained = store.retain_object(&key.tenant, &one.hash, ms(until)).await;
+        match retained.unwrap() {
+            Retained::Done(object) => object.collect_at,
+            Retained::Collecting | Retained::Absent => panic!("it is stored"),
         }
     };
-    assert_eq!(hold(9_000).await, Some(ms(9_000)));
-    assert_eq!(hold(6_000).await, Some(ms(9_000)), "it only lengthens");
-    let early = store.begin_collect(&key.tenant, &one.hash, ms(8_999)).await;
-    assert!(matches!(early.unwrap(), Collection::NotYet(_)));
+    assert_eq!(retain(9_000).await, Some(ms(9_000)));
+    assert_eq!(retain(6_000).await, Some(ms(9_000)), "it only lengthens");
+    let early = store.begin_gc(&key.tenant, &one.hash, ms(8_999)).await;
+    assert!(matches!(early.unwrap(), GcStart::NotYet(_)));
     link(store, &key, "f1", &version(1, &one)).await;
-    assert_eq!(hold(20_000).await, None, "a version holds it");
-    let absent = store.hold_object(&key.tenant, &hash(9), ms(1)).await;
-    assert_eq!(absent.unwrap(), Held::Absent);
+    assert_eq!(retain(20_000).await, None, "a version references it");
+    let absent = store.retain_object(&key.tenant, &hash(9), ms(1)).await;
+    assert_eq!(absent.unwrap(), Retained::Absent);
 }
 
 pub(super) async fn another_tenants_same_content_is_another_object(store: &Store) {
@@ -280,13 +295,13 @@ pub(super) async fn another_tenants_same_content_is_another_object(store: &Store
     assert_ne!(one.key, two.key);
     link(store, &other, "f1", &version(1, &two)).await;
     assert_eq!(loaded(store, &key.tenant, 1).await.refs, 0);
-    // Nor is a stranger's object named by its key.
+    // Another tenant's object can't be referenced by its key.
     let stolen = version(2, &one);
     let linked = store.link_version(&other, &file("f1"), &stolen).await;
     assert!(matches!(linked.unwrap(), Linked::NotStored(Some(_))));
 }
 
-/// One file's version comes and goes, round after round.
+/// Links and releases one file's version, round after round.
 async fn come_and_go(store: Arc<Store>, key: ConnectionKey, id: FileId, rounds: u32) {
     for number in 1..=rounds {
         let object = object(&key, 1, nonce().0);
@@ -307,11 +322,11 @@ async fn come_and_go(store: Arc<Store>, key: ConnectionKey, id: FileId, rounds: 
                 Linked::Taken(other) => panic!("{other:?}"),
             }
         };
-        let held = loaded(&store, &key.tenant, 1).await;
+        let retained = loaded(&store, &key.tenant, 1).await;
         assert_eq!(
-            (held.key, held.state),
+            (retained.key, retained.state),
             (object.key, ObjectState::Stored),
-            "what a version names stays"
+            "a referenced object stays"
         );
         if number < rounds {
             let released = store.release_version(&key, &id, number, ms(0)).await;
@@ -320,7 +335,7 @@ async fn come_and_go(store: Arc<Store>, key: ConnectionKey, id: FileId, rounds: 
     }
 }
 
-pub(super) async fn versions_that_race_leave_the_count_right_and_nothing_named_is_collected(
+pub(super) async fn concurrent_versions_keep_the_count_right_and_no_referenced_object_is_collected(
     store: &Store,
 ) {
     let key = fresh();
@@ -333,10 +348,10 @@ pub(super) async fn versions_that_race_leave_the_count_right_and_nothing_named_i
     let (collector, tenant) = (Arc::clone(&store), key.tenant.clone());
     let collecting = tokio::spawn(async move {
         loop {
-            let begun = collector.begin_collect(&tenant, &hash(1), ms(1)).await;
-            if let Ok(Collection::Begun(object)) = begun {
+            let begun = collector.begin_gc(&tenant, &hash(1), ms(1)).await;
+            if let Ok(GcStart::Begun(object)) = begun {
                 assert_eq!(object.refs, 0);
-                collector.finish_collect(&tenant, &object).await.unwrap();
+                collector.finish_gc(&tenant, &object).await.unwrap();
             }
             tokio::task::yield_now().await;
         }
@@ -381,21 +396,21 @@ pub(super) async fn a_content_state_is_saved_on_its_revision(store: &Store) {
         state.with_progress(Progress::Download(download)),
         state.with_progress(Progress::Upload(upload)),
         state.with_progress(copy),
-        state.settled(4, Dealt::Stored),
-        state.settled(
+        state.with_outcome(4, ContentOutcome::Stored),
+        state.with_outcome(
             5,
-            Dealt::Unavailable {
+            ContentOutcome::Unavailable {
                 reason: "too large to export".to_owned(),
             },
         ),
-        state.settled(4, Dealt::Released),
+        state.with_outcome(4, ContentOutcome::Released),
         ContentState {
             failures: 3,
             exported: Some(ms(6_000)),
             due_at: Some(ms(7_000)),
-            ..state.settled(
+            ..state.with_outcome(
                 6,
-                Dealt::Skipped {
+                ContentOutcome::Skipped {
                     rule: "size".to_owned(),
                 },
             )

@@ -1,11 +1,11 @@
-//! What an operation finds, and how it goes from step to step.
+//! The findings of an operation, and its transitions.
 
 use domain::{ConnectionKey, Difference, Drift, DriveVersion, Gone, LogId, OperationId, Value};
 
 use super::support::{eventually, file, fresh, ms, page};
 use crate::{
-    Created, DUE_SHARDS, Decision, DriftCounts, DriftEntry, DueItem, Finding, Operation,
-    OperationKind, OperationState, PageRequest, Store, Suspicion, Written,
+    CandidateReason, Created, DUE_SHARDS, Decision, DriftCounts, DriftEntry, DueItem, Finding,
+    Operation, OperationKind, OperationState, PageRequest, Store, Written,
 };
 
 async fn audit(store: &Store, key: &ConnectionKey) -> Operation {
@@ -32,11 +32,11 @@ async fn stored(store: &Store, operation: &Operation) -> Operation {
     found.unwrap().unwrap()
 }
 
-fn suspected(id: &str, suspicion: Suspicion) -> DriftEntry {
+pub(super) fn suspected(id: &str, reason: CandidateReason) -> DriftEntry {
     DriftEntry {
         file: file(id),
         name: format!("{id}.txt"),
-        suspicion,
+        reason,
         finding: None,
     }
 }
@@ -49,7 +49,7 @@ fn difference(label: &str, ours: Value, drive: Value) -> Difference {
     }
 }
 
-pub(super) async fn an_operation_goes_from_step_to_step_and_who_is_late_moves_nothing(
+pub(super) async fn an_operation_moves_state_by_state_and_late_writers_change_nothing(
     store: &Store,
 ) {
     let begun = audit(store, &fresh()).await;
@@ -87,7 +87,7 @@ pub(super) async fn an_operation_goes_from_step_to_step_and_who_is_late_moves_no
             due_at,
             compared_at: Some(ms(8)),
             drift: DriftCounts {
-                held: 10 * count,
+                present: 10 * count,
                 missing_here: count,
                 missing_there: 2 * count,
                 stale: 3 * count,
@@ -100,7 +100,7 @@ pub(super) async fn an_operation_goes_from_step_to_step_and_who_is_late_moves_no
         assert_eq!(moved, Written::Done(after.clone()));
         assert_eq!(stored(store, &after).await, after);
         let again = store.move_operation(&before, &after).await.unwrap();
-        assert_eq!(again, Written::Done(after.clone()), "it is so already");
+        assert_eq!(again, Written::Done(after.clone()), "it is already done");
         let other = Operation {
             drift: DriftCounts::default(),
             ..after.clone()
@@ -122,46 +122,49 @@ pub(super) async fn an_operation_goes_from_step_to_step_and_who_is_late_moves_no
     .await;
 }
 
-pub(super) async fn a_suspicion_is_written_once_and_settled_once(store: &Store) {
+pub(super) async fn a_candidate_is_recorded_once_and_verified_once(store: &Store) {
     let operation = audit(store, &fresh()).await;
-    let first = suspected("f1", Suspicion::NotListed);
-    store.suspect(&operation, &first).await.unwrap();
+    let first = suspected("f1", CandidateReason::NotListed);
+    store.record_candidate(&operation, &first).await.unwrap();
     let other = DriftEntry {
-        suspicion: Suspicion::Newer(DriveVersion(7)),
+        reason: CandidateReason::Newer(DriveVersion(7)),
         ..first.clone()
     };
-    store.suspect(&operation, &other).await.unwrap();
+    store.record_candidate(&operation, &other).await.unwrap();
     let found = async || {
         let all = page(10);
         let list = store.list_drift(&operation.key, &operation.id, &all);
         list.await.unwrap().items
     };
     let one = std::slice::from_ref(&first);
-    assert_eq!(found().await, one, "the first one stands");
+    assert_eq!(found().await, one, "the first candidate is kept");
 
-    let settled = DriftEntry {
+    let verified = DriftEntry {
         finding: Some(Finding::of(Some(Drift::MissingThere(Gone::MovedAway)))),
         ..first.clone()
     };
-    let stands = store.settle(&operation, &settled).await.unwrap();
-    assert_eq!(stands, settled.finding);
+    let stands = store.record_finding(&operation, &verified).await.unwrap();
+    assert_eq!(stands, verified.finding);
     let late = DriftEntry {
-        finding: Some(Finding::Cleared),
+        finding: Some(Finding::NoDrift),
         ..first.clone()
     };
-    let stands = store.settle(&operation, &late).await.unwrap();
-    assert_eq!(stands, settled.finding, "what was said first stands");
-    store.suspect(&operation, &first).await.unwrap();
+    let stands = store.record_finding(&operation, &late).await.unwrap();
+    assert_eq!(stands, verified.finding, "the first finding is kept");
+    store.record_candidate(&operation, &first).await.unwrap();
     assert_eq!(
         found().await,
-        [settled],
-        "a late suspicion takes nothing back"
+        [verified],
+        "a late candidate changes no finding"
     );
-    let unknown = suspected("f9", Suspicion::Differs);
-    assert_eq!(store.settle(&operation, &unknown).await.unwrap(), None);
+    let unknown = suspected("f9", CandidateReason::Differs);
+    assert_eq!(
+        store.record_finding(&operation, &unknown).await.unwrap(),
+        None
+    );
 }
 
-pub(super) async fn every_finding_comes_back_as_it_was_page_by_page(store: &Store) {
+pub(super) async fn every_finding_is_read_back_equal_page_by_page(store: &Store) {
     let operation = audit(store, &fresh()).await;
     let fields = vec![
         difference("name", Value::text("a"), Value::text("b")),
@@ -177,27 +180,27 @@ pub(super) async fn every_finding_comes_back_as_it_was_page_by_page(store: &Stor
     ];
     let mut wanted = Vec::new();
     for (number, drift) in drifts.into_iter().enumerate() {
-        let suspicion = [
-            Suspicion::NotListed,
-            Suspicion::Newer(DriveVersion(3)),
-            Suspicion::Differs,
+        let reason = [
+            CandidateReason::NotListed,
+            CandidateReason::Newer(DriveVersion(3)),
+            CandidateReason::Differs,
         ][number % 3];
-        let entry = suspected(&format!("f{number}"), suspicion);
-        store.suspect(&operation, &entry).await.unwrap();
-        let settled = DriftEntry {
+        let entry = suspected(&format!("f{number}"), reason);
+        store.record_candidate(&operation, &entry).await.unwrap();
+        let verified = DriftEntry {
             finding: Some(Finding::of(drift)),
             ..entry
         };
-        store.settle(&operation, &settled).await.unwrap();
-        wanted.push(settled);
+        store.record_finding(&operation, &verified).await.unwrap();
+        wanted.push(verified);
     }
-    // Another operation's are not among them.
+    // The entries of another operation are not listed.
     let other = Operation {
         id: OperationId::parse("op2").unwrap(),
         ..operation.clone()
     };
-    let stranger = suspected("f3", Suspicion::Differs);
-    store.suspect(&other, &stranger).await.unwrap();
+    let stranger = suspected("f3", CandidateReason::Differs);
+    store.record_candidate(&other, &stranger).await.unwrap();
     let mut found = Vec::new();
     let mut next = page(4);
     loop {
@@ -217,7 +220,7 @@ pub(super) async fn every_finding_comes_back_as_it_was_page_by_page(store: &Stor
     assert_eq!(found, wanted);
 }
 
-pub(super) async fn of_a_large_finding_a_part_is_kept(store: &Store) {
+pub(super) async fn a_large_finding_is_cut(store: &Store) {
     let operation = audit(store, &fresh()).await;
     let long = "\u{e4}".repeat(40_000);
     let fields = (0..30).map(|n| {
@@ -230,13 +233,13 @@ pub(super) async fn of_a_large_finding_a_part_is_kept(store: &Store) {
     let entry = DriftEntry {
         name: long.clone(),
         finding: Some(Finding::of(Some(Drift::Differing(fields.collect())))),
-        ..suspected("f1", Suspicion::Differs)
+        ..suspected("f1", CandidateReason::Differs)
     };
     store
-        .suspect(&operation, &suspected("f1", Suspicion::Differs))
+        .record_candidate(&operation, &suspected("f1", CandidateReason::Differs))
         .await
         .unwrap();
-    store.settle(&operation, &entry).await.unwrap();
+    store.record_finding(&operation, &entry).await.unwrap();
     let one = page(1);
     let list = store.list_drift(&operation.key, &operation.id, &one);
     let kept = list.await.unwrap().items.remove(0);

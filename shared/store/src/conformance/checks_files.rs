@@ -4,24 +4,23 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use domain::{
-    Choice, ConflictStatus, ConnectionKey, Field, FileRecord, Gone, Request, Revision, Step,
-    TenantId, Value,
+    Choice, ConflictStatus, ConnectionKey, Field, FileRecord, Gone, Request, Revision, TenantId,
+    Transition, Value,
 };
 
 use super::support::{
-    committed, edited, file, fresh, moment, ms, nonce, observed, page, snapshot, stored,
+    committed, context, edited, file, fresh, ms, nonce, observed, page, snapshot, stored,
 };
 use crate::key::Key;
-use crate::update::Replaces;
 use crate::{Committed, HistoryEntry, Store, StoreError};
 
-pub(super) async fn a_record_is_made_once_and_comes_back_equal(store: &Store) {
+pub(super) async fn a_record_is_created_once_and_read_back_equal(store: &Store) {
     let key = fresh();
-    let first = FileRecord::first_sight(&snapshot("f1", 7, "a.txt", "root"));
-    let step = Step::stay(first.clone());
-    let made = committed(store, &key, Revision(0), &step).await;
+    let first = FileRecord::from_snapshot(&snapshot("f1", 7, "a.txt", "root"));
+    let step = Transition::unchanged(first.clone());
+    let created = committed(store, &key, Revision(0), &step).await;
     assert_eq!(
-        made,
+        created,
         FileRecord {
             revision: Revision(1),
             ..first
@@ -32,7 +31,7 @@ pub(super) async fn a_record_is_made_once_and_comes_back_equal(store: &Store) {
         .commit(&key, Revision(0), &step, nonce())
         .await
         .unwrap();
-    assert_eq!(again, Committed::Stale(Some(Box::new(made))));
+    assert_eq!(again, Committed::Stale(Some(Box::new(created))));
     assert_eq!(store.load_file(&key, &file("f2")).await.unwrap(), None);
 }
 
@@ -45,7 +44,7 @@ pub(super) async fn a_stale_revision_returns_the_current_record(store: &Store) {
     let late = first.edit(
         &BTreeMap::from([(Field::Name, Value::text("c"))]),
         "bob",
-        moment(6),
+        context(6),
     );
     let late = store
         .commit(&key, first.revision, &late.unwrap(), nonce())
@@ -56,17 +55,17 @@ pub(super) async fn a_stale_revision_returns_the_current_record(store: &Store) {
 
 pub(super) async fn a_commit_on_nothing_is_stale_without_a_record(store: &Store) {
     let key = fresh();
-    let mut record = FileRecord::first_sight(&snapshot("f1", 1, "a", "root"));
+    let mut record = FileRecord::from_snapshot(&snapshot("f1", 1, "a", "root"));
     record.revision = Revision(5);
     let outcome = store
-        .commit(&key, Revision(4), &Step::stay(record), nonce())
+        .commit(&key, Revision(4), &Transition::unchanged(record), nonce())
         .await
         .unwrap();
     assert_eq!(outcome, Committed::Stale(None));
     assert_eq!(store.load_file(&key, &file("f1")).await.unwrap(), None);
 }
 
-pub(super) async fn fifty_increments_of_five_writers_all_count(store: &Store) {
+pub(super) async fn fifty_increments_by_five_writers_all_count(store: &Store) {
     let key = fresh();
     let first = stored(store, &key, "f1", "root").await;
     let writers = (0..5).map(|_| {
@@ -85,14 +84,14 @@ pub(super) async fn fifty_increments_of_five_writers_all_count(store: &Store) {
     assert_eq!(last.revision.0, first.revision.0 + 50);
 }
 
-/// Counts one more, from the given record or whichever is current.
+/// Increments a counter, starting from the given record or the current one.
 pub(super) async fn increment(store: &Store, key: &ConnectionKey, from: FileRecord) {
     let mut current = from;
     loop {
         let mut next = current.clone();
         next.conflicts_opened += 1;
         next.revision = next.revision.next();
-        let step = Step::stay(next);
+        let step = Transition::unchanged(next);
         match store
             .commit(key, current.revision, &step, nonce())
             .await
@@ -104,7 +103,7 @@ pub(super) async fn increment(store: &Store, key: &ConnectionKey, from: FileReco
     }
 }
 
-pub(super) async fn every_write_moves_the_revision(store: &Store) {
+pub(super) async fn every_write_increments_the_revision(store: &Store) {
     let key = fresh();
     let record = stored(store, &key, "f1", "root").await;
     let mut answered = record.clone();
@@ -112,10 +111,16 @@ pub(super) async fn every_write_moves_the_revision(store: &Store) {
         key: "k".to_owned(),
         digest: "d".to_owned(),
     });
-    let written = committed(store, &key, record.revision, &Step::stay(answered.clone())).await;
+    let written = committed(
+        store,
+        &key,
+        record.revision,
+        &Transition::unchanged(answered.clone()),
+    )
+    .await;
     answered.revision = record.revision.next();
     assert_eq!(written, answered);
-    let step = Step::stay(record.clone());
+    let step = Transition::unchanged(record.clone());
     let late = store.commit(&key, record.revision, &step, nonce()).await;
     assert_eq!(late.unwrap(), Committed::Stale(Some(Box::new(written))));
 }
@@ -126,7 +131,7 @@ pub(super) async fn a_conflict_is_written_with_its_record_or_not_at_all(store: &
     let ours = edited(store, &key, &first, Field::Name, Value::text("ours"), 5).await;
 
     let theirs = domain::Observation::Present(snapshot("f1", 2, "theirs", "root"));
-    let step = ours.observe(&theirs, moment(9));
+    let step = ours.observe(&theirs, context(9));
     let id = step.record.open_conflict(&Field::Name).expect("a conflict");
     let stale = store
         .commit(&key, first.revision, &step, nonce())
@@ -144,33 +149,36 @@ pub(super) async fn a_conflict_is_written_with_its_record_or_not_at_all(store: &
     assert_eq!(&conflict, &step.conflicts[&id]);
     assert_eq!(conflict.status, ConflictStatus::Open);
 
-    let settled = open
-        .resolve(&id, None, &Choice::Drive, "carol", moment(12))
+    let resolved = open
+        .resolve(&id, None, &Choice::Drive, "carol", context(12))
         .unwrap();
-    committed(store, &key, open.revision, &settled).await;
+    committed(store, &key, open.revision, &resolved).await;
     let conflict = store
         .load_conflict(&key, &id)
         .await
         .unwrap()
         .expect("the conflict");
-    assert_eq!(&conflict, &settled.conflicts[&id]);
+    assert_eq!(&conflict, &resolved.conflicts[&id]);
 }
 
-pub(super) async fn many_files_come_back_each_once(store: &Store) {
+pub(super) async fn many_files_are_read_each_once(store: &Store) {
     let key = fresh();
     let mut wanted = Vec::new();
     for n in 0..120 {
         let id = format!("f{n}");
-        let first = FileRecord::first_sight(&snapshot(&id, 1, &id, "root"));
+        let first = FileRecord::from_snapshot(&snapshot(&id, 1, &id, "root"));
         let outcome = store
-            .commit(&key, Revision(0), &Step::stay(first), nonce())
+            .commit(&key, Revision(0), &Transition::unchanged(first), nonce())
             .await;
         assert_eq!(outcome.unwrap(), Committed::Done);
         wanted.extend([file(&id), file(&id), file(&format!("missing{n}"))]);
     }
     let found = store.load_files(&key, &wanted).await.unwrap();
     assert_eq!(found.len(), 120);
-    assert_eq!(store.load_files_now(&key, &wanted).await.unwrap(), found);
+    assert_eq!(
+        store.load_files_consistent(&key, &wanted).await.unwrap(),
+        found
+    );
     assert!(found.iter().all(|(id, record)| *id == record.file));
     assert!(store.load_files(&key, &[]).await.unwrap().is_empty());
 }
@@ -196,7 +204,7 @@ pub(super) async fn two_tenants_with_the_same_ids_never_meet(store: &Store) {
     assert_eq!(store.load_file(&mine, &file("f1")).await.unwrap(), Some(a));
     assert_eq!(
         store
-            .arrival(&mine, &[file("f1"), file("f2")])
+            .check_arrival(&mine, &[file("f1"), file("f2")])
             .await
             .unwrap()
             .missing,
@@ -213,11 +221,11 @@ pub(super) async fn two_tenants_with_the_same_ids_never_meet(store: &Store) {
     assert!(owed.items.is_empty());
     assert!(
         TenantId::parse("a#F#c1").is_err(),
-        "an id can't break out of a key"
+        "an id can't leave its part of a key"
     );
 }
 
-pub(super) async fn an_item_of_newer_code_is_refused(store: &Store) {
+pub(super) async fn an_item_of_a_format_after_the_next_is_refused(store: &Store) {
     let key = fresh();
     let record = stored(store, &key, "f1", "root").await;
     let mut item = store
@@ -225,11 +233,14 @@ pub(super) async fn an_item_of_newer_code_is_refused(store: &Store) {
         .await
         .unwrap()
         .unwrap();
-    item.insert("format".to_owned(), AttributeValue::N("2".to_owned()));
+    item.insert("format".to_owned(), AttributeValue::N("3".to_owned()));
     item.insert("b".to_owned(), AttributeValue::S("another form".to_owned()));
-    store.put(item, Replaces::Whatever).await.unwrap();
+    store.put_many(vec![item]).await.unwrap();
 
-    let newer = |error: &StoreError| matches!(error, StoreError::NewerItem { format: 2, sk, .. } if sk == "HEAD");
+    let newer = |error: &StoreError| {
+        let is_newer = matches!(error, StoreError::NewerItem { format: 3, .. });
+        is_newer && error.to_string().contains("HEAD")
+    };
     assert!(newer(
         &store.load_file(&key, &record.file).await.unwrap_err()
     ));
@@ -242,7 +253,7 @@ pub(super) async fn an_item_of_newer_code_is_refused(store: &Store) {
     let late = record.edit(
         &BTreeMap::from([(Field::Name, Value::text("c"))]),
         "bob",
-        moment(6),
+        context(6),
     );
     let late = store
         .commit(&key, Revision(9), &late.unwrap(), nonce())
@@ -250,18 +261,15 @@ pub(super) async fn an_item_of_newer_code_is_refused(store: &Store) {
     assert!(newer(&late.unwrap_err()));
 }
 
-pub(super) async fn an_item_that_is_not_ours_is_corrupt(store: &Store) {
+pub(super) async fn a_malformed_item_is_corrupt(store: &Store) {
     let key = fresh();
     let place = Key::head(&key, &file("f1"));
-    store
-        .put(place.to_item(), Replaces::Whatever)
-        .await
-        .unwrap();
+    store.put_many(vec![place.to_item()]).await.unwrap();
     let error = store.load_file(&key, &file("f1")).await.unwrap_err();
     assert!(matches!(
         error,
         StoreError::Corrupt {
-            what: "it has no format",
+            what: "its format is missing",
             ..
         }
     ));
@@ -274,7 +282,7 @@ pub(super) async fn an_item_that_is_not_ours_is_corrupt(store: &Store) {
         .unwrap();
     let side = AttributeValue::M([("z".to_owned(), AttributeValue::Null(true))].into());
     item.insert("a".to_owned(), side);
-    store.put(item, Replaces::Whatever).await.unwrap();
+    store.put_many(vec![item]).await.unwrap();
     let error = store.load_file(&key, &file("f2")).await.unwrap_err();
     assert!(matches!(
         error,
@@ -295,9 +303,9 @@ pub(super) async fn history_is_newest_first_and_writing_it_again_changes_nothing
     let mut entries: Vec<_> = versions.iter().map(|version| entry(*version)).collect();
     entries.push(entry(1));
     let later = Some(ms(9_999_999_999_000));
-    store.keep_history(&key, &entries, later).await.unwrap();
-    store.keep_history(&key, &entries, later).await.unwrap();
-    store.keep_history(&key, &[], None).await.unwrap();
+    store.save_history(&key, &entries, later).await.unwrap();
+    store.save_history(&key, &entries, later).await.unwrap();
+    store.save_history(&key, &[], None).await.unwrap();
 
     let mut seen = Vec::new();
     let mut next = page(15);
@@ -321,7 +329,10 @@ pub(super) async fn history_is_newest_first_and_writing_it_again_changes_nothing
 
     let at = async |id: &str, version: u64| {
         let version = domain::DriveVersion(version);
-        store.history_at(&key, &file(id), version).await.unwrap()
+        store
+            .load_history_entry(&key, &file(id), version)
+            .await
+            .unwrap()
     };
     assert_eq!(at("f1", 16).await, Some(entry(16)));
     assert_eq!((at("f1", 17).await, at("f2", 16).await), (None, None));
@@ -333,11 +344,11 @@ pub(super) async fn history_is_newest_first_and_writing_it_again_changes_nothing
 
 pub(super) async fn a_tombstone_of_an_unknown_file_expires_and_others_do_not(store: &Store) {
     let key = fresh();
-    let unknown = FileRecord::never_seen(file("f1"), Gone::Removed, ms(1_000));
-    let kept = committed(store, &key, Revision(0), &Step::stay(unknown)).await;
-    assert!(!kept.is_present());
+    let unknown = FileRecord::tombstone(file("f1"), Gone::Removed, ms(1_000));
+    let created = committed(store, &key, Revision(0), &Transition::unchanged(unknown)).await;
+    assert!(!created.is_present());
     let item = store
-        .get(&Key::head(&key, &kept.file))
+        .get(&Key::head(&key, &created.file))
         .await
         .unwrap()
         .unwrap();
@@ -345,7 +356,7 @@ pub(super) async fn a_tombstone_of_an_unknown_file_expires_and_others_do_not(sto
     assert_eq!(item["expires"], AttributeValue::N(thirty_days.to_string()));
 
     let present = stored(store, &key, "f2", "root").await;
-    let gone = present.answered(&domain::Observation::Gone(Gone::AccessLost), moment(7));
+    let gone = present.apply_lookup(&domain::Observation::Gone(Gone::AccessLost), context(7));
     let gone = committed(store, &key, present.revision, &gone).await;
     let item = store
         .get(&Key::head(&key, &gone.file))
@@ -354,14 +365,14 @@ pub(super) async fn a_tombstone_of_an_unknown_file_expires_and_others_do_not(sto
         .unwrap();
     assert!(
         !item.contains_key("expires"),
-        "a file that we knew stays known"
+        "a file that was seen does not expire"
     );
     let attributes: BTreeSet<&str> = item.keys().map(String::as_str).collect();
     assert!(attributes.contains("files_pk") && !attributes.contains("children_pk"));
 
     let back = domain::Observation::Present(snapshot("f1", 3, "back", "root"));
-    let back = kept.answered(&back, moment(8));
-    let back = committed(store, &key, kept.revision, &back).await;
+    let back = created.apply_lookup(&back, context(8));
+    let back = committed(store, &key, created.revision, &back).await;
     let item = store
         .get(&Key::head(&key, &back.file))
         .await
@@ -371,30 +382,42 @@ pub(super) async fn a_tombstone_of_an_unknown_file_expires_and_others_do_not(sto
     observed(store, &key, &back, snapshot("f1", 4, "on", "root"), 9).await;
 }
 
-pub(super) async fn a_request_makes_one_file_however_often_it_comes(store: &Store) {
+pub(super) async fn a_repeated_request_creates_one_file(store: &Store) {
     let key = fresh();
     let request = |digest: &str| Request {
         key: "k1".to_owned(),
         digest: digest.to_owned(),
     };
-    assert_eq!(store.load_made(&key, &request("d")).await.unwrap(), None);
-    let made = crate::Made {
+    assert_eq!(
+        store
+            .load_idempotency_record(&key, &request("d"))
+            .await
+            .unwrap(),
+        None
+    );
+    let created = crate::IdempotencyRecord {
         digest: "d".to_owned(),
         file: file("f1"),
     };
     for (digest, id) in [("d", "f1"), ("d", "f2"), ("other", "f3")] {
-        let kept = store
-            .keep_made(&key, &request(digest), &file(id), ms(9_000))
+        let stored = store
+            .save_idempotency_record(&key, &request(digest), &file(id), ms(9_000))
             .await;
-        assert_eq!(kept.unwrap(), made, "the first stands");
+        assert_eq!(stored.unwrap(), created, "the first is kept");
     }
-    let found = store.load_made(&key, &request("other")).await.unwrap();
-    assert_eq!(found, Some(made));
-    let elsewhere = store.load_made(&fresh(), &request("d")).await.unwrap();
+    let found = store
+        .load_idempotency_record(&key, &request("other"))
+        .await
+        .unwrap();
+    assert_eq!(found, Some(created));
+    let elsewhere = store
+        .load_idempotency_record(&fresh(), &request("d"))
+        .await
+        .unwrap();
     assert_eq!(elsewhere, None);
 }
 
-pub(super) async fn a_file_that_is_being_made_is_listed_and_due(store: &Store) {
+pub(super) async fn a_file_in_creation_is_listed_and_due(store: &Store) {
     let key = fresh();
     let new = domain::NewFile {
         file: file("f1"),
@@ -405,18 +428,18 @@ pub(super) async fn a_file_that_is_being_made_is_listed_and_due(store: &Store) {
             (Field::Parent, Value::text("0AFolder")),
         ]),
     };
-    let step = FileRecord::creating(&new, "ann", moment(5)).unwrap();
-    let made = committed(store, &key, Revision(0), &step).await;
-    assert_eq!(made, step.record);
+    let step = FileRecord::creating(&new, "ann", context(5)).unwrap();
+    let created = committed(store, &key, Revision(0), &step).await;
+    assert_eq!(created, step.record);
     let folder = file("0AFolder");
     let listed = store
         .list_files(&key, Some(&folder), crate::Tombstones::Skip, &page(10))
         .await;
-    assert_eq!(listed.unwrap().items, std::slice::from_ref(&made));
+    assert_eq!(listed.unwrap().items, std::slice::from_ref(&created));
     let due = store.due_files(&key, ms(5), 10).await.unwrap();
     assert_eq!(due, [file("f1")]);
-    let taken_back = made.cancel(moment(6));
-    let gone = committed(store, &key, made.revision, &taken_back).await;
+    let taken_back = created.cancel(context(6));
+    let gone = committed(store, &key, created.revision, &taken_back).await;
     assert!(gone.is_gone());
     assert_eq!(store.due_files(&key, ms(9), 10).await.unwrap(), []);
 }

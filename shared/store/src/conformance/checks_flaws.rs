@@ -1,20 +1,20 @@
-//! What an audit finds wrong among our own items, and how that can be told from the items.
+//! The inconsistencies that an audit records, and the index defects that items reveal.
 
 use std::collections::BTreeMap;
 
 use domain::{
-    ChannelId, ConflictId, ConnectionKey, Field, FlawCount, FlawKind, LogId, OperationId, Step,
-    Value,
+    ChannelId, ConflictId, ConnectionKey, Field, InconsistencyCount, InconsistencyKind, LogId,
+    OperationId, Transition, Value,
 };
 
 use super::support::{committed, edited, file, fresh, ms, observed, page, snapshot, stored};
 use crate::key::Key;
 use crate::{
-    Channel, ChannelState, Created, Flaw, Kept, Log, Misplaced, Operation, OperationKind,
-    OperationState, Store, Subject, Written,
+    Channel, ChannelState, Created, Inconsistency, IndexDefect, Indexed, Log, Operation,
+    OperationKind, OperationState, Store, Subject, Written,
 };
 
-/// Takes an item out of an index, behind everyone's back.
+/// Removes an item from an index, bypassing the store.
 async fn hide(store: &Store, key: &Key, index: &str) {
     let update = store.client.update_item().table_name(&store.table);
     let update = update
@@ -41,41 +41,47 @@ fn audit(key: &ConnectionKey) -> Operation {
     }
 }
 
-pub(super) async fn a_file_that_an_index_has_wrong_is_seen_and_put_right_by_a_write(store: &Store) {
+pub(super) async fn a_misindexed_file_is_detected_and_repaired_by_a_write(store: &Store) {
     let key = fresh();
     let first = stored(store, &key, "f1", "folder").await;
     let mut record = edited(store, &key, &first, Field::Name, Value::text("b"), 5).await;
     let head = Key::head(&key, &file("f1"));
-    let misplaced = async || {
-        let kept = store.load_kept_file(&key, &file("f1")).await.unwrap();
-        kept.unwrap().misplaced
+    let index_defect = async || {
+        let indexed = store
+            .load_file_with_index_state(&key, &file("f1"))
+            .await
+            .unwrap();
+        indexed.unwrap().index_defect
     };
-    assert_eq!(misplaced().await, None);
+    assert_eq!(index_defect().await, None);
     let all = [
-        ("due", Misplaced::Waiting),
-        ("attention", Misplaced::Waiting),
-        ("children", Misplaced::Listed),
-        ("files", Misplaced::Listed),
+        ("due", IndexDefect::Work),
+        ("attention", IndexDefect::Work),
+        ("children", IndexDefect::Listing),
+        ("files", IndexDefect::Listing),
     ];
     for (index, wrong) in all {
         hide(store, &head, index).await;
-        assert_eq!(misplaced().await, Some(wrong), "{index}");
+        assert_eq!(index_defect().await, Some(wrong), "{index}");
         let ids = [file("f1")];
-        let many = store.load_kept_files(&key, &ids).await.unwrap();
-        assert_eq!(many[0].misplaced, Some(wrong));
+        let many = store.load_files_with_index_state(&key, &ids).await.unwrap();
+        assert_eq!(many[0].index_defect, Some(wrong));
         let before = record.revision;
-        record = committed(store, &key, before, &Step::stay(record)).await;
-        assert_eq!(misplaced().await, None, "{index}");
+        record = committed(store, &key, before, &Transition::unchanged(record)).await;
+        assert_eq!(index_defect().await, None, "{index}");
     }
-    let listed = store.list_kept_files(&key, &page(10)).await.unwrap();
-    let right = Kept {
+    let listed = store
+        .list_files_with_index_state(&key, &page(10))
+        .await
+        .unwrap();
+    let right = Indexed {
         value: record,
-        misplaced: None,
+        index_defect: None,
     };
     assert_eq!(listed.items, [right]);
 }
 
-pub(super) async fn a_log_a_channel_and_an_operation_that_are_not_due_are_seen_and_put_right(
+pub(super) async fn a_log_channel_or_operation_missing_from_due_is_detected_and_repaired(
     store: &Store,
 ) {
     let key = fresh();
@@ -83,15 +89,15 @@ pub(super) async fn a_log_a_channel_and_an_operation_that_are_not_due_are_seen_a
     store.create_log(&log).await.unwrap();
     let of_log = async || {
         store
-            .list_kept_logs(&key)
+            .list_logs_with_index_state(&key)
             .await
             .unwrap()
             .remove(0)
-            .misplaced
+            .index_defect
     };
     assert_eq!(of_log().await, None);
     hide(store, &Key::of_connection(&key, "LOG", "user"), "due").await;
-    assert_eq!(of_log().await, Some(Misplaced::Waiting));
+    assert_eq!(of_log().await, Some(IndexDefect::Work));
     let postponed = store.postpone_poll(&key, &log.log, ms(5)).await;
     postponed.unwrap();
     assert_eq!(of_log().await, None);
@@ -108,12 +114,15 @@ pub(super) async fn a_log_a_channel_and_an_operation_that_are_not_due_are_seen_a
     };
     store.create_channel(&channel).await.unwrap();
     let of_channel = async || {
-        let kept = store.load_kept_channel(&channel.id).await.unwrap();
-        kept.unwrap().misplaced
+        let indexed = store
+            .load_channel_with_index_state(&channel.id)
+            .await
+            .unwrap();
+        indexed.unwrap().index_defect
     };
     assert_eq!(of_channel().await, None);
     hide(store, &Key::channel(&channel.id), "due").await;
-    assert_eq!(of_channel().await, Some(Misplaced::Waiting));
+    assert_eq!(of_channel().await, Some(IndexDefect::Work));
     let postponed = store.postpone_channel(&channel.id, ms(8_000)).await;
     postponed.unwrap();
     assert_eq!(of_channel().await, None);
@@ -122,36 +131,44 @@ pub(super) async fn a_log_a_channel_and_an_operation_that_are_not_due_are_seen_a
     let made = store.create_operation(&operation).await.unwrap();
     assert_eq!(made, Created::Created);
     let of_operation = async || {
-        let kept = store.list_kept_operations(&key, &page(1)).await.unwrap();
-        kept.items[0].misplaced
+        let indexed = store
+            .list_operations_with_index_state(&key, &page(1))
+            .await
+            .unwrap();
+        indexed.items[0].index_defect
     };
     assert_eq!(of_operation().await, None);
     hide(store, &Key::of_connection(&key, "OP", "op1"), "due").await;
-    assert_eq!(of_operation().await, Some(Misplaced::Waiting));
+    assert_eq!(of_operation().await, Some(IndexDefect::Work));
     let moved = store.move_operation(&operation, &operation).await.unwrap();
     assert_eq!(moved, Written::Done(operation));
     assert_eq!(of_operation().await, None);
 }
 
-pub(super) async fn a_conflict_that_no_list_has_is_seen(store: &Store) {
+pub(super) async fn a_conflict_missing_from_its_index_is_detected(store: &Store) {
     let key = fresh();
     let first = stored(store, &key, "f1", "folder").await;
     let ours = edited(store, &key, &first, Field::Name, Value::text("ours"), 5).await;
     let theirs = snapshot("f1", 2, "theirs", "folder");
     let record = observed(store, &key, &ours, theirs, 6).await;
     let id = record.open_conflict(&Field::Name).unwrap();
-    let load = async |id: &ConflictId| store.load_kept_conflict(&key, id).await.unwrap();
-    assert_eq!(load(&id).await.unwrap().misplaced, None);
+    let load = async |id: &ConflictId| {
+        store
+            .load_conflict_with_index_state(&key, id)
+            .await
+            .unwrap()
+    };
+    assert_eq!(load(&id).await.unwrap().index_defect, None);
     hide(store, &Key::conflict(&key, &id), "attention").await;
-    let kept = load(&id).await.unwrap();
-    assert_eq!(kept.misplaced, Some(Misplaced::Waiting));
-    assert_eq!(kept.value.drive, Value::text("theirs"));
+    let indexed = load(&id).await.unwrap();
+    assert_eq!(indexed.index_defect, Some(IndexDefect::Work));
+    assert_eq!(indexed.value.drive, Value::text("theirs"));
     let other = ConflictId { number: 9, ..id };
     assert_eq!(load(&other).await, None);
 }
 
-fn flaw(kind: FlawKind, subject: Subject) -> Flaw {
-    Flaw {
+fn inconsistency(kind: InconsistencyKind, subject: Subject) -> Inconsistency {
+    Inconsistency {
         kind,
         subject,
         repaired: false,
@@ -160,7 +177,7 @@ fn flaw(kind: FlawKind, subject: Subject) -> Flaw {
     }
 }
 
-pub(super) async fn a_flaw_comes_back_as_it_was_and_of_one_thing_the_latest_is_kept(store: &Store) {
+pub(super) async fn of_one_kind_and_subject_the_latest_inconsistency_is_kept(store: &Store) {
     let operation = audit(&fresh());
     let conflict = ConflictId {
         file: file("f1"),
@@ -169,56 +186,74 @@ pub(super) async fn a_flaw_comes_back_as_it_was_and_of_one_thing_the_latest_is_k
     };
     let op = OperationId::parse("op9").unwrap();
     // In the order of their keys.
-    let mut flaws = [
-        flaw(FlawKind::ChannelLapsed, Subject::Log(LogId::user())),
-        flaw(FlawKind::ConflictStray, Subject::Conflict(conflict)),
-        flaw(FlawKind::IntentNotDue, Subject::File(file("f1"))),
-        flaw(FlawKind::IntentNotDue, Subject::File(file("f2"))),
-        flaw(FlawKind::OperationStalled, Subject::Operation(op)),
+    let mut found = [
+        inconsistency(
+            InconsistencyKind::ChannelLapsed,
+            Subject::Log(LogId::user()),
+        ),
+        inconsistency(
+            InconsistencyKind::ConflictStray,
+            Subject::Conflict(conflict),
+        ),
+        inconsistency(InconsistencyKind::IntentNotDue, Subject::File(file("f1"))),
+        inconsistency(InconsistencyKind::IntentNotDue, Subject::File(file("f2"))),
+        inconsistency(InconsistencyKind::OperationStalled, Subject::Operation(op)),
     ];
-    for flaw in &flaws {
-        store.note_flaw(&operation, flaw).await.unwrap();
+    for one in &found {
+        store.record_inconsistency(&operation, one).await.unwrap();
     }
-    flaws[2].repaired = true;
-    store.note_flaw(&operation, &flaws[2]).await.unwrap();
-    let late = Flaw {
+    found[2].repaired = true;
+    store
+        .record_inconsistency(&operation, &found[2])
+        .await
+        .unwrap();
+    let late = Inconsistency {
         found_at: ms(6),
         detail: "seen before".to_owned(),
-        ..flaws[2].clone()
+        ..found[2].clone()
     };
-    store.note_flaw(&operation, &late).await.unwrap();
-    // Another operation's are not among them.
+    store.record_inconsistency(&operation, &late).await.unwrap();
+    // Those of another operation are not listed.
     let other = Operation {
         id: OperationId::parse("op2").unwrap(),
         ..operation.clone()
     };
-    store.note_flaw(&other, &flaws[0]).await.unwrap();
+    store.record_inconsistency(&other, &found[0]).await.unwrap();
     let (key, id) = (&operation.key, &operation.id);
-    let first = store.list_flaws(key, id, None, &page(3)).await.unwrap();
-    assert_eq!(first.items, flaws[..3]);
+    let first = store
+        .list_inconsistencies(key, id, None, &page(3))
+        .await
+        .unwrap();
+    assert_eq!(first.items, found[..3]);
     let mut next = page(3);
     next.cursor = first.next_cursor;
-    let rest = store.list_flaws(key, id, None, &next).await.unwrap();
+    let rest = store
+        .list_inconsistencies(key, id, None, &next)
+        .await
+        .unwrap();
     assert_eq!(
         (rest.items.as_slice(), rest.next_cursor),
-        (&flaws[3..], None)
+        (&found[3..], None)
     );
-    let kind = Some(FlawKind::IntentNotDue);
-    let of_kind = store.list_flaws(key, id, kind, &page(9)).await.unwrap();
-    assert_eq!(of_kind.items, flaws[2..4]);
+    let kind = Some(InconsistencyKind::IntentNotDue);
+    let of_kind = store
+        .list_inconsistencies(key, id, kind, &page(9))
+        .await
+        .unwrap();
+    assert_eq!(of_kind.items, found[2..4]);
 }
 
-pub(super) async fn an_operation_keeps_how_many_flaws_it_found(store: &Store) {
+pub(super) async fn an_operation_stores_its_inconsistency_counts(store: &Store) {
     let operation = audit(&fresh());
     store.create_operation(&operation).await.unwrap();
-    let count = |found, repaired| FlawCount { found, repaired };
-    let flaws = BTreeMap::from([
-        (FlawKind::IntentNotDue, count(3, 2)),
-        (FlawKind::CursorAhead, count(1, 0)),
+    let count = |found, repaired| InconsistencyCount { found, repaired };
+    let inconsistencies = BTreeMap::from([
+        (InconsistencyKind::IntentNotDue, count(3, 2)),
+        (InconsistencyKind::CursorAhead, count(1, 0)),
     ]);
     let after = Operation {
         state: OperationState::Listing,
-        flaws,
+        inconsistencies,
         ..operation.clone()
     };
     let moved = store.move_operation(&operation, &after).await.unwrap();
@@ -226,5 +261,5 @@ pub(super) async fn an_operation_keeps_how_many_flaws_it_found(store: &Store) {
     let stands = store.load_operation(&after.key, &after.id).await.unwrap();
     assert_eq!(stands.as_ref(), Some(&after));
     let again = store.move_operation(&operation, &after).await.unwrap();
-    assert_eq!(again, Written::Done(after), "it is so already");
+    assert_eq!(again, Written::Done(after), "it is already done");
 }

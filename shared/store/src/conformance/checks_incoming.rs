@@ -1,14 +1,14 @@
-//! What applications bring: uploads in parts, and versions with their reasons.
+//! Content from applications: multipart uploads, and versions with their reasons.
 
 use domain::content::{ObjectKey, UploadId};
 
 use super::checks_content::{hash, object, version};
 use super::support::{file, fresh, ms};
-use crate::{Created, Incoming, Linked, Store, Updated};
+use crate::{Created, Linked, MultipartUpload, Store, Updated};
 
-pub(super) async fn an_upload_is_kept_until_it_is_dropped_or_expires(store: &Store) {
+pub(super) async fn an_upload_is_kept_until_it_is_deleted_or_expires(store: &Store) {
     let (key, other) = (fresh(), fresh());
-    let incoming = Incoming {
+    let upload = MultipartUpload {
         id: "00ff".to_owned(),
         file: file("f1"),
         hash: hash(1),
@@ -19,27 +19,32 @@ pub(super) async fn an_upload_is_kept_until_it_is_dropped_or_expires(store: &Sto
         part_bytes: 8_388_608,
         expires_at: ms(5_000),
     };
-    let kept = store.keep_incoming(&key, &incoming).await.unwrap();
-    assert_eq!(kept, Created::Created);
-    let again = store.keep_incoming(&key, &incoming).await.unwrap();
-    assert_eq!(again, Created::Created, "its own");
-    let changed = Incoming {
+    let saved = store.save_multipart_upload(&key, &upload).await.unwrap();
+    assert_eq!(saved, Created::Created);
+    let again = store.save_multipart_upload(&key, &upload).await.unwrap();
+    assert_eq!(again, Created::Created, "it is the caller's own");
+    let changed = MultipartUpload {
         size_bytes: 1,
-        ..incoming.clone()
+        ..upload.clone()
     };
-    let refused = store.keep_incoming(&key, &changed).await.unwrap();
-    assert_eq!(refused, Created::Exists(incoming.clone()));
+    let refused = store.save_multipart_upload(&key, &changed).await.unwrap();
+    assert_eq!(refused, Created::Exists(upload.clone()));
 
-    let at = async |key, now| store.incoming(key, "00ff", ms(now)).await.unwrap();
-    assert_eq!(at(&key, 4_999).await, Some(incoming.clone()));
+    let at = async |key, now| {
+        store
+            .load_multipart_upload(key, "00ff", ms(now))
+            .await
+            .unwrap()
+    };
+    assert_eq!(at(&key, 4_999).await, Some(upload.clone()));
     assert_eq!(at(&key, 5_000).await, None, "it has expired");
     assert_eq!(at(&other, 0).await, None, "another connection has none");
-    store.drop_incoming(&key, "00ff").await.unwrap();
-    store.drop_incoming(&key, "00ff").await.unwrap();
+    store.delete_multipart_upload(&key, "00ff").await.unwrap();
+    store.delete_multipart_upload(&key, "00ff").await.unwrap();
     assert_eq!(at(&key, 0).await, None);
 }
 
-pub(super) async fn a_restored_version_says_who_and_why(store: &Store) {
+pub(super) async fn a_restored_version_records_who_and_why(store: &Store) {
     let key = fresh();
     let stored = object(&key, 1, 1);
     let put = store.put_object_if_absent(&key.tenant, &stored).await;
@@ -50,12 +55,16 @@ pub(super) async fn a_restored_version_says_who_and_why(store: &Store) {
     assert_eq!(linked.unwrap(), Linked::Done);
     let f1 = file("f1");
     let explain = async |number| {
-        let told = store.explain_version(&key, &f1, number, "ann", "by mistake");
-        told.await.unwrap()
+        let annotated = store.annotate_version(&key, &f1, number, "ann", "by mistake");
+        annotated.await.unwrap()
     };
     assert_eq!(explain(2).await, Updated::Absent);
     assert_eq!(explain(1).await, Updated::Done);
-    let found = store.version(&key, &file("f1"), 1).await.unwrap().unwrap();
-    let told = (found.by.as_deref(), found.reason.as_deref());
-    assert_eq!(told, (Some("ann"), Some("by mistake")));
+    let found = store
+        .load_version(&key, &file("f1"), 1)
+        .await
+        .unwrap()
+        .unwrap();
+    let annotated = (found.by.as_deref(), found.reason.as_deref());
+    assert_eq!(annotated, (Some("ann"), Some("by mistake")));
 }

@@ -1,16 +1,16 @@
-//! Lists: what is in which index as the sides of a record move, and the cursors between pages.
+//! Lists: the indexes of a record as its sides move, and the cursors between pages.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::{
-    AttemptId, Choice, ConnectionKey, Field, FileRecord, Gone, Jitter, Moment, Observation, Patch,
-    Policies, Refusal, Revision, Step, Value,
+    AttemptId, Choice, ConnectionKey, Context, Field, FileRecord, Gone, Jitter, Observation, Patch,
+    Policies, Refusal, Revision, Transition, Value,
 };
 
 use super::support::{
-    committed, edited, eventually, file, fresh, ids, moment, ms, nonce, observed, page, snapshot,
+    committed, context, edited, eventually, file, fresh, ids, ms, nonce, observed, page, snapshot,
     stored,
 };
 use crate::{
@@ -34,7 +34,7 @@ async fn intents(store: &Store, key: &ConnectionKey, status: IntentStatus) -> Ve
     ids(&found.items).into_iter().map(str::to_owned).collect()
 }
 
-pub(super) async fn a_file_is_listed_under_the_folder_where_the_application_has_it(store: &Store) {
+pub(super) async fn a_file_is_listed_under_the_folder_that_the_application_sees(store: &Store) {
     let key = fresh();
     let a = stored(store, &key, "fa", "root").await;
     stored(store, &key, "fb", "root").await;
@@ -53,7 +53,7 @@ pub(super) async fn a_file_is_listed_under_the_folder_where_the_application_has_
     })
     .await;
 
-    let gone = moved.answered(&Observation::Gone(Gone::Removed), moment(6));
+    let gone = moved.apply_lookup(&Observation::Gone(Gone::Removed), context(6));
     committed(store, &key, moved.revision, &gone).await;
     eventually(Vec::<String>::new(), async || {
         children(store, &key, "box").await
@@ -66,8 +66,8 @@ pub(super) async fn every_file_is_listed_once_page_by_page(store: &Store) {
     for n in 0..30 {
         stored(store, &key, &format!("f{n}"), "root").await;
     }
-    let unknown = FileRecord::never_seen(file("gone"), Gone::Removed, ms(1_000));
-    committed(store, &key, Revision(0), &Step::stay(unknown)).await;
+    let unknown = FileRecord::tombstone(file("gone"), Gone::Removed, ms(1_000));
+    committed(store, &key, Revision(0), &Transition::unchanged(unknown)).await;
     let all = async |tombstones, limit| {
         let mut seen = BTreeSet::new();
         let mut next = page(limit);
@@ -112,7 +112,7 @@ pub(super) async fn an_intent_is_owed_then_failed_then_gone_from_the_list(store:
         .failed
         .insert(Field::Name, "not allowed".to_owned());
     failed.revision = failed.revision.next();
-    let failed = committed(store, &key, owed.revision, &Step::stay(failed)).await;
+    let failed = committed(store, &key, owed.revision, &Transition::unchanged(failed)).await;
     eventually(one, async || {
         intents(store, &key, IntentStatus::Failed).await
     })
@@ -144,10 +144,10 @@ pub(super) async fn due_files_come_earliest_first_and_not_before_their_time(stor
     assert!(due(999, 10).await.is_empty());
 }
 
-pub(super) async fn what_is_held_is_released_and_nothing_else(store: &Store) {
+pub(super) async fn only_out_of_scope_files_are_rescheduled(store: &Store) {
     let key = fresh();
     let policies = Policies::default();
-    let moment = |at| Moment {
+    let context = |at| Context {
         now: ms(at),
         drive_at: None,
         policies: &policies,
@@ -156,13 +156,13 @@ pub(super) async fn what_is_held_is_released_and_nothing_else(store: &Store) {
         let first = stored(store, &key, id, "root").await;
         let owed = edited(store, &key, &first, Field::Name, Value::text("new"), 1_000).await;
         let step = match id {
-            "held" => owed.held(moment(2_000), Jitter(1.0)),
+            "held" => owed.defer_out_of_scope(context(2_000), Jitter(1.0)),
             "backing_off" => {
                 let nothing = Patch {
                     attempt: AttemptId(1),
                     values: BTreeMap::new(),
                 };
-                owed.refused(&nothing, &Refusal::Busy, moment(2_000), Jitter(1.0))
+                owed.refused(&nothing, &Refusal::Busy, context(2_000), Jitter(1.0))
             }
             _ => continue,
         };
@@ -172,15 +172,24 @@ pub(super) async fn what_is_held_is_released_and_nothing_else(store: &Store) {
     let due = async |now| store.due_files(&key, ms(now), 10).await.unwrap();
     eventually(vec![file("due")], async || due(2_500).await).await;
     eventually(3, async || due(3_000).await.len()).await;
-    let released = store.release_held(&key, ms(2_400), nonce).await.unwrap();
+    let released = store
+        .reschedule_out_of_scope(&key, ms(2_400), nonce)
+        .await
+        .unwrap();
     assert_eq!(released, 1);
     let both = vec![file("due"), file("held")];
     eventually(both, async || due(2_500).await).await;
-    // It is held no more until it is looked at.
-    assert_eq!(store.release_held(&key, ms(2_500), nonce).await.unwrap(), 0);
+    // It is not out of scope until it is processed again.
+    assert_eq!(
+        store
+            .reschedule_out_of_scope(&key, ms(2_500), nonce)
+            .await
+            .unwrap(),
+        0
+    );
 }
 
-/// A record with an open conflict on its name and, where it is given, on a property.
+/// A record with an open conflict on its name and, if given, on a property.
 async fn contested(
     store: &Store,
     key: &ConnectionKey,
@@ -201,7 +210,7 @@ async fn contested(
 
 pub(super) async fn conflicts_are_listed_by_state_and_field(store: &Store) {
     let key = fresh();
-    // A property's key may hold what separates the parts of a key.
+    // A property's key may contain the separator of key parts.
     let odd = "a#b#1";
     let record = contested(store, &key, "f1", Some(odd), 1_000).await;
     contested(store, &key, "f2", None, 2_000).await;
@@ -240,7 +249,7 @@ pub(super) async fn conflicts_are_listed_by_state_and_field(store: &Store) {
 
     let id = record.open_conflict(&Field::Name).unwrap();
     let step = record
-        .resolve(&id, None, &Choice::App, "carol", moment(9_000))
+        .resolve(&id, None, &Choice::App, "carol", context(9_000))
         .unwrap();
     committed(store, &key, record.revision, &step).await;
     eventually(vec![pair("f1", "name")], async || {
@@ -278,7 +287,7 @@ pub(super) async fn attention_is_counted(store: &Store) {
     let before = failed.revision;
     failed.push.failed.insert(Field::Name, "no".to_owned());
     failed.revision = before.next();
-    committed(store, &key, before, &Step::stay(failed)).await;
+    committed(store, &key, before, &Transition::unchanged(failed)).await;
     let wanted = Attention {
         open_conflicts: 2,
         owed: 1,
@@ -359,7 +368,8 @@ pub(super) async fn a_cursor_of_another_connection_reads_nothing_of_it(store: &S
         limit: 10,
         cursor: first(&theirs).await.next_cursor,
     };
-    // The position means what it says, in my own partition: everything of mine sorts before `x2`.
+    // The position is interpreted in the caller's own partition: all of the caller's files sort
+    // before `x2`.
     let found = store
         .list_files(&mine, Some(&file("root")), Tombstones::Skip, &request)
         .await
@@ -393,7 +403,7 @@ pub(super) async fn a_cursor_of_another_connection_reads_nothing_of_it(store: &S
     }
     let values = BTreeMap::from([(Field::Name, Value::text("n"))]);
     let record = store.load_file(&mine, &file("m1")).await.unwrap().unwrap();
-    let step = record.edit(&values, "alice", moment(3)).unwrap();
+    let step = record.edit(&values, "alice", context(3)).unwrap();
     let done = store
         .commit(&mine, record.revision, &step, nonce())
         .await

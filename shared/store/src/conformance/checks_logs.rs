@@ -1,10 +1,10 @@
-//! Change logs, and everything timed.
+//! Change logs, and everything that is due at a time.
 
 use domain::{ChannelId, LogId, PageToken};
 
 use super::support::{eventually, fresh, ms};
 use crate::{
-    Created, DUE_SHARDS, DueItem, Log, Operation, OperationKind, Position, Progress, Store,
+    Created, DUE_SHARDS, DueItem, Log, LogPosition, LogProgress, Operation, OperationKind, Store,
     Updated, Written,
 };
 
@@ -12,8 +12,8 @@ fn token(text: &str) -> PageToken {
     PageToken::new(text)
 }
 
-fn progress(next_poll_at: i64) -> Progress {
-    Progress {
+fn progress(next_poll_at: i64) -> LogProgress {
+    LogProgress {
         complete_listing_began: None,
         next_poll_at: Some(ms(next_poll_at)),
         last_change_at: None,
@@ -25,14 +25,14 @@ fn progress(next_poll_at: i64) -> Progress {
 async fn followed(store: &Store) -> Log {
     let log = Log {
         cursor: Some(token("1")),
-        position: Position::Following,
+        position: LogPosition::Following,
         ..Log::new(fresh(), LogId::user(), ms(1_000))
     };
     assert_eq!(store.create_log(&log).await.unwrap(), Created::Created);
     log
 }
 
-pub(super) async fn a_log_is_made_once_and_listed(store: &Store) {
+pub(super) async fn a_log_is_created_once_and_listed(store: &Store) {
     let key = fresh();
     let log = Log::new(key.clone(), LogId::user(), ms(1_000));
     assert_eq!(store.load_log(&key, &log.log).await.unwrap(), None);
@@ -49,7 +49,7 @@ pub(super) async fn a_log_is_made_once_and_listed(store: &Store) {
 
     let shared = Log {
         cursor: Some(token("9")),
-        position: Position::Following,
+        position: LogPosition::Following,
         listed_from: Some(ms(3)),
         channel: Some(ChannelId::parse("ch").unwrap()),
         last_change_at: Some(ms(2)),
@@ -82,7 +82,7 @@ pub(super) async fn a_log_is_made_once_and_listed(store: &Store) {
     assert_eq!(store.load_log(&key, &log.log).await.unwrap(), None);
 }
 
-pub(super) async fn of_two_racers_on_one_token_one_advances(store: &Store) {
+pub(super) async fn of_two_workers_on_one_token_one_advances(store: &Store) {
     let log = followed(store).await;
     let racer = |to: &'static str| {
         let (store, log) = (store.clone(), log.clone());
@@ -103,7 +103,7 @@ pub(super) async fn of_two_racers_on_one_token_one_advances(store: &Store) {
         }
     }
     assert_eq!((won.len(), lost.len()), (1, 1));
-    assert_eq!(won, lost, "the loser is shown what the winner wrote");
+    assert_eq!(won, lost, "the loser receives the winner's log");
     let stored = store.load_log(&log.key, &log.log).await.unwrap();
     assert_eq!(stored.as_ref(), won.first());
 
@@ -119,9 +119,9 @@ pub(super) async fn of_two_racers_on_one_token_one_advances(store: &Store) {
     );
 }
 
-pub(super) async fn advancing_to_where_the_log_stands_already_is_done(store: &Store) {
+pub(super) async fn advancing_to_the_current_cursor_is_done(store: &Store) {
     let log = followed(store).await;
-    let full = Progress {
+    let full = LogProgress {
         complete_listing_began: Some(ms(70)),
         next_poll_at: Some(ms(900)),
         last_change_at: Some(ms(60)),
@@ -151,9 +151,9 @@ pub(super) async fn advancing_to_where_the_log_stands_already_is_done(store: &St
     assert_eq!(
         third,
         Written::Done(third_wanted.clone()),
-        "what is not told stays"
+        "unset members keep their value"
     );
-    let untimed = Progress {
+    let untimed = LogProgress {
         next_poll_at: None,
         ..progress(0)
     };
@@ -168,7 +168,7 @@ pub(super) async fn advancing_to_where_the_log_stands_already_is_done(store: &St
     assert_eq!(fourth, Written::Done(fourth_wanted), "the poll too");
 }
 
-pub(super) async fn a_log_that_lists_does_not_advance_for_who_followed(store: &Store) {
+pub(super) async fn a_listing_log_does_not_advance_for_a_follower(store: &Store) {
     let log = followed(store).await;
     let id = domain::OperationId::parse("op1").unwrap();
     let resync = Operation::new(
@@ -179,7 +179,7 @@ pub(super) async fn a_log_that_lists_does_not_advance_for_who_followed(store: &S
         "alice",
         ms(1),
     );
-    // Even where the new cursor happens to be the old one, the position tells the two apart.
+    // Even if the new cursor happens to equal the old one, the positions differ.
     let begun = store
         .begin_listing(&log, &token("1"), &resync)
         .await
@@ -215,7 +215,7 @@ pub(super) async fn the_channel_of_a_log_is_set_once(store: &Store) {
     assert_eq!(
         set(None, Some(&a)).await,
         Written::Done(with(Some(&a))),
-        "it is so already"
+        "it is already done"
     );
     assert_eq!(set(Some(&a), Some(&b)).await, Written::Done(with(Some(&b))));
     assert_eq!(set(Some(&b), None).await, Written::Done(with(None)));
@@ -227,10 +227,10 @@ pub(super) async fn the_channel_of_a_log_is_set_once(store: &Store) {
     assert_eq!(nothing, Written::Stale(None));
 }
 
-pub(super) async fn a_watch_is_put_off_until_a_channel_is_set(store: &Store) {
+pub(super) async fn a_watch_is_postponed_until_a_channel_is_set(store: &Store) {
     let log = followed(store).await;
     let off = store
-        .put_off_watch(&log.key, &log.log, 3, ms(9_000))
+        .postpone_watch(&log.key, &log.log, 3, ms(9_000))
         .await
         .unwrap();
     assert_eq!(off, Updated::Done);
@@ -254,13 +254,13 @@ pub(super) async fn a_watch_is_put_off_until_a_channel_is_set(store: &Store) {
     };
     assert_eq!(set, Written::Done(watched));
     let absent = store
-        .put_off_watch(&fresh(), &log.log, 1, ms(9_000))
+        .postpone_watch(&fresh(), &log.log, 1, ms(9_000))
         .await
         .unwrap();
     assert_eq!(absent, Updated::Absent);
 }
 
-pub(super) async fn what_is_due_comes_earliest_first_in_its_shard(store: &Store) {
+pub(super) async fn due_items_are_listed_earliest_first_per_shard(store: &Store) {
     let key = fresh();
     let mut wanted = Vec::new();
     for n in 0..40_i64 {

@@ -2,10 +2,10 @@
 
 use domain::{ChannelId, ConnectionKey, Gone, LogId, Observation, OperationId, PageToken};
 
-use super::support::{committed, file, fresh, moment, ms, stored};
+use super::support::{committed, context, file, fresh, ms, stored};
 use crate::{
-    Arrival, Log, Operation, OperationKind, OperationState, Position, Store, Updated, Walked,
-    Written,
+    Arrival, Log, LogPosition, Operation, OperationKind, OperationState, ScanProgress, Store,
+    Updated, Written,
 };
 
 fn shared() -> LogId {
@@ -24,7 +24,7 @@ fn done<T: std::fmt::Debug>(outcome: Written<T>) -> T {
     }
 }
 
-/// A shared drive's log whose first listing has begun.
+/// The log of a shared drive whose first listing has begun.
 async fn listing(store: &Store) -> Log {
     let log = Log {
         drive_name: Some("Team".to_owned()),
@@ -48,14 +48,14 @@ async fn left(store: &Store, log: &Log) -> Log {
     )
 }
 
-pub(super) async fn a_drive_that_is_left_ends_its_listing_and_begins_the_marking(store: &Store) {
+pub(super) async fn leaving_a_drive_fails_its_listing_and_creates_the_scan(store: &Store) {
     let log = listing(store).await;
     let left = left(store, &log).await;
-    assert_eq!(left.position, Position::Left { at: ms(2_000) });
+    assert_eq!(left.position, LogPosition::Left { at: ms(2_000) });
     assert_eq!((&left.cursor, left.next_poll_at), (&None, ms(9_000)));
     assert_eq!(
         left.channel, log.channel,
-        "whoever marks the files stops it"
+        "the operation that marks the files stops it"
     );
     let kept = store.load_log(&log.key, &log.log).await.unwrap();
     assert_eq!(kept, Some(left));
@@ -85,25 +85,31 @@ pub(super) async fn a_log_that_moved_is_not_left(store: &Store) {
     assert_eq!(made, None, "all or nothing");
 }
 
-pub(super) async fn a_drive_that_is_joined_again_begins_anew(store: &Store) {
+pub(super) async fn a_drive_that_is_joined_again_starts_anew(store: &Store) {
     let log = listing(store).await;
     let left = left(store, &log).await;
     let joined = done(store.rejoin_log(&left, ms(5_000)).await.unwrap());
-    let wanted = (Position::New, None, None, ms(5_000));
+    let wanted = (LogPosition::New, None, None, ms(5_000));
     let shown = |log: Log| (log.position, log.cursor, log.channel, log.next_poll_at);
     assert_eq!(shown(joined.clone()), wanted);
-    // By another worker, on what it read before: it stands already.
+    // By another worker, with what it read before: the move is already done.
     let again = done(store.rejoin_log(&left, ms(6_000)).await.unwrap());
     assert_eq!(again, joined);
-    let named = store.name_drive(&log.key, &log.log, "Other").await.unwrap();
+    let named = store
+        .set_drive_name(&log.key, &log.log, "Other")
+        .await
+        .unwrap();
     assert_eq!(named, Updated::Done);
     let kept = store.load_log(&log.key, &log.log).await.unwrap().unwrap();
     assert_eq!(kept.drive_name.as_deref(), Some("Other"));
-    let nowhere = store.name_drive(&fresh(), &log.log, "Other").await.unwrap();
+    let nowhere = store
+        .set_drive_name(&fresh(), &log.log, "Other")
+        .await
+        .unwrap();
     assert_eq!(nowhere, Updated::Absent, "an update makes no item");
 }
 
-pub(super) async fn comparing_the_drives_is_wanted_again_after_a_listing_began(store: &Store) {
+pub(super) async fn the_drives_are_compared_again_after_a_listing_began(store: &Store) {
     let log = listing(store).await;
     let checked = done(store.record_drives_checked(&log, ms(4_000)).await.unwrap());
     assert_eq!(checked.drives_checked_at, Some(ms(4_000)));
@@ -117,40 +123,52 @@ pub(super) async fn comparing_the_drives_is_wanted_again_after_a_listing_began(s
     assert!(matches!(outcome.unwrap(), Written::Stale(Some(_))));
 }
 
-pub(super) async fn a_walk_goes_on_from_where_it_was_recorded(store: &Store) {
+pub(super) async fn a_scan_continues_from_its_recorded_position(store: &Store) {
     let log = listing(store).await;
     left(store, &log).await;
     let id = OperationId::parse("op2").unwrap();
     let leave = store.load_operation(&log.key, &id).await.unwrap().unwrap();
-    let walked = |position: Option<&str>, rounds| Walked {
+    let walked = |position: Option<&str>, rounds| ScanProgress {
         position: position.map(str::to_owned),
         listed: 7,
         verified: 5,
         rounds,
         due_at: ms(3_000),
     };
-    let half = store.record_walk(&leave, walked(Some("there"), 0)).await;
+    let half = store
+        .record_scan_progress(&leave, walked(Some("there"), 0))
+        .await;
     let half = done(half.unwrap());
     assert_eq!(half.page_token.as_deref(), Some("there"));
     assert_eq!((half.listed, half.verified), (7, 5));
-    let whole = done(store.record_walk(&half, walked(None, 1)).await.unwrap());
+    let whole = done(
+        store
+            .record_scan_progress(&half, walked(None, 1))
+            .await
+            .unwrap(),
+    );
     assert_eq!((whole.page_token.as_deref(), whole.pages), (None, 1));
-    let late = store.record_walk(&half, walked(None, 1)).await.unwrap();
-    assert_eq!(late, Written::Done(whole.clone()), "the very same again");
-    let late = store.record_walk(&half, walked(Some("back"), 0)).await;
+    let late = store
+        .record_scan_progress(&half, walked(None, 1))
+        .await
+        .unwrap();
+    assert_eq!(late, Written::Done(whole.clone()), "a repetition is done");
+    let late = store
+        .record_scan_progress(&half, walked(Some("back"), 0))
+        .await;
     assert_eq!(late.unwrap(), Written::Stale(Some(whole)));
 }
 
-pub(super) async fn a_file_that_is_gone_has_arrived_and_is_told_apart(store: &Store) {
+pub(super) async fn a_gone_file_has_arrived_and_is_reported_as_gone(store: &Store) {
     let key = fresh();
     stored(store, &key, "here", "root").await;
     let present = stored(store, &key, "gone", "root").await;
-    let gone = present.answered(&Observation::Gone(Gone::AccessLost), moment(7));
+    let gone = present.apply_lookup(&Observation::Gone(Gone::AccessLost), context(7));
     committed(store, &key, present.revision, &gone).await;
     let asked = ["here", "gone", "nowhere"].map(file);
     let wanted = Arrival {
         missing: vec![file("nowhere")],
         gone: vec![file("gone")],
     };
-    assert_eq!(store.arrival(&key, &asked).await.unwrap(), wanted);
+    assert_eq!(store.check_arrival(&key, &asked).await.unwrap(), wanted);
 }

@@ -4,8 +4,8 @@ use domain::{ConnectionKey, FileId, LogId, OperationId, PageToken};
 
 use super::support::{eventually, file, fresh, ms, page};
 use crate::{
-    Created, DUE_SHARDS, DueItem, Log, Operation, OperationKind, OperationState, PageRequest,
-    Position, Store, Verified, Written,
+    Created, DUE_SHARDS, DueItem, Log, LogPosition, Operation, OperationKind, OperationState,
+    PageRequest, Store, Verified, Written,
 };
 
 fn operation(key: &ConnectionKey, id: &str, kind: OperationKind) -> Operation {
@@ -39,7 +39,7 @@ async fn listing(store: &Store) -> (Log, Operation) {
     assert_eq!(
         stored,
         Operation {
-            holds_log: true,
+            blocks_log: true,
             ..first
         }
     );
@@ -68,7 +68,7 @@ async fn is_due(store: &Store, operation: &Operation, now: i64) -> bool {
 
 pub(super) async fn a_listing_goes_from_its_first_page_to_done(store: &Store) {
     let (log, first) = listing(store).await;
-    assert_eq!(log.position, Position::Listing(first.id.clone()));
+    assert_eq!(log.position, LogPosition::Listing(first.id.clone()));
     assert_eq!(
         store.load_log(&log.key, &log.log).await.unwrap(),
         Some(log.clone())
@@ -97,7 +97,7 @@ pub(super) async fn a_listing_goes_from_its_first_page_to_done(store: &Store) {
             .unwrap(),
     );
     assert_eq!(
-        (&two.state, two.due_at, two.holds_log),
+        (&two.state, two.due_at, two.blocks_log),
         (&OperationState::Listed, Some(ms(3_000)), false)
     );
     assert_eq!(
@@ -107,7 +107,7 @@ pub(super) async fn a_listing_goes_from_its_first_page_to_done(store: &Store) {
     let log = store.load_log(&log.key, &log.log).await.unwrap().unwrap();
     assert_eq!(
         (log.position, log.cursor),
-        (Position::Following, Some(PageToken::new("start")))
+        (LogPosition::Following, Some(PageToken::new("start")))
     );
     eventually(true, async || is_due(store, &two, 3_000).await).await;
     assert!(!is_due(store, &two, 2_999).await);
@@ -137,7 +137,7 @@ pub(super) async fn a_listing_goes_from_its_first_page_to_done(store: &Store) {
     assert_eq!(
         done(store.record_verified(&two, progress).await.unwrap()),
         three,
-        "it is so already"
+        "it is already done"
     );
     let other = Verified {
         verified: 3,
@@ -188,7 +188,7 @@ pub(super) async fn a_page_that_was_recorded_is_stale(store: &Store) {
         Written::Done(one) => Some(one.clone()),
         Written::Stale(_) => None,
     });
-    let one = one.expect("a winner");
+    let one = one.expect("one listing begins");
     assert!(outcomes.contains(&Written::Stale(Some(one.clone()))));
     let stored = store
         .load_page(&one.key, &one.id, 0)
@@ -198,7 +198,7 @@ pub(super) async fn a_page_that_was_recorded_is_stale(store: &Store) {
     assert_eq!(
         u64::try_from(stored.len()).unwrap(),
         one.listed,
-        "the page is the winner's"
+        "the page is that of the listing that began"
     );
 
     let again = store
@@ -227,10 +227,10 @@ pub(super) async fn of_two_listings_of_one_log_one_begins(store: &Store) {
         "all or nothing"
     );
     let again = store.begin_listing(&log, &start, &a).await.unwrap();
-    assert_eq!(again, Written::Done(begun), "it is so already");
+    assert_eq!(again, Written::Done(begun), "it is already done");
 }
 
-pub(super) async fn a_superseded_listing_does_not_set_the_log_free(store: &Store) {
+pub(super) async fn a_superseded_listing_does_not_release_the_log(store: &Store) {
     let (log, first) = listing(store).await;
     let second = operation(&log.key, "op2", OperationKind::Resync);
     let start = PageToken::new("later");
@@ -281,7 +281,7 @@ pub(super) async fn an_audit_leaves_the_log_alone(store: &Store) {
     assert_eq!(store.load_log(&log.key, &log.log).await.unwrap(), Some(log));
 }
 
-pub(super) async fn a_restarted_listing_does_not_take_a_page_of_the_one_before(store: &Store) {
+pub(super) async fn a_restarted_listing_refuses_a_page_of_the_previous_one(store: &Store) {
     let (_, first) = listing(store).await;
     let one = done(
         store
@@ -291,13 +291,13 @@ pub(super) async fn a_restarted_listing_does_not_take_a_page_of_the_one_before(s
     );
     let again = done(store.restart_listing(&one).await.unwrap());
     assert_eq!((again.pages, &again.page_token), (1, &None));
-    // Whoever still lists from the lost token has read the same count of pages.
+    // A worker that still lists from the lost token has read the same number of pages.
     let late = store
         .record_page(&one, &files(3..9), None, ms(3_000))
         .await
         .unwrap();
     assert_eq!(late, Written::Stale(Some(again.clone())));
-    // And whoever still has the first page in hand has read the same token: none.
+    // A worker that still has the first page in hand has read the same token: none.
     let late = store
         .record_page(&first, &files(3..9), None, ms(3_000))
         .await
@@ -310,11 +310,11 @@ pub(super) async fn a_restarted_listing_does_not_take_a_page_of_the_one_before(s
             .unwrap(),
     );
     assert_eq!((two.pages, two.listed), (2, 7));
-    let kept = store.load_page(&two.key, &two.id, 0).await.unwrap();
-    assert_eq!(kept, Some(files(0..3)));
+    let read = store.load_page(&two.key, &two.id, 0).await.unwrap();
+    assert_eq!(read, Some(files(0..3)));
 }
 
-pub(super) async fn an_operation_that_failed_says_why(store: &Store) {
+pub(super) async fn a_failed_operation_has_a_reason(store: &Store) {
     let (_, first) = listing(store).await;
     let failed = OperationState::Failed {
         reason: "revoked".to_owned(),
@@ -341,10 +341,10 @@ pub(super) async fn operations_are_listed_newest_first_without_their_pages(store
     let key = fresh();
     let ids: Vec<String> = (0..7).map(|n| format!("0192f-{n}")).collect();
     for id in &ids {
-        let made = operation(&key, id, OperationKind::Audit);
-        store.create_operation(&made).await.unwrap();
+        let created = operation(&key, id, OperationKind::Audit);
+        store.create_operation(&created).await.unwrap();
         store
-            .record_page(&made, &files(0..2), Some("t"), ms(1))
+            .record_page(&created, &files(0..2), Some("t"), ms(1))
             .await
             .unwrap();
     }
@@ -372,35 +372,35 @@ pub(super) async fn operations_are_listed_newest_first_without_their_pages(store
     assert_eq!(seen, newest_first);
 }
 
-pub(super) async fn a_walk_is_made_unless_one_is_to_come(store: &Store) {
+pub(super) async fn a_scan_is_created_unless_one_is_pending(store: &Store) {
     let key = fresh();
-    let walk = |number: u32| {
+    let scan = |number: u32| {
         let id = OperationId::at(ms(i64::from(number)), number);
         let whose = (key.clone(), LogId::user());
-        Operation::walk(whose, id, "alice", ms(1_000), ms(2_000))
+        Operation::content_scan(whose, id, "alice", ms(1_000), ms(2_000))
     };
-    // Other operations are none, and neither is another connection's walk.
+    // Other operations don't count, and neither does another connection's scan.
     let audit = operation(&key, "audit", OperationKind::Audit);
     store.create_operation(&audit).await.unwrap();
     let elsewhere = Operation {
         key: fresh(),
-        ..walk(0)
+        ..scan(0)
     };
-    assert!(store.ensure_walk(&elsewhere).await.unwrap());
+    assert!(store.schedule_scan(&elsewhere).await.unwrap());
 
-    let first = walk(1);
-    assert!(store.ensure_walk(&first).await.unwrap());
-    let held = store.load_operation(&key, &first.id).await.unwrap();
-    assert_eq!(held, Some(first.clone()));
+    let first = scan(1);
+    assert!(store.schedule_scan(&first).await.unwrap());
+    let found = store.load_operation(&key, &first.id).await.unwrap();
+    assert_eq!(found, Some(first.clone()));
     assert_eq!(
         (first.kind, &first.state),
-        (OperationKind::Mirror, &OperationState::Listed)
+        (OperationKind::ContentScan, &OperationState::Listed)
     );
     assert!(!is_due(store, &first, 1_999).await);
     assert!(is_due(store, &first, 2_000).await);
-    assert!(!store.ensure_walk(&walk(2)).await.unwrap());
+    assert!(!store.schedule_scan(&scan(2)).await.unwrap());
 
-    // One that is on its way may have passed what the next one is for.
+    // A scan in progress may have passed the files that the next one is for.
     let begun = Operation {
         progressed_at: Some(ms(3_000)),
         due_at: Some(ms(3_000)),
@@ -414,16 +414,16 @@ pub(super) async fn a_walk_is_made_unless_one_is_to_come(store: &Store) {
         ..begun.clone()
     };
     let on_its_way = done(store.move_operation(&begun, &on_its_way).await.unwrap());
-    assert!(store.ensure_walk(&walk(3)).await.unwrap());
-    assert!(!store.ensure_walk(&walk(4)).await.unwrap());
+    assert!(store.schedule_scan(&scan(3)).await.unwrap());
+    assert!(!store.schedule_scan(&scan(4)).await.unwrap());
 
-    // Two sweeps at one walk: the second is told where it is.
+    // Two sweeps run one scan: the second one receives its current state.
     let late = store.move_operation(&begun, &begun).await.unwrap();
     assert_eq!(late, Written::Stale(Some(on_its_way.clone())));
     let end = OperationState::Done;
     let ended = store.finish_operation(&on_its_way, end, ms(4_000)).await;
     assert!(done(ended.unwrap()).has_ended());
-    let third = store.load_operation(&key, &walk(3).id).await.unwrap();
+    let third = store.load_operation(&key, &scan(3).id).await.unwrap();
     let third = third.unwrap();
     let end = OperationState::Failed {
         reason: "nothing is mirrored".to_owned(),
@@ -434,5 +434,5 @@ pub(super) async fn a_walk_is_made_unless_one_is_to_come(store: &Store) {
             .await
             .unwrap(),
     );
-    assert!(store.ensure_walk(&walk(5)).await.unwrap());
+    assert!(store.schedule_scan(&scan(5)).await.unwrap());
 }

@@ -1,61 +1,79 @@
-//! A connection's pace: shared by workers who know nothing of each other.
+//! A connection's rate limit: shared by independent workers.
 
-use domain::pace::{Ask, Breaker, CallKind, HeldBy, Limits, Outcome, Pace};
+use domain::rate_limit::{
+    CallKind, CallOutcome, CircuitBreaker, Cost, Limits, RateLimit, ThrottledBy,
+};
 
 use super::support::{fresh, ms, nonce};
 use crate::{Store, Written};
 
-pub(super) async fn a_pace_is_made_once_and_comes_back_equal(store: &Store) {
+pub(super) async fn a_rate_limit_is_created_once_and_read_back_equal(store: &Store) {
     let key = fresh();
     let limits = Limits::default();
-    assert_eq!(store.load_pace(&key).await.unwrap(), None);
-    let pace = Pace {
-        breaker: Breaker::HalfOpen { until: ms(70_000) },
-        held_until: ms(90_000),
-        ..Pace::fresh(&limits, ms(5))
+    assert_eq!(store.load_rate_limit(&key).await.unwrap(), None);
+    let limit = RateLimit {
+        breaker: CircuitBreaker::HalfOpen { until: ms(70_000) },
+        blocked_until: ms(90_000),
+        ..RateLimit::new(&limits, ms(5))
     };
-    let Written::Done(first) = store.save_pace(&key, 0, &pace, nonce()).await.unwrap() else {
-        panic!("not made")
+    let Written::Done(first) = store
+        .save_rate_limit(&key, 0, &limit, nonce())
+        .await
+        .unwrap()
+    else {
+        panic!("not created")
     };
-    assert_eq!((first.revision, first.pace), (1, pace));
-    assert_eq!(store.load_pace(&key).await.unwrap(), Some(first));
-    // The same from somebody else is refused, although what is stored is what they would have written.
-    let again = store.save_pace(&key, 0, &pace, nonce()).await.unwrap();
+    assert_eq!((first.revision, first.rate_limit), (1, limit));
+    assert_eq!(store.load_rate_limit(&key).await.unwrap(), Some(first));
+    // The same write by another worker is refused, although the stored value equals its own.
+    let again = store
+        .save_rate_limit(&key, 0, &limit, nonce())
+        .await
+        .unwrap();
     assert_eq!(again, Written::Stale(Some(first)));
-    let open = pace.told(Outcome::Failed, false, &limits, ms(6)).unwrap();
-    let second = store.save_pace(&key, 1, &open, nonce()).await.unwrap();
-    assert!(matches!(second, Written::Done(paced) if paced.revision == 2 && paced.pace == open));
-    // The other tenant's connection of the same name has its own.
-    assert_eq!(store.load_pace(&fresh()).await.unwrap(), None);
+    let open = limit
+        .record_outcome(CallOutcome::Failed, false, &limits, ms(6))
+        .unwrap();
+    let second = store
+        .save_rate_limit(&key, 1, &open, nonce())
+        .await
+        .unwrap();
+    assert!(
+        matches!(second, Written::Done(limit) if limit.revision == 2 && limit.rate_limit == open)
+    );
+    // The connection of the same name of another tenant has its own.
+    assert_eq!(store.load_rate_limit(&fresh()).await.unwrap(), None);
 }
 
-/// Takes until it is held; returns what it was given.
+/// Leases units until it is throttled; returns the number that was granted.
 async fn take_all(store: &Store, key: &domain::ConnectionKey, limits: &Limits) -> u32 {
-    let ask: Ask = CallKind::List.cost(1, limits.model);
+    let ask: Cost = CallKind::List.cost(1, limits.model);
     let mut sum = 0;
-    let mut current = store.load_pace(key).await.unwrap();
+    let mut current = store.load_rate_limit(key).await.unwrap();
     loop {
-        let revision = current.map_or(0, |paced| paced.revision);
-        let pace = current.map_or_else(|| Pace::fresh(limits, ms(0)), |paced| paced.pace);
-        let taken = match pace.take(ask, ask, false, limits, ms(0)) {
+        let revision = current.map_or(0, |limit| limit.revision);
+        let limit = current.map_or_else(|| RateLimit::new(limits, ms(0)), |limit| limit.rate_limit);
+        let taken = match limit.lease(ask, ask, false, limits, ms(0)) {
             Ok(taken) => taken,
             Err(held) => {
-                assert_eq!(held.by, HeldBy::Quota);
+                assert_eq!(held.by, ThrottledBy::Quota);
                 return sum;
             }
         };
-        let saved = store.save_pace(key, revision, &taken.pace, nonce()).await;
+        let saved = store
+            .save_rate_limit(key, revision, &taken.rate_limit, nonce())
+            .await;
         current = match saved.unwrap() {
-            Written::Done(paced) => {
-                sum += taken.chunk.quota;
-                Some(paced)
+            Written::Done(limit) => {
+                sum += taken.granted.quota;
+                Some(limit)
             }
             Written::Stale(current) => current,
         };
     }
 }
 
-pub(super) async fn workers_that_race_for_units_take_no_more_than_there_are(store: &Store) {
+pub(super) async fn concurrent_workers_lease_no_more_units_than_there_are(store: &Store) {
     let key = fresh();
     let limits = Limits {
         quota_per_minute: 20_000,
@@ -68,6 +86,6 @@ pub(super) async fn workers_that_race_for_units_take_no_more_than_there_are(stor
     );
     let there = limits.quota_size().capacity;
     assert!(a + b + c <= there, "{a} + {b} + {c} of {there}");
-    // All of it was to be had, but for what is less than a call.
+    // All of the quota was granted, except for less than one call.
     assert!(a + b + c > there - 100, "{a} + {b} + {c} of {there}");
 }

@@ -1,10 +1,10 @@
-//! What the network and DynamoDB do to a writer, injected: only possible with the embedded table.
+//! Faults of the network and of DynamoDB, injected: only possible with the embedded table.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use domain::content::{ContentState, Dealt};
-use domain::{Field, FileRecord, LogId, PageToken, Revision, Step, Value};
+use domain::content::{ContentOutcome, ContentState};
+use domain::{Field, FileRecord, LogId, PageToken, Revision, Transition, Value};
 use serde_json::{Value as Json, json};
 
 use super::checks_content::{hash, put, version};
@@ -12,11 +12,11 @@ use super::checks_files::increment;
 use super::support::{edited, faulty, file, fresh, ids, ms, nonce, page, snapshot, stored};
 use super::transport::{Fault, Faults};
 use crate::{
-    Collection, Committed, HistoryEntry, Linked, Log, Operation, OperationKind, Progress, Released,
+    Committed, GcStart, HistoryEntry, Linked, Log, LogProgress, Operation, OperationKind, Released,
     Store, StoreError, Tombstones, Written,
 };
 
-/// `fault` for every `nth` call of an operation, nothing for the others.
+/// Injects `fault` into every `nth` call of an operation, and nothing into the others.
 fn every(nth: u32, of: &'static str, fault: fn(&Json) -> Fault) -> (Faults, Arc<AtomicU32>) {
     let struck = Arc::new(AtomicU32::new(0));
     let calls = AtomicU32::new(0);
@@ -32,14 +32,19 @@ fn every(nth: u32, of: &'static str, fault: fn(&Json) -> Fault) -> (Faults, Arc<
 }
 
 async fn first_sight(store: &Store) -> Result<Committed, StoreError> {
-    let first = FileRecord::first_sight(&snapshot("f1", 1, "a", "root"));
+    let first = FileRecord::from_snapshot(&snapshot("f1", 1, "a", "root"));
     store
-        .commit(&fresh(), Revision(0), &Step::stay(first), nonce())
+        .commit(
+            &fresh(),
+            Revision(0),
+            &Transition::unchanged(first),
+            nonce(),
+        )
         .await
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_commit_whose_answer_was_lost_is_done() {
+async fn a_commit_with_a_lost_response_is_done() {
     let (faults, struck) = every(2, "PutItem", |_| Fault::AnswerLost);
     let store = faulty(faults).await;
     for _ in 0..10 {
@@ -50,12 +55,12 @@ async fn a_commit_whose_answer_was_lost_is_done() {
 
 #[tokio::test(start_paused = true)]
 async fn writers_that_lose_answers_count_each_increment_once() {
-    let (faults, struck) = every(3, "PutItem", |_| Fault::AnswerLost);
+    let (faults, struck) = every(3, "UpdateItem", |_| Fault::AnswerLost);
     let store = faulty(faults).await;
     let key = fresh();
     let first = stored(&store, &key, "f1", "root").await;
-    // One after the other: an answer that is lost while another writer goes on is a stale one, and the
-    // record that comes with it holds the write.
+    // One after the other: if another writer continues after a lost response, the write is stale,
+    // and the returned record contains it.
     for _ in 0..20 {
         let current = store.load_file(&key, &first.file).await.unwrap();
         increment(&store, &key, current.unwrap()).await;
@@ -67,23 +72,28 @@ async fn writers_that_lose_answers_count_each_increment_once() {
 
 #[tokio::test(start_paused = true)]
 async fn units_that_were_taken_in_an_answer_that_was_lost_are_taken_once() {
-    let (faults, struck) = every(2, "PutItem", |_| Fault::AnswerLost);
+    let (faults, struck) = every(2, "UpdateItem", |_| Fault::AnswerLost);
     let store = faulty(faults).await;
-    let (key, limits) = (fresh(), domain::pace::Limits::default());
-    let mut pace = domain::pace::Pace::fresh(&limits, ms(0));
+    let (key, limits) = (fresh(), domain::rate_limit::Limits::default());
+    let mut limit = domain::rate_limit::RateLimit::new(&limits, ms(0));
     for revision in 0..10 {
-        let ask = domain::pace::CallKind::List.cost(1, limits.model);
-        pace = pace.take(ask, ask, false, &limits, ms(0)).unwrap().pace;
-        let saved = store.save_pace(&key, revision, &pace, nonce()).await;
-        assert!(
-            matches!(saved.unwrap(), Written::Done(paced) if paced.revision == revision + 1 && paced.pace == pace)
-        );
+        let ask = domain::rate_limit::CallKind::List.cost(1, limits.model);
+        limit = limit
+            .lease(ask, ask, false, &limits, ms(0))
+            .unwrap()
+            .rate_limit;
+        let saved = store.save_rate_limit(&key, revision, &limit, nonce()).await;
+        let expected = crate::StoredRateLimit {
+            revision: revision + 1,
+            rate_limit: limit,
+        };
+        assert_eq!(saved.unwrap(), Written::Done(expected));
     }
     assert!(struck.load(Ordering::Relaxed) >= 5);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_transaction_whose_answer_was_lost_is_done() {
+async fn a_transaction_with_a_lost_response_is_done() {
     let (faults, lost) = every(2, "TransactWriteItems", |_| Fault::AnswerLost);
     let store = faulty(faults).await;
     for n in 0..6 {
@@ -91,7 +101,7 @@ async fn a_transaction_whose_answer_was_lost_is_done() {
         let first = stored(&store, &key, "f1", "root").await;
         let ours = edited(&store, &key, &first, Field::Name, Value::text("ours"), 5).await;
         let theirs = domain::Observation::Present(snapshot("f1", 2, "theirs", "root"));
-        let step = ours.observe(&theirs, super::support::moment(9));
+        let step = ours.observe(&theirs, super::support::context(9));
         assert_eq!(step.conflicts.len(), 1, "{n}");
         let outcome = store
             .commit(&key, ours.revision, &step, nonce())
@@ -103,13 +113,13 @@ async fn a_transaction_whose_answer_was_lost_is_done() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cursor_whose_answer_was_lost_has_moved() {
+async fn an_advance_with_a_lost_response_is_done() {
     let (faults, struck) = every(2, "UpdateItem", |_| Fault::AnswerLost);
     let store = faulty(faults).await;
     let mut log = Log::new(fresh(), LogId::user(), ms(1));
     store.create_log(&log).await.unwrap();
     for n in 0..10_i64 {
-        let progress = Progress {
+        let progress = LogProgress {
             complete_listing_began: Some(ms(n)),
             next_poll_at: Some(ms(n)),
             last_change_at: None,
@@ -152,7 +162,7 @@ async fn keys_that_were_left_unread_are_asked_for_again() {
     );
 }
 
-/// Answers the first key of a batch and leaves the rest.
+/// Processes the first key of a batch and leaves the rest.
 fn leave_unread(body: &Json) -> Fault {
     let mut now = body.clone();
     let mut rest = body["RequestItems"].clone();
@@ -174,12 +184,12 @@ async fn history_that_was_left_unwritten_is_sent_again() {
         at: ms(1),
     };
     let entries: Vec<_> = (1..=4).map(entry).collect();
-    store.keep_history(&key, &entries, None).await.unwrap();
+    store.save_history(&key, &entries, None).await.unwrap();
     assert_eq!(struck.load(Ordering::Relaxed), 4);
-    let kept = store.history(&key, &file("f1"), &page(9)).await.unwrap();
-    assert_eq!(kept.items.len(), 4);
+    let history = store.history(&key, &file("f1"), &page(9)).await.unwrap();
+    assert_eq!(history.items.len(), 4);
     let many: Vec<_> = (1..=20).map(entry).collect();
-    let busy = store.keep_history(&key, &many, None).await;
+    let busy = store.save_history(&key, &many, None).await;
     assert!(matches!(busy, Err(StoreError::Busy(_))));
 }
 
@@ -241,7 +251,7 @@ async fn a_throttled_table_is_busy_and_a_wrong_request_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_write_that_meets_a_transaction_is_tried_again_and_then_busy() {
+async fn a_write_that_conflicts_with_a_transaction_is_retried_and_then_busy() {
     let (faults, struck) = every(2, "PutItem", |_| {
         refused(400, "TransactionConflictException")
     });
@@ -270,7 +280,7 @@ fn cancelled(reasons: &[&str]) -> Fault {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_transaction_that_meets_another_is_tried_again() {
+async fn a_transaction_that_conflicts_with_another_is_retried() {
     let begin = async |faults| {
         let store = faulty(faults).await;
         let log = Log::new(fresh(), LogId::user(), ms(1));
@@ -311,9 +321,9 @@ async fn versions_whose_answers_were_lost_are_counted_once() {
         let (faults, _struck) = every(2, operation, |_| Fault::AnswerLost);
         let store = faulty(faults).await;
         let (key, f1) = (fresh(), file("f1"));
-        let mut named = 0;
+        let mut referenced = 0;
         for number in 1..=6 {
-            // Three contents, each of them named twice.
+            // Three contents, each referenced twice.
             let content = 1 + u8::try_from(number % 3).unwrap();
             let object = match store
                 .load_object(&key.tenant, &hash(content))
@@ -326,22 +336,23 @@ async fn versions_whose_answers_were_lost_are_counted_once() {
             let version = version(number, &object);
             let linked = store.link_version(&key, &f1, &version).await;
             assert_eq!(linked.unwrap(), Linked::Done, "{operation} {number}");
-            named += 1;
+            referenced += 1;
         }
-        assert_eq!(refs(&store, &key).await, named, "{operation}");
+        assert_eq!(refs(&store, &key).await, referenced, "{operation}");
         for number in 1..=4 {
             let released = store.release_version(&key, &f1, number, ms(1)).await;
-            // A deletion that was ours, and whose answer was lost for good, leaves nothing to delete.
+            // After the caller's own deletion, whose response was lost for good, there is nothing
+            // to delete.
             let done = matches!(released.unwrap(), Released::Done { .. } | Released::Absent);
             assert!(done, "{operation} {number}");
         }
         assert_eq!(refs(&store, &key).await, 2, "{operation}");
         let state = store.load_content(&key, &f1).await.unwrap();
-        let settled = state.settled(6, Dealt::Stored);
+        let stored = state.with_outcome(6, ContentOutcome::Stored);
         for revision in 0..4 {
             let next = ContentState {
                 revision,
-                ..settled.clone()
+                ..stored.clone()
             };
             let saved = store.save_content(&key, &f1, &next, nonce()).await.unwrap();
             assert!(matches!(saved, Written::Done(state) if state.revision == revision + 1));
@@ -362,7 +373,7 @@ async fn refs(store: &Store, key: &domain::ConnectionKey) -> u64 {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_collection_whose_answers_were_lost_comes_to_its_end() {
+async fn a_garbage_collection_with_lost_responses_completes() {
     for operation in ["UpdateItem", "DeleteItem"] {
         let (faults, struck) = every(1, operation, |_| Fault::AnswerLost);
         let store = faulty(faults).await;
@@ -370,16 +381,16 @@ async fn a_collection_whose_answers_were_lost_comes_to_its_end() {
         let one = put(&store, &key, 1).await;
         let mut ended = false;
         for _ in 0..5 {
-            match store.begin_collect(&key.tenant, &one.hash, ms(5_000)).await {
-                Ok(Collection::Begun(object)) => {
-                    // Whoever is not answered tries again at the next sweep.
-                    let _unanswered = store.finish_collect(&key.tenant, &object).await;
+            match store.begin_gc(&key.tenant, &one.hash, ms(5_000)).await {
+                Ok(GcStart::Begun(object)) => {
+                    // A worker without a response tries again at the next sweep.
+                    let _unanswered = store.finish_gc(&key.tenant, &object).await;
                 }
-                Ok(Collection::Absent) => {
+                Ok(GcStart::Absent) => {
                     ended = true;
                     break;
                 }
-                Ok(Collection::NotYet(object)) => panic!("{object:?}"),
+                Ok(GcStart::NotYet(object)) => panic!("{object:?}"),
                 Err(StoreError::Busy(_)) => {}
                 Err(error) => panic!("{error:?}"),
             }

@@ -1,12 +1,13 @@
-//! Whatever a record holds, it comes back.
+//! Random records are read back equal.
 
 use std::collections::BTreeMap;
 
-use domain::merge::{Clash, Sent, Sides};
+use domain::merge::{DriveSide, SentWrite, Sides};
 use domain::{
     AttemptId, Capabilities, Choice, ConflictId, ConflictRecord, ConflictStatus, Decider,
-    DriveVersion, Edit, Field, FieldMask, FileId, FileRecord, Gone, Mirror, MirroredPermission,
-    OpenConflict, Presence, Push, Request, Resolution, Revision, Step, Timestamp, Value,
+    DriveMetadata, DriveVersion, Edit, Field, FieldSetVersion, FileId, FileRecord, Gone,
+    ObservedPermission, OpenConflict, Presence, Push, Request, Resolution, Revision, Timestamp,
+    Transition, Value,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -54,12 +55,13 @@ fn id() -> impl Strategy<Value = FileId> {
 }
 
 fn sides() -> impl Strategy<Value = Sides<Value>> {
-    let clash = (value(), any::<bool>()).prop_map(|(drive, unsure)| Clash { drive, unsure });
-    let sent = (value(), any::<u64>(), any::<u64>()).prop_map(|(value, against, attempt)| Sent {
-        value,
-        against: DriveVersion(against),
-        attempt: AttemptId(attempt),
-    });
+    let clash = (value(), any::<bool>()).prop_map(|(drive, unsure)| DriveSide { drive, unsure });
+    let sent =
+        (value(), any::<u64>(), any::<u64>()).prop_map(|(value, against, attempt)| SentWrite {
+            value,
+            against: DriveVersion(against),
+            attempt: AttemptId(attempt),
+        });
     (
         value(),
         value(),
@@ -69,12 +71,12 @@ fn sides() -> impl Strategy<Value = Sides<Value>> {
         .prop_map(|(base, app, clash, sent)| Sides {
             base,
             app,
-            clash,
+            conflict: clash,
             sent,
         })
 }
 
-fn mirror() -> impl Strategy<Value = Mirror> {
+fn mirror() -> impl Strategy<Value = DriveMetadata> {
     let maybe = || proptest::option::of(text());
     let sums = || proptest::option::of(prop_oneof![text(), "[0-9a-f]{32}"]);
     let when = || proptest::option::of(time());
@@ -100,7 +102,7 @@ fn mirror() -> impl Strategy<Value = Mirror> {
             |((mime_type, size_bytes, md5, sha256, head, created), rest)| {
                 let (modified, by, owner, drive_id, shortcut, capabilities) = rest;
                 let (shortcut_target, shortcut_mime_type) = shortcut;
-                Mirror {
+                DriveMetadata {
                     mime_type,
                     size_bytes,
                     md5,
@@ -114,32 +116,32 @@ fn mirror() -> impl Strategy<Value = Mirror> {
                     shortcut_target,
                     shortcut_mime_type,
                     capabilities: Capabilities(capabilities),
-                    ..Mirror::default()
+                    ..DriveMetadata::default()
                 }
             },
         )
         .prop_flat_map(|mirror| permissions().prop_map(move |of| of.merged_into(mirror.clone())))
 }
 
-/// The part of a mirror that is about permissions.
+/// The permissions in a file's metadata.
 #[derive(Debug, Clone)]
-struct Permissions(Mirror);
+struct Permissions(DriveMetadata);
 
 impl Permissions {
-    fn merged_into(self, mirror: Mirror) -> Mirror {
-        Mirror {
+    fn merged_into(self, metadata: DriveMetadata) -> DriveMetadata {
+        DriveMetadata {
             permissions: self.0.permissions,
             permissions_known: self.0.permissions_known,
             permissions_left_out: self.0.permissions_left_out,
             permission_ids: self.0.permission_ids,
             inherited_permissions_disabled: self.0.inherited_permissions_disabled,
             has_augmented_permissions: self.0.has_augmented_permissions,
-            ..mirror
+            ..metadata
         }
     }
 }
 
-fn permission() -> impl Strategy<Value = MirroredPermission> {
+fn permission() -> impl Strategy<Value = ObservedPermission> {
     let maybe = || proptest::option::of(text());
     (
         (text(), text(), text(), maybe(), maybe()),
@@ -148,7 +150,7 @@ fn permission() -> impl Strategy<Value = MirroredPermission> {
     )
         .prop_map(|((principal, id, role, from, view), expires_at, flags)| {
             let [direct, inherited, deleted, pending_owner] = flags;
-            MirroredPermission {
+            ObservedPermission {
                 principal,
                 id,
                 role,
@@ -172,14 +174,14 @@ fn permissions() -> impl Strategy<Value = Permissions> {
         proptest::option::of(any::<bool>()),
     )
         .prop_map(|(known, left_out, ids, disabled, augmented)| {
-            Permissions(Mirror {
+            Permissions(DriveMetadata {
                 permissions_known: known.is_some(),
                 permissions: known.unwrap_or_default(),
                 permissions_left_out: left_out,
                 permission_ids: ids,
                 inherited_permissions_disabled: disabled,
                 has_augmented_permissions: augmented,
-                ..Mirror::default()
+                ..DriveMetadata::default()
             })
         })
 }
@@ -194,14 +196,16 @@ fn push() -> impl Strategy<Value = Push> {
         failed,
     )
         .prop_map(
-            |(attempts, failures, (not_before, sent_at), (one_at_a_time, held), failed)| Push {
-                attempts,
-                failures,
-                not_before,
-                sent_at,
-                one_at_a_time,
-                held,
-                failed,
+            |(attempts, failures, (not_before, sent_at), (one_at_a_time, out_of_scope), failed)| {
+                Push {
+                    attempts,
+                    failures,
+                    not_before,
+                    sent_at,
+                    one_at_a_time,
+                    out_of_scope,
+                    failed,
+                }
             },
         )
 }
@@ -257,7 +261,7 @@ fn record() -> impl Strategy<Value = FileRecord> {
                     visible: Revision(visible),
                     version: DriveVersion(version),
                     reported: DriveVersion(reported.unwrap_or(version)),
-                    mask: FieldMask(mask),
+                    field_set: FieldSetVersion(mask),
                     presence,
                     fields,
                     edits,
@@ -265,7 +269,7 @@ fn record() -> impl Strategy<Value = FileRecord> {
                     conflicts_opened,
                     content_version,
                     push,
-                    mirror,
+                    metadata: mirror,
                     permissions_at: DriveVersion(permissions_at),
                     last_request,
                 }
@@ -328,7 +332,7 @@ fn conflict() -> impl Strategy<Value = ConflictRecord> {
 async fn put_then_load(store: &Store, record: FileRecord, conflicts: Vec<ConflictRecord>) {
     let key = fresh();
     let conflicts: BTreeMap<_, _> = conflicts.into_iter().map(|c| (c.id.clone(), c)).collect();
-    let step = Step { record, conflicts };
+    let step = Transition { record, conflicts };
     let done = store
         .commit(&key, Revision(0), &step, nonce())
         .await
@@ -371,6 +375,6 @@ proptest! {
     fn any_conflict_survives_its_item(conflict in conflict()) {
         let key = fresh();
         let item = encode_conflict(&key, &conflict).unwrap();
-        prop_assert_eq!(decode_conflict(&key, item).unwrap(), conflict);
+        prop_assert_eq!(decode_conflict(&key, item.item).unwrap(), conflict);
     }
 }

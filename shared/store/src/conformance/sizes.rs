@@ -1,19 +1,20 @@
-//! What a record costs: DynamoDB charges writes by the KB.
+//! The size of records: DynamoDB charges writes by the KB.
 
 use std::collections::BTreeMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use domain::{
-    Capabilities, ConnectionId, ConnectionKey, DriveVersion, Field, FieldMask, FileRecord, Mirror,
-    MirroredPermission, Revision, Snapshot, TenantId, Value,
+    Capabilities, ConnectionId, ConnectionKey, DriveMetadata, DriveVersion, Field, FieldSetVersion,
+    FileRecord, ObservedPermission, Revision, Snapshot, TenantId, Value,
 };
 
-use super::support::{file, moment, ms};
+use super::support::{context, file, ms};
 use crate::Nonce;
 use crate::file_item::encode_file;
 use crate::key::Item;
 
-/// The size of an item by DynamoDB's rules ("Item sizes and formats" in its developer guide).
+/// Returns the size of an item by DynamoDB's rules ("Item sizes and formats" in its developer
+/// guide).
 fn bytes(item: &Item) -> usize {
     item.iter()
         .map(|(name, value)| name.len() + value_bytes(value))
@@ -68,15 +69,15 @@ fn ordinary() -> (ConnectionKey, FileRecord) {
             Value::text("owner"),
         ),
     ]);
-    // Private: nobody but its owner has access.
-    let owner = MirroredPermission {
+    // Private: only its owner has access.
+    let owner = ObservedPermission {
         principal: "user:marketing-team@example.com".to_owned(),
         id: "06412345678901234567".to_owned(),
         role: "owner".to_owned(),
         direct: true,
-        ..MirroredPermission::default()
+        ..ObservedPermission::default()
     };
-    let mirror = Mirror {
+    let mirror = DriveMetadata {
         mime_type: "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
             .to_owned(),
         size_bytes: Some(1_234_567),
@@ -93,16 +94,16 @@ fn ordinary() -> (ConnectionKey, FileRecord) {
         capabilities: Capabilities(0b1111_1011),
         permissions: vec![owner],
         permissions_known: true,
-        ..Mirror::default()
+        ..DriveMetadata::default()
     };
     let snapshot = Snapshot {
         file: file("1ZyXwVuTsRqPoNmLkJiHgFeDcBa987654"),
         version: DriveVersion(123_456),
-        mask: FieldMask::CURRENT,
+        field_set: FieldSetVersion::CURRENT,
         fields,
-        mirror,
+        metadata: mirror,
     };
-    let record = FileRecord::first_sight(&snapshot);
+    let record = FileRecord::from_snapshot(&snapshot);
     (
         key,
         FileRecord {
@@ -117,17 +118,21 @@ fn ordinary() -> (ConnectionKey, FileRecord) {
 fn an_ordinary_record_is_one_write_unit() {
     let (key, record) = ordinary();
     let nonce = Nonce(u64::MAX);
-    let settled = bytes(&encode_file(&key, &record, nonce).unwrap());
-    println!("HEAD of an ordinary file: {settled} bytes");
-    assert!(settled < 1_024, "{settled}");
+    let plain = bytes(&encode_file(&key, &record, nonce).unwrap().item);
+    println!("HEAD of an ordinary file: {plain} bytes");
+    assert!(plain < 1_024, "{plain}");
 
     let values = BTreeMap::from([(Field::Name, Value::text("Another name.docx"))]);
     let owed = record.edit(
         &values,
         "christina.andersson@example.com",
-        moment(1_763_715_800_000),
+        context(1_763_715_800_000),
     );
-    let owed = bytes(&encode_file(&key, &owed.unwrap().record, nonce).unwrap());
+    let owed = bytes(
+        &encode_file(&key, &owed.unwrap().record, nonce)
+            .unwrap()
+            .item,
+    );
     println!("... with an edit owed: {owed} bytes");
     assert!(owed < 2_048, "{owed}");
 }
@@ -140,16 +145,16 @@ fn a_record_with_as_many_permissions_as_are_kept_is_far_from_the_limit_of_an_ite
         let field = Field::Permission(principal.clone());
         let sides = domain::merge::Sides::agreed(Value::text("writer"));
         record.fields.insert(field, sides);
-        record.mirror.permissions.push(MirroredPermission {
+        record.metadata.permissions.push(ObservedPermission {
             principal,
             id: format!("{number:020}"),
             role: "fileOrganizer".to_owned(),
             inherited: true,
             inherited_from: Some("0ASharedDriveWithItsId9PVA".to_owned()),
-            ..MirroredPermission::default()
+            ..ObservedPermission::default()
         });
     }
-    let bytes = bytes(&encode_file(&key, &record, Nonce(u64::MAX)).unwrap());
+    let bytes = bytes(&encode_file(&key, &record, Nonce(u64::MAX)).unwrap().item);
     println!(
         "HEAD with {} permissions: {bytes} bytes",
         domain::PERMISSIONS_MAX
@@ -160,29 +165,34 @@ fn a_record_with_as_many_permissions_as_are_kept_is_far_from_the_limit_of_an_ite
 #[test]
 fn what_is_kept_of_content_is_one_write_unit_each() {
     use domain::content::{
-        ContentState, Download, Encoding, ObjectKey, Origin, Progress, StoredVersion, UploadId,
+        ContentOrigin, ContentState, Download, Encoding, ObjectKey, Progress, StoredVersion,
+        UploadId,
     };
 
     let (key, record) = ordinary();
     let object = super::checks_content::object(&key, 1, u64::MAX);
-    let size = bytes(&crate::object_item::encode_object(&key.tenant, &object).unwrap());
-    println!("OBJECT that nothing names: {size} bytes");
+    let size = bytes(
+        &crate::object_item::encode_object(&key.tenant, &object)
+            .unwrap()
+            .item,
+    );
+    println!("OBJECT without references: {size} bytes");
     assert!(size < 600, "{size}");
 
     let version = StoredVersion {
         encoding: Encoding::Zstd,
-        mime_type: record.mirror.mime_type.clone(),
-        revision_id: record.mirror.head_revision_id.clone(),
-        origin: Origin::Export {
-            format: record.mirror.mime_type.clone(),
+        mime_type: record.metadata.mime_type.clone(),
+        revision_id: record.metadata.head_revision_id.clone(),
+        origin: ContentOrigin::Export {
+            format: record.metadata.mime_type.clone(),
         },
         by: Some("christina.andersson@example.com".to_owned()),
         reason: Some("the figures of March were right after all".to_owned()),
         ..super::checks_content::version(u32::MAX, &object)
     };
     let item = crate::version_item::encode_version(&key, &record.file, &version).unwrap();
-    let size = bytes(&item);
-    println!("VERSION with everything that there can be: {size} bytes");
+    let size = bytes(&item.item);
+    println!("VERSION with all members: {size} bytes");
     assert!(size < 1_024, "{size}");
 
     let download = Download {
@@ -201,7 +211,7 @@ fn what_is_kept_of_content_is_one_write_unit_each() {
         ..ContentState::default().with_progress(Progress::Download(download))
     };
     let item = crate::content_item::encode_content(&key, &record.file, &state, Nonce(u64::MAX));
-    let size = bytes(&item.unwrap());
-    println!("CONTENT with a download under way: {size} bytes");
+    let size = bytes(&item.unwrap().item);
+    println!("CONTENT with a download in progress: {size} bytes");
     assert!(size < 1_300, "{size}");
 }

@@ -9,26 +9,27 @@ use std::time::Duration;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_dynamodb::{Client, Config};
 use domain::{
-    Capabilities, ConnectionId, ConnectionKey, DriveVersion, Field, FieldMask, FileId, FileRecord,
-    Mirror, Moment, Observation, Policies, Revision, Snapshot, Step, TenantId, Timestamp, Value,
+    Capabilities, ConnectionId, ConnectionKey, Context, DriveMetadata, DriveVersion, Field,
+    FieldSetVersion, FileId, FileRecord, Observation, Policies, Revision, Snapshot, TenantId,
+    Timestamp, Transition, Value,
 };
 
 use super::transport::{self, Fault, Faults};
 use crate::{Committed, Nonce, PageRequest, Store, create_table};
 
-/// A store over a new table that does what it is told.
+/// Returns a store over a new table without faults.
 pub(super) async fn embedded() -> Store {
     faulty(Arc::new(|_, _| Fault::None)).await
 }
 
-/// A store over a new table, with faults.
+/// Returns a store over a new table with faults.
 pub(super) async fn faulty(faults: Faults) -> Store {
     let client = transport::client(faults);
     create_table(&client, "drivesync").await.expect("a table");
     Store::new(client, "drivesync")
 }
 
-/// The store that the environment names, if it does.
+/// Returns the store that the environment names, if it does.
 pub(super) async fn elsewhere() -> Option<Store> {
     let endpoint = variable("AWS_ENDPOINT_URL")?;
     let table = variable("DRIVESYNC_TEST_TABLE")?;
@@ -59,7 +60,8 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// A connection that no other check has, in this run or an earlier one against the same table.
+/// Returns a connection that no other check has, in this run or an earlier one against the same
+/// table.
 pub(super) fn fresh() -> ConnectionKey {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -79,7 +81,7 @@ pub(super) fn ms(millis: i64) -> Timestamp {
     Timestamp::from_millis(millis)
 }
 
-/// A nonce that was not used before.
+/// Returns an unused nonce.
 pub(super) fn nonce() -> Nonce {
     static COUNT: AtomicU64 = AtomicU64::new(1);
     Nonce(COUNT.fetch_add(1, Ordering::Relaxed))
@@ -89,7 +91,7 @@ pub(super) fn snapshot(id: &str, version: u64, name: &str, parent: &str) -> Snap
     Snapshot {
         file: file(id),
         version: DriveVersion(version),
-        mask: FieldMask::CURRENT,
+        field_set: FieldSetVersion::CURRENT,
         fields: BTreeMap::from([
             (Field::Name, Value::text(name)),
             (Field::Description, Value::text("")),
@@ -97,12 +99,12 @@ pub(super) fn snapshot(id: &str, version: u64, name: &str, parent: &str) -> Snap
             (Field::Trashed, Value::Flag(false)),
             (Field::Parent, Value::text(parent)),
         ]),
-        mirror: Mirror {
+        metadata: DriveMetadata {
             mime_type: "text/plain".to_owned(),
             size_bytes: Some(12),
             md5: Some("d41d8cd98f00b204e9800998ecf8427e".to_owned()),
             capabilities: Capabilities(0b1011),
-            ..Mirror::default()
+            ..DriveMetadata::default()
         },
     }
 }
@@ -112,21 +114,21 @@ static POLICIES: Policies = Policies {
     fields: BTreeMap::new(),
 };
 
-/// The circumstances of a step at `millis`.
-pub(super) fn moment(millis: i64) -> Moment<'static> {
-    Moment {
+/// The context of a transition at `millis`.
+pub(super) fn context(millis: i64) -> Context<'static> {
+    Context {
         now: ms(millis),
         drive_at: Some(ms(millis)),
         policies: &POLICIES,
     }
 }
 
-/// Commits a step that must be done, and loads what is stored then.
+/// Commits a step that must succeed, and loads the stored record.
 pub(super) async fn committed(
     store: &Store,
     key: &ConnectionKey,
     before: Revision,
-    step: &Step,
+    step: &Transition,
 ) -> FileRecord {
     let done = store.commit(key, before, step, nonce()).await.unwrap();
     assert_eq!(done, Committed::Done);
@@ -134,18 +136,18 @@ pub(super) async fn committed(
     stored.expect("what was committed")
 }
 
-/// A file that is stored as Drive showed it first.
+/// Stores the first sight of a file.
 pub(super) async fn stored(
     store: &Store,
     key: &ConnectionKey,
     id: &str,
     parent: &str,
 ) -> FileRecord {
-    let first = FileRecord::first_sight(&snapshot(id, 1, id, parent));
-    committed(store, key, Revision(0), &Step::stay(first)).await
+    let first = FileRecord::from_snapshot(&snapshot(id, 1, id, parent));
+    committed(store, key, Revision(0), &Transition::unchanged(first)).await
 }
 
-/// The record with the application's edit of one field, stored.
+/// Stores the record with an edit of one field.
 pub(super) async fn edited(
     store: &Store,
     key: &ConnectionKey,
@@ -155,11 +157,11 @@ pub(super) async fn edited(
     millis: i64,
 ) -> FileRecord {
     let values = BTreeMap::from([(field, value)]);
-    let step = record.edit(&values, "alice", moment(millis)).unwrap();
+    let step = record.edit(&values, "alice", context(millis)).unwrap();
     committed(store, key, record.revision, &step).await
 }
 
-/// The record with a snapshot merged in, stored.
+/// Stores the record with a snapshot merged in.
 pub(super) async fn observed(
     store: &Store,
     key: &ConnectionKey,
@@ -167,11 +169,11 @@ pub(super) async fn observed(
     snapshot: Snapshot,
     millis: i64,
 ) -> FileRecord {
-    let step = record.observe(&Observation::Present(snapshot), moment(millis));
+    let step = record.observe(&Observation::Present(snapshot), context(millis));
     committed(store, key, record.revision, &step).await
 }
 
-/// Looks until the answer is the wanted one: indexes lag.
+/// Polls until the value is the expected one: indexes lag.
 pub(super) async fn eventually<T: PartialEq + Debug>(want: T, look: impl AsyncFn() -> T) {
     let mut seen = look().await;
     for _ in 0..200 {

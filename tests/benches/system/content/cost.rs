@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use domain::FileId;
-use domain::content::Dealt;
+use domain::content::ContentOutcome;
 use drive_simulator::Simulator;
 use http::Method;
-use local::aws::in_process::{Fault, Layer, faulty};
+use local::aws::in_process::{Fault, Layer, fault_layer};
 use local::aws::{Queue, Service};
 
 use super::make;
@@ -154,7 +154,7 @@ async fn all_stored(bare: &Bare) {
             bare.simulator.file(&id).unwrap().mime_type == "application/vnd.google-apps.folder";
         let file = FileId::parse(&id).unwrap();
         let state = store.load_content(&bare.key, &file).await.unwrap();
-        let stored = matches!(state.dealt, Some((_, Dealt::Stored)));
+        let stored = matches!(state.outcome, Some((_, ContentOutcome::Stored)));
         assert!(folder || stored, "{id} is not stored: {state:?}");
     }
 }
@@ -162,7 +162,7 @@ async fn all_stored(bare: &Bare) {
 /// A layer that counts what is asked of S3, by method, and whether it is of an object, a part of an upload or a list.
 fn counting(requests: &Requests) -> Layer {
     let requests = requests.clone();
-    faulty(Arc::new(move |request| {
+    fault_layer(Arc::new(move |request| {
         let header = request.headers().get(http::header::HOST);
         let header = header.and_then(|host| host.to_str().ok());
         let host = request.uri().authority().map(http::uri::Authority::as_str);

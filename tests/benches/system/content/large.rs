@@ -102,13 +102,17 @@ async fn bucket_alone(rig: &Rig, (files, bytes): (u64, u64)) -> f64 {
         tokio::spawn(async move {
             let class = StorageClass::Standard;
             let upload = objects
-                .begin(&key, "application/octet-stream", class)
+                .create_upload(&key, "application/octet-stream", class)
                 .await
                 .unwrap();
             let count = u32::try_from(bytes / PART_BYTES as u64).unwrap();
-            let parts = (1..=count).map(|number| objects.part(&key, &upload, number, part.clone()));
+            let parts =
+                (1..=count).map(|number| objects.upload_part(&key, &upload, number, part.clone()));
             let parts: Vec<Part> = stream::iter(parts).buffered(2).try_collect().await.unwrap();
-            objects.complete(&key, &upload, &parts).await.unwrap();
+            objects
+                .complete_upload(&key, &upload, &parts)
+                .await
+                .unwrap();
         })
     });
     futures_util::future::try_join_all(puts).await.unwrap();

@@ -26,7 +26,7 @@ pub struct Meter {
 
 /// How often the connection's pace was written: each write of it moves its revision by one.
 pub async fn pace_writes(store: &Store, key: &ConnectionKey) -> u64 {
-    let paced = store.load_pace(key).await.unwrap();
+    let paced = store.load_rate_limit(key).await.unwrap();
     paced.map_or(0, |paced| paced.revision)
 }
 

@@ -5,16 +5,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use domain::content::{Encoding, ObjectKey, StoredVersion};
 use domain::{ConnectionId, ConnectionKey, StorageClass};
-use drive_simulator::Generated;
+use drive_simulator::GeneratedFile;
 use http::Method;
 use objects::{ContentHasher, Encoded};
 use serde_json::{Value, json};
 use store::PageRequest;
 
+use super::content_conflicts::clash;
+use super::content_wakes::{apply, mirror, mirrored};
+use super::over_http::{brought, sha256};
 use super::{bucket, bytes_of, id, in_drive, intact, object, record, versions};
-use crate::content_api::{brought, sha256};
-use crate::content_conflicts::clash;
-use crate::content_wakes::{apply, mirror, mirrored};
 use crate::support::{ByHand, World, own};
 
 /// Text that says of itself what it is for, and is there again and again.
@@ -35,7 +35,7 @@ fn compressing(test: impl AsyncFnOnce(&ByHand)) {
 
 /// A file of this type in Drive, with this content.
 fn made(hand: &ByHand, mime_type: &str, content: impl Into<Bytes>) -> String {
-    let file = Generated {
+    let file = GeneratedFile {
         name: "made".to_owned(),
         mime_type: mime_type.to_owned(),
         seed: 1,
@@ -67,7 +67,7 @@ async fn pump(hand: &ByHand) {
 }
 
 async fn turn(hand: &ByHand) {
-    Box::pin(hand.turn()).await;
+    Box::pin(hand.sweep_and_pump()).await;
 }
 
 async fn newest(hand: &ByHand, file: &str) -> StoredVersion {
@@ -106,7 +106,7 @@ async fn overwrite(hand: &ByHand, key: &ObjectKey, bytes: Bytes) {
 }
 
 #[test]
-fn text_is_stored_in_less_and_what_is_no_text_or_too_large_is_not() {
+fn only_text_up_to_the_part_size_is_stored_compressed() {
     compressing(async |hand| {
         let long = text("a note");
         let note = made(hand, "text/plain", long.clone());
@@ -167,7 +167,7 @@ fn compressed_text_is_restored_into_drive_byte_for_byte() {
 }
 
 #[test]
-fn compressed_text_that_is_spoilt_is_not_brought_to_drive_and_is_once_it_is_right_again() {
+fn corrupt_compressed_text_reaches_drive_only_once_it_is_repaired() {
     compressing(async |hand| {
         let (first, second) = (text("ours"), text("theirs"));
         let file = made(hand, "text/plain", first.clone());
@@ -191,7 +191,7 @@ fn compressed_text_that_is_spoilt_is_not_brought_to_drive_and_is_once_it_is_righ
             let answer = hand.api(Method::GET, &compared, &[], None).await;
             assert_eq!(answer.status, 500, "{}", answer.body);
             overwrite(hand, &before.object, wrong).await;
-            hand.pass(Duration::from_secs(1_000));
+            hand.advance_clock(Duration::from_secs(1_000));
         }
         pump(hand).await;
         assert_eq!(in_drive(hand, &file).await.as_ref(), second.as_bytes());
@@ -201,7 +201,7 @@ fn compressed_text_that_is_spoilt_is_not_brought_to_drive_and_is_once_it_is_righ
             if !record(hand, &file).await.content_owed() {
                 break;
             }
-            hand.pass(Duration::from_secs(1_000));
+            hand.advance_clock(Duration::from_secs(1_000));
         }
         assert_eq!(in_drive(hand, &file).await.as_ref(), first.as_bytes());
         assert!(!record(hand, &file).await.content_owed());
@@ -229,7 +229,7 @@ async fn of(hand: &ByHand, key: &ConnectionKey, file: &str) -> Option<StoredVers
 }
 
 #[test]
-fn the_same_content_is_linked_however_another_connection_wants_it_stored() {
+fn identical_content_is_linked_across_connections_in_any_encoding() {
     compressing(async |hand| {
         let content = text("in two connections");
         let file = made(hand, "text/plain", content.clone());
@@ -245,7 +245,7 @@ fn the_same_content_is_linked_however_another_connection_wants_it_stored() {
             if linked.is_some() {
                 break;
             }
-            hand.pass(Duration::from_secs(61));
+            hand.advance_clock(Duration::from_secs(61));
         }
         let linked = linked.expect("the second connection has it stored");
         assert_eq!(
@@ -301,7 +301,7 @@ async fn downloaded(world: &World, file: &str, version: &Value) -> (Vec<u8>, Opt
 }
 
 #[test]
-fn compressed_text_is_downloaded_compared_and_merged_as_what_it_is() {
+fn compressed_text_is_downloaded_compared_and_merged_uncompressed() {
     own(async |world| {
         let wanted = json!({"content": {"enabled": true, "compress": true}});
         let turned = world

@@ -1,17 +1,22 @@
 //! Content between Drive and the bucket, in both directions.
 
-mod brings;
-mod carries;
 mod compressed;
-mod goes;
-mod scope;
+mod content_conflicts;
+mod content_scans;
+mod content_wakes;
+mod from_drive;
+mod garbage_collection;
+mod over_http;
+mod to_drive;
+mod unavailable;
+mod uploads_in_parts;
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use domain::content::{ObjectKey, StoredObject, StoredVersion};
-use domain::{Field, FileId, FileRecord, Moment, Policies, Value};
-use drive_simulator::Generated;
+use domain::{Context, Field, FileId, FileRecord, Policies, Value};
+use drive_simulator::GeneratedFile;
 use objects::{ContentHasher, Encoded, Objects};
 use store::{Committed, Nonce, PageRequest};
 
@@ -38,7 +43,7 @@ pub async fn versions(hand: &ByHand, file: &str) -> Vec<StoredVersion> {
 
 /// The bytes of a stored version.
 pub async fn bytes_of(hand: &ByHand, version: &StoredVersion) -> Bytes {
-    let content = bucket(hand).content(version, 1 << 30).await.unwrap();
+    let content = bucket(hand).read_content(version, 1 << 30).await.unwrap();
     content.expect("no pointer dangles")
 }
 
@@ -79,7 +84,7 @@ pub async fn in_drive(hand: &ByHand, file: &str) -> Bytes {
 
 /// A file of made-up bytes in Drive.
 pub fn generated(hand: &ByHand, seed: u64, size_bytes: u64) -> String {
-    let file = Generated {
+    let file = GeneratedFile {
         name: format!("made up {seed}.bin"),
         mime_type: "application/octet-stream".to_owned(),
         seed,
@@ -111,13 +116,13 @@ pub async fn upload(hand: &ByHand, file: &str, content: &'static [u8]) {
     let policies = Policies::default();
     loop {
         let record = record(hand, file).await;
-        let moment = Moment {
+        let context = Context {
             now: hand.now(),
             drive_at: None,
             policies: &policies,
         };
         let edit = BTreeMap::from([(Field::Content, value.clone())]);
-        let step = record.edit(&edit, "ann", moment).unwrap();
+        let step = record.edit(&edit, "ann", context).unwrap();
         let nonce = Nonce(rand_of(content) ^ record.revision.0);
         let committed = hand
             .store()

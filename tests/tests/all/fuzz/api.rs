@@ -11,9 +11,9 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use serde_json::{Value, json};
 
+use super::mutation::{Mutations, bytes, mutated, mutations, text};
 use super::runner;
-use super::twist::{Twists, bytes, text, twisted, twists};
-use crate::support::{ByHand, run, top};
+use crate::support::{ByHand, api_event, run};
 
 /// A segment of a path where the description has a name in braces.
 #[derive(Debug, Clone)]
@@ -26,8 +26,8 @@ enum Segment {
 
 #[derive(Debug, Clone)]
 enum Content {
-    /// A body that some route takes, twisted.
-    Twisted(Index, Twists),
+    /// A body that some route takes, mutated.
+    Mutated(Index, Mutations),
     Else(Vec<u8>),
 }
 
@@ -128,7 +128,7 @@ fn call() -> impl Strategy<Value = Call> {
         any_header,
     );
     let content = prop_oneof![
-        4 => (any::<Index>(), twists()).prop_map(|(which, twists)| Content::Twisted(which, twists)),
+        4 => (any::<Index>(), mutations()).prop_map(|(which, mutations)| Content::Mutated(which, mutations)),
         1 => bytes().prop_map(Content::Else),
     ];
     let parts = (
@@ -186,10 +186,7 @@ impl Api {
             }
         }
         assert!(routes.len() > 25, "{routes:?}");
-        let event = top().join("events/api/get-file.json");
-        let event = std::fs::read_to_string(event)
-            .unwrap()
-            .replace("acme", TENANT);
+        let event = api_event("get-file").to_string().replace("acme", TENANT);
         let sample = lambda_http::request::from_str(&event).unwrap();
         let context = sample
             .extensions()
@@ -248,8 +245,8 @@ impl Api {
             .collect();
         let uri = Uri::try_from(format!("{}?{}", path.join("/"), query.join("&"))).ok()?;
         let content = match &call.content {
-            Content::Twisted(which, twists) => {
-                twisted(which.get(&self.bodies), twists).into_bytes()
+            Content::Mutated(which, mutations) => {
+                mutated(which.get(&self.bodies), mutations).into_bytes()
             }
             Content::Else(bytes) => bytes.clone(),
         };
@@ -281,7 +278,7 @@ impl Api {
 }
 
 #[test]
-fn any_request_is_answered_below_500_and_refused_with_a_problem() {
+fn no_request_causes_a_server_error_and_rejections_are_problems() {
     let api = run(Api::start());
     let (taken, refused) = (Cell::new(0), Cell::new(0));
     let outcome = runner(700).run(&call(), |call| {

@@ -8,14 +8,14 @@ use domain::ConnectionId;
 use drive_simulator::Edit;
 use http::Method;
 use local::aws::Queue;
-use local::aws::sqs::NewMessage;
-use local::functions::SECRETS_PREFIX;
+use local::system::SECRETS_PREFIX;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::{Value, json};
+use sqs_fifo::NewMessage;
 
+use super::mutation::{Mutations, damage, damaged, mutated, mutations, text};
 use super::runner;
-use super::twist::{Twists, damage, damaged, text, twisted, twists};
 use crate::support::{ByHand, credentials, run};
 
 /// What only the other tenant has in its records.
@@ -23,57 +23,57 @@ const CANARY: &str = "canary-of-the-stranger";
 
 /// What becomes of a cursor or an id.
 #[derive(Debug, Clone)]
-enum Fate {
+enum CursorCase {
     /// Nothing: it is another list's, or another tenant's.
     Kept,
     /// Its text is damaged.
     Damaged(Vec<(Index, u8)>),
     /// What it holds is damaged.
     Inside(Vec<(Index, u8)>),
-    /// What it holds is twisted, where that is JSON.
-    Twisted(Twists),
+    /// What it holds is mutated, where that is JSON.
+    Mutated(Mutations),
     /// It is something else.
     Else(String),
 }
 
-fn fate() -> impl Strategy<Value = Fate> {
+fn case() -> impl Strategy<Value = CursorCase> {
     prop_oneof![
-        2 => Just(Fate::Kept),
-        2 => damage().prop_map(Fate::Damaged),
-        3 => damage().prop_map(Fate::Inside),
-        3 => twists().prop_map(Fate::Twisted),
-        1 => text().prop_map(Fate::Else),
+        2 => Just(CursorCase::Kept),
+        2 => damage().prop_map(CursorCase::Damaged),
+        3 => damage().prop_map(CursorCase::Inside),
+        3 => mutations().prop_map(CursorCase::Mutated),
+        1 => text().prop_map(CursorCase::Else),
     ]
 }
 
-fn changed(real: &str, fate: &Fate) -> String {
+fn changed(real: &str, case: &CursorCase) -> String {
     let inside = URL_SAFE_NO_PAD.decode(real).unwrap_or_default();
-    match fate {
-        Fate::Kept => real.to_owned(),
-        Fate::Damaged(damage) => {
+    match case {
+        CursorCase::Kept => real.to_owned(),
+        CursorCase::Damaged(damage) => {
             let damaged = damaged(real.as_bytes(), damage);
             String::from_utf8_lossy(&damaged).into_owned()
         }
-        Fate::Inside(damage) => URL_SAFE_NO_PAD.encode(damaged(&inside, damage)),
-        Fate::Twisted(twists) => match serde_json::from_slice(&inside) {
-            Ok(value) => URL_SAFE_NO_PAD.encode(within(&value, twists)),
+        CursorCase::Inside(damage) => URL_SAFE_NO_PAD.encode(damaged(&inside, damage)),
+        CursorCase::Mutated(mutations) => match serde_json::from_slice(&inside) {
+            Ok(value) => URL_SAFE_NO_PAD.encode(within(&value, mutations)),
             Err(_) => real.to_owned(),
         },
-        Fate::Else(text) => text.clone(),
+        CursorCase::Else(text) => text.clone(),
     }
 }
 
-/// A cursor may hold another one: that one is twisted as well.
-fn within(value: &Value, twists: &Twists) -> String {
+/// A cursor may hold another one: that one is mutated as well.
+fn within(value: &Value, mutations: &Mutations) -> String {
     let mut value = value.clone();
     if let Some(inner) = value.get("c").and_then(Value::as_str)
         && let Ok(bytes) = URL_SAFE_NO_PAD.decode(inner)
         && let Ok(held) = serde_json::from_slice::<Value>(&bytes)
     {
-        value["c"] = json!(URL_SAFE_NO_PAD.encode(twisted(&held, twists)));
+        value["c"] = json!(URL_SAFE_NO_PAD.encode(mutated(&held, mutations)));
         return value.to_string();
     }
-    twisted(&value, twists)
+    mutated(&value, mutations)
 }
 
 /// Escaped, so that it can stand in a query or a path.
@@ -119,7 +119,7 @@ impl Two {
         assert_eq!(made.0, 201, "{}", made.1);
         let theirs = made.1["id"].as_str().unwrap().to_owned();
         for _ in 0..3 {
-            hand.turn().await;
+            hand.sweep_and_pump().await;
         }
         let ours = hand.connection.clone();
         let mine = [
@@ -252,7 +252,7 @@ fn tells(two: &Two, body: &Value) -> bool {
 }
 
 #[test]
-fn a_made_up_cursor_is_refused_or_a_place_in_the_callers_own_list() {
+fn a_forged_cursor_is_rejected_or_points_into_the_callers_own_list() {
     let two = run(Two::start());
     let theirs = run(get(
         &two.hand,
@@ -264,10 +264,10 @@ fn a_made_up_cursor_is_refused_or_a_place_in_the_callers_own_list() {
     assert!(tells(&two, &theirs.1), "{}", theirs.1);
     let all = [two.ours.cursors.clone(), two.theirs.cursors.clone()].concat();
     let (pages, refused) = (Cell::new(0), Cell::new(0));
-    let case = (any::<Index>(), any::<Index>(), fate());
-    let outcome = runner(400).run(&case, |(list, cursor, fate)| {
+    let case = (any::<Index>(), any::<Index>(), case());
+    let outcome = runner(400).run(&case, |(list, cursor, case)| {
         let (list, cursor): (&String, &String) = (list.get(&two.ours.lists), cursor.get(&all));
-        let cursor = changed(cursor, &fate);
+        let cursor = changed(cursor, &case);
         let path = format!("{list}cursor={}", escaped(&cursor));
         let (status, body) = run(get(&two.hand, &two.ours.token, Method::GET, &path, None));
         prop_assert!(
@@ -289,7 +289,7 @@ fn a_made_up_cursor_is_refused_or_a_place_in_the_callers_own_list() {
 }
 
 #[test]
-fn a_made_up_id_finds_nothing_or_something_of_the_callers_own() {
+fn a_forged_id_finds_nothing_or_something_of_the_callers_own() {
     let two = run(Two::start());
     let ours = ConnectionId::parse(&two.ours.connection).unwrap();
     let theirs = two.theirs.things.iter().map(|(path, id)| {
@@ -301,9 +301,9 @@ fn a_made_up_id_finds_nothing_or_something_of_the_callers_own() {
     });
     let all: Vec<(String, String)> = two.ours.things.iter().cloned().chain(theirs).collect();
     let (found, missing) = (Cell::new(0), Cell::new(0));
-    let outcome = runner(300).run(&(any::<Index>(), fate()), |(which, fate)| {
+    let outcome = runner(300).run(&(any::<Index>(), case()), |(which, case)| {
         let (path, id) = which.get(&all);
-        let id = changed(id, &fate);
+        let id = changed(id, &case);
         let path = format!("{path}/{}", escaped(&id));
         let (status, body) = run(get(&two.hand, &two.ours.token, Method::GET, &path, None));
         // An id of nothing can be the path of a list, or of a route that is only written to.

@@ -1,4 +1,4 @@
-//! What Drive could say, through the client's every door: real answers of the simulated Drive, twisted, and anything else.
+//! What Drive could say, through the client's every door: real answers of the simulated Drive, mutated, and anything else.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,8 +16,8 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use tower::ServiceExt as _;
 
+use super::mutation::{Mutations, bytes, damage, damaged, mutated, mutations, text};
 use super::runner;
-use super::twist::{Twists, bytes, damage, damaged, text, twisted, twists};
 use crate::support::{credentials, run};
 
 const DRIVE_URL: &str = "http://drive.fuzz";
@@ -153,14 +153,14 @@ async fn ask(door: &str, client: &DriveClient, known: &Known) -> (usize, bool) {
     let size = |text: String| text.len();
     match door {
         "changes" => sized(client.list_changes(&log, &known.start).await, |page| {
-            let unreadable: usize = page.nameless.iter().map(|entry| entry.body.len()).sum();
+            let unreadable: usize = page.unidentified.iter().map(|entry| entry.body.len()).sum();
             page.changes.len() + page.drives.len() + unreadable
         }),
         "files" => sized(client.list_files(&Scope::User, None).await, |page| {
             page.files.len()
         }),
         "read" => sized(client.read_file(file).await, |read| size(read.etag.clone())),
-        "look" => sized(client.look(file).await, |_| 0),
+        "look" => sized(client.get_or_gone(file).await, |_| 0),
         "read_files" => sized_all(client.read_files(&known.files).await),
         "write_files" => {
             let writes = known.reads.iter().skip(1);
@@ -183,10 +183,10 @@ async fn ask(door: &str, client: &DriveClient, known: &Known) -> (usize, bool) {
             // Drive does not show these with the file: the client must list them.
             let mut snapshot = known.reads[0].snapshot.clone();
             snapshot.file = known.listed.clone();
-            snapshot.mirror.permissions_known = false;
-            snapshot.mirror.has_augmented_permissions = Some(true);
+            snapshot.metadata.permissions_known = false;
+            snapshot.metadata.has_augmented_permissions = Some(true);
             sized(client.with_permissions(snapshot).await, |snapshot| {
-                snapshot.mirror.permissions.len()
+                snapshot.metadata.permissions.len()
             })
         }
         "drives" => sized(client.list_drives(None).await, |page| page.drives.len()),
@@ -249,37 +249,39 @@ fn real_answers() -> (Known, BTreeMap<&'static str, Response<Bytes>>) {
 /// What becomes of a real answer.
 #[derive(Debug, Clone)]
 enum Fate {
-    /// Its JSON, or that of each part of it, is twisted.
-    Twisted(Twists),
-    /// It says that there is more behind this token, and is twisted besides.
-    More(String, Twists),
+    /// Its JSON, or that of each part of it, is mutated.
+    Mutated(Mutations),
+    /// It says that there is more behind this token, and is mutated besides.
+    More(String, Mutations),
     /// Its bytes are damaged.
     Damaged(Vec<(proptest::sample::Index, u8)>),
     /// It is something else.
     Else(Vec<u8>),
-    /// It has this status, and is twisted besides.
-    Status(u16, Twists),
+    /// It has this status, and is mutated besides.
+    Status(u16, Mutations),
 }
 
 fn fate() -> impl Strategy<Value = Fate> {
     prop_oneof![
-        6 => twists().prop_map(Fate::Twisted),
-        1 => (text(), twists()).prop_map(|(token, twists)| Fate::More(token, twists)),
+        6 => mutations().prop_map(Fate::Mutated),
+        1 => (text(), mutations()).prop_map(|(token, mutations)| Fate::More(token, mutations)),
         2 => damage().prop_map(Fate::Damaged),
         1 => bytes().prop_map(Fate::Else),
-        1 => (select(vec![204_u16, 301, 400, 401, 403, 404, 409, 410, 412, 429, 500, 503]), twists())
-            .prop_map(|(status, twists)| Fate::Status(status, twists)),
+        1 => (select(vec![204_u16, 301, 400, 401, 403, 404, 409, 410, 412, 429, 500, 503]), mutations())
+            .prop_map(|(status, mutations)| Fate::Status(status, mutations)),
     ]
 }
 
 fn spoilt(real: &Response<Bytes>, fate: &Fate) -> Response<Bytes> {
     let mut answer = real.clone();
     *answer.body_mut() = match fate {
-        Fate::Twisted(twists) | Fate::Status(_, twists) => twisted_body(real.body(), twists).into(),
-        Fate::More(token, twists) => match serde_json::from_slice(real.body()) {
+        Fate::Mutated(mutations) | Fate::Status(_, mutations) => {
+            twisted_body(real.body(), mutations).into()
+        }
+        Fate::More(token, mutations) => match serde_json::from_slice(real.body()) {
             Ok(serde_json::Value::Object(mut members)) => {
                 members.insert("nextPageToken".to_owned(), token.as_str().into());
-                twisted(&members.into(), twists).into()
+                mutated(&members.into(), mutations).into()
             }
             Ok(_) | Err(_) => real.body().clone(),
         },
@@ -292,17 +294,17 @@ fn spoilt(real: &Response<Bytes>, fate: &Fate) -> Response<Bytes> {
     answer
 }
 
-/// The JSON of a body, or of every part of a batch's, twisted. A part's length says what it is then.
-fn twisted_body(body: &Bytes, twists: &Twists) -> String {
+/// The JSON of a body, or of every part of a batch's, mutated. A part's length says what it is then.
+fn twisted_body(body: &Bytes, mutations: &Mutations) -> String {
     let text = String::from_utf8_lossy(body);
     if let Ok(value) = serde_json::from_str(&text) {
-        return twisted(&value, twists);
+        return mutated(&value, mutations);
     }
     let mut all = String::new();
     for line in text.split_inclusive("\r\n") {
         match serde_json::from_str(line) {
             Ok(value @ serde_json::Value::Object(_)) => {
-                all.push_str(&(twisted(&value, twists) + "\r\n"))
+                all.push_str(&(mutated(&value, mutations) + "\r\n"))
             }
             Ok(_) | Err(_) if line.starts_with("content-length") => {}
             Ok(_) | Err(_) => all.push_str(line),
@@ -312,7 +314,7 @@ fn twisted_body(body: &Bytes, twists: &Twists) -> String {
 }
 
 #[test]
-fn whatever_drive_says_is_understood_or_an_error_and_never_a_panic() {
+fn any_response_of_drive_is_parsed_or_an_error_and_never_a_panic() {
     let (known, answers) = real_answers();
     let fine = AtomicUsize::new(0);
     let refused = AtomicUsize::new(0);
@@ -337,7 +339,7 @@ fn whatever_drive_says_is_understood_or_an_error_and_never_a_panic() {
 }
 
 #[test]
-fn regression_a_list_of_permissions_that_never_ends_is_given_up() {
+fn regression_a_permission_list_that_never_ends_is_aborted() {
     let (known, answers) = real_answers();
     let mut answer = answers["permissions"].clone();
     *answer.body_mut() = Bytes::from_static(br#"{"permissions":[],"nextPageToken":"more"}"#);
@@ -347,7 +349,7 @@ fn regression_a_list_of_permissions_that_never_ends_is_given_up() {
 }
 
 #[test]
-fn a_token_endpoint_may_say_anything() {
+fn any_response_of_the_token_endpoint_is_handled() {
     let aws = Aws::open(aws::Options::memory(aws::system_clock())).unwrap();
     let real = Real::new();
     let access = Access {

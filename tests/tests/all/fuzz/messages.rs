@@ -8,24 +8,24 @@ use aws_lambda_events::event::sqs::SqsEvent;
 use domain::{ConnectionId, ConnectionKey, FileId, LogId, TenantId};
 use drive_simulator::Edit;
 use local::aws::Queue;
-use local::aws::sqs::queue_arn;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use runtime::queue::file_group;
 use runtime::{ContentWake, LogWake, PushWake, SnapshotMessage};
 use serde_json::{Value, json};
+use sqs_fifo::queue_arn;
 use store::PageRequest;
 
+use super::mutation::{Mutations, bytes, damage, damaged, mutated, mutations, text};
 use super::runner;
-use super::twist::{Twists, bytes, damage, damaged, text, twisted, twists};
 use crate::support::{ByHand, run};
 
 /// What a message says.
 #[derive(Debug, Clone)]
 enum Body {
-    /// One of ours, twisted.
-    Twisted(Index, Twists),
+    /// One of ours, mutated.
+    Mutated(Index, Mutations),
     /// One of ours, damaged.
     Damaged(Index, Vec<(Index, u8)>),
     /// Anything.
@@ -34,7 +34,7 @@ enum Body {
 
 fn body() -> impl Strategy<Value = Body> {
     prop_oneof![
-        4 => (any::<Index>(), twists()).prop_map(|(which, twists)| Body::Twisted(which, twists)),
+        4 => (any::<Index>(), mutations()).prop_map(|(which, mutations)| Body::Mutated(which, mutations)),
         1 => (any::<Index>(), damage()).prop_map(|(which, damage)| Body::Damaged(which, damage)),
         1 => bytes().prop_map(Body::Else),
     ]
@@ -57,7 +57,7 @@ impl Real {
             let edit = Edit::Rename(format!("renamed {number}"));
             hand.simulator.apply("ann", file, edit).unwrap();
         }
-        hand.woken().await;
+        hand.wait_for_wake().await;
         hand.pump_only(Queue::LogWakes).await;
         let snapshots = hand.receive(Queue::Snapshots).await;
         let mut bodies: Vec<Value> = snapshots
@@ -91,7 +91,7 @@ impl Real {
     fn text(&self, queue: Queue, body: &Body) -> String {
         let real = |which: &Index| which.get(&self.0[&queue]);
         match body {
-            Body::Twisted(which, twists) => twisted(real(which), twists),
+            Body::Mutated(which, mutations) => mutated(real(which), mutations),
             Body::Damaged(which, damage) => {
                 let damaged = damaged(real(which).to_string().as_bytes(), damage);
                 String::from_utf8_lossy(&damaged).into_owned()
@@ -145,7 +145,7 @@ async fn set_aside(hand: &ByHand) -> Vec<String> {
     for key in [&unknown, &hand.key] {
         let mut page = PageRequest::first(PageRequest::LIMIT_MAX);
         loop {
-            let listed = hand.store().list_parked(key, &page).await.unwrap();
+            let listed = hand.store().list_dead_letters(key, &page).await.unwrap();
             all.extend(listed.items.into_iter().map(|letter| letter.id));
             match listed.next_cursor {
                 None => break,
@@ -223,7 +223,7 @@ fn any_message_is_handled_or_set_aside_and_none_is_lost() {
 }
 
 #[test]
-fn a_message_as_long_as_sqs_takes_is_set_aside_like_a_short_one() {
+fn a_message_of_the_largest_size_is_set_aside_like_a_short_one() {
     run(async {
         let hand = ByHand::start(1).await;
         for (number, queue) in Queue::ALL.into_iter().enumerate() {

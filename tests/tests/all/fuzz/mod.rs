@@ -1,12 +1,12 @@
-//! Hostile input at every door: bytes, JSON, and real inputs that were twisted. Whatever comes in is taken, refused or set
+//! Hostile input at every door: bytes, JSON, and real inputs that were mutated. Whatever comes in is taken, refused or set
 //! aside, and nothing panics.
 
 mod api;
 mod cursors;
 mod drive_json;
 mod messages;
+mod mutation;
 mod notifications;
-mod twist;
 
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 

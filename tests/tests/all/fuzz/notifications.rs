@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 use store::{Channel, ChannelState};
 
-use super::{runner, twist};
+use super::{mutation, runner};
 use crate::support::{ByHand, run};
 
 const CHANNEL: &str = "fuzzed-channel";
@@ -35,7 +35,7 @@ fn headers() -> impl Strategy<Value = Vec<(&'static str, Vec<u8>)>> {
     let word = |right: &'static str| {
         prop_oneof![
             6 => Just(right.as_bytes().to_vec()),
-            1 => twist::damage().prop_map(move |damage| twist::damaged(right.as_bytes(), &damage)),
+            1 => mutation::damage().prop_map(move |damage| mutation::damaged(right.as_bytes(), &damage)),
             1 => vec(any::<u8>(), 0..40),
             1 => Just(vec![b'x'; 9_000]),
             1 => Just(Vec::new()),
@@ -65,7 +65,7 @@ fn headers() -> impl Strategy<Value = Vec<(&'static str, Vec<u8>)>> {
 }
 
 fn body() -> impl Strategy<Value = Vec<u8>> {
-    prop_oneof![4 => Just(Vec::new()), 1 => twist::bytes()]
+    prop_oneof![4 => Just(Vec::new()), 1 => mutation::bytes()]
 }
 
 /// What HTTP lets through of them.
@@ -95,7 +95,7 @@ async fn channel(hand: &ByHand) {
 }
 
 #[test]
-fn any_headers_and_any_body_are_answered_and_wake_only_where_channel_token_and_resource_match() {
+fn any_notification_is_answered_and_only_a_matching_one_sends_a_wake() {
     let hand = run(async {
         let hand = ByHand::start(1).await;
         channel(&hand).await;
@@ -113,7 +113,7 @@ fn any_headers_and_any_body_are_answered_and_wake_only_where_channel_token_and_r
             && right(NAMES[1], TOKEN)
             && right(NAMES[2], RESOURCE);
         // Another half second, so that no wake is taken for the one before it.
-        hand.pass(Duration::from_secs(1));
+        hand.advance_clock(Duration::from_secs(1));
         let before = hand.waiting(Queue::LogWakes);
         let mut request = http::Request::post("/webhooks/drive");
         *request.headers_mut().unwrap() = headers;

@@ -4,7 +4,7 @@
 //! the PATCH" is a bug of a design without conditional writes, and ours has them. Wrong rules of the merge itself are
 //! seeded in the search of `shared/domain`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -12,7 +12,7 @@ use http::{HeaderValue, Request, Response};
 use serde_json::{Map, Value, json};
 
 use super::play::Bugs;
-use crate::support::sim::{FUNCTION, Mishandling, Tamper, Tampered};
+use crate::support::sim::{FUNCTION, MutationResult, SourceBugs, WireMutation};
 
 /// What a bug is, and the bug.
 type Bug = (&'static str, fn() -> Bugs);
@@ -39,9 +39,9 @@ pub const ALL: [Bug; 11] = [
         on_the_wire(without_if_match)
     }),
     ("a write without an answer is sent again as it was", || {
-        around(Mishandling {
+        around(SourceBugs {
             writes_blindly_again: true,
-            ..Mishandling::default()
+            ..SourceBugs::default()
         })
     }),
     ("what is owed counts as done before it is sent", || {
@@ -53,37 +53,37 @@ pub const ALL: [Bug; 11] = [
     (
         "messages are deleted although their process has ended, or their function failed",
         || {
-            around(Mishandling {
+            around(SourceBugs {
                 acknowledges_errors: true,
                 acknowledges_crashes: true,
-                ..Mishandling::default()
+                ..SourceBugs::default()
             })
         },
     ),
     ("a process that failed once fails for ever", || {
-        around(Mishandling {
+        around(SourceBugs {
             keeps_failures: true,
-            ..Mishandling::default()
+            ..SourceBugs::default()
         })
     }),
 ];
 
-fn on_the_wire(tamper: fn() -> Tamper) -> Bugs {
+fn on_the_wire(mutation: fn() -> WireMutation) -> Bugs {
     Bugs {
-        tamper: Some(tamper),
+        mutation: Some(mutation),
         ..Bugs::default()
     }
 }
 
-fn around(mishandling: Mishandling) -> Bugs {
+fn around(source_bugs: SourceBugs) -> Bugs {
     Bugs {
-        mishandling,
+        source_bugs,
         ..Bugs::default()
     }
 }
 
 /// Messages are kept in the process until the log's item was written.
-fn cursor_first() -> Tamper {
+fn cursor_first() -> WireMutation {
     let kept: Mutex<BTreeMap<String, Vec<Request<Bytes>>>> = Mutex::default();
     Arc::new(move |request| {
         let process = tokio::task::id().to_string();
@@ -99,16 +99,16 @@ fn cursor_first() -> Tamper {
             let sent: Vec<Value> = sent.collect();
             kept.entry(process).or_default().push(request.clone());
             let body = json!({"Successful": sent, "Failed": []}).to_string();
-            return Tampered::Answered(Response::new(Bytes::from(body)));
+            return MutationResult::Answered(Response::new(Bytes::from(body)));
         }
         if writes_item(request, "LOG#") {
-            return Tampered::Followed(kept.remove(&process).unwrap_or_default());
+            return MutationResult::Followed(kept.remove(&process).unwrap_or_default());
         }
-        Tampered::Passes
+        MutationResult::Passes
     })
 }
 
-fn deduplicated_by_file() -> Tamper {
+fn deduplicated_by_file() -> WireMutation {
     Arc::new(|request| {
         if is(request, "SendMessageBatch") && text(request).contains("snapshots") {
             change(request, |body| {
@@ -118,12 +118,13 @@ fn deduplicated_by_file() -> Tamper {
                 }
             });
         }
-        Tampered::Passes
+        MutationResult::Passes
     })
 }
 
-fn records_unconditionally() -> Tamper {
+fn records_unconditionally() -> WireMutation {
     Arc::new(|request| {
+        put_whole(request);
         if is(request, "PutItem") && writes_item(request, "HEAD") {
             change(request, |body| {
                 for part in [
@@ -135,16 +136,16 @@ fn records_unconditionally() -> Tamper {
                 }
             });
         }
-        Tampered::Passes
+        MutationResult::Passes
     })
 }
 
 /// What goes into one transaction, as a write of the record, and then one of the conflict.
-fn conflict_apart() -> Tamper {
+fn conflict_apart() -> WireMutation {
     Arc::new(|request| {
         let writes = conflict_transaction(request);
         let Some((record, others)) = writes.split_first() else {
-            return Tampered::Passes;
+            return MutationResult::Passes;
         };
         let alone = |put: &Value| {
             let mut alone = request.clone();
@@ -153,16 +154,16 @@ fn conflict_apart() -> Tamper {
         };
         let others = others.iter().map(alone).collect();
         set(request, "PutItem", record);
-        Tampered::Followed(others)
+        MutationResult::Followed(others)
     })
 }
 
-fn conflict_unrecorded() -> Tamper {
+fn conflict_unrecorded() -> WireMutation {
     Arc::new(|request| {
         if let Some(record) = conflict_transaction(request).first() {
             set(request, "PutItem", record);
         }
-        Tampered::Passes
+        MutationResult::Passes
     })
 }
 
@@ -178,7 +179,10 @@ fn conflict_transaction(request: &Request<Bytes>) -> Vec<Value> {
         .unwrap_or_default();
     let puts: Vec<Value> = writes
         .into_iter()
-        .map(|mut write| write["Put"].take())
+        .map(|mut write| match write["Update"].take() {
+            Value::Null => write["Put"].take(),
+            update => put_of(&update),
+        })
         .collect();
     let of = |put: &Value, place: &str| sort_key(put).is_some_and(|key| key.starts_with(place));
     let (record, others) = match puts.split_first() {
@@ -192,21 +196,22 @@ fn conflict_transaction(request: &Request<Bytes>) -> Vec<Value> {
     }
 }
 
-fn without_if_match() -> Tamper {
+fn without_if_match() -> WireMutation {
     Arc::new(|request| {
         request.headers_mut().remove("if-match");
         let body = text(request).replace("If-Match:", "X-Match:");
         if is_batch(request) {
             *request.body_mut() = Bytes::from(body);
         }
-        Tampered::Passes
+        MutationResult::Passes
     })
 }
 
 /// The record that claims a write is stored as if the write had been confirmed.
-fn done_first() -> Tamper {
+fn done_first() -> WireMutation {
     Arc::new(|request| {
         let pushing = FUNCTION.try_with(|function| *function == "push-intents") == Ok(true);
+        put_whole(request);
         if pushing && is(request, "PutItem") && writes_item(request, "HEAD") {
             change(request, |body| {
                 let Some(item) = body.get_mut("Item").and_then(Value::as_object_mut) else {
@@ -226,12 +231,13 @@ fn done_first() -> Tamper {
                 }
             });
         }
-        Tampered::Passes
+        MutationResult::Passes
     })
 }
 
-fn sent_forgotten() -> Tamper {
+fn sent_forgotten() -> WireMutation {
     Arc::new(|request| {
+        put_whole(request);
         if is(request, "PutItem") && writes_item(request, "HEAD") {
             change(request, |body| {
                 if let Some(item) = body.get_mut("Item").and_then(Value::as_object_mut) {
@@ -239,7 +245,49 @@ fn sent_forgotten() -> Tamper {
                 }
             });
         }
-        Tampered::Passes
+        MutationResult::Passes
+    })
+}
+
+/// Turns the update that replaces a record into the put of the whole item. The two are the same
+/// here, where no item has attributes that the store does not know.
+fn put_whole(request: &mut Request<Bytes>) {
+    if is(request, "UpdateItem") && writes_item(request, "HEAD") {
+        let put = put_of(&json_of(request));
+        set(request, "PutItem", &put);
+    }
+}
+
+/// The put of the item that an update sets, on the update's condition.
+fn put_of(update: &Value) -> Value {
+    let members = |name: &str| update[name].as_object().cloned().unwrap_or_default();
+    let (names, values) = (
+        members("ExpressionAttributeNames"),
+        members("ExpressionAttributeValues"),
+    );
+    let mut item = members("Key");
+    for (name, value) in &values {
+        let attribute = name.trim_start_matches(':');
+        if names.contains_key(&format!("#{attribute}")) {
+            item.insert(attribute.to_owned(), value.clone());
+        }
+    }
+    let condition = update["ConditionExpression"].as_str().unwrap_or_default();
+    let of_condition: BTreeSet<&str> = condition
+        .split(|c: char| !c.is_alphanumeric() && !"_#:".contains(c))
+        .collect();
+    let kept = |members: Map<String, Value>| -> Map<String, Value> {
+        let each = members.into_iter();
+        each.filter(|(name, _)| of_condition.contains(name.as_str()))
+            .collect()
+    };
+    json!({
+        "TableName": update["TableName"],
+        "Item": item,
+        "ConditionExpression": condition,
+        "ExpressionAttributeNames": kept(names),
+        "ExpressionAttributeValues": kept(values),
+        "ReturnValuesOnConditionCheckFailure": update["ReturnValuesOnConditionCheckFailure"],
     })
 }
 

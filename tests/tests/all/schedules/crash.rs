@@ -47,8 +47,8 @@ fn start(bugs: &Bugs) -> Start {
         seed: 7,
         files: 2,
         folders: 1,
-        tamper: bugs.tamper.map(|tamper| tamper()),
-        mishandling: bugs.mishandling,
+        mutation: bugs.mutation.map(|mutation| mutation()),
+        source_bugs: bugs.source_bugs,
         ..Start::default()
     }
 }
@@ -90,7 +90,7 @@ async fn application_edits(sim: Sim) {
 /// Both sides write one name: nobody tells us of Drive's, so whoever looks first finds both.
 async fn conflict_opens(sim: Sim) {
     let [one, ..] = files(&sim);
-    silence(&sim);
+    disable_notifications(&sim);
     sim.simulator()
         .apply("alice", &one, Edit::Rename("hers".to_owned()))
         .unwrap();
@@ -105,7 +105,7 @@ async fn conflict_settled(sim: Sim) {
 /// Opens a conflict, and gives the path of its resolution.
 pub async fn open_conflict(sim: &Sim) -> String {
     conflict_opens(sim.clone()).await;
-    sim.settle().await.unwrap();
+    sim.converge().await.unwrap();
     let listed = ask(sim, Method::GET, "/conflicts?status=open", None).await;
     let id = listed["items"][0]["id"].as_str().unwrap();
     format!("/conflicts/{id}/resolution")
@@ -133,7 +133,7 @@ async fn deleted_in_drive(sim: Sim) {
 
 async fn cursor_lost(sim: Sim) {
     let [one, two, _] = files(&sim);
-    silence(&sim);
+    disable_notifications(&sim);
     sim.simulator()
         .apply("alice", &one, Edit::Rename("unheard of".to_owned()))
         .unwrap();
@@ -152,7 +152,7 @@ async fn channel_renewed(sim: Sim) {
     sim.sweep().await;
 }
 
-fn silence(sim: &Sim) {
+fn disable_notifications(sim: &Sim) {
     sim.simulator().set_notifications(NotificationPolicy {
         silent: true,
         ..NotificationPolicy::default()
@@ -181,7 +181,7 @@ async fn state(sim: &Sim) -> BTreeSet<String> {
     let mut state = BTreeSet::new();
     for (file, record) in sim.records().await {
         let name = record.app(&Field::Name);
-        let known = sim.witnessed().is_first(file.as_str());
+        let known = sim.recording().is_first(file.as_str());
         let id = if known {
             file.to_string()
         } else {
@@ -195,7 +195,7 @@ async fn state(sim: &Sim) -> BTreeSet<String> {
         for (field, sides) in &record.fields {
             state.insert(format!(
                 "{id} {field:?}: {:?} {:?} {:?}",
-                sides.base, sides.app, sides.clash
+                sides.base, sides.app, sides.conflict
             ));
         }
     }
@@ -249,7 +249,7 @@ fn run(flow: Flow, crash: Option<(u64, Side)>, start: &Start) -> Result<End, Str
             sim.wire().crash_at(call, side);
         }
         flow.1(sim.clone()).await;
-        sim.settle().await?;
+        sim.converge().await?;
         Ok((state(sim).await, sim.wire().calls() - before))
     })
 }
@@ -293,7 +293,7 @@ pub fn catches(bugs: &Bugs) -> Option<String> {
 }
 
 #[test]
-fn stopped_before_or_after_any_call_a_flow_ends_as_undisturbed() {
+fn a_flow_that_crashes_before_or_after_any_call_ends_as_undisturbed() {
     let bugs = Bugs::default();
     let mut points = Vec::new();
     let mut ends = Vec::new();

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::bugs::{is, json_of};
 use super::crash::{FLOWS, edit, ends, files, open_conflict};
-use crate::support::sim::{Event, Side, Sim, Start, Tamper, Tampered, simulate};
+use crate::support::sim::{Event, MutationResult, Side, Sim, Start, WireMutation, simulate};
 
 /// Worlds that differ in nothing but how long their calls take, and so in what comes between what.
 const SEEDS: u64 = 12;
@@ -28,7 +28,7 @@ fn start(seed: u64) -> Start {
 /// Waits until a process was ended.
 async fn crashed(sim: &Sim) {
     for _ in 0..1_000 {
-        if sim.wire().troubles().0 > 0 {
+        if sim.wire().fault_counts().0 > 0 {
             return;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -39,8 +39,8 @@ async fn crashed(sim: &Sim) {
 /// How often each of our writes has landed in Drive.
 fn landed(sim: &Sim, text: &str) -> usize {
     let wanted = FieldValue::text(text);
-    let witnessed = sim.witnessed();
-    let ours = witnessed.events.iter().filter(|(_, _, event)| match event {
+    let recording = sim.recording();
+    let ours = recording.events.iter().filter(|(_, _, event)| match event {
         Event::Landed { to, .. } => *to == wanted,
         Event::Person { .. } | Event::Edited { .. } | Event::Decided { .. } => false,
     });
@@ -48,7 +48,7 @@ fn landed(sim: &Sim, text: &str) -> usize {
 }
 
 #[test]
-fn invariant_03_a_crash_between_queue_and_cursor_is_harmless_however_late_the_next_look() {
+fn invariant_03_a_crash_between_queue_and_cursor_is_harmless_at_any_delay() {
     for seconds in [0, 299, 301, 3_600] {
         simulate(start(1), async |sim| {
             let [one, ..] = files(sim);
@@ -58,7 +58,7 @@ fn invariant_03_a_crash_between_queue_and_cursor_is_harmless_however_late_the_ne
             sim.wire().crash_on("SendMessageBatch", Side::After);
             crashed(sim).await;
             sim.jump(Duration::from_secs(seconds));
-            sim.settle().await.unwrap();
+            sim.converge().await.unwrap();
             let file = FileId::parse(&one).unwrap();
             let history = sim
                 .store()
@@ -85,16 +85,16 @@ fn invariant_05_the_cursor_stays_while_one_message_of_a_batch_is_unsent() {
     let undisturbed = ends(flow, &start(8)).unwrap();
     // All entries are refused one by one, or half of them are not so much as mentioned in the answer.
     for mentioned in [true, false] {
-        let tampered = Start {
-            tamper: Some(leaving_three_batches_unsent(mentioned)),
+        let mutated = Start {
+            mutation: Some(leaving_three_batches_unsent(mentioned)),
             ..start(8)
         };
-        assert_eq!(ends(flow, &tampered).unwrap(), undisturbed);
+        assert_eq!(ends(flow, &mutated).unwrap(), undisturbed);
     }
 }
 
 /// What the first three batches of snapshots meet.
-fn leaving_three_batches_unsent(mentioned: bool) -> Tamper {
+fn leaving_three_batches_unsent(mentioned: bool) -> WireMutation {
     let left = AtomicU64::new(3);
     Arc::new(move |request| {
         let body = json_of(request);
@@ -103,7 +103,7 @@ fn leaving_three_batches_unsent(mentioned: bool) -> Tamper {
             .is_some_and(|url| url.contains("snapshots"));
         let batch = is(request, "SendMessageBatch") && snapshots;
         if !batch || left.load(Ordering::Relaxed) == 0 {
-            return Tampered::Passes;
+            return MutationResult::Passes;
         }
         left.fetch_sub(1, Ordering::Relaxed);
         let entries = body["Entries"].as_array().unwrap();
@@ -112,20 +112,20 @@ fn leaving_three_batches_unsent(mentioned: bool) -> Tamper {
                 json!({"Id": entry["Id"], "Code": "InternalError", "Message": "injected", "SenderFault": false})
             });
             let answer = json!({"Successful": [], "Failed": refused.collect::<Vec<_>>()});
-            return Tampered::Answered(http::Response::new(answer.to_string().into()));
+            return MutationResult::Answered(http::Response::new(answer.to_string().into()));
         }
         let half = json!({"QueueUrl": body["QueueUrl"], "Entries": entries[..entries.len() / 2]});
         if entries.len() < 2 {
             let nothing = json!({"Successful": [], "Failed": []});
-            return Tampered::Answered(http::Response::new(nothing.to_string().into()));
+            return MutationResult::Answered(http::Response::new(nothing.to_string().into()));
         }
         *request.body_mut() = half.to_string().into();
-        Tampered::Passes
+        MutationResult::Passes
     })
 }
 
 #[test]
-fn invariant_13_of_two_people_who_decide_one_is_told_200_and_the_other_the_winners_result() {
+fn invariant_13_of_two_decisions_one_gets_200_and_the_other_the_winners_result() {
     for seed in 0..SEEDS {
         simulate(start(seed), async |sim| {
             let path = open_conflict(sim).await;
@@ -151,13 +151,13 @@ fn invariant_13_of_two_people_who_decide_one_is_told_200_and_the_other_the_winne
                 .to_owned();
             let again = decide(key, &choice).await;
             assert_eq!((again.status, &again.body), (200, &winner.body));
-            sim.settle().await.unwrap();
+            sim.converge().await.unwrap();
         });
     }
 }
 
 #[test]
-fn invariant_14_a_decision_that_meets_a_new_edit_in_drive_never_takes_its_place_unseen() {
+fn invariant_14_a_decision_never_overwrites_an_edit_in_drive_that_it_did_not_see() {
     for seed in 0..SEEDS {
         simulate(start(seed), async |sim| {
             let path = open_conflict(sim).await;
@@ -173,7 +173,7 @@ fn invariant_14_a_decision_that_meets_a_new_edit_in_drive_never_takes_its_place_
                     .await;
             };
             tokio::join!(decision, person);
-            sim.settle().await.unwrap();
+            sim.converge().await.unwrap();
             let there = sim.simulator().file(&one).unwrap().name;
             let record = sim.record(&one).await.unwrap();
             let open = record.open.contains_key(&domain::Field::Name);
@@ -212,7 +212,7 @@ fn invariant_15_an_edit_and_what_is_owed_for_it_are_one_write() {
                     .unwrap();
                 assert_eq!(record.due().is_some(), edited, "call {call}, {side:?}");
                 assert_eq!(due.contains(&file), edited, "call {call}, {side:?}");
-                sim.settle().await.unwrap();
+                sim.converge().await.unwrap();
                 assert_eq!(sim.simulator().file(&one).unwrap().name == "ours", edited);
             });
         }
@@ -220,14 +220,14 @@ fn invariant_15_an_edit_and_what_is_owed_for_it_are_one_write() {
 }
 
 #[test]
-fn invariant_16_an_edit_lands_in_drive_once_wherever_its_push_is_cut_off() {
+fn invariant_16_an_edit_lands_in_drive_once_wherever_its_push_is_interrupted() {
     for call in 0..40 {
         for side in [Side::Before, Side::After] {
             simulate(start(3), async |sim| {
                 let [one, ..] = files(sim);
                 edit(sim, &one, json!({"name": "ours"})).await;
                 sim.wire().crash_at(call, side);
-                sim.settle().await.unwrap();
+                sim.converge().await.unwrap();
                 assert_eq!(landed(sim, "ours"), 1, "call {call}, {side:?}");
             });
         }
@@ -247,20 +247,20 @@ fn invariant_22_a_warm_process_does_what_a_cold_one_does() {
 }
 
 #[test]
-fn invariant_33_a_function_whose_time_is_up_returns_what_it_has_not_done() {
+fn invariant_33_a_function_out_of_time_returns_its_unprocessed_messages() {
     let [flow, ..] = FLOWS;
-    let unhurried = ends(flow, &start(5)).unwrap();
+    let unlimited = ends(flow, &start(5)).unwrap();
     for millis in (0..400).step_by(20) {
-        let hurried = Start {
-            hurry: Some(Duration::from_millis(millis)),
+        let limited = Start {
+            time_limit: Some(Duration::from_millis(millis)),
             ..start(5)
         };
-        assert_eq!(ends(flow, &hurried).unwrap(), unhurried, "{millis} ms left");
+        assert_eq!(ends(flow, &limited).unwrap(), unlimited, "{millis} ms left");
     }
 }
 
 #[test]
-fn invariant_36_clocks_that_are_ten_minutes_apart_change_no_outcome() {
+fn invariant_36_clocks_ten_minutes_apart_change_no_outcome() {
     for flow in FLOWS {
         let right = ends(flow, &start(6)).unwrap();
         for skew_seconds in [-600, 600] {

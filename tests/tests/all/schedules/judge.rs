@@ -5,38 +5,39 @@ use std::collections::BTreeMap;
 use domain::{ConflictRecord, ConflictStatus, Field, Value};
 use store::{ConflictFilter, PageRequest};
 
-use super::act::Schedule;
+use super::action::Schedule;
 use crate::support::sim::{Event, Sim};
 
-/// What the API told those who called it.
+/// What the API responses those who called it.
 #[derive(Debug, Clone, Default)]
-pub struct Told {
+pub struct Responses {
     /// The texts of edits that were answered with 200.
     pub accepted: Vec<String>,
     /// Two different decisions on one conflict that were both answered with 200.
-    pub settled_twice: Vec<String>,
+    pub resolved_twice: Vec<String>,
 }
 
 /// What is wrong, and how many conflicts there were.
 pub async fn judge(
     sim: &Sim,
     schedule: &Schedule,
-    told: &Told,
+    responses: &Responses,
     unsettled: Option<String>,
 ) -> (Vec<String>, usize) {
     let mut wrong: Vec<String> = unsettled.into_iter().collect();
     let conflicts = conflicts(sim).await;
     let count = conflicts.len();
-    wrong.extend(sim.witnessed().broken.clone());
+    wrong.extend(sim.recording().broken.clone());
     wrong.extend(
-        told.settled_twice
+        responses
+            .resolved_twice
             .iter()
             .map(|what| format!("settled twice: {what}")),
     );
-    for text in &told.accepted {
+    for text in &responses.accepted {
         let written = Value::text(text);
         let committed = sim
-            .witnessed()
+            .recording()
             .events
             .iter()
             .any(|(_, _, event)| match event {
@@ -54,7 +55,7 @@ pub async fn judge(
     }
     let parked = sim
         .store()
-        .list_parked(sim.key(), &PageRequest::first(10))
+        .list_dead_letters(sim.key(), &PageRequest::first(10))
         .await;
     for letter in parked.unwrap().items {
         wrong.push(format!("a message was parked: {letter:?}"));
@@ -75,7 +76,7 @@ pub async fn judge(
     }
     wrong.extend(overwritten_unseen(sim));
     if schedule.unique {
-        let dropped = sim.witnessed().dropped.clone();
+        let dropped = sim.recording().dropped.clone();
         let dropped = dropped.into_iter().filter(|(field, _)| is_text(field));
         wrong.extend(dropped.map(|(_, how)| how));
         wrong.extend(lost(sim, &conflicts).await);
@@ -100,8 +101,8 @@ async fn conflicts(sim: &Sim) -> Vec<ConflictRecord> {
 
 /// Our writes that took the place of a value that our record did not know.
 fn overwritten_unseen(sim: &Sim) -> Vec<String> {
-    let witnessed = sim.witnessed();
-    let unseen = witnessed
+    let recording = sim.recording();
+    let unseen = recording
         .events
         .iter()
         .filter_map(|(file, field, event)| match event {
@@ -119,7 +120,7 @@ fn overwritten_unseen(sim: &Sim) -> Vec<String> {
 /// Texts that were written and are nowhere, nor was anybody asked. Every text was written once, so each can be followed.
 async fn lost(sim: &Sim, conflicts: &[ConflictRecord]) -> Vec<String> {
     let mut by_field: BTreeMap<(String, Field), Vec<Event>> = BTreeMap::new();
-    for (file, field, event) in &sim.witnessed().events {
+    for (file, field, event) in &sim.recording().events {
         let place = (file.clone(), field.clone());
         by_field.entry(place).or_default().push(event.clone());
     }

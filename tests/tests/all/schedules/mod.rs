@@ -3,7 +3,7 @@
 //! `SCHEDULES=10000 cargo test --workspace --test all schedules` plays more of them; `SCHEDULE=SEED` plays one, and prints
 //! what happened.
 
-mod act;
+mod action;
 mod bugs;
 mod crash;
 mod invariants;
@@ -13,7 +13,7 @@ mod play;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use act::Schedule;
+use action::Schedule;
 use play::{Bugs, Played, play};
 
 /// Schedules of a usual run.
@@ -52,7 +52,7 @@ fn shrink(schedule: &Schedule, bugs: &Bugs) -> Schedule {
     least
 }
 
-fn told(schedule: &Schedule, played: &Played) -> String {
+fn report(schedule: &Schedule, played: &Played) -> String {
     let steps: Vec<String> = schedule
         .steps
         .iter()
@@ -61,7 +61,7 @@ fn told(schedule: &Schedule, played: &Played) -> String {
     format!(
         "seed {}, {:?}:\n{}\n{}\nreplay: SCHEDULE={} cargo test --workspace --test all schedules -- --nocapture",
         schedule.seed,
-        schedule.weather,
+        schedule.fault_rates,
         steps.join("\n"),
         played.wrong.join("\n"),
         schedule.seed,
@@ -137,7 +137,11 @@ fn random_schedules_lose_nothing() {
     if let Some(seed) = asked("SCHEDULE") {
         let schedule = Schedule::draw(seed);
         let played = play(&schedule, &Bugs::default(), true);
-        println!("{}\n{}", played.lines.join("\n"), told(&schedule, &played));
+        println!(
+            "{}\n{}",
+            played.lines.join("\n"),
+            report(&schedule, &played)
+        );
         assert!(played.wrong.is_empty());
         return;
     }
@@ -147,8 +151,8 @@ fn random_schedules_lose_nothing() {
     if let Some(first) = failed.first() {
         let schedule = shrink(&Schedule::draw(*first), &Bugs::default());
         let played = play(&schedule, &Bugs::default(), false);
-        let (of, told) = (failed.len(), told(&schedule, &played));
-        panic!("{of} of {count} fail: {failed:?}\n{told}");
+        let (of, report) = (failed.len(), report(&schedule, &played));
+        panic!("{of} of {count} fail: {failed:?}\n{report}");
     }
     println!("{totals:?} in {:?}", began.elapsed());
     assert!(
@@ -158,7 +162,7 @@ fn random_schedules_lose_nothing() {
 }
 
 #[test]
-fn a_write_whose_answer_is_lost_takes_the_place_of_nothing_that_came_after_it() {
+fn a_write_whose_response_is_lost_overwrites_no_later_edit() {
     for seed in 0..UNANSWERED {
         let schedule = Schedule::unanswered(seed);
         let played = play(&schedule, &Bugs::default(), false);

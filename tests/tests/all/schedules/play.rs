@@ -8,9 +8,9 @@ use http::Method;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use super::act::{Act, Change, Choice, FILES, FOLDERS, Schedule, Step};
-use super::judge::{Told, judge};
-use crate::support::sim::{Event, Mishandling, Sim, Start, Tamper, simulate, witness};
+use super::action::{Action, Change, Choice, FILES, FOLDERS, Schedule, Step};
+use super::judge::{Responses, judge};
+use crate::support::sim::{Event, Sim, SourceBugs, Start, WireMutation, recorder, simulate};
 
 /// Tries of a program whose request was not answered.
 const TRIES: usize = 5;
@@ -18,8 +18,8 @@ const TRIES: usize = 5;
 /// What is wrong with the world that a schedule is played in: nothing, unless a bug is seeded.
 #[derive(Clone, Default)]
 pub struct Bugs {
-    pub tamper: Option<fn() -> Tamper>,
-    pub mishandling: Mishandling,
+    pub mutation: Option<fn() -> WireMutation>,
+    pub source_bugs: SourceBugs,
     /// The connection's policy, where it is another than to ask.
     pub policies: Option<&'static str>,
 }
@@ -43,8 +43,8 @@ pub fn play(schedule: &Schedule, bugs: &Bugs, lines: bool) -> Played {
         seed: schedule.seed,
         files: FILES,
         folders: FOLDERS,
-        tamper: bugs.tamper.map(|tamper| tamper()),
-        mishandling: bugs.mishandling,
+        mutation: bugs.mutation.map(|mutation| mutation()),
+        source_bugs: bugs.source_bugs,
         lines,
         ..Start::default()
     };
@@ -56,7 +56,7 @@ pub fn play(schedule: &Schedule, bugs: &Bugs, lines: bool) -> Played {
             assert_eq!(answer.status, 200, "{}", answer.body);
         }
         let player = Player::new(sim, schedule);
-        sim.wire().set_weather(schedule.weather);
+        sim.wire().set_fault_rates(schedule.fault_rates);
         let mut under_way = JoinSet::new();
         for step in &schedule.steps {
             tokio::time::sleep(step.wait).await;
@@ -67,10 +67,10 @@ pub fn play(schedule: &Schedule, bugs: &Bugs, lines: bool) -> Played {
         while let Some(done) = under_way.join_next().await {
             done.unwrap();
         }
-        let settled = sim.settle().await;
-        let told = player.told.lock().unwrap().clone();
-        let (wrong, conflicts) = judge(sim, schedule, &told, settled.err()).await;
-        let (crashes, faults) = sim.wire().troubles();
+        let settled = sim.converge().await;
+        let responses = player.responses.lock().unwrap().clone();
+        let (wrong, conflicts) = judge(sim, schedule, &responses, settled.err()).await;
+        let (crashes, faults) = sim.wire().fault_counts();
         Played {
             digest: sim.wire().digest(),
             wrong,
@@ -91,7 +91,7 @@ struct Player {
     files: Vec<String>,
     /// The root first.
     folders: Vec<String>,
-    told: Arc<Mutex<Told>>,
+    responses: Arc<Mutex<Responses>>,
 }
 
 impl Player {
@@ -120,35 +120,35 @@ impl Player {
             unique: schedule.unique,
             files: of_kind(false),
             folders,
-            told: Arc::default(),
+            responses: Arc::default(),
         }
     }
 
     async fn act(&self, step: &Step) {
         match &step.act {
-            Act::Person { name, file, change } => self.person(name, *file, change, step.number),
-            Act::Edit {
+            Action::Person { name, file, change } => self.person(name, *file, change, step.number),
+            Action::Edit {
                 file,
                 change,
                 careful,
             } => {
                 self.edit(*file, change, *careful, step.number).await;
             }
-            Act::Resolve {
+            Action::Resolve {
                 which,
                 choice,
                 other,
             } => {
                 self.resolve(*which, *choice, *other, step.number).await;
             }
-            Act::Sync => {
+            Action::Sync => {
                 let body = Some(json!({"mode": "delta"}));
                 self.sim.api(Method::POST, "/sync", &[], body).await;
             }
-            Act::Sweep => self.sim.sweep().await,
-            Act::Jump(time) => self.sim.jump(*time),
-            Act::Redeploy => self.sim.redeploy(),
-            Act::LoseTokens => self.sim.simulator().invalidate_tokens(false, true),
+            Action::Sweep => self.sim.sweep().await,
+            Action::Jump(time) => self.sim.jump(*time),
+            Action::Redeploy => self.sim.redeploy(),
+            Action::LoseTokens => self.sim.simulator().invalidate_tokens(false, true),
         }
     }
 
@@ -182,10 +182,10 @@ impl Player {
         let done = self.sim.simulator().apply(user, id, edit).is_ok();
         let after = self.sim.simulator().file(id);
         if let (true, Some(before), Some(after)) = (done, before, after) {
-            let (before, after) = (witness::fields_of(&before), witness::fields_of(&after));
-            for (field, from, to) in witness::changes(&before, &after) {
+            let (before, after) = (recorder::fields_of(&before), recorder::fields_of(&after));
+            for (field, from, to) in recorder::changes(&before, &after) {
                 self.sim
-                    .witnessed()
+                    .recording()
                     .add(id, field, Event::Person { from, to });
             }
         }
@@ -224,7 +224,7 @@ impl Player {
         );
         if accepted && writes && self.unique {
             let text = self.text("app", number);
-            self.told.lock().unwrap().accepted.push(text);
+            self.responses.lock().unwrap().accepted.push(text);
         }
     }
 
@@ -293,12 +293,12 @@ impl Player {
             }
             Some(other) => {
                 let (one, two) = tokio::join!(decide(choice, "carol"), decide(other, "dave"));
-                // The same answer twice is one decision, told to both.
+                // The same answer twice is one decision, responses to both.
                 if let (Some((200, one)), Some((200, two))) = (one, two)
                     && one != two
                 {
                     let both = format!("carol: {one}, dave: {two}");
-                    self.told.lock().unwrap().settled_twice.push(both);
+                    self.responses.lock().unwrap().resolved_twice.push(both);
                 }
             }
         }

@@ -9,7 +9,7 @@ use super::World;
 pub async fn both_edit(world: &World, file: &str, ours: Value, theirs: Value) {
     let held = format!("* /drive/v2/files/{file}");
     world.fault(json!({"match": held, "times": 1, "respond": {"status": 503}}));
-    world.edited(file, ours).await;
+    world.edit_ok(file, ours).await;
     world.owner().update(file, theirs).await;
 }
 

@@ -11,16 +11,14 @@ use bytes::Bytes;
 use domain::{ConnectionId, ConnectionKey, LogId, TenantId, Timestamp};
 use drive_simulator::Simulator;
 use futures_util::future::BoxFuture;
-use local::aws::in_process::{Fault, FaultHook, faulty};
-use local::aws::sqs::Received;
+use local::aws::in_process::{Fault, FaultHook, fault_layer};
 use local::aws::{self, Aws, Queue};
-use local::front::Front;
-use local::functions::{Functions, SECRETS_PREFIX, Setting};
-use local::identity::Identity;
+use local::gateway::{HttpGateway, Identity};
 use local::sources::{StreamError, StreamSource, event};
-use local::system::{SUBJECT, TENANT};
+use local::system::{FunctionSettings, Functions, SECRETS_PREFIX, SUBJECT, TENANT};
 use runtime::{Clock, Deadline, Entropy};
 use serde_json::{Value, json};
+use sqs_fifo::Received;
 use store::{Channel, Store};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
@@ -42,12 +40,12 @@ pub struct ByHand {
     pub functions: Functions,
     store: Store,
     pub key: ConnectionKey,
-    setting: Setting,
+    setting: FunctionSettings,
     ahead_millis: Arc<AtomicI64>,
     drive_ahead: AtomicU64,
     crash: Arc<Crash>,
     stream: tokio::sync::Mutex<StreamSource>,
-    front: Front,
+    front: HttpGateway,
     /// A token of another tenant's.
     pub stranger: String,
     meanwhile: Arc<Mutex<Option<Meanwhile>>>,
@@ -99,8 +97,8 @@ pub fn by_hand(files: usize, test: impl AsyncFnOnce(&ByHand)) {
 }
 
 /// The functions, each with clients of its own, whose calls are written down.
-fn recorded(aws: &Aws, setting: &Setting, calls: &Calls) -> Functions {
-    let of = |function| Functions::new(&aws.behind(&calls.layer(function)), setting);
+fn recorded(aws: &Aws, setting: &FunctionSettings, calls: &Calls) -> Functions {
+    let of = |function| Functions::new(&aws.layered(&calls.layer(function)), setting);
     Functions {
         receive_notification: of("receive-notification").receive_notification,
         fetch_changes: of("fetch-changes").fetch_changes,
@@ -133,14 +131,14 @@ impl ByHand {
         let crash = Arc::new(Crash::default());
         crash.left.store(-1, Ordering::SeqCst);
         let aws = Aws::open(aws::Options {
-            layer: Some(faulty(crash.hook())),
+            layer: Some(fault_layer(crash.hook())),
             ..aws::Options::memory(Arc::clone(&now))
         })
         .unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let api_url = format!("http://{}", listener.local_addr().unwrap());
         let meanwhile = Arc::new(Mutex::new(None));
-        let setting = Setting {
+        let setting = FunctionSettings {
             transport: interrupted(Arc::clone(&meanwhile)),
             content: None,
             drive_url: drive_url.clone(),
@@ -160,7 +158,7 @@ impl ByHand {
         let expires_at = setting.clock.now().as_seconds() + 365 * 86_400;
         let token = identity.token(TENANT, SUBJECT, expires_at).unwrap();
         let stranger = identity.token("stranger", SUBJECT, expires_at).unwrap();
-        let front = Front::new(&functions, identity);
+        let front = HttpGateway::new(&functions, identity);
         let served = front.clone().router();
         tokio::spawn(async move { axum::serve(listener, served).await.unwrap() });
         let connection = connect(&aws, &drive_url, &api_url, &token).await;
@@ -183,11 +181,11 @@ impl ByHand {
             meanwhile,
         };
         for _ in 0..20 {
-            hand.turn().await;
+            hand.sweep_and_pump().await;
             if hand.log().await.channel.is_some() {
                 break;
             }
-            hand.pass(Duration::from_secs(61));
+            hand.advance_clock(Duration::from_secs(61));
         }
         assert!(hand.log().await.channel.is_some(), "Drive is to notify");
         hand.pump().await;
@@ -216,7 +214,7 @@ impl ByHand {
     }
 
     /// Moves our clock, and Drive's in whole seconds.
-    pub fn pass(&self, time: Duration) {
+    pub fn advance_clock(&self, time: Duration) {
         let millis = i64::try_from(time.as_millis()).unwrap();
         let all = self.ahead_millis.fetch_add(millis, Ordering::SeqCst) + millis;
         let seconds = u64::try_from(all / 1_000).unwrap();
@@ -231,7 +229,7 @@ impl ByHand {
     }
 
     /// Waits until a notification of Drive's has led to a wake.
-    pub async fn woken(&self) {
+    pub async fn wait_for_wake(&self) {
         eventually("a notification has come", async || {
             (self.waiting(Queue::LogWakes) > 0).then_some(())
         })
@@ -239,7 +237,7 @@ impl ByHand {
     }
 
     /// The schedule comes round, and everything that is queued then is handed over.
-    pub async fn turn(&self) {
+    pub async fn sweep_and_pump(&self) {
         self.sweep().await;
         self.pump().await;
     }
@@ -283,7 +281,7 @@ impl ByHand {
                 if depth.visible > 0 {
                     let received = self.receive(queue).await;
                     if !received.is_empty() {
-                        self.hand_over(queue, &received, self.deadline()).await;
+                        self.deliver(queue, &received, self.deadline()).await;
                         idle = false;
                     }
                 }
@@ -292,7 +290,7 @@ impl ByHand {
                 return;
             }
             if idle {
-                self.pass(Duration::from_millis(100));
+                self.advance_clock(Duration::from_millis(100));
             }
         }
         panic!("the queues never run empty");
@@ -300,20 +298,20 @@ impl ByHand {
 
     /// Hands over what one queue has, and nothing that comes of it in other queues.
     pub async fn pump_only(&self, queue: Queue) {
-        self.visible(queue).await;
+        self.wait_until_visible(queue).await;
         while self.aws.sqs().depth(queue.name()).unwrap().visible > 0 {
             let received = self.receive(queue).await;
             if received.is_empty() {
                 return;
             }
-            self.hand_over(queue, &received, self.deadline()).await;
+            self.deliver(queue, &received, self.deadline()).await;
         }
     }
 
     /// Moves the clock until nothing in a queue is delayed any more.
-    pub async fn visible(&self, queue: Queue) {
+    pub async fn wait_until_visible(&self, queue: Queue) {
         while self.aws.sqs().depth(queue.name()).unwrap().delayed > 0 {
-            self.pass(Duration::from_millis(100));
+            self.advance_clock(Duration::from_millis(100));
         }
     }
 
@@ -327,7 +325,7 @@ impl ByHand {
     }
 
     /// Hands a batch to its function, and deletes what was dealt with.
-    pub async fn hand_over(&self, queue: Queue, received: &[Received], deadline: Deadline) {
+    pub async fn deliver(&self, queue: Queue, received: &[Received], deadline: Deadline) {
         let event = event(queue, received).unwrap();
         let answer = self.handle(queue, event, deadline).await;
         let done = received.iter().filter(|message| {
@@ -349,7 +347,7 @@ impl ByHand {
             batches.fetch_add(1, Ordering::Relaxed);
             async { Some(publish_events::handle(event, &self.functions.publish_events).await) }
         };
-        self.stream.lock().await.turn(handle).await?;
+        self.stream.lock().await.poll(handle).await?;
         Ok(batches.into_inner())
     }
 
@@ -401,7 +399,7 @@ impl ByHand {
     /// Hands a batch to its function, which ends like a killed process instead of making its AWS call number `at`
     /// (from 0). Gives whether it came to that; if so, the batch is visible again at once.
     pub async fn crashes(&self, queue: Queue, at: u64) -> bool {
-        self.visible(queue).await;
+        self.wait_until_visible(queue).await;
         let received = self.receive(queue).await;
         assert!(!received.is_empty(), "nothing to hand over");
         self.crash
@@ -410,18 +408,18 @@ impl ByHand {
         let crashed = tokio::select! {
             biased;
             () = self.crash.happens.notified() => true,
-            () = self.hand_over(queue, &received, self.deadline()) => false,
+            () = self.deliver(queue, &received, self.deadline()) => false,
         };
         self.crash.left.store(-1, Ordering::SeqCst);
         if crashed {
-            self.pass(SILENCE);
+            self.advance_clock(SILENCE);
         }
         crashed
     }
 
     /// Hands a batch to its function, which ends like a killed process at the first AWS call that says `poison`. Gives
     /// whether it came to that; if so, the batch stays in flight.
-    pub async fn hand_over_poisoned(
+    pub async fn deliver_poisoned(
         &self,
         queue: Queue,
         received: &[Received],
@@ -431,7 +429,7 @@ impl ByHand {
         let crashed = tokio::select! {
             biased;
             () = self.crash.happens.notified() => true,
-            () = self.hand_over(queue, received, self.deadline()) => false,
+            () = self.deliver(queue, received, self.deadline()) => false,
         };
         self.crash.poison.lock().unwrap().clear();
         crashed
@@ -472,7 +470,7 @@ impl ByHand {
 
     /// Sets how often a message of a queue is received before it goes to the dead-letter queue.
     pub fn receive_limit(&self, queue: Queue, receives: u32) {
-        let dead = aws::sqs::queue_arn(queue.dead_letter_name());
+        let dead = sqs_fifo::queue_arn(queue.dead_letter_name());
         let policy = json!({"deadLetterTargetArn": dead, "maxReceiveCount": receives});
         let attributes = BTreeMap::from([("RedrivePolicy".to_owned(), policy.to_string())]);
         let sqs = self.aws.sqs();

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use http::Request;
 use local::aws::NAME;
-use local::aws::in_process::{Fault, Layer, faulty};
-use local::functions::SECRETS_PREFIX;
+use local::aws::in_process::{Fault, Layer, fault_layer};
+use local::system::SECRETS_PREFIX;
 use serde_json::Value;
 
 /// By action, as `dynamodb:GetItem`, the resources that it was called on, as `index/due`.
@@ -21,7 +21,7 @@ impl Calls {
     /// A layer that writes down every call as one of `function`.
     pub fn layer(&self, function: &'static str) -> Layer {
         let calls = self.clone();
-        faulty(Arc::new(move |request| {
+        fault_layer(Arc::new(move |request| {
             let mut all = calls.0.lock().unwrap();
             let of_function = all.entry(function).or_default();
             for (action, resource) in used(request) {

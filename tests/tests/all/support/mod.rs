@@ -1,12 +1,13 @@
-//! What the tests stand on: a world of one Drive and one system, and ways to wait for it.
+//! Support for the tests: Drive, the system, ways to act on both, and ways to wait for results.
 
+mod api_events;
 mod binaries;
 mod both;
 mod by_hand;
 mod calls;
-mod drive;
 mod metrics;
 mod operations;
+mod person;
 mod runtime_api;
 pub mod sim;
 mod stage;
@@ -15,12 +16,13 @@ mod wait;
 mod webhook;
 mod world;
 
+pub use api_events::{ApiSample, api_event, api_samples};
 pub use binaries::binary;
 pub use both::{both_edit, both_rename};
 pub use by_hand::{ByHand, by_hand};
 pub use calls::Calls;
-pub use drive::Person;
 pub use metrics::{Metrics, listening};
+pub use person::Person;
 pub use runtime_api::{Invoked, RuntimeApi};
 pub use stage::{FILE, FILE_IN_CONFLICT, Stage};
 pub use team::Team;
@@ -29,7 +31,7 @@ pub use world::{Answer, Outside, Setup, World, credentials, own, own_with, run, 
 
 use std::path::{Path, PathBuf};
 
-/// The top folder of the checkout.
+/// Returns the top folder of the checkout.
 pub fn top() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
@@ -37,7 +39,24 @@ pub fn top() -> PathBuf {
         .to_owned()
 }
 
-/// A folder that goes away with the test.
+/// Returns the Rust sources below a folder.
+pub fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|kind| kind == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    found
+}
+
+/// A folder that is removed at the end of the test.
 pub struct Folder(PathBuf);
 
 impl Folder {

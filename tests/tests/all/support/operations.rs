@@ -10,13 +10,13 @@ const NEVER_SECONDS: u32 = 2_000_000_000;
 
 impl Outside {
     /// Drive's logs tell of nothing from now on: what happens is only there to be seen.
-    pub async fn mute(&self) {
+    pub async fn hide_changes(&self) {
         let order = json!({"delay_seconds": NEVER_SECONDS});
         self.control(Method::POST, "visibility", order).await;
     }
 
     /// Drive no longer knows any page token.
-    pub async fn lose_cursor(&self) {
+    pub async fn invalidate_cursor(&self) {
         let forget = json!({"page_tokens": true});
         self.control(Method::POST, "invalidate_tokens", forget)
             .await;

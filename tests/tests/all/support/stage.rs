@@ -4,18 +4,19 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 
 use domain::{
-    ConnectionId, ConnectionKey, Drift, DriveVersion, Field, FieldMask, FileId, FileRecord, Gone,
-    LogId, Mirror, Moment, Observation, OperationId, Policies, Snapshot, Step, TenantId, Timestamp,
-    Value as FieldValue,
+    ConnectionId, ConnectionKey, Context, Drift, DriveMetadata, DriveVersion, Field,
+    FieldSetVersion, FileId, FileRecord, Gone, LogId, Observation, OperationId, Policies, Snapshot,
+    TenantId, Timestamp, Transition, Value as FieldValue,
 };
 use drive_simulator::Simulator;
 use local::aws::in_process::Handler;
 use local::aws::{self, Aws, Queue, Service};
-use runtime::{Cause, SnapshotMessage};
+use runtime::{Origin, SnapshotMessage};
 use sha2::{Digest, Sha256};
 use store::{
-    Channel, ChannelState, Connection, ConnectionState, DriftEntry, Finding, Letter, Log, Nonce,
-    Operation, OperationKind, OperationState, PageRequest, Parked, Scope, Store, Suspicion,
+    CandidateReason, Channel, ChannelState, Connection, ConnectionState, DeadLetter, DriftEntry,
+    FailedMessage, Finding, Log, Nonce, Operation, OperationKind, OperationState, PageRequest,
+    Scope, Store,
 };
 use tokio::net::TcpListener;
 
@@ -141,7 +142,7 @@ impl Set {
             secret_id: "drivesync/acme/drive".to_owned(),
             subject: None,
             quota_user: None,
-            limits: domain::pace::Limits::default(),
+            limits: domain::rate_limit::Limits::default(),
             policies: Policies::default(),
             rules: domain::Rules::default(),
             content: domain::ContentSettings {
@@ -172,40 +173,44 @@ impl Set {
         };
         store.create_channel(&channel).await.unwrap();
         self.audited().await;
-        self.store.park(&self.sample_letter()).await.unwrap();
-        let first = Step::stay(FileRecord::first_sight(&snapshot(FILE, 10, "Plan.md")));
+        self.store
+            .record_dead_letter(&self.sample_letter())
+            .await
+            .unwrap();
+        let first =
+            Transition::unchanged(FileRecord::from_snapshot(&snapshot(FILE, 10, "Plan.md")));
         self.commit(0, &first).await;
-        let first = Step::stay(FileRecord::first_sight(&snapshot(
+        let first = Transition::unchanged(FileRecord::from_snapshot(&snapshot(
             FILE_IN_CONFLICT,
             2,
             "Plan.md",
         )));
         self.commit(0, &first).await;
         let policies = Policies::default();
-        let moment = Moment {
+        let context = Context {
             now: now(),
             drive_at: Some(now()),
             policies: &policies,
         };
         let ours = BTreeMap::from([(Field::Name, FieldValue::text("Plan (ours).md"))]);
-        let edited = first.record.edit(&ours, "ada", moment).unwrap();
+        let edited = first.record.edit(&ours, "ada", context).unwrap();
         self.commit(1, &edited).await;
         let theirs = Observation::Present(snapshot(FILE_IN_CONFLICT, 3, "Plan (theirs).md"));
-        let clash = edited.record.observe(&theirs, moment);
+        let clash = edited.record.observe(&theirs, context);
         assert_eq!(clash.conflicts.len(), 1);
         self.commit(2, &clash).await;
     }
 
     /// A removal of the file that SQS gave up.
-    fn sample_letter(&self) -> Parked {
+    fn sample_letter(&self) -> DeadLetter {
         let message = SnapshotMessage {
             key: self.key.clone(),
-            cause: Cause::Live,
+            origin: Origin::Live,
             file: FileId::parse(FILE).unwrap(),
             at: now(),
             snapshot: None,
         };
-        let letter = Letter {
+        let letter = FailedMessage {
             queue: "snapshots-dead.fifo",
             id: LETTER,
             body: &message.to_body(),
@@ -213,7 +218,7 @@ impl Set {
             receives: 200,
         };
         let (key, file) = (message.key, Some(message.file));
-        Parked::letter(letter, key, file, "received too often", now())
+        DeadLetter::from_message(letter, key, file, "received too often", now())
     }
 
     /// An audit that would remove the file, and waits for a person.
@@ -229,19 +234,22 @@ impl Set {
         let suspected = DriftEntry {
             file: FileId::parse(FILE).unwrap(),
             name: "Plan.md".to_owned(),
-            suspicion: Suspicion::NotListed,
+            reason: CandidateReason::NotListed,
             finding: None,
         };
-        self.store.suspect(&audit, &suspected).await.unwrap();
+        self.store
+            .record_candidate(&audit, &suspected)
+            .await
+            .unwrap();
         let gone = Drift::MissingThere(Gone::Removed);
         let found = DriftEntry {
             finding: Some(Finding::of(Some(gone))),
             ..suspected
         };
-        self.store.settle(&audit, &found).await.unwrap();
+        self.store.record_finding(&audit, &found).await.unwrap();
     }
 
-    async fn commit(&self, before: u64, step: &Step) {
+    async fn commit(&self, before: u64, step: &Transition) {
         let committed = self
             .store
             .commit(&self.key, domain::Revision(before), step, Nonce(before))
@@ -258,7 +266,7 @@ impl Set {
     }
 
     /// What is parked beside the sample letter, whether or not anyone knows whose it is.
-    pub async fn parked(&self) -> Vec<Parked> {
+    pub async fn parked(&self) -> Vec<DeadLetter> {
         let unknown = ConnectionKey {
             tenant: TenantId::parse("_unknown").unwrap(),
             connection: ConnectionId::parse("_unknown").unwrap(),
@@ -267,7 +275,7 @@ impl Set {
         for key in [&self.key, &unknown] {
             all.extend(
                 self.store
-                    .list_parked(key, &PageRequest::first(100))
+                    .list_dead_letters(key, &PageRequest::first(100))
                     .await
                     .unwrap()
                     .items,
@@ -287,7 +295,7 @@ fn snapshot(id: &str, version: u64, name: &str) -> Snapshot {
     Snapshot {
         file: FileId::parse(id).unwrap(),
         version: DriveVersion(version),
-        mask: FieldMask::CURRENT,
+        field_set: FieldSetVersion::CURRENT,
         fields: BTreeMap::from([
             (Field::Name, FieldValue::text(name)),
             (
@@ -295,10 +303,10 @@ fn snapshot(id: &str, version: u64, name: &str) -> Snapshot {
                 FieldValue::text("draft"),
             ),
         ]),
-        mirror: Mirror {
+        metadata: DriveMetadata {
             mime_type: "text/markdown".to_owned(),
             permissions_known: true,
-            ..Mirror::default()
+            ..DriveMetadata::default()
         },
     }
 }

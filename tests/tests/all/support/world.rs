@@ -193,9 +193,9 @@ impl World {
                 drive::reqwest_content_transport(drive::ContentTimeouts::default()).unwrap(),
             ),
             drive_url: drive_url.to_owned(),
-            notified,
+            push_notifications: notified,
             history_days: Some(1),
-            usual_ports: false,
+            default_ports: false,
         };
         System::start(options).await.unwrap()
     }
@@ -379,7 +379,7 @@ impl Outside {
     }
 
     /// Changes a file at the API and expects that it is taken.
-    pub async fn edited(&self, id: &str, fields: Value) -> Value {
+    pub async fn edit_ok(&self, id: &str, fields: Value) -> Value {
         let answer = self.edit(id, fields).await;
         assert_eq!(answer.status, 200, "{}", answer.body);
         answer.body
@@ -444,7 +444,7 @@ impl Outside {
     }
 
     /// Drive sends no notifications from now on.
-    pub fn silence(&self) {
+    pub fn disable_notifications(&self) {
         let policy = json!({"silent": true});
         self.simulator
             .set_notifications(serde_json::from_value(policy).unwrap());

@@ -1,9 +1,9 @@
 //! A deterministic world: the very handlers, the real SDKs' clients and the real client of Drive, over one wire in this
 //! process, on one thread, in virtual time. One seed decides everything that happens.
 
+pub mod recorder;
 mod sources;
 mod wire;
-pub mod witness;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -16,18 +16,16 @@ use drive_simulator::Simulator;
 use http::{Method, Request, Response};
 use local::aws::in_process::InProcess;
 use local::aws::{self, Aws, Queue, Service, clients};
-use local::front::Front;
-use local::functions::{Functions, SECRETS_PREFIX, Setting};
-use local::identity::Identity;
-use local::system::{SUBJECT, TENANT};
+use local::gateway::{HttpGateway, Identity};
+use local::system::{FunctionSettings, Functions, SECRETS_PREFIX, SUBJECT, TENANT};
 use runtime::{Clock, Deadline, Entropy};
 use serde_json::{Value, json};
 use store::Store;
 use tower::ServiceExt as _;
 
-pub use sources::Mishandling;
-pub use wire::{Crashed, FUNCTION, Side, Tamper, Tampered, Weather, Wire};
-pub use witness::{Event, Witnessed};
+pub use recorder::{Event, Recording};
+pub use sources::SourceBugs;
+pub use wire::{Crashed, FUNCTION, FaultRates, MutationResult, Side, Wire, WireMutation};
 
 use super::credentials;
 
@@ -44,26 +42,26 @@ struct Inner {
     simulator: Simulator,
     aws: Aws,
     wire: Arc<Wire>,
-    setting: Setting,
+    setting: FunctionSettings,
     warm: Mutex<Warm>,
     identity: Identity,
     token: String,
     jumped_ms: Arc<AtomicI64>,
     key: OnceLock<ConnectionKey>,
-    witnessed: Mutex<Witnessed>,
-    looking_on: Store,
-    mishandling: Mishandling,
+    recording: Mutex<Recording>,
+    direct_store: Store,
+    source_bugs: SourceBugs,
     /// Functions that have failed, where the world keeps that.
     spoilt: Mutex<BTreeSet<&'static str>>,
     cold: bool,
-    hurry: Mutex<Option<Duration>>,
+    time_limit: Mutex<Option<Duration>>,
 }
 
 /// What a warm process has. A crash makes it cold.
 #[derive(Clone)]
 struct Warm {
     functions: Functions,
-    front: Front,
+    front: HttpGateway,
 }
 
 /// What the API answered.
@@ -80,10 +78,10 @@ pub struct Start {
     pub seed: u64,
     pub files: usize,
     pub folders: usize,
-    /// What goes wrong on the wire besides the weather.
-    pub tamper: Option<Tamper>,
+    /// What goes wrong on the wire besides the fault_rates.
+    pub mutation: Option<WireMutation>,
     /// What goes wrong around the functions.
-    pub mishandling: Mishandling,
+    pub source_bugs: SourceBugs,
     /// Keep the trace as text.
     pub lines: bool,
     /// Every process serves once.
@@ -91,7 +89,7 @@ pub struct Start {
     /// How far our functions' clock is ahead of all others.
     pub skew_seconds: i64,
     /// What functions have left of their time, until the world is to come to rest.
-    pub hurry: Option<Duration>,
+    pub time_limit: Option<Duration>,
 }
 
 /// Runs a world from its beginning: connected, and everything arrived. Everything after that is up to `act`.
@@ -119,12 +117,12 @@ impl Sim {
         let (tokio_ms, jumped) = (aws::tokio_clock(EPOCH_MS), Arc::clone(&jumped_ms));
         let now: aws::Clock = Arc::new(move || tokio_ms() + jumped.load(Ordering::Relaxed));
         let this: Arc<OnceLock<Weak<Inner>>> = Arc::default();
-        let told = Arc::clone(&this);
+        let weak = Arc::clone(&this);
         let simulator = Simulator::new(drive_simulator::Options {
             seed: Some(start.seed),
             clock: Some(Arc::clone(&now)),
             deliver: Some(Arc::new(move |request| {
-                let sim = told.get().and_then(Weak::upgrade).map(Sim);
+                let sim = weak.get().and_then(Weak::upgrade).map(Sim);
                 Box::pin(async move { Some(sim?.notified(request).await?.status) })
             })),
         });
@@ -148,11 +146,11 @@ impl Sim {
             })
         });
         let randomness = Mutex::new(fastrand::Rng::with_seed(start.seed ^ 0x5eed));
-        let transport = match start.mishandling.writes_blindly_again {
+        let transport = match start.source_bugs.writes_blindly_again {
             true => sources::writes_blindly_again(transport),
             false => transport,
         };
-        let setting = Setting {
+        let setting = FunctionSettings {
             transport,
             content: None,
             drive_url: DRIVE_URL.to_owned(),
@@ -169,8 +167,11 @@ impl Sim {
         let token = identity.token(TENANT, SUBJECT, expires_at).unwrap();
         let warm = Warm::new(&aws, &setting, &identity);
         let handler = aws.handler(Service::Dynamodb);
-        let looking_on = Store::new(
-            clients::dynamodb(&Service::Dynamodb.endpoint(), InProcess::at_once(handler)),
+        let direct_store = Store::new(
+            clients::dynamodb(
+                &Service::Dynamodb.endpoint(),
+                InProcess::without_yield(handler),
+            ),
             aws::NAME,
         );
         let sim = Self(Arc::new(Inner {
@@ -183,24 +184,24 @@ impl Sim {
             token,
             jumped_ms,
             key: OnceLock::new(),
-            witnessed: Mutex::default(),
-            looking_on,
-            mishandling: start.mishandling,
+            recording: Mutex::default(),
+            direct_store,
+            source_bugs: start.source_bugs,
             spoilt: Mutex::default(),
             cold: start.cold,
-            hurry: Mutex::default(),
+            time_limit: Mutex::default(),
         }));
         this.set(Arc::downgrade(&sim.0)).unwrap();
         sim.connect().await;
         sim.start_sources();
-        sim.settle().await.unwrap();
+        sim.converge().await.unwrap();
         let records = sim.records().await.into_iter();
         let first = records.map(|(file, record)| (file.to_string(), record));
-        *sim.witnessed() = Witnessed::beginning(first.collect());
-        sim.witness();
-        *sim.0.hurry.lock().unwrap() = start.hurry;
-        if let Some(tamper) = start.tamper {
-            sim.wire().set_tamper(tamper);
+        *sim.recording() = Recording::beginning(first.collect());
+        sim.start_recording();
+        *sim.0.time_limit.lock().unwrap() = start.time_limit;
+        if let Some(mutation) = start.mutation {
+            sim.wire().set_mutation(mutation);
         }
         sim
     }
@@ -240,7 +241,7 @@ impl Sim {
 
     /// The records, read past the wire: nothing happens meanwhile.
     pub fn store(&self) -> &Store {
-        &self.0.looking_on
+        &self.0.direct_store
     }
 
     pub fn now(&self) -> Timestamp {
@@ -248,8 +249,8 @@ impl Sim {
     }
 
     /// What was seen so far.
-    pub fn witnessed(&self) -> std::sync::MutexGuard<'_, Witnessed> {
-        self.0.witnessed.lock().unwrap()
+    pub fn recording(&self) -> std::sync::MutexGuard<'_, Recording> {
+        self.0.recording.lock().unwrap()
     }
 
     /// All clocks jump forward.
@@ -268,22 +269,22 @@ impl Sim {
     }
 
     fn deadline(&self, seconds: i64) -> Deadline {
-        if let Some(hurry) = *self.0.hurry.lock().unwrap() {
+        if let Some(time_limit) = *self.0.time_limit.lock().unwrap() {
             return Deadline(
                 self.now()
-                    .plus_millis(i64::try_from(hurry.as_millis()).unwrap()),
+                    .plus_millis(i64::try_from(time_limit.as_millis()).unwrap()),
             );
         }
         let at = self.now().plus_millis(seconds * 1_000).as_millis();
         Deadline::of_invocation(u64::try_from(at).unwrap())
     }
 
-    fn is_hurried(&self) -> bool {
-        self.0.hurry.lock().unwrap().is_some()
+    fn has_time_limit(&self) -> bool {
+        self.0.time_limit.lock().unwrap().is_some()
     }
 
-    fn unhurry(&self) {
-        *self.0.hurry.lock().unwrap() = None;
+    fn lift_time_limit(&self) {
+        *self.0.time_limit.lock().unwrap() = None;
     }
 
     /// Messages in the queues, whatever their state.
@@ -386,9 +387,9 @@ impl Sim {
 }
 
 impl Warm {
-    fn new(aws: &Aws, setting: &Setting, identity: &Identity) -> Self {
+    fn new(aws: &Aws, setting: &FunctionSettings, identity: &Identity) -> Self {
         let functions = Functions::new(aws, setting);
-        let front = Front::new(&functions, identity.clone());
+        let front = HttpGateway::new(&functions, identity.clone());
         Self { functions, front }
     }
 }

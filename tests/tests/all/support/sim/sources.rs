@@ -9,11 +9,11 @@ use bytes::Bytes;
 use domain::{Field, FileId, FileRecord, LogId};
 use http::{Method, Request};
 use local::aws::Queue;
-use local::aws::sqs::Received;
 use local::sources::{StreamSource, event};
-use store::Position;
+use sqs_fifo::Received;
+use store::LogPosition;
 
-use super::{Sim, Weather, witness};
+use super::{FaultRates, Sim, recorder};
 
 /// Messages of a batch, as the deployment has it.
 const BATCH_MAX: usize = 10;
@@ -27,16 +27,16 @@ const SWEEP_SECONDS: i64 = 60;
 /// How often Lambda looks at a stream's shard.
 const STREAM_EVERY: Duration = Duration::from_millis(250);
 /// Looks before a world counts as one that never comes to rest: three hours.
-const LOOKS_MAX: usize = 540;
-const LOOK_EVERY: Duration = Duration::from_secs(20);
+const CHECKS_MAX: usize = 540;
+const CHECK_EVERY: Duration = Duration::from_secs(20);
 /// How long functions go on being short of time.
-const HURRIED: Duration = Duration::from_secs(30);
+const LIMITED: Duration = Duration::from_secs(30);
 /// Before a write is sent once more, where that bug is seeded.
 const PAUSE: Duration = Duration::from_millis(900);
 
 /// What may be wrong around the functions: bugs of an event source, seeded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Mishandling {
+pub struct SourceBugs {
     /// A batch is deleted although its function failed some of it.
     pub acknowledges_errors: bool,
     /// A batch is deleted although its function's process ended.
@@ -96,7 +96,7 @@ impl Sim {
     /// Hands the stream over as it grows, for as long as the world lasts. Which connections' records are wanted is looked
     /// up past the wire: where nobody mirrors content, the world goes as it would without a stream.
     async fn read_stream(self) {
-        let mut source = StreamSource::new(&self.0.aws, self.0.looking_on.clone());
+        let mut source = StreamSource::new(&self.0.aws, self.0.direct_store.clone());
         let handle = |event| {
             let deps = self.warm().functions.publish_events;
             let work = async move { publish_events::handle(event, &deps).await };
@@ -104,7 +104,7 @@ impl Sim {
         };
         loop {
             // What failed is read again, as what has come meanwhile.
-            let _ = source.turn(&handle).await;
+            let _ = source.poll(&handle).await;
             tokio::time::sleep(STREAM_EVERY).await;
         }
     }
@@ -135,8 +135,8 @@ impl Sim {
             .flat_map(|answer| answer.batch_item_failures)
             .map(|failure| failure.item_identifier)
             .collect();
-        let mishandling = self.0.mishandling;
-        if mishandling.keeps_failures {
+        let source_bugs = self.0.source_bugs;
+        if source_bugs.keeps_failures {
             let mut spoilt = self.0.spoilt.lock().unwrap();
             if spoilt.contains(queue.name()) {
                 return;
@@ -146,8 +146,8 @@ impl Sim {
             }
         }
         let done = |message: &&Received| match crashed {
-            true => mishandling.acknowledges_crashes,
-            false => mishandling.acknowledges_errors || !failed.contains(&message.message_id),
+            true => source_bugs.acknowledges_crashes,
+            false => source_bugs.acknowledges_errors || !failed.contains(&message.message_id),
         };
         let done = received.iter().filter(done);
         let done: Vec<String> = done.map(|message| message.receipt_handle.clone()).collect();
@@ -184,27 +184,27 @@ impl Sim {
         }
     }
 
-    /// Lets the world come to rest in calm weather: nothing is on its way, and both sides agree or hold a conflict open.
+    /// Lets the world come to rest in calm fault_rates: nothing is on its way, and both sides agree or hold a conflict open.
     ///
     /// # Errors
     /// What is still apart after hours.
-    pub async fn settle(&self) -> Result<(), String> {
-        if self.is_hurried() {
+    pub async fn converge(&self) -> Result<(), String> {
+        if self.has_time_limit() {
             // Long enough for functions to be short of time, and less than a person waits.
-            tokio::time::sleep(HURRIED).await;
-            self.unhurry();
+            tokio::time::sleep(LIMITED).await;
+            self.lift_time_limit();
         }
-        self.wire().set_weather(Weather::CALM);
+        self.wire().set_fault_rates(FaultRates::NONE);
         let mut wrong = Vec::new();
-        for _ in 0..LOOKS_MAX {
+        for _ in 0..CHECKS_MAX {
             if self.queued() == 0 {
                 wrong = self.differences().await;
                 if wrong.is_empty() {
                     return Ok(());
                 }
-                self.try_again().await;
+                self.retry_failed_intents().await;
             }
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::time::sleep(CHECK_EVERY).await;
         }
         Err(format!(
             "does not come to rest: {} messages queued; {}",
@@ -214,7 +214,7 @@ impl Sim {
     }
 
     /// Whoever sees that an edit was given up, asks for it again.
-    async fn try_again(&self) {
+    async fn retry_failed_intents(&self) {
         let Some(failed) = self
             .api(Method::GET, "/intents?status=failed", &[], None)
             .await
@@ -230,7 +230,7 @@ impl Sim {
 
     /// Where the sides differ beyond what an open conflict holds, and what is still owed.
     pub async fn differences(&self) -> Vec<String> {
-        let mut wrong = self.deaf().await;
+        let mut wrong = self.log_problems().await;
         for (file, record) in self.records().await {
             let there = self.simulator().file(file.as_str());
             match there {
@@ -243,7 +243,7 @@ impl Sim {
                     ));
                 }
                 Some(there) => {
-                    let theirs = witness::fields_of(&there);
+                    let theirs = recorder::fields_of(&there);
                     let fields: BTreeSet<&Field> =
                         theirs.keys().chain(record.fields.keys()).collect();
                     for field in fields {
@@ -258,13 +258,13 @@ impl Sim {
                                 "{file} {field:?}: Drive has {drive:?}, we hold {sides:?}"
                             ));
                         }
-                        if sides.clash.is_none() && sides.app != sides.base {
+                        if sides.conflict.is_none() && sides.app != sides.base {
                             wrong.push(format!(
                                 "{file} {field:?}: owed: {sides:?} {:?}",
                                 record.push
                             ));
                         }
-                        if sides.clash.is_some() != record.open.contains_key(field) {
+                        if sides.conflict.is_some() != record.open.contains_key(field) {
                             wrong.push(format!("{file} {field:?}: half a conflict: {sides:?}"));
                         }
                     }
@@ -278,7 +278,7 @@ impl Sim {
     }
 
     /// Whether Drive's log is not followed, or no channel tells of it.
-    async fn deaf(&self) -> Vec<String> {
+    async fn log_problems(&self) -> Vec<String> {
         let log = self
             .store()
             .load_log(self.key(), &LogId::user())
@@ -291,7 +291,7 @@ impl Sim {
         };
         let lives = channel.is_some_and(|channel| channel.expires_at > self.now());
         match log.position {
-            Position::Following if lives => Vec::new(),
+            LogPosition::Following if lives => Vec::new(),
             position => vec![format!("{position:?}, with a channel that lives: {lives}")],
         }
     }
@@ -305,7 +305,7 @@ impl Sim {
     /// Our records of everything that Drive has, or ever had here.
     pub async fn records(&self) -> Vec<(FileId, FileRecord)> {
         let mut ids: BTreeSet<String> = self.simulator().file_ids().into_iter().collect();
-        ids.extend(self.witnessed().files().map(str::to_owned));
+        ids.extend(self.recording().files().map(str::to_owned));
         let mut records = Vec::new();
         for id in ids {
             let file = FileId::parse(&id).unwrap();
@@ -313,8 +313,7 @@ impl Sim {
                 records.push((file, record));
             } else if self.simulator().file(&id).is_some() {
                 // As good as any difference: what Drive has is not here.
-                let unmade =
-                    FileRecord::never_seen(file.clone(), domain::Gone::Removed, self.now());
+                let unmade = FileRecord::tombstone(file.clone(), domain::Gone::Removed, self.now());
                 records.push((file, unmade));
             }
         }

@@ -1,4 +1,4 @@
-//! The one wire of a simulated world: every call of AWS and of Drive goes over it, takes virtual time, and meets its fate.
+//! The one wire of a simulated world: every call of AWS and of Drive goes over it, takes virtual time, and meets its outcome.
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash as _, Hasher as _};
@@ -24,7 +24,7 @@ pub struct Crashed;
 
 /// What may become of a call, in thousandths of all calls that functions make.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Weather {
+pub struct FaultRates {
     /// Done, and the answer is lost.
     pub answer_lost: u64,
     /// Not done, and the caller sees a time-out.
@@ -35,8 +35,8 @@ pub struct Weather {
     pub crash: u64,
 }
 
-impl Weather {
-    pub const CALM: Self = Self {
+impl FaultRates {
+    pub const NONE: Self = Self {
         answer_lost: 0,
         not_done: 0,
         refused: 0,
@@ -51,9 +51,9 @@ pub enum Side {
     After,
 }
 
-/// The fate of one call.
+/// The outcome of one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Fate {
+enum CallOutcome {
     Done,
     AnswerLost,
     NotDone,
@@ -70,13 +70,13 @@ enum Service {
 }
 
 /// Looks on, right after a call was done and before anybody is told.
-pub type Witness = Arc<dyn Fn(Seen) -> BoxFuture<'static, ()> + Send + Sync>;
+pub type Observer = Arc<dyn Fn(Seen) -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// Changes a request on its way, or holds it back: how bugs of ours are seeded without a line of ours.
-pub type Tamper = Arc<dyn Fn(&mut Request<Bytes>) -> Tampered + Send + Sync>;
+pub type WireMutation = Arc<dyn Fn(&mut Request<Bytes>) -> MutationResult + Send + Sync>;
 
 /// What a tamperer does with a call besides.
-pub enum Tampered {
+pub enum MutationResult {
     /// It goes on.
     Passes,
     /// It is not done now; whoever asked is told this.
@@ -103,7 +103,7 @@ pub enum Seen {
 #[derive(Default)]
 struct State {
     rng: Rng,
-    weather: Weather,
+    fault_rates: FaultRates,
     /// Calls of functions so far.
     calls: u64,
     /// The one call to crash at.
@@ -120,8 +120,8 @@ struct State {
 pub struct Wire {
     began: Instant,
     state: Mutex<State>,
-    witness: Mutex<Option<Witness>>,
-    tamper: Mutex<Option<Tamper>>,
+    observer: Mutex<Option<Observer>>,
+    mutation: Mutex<Option<WireMutation>>,
 }
 
 impl Wire {
@@ -134,8 +134,8 @@ impl Wire {
         Arc::new(Self {
             began: Instant::now(),
             state: Mutex::new(state),
-            witness: Mutex::default(),
-            tamper: Mutex::default(),
+            observer: Mutex::default(),
+            mutation: Mutex::default(),
         })
     }
 
@@ -143,16 +143,16 @@ impl Wire {
         self.state.lock().unwrap()
     }
 
-    pub fn set_weather(&self, weather: Weather) {
-        self.state().weather = weather;
+    pub fn set_fault_rates(&self, fault_rates: FaultRates) {
+        self.state().fault_rates = fault_rates;
     }
 
-    pub fn set_witness(&self, witness: Witness) {
-        *self.witness.lock().unwrap() = Some(witness);
+    pub fn set_observer(&self, observer: Observer) {
+        *self.observer.lock().unwrap() = Some(observer);
     }
 
-    pub fn set_tamper(&self, tamper: Tamper) {
-        *self.tamper.lock().unwrap() = Some(tamper);
+    pub fn set_mutation(&self, mutation: WireMutation) {
+        *self.mutation.lock().unwrap() = Some(mutation);
     }
 
     /// Ends the process of the function that makes this call, counted from now.
@@ -173,7 +173,7 @@ impl Wire {
     }
 
     /// How often a process was ended, and how many calls met a fault.
-    pub fn troubles(&self) -> (u64, u64) {
+    pub fn fault_counts(&self) -> (u64, u64) {
         let state = self.state();
         (state.crashes, state.faults)
     }
@@ -232,36 +232,39 @@ impl Wire {
         handler: Handler,
     ) -> Result<Response<Body>, TransportError> {
         let target = header(&request, "x-amz-target");
-        let (fate, latency) = self.meet(Service::Aws, &target, request.body());
+        let (outcome, latency) = self.draw_outcome(Service::Aws, &target, request.body());
         tokio::time::sleep(latency).await;
-        match fate {
-            Fate::CrashBefore => crash(),
-            Fate::NotDone => return Err(TransportError::TimedOut),
-            Fate::Refused(_) => return Ok(throttled().map(Body::from)),
-            Fate::Done | Fate::AnswerLost | Fate::CrashAfter => {}
+        match outcome {
+            CallOutcome::CrashBefore => crash(),
+            CallOutcome::NotDone => return Err(TransportError::TimedOut),
+            CallOutcome::Refused(_) => return Ok(throttled().map(Body::from)),
+            CallOutcome::Done | CallOutcome::AnswerLost | CallOutcome::CrashAfter => {}
         }
         let mut after = Vec::new();
-        match self.tampered(&mut request) {
-            Tampered::Passes => {}
-            Tampered::Answered(answer) => return Ok(answer.map(Body::from)),
-            Tampered::Followed(requests) => after = requests,
+        match self.mutated(&mut request) {
+            MutationResult::Passes => {}
+            MutationResult::Answered(answer) => return Ok(answer.map(Body::from)),
+            MutationResult::Followed(requests) => after = requests,
         }
         let body = request.body().clone();
         let answer = handler(request).await?;
-        self.look(Seen::Aws { target, body }).await;
-        if fate != Fate::CrashAfter {
+        self.notify_observer(Seen::Aws { target, body }).await;
+        if outcome != CallOutcome::CrashAfter {
             for request in after {
                 tokio::time::sleep(latency).await;
                 let (target, body) = (header(&request, "x-amz-target"), request.body().clone());
                 handler(request).await?;
-                self.look(Seen::Aws { target, body }).await;
+                self.notify_observer(Seen::Aws { target, body }).await;
             }
         }
-        self.told(answer.status());
-        match fate {
-            Fate::AnswerLost => Err(TransportError::AnswerLost),
-            Fate::CrashAfter => crash(),
-            Fate::Done | Fate::NotDone | Fate::Refused(_) | Fate::CrashBefore => Ok(answer),
+        self.record_status(answer.status());
+        match outcome {
+            CallOutcome::AnswerLost => Err(TransportError::AnswerLost),
+            CallOutcome::CrashAfter => crash(),
+            CallOutcome::Done
+            | CallOutcome::NotDone
+            | CallOutcome::Refused(_)
+            | CallOutcome::CrashBefore => Ok(answer),
         }
     }
 
@@ -271,46 +274,49 @@ impl Wire {
         forward: &(impl Fn(Request<Bytes>) -> BoxFuture<'static, Response<Bytes>> + ?Sized),
     ) -> Result<Response<Bytes>, drive::TransportError> {
         let what = format!("{} {}", request.method(), request.uri());
-        let (fate, latency) = self.meet(Service::Drive, &what, request.body());
+        let (outcome, latency) = self.draw_outcome(Service::Drive, &what, request.body());
         tokio::time::sleep(latency).await;
         let unanswered = || Err(drive::TransportError::MaybeSent("no answer".into()));
-        match fate {
-            Fate::CrashBefore => crash(),
-            Fate::NotDone => return unanswered(),
-            Fate::Refused(kind) => return Ok(refused_by_drive(kind)),
-            Fate::Done | Fate::AnswerLost | Fate::CrashAfter => {}
+        match outcome {
+            CallOutcome::CrashBefore => crash(),
+            CallOutcome::NotDone => return unanswered(),
+            CallOutcome::Refused(kind) => return Ok(refused_by_drive(kind)),
+            CallOutcome::Done | CallOutcome::AnswerLost | CallOutcome::CrashAfter => {}
         }
-        if let Tampered::Answered(answer) = self.tampered(&mut request) {
+        if let MutationResult::Answered(answer) = self.mutated(&mut request) {
             return Ok(answer);
         }
-        self.look(Seen::BeforeDrive).await;
+        self.notify_observer(Seen::BeforeDrive).await;
         let answer = forward(request).await;
-        self.look(Seen::AfterDrive).await;
-        self.told(answer.status());
-        match fate {
-            Fate::AnswerLost => unanswered(),
-            Fate::CrashAfter => crash(),
-            Fate::Done | Fate::NotDone | Fate::Refused(_) | Fate::CrashBefore => Ok(answer),
+        self.notify_observer(Seen::AfterDrive).await;
+        self.record_status(answer.status());
+        match outcome {
+            CallOutcome::AnswerLost => unanswered(),
+            CallOutcome::CrashAfter => crash(),
+            CallOutcome::Done
+            | CallOutcome::NotDone
+            | CallOutcome::Refused(_)
+            | CallOutcome::CrashBefore => Ok(answer),
         }
     }
 
-    fn tampered(&self, request: &mut Request<Bytes>) -> Tampered {
-        let tamper = self.tamper.lock().unwrap().clone();
-        match tamper {
-            Some(tamper) if FUNCTION.try_with(|_| ()).is_ok() => tamper(request),
-            Some(_) | None => Tampered::Passes,
+    fn mutated(&self, request: &mut Request<Bytes>) -> MutationResult {
+        let mutation = self.mutation.lock().unwrap().clone();
+        match mutation {
+            Some(mutation) if FUNCTION.try_with(|_| ()).is_ok() => mutation(request),
+            Some(_) | None => MutationResult::Passes,
         }
     }
 
-    async fn look(&self, seen: Seen) {
-        let witness = self.witness.lock().unwrap().clone();
-        if let Some(witness) = witness {
-            witness(seen).await;
+    async fn notify_observer(&self, seen: Seen) {
+        let observer = self.observer.lock().unwrap().clone();
+        if let Some(observer) = observer {
+            observer(seen).await;
         }
     }
 
-    /// Draws the fate of a call, and how long it takes.
-    fn meet(&self, service: Service, what: &str, body: &Bytes) -> (Fate, Duration) {
+    /// Draws the outcome of a call, and how long it takes.
+    fn draw_outcome(&self, service: Service, what: &str, body: &Bytes) -> (CallOutcome, Duration) {
         let function = FUNCTION.try_with(|function| *function).ok();
         let body = canonical(body);
         let mut state = self.state();
@@ -318,22 +324,22 @@ impl Wire {
             Service::Aws => state.rng.u64(1..=12),
             Service::Drive => state.rng.u64(20..=300),
         });
-        let fate = match function {
-            Some(_) => state.fate(what),
-            None => Fate::Done,
+        let outcome = match function {
+            Some(_) => state.outcome(what),
+            None => CallOutcome::Done,
         };
         let function = function.unwrap_or("outside");
-        (function, what, &body, fate, latency).hash(&mut state.trace);
+        (function, what, &body, outcome, latency).hash(&mut state.trace);
         if let Some(lines) = &mut state.lines {
             let now = self.began.elapsed().as_millis();
             let text = String::from_utf8_lossy(&body);
             let text: String = text.chars().take(400).collect();
-            lines.push(format!("{now:>8} {function:<22} {what} {fate:?} {text}"));
+            lines.push(format!("{now:>8} {function:<22} {what} {outcome:?} {text}"));
         }
-        (fate, latency)
+        (outcome, latency)
     }
 
-    fn told(&self, status: StatusCode) {
+    fn record_status(&self, status: StatusCode) {
         let mut state = self.state();
         status.as_u16().hash(&mut state.trace);
         if let Some(last) = state.lines.as_mut().and_then(|lines| lines.last_mut()) {
@@ -343,7 +349,7 @@ impl Wire {
 }
 
 impl State {
-    fn fate(&mut self, what: &str) -> Fate {
+    fn outcome(&mut self, what: &str) -> CallOutcome {
         let call = self.calls;
         self.calls += 1;
         if let Some((operation, side)) = self.crash_on
@@ -352,30 +358,33 @@ impl State {
             self.crash_on = None;
             self.crash_at = Some((call, side));
         }
-        let weather = self.weather;
+        let fault_rates = self.fault_rates;
         let drawn = self.rng.u64(0..1_000);
         let kind = self.rng.u64(..);
-        let fate = match self.crash_at {
-            Some((at, Side::Before)) if at == call => Fate::CrashBefore,
-            Some((at, Side::After)) if at == call => Fate::CrashAfter,
+        let outcome = match self.crash_at {
+            Some((at, Side::Before)) if at == call => CallOutcome::CrashBefore,
+            Some((at, Side::After)) if at == call => CallOutcome::CrashAfter,
             Some(_) | None => {
-                let lost = weather.answer_lost;
-                let not_done = lost + weather.not_done;
-                let refused = not_done + weather.refused;
-                let crash = refused + weather.crash;
+                let lost = fault_rates.answer_lost;
+                let not_done = lost + fault_rates.not_done;
+                let refused = not_done + fault_rates.refused;
+                let crash = refused + fault_rates.crash;
                 match drawn {
-                    drawn if drawn < lost => Fate::AnswerLost,
-                    drawn if drawn < not_done => Fate::NotDone,
-                    drawn if drawn < refused => Fate::Refused(kind),
-                    drawn if drawn < crash && kind.is_multiple_of(2) => Fate::CrashBefore,
-                    drawn if drawn < crash => Fate::CrashAfter,
-                    _ => Fate::Done,
+                    drawn if drawn < lost => CallOutcome::AnswerLost,
+                    drawn if drawn < not_done => CallOutcome::NotDone,
+                    drawn if drawn < refused => CallOutcome::Refused(kind),
+                    drawn if drawn < crash && kind.is_multiple_of(2) => CallOutcome::CrashBefore,
+                    drawn if drawn < crash => CallOutcome::CrashAfter,
+                    _ => CallOutcome::Done,
                 }
             }
         };
-        self.crashes += u64::from(matches!(fate, Fate::CrashBefore | Fate::CrashAfter));
-        self.faults += u64::from(fate != Fate::Done);
-        fate
+        self.crashes += u64::from(matches!(
+            outcome,
+            CallOutcome::CrashBefore | CallOutcome::CrashAfter
+        ));
+        self.faults += u64::from(outcome != CallOutcome::Done);
+        outcome
     }
 }
 

@@ -1,0 +1,210 @@
+//! Resolutions of conflicts on content that create something first: a copy of the file to keep both
+//! contents, or a merged text.
+
+use bytes::Bytes;
+use domain::content::ContentHash;
+use domain::{Choice, ConflictId, Field, FileId, FileRecord, Request, Value};
+use objects::ContentHasher;
+use serde_json::{Map, Value as Json};
+use store::Connection;
+
+use crate::Deps;
+use crate::conflicts::conflict_body::choice;
+use crate::conflicts::conflict_id;
+use crate::content::{content_writes, stored_versions};
+use crate::edits;
+use crate::files::edit_problems::refused;
+use crate::files::{new_id, scope};
+use crate::http::{Caller, IfMatch, Kind, Problem, digest};
+use crate::lookups;
+
+/// The resolution that a request asks for.
+#[derive(Debug)]
+pub(crate) enum RequestedResolution {
+    /// A side or a value.
+    Choice(Choice),
+    /// Drive's content, with the application's in a copy of the file.
+    KeepBoth,
+    /// The text with the changes of both sides.
+    Merge,
+}
+
+impl RequestedResolution {
+    /// Reads a body's members.
+    pub(crate) fn read(members: &Map<String, Json>, field: &Field) -> Result<Self, Problem> {
+        let resolution = match members.get("choose").and_then(Json::as_str) {
+            Some("both") => Self::KeepBoth,
+            Some("merge") => Self::Merge,
+            Some(_) | None => return choice(members, &[], field, "").map(Self::Choice),
+        };
+        if *field != Field::Content {
+            let detail = "only a conflict on content can be resolved in this way";
+            return Err(Problem::new(Kind::ValueNotAllowed, detail).at("/choose"));
+        }
+        if let Some(other) = members.keys().find(|member| *member != "choose") {
+            let detail = "this choice takes no other member";
+            return Err(Problem::new(Kind::MemberNotAllowed, detail).at(format!("/{other}")));
+        }
+        Ok(resolution)
+    }
+
+    /// Creates the copy or stores the merged text, and returns the choice that names it. If the
+    /// conflict has ended or moved by the time of the decision, the decision is refused and what
+    /// was created is not used.
+    pub(crate) async fn prepare(
+        self,
+        deps: &Deps,
+        connection: &Connection,
+        caller: &Caller,
+        id: &ConflictId,
+        if_match: Option<&IfMatch>,
+    ) -> Result<Choice, Problem> {
+        let keep_both = match self {
+            Self::Choice(choice) => return Ok(choice),
+            Self::KeepBoth => true,
+            Self::Merge => false,
+        };
+        let record = lookups::file(deps, &connection.key, &id.file).await?;
+        let out_of_scope = scope::is_out_of_scope(deps, connection, &id.file).await?;
+        if record.is_present() && out_of_scope {
+            return Err(scope::refusal());
+        }
+        let can_be_decided = record.open.get(&id.field).is_some_and(|open| {
+            let moves = u64::from(open.moves);
+            open.number == id.number && if_match.is_none_or(|tags| tags.allows(moves))
+        });
+        if keep_both {
+            let copy = copy_id(deps, connection, &record, id, can_be_decided).await?;
+            if can_be_decided {
+                create_copy(deps, connection, caller, &record, &copy).await?;
+            }
+            return Ok(Choice::Both(copy));
+        }
+        if !can_be_decided {
+            // Any choice is refused, because the conflict is not open or its sides have moved.
+            return Ok(Choice::Value(Value::Null));
+        }
+        merge(deps, connection, &record).await
+    }
+}
+
+/// Returns the id of the copy: the same for every request on the conflict within a day.
+async fn copy_id(
+    deps: &Deps,
+    connection: &Connection,
+    record: &FileRecord,
+    id: &ConflictId,
+    can_be_decided: bool,
+) -> Result<FileId, Problem> {
+    let name = conflict_id::encode(id);
+    let request = Request {
+        key: digest(&[b"the copy of a conflict", name.as_bytes()]),
+        digest: "copy".to_owned(),
+    };
+    if can_be_decided {
+        let mime_type = &record.metadata.mime_type;
+        let made = new_id::for_request(deps, connection, mime_type, &request).await?;
+        return Ok(made.file);
+    }
+    match deps
+        .store
+        .load_idempotency_record(&connection.key, &request)
+        .await?
+    {
+        Some(made) => Ok(made.file),
+        None => new_id::placeholder(),
+    }
+}
+
+/// Creates the copy with the application's content. It may exist already: from a request that was
+/// interrupted, or from another one with the same decision.
+async fn create_copy(
+    deps: &Deps,
+    connection: &Connection,
+    caller: &Caller,
+    record: &FileRecord,
+    copy: &FileId,
+) -> Result<(), Problem> {
+    let key = &connection.key;
+    let now = deps.clock.now();
+    let Some(new) = record.conflicted_copy(copy.clone(), now) else {
+        let detail = "the application has no content that a copy could keep";
+        return Err(Problem::new(Kind::StateNotAllowed, detail).at("/choose"));
+    };
+    let edit = record.edits.get(&Field::Content);
+    let by = edit.map_or(caller.subject.as_str(), |edit| edit.by.as_str());
+    let context = edits::context(now, &connection.policies);
+    let transition = FileRecord::creating(&new, by, context);
+    let transition = transition.map_err(|why| refused(record, why))?;
+    let object = match hash_of(&transition.record.app(&Field::Content)) {
+        Some(hash) => content_writes::retain(deps, key, &hash).await?,
+        None => None,
+    };
+    edits::create(deps, key, transition, object.as_ref(), by).await?;
+    Ok(())
+}
+
+fn hash_of(value: &Value) -> Option<ContentHash> {
+    match value {
+        Value::Text(text) => ContentHash::parse(text).ok(),
+        Value::Null | Value::Flag(_) => None,
+    }
+}
+
+/// Stores the merged text.
+async fn merge(
+    deps: &Deps,
+    connection: &Connection,
+    record: &FileRecord,
+) -> Result<Choice, Problem> {
+    let sides = record.sides(&Field::Content);
+    let base = text(deps, connection, "base", &sides.base).await?;
+    let app = text(deps, connection, "app", &sides.app).await?;
+    let drive = text(deps, connection, "drive", sides.drive()).await?;
+    let merged = diffy::merge(&base, &app, &drive).map_err(|marked| {
+        let clashes = marked
+            .lines()
+            .filter(|line| line.starts_with("<<<<<<<"))
+            .count();
+        let detail =
+            "both sides have changed the same lines; choose one, keep both, or upload a merge";
+        Problem::new(Kind::MergeClashes, detail).clashes(clashes)
+    })?;
+    let bytes = Bytes::from(merged);
+    let digest = ContentHasher::of(&bytes);
+    let mime_type = &record.metadata.mime_type;
+    content_writes::store(deps, connection, bytes, &digest, mime_type).await?;
+    Ok(Choice::Value(content_writes::value(&digest.sha256)))
+}
+
+/// Loads the text of one side, which must be stored here.
+async fn text(
+    deps: &Deps,
+    connection: &Connection,
+    side: &str,
+    value: &Value,
+) -> Result<String, Problem> {
+    let cannot = |why: &str| {
+        let detail = format!("the content of {side} can't be merged: it {why}");
+        Problem::new(Kind::StateNotAllowed, detail).at("/choose")
+    };
+    let hash = hash_of(value).ok_or_else(|| cannot("is unknown"))?;
+    let object = content_writes::retain(deps, &connection.key, &hash).await?;
+    let object = object.ok_or_else(|| cannot("is not stored here"))?;
+    stored_versions::text(deps, &object).await?.map_err(cannot)
+}
+
+/// Returns whether the tenant has stored the bytes of a content.
+pub(crate) async fn is_stored(
+    deps: &Deps,
+    connection: &Connection,
+    value: &Value,
+) -> Result<bool, Problem> {
+    match hash_of(value) {
+        None => Ok(false),
+        Some(hash) => {
+            let object = content_writes::retain(deps, &connection.key, &hash).await?;
+            Ok(object.is_some())
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! The resolution of conflicts by a person.
+
+use axum::Json;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use domain::Request;
+use serde::Serialize;
+use serde_json::{Map, Value as JsonValue};
+use store::Connection;
+use utoipa::ToSchema;
+
+use crate::conflicts::conflict_body::{self, ChooseBody, ConflictView, ResolutionBody, choice};
+use crate::conflicts::conflict_decision::{ConflictDecision, Decided};
+use crate::conflicts::conflict_id::{self, ConflictPath};
+use crate::conflicts::keep_both::RequestedResolution;
+use crate::files::field_value::ValueBody;
+use crate::http::{
+    Caller, ConnectionPath, IdempotencyKey, IfMatch, JsonBody, Kind, Problem, ProblemBody, digest,
+    keyed_request, mark_replayed, pointer_part,
+};
+use crate::{App, Deps, lookups, wakes};
+
+/// Decisions in one request.
+const RESOLUTIONS_MAX: usize = 100;
+
+/// Resolves a conflict.
+///
+/// With `If-Match`, only if its sides are still those that were read.
+#[utoipa::path(
+    post, path = "/v1/connections/{connection}/conflicts/{conflict}/resolution", tag = "conflicts",
+    params(
+        ConflictPath,
+        ("If-Match" = Option<String>, Header, description = "The conflict's `ETag`."),
+        IdempotencyKey,
+    ),
+    request_body(content = ResolutionBody),
+    responses(
+        (status = 200, description = "The resolved conflict.", body = ConflictView,
+            headers(("Idempotent-Replayed" = String))),
+        (status = 409, description = "The conflict has ended, or its sides have moved; `current` \
+            is the conflict now. Or its file is out of scope."),
+    )
+)]
+pub(crate) async fn resolve_conflict(
+    deps: App,
+    at: ConflictPath,
+    headers: HeaderMap,
+    body: JsonBody,
+) -> Result<Response, Problem> {
+    let resolution = RequestedResolution::read(&body.members, &at.id.field)?;
+    let if_match = IfMatch::optional(&headers)?;
+    let route = format!("resolve {}/{}", at.key, conflict_id::encode(&at.id));
+    let request = keyed_request(&headers, &at.caller, &[&route, &body.digest])?;
+    let connection = lookups::connection(&deps, &at.key).await?;
+    let choice = resolution.prepare(&deps, &connection, &at.caller, &at.id, if_match.as_ref());
+    let choice = choice.await?;
+    let decision = ConflictDecision {
+        deps: &deps,
+        connection: &connection,
+        caller: &at.caller,
+        id: &at.id,
+        choice,
+        request,
+        if_match,
+        pointer: "",
+    };
+    let decided = decision.apply().await?;
+    wakes::wake_push(&deps, &at.key).await;
+    let mut response = conflict_body::respond(&decided.conflict, false);
+    if decided.replayed {
+        mark_replayed(&mut response);
+    }
+    Ok(response)
+}
+
+/// Decisions of many conflicts.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what `resolve_conflicts` reads")]
+pub(crate) struct ResolutionsBody {
+    /// 1 to 100.
+    #[schema(min_items = 1, max_items = 100)]
+    resolutions: Vec<NamedResolution>,
+}
+
+/// A decision of the conflict that it names.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what `resolve_conflicts` reads")]
+struct NamedResolution {
+    id: String,
+    choose: Option<ChooseBody>,
+    #[schema(value_type = Option<ValueBody>)]
+    value: Option<JsonValue>,
+}
+
+/// The result of each decision, in their order.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ResolutionResults {
+    results: Vec<ResolutionResult>,
+}
+
+/// The result of one decision.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ResolutionResult {
+    /// The conflict that the decision names; null if it names none.
+    id: Option<String>,
+    /// The HTTP status of the decision on its own.
+    status: u16,
+    /// The resolved conflict.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    conflict: Option<ConflictView>,
+    /// The reason why the decision was refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<ProblemBody>,
+}
+
+/// Resolves many conflicts, each on its own: a refused decision does not affect the others.
+#[utoipa::path(
+    post, path = "/v1/connections/{connection}/conflicts/resolutions", tag = "conflicts",
+    params(ConnectionPath, IdempotencyKey),
+    request_body(content = ResolutionsBody),
+    responses((status = 200, description = "The result of each.", body = ResolutionResults))
+)]
+pub(crate) async fn resolve_conflicts(
+    deps: App,
+    at: ConnectionPath,
+    headers: HeaderMap,
+    body: JsonBody,
+) -> Result<(StatusCode, Json<ResolutionResults>), Problem> {
+    let items = resolutions(&body.members)?;
+    let request = keyed_request(&headers, &at.caller, &["resolve many"])?;
+    let connection = lookups::connection(&deps, &at.key).await?;
+    let mut results = Vec::with_capacity(items.len());
+    for (number, item) in items.iter().enumerate() {
+        let pointer = format!("/resolutions/{number}");
+        let request = request.as_ref().map(|request| item_request(request, item));
+        let decided = decide_item(&deps, &connection, &at.caller, item, request, &pointer).await;
+        let id = item.get("id").and_then(JsonValue::as_str);
+        let id = id.map(str::to_owned);
+        results.push(match decided {
+            Ok(decided) => ResolutionResult {
+                id,
+                status: 200,
+                conflict: Some(ConflictView::new(&decided.conflict, false)),
+                problem: None,
+            },
+            Err(problem) => ResolutionResult {
+                id,
+                status: problem.status(),
+                conflict: None,
+                problem: Some(problem.into_body()),
+            },
+        });
+    }
+    wakes::wake_push(&deps, &at.key).await;
+    Ok((StatusCode::OK, Json(ResolutionResults { results })))
+}
+
+/// Derives the request of one item: two items of a request may concern the same file, and each is a
+/// request of its own.
+fn item_request(request: &Request, item: &Map<String, JsonValue>) -> Request {
+    let text = JsonValue::Object(item.clone()).to_string();
+    let id = item.get("id").and_then(JsonValue::as_str).unwrap_or("");
+    Request {
+        key: digest(&[request.key.as_bytes(), id.as_bytes()]),
+        digest: digest(&[request.digest.as_bytes(), text.as_bytes()]),
+    }
+}
+
+async fn decide_item(
+    deps: &Deps,
+    connection: &Connection,
+    caller: &Caller,
+    item: &Map<String, JsonValue>,
+    request: Option<Request>,
+    pointer: &str,
+) -> Result<Decided, Problem> {
+    let Some(id) = item.get("id").and_then(JsonValue::as_str) else {
+        let problem = Problem::new(Kind::MemberNotAllowed, "id must be the id of a conflict");
+        return Err(problem.at(format!("{pointer}/id")));
+    };
+    let id = conflict_id::parse(id).ok_or_else(|| Problem::not_found("the conflict"))?;
+    let choice = choice(item, &["id"], &id.field, pointer)?;
+    let decision = ConflictDecision {
+        deps,
+        connection,
+        caller,
+        id: &id,
+        choice,
+        request,
+        if_match: None,
+        pointer,
+    };
+    decision.apply().await
+}
+
+/// Returns the items of a body of resolutions.
+fn resolutions(members: &Map<String, JsonValue>) -> Result<Vec<Map<String, JsonValue>>, Problem> {
+    if let Some(other) = members.keys().find(|member| *member != "resolutions") {
+        let at = format!("/{}", pointer_part(other));
+        return Err(Problem::new(Kind::MemberNotAllowed, "there is no such member").at(at));
+    }
+    let items: Option<Vec<_>> = members
+        .get("resolutions")
+        .and_then(JsonValue::as_array)
+        .and_then(|items| items.iter().map(|item| item.as_object().cloned()).collect());
+    items
+        .filter(|items| (1..=RESOLUTIONS_MAX).contains(&items.len()))
+        .ok_or_else(|| {
+            let detail = format!("resolutions must be an array of 1 to {RESOLUTIONS_MAX} objects");
+            Problem::new(Kind::MemberNotAllowed, detail).at("/resolutions")
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_body_of_resolutions_is_an_array_of_1_to_100_objects() {
+        let read = |json: JsonValue| {
+            resolutions(json.as_object().unwrap())
+                .map(|items| items.len())
+                .map_err(|problem| problem.body().pointer().unwrap().to_owned())
+        };
+        assert_eq!(read(json!({"resolutions": [{}, {}]})), Ok(2));
+        assert_eq!(read(json!({"resolutions": vec![json!({}); 100]})), Ok(100));
+        for bad in [
+            json!({}),
+            json!({"resolutions": []}),
+            json!({"resolutions": [1]}),
+            json!({"resolutions": vec![json!({}); 101]}),
+        ] {
+            assert_eq!(read(bad), Err("/resolutions".to_owned()));
+        }
+        assert_eq!(
+            read(json!({"resolutions": [], "x": 1})),
+            Err("/x".to_owned())
+        );
+    }
+}

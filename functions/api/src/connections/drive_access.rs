@@ -1,0 +1,81 @@
+//! Checks of a connection's access to Drive, so that a mistake in its credentials is reported to
+//! the caller who made it.
+
+use domain::{FileId, LogId};
+use drive::{Access, DriveClient, DriveError, Kind as DriveKind};
+use store::Scope;
+
+use crate::Deps;
+use crate::connections::connection_body::CheckedSettings;
+use crate::http::Problem;
+
+/// What Drive reports of an accessible connection.
+#[derive(Default)]
+pub(crate) struct DriveAccess {
+    /// The name of the shared drive, if it is one.
+    pub(crate) drive_name: Option<String>,
+    /// The root of the user's My Drive, if it is not.
+    pub(crate) my_drive: Option<FileId>,
+}
+
+/// Calls Drive with the credentials.
+pub(crate) async fn check_access(
+    deps: &Deps,
+    settings: &CheckedSettings,
+    scope: &Scope,
+    log: &LogId,
+) -> Result<DriveAccess, Problem> {
+    let access = Access {
+        secret_id: settings.secret_id.clone(),
+        subject: settings.subject.clone(),
+        quota_user: settings.quota_user.clone(),
+    };
+    let drive = match authenticate(deps, &access).await {
+        Ok(drive) => drive,
+        Err(error) => {
+            let pointer = invalid_member(deps, &access, &error).await;
+            return Err(Problem::credentials(&error, pointer));
+        }
+    };
+    match scope {
+        Scope::User => match drive.root_folder_id().await {
+            Ok(root) => Ok(DriveAccess {
+                my_drive: Some(root),
+                ..DriveAccess::default()
+            }),
+            // An account without a My Drive has only what is shared with it.
+            Err(error) if *error.kind() == DriveKind::NotFound => Ok(DriveAccess::default()),
+            Err(error) => Err(Problem::credentials(&error, "/secret")),
+        },
+        Scope::SharedDrive(_) => {
+            let refused = |error| Problem::credentials(&error, "/scope/drive_id");
+            let found = drive.get_drive(log).await.map_err(refused)?;
+            Ok(DriveAccess {
+                drive_name: Some(found.name),
+                ..DriveAccess::default()
+            })
+        }
+    }
+}
+
+/// Returns a client if Drive accepts the credentials.
+async fn authenticate(deps: &Deps, access: &Access) -> Result<DriveClient, DriveError> {
+    let drive = deps.drives.with_access(access).await?;
+    drive.about().await?;
+    Ok(drive)
+}
+
+/// Returns the member that Drive refuses: the subject if the account itself is accepted. Google
+/// answers `invalid_grant` to an invalid key and to an unknown subject alike.
+async fn invalid_member(deps: &Deps, access: &Access, error: &DriveError) -> &'static str {
+    let itself = Access {
+        subject: None,
+        ..access.clone()
+    };
+    let lost = matches!(error.kind(), DriveKind::AuthLost { .. });
+    if lost && access.subject.is_some() && authenticate(deps, &itself).await.is_ok() {
+        "/subject"
+    } else {
+        "/secret"
+    }
+}

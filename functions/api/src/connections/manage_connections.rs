@@ -1,0 +1,360 @@
+//! Connections: listed, read, created, updated, paused, resumed, deleted.
+
+use axum::Json;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::Response;
+use domain::{ConnectionId, ConnectionKey, LogId, Request};
+use serde::Serialize;
+use store::{Connection, ConnectionState, Created, Operation, PageRequest, Written};
+use utoipa::ToSchema;
+
+use crate::connections::connection_body::{
+    ConnectionPatch, NewConnection, SecretNames, new_connection, patched,
+};
+use crate::connections::connection_logs::{delete_logs, ensure_own_log, own_log, wake_other_logs};
+use crate::connections::connection_view::ConnectionView;
+use crate::connections::drive_access::check_access;
+use crate::http::{
+    Caller, ConnectionPath, IdempotencyKey, IfMatch, JsonBody, JsonResult, Kind, PageQuery, Params,
+    Problem, created, is_replay, keyed_request, mark_replayed, tag, tagged,
+};
+use crate::operations::content_scan;
+use crate::{App, Deps, lookups, wakes};
+
+/// Attempts against other writers of the same connection.
+const ATTEMPTS_MAX: usize = 8;
+
+/// A page of connections.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ConnectionList {
+    /// By id.
+    items: Vec<ConnectionView>,
+    /// The `cursor` of the next page; null on the last page.
+    next_cursor: Option<String>,
+}
+
+fn secrets<'a>(deps: &'a Deps, caller: &'a Caller) -> SecretNames<'a> {
+    SecretNames {
+        prefix: &deps.secrets_prefix,
+        tenant: &caller.tenant,
+    }
+}
+
+/// Responds with a connection and its entity tag.
+fn respond(
+    deps: &Deps,
+    caller: &Caller,
+    connection: &Connection,
+    operation: Option<&Operation>,
+) -> Response {
+    let view = ConnectionView::new(connection, secrets(deps, caller)).with_operation(operation);
+    tagged(connection.revision, view)
+}
+
+/// Lists the tenant's connections.
+#[utoipa::path(
+    get, path = "/v1/connections", tag = "connections", params(PageQuery),
+    responses((status = 200, description = "A page.", body = ConnectionList))
+)]
+pub(crate) async fn list_connections(
+    deps: App,
+    caller: Caller,
+    Params(query): Params<PageQuery>,
+) -> JsonResult<ConnectionList> {
+    let request = query.page()?;
+    let page = deps.store.list_connections(&caller.tenant, &request);
+    let page = page.await?;
+    let view = |connection| ConnectionView::new(connection, secrets(&deps, &caller));
+    Ok(Json(ConnectionList {
+        items: page.items.iter().map(view).collect(),
+        next_cursor: page.next_cursor,
+    }))
+}
+
+/// Connects a Drive account or a shared drive, checks its credentials, and begins its first sync.
+#[utoipa::path(
+    post, path = "/v1/connections", tag = "connections", params(IdempotencyKey),
+    request_body(content = NewConnection,
+        example = json!({"name": "Team", "scope": {"type": "user"}, "secret": "drive"})),
+    responses(
+        (status = 201, description = "The connection.", body = ConnectionView,
+            headers(("Location" = String), ("ETag" = String))),
+        (status = 200, description = "A repeat: the connection now.", body = ConnectionView,
+            headers(("Idempotent-Replayed" = String), ("ETag" = String))),
+    )
+)]
+pub(crate) async fn create_connection(
+    deps: App,
+    caller: Caller,
+    headers: HeaderMap,
+    body: JsonBody,
+) -> Result<Response, Problem> {
+    let request = keyed_request(&headers, &caller, &["connect", &body.digest])?;
+    let (settings, scope, log) = new_connection(body, secrets(&deps, &caller))?;
+    let key = ConnectionKey {
+        tenant: caller.tenant.clone(),
+        connection: new_id(&deps, request.as_ref())?,
+    };
+    if request.is_some()
+        && let Some(existing) = deps.store.load_connection(&key).await?
+    {
+        return replay(&deps, &caller, &existing, &log, request.as_ref()).await;
+    }
+    let access = check_access(&deps, &settings, &scope, &log).await?;
+    let connection = Connection {
+        key,
+        revision: 0,
+        name: settings.name,
+        scope,
+        secret_id: settings.secret_id,
+        subject: settings.subject,
+        quota_user: settings.quota_user,
+        limits: settings.limits,
+        policies: settings.policies,
+        rules: settings.rules,
+        content: settings.content,
+        my_drive: access.my_drive,
+        removals: settings.removals,
+        state: ConnectionState::Active,
+        created_at: deps.clock.now(),
+        created_by: caller.subject.clone(),
+        last_request: request.clone(),
+    };
+    if let Created::Exists(existing) = deps.store.create_connection(&connection).await? {
+        return replay(&deps, &caller, &existing, &log, request.as_ref()).await;
+    }
+    let key = &connection.key;
+    if let Err(problem) = ensure_own_log(&deps, key, &log, access.drive_name).await {
+        // Without its log, a connection never syncs. A repeat with the same key would create it,
+        // but not every caller repeats.
+        let undone = deps.store.delete_connection(key).await.is_ok();
+        tracing::warn!(connection = %key, undone, "could not create the connection's log");
+        return Err(problem);
+    }
+    let connection = Connection {
+        revision: 1,
+        ..connection
+    };
+    let location = format!("/v1/connections/{}", connection.key.connection);
+    let response = respond(&deps, &caller, &connection, None);
+    Ok(created(response, &location))
+}
+
+/// Returns the id of a new connection. A request with an `Idempotency-Key` always has the same id,
+/// so that a repeat finds its connection.
+fn new_id(deps: &Deps, request: Option<&Request>) -> Result<ConnectionId, Problem> {
+    match request {
+        None => Ok(ConnectionId::fresh(deps.entropy.next())),
+        Some(request) => ConnectionId::parse(&format!("c_{}", request.key))
+            .map_err(|_| Problem::new(Kind::Internal, "no connection id could be made")),
+    }
+}
+
+/// Responds to a repeat. The first request may have been interrupted before it created the log.
+async fn replay(
+    deps: &Deps,
+    caller: &Caller,
+    existing: &Connection,
+    log: &LogId,
+    request: Option<&Request>,
+) -> Result<Response, Problem> {
+    if !is_replay(request, existing.last_request.as_ref())? {
+        return Err(Problem::busy("the generated id was in use; try again", 1));
+    }
+    if existing.state == ConnectionState::Active {
+        ensure_own_log(deps, &existing.key, log, None).await?;
+    }
+    let mut response = respond(deps, caller, existing, None);
+    mark_replayed(&mut response);
+    Ok(response)
+}
+
+/// Returns one connection with its latest operation.
+#[utoipa::path(
+    get, path = "/v1/connections/{connection}", tag = "connections",
+    params(ConnectionPath),
+    responses((status = 200, description = "The connection.", body = ConnectionView,
+        headers(("ETag" = String))))
+)]
+pub(crate) async fn get_connection(deps: App, at: ConnectionPath) -> Result<Response, Problem> {
+    let connection = lookups::any_connection(&deps, &at.key).await?;
+    let latest = PageRequest::first(1);
+    let latest = deps.store.list_operations(&at.key, &latest).await?;
+    let operation = latest.items.first();
+    Ok(respond(&deps, &at.caller, &connection, operation))
+}
+
+/// Changes settings of a connection. New credentials are checked first.
+#[utoipa::path(
+    patch, path = "/v1/connections/{connection}", tag = "connections",
+    params(
+        ConnectionPath,
+        ("If-Match" = String, Header, description = "The `ETag` that was read, or `*`."),
+    ),
+    request_body(content = ConnectionPatch, content_type = "application/merge-patch+json"),
+    responses(
+        (status = 200, description = "The connection.", body = ConnectionView,
+            headers(("ETag" = String))),
+        (status = 412,
+            description = "The connection has changed; `current` is the connection now."),
+        (status = 428, description = "`If-Match` is missing."),
+    )
+)]
+pub(crate) async fn update_connection(
+    deps: App,
+    at: ConnectionPath,
+    headers: HeaderMap,
+    body: JsonBody,
+) -> Result<Response, Problem> {
+    let if_match = IfMatch::required(&headers)?;
+    let secrets = secrets(&deps, &at.caller);
+    let mut connection = lookups::connection(&deps, &at.key).await?;
+    for _ in 0..ATTEMPTS_MAX {
+        if !if_match.allows(connection.revision) {
+            let detail = "the connection has changed; `current` is the connection now";
+            return Err(Problem::new(Kind::Stale, detail)
+                .current(&ConnectionView::new(&connection, secrets))
+                .header(header::ETAG, tag(connection.revision)));
+        }
+        let settings = patched(&connection, body.members.clone(), secrets)?;
+        let mut my_drive = connection.my_drive.clone();
+        if settings.secret_id != connection.secret_id || settings.subject != connection.subject {
+            let log = own_log(&connection)?;
+            let access = check_access(&deps, &settings, &connection.scope, &log).await?;
+            my_drive = access.my_drive;
+        }
+        let next = Connection {
+            name: settings.name,
+            secret_id: settings.secret_id,
+            subject: settings.subject,
+            quota_user: settings.quota_user,
+            limits: settings.limits,
+            policies: settings.policies,
+            rules: settings.rules,
+            content: settings.content,
+            my_drive,
+            removals: settings.removals,
+            ..connection.clone()
+        };
+        if next == connection {
+            return Ok(respond(&deps, &at.caller, &connection, None));
+        }
+        // Content that is mirrored from now on existed before: only a content scan finds it.
+        let other = next.content != connection.content || next.rules != connection.rules;
+        let scan = match next.content.enabled && other {
+            true => Some(content_scan::schedule(&deps, &next, &at.caller.subject).await?),
+            false => None,
+        };
+        match deps.store.save_connection(&next).await? {
+            Written::Done(saved) => {
+                wakes::reschedule_out_of_scope(&deps, &connection, &saved).await;
+                let scan = match scan {
+                    Some(scan) => Some(content_scan::start_scheduled(&deps, scan).await),
+                    None => None,
+                };
+                return Ok(respond(&deps, &at.caller, &saved, scan.as_ref()));
+            }
+            Written::Stale(Some(current)) => connection = current,
+            Written::Stale(None) => return Err(Problem::not_found("the connection")),
+        }
+    }
+    Err(contended())
+}
+
+fn contended() -> Problem {
+    Problem::busy("other writers keep changing the connection", 1)
+}
+
+/// Changes a connection's state. `None` from `next` leaves it unchanged.
+async fn transition_state(
+    deps: &Deps,
+    mut connection: Connection,
+    next: impl Fn(&ConnectionState) -> Option<ConnectionState>,
+) -> Result<Connection, Problem> {
+    for _ in 0..ATTEMPTS_MAX {
+        let Some(state) = next(&connection.state) else {
+            return Ok(connection);
+        };
+        match deps.store.set_connection_state(&connection, state).await? {
+            Written::Done(saved) => return Ok(saved),
+            Written::Stale(Some(current)) => connection = current,
+            Written::Stale(None) => return Err(Problem::not_found("the connection")),
+        }
+    }
+    Err(contended())
+}
+
+/// Pauses the sync of a connection. Edits are still accepted, and owed.
+#[utoipa::path(
+    post, path = "/v1/connections/{connection}/pause", tag = "connections",
+    params(ConnectionPath),
+    responses((status = 200, description = "The connection.", body = ConnectionView,
+        headers(("ETag" = String))))
+)]
+pub(crate) async fn pause_connection(deps: App, at: ConnectionPath) -> Result<Response, Problem> {
+    let connection = lookups::connection(&deps, &at.key).await?;
+    let paused = transition_state(&deps, connection, |state| match state {
+        ConnectionState::Active | ConnectionState::Suspended { .. } => {
+            Some(ConnectionState::Paused)
+        }
+        ConnectionState::Paused | ConnectionState::Deleting => None,
+    });
+    Ok(respond(&deps, &at.caller, &paused.await?, None))
+}
+
+/// Resumes the sync of a connection from where it stopped: no change is lost.
+#[utoipa::path(
+    post, path = "/v1/connections/{connection}/resume", tag = "connections",
+    params(ConnectionPath),
+    responses((status = 200, description = "The connection.", body = ConnectionView,
+        headers(("ETag" = String))))
+)]
+pub(crate) async fn resume_connection(deps: App, at: ConnectionPath) -> Result<Response, Problem> {
+    let connection = lookups::connection(&deps, &at.key).await?;
+    let log = own_log(&connection)?;
+    // Content wakes were dropped while it was not active.
+    let scan = match connection.content.enabled && connection.state != ConnectionState::Active {
+        true => Some(content_scan::schedule(&deps, &connection, &at.caller.subject).await?),
+        false => None,
+    };
+    let resumed = transition_state(&deps, connection, |state| match state {
+        ConnectionState::Paused | ConnectionState::Suspended { .. } => {
+            Some(ConnectionState::Active)
+        }
+        ConnectionState::Active | ConnectionState::Deleting => None,
+    })
+    .await?;
+    if resumed.state == ConnectionState::Active {
+        if let Some(scan) = scan {
+            content_scan::start_scheduled(&deps, scan).await;
+        }
+        ensure_own_log(&deps, &at.key, &log, None).await?;
+        wake_other_logs(&deps, &at.key, &log).await?;
+        wakes::wake_push(&deps, &at.key).await;
+    }
+    Ok(respond(&deps, &at.caller, &resumed, None))
+}
+
+/// Deletes a connection.
+///
+/// Nothing works on it from then on. The records of its files stay stored, where they can't be
+/// reached: a new connection has a new id, unless it is a repeat, with its `Idempotency-Key`, of
+/// the request that created this one.
+#[utoipa::path(
+    delete, path = "/v1/connections/{connection}", tag = "connections",
+    params(ConnectionPath),
+    responses((status = 204, description = "The connection has been deleted."))
+)]
+pub(crate) async fn delete_connection(
+    deps: App,
+    at: ConnectionPath,
+) -> Result<StatusCode, Problem> {
+    let connection = lookups::any_connection(&deps, &at.key).await?;
+    let connection = transition_state(&deps, connection, |state| {
+        (*state != ConnectionState::Deleting).then_some(ConnectionState::Deleting)
+    });
+    delete_logs(&deps, &connection.await?).await?;
+    // Last: as long as the connection exists, an interrupted deletion can be repeated.
+    deps.store.delete_connection(&at.key).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

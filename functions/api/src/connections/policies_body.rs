@@ -1,0 +1,214 @@
+//! A connection's conflict policies to and from JSON.
+
+use std::collections::BTreeMap;
+
+use domain::{Field, Policies, Policy};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::http::{Kind, Problem, pointer_part};
+
+/// The longest window of `last_writer_wins`, in seconds: a day.
+const WINDOW_SECONDS_MAX: u32 = 86_400;
+/// The most exceptions in one connection, since they are loaded for every decision.
+const FIELDS_MAX: usize = 100;
+
+/// The reason why `keep_both` is refused.
+const ONLY_CONTENT: &str = "keep_both creates a second file, so it is a policy for content only";
+
+/// The reason why `most_restrictive` is refused.
+const ONLY_ROLES: &str = "most_restrictive compares roles, so it is a policy for permissions only";
+
+/// The policies that decide conflicts: one for all fields, and exceptions.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Policies)]
+pub(crate) struct PoliciesBody {
+    /// The policy of every field without an exception.
+    #[serde(default)]
+    default: PolicyBody,
+    /// By field: `name`, `content`, ...; `properties.KEY`, or `properties` for all;
+    /// `permissions.PRINCIPAL`, or `permissions` for all.
+    #[serde(default)]
+    fields: BTreeMap<String, PolicyBody>,
+}
+
+/// The policy that decides a conflict.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[schema(as = Policy)]
+enum PolicyBody {
+    /// A person decides.
+    #[default]
+    Manual,
+    /// Drive's value is chosen.
+    DriveWins,
+    /// The application's value is chosen.
+    AppWins,
+    /// The later edit is chosen. A person decides if the two are closer than the window.
+    LastWriterWins {
+        /// 0 to 86,400.
+        window_seconds: u32,
+    },
+    /// The lower of the two roles is chosen. Only for `permissions`: other fields have no order. It
+    /// can't be the default either.
+    MostRestrictive,
+    /// Both contents are kept: Drive's in the file, the application's in a second file that is
+    /// named as a conflicted copy. Only for `content`.
+    KeepBoth,
+}
+
+impl From<&Policies> for PoliciesBody {
+    fn from(policies: &Policies) -> Self {
+        let fields = policies.fields.iter();
+        Self {
+            default: (&policies.default).into(),
+            fields: fields
+                .map(|(label, policy)| (label.clone(), policy.into()))
+                .collect(),
+        }
+    }
+}
+
+impl From<&Policy> for PolicyBody {
+    fn from(policy: &Policy) -> Self {
+        match policy {
+            Policy::Manual => Self::Manual,
+            Policy::DriveWins => Self::DriveWins,
+            Policy::AppWins => Self::AppWins,
+            Policy::LastWriterWins { window_millis } => Self::LastWriterWins {
+                window_seconds: u32::try_from(window_millis / 1_000).unwrap_or(WINDOW_SECONDS_MAX),
+            },
+            Policy::MostRestrictive => Self::MostRestrictive,
+            Policy::KeepBoth => Self::KeepBoth,
+        }
+    }
+}
+
+impl PoliciesBody {
+    /// Checks that every field exists and every policy suits its field.
+    pub(crate) fn checked(&self) -> Result<Policies, Problem> {
+        let not_allowed =
+            |detail: String, at: String| Err(Problem::new(Kind::ValueNotAllowed, detail).at(at));
+        if self.fields.len() > FIELDS_MAX {
+            let detail = format!("at most {FIELDS_MAX} fields may have a policy of their own");
+            return not_allowed(detail, "/policies/fields".to_owned());
+        }
+        let mut fields = BTreeMap::new();
+        for (label, policy) in &self.fields {
+            let at = format!("/policies/fields/{}", pointer_part(label));
+            let field = Field::from_label(label);
+            if !matches!(label.as_str(), "properties" | "permissions") && field.is_none() {
+                return not_allowed(format!("there is no field {label}"), at);
+            }
+            let roles = label == "permissions" || matches!(field, Some(Field::Permission(_)));
+            if *policy == PolicyBody::MostRestrictive && !roles {
+                return not_allowed(ONLY_ROLES.to_owned(), at);
+            }
+            if *policy == PolicyBody::KeepBoth && field != Some(Field::Content) {
+                return not_allowed(ONLY_CONTENT.to_owned(), at);
+            }
+            fields.insert(label.clone(), policy.checked(at)?);
+        }
+        if self.default == PolicyBody::MostRestrictive {
+            return not_allowed(ONLY_ROLES.to_owned(), "/policies/default".to_owned());
+        }
+        if self.default == PolicyBody::KeepBoth {
+            return not_allowed(ONLY_CONTENT.to_owned(), "/policies/default".to_owned());
+        }
+        Ok(Policies {
+            default: self.default.checked("/policies/default".to_owned())?,
+            fields,
+        })
+    }
+}
+
+impl PolicyBody {
+    fn checked(self, at: String) -> Result<Policy, Problem> {
+        match self {
+            Self::Manual => Ok(Policy::Manual),
+            Self::DriveWins => Ok(Policy::DriveWins),
+            Self::AppWins => Ok(Policy::AppWins),
+            Self::MostRestrictive => Ok(Policy::MostRestrictive),
+            Self::KeepBoth => Ok(Policy::KeepBoth),
+            Self::LastWriterWins { window_seconds } if window_seconds > WINDOW_SECONDS_MAX => {
+                let detail = format!("a window may have at most {WINDOW_SECONDS_MAX} seconds");
+                let at = format!("{at}/last_writer_wins/window_seconds");
+                Err(Problem::new(Kind::ValueNotAllowed, detail).at(at))
+            }
+            Self::LastWriterWins { window_seconds } => Ok(Policy::LastWriterWins {
+                window_millis: i64::from(window_seconds) * 1_000,
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::typed;
+    use serde_json::json;
+
+    fn read(json: serde_json::Value) -> Result<Policies, String> {
+        let body = typed::<PoliciesBody>(json, "/policies");
+        body.and_then(|body| body.checked()).map_err(|problem| {
+            assert_eq!(problem.status(), 422);
+            problem.body().pointer().unwrap().to_owned()
+        })
+    }
+
+    #[test]
+    fn policies_round_trip_through_json() {
+        let json = json!({
+            "default": "app_wins",
+            "fields": {
+                "name": {"last_writer_wins": {"window_seconds": 5}},
+                "properties": "drive_wins",
+                "properties.stage": "manual",
+                "permissions": "most_restrictive",
+                "permissions.anyone": "drive_wins",
+                "content": "keep_both",
+            },
+        });
+        let policies = read(json.clone()).unwrap();
+        assert_eq!(
+            policies.fields["name"],
+            Policy::LastWriterWins {
+                window_millis: 5_000
+            }
+        );
+        assert_eq!(
+            serde_json::to_value(PoliciesBody::from(&policies)).unwrap(),
+            json
+        );
+        assert_eq!(read(json!({})), Ok(Policies::default()));
+    }
+
+    #[test]
+    fn the_problem_of_policies_points_at_the_invalid_member() {
+        for (json, pointer) in [
+            (json!({"default": "nobody"}), "/policies/default"),
+            (
+                json!({"fields": {"colour": "manual"}}),
+                "/policies/fields/colour",
+            ),
+            (json!({"field": {}}), "/policies/field"),
+            (json!({"default": "most_restrictive"}), "/policies/default"),
+            (json!({"default": "keep_both"}), "/policies/default"),
+            (
+                json!({"fields": {"name": "keep_both"}}),
+                "/policies/fields/name",
+            ),
+            (
+                json!({"fields": {"properties": "most_restrictive"}}),
+                "/policies/fields/properties",
+            ),
+            (
+                json!({"default": {"last_writer_wins": {"window_seconds": 86_401}}}),
+                "/policies/default/last_writer_wins/window_seconds",
+            ),
+        ] {
+            assert_eq!(read(json), Err(pointer.to_owned()));
+        }
+    }
+}

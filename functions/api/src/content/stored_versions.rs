@@ -1,0 +1,150 @@
+//! The stored versions of a file's content, and the reason why one is not stored.
+
+use domain::content::{ContentOrigin, ContentOutcome, ContentState, StoredObject, StoredVersion};
+use domain::{ConnectionKey, Field, FileRecord, Value};
+use objects::ContentRef;
+use store::{Connection, Linked, PageRequest, Updated};
+
+use crate::Deps;
+use crate::http::{FilePath, Kind, Problem, UnstoredView};
+
+/// The largest text that is compared or merged, in bytes.
+const TEXT_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Returns the version that is the file's current content: its record's, or that of a document's
+/// latest export.
+pub(crate) async fn current(
+    deps: &Deps,
+    at: &FilePath,
+    record: &FileRecord,
+) -> Result<Option<u32>, Problem> {
+    if record.can_hold_content() {
+        return Ok((record.content_version > 0).then_some(record.content_version));
+    }
+    let newest = PageRequest::first(1);
+    let page = deps.store.list_versions(&at.key, &at.file, &newest).await?;
+    Ok(page.items.first().map(|version| version.number))
+}
+
+/// Loads a stored version by its number, or the current one.
+///
+/// # Errors
+/// 404 if it is not stored, with the reason if it is the current one.
+pub(crate) async fn load(
+    deps: &Deps,
+    at: &FilePath,
+    connection: &Connection,
+    record: &FileRecord,
+    number: Option<u32>,
+) -> Result<StoredVersion, Problem> {
+    let current = current(deps, at, record).await?;
+    let number = number.or(current);
+    if let Some(number) = number {
+        let found = deps.store.load_version(&at.key, &at.file, number).await?;
+        if let Some(found) = found {
+            return Ok(found);
+        }
+    }
+    if number != current {
+        return Err(not_found());
+    }
+    let state = deps.store.load_content(&at.key, &at.file).await?;
+    let unstored = unstored(connection, record, &state);
+    Err(Problem::new(Kind::ContentNotStored, describe(&unstored)).unstored(unstored))
+}
+
+/// The problem of a version that is not stored.
+pub(crate) fn not_found() -> Problem {
+    Problem::not_found("a stored version with this number")
+}
+
+/// Returns the reason why the current content is not stored.
+fn unstored(connection: &Connection, record: &FileRecord, state: &ContentState) -> UnstoredView {
+    if let Some((number, outcome)) = &state.outcome
+        && *number == record.content_version
+    {
+        match outcome.clone() {
+            ContentOutcome::Unavailable { reason } => return UnstoredView::Unavailable { reason },
+            ContentOutcome::Skipped { rule } => return UnstoredView::Skipped { rule },
+            ContentOutcome::Released => return UnstoredView::Released,
+            ContentOutcome::Stored => {}
+        }
+    }
+    if !connection.content.enabled {
+        return UnstoredView::Off;
+    }
+    if record.can_hold_content() && record.app(&Field::Content) == Value::Null {
+        return UnstoredView::None;
+    }
+    UnstoredView::Pending
+}
+
+fn describe(unstored: &UnstoredView) -> String {
+    match unstored {
+        UnstoredView::Pending => "it is about to be downloaded; try again later".to_owned(),
+        UnstoredView::Unavailable { reason } => format!("Drive does not provide it: {reason}"),
+        UnstoredView::Skipped { rule } => format!("the connection's settings exclude it: {rule}"),
+        UnstoredView::Released => "it was deleted, since the file has long been gone".to_owned(),
+        UnstoredView::Off => "the connection does not mirror content".to_owned(),
+        UnstoredView::None => "the file has no content that could be stored".to_owned(),
+    }
+}
+
+/// Loads stored content as a text, or returns why it can't be processed by lines.
+pub(crate) async fn text<'a>(
+    deps: &Deps,
+    stored: impl Into<ContentRef<'a>>,
+) -> Result<Result<String, &'static str>, Problem> {
+    let stored = stored.into();
+    if stored.size_bytes > TEXT_BYTES_MAX {
+        return Ok(Err("has more than 1 MiB"));
+    }
+    let bytes = deps.objects.read_content(stored, TEXT_BYTES_MAX).await?;
+    let bytes = bytes.ok_or_else(|| Problem::busy("the stored bytes can't be read now", 2))?;
+    Ok(match std::str::from_utf8(&bytes) {
+        Ok(text) if !text.contains('\0') => Ok(text.to_owned()),
+        Ok(_) | Err(_) => Err("is not a text"),
+    })
+}
+
+/// Adds the version of a record's content, which refers to its object. The record refers to it
+/// already, so if this fails, the content mirror adds it.
+pub(crate) async fn link_version(
+    deps: &Deps,
+    key: &ConnectionKey,
+    record: &FileRecord,
+    object: &StoredObject,
+    by: &str,
+    reason: Option<&str>,
+) {
+    let (number, mime_type) = (record.content_version, &record.metadata.mime_type);
+    let now = deps.clock.now();
+    let version = StoredVersion {
+        by: Some(by.to_owned()),
+        reason: reason.map(str::to_owned),
+        ..StoredVersion::new(number, object, mime_type, ContentOrigin::Application, now)
+    };
+    let why = match deps.store.link_version(key, &record.file, &version).await {
+        Ok(Linked::Done) => None,
+        Ok(Linked::Taken(_)) => Some("another content has its number".to_owned()),
+        Ok(Linked::NotStored(_)) => Some("its object is gone".to_owned()),
+        Err(error) => Some(runtime::telemetry::chain(&error)),
+    };
+    if let Some(why) = why {
+        let metric = "version_not_linked";
+        tracing::warn!(connection = %key, number, why, metric, "could not add the version");
+        return;
+    }
+    // The content mirror may have added the version first, without the reason.
+    if let Some(reason) = reason {
+        let file = &record.file;
+        let explained = deps.store.annotate_version(key, file, number, by, reason);
+        match explained.await {
+            Ok(Updated::Done | Updated::Absent) => {}
+            Err(error) => {
+                let error = runtime::telemetry::chain(&error);
+                tracing::warn!(connection = %key, number, error, "could not store the reason");
+            }
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! Redrive of dead letters, and their removal by a person.
+//!
+//! Invariants:
+//! - A dead letter is sent before it is recorded as sent: a crash in between sends it twice, never
+//!   not at all. Messages are idempotent.
+//! - The deduplication id contains the revision of the dead letter. Of two concurrent redrives, the
+//!   queue drops one; a redrive of a message that was set aside again is not dropped.
+
+use axum::Json;
+use domain::{ConnectionId, ConnectionKey};
+use runtime::queue::{self, Redrive};
+use runtime::{ContentWake, Origin, Priority, SnapshotMessage};
+use serde::{Deserialize, Serialize};
+use store::{DeadLetter, DeadLetterAction, DeadLetterStatus, PageRequest, Written};
+use utoipa::ToSchema;
+
+use crate::dead_letters::dead_letter_id::{self, DeadLetterPath};
+use crate::dead_letters::dead_letter_view::DeadLetterView;
+use crate::http::{Caller, JsonBody, JsonResult, Kind, Problem, ProblemBody};
+use crate::{App, Deps, lookups};
+
+/// The most dead letters that one request sends again.
+const LETTERS_MAX: usize = 100;
+/// Attempts against other decisions on the same dead letter.
+const ATTEMPTS_MAX: usize = 8;
+/// The longest reason that is accepted, in characters.
+const REASON_CHARS_MAX: usize = 1_000;
+
+/// The dead letters to send again: those of `ids`, or with `all` the waiting ones of a connection.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RedriveBody {
+    /// Up to 100.
+    ids: Option<Vec<String>>,
+    /// True: all that wait in `connection`, up to 100 in one request.
+    all: Option<bool>,
+    /// Required with `all`.
+    connection: Option<String>,
+    /// With `all`: the `next_cursor` of the previous response.
+    cursor: Option<String>,
+}
+
+/// The result of each dead letter.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct RedriveResults {
+    /// In the order of `ids`; with `all`, by id.
+    results: Vec<RedriveResult>,
+    /// With `all`: the `cursor` of the next request; null at the end.
+    next_cursor: Option<String>,
+}
+
+/// The result of one dead letter.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct RedriveResult {
+    id: String,
+    /// The HTTP status of the redrive on its own.
+    status: u16,
+    /// The dead letter after it was sent again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    letter: Option<DeadLetterView>,
+    /// The reason why it was not sent again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<ProblemBody>,
+}
+
+/// The decision to drop a dead letter.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DropBody {
+    /// The reason, which is stored with its author and time: 1 to 1,000 characters.
+    reason: String,
+}
+
+/// Sends dead letters again, each on its own: a failure does not affect the others.
+///
+/// Idempotent. A message that fails again is set aside again, and its history continues.
+#[utoipa::path(
+    post, path = "/v1/dead-letters/redrive", tag = "service",
+    request_body(content = RedriveBody),
+    responses((status = 200, description = "The result of each.", body = RedriveResults))
+)]
+pub(crate) async fn redrive_dead_letters(
+    deps: App,
+    caller: Caller,
+    body: JsonBody,
+) -> JsonResult<RedriveResults> {
+    let body: RedriveBody = body.read()?;
+    match (&body.ids, body.all, &body.connection) {
+        (Some(ids), None, None) if body.cursor.is_none() => {
+            redrive_named(&deps, &caller, ids).await
+        }
+        (None, Some(true), Some(connection)) => {
+            redrive_waiting(&deps, &caller, connection, body.cursor.clone()).await
+        }
+        (_, _, _) => {
+            let detail = "send either ids, or all (true) with connection";
+            Err(Problem::new(Kind::MemberNotAllowed, detail).at(""))
+        }
+    }
+}
+
+async fn redrive_named(deps: &Deps, caller: &Caller, ids: &[String]) -> JsonResult<RedriveResults> {
+    if ids.is_empty() || ids.len() > LETTERS_MAX {
+        let detail = format!("ids must have 1 to {LETTERS_MAX} items");
+        return Err(Problem::new(Kind::ValueNotAllowed, detail).at("/ids"));
+    }
+    let mut results = Vec::with_capacity(ids.len());
+    for id in ids {
+        let sent = async {
+            let (key, name) = dead_letter_id::parse(&caller.tenant, id)?;
+            let letter = lookups::dead_letter(deps, &key, &name).await?;
+            send(deps, caller, letter).await
+        };
+        results.push(result(id.clone(), sent.await));
+    }
+    Ok(Json(RedriveResults {
+        results,
+        next_cursor: None,
+    }))
+}
+
+async fn redrive_waiting(
+    deps: &Deps,
+    caller: &Caller,
+    connection: &str,
+    cursor: Option<String>,
+) -> JsonResult<RedriveResults> {
+    let connection = ConnectionId::parse(connection).map_err(|_| {
+        Problem::new(Kind::ValueNotAllowed, "connection must be an id").at("/connection")
+    })?;
+    let key = ConnectionKey {
+        tenant: caller.tenant.clone(),
+        connection,
+    };
+    lookups::connection(deps, &key).await?;
+    let request = PageRequest {
+        limit: u32::try_from(LETTERS_MAX).unwrap_or(1),
+        cursor,
+    };
+    let page = deps.store.list_dead_letters(&key, &request).await?;
+    let waits = |letter: &DeadLetter| letter.status == DeadLetterStatus::Parked;
+    let mut results = Vec::new();
+    for letter in page.items.into_iter().filter(waits) {
+        let id = DeadLetterView::id_of(&letter);
+        results.push(result(id, send(deps, caller, letter).await));
+    }
+    Ok(Json(RedriveResults {
+        results,
+        next_cursor: page.next_cursor,
+    }))
+}
+
+fn result(id: String, sent: Result<DeadLetter, Problem>) -> RedriveResult {
+    match sent {
+        Ok(letter) => RedriveResult {
+            id,
+            status: 200,
+            letter: Some(DeadLetterView::new(&letter)),
+            problem: None,
+        },
+        Err(problem) => RedriveResult {
+            id,
+            status: problem.status(),
+            letter: None,
+            problem: Some(problem.into_body()),
+        },
+    }
+}
+
+/// Sends a dead letter again, then records it. One that was sent and has not been set aside since
+/// is not sent again.
+async fn send(deps: &Deps, caller: &Caller, letter: DeadLetter) -> Result<DeadLetter, Problem> {
+    let mut letter = letter;
+    for _ in 0..ATTEMPTS_MAX {
+        match letter.status {
+            DeadLetterStatus::Parked => {}
+            DeadLetterStatus::Redriven => return Ok(letter),
+            DeadLetterStatus::Dropped => return Err(closed(&letter, "it has been dropped")),
+        }
+        let message = message(&letter)?;
+        let attempt = format!("redrive/{}/{}/{}", letter.key, letter.id, letter.revision);
+        queue::redrive(
+            &deps.wakes,
+            &deps.snapshots,
+            &deps.contents,
+            &message,
+            &attempt,
+        )
+        .await?;
+        let after = letter.redriven(&caller.subject, deps.clock.now());
+        letter = match deps.store.save_dead_letter(&after).await? {
+            Written::Done(after) => {
+                let (redrives, metric) = (after.redrives, "dead_letter_redriven");
+                tracing::info!(connection = %after.key, redrives, metric, "dead letter redriven");
+                return Ok(after);
+            }
+            Written::Stale(Some(current)) => current,
+            Written::Stale(None) => return Err(Problem::not_found("the dead letter")),
+        };
+    }
+    Err(Problem::busy(
+        "other decisions on the dead letter are being made",
+        1,
+    ))
+}
+
+/// Returns the message to send for a dead letter.
+fn message(letter: &DeadLetter) -> Result<Redrive, Problem> {
+    let unsendable = |why: &str| {
+        let detail = format!("it can't be sent again: {why}");
+        Problem::new(Kind::StateNotAllowed, detail)
+    };
+    if letter.queue == "drive" {
+        // Drive's response could not be read, so the file is read from Drive as it is now.
+        let Some(file) = letter.file.clone() else {
+            return Err(unsendable("Drive's response names no file to read"));
+        };
+        let prefix = DeadLetter::snapshot_id(&file, "");
+        let name = letter.id.strip_prefix(&prefix).unwrap_or(&letter.id);
+        let message = Box::new(SnapshotMessage {
+            key: letter.key.clone(),
+            origin: Origin::dead_letter(name),
+            file,
+            at: letter.first_seen_at,
+            snapshot: None,
+        });
+        return Ok(Redrive::Snapshot {
+            message,
+            bulk: false,
+        });
+    }
+    if letter.queue == "stream" {
+        // The stream's record could not be read, so the file's current record is processed.
+        let Some(file) = letter.file.clone() else {
+            return Err(unsendable("it names no file to process"));
+        };
+        let wake = ContentWake {
+            key: letter.key.clone(),
+            file,
+        };
+        let priority = Priority::High;
+        return Ok(Redrive::Content { wake, priority });
+    }
+    let bulk = letter.queue.contains("-bulk");
+    let message = Redrive::from_body(&letter.body, bulk);
+    let message = message.map_err(|why| unsendable(&why.to_string()))?;
+    // The tenant is in the key: a body must not name another one.
+    if *message.key() != letter.key {
+        return Err(unsendable("it concerns another connection"));
+    }
+    Ok(message)
+}
+
+/// Drops a dead letter, and records the author, time and reason of the decision. Idempotent.
+#[utoipa::path(
+    post, path = "/v1/dead-letters/{letter}/drop", tag = "service",
+    params(DeadLetterPath), request_body(content = DropBody),
+    responses(
+        (status = 200, description = "The dead letter.", body = DeadLetterView),
+        (status = 409, description = "The dead letter is not waiting any more."),
+    )
+)]
+pub(crate) async fn drop_dead_letter(
+    deps: App,
+    at: DeadLetterPath,
+    body: JsonBody,
+) -> JsonResult<DeadLetterView> {
+    let DropBody { reason } = body.read()?;
+    if reason.trim().is_empty() || reason.chars().count() > REASON_CHARS_MAX {
+        let detail = format!("reason must be 1 to {REASON_CHARS_MAX} characters");
+        return Err(Problem::new(Kind::ValueNotAllowed, detail).at("/reason"));
+    }
+    let by = at.caller.subject.as_str();
+    let mut letter = lookups::dead_letter(&deps, &at.key, &at.id).await?;
+    for _ in 0..ATTEMPTS_MAX {
+        match letter.status {
+            DeadLetterStatus::Parked => {}
+            DeadLetterStatus::Redriven => return Err(closed(&letter, "it has been sent again")),
+            DeadLetterStatus::Dropped if is_decision(&letter, by, &reason) => {
+                return Ok(Json(DeadLetterView::new(&letter)));
+            }
+            DeadLetterStatus::Dropped => return Err(closed(&letter, "it has been dropped")),
+        }
+        let after = letter.dropped(by, &reason, deps.clock.now());
+        letter = match deps.store.save_dead_letter(&after).await? {
+            Written::Done(after) => {
+                let metric = "dead_letter_dropped";
+                tracing::info!(connection = %after.key, metric, "dead letter dropped");
+                return Ok(Json(DeadLetterView::new(&after)));
+            }
+            Written::Stale(Some(current)) => current,
+            Written::Stale(None) => return Err(Problem::not_found("the dead letter")),
+        };
+    }
+    Err(Problem::busy(
+        "other decisions on the dead letter are being made",
+        1,
+    ))
+}
+
+fn closed(letter: &DeadLetter, why: &str) -> Problem {
+    Problem::new(Kind::StateNotAllowed, why).current(&DeadLetterView::new(letter))
+}
+
+/// Returns whether the dead letter was dropped by this very decision.
+fn is_decision(letter: &DeadLetter, by: &str, reason: &str) -> bool {
+    match letter.history.last().map(|last| &last.action) {
+        Some(DeadLetterAction::Dropped {
+            by: who,
+            reason: why,
+        }) => who == by && why == reason,
+        Some(DeadLetterAction::Parked { .. } | DeadLetterAction::Redriven { .. }) | None => false,
+    }
+}

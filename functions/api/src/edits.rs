@@ -1,0 +1,229 @@
+//! Edits of a file's record: load, check the caller's conditions, decide, commit on the revision
+//! that was loaded, and start again if another writer was faster.
+
+use axum::response::Response;
+use domain::content::StoredObject;
+use domain::{
+    ConnectionKey, Context, FileId, FileRecord, Policies, Request, Revision, Timestamp, Transition,
+};
+use store::{Committed, Connection, Nonce};
+
+use crate::Deps;
+use crate::content::content_condition::ContentCondition;
+use crate::content::stored_versions;
+use crate::files::edit_problems::stale;
+use crate::files::{file_view, scope};
+use crate::http::{IfMatch, Problem, is_replay, mark_replayed};
+use crate::{lookups, wakes};
+
+/// Attempts against other writers of the same file. Observations arrive at the rate of Drive's
+/// changes to one file, so an edit succeeds at the first or second attempt.
+const ATTEMPTS_MAX: usize = 16;
+
+/// The state of the file that a caller requires for an edit.
+pub(crate) enum Precondition {
+    /// None.
+    None,
+    /// The file is in scope.
+    InScope,
+    /// The file is in scope, and its entity tag is one of these.
+    FileTag(IfMatch),
+    /// The file is in scope, and its content is the one that the caller has seen.
+    Content(ContentCondition),
+}
+
+impl Precondition {
+    fn check(&self, record: &FileRecord) -> Result<(), Problem> {
+        match self {
+            Self::None | Self::InScope => Ok(()),
+            Self::FileTag(if_match) if if_match.allows(record.visible.0) => Ok(()),
+            Self::FileTag(_) => Err(stale(record)),
+            Self::Content(condition) => condition.check(record),
+        }
+    }
+}
+
+/// One edit of one file on behalf of one request.
+pub(crate) struct ConditionalEdit<'a> {
+    deps: &'a Deps,
+    connection: &'a Connection,
+    file: &'a FileId,
+    request: Option<Request>,
+    precondition: Precondition,
+}
+
+/// The result of an edit.
+pub(crate) struct Edited {
+    /// The transition that was committed; one that changes nothing if there was nothing to write.
+    pub(crate) transition: Transition,
+    /// Whether the request had been carried out before. Nothing was written in this case.
+    pub(crate) replayed: bool,
+    /// Whether the edit gave the file a new version of its content.
+    pub(crate) has_new_content: bool,
+}
+
+impl<'a> ConditionalEdit<'a> {
+    /// An edit of a file. A request that has an `Idempotency-Key` is carried out once.
+    pub(crate) fn new(
+        deps: &'a Deps,
+        connection: &'a Connection,
+        file: &'a FileId,
+        request: Option<Request>,
+        precondition: Precondition,
+    ) -> Self {
+        Self {
+            deps,
+            connection,
+            file,
+            request,
+            precondition,
+        }
+    }
+
+    /// Commits the transition that `decide` returns. It is called for every record that another
+    /// writer has put in place of the one that was loaded, and only if the caller's conditions hold
+    /// for it: the conditions apply to the very record that is replaced, and an unrelated change
+    /// between reading and writing does not fail the edit.
+    ///
+    /// # Errors
+    /// The error of `decide`; 404 if there is no record; 412, 409 or 422 if a condition does not
+    /// hold; 503 if DynamoDB does not respond or other writers keep being faster.
+    pub(crate) async fn run<E: From<Problem>>(
+        &self,
+        mut decide: impl FnMut(&FileRecord, Context<'_>) -> Result<Transition, E>,
+    ) -> Result<Edited, E> {
+        let (deps, key) = (self.deps, &self.connection.key);
+        let out_of_scope = match self.precondition {
+            Precondition::None => false,
+            Precondition::InScope | Precondition::FileTag(_) | Precondition::Content(_) => {
+                scope::is_out_of_scope(deps, self.connection, self.file).await?
+            }
+        };
+        let context = context(deps.clock.now(), &self.connection.policies);
+        let mut record = lookups::file(deps, key, self.file).await?;
+        for _ in 0..ATTEMPTS_MAX {
+            if is_replay(self.request.as_ref(), record.last_request.as_ref())? {
+                return Ok(Edited::replay(record));
+            }
+            self.precondition.check(&record)?;
+            if out_of_scope && record.is_present() {
+                return Err(scope::refusal().into());
+            }
+            let mut transition = decide(&record, context)?;
+            if let Some(request) = &self.request {
+                // In the same write as the edit, so that neither is stored without the other. A
+                // request that changes nothing else is written as well.
+                transition.record.last_request = Some(request.clone());
+                transition.record.revision = record.revision.next();
+            }
+            match commit(deps, key, &record, &transition).await? {
+                None => {
+                    let has_new_content =
+                        transition.record.content_version != record.content_version;
+                    return Ok(Edited {
+                        transition,
+                        replayed: false,
+                        has_new_content,
+                    });
+                }
+                Some(current) => record = current,
+            }
+        }
+        Err(Problem::busy("other writers keep changing the file", 1).into())
+    }
+}
+
+impl Edited {
+    /// The result of a request that had been carried out before.
+    pub(crate) fn replay(record: FileRecord) -> Self {
+        Self {
+            transition: Transition::unchanged(record),
+            replayed: true,
+            has_new_content: false,
+        }
+    }
+
+    /// Returns the record as it is now.
+    pub(crate) fn record(&self) -> &FileRecord {
+        &self.transition.record
+    }
+
+    /// Wakes the pusher, and responds with the file.
+    pub(crate) async fn respond(
+        &self,
+        deps: &Deps,
+        connection: &Connection,
+    ) -> Result<Response, Problem> {
+        wakes::wake_push_if_due(deps, &connection.key, self.record()).await;
+        let mut response = file_view::respond(deps, connection, self.record()).await?;
+        if self.replayed {
+            mark_replayed(&mut response);
+        }
+        Ok(response)
+    }
+}
+
+/// Returns the record that stands in place of `record`, or `None` if the transition was committed.
+async fn commit(
+    deps: &Deps,
+    key: &ConnectionKey,
+    record: &FileRecord,
+    transition: &Transition,
+) -> Result<Option<FileRecord>, Problem> {
+    if transition.record == *record {
+        return Ok(None);
+    }
+    let nonce = Nonce(deps.entropy.next());
+    let committed = deps.store.commit(key, record.revision, transition, nonce);
+    match committed.await? {
+        Committed::Done => Ok(None),
+        Committed::Stale(Some(current)) => Ok(Some(*current)),
+        Committed::Stale(None) => Err(Problem::not_found("the file")),
+    }
+}
+
+/// The result of creating a file's record.
+pub(crate) enum CreatedFile {
+    /// The record, which is new.
+    New(FileRecord),
+    /// The record that was there already.
+    Existing(FileRecord),
+}
+
+/// Commits the first record of a file that the application creates. Its content, if it is given
+/// some, gets a version in the name of `by`.
+pub(crate) async fn create(
+    deps: &Deps,
+    key: &ConnectionKey,
+    transition: Transition,
+    object: Option<&StoredObject>,
+    by: &str,
+) -> Result<CreatedFile, Problem> {
+    let nonce = Nonce(deps.entropy.next());
+    match deps
+        .store
+        .commit(key, Revision(0), &transition, nonce)
+        .await?
+    {
+        Committed::Done => {}
+        Committed::Stale(Some(existing)) => return Ok(CreatedFile::Existing(*existing)),
+        Committed::Stale(None) => {
+            return Err(Problem::busy("the file has been created and removed", 1));
+        }
+    }
+    let record = transition.record;
+    if let Some(object) = object {
+        stored_versions::link_version(deps, key, &record, object, by, None).await;
+    }
+    Ok(CreatedFile::New(record))
+}
+
+/// The context of a decision at `now`. Nothing here comes from Drive, so there is no time of
+/// Drive's.
+pub(crate) fn context(now: Timestamp, policies: &Policies) -> Context<'_> {
+    Context {
+        now,
+        drive_at: None,
+        policies,
+    }
+}

@@ -1,0 +1,295 @@
+//! Files that the application creates.
+
+use std::collections::BTreeMap;
+
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use domain::content::{ContentHash, StoredObject};
+use domain::{Field, FileId, FileRecord, Gone, NewFile, Request, Value};
+use drive::{SHORTCUT, accepts_pregenerated_id};
+use objects::{ContentHasher, Digest};
+use serde::Deserialize;
+use serde_json::{Map, Value as Json};
+use store::{Connection, Scope};
+use utoipa::ToSchema;
+
+use crate::content::{content_condition, content_writes};
+use crate::edits::{self, CreatedFile};
+use crate::files::edit_problems::refused;
+use crate::files::file_patch::parse;
+use crate::files::file_view::{self, FileView};
+use crate::files::new_id::{self, generate_id};
+use crate::http::{
+    ConnectionPath, IdempotencyKey, JsonBody, Kind, Problem, is_replay, keyed_request,
+    mark_replayed, set_location, typed,
+};
+use crate::{App, Deps, lookups, wakes};
+
+/// The longest MIME type that is accepted, in bytes (RFC 6838, section 4.2: 127 on either side of
+/// the slash).
+const MIME_TYPE_BYTES_MAX: usize = 255;
+
+/// A file to create. Drive creates it empty; its content, if any, follows.
+#[derive(ToSchema)]
+#[schema(as = NewFile)]
+#[expect(dead_code, reason = "describes what `new_file` reads")]
+pub(crate) struct NewFileBody {
+    /// Not empty.
+    #[schema(min_length = 1)]
+    name: String,
+    /// `application/vnd.google-apps.folder`, `application/vnd.google-apps.shortcut`, or the type of
+    /// a file with content of its own, which those of Google's editors are not.
+    mime_type: String,
+    /// The id of a shortcut's target.
+    shortcut_target: Option<String>,
+    /// The id of the folder; the default is the root of the connection's shared drive or of My
+    /// Drive.
+    parent: Option<String>,
+    description: Option<String>,
+    starred: Option<bool>,
+    properties: Option<BTreeMap<String, String>>,
+    /// The content, as far as it fits into the body. Larger content is uploaded after the file has
+    /// been created.
+    content: Option<NewContentBody>,
+    /// The SHA-256 of the content in hexadecimal digits. Required with `content`.
+    content_hash: Option<String>,
+    /// 0, since a new file has no content yet. For callers that send it with every upload.
+    expected_version: Option<u32>,
+}
+
+/// The content of a new file: exactly one of the two.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = NewContent)]
+pub(crate) struct NewContentBody {
+    /// A text, stored in UTF-8.
+    text: Option<String>,
+    /// Bytes in base64 with padding.
+    base64: Option<String>,
+}
+
+/// Creates a file.
+///
+/// It exists at once, as `creating`, with the id that it will have in Drive.
+#[utoipa::path(
+    post, path = "/v1/connections/{connection}/files", tag = "files",
+    params(ConnectionPath, IdempotencyKey),
+    request_body(content = NewFileBody),
+    responses(
+        (status = 201, description = "The file with its intent.", body = FileView,
+            headers(("Location" = String), ("ETag" = String))),
+        (status = 200, description = "A repeat within a day: the file now.", body = FileView,
+            headers(("Idempotent-Replayed" = String), ("ETag" = String))),
+        (status = 400,
+            description = "The request is malformed, or the content does not match its hash."),
+        (status = 409, description = "The expected version is not 0, or the connection does not \
+            mirror content."),
+    )
+)]
+pub(crate) async fn create_file(
+    deps: App,
+    at: ConnectionPath,
+    headers: HeaderMap,
+    body: JsonBody,
+) -> Result<Response, Problem> {
+    let route = format!("POST {}", at.key);
+    let request = keyed_request(&headers, &at.caller, &[&route, &body.digest])?;
+    let connection = lookups::connection(&deps, &at.key).await?;
+    let mut members = body.members;
+    let content = NewContent::take(&mut members, &connection)?;
+    let mut new = new_file(members, &connection)?;
+    let object = match content {
+        Some(content) => Some(content.store(&deps, &connection, &new.mime_type).await?),
+        None => None,
+    };
+    new.file = file_id(&deps, &connection, &new.mime_type, request.as_ref()).await?;
+    if let Some(object) = &object {
+        new.values
+            .insert(Field::Content, content_writes::value(&object.hash));
+    }
+    let by = at.caller.subject.as_str();
+    let context = edits::context(deps.clock.now(), &connection.policies);
+    let transition = FileRecord::creating(&new, by, context).map_err(|why| {
+        let absent = FileRecord::tombstone(new.file.clone(), Gone::Removed, context.now);
+        refused(&absent, why)
+    })?;
+    let created = edits::create(&deps, &at.key, transition, object.as_ref(), by).await?;
+    respond(&deps, &connection, created).await
+}
+
+/// Responds with the file. A repeat finds the file that was created first, as it is now.
+async fn respond(
+    deps: &Deps,
+    connection: &Connection,
+    created: CreatedFile,
+) -> Result<Response, Problem> {
+    let (record, is_new) = match created {
+        CreatedFile::New(record) => (record, true),
+        CreatedFile::Existing(record) => (record, false),
+    };
+    wakes::wake_push_if_due(deps, &connection.key, &record).await;
+    let mut response = file_view::respond(deps, connection, &record).await?;
+    match is_new {
+        true => *response.status_mut() = StatusCode::CREATED,
+        false => mark_replayed(&mut response),
+    }
+    let connection = &connection.key.connection;
+    let location = format!("/v1/connections/{connection}/files/{}", record.file);
+    set_location(&mut response, &location);
+    Ok(response)
+}
+
+/// Returns the id of the new file: for a repeat, the one of the first request.
+async fn file_id(
+    deps: &Deps,
+    connection: &Connection,
+    mime_type: &str,
+    request: Option<&Request>,
+) -> Result<FileId, Problem> {
+    let Some(request) = request else {
+        return generate_id(deps, connection, mime_type).await;
+    };
+    let made = new_id::for_request(deps, connection, mime_type, request).await?;
+    let first = Request {
+        key: request.key.clone(),
+        digest: made.digest,
+    };
+    // The same key with another body is refused.
+    is_replay(Some(request), Some(&first))?;
+    Ok(made.file)
+}
+
+/// The content of a file that is created with some.
+struct NewContent {
+    bytes: Bytes,
+    digest: Digest,
+}
+
+impl NewContent {
+    /// Removes the members that describe the content from a body.
+    fn take(
+        members: &mut Map<String, Json>,
+        connection: &Connection,
+    ) -> Result<Option<Self>, Problem> {
+        let refused = |detail: &str, at: &str| Problem::new(Kind::ValueNotAllowed, detail).at(at);
+        let (json, hash) = (members.remove("content"), members.remove("content_hash"));
+        match members.remove("expected_version") {
+            None | Some(Json::Null) => {}
+            Some(Json::Number(number)) if number.as_u64() == Some(0) => {}
+            Some(Json::Number(_)) => return Err(content_condition::version_mismatch(0)),
+            Some(_) => {
+                let detail = "expected_version must be a number";
+                return Err(refused(detail, "/expected_version"));
+            }
+        }
+        let Some(json) = json.filter(|json| !json.is_null()) else {
+            return Ok(None);
+        };
+        let body: NewContentBody = typed(json, "/content")?;
+        let bytes = match (body.text, body.base64) {
+            (Some(text), None) => Bytes::from(text),
+            (None, Some(text)) => {
+                let invalid = |_| refused("base64 must be base64 with padding", "/content/base64");
+                Bytes::from(STANDARD.decode(text).map_err(invalid)?)
+            }
+            (None, None) | (Some(_), Some(_)) => {
+                return Err(refused("either text or base64 is required", "/content"));
+            }
+        };
+        let expected = hash
+            .as_ref()
+            .and_then(Json::as_str)
+            .and_then(|text| ContentHash::parse(text).ok())
+            .ok_or_else(|| {
+                let detail = "content_hash must be the content's SHA-256 in hexadecimal digits";
+                refused(detail, "/content_hash")
+            })?;
+        let digest = ContentHasher::of(&bytes);
+        if digest.sha256 != expected {
+            return Err(content_writes::hash_mismatch(&expected, &digest));
+        }
+        content_writes::require_enabled(connection)?;
+        Ok(Some(Self { bytes, digest }))
+    }
+
+    async fn store(
+        self,
+        deps: &Deps,
+        connection: &Connection,
+        mime_type: &str,
+    ) -> Result<StoredObject, Problem> {
+        if mime_type.starts_with("application/vnd.google-apps") {
+            return Err(content_condition::holds_no_content().at("/content"));
+        }
+        content_writes::store(deps, connection, self.bytes, &self.digest, mime_type).await
+    }
+}
+
+/// Reads the file that a body describes, with a placeholder for its id.
+fn new_file(mut members: Map<String, Json>, connection: &Connection) -> Result<NewFile, Problem> {
+    let mime_type = mime_type(members.remove("mime_type").as_ref())?;
+    let target = target(members.remove("shortcut_target").as_ref(), &mime_type)?;
+    for later in ["trashed", "permissions"] {
+        if members.contains_key(later) {
+            let detail = format!("{later} can be changed once the file has been created");
+            return Err(Problem::new(Kind::MemberNotAllowed, detail).at(format!("/{later}")));
+        }
+    }
+    let mut values = parse(&members)?;
+    if !values.contains_key(&Field::Name) {
+        return Err(Problem::new(Kind::ValueNotAllowed, "name is required").at("/name"));
+    }
+    if let (Scope::SharedDrive(drive), None) = (&connection.scope, values.get(&Field::Parent)) {
+        values.insert(Field::Parent, Value::text(drive.as_str()));
+    }
+    Ok(NewFile {
+        file: new_id::placeholder()?,
+        mime_type,
+        shortcut_target: target,
+        values,
+    })
+}
+
+fn mime_type(json: Option<&Json>) -> Result<String, Problem> {
+    let refused = |detail: &str| Problem::new(Kind::ValueNotAllowed, detail).at("/mime_type");
+    let Some(mime_type) = json.and_then(Json::as_str) else {
+        return Err(refused("mime_type is required, as a text"));
+    };
+    let graphic = mime_type.bytes().all(|byte| byte.is_ascii_graphic());
+    let has_subtype = mime_type
+        .split_once('/')
+        .is_some_and(|(kind, rest)| !kind.is_empty() && !rest.is_empty());
+    if !graphic || !has_subtype || mime_type.len() > MIME_TYPE_BYTES_MAX {
+        return Err(refused("mime_type must be a MIME type like text/plain"));
+    }
+    if !accepts_pregenerated_id(mime_type) {
+        return Err(refused(
+            "create files of Google's editors in Drive: it generates no ids for them in advance, \
+             so a repeat could create a second one",
+        ));
+    }
+    Ok(mime_type.to_owned())
+}
+
+fn target(json: Option<&Json>, mime_type: &str) -> Result<Option<FileId>, Problem> {
+    let at = "/shortcut_target";
+    match (json, mime_type == SHORTCUT) {
+        (None, false) => Ok(None),
+        (None, true) => {
+            Err(Problem::new(Kind::ValueNotAllowed, "a shortcut requires a target").at(at))
+        }
+        (Some(_), false) => {
+            Err(Problem::new(Kind::MemberNotAllowed, "only a shortcut has a target").at(at))
+        }
+        (Some(json), true) => {
+            let id = json.as_str().and_then(|id| FileId::parse(id).ok());
+            let id = id.ok_or_else(|| {
+                Problem::new(Kind::ValueNotAllowed, "shortcut_target must be an id").at(at)
+            })?;
+            Ok(Some(id))
+        }
+    }
+}

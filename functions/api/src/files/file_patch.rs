@@ -1,0 +1,225 @@
+//! Patches of a file: RFC 7396 merge patches of the writable fields.
+
+use std::collections::BTreeMap;
+
+use domain::{Field, Value};
+use serde_json::{Map, Value as Json};
+use utoipa::ToSchema;
+
+use crate::files::field_value;
+use crate::http::{Kind, Problem, pointer_part};
+
+/// The writable fields of a file. Absent members are not changed.
+#[derive(ToSchema)]
+#[expect(
+    dead_code,
+    reason = "describes what `parse` reads; a test compares the two"
+)]
+pub(crate) struct FilePatch {
+    /// Not empty.
+    name: Option<String>,
+    /// `null` is the same as an empty text.
+    description: Option<String>,
+    /// Whether the connection's user has starred it.
+    starred: Option<bool>,
+    /// Puts the file itself into the trash, or takes it out.
+    trashed: Option<bool>,
+    /// The id of the folder to move the file to.
+    parent: Option<String>,
+    /// By key; `null` removes a property. A key and its value may have 124 bytes together.
+    properties: Option<BTreeMap<String, Option<String>>>,
+    /// Roles on the file itself by `user:ADDRESS`, `group:ADDRESS`, `domain:NAME` or `anyone`:
+    /// `reader`, `commenter`, `writer`, in shared drives also `fileOrganizer` and `organizer`;
+    /// `null` removes a role. Inherited roles can't be removed here.
+    permissions: Option<BTreeMap<String, Option<String>>>,
+}
+
+/// Members of a file that can't be written.
+const READ_ONLY: [&str; 24] = [
+    "id",
+    "revision",
+    "presence",
+    "gone_at",
+    "path",
+    "in_scope",
+    "effective",
+    "shortcut",
+    "fields",
+    "content",
+    "drive",
+    "conflicts",
+    "intent",
+    "mime_type",
+    "size",
+    "md5",
+    "sha256",
+    "created_at",
+    "modified_at",
+    "modified_by",
+    "owner",
+    "drive_id",
+    "shortcut_target",
+    "capabilities",
+];
+
+/// Reads a merge patch.
+///
+/// # Errors
+/// The problem of the first invalid member.
+pub(crate) fn parse(members: &Map<String, Json>) -> Result<BTreeMap<Field, Value>, Problem> {
+    let mut values = BTreeMap::new();
+    for (member, json) in members {
+        let pointer = format!("/{}", pointer_part(member));
+        let field = match member.as_str() {
+            "name" => Field::Name,
+            "description" => Field::Description,
+            "starred" => Field::Starred,
+            "trashed" => Field::Trashed,
+            "parent" => Field::Parent,
+            "properties" => {
+                parse_by_key(member, json, Field::Property, &mut values)?;
+                continue;
+            }
+            "permissions" => {
+                let field = |principal: String| Field::Permission(domain::principal_of(&principal));
+                parse_by_key(member, json, field, &mut values)?;
+                continue;
+            }
+            other => return Err(not_writable(other, pointer)),
+        };
+        let value = field_value::from_json(&field, json, &pointer)?;
+        values.insert(field, value);
+    }
+    Ok(values)
+}
+
+/// Reads a member that contains any number of fields by key.
+fn parse_by_key(
+    member: &str,
+    json: &Json,
+    field: impl Fn(String) -> Field,
+    values: &mut BTreeMap<Field, Value>,
+) -> Result<(), Problem> {
+    let Json::Object(members) = json else {
+        let detail = format!("{member} must be an object; null for a key removes it");
+        return Err(Problem::new(Kind::ValueNotAllowed, detail).at(format!("/{member}")));
+    };
+    for (key, json) in members {
+        let field = field(key.clone());
+        let pointer = format!("/{member}/{}", pointer_part(key));
+        let value = field_value::from_json(&field, json, &pointer)?;
+        values.insert(field, value);
+    }
+    Ok(())
+}
+
+fn not_writable(member: &str, pointer: String) -> Problem {
+    let detail = if READ_ONLY.contains(&member) {
+        format!("{member} can't be written")
+    } else {
+        format!("a file has no member {member}")
+    };
+    Problem::new(Kind::MemberNotAllowed, detail).at(pointer)
+}
+
+/// Returns the JSON pointer of a field's value in a patch.
+pub(crate) fn pointer_of(field: &Field) -> String {
+    match field {
+        Field::Property(key) => format!("/properties/{}", pointer_part(key)),
+        Field::Permission(principal) => format!("/permissions/{}", pointer_part(principal)),
+        Field::Existence
+        | Field::Name
+        | Field::Description
+        | Field::Starred
+        | Field::Trashed
+        | Field::Parent
+        | Field::Content => format!("/{}", field.label()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> Result<BTreeMap<Field, Value>, (u16, String)> {
+        parse(&serde_json::from_str(json).unwrap()).map_err(|problem| {
+            let pointer = problem.body().pointer().unwrap_or("none").to_owned();
+            (problem.status(), pointer)
+        })
+    }
+
+    #[test]
+    fn every_writable_field_is_read() {
+        let patch = r#"{"name":"a","description":null,"starred":true,"trashed":false,
+            "parent":"1folder","properties":{"stage":"final","old":null},
+            "permissions":{"user:Ann@Example.com":"writer","anyone":null}}"#;
+        let wanted = BTreeMap::from([
+            (Field::Name, Value::text("a")),
+            (Field::Description, Value::text("")),
+            (Field::Starred, Value::Flag(true)),
+            (Field::Trashed, Value::Flag(false)),
+            (Field::Parent, Value::text("1folder")),
+            (Field::Property("stage".to_owned()), Value::text("final")),
+            (Field::Property("old".to_owned()), Value::Null),
+            (
+                Field::Permission("user:ann@example.com".to_owned()),
+                Value::text("writer"),
+            ),
+            (Field::Permission("anyone".to_owned()), Value::Null),
+        ]);
+        assert_eq!(read(patch), Ok(wanted));
+        assert_eq!(read("{}"), Ok(BTreeMap::new()));
+    }
+
+    #[test]
+    fn the_problem_of_a_patch_points_at_the_invalid_member() {
+        for (patch, pointer) in [
+            (r#"{"colour":"red"}"#, "/colour"),
+            (r#"{"size":"1"}"#, "/size"),
+            (r#"{"name":""}"#, "/name"),
+            (r#"{"name":null}"#, "/name"),
+            (r#"{"name":7}"#, "/name"),
+            (r#"{"starred":"yes"}"#, "/starred"),
+            (r#"{"parent":["1a","1b"]}"#, "/parent"),
+            (r#"{"parent":"no/id"}"#, "/parent"),
+            (r#"{"properties":null}"#, "/properties"),
+            (r#"{"properties":{"a/b":7}}"#, "/properties/a~1b"),
+            (r#"{"properties":{"":"x"}}"#, "/properties/"),
+            (r#"{"existence":"removed"}"#, "/existence"),
+            (r#"{"permissions":["anyone"]}"#, "/permissions"),
+            (r#"{"permissions":{"bo":"reader"}}"#, "/permissions/bo"),
+            (
+                r#"{"permissions":{"anyone":"owner"}}"#,
+                "/permissions/anyone",
+            ),
+            (r#"{"permissions":{"anyone":"god"}}"#, "/permissions/anyone"),
+        ] {
+            assert_eq!(read(patch), Err((422, pointer.to_owned())), "{patch}");
+        }
+        let long = format!(r#"{{"properties":{{"stage":"{}"}}}}"#, "x".repeat(120));
+        assert_eq!(read(&long), Err((422, "/properties/stage".to_owned())));
+    }
+
+    #[test]
+    fn the_description_of_a_patch_has_exactly_the_members_that_are_read() {
+        use utoipa::PartialSchema;
+        let schema = serde_json::to_value(FilePatch::schema()).unwrap();
+        let described = schema["properties"].as_object().unwrap();
+        for member in described.keys() {
+            let json = match member.as_str() {
+                "starred" | "trashed" => Json::Bool(true),
+                "properties" => serde_json::json!({"a": "b"}),
+                "permissions" => serde_json::json!({"anyone": "reader"}),
+                _ => Json::String("1x".to_owned()),
+            };
+            let members = Map::from_iter([(member.clone(), json)]);
+            assert_eq!(parse(&members).unwrap().len(), 1, "{member}");
+        }
+        assert_eq!(described.len(), 7);
+        assert!(
+            described
+                .keys()
+                .all(|member| !READ_ONLY.contains(&member.as_str()))
+        );
+    }
+}

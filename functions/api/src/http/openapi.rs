@@ -1,0 +1,144 @@
+//! The description of the API, generated from the handlers and their types.
+
+use axum::Json;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::{
+    Components, Content, OpenApi as Document, PathItem, Ref, RefOr, ResponseBuilder,
+    SecurityRequirement,
+};
+use utoipa::{Modify, OpenApi};
+
+use crate::conflicts::{read_conflicts, resolve_conflicts};
+use crate::connections::{connection_stats, connection_status, manage_connections};
+use crate::content::{content_versions, direct_content, multipart_upload};
+use crate::dead_letters::{read_dead_letters, redrive};
+use crate::files::{create_file, edit_file, intents, read_files, roll_back_file};
+use crate::http::health;
+use crate::http::problem::{MEDIA_TYPE, ProblemBody};
+use crate::operations::{confirmation, drift, findings, read_operations, start_sync};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "drivesync",
+        description = "Keeps a team's own copy of Google Drive's metadata in step with Drive, in \
+            both directions. Every error is a problem (RFC 9457) whose `type` never changes.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    paths(
+        manage_connections::list_connections, manage_connections::create_connection,
+        manage_connections::get_connection, manage_connections::update_connection,
+        manage_connections::delete_connection, manage_connections::pause_connection,
+        manage_connections::resume_connection, connection_status::get_status,
+        read_files::list_files, read_files::get_file, edit_file::update_file,
+        read_files::get_file_history, create_file::create_file, edit_file::delete_file,
+        roll_back_file::roll_back_file, direct_content::get_content, direct_content::put_content,
+        content_versions::list_versions, content_versions::update_version,
+        content_versions::compare_versions, content_versions::restore_version,
+        multipart_upload::begin_upload, multipart_upload::get_upload,
+        multipart_upload::commit_upload,
+        read_conflicts::list_conflicts, read_conflicts::get_conflict,
+        resolve_conflicts::resolve_conflict, resolve_conflicts::resolve_conflicts,
+        intents::list_intents, intents::retry_intent, intents::cancel_intent,
+        start_sync::start_sync, read_operations::list_operations, read_operations::get_operation,
+        drift::list_drift, confirmation::confirm_operation, confirmation::cancel_operation,
+        findings::list_findings,
+        read_dead_letters::list_dead_letters, read_dead_letters::get_dead_letter,
+        redrive::redrive_dead_letters, redrive::drop_dead_letter,
+        connection_stats::get_stats, health::get_health,
+    ),
+    components(schemas(ProblemBody)),
+    modifiers(&Bearer, &Problems),
+)]
+struct Api;
+
+/// Adds the scheme of the tokens. API Gateway verifies them; the tenant is one of their claims.
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, document: &mut Document) {
+        let mut http = Http::new(HttpAuthScheme::Bearer);
+        http.bearer_format = Some("JWT".to_owned());
+        let components = document.components.get_or_insert_with(Components::new);
+        components.add_security_scheme("bearer", SecurityScheme::Http(http));
+        let required = SecurityRequirement::new("bearer", Vec::<String>::new());
+        document.security = Some(vec![required]);
+    }
+}
+
+/// Adds the problems that any request may meet, and the content of every problem.
+struct Problems;
+
+impl Modify for Problems {
+    fn modify(&self, document: &mut Document) {
+        for (path, item) in &mut document.paths.paths {
+            for operation in operations_of(item) {
+                let has_body = operation.request_body.is_some();
+                let takes_key = takes_key(operation);
+                let responses = &mut operation.responses.responses;
+                let mut also = |status: &str, description: &str| {
+                    let response = || ResponseBuilder::new().description(description).into();
+                    responses.entry(status.to_owned()).or_insert_with(response);
+                };
+                also("500", "An internal error, which has been logged.");
+                also("503", "Try again after `Retry-After` seconds.");
+                if path != "/health" {
+                    also("400", "The request is malformed.");
+                    also("401", "The token has no known tenant.");
+                    also("404", "The tenant has no such resource.");
+                    if has_body {
+                        also("413", "The body is too large.");
+                        also("415", "The body is not JSON.");
+                    }
+                    if has_body || takes_key {
+                        also(
+                            "422",
+                            "A member or a value is not allowed; `pointer` says which.",
+                        );
+                    }
+                }
+                for (status, response) in responses {
+                    if let RefOr::T(response) = response
+                        && status.starts_with(['4', '5'])
+                    {
+                        let problem = Content::new(Some(Ref::from_schema_name("Problem")));
+                        response
+                            .content
+                            .insert(MEDIA_TYPE.to_owned(), problem.into());
+                    }
+                }
+            }
+        }
+    }
+}
+
+type Operation = utoipa::openapi::path::Operation;
+
+fn operations_of(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    let all = [
+        &mut item.get,
+        &mut item.post,
+        &mut item.patch,
+        &mut item.delete,
+    ];
+    all.into_iter().flatten()
+}
+
+/// Returns whether a request may carry an `Idempotency-Key`, which is refused with another request.
+fn takes_key(operation: &Operation) -> bool {
+    let mut parameters = operation.parameters.iter().flatten();
+    parameters.any(|parameter| match parameter {
+        RefOr::T(parameter) => parameter.name == "Idempotency-Key",
+        RefOr::Ref(_) => false,
+    })
+}
+
+/// Returns the description of the API, OpenAPI 3.1.
+pub(crate) async fn get() -> Json<Document> {
+    Json(Api::openapi())
+}
+
+#[cfg(test)]
+pub(crate) fn document() -> serde_json::Value {
+    serde_json::to_value(Api::openapi()).unwrap()
+}

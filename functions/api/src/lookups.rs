@@ -1,0 +1,81 @@
+//! Records that handlers load by their path, and the 404 if there is none.
+
+use domain::{ConflictId, ConflictRecord, ConnectionKey, FileId, FileRecord, TenantId};
+use store::{Connection, ConnectionState, DeadLetter, Operation, PageRequest};
+
+use crate::Deps;
+use crate::http::{FilePath, OperationPath, Problem};
+
+/// Loads a connection of the caller. One that is being deleted does not exist any more.
+pub(crate) async fn connection(deps: &Deps, key: &ConnectionKey) -> Result<Connection, Problem> {
+    let found = deps.store.load_connection(key).await?;
+    found
+        .filter(|connection| connection.state != ConnectionState::Deleting)
+        .ok_or_else(|| Problem::not_found("the connection"))
+}
+
+/// Loads a connection of the caller, even while it is being deleted.
+pub(crate) async fn any_connection(
+    deps: &Deps,
+    key: &ConnectionKey,
+) -> Result<Connection, Problem> {
+    let found = deps.store.load_connection(key).await?;
+    found.ok_or_else(|| Problem::not_found("the connection"))
+}
+
+/// Loads a tenant's connections in the order of their ids, at most a page of them.
+pub(crate) async fn all_connections(
+    deps: &Deps,
+    tenant: &TenantId,
+) -> Result<Vec<Connection>, Problem> {
+    let request = PageRequest::first(PageRequest::LIMIT_MAX);
+    Ok(deps.store.list_connections(tenant, &request).await?.items)
+}
+
+pub(crate) async fn file(
+    deps: &Deps,
+    key: &ConnectionKey,
+    file: &FileId,
+) -> Result<FileRecord, Problem> {
+    let found = deps.store.load_file(key, file).await?;
+    found.ok_or_else(|| Problem::not_found("the file"))
+}
+
+/// Loads a file's connection and record.
+pub(crate) async fn connection_and_file(
+    deps: &Deps,
+    at: &FilePath,
+) -> Result<(Connection, FileRecord), Problem> {
+    tokio::try_join!(connection(deps, &at.key), file(deps, &at.key, &at.file))
+}
+
+pub(crate) async fn conflict(
+    deps: &Deps,
+    key: &ConnectionKey,
+    id: &ConflictId,
+) -> Result<ConflictRecord, Problem> {
+    let found = deps.store.load_conflict(key, id).await?;
+    found.ok_or_else(|| Problem::not_found("the conflict"))
+}
+
+/// Loads an operation of an existing connection.
+pub(crate) async fn operation(deps: &Deps, at: &OperationPath) -> Result<Operation, Problem> {
+    connection(deps, &at.key).await?;
+    let found = deps.store.load_operation(&at.key, &at.id).await?;
+    found.ok_or_else(|| Problem::not_found("the operation"))
+}
+
+/// Loads a dead letter of an existing connection.
+pub(crate) async fn dead_letter(
+    deps: &Deps,
+    key: &ConnectionKey,
+    id: &str,
+) -> Result<DeadLetter, Problem> {
+    let not_found = || Problem::not_found("the dead letter");
+    let found = deps.store.load_connection(key).await?;
+    found
+        .filter(|connection| connection.state != ConnectionState::Deleting)
+        .ok_or_else(not_found)?;
+    let found = deps.store.load_dead_letter(key, id).await?;
+    found.ok_or_else(not_found)
+}

@@ -1,0 +1,65 @@
+//! Content scans: operations that check the content of every file, and mirror what is missing.
+
+use domain::Timestamp;
+use store::{Connection, Created, Operation, Written};
+
+use crate::Deps;
+use crate::connections::connection_logs::own_log;
+use crate::http::Problem;
+
+/// The delay of a scheduled scan that is never started explicitly, in milliseconds: longer than a
+/// request may take, so that the change it is scheduled for is stored by then.
+const SCHEDULED_MILLIS: i64 = 20_000;
+
+/// Stores a scan to be started after a change of the connection. It is stored before the change, so
+/// that it runs even if this process is interrupted. [`start_scheduled`] starts it.
+pub(crate) async fn schedule(
+    deps: &Deps,
+    connection: &Connection,
+    by: &str,
+) -> Result<Operation, Problem> {
+    let due_at = deps.clock.now().plus_millis(SCHEDULED_MILLIS);
+    create(deps, connection, by, due_at).await
+}
+
+/// Starts a scheduled scan. If this fails, it starts by itself when it is due.
+pub(crate) async fn start_scheduled(deps: &Deps, scan: Operation) -> Operation {
+    let due = Operation {
+        due_at: Some(deps.clock.now()),
+        ..scan.clone()
+    };
+    match deps.store.move_operation(&scan, &due).await {
+        Ok(Written::Done(due)) => due,
+        Ok(Written::Stale(_)) => scan,
+        Err(error) => {
+            let error = runtime::telemetry::chain(&error);
+            tracing::warn!(connection = %scan.key, error, "could not start the content scan");
+            scan
+        }
+    }
+}
+
+/// Starts a scan.
+pub(crate) async fn start(
+    deps: &Deps,
+    connection: &Connection,
+    by: &str,
+) -> Result<Operation, Problem> {
+    create(deps, connection, by, deps.clock.now()).await
+}
+
+async fn create(
+    deps: &Deps,
+    connection: &Connection,
+    by: &str,
+    due_at: Timestamp,
+) -> Result<Operation, Problem> {
+    let log = own_log(connection)?;
+    let now = deps.clock.now();
+    let (whose, id) = ((connection.key.clone(), log), deps.entropy.operation(now));
+    let scan = Operation::content_scan(whose, id, by, now, due_at);
+    match deps.store.create_operation(&scan).await? {
+        Created::Created => Ok(scan),
+        Created::Exists(_) => Err(Problem::busy("the generated id was in use; try again", 1)),
+    }
+}

@@ -1,0 +1,191 @@
+//! An operation as callers see it.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use store::{Operation, OperationKind, OperationState};
+use utoipa::ToSchema;
+
+use crate::http::view_enum;
+
+/// A tracked run. Its counts are estimates until it is done.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Operation)]
+pub(crate) struct OperationView {
+    id: String,
+    log: String,
+    kind: KindView,
+    state: OperationStateView,
+    /// The reason of a failure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    /// Pages that have been queued.
+    pages: u32,
+    /// Files on them.
+    listed: u64,
+    /// Files that have been found stored or set aside as dead letters since then.
+    verified: u64,
+    /// Files that have been set aside as dead letters.
+    errors: u64,
+    /// Whether it reports without changing anything.
+    dry_run: bool,
+    /// The differences that the comparison with the stored records has found;
+    /// `GET .../operations/{id}/drift` names each file. Only if there is a comparison.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drift: Option<DriftView>,
+    /// The inconsistencies among the stored items that an audit has found, by kind. Kinds without
+    /// any are left out, so that an empty object means that there are none. `GET
+    /// .../operations/{id}/findings` names each, and the README explains the kinds. Counted at the
+    /// end of the examination, and again at the end of the audit. Only for audits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    findings: Option<BTreeMap<String, FindingCount>>,
+    started_at: String,
+    finished_at: Option<String>,
+    by: String,
+    /// Since when it waits to be confirmed or cancelled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    awaiting_since: Option<String>,
+    /// The decision of a person.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decision: Option<DecisionView>,
+}
+
+/// The differences between a log's files and the stored records. Exact once they are verified: each
+/// file has been read from Drive.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = DriftCounts)]
+pub(crate) struct DriftView {
+    /// Stored files of the log that are present.
+    #[serde(rename = "held")]
+    present: u64,
+    /// In Drive, and not stored.
+    missing_here: u64,
+    /// Stored, and no longer in Drive: these would be removed.
+    missing_there: u64,
+    /// Stored at an older version.
+    stale: u64,
+    /// Stored at the same version with other values.
+    differing: u64,
+}
+
+/// The decision of a person about an operation.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Decision)]
+pub(crate) struct DecisionView {
+    /// Whether it was confirmed; otherwise it was cancelled.
+    confirmed: bool,
+    by: String,
+    at: String,
+}
+
+view_enum! {
+    #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+    #[serde(rename_all = "snake_case")]
+    #[schema(as = OperationKind)]
+    enum KindView = OperationKind {
+        InitialSync,
+        Delta,
+        Resync,
+        Audit,
+        /// The files of a shared drive that can no longer be accessed are marked.
+        Leave,
+        /// The content of every file is scanned. `listed` counts the files.
+        #[serde(rename = "mirror")]
+        ContentScan,
+    }
+}
+
+/// `examining`: the stored items are checked for inconsistencies. `listed`: every page has been
+/// listed, and the queued files are being processed. `comparing`: stored files that were not listed
+/// are collected. `verifying`: each file that seems to differ is read from Drive.
+/// `awaiting_confirmation`: more files would be removed than allowed; nothing has been changed, and
+/// a person must confirm or cancel. `repairing`: the differences are queued.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = OperationState)]
+enum OperationStateView {
+    Examining,
+    Listing,
+    Listed,
+    Comparing,
+    Verifying,
+    AwaitingConfirmation,
+    Repairing,
+    Done,
+    Cancelled,
+    Failed,
+}
+
+/// The number of findings of one kind.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct FindingCount {
+    found: u64,
+    /// The number of those that have been repaired. The others need a person; in a dry run, none is
+    /// repaired.
+    repaired: u64,
+}
+
+/// Returns an audit's counts of findings by kind.
+fn counts(operation: &Operation) -> BTreeMap<String, FindingCount> {
+    let count = |(kind, count): (&domain::InconsistencyKind, &domain::InconsistencyCount)| {
+        let of_kind = FindingCount {
+            found: count.found,
+            repaired: count.repaired,
+        };
+        (kind.label().to_owned(), of_kind)
+    };
+    operation.inconsistencies.iter().map(count).collect()
+}
+
+impl OperationView {
+    pub(crate) fn new(operation: &Operation) -> Self {
+        let (mut reason, mut awaiting_since) = (None, None);
+        let state = match &operation.state {
+            OperationState::Examining => OperationStateView::Examining,
+            OperationState::Listing => OperationStateView::Listing,
+            OperationState::Listed => OperationStateView::Listed,
+            OperationState::Comparing => OperationStateView::Comparing,
+            OperationState::Verifying => OperationStateView::Verifying,
+            OperationState::AwaitingConfirmation { since } => {
+                awaiting_since = Some(since.to_string());
+                OperationStateView::AwaitingConfirmation
+            }
+            OperationState::Repairing => OperationStateView::Repairing,
+            OperationState::Done => OperationStateView::Done,
+            OperationState::Cancelled => OperationStateView::Cancelled,
+            OperationState::Failed { reason: why } => {
+                reason = Some(why.clone());
+                OperationStateView::Failed
+            }
+        };
+        Self {
+            id: operation.id.to_string(),
+            log: operation.log.to_string(),
+            kind: operation.kind.into(),
+            state,
+            reason,
+            pages: operation.pages,
+            listed: operation.listed,
+            verified: operation.verified,
+            errors: operation.errors,
+            dry_run: operation.dry_run,
+            drift: operation.compares().then_some(DriftView {
+                present: operation.drift.present,
+                missing_here: operation.drift.missing_here,
+                missing_there: operation.drift.missing_there,
+                stale: operation.drift.stale,
+                differing: operation.drift.differing,
+            }),
+            findings: (operation.kind == OperationKind::Audit).then(|| counts(operation)),
+            started_at: operation.started_at.to_string(),
+            finished_at: operation.finished_at.map(|at| at.to_string()),
+            by: operation.by.clone(),
+            awaiting_since,
+            decision: operation.decision.as_ref().map(|decision| DecisionView {
+                confirmed: decision.confirmed,
+                by: decision.by.clone(),
+                at: decision.at.to_string(),
+            }),
+        }
+    }
+}

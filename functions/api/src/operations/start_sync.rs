@@ -1,0 +1,212 @@
+//! Syncs that are requested by a caller.
+
+use axum::Json;
+use axum::http::StatusCode;
+use domain::PageToken;
+use serde::{Deserialize, Serialize};
+use store::{
+    Connection, ConnectionState, Created, Log, LogPosition, Operation, OperationKind,
+    OperationState, Written,
+};
+use utoipa::ToSchema;
+
+use crate::http::{ConnectionPath, JsonBody, Kind, Problem};
+use crate::operations::content_scan;
+use crate::operations::operation_view::OperationView;
+use crate::{App, Deps, lookups};
+
+/// A sync to start.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SyncBody {
+    mode: Mode,
+    /// Only with `audit`: report the differences without changing anything.
+    #[serde(default)]
+    dry_run: bool,
+    /// Only this log; the default is every log of the connection.
+    #[serde(default)]
+    log: Option<String>,
+}
+
+/// `delta`: reads the changes. `full`: lists every file again, and reads stored files that are not
+/// listed from Drive. `audit`: compares every file with its stored record, and the stored items
+/// with one another, beside the normal work; differences and inconsistencies are reported and,
+/// unless it is a dry run, repaired. `mirror`: checks the content of every file, and mirrors it
+/// where it is missing; only if the connection mirrors content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = SyncMode)]
+enum Mode {
+    Delta,
+    Full,
+    Audit,
+    Mirror,
+}
+
+/// A sync that has been started.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SyncStarted {
+    mode: Mode,
+    /// The first operation; null for `delta`, which is done when the log's `listed_from` has passed
+    /// the request.
+    operation: Option<OperationView>,
+    /// One operation for each log.
+    operations: Vec<OperationView>,
+}
+
+/// Starts a sync of an active connection.
+#[utoipa::path(
+    post, path = "/v1/connections/{connection}/sync", tag = "operations",
+    params(ConnectionPath),
+    request_body(content = SyncBody),
+    responses(
+        (status = 202, description = "The sync has been started.", body = SyncStarted),
+        (status = 409,
+            description = "The connection is not active, or its files are being listed."),
+    )
+)]
+pub(crate) async fn start_sync(
+    deps: App,
+    at: ConnectionPath,
+    body: JsonBody,
+) -> Result<(StatusCode, Json<SyncStarted>), Problem> {
+    let body: SyncBody = body.read()?;
+    if body.dry_run && body.mode != Mode::Audit {
+        let detail = "only an audit can be a dry run: the other modes apply what they find";
+        return Err(Problem::new(Kind::ValueNotAllowed, detail).at("/dry_run"));
+    }
+    let connection = lookups::connection(&deps, &at.key).await?;
+    if connection.state != ConnectionState::Active {
+        let detail = "the connection is not active; resume it first";
+        return Err(Problem::new(Kind::StateNotAllowed, detail));
+    }
+    let by = &at.caller.subject;
+    if body.mode == Mode::Mirror {
+        if body.log.is_some() {
+            let detail = "content is mirrored for all logs of a connection together";
+            return Err(Problem::new(Kind::ValueNotAllowed, detail).at("/log"));
+        }
+        if !connection.content.enabled {
+            let detail = "the connection does not mirror content; enable it first";
+            return Err(Problem::new(Kind::StateNotAllowed, detail));
+        }
+        let scan = content_scan::start(&deps, &connection, by).await?;
+        return Ok(started(body.mode, &[scan]));
+    }
+    let mut operations = Vec::new();
+    for log in requested_logs(&deps, &at, body.log.as_deref()).await? {
+        match body.mode {
+            Mode::Delta | Mode::Mirror => {}
+            Mode::Full => operations.push(list_all(&deps, &connection, &log, by).await?),
+            // An audit does not wake the log: a log that is not being read is a finding.
+            Mode::Audit => {
+                operations.push(audit(&deps, &log, body.dry_run, by).await?);
+                continue;
+            }
+        }
+        deps.wakes.log(&at.key, &log.log, deps.clock.now()).await?;
+    }
+    Ok(started(body.mode, &operations))
+}
+
+fn started(mode: Mode, operations: &[Operation]) -> (StatusCode, Json<SyncStarted>) {
+    let started = SyncStarted {
+        mode,
+        operation: operations.first().map(OperationView::new),
+        operations: operations.iter().map(OperationView::new).collect(),
+    };
+    (StatusCode::ACCEPTED, Json(started))
+}
+
+/// Returns the logs to sync: the one that is named, or all that the connection follows.
+async fn requested_logs(
+    deps: &Deps,
+    at: &ConnectionPath,
+    named: Option<&str>,
+) -> Result<Vec<Log>, Problem> {
+    let logs = deps.store.list_logs(&at.key).await?;
+    let requested: Vec<Log> = logs
+        .into_iter()
+        .filter(|log| named.is_none_or(|id| log.log.as_str() == id))
+        .filter(|log| !matches!(log.position, LogPosition::Left { .. }))
+        .collect();
+    match (requested.is_empty(), named) {
+        (false, _) => Ok(requested),
+        (true, Some(_)) => {
+            let detail = "the connection does not follow this log; its status lists the logs";
+            Err(Problem::new(Kind::ValueNotAllowed, detail).at("/log"))
+        }
+        (true, None) => {
+            let detail = "the connection has no log; resume it first";
+            Err(Problem::new(Kind::StateNotAllowed, detail))
+        }
+    }
+}
+
+/// Begins an audit, which the sweep continues. The log and its cursor are not changed.
+async fn audit(deps: &Deps, log: &Log, dry_run: bool, by: &str) -> Result<Operation, Problem> {
+    if log.position != LogPosition::Following {
+        let detail = format!(
+            "the files of log {} are being listed; audit it afterwards",
+            log.log
+        );
+        return Err(Problem::new(Kind::StateNotAllowed, detail));
+    }
+    let new = new_operation(deps, log, OperationKind::Audit, by);
+    let operation = Operation {
+        state: OperationState::Examining,
+        dry_run,
+        due_at: Some(new.started_at),
+        ..new
+    };
+    match deps.store.create_operation(&operation).await? {
+        Created::Created => Ok(operation),
+        Created::Exists(_) => Err(Problem::busy("the generated id was in use; try again", 1)),
+    }
+}
+
+fn new_operation(deps: &Deps, log: &Log, kind: OperationKind, by: &str) -> Operation {
+    let now = deps.clock.now();
+    let id = deps.entropy.operation(now);
+    Operation::new(log.key.clone(), id, log.log.clone(), kind, by, now)
+}
+
+/// Begins a listing of every file. The log continues from its cursor, if there is one: only the log
+/// reports a removal between the cursor and now, and a newer token would skip it.
+async fn list_all(
+    deps: &Deps,
+    connection: &Connection,
+    log: &Log,
+    by: &str,
+) -> Result<Operation, Problem> {
+    if let LogPosition::Listing(operation) = &log.position {
+        let detail = format!("operation {operation} is already listing the files");
+        return Err(Problem::new(Kind::StateNotAllowed, detail));
+    }
+    let (from, kind) = match &log.cursor {
+        Some(cursor) => (cursor.clone(), OperationKind::Resync),
+        None => (
+            start_token(deps, connection, log).await?,
+            OperationKind::InitialSync,
+        ),
+    };
+    let operation = new_operation(deps, log, kind, by);
+    match deps.store.begin_listing(log, &from, &operation).await? {
+        Written::Done(_) => Ok(operation),
+        Written::Stale(_) => Err(Problem::busy("the log is being read", 2)),
+    }
+}
+
+async fn start_token(
+    deps: &Deps,
+    connection: &Connection,
+    log: &Log,
+) -> Result<PageToken, Problem> {
+    let token = async {
+        let drive = deps.drives.unthrottled(connection).await?;
+        drive.start_page_token(&log.log).await
+    };
+    token
+        .await
+        .map_err(|error| Problem::credentials(&error, ""))
+}

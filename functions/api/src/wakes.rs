@@ -1,0 +1,57 @@
+//! Wakes that are sent after a write. What they point to is stored: a lost wake only delays it
+//! until the sweep finds it, so a failure to send one is logged and not reported to the caller.
+
+use domain::{ConnectionKey, FileRecord, LogId};
+use store::{Connection, Nonce};
+
+use crate::Deps;
+
+/// Wakes the pusher of a connection if the file may have an intent due.
+pub(crate) async fn wake_push_if_due(deps: &Deps, key: &ConnectionKey, record: &FileRecord) {
+    if record.due().is_some() {
+        wake_push(deps, key).await;
+    }
+}
+
+/// Wakes the pusher of a connection.
+pub(crate) async fn wake_push(deps: &Deps, key: &ConnectionKey) {
+    if let Err(error) = deps.wakes.push(key, deps.clock.now()).await {
+        let error = runtime::telemetry::chain(&error);
+        let metric = "wake_failed";
+        tracing::warn!(connection = %key, error, metric, "could not wake the pusher");
+    }
+}
+
+/// Wakes the reader of a log.
+pub(crate) async fn wake_log(deps: &Deps, key: &ConnectionKey, log: &LogId) {
+    if let Err(error) = deps.wakes.log(key, log, deps.clock.now()).await {
+        let error = runtime::telemetry::chain(&error);
+        let metric = "wake_failed";
+        tracing::warn!(connection = %key, error, metric, "could not wake the log reader");
+    }
+}
+
+/// Reschedules the intents of out-of-scope files at once after the rules have changed. If this
+/// fails, they are retried within five minutes.
+pub(crate) async fn reschedule_out_of_scope(deps: &Deps, before: &Connection, now: &Connection) {
+    if before.rules == now.rules {
+        return;
+    }
+    let nonce = || Nonce(deps.entropy.next());
+    let key = &now.key;
+    match deps
+        .store
+        .reschedule_out_of_scope(key, deps.clock.now(), nonce)
+        .await
+    {
+        Ok(0) => {}
+        Ok(_) => wake_push(deps, key).await,
+        Err(error) => {
+            let error = runtime::telemetry::chain(&error);
+            tracing::warn!(
+                connection = %key, error, metric = "release_failed",
+                "could not reschedule out-of-scope files; they are retried within 5 minutes"
+            );
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Schedules content scans for files that enter the scope with a folder. Their own records do not
+//! change, so only a scan finds them.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use domain::{Ancestry, ConnectionKey, FOLDER, FileRecord, Side, Timestamp};
+use store::stream::FileChange;
+use store::{Connection, Operation, StoreError};
+
+use crate::Deps;
+
+/// The time without progress after which a listing is no longer expected to end, in milliseconds.
+const LISTING_STALLED_MILLIS: i64 = 3_600_000;
+
+/// The newest operations of each connection, newest first, read after every write that the batch
+/// reports.
+pub(crate) type RecentOperations = BTreeMap<ConnectionKey, Vec<Operation>>;
+
+/// Schedules a content scan of the connection when a folder is new, renamed or moved in Drive, if
+/// that brings its contents into the scope of the connection's rules. One scan covers many folders.
+pub(crate) async fn schedule_for_folder(
+    change: &FileChange,
+    connection: &Connection,
+    recent_operations: &mut RecentOperations,
+    deps: &Deps,
+) -> Result<(), StoreError> {
+    let key = &connection.key;
+    let Some(folder) = new_or_moved_folder(change) else {
+        return Ok(());
+    };
+    if connection.rules.is_empty() {
+        return Ok(());
+    }
+    let operations = match recent_operations.entry(key.clone()) {
+        Entry::Occupied(known) => known.into_mut(),
+        Entry::Vacant(unknown) => unknown.insert(deps.store.recent_operations(key).await?),
+    };
+    // A listing of another log may end at any time, or never if its drive is left.
+    let log = folder.metadata.log();
+    let mut listings = operations.iter().filter(|operation| operation.lists_all());
+    let listing = listings.find(|operation| operation.log == log);
+    let now = deps.clock.now();
+    if operations.iter().any(Operation::is_pending_scan)
+        || listing.is_some_and(|listing| is_covered_by(listing, connection, now))
+    {
+        return Ok(());
+    }
+    let Some(log) = connection.scope.own_log() else {
+        return Ok(());
+    };
+    if !may_enter_scope(folder, change.before.as_ref(), connection, deps).await? {
+        return Ok(());
+    }
+    let (log_key, id) = ((key.clone(), log), deps.entropy.operation(now));
+    let scan = Operation::content_scan(log_key, id, "drivesync", now, now);
+    deps.store.schedule_scan(&scan).await?;
+    operations.push(scan);
+    tracing::info!(
+        connection = %key, file = %folder.file, metric = "walk_begins",
+        "scheduled content scan: a folder entered the scope"
+    );
+    Ok(())
+}
+
+/// Returns whether a content scan follows the listing of the folder's own log. A listing without
+/// progress for an hour is not relied on: it needs a person.
+fn is_covered_by(listing: &Operation, connection: &Connection, now: Timestamp) -> bool {
+    let since = listing.progressed_at.unwrap_or(listing.started_at);
+    listing.ends_in_a_scan(connection) && now.millis_since(since) < LISTING_STALLED_MILLIS
+}
+
+/// Returns the changed folder if it is new, renamed or moved.
+fn new_or_moved_folder(change: &FileChange) -> Option<&FileRecord> {
+    let now = change.after.as_ref()?;
+    let before = change.before.as_ref().filter(|before| !before.is_gone());
+    let moved = before.is_none_or(|before| now.moved_in_drive_since(before));
+    (moved && !now.is_gone() && now.metadata.mime_type == FOLDER).then_some(now)
+}
+
+/// Returns whether the folder's contents may have entered the scope. Its ancestors are taken in
+/// their current state: if they moved too, their own changes trigger this check.
+async fn may_enter_scope(
+    now: &FileRecord,
+    before: Option<&FileRecord>,
+    connection: &Connection,
+    deps: &Deps,
+) -> Result<bool, StoreError> {
+    let store = &deps.store;
+    let mut ancestry_before = Ancestry::below(connection.my_drive.clone());
+    match before {
+        Some(before) if !before.is_gone() => {
+            store
+                .extend_ancestry(connection, &mut ancestry_before, [before])
+                .await?;
+        }
+        Some(_) | None => ancestry_before.add_unknown(now.file.clone()),
+    }
+    let ancestry_now = store.ancestry(connection, [now]).await?;
+    let (file, side) = (&now.file, Side::Drive);
+    let rules = &connection.rules;
+    Ok(rules.brings_into_scope(
+        &ancestry_before.lineage(file, side),
+        &ancestry_now.lineage(file, side),
+    ))
+}

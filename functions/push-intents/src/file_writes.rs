@@ -1,0 +1,290 @@
+//! Writes one file's record during a batch. Each step is one conditional write.
+
+use std::collections::BTreeMap;
+
+use domain::rate_limit::Throttled;
+use domain::{Context, FileRecord, Gone, Observation, Patch, Refusal, Snapshot, Transition};
+use drive::{DriveError, Kind};
+use gate::{COMMIT_ATTEMPTS_MAX, DriveReachability, FileUpdater, UpdateOutcome};
+use runtime::telemetry;
+use store::{Committed, StoreError};
+
+use crate::push_batch::PushBatch;
+
+/// A record after a claim, with the fields to be written, if any are still owed.
+#[derive(Debug)]
+pub(crate) struct Claimed {
+    /// The stored record; `None` if it was deleted.
+    pub(crate) record: Option<FileRecord>,
+    /// The fields to be sent.
+    pub(crate) patch: Option<Patch>,
+}
+
+impl PushBatch<'_> {
+    /// Merges the state just read from Drive and claims what is still owed. If the record was
+    /// written concurrently, the claim is repeated on the current record with the same read, which
+    /// is still valid.
+    pub(crate) async fn claim(
+        &self,
+        record: FileRecord,
+        read: &Snapshot,
+    ) -> Result<Claimed, StoreError> {
+        let mut record = record;
+        for _ in 0..COMMIT_ATTEMPTS_MAX {
+            if !self.is_due(&record) {
+                break;
+            }
+            if record.is_creating() {
+                let found = Observation::Present(read.clone());
+                let record = self.accept_created(record, &found).await?;
+                return Ok(Claimed {
+                    record,
+                    patch: None,
+                });
+            }
+            let attempt = self.deps.entropy.attempt();
+            let jitter = self.deps.entropy.jitter();
+            let claim = record.claim(read, attempt, self.context(), jitter);
+            match self.write(&record, &claim.transition).await? {
+                Committed::Done => {
+                    return Ok(Claimed {
+                        record: Some(claim.transition.record),
+                        patch: claim.patch,
+                    });
+                }
+                Committed::Stale(Some(current)) => record = *current,
+                Committed::Stale(None) => {
+                    return Ok(Claimed {
+                        record: None,
+                        patch: None,
+                    });
+                }
+            }
+        }
+        Ok(Claimed {
+            record: Some(record),
+            patch: None,
+        })
+    }
+
+    /// Confirms the claim: Drive has the claimed values.
+    pub(crate) async fn confirm(
+        &self,
+        claimed: FileRecord,
+        patch: &Patch,
+        answer: &Snapshot,
+    ) -> Result<Option<FileRecord>, StoreError> {
+        tracing::info!(
+            file = %answer.file, fields = patch.values.len(), metric = "pushed",
+            "wrote fields to Drive"
+        );
+        self.update(claimed, |record| {
+            record.confirmed(patch, answer, self.context())
+        })
+        .await
+    }
+
+    /// Releases the claim after Drive rejected the write or its response was lost.
+    pub(crate) async fn record_refusal(
+        &self,
+        claimed: FileRecord,
+        patch: &Patch,
+        error: &DriveError,
+    ) -> Result<Option<FileRecord>, StoreError> {
+        let file = &claimed.file;
+        tracing::warn!(
+            %file, error = telemetry::chain(error), metric = "push_refused",
+            "Drive rejected the write"
+        );
+        self.release_claim(claimed, patch, &error.refusal()).await
+    }
+
+    /// Ends a claim without a confirmation.
+    pub(crate) async fn release_claim(
+        &self,
+        claimed: FileRecord,
+        patch: &Patch,
+        refusal: &Refusal,
+    ) -> Result<Option<FileRecord>, StoreError> {
+        let jitter = self.deps.entropy.jitter();
+        self.update(claimed, |record| {
+            record.refused(patch, refusal, self.context(), jitter)
+        })
+        .await
+    }
+
+    /// Handles an error of reading the file. Only a response about the file itself means that it is
+    /// gone.
+    pub(crate) async fn handle_read_error(
+        &self,
+        record: FileRecord,
+        error: &DriveError,
+        reachability: &DriveReachability,
+    ) -> Result<Option<FileRecord>, StoreError> {
+        // If the cause of its absence is unknown, the file is postponed.
+        if let Some(gone) = error.gone()
+            && let Ok(gone) = reachability.classify_missing(gone, &record.metadata)
+        {
+            return self.mark_gone(record, gone).await;
+        }
+        let file = &record.file;
+        tracing::warn!(
+            %file, error = telemetry::chain(error), metric = "push_unread",
+            "could not read file from Drive"
+        );
+        let jitter = self.deps.entropy.jitter();
+        let transition = match error.kind() {
+            // Drive will never return the file, so nothing of it can be written: the intent fails,
+            // for a person to see.
+            Kind::Permanent { reason } => {
+                let refusal = Refusal::Permanent(reason.clone());
+                record.refused(&self.all_owed(&record), &refusal, self.context(), jitter)
+            }
+            // The failure may concern only this file. Each file has its own backoff, so that an
+            // unreadable one does not block the others. No failure is counted, since nothing was
+            // sent.
+            Kind::CursorLost
+            | Kind::AuthLost { .. }
+            | Kind::RateLimited { .. }
+            | Kind::DailyLimit
+            | Kind::Stale
+            | Kind::NotFound
+            | Kind::AccessDenied { .. }
+            | Kind::BadContent(_)
+            | Kind::Transient
+            | Kind::Unanswered
+            | Kind::NotSent => {
+                return self.postpone(record).await;
+            }
+        };
+        self.commit(record, transition).await
+    }
+
+    /// Postpones the intent of an out-of-scope file.
+    pub(crate) async fn postpone_out_of_scope(
+        &self,
+        record: FileRecord,
+    ) -> Result<Option<FileRecord>, StoreError> {
+        let file = &record.file;
+        tracing::info!(%file, metric = "push_held", "file is out of scope; intent postponed");
+        let transition = record.defer_out_of_scope(self.context(), self.deps.entropy.jitter());
+        self.commit(record, transition).await
+    }
+
+    /// Postpones a file whose call was throttled until the rate limiter admits it.
+    pub(crate) async fn postpone_throttled(
+        &self,
+        record: FileRecord,
+        throttled: Throttled,
+    ) -> Result<Option<FileRecord>, StoreError> {
+        self.postpone_with(record, &throttled.refusal()).await
+    }
+
+    /// Postpones a file for a reason outside the file.
+    pub(crate) async fn postpone(
+        &self,
+        record: FileRecord,
+    ) -> Result<Option<FileRecord>, StoreError> {
+        self.postpone_with(record, &Refusal::Stale).await
+    }
+
+    /// Postpones a file for which nothing was claimed or sent.
+    async fn postpone_with(
+        &self,
+        record: FileRecord,
+        refusal: &Refusal,
+    ) -> Result<Option<FileRecord>, StoreError> {
+        let nothing = Patch {
+            attempt: self.deps.entropy.attempt(),
+            values: BTreeMap::new(),
+        };
+        let jitter = self.deps.entropy.jitter();
+        let transition = record.refused(&nothing, refusal, self.context(), jitter);
+        self.commit(record, transition).await
+    }
+
+    /// Records that the file was deleted in Drive; nothing is left to write to.
+    pub(crate) async fn confirm_deletion(
+        &self,
+        claimed: FileRecord,
+    ) -> Result<Option<FileRecord>, StoreError> {
+        let file = &claimed.file;
+        tracing::info!(%file, metric = "pushed", "deleted file in Drive");
+        let gone = Observation::Gone(Gone::Removed);
+        self.update(claimed, |record| record.apply_lookup(&gone, self.context()))
+            .await
+    }
+
+    async fn mark_gone(
+        &self,
+        record: FileRecord,
+        gone: Gone,
+    ) -> Result<Option<FileRecord>, StoreError> {
+        let transition = record.apply_lookup(&Observation::Gone(gone), self.context());
+        self.commit(record, transition).await
+    }
+
+    /// Returns everything that is owed, as if it had been sent.
+    fn all_owed(&self, record: &FileRecord) -> Patch {
+        let owed = record
+            .intent()
+            .map_or_else(Vec::new, |intent| intent.fields);
+        let values = owed
+            .into_iter()
+            .map(|field| (field.clone(), record.app(field)))
+            .collect();
+        Patch {
+            attempt: self.deps.entropy.attempt(),
+            values,
+        }
+    }
+
+    /// Returns whether the record is due.
+    pub(crate) fn is_due(&self, record: &FileRecord) -> bool {
+        let now = self.deps.clock.now();
+        record.due().is_some_and(|due| due <= now)
+    }
+
+    /// Applies `step` to the record, or to what it has become meanwhile, and returns the stored
+    /// record. If that fails, the claim in the record preserves the attempt for the next push.
+    pub(crate) async fn update(
+        &self,
+        claimed: FileRecord,
+        transition: impl Fn(&FileRecord) -> Transition,
+    ) -> Result<Option<FileRecord>, StoreError> {
+        Ok(match self.updater().update(claimed, transition).await? {
+            UpdateOutcome::Applied(record) | UpdateOutcome::Contended(record) => Some(*record),
+            UpdateOutcome::Gone => None,
+        })
+    }
+
+    /// Makes one conditional write. Returns the stored record: the new one, or a concurrent
+    /// writer's.
+    async fn commit(
+        &self,
+        before: FileRecord,
+        transition: Transition,
+    ) -> Result<Option<FileRecord>, StoreError> {
+        Ok(match self.write(&before, &transition).await? {
+            Committed::Done => Some(transition.record),
+            Committed::Stale(current) => current.map(|record| *record),
+        })
+    }
+
+    pub(crate) async fn write(
+        &self,
+        before: &FileRecord,
+        transition: &Transition,
+    ) -> Result<Committed, StoreError> {
+        self.updater().write(before, transition).await
+    }
+
+    pub(crate) fn context(&self) -> Context<'_> {
+        self.updater().context()
+    }
+
+    fn updater(&self) -> FileUpdater<'_> {
+        let deps = self.deps;
+        FileUpdater::new(self.connection, &deps.store, &deps.clock, &deps.entropy)
+    }
+}

@@ -1,0 +1,288 @@
+//! One batch: up to a hundred files, with one read and one write of Drive for all of them. A
+//! failed, lost or throttled call affects only its own file.
+
+use std::collections::BTreeSet;
+
+use domain::rate_limit::CallKind;
+use domain::{Field, FileId, FileRecord, Gone, Patch, Refusal, Timestamp};
+use drive::{DriveError, Read, WriteResult};
+use futures_util::StreamExt;
+use futures_util::stream;
+use gate::{CallError, ThrottledDrive};
+use runtime::{ContentWake, Deadline, DedupKey, Priority, telemetry};
+use store::{Connection, StoreError};
+
+use crate::file_writes::Claimed;
+use crate::{Deps, WRITE_MILLIS, WorkError};
+
+/// The number of records of one connection that are written concurrently.
+pub(crate) const RECORDS_AT_ONCE: usize = 16;
+
+/// Pushes a batch of files of one connection.
+pub(crate) struct PushBatch<'a> {
+    pub(crate) connection: &'a Connection,
+    pub(crate) drive: &'a ThrottledDrive,
+    pub(crate) deadline: Deadline,
+    pub(crate) deps: &'a Deps,
+}
+
+/// A claimed file that is about to be written to Drive.
+pub(crate) struct Write {
+    pub(crate) record: FileRecord,
+    pub(crate) read: Read,
+    pub(crate) patch: Patch,
+}
+
+/// The time at which each file is due next, if at all.
+type DueNext = Vec<(FileId, Option<Timestamp>)>;
+
+impl PushBatch<'_> {
+    /// Pushes what these files owe to Drive, and returns when each is due again.
+    pub(crate) async fn run(&self, files: &[FileId]) -> Result<DueNext, WorkError> {
+        let mut result = BatchResult::default();
+        let (due, out_of_scope) = self.in_scope(self.load_due(files).await?).await?;
+        self.postpone_all_out_of_scope(out_of_scope, &mut result)
+            .await;
+        let ready = self.ready_to_push(due, &mut result).await?;
+        let is_creation =
+            |record: &FileRecord| record.is_creating() && !record.creation_taken_back();
+        let (to_create, to_update): (Vec<_>, Vec<_>) = ready.into_iter().partition(is_creation);
+        let creation_count = to_create.len();
+        self.create(to_create, &mut result).await;
+        let writes = self.read_and_claim(to_update, &mut result).await;
+        let unneeded = files.len().saturating_sub(writes.len() + creation_count);
+        self.drive
+            .release(CallKind::Edit, u32::try_from(unneeded).unwrap_or(0))
+            .await;
+        // Claimed writes are completed first: the function may time out after this.
+        let (permissions, writes) = writes
+            .into_iter()
+            .partition(|write| write.patch.permission().is_some());
+        self.send(writes, &mut result).await;
+        self.send_permissions(permissions, &mut result).await;
+        self.wake_content(&result.content).await;
+        result.into_due()
+    }
+
+    /// Wakes `mirror-content` for owed content. If that fails, the content stays due and is woken
+    /// again.
+    async fn wake_content(&self, files: &BTreeSet<FileId>) {
+        let dedup_key = DedupKey::Due(self.deps.clock.now());
+        let key = &self.connection.key;
+        let wake = |file: &FileId| {
+            let (key, file) = (key.clone(), file.clone());
+            (ContentWake { key, file }, dedup_key.clone())
+        };
+        let wakes: Vec<_> = files.iter().map(wake).collect();
+        if let Err(error) = self.deps.contents.send(Priority::High, &wakes).await {
+            let error = telemetry::chain(&error);
+            tracing::warn!(
+                connection = %key, error, metric = "wake_failed",
+                "could not wake mirror-content; the next sweep will"
+            );
+        }
+    }
+
+    /// Reports the outcomes of Drive calls to the rate limiter. A failure to store them does not
+    /// affect the outcomes themselves.
+    pub(crate) async fn report_outcomes<T>(
+        &self,
+        kind: CallKind,
+        answers: &[Result<T, DriveError>],
+    ) {
+        if let Err(error) = self.drive.record_outcomes(kind, answers).await {
+            let error = telemetry::chain(&error);
+            tracing::warn!(
+                error,
+                metric = "pace_unnoted",
+                "could not store the outcomes of Drive calls"
+            );
+        }
+    }
+
+    /// Returns the records that are really due: the index that listed them lags behind.
+    async fn load_due(&self, files: &[FileId]) -> Result<Vec<FileRecord>, WorkError> {
+        let records = self
+            .deps
+            .store
+            .load_files(&self.connection.key, files)
+            .await?;
+        let due = |record: &FileRecord| self.is_due(record);
+        Ok(records.into_values().filter(due).collect())
+    }
+
+    /// Postpones out-of-scope files, each by one write of its record and without a Drive call.
+    async fn postpone_all_out_of_scope(
+        &self,
+        out_of_scope: Vec<FileRecord>,
+        result: &mut BatchResult,
+    ) {
+        let out_of_scope = stream::iter(out_of_scope).map(|record| async {
+            let file = record.file.clone();
+            (file, self.postpone_out_of_scope(record).await)
+        });
+        let mut out_of_scope = out_of_scope.buffer_unordered(RECORDS_AT_ONCE);
+        while let Some((file, record)) = out_of_scope.next().await {
+            result.add(file, record);
+        }
+    }
+
+    /// Reads all files with one Drive call, then merges and claims each by a write of its own
+    /// record.
+    async fn read_and_claim(&self, due: Vec<FileRecord>, result: &mut BatchResult) -> Vec<Write> {
+        let files: Vec<FileId> = due.iter().map(|record| record.file.clone()).collect();
+        let reads = self.drive.client().read_files(&files).await;
+        self.report_outcomes(CallKind::Read, &reads).await;
+        let unclaimed = |record| Claimed {
+            record,
+            patch: None,
+        };
+        let gone = due.iter().zip(&reads);
+        let gone = gone.filter(|(_, read)| {
+            read.as_ref()
+                .is_err_and(|e| e.gone() == Some(Gone::Removed))
+        });
+        let reachability = self
+            .drive
+            .drive_reachability(gone.map(|(record, _)| &record.metadata))
+            .await;
+        let claims = stream::iter(due.into_iter().zip(reads)).map(|(record, read)| async {
+            let file = record.file.clone();
+            let read = match read {
+                Ok(read) => {
+                    let snapshot = self.with_permissions(&record, read.snapshot).await;
+                    snapshot.map(|snapshot| Read { snapshot, ..read })
+                }
+                Err(error) => Err(error.into()),
+            };
+            match read {
+                Ok(read) => {
+                    let claimed = self.claim(record, &read.snapshot).await;
+                    (file, claimed.map(|claimed| (claimed, Some(read))), None)
+                }
+                Err(CallError::Throttled(throttled)) => {
+                    let record = self.postpone_throttled(record, throttled).await;
+                    (file, record.map(|record| (unclaimed(record), None)), None)
+                }
+                Err(CallError::Store(error)) => (file, Err(error), None),
+                Err(CallError::Drive(error)) => {
+                    let stops = error.is_connection_wide();
+                    let record = if stops {
+                        Ok(Some(record))
+                    } else {
+                        self.handle_read_error(record, &error, &reachability).await
+                    };
+                    let outcome = record.map(|record| (unclaimed(record), None));
+                    (file, outcome, stops.then_some(error))
+                }
+            }
+        });
+        let mut claims = claims.buffer_unordered(RECORDS_AT_ONCE);
+        let mut writes = Vec::new();
+        while let Some((file, outcome, error)) = claims.next().await {
+            result.fail(error);
+            match outcome {
+                Ok((
+                    Claimed {
+                        record: Some(record),
+                        patch: Some(patch),
+                    },
+                    Some(read),
+                )) => writes.push(Write {
+                    record,
+                    read,
+                    patch,
+                }),
+                Ok((claimed, _)) => result.add(file, Ok(claimed.record)),
+                Err(error) => result.add(file, Err(error)),
+            }
+        }
+        writes
+    }
+
+    /// Writes all files with one Drive call, then records each outcome by a write of its own
+    /// record.
+    async fn send(&self, writes: Vec<Write>, result: &mut BatchResult) {
+        let answers: Vec<Option<_>> = if self.too_late() {
+            writes.iter().map(|_| None).collect()
+        } else {
+            let patches: Vec<_> = writes.iter().map(|w| (&w.read, &w.patch)).collect();
+            let answers = self.drive.client().write_files(&patches).await;
+            self.report_outcomes(CallKind::Edit, &answers).await;
+            answers.into_iter().map(Some).collect()
+        };
+        let results = stream::iter(writes.into_iter().zip(answers)).map(|(write, answer)| async {
+            let Write { record, patch, .. } = write;
+            let file = record.file.clone();
+            match answer {
+                Some(Ok(WriteResult::Updated(snapshot))) => {
+                    (file, self.confirm(record, &patch, &snapshot).await, None)
+                }
+                Some(Ok(WriteResult::Deleted)) => (file, self.confirm_deletion(record).await, None),
+                Some(Err(error)) => {
+                    let record = self.record_refusal(record, &patch, &error).await;
+                    (file, record, error.is_connection_wide().then_some(error))
+                }
+                None => {
+                    let record = self.release_claim(record, &patch, &Refusal::Busy).await;
+                    (file, record, None)
+                }
+            }
+        });
+        let mut results = results.buffer_unordered(RECORDS_AT_ONCE);
+        while let Some((file, record, error)) = results.next().await {
+            result.fail(error);
+            result.add(file, record);
+        }
+    }
+}
+
+impl PushBatch<'_> {
+    /// Returns whether too little time is left to receive the response to a write. If so, nothing
+    /// is sent and the claims are released.
+    pub(crate) fn too_late(&self) -> bool {
+        let now = self.deps.clock.now();
+        self.deadline.passed(now.plus_millis(WRITE_MILLIS))
+    }
+}
+
+/// The result of a batch. The first error that concerns more than one file ends the drain, but not
+/// the batch: every claim is completed or released in any case.
+#[derive(Default)]
+pub(crate) struct BatchResult {
+    due: DueNext,
+    /// The files whose content is owed once everything else is pushed.
+    content: BTreeSet<FileId>,
+    error: Option<WorkError>,
+}
+
+impl BatchResult {
+    pub(crate) fn add(&mut self, file: FileId, record: Result<Option<FileRecord>, StoreError>) {
+        match record {
+            Ok(Some(record)) if record.content_owed() => {
+                // If nothing else is owed, there is nothing to wait for here.
+                let owed = record
+                    .intent()
+                    .map_or_else(Vec::new, |intent| intent.fields);
+                let more = owed.iter().any(|field| **field != Field::Content);
+                let due = if more { record.due() } else { None };
+                self.content.insert(file.clone());
+                self.due.push((file, due));
+            }
+            Ok(record) => self
+                .due
+                .push((file, record.and_then(|record| record.due()))),
+            Err(error) => self.fail(Some(error)),
+        }
+    }
+
+    pub(crate) fn fail(&mut self, error: Option<impl Into<WorkError>>) {
+        if let Some(error) = error {
+            self.error.get_or_insert(error.into());
+        }
+    }
+
+    fn into_due(self) -> Result<DueNext, WorkError> {
+        self.error.map_or(Ok(self.due), Err)
+    }
+}

@@ -1,0 +1,69 @@
+//! Content whose retention has ended: versions of deleted files, and stored bytes that no version
+//! references.
+
+use domain::content::{ContentHash, ContentState};
+use domain::{ConnectionKey, FileId, TenantId};
+use runtime::{ContentWake, DedupKey, Priority};
+use store::{ConnectionState, GcStart, Nonce, Written};
+
+use crate::{Deps, WorkError};
+
+/// The interval at which due content of an inactive or unmirrored connection is checked, in
+/// milliseconds.
+const STOPPED_MILLIS: i64 = 3_600_000;
+
+/// Wakes `mirror-content` for a file whose stored versions are due to be released; it checks them
+/// again and releases them.
+pub(crate) async fn wake_if_due(
+    key: &ConnectionKey,
+    file: &FileId,
+    deps: &Deps,
+) -> Result<(), WorkError> {
+    let now = deps.clock.now();
+    let state = deps.store.load_content(key, file).await?;
+    if state.due_at.is_none_or(|due| due > now) {
+        return Ok(());
+    }
+    let connection = deps.store.load_connection(key).await?;
+    let is_mirrored = connection.is_some_and(|connection| {
+        connection.state == ConnectionState::Active && connection.content.enabled
+    });
+    if is_mirrored {
+        let wake = ContentWake {
+            key: key.clone(),
+            file: file.clone(),
+        };
+        let wakes = [(wake, DedupKey::Due(now))];
+        return Ok(deps.contents.send(Priority::High, &wakes).await?);
+    }
+    let later = ContentState {
+        due_at: Some(now.plus_millis(STOPPED_MILLIS)),
+        ..state
+    };
+    let nonce = Nonce(deps.entropy.next());
+    match deps.store.save_content(key, file, &later, nonce).await? {
+        Written::Done(_) | Written::Stale(_) => Ok(()),
+    }
+}
+
+/// Deletes an object that nothing has referenced for the retention period. From the first step on
+/// it can't be referenced again; an interrupted collection is completed by the next sweep.
+pub(crate) async fn collect_object(
+    tenant: &TenantId,
+    hash: &ContentHash,
+    deps: &Deps,
+) -> Result<(), WorkError> {
+    let now = deps.clock.now();
+    match deps.store.begin_gc(tenant, hash, now).await? {
+        GcStart::Begun(object) => {
+            deps.objects.delete(&object.key).await?;
+            deps.store.finish_gc(tenant, &object).await?;
+            tracing::info!(
+                %tenant, bytes = object.stored_bytes, metric = "content_collected",
+                "deleted unreferenced content"
+            );
+            Ok(())
+        }
+        GcStart::NotYet(_) | GcStart::Absent => Ok(()),
+    }
+}

@@ -1,0 +1,56 @@
+//! Retries suspended connections periodically, so that one whose grant was restored resumes without
+//! intervention.
+
+use domain::rate_limit::CallKind;
+use gate::CallError;
+use store::{Connection, ConnectionState, Log, Written};
+
+use crate::{Deps, WorkError, content_scan, wait_budget};
+
+/// Requests the account and the log's start token from Drive. If both succeed, the connection
+/// becomes active and continues from its cursors and with its owed fields.
+pub(crate) async fn retry(
+    connection: &Connection,
+    log: &Log,
+    deps: &Deps,
+) -> Result<(), WorkError> {
+    let key = &connection.key;
+    if let Err(error) = probe(connection, log, deps).await {
+        let error = runtime::telemetry::chain(&error);
+        tracing::info!(
+            connection = %key, error, metric = "still_suspended",
+            "connection stays suspended"
+        );
+        return Ok(());
+    }
+    // Content wakes were dropped during the suspension. The scan is scheduled first, so that an
+    // interruption cannot lose it.
+    content_scan::schedule(connection, &log.log, deps).await?;
+    let active = ConnectionState::Active;
+    // A concurrent change of the state takes precedence.
+    if let Written::Stale(_) = deps.store.set_connection_state(connection, active).await? {
+        return Ok(());
+    }
+    tracing::info!(
+        connection = %key, metric = "connection_resumed",
+        "resumed connection: Drive accepts its credentials"
+    );
+    let now = deps.clock.now();
+    for log in deps.store.list_logs(key).await? {
+        deps.wakes.log(key, &log.log, now).await?;
+    }
+    deps.wakes.push(key, now).await?;
+    Ok(())
+}
+
+async fn probe(connection: &Connection, log: &Log, deps: &Deps) -> Result<(), CallError> {
+    let drive = deps.drives.throttled(connection, wait_budget(deps)).await?;
+    drive.call(CallKind::Other, drive.client().about()).await?;
+    let token = drive.client().start_page_token(&log.log);
+    match drive.call(CallKind::Other, token).await {
+        Ok(_) => Ok(()),
+        // An inaccessible shared drive does not concern the grant.
+        Err(CallError::Drive(error)) if error.gone().is_some() => Ok(()),
+        Err(error) => Err(error),
+    }
+}

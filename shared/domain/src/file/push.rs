@@ -1,0 +1,490 @@
+//! Pushing owed values to Drive: a claim, followed by a confirmation or a refusal.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::file::transition_builder::TransitionBuilder;
+use crate::{
+    AttemptId, Backoff, Context, DriveVersion, Field, FileRecord, Gone, Jitter, Snapshot,
+    Transition, Value,
+};
+
+/// The write of one attempt, conditional on the file still being at the version that was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Patch {
+    /// The attempt, as recorded in the file's record.
+    pub attempt: AttemptId,
+    /// The fields and values to write; `Null` clears a property. Either a single permission or no
+    /// permission at all: Drive writes permissions by separate calls, and applies only the last of
+    /// several concurrent ones.
+    pub values: BTreeMap<Field, Value>,
+}
+
+impl Patch {
+    /// Returns the principal and the role (`Null` for none) of a patch that writes a permission.
+    /// Drive has no conditional form of such a write.
+    #[must_use]
+    pub fn permission(&self) -> Option<(&str, &Value)> {
+        self.values.iter().find_map(|(field, value)| match field {
+            Field::Permission(principal) => Some((principal.as_str(), value)),
+            Field::Existence
+            | Field::Name
+            | Field::Description
+            | Field::Starred
+            | Field::Trashed
+            | Field::Parent
+            | Field::Content
+            | Field::Property(_) => None,
+        })
+    }
+}
+
+/// The result of a claim, after Drive was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The record with the claim in it. It must be stored before anything is sent.
+    pub transition: Transition,
+    /// The write to send, if anything is still owed.
+    pub patch: Option<Patch>,
+}
+
+/// The reason why a write to Drive did not succeed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// Another change came first (412). The write did not happen, and nothing is at fault.
+    Stale,
+    /// Drive limits the rate of calls. The write did not happen, and the file is not at fault.
+    Busy,
+    /// Drive refuses this kind of write for a while, which says nothing about the file or other
+    /// kinds of writes. The write did not happen.
+    Later {
+        /// The minimum wait before the next attempt, in milliseconds. A random backoff is added.
+        wait_millis: i64,
+    },
+    /// The call was throttled locally: nothing was sent, and this does not count as an attempt.
+    Throttled {
+        /// The minimum wait, in milliseconds. A random part of up to a second is added.
+        wait_millis: i64,
+    },
+    /// Drive will never accept the write, for this reason.
+    Permanent(String),
+    /// There was no answer, or one that says nothing about the outcome. The write may have
+    /// happened.
+    Unknown(String),
+}
+
+/// The time for which a claim keeps other workers away, in milliseconds: the longest run of a push
+/// function.
+const CLAIM_MILLIS: i64 = 30_000;
+/// The same for content: the longest run of the function that uploads it (900 s, Lambda's maximum).
+const CONTENT_CLAIM_MILLIS: i64 = 900_000;
+/// The longest time that a write may be in flight, in milliseconds. A request lives for seconds,
+/// and the clocks of two workers may differ by minutes.
+const IN_FLIGHT_MILLIS_MAX: i64 = 3_600_000;
+/// The number of times that a push waits for the change log to provide the time of a change before
+/// it leaves the decision to a person: half a minute in total at the longest.
+const CHANGE_TIME_WAITS_MAX: u32 = 5;
+
+/// The fields that a claim covers. Content is uploaded by a different function than all other
+/// fields, and takes longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ClaimScope {
+    Fields,
+    Content,
+}
+
+impl FileRecord {
+    /// Merges the state that was just read from Drive, and claims what is still owed except
+    /// content.
+    #[must_use]
+    pub fn claim(
+        &self,
+        read: &Snapshot,
+        attempt: AttemptId,
+        context: Context<'_>,
+        jitter: Jitter,
+    ) -> Claim {
+        self.claim_of(ClaimScope::Fields, read, attempt, context, jitter)
+    }
+
+    /// Like [`FileRecord::claim`], for content only: the patch contains [`Field::Content`] or there
+    /// is none.
+    #[must_use]
+    pub fn claim_content(
+        &self,
+        read: &Snapshot,
+        attempt: AttemptId,
+        context: Context<'_>,
+        jitter: Jitter,
+    ) -> Claim {
+        self.claim_of(ClaimScope::Content, read, attempt, context, jitter)
+    }
+
+    fn claim_of(
+        &self,
+        scope: ClaimScope,
+        read: &Snapshot,
+        attempt: AttemptId,
+        context: Context<'_>,
+        jitter: Jitter,
+    ) -> Claim {
+        // 1. We know that the file is not present in Drive: there is nothing to write to.
+        if !self.is_present() {
+            return Claim {
+                transition: Transition::unchanged(self.clone()),
+                patch: None,
+            };
+        }
+        let mut builder = TransitionBuilder::of(self, context);
+        builder.observe(read, &BTreeSet::new());
+        // 2. We know that this read opened a conflict only because the time of Drive's change is
+        // unknown, and that the change log may still provide it: wait for the log.
+        if builder.awaits_change_time() && self.push.attempts < CHANGE_TIME_WAITS_MAX {
+            // As if Drive had not been read: the change log will report the same change with its
+            // time.
+            let mut waiting = TransitionBuilder::of(self, context);
+            waiting.wait(self.push.attempts.saturating_add(1), jitter);
+            return Claim {
+                transition: waiting.finish(),
+                patch: None,
+            };
+        }
+        // 3. We know that the read is older than what was already observed: a write conditional on
+        // it could only be refused.
+        if read.version < builder.record.version {
+            let attempts = builder.record.push.attempts.saturating_add(1);
+            builder.wait(attempts, jitter);
+            return Claim {
+                transition: builder.finish(),
+                patch: None,
+            };
+        }
+        // From here on we know that the record has Drive's current state, at the version of the
+        // read. So the settled writes can be assessed, and what was sent longer ago than a write
+        // can be in flight did not happen.
+        let arrived = self.push.sent_at.plus_millis(IN_FLIGHT_MILLIS_MAX) <= context.now;
+        let deleting = builder.record.deletion_owed();
+        let fields: Vec<Field> = builder.record.fields.keys().cloned().collect();
+        // A deletion does not depend on the outcome of earlier writes.
+        for field in fields.iter().filter(|_| !deleting) {
+            if matches!(field, Field::Permission(_)) && !read.metadata.permissions_known {
+                // Drive's permissions were not read, so they say nothing about what was sent.
+                continue;
+            }
+            let sides = builder.record.sides(field);
+            let assessed = if *field == Field::Existence {
+                sides.discard_settled(read.version)
+            } else {
+                sides.assess_in_flight(read.version)
+            };
+            let assessed = if arrived {
+                assessed.discard_in_flight()
+            } else {
+                assessed
+            };
+            builder.set(field, assessed, None);
+        }
+        // 4. We know that too many attempts were claimed without a recorded outcome: give up.
+        if builder.record.push.failures >= Backoff::PUSH.failures_max {
+            // Earlier workers crashed before they recorded an outcome. Whatever crashes them must
+            // not go on forever.
+            builder.give_up(&owed(&builder.record), "no attempt was answered");
+        }
+        // 5. We know that Drive does not show the file's permissions: none may be written blindly.
+        if !read.metadata.permissions_known {
+            let mut blind = owed(&builder.record);
+            blind.retain(|field, _| matches!(field, Field::Permission(_)));
+            if !blind.is_empty() {
+                builder.give_up(&blind, "Drive does not show the file's permissions");
+            }
+        }
+        let values = next_values(&builder.record, scope);
+        // 6. We know that nothing of this scope is owed any more, or that all of it was given up.
+        // Writes of unknown outcome may remain, so a claim of fields schedules the next read.
+        if values.is_empty() {
+            if scope == ClaimScope::Fields {
+                let attempts = builder.record.push.attempts.saturating_add(1);
+                builder.wait(attempts, jitter);
+            }
+            return Claim {
+                transition: builder.finish(),
+                patch: None,
+            };
+        }
+        // 7. We know that these values are owed against the version that was read: claim them.
+        builder.send(&values, read.version, attempt);
+        Claim {
+            transition: builder.finish(),
+            patch: Some(Patch { attempt, values }),
+        }
+    }
+
+    /// Records that Drive accepted the attempt. `answer` is the file's complete state after the
+    /// write.
+    #[must_use]
+    pub fn confirmed(&self, patch: &Patch, answer: &Snapshot, context: Context<'_>) -> Transition {
+        let mut builder = TransitionBuilder::of(self, context);
+        let mut merged = BTreeSet::new();
+        builder.schedule_now();
+        if self.is_creating() {
+            builder.mark_present(answer);
+        }
+        let known = patch.values.iter();
+        for (field, asked) in known.filter(|(field, _)| **field != Field::Existence) {
+            let sides = builder.record.sides(field);
+            if !sides.sent.iter().any(|sent| sent.attempt == patch.attempt) {
+                // An observation has settled it, or it was abandoned: for this field the answer is
+                // one more snapshot.
+                continue;
+            }
+            let value = answer.value(field);
+            if value == sides.base && value != *asked {
+                // Drive accepted the request but not this value. Following Drive would silently
+                // undo the edit.
+                builder.set(field, sides.refused(patch.attempt), None);
+                let refused = BTreeMap::from([(field.clone(), asked.clone())]);
+                builder.give_up(&refused, "Drive answered, and left the field as it was");
+                continue;
+            }
+            merged.insert(field.clone());
+            let seen = self.version;
+            let sides = sides.confirmed(patch.attempt, value, answer.version, seen);
+            builder.set(field, sides, None);
+        }
+        // The answer is a complete snapshot. Moving the version past it without merging the other
+        // fields would lose their changes.
+        builder.observe(answer, &merged);
+        builder.finish()
+    }
+
+    /// Records that Drive accepted an attempt that was not conditional, and that the file was then
+    /// read again as `read`: a later state, perhaps including another person's change, or one that
+    /// does not show the write yet.
+    #[must_use]
+    pub fn confirmed_by_reread(
+        &self,
+        patch: &Patch,
+        read: &Snapshot,
+        context: Context<'_>,
+        jitter: Jitter,
+    ) -> Transition {
+        let mut builder = TransitionBuilder::of(self, context);
+        let mut merged = BTreeSet::new();
+        builder.schedule_now();
+        let mut late = false;
+        for (field, asked) in &patch.values {
+            let sides = self.sides(field);
+            if !sides.sent.iter().any(|sent| sent.attempt == patch.attempt) {
+                continue;
+            }
+            if read.value(field) == *asked {
+                let confirmed =
+                    sides.confirmed(patch.attempt, asked.clone(), read.version, self.version);
+                builder.set(field, confirmed, None);
+                merged.insert(field.clone());
+            } else {
+                late |= read.version <= self.version;
+            }
+        }
+        builder.observe(read, &merged);
+        if late {
+            builder.wait(1, jitter);
+        }
+        builder.finish()
+    }
+
+    /// Records that Drive refused the attempt, or that its outcome is unknown.
+    #[must_use]
+    pub fn refused(
+        &self,
+        patch: &Patch,
+        refusal: &Refusal,
+        context: Context<'_>,
+        jitter: Jitter,
+    ) -> Transition {
+        let mut builder = TransitionBuilder::of(self, context);
+        let definite = match refusal {
+            Refusal::Stale
+            | Refusal::Busy
+            | Refusal::Later { .. }
+            | Refusal::Throttled { .. }
+            | Refusal::Permanent(_) => true,
+            Refusal::Unknown(_) => false,
+        };
+        // Without a claim there is no failure to subtract.
+        if definite && !patch.values.is_empty() {
+            let failures = builder.record.push.failures;
+            builder.record.push.failures = failures.saturating_sub(1);
+            for field in patch.values.keys() {
+                let sides = builder.record.sides(field).refused(patch.attempt);
+                builder.set(field, sides, None);
+            }
+        }
+        let attempts = builder.record.push.attempts.saturating_add(1);
+        match refusal {
+            Refusal::Stale | Refusal::Busy => builder.wait(attempts, jitter),
+            Refusal::Later { wait_millis } => {
+                builder.wait(attempts, jitter);
+                let drawn = builder.record.push.not_before;
+                builder.record.push.not_before = drawn.plus_millis(*wait_millis);
+            }
+            Refusal::Throttled { wait_millis } => {
+                let spread_millis = Backoff::PUSH.wait_millis(1, jitter);
+                let turn = context.now.plus_millis(*wait_millis);
+                builder.record.push.not_before = turn.plus_millis(spread_millis);
+            }
+            Refusal::Permanent(_) if patch.values.len() > 1 && !patch.creates() => {
+                builder.record.push.one_at_a_time = true;
+                builder.record.push.not_before = context.now;
+            }
+            Refusal::Permanent(reason) => {
+                builder.give_up(&patch.values, reason);
+                builder.record.push.not_before = context.now;
+            }
+            Refusal::Unknown(reason) => {
+                if builder.record.push.failures >= Backoff::PUSH.failures_max {
+                    builder.give_up(&patch.values, reason);
+                }
+                builder.wait(attempts, jitter);
+            }
+        }
+        builder.finish()
+    }
+
+    /// Defers the push of a file that is out of scope. What is owed is checked again at growing
+    /// intervals of up to five minutes, and is never given up.
+    #[must_use]
+    pub fn defer_out_of_scope(&self, context: Context<'_>, jitter: Jitter) -> Transition {
+        let mut builder = TransitionBuilder::of(self, context);
+        if self.due().is_some() {
+            let attempts = builder.record.push.attempts.saturating_add(1);
+            builder.wait(attempts, jitter);
+            builder.record.push.out_of_scope = true;
+        }
+        builder.finish()
+    }
+
+    /// Makes a push that was deferred because the file was out of scope due now, after the rules or
+    /// the folders above have changed. A push that waits for another reason keeps waiting.
+    #[must_use]
+    pub fn reschedule_out_of_scope(&self, context: Context<'_>) -> Transition {
+        let mut builder = TransitionBuilder::of(self, context);
+        if self.push.out_of_scope {
+            builder.schedule_now();
+        }
+        builder.finish()
+    }
+
+    /// Retries what was given up.
+    #[must_use]
+    pub fn retry(&self, context: Context<'_>) -> Transition {
+        let mut builder = TransitionBuilder::of(self, context);
+        builder.record.push.failed.clear();
+        builder.schedule_now();
+        builder.finish()
+    }
+
+    /// Cancels what is owed: the application's side returns to the base.
+    #[must_use]
+    pub fn cancel(&self, context: Context<'_>) -> Transition {
+        let mut builder = TransitionBuilder::of(self, context);
+        if self.is_creating() {
+            let existence = self.sides(&Field::Existence);
+            if existence.sent.is_empty() {
+                builder.abandon_creation(Gone::Removed);
+            } else {
+                let taken_back = existence.edited(Value::Null, self.version);
+                builder.set(&Field::Existence, taken_back, None);
+            }
+            return builder.finish();
+        }
+        for (field, sides) in self.fields.iter().filter(|(_, sides)| sides.owed()) {
+            builder.set(field, sides.edited(sides.base.clone(), self.version), None);
+        }
+        builder.finish()
+    }
+}
+
+impl TransitionBuilder<'_> {
+    /// Records what is about to be sent, on condition of the version that was read. It counts as a
+    /// failure until its outcome is recorded, so that a crash of the worker counts too.
+    pub(crate) fn send(
+        &mut self,
+        values: &BTreeMap<Field, Value>,
+        against: DriveVersion,
+        attempt: AttemptId,
+    ) {
+        for field in values.keys() {
+            let sides = self.record.sides(field).claimed(against, attempt);
+            self.set(field, sides, None);
+        }
+        self.record.push.failures = self.record.push.failures.saturating_add(1);
+        self.record.push.out_of_scope = false;
+        self.record.push.sent_at = self.context.now;
+        let content = values.contains_key(&Field::Content);
+        let claim_millis = if content {
+            CONTENT_CLAIM_MILLIS
+        } else {
+            CLAIM_MILLIS
+        };
+        self.record.push.not_before = self.context.now.plus_millis(claim_millis);
+    }
+
+    fn wait(&mut self, attempts: u32, jitter: Jitter) {
+        self.record.push.attempts = attempts;
+        self.record.push.out_of_scope = false;
+        let wait_millis = Backoff::PUSH.wait_millis(attempts, jitter);
+        self.record.push.not_before = self.context.now.plus_millis(wait_millis);
+    }
+
+    /// Gives up the fields that still have the value that was tried. A newer edit has not been
+    /// tried yet.
+    pub(crate) fn give_up(&mut self, tried: &BTreeMap<Field, Value>, reason: &str) {
+        // A file that can't be created has no fields that could fail individually.
+        let whole = |field: &Field| !self.record.is_creating() || *field == Field::Existence;
+        let tried: Vec<_> = tried.iter().filter(|(field, _)| whole(field)).collect();
+        for (field, value) in tried {
+            let sides = self.record.sides(field);
+            if sides.owed() && sides.app == *value {
+                let reason = reason.to_owned();
+                self.record.push.failed.insert(field.clone(), reason);
+            }
+        }
+        self.record.push.failures = 0;
+    }
+}
+
+/// Returns the values of the next attempt: all other fields before any permission, and one
+/// permission at a time. Nothing is written to a file that is to be deleted.
+fn next_values(record: &FileRecord, scope: ClaimScope) -> BTreeMap<Field, Value> {
+    let mut values = owed(record);
+    values.retain(|field, _| !record.push.failed.contains_key(field));
+    let deletion = values.remove(&Field::Existence);
+    let content = values.remove(&Field::Content);
+    let only =
+        |field, value: Option<Value>| value.map(|value| (field, value)).into_iter().collect();
+    match scope {
+        ClaimScope::Content if deletion.is_some() => return BTreeMap::new(),
+        ClaimScope::Content => return only(Field::Content, content),
+        ClaimScope::Fields if deletion.is_some() => return only(Field::Existence, deletion),
+        ClaimScope::Fields => {}
+    }
+    let (permissions, others): (BTreeMap<_, _>, BTreeMap<_, _>) = values
+        .into_iter()
+        .partition(|(field, _)| matches!(field, Field::Permission(_)));
+    if others.is_empty() {
+        return permissions.into_iter().take(1).collect();
+    }
+    let limit = if record.push.one_at_a_time {
+        1
+    } else {
+        usize::MAX
+    };
+    others.into_iter().take(limit).collect()
+}
+
+/// Returns all owed values, including those that were given up.
+fn owed(record: &FileRecord) -> BTreeMap<Field, Value> {
+    let owed = record.fields.iter().filter(|(_, sides)| sides.owed());
+    owed.map(|(field, sides)| (field.clone(), sides.app.clone()))
+        .collect()
+}

@@ -1,0 +1,305 @@
+//! The record of one Drive item: the sides of each field, and the state of its intent.
+
+use std::collections::BTreeMap;
+
+use crate::merge::Sides;
+use crate::{
+    DriveMetadata, DriveVersion, Field, FieldSetVersion, FileId, Gone, Revision, Snapshot,
+    Timestamp, Value,
+};
+
+/// The record of one Drive item (folders and shortcuts included), as a value. Every operation takes
+/// a record and returns the next one, which must be stored on condition of
+/// [`FileRecord::revision`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileRecord {
+    /// The file's id.
+    pub file: FileId,
+    /// This system's revision: the condition of the next write. The first stored revision is 1.
+    pub revision: Revision,
+    /// The revision at which something visible to readers last changed: the ETag of the API.
+    pub visible: Revision,
+    /// Drive's version: the latest one that was observed as a complete snapshot.
+    pub version: DriveVersion,
+    /// The latest version that a change log or a listing reported. The record is ahead of it if
+    /// Drive was read directly since, by a push or a lookup; such a read is not in the history yet.
+    pub reported: DriveVersion,
+    /// The set of fields that the record was built from.
+    pub field_set: FieldSetVersion,
+    /// The presence of the file in Drive.
+    pub presence: Presence,
+    /// The sides of every field that is set on one of them. [`Field::Content`] is present only
+    /// while its sides differ from the agreed value of the metadata.
+    pub fields: BTreeMap<Field, Sides<Value>>,
+    /// The author and time of the application's last edit of each field, while it differs from the
+    /// base or one of our writes may still land.
+    pub edits: BTreeMap<Field, Edit>,
+    /// The open conflicts.
+    pub open: BTreeMap<Field, OpenConflict>,
+    /// The number of conflicts that were ever opened on the file. The next one gets the next
+    /// number.
+    pub conflicts_opened: u32,
+    /// The number of times that the application's view of the content has changed: the number of
+    /// the current version, and 0 while there has never been any content.
+    pub content_version: u32,
+    /// The state of the push of owed fields.
+    pub push: Push,
+    /// The metadata that only Drive decides.
+    pub metadata: DriveMetadata,
+    /// The version that the stored permissions belong to. Lower than [`FileRecord::version`] if
+    /// Drive has not shown them since and nothing gave reason to list them.
+    pub permissions_at: DriveVersion,
+    /// The last write request with an idempotency key. A repeat is answered and not executed again.
+    pub last_request: Option<Request>,
+}
+
+/// The presence of the file in Drive, for the connection's user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// The file exists.
+    Present,
+    /// The application created the file, and Drive has not yet done so.
+    Creating,
+    /// The file is gone, for this reason, since this time. The record remains as a tombstone.
+    Gone(Gone, Timestamp),
+}
+
+/// An edit of the application that Drive has not received yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edit {
+    /// The author: the subject of the access token.
+    pub by: String,
+    /// The time at which the edit was accepted.
+    pub at: Timestamp,
+}
+
+/// The part of an open conflict that the sides of its field don't tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenConflict {
+    /// The number of the conflict within the file.
+    pub number: u32,
+    /// The number of times that its sides have moved since it was opened.
+    pub moves: u32,
+    /// The time at which it was opened.
+    pub opened_at: Timestamp,
+}
+
+/// The state of the push of a file's owed fields. What is owed is derived from the sides and never
+/// stored.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Push {
+    /// The number of attempts since the last success. Determines the backoff.
+    pub attempts: u32,
+    /// The number of those attempts that count towards giving up. An attempt counts from its claim,
+    /// so that a worker that crashes counts too, until Drive says definitely that the write did or
+    /// did not happen.
+    pub failures: u32,
+    /// The earliest time of the next attempt. Meaningful while something is due.
+    pub not_before: Timestamp,
+    /// The time of the latest claim. Meaningful while a sent write is not settled.
+    pub sent_at: Timestamp,
+    /// Send one field at a time: Drive refused several at once without saying which one was at
+    /// fault.
+    pub one_at_a_time: bool,
+    /// The last check found the file out of scope. A change of a rule or a folder ends this; time
+    /// does not.
+    pub out_of_scope: bool,
+    /// The fields that were given up, each with its reason, until they are edited or retried.
+    pub failed: BTreeMap<Field, String>,
+}
+
+/// A write request that was executed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// The client's `Idempotency-Key`.
+    pub key: String,
+    /// A digest of the request. The same key with another request is a client error.
+    pub digest: String,
+}
+
+/// A reader's view of what is owed to Drive for one file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Intent<'a> {
+    /// The fields whose application value Drive has not received.
+    pub fields: Vec<&'a Field>,
+    /// True if all of them were given up.
+    pub failed: bool,
+    /// The reason why one of them was given up.
+    pub reason: Option<&'a str>,
+}
+
+impl FileRecord {
+    /// Creates the record of a file from its first snapshot, to be stored on condition that no
+    /// record exists.
+    #[must_use]
+    pub fn from_snapshot(snapshot: &Snapshot) -> Self {
+        let agreed =
+            |(field, value): (&Field, &Value)| (field.clone(), Sides::agreed(value.clone()));
+        let unknown = Self::unknown(snapshot.file.clone());
+        Self {
+            version: snapshot.version,
+            reported: snapshot.version,
+            field_set: snapshot.field_set,
+            presence: Presence::Present,
+            fields: snapshot.fields.iter().map(agreed).collect(),
+            content_version: u32::from(snapshot.metadata.content() != Value::Null),
+            metadata: snapshot.metadata.clone(),
+            permissions_at: unknown.permissions_seen(snapshot),
+            ..unknown
+        }
+    }
+
+    /// Creates the tombstone of a file that was gone before any snapshot of it arrived. A late
+    /// snapshot must not bring the file back without a lookup.
+    #[must_use]
+    pub fn tombstone(file: FileId, gone: Gone, now: Timestamp) -> Self {
+        Self {
+            presence: Presence::Gone(gone, now),
+            ..Self::unknown(file)
+        }
+    }
+
+    /// Creates the record of a file that the application is about to create: no field is set, and
+    /// Drive has nothing.
+    pub(crate) fn pending_creation(file: FileId, metadata: DriveMetadata) -> Self {
+        Self {
+            presence: Presence::Creating,
+            metadata,
+            ..Self::unknown(file)
+        }
+    }
+
+    fn unknown(file: FileId) -> Self {
+        Self {
+            file,
+            revision: Revision(1),
+            visible: Revision(1),
+            version: DriveVersion(0),
+            reported: DriveVersion(0),
+            field_set: FieldSetVersion(0),
+            presence: Presence::Present,
+            fields: BTreeMap::new(),
+            edits: BTreeMap::new(),
+            open: BTreeMap::new(),
+            conflicts_opened: 0,
+            content_version: 0,
+            push: Push::default(),
+            metadata: DriveMetadata::default(),
+            permissions_at: DriveVersion(0),
+            last_request: None,
+        }
+    }
+
+    /// Returns the sides of a field. A field that no side has set is agreed to be unset.
+    #[must_use]
+    pub fn sides(&self, field: &Field) -> Sides<Value> {
+        let kept = self.fields.get(field).cloned();
+        kept.unwrap_or_else(|| Sides::agreed(self.default_value(field)))
+    }
+
+    /// Returns the application's value of a field.
+    #[must_use]
+    pub fn app(&self, field: &Field) -> Value {
+        self.fields
+            .get(field)
+            .map_or_else(|| self.default_value(field), |sides| sides.app.clone())
+    }
+
+    /// Returns the value on both sides of a field that is not in [`FileRecord::fields`].
+    fn default_value(&self, field: &Field) -> Value {
+        match field {
+            Field::Content => self.metadata.content(),
+            Field::Existence
+            | Field::Name
+            | Field::Description
+            | Field::Starred
+            | Field::Trashed
+            | Field::Parent
+            | Field::Property(_)
+            | Field::Permission(_) => field.unset(),
+        }
+    }
+
+    /// Returns whether the file can have bytes of its own. Google's own types have none.
+    #[must_use]
+    pub fn can_hold_content(&self) -> bool {
+        let own = "application/vnd.google-apps";
+        !self.metadata.mime_type.starts_with(own)
+    }
+
+    /// Returns whether the application's content must still reach Drive.
+    #[must_use]
+    pub fn content_owed(&self) -> bool {
+        let failed = self.push.failed.contains_key(&Field::Content);
+        self.is_present() && !failed && self.sides(&Field::Content).owed()
+    }
+
+    /// Returns whether the file exists in Drive.
+    #[must_use]
+    pub fn is_present(&self) -> bool {
+        match self.presence {
+            Presence::Present => true,
+            Presence::Creating | Presence::Gone(..) => false,
+        }
+    }
+
+    /// Returns whether the file is gone (as opposed to present or about to be created).
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        match self.presence {
+            Presence::Gone(..) => true,
+            Presence::Present | Presence::Creating => false,
+        }
+    }
+
+    /// Returns the time of the next push, or `None` if nothing is due: nothing is pending,
+    /// everything pending was given up, or the file is gone.
+    #[must_use]
+    pub fn due(&self) -> Option<Timestamp> {
+        let pushable = |(field, sides): (&Field, &Sides<Value>)| {
+            // The only possible write to a file that does not exist is its creation.
+            let possible = self.is_present() || *field == Field::Existence;
+            possible && sides.pending() && !self.push.failed.contains_key(field)
+        };
+        (!self.is_gone() && self.fields.iter().any(pushable)).then_some(self.push.not_before)
+    }
+
+    /// Returns what is owed to Drive, if anything is.
+    #[must_use]
+    pub fn intent(&self) -> Option<Intent<'_>> {
+        let owed = self
+            .fields
+            .iter()
+            .filter(|(_, sides)| sides.owed())
+            .map(|(field, _)| field);
+        let fields: Vec<&Field> = owed.collect();
+        if fields.is_empty() || self.is_gone() || self.creation_taken_back() {
+            return None;
+        }
+        let given_up = |field: &&Field| self.push.failed.contains_key(*field);
+        Some(Intent {
+            failed: if self.is_creating() {
+                given_up(&&Field::Existence)
+            } else {
+                fields.iter().all(given_up)
+            },
+            reason: self.push.failed.values().next().map(String::as_str),
+            fields,
+        })
+    }
+
+    /// Returns whether an observation may only be applied as the result of a lookup. That is the
+    /// case if it would turn a present file absent or an absent one present, because messages from
+    /// a queue have no order in this respect.
+    #[must_use]
+    pub fn needs_lookup(&self, observation: &crate::Observation) -> bool {
+        match observation {
+            crate::Observation::Present(_) => !self.is_present(),
+            // After a creation was sent, this says that the file was created and is gone again.
+            crate::Observation::Gone(_) => {
+                let sent = !self.sides(&Field::Existence).sent.is_empty();
+                self.is_present() || self.is_creating() && sent
+            }
+        }
+    }
+}

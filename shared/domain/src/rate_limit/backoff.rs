@@ -1,0 +1,70 @@
+//! Backoff: the wait before the next attempt.
+
+/// A random number in `0.0..1.0`, drawn by the caller: this crate has no source of randomness.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Jitter(pub f64);
+
+impl Jitter {
+    /// Returns `millis`, varied by up to 20 % in either direction.
+    #[must_use]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "at most 1.2 times what came in"
+    )]
+    #[expect(clippy::cast_precision_loss, reason = "a wait, not a sum of money")]
+    pub fn around(self, millis: i64) -> i64 {
+        (millis as f64 * (0.8 + 0.4 * self.0.clamp(0.0, 1.0))) as i64
+    }
+}
+
+/// Exponential backoff with full jitter: a wait drawn evenly from zero to `base * 2^(attempts -
+/// 1)`, capped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backoff {
+    /// The ceiling of the first wait, in milliseconds.
+    pub base_millis: u32,
+    /// The highest ceiling, in milliseconds.
+    pub cap_millis: u32,
+    /// The number of failures after which a file's pushes are given up, until it is retried or
+    /// edited.
+    pub failures_max: u32,
+}
+
+impl Backoff {
+    /// One second, doubling to five minutes. Five failures take 15 seconds of waiting on average:
+    /// by then the connection's circuit breaker has shown whether Drive or the file is at fault.
+    pub const PUSH: Self = Self {
+        base_millis: 1_000,
+        cap_millis: 300_000,
+        failures_max: 5,
+    };
+
+    /// Returns the milliseconds to wait after `attempts` attempts that did not succeed.
+    #[must_use]
+    pub fn wait_millis(self, attempts: u32, jitter: Jitter) -> i64 {
+        let doubled = u64::from(self.base_millis) << attempts.saturating_sub(1).min(30);
+        let ceiling = doubled.min(u64::from(self.cap_millis));
+        // At most 300,000, which a float represents exactly.
+        #[expect(clippy::cast_possible_truncation, reason = "between 0 and the cap")]
+        #[expect(clippy::cast_precision_loss, reason = "at most the cap")]
+        let wait = (ceiling as f64 * jitter.0.clamp(0.0, 1.0)) as i64;
+        wait
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wait_doubles_up_to_its_cap_and_is_spread_from_zero() {
+        let wait = |attempts, jitter| Backoff::PUSH.wait_millis(attempts, Jitter(jitter));
+        assert_eq!(wait(1, 1.0), 1_000);
+        assert_eq!(wait(2, 1.0), 2_000);
+        assert_eq!(wait(9, 1.0), 256_000);
+        assert_eq!(wait(10, 1.0), 300_000);
+        assert_eq!(wait(u32::MAX, 1.0), 300_000);
+        assert_eq!(wait(5, 0.0), 0);
+        assert_eq!(wait(5, 0.5), 8_000);
+    }
+}

@@ -1,0 +1,55 @@
+//! The secret that contains a connection's credentials.
+
+use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError;
+
+use crate::{Credentials, DriveError, Kind};
+
+const METHOD: &str = "secretsmanager.GetSecretValue";
+
+/// A secret of Secrets Manager with the credentials of a connection.
+#[derive(Clone)]
+pub(crate) struct CredentialsSecret {
+    pub(crate) secrets: aws_sdk_secretsmanager::Client,
+    pub(crate) secret_id: String,
+}
+
+impl CredentialsSecret {
+    /// Reads the current credentials.
+    pub(crate) async fn read(&self) -> Result<Credentials, DriveError> {
+        let request = self.secrets.get_secret_value().secret_id(&self.secret_id);
+        let answer = request.send().await.map_err(failed)?;
+        let text = answer.secret_string().unwrap_or_default();
+        Credentials::parse(text).map_err(|refused| unusable(METHOD, refused))
+    }
+}
+
+/// Returns the error for invalid credentials, which no retry can fix.
+pub(crate) fn unusable(method: &'static str, refused: crate::InvalidCredentials) -> DriveError {
+    let reason = "credentialsUnusable".to_owned();
+    DriveError::new(method, Kind::AuthLost { reason }).with_source(refused)
+}
+
+fn failed(error: SdkError<GetSecretValueError>) -> DriveError {
+    let code = error.code().unwrap_or_default().to_owned();
+    let kind = match code.as_str() {
+        // Missing, scheduled for deletion, encrypted with an unusable key, or not readable: a
+        // person must act. Nothing was sent to Drive in any case.
+        "ResourceNotFoundException"
+        | "InvalidRequestException"
+        | "InvalidParameterException"
+        | "DecryptionFailure"
+        | "AccessDeniedException" => Kind::AuthLost {
+            reason: code.clone(),
+        },
+        _ => Kind::NotSent,
+    };
+    let reason = (!code.is_empty()).then_some(code);
+    let failed = DriveError::new(METHOD, kind).with_reason(reason);
+    if matches!(error, SdkError::ResponseError(_)) {
+        // A success that the SDK can't parse: the source contains the whole response, so the
+        // secret.
+        return failed;
+    }
+    failed.with_source(error)
+}

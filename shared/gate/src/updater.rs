@@ -1,0 +1,108 @@
+//! Saves the consequences of Drive's responses to file records, with conditional writes.
+
+use domain::{Context, FileRecord, Transition};
+use runtime::{Clock, Entropy};
+use store::{Committed, Connection, Nonce, Store, StoreError};
+
+/// The most attempts to commit one update of a record that others write at the same time.
+pub const COMMIT_ATTEMPTS_MAX: usize = 12;
+
+/// Updates the file records of one connection, for the functions that write to Drive.
+#[derive(Clone, Copy)]
+pub struct FileUpdater<'a> {
+    connection: &'a Connection,
+    store: &'a Store,
+    clock: &'a Clock,
+    entropy: &'a Entropy,
+}
+
+/// The outcome of [`FileUpdater::update`].
+#[derive(Debug)]
+pub enum UpdateOutcome {
+    /// The update was committed; contains the new record.
+    Applied(Box<FileRecord>),
+    /// The record does not exist any more.
+    Gone,
+    /// Other writers won [`COMMIT_ATTEMPTS_MAX`] times; contains the current record. The claim in
+    /// it still remembers the attempt.
+    Contended(Box<FileRecord>),
+}
+
+impl<'a> FileUpdater<'a> {
+    /// An updater for the connection's records in `store`.
+    #[must_use]
+    pub const fn new(
+        connection: &'a Connection,
+        store: &'a Store,
+        clock: &'a Clock,
+        entropy: &'a Entropy,
+    ) -> Self {
+        Self {
+            connection,
+            store,
+            clock,
+            entropy,
+        }
+    }
+
+    /// Returns the context of an observation by a read. A read does not tell when the file
+    /// changed, so there is no Drive time.
+    #[must_use]
+    pub fn context(&self) -> Context<'a> {
+        Context {
+            now: self.clock.now(),
+            drive_at: None,
+            policies: &self.connection.policies,
+        }
+    }
+
+    /// Commits one conditional write of a file's record. Nothing is written if the record did not
+    /// change.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn write(
+        &self,
+        before: &FileRecord,
+        step: &Transition,
+    ) -> Result<Committed, StoreError> {
+        if step.record == *before {
+            return Ok(Committed::Done);
+        }
+        let key = &self.connection.key;
+        let nonce = Nonce(self.entropy.next());
+        let committed = self.store.commit(key, before.revision, step, nonce).await?;
+        let has_failed = step.record.push.failed.len() > before.push.failed.len();
+        if has_failed && matches!(committed, Committed::Done) {
+            tracing::error!(
+                connection = %key,
+                file = %before.file,
+                metric = "given_up",
+                "Drive rejected an owed write permanently: a person must act"
+            );
+        }
+        Ok(committed)
+    }
+
+    /// Commits an update. Where others have changed the record meanwhile, computes the update
+    /// again from the current record.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn update(
+        &self,
+        record: FileRecord,
+        step: impl Fn(&FileRecord) -> Transition,
+    ) -> Result<UpdateOutcome, StoreError> {
+        let mut record = record;
+        for _ in 0..COMMIT_ATTEMPTS_MAX {
+            let next = step(&record);
+            match self.write(&record, &next).await? {
+                Committed::Done => return Ok(UpdateOutcome::Applied(Box::new(next.record))),
+                Committed::Stale(Some(current)) => record = *current,
+                Committed::Stale(None) => return Ok(UpdateOutcome::Gone),
+            }
+        }
+        Ok(UpdateOutcome::Contended(Box::new(record)))
+    }
+}

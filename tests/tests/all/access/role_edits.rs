@@ -1,0 +1,343 @@
+//! Permissions that are edited on both sides: roles reach Drive one at a time, return as echoes,
+//! conflict, and are resolved.
+
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::support::{Outside, Person, Setup, World, eventually, own, own_with};
+
+const ANN: &str = "user:ann@example.com";
+const BOB: &str = "user:bob@example.com";
+
+fn permissions(file: &str) -> String {
+    format!("/drive/v3/files/{file}/permissions")
+}
+
+/// What Drive has of a file's permissions, by e-mail address or type, with what is inherited left out.
+async fn held(person: &Person, file: &str) -> Value {
+    let path = format!(
+        "{}?supportsAllDrives=true&fields=permissions(id,type,role,emailAddress,permissionDetails)",
+        permissions(file)
+    );
+    let (status, list) = person.call(Method::GET, &path, None).await;
+    assert_eq!(status, 200, "{list}");
+    let mut held = serde_json::Map::new();
+    for permission in list["permissions"].as_array().unwrap() {
+        let details = permission["permissionDetails"].as_array().unwrap();
+        let direct = details.iter().find(|detail| detail["inherited"] == false);
+        let who = permission["emailAddress"].as_str();
+        let who = who.unwrap_or_else(|| permission["type"].as_str().unwrap());
+        if let Some(direct) = direct {
+            held.insert(who.to_owned(), direct["role"].clone());
+        }
+    }
+    Value::Object(held)
+}
+
+/// Shares a file at Drive, and gives the permission's id.
+async fn share(person: &Person, file: &str, who: &str, role: &str) -> String {
+    let path = format!(
+        "{}?supportsAllDrives=true&sendNotificationEmail=false",
+        permissions(file)
+    );
+    let body = json!({"type": "user", "role": role, "emailAddress": format!("{who}@example.com")});
+    let (status, made) = person.call(Method::POST, &path, Some(body)).await;
+    assert_eq!(status, 200, "{made}");
+    made["id"].as_str().unwrap().to_owned()
+}
+
+async fn reshare(person: &Person, file: &str, id: &str, role: &str) {
+    let path = format!("{}/{id}?supportsAllDrives=true", permissions(file));
+    let body = json!({ "role": role });
+    let (status, changed) = person.call(Method::PATCH, &path, Some(body)).await;
+    assert_eq!(status, 200, "{changed}");
+}
+
+/// The role of a principal at the API.
+async fn role_until(world: &Outside, file: &str, who: &str, role: &Value) -> Value {
+    let what = format!("{who} is {role}");
+    world
+        .file_until(&what, file, |f| {
+            f["fields"]["permissions"][who] == *role && f["intent"].is_null()
+        })
+        .await
+}
+
+/// The application gives Ann a role, and while that is held up somebody gives her another one in Drive.
+async fn both_share(world: &World, file: &str, id: &str, ours: &str, theirs: &str) {
+    let held_up = format!("* /drive/v2/files/{file}");
+    world.fault(json!({"match": held_up, "times": 1, "respond": {"status": 503}}));
+    world
+        .edit_ok(file, json!({"permissions": {ANN: ours}}))
+        .await;
+    reshare(&world.owner(), file, id, theirs).await;
+}
+
+#[test]
+fn granted_changed_and_revoked_roles_reach_drive_one_at_a_time() {
+    own(async |world| {
+        let (file, owner) = (world.take(), world.owner());
+        let bob = share(&owner, &file, "bob", "writer").await;
+        let shown = role_until(world, &file, BOB, &json!("writer")).await;
+        assert_eq!(
+            shown["fields"]["permissions"]["user:owner@example.com"],
+            "owner"
+        );
+        let all = shown["permissions"].as_array().unwrap();
+        let of_bob = all.iter().find(|p| p["principal"] == BOB).unwrap();
+        assert_eq!(
+            (&of_bob["direct"], &of_bob["id"]),
+            (&json!(true), &json!(bob))
+        );
+
+        world.simulator.zero_counters();
+        let taken = world
+            .edit_ok(
+                &file,
+                json!({"name": "Shared.md", "permissions": {"user:Ann@Example.com": "commenter", BOB: "reader"}}),
+            )
+            .await;
+        let owed = taken["intent"]["fields"].as_array().unwrap();
+        assert_eq!(owed.len(), 3, "{taken}");
+        role_until(world, &file, ANN, &json!("commenter")).await;
+        let wanted = json!({"owner@example.com": "owner", "ann@example.com": "commenter", "bob@example.com": "reader"});
+        assert_eq!(held(&owner, &file).await, wanted);
+        assert_eq!(owner.name_of(&file).await, "Shared.md");
+
+        world
+            .edit_ok(&file, json!({"permissions": {BOB: null}}))
+            .await;
+        let shown = role_until(world, &file, BOB, &Value::Null).await;
+        assert!(
+            shown["permissions"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .all(|p| p["principal"] != BOB)
+        );
+        let wanted = json!({"owner@example.com": "owner", "ann@example.com": "commenter"});
+        assert_eq!(held(&owner, &file).await, wanted);
+        let calls = |method: &str| world.calls(method);
+        assert_eq!(
+            (
+                calls("permissions.create"),
+                calls("permissions.update"),
+                calls("permissions.delete")
+            ),
+            (1, 1, 1)
+        );
+        // The echoes have come and gone: a change behind them in the log has arrived.
+        let behind = world.take();
+        owner.rename(&behind, "behind the echo.txt").await;
+        world
+            .file_until("the echo", &behind, |f| {
+                f["fields"]["name"] == "behind the echo.txt"
+            })
+            .await;
+        world.converge().await;
+        assert_eq!(world.conflicts_of(&file).await, Vec::<Value>::new());
+        // Two lists are this test's own.
+        assert_eq!(
+            calls("permissions.list"),
+            2,
+            "My Drive shows them in the file"
+        );
+    });
+}
+
+#[test]
+fn roles_set_on_both_sides_are_one_conflict_and_the_choice_reaches_drive() {
+    own(async |world| {
+        let (file, owner) = (world.take(), world.owner());
+        let ann = share(&owner, &file, "ann", "writer").await;
+        role_until(world, &file, ANN, &json!("writer")).await;
+        both_share(world, &file, &ann, "reader", "commenter").await;
+        let conflict = world
+            .conflict_on(&file, &format!("permissions.{ANN}"))
+            .await;
+        assert_eq!(
+            (&conflict["base"], &conflict["app"], &conflict["drive"]),
+            (&json!("writer"), &json!("reader"), &json!("commenter"))
+        );
+        let refused = world
+            .edit(&file, json!({"permissions": {ANN: "writer"}}))
+            .await;
+        assert_eq!(refused.status, 409, "{}", refused.body);
+        let id = conflict["id"].as_str().unwrap();
+        world
+            .post(
+                &format!("/conflicts/{id}/resolution"),
+                json!({"choose": "app"}),
+            )
+            .await;
+        eventually("the choice is in Drive", async || {
+            (held(&owner, &file).await["ann@example.com"] == "reader").then_some(())
+        })
+        .await;
+        role_until(world, &file, ANN, &json!("reader")).await;
+        world.converge().await;
+        assert_eq!(world.conflicts_of(&file).await.len(), 1);
+    });
+}
+
+#[test]
+fn the_policy_most_restrictive_picks_the_lower_role_and_records_the_other() {
+    own(async |world| {
+        let etag = world.api(Method::GET, "", &[], None).await.etag();
+        let policies = json!({"policies": {"fields": {"permissions": "most_restrictive"}}});
+        let headers = [("if-match", etag.as_str())];
+        let answer = world.api(Method::PATCH, "", &headers, Some(policies)).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        for (ours, theirs, lower) in [
+            ("reader", "commenter", "reader"),
+            ("commenter", "reader", "reader"),
+        ] {
+            let (file, owner) = (world.take(), world.owner());
+            let ann = share(&owner, &file, "ann", "writer").await;
+            role_until(world, &file, ANN, &json!("writer")).await;
+            both_share(world, &file, &ann, ours, theirs).await;
+            role_until(world, &file, ANN, &json!(lower)).await;
+            eventually("Drive has the lower role", async || {
+                (held(&owner, &file).await["ann@example.com"] == lower).then_some(())
+            })
+            .await;
+            let decided = world.conflicts_of(&file).await;
+            let [record] = decided.as_slice() else {
+                panic!("{decided:?}");
+            };
+            assert_eq!(record["status"], "resolved", "{record}");
+            assert_eq!(record["resolution"]["by"], "policy");
+            assert_eq!(
+                (&record["app"], &record["drive"]),
+                (&json!(ours), &json!(theirs))
+            );
+        }
+        world.converge().await;
+    });
+}
+
+#[test]
+fn a_permission_whose_response_was_lost_is_not_granted_twice() {
+    own(async |world| {
+        for lost in [
+            json!({"applied": true, "drop": true}),
+            json!({"applied": true, "respond": {"status": 503}}),
+            json!({"drop": true}),
+        ] {
+            let (file, owner) = (world.take(), world.owner());
+            let mut fault = json!({"match": format!("POST {}", permissions(&file)), "times": 1});
+            for (member, value) in lost.as_object().unwrap() {
+                fault[member] = value.clone();
+            }
+            world.fault(fault);
+            world
+                .edit_ok(&file, json!({"permissions": {ANN: "reader"}}))
+                .await;
+            role_until(world, &file, ANN, &json!("reader")).await;
+            assert_eq!(
+                held(&owner, &file).await["ann@example.com"],
+                "reader",
+                "{lost}"
+            );
+            assert_eq!(
+                world.conflicts_of(&file).await,
+                Vec::<Value>::new(),
+                "{lost}"
+            );
+        }
+        world.converge().await;
+    });
+}
+
+#[test]
+fn a_rejected_permission_delays_no_other_field() {
+    own(async |world| {
+        let (file, owner) = (world.take(), world.owner());
+        let refused = json!({"status": 400, "reason": "invalidSharingRequest"});
+        world.fault(json!({"match": format!("POST {}", permissions(&file)), "times": 1, "respond": refused}));
+        world
+            .edit_ok(
+                &file,
+                json!({"name": "named.txt", "permissions": {ANN: "reader", BOB: "commenter"}}),
+            )
+            .await;
+        let shown = world
+            .file_until("Ann is given up", &file, |f| {
+                f["intent"]["status"] == "failed"
+            })
+            .await;
+        assert_eq!(
+            shown["intent"]["fields"],
+            json!([format!("permissions.{ANN}")])
+        );
+        assert_eq!(shown["intent"]["reason"], "invalidSharingRequest");
+        let wanted = json!({"owner@example.com": "owner", "bob@example.com": "commenter"});
+        assert_eq!(held(&owner, &file).await, wanted);
+        assert_eq!(owner.name_of(&file).await, "named.txt");
+        // Somebody mends it, and asks for it again.
+        world
+            .post(&format!("/intents/{file}/retry"), json!({}))
+            .await;
+        role_until(world, &file, ANN, &json!("reader")).await;
+    });
+}
+
+#[test]
+fn a_sharing_limit_delays_the_permission_without_failing_other_fields() {
+    own(async |world| {
+        let (file, owner) = (world.take(), world.owner());
+        let limit = json!({"status": 403, "reason": "sharingRateLimitExceeded"});
+        world.fault(
+            json!({"match": format!("POST {}", permissions(&file)), "times": 1, "respond": limit}),
+        );
+        world
+            .edit_ok(&file, json!({"permissions": {ANN: "reader"}}))
+            .await;
+        let before = world.now();
+        let shown = world
+            .file_until("it waits", &file, |f| {
+                let at = f["intent"]["next_attempt_at"].as_str();
+                let at = at.and_then(domain::Timestamp::parse_rfc3339);
+                at.is_some_and(|at| at.millis_since(before) > 600_000)
+            })
+            .await;
+        assert_eq!(shown["intent"]["status"], "owed");
+        world.edit_ok(&file, json!({"name": "goes on.txt"})).await;
+        eventually("the name is in Drive", async || {
+            (owner.name_of(&file).await == "goes on.txt").then_some(())
+        })
+        .await;
+        role_until(world, &file, ANN, &json!("reader")).await;
+    });
+}
+
+#[test]
+fn permissions_that_can_not_be_granted_are_rejected() {
+    own_with(
+        Setup {
+            files: 6,
+            ..Setup::default()
+        },
+        async |world| {
+            let file = world.take();
+            for (patch, pointer) in [
+                (json!({ANN: "owner"}), "/permissions/user:ann@example.com"),
+                (json!({ANN: "emperor"}), "/permissions/user:ann@example.com"),
+                (json!({"ann": "reader"}), "/permissions/ann"),
+                (
+                    json!({"user:owner@example.com": "reader"}),
+                    "/permissions/user:owner@example.com",
+                ),
+                (
+                    json!({"user:owner@example.com": null}),
+                    "/permissions/user:owner@example.com",
+                ),
+            ] {
+                let answer = world.edit(&file, json!({ "permissions": patch })).await;
+                assert_eq!(answer.status, 422, "{patch} {}", answer.body);
+                assert_eq!(answer.body["pointer"], pointer, "{}", answer.body);
+            }
+            assert!(world.file(&file).await["intent"].is_null());
+        },
+    );
+}

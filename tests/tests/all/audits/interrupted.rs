@@ -1,0 +1,309 @@
+//! An operation that is interrupted at any call continues from there, and finds, counts and removes the
+//! same.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use domain::{
+    ConnectionId, ConnectionKey, FileRecord, LogId, OperationId, PageToken, Policies, Revision,
+    TenantId, Timestamp, Transition,
+};
+use drive::{Listed, Scope};
+use drive_simulator::Simulator;
+use local::aws::in_process::{Fault, FaultHook, fault_layer};
+use local::aws::{self, Aws, Queue};
+use local::system::{FunctionSettings, Functions};
+use runtime::{Clock, Deadline, Entropy};
+use store::{
+    Connection, ConnectionState, Decision, Log, LogProgress, Nonce, Operation, OperationKind,
+    OperationState, PageRequest, RemovalLimits, Store,
+};
+
+use crate::support::{Person, credentials, run, serve};
+
+const FILES: usize = 12;
+const GONE: usize = 4;
+/// More calls than a whole operation makes.
+const CALLS_MAX: i64 = 400;
+
+/// A table and queues that answer no call any more once so many were made.
+struct Stage {
+    functions: Functions,
+    aws: Aws,
+    store: Store,
+    key: ConnectionKey,
+    /// Calls until everything breaks off; negative: it has.
+    left: Arc<AtomicI64>,
+    clock: Arc<AtomicI64>,
+}
+
+impl Stage {
+    async fn new(drive_url: &str) -> Self {
+        let left = Arc::new(AtomicI64::new(i64::MAX));
+        let counted = Arc::clone(&left);
+        let hook: FaultHook = Arc::new(move |_| {
+            if counted.fetch_sub(1, Ordering::Relaxed) > 0 {
+                Fault::None
+            } else {
+                // Not done, and not tried again by the client.
+                Fault::Refused {
+                    status: http::StatusCode::BAD_REQUEST,
+                    code: "AccessDeniedException".to_owned(),
+                }
+            }
+        });
+        let options = aws::Options {
+            layer: Some(fault_layer(hook)),
+            ..aws::Options::memory(aws::system_clock())
+        };
+        let aws = Aws::open(options).unwrap();
+        let clock = Arc::new(AtomicI64::new(aws::system_clock()()));
+        let now = Arc::clone(&clock);
+        let entropy = AtomicU64::new(0);
+        let setting = FunctionSettings {
+            transport: drive::reqwest_transport(drive::Timeouts::default()).unwrap(),
+            content: None,
+            drive_url: drive_url.to_owned(),
+            webhook_url: None,
+            history_days: None,
+            clock: Clock::new(move || Timestamp::from_millis(now.load(Ordering::Relaxed))),
+            entropy: Entropy::new(move || entropy.fetch_add(1, Ordering::Relaxed)),
+        };
+        let functions = Functions::new(&aws, &setting);
+        let secrets = aws.secrets_client();
+        let secret = credentials(drive_url, "owner");
+        secrets
+            .create_secret()
+            .name("drivesync/acme/drive")
+            .secret_string(secret)
+            .send()
+            .await
+            .unwrap();
+        let store = Store::new(aws.dynamodb_client(), aws::NAME);
+        let key = ConnectionKey {
+            tenant: TenantId::parse("acme").unwrap(),
+            connection: ConnectionId::parse("c_01").unwrap(),
+        };
+        Self {
+            functions,
+            aws,
+            store,
+            key,
+            left,
+            clock,
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.functions.sweep.clock.now()
+    }
+
+    /// A connection that follows its log, with a record of every file that Drive lists now.
+    async fn fill(&self, removals: RemovalLimits) {
+        let connection = Connection {
+            key: self.key.clone(),
+            revision: 0,
+            name: "Team".to_owned(),
+            scope: store::Scope::User,
+            secret_id: "drivesync/acme/drive".to_owned(),
+            subject: None,
+            quota_user: None,
+            limits: domain::rate_limit::Limits::default(),
+            policies: Policies::default(),
+            rules: domain::Rules::default(),
+            content: domain::ContentSettings::default(),
+            my_drive: None,
+            removals,
+            state: ConnectionState::Active,
+            created_at: self.now(),
+            created_by: "ann".to_owned(),
+            last_request: None,
+        };
+        self.store.create_connection(&connection).await.unwrap();
+        let log = Log::new(
+            self.key.clone(),
+            LogId::user(),
+            self.now().plus_millis(1 << 40),
+        );
+        self.store.create_log(&log).await.unwrap();
+        let drive = self
+            .functions
+            .sweep
+            .drives
+            .unthrottled(&connection)
+            .await
+            .unwrap();
+        let page = drive.list_files(&Scope::User, None).await.unwrap();
+        for entry in page.files {
+            let Listed::Present(snapshot) = entry else {
+                panic!("{entry:?}")
+            };
+            let step = Transition::unchanged(FileRecord::from_snapshot(&snapshot));
+            let done = self.store.commit(&self.key, Revision(0), &step, Nonce(0));
+            assert_eq!(done.await.unwrap(), store::Committed::Done);
+        }
+        let started = self.operation("listing");
+        let start = PageToken::new("1");
+        let begun = self.store.begin_listing(&log, &start, &started);
+        assert!(matches!(begun.await.unwrap(), store::Written::Done(_)));
+        let listing = self.store.load_operation(&self.key, &started.id).await;
+        let listing = listing.unwrap().unwrap();
+        let now = self.now();
+        self.store
+            .record_page(&listing, &[], None, now)
+            .await
+            .unwrap();
+        let listed = self.store.load_operation(&self.key, &started.id).await;
+        let listed = listed.unwrap().unwrap();
+        let done = OperationState::Done;
+        self.store
+            .finish_operation(&listed, done, now)
+            .await
+            .unwrap();
+    }
+
+    fn operation(&self, id: &str) -> Operation {
+        let id = OperationId::parse(id).unwrap();
+        let log = LogId::user();
+        let kind = OperationKind::Audit;
+        Operation::new(self.key.clone(), id, log, kind, "ann", self.now())
+    }
+
+    /// The log is read to its end now, and time goes on.
+    async fn read_log(&self) {
+        self.clock.fetch_add(3_000, Ordering::Relaxed);
+        let log = self.store.load_log(&self.key, &LogId::user()).await;
+        let log = log.unwrap().unwrap();
+        let progress = LogProgress {
+            complete_listing_began: Some(self.now()),
+            next_poll_at: None,
+            last_change_at: None,
+            lag_millis: None,
+        };
+        let to = log.cursor.clone().unwrap();
+        self.store.advance(&log, &to, progress).await.unwrap();
+        self.clock.fetch_add(3_000, Ordering::Relaxed);
+    }
+
+    /// Sweeps once, and everything breaks off after `calls` calls.
+    async fn sweep(&self, calls: i64) {
+        self.left.store(calls, Ordering::Relaxed);
+        let deadline = Deadline(self.now().plus_millis(60_000));
+        sweep::handle(deadline, &self.functions.sweep).await;
+        self.left.store(i64::MAX, Ordering::Relaxed);
+    }
+
+    async fn load(&self, id: &OperationId) -> Operation {
+        let found = self.store.load_operation(&self.key, id).await;
+        found.unwrap().unwrap()
+    }
+
+    async fn present(&self) -> usize {
+        let page = PageRequest::first(1_000);
+        let files = self
+            .store
+            .list_files(&self.key, None, store::Tombstones::Skip, &page);
+        files.await.unwrap().items.len()
+    }
+
+    /// Takes an audit to its end, interrupted after ever more calls, and gives how often it was.
+    async fn run_out(&self, operation: &Operation, step: i64) -> i64 {
+        self.store.create_operation(operation).await.unwrap();
+        let mut calls = 1;
+        let mut interrupted = 0;
+        let mut confirmed = false;
+        loop {
+            let at = self.load(&operation.id).await;
+            match at.state {
+                OperationState::Done => {
+                    assert!(confirmed);
+                    return interrupted;
+                }
+                OperationState::AwaitingConfirmation { .. } => {
+                    assert_eq!(self.sent(), 0, "nothing is changed before a person said so");
+                    let confirmed_now = Operation {
+                        state: OperationState::Repairing,
+                        due_at: Some(self.now()),
+                        decision: Some(Decision {
+                            confirmed: true,
+                            by: "bob".to_owned(),
+                            at: self.now(),
+                        }),
+                        ..at.clone()
+                    };
+                    self.store
+                        .move_operation(&at, &confirmed_now)
+                        .await
+                        .unwrap();
+                    confirmed = true;
+                    calls = 1;
+                }
+                OperationState::Examining
+                | OperationState::Listing
+                | OperationState::Listed
+                | OperationState::Comparing
+                | OperationState::Verifying
+                | OperationState::Repairing => {}
+                OperationState::Cancelled | OperationState::Failed { .. } => panic!("{at:?}"),
+            }
+            self.read_log().await;
+            self.sweep(calls).await;
+            interrupted += 1;
+            // Ever longer, so that every call is the last one of some sweep.
+            calls += step;
+            assert!(calls < CALLS_MAX, "it makes no way");
+        }
+    }
+
+    /// Questions that are queued.
+    fn sent(&self) -> usize {
+        let depth = self.aws.sqs().depth(Queue::SnapshotsBulk.name()).unwrap();
+        depth.total()
+    }
+}
+
+#[test]
+fn an_audit_that_is_interrupted_at_every_call_ends_as_undisturbed() {
+    run(async {
+        let simulator = Simulator::new(drive_simulator::Options::default());
+        simulator.load_synthetic(FILES, 2);
+        let url = serve(&simulator).await;
+        let stage = Stage::new(&url).await;
+        let none = RemovalLimits {
+            share_percent_max: 0,
+            unasked_max: 0,
+        };
+        stage.fill(none).await;
+        let held = stage.present().await;
+        let owner = Person {
+            name: "owner",
+            drive_url: url.clone(),
+            http: reqwest::Client::new(),
+        };
+        let files = simulator.file_ids().into_iter().filter(|id| {
+            let file = simulator.file(id).unwrap();
+            file.name.starts_with("file-")
+        });
+        for file in files.take(GONE).collect::<Vec<_>>() {
+            owner.delete(&file).await;
+        }
+        let operation = Operation {
+            due_at: Some(stage.now()),
+            ..stage.operation("op1")
+        };
+        let interrupted = stage.run_out(&operation, 1).await;
+        assert!(interrupted > 10, "it was interrupted {interrupted} times");
+        let done = stage.load(&operation.id).await;
+        let drift = done.drift;
+        assert_eq!(
+            (drift.present, drift.missing_there),
+            (u64::try_from(held).unwrap(), u64::try_from(GONE).unwrap())
+        );
+        assert_eq!(
+            (drift.missing_here, drift.stale, drift.differing),
+            (0, 0, 0)
+        );
+        assert_eq!(stage.present().await, held, "only questions were queued");
+        assert_eq!(stage.sent(), GONE, "each of them once");
+    });
+}

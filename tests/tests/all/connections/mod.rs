@@ -1,0 +1,4 @@
+//! The lifecycle of connections and their credentials.
+
+mod delegation;
+mod lifecycle;

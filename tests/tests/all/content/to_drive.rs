@@ -1,0 +1,206 @@
+//! From the application into Drive.
+
+use domain::content::ContentOrigin;
+use domain::{Choice, Field, Value};
+use drive_simulator::Fault;
+use http::Method;
+use local::aws::Queue;
+use serde_json::{Value as Json, json};
+
+use super::content_wakes::{apply, content, mirrored};
+use super::{bytes_of, in_drive, intact, record, upload, versions};
+use crate::support::ByHand;
+
+async fn policy(hand: &ByHand, policy: &str) {
+    let body = Some(json!({"policies": {"fields": {"content": policy}}}));
+    let answer = hand
+        .api(Method::PATCH, "", &[("if-match", "*")], body)
+        .await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+}
+
+/// Everything that is owed gets there, whatever waits it takes.
+async fn settled(hand: &ByHand) {
+    for _ in 0..30 {
+        hand.sweep_and_pump().await;
+        hand.sync().await;
+        hand.pump().await;
+        hand.advance_clock(std::time::Duration::from_secs(400));
+    }
+}
+
+async fn sha256_in_drive(hand: &ByHand, file: &str) -> String {
+    let path = format!("/drive/v3/files/{file}?fields=sha256Checksum");
+    let answer = hand.owner().done(Method::GET, &path, None).await;
+    answer["sha256Checksum"].as_str().unwrap().to_owned()
+}
+
+/// How many contents Drive has had of a file.
+async fn revisions(hand: &ByHand, file: &str) -> usize {
+    let path = format!("/drive/v3/files/{file}/revisions?fields=revisions(id)");
+    let answer = hand.owner().done(Method::GET, &path, None).await;
+    answer["revisions"].as_array().unwrap().len()
+}
+
+#[test]
+fn an_upload_reaches_drive_as_a_new_revision_and_its_echo_is_no_change() {
+    mirrored(2, async |hand| {
+        let file = hand.take();
+        content(hand, &file, "before");
+        apply(hand).await;
+        hand.pump().await;
+        let before = record(hand, &file).await.content_version;
+        upload(hand, &file, b"by the application").await;
+        hand.pump().await;
+        assert_eq!(in_drive(hand, &file).await.as_ref(), b"by the application");
+        apply(hand).await;
+        hand.pump().await;
+        let now = record(hand, &file).await;
+        assert_eq!(now.content_version, before + 1);
+        assert!(!now.content_owed() && now.open.is_empty());
+        let stored = versions(hand, &file).await;
+        assert_eq!(
+            (stored[0].number, &stored[0].origin),
+            (before + 1, &ContentOrigin::Application)
+        );
+        assert_eq!(stored[0].by.as_deref(), Some("ann"));
+        intact(hand, &file).await;
+    });
+}
+
+#[test]
+fn empty_content_can_be_uploaded() {
+    mirrored(2, async |hand| {
+        let file = hand.take();
+        content(hand, &file, "something");
+        apply(hand).await;
+        hand.pump().await;
+        upload(hand, &file, b"").await;
+        settled(hand).await;
+        assert_eq!(in_drive(hand, &file).await.len(), 0);
+        assert!(!record(hand, &file).await.content_owed());
+    });
+}
+
+#[test]
+fn an_upload_and_a_change_in_drive_are_a_conflict_with_both_contents() {
+    mirrored(2, async |hand| {
+        let file = hand.take();
+        upload(hand, &file, b"ours").await;
+        content(hand, &file, "theirs");
+        settled(hand).await;
+        assert_eq!(in_drive(hand, &file).await.as_ref(), b"theirs");
+        let held = record(hand, &file).await;
+        let conflict = held.open_conflict(&Field::Content).unwrap();
+        let theirs = sha256_in_drive(hand, &file).await;
+        assert_eq!(held.sides(&Field::Content).drive(), &Value::Text(theirs));
+        let ours = versions(hand, &file).await;
+        assert_eq!(bytes_of(hand, &ours[0]).await.as_ref(), b"ours");
+
+        let policies = domain::Policies::default();
+        let context = domain::Context {
+            now: hand.now(),
+            drive_at: None,
+            policies: &policies,
+        };
+        let step = held
+            .resolve(&conflict, None, &Choice::App, "bob", context)
+            .unwrap();
+        let nonce = store::Nonce(77);
+        hand.store()
+            .commit(&hand.key, held.revision, &step, nonce)
+            .await
+            .unwrap();
+        settled(hand).await;
+        assert_eq!(in_drive(hand, &file).await.as_ref(), b"ours");
+        assert!(record(hand, &file).await.open.is_empty());
+        intact(hand, &file).await;
+    });
+}
+
+#[test]
+fn the_policy_keep_both_saves_the_applications_content_as_a_named_copy() {
+    mirrored(2, async |hand| {
+        policy(hand, "keep_both").await;
+        let file = hand.take();
+        hand.owner().rename(&file, "document.txt").await;
+        settled(hand).await;
+        upload(hand, &file, b"ours").await;
+        content(hand, &file, "theirs");
+        settled(hand).await;
+        assert_eq!(in_drive(hand, &file).await.as_ref(), b"theirs");
+        assert!(record(hand, &file).await.open.is_empty());
+        let ended = hand
+            .api(Method::GET, "/conflicts?status=resolved", &[], None)
+            .await
+            .body;
+        let resolution = &ended["items"][0]["resolution"];
+        assert_eq!(
+            (&resolution["choose"], &resolution["by"]),
+            (&json!("both"), &json!("policy"))
+        );
+        let copy = resolution["copy"].as_str().unwrap();
+        assert_eq!(in_drive(hand, copy).await.as_ref(), b"ours");
+        let name = hand.owner().name_of(copy).await;
+        assert!(
+            name.starts_with("document (conflicted copy ann 20"),
+            "{name}"
+        );
+        assert!(name.ends_with(".txt"), "{name}");
+        for file in [file.as_str(), copy] {
+            intact(hand, file).await;
+        }
+        let both = [versions(hand, &file).await, versions(hand, copy).await];
+        assert_eq!(bytes_of(hand, &both[0][0]).await.as_ref(), b"theirs");
+        assert_eq!(bytes_of(hand, &both[1][0]).await.as_ref(), b"ours");
+    });
+}
+
+#[test]
+fn a_write_between_our_read_and_our_upload_is_not_overwritten() {
+    mirrored(2, async |hand| {
+        let file = hand.take();
+        upload(hand, &file, b"ours").await;
+        let stale: Json = json!({"match": "PUT /upload/drive/v2/files/*", "times": 1,
+            "respond": {"status": 412, "reason": "conditionNotMet"}});
+        let stale: Fault = serde_json::from_value(stale).unwrap();
+        hand.simulator.add_fault(stale).unwrap();
+        settled(hand).await;
+        assert!(
+            in_drive(hand, &file).await.as_ref() == b"ours",
+            "the next attempt did it"
+        );
+        assert!(record(hand, &file).await.open.is_empty());
+    });
+}
+
+#[test]
+fn an_upload_that_crashes_at_any_call_lands_once() {
+    for at in 0..30 {
+        let mut crashed = false;
+        mirrored(2, async |hand| {
+            let file = hand.take();
+            content(hand, &file, "before");
+            apply(hand).await;
+            hand.pump().await;
+            let before = revisions(hand, &file).await;
+            upload(hand, &file, b"after").await;
+            hand.pump_stream().await.unwrap();
+            crashed = hand.crashes(Queue::Content, at).await;
+            settled(hand).await;
+            assert_eq!(in_drive(hand, &file).await.as_ref(), b"after", "call {at}");
+            assert_eq!(revisions(hand, &file).await, before + 1, "call {at}: once");
+            let now = record(hand, &file).await;
+            assert!(
+                now.open.is_empty() && now.due().is_none(),
+                "call {at}: {now:?}"
+            );
+            intact(hand, &file).await;
+        });
+        if !crashed {
+            assert!(at > 5, "few calls were made");
+            return;
+        }
+    }
+    panic!("it makes more calls than were tried");
+}

@@ -1,0 +1,166 @@
+//! Drive forgets the page token: the connection is resynced, and no record is lost or invented.
+
+use std::collections::BTreeMap;
+
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::support::{Setup, World, eventually, own, own_with};
+
+/// What of a file must not move while nothing happens to it.
+async fn untouched(world: &World) -> BTreeMap<String, (Value, usize)> {
+    let mut all = BTreeMap::new();
+    for (id, file) in world.files().await {
+        let history = world.get(&format!("/files/{id}/history")).await;
+        let versions = history["items"].as_array().unwrap().len();
+        all.insert(id, (file["revision"].clone(), versions));
+    }
+    all
+}
+
+async fn nothing_is_false(world: &World, how: &str) {
+    let owner = world.owner();
+    let [renamed, deleted, trashed, edited] = [(); 4].map(|()| world.take());
+    let before = untouched(world).await;
+    world.disable_notifications();
+    if how == "400" {
+        world.invalidate_cursor().await;
+    } else {
+        let status: u16 = how.parse().unwrap();
+        let respond = json!({"status": status, "reason": "notFound"});
+        world.fault(json!({"match": "GET /drive/v3/changes", "respond": respond}));
+    }
+    owner.rename(&renamed, &format!("renamed {how}.txt")).await;
+    owner.update(&trashed, json!({"trashed": true})).await;
+    owner.delete(&deleted).await;
+    let made = owner.create(&format!("made {how}.txt"), false).await;
+    world.edit_ok(&edited, json!({"description": "ours"})).await;
+    world.sync().await;
+    let resync = world.latest_in("resync", "done").await;
+    assert_eq!(resync["drift"]["missing_there"], 1, "{how}: {resync}");
+    assert_eq!(
+        resync["drift"]["held"],
+        before.len() + 1,
+        "{how}: what was listed has arrived before it is compared"
+    );
+    world.converge().await;
+    assert_eq!(world.file(&deleted).await["presence"], "removed");
+    let after = untouched(world).await;
+    let changed = [&renamed, &trashed, &edited, &deleted, &made];
+    for (id, was) in &before {
+        if !changed.contains(&id) {
+            assert_eq!(after.get(id), Some(was), "{how}: {id} was not touched");
+        }
+    }
+    assert_eq!(after.len(), before.len(), "one has gone, one has come");
+    assert_eq!(
+        after[&renamed].1,
+        before[&renamed].1 + 1,
+        "{how}: its history goes on"
+    );
+    assert_eq!(world.get("/conflicts?status=all").await["items"], json!([]));
+}
+
+#[test]
+fn pain_08_an_invalid_page_token_loses_no_file_and_invents_none() {
+    own(async |world| nothing_is_false(world, "400").await);
+}
+
+#[test]
+fn pain_08_a_page_token_answered_with_404_loses_no_file_and_invents_none() {
+    own(async |world| nothing_is_false(world, "404").await);
+}
+
+#[test]
+fn pain_08_a_page_token_answered_with_410_loses_no_file_and_invents_none() {
+    own(async |world| nothing_is_false(world, "410").await);
+}
+
+#[test]
+fn pain_08_changes_during_the_listing_are_not_lost() {
+    own(async |world| {
+        let (gone, owner) = (world.take(), world.owner());
+        world.disable_notifications();
+        // A file that is listed on the first page, so that no later page tells what became of it.
+        let path = "/drive/v3/files?pageSize=10&fields=files(id,mimeType)";
+        let (_, first) = owner.call(Method::GET, path, None).await;
+        let mut first = first["files"].as_array().unwrap().iter();
+        let early = first.find(|file| file["mimeType"] == "text/plain" && file["id"] != gone);
+        let early = early.unwrap()["id"].as_str().unwrap().to_owned();
+        world
+            .control(Method::POST, "pages", json!({"size": 10}))
+            .await;
+        world.invalidate_cursor().await;
+        // From the second page on the listing fails until people have been at the first page's files.
+        world.fault(json!({"match": "GET /drive/v3/files", "after": 1, "times": 0, "respond": {"status": 503, "reason": "backendError"}}));
+        world.sync().await;
+        eventually("the first page is recorded", async || {
+            let latest = world.get("/operations").await["items"][0].clone();
+            (latest["kind"] == "resync" && latest["pages"] == 1).then_some(())
+        })
+        .await;
+        owner.rename(&early, "after its page.txt").await;
+        owner.delete(&gone).await;
+        let made = owner.create("after its page too.txt", false).await;
+        world.simulator.clear_faults();
+        world.sync().await;
+        world.latest_in("resync", "done").await;
+        world.converge().await;
+        assert_eq!(world.file(&made).await["presence"], "present");
+        assert_eq!(
+            world.file(&early).await["fields"]["name"],
+            "after its page.txt"
+        );
+    });
+}
+
+#[test]
+fn pain_08_an_unrelated_400_never_starts_a_resync() {
+    let setup = Setup {
+        notified: false,
+        ..Setup::default()
+    };
+    own_with(setup, async |world| {
+        let (read, written) = (world.take(), world.take());
+        let refuse = |pattern: String, location: &str| {
+            let respond = json!({"status": 400, "reason": "invalid", "location": location});
+            world.fault(json!({"match": pattern, "respond": respond}));
+        };
+        // Located where a lost cursor would be, but on calls that carry none.
+        refuse(format!("GET /drive/v2/files/{read}"), "pageToken");
+        refuse(format!("PATCH /drive/v2/files/{written}"), "pageToken");
+        for file in [&read, &written] {
+            world.edit_ok(file, json!({"name": "refused.txt"})).await;
+            world
+                .file_until("it has failed", file, |f| f["intent"]["status"] == "failed")
+                .await;
+        }
+        // And on the call that carries it, but about something else.
+        refuse("GET /drive/v3/changes".to_owned(), "fields");
+        world.sync().await;
+        eventually("a person is called", async || {
+            let status = world.get("/status").await;
+            (status["state"] == "suspended").then_some(())
+        })
+        .await;
+        let cursor = world.log().await.cursor;
+        world.owner().rename(&read, "meanwhile.txt").await;
+        world.post("/resume", json!({})).await;
+        for file in [&read, &written] {
+            world
+                .post(&format!("/intents/{file}/cancel"), json!({}))
+                .await;
+        }
+        world.sync().await;
+        world.converge().await;
+        assert_ne!(world.log().await.cursor, cursor, "it went on from there");
+        let operations = world.get("/operations").await;
+        let kinds: Vec<&Value> = operations["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|operation| &operation["kind"])
+            .collect();
+        assert_eq!(kinds, ["initial_sync"], "{operations}");
+    });
+}

@@ -1,0 +1,4 @@
+//! Messages that can't be processed.
+
+mod poison;
+mod redriven;

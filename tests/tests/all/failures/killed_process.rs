@@ -1,0 +1,205 @@
+//! A process that is stopped at any point continues from its data on disk: nothing is lost, and no
+//! conflict appears.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use drive_simulator::{Edit, Simulator};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::support::{Folder, Outside, World, binary, eventually, run, serve};
+
+/// A Drive that outlives what is killed, with a library.
+async fn drive(files: usize) -> (Simulator, String) {
+    let simulator = Simulator::new(drive_simulator::Options::default());
+    simulator.load_synthetic(files, 6);
+    let url = serve(&simulator).await;
+    (simulator, url)
+}
+
+/// People rename the even files; gives what Drive must end with.
+fn renamed(simulator: &Simulator, files: &[String], round: usize) {
+    for file in files.iter().step_by(2) {
+        simulator
+            .apply("alice", file, Edit::Rename(format!("people {round}.txt")))
+            .unwrap();
+    }
+}
+
+#[test]
+fn a_system_stopped_during_a_burst_continues_from_its_directory() {
+    let folder = Folder::new();
+    let (simulator, drive_url) = run(drive(60));
+    let files = simulator
+        .random_files("owner", 0)
+        .into_iter()
+        .chain(simulator.file_ids())
+        .collect::<Vec<_>>();
+    for round in 0..3 {
+        // A runtime of its own, so that everything of the system ends with it, wherever it is.
+        let doomed = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        let world = doomed.block_on(async {
+            let world = World::beside(
+                simulator.clone(),
+                &drive_url,
+                Some(folder.path().to_owned()),
+                true,
+            )
+            .await;
+            eventually("a first record", async || {
+                (!world.files().await.is_empty()).then_some(())
+            })
+            .await;
+            if round > 0 {
+                // Half of the files are edited here, the other half in Drive, and the system is stopped in the middle.
+                renamed(&simulator, &files, round);
+                for file in files.iter().skip(1).step_by(2) {
+                    if world.find(file).await.is_some() {
+                        world
+                            .edit_ok(file, json!({"name": format!("ours {round}.txt")}))
+                            .await;
+                    }
+                }
+            }
+            world
+        });
+        doomed.shutdown_timeout(std::time::Duration::from_secs(10));
+        drop(world);
+    }
+    run(async {
+        let world = World::beside(
+            simulator.clone(),
+            &drive_url,
+            Some(folder.path().to_owned()),
+            true,
+        )
+        .await;
+        world.converge().await;
+        for (number, file) in files.iter().enumerate() {
+            let name = simulator.file(file).unwrap().name;
+            if number % 2 == 0 {
+                assert_eq!(name, "people 2.txt", "{file}");
+            } else {
+                assert!(
+                    name.starts_with("ours ")
+                        || name.starts_with("file-")
+                        || name.starts_with("Folder"),
+                    "{name}"
+                );
+            }
+        }
+        assert_eq!(world.get("/conflicts?status=all").await["items"], json!([]));
+        let operations = world.get("/operations").await;
+        assert_eq!(
+            operations["items"].as_array().unwrap().len(),
+            1,
+            "the first sync was not begun again"
+        );
+        world.system.stop().await;
+    });
+}
+
+/// `local` as a process of its own.
+struct Local {
+    process: Child,
+    outside: Outside,
+}
+
+impl Local {
+    async fn start(simulator: &Simulator, drive_url: &str, data_dir: &Path) -> Self {
+        let mut process = Command::new(binary("local"))
+            .args([
+                "--json",
+                "--no-content",
+                "--api-addr",
+                "127.0.0.1:0",
+                "--drive-url",
+                drive_url,
+                "--data-dir",
+            ])
+            .arg(data_dir)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let ready = async {
+            while let Some(line) = lines.next_line().await.unwrap() {
+                let event: Value = serde_json::from_str(&line).expect("one JSON object per line");
+                if event["event"] == "ready" {
+                    return event;
+                }
+            }
+            panic!("it ended before it was ready");
+        };
+        let ready = tokio::time::timeout(std::time::Duration::from_secs(30), ready)
+            .await
+            .unwrap();
+        // What else it prints is read and dropped: a full pipe would hold it up.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        let text = |member: &str| ready[member].as_str().unwrap().to_owned();
+        let (api, token, connection) = (text("api"), text("token"), text("connection"));
+        for service in ["dynamodb", "sqs", "s3", "secretsmanager"] {
+            assert!(ready["aws"][service].is_string(), "{ready}");
+        }
+        let outside = Outside::new(simulator.clone(), drive_url, &api, &token, &connection);
+        Self { process, outside }
+    }
+}
+
+#[test]
+fn a_process_killed_twice_during_edits_on_both_sides_loses_nothing() {
+    run(async {
+        let folder = Folder::new();
+        let (simulator, drive_url) = drive(80).await;
+        let files = simulator.file_ids();
+        let mut wanted: Vec<Option<String>> = vec![None; files.len()];
+        for round in 0..3 {
+            let mut local = Local::start(&simulator, &drive_url, folder.path()).await;
+            let outside = &local.outside;
+            eventually("the first sync", async || {
+                (outside.files().await.len() == files.len()).then_some(())
+            })
+            .await;
+            renamed(&simulator, &files, round);
+            for (number, file) in files.iter().enumerate().skip(1).step_by(2) {
+                let name = format!("ours {round}.txt");
+                outside.edit_ok(file, json!({ "name": name })).await;
+                // From here on it was accepted: whatever happens, it must not be lost.
+                wanted[number] = Some(name);
+            }
+            // kill -9
+            local.process.start_kill().unwrap();
+            local.process.wait().await.unwrap();
+        }
+        let mut local = Local::start(&simulator, &drive_url, folder.path()).await;
+        let outside = &local.outside;
+        let mut differences = Vec::new();
+        eventually("both sides are equal", async || {
+            differences = outside.differences().await;
+            differences.is_empty().then_some(())
+        })
+        .await;
+        for (file, wanted) in files.iter().zip(&wanted) {
+            let name = simulator.file(file).unwrap().name;
+            assert_eq!(
+                name,
+                wanted.clone().unwrap_or_else(|| "people 2.txt".to_owned())
+            );
+        }
+        assert_eq!(
+            outside.get("/conflicts?status=all").await["items"],
+            json!([]),
+            "nothing was applied twice"
+        );
+        local.process.start_kill().unwrap();
+        local.process.wait().await.unwrap();
+    });
+}

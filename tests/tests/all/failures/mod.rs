@@ -1,0 +1,4 @@
+//! Failures of Drive and of the system itself.
+
+mod drive_failures;
+mod killed_process;

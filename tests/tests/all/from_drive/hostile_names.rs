@@ -1,0 +1,168 @@
+//! Unusual names, types and trees are kept unchanged, and shown so that they do no harm.
+
+use std::time::Duration;
+
+use domain::derive::path_names;
+use http::Method;
+use local::aws::Queue;
+use runtime::SnapshotMessage;
+use serde_json::json;
+
+use crate::support::{by_hand, shared};
+
+const FOLDER: &str = "application/vnd.google-apps.folder";
+
+#[test]
+fn a_hostile_name_is_kept_in_both_directions_and_shown_escaped() {
+    shared(async |world| {
+        let owner = world.owner();
+        let long = "n".repeat(32 * 1024);
+        for name in [
+            "in/out\\both",
+            "line\nbreak\ttab\u{7f}",
+            "txt.\u{202e}exe\u{200b}",
+            "👩‍👩‍👧 日本語 Größe",
+            "..",
+            long.as_str(),
+        ] {
+            let file = owner.create(name, false).await;
+            let seen = world
+                .file_until("the name", &file, |f| f["fields"]["name"] == name)
+                .await;
+            let path = seen["path"].as_str().unwrap();
+            assert!(!path.chars().any(char::is_control), "{path}");
+            assert_eq!(path_names(path), Some((vec![name.to_owned()], true)));
+
+            // And from our side: what the application sets is what Drive gets.
+            let back = format!("{}b", &name[..name.len().min(1_000)]);
+            world.edit_ok(&file, json!({ "name": back })).await;
+            world
+                .file_until("the push", &file, |f| f["intent"].is_null())
+                .await;
+            assert_eq!(owner.name_of(&file).await, back);
+        }
+    });
+}
+
+#[test]
+fn an_unknown_mime_type_is_kept() {
+    shared(async |world| {
+        let body = json!({"name": "odd", "mimeType": "application/vnd.unheard-of+thing"});
+        let (status, made) = world
+            .owner()
+            .call(Method::POST, "/drive/v3/files", Some(body))
+            .await;
+        assert_eq!(status, 200, "{made}");
+        let seen = world
+            .file_until("the file", made["id"].as_str().unwrap(), |_| true)
+            .await;
+        assert_eq!(
+            seen["fields"]["mime_type"],
+            "application/vnd.unheard-of+thing"
+        );
+    });
+}
+
+#[test]
+fn a_path_of_the_greatest_depth_is_shown_complete() {
+    shared(async |world| {
+        let owner = world.owner();
+        let mut folders = vec![owner.create("deep", true).await];
+        // Until Drive says that it is enough.
+        let refused = loop {
+            let parent = folders.last().unwrap();
+            let body = json!({"name": "deep", "mimeType": FOLDER, "parents": [parent]});
+            let path = "/drive/v3/files";
+            match owner.call(Method::POST, path, Some(body)).await {
+                (200, made) => folders.push(made["id"].as_str().unwrap().to_owned()),
+                (_, refused) => break refused,
+            }
+        };
+        let reason = &refused["error"]["errors"][0]["reason"];
+        assert_eq!(reason, "myDriveHierarchyDepthLimitExceeded", "{refused}");
+        assert!(folders.len() > 90, "{}", folders.len());
+        let lowest = folders.last().unwrap();
+        let wanted = "/deep".repeat(folders.len());
+        let seen = world
+            .file_until("the whole path", lowest, |f| f["path"] == wanted.as_str())
+            .await;
+        assert_eq!(seen["effective"]["complete"], true);
+        world
+            .edit_ok(lowest, json!({"description": "at the bottom"}))
+            .await;
+        world
+            .file_until("the push", lowest, |f| f["intent"].is_null())
+            .await;
+        assert_eq!(owner.get(lowest).await["description"], "at the bottom");
+    });
+}
+
+/// Drive has no circles. Of two moves that follow one another, one can be seen first.
+#[test]
+fn folders_that_seem_to_contain_each_other_are_shown_and_can_be_edited() {
+    by_hand(4, async |hand| {
+        let owner = hand.owner();
+        let (outer, inner) = (
+            owner.create("Outer", true).await,
+            owner.create("Inner", true).await,
+        );
+        let file = owner.create("plan.txt", false).await;
+        owner.move_to(&inner, &outer).await;
+        owner.move_to(&file, &inner).await;
+        hand.sync().await;
+        hand.pump().await;
+        let shown = hand.file(&file).await;
+        assert_eq!(shown["path"], "/Outer/Inner/plan.txt");
+        let root = hand.file(&outer).await["fields"]["parent"].clone();
+
+        owner.move_to(&inner, root.as_str().unwrap()).await;
+        owner.move_to(&outer, &inner).await;
+        hand.sync().await;
+        hand.pump_only(Queue::LogWakes).await;
+        let received = hand.receive(Queue::Snapshots).await;
+        let of = |id: &str| {
+            let message = received.iter().find(|message| {
+                let read = SnapshotMessage::from_body(&message.body).unwrap();
+                read.file.as_str() == id
+            });
+            vec![message.unwrap().clone()]
+        };
+        let deadline = hand.deadline();
+        hand.deliver(Queue::Snapshots, &of(&outer), deadline).await;
+        assert_eq!(
+            hand.file(&outer).await["fields"]["parent"],
+            inner.as_str(),
+            "as Drive has it"
+        );
+        assert_eq!(hand.file(&inner).await["fields"]["parent"], outer.as_str());
+        for (id, path) in [
+            (&outer, "…/Inner/Outer"),
+            (&inner, "…/Outer/Inner"),
+            (&file, "…/Outer/Inner/plan.txt"),
+        ] {
+            let shown = hand.file(id).await;
+            assert_eq!(shown["path"], path, "once round");
+            assert_eq!(shown["effective"]["complete"], false);
+        }
+        let page = hand.get("/files?path=true&trashed=false&limit=1000").await;
+        let count = page["items"].as_array().unwrap().len();
+        assert_eq!(count, hand.files().await.len());
+        let rules = json!({"rules": {"include": [{"folder": outer}]}});
+        let set = hand
+            .api(Method::PATCH, "", &[("if-match", "*")], Some(rules))
+            .await;
+        assert_eq!(set.status, 200, "{}", set.body);
+        assert_eq!(hand.file(&file).await["in_scope"], true);
+        hand.edit_ok(&file, json!({"description": "ours"})).await;
+
+        hand.deliver(Queue::Snapshots, &of(&inner), deadline).await;
+        hand.pump().await;
+        hand.advance_clock(Duration::from_secs(61));
+        hand.sweep_and_pump().await;
+        let shown = hand.file(&file).await;
+        assert_eq!(shown["path"], "/Inner/plan.txt");
+        assert_eq!(shown["in_scope"], false, "it lies in Inner alone");
+        assert_eq!(hand.file(&outer).await["path"], "/Inner/Outer");
+        assert_eq!(hand.file(&outer).await["effective"]["complete"], true);
+    });
+}

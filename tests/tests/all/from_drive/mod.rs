@@ -1,0 +1,9 @@
+//! Changes in Drive, and how they are recorded and shown.
+
+mod arrivals;
+mod folder_changes;
+mod hostile_names;
+mod ordering;
+mod shortcut_targets;
+mod unknown_values;
+mod version_only;

@@ -1,0 +1,257 @@
+//! The rules of the HTTP API that callers rely on: conditions, repetitions, rejections.
+
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::support::{Answer, World, eventually, own, shared};
+
+async fn patch(world: &World, file: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    let path = format!("/v1/connections/{}/files/{file}", world.connection);
+    world
+        .call(
+            Some(&world.token),
+            Method::PATCH,
+            &path,
+            headers,
+            Some(body),
+        )
+        .await
+}
+
+#[test]
+fn an_edit_without_if_match_is_428_and_a_stale_one_412_with_the_current_file() {
+    shared(async |world| {
+        let file = world.take();
+        let path = format!("/files/{file}");
+        let seen = world.api(Method::GET, &path, &[], None).await.etag();
+        let answer = patch(world, &file, &[], r#"{"starred":true}"#).await;
+        assert_eq!(answer.status, 428, "{}", answer.body);
+        world.owner().rename(&file, "faster.txt").await;
+        world
+            .file_until("the rename", &file, |f| f["fields"]["name"] == "faster.txt")
+            .await;
+        let answer = patch(world, &file, &[("if-match", &seen)], r#"{"starred":true}"#).await;
+        assert_eq!(answer.status, 412, "{}", answer.body);
+        assert_eq!(answer.body["current"]["fields"]["name"], "faster.txt");
+        let answer = patch(
+            world,
+            &file,
+            &[("if-match", &answer.etag())],
+            r#"{"starred":true}"#,
+        )
+        .await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        assert_eq!(answer.headers["content-type"], "application/json");
+    });
+}
+
+#[test]
+fn a_version_only_change_does_not_make_an_etag_stale() {
+    own(async |world| {
+        let file = world.take();
+        let id = domain::FileId::parse(&file).unwrap();
+        let version = async || {
+            let record = world.store().load_file(&world.key, &id).await.unwrap();
+            record.unwrap().version
+        };
+        let path = format!("/files/{file}");
+        let seen = world.api(Method::GET, &path, &[], None).await.etag();
+        let before = version().await;
+        // Another user's star moves Drive's version, and shows us nothing; a listing brings the version.
+        let alice = world.person("alice");
+        alice.update(&file, json!({"starred": true})).await;
+        world.post("/sync", json!({"mode": "full"})).await;
+        eventually("the noise has arrived", async || {
+            (version().await > before).then_some(())
+        })
+        .await;
+        let answer = patch(
+            world,
+            &file,
+            &[("if-match", &seen)],
+            r#"{"description":"still mine"}"#,
+        )
+        .await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    });
+}
+
+#[test]
+fn a_repeated_idempotency_key_replays_the_response() {
+    shared(async |world| {
+        let file = world.take();
+        let seen = world
+            .api(Method::GET, &format!("/files/{file}"), &[], None)
+            .await
+            .etag();
+        let headers = [
+            ("if-match", seen.as_str()),
+            ("idempotency-key", "once-only"),
+        ];
+        let first = patch(world, &file, &headers, r#"{"name":"once.txt"}"#).await;
+        assert_eq!(first.status, 200, "{}", first.body);
+        let again = patch(world, &file, &headers, r#"{"name":"once.txt"}"#).await;
+        assert_eq!(
+            again.status, 200,
+            "a repeat is looked at before If-Match: {}",
+            again.body
+        );
+        assert_eq!(again.headers["idempotent-replayed"], "true");
+        assert_eq!(again.body["fields"]["name"], "once.txt");
+        let other = patch(world, &file, &headers, r#"{"name":"twice.txt"}"#).await;
+        assert_eq!(
+            other.status, 422,
+            "the same key with another request: {}",
+            other.body
+        );
+    });
+}
+
+#[test]
+fn invalid_members_are_named_by_a_pointer() {
+    shared(async |world| {
+        let file = world.take();
+        let before = world.file(&file).await;
+        let long = format!(r#"{{"properties":{{"stage":"{}"}}}}"#, "x".repeat(120));
+        for (body, status, pointer) in [
+            (r#"{"name":""}"#, 422, "/name"),
+            (r#"{"name":null}"#, 422, "/name"),
+            (r#"{"starred":"yes"}"#, 422, "/starred"),
+            (r#"{"colour":"red"}"#, 422, "/colour"),
+            (r#"{"size":"1"}"#, 422, "/size"),
+            (r#"{"parent":"a/b"}"#, 422, "/parent"),
+            (r#"{"properties":{"a":1}}"#, 422, "/properties/a"),
+            (&long, 422, "/properties/stage"),
+        ] {
+            let answer = patch(world, &file, &[("if-match", "*")], body).await;
+            assert_eq!(
+                (answer.status, &answer.body["pointer"]),
+                (status, &json!(pointer)),
+                "{body}: {}",
+                answer.body
+            );
+            assert_eq!(answer.headers["content-type"], "application/problem+json");
+        }
+        for (body, status) in [(r#"{"name": "#, 400), ("[]", 400), ("", 400)] {
+            let answer = patch(world, &file, &[("if-match", "*")], body).await;
+            assert_eq!(answer.status, status, "{body}: {}", answer.body);
+        }
+        assert_eq!(
+            world.file(&file).await["revision"],
+            before["revision"],
+            "nothing of it was stored"
+        );
+    });
+}
+
+#[test]
+fn without_a_valid_token_only_health_and_the_description_are_served() {
+    shared(async |world| {
+        let path = format!("/v1/connections/{}/files", world.connection);
+        for token in [None, Some(""), Some("x"), Some("eyJhbGciOiJub25lIn0.e30.")] {
+            let answer = world.call(token, Method::GET, &path, &[], None).await;
+            assert_eq!(answer.status, 401, "{token:?}");
+            assert!(answer.headers.contains_key("www-authenticate"));
+        }
+        assert_eq!(
+            world
+                .call(None, Method::GET, "/health", &[], None)
+                .await
+                .status,
+            200
+        );
+        let api = world
+            .call(None, Method::GET, "/openapi.json", &[], None)
+            .await;
+        assert_eq!(api.status, 200);
+        assert!(
+            api.body["openapi"].as_str().unwrap().starts_with("3."),
+            "{}",
+            api.body["openapi"]
+        );
+        for path in [
+            "/v1/connections",
+            "/v1/connections/{connection}/files/{file}",
+        ] {
+            assert!(api.body["paths"][path].is_object(), "{path}");
+        }
+    });
+}
+
+#[test]
+fn unknown_resources_are_404_and_unknown_methods_405() {
+    shared(async |world| {
+        let token = Some(world.token.as_str());
+        for path in [
+            "/v1/nothing".to_owned(),
+            "/v1/connections/c_none/files".to_owned(),
+            format!("/v1/connections/{}/files/1none", world.connection),
+            format!("/v1/connections/{}/conflicts/none", world.connection),
+            format!("/v1/connections/{}/operations/none", world.connection),
+        ] {
+            let answer = world.call(token, Method::GET, &path, &[], None).await;
+            assert_eq!(answer.status, 404, "{path}: {}", answer.body);
+            assert_eq!(
+                answer.headers["content-type"], "application/problem+json",
+                "{path}"
+            );
+        }
+        let answer = world.api(Method::DELETE, "/status", &[], None).await;
+        assert_eq!(answer.status, 405);
+    });
+}
+
+#[test]
+fn lists_page_by_opaque_cursors_and_filter() {
+    shared(async |world| {
+        let mut seen = 0;
+        let mut path = "/files?limit=7".to_owned();
+        loop {
+            let page = world.get(&path).await;
+            let items = page["items"].as_array().unwrap().len();
+            assert!(items <= 7);
+            seen += items;
+            match page["next_cursor"].as_str() {
+                Some(cursor) => path = format!("/files?limit=7&cursor={cursor}"),
+                None => break,
+            }
+        }
+        assert!(seen >= 120, "{seen}");
+        let file = world.take();
+        world.owner().rename(&file, "A Very Unusual Name.txt").await;
+        world
+            .file_until("the name", &file, |f| {
+                f["fields"]["name"] == "A Very Unusual Name.txt"
+            })
+            .await;
+        let found = world.get("/files?q=unusual").await;
+        let ids: Vec<&Value> = found["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|f| &f["id"])
+            .collect();
+        assert_eq!(ids, [file.as_str()]);
+        for bad in [
+            "/files?limit=0",
+            "/files?limit=x",
+            "/files?cursor=nonsense",
+            "/files?nope=1",
+        ] {
+            let answer = world.api(Method::GET, bad, &[], None).await;
+            assert_eq!(answer.status, 400, "{bad}: {}", answer.body);
+        }
+    });
+}
+
+#[test]
+fn status_shows_the_state_of_the_connection() {
+    shared(async |world| {
+        let status = world.get("/status").await;
+        assert_eq!(status["state"], "active", "{status}");
+        let stats = world
+            .call(Some(&world.token), Method::GET, "/v1/stats", &[], None)
+            .await;
+        assert_eq!(stats.status, 200, "{}", stats.body);
+    });
+}

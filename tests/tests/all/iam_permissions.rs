@@ -1,0 +1,445 @@
+//! Each function is allowed exactly the AWS calls that it makes.
+//!
+//! `infra/iam.json` lists the calls of each function, and those that can't be observed here, with the
+//! reason; `.ci/check_template.py` checks the policies of `template.yaml` against it. Here the functions
+//! may make any call, and the calls that they make are compared with the list.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use domain::FileId;
+use http::Method;
+use local::aws::Queue;
+use runtime::Deadline;
+use runtime::queue::file_group;
+use serde_json::{Value, json};
+use sqs_fifo::NewMessage;
+
+use crate::support::{Answer, ByHand, Calls, Team, run, top};
+
+const FOLDER: &str = "application/vnd.google-apps.folder";
+
+impl ByHand {
+    /// Asks the API about something that is not of this connection.
+    async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> Answer {
+        let body = body.map(|body| body.to_string());
+        self.call(Some(&self.token), method, path, &[], body.as_deref())
+            .await
+    }
+
+    /// The schedule comes round for so many minutes.
+    async fn minutes(&self, minutes: u32) {
+        for _ in 0..minutes {
+            self.sweep_and_pump().await;
+            self.advance_clock(Duration::from_secs(61));
+        }
+    }
+
+    /// The schedule comes round until it is so.
+    async fn until(&self, what: &str, so: impl AsyncFn() -> bool) {
+        for _ in 0..100 {
+            if so().await {
+                return;
+            }
+            self.minutes(1).await;
+        }
+        panic!("never: {what}");
+    }
+
+    /// Hands over what a queue has while there is time for nothing.
+    async fn in_a_hurry(&self, queue: Queue) {
+        self.wait_until_visible(queue).await;
+        let received = self.receive(queue).await;
+        let deadline = Deadline(self.now().plus_millis(1_000));
+        self.deliver(queue, &received, deadline).await;
+    }
+
+    /// Hands over what a queue has, until what failed there has come back and is done.
+    async fn at_last(&self, queue: Queue) {
+        self.pump_only(queue).await;
+        self.advance_clock(Duration::from_secs(400));
+        self.pump().await;
+    }
+
+    fn send(&self, queue: &str, group: &str, body: &str) {
+        let id = format!("{:016x}", fastrand::u64(..));
+        let message = NewMessage::new(group, &id, body);
+        self.aws.sqs().send(queue, message).unwrap();
+    }
+}
+
+/// Every method of the API, on things that are there.
+async fn over_http(hand: &ByHand) {
+    let (file, disputed) = (hand.take(), hand.take());
+    for path in ["", "/status", "/files?limit=5", "/conflicts", "/intents"] {
+        hand.get(path).await;
+    }
+    hand.get("/files?parent=root&path=true").await;
+    hand.get(&format!("/files/{file}/history")).await;
+    for path in [
+        "/health",
+        "/openapi.json",
+        "/v1/stats",
+        "/v1/connections",
+        "/v1/dead-letters",
+    ] {
+        assert_eq!(hand.ask(Method::GET, path, None).await.status, 200);
+    }
+    let folder = json!({"name": "Folder", "mime_type": FOLDER});
+    let made = hand
+        .api(
+            Method::POST,
+            "/files",
+            &[("idempotency-key", "one")],
+            Some(folder),
+        )
+        .await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    hand.pump().await;
+    let any = [("if-match", "*")];
+    let gone = format!("/files/{}", made.body["id"].as_str().unwrap());
+    let gone = hand.api(Method::DELETE, &gone, &any, None).await;
+    assert!(gone.status < 300, "{}", gone.body);
+    hand.pump().await;
+
+    hand.edit_ok(&disputed, json!({"name": "ours.txt"})).await;
+    hand.owner().rename(&disputed, "theirs.txt").await;
+    hand.wait_for_wake().await;
+    hand.pump().await;
+    let conflict = &hand.conflicts_of(&disputed).await[0];
+    let id = conflict["id"].as_str().unwrap();
+    hand.get(&format!("/conflicts/{id}")).await;
+    let path = format!("/conflicts/{id}/resolution");
+    hand.post(&path, json!({"choose": "app"})).await;
+    hand.pump().await;
+    hand.edit_ok(&file, json!({"description": "taken back"}))
+        .await;
+    hand.post(&format!("/intents/{file}/cancel"), json!({}))
+        .await;
+    let roles = json!({"permissions": {"user:bob@example.com": "reader"}});
+    hand.edit_ok(&file, roles).await;
+    hand.pump().await;
+
+    let other = json!({"name": "Other", "scope": {"type": "user"}, "secret": "drive"});
+    let other = hand.ask(Method::POST, "/v1/connections", Some(other)).await;
+    assert_eq!(other.status, 201, "{}", other.body);
+    let other = format!("/v1/connections/{}", other.body["id"].as_str().unwrap());
+    hand.minutes(3).await;
+    let deleted = hand.call(Some(&hand.token), Method::DELETE, &other, &any, None);
+    assert!(deleted.await.status < 300);
+    hand.pump().await;
+}
+
+/// A rule, and a folder that comes into its scope with what is held in it.
+async fn rules(hand: &ByHand) {
+    let owner = hand.owner();
+    let out = owner.create("Out", true).await;
+    let held = owner.create("held.txt", false).await;
+    owner.move_to(&held, &out).await;
+    hand.sync().await;
+    hand.pump().await;
+    hand.edit_ok(&held, json!({"description": "held"})).await;
+    let any = [("if-match", "*")];
+    let rules = json!({"rules": {"exclude": [{"folder": out}]}});
+    let ruled = hand.api(Method::PATCH, "", &any, Some(rules)).await;
+    assert_eq!(ruled.status, 200, "{}", ruled.body);
+    hand.pump().await;
+    let root = owner.get("root").await["id"].as_str().unwrap().to_owned();
+    owner.move_to(&held, &root).await;
+    hand.sync().await;
+    hand.pump().await;
+    let none = json!({"rules": {}});
+    let ruled = hand.api(Method::PATCH, "", &any, Some(none)).await;
+    assert_eq!(ruled.status, 200, "{}", ruled.body);
+    hand.pump().await;
+}
+
+/// What fails comes back, what can't be read is set aside, and what takes too long is left for later.
+async fn trouble(hand: &ByHand) {
+    let file = hand.take();
+    let busy = json!({"status": 503});
+    let all = json!({"match": "* /drive/v2/files/*", "times": 1, "respond": busy});
+    hand.fault(all);
+    hand.edit_ok(&file, json!({"description": "late"})).await;
+    hand.in_a_hurry(Queue::PushWakes).await;
+    hand.at_last(Queue::PushWakes).await;
+    hand.post("/sync", json!({"mode": "full"})).await;
+    hand.in_a_hurry(Queue::LogWakes).await;
+    hand.pump().await;
+    let changes = json!({"match": "GET /drive/v3/changes", "times": 4, "respond": busy});
+    hand.fault(changes);
+    hand.sync().await;
+    hand.at_last(Queue::LogWakes).await;
+    hand.simulator.clear_faults();
+    // Nobody gives out a token, and the one from before was good for an hour.
+    hand.advance_clock(Duration::from_mins(70));
+    hand.edit_ok(&file, json!({"description": "later"})).await;
+    hand.fault(json!({"match": "POST /token", "times": 0, "respond": busy}));
+    hand.pump_only(Queue::PushWakes).await;
+    hand.simulator.clear_faults();
+    hand.minutes(10).await;
+
+    let group = file_group(&hand.key, &FileId::parse(&file).unwrap());
+    for queue in Queue::ALL {
+        hand.send(queue.name(), &group, "not JSON");
+        hand.send(queue.dead_letter_name(), &group, "given up");
+    }
+    hand.sweep_and_pump().await;
+    for queue in [Queue::Snapshots, Queue::SnapshotsBulk] {
+        letter(hand, queue).await;
+    }
+}
+
+/// A snapshot that is given up, sent again, given up again and dropped.
+async fn letter(hand: &ByHand, queue: Queue) {
+    let (file, other) = (hand.take(), hand.take());
+    for file in [&file, &other] {
+        hand.owner().rename(file, "again.txt").await;
+    }
+    let mode = if queue == Queue::Snapshots {
+        "delta"
+    } else {
+        "full"
+    };
+    hand.post("/sync", json!({ "mode": mode })).await;
+    hand.pump_only(Queue::LogWakes).await;
+    hand.receive_limit(queue, 3);
+    // From the third time on the batch is handled file by file, and deleted as it is done.
+    for _ in 0..2 {
+        hand.wait_until_visible(queue).await;
+        hand.receive(queue).await;
+        hand.advance_clock(Duration::from_secs(100));
+    }
+    hand.pump_only(queue).await;
+    hand.pump().await;
+    hand.receive_limit(queue, 200);
+
+    let group = file_group(&hand.key, &FileId::parse(&file).unwrap());
+    let question = runtime::SnapshotMessage {
+        key: hand.key.clone(),
+        origin: runtime::Origin::Operation("op".to_owned()),
+        file: FileId::parse(&file).unwrap(),
+        at: hand.now(),
+        snapshot: None,
+    };
+    // Drive does not answer: it comes back.
+    hand.send(queue.name(), &group, &question.to_body());
+    for path in ["POST /batch/*", "GET /drive/v2/files/*"] {
+        hand.fault(json!({"match": path, "times": 4, "respond": {"status": 503}}));
+    }
+    hand.at_last(queue).await;
+    hand.simulator.clear_faults();
+    hand.minutes(3).await;
+    hand.send(queue.dead_letter_name(), &group, &question.to_body());
+    hand.sweep_and_pump().await;
+    let of = format!("connection={}", hand.key.connection);
+    let listed = hand
+        .ask(Method::GET, &format!("/v1/dead-letters?{of}"), None)
+        .await;
+    let id = listed.body["items"][0]["id"].as_str().unwrap().to_owned();
+    let one = format!("/v1/dead-letters/{id}");
+    assert_eq!(hand.ask(Method::GET, &one, None).await.status, 200);
+    let again = Some(json!({"ids": [id]}));
+    let again = hand
+        .ask(Method::POST, "/v1/dead-letters/redrive", again)
+        .await;
+    assert_eq!(again.body["results"][0]["status"], 200, "{}", again.body);
+    hand.pump().await;
+}
+
+/// A shared drive that is joined and left, and a grant that is revoked and mended.
+async fn come_and_go(hand: &ByHand) {
+    let team = Team::make(hand, "Team").await;
+    let files = team.files(2).await;
+    let permission = team.join().await;
+    hand.until("the files are here", async || {
+        let found = [hand.find(&files[0]).await, hand.find(&files[1]).await];
+        found.iter().all(Option::is_some)
+    })
+    .await;
+    team.delete(&files[0]).await;
+    hand.minutes(2).await;
+    team.expel(&permission).await;
+    hand.until("the drive is left", async || {
+        hand.file(&files[1]).await["presence"] == "access_lost"
+    })
+    .await;
+
+    hand.post("/pause", json!({})).await;
+    hand.minutes(1).await;
+    hand.post("/resume", json!({})).await;
+    hand.invalidate_cursor().await;
+    hand.minutes(4).await;
+    for queue in [Queue::LogWakes, Queue::PushWakes] {
+        let grant = |revoked: bool| json!({"refresh_token": "user:owner", "revoked": revoked});
+        hand.control(Method::POST, "grants", grant(true)).await;
+        // Tokens that were given out before are good for an hour.
+        hand.advance_clock(Duration::from_mins(70));
+        match queue {
+            Queue::LogWakes | Queue::Snapshots | Queue::SnapshotsBulk => hand.sync().await,
+            Queue::PushWakes => {
+                let file = hand.take();
+                hand.edit_ok(&file, json!({"description": "owed"})).await;
+            }
+            Queue::Content | Queue::ContentBulk => panic!("{queue:?} is not asked for here"),
+        }
+        hand.pump_only(queue).await;
+        assert_eq!(hand.get("/status").await["state"], "suspended", "{queue:?}");
+        hand.control(Method::POST, "grants", grant(false)).await;
+        let active = async || hand.get("/status").await["state"] == "active";
+        hand.until("it is active again", active).await;
+    }
+}
+
+/// Audits: one that finds nothing, one that waits for a person, one that puts right.
+async fn audits(hand: &ByHand) {
+    let (lost, gone, owner) = (hand.take(), hand.take(), hand.owner());
+    let any = [("if-match", "*")];
+    let limits = json!({"removal_share_percent_max": 0, "removals_unasked_max": 0});
+    hand.api(Method::PATCH, "", &any, Some(limits)).await;
+    hand.hide_changes().await;
+    owner.rename(&lost, "nobody said.txt").await;
+    owner.delete(&gone).await;
+    let id = hand.audit(false).await;
+    let path = format!("/operations/{id}");
+    let is = async |state: &str| hand.get(&path).await["state"] == state;
+    hand.until("a person is asked", async || {
+        is("awaiting_confirmation").await
+    })
+    .await;
+    hand.get(&format!("{path}/drift")).await;
+    hand.get(&format!("{path}/findings")).await;
+    hand.post(&format!("{path}/confirm"), json!({})).await;
+    hand.until("it has ended", async || is("done").await).await;
+}
+
+/// Content that is mirrored, that changes and that comes.
+async fn content(hand: &ByHand) {
+    let any = [("if-match", "*")];
+    let on = json!({"content": {"enabled": true}});
+    let turned_on = hand.api(Method::PATCH, "", &any, Some(on)).await;
+    assert_eq!(turned_on.status, 200, "{}", turned_on.body);
+    hand.minutes(1).await;
+    let file = hand.take();
+    hand.simulator
+        .replace_content("owner", &file, bytes::Bytes::from_static(b"changed"))
+        .unwrap();
+    hand.owner().create("new.txt", false).await;
+    hand.sync().await;
+    hand.pump().await;
+    // A folder that comes into scope.
+    let owner = hand.owner();
+    let (out, inner) = (
+        owner.create("Left out", true).await,
+        owner.create("Inner", true).await,
+    );
+    let root = owner.get("root").await["id"].as_str().unwrap().to_owned();
+    owner.move_to(&inner, &out).await;
+    hand.sync().await;
+    hand.pump().await;
+    for (rules, place) in [
+        (json!({"exclude": [{"folder": out}]}), &root),
+        (json!({}), &out),
+    ] {
+        let ruled = json!({ "rules": rules });
+        let ruled = hand.api(Method::PATCH, "", &any, Some(ruled)).await;
+        assert_eq!(ruled.status, 200, "{}", ruled.body);
+        hand.minutes(1).await;
+        owner.move_to(&inner, place).await;
+        hand.sync().await;
+        hand.pump().await;
+    }
+    for queue in [Queue::Content, Queue::ContentBulk] {
+        let wake = runtime::ContentWake {
+            key: hand.key.clone(),
+            file: FileId::parse(&hand.take()).unwrap(),
+        };
+        let group = file_group(&wake.key, &wake.file);
+        // What came so often is handled file by file, and what there is no time for comes back.
+        hand.send(queue.name(), &group, &wake.to_body());
+        hand.send(queue.name(), "another", "not JSON");
+        hand.wait_until_visible(queue).await;
+        for _ in 0..2 {
+            hand.receive(queue).await;
+            hand.advance_clock(Duration::from_secs(1_000));
+        }
+        hand.pump_only(queue).await;
+        hand.send(queue.name(), &group, &wake.to_body());
+        let received = hand.receive(queue).await;
+        hand.deliver(queue, &received, Deadline(hand.now())).await;
+        hand.send(queue.dead_letter_name(), &group, &wake.to_body());
+        hand.sweep_and_pump().await;
+        let path = format!("/v1/dead-letters?connection={}", hand.key.connection);
+        let listed = hand.ask(Method::GET, &path, None).await;
+        let mut letters = listed.body["items"].as_array().unwrap().iter();
+        let mine = letters.find(|letter| letter["queue"] == queue.dead_letter_name());
+        let again = Some(json!({"ids": [mine.unwrap()["id"]]}));
+        let again = hand
+            .ask(Method::POST, "/v1/dead-letters/redrive", again)
+            .await;
+        assert_eq!(again.body["results"][0]["status"], 200, "{}", again.body);
+        hand.pump().await;
+    }
+}
+
+/// What functions call: by function and action, on which resources.
+type Listed = BTreeMap<String, BTreeMap<String, BTreeSet<String>>>;
+
+/// The actions on resources of one function.
+fn flat(all: &Listed, function: &str) -> BTreeSet<(String, String)> {
+    let of = all.get(function).into_iter().flatten();
+    let each = of.flat_map(|(action, on)| on.iter().map(|on| (action.clone(), on.clone())));
+    each.collect()
+}
+
+fn listed(what: &str) -> Listed {
+    let text = std::fs::read_to_string(top().join("infra/iam.json")).unwrap();
+    let all: BTreeMap<String, Value> = serde_json::from_str(&text).unwrap();
+    let functions = all["functions"].as_object().unwrap().iter();
+    let calls = |(name, of): (&String, &Value)| {
+        let calls = serde_json::from_value(of[what].clone()).unwrap();
+        (name.clone(), calls)
+    };
+    functions.map(calls).collect()
+}
+
+#[test]
+fn each_function_calls_what_is_listed_and_nothing_else() {
+    run(async {
+        let calls = Calls::default();
+        let hand = ByHand::start_recorded(60, &calls).await;
+        Box::pin(over_http(&hand)).await;
+        Box::pin(rules(&hand)).await;
+        Box::pin(trouble(&hand)).await;
+        Box::pin(come_and_go(&hand)).await;
+        // Before the audits, from which on Drive tells of nothing.
+        Box::pin(content(&hand)).await;
+        Box::pin(audits(&hand)).await;
+        let (called, listed, unseen) = (calls.all(), listed("calls"), listed("unseen"));
+        let called: Listed = called
+            .into_iter()
+            .map(|(function, mut called)| {
+                // Only of the function that strangers reach is it told apart what it reads.
+                let reads = called.get_mut("dynamodb:GetItem").unwrap();
+                if function != "receive-notification" && reads.remove("channels") {
+                    reads.insert("table".to_owned());
+                }
+                (function.to_owned(), called)
+            })
+            .collect();
+        let shown = serde_json::to_string_pretty(&called).unwrap();
+        let names: BTreeSet<_> = called.keys().chain(listed.keys()).collect();
+        let mut wrong = Vec::new();
+        for name in names {
+            let (called, listed) = (flat(&called, name), flat(&listed, name));
+            for seen in called.intersection(&flat(&unseen, name)) {
+                wrong.push(format!("{name} is seen to call {seen:?}"));
+            }
+            let missing = called.difference(&listed);
+            wrong.extend(missing.map(|what| format!("{name} calls {what:?}, which is not listed")));
+            let unused = listed.difference(&called);
+            wrong.extend(unused.map(|what| format!("{name} does not call {what:?}")));
+        }
+        assert!(wrong.is_empty(), "{}\n{shown}", wrong.join("\n"));
+    });
+}

@@ -1,0 +1,5 @@
+//! Drive's push notifications.
+
+mod delivery;
+mod forgery;
+mod renewal;

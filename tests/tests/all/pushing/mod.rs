@@ -1,0 +1,6 @@
+//! Edits of the application, and how they reach Drive.
+
+mod bulk_writes;
+mod concurrent_edits;
+mod scope_rules;
+mod single_edits;

@@ -1,0 +1,4 @@
+//! Rate limits and outages of Drive.
+
+mod outage;
+mod throttling;

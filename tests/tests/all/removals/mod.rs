@@ -1,0 +1,5 @@
+//! Files that disappear from Drive.
+
+mod batched_lookups;
+mod mass_removal;
+mod presence;

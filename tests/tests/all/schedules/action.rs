@@ -1,0 +1,242 @@
+//! What people and programs do in a schedule, drawn by seed, as data: so that a schedule that fails can be made shorter.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+
+use crate::support::sim::FaultRates;
+
+/// Files of a world, its folders left out.
+pub const FILES: usize = 4;
+/// Folders of a world.
+pub const FOLDERS: usize = 2;
+/// Steps of a schedule.
+const STEPS: usize = 30;
+/// How far clocks jump, in seconds: to either side of the queues' five minutes of deduplication, past the time for which a
+/// queue hides what is in work, and past a day.
+const JUMPS: [u64; 8] = [0, 31, 91, 181, 299, 301, 361, 86_400];
+
+/// A schedule: what happens, and when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Schedule {
+    pub seed: u64,
+    pub fault_rates: FaultRates,
+    /// Every text that anybody writes is written once: then each can be followed to its end.
+    pub unique: bool,
+    pub steps: Vec<Step>,
+}
+
+/// Something that happens some time after the last step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    pub number: usize,
+    pub wait: Duration,
+    pub act: Action,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// A person changes a file in Drive.
+    Person {
+        name: &'static str,
+        file: usize,
+        change: Change,
+    },
+    /// A program changes a file at the API; with the ETag that it has read, or whatever it is now.
+    Edit {
+        file: usize,
+        change: Change,
+        careful: bool,
+    },
+    /// Somebody settles one of the open conflicts; or two people settle it at once, each in a way of their own.
+    Resolve {
+        which: usize,
+        choice: Choice,
+        other: Option<Choice>,
+    },
+    /// Somebody asks for the log to be read.
+    Sync,
+    /// The schedule comes round out of turn.
+    Sweep,
+    /// The clocks jump.
+    Jump(Duration),
+    /// New processes take over.
+    Redeploy,
+    /// Drive forgets the cursors that it gave out.
+    LoseTokens,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    Name,
+    Description,
+    Star(bool),
+    Trash(bool),
+    Property(&'static str),
+    Unset(&'static str),
+    Move(usize),
+    Delete,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Choice {
+    App,
+    Drive,
+    Base,
+    Value,
+}
+
+impl Schedule {
+    /// The schedule of a seed.
+    pub fn draw(seed: u64) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let fault_rates = match rng.u8(0..5) {
+            0 => FaultRates::NONE,
+            1 => FaultRates {
+                crash: 40,
+                ..FaultRates::NONE
+            },
+            2 => FaultRates {
+                answer_lost: 100,
+                not_done: 30,
+                ..FaultRates::NONE
+            },
+            _ => FaultRates {
+                answer_lost: 12,
+                not_done: 10,
+                refused: 15,
+                crash: 8,
+            },
+        };
+        let unique = rng.u8(0..5) > 0;
+        // A few files, so that people meet on them.
+        let files = [1, 1, 2, FILES][rng.usize(0..4)];
+        // In some schedules all write the same field, and at each other's heels.
+        let hot = rng.bool();
+        let steps = (0..STEPS).map(|number| Step {
+            number,
+            wait: wait(&mut rng, hot),
+            act: act(&mut rng, files, hot),
+        });
+        let steps = steps.collect();
+        Self {
+            seed,
+            fault_rates,
+            unique,
+            steps,
+        }
+    }
+}
+
+impl Schedule {
+    /// A schedule around one moment: a write of ours gets to Drive, its answer is often lost, and a person writes the same
+    /// field right after it.
+    pub fn unanswered(seed: u64) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let mut steps = Vec::new();
+        let mut step = |wait, act| {
+            let number = steps.len();
+            let wait = Duration::from_millis(wait);
+            steps.push(Step { number, wait, act });
+        };
+        for round in 0..10 {
+            let file = round % FILES;
+            let change = Change::Name;
+            step(
+                rng.u64(0..500),
+                Action::Edit {
+                    file,
+                    change: change.clone(),
+                    careful: false,
+                },
+            );
+            step(
+                rng.u64(1_000..2_000),
+                Action::Person {
+                    name: "alice",
+                    file,
+                    change,
+                },
+            );
+            step(
+                rng.u64(0..2_000),
+                Action::Resolve {
+                    which: 0,
+                    choice: Choice::App,
+                    other: None,
+                },
+            );
+        }
+        Self {
+            seed,
+            fault_rates: FaultRates {
+                answer_lost: 250,
+                ..FaultRates::NONE
+            },
+            unique: true,
+            steps,
+        }
+    }
+}
+
+/// A push leaves a second after the edit, and a change is read a second after its notification: most of what happens,
+/// happens around that.
+fn wait(rng: &mut Rng, hot: bool) -> Duration {
+    Duration::from_millis(match rng.u8(0..10) {
+        0..=1 => rng.u64(0..30),
+        2..=5 => rng.u64(0..500),
+        6..=7 => rng.u64(800..1_600),
+        8 => rng.u64(0..5_000),
+        _ if hot => rng.u64(1_000..2_000),
+        _ => rng.u64(0..40_000),
+    })
+}
+
+fn act(rng: &mut Rng, files: usize, hot: bool) -> Action {
+    let file = rng.usize(0..files);
+    let change = if hot && rng.u8(0..8) > 0 {
+        Change::Name
+    } else {
+        change(rng)
+    };
+    match rng.u8(0..100) {
+        0..=34 => Action::Person {
+            name: ["alice", "bob"][rng.usize(0..2)],
+            file,
+            change,
+        },
+        35..=69 => Action::Edit {
+            file,
+            change,
+            careful: rng.bool(),
+        },
+        70..=83 => Action::Resolve {
+            which: rng.usize(0..8),
+            choice: choice(rng),
+            other: (rng.u8(0..3) == 0).then(|| choice(rng)),
+        },
+        84..=88 => Action::Sync,
+        89..=91 => Action::Sweep,
+        92..=95 => Action::Jump(Duration::from_secs(JUMPS[rng.usize(0..JUMPS.len())])),
+        96..=98 => Action::Redeploy,
+        _ => Action::LoseTokens,
+    }
+}
+
+fn change(rng: &mut Rng) -> Change {
+    let key = ["stage", "owner"][rng.usize(0..2)];
+    match rng.u8(0..20) {
+        0..=6 => Change::Name,
+        7..=9 => Change::Description,
+        10..=13 => Change::Property(key),
+        14 => Change::Unset(key),
+        15 => Change::Star(rng.bool()),
+        16 => Change::Trash(rng.bool()),
+        17..=18 => Change::Move(rng.usize(0..=FOLDERS)),
+        _ => Change::Delete,
+    }
+}
+
+fn choice(rng: &mut Rng) -> Choice {
+    [Choice::App, Choice::Drive, Choice::Base, Choice::Value][rng.usize(0..4)]
+}

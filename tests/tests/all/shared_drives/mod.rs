@@ -1,0 +1,4 @@
+//! Shared drives: their logs, members and files.
+
+mod drive_logs;
+mod drive_moves;
