@@ -1,59 +1,33 @@
 #![doc = include_str!("../README.md")]
 
+mod access;
 mod assumption;
-mod auth;
-mod batch;
-mod classify;
-mod client;
-mod content;
-mod content_facts;
-mod create;
-mod credentials_secret;
-mod directory;
-mod disposition;
-mod download;
-mod drives;
-mod error;
-mod export;
-mod media;
-mod multipart;
-mod normalise;
-mod patch;
-mod permissions;
-mod request;
-mod revisions;
-mod root_folder;
-mod secret;
-mod stream;
-mod table;
-mod token;
-mod transport;
-mod types;
-mod upload;
-mod upload_start;
-mod wire;
+mod calls;
+mod failure;
+mod protocol;
+mod transfer;
 
+pub use access::auth::{Credentials, InvalidCredentials};
+pub use access::directory::{Access, Drives};
+pub use access::secret::Secret;
 pub use assumption::Assumption;
-pub use auth::{Credentials, InvalidCredentials};
-pub use batch::{BATCH_CALLS_MAX, WriteResult};
-pub use client::DriveClient;
-pub use content::Unavailable;
-pub use content_facts::{ContentFacts, ContentSource};
-pub use create::{CreateResult, Creation, FOLDER, SHORTCUT, accepts_pregenerated_id};
-pub use directory::{Access, Drives};
-pub use download::{BadContent, Download, Expected};
-pub use error::{DriveError, Kind};
-pub use export::{InvalidPreparationId, Preparation, PreparationId, PreparedContent};
-pub use revisions::{InvalidRevisionId, Revision, RevisionId, RevisionPage};
-pub use secret::Secret;
-pub use stream::{
-    ContentBody, ContentTimeouts, ContentTransport, in_memory, reqwest_content_transport,
-};
-pub use table::{Column, TABLE};
-pub use transport::{Timeouts, Transport, TransportError, reqwest_transport};
-pub use types::{
+pub use calls::batch::{BATCH_CALLS_MAX, WriteResult};
+pub use calls::client::DriveClient;
+pub use calls::create::{CreateResult, Creation, FOLDER, SHORTCUT, accepts_pregenerated_id};
+pub use calls::transport::{Timeouts, Transport, TransportError, reqwest_transport};
+pub use failure::drive_error::{DriveError, Kind};
+pub use protocol::table::{Column, TABLE};
+pub use protocol::types::{
     About, Change, ChangePage, ChangeState, ChannelRequest, Clock, DriveChange, DrivePage,
     FilePage, Listed, NextToken, PrivateProperty, Read, Scope, SharedDrive, Unreadable, Watch,
 };
-pub use upload::{UPLOAD_STEP_BYTES, UploadProgress, UploadSession};
-pub use upload_start::{UploadContent, UploadStart};
+pub use transfer::content_facts::{ContentFacts, ContentSource};
+pub use transfer::download::{BadContent, Download, Expected};
+pub use transfer::export::{InvalidPreparationId, Preparation, PreparationId, PreparedContent};
+pub use transfer::resumable_upload::{UPLOAD_STEP_BYTES, UploadProgress, UploadSession};
+pub use transfer::revisions::{InvalidRevisionId, Revision, RevisionId, RevisionPage};
+pub use transfer::stream::{
+    ContentBody, ContentTimeouts, ContentTransport, in_memory, reqwest_content_transport,
+};
+pub use transfer::unavailable::Unavailable;
+pub use transfer::upload_start::{UploadContent, UploadStart};

@@ -5,8 +5,8 @@ use domain::{
     ChannelId, ConnectionId, ConnectionKey, FileId, LogId, OperationId, TenantId, Timestamp,
 };
 
-use crate::key::{CONTENT, HEAD, Index, Key, META, OBJECT, due_pk, millis_13};
-use crate::range::Range;
+use crate::table::key::{CONTENT, HEAD, Index, Key, META, OBJECT, due_pk, millis_13};
+use crate::table::range::Range;
 use crate::{Store, StoreError};
 
 /// The number of shards of the index `due`; they are `0..DUE_SHARDS`.

@@ -6,8 +6,8 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use domain::{ConnectionId, ConnectionKey, FileId, FileRecord, TenantId};
 
 use crate::StoreError;
-use crate::file_item::decode_file;
-use crate::key::{HEAD, Item, Key};
+use crate::file::file_item::decode_file;
+use crate::table::key::{HEAD, Item, Key};
 
 /// An item as a stream record carries it; empty if the record has none.
 pub type Image = serde_dynamo::Item;
@@ -87,7 +87,7 @@ impl FileChange {
 mod tests {
     use super::*;
     use crate::Nonce;
-    use crate::file_item::encode_file;
+    use crate::file::file_item::encode_file;
     use domain::{DriveMetadata, DriveVersion, Field, FieldSetVersion, Snapshot, Value};
     use std::collections::BTreeMap;
 

@@ -7,8 +7,8 @@ use domain::content::{ContentOutcome, ContentState};
 use domain::{Field, FileRecord, LogId, PageToken, Revision, Transition, Value};
 use serde_json::{Value as Json, json};
 
-use super::checks_content::{hash, put, version};
-use super::checks_files::increment;
+use super::checks::checks_content::{hash, put, version};
+use super::checks::checks_files::increment;
 use super::support::{edited, faulty, file, fresh, ids, ms, nonce, page, snapshot, stored};
 use super::transport::{Fault, Faults};
 use crate::{

@@ -5,19 +5,7 @@
 //! `DRIVESYNC_TEST_TABLE` are set, against that table at that endpoint (created if it is missing;
 //! region and credentials from the usual variables), all checks in one run.
 
-mod checks_ancestry;
-mod checks_connections;
-mod checks_content;
-mod checks_drift;
-mod checks_files;
-mod checks_flaws;
-mod checks_formats;
-mod checks_incoming;
-mod checks_lists;
-mod checks_logs;
-mod checks_membership;
-mod checks_operations;
-mod checks_pace;
+mod checks;
 mod faults;
 mod random;
 mod sizes;
@@ -32,14 +20,14 @@ macro_rules! suite {
         /// Runs every check, one after the other, in one table.
         async fn run_all(store: &Store) {
             // On the heap: the future of all checks does not fit on a test's stack.
-            $($(Box::pin($group::$check(store)).await;)+)+
+            $($(Box::pin(checks::$group::$check(store)).await;)+)+
         }
 
         mod embedded {
             $($(
                 #[tokio::test(start_paused = true)]
                 async fn $check() {
-                    super::$group::$check(&super::support::embedded().await).await;
+                    super::checks::$group::$check(&super::support::embedded().await).await;
                 }
             )+)+
         }
@@ -65,7 +53,7 @@ suite! {
         a_tombstone_of_an_unknown_file_expires_and_others_do_not,
         a_repeated_request_creates_one_file,
         a_file_in_creation_is_listed_and_due;
-    checks_flaws:
+    checks_inconsistencies:
         a_misindexed_file_is_detected_and_repaired_by_a_write,
         a_log_channel_or_operation_missing_from_due_is_detected_and_repaired,
         a_conflict_missing_from_its_index_is_detected,
@@ -102,10 +90,10 @@ suite! {
         the_channel_of_a_log_is_set_once,
         a_watch_is_postponed_until_a_channel_is_set,
         due_items_are_listed_earliest_first_per_shard;
-    checks_pace:
+    checks_rate_limit:
         a_rate_limit_is_created_once_and_read_back_equal,
         concurrent_workers_lease_no_more_units_than_there_are;
-    checks_membership:
+    checks_drive_logs:
         leaving_a_drive_fails_its_listing_and_creates_the_scan,
         a_log_that_moved_is_not_left,
         a_drive_that_is_joined_again_starts_anew,
@@ -139,7 +127,7 @@ suite! {
         another_tenants_same_content_is_another_object,
         concurrent_versions_keep_the_count_right_and_no_referenced_object_is_collected,
         a_content_state_is_saved_on_its_revision;
-    checks_incoming:
+    checks_multipart_uploads:
         an_upload_is_kept_until_it_is_deleted_or_expires,
         a_restored_version_records_who_and_why;
 }

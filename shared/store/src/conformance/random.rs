@@ -13,7 +13,7 @@ use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 
 use super::support::{embedded, fresh, nonce};
-use crate::conflict_item::{decode_conflict, encode_conflict};
+use crate::file::conflict_item::{decode_conflict, encode_conflict};
 use crate::{Committed, Store};
 
 fn text() -> impl Strategy<Value = String> {

@@ -10,8 +10,8 @@ use domain::{
 
 use super::support::{context, file, ms};
 use crate::Nonce;
-use crate::file_item::encode_file;
-use crate::key::Item;
+use crate::file::file_item::encode_file;
+use crate::table::key::Item;
 
 /// Returns the size of an item by DynamoDB's rules ("Item sizes and formats" in its developer
 /// guide).
@@ -170,9 +170,9 @@ fn what_is_kept_of_content_is_one_write_unit_each() {
     };
 
     let (key, record) = ordinary();
-    let object = super::checks_content::object(&key, 1, u64::MAX);
+    let object = super::checks::checks_content::object(&key, 1, u64::MAX);
     let size = bytes(
-        &crate::object_item::encode_object(&key.tenant, &object)
+        &crate::content::object_item::encode_object(&key.tenant, &object)
             .unwrap()
             .item,
     );
@@ -188,9 +188,9 @@ fn what_is_kept_of_content_is_one_write_unit_each() {
         },
         by: Some("christina.andersson@example.com".to_owned()),
         reason: Some("the figures of March were right after all".to_owned()),
-        ..super::checks_content::version(u32::MAX, &object)
+        ..super::checks::checks_content::version(u32::MAX, &object)
     };
-    let item = crate::version_item::encode_version(&key, &record.file, &version).unwrap();
+    let item = crate::content::version_item::encode_version(&key, &record.file, &version).unwrap();
     let size = bytes(&item.item);
     println!("VERSION with all members: {size} bytes");
     assert!(size < 1_024, "{size}");
@@ -210,7 +210,8 @@ fn what_is_kept_of_content_is_one_write_unit_each() {
         due_at: Some(ms(1_763_715_600_123)),
         ..ContentState::default().with_progress(Progress::Download(download))
     };
-    let item = crate::content_item::encode_content(&key, &record.file, &state, Nonce(u64::MAX));
+    let item =
+        crate::content::content_item::encode_content(&key, &record.file, &state, Nonce(u64::MAX));
     let size = bytes(&item.unwrap().item);
     println!("CONTENT with a download in progress: {size} bytes");
     assert!(size < 1_300, "{size}");

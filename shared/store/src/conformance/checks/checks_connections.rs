@@ -1,0 +1,383 @@
+//! Connections, channels, dead letters, and the table itself.
+
+use std::collections::BTreeMap;
+
+use domain::{
+    ChannelId, ConnectionId, ConnectionKey, ContentSettings, Glob, LogId, MimePattern, Policies,
+    Policy, Request, Rule, Rules, StorageClass,
+};
+
+use super::super::support::{file, fresh, ms, page, stored};
+use crate::table::key::Key;
+use crate::{
+    Channel, ChannelState, Connection, ConnectionState, Created, DeadLetter, DeadLetterStatus,
+    FailedMessage, RemovalLimits, Scope, Store, Updated, Written, create_table,
+};
+
+pub(crate) fn connection(key: &ConnectionKey) -> Connection {
+    Connection {
+        key: key.clone(),
+        revision: 1,
+        name: "Marketing ü".to_owned(),
+        scope: Scope::SharedDrive("0ABC".to_owned()),
+        secret_id: "drivesync/t/google".to_owned(),
+        subject: Some("sync@example.com".to_owned()),
+        quota_user: Some("acme".to_owned()),
+        limits: domain::rate_limit::Limits {
+            quota_per_minute: 7_000,
+            ..domain::rate_limit::Limits::of(domain::rate_limit::QuotaModel::Queries)
+        },
+        policies: Policies {
+            default: Policy::Manual,
+            fields: BTreeMap::from([
+                ("name".to_owned(), Policy::DriveWins),
+                (
+                    "properties.stage".to_owned(),
+                    Policy::LastWriterWins {
+                        window_millis: 2_000,
+                    },
+                ),
+            ]),
+        },
+        rules: Rules {
+            include: vec![Rule::Folder(file("1folder"))],
+            exclude: vec![
+                Rule::MimeType(MimePattern::parse("image/*").unwrap()),
+                Rule::Name(Glob::parse("a:*.tmp").unwrap()),
+            ],
+        },
+        content: ContentSettings {
+            enabled: true,
+            exclude: vec![MimePattern::parse("video/*").unwrap()],
+            storage_class: StorageClass::GlacierIr,
+            compress: true,
+            ..ContentSettings::default()
+        },
+        my_drive: Some(file("0root")),
+        removals: RemovalLimits {
+            share_percent_max: 25,
+            unasked_max: 7,
+        },
+        state: ConnectionState::Active,
+        created_at: ms(1_000),
+        created_by: "alice".to_owned(),
+        last_request: Some(Request {
+            key: "k".to_owned(),
+            digest: "d".to_owned(),
+        }),
+    }
+}
+
+pub(crate) async fn a_connection_is_created_once_saved_on_its_revision_and_listed(store: &Store) {
+    let key = fresh();
+    let created = connection(&key);
+    assert_eq!(
+        store.create_connection(&created).await.unwrap(),
+        Created::Created
+    );
+    assert_eq!(
+        store.load_connection(&key).await.unwrap(),
+        Some(created.clone())
+    );
+    let other = Connection {
+        name: "other".to_owned(),
+        ..created.clone()
+    };
+    assert_eq!(
+        store.create_connection(&other).await.unwrap(),
+        Created::Exists(created.clone())
+    );
+
+    let suspended = ConnectionState::Suspended {
+        reason: "revoked".to_owned(),
+        at: ms(7),
+    };
+    let Written::Done(second) = store
+        .set_connection_state(&created, suspended.clone())
+        .await
+        .unwrap()
+    else {
+        panic!("not done");
+    };
+    assert_eq!((second.revision, &second.state), (2, &suspended));
+    let stale = store
+        .set_connection_state(&created, ConnectionState::Paused)
+        .await
+        .unwrap();
+    assert_eq!(stale, Written::Stale(Some(second.clone())));
+    let repeated = store
+        .set_connection_state(&created, suspended)
+        .await
+        .unwrap();
+    assert_eq!(
+        repeated,
+        Written::Done(second.clone()),
+        "the stored value is the one to be written"
+    );
+
+    let next = ConnectionKey {
+        connection: ConnectionId::parse("c2").unwrap(),
+        ..key.clone()
+    };
+    let plain = Connection {
+        scope: Scope::User,
+        subject: None,
+        quota_user: None,
+        limits: domain::rate_limit::Limits::default(),
+        last_request: None,
+        policies: Policies::default(),
+        rules: Rules::default(),
+        content: ContentSettings::default(),
+        my_drive: None,
+        state: ConnectionState::Deleting,
+        ..connection(&next)
+    };
+    store.create_connection(&plain).await.unwrap();
+    let found = store.list_connections(&key.tenant, &page(1)).await.unwrap();
+    assert_eq!(found.items, [second]);
+    let request = crate::PageRequest {
+        limit: 1,
+        cursor: found.next_cursor,
+    };
+    let found = store.list_connections(&key.tenant, &request).await.unwrap();
+    assert_eq!(found.items, std::slice::from_ref(&plain));
+    assert!(
+        store
+            .list_connections(&fresh().tenant, &page(9))
+            .await
+            .unwrap()
+            .items
+            .is_empty()
+    );
+
+    store.delete_connection(&next).await.unwrap();
+    store.delete_connection(&next).await.unwrap();
+    assert_eq!(
+        store.save_connection(&plain).await.unwrap(),
+        Written::Stale(None)
+    );
+}
+
+pub(crate) fn channel(key: &ConnectionKey) -> Channel {
+    Channel {
+        id: ChannelId::parse(&format!("{}x", key.tenant)).unwrap(),
+        key: key.clone(),
+        log: LogId::user(),
+        token_hash: [7; 32],
+        resource_id: None,
+        state: ChannelState::Pending,
+        expires_at: ms(2_000_000),
+        due_at: ms(1_500_000),
+    }
+}
+
+pub(crate) async fn a_channel_is_known_before_its_resource_id(store: &Store) {
+    let created = channel(&fresh());
+    assert_eq!(
+        store.create_channel(&created).await.unwrap(),
+        Created::Created
+    );
+    assert_eq!(
+        store.load_channel(&created.id).await.unwrap(),
+        Some(created.clone())
+    );
+    let other = Channel {
+        token_hash: [8; 32],
+        ..created.clone()
+    };
+    assert_eq!(
+        store.create_channel(&other).await.unwrap(),
+        Created::Exists(created.clone())
+    );
+
+    let activated = store
+        .activate_channel(&created.id, "r1", ms(3_000_000), ms(2_500_000))
+        .await;
+    assert_eq!(activated.unwrap(), Updated::Done);
+    let active = Channel {
+        resource_id: Some("r1".to_owned()),
+        state: ChannelState::Active,
+        expires_at: ms(3_000_000),
+        due_at: ms(2_500_000),
+        ..created.clone()
+    };
+    assert_eq!(store.load_channel(&created.id).await.unwrap(), Some(active));
+    let item = store
+        .get(&Key::channel(&created.id))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        item["expires"].as_n().unwrap(),
+        "89400",
+        "a day after the channel expires"
+    );
+    assert!(!format!("{created:?}").contains("token_hash"));
+
+    store.delete_channel(&created.id).await.unwrap();
+    assert_eq!(store.load_channel(&created.id).await.unwrap(), None);
+    assert_eq!(
+        store.replace_channel(&created.id, ms(1)).await.unwrap(),
+        Updated::Absent
+    );
+}
+
+pub(crate) async fn a_replaced_channel_is_not_activated(store: &Store) {
+    let created = channel(&fresh());
+    store.create_channel(&created).await.unwrap();
+    assert_eq!(
+        store.replace_channel(&created.id, ms(5)).await.unwrap(),
+        Updated::Done
+    );
+    let late = store
+        .activate_channel(&created.id, "r1", ms(3), ms(2))
+        .await
+        .unwrap();
+    assert_eq!(late, Updated::Absent);
+    assert_eq!(
+        store.postpone_channel(&created.id, ms(9)).await.unwrap(),
+        Updated::Done
+    );
+    let stored = store.load_channel(&created.id).await.unwrap().unwrap();
+    assert_eq!(
+        (stored.state, stored.due_at, stored.resource_id),
+        (ChannelState::Replaced, ms(9), None)
+    );
+}
+
+pub(crate) fn dead_letter(
+    key: &ConnectionKey,
+    id: &str,
+    about: Option<&str>,
+    sent_at: i64,
+) -> DeadLetter {
+    let letter = FailedMessage {
+        queue: "snapshots.fifo",
+        id,
+        body: "{\"\u{0}",
+        sent_at: ms(sent_at),
+        receives: 3,
+    };
+    let now = ms(sent_at + 1);
+    DeadLetter::from_message(letter, key.clone(), about.map(file), "not a snapshot", now)
+}
+
+pub(crate) async fn an_input_that_fails_again_keeps_its_history(store: &Store) {
+    let key = fresh();
+    let first = dead_letter(&key, "1", None, 1);
+    store.record_dead_letter(&first).await.unwrap();
+    let stored = store.load_dead_letter(&key, "m.1").await.unwrap().unwrap();
+    let expected = DeadLetter {
+        revision: 1,
+        ..first.clone()
+    };
+    assert_eq!(stored, expected);
+    // The same delivery again, after a crash: nothing is added.
+    store.record_dead_letter(&first).await.unwrap();
+    store
+        .record_dead_letter(&dead_letter(&key, "2", None, 1))
+        .await
+        .unwrap();
+    let found = store.list_dead_letters(&key, &page(1)).await.unwrap();
+    assert_eq!(found.items, [expected]);
+    assert!(found.next_cursor.is_some());
+    // Another delivery of the same input.
+    store
+        .record_dead_letter(&dead_letter(&key, "1", None, 50))
+        .await
+        .unwrap();
+    let again = store.load_dead_letter(&key, "m.1").await.unwrap().unwrap();
+    assert_eq!((again.revision, again.history.len()), (2, 2));
+    assert_eq!((again.first_seen_at, again.parked_at), (ms(1), ms(51)));
+    let too_long = store.load_dead_letter(&key, &"x".repeat(5_000)).await;
+    assert_eq!(too_long.unwrap(), None);
+    assert_eq!(store.load_dead_letter(&key, "").await.unwrap(), None);
+}
+
+pub(crate) async fn of_two_decisions_on_a_dead_letter_one_is_saved(store: &Store) {
+    let key = fresh();
+    store
+        .record_dead_letter(&dead_letter(&key, "1", Some("a"), 1))
+        .await
+        .unwrap();
+    let id = DeadLetter::snapshot_id(&file("a"), "1");
+    let letter = store.load_dead_letter(&key, &id).await.unwrap().unwrap();
+    let redriven = store
+        .save_dead_letter(&letter.redriven("ada", ms(10)))
+        .await;
+    let Written::Done(redriven) = redriven.unwrap() else {
+        panic!("there is no other writer");
+    };
+    assert_eq!(
+        (redriven.status, redriven.redrives, redriven.revision),
+        (DeadLetterStatus::Redriven, 1, 2)
+    );
+    let late = letter.dropped("eve", "not wanted", ms(11));
+    assert_eq!(
+        store.save_dead_letter(&late).await.unwrap(),
+        Written::Stale(Some(redriven.clone())),
+        "the later writer receives the stored record"
+    );
+    let stored = store.load_dead_letter(&key, &id).await.unwrap();
+    assert_eq!(stored, Some(redriven));
+    // It is in flight, so it has not arrived; when it fails again, it is parked again.
+    let missing = store
+        .check_arrival(&key, &[file("a")])
+        .await
+        .unwrap()
+        .missing;
+    assert_eq!(missing, [file("a")]);
+    store
+        .record_dead_letter(&dead_letter(&key, "1", Some("a"), 20))
+        .await
+        .unwrap();
+    let back = store.load_dead_letter(&key, &id).await.unwrap().unwrap();
+    assert_eq!(
+        (back.status, back.redrives, back.history.len()),
+        (DeadLetterStatus::Parked, 1, 3)
+    );
+    let dropped = back.dropped("eve", "not wanted", ms(30));
+    let Written::Done(dropped) = store.save_dead_letter(&dropped).await.unwrap() else {
+        panic!("there is no other writer");
+    };
+    let stored = store.load_dead_letter(&key, &id).await.unwrap();
+    assert_eq!(stored, Some(dropped));
+    let missing = store
+        .check_arrival(&key, &[file("a")])
+        .await
+        .unwrap()
+        .missing;
+    assert_eq!(missing, [], "it was dropped");
+    let absent = dead_letter(&key, "2", None, 1).redriven("ada", ms(2));
+    let written = store.save_dead_letter(&absent).await.unwrap();
+    assert_eq!(written, Written::Stale(None));
+}
+
+pub(crate) async fn a_snapshot_with_a_dead_letter_is_not_missing(store: &Store) {
+    let key = fresh();
+    stored(store, &key, "here", "root").await;
+    for n in 0..12 {
+        let letter = dead_letter(&key, &format!("{n:02}"), Some("a.b"), 1);
+        store.record_dead_letter(&letter).await.unwrap();
+    }
+    let asked = ["here", "a.b", "a", "nowhere", "a"].map(file);
+    let missing = store.check_arrival(&key, &asked).await.unwrap().missing;
+    assert_eq!(missing, [file("a"), file("nowhere")], "`a` is not `a.b`");
+    let found = store.files_with_dead_letters(&key, &asked).await.unwrap();
+    assert_eq!(found.into_iter().collect::<Vec<_>>(), [file("a.b")]);
+}
+
+pub(crate) async fn a_table_is_created_only_once(store: &Store) {
+    create_table(&store.client, &store.table).await.unwrap();
+    let ttl = store
+        .client
+        .describe_time_to_live()
+        .table_name(&store.table)
+        .send()
+        .await
+        .unwrap();
+    let ttl = ttl
+        .time_to_live_description
+        .and_then(|ttl| ttl.attribute_name);
+    assert_eq!(ttl.as_deref(), Some("expires"));
+}

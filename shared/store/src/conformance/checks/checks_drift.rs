@@ -1,0 +1,286 @@
+//! The findings of an operation, and its transitions.
+
+use domain::{ConnectionKey, Difference, Drift, DriveVersion, Gone, LogId, OperationId, Value};
+
+use super::super::support::{eventually, file, fresh, ms, page};
+use crate::{
+    CandidateReason, Created, DUE_SHARDS, Decision, DriftCounts, DriftEntry, DueItem, Finding,
+    Operation, OperationKind, OperationState, PageRequest, Store, Written,
+};
+
+async fn audit(store: &Store, key: &ConnectionKey) -> Operation {
+    let id = OperationId::parse("op1").unwrap();
+    let operation = Operation {
+        dry_run: true,
+        due_at: Some(ms(1_000)),
+        ..Operation::new(
+            key.clone(),
+            id,
+            LogId::user(),
+            OperationKind::Audit,
+            "ann",
+            ms(1_000),
+        )
+    };
+    let made = store.create_operation(&operation).await.unwrap();
+    assert_eq!(made, Created::Created);
+    operation
+}
+
+async fn stored(store: &Store, operation: &Operation) -> Operation {
+    let found = store.load_operation(&operation.key, &operation.id).await;
+    found.unwrap().unwrap()
+}
+
+pub(crate) fn suspected(id: &str, reason: CandidateReason) -> DriftEntry {
+    DriftEntry {
+        file: file(id),
+        name: format!("{id}.txt"),
+        reason,
+        finding: None,
+    }
+}
+
+fn difference(label: &str, ours: Value, drive: Value) -> Difference {
+    Difference {
+        label: label.to_owned(),
+        ours,
+        drive,
+    }
+}
+
+pub(crate) async fn an_operation_moves_state_by_state_and_late_writers_change_nothing(
+    store: &Store,
+) {
+    let begun = audit(store, &fresh()).await;
+    let listed = match store.record_page(&begun, &[], None, ms(2)).await.unwrap() {
+        Written::Done(listed) => listed,
+        Written::Stale(current) => panic!("stale: {current:?}"),
+    };
+    let steps = [
+        (OperationState::Comparing, None, Some(ms(5))),
+        (OperationState::Comparing, Some("a"), Some(ms(6))),
+        (OperationState::Comparing, Some("b"), Some(ms(7))),
+        (OperationState::Verifying, None, Some(ms(8))),
+        (OperationState::Verifying, Some("x"), Some(ms(9))),
+        (
+            OperationState::AwaitingConfirmation { since: ms(9) },
+            None,
+            Some(ms(60_000)),
+        ),
+        (OperationState::Repairing, None, Some(ms(10))),
+        (OperationState::Repairing, Some("y"), Some(ms(11))),
+        (OperationState::Done, None, None),
+    ];
+    let mut before = listed;
+    for (number, (state, position, due_at)) in steps.into_iter().enumerate() {
+        let decision = (state == OperationState::Repairing).then(|| Decision {
+            confirmed: true,
+            by: "bob".to_owned(),
+            at: ms(10),
+        });
+        let count = u64::try_from(number).unwrap() + 1;
+        let after = Operation {
+            finished_at: state.has_ended().then_some(ms(12)),
+            state,
+            position: position.map(str::to_owned),
+            due_at,
+            compared_at: Some(ms(8)),
+            drift: DriftCounts {
+                present: 10 * count,
+                missing_here: count,
+                missing_there: 2 * count,
+                stale: 3 * count,
+                differing: 4 * count,
+            },
+            decision: decision.or(before.decision.clone()),
+            ..before.clone()
+        };
+        let moved = store.move_operation(&before, &after).await.unwrap();
+        assert_eq!(moved, Written::Done(after.clone()));
+        assert_eq!(stored(store, &after).await, after);
+        let again = store.move_operation(&before, &after).await.unwrap();
+        assert_eq!(again, Written::Done(after.clone()), "it is already done");
+        let other = Operation {
+            drift: DriftCounts::default(),
+            ..after.clone()
+        };
+        let late = store.move_operation(&before, &other).await.unwrap();
+        assert_eq!(late, Written::Stale(Some(after.clone())));
+        before = after;
+    }
+    let wanted = DueItem::Operation(before.key.clone(), before.id.clone());
+    eventually(false, async || {
+        for shard in 0..DUE_SHARDS {
+            let due = store.due(shard, ms(90_000), None, 1_000).await.unwrap();
+            if due.items.contains(&wanted) {
+                return true;
+            }
+        }
+        false
+    })
+    .await;
+}
+
+pub(crate) async fn a_candidate_is_recorded_once_and_verified_once(store: &Store) {
+    let operation = audit(store, &fresh()).await;
+    let first = suspected("f1", CandidateReason::NotListed);
+    store.record_candidate(&operation, &first).await.unwrap();
+    let other = DriftEntry {
+        reason: CandidateReason::Newer(DriveVersion(7)),
+        ..first.clone()
+    };
+    store.record_candidate(&operation, &other).await.unwrap();
+    let found = async || {
+        let all = page(10);
+        let list = store.list_drift(&operation.key, &operation.id, &all);
+        list.await.unwrap().items
+    };
+    let one = std::slice::from_ref(&first);
+    assert_eq!(found().await, one, "the first candidate is kept");
+
+    let verified = DriftEntry {
+        finding: Some(Finding::of(Some(Drift::MissingThere(Gone::MovedAway)))),
+        ..first.clone()
+    };
+    let stands = store.record_finding(&operation, &verified).await.unwrap();
+    assert_eq!(stands, verified.finding);
+    let late = DriftEntry {
+        finding: Some(Finding::NoDrift),
+        ..first.clone()
+    };
+    let stands = store.record_finding(&operation, &late).await.unwrap();
+    assert_eq!(stands, verified.finding, "the first finding is kept");
+    store.record_candidate(&operation, &first).await.unwrap();
+    assert_eq!(
+        found().await,
+        [verified],
+        "a late candidate changes no finding"
+    );
+    let unknown = suspected("f9", CandidateReason::Differs);
+    assert_eq!(
+        store.record_finding(&operation, &unknown).await.unwrap(),
+        None
+    );
+}
+
+pub(crate) async fn every_finding_is_read_back_equal_page_by_page(store: &Store) {
+    let operation = audit(store, &fresh()).await;
+    let fields = vec![
+        difference("name", Value::text("a"), Value::text("b")),
+        difference("properties.k", Value::Null, Value::Flag(true)),
+    ];
+    let drifts = [
+        None,
+        Some(Drift::MissingHere),
+        Some(Drift::MissingThere(Gone::Removed)),
+        Some(Drift::MissingThere(Gone::AccessLost)),
+        Some(Drift::Stale(Vec::new())),
+        Some(Drift::Differing(fields)),
+    ];
+    let mut wanted = Vec::new();
+    for (number, drift) in drifts.into_iter().enumerate() {
+        let reason = [
+            CandidateReason::NotListed,
+            CandidateReason::Newer(DriveVersion(3)),
+            CandidateReason::Differs,
+        ][number % 3];
+        let entry = suspected(&format!("f{number}"), reason);
+        store.record_candidate(&operation, &entry).await.unwrap();
+        let verified = DriftEntry {
+            finding: Some(Finding::of(drift)),
+            ..entry
+        };
+        store.record_finding(&operation, &verified).await.unwrap();
+        wanted.push(verified);
+    }
+    // The entries of another operation are not listed.
+    let other = Operation {
+        id: OperationId::parse("op2").unwrap(),
+        ..operation.clone()
+    };
+    let stranger = suspected("f3", CandidateReason::Differs);
+    store.record_candidate(&other, &stranger).await.unwrap();
+    let mut found = Vec::new();
+    let mut next = page(4);
+    loop {
+        let list = store.list_drift(&operation.key, &operation.id, &next);
+        let list = list.await.unwrap();
+        found.extend(list.items);
+        match list.next_cursor {
+            Some(cursor) => {
+                next = PageRequest {
+                    cursor: Some(cursor),
+                    ..next
+                }
+            }
+            None => break,
+        }
+    }
+    assert_eq!(found, wanted);
+}
+
+pub(crate) async fn a_large_finding_is_cut(store: &Store) {
+    let operation = audit(store, &fresh()).await;
+    let long = "\u{e4}".repeat(40_000);
+    let fields = (0..30).map(|n| {
+        difference(
+            &format!("properties.{n:02}"),
+            Value::Null,
+            Value::text(long.clone()),
+        )
+    });
+    let entry = DriftEntry {
+        name: long.clone(),
+        finding: Some(Finding::of(Some(Drift::Differing(fields.collect())))),
+        ..suspected("f1", CandidateReason::Differs)
+    };
+    store
+        .record_candidate(&operation, &suspected("f1", CandidateReason::Differs))
+        .await
+        .unwrap();
+    store.record_finding(&operation, &entry).await.unwrap();
+    let one = page(1);
+    let list = store.list_drift(&operation.key, &operation.id, &one);
+    let kept = list.await.unwrap().items.remove(0);
+    assert_eq!(kept.name.chars().count(), 203);
+    let Some(Finding::Drifted {
+        drift: Drift::Differing(fields),
+        fields_left_out,
+    }) = kept.finding
+    else {
+        panic!("{kept:?}");
+    };
+    assert_eq!((fields.len(), fields_left_out), (20, 10));
+    assert!(fields.iter().all(|field| match &field.drive {
+        Value::Text(text) => text.ends_with("...") && text.chars().count() == 203,
+        Value::Null | Value::Flag(_) => false,
+    }));
+}
+
+pub(crate) async fn the_pages_of_a_listing_are_read_in_order(store: &Store) {
+    let mut operation = audit(store, &fresh()).await;
+    for number in 0..5 {
+        let ids = [file(&format!("f{number}")), file("again")];
+        let next = (number < 4).then_some("t");
+        let recorded = store.record_page(&operation, &ids, next, ms(2)).await;
+        operation = match recorded.unwrap() {
+            Written::Done(recorded) => recorded,
+            Written::Stale(current) => panic!("stale: {current:?}"),
+        };
+    }
+    let mut found = Vec::new();
+    let mut next = page(2);
+    loop {
+        let list = store.list_pages(&operation.key, &operation.id, &next);
+        let list = list.await.unwrap();
+        found.extend(list.items);
+        match list.next_cursor {
+            Some(cursor) => next.cursor = Some(cursor),
+            None => break,
+        }
+    }
+    let firsts: Vec<&str> = found.iter().map(|ids| ids[0].as_str()).collect();
+    assert_eq!(firsts, ["f0", "f1", "f2", "f3", "f4"]);
+    assert!(found.iter().all(|ids| ids.len() == 2));
+}

@@ -1,0 +1,445 @@
+//! File records: one conditional write each.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use domain::{
+    Choice, ConflictStatus, ConnectionKey, Field, FileRecord, Gone, Request, Revision, TenantId,
+    Transition, Value,
+};
+
+use super::super::support::{
+    committed, context, edited, file, fresh, ms, nonce, observed, page, snapshot, stored,
+};
+use crate::table::key::Key;
+use crate::{Committed, HistoryEntry, Store, StoreError};
+
+pub(crate) async fn a_record_is_created_once_and_read_back_equal(store: &Store) {
+    let key = fresh();
+    let first = FileRecord::from_snapshot(&snapshot("f1", 7, "a.txt", "root"));
+    let step = Transition::unchanged(first.clone());
+    let created = committed(store, &key, Revision(0), &step).await;
+    assert_eq!(
+        created,
+        FileRecord {
+            revision: Revision(1),
+            ..first
+        }
+    );
+
+    let again = store
+        .commit(&key, Revision(0), &step, nonce())
+        .await
+        .unwrap();
+    assert_eq!(again, Committed::Stale(Some(Box::new(created))));
+    assert_eq!(store.load_file(&key, &file("f2")).await.unwrap(), None);
+}
+
+pub(crate) async fn a_stale_revision_returns_the_current_record(store: &Store) {
+    let key = fresh();
+    let first = stored(store, &key, "f1", "root").await;
+    let second = edited(store, &key, &first, Field::Name, Value::text("b"), 5).await;
+    assert!(second.revision > first.revision);
+
+    let late = first.edit(
+        &BTreeMap::from([(Field::Name, Value::text("c"))]),
+        "bob",
+        context(6),
+    );
+    let late = store
+        .commit(&key, first.revision, &late.unwrap(), nonce())
+        .await
+        .unwrap();
+    assert_eq!(late, Committed::Stale(Some(Box::new(second))));
+}
+
+pub(crate) async fn a_commit_on_nothing_is_stale_without_a_record(store: &Store) {
+    let key = fresh();
+    let mut record = FileRecord::from_snapshot(&snapshot("f1", 1, "a", "root"));
+    record.revision = Revision(5);
+    let outcome = store
+        .commit(&key, Revision(4), &Transition::unchanged(record), nonce())
+        .await
+        .unwrap();
+    assert_eq!(outcome, Committed::Stale(None));
+    assert_eq!(store.load_file(&key, &file("f1")).await.unwrap(), None);
+}
+
+pub(crate) async fn fifty_increments_by_five_writers_all_count(store: &Store) {
+    let key = fresh();
+    let first = stored(store, &key, "f1", "root").await;
+    let writers = (0..5).map(|_| {
+        let (store, key, first) = (store.clone(), key.clone(), first.clone());
+        tokio::spawn(async move {
+            for _ in 0..10 {
+                increment(&store, &key, first.clone()).await;
+            }
+        })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        writer.await.unwrap();
+    }
+    let last = store.load_file(&key, &file("f1")).await.unwrap().unwrap();
+    assert_eq!(last.conflicts_opened, 50);
+    assert_eq!(last.revision.0, first.revision.0 + 50);
+}
+
+/// Increments a counter, starting from the given record or the current one.
+pub(crate) async fn increment(store: &Store, key: &ConnectionKey, from: FileRecord) {
+    let mut current = from;
+    loop {
+        let mut next = current.clone();
+        next.conflicts_opened += 1;
+        next.revision = next.revision.next();
+        let step = Transition::unchanged(next);
+        match store
+            .commit(key, current.revision, &step, nonce())
+            .await
+            .unwrap()
+        {
+            Committed::Done => return,
+            Committed::Stale(newer) => current = *newer.expect("the record is there"),
+        }
+    }
+}
+
+pub(crate) async fn every_write_increments_the_revision(store: &Store) {
+    let key = fresh();
+    let record = stored(store, &key, "f1", "root").await;
+    let mut answered = record.clone();
+    answered.last_request = Some(Request {
+        key: "k".to_owned(),
+        digest: "d".to_owned(),
+    });
+    let written = committed(
+        store,
+        &key,
+        record.revision,
+        &Transition::unchanged(answered.clone()),
+    )
+    .await;
+    answered.revision = record.revision.next();
+    assert_eq!(written, answered);
+    let step = Transition::unchanged(record.clone());
+    let late = store.commit(&key, record.revision, &step, nonce()).await;
+    assert_eq!(late.unwrap(), Committed::Stale(Some(Box::new(written))));
+}
+
+pub(crate) async fn a_conflict_is_written_with_its_record_or_not_at_all(store: &Store) {
+    let key = fresh();
+    let first = stored(store, &key, "f1", "root").await;
+    let ours = edited(store, &key, &first, Field::Name, Value::text("ours"), 5).await;
+
+    let theirs = domain::Observation::Present(snapshot("f1", 2, "theirs", "root"));
+    let step = ours.observe(&theirs, context(9));
+    let id = step.record.open_conflict(&Field::Name).expect("a conflict");
+    let stale = store
+        .commit(&key, first.revision, &step, nonce())
+        .await
+        .unwrap();
+    assert_eq!(stale, Committed::Stale(Some(Box::new(ours.clone()))));
+    assert_eq!(store.load_conflict(&key, &id).await.unwrap(), None);
+
+    let open = committed(store, &key, ours.revision, &step).await;
+    let conflict = store
+        .load_conflict(&key, &id)
+        .await
+        .unwrap()
+        .expect("the conflict");
+    assert_eq!(&conflict, &step.conflicts[&id]);
+    assert_eq!(conflict.status, ConflictStatus::Open);
+
+    let resolved = open
+        .resolve(&id, None, &Choice::Drive, "carol", context(12))
+        .unwrap();
+    committed(store, &key, open.revision, &resolved).await;
+    let conflict = store
+        .load_conflict(&key, &id)
+        .await
+        .unwrap()
+        .expect("the conflict");
+    assert_eq!(&conflict, &resolved.conflicts[&id]);
+}
+
+pub(crate) async fn many_files_are_read_each_once(store: &Store) {
+    let key = fresh();
+    let mut wanted = Vec::new();
+    for n in 0..120 {
+        let id = format!("f{n}");
+        let first = FileRecord::from_snapshot(&snapshot(&id, 1, &id, "root"));
+        let outcome = store
+            .commit(&key, Revision(0), &Transition::unchanged(first), nonce())
+            .await;
+        assert_eq!(outcome.unwrap(), Committed::Done);
+        wanted.extend([file(&id), file(&id), file(&format!("missing{n}"))]);
+    }
+    let found = store.load_files(&key, &wanted).await.unwrap();
+    assert_eq!(found.len(), 120);
+    assert_eq!(
+        store.load_files_consistent(&key, &wanted).await.unwrap(),
+        found
+    );
+    assert!(found.iter().all(|(id, record)| *id == record.file));
+    assert!(store.load_files(&key, &[]).await.unwrap().is_empty());
+}
+
+pub(crate) async fn two_tenants_with_the_same_ids_never_meet(store: &Store) {
+    let mine = fresh();
+    let theirs = ConnectionKey {
+        tenant: fresh().tenant,
+        ..mine.clone()
+    };
+    let a = stored(store, &mine, "f1", "root").await;
+    assert_eq!(store.load_file(&theirs, &file("f1")).await.unwrap(), None);
+    assert!(
+        store
+            .load_files(&theirs, &[file("f1")])
+            .await
+            .unwrap()
+            .is_empty()
+    );
+
+    let b = stored(store, &theirs, "f1", "root").await;
+    edited(store, &theirs, &b, Field::Name, Value::text("theirs"), 5).await;
+    assert_eq!(store.load_file(&mine, &file("f1")).await.unwrap(), Some(a));
+    assert_eq!(
+        store
+            .check_arrival(&mine, &[file("f1"), file("f2")])
+            .await
+            .unwrap()
+            .missing,
+        [file("f2")]
+    );
+    let listed = store
+        .list_conflicts(&mine, &crate::ConflictFilter::default(), &page(10))
+        .await;
+    assert!(listed.unwrap().items.is_empty());
+    let owed = store
+        .list_intents(&mine, crate::IntentStatus::Owed, &page(10))
+        .await
+        .unwrap();
+    assert!(owed.items.is_empty());
+    assert!(
+        TenantId::parse("a#F#c1").is_err(),
+        "an id can't leave its part of a key"
+    );
+}
+
+pub(crate) async fn an_item_of_a_format_after_the_next_is_refused(store: &Store) {
+    let key = fresh();
+    let record = stored(store, &key, "f1", "root").await;
+    let mut item = store
+        .get(&Key::head(&key, &record.file))
+        .await
+        .unwrap()
+        .unwrap();
+    item.insert("format".to_owned(), AttributeValue::N("3".to_owned()));
+    item.insert("b".to_owned(), AttributeValue::S("another form".to_owned()));
+    store.put_many(vec![item]).await.unwrap();
+
+    let newer = |error: &StoreError| {
+        let is_newer = matches!(error, StoreError::NewerItem { format: 3, .. });
+        is_newer && error.to_string().contains("HEAD")
+    };
+    assert!(newer(
+        &store.load_file(&key, &record.file).await.unwrap_err()
+    ));
+    assert!(newer(
+        &store
+            .load_files(&key, std::slice::from_ref(&record.file))
+            .await
+            .unwrap_err()
+    ));
+    let late = record.edit(
+        &BTreeMap::from([(Field::Name, Value::text("c"))]),
+        "bob",
+        context(6),
+    );
+    let late = store
+        .commit(&key, Revision(9), &late.unwrap(), nonce())
+        .await;
+    assert!(newer(&late.unwrap_err()));
+}
+
+pub(crate) async fn a_malformed_item_is_corrupt(store: &Store) {
+    let key = fresh();
+    let place = Key::head(&key, &file("f1"));
+    store.put_many(vec![place.to_item()]).await.unwrap();
+    let error = store.load_file(&key, &file("f1")).await.unwrap_err();
+    assert!(matches!(
+        error,
+        StoreError::Corrupt {
+            what: "its format is missing",
+            ..
+        }
+    ));
+
+    let record = stored(store, &key, "f2", "root").await;
+    let mut item = store
+        .get(&Key::head(&key, &record.file))
+        .await
+        .unwrap()
+        .unwrap();
+    let side = AttributeValue::M([("z".to_owned(), AttributeValue::Null(true))].into());
+    item.insert("a".to_owned(), side);
+    store.put_many(vec![item]).await.unwrap();
+    let error = store.load_file(&key, &file("f2")).await.unwrap_err();
+    assert!(matches!(
+        error,
+        StoreError::Corrupt {
+            what: "it names an unknown field",
+            ..
+        }
+    ));
+}
+
+pub(crate) async fn history_is_newest_first_and_writing_it_again_changes_nothing(store: &Store) {
+    let key = fresh();
+    let entry = |version: u64| HistoryEntry {
+        snapshot: snapshot("f1", version, &format!("v{version}"), "root"),
+        at: ms(1_000 + i64::try_from(version).unwrap()),
+    };
+    let versions: Vec<u64> = (1..=40).map(|n| n * n).collect();
+    let mut entries: Vec<_> = versions.iter().map(|version| entry(*version)).collect();
+    entries.push(entry(1));
+    let later = Some(ms(9_999_999_999_000));
+    store.save_history(&key, &entries, later).await.unwrap();
+    store.save_history(&key, &entries, later).await.unwrap();
+    store.save_history(&key, &[], None).await.unwrap();
+
+    let mut seen = Vec::new();
+    let mut next = page(15);
+    loop {
+        let found = store.history(&key, &file("f1"), &next).await.unwrap();
+        assert!(found.items.len() <= 15);
+        seen.extend(found.items);
+        match found.next_cursor {
+            Some(cursor) => next.cursor = Some(cursor),
+            None => break,
+        }
+    }
+    let wanted: Vec<_> = versions
+        .iter()
+        .rev()
+        .map(|version| entry(*version))
+        .collect();
+    assert_eq!(seen, wanted);
+    let other = store.history(&key, &file("f2"), &page(15)).await.unwrap();
+    assert!(other.items.is_empty() && other.next_cursor.is_none());
+
+    let at = async |id: &str, version: u64| {
+        let version = domain::DriveVersion(version);
+        store
+            .load_history_entry(&key, &file(id), version)
+            .await
+            .unwrap()
+    };
+    assert_eq!(at("f1", 16).await, Some(entry(16)));
+    assert_eq!((at("f1", 17).await, at("f2", 16).await), (None, None));
+
+    let newest = Key::snapshot(&key, &file("f1"), domain::DriveVersion(1_600));
+    let item = store.get(&newest).await.unwrap().unwrap();
+    assert_eq!(item["expires"], AttributeValue::N("9999999999".to_owned()));
+}
+
+pub(crate) async fn a_tombstone_of_an_unknown_file_expires_and_others_do_not(store: &Store) {
+    let key = fresh();
+    let unknown = FileRecord::tombstone(file("f1"), Gone::Removed, ms(1_000));
+    let created = committed(store, &key, Revision(0), &Transition::unchanged(unknown)).await;
+    assert!(!created.is_present());
+    let item = store
+        .get(&Key::head(&key, &created.file))
+        .await
+        .unwrap()
+        .unwrap();
+    let thirty_days = 1 + 30 * 24 * 3_600;
+    assert_eq!(item["expires"], AttributeValue::N(thirty_days.to_string()));
+
+    let present = stored(store, &key, "f2", "root").await;
+    let gone = present.apply_lookup(&domain::Observation::Gone(Gone::AccessLost), context(7));
+    let gone = committed(store, &key, present.revision, &gone).await;
+    let item = store
+        .get(&Key::head(&key, &gone.file))
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(
+        !item.contains_key("expires"),
+        "a file that was seen does not expire"
+    );
+    let attributes: BTreeSet<&str> = item.keys().map(String::as_str).collect();
+    assert!(attributes.contains("files_pk") && !attributes.contains("children_pk"));
+
+    let back = domain::Observation::Present(snapshot("f1", 3, "back", "root"));
+    let back = created.apply_lookup(&back, context(8));
+    let back = committed(store, &key, created.revision, &back).await;
+    let item = store
+        .get(&Key::head(&key, &back.file))
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(!item.contains_key("expires"));
+    observed(store, &key, &back, snapshot("f1", 4, "on", "root"), 9).await;
+}
+
+pub(crate) async fn a_repeated_request_creates_one_file(store: &Store) {
+    let key = fresh();
+    let request = |digest: &str| Request {
+        key: "k1".to_owned(),
+        digest: digest.to_owned(),
+    };
+    assert_eq!(
+        store
+            .load_idempotency_record(&key, &request("d"))
+            .await
+            .unwrap(),
+        None
+    );
+    let created = crate::IdempotencyRecord {
+        digest: "d".to_owned(),
+        file: file("f1"),
+    };
+    for (digest, id) in [("d", "f1"), ("d", "f2"), ("other", "f3")] {
+        let stored = store
+            .save_idempotency_record(&key, &request(digest), &file(id), ms(9_000))
+            .await;
+        assert_eq!(stored.unwrap(), created, "the first is kept");
+    }
+    let found = store
+        .load_idempotency_record(&key, &request("other"))
+        .await
+        .unwrap();
+    assert_eq!(found, Some(created));
+    let elsewhere = store
+        .load_idempotency_record(&fresh(), &request("d"))
+        .await
+        .unwrap();
+    assert_eq!(elsewhere, None);
+}
+
+pub(crate) async fn a_file_in_creation_is_listed_and_due(store: &Store) {
+    let key = fresh();
+    let new = domain::NewFile {
+        file: file("f1"),
+        mime_type: "text/plain".to_owned(),
+        shortcut_target: None,
+        values: BTreeMap::from([
+            (Field::Name, Value::text("a")),
+            (Field::Parent, Value::text("0AFolder")),
+        ]),
+    };
+    let step = FileRecord::creating(&new, "ann", context(5)).unwrap();
+    let created = committed(store, &key, Revision(0), &step).await;
+    assert_eq!(created, step.record);
+    let folder = file("0AFolder");
+    let listed = store
+        .list_files(&key, Some(&folder), crate::Tombstones::Skip, &page(10))
+        .await;
+    assert_eq!(listed.unwrap().items, std::slice::from_ref(&created));
+    let due = store.due_files(&key, ms(5), 10).await.unwrap();
+    assert_eq!(due, [file("f1")]);
+    let taken_back = created.cancel(context(6));
+    let gone = committed(store, &key, created.revision, &taken_back).await;
+    assert!(gone.is_gone());
+    assert_eq!(store.due_files(&key, ms(9), 10).await.unwrap(), []);
+}

@@ -1,0 +1,438 @@
+//! Operations: a listing page by page, each recorded once.
+
+use domain::{ConnectionKey, FileId, LogId, OperationId, PageToken};
+
+use super::super::support::{eventually, file, fresh, ms, page};
+use crate::{
+    Created, DUE_SHARDS, DueItem, Log, LogPosition, Operation, OperationKind, OperationState,
+    PageRequest, Store, Verified, Written,
+};
+
+fn operation(key: &ConnectionKey, id: &str, kind: OperationKind) -> Operation {
+    let id = OperationId::parse(id).unwrap();
+    Operation::new(key.clone(), id, LogId::user(), kind, "alice", ms(1_000))
+}
+
+fn done<T: std::fmt::Debug>(outcome: Written<T>) -> T {
+    match outcome {
+        Written::Done(value) => value,
+        Written::Stale(current) => panic!("stale: {current:?}"),
+    }
+}
+
+/// A log whose first listing has begun, and the operation as it is stored.
+async fn listing(store: &Store) -> (Log, Operation) {
+    let log = Log::new(fresh(), LogId::user(), ms(1_000));
+    store.create_log(&log).await.unwrap();
+    let first = operation(&log.key, "op1", OperationKind::InitialSync);
+    let log = done(
+        store
+            .begin_listing(&log, &PageToken::new("start"), &first)
+            .await
+            .unwrap(),
+    );
+    let stored = store
+        .load_operation(&log.key, &first.id)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        stored,
+        Operation {
+            blocks_log: true,
+            ..first
+        }
+    );
+    (log, stored)
+}
+
+fn files(range: std::ops::Range<u32>) -> Vec<FileId> {
+    range.map(|n| file(&format!("f{n}"))).collect()
+}
+
+async fn is_due(store: &Store, operation: &Operation, now: i64) -> bool {
+    let wanted = DueItem::Operation(operation.key.clone(), operation.id.clone());
+    for shard in 0..DUE_SHARDS {
+        if store
+            .due(shard, ms(now), None, 1_000)
+            .await
+            .unwrap()
+            .items
+            .contains(&wanted)
+        {
+            return true;
+        }
+    }
+    false
+}
+
+pub(crate) async fn a_listing_goes_from_its_first_page_to_done(store: &Store) {
+    let (log, first) = listing(store).await;
+    assert_eq!(log.position, LogPosition::Listing(first.id.clone()));
+    assert_eq!(
+        store.load_log(&log.key, &log.log).await.unwrap(),
+        Some(log.clone())
+    );
+
+    let one = done(
+        store
+            .record_page(&first, &files(0..3), Some("t2"), ms(2_000))
+            .await
+            .unwrap(),
+    );
+    assert_eq!(
+        (one.pages, one.listed, one.page_token.as_deref()),
+        (1, 3, Some("t2"))
+    );
+    assert_eq!(
+        store.load_operation(&one.key, &one.id).await.unwrap(),
+        Some(one.clone())
+    );
+    assert!(!is_due(store, &one, 9_000).await);
+
+    let two = done(
+        store
+            .record_page(&one, &files(3..4), None, ms(3_000))
+            .await
+            .unwrap(),
+    );
+    assert_eq!(
+        (&two.state, two.due_at, two.blocks_log),
+        (&OperationState::Listed, Some(ms(3_000)), false)
+    );
+    assert_eq!(
+        store.load_operation(&two.key, &two.id).await.unwrap(),
+        Some(two.clone())
+    );
+    let log = store.load_log(&log.key, &log.log).await.unwrap().unwrap();
+    assert_eq!(
+        (log.position, log.cursor),
+        (LogPosition::Following, Some(PageToken::new("start")))
+    );
+    eventually(true, async || is_due(store, &two, 3_000).await).await;
+    assert!(!is_due(store, &two, 2_999).await);
+
+    let pages = async |n| store.load_page(&two.key, &two.id, n).await.unwrap();
+    assert_eq!(pages(0).await, Some(files(0..3)));
+    assert_eq!(pages(1).await, Some(files(3..4)));
+    assert_eq!(pages(2).await, None);
+
+    let progress = Verified {
+        pages_verified: 1,
+        verified: 2,
+        errors: 1,
+        due_at: ms(4_000),
+        progressed_at: Some(ms(3_500)),
+    };
+    let three = done(store.record_verified(&two, progress).await.unwrap());
+    assert_eq!(
+        (
+            three.pages_verified,
+            three.verified,
+            three.errors,
+            three.progressed_at
+        ),
+        (1, 2, 1, Some(ms(3_500)))
+    );
+    assert_eq!(
+        done(store.record_verified(&two, progress).await.unwrap()),
+        three,
+        "it is already done"
+    );
+    let other = Verified {
+        verified: 3,
+        ..progress
+    };
+    let stale = store.record_verified(&two, other).await.unwrap();
+    assert_eq!(stale, Written::Stale(Some(three.clone())));
+    eventually(false, async || is_due(store, &three, 3_999).await).await;
+
+    let four = done(
+        store
+            .finish_operation(&three, OperationState::Done, ms(5_000))
+            .await
+            .unwrap(),
+    );
+    assert_eq!((four.finished_at, four.due_at), (Some(ms(5_000)), None));
+    assert_eq!(
+        store.load_operation(&four.key, &four.id).await.unwrap(),
+        Some(four.clone())
+    );
+    eventually(false, async || is_due(store, &four, 9_000).await).await;
+    let late = store.finish_operation(
+        &three,
+        OperationState::Failed {
+            reason: "x".to_owned(),
+        },
+        ms(6),
+    );
+    assert_eq!(late.await.unwrap(), Written::Stale(Some(four.clone())));
+    let late = store
+        .finish_operation(&four, OperationState::Done, ms(6))
+        .await
+        .unwrap();
+    assert_eq!(late, Written::Stale(Some(four)));
+}
+
+pub(crate) async fn a_page_that_was_recorded_is_stale(store: &Store) {
+    let (_, first) = listing(store).await;
+    let racers = [files(0..3), files(0..2)].map(|ids| {
+        let (store, first) = (store.clone(), first.clone());
+        tokio::spawn(async move { store.record_page(&first, &ids, Some("t2"), ms(2_000)).await })
+    });
+    let mut outcomes = Vec::new();
+    for racer in racers {
+        outcomes.push(racer.await.unwrap().unwrap());
+    }
+    let one = outcomes.iter().find_map(|outcome| match outcome {
+        Written::Done(one) => Some(one.clone()),
+        Written::Stale(_) => None,
+    });
+    let one = one.expect("one listing begins");
+    assert!(outcomes.contains(&Written::Stale(Some(one.clone()))));
+    let stored = store
+        .load_page(&one.key, &one.id, 0)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        u64::try_from(stored.len()).unwrap(),
+        one.listed,
+        "the page is that of the listing that began"
+    );
+
+    let again = store
+        .record_page(&first, &files(0..9), Some("t2"), ms(2_000))
+        .await
+        .unwrap();
+    assert_eq!(again, Written::Stale(Some(one.clone())));
+    assert_eq!(
+        store.load_page(&one.key, &one.id, 0).await.unwrap(),
+        Some(stored)
+    );
+}
+
+pub(crate) async fn of_two_listings_of_one_log_one_begins(store: &Store) {
+    let log = Log::new(fresh(), LogId::user(), ms(1_000));
+    store.create_log(&log).await.unwrap();
+    let a = operation(&log.key, "opa", OperationKind::InitialSync);
+    let b = operation(&log.key, "opb", OperationKind::InitialSync);
+    let start = PageToken::new("start");
+    let begun = done(store.begin_listing(&log, &start, &a).await.unwrap());
+    let late = store.begin_listing(&log, &start, &b).await.unwrap();
+    assert_eq!(late, Written::Stale(Some(begun.clone())));
+    assert_eq!(
+        store.load_operation(&log.key, &b.id).await.unwrap(),
+        None,
+        "all or nothing"
+    );
+    let again = store.begin_listing(&log, &start, &a).await.unwrap();
+    assert_eq!(again, Written::Done(begun), "it is already done");
+}
+
+pub(crate) async fn a_superseded_listing_does_not_release_the_log(store: &Store) {
+    let (log, first) = listing(store).await;
+    let second = operation(&log.key, "op2", OperationKind::Resync);
+    let start = PageToken::new("later");
+    let log = done(store.begin_listing(&log, &start, &second).await.unwrap());
+    let late = store
+        .record_page(&first, &files(0..3), None, ms(2_000))
+        .await
+        .unwrap();
+    assert_eq!(
+        late,
+        Written::Stale(Some(first.clone())),
+        "nothing of it was written"
+    );
+    assert_eq!(store.load_log(&log.key, &log.log).await.unwrap(), Some(log));
+    assert_eq!(
+        store.load_page(&first.key, &first.id, 0).await.unwrap(),
+        None
+    );
+}
+
+pub(crate) async fn an_audit_leaves_the_log_alone(store: &Store) {
+    let log = Log::new(fresh(), LogId::user(), ms(1_000));
+    store.create_log(&log).await.unwrap();
+    let audit = operation(&log.key, "op1", OperationKind::Audit);
+    assert_eq!(
+        store.create_operation(&audit).await.unwrap(),
+        Created::Created
+    );
+    let other = Operation {
+        by: "bob".to_owned(),
+        ..audit.clone()
+    };
+    assert_eq!(
+        store.create_operation(&other).await.unwrap(),
+        Created::Exists(audit.clone())
+    );
+    let listed = done(
+        store
+            .record_page(&audit, &[], None, ms(2_000))
+            .await
+            .unwrap(),
+    );
+    assert_eq!(listed.state, OperationState::Listed);
+    assert_eq!(
+        store.load_page(&audit.key, &audit.id, 0).await.unwrap(),
+        Some(Vec::new())
+    );
+    assert_eq!(store.load_log(&log.key, &log.log).await.unwrap(), Some(log));
+}
+
+pub(crate) async fn a_restarted_listing_refuses_a_page_of_the_previous_one(store: &Store) {
+    let (_, first) = listing(store).await;
+    let one = done(
+        store
+            .record_page(&first, &files(0..3), Some("t2"), ms(2_000))
+            .await
+            .unwrap(),
+    );
+    let again = done(store.restart_listing(&one).await.unwrap());
+    assert_eq!((again.pages, &again.page_token), (1, &None));
+    // A worker that still lists from the lost token has read the same number of pages.
+    let late = store
+        .record_page(&one, &files(3..9), None, ms(3_000))
+        .await
+        .unwrap();
+    assert_eq!(late, Written::Stale(Some(again.clone())));
+    // A worker that still has the first page in hand has read the same token: none.
+    let late = store
+        .record_page(&first, &files(3..9), None, ms(3_000))
+        .await
+        .unwrap();
+    assert_eq!(late, Written::Stale(Some(again.clone())));
+    let two = done(
+        store
+            .record_page(&again, &files(0..4), None, ms(4_000))
+            .await
+            .unwrap(),
+    );
+    assert_eq!((two.pages, two.listed), (2, 7));
+    let read = store.load_page(&two.key, &two.id, 0).await.unwrap();
+    assert_eq!(read, Some(files(0..3)));
+}
+
+pub(crate) async fn a_failed_operation_has_a_reason(store: &Store) {
+    let (_, first) = listing(store).await;
+    let failed = OperationState::Failed {
+        reason: "revoked".to_owned(),
+    };
+    let ended = done(
+        store
+            .finish_operation(&first, failed.clone(), ms(5))
+            .await
+            .unwrap(),
+    );
+    assert_eq!(ended.state, failed);
+    assert_eq!(
+        store.load_operation(&first.key, &first.id).await.unwrap(),
+        Some(ended.clone())
+    );
+    let late = store
+        .record_page(&first, &files(0..1), Some("t"), ms(6))
+        .await
+        .unwrap();
+    assert_eq!(late, Written::Stale(Some(ended)));
+}
+
+pub(crate) async fn operations_are_listed_newest_first_without_their_pages(store: &Store) {
+    let key = fresh();
+    let ids: Vec<String> = (0..7).map(|n| format!("0192f-{n}")).collect();
+    for id in &ids {
+        let created = operation(&key, id, OperationKind::Audit);
+        store.create_operation(&created).await.unwrap();
+        store
+            .record_page(&created, &files(0..2), Some("t"), ms(1))
+            .await
+            .unwrap();
+    }
+    let mut seen = Vec::new();
+    let mut next = page(3);
+    loop {
+        let found = store.list_operations(&key, &next).await.unwrap();
+        seen.extend(
+            found
+                .items
+                .into_iter()
+                .map(|operation| operation.id.to_string()),
+        );
+        match found.next_cursor {
+            Some(cursor) => {
+                next = PageRequest {
+                    cursor: Some(cursor),
+                    ..next
+                }
+            }
+            None => break,
+        }
+    }
+    let newest_first: Vec<String> = ids.into_iter().rev().collect();
+    assert_eq!(seen, newest_first);
+}
+
+pub(crate) async fn a_scan_is_created_unless_one_is_pending(store: &Store) {
+    let key = fresh();
+    let scan = |number: u32| {
+        let id = OperationId::at(ms(i64::from(number)), number);
+        let whose = (key.clone(), LogId::user());
+        Operation::content_scan(whose, id, "alice", ms(1_000), ms(2_000))
+    };
+    // Other operations don't count, and neither does another connection's scan.
+    let audit = operation(&key, "audit", OperationKind::Audit);
+    store.create_operation(&audit).await.unwrap();
+    let elsewhere = Operation {
+        key: fresh(),
+        ..scan(0)
+    };
+    assert!(store.schedule_scan(&elsewhere).await.unwrap());
+
+    let first = scan(1);
+    assert!(store.schedule_scan(&first).await.unwrap());
+    let found = store.load_operation(&key, &first.id).await.unwrap();
+    assert_eq!(found, Some(first.clone()));
+    assert_eq!(
+        (first.kind, &first.state),
+        (OperationKind::ContentScan, &OperationState::Listed)
+    );
+    assert!(!is_due(store, &first, 1_999).await);
+    assert!(is_due(store, &first, 2_000).await);
+    assert!(!store.schedule_scan(&scan(2)).await.unwrap());
+
+    // A scan in progress may have passed the files that the next one is for.
+    let begun = Operation {
+        progressed_at: Some(ms(3_000)),
+        due_at: Some(ms(3_000)),
+        ..first.clone()
+    };
+    let begun = done(store.move_operation(&first, &begun).await.unwrap());
+    let on_its_way = Operation {
+        position: Some("a page".to_owned()),
+        pages: 1,
+        listed: 7,
+        ..begun.clone()
+    };
+    let on_its_way = done(store.move_operation(&begun, &on_its_way).await.unwrap());
+    assert!(store.schedule_scan(&scan(3)).await.unwrap());
+    assert!(!store.schedule_scan(&scan(4)).await.unwrap());
+
+    // Two sweeps run one scan: the second one receives its current state.
+    let late = store.move_operation(&begun, &begun).await.unwrap();
+    assert_eq!(late, Written::Stale(Some(on_its_way.clone())));
+    let end = OperationState::Done;
+    let ended = store.finish_operation(&on_its_way, end, ms(4_000)).await;
+    assert!(done(ended.unwrap()).has_ended());
+    let third = store.load_operation(&key, &scan(3).id).await.unwrap();
+    let third = third.unwrap();
+    let end = OperationState::Failed {
+        reason: "nothing is mirrored".to_owned(),
+    };
+    done(
+        store
+            .finish_operation(&third, end, ms(4_000))
+            .await
+            .unwrap(),
+    );
+    assert!(store.schedule_scan(&scan(5)).await.unwrap());
+}

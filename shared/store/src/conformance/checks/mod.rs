@@ -1,0 +1,15 @@
+//! The checks, by kind of item.
+
+pub(crate) mod checks_ancestry;
+pub(crate) mod checks_connections;
+pub(crate) mod checks_content;
+pub(crate) mod checks_drift;
+pub(crate) mod checks_drive_logs;
+pub(crate) mod checks_files;
+pub(crate) mod checks_formats;
+pub(crate) mod checks_inconsistencies;
+pub(crate) mod checks_lists;
+pub(crate) mod checks_logs;
+pub(crate) mod checks_multipart_uploads;
+pub(crate) mod checks_operations;
+pub(crate) mod checks_rate_limit;

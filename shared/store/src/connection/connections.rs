@@ -1,0 +1,417 @@
+//! Connections: the Drive accounts and shared drives that a tenant syncs, and their settings.
+
+use std::collections::BTreeMap;
+
+use domain::rate_limit::Limits;
+use domain::{
+    ConnectionId, ConnectionKey, ContentSettings, FileId, Gone, LogId, Observation, Policies,
+    Policy, Request, Rules, TenantId, Timestamp,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::connection::content_settings_item::ContentSettingsItem;
+use crate::connection::limits_item::LimitsItem;
+use crate::connection::rules_item::RulesItem;
+use crate::file::file_item::RequestItem;
+use crate::file::value_item::at;
+use crate::table::item::{Encoded, decode, encode};
+use crate::table::key::{Item, Key, tenant_pk};
+use crate::table::range::Range;
+use crate::table::store::Applied;
+use crate::table::update::Replaces;
+use crate::{Created, Page, PageRequest, RemovalLimits, Store, StoreError, Written};
+
+/// One Drive account or shared drive that is synced for a tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Connection {
+    /// The tenant and the id.
+    pub key: ConnectionKey,
+    /// The revision: the condition of the next write. 0 before it is stored.
+    pub revision: u64,
+    /// The name that people see.
+    pub name: String,
+    /// The part of Drive that it covers.
+    pub scope: Scope,
+    /// The name of the secret that holds the credentials. Never the credentials.
+    pub secret_id: String,
+    /// The user that a service account impersonates; `None` for the service account itself, or if
+    /// the secret is a user's own grant.
+    pub subject: Option<String>,
+    /// The user whose share of Google's quota its calls are charged to (`quotaUser`, at most 40
+    /// characters).
+    pub quota_user: Option<String>,
+    /// The rate limits of its calls to Drive, and the settings of its circuit breaker.
+    pub limits: Limits,
+    /// The policies that decide its conflicts.
+    pub policies: Policies,
+    /// The rules that select the files that the application sees.
+    pub rules: Rules,
+    /// The settings of its content mirror.
+    pub content: ContentSettings,
+    /// The root folder of the user's My Drive; `None` if there is none, or if Drive has not been
+    /// asked yet.
+    pub my_drive: Option<FileId>,
+    /// The removals that one comparison may make without confirmation.
+    pub removals: RemovalLimits,
+    /// The state of its synchronization.
+    pub state: ConnectionState,
+    /// The time of its creation.
+    pub created_at: Timestamp,
+    /// The subject of the token that created it.
+    pub created_by: String,
+    /// The last write request that carried an idempotency key.
+    pub last_request: Option<Request>,
+}
+
+/// The part of Drive that a connection covers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// The user's own log: My Drive and everything shared with the user.
+    User,
+    /// One shared drive, by its id.
+    SharedDrive(String),
+}
+
+/// The state of a connection's synchronization.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConnectionState {
+    /// It is synced.
+    Active,
+    /// A person paused it; it is not synced until a person resumes it.
+    Paused,
+    /// Nothing could succeed (a revoked grant, a wrong configuration); it is not synced until a
+    /// person resumes it.
+    Suspended {
+        /// The cause.
+        reason: String,
+        /// The time of the suspension.
+        at: Timestamp,
+    },
+    /// It is being deleted.
+    Deleting,
+}
+
+impl Scope {
+    /// Returns whether it covers the files of a log. A user's whole Drive includes every shared
+    /// drive that the user can see.
+    #[must_use]
+    pub fn covers(&self, log: &LogId) -> bool {
+        match self {
+            Self::User => true,
+            Self::SharedDrive(drive) => log.as_str() == drive,
+        }
+    }
+
+    /// Returns the log that a connection of this scope follows from the start; `None` if the shared
+    /// drive's id is no valid log id.
+    #[must_use]
+    pub fn own_log(&self) -> Option<LogId> {
+        match self {
+            Self::User => Some(LogId::user()),
+            Self::SharedDrive(drive) => LogId::parse(drive).ok(),
+        }
+    }
+
+    /// Interprets an observation for a connection of this scope: a file that is present, but in a
+    /// drive that the connection does not cover, has moved away.
+    #[must_use]
+    pub fn restrict(&self, observation: Observation) -> Observation {
+        match observation {
+            Observation::Present(snapshot) if !self.covers(&snapshot.metadata.log()) => {
+                Observation::Gone(Gone::MovedAway)
+            }
+            Observation::Present(_) | Observation::Gone(_) => observation,
+        }
+    }
+}
+
+impl Store {
+    /// Creates a connection. It is stored with revision 1, whatever `revision` the value has.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn create_connection(
+        &self,
+        connection: &Connection,
+    ) -> Result<Created<Connection>, StoreError> {
+        let stored = Connection {
+            revision: 1,
+            ..connection.clone()
+        };
+        match self
+            .put(encode_connection(&stored)?, Replaces::Nothing)
+            .await?
+        {
+            Applied::Done(_) => Ok(Created::Created),
+            // Our own write, whose response was lost before the SDK retried.
+            Applied::Refused(Some(item)) => {
+                let current = decode_connection(&connection.key.tenant, item)?;
+                Ok(if current == stored {
+                    Created::Created
+                } else {
+                    Created::Exists(current)
+                })
+            }
+            Applied::Refused(None) => Err(StoreError::busy("the existing item was not returned")),
+        }
+    }
+
+    /// Reads one connection consistently.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn load_connection(
+        &self,
+        key: &ConnectionKey,
+    ) -> Result<Option<Connection>, StoreError> {
+        let item = self.get(&Key::connection(key)).await?;
+        item.map(|item| decode_connection(&key.tenant, item))
+            .transpose()
+    }
+
+    /// Lists a tenant's connections by id.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn list_connections(
+        &self,
+        tenant: &TenantId,
+        page: &PageRequest,
+    ) -> Result<Page<Connection>, StoreError> {
+        let all = Range::prefix(None, tenant_pk(tenant), "CONN#");
+        let decode = |item| decode_connection(tenant, item);
+        self.list_range("connections", all, page, decode).await
+    }
+
+    /// Replaces a connection on condition of its `revision`; `Done` carries the next one.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn save_connection(
+        &self,
+        connection: &Connection,
+    ) -> Result<Written<Connection>, StoreError> {
+        let next = Connection {
+            revision: connection.revision + 1,
+            ..connection.clone()
+        };
+        let replaces = Replaces::Revision(connection.revision);
+        let current = match self.put(encode_connection(&next)?, replaces).await? {
+            Applied::Done(_) => return Ok(Written::Done(next)),
+            Applied::Refused(current) => current,
+        };
+        let decode = |item| decode_connection(&connection.key.tenant, item);
+        let current = current.map(decode).transpose()?;
+        // The stored value is the one to be written: our own write, whose response was lost.
+        Ok(if current.as_ref() == Some(&next) {
+            Written::Done(next)
+        } else {
+            Written::Stale(current)
+        })
+    }
+
+    /// Calls [`Store::save_connection`] with another state.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn set_connection_state(
+        &self,
+        connection: &Connection,
+        state: ConnectionState,
+    ) -> Result<Written<Connection>, StoreError> {
+        self.save_connection(&Connection {
+            state,
+            ..connection.clone()
+        })
+        .await
+    }
+
+    /// Deletes the connection's own item; its files and logs are separate items.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn delete_connection(&self, key: &ConnectionKey) -> Result<(), StoreError> {
+        self.delete(&Key::connection(key)).await
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Body {
+    revision: u64,
+    name: String,
+    /// The shared drive's id; absent for the user's own log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    shared_drive: Option<String>,
+    secret_id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    subject: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    quota_user: Option<String>,
+    #[serde(default)]
+    limits: LimitsItem,
+    policy: PolicyItem,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    policies: BTreeMap<String, PolicyItem>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rules: Option<RulesItem>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    content: Option<ContentSettingsItem>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    my_drive: Option<String>,
+    #[serde(default)]
+    removals: RemovalLimits,
+    state: StateItem,
+    created_at: i64,
+    created_by: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    last_request: Option<RequestItem>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum PolicyItem {
+    Manual,
+    DriveWins,
+    AppWins,
+    LastWriterWins { window_millis: i64 },
+    MostRestrictive,
+    KeepBoth,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum StateItem {
+    Active,
+    Paused,
+    Suspended { reason: String, at: i64 },
+    Deleting,
+}
+
+impl From<Policy> for PolicyItem {
+    fn from(policy: Policy) -> Self {
+        match policy {
+            Policy::Manual => Self::Manual,
+            Policy::DriveWins => Self::DriveWins,
+            Policy::AppWins => Self::AppWins,
+            Policy::LastWriterWins { window_millis } => Self::LastWriterWins { window_millis },
+            Policy::MostRestrictive => Self::MostRestrictive,
+            Policy::KeepBoth => Self::KeepBoth,
+        }
+    }
+}
+
+impl From<PolicyItem> for Policy {
+    fn from(item: PolicyItem) -> Self {
+        match item {
+            PolicyItem::Manual => Self::Manual,
+            PolicyItem::DriveWins => Self::DriveWins,
+            PolicyItem::AppWins => Self::AppWins,
+            PolicyItem::LastWriterWins { window_millis } => Self::LastWriterWins { window_millis },
+            PolicyItem::MostRestrictive => Self::MostRestrictive,
+            PolicyItem::KeepBoth => Self::KeepBoth,
+        }
+    }
+}
+
+impl From<&ConnectionState> for StateItem {
+    fn from(state: &ConnectionState) -> Self {
+        match state {
+            ConnectionState::Active => Self::Active,
+            ConnectionState::Paused => Self::Paused,
+            ConnectionState::Suspended { reason, at } => Self::Suspended {
+                reason: reason.clone(),
+                at: at.as_millis(),
+            },
+            ConnectionState::Deleting => Self::Deleting,
+        }
+    }
+}
+
+impl From<StateItem> for ConnectionState {
+    fn from(item: StateItem) -> Self {
+        match item {
+            StateItem::Active => Self::Active,
+            StateItem::Paused => Self::Paused,
+            StateItem::Suspended { reason, at: millis } => Self::Suspended {
+                reason,
+                at: at(millis),
+            },
+            StateItem::Deleting => Self::Deleting,
+        }
+    }
+}
+
+fn encode_connection(connection: &Connection) -> Result<Encoded, StoreError> {
+    let exceptions = connection.policies.fields.iter();
+    let body = Body {
+        revision: connection.revision,
+        name: connection.name.clone(),
+        shared_drive: match &connection.scope {
+            Scope::User => None,
+            Scope::SharedDrive(id) => Some(id.clone()),
+        },
+        secret_id: connection.secret_id.clone(),
+        subject: connection.subject.clone(),
+        quota_user: connection.quota_user.clone(),
+        limits: (&connection.limits).into(),
+        policy: connection.policies.default.into(),
+        policies: exceptions
+            .map(|(label, policy)| (label.clone(), (*policy).into()))
+            .collect(),
+        rules: RulesItem::of(&connection.rules),
+        content: ContentSettingsItem::of(&connection.content),
+        my_drive: connection.my_drive.as_ref().map(FileId::to_string),
+        removals: connection.removals,
+        state: (&connection.state).into(),
+        created_at: connection.created_at.as_millis(),
+        created_by: connection.created_by.clone(),
+        last_request: connection.last_request.as_ref().map(Into::into),
+    };
+    encode(&Key::connection(&connection.key), &body)
+}
+
+fn decode_connection(tenant: &TenantId, item: Item) -> Result<Connection, StoreError> {
+    let (place, body) = decode::<Body>(item)?;
+    let id = place
+        .sk
+        .strip_prefix("CONN#")
+        .and_then(|id| ConnectionId::parse(id).ok());
+    let Some(connection) = id.filter(|_| place.pk == tenant_pk(tenant)) else {
+        return Err(place.corrupt("its key is not that of a connection of this tenant"));
+    };
+    let my_drive = body.my_drive.as_deref().map(FileId::parse).transpose();
+    let my_drive =
+        my_drive.map_err(|_| place.clone().corrupt("the id of its My Drive is invalid"))?;
+    let rules = body.rules.unwrap_or_default().into_rules();
+    let rules = rules.map_err(|what| place.clone().corrupt(what))?;
+    let content = body.content.map(ContentSettingsItem::into_settings);
+    let content = content.transpose().map_err(|what| place.corrupt(what))?;
+    let exceptions = body.policies.into_iter();
+    Ok(Connection {
+        key: ConnectionKey {
+            tenant: tenant.clone(),
+            connection,
+        },
+        revision: body.revision,
+        name: body.name,
+        scope: body.shared_drive.map_or(Scope::User, Scope::SharedDrive),
+        secret_id: body.secret_id,
+        subject: body.subject,
+        quota_user: body.quota_user,
+        limits: body.limits.into(),
+        policies: Policies {
+            default: body.policy.into(),
+            fields: exceptions
+                .map(|(label, policy)| (label, policy.into()))
+                .collect(),
+        },
+        rules,
+        content: content.unwrap_or_default(),
+        my_drive,
+        removals: body.removals,
+        state: body.state.into(),
+        created_at: at(body.created_at),
+        created_by: body.created_by,
+        last_request: body.last_request.map(Into::into),
+    })
+}

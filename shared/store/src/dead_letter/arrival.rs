@@ -1,0 +1,181 @@
+//! Dead letters: inputs that can never succeed, with the reason.
+
+use std::collections::BTreeSet;
+
+use domain::{ConnectionKey, FileId};
+
+use crate::dead_letter::dead_letter_item::{
+    dead_letter_key, decode_dead_letter, encode_dead_letter,
+};
+use crate::table::key::{Key, connection_pk, file_of};
+use crate::table::range::Range;
+use crate::table::store::{Applied, ROUNDS_MAX, pause};
+use crate::table::update::Replaces;
+use crate::{DeadLetter, DeadLetterStatus, Page, PageRequest, Store, StoreError, Written};
+
+/// The files that Drive listed and that have not arrived, as far as the stored records show.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Arrival {
+    /// Files with neither a record nor a dead letter.
+    pub missing: Vec<FileId>,
+    /// Files whose record says that they are gone.
+    pub gone: Vec<FileId>,
+}
+
+impl Store {
+    /// Sets an input aside. One that is or was set aside already keeps its record, whose history
+    /// grows. A delivery that is already in the history changes nothing, so the call may be
+    /// repeated.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn record_dead_letter(&self, letter: &DeadLetter) -> Result<(), StoreError> {
+        for round in 0..ROUNDS_MAX {
+            let stored = self.load_dead_letter(&letter.key, &letter.id).await?;
+            let (item, replaces) = match stored {
+                None => (encode_dead_letter(letter, 1)?, Replaces::Nothing),
+                Some(stored) => match stored.with_repeat(letter) {
+                    None => return Ok(()),
+                    Some(again) => (
+                        encode_dead_letter(&again, stored.revision + 1)?,
+                        Replaces::Revision(stored.revision),
+                    ),
+                },
+            };
+            match self.put(item, replaces).await? {
+                Applied::Done(_) => return Ok(()),
+                Applied::Refused(_) => pause(round).await,
+            }
+        }
+        Err(StoreError::busy("concurrent writes of the dead letter"))
+    }
+
+    /// Saves a dead letter, if its record is still the one that `after` was made from.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn save_dead_letter(
+        &self,
+        after: &DeadLetter,
+    ) -> Result<Written<DeadLetter>, StoreError> {
+        let revision = after.revision + 1;
+        let item = encode_dead_letter(after, revision)?;
+        match self.put(item, Replaces::Revision(after.revision)).await? {
+            Applied::Done(_) => Ok(Written::Done(DeadLetter {
+                revision,
+                ..after.clone()
+            })),
+            Applied::Refused(current) => {
+                let current = current.map(|item| decode_dead_letter(&after.key, item));
+                Ok(Written::Stale(current.transpose()?))
+            }
+        }
+    }
+
+    /// Lists a connection's dead letters by id, in any state.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn list_dead_letters(
+        &self,
+        key: &ConnectionKey,
+        page: &PageRequest,
+    ) -> Result<Page<DeadLetter>, StoreError> {
+        let all = Range::prefix(None, connection_pk(key), "PARKED#");
+        let decode = |item| decode_dead_letter(key, item);
+        self.list_range("parked", all, page, decode).await
+    }
+
+    /// Reads one dead letter.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn load_dead_letter(
+        &self,
+        key: &ConnectionKey,
+        id: &str,
+    ) -> Result<Option<DeadLetter>, StoreError> {
+        if id.len() > ID_BYTES_MAX {
+            return Ok(None);
+        }
+        let item = self.get(&dead_letter_key(key, id)).await?;
+        item.map(|item| decode_dead_letter(key, item)).transpose()
+    }
+
+    /// Returns the files that have the dead letter of a snapshot which was not redriven. It takes
+    /// one query per file, and is meant for the few files that are missing.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn files_with_dead_letters(
+        &self,
+        key: &ConnectionKey,
+        files: &[FileId],
+    ) -> Result<BTreeSet<FileId>, StoreError> {
+        let mut found = BTreeSet::new();
+        for file in files {
+            if self.has_open_dead_letter(key, file).await? {
+                found.insert(file.clone());
+            }
+        }
+        Ok(found)
+    }
+
+    /// Returns the listed files that have not arrived.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn check_arrival(
+        &self,
+        key: &ConnectionKey,
+        files: &[FileId],
+    ) -> Result<Arrival, StoreError> {
+        let heads: BTreeSet<Key> = files.iter().map(|file| Key::head(key, file)).collect();
+        let mut missing = heads.clone();
+        let mut gone = Vec::new();
+        for item in self.get_many(heads, Some("PK, SK, g")).await? {
+            let place = Key::of(&item)?;
+            // The attribute that `file_item` writes for a file that is gone.
+            if item.contains_key("g") {
+                gone.push(file_of(key, &place)?);
+            }
+            missing.remove(&place);
+        }
+        let missing = missing.iter().map(|place| file_of(key, place));
+        let missing: Vec<FileId> = missing.collect::<Result<_, _>>()?;
+        let dead = self.files_with_dead_letters(key, &missing).await?;
+        let missing = missing.into_iter();
+        let missing = missing.filter(|file| !dead.contains(file)).collect();
+        Ok(Arrival { missing, gone })
+    }
+
+    async fn has_open_dead_letter(
+        &self,
+        key: &ConnectionKey,
+        file: &FileId,
+    ) -> Result<bool, StoreError> {
+        let prefix = format!("PARKED#{}", DeadLetter::snapshot_id(file, ""));
+        let mut rest = Range::prefix(None, connection_pk(key), &prefix);
+        loop {
+            let slice = self.slice(&rest, SLICE).await?;
+            let last = slice.items.last().map(Key::of).transpose()?;
+            for item in slice.items {
+                // An id may contain dots, so an id that starts with this file's may be another's.
+                let letter = decode_dead_letter(key, item)?;
+                if letter.file.as_ref() == Some(file) && letter.status != DeadLetterStatus::Redriven
+                {
+                    return Ok(true);
+                }
+            }
+            match last.filter(|_| slice.more) {
+                Some(last) => rest = rest.after(&last.sk)?,
+                None => return Ok(false),
+            }
+        }
+    }
+}
+
+/// No id is longer, and a sort key has at most 1,024 bytes.
+const ID_BYTES_MAX: usize = 900;
+/// The dead letters of one file that are read at a time.
+const SLICE: u32 = 10;

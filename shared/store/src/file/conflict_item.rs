@@ -1,0 +1,211 @@
+//! The item of a conflict. The conflict's id is in the item's key.
+
+use std::collections::BTreeMap;
+
+use domain::{
+    Choice, ConflictId, ConflictRecord, ConflictStatus, ConnectionKey, Decider, Field, FileId,
+    Resolution, Timestamp,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::StoreError;
+use crate::file::lists::ConflictState;
+use crate::file::value_item::{ByField, ItemDefect, ValueItem, at, by_field, from_fields};
+use crate::table::item::{Encoded, decode, encode};
+use crate::table::key::{Index, Item, Key, connection_pk, file_of, millis_13};
+
+#[derive(Serialize, Deserialize)]
+struct Conflict {
+    moves: u32,
+    base: ValueItem,
+    app: ValueItem,
+    drive: ValueItem,
+    unsure: bool,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    owed: ByField<ValueItem>,
+    opened_at: i64,
+    status: StatusItem,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum StatusItem {
+    Open,
+    Closed {
+        at: i64,
+    },
+    Resolved {
+        choice: ChoiceItem,
+        value: ValueItem,
+        by: DeciderItem,
+        at: i64,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum ChoiceItem {
+    App,
+    Drive,
+    Base,
+    Value(ValueItem),
+    Both(String),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum DeciderItem {
+    Policy,
+    Person(String),
+}
+
+/// Encodes a conflict, with its place in the index `attention`.
+pub(crate) fn encode_conflict(
+    key: &ConnectionKey,
+    record: &ConflictRecord,
+) -> Result<Encoded, StoreError> {
+    let mut item = encode(&Key::conflict(key, &record.id), &Conflict::of(record))?;
+    let sort_key = sort_key(record);
+    item.place(Index::Attention, (connection_pk(key), sort_key));
+    Ok(item)
+}
+
+/// Decodes a conflict of this connection.
+pub(crate) fn decode_conflict(
+    key: &ConnectionKey,
+    item: Item,
+) -> Result<ConflictRecord, StoreError> {
+    let (place, conflict) = decode::<Conflict>(item)?;
+    let id = id_of(key, &place)?;
+    conflict.into_record(id).map_err(|what| place.corrupt(what))
+}
+
+/// Returns the id of the conflict with this key. The key of a property may hold any character, so
+/// the field is everything between the prefix and the last `#`.
+pub(crate) fn id_of(key: &ConnectionKey, place: &Key) -> Result<ConflictId, StoreError> {
+    let file: FileId = file_of(key, place)?;
+    let parts = place
+        .sk
+        .strip_prefix("CONFLICT#")
+        .and_then(|rest| rest.rsplit_once('#'));
+    let id = parts.and_then(|(label, number)| {
+        let field = Field::from_label(label)?;
+        let number = number.parse().ok()?;
+        Some(ConflictId {
+            file,
+            field,
+            number,
+        })
+    });
+    id.ok_or_else(|| place.clone().corrupt("its key is not that of a conflict"))
+}
+
+/// The prefix of the sort key in the index `attention`, by the conflict's state.
+pub(crate) fn prefix(state: ConflictState) -> &'static str {
+    match state {
+        ConflictState::Open => "open#",
+        ConflictState::Ended => "ended#",
+    }
+}
+
+pub(crate) fn state(status: &ConflictStatus) -> (ConflictState, Option<Timestamp>) {
+    match status {
+        ConflictStatus::Open => (ConflictState::Open, None),
+        ConflictStatus::Closed { at } => (ConflictState::Ended, Some(*at)),
+        ConflictStatus::Resolved(resolution) => (ConflictState::Ended, Some(resolution.at)),
+    }
+}
+
+fn sort_key(record: &ConflictRecord) -> String {
+    let (state, ended_at) = state(&record.status);
+    let time = millis_13(ended_at.unwrap_or(record.opened_at));
+    let ConflictId {
+        file,
+        field,
+        number,
+    } = &record.id;
+    format!("{}{time}#{file}#{field}#{number}", prefix(state))
+}
+
+impl Conflict {
+    fn of(record: &ConflictRecord) -> Self {
+        Self {
+            moves: record.moves,
+            base: (&record.base).into(),
+            app: (&record.app).into(),
+            drive: (&record.drive).into(),
+            unsure: record.unsure,
+            owed: by_field(&record.owed, ValueItem::from),
+            opened_at: record.opened_at.as_millis(),
+            status: StatusItem::of(&record.status),
+        }
+    }
+
+    fn into_record(self, id: ConflictId) -> Result<ConflictRecord, ItemDefect> {
+        Ok(ConflictRecord {
+            id,
+            moves: self.moves,
+            base: self.base.into(),
+            app: self.app.into(),
+            drive: self.drive.into(),
+            unsure: self.unsure,
+            owed: from_fields(self.owed, Into::into)?,
+            opened_at: at(self.opened_at),
+            status: self.status.into_status()?,
+        })
+    }
+}
+
+impl StatusItem {
+    fn of(status: &ConflictStatus) -> Self {
+        match status {
+            ConflictStatus::Open => Self::Open,
+            ConflictStatus::Closed { at } => Self::Closed { at: at.as_millis() },
+            ConflictStatus::Resolved(resolution) => Self::Resolved {
+                choice: match &resolution.choice {
+                    Choice::App => ChoiceItem::App,
+                    Choice::Drive => ChoiceItem::Drive,
+                    Choice::Base => ChoiceItem::Base,
+                    Choice::Value(value) => ChoiceItem::Value(value.into()),
+                    Choice::Both(copy) => ChoiceItem::Both(copy.to_string()),
+                },
+                value: (&resolution.value).into(),
+                by: match &resolution.by {
+                    Decider::Policy => DeciderItem::Policy,
+                    Decider::Person(subject) => DeciderItem::Person(subject.clone()),
+                },
+                at: resolution.at.as_millis(),
+            },
+        }
+    }
+
+    fn into_status(self) -> Result<ConflictStatus, ItemDefect> {
+        Ok(match self {
+            Self::Open => ConflictStatus::Open,
+            Self::Closed { at: millis } => ConflictStatus::Closed { at: at(millis) },
+            Self::Resolved {
+                choice,
+                value,
+                by,
+                at: millis,
+            } => ConflictStatus::Resolved(Resolution {
+                choice: match choice {
+                    ChoiceItem::App => Choice::App,
+                    ChoiceItem::Drive => Choice::Drive,
+                    ChoiceItem::Base => Choice::Base,
+                    ChoiceItem::Value(value) => Choice::Value(value.into()),
+                    ChoiceItem::Both(copy) => {
+                        let copy = FileId::parse(&copy);
+                        Choice::Both(copy.map_err(|_| "the id of its copy is invalid")?)
+                    }
+                },
+                value: value.into(),
+                by: match by {
+                    DeciderItem::Policy => Decider::Policy,
+                    DeciderItem::Person(subject) => Decider::Person(subject),
+                },
+                at: at(millis),
+            }),
+        })
+    }
+}

@@ -1,0 +1,471 @@
+//! The item of a file record. The attribute names are short, since DynamoDB charges by the KB and
+//! there is one such item per file:
+//!
+//! | attribute | contents |
+//! |---|---|
+//! | `revision`, `version` | ours, Drive's |
+//! | `nonce`, `format` | the last writer's, that of the item |
+//! | `vi`, `k` | the visible revision, the version of the field set |
+//! | `r` | the latest version that was reported, if it is not `version` |
+//! | `b`, `a` | base of every field; the application's value where it differs |
+//! | `x` | Drive's value where a conflict is open: `d` value, `u` unsure |
+//! | `s` | what was sent: lists of (value, against, attempt) |
+//! | `o`, `n` | open conflicts: `n` number, `m` moves, `o` opened at; how many there were |
+//! | `e` | edits: `b` by, `t` at |
+//! | `p` | pushing: `a` attempts, `f` failures, `n` not before, `s` sent at, `o` one at a time |
+//! | | ... `h` out of scope, `x` reasons by field |
+//! | `g` | gone: `w` why, `t` since |
+//! | `c` | creating: the application made the file, and Drive has yet to |
+//! | `m` | what Drive alone decides (see `MetadataItem`) |
+//! | `w` | the version that the permissions are of, if it is not `version` |
+//! | `q` | the last request: `k` key, `d` digest |
+//!
+//! Maps by field use one letter for a field (`n` name, `d` description, `s` starred, `t` trashed,
+//! `p` parent, `e` existence, `c` content), or a dot and a property's key, or an `@` and a
+//! permission's principal. Empty members are left out.
+
+use std::collections::BTreeMap;
+
+use domain::merge::{DriveSide, SentWrite, Sides};
+use domain::{
+    AttemptId, ConnectionKey, DriveMetadata, DriveVersion, Edit, Field, FieldSetVersion, FileId,
+    FileRecord, Gone, OpenConflict, Presence, Push, Request, Revision, Timestamp, Value,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::StoreError;
+use crate::file::commit::Nonce;
+use crate::file::value_item::{
+    ByField, ItemDefect, MetadataItem, ValueItem, at, by_field, from_fields,
+};
+use crate::table::item::{Encoded, decode, encode};
+use crate::table::key::{
+    FILE_SHARDS, Index, Item, Key, children_pk, connection_pk, due_place, file_of, files_pk,
+    millis_13, shard_of,
+};
+
+/// The time that a tombstone of a file that was never seen is kept: no message is older.
+const TOMBSTONE_MILLIS: i64 = 30 * 24 * 3_600 * 1_000;
+
+#[derive(Serialize, Deserialize)]
+struct Head {
+    revision: u64,
+    version: u64,
+    nonce: u64,
+    #[serde(rename = "vi")]
+    visible: u64,
+    #[serde(rename = "k")]
+    mask: u32,
+    #[serde(rename = "r", default, skip_serializing_if = "Option::is_none")]
+    reported: Option<u64>,
+    #[serde(rename = "b")]
+    base: ByField<ValueItem>,
+    #[serde(rename = "a", default, skip_serializing_if = "BTreeMap::is_empty")]
+    app: ByField<ValueItem>,
+    #[serde(rename = "x", default, skip_serializing_if = "BTreeMap::is_empty")]
+    clashes: ByField<ClashItem>,
+    #[serde(rename = "s", default, skip_serializing_if = "BTreeMap::is_empty")]
+    sent: ByField<Vec<(ValueItem, u64, u64)>>,
+    #[serde(rename = "o", default, skip_serializing_if = "BTreeMap::is_empty")]
+    open: ByField<OpenItem>,
+    #[serde(rename = "n", default, skip_serializing_if = "is_zero")]
+    conflicts_opened: u32,
+    #[serde(rename = "y", default, skip_serializing_if = "Option::is_none")]
+    content_version: Option<u32>,
+    #[serde(rename = "e", default, skip_serializing_if = "BTreeMap::is_empty")]
+    edits: ByField<EditItem>,
+    #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
+    push: Option<PushItem>,
+    #[serde(rename = "g", default, skip_serializing_if = "Option::is_none")]
+    gone: Option<GoneItem>,
+    #[serde(rename = "c", default, skip_serializing_if = "std::ops::Not::not")]
+    creating: bool,
+    #[serde(rename = "m")]
+    mirror: MetadataItem,
+    #[serde(rename = "w", default, skip_serializing_if = "Option::is_none")]
+    permissions_at: Option<u64>,
+    #[serde(rename = "q", default, skip_serializing_if = "Option::is_none")]
+    last_request: Option<RequestItem>,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes the field by reference"
+)]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes the field by reference"
+)]
+fn is_epoch(millis: &i64) -> bool {
+    *millis == 0
+}
+
+#[derive(Serialize, Deserialize)]
+struct ClashItem {
+    #[serde(rename = "d")]
+    drive: ValueItem,
+    #[serde(rename = "u")]
+    unsure: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct OpenItem {
+    #[serde(rename = "n")]
+    number: u32,
+    #[serde(rename = "m")]
+    moves: u32,
+    #[serde(rename = "o")]
+    opened_at: i64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct EditItem {
+    #[serde(rename = "b")]
+    by: String,
+    #[serde(rename = "t")]
+    at: i64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct PushItem {
+    #[serde(rename = "a")]
+    attempts: u32,
+    #[serde(rename = "f")]
+    failures: u32,
+    #[serde(rename = "n")]
+    not_before: i64,
+    #[serde(rename = "s", default, skip_serializing_if = "is_epoch")]
+    sent_at: i64,
+    #[serde(rename = "o")]
+    one_at_a_time: bool,
+    #[serde(rename = "h", default, skip_serializing_if = "std::ops::Not::not")]
+    held: bool,
+    #[serde(rename = "x", default, skip_serializing_if = "BTreeMap::is_empty")]
+    failed: ByField<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct GoneItem {
+    #[serde(rename = "w")]
+    why: GoneWhy,
+    #[serde(rename = "t")]
+    since: i64,
+}
+
+#[derive(Serialize, Deserialize)]
+enum GoneWhy {
+    #[serde(rename = "removed")]
+    Removed,
+    #[serde(rename = "access_lost")]
+    AccessLost,
+    #[serde(rename = "moved_away")]
+    MovedAway,
+}
+
+/// Also part of a connection's item.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct RequestItem {
+    #[serde(rename = "k")]
+    key: String,
+    #[serde(rename = "d")]
+    digest: String,
+}
+
+impl From<&Request> for RequestItem {
+    fn from(request: &Request) -> Self {
+        Self {
+            key: request.key.clone(),
+            digest: request.digest.clone(),
+        }
+    }
+}
+
+impl From<RequestItem> for Request {
+    fn from(item: RequestItem) -> Self {
+        Self {
+            key: item.key,
+            digest: item.digest,
+        }
+    }
+}
+
+/// Encodes a record, with its places in the indexes.
+pub(crate) fn encode_file(
+    key: &ConnectionKey,
+    record: &FileRecord,
+    nonce: Nonce,
+) -> Result<Encoded, StoreError> {
+    let place = Key::head(key, &record.file);
+    let mut item = encode(&place, &Head::of(record, nonce))?;
+    let file = record.file.as_str();
+    let shard = shard_of(file, FILE_SHARDS);
+    item.place(Index::Files, (files_pk(key, shard), file.to_owned()));
+    if let Some(parent) = parent(record) {
+        item.place(
+            Index::Children,
+            (children_pk(key, &parent), file.to_owned()),
+        );
+    }
+    if let Some(reason) = AttentionReason::of(record) {
+        item.place(
+            Index::Attention,
+            (connection_pk(key), reason.sort_key(file)),
+        );
+    }
+    if let Some(due) = record.due() {
+        item.place(Index::Due, due_place(&place, due));
+    }
+    if let (Presence::Gone(_, since), DriveVersion(0)) = (record.presence, record.version) {
+        item.expire(since.plus_millis(TOMBSTONE_MILLIS));
+    }
+    Ok(item)
+}
+
+/// Decodes a record of this connection, and the nonce of its last writer.
+pub(crate) fn decode_file(
+    key: &ConnectionKey,
+    item: Item,
+) -> Result<(FileRecord, Nonce), StoreError> {
+    let (place, head) = decode::<Head>(item)?;
+    let file = file_of(key, &place)?;
+    let nonce = Nonce(head.nonce);
+    let record = head.into_record(file).map_err(|what| place.corrupt(what))?;
+    Ok((record, nonce))
+}
+
+/// The folder in which the application sees a record, and which lists it.
+fn parent(record: &FileRecord) -> Option<FileId> {
+    if record.is_gone() {
+        return None;
+    }
+    match record.app(&Field::Parent) {
+        Value::Text(id) => FileId::parse(&id).ok(),
+        Value::Null | Value::Flag(_) => None,
+    }
+}
+
+/// The reason why a record is in the index `attention`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AttentionReason {
+    /// Something is owed to Drive.
+    Owed(Timestamp),
+    /// Nothing is owed, and something was given up.
+    Failed,
+}
+
+impl AttentionReason {
+    pub(crate) const OWED: &str = "owed#";
+    pub(crate) const FAILED: &str = "failed#";
+
+    pub(crate) fn of(record: &FileRecord) -> Option<Self> {
+        match record.due() {
+            Some(at) => Some(Self::Owed(at)),
+            None => (!record.push.failed.is_empty()).then_some(Self::Failed),
+        }
+    }
+
+    fn sort_key(self, file: &str) -> String {
+        match self {
+            Self::Owed(at) => format!("{}{}#{file}", Self::OWED, millis_13(at)),
+            Self::Failed => format!("{}{file}", Self::FAILED),
+        }
+    }
+}
+
+impl Head {
+    fn of(record: &FileRecord, nonce: Nonce) -> Self {
+        let fields = &record.fields;
+        let moved = fields.iter().filter(|(_, sides)| sides.app != sides.base);
+        let sent = fields.iter().filter(|(_, sides)| !sides.sent.is_empty());
+        let clashes = fields
+            .iter()
+            .filter_map(|(field, sides)| Some((field, sides.conflict.as_ref()?)));
+        Self {
+            revision: record.revision.0,
+            version: record.version.0,
+            nonce: nonce.0,
+            visible: record.visible.0,
+            mask: record.field_set.0,
+            reported: (record.reported != record.version).then_some(record.reported.0),
+            base: by_field(fields, |sides| (&sides.base).into()),
+            app: by_field(moved, |sides| (&sides.app).into()),
+            clashes: by_field(clashes, ClashItem::of),
+            sent: by_field(sent, |sides| sides.sent.iter().map(sent_item).collect()),
+            open: by_field(&record.open, OpenItem::of),
+            conflicts_opened: record.conflicts_opened,
+            content_version: (record.content_version != first_version(&record.metadata))
+                .then_some(record.content_version),
+            edits: by_field(&record.edits, EditItem::of),
+            push: (record.push != Push::default()).then(|| PushItem::of(&record.push)),
+            gone: GoneItem::of(record.presence),
+            creating: record.is_creating(),
+            mirror: (&record.metadata).into(),
+            permissions_at: (record.permissions_at != record.version)
+                .then_some(record.permissions_at.0),
+            last_request: record.last_request.as_ref().map(RequestItem::from),
+        }
+    }
+
+    fn into_record(self, file: FileId) -> Result<FileRecord, ItemDefect> {
+        let agreed = |base: ValueItem| Sides::agreed(Value::from(base));
+        let mut fields = from_fields(self.base, agreed)?;
+        let strange = "a side belongs to a field without a base";
+        for (field, app) in from_fields(self.app, Value::from)? {
+            fields.get_mut(&field).ok_or(strange)?.app = app;
+        }
+        for (field, clash) in from_fields(self.clashes, ClashItem::into_clash)? {
+            fields.get_mut(&field).ok_or(strange)?.conflict = Some(clash);
+        }
+        for (field, sent) in
+            from_fields(self.sent, |sent| sent.into_iter().map(sent_value).collect())?
+        {
+            fields.get_mut(&field).ok_or(strange)?.sent = sent;
+        }
+        let push = self.push.map(PushItem::into_push).transpose()?;
+        let metadata = DriveMetadata::from(self.mirror);
+        Ok(FileRecord {
+            file,
+            revision: Revision(self.revision),
+            visible: Revision(self.visible),
+            version: DriveVersion(self.version),
+            reported: DriveVersion(self.reported.unwrap_or(self.version)),
+            field_set: FieldSetVersion(self.mask),
+            presence: match self.gone {
+                Some(gone) => gone.into_presence(),
+                None if self.creating => Presence::Creating,
+                None => Presence::Present,
+            },
+            fields,
+            edits: from_fields(self.edits, EditItem::into_edit)?,
+            open: from_fields(self.open, OpenItem::into_open)?,
+            conflicts_opened: self.conflicts_opened,
+            content_version: (self.content_version).unwrap_or_else(|| first_version(&metadata)),
+            push: push.unwrap_or_default(),
+            metadata,
+            permissions_at: DriveVersion(self.permissions_at.unwrap_or(self.version)),
+            last_request: self.last_request.map(Request::from),
+        })
+    }
+}
+
+/// The content number of a file whose content has never changed.
+fn first_version(metadata: &DriveMetadata) -> u32 {
+    u32::from(metadata.content() != Value::Null)
+}
+
+fn sent_item(sent: &SentWrite<Value>) -> (ValueItem, u64, u64) {
+    ((&sent.value).into(), sent.against.0, sent.attempt.0)
+}
+
+fn sent_value((value, against, attempt): (ValueItem, u64, u64)) -> SentWrite<Value> {
+    SentWrite {
+        value: value.into(),
+        against: DriveVersion(against),
+        attempt: AttemptId(attempt),
+    }
+}
+
+impl ClashItem {
+    fn of(clash: &DriveSide<Value>) -> Self {
+        Self {
+            drive: (&clash.drive).into(),
+            unsure: clash.unsure,
+        }
+    }
+
+    fn into_clash(self) -> DriveSide<Value> {
+        DriveSide {
+            drive: self.drive.into(),
+            unsure: self.unsure,
+        }
+    }
+}
+
+impl OpenItem {
+    fn of(open: &OpenConflict) -> Self {
+        Self {
+            number: open.number,
+            moves: open.moves,
+            opened_at: open.opened_at.as_millis(),
+        }
+    }
+
+    fn into_open(self) -> OpenConflict {
+        OpenConflict {
+            number: self.number,
+            moves: self.moves,
+            opened_at: at(self.opened_at),
+        }
+    }
+}
+
+impl EditItem {
+    fn of(edit: &Edit) -> Self {
+        Self {
+            by: edit.by.clone(),
+            at: edit.at.as_millis(),
+        }
+    }
+
+    fn into_edit(self) -> Edit {
+        Edit {
+            by: self.by,
+            at: at(self.at),
+        }
+    }
+}
+
+impl PushItem {
+    fn of(push: &Push) -> Self {
+        Self {
+            attempts: push.attempts,
+            failures: push.failures,
+            not_before: push.not_before.as_millis(),
+            sent_at: push.sent_at.as_millis(),
+            one_at_a_time: push.one_at_a_time,
+            held: push.out_of_scope,
+            failed: by_field(&push.failed, String::clone),
+        }
+    }
+
+    fn into_push(self) -> Result<Push, ItemDefect> {
+        Ok(Push {
+            attempts: self.attempts,
+            failures: self.failures,
+            not_before: at(self.not_before),
+            sent_at: at(self.sent_at),
+            one_at_a_time: self.one_at_a_time,
+            out_of_scope: self.held,
+            failed: from_fields(self.failed, |reason| reason)?,
+        })
+    }
+}
+
+impl GoneItem {
+    fn of(presence: Presence) -> Option<Self> {
+        match presence {
+            Presence::Present | Presence::Creating => None,
+            Presence::Gone(gone, since) => Some(Self {
+                why: match gone {
+                    Gone::Removed => GoneWhy::Removed,
+                    Gone::AccessLost => GoneWhy::AccessLost,
+                    Gone::MovedAway => GoneWhy::MovedAway,
+                },
+                since: since.as_millis(),
+            }),
+        }
+    }
+
+    fn into_presence(self) -> Presence {
+        let gone = match self.why {
+            GoneWhy::Removed => Gone::Removed,
+            GoneWhy::AccessLost => Gone::AccessLost,
+            GoneWhy::MovedAway => Gone::MovedAway,
+        };
+        Presence::Gone(gone, at(self.since))
+    }
+}

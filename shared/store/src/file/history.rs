@@ -1,0 +1,128 @@
+//! The immutable history of files: one item for every snapshot that was applied.
+
+use std::collections::BTreeMap;
+
+use domain::{ConnectionKey, DriveVersion, FieldSetVersion, FileId, Snapshot, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::file::value_item::{ByField, MetadataItem, ValueItem, at, by_field, from_fields};
+use crate::table::item::{Encoded, decode, encode};
+use crate::table::key::{Item, Key, file_pk};
+use crate::table::range::Range;
+use crate::table::update::Replaces;
+use crate::{Page, PageRequest, Store, StoreError};
+
+/// One snapshot in a file's history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistoryEntry {
+    /// Drive's state.
+    pub snapshot: Snapshot,
+    /// The time of that state as Drive reports it, else the time at which it was observed.
+    pub at: Timestamp,
+}
+
+impl Store {
+    /// Saves history entries until `expires` (`None`: for ever). Saving one again changes nothing.
+    ///
+    /// # Errors
+    /// [`StoreError`]; some of the entries may have been written.
+    pub async fn save_history(
+        &self,
+        key: &ConnectionKey,
+        entries: &[HistoryEntry],
+        expires: Option<Timestamp>,
+    ) -> Result<(), StoreError> {
+        let mut items = BTreeMap::new();
+        for entry in entries {
+            let item = encode_entry(key, entry, expires)?;
+            items.insert(item.key.clone(), item);
+        }
+        // A batch can only put whole items. What is stored already is updated instead, one by one:
+        // newer code may have added attributes to it.
+        for stored in self.get_many_now(items.keys().cloned().collect()).await? {
+            if let Some(item) = items.remove(&Key::of(&stored)?) {
+                self.put(item, Replaces::Whatever).await?;
+            }
+        }
+        self.put_many(items.into_values().map(|item| item.item).collect())
+            .await
+    }
+
+    /// Lists a file's history, newest version first.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn history(
+        &self,
+        key: &ConnectionKey,
+        file: &FileId,
+        page: &PageRequest,
+    ) -> Result<Page<HistoryEntry>, StoreError> {
+        let all = Range::prefix(None, file_pk(key, file), "SNAP#").descending();
+        let decode = |item| decode_entry(file, item);
+        self.list_range("history", all, page, decode).await
+    }
+
+    /// Reads a file's history entry of one Drive version consistently; `None` if it was never saved
+    /// or has expired.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn load_history_entry(
+        &self,
+        key: &ConnectionKey,
+        file: &FileId,
+        version: DriveVersion,
+    ) -> Result<Option<HistoryEntry>, StoreError> {
+        let item = self.get(&Key::snapshot(key, file, version)).await?;
+        item.map(|item| decode_entry(file, item)).transpose()
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Entry {
+    version: u64,
+    #[serde(rename = "k")]
+    mask: u32,
+    #[serde(rename = "b")]
+    fields: ByField<ValueItem>,
+    #[serde(rename = "m")]
+    mirror: MetadataItem,
+    at: i64,
+}
+
+fn encode_entry(
+    key: &ConnectionKey,
+    entry: &HistoryEntry,
+    expires: Option<Timestamp>,
+) -> Result<Encoded, StoreError> {
+    let snapshot = &entry.snapshot;
+    let body = Entry {
+        version: snapshot.version.0,
+        mask: snapshot.field_set.0,
+        fields: by_field(&snapshot.fields, ValueItem::from),
+        mirror: (&snapshot.metadata).into(),
+        at: entry.at.as_millis(),
+    };
+    let place = Key::snapshot(key, &snapshot.file, snapshot.version);
+    let mut item = encode(&place, &body)?;
+    if let Some(expires) = expires {
+        item.expire(expires);
+    }
+    Ok(item)
+}
+
+fn decode_entry(file: &FileId, item: Item) -> Result<HistoryEntry, StoreError> {
+    let (place, entry) = decode::<Entry>(item)?;
+    let fields = from_fields(entry.fields, Into::into).map_err(|what| place.corrupt(what))?;
+    Ok(HistoryEntry {
+        snapshot: Snapshot {
+            file: file.clone(),
+            version: DriveVersion(entry.version),
+            field_set: FieldSetVersion(entry.mask),
+            fields,
+            metadata: entry.mirror.into(),
+        },
+        at: at(entry.at),
+    })
+}

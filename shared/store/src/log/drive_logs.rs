@@ -1,0 +1,177 @@
+//! The shared drives that a connection's user joins and leaves, and their logs.
+//!
+//! The log of a drive that was left is kept, so that the files of that drive can be told from
+//! others, and so that they continue their history when the drive is joined again.
+
+use domain::{ConnectionKey, LogId, Timestamp};
+
+use crate::log::logs::{decode_log, if_unmoved, log_key, move_outcome};
+use crate::operation::operation_item::{encode_operation, operation_key};
+use crate::operation::operations::with_changes;
+use crate::table::store::{Applied, Transacted};
+use crate::table::update::{Replaces, Update, Write};
+use crate::{
+    Log, LogPosition, Operation, OperationKind, OperationState, Store, StoreError, Updated, Written,
+};
+
+/// The failure reason of a listing whose shared drive was left.
+const LEFT: &str = "the shared drive was left";
+
+/// The progress of a scan over the stored records: totals, not increments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScanProgress {
+    /// A cursor of [`Store::list_files`] to continue from; `None` to start from the beginning.
+    pub position: Option<String>,
+    /// The number of files that something was queued for.
+    pub listed: u64,
+    /// The number of them that had been queued when the present round started.
+    pub verified: u64,
+    /// The number of complete rounds; stored in the place of pages.
+    pub rounds: u32,
+    /// The time at which the scan continues.
+    pub due_at: Timestamp,
+}
+
+impl Store {
+    /// Leaves a shared drive, if its log is unchanged since `log` was read: nothing of it is read
+    /// from now on, a listing of it in progress has failed, and `leave` (of the kind
+    /// [`OperationKind::Leave`]) exists and is due at `at`; all or nothing.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn leave_log(
+        &self,
+        log: &Log,
+        leave: &Operation,
+        at: Timestamp,
+        next_poll_at: Timestamp,
+    ) -> Result<Written<Log>, StoreError> {
+        let next = Log {
+            cursor: None,
+            position: LogPosition::Left { at },
+            next_poll_at,
+            ..log.clone()
+        };
+        let left = if_unmoved(log)
+            .remove("cursor")
+            .set_text("position", next.position.text())
+            .set_number("next_poll_at", next_poll_at.as_millis())
+            .due(Some(next_poll_at));
+        let leave = Operation {
+            kind: OperationKind::Leave,
+            state: OperationState::Listed,
+            due_at: Some(at),
+            ..leave.clone()
+        };
+        let mut writes = vec![
+            Write::Update(left),
+            Write::Put(encode_operation(&leave)?, Replaces::Nothing),
+        ];
+        if let LogPosition::Listing(listing) = &log.position {
+            let failed = OperationState::Failed {
+                reason: LEFT.to_owned(),
+            };
+            let ended = Update::of(operation_key(&log.key, listing))
+                .when_text("state", OperationState::Listing.text())
+                .set_text("state", failed.text())
+                .set_text("reason", LEFT)
+                .set_number("finished_at", at.as_millis());
+            writes.push(Write::Update(ended));
+        }
+        if let Transacted::Done = self.transact(writes).await? {
+            return Ok(Written::Done(next));
+        }
+        let current = self.load_log(&log.key, &log.log).await?;
+        Ok(move_outcome(next, current))
+    }
+
+    /// Starts the log of a shared drive that was left and joined again, if it is unchanged since
+    /// `log` was read: as if nothing had been read of it, and due at `now`.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn rejoin_log(&self, log: &Log, now: Timestamp) -> Result<Written<Log>, StoreError> {
+        let next = Log {
+            cursor: None,
+            position: LogPosition::New,
+            channel: None,
+            next_poll_at: now,
+            ..log.clone()
+        };
+        let update = if_unmoved(log)
+            .set_text("position", next.position.text())
+            .remove("channel")
+            .set_number("next_poll_at", now.as_millis())
+            .due(Some(now));
+        match self.update(update).await? {
+            Applied::Done(item) => Ok(Written::Done(decode_log(&log.key, item)?)),
+            Applied::Refused(current) => {
+                let current = current.map(|item| decode_log(&log.key, item)).transpose()?;
+                Ok(move_outcome(next, current))
+            }
+        }
+    }
+
+    /// Records the name of a log's shared drive.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn set_drive_name(
+        &self,
+        key: &ConnectionKey,
+        log: &LogId,
+        name: &str,
+    ) -> Result<Updated, StoreError> {
+        let update = Update::of(log_key(key, log)).set_text("drive_name", name);
+        Ok(match self.update(update).await? {
+            Applied::Done(_) => Updated::Done,
+            Applied::Refused(_) => Updated::Absent,
+        })
+    }
+
+    /// Records that the user's shared drives were compared with the stored logs, if the user's log
+    /// is unchanged since `log` was read. A listing that started meanwhile requires another
+    /// comparison.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn record_drives_checked(
+        &self,
+        log: &Log,
+        at: Timestamp,
+    ) -> Result<Written<Log>, StoreError> {
+        let update = if_unmoved(log).set_number("drives_checked_at", at.as_millis());
+        match self.update(update).await? {
+            Applied::Done(item) => Ok(Written::Done(decode_log(&log.key, item)?)),
+            Applied::Refused(current) => {
+                let current = current.map(|item| decode_log(&log.key, item)).transpose()?;
+                Ok(Written::Stale(current))
+            }
+        }
+    }
+
+    /// Records the progress of a `Listed` operation's scan over the stored records, if the
+    /// operation is still in the state that `operation` has.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn record_scan_progress(
+        &self,
+        operation: &Operation,
+        progress: ScanProgress,
+    ) -> Result<Written<Operation>, StoreError> {
+        let after = Operation {
+            page_token: progress.position,
+            listed: progress.listed,
+            verified: progress.verified,
+            pages: progress.rounds,
+            due_at: Some(progress.due_at),
+            ..operation.clone()
+        };
+        let update = Update::of(operation_key(&operation.key, &operation.id))
+            .when_text("state", OperationState::Listed.text())
+            .when_number("pages", operation.pages);
+        self.replace_operation(with_changes(update, operation, &after), after)
+            .await
+    }
+}

@@ -1,0 +1,335 @@
+//! The table and the client, and the few calls that all verbs are made of.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::{
+    AttributeValue, CancellationReason, ReturnValue, ReturnValuesOnConditionCheckFailure, Select,
+};
+
+use crate::table::item::Encoded;
+use crate::table::key::{Item, Key};
+use crate::table::page::Position;
+use crate::table::range::{Order, Range};
+use crate::table::update::{ABSENT, Replaces, StoredFormat, Update, Write};
+use crate::{Page, PageRequest, StoreError};
+
+/// The rounds of retries for unprocessed items, or for a write that met a transaction.
+pub(crate) const ROUNDS_MAX: u32 = 6;
+
+/// The table.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pub(crate) client: Client,
+    pub(crate) table: String,
+}
+
+/// The outcome of a conditional write.
+#[derive(Debug)]
+pub(crate) enum Applied {
+    /// Done; the item as it is now, if the call returns it.
+    Done(Item),
+    /// The condition did not hold; the item as it is.
+    Refused(Option<Item>),
+}
+
+/// The outcome of a transaction.
+#[derive(Debug)]
+pub(crate) enum Transacted {
+    /// All writes were made.
+    Done,
+    /// None was made: a condition did not hold. The item of the first such write.
+    Refused(Option<Item>),
+}
+
+/// Part of a range, in its order.
+#[derive(Debug)]
+pub(crate) struct Slice {
+    pub(crate) items: Vec<Item>,
+    /// Whether there may be more after the last item.
+    pub(crate) more: bool,
+}
+
+impl Store {
+    /// Uses `table` through `client`, which brings its own timeouts and retries.
+    #[must_use]
+    pub fn new(client: Client, table: impl Into<String>) -> Self {
+        Self {
+            client,
+            table: table.into(),
+        }
+    }
+
+    /// Reads one item consistently.
+    pub(crate) async fn get(&self, key: &Key) -> Result<Option<Item>, StoreError> {
+        let call = self.client.get_item().table_name(&self.table);
+        let call = call.set_key(Some(key.to_item())).consistent_read(true);
+        Ok(call.send().await?.item)
+    }
+
+    /// Creates or replaces an item. What newer code added to a stored item survives.
+    pub(crate) async fn put(
+        &self,
+        encoded: Encoded,
+        replaces: Replaces,
+    ) -> Result<Applied, StoreError> {
+        if replaces == Replaces::Nothing {
+            return self.create(encoded.item).await;
+        }
+        let replace = async |stored| {
+            let update = Update::replace(&encoded, replaces, stored);
+            self.apply(update, ReturnValue::None).await
+        };
+        match replace(StoredFormat::Known).await? {
+            Applied::Refused(Some(stored)) if replaces.is_met_in_next_format(&stored) => {
+                replace(StoredFormat::Next).await
+            }
+            outcome @ (Applied::Done(_) | Applied::Refused(_)) => Ok(outcome),
+        }
+    }
+
+    async fn create(&self, item: Item) -> Result<Applied, StoreError> {
+        for round in 0..ROUNDS_MAX {
+            let call = self.client.put_item().table_name(&self.table);
+            let call = call
+                .set_item(Some(item.clone()))
+                .condition_expression(ABSENT)
+                .return_values_on_condition_check_failure(
+                    ReturnValuesOnConditionCheckFailure::AllOld,
+                );
+            let error = match call.send().await {
+                Ok(_) => return Ok(Applied::Done(item)),
+                Err(error) => error,
+            };
+            if let Some(PutItemError::ConditionalCheckFailedException(why)) =
+                error.as_service_error()
+            {
+                return Ok(Applied::Refused(why.item().cloned()));
+            }
+            if !matches!(
+                error.as_service_error(),
+                Some(PutItemError::TransactionConflictException(_))
+            ) {
+                return Err(error.into());
+            }
+            pause(round).await;
+        }
+        Err(StoreError::busy(
+            "the write kept conflicting with transactions on the item",
+        ))
+    }
+
+    /// Updates an item, and returns it.
+    pub(crate) async fn update(&self, update: Update) -> Result<Applied, StoreError> {
+        self.apply(update, ReturnValue::AllNew).await
+    }
+
+    async fn apply(&self, update: Update, returns: ReturnValue) -> Result<Applied, StoreError> {
+        for round in 0..ROUNDS_MAX {
+            let values = Some(update.values.clone()).filter(|values| !values.is_empty());
+            let call = self.client.update_item().table_name(&self.table);
+            let call = call
+                .set_key(Some(update.key.to_item()))
+                .update_expression(update.expression())
+                .condition_expression(update.condition())
+                .set_expression_attribute_names(Some(update.names.clone()))
+                .set_expression_attribute_values(values)
+                .return_values(returns.clone())
+                .return_values_on_condition_check_failure(
+                    ReturnValuesOnConditionCheckFailure::AllOld,
+                );
+            let error = match call.send().await {
+                Ok(output) => return Ok(Applied::Done(output.attributes.unwrap_or_default())),
+                Err(error) => error,
+            };
+            if let Some(UpdateItemError::ConditionalCheckFailedException(why)) =
+                error.as_service_error()
+            {
+                return Ok(Applied::Refused(why.item().cloned()));
+            }
+            if !matches!(
+                error.as_service_error(),
+                Some(UpdateItemError::TransactionConflictException(_))
+            ) {
+                return Err(error.into());
+            }
+            pause(round).await;
+        }
+        Err(StoreError::busy(
+            "the write kept conflicting with transactions on the item",
+        ))
+    }
+
+    pub(crate) async fn delete(&self, key: &Key) -> Result<(), StoreError> {
+        let call = self.client.delete_item().table_name(&self.table);
+        call.set_key(Some(key.to_item())).send().await?;
+        Ok(())
+    }
+
+    /// Deletes an item on the conditions of `guard`.
+    pub(crate) async fn delete_when(&self, guard: Update) -> Result<Applied, StoreError> {
+        for round in 0..ROUNDS_MAX {
+            let values = Some(guard.values.clone()).filter(|values| !values.is_empty());
+            let call = self.client.delete_item().table_name(&self.table);
+            let call = call
+                .set_key(Some(guard.key.to_item()))
+                .condition_expression(guard.condition())
+                .set_expression_attribute_names(Some(guard.names.clone()).filter(|n| !n.is_empty()))
+                .set_expression_attribute_values(values)
+                .return_values_on_condition_check_failure(
+                    ReturnValuesOnConditionCheckFailure::AllOld,
+                );
+            let error = match call.send().await {
+                Ok(_) => return Ok(Applied::Done(Item::new())),
+                Err(error) => error,
+            };
+            if let Some(DeleteItemError::ConditionalCheckFailedException(why)) =
+                error.as_service_error()
+            {
+                return Ok(Applied::Refused(why.item().cloned()));
+            }
+            if !matches!(
+                error.as_service_error(),
+                Some(DeleteItemError::TransactionConflictException(_))
+            ) {
+                return Err(error.into());
+            }
+            pause(round).await;
+        }
+        Err(StoreError::busy(
+            "the deletion kept conflicting with transactions on the item",
+        ))
+    }
+
+    /// Makes all of the writes or none. A retry by the SDK sends the same token, so DynamoDB
+    /// recognises the transaction, and a lost response is not mistaken for a refusal.
+    pub(crate) async fn transact(&self, writes: Vec<Write>) -> Result<Transacted, StoreError> {
+        let mut formats = vec![StoredFormat::Known; writes.len()];
+        for round in 0..ROUNDS_MAX {
+            let items = writes.iter().zip(&formats);
+            let items = items.map(|(write, stored)| write.in_transaction(&self.table, *stored));
+            let call = self.client.transact_write_items();
+            let call = call.set_transact_items(Some(items.collect::<Result<_, _>>()?));
+            let error = match call.send().await {
+                Ok(_) => return Ok(Transacted::Done),
+                Err(error) => error,
+            };
+            let Some(TransactWriteItemsError::TransactionCanceledException(why)) =
+                error.as_service_error()
+            else {
+                return Err(error.into());
+            };
+            let reasons = why.cancellation_reasons();
+            let refused =
+                |reason: &CancellationReason| reason.code() == Some("ConditionalCheckFailed");
+            let mut newer = false;
+            for ((write, stored), reason) in writes.iter().zip(&mut formats).zip(reasons) {
+                match reason.item() {
+                    Some(item) if refused(reason) && write.is_met_in_next_format(item) => {
+                        *stored = StoredFormat::Next;
+                        newer = true;
+                    }
+                    item if refused(reason) => return Ok(Transacted::Refused(item.cloned())),
+                    Some(_) | None => {}
+                }
+            }
+            if newer {
+                continue;
+            }
+            let conflict =
+                |reason: &CancellationReason| reason.code() == Some("TransactionConflict");
+            if !reasons.iter().any(conflict) {
+                let mut codes = reasons.iter().filter_map(CancellationReason::code);
+                let code = codes.rfind(|code| *code != "None").map(str::to_owned);
+                return Err(StoreError::by_code(code.as_deref(), Box::new(error)));
+            }
+            pause(round).await;
+        }
+        Err(StoreError::busy(
+            "the transaction kept conflicting with others",
+        ))
+    }
+
+    /// Runs one query: at most `limit` items of a range.
+    pub(crate) async fn slice(&self, range: &Range, limit: u32) -> Result<Slice, StoreError> {
+        let Some(query) = self.query(range, limit) else {
+            return Ok(Slice {
+                items: Vec::new(),
+                more: false,
+            });
+        };
+        let output = query.send().await?;
+        Ok(Slice {
+            more: output.last_evaluated_key.is_some(),
+            items: output.items.unwrap_or_default(),
+        })
+    }
+
+    /// Reads one page of the items of a range.
+    pub(crate) async fn list_range<T>(
+        &self,
+        list: &'static str,
+        all: Range,
+        page: &PageRequest,
+        decode: impl Fn(Item) -> Result<T, StoreError>,
+    ) -> Result<Page<T>, StoreError> {
+        let range = match page.position(list)?.and_then(|position| position.after) {
+            Some(after) => all.after(&after)?,
+            None => all,
+        };
+        let slice = self.slice(&range, page.limit()).await?;
+        let last = slice.items.last().map(Key::of).transpose()?;
+        let next_cursor = match last.filter(|_| slice.more) {
+            Some(last) => Some(Position::after(0, last.sk).cursor(list)?),
+            None => None,
+        };
+        let items = slice
+            .items
+            .into_iter()
+            .map(decode)
+            .collect::<Result<_, _>>()?;
+        Ok(Page { items, next_cursor })
+    }
+
+    /// Counts the items of a range up to `limit`, and returns whether there may be more.
+    pub(crate) async fn count(&self, range: &Range, limit: u32) -> Result<(u64, bool), StoreError> {
+        let Some(query) = self.query(range, limit) else {
+            return Ok((0, false));
+        };
+        let output = query.select(Select::Count).send().await?;
+        let count = u64::try_from(output.count).unwrap_or_default();
+        Ok((count, output.last_evaluated_key.is_some()))
+    }
+
+    fn query(
+        &self,
+        range: &Range,
+        limit: u32,
+    ) -> Option<aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder> {
+        let (low, high) = range.bounds()?;
+        let pk = range.index.map_or("PK", |index| index.pk());
+        let sk = range.index.map_or("SK", |index| index.sk());
+        let query = self.client.query().table_name(&self.table);
+        let query = query
+            .set_index_name(range.index.map(|index| index.name().to_owned()))
+            .key_condition_expression("#pk = :pk AND #sk BETWEEN :low AND :high")
+            .expression_attribute_names("#pk", pk)
+            .expression_attribute_names("#sk", sk)
+            .expression_attribute_values(":pk", AttributeValue::S(range.pk.clone()))
+            .expression_attribute_values(":low", AttributeValue::S(low.to_owned()))
+            .expression_attribute_values(":high", AttributeValue::S(high.to_owned()))
+            .scan_index_forward(range.order == Order::Ascending)
+            .limit(i32::try_from(limit.max(1)).unwrap_or(i32::MAX));
+        // Indexes have no consistent reads.
+        Some(query.consistent_read(range.index.is_none()))
+    }
+}
+
+/// Waits before the next round: 20 ms, doubling. Six rounds take about 1.3 s.
+pub(crate) async fn pause(round: u32) {
+    tokio::time::sleep(Duration::from_millis(20 << round.min(6))).await;
+}
