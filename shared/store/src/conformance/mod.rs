@@ -8,6 +8,7 @@
 mod checks;
 mod faults;
 mod random;
+mod recorded;
 mod sizes;
 mod support;
 mod transport;

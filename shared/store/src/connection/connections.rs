@@ -341,7 +341,7 @@ impl From<StateItem> for ConnectionState {
     }
 }
 
-fn encode_connection(connection: &Connection) -> Result<Encoded, StoreError> {
+pub(crate) fn encode_connection(connection: &Connection) -> Result<Encoded, StoreError> {
     let exceptions = connection.policies.fields.iter();
     let body = Body {
         revision: connection.revision,
@@ -370,7 +370,7 @@ fn encode_connection(connection: &Connection) -> Result<Encoded, StoreError> {
     encode(&Key::connection(&connection.key), &body)
 }
 
-fn decode_connection(tenant: &TenantId, item: Item) -> Result<Connection, StoreError> {
+pub(crate) fn decode_connection(tenant: &TenantId, item: Item) -> Result<Connection, StoreError> {
     let (place, body) = decode::<Body>(item)?;
     let id = place
         .sk

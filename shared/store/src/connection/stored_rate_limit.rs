@@ -160,7 +160,7 @@ fn has_nonce(item: &Item, nonce: Nonce) -> bool {
     stored.is_some_and(|stored| *stored == nonce_text(nonce))
 }
 
-fn encode_rate_limit(
+pub(crate) fn encode_rate_limit(
     key: &ConnectionKey,
     stored: &StoredRateLimit,
     nonce: Nonce,
@@ -186,7 +186,7 @@ fn encode_rate_limit(
     encode(&place(key), &body)
 }
 
-fn decode_rate_limit(item: Item) -> Result<StoredRateLimit, StoreError> {
+pub(crate) fn decode_rate_limit(item: Item) -> Result<StoredRateLimit, StoreError> {
     let (_, body) = decode::<Body>(item)?;
     Ok(StoredRateLimit {
         revision: body.revision,

@@ -91,7 +91,7 @@ struct Entry {
     at: i64,
 }
 
-fn encode_entry(
+pub(crate) fn encode_entry(
     key: &ConnectionKey,
     entry: &HistoryEntry,
     expires: Option<Timestamp>,
@@ -112,7 +112,7 @@ fn encode_entry(
     Ok(item)
 }
 
-fn decode_entry(file: &FileId, item: Item) -> Result<HistoryEntry, StoreError> {
+pub(crate) fn decode_entry(file: &FileId, item: Item) -> Result<HistoryEntry, StoreError> {
     let (place, entry) = decode::<Entry>(item)?;
     let fields = from_fields(entry.fields, Into::into).map_err(|what| place.corrupt(what))?;
     Ok(HistoryEntry {

@@ -217,7 +217,7 @@ fn place(key: &ConnectionKey, id: &OperationId, file: &FileId) -> Key {
     Key::of_connection(key, PREFIX, &format!("{id}#{file}"))
 }
 
-fn encode_entry(
+pub(crate) fn encode_entry(
     operation: &Operation,
     entry: &DriftEntry,
     revision: u64,
@@ -262,7 +262,7 @@ fn encode_entry(
     encode(&place(&operation.key, &operation.id, &entry.file), &body)
 }
 
-fn decode_entry(
+pub(crate) fn decode_entry(
     key: &ConnectionKey,
     id: &OperationId,
     item: Item,

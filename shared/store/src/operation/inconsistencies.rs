@@ -167,7 +167,7 @@ impl SubjectItem {
     }
 }
 
-fn encode_inconsistency(
+pub(crate) fn encode_inconsistency(
     operation: &Operation,
     found: &Inconsistency,
     revision: u64,
@@ -188,7 +188,7 @@ fn encode_inconsistency(
 }
 
 /// Decodes an inconsistency, and the revision of its item.
-fn decode_inconsistency(item: Item) -> Result<(Inconsistency, u64), StoreError> {
+pub(crate) fn decode_inconsistency(item: Item) -> Result<(Inconsistency, u64), StoreError> {
     let (place, body) = decode::<Body>(item)?;
     let parts = (
         InconsistencyKind::from_label(&body.kind),
