@@ -23,8 +23,8 @@ grep -q '"event":"synced"' "$work/out" || { echo "the system did not start:"; ca
 
 # The checks are those that hold the answers to the description, whatever was asked. The others judge what
 # schemathesis thinks is good or bad input: a description can't say that a name must be free of control
-# characters, or that an If-Match must be of this file, so they would complain of right answers. That tokens are
-# looked at is tests/tests/all/authorization.rs's matter. `stateful` needs links, of which there are none.
+# characters, or that an If-Match must be of this file, so they would complain of right answers.
+# tests/tests/all/http_api/route_authorization.rs checks the tokens. `stateful` needs links, of which there are none.
 # It keeps notes in the folder that it runs in.
 (cd "$work" && "$tools/schemathesis" --config-file schemathesis.toml run "$(cat api)/openapi.json" \
   --header "Authorization: Bearer $(cat token)" \

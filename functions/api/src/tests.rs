@@ -1,7 +1,10 @@
 //! Requests to the whole API: the sample events, and what is checked before DynamoDB is called.
 
 /// The sample requests, which the tests of the whole system share.
-#[expect(unreachable_pub, reason = "the file is public within the crate of those tests")]
+#[expect(
+    unreachable_pub,
+    reason = "the file is public within the crate of those tests"
+)]
 #[path = "../../../tests/tests/all/support/api_events.rs"]
 mod api_events;
 

@@ -1,4 +1,4 @@
-//! The functions over services in memory, without anything that runs by time: each request and each unit that is
+//! The functions over services in memory, without timers: each request and each unit that is
 //! counted was caused by a change.
 
 use std::collections::BTreeMap;
@@ -14,49 +14,51 @@ use local::aws::{Aws, Options, Queue};
 use local::gateway::{HttpGateway, Identity};
 use local::sources::{StreamSource, event};
 use local::system::{FunctionSettings, Functions, SECRETS_PREFIX, SUBJECT, TENANT};
-use runtime::{Clock, Deadline, Entropy, queue};
+use runtime::{Clock, Deadline, Entropy};
 use serde_json::{Value, json};
 use sqs_fifo::Received;
+use worker::queue;
 
 use crate::rig::{credentials, serve};
 
-/// Messages of a batch, as the deployment has it.
+/// The messages of a batch, as in the deployment.
 const BATCH_MAX: usize = 10;
 
-/// Functions, and a clock that is moved by hand.
+/// The functions, with a clock that the benchmark moves.
 pub struct Bare {
     pub simulator: Simulator,
     pub aws: Aws,
     pub functions: Functions,
     pub key: ConnectionKey,
     pub used: Used,
-    /// What reads the table's stream, where content is mirrored.
+    /// The reader of the table's stream, if content is mirrored.
     stream: Option<StreamSource>,
     millis: Arc<AtomicI64>,
 }
 
-/// What was used since it was last taken.
+/// The usage since it was last read.
 #[derive(Default, Clone)]
 pub struct Used {
     /// Invocations of the function behind a queue.
     pub invocations: BTreeMap<Queue, u64>,
-    /// Write units within them.
+    /// The write units within them.
     pub write_units: BTreeMap<Queue, f64>,
-    /// Seconds that they took.
+    /// The seconds that they took.
     pub seconds: BTreeMap<Queue, f64>,
     /// Invocations of the function on the table's stream, and the seconds that they took.
     pub stream: (u64, f64),
 }
 
 impl Bare {
-    /// Connects to a Drive with this many files, and takes them all in.
+    /// Connects to a Drive with this many files and syncs them.
     pub async fn start(files: usize) -> Self {
         let simulator = Simulator::new(drive_simulator::Options::default());
         simulator.load_synthetic(files, 4);
         Self::connected(simulator, false, None).await
     }
 
-    /// Connects to this Drive, with its content or without, and takes all in. `layer` sees every request to a service.
+    /// Connects to this Drive, with or without its content, and syncs it. `layer` observes every
+    /// request to a service.
     pub async fn connected(simulator: Simulator, content: bool, layer: Option<Layer>) -> Self {
         let drive_url = serve(&simulator).await;
         let millis = Arc::new(AtomicI64::new(Clock::system().now().as_millis()));
@@ -99,7 +101,7 @@ impl Bare {
         bare
     }
 
-    /// Keeps history from now on, or does not.
+    /// Enables or disables the history.
     pub fn keep_history(&mut self, days: Option<u32>) {
         let deps = apply_snapshots::Deps {
             history_days: days,
@@ -114,7 +116,8 @@ impl Bare {
         self.millis.fetch_add(millis, Ordering::Relaxed);
     }
 
-    /// Hands over batches, as full as they come, until no queue has anything left; waits for delays by moving the clock.
+    /// Delivers batches, as full as received, until all queues are empty; waits for delays by
+    /// moving the clock.
     pub async fn pump(&mut self) {
         loop {
             let mut idle = self.pump_stream().await == 0;
@@ -142,7 +145,7 @@ impl Bare {
         }
     }
 
-    /// Hands over what the table's stream shows; gives the number of batches.
+    /// Delivers the records of the table's stream and returns the number of batches.
     async fn pump_stream(&mut self) -> u64 {
         let Some(stream) = self.stream.as_mut() else {
             return 0;
@@ -222,7 +225,7 @@ async fn connect(
     let mut body = json!({"name": "Drive", "scope": {"type": "user"}, "secret": "drive"});
     if content {
         body["content"] = json!({"enabled": true});
-        // A clock that is moved by hand gives no quota back while content is on its way.
+        // A clock that stands still renews no quota during a transfer.
         body["limits"] = json!({"quota_per_minute": 100_000_000});
     }
     let request = http::Request::builder()

@@ -1,4 +1,4 @@
-//! A burst of notifications on one log: what they cost in calls of Drive.
+//! A burst of notifications on one log, and its cost in calls to Drive.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! A function's binary: from its start to the first question for work, and how large it is.
+//! The cold start of a function's binary, up to its first request for an invocation, and its size.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -29,7 +29,9 @@ pub async fn measure(report: &mut Report) {
         "Cold start: from exec to the first GET .../invocation/next, median of {RUNS}"
     ));
     let Some((folder, profile)) = folder() else {
-        report.note("no binaries of the functions are built: `cargo build --release` with -p for each of the six, then again");
+        report.note(
+            "the functions are not built: run `cargo build --release` for them first",
+        );
         return;
     };
     report.note(&format!("binaries of the profile {profile}"));
@@ -70,7 +72,8 @@ pub async fn measure(report: &mut Report) {
     }
 }
 
-/// Where the functions' binaries are: beside this program, else those of the development profile.
+/// Returns the folder of the functions' binaries: that of this program, else that of the
+/// development profile.
 fn folder() -> Option<(PathBuf, &'static str)> {
     let this = std::env::current_exe().ok()?;
     let built = this.parent()?.parent()?;
@@ -86,7 +89,8 @@ fn folder() -> Option<(PathBuf, &'static str)> {
     has(&debug).then_some((debug, "dev"))
 }
 
-/// The part of Lambda's Runtime API that a start meets: a question for work that is never answered.
+/// The part of Lambda's Runtime API that a start uses: a request for an invocation, which is never
+/// answered.
 async fn runtime_api(asked: mpsc::UnboundedSender<Instant>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -104,7 +108,7 @@ async fn runtime_api(asked: mpsc::UnboundedSender<Instant>) -> String {
     address
 }
 
-/// Starts a binary as Lambda would and gives the milliseconds until it asks for work.
+/// Starts a binary as Lambda does and returns the milliseconds until it requests an invocation.
 async fn start(
     binary: &Path,
     address: &str,
@@ -150,10 +154,11 @@ fn bytes(file: &Path) -> f64 {
     count(std::fs::metadata(file).unwrap().len())
 }
 
-/// The size of the zip that would be deployed, in bytes.
+/// Returns the size of the deployed zip, in bytes.
 async fn zipped(binary: &Path) -> Option<f64> {
     const SCRIPT: &str = "import sys, zipfile\n\
-        with zipfile.ZipFile(sys.argv[1], 'w', zipfile.ZIP_DEFLATED) as z: z.write(sys.argv[2], 'bootstrap')";
+        archive = zipfile.ZipFile(sys.argv[1], 'w', zipfile.ZIP_DEFLATED)\n\
+        with archive: archive.write(sys.argv[2], 'bootstrap')";
     let folder = Folder::new();
     let zip = folder.path().join("function.zip");
     let made = Command::new("python3")

@@ -1,4 +1,4 @@
-//! What a change costs on AWS: units and requests as counted, time in Lambda as assumed.
+//! The cost of a change on AWS: units and requests are counted, the time in Lambda is assumed.
 
 use std::time::Duration;
 
@@ -11,9 +11,9 @@ use crate::report::{Report, Target, count};
 use crate::rig::{OwnChannel, described};
 
 const FILES: usize = 1_000;
-/// Changes of one notification.
+/// The changes of one notification.
 const PER_NOTIFICATION: usize = 10;
-/// What AWS asks for, in dollars, us-east-1, on demand, without free tiers.
+/// The prices of AWS in dollars, us-east-1, on demand, without free tiers.
 pub mod price {
     pub const WRITE_UNIT: f64 = 0.625e-6;
     pub const READ_UNIT: f64 = 0.125e-6;
@@ -22,32 +22,33 @@ pub mod price {
     pub const INVOCATION: f64 = 0.2e-6;
     pub const GB_SECOND: f64 = 0.000_013_333_4;
     pub const LOG_BYTE: f64 = 0.5e-9;
-    /// Of S3 in its standard class: PUT, COPY, POST and LIST.
+    /// S3, standard class: PUT, COPY, POST and LIST.
     pub const S3_WRITE: f64 = 5.0e-6;
-    /// Of S3: GET and all else but DELETE, which costs nothing.
+    /// S3: GET and all others except DELETE, which is free.
     pub const S3_READ: f64 = 0.4e-6;
-    /// Of S3 in its standard class, up to 50 TB: a gigabyte for a month.
+    /// S3, standard class, up to 50 TB: a gigabyte for a month.
     pub const S3_GB_MONTH: f64 = 0.023;
 }
-/// What is assumed: GB-seconds of an invocation on arm64, and bytes of logs for a change.
+/// Assumptions: GB-seconds of an invocation on arm64, and bytes of logs for a change.
 mod assumed {
     /// 256 MB for 20 ms: a read and a send.
     pub(super) const RECEIVE: f64 = 0.25 * 0.020;
     /// 512 MB for 0.6 s: it waits for Drive.
     pub(super) const FETCH: f64 = 0.5 * 0.6;
-    /// 256 MB for 110 ms: ten writes of 8 ms one after the other and 30 ms of calls. They are made at once, so it is less.
+    /// 256 MB for 110 ms: ten sequential writes of 8 ms and 30 ms of calls. An upper bound, as the
+    /// writes are concurrent.
     pub(super) const APPLY: f64 = 0.25 * 0.110;
     pub(super) const LOG_BYTES_PER_CHANGE: f64 = 300.0;
 }
 
-/// What a round of changes used.
+/// The usage of a round of changes.
 struct Round {
     changes: f64,
     notifications: f64,
     write_units: f64,
     read_units: f64,
     sqs_requests: f64,
-    /// Writes of the connection's pace.
+    /// Writes of the connection's rate limit.
     pace_writes: f64,
     used: Used,
 }
@@ -109,15 +110,30 @@ pub async fn measure(report: &mut Report) {
             );
         }
     }
-    report.note("write and read units and SQS requests (as billed: send, receive, delete) are counted, cursor and wakes included");
-    report.note("batches are as full as can be, and ten notifications come at one moment: on AWS a poller may take fewer at a");
-    report.note("time, and each receive, delete and invocation is paid for fewer changes: this is the least that it costs");
-    report.note("assumed: fetch-changes 512 MB x 0.6 s, apply-snapshots 256 MB x 0.11 s a batch, receive-notification 256 MB x 0.02 s,");
-    report.note("arm64; 300 bytes of logs a change; prices of us-east-1 on demand without free tiers; what runs by time (the sweep,");
+    report.note(
+        "write and read units and SQS requests (as billed: send, receive, delete) are \
+        counted, cursor and wakes included",
+    );
+    report.note(
+        "batches are as full as can be, and ten notifications come at one moment: on AWS \
+        a poller may take fewer at a",
+    );
+    report.note(
+        "time, and each receive, delete and invocation is paid for fewer changes: this \
+        is the least that it costs",
+    );
+    report.note(
+        "assumed: fetch-changes 512 MB x 0.6 s, apply-snapshots 256 MB x 0.11 s a batch, \
+        receive-notification 256 MB x 0.02 s,",
+    );
+    report.note(
+        "arm64; 300 bytes of logs a change; prices of us-east-1 on demand without free \
+        tiers; what runs by time (the sweep,",
+    );
     report.note("pollers of empty queues) is not of a change and left out");
 }
 
-/// Edits every file once: so many notifications at one moment, then the next ones later.
+/// Edits every file once, with a pause after each batch of notifications.
 async fn round(
     bare: &mut Bare,
     channel: &OwnChannel,
@@ -160,7 +176,7 @@ async fn round(
     round
 }
 
-/// Numbers of changes that did not arrive would be worth nothing.
+/// Results without all changes applied would be meaningless.
 async fn arrived(bare: &Bare, files: &[String], mark: &str) {
     let ids: Vec<_> = files
         .iter()
@@ -181,7 +197,7 @@ async fn arrived(bare: &Bare, files: &[String], mark: &str) {
 }
 
 impl Round {
-    /// Dollars for a million changes like these.
+    /// Returns the dollars for a million changes like these.
     fn dollars(&self) -> f64 {
         let invoked = |queue| count(self.used.invocations.get(&queue).copied().unwrap_or(0));
         let (fetches, applies) = (invoked(Queue::LogWakes), invoked(Queue::Snapshots));

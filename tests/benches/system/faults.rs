@@ -1,5 +1,6 @@
-//! People and the application edit at a steady pace, and Drive refuses one answer in twenty. The same edits are made twice,
-//! without faults and with them: what the first round took is what was necessary.
+//! People and the application edit at a steady rate, and Drive rejects one call in twenty. The same
+//! edits are made twice, without and with faults: the calls of the first round are the necessary
+//! ones.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -19,17 +20,17 @@ use crate::report::{Report, Target, count};
 use crate::rig::{Rig, calls_since};
 
 const FILES: usize = 3_000;
-/// Edits of each side in a second, and for how long.
+/// The edits of each side per second, and their duration in seconds.
 const PER_SECOND: u64 = 25;
 const SECONDS: u64 = 60;
-/// The share of Drive's answers that are refusals, in percent, split evenly between three kinds.
+/// The percentage of Drive's responses that are rejections, split evenly between three kinds.
 const REFUSED_PERCENT: f64 = 5.0;
-/// No round takes longer to arrive.
+/// The most time that a round may take to arrive.
 const BOUND: Duration = Duration::from_secs(600);
 /// The property that the application writes.
 const PROPERTY: &str = "measured";
 
-/// What each file was last given, by its id.
+/// The last value of each file, by its id.
 type Last = BTreeMap<String, String>;
 
 /// One round of edits.
@@ -50,7 +51,8 @@ pub async fn measure(report: &mut Report) {
     rig.drained().await;
     faster(&rig).await;
     report.part(&format!(
-        "Faults: {} edits/s for {SECONDS} s over {FILES} files, half of them by people in Drive, half through the API",
+        "Faults: {} edits/s for {SECONDS} s over {FILES} files, half of them by people in Drive, \
+            half through the API",
         2 * PER_SECOND
     ));
     let sound = round(&rig, 1).await;
@@ -79,8 +81,14 @@ pub async fn measure(report: &mut Report) {
         "%",
         Target::AtLeast(99.5),
     );
-    report.note("necessary: the calls of the round without faults, which makes the same edits; a batch counts as one call, and");
-    report.note("each call inside it as one more. Refused: 403 userRateLimitExceeded, 429 and 503, drawn by chance, batches too.");
+    report.note(
+        "necessary: the calls of the round without faults, which makes the same edits; a \
+        batch counts as one call, and",
+    );
+    report.note(
+        "each call inside it as one more. Refused: 403 userRateLimitExceeded, 429 and \
+        503, drawn by chance, batches too.",
+    );
     for (method, calls) in &refused.calls {
         let before = sound.calls.get(method).copied().unwrap_or(0);
         report.note(&format!(
@@ -138,7 +146,7 @@ fn describe(report: &mut Report, name: &str, round: &Round) {
     );
 }
 
-/// Twice what the edits need: what adapts has room to, on both sides of it.
+/// Twice the rate that the edits need, so that the adaptive rate can move in both directions.
 async fn faster(rig: &Rig) {
     let path = format!("/v1/connections/{}", rig.key.connection);
     let per_minute = 2 * 60 * PER_SECOND;
@@ -152,7 +160,7 @@ async fn faster(rig: &Rig) {
     assert_eq!(status, 200, "{body}");
 }
 
-/// Has Drive refuse a share of all calls, whole batches among them.
+/// Makes Drive reject a share of all calls, including whole batches.
 fn refuse(rig: &Rig) {
     let kinds = [
         (403, "userRateLimitExceeded"),
@@ -160,7 +168,7 @@ fn refuse(rig: &Rig) {
         (503, "backendError"),
     ];
     for pattern in ["* /drive/*", "* /batch/*"] {
-        // Each kind is drawn from what the ones before it left.
+        // Each kind is drawn from the calls that the kinds before it let pass.
         let mut left = 1.0;
         for (status, reason) in kinds {
             let part = REFUSED_PERCENT / 100.0 / count(kinds.len());
@@ -202,7 +210,7 @@ async fn round(rig: &Rig, seed: u64) -> Round {
     let edited = Instant::now();
     let lost = arrive(rig, &people, &application, &mut questions).await;
     let arrived = Instant::now();
-    // What our own writes brought back belongs to them.
+    // The echoes of our writes are part of their cost.
     rig.drained().await;
     let now = deleted(rig);
     Round {
@@ -221,7 +229,7 @@ async fn round(rig: &Rig, seed: u64) -> Round {
     }
 }
 
-/// Ticks at the pace of one side; what is late is made up for.
+/// Ticks at the rate of one side and catches up when late.
 fn ticks() -> tokio::time::Interval {
     let mut ticks = tokio::time::interval(Duration::from_millis(1_000 / PER_SECOND));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
@@ -269,8 +277,8 @@ async fn edit_through_the_api(rig: &Rig, files: &[String], seed: u64) -> (Last, 
     (last, questions)
 }
 
-/// Settles what nobody can tell: whether a write without an answer came about, and was undone by a person. The
-/// application's value stands. Says how many such questions there were.
+/// Resolves the conflicts of unsure writes, which were unanswered and may have been undone by a
+/// person, in favour of the application. Returns their number.
 async fn decide(rig: &Rig) -> usize {
     let path = format!("/v1/connections/{}/conflicts", rig.key.connection);
     let open = format!("{path}?status=open&limit=100");
@@ -286,7 +294,8 @@ async fn decide(rig: &Rig) -> usize {
     conflicts.len()
 }
 
-/// Waits until every last edit is on both sides, and says how many are not in the end.
+/// Waits until the last edits are on both sides, and returns the number of those that are not in
+/// the end.
 async fn arrive(rig: &Rig, people: &Last, application: &Last, questions: &mut usize) -> usize {
     let property = Field::Property(PROPERTY.to_owned());
     let wanted = |field: &Field, last: &Last| -> Vec<(FileId, Field, String)> {

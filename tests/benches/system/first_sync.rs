@@ -12,10 +12,10 @@ use crate::report::{Report, Target, count};
 use crate::resources::{Memory, memory, processor_seconds};
 use crate::rig::{Rig, credentials, serve, until};
 
-/// The seeds promise 1,000 files a minute; the aim is a hundred times that.
+/// The target, in files per minute.
 pub const RATE_MIN: f64 = 100_000.0 / 60.0;
 
-/// What a first sync took.
+/// The duration of a first sync.
 pub struct FirstSync {
     files: usize,
     applied_seconds: f64,
@@ -27,7 +27,8 @@ pub struct FirstSync {
     at_end: Memory,
 }
 
-/// Starts a Drive with this many files and a system, connects them, and waits until the operation is done.
+/// Starts a Drive with this many files and a system, connects them, and waits until the operation
+/// is done.
 pub async fn measure(files: usize) -> (Rig, FirstSync) {
     let at_start = memory();
     let simulator = Simulator::new(drive_simulator::Options::default());
@@ -58,7 +59,7 @@ pub async fn measure(files: usize) -> (Rig, FirstSync) {
     (rig, synced)
 }
 
-/// When everything that was listed had been taken from the queue.
+/// The time at which every listed file had been received from the queue.
 async fn applied(system: &System, key: &ConnectionKey) -> Instant {
     until("the listing is applied", async || {
         let listed = state(system, key)

@@ -1,4 +1,4 @@
-//! From an edit in Drive to our record, at a gentle rate.
+//! The latency from an edit in Drive to our record, at a low rate.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -11,10 +11,10 @@ use crate::rig::{Rig, described};
 
 const EDITS_PER_SECOND: u64 = 20;
 const SECONDS: u64 = 10;
-/// Edits that come when nothing else does.
+/// Edits without other load.
 const ALONE: usize = 6;
 const ALONE_EVERY: Duration = Duration::from_secs(3);
-/// How often the records are looked at.
+/// The interval at which the records are read.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 pub async fn measure(report: &mut Report, rig: &Rig) {
@@ -47,7 +47,10 @@ pub async fn measure(report: &mut Report, rig: &Rig) {
         );
         report.line(&format!("{name}: max"), quantile(&delays, 1.0), "s");
     }
-    report.note("includes the 1 s for which a wake is held back to coalesce: an edit alone waits all of it, one in a stream");
+    report.note(
+        "includes the 1 s for which a wake is held back to coalesce: an edit alone waits \
+        all of it, one in a stream",
+    );
     report.note("is brought by the wakes of those before it; records are looked at every 5 ms");
 }
 

@@ -1,14 +1,16 @@
-//! Measures the whole system on this machine, and prints what is beside what should be.
+//! Measures the whole system on this machine, and prints each result beside its target.
 //!
-//! `cargo bench -p tests` runs everything with 20,000 files, and the part `real` with 50,000. After `--`:
-//! `--files N` another number of files, `--only NAME` one part (`sync`, `latency`, `burst`, `cost`, `push`, `faults`: Drive
-//! refuses one answer in twenty, `content`, or `content-memory`, `content-large`, `content-small` and `content-cost` of it,
-//! `cold-start`, `real`: shared drives, lost tokens, mass changes), `--memory` only the first sync and its memory (100,000 files unless told otherwise),
-//! `--json` one JSON object in place of the text. The exit code says nothing about targets.
+//! `cargo bench -p tests` runs everything with 20,000 files, and the part `real` with 50,000.
+//! Options, after `--`: `--files N` sets the number of files; `--only NAME` runs one part (`sync`,
+//! `latency`, `burst`, `cost`, `push`, `faults`, in which Drive rejects one call in twenty,
+//! `content`, or its parts `content-memory`, `content-large`, `content-small` and `content-cost`,
+//! `cold-start`, `real`: shared drives, lost tokens, mass changes); `--memory` runs only the first
+//! sync and measures its memory (100,000 files by default); `--json` prints one JSON object. The
+//! exit code does not depend on the targets.
 //!
-//! `--only soak` is a test rather than a measurement, and runs only when it is asked for: ten minutes (`--soak-seconds N`) of
-//! edits on both sides, faults and `kill -9` (`--no-kills`: one long life, for its memory). Its exit code is 1 where anything
-//! was lost.
+//! `--only soak` is a test rather than a measurement, and runs only on request: ten minutes
+//! (`--soak-seconds N`) of edits on both sides, faults and `kill -9` (`--no-kills`: one long life,
+//! to measure its memory). Its exit code is 1 if anything was lost.
 
 mod bare;
 mod burst;
@@ -29,16 +31,16 @@ mod steady;
 use report::Report;
 use rig::Rig;
 
-/// Files of a run, unless it is told otherwise.
+/// The files of a run, by default.
 const FILES: usize = 20_000;
-/// Files of a run that measures memory, unless it is told otherwise.
+/// The files of a run that measures memory, by default.
 const FILES_FOR_MEMORY: usize = 100_000;
-/// Files that people edit at once.
+/// The files that people edit at once.
 const EDITS: usize = 5_000;
-/// How long the soak lasts, unless it is told otherwise.
+/// The duration of the soak, by default.
 const SOAK_SECONDS: u64 = 600;
 
-/// What the command line asks for.
+/// The options of the command line.
 struct Arguments {
     files: usize,
     files_real: usize,
@@ -64,7 +66,7 @@ impl Arguments {
         while let Some(word) = given.next() {
             let mut value = || given.next().ok_or_else(|| format!("{word} wants a value"));
             match word.as_str() {
-                // Cargo says this to every benchmark.
+                // Cargo passes this to every benchmark.
                 "--bench" => {}
                 "--json" => arguments.json = true,
                 "--memory" => arguments.memory = true,
@@ -131,7 +133,7 @@ fn main() {
     }
 }
 
-/// Runs what is asked for; false where the soak found what must not be.
+/// Runs the requested parts. Returns false if the soak found a violation.
 async fn run(arguments: &Arguments, report: &mut Report) -> bool {
     report.begin(match arguments.only.as_deref() {
         Some("real") => arguments.files_real,
@@ -172,7 +174,7 @@ async fn run(arguments: &Arguments, report: &mut Report) -> bool {
     true
 }
 
-/// What is measured on a system that runs and has arrived.
+/// The measurements on a running system after its first sync.
 async fn live_parts(arguments: &Arguments, report: &mut Report, rig: &Rig) {
     let edits = EDITS.min(arguments.files);
     if arguments.wants("sync") && !arguments.memory {

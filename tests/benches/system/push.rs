@@ -1,4 +1,4 @@
-//! The other direction: edits through the API, until Drive has them and has said so.
+//! The other direction: edits through the API, until Drive has confirmed them.
 
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ use crate::report::{Report, count, quantile};
 use crate::rig::{Rig, calls_since, described};
 
 const EDITS: usize = 500;
-/// Callers of the API at a time.
+/// The concurrent callers of the API.
 const CALLERS: usize = 16;
 
 pub async fn measure(report: &mut Report, rig: &Rig) {
@@ -39,7 +39,7 @@ pub async fn measure(report: &mut Report, rig: &Rig) {
                 .is_none_or(|file| file.description != mark)
         })
         .count();
-    // Drive tells us of our own writes too; what that costs belongs to them.
+    // Drive reports our own writes too; that is part of their cost.
     rig.drained().await;
     let units = dynamodb.counters().write_units - units;
     let calls = calls_since(&rig.simulator, &calls);
@@ -86,7 +86,7 @@ pub async fn measure(report: &mut Report, rig: &Rig) {
     }
 }
 
-/// Edits one file and gives how long the API took, in milliseconds.
+/// Edits one file and returns the time that the API took, in milliseconds.
 async fn edit(rig: &Rig, id: &str, mark: &str) -> f64 {
     let path = format!("/v1/connections/{}/files/{id}", rig.key.connection);
     let at = Instant::now();

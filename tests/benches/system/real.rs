@@ -1,7 +1,9 @@
-//! Drive as it really is: shared drives that are joined and left, a cursor that Drive forgets, a folder with thousands of
-//! descendants that moves, thousands of files that are deleted at once, and what the steady state costs beside them.
+//! A realistic Drive: shared drives that are joined and left, a cursor that Drive forgets, a folder
+//! with thousands of descendants that moves, thousands of files that are deleted at once, and the
+//! steady state beside them.
 //!
-//! One user connection over a My Drive with two fifths of the files, and three shared drives with a fifth each.
+//! One user connection to a My Drive with two fifths of the files, and three shared drives with a
+//! fifth each.
 
 mod library;
 pub mod meter;
@@ -17,11 +19,11 @@ use crate::rig::{Rig, credentials, described, serve, until};
 use library::{KEEPER, Library};
 use meter::Meter;
 
-/// Files of this part, unless it is told otherwise.
+/// The files of this part, by default.
 pub const FILES: usize = 50_000;
-/// The aim for the steady state, in quota units per change: a list of 500 changes or more.
+/// The target for the steady state, in quota units per change.
 const UNITS_PER_CHANGE_MAX: f64 = 0.2;
-/// How fast and how long people edit in the slow round: edits in a second, and seconds.
+/// The edits per second of the slow round, and its duration in seconds.
 const SLOW: (usize, usize) = (50, 20);
 
 pub async fn measure(report: &mut Report, files: usize) {
@@ -33,13 +35,16 @@ pub async fn measure(report: &mut Report, files: usize) {
     delete_many(report, rig, &library).await;
     leave(report, rig, &library).await;
     forget_tokens(report, rig, &library).await;
-    report.note("Drive calls, quota units, writes and SQS requests are counted until all has come to rest, what runs by");
+    report.note(
+        "Drive calls, quota units, writes and SQS requests are counted until all has \
+        come to rest, what runs by",
+    );
     report.note(
         "time (the sweep, each second here) included; the seconds end when our records show it",
     );
 }
 
-/// Everything but the third drive is there when the connection is made.
+/// All but the third drive exists before the connection is created.
 async fn connected(report: &mut Report, files: usize) -> (Rig, Library) {
     let simulator = Simulator::new(drive_simulator::Options::default());
     let library = Library::load(&simulator, files);
@@ -69,7 +74,8 @@ async fn connected(report: &mut Report, files: usize) -> (Rig, Library) {
     (rig, library)
 }
 
-/// Waits until so many logs are followed with a channel, no operation is under way, and no queue holds anything.
+/// Waits until this many logs are followed with a channel, no operation is running, and all queues
+/// are empty.
 async fn at_rest(rig: &Rig, followed: usize) {
     until("all has come to rest", async || {
         let logs = rig.store().list_logs(&rig.key).await.unwrap();
@@ -143,7 +149,10 @@ async fn steady(report: &mut Report, rig: &Rig, library: &Library) {
     rig.shown(slow, |record| described(record, &name)).await;
     at_rest(rig, 4).await;
     report.line(&name, meter.units(rig) / count(slow.len()), "units");
-    report.note("a list costs 100 units whatever is on it: how full the pages are decides, and so the pace of the edits");
+    report.note(
+        "a list costs 100 units whatever is on it: how full the pages are decides, and \
+        so the pace of the edits",
+    );
 }
 
 fn edit(rig: &Rig, files: &[String], text: &str) {
@@ -178,14 +187,15 @@ async fn move_folder(report: &mut Report, rig: &Rig, library: &Library) {
 async fn forget_tokens(report: &mut Report, rig: &Rig, library: &Library) {
     let [first, second, third] = &library.drives;
     report.part(&format!(
-        "As it really is: Drive forgets the tokens of the three logs that are left, {} items listed",
+        "As it really is: Drive forgets the tokens of the three logs that are left, {} items \
+            listed",
         library.items - second.files.len() - second.folders - 1 - third.items()
     ));
     let meter = Meter::begin(rig).await;
     let began = Instant::now();
     let since = rig.system.now();
     rig.simulator.invalidate_tokens(false, true);
-    // Somebody edits: nothing else makes Drive say a word.
+    // A person edits, so that Drive sends a notification.
     let edited = [&library.mine[0], &first.files[0], &second.archive];
     edit(
         rig,

@@ -1,8 +1,8 @@
-//! What was measured, beside what should be.
+//! The results, beside their targets.
 
 use serde_json::{Value, json};
 
-/// What a number should be.
+/// The target of a result.
 #[derive(Clone, Copy)]
 pub enum Target {
     AtLeast(f64),
@@ -28,7 +28,7 @@ impl Target {
     }
 }
 
-/// Prints as it goes, or gathers for one JSON object.
+/// Prints results at once, or collects them for one JSON object.
 pub struct Report {
     json: bool,
     part: String,
@@ -64,12 +64,12 @@ impl Report {
         }
     }
 
-    /// A number without a target.
+    /// Adds a result without a target.
     pub fn line(&mut self, name: &str, value: f64, unit: &str) {
         self.add(name, value, unit, None);
     }
 
-    /// A number that should be something.
+    /// Adds a result with a target.
     pub fn against(&mut self, name: &str, value: f64, unit: &str, target: Target) {
         self.add(name, value, unit, Some(target));
     }
@@ -88,7 +88,7 @@ impl Report {
         }));
     }
 
-    /// A remark on the part.
+    /// Adds a note to the part.
     pub fn note(&mut self, text: &str) {
         if !self.json {
             println!("  - {text}");
@@ -96,7 +96,7 @@ impl Report {
         self.lines.push(json!({"part": self.part, "note": text}));
     }
 
-    /// Prints what was gathered.
+    /// Prints the collected results.
     pub fn end(self) {
         if self.json {
             let Value::Object(mut whole) = self.head else {
@@ -138,7 +138,7 @@ fn number(value: f64) -> String {
     }
 }
 
-/// The value at a share of sorted values, 0 to 1.
+/// Returns the value at a share of sorted values, 0 to 1.
 pub fn quantile(sorted: &[f64], share: f64) -> f64 {
     #[expect(
         clippy::cast_possible_truncation,
@@ -150,7 +150,7 @@ pub fn quantile(sorted: &[f64], share: f64) -> f64 {
     sorted.get(place).copied().unwrap_or(f64::NAN)
 }
 
-/// A count as a number to divide with.
+/// Returns a count as a floating-point number.
 #[expect(clippy::cast_precision_loss, reason = "counts here are far below 2^53")]
 pub fn count(value: impl TryInto<u64>) -> f64 {
     value.try_into().unwrap_or(0) as f64

@@ -1,13 +1,13 @@
-//! What the process holds.
+//! The resources that the process uses.
 
-/// Megabytes of memory, now and at most so far.
+/// The memory in megabytes, now and at its peak.
 #[derive(Clone, Copy)]
 pub struct Memory {
     pub now_mb: f64,
     pub peak_mb: f64,
 }
 
-/// Reads it from `/proc`; not a number where there is none.
+/// Reads it from `/proc`; not a number on systems without it.
 pub fn memory() -> Memory {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let field = |name: &str| {
@@ -21,11 +21,12 @@ pub fn memory() -> Memory {
     }
 }
 
-/// Seconds of processor time that this process has used, user and system; not a number where `/proc` does not say.
+/// Returns the seconds of processor time of this process, user and system; not a number without
+/// `/proc`.
 pub fn processor_seconds() -> f64 {
     const TICKS_PER_SECOND: f64 = 100.0;
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // The name may hold blanks; it ends with the last bracket.
+    // The name may contain blanks; it ends with the last bracket.
     let rest = stat.rsplit(')').next().unwrap_or_default();
     let ticks = rest
         .split_whitespace()
@@ -40,7 +41,8 @@ pub fn processor_seconds() -> f64 {
     }
 }
 
-/// Lets the peak begin anew at what is held now (`man 5 proc_pid_clear_refs`); without effect where there is no `/proc`.
+/// Resets the peak to the memory in use (`man 5 proc_pid_clear_refs`); without effect if there is
+/// no `/proc`.
 pub fn forget_peak() {
     let _ = std::fs::write("/proc/self/clear_refs", "5");
 }

@@ -1,4 +1,5 @@
-//! One Drive, and one system that is connected to it, as `local` wires them: on disk, over loopback.
+//! One Drive, and one system that is connected to it, as `local` wires them: on disk, over
+//! loopback.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,11 +15,11 @@ use sha2::{Digest, Sha256};
 use store::{Channel, ChannelState, Store};
 use tokio::net::TcpListener;
 
-/// How long history is kept here, in days: as `local` does.
+/// The days for which history is kept, as `local` does.
 const HISTORY_DAYS: u32 = 90;
-/// No measurement waits longer for anything.
+/// The most time that a measurement waits for a result.
 const BOUND: Duration = Duration::from_secs(1_800);
-/// Records that one look reads: DynamoDB gives a hundred items at a time.
+/// The records of one read: DynamoDB returns a hundred items at a time.
 const LOOK: usize = 100;
 const CHANNEL: &str = "bench-channel";
 const TOKEN: &str = "bench-token";
@@ -31,7 +32,7 @@ pub struct Rig {
     _folder: Folder,
 }
 
-/// A folder that goes away with its owner.
+/// A folder that is removed with its owner.
 pub struct Folder(PathBuf);
 
 impl Folder {
@@ -50,7 +51,7 @@ impl Folder {
         &self.0
     }
 
-    /// Leaves it where it is, to be looked into.
+    /// Keeps the folder for inspection.
     pub fn keep(self) {
         std::mem::forget(self);
     }
@@ -62,7 +63,7 @@ impl Drop for Folder {
     }
 }
 
-/// Serves a simulated Drive for as long as the program runs, and gives its address.
+/// Serves a simulated Drive for as long as the program runs, and returns its address.
 pub async fn serve(simulator: &Simulator) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -70,7 +71,7 @@ pub async fn serve(simulator: &Simulator) -> String {
     url
 }
 
-/// What the secret of a connection holds that acts as the library's owner.
+/// Returns the secret of a connection that acts as the library's owner.
 pub fn credentials(drive_url: &str) -> String {
     serde_json::json!({
         "type": "authorized_user", "client_id": "x", "client_secret": "y",
@@ -81,7 +82,7 @@ pub fn credentials(drive_url: &str) -> String {
 }
 
 impl Rig {
-    /// A system beside a Drive that is served already, not yet connected to it, and the folder that it is kept in.
+    /// Starts a system beside a running Drive, not yet connected to it. Returns its folder too.
     pub async fn start(drive_url: String) -> (System, Folder) {
         let folder = Folder::new();
         let options = Options {
@@ -112,12 +113,12 @@ impl Rig {
         &self.system.functions.sweep.store
     }
 
-    /// Messages in the queues, whatever their state.
+    /// Returns the messages in the queues, in any state.
     pub fn queued(&self) -> usize {
         self.system.aws.queued().unwrap()
     }
 
-    /// Waits until nothing is on its way any more.
+    /// Waits until all queues are empty.
     pub async fn drained(&self) {
         until("the queues are empty", async || {
             (self.queued() == 0).then_some(())
@@ -138,7 +139,7 @@ impl Rig {
         .await;
     }
 
-    /// Drive sends notifications, one for every change, or none.
+    /// Makes Drive send one notification for every change, or none.
     pub fn notifications(&self, sent: bool) {
         self.simulator.set_notifications(NotificationPolicy {
             silent: !sent,
@@ -146,7 +147,7 @@ impl Rig {
         });
     }
 
-    /// The first `count` files of the library, folders left out.
+    /// Returns the first `count` files of the library, without folders.
     pub fn files(&self, count: usize) -> Vec<String> {
         let ids = self.simulator.file_ids().into_iter();
         let is_file = |id: &String| {
@@ -156,8 +157,8 @@ impl Rig {
         ids.filter(is_file).take(count).collect()
     }
 
-    /// Waits until every one of these files is as wanted in our records, and gives the time at which each part of ten
-    /// was: the last is when all were.
+    /// Waits until every one of these files is as wanted in our records. Returns the time at which
+    /// each tenth was; the last is that of all.
     pub async fn shown(
         &self,
         ids: &[String],
@@ -176,8 +177,8 @@ impl Rig {
                 "{} files are not as wanted within {BOUND:?}",
                 left.len()
             );
-            // Files come in the order in which they were changed: until the last of the next hundred has come, the
-            // others need not be looked at, and looking costs the system that is measured.
+            // Files arrive in the order of their changes: until the last of the next hundred has
+            // arrived, the others need not be read, and reads load the measured system.
             let next = left.len().saturating_sub(LOOK);
             if left.len() > LOOK && !self.all_shown(&left[next..=next], &wanted).await {
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -211,12 +212,13 @@ impl Rig {
     }
 }
 
-/// Whether a record's description is this.
+/// Returns whether a record has this description.
 pub fn described(record: &FileRecord, text: &str) -> bool {
     record.app(&Field::Description) == Value::text(text)
 }
 
-/// A channel of ours on the user's log that `receive-notification` believes, whatever Drive sends or does not send.
+/// A channel on the user's log that `receive-notification` accepts, independent of Drive's
+/// notifications.
 pub struct OwnChannel {
     deps: Arc<receive_notification::Deps>,
 }
@@ -238,7 +240,7 @@ impl OwnChannel {
         Self { deps }
     }
 
-    /// Hands one notification to the function.
+    /// Delivers one notification to the function.
     pub async fn notify(&self) {
         let request = http::Request::post("/webhooks/drive")
             .header("x-goog-channel-id", CHANNEL)
@@ -253,7 +255,7 @@ impl OwnChannel {
     }
 }
 
-/// Asks again, every few milliseconds, until there is an answer.
+/// Polls every few milliseconds until there is a result.
 pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let end = Instant::now() + BOUND;
     loop {
@@ -265,7 +267,7 @@ pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T 
     }
 }
 
-/// How often methods of Drive were called, less what was before.
+/// Returns the number of calls of Drive's methods since `before`.
 pub fn calls_since(simulator: &Simulator, before: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
     let now = simulator.counters().calls.into_iter();
     let less = now.map(|(name, calls)| {

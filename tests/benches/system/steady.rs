@@ -9,7 +9,7 @@ use crate::report::{Report, Target, count};
 use crate::resources::processor_seconds;
 use crate::rig::{OwnChannel, Rig, calls_since, described};
 
-/// Changes of one notification: what Drive coalesces by itself.
+/// The changes of one notification, which Drive coalesces.
 const PER_NOTIFICATION: usize = 10;
 
 pub async fn measure(report: &mut Report, rig: &Rig, edits: usize) {

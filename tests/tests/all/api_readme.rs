@@ -218,7 +218,7 @@ fn template(text: &str) -> Value {
     serde_json::from_str(&json).unwrap_or_else(|error| panic!("{error} in {text}"))
 }
 
-/// Whether `text` is `pattern`, in which `...` stands for any text.
+/// Returns whether `text` is `pattern`, in which `...` stands for any text.
 fn matches_text(pattern: &str, text: &str) -> bool {
     let Some((start, pattern)) = pattern.split_once("...") else {
         return pattern == text;
@@ -281,7 +281,7 @@ fn difference(template: &Value, actual: &Value, shortened: &mut Shortened) -> Op
     }
 }
 
-/// Whether a text is an id that the page shortens: one word with `...` at its end.
+/// Returns whether a text is an id that the page shortens: one word with `...` at its end.
 fn is_shortened(text: &str) -> bool {
     let id = text.strip_suffix("...").unwrap_or_default();
     id.len() > 4
@@ -393,6 +393,26 @@ impl<'a> Console<'a> {
     }
 }
 
+/// Uploads `plan.txt` to Drive as the library's owner. Returns its id.
+async fn upload_plan(world: &World) -> String {
+    let url = format!(
+        "{}/upload/drive/v3/files?uploadType=multipart",
+        world.drive_url
+    );
+    let parts = [
+        "--part\r\nContent-Type: application/json\r\n\r\n",
+        r#"{"name":"plan.txt","mimeType":"text/plain"}"#,
+        "\r\n--part\r\nContent-Type: text/plain\r\n\r\nFirst draft.\n\r\n--part--\r\n",
+    ];
+    let upload = world.http.post(url).body(parts.concat());
+    let upload = upload
+        .header("authorization", "Bearer user:owner")
+        .header("content-type", "multipart/related; boundary=part");
+    let answer = upload.send().await.unwrap().bytes().await.unwrap();
+    let file: Value = serde_json::from_slice(&answer).unwrap();
+    file["id"].as_str().unwrap().to_owned()
+}
+
 /// Creates what the page assumes: content is mirrored, the library has `plan.txt`, and two
 /// messages have become dead letters.
 async fn prepare(world: &World) {
@@ -401,11 +421,7 @@ async fn prepare(world: &World) {
         .api(Method::PATCH, "", &[("if-match", "*")], Some(settings))
         .await;
     assert_eq!(answer.status, 200, "{}", answer.body);
-    let text = bytes::Bytes::from_static(b"First draft.\n");
-    let plan = world
-        .simulator
-        .create_file("owner", "plan.txt", None, text)
-        .unwrap();
+    let plan = upload_plan(world).await;
     eventually("plan.txt is stored", async || {
         let path = format!("/files/{plan}/content");
         let answer = world.api(Method::GET, &path, &[], None).await;

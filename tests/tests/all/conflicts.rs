@@ -1,4 +1,5 @@
-//! Both sides edit: different fields survive, the same field is one conflict, and every decision ends it.
+//! Both sides edit: different fields survive, the same field is one conflict, and every decision
+//! ends it.
 
 use http::Method;
 use serde_json::{Value, json};
@@ -82,7 +83,7 @@ fn edits_of_the_same_field_are_one_open_conflict_with_three_values() {
             "nothing was overwritten"
         );
 
-        // It follows Drive, and stays one.
+        // The conflict follows Drive and stays a single one.
         world.owner().rename(&file, "theirs again.txt").await;
         eventually("it follows", async || {
             (world.conflict_on(&file, "name").await["drive"] == "theirs again.txt").then_some(())
@@ -90,7 +91,7 @@ fn edits_of_the_same_field_are_one_open_conflict_with_three_values() {
         .await;
         assert_eq!(world.conflicts_of(&file).await.len(), 1);
 
-        // An edit of the held field is refused whole, another field is free.
+        // An edit with a held field is rejected as a whole; other fields can be edited.
         let refused = world
             .edit(&file, json!({"name": "x.txt", "description": "y"}))
             .await;
@@ -103,7 +104,7 @@ fn edits_of_the_same_field_are_one_open_conflict_with_three_values() {
         })
         .await;
 
-        // When Drive comes to our value, there is nothing left to decide.
+        // When Drive has our value, the conflict is closed.
         world.owner().rename(&file, "ours.txt").await;
         world
             .file_until("it closes by itself", &file, |f| {
@@ -115,7 +116,7 @@ fn edits_of_the_same_field_are_one_open_conflict_with_three_values() {
     });
 }
 
-async fn settled(world: &World, choice: Value, wanted: &str) {
+async fn resolve_and_check(world: &World, choice: Value, wanted: &str) {
     let file = world.take();
     let base = world.owner().name_of(&file).await;
     let wanted = if wanted.is_empty() {
@@ -146,7 +147,7 @@ async fn settled(world: &World, choice: Value, wanted: &str) {
             .then_some(())
     })
     .await;
-    // Whoever comes second is told who was first.
+    // The second decision gets the result of the first.
     let again = world
         .api(Method::POST, &path, &[], Some(json!({"choose": "base"})))
         .await;
@@ -166,10 +167,10 @@ async fn settled(world: &World, choice: Value, wanted: &str) {
 fn each_choice_makes_both_sides_equal_and_a_second_decision_is_rejected() {
     shared(async |world| {
         tokio::join!(
-            settled(world, json!({"choose": "app"}), "ours.txt"),
-            settled(world, json!({"choose": "drive"}), "theirs.txt"),
-            settled(world, json!({"choose": "base"}), ""),
-            settled(world, json!({"value": "both.txt"}), "both.txt"),
+            resolve_and_check(world, json!({"choose": "app"}), "ours.txt"),
+            resolve_and_check(world, json!({"choose": "drive"}), "theirs.txt"),
+            resolve_and_check(world, json!({"choose": "base"}), ""),
+            resolve_and_check(world, json!({"value": "both.txt"}), "both.txt"),
         );
     });
 }
@@ -371,8 +372,10 @@ fn policies_decide_and_leave_a_record() {
         let answer = world.api(Method::PATCH, "", &headers, Some(policies)).await;
         assert_eq!(answer.status, 200, "{}", answer.body);
         let file = world.take();
-        let ours = json!({"name": "ours.txt", "description": "ours", "starred": true, "properties": {"stage": "ours", "x": "ours"}});
-        let theirs = json!({"name": "theirs.txt", "description": "theirs", "properties": {"stage": "theirs", "x": "theirs"}});
+        let ours = json!({"name": "ours.txt", "description": "ours", "starred": true,
+            "properties": {"stage": "ours", "x": "ours"}});
+        let theirs = json!({"name": "theirs.txt", "description": "theirs",
+            "properties": {"stage": "theirs", "x": "theirs"}});
         both_edit(world, &file, ours, theirs).await;
         world.conflict_on(&file, "properties.x").await;
         world.converge().await;
@@ -412,9 +415,13 @@ fn an_undone_write_whose_response_was_lost_is_an_unsure_conflict() {
         async |world| {
             let file = world.take();
             let before = world.owner().name_of(&file).await;
-            // The write is done and its answer lost; then Drive can't be read until the person has undone it.
+            // The write is executed and its response lost; then Drive can't be read until the
+            // person has undone it.
             world.fault(json!({"match": "PATCH /drive/v2/files/*", "applied": true, "drop": true}));
-            world.fault(json!({"match": "GET /drive/v2/files/*", "after": 1, "times": 0, "respond": {"status": 503}}));
+            world.fault(
+                json!({"match": "GET /drive/v2/files/*", "after": 1, "times": 0,
+                "respond": {"status": 503}}),
+            );
             world
                 .edit_ok(&file, json!({"name": "sent, but who knows.txt"}))
                 .await;

@@ -1,7 +1,8 @@
-//! The functions' own binaries, fed every sample event over the real Lambda Runtime API, with the environment that
-//! `events/env.json` gives them.
+//! The functions' binaries process every sample event over the real Lambda Runtime API, with the
+//! environment of `events/env.json`.
 //!
-//! Each event meets a system of its own that is always the same, so that no event depends on another.
+//! Each event is processed by a new system in the same initial state, so that no event depends on
+//! another.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -14,7 +15,8 @@ use crate::support::{
     ApiSample, FILE, FILE_IN_CONFLICT, Invoked, Stage, api_event, api_samples, run, top,
 };
 
-/// The sample events of a function, by name. Every file of the folder must be in `expected`, and the other way round.
+/// Returns the sample events of a function, by name. The files of the folder must be those in
+/// `expected`.
 fn events(function: &str, expected: &BTreeSet<&str>) -> Vec<(String, Value)> {
     let folder = top().join("events").join(function);
     let mut events = Vec::new();
@@ -44,7 +46,8 @@ fn response(name: &str, invoked: Invoked) -> Value {
     }
 }
 
-/// Feeds a queue's function its events. `expected`: how many messages of each are parked. None of them fails.
+/// Invokes a queue's function with its events. `expected` is the number of messages of each that
+/// are parked. None fails.
 async fn feed_batches(function: &str, id: &str, expected: &[(&str, usize)]) {
     let stage = Stage::build().await;
     let mut running = stage.start(function, id).await;
@@ -152,7 +155,7 @@ fn push_intents_handles_its_sample_events() {
     ));
 }
 
-/// One sample event by name.
+/// Returns one sample event.
 fn event(function: &str, name: &str) -> Value {
     let path = top()
         .join("events")
@@ -185,7 +188,7 @@ fn mirror_content_handles_its_sample_events() {
 
 #[test]
 fn publish_events_handles_its_sample_events() {
-    // Wakes that somebody waits for, wakes of a first sight, and what is parked.
+    // Wakes of high priority, wakes of low priority, and parked messages.
     let expected = BTreeMap::from([
         ("content-changed", (1, 0, 0)),
         ("corrupt-between-changes", (1, 1, 1)),
@@ -207,11 +210,11 @@ fn publish_events_handles_its_sample_events() {
         let mut publish = stage.start("publish-events", "PublishEvents").await;
         for (name, event) in events("publish-events", &expected.keys().copied().collect()) {
             let set = stage.set().await;
-            // At least once: the second time changes nothing.
+            // Delivery is at least once: the second one changes nothing.
             for _ in 0..2 {
                 let answer = response(&name, publish.invoke(&event).await);
                 let failed = answer["batchItemFailures"].as_array().unwrap();
-                // What newer code wrote is left to it, with everything behind it.
+                // A record in a newer format is left to newer code, with all records after it.
                 let newer = &event["Records"][1]["dynamodb"]["SequenceNumber"];
                 match name.as_str() {
                     "newer-format" => {
@@ -247,9 +250,9 @@ fn the_table_has_the_content_of_the_sample_events() {
             ("one-snapshot", 42, "Plan.md"),
             ("stale", 10, "Plan.md"),
             ("repeated", 42, "Plan.md"),
-            // At the very version that is held: only what an audit found is taken there.
+            // At the recorded version, only a correction of an audit is applied.
             ("correction-of-an-audit", 10, "Plan, as Drive has it.md"),
-            // No drive of ours, and none that holds the file.
+            // A drive that is not followed and does not contain the file.
             ("drive-was-left", 10, "Plan.md"),
         ] {
             let set = stage.set().await;
@@ -268,7 +271,7 @@ fn the_table_has_the_content_of_the_sample_events() {
         let swarm = Field::Permission("swarm:staff@example.com".to_owned());
         let file = set.file(FILE).await.unwrap();
         assert_eq!(file.app(&swarm), FieldValue::text("annotator"));
-        // Whatever the order of delivery, the highest version is what stands.
+        // In any order of delivery, the highest version wins.
         let mut ends = BTreeSet::new();
         for name in ["several-of-one-file", "several-of-one-file-out-of-order"] {
             let set = stage.set().await;
@@ -277,7 +280,8 @@ fn the_table_has_the_content_of_the_sample_events() {
             ends.insert((file.version, file.app(&Field::Name)));
         }
         assert_eq!(ends.len(), 1, "{ends:?}");
-        // Newer code knows more fields: they are not stored here, so the record must not say that it has them.
+        // Newer code knows more fields: they are not stored, so the record must not claim to have
+        // them.
         let set = stage.set().await;
         let name = "newer-field-mask";
         response(name, apply.invoke(&event("apply-snapshots", name)).await);
@@ -285,14 +289,14 @@ fn the_table_has_the_content_of_the_sample_events() {
             set.file(FILE).await.unwrap().field_set,
             FieldSetVersion::CURRENT
         );
-        // Drive is asked about what is said to be removed, and does not have it.
+        // A file reported as removed is looked up in Drive, which does not have it.
         let set = stage.set().await;
         response(
             "removed",
             apply.invoke(&event("apply-snapshots", "removed")).await,
         );
         assert!(!set.file(FILE).await.unwrap().is_present());
-        // The rest of the group and the other groups go on around the poison.
+        // The rest of the group and the other groups continue.
         let set = stage.set().await;
         let name = "poison-in-the-middle-of-a-group";
         response(name, apply.invoke(&event("apply-snapshots", name)).await);

@@ -1,8 +1,8 @@
 //! Each function is allowed exactly the AWS calls that it makes.
 //!
-//! `infra/iam.json` lists the calls of each function, and those that can't be observed here, with the
-//! reason; `.ci/check_template.py` checks the policies of `template.yaml` against it. Here the functions
-//! may make any call, and the calls that they make are compared with the list.
+//! `infra/iam.json` lists the calls of each function, and those that can't be observed here, with
+//! the reason; `.ci/check_template.py` checks the policies of `template.yaml` against it. Here the
+//! functions may make any call, and the calls that they make are compared with the list.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -11,23 +11,14 @@ use domain::FileId;
 use http::Method;
 use local::aws::Queue;
 use runtime::Deadline;
-use runtime::queue::file_group;
 use serde_json::{Value, json};
 use sqs_fifo::NewMessage;
+use worker::queue::file_group;
 
-use crate::support::{Answer, ByHand, Calls, Team, run, top};
-
-const FOLDER: &str = "application/vnd.google-apps.folder";
+use crate::support::{ByHand, Calls, FOLDER, Team, run, top};
 
 impl ByHand {
-    /// Asks the API about something that is not of this connection.
-    async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> Answer {
-        let body = body.map(|body| body.to_string());
-        self.call(Some(&self.token), method, path, &[], body.as_deref())
-            .await
-    }
-
-    /// The schedule comes round for so many minutes.
+    /// Runs the schedule for this many minutes.
     async fn minutes(&self, minutes: u32) {
         for _ in 0..minutes {
             self.sweep_and_pump().await;
@@ -35,8 +26,8 @@ impl ByHand {
         }
     }
 
-    /// The schedule comes round until it is so.
-    async fn until(&self, what: &str, so: impl AsyncFn() -> bool) {
+    /// Runs the schedule until a condition holds.
+    async fn run_until(&self, what: &str, so: impl AsyncFn() -> bool) {
         for _ in 0..100 {
             if so().await {
                 return;
@@ -46,16 +37,16 @@ impl ByHand {
         panic!("never: {what}");
     }
 
-    /// Hands over what a queue has while there is time for nothing.
-    async fn in_a_hurry(&self, queue: Queue) {
+    /// Delivers the messages of a queue with almost no time left.
+    async fn deliver_without_time(&self, queue: Queue) {
         self.wait_until_visible(queue).await;
         let received = self.receive(queue).await;
         let deadline = Deadline(self.now().plus_millis(1_000));
         self.deliver(queue, &received, deadline).await;
     }
 
-    /// Hands over what a queue has, until what failed there has come back and is done.
-    async fn at_last(&self, queue: Queue) {
+    /// Delivers the messages of a queue, and again after the backoff of those that failed.
+    async fn deliver_and_retry(&self, queue: Queue) {
         self.pump_only(queue).await;
         self.advance_clock(Duration::from_secs(400));
         self.pump().await;
@@ -68,7 +59,7 @@ impl ByHand {
     }
 }
 
-/// Every method of the API, on things that are there.
+/// Calls every method of the API, on existing resources.
 async fn over_http(hand: &ByHand) {
     let (file, disputed) = (hand.take(), hand.take());
     for path in ["", "/status", "/files?limit=5", "/conflicts", "/intents"] {
@@ -130,7 +121,7 @@ async fn over_http(hand: &ByHand) {
     hand.pump().await;
 }
 
-/// A rule, and a folder that comes into its scope with what is held in it.
+/// Sets a rule, and moves a file with a held intent into scope.
 async fn rules(hand: &ByHand) {
     let owner = hand.owner();
     let out = owner.create("Out", true).await;
@@ -154,24 +145,24 @@ async fn rules(hand: &ByHand) {
     hand.pump().await;
 }
 
-/// What fails comes back, what can't be read is set aside, and what takes too long is left for later.
-async fn trouble(hand: &ByHand) {
+/// Causes retries, dead letters and time-outs.
+async fn failures(hand: &ByHand) {
     let file = hand.take();
     let busy = json!({"status": 503});
     let all = json!({"match": "* /drive/v2/files/*", "times": 1, "respond": busy});
     hand.fault(all);
     hand.edit_ok(&file, json!({"description": "late"})).await;
-    hand.in_a_hurry(Queue::PushWakes).await;
-    hand.at_last(Queue::PushWakes).await;
+    hand.deliver_without_time(Queue::PushWakes).await;
+    hand.deliver_and_retry(Queue::PushWakes).await;
     hand.post("/sync", json!({"mode": "full"})).await;
-    hand.in_a_hurry(Queue::LogWakes).await;
+    hand.deliver_without_time(Queue::LogWakes).await;
     hand.pump().await;
     let changes = json!({"match": "GET /drive/v3/changes", "times": 4, "respond": busy});
     hand.fault(changes);
     hand.sync().await;
-    hand.at_last(Queue::LogWakes).await;
+    hand.deliver_and_retry(Queue::LogWakes).await;
     hand.simulator.clear_faults();
-    // Nobody gives out a token, and the one from before was good for an hour.
+    // The token endpoint fails, and the previous token has expired.
     hand.advance_clock(Duration::from_mins(70));
     hand.edit_ok(&file, json!({"description": "later"})).await;
     hand.fault(json!({"match": "POST /token", "times": 0, "respond": busy}));
@@ -186,12 +177,12 @@ async fn trouble(hand: &ByHand) {
     }
     hand.sweep_and_pump().await;
     for queue in [Queue::Snapshots, Queue::SnapshotsBulk] {
-        letter(hand, queue).await;
+        redrive_a_dead_letter(hand, queue).await;
     }
 }
 
-/// A snapshot that is given up, sent again, given up again and dropped.
-async fn letter(hand: &ByHand, queue: Queue) {
+/// Makes a snapshot a dead letter, and redrives it.
+async fn redrive_a_dead_letter(hand: &ByHand, queue: Queue) {
     let (file, other) = (hand.take(), hand.take());
     for file in [&file, &other] {
         hand.owner().rename(file, "again.txt").await;
@@ -204,7 +195,7 @@ async fn letter(hand: &ByHand, queue: Queue) {
     hand.post("/sync", json!({ "mode": mode })).await;
     hand.pump_only(Queue::LogWakes).await;
     hand.receive_limit(queue, 3);
-    // From the third time on the batch is handled file by file, and deleted as it is done.
+    // From the third receive on the batch is processed and deleted file by file.
     for _ in 0..2 {
         hand.wait_until_visible(queue).await;
         hand.receive(queue).await;
@@ -215,19 +206,19 @@ async fn letter(hand: &ByHand, queue: Queue) {
     hand.receive_limit(queue, 200);
 
     let group = file_group(&hand.key, &FileId::parse(&file).unwrap());
-    let question = runtime::SnapshotMessage {
+    let question = worker::SnapshotMessage {
         key: hand.key.clone(),
-        origin: runtime::Origin::Operation("op".to_owned()),
+        origin: worker::Origin::Operation("op".to_owned()),
         file: FileId::parse(&file).unwrap(),
         at: hand.now(),
         snapshot: None,
     };
-    // Drive does not answer: it comes back.
+    // Drive does not answer: the message is retried.
     hand.send(queue.name(), &group, &question.to_body());
     for path in ["POST /batch/*", "GET /drive/v2/files/*"] {
         hand.fault(json!({"match": path, "times": 4, "respond": {"status": 503}}));
     }
-    hand.at_last(queue).await;
+    hand.deliver_and_retry(queue).await;
     hand.simulator.clear_faults();
     hand.minutes(3).await;
     hand.send(queue.dead_letter_name(), &group, &question.to_body());
@@ -247,12 +238,12 @@ async fn letter(hand: &ByHand, queue: Queue) {
     hand.pump().await;
 }
 
-/// A shared drive that is joined and left, and a grant that is revoked and mended.
-async fn come_and_go(hand: &ByHand) {
+/// Joins and leaves a shared drive, and revokes and restores the grant.
+async fn join_and_leave(hand: &ByHand) {
     let team = Team::make(hand, "Team").await;
     let files = team.files(2).await;
     let permission = team.join().await;
-    hand.until("the files are here", async || {
+    hand.run_until("the files are here", async || {
         let found = [hand.find(&files[0]).await, hand.find(&files[1]).await];
         found.iter().all(Option::is_some)
     })
@@ -260,7 +251,7 @@ async fn come_and_go(hand: &ByHand) {
     team.delete(&files[0]).await;
     hand.minutes(2).await;
     team.expel(&permission).await;
-    hand.until("the drive is left", async || {
+    hand.run_until("the drive is left", async || {
         hand.file(&files[1]).await["presence"] == "access_lost"
     })
     .await;
@@ -273,7 +264,7 @@ async fn come_and_go(hand: &ByHand) {
     for queue in [Queue::LogWakes, Queue::PushWakes] {
         let grant = |revoked: bool| json!({"refresh_token": "user:owner", "revoked": revoked});
         hand.control(Method::POST, "grants", grant(true)).await;
-        // Tokens that were given out before are good for an hour.
+        // Tokens that were issued before are valid for an hour.
         hand.advance_clock(Duration::from_mins(70));
         match queue {
             Queue::LogWakes | Queue::Snapshots | Queue::SnapshotsBulk => hand.sync().await,
@@ -287,33 +278,34 @@ async fn come_and_go(hand: &ByHand) {
         assert_eq!(hand.get("/status").await["state"], "suspended", "{queue:?}");
         hand.control(Method::POST, "grants", grant(false)).await;
         let active = async || hand.get("/status").await["state"] == "active";
-        hand.until("it is active again", active).await;
+        hand.run_until("it is active again", active).await;
     }
 }
 
-/// Audits: one that finds nothing, one that waits for a person, one that puts right.
+/// Runs an audit that waits for a confirmation and then repairs.
 async fn audits(hand: &ByHand) {
     let (lost, gone, owner) = (hand.take(), hand.take(), hand.owner());
     let any = [("if-match", "*")];
     let limits = json!({"removal_share_percent_max": 0, "removals_unasked_max": 0});
     hand.api(Method::PATCH, "", &any, Some(limits)).await;
     hand.hide_changes().await;
-    owner.rename(&lost, "nobody said.txt").await;
+    owner.rename(&lost, "unreported.txt").await;
     owner.delete(&gone).await;
     let id = hand.audit(false).await;
     let path = format!("/operations/{id}");
     let is = async |state: &str| hand.get(&path).await["state"] == state;
-    hand.until("a person is asked", async || {
+    hand.run_until("a person is asked", async || {
         is("awaiting_confirmation").await
     })
     .await;
     hand.get(&format!("{path}/drift")).await;
     hand.get(&format!("{path}/findings")).await;
     hand.post(&format!("{path}/confirm"), json!({})).await;
-    hand.until("it has ended", async || is("done").await).await;
+    hand.run_until("it has ended", async || is("done").await)
+        .await;
 }
 
-/// Content that is mirrored, that changes and that comes.
+/// Mirrors existing, changed and new content.
 async fn content(hand: &ByHand) {
     let any = [("if-match", "*")];
     let on = json!({"content": {"enabled": true}});
@@ -327,7 +319,7 @@ async fn content(hand: &ByHand) {
     hand.owner().create("new.txt", false).await;
     hand.sync().await;
     hand.pump().await;
-    // A folder that comes into scope.
+    // Moves a folder into scope.
     let owner = hand.owner();
     let (out, inner) = (
         owner.create("Left out", true).await,
@@ -350,12 +342,13 @@ async fn content(hand: &ByHand) {
         hand.pump().await;
     }
     for queue in [Queue::Content, Queue::ContentBulk] {
-        let wake = runtime::ContentWake {
+        let wake = worker::ContentWake {
             key: hand.key.clone(),
             file: FileId::parse(&hand.take()).unwrap(),
         };
         let group = file_group(&wake.key, &wake.file);
-        // What came so often is handled file by file, and what there is no time for comes back.
+        // After several receives the batch is processed file by file, and messages without time are
+        // retried.
         hand.send(queue.name(), &group, &wake.to_body());
         hand.send(queue.name(), "another", "not JSON");
         hand.wait_until_visible(queue).await;
@@ -382,10 +375,10 @@ async fn content(hand: &ByHand) {
     }
 }
 
-/// What functions call: by function and action, on which resources.
+/// The resources that functions use, by function and action.
 type Listed = BTreeMap<String, BTreeMap<String, BTreeSet<String>>>;
 
-/// The actions on resources of one function.
+/// Returns the actions and resources of one function.
 fn flat(all: &Listed, function: &str) -> BTreeSet<(String, String)> {
     let of = all.get(function).into_iter().flatten();
     let each = of.flat_map(|(action, on)| on.iter().map(|on| (action.clone(), on.clone())));
@@ -410,16 +403,16 @@ fn each_function_calls_what_is_listed_and_nothing_else() {
         let hand = ByHand::start_recorded(60, &calls).await;
         Box::pin(over_http(&hand)).await;
         Box::pin(rules(&hand)).await;
-        Box::pin(trouble(&hand)).await;
-        Box::pin(come_and_go(&hand)).await;
-        // Before the audits, from which on Drive tells of nothing.
+        Box::pin(failures(&hand)).await;
+        Box::pin(join_and_leave(&hand)).await;
+        // Before the audits, after which Drive's logs show no changes.
         Box::pin(content(&hand)).await;
         Box::pin(audits(&hand)).await;
         let (called, listed, unseen) = (calls.all(), listed("calls"), listed("unseen"));
         let called: Listed = called
             .into_iter()
             .map(|(function, mut called)| {
-                // Only of the function that strangers reach is it told apart what it reads.
+                // Reads of channels are distinguished only for the public function.
                 let reads = called.get_mut("dynamodb:GetItem").unwrap();
                 if function != "receive-notification" && reads.remove("channels") {
                     reads.insert("table".to_owned());

@@ -1,4 +1,5 @@
-//! `local` as a newcomer starts it: the content of a directory is mirrored, and `compare` verifies it.
+//! `local` as a newcomer starts it: the content of a directory is mirrored, and `compare` verifies
+//! it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,10 +13,11 @@ use tokio::process::Command;
 
 use crate::support::{Folder, binary, run, serve};
 
-/// A line of a file whose text is stored compressed.
+/// A line of the file that is stored compressed.
 const LINE: &[u8] = b"a line that is there again\n";
 
-/// A tree with an empty file, a file of more than one part, duplicates, and names that are no keys.
+/// Creates a tree with empty files, a file of several parts, duplicates, and names that are invalid
+/// as keys.
 fn library(dir: &Path) {
     let write = |name: &str, bytes: &[u8]| {
         let path = dir.join(name);
@@ -29,11 +31,12 @@ fn library(dir: &Path) {
     write("below/deeper/new\nline, \u{65e5}\u{672c}.txt", b"another");
     write("large.bin", &vec![7; 17_000_000]);
     write("below/log.txt", &LINE.repeat(1_000));
-    // What is loaded into no Drive is no difference.
+    // A file that is not loaded into Drive is no difference.
     write(".git/HEAD", b"ref");
 }
 
-/// Runs `local` on a Drive until it says that all content is stored, and kills it; gives what it said.
+/// Runs `local` on a Drive until it reports that all content is stored, kills it, and returns the
+/// report.
 async fn mirrored(drive_url: &str, data_dir: &Path) -> Value {
     let mut process = Command::new(binary("local"))
         .args(["--json", "--compress", "--api-addr", "127.0.0.1:0"])
@@ -47,7 +50,7 @@ async fn mirrored(drive_url: &str, data_dir: &Path) -> Value {
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-    let told = async {
+    let report = async {
         while let Some(line) = lines.next_line().await.unwrap() {
             let event: Value = serde_json::from_str(&line).expect("one JSON object per line");
             if event["event"] == "mirrored" {
@@ -56,10 +59,10 @@ async fn mirrored(drive_url: &str, data_dir: &Path) -> Value {
         }
         panic!("it ended before all was stored");
     };
-    let told = tokio::time::timeout(Duration::from_secs(120), told).await;
+    let report = tokio::time::timeout(Duration::from_secs(120), report).await;
     process.start_kill().unwrap();
     process.wait().await.unwrap();
-    told.unwrap()
+    report.unwrap()
 }
 
 async fn compared(library: &Path, data_dir: &Path) -> Output {
@@ -72,7 +75,7 @@ async fn compared(library: &Path, data_dir: &Path) -> Output {
     compared.await.unwrap()
 }
 
-/// Every object in a folder of the bucket.
+/// Returns every object in a folder of the bucket.
 fn objects(dir: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(dir)
         .unwrap()
@@ -96,11 +99,11 @@ fn a_directory_is_mirrored_without_duplicates_and_a_corrupt_object_is_found() {
         simulator.load_directory(files.path()).unwrap();
         let drive_url = serve(&simulator).await;
 
-        let told = mirrored(&drive_url, data.path()).await;
-        assert_eq!(told["files"], 7, "{told}");
-        assert_eq!(told["linked"], 2, "{told}");
-        assert_eq!(told["bytes"], 17_000_000 + 27_000 + 8 + 7, "{told}");
-        // A later start finds nothing left to do, and says so.
+        let report = mirrored(&drive_url, data.path()).await;
+        assert_eq!(report["files"], 7, "{report}");
+        assert_eq!(report["linked"], 2, "{report}");
+        assert_eq!(report["bytes"], 17_000_000 + 27_000 + 8 + 7, "{report}");
+        // A later start reports the same without further work.
         let again = mirrored(&drive_url, data.path()).await;
         assert_eq!(again["files"], 7, "{again}");
 
@@ -125,7 +128,7 @@ fn a_directory_is_mirrored_without_duplicates_and_a_corrupt_object_is_found() {
         let text = String::from_utf8_lossy(&differs.stdout).into_owned();
         assert_eq!(differs.status.code(), Some(1), "{text}");
         assert!(text.contains("different: a.txt"), "{text}");
-        // The one and the other: the object, and the edit.
+        // The corrupt object and the edited file.
         assert!(
             text.contains("differences                               2"),
             "{text}"
@@ -159,13 +162,14 @@ fn two_clients_that_edit_one_file_lose_nothing() {
             "  Expected version: 1",
             "  Server version: 2",
             "  document.txt: \"Hello World - EDITED BY CLIENT A (offline)\"",
-            "  document (conflicted copy ClientB).txt: \"Hello World - EDITED BY CLIENT B (offline)\"",
+            "  document (conflicted copy ClientB).txt: \"Hello World - EDITED BY CLIENT B \
+                (offline)\"",
             "  Upload succeeded (v1 -> v2)",
             "  Upload rejected (version conflict)",
         ] {
-            assert!(text.lines().any(|told| told == line), "{line}\n{text}");
+            assert!(text.lines().any(|report| report == line), "{line}\n{text}");
         }
-        // Whoever wins, both are in Drive in the end.
+        // Both edits are in Drive in the end, in either order.
         let end = text.rsplit("In Drive").next().unwrap();
         assert!(
             end.contains("PYTHON is") && end.contains("RUST is"),

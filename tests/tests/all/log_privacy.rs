@@ -7,23 +7,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 use domain::FileId;
 use http::Method;
 use local::aws::Queue;
-use runtime::queue::file_group;
 use runtime::telemetry::FILTER_DEFAULT;
 use serde_json::{Value, json};
 use sqs_fifo::NewMessage;
 use tracing_subscriber::EnvFilter;
+use worker::queue::file_group;
 
 use crate::support::{Setup, World, eventually, listening};
 
-/// Our own code logs all that it can, the libraries what they log on AWS. The simulated Drive is Google's side.
-const OURS: &str = "api=trace,apply_snapshots=trace,domain=trace,drive=trace,fetch_changes=trace,gate=trace,\
-    local=trace,push_intents=trace,receive_notification=trace,runtime=trace,store=trace,sweep=trace,\
-    drive_simulator=off";
+/// Our code logs everything, the libraries as on AWS. The simulated Drive stands for Google and is
+/// off.
+const OURS: &str = "api=trace,apply_snapshots=trace,domain=trace,drive=trace,fetch_changes=trace,\
+    local=trace,push_intents=trace,receive_notification=trace,runtime=trace,store=trace,\
+    sweep=trace,throttle=trace,worker=trace,drive_simulator=off";
 
-/// What no log line may hold. Each is planted under its own word, so that a line tells where it leaks from.
-const PLANTED: &str = "kanarie";
+/// The mark of all texts that no log line may contain. Each has a suffix that names its source.
+const PLANTED: &str = "canary";
 
-/// Two refresh tokens of the library's user. The world starts with the first.
+/// Two refresh tokens of the library's user. The system starts with the first.
 const FIRST: &str = "user:owner";
 const SECOND: &str = "user:owner@example.com";
 
@@ -48,7 +49,7 @@ impl Write for Lines {
     }
 }
 
-/// Runs a whole system on this thread alone, and gives what was logged on it.
+/// Runs a whole system on this thread and returns its log.
 fn logged(test: impl AsyncFnOnce(&World)) -> String {
     let lines = Lines::default();
     let writer = lines.clone();
@@ -70,11 +71,12 @@ fn logged(test: impl AsyncFnOnce(&World)) -> String {
     lines.text()
 }
 
-/// Puts another refresh token into the secret of the world's connection, and has Drive refuse the one before, so that
-/// the secret is read again.
+/// Replaces the refresh token in the connection's secret, and makes Drive reject the previous one,
+/// so that the secret is read again.
 async fn rotate(world: &World, before: &str, after: &str) {
     let secret = json!({
-        "type": "authorized_user", "client_id": "kanarie-client", "client_secret": "kanarie-client-secret",
+        "type": "authorized_user", "client_id": "canary-client",
+            "client_secret": "canary-client-secret",
         "refresh_token": after, "token_uri": format!("{}/token", world.drive_url),
     });
     let secrets = world.system.aws.secrets_client();
@@ -89,96 +91,89 @@ async fn rotate(world: &World, before: &str, after: &str) {
     }
 }
 
-async fn in_state(world: &World, state: &str) {
-    eventually(&format!("it is {state}"), async || {
-        (world.get("/status").await["state"] == state).then_some(())
-    })
-    .await;
-}
-
-/// Edits from both sides, and a search for them.
+/// Makes edits on both sides, and searches for them.
 async fn edit(world: &World) -> String {
     let owner = world.owner();
-    let file = owner.create("kanarie-drive-name", false).await;
-    let texts = json!({"description": "kanarie-drive-text", "properties": {"kanarie-key": "kanarie-drive-value"}});
+    let file = owner.create("canary-drive-name", false).await;
+    let texts = json!({"description": "canary-drive-text",
+        "properties": {"canary-key": "canary-drive-value"}});
     owner.update(&file, texts).await;
     world
         .file_until("the texts", &file, |f| {
-            f["fields"]["description"] == "kanarie-drive-text"
+            f["fields"]["description"] == "canary-drive-text"
         })
         .await;
     let ours = json!({
-        "name": "kanarie-app-name", "description": "kanarie-app-text", "properties": {"kanarie-key": "kanarie-app-value"},
+        "name": "canary-app-name", "description": "canary-app-text",
+            "properties": {"canary-key": "canary-app-value"},
     });
     world.edit_ok(&file, ours).await;
     world
         .file_until("the push", &file, |f| f["intent"].is_null())
         .await;
-    let found = world.get("/files?q=kanarie-app&path=true").await;
+    let found = world.get("/files?q=canary-app&path=true").await;
     assert_eq!(found["items"][0]["id"], file.as_str(), "{found}");
     file
 }
 
-/// A conflict, and a decision.
-async fn disagree(world: &World, file: &str) {
-    let busy = json!({"status": 503, "message": "kanarie-message-of-503"});
+/// Opens conflicts and resolves them.
+async fn resolve_conflicts(world: &World, file: &str) {
+    let busy = json!({"status": 503, "message": "canary-message-of-503"});
     world.fault(json!({"match": "* /drive/v2/files/*", "times": 1, "respond": busy}));
     world
         .edit_ok(
             file,
-            json!({"name": "kanarie-ours", "description": "kanarie-ours-text"}),
+            json!({"name": "canary-ours", "description": "canary-ours-text"}),
         )
         .await;
-    let theirs = json!({"name": "kanarie-theirs", "description": "kanarie-theirs-text"});
+    let theirs = json!({"name": "canary-theirs", "description": "canary-theirs-text"});
     world.owner().update(file, theirs).await;
     let id = world.conflict_on(file, "name").await["id"].clone();
     let path = format!("/conflicts/{}/resolution", id.as_str().unwrap());
-    world.post(&path, json!({"value": "kanarie-decided"})).await;
+    world.post(&path, json!({"value": "canary-decided"})).await;
     let text = world.conflict_on(file, "description").await["id"].clone();
     let path = format!("/conflicts/{}/resolution", text.as_str().unwrap());
     world.post(&path, json!({"choose": "drive"})).await;
-    // What was decided has arrived: whoever edits from here on meets nothing that is owed.
-    let settled = |f: &Value| f["intent"].is_null() && f["conflicts"] == json!([]);
-    world.file_until("both are settled", file, settled).await;
+    // The resolutions have been pushed: later edits meet nothing owed.
+    let resolved = |f: &Value| f["intent"].is_null() && f["conflicts"] == json!([]);
+    world.file_until("both are resolved", file, resolved).await;
 }
 
-/// A push that Drive refuses for good, with the value in its message, as Google does.
-async fn be_refused(world: &World) {
+/// Makes Drive reject a push permanently, with the value in its message, as Google does.
+async fn reject_push(world: &World) {
     let file = world.take();
     let refusal = json!({
-        "status": 400, "reason": "invalid", "message": "Invalid value: kanarie-message-of-400",
+        "status": 400, "reason": "invalid", "message": "Invalid value: canary-message-of-400",
     });
     let pattern = format!("PATCH /drive/v2/files/{file}");
     world.fault(json!({"match": pattern, "times": 0, "respond": refusal}));
     world
-        .edit_ok(&file, json!({"name": "kanarie-refused"}))
+        .edit_ok(&file, json!({"name": "canary-refused"}))
         .await;
     world
-        .file_until("it is given up", &file, |f| {
-            f["intent"]["status"] == "failed"
-        })
+        .file_until("it fails", &file, |f| f["intent"]["status"] == "failed")
         .await;
 }
 
-/// Requests that are refused by us.
-async fn ask_badly(world: &World, file: &str) {
+/// Makes requests that the API rejects.
+async fn send_bad_requests(world: &World, file: &str) {
     let path = format!("/v1/connections/{}/files/{file}", world.connection);
     let token = world.token.clone();
     let key = [
         ("if-match", "*"),
-        ("idempotency-key", "kanarie-key-of-a-request"),
+        ("idempotency-key", "canary-key-of-a-request"),
     ];
     for (token, path, body) in [
         (
             token.as_str(),
             path.as_str(),
-            r#"{"name":"kanarie-malformed"#,
+            r#"{"name":"canary-malformed"#,
         ),
-        (&token, &path, r#"{"kanarie-member":"x"}"#),
-        (&token, &path, r#"{"starred":"kanarie-no-flag"}"#),
-        (&token, "/v1/connections/kanarie-connection/files/x", "{}"),
-        (&token, "/v1/connections/c_x/files/kanarie-file", "{}"),
-        ("kanarie-bearer", &path, "{}"),
+        (&token, &path, r#"{"canary-member":"x"}"#),
+        (&token, &path, r#"{"starred":"canary-no-flag"}"#),
+        (&token, "/v1/connections/canary-connection/files/x", "{}"),
+        (&token, "/v1/connections/c_x/files/canary-file", "{}"),
+        ("canary-bearer", &path, "{}"),
     ] {
         let refused = world
             .call(Some(token), Method::PATCH, path, &key, Some(body))
@@ -186,8 +181,9 @@ async fn ask_badly(world: &World, file: &str) {
         assert!((400..500).contains(&refused.status), "{}", refused.body);
     }
     for member in ["secret", "subject"] {
-        let mut wanted = json!({"name": "kanarie-connection", "scope": {"type": "user"}, "secret": "kanarie-secret"});
-        wanted[member] = json!(format!("kanarie-other-{member}"));
+        let mut wanted = json!({"name": "canary-connection", "scope": {"type": "user"},
+            "secret": "canary-secret"});
+        wanted[member] = json!(format!("canary-other-{member}"));
         let body = wanted.to_string();
         let made = world
             .call(
@@ -201,49 +197,46 @@ async fn ask_badly(world: &World, file: &str) {
         assert_eq!(made.status, 422, "{}", made.body);
     }
     let headers = [
-        ("x-goog-channel-id", "kanarie-channel"),
-        ("x-goog-channel-token", "kanarie-channel-token"),
-        ("x-goog-resource-id", "kanarie-resource"),
-        ("x-goog-resource-state", "kanarie-state"),
+        ("x-goog-channel-id", "canary-channel"),
+        ("x-goog-channel-token", "canary-channel-token"),
+        ("x-goog-resource-id", "canary-resource"),
+        ("x-goog-resource-state", "canary-state"),
     ];
-    let told = world
+    let found = world
         .call(None, Method::POST, "/webhooks/drive", &headers, None)
         .await;
-    assert_eq!(told.status, 204);
+    assert_eq!(found.status, 204);
 }
 
-/// Messages that can't be read, and one that is about nothing.
+/// Sends messages that can't be parsed.
 async fn poison(world: &World, file: &str) {
     let group = file_group(&world.key, &FileId::parse(file).unwrap());
-    let newer = json!({"v": 99, "name": "kanarie-newer"}).to_string();
-    let body = r#"{"v":1,"tenant":"local","kanarie":"kanarie-odd-member"}"#;
-    for (number, body) in ["kanarie-no-json", &newer, body].iter().enumerate() {
+    let newer = json!({"v": 99, "name": "canary-newer"}).to_string();
+    let body = r#"{"v":1,"tenant":"local","canary":"canary-odd-member"}"#;
+    for (number, body) in ["canary-no-json", &newer, body].iter().enumerate() {
         let message = NewMessage::new(&group, format!("poison-{number}"), *body);
         let queue = Queue::Snapshots.name();
         world.system.aws.sqs().send(queue, message).unwrap();
     }
-    world
-        .owner()
-        .rename(file, "kanarie-behind-the-poison")
-        .await;
+    world.owner().rename(file, "canary-behind-the-poison").await;
     world
         .file_until("the rename behind the poison", file, |f| {
-            f["fields"]["name"] == "kanarie-behind-the-poison"
+            f["fields"]["name"] == "canary-behind-the-poison"
         })
         .await;
 }
 
-/// A grant that is gone, and a new one.
-async fn be_suspended(world: &World, file: &str) {
-    rotate(world, SECOND, "user:kanarie-user").await;
-    world.owner().rename(file, "kanarie-unseen").await;
-    in_state(world, "suspended").await;
-    rotate(world, "user:kanarie-user", FIRST).await;
+/// Revokes the grant, and replaces it.
+async fn suspend_and_resume(world: &World, file: &str) {
+    rotate(world, SECOND, "user:canary-user").await;
+    world.owner().rename(file, "canary-unseen").await;
+    world.state_until("suspended").await;
+    rotate(world, "user:canary-user", FIRST).await;
     world.post("/resume", json!({})).await;
-    in_state(world, "active").await;
+    world.state_until("active").await;
     world
         .file_until("the rename", file, |f| {
-            f["fields"]["name"] == "kanarie-unseen"
+            f["fields"]["name"] == "canary-unseen"
         })
         .await;
 }
@@ -256,11 +249,11 @@ fn no_name_no_text_and_no_secret_is_ever_logged() {
         secrets.push(signature.to_owned());
         rotate(world, FIRST, SECOND).await;
         let file = edit(world).await;
-        disagree(world, &file).await;
-        be_refused(world).await;
-        ask_badly(world, &file).await;
+        resolve_conflicts(world, &file).await;
+        reject_push(world).await;
+        send_bad_requests(world, &file).await;
         poison(world, &file).await;
-        be_suspended(world, &file).await;
+        suspend_and_resume(world, &file).await;
         world.owner().delete(&file).await;
         eventually("the deletion", async || {
             let gone = world.find(&file).await?;
@@ -272,7 +265,7 @@ fn no_name_no_text_and_no_secret_is_ever_logged() {
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
-    // It is the right log: each of the things above is in it.
+    // The log covers each of the events above.
     for metric in [
         "api_requests",
         "applied",
@@ -283,10 +276,10 @@ fn no_name_no_text_and_no_secret_is_ever_logged() {
         "notification_ignored",
         "connection_suspended",
     ] {
-        let told = |line: &&Value| line["fields"]["metric"] == metric;
+        let found = |line: &&Value| line["fields"]["metric"] == metric;
         assert!(
-            lines.iter().any(|line| told(&line)),
-            "nothing tells of {metric}"
+            lines.iter().any(|line| found(&line)),
+            "no line has {metric}"
         );
     }
     for secret in secrets {

@@ -26,6 +26,7 @@ mod log_privacy;
 mod notifications;
 mod pushing;
 mod rate_limit;
+mod recorded;
 mod removals;
 mod schedules;
 mod shared_drives;

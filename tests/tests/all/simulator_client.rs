@@ -1,5 +1,5 @@
-//! The simulator against an independent client: the generated `google-drive3`, whose types accept only
-//! what Google's discovery document defines (64-bit numbers as strings, for one).
+//! The simulator against an independent client: the generated `google-drive3`, whose types accept
+//! only what Google's discovery document defines (64-bit numbers as strings, for one).
 
 use drive_simulator::Simulator;
 use google_drive3::DriveHub;

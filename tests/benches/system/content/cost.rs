@@ -1,4 +1,5 @@
-//! What content costs on AWS: requests and units as counted, time in Lambda as measured here and as assumed there.
+//! The cost of content on AWS: requests and units are counted, the time in Lambda is measured here
+//! and assumed there.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -22,16 +23,17 @@ const LARGE: (u64, u64) = (4, 250_000_000);
 /// The mirror's function has 1,024 MB, the one on the stream 256 MB.
 const MIRROR_GB: f64 = 1.0;
 const STREAM_GB: f64 = 0.25;
-/// Assumed of a function in AWS: a third of a second for a file's calls to Drive, S3 and the table, and 30 MB/s.
+/// Assumptions for a function on AWS: a third of a second for a file's calls to Drive, S3 and the
+/// table, and 30 MB/s.
 const FILE_SECONDS: f64 = 0.3;
 const BYTES_PER_SECOND: f64 = 30e6;
-/// Files of one invocation in work at a time.
+/// The files that one invocation processes at a time.
 const FILES_AT_ONCE: f64 = 4.0;
 
-/// Requests to S3, by method; those for parts of an upload apart from others.
+/// Requests to S3, by method; those for parts of an upload are counted separately.
 type Requests = Arc<Mutex<BTreeMap<String, u64>>>;
 
-/// What was used until all was taken in.
+/// The usage up to the end of the sync.
 struct Spent {
     write_units: f64,
     read_units: f64,
@@ -68,12 +70,22 @@ pub async fn measure(report: &mut Report) {
     let target = Some(Target::AtMost(0.01));
     round(report, large, 1e9 / count(files * bytes), seconds, target).await;
     report.line("storage, a GB for a month", price::S3_GB_MONTH, "dollars");
-    report.note("counted: what a first sync with content uses, less what one without content uses; Lambda reads the table's");
-    report.note("stream for nothing, and what comes in from Drive is not paid for; DELETE of S3 is free; logs are left out");
-    report.note("assumed: the mirror with 1,024 MB, arm64, 0.3 s a file, four files at a time, and 30 MB/s for an invocation");
+    report.note(
+        "counted: what a first sync with content uses, less what one without content \
+        uses; Lambda reads the table's",
+    );
+    report.note(
+        "stream for nothing, and what comes in from Drive is not paid for; DELETE of S3 \
+        is free; logs are left out",
+    );
+    report.note(
+        "assumed: the mirror with 1,024 MB, arm64, 0.3 s a file, four files at a time, \
+        and 30 MB/s for an invocation",
+    );
 }
 
-/// Mirrors a Drive once with its content and once without, and prints the difference, times `scale`.
+/// Mirrors a Drive once with its content and once without, and prints the difference, times
+/// `scale`.
 async fn round(
     report: &mut Report,
     drive: impl Fn() -> Simulator,
@@ -146,7 +158,7 @@ async fn spent(simulator: Simulator, content: bool) -> Spent {
     spent
 }
 
-/// Numbers of files that are not stored would be worth nothing.
+/// Results without all files stored would be meaningless.
 async fn all_stored(bare: &Bare) {
     let store = &bare.functions.sweep.store;
     for id in bare.simulator.file_ids() {
@@ -159,7 +171,7 @@ async fn all_stored(bare: &Bare) {
     }
 }
 
-/// A layer that counts what is asked of S3, by method, and whether it is of an object, a part of an upload or a list.
+/// Returns a layer that counts requests to S3 by method, and by object, part of an upload or list.
 fn counting(requests: &Requests) -> Layer {
     let requests = requests.clone();
     fault_layer(Arc::new(move |request| {
@@ -169,7 +181,7 @@ fn counting(requests: &Requests) -> Layer {
         if host.or(header) == Some(Service::S3.host()) {
             let query = request.uri().query().unwrap_or_default();
             let kind = match (request.method(), query.contains("uploadId=")) {
-                // Of GETs, a list of parts is one that costs as a write does.
+                // A GET that lists parts costs as much as a write.
                 (&Method::GET, true) => "GET ?uploadId".to_owned(),
                 (method, true) => format!("{method} ?uploadId"),
                 (method, false) if query.contains("uploads") => format!("{method} ?uploads"),

@@ -1,4 +1,5 @@
-//! Large files, beside a plain copy of the same bytes: as fast as this machine can, and over a network of some speed.
+//! Large files, compared with a plain copy of the same bytes: at the speed of this machine, and
+//! over a slower network.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -23,27 +24,32 @@ use crate::rig::{Folder, Rig, credentials, serve};
 const FILES: (u64, u64) = (4, 1024 * 1024 * 1024);
 /// The same for the slower network.
 const FILES_OVER_NETWORK: (u64, u64) = (4, 256 * 1024 * 1024);
-/// What the network gives each answer of Drive, in bytes a second.
+/// The bytes per second that the network allows each response of Drive.
 const NETWORK_BYTES_PER_SECOND: f64 = 30e6;
 /// The usual part of an upload.
 const PART_BYTES: usize = 8 * 1024 * 1024;
-/// What the network gives at a time.
+/// The bytes that the network sends at a time.
 const PIECE_BYTES: usize = 64 * 1024;
 
 pub async fn measure(report: &mut Report) {
     let (files, bytes) = FILES;
     report.part(&format!(
-        "Content: {files} files of {} MB each, from the creation of the connection until all is stored",
+        "Content: {files} files of {} MB each, from the creation of the connection until all is \
+            stored",
         bytes / 1_000_000
     ));
     compare(report, FILES, None).await;
-    report.note("plain copy: the mean of one before and one after; it hashes nothing, and writes each byte once");
+    report.note(
+        "plain copy: the mean of one before and one after; it hashes nothing, and writes \
+        each byte once",
+    );
     report.note(
         "the embedded S3 hashes each byte and writes it twice, on the cores that the mirror has",
     );
     let (files, bytes) = FILES_OVER_NETWORK;
     report.part(&format!(
-        "Content: {files} files of {} MB each, where the network gives each answer of Drive {} MB/s",
+        "Content: {files} files of {} MB each, where the network gives each answer of Drive {} \
+            MB/s",
         bytes / 1_000_000,
         NETWORK_BYTES_PER_SECOND / 1e6
     ));
@@ -90,8 +96,8 @@ async fn compare(report: &mut Report, (files, bytes): (u64, u64), bytes_per_seco
     );
 }
 
-/// Puts as many bytes into the bucket, in parts and as many objects at once, and gives the seconds that it took: what is
-/// left of the mirror without Drive, the network and the hash of the whole.
+/// Writes as many bytes into the bucket, in parts and as many objects at once, and returns the
+/// seconds that it took: a mirror without Drive, the network and the hash of the whole.
 async fn bucket_alone(rig: &Rig, (files, bytes): (u64, u64)) -> f64 {
     let objects = Objects::new(rig.system.aws.s3_client(), CONTENT_BUCKET);
     let part = Bytes::from(vec![7; PART_BYTES]);
@@ -119,7 +125,8 @@ async fn bucket_alone(rig: &Rig, (files, bytes): (u64, u64)) -> f64 {
     began.elapsed().as_secs_f64()
 }
 
-/// Serves a simulated Drive behind a network that gives each answer so many bytes a second.
+/// Serves a simulated Drive behind a network that sends each response at this many bytes per
+/// second.
 async fn serve_at(simulator: &Simulator, bytes_per_second: f64) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -152,7 +159,7 @@ fn slowed(body: Body, bytes_per_second: f64) -> Body {
     }))
 }
 
-/// Asks Drive for the checksums: a real one has them before anybody asks.
+/// Reads the checksums from Drive once: the real Drive computes them beforehand.
 async fn checksums(drive_url: &str, ids: &[String]) {
     let http = reqwest::Client::new();
     for id in ids {
@@ -167,7 +174,7 @@ fn bearer() -> String {
     format!("user:{}", Simulator::library_owner())
 }
 
-/// Copies the files over HTTP to disk, all at once, and gives the seconds that it took.
+/// Copies the files over HTTP to disk, all at once, and returns the seconds that it took.
 async fn plain_copy(drive_url: &str, ids: &[String], folder: &Path) -> f64 {
     let http = reqwest::Client::new();
     let began = Instant::now();

@@ -1,19 +1,19 @@
-//! What is in Drive: a My Drive, and three shared drives that all have the same shape.
+//! The content of Drive: a My Drive, and three shared drives of the same shape.
 
 use drive_simulator::{Role, Simulator};
 
-/// Who keeps the shared drives, and edits; the connection is another user's.
+/// The user that owns the shared drives, and edits; the connection acts as another user.
 pub const KEEPER: &str = "keeper";
 /// Files of one folder of a shared drive.
 const PER_FOLDER: usize = 500;
 
-/// Everything.
+/// The whole library.
 pub struct Library {
-    /// Files of the My Drive.
+    /// The files of the My Drive.
     pub mine: Vec<String>,
     /// The first two are joined from the start; the third is not.
     pub drives: [Drive; 3],
-    /// Items of all of it, folders included.
+    /// All items, including folders.
     pub items: usize,
 }
 
@@ -47,7 +47,8 @@ impl Library {
         }
     }
 
-    /// About so many files: two fifths of them in the My Drive, a fifth in each shared drive.
+    /// Creates about this many files: two fifths of them in the My Drive, a fifth in each shared
+    /// drive.
     pub fn sample(&self, about: usize) -> Vec<String> {
         let fifth = about / 5;
         let mine = self.mine.iter().take(2 * fifth);
@@ -60,7 +61,7 @@ impl Library {
 }
 
 impl Drive {
-    /// Items of it, its folders included.
+    /// Returns the number of its items, including folders.
     pub fn items(&self) -> usize {
         self.files.len() + self.folders + 2
     }

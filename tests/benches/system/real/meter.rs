@@ -1,4 +1,4 @@
-//! What something used: of Drive, of the table, of the queues.
+//! The usage of Drive, of the table and of the queues.
 
 use domain::ConnectionKey;
 use drive_simulator::Counters;
@@ -16,7 +16,7 @@ const WRITES: [&str; 5] = [
     "BatchWriteItem",
 ];
 
-/// The counters as they stood when something began.
+/// The counters at the start of a measurement.
 pub struct Meter {
     drive: Counters,
     table: local::aws::dynamodb::Counters,
@@ -24,7 +24,7 @@ pub struct Meter {
     paced: u64,
 }
 
-/// How often the connection's pace was written: each write of it moves its revision by one.
+/// The writes of the connection's rate limit: each one increments its revision.
 pub async fn pace_writes(store: &Store, key: &ConnectionKey) -> u64 {
     let paced = store.load_rate_limit(key).await.unwrap();
     paced.map_or(0, |paced| paced.revision)
@@ -40,12 +40,12 @@ impl Meter {
         }
     }
 
-    /// Quota units since then.
+    /// Returns the quota units since then.
     pub fn units(&self, rig: &Rig) -> f64 {
         count(rig.simulator.counters().quota_units - self.drive.quota_units)
     }
 
-    /// Prints everything since then, and the seconds that somebody took the time of.
+    /// Prints the usage since then, and the given seconds.
     pub async fn report(&self, report: &mut Report, rig: &Rig, seconds: f64) {
         let calls = calls_since(&rig.simulator, &self.drive.calls);
         let table = rig.system.aws.dynamodb().counters();

@@ -1,4 +1,4 @@
-//! Who edits: people in Drive, and programs at our API, some of whom settle conflicts.
+//! The actors: people in Drive, and programs at our API, some of which resolve conflicts.
 
 use std::time::Duration;
 
@@ -8,19 +8,19 @@ use serde_json::{Value, json};
 
 use super::stage::{AppEdit, PersonEdit, Stage};
 
-/// Between two edits of one actor, in milliseconds.
+/// The pause between two edits of one actor, in milliseconds.
 const PAUSE_MILLIS: std::ops::Range<u64> = 300..1_200;
-/// Every so-many-th turn of a program that settles conflicts is a decision.
+/// The turns of a program for each conflict that it resolves.
 const DECIDES_EVERY: usize = 3;
 
-/// An edit of one field: its label, its text where it is one, and what is sent.
+/// An edit of one field: its label, its text if it has one, and the request.
 struct Change {
     field: &'static str,
     text: Option<String>,
     body: Value,
 }
 
-/// Draws an edit. Every text is written once, so that each can be followed to its end.
+/// Draws an edit. Every text is written once, so that it can be traced.
 fn change(stage: &Stage, rng: &mut Rng, who: &str, number: usize) -> Change {
     let text = format!("{who}-{number}");
     let texts = |field, body| Change {
@@ -51,7 +51,8 @@ async fn pause(rng: &mut Rng) {
     tokio::time::sleep(Duration::from_millis(rng.u64(PAUSE_MILLIS))).await;
 }
 
-/// A person at Drive, until the end. Stars and the bin are the owner's: a star is each user's own, and only the owner may bin.
+/// Acts as a person in Drive until the end. Only the owner stars and trashes: a star belongs to its
+/// user, and only the owner may trash.
 pub async fn person(stage: &Stage, number: usize) {
     let who = format!("person{number}");
     let mut rng = Rng::with_seed(number as u64);
@@ -77,7 +78,7 @@ pub async fn person(stage: &Stage, number: usize) {
                 to,
             }),
             (Some(200), None) => ledger.others.0 += 1,
-            // A read before a move that met a fault.
+            // The read before the move met a fault.
             (None | Some(403 | 429 | 503), None) => {}
             (other, _) => ledger
                 .wrong
@@ -107,13 +108,13 @@ async fn move_in_drive(stage: &Stage, who: &str, file: &str, to: &str) -> Option
     let from = seen.body["parents"][0].as_str()?;
     let query = format!("&addParents={to}&removeParents={from}");
     match patch_in_drive(stage, who, file, &query, &json!({})).await {
-        // Somebody else moved it in between: a file has one folder.
+        // Another person moved it in between: a file has one folder.
         Some(403) => Some(403),
         other => other,
     }
 }
 
-/// A program at our API, until the end. It finishes what it has begun, however long that takes.
+/// Acts as a program at our API until the end. It completes each edit that it started.
 pub async fn program(stage: &Stage, number: usize, settles: bool) {
     let who = format!("program{number}");
     let mut rng = Rng::with_seed(1_000 + number as u64);
@@ -130,7 +131,7 @@ pub async fn program(stage: &Stage, number: usize, settles: bool) {
     }
 }
 
-/// The text of a field in the API's view of a file.
+/// Returns the text of a field in the API's view of a file.
 fn text_of(fields: &Value, label: &str) -> String {
     let value = match label.strip_prefix("properties.") {
         Some(key) => &fields["properties"][key],
@@ -139,7 +140,7 @@ fn text_of(fields: &Value, label: &str) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-/// Reads a file, and changes it if nobody else has since.
+/// Reads a file, and changes it on condition of that state.
 async fn edit(stage: &Stage, rng: &mut Rng, who: &str, turn: usize) {
     let file = stage.draw(rng).to_owned();
     let change = change(stage, rng, who, turn);
@@ -167,7 +168,7 @@ async fn edit(stage: &Stage, rng: &mut Rng, who: &str, turn: usize) {
         ledger.others.1 += usize::from(answer.status == 200);
         return;
     };
-    // Somebody may have edited another field after us, before our repetition: then the file still shows our text.
+    // Another field may have been edited before our repetition: then the file still shows our text.
     let shown =
         answer.status == 200 || text_of(&answer.body["current"]["fields"], change.field) == to;
     if shown || open {
@@ -181,7 +182,7 @@ async fn edit(stage: &Stage, rng: &mut Rng, who: &str, turn: usize) {
     }
 }
 
-/// Settles one of the open conflicts, if there are any.
+/// Resolves one of the open conflicts, if there are any.
 async fn decide(stage: &Stage, rng: &mut Rng, text: &str) {
     let (listed, _) = stage
         .insist(Method::GET, "/conflicts?status=open&limit=50", &[], None)
@@ -208,7 +209,7 @@ async fn decide(stage: &Stage, rng: &mut Rng, text: &str) {
         .await;
     match answer.status {
         200 => stage.ledger.lock().unwrap().decisions += 1,
-        // Somebody else was first, or the sides came together by themselves.
+        // Another program was first, or the sides became equal.
         409 => {}
         other => stage.wrong(format!(
             "a decision was answered by {other}: {}",

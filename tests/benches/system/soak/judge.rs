@@ -1,5 +1,6 @@
-//! Judges how it has ended: both sides against each other, and every accepted text against what Drive's journal, the
-//! conflicts and the programs say became of it. The rules are those of the random schedules' judge.
+//! Checks the end state: both sides against each other, and every accepted text against Drive's
+//! journal, the conflicts and the responses to the programs. The rules are those of the random
+//! schedules.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -8,16 +9,16 @@ use serde_json::{Value, json};
 
 use super::stage::{AppEdit, Ledger, PersonEdit, Stage};
 
-/// Where a text was written: a file, and the label of a field.
+/// The place of a text: a file, and the label of a field.
 type Place = (String, String);
 
-/// A text that took the place of another in Drive.
+/// A text that replaced another in Drive.
 struct Written {
     from: String,
     to: String,
 }
 
-/// What the judge knows of one field.
+/// The facts about one field.
 #[derive(Default)]
 struct Field<'a> {
     journal: Vec<Written>,
@@ -25,20 +26,21 @@ struct Field<'a> {
     conflicts: Vec<&'a Value>,
 }
 
-/// What was found.
+/// The findings.
 pub struct Verdict {
-    /// Accepted texts of programs, and of people, that nothing accounts for.
+    /// Accepted texts of programs, and of people, that are lost.
     pub lost: Vec<String>,
-    /// Whatever else must not be.
+    /// Other violations.
     pub wrong: Vec<String>,
     pub conflicts: usize,
     pub open: usize,
     pub unsure: usize,
-    /// Texts that were followed to their end.
+    /// The number of texts that were traced.
     pub followed: usize,
 }
 
-/// Where the two sides differ beyond what an open conflict holds, or something is owed. Nothing: they are at rest.
+/// Returns the differences between the sides that no open conflict explains, and the owed edits.
+/// Without any, the system is at rest.
 pub async fn differences(stage: &Stage) -> Vec<String> {
     let ours = stage.list("/files?limit=1000").await;
     let open = stage.list("/conflicts?status=open&limit=1000").await;
@@ -79,7 +81,8 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-/// The fields of a file of Drive's v3 as the API names them; the keys of properties of both sides.
+/// Returns the fields of a file of Drive's v3, named as in the API, with the property keys of both
+/// sides.
 fn fields(drive: &Value, ours: &Value) -> BTreeMap<String, Value> {
     let mut fields = BTreeMap::from([
         ("name".to_owned(), drive["name"].clone()),
@@ -104,7 +107,7 @@ fn value_at(fields: &Value, label: &str) -> Value {
     }
 }
 
-/// Judges a system that is at rest.
+/// Checks a system at rest.
 pub async fn judge(stage: &Stage) -> Verdict {
     let conflicts = stage.list("/conflicts?status=all&limit=1000").await;
     let journal = stage.control(Method::GET, "journal", json!({})).await;
@@ -124,7 +127,7 @@ pub async fn judge(stage: &Stage) -> Verdict {
     }
 }
 
-/// What is lost, and what else must not be.
+/// Returns the lost texts and the other violations.
 fn weigh(ledger: &Ledger, journal: &Value, conflicts: &[Value]) -> (Vec<String>, Vec<String>) {
     let fields = gather(ledger, journal, conflicts);
     let people: BTreeSet<&str> = ledger.people.iter().map(|edit| edit.to.as_str()).collect();
@@ -161,8 +164,8 @@ fn weigh(ledger: &Ledger, journal: &Value, conflicts: &[Value]) -> (Vec<String>,
     (lost, wrong)
 }
 
-/// What the judge does not see of losses that are made up: an acknowledged edit that is nowhere, a person's text that a
-/// write of ours took the place of, and one that Drive took and never had. A judge who sees nothing proves nothing.
+/// Returns the simulated losses that the check misses: an acknowledged edit that is nowhere, a
+/// person's text that our write replaced, and one that Drive accepted and never had.
 fn blind(
     ledger: &mut Ledger,
     mut journal: Value,
@@ -201,7 +204,8 @@ fn blind(
     ledger.people.pop();
     if let Some(written) = journal["written"].as_array_mut() {
         written.push(json!({
-            "file": quiet.file, "field": quiet.field, "from": quiet.to, "to": "made up", "by": "owner",
+            "file": quiet.file, "field": quiet.field, "from": quiet.to, "to": "made up",
+                "by": "owner",
         }));
     }
     expect("a text that was overwritten", ledger, &journal);
@@ -238,7 +242,8 @@ fn gather<'a>(
     fields
 }
 
-/// Texts in Drive that a write of ours took the place of, though no program had seen them and nobody was asked.
+/// Returns the texts in Drive that our writes replaced without a program that had read them and
+/// without a conflict.
 fn overwritten(place: &Place, field: &Field<'_>, people: &BTreeSet<&str>) -> Vec<String> {
     let mut lost = Vec::new();
     for entry in &field.journal {
@@ -256,15 +261,15 @@ fn overwritten(place: &Place, field: &Field<'_>, people: &BTreeSet<&str>) -> Vec
     lost
 }
 
-/// Texts of programs that were acknowledged, and neither came to Drive nor were replaced by a program that had seen them,
-/// nor put before a person.
+/// Returns the acknowledged texts of programs that neither reached Drive nor were replaced by a
+/// program that had read them, and are in no conflict.
 fn forgotten(place: &Place, field: &Field<'_>) -> Vec<String> {
     let landed: BTreeSet<&str> = field
         .journal
         .iter()
         .map(|entry| entry.to.as_str())
         .collect();
-    // Of an edit without an answer we know that it was done only by what came of it.
+    // An unanswered edit is known to have been executed only by its effects.
     let known: BTreeSet<&str> = field
         .programs
         .iter()
@@ -298,7 +303,7 @@ fn forgotten(place: &Place, field: &Field<'_>) -> Vec<String> {
         .collect()
 }
 
-/// Whether a record of a conflict holds a text on any of its sides.
+/// Returns whether a conflict record has a text on any of its sides.
 fn in_conflict(field: &Field<'_>, wanted: &str) -> bool {
     field.conflicts.iter().any(|conflict| {
         let sides = ["base", "app", "drive"];

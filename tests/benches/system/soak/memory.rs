@@ -1,4 +1,4 @@
-//! Whether the memory of `local` stays as it is, life after life.
+//! Checks that the memory of `local` does not grow over its lives.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,14 +6,14 @@ use std::time::Duration;
 use super::processes::Life;
 use crate::report::{Report, Target, count, quantile};
 
-/// The age at which lives are compared, in seconds after they were ready: every life gets as old as that.
+/// The age at which lives are compared, in seconds after they were ready; every life reaches it.
 const AGE: std::ops::Range<f64> = 8.0..14.0;
-/// Lives in each third that is compared, at the least.
+/// The fewest lives in each compared third.
 const LIVES_MIN: usize = 3;
-/// The most that the last third may hold of what the first third held.
+/// The most that the last third may use, relative to the first.
 const GROWTH_MAX: f64 = 1.2;
 
-/// What one life held, in MB.
+/// The memory of one life, in MB.
 struct Held {
     at_equal_age: Option<f64>,
     at_end: f64,
@@ -48,8 +48,8 @@ fn median(mut values: Vec<f64>) -> f64 {
     quantile(&values, 0.5)
 }
 
-/// Prints what each life held. The first life made the first sync, and the last one was not killed: they are shown, and not
-/// compared.
+/// Prints the memory of each life. The first life ran the first sync, and the last one was not
+/// killed: they are shown, but not compared.
 pub fn report(report: &mut Report, lives: &[Life]) {
     report.part("Memory of `local` (VmRSS), life after life");
     for (number, life) in lives.iter().enumerate() {
@@ -58,7 +58,8 @@ pub fn report(report: &mut Report, lives: &[Life]) {
             .at_equal_age
             .map_or("-".to_owned(), |mb| format!("{mb:.0}"));
         report.note(&format!(
-            "life {number}: ready after {:.1} s, lived {:.0} s; {young} MB at {:.0} to {:.0} s of age, {:.0} MB at its end, {:.0} MB at most",
+            "life {number}: ready after {:.1} s, lived {:.0} s; {young} MB at {:.0} to {:.0} s \
+                of age, {:.0} MB at its end, {:.0} MB at most",
             life.ready_seconds, held.seconds, AGE.start, AGE.end, held.at_end, held.peak
         ));
     }
@@ -113,7 +114,7 @@ pub fn report(report: &mut Report, lives: &[Life]) {
     );
 }
 
-/// Prints what a life held, minute by minute.
+/// Prints the memory of a life, minute by minute.
 fn minutes(report: &mut Report, life: &Life) {
     let mut by_minute: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
     for (age, held) in &life.samples {
@@ -125,7 +126,7 @@ fn minutes(report: &mut Report, life: &Life) {
     }
 }
 
-/// Whether it grew beyond what is allowed.
+/// Returns whether it grew beyond the limit.
 pub fn grew(lives: &[Life]) -> bool {
     let compared = lives
         .get(1..lives.len().saturating_sub(1))

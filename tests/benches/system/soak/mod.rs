@@ -1,5 +1,6 @@
-//! A long day, made short: twenty people edit in Drive and twenty programs at our API, Drive misbehaves, and `local` is
-//! killed every half minute and started again on its directory. In the end nothing may be lost.
+//! A soak test: twenty people edit in Drive and twenty programs at our API, Drive misbehaves, and
+//! `local` is killed every half minute and restarted on its directory. In the end nothing may be
+//! lost.
 
 mod actors;
 mod judge;
@@ -21,26 +22,31 @@ use stage::Stage;
 
 const PEOPLE: usize = 20;
 const PROGRAMS: usize = 20;
-/// Programs that settle conflicts too.
+/// The programs that also resolve conflicts.
 const SETTLE: usize = 5;
-/// How long a life of `local` lasts, in milliseconds after it was ready.
+/// The duration of a life of `local`, in milliseconds after it was ready.
 const LIFE_MILLIS: std::ops::Range<u64> = 15_000..45_000;
-/// How long the first sync, what actors have begun, and coming to rest may take.
+/// The time limit of the first sync, of started edits, and of convergence.
 const BOUND: Duration = Duration::from_secs(1_200);
-/// Between two looks at whether it is at rest.
+/// The pause between two checks for convergence.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// Of what was found, this much is printed.
+/// The number of findings that are printed.
 const SHOWN_MAX: usize = 30;
 
-/// Runs it, and says whether all is as it must be.
+/// Runs the soak and returns whether it passed.
 pub async fn measure(report: &mut Report, files: usize, seconds: u64, kills: bool) -> bool {
     let folder = Folder::new();
     let build = processes::build(folder.path());
     let programs = folder.path();
     let log = folder.path().join("local.log");
     report.part(&format!(
-        "Soak: {PEOPLE} people, {PROGRAMS} programs, {files} files, faults, {}, for {seconds} s ({build} build)",
-        if kills { "kill -9 every 15 to 45 s" } else { "nobody kills" }
+        "Soak: {PEOPLE} people, {PROGRAMS} programs, {files} files, faults, {}, for {seconds} s \
+            ({build} build)",
+        if kills {
+            "kill -9 every 15 to 45 s"
+        } else {
+            "nobody kills"
+        }
     ));
     let drive = Drive::start(programs).await;
     let data_dir = folder.path().join("data");
@@ -137,7 +143,7 @@ fn actors(stage: &Arc<Stage>) -> JoinSet<()> {
     actors
 }
 
-/// Kills `local` again and again, for so long; or lets it live.
+/// Kills `local` repeatedly for this time, or lets it live.
 async fn live_and_die(local: &mut Local, long: Duration, kills: bool) -> Vec<String> {
     let end = tokio::time::Instant::now() + long;
     if !kills {
@@ -157,9 +163,10 @@ async fn live_and_die(local: &mut Local, long: Duration, kills: bool) -> Vec<Str
     }
 }
 
-/// Waits until both sides are equal or in open conflicts, and nothing is owed; gives what is left if they never are.
+/// Waits until both sides are equal or in open conflicts, and nothing is owed. Returns the
+/// remaining differences.
 async fn rest(stage: &Stage) -> Vec<String> {
-    // What a dropped notification spoke of would be looked at within a quarter of an hour.
+    // A poll would find the change of a dropped notification within a quarter of an hour.
     let look = Some(json!({"mode": "delta"}));
     stage.insist(Method::POST, "/sync", &[], look).await;
     let end = Instant::now() + BOUND;
@@ -172,7 +179,7 @@ async fn rest(stage: &Stage) -> Vec<String> {
     }
 }
 
-/// Messages that were set aside: none should be.
+/// Returns the dead letters; there should be none.
 async fn set_aside(stage: &Stage) -> Vec<String> {
     let url = format!("{}/v1/dead-letters", stage.api);
     let request = stage.http.get(url).bearer_auth(&stage.token);

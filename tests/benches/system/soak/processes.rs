@@ -1,4 +1,5 @@
-//! The two processes: a Drive that nobody kills, and `local`, which is killed and started again on its directory.
+//! The two processes: a Drive that is never killed, and `local`, which is killed and restarted on
+//! its directory.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -10,13 +11,14 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 
-/// How long a process may take until it answers: an unoptimised one on busy cores, with its directory to read.
+/// The time limit for a process to be ready: unoptimised, on busy cores, with its directory to
+/// read.
 const START_SECONDS_MAX: u64 = 120;
-/// How often the memory of `local` is looked at.
+/// The interval at which the memory of `local` is read.
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 
-/// Builds both programs as this one is built, puts them into a folder, where no later build replaces them between two
-/// lives, and says what the build is called.
+/// Builds both programs with the profile of this one, copies them to a folder, so that no later
+/// build replaces them between two lives, and returns the profile's name.
 pub fn build(into: &Path) -> &'static str {
     // This program is in the folder `deps` of its profile.
     let program = std::env::current_exe().unwrap();
@@ -30,7 +32,7 @@ pub fn build(into: &Path) -> &'static str {
     let built = std::process::Command::new(env!("CARGO"))
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .args(["build", "--quiet", "--locked", "--workspace", "--bins"])
-        // With a target of the tests among what is built, the features are those of this program's own build.
+        // With a target of the tests in the build, the features are those of this program's build.
         .args(["--bench", "system", "--profile", profile, "--target-dir"])
         .arg(folder.parent().unwrap())
         .status()
@@ -42,7 +44,7 @@ pub fn build(into: &Path) -> &'static str {
     named
 }
 
-/// A Drive of its own: it does not end with us.
+/// A Drive in its own process.
 pub struct Drive {
     pub url: String,
     _process: Child,
@@ -74,23 +76,24 @@ pub struct Life {
     pub samples: Vec<(f64, f64)>,
 }
 
-/// `local`, life after life.
+/// The lives of `local`.
 pub struct Local {
     binary: PathBuf,
     arguments: Vec<String>,
     log: File,
     process: Child,
-    /// What the first life told when it was ready.
+    /// The `ready` event of the first life.
     pub ready: Value,
     pub lives: Arc<Mutex<Vec<Life>>>,
     sampling: tokio::task::JoinHandle<()>,
 }
 
 impl Local {
-    /// Starts it beside a Drive. Its address is the same in every life, since Drive's channel holds it.
+    /// Starts it beside a Drive. Its address is the same in every life, since Drive's channel names
+    /// it.
     pub async fn start(folder: &Path, drive: &Drive, data_dir: &Path, log: &Path) -> Self {
         let binary = folder.join("local");
-        // Outside of what the system gives to calls that go out: nobody takes it while `local` is down.
+        // A port outside the ephemeral range: no other process takes it while `local` is down.
         let port = fastrand::u16(20_000..30_000);
         let arguments = [
             "--json",
@@ -119,10 +122,10 @@ impl Local {
         }
     }
 
-    /// `kill -9`, and another life.
+    /// Kills the process with `kill -9` and starts another life.
     ///
     /// # Errors
-    /// It did not come up again.
+    /// If it does not start again.
     pub async fn kill_and_restart(&mut self) -> Result<(), String> {
         self.kill().await;
         let began = Instant::now();
@@ -132,7 +135,7 @@ impl Local {
         Ok(())
     }
 
-    /// `kill -9`.
+    /// Kills the process with `kill -9`.
     pub async fn kill(&mut self) {
         self.sampling.abort();
         self.process.start_kill().unwrap();
@@ -140,7 +143,7 @@ impl Local {
     }
 }
 
-/// One life, from its start until it is ready, and what it says then.
+/// Starts a life, waits until it is ready, and returns its `ready` event.
 async fn live(binary: &Path, arguments: &[String], log: &File) -> Result<(Child, Value), String> {
     let mut process = Command::new(binary)
         .args(arguments)
@@ -153,7 +156,7 @@ async fn live(binary: &Path, arguments: &[String], log: &File) -> Result<(Child,
     let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
     let ready = within(ready(&mut lines)).await;
     let ready = ready.ok_or("`local` ended, and was not ready")?;
-    // What else it prints is read and dropped: a full pipe would hold it up.
+    // Further output is read and discarded: a full pipe would block the process.
     tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
     Ok((process, ready))
 }
@@ -175,7 +178,7 @@ async fn within<T>(what: impl Future<Output = T>) -> T {
         .expect("a program that answers in time")
 }
 
-/// Looks at the memory of a life until it ends.
+/// Reads the memory of a life until it ends.
 fn sample(
     process: &Child,
     began: Instant,

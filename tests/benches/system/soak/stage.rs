@@ -1,4 +1,4 @@
-//! What everybody in the soak shares: the two addresses, the files, and the ledger of what was accepted.
+//! The shared state of the soak: the two addresses, the files, and the ledger of accepted edits.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -9,23 +9,23 @@ use fastrand::Rng;
 use http::Method;
 use serde_json::{Value, json};
 
-/// Files that half of all edits go to, so that people and programs meet.
+/// The files that receive half of all edits, so that people and programs collide.
 const HOT_FILES: usize = 30;
 const FOLDER: &str = "application/vnd.google-apps.folder";
 
-/// A text that a program wrote at our API.
+/// A text that a program sent to our API.
 #[derive(Debug, Clone)]
 pub struct AppEdit {
     pub file: String,
     pub field: String,
-    /// What the program saw when it decided to write: its `If-Match` was of this.
+    /// The state that the program's `If-Match` refers to.
     pub from: String,
     pub to: String,
-    /// Acknowledged. Otherwise it may have been done, and the answer was lost.
+    /// Whether it was acknowledged. If not, it may have been executed, and the response was lost.
     pub accepted: bool,
 }
 
-/// A text that a person wrote in Drive, and Drive took.
+/// A text of a person that Drive accepted.
 #[derive(Debug, Clone)]
 pub struct PersonEdit {
     pub file: String,
@@ -33,25 +33,25 @@ pub struct PersonEdit {
     pub to: String,
 }
 
-/// Everything that was accepted.
+/// The accepted edits.
 #[derive(Debug, Default)]
 pub struct Ledger {
     pub people: Vec<PersonEdit>,
     pub programs: Vec<AppEdit>,
-    /// Texts that somebody chose to settle a conflict with.
+    /// The texts that resolved conflicts.
     pub chosen: Vec<String>,
-    /// Edits accepted of what is no text (stars, bins, folders), in Drive and at the API.
+    /// The accepted edits without a text (stars, trash, folders), in Drive and at the API.
     pub others: (usize, usize),
     pub decisions: usize,
-    /// How long our API took to answer, in seconds, by the minute of the soak.
+    /// The response times of our API, in seconds, by the minute of the soak.
     pub took: BTreeMap<u64, Vec<f64>>,
-    /// Answers, by side and status.
+    /// The responses, by side and status.
     pub answers: BTreeMap<String, usize>,
-    /// What must never be seen.
+    /// Violations.
     pub wrong: Vec<String>,
 }
 
-/// The shared stage.
+/// The shared state.
 pub struct Stage {
     pub api: String,
     pub drive: String,
@@ -66,7 +66,7 @@ pub struct Stage {
     began: Instant,
 }
 
-/// What was answered: a status and JSON, and the ETag.
+/// A response: status, JSON and ETag.
 pub struct Answer {
     pub status: u16,
     pub etag: String,
@@ -94,7 +94,7 @@ impl Stage {
         }
     }
 
-    /// Remembers which files and folders there are.
+    /// Stores the lists of files and folders.
     pub fn know(&mut self, items: &[Value]) {
         for item in items {
             let id = item["id"].as_str().unwrap().to_owned();
@@ -107,7 +107,7 @@ impl Stage {
         }
     }
 
-    /// A file to edit: every second time one of the hot ones.
+    /// Draws a file to edit, half of the time one of the hot ones.
     pub fn draw(&self, rng: &mut Rng) -> &str {
         let among = if rng.bool() {
             self.files.len()
@@ -117,13 +117,13 @@ impl Stage {
         &self.files[rng.usize(0..among)]
     }
 
-    /// Time begins to count.
+    /// Starts the time measurement.
     pub fn begin(&mut self) {
         self.began = Instant::now();
         self.ledger.lock().unwrap().took.clear();
     }
 
-    /// Nobody begins another edit.
+    /// Ends the edits: no actor starts another one.
     pub fn end(&self) {
         self.over.store(true, Ordering::SeqCst);
     }
@@ -136,7 +136,7 @@ impl Stage {
         self.ledger.lock().unwrap().wrong.push(what);
     }
 
-    /// One request; `None` where no answer came.
+    /// Sends one request; `None` if no response arrived.
     async fn send(&self, request: reqwest::RequestBuilder, side: &str) -> Option<Answer> {
         let answer = async {
             let answer = request.send().await.ok()?;
@@ -157,7 +157,7 @@ impl Stage {
         answer
     }
 
-    /// Drive as one person sees it.
+    /// Sends a request to Drive as one person.
     pub async fn person(
         &self,
         name: &str,
@@ -176,7 +176,7 @@ impl Stage {
         self.send(request, "Drive").await
     }
 
-    /// An order to the simulated Drive.
+    /// Sends a command to the simulated Drive.
     pub async fn control(&self, method: Method, path: &str, body: Value) -> Value {
         let url = format!("{}/_control/{path}", self.drive);
         let request = self.http.request(method, url).body(body.to_string());
@@ -185,7 +185,7 @@ impl Stage {
         answer.body
     }
 
-    /// Our API, once: `path` is behind the connection.
+    /// Sends one request to our API; `path` follows that of the connection.
     pub async fn api(
         &self,
         method: Method,
@@ -217,8 +217,8 @@ impl Stage {
         Some(answer)
     }
 
-    /// Our API until it answers: as a good client does, with a growing pause and the same `Idempotency-Key`. Also says
-    /// whether an attempt before the last had no answer, or one that leaves open whether it was done.
+    /// Repeats a request to our API until it is answered, with a growing pause and the same
+    /// `Idempotency-Key`. Also returns whether an earlier attempt may have been executed.
     pub async fn insist(
         &self,
         method: Method,
@@ -248,14 +248,14 @@ impl Stage {
         }
     }
 
-    /// What is at our API, which must be there.
+    /// Reads an existing resource of our API.
     pub async fn get(&self, path: &str) -> Value {
         let (answer, _) = self.insist(Method::GET, path, &[], None).await;
         assert_eq!(answer.status, 200, "{path}: {}", answer.body);
         answer.body
     }
 
-    /// All items of a list of our API.
+    /// Returns all items of a list of our API.
     pub async fn list(&self, path: &str) -> Vec<Value> {
         let (mut items, mut next) = (Vec::new(), String::new());
         loop {
@@ -268,7 +268,7 @@ impl Stage {
         }
     }
 
-    /// Every item of the library, as Drive's v3 shows it to its owner.
+    /// Returns every item of the library, as Drive's v3 shows it to its owner.
     pub async fn in_drive(&self) -> Vec<Value> {
         const WANTED: &str =
             "nextPageToken,files(id,name,description,starred,explicitlyTrashed,parents,properties)";
@@ -285,8 +285,9 @@ impl Stage {
         }
     }
 
-    /// Has Drive misbehave: one answer in twenty is a refusal, some are lost after the deed, and of the notifications
-    /// many are dropped, doubled or late. People's own edits are spared, so that what was accepted is beyond doubt.
+    /// Makes Drive misbehave: one response in twenty is a rejection, some are lost after execution,
+    /// and many notifications are dropped, repeated or late. The edits of people are exempt, so
+    /// that it is certain which were accepted.
     pub async fn misbehave(&self) {
         let kinds = [
             (403, "userRateLimitExceeded"),
@@ -310,7 +311,8 @@ impl Stage {
         for lost in [
             json!({"match": "PATCH /drive/v2/*", "times": 0, "share": 0.01, "applied": true,
                 "respond": {"status": 503, "reason": "backendError"}}),
-            json!({"match": "* /batch/*", "times": 0, "share": 0.01, "applied": true, "drop": true}),
+            json!({"match": "* /batch/*", "times": 0, "share": 0.01, "applied": true,
+                "drop": true}),
         ] {
             self.control(Method::POST, "faults", lost).await;
         }
@@ -320,7 +322,7 @@ impl Stage {
             .await;
     }
 
-    /// Drive behaves again; gives how many calls had met a fault.
+    /// Ends the faults and returns the number of calls that met one.
     pub async fn behave(&self) -> u64 {
         self.control(Method::DELETE, "faults", json!({})).await;
         self.control(Method::POST, "notifications", json!({})).await;

@@ -3,57 +3,16 @@
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Outside, Person, eventually, own};
+use crate::support::{Outside, Person, Team, eventually, own};
 
-async fn done(person: &Person, method: Method, path: &str, body: Value) -> Value {
-    let body = Some(body).filter(|body| !body.is_null());
-    let (status, answer) = person.call(method, path, body).await;
-    assert!((200..300).contains(&status), "{path}: {status} {answer}");
-    answer
-}
-
-async fn make(person: &Person, name: &str, parent: &str, folder: bool) -> String {
-    let kind = if folder {
-        "application/vnd.google-apps.folder"
-    } else {
-        "text/plain"
-    };
-    let body = json!({"name": name, "mimeType": kind, "parents": [parent]});
-    let made = done(
-        person,
-        Method::POST,
-        "/drive/v3/files?supportsAllDrives=true",
-        body,
-    )
-    .await;
-    made["id"].as_str().unwrap().to_owned()
-}
-
-async fn share(person: &Person, what: &str, who: &str, role: &str) -> String {
-    let path = format!(
-        "/drive/v3/files/{what}/permissions?supportsAllDrives=true&sendNotificationEmail=false"
-    );
-    let body = json!({"type": "user", "role": role, "emailAddress": format!("{who}@example.com")});
-    let made = done(person, Method::POST, &path, body).await;
-    made["id"].as_str().unwrap().to_owned()
-}
-
-async fn unshare(person: &Person, what: &str, permission: &str) {
-    let path = format!("/drive/v3/files/{what}/permissions/{permission}?supportsAllDrives=true");
-    done(person, Method::DELETE, &path, Value::Null).await;
-}
-
-/// A shared drive of Alice's that the connection's user may organize the files of.
+/// Creates a shared drive of Alice's in which the connection's user is a file organizer.
 async fn team(world: &Outside) -> (Person, String) {
-    let alice = world.person("alice");
-    let path = "/drive/v3/drives?requestId=team";
-    let made = done(&alice, Method::POST, path, json!({"name": "Team"})).await;
-    let id = made["id"].as_str().unwrap().to_owned();
-    share(&alice, &id, "owner", "fileOrganizer").await;
-    (alice, id)
+    let team = Team::make(world, "Team").await;
+    team.join().await;
+    (team.organizer, team.id)
 }
 
-/// What a principal's access to a file is, by way of everything above it: the role, and where it is given.
+/// Returns a principal's effective role on a file, and the item that grants it.
 fn access(file: &Value, who: &str) -> (Value, Value) {
     let found = &file["effective"]["permissions"][who];
     (found["role"].clone(), found["inherited_from"].clone())
@@ -73,10 +32,14 @@ fn pain_15_a_folders_permissions_apply_to_all_descendants_without_a_write() {
     own(async |world| {
         let owner = world.owner();
         let top = owner.create("Top", true).await;
-        let middle = make(&owner, "Middle", &top, true).await;
+        let middle = owner.create_in(&top, "Middle", true).await;
         let mut below = Vec::new();
         for number in 0..5 {
-            below.push(make(&owner, &format!("deep {number}.txt"), &middle, false).await);
+            below.push(
+                owner
+                    .create_in(&middle, &format!("deep {number}.txt"), false)
+                    .await,
+            );
         }
         for file in &below {
             let role = (json!("owner"), Value::Null);
@@ -86,22 +49,22 @@ fn pain_15_a_folders_permissions_apply_to_all_descendants_without_a_write() {
         for file in &below {
             before.push(world.file(file).await["revision"].clone());
         }
-        let bob = share(&owner, &top, "bob", "commenter").await;
+        let bob = owner.grant(&top, "bob", "commenter").await;
         for file in &below {
             access_until(world, file, BOB, (json!("commenter"), json!(top))).await;
         }
-        // A folder between that takes nothing from above is a boundary, and so is what lies in it.
+        // A folder with limited access inherits nothing, and neither do its files.
         let limit = |limited: bool| json!({ "inheritedPermissionsDisabled": limited });
         let path = format!("/drive/v3/files/{middle}");
-        done(&owner, Method::PATCH, &path, limit(true)).await;
+        owner.done(Method::PATCH, &path, Some(limit(true))).await;
         for file in below.iter().chain([&middle]) {
             access_until(world, file, BOB, (Value::Null, Value::Null)).await;
         }
-        done(&owner, Method::PATCH, &path, limit(false)).await;
+        owner.done(Method::PATCH, &path, Some(limit(false))).await;
         for file in &below {
             access_until(world, file, BOB, (json!("commenter"), json!(top))).await;
         }
-        unshare(&owner, &top, &bob).await;
+        owner.unshare(&top, &bob).await;
         for file in &below {
             access_until(world, file, BOB, (Value::Null, Value::Null)).await;
         }
@@ -119,17 +82,21 @@ fn pain_15_a_folders_permissions_apply_to_all_descendants_without_a_write() {
 fn pain_15_permissions_in_a_shared_drive_are_listed_only_when_they_may_have_changed() {
     own(async |world| {
         let (alice, drive) = team(world).await;
-        let folder = make(&alice, "Folder", &drive, true).await;
-        let file = make(&alice, "shared.txt", &folder, false).await;
+        let folder = alice.create_in(&drive, "Folder", true).await;
+        let file = alice.create_in(&folder, "shared.txt", false).await;
         let arrived = |f: &Value| f["presence"] == "present";
         world.file_until("it arrives", &file, arrived).await;
-        // Its members are the permissions of the drive's root, and reach everything in it.
+        // The drive's members are the permissions of its root, and apply to everything in it.
         let alices = (json!("organizer"), json!(drive));
         access_until(world, &file, "user:alice@example.com", alices.clone()).await;
 
         let mut guests = Vec::new();
         for number in 0..110 {
-            guests.push(share(&alice, &file, &format!("guest{number:03}"), "commenter").await);
+            guests.push(
+                alice
+                    .grant(&file, &format!("guest{number:03}"), "commenter")
+                    .await,
+            );
         }
         let shown = world
             .file_until("all guests", &file, |f| {
@@ -153,12 +120,14 @@ fn pain_15_permissions_in_a_shared_drive_are_listed_only_when_they_may_have_chan
         );
         assert_eq!(member["inherited_from"], json!(drive));
 
-        // A role that changes moves nothing but the version.
+        // A changed role changes nothing but the version.
         let path = format!(
             "/drive/v3/files/{file}/permissions/{}?supportsAllDrives=true",
             guests[7]
         );
-        done(&alice, Method::PATCH, &path, json!({"role": "reader"})).await;
+        alice
+            .done(Method::PATCH, &path, Some(json!({"role": "reader"})))
+            .await;
         world
             .file_until("the guest reads", &file, |f| {
                 f["fields"]["permissions"]["user:guest007@example.com"] == "reader"
@@ -172,20 +141,16 @@ fn pain_15_permissions_in_a_shared_drive_are_listed_only_when_they_may_have_chan
         // A new name explains a new version: nothing is listed for it.
         world.simulator.zero_counters();
         let rename = format!("/drive/v3/files/{file}?supportsAllDrives=true");
-        done(
-            &alice,
-            Method::PATCH,
-            &rename,
-            json!({"name": "renamed.txt"}),
-        )
-        .await;
+        alice
+            .done(Method::PATCH, &rename, Some(json!({"name": "renamed.txt"})))
+            .await;
         world
             .file_until("the name", &file, |f| f["fields"]["name"] == "renamed.txt")
             .await;
         assert_eq!(world.calls("permissions.list"), 0);
 
-        // Members come and go by an entry about the drive, and everything in it follows.
-        share(&alice, &drive, "bob", "writer").await;
+        // A change of the members is an entry about the drive, and applies to everything in it.
+        alice.grant(&drive, "bob", "writer").await;
         access_until(world, &file, BOB, (json!("writer"), json!(drive))).await;
     });
 }
@@ -194,9 +159,9 @@ fn pain_15_permissions_in_a_shared_drive_are_listed_only_when_they_may_have_chan
 fn pain_15_inherited_permissions_can_not_be_removed() {
     own(async |world| {
         let (alice, drive) = team(world).await;
-        let plain = make(&alice, "plain.txt", &drive, false).await;
-        let shared = make(&alice, "shared.txt", &drive, false).await;
-        let guest = share(&alice, &shared, "bob", "reader").await;
+        let plain = alice.create_in(&drive, "plain.txt", false).await;
+        let shared = alice.create_in(&drive, "shared.txt", false).await;
+        let guest = alice.grant(&shared, "bob", "reader").await;
         let members = (json!("organizer"), json!(drive));
         for file in [&plain, &shared] {
             access_until(world, file, "user:alice@example.com", members.clone()).await;
@@ -223,7 +188,7 @@ fn pain_15_inherited_permissions_can_not_be_removed() {
                 world.file(file).await["fields"]["permissions"]["user:alice@example.com"].is_null()
             );
         }
-        // What is direct goes, and nothing else of Drive's is touched.
+        // The direct permission is removed, and no other.
         world
             .edit_ok(&shared, json!({"permissions": {BOB: null}}))
             .await;
@@ -231,12 +196,12 @@ fn pain_15_inherited_permissions_can_not_be_removed() {
             let path = format!(
                 "/drive/v3/files/{shared}/permissions?supportsAllDrives=true&fields=permissions(id)"
             );
-            let left = done(&alice, Method::GET, &path, Value::Null).await;
+            let left = alice.done(Method::GET, &path, None).await;
             let ids = left["permissions"].as_array().unwrap();
             (ids.len() == 2 && ids.iter().all(|p| p["id"] != guest.as_str())).then_some(())
         })
         .await;
-        // In My Drive the library's root is shared with everyone, and each file says only that.
+        // In My Drive the library's root is shared with everyone, and each file shows only that.
         let file = world.take();
         let answer = world
             .edit(&file, json!({"permissions": {"anyone": null}}))

@@ -13,37 +13,25 @@ fn permissions(file: &str) -> String {
     format!("/drive/v3/files/{file}/permissions")
 }
 
-/// What Drive has of a file's permissions, by e-mail address or type, with what is inherited left out.
-async fn held(person: &Person, file: &str) -> Value {
+/// Returns the direct permissions of a file in Drive, by e-mail address or type.
+async fn direct_roles(person: &Person, file: &str) -> Value {
     let path = format!(
         "{}?supportsAllDrives=true&fields=permissions(id,type,role,emailAddress,permissionDetails)",
         permissions(file)
     );
     let (status, list) = person.call(Method::GET, &path, None).await;
     assert_eq!(status, 200, "{list}");
-    let mut held = serde_json::Map::new();
+    let mut roles = serde_json::Map::new();
     for permission in list["permissions"].as_array().unwrap() {
         let details = permission["permissionDetails"].as_array().unwrap();
         let direct = details.iter().find(|detail| detail["inherited"] == false);
         let who = permission["emailAddress"].as_str();
         let who = who.unwrap_or_else(|| permission["type"].as_str().unwrap());
         if let Some(direct) = direct {
-            held.insert(who.to_owned(), direct["role"].clone());
+            roles.insert(who.to_owned(), direct["role"].clone());
         }
     }
-    Value::Object(held)
-}
-
-/// Shares a file at Drive, and gives the permission's id.
-async fn share(person: &Person, file: &str, who: &str, role: &str) -> String {
-    let path = format!(
-        "{}?supportsAllDrives=true&sendNotificationEmail=false",
-        permissions(file)
-    );
-    let body = json!({"type": "user", "role": role, "emailAddress": format!("{who}@example.com")});
-    let (status, made) = person.call(Method::POST, &path, Some(body)).await;
-    assert_eq!(status, 200, "{made}");
-    made["id"].as_str().unwrap().to_owned()
+    Value::Object(roles)
 }
 
 async fn reshare(person: &Person, file: &str, id: &str, role: &str) {
@@ -53,7 +41,7 @@ async fn reshare(person: &Person, file: &str, id: &str, role: &str) {
     assert_eq!(status, 200, "{changed}");
 }
 
-/// The role of a principal at the API.
+/// Waits until a principal has this role at the API and no edit is owed.
 async fn role_until(world: &Outside, file: &str, who: &str, role: &Value) -> Value {
     let what = format!("{who} is {role}");
     world
@@ -63,10 +51,10 @@ async fn role_until(world: &Outside, file: &str, who: &str, role: &Value) -> Val
         .await
 }
 
-/// The application gives Ann a role, and while that is held up somebody gives her another one in Drive.
-async fn both_share(world: &World, file: &str, id: &str, ours: &str, theirs: &str) {
-    let held_up = format!("* /drive/v2/files/{file}");
-    world.fault(json!({"match": held_up, "times": 1, "respond": {"status": 503}}));
+/// Grants Ann a role at the API, and another one in Drive before the first is pushed.
+async fn set_role_on_both_sides(world: &World, file: &str, id: &str, ours: &str, theirs: &str) {
+    let delayed = format!("* /drive/v2/files/{file}");
+    world.fault(json!({"match": delayed, "times": 1, "respond": {"status": 503}}));
     world
         .edit_ok(file, json!({"permissions": {ANN: ours}}))
         .await;
@@ -77,7 +65,7 @@ async fn both_share(world: &World, file: &str, id: &str, ours: &str, theirs: &st
 fn granted_changed_and_revoked_roles_reach_drive_one_at_a_time() {
     own(async |world| {
         let (file, owner) = (world.take(), world.owner());
-        let bob = share(&owner, &file, "bob", "writer").await;
+        let bob = owner.grant(&file, "bob", "writer").await;
         let shown = role_until(world, &file, BOB, &json!("writer")).await;
         assert_eq!(
             shown["fields"]["permissions"]["user:owner@example.com"],
@@ -94,14 +82,16 @@ fn granted_changed_and_revoked_roles_reach_drive_one_at_a_time() {
         let taken = world
             .edit_ok(
                 &file,
-                json!({"name": "Shared.md", "permissions": {"user:Ann@Example.com": "commenter", BOB: "reader"}}),
+                json!({"name": "Shared.md", "permissions": {"user:Ann@Example.com": "commenter",
+                    BOB: "reader"}}),
             )
             .await;
         let owed = taken["intent"]["fields"].as_array().unwrap();
         assert_eq!(owed.len(), 3, "{taken}");
         role_until(world, &file, ANN, &json!("commenter")).await;
-        let wanted = json!({"owner@example.com": "owner", "ann@example.com": "commenter", "bob@example.com": "reader"});
-        assert_eq!(held(&owner, &file).await, wanted);
+        let wanted = json!({"owner@example.com": "owner", "ann@example.com": "commenter",
+            "bob@example.com": "reader"});
+        assert_eq!(direct_roles(&owner, &file).await, wanted);
         assert_eq!(owner.name_of(&file).await, "Shared.md");
 
         world
@@ -116,7 +106,7 @@ fn granted_changed_and_revoked_roles_reach_drive_one_at_a_time() {
                 .all(|p| p["principal"] != BOB)
         );
         let wanted = json!({"owner@example.com": "owner", "ann@example.com": "commenter"});
-        assert_eq!(held(&owner, &file).await, wanted);
+        assert_eq!(direct_roles(&owner, &file).await, wanted);
         let calls = |method: &str| world.calls(method);
         assert_eq!(
             (
@@ -126,7 +116,7 @@ fn granted_changed_and_revoked_roles_reach_drive_one_at_a_time() {
             ),
             (1, 1, 1)
         );
-        // The echoes have come and gone: a change behind them in the log has arrived.
+        // The echoes have been processed: a later change of the log has arrived.
         let behind = world.take();
         owner.rename(&behind, "behind the echo.txt").await;
         world
@@ -136,7 +126,7 @@ fn granted_changed_and_revoked_roles_reach_drive_one_at_a_time() {
             .await;
         world.converge().await;
         assert_eq!(world.conflicts_of(&file).await, Vec::<Value>::new());
-        // Two lists are this test's own.
+        // This test itself calls it twice.
         assert_eq!(
             calls("permissions.list"),
             2,
@@ -149,9 +139,9 @@ fn granted_changed_and_revoked_roles_reach_drive_one_at_a_time() {
 fn roles_set_on_both_sides_are_one_conflict_and_the_choice_reaches_drive() {
     own(async |world| {
         let (file, owner) = (world.take(), world.owner());
-        let ann = share(&owner, &file, "ann", "writer").await;
+        let ann = owner.grant(&file, "ann", "writer").await;
         role_until(world, &file, ANN, &json!("writer")).await;
-        both_share(world, &file, &ann, "reader", "commenter").await;
+        set_role_on_both_sides(world, &file, &ann, "reader", "commenter").await;
         let conflict = world
             .conflict_on(&file, &format!("permissions.{ANN}"))
             .await;
@@ -171,7 +161,7 @@ fn roles_set_on_both_sides_are_one_conflict_and_the_choice_reaches_drive() {
             )
             .await;
         eventually("the choice is in Drive", async || {
-            (held(&owner, &file).await["ann@example.com"] == "reader").then_some(())
+            (direct_roles(&owner, &file).await["ann@example.com"] == "reader").then_some(())
         })
         .await;
         role_until(world, &file, ANN, &json!("reader")).await;
@@ -193,12 +183,12 @@ fn the_policy_most_restrictive_picks_the_lower_role_and_records_the_other() {
             ("commenter", "reader", "reader"),
         ] {
             let (file, owner) = (world.take(), world.owner());
-            let ann = share(&owner, &file, "ann", "writer").await;
+            let ann = owner.grant(&file, "ann", "writer").await;
             role_until(world, &file, ANN, &json!("writer")).await;
-            both_share(world, &file, &ann, ours, theirs).await;
+            set_role_on_both_sides(world, &file, &ann, ours, theirs).await;
             role_until(world, &file, ANN, &json!(lower)).await;
             eventually("Drive has the lower role", async || {
-                (held(&owner, &file).await["ann@example.com"] == lower).then_some(())
+                (direct_roles(&owner, &file).await["ann@example.com"] == lower).then_some(())
             })
             .await;
             let decided = world.conflicts_of(&file).await;
@@ -235,7 +225,7 @@ fn a_permission_whose_response_was_lost_is_not_granted_twice() {
                 .await;
             role_until(world, &file, ANN, &json!("reader")).await;
             assert_eq!(
-                held(&owner, &file).await["ann@example.com"],
+                direct_roles(&owner, &file).await["ann@example.com"],
                 "reader",
                 "{lost}"
             );
@@ -254,7 +244,10 @@ fn a_rejected_permission_delays_no_other_field() {
     own(async |world| {
         let (file, owner) = (world.take(), world.owner());
         let refused = json!({"status": 400, "reason": "invalidSharingRequest"});
-        world.fault(json!({"match": format!("POST {}", permissions(&file)), "times": 1, "respond": refused}));
+        world.fault(
+            json!({"match": format!("POST {}", permissions(&file)), "times": 1,
+            "respond": refused}),
+        );
         world
             .edit_ok(
                 &file,
@@ -262,7 +255,7 @@ fn a_rejected_permission_delays_no_other_field() {
             )
             .await;
         let shown = world
-            .file_until("Ann is given up", &file, |f| {
+            .file_until("the grant to Ann fails", &file, |f| {
                 f["intent"]["status"] == "failed"
             })
             .await;
@@ -272,9 +265,9 @@ fn a_rejected_permission_delays_no_other_field() {
         );
         assert_eq!(shown["intent"]["reason"], "invalidSharingRequest");
         let wanted = json!({"owner@example.com": "owner", "bob@example.com": "commenter"});
-        assert_eq!(held(&owner, &file).await, wanted);
+        assert_eq!(direct_roles(&owner, &file).await, wanted);
         assert_eq!(owner.name_of(&file).await, "named.txt");
-        // Somebody mends it, and asks for it again.
+        // The cause is fixed, and the edit is retried.
         world
             .post(&format!("/intents/{file}/retry"), json!({}))
             .await;

@@ -53,7 +53,7 @@ fn two_tenants_with_the_same_files_never_see_one_another() {
         let file = world.take();
         let at = |connection: &str| format!("/v1/connections/{connection}/files/{file}");
 
-        // The same file, once for each.
+        // Each tenant has its own record of the same file.
         eventually("theirs has arrived", async || {
             (call(world, &other, Method::GET, &at(&theirs), None).await.0 == 200).then_some(())
         })
@@ -118,7 +118,7 @@ fn two_tenants_with_the_same_files_never_see_one_another() {
             assert_eq!(ids, [connection.as_str()]);
         }
 
-        // A conflict of one tenant is no other's, and its id opens nothing.
+        // A conflict of one tenant can't be resolved by another, even with its id.
         let conflict = both_rename(world, &file).await["id"]
             .as_str()
             .unwrap()
@@ -140,7 +140,7 @@ fn two_tenants_with_the_same_files_never_see_one_another() {
             .await;
             assert_eq!(status, 404, "{body}");
         }
-        // No claim, no tenant: a token of ours that names none opens nothing.
+        // A valid token with an invalid tenant gives no access.
         let odd = identity.token("local#C#x", "eve", LATER).unwrap();
         assert_eq!(
             call(world, &odd, Method::GET, "/v1/connections", None)

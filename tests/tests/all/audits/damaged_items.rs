@@ -1,4 +1,5 @@
-//! Consistency between the items of the table: an audit finds and repairs whatever was damaged by hand.
+//! Consistency between the items of the table: an audit finds and repairs whatever was damaged by
+//! hand.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -24,7 +25,7 @@ fn number(number: i64) -> AttributeValue {
     AttributeValue::N(number.to_string())
 }
 
-/// The table as whoever damages it has it.
+/// Direct access to the table, to damage it.
 struct Damage {
     client: Client,
     key: domain::ConnectionKey,
@@ -46,7 +47,7 @@ impl Damage {
         format!("T#{}#C#{}", self.key.tenant, self.key.connection)
     }
 
-    fn place(pk: &str, sk: &str) -> Item {
+    fn key(pk: &str, sk: &str) -> Item {
         Item::from([("PK".to_owned(), text(pk)), ("SK".to_owned(), text(sk))])
     }
 
@@ -54,7 +55,7 @@ impl Damage {
         let names: Vec<String> = (0..attributes.len()).map(|n| format!("#a{n}")).collect();
         let update = self.client.update_item().table_name(aws::NAME);
         let mut update = update
-            .set_key(Some(Self::place(pk, sk)))
+            .set_key(Some(Self::key(pk, sk)))
             .update_expression(format!("REMOVE {}", names.join(", ")));
         for (name, attribute) in names.iter().zip(attributes) {
             update = update.expression_attribute_names(name, *attribute);
@@ -62,8 +63,8 @@ impl Damage {
         update.send().await.unwrap();
     }
 
-    /// Takes an item out of indexes.
-    async fn hide(&self, pk: &str, sk: &str, indexes: &[&str]) {
+    /// Removes an item from indexes.
+    async fn remove_from_indexes(&self, pk: &str, sk: &str, indexes: &[&str]) {
         for index in indexes {
             let (index_pk, index_sk) = (format!("{index}_pk"), format!("{index}_sk"));
             self.remove(pk, sk, &[&index_pk, &index_sk]).await;
@@ -73,7 +74,7 @@ impl Damage {
     async fn set(&self, pk: &str, sk: &str, attribute: &str, value: AttributeValue) {
         let update = self.client.update_item().table_name(aws::NAME);
         let update = update
-            .set_key(Some(Self::place(pk, sk)))
+            .set_key(Some(Self::key(pk, sk)))
             .update_expression("SET #a = :a")
             .expression_attribute_names("#a", attribute)
             .expression_attribute_values(":a", value);
@@ -82,7 +83,7 @@ impl Damage {
 
     async fn delete(&self, pk: &str, sk: &str) {
         let delete = self.client.delete_item().table_name(aws::NAME);
-        let key = Some(Self::place(pk, sk));
+        let key = Some(Self::key(pk, sk));
         delete.set_key(key).send().await.unwrap();
     }
 
@@ -93,11 +94,11 @@ impl Damage {
 
     async fn item(&self, pk: &str, sk: &str) -> Option<Item> {
         let get = self.client.get_item().table_name(aws::NAME);
-        let get = get.set_key(Some(Self::place(pk, sk)));
+        let get = get.set_key(Some(Self::key(pk, sk)));
         get.consistent_read(true).send().await.unwrap().item
     }
 
-    /// Says of another file that it is in the conflict on the name that `file` is in.
+    /// Copies the conflict on the name of `file` to another file.
     async fn copy_conflict(&self, file: &str, to: &str) {
         let (from, pk) = (self.file(file), self.file(to));
         let mut item = self.item(&from, "CONFLICT#name#1").await.unwrap();
@@ -107,15 +108,15 @@ impl Damage {
         self.put(item).await;
     }
 
-    async fn place_of(&self, pk: &str, sk: &str, index: &str) -> Option<AttributeValue> {
+    async fn index_key(&self, pk: &str, sk: &str, index: &str) -> Option<AttributeValue> {
         let item = self.item(pk, sk).await.unwrap();
         item.get(&format!("{index}_pk")).cloned()
     }
 }
 
 impl ByHand {
-    /// A conflict on the name of a file.
-    async fn disagree(&self, file: &str) {
+    /// Opens a conflict on the name of a file.
+    async fn open_conflict(&self, file: &str) {
         self.edit_ok(file, json!({"name": "ours.txt"})).await;
         self.owner().rename(file, "theirs.txt").await;
         self.wait_for_wake().await;
@@ -123,8 +124,8 @@ impl ByHand {
         assert_eq!(self.conflicts_of(file).await.len(), 1);
     }
 
-    /// What waits in a queue is lost.
-    async fn lose(&self, queue: Queue) {
+    /// Deletes the messages of a queue.
+    async fn delete_messages(&self, queue: Queue) {
         self.wait_until_visible(queue).await;
         while self.waiting(queue) > 0 {
             let lost = self.receive(queue).await;
@@ -138,7 +139,7 @@ impl ByHand {
         operation["state"].as_str().unwrap().to_owned()
     }
 
-    /// An audit, to its end.
+    /// Runs an audit to its end.
     async fn audited(&self) -> Value {
         let id = self.audit(false).await;
         for _ in 0..60 {
@@ -151,7 +152,8 @@ impl ByHand {
         panic!("the audit does not end: {}", self.get("/operations").await);
     }
 
-    /// The findings of an audit: by kind, what they were found on. `repaired` is whether each of them was.
+    /// Returns the findings of an audit: the affected subjects by kind. All of them must be
+    /// `repaired`, or none.
     async fn findings(&self, id: &Value, repaired: bool) -> BTreeMap<String, BTreeSet<String>> {
         let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         let first = format!("/operations/{}/findings?limit=4", id.as_str().unwrap());
@@ -178,7 +180,7 @@ fn operation(hand: &ByHand, id: &str, kind: OperationKind) -> Operation {
     Operation::new(key, id, LogId::user(), kind, "ann", hand.now())
 }
 
-/// The files, and operations, that everything is wrong with.
+/// The damaged files and operations.
 struct Planted {
     hidden: String,
     overdue: String,
@@ -194,7 +196,7 @@ const UNWATCHED: &str = "1795251600000-0000000a";
 const STUCK: &str = "1795251600000-0000000b";
 const ABANDONED: &str = "1795251600000-0000000c";
 
-/// Damages everything that can be told from our items alone.
+/// Causes every kind of damage that can be detected from our items alone.
 async fn plant(hand: &ByHand) -> Planted {
     let damage = Damage::of(hand);
     let [
@@ -206,20 +208,22 @@ async fn plant(hand: &ByHand) -> Planted {
         unlisted,
         never_came,
     ] = [(); 7].map(|()| hand.take());
-    hand.disagree(&unrecorded).await;
+    hand.open_conflict(&unrecorded).await;
     damage.copy_conflict(&unrecorded, &not_in_conflict).await;
     let pk = damage.file(&unrecorded);
     damage.delete(&pk, "CONFLICT#name#1").await;
 
     hand.edit_ok(&hidden, json!({"description": "owed"})).await;
     hand.edit_ok(&overdue, json!({"description": "late"})).await;
-    hand.lose(Queue::PushWakes).await;
+    hand.delete_messages(Queue::PushWakes).await;
     let pk = damage.file(&hidden);
-    damage.hide(&pk, "HEAD", &["due", "attention"]).await;
-    let pk = damage.file(&in_no_folder);
-    damage.hide(&pk, "HEAD", &["children"]).await;
     damage
-        .hide(&damage.file(&unlisted), "HEAD", &["files"])
+        .remove_from_indexes(&pk, "HEAD", &["due", "attention"])
+        .await;
+    let pk = damage.file(&in_no_folder);
+    damage.remove_from_indexes(&pk, "HEAD", &["children"]).await;
+    damage
+        .remove_from_indexes(&damage.file(&unlisted), "HEAD", &["files"])
         .await;
     damage.delete(&damage.file(&never_came), "HEAD").await;
 
@@ -245,8 +249,8 @@ async fn plant(hand: &ByHand) -> Planted {
         hand.store().create_operation(operation).await.unwrap();
     }
     let sk = format!("OP#{UNWATCHED}");
-    damage.hide(&connection, &sk, &["due"]).await;
-    let mut page = Damage::place(&connection, &format!("PAGE#{STUCK}#00000000"));
+    damage.remove_from_indexes(&connection, &sk, &["due"]).await;
+    let mut page = Damage::key(&connection, &format!("PAGE#{STUCK}#00000000"));
     let ids = AttributeValue::L(vec![text(&never_came)]);
     page.extend([
         ("format".to_owned(), number(1)),
@@ -258,12 +262,14 @@ async fn plant(hand: &ByHand) -> Planted {
     ]);
     damage.put(page).await;
 
-    damage.hide(&connection, "LOG#user", &["due"]).await;
+    damage
+        .remove_from_indexes(&connection, "LOG#user", &["due"])
+        .await;
     let channel = format!("CHANNEL#{}", hand.channel().await.id);
-    damage.hide(&channel, "META", &["due"]).await;
+    damage.remove_from_indexes(&channel, "META", &["due"]).await;
     let before = number(hand.now().as_millis() - 1);
     damage.set(&channel, "META", "expires_at", before).await;
-    // Whoever would have worked on it has not for long.
+    // Long enough for everything to count as overdue.
     hand.advance_clock(Duration::from_mins(40));
     let later = hand.now();
     let later = Operation {
@@ -324,19 +330,19 @@ fn all_damage_is_found_and_repaired_and_not_found_again() {
         );
         for (kind, on) in &planted.expected {
             if kind == "file_misplaced" {
-                // One of them was found by the listing, and the count is of before.
+                // One of them was found by the listing, after the count.
                 continue;
             }
             let count = json!({"found": on.len(), "repaired": 0});
             assert_eq!(cancelled["findings"][kind], count, "{kind}: {cancelled}");
         }
-        hand.lose(Queue::PushWakes).await;
-        hand.lose(Queue::LogWakes).await;
+        hand.delete_messages(Queue::PushWakes).await;
+        hand.delete_messages(Queue::LogWakes).await;
 
-        // What no log will tell of either is known only once Drive is compared with us.
+        // A change that no log reports is found only by the comparison with Drive.
         hand.hide_changes().await;
         let behind = hand.take();
-        hand.owner().rename(&behind, "nobody said.txt").await;
+        hand.owner().rename(&behind, "unreported.txt").await;
         let done = hand.audited().await;
         let mut expected = planted.expected.clone();
         expected.insert("cursor_ahead".to_owned(), ["user".to_owned()].into());
@@ -346,10 +352,7 @@ fn all_damage_is_found_and_repaired_and_not_found_again() {
             assert_eq!(done["findings"][kind], count, "{kind}: {done}");
         }
         repaired(hand, &damage, &planted).await;
-        assert_eq!(
-            hand.file(&behind).await["fields"]["name"],
-            "nobody said.txt"
-        );
+        assert_eq!(hand.file(&behind).await["fields"]["name"], "unreported.txt");
 
         let again = hand.audited().await;
         assert_eq!(
@@ -362,7 +365,7 @@ fn all_damage_is_found_and_repaired_and_not_found_again() {
     });
 }
 
-/// Everything is as it would be without the damage.
+/// Asserts that everything is as it would be without the damage.
 async fn repaired(hand: &ByHand, damage: &Damage, planted: &Planted) {
     for _ in 0..10 {
         hand.sweep_and_pump().await;
@@ -390,7 +393,7 @@ async fn repaired(hand: &ByHand, damage: &Damage, planted: &Planted) {
         (&planted.unlisted, "files"),
     ] {
         let pk = damage.file(file);
-        assert!(damage.place_of(&pk, "HEAD", index).await.is_some());
+        assert!(damage.index_key(&pk, "HEAD", index).await.is_some());
     }
     let came = hand.file(&planted.never_came).await;
     assert_eq!(came["presence"], "present");
@@ -399,7 +402,7 @@ async fn repaired(hand: &ByHand, damage: &Damage, planted: &Planted) {
     }
     assert_eq!(hand.state(ABANDONED).await, "failed");
     let connection = damage.connection();
-    let due = damage.place_of(&connection, "LOG#user", "due").await;
+    let due = damage.index_key(&connection, "LOG#user", "due").await;
     assert!(due.is_some());
     let channel = hand.channel().await;
     assert!(channel.expires_at > hand.now() && channel.state == store::ChannelState::Active);
@@ -438,7 +441,7 @@ fn a_conflict_without_a_file_record_is_left_to_a_person() {
     by_hand(4, async |hand| {
         let damage = Damage::of(hand);
         let file = hand.take();
-        hand.disagree(&file).await;
+        hand.open_conflict(&file).await;
         damage.copy_conflict(&file, "1nobody").await;
         for _ in 0..2 {
             let done = hand.audited().await;
@@ -460,7 +463,7 @@ fn an_interrupted_self_check_finds_and_repairs_the_same() {
         let mut calls = 1;
         let mut cut_off = 0;
         while hand.state(&id).await == "examining" {
-            assert!(calls < 2_000, "it gets no further");
+            assert!(calls < 2_000, "it makes no progress");
             cut_off += u32::from(hand.sweep_crashes(calls).await);
             calls += 3;
         }

@@ -1,5 +1,5 @@
-//! An operation that is interrupted at any call continues from there, and finds, counts and removes the
-//! same.
+//! An operation that is interrupted at any call continues from there, and finds, counts and removes
+//! the same.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -23,16 +23,16 @@ use crate::support::{Person, credentials, run, serve};
 
 const FILES: usize = 12;
 const GONE: usize = 4;
-/// More calls than a whole operation makes.
+/// An upper bound for the calls of an operation.
 const CALLS_MAX: i64 = 400;
 
-/// A table and queues that answer no call any more once so many were made.
+/// A table and queues that reject all calls after a number of them.
 struct Stage {
     functions: Functions,
     aws: Aws,
     store: Store,
     key: ConnectionKey,
-    /// Calls until everything breaks off; negative: it has.
+    /// The calls until all further ones fail.
     left: Arc<AtomicI64>,
     clock: Arc<AtomicI64>,
 }
@@ -45,7 +45,7 @@ impl Stage {
             if counted.fetch_sub(1, Ordering::Relaxed) > 0 {
                 Fault::None
             } else {
-                // Not done, and not tried again by the client.
+                // Not executed, and not retried by the client.
                 Fault::Refused {
                     status: http::StatusCode::BAD_REQUEST,
                     code: "AccessDeniedException".to_owned(),
@@ -98,7 +98,7 @@ impl Stage {
         self.functions.sweep.clock.now()
     }
 
-    /// A connection that follows its log, with a record of every file that Drive lists now.
+    /// Creates a connection that follows its log, with a record of every file that Drive lists now.
     async fn fill(&self, removals: RemovalLimits) {
         let connection = Connection {
             key: self.key.clone(),
@@ -169,7 +169,7 @@ impl Stage {
         Operation::new(self.key.clone(), id, log, kind, "ann", self.now())
     }
 
-    /// The log is read to its end now, and time goes on.
+    /// Records that the log has been read to its end, and moves the clock.
     async fn read_log(&self) {
         self.clock.fetch_add(3_000, Ordering::Relaxed);
         let log = self.store.load_log(&self.key, &LogId::user()).await;
@@ -185,7 +185,7 @@ impl Stage {
         self.clock.fetch_add(3_000, Ordering::Relaxed);
     }
 
-    /// Sweeps once, and everything breaks off after `calls` calls.
+    /// Runs a sweep in which all calls after `calls` fail.
     async fn sweep(&self, calls: i64) {
         self.left.store(calls, Ordering::Relaxed);
         let deadline = Deadline(self.now().plus_millis(60_000));
@@ -206,8 +206,9 @@ impl Stage {
         files.await.unwrap().items.len()
     }
 
-    /// Takes an audit to its end, interrupted after ever more calls, and gives how often it was.
-    async fn run_out(&self, operation: &Operation, step: i64) -> i64 {
+    /// Runs an audit to its end, interrupted after an increasing number of calls. Returns the
+    /// number of interruptions.
+    async fn run_interrupted(&self, operation: &Operation, step: i64) -> i64 {
         self.store.create_operation(operation).await.unwrap();
         let mut calls = 1;
         let mut interrupted = 0;
@@ -220,7 +221,7 @@ impl Stage {
                     return interrupted;
                 }
                 OperationState::AwaitingConfirmation { .. } => {
-                    assert_eq!(self.sent(), 0, "nothing is changed before a person said so");
+                    assert_eq!(self.sent(), 0, "nothing changes before a confirmation");
                     let confirmed_now = Operation {
                         state: OperationState::Repairing,
                         due_at: Some(self.now()),
@@ -249,13 +250,13 @@ impl Stage {
             self.read_log().await;
             self.sweep(calls).await;
             interrupted += 1;
-            // Ever longer, so that every call is the last one of some sweep.
+            // Increasing, so that every call is the last one of some sweep.
             calls += step;
-            assert!(calls < CALLS_MAX, "it makes no way");
+            assert!(calls < CALLS_MAX, "it makes no progress");
         }
     }
 
-    /// Questions that are queued.
+    /// Returns the number of queued lookups.
     fn sent(&self) -> usize {
         let depth = self.aws.sqs().depth(Queue::SnapshotsBulk.name()).unwrap();
         depth.total()
@@ -291,7 +292,7 @@ fn an_audit_that_is_interrupted_at_every_call_ends_as_undisturbed() {
             due_at: Some(stage.now()),
             ..stage.operation("op1")
         };
-        let interrupted = stage.run_out(&operation, 1).await;
+        let interrupted = stage.run_interrupted(&operation, 1).await;
         assert!(interrupted > 10, "it was interrupted {interrupted} times");
         let done = stage.load(&operation.id).await;
         let drift = done.drift;
@@ -303,7 +304,7 @@ fn an_audit_that_is_interrupted_at_every_call_ends_as_undisturbed() {
             (drift.missing_here, drift.stale, drift.differing),
             (0, 0, 0)
         );
-        assert_eq!(stage.present().await, held, "only questions were queued");
+        assert_eq!(stage.present().await, held, "only lookups were queued");
         assert_eq!(stage.sent(), GONE, "each of them once");
     });
 }

@@ -19,12 +19,12 @@ use store::Nonce;
 use crate::support::{Setup, World, eventually, own, own_with};
 
 impl World {
-    /// Every item of the table but those that say how operations and logs are getting on.
+    /// Returns every item of the table except those of operations and logs.
     async fn table(&self) -> BTreeMap<(String, String), String> {
         table(&self.system.aws.dynamodb_client(), &[]).await
     }
 
-    /// Our record of a file is lost.
+    /// Deletes our record of a file.
     async fn lose_record(&self, file: &str) {
         let pk = format!("T#{}#F#{}#{file}", self.key.tenant, self.key.connection);
         let client = self.system.aws.dynamodb_client();
@@ -34,8 +34,8 @@ impl World {
         delete.send().await.unwrap();
     }
 
-    /// Our record of a file is changed behind everyone's back.
-    async fn spoil(&self, file: &str, how: impl FnOnce(&mut FileRecord)) {
+    /// Changes our record of a file directly in the table.
+    async fn corrupt(&self, file: &str, how: impl FnOnce(&mut FileRecord)) {
         let id = FileId::parse(file).unwrap();
         let record = self.store().load_file(&self.key, &id).await.unwrap();
         let mut record = record.unwrap();
@@ -49,7 +49,8 @@ impl World {
     }
 }
 
-/// Every item but those that say how operations and logs are getting on, and those whose sort key is one of `others`.
+/// Returns every item except those of operations and logs, and those whose sort key is one of
+/// `others`.
 async fn table(client: &Client, others: &[&str]) -> BTreeMap<(String, String), String> {
     let scan = client.scan().table_name(aws::NAME).into_paginator();
     let items: Vec<_> = scan.items().send().collect::<Result<_, _>>().await.unwrap();
@@ -66,7 +67,7 @@ async fn table(client: &Client, others: &[&str]) -> BTreeMap<(String, String), S
     all
 }
 
-/// The same text for the same value: maps have no order of their own.
+/// Returns the same text for equal values: maps have no order.
 fn canonical(value: &AttributeValue) -> String {
     match value {
         AttributeValue::M(map) => {
@@ -90,16 +91,16 @@ fn by_kind(found: &[Value], kind: &str) -> Vec<String> {
 #[test]
 fn an_audit_finds_drift_of_each_kind_and_a_dry_run_changes_nothing() {
     own(async |world| {
-        let [lost, deleted, stale, spoilt, trashed] = [(); 5].map(|()| world.take());
+        let [lost, deleted, stale, corrupted, trashed] = [(); 5].map(|()| world.take());
         let owner = world.owner();
         world.hide_changes().await;
         world.lose_record(&lost).await;
         owner.delete(&deleted).await;
-        owner.rename(&stale, "nobody said.txt").await;
+        owner.rename(&stale, "unreported.txt").await;
         owner.update(&trashed, json!({"trashed": true})).await;
         world
-            .spoil(&spoilt, |record| {
-                let wrong = Sides::agreed(FieldValue::text("spoilt"));
+            .corrupt(&corrupted, |record| {
+                let wrong = Sides::agreed(FieldValue::text("corrupted"));
                 record.fields.insert(Field::Description, wrong);
             })
             .await;
@@ -110,12 +111,13 @@ fn an_audit_finds_drift_of_each_kind_and_a_dry_run_changes_nothing() {
         let id = world.audit(true).await;
         let done = world.operation_in(&id, "done").await;
         assert_eq!(done["dry_run"], true);
-        let counts = json!({"held": held, "missing_here": 1, "missing_there": 1, "stale": 2, "differing": 1});
+        let counts = json!({"held": held, "missing_here": 1, "missing_there": 1, "stale": 2,
+            "differing": 1});
         assert_eq!(done["drift"], counts);
         let found = world.drift(&id).await;
         assert_eq!(by_kind(&found, "missing_here"), [lost.as_str()]);
         assert_eq!(by_kind(&found, "missing_there"), [deleted.as_str()]);
-        assert_eq!(by_kind(&found, "differing"), [spoilt.as_str()]);
+        assert_eq!(by_kind(&found, "differing"), [corrupted.as_str()]);
         let mut behind = [stale.as_str(), trashed.as_str()];
         behind.sort_unstable();
         assert_eq!(by_kind(&found, "stale"), behind);
@@ -123,13 +125,13 @@ fn an_audit_finds_drift_of_each_kind_and_a_dry_run_changes_nothing() {
         let of = |id: &str| found.iter().find(|item| item["file_id"] == id).unwrap();
         assert_eq!(of(&deleted)["gone"], "removed");
         assert_eq!(
-            of(&spoilt)["fields"],
-            json!([{"field": "description", "ours": "spoilt", "drive": ""}])
+            of(&corrupted)["fields"],
+            json!([{"field": "description", "ours": "corrupted", "drive": ""}])
         );
         let ours = of(&stale)["name"].clone();
         assert_eq!(
             of(&stale)["fields"],
-            json!([{"field": "name", "ours": ours, "drive": "nobody said.txt"}])
+            json!([{"field": "name", "ours": ours, "drive": "unreported.txt"}])
         );
         assert_eq!(
             of(&trashed)["fields"],
@@ -157,7 +159,8 @@ fn an_audit_finds_drift_of_each_kind_and_a_dry_run_changes_nothing() {
         assert_eq!(world.log().await.cursor, cursor);
         let again = world.audit(true).await;
         let clean = world.operation_in(&again, "done").await;
-        let counts = json!({"held": held, "missing_here": 0, "missing_there": 0, "stale": 0, "differing": 0});
+        let counts = json!({"held": held, "missing_here": 0, "missing_there": 0, "stale": 0,
+            "differing": 0});
         assert_eq!(clean["drift"], counts, "{:?}", world.drift(&again).await);
         assert_eq!(world.drift(&again).await, Vec::<Value>::new());
     });
@@ -167,7 +170,7 @@ fn an_audit_finds_drift_of_each_kind_and_a_dry_run_changes_nothing() {
 fn changes_that_the_log_has_not_shown_yet_are_no_drift() {
     own(async |world| {
         let (renamed, deleted, owner) = (world.take(), world.take(), world.owner());
-        // Nobody tells us of these, and the log is read only because the audit waits for it.
+        // No notification is sent, and the log is read only because the audit waits for it.
         world.disable_notifications();
         owner.rename(&renamed, "on its way.txt").await;
         owner.delete(&deleted).await;
@@ -193,7 +196,7 @@ fn a_correction_of_the_same_version_keeps_an_owed_edit() {
             .edit_ok(&file, json!({"name": "owed.txt", "description": "ours"}))
             .await;
         world
-            .spoil(&file, |record| {
+            .corrupt(&file, |record| {
                 record
                     .fields
                     .insert(Field::Starred, Sides::agreed(FieldValue::Flag(true)));
@@ -221,7 +224,7 @@ fn removals_up_to_the_limit_are_applied_and_one_more_waits_for_a_person() {
         let owner = world.owner();
         world.hide_changes().await;
         let present = async || world.files().await.len();
-        // 334 are held: a tenth is less than 100, so 100 is the limit.
+        // There are 334 records: a tenth is less than 100, so 100 is the limit.
         for (gone, asks) in [(99, false), (100, false), (101, true)] {
             let before = present().await;
             for _ in 0..gone {

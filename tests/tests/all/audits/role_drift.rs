@@ -6,17 +6,10 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::by_kind;
-use crate::support::{Person, Team, World, eventually, own};
+use crate::support::{Team, World, eventually, own};
 
 const ANN: &str = "user:ann@example.com";
 const BOB: &str = "user:bob@example.com";
-
-async fn share(person: &Person, file: &str, who: &str, role: &str) {
-    let path = format!("/drive/v3/files/{file}/permissions?supportsAllDrives=true");
-    let address = who.strip_prefix("user:").unwrap();
-    let body = json!({"type": "user", "role": role, "emailAddress": address});
-    person.done(Method::POST, &path, Some(body)).await;
-}
 
 async fn role_until(world: &World, file: &str, who: &str, role: &str) {
     let has = |shown: &Value| shown["fields"]["permissions"][who] == role;
@@ -29,7 +22,7 @@ fn a_missing_or_wrong_role_in_our_record_is_drift_and_is_repaired() {
         let [lacking, wrong, added, quiet] = [(); 4].map(|()| world.take());
         let owner = world.owner();
         for file in [&lacking, &wrong] {
-            share(&owner, file, ANN, "writer").await;
+            owner.grant(file, "ann", "writer").await;
             role_until(world, file, ANN, "writer").await;
         }
         eventually("all is applied", async || {
@@ -39,18 +32,18 @@ fn a_missing_or_wrong_role_in_our_record_is_drift_and_is_repaired() {
         world.hide_changes().await;
         let ann = Field::Permission(ANN.to_owned());
         world
-            .spoil(&lacking, |record| {
+            .corrupt(&lacking, |record| {
                 record.fields.remove(&ann);
             })
             .await;
         world
-            .spoil(&wrong, |record| {
+            .corrupt(&wrong, |record| {
                 let reader = Sides::agreed(FieldValue::text("reader"));
                 record.fields.insert(ann.clone(), reader);
             })
             .await;
-        // One that Drive has told nobody of, at a later version.
-        share(&owner, &added, BOB, "commenter").await;
+        // A role that no log reports, at a later version.
+        owner.grant(&added, "bob", "commenter").await;
 
         let id = world.audit(true).await;
         let report = world.operation_in(&id, "done").await;
@@ -97,7 +90,7 @@ fn roles_that_a_listing_does_not_show_are_no_drift() {
     own(async |world| {
         let (owner, team) = (world.owner(), Team::make(world, "Team").await);
         let theirs = team.file("of the team.txt").await;
-        share(&team.organizer, &theirs, ANN, "reader").await;
+        team.organizer.grant(&theirs, "ann", "reader").await;
         team.join().await;
         role_until(world, &theirs, ANN, "reader").await;
         eventually("all is applied", async || {
@@ -113,8 +106,8 @@ fn roles_that_a_listing_does_not_show_are_no_drift() {
             .file_until("it is here", below, |f| f["presence"] == "present")
             .await;
         world.hide_changes().await;
-        // Drive shows it on the folder, and it is derived for what lies below.
-        share(&owner, &folder, BOB, "writer").await;
+        // Drive shows it on the folder; for the files below, it is derived.
+        owner.grant(&folder, "bob", "writer").await;
         let body = json!({"mode": "audit", "dry_run": true});
         let started = world.post("/sync", body).await;
         let mut found = Vec::new();

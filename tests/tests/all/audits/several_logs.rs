@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::by_kind;
 use crate::support::{Setup, Team, World, eventually, own_with};
 
-/// Audits every log, waits for each, and gives them by log.
+/// Audits every log, waits for each audit, and returns them by log.
 async fn audit_all(world: &World, dry_run: bool) -> BTreeMap<String, Value> {
     let body = json!({"mode": "audit", "dry_run": dry_run});
     let started = world.post("/sync", body).await;
@@ -21,7 +21,7 @@ async fn audit_all(world: &World, dry_run: bool) -> BTreeMap<String, Value> {
     done
 }
 
-/// What an audit found, by kind; each kind's files in order.
+/// Returns the drift that an audit found, by kind; each kind's files in order.
 async fn found(world: &World, audit: &Value) -> BTreeMap<String, Vec<String>> {
     let id = audit["id"].as_str().unwrap();
     let found = world.drift(id).await;
@@ -45,15 +45,15 @@ fn counts(held: usize, missing_here: u64, missing_there: u64, stale: u64) -> Val
     })
 }
 
-/// Every item about a file: records, history and conflicts.
+/// Returns every item about a file: records, history and conflicts.
 async fn records(world: &World) -> BTreeMap<(String, String), String> {
     let mut table = world.table().await;
     table.retain(|(pk, _), _| pk.contains("#F#"));
     table
 }
 
-/// How many of our present files each log tells of.
-async fn held(world: &World) -> BTreeMap<String, usize> {
+/// Returns the number of our present files by log.
+async fn files_by_log(world: &World) -> BTreeMap<String, usize> {
     let mut held = BTreeMap::new();
     for file in world.files().await.values() {
         let log = file["fields"]["drive_id"].as_str().unwrap_or("user");
@@ -92,13 +92,13 @@ fn an_audit_reports_and_repairs_my_drive_and_each_shared_drive_separately() {
         .await;
         let [(one, ones), (two, twos)] = <[_; 2]>::try_from(teams).ok().unwrap();
         world.hide_changes().await;
-        owner.rename(&mine, "nobody said.txt").await;
+        owner.rename(&mine, "unreported.txt").await;
         one.delete(&ones[0]).await;
         one.delete(&ones[1]).await;
-        two.rename(&twos[0], "nobody said it of this.txt").await;
+        two.rename(&twos[0], "also unreported.txt").await;
         world.lose_record(&twos[1]).await;
         let records = records(world).await;
-        let before = held(world).await;
+        let before = files_by_log(world).await;
 
         let check = async |audits: &BTreeMap<String, Value>| {
             assert_eq!(audits.len(), 3, "{audits:?}");
@@ -132,16 +132,16 @@ fn an_audit_reports_and_repairs_my_drive_and_each_shared_drive_separately() {
             (world.queued() == 0).then_some(())
         })
         .await;
-        assert_eq!(world.file(&mine).await["fields"]["name"], "nobody said.txt");
+        assert_eq!(world.file(&mine).await["fields"]["name"], "unreported.txt");
         for file in &ones[..2] {
             assert_eq!(world.file(file).await["presence"], "removed");
         }
         assert_eq!(
             world.file(&twos[0]).await["fields"]["name"],
-            "nobody said it of this.txt"
+            "also unreported.txt"
         );
         assert_eq!(world.file(&twos[1]).await["presence"], "present");
-        let after = held(world).await;
+        let after = files_by_log(world).await;
         for (log, audit) in audit_all(world, true).await {
             assert_eq!(audit["drift"], counts(after[&log], 0, 0, 0), "{log}");
         }

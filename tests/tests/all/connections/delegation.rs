@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 use crate::support::{Answer, Outside, World, eventually, own};
 
 const ACCOUNT: &str = "sync@project.iam.gserviceaccount.com";
-/// How Google calls it (RFC 6749, section 5.2).
+/// Google's name for it (RFC 6749, section 5.2).
 const REFUSED: &str = "unauthorized_client";
 
-/// The key file of a service account, with a key that is made for this run.
+/// Returns the key file of a service account, with a key that is generated for this run.
 fn key_file(drive_url: &str) -> String {
     let pair = KeyPair::generate(KeySize::Rsa2048).unwrap();
     let der: Pkcs8V1Der<'_> = pair.as_der().unwrap();
@@ -28,7 +28,7 @@ fn key_file(drive_url: &str) -> String {
     .to_string()
 }
 
-/// The administrator lets the account act as others, or no longer.
+/// Grants the account the right to act as other users, or revokes it.
 async fn delegate(world: &World, delegated: bool) {
     let order = json!({"service_account": ACCOUNT, "delegated": delegated});
     world.control(Method::POST, "grants", order).await;
@@ -45,8 +45,8 @@ async fn connect(world: &World) -> Answer {
         .await
 }
 
-/// Stores the account's key where the API looks for it.
-async fn keep_key(world: &World) {
+/// Stores the account's key in the secret that the API reads.
+async fn store_key(world: &World) {
     let secrets = world.system.aws.secrets_client();
     let create = secrets
         .create_secret()
@@ -58,7 +58,7 @@ async fn keep_key(world: &World) {
 #[test]
 fn an_account_without_delegation_creates_no_connection_for_a_subject() {
     own(async |world| {
-        keep_key(world).await;
+        store_key(world).await;
         delegate(world, false).await;
         let answer = connect(world).await;
         assert_eq!(answer.status, 422, "{}", answer.body);
@@ -71,7 +71,7 @@ fn an_account_without_delegation_creates_no_connection_for_a_subject() {
             .await;
         assert_eq!(all.body["items"].as_array().unwrap().len(), 1);
 
-        // As itself it is let in: what was refused is the subject.
+        // With the delegation the same request is accepted.
         delegate(world, true).await;
         let answer = connect(world).await;
         assert_eq!(answer.status, 201, "{}", answer.body);
@@ -81,7 +81,7 @@ fn an_account_without_delegation_creates_no_connection_for_a_subject() {
 #[test]
 fn a_revoked_delegation_suspends_only_its_connection_and_loses_nothing() {
     own(async |world| {
-        keep_key(world).await;
+        store_key(world).await;
         let made = connect(world).await;
         assert_eq!(made.status, 201, "{}", made.body);
         let id = made.body["id"].as_str().unwrap();
@@ -105,7 +105,7 @@ fn a_revoked_delegation_suspends_only_its_connection_and_loses_nothing() {
         let status = state("suspended").await;
         assert_eq!(status["suspension"]["reason"], REFUSED, "{status}");
         second.edit_ok(&ours, json!({"name": "ours.txt"})).await;
-        // Another connection to the same Drive, with other credentials, goes on.
+        // Another connection to the same Drive, with other credentials, continues.
         let renamed = |shown: &Value| shown["fields"]["name"] == "theirs.txt";
         world.file_until("the rename", &theirs, renamed).await;
         assert_eq!(world.get("/status").await["state"], "active");
@@ -117,7 +117,7 @@ fn a_revoked_delegation_suspends_only_its_connection_and_loses_nothing() {
         assert_ne!(world.owner().name_of(&ours).await, "ours.txt");
 
         delegate(world, true).await;
-        // The sweep tries it again in a quarter of an hour; the test has it look now.
+        // The sweep retries it after a quarter of an hour; the test makes it due now.
         let key = ConnectionKey {
             tenant: world.key.tenant.clone(),
             connection: ConnectionId::parse(id).unwrap(),

@@ -1,4 +1,5 @@
-//! A connection's lifecycle: the checks before it is created, its suspension and recovery, its deletion.
+//! A connection's lifecycle: the checks before it is created, its suspension and recovery, its
+//! deletion.
 
 use std::collections::BTreeSet;
 
@@ -7,8 +8,8 @@ use serde_json::{Value, json};
 
 use crate::support::{Answer, Team, World, credentials, eventually, own};
 
-/// Stores a secret of the world's tenant.
-async fn keep(world: &World, name: &str, secret: &str) {
+/// Stores a secret of the tenant.
+async fn store_secret(world: &World, name: &str, secret: &str) {
     let secrets = world.system.aws.secrets_client();
     let create = secrets
         .create_secret()
@@ -17,8 +18,8 @@ async fn keep(world: &World, name: &str, secret: &str) {
     create.send().await.unwrap();
 }
 
-/// Puts something else into the secret of the world's connection.
-async fn rotate(world: &World, secret: &str) {
+/// Replaces the secret of the connection.
+async fn replace_secret(world: &World, secret: &str) {
     let secrets = world.system.aws.secrets_client();
     let put = secrets
         .put_secret_value()
@@ -28,48 +29,26 @@ async fn rotate(world: &World, secret: &str) {
 }
 
 async fn connect(world: &World, body: Value) -> Answer {
-    let body = body.to_string();
-    let token = Some(world.token.as_str());
-    world
-        .call(token, Method::POST, "/v1/connections", &[], Some(&body))
-        .await
+    let path = "/v1/connections";
+    world.ask(Method::POST, path, Some(body)).await
 }
 
 async fn connections(world: &World) -> usize {
-    let token = Some(world.token.as_str());
-    let answer = world
-        .call(token, Method::GET, "/v1/connections", &[], None)
-        .await;
+    let answer = world.ask(Method::GET, "/v1/connections", None).await;
     answer.body["items"].as_array().unwrap().len()
 }
 
-/// Revokes the grant of the connection's user, or mends it.
+/// Revokes the grant of the connection's user, or restores it.
 async fn revoke(world: &World, revoked: bool) {
     let order = json!({"user": "owner", "revoked": revoked});
     world.control(Method::POST, "grants", order).await;
 }
 
-async fn suspended(world: &World) -> Value {
-    eventually("it is suspended", async || {
-        let status = world.get("/status").await;
-        (status["state"] == "suspended").then_some(status)
-    })
-    .await
-}
-
-async fn active(world: &World) {
-    eventually("it is active again", async || {
-        let status = world.get("/status").await;
-        (status["state"] == "active").then_some(())
-    })
-    .await;
-}
-
 #[test]
 fn invalid_credentials_and_scopes_are_rejected_before_anything_is_created() {
     own(async |world| {
-        keep(world, "empty", "{}").await;
-        keep(world, "revoked", &credentials(&world.drive_url, "bob")).await;
+        store_secret(world, "empty", "{}").await;
+        store_secret(world, "revoked", &credentials(&world.drive_url, "bob")).await;
         world
             .control(
                 Method::POST,
@@ -79,7 +58,7 @@ fn invalid_credentials_and_scopes_are_rejected_before_anything_is_created() {
             .await;
         let user = json!({"type": "user"});
         let team = json!({"type": "shared_drive", "drive_id": "0ANoSuchDrive"});
-        // One that is there, and whose member the connection's user is not.
+        // A drive that exists, of which the connection's user is no member.
         let closed = Team::make(world, "Closed").await;
         let closed = json!({"type": "shared_drive", "drive_id": closed.id});
         for (secret, scope, subject, pointer) in [
@@ -141,7 +120,7 @@ fn a_connection_can_be_limited_to_one_shared_drive() {
                 ids.contains(file["id"].as_str().unwrap()).then_some(ids)
             })
             .await;
-            // Its root is there too, or will be: it holds the drive's members.
+            // Its root may be listed too: it has the drive's members.
             let own = [drive, file["id"].as_str().unwrap()];
             assert!(
                 files.iter().all(|id| own.contains(&id.as_str())),
@@ -160,10 +139,10 @@ fn a_revoked_grant_suspends_the_connection_and_nothing_is_lost() {
         let (theirs, ours, both) = (world.take(), world.take(), world.take());
         revoke(world, true).await;
         world.owner().rename(&theirs, "theirs 1.txt").await;
-        let status = suspended(world).await;
+        let status = world.state_until("suspended").await;
         assert!(status["suspension"]["reason"].is_string(), "{status}");
         assert_eq!(world.get("").await["state"], "suspended");
-        // Both sides go on while nothing can be synced.
+        // Both sides are edited while nothing can be synced.
         world.owner().rename(&theirs, "theirs 2.txt").await;
         world
             .owner()
@@ -177,11 +156,11 @@ fn a_revoked_grant_suspends_the_connection_and_nothing_is_lost() {
         assert_eq!(delta.status, 409, "{}", delta.body);
 
         revoke(world, false).await;
-        // The sweep tries it again in a quarter of an hour; the test has it look now.
+        // The sweep retries it after a quarter of an hour; the test makes it due now.
         let user = domain::LogId::user();
         let due = world.store().postpone_poll(&world.key, &user, world.now());
         due.await.unwrap();
-        active(world).await;
+        world.state_until("active").await;
         world.converge().await;
         assert_eq!(world.file(&theirs).await["fields"]["name"], "theirs 2.txt");
         assert_eq!(world.owner().name_of(&ours).await, "ours.txt");
@@ -197,12 +176,12 @@ fn a_resumed_connection_is_suspended_again_if_the_grant_is_still_revoked() {
         let file = world.take();
         revoke(world, true).await;
         world.owner().rename(&file, "renamed.txt").await;
-        suspended(world).await;
+        world.state_until("suspended").await;
         world.post("/resume", json!({})).await;
-        suspended(world).await;
+        world.state_until("suspended").await;
         revoke(world, false).await;
         world.post("/resume", json!({})).await;
-        active(world).await;
+        world.state_until("active").await;
         let renamed = |shown: &Value| shown["fields"]["name"] == "renamed.txt";
         world.file_until("the rename", &file, renamed).await;
     });
@@ -213,7 +192,7 @@ fn rotated_credentials_are_read_again_without_a_suspension() {
     own(async |world| {
         let file = world.take();
         // Another refresh token of the same user.
-        rotate(world, &credentials(&world.drive_url, "owner@example.com")).await;
+        replace_secret(world, &credentials(&world.drive_url, "owner@example.com")).await;
         let order = json!({"refresh_token": "user:owner", "revoked": true});
         world.control(Method::POST, "grants", order).await;
         world.owner().rename(&file, "after the rotation.txt").await;

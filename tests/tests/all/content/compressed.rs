@@ -1,4 +1,4 @@
-//! Text that is stored compressed: in less, and the same for everybody who reads it.
+//! Text that is stored compressed takes less space and is the same for every reader.
 
 use std::time::Duration;
 
@@ -11,20 +11,20 @@ use objects::{ContentHasher, Encoded};
 use serde_json::{Value, json};
 use store::PageRequest;
 
-use super::content_conflicts::clash;
+use super::content_conflicts::open_conflict;
 use super::content_wakes::{apply, mirror, mirrored};
-use super::over_http::{brought, sha256};
+use super::over_http::{sha256, upload_ok};
 use super::{bucket, bytes_of, id, in_drive, intact, object, record, versions};
 use crate::support::{ByHand, World, own};
 
-/// Text that says of itself what it is for, and is there again and again.
+/// Returns a repetitive text that names its purpose.
 fn text(what: &str) -> String {
     (0..200)
         .map(|line| format!("{line}: this is {what}\n"))
         .collect()
 }
 
-/// A world by hand whose text is stored compressed.
+/// Runs a test by hand with a connection that stores text compressed.
 fn compressing(test: impl AsyncFnOnce(&ByHand)) {
     mirrored(1, async |hand| {
         mirror(hand, json!({"compress": true})).await;
@@ -33,8 +33,8 @@ fn compressing(test: impl AsyncFnOnce(&ByHand)) {
     });
 }
 
-/// A file of this type in Drive, with this content.
-fn made(hand: &ByHand, mime_type: &str, content: impl Into<Bytes>) -> String {
+/// Creates a file of this type in Drive, with this content.
+fn create(hand: &ByHand, mime_type: &str, content: impl Into<Bytes>) -> String {
     let file = GeneratedFile {
         name: "made".to_owned(),
         mime_type: mime_type.to_owned(),
@@ -56,8 +56,8 @@ fn replace(hand: &ByHand, file: &str, content: impl Into<Bytes>) {
     replaced.unwrap();
 }
 
-// On the heap, as what follows: what a test awaits in one function is more than a thread's stack holds otherwise.
-async fn told(hand: &ByHand) {
+// Boxed, like those below: otherwise the futures of a test exceed the thread's stack.
+async fn process_changes(hand: &ByHand) {
     Box::pin(apply(hand)).await;
     pump(hand).await;
 }
@@ -76,8 +76,8 @@ async fn newest(hand: &ByHand, file: &str) -> StoredVersion {
     stored.swap_remove(0)
 }
 
-/// Makes a stored version the file's content again.
-async fn restored(hand: &ByHand, file: &str, version: u32) {
+/// Restores a stored version.
+async fn restore(hand: &ByHand, file: &str, version: u32) {
     let (path, wanted) = (
         format!("/files/{file}/restore"),
         json!({ "version": version }),
@@ -88,8 +88,8 @@ async fn restored(hand: &ByHand, file: &str, version: u32) {
     assert_eq!(answer.status, 200, "{}", answer.body);
 }
 
-/// What the bucket holds under a key, as it lies there.
-async fn as_it_lies(hand: &ByHand, key: &ObjectKey) -> Bytes {
+/// Returns the bytes of an object, as stored.
+async fn stored_bytes(hand: &ByHand, key: &ObjectKey) -> Bytes {
     let body = bucket(hand).get(key, None).await.unwrap().unwrap();
     body.collect(1 << 30).await.unwrap()
 }
@@ -109,12 +109,12 @@ async fn overwrite(hand: &ByHand, key: &ObjectKey, bytes: Bytes) {
 fn only_text_up_to_the_part_size_is_stored_compressed() {
     compressing(async |hand| {
         let long = text("a note");
-        let note = made(hand, "text/plain", long.clone());
-        let drawing = made(hand, "image/svg+xml", text("a drawing"));
-        let picture = made(hand, "image/png", text("a picture, by its type"));
-        let short = made(hand, "text/plain", "short");
-        let in_parts = made(hand, "text/plain", vec![b' '; (8 << 20) + 1]);
-        told(hand).await;
+        let note = create(hand, "text/plain", long.clone());
+        let drawing = create(hand, "image/svg+xml", text("a drawing"));
+        let picture = create(hand, "image/png", text("a picture, by its type"));
+        let short = create(hand, "text/plain", "short");
+        let in_parts = create(hand, "text/plain", vec![b' '; (8 << 20) + 1]);
+        process_changes(hand).await;
         for (file, encoding) in [
             (&note, Encoding::Zstd),
             (&drawing, Encoding::Zstd),
@@ -136,8 +136,8 @@ fn only_text_up_to_the_part_size_is_stored_compressed() {
         }
         let stored = newest(hand, &note).await;
         assert_eq!(bytes_of(hand, &stored).await.as_ref(), long.as_bytes());
-        let lies = as_it_lies(hand, &stored.object).await;
-        assert_eq!(zstd::decode_all(&*lies).unwrap(), long.as_bytes());
+        let raw = stored_bytes(hand, &stored.object).await;
+        assert_eq!(zstd::decode_all(&*raw).unwrap(), long.as_bytes());
     });
 }
 
@@ -145,17 +145,17 @@ fn only_text_up_to_the_part_size_is_stored_compressed() {
 fn compressed_text_is_restored_into_drive_byte_for_byte() {
     compressing(async |hand| {
         let (first, second) = (text("the first"), text("the second"));
-        let file = made(hand, "text/plain", first.clone());
-        told(hand).await;
+        let file = create(hand, "text/plain", first.clone());
+        process_changes(hand).await;
         let before = newest(hand, &file).await;
         replace(hand, &file, second.clone());
-        told(hand).await;
+        process_changes(hand).await;
         assert_eq!(in_drive(hand, &file).await.as_ref(), second.as_bytes());
 
-        restored(hand, &file, before.number).await;
+        restore(hand, &file, before.number).await;
         pump(hand).await;
         assert_eq!(in_drive(hand, &file).await.as_ref(), first.as_bytes());
-        told(hand).await;
+        process_changes(hand).await;
         assert!(!record(hand, &file).await.content_owed());
         let now = newest(hand, &file).await;
         assert_eq!(
@@ -170,21 +170,21 @@ fn compressed_text_is_restored_into_drive_byte_for_byte() {
 fn corrupt_compressed_text_reaches_drive_only_once_it_is_repaired() {
     compressing(async |hand| {
         let (first, second) = (text("ours"), text("theirs"));
-        let file = made(hand, "text/plain", first.clone());
-        told(hand).await;
+        let file = create(hand, "text/plain", first.clone());
+        process_changes(hand).await;
         let before = newest(hand, &file).await;
         replace(hand, &file, second.clone());
-        told(hand).await;
+        process_changes(hand).await;
 
-        let right = as_it_lies(hand, &before.object).await;
+        let right = stored_bytes(hand, &before.object).await;
         let bomb = zstd::encode_all(&vec![0; 1 << 24][..], 3).unwrap();
         overwrite(hand, &before.object, bomb.into()).await;
-        restored(hand, &file, before.number).await;
+        restore(hand, &file, before.number).await;
         let (from, to) = (before.number, before.number + 1);
         let compared = format!("/files/{file}/versions/compare?from={from}&to={to}");
-        let as_it_is = Bytes::from(first.clone());
+        let uncompressed = Bytes::from(first.clone());
         let another = zstd::encode_all(text("others").as_bytes(), 3).unwrap();
-        for wrong in [right.slice(..right.len() / 2), as_it_is, another.into()] {
+        for wrong in [right.slice(..right.len() / 2), uncompressed, another.into()] {
             pump(hand).await;
             assert_eq!(in_drive(hand, &file).await.as_ref(), second.as_bytes());
             assert!(record(hand, &file).await.content_owed(), "it is still owed");
@@ -208,9 +208,10 @@ fn corrupt_compressed_text_reaches_drive_only_once_it_is_repaired() {
     });
 }
 
-/// A second connection of the tenant, which mirrors content as these settings say.
+/// Creates a second connection of the tenant, with these content settings.
 async fn second(hand: &ByHand, settings: Value) -> ConnectionKey {
-    let body = json!({"name": "Second", "scope": {"type": "user"}, "secret": "drive", "content": settings});
+    let body = json!({"name": "Second", "scope": {"type": "user"}, "secret": "drive",
+        "content": settings});
     let (token, body) = (Some(hand.token.as_str()), body.to_string());
     let made = hand
         .call(token, Method::POST, "/v1/connections", &[], Some(&body))
@@ -222,7 +223,7 @@ async fn second(hand: &ByHand, settings: Value) -> ConnectionKey {
     }
 }
 
-async fn of(hand: &ByHand, key: &ConnectionKey, file: &str) -> Option<StoredVersion> {
+async fn newest_of(hand: &ByHand, key: &ConnectionKey, file: &str) -> Option<StoredVersion> {
     let page = PageRequest::first(1);
     let listed = hand.store().list_versions(key, &id(file), &page).await;
     listed.unwrap().items.pop()
@@ -232,8 +233,8 @@ async fn of(hand: &ByHand, key: &ConnectionKey, file: &str) -> Option<StoredVers
 fn identical_content_is_linked_across_connections_in_any_encoding() {
     compressing(async |hand| {
         let content = text("in two connections");
-        let file = made(hand, "text/plain", content.clone());
-        told(hand).await;
+        let file = create(hand, "text/plain", content.clone());
+        process_changes(hand).await;
         let first = newest(hand, &file).await;
         assert_eq!(first.encoding, Encoding::Zstd);
 
@@ -241,7 +242,7 @@ fn identical_content_is_linked_across_connections_in_any_encoding() {
         let mut linked = None;
         for _ in 0..30 {
             turn(hand).await;
-            linked = of(hand, &plain, &file).await;
+            linked = newest_of(hand, &plain, &file).await;
             if linked.is_some() {
                 break;
             }
@@ -254,7 +255,7 @@ fn identical_content_is_linked_across_connections_in_any_encoding() {
         );
         assert_eq!(object(hand, &first).await.unwrap().refs, 2);
 
-        // What the second brings is as it is; the first links it so.
+        // The second connection stores text uncompressed; the first links that object.
         let other = text("of the second");
         let body = json!({
             "name": "second.txt", "mime_type": "text/plain",
@@ -269,34 +270,36 @@ fn identical_content_is_linked_across_connections_in_any_encoding() {
             .await;
         assert_eq!(brought.status, 201, "{}", brought.body);
         replace(hand, &file, other.clone());
-        told(hand).await;
+        process_changes(hand).await;
         let now = newest(hand, &file).await;
         assert_eq!(bytes_of(hand, &now).await.as_ref(), other.as_bytes());
         assert_eq!(now.encoding, Encoding::None);
         let made = brought.body["id"].as_str().unwrap();
-        assert_eq!(of(hand, &plain, made).await.unwrap().object, now.object);
+        assert_eq!(
+            newest_of(hand, &plain, made).await.unwrap().object,
+            now.object
+        );
     });
 }
 
-/// Downloads a version as somebody does who decompresses nothing by himself: the bytes as they come, and what they say that
-/// they are.
+/// Downloads a version without decompressing it: the bytes as sent, and their encoding.
 async fn downloaded(world: &World, file: &str, version: &Value) -> (Vec<u8>, Option<String>) {
-    let told = world
+    let shown = world
         .get(&format!("/files/{file}/content?version={version}"))
         .await;
-    let answer = world.http.get(told["url"].as_str().unwrap()).send().await;
+    let answer = world.http.get(shown["url"].as_str().unwrap()).send().await;
     let answer = answer.unwrap();
     assert_eq!(answer.status().as_u16(), 200);
     let encoding = answer.headers().get("content-encoding").cloned();
     let encoding = encoding.map(|encoding| encoding.to_str().unwrap().to_owned());
-    assert_eq!(told["encoding"], encoding.as_deref().unwrap_or("none"));
+    assert_eq!(shown["encoding"], encoding.as_deref().unwrap_or("none"));
     let bytes = answer.bytes().await.unwrap().to_vec();
     let content = match encoding {
         Some(_) => zstd::decode_all(&*bytes).unwrap(),
         None => bytes.clone(),
     };
-    assert_eq!(told["sha256"], sha256(&content));
-    assert_eq!(told["size_bytes"], content.len());
+    assert_eq!(shown["sha256"], sha256(&content));
+    assert_eq!(shown["size_bytes"], content.len());
     (bytes, encoding)
 }
 
@@ -310,7 +313,7 @@ fn compressed_text_is_downloaded_compared_and_merged_uncompressed() {
         assert_eq!(turned.status, 200, "{}", turned.body);
         assert_eq!(turned.body["content"]["compress"], true);
 
-        let lines = text("what nobody changes");
+        let lines = text("unchanged lines");
         let of = |first: &str, last: &str| format!("{first}\n{lines}{last}\n");
         let (base, app, drive) = (of("1", "6"), of("one", "6"), of("1", "six"));
         let note = json!({
@@ -323,14 +326,14 @@ fn compressed_text_is_downloaded_compared_and_merged_uncompressed() {
         assert_eq!(encoding.as_deref(), Some("zstd"));
         assert!(bytes.len() * 5 < base.len(), "{} bytes", bytes.len());
 
-        let second = brought(world, &note, drive.as_bytes()).await;
+        let second = upload_ok(world, &note, drive.as_bytes()).await;
         let path = format!("/files/{note}/versions/compare?from=1&to={second}");
         let compared = world.get(&path).await;
         let diff = compared["diff"].as_str().unwrap();
         assert!(diff.contains("\n-6\n+six\n"), "{diff}");
 
         // All three sides are stored; the base and Drive's are compressed.
-        let (file, conflict) = clash(world, &base, &app, &drive).await;
+        let (file, conflict) = open_conflict(world, &base, &app, &drive).await;
         let path = format!("/conflicts/{}/resolution", conflict["id"].as_str().unwrap());
         world.post(&path, json!({"choose": "merge"})).await;
         let whole = of("one", "six");

@@ -3,11 +3,17 @@
 use http::Method;
 use serde_json::{Value, json};
 
-use super::over_http::{brought, contents, downloaded, problem, put, sha256, unique, version};
+use super::over_http::{contents, downloaded, problem, put, sha256, unique, upload_ok, version};
 use crate::support::{World, both_rename, own};
 
-/// A conflict on content, with these sides. Drive takes no upload of it, so that it stays.
-pub(super) async fn clash(world: &World, base: &str, app: &str, drive: &str) -> (String, Value) {
+/// Opens a conflict on content, with these sides. Drive rejects uploads of the file, so that it
+/// stays open.
+pub(super) async fn open_conflict(
+    world: &World,
+    base: &str,
+    app: &str,
+    drive: &str,
+) -> (String, Value) {
     let file = world.take();
     let path = format!("* /upload/drive/*/files/{file}*");
     world.fault(json!({"match": path, "times": 0, "respond": {"status": 503}}));
@@ -25,7 +31,7 @@ pub(super) async fn clash(world: &World, base: &str, app: &str, drive: &str) -> 
         })
         .await;
     assert!(version(world, &file).await > before);
-    brought(world, &file, app.as_bytes()).await;
+    upload_ok(world, &file, app.as_bytes()).await;
     replace(drive);
     let conflict = world.conflict_on(&file, "content").await;
     (file, conflict)
@@ -36,7 +42,7 @@ fn a_conflict_on_content_holds_the_field_and_both_sides_can_be_kept() {
     contents(async |world| {
         let mark = String::from_utf8(unique("both")).unwrap();
         let (base, app, drive) = (format!("{mark}0"), format!("{mark}a"), format!("{mark}d"));
-        let (file, conflict) = clash(world, &base, &app, &drive).await;
+        let (file, conflict) = open_conflict(world, &base, &app, &drive).await;
         let number = version(world, &file).await;
         let held = put(world, &file, number, b"more").await;
         problem(&held, 409, "conflict-open");
@@ -82,12 +88,12 @@ fn texts_changed_on_both_sides_are_merged_if_no_lines_clash() {
         let mark = String::from_utf8(unique("merge")).unwrap();
         let text = |first: &str, last: &str| format!("{first}\n{mark}2\n3\n4\n5\n{last}\n");
         let (base, app, drive) = (text("1", "6"), text("one", "6"), text("1", "six"));
-        // The tenant has the bytes of all three, whichever file they came with.
+        // The tenant has the bytes of all three sides, from any file.
         let other = world.take();
         for side in [&base, &drive] {
-            brought(world, &other, side.as_bytes()).await;
+            upload_ok(world, &other, side.as_bytes()).await;
         }
-        let (file, conflict) = clash(world, &base, &app, &drive).await;
+        let (file, conflict) = open_conflict(world, &base, &app, &drive).await;
         let path = format!("/conflicts/{}/resolution", conflict["id"].as_str().unwrap());
         let merge = json!({"choose": "merge"});
         let merged = world
@@ -101,8 +107,8 @@ fn texts_changed_on_both_sides_are_merged_if_no_lines_clash() {
         );
 
         let clashing = [text("eins", "6"), text("uno", "6")];
-        brought(world, &other, clashing[1].as_bytes()).await;
-        let (file, conflict) = clash(world, &base, &clashing[0], &clashing[1]).await;
+        upload_ok(world, &other, clashing[1].as_bytes()).await;
+        let (file, conflict) = open_conflict(world, &base, &clashing[0], &clashing[1]).await;
         let path = format!("/conflicts/{}/resolution", conflict["id"].as_str().unwrap());
         let clashed = world.api(Method::POST, &path, &[], Some(merge)).await;
         problem(&clashed, 409, "merge-clashes");

@@ -12,8 +12,8 @@ use super::content_wakes::{apply, content, mirrored};
 use super::{intact, versions};
 use crate::support::{ByHand, by_hand};
 
-/// The walks through a connection's files, the newest first.
-async fn walks(hand: &ByHand) -> Vec<Value> {
+/// Returns the content scans of a connection, the newest first.
+async fn scans(hand: &ByHand) -> Vec<Value> {
     let all = hand.get("/operations?limit=100").await;
     let all = all["items"].as_array().unwrap().iter();
     all.filter(|operation| operation["kind"] == "mirror")
@@ -21,14 +21,14 @@ async fn walks(hand: &ByHand) -> Vec<Value> {
         .collect()
 }
 
-/// What Drive has told is in the records, and the stream has told of it.
-async fn told(hand: &ByHand) {
+/// Applies the changes in Drive to the records, and processes the stream.
+async fn process_changes(hand: &ByHand) {
     Box::pin(apply(hand)).await;
     Box::pin(hand.pump_stream()).await.unwrap();
 }
 
-/// The schedule comes round for two minutes.
-async fn rounds(hand: &ByHand) {
+/// Runs the schedule for two minutes.
+async fn run_two_minutes(hand: &ByHand) {
     for _ in 0..2 {
         Box::pin(hand.sweep_and_pump()).await;
         hand.advance_clock(Duration::from_secs(61));
@@ -36,16 +36,16 @@ async fn rounds(hand: &ByHand) {
     Box::pin(hand.sweep_and_pump()).await;
 }
 
-/// A folder of this name in another one.
+/// Creates a folder of this name in another one.
 async fn folder_in(hand: &ByHand, name: &str, parent: &str) -> String {
     let folder = hand.owner().create(name, true).await;
     hand.owner().move_to(&folder, parent).await;
     folder
 }
 
-/// A world whose connection mirrors what lies in a folder. Gives that folder, another one, a folder in the other one, and
-/// a file in that.
-async fn ruled(test: impl AsyncFnOnce(&ByHand, [String; 4])) {
+/// Runs a test with a connection that mirrors one folder. Passes that folder, another one, a folder
+/// in the other one, and a file in that.
+async fn with_rules(test: impl AsyncFnOnce(&ByHand, [String; 4])) {
     let hand = ByHand::start(2).await;
     let owner = hand.owner();
     let (taken, other) = (
@@ -56,7 +56,7 @@ async fn ruled(test: impl AsyncFnOnce(&ByHand, [String; 4])) {
     let file = hand.take();
     content(&hand, &file, "deep below");
     owner.move_to(&file, &inner).await;
-    told(&hand).await;
+    process_changes(&hand).await;
     let settings = json!({
         "content": {"enabled": true},
         "rules": {"include": [{"folder": taken}]},
@@ -64,48 +64,48 @@ async fn ruled(test: impl AsyncFnOnce(&ByHand, [String; 4])) {
     let any = [("if-match", "*")];
     let ruled = hand.api(Method::PATCH, "", &any, Some(settings)).await;
     assert_eq!(ruled.status, 200, "{}", ruled.body);
-    rounds(&hand).await;
+    run_two_minutes(&hand).await;
     assert_eq!(versions(&hand, &file).await, []);
-    assert_eq!(walks(&hand).await.len(), 1, "content was turned on");
-    // On the heap, like all that is long: a test's stack bears only so much.
+    assert_eq!(scans(&hand).await.len(), 1, "content was turned on");
+    // Boxed, since the future is too large for the thread's stack.
     Box::pin(test(&hand, [taken, other, inner, file])).await;
 }
 
 #[test]
 fn content_of_a_folder_is_mirrored_on_entering_the_scope_and_kept_after_leaving() {
-    crate::support::run(ruled(async |hand, [taken, other, inner, file]| {
+    crate::support::run(with_rules(async |hand, [taken, other, inner, file]| {
         let owner = hand.owner();
-        // What is renamed outside brings nothing.
+        // A rename out of scope starts no scan.
         owner.rename(&inner, "Inside").await;
-        told(hand).await;
-        assert_eq!(walks(hand).await.len(), 1);
+        process_changes(hand).await;
+        assert_eq!(scans(hand).await.len(), 1);
 
         owner.move_to(&inner, &taken).await;
-        told(hand).await;
-        let begun = walks(hand).await;
+        process_changes(hand).await;
+        let begun = scans(hand).await;
         assert_eq!(begun.len(), 2);
         assert_eq!(begun[0]["state"], "listed", "{}", begun[0]);
-        // It will come by what lies in another folder, too.
+        // The scan that is scheduled covers a second folder too.
         let more = folder_in(hand, "More", &other).await;
-        told(hand).await;
+        process_changes(hand).await;
         owner.move_to(&more, &taken).await;
-        told(hand).await;
-        assert_eq!(walks(hand).await.len(), 2);
-        rounds(hand).await;
-        assert_eq!(walks(hand).await[0]["state"], "done");
+        process_changes(hand).await;
+        assert_eq!(scans(hand).await.len(), 2);
+        run_two_minutes(hand).await;
+        assert_eq!(scans(hand).await[0]["state"], "done");
         assert_eq!(
             versions(hand, &file).await[0].hash,
             ContentHasher::of(b"deep below").sha256
         );
         intact(hand, &file).await;
 
-        // What moves about within brings nothing new, and what leaves takes nothing along.
+        // A move within the scope starts no scan, and leaving the scope removes nothing.
         owner.move_to(&inner, &more).await;
-        told(hand).await;
+        process_changes(hand).await;
         owner.move_to(&more, &other).await;
-        told(hand).await;
-        rounds(hand).await;
-        assert_eq!(walks(hand).await.len(), 2);
+        process_changes(hand).await;
+        run_two_minutes(hand).await;
+        assert_eq!(scans(hand).await.len(), 2);
         intact(hand, &file).await;
         assert_eq!(versions(hand, &file).await.len(), 1);
     }));
@@ -113,7 +113,7 @@ fn content_of_a_folder_is_mirrored_on_entering_the_scope_and_kept_after_leaving(
 
 #[test]
 fn a_running_content_scan_is_followed_by_another_if_a_folder_enters_the_scope() {
-    crate::support::run(ruled(async |hand, [taken, _, inner, file]| {
+    crate::support::run(with_rules(async |hand, [taken, _, inner, file]| {
         hand.post("/sync", json!({"mode": "mirror"})).await;
         let newest = hand.store().recent_operations(&hand.key).await.unwrap();
         let waits = newest[0].clone();
@@ -124,13 +124,13 @@ fn a_running_content_scan_is_followed_by_another_if_a_folder_enters_the_scope() 
         };
         let moved = hand.store().move_operation(&waits, &on_its_way).await;
         assert!(matches!(moved.unwrap(), Written::Done(_)));
-        let before = walks(hand).await.len();
+        let before = scans(hand).await.len();
         hand.owner().move_to(&inner, &taken).await;
-        told(hand).await;
-        assert_eq!(walks(hand).await.len(), before + 1);
-        rounds(hand).await;
-        for walk in walks(hand).await {
-            assert_eq!(walk["state"], "done", "{walk}");
+        process_changes(hand).await;
+        assert_eq!(scans(hand).await.len(), before + 1);
+        run_two_minutes(hand).await;
+        for scan in scans(hand).await {
+            assert_eq!(scan["state"], "done", "{scan}");
         }
         assert_eq!(versions(hand, &file).await.len(), 1);
     }));
@@ -138,16 +138,16 @@ fn a_running_content_scan_is_followed_by_another_if_a_folder_enters_the_scope() 
 
 #[test]
 fn a_listing_ends_in_a_content_scan_only_if_rules_name_folders() {
-    crate::support::run(ruled(async |hand, [taken, _, inner, file]| {
+    crate::support::run(with_rules(async |hand, [taken, _, inner, file]| {
         hand.post("/sync", json!({"mode": "full"})).await;
         hand.owner().move_to(&inner, &taken).await;
-        // What is listed has not arrived.
-        told(hand).await;
-        assert_eq!(walks(hand).await.len(), 1);
-        rounds(hand).await;
-        let walks = walks(hand).await;
-        assert_eq!(walks.len(), 2);
-        assert_eq!(walks[0]["state"], "done", "{}", walks[0]);
+        // The listed files have not arrived yet.
+        process_changes(hand).await;
+        assert_eq!(scans(hand).await.len(), 1);
+        run_two_minutes(hand).await;
+        let scans = scans(hand).await;
+        assert_eq!(scans.len(), 2);
+        assert_eq!(scans[0]["state"], "done", "{}", scans[0]);
         assert_eq!(versions(hand, &file).await.len(), 1);
     }));
     by_hand(2, async |hand| {
@@ -155,9 +155,9 @@ fn a_listing_ends_in_a_content_scan_only_if_rules_name_folders() {
         let on = json!({"content": {"enabled": true}});
         hand.api(Method::PATCH, "", &any, Some(on)).await;
         hand.post("/sync", json!({"mode": "full"})).await;
-        rounds(hand).await;
+        run_two_minutes(hand).await;
         assert_eq!(
-            walks(hand).await.len(),
+            scans(hand).await.len(),
             1,
             "without rules each file's first sight will do"
         );
@@ -166,13 +166,13 @@ fn a_listing_ends_in_a_content_scan_only_if_rules_name_folders() {
 
 #[test]
 fn a_stalled_listing_does_not_delay_a_content_scan() {
-    crate::support::run(ruled(async |hand, [taken, _, inner, _]| {
+    crate::support::run(with_rules(async |hand, [taken, _, inner, _]| {
         hand.post("/sync", json!({"mode": "full"})).await;
-        told(hand).await;
+        process_changes(hand).await;
         hand.advance_clock(Duration::from_mins(61));
         hand.owner().move_to(&inner, &taken).await;
-        told(hand).await;
-        assert_eq!(walks(hand).await.len(), 2);
+        process_changes(hand).await;
+        assert_eq!(scans(hand).await.len(), 2);
     }));
 }
 
@@ -185,7 +185,7 @@ fn content_that_changed_during_a_suspension_is_mirrored_afterwards() {
         content(hand, &file, "while it was suspended");
         apply(hand).await;
         hand.control(Method::POST, "grants", grant(true)).await;
-        // Tokens that were given out before are good for an hour.
+        // Tokens that were issued before are valid for an hour.
         hand.advance_clock(Duration::from_mins(70));
         hand.sync().await;
         hand.pump_only(Queue::LogWakes).await;
@@ -194,20 +194,20 @@ fn content_that_changed_during_a_suspension_is_mirrored_afterwards() {
         hand.pump().await;
         let stored = versions(hand, &file).await;
         assert!(stored.iter().all(|version| version.hash != wanted));
-        let before = walks(hand).await.len();
+        let before = scans(hand).await.len();
 
         hand.control(Method::POST, "grants", grant(false)).await;
         for _ in 0..40 {
-            rounds(hand).await;
+            run_two_minutes(hand).await;
             if state().await == "active" {
                 break;
             }
         }
-        rounds(hand).await;
+        run_two_minutes(hand).await;
         assert_eq!(state().await, "active");
-        let walks = walks(hand).await;
-        assert_eq!(walks.len(), before + 1, "one, however often it was tried");
-        assert_eq!(walks[0]["state"], "done", "{}", walks[0]);
+        let scans = scans(hand).await;
+        assert_eq!(scans.len(), before + 1, "one, however often it was tried");
+        assert_eq!(scans[0]["state"], "done", "{}", scans[0]);
         assert_eq!(versions(hand, &file).await[0].hash, wanted);
         intact(hand, &file).await;
     });

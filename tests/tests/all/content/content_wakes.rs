@@ -5,22 +5,17 @@ use domain::FileId;
 use drive_simulator::Edit;
 use http::Method;
 use local::aws::Queue;
-use runtime::ContentWake;
 use serde_json::{Value, json};
+use worker::ContentWake;
 
 use crate::support::{ByHand, Folder, Outside, Setup, by_hand, eventually, own_with};
 
-/// Changes whether the connection's content is mirrored.
+/// Changes the content settings of the connection.
 pub async fn mirror(world: &Outside, content: Value) -> Value {
-    let body = Some(json!({ "content": content }));
-    let answer = world
-        .api(Method::PATCH, "", &[("if-match", "*")], body)
-        .await;
-    assert_eq!(answer.status, 200, "{}", answer.body);
-    answer.body
+    world.configure(json!({ "content": content })).await
 }
 
-/// A world by hand whose content is mirrored, and whose stream has been read.
+/// Runs a test by hand with a connection that mirrors content, and whose stream has been read.
 pub fn mirrored(files: usize, test: impl AsyncFnOnce(&ByHand)) {
     by_hand(files, async |hand| {
         mirror(hand, json!({"enabled": true})).await;
@@ -30,15 +25,15 @@ pub fn mirrored(files: usize, test: impl AsyncFnOnce(&ByHand)) {
     });
 }
 
-/// What Drive has told goes into the records, and no further.
+/// Applies the changes in Drive to the records, and processes nothing else.
 pub async fn apply(hand: &ByHand) {
     hand.sync().await;
     hand.pump_only(Queue::LogWakes).await;
     hand.pump_only(Queue::Snapshots).await;
 }
 
-/// The files whose wakes wait in a queue. They are handed over, so that they wait no more.
-async fn woken(hand: &ByHand, queue: Queue) -> Vec<String> {
+/// Returns the files whose wakes are in a queue, and delivers them.
+async fn deliver_wakes(hand: &ByHand, queue: Queue) -> Vec<String> {
     let mut files = Vec::new();
     loop {
         let received = hand.receive(queue).await;
@@ -67,9 +62,19 @@ fn no_wake_is_sent_for_a_connection_that_mirrors_no_content() {
         let file = hand.take();
         content(hand, &file, "changed");
         apply(hand).await;
-        assert_eq!(hand.pump_stream().await.unwrap(), 0, "nobody is asked");
-        assert_eq!(woken(hand, Queue::Content).await, Vec::<String>::new());
-        assert_eq!(woken(hand, Queue::ContentBulk).await, Vec::<String>::new());
+        assert_eq!(
+            hand.pump_stream().await.unwrap(),
+            0,
+            "no function is called"
+        );
+        assert_eq!(
+            deliver_wakes(hand, Queue::Content).await,
+            Vec::<String>::new()
+        );
+        assert_eq!(
+            deliver_wakes(hand, Queue::ContentBulk).await,
+            Vec::<String>::new()
+        );
     });
 }
 
@@ -81,13 +86,22 @@ fn a_content_change_sends_one_wake_and_other_changes_send_none() {
         hand.owner().rename(&renamed, "renamed.txt").await;
         apply(hand).await;
         assert!(hand.pump_stream().await.unwrap() > 0);
-        assert_eq!(woken(hand, Queue::Content).await, [changed.as_str()]);
+        assert_eq!(
+            deliver_wakes(hand, Queue::Content).await,
+            [changed.as_str()]
+        );
         assert_eq!(hand.pump_stream().await.unwrap(), 0, "it was read");
         hand.owner().rename(&changed, "renamed, too.txt").await;
         apply(hand).await;
         hand.pump_stream().await.unwrap();
-        assert_eq!(woken(hand, Queue::Content).await, Vec::<String>::new());
-        assert_eq!(woken(hand, Queue::ContentBulk).await, Vec::<String>::new());
+        assert_eq!(
+            deliver_wakes(hand, Queue::Content).await,
+            Vec::<String>::new()
+        );
+        assert_eq!(
+            deliver_wakes(hand, Queue::ContentBulk).await,
+            Vec::<String>::new()
+        );
     });
 }
 
@@ -102,10 +116,13 @@ fn new_files_are_woken_with_low_priority_and_removals_with_high_priority() {
         hand.owner().delete(&deleted).await;
         apply(hand).await;
         hand.pump_stream().await.unwrap();
-        assert_eq!(woken(hand, Queue::ContentBulk).await, [made.as_str()]);
+        assert_eq!(
+            deliver_wakes(hand, Queue::ContentBulk).await,
+            [made.as_str()]
+        );
         let mut left = [trashed, deleted];
         left.sort_unstable();
-        assert_eq!(woken(hand, Queue::Content).await, left);
+        assert_eq!(deliver_wakes(hand, Queue::Content).await, left);
     });
 }
 
@@ -119,12 +136,15 @@ fn the_stream_is_read_again_after_a_crash_before_the_wake() {
         apply(hand).await;
         for _ in 0..2 {
             assert!(hand.stream_crashes("content_of").await);
-            assert_eq!(woken(hand, Queue::Content).await, Vec::<String>::new());
+            assert_eq!(
+                deliver_wakes(hand, Queue::Content).await,
+                Vec::<String>::new()
+            );
         }
         hand.pump_stream().await.unwrap();
         let mut files = files;
         files.sort_unstable();
-        assert_eq!(woken(hand, Queue::Content).await, files);
+        assert_eq!(deliver_wakes(hand, Queue::Content).await, files);
     });
 }
 
@@ -139,25 +159,25 @@ fn a_file_that_changes_in_drive_is_processed_by_mirror_content() {
     };
     own_with(setup, async |world| {
         mirror(world, json!({"enabled": true})).await;
-        let looked_at = |queue: Queue| {
+        let processed = |queue: Queue| {
             let counters = world.system.aws.sqs().counters();
             counters.deleted.get(queue.name()).map_or(0, |one| one.all)
         };
-        let before = looked_at(Queue::Content);
+        let before = processed(Queue::Content);
         let file = world.take();
         let changed = Bytes::from_static(b"changed");
         world
             .simulator
             .replace_content("owner", &file, changed)
             .unwrap();
-        eventually("its content is looked at", async || {
-            (looked_at(Queue::Content) > before).then_some(())
+        eventually("its content is processed", async || {
+            (processed(Queue::Content) > before).then_some(())
         })
         .await;
-        let before = looked_at(Queue::ContentBulk);
+        let before = processed(Queue::ContentBulk);
         world.owner().create("new.txt", false).await;
         eventually("a new file's, too", async || {
-            (looked_at(Queue::ContentBulk) > before).then_some(())
+            (processed(Queue::ContentBulk) > before).then_some(())
         })
         .await;
     });
@@ -188,7 +208,7 @@ fn a_content_wake_in_the_dead_letter_queue_is_listed_and_redriven() {
             let path = "/v1/dead-letters/redrive";
             let sent = hand.call(token, Method::POST, path, &[], Some(&ids)).await;
             assert_eq!(sent.body["results"][0]["status"], 200, "{}", sent.body);
-            assert_eq!(woken(hand, queue).await, [file.as_str()]);
+            assert_eq!(deliver_wakes(hand, queue).await, [file.as_str()]);
         }
     });
 }
@@ -201,33 +221,36 @@ fn enabling_content_scans_every_file_once() {
             .await;
         assert_eq!(refused.status, 409, "it is not mirrored: {}", refused.body);
         mirror(hand, json!({"enabled": true})).await;
-        let walk = hand.get("/operations?limit=1").await["items"][0].clone();
+        let scan = hand.get("/operations?limit=1").await["items"][0].clone();
         assert_eq!(
-            (&walk["kind"], &walk["state"]),
+            (&scan["kind"], &scan["state"]),
             (&json!("mirror"), &json!("listed"))
         );
         hand.sweep().await;
         hand.sweep().await;
-        let walk = hand
-            .get(&format!("/operations/{}", walk["id"].as_str().unwrap()))
+        let scan = hand
+            .get(&format!("/operations/{}", scan["id"].as_str().unwrap()))
             .await;
         assert_eq!(
-            (&walk["state"], &walk["listed"]),
+            (&scan["state"], &scan["listed"]),
             (&json!("done"), &json!(5)),
-            "{walk}"
+            "{scan}"
         );
         let mut all: Vec<String> = (0..5).map(|_| hand.take()).collect();
         all.sort_unstable();
-        assert_eq!(woken(hand, Queue::ContentBulk).await, all);
+        assert_eq!(deliver_wakes(hand, Queue::ContentBulk).await, all);
 
-        // What was said before changes nothing, and what is said anew is walked for again.
+        // Unchanged settings start no scan, and an explicit request starts another one.
         mirror(hand, json!({"enabled": true})).await;
         hand.sweep().await;
-        assert_eq!(woken(hand, Queue::ContentBulk).await, Vec::<String>::new());
+        assert_eq!(
+            deliver_wakes(hand, Queue::ContentBulk).await,
+            Vec::<String>::new()
+        );
         let started = hand.post("/sync", json!({"mode": "mirror"})).await;
         assert_eq!(started["operations"][0]["kind"], "mirror", "{started}");
         hand.sweep().await;
-        assert_eq!(woken(hand, Queue::ContentBulk).await, all);
+        assert_eq!(deliver_wakes(hand, Queue::ContentBulk).await, all);
     });
 }
 
@@ -239,9 +262,9 @@ fn content_that_changed_during_a_pause_is_found_by_a_scan_afterwards() {
         content(hand, &file, "changed");
         hand.post("/resume", json!({})).await;
         hand.sweep_and_pump().await;
-        let walks = hand.get("/operations").await;
-        let mut walks = walks["items"].as_array().unwrap().iter();
-        let newest = walks
+        let scans = hand.get("/operations").await;
+        let mut scans = scans["items"].as_array().unwrap().iter();
+        let newest = scans
             .find(|operation| operation["kind"] == "mirror")
             .unwrap();
         assert_eq!(newest["state"], "done", "{newest}");
@@ -269,14 +292,14 @@ fn push_intents_hands_owed_content_to_mirror_content() {
         assert_eq!(committed.await.unwrap(), store::Committed::Done);
         hand.pump_stream().await.unwrap();
         assert_eq!(
-            woken(hand, Queue::Content).await,
+            deliver_wakes(hand, Queue::Content).await,
             [file.as_str()],
             "at once"
         );
         hand.sweep().await;
         hand.pump_only(Queue::PushWakes).await;
         assert_eq!(
-            woken(hand, Queue::Content).await,
+            deliver_wakes(hand, Queue::Content).await,
             [file.as_str()],
             "and when it is due"
         );

@@ -20,18 +20,18 @@ fn fault(hand: &ByHand, fault: Value) {
     hand.simulator.add_fault(fault).unwrap();
 }
 
-fn spoilt(hand: &ByHand, times: u64, how: Value) {
+fn corrupt_downloads(hand: &ByHand, times: u64, how: Value) {
     let spoil = json!({"match": "GET /drive/v3/files/*?*alt=media*", "times": times, "spoil": how});
     fault(hand, spoil);
 }
 
-async fn dealt(hand: &ByHand, file: &str) -> Option<(u32, ContentOutcome)> {
+async fn outcome(hand: &ByHand, file: &str) -> Option<(u32, ContentOutcome)> {
     let state = hand.store().load_content(&hand.key, &id(file)).await;
     state.unwrap().outcome
 }
 
-/// What fails comes back when its backoff is over.
-async fn until_quiet(hand: &ByHand) {
+/// Runs the schedule until no message waits for its backoff.
+async fn run_until_idle(hand: &ByHand) {
     for _ in 0..40 {
         hand.sweep_and_pump().await;
         let in_flight = |queue: Queue| hand.aws.sqs().depth(queue.name()).unwrap().in_flight;
@@ -40,7 +40,7 @@ async fn until_quiet(hand: &ByHand) {
         }
         hand.advance_clock(Duration::from_secs(1_000));
     }
-    panic!("it never comes to rest");
+    panic!("the queues never run empty");
 }
 
 #[test]
@@ -101,22 +101,22 @@ fn a_download_out_of_time_continues_after_its_last_part() {
         apply(hand).await;
         hand.pump_stream().await.unwrap();
         hand.simulator.zero_counters();
-        let mut looks = 0;
+        let mut invocations = 0;
         while versions(hand, &file).await.is_empty() {
             hand.wait_until_visible(Queue::ContentBulk).await;
             let received = hand.receive(Queue::ContentBulk).await;
             if received.is_empty() {
-                // A look that was over before it began: its wake comes back.
+                // The invocation ended before it started: its wake is retried.
                 hand.advance_clock(Duration::from_secs(1_000));
                 continue;
             }
-            // Time for a first part, and mostly for no second one.
-            let deadline = Deadline(hand.now().plus_millis(45_000 + 20 * looks));
+            // Time for a first part, and rarely for a second one.
+            let deadline = Deadline(hand.now().plus_millis(45_000 + 20 * invocations));
             hand.deliver(Queue::ContentBulk, &received, deadline).await;
-            looks += 1;
-            assert!(looks < 200, "it never ends");
+            invocations += 1;
+            assert!(invocations < 200, "it never ends");
         }
-        assert!(looks > 1, "it was cut off");
+        assert!(invocations > 1, "it was cut off");
         let stored = versions(hand, &file).await;
         assert_eq!(stored[0].size_bytes, 40 * MIB);
         intact(hand, &file).await;
@@ -127,7 +127,7 @@ fn a_download_out_of_time_continues_after_its_last_part() {
 fn regression_a_content_wake_without_time_to_start_is_retried() {
     mirrored(2, async |hand| {
         let file = hand.take();
-        content(hand, &file, "looked at too late");
+        content(hand, &file, "processed too late");
         apply(hand).await;
         hand.pump_stream().await.unwrap();
         for _ in 0..3 {
@@ -138,11 +138,11 @@ fn regression_a_content_wake_without_time_to_start_is_retried() {
                 hand.deliver(Queue::Content, &received, soon).await;
             }
         }
-        until_quiet(hand).await;
+        run_until_idle(hand).await;
         let stored = versions(hand, &file).await;
         assert_eq!(
             bytes_of(hand, &stored[0]).await.as_ref(),
-            b"looked at too late"
+            b"processed too late"
         );
     });
 }
@@ -156,7 +156,7 @@ fn invariant_28_after_a_crash_at_any_call_content_is_stored_completely_and_once(
             apply(hand).await;
             hand.pump_stream().await.unwrap();
             crashed = hand.crashes(Queue::ContentBulk, at).await;
-            until_quiet(hand).await;
+            run_until_idle(hand).await;
             let stored = versions(hand, &file).await;
             assert_eq!(stored.len(), 1, "call {at}");
             assert_eq!(object(hand, &stored[0]).await.unwrap().refs, 1, "call {at}");
@@ -174,9 +174,9 @@ fn invariant_28_after_a_crash_at_any_call_content_is_stored_completely_and_once(
 fn interrupted_downloads_are_resumed_and_wrong_bytes_are_rejected() {
     mirrored(1, async |hand| {
         let cut = generated(hand, 1, 3 * MIB);
-        spoilt(hand, 2, json!({"cut_after": 1_000_000}));
+        corrupt_downloads(hand, 2, json!({"cut_after": 1_000_000}));
         apply(hand).await;
-        until_quiet(hand).await;
+        run_until_idle(hand).await;
         intact(hand, &cut).await;
         assert_eq!(versions(hand, &cut).await.len(), 1);
         for how in [
@@ -185,9 +185,9 @@ fn interrupted_downloads_are_resumed_and_wrong_bytes_are_rejected() {
             json!({"append_bytes": 3}),
         ] {
             let file = generated(hand, 2, 100_000);
-            spoilt(hand, 1, how);
+            corrupt_downloads(hand, 1, how);
             apply(hand).await;
-            until_quiet(hand).await;
+            run_until_idle(hand).await;
             assert_eq!(versions(hand, &file).await.len(), 1);
             intact(hand, &file).await;
             hand.simulator.clear_faults();
@@ -202,10 +202,10 @@ fn content_that_is_always_corrupt_is_unavailable_and_its_metadata_stays_current(
     mirrored(2, async |hand| {
         let file = hand.take();
         content(hand, &file, "never to be had");
-        spoilt(hand, 0, json!({"flip_at": 0}));
+        corrupt_downloads(hand, 0, json!({"flip_at": 0}));
         apply(hand).await;
-        until_quiet(hand).await;
-        let (_, how) = dealt(hand, &file).await.unwrap();
+        run_until_idle(hand).await;
+        let (_, how) = outcome(hand, &file).await.unwrap();
         assert!(matches!(how, ContentOutcome::Unavailable { .. }), "{how:?}");
         hand.owner().rename(&file, "still here.txt").await;
         apply(hand).await;
@@ -213,7 +213,7 @@ fn content_that_is_always_corrupt_is_unavailable_and_its_metadata_stays_current(
         hand.simulator.clear_faults();
         content(hand, &file, "to be had");
         apply(hand).await;
-        until_quiet(hand).await;
+        run_until_idle(hand).await;
         let stored = versions(hand, &file).await;
         assert_eq!(bytes_of(hand, &stored[0]).await.as_ref(), b"to be had");
     });
@@ -223,16 +223,16 @@ fn content_that_is_always_corrupt_is_unavailable_and_its_metadata_stays_current(
 fn an_upload_that_can_not_continue_is_aborted_without_leaving_parts() {
     mirrored(1, async |hand| {
         let file = generated(hand, 5, 20 * MIB);
-        spoilt(hand, 0, json!({"flip_at": 100}));
+        corrupt_downloads(hand, 0, json!({"flip_at": 100}));
         apply(hand).await;
-        until_quiet(hand).await;
-        let (_, how) = dealt(hand, &file).await.unwrap();
+        run_until_idle(hand).await;
+        let (_, how) = outcome(hand, &file).await.unwrap();
         assert!(matches!(how, ContentOutcome::Unavailable { .. }), "{how:?}");
         assert_eq!(hand.aws.open_uploads().unwrap(), 0);
         hand.simulator.clear_faults();
         let other = generated(hand, 6, 20 * MIB);
         apply(hand).await;
-        until_quiet(hand).await;
+        run_until_idle(hand).await;
         intact(hand, &other).await;
         assert_eq!(versions(hand, &other).await.len(), 1);
         assert_eq!(hand.aws.open_uploads().unwrap(), 0);
@@ -248,7 +248,7 @@ fn an_error_page_instead_of_content_is_not_stored() {
             "respond": {"status": 200, "html": true}});
         fault(hand, page);
         apply(hand).await;
-        until_quiet(hand).await;
+        run_until_idle(hand).await;
         let stored = versions(hand, &file).await;
         assert_eq!(bytes_of(hand, &stored[0]).await.as_ref(), b"the real one");
         intact(hand, &file).await;
@@ -264,9 +264,9 @@ fn rejected_content_is_recorded_with_drives_reason() {
             "respond": {"status": 403, "reason": "cannotDownloadAbusiveFile"}});
         fault(hand, abusive);
         apply(hand).await;
-        until_quiet(hand).await;
+        run_until_idle(hand).await;
         let reason = "abusive".to_owned();
-        let (_, how) = dealt(hand, &file).await.unwrap();
+        let (_, how) = outcome(hand, &file).await.unwrap();
         assert_eq!(how, ContentOutcome::Unavailable { reason });
     });
 }
@@ -277,8 +277,8 @@ fn invariant_29_a_file_that_changes_during_its_download_is_stored_in_its_new_sta
         let file = generated(hand, 1, 20 * MIB);
         apply(hand).await;
         hand.pump_stream().await.unwrap();
-        // The first look is cut off for good in the middle, and somebody writes before the next one.
-        spoilt(hand, 20, json!({"cut_after": 9_000_000}));
+        // The first download is interrupted, and the file is changed before the next one.
+        corrupt_downloads(hand, 20, json!({"cut_after": 9_000_000}));
         hand.pump_only(Queue::ContentBulk).await;
         hand.simulator.clear_faults();
         let file_now = hand
@@ -286,7 +286,7 @@ fn invariant_29_a_file_that_changes_during_its_download_is_stored_in_its_new_sta
             .replace_generated("owner", &file, 2, 11 * MIB);
         file_now.unwrap();
         apply(hand).await;
-        until_quiet(hand).await;
+        run_until_idle(hand).await;
         let stored = versions(hand, &file).await;
         let drive = ContentHasher::of(&in_drive(hand, &file).await);
         assert_eq!(stored[0].hash, drive.sha256);
@@ -305,7 +305,7 @@ fn content_over_the_size_limit_is_skipped_with_the_rule_recorded() {
         hand.pump().await;
         let rule = "size".to_owned();
         assert_eq!(
-            dealt(hand, &large).await,
+            outcome(hand, &large).await,
             Some((1, ContentOutcome::Skipped { rule }))
         );
         assert_eq!(versions(hand, &large).await, []);
@@ -318,7 +318,8 @@ fn folders_and_shortcuts_are_never_downloaded() {
     mirrored(2, async |hand| {
         let target = hand.take();
         hand.owner().create("a folder", true).await;
-        let shortcut = json!({"name": "a shortcut", "mimeType": "application/vnd.google-apps.shortcut",
+        let shortcut = json!({"name": "a shortcut",
+            "mimeType": "application/vnd.google-apps.shortcut",
             "shortcutDetails": {"targetId": target}});
         let owner = hand.owner();
         let made = owner
@@ -376,7 +377,7 @@ fn a_document_too_large_to_export_is_prepared_and_downloaded() {
             .done(http::Method::POST, "/_control/content", Some(large))
             .await;
         apply(hand).await;
-        until_quiet(hand).await;
+        run_until_idle(hand).await;
         let stored = versions(hand, &file).await;
         assert!(matches!(stored[0].origin, ContentOrigin::Export { .. }));
         assert_eq!(stored[0].size_bytes, 12_000_000);

@@ -78,7 +78,7 @@ fn content_that_another_file_or_a_new_upload_refers_to_is_not_collected() {
         intact(hand, &stays).await;
         assert_eq!(object(hand, &stored).await.unwrap().refs, 1);
 
-        // Its last holder goes too, and just before the collection somebody uploads the same bytes.
+        // The last reference is removed, and the same bytes are uploaded before the collection.
         content(hand, &stays, "something else");
         apply(hand).await;
         hand.pump().await;

@@ -12,7 +12,8 @@ use tokio::task::JoinSet;
 
 use crate::support::{Answer, Setup, World, own, run};
 
-/// Runs a test in the one world whose connection mirrors content. It takes files of its own, and disturbs nobody.
+/// Runs a test in the shared world whose connection mirrors content. It takes files of its own and
+/// affects no other test.
 pub(super) fn contents(test: impl AsyncFnOnce(&'static World)) {
     static WORLD: OnceCell<World> = OnceCell::const_new();
     run(async {
@@ -22,19 +23,11 @@ pub(super) fn contents(test: impl AsyncFnOnce(&'static World)) {
                 ..Setup::default()
             };
             let world = World::start(setup).await;
-            turn(&world, true).await;
+            world.configure(json!({"content": {"enabled": true}})).await;
             world
         };
         test(WORLD.get_or_init(start).await).await;
     });
-}
-
-async fn turn(world: &World, enabled: bool) {
-    let wanted = json!({"content": {"enabled": enabled}});
-    let answer = world
-        .api(Method::PATCH, "", &[("if-match", "*")], Some(wanted))
-        .await;
-    assert_eq!(answer.status, 200, "{}", answer.body);
 }
 
 pub(super) fn sha256(bytes: &[u8]) -> String {
@@ -42,7 +35,7 @@ pub(super) fn sha256(bytes: &[u8]) -> String {
     hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Bytes that no other test has.
+/// Returns bytes that no other test uses.
 pub(super) fn unique(what: &str) -> Vec<u8> {
     static DRAWN: AtomicUsize = AtomicUsize::new(0);
     let number = DRAWN.fetch_add(1, Ordering::Relaxed);
@@ -72,7 +65,7 @@ pub(super) async fn send(
     }
 }
 
-/// Brings content that is what its hash says.
+/// Uploads content with its hash.
 pub(super) async fn put(world: &World, file: &str, expected: u64, bytes: &[u8]) -> Answer {
     let path = format!("/files/{file}/content?expected_version={expected}");
     let headers = [
@@ -82,8 +75,8 @@ pub(super) async fn put(world: &World, file: &str, expected: u64, bytes: &[u8]) 
     send(world, &path, &headers, bytes).await
 }
 
-/// Brings content that is taken, and gives its version.
-pub(super) async fn brought(world: &World, file: &str, bytes: &[u8]) -> u64 {
+/// Uploads content, expects success, and returns its version.
+pub(super) async fn upload_ok(world: &World, file: &str, bytes: &[u8]) -> u64 {
     let expected = version(world, file).await;
     let answer = put(world, file, expected, bytes).await;
     assert_eq!(answer.status, 200, "{}", answer.body);
@@ -96,7 +89,7 @@ pub(super) async fn version(world: &World, file: &str) -> u64 {
     file["content"]["version"].as_u64().unwrap_or(0)
 }
 
-/// The stored version of a number.
+/// Returns the listed version of a number.
 async fn listed(world: &World, file: &str, number: u64) -> Value {
     let all = world
         .get(&format!("/files/{file}/versions?limit=1000"))
@@ -107,18 +100,18 @@ async fn listed(world: &World, file: &str, number: u64) -> Value {
 }
 
 pub(super) async fn downloaded(world: &World, file: &str, number: u64) -> Vec<u8> {
-    let told = world
+    let shown = world
         .get(&format!("/files/{file}/content?version={number}"))
         .await;
-    assert_eq!(told["version"], number, "{told}");
-    let answer = world.http.get(told["url"].as_str().unwrap()).send().await;
+    assert_eq!(shown["version"], number, "{shown}");
+    let answer = world.http.get(shown["url"].as_str().unwrap()).send().await;
     let answer = answer.unwrap();
     assert_eq!(answer.status().as_u16(), 200);
     let saved = answer.headers()["content-disposition"].to_str().unwrap();
     assert!(saved.starts_with("attachment"), "{saved}");
     let bytes = answer.bytes().await.unwrap().to_vec();
-    assert_eq!(told["sha256"], sha256(&bytes));
-    assert_eq!(told["size_bytes"], bytes.len());
+    assert_eq!(shown["sha256"], sha256(&bytes));
+    assert_eq!(shown["size_bytes"], bytes.len());
     bytes
 }
 
@@ -134,25 +127,25 @@ fn uploaded_content_is_a_version_that_is_listed_and_downloaded() {
     contents(async |world| {
         let file = world.take();
         let before = version(world, &file).await;
-        let bytes = unique("brought");
-        let number = brought(world, &file, &bytes).await;
+        let bytes = unique("upload_ok");
+        let number = upload_ok(world, &file, &bytes).await;
         assert_eq!(number, before + 1);
-        let told = listed(world, &file, number).await;
-        assert_eq!(told["sha256"], sha256(&bytes));
-        assert_eq!(told["size_bytes"], bytes.len());
-        assert_eq!(told["origin"], "application");
-        assert_eq!(told["by"], "you");
+        let shown = listed(world, &file, number).await;
+        assert_eq!(shown["sha256"], sha256(&bytes));
+        assert_eq!(shown["size_bytes"], bytes.len());
+        assert_eq!(shown["origin"], "application");
+        assert_eq!(shown["by"], "you");
         assert_eq!(
-            (&told["pinned"], &told["current"]),
+            (&shown["pinned"], &shown["current"]),
             (&json!(false), &json!(true))
         );
         assert_eq!(downloaded(world, &file, number).await, bytes);
         let current = world.get(&format!("/files/{file}/content")).await;
         assert_eq!(current["version"], number);
 
-        let empty = brought(world, &file, b"").await;
+        let empty = upload_ok(world, &file, b"").await;
         assert_eq!(downloaded(world, &file, empty).await, b"");
-        let again = brought(world, &file, &bytes).await;
+        let again = upload_ok(world, &file, &bytes).await;
         assert_eq!(
             again,
             number + 2,
@@ -345,8 +338,8 @@ fn a_version_is_restored_as_a_new_one_with_author_and_reason() {
     contents(async |world| {
         let file = world.take();
         let (old, new) = (unique("old"), unique("new"));
-        let first = brought(world, &file, &old).await;
-        let second = brought(world, &file, &new).await;
+        let first = upload_ok(world, &file, &old).await;
+        let second = upload_ok(world, &file, &new).await;
         let path = format!("/files/{file}/restore");
         let restore = async |headers: &[(&str, &str)], body: Value| {
             world.api(Method::POST, &path, headers, Some(body)).await
@@ -358,9 +351,9 @@ fn a_version_is_restored_as_a_new_one_with_author_and_reason() {
         let third = answer.body["content"]["version"].as_u64().unwrap();
         assert_eq!(third, second + 1);
         assert_eq!(answer.body["content"]["sha256"], sha256(&old));
-        let told = listed(world, &file, third).await;
+        let shown = listed(world, &file, third).await;
         assert_eq!(
-            (&told["by"], &told["reason"]),
+            (&shown["by"], &shown["reason"]),
             (&json!("you"), &json!("it was better"))
         );
         assert_eq!(downloaded(world, &file, third).await, old);
@@ -404,8 +397,8 @@ fn versions_are_compared_and_pinned() {
     contents(async |world| {
         let file = world.take();
         let mark = String::from_utf8(unique("compared")).unwrap();
-        let first = brought(world, &file, format!("{mark}one\ntwo\n").as_bytes()).await;
-        let second = brought(world, &file, format!("{mark}one\n2\n").as_bytes()).await;
+        let first = upload_ok(world, &file, format!("{mark}one\ntwo\n").as_bytes()).await;
+        let second = upload_ok(world, &file, format!("{mark}one\n2\n").as_bytes()).await;
         let compared = world.get(&format!("/files/{file}/versions/compare")).await;
         assert_eq!(compared["same"], false);
         assert_eq!(
@@ -417,7 +410,7 @@ fn versions_are_compared_and_pinned() {
         let same = format!("/files/{file}/versions/compare?from={first}&to={first}");
         let same = world.get(&same).await;
         assert_eq!((&same["same"], &same["diff"]), (&json!(true), &Value::Null));
-        let binary = brought(world, &file, &[&[0, 255][..], mark.as_bytes()].concat()).await;
+        let binary = upload_ok(world, &file, &[&[0, 255][..], mark.as_bytes()].concat()).await;
         let compared = world
             .get(&format!("/files/{file}/versions/compare?from={first}"))
             .await;

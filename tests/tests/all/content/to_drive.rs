@@ -12,15 +12,12 @@ use super::{bytes_of, in_drive, intact, record, upload, versions};
 use crate::support::ByHand;
 
 async fn policy(hand: &ByHand, policy: &str) {
-    let body = Some(json!({"policies": {"fields": {"content": policy}}}));
-    let answer = hand
-        .api(Method::PATCH, "", &[("if-match", "*")], body)
-        .await;
-    assert_eq!(answer.status, 200, "{}", answer.body);
+    let policies = json!({"policies": {"fields": {"content": policy}}});
+    hand.configure(policies).await;
 }
 
-/// Everything that is owed gets there, whatever waits it takes.
-async fn settled(hand: &ByHand) {
+/// Runs the schedule until everything owed is pushed.
+async fn run_until_pushed(hand: &ByHand) {
     for _ in 0..30 {
         hand.sweep_and_pump().await;
         hand.sync().await;
@@ -35,7 +32,7 @@ async fn sha256_in_drive(hand: &ByHand, file: &str) -> String {
     answer["sha256Checksum"].as_str().unwrap().to_owned()
 }
 
-/// How many contents Drive has had of a file.
+/// Returns the number of revisions that Drive has of a file.
 async fn revisions(hand: &ByHand, file: &str) -> usize {
     let path = format!("/drive/v3/files/{file}/revisions?fields=revisions(id)");
     let answer = hand.owner().done(Method::GET, &path, None).await;
@@ -76,7 +73,7 @@ fn empty_content_can_be_uploaded() {
         apply(hand).await;
         hand.pump().await;
         upload(hand, &file, b"").await;
-        settled(hand).await;
+        run_until_pushed(hand).await;
         assert_eq!(in_drive(hand, &file).await.len(), 0);
         assert!(!record(hand, &file).await.content_owed());
     });
@@ -88,7 +85,7 @@ fn an_upload_and_a_change_in_drive_are_a_conflict_with_both_contents() {
         let file = hand.take();
         upload(hand, &file, b"ours").await;
         content(hand, &file, "theirs");
-        settled(hand).await;
+        run_until_pushed(hand).await;
         assert_eq!(in_drive(hand, &file).await.as_ref(), b"theirs");
         let held = record(hand, &file).await;
         let conflict = held.open_conflict(&Field::Content).unwrap();
@@ -111,7 +108,7 @@ fn an_upload_and_a_change_in_drive_are_a_conflict_with_both_contents() {
             .commit(&hand.key, held.revision, &step, nonce)
             .await
             .unwrap();
-        settled(hand).await;
+        run_until_pushed(hand).await;
         assert_eq!(in_drive(hand, &file).await.as_ref(), b"ours");
         assert!(record(hand, &file).await.open.is_empty());
         intact(hand, &file).await;
@@ -124,10 +121,10 @@ fn the_policy_keep_both_saves_the_applications_content_as_a_named_copy() {
         policy(hand, "keep_both").await;
         let file = hand.take();
         hand.owner().rename(&file, "document.txt").await;
-        settled(hand).await;
+        run_until_pushed(hand).await;
         upload(hand, &file, b"ours").await;
         content(hand, &file, "theirs");
-        settled(hand).await;
+        run_until_pushed(hand).await;
         assert_eq!(in_drive(hand, &file).await.as_ref(), b"theirs");
         assert!(record(hand, &file).await.open.is_empty());
         let ended = hand
@@ -165,7 +162,7 @@ fn a_write_between_our_read_and_our_upload_is_not_overwritten() {
             "respond": {"status": 412, "reason": "conditionNotMet"}});
         let stale: Fault = serde_json::from_value(stale).unwrap();
         hand.simulator.add_fault(stale).unwrap();
-        settled(hand).await;
+        run_until_pushed(hand).await;
         assert!(
             in_drive(hand, &file).await.as_ref() == b"ours",
             "the next attempt did it"
@@ -187,7 +184,7 @@ fn an_upload_that_crashes_at_any_call_lands_once() {
             upload(hand, &file, b"after").await;
             hand.pump_stream().await.unwrap();
             crashed = hand.crashes(Queue::Content, at).await;
-            settled(hand).await;
+            run_until_pushed(hand).await;
             assert_eq!(in_drive(hand, &file).await.as_ref(), b"after", "call {at}");
             assert_eq!(revisions(hand, &file).await, before + 1, "call {at}: once");
             let now = record(hand, &file).await;

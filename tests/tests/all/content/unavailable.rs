@@ -48,7 +48,7 @@ fn pain_14_a_document_too_large_to_export_stays_current_and_delays_no_other_file
         }
         assert_eq!(hand.differences().await, Vec::<String>::new());
         assert_eq!(hand.file(&large).await["fields"]["name"], "Minutes 2");
-        // Nobody asks for content that was not asked for here, again and again least of all.
+        // Content that is not mirrored is never read.
         for method in ["files.export", "files.download", "files.get"] {
             assert_eq!(hand.calls(method), 0, "{method}");
         }

@@ -3,10 +3,10 @@
 use http::Method;
 use serde_json::{Value, json};
 
-use super::over_http::{brought, contents, downloaded, problem, sha256, unique, version};
+use super::over_http::{contents, downloaded, problem, sha256, unique, upload_ok, version};
 use crate::support::{Answer, World};
 
-/// Begins an upload of a file's next content.
+/// Starts an upload of a file's next content.
 async fn begin(world: &World, file: &str, bytes: &[u8]) -> Answer {
     let wanted = json!({
         "size_bytes": bytes.len(), "content_hash": sha256(bytes),
@@ -88,7 +88,7 @@ fn an_upload_in_parts_is_rejected_if_hash_version_or_size_differ() {
 
         let overtaken = begin(world, &file, &said).await;
         send_parts(world, &overtaken.body, &said).await;
-        let number = brought(world, &file, &unique("faster")).await;
+        let number = upload_ok(world, &file, &unique("faster")).await;
         let commit = format!("{path}/{}/commit", overtaken.body["id"].as_str().unwrap());
         let late = world.api(Method::POST, &commit, &[], None).await;
         problem(&late, 409, "version-mismatch");

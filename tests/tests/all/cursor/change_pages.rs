@@ -1,12 +1,13 @@
-//! Pages of a change log: none is skipped, repeated entries are applied once, and two readers of one log
-//! do no harm.
+//! Pages of a change log: none is skipped, repeated entries are applied once, and two readers of
+//! one log do no harm.
 
 use domain::LogId;
 use http::Method;
 use local::aws::Queue;
 use local::sources::event;
-use runtime::{Deadline, queue};
+use runtime::Deadline;
 use serde_json::json;
+use worker::queue;
 
 use crate::support::{ByHand, by_hand};
 
@@ -28,8 +29,8 @@ fn pain_06_of_2500_changes_on_short_and_empty_pages_none_is_missed() {
     });
 }
 
-/// The files whose change Drive would still tell of, from where the cursor stands.
-async fn ahead_of_the_cursor(hand: &ByHand) -> Vec<String> {
+/// Returns the files whose changes Drive still lists from the cursor on.
+async fn changes_after_the_cursor(hand: &ByHand) -> Vec<String> {
     let (mut ids, mut token) = (Vec::new(), hand.log().await.cursor.unwrap());
     loop {
         let path = format!("/drive/v3/changes?pageToken={}&fields=*", token.as_str());
@@ -59,15 +60,15 @@ fn pain_06_a_reader_that_crashes_never_leaves_its_cursor_ahead_of_the_queue() {
             hand.wait_for_wake().await;
             let crashed = hand.crashes(Queue::LogWakes, calls).await;
             hand.pump_only(Queue::Snapshots).await;
-            let told = ahead_of_the_cursor(hand).await;
+            let ahead = changes_after_the_cursor(hand).await;
             for file in &files {
                 let applied = hand.file(file).await["fields"]["name"] == name.as_str();
                 assert!(
-                    applied || told.contains(file),
+                    applied || ahead.contains(file),
                     "{file} is neither queued nor ahead of the cursor after call {calls}"
                 );
             }
-            // What was in work comes back.
+            // The messages in flight are received again.
             hand.pump().await;
             assert_eq!(hand.differences().await, Vec::<String>::new());
             if !crashed {
@@ -94,7 +95,7 @@ fn pain_07_a_file_that_changes_while_pages_are_read_ends_at_the_newer_version() 
         hand.owner().rename(&other, "other.txt").await;
         hand.wait_for_wake().await;
         hand.wait_until_visible(Queue::LogWakes).await;
-        // Its time is up after one page: what it has read is queued, and it wakes itself.
+        // Its time is up after one page: the page is queued, and the reader sends itself a wake.
         let received = hand.receive(Queue::LogWakes).await;
         hand.deliver(Queue::LogWakes, &received, Deadline(hand.now()))
             .await;
@@ -106,10 +107,10 @@ fn pain_07_a_file_that_changes_while_pages_are_read_ends_at_the_newer_version() 
         assert_eq!(hand.file(&again).await["fields"]["name"], "second.txt");
         assert_eq!(hand.conflicts_of(&again).await.len(), 0);
         assert_eq!(hand.differences().await, Vec::<String>::new());
-        let settled = revision(hand, &again).await;
+        let before = revision(hand, &again).await;
         hand.sync().await;
         hand.pump().await;
-        assert_eq!(revision(hand, &again).await, settled, "and stays there");
+        assert_eq!(revision(hand, &again).await, before, "and stays there");
     });
 }
 

@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 
 use crate::support::{Setup, World, eventually, own, own_with};
 
-/// What of a file must not move while nothing happens to it.
-async fn untouched(world: &World) -> BTreeMap<String, (Value, usize)> {
+/// Returns the revision and the number of versions of each file, which must not change without an
+/// edit.
+async fn revisions(world: &World) -> BTreeMap<String, (Value, usize)> {
     let mut all = BTreeMap::new();
     for (id, file) in world.files().await {
         let history = world.get(&format!("/files/{id}/history")).await;
@@ -18,10 +19,10 @@ async fn untouched(world: &World) -> BTreeMap<String, (Value, usize)> {
     all
 }
 
-async fn nothing_is_false(world: &World, how: &str) {
+async fn resync_changes_only_edited_files(world: &World, how: &str) {
     let owner = world.owner();
     let [renamed, deleted, trashed, edited] = [(); 4].map(|()| world.take());
-    let before = untouched(world).await;
+    let before = revisions(world).await;
     world.disable_notifications();
     if how == "400" {
         world.invalidate_cursor().await;
@@ -45,7 +46,7 @@ async fn nothing_is_false(world: &World, how: &str) {
     );
     world.converge().await;
     assert_eq!(world.file(&deleted).await["presence"], "removed");
-    let after = untouched(world).await;
+    let after = revisions(world).await;
     let changed = [&renamed, &trashed, &edited, &deleted, &made];
     for (id, was) in &before {
         if !changed.contains(&id) {
@@ -63,17 +64,17 @@ async fn nothing_is_false(world: &World, how: &str) {
 
 #[test]
 fn pain_08_an_invalid_page_token_loses_no_file_and_invents_none() {
-    own(async |world| nothing_is_false(world, "400").await);
+    own(async |world| resync_changes_only_edited_files(world, "400").await);
 }
 
 #[test]
 fn pain_08_a_page_token_answered_with_404_loses_no_file_and_invents_none() {
-    own(async |world| nothing_is_false(world, "404").await);
+    own(async |world| resync_changes_only_edited_files(world, "404").await);
 }
 
 #[test]
 fn pain_08_a_page_token_answered_with_410_loses_no_file_and_invents_none() {
-    own(async |world| nothing_is_false(world, "410").await);
+    own(async |world| resync_changes_only_edited_files(world, "410").await);
 }
 
 #[test]
@@ -81,7 +82,7 @@ fn pain_08_changes_during_the_listing_are_not_lost() {
     own(async |world| {
         let (gone, owner) = (world.take(), world.owner());
         world.disable_notifications();
-        // A file that is listed on the first page, so that no later page tells what became of it.
+        // A file that is listed on the first page, so that no later page shows its change.
         let path = "/drive/v3/files?pageSize=10&fields=files(id,mimeType)";
         let (_, first) = owner.call(Method::GET, path, None).await;
         let mut first = first["files"].as_array().unwrap().iter();
@@ -91,8 +92,11 @@ fn pain_08_changes_during_the_listing_are_not_lost() {
             .control(Method::POST, "pages", json!({"size": 10}))
             .await;
         world.invalidate_cursor().await;
-        // From the second page on the listing fails until people have been at the first page's files.
-        world.fault(json!({"match": "GET /drive/v3/files", "after": 1, "times": 0, "respond": {"status": 503, "reason": "backendError"}}));
+        // From the second page on the listing fails until files of the first page have been edited.
+        world.fault(
+            json!({"match": "GET /drive/v3/files", "after": 1, "times": 0,
+            "respond": {"status": 503, "reason": "backendError"}}),
+        );
         world.sync().await;
         eventually("the first page is recorded", async || {
             let latest = world.get("/operations").await["items"][0].clone();
@@ -126,7 +130,7 @@ fn pain_08_an_unrelated_400_never_starts_a_resync() {
             let respond = json!({"status": 400, "reason": "invalid", "location": location});
             world.fault(json!({"match": pattern, "respond": respond}));
         };
-        // Located where a lost cursor would be, but on calls that carry none.
+        // With the location of a lost cursor, but on calls without one.
         refuse(format!("GET /drive/v2/files/{read}"), "pageToken");
         refuse(format!("PATCH /drive/v2/files/{written}"), "pageToken");
         for file in [&read, &written] {
@@ -135,10 +139,10 @@ fn pain_08_an_unrelated_400_never_starts_a_resync() {
                 .file_until("it has failed", file, |f| f["intent"]["status"] == "failed")
                 .await;
         }
-        // And on the call that carries it, but about something else.
+        // On the call with a cursor, but with another location.
         refuse("GET /drive/v3/changes".to_owned(), "fields");
         world.sync().await;
-        eventually("a person is called", async || {
+        eventually("it is suspended", async || {
             let status = world.get("/status").await;
             (status["state"] == "suspended").then_some(())
         })

@@ -2,10 +2,10 @@
 
 use domain::{ConnectionId, ConnectionKey, FileId, TenantId};
 use local::aws::Queue;
-use runtime::queue::file_group;
 use serde_json::json;
 use sqs_fifo::NewMessage;
 use store::{DeadLetter, PageRequest};
+use worker::queue::file_group;
 
 use crate::support::{World, eventually, own};
 
@@ -18,7 +18,7 @@ fn send(world: &World, queue: Queue, group: &str, id: &str, body: &str) {
         .unwrap();
 }
 
-/// What is parked without anyone knowing whose it is.
+/// Returns the dead letters of no known tenant.
 async fn unknown(world: &World) -> Vec<DeadLetter> {
     let key = ConnectionKey {
         tenant: TenantId::parse("_unknown").unwrap(),
@@ -77,7 +77,7 @@ fn a_poison_message_on_any_queue_is_parked_and_its_group_continues() {
         assert!(newer.reason.contains("newer"), "{}", newer.reason);
         assert_eq!(of("[]").queue, "log-wakes.fifo");
 
-        // The very groups that the poison was in go on.
+        // The groups of the poison messages continue.
         world.owner().rename(&file, "behind the poison.txt").await;
         world
             .file_until("the rename", &file, |f| {
@@ -96,7 +96,8 @@ fn messages_in_a_dead_letter_queue_become_records_that_the_api_lists() {
     own(async |world| {
         let file = world.take();
         let body = json!({
-            "v": 1, "tenant": world.key.tenant.as_str(), "connection": world.key.connection.as_str(),
+            "v": 1, "tenant": world.key.tenant.as_str(),
+                "connection": world.key.connection.as_str(),
             "cause": "live", "file": file, "at": "2026-01-01T00:00:00.000Z", "removed": true,
         })
         .to_string();
@@ -130,7 +131,7 @@ fn messages_in_a_dead_letter_queue_become_records_that_the_api_lists() {
 #[test]
 fn every_listed_file_is_counted_as_verified() {
     own(async |world| {
-        // A version that is no number can't be a snapshot: the entry is parked, the others arrive.
+        // Every listed file counts, whether it was applied or parked.
         world.disable_notifications();
         let operation =
             world.post("/sync", json!({"mode": "full"})).await["operation"]["id"].clone();

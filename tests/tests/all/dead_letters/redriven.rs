@@ -8,45 +8,42 @@ use serde_json::{Value, json};
 
 use crate::support::{Answer, ByHand, by_hand};
 
-/// A message's time in flight, and a little: after it, what was not acknowledged is received again.
+/// Slightly more than the visibility timeout, after which unacknowledged messages are received
+/// again.
 const IN_FLIGHT: Duration = Duration::from_secs(91);
 
-async fn ask(hand: &ByHand, method: Method, path: &str, body: Option<Value>) -> Answer {
-    let body = body.map(|body| body.to_string());
-    let token = Some(hand.token.as_str());
-    hand.call(token, method, path, &[], body.as_deref()).await
-}
-
-/// The dead letters, of one status or `all`.
-async fn letters(hand: &ByHand, status: &str) -> Vec<Value> {
+/// Returns the dead letters of one status, or of `all`.
+async fn list_dead_letters(hand: &ByHand, status: &str) -> Vec<Value> {
     let path = format!(
         "/v1/dead-letters?status={status}&connection={}",
         hand.key.connection
     );
-    let answer = ask(hand, Method::GET, &path, None).await;
+    let answer = hand.ask(Method::GET, &path, None).await;
     assert_eq!(answer.status, 200, "{}", answer.body);
     assert_eq!(answer.body["next_cursor"], Value::Null);
     answer.body["items"].as_array().unwrap().clone()
 }
 
 async fn redrive(hand: &ByHand, body: Value) -> Answer {
-    ask(hand, Method::POST, "/v1/dead-letters/redrive", Some(body)).await
+    hand.ask(Method::POST, "/v1/dead-letters/redrive", Some(body))
+        .await
 }
 
-/// Gives a file another name in Drive, and lets what tells us of it be received in vain until SQS gives it up.
-async fn a_letter(hand: &ByHand, file: &str, name: &str) -> Value {
+/// Renames a file in Drive, and lets its snapshot be received without success until SQS moves it to
+/// the dead-letter queue.
+async fn dead_letter(hand: &ByHand, file: &str, name: &str) -> Value {
     hand.owner().rename(file, name).await;
     hand.wait_for_wake().await;
     hand.pump_only(Queue::LogWakes).await;
-    given_up(hand).await;
-    let all = letters(hand, "parked").await;
+    exhaust_receives(hand).await;
+    let all = list_dead_letters(hand, "parked").await;
     let mine = all.iter().find(|letter| letter["file_id"] == file);
     mine.unwrap_or_else(|| panic!("{file} is not among {all:?}"))
         .clone()
 }
 
-/// What is queued is received in vain until nothing of it is left, and recorded.
-async fn given_up(hand: &ByHand) {
+/// Receives the queued snapshots without success until all are dead letters, and records them.
+async fn exhaust_receives(hand: &ByHand) {
     hand.receive_limit(Queue::Snapshots, 1);
     while hand.waiting(Queue::Snapshots) > 0 {
         hand.receive(Queue::Snapshots).await;
@@ -64,7 +61,7 @@ fn invariant_24_a_redrive_is_idempotent_and_not_deduplicated() {
     for wait in [Duration::from_secs(10), Duration::from_secs(600)] {
         by_hand(4, async |hand| {
             let file = hand.take();
-            let letter = a_letter(hand, &file, "late.txt").await;
+            let letter = dead_letter(hand, &file, "late.txt").await;
             assert_eq!(
                 (&letter["status"], &letter["redrives"]),
                 (&json!("parked"), &json!(0))
@@ -83,7 +80,7 @@ fn invariant_24_a_redrive_is_idempotent_and_not_deduplicated() {
             assert_eq!(hand.waiting(Queue::Snapshots), 1, "two at once send one");
             hand.pump().await;
             assert_eq!(name(hand, &file).await, "late.txt");
-            // The answer was lost: the caller asks again.
+            // The response was lost: the caller repeats the request.
             let again = redrive(hand, body).await;
             let letter = &again.body["results"][0]["letter"];
             assert_eq!(
@@ -91,8 +88,8 @@ fn invariant_24_a_redrive_is_idempotent_and_not_deduplicated() {
                 (&json!("redriven"), &json!(1))
             );
             assert_eq!(hand.waiting(Queue::Snapshots), 0);
-            assert_eq!(letters(hand, "parked").await, Vec::<Value>::new());
-            let redriven = letters(hand, "redriven").await;
+            assert_eq!(list_dead_letters(hand, "parked").await, Vec::<Value>::new());
+            let redriven = list_dead_letters(hand, "redriven").await;
             let events = |letter: &Value| -> Vec<Value> {
                 let history = letter["history"].as_array().unwrap();
                 history.iter().map(|event| event["event"].clone()).collect()
@@ -108,7 +105,7 @@ fn invariant_24_a_redrive_is_idempotent_and_not_deduplicated() {
 fn invariant_24_a_redrive_that_fails_again_keeps_its_history_and_can_be_repeated() {
     by_hand(4, async |hand| {
         let file = hand.take();
-        let letter = a_letter(hand, &file, "late.txt").await;
+        let letter = dead_letter(hand, &file, "late.txt").await;
         let body = json!({"ids": [letter["id"]]});
         for round in 1..=3 {
             let answer = redrive(hand, body.clone()).await;
@@ -118,9 +115,9 @@ fn invariant_24_a_redrive_that_fails_again_keeps_its_history_and_can_be_repeated
                 1,
                 "round {round} is not swallowed"
             );
-            given_up(hand).await;
+            exhaust_receives(hand).await;
             let path = format!("/v1/dead-letters/{}", letter["id"].as_str().unwrap());
-            let back = ask(hand, Method::GET, &path, None).await.body;
+            let back = hand.ask(Method::GET, &path, None).await.body;
             assert_eq!(
                 (&back["status"], &back["redrives"]),
                 (&json!("parked"), &json!(round))
@@ -138,7 +135,7 @@ fn invariant_24_a_redrive_that_fails_again_keeps_its_history_and_can_be_repeated
         redrive(hand, body).await;
         hand.pump().await;
         assert_eq!(name(hand, &file).await, "late.txt");
-        assert_eq!(letters(hand, "parked").await, Vec::<Value>::new());
+        assert_eq!(list_dead_letters(hand, "parked").await, Vec::<Value>::new());
     });
 }
 
@@ -149,7 +146,7 @@ fn invariant_24_an_interrupted_redrive_is_completed_by_its_repetition() {
         let mut cut_off = 0;
         loop {
             let new_name = format!("cut-{cut_off}.txt");
-            let letter = a_letter(hand, &file, &new_name).await;
+            let letter = dead_letter(hand, &file, &new_name).await;
             let body = json!({"ids": [letter["id"]]});
             let path = "/v1/dead-letters/redrive";
             let crashed = hand.api_crashes(path, &body, cut_off).await;
@@ -183,7 +180,7 @@ fn all_parked_dead_letters_are_redriven_and_no_others() {
     by_hand(6, async |hand| {
         let files = [hand.take(), hand.take(), hand.take()];
         for (at, file) in files.iter().enumerate() {
-            a_letter(hand, file, &format!("late-{at}.txt")).await;
+            dead_letter(hand, file, &format!("late-{at}.txt")).await;
         }
         let all = json!({"all": true, "connection": hand.key.connection.as_str()});
         let answer = redrive(hand, all.clone()).await;
@@ -233,9 +230,9 @@ fn all_parked_dead_letters_are_redriven_and_no_others() {
 fn a_dead_letter_is_dropped_only_with_a_reason_and_stays_on_record() {
     by_hand(4, async |hand| {
         let file = hand.take();
-        let letter = a_letter(hand, &file, "late.txt").await;
+        let letter = dead_letter(hand, &file, "late.txt").await;
         let path = format!("/v1/dead-letters/{}/drop", letter["id"].as_str().unwrap());
-        let drop = async |body: Value| ask(hand, Method::POST, &path, Some(body)).await;
+        let drop = async |body: Value| hand.ask(Method::POST, &path, Some(body)).await;
         for body in [
             json!({}),
             json!({"reason": ""}),
@@ -247,7 +244,7 @@ fn a_dead_letter_is_dropped_only_with_a_reason_and_stays_on_record() {
             assert_eq!(drop(body).await.status, 422);
         }
         assert_eq!(
-            letters(hand, "parked").await.len(),
+            list_dead_letters(hand, "parked").await.len(),
             1,
             "nothing was dropped"
         );
@@ -259,8 +256,8 @@ fn a_dead_letter_is_dropped_only_with_a_reason_and_stays_on_record() {
         let sent = redrive(hand, json!({"ids": [letter["id"]]})).await;
         assert_eq!(sent.body["results"][0]["status"], 409, "{}", sent.body);
         assert_eq!(hand.waiting(Queue::Snapshots), 0);
-        assert_eq!(letters(hand, "parked").await, Vec::<Value>::new());
-        let dropped = letters(hand, "dropped").await;
+        assert_eq!(list_dead_letters(hand, "parked").await, Vec::<Value>::new());
+        let dropped = list_dead_letters(hand, "dropped").await;
         let last = &dropped[0]["history"][1];
         assert_eq!(
             (&last["event"], &last["reason"]),
@@ -268,10 +265,12 @@ fn a_dead_letter_is_dropped_only_with_a_reason_and_stays_on_record() {
         );
         assert!(last["by"].is_string() && last["at"].is_string());
 
-        let second = a_letter(hand, &file, "later.txt").await;
+        let second = dead_letter(hand, &file, "later.txt").await;
         redrive(hand, json!({"ids": [second["id"]]})).await;
         let path = format!("/v1/dead-letters/{}/drop", second["id"].as_str().unwrap());
-        let late = ask(hand, Method::POST, &path, Some(json!({"reason": "late"}))).await;
+        let late = hand
+            .ask(Method::POST, &path, Some(json!({"reason": "late"})))
+            .await;
         assert_eq!(late.status, 409, "it is on its way: {}", late.body);
     });
 }
@@ -280,7 +279,7 @@ fn a_dead_letter_is_dropped_only_with_a_reason_and_stays_on_record() {
 fn another_tenant_can_not_see_redrive_or_drop_a_dead_letter() {
     by_hand(4, async |hand| {
         let file = hand.take();
-        let letter = a_letter(hand, &file, "late.txt").await;
+        let letter = dead_letter(hand, &file, "late.txt").await;
         let id = letter["id"].as_str().unwrap();
         let token = Some(hand.stranger.as_str());
         let call = async |method: Method, path: &str, body: Option<&str>| {
@@ -304,12 +303,12 @@ fn another_tenant_can_not_see_redrive_or_drop_a_dead_letter() {
         let sent = call(Method::POST, "/v1/dead-letters/redrive", Some(&all)).await;
         assert_eq!(sent.status, 404, "{}", sent.body);
         assert_eq!(hand.waiting(Queue::Snapshots), 0);
-        assert_eq!(letters(hand, "parked").await, [letter]);
+        assert_eq!(list_dead_letters(hand, "parked").await, [letter]);
     });
 }
 
-/// What a person did in Drive to ten files is on the queue, one message each.
-async fn ten_changed(hand: &ByHand) -> Vec<String> {
+/// Changes ten files in Drive and queues the changes, one message each.
+async fn change_ten_files(hand: &ByHand) -> Vec<String> {
     let files: Vec<String> = (0..10).map(|_| hand.take()).collect();
     for (at, file) in files.iter().enumerate() {
         hand.owner()
@@ -326,7 +325,7 @@ async fn ten_changed(hand: &ByHand) -> Vec<String> {
 fn invariant_21_all_other_messages_of_a_batch_with_a_poison_message_are_applied() {
     for receives_max in [4, 5, 12] {
         by_hand(16, async |hand| {
-            let files = ten_changed(hand).await;
+            let files = change_ten_files(hand).await;
             let poison = files[receives_max as usize % 10].as_str();
             hand.receive_limit(Queue::Snapshots, receives_max);
             let mut killed = 0;
@@ -343,7 +342,7 @@ fn invariant_21_all_other_messages_of_a_batch_with_a_poison_message_are_applied(
             }
             assert_eq!(killed, receives_max, "it killed its function each time");
             hand.sweep().await;
-            let dead = letters(hand, "all").await;
+            let dead = list_dead_letters(hand, "all").await;
             assert_eq!(dead.len(), 1, "{dead:?}");
             assert_eq!(dead[0]["file_id"], poison);
             for (at, file) in files.iter().enumerate() {
@@ -357,7 +356,7 @@ fn invariant_21_all_other_messages_of_a_batch_with_a_poison_message_are_applied(
 #[test]
 fn invariant_20_the_group_of_a_message_that_kills_its_function_continues() {
     by_hand(16, async |hand| {
-        let files = ten_changed(hand).await;
+        let files = change_ten_files(hand).await;
         let poison = files[0].as_str();
         hand.receive_limit(Queue::Snapshots, 4);
         for _ in 0..4 {
@@ -368,15 +367,15 @@ fn invariant_20_the_group_of_a_message_that_kills_its_function_continues() {
             assert!(crashed);
             hand.advance_clock(IN_FLIGHT);
         }
-        // The next change of the same file comes while the deadly one is on its way out.
+        // The next change of the same file arrives before the poison message is a dead letter.
         hand.owner().rename(poison, "healthy.txt").await;
         hand.wait_for_wake().await;
         hand.pump().await;
         assert_eq!(name(hand, poison).await, "healthy.txt");
         assert_eq!(hand.differences().await, Vec::<String>::new());
-        // What was given up is old by now: sent again, it changes nothing.
+        // The dead letter is outdated: a redrive changes nothing.
         hand.sweep().await;
-        let dead = letters(hand, "parked").await;
+        let dead = list_dead_letters(hand, "parked").await;
         assert_eq!(dead.len(), 1, "{dead:?}");
         redrive(hand, json!({"ids": [dead[0]["id"]]})).await;
         hand.pump().await;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Setup, credentials, eventually, own, own_with, shared};
 
-/// Each way in which Drive fails for a while, as a fault.
+/// Returns each kind of temporary failure of Drive, as a fault.
 fn passing() -> Vec<(&'static str, Value)> {
     let refused =
         |status: u16, reason: &str| json!({"respond": {"status": status, "reason": reason}});
@@ -43,7 +43,7 @@ fn fault(pattern: &str, times: u64, how: &Value) -> Value {
 #[test]
 fn temporary_failures_of_changes_list_lose_nothing() {
     own(async |world| {
-        // One after the other: a wake that failed several times in a row would stay away for long.
+        // One at a time: a wake that failed several times in a row would back off for long.
         for (what, how) in passing().into_iter().step_by(2) {
             world.fault(fault("GET /drive/v3/changes", 1, &how));
             let file = world.take();
@@ -130,7 +130,10 @@ fn a_later_edit_in_drive_survives_an_unanswered_write_of_ours() {
         async |world| {
             let file = world.take();
             world.fault(json!({"match": "PATCH /drive/v2/files/*", "applied": true, "drop": true}));
-            world.fault(json!({"match": "GET /drive/v2/files/*", "after": 1, "times": 0, "respond": {"status": 503}}));
+            world.fault(
+                json!({"match": "GET /drive/v2/files/*", "after": 1, "times": 0,
+                "respond": {"status": 503}}),
+            );
             world.edit_ok(&file, json!({"name": "ours.txt"})).await;
             eventually("it landed", async || {
                 (world.owner().name_of(&file).await == "ours.txt").then_some(())
@@ -154,8 +157,11 @@ fn a_later_edit_in_drive_survives_an_unanswered_write_of_ours() {
 fn an_edit_between_our_read_and_our_write_causes_a_412_and_both_survive() {
     own(async |world| {
         let file = world.take();
-        // The write is held back at Drive's door until the person is through.
-        world.fault(json!({"match": "PATCH /drive/v2/files/*", "respond": {"status": 412, "reason": "conditionNotMet"}}));
+        // The write is rejected with 412, and the person edits before its retry.
+        world.fault(
+            json!({"match": "PATCH /drive/v2/files/*", "respond": {"status": 412,
+            "reason": "conditionNotMet"}}),
+        );
         world.edit_ok(&file, json!({"name": "ours.txt"})).await;
         world
             .owner()
@@ -180,7 +186,8 @@ fn a_permanently_rejected_field_fails_and_the_others_are_pushed() {
     own(async |world| {
         let file = world.take();
         let refuse = json!({"status": 403, "reason": "insufficientFilePermissions"});
-        // Several fields at once are refused, then the first that goes alone; the others pass.
+        // The write of several fields is rejected, then that of the first field alone; the others
+        // succeed.
         world.fault(json!({"match": "PATCH /drive/v2/files/*", "times": 2, "respond": refuse}));
         world
             .edit_ok(
@@ -226,8 +233,12 @@ fn a_permanently_rejected_field_fails_and_the_others_are_pushed() {
 fn a_connection_with_an_invalid_grant_is_resumed_and_nothing_is_lost() {
     own(async |world| {
         let (file, edited, owner) = (world.take(), world.take(), world.owner());
-        world.fault(json!({"match": "POST /token", "times": 0, "respond": {"status": 400, "reason": "invalid_grant"}}));
-        // Google's token endpoint has a shape of its own; the access tokens that we hold are gone too.
+        world.fault(
+            json!({"match": "POST /token", "times": 0, "respond": {"status": 400,
+            "reason": "invalid_grant"}}),
+        );
+        // Google's token endpoint has its own error format; the cached access tokens are revoked
+        // too.
         world.simulator.invalidate_tokens(true, false);
         owner.rename(&file, "while suspended.txt").await;
         let answer = world
@@ -338,7 +349,8 @@ fn regression_a_file_deleted_while_the_cursor_was_lost_becomes_a_tombstone() {
 fn an_unrelated_400_starts_no_resync() {
     own(async |world| {
         let file = world.take();
-        world.fault(json!({"match": "GET /drive/v2/files/*", "times": 1, "respond": {"status": 400, "reason": "invalid"}}));
+        world.fault(json!({"match": "GET /drive/v2/files/*", "times": 1,
+            "respond": {"status": 400, "reason": "invalid"}}));
         world
             .edit_ok(&file, json!({"name": "refused reading.txt"}))
             .await;

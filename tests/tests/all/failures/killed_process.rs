@@ -11,7 +11,7 @@ use tokio::process::{Child, Command};
 
 use crate::support::{Folder, Outside, World, binary, eventually, run, serve};
 
-/// A Drive that outlives what is killed, with a library.
+/// Starts a Drive with a library, which outlives the system.
 async fn drive(files: usize) -> (Simulator, String) {
     let simulator = Simulator::new(drive_simulator::Options::default());
     simulator.load_synthetic(files, 6);
@@ -19,7 +19,7 @@ async fn drive(files: usize) -> (Simulator, String) {
     (simulator, url)
 }
 
-/// People rename the even files; gives what Drive must end with.
+/// Renames the even files in Drive.
 fn renamed(simulator: &Simulator, files: &[String], round: usize) {
     for file in files.iter().step_by(2) {
         simulator
@@ -38,7 +38,7 @@ fn a_system_stopped_during_a_burst_continues_from_its_directory() {
         .chain(simulator.file_ids())
         .collect::<Vec<_>>();
     for round in 0..3 {
-        // A runtime of its own, so that everything of the system ends with it, wherever it is.
+        // A separate runtime, so that the whole system ends with it at any point.
         let doomed = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -57,7 +57,8 @@ fn a_system_stopped_during_a_burst_continues_from_its_directory() {
             })
             .await;
             if round > 0 {
-                // Half of the files are edited here, the other half in Drive, and the system is stopped in the middle.
+                // Half of the files are edited at the API, the other half in Drive, and the system
+                // is stopped meanwhile.
                 renamed(&simulator, &files, round);
                 for file in files.iter().skip(1).step_by(2) {
                     if world.find(file).await.is_some() {
@@ -105,7 +106,7 @@ fn a_system_stopped_during_a_burst_continues_from_its_directory() {
     });
 }
 
-/// `local` as a process of its own.
+/// `local` in its own process.
 struct Local {
     process: Child,
     outside: Outside,
@@ -142,7 +143,7 @@ impl Local {
         let ready = tokio::time::timeout(std::time::Duration::from_secs(30), ready)
             .await
             .unwrap();
-        // What else it prints is read and dropped: a full pipe would hold it up.
+        // Further output is read and discarded: a full pipe would block the process.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         let text = |member: &str| ready[member].as_str().unwrap().to_owned();
         let (api, token, connection) = (text("api"), text("token"), text("connection"));
@@ -172,7 +173,7 @@ fn a_process_killed_twice_during_edits_on_both_sides_loses_nothing() {
             for (number, file) in files.iter().enumerate().skip(1).step_by(2) {
                 let name = format!("ours {round}.txt");
                 outside.edit_ok(file, json!({ "name": name })).await;
-                // From here on it was accepted: whatever happens, it must not be lost.
+                // The edit has been accepted, so it must not be lost.
                 wanted[number] = Some(name);
             }
             // kill -9

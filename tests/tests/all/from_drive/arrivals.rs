@@ -25,7 +25,7 @@ fn the_first_sync_is_complete_and_counted() {
             assert_eq!(done["kind"], "initial_sync");
             assert_eq!(done["listed"], 250, "{done}");
             assert_eq!(world.files().await.len(), 250);
-            // Nothing of it was listed twice: 250 files are one page.
+            // No file was listed twice: 250 files are one page.
             assert_eq!(world.calls("files.list"), 1);
         },
     );
@@ -55,7 +55,8 @@ fn a_rename_arrives() {
 fn description_star_and_properties_are_set_and_removed() {
     shared(async |world| {
         let (file, owner) = (world.take(), world.owner());
-        let fields = json!({"description": "Second draft", "starred": true, "properties": {"stage": "draft", "team": "a"}});
+        let fields = json!({"description": "Second draft", "starred": true,
+            "properties": {"stage": "draft", "team": "a"}});
         owner.update(&file, fields).await;
         world
             .file_until("all of it", &file, |f| {
@@ -64,7 +65,8 @@ fn description_star_and_properties_are_set_and_removed() {
                     && f["fields"]["properties"] == json!({"stage": "draft", "team": "a"})
             })
             .await;
-        let fields = json!({"description": "", "starred": false, "properties": {"stage": null, "team": "b"}});
+        let fields = json!({"description": "", "starred": false, "properties": {"stage": null,
+            "team": "b"}});
         owner.update(&file, fields).await;
         world
             .file_until("what is left", &file, |f| {
@@ -161,7 +163,7 @@ fn a_trashed_folder_is_one_change_and_its_files_keep_their_own_trash() {
             .file_until("the folder", &folder, |f| f["fields"]["trashed"] == true)
             .await;
         assert_eq!(world.file(&file).await["fields"]["trashed"], false);
-        // And when the child changes while it lies in the trashed folder, it still is not trashed itself.
+        // A file that changes within a trashed folder is still not trashed itself.
         owner.rename(&file, "in-old-2.txt").await;
         let at = world
             .file_until("the name", &file, |f| f["fields"]["name"] == "in-old-2.txt")
@@ -215,7 +217,7 @@ fn history_lists_the_versions_of_drive() {
 #[test]
 fn two_and_a_half_thousand_changes_on_short_and_empty_pages_all_arrive() {
     own(async |world| {
-        // What is made now is one change each; every third page is empty.
+        // Each new file is one change; every third page is empty.
         world.disable_notifications();
         world
             .control(
@@ -282,7 +284,7 @@ fn a_deleted_connection_stops_all_work() {
         })
         .await;
         world.simulator.zero_counters();
-        owner.rename(&file, "nobody listens.txt").await;
+        owner.rename(&file, "after the deletion.txt").await;
         never_within("Drive is listed", Duration::from_secs(3), async || {
             world.calls("changes.list") > 0
         })

@@ -2,14 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use http::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Outside, Person, Setup, World, eventually, own_with};
+use crate::support::{FOLDER, Outside, Person, Setup, World, eventually, own_with};
 
-const FOLDER: &str = "application/vnd.google-apps.folder";
-
-/// All files of the connection with what is derived, by id.
+/// Returns all files of the connection with their derived state, by id.
 async fn derived(world: &Outside, filter: &str) -> BTreeMap<String, Value> {
     let mut files = BTreeMap::new();
     let mut cursor = String::new();
@@ -26,7 +23,7 @@ async fn derived(world: &Outside, filter: &str) -> BTreeMap<String, Value> {
     }
 }
 
-/// Those of a list whose path begins so.
+/// Returns the files of a list below a folder.
 fn below<'a>(
     files: &'a BTreeMap<String, Value>,
     folder: &str,
@@ -37,7 +34,7 @@ fn below<'a>(
         .filter(move |(_, file)| file["path"].as_str().unwrap().starts_with(&prefix))
 }
 
-/// A folder `Projects` with a thousand files below it, and a folder `Archive` beside it.
+/// Creates a folder `Projects` with all files below it, and a folder `Archive` beside it.
 async fn projects(world: &World) -> (Person, String, String) {
     let owner = world.owner();
     let projects = owner.create("Projects", true).await;
@@ -76,18 +73,6 @@ fn revisions<'a>(files: impl Iterator<Item = (&'a String, &'a Value)>) -> Vec<(S
         .collect()
 }
 
-async fn set_rules(world: &World, rules: Value) {
-    let answer = world
-        .api(
-            Method::PATCH,
-            "",
-            &[("if-match", "*")],
-            Some(json!({ "rules": rules })),
-        )
-        .await;
-    assert_eq!(answer.status, 200, "{}", answer.body);
-}
-
 #[test]
 fn pain_12_a_folder_change_shows_on_a_thousand_files_below_without_a_write() {
     own_with(library(1_060), async |world| {
@@ -103,11 +88,11 @@ fn pain_12_a_folder_change_shows_on_a_thousand_files_below_without_a_write() {
                 f["fields"]["parent"] == archive.as_str()
             })
             .await;
-        // From here on nothing is waited for: the folder's own record is all that there is to come.
+        // From here on the test waits for nothing: only the folder's own record changes.
         let moved = derived(world, "").await;
         assert_eq!(revisions(below(&moved, "/Archive/Projects")), unmoved);
         assert_eq!(below(&moved, "/Projects").count(), 0);
-        // One by one too, where no list has brought the folders along.
+        // A single file, read without a list, shows the same.
         for (id, file) in below(&moved, "/Archive/Projects").step_by(250) {
             assert_eq!(world.file(id).await["path"], file["path"]);
         }
@@ -126,7 +111,7 @@ fn pain_12_a_folder_change_shows_on_a_thousand_files_below_without_a_write() {
         let left = derived(world, "&trashed=false").await;
         assert_eq!(below(&left, "/Archive").count(), 0);
 
-        // What was put into the trash by itself stays there when the folder comes back.
+        // A file that was trashed itself stays trashed when the folder is restored.
         let (own, _) = below(&moved, "/Archive/Projects").next().unwrap();
         owner.update(own, json!({"trashed": true})).await;
         world.file_until("its own trash", own, trashed(true)).await;
@@ -153,7 +138,9 @@ fn pain_12_files_moved_into_or_out_of_an_included_folder_appear_or_leave_at_once
         let (owner, projects, archive) = projects(world).await;
         let all = derived(world, "").await;
         let wanted = revisions(below(&all, "/Projects"));
-        set_rules(world, json!({"include": [{"folder": archive}]})).await;
+        world
+            .configure(json!({"rules": {"include": [{"folder": archive}]}}))
+            .await;
         let seen = world.files().await;
         assert_eq!(seen.keys().collect::<Vec<_>>(), [&archive]);
 

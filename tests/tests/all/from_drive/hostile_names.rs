@@ -5,12 +5,10 @@ use std::time::Duration;
 use domain::derive::path_names;
 use http::Method;
 use local::aws::Queue;
-use runtime::SnapshotMessage;
 use serde_json::json;
+use worker::SnapshotMessage;
 
-use crate::support::{by_hand, shared};
-
-const FOLDER: &str = "application/vnd.google-apps.folder";
+use crate::support::{FOLDER, by_hand, shared};
 
 #[test]
 fn a_hostile_name_is_kept_in_both_directions_and_shown_escaped() {
@@ -33,7 +31,7 @@ fn a_hostile_name_is_kept_in_both_directions_and_shown_escaped() {
             assert!(!path.chars().any(char::is_control), "{path}");
             assert_eq!(path_names(path), Some((vec![name.to_owned()], true)));
 
-            // And from our side: what the application sets is what Drive gets.
+            // In the other direction, Drive gets the application's value.
             let back = format!("{}b", &name[..name.len().min(1_000)]);
             world.edit_ok(&file, json!({ "name": back })).await;
             world
@@ -68,7 +66,7 @@ fn a_path_of_the_greatest_depth_is_shown_complete() {
     shared(async |world| {
         let owner = world.owner();
         let mut folders = vec![owner.create("deep", true).await];
-        // Until Drive says that it is enough.
+        // Up to Drive's limit.
         let refused = loop {
             let parent = folders.last().unwrap();
             let body = json!({"name": "deep", "mimeType": FOLDER, "parents": [parent]});
@@ -97,7 +95,7 @@ fn a_path_of_the_greatest_depth_is_shown_complete() {
     });
 }
 
-/// Drive has no circles. Of two moves that follow one another, one can be seen first.
+/// Drive has no cycles, but the second of two successive moves can be observed first.
 #[test]
 fn folders_that_seem_to_contain_each_other_are_shown_and_can_be_edited() {
     by_hand(4, async |hand| {
@@ -141,7 +139,7 @@ fn folders_that_seem_to_contain_each_other_are_shown_and_can_be_edited() {
             (&file, "…/Outer/Inner/plan.txt"),
         ] {
             let shown = hand.file(id).await;
-            assert_eq!(shown["path"], path, "once round");
+            assert_eq!(shown["path"], path, "the cycle once");
             assert_eq!(shown["effective"]["complete"], false);
         }
         let page = hand.get("/files?path=true&trashed=false&limit=1000").await;
@@ -161,7 +159,7 @@ fn folders_that_seem_to_contain_each_other_are_shown_and_can_be_edited() {
         hand.sweep_and_pump().await;
         let shown = hand.file(&file).await;
         assert_eq!(shown["path"], "/Inner/plan.txt");
-        assert_eq!(shown["in_scope"], false, "it lies in Inner alone");
+        assert_eq!(shown["in_scope"], false, "it is only in Inner");
         assert_eq!(hand.file(&outer).await["path"], "/Inner/Outer");
         assert_eq!(hand.file(&outer).await["effective"]["complete"], true);
     });

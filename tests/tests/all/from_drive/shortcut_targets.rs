@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Outside, Person, shared};
 
-/// Makes a shortcut, perhaps in a folder.
+/// Creates a shortcut, optionally in a folder.
 async fn shortcut(owner: &Person, name: &str, target: &str, folder: Option<&str>) -> String {
     let mut body = json!({
         "name": name, "mimeType": "application/vnd.google-apps.shortcut",
@@ -77,7 +77,7 @@ fn pain_18_a_shortcut_with_a_lost_target_is_kept_and_shown_as_broken() {
         let broken = until(world, &link, "broken").await;
         assert_eq!(broken["presence"], "present");
         assert_eq!(broken["path"], "/Link");
-        // It is a file like any other: it can be renamed, and the new name reaches Drive.
+        // It can be renamed like any file, and the new name reaches Drive.
         world.edit_ok(&link, json!({"name": "Dead link"})).await;
         world
             .file_until("the push", &link, |file| file["intent"].is_null())

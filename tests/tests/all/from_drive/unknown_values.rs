@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::support::{ByHand, Metrics, by_hand};
 
-/// Drive tells, and everything that comes of it is done.
-async fn heard(hand: &ByHand) {
+/// Reads the log and processes all queues.
+async fn read_and_process(hand: &ByHand) {
     hand.sync().await;
     hand.pump().await;
 }
@@ -28,7 +28,7 @@ fn unknown_roles_and_principal_types_are_kept_and_counted() {
     by_hand(4, async |hand| {
         let metrics = Metrics::listen();
         let file = hand.take();
-        // Drive has two new words, for what was a writer and a group.
+        // Drive uses two new words for a writer and a group.
         let words = json!({
             r#""role":"writer""#: r#""role":"annotator""#,
             r#""type":"group""#: r#""type":"swarm""#,
@@ -36,7 +36,7 @@ fn unknown_roles_and_principal_types_are_kept_and_counted() {
         hand.fault(json!({"match": "* /drive/*", "times": 0, "replace": words}));
         share(hand, &file, "user", "bob@example.com", "writer").await;
         share(hand, &file, "group", "staff@example.com", "reader").await;
-        heard(hand).await;
+        read_and_process(hand).await;
         let shown = hand.file(&file).await;
         let held = |shown: &Value, who: &str| shown["fields"]["permissions"][who].clone();
         assert_eq!(held(&shown, BOB), "annotator");
@@ -44,10 +44,10 @@ fn unknown_roles_and_principal_types_are_kept_and_counted() {
         assert_eq!(shown["effective"]["permissions"][BOB]["role"], "annotator");
         assert!(metrics.of("strange_permissions") > 0);
 
-        // They stand in the way of no edit, and no edit touches them.
+        // They block no edit, and no edit changes them.
         hand.edit_ok(&file, json!({"description": "ours"})).await;
         hand.pump().await;
-        heard(hand).await;
+        read_and_process(hand).await;
         let shown = hand.file(&file).await;
         assert_eq!(shown["intent"], Value::Null);
         assert_eq!(held(&shown, BOB), "annotator");
@@ -57,16 +57,16 @@ fn unknown_roles_and_principal_types_are_kept_and_counted() {
         assert_eq!(
             hand.conflicts_of(&file).await,
             Vec::<Value>::new(),
-            "nothing to decide"
+            "no conflict"
         );
 
-        // Nobody gives a role that we don't know; one that we know can take its place.
+        // An unknown role can't be granted, but it can be replaced by a known one.
         let annotator = json!({"permissions": {"user:ann@example.com": "annotator"}});
         assert_eq!(hand.edit(&file, annotator).await.status, 422);
         hand.edit_ok(&file, json!({"permissions": {BOB: "reader"}}))
             .await;
         hand.pump().await;
-        heard(hand).await;
+        read_and_process(hand).await;
         let shown = hand.file(&file).await;
         assert_eq!(shown["intent"], Value::Null, "{shown}");
         assert_eq!(held(&shown, BOB), "reader");
@@ -81,7 +81,7 @@ fn an_unknown_error_reason_loses_no_change_and_is_shown_on_a_failed_edit() {
         let strange = json!({"status": 403, "reason": "moonIsFull"});
         hand.fault(json!({"match": "GET /drive/v3/changes", "times": 0, "respond": strange}));
         hand.owner().rename(&theirs, "theirs.txt").await;
-        heard(hand).await;
+        read_and_process(hand).await;
         let counted = metrics.of("unknown_reason");
         assert!(counted > 0);
         assert_ne!(hand.file(&theirs).await["fields"]["name"], "theirs.txt");

@@ -19,15 +19,17 @@ fn pain_17_a_version_only_change_shows_nothing_and_opens_no_conflict() {
         let path = format!("/drive/v3/files/{file}?fields=modifiedTime");
         let (_, at) = owner.call(Method::GET, &path, None).await;
         for round in 0..3 {
-            // What an application keeps for itself, and what a view leaves behind: an entry, a version, no field of ours.
-            let noise = json!({"appProperties": {"seen": round.to_string()}, "modifiedTime": at["modifiedTime"]});
-            let (status, _) = owner.call(Method::PATCH, &path, Some(noise)).await;
+            // A private property of an application causes an entry and a new version, but changes
+            // no recorded field.
+            let change = json!({"appProperties": {"seen": round.to_string()},
+                "modifiedTime": at["modifiedTime"]});
+            let (status, _) = owner.call(Method::PATCH, &path, Some(change)).await;
             assert_eq!(status, 200);
             hand.wait_for_wake().await;
             hand.pump().await;
         }
         let after = hand.file(&file).await;
-        assert_eq!(etag().await, tag, "whoever holds it may still write");
+        assert_eq!(etag().await, tag, "the ETag is still valid");
         assert_eq!(after["fields"], before["fields"]);
         assert_eq!(after["intent"], json!(null));
         assert_eq!(hand.conflicts_of(&file).await.len(), 0);

@@ -1,4 +1,4 @@
-//! Requests that no client means: any path, query, header and body to every route of the API.
+//! Arbitrary requests: any path, query, header and body to every route of the API.
 
 use std::cell::Cell;
 
@@ -15,10 +15,10 @@ use super::mutation::{Mutations, bytes, mutated, mutations, text};
 use super::runner;
 use crate::support::{ByHand, api_event, run};
 
-/// A segment of a path where the description has a name in braces.
+/// A segment of a path for a name in braces of the description.
 #[derive(Debug, Clone)]
 enum Segment {
-    /// What it should be.
+    /// The right id.
     Right,
     /// Any text, escaped or not.
     Else(String, bool),
@@ -62,17 +62,23 @@ const QUERIES: [&str; 17] = [
     "content_hash",
 ];
 
-/// Bodies that routes take.
+/// Returns valid bodies of routes.
 fn bodies() -> Vec<Value> {
     vec![
-        json!({"name": "x", "description": "y", "starred": true, "trashed": false, "properties": {"stage": "a", "b": null}}),
-        json!({"parent": "1none", "permissions": {"user:ann@example.com": "reader", "anyone": null}}),
+        json!({"name": "x", "description": "y", "starred": true, "trashed": false,
+            "properties": {"stage": "a", "b": null}}),
+        json!({"parent": "1none", "permissions": {"user:ann@example.com": "reader",
+            "anyone": null}}),
         json!({"name": "x", "mime_type": "text/plain", "properties": {"a": "b"}}),
-        json!({"name": "x", "mime_type": "application/vnd.google-apps.shortcut", "shortcut": {"target_id": "1x"}}),
-        json!({"name": "x", "scope": {"type": "shared_drive", "drive_id": "0A"}, "secret": "none", "subject": "a@example.com",
-            "quota_user": "q", "policies": {"fields": {"name": "drive_wins", "properties": {"last_writer_wins": {"window_seconds": 5}}}}}),
+        json!({"name": "x", "mime_type": "application/vnd.google-apps.shortcut",
+            "shortcut": {"target_id": "1x"}}),
+        json!({"name": "x", "scope": {"type": "shared_drive", "drive_id": "0A"}, "secret": "none",
+            "subject": "a@example.com",
+            "quota_user": "q", "policies": {"fields": {"name": "drive_wins",
+                "properties": {"last_writer_wins": {"window_seconds": 5}}}}}),
         json!({"name": "y", "limits": {"writes_base_per_minute": 100, "breaker_open_seconds": 5},
-            "rules": {"include": [{"folder": "1x"}], "exclude": [{"name": "*.tmp"}, {"mime_type": "video/*"}]},
+            "rules": {"include": [{"folder": "1x"}], "exclude": [{"name": "*.tmp"},
+                {"mime_type": "video/*"}]},
             "removal_share_percent_max": 10, "removals_unasked_max": 100}),
         json!({"mode": "delta"}),
         json!({"mode": "audit", "dry_run": true, "log": "user"}),
@@ -87,7 +93,8 @@ fn bodies() -> Vec<Value> {
         json!({"version": 1, "reason": "x", "expected_version": 0}),
         json!({"history_version": "1", "fields": ["name", "permissions"], "reason": "x"}),
         json!({"size_bytes": 20_000_000, "content_hash": "00".repeat(32), "expected_version": 0}),
-        json!({"name": "x", "mime_type": "text/plain", "content": {"base64": "YQ=="}, "content_hash": "00", "expected_version": 0}),
+        json!({"name": "x", "mime_type": "text/plain", "content": {"base64": "YQ=="},
+            "content_hash": "00", "expected_version": 0}),
     ]
 }
 
@@ -128,7 +135,8 @@ fn call() -> impl Strategy<Value = Call> {
         any_header,
     );
     let content = prop_oneof![
-        4 => (any::<Index>(), mutations()).prop_map(|(which, mutations)| Content::Mutated(which, mutations)),
+        4 => (any::<Index>(), mutations()).prop_map(|(which, mutations)| Content::Mutated(which,
+            mutations)),
         1 => bytes().prop_map(Content::Else),
     ];
     let parts = (
@@ -204,7 +212,7 @@ impl Api {
         }
     }
 
-    /// The request, where HTTP can carry it.
+    /// Returns the request, if it is valid HTTP.
     fn request(&self, call: &Call) -> Option<Request<Body>> {
         let (method, template) = call.route.get(&self.routes);
         let mut segments = call.segments.iter();
@@ -235,7 +243,7 @@ impl Api {
             None => method.clone(),
         };
         if method == Method::DELETE && right && template.ends_with("{connection}") {
-            // The connection is still wanted.
+            // The connection must not be deleted.
             return None;
         }
         let query: Vec<String> = call

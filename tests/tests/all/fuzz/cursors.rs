@@ -1,4 +1,4 @@
-//! Cursors and ids that callers made up, changed, or have from another tenant's lists.
+//! Cursors and ids that callers forged, changed, or took from another tenant's lists.
 
 use std::cell::Cell;
 
@@ -18,21 +18,21 @@ use super::mutation::{Mutations, damage, damaged, mutated, mutations, text};
 use super::runner;
 use crate::support::{ByHand, credentials, run};
 
-/// What only the other tenant has in its records.
+/// A text that only the other tenant's records contain.
 const CANARY: &str = "canary-of-the-stranger";
 
-/// What becomes of a cursor or an id.
+/// A change of a cursor or an id.
 #[derive(Debug, Clone)]
 enum CursorCase {
-    /// Nothing: it is another list's, or another tenant's.
+    /// Unchanged, but used for another list or by another tenant.
     Kept,
     /// Its text is damaged.
     Damaged(Vec<(Index, u8)>),
-    /// What it holds is damaged.
+    /// Its decoded content is damaged.
     Inside(Vec<(Index, u8)>),
-    /// What it holds is mutated, where that is JSON.
+    /// Its decoded content is mutated, if it is JSON.
     Mutated(Mutations),
-    /// It is something else.
+    /// It is replaced.
     Else(String),
 }
 
@@ -46,7 +46,7 @@ fn case() -> impl Strategy<Value = CursorCase> {
     ]
 }
 
-fn changed(real: &str, case: &CursorCase) -> String {
+fn apply_case(real: &str, case: &CursorCase) -> String {
     let inside = URL_SAFE_NO_PAD.decode(real).unwrap_or_default();
     match case {
         CursorCase::Kept => real.to_owned(),
@@ -63,7 +63,7 @@ fn changed(real: &str, case: &CursorCase) -> String {
     }
 }
 
-/// A cursor may hold another one: that one is mutated as well.
+/// A cursor may contain another one: that one is mutated as well.
 fn within(value: &Value, mutations: &Mutations) -> String {
     let mut value = value.clone();
     if let Some(inner) = value.get("c").and_then(Value::as_str)
@@ -76,12 +76,12 @@ fn within(value: &Value, mutations: &Mutations) -> String {
     mutated(&value, mutations)
 }
 
-/// Escaped, so that it can stand in a query or a path.
+/// Escapes a text for a query or a path.
 fn escaped(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
 
-/// One tenant: a token, a connection, and what it was given to go on with.
+/// One tenant: a token, a connection, and the cursors and ids that it received.
 struct Tenant {
     token: String,
     connection: String,
@@ -144,7 +144,7 @@ impl Two {
             )
             .await;
         }
-        // Nothing is pushed: what a tenant wrote is in its records alone, and not in the Drive that both have.
+        // Nothing is pushed: a tenant's edits are only in its records, and not in the shared Drive.
         hand.sweep().await;
         for queue in [Queue::LogWakes, Queue::SnapshotsBulk, Queue::Snapshots] {
             hand.pump_only(queue).await;
@@ -165,7 +165,7 @@ fn files(hand: &ByHand) -> Vec<String> {
     ids.filter(is_file).take(3).collect()
 }
 
-/// Edits that meet a person's, and dead letters.
+/// Creates conflicts and dead letters.
 async fn fill(hand: &ByHand, token: &str, connection: &str, word: &str) {
     for file in files(hand) {
         let path = format!("/v1/connections/{connection}/files/{file}");
@@ -245,7 +245,7 @@ impl Tenant {
     }
 }
 
-/// Whether an answer says anything of the other tenant.
+/// Returns whether a response shows anything of the other tenant.
 fn tells(two: &Two, body: &Value) -> bool {
     let text = body.to_string();
     text.contains(CANARY) || text.contains(&two.theirs.connection)
@@ -267,14 +267,14 @@ fn a_forged_cursor_is_rejected_or_points_into_the_callers_own_list() {
     let case = (any::<Index>(), any::<Index>(), case());
     let outcome = runner(400).run(&case, |(list, cursor, case)| {
         let (list, cursor): (&String, &String) = (list.get(&two.ours.lists), cursor.get(&all));
-        let cursor = changed(cursor, &case);
+        let cursor = apply_case(cursor, &case);
         let path = format!("{list}cursor={}", escaped(&cursor));
         let (status, body) = run(get(&two.hand, &two.ours.token, Method::GET, &path, None));
         prop_assert!(
             matches!(status, 200 | 400),
             "{list} {cursor:?}: {status} {body}"
         );
-        // A cursor of the other tenant's may name its connection, and is not repeated to anybody.
+        // A cursor of the other tenant may name its connection; no response may repeat it.
         prop_assert!(!tells(&two, &body), "{list} {cursor:?}: {body}");
         let count = if status == 200 { &pages } else { &refused };
         count.set(count.get() + 1);
@@ -293,7 +293,7 @@ fn a_forged_id_finds_nothing_or_something_of_the_callers_own() {
     let two = run(Two::start());
     let ours = ConnectionId::parse(&two.ours.connection).unwrap();
     let theirs = two.theirs.things.iter().map(|(path, id)| {
-        // Their thing, asked for in our connection.
+        // An id of theirs, requested in our connection.
         (
             path.replace(&two.theirs.connection, ours.as_str()),
             id.clone(),
@@ -303,10 +303,10 @@ fn a_forged_id_finds_nothing_or_something_of_the_callers_own() {
     let (found, missing) = (Cell::new(0), Cell::new(0));
     let outcome = runner(300).run(&(any::<Index>(), case()), |(which, case)| {
         let (path, id) = which.get(&all);
-        let id = changed(id, &case);
+        let id = apply_case(id, &case);
         let path = format!("{path}/{}", escaped(&id));
         let (status, body) = run(get(&two.hand, &two.ours.token, Method::GET, &path, None));
-        // An id of nothing can be the path of a list, or of a route that is only written to.
+        // An empty id can be the path of a list, or of a write-only route.
         prop_assert!(
             matches!(status, 200 | 400 | 404 | 405 | 410),
             "{path}: {status} {body}"

@@ -1,4 +1,5 @@
-//! What Drive could say, through the client's every door: real answers of the simulated Drive, mutated, and anything else.
+//! Responses of Drive in every call of the client: real ones of the simulated Drive, mutated, and
+//! arbitrary ones.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,10 +22,10 @@ use super::runner;
 use crate::support::{credentials, run};
 
 const DRIVE_URL: &str = "http://drive.fuzz";
-/// Calls that one question may come to, however Drive answers.
+/// The most calls of one request, with any responses of Drive.
 const CALLS_MAX: usize = 300;
 
-/// The questions that the client can ask.
+/// The requests of the client.
 const DOORS: [&str; 15] = [
     "changes",
     "files",
@@ -43,7 +44,7 @@ const DOORS: [&str; 15] = [
     "id",
 ];
 
-/// What questions are about.
+/// The ids that the requests use.
 struct Known {
     files: Vec<FileId>,
     reads: Vec<Read>,
@@ -53,7 +54,7 @@ struct Known {
     start: PageToken,
 }
 
-/// The simulated Drive, and what it said last.
+/// The simulated Drive and its last response.
 #[derive(Clone)]
 struct Real {
     simulator: Simulator,
@@ -117,7 +118,7 @@ impl Real {
     }
 }
 
-/// A Drive that says the same to everything.
+/// A Drive with the same response to every request.
 fn says(answer: Response<Bytes>) -> (Transport, Arc<AtomicUsize>) {
     let calls = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&calls);
@@ -146,12 +147,12 @@ fn patch(values: BTreeMap<Field, Value>) -> Patch {
     }
 }
 
-/// Asks one question, and gives how much came out of the answer, in entries and bytes of text.
-async fn ask(door: &str, client: &DriveClient, known: &Known) -> (usize, bool) {
+/// Makes one request and returns the size of the result, in entries and bytes of text.
+async fn request(call: &str, client: &DriveClient, known: &Known) -> (usize, bool) {
     let (file, log) = (&known.files[0], LogId::user());
     let described = patch(BTreeMap::from([(Field::Description, Value::text("d"))]));
     let size = |text: String| text.len();
-    match door {
+    match call {
         "changes" => sized(client.list_changes(&log, &known.start).await, |page| {
             let unreadable: usize = page.unidentified.iter().map(|entry| entry.body.len()).sum();
             page.changes.len() + page.drives.len() + unreadable
@@ -207,7 +208,7 @@ async fn ask(door: &str, client: &DriveClient, known: &Known) -> (usize, bool) {
         }
         "about" => sized(client.about().await, |about| size(about.email.clone())),
         "id" => sized(client.generate_id("text/plain").await, |_| 0),
-        other => panic!("there is no door {other}"),
+        other => panic!("there is no call {other}"),
     }
 }
 
@@ -215,7 +216,7 @@ fn sized<T>(outcome: Result<T, drive::DriveError>, size: impl Fn(&T) -> usize) -
     match outcome {
         Ok(it) => (size(&it), true),
         Err(error) => {
-            // What is logged of an error.
+            // Returns the logged form of an error.
             let text = runtime::telemetry::chain(&error);
             assert!(text.len() < 2_000, "{text}");
             let _ = (error.disposition(), error.refusal(), error.gone());
@@ -230,71 +231,73 @@ fn sized_all<T>(outcomes: Vec<Result<T, drive::DriveError>>) -> (usize, bool) {
     (size, all.iter().all(|(_, fine)| *fine))
 }
 
-/// The answer to each question as the simulated Drive gives it.
+/// Returns the simulated Drive's response to each request.
 fn real_answers() -> (Known, BTreeMap<&'static str, Response<Bytes>>) {
     run(async {
         let real = Real::new();
         let known = real.known().await;
         let client = client(real.transport());
         let mut answers = BTreeMap::new();
-        for door in DOORS {
-            let (_, fine) = ask(door, &client, &known).await;
-            assert!(fine, "{door}: {:?}", real.last.lock().unwrap());
-            answers.insert(door, real.last.lock().unwrap().take().unwrap());
+        for call in DOORS {
+            let (_, fine) = request(call, &client, &known).await;
+            assert!(fine, "{call}: {:?}", real.last.lock().unwrap());
+            answers.insert(call, real.last.lock().unwrap().take().unwrap());
         }
         (known, answers)
     })
 }
 
-/// What becomes of a real answer.
+/// A change of a real response.
 #[derive(Debug, Clone)]
-enum Fate {
+enum ResponseCase {
     /// Its JSON, or that of each part of it, is mutated.
     Mutated(Mutations),
-    /// It says that there is more behind this token, and is mutated besides.
+    /// It has this token for a next page, and is mutated too.
     More(String, Mutations),
     /// Its bytes are damaged.
     Damaged(Vec<(proptest::sample::Index, u8)>),
-    /// It is something else.
+    /// It is replaced.
     Else(Vec<u8>),
-    /// It has this status, and is mutated besides.
+    /// It has this status, and is mutated too.
     Status(u16, Mutations),
 }
 
-fn fate() -> impl Strategy<Value = Fate> {
+fn case() -> impl Strategy<Value = ResponseCase> {
     prop_oneof![
-        6 => mutations().prop_map(Fate::Mutated),
-        1 => (text(), mutations()).prop_map(|(token, mutations)| Fate::More(token, mutations)),
-        2 => damage().prop_map(Fate::Damaged),
-        1 => bytes().prop_map(Fate::Else),
-        1 => (select(vec![204_u16, 301, 400, 401, 403, 404, 409, 410, 412, 429, 500, 503]), mutations())
-            .prop_map(|(status, mutations)| Fate::Status(status, mutations)),
+        6 => mutations().prop_map(ResponseCase::Mutated),
+        1 => (text(), mutations()).prop_map(|(token, mutations)| ResponseCase::More(token,
+            mutations)),
+        2 => damage().prop_map(ResponseCase::Damaged),
+        1 => bytes().prop_map(ResponseCase::Else),
+        1 => (select(vec![204_u16, 301, 400, 401, 403, 404, 409, 410, 412, 429, 500, 503]),
+            mutations())
+            .prop_map(|(status, mutations)| ResponseCase::Status(status, mutations)),
     ]
 }
 
-fn spoilt(real: &Response<Bytes>, fate: &Fate) -> Response<Bytes> {
+fn mutate_response(real: &Response<Bytes>, case: &ResponseCase) -> Response<Bytes> {
     let mut answer = real.clone();
-    *answer.body_mut() = match fate {
-        Fate::Mutated(mutations) | Fate::Status(_, mutations) => {
+    *answer.body_mut() = match case {
+        ResponseCase::Mutated(mutations) | ResponseCase::Status(_, mutations) => {
             twisted_body(real.body(), mutations).into()
         }
-        Fate::More(token, mutations) => match serde_json::from_slice(real.body()) {
+        ResponseCase::More(token, mutations) => match serde_json::from_slice(real.body()) {
             Ok(serde_json::Value::Object(mut members)) => {
                 members.insert("nextPageToken".to_owned(), token.as_str().into());
                 mutated(&members.into(), mutations).into()
             }
             Ok(_) | Err(_) => real.body().clone(),
         },
-        Fate::Damaged(damage) => damaged(real.body(), damage).into(),
-        Fate::Else(bytes) => bytes.clone().into(),
+        ResponseCase::Damaged(damage) => damaged(real.body(), damage).into(),
+        ResponseCase::Else(bytes) => bytes.clone().into(),
     };
-    if let Fate::Status(status, _) = fate {
+    if let ResponseCase::Status(status, _) = case {
         *answer.status_mut() = http::StatusCode::from_u16(*status).unwrap();
     }
     answer
 }
 
-/// The JSON of a body, or of every part of a batch's, mutated. A part's length says what it is then.
+/// Mutates the JSON of a body, or of every part of a batch, and adapts the lengths of the parts.
 fn twisted_body(body: &Bytes, mutations: &Mutations) -> String {
     let text = String::from_utf8_lossy(body);
     if let Ok(value) = serde_json::from_str(&text) {
@@ -318,12 +321,12 @@ fn any_response_of_drive_is_parsed_or_an_error_and_never_a_panic() {
     let (known, answers) = real_answers();
     let fine = AtomicUsize::new(0);
     let refused = AtomicUsize::new(0);
-    let case = (select(DOORS.to_vec()), fate());
-    let outcome = runner(2_000).run(&case, |(door, fate)| {
-        let answer = spoilt(&answers[door], &fate);
+    let case = (select(DOORS.to_vec()), case());
+    let outcome = runner(2_000).run(&case, |(call, case)| {
+        let answer = mutate_response(&answers[call], &case);
         let bytes = answer.body().len();
         let (transport, calls) = says(answer);
-        let (size, well) = run(ask(door, &client(transport), &known));
+        let (size, well) = run(request(call, &client(transport), &known));
         let said = bytes * calls.load(Ordering::Relaxed).max(1);
         prop_assert!(size <= said, "{size} came out of {said} bytes");
         let count = if well { &fine } else { &refused };
@@ -344,7 +347,7 @@ fn regression_a_permission_list_that_never_ends_is_aborted() {
     let mut answer = answers["permissions"].clone();
     *answer.body_mut() = Bytes::from_static(br#"{"permissions":[],"nextPageToken":"more"}"#);
     let (transport, calls) = says(answer);
-    let (_, fine) = run(ask("permissions", &client(transport), &known));
+    let (_, fine) = run(request("permissions", &client(transport), &known));
     assert!(!fine && calls.load(Ordering::Relaxed) < 50, "{calls:?}");
 }
 
@@ -370,8 +373,8 @@ fn any_response_of_the_token_endpoint_is_handled() {
         real.transport()(request).await.unwrap()
     });
     assert_eq!(token.status(), 200, "{token:?}");
-    let outcome = runner(300).run(&fate(), |fate| {
-        let said = spoilt(&token, &fate);
+    let outcome = runner(300).run(&case(), |case| {
+        let said = mutate_response(&token, &case);
         let (drive, calls) = (real.transport(), Arc::new(AtomicUsize::new(0)));
         let transport: Transport = Arc::new(move |request: Request<Bytes>| {
             if request.uri().path() != "/token" {

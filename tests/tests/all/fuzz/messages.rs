@@ -1,4 +1,4 @@
-//! Messages that are none of ours, or were ours once, into every function that reads a queue.
+//! Foreign and mutated messages for every function that reads a queue.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -11,17 +11,16 @@ use local::aws::Queue;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
-use runtime::queue::file_group;
-use runtime::{ContentWake, LogWake, PushWake, SnapshotMessage};
 use serde_json::{Value, json};
 use sqs_fifo::queue_arn;
 use store::PageRequest;
+use worker::{ContentWake, LogWake, PushWake, SnapshotMessage, queue::file_group};
 
 use super::mutation::{Mutations, bytes, damage, damaged, mutated, mutations, text};
 use super::runner;
 use crate::support::{ByHand, run};
 
-/// What a message says.
+/// The body of a message.
 #[derive(Debug, Clone)]
 enum Body {
     /// One of ours, mutated.
@@ -34,20 +33,21 @@ enum Body {
 
 fn body() -> impl Strategy<Value = Body> {
     prop_oneof![
-        4 => (any::<Index>(), mutations()).prop_map(|(which, mutations)| Body::Mutated(which, mutations)),
+        4 => (any::<Index>(), mutations()).prop_map(|(which, mutations)| Body::Mutated(which,
+            mutations)),
         1 => (any::<Index>(), damage()).prop_map(|(which, damage)| Body::Damaged(which, damage)),
         1 => bytes().prop_map(Body::Else),
     ]
 }
 
-/// Attributes that SQS would not give, in some cases.
+/// Attributes, some of which SQS would not send.
 fn attributes() -> impl Strategy<Value = Option<(String, Option<String>)>> {
     let names = ["SentTimestamp", "ApproximateReceiveCount", "MessageGroupId"].map(str::to_owned);
     let odd = (select(names.to_vec()), prop::option::of(text()));
     prop::option::weighted(0.2, odd)
 }
 
-/// Real messages of each queue, as the system itself sent them.
+/// Returns real messages of each queue, as sent by the system.
 struct Real(BTreeMap<Queue, Vec<Value>>);
 
 impl Real {
@@ -101,7 +101,7 @@ impl Real {
     }
 }
 
-/// Whether a function can read it: then it does what the message says, or the message comes back.
+/// Returns whether a function can parse it: then the message is processed, or retried.
 fn readable(queue: Queue, body: &str) -> bool {
     match queue {
         Queue::LogWakes => LogWake::from_body(body).is_ok(),
@@ -121,9 +121,11 @@ fn record(
     let mut record = json!({
         "messageId": id, "receiptHandle": "none-of-sqs", "body": body,
         "attributes": {
-            "ApproximateReceiveCount": "1", "SentTimestamp": "1800000000000", "MessageGroupId": group,
+            "ApproximateReceiveCount": "1", "SentTimestamp": "1800000000000",
+                "MessageGroupId": group,
         },
-        "messageAttributes": {}, "eventSource": "aws:sqs", "eventSourceARN": queue_arn(queue.name()),
+        "messageAttributes": {}, "eventSource": "aws:sqs",
+            "eventSourceARN": queue_arn(queue.name()),
         "awsRegion": "us-east-1",
     });
     if let Some((name, value)) = odd {
@@ -135,7 +137,7 @@ fn record(
     record
 }
 
-/// Everything that was set aside, by the message's id: whoever's it was.
+/// Returns all dead letters, of any tenant, by the message's id.
 async fn set_aside(hand: &ByHand) -> Vec<String> {
     let unknown = ConnectionKey {
         tenant: TenantId::parse("_unknown").unwrap(),
@@ -189,7 +191,7 @@ fn any_message_is_handled_or_set_aside_and_none_is_lost() {
             .map(|failure| failure.item_identifier.as_str())
             .collect();
         for id in unreadable {
-            // What stands behind a message that comes back has to come back as well, to keep its order.
+            // The messages behind a retried message must be retried too, to keep the order.
             if failed.contains(&id.as_str()) {
                 prop_assert!(failed.len() > 1, "{id} can never be read, and comes back");
             } else {
@@ -206,7 +208,7 @@ fn any_message_is_handled_or_set_aside_and_none_is_lost() {
         let found = aside.iter().any(|letter| letter.contains(id.as_str()));
         assert!(found, "{id} was acknowledged, and is nowhere");
     }
-    // Nobody was put out of work by it.
+    // No connection was suspended by it.
     run(async {
         hand.simulator
             .apply(
@@ -228,7 +230,7 @@ fn a_message_of_the_largest_size_is_set_aside_like_a_short_one() {
         let hand = ByHand::start(1).await;
         for (number, queue) in Queue::ALL.into_iter().enumerate() {
             let id = format!("long{number}");
-            // 1 MiB is what SQS takes; a record of DynamoDB holds 400 KB.
+            // SQS accepts 1 MiB; an item of DynamoDB has at most 400 KB.
             let body = "\u{1f600}".repeat(260_000);
             let record = record(queue, &id, "group", &body, None);
             let event = serde_json::from_value(json!({ "Records": [record] })).unwrap();

@@ -1,5 +1,5 @@
-//! Hostile input at every door: bytes, JSON, and real inputs that were mutated. Whatever comes in is taken, refused or set
-//! aside, and nothing panics.
+//! Hostile input at every entry point: bytes, JSON, and mutated real inputs. Everything is
+//! processed, rejected or set aside, and nothing panics.
 
 mod api;
 mod cursors;
@@ -10,10 +10,10 @@ mod notifications;
 
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-/// A runner of so many cases, the same in every run, which prints the least input that fails. `FUZZ=20` plays twenty times
-/// as many, drawn anew.
+/// Returns a runner of this many cases, the same in every run, which prints the smallest input that
+/// fails. `FUZZ=20` runs twenty times as many, drawn anew.
 fn runner(cases: u32) -> TestRunner {
-    let times = asked();
+    let times = option();
     let config = Config {
         cases: cases * times.unwrap_or(1),
         failure_persistence: None,
@@ -31,8 +31,8 @@ fn runner(cases: u32) -> TestRunner {
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "what whoever runs the tests asks for is no setting of a function"
+    reason = "an option of a test run is no setting of a function"
 )]
-fn asked() -> Option<u32> {
+fn option() -> Option<u32> {
     std::env::var("FUZZ").ok()?.parse().ok()
 }

@@ -1,34 +1,35 @@
-//! Input that nobody means well: arbitrary JSON, and real JSON with members dropped, doubled or of another kind.
+//! Hostile input: arbitrary JSON, and real JSON with members dropped, repeated or of another type.
 
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::{Value, json};
 
-/// What stands before a member's name that is to be there twice, until the JSON is text.
+/// The prefix of a repeated member's name until the JSON is serialised.
 const TWICE: &str = "__twice__";
-/// Deeper than any reader should follow.
+/// Deeper than any parser should follow.
 const DEEP: usize = 5_000;
 
-/// One thing done to one node of a JSON value.
+/// A change of one node of a JSON value.
 #[derive(Debug, Clone)]
 pub enum Mutation {
-    /// The member or item is not there.
+    /// The member or item is removed.
     Drop,
-    /// It is there twice, the second time with this.
+    /// It is repeated, with this value.
     Double(Value),
-    /// It is something else.
+    /// It is replaced.
     Become(Value),
-    /// It is at the bottom of so many lists: together with what is around it, more than a careful reader follows.
+    /// It is nested in this many lists: together with its surroundings, deeper than a parser should
+    /// follow.
     Bury(usize),
-    /// Its text is cut off, or grows by this.
+    /// Its text is truncated, or extended by this.
     Grow(String),
 }
 
-/// Where, and what.
+/// The places and the changes.
 pub type Mutations = Vec<(Index, Mutation)>;
 
-/// Up to four mutations.
+/// Draws up to four mutations.
 pub fn mutations() -> impl Strategy<Value = Mutations> {
     let mutation = prop_oneof![
         Just(Mutation::Drop),
@@ -40,23 +41,27 @@ pub fn mutations() -> impl Strategy<Value = Mutations> {
     vec((any::<Index>(), mutation), 1..5)
 }
 
-/// Texts that have broken something somewhere.
+/// Draws texts that are known to break parsers.
 pub fn text() -> impl Strategy<Value = String> {
     prop_oneof![
         3 => ".{0,20}",
         1 => "\\PC{0,20}",
         1 => prop::sample::select(vec![
-            String::new(), "\u{0}".to_owned(), "\n".to_owned(), "\u{feff}".to_owned(), "\u{202e}txt.exe".to_owned(),
-            "\u{fffe}".to_owned(), "\u{ffff}".to_owned(), "../..".to_owned(), "a/b".to_owned(), "#".to_owned(),
-            "T#x#C#y".to_owned(), "-1".to_owned(), "NaN".to_owned(), "1e999".to_owned(), "null".to_owned(),
+            String::new(), "\u{0}".to_owned(), "\n".to_owned(), "\u{feff}".to_owned(),
+                "\u{202e}txt.exe".to_owned(),
+            "\u{fffe}".to_owned(), "\u{ffff}".to_owned(), "../..".to_owned(), "a/b".to_owned(),
+                "#".to_owned(),
+            "T#x#C#y".to_owned(), "-1".to_owned(), "NaN".to_owned(), "1e999".to_owned(),
+                "null".to_owned(),
             "18446744073709551615".to_owned(), "18446744073709551616".to_owned(),
-            "0000-00-00T00:00:00Z".to_owned(), "9999-12-31T23:59:59.999Z".to_owned(), "%00".to_owned(),
+            "0000-00-00T00:00:00Z".to_owned(), "9999-12-31T23:59:59.999Z".to_owned(),
+                "%00".to_owned(),
             "%zz".to_owned(), "'\"<>&;".to_owned(), "x".repeat(5_000), "\u{1f600}".repeat(700),
         ]),
     ]
 }
 
-/// Any JSON value, not too large.
+/// Draws any JSON value of limited size.
 pub fn json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -78,7 +83,7 @@ pub fn json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Bytes of any kind, among them almost JSON.
+/// Draws any bytes, including almost valid JSON.
 pub fn bytes() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         2 => vec(any::<u8>(), 0..200),
@@ -93,12 +98,12 @@ pub fn bytes() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-/// A real value with all mutations, as text.
+/// Returns a real value with all mutations, as text.
 pub fn mutated(real: &Value, mutations: &Mutations) -> String {
     let mut value = real.clone();
     for (place, mutation) in mutations {
         let nodes = count(&value);
-        // The whole of it is left alone: any JSON comes by itself.
+        // The root is not mutated: arbitrary JSON is drawn separately.
         let mut at = if nodes > 1 {
             1 + place.index(nodes - 1)
         } else {
@@ -109,7 +114,7 @@ pub fn mutated(real: &Value, mutations: &Mutations) -> String {
     value.to_string().replace(&format!("\"{TWICE}"), "\"")
 }
 
-/// Text with bytes flipped, cut out or doubled.
+/// Returns text with bytes flipped, removed or repeated.
 pub fn damaged(real: &[u8], damage: &[(Index, u8)]) -> Vec<u8> {
     let mut bytes = real.to_vec();
     for (place, how) in damage {
@@ -127,7 +132,7 @@ pub fn damaged(real: &[u8], damage: &[(Index, u8)]) -> Vec<u8> {
     bytes
 }
 
-/// What [`damaged`] does.
+/// Draws the changes of [`damaged`].
 pub fn damage() -> impl Strategy<Value = Vec<(Index, u8)>> {
     vec((any::<Index>(), any::<u8>()), 1..4)
 }
@@ -140,7 +145,7 @@ fn count(value: &Value) -> usize {
     }
 }
 
-/// Mutations the node number `at`, counted from the top; true once it was found.
+/// Mutates the node number `at`, counted from the root. Returns whether it was found.
 fn apply(value: &mut Value, at: &mut usize, mutation: &Mutation) -> bool {
     if *at == 0 {
         become_other(value, mutation);

@@ -1,4 +1,4 @@
-//! Notifications that are none of Google's.
+//! Notifications that Google did not send.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -30,12 +30,13 @@ const NAMES: [&str; 8] = [
     "content-type",
 ];
 
-/// Headers of Google's names, some of them right, some of them twice, some of any bytes.
+/// Draws headers with Google's names, some of them right, some repeated, some of any bytes.
 fn headers() -> impl Strategy<Value = Vec<(&'static str, Vec<u8>)>> {
     let word = |right: &'static str| {
         prop_oneof![
             6 => Just(right.as_bytes().to_vec()),
-            1 => mutation::damage().prop_map(move |damage| mutation::damaged(right.as_bytes(), &damage)),
+            1 => mutation::damage().prop_map(move |damage| mutation::damaged(right.as_bytes(),
+                &damage)),
             1 => vec(any::<u8>(), 0..40),
             1 => Just(vec![b'x'; 9_000]),
             1 => Just(Vec::new()),
@@ -57,7 +58,7 @@ fn headers() -> impl Strategy<Value = Vec<(&'static str, Vec<u8>)>> {
             (NAMES[3], state),
         ];
         all.extend(more);
-        // Which of two of one name comes first is up to the sender.
+        // The sender decides the order of two headers of one name.
         let by = rotate.index(all.len());
         all.rotate_left(by);
         all
@@ -68,7 +69,7 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![4 => Just(Vec::new()), 1 => mutation::bytes()]
 }
 
-/// What HTTP lets through of them.
+/// Returns the headers that are valid HTTP.
 fn map(headers: &[(&'static str, Vec<u8>)]) -> HeaderMap {
     let mut map = HeaderMap::new();
     for (name, value) in headers {
@@ -112,7 +113,7 @@ fn any_notification_is_answered_and_only_a_matching_one_sends_a_wake() {
             && right(NAMES[0], CHANNEL)
             && right(NAMES[1], TOKEN)
             && right(NAMES[2], RESOURCE);
-        // Another half second, so that no wake is taken for the one before it.
+        // Half a second later, so that the wake is not deduplicated.
         hand.advance_clock(Duration::from_secs(1));
         let before = hand.waiting(Queue::LogWakes);
         let mut request = http::Request::post("/webhooks/drive");

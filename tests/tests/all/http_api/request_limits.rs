@@ -1,16 +1,16 @@
-//! Requests that are too large, too deep or malformed are rejected with a clear problem and never cause a
-//! server error.
+//! Requests that are too large, too deep or malformed are rejected with a clear problem and never
+//! cause a server error.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::{Value, json};
 
 use crate::support::{Answer, World, both_rename, own, shared};
 
-/// The largest body that is read, in bytes.
+/// The largest accepted body, in bytes.
 const BODY_BYTES_MAX: usize = 256 * 1024;
 
-/// Every route that reads a body, with one that its owner may send. None of them is about anything that exists,
-/// so that a body which is taken changes nothing.
+/// Returns every route that reads a body, with a valid one. None of them names an existing
+/// resource, so that an accepted body changes nothing.
 fn with_bodies(world: &World) -> Vec<(Method, String, Value)> {
     let connection = format!("/v1/connections/{}", world.connection);
     vec![
@@ -47,10 +47,10 @@ fn with_bodies(world: &World) -> Vec<(Method, String, Value)> {
     ]
 }
 
-/// A header's name and its value, whatever its bytes.
+/// A header's name and its value of any bytes.
 type Header<'v> = (&'static str, &'v [u8]);
 
-/// Sends any bytes with any headers besides the token.
+/// Sends any bytes with any headers in addition to the token.
 async fn send(
     world: &World,
     method: &Method,
@@ -179,10 +179,11 @@ fn a_body_of_another_type_is_415() {
                 let answer = send(world, &method, &path, &headers, good.to_string()).await;
                 refused(&answer, &[415], &what);
             }
-            // A compressed body is not looked into: it is no JSON, however small it is.
-            let bomb: &[u8] = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\xab\xae\x05\x00\x43\xbf\xa6\xa3\x02\x00\x00\x00";
+            // A compressed body is not decompressed: it is no valid JSON.
+            let compressed: &[u8] = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\xab\xae\x05\
+                \x00\x43\xbf\xa6\xa3\x02\x00\x00\x00";
             let headers = [JSON, ANY, ("content-encoding", b"gzip")];
-            let answer = send(world, &method, &path, &headers, bomb).await;
+            let answer = send(world, &method, &path, &headers, compressed).await;
             refused(&answer, &[400], &path);
         }
     });

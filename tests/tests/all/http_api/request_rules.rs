@@ -57,7 +57,7 @@ fn a_version_only_change_does_not_make_an_etag_stale() {
         let path = format!("/files/{file}");
         let seen = world.api(Method::GET, &path, &[], None).await.etag();
         let before = version().await;
-        // Another user's star moves Drive's version, and shows us nothing; a listing brings the version.
+        // Another user's star changes only Drive's version, which a listing delivers.
         let alice = world.person("alice");
         alice.update(&file, json!({"starred": true})).await;
         world.post("/sync", json!({"mode": "full"})).await;
@@ -93,7 +93,7 @@ fn a_repeated_idempotency_key_replays_the_response() {
         let again = patch(world, &file, &headers, r#"{"name":"once.txt"}"#).await;
         assert_eq!(
             again.status, 200,
-            "a repeat is looked at before If-Match: {}",
+            "a repeat is answered before If-Match: {}",
             again.body
         );
         assert_eq!(again.headers["idempotent-replayed"], "true");

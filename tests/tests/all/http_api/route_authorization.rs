@@ -17,9 +17,9 @@ use crate::support::{Answer, Folder, Setup, World, both_rename, eventually, own_
 
 const LATER: i64 = 4_000_000_000;
 const TENANT_CLAIM: &str = "custom:tenant";
-/// What the description does not require a token for.
+/// The paths for which the description requires no token.
 const OPEN: [&str; 1] = ["/health"];
-/// A route is asked with each of them, whether or not the description has it.
+/// The methods that are tried on each path, described or not.
 const METHODS: [Method; 7] = [
     Method::GET,
     Method::HEAD,
@@ -30,7 +30,7 @@ const METHODS: [Method; 7] = [
     Method::OPTIONS,
 ];
 
-/// One method of one path of the description, with everything filled in that its handler looks at.
+/// One method of one path of the description, with all parameters filled in.
 struct Route {
     template: String,
     path: String,
@@ -51,15 +51,15 @@ impl Route {
     }
 }
 
-/// Things of the world's tenant that the routes are about.
-struct Things {
+/// The resources of the tenant that the routes are about.
+struct Resources {
     connection: String,
     file: String,
     conflict: String,
     operation: String,
 }
 
-impl Things {
+impl Resources {
     async fn make(world: &World) -> Self {
         let file = world.take();
         let conflict = both_rename(world, &file).await["id"].clone();
@@ -81,7 +81,7 @@ impl Things {
         }
     }
 
-    /// A path with our own ids in it. What is of no kind that we have is named so that it could be an id.
+    /// Returns a path with our ids. Other parameters get a valid name.
     fn path(&self, template: &str) -> String {
         let part = |part: &str| match part {
             "{connection}" => self.connection.clone(),
@@ -93,7 +93,7 @@ impl Things {
         template.split('/').map(part).collect::<Vec<_>>().join("/")
     }
 
-    /// A body that the operation would take from its owner.
+    /// Returns a body that the operation would accept from its owner.
     fn body(&self, operation: &Value) -> Option<String> {
         operation.get("requestBody")?;
         let body = match operation["operationId"].as_str().unwrap() {
@@ -118,8 +118,9 @@ impl Things {
         Some(body.to_string())
     }
 
-    /// Whether an answer holds anything of ours. The request's own path is not repeated in answers.
-    fn shown_in(&self, answer: &Answer) -> bool {
+    /// Returns whether a response contains anything of ours. Responses do not repeat the request's
+    /// path.
+    fn is_shown_in(&self, answer: &Answer) -> bool {
         let text = format!("{} {:?}", answer.body, answer.headers);
         let ours = [
             self.connection.as_str(),
@@ -133,7 +134,7 @@ impl Things {
     }
 }
 
-/// Has the present content of a file stored.
+/// Stores the current content of a file.
 async fn store_content(world: &World, file: &str) {
     let (store, key) = (world.store(), &world.key);
     let file = FileId::parse(file).unwrap();
@@ -152,8 +153,8 @@ async fn store_content(world: &World, file: &str) {
     assert_eq!(linked, store::Linked::Done);
 }
 
-/// The description's routes, and every other method of their paths.
-async fn routes(world: &World, things: &Things) -> Vec<Route> {
+/// Returns the described routes, and every other method of their paths.
+async fn routes(world: &World, resources: &Resources) -> Vec<Route> {
     let api = world
         .call(None, Method::GET, "/openapi.json", &[], None)
         .await;
@@ -170,9 +171,9 @@ async fn routes(world: &World, things: &Things) -> Vec<Route> {
             );
             routes.push(Route {
                 template: template.clone(),
-                path: things.path(template),
+                path: resources.path(template),
                 described: operation.is_object(),
-                body: things.body(operation),
+                body: resources.body(operation),
                 method,
             });
         }
@@ -182,8 +183,8 @@ async fn routes(world: &World, things: &Things) -> Vec<Route> {
     routes
 }
 
-/// Everything of the connection that a caller can see.
-async fn seen(world: &World) -> Value {
+/// Returns everything of the connection that a caller can read.
+async fn readable_state(world: &World) -> Value {
     let mut all = Map::new();
     for path in [
         "",
@@ -203,7 +204,7 @@ async fn seen(world: &World) -> Value {
     Value::Object(all)
 }
 
-/// Signs a token with the key of a data directory: as its front would, whatever the claims.
+/// Signs a token with any claims, with the key of a data directory.
 fn signed(folder: &Path, header: &Value, claims: &Value) -> String {
     let key = std::fs::read(folder.join("token.key")).unwrap();
     let part = |json: &Value| URL_SAFE_NO_PAD.encode(json.to_string());
@@ -213,11 +214,12 @@ fn signed(folder: &Path, header: &Value, claims: &Value) -> String {
     format!("{said}.{}", URL_SAFE_NO_PAD.encode(tag.as_ref()))
 }
 
-/// Tokens that nobody may get in with, by what is wrong with each.
+/// Returns invalid tokens, by the defect of each.
 fn bad_tokens(folder: &Path, good: &str) -> Vec<(&'static str, Option<String>)> {
     let header = json!({"alg": "HS256", "typ": "JWT"});
     let claims = json!({
-        "iss": "drivesync-local", "aud": "drivesync", "sub": "eve", TENANT_CLAIM: "local", "exp": LATER,
+        "iss": "drivesync-local", "aud": "drivesync", "sub": "eve", TENANT_CLAIM: "local",
+            "exp": LATER,
     });
     assert!(
         Identity::open(folder)
@@ -302,10 +304,10 @@ fn own_with_key(test: impl AsyncFnOnce(&World, &Path)) {
 #[test]
 fn every_route_rejects_every_bad_token_and_changes_nothing() {
     own_with_key(async |world, folder| {
-        let things = Things::make(world).await;
-        let before = seen(world).await;
+        let resources = Resources::make(world).await;
+        let before = readable_state(world).await;
         for (what, token) in bad_tokens(folder, &world.token) {
-            for route in routes(world, &things).await {
+            for route in routes(world, &resources).await {
                 let answer = route.call(world, token.as_deref()).await;
                 let name = route.name();
                 if OPEN.contains(&route.template.as_str()) {
@@ -321,9 +323,9 @@ fn every_route_rejects_every_bad_token_and_changes_nothing() {
                     answer.headers["content-type"], "application/problem+json",
                     "{name} with {what}"
                 );
-                assert!(!things.shown_in(&answer), "{name} with {what}");
-                // A token of ours that names no tenant gets past the front, and learns what any reader of the
-                // description knows: that there is no such method.
+                assert!(!resources.is_shown_in(&answer), "{name} with {what}");
+                // A valid token without a tenant passes the gateway, and learns that there is no
+                // such method, which the description shows too.
                 if !route.described && answer.status == 405 {
                     continue;
                 }
@@ -334,21 +336,21 @@ fn every_route_rejects_every_bad_token_and_changes_nothing() {
                 }
             }
         }
-        assert_eq!(seen(world).await, before);
+        assert_eq!(readable_state(world).await, before);
     });
 }
 
 #[test]
 fn on_every_route_another_tenant_sees_and_changes_nothing() {
     own_with_key(async |world, folder| {
-        let things = Things::make(world).await;
-        let before = seen(world).await;
+        let resources = Resources::make(world).await;
+        let before = readable_state(world).await;
         let other = Identity::open(folder).unwrap();
         let other = other.token("globex", "hank", LATER).unwrap();
-        for route in routes(world, &things).await {
+        for route in routes(world, &resources).await {
             let answer = route.call(world, Some(&other)).await;
             let name = route.name();
-            assert!(!things.shown_in(&answer), "{name}: {}", answer.body);
+            assert!(!resources.is_shown_in(&answer), "{name}: {}", answer.body);
             assert!(answer.status < 500, "{name}: {}", answer.body);
             if route.described && route.template.contains("{connection}") {
                 assert_eq!(answer.status, 404, "{name}: {}", answer.body);
@@ -360,16 +362,16 @@ fn on_every_route_another_tenant_sees_and_changes_nothing() {
                 );
             }
         }
-        let path = format!("/v1/dead-letters?connection={}", things.connection);
+        let path = format!("/v1/dead-letters?connection={}", resources.connection);
         let answer = world
             .call(Some(&other), Method::GET, &path, &[], None)
             .await;
         assert_eq!(answer.status, 404, "{}", answer.body);
-        assert_eq!(seen(world).await, before);
+        assert_eq!(readable_state(world).await, before);
 
-        // The very same requests, from the owner: it was the tenant that they failed for.
+        // The same requests succeed for the owner, so the tenant was the reason.
         let known = ["{connection}", "{file}", "{conflict}", "{operation}"];
-        for route in routes(world, &things).await {
+        for route in routes(world, &resources).await {
             let parts = route.template.split('/');
             let whole = parts
                 .filter(|part| part.starts_with('{'))

@@ -1,5 +1,5 @@
-//! A notification is only a wake: lost, late, repeated, reordered or in bursts, it causes a delay at
-//! most.
+//! A notification is only a wake: lost, late, repeated, reordered or in bursts, it causes a delay
+//! at most.
 
 use std::time::Duration;
 
@@ -8,28 +8,29 @@ use http::Method;
 use lambda_http::Body;
 use local::aws::Queue;
 use serde_json::json;
-use sha2::{Digest, Sha256};
-use store::{Channel, ChannelState};
 
-use crate::support::{Setup, World, by_hand, eventually, own, own_with, top};
+use crate::support::{Setup, by_hand, eventually, known_channel, own, own_with, top};
 
 #[test]
 fn without_notifications_a_wake_of_the_api_or_the_sweep_finds_everything() {
     own(async |world| {
         world.disable_notifications();
         let (first, second) = (world.take(), world.take());
-        world.owner().rename(&first, "told by the api.txt").await;
+        world
+            .owner()
+            .rename(&first, "found by the api wake.txt")
+            .await;
         world.sync().await;
         world
             .file_until("the first", &first, |f| {
-                f["fields"]["name"] == "told by the api.txt"
+                f["fields"]["name"] == "found by the api wake.txt"
             })
             .await;
         world
             .owner()
             .rename(&second, "found by the sweep.txt")
             .await;
-        // The poll is due now instead of in a quarter of an hour.
+        // The poll is made due now.
         world
             .store()
             .postpone_poll(&world.key, &LogId::user(), world.now())
@@ -52,7 +53,7 @@ fn regression_the_first_channel_is_opened_with_the_first_log() {
             ..Setup::default()
         },
         async |world| {
-            // `own_with` waited for it. Without a channel the log would be polled once a minute: this one has long to go.
+            // `own_with` waited for it. Without a channel, the log would be polled once a minute.
             let log = world.log().await;
             assert!(log.channel.is_some());
             assert_eq!(world.calls("changes.watch"), 1, "one channel for a log");
@@ -63,7 +64,8 @@ fn regression_the_first_channel_is_opened_with_the_first_log() {
 #[test]
 fn unreliable_notifications_cause_only_delay() {
     own(async |world| {
-        let policy = json!({"drop": 0.5, "duplicate": 0.5, "delay_ms": [0, 400], "reorder": true, "changed_spelling": true});
+        let policy = json!({"drop": 0.5, "duplicate": 0.5, "delay_ms": [0, 400], "reorder": true,
+            "changed_spelling": true});
         world.control(Method::POST, "notifications", policy).await;
         for round in 0..5 {
             for _ in 0..4 {
@@ -75,7 +77,8 @@ fn unreliable_notifications_cause_only_delay() {
             }
         }
         let last = world.take();
-        // The last one may be dropped, like every other: then the poll would find it later than this test waits.
+        // If the last notification were dropped, the poll would find the change later than this
+        // test waits.
         world
             .control(Method::POST, "notifications", json!({"duplicate": 1.0}))
             .await;
@@ -84,7 +87,7 @@ fn unreliable_notifications_cause_only_delay() {
     });
 }
 
-/// What a notification of the world's channel would be.
+/// Returns a notification as Drive sends it.
 fn notification(id: &str, token: &str, resource: &str) -> http::Request<Body> {
     http::Request::post("/webhooks/drive")
         .header("x-goog-channel-id", id)
@@ -96,29 +99,12 @@ fn notification(id: &str, token: &str, resource: &str) -> http::Request<Body> {
         .unwrap()
 }
 
-/// A channel of ours whose token the test knows.
-async fn known_channel(world: &World) -> (String, &'static str, &'static str) {
-    let (token, resource) = ("a token that the test knows", "a resource");
-    let channel = Channel {
-        id: domain::ChannelId::fresh(fastrand::u64(..), fastrand::u64(..)),
-        key: world.key.clone(),
-        log: LogId::user(),
-        token_hash: Sha256::digest(token.as_bytes()).into(),
-        resource_id: Some(resource.to_owned()),
-        state: ChannelState::Active,
-        expires_at: world.now().plus_millis(3_600_000),
-        due_at: world.now().plus_millis(3_000_000),
-    };
-    world.store().create_channel(&channel).await.unwrap();
-    (channel.id.to_string(), token, resource)
-}
-
 #[test]
 fn ten_thousand_notifications_cost_one_listing_for_each_half_second() {
     own(async |world| {
-        let (id, token, resource) = known_channel(world).await;
+        let (id, token) = known_channel(world.store(), &world.key, world.now()).await;
         world.disable_notifications();
-        // Opening the channel sent a wake of its own: what it lists is not what is counted here.
+        // The wake that opening the channel sent is not counted here.
         world.converge().await;
         world.simulator.load_synthetic(50, 0);
         world.simulator.zero_counters();
@@ -126,11 +112,11 @@ fn ten_thousand_notifications_cost_one_listing_for_each_half_second() {
         let bucket = || world.now().as_millis().div_euclid(500);
         let first = bucket();
         for _ in 0..10_000 {
-            let notification = notification(&id, token, resource);
+            let notification = notification(&id, token, "a resource");
             let answer = receive_notification::handle(&notification, deps).await;
             assert_eq!(answer.status(), 204);
         }
-        // However long it took: a burst of ten seconds lies in 21 buckets.
+        // A burst of ten seconds spans 21 windows of half a second.
         let buckets = u64::try_from(bucket() - first + 1).unwrap();
         world.converge().await;
         let calls = world.calls("changes.list");
@@ -141,7 +127,8 @@ fn ten_thousand_notifications_cost_one_listing_for_each_half_second() {
     });
 }
 
-/// The longest that a log with a channel waits for its next poll: a quarter of an hour, and 20 % of jitter.
+/// The longest interval between polls of a log with a channel: a quarter of an hour, and 20 % of
+/// jitter.
 const POLL: Duration = Duration::from_secs(18 * 60 + 1);
 
 #[test]
@@ -161,7 +148,7 @@ fn pain_01_with_every_notification_lost_each_change_is_applied_within_one_poll()
         assert_eq!(hand.differences().await, Vec::<String>::new());
         let status = hand.get("/status").await;
         let lag = status["logs"][0]["lag_millis"].as_i64().unwrap();
-        assert!(lag > 600_000, "the lag tells that it came late: {status}");
+        assert!(lag > 600_000, "the lag shows the delay: {status}");
     });
 }
 
@@ -169,7 +156,7 @@ fn pain_01_with_every_notification_lost_each_change_is_applied_within_one_poll()
 fn pain_01_a_lag_that_no_notification_explains_raises_an_alarm() {
     let alarms = std::fs::read_to_string(top().join("infra/alarms.yaml")).unwrap();
     let fetch = std::fs::read_to_string(top().join("functions/fetch-changes/src/lib.rs")).unwrap();
-    // The filter reads what the function logs: neither may change its word alone.
+    // The filter matches the function's log line, so neither name may change alone.
     assert!(alarms.contains(r#"{ $.metric = "log_lag" }"#));
     assert!(alarms.contains("MetricValue: $.lag_millis"));
     assert!(fetch.contains(r#"metric = "log_lag""#));
@@ -213,7 +200,7 @@ fn pain_02_five_hundred_notifications_cause_few_listings_and_one_change_each() {
             (outcomes.get("delivered").copied().unwrap_or(0) >= 500).then_some(())
         })
         .await;
-        // However long the machine took for it: one wake for each half second.
+        // One wake for each half second, at any speed of the machine.
         let halves = hand.now().millis_since(began).div_euclid(500) + 2;
         let wakes = hand.waiting(Queue::LogWakes);
         assert!((1..=usize::try_from(halves).unwrap()).contains(&wakes));

@@ -35,7 +35,7 @@ fn pain_05_a_forged_notification_sends_no_wake_and_learns_nothing() {
         let loud = hand.notification(&id, token, resource, "7").body(body);
         assert_eq!(loud.send().await.unwrap().status().as_u16(), 204);
         assert_eq!(hand.waiting(Queue::LogWakes), 0, "Drive's are empty");
-        // And the true one is believed.
+        // The genuine notification is accepted.
         assert_eq!(hand.notify(&id, token, resource, "7").await, 204);
         assert_eq!(hand.waiting(Queue::LogWakes), 1);
     });
@@ -45,7 +45,7 @@ fn pain_05_a_forged_notification_sends_no_wake_and_learns_nothing() {
 fn pain_05_notifications_of_expired_and_stopped_channels_are_ignored() {
     by_hand(4, async |hand| {
         let (id, token) = hand.known_channel().await;
-        // It was made for an hour.
+        // The channel was created for an hour.
         hand.advance_clock(Duration::from_secs(3_601));
         assert_eq!(hand.notify(&id, token, "a resource", "7").await, 204);
         assert_eq!(hand.waiting(Queue::LogWakes), 0);

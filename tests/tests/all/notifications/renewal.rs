@@ -9,8 +9,8 @@ use crate::support::{ByHand, by_hand, eventually};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// Renames a file and waits until Drive has told of it on this many channels.
-async fn told(hand: &ByHand, name: &str, channels: u64) {
+/// Renames a file and waits until Drive has notified this many channels.
+async fn rename_and_wait(hand: &ByHand, name: &str, channels: u64) {
     let delivered = |hand: &ByHand| {
         let outcomes = hand.simulator.counters().notifications;
         outcomes.get("delivered").copied().unwrap_or(0)
@@ -36,21 +36,25 @@ fn pain_03_across_three_expiries_no_change_is_lost() {
             let days = 24 * 3_600_000;
             assert!(
                 (6 * days..=7 * days + 60_000).contains(&life),
-                "asked for and granted: {life}"
+                "requested and granted: {life}"
             );
-            told(hand, &format!("told by the old {round}.txt"), 1).await;
-            // A quarter of its life is left.
+            rename_and_wait(hand, &format!("notified by the old {round}.txt"), 1).await;
+            // A quarter of its lifetime is left.
             hand.advance_clock(DAY.mul_f64(5.3));
             hand.sweep_and_pump().await;
             let new = hand.channel().await;
             assert_ne!(old.id, new.id);
             assert_ne!(old.token_hash, new.token_hash);
-            assert_eq!(hand.calls("channels.stop"), round, "both tell for a while");
-            told(hand, &format!("told by both {round}.txt"), 2).await;
+            assert_eq!(
+                hand.calls("channels.stop"),
+                round,
+                "both notify for a while"
+            );
+            rename_and_wait(hand, &format!("notified by both {round}.txt"), 2).await;
             hand.advance_clock(Duration::from_secs(11 * 60));
             hand.sweep_and_pump().await;
             assert_eq!(hand.calls("channels.stop"), round + 1);
-            told(hand, &format!("told by the new {round}.txt"), 1).await;
+            rename_and_wait(hand, &format!("notified by the new {round}.txt"), 1).await;
         }
         assert_eq!(hand.differences().await, Vec::<String>::new());
         assert_eq!(hand.calls("changes.watch"), 4);
@@ -62,16 +66,17 @@ fn pain_03_a_failed_renewal_is_retried_while_the_old_channel_still_notifies() {
     by_hand(8, async |hand| {
         let old = hand.channel().await;
         hand.advance_clock(DAY.mul_f64(5.3));
-        hand.fault(json!({"match": "POST /drive/v3/changes/watch", "times": 2, "respond": {"status": 500}}));
+        hand.fault(json!({"match": "POST /drive/v3/changes/watch", "times": 2,
+            "respond": {"status": 500}}));
         hand.sweep_and_pump().await;
         assert_eq!(hand.channel().await.id, old.id);
-        told(hand, "told by the old.txt", 1).await;
+        rename_and_wait(hand, "notified by the old.txt", 1).await;
         for _ in 0..10 {
             hand.advance_clock(Duration::from_secs(60));
             hand.sweep_and_pump().await;
         }
         assert_ne!(hand.channel().await.id, old.id);
-        told(hand, "told by the new.txt", 1).await;
+        rename_and_wait(hand, "notified by the new.txt", 1).await;
     });
 }
 
@@ -81,7 +86,9 @@ fn pain_03_after_a_week_offline_the_log_is_polled_and_watched_again() {
         let old = hand.channel().await;
         let file = hand.take();
         hand.advance_clock(8 * DAY);
-        hand.owner().rename(&file, "told by nobody.txt").await;
+        hand.owner()
+            .rename(&file, "without a notification.txt")
+            .await;
         for _ in 0..3 {
             hand.sweep_and_pump().await;
             hand.advance_clock(Duration::from_secs(90));
@@ -89,7 +96,7 @@ fn pain_03_after_a_week_offline_the_log_is_polled_and_watched_again() {
         hand.sweep_and_pump().await;
         assert_ne!(hand.channel().await.id, old.id);
         assert_eq!(hand.differences().await, Vec::<String>::new());
-        told(hand, "told by the new.txt", 1).await;
+        rename_and_wait(hand, "notified by the new.txt", 1).await;
     });
 }
 
@@ -129,12 +136,12 @@ fn pain_04_a_throttled_renewal_backs_off_and_keeps_the_old_channel() {
         assert_eq!(hand.channel().await.id, old.id);
         assert_eq!(hand.calls("channels.stop"), 0);
         hand.pump().await;
-        hand.owner().rename(&file, "told by the old.txt").await;
+        hand.owner().rename(&file, "notified by the old.txt").await;
         hand.wait_for_wake().await;
         hand.pump().await;
         assert_eq!(
             hand.file(&file).await["fields"]["name"],
-            "told by the old.txt"
+            "notified by the old.txt"
         );
         hand.control(Method::POST, "watches", json!({})).await;
         for _ in 0..34 {
@@ -152,7 +159,7 @@ fn pain_04_a_log_that_can_not_be_watched_is_polled_and_watch_is_tried_less_often
     by_hand(6, async |hand| {
         hand.control(Method::POST, "watches", json!({"refuse": 1_000_000}))
             .await;
-        // The channel ends while nothing of ours runs.
+        // The channel expires while the system is offline.
         hand.advance_clock(Duration::from_secs(8 * 86_400));
         hand.sweep_and_pump().await;
         hand.simulator.zero_counters();

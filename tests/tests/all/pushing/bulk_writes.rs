@@ -3,13 +3,12 @@
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Setup, World, eventually, own, own_with, shared};
+use crate::support::{FOLDER, Setup, World, eventually, own, own_with, shared};
 
-const FOLDER: &str = "application/vnd.google-apps.folder";
 const SHORTCUT: &str = "application/vnd.google-apps.shortcut";
 
-/// Makes a file at the API and gives its id.
-async fn made(world: &World, body: Value) -> String {
+/// Creates a file at the API and returns its id.
+async fn create(world: &World, body: Value) -> String {
     let answer = world.api(Method::POST, "/files", &[], Some(body)).await;
     assert_eq!(answer.status, 201, "{}", answer.body);
     assert_eq!(answer.body["presence"], "creating");
@@ -17,8 +16,8 @@ async fn made(world: &World, body: Value) -> String {
     answer.body["id"].as_str().unwrap().to_owned()
 }
 
-/// Deletes a file at the API, whatever it is now.
-async fn deleted(world: &World, id: &str) {
+/// Deletes a file at the API, unconditionally.
+async fn delete(world: &World, id: &str) {
     let path = format!("/files/{id}");
     let answer = world
         .api(Method::DELETE, &path, &[("if-match", "*")], None)
@@ -26,7 +25,7 @@ async fn deleted(world: &World, id: &str) {
     assert_eq!(answer.status, 200, "{}", answer.body);
 }
 
-async fn present(world: &World, id: &str) -> Value {
+async fn wait_until_created(world: &World, id: &str) -> Value {
     world
         .file_until("it is made", id, |f| {
             f["presence"] == "present" && f["intent"].is_null()
@@ -34,22 +33,22 @@ async fn present(world: &World, id: &str) -> Value {
         .await
 }
 
-async fn removed(world: &World, id: &str) {
+async fn wait_until_removed(world: &World, id: &str) {
     world
         .file_until("it is gone", id, |f| f["presence"] == "removed")
         .await;
     assert!(world.simulator.file(id).is_none(), "gone from Drive, too");
 }
 
-/// The files of that name in Drive.
-fn named(world: &World, name: &str) -> usize {
+/// Returns the number of files of this name in Drive.
+fn count_named(world: &World, name: &str) -> usize {
     let ids = world.simulator.file_ids().into_iter();
     ids.filter(|id| world.simulator.file(id).is_some_and(|f| f.name == name))
         .count()
 }
 
-/// Edits while nothing is pushed, so that all of them are due together.
-async fn edited_together(world: &World, files: &[String]) {
+/// Edits files while the connection is paused, so that all edits are due together.
+async fn edit_together(world: &World, files: &[String]) {
     world.post("/pause", json!({})).await;
     for (number, file) in files.iter().enumerate() {
         world
@@ -67,7 +66,7 @@ fn two_hundred_and_fifty_edits_take_three_reads_and_three_writes() {
     };
     own_with(setup, async |world| {
         let files: Vec<String> = (0..250).map(|_| world.take()).collect();
-        edited_together(world, &files).await;
+        edit_together(world, &files).await;
         world.post("/resume", json!({})).await;
         world.converge().await;
         assert_eq!(world.calls("v2.files.patch"), 250, "each is written once");
@@ -84,7 +83,7 @@ fn two_hundred_and_fifty_edits_take_three_reads_and_three_writes() {
 fn an_error_of_one_file_in_a_batch_affects_no_other() {
     own(async |world| {
         let files: Vec<String> = (0..6).map(|_| world.take()).collect();
-        edited_together(world, &files).await;
+        edit_together(world, &files).await;
         for (file, method, status, reason) in [
             (&files[0], "PATCH", 412, "conditionNotMet"),
             (&files[1], "PATCH", 403, "insufficientFilePermissions"),
@@ -105,7 +104,7 @@ fn an_error_of_one_file_in_a_batch_affects_no_other() {
         assert_eq!(refused["intent"]["reason"], "insufficientFilePermissions");
         for (number, file) in files.iter().enumerate().filter(|(n, _)| *n != 1) {
             world
-                .file_until("it is settled", file, |f| f["intent"].is_null())
+                .file_until("it is pushed", file, |f| f["intent"].is_null())
                 .await;
             let at = world.owner().get(file).await;
             assert_eq!(at["description"], format!("ours {number}"));
@@ -119,15 +118,15 @@ fn an_error_of_one_file_in_a_batch_affects_no_other() {
 fn a_batch_whose_answer_is_lost_is_written_once_and_is_no_conflict() {
     own(async |world| {
         let files: Vec<String> = (0..5).map(|_| world.take()).collect();
-        edited_together(world, &files).await;
-        // The first batch is the read; the write is carried out, and nobody hears of it.
+        edit_together(world, &files).await;
+        // The first batch is the read; the write is executed, and its response is lost.
         world.fault(
             json!({"match": "POST /batch/drive/v2", "after": 1, "applied": true, "drop": true}),
         );
         world.post("/resume", json!({})).await;
         for file in &files {
             world
-                .file_until("it is settled", file, |f| f["intent"].is_null())
+                .file_until("it is pushed", file, |f| f["intent"].is_null())
                 .await;
             assert_eq!(world.conflicts_of(file).await, Vec::<Value>::new());
         }
@@ -141,7 +140,7 @@ fn a_batch_whose_answer_is_lost_is_written_once_and_is_no_conflict() {
 fn an_html_page_instead_of_a_batch_response_loses_nothing() {
     own(async |world| {
         let files: Vec<String> = (0..3).map(|_| world.take()).collect();
-        edited_together(world, &files).await;
+        edit_together(world, &files).await;
         world.fault(
             json!({"match": "POST /batch/drive/v2", "times": 2, "respond": {"status": 502}}),
         );
@@ -154,13 +153,13 @@ fn an_html_page_instead_of_a_batch_response_loses_nothing() {
 #[test]
 fn a_file_is_created_as_requested_and_its_echo_is_recognised() {
     shared(async |world| {
-        let id = made(
+        let id = create(
             world,
             json!({"name": "Notes.md", "mime_type": "text/markdown", "description": "new",
                 "starred": true, "properties": {"stage": "draft"}}),
         )
         .await;
-        let there = present(world, &id).await;
+        let there = wait_until_created(world, &id).await;
         assert_eq!(there["fields"]["mime_type"], "text/markdown");
         let at = world.owner().get(&id).await;
         assert_eq!(
@@ -201,9 +200,9 @@ fn an_unanswered_creation_creates_one_file() {
             let mut fault = how.clone();
             fault["match"] = json!("POST /drive/v3/files");
             world.fault(fault);
-            let id = made(world, json!({"name": name, "mime_type": "text/plain"})).await;
-            present(world, &id).await;
-            assert_eq!(named(world, name), 1, "{name}");
+            let id = create(world, json!({"name": name, "mime_type": "text/plain"})).await;
+            wait_until_created(world, &id).await;
+            assert_eq!(count_named(world, name), 1, "{name}");
             assert!(world.simulator.pending_faults().is_empty());
         }
         world.converge().await;
@@ -215,13 +214,14 @@ fn a_folder_and_its_new_files_are_created_in_order() {
     own(async |world| {
         let moved = world.take();
         world.post("/pause", json!({})).await;
-        let folder = made(world, json!({"name": "Outer", "mime_type": FOLDER})).await;
+        let folder = create(world, json!({"name": "Outer", "mime_type": FOLDER})).await;
         let inner = json!({"name": "Inner", "mime_type": FOLDER, "parent": folder});
-        let inner = made(world, inner).await;
+        let inner = create(world, inner).await;
         let file = json!({"name": "plan.txt", "mime_type": "text/plain", "parent": inner});
-        let file = made(world, file).await;
-        let shortcut = json!({"name": "link", "mime_type": SHORTCUT, "shortcut_target": file, "parent": folder});
-        let shortcut = made(world, shortcut).await;
+        let file = create(world, file).await;
+        let shortcut = json!({"name": "link", "mime_type": SHORTCUT, "shortcut_target": file,
+            "parent": folder});
+        let shortcut = create(world, shortcut).await;
         world.edit_ok(&moved, json!({"parent": inner})).await;
         let listed = world.get(&format!("/files?parent={inner}&path=true")).await;
         assert_eq!(
@@ -232,7 +232,7 @@ fn a_folder_and_its_new_files_are_created_in_order() {
         world.simulator.zero_counters();
         world.post("/resume", json!({})).await;
         for id in [&folder, &inner, &file, &shortcut, &moved] {
-            present(world, id).await;
+            wait_until_created(world, id).await;
         }
         assert_eq!(world.calls("files.create"), 4, "none was tried too early");
         let owner = world.owner();
@@ -257,8 +257,8 @@ fn a_repeated_request_creates_one_file() {
         assert_eq!(again.headers["idempotent-replayed"], "true");
         let other = post(json!({"name": "other.txt", "mime_type": "text/plain"})).await;
         assert_eq!(other.status, 422);
-        present(world, first.body["id"].as_str().unwrap()).await;
-        assert_eq!(named(world, "only once.txt"), 1);
+        wait_until_created(world, first.body["id"].as_str().unwrap()).await;
+        assert_eq!(count_named(world, "only once.txt"), 1);
     });
 }
 
@@ -303,7 +303,7 @@ fn a_creation_rejected_by_drive_fails_and_can_be_corrected_or_cancelled() {
     own(async |world| {
         let nowhere = "1NoSuchFolderAnywhere";
         let body = json!({"name": "lost.txt", "mime_type": "text/plain", "parent": nowhere});
-        let id = made(world, body.clone()).await;
+        let id = create(world, body.clone()).await;
         let failed = world
             .file_until("it fails", &id, |f| f["intent"]["status"] == "failed")
             .await;
@@ -311,9 +311,9 @@ fn a_creation_rejected_by_drive_fails_and_can_be_corrected_or_cancelled() {
         assert_eq!(failed["presence"], "creating");
         let folder = world.owner().create("Somewhere", true).await;
         world.edit_ok(&id, json!({"parent": folder})).await;
-        present(world, &id).await;
+        wait_until_created(world, &id).await;
 
-        let id = made(world, body).await;
+        let id = create(world, body).await;
         world
             .file_until("it fails", &id, |f| f["intent"]["status"] == "failed")
             .await;
@@ -326,7 +326,7 @@ fn a_creation_rejected_by_drive_fails_and_can_be_corrected_or_cancelled() {
             (&json!("removed"), &json!(null))
         );
         world.converge().await;
-        assert_eq!(named(world, "lost.txt"), 1);
+        assert_eq!(count_named(world, "lost.txt"), 1);
     });
 }
 
@@ -341,8 +341,8 @@ fn a_file_is_deleted_permanently() {
             .api(Method::DELETE, &path, &[("if-match", "\"0\"")], None)
             .await;
         assert_eq!(stale.status, 412);
-        deleted(world, &file).await;
-        removed(world, &file).await;
+        delete(world, &file).await;
+        wait_until_removed(world, &file).await;
         let again = world
             .api(
                 Method::DELETE,
@@ -366,7 +366,7 @@ fn a_deletion_of_a_file_that_was_just_edited_in_drive_is_a_conflict() {
                 .owner()
                 .rename(file, "edited at the last moment.txt")
                 .await;
-            deleted(world, file).await;
+            delete(world, file).await;
         }
         world.post("/resume", json!({})).await;
         for (file, choose) in [(&kept, "drive"), (&dropped, "app")] {
@@ -384,7 +384,7 @@ fn a_deletion_of_a_file_that_was_just_edited_in_drive_is_a_conflict() {
                 )
                 .await;
         }
-        removed(world, &dropped).await;
+        wait_until_removed(world, &dropped).await;
         world.converge().await;
         let at = world.file(&kept).await;
         assert_eq!(at["fields"]["name"], "edited at the last moment.txt");
@@ -409,8 +409,8 @@ fn a_deletion_with_any_temporary_failure_happens_once() {
             let mut fault = how.clone();
             fault["match"] = json!(format!("DELETE /drive/v2/files/{file}"));
             world.fault(fault);
-            deleted(world, &file).await;
-            removed(world, &file).await;
+            delete(world, &file).await;
+            wait_until_removed(world, &file).await;
             assert_eq!(
                 world.conflicts_of(&file).await,
                 Vec::<Value>::new(),
@@ -428,13 +428,13 @@ fn a_deletion_rejected_by_drive_fails_with_its_reason_and_can_be_cancelled() {
         let respond = json!({"status": 403, "reason": "insufficientFilePermissions"});
         let pattern = format!("DELETE /drive/v2/files/{file}");
         world.fault(json!({"match": pattern, "times": 0, "respond": respond}));
-        deleted(world, &file).await;
+        delete(world, &file).await;
         let failed = world
             .file_until("it fails", &file, |f| f["intent"]["status"] == "failed")
             .await;
         assert_eq!(failed["intent"]["reason"], "insufficientFilePermissions");
         assert_eq!(failed["intent"]["fields"], json!(["existence"]));
-        // It holds up no other field.
+        // It delays no other field.
         world
             .edit_ok(&file, json!({"name": "still here.txt"}))
             .await;
@@ -458,18 +458,18 @@ fn a_deletion_rejected_by_drive_fails_with_its_reason_and_can_be_cancelled() {
 #[test]
 fn a_folder_with_files_is_deleted_only_recursively() {
     own(async |world| {
-        let folder = made(world, json!({"name": "Full", "mime_type": FOLDER})).await;
+        let folder = create(world, json!({"name": "Full", "mime_type": FOLDER})).await;
         let file = json!({"name": "in it.txt", "mime_type": "text/plain", "parent": folder});
-        let file = made(world, file).await;
-        present(world, &file).await;
+        let file = create(world, file).await;
+        wait_until_created(world, &file).await;
         let delete = async |path: String| {
             let any = [("if-match", "*")];
             world.api(Method::DELETE, &path, &any, None).await.status
         };
         assert_eq!(delete(format!("/files/{folder}")).await, 409);
         assert_eq!(delete(format!("/files/{folder}?recursive=true")).await, 200);
-        removed(world, &folder).await;
-        removed(world, &file).await;
+        wait_until_removed(world, &folder).await;
+        wait_until_removed(world, &file).await;
         world.converge().await;
     });
 }
@@ -484,7 +484,7 @@ fn a_rejected_move_fails_alone_with_its_reason() {
         );
         owner.move_to(&inner, &outer).await;
         world
-            .file_until("it lies there", &inner, |f| {
+            .file_until("the move arrives", &inner, |f| {
                 f["fields"]["parent"] == outer.as_str()
             })
             .await;

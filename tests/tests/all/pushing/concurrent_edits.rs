@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use crate::support::{ByHand, by_hand};
 
-/// Edits a file here, and lets a collaborator edit it in Drive between our read and our write.
+/// Edits a file at the API, and lets a collaborator edit it in Drive between our read and our
+/// write.
 async fn race(hand: &ByHand, ours: Value, theirs: Value) -> String {
     let file = hand.take();
     hand.edit_ok(&file, ours).await;

@@ -1,4 +1,5 @@
-//! A connection's rules: the files that are shown and written, and the edits that wait out of scope.
+//! A connection's rules: the files that are shown and written, and the edits that wait out of
+//! scope.
 
 use std::time::Duration;
 
@@ -8,15 +9,11 @@ use serde_json::{Value, json};
 
 use crate::support::{ByHand, Outside, World, by_hand, eventually, own};
 
-async fn set(world: &Outside, rules: Value) {
-    let body = Some(json!({ "rules": rules }));
-    let answer = world
-        .api(Method::PATCH, "", &[("if-match", "*")], body)
-        .await;
-    assert_eq!(answer.status, 200, "{}", answer.body);
+async fn set_rules(world: &Outside, rules: Value) {
+    world.configure(json!({ "rules": rules })).await;
 }
 
-/// The items of a list.
+/// Returns the ids of a list.
 async fn listed(world: &World, path: &str) -> Vec<String> {
     let page = world.get(path).await;
     let items = page["items"].as_array().unwrap().iter();
@@ -37,7 +34,7 @@ fn excluded_files_are_not_listed_and_not_written() {
             })
             .await;
         let all = world.files().await.len();
-        set(world, json!({"exclude": [{"name": "priv*"}]})).await;
+        set_rules(world, json!({"exclude": [{"name": "priv*"}]})).await;
         let seen = world.files().await;
         assert_eq!(seen.len(), all - 2);
         assert!(!seen.contains_key(&file));
@@ -50,15 +47,15 @@ fn excluded_files_are_not_listed_and_not_written() {
         let refused = world.edit(&file, json!({"name": "b"})).await;
         assert_eq!(refused.status, 409, "{}", refused.body);
         assert_eq!(refused.body["type"], "urn:drivesync:problem:out-of-scope");
-        // It still follows Drive.
+        // Its record still follows Drive.
         owner.rename(&file, "still-followed.txt").await;
         world
             .file_until("the name", &file, |f| {
                 f["fields"]["name"] == "still-followed.txt"
             })
             .await;
-        set(world, json!({})).await;
-        set(world, json!({"exclude": []})).await;
+        set_rules(world, json!({})).await;
+        set_rules(world, json!({"exclude": []})).await;
         assert_eq!(world.files().await.len(), all);
         world.edit_ok(&file, json!({"name": "ours.txt"})).await;
         world.converge().await;
@@ -73,9 +70,14 @@ fn an_intent_out_of_scope_is_held_and_pushed_once_the_file_is_back() {
         let before = owner.name_of(&file).await;
         world.post("/pause", json!({})).await;
         world.edit_ok(&file, json!({"name": "ours.txt"})).await;
-        set(world, json!({"exclude": [{"mime_type": "text/*"}, {"mime_type": "application/*"}, {"mime_type": "image/*"}]})).await;
+        set_rules(
+            world,
+            json!({"exclude": [{"mime_type": "text/*"},
+            {"mime_type": "application/*"}, {"mime_type": "image/*"}]}),
+        )
+        .await;
         world.post("/resume", json!({})).await;
-        let held = eventually("the push has looked at it", async || {
+        let held = eventually("the push has tried it", async || {
             let intents = world.get("/intents").await;
             let item = intents["items"].as_array().unwrap().first().cloned();
             item.filter(|item| item["intent"]["attempts"].as_u64() > Some(0))
@@ -87,7 +89,7 @@ fn an_intent_out_of_scope_is_held_and_pushed_once_the_file_is_back() {
         assert_eq!(world.file(&file).await["intent"]["status"], "held");
         assert_eq!(owner.name_of(&file).await, before, "nothing was written");
 
-        set(world, json!({"exclude": []})).await;
+        set_rules(world, json!({"exclude": []})).await;
         world
             .post(&format!("/intents/{file}/retry"), json!({}))
             .await;
@@ -98,8 +100,8 @@ fn an_intent_out_of_scope_is_held_and_pushed_once_the_file_is_back() {
     });
 }
 
-/// Has the push look at a file out of scope until it leaves it for more than a minute.
-async fn left_for_long(hand: &ByHand, file: &str) {
+/// Runs the schedule until the push of a file out of scope is delayed by more than a minute.
+async fn back_off_out_of_scope(hand: &ByHand, file: &str) {
     let file = FileId::parse(file).unwrap();
     for _ in 0..100 {
         hand.advance_clock(Duration::from_secs(301));
@@ -121,20 +123,20 @@ fn an_edit_out_of_scope_is_pushed_as_soon_as_a_rule_allows_it() {
         let before = owner.name_of(&file).await;
         hand.post("/pause", json!({})).await;
         hand.edit_ok(&file, json!({"name": "ours.txt"})).await;
-        set(hand, json!({"exclude": [{"name": before}]})).await;
+        set_rules(hand, json!({"exclude": [{"name": before}]})).await;
         hand.post("/resume", json!({})).await;
-        left_for_long(hand, &file).await;
-        // A rule that is about something else leaves it where it is.
-        set(
+        back_off_out_of_scope(hand, &file).await;
+        // An unrelated rule does not release it.
+        set_rules(
             hand,
             json!({"exclude": [{"name": before}, {"name": "none"}]}),
         )
         .await;
         hand.pump().await;
         assert_eq!(hand.file(&file).await["intent"]["status"], "held");
-        left_for_long(hand, &file).await;
+        back_off_out_of_scope(hand, &file).await;
 
-        set(hand, json!({"exclude": [{"name": "none"}]})).await;
+        set_rules(hand, json!({"exclude": [{"name": "none"}]})).await;
         hand.pump().await;
         assert_eq!(owner.name_of(&file).await, "ours.txt");
     });
@@ -151,9 +153,9 @@ fn an_edit_out_of_scope_is_pushed_when_its_folder_moves_into_scope() {
         hand.pump().await;
         hand.post("/pause", json!({})).await;
         hand.edit_ok(&file, json!({"name": "ours.txt"})).await;
-        set(hand, json!({"include": [{"folder": included}]})).await;
+        set_rules(hand, json!({"include": [{"folder": included}]})).await;
         hand.post("/resume", json!({})).await;
-        left_for_long(hand, &file).await;
+        back_off_out_of_scope(hand, &file).await;
 
         owner.move_to(&folder, &included).await;
         hand.sync().await;
@@ -172,7 +174,7 @@ fn a_conflict_out_of_scope_is_held_until_the_file_is_back() {
         world.post("/resume", json!({})).await;
         let conflict = world.conflict_on(&file, "name").await;
         assert_eq!(conflict["held"], Value::Null);
-        set(world, json!({"exclude": [{"name": "theirs.txt"}]})).await;
+        set_rules(world, json!({"exclude": [{"name": "theirs.txt"}]})).await;
         let conflict = world.conflict_on(&file, "name").await;
         assert_eq!(conflict["held"], true);
         let path = format!("/conflicts/{}/resolution", conflict["id"].as_str().unwrap());
@@ -180,7 +182,7 @@ fn a_conflict_out_of_scope_is_held_until_the_file_is_back() {
         let refused = world.api(Method::POST, &path, &[], choose.clone()).await;
         assert_eq!(refused.status, 409, "{}", refused.body);
         assert_eq!(refused.body["type"], "urn:drivesync:problem:out-of-scope");
-        set(world, json!({"exclude": []})).await;
+        set_rules(world, json!({"exclude": []})).await;
         let settled = world.api(Method::POST, &path, &[], choose).await;
         assert_eq!(settled.status, 200, "{}", settled.body);
         world.converge().await;
@@ -195,7 +197,7 @@ fn a_rule_without_matches_is_visible_and_an_invalid_one_is_rejected() {
             "include": [{"name": "*"}, {"folder": "1NoSuchFolder"}],
             "exclude": [{"name": "no such name"}],
         });
-        set(world, rules.clone()).await;
+        set_rules(world, rules.clone()).await;
         let shown = world.get("").await;
         assert_eq!(shown["rules"], rules);
         let status = world.get("/status").await;

@@ -10,7 +10,8 @@ fn an_edit_reaches_drive_in_one_write_and_its_echo_is_no_conflict() {
     own(async |world| {
         let file = world.take();
         world.simulator.zero_counters();
-        let fields = json!({"name": "Roadmap.md", "description": "ours", "starred": true, "properties": {"stage": "final"}});
+        let fields = json!({"name": "Roadmap.md", "description": "ours", "starred": true,
+            "properties": {"stage": "final"}});
         let taken = world.edit_ok(&file, fields).await;
         assert_eq!(taken["intent"]["status"], "owed");
         let mut owed: Vec<&str> = taken["intent"]["fields"]
@@ -22,7 +23,7 @@ fn an_edit_reaches_drive_in_one_write_and_its_echo_is_no_conflict() {
         owed.sort_unstable();
         assert_eq!(owed, ["description", "name", "properties.stage", "starred"]);
         world
-            .file_until("it is settled", &file, |f| f["intent"].is_null())
+            .file_until("it is pushed", &file, |f| f["intent"].is_null())
             .await;
         world.converge().await;
         let at = world.owner().get(&file).await;
@@ -30,7 +31,7 @@ fn an_edit_reaches_drive_in_one_write_and_its_echo_is_no_conflict() {
             (&at["name"], &at["properties"]["stage"]),
             (&json!("Roadmap.md"), &json!("final"))
         );
-        // The echo has come and gone: another change behind it in the log has arrived.
+        // The echo has been processed: a later change of the log has arrived.
         let behind = world.take();
         world.owner().rename(&behind, "behind the echo.txt").await;
         world
@@ -135,7 +136,7 @@ fn after_many_edits_of_one_file_both_sides_have_the_last() {
         })
         .await;
         world
-            .file_until("it is settled", &file, |f| f["intent"].is_null())
+            .file_until("it is pushed", &file, |f| f["intent"].is_null())
             .await;
         assert_eq!(world.file(&file).await["fields"]["name"], "draft 11.txt");
         assert_eq!(world.conflicts_of(&file).await, Vec::<Value>::new());
@@ -150,7 +151,7 @@ fn pain_10_the_echo_of_a_write_of_several_fields_opens_nothing_and_sends_nothing
             "properties": {"stage": "final", "team": "a"}});
         hand.edit_ok(&file, fields).await;
         hand.pump().await;
-        let settled = hand.file(&file).await;
+        let pushed = hand.file(&file).await;
         for _ in 0..3 {
             hand.pump().await;
             hand.sync().await;
@@ -161,7 +162,7 @@ fn pain_10_the_echo_of_a_write_of_several_fields_opens_nothing_and_sends_nothing
         assert_eq!(hand.conflicts_of(&file).await.len(), 0);
         let at = hand.file(&file).await;
         assert_eq!(at["intent"], json!(null));
-        assert_eq!(at["fields"], settled["fields"]);
+        assert_eq!(at["fields"], pushed["fields"]);
         assert_eq!(hand.differences().await, Vec::<String>::new());
     });
 }
@@ -173,7 +174,8 @@ fn pain_10_an_edit_by_the_connections_own_user_is_no_echo() {
         hand.edit_ok(&file, json!({"name": "ours.txt", "description": "ours"}))
             .await;
         hand.pump().await;
-        // The connection acts as this same user; in the same second, on a field that we wrote and on one that we did not.
+        // The connection acts as the same user. The edit changes, in the same second, a field that
+        // we wrote and one that we did not.
         let theirs = json!({"description": "theirs", "properties": {"by": "hand"}});
         owner.update(&file, theirs).await;
         hand.wait_for_wake().await;
@@ -197,12 +199,13 @@ fn pain_10_an_edit_by_the_connections_own_user_is_no_echo() {
 fn pain_10_the_echo_of_an_unanswered_write_is_no_conflict_with_a_newer_edit() {
     by_hand(4, async |hand| {
         let file = hand.take();
-        hand.fault(json!({"match": "PATCH /drive/v2/files/*", "applied": true, "respond": {"status": 503}}));
+        hand.fault(json!({"match": "PATCH /drive/v2/files/*", "applied": true,
+            "respond": {"status": 503}}));
         hand.edit_ok(&file, json!({"name": "first.txt"})).await;
         hand.pump().await;
         assert_eq!(hand.owner().name_of(&file).await, "first.txt", "it landed");
         hand.edit_ok(&file, json!({"name": "second.txt"})).await;
-        // Now it comes back, and is neither a person's edit nor the one that is owed.
+        // The echo is neither a person's edit nor the owed one.
         hand.sync().await;
         for _ in 0..3 {
             hand.pump().await;

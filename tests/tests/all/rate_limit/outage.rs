@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use drive_simulator::{Edit, Simulator};
-use http::Method;
 use local::aws::Queue;
 use serde_json::{Value, json};
 
 use crate::support::{ByHand, Setup, World, by_hand, own_with};
 
-/// Has Drive answer 503 to every call, batches too.
+/// Makes Drive answer 503 to every call, including batches.
 fn fail(hand: &ByHand) {
     for pattern in ["* /drive/*", "* /batch/*"] {
         hand.fault(json!({"match": pattern, "times": 0, "respond": {"status": 503}}));
@@ -20,8 +19,8 @@ async fn breaker(hand: &ByHand) -> Value {
     hand.get("/status").await["pace"]["breaker"]["state"].clone()
 }
 
-/// Goes on until both sides are equal; the clock makes sure that whatever waits is due.
-async fn settle(hand: &ByHand) {
+/// Runs the schedule until both sides are equal; the clock makes everything due.
+async fn run_until_equal(hand: &ByHand) {
     let mut wrong = Vec::new();
     for _ in 0..40 {
         hand.advance_clock(Duration::from_secs(61));
@@ -37,10 +36,9 @@ async fn settle(hand: &ByHand) {
 #[test]
 fn five_failures_open_the_breaker_and_one_call_tests_drive_before_it_closes() {
     by_hand(8, async |hand| {
-        // As long as can be set: a slow machine must not outlast it.
+        // The longest setting, so that it does not end early on a slow machine.
         let limits = json!({"limits": {"breaker_open_seconds": 3_600}});
-        let answer = hand.api(Method::PATCH, "", &[("if-match", "*")], Some(limits));
-        assert_eq!(answer.await.status, 200);
+        hand.configure(limits).await;
         fail(hand);
         let (theirs, ours) = (hand.take(), hand.take());
         let edit = Edit::Rename("while-it-failed.txt".to_owned());
@@ -49,14 +47,14 @@ fn five_failures_open_the_breaker_and_one_call_tests_drive_before_it_closes() {
             .unwrap();
         hand.edit_ok(&ours, json!({"description": "owed meanwhile"}))
             .await;
-        // Every call meets the fault, so the faults are the attempts.
+        // Every call meets the fault, so the faults count the attempts.
         let attempts = || hand.simulator.counters().faults;
         let before = attempts();
         for _ in 0..12 {
             hand.advance_clock(Duration::from_secs(20));
             hand.sweep_and_pump().await;
         }
-        // Whoever asks, in whatever function: it is one breaker.
+        // All functions share one breaker.
         assert_eq!(breaker(hand).await, "open");
         assert_eq!(attempts() - before, 5);
 
@@ -70,7 +68,7 @@ fn five_failures_open_the_breaker_and_one_call_tests_drive_before_it_closes() {
 
         hand.simulator.clear_faults();
         hand.advance_clock(Duration::from_secs(3_601));
-        settle(hand).await;
+        run_until_equal(hand).await;
         assert_eq!(breaker(hand).await, "closed");
         assert_eq!(
             hand.file(&theirs).await["fields"]["name"],
@@ -83,10 +81,10 @@ fn five_failures_open_the_breaker_and_one_call_tests_drive_before_it_closes() {
     });
 }
 
-/// Edits of each side.
+/// The edits of each side.
 const EDITS: usize = 200;
 
-/// Calls of Drive that an edit of ours takes.
+/// Returns the calls to Drive for edits of ours.
 fn calls_for_edits(world: &World) -> u64 {
     world.calls("v2.files.get") + world.calls("v2.files.patch")
 }
@@ -105,7 +103,7 @@ fn one_rejected_call_in_twenty_loses_no_edit_and_costs_few_extra_calls() {
             (429, "rateLimitExceeded"),
             (503, "backendError"),
         ] {
-            // Each kind is drawn from what the ones before it left.
+            // Each kind is drawn from the calls that the kinds before it let pass.
             let share = 0.05 / 3.0;
             world.fault(json!({
                 "match": "* /drive/*", "times": 0, "share": share / left,
@@ -130,7 +128,7 @@ fn one_rejected_call_in_twenty_loses_no_edit_and_costs_few_extra_calls() {
         }
         let refused = world.simulator.counters().faults - before.1;
         assert!(refused > 0, "nothing was refused");
-        // One read and one write each are necessary; what was refused is tried again, each at most once more in two.
+        // Each edit needs one read and one write; retries add at most half of that.
         let attempts = calls_for_edits(world) - before.0;
         let necessary = 2 * u64::try_from(ours.len()).unwrap();
         assert!(attempts >= necessary, "{attempts} of {necessary}");

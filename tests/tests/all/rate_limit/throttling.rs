@@ -6,24 +6,16 @@ use std::time::Duration;
 use domain::FileId;
 use drive_simulator::{Edit, Simulator};
 use http::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::support::{ByHand, Outside, by_hand, own};
+use crate::support::{ByHand, by_hand, own};
 
-/// Quota units of a connection in a minute, the fewest that can be set: what goes at once is four edits.
+/// The smallest quota of a connection per minute: four edits at once.
 const UNITS_PER_MINUTE: u64 = 2_000;
 /// Files that are edited, three times on each side.
 const FILES: usize = 14;
 
-async fn limit(world: &Outside, limits: Value) {
-    let body = Some(json!({ "limits": limits }));
-    let answer = world
-        .api(Method::PATCH, "", &[("if-match", "*")], body)
-        .await;
-    assert_eq!(answer.status, 200, "{}", answer.body);
-}
-
-/// How far a file is: the number that people's latest edit of it carries at our API, and ours in Drive.
+/// Returns the number of the latest edit of a file by a person at our API, and of ours in Drive.
 async fn progress(hand: &ByHand, id: &str) -> (u64, u64) {
     let number = |text: &str| text.parse().unwrap_or(0);
     let name = hand.file(id).await["fields"]["name"].clone();
@@ -32,26 +24,27 @@ async fn progress(hand: &ByHand, id: &str) -> (u64, u64) {
     (number(name), number(&description))
 }
 
-/// More is owed and told than a minute's quota allows: the work has to wait for its turn. What is used stays within
-/// the quota in every minute, so that Drive refuses nothing; each file's edits arrive in their order, and all of them.
+/// There are more edits than a minute's quota allows, so calls wait. The usage stays within the
+/// quota in every minute, so Drive rejects nothing, and all edits of each file arrive in order.
 #[test]
 fn pain_13_calls_stay_within_the_quota_and_drive_rejects_none() {
     by_hand(FILES + 2, async |hand| {
         let quota = json!({"units_per_minute_per_user": UNITS_PER_MINUTE});
         hand.control(Method::POST, "quota", quota).await;
-        limit(hand, json!({"quota_per_minute": UNITS_PER_MINUTE})).await;
-        // What was taken, and used, before that is of another minute.
+        hand.configure(json!({"limits": {"quota_per_minute": UNITS_PER_MINUTE}}))
+            .await;
+        // The usage before belongs to another minute.
         hand.advance_clock(Duration::from_secs(61));
         let files: Vec<String> = (0..FILES).map(|_| hand.take()).collect();
         let units = || hand.simulator.counters().quota_units;
-        // When how many units had been used since the budget was set.
+        // The time and the units used since the quota was set.
         let mut used = vec![(hand.now(), units())];
         let mut seen = vec![(0, 0); FILES];
         let mut given = [0; FILES];
         for _ in 0..200 {
             for (id, given) in files.iter().zip(&mut given) {
                 let seen = progress(hand, id).await;
-                // What was given has arrived on both sides: the next edits follow, three in all.
+                // The last edits have arrived on both sides: the next ones follow, three in all.
                 if seen == (*given, *given) && *given < 3 {
                     *given += 1;
                     let name = Edit::Rename(format!("{given}.txt"));
@@ -76,7 +69,7 @@ fn pain_13_calls_stay_within_the_quota_and_drive_rejects_none() {
             hand.advance_clock(Duration::from_secs(10));
         }
         assert_eq!(seen, [(3, 3); FILES]);
-        // It took more than what a minute has, and so it had to wait.
+        // The edits needed more than a minute's quota, so calls had to wait.
         let (began, before) = used[0];
         let (ended, after) = used[used.len() - 1];
         let spent = after - before;
@@ -92,7 +85,7 @@ fn pain_13_calls_stay_within_the_quota_and_drive_rejects_none() {
                 .unwrap();
             assert!(most <= UNITS_PER_MINUTE, "{most} units within a minute");
         }
-        // Nobody was refused: each edit was written once.
+        // Nothing was rejected: each edit was written once.
         assert_eq!(
             hand.calls("v2.files.patch"),
             3 * u64::try_from(FILES).unwrap()
@@ -100,14 +93,14 @@ fn pain_13_calls_stay_within_the_quota_and_drive_rejects_none() {
     });
 }
 
-/// What was refused for now is tried again after a time drawn between nothing and a ceiling that doubles, so that
-/// what was refused together does not come back together.
+/// A temporarily rejected edit is retried after a random time below a limit that doubles, so that
+/// edits that were rejected together are not retried together.
 #[test]
 fn pain_13_edits_rejected_together_are_retried_at_different_times() {
     by_hand(20, async |hand| {
-        // The pace of writes is not what this is about.
+        // The write rate is not limited here.
         let pace = json!({"writes_base_per_minute": 60_000, "writes_max_per_minute": 60_000});
-        limit(hand, pace).await;
+        hand.configure(json!({"limits": pace})).await;
         hand.fault(json!({
             "match": "PATCH /drive/v2/files/*", "times": 0,
             "respond": {"status": 429, "reason": "rateLimitExceeded"}
@@ -123,10 +116,7 @@ fn pain_13_edits_rejected_together_are_retried_at_different_times() {
         let records = hand.store().load_files(&hand.key, &ids).await.unwrap();
         let mut shares = Vec::new();
         for record in records.values() {
-            assert!(
-                record.push.failed.is_empty(),
-                "a rate limit is nobody's fault"
-            );
+            assert!(record.push.failed.is_empty(), "a rate limit is no failure");
             let attempts = i32::try_from(record.push.attempts).unwrap();
             assert!(attempts > 0, "it was refused");
             let ceiling = 1_000.0 * f64::powi(2.0, attempts - 1);
@@ -137,8 +127,8 @@ fn pain_13_edits_rejected_together_are_retried_at_different_times() {
             shares.push(delay / ceiling);
         }
         assert_eq!(shares.len(), 20);
-        // Those that are waited for in place have drawn a long wait when they are left; none of them is always the
-        // longest.
+        // Edits that were retried in place are rescheduled after a long wait; the waits still
+        // differ.
         let (least, most) = shares
             .iter()
             .fold((f64::MAX, f64::MIN), |(least, most), share| {
@@ -153,13 +143,14 @@ fn pain_13_edits_rejected_together_are_retried_at_different_times() {
     });
 }
 
-/// Every kind of "not now" is waited out: the edits of one file arrive in order, and nothing is lost.
+/// Every kind of temporary error is waited out: the edits of one file arrive in order, and nothing
+/// is lost.
 #[test]
 fn pain_13_every_kind_of_rate_limit_error_is_waited_out() {
     own(async |world| {
         let id = world.take();
         let mut owed = Vec::new();
-        // A file for each, so that nothing is refused often enough to be left for long.
+        // One file for each kind, so that none is rejected often enough to back off for long.
         for (status, reason) in [
             (403, "userRateLimitExceeded"),
             (403, "rateLimitExceeded"),
@@ -193,7 +184,7 @@ fn pain_13_every_kind_of_rate_limit_error_is_waited_out() {
     });
 }
 
-/// What no waiting mends is told at once, with Drive's own word for it, and is not tried again.
+/// A permanent error is shown at once, with Drive's reason, and is not retried.
 #[test]
 fn pain_13_a_permanent_rejection_is_shown_and_not_repeated() {
     own(async |world| {
@@ -213,7 +204,7 @@ fn pain_13_a_permanent_rejection_is_shown_and_not_repeated() {
     });
 }
 
-/// People's edits are read off the log: a page for many of them, and no file is asked for by itself.
+/// People's edits are read from the log, many per page, and no file is looked up.
 #[test]
 fn pain_13_plain_edits_cost_one_page_and_no_lookup_of_a_file() {
     own(async |world| {

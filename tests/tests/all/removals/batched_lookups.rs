@@ -1,19 +1,19 @@
-//! Files that Drive reports as removed are looked up in batches, and each gets the state that the lookup
-//! found.
+//! Files that Drive reports as removed are looked up in batches, and each gets the state that the
+//! lookup found.
 
 use std::time::Duration;
 
 use domain::FileId;
 use http::Method;
 use local::aws::Queue;
-use runtime::{Origin, SnapshotMessage, queue};
 use serde_json::json;
+use worker::{Origin, SnapshotMessage, queue};
 
 use crate::support::{ByHand, Setup, Team, World, by_hand, own_with};
 
 impl ByHand {
-    /// Lets the schedule come round until every one of these files is present.
-    async fn follows(&self, files: &[&String]) {
+    /// Runs the schedule until all of these files are present.
+    async fn wait_until_present(&self, files: &[&String]) {
         for _ in 0..40 {
             let ours = self.files().await;
             if files.iter().all(|file| ours.contains_key(*file)) {
@@ -25,13 +25,13 @@ impl ByHand {
         panic!("not all files have arrived");
     }
 
-    /// Reads every log to its end; what they tell is queued then, and not applied.
+    /// Reads every log to its end; the changes are queued, but not applied.
     async fn fetch(&self) {
         self.sync().await;
         self.pump_only(Queue::LogWakes).await;
     }
 
-    /// Hands over what is queued for the records, and says in how many batches.
+    /// Delivers the queued snapshots, and returns the number of batches.
     async fn apply(&self, queue: Queue) -> u64 {
         let mut batches = 0;
         self.wait_until_visible(queue).await;
@@ -45,18 +45,18 @@ impl ByHand {
         }
     }
 
-    /// Queues a question about each of these files, as an operation does.
-    async fn question(&self, files: &[&String]) {
-        let question = |file: &&String| SnapshotMessage {
+    /// Queues a lookup of each of these files, as an operation does.
+    async fn queue_lookups(&self, files: &[&String]) {
+        let lookup = |file: &&String| SnapshotMessage {
             key: self.key.clone(),
             origin: Origin::Operation("op1".to_owned()),
             file: FileId::parse(file).unwrap(),
             at: self.now(),
             snapshot: None,
         };
-        let questions: Vec<SnapshotMessage> = files.iter().map(question).collect();
+        let lookups: Vec<SnapshotMessage> = files.iter().map(lookup).collect();
         let bulk = &self.functions.sweep.snapshots_bulk;
-        queue::send_snapshots(bulk, &questions).await.unwrap();
+        queue::send_snapshots(bulk, &lookups).await.unwrap();
     }
 
     async fn presence(&self, file: &str) -> String {
@@ -75,7 +75,7 @@ fn three_hundred_files_of_a_deleted_folder_are_looked_up_in_batches() {
             gone.push(team.file_in(&folder, &format!("{number}.txt")).await);
         }
         team.join().await;
-        hand.follows(&gone.iter().chain([&kept]).collect::<Vec<_>>())
+        hand.wait_until_present(&gone.iter().chain([&kept]).collect::<Vec<_>>())
             .await;
         hand.pump().await;
 
@@ -118,7 +118,7 @@ fn missing_files_of_one_batch_get_the_state_of_their_own_reason() {
         ours.join().await;
         let permission = theirs.join().await;
         let all = [&deleted, &moved, &kept, &refused, &away];
-        hand.follows(&all).await;
+        hand.wait_until_present(&all).await;
         hand.pump().await;
 
         ours.delete(&deleted).await;
@@ -129,7 +129,7 @@ fn missing_files_of_one_batch_get_the_state_of_their_own_reason() {
             home.as_str().unwrap(),
             ours.id
         );
-        // Who moves a file out of a shared drive must be an organizer of it.
+        // Moving a file out of a shared drive requires the role of an organizer.
         ours.give(&ours.id, "organizer").await;
         let owner = hand.owner();
         owner.done(Method::PATCH, &path, Some(json!({}))).await;
@@ -137,7 +137,7 @@ fn missing_files_of_one_batch_get_the_state_of_their_own_reason() {
         let pattern = format!("GET /drive/v2/files/{refused}*");
         hand.fault(json!({"match": pattern, "times": 0, "respond": denied}));
 
-        hand.question(&all).await;
+        hand.queue_lookups(&all).await;
         hand.simulator.zero_counters();
         let received = hand.receive(Queue::SnapshotsBulk).await;
         assert_eq!(received.len(), all.len(), "they are one batch");
@@ -170,11 +170,12 @@ fn a_batch_of_lookups_that_crashes_at_any_call_ends_as_undisturbed() {
         let team = Team::make(hand, "Team").await;
         let files = team.files(4).await;
         team.join().await;
-        hand.follows(&files.iter().collect::<Vec<_>>()).await;
+        hand.wait_until_present(&files.iter().collect::<Vec<_>>())
+            .await;
         hand.pump().await;
         team.delete(&files[0]).await;
         team.delete(&files[1]).await;
-        hand.question(&files.iter().collect::<Vec<_>>()).await;
+        hand.queue_lookups(&files.iter().collect::<Vec<_>>()).await;
         let mut at = 0;
         while hand.crashes(Queue::SnapshotsBulk, at).await {
             at += 1;
@@ -188,7 +189,7 @@ fn a_batch_of_lookups_that_crashes_at_any_call_ends_as_undisturbed() {
     });
 }
 
-async fn deletes(world: &World, team: &Team, files: &[String]) {
+async fn delete_unreported(world: &World, team: &Team, files: &[String]) {
     world.hide_changes().await;
     for file in files {
         team.delete(file).await;
@@ -211,7 +212,7 @@ fn a_page_of_drift_candidates_is_looked_up_in_one_batch() {
                 .await;
         }
         let (gone, kept) = files.split_at(110);
-        deletes(world, &team, gone).await;
+        delete_unreported(world, &team, gone).await;
         let body = json!({"mode": "audit", "log": team.id, "dry_run": true});
         world.simulator.zero_counters();
         let started = world.post("/sync", body).await;
@@ -223,10 +224,10 @@ fn a_page_of_drift_candidates_is_looked_up_in_one_batch() {
             found.iter().all(|item| item["gone"] == "removed"),
             "{found:?}"
         );
-        // The drive's root is in no listing, and asked about too.
+        // The drive's root is in no listing, and looked up too.
         let asked = world.calls("v2.files.get");
         assert!((110..=111).contains(&asked), "{asked}");
-        // Two pages of suspicions.
+        // Two pages of candidates.
         let (requests, drives) = (world.calls("batch"), world.calls("drives.get"));
         assert!((1..=6).contains(&requests), "{requests}");
         assert!((1..=6).contains(&drives), "{drives}");

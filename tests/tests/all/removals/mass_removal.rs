@@ -1,5 +1,5 @@
-//! An incomplete listing looks like a mass deletion: a resync that would remove too many files waits for
-//! a person.
+//! An incomplete listing looks like a mass deletion: a resync that would remove too many files
+//! waits for a person.
 
 use http::Method;
 use serde_json::{Value, json};
@@ -13,7 +13,8 @@ fn many() -> Setup {
     }
 }
 
-/// Deletes most of the library while nobody follows the log, and gives the resync that waits and what went.
+/// Deletes most of the library while the cursor is lost. Returns the resync that waits for
+/// confirmation, and the deleted files.
 async fn mass_deletion(world: &World) -> (Value, Vec<String>) {
     let owner = world.owner();
     world.disable_notifications();
@@ -45,7 +46,7 @@ fn pain_20_a_resync_with_too_many_removals_waits_for_a_confirmation() {
             .collect();
         named.sort_unstable();
         gone.sort();
-        assert_eq!(named, gone, "what would go can be looked at");
+        assert_eq!(named, gone, "the removals are listed");
         assert!(listed.iter().all(|item| item["kind"] == "missing_there"
             && item["gone"] == "removed"
             && item["name"] != ""));
@@ -54,7 +55,7 @@ fn pain_20_a_resync_with_too_many_removals_waits_for_a_confirmation() {
             world.get("/status").await["last_operation"]["state"],
             "awaiting_confirmation"
         );
-        // The normal work goes on meanwhile.
+        // Normal work continues meanwhile.
         let spared = world.take();
         world.owner().rename(&spared, "meanwhile.txt").await;
         world.sync().await;
@@ -112,7 +113,7 @@ fn pain_20_a_cancelled_resync_keeps_every_record() {
             .await;
         assert_eq!(world.files().await.len(), before.len());
         assert_eq!(world.file(&gone[0]).await["presence"], "present");
-        // Whoever wants to know what stands out asks for a report, which changes nothing either.
+        // A dry run reports the difference and changes nothing.
         let report = world.audit(true).await;
         let done = world.operation_in(&report, "done").await;
         assert_eq!(done["drift"]["missing_there"], 120);
@@ -144,7 +145,8 @@ fn pain_20_removals_reported_by_the_log_need_no_confirmation() {
 fn pain_20_an_outage_is_recovered_from_without_a_resync() {
     own(async |world| {
         let (file, gone, owner) = (world.take(), world.take(), world.owner());
-        world.fault(json!({"match": "GET /drive/v3/changes", "times": 3, "respond": {"status": 503, "reason": "backendError"}}));
+        world.fault(json!({"match": "GET /drive/v3/changes", "times": 3,
+            "respond": {"status": 503, "reason": "backendError"}}));
         owner.rename(&file, "during the outage.txt").await;
         owner.delete(&gone).await;
         eventually("Drive is back", async || {

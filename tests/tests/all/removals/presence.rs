@@ -3,45 +3,17 @@
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Outside, Person, eventually, own};
+use crate::support::{Outside, eventually, own};
 
-/// The versions of a file that our history has, the newest first.
-async fn history(world: &Outside, file: &str) -> Vec<String> {
-    let history = world.get(&format!("/files/{file}/history")).await;
-    let items = history["items"].as_array().unwrap().iter();
-    items
-        .map(|entry| entry["version"].as_str().unwrap().to_owned())
-        .collect()
-}
-
-/// What was known before is known still, and what came is on top of it.
-async fn continues(world: &Outside, file: &str, before: &[String]) {
-    // What a question showed first becomes history when the log tells of it.
+/// Waits until a file's history has grown, and asserts that the earlier versions are kept.
+async fn wait_until_history_grows(world: &Outside, file: &str, before: &[String]) {
+    // A state that a lookup showed becomes history when the log reports it.
     eventually("its history goes on", async || {
-        let after = history(world, file).await;
+        let after = world.versions(file).await;
         assert!(after.ends_with(before), "{after:?} keeps {before:?}");
         (after.len() > before.len()).then_some(())
     })
     .await;
-}
-
-async fn move_between(person: &Person, file: &str, to: &str) {
-    let path = format!("/drive/v3/files/{file}?supportsAllDrives=true&fields=parents");
-    let (_, at) = person.call(Method::GET, &path, None).await;
-    let from = at["parents"][0].as_str().unwrap();
-    let path = format!(
-        "/drive/v3/files/{file}?supportsAllDrives=true&addParents={to}&removeParents={from}"
-    );
-    let (status, answer) = person.call(Method::PATCH, &path, Some(json!({}))).await;
-    assert_eq!(status, 200, "{answer}");
-}
-
-async fn shared_drive(person: &Person, name: &str) -> String {
-    let path = format!("/drive/v3/drives?requestId={name}");
-    let body = json!({ "name": name });
-    let (status, made) = person.call(Method::POST, &path, Some(body)).await;
-    assert!((200..300).contains(&status), "{made}");
-    made["id"].as_str().unwrap().to_owned()
 }
 
 #[test]
@@ -54,14 +26,14 @@ fn pain_11_a_trashed_file_is_not_removed_and_keeps_its_history_when_restored() {
             .file_until("the bin", &file, |f| f["fields"]["trashed"] == true)
             .await;
         assert_eq!(at["presence"], "present");
-        let before = history(world, &file).await;
+        let before = world.versions(&file).await;
         owner.update(&file, json!({"trashed": false})).await;
         let at = world
             .file_until("it is back", &file, |f| f["fields"]["trashed"] == false)
             .await;
         assert_eq!(at["presence"], "present");
         assert_eq!(at["fields"]["modified_at"], modified, "no time has moved");
-        continues(world, &file, &before).await;
+        wait_until_history_grows(world, &file, &before).await;
     });
 }
 
@@ -69,7 +41,7 @@ fn pain_11_a_trashed_file_is_not_removed_and_keeps_its_history_when_restored() {
 fn pain_11_a_deleted_file_is_looked_up_once_and_keeps_its_history() {
     own(async |world| {
         let (file, owner) = (world.take(), world.owner());
-        let before = history(world, &file).await;
+        let before = world.versions(&file).await;
         world.simulator.zero_counters();
         owner.delete(&file).await;
         world
@@ -77,7 +49,7 @@ fn pain_11_a_deleted_file_is_looked_up_once_and_keeps_its_history() {
             .await;
         world.converge().await;
         assert_eq!(world.calls("v2.files.get"), 1);
-        assert_eq!(history(world, &file).await, before);
+        assert_eq!(world.versions(&file).await, before);
     });
 }
 
@@ -90,11 +62,11 @@ fn pain_11_an_unshared_file_that_is_shared_again_is_the_same_file() {
         world
             .file_until("it is shared", &file, |f| f["presence"] == "present")
             .await;
-        let before = history(world, &file).await;
+        let before = world.versions(&file).await;
         alice.unshare(&file, &permission).await;
-        // Drive tells a stranger no more than that there is nothing.
+        // Drive reports a file without access as not found.
         world
-            .file_until("it is away", &file, |f| f["presence"] == "removed")
+            .file_until("it is removed", &file, |f| f["presence"] == "removed")
             .await;
         alice.rename(&file, "renamed out of sight.txt").await;
         alice.share(&file, "owner").await;
@@ -102,7 +74,7 @@ fn pain_11_an_unshared_file_that_is_shared_again_is_the_same_file() {
             .file_until("it is back", &file, |f| f["presence"] == "present")
             .await;
         assert_eq!(back["fields"]["name"], "renamed out of sight.txt");
-        continues(world, &file, &before).await;
+        wait_until_history_grows(world, &file, &before).await;
     });
 }
 
@@ -132,14 +104,14 @@ fn pain_11_a_file_that_moves_to_another_drive_and_back_stays_the_same_file() {
     own(async |world| {
         let (file, owner) = (world.take(), world.owner());
         let home = world.file(&file).await["fields"]["parent"].clone();
-        let drive = shared_drive(&owner, "Team").await;
-        let before = history(world, &file).await;
-        // What is owed to a file that was taken to be gone would be a conflict.
+        let drive = owner.create_drive("Team").await;
+        let before = world.versions(&file).await;
+        // An owed edit would cause a conflict if the file counted as removed.
         let busy = json!({"status": 403, "reason": "userRateLimitExceeded"});
         let pattern = format!("PATCH /drive/v2/files/{file}");
         world.fault(json!({"match": pattern, "times": 0, "respond": busy}));
         world.edit_ok(&file, json!({"description": "ours"})).await;
-        move_between(&owner, &file, &drive).await;
+        owner.move_to(&file, &drive).await;
         let there = world
             .file_until("the other corpus", &file, |f| {
                 f["fields"]["drive_id"] == drive.as_str() && f["presence"] == "present"
@@ -147,15 +119,15 @@ fn pain_11_a_file_that_moves_to_another_drive_and_back_stays_the_same_file() {
             .await;
         assert_eq!(there["fields"]["parent"], drive.as_str());
         assert_eq!(there["intent"]["fields"], json!(["description"]));
-        continues(world, &file, &before).await;
-        let before = history(world, &file).await;
-        move_between(&owner, &file, home.as_str().unwrap()).await;
+        wait_until_history_grows(world, &file, &before).await;
+        let before = world.versions(&file).await;
+        owner.move_to(&file, home.as_str().unwrap()).await;
         world
             .file_until("back home", &file, |f| {
                 f["fields"]["parent"] == home && f["presence"] == "present"
             })
             .await;
-        continues(world, &file, &before).await;
+        wait_until_history_grows(world, &file, &before).await;
         world.simulator.clear_faults();
         let pushed = |f: &Value| f["intent"].is_null();
         world.file_until("our edit is pushed", &file, pushed).await;
@@ -167,10 +139,10 @@ fn pain_11_a_file_that_moves_to_another_drive_and_back_stays_the_same_file() {
 fn pain_11_a_file_moved_out_of_the_connections_drive_is_moved_away_and_may_return() {
     own(async |world| {
         let owner = world.owner();
-        let drive = shared_drive(&owner, "Team").await;
+        let drive = owner.create_drive("Team").await;
         let file = world.take();
         let home = world.file(&file).await["fields"]["parent"].clone();
-        move_between(&owner, &file, &drive).await;
+        owner.move_to(&file, &drive).await;
         let scope = json!({"type": "shared_drive", "drive_id": drive});
         let body = json!({"name": "Team", "scope": scope, "secret": "drive"}).to_string();
         let token = Some(world.token.as_str());
@@ -188,11 +160,11 @@ fn pain_11_a_file_moved_out_of_the_connections_drive_is_moved_away_and_may_retur
             .await
         };
         until("present").await;
-        move_between(&owner, &file, home.as_str().unwrap()).await;
+        owner.move_to(&file, home.as_str().unwrap()).await;
         let away = until("moved_away").await;
         assert!(away["gone_at"].is_string(), "{away}");
         assert_eq!(world.file(&file).await["presence"], "present");
-        move_between(&owner, &file, &drive).await;
+        owner.move_to(&file, &drive).await;
         until("present").await;
         let history = format!("{path}/history");
         eventually("its history goes on", async || {

@@ -1,4 +1,5 @@
-//! What people and programs do in a schedule, drawn by seed, as data: so that a schedule that fails can be made shorter.
+//! The actions of people and programs in a schedule, drawn by seed, as data, so that a failing
+//! schedule can be shrunk.
 
 use std::time::Duration;
 
@@ -6,27 +7,27 @@ use fastrand::Rng;
 
 use crate::support::sim::FaultRates;
 
-/// Files of a world, its folders left out.
+/// The files of a world, without folders.
 pub const FILES: usize = 4;
-/// Folders of a world.
+/// The folders of a world.
 pub const FOLDERS: usize = 2;
-/// Steps of a schedule.
+/// The steps of a schedule.
 const STEPS: usize = 30;
-/// How far clocks jump, in seconds: to either side of the queues' five minutes of deduplication, past the time for which a
-/// queue hides what is in work, and past a day.
+/// The jumps of the clock, in seconds: around the queues' five minutes of deduplication, past the
+/// visibility timeouts, and past a day.
 const JUMPS: [u64; 8] = [0, 31, 91, 181, 299, 301, 361, 86_400];
 
-/// A schedule: what happens, and when.
+/// The actions of a schedule, and their times.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schedule {
     pub seed: u64,
     pub fault_rates: FaultRates,
-    /// Every text that anybody writes is written once: then each can be followed to its end.
+    /// Whether every text is written once, so that each can be traced.
     pub unique: bool,
     pub steps: Vec<Step>,
 }
 
-/// Something that happens some time after the last step.
+/// An action, some time after the last one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
     pub number: usize,
@@ -42,27 +43,28 @@ pub enum Action {
         file: usize,
         change: Change,
     },
-    /// A program changes a file at the API; with the ETag that it has read, or whatever it is now.
+    /// A program changes a file at the API, on condition of the ETag that it read, or
+    /// unconditionally.
     Edit {
         file: usize,
         change: Change,
         careful: bool,
     },
-    /// Somebody settles one of the open conflicts; or two people settle it at once, each in a way of their own.
+    /// A person resolves one of the open conflicts, or two people resolve it differently at once.
     Resolve {
         which: usize,
         choice: Choice,
         other: Option<Choice>,
     },
-    /// Somebody asks for the log to be read.
+    /// A program requests that the log is read.
     Sync,
-    /// The schedule comes round out of turn.
+    /// The sweep runs off schedule.
     Sweep,
-    /// The clocks jump.
+    /// The clocks jump forward.
     Jump(Duration),
     /// New processes take over.
     Redeploy,
-    /// Drive forgets the cursors that it gave out.
+    /// Drive forgets the page tokens that it issued.
     LoseTokens,
 }
 
@@ -87,7 +89,7 @@ pub enum Choice {
 }
 
 impl Schedule {
-    /// The schedule of a seed.
+    /// Returns the schedule of a seed.
     pub fn draw(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
         let fault_rates = match rng.u8(0..5) {
@@ -109,9 +111,9 @@ impl Schedule {
             },
         };
         let unique = rng.u8(0..5) > 0;
-        // A few files, so that people meet on them.
+        // Few files, so that edits collide.
         let files = [1, 1, 2, FILES][rng.usize(0..4)];
-        // In some schedules all write the same field, and at each other's heels.
+        // In some schedules all edits are of the same field, in quick succession.
         let hot = rng.bool();
         let steps = (0..STEPS).map(|number| Step {
             number,
@@ -129,8 +131,8 @@ impl Schedule {
 }
 
 impl Schedule {
-    /// A schedule around one moment: a write of ours gets to Drive, its answer is often lost, and a person writes the same
-    /// field right after it.
+    /// Returns a schedule in which the responses to our writes are often lost, and a person writes
+    /// the same field right after them.
     pub fn unanswered(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
         let mut steps = Vec::new();
@@ -179,8 +181,8 @@ impl Schedule {
     }
 }
 
-/// A push leaves a second after the edit, and a change is read a second after its notification: most of what happens,
-/// happens around that.
+/// An edit is pushed after a second, and a change is read a second after its notification: most
+/// steps follow at about that distance.
 fn wait(rng: &mut Rng, hot: bool) -> Duration {
     Duration::from_millis(match rng.u8(0..10) {
         0..=1 => rng.u64(0..30),

@@ -1,8 +1,8 @@
-//! Bugs of ours, seeded: on the wire and around the functions, so that no line of ours has to know of them.
+//! Seeded bugs, on the wire and around the functions, without any code for them in the product.
 //!
-//! The list is that of the bugs which people make in systems of this kind. One of them can't be made here: "no check after
-//! the PATCH" is a bug of a design without conditional writes, and ours has them. Wrong rules of the merge itself are
-//! seeded in the search of `shared/domain`.
+//! The list has the common bugs of such systems. One of them, "no check after the PATCH", is not
+//! possible in a design with conditional writes. Wrong rules of the merge are seeded in the search
+//! of `shared/domain`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use super::play::Bugs;
 use crate::support::sim::{FUNCTION, MutationResult, SourceBugs, WireMutation};
 
-/// What a bug is, and the bug.
+/// The description of a bug, and the bug.
 type Bug = (&'static str, fn() -> Bugs);
 
 pub const ALL: [Bug; 11] = [
@@ -82,7 +82,7 @@ fn around(source_bugs: SourceBugs) -> Bugs {
     }
 }
 
-/// Messages are kept in the process until the log's item was written.
+/// Messages are kept in the process until the log's item is written.
 fn cursor_first() -> WireMutation {
     let kept: Mutex<BTreeMap<String, Vec<Request<Bytes>>>> = Mutex::default();
     Arc::new(move |request| {
@@ -94,7 +94,8 @@ fn cursor_first() -> WireMutation {
                 .cloned()
                 .unwrap_or_default();
             let sent = entries.iter().enumerate().map(|(at, entry)| {
-                json!({"Id": entry["Id"], "MessageId": format!("m{at}"), "MD5OfMessageBody": "", "SequenceNumber": "1"})
+                json!({"Id": entry["Id"], "MessageId": format!("m{at}"), "MD5OfMessageBody": "",
+                    "SequenceNumber": "1"})
             });
             let sent: Vec<Value> = sent.collect();
             kept.entry(process).or_default().push(request.clone());
@@ -140,7 +141,7 @@ fn records_unconditionally() -> WireMutation {
     })
 }
 
-/// What goes into one transaction, as a write of the record, and then one of the conflict.
+/// A transaction is split into a write of the record and one of the conflict.
 fn conflict_apart() -> WireMutation {
     Arc::new(|request| {
         let writes = conflict_transaction(request);
@@ -167,7 +168,8 @@ fn conflict_unrecorded() -> WireMutation {
     })
 }
 
-/// The puts of a transaction that writes a record and its conflicts; nothing of any other request.
+/// Returns the puts of a transaction that writes a record and its conflicts; none for any other
+/// request.
 fn conflict_transaction(request: &Request<Bytes>) -> Vec<Value> {
     if !is(request, "TransactWriteItems") {
         return Vec::new();
@@ -249,8 +251,8 @@ fn sent_forgotten() -> WireMutation {
     })
 }
 
-/// Turns the update that replaces a record into the put of the whole item. The two are the same
-/// here, where no item has attributes that the store does not know.
+/// Turns the update that replaces a record into the put of the whole item. Both are equivalent
+/// here, as no item has attributes that the store does not know.
 fn put_whole(request: &mut Request<Bytes>) {
     if is(request, "UpdateItem") && writes_item(request, "HEAD") {
         let put = put_of(&json_of(request));
@@ -258,7 +260,7 @@ fn put_whole(request: &mut Request<Bytes>) {
     }
 }
 
-/// The put of the item that an update sets, on the update's condition.
+/// Returns the put of the item that an update sets, with the update's condition.
 fn put_of(update: &Value) -> Value {
     let members = |name: &str| update[name].as_object().cloned().unwrap_or_default();
     let (names, values) = (
@@ -291,7 +293,7 @@ fn put_of(update: &Value) -> Value {
     })
 }
 
-/// Whether a request calls this operation of AWS.
+/// Returns whether a request calls this operation of AWS.
 pub fn is(request: &Request<Bytes>, operation: &str) -> bool {
     let target = request
         .headers()
@@ -308,7 +310,7 @@ fn text(request: &Request<Bytes>) -> String {
     String::from_utf8_lossy(request.body()).into_owned()
 }
 
-/// The body of a request; `Null` where it is no JSON.
+/// Returns the body of a request; `Null` if it is no JSON.
 pub fn json_of(request: &Request<Bytes>) -> Value {
     serde_json::from_slice(request.body()).unwrap_or(Value::Null)
 }
@@ -320,7 +322,7 @@ fn sort_key(write: &Value) -> Option<&str> {
     key["SK"]["S"].as_str()
 }
 
-/// Whether a request writes one item of this kind.
+/// Returns whether a request writes one item of this kind.
 fn writes_item(request: &Request<Bytes>, kind: &str) -> bool {
     let writes = is(request, "PutItem") || is(request, "UpdateItem");
     writes && sort_key(&json_of(request)).is_some_and(|key| key.starts_with(kind))

@@ -1,5 +1,5 @@
-//! Ends a function's process before and after each of the calls that a flow makes, one after the other, and compares how
-//! it ends with how it ends undisturbed.
+//! Crashes a function's process before and after each call of a flow, and compares the end state
+//! with that of an undisturbed run.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -17,7 +17,7 @@ use super::play::Bugs;
 use crate::support::sim::Side;
 use crate::support::sim::{Sim, Start, simulate};
 
-/// Something that a system does, from what sets it off to its rest.
+/// A flow of the system, from its trigger to rest.
 pub type Flow = (
     &'static str,
     fn(Sim) -> futures_util::future::BoxFuture<'static, ()>,
@@ -29,17 +29,17 @@ pub const FLOWS: [Flow; 8] = [
         Box::pin(application_edits(sim))
     }),
     ("a conflict opens", |sim| Box::pin(conflict_opens(sim))),
-    ("a conflict is settled for the application", |sim| {
-        Box::pin(conflict_settled(sim))
+    ("a conflict is resolved for the application", |sim| {
+        Box::pin(conflict_resolved(sim))
     }),
-    ("a file is made, and another deleted", |sim| {
-        Box::pin(made_and_deleted(sim))
+    ("a file is created, and another deleted", |sim| {
+        Box::pin(created_and_deleted(sim))
     }),
     ("a file is deleted in Drive", |sim| {
         Box::pin(deleted_in_drive(sim))
     }),
     ("Drive forgets the cursor", |sim| Box::pin(cursor_lost(sim))),
-    ("the channel runs out", |sim| Box::pin(channel_renewed(sim))),
+    ("the channel expires", |sim| Box::pin(channel_renewed(sim))),
 ];
 
 fn start(bugs: &Bugs) -> Start {
@@ -53,10 +53,10 @@ fn start(bugs: &Bugs) -> Start {
     }
 }
 
-/// Two files, and a folder.
+/// Returns two files and a folder.
 pub fn files(sim: &Sim) -> [String; 3] {
     let ids = sim.simulator().file_ids();
-    // The folder was made first.
+    // The folder was created first.
     [ids[1].clone(), ids[2].clone(), ids[0].clone()]
 }
 
@@ -87,7 +87,7 @@ async fn application_edits(sim: Sim) {
     edit(&sim, &two, json!({"starred": true})).await;
 }
 
-/// Both sides write one name: nobody tells us of Drive's, so whoever looks first finds both.
+/// Both sides write the name, without a notification of Drive's edit.
 async fn conflict_opens(sim: Sim) {
     let [one, ..] = files(&sim);
     disable_notifications(&sim);
@@ -97,12 +97,12 @@ async fn conflict_opens(sim: Sim) {
     edit(&sim, &one, json!({"name": "ours"})).await;
 }
 
-async fn conflict_settled(sim: Sim) {
+async fn conflict_resolved(sim: Sim) {
     let path = open_conflict(&sim).await;
     ask(&sim, Method::POST, &path, Some(json!({"choose": "app"}))).await;
 }
 
-/// Opens a conflict, and gives the path of its resolution.
+/// Opens a conflict and returns the path of its resolution.
 pub async fn open_conflict(sim: &Sim) -> String {
     conflict_opens(sim.clone()).await;
     sim.converge().await.unwrap();
@@ -111,7 +111,7 @@ pub async fn open_conflict(sim: &Sim) -> String {
     format!("/conflicts/{id}/resolution")
 }
 
-async fn made_and_deleted(sim: Sim) {
+async fn created_and_deleted(sim: Sim) {
     let [one, ..] = files(&sim);
     ask(
         &sim,
@@ -163,7 +163,7 @@ pub async fn edit(sim: &Sim, file: &str, fields: Value) {
     ask(sim, Method::PATCH, &format!("/files/{file}"), Some(fields)).await;
 }
 
-/// Asks until it is answered, as programs do: with the same key each time.
+/// Repeats a request until it is answered, as programs do, with the same key each time.
 pub async fn ask(sim: &Sim, method: Method, path: &str, body: Option<Value>) -> Value {
     let headers = [("if-match", "*"), ("idempotency-key", path)];
     for _ in 0..10 {
@@ -176,7 +176,8 @@ pub async fn ask(sim: &Sim, method: Method, path: &str, body: Option<Value>) -> 
     panic!("{method} {path} is not answered");
 }
 
-/// How a world is, without what differs from run to run: ids that are made, times, versions, counts of attempts.
+/// Returns the state of a world, without the parts that differ between runs: generated ids, times,
+/// versions, counts of attempts.
 async fn state(sim: &Sim) -> BTreeSet<String> {
     let mut state = BTreeSet::new();
     for (file, record) in sim.records().await {
@@ -238,10 +239,10 @@ async fn state(sim: &Sim) -> BTreeSet<String> {
     state
 }
 
-/// How a world ended, and how many calls of functions that took.
+/// The end state of a world, and the number of calls by functions.
 type End = (BTreeSet<String>, u64);
 
-/// Runs a flow, with a crash at one of its calls or without.
+/// Runs a flow, optionally with a crash at one of its calls.
 fn run(flow: Flow, crash: Option<(u64, Side)>, start: &Start) -> Result<End, String> {
     simulate(start.clone(), async |sim| {
         let before = sim.wire().calls();
@@ -254,12 +255,12 @@ fn run(flow: Flow, crash: Option<(u64, Side)>, start: &Start) -> Result<End, Str
     })
 }
 
-/// How a flow ends in a world that starts so.
+/// Returns the end state of a flow.
 pub fn ends(flow: Flow, start: &Start) -> Result<BTreeSet<String>, String> {
     run(flow, None, start).map(|(end, _)| end)
 }
 
-/// How a flow ends otherwise than undisturbed, where it is stopped at this call.
+/// Returns the difference from the undisturbed end state if a flow crashes at this call.
 fn differs(
     flow: Flow,
     undisturbed: &BTreeSet<String>,
@@ -277,7 +278,8 @@ fn differs(
     (!apart.is_empty()).then(|| format!("{}: stopped {side:?} call {call}:\n  {apart}", flow.0))
 }
 
-/// Where an edit that arrives, or a conflict that opens, shows that something is wrong.
+/// Returns the first crash in the flows of an arriving edit and an opening conflict that shows an
+/// error.
 pub fn catches(bugs: &Bugs) -> Option<String> {
     let [people, _, conflict, ..] = FLOWS;
     [people, conflict].into_iter().find_map(|flow| {

@@ -1,4 +1,5 @@
-//! Invariants that a world of virtual time shows best, each by its number. `tests/README.md` says what shows the others.
+//! Invariants that are tested in virtual time, each by its number. `tests/README.md` lists the
+//! tests of the others.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +14,7 @@ use super::bugs::{is, json_of};
 use super::crash::{FLOWS, edit, ends, files, open_conflict};
 use crate::support::sim::{Event, MutationResult, Side, Sim, Start, WireMutation, simulate};
 
-/// Worlds that differ in nothing but how long their calls take, and so in what comes between what.
+/// The number of worlds, which differ only in the latencies of calls, and so in their interleaving.
 const SEEDS: u64 = 12;
 
 fn start(seed: u64) -> Start {
@@ -25,8 +26,8 @@ fn start(seed: u64) -> Start {
     }
 }
 
-/// Waits until a process was ended.
-async fn crashed(sim: &Sim) {
+/// Waits until a process has crashed.
+async fn wait_for_crash(sim: &Sim) {
     for _ in 0..1_000 {
         if sim.wire().fault_counts().0 > 0 {
             return;
@@ -36,7 +37,7 @@ async fn crashed(sim: &Sim) {
     panic!("nothing has crashed");
 }
 
-/// How often each of our writes has landed in Drive.
+/// Returns the number of our writes of a text that landed in Drive.
 fn landed(sim: &Sim, text: &str) -> usize {
     let wanted = FieldValue::text(text);
     let recording = sim.recording();
@@ -56,7 +57,7 @@ fn invariant_03_a_crash_between_queue_and_cursor_is_harmless_at_any_delay() {
                 .apply("alice", &one, Edit::Rename("hers".to_owned()))
                 .unwrap();
             sim.wire().crash_on("SendMessageBatch", Side::After);
-            crashed(sim).await;
+            wait_for_crash(sim).await;
             sim.jump(Duration::from_secs(seconds));
             sim.converge().await.unwrap();
             let file = FileId::parse(&one).unwrap();
@@ -83,7 +84,7 @@ fn invariant_03_a_crash_between_queue_and_cursor_is_harmless_at_any_delay() {
 fn invariant_05_the_cursor_stays_while_one_message_of_a_batch_is_unsent() {
     let [flow, ..] = FLOWS;
     let undisturbed = ends(flow, &start(8)).unwrap();
-    // All entries are refused one by one, or half of them are not so much as mentioned in the answer.
+    // All entries are rejected individually, or half of them are missing in the response.
     for mentioned in [true, false] {
         let mutated = Start {
             mutation: Some(leaving_three_batches_unsent(mentioned)),
@@ -93,7 +94,7 @@ fn invariant_05_the_cursor_stays_while_one_message_of_a_batch_is_unsent() {
     }
 }
 
-/// What the first three batches of snapshots meet.
+/// Leaves messages of the first three batches of snapshots unsent.
 fn leaving_three_batches_unsent(mentioned: bool) -> WireMutation {
     let left = AtomicU64::new(3);
     Arc::new(move |request| {
@@ -109,7 +110,8 @@ fn leaving_three_batches_unsent(mentioned: bool) -> WireMutation {
         let entries = body["Entries"].as_array().unwrap();
         if mentioned {
             let refused = entries.iter().map(|entry| {
-                json!({"Id": entry["Id"], "Code": "InternalError", "Message": "injected", "SenderFault": false})
+                json!({"Id": entry["Id"], "Code": "InternalError", "Message": "injected",
+                    "SenderFault": false})
             });
             let answer = json!({"Successful": [], "Failed": refused.collect::<Vec<_>>()});
             return MutationResult::Answered(http::Response::new(answer.to_string().into()));
@@ -177,7 +179,7 @@ fn invariant_14_a_decision_never_overwrites_an_edit_in_drive_that_it_did_not_see
             let there = sim.simulator().file(&one).unwrap().name;
             let record = sim.record(&one).await.unwrap();
             let open = record.open.contains_key(&domain::Field::Name);
-            // Her second name is in Drive still: either the conflict goes on about it, or it was agreed to.
+            // Her second name is still in Drive: either the conflict is open, or it was agreed.
             assert_eq!(there, "again", "seed {seed}: {record:?}");
             assert!(
                 open || record.app(&domain::Field::Name) == FieldValue::text("again"),

@@ -1,4 +1,4 @@
-//! Judges how a schedule has ended: against everything that anybody ever wrote.
+//! Checks the end state of a schedule against everything that was written.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use store::{ConflictFilter, PageRequest};
 use super::action::Schedule;
 use crate::support::sim::{Event, Sim};
 
-/// What the API responses those who called it.
+/// The responses of the API.
 #[derive(Debug, Clone, Default)]
 pub struct Responses {
     /// The texts of edits that were answered with 200.
@@ -17,14 +17,14 @@ pub struct Responses {
     pub resolved_twice: Vec<String>,
 }
 
-/// What is wrong, and how many conflicts there were.
+/// Returns the violations, and the number of conflicts.
 pub async fn judge(
     sim: &Sim,
     schedule: &Schedule,
     responses: &Responses,
-    unsettled: Option<String>,
+    unconverged: Option<String>,
 ) -> (Vec<String>, usize) {
-    let mut wrong: Vec<String> = unsettled.into_iter().collect();
+    let mut wrong: Vec<String> = unconverged.into_iter().collect();
     let conflicts = conflicts(sim).await;
     let count = conflicts.len();
     wrong.extend(sim.recording().broken.clone());
@@ -32,7 +32,7 @@ pub async fn judge(
         responses
             .resolved_twice
             .iter()
-            .map(|what| format!("settled twice: {what}")),
+            .map(|what| format!("resolved twice: {what}")),
     );
     for text in &responses.accepted {
         let written = Value::text(text);
@@ -79,7 +79,7 @@ pub async fn judge(
         let dropped = sim.recording().dropped.clone();
         let dropped = dropped.into_iter().filter(|(field, _)| is_text(field));
         wrong.extend(dropped.map(|(_, how)| how));
-        wrong.extend(lost(sim, &conflicts).await);
+        wrong.extend(lost_texts(sim, &conflicts).await);
     }
     (wrong, count)
 }
@@ -99,7 +99,7 @@ async fn conflicts(sim: &Sim) -> Vec<ConflictRecord> {
     listed.items
 }
 
-/// Our writes that took the place of a value that our record did not know.
+/// Returns our writes that replaced a value that our record did not have.
 fn overwritten_unseen(sim: &Sim) -> Vec<String> {
     let recording = sim.recording();
     let unseen = recording
@@ -107,7 +107,7 @@ fn overwritten_unseen(sim: &Sim) -> Vec<String> {
         .iter()
         .filter_map(|(file, field, event)| match event {
             Event::Landed { from, to, held } if held.as_ref() != Some(from) => Some(format!(
-                "{file} {field:?}: our {to:?} took the place of {from:?}, and we held {held:?}"
+                "{file} {field:?}: our {to:?} replaced {from:?}, and we held {held:?}"
             )),
             Event::Landed { .. }
             | Event::Person { .. }
@@ -117,15 +117,17 @@ fn overwritten_unseen(sim: &Sim) -> Vec<String> {
     unseen.collect()
 }
 
-/// Texts that were written and are nowhere, nor was anybody asked. Every text was written once, so each can be followed.
-async fn lost(sim: &Sim, conflicts: &[ConflictRecord]) -> Vec<String> {
+/// Returns the texts that were written, are nowhere, and are in no conflict. Every text was written
+/// once, so each can be traced.
+async fn lost_texts(sim: &Sim, conflicts: &[ConflictRecord]) -> Vec<String> {
     let mut by_field: BTreeMap<(String, Field), Vec<Event>> = BTreeMap::new();
     for (file, field, event) in &sim.recording().events {
         let place = (file.clone(), field.clone());
         by_field.entry(place).or_default().push(event.clone());
     }
     let mut wrong = Vec::new();
-    // A write of unknown fate that Drive shows no trace of is asked about, whoever wrote what Drive holds.
+    // A write with an unknown result of which Drive shows no trace is an unsure conflict, with any
+    // value in Drive.
     for conflict in conflicts.iter().filter(|conflict| !conflict.unsure) {
         let place = (conflict.id.file.to_string(), conflict.id.field.clone());
         let wrote = |who: fn(&Event) -> Option<&Value>| {
@@ -158,13 +160,13 @@ async fn lost(sim: &Sim, conflicts: &[ConflictRecord]) -> Vec<String> {
         for (at, event) in events.iter().enumerate() {
             let later = &events[at + 1..];
             let fine = match event {
-                // What is taken away was not written once.
+                // A removal is not unique.
                 Event::Person { to, .. } | Event::Edited { to, .. } if *to == field.unset() => true,
-                Event::Person { to, .. } => persons(to, later, &of_field),
+                Event::Person { to, .. } => persons_text_is_kept(to, later, &of_field),
                 Event::Edited { to, base, .. } => {
                     *to == *base
                         || gone
-                        || applications(to, later, &of_field)
+                        || applications_text_is_kept(to, later, &of_field)
                         || final_app(sim, &file, &field, to).await
                 }
                 Event::Decided { .. } | Event::Landed { .. } => true,
@@ -177,8 +179,9 @@ async fn lost(sim: &Sim, conflicts: &[ConflictRecord]) -> Vec<String> {
     wrong
 }
 
-/// Whether a person's text is still there, or was replaced by a person, or by somebody who knew it.
-fn persons(text: &Value, later: &[Event], conflicts: &[&ConflictRecord]) -> bool {
+/// Returns whether a person's text is still in Drive, or was replaced by a person or by an edit
+/// that had read it.
+fn persons_text_is_kept(text: &Value, later: &[Event], conflicts: &[&ConflictRecord]) -> bool {
     let in_drive = later.iter().position(|event| match event {
         Event::Person { .. } | Event::Landed { .. } => true,
         Event::Edited { .. } | Event::Decided { .. } => false,
@@ -199,8 +202,9 @@ fn persons(text: &Value, later: &[Event], conflicts: &[&ConflictRecord]) -> bool
     }
 }
 
-/// Whether the application's text got to Drive, or was replaced at the application, or was put before a person.
-fn applications(text: &Value, later: &[Event], conflicts: &[&ConflictRecord]) -> bool {
+/// Returns whether the application's text reached Drive, or was replaced at the application, or is
+/// in a conflict.
+fn applications_text_is_kept(text: &Value, later: &[Event], conflicts: &[&ConflictRecord]) -> bool {
     let seen = later.iter().any(|event| match event {
         Event::Landed { to, .. } | Event::Person { to, .. } => to == text,
         Event::Edited { .. } | Event::Decided { .. } => true,
@@ -214,7 +218,7 @@ async fn final_app(sim: &Sim, file: &str, field: &Field, text: &Value) -> bool {
         .is_some_and(|record| record.app(field) == *text)
 }
 
-/// Whether a field holds the texts that people and programs write.
+/// Returns whether a field has texts of people and programs.
 fn is_text(field: &Field) -> bool {
     matches!(field, Field::Name | Field::Description | Field::Property(_))
 }

@@ -1,7 +1,8 @@
-//! Random schedules of people, programs, faults and crashes, each decided by its seed, and judged by what anybody wrote.
+//! Random schedules of people, programs, faults and crashes, each decided by its seed, and checked
+//! against everything that was written.
 //!
-//! `SCHEDULES=10000 cargo test --workspace --test all schedules` plays more of them; `SCHEDULE=SEED` plays one, and prints
-//! what happened.
+//! `SCHEDULES=10000 cargo test --workspace --test all schedules` plays more of them;
+//! `SCHEDULE=SEED` plays one and prints its trace.
 
 mod action;
 mod bugs;
@@ -16,22 +17,22 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use action::Schedule;
 use play::{Bugs, Played, play};
 
-/// Schedules of a usual run.
+/// The schedules of a usual run.
 const SCHEDULES: u64 = 200;
-/// Worlds at a time: the machine's cores, as the tests beside them leave them.
+/// The worlds at a time, which leaves cores to other tests.
 const WORKERS: usize = 2;
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "what whoever runs the tests asks for is no setting of a function"
+    reason = "an option of a test run is no setting of a function"
 )]
-fn asked(name: &str) -> Option<u64> {
+fn option(name: &str) -> Option<u64> {
     std::env::var(name)
         .ok()
         .map(|text| text.parse().expect(name))
 }
 
-/// Leaves out of a schedule that fails whatever it fails without.
+/// Removes the steps from a failing schedule without which it still fails.
 fn shrink(schedule: &Schedule, bugs: &Bugs) -> Schedule {
     let fails = |schedule: &Schedule| !play(schedule, bugs, false).wrong.is_empty();
     let mut least = schedule.clone();
@@ -59,7 +60,8 @@ fn report(schedule: &Schedule, played: &Played) -> String {
         .map(|step| format!("  {step:?}"))
         .collect();
     format!(
-        "seed {}, {:?}:\n{}\n{}\nreplay: SCHEDULE={} cargo test --workspace --test all schedules -- --nocapture",
+        "seed {}, {:?}:\n{}\n{}\nreplay: SCHEDULE={} cargo test --workspace --test all schedules \
+            -- --nocapture",
         schedule.seed,
         schedule.fault_rates,
         steps.join("\n"),
@@ -68,7 +70,7 @@ fn report(schedule: &Schedule, played: &Played) -> String {
     )
 }
 
-/// Plays schedules on all cores; gives the seeds of those that fail, and how much happened in the others.
+/// Plays schedules in parallel. Returns the seeds of those that fail, and the totals of the others.
 fn play_all(seeds: std::ops::Range<u64>, bugs: &Bugs) -> (Vec<u64>, Totals) {
     let next = AtomicU64::new(seeds.start);
     let failed = Mutex::new(Vec::new());
@@ -134,7 +136,7 @@ fn one_seed_decides_everything_that_happens() {
 
 #[test]
 fn random_schedules_lose_nothing() {
-    if let Some(seed) = asked("SCHEDULE") {
+    if let Some(seed) = option("SCHEDULE") {
         let schedule = Schedule::draw(seed);
         let played = play(&schedule, &Bugs::default(), true);
         println!(
@@ -146,7 +148,7 @@ fn random_schedules_lose_nothing() {
         return;
     }
     let began = std::time::Instant::now();
-    let count = asked("SCHEDULES").unwrap_or(SCHEDULES);
+    let count = option("SCHEDULES").unwrap_or(SCHEDULES);
     let (failed, totals) = play_all(0..count, &Bugs::default());
     if let Some(first) = failed.first() {
         let schedule = shrink(&Schedule::draw(*first), &Bugs::default());
@@ -171,13 +173,13 @@ fn a_write_whose_response_is_lost_overwrites_no_later_edit() {
     }
 }
 
-/// Schedules that a seeded bug may take until it is caught: so many, then those around lost answers, then a crash at every
-/// call, then the others.
+/// The schedules to catch a seeded bug: first these, then those with lost responses, then a crash
+/// at every call, then the rest.
 const SCHEDULES_A_BUG: (u64, u64) = (30, 300);
-/// Schedules around lost answers.
+/// The schedules with lost responses.
 const UNANSWERED: u64 = 20;
 
-/// What shows that there is a bug, and where.
+/// Returns the schedule or crash that shows a bug, and its violation.
 fn catches(bug: &Bugs) -> Option<(String, String)> {
     let plays = |by: &str, schedule: &Schedule| {
         let wrong = play(schedule, bug, false).wrong;

@@ -1,4 +1,4 @@
-//! Plays a schedule in a world, and judges how it ends.
+//! Plays a schedule in a world, and checks the end state.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,23 +12,23 @@ use super::action::{Action, Change, Choice, FILES, FOLDERS, Schedule, Step};
 use super::judge::{Responses, judge};
 use crate::support::sim::{Event, Sim, SourceBugs, Start, WireMutation, recorder, simulate};
 
-/// Tries of a program whose request was not answered.
+/// The attempts of a program whose request was not answered.
 const TRIES: usize = 5;
 
-/// What is wrong with the world that a schedule is played in: nothing, unless a bug is seeded.
+/// The seeded bugs of a world; none by default.
 #[derive(Clone, Default)]
 pub struct Bugs {
     pub mutation: Option<fn() -> WireMutation>,
     pub source_bugs: SourceBugs,
-    /// The connection's policy, where it is another than to ask.
+    /// The connection's policy, if it is not `manual`.
     pub policies: Option<&'static str>,
 }
 
-/// How a schedule went.
+/// The result of a schedule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Played {
     pub digest: u64,
-    /// What is wrong; nothing, if all is well.
+    /// The violations.
     pub wrong: Vec<String>,
     pub calls: u64,
     pub crashes: u64,
@@ -67,9 +67,9 @@ pub fn play(schedule: &Schedule, bugs: &Bugs, lines: bool) -> Played {
         while let Some(done) = under_way.join_next().await {
             done.unwrap();
         }
-        let settled = sim.converge().await;
+        let converged = sim.converge().await;
         let responses = player.responses.lock().unwrap().clone();
-        let (wrong, conflicts) = judge(sim, schedule, &responses, settled.err()).await;
+        let (wrong, conflicts) = judge(sim, schedule, &responses, converged.err()).await;
         let (crashes, faults) = sim.wire().fault_counts();
         Played {
             digest: sim.wire().digest(),
@@ -83,13 +83,13 @@ pub fn play(schedule: &Schedule, bugs: &Bugs, lines: bool) -> Played {
     })
 }
 
-/// Everybody who acts.
+/// The people and programs that act.
 #[derive(Clone)]
 struct Player {
     sim: Sim,
     unique: bool,
     files: Vec<String>,
-    /// The root first.
+    /// The folders, the root first.
     folders: Vec<String>,
     responses: Arc<Mutex<Responses>>,
 }
@@ -152,7 +152,7 @@ impl Player {
         }
     }
 
-    /// A text that `who` writes in this step.
+    /// Returns the text that `who` writes in this step.
     fn text(&self, who: &str, number: usize) -> String {
         match self.unique {
             true => format!("{who} {number}"),
@@ -173,7 +173,8 @@ impl Player {
             Change::Move(folder) => Edit::Move(self.folders[*folder].clone()),
             Change::Delete => Edit::Delete,
         };
-        // What only its owner may do, its owner does: it is the connection's own user.
+        // Actions that are reserved to the owner are done as the owner, who is the connection's
+        // user.
         let user = match edit {
             Edit::Star(_) | Edit::Trash(_) | Edit::Delete | Edit::Move(_) => "owner",
             _ => name,
@@ -217,7 +218,8 @@ impl Player {
         let key = format!("edit-{number}");
         let headers = [("if-match", condition.as_str()), ("idempotency-key", &key)];
         let accepted = self.ask(Method::PATCH, &path, &headers, Some(body)).await == Some(200);
-        // What changes nothing is accepted too, and leaves no trace: a new text always changes something.
+        // An edit without effect is accepted too, and leaves no trace; a new text always has an
+        // effect.
         let writes = matches!(
             change,
             Change::Name | Change::Description | Change::Property(_)
@@ -234,7 +236,7 @@ impl Player {
         self.ask(Method::DELETE, path, &headers, None).await;
     }
 
-    /// Asks until there is an answer that stands.
+    /// Repeats a request until its response is final.
     async fn ask(
         &self,
         method: Method,
@@ -293,7 +295,7 @@ impl Player {
             }
             Some(other) => {
                 let (one, two) = tokio::join!(decide(choice, "carol"), decide(other, "dave"));
-                // The same answer twice is one decision, responses to both.
+                // The same response twice is one decision.
                 if let (Some((200, one)), Some((200, two))) = (one, two)
                     && one != two
                 {

@@ -12,7 +12,7 @@ async fn operations(world: &Outside) -> Vec<Value> {
     list["items"].as_array().unwrap().clone()
 }
 
-/// No log ever lost its cursor: a token of another log would have been refused.
+/// Asserts that no log lost its cursor: a token of another log would have been rejected.
 async fn no_cursor_was_lost(world: &Outside) {
     for operation in operations(world).await {
         assert_ne!(operation["kind"], "resync", "{operation}");
@@ -36,9 +36,9 @@ fn pain_09_an_item_in_both_logs_is_one_snapshot() {
             let renamed = |shown: &Value| shown["fields"]["name"] == name.as_str();
             world.file_until("the rename", &file, renamed).await;
         }
-        // Each of the two logs told of it.
+        // Each of the two logs reported it.
         for log in ["user", &team.id] {
-            eventually("a log that told of a change", async || {
+            eventually("a log with a change", async || {
                 let log = world.log_of(log).await?;
                 (!log["last_change_at"].is_null()).then_some(())
             })
@@ -125,7 +125,7 @@ fn pain_09_files_of_a_drive_that_was_left_are_inaccessible_until_it_is_rejoined(
                 .map(drop)
         })
         .await;
-        // An edit of ours that Drive can't have taken before we are put out.
+        // An edit of ours that Drive can't have received before the membership ends.
         let owed = &files[0];
         let pattern = format!("GET /drive/v2/files/{owed}*");
         world.fault(json!({"match": pattern, "times": 0, "respond": {"status": 503}}));
@@ -195,7 +195,7 @@ fn pain_09_a_file_that_moves_into_a_followed_drive_is_not_removed() {
         let team = Team::make(world, "Moved").await;
         team.join().await;
         world.log_until(&team.id, "following").await;
-        // The user's log says that it is gone from there, and for now no other log says anything.
+        // The user's log reports its removal, and for now no other log reports anything.
         let pattern = format!("GET /drive/v3/changes?*driveId={}*", team.id);
         let refused = json!({"status": 400, "reason": "notNow"});
         world.fault(json!({"match": pattern, "times": 0, "respond": refused}));
@@ -216,7 +216,7 @@ fn pain_09_a_file_that_moves_into_a_followed_drive_is_not_removed() {
         assert_eq!(shown["presence"], "present");
         assert_eq!(shown["fields"]["drive_id"], team.id.as_str());
         world.simulator.clear_faults();
-        // The drive's log tells the same again, and what comes after it.
+        // The drive's log reports the same, and later changes.
         team.rename(&file, "moved.txt").await;
         let renamed = |shown: &Value| shown["fields"]["name"] == "moved.txt";
         world.file_until("the rename", &file, renamed).await;

@@ -8,18 +8,18 @@ use serde_json::{Value, json};
 
 use crate::support::{ByHand, Team, by_hand};
 
-/// The schedule comes round for a while, often enough for a listing to be taken in and for files to be marked.
-async fn turns(hand: &ByHand) {
+/// Runs the schedule often enough to apply a listing and to mark files.
+async fn run_schedule(hand: &ByHand) {
     for _ in 0..5 {
         hand.sweep_and_pump().await;
         hand.advance_clock(Duration::from_secs(20));
     }
 }
 
-/// Our clock moves past the next comparison of drives, and the schedule comes round again.
-async fn an_hour_later(hand: &ByHand) {
+/// Moves the clock past the next comparison of drives, and runs the schedule again.
+async fn run_an_hour_later(hand: &ByHand) {
     hand.advance_clock(Duration::from_secs(61 * 60));
-    turns(hand).await;
+    run_schedule(hand).await;
 }
 
 #[test]
@@ -30,9 +30,9 @@ fn the_hourly_comparison_finds_drives_joined_or_left_without_a_log_entry() {
         let team = Team::make(hand, "Silent").await;
         let files = team.files(3).await;
         let permission = team.join().await;
-        turns(hand).await;
-        assert!(hand.log_of(&team.id).await.is_none(), "nobody told of it");
-        an_hour_later(hand).await;
+        run_schedule(hand).await;
+        assert!(hand.log_of(&team.id).await.is_none(), "no log reported it");
+        run_an_hour_later(hand).await;
         let log = hand.log_of(&team.id).await.unwrap();
         assert_eq!(log["position"], "following");
         assert_eq!(log["drive"]["name"], "Silent");
@@ -40,17 +40,18 @@ fn the_hourly_comparison_finds_drives_joined_or_left_without_a_log_entry() {
             assert_eq!(hand.file(file).await["presence"], "present");
         }
 
-        // Its own log would tell that we are out, by refusing us. It says nothing of use.
+        // The drive's log would report the end of the membership by a rejection; here its error
+        // says nothing.
         let pattern = format!("GET /drive/v3/changes?*driveId={}*", team.id);
         let refused = json!({"status": 400, "reason": "notNow"});
         hand.fault(json!({"match": pattern, "times": 0, "respond": refused}));
         team.expel(&permission).await;
-        turns(hand).await;
+        run_schedule(hand).await;
         assert_eq!(
             hand.log_of(&team.id).await.unwrap()["position"],
             "following"
         );
-        an_hour_later(hand).await;
+        run_an_hour_later(hand).await;
         assert_eq!(hand.log_of(&team.id).await.unwrap()["position"], "left");
         for file in &files {
             assert_eq!(hand.file(file).await["presence"], "access_lost");
@@ -60,20 +61,20 @@ fn the_hourly_comparison_finds_drives_joined_or_left_without_a_log_entry() {
     });
 }
 
-/// The folder that a file lies in, as Drive has it.
+/// Returns the parents of a file in Drive.
 async fn parent_of(hand: &ByHand, file: &str) -> Value {
     let path = format!("/drive/v3/files/{file}?supportsAllDrives=true&fields=parents");
     hand.owner().done(Method::GET, &path, None).await["parents"].clone()
 }
 
-/// Of the two logs that tell of a move, only the one that says `removed` tells anything for now.
-fn only_the_old_log_tells(hand: &ByHand, drive: &str, old_is_the_users: bool) {
+/// Makes only the log that reports `removed` available, of the two that report a move.
+fn make_only_the_old_log_available(hand: &ByHand, drive: &str, old_is_the_users: bool) {
     let of_drive = format!("GET /drive/v3/changes?*driveId={drive}*");
     let refused = json!({"status": 400, "reason": "notNow"});
     if old_is_the_users {
         hand.fault(json!({"match": of_drive, "times": 0, "respond": refused}));
     } else {
-        // A call meets the first fault that is for it, and this one does nothing.
+        // A call meets its first matching fault, and this one has no effect.
         hand.fault(json!({"match": of_drive, "times": 0, "delay_ms": 1}));
         hand.fault(json!({"match": "GET /drive/v3/changes", "times": 0, "respond": refused}));
     }
@@ -86,14 +87,14 @@ fn our_move_into_a_shared_drive_and_back_keeps_the_file_and_its_history() {
         let folder = team.folder("Inbox").await;
         let permission = team.give(&team.id, "organizer").await;
         hand.sync().await;
-        turns(hand).await;
+        run_schedule(hand).await;
         let file = hand.take();
         let home = hand.file(&file).await["fields"]["parent"].clone();
         let home = home.as_str().unwrap();
         let count = hand.files().await.len();
         let mut before = hand.versions(&file).await;
         for (parent, drive_id) in [(folder.as_str(), json!(team.id)), (home, Value::Null)] {
-            only_the_old_log_tells(hand, &team.id, !drive_id.is_null());
+            make_only_the_old_log_available(hand, &team.id, !drive_id.is_null());
             hand.edit_ok(&file, json!({ "parent": parent })).await;
             hand.pump().await;
             assert_eq!(parent_of(hand, &file).await, json!([parent]));
@@ -107,7 +108,7 @@ fn our_move_into_a_shared_drive_and_back_keeps_the_file_and_its_history() {
                 assert_eq!(shown["intent"], Value::Null);
             };
             is_there().await;
-            // The other log has its say, and what failed comes back.
+            // The other log is read, and the failed messages are retried.
             hand.simulator.clear_faults();
             hand.advance_clock(Duration::from_secs(400));
             hand.sweep_and_pump().await;
@@ -121,10 +122,10 @@ fn our_move_into_a_shared_drive_and_back_keeps_the_file_and_its_history() {
             before = after;
         }
 
-        // It is none of that drive's files any more.
+        // The file is not in that drive any more.
         team.expel(&permission).await;
         hand.sync().await;
-        an_hour_later(hand).await;
+        run_an_hour_later(hand).await;
         assert_eq!(hand.log_of(&team.id).await.unwrap()["position"], "left");
         assert_eq!(hand.file(&folder).await["presence"], "access_lost");
         assert_eq!(hand.file(&file).await["presence"], "present");
@@ -139,7 +140,7 @@ fn a_file_that_moved_to_another_drive_before_its_drive_was_left_stays_present() 
         let permission = from.join().await;
         to.join().await;
         hand.sync().await;
-        turns(hand).await;
+        run_schedule(hand).await;
         assert_eq!(
             hand.file(&goes).await["fields"]["drive_id"],
             from.id.as_str()
@@ -165,7 +166,7 @@ fn a_file_that_moved_to_another_drive_before_its_drive_was_left_stays_present() 
         hand.pump_only(Queue::LogWakes).await;
         hand.pump_only(Queue::Snapshots).await;
         assert_eq!(hand.file(&goes).await["fields"]["drive_id"], to.id.as_str());
-        turns(hand).await;
+        run_schedule(hand).await;
         assert_eq!(hand.file(&goes).await["presence"], "present");
         assert_eq!(hand.file(&stays).await["presence"], "access_lost");
     });

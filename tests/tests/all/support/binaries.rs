@@ -1,4 +1,4 @@
-//! Binaries of other packages: `cargo test` builds them only for tests of their own package.
+//! The binaries of other packages, which `cargo test` builds only for tests of their own package.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -6,14 +6,14 @@ use std::sync::OnceLock;
 
 use super::top;
 
-/// A binary, built from what is in the checkout now.
+/// Returns the path of a binary, built from the checkout.
 pub fn binary(name: &str) -> PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(build).join(name)
 }
 
-/// Builds all binaries with the very features that `cargo test --workspace` builds with, so that nothing but the binaries
-/// themselves is left to do, and gives the folder that they are in.
+/// Builds all binaries with the features of `cargo test --workspace`, so that all libraries are
+/// reused, and returns their folder.
 fn build() -> PathBuf {
     // This test is in the folder `deps` of this build's profile.
     let test = std::env::current_exe().unwrap();
@@ -21,7 +21,7 @@ fn build() -> PathBuf {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.current_dir(top());
     cargo.args(["build", "--quiet", "--locked", "--workspace"]);
-    // With a test among what is built, the features are those of a build of tests: its libraries are reused.
+    // With a test target, the features are those of a build of tests, so its libraries are reused.
     cargo.args(["--bins", "--test", "all"]);
     if folder
         .file_name()

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::World;
 
-/// Both sides set fields while neither sees the other: the edit is taken while the connection's pushes fail, so Drive's
-/// change meets it.
+/// Sets fields on both sides before either sees the other: the push of our edit fails at first, so
+/// it meets Drive's change.
 pub async fn both_edit(world: &World, file: &str, ours: Value, theirs: Value) {
     let held = format!("* /drive/v2/files/{file}");
     world.fault(json!({"match": held, "times": 1, "respond": {"status": 503}}));
@@ -13,7 +13,8 @@ pub async fn both_edit(world: &World, file: &str, ours: Value, theirs: Value) {
     world.owner().update(file, theirs).await;
 }
 
-/// Both sides name the file, `ours.txt` and `theirs.txt`: the conflict that opens.
+/// Renames the file on both sides, to `ours.txt` and `theirs.txt`, and returns the conflict that
+/// opens.
 pub async fn both_rename(world: &World, file: &str) -> Value {
     let (ours, theirs) = (json!({"name": "ours.txt"}), json!({"name": "theirs.txt"}));
     both_edit(world, file, ours, theirs).await;

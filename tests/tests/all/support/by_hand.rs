@@ -1,5 +1,5 @@
-//! The functions over services in memory, without anything that runs by time: the test hands over what is queued, lets
-//! the schedule come round, and moves the clock. Drive and our HTTP API are real servers on this machine.
+//! The functions over services in memory, driven by hand: the test delivers the queued messages,
+//! runs the schedule, and moves the clock. Drive and our HTTP API are real servers on this machine.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
@@ -25,15 +25,15 @@ use tokio::sync::Notify;
 
 use super::{Calls, Outside, credentials, eventually, run, serve};
 
-/// Messages of a batch, as the deployment has it.
+/// The messages of a batch, as in the deployment.
 const BATCH_MAX: usize = 10;
-/// A queue's visibility timeout at the most: what a crash silences a group for.
+/// Longer than any visibility timeout: after it, the group of a crashed function continues.
 const SILENCE: Duration = Duration::from_secs(1_000);
 
-/// Called before a request to Drive is sent: what a person does in that moment.
+/// Called before a request to Drive is sent, to act as a person at that moment.
 type Meanwhile = Box<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
 
-/// A Drive, functions that only the test calls, and a clock that both go by.
+/// A Drive, functions that only the test calls, and a clock that both use.
 pub struct ByHand {
     outside: Outside,
     pub aws: Aws,
@@ -46,7 +46,7 @@ pub struct ByHand {
     crash: Arc<Crash>,
     stream: tokio::sync::Mutex<StreamSource>,
     front: HttpGateway,
-    /// A token of another tenant's.
+    /// A token of another tenant.
     pub stranger: String,
     meanwhile: Arc<Mutex<Option<Meanwhile>>>,
 }
@@ -59,12 +59,12 @@ impl std::ops::Deref for ByHand {
     }
 }
 
-/// Ends the function under way at one of its calls of AWS.
+/// Ends the running function at one of its calls to AWS.
 #[derive(Default)]
 struct Crash {
-    /// Calls until it happens; below zero it does not.
+    /// The calls until the crash; negative for none.
     left: AtomicI64,
-    /// It happens at a call that says this, too; at none where it is empty.
+    /// A crash also happens at a call that contains this, unless it is empty.
     poison: Mutex<String>,
     happens: Notify,
 }
@@ -88,7 +88,7 @@ fn contains(bytes: &[u8], part: &[u8]) -> bool {
     bytes.windows(part.len()).any(|window| window == part)
 }
 
-/// Runs a test by hand, with this many files in the library, all of them synced, and a channel on the log.
+/// Runs a test by hand, with this many synced files in the library, and a channel on the log.
 pub fn by_hand(files: usize, test: impl AsyncFnOnce(&ByHand)) {
     run(async {
         let hand = ByHand::start(files).await;
@@ -96,7 +96,7 @@ pub fn by_hand(files: usize, test: impl AsyncFnOnce(&ByHand)) {
     });
 }
 
-/// The functions, each with clients of its own, whose calls are written down.
+/// Returns the functions, each with its own clients, whose calls are recorded.
 fn recorded(aws: &Aws, setting: &FunctionSettings, calls: &Calls) -> Functions {
     let of = |function| Functions::new(&aws.layered(&calls.layer(function)), setting);
     Functions {
@@ -116,7 +116,7 @@ impl ByHand {
         Self::begin(files, None).await
     }
 
-    /// As [`ByHand::start`], and what each function calls is written down.
+    /// Like [`ByHand::start`], and records the calls of each function.
     pub async fn start_recorded(files: usize, calls: &Calls) -> Self {
         Self::begin(files, Some(calls)).await
     }
@@ -201,13 +201,13 @@ impl ByHand {
         self.setting.clock.now()
     }
 
-    /// The user's log, as the table has it.
+    /// Returns the user's log, as stored in the table.
     pub async fn log(&self) -> store::Log {
         let log = self.store().load_log(&self.key, &LogId::user()).await;
         log.unwrap().unwrap()
     }
 
-    /// The log's channel.
+    /// Returns the log's channel.
     pub async fn channel(&self) -> Channel {
         let id = self.log().await.channel.unwrap();
         self.store().load_channel(&id).await.unwrap().unwrap()
@@ -222,13 +222,13 @@ impl ByHand {
         self.simulator.advance_clock(seconds - before);
     }
 
-    /// Messages in a queue that are not in flight.
+    /// Returns the messages in a queue that are not in flight.
     pub fn waiting(&self, queue: Queue) -> usize {
         let depth = self.aws.sqs().depth(queue.name()).unwrap();
         depth.visible + depth.delayed
     }
 
-    /// Waits until a notification of Drive's has led to a wake.
+    /// Waits until a notification of Drive has caused a wake.
     pub async fn wait_for_wake(&self) {
         eventually("a notification has come", async || {
             (self.waiting(Queue::LogWakes) > 0).then_some(())
@@ -236,19 +236,19 @@ impl ByHand {
         .await;
     }
 
-    /// The schedule comes round, and everything that is queued then is handed over.
+    /// Runs the sweep, and delivers everything that is queued then.
     pub async fn sweep_and_pump(&self) {
         self.sweep().await;
         self.pump().await;
     }
 
-    /// The schedule comes round.
+    /// Runs the sweep.
     pub async fn sweep(&self) {
         Box::pin(sweep::handle(self.deadline(), &self.functions.sweep)).await;
     }
 
-    /// The schedule comes round, and the function ends like a killed process instead of making its AWS call number `at`
-    /// (from 0). Gives whether it came to that.
+    /// Runs the sweep, which ends like a killed process instead of making its AWS call number `at`
+    /// (from 0). Returns whether it did.
     pub async fn sweep_crashes(&self, at: i64) -> bool {
         self.crash.left.store(at, Ordering::SeqCst);
         let crashed = tokio::select! {
@@ -260,18 +260,18 @@ impl ByHand {
         crashed
     }
 
-    /// Everything as after a deployment: no function remembers anything.
+    /// Replaces all functions, as a deployment does: none has any state.
     pub fn restart(&mut self) {
         self.functions = Functions::new(&self.aws, &self.setting);
     }
 
-    /// As long as a function may take from now on.
+    /// Returns the deadline of a function that starts now.
     pub fn deadline(&self) -> Deadline {
         Deadline(self.now().plus_millis(60_000))
     }
 
-    /// Hands over batches until no queue has anything to give; waits for delays by moving the clock. What failed stays
-    /// in flight.
+    /// Delivers batches until all queues are empty; waits for delays by moving the clock. Failed
+    /// messages stay in flight.
     pub async fn pump(&self) {
         for _ in 0..100_000 {
             let (mut idle, mut delayed) = (self.pump_stream().await.unwrap() == 0, false);
@@ -296,7 +296,7 @@ impl ByHand {
         panic!("the queues never run empty");
     }
 
-    /// Hands over what one queue has, and nothing that comes of it in other queues.
+    /// Delivers the messages of one queue, and none of other queues.
     pub async fn pump_only(&self, queue: Queue) {
         self.wait_until_visible(queue).await;
         while self.aws.sqs().depth(queue.name()).unwrap().visible > 0 {
@@ -308,14 +308,14 @@ impl ByHand {
         }
     }
 
-    /// Moves the clock until nothing in a queue is delayed any more.
+    /// Moves the clock until no message of a queue is delayed.
     pub async fn wait_until_visible(&self, queue: Queue) {
         while self.aws.sqs().depth(queue.name()).unwrap().delayed > 0 {
             self.advance_clock(Duration::from_millis(100));
         }
     }
 
-    /// Takes a batch from a queue.
+    /// Receives a batch from a queue.
     pub async fn receive(&self, queue: Queue) -> Vec<Received> {
         let received = self
             .aws
@@ -324,7 +324,7 @@ impl ByHand {
         received.await.unwrap()
     }
 
-    /// Hands a batch to its function, and deletes what was dealt with.
+    /// Delivers a batch to its function, and deletes the processed messages.
     pub async fn deliver(&self, queue: Queue, received: &[Received], deadline: Deadline) {
         let event = event(queue, received).unwrap();
         let answer = self.handle(queue, event, deadline).await;
@@ -340,7 +340,7 @@ impl ByHand {
         }
     }
 
-    /// Hands the stream over from where it was left, and says how many batches its function took.
+    /// Delivers the stream from its last position, and returns the number of batches.
     pub async fn pump_stream(&self) -> Result<usize, StreamError> {
         let batches = AtomicUsize::new(0);
         let handle = |event| {
@@ -359,7 +359,7 @@ impl ByHand {
         deadline: Deadline,
     ) -> aws_lambda_events::event::sqs::SqsBatchResponse {
         let functions = &self.functions;
-        // Each on the heap: nested as they are in a test, they are more than a thread's stack holds.
+        // Boxed: the nested futures of a test exceed the thread's stack.
         match queue {
             Queue::LogWakes => {
                 Box::pin(fetch_changes::handle(
@@ -396,8 +396,8 @@ impl ByHand {
         }
     }
 
-    /// Hands a batch to its function, which ends like a killed process instead of making its AWS call number `at`
-    /// (from 0). Gives whether it came to that; if so, the batch is visible again at once.
+    /// Delivers a batch to its function, which ends like a killed process instead of making its AWS
+    /// call number `at` (from 0). Returns whether it did; if so, the batch is visible again.
     pub async fn crashes(&self, queue: Queue, at: u64) -> bool {
         self.wait_until_visible(queue).await;
         let received = self.receive(queue).await;
@@ -417,8 +417,8 @@ impl ByHand {
         crashed
     }
 
-    /// Hands a batch to its function, which ends like a killed process at the first AWS call that says `poison`. Gives
-    /// whether it came to that; if so, the batch stays in flight.
+    /// Delivers a batch to its function, which ends like a killed process at the first AWS call
+    /// that contains `poison`. Returns whether it did; if so, the batch stays in flight.
     pub async fn deliver_poisoned(
         &self,
         queue: Queue,
@@ -435,8 +435,8 @@ impl ByHand {
         crashed
     }
 
-    /// Hands the stream over to its function, which ends like a killed process at the first AWS call that says `poison`.
-    /// Gives whether it came to that.
+    /// Delivers the stream to its function, which ends like a killed process at the first AWS call
+    /// that contains `poison`. Returns whether it did.
     pub async fn stream_crashes(&self, poison: &str) -> bool {
         poison.clone_into(&mut self.crash.poison.lock().unwrap());
         let crashed = tokio::select! {
@@ -448,8 +448,8 @@ impl ByHand {
         crashed
     }
 
-    /// Asks the API, which ends like a killed process instead of making its AWS call number `at` (from 0). Gives
-    /// whether it came to that.
+    /// Calls the API, which ends like a killed process instead of making its AWS call number `at`
+    /// (from 0). Returns whether it did.
     pub async fn api_crashes(&self, path: &str, body: &Value, at: u64) -> bool {
         let request = http::Request::post(path)
             .header("authorization", format!("Bearer {}", self.token))
@@ -468,7 +468,7 @@ impl ByHand {
         crashed
     }
 
-    /// Sets how often a message of a queue is received before it goes to the dead-letter queue.
+    /// Sets the receives after which a message of a queue moves to the dead-letter queue.
     pub fn receive_limit(&self, queue: Queue, receives: u32) {
         let dead = sqs_fifo::queue_arn(queue.dead_letter_name());
         let policy = json!({"deadLetterTargetArn": dead, "maxReceiveCount": receives});
@@ -477,7 +477,7 @@ impl ByHand {
         sqs.set_queue_attributes(queue.name(), &attributes).unwrap();
     }
 
-    /// Lets a person act in the moment before our next write is sent to Drive, alone or in a batch.
+    /// Lets a person act right before our next write is sent to Drive, alone or in a batch.
     pub fn before_our_write(
         &self,
         act: impl Fn() -> BoxFuture<'static, ()> + Send + Sync + 'static,
@@ -486,7 +486,7 @@ impl ByHand {
     }
 }
 
-/// A transport that lets somebody act before a request is sent.
+/// Returns a transport that lets a person act before a request is sent.
 fn interrupted(meanwhile: Arc<Mutex<Option<Meanwhile>>>) -> drive::Transport {
     let inner = drive::reqwest_transport(drive::Timeouts::default()).unwrap();
     Arc::new(move |request: http::Request<Bytes>| {

@@ -1,4 +1,4 @@
-//! What each function calls on AWS, in the words of its policy.
+//! The calls of each function to AWS, in the terms of IAM policies.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -10,15 +10,15 @@ use local::aws::in_process::{Fault, Layer, fault_layer};
 use local::system::SECRETS_PREFIX;
 use serde_json::Value;
 
-/// By action, as `dynamodb:GetItem`, the resources that it was called on, as `index/due`.
+/// The resources, as `index/due`, by action, as `dynamodb:GetItem`.
 pub type ByAction = BTreeMap<String, BTreeSet<String>>;
 
-/// What each function called, by its name.
+/// The calls of each function, by its name.
 #[derive(Clone, Default)]
 pub struct Calls(Arc<Mutex<BTreeMap<&'static str, ByAction>>>);
 
 impl Calls {
-    /// A layer that writes down every call as one of `function`.
+    /// Returns a layer that records every call as one of `function`.
     pub fn layer(&self, function: &'static str) -> Layer {
         let calls = self.clone();
         fault_layer(Arc::new(move |request| {
@@ -31,16 +31,16 @@ impl Calls {
         }))
     }
 
-    /// Everything that was called so far.
+    /// Returns all recorded calls.
     pub fn all(&self) -> BTreeMap<&'static str, ByAction> {
         self.0.lock().unwrap().clone()
     }
 }
 
-/// What a request needs to be allowed: an action on a resource, or some.
+/// Returns the actions and resources that a request needs.
 ///
-/// A transaction has no action of its own: DynamoDB checks those of its writes ("Using IAM with DynamoDB transactions").
-/// Nor have SQS's batches (Amazon SQS API permissions reference).
+/// A transaction has no action of its own: DynamoDB checks those of its writes ("Using IAM with
+/// DynamoDB transactions"). Neither have SQS's batches (Amazon SQS API permissions reference).
 fn used(request: &Request<Bytes>) -> Vec<(String, String)> {
     // S3's requests name no action.
     let Some(target) = request.headers().get("x-amz-target") else {
@@ -69,7 +69,7 @@ fn used(request: &Request<Bytes>) -> Vec<(String, String)> {
 fn in_table(operation: &str, body: &Value) -> Vec<(String, String)> {
     let of_table = |what: &Value| {
         assert_eq!(what["TableName"], NAME, "{what}");
-        // What strangers can make a function read is held to channels.
+        // The public function may read only channels.
         let key = what["Key"]["PK"]["S"].as_str().unwrap_or_default();
         if operation == "GetItem" && key.starts_with("CHANNEL#") {
             return "channels".to_owned();

@@ -1,4 +1,5 @@
-//! What the functions count: the member `metric` of their log lines, which the deployment makes metrics of.
+//! The metrics of the functions: the member `metric` of their log lines, from which the deployment
+//! makes metrics.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -8,20 +9,22 @@ use tracing::subscriber::{DefaultGuard, NoSubscriber};
 use tracing::{Dispatch, Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
-/// Counts what is logged on the thread of the test: that of a test by hand, which calls the functions itself.
+/// Counts the metrics that are logged on the thread of a test by hand, which calls the functions
+/// itself.
 pub struct Metrics {
     counts: Counts,
     _listens: Listening,
 }
 
-/// A subscriber that hears this thread until it is dropped.
+/// A subscriber to the logs of this thread, until it is dropped.
 pub struct Listening {
     _heard: DefaultGuard,
     _second: Dispatch,
 }
 
-/// Has a subscriber hear this thread. While it is the only one in the process, a line that another thread reaches
-/// first is asked of that thread, which has none, and is then off for all: a second one prevents that.
+/// Subscribes to the logs of this thread. With a single subscriber in the process, a log statement
+/// that another thread reaches first would be cached as disabled for all: a second one prevents
+/// that.
 pub fn listening(subscriber: impl Subscriber + Send + Sync + 'static) -> Listening {
     let _second = Dispatch::new(NoSubscriber::default());
     Listening {
@@ -48,7 +51,7 @@ impl Metrics {
         }
     }
 
-    /// How often a metric was counted.
+    /// Returns the count of a metric.
     pub fn of(&self, metric: &str) -> u64 {
         self.counts
             .lock()

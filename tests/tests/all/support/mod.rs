@@ -22,11 +22,12 @@ pub use both::{both_edit, both_rename};
 pub use by_hand::{ByHand, by_hand};
 pub use calls::Calls;
 pub use metrics::{Metrics, listening};
-pub use person::Person;
+pub use person::{FOLDER, Person};
 pub use runtime_api::{Invoked, RuntimeApi};
 pub use stage::{FILE, FILE_IN_CONFLICT, Stage};
 pub use team::Team;
 pub use wait::{eventually, never_within};
+pub use webhook::known_channel;
 pub use world::{Answer, Outside, Setup, World, credentials, own, own_with, run, serve, shared};
 
 use std::path::{Path, PathBuf};

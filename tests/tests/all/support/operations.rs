@@ -5,24 +5,24 @@ use serde_json::{Value, json};
 
 use super::{Outside, eventually};
 
-/// Seconds after which a hidden entry of a log would show: never.
+/// The delay of hidden log entries in seconds: never shown.
 const NEVER_SECONDS: u32 = 2_000_000_000;
 
 impl Outside {
-    /// Drive's logs tell of nothing from now on: what happens is only there to be seen.
+    /// Hides all further changes from Drive's logs.
     pub async fn hide_changes(&self) {
         let order = json!({"delay_seconds": NEVER_SECONDS});
         self.control(Method::POST, "visibility", order).await;
     }
 
-    /// Drive no longer knows any page token.
+    /// Makes Drive forget all page tokens.
     pub async fn invalidate_cursor(&self) {
         let forget = json!({"page_tokens": true});
         self.control(Method::POST, "invalidate_tokens", forget)
             .await;
     }
 
-    /// Starts an audit of the one log and gives its id.
+    /// Starts an audit of the only log and returns its id.
     pub async fn audit(&self, dry_run: bool) -> String {
         let body = json!({"mode": "audit", "dry_run": dry_run});
         let started = self.post("/sync", body).await;
@@ -56,7 +56,7 @@ impl Outside {
         .await
     }
 
-    /// Everything that an operation found to differ, page by page.
+    /// Returns all drift that an operation found, page by page.
     pub async fn drift(&self, id: &str) -> Vec<Value> {
         let mut found = Vec::new();
         let mut path = format!("/operations/{id}/drift?limit=7");

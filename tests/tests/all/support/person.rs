@@ -1,13 +1,16 @@
-//! A person at Drive, over the real v3 API.
+//! A person in Drive, over the v3 API.
 
 use http::Method;
 use serde_json::{Value, json};
 
-/// What `fields` asks for: all that the tests compare.
+/// The type of folders.
+pub const FOLDER: &str = "application/vnd.google-apps.folder";
+
+/// The `fields` that the tests compare.
 const FIELDS: &str =
     "id,name,description,starred,trashed,explicitlyTrashed,parents,properties,version";
 
-/// Somebody who works in Drive.
+/// A person who works in Drive.
 #[derive(Clone)]
 pub struct Person {
     pub name: &'static str,
@@ -16,7 +19,7 @@ pub struct Person {
 }
 
 impl Person {
-    /// One call of Drive's API: its status and JSON.
+    /// Calls Drive's API and returns status and JSON.
     pub async fn call(&self, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
         let request = self
             .http
@@ -33,14 +36,14 @@ impl Person {
         (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
     }
 
-    /// One call of Drive's API that succeeds: its JSON.
+    /// Calls Drive's API, expects success, and returns the JSON.
     pub async fn done(&self, method: Method, path: &str, body: Option<Value>) -> Value {
         let (status, answer) = self.call(method, path, body).await;
         assert!((200..300).contains(&status), "{path}: {status} {answer}");
         answer
     }
 
-    /// A file as Drive has it.
+    /// Returns a file of Drive.
     pub async fn get(&self, id: &str) -> Value {
         self.done(
             Method::GET,
@@ -50,7 +53,7 @@ impl Person {
         .await
     }
 
-    /// A text field of a file, as Drive has it.
+    /// Returns the name of a file in Drive.
     pub async fn name_of(&self, id: &str) -> String {
         self.get(id).await["name"].as_str().unwrap().to_owned()
     }
@@ -66,42 +69,64 @@ impl Person {
         self.update(id, json!({ "name": name })).await;
     }
 
-    /// Moves a file into another folder.
+    /// Moves a file into another folder, of any drive.
     pub async fn move_to(&self, id: &str, folder: &str) {
-        let parents = self.get(id).await["parents"].clone();
-        let from = parents[0].as_str().unwrap();
-        let path = format!("/drive/v3/files/{id}?addParents={folder}&removeParents={from}");
+        let path = format!("/drive/v3/files/{id}?supportsAllDrives=true");
+        let read = format!("{path}&fields=parents");
+        let file = self.done(Method::GET, &read, None).await;
+        let from = file["parents"][0].as_str().unwrap();
+        let path = format!("{path}&addParents={folder}&removeParents={from}");
         self.done(Method::PATCH, &path, Some(json!({}))).await;
     }
 
-    /// Makes a file, or with `folder` a folder, and gives its id.
+    /// Creates a file, or with `folder` a folder, and returns its id.
     pub async fn create(&self, name: &str, folder: bool) -> String {
-        let kind = if folder {
-            "application/vnd.google-apps.folder"
-        } else {
-            "text/plain"
-        };
+        let kind = if folder { FOLDER } else { "text/plain" };
         let body = json!({"name": name, "mimeType": kind});
         let made = self.done(Method::POST, "/drive/v3/files", Some(body)).await;
         made["id"].as_str().unwrap().to_owned()
     }
 
-    /// Deletes a file for good.
+    /// Deletes a file permanently.
     pub async fn delete(&self, id: &str) {
         self.done(Method::DELETE, &format!("/drive/v3/files/{id}"), None)
             .await;
     }
 
-    /// Lets somebody write to a file, and gives the permission's id.
-    pub async fn share(&self, id: &str, with: &str) -> String {
-        let path = format!("/drive/v3/files/{id}/permissions?supportsAllDrives=true");
-        let who = format!("{with}@example.com");
-        let body = json!({"type": "user", "role": "writer", "emailAddress": who});
+    /// Creates a file, or with `folder` a folder, in a folder of any drive, and returns its id.
+    pub async fn create_in(&self, parent: &str, name: &str, folder: bool) -> String {
+        let kind = if folder { FOLDER } else { "text/plain" };
+        let body = json!({"name": name, "mimeType": kind, "parents": [parent]});
+        let path = "/drive/v3/files?supportsAllDrives=true";
+        let made = self.done(Method::POST, path, Some(body)).await;
+        made["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Creates a shared drive and returns its id.
+    pub async fn create_drive(&self, name: &str) -> String {
+        let path = format!("/drive/v3/drives?requestId={name}");
+        let body = Some(json!({ "name": name }));
+        let made = self.done(Method::POST, &path, body).await;
+        made["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Grants a user of `example.com` a role on a file or a drive, and returns the permission's id.
+    pub async fn grant(&self, id: &str, user: &str, role: &str) -> String {
+        let path = format!(
+            "/drive/v3/files/{id}/permissions?supportsAllDrives=true&sendNotificationEmail=false"
+        );
+        let address = format!("{user}@example.com");
+        let body = json!({"type": "user", "role": role, "emailAddress": address});
         let made = self.done(Method::POST, &path, Some(body)).await;
         made["id"].as_str().unwrap().to_owned()
     }
 
-    /// Takes a permission on a file away again.
+    /// Makes another user a writer of a file, and returns the permission's id.
+    pub async fn share(&self, id: &str, with: &str) -> String {
+        self.grant(id, with, "writer").await
+    }
+
+    /// Revokes a permission on a file.
     pub async fn unshare(&self, id: &str, permission: &str) {
         let path = format!("/drive/v3/files/{id}/permissions/{permission}?supportsAllDrives=true");
         self.done(Method::DELETE, &path, None).await;

@@ -1,4 +1,4 @@
-//! What Lambda is to a function's binary: the Runtime API (version 2018-06-01), as far as a test needs it.
+//! The part of Lambda's Runtime API (version 2018-06-01) that the tests need.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,7 +17,7 @@ use tokio::sync::{Mutex, mpsc};
 
 const INVOCATION: Duration = Duration::from_secs(30);
 
-/// What a function answered to one invocation.
+/// The result of one invocation.
 #[derive(Debug)]
 pub enum Invoked {
     Response(Value),
@@ -39,7 +39,7 @@ struct Shared {
 }
 
 impl RuntimeApi {
-    /// Starts a binary as Lambda would, with this environment and no other.
+    /// Starts a binary as Lambda does, with only this environment.
     pub async fn start(binary: &Path, environment: &BTreeMap<String, String>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

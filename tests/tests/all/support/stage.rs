@@ -1,4 +1,5 @@
-//! A stage for the functions' binaries: services at fixed addresses, with a system behind them that each event gets anew.
+//! The environment of the functions' binaries: services at fixed addresses, with a new system
+//! behind them for each event.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
@@ -11,7 +12,6 @@ use domain::{
 use drive_simulator::Simulator;
 use local::aws::in_process::Handler;
 use local::aws::{self, Aws, Queue, Service};
-use runtime::{Origin, SnapshotMessage};
 use sha2::{Digest, Sha256};
 use store::{
     CandidateReason, Channel, ChannelState, Connection, ConnectionState, DeadLetter, DriftEntry,
@@ -19,20 +19,21 @@ use store::{
     Scope, Store,
 };
 use tokio::net::TcpListener;
+use worker::{Origin, SnapshotMessage};
 
 use super::{RuntimeApi, binary, credentials, serve, top};
 
-/// The file of the sample events, and one that an open conflict is on.
+/// The file of the sample events, and one with an open conflict.
 pub const FILE: &str = "1sampleFileIdAAAAAAAAAAAAAAAAAAAAA";
 pub const FILE_IN_CONFLICT: &str = "1sampleFileIdBBBBBBBBBBBBBBBBBBBBB";
 
-/// What the dead letter of the sample events is named by, beside its file.
+/// The name of the sample events' dead letter, in addition to its file.
 const LETTER: &str = "sample";
 
 /// The operation of the sample events: an audit that waits for a person.
 const OPERATION: &str = "1795251600000-00000001";
 
-/// The services at fixed addresses, with a system behind them that each event gets anew.
+/// Services at fixed addresses, with a new system behind them for each event.
 pub struct Stage {
     pub simulator: Simulator,
     drive_url: String,
@@ -40,7 +41,7 @@ pub struct Stage {
     current: BTreeMap<Service, Arc<RwLock<Handler>>>,
 }
 
-/// What stands behind the services for one event.
+/// The system behind the services for one event.
 pub struct Set {
     aws: Aws,
     store: Store,
@@ -94,7 +95,8 @@ impl Stage {
         RuntimeApi::start(&binary(function), &environment).await
     }
 
-    /// A fresh system behind the services: one connection of `acme` that follows its log, a channel, two files.
+    /// Starts a new system behind the services: one connection of `acme` that follows its log, a
+    /// channel, two files.
     pub async fn set(&self) -> Set {
         let aws = Aws::open(aws::Options::memory(aws::system_clock())).unwrap();
         for (service, slot) in &self.current {
@@ -201,7 +203,7 @@ impl Set {
         self.commit(2, &clash).await;
     }
 
-    /// A removal of the file that SQS gave up.
+    /// Returns a dead letter: a removal of the file.
     fn sample_letter(&self) -> DeadLetter {
         let message = SnapshotMessage {
             key: self.key.clone(),
@@ -221,7 +223,7 @@ impl Set {
         DeadLetter::from_message(letter, key, file, "received too often", now())
     }
 
-    /// An audit that would remove the file, and waits for a person.
+    /// Creates an audit that would remove the file, and waits for a person.
     async fn audited(&self) {
         let since = now();
         let id = OperationId::parse(OPERATION).unwrap();
@@ -265,7 +267,7 @@ impl Set {
             .unwrap()
     }
 
-    /// What is parked beside the sample letter, whether or not anyone knows whose it is.
+    /// Returns the dead letters of known and unknown tenants, without the sample.
     pub async fn parked(&self) -> Vec<DeadLetter> {
         let unknown = ConnectionKey {
             tenant: TenantId::parse("_unknown").unwrap(),
@@ -285,7 +287,7 @@ impl Set {
         all
     }
 
-    /// Messages that were sent to a queue.
+    /// Returns the number of messages that were sent to a queue.
     pub fn sent(&self, queue: Queue) -> usize {
         self.aws.sqs().depth(queue.name()).unwrap().total()
     }

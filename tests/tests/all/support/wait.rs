@@ -1,14 +1,14 @@
-//! Waiting without sleeping for a fixed time: a condition, polled, with a bound that only a broken system reaches.
+//! Waiting for a condition that is polled, with a time limit that only a broken system reaches.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// What a machine under heavy load may take; a system that works waits for none of it.
+/// The time limit, for a machine under heavy load.
 pub const BOUND: Duration = Duration::from_secs(120);
 const PAUSE: Duration = Duration::from_millis(25);
 
-/// Asks again until there is an answer.
+/// Polls until there is a result.
 ///
 /// # Panics
 /// After [`BOUND`].
@@ -27,7 +27,7 @@ pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) 
     }
 }
 
-/// Watches that something does not happen for a while: there is no event to wait for.
+/// Asserts that something does not happen for a while.
 pub async fn never_within(what: &str, span: Duration, mut happened: impl AsyncFnMut() -> bool) {
     let end = Instant::now() + span;
     while Instant::now() < end {

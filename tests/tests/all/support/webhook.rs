@@ -1,30 +1,40 @@
-//! What anybody can send to the webhook.
+//! Requests to the webhook, which is public.
 
-use domain::{ChannelId, LogId};
+use domain::{ChannelId, ConnectionKey, LogId, Timestamp};
 use sha2::{Digest, Sha256};
-use store::{Channel, ChannelState};
+use store::{Channel, ChannelState, Store};
 
 use super::ByHand;
 
+/// Creates a channel for an hour, whose token the test knows. Returns its id and its token. Its
+/// resource is `a resource`.
+pub async fn known_channel(
+    store: &Store,
+    key: &ConnectionKey,
+    now: Timestamp,
+) -> (String, &'static str) {
+    let token = "a token that the test knows";
+    let channel = Channel {
+        id: ChannelId::fresh(fastrand::u64(..), fastrand::u64(..)),
+        key: key.clone(),
+        log: LogId::user(),
+        token_hash: Sha256::digest(token.as_bytes()).into(),
+        resource_id: Some("a resource".to_owned()),
+        state: ChannelState::Active,
+        expires_at: now.plus_millis(3_600_000),
+        due_at: now.plus_millis(3_600_000),
+    };
+    store.create_channel(&channel).await.unwrap();
+    (channel.id.to_string(), token)
+}
+
 impl ByHand {
-    /// A channel of ours for an hour, whose token the test knows: its id and its token. Its resource is `a resource`.
+    /// As [`known_channel`].
     pub async fn known_channel(&self) -> (String, &'static str) {
-        let token = "a token that the test knows";
-        let channel = Channel {
-            id: ChannelId::fresh(fastrand::u64(..), fastrand::u64(..)),
-            key: self.key.clone(),
-            log: LogId::user(),
-            token_hash: Sha256::digest(token.as_bytes()).into(),
-            resource_id: Some("a resource".to_owned()),
-            state: ChannelState::Active,
-            expires_at: self.now().plus_millis(3_600_000),
-            due_at: self.now().plus_millis(3_600_000),
-        };
-        self.store().create_channel(&channel).await.unwrap();
-        (channel.id.to_string(), token)
+        known_channel(self.store(), &self.key, self.now()).await
     }
 
-    /// A notification as Drive would send it, without a body.
+    /// Returns a notification as Drive sends it, without a body.
     pub fn notification(
         &self,
         channel: &str,
@@ -41,7 +51,7 @@ impl ByHand {
             .header("x-goog-message-number", number)
     }
 
-    /// Sends one, and gives the answer's status.
+    /// Sends a notification and returns the status.
     pub async fn notify(&self, channel: &str, token: &str, resource: &str, number: &str) -> u16 {
         let request = self.notification(channel, token, resource, number);
         request.send().await.unwrap().status().as_u16()

@@ -1,4 +1,4 @@
-//! One Drive and one system that is connected to it.
+//! A Drive and a system that is connected to it.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -18,18 +18,18 @@ use tokio::sync::OnceCell;
 use super::wait::BOUND;
 use super::{Person, eventually};
 
-/// Files of the synthetic library that a world starts with, unless it is told otherwise.
+/// The files of the synthetic library of a world, by default.
 const FILES: usize = 24;
-/// Files of the shared world: one or more for each test that takes some.
+/// The files of the shared world: one or more for each test that takes some.
 const FILES_SHARED: usize = 120;
 
-/// How a world starts.
+/// The initial state of a world.
 pub struct Setup {
     pub files: usize,
     pub folders: usize,
-    /// Where the system keeps everything; in memory without it.
+    /// The data directory of the system; `None` keeps everything in memory.
     pub data_dir: Option<PathBuf>,
-    /// Whether Drive knows where to send notifications to.
+    /// Whether Drive can send notifications.
     pub notified: bool,
 }
 
@@ -70,7 +70,7 @@ impl std::ops::Deref for World {
     }
 }
 
-/// What the API answered.
+/// A response of the API.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -97,7 +97,7 @@ pub fn run<T>(test: impl Future<Output = T>) -> T {
     runtime.block_on(test)
 }
 
-/// Runs a test in the world that all such tests share: it may take files of its own, and disturbs nobody.
+/// Runs a test in the shared world: it takes files of its own and affects no other test.
 pub fn shared(test: impl AsyncFnOnce(&'static World)) {
     static WORLD: OnceCell<World> = OnceCell::const_new();
     run(async {
@@ -116,7 +116,7 @@ pub fn own(test: impl AsyncFnOnce(&World)) {
     own_with(Setup::default(), test);
 }
 
-/// Runs a test in a world of its own that starts so.
+/// Runs a test in a world of its own with this initial state.
 pub fn own_with(setup: Setup, test: impl AsyncFnOnce(&World)) {
     run(async {
         let world = World::start(setup).await;
@@ -125,7 +125,7 @@ pub fn own_with(setup: Setup, test: impl AsyncFnOnce(&World)) {
     });
 }
 
-/// Serves a Drive for as long as the tests run, and gives its address.
+/// Serves a Drive for as long as the tests run, and returns its address.
 pub async fn serve(simulator: &Simulator) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -133,7 +133,7 @@ pub async fn serve(simulator: &Simulator) -> String {
     url
 }
 
-/// What the secret of a connection holds that acts as a user of the simulator.
+/// Returns the secret of a connection that acts as a user of the simulator.
 pub fn credentials(drive_url: &str, user: &str) -> String {
     json!({
         "type": "authorized_user", "client_id": "x", "client_secret": "y",
@@ -143,8 +143,8 @@ pub fn credentials(drive_url: &str, user: &str) -> String {
 }
 
 impl World {
-    /// Starts a Drive with a library and a system, connects them, and waits until every file has arrived and, where
-    /// Drive may notify, until it does.
+    /// Starts a Drive with a library and a system, connects them, and waits until every file has
+    /// arrived and, if Drive can notify, until there is a channel.
     pub async fn start(setup: Setup) -> Self {
         let simulator = Simulator::new(drive_simulator::Options::default());
         simulator.load_synthetic(setup.files, setup.folders);
@@ -157,7 +157,7 @@ impl World {
         world
     }
 
-    /// A system beside a Drive that is served already. Waits for nothing.
+    /// Starts a system beside a running Drive, and waits for nothing.
     pub async fn beside(
         simulator: Simulator,
         drive_url: &str,
@@ -200,7 +200,7 @@ impl World {
         System::start(options).await.unwrap()
     }
 
-    /// The store, for what the API does not show or do.
+    /// Returns the store, for access beyond the API.
     pub fn store(&self) -> &Store {
         &self.system.functions.sweep.store
     }
@@ -209,7 +209,7 @@ impl World {
         self.system.now()
     }
 
-    /// The user's log, as the table has it.
+    /// Returns the user's log, as stored in the table.
     pub async fn log(&self) -> store::Log {
         self.store()
             .load_log(&self.key, &LogId::user())
@@ -218,12 +218,13 @@ impl World {
             .unwrap()
     }
 
-    /// Messages in the queues, whatever their state.
+    /// Returns the messages in the queues, in any state.
     pub fn queued(&self) -> usize {
         self.system.aws.queued().unwrap()
     }
 
-    /// Waits until both sides agree, field by field, or hold an open conflict, and nothing is on its way.
+    /// Waits until both sides are equal in every field, or in an open conflict, and all queues are
+    /// empty.
     pub async fn converge(&self) {
         let mut wrong = Vec::new();
         let end = tokio::time::Instant::now() + 2 * BOUND;
@@ -246,7 +247,7 @@ impl World {
 }
 
 impl Outside {
-    /// A Drive, and a system's address and token.
+    /// Connects the tests to a Drive and to a system's API.
     pub fn new(
         simulator: Simulator,
         drive_url: &str,
@@ -265,7 +266,7 @@ impl Outside {
         }
     }
 
-    /// A person at Drive.
+    /// Returns a person in Drive.
     pub fn person(&self, name: &'static str) -> Person {
         Person {
             name,
@@ -274,12 +275,12 @@ impl Outside {
         }
     }
 
-    /// The owner of the library, who is the connection's user too.
+    /// Returns the owner of the library, who is also the connection's user.
     pub fn owner(&self) -> Person {
         self.person("owner")
     }
 
-    /// A file of the library that no other test takes.
+    /// Returns a file of the library that no other test takes.
     pub fn take(&self) -> String {
         let number = self.taken.fetch_add(1, Ordering::Relaxed);
         let mut files = self.simulator.file_ids().into_iter();
@@ -292,7 +293,7 @@ impl Outside {
             .expect("the library has too few files for the tests that take some")
     }
 
-    /// Calls the API with the token of the start, or without one.
+    /// Calls the API, with a token or without.
     pub async fn call(
         &self,
         token: Option<&str>,
@@ -325,7 +326,7 @@ impl Outside {
         }
     }
 
-    /// Calls the API about this connection: `path` is behind `/v1/connections/{c}`.
+    /// Calls the API about this connection; `path` follows `/v1/connections/{c}`.
     pub async fn api(
         &self,
         method: Method,
@@ -339,14 +340,14 @@ impl Outside {
             .await
     }
 
-    /// Reads something about this connection that is there.
+    /// Reads a resource of this connection, and expects success.
     pub async fn get(&self, path: &str) -> Value {
         let answer = self.api(Method::GET, path, &[], None).await;
         assert_eq!(answer.status, 200, "{path}: {}", answer.body);
         answer.body
     }
 
-    /// Orders something of this connection that is possible.
+    /// Posts to a resource of this connection, and expects success.
     pub async fn post(&self, path: &str, body: Value) -> Value {
         let answer = self.api(Method::POST, path, &[], Some(body)).await;
         assert!(
@@ -358,7 +359,31 @@ impl Outside {
         answer.body
     }
 
-    /// A file as the API has it; `None` where it has none.
+    /// Changes settings of this connection, and expects success.
+    pub async fn configure(&self, settings: Value) -> Value {
+        let any = [("if-match", "*")];
+        let answer = self.api(Method::PATCH, "", &any, Some(settings)).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        answer.body
+    }
+
+    /// Calls the API outside this connection.
+    pub async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> Answer {
+        let body = body.map(|body| body.to_string());
+        let token = Some(self.token.as_str());
+        self.call(token, method, path, &[], body.as_deref()).await
+    }
+
+    /// Waits until the connection is in a state, and returns its status.
+    pub async fn state_until(&self, state: &str) -> Value {
+        eventually(&format!("the connection is {state}"), async || {
+            let status = self.get("/status").await;
+            (status["state"] == state).then_some(status)
+        })
+        .await
+    }
+
+    /// Returns a file of the API, if it has one.
     pub async fn find(&self, id: &str) -> Option<Value> {
         let answer = self
             .api(Method::GET, &format!("/files/{id}"), &[], None)
@@ -366,19 +391,19 @@ impl Outside {
         (answer.status == 200).then_some(answer.body)
     }
 
-    /// A file as the API has it.
+    /// Returns a file of the API.
     pub async fn file(&self, id: &str) -> Value {
         self.get(&format!("/files/{id}")).await
     }
 
-    /// Changes a file at the API, whatever it is now.
+    /// Changes a file at the API, unconditionally.
     pub async fn edit(&self, id: &str, fields: Value) -> Answer {
         let path = format!("/files/{id}");
         self.api(Method::PATCH, &path, &[("if-match", "*")], Some(fields))
             .await
     }
 
-    /// Changes a file at the API and expects that it is taken.
+    /// Changes a file at the API, and expects success.
     pub async fn edit_ok(&self, id: &str, fields: Value) -> Value {
         let answer = self.edit(id, fields).await;
         assert_eq!(answer.status, 200, "{}", answer.body);
@@ -393,7 +418,7 @@ impl Outside {
         .await
     }
 
-    /// The conflicts of a file, open or not, the oldest first.
+    /// Returns the conflicts of a file in any state, the oldest first.
     pub async fn conflicts_of(&self, id: &str) -> Vec<Value> {
         let all = self.get("/conflicts?status=all&limit=1000").await;
         let items = all["items"].as_array().unwrap().iter();
@@ -414,13 +439,13 @@ impl Outside {
         .await
     }
 
-    /// Orders a fault.
+    /// Adds a fault to the simulator.
     pub fn fault(&self, fault: Value) {
         let fault: Fault = serde_json::from_value(fault).unwrap();
         self.simulator.add_fault(fault).unwrap();
     }
 
-    /// Gives an order to the simulator.
+    /// Sends a command to the simulator.
     pub async fn control(&self, method: Method, path: &str, body: Value) {
         let url = format!("{}/_control/{path}", self.drive_url);
         let answer = self
@@ -433,7 +458,7 @@ impl Outside {
         assert_eq!(answer.status().as_u16(), 200, "{path}");
     }
 
-    /// How often a method of Drive was called.
+    /// Returns the number of calls of a method of Drive.
     pub fn calls(&self, method: &str) -> u64 {
         self.simulator
             .counters()
@@ -443,19 +468,19 @@ impl Outside {
             .unwrap_or(0)
     }
 
-    /// Drive sends no notifications from now on.
+    /// Stops Drive's notifications.
     pub fn disable_notifications(&self) {
         let policy = json!({"silent": true});
         self.simulator
             .set_notifications(serde_json::from_value(policy).unwrap());
     }
 
-    /// Asks for the log to be looked at now.
+    /// Requests that the log is read now.
     pub async fn sync(&self) {
         self.post("/sync", json!({"mode": "delta"})).await;
     }
 
-    /// All files of the connection that are present, by id.
+    /// Returns all present files of the connection, by id.
     pub async fn files(&self) -> BTreeMap<String, Value> {
         let mut files = BTreeMap::new();
         let mut path = "/files?limit=1000".to_owned();
@@ -472,7 +497,8 @@ impl Outside {
         }
     }
 
-    /// Where the two sides differ beyond what an open conflict holds. Nothing: they have converged.
+    /// Returns the differences between the sides that no open conflict explains. Without any, they
+    /// have converged.
     pub async fn differences(&self) -> Vec<String> {
         let mut wrong = Vec::new();
         let mut ours = self.files().await;
@@ -516,7 +542,7 @@ impl Outside {
     }
 }
 
-/// The fields of both sides, with Drive's values.
+/// Returns the fields of both sides, with Drive's values.
 fn flat(theirs: &Value, ours: &Value) -> BTreeMap<String, Value> {
     let mut fields = BTreeMap::new();
     for (name, value) in theirs.as_object().unwrap() {
@@ -544,7 +570,7 @@ fn value_at(fields: &Value, label: &str) -> Value {
     }
 }
 
-/// The kind of the synthetic file of this number.
+/// Returns the file extension of the synthetic file of this number.
 fn kind(number: usize) -> &'static str {
     ["txt", "pdf", "csv", "png", "json"][number % 5]
 }

@@ -1,5 +1,5 @@
-//! A deterministic world: the very handlers, the real SDKs' clients and the real client of Drive, over one wire in this
-//! process, on one thread, in virtual time. One seed decides everything that happens.
+//! A deterministic world: the real handlers, the clients of the SDKs and the client of Drive, over
+//! one wire in this process, on one thread, in virtual time. One seed decides everything.
 
 pub mod recorder;
 mod sources;
@@ -31,7 +31,7 @@ use super::credentials;
 
 /// 15 January 2027: no test depends on the day that it is run on.
 const EPOCH_MS: i64 = 1_800_000_000_000;
-/// Drive's address, that only the wire knows.
+/// Drive's address, which only the wire knows.
 const DRIVE_URL: &str = "http://drive.sim";
 
 /// A world.
@@ -51,20 +51,20 @@ struct Inner {
     recording: Mutex<Recording>,
     direct_store: Store,
     source_bugs: SourceBugs,
-    /// Functions that have failed, where the world keeps that.
+    /// The queues whose function has failed, if failures are kept.
     spoilt: Mutex<BTreeSet<&'static str>>,
     cold: bool,
     time_limit: Mutex<Option<Duration>>,
 }
 
-/// What a warm process has. A crash makes it cold.
+/// The state of a warm process. A crash makes it cold.
 #[derive(Clone)]
 struct Warm {
     functions: Functions,
     front: HttpGateway,
 }
 
-/// What the API answered.
+/// A response of the API.
 #[derive(Debug)]
 pub struct Reply {
     pub status: u16,
@@ -72,29 +72,29 @@ pub struct Reply {
     pub body: Value,
 }
 
-/// How a world begins.
+/// The initial state of a world.
 #[derive(Clone, Default)]
 pub struct Start {
     pub seed: u64,
     pub files: usize,
     pub folders: usize,
-    /// What goes wrong on the wire besides the fault_rates.
+    /// A seeded bug on the wire.
     pub mutation: Option<WireMutation>,
-    /// What goes wrong around the functions.
+    /// Seeded bugs around the functions.
     pub source_bugs: SourceBugs,
-    /// Keep the trace as text.
+    /// Whether the trace is kept as text.
     pub lines: bool,
-    /// Every process serves once.
+    /// Whether every process serves only once.
     pub cold: bool,
-    /// How far our functions' clock is ahead of all others.
+    /// The seconds by which our functions' clock is ahead of all others.
     pub skew_seconds: i64,
-    /// What functions have left of their time, until the world is to come to rest.
+    /// The time that functions have left, until the world converges.
     pub time_limit: Option<Duration>,
 }
 
-/// Runs a world from its beginning: connected, and everything arrived. Everything after that is up to `act`.
+/// Runs a world: connected, with everything synced. Then `act` decides.
 pub fn simulate<T>(start: Start, act: impl AsyncFnOnce(&Sim) -> T) -> T {
-    // The SDKs draw the pauses between their tries from this thread's generator.
+    // The SDKs draw their retry delays from this thread's generator.
     fastrand::seed(start.seed);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -239,7 +239,7 @@ impl Sim {
         self.0.key.get().unwrap()
     }
 
-    /// The records, read past the wire: nothing happens meanwhile.
+    /// Returns a store that bypasses the wire, so that no time passes.
     pub fn store(&self) -> &Store {
         &self.0.direct_store
     }
@@ -248,18 +248,18 @@ impl Sim {
         self.0.setting.clock.now()
     }
 
-    /// What was seen so far.
+    /// Returns the recording so far.
     pub fn recording(&self) -> std::sync::MutexGuard<'_, Recording> {
         self.0.recording.lock().unwrap()
     }
 
-    /// All clocks jump forward.
+    /// Moves all clocks forward.
     pub fn jump(&self, time: Duration) {
         let millis = i64::try_from(time.as_millis()).unwrap();
         self.0.jumped_ms.fetch_add(millis, Ordering::Relaxed);
     }
 
-    /// Everything as after a deployment: no function remembers anything.
+    /// Replaces all functions, as a deployment does: none has any state.
     pub fn redeploy(&self) {
         *self.0.warm.lock().unwrap() = Warm::new(&self.0.aws, &self.0.setting, &self.0.identity);
     }
@@ -287,12 +287,12 @@ impl Sim {
         *self.0.time_limit.lock().unwrap() = None;
     }
 
-    /// Messages in the queues, whatever their state.
+    /// Returns the messages in the queues, in any state.
     pub fn queued(&self) -> usize {
         self.0.aws.queued().unwrap()
     }
 
-    /// Messages in the dead-letter queues.
+    /// Returns the messages in the dead-letter queues.
     pub fn dead(&self) -> usize {
         let depth = |queue: Queue| self.0.aws.sqs().depth(queue.dead_letter_name()).unwrap();
         Queue::ALL
@@ -302,7 +302,7 @@ impl Sim {
             .sum()
     }
 
-    /// Calls the API; `None` where its process ends before it answers.
+    /// Calls the API; `None` if its process crashes.
     pub async fn call(
         &self,
         method: Method,
@@ -328,7 +328,7 @@ impl Sim {
         self.front("api", request).await
     }
 
-    /// Calls the API about the connection: `path` is behind `/v1/connections/{c}`.
+    /// Calls the API about the connection; `path` follows `/v1/connections/{c}`.
     pub async fn api(
         &self,
         method: Method,
@@ -360,7 +360,7 @@ impl Sim {
         })
     }
 
-    /// Runs a function as a process of its own; `None` where that ended early. What it had in memory is gone then.
+    /// Runs a function in its own process; `None` if that crashed. Its memory is lost then.
     async fn run<T: Send + 'static>(
         &self,
         function: &'static str,
@@ -394,7 +394,7 @@ impl Warm {
     }
 }
 
-/// The body of a request of AWS's JSON protocol.
+/// Returns the body of a request of AWS's JSON protocol.
 fn json_of(body: &Bytes) -> Value {
     serde_json::from_slice(body).unwrap_or(Value::Null)
 }

@@ -1,5 +1,5 @@
-//! Who looks on: at every write of a record as it is committed, at every write to Drive as it lands. What is seen is kept
-//! in its order, for the judgement at the end.
+//! Records every write of a record as it is committed, and every write to Drive as it lands, in
+//! order, for the check at the end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,16 +12,17 @@ use serde_json::Value as Json;
 use super::wire::{FUNCTION, Seen};
 use super::{Sim, json_of};
 
-/// Something that happened to one field of one file.
+/// An event of one field of one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// A person changed it in Drive.
     Person { from: Value, to: Value },
-    /// The application's edit was accepted: what it showed before, and what was agreed with Drive then.
+    /// The application's edit was accepted; `from` is its value before, and `base` the agreed one.
     Edited { from: Value, to: Value, base: Value },
-    /// A decision moved the application's side.
+    /// A decision changed the application's side.
     Decided { from: Value, to: Value },
-    /// A write of ours landed in Drive, in place of `from`; what our record held to be Drive's value then.
+    /// A write of ours landed in Drive and replaced `from`; `held` is Drive's value in our record
+    /// then.
     Landed {
         from: Value,
         to: Value,
@@ -29,26 +30,26 @@ pub enum Event {
     },
 }
 
-/// What was seen, by file and field.
+/// The events, by file and field.
 #[derive(Debug, Default)]
 pub struct Recording {
     pub events: Vec<(String, Field, Event)>,
     /// The records as last seen.
     records: BTreeMap<String, FileRecord>,
-    /// The files that were there when looking on began.
+    /// The files at the start of the recording.
     first: BTreeSet<String>,
-    /// Drive as it was before the write that is under way.
+    /// Drive before the current write.
     before: BTreeMap<String, FileSnapshot>,
-    /// What broke a rule at once.
+    /// Violations that are detected at once.
     pub broken: Vec<String>,
-    /// Edits that left the application's side without a decision, and how. Where texts are written twice, it may be that
-    /// both sides agreed in between.
+    /// Edits that left the application's side without a decision. If texts are not unique, both
+    /// sides may have agreed in between.
     pub dropped: Vec<(Field, String)>,
     files: BTreeSet<String>,
 }
 
 impl Recording {
-    /// Nothing but these records.
+    /// Returns a recording with only these records.
     pub(super) fn beginning(records: BTreeMap<String, FileRecord>) -> Self {
         Self {
             first: records.keys().cloned().collect(),
@@ -57,12 +58,12 @@ impl Recording {
         }
     }
 
-    /// Whether a file was there when looking on began.
+    /// Returns whether a file existed at the start of the recording.
     pub fn is_first(&self, file: &str) -> bool {
         self.first.contains(file)
     }
 
-    /// Every file that was there, or that anything was seen of.
+    /// Returns every file that existed at the start or has an event.
     pub fn files(&self) -> impl Iterator<Item = &str> {
         self.first.union(&self.files).map(String::as_str)
     }
@@ -73,7 +74,7 @@ impl Recording {
     }
 }
 
-/// What Drive holds in the fields that both sides may write.
+/// Returns Drive's values of the fields that both sides may write.
 pub fn fields_of(file: &FileSnapshot) -> BTreeMap<Field, Value> {
     let starred = file.starred_by.iter().any(|user| user.starts_with("owner"));
     let mut fields = BTreeMap::from([
@@ -93,7 +94,7 @@ pub fn fields_of(file: &FileSnapshot) -> BTreeMap<Field, Value> {
 }
 
 impl Sim {
-    /// Begins to look on.
+    /// Starts the recording.
     pub(super) fn start_recording(&self) {
         let weak = Arc::downgrade(&self.0);
         self.wire().set_observer(Arc::new(move |seen| {
@@ -121,7 +122,7 @@ impl Sim {
         }
     }
 
-    /// All of Drive.
+    /// Returns all files of Drive.
     pub fn drive(&self) -> BTreeMap<String, FileSnapshot> {
         let ids = self.simulator().file_ids().into_iter();
         ids.filter_map(|id| {
@@ -131,7 +132,7 @@ impl Sim {
         .collect()
     }
 
-    /// What a write of ours has changed in Drive.
+    /// Records the changes of our write in Drive.
     async fn landed(&self) {
         let before = std::mem::take(&mut self.recording().before);
         for (id, after) in self.drive() {
@@ -152,7 +153,7 @@ impl Sim {
         }
     }
 
-    /// A record was committed.
+    /// Records a commit.
     async fn committed(&self, id: &str) {
         let Some(after) = self.record(id).await else {
             return;
@@ -181,7 +182,7 @@ impl Sim {
                 };
                 recording.add(id, field.clone(), event);
             }
-            // An edit that Drive does not have leaves the application's side by a decision, and by nothing else.
+            // Only a decision may remove an unpushed edit from the application's side.
             let lost = function != "api" && old.app != old.base && new.app != old.app && !was_open;
             if lost && after.is_present() {
                 let broken =
@@ -192,7 +193,7 @@ impl Sim {
     }
 }
 
-/// What differs.
+/// Returns the differing fields.
 pub fn changes(
     before: &BTreeMap<Field, Value>,
     after: &BTreeMap<Field, Value>,
@@ -208,7 +209,7 @@ pub fn changes(
     pairs.filter(|(_, from, to)| from != to).collect()
 }
 
-/// The files whose records a request writes.
+/// Returns the files whose records a request writes.
 fn heads(target: &str, body: &Bytes) -> Vec<String> {
     let body = match target.rsplit('.').next() {
         Some("PutItem" | "TransactWriteItems" | "UpdateItem") => json_of(body),

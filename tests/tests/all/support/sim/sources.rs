@@ -1,4 +1,4 @@
-//! What Lambda does around the functions, in virtual time, and how a world comes to rest.
+//! The event sources around the functions, in virtual time, and the convergence of a world.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,39 +15,39 @@ use store::LogPosition;
 
 use super::{FaultRates, Sim, recorder};
 
-/// Messages of a batch, as the deployment has it.
+/// The messages of a batch, as in the deployment.
 const BATCH_MAX: usize = 10;
-/// How long a poller waits for a first message, as Lambda's do.
+/// The time that a poller waits for a first message, as on Lambda.
 const POLL: Duration = Duration::from_secs(20);
-/// Batches of one queue in work at a time.
+/// The concurrent batches of one queue.
 const POLLERS: usize = 2;
-/// The schedule, as on AWS.
+/// The interval of the schedule, as on AWS.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 const SWEEP_SECONDS: i64 = 60;
-/// How often Lambda looks at a stream's shard.
+/// The interval at which Lambda polls a stream's shard.
 const STREAM_EVERY: Duration = Duration::from_millis(250);
-/// Looks before a world counts as one that never comes to rest: three hours.
+/// The checks after which a world counts as not converging: three hours.
 const CHECKS_MAX: usize = 540;
 const CHECK_EVERY: Duration = Duration::from_secs(20);
-/// How long functions go on being short of time.
+/// The time for which functions are short of time.
 const LIMITED: Duration = Duration::from_secs(30);
-/// Before a write is sent once more, where that bug is seeded.
+/// The pause before a write is repeated, if that bug is seeded.
 const PAUSE: Duration = Duration::from_millis(900);
 
-/// What may be wrong around the functions: bugs of an event source, seeded.
+/// Seeded bugs of event sources.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SourceBugs {
     /// A batch is deleted although its function failed some of it.
     pub acknowledges_errors: bool,
     /// A batch is deleted although its function's process ended.
     pub acknowledges_crashes: bool,
-    /// A function that failed once fails ever after.
+    /// A function that failed once fails always.
     pub keeps_failures: bool,
-    /// A write to Drive without an answer is sent once more, on no condition.
+    /// An unanswered write to Drive is repeated, unconditionally.
     pub writes_blindly_again: bool,
 }
 
-/// A transport that sends a write without an answer once more, on no condition.
+/// Returns a transport that repeats an unanswered write, unconditionally.
 pub(super) fn writes_blindly_again(inner: drive::Transport) -> drive::Transport {
     Arc::new(move |request: Request<Bytes>| {
         let inner = Arc::clone(&inner);
@@ -71,7 +71,7 @@ pub(super) fn writes_blindly_again(inner: drive::Transport) -> drive::Transport 
 }
 
 impl Sim {
-    /// Starts what calls the functions. It ends with the world.
+    /// Starts the event sources. They end with the world.
     pub(super) fn start_sources(&self) {
         for queue in Queue::ALL {
             for _ in 0..POLLERS {
@@ -93,8 +93,8 @@ impl Sim {
         });
     }
 
-    /// Hands the stream over as it grows, for as long as the world lasts. Which connections' records are wanted is looked
-    /// up past the wire: where nobody mirrors content, the world goes as it would without a stream.
+    /// Delivers the stream as it grows, for as long as the world lasts. The connections that mirror
+    /// content are read past the wire, so that the stream does not affect a world without content.
     async fn read_stream(self) {
         let mut source = StreamSource::new(&self.0.aws, self.0.direct_store.clone());
         let handle = |event| {
@@ -103,13 +103,13 @@ impl Sim {
             self.run("publish-events", work)
         };
         loop {
-            // What failed is read again, as what has come meanwhile.
+            // A failed batch is read again, with later records.
             let _ = source.poll(&handle).await;
             tokio::time::sleep(STREAM_EVERY).await;
         }
     }
 
-    /// The schedule comes round.
+    /// Runs the sweep.
     pub async fn sweep(&self) {
         let deps = self.warm().functions.sweep;
         let deadline = self.deadline(SWEEP_SECONDS);
@@ -184,13 +184,14 @@ impl Sim {
         }
     }
 
-    /// Lets the world come to rest in calm fault_rates: nothing is on its way, and both sides agree or hold a conflict open.
+    /// Waits without faults until all queues are empty, and both sides are equal or in an open
+    /// conflict.
     ///
     /// # Errors
-    /// What is still apart after hours.
+    /// The remaining differences after hours.
     pub async fn converge(&self) -> Result<(), String> {
         if self.has_time_limit() {
-            // Long enough for functions to be short of time, and less than a person waits.
+            // Long enough for functions to run out of time.
             tokio::time::sleep(LIMITED).await;
             self.lift_time_limit();
         }
@@ -213,7 +214,7 @@ impl Sim {
         ))
     }
 
-    /// Whoever sees that an edit was given up, asks for it again.
+    /// Retries failed intents.
     async fn retry_failed_intents(&self) {
         let Some(failed) = self
             .api(Method::GET, "/intents?status=failed", &[], None)
@@ -228,7 +229,7 @@ impl Sim {
         }
     }
 
-    /// Where the sides differ beyond what an open conflict holds, and what is still owed.
+    /// Returns the differences that no open conflict explains, and the owed edits.
     pub async fn differences(&self) -> Vec<String> {
         let mut wrong = self.log_problems().await;
         for (file, record) in self.records().await {
@@ -247,7 +248,7 @@ impl Sim {
                     let fields: BTreeSet<&Field> =
                         theirs.keys().chain(record.fields.keys()).collect();
                     for field in fields {
-                        // Drive shows its owner's permissions to the owner alone; nobody changes them here.
+                        // Drive shows permissions only to the owner; they do not change here.
                         if matches!(field, Field::Permission(_) | Field::Existence) {
                             continue;
                         }
@@ -277,7 +278,7 @@ impl Sim {
         wrong
     }
 
-    /// Whether Drive's log is not followed, or no channel tells of it.
+    /// Returns a problem if Drive's log is not followed or has no channel.
     async fn log_problems(&self) -> Vec<String> {
         let log = self
             .store()
@@ -296,13 +297,13 @@ impl Sim {
         }
     }
 
-    /// Our record of a file.
+    /// Returns our record of a file.
     pub async fn record(&self, id: &str) -> Option<FileRecord> {
         let file = FileId::parse(id).unwrap();
         self.store().load_file(self.key(), &file).await.unwrap()
     }
 
-    /// Our records of everything that Drive has, or ever had here.
+    /// Returns our records of all files that Drive has or had.
     pub async fn records(&self) -> Vec<(FileId, FileRecord)> {
         let mut ids: BTreeSet<String> = self.simulator().file_ids().into_iter().collect();
         ids.extend(self.recording().files().map(str::to_owned));
@@ -312,7 +313,7 @@ impl Sim {
             if let Some(record) = self.record(&id).await {
                 records.push((file, record));
             } else if self.simulator().file(&id).is_some() {
-                // As good as any difference: what Drive has is not here.
+                // A tombstone shows that Drive's file is missing here.
                 let unmade = FileRecord::tombstone(file.clone(), domain::Gone::Removed, self.now());
                 records.push((file, unmade));
             }

@@ -1,4 +1,5 @@
-//! The one wire of a simulated world: every call of AWS and of Drive goes over it, takes virtual time, and meets its outcome.
+//! The wire of a simulated world: every call to AWS and to Drive goes over it, takes virtual time,
+//! and has an outcome.
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash as _, Hasher as _};
@@ -19,17 +20,17 @@ tokio::task_local! {
     pub static FUNCTION: &'static str;
 }
 
-/// What a function's process is ended with: no call after it is made, and nothing is answered.
+/// The panic payload that ends a function's process.
 pub struct Crashed;
 
-/// What may become of a call, in thousandths of all calls that functions make.
+/// The rates of faults, in thousandths of all calls by functions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct FaultRates {
-    /// Done, and the answer is lost.
+    /// Executed, but the response is lost.
     pub answer_lost: u64,
-    /// Not done, and the caller sees a time-out.
+    /// Not executed; the caller gets a time-out.
     pub not_done: u64,
-    /// Refused: a throttle of AWS, a rate limit or a failure of Drive.
+    /// Rejected: a throttle of AWS, a rate limit or a failure of Drive.
     pub refused: u64,
     /// The process ends, before the call or after it.
     pub crash: u64,
@@ -62,40 +63,43 @@ enum CallOutcome {
     CrashAfter,
 }
 
-/// Whom a call is for.
+/// The service of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Service {
     Aws,
     Drive,
 }
 
-/// Looks on, right after a call was done and before anybody is told.
+/// The response of Drive.
+type Forwarded = BoxFuture<'static, Response<Bytes>>;
+
+/// Called right after a call was executed, before its response is delivered.
 pub type Observer = Arc<dyn Fn(Seen) -> BoxFuture<'static, ()> + Send + Sync>;
 
-/// Changes a request on its way, or holds it back: how bugs of ours are seeded without a line of ours.
+/// Changes or withholds a request, to seed a bug.
 pub type WireMutation = Arc<dyn Fn(&mut Request<Bytes>) -> MutationResult + Send + Sync>;
 
-/// What a tamperer does with a call besides.
+/// The further treatment of a mutated call.
 pub enum MutationResult {
-    /// It goes on.
+    /// It is sent.
     Passes,
-    /// It is not done now; whoever asked is told this.
+    /// It is not sent; the caller gets this response.
     Answered(Response<Bytes>),
-    /// It goes on, and then these are done as well, unless the process ends first.
+    /// It is sent, and then these are sent too, unless the process crashes.
     Followed(Vec<Request<Bytes>>),
 }
 
-/// A call that was done.
+/// An observed call.
 pub enum Seen {
-    /// What is about to be done at Drive: whatever is looked at is as it was before.
+    /// A call to Drive is about to be executed.
     BeforeDrive,
-    /// It was done at Drive.
+    /// A call to Drive was executed.
     AfterDrive,
-    /// It was done at AWS.
+    /// A call to AWS was executed.
     Aws {
-        /// `DynamoDB_20120810.PutItem` and the like.
+        /// The operation, as `DynamoDB_20120810.PutItem`.
         target: String,
-        /// What was asked for.
+        /// The body of the request.
         body: Bytes,
     },
 }
@@ -104,11 +108,11 @@ pub enum Seen {
 struct State {
     rng: Rng,
     fault_rates: FaultRates,
-    /// Calls of functions so far.
+    /// The calls by functions so far.
     calls: u64,
-    /// The one call to crash at.
+    /// The call at which a process crashes.
     crash_at: Option<(u64, Side)>,
-    /// The next call of this operation is the one to crash at.
+    /// The operation at whose next call a process crashes.
     crash_on: Option<(&'static str, Side)>,
     crashes: u64,
     faults: u64,
@@ -125,7 +129,7 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// A wire whose faults and latencies this seed decides.
+    /// Creates a wire whose faults and latencies are drawn from this seed.
     pub fn new(seed: u64) -> Arc<Self> {
         let state = State {
             rng: Rng::with_seed(seed),
@@ -155,35 +159,35 @@ impl Wire {
         *self.mutation.lock().unwrap() = Some(mutation);
     }
 
-    /// Ends the process of the function that makes this call, counted from now.
+    /// Crashes the process of the function that makes this call, counted from now.
     pub fn crash_at(&self, call: u64, side: Side) {
         let mut state = self.state();
         let at = state.calls + call;
         state.crash_at = Some((at, side));
     }
 
-    /// Ends the process of the function that next calls this operation of AWS.
+    /// Crashes the process of the function that next calls this operation of AWS.
     pub fn crash_on(&self, operation: &'static str, side: Side) {
         self.state().crash_on = Some((operation, side));
     }
 
-    /// Calls of functions so far.
+    /// The calls by functions so far.
     pub fn calls(&self) -> u64 {
         self.state().calls
     }
 
-    /// How often a process was ended, and how many calls met a fault.
+    /// Returns the number of crashes, and of calls that met a fault.
     pub fn fault_counts(&self) -> (u64, u64) {
         let state = self.state();
         (state.crashes, state.faults)
     }
 
-    /// Keeps what happens as text from now on, for people.
+    /// Keeps the trace as text from now on.
     pub fn keep_lines(&self) {
         self.state().lines = Some(Vec::new());
     }
 
-    /// Notes something that is no call.
+    /// Adds a note to the trace.
     pub fn note(&self, what: &str) {
         let mut state = self.state();
         what.hash(&mut state.trace);
@@ -192,17 +196,17 @@ impl Wire {
         }
     }
 
-    /// A digest of everything that happened, in its order.
+    /// Returns a digest of the trace.
     pub fn digest(&self) -> u64 {
         self.state().trace.finish()
     }
 
-    /// What happened, where it was kept.
+    /// Returns the trace as text, if it was kept.
     pub fn lines(&self) -> Vec<String> {
         self.state().lines.clone().unwrap_or_default()
     }
 
-    /// The wire as what stands before the AWS services.
+    /// Returns the wire as a layer before the AWS services.
     pub fn layer(self: &Arc<Self>) -> Layer {
         let wire = Arc::clone(self);
         Arc::new(move |handler: Handler| {
@@ -214,10 +218,10 @@ impl Wire {
         })
     }
 
-    /// The wire as the transport to a Drive that `forward` is.
+    /// Returns the wire as the transport to the Drive behind `forward`.
     pub fn transport(
         self: &Arc<Self>,
-        forward: impl Fn(Request<Bytes>) -> BoxFuture<'static, Response<Bytes>> + Send + Sync + 'static,
+        forward: impl Fn(Request<Bytes>) -> Forwarded + Send + Sync + 'static,
     ) -> drive::Transport {
         let (wire, forward) = (Arc::clone(self), Arc::new(forward));
         Arc::new(move |request: Request<Bytes>| {
@@ -271,7 +275,7 @@ impl Wire {
     async fn drive(
         &self,
         mut request: Request<Bytes>,
-        forward: &(impl Fn(Request<Bytes>) -> BoxFuture<'static, Response<Bytes>> + ?Sized),
+        forward: &(impl Fn(Request<Bytes>) -> Forwarded + ?Sized),
     ) -> Result<Response<Bytes>, drive::TransportError> {
         let what = format!("{} {}", request.method(), request.uri());
         let (outcome, latency) = self.draw_outcome(Service::Drive, &what, request.body());
@@ -315,7 +319,7 @@ impl Wire {
         }
     }
 
-    /// Draws the outcome of a call, and how long it takes.
+    /// Draws the outcome and the latency of a call.
     fn draw_outcome(&self, service: Service, what: &str, body: &Bytes) -> (CallOutcome, Duration) {
         let function = FUNCTION.try_with(|function| *function).ok();
         let body = canonical(body);
@@ -388,12 +392,13 @@ impl State {
     }
 }
 
-/// Ends the process: whatever it was about to do is not done, and nobody is told. Unlike a panic it prints nothing.
+/// Ends the process without a response. Unlike a panic it prints nothing.
 fn crash() -> ! {
     resume_unwind(Box::new(Crashed))
 }
 
-/// The body with members in the order of their names: the SDKs write maps in an order that differs from run to run.
+/// Returns the body with sorted members: the SDKs serialise maps in an order that differs between
+/// runs.
 fn canonical(body: &Bytes) -> Vec<u8> {
     match serde_json::from_slice::<Value>(body) {
         Ok(value) => sorted(value).to_string().into_bytes(),
@@ -429,7 +434,7 @@ fn throttled() -> Response<Bytes> {
     answer(StatusCode::BAD_REQUEST, &body)
 }
 
-/// What Drive says when it takes no more, or fails.
+/// Returns a rate limit or a failure of Drive.
 fn refused_by_drive(kind: u64) -> Response<Bytes> {
     let (status, reason) = match kind % 4 {
         0 => (StatusCode::FORBIDDEN, "userRateLimitExceeded"),
