@@ -122,11 +122,12 @@ use axum::http::{HeaderValue, Method, header};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{get, patch, post};
-use gate::{DriveFactory, Services};
 use objects::Objects;
-use runtime::{Clock, ContentQueues, Entropy, Settings, SettingsError, SnapshotQueues, WakeQueues};
+use runtime::{Clock, Entropy, Settings, SettingsError};
 use store::Store;
+use throttle::DriveFactory;
 use tower::ServiceExt;
+use worker::{ContentQueues, Services, SnapshotQueues, WakeQueues};
 
 use crate::conflicts::read_conflicts::{get_conflict, list_conflicts};
 use crate::conflicts::resolve_conflicts::{resolve_conflict, resolve_conflicts};

@@ -16,12 +16,13 @@ use axum::http::{Method, Request, StatusCode, header};
 use axum::response::Response;
 use domain::Timestamp;
 use drive::Drives;
-use gate::DriveFactory;
 use http_body_util::BodyExt;
 use lambda_http::request::RequestContext;
-use runtime::{Clock, ContentQueues, Entropy, Queue, SnapshotQueues, WakeQueues};
+use runtime::{Clock, Entropy};
 use serde_json::{Value, json};
 use store::Store;
+use throttle::DriveFactory;
+use worker::{ContentQueues, Queue, SnapshotQueues, WakeQueues};
 
 use crate::http::openapi;
 use crate::{Deps, handle};

@@ -1,7 +1,7 @@
 //! Folds the messages of one file into its record, as far as that is possible without asking Drive.
 
 use domain::{Context, FileRecord, LogId, Observation, Policies, Timestamp, Transition};
-use runtime::{Origin, SnapshotMessage};
+use worker::{Origin, SnapshotMessage};
 
 use crate::left_drives;
 

@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 
 use domain::{ConnectionKey, FileId, FileRecord, Snapshot};
-use runtime::SnapshotMessage;
 use store::{HistoryEntry, StoreError};
+use worker::SnapshotMessage;
 
 use crate::Deps;
 
@@ -104,7 +104,7 @@ mod tests {
         ConnectionId, DriveMetadata, DriveVersion, Field, FieldSetVersion, TenantId, Timestamp,
         Value,
     };
-    use runtime::Origin;
+    use worker::Origin;
 
     fn key() -> ConnectionKey {
         ConnectionKey {

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 
 use domain::{ConnectionKey, Context, FileRecord, Gone, LogId, Observation, Transition};
-use runtime::{Origin, SnapshotMessage};
 use store::{LogPosition, StoreError};
 use tokio::sync::Mutex;
+use worker::{Origin, SnapshotMessage};
 
 use crate::Deps;
 

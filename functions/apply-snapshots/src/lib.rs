@@ -10,6 +10,8 @@ mod left_drives;
 mod list_permissions;
 mod lookup;
 mod reschedule;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,14 +19,16 @@ use std::time::Duration;
 
 use crate::left_drives::LeftLogs;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
-use domain::{ConnectionKey, Disposition, FileId, FileRecord, Revision, Timestamp, Transition};
-use futures_util::future::join_all;
-use gate::{CallError, DriveFactory, NotParked, Services};
-use runtime::{
-    Clock, Deadline, Entropy, GroupResult, MessageGroup, Queue, Settings, SnapshotMessage, batch,
-    telemetry,
+use domain::{
+    ConnectionKey, Disposition, FileId, FileRecord, LogId, Revision, Timestamp, Transition,
 };
-use store::{Committed, Connection, Nonce, Store, StoreError};
+use futures_util::future::join_all;
+use runtime::{Clock, Deadline, Entropy, Settings, telemetry};
+use store::{Attempt, Committed, Connection, Nonce, Store, StoreError, Swapped, compare_and_swap};
+use throttle::{CallError, DriveFactory};
+use worker::{
+    Consumer, GroupResult, MessageGroup, Queue, Services, SnapshotMessage, WorkError, batch,
+};
 
 use crate::fold::fold;
 use crate::history::History;
@@ -81,49 +85,16 @@ impl Deps {
     }
 }
 
-/// The number of merge-and-write attempts before a file's messages return to the queue.
-const ATTEMPTS_MAX: usize = 8;
-
-/// The reason a file's messages could not be applied now.
-#[derive(Debug, thiserror::Error)]
-enum WorkError {
-    #[error("DynamoDB request failed")]
-    Store(#[from] StoreError),
-    #[error("Drive call failed")]
-    Call(#[from] Arc<CallError>),
-    #[error("too many concurrent writes to the record")]
-    Contended,
-    #[error("the invocation is about to time out")]
-    OutOfTime,
-}
-
-impl From<CallError> for WorkError {
-    fn from(error: CallError) -> Self {
-        Self::Call(Arc::new(error))
-    }
-}
-
-impl WorkError {
-    fn disposition(&self) -> Disposition {
-        match self {
-            Self::Call(error) => error.disposition(),
-            Self::Store(_) | Self::Contended | Self::OutOfTime => {
-                Disposition::Retry { after_millis: None }
-            }
-        }
-    }
-}
-
 /// The result of a lookup that shares its errors with the other lookups of a batch.
 type LookupResult = Result<LookedUp, Arc<CallError>>;
 
 /// The messages of one file, in order, and the group that they arrived in.
 struct Work {
     group: MessageGroup,
-    /// The readable messages; empty if storing an unreadable one as a dead letter failed.
+    /// The readable messages; empty if an unreadable one could not be parked.
     messages: Vec<SnapshotMessage>,
-    /// The error of storing a dead letter, and the number of messages processed before it.
-    dead_letter_error: Option<(usize, StoreError)>,
+    /// The group's result if an unreadable message could not be parked.
+    unread: Option<GroupResult>,
     /// Set if permissions were read from Drive, later than the record was loaded.
     permissions_listed: bool,
     /// The error of reading the permissions.
@@ -136,6 +107,19 @@ pub async fn handle(event: SqsEvent, deadline: Deadline, deps: &Deps) -> SqsBatc
     // Boxed, to limit the depth of nested futures.
     let handle_part = |part| Box::pin(handle_batch(part, deadline, deps));
     batch::isolate_poison_message(event, &deps.queues, handle_part).await
+}
+
+fn consumer(deps: &Deps) -> Consumer<'_> {
+    Consumer {
+        store: &deps.store,
+        queues: &deps.queues,
+        clock: &deps.clock,
+        entropy: &deps.entropy,
+        groups_at_once: usize::MAX,
+        acknowledges_early: false,
+        failure_metric: "apply_failed",
+        failure_text: "could not apply snapshots; will retry",
+    }
 }
 
 async fn handle_batch(event: SqsEvent, deadline: Deadline, deps: &Deps) -> SqsBatchResponse {
@@ -151,13 +135,13 @@ async fn handle_batch(event: SqsEvent, deadline: Deadline, deps: &Deps) -> SqsBa
             let files = works.into_iter().map(async |mut work| {
                 match prepare(std::slice::from_mut(&mut work), deadline, deps).await {
                     Ok(prepared) => process_all(vec![work], &prepared, &left, deadline, deps).await,
-                    Err(error) => vec![(work.group, report_failure(0, &error.into()))],
+                    Err(error) => vec![(work.group, consumer(deps).failed(0, &error.into()))],
                 }
             });
             join_all(files).await.into_iter().flatten().collect()
         }
     };
-    batch::respond(results, &deps.queues, &deps.entropy).await
+    consumer(deps).respond(results).await
 }
 
 /// Processes the files of a batch concurrently. All lookups in Drive are made together; files that
@@ -219,19 +203,19 @@ async fn needs_lookup(work: &Work, prepared: &Prepared, left: &LeftLogs, deps: &
     }
 }
 
-/// Reads a group's messages. An unreadable message is stored as a dead letter, so that the others
-/// proceed.
+/// Reads a group's messages.
 async fn read_work(group: MessageGroup, deps: &Deps) -> Work {
-    let now = deps.clock.now();
-    let (messages, dead_letter_error) =
-        match gate::read_group(&group, SnapshotMessage::from_body, &deps.store, now).await {
-            Ok(read) => (read.into_iter().map(|(_, message)| message).collect(), None),
-            Err(NotParked { processed, error }) => (Vec::new(), Some((processed, error))),
-        };
+    let read = consumer(deps)
+        .read(&group, SnapshotMessage::from_body)
+        .await;
+    let (messages, unread) = match read {
+        Ok(read) => (read.into_iter().map(|(_, message)| message).collect(), None),
+        Err(failed) => (Vec::new(), Some(failed)),
+    };
     Work {
         group,
         messages,
-        dead_letter_error,
+        unread,
         permissions_listed: false,
         permissions_error: None,
     }
@@ -311,19 +295,19 @@ async fn process_file(
     deadline: Deadline,
     deps: &Deps,
 ) -> (MessageGroup, GroupResult) {
-    if let Some((processed, error)) = work.dead_letter_error {
-        return (work.group, report_failure(processed, &error.into()));
+    if let Some(failed) = work.unread {
+        return (work.group, failed);
     }
     if let Some(error) = work.permissions_error {
         let error = error.into();
         suspend_if_halted(&work.messages, &error, deps).await;
-        return (work.group, report_failure(0, &error));
+        return (work.group, consumer(deps).failed(0, &error));
     }
     let result = match apply(&work, lookup, prepared, left, deadline, deps).await {
         Ok(()) => GroupResult::Processed,
         Err(error) => {
             suspend_if_halted(&work.messages, &error, deps).await;
-            report_failure(0, &error)
+            consumer(deps).failed(0, &error)
         }
     };
     (work.group, result)
@@ -335,24 +319,10 @@ async fn suspend_if_halted(messages: &[SnapshotMessage], error: &WorkError, deps
     let disposition = error.disposition();
     if let (Some(first), Disposition::Halt { reason }) = (messages.first(), disposition) {
         let (key, now) = (&first.key, deps.clock.now());
-        if let Err(error) = gate::suspend(key, &reason, error, &deps.store, now).await {
+        if let Err(error) = worker::suspend(key, &reason, error, &deps.store, now).await {
             let error = telemetry::chain(&error);
             tracing::warn!(connection = %key, error, "could not suspend connection");
         }
-    }
-}
-
-fn report_failure(processed: usize, error: &WorkError) -> GroupResult {
-    let chain = telemetry::chain(error);
-    tracing::warn!(
-        error = chain,
-        metric = "apply_failed",
-        "could not apply snapshots; will retry"
-    );
-    let after_millis = error.disposition().after_millis();
-    GroupResult::Failed {
-        processed,
-        after_millis,
     }
 }
 
@@ -373,75 +343,129 @@ async fn apply(
     let Some(connection) = prepared.connections.get(&first.key) else {
         return Ok(());
     };
-    let (mut record, mut lookup) = (prepared.record_of(first).cloned(), lookup);
+    let record = prepared.record_of(first).cloned();
     let left = left.left_drives(messages, record.is_none(), deps).await?;
-    let mut consistent = false;
-    for _ in 0..ATTEMPTS_MAX {
+    let file = FileWork {
+        work,
+        first,
+        connection,
+        history: &prepared.history,
+        left,
+        deadline,
+        deps,
+    };
+    let known = Known {
+        record,
+        lookup,
+        consistent: false,
+    };
+    match compare_and_swap(known, |known| file.apply_to(known)).await? {
+        Swapped::Done(()) => Ok(()),
+        Swapped::Contended(_) => Err(WorkError::Contended),
+    }
+}
+
+/// The messages of one file, and all that is needed to apply them.
+struct FileWork<'a> {
+    work: &'a Work,
+    first: &'a SnapshotMessage,
+    connection: &'a Connection,
+    history: &'a History,
+    left: Vec<LogId>,
+    deadline: Deadline,
+    deps: &'a Deps,
+}
+
+/// The known state of a file.
+struct Known {
+    record: Option<FileRecord>,
+    /// The result of a lookup that has not been used yet.
+    lookup: Option<LookupResult>,
+    /// Set if the record was read consistently.
+    consistent: bool,
+}
+
+impl FileWork<'_> {
+    async fn apply_to(&self, known: Known) -> Result<Attempt<Known, ()>, WorkError> {
+        let (deps, first, messages) = (self.deps, self.first, self.work.messages.as_slice());
         let now = deps.clock.now();
-        if deadline.passed(now) {
+        if self.deadline.passed(now) {
             return Err(WorkError::OutOfTime);
         }
+        let Known {
+            mut record,
+            lookup,
+            mut consistent,
+        } = known;
+        let policies = &self.connection.policies;
         let folded = match &lookup {
             Some(_) => None,
-            None => fold(record.as_ref(), messages, &left, &connection.policies, now),
+            None => fold(record.as_ref(), messages, &self.left, policies, now),
         };
         let transition = match folded {
             Some(transition) => transition,
             None => {
-                let history = &prepared.history;
-                history
-                    .save_repetitions(&first.key, &first.file, deps)
-                    .await?;
-                if lookup.is_none() {
-                    let alone = [(connection, &first.file)].into_iter();
-                    let mut results = lookup::lookup_all(alone, deadline, deps).await;
-                    lookup = results.pop_first().map(|(_, lookup)| lookup);
-                }
-                let Some(looked_up) = lookup.take().transpose()? else {
-                    break;
-                };
+                self.save_repetitions().await?;
+                let looked_up = self.look_up(lookup).await?;
                 (record, consistent) = (looked_up.record, true);
                 looked_up.transition
             }
+        };
+        let known = |record, consistent| Known {
+            record,
+            lookup: None,
+            consistent,
         };
         if record.as_ref() == Some(&transition.record) {
             // A result without changes is not verified by a conditional write, and the batch's read
             // may be stale: an apparently known removal is checked against a consistent read.
             if !consistent && messages.iter().any(|message| message.snapshot.is_none()) {
-                consistent = true;
-                record = deps.store.load_file(&first.key, &first.file).await?;
-                continue;
+                let record = deps.store.load_file(&first.key, &first.file).await?;
+                return Ok(Attempt::Stale(known(record, true)));
             }
-            return Ok(());
+            return Ok(Attempt::Done(()));
         }
         let before = record
             .as_ref()
             .map_or(Revision(0), |record| record.revision);
         let nonce = Nonce(deps.entropy.next());
-        match deps
-            .store
-            .commit(&first.key, before, &transition, nonce)
-            .await?
-        {
+        let committed = deps.store.commit(&first.key, before, &transition, nonce);
+        match committed.await? {
             Committed::Done => {
                 log_applied(record.as_ref(), &transition, messages, deps.clock.now());
-                reschedule::reschedule_out_of_scope(connection, record.as_ref(), &transition, deps)
+                let before = record.as_ref();
+                reschedule::reschedule_out_of_scope(self.connection, before, &transition, deps)
                     .await;
-                return Ok(());
+                Ok(Attempt::Done(()))
             }
             // The concurrent writer may have read the permissions later: they must be read again.
-            Committed::Stale(_) if work.permissions_listed => return Err(WorkError::Contended),
+            Committed::Stale(_) if self.work.permissions_listed => Err(WorkError::Contended),
             Committed::Stale(current) => {
                 // The skipped snapshots were compared with a stale record.
-                let history = &prepared.history;
-                history
-                    .save_repetitions(&first.key, &first.file, deps)
-                    .await?;
-                record = current.map(|current| *current);
+                self.save_repetitions().await?;
+                let current = current.map(|current| *current);
+                Ok(Attempt::Stale(known(current, consistent)))
             }
         }
     }
-    Err(WorkError::Contended)
+
+    /// Returns the result of the lookup that was made with the batch's, or else makes one.
+    async fn look_up(&self, lookup: Option<LookupResult>) -> Result<LookedUp, WorkError> {
+        let lookup = match lookup {
+            Some(lookup) => Some(lookup),
+            None => {
+                let alone = [(self.connection, &self.first.file)].into_iter();
+                let mut results = lookup::lookup_all(alone, self.deadline, self.deps).await;
+                results.pop_first().map(|(_, lookup)| lookup)
+            }
+        };
+        lookup.ok_or(WorkError::Contended)?.map_err(WorkError::from)
+    }
+
+    async fn save_repetitions(&self) -> Result<(), StoreError> {
+        let (key, file) = (&self.first.key, &self.first.file);
+        self.history.save_repetitions(key, file, self.deps).await
+    }
 }
 
 fn log_applied(

@@ -12,9 +12,9 @@ use std::collections::BTreeMap;
 use domain::rate_limit::CallKind;
 use domain::{ConnectionKey, FileId, FileRecord, Snapshot};
 use futures_util::future::join_all;
-use gate::{CallError, ThrottledDrive, WaitBudget};
-use runtime::{Origin, SnapshotMessage};
 use store::Connection;
+use throttle::{CallError, ThrottledDrive, WaitBudget};
+use worker::{Origin, SnapshotMessage};
 
 use crate::{Deps, Work};
 

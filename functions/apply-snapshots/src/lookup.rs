@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use domain::{ConnectionKey, Context, DriveVersion, FileId, FileRecord, Observation, Transition};
 use futures_util::future::join_all;
-use gate::{CallError, Lookup, ThrottledDrive, WaitBudget};
 use runtime::Deadline;
 use store::Connection;
+use throttle::{CallError, Lookup, ThrottledDrive, WaitBudget};
 
 use crate::{Deps, LookupResult, list_permissions};
 

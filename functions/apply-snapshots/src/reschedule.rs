@@ -2,8 +2,9 @@
 //! contents along.
 
 use domain::{FileRecord, Transition};
-use runtime::{queue, telemetry};
+use runtime::telemetry;
 use store::{Connection, Nonce};
+use worker::queue;
 
 use crate::Deps;
 

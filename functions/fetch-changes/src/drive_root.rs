@@ -4,11 +4,11 @@
 
 use domain::rate_limit::CallKind;
 use domain::{FileId, LogId, Observation};
-use gate::ThrottledDrive;
-use runtime::{Origin, Queue, SnapshotMessage, queue};
 use store::Log;
+use throttle::ThrottledDrive;
+use worker::{Origin, Queue, SnapshotMessage, WorkError, queue};
 
-use crate::{Deps, WorkError};
+use crate::Deps;
 
 /// Reads the root of the log's shared drive and queues it; `apply-snapshots` lists its permissions.
 /// Called when the drive is listed, and when its log has an entry about the drive itself, which is

@@ -7,22 +7,24 @@
 mod drive_root;
 mod listing;
 mod shared_drives;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use domain::rate_limit::{CallKind, Throttled};
 use domain::{ConnectionKey, Disposition, LogId, Timestamp};
-use drive::{Change, ChangePage, ChangeState, DriveError, Kind, NextToken, Unreadable};
-use futures_util::future::join_all;
-use gate::{CallError, DriveFactory, NotParked, Services, ThrottledDrive, WaitBudget};
-use runtime::{
-    Clock, Deadline, Entropy, GroupResult, LogWake, MessageGroup, Origin, Queue, QueueError,
-    Settings, SnapshotMessage, SnapshotQueues, batch, queue, telemetry,
-};
+use drive::{Change, ChangePage, ChangeState, Kind, NextToken, Unreadable};
+use runtime::{Clock, Deadline, Entropy, Settings};
 use store::{
     ConnectionState, DeadLetter, FailedMessage, Log, LogPosition, LogProgress, OperationKind,
     Store, StoreError, Written,
+};
+use throttle::{DriveFactory, ThrottledDrive, WaitBudget};
+use worker::{
+    Consumer, Failure, LogWake, Origin, Queue, ReceivedMessage, Services, SnapshotMessage,
+    SnapshotQueues, WorkError, queue,
 };
 
 /// Timeouts of Drive calls. A page of a thousand changes may take Drive several seconds; the
@@ -85,70 +87,46 @@ const WAIT_MILLIS_MAX: u64 = 2_000;
 /// The tolerated clock difference, in milliseconds, when a wake is compared with the last read.
 const CLOCK_MARGIN_MILLIS: i64 = 1_000;
 
-/// The reason a log could not be read to its end.
-#[derive(Debug, thiserror::Error)]
-enum WorkError {
-    #[error("DynamoDB request failed")]
-    Store(#[from] StoreError),
-    #[error("SQS request failed")]
-    Queue(#[from] QueueError),
-    #[error(transparent)]
-    Call(#[from] CallError),
-    #[error("too many concurrent writes to the log")]
-    Contended,
-}
-
-impl From<DriveError> for WorkError {
-    fn from(error: DriveError) -> Self {
-        Self::Call(error.into())
-    }
-}
-
-impl WorkError {
-    fn disposition(&self) -> Disposition {
-        match self {
-            Self::Store(_) | Self::Queue(_) | Self::Contended => {
-                Disposition::Retry { after_millis: None }
-            }
-            Self::Call(error) => error.disposition(),
-        }
-    }
-}
-
 /// Handles a batch of wakes. Each group is one log, and all of its wakes are covered by one read.
 pub async fn handle(event: SqsEvent, deadline: Deadline, deps: &Deps) -> SqsBatchResponse {
-    let groups = batch::message_groups(event).into_iter().map(|group| async {
-        let result = process_group(&group, deadline, deps).await;
-        (group, result)
-    });
-    let results = join_all(groups).await;
-    batch::respond(
-        results,
-        std::slice::from_ref(&deps.log_wakes),
-        &deps.entropy,
-    )
-    .await
+    let consumer = Consumer {
+        store: &deps.store,
+        queues: std::slice::from_ref(&deps.log_wakes),
+        clock: &deps.clock,
+        entropy: &deps.entropy,
+        groups_at_once: usize::MAX,
+        acknowledges_early: false,
+        failure_metric: "fetch_failed",
+        failure_text: "could not read change log; will retry",
+    };
+    let process = |received: ReceivedMessage, wake: LogWake| async move {
+        process_wake(&wake, received.sent_at, deadline, deps).await
+    };
+    consumer.consume(event, process).await
 }
 
-async fn process_group(group: &MessageGroup, deadline: Deadline, deps: &Deps) -> GroupResult {
-    let now = deps.clock.now();
-    let mut wakes = match gate::read_group(group, LogWake::from_body, &deps.store, now).await {
-        Ok(wakes) => wakes,
-        Err(NotParked { processed, error }) => return report_failure(processed, &error.into()),
+/// Reads the log of a wake. If that fails, the wake is either retried, or the connection is
+/// suspended and the wake dropped, since the cursor keeps everything.
+async fn process_wake(
+    wake: &LogWake,
+    sent_at: Timestamp,
+    deadline: Deadline,
+    deps: &Deps,
+) -> Result<(), Failure> {
+    let Err(error) = follow_log(wake, sent_at, deadline, deps).await else {
+        return Ok(());
     };
-    let Some((newest, wake)) = wakes.pop() else {
-        return GroupResult::Processed;
-    };
-    match follow_log(&wake, newest.sent_at, deadline, deps).await {
-        Ok(()) => GroupResult::Processed,
-        Err(WorkError::Call(CallError::Throttled(throttled))) => {
-            match postpone_poll(&wake, throttled, deps).await {
-                Ok(()) => GroupResult::Processed,
-                Err(error) => report_failure(0, &error.into()),
-            }
-        }
-        Err(error) => handle_failure(&wake, &error, deps).await,
+    if let Some(throttled) = error.throttled() {
+        let postponed = postpone_poll(wake, throttled, deps).await;
+        return postponed.map_err(|error| Failure::Retry(error.into()));
     }
+    let rejected = matches!(error.disposition(), Disposition::Park { .. });
+    // A rejection of one of a user's shared drives must not stop the other drives.
+    if rejected && is_one_of_many(wake, deps).await {
+        return Err(Failure::Retry(error));
+    }
+    // A permanent rejection needs a person, like a revoked grant.
+    Err(Failure::suspend_rejected(error))
 }
 
 /// Drops the wake of a throttled connection, since the cursor keeps everything, and makes the log
@@ -171,45 +149,12 @@ async fn postpone_poll(
     Ok(())
 }
 
-/// Decides what a failure means for the wake: either it is retried, or the connection is suspended
-/// and the wake dropped, since the cursor keeps everything.
-async fn handle_failure(wake: &LogWake, error: &WorkError, deps: &Deps) -> GroupResult {
-    let key = &wake.key;
-    match error.disposition() {
-        Disposition::Retry { .. } => report_failure(0, error),
-        // A refusal of one of a user's shared drives must not stop the other drives.
-        Disposition::Park { .. } if is_one_of_many(wake, deps).await => report_failure(0, error),
-        // A permanent refusal needs a person, like a revoked grant.
-        Disposition::Park { reason } | Disposition::Halt { reason } => {
-            let now = deps.clock.now();
-            match gate::suspend(key, &reason, error, &deps.store, now).await {
-                Ok(()) => GroupResult::Processed,
-                Err(error) => report_failure(0, &error.into()),
-            }
-        }
-    }
-}
-
 /// Returns whether the log is one of a user's shared drives rather than the connection's whole
 /// scope.
 async fn is_one_of_many(wake: &LogWake, deps: &Deps) -> bool {
     let connection = deps.store.load_connection(&wake.key).await;
     let scope = connection.ok().flatten().map(|found| found.scope);
     wake.log != LogId::user() && scope != Some(store::Scope::SharedDrive(wake.log.to_string()))
-}
-
-fn report_failure(processed: usize, error: &WorkError) -> GroupResult {
-    let chain = telemetry::chain(error);
-    tracing::warn!(
-        error = chain,
-        metric = "fetch_failed",
-        "could not read change log; will retry"
-    );
-    let after_millis = error.disposition().after_millis();
-    GroupResult::Failed {
-        processed,
-        after_millis,
-    }
 }
 
 /// Reads one log to its end, or as far as time allows.
@@ -240,27 +185,19 @@ async fn follow_log(
         deadline: deadline.0.plus_millis(-PAGE_MILLIS),
     };
     let drive = deps.drives.throttled(&connection, wait_budget).await?;
-    let error = match read_log(log.clone(), &drive, deadline, deps).await {
-        Err(WorkError::Call(CallError::Drive(error))) => error,
-        result => return result,
+    let Err(failed) = read_log(log.clone(), &drive, deadline, deps).await else {
+        return Ok(());
     };
-    if shared_drives::leave_if_inaccessible(&log, &error, &drive, deps).await? {
+    let Some(error) = failed.drive() else {
+        return Err(failed);
+    };
+    if shared_drives::leave_if_inaccessible(&log, error, &drive, deps).await? {
         return Ok(());
     }
-    match error.kind() {
-        Kind::CursorLost => resync(&wake.key, &wake.log, &drive, deps).await,
-        Kind::RateLimited { .. }
-        | Kind::DailyLimit
-        | Kind::AuthLost { .. }
-        | Kind::AccessDenied { .. }
-        | Kind::NotFound
-        | Kind::Stale
-        | Kind::Permanent { .. }
-        | Kind::BadContent(_)
-        | Kind::Transient
-        | Kind::Unanswered
-        | Kind::NotSent => Err(error.into()),
+    if *error.kind() == Kind::CursorLost {
+        return resync(&wake.key, &wake.log, &drive, deps).await;
     }
+    Err(failed)
 }
 
 /// Lists the files of a new log, then reads its changes, as far as time allows. Only the call that
@@ -443,11 +380,6 @@ async fn store_dead_letter(
     at: Timestamp,
     deps: &Deps,
 ) -> Result<(), StoreError> {
-    let reason = &unreadable.reason;
-    tracing::warn!(
-        connection = %log.key, log = %log.log, reason, metric = "parked",
-        "stored dead letter for unreadable change"
-    );
     let id = format!("{}.{}", log.log, queue::digest(&unreadable.body));
     let message = FailedMessage {
         queue: "drive",
@@ -460,8 +392,8 @@ async fn store_dead_letter(
         message,
         log.key.clone(),
         unreadable.file.clone(),
-        reason,
+        &unreadable.reason,
         deps.clock.now(),
     );
-    deps.store.record_dead_letter(&dead_letter).await
+    worker::park(&dead_letter, &deps.store).await
 }

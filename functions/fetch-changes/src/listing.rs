@@ -10,11 +10,12 @@ use std::collections::BTreeMap;
 use domain::rate_limit::CallKind;
 use domain::{Drift, FileId, FileRecord, Observation, OperationId, drift};
 use drive::{Kind, Listed, Scope};
-use gate::{CallError, ThrottledDrive};
-use runtime::{Deadline, Origin, SnapshotMessage, queue};
+use runtime::Deadline;
 use store::{Log, LogPosition, Operation, OperationKind, OperationState, Written};
+use throttle::{CallError, ThrottledDrive};
+use worker::{Origin, SnapshotMessage, WorkError, queue};
 
-use crate::{Deps, PAGE_MILLIS, WorkError, drive_root, store_dead_letter};
+use crate::{Deps, PAGE_MILLIS, drive_root, store_dead_letter};
 
 /// Starts a listing of the log's scope. Returns `None` if another worker was first.
 pub(crate) async fn start(

@@ -11,11 +11,14 @@ use std::collections::BTreeMap;
 use domain::rate_limit::CallKind;
 use domain::{ConnectionKey, LogId, Timestamp};
 use drive::{DriveChange, DriveError, Kind};
-use gate::{CallError, ThrottledDrive};
-use runtime::queue;
-use store::{Created, Log, LogPosition, Operation, OperationKind, Written};
+use store::{
+    Attempt, Created, Log, LogPosition, Operation, OperationKind, Swapped, Written,
+    compare_and_swap,
+};
+use throttle::{CallError, ThrottledDrive};
+use worker::{WorkError, queue};
 
-use crate::{Deps, WorkError};
+use crate::Deps;
 
 /// The interval at which the user's shared drives are compared with the stored logs, in
 /// milliseconds: one `drives.list` for a hundred drives.
@@ -23,8 +26,6 @@ const COMPARISON_INTERVAL_MILLIS: i64 = 60 * 60_000;
 /// The interval at which access to a left drive is checked again, in milliseconds. It covers a
 /// restored access that no user's log reports.
 const LEFT_POLL_INTERVAL_MILLIS: i64 = 60 * 60_000;
-/// The number of attempts against concurrent writers of the same log.
-const ATTEMPTS_MAX: usize = 8;
 
 /// Returns whether the user's shared drives are due to be compared with the stored logs.
 pub(crate) fn is_comparison_due(user_log: &Log, now: Timestamp) -> bool {
@@ -217,23 +218,29 @@ async fn join_drive(
 
 /// Stops following a shared drive and starts the operation that marks its files.
 async fn leave_drive(key: &ConnectionKey, id: &LogId, deps: &Deps) -> Result<(), WorkError> {
-    for _ in 0..ATTEMPTS_MAX {
+    let left = compare_and_swap((), |()| async {
         let log = deps.store.load_log(key, id).await?;
         let Some(log) = log.filter(is_followed) else {
-            return Ok(());
+            return Ok::<_, WorkError>(Attempt::Done(()));
         };
         let now = deps.clock.now();
         let operation = deps.entropy.operation(now);
         let leave = OperationKind::Leave;
         let leave = Operation::new(key.clone(), operation, id.clone(), leave, "drivesync", now);
         let poll_at = now.plus_millis(deps.entropy.jitter().around(LEFT_POLL_INTERVAL_MILLIS));
-        if let Written::Done(_) = deps.store.leave_log(&log, &leave, now, poll_at).await? {
-            tracing::warn!(
-                connection = %key, log = %id, metric = "drive_left",
-                "left shared drive: it is no longer accessible"
-            );
-            return Ok(());
+        match deps.store.leave_log(&log, &leave, now, poll_at).await? {
+            Written::Done(_) => {
+                tracing::warn!(
+                    connection = %key, log = %id, metric = "drive_left",
+                    "left shared drive: it is no longer accessible"
+                );
+                Ok(Attempt::Done(()))
+            }
+            Written::Stale(_) => Ok(Attempt::Stale(())),
         }
+    });
+    match left.await? {
+        Swapped::Done(()) => Ok(()),
+        Swapped::Contended(()) => Err(WorkError::Contended),
     }
-    Err(WorkError::Contended)
 }

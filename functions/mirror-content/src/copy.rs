@@ -8,10 +8,9 @@
 use domain::content::{ContentState, Progress};
 use domain::rate_limit::CallKind;
 use domain::{ConflictId, FileId, FileRecord, ResolveRefused, Revision};
-use runtime::queue;
 use store::{Committed, Nonce};
+use worker::{WorkError, queue};
 
-use crate::WorkError;
 use crate::file::{StepResult, Work};
 
 impl Work<'_> {

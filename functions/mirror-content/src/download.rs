@@ -8,13 +8,13 @@ use domain::content::{
 use domain::rate_limit::CallKind;
 use domain::{FileRecord, Timestamp};
 use drive::{BadContent, ContentFacts, DriveError, Kind, Unavailable};
-use gate::CallError;
 use objects::Digest;
 use store::{Created, Linked, Retained};
+use throttle::CallError;
 
-use crate::WorkError;
 use crate::file::{StepResult, Work};
 use crate::transfer::{Transfer, TransferResult};
+use worker::WorkError;
 
 /// The number of corrupt downloads after which a version is recorded as unavailable.
 const FAILURES_MAX: u32 = 5;

@@ -7,11 +7,11 @@ use domain::content::{ContentOrigin, ContentState, ObjectLocation};
 use domain::rate_limit::CallKind;
 use domain::{FileRecord, Timestamp};
 use drive::{Download, Expected, Preparation, PreparationId, Unavailable};
-use gate::{CallError, ThrottledDrive};
+use throttle::{CallError, ThrottledDrive};
 
-use crate::WorkError;
 use crate::file::{StepResult, Work};
 use crate::transfer::{Transfer, TransferResult};
+use worker::WorkError;
 
 /// The interval at which Drive is asked whether an export is ready.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);

@@ -2,12 +2,13 @@
 
 use domain::content::{ContentAction, ContentContext, ContentOutcome, ContentState, Progress};
 use domain::{Field, FileId, FileRecord, Side};
-use gate::{ThrottledDrive, WaitBudget};
 use objects::ObjectsError;
-use runtime::{ContentWake, Deadline, DedupKey, Priority, telemetry};
+use runtime::{Deadline, telemetry};
 use store::{Connection, Nonce, Released, Written};
+use throttle::{ThrottledDrive, WaitBudget};
+use worker::{ContentWake, DedupKey, Priority, WorkError};
 
-use crate::{Deps, WorkError};
+use crate::Deps;
 
 /// The maximum number of steps per invocation: enough for an upload that meets a conflict, is
 /// copied and followed by a download. A file that needs more is changing concurrently, and

@@ -15,12 +15,12 @@ use domain::content::{
 };
 use domain::rate_limit::CallKind;
 use drive::{BadContent, ContentFacts, Download, DriveError, Kind};
-use gate::ThrottledDrive;
 use objects::{ContentHasher, Digest, Encoded, Objects, ObjectsError, Part, PartPlan};
+use throttle::ThrottledDrive;
 use tokio::task::JoinHandle;
 
-use crate::WorkError;
 use crate::file::Work;
+use worker::WorkError;
 
 /// The number of parts between saves of the progress: a crash repeats at most 64 MB, for one table
 /// write per save.

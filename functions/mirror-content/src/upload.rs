@@ -13,12 +13,12 @@ use domain::{Context, Field, FileRecord, Patch, Refusal, Snapshot, Transition, V
 use drive::{
     DriveError, Kind, Read, UPLOAD_STEP_BYTES, UploadContent, UploadProgress, UploadSession,
 };
-use gate::{CallError, FileUpdater, ThrottledDrive, UpdateOutcome};
 use objects::COMPRESSIBLE_BYTES_MAX;
 use runtime::telemetry;
 use store::{Committed, StoreError};
+use throttle::{CallError, ThrottledDrive};
+use worker::{FileUpdater, UpdateOutcome, WorkError};
 
-use crate::WorkError;
 use crate::file::{StepResult, Work};
 
 /// The size of a chunk, a multiple of Drive's upload step: 8 MiB, so that a lost chunk costs little

@@ -7,17 +7,18 @@
 
 mod content_scan;
 mod read;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
 use aws_lambda_events::event::dynamodb::{Event, EventRecord};
 use aws_lambda_events::event::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse};
 use domain::{ConnectionKey, FileId, FileRecord, affects_content};
-use runtime::{
-    Clock, ContentQueues, ContentWake, DedupKey, Entropy, Priority, QueueError, Settings, telemetry,
-};
+use runtime::{Clock, Entropy, Settings, telemetry};
 use store::stream::FileChange;
 use store::{Connection, Store, StoreError};
+use worker::{ContentQueues, ContentWake, DedupKey, Priority, WorkError};
 
 use crate::read::StreamRecord;
 
@@ -51,15 +52,6 @@ impl Deps {
             entropy: Entropy::system(),
         })
     }
-}
-
-/// The reason that a stream record, and all records after it, must be delivered again.
-#[derive(Debug, thiserror::Error)]
-enum WorkError {
-    #[error("DynamoDB request failed, or newer code wrote the item")]
-    Store(#[from] StoreError),
-    #[error("SQS request failed")]
-    Queue(#[from] QueueError),
 }
 
 /// Returns whether a connection's content is mirrored. The read is consistent: everything written

@@ -33,12 +33,6 @@ pub(crate) async fn read(
         Ok(change) => Ok(StreamRecord::Change(Box::new(change))),
         Err(error @ StoreError::Corrupt { .. }) => {
             let reason = error.to_string();
-            tracing::warn!(
-                event = record.event_id,
-                reason,
-                metric = "parked",
-                "stored dead letter for unreadable stream record"
-            );
             let body = serde_json::to_string(&record).unwrap_or_default();
             let sent_at = record
                 .change
@@ -54,7 +48,7 @@ pub(crate) async fn read(
             let (key, file) = file_key;
             let now = deps.clock.now();
             let dead_letter = DeadLetter::from_message(message, key, Some(file), &reason, now);
-            deps.store.record_dead_letter(&dead_letter).await?;
+            worker::park(&dead_letter, &deps.store).await?;
             Ok(StreamRecord::Unreadable)
         }
         Err(

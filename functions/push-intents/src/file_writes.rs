@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use domain::rate_limit::Throttled;
 use domain::{Context, FileRecord, Gone, Observation, Patch, Refusal, Snapshot, Transition};
 use drive::{DriveError, Kind};
-use gate::{COMMIT_ATTEMPTS_MAX, DriveReachability, FileUpdater, UpdateOutcome};
 use runtime::telemetry;
-use store::{Committed, StoreError};
+use store::{Attempt, Committed, StoreError, Swapped, compare_and_swap};
+use throttle::DriveReachability;
+use worker::{FileUpdater, UpdateOutcome};
 
 use crate::push_batch::PushBatch;
 
@@ -29,42 +30,35 @@ impl PushBatch<'_> {
         record: FileRecord,
         read: &Snapshot,
     ) -> Result<Claimed, StoreError> {
-        let mut record = record;
-        for _ in 0..COMMIT_ATTEMPTS_MAX {
+        let unclaimed = |record| Claimed {
+            record,
+            patch: None,
+        };
+        let claimed = compare_and_swap(record, async |record: FileRecord| {
             if !self.is_due(&record) {
-                break;
+                return Ok::<_, StoreError>(Attempt::Done(unclaimed(Some(record))));
             }
             if record.is_creating() {
                 let found = Observation::Present(read.clone());
                 let record = self.accept_created(record, &found).await?;
-                return Ok(Claimed {
-                    record,
-                    patch: None,
-                });
+                return Ok(Attempt::Done(unclaimed(record)));
             }
             let attempt = self.deps.entropy.attempt();
             let jitter = self.deps.entropy.jitter();
             let claim = record.claim(read, attempt, self.context(), jitter);
             match self.write(&record, &claim.transition).await? {
-                Committed::Done => {
-                    return Ok(Claimed {
-                        record: Some(claim.transition.record),
-                        patch: claim.patch,
-                    });
-                }
-                Committed::Stale(Some(current)) => record = *current,
-                Committed::Stale(None) => {
-                    return Ok(Claimed {
-                        record: None,
-                        patch: None,
-                    });
-                }
+                Committed::Done => Ok(Attempt::Done(Claimed {
+                    record: Some(claim.transition.record),
+                    patch: claim.patch,
+                })),
+                Committed::Stale(Some(current)) => Ok(Attempt::Stale(*current)),
+                Committed::Stale(None) => Ok(Attempt::Done(unclaimed(None))),
             }
+        });
+        match claimed.await? {
+            Swapped::Done(claimed) => Ok(claimed),
+            Swapped::Contended(record) => Ok(unclaimed(Some(record))),
         }
-        Ok(Claimed {
-            record: Some(record),
-            patch: None,
-        })
     }
 
     /// Confirms the claim: Drive has the claimed values.

@@ -11,22 +11,20 @@ mod dependencies;
 mod file_writes;
 mod push_batch;
 mod scope;
+#[cfg(test)]
+mod tests;
 mod work_queue;
 mod write_permissions;
 
 use std::time::Duration;
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
+use domain::ConnectionKey;
 use domain::rate_limit::CallKind;
-use domain::{ConnectionKey, Disposition};
-use drive::DriveError;
-use futures_util::future::join_all;
-use gate::{CallError, DriveFactory, NotParked, Services, WaitBudget};
-use runtime::{
-    Clock, ContentQueues, Deadline, Entropy, GroupResult, MessageGroup, PushWake, Queue,
-    QueueError, Settings, batch, queue, telemetry,
-};
-use store::{ConnectionState, Store, StoreError};
+use runtime::{Clock, Deadline, Entropy, Settings};
+use store::{ConnectionState, Store};
+use throttle::{CallError, DriveFactory, WaitBudget};
+use worker::{Consumer, ContentQueues, Failure, PushWake, Queue, Services, WorkError, queue};
 
 use push_batch::PushBatch;
 use work_queue::{Next, WorkQueue};
@@ -90,89 +88,25 @@ const DUE_FILES_PER_QUERY: u32 = 200;
 /// The longest sleep before the due index is queried again, in milliseconds.
 const SLEEP_MILLIS_MAX: u64 = 500;
 
-/// The reason a connection's intents could not be pushed now.
-#[derive(Debug, thiserror::Error)]
-enum WorkError {
-    #[error("DynamoDB request failed")]
-    Store(#[from] StoreError),
-    #[error("SQS request failed")]
-    Queue(#[from] QueueError),
-    #[error(transparent)]
-    Call(#[from] CallError),
-}
-
-impl WorkError {
-    fn disposition(&self) -> Disposition {
-        match self {
-            Self::Store(_) | Self::Queue(_) => Disposition::Retry { after_millis: None },
-            Self::Call(error) => error.disposition(),
-        }
-    }
-}
-
-impl From<DriveError> for WorkError {
-    fn from(error: DriveError) -> Self {
-        Self::Call(error.into())
-    }
-}
-
-/// Handles a batch of wakes. Each group is one connection.
+/// Handles a batch of wakes. Each group is one connection. If its intents can't be pushed, the wake
+/// is either retried, or the connection is suspended and the wake dropped, since the records keep
+/// the intents.
 pub async fn handle(event: SqsEvent, deadline: Deadline, deps: &Deps) -> SqsBatchResponse {
-    let drains = batch::message_groups(event).into_iter().map(|group| async {
-        let result = process_group(&group, deadline, deps).await;
-        (group, result)
-    });
-    let results = join_all(drains).await;
-    batch::respond(
-        results,
-        std::slice::from_ref(&deps.push_wakes),
-        &deps.entropy,
-    )
-    .await
-}
-
-async fn process_group(group: &MessageGroup, deadline: Deadline, deps: &Deps) -> GroupResult {
-    let now = deps.clock.now();
-    let mut wakes = match gate::read_group(group, PushWake::from_body, &deps.store, now).await {
-        Ok(wakes) => wakes,
-        Err(NotParked { processed, error }) => return report_failure(processed, &error.into()),
+    let consumer = Consumer {
+        store: &deps.store,
+        queues: std::slice::from_ref(&deps.push_wakes),
+        clock: &deps.clock,
+        entropy: &deps.entropy,
+        groups_at_once: usize::MAX,
+        acknowledges_early: false,
+        failure_metric: "push_failed",
+        failure_text: "could not push intents; will retry",
     };
-    let Some((_, wake)) = wakes.pop() else {
-        return GroupResult::Processed;
+    let process = |_, wake: PushWake| async move {
+        let drained = drain(&wake.key, deadline, deps).await;
+        drained.map_err(Failure::retry_rejected)
     };
-    match drain(&wake.key, deadline, deps).await {
-        Ok(()) => GroupResult::Processed,
-        Err(error) => handle_failure(&wake.key, &error, deps).await,
-    }
-}
-
-/// Decides what a failure means for the wake: either it is retried, or the connection is suspended
-/// and the wake dropped, since the records keep the intents.
-async fn handle_failure(key: &ConnectionKey, error: &WorkError, deps: &Deps) -> GroupResult {
-    match error.disposition() {
-        Disposition::Retry { .. } | Disposition::Park { .. } => report_failure(0, error),
-        Disposition::Halt { reason } => {
-            let now = deps.clock.now();
-            match gate::suspend(key, &reason, error, &deps.store, now).await {
-                Ok(()) => GroupResult::Processed,
-                Err(error) => report_failure(0, &error.into()),
-            }
-        }
-    }
-}
-
-fn report_failure(processed: usize, error: &WorkError) -> GroupResult {
-    let chain = telemetry::chain(error);
-    tracing::warn!(
-        error = chain,
-        metric = "push_failed",
-        "could not push intents; will retry"
-    );
-    let after_millis = error.disposition().after_millis();
-    GroupResult::Failed {
-        processed,
-        after_millis,
-    }
+    consumer.consume(event, process).await
 }
 
 /// Pushes everything that is due for a connection, as far as time allows.

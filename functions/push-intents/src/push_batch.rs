@@ -8,12 +8,13 @@ use domain::{Field, FileId, FileRecord, Gone, Patch, Refusal, Timestamp};
 use drive::{DriveError, Read, WriteResult};
 use futures_util::StreamExt;
 use futures_util::stream;
-use gate::{CallError, ThrottledDrive};
-use runtime::{ContentWake, Deadline, DedupKey, Priority, telemetry};
+use runtime::{Deadline, telemetry};
 use store::{Connection, StoreError};
+use throttle::{CallError, ThrottledDrive};
+use worker::{ContentWake, DedupKey, Priority, WorkError};
 
 use crate::file_writes::Claimed;
-use crate::{Deps, WRITE_MILLIS, WorkError};
+use crate::{Deps, WRITE_MILLIS};
 
 /// The number of records of one connection that are written concurrently.
 pub(crate) const RECORDS_AT_ONCE: usize = 16;

@@ -1,8 +1,8 @@
 //! Applies the connection's rules immediately before Drive is called.
 
 use domain::{FileRecord, Side};
+use worker::WorkError;
 
-use crate::WorkError;
 use crate::push_batch::PushBatch;
 
 impl PushBatch<'_> {

@@ -12,9 +12,9 @@ use domain::{Field, FileId, FileRecord, Patch, Refusal, Snapshot};
 use drive::{DriveError, Read};
 use futures_util::StreamExt;
 use futures_util::stream;
-use gate::CallError;
 use runtime::telemetry;
 use store::StoreError;
+use throttle::CallError;
 
 use crate::push_batch::{BatchResult, PushBatch, Write};
 

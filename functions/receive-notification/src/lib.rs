@@ -10,12 +10,16 @@
 //! answered with 503. A rejected notification is answered with 204, which reveals nothing to the
 //! sender.
 
+#[cfg(test)]
+mod tests;
+
 use http::{HeaderMap, StatusCode};
 use lambda_http::{Body, Request, Response};
-use runtime::{Clock, Queue, Settings, queue, telemetry};
+use runtime::{Clock, Settings, telemetry};
 use sha2::{Digest, Sha256};
 use store::{Channel, ChannelState, Store};
 use subtle::ConstantTimeEq;
+use worker::{Queue, queue};
 
 /// The dependencies of the function.
 #[derive(Debug, Clone)]

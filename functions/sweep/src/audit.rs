@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use domain::rate_limit::CallKind;
 use domain::{Drift, Field, FileId, FileRecord, LogId, Observation, Snapshot, Value, drift};
 use drive::{Kind, Listed, Scope};
-use gate::CallError;
 use store::{
     CandidateReason, Connection, DriftEntry, Indexed, Log, LogPosition, Operation, Written,
 };
+use throttle::CallError;
 
 use crate::compare::{name, record_candidates};
 use crate::self_check::SelfCheck;

@@ -8,9 +8,9 @@
 use domain::rate_limit::CallKind;
 use domain::{ChannelId, Timestamp};
 use drive::{ChannelRequest, Kind};
-use gate::{CallError, WaitBudget};
 use sha2::{Digest, Sha256};
 use store::{Channel, ChannelState, Connection, Log, LogPosition, Written};
+use throttle::{CallError, WaitBudget};
 
 use crate::{Deps, INACTIVE_MILLIS, WorkError, active};
 

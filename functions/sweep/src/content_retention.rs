@@ -3,8 +3,8 @@
 
 use domain::content::{ContentHash, ContentState};
 use domain::{ConnectionKey, FileId, TenantId};
-use runtime::{ContentWake, DedupKey, Priority};
 use store::{ConnectionState, GcStart, Nonce, Written};
+use worker::{ContentWake, DedupKey, Priority};
 
 use crate::{Deps, WorkError};
 

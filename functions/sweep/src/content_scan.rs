@@ -2,8 +2,8 @@
 //! connection was inactive, nothing else reports older files.
 
 use domain::{LogId, affects_content};
-use runtime::{ContentWake, DedupKey, Priority};
 use store::{Connection, ConnectionState, Operation, OperationState, PageRequest, Tombstones};
+use worker::{ContentWake, DedupKey, Priority};
 
 use crate::operations::{INACTIVE_MILLIS, postpone, record_progress};
 use crate::{Deps, WorkError};

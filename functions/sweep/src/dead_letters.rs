@@ -3,8 +3,9 @@
 
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
 use domain::Timestamp;
-use runtime::{ContentWake, Deadline, PushWake, Queue, QueueError, SnapshotMessage, queue};
+use runtime::Deadline;
 use store::{DeadLetter, FailedMessage};
+use worker::{ContentWake, PushWake, Queue, QueueError, SnapshotMessage, queue};
 
 use crate::{Deps, WorkError};
 

@@ -5,10 +5,11 @@
 //! by then.
 
 use domain::FileRecord;
-use runtime::{Deadline, Origin, SnapshotMessage, queue};
+use runtime::Deadline;
 use store::{
     LogPosition, Operation, OperationState, PageRequest, ScanProgress, Tombstones, Written,
 };
+use worker::{Origin, SnapshotMessage, queue};
 
 use crate::{Deps, WorkError};
 

@@ -15,6 +15,8 @@ mod operations;
 mod repair;
 mod retry_suspended;
 mod self_check;
+#[cfg(test)]
+mod tests;
 mod verify;
 
 use std::collections::BTreeSet;
@@ -23,14 +25,13 @@ use std::time::Duration;
 
 use domain::{ConnectionKey, LogId};
 use drive::DriveError;
-use gate::{CallError, DriveFactory, Services, WaitBudget};
 use objects::{Objects, ObjectsError};
-use runtime::{
-    Clock, ContentQueues, Deadline, Entropy, Queue, QueueError, Settings, WakeQueues, telemetry,
-};
+use runtime::{Clock, Deadline, Entropy, Settings, telemetry};
 use store::{
     Connection, ConnectionState, DUE_SHARDS, DueItem, LogPosition, Scope, Store, StoreError,
 };
+use throttle::{CallError, DriveFactory, WaitBudget};
+use worker::{ContentQueues, Queue, QueueError, Services, WakeQueues};
 
 /// Timeouts of Drive calls. The function has a minute for many items.
 const DRIVE_TIMEOUTS: drive::Timeouts = drive::Timeouts {

@@ -5,10 +5,11 @@
 //! there, and repeating a step has the same effect.
 
 use domain::{ConnectionKey, FileId, OperationId, Timestamp};
-use runtime::{Deadline, Origin, SnapshotMessage, queue};
+use runtime::Deadline;
 use store::{
     Connection, ConnectionState, Operation, OperationKind, OperationState, Verified, Written,
 };
+use worker::{Origin, SnapshotMessage, queue};
 
 use crate::verify::REMIND_MILLIS;
 use crate::{

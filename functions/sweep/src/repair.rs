@@ -4,9 +4,9 @@
 //! writes a tombstone, since hours may have passed until a person confirmed.
 
 use domain::{Drift, Observation, Snapshot};
-use gate::{Lookup, ThrottledDrive};
-use runtime::{Origin, SnapshotMessage, queue};
 use store::{Connection, DriftEntry, Finding, Operation, OperationState};
+use throttle::{Lookup, ThrottledDrive};
+use worker::{Origin, SnapshotMessage, queue};
 
 use crate::operations::record_progress;
 use crate::verify::{is_refusal, log_unverified, next_page, with_inconsistency_counts};

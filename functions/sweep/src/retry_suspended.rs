@@ -2,8 +2,8 @@
 //! intervention.
 
 use domain::rate_limit::CallKind;
-use gate::CallError;
 use store::{Connection, ConnectionState, Log, Written};
+use throttle::CallError;
 
 use crate::{Deps, WorkError, content_scan, wait_budget};
 

@@ -9,12 +9,12 @@ use std::collections::BTreeMap;
 
 use domain::{Disposition, Drift, FileId, FileRecord, drift};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use gate::{CallError, Lookup, ThrottledDrive};
 use runtime::telemetry;
 use store::{
     CandidateReason, Connection, DriftCounts, DriftEntry, Finding, LogPosition, Operation,
     OperationKind, OperationState, Page, PageRequest,
 };
+use throttle::{CallError, Lookup, ThrottledDrive};
 
 use crate::operations::{postpone, record_progress};
 use crate::{Deps, WorkError, self_check, wait_budget};

@@ -36,6 +36,7 @@ pub use operation::operations::{
     Decision, DriftCounts, Operation, OperationKind, OperationState, Verified,
 };
 pub use operation::removal_limits::RemovalLimits;
+pub use table::compare_and_swap::{ATTEMPTS_MAX, Attempt, Swapped, compare_and_swap};
 pub use table::outcome::{Created, Updated, Written};
 pub use table::page::{Page, PageRequest};
 pub use table::schema::create_table;

@@ -1,6 +1,7 @@
 //! The table: keys, conditional updates, ranges and pages. The only place with expression strings.
 
 pub(crate) mod batch_get;
+pub(crate) mod compare_and_swap;
 pub(crate) mod item;
 pub(crate) mod key;
 pub(crate) mod outcome;

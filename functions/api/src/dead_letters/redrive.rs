@@ -8,11 +8,13 @@
 
 use axum::Json;
 use domain::{ConnectionId, ConnectionKey};
-use runtime::queue::{self, Redrive};
-use runtime::{ContentWake, Origin, Priority, SnapshotMessage};
 use serde::{Deserialize, Serialize};
 use store::{DeadLetter, DeadLetterAction, DeadLetterStatus, PageRequest, Written};
 use utoipa::ToSchema;
+use worker::{
+    ContentWake, Origin, Priority, SnapshotMessage,
+    queue::{self, Redrive},
+};
 
 use crate::dead_letters::dead_letter_id::{self, DeadLetterPath};
 use crate::dead_letters::dead_letter_view::DeadLetterView;

@@ -6,11 +6,12 @@ use axum::response::{IntoResponse, Response};
 use domain::{Field, ValueRefused};
 use drive::{DriveError, Kind as DriveKind};
 use objects::ObjectsError;
-use runtime::{QueueError, telemetry};
+use runtime::telemetry;
 use serde::Serialize;
 use serde_json::Value as JsonValue;
 use store::StoreError;
 use utoipa::ToSchema;
+use worker::QueueError;
 
 /// The prefix of every `type`; one of the words of [`Kind`] follows.
 const TYPE_PREFIX: &str = "urn:drivesync:problem:";

@@ -1,10 +1,10 @@
 //! Checks that operations that have not ended make progress.
 
 use domain::{FileId, InconsistencyKind};
-use runtime::{Origin, SnapshotMessage, queue};
 use store::{
     Indexed, Log, LogPosition, Operation, OperationKind, OperationState, PageRequest, Subject,
 };
+use worker::{Origin, SnapshotMessage, queue};
 
 use super::{FORGOTTEN_MILLIS, SelfCheck};
 use crate::{WorkError, operations};

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use drive::{ContentTransport, Drives, Transport};
-use gate::DriveFactory;
 use objects::Objects;
-use runtime::{Clock, ContentQueues, Entropy, Queue, SnapshotQueues, WakeQueues};
+use runtime::{Clock, Entropy};
 use store::Store;
+use throttle::DriveFactory;
+use worker::{ContentQueues, Queue, SnapshotQueues, WakeQueues};
 
 use crate::aws::{self, Aws};
 

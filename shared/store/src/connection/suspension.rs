@@ -2,10 +2,7 @@
 
 use domain::{ConnectionKey, Timestamp};
 
-use crate::{ConnectionState, Store, StoreError, Written};
-
-/// The most attempts against concurrent writers of the same connection.
-const ROUNDS_MAX: usize = 8;
+use crate::{Attempt, ConnectionState, Store, StoreError, Swapped, Written, compare_and_swap};
 
 impl Store {
     /// Suspends an active connection, with the cause that a person must remove. A connection that
@@ -19,20 +16,23 @@ impl Store {
         reason: &str,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let mut current = self.load_connection(key).await?;
-        for _ in 0..ROUNDS_MAX {
+        let current = self.load_connection(key).await?;
+        let suspended = compare_and_swap(current, |current| async {
             let Some(connection) = current.filter(|c| c.state == ConnectionState::Active) else {
-                return Ok(());
+                return Ok::<_, StoreError>(Attempt::Done(()));
             };
             let suspended = ConnectionState::Suspended {
                 reason: reason.to_owned(),
                 at: now,
             };
             match self.set_connection_state(&connection, suspended).await? {
-                Written::Done(_) => return Ok(()),
-                Written::Stale(newer) => current = newer,
+                Written::Done(_) => Ok(Attempt::Done(())),
+                Written::Stale(newer) => Ok(Attempt::Stale(newer)),
             }
+        });
+        match suspended.await? {
+            Swapped::Done(()) => Ok(()),
+            Swapped::Contended(_) => Err(StoreError::busy("concurrent writes of the connection")),
         }
-        Err(StoreError::busy("concurrent writes of the connection"))
     }
 }

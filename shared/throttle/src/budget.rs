@@ -12,11 +12,11 @@ use domain::rate_limit::{
 };
 use domain::{ConnectionKey, Timestamp};
 use runtime::{Clock, Entropy};
-use store::{Nonce, Store, StoreError, StoredRateLimit, Written};
+use store::{
+    Attempt, Nonce, Store, StoreError, StoredRateLimit, Swapped, Written, compare_and_swap,
+};
 use tokio::sync::Mutex as AsyncMutex;
 
-/// The most attempts of a conditional write against other workers that write the same rate limit.
-const ROUNDS_MAX: usize = 8;
 /// A cached rate limit older than this never refuses a call, in milliseconds: it is read again
 /// first, since another worker may have found that Drive answers again.
 const REFUSES_FOR_MILLIS: i64 = 1_000;
@@ -99,37 +99,41 @@ impl LocalBudget {
         limits: &Limits,
     ) -> Result<Result<u32, Throttled>, StoreError> {
         let want = times(each, count);
-        let mut allowance = self.allowance.lock().await;
-        for _ in 0..ROUNDS_MAX {
+        let allowance = self.allowance.lock().await;
+        let acquired = compare_and_swap(allowance, async |mut allowance| {
             let now = self.clock.now();
             let missing = allowance.missing(each, now);
             if missing == Cost::default() {
-                return Ok(Ok(allowance.spend(each, count)));
+                return Ok::<_, StoreError>(Attempt::Done(Ok(allowance.spend(each, count))));
             }
             let (before, rate_limit, read_at) = self.cached(&mut allowance, limits, now).await?;
             let lease = match rate_limit.lease(missing, want, allowance.wrote, limits, now) {
                 Ok(lease) => lease,
                 Err(_) if now.millis_since(read_at) > REFUSES_FOR_MILLIS => {
                     allowance.cached = None;
-                    continue;
+                    return Ok(Attempt::Stale(allowance));
                 }
-                Err(throttled) => return Ok(Err(throttled)),
+                Err(throttled) => return Ok(Attempt::Done(Err(throttled))),
             };
-            if self
+            if !self
                 .save(&mut allowance, before, &lease.rate_limit, now)
                 .await?
             {
-                allowance.wrote = false;
-                allowance.add(lease.granted, now);
-                // Other workers wait for the outcome of a trial, so it is a single call.
-                let count = if lease.trial { 1 } else { count };
-                return Ok(Ok(allowance.spend(each, count)));
+                return Ok(Attempt::Stale(allowance));
             }
+            allowance.wrote = false;
+            allowance.add(lease.granted, now);
+            // Other workers wait for the outcome of a trial, so it is a single call.
+            let count = if lease.trial { 1 } else { count };
+            Ok(Attempt::Done(Ok(allowance.spend(each, count))))
+        });
+        match acquired.await? {
+            Swapped::Done(acquired) => Ok(acquired),
+            Swapped::Contended(_) => Ok(Err(Throttled {
+                wait_millis: CONTENDED_MILLIS,
+                by: ThrottledBy::Quota,
+            })),
         }
-        Ok(Err(Throttled {
-            wait_millis: CONTENDED_MILLIS,
-            by: ThrottledBy::Quota,
-        }))
     }
 
     /// Returns the cost of a call that was not made.
@@ -156,7 +160,7 @@ impl LocalBudget {
             // A lease taken at the higher rate is not valid at the lower one.
             allowance.writes.amount = 0;
         }
-        for _ in 0..ROUNDS_MAX {
+        let recorded = compare_and_swap(allowance, async |mut allowance| {
             let now = self.clock.now();
             let (before, rate_limit, _) = self.cached(&mut allowance, limits, now).await?;
             let next = rate_limit.record_outcome(outcome, allowance.wrote, limits, now);
@@ -166,15 +170,19 @@ impl LocalBudget {
                 allowance.writes.amount = 0;
             }
             let Some(next) = next else {
-                return Ok(None);
+                return Ok::<_, StoreError>(Attempt::Done(None));
             };
-            if self.save(&mut allowance, before, &next, now).await? {
-                // A reduction includes the growth up to now.
-                allowance.wrote &= next.decreased_at != now;
-                return Ok(Some(next));
+            if !self.save(&mut allowance, before, &next, now).await? {
+                return Ok(Attempt::Stale(allowance));
             }
+            // A reduction includes the growth up to now.
+            allowance.wrote &= next.decreased_at != now;
+            Ok(Attempt::Done(Some(next)))
+        });
+        match recorded.await? {
+            Swapped::Done(changed) => Ok(changed),
+            Swapped::Contended(_) => Ok(None),
         }
-        Ok(None)
     }
 
     /// Returns the cached rate limit with its revision and the time of the read; reads it where it

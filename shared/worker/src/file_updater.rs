@@ -2,10 +2,7 @@
 
 use domain::{Context, FileRecord, Transition};
 use runtime::{Clock, Entropy};
-use store::{Committed, Connection, Nonce, Store, StoreError};
-
-/// The most attempts to commit one update of a record that others write at the same time.
-pub const COMMIT_ATTEMPTS_MAX: usize = 12;
+use store::{Attempt, Committed, Connection, Nonce, Store, StoreError, Swapped, compare_and_swap};
 
 /// Updates the file records of one connection, for the functions that write to Drive.
 #[derive(Clone, Copy)]
@@ -23,7 +20,7 @@ pub enum UpdateOutcome {
     Applied(Box<FileRecord>),
     /// The record does not exist any more.
     Gone,
-    /// Other writers won [`COMMIT_ATTEMPTS_MAX`] times; contains the current record. The claim in
+    /// Other writers were faster in all attempts; contains the current record. The claim in
     /// it still remembers the attempt.
     Contended(Box<FileRecord>),
 }
@@ -94,15 +91,20 @@ impl<'a> FileUpdater<'a> {
         record: FileRecord,
         step: impl Fn(&FileRecord) -> Transition,
     ) -> Result<UpdateOutcome, StoreError> {
-        let mut record = record;
-        for _ in 0..COMMIT_ATTEMPTS_MAX {
+        let updated = compare_and_swap(record, async |record: FileRecord| {
             let next = step(&record);
             match self.write(&record, &next).await? {
-                Committed::Done => return Ok(UpdateOutcome::Applied(Box::new(next.record))),
-                Committed::Stale(Some(current)) => record = *current,
-                Committed::Stale(None) => return Ok(UpdateOutcome::Gone),
+                Committed::Done => {
+                    let record = Box::new(next.record);
+                    Ok::<_, StoreError>(Attempt::Done(UpdateOutcome::Applied(record)))
+                }
+                Committed::Stale(Some(current)) => Ok(Attempt::Stale(*current)),
+                Committed::Stale(None) => Ok(Attempt::Done(UpdateOutcome::Gone)),
             }
+        });
+        match updated.await? {
+            Swapped::Done(outcome) => Ok(outcome),
+            Swapped::Contended(record) => Ok(UpdateOutcome::Contended(Box::new(record))),
         }
-        Ok(UpdateOutcome::Contended(Box::new(record)))
     }
 }

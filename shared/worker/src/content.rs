@@ -6,12 +6,12 @@ use domain::{ConnectionKey, FileId, OperationId, Revision, Timestamp};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 
-use crate::env::{Settings, SettingsError};
 use crate::message::{FORMAT, Unreadable, key, to_json};
 use crate::queue::{
     BATCH_MAX, BATCHES_AT_ONCE, Entry, Queue, QueueError, coalescing_window, digest, file_group,
     send_batch,
 };
+use runtime::{Settings, SettingsError};
 
 /// Requests processing of a file's content. The file's record says what to download, upload or
 /// delete.

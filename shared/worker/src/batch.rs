@@ -12,9 +12,9 @@ use aws_sdk_sqs::types::{
 };
 use domain::Timestamp;
 
-use crate::clock::Entropy;
 use crate::queue::{Queue, digest};
 use crate::visibility::visibility_seconds;
+use runtime::Entropy;
 
 /// A message as received from SQS through Lambda.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -206,7 +206,7 @@ pub async fn acknowledge(processed: &[ReceivedMessage], queues: &[Queue]) {
                 }
             }
             if let Err(error) = request.send().await {
-                let error = crate::telemetry::chain(&error);
+                let error = runtime::telemetry::chain(&error);
                 tracing::warn!(queue = name, error, "could not delete processed messages");
             }
         }
@@ -280,7 +280,7 @@ async fn set_visibility(returned: Vec<(ReceivedMessage, i32)>, queues: &[Queue])
                 }
             }
             if let Err(error) = request.send().await {
-                let error = crate::telemetry::chain(&error);
+                let error = runtime::telemetry::chain(&error);
                 tracing::warn!(
                     queue = name,
                     error,

@@ -1,10 +1,11 @@
 //! The services of a function that calls Drive, created from its environment.
 
 use drive::{Drives, Timeouts, TransportError};
-use runtime::{Clock, Entropy, Queue, Settings, SettingsError};
+use runtime::{Clock, Entropy, Settings, SettingsError};
 use store::Store;
+use throttle::DriveFactory;
 
-use crate::DriveFactory;
+use crate::Queue;
 
 /// The clients and sources that one function works with.
 #[derive(Clone)]

@@ -11,8 +11,8 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use sha2::{Digest, Sha256};
 
 use crate::content::{ContentQueues, ContentWake, DedupKey, Priority};
-use crate::env::{Settings, SettingsError};
 use crate::message::{LogWake, PushWake, SnapshotMessage, Unreadable};
+use runtime::{Settings, SettingsError};
 
 /// The delay of the wake queues, in milliseconds. It is configured on the queues; the coalescing
 /// window depends on it.
@@ -521,6 +521,43 @@ mod tests {
             let delivered_at = sent_at.plus_millis(WAKE_DELAY_MILLIS);
             assert!(coalescing_window_end(sent_at) > sent_at);
             assert!(coalescing_window_end(sent_at) <= delivered_at);
+        }
+    }
+
+    /// Messages as an earlier build sent them, of which some may be in flight during a deployment.
+    #[test]
+    fn recorded_messages_are_read_and_sent_again_as_they_were() {
+        let recorded = include_str!("recorded_messages.jsonl").lines();
+        for line in recorded {
+            let message: serde_json::Value = serde_json::from_str(line).unwrap();
+            let text = |name: &str| message[name].as_str().unwrap();
+            let (body, group) = (text("body"), text("group"));
+            let (again, its_group) = match text("queue") {
+                "log-wakes.fifo" => {
+                    let wake = LogWake::from_body(body).unwrap();
+                    (wake.to_body(), log_group(&wake.key, &wake.log))
+                }
+                "push-wakes.fifo" => {
+                    let wake = PushWake::from_body(body).unwrap();
+                    (wake.to_body(), push_group(&wake.key))
+                }
+                "content.fifo" | "content-bulk.fifo" => {
+                    let wake = ContentWake::from_body(body).unwrap();
+                    (wake.to_body(), file_group(&wake.key, &wake.file))
+                }
+                "snapshots.fifo" | "snapshots-bulk.fifo" => {
+                    let snapshot = SnapshotMessage::from_body(body).unwrap();
+                    assert_eq!(deduplication(&snapshot), text("deduplication_id"), "{line}");
+                    (
+                        snapshot.to_body(),
+                        file_group(&snapshot.key, &snapshot.file),
+                    )
+                }
+                other => panic!("{other} has no messages"),
+            };
+            let json = |body: &str| serde_json::from_str::<serde_json::Value>(body).unwrap();
+            assert_eq!(json(&again), json(body), "{line}");
+            assert_eq!(its_group, group, "{line}");
         }
     }
 }

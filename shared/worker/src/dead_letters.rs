@@ -1,21 +1,20 @@
-//! Dead-letters messages that can never be processed, and suspends connections that Drive rejects.
+//! Stores messages that can never be processed as dead letters.
 
-use std::error::Error;
-
-use domain::{ConnectionKey, Timestamp};
-use runtime::{MessageGroup, ReceivedMessage, Unreadable, telemetry};
+use domain::Timestamp;
 use store::{DeadLetter, FailedMessage, Store, StoreError};
+
+use crate::{MessageGroup, ReceivedMessage, Unreadable};
 
 /// A message could be neither read nor parked: it and the rest of its group must be returned to
 /// the queue.
 #[derive(Debug, thiserror::Error)]
 #[error("could not park an unreadable message")]
-pub struct NotParked {
+pub(crate) struct NotParked {
     /// The number of messages before it that were processed.
-    pub processed: usize,
+    pub(crate) processed: usize,
     /// The reason why it was not parked.
     #[source]
-    pub error: StoreError,
+    pub(crate) error: StoreError,
 }
 
 /// Reads the messages of a group, in order. An unreadable message stays unreadable, so it is parked
@@ -23,7 +22,7 @@ pub struct NotParked {
 ///
 /// # Errors
 /// [`NotParked`]
-pub async fn read_group<'g, M>(
+pub(crate) async fn read_group<'g, M>(
     group: &'g MessageGroup,
     read: impl Fn(&str) -> Result<M, Unreadable>,
     store: &Store,
@@ -46,8 +45,7 @@ pub async fn read_group<'g, M>(
 }
 
 /// Converts a received message into the form that its dead-letter record keeps.
-#[must_use]
-pub fn failed_message(message: &ReceivedMessage) -> FailedMessage<'_> {
+pub(crate) fn failed_message(message: &ReceivedMessage) -> FailedMessage<'_> {
     FailedMessage {
         queue: &message.queue,
         id: &message.id,
@@ -70,26 +68,4 @@ pub async fn park(dead_letter: &DeadLetter, store: &Store) -> Result<(), StoreEr
         "parked a message"
     );
     store.record_dead_letter(dead_letter).await
-}
-
-/// Suspends a connection for which nothing can succeed until a person acts. `why` is Drive's
-/// error; `reason` is shown to the person.
-///
-/// # Errors
-/// [`StoreError`]
-pub async fn suspend(
-    key: &ConnectionKey,
-    reason: &str,
-    why: &(dyn Error + Sync),
-    store: &Store,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    let error = telemetry::chain(why);
-    tracing::error!(
-        connection = %key,
-        error,
-        metric = "connection_suspended",
-        "connection suspended"
-    );
-    store.suspend(key, reason, now).await
 }

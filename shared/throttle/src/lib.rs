@@ -3,21 +3,15 @@
 mod budget;
 mod error;
 mod lookup;
-mod messages;
 mod reachability;
-mod services;
 #[cfg(test)]
 mod support;
 mod throttled;
-mod updater;
 
 pub use error::CallError;
 pub use lookup::Lookup;
-pub use messages::{NotParked, failed_message, park, read_group, suspend};
 pub use reachability::DriveReachability;
-pub use services::{ConnectError, Services};
 pub use throttled::{ThrottledDrive, WaitBudget};
-pub use updater::{COMMIT_ATTEMPTS_MAX, FileUpdater, UpdateOutcome};
 
 use drive::{Access, DriveClient, DriveError, Drives};
 use runtime::{Clock, Entropy};

@@ -1,0 +1,201 @@
+//! One invocation at a time, against a table, queues, a bucket and a Drive in memory.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::FileRecord;
+use domain::content::{ContentOutcome, ContentState};
+use local::aws::{self, Aws};
+use objects::Objects;
+use worker::ContentWake;
+use worker_testing::World;
+
+use super::{Deps, handle};
+
+const HIGH: &str = "content.fifo";
+
+/// A world, and its bucket.
+struct Mirror {
+    world: World,
+    deps: Deps,
+    file: FileRecord,
+    _bucket: Aws,
+}
+
+impl Mirror {
+    /// Returns a world whose connection mirrors content, with one file whose content is owed.
+    async fn new() -> Self {
+        let world = World::new().await;
+        world
+            .connect(|connection| connection.content.enabled = true)
+            .await;
+        let file = world.synced_file("Plan.md").await;
+        let clock = world.clock.clone();
+        let now = Arc::new(move || clock.now().as_millis());
+        let bucket = Aws::open(aws::Options::memory(now)).unwrap();
+        let deps = Deps {
+            store: world.store.clone(),
+            drives: world.drives.clone(),
+            objects: Objects::new(bucket.s3_client(), aws::CONTENT_BUCKET),
+            contents: world.contents(),
+            push_wakes: world.queue("push-wakes.fifo"),
+            clock: world.clock.clone(),
+            entropy: world.entropy.clone(),
+        };
+        Self {
+            world,
+            deps,
+            file,
+            _bucket: bucket,
+        }
+    }
+
+    fn wake(&self) {
+        let (key, file) = (World::key(), self.file.file.clone());
+        let wake = ContentWake { key, file };
+        self.world
+            .send(HIGH, self.file.file.as_str(), &wake.to_body());
+    }
+
+    /// Handles all queued wakes within this many seconds. Returns the number of messages that
+    /// return to the queue.
+    async fn run_for(&self, seconds: i64) -> usize {
+        let event = self.world.deliver(HIGH).await;
+        let deadline = self.world.deadline(seconds);
+        let response = handle(event, deadline, &self.deps).await;
+        response.batch_item_failures.len()
+    }
+
+    async fn run(&self) -> usize {
+        self.wake();
+        self.run_for(900).await
+    }
+
+    async fn state(&self) -> ContentState {
+        let state = self
+            .world
+            .store
+            .load_content(&World::key(), &self.file.file)
+            .await;
+        state.unwrap()
+    }
+
+    async fn is_stored(&self) -> bool {
+        matches!(
+            self.state().await.outcome,
+            Some((_, ContentOutcome::Stored))
+        )
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn owed_content_is_stored_as_a_version() {
+    let mirror = Mirror::new().await;
+    assert_eq!(mirror.run().await, 0);
+    assert!(mirror.is_stored().await, "{:?}", mirror.state().await);
+    let page = store::PageRequest::first(10);
+    let versions = mirror
+        .world
+        .store
+        .list_versions(&World::key(), &mirror.file.file, &page);
+    let versions = versions.await.unwrap().items;
+    assert_eq!(versions.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_wake_finds_nothing_to_do() {
+    let mirror = Mirror::new().await;
+    assert_eq!(mirror.run().await, 0);
+    let before = mirror.state().await;
+    mirror.world.drive.zero_counters();
+    assert_eq!(mirror.run().await, 0);
+    assert_eq!(mirror.state().await, before);
+    assert_eq!(mirror.world.drive.counters().quota_units, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unreadable_wake_is_parked_and_the_next_one_is_processed() {
+    let mirror = Mirror::new().await;
+    mirror
+        .world
+        .send(HIGH, mirror.file.file.as_str(), "not a wake");
+    assert_eq!(mirror.run().await, 0);
+    let parked = mirror.world.dead_letters_without_connection().await;
+    assert_eq!(parked.len(), 1);
+    assert!(mirror.is_stored().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failing_drive_returns_the_wake_to_the_queue() {
+    let mirror = Mirror::new().await;
+    mirror.world.drive_refuses("GET *", 99, 503, "backendError");
+    assert_eq!(mirror.run().await, 1);
+    assert!(!mirror.is_stored().await);
+    mirror.world.drive.clear_faults();
+    tokio::time::advance(Duration::from_secs(600)).await;
+    assert_eq!(mirror.run_for(900).await, 0);
+    assert!(mirror.is_stored().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn throttled_content_returns_to_the_queue() {
+    let mirror = Mirror::new().await;
+    mirror
+        .world
+        .drive_refuses("GET *", 1, 403, "dailyLimitExceeded");
+    assert_eq!(mirror.run().await, 1);
+    assert_eq!(mirror.world.dead_letters().await, []);
+    assert!(!mirror.world.is_suspended().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn content_that_may_not_be_downloaded_is_recorded_as_unavailable() {
+    let mirror = Mirror::new().await;
+    mirror.world.drive_refuses(
+        "GET /drive/v3/files/*?*alt=media*",
+        9,
+        403,
+        "cannotDownloadFile",
+    );
+    assert_eq!(mirror.run().await, 0);
+    let outcome = mirror.state().await.outcome;
+    let unavailable = matches!(outcome, Some((_, ContentOutcome::Unavailable { .. })));
+    assert!(unavailable, "{outcome:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn rejected_credentials_suspend_the_connection_and_drop_the_wake() {
+    let mirror = Mirror::new().await;
+    mirror
+        .world
+        .drive_refuses("POST /token", 99, 400, "invalid_grant");
+    mirror.world.drive.invalidate_tokens(true, false);
+    tokio::time::advance(Duration::from_secs(7_200)).await;
+    assert_eq!(mirror.run().await, 0);
+    assert!(mirror.world.is_suspended().await);
+    assert!(!mirror.is_stored().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_time_the_wake_returns_to_the_queue() {
+    let mirror = Mirror::new().await;
+    mirror.wake();
+    assert_eq!(mirror.run_for(0).await, 1);
+    assert_eq!(mirror.state().await, ContentState::default());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_mirrors_no_content_calls_nothing() {
+    let mirror = Mirror::new().await;
+    let mut connection = mirror.world.connection().await;
+    connection.content.enabled = false;
+    mirror
+        .world
+        .store
+        .save_connection(&connection)
+        .await
+        .unwrap();
+    assert_eq!(mirror.run().await, 0);
+    assert_eq!(mirror.state().await, ContentState::default());
+    assert_eq!(mirror.world.drive.counters().quota_units, 0);
+}

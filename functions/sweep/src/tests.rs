@@ -1,0 +1,200 @@
+//! One sweep at a time, against a table, queues and a Drive in memory.
+
+use std::time::Duration;
+
+use domain::LogId;
+use objects::Objects;
+use store::{ConnectionState, Log};
+use worker::{LogWake, PushWake, SnapshotMessage};
+use worker_testing::{DEAD_LETTERS, World};
+
+use super::{Deps, handle};
+
+const LOGS: &str = "log-wakes.fifo";
+const PUSHES: &str = "push-wakes.fifo";
+
+async fn deps(world: &World) -> Deps {
+    // No test reaches the bucket.
+    let nowhere = objects::client(&runtime::aws::config().await);
+    Deps {
+        store: world.store.clone(),
+        drives: world.drives.clone(),
+        wakes: world.wakes(),
+        contents: world.contents(),
+        objects: Objects::new(nowhere, "content"),
+        snapshots_bulk: world.queue("snapshots-bulk.fifo"),
+        dead_letters: vec![world.queue(DEAD_LETTERS)],
+        webhook_url: None,
+        clock: world.clock.clone(),
+        entropy: world.entropy.clone(),
+    }
+}
+
+async fn run(world: &World) {
+    handle(world.deadline(60), &deps(world).await).await;
+}
+
+async fn suspend(world: &World) {
+    let now = world.clock.now();
+    world
+        .store
+        .suspend(&World::key(), "revoked", now)
+        .await
+        .unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_due_log_is_woken_and_due_again_later() {
+    let world = World::new().await;
+    world.connect(|_| {}).await;
+    world.follow().await;
+    run(&world).await;
+    let wakes = world.bodies(LOGS).await;
+    assert_eq!(wakes.len(), 1);
+    assert_eq!(LogWake::from_body(&wakes[0]).unwrap().log, LogId::user());
+    assert!(world.log().await.next_poll_at > world.clock.now());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_due_is_left_alone() {
+    let world = World::new().await;
+    world.connect(|_| {}).await;
+    let later = world.clock.now().plus_millis(60_000);
+    let log = Log::new(World::key(), LogId::user(), later);
+    world.store.create_log(&log).await.unwrap();
+    run(&world).await;
+    assert!(world.bodies(LOGS).await.is_empty());
+    tokio::time::advance(Duration::from_secs(61)).await;
+    run(&world).await;
+    assert_eq!(world.bodies(LOGS).await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_owed_field_wakes_the_pushes_of_an_active_connection() {
+    let world = World::new().await;
+    let connection = world.connect(|_| {}).await;
+    let record = world.synced_file("Plan.md").await;
+    world.edit_name(&record, "Plan 2.md").await;
+    run(&world).await;
+    let wakes = world.bodies(PUSHES).await;
+    assert_eq!(wakes.len(), 1);
+    assert_eq!(PushWake::from_body(&wakes[0]).unwrap().key, World::key());
+    let paused = ConnectionState::Paused;
+    world
+        .store
+        .set_connection_state(&connection, paused)
+        .await
+        .unwrap();
+    tokio::time::advance(Duration::from_secs(60)).await;
+    run(&world).await;
+    assert!(world.bodies(PUSHES).await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_was_received_too_often_becomes_a_dead_letter() {
+    let world = World::new().await;
+    world.connect(|_| {}).await;
+    let file = world.create_file("Plan.md");
+    let message = SnapshotMessage {
+        key: World::key(),
+        origin: worker::Origin::Live,
+        file: file.clone(),
+        at: world.clock.now(),
+        snapshot: Some(world.snapshot(&file).await),
+    };
+    world.send(DEAD_LETTERS, "a", &message.to_body());
+    world.send(DEAD_LETTERS, "b", "not a message");
+    run(&world).await;
+    let letters = world.dead_letters().await;
+    assert_eq!(letters.len(), 1);
+    assert_eq!(letters[0].file.as_ref(), Some(&file));
+    assert_eq!(letters[0].body, message.to_body());
+    assert_eq!(world.dead_letters_without_connection().await.len(), 1);
+    assert_eq!(world.sqs.depth(DEAD_LETTERS).unwrap().total(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_letter_that_can_not_be_stored_stays_in_its_queue() {
+    let world = World::new().await;
+    world.send(DEAD_LETTERS, "a", "not a message");
+    world.aws_refuses("PutItem", 9);
+    run(&world).await;
+    assert_eq!(world.sqs.depth(DEAD_LETTERS).unwrap().total(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_suspended_connection_resumes_once_drive_accepts_its_credentials() {
+    let world = World::new().await;
+    world.connect(|_| {}).await;
+    world.follow().await;
+    suspend(&world).await;
+    world.drive_refuses("GET /drive/v3/about", 1, 401, "authError");
+    world.drive_refuses("GET /drive/v3/about", 1, 401, "authError");
+    run(&world).await;
+    assert!(world.is_suspended().await);
+    assert!(world.bodies(LOGS).await.is_empty());
+    world.drive.clear_faults();
+    tokio::time::advance(Duration::from_secs(1_200)).await;
+    run(&world).await;
+    assert!(!world.is_suspended().await);
+    assert_eq!(world.bodies(LOGS).await.len(), 1);
+    assert_eq!(world.bodies(PUSHES).await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_log_of_a_deleted_connection_is_deleted() {
+    let world = World::new().await;
+    let log = Log::new(World::key(), LogId::user(), world.clock.now());
+    world.store.create_log(&log).await.unwrap();
+    run(&world).await;
+    assert!(world.bodies(LOGS).await.is_empty());
+    let found = world
+        .store
+        .load_log(&World::key(), &LogId::user())
+        .await
+        .unwrap();
+    assert_eq!(found, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_item_stays_due_and_does_not_stop_the_others() {
+    let world = World::new().await;
+    world.connect(|_| {}).await;
+    world.follow().await;
+    let record = world.synced_file("Plan.md").await;
+    world.edit_name(&record, "Plan 2.md").await;
+    // The first message is the wake of the log: intents are woken after all items.
+    world.aws_refuses("SendMessage", 1);
+    run(&world).await;
+    assert!(world.bodies(LOGS).await.is_empty());
+    assert!(world.log().await.next_poll_at <= world.clock.now());
+    assert_eq!(world.bodies(PUSHES).await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_followed_log_gets_a_channel_where_drive_can_notify() {
+    let world = World::new().await;
+    world.connect(|_| {}).await;
+    world.follow().await;
+    let webhook_url = Some("https://drivesync.example/webhooks/drive".to_owned());
+    let deps = Deps {
+        webhook_url,
+        ..deps(&world).await
+    };
+    handle(world.deadline(60), &deps).await;
+    let channel = world.log().await.channel.unwrap();
+    let stored = world.store.load_channel(&channel).await.unwrap().unwrap();
+    assert_eq!(stored.state, store::ChannelState::Active);
+    assert!(stored.resource_id.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_time_nothing_is_begun() {
+    let world = World::new().await;
+    world.connect(|_| {}).await;
+    world.follow().await;
+    world.send(DEAD_LETTERS, "a", "not a message");
+    handle(world.deadline(0), &deps(&world).await).await;
+    assert!(world.bodies(LOGS).await.is_empty());
+    assert_eq!(world.sqs.depth(DEAD_LETTERS).unwrap().total(), 1);
+}

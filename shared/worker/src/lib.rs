@@ -1,0 +1,26 @@
+#![doc = include_str!("../README.md")]
+
+pub mod batch;
+mod consume;
+pub mod content;
+mod dead_letters;
+mod error;
+mod file_updater;
+pub mod message;
+mod origin;
+mod permissions_body;
+pub mod queue;
+mod services;
+mod suspend;
+pub mod visibility;
+
+pub use batch::{GroupResult, MessageGroup, ReceivedMessage};
+pub use consume::{Consumer, Failure, Wake};
+pub use content::{ContentQueues, ContentWake, DedupKey, Priority};
+pub use dead_letters::park;
+pub use error::WorkError;
+pub use file_updater::{FileUpdater, UpdateOutcome};
+pub use message::{LogWake, Origin, PushWake, SnapshotMessage, Unreadable};
+pub use queue::{Queue, QueueError, SnapshotQueues, WakeQueues};
+pub use services::{ConnectError, Services};
+pub use suspend::suspend;
