@@ -138,7 +138,7 @@ def main():
     ours = [package for package in metadata["packages"] if package["id"] in members]
     libraries = {
         package["name"]: target["name"]
-        for package in metadata["packages"] for target in package["targets"] if "lib" in target["kind"]
+        for package in metadata["packages"] for target in package["targets"] if any(kind.endswith("lib") for kind in target["kind"])
     }
     found = faults(metadata["packages"], rules) + unused(ours, libraries)
     for fault in found:

@@ -27,7 +27,8 @@ use runtime::{Clock, Deadline, Entropy, Settings, telemetry};
 use store::{Attempt, Committed, Connection, Nonce, Store, StoreError, Swapped, compare_and_swap};
 use throttle::{CallError, DriveFactory};
 use worker::{
-    Consumer, GroupResult, MessageGroup, Queue, Services, SnapshotMessage, WorkError, batch,
+    ConnectError, Consumer, GroupResult, MessageGroup, Queue, Services, SnapshotMessage,
+    SnapshotQueues, WorkError, batch,
 };
 
 use crate::fold::fold;
@@ -64,23 +65,24 @@ impl Deps {
     ///
     /// # Errors
     /// Names the setting that is missing or malformed.
-    pub async fn load(
-        settings: &Settings,
-    ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
-        let services = Services::connect(settings, DRIVE_TIMEOUTS).await?;
-        let queue = |name| services.queue(settings, name);
-        let queues = vec![
-            queue("SNAPSHOTS_QUEUE_URL")?,
-            queue("SNAPSHOTS_BULK_QUEUE_URL")?,
-        ];
+    pub async fn load(settings: &Settings) -> Result<Self, ConnectError> {
+        let Services {
+            store,
+            drives,
+            sqs,
+            clock,
+            entropy,
+            ..
+        } = Services::connect(settings, DRIVE_TIMEOUTS).await?;
+        let SnapshotQueues { live, bulk } = SnapshotQueues::from_settings(&sqs, settings)?;
         Ok(Self {
-            store: services.store.clone(),
-            drives: services.drives.clone(),
-            queues,
-            push_wakes: queue("PUSH_WAKES_QUEUE_URL")?,
+            store,
+            drives,
+            queues: vec![live, bulk],
+            push_wakes: Queue::from_setting(&sqs, settings, "PUSH_WAKES_QUEUE_URL")?,
             history_days: settings.history_days()?,
-            clock: services.clock.clone(),
-            entropy: services.entropy.clone(),
+            clock,
+            entropy,
         })
     }
 }

@@ -23,8 +23,8 @@ use store::{
 };
 use throttle::{DriveFactory, ThrottledDrive, WaitBudget};
 use worker::{
-    Consumer, Failure, LogWake, Origin, Queue, ReceivedMessage, Services, SnapshotMessage,
-    SnapshotQueues, WorkError, queue,
+    ConnectError, Consumer, Failure, LogWake, Origin, Queue, ReceivedMessage, Services,
+    SnapshotMessage, SnapshotQueues, WorkError, queue,
 };
 
 /// Timeouts of Drive calls. A page of a thousand changes may take Drive several seconds; the
@@ -56,22 +56,22 @@ impl Deps {
     ///
     /// # Errors
     /// Names the setting that is missing or malformed.
-    pub async fn load(
-        settings: &Settings,
-    ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
-        let services = Services::connect(settings, DRIVE_TIMEOUTS).await?;
-        let queue = |name| services.queue(settings, name);
-        let snapshots = SnapshotQueues {
-            live: queue("SNAPSHOTS_QUEUE_URL")?,
-            bulk: queue("SNAPSHOTS_BULK_QUEUE_URL")?,
-        };
+    pub async fn load(settings: &Settings) -> Result<Self, ConnectError> {
+        let Services {
+            store,
+            drives,
+            sqs,
+            clock,
+            entropy,
+            ..
+        } = Services::connect(settings, DRIVE_TIMEOUTS).await?;
         Ok(Self {
-            store: services.store.clone(),
-            drives: services.drives.clone(),
-            snapshots,
-            log_wakes: queue("LOG_WAKES_QUEUE_URL")?,
-            clock: services.clock.clone(),
-            entropy: services.entropy.clone(),
+            store,
+            drives,
+            snapshots: SnapshotQueues::from_settings(&sqs, settings)?,
+            log_wakes: Queue::from_setting(&sqs, settings, "LOG_WAKES_QUEUE_URL")?,
+            clock,
+            entropy,
         })
     }
 }

@@ -154,8 +154,13 @@ async fn a_throttled_wake_is_dropped_and_the_log_is_due_when_calls_are_admitted(
     // A daily limit blocks the connection for an hour.
     world.drive_refuses("GET /drive/v3/changes", 1, 403, "dailyLimitExceeded");
     assert_eq!(run(&world).await, 1, "the call that found out is retried");
-    wake(&world);
     tokio::time::advance(std::time::Duration::from_secs(400)).await;
+    let log = LogId::user();
+    let again = LogWake {
+        key: World::key(),
+        log,
+    };
+    world.send(WAKES, "another", &again.to_body());
     assert_eq!(run(&world).await, 0);
     let due = world.log().await.next_poll_at;
     assert!(due > world.clock.now() && due < later, "{due:?}");

@@ -21,8 +21,8 @@ use runtime::{Clock, Deadline, Entropy, Settings};
 use store::{ConnectionState, Store};
 use throttle::DriveFactory;
 use worker::{
-    Consumer, ContentQueues, ContentWake, Failure, Priority, Queue, ReceivedMessage, Services,
-    WorkError, batch,
+    ConnectError, Consumer, ContentQueues, ContentWake, Failure, Priority, Queue, ReceivedMessage,
+    Services, WorkError, batch,
 };
 
 /// Timeouts of Drive calls without content; content has its own (`drive::ContentTimeouts`).
@@ -57,19 +57,23 @@ impl Deps {
     ///
     /// # Errors
     /// Names the setting that is missing or malformed.
-    pub async fn load(
-        settings: &Settings,
-    ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
-        let services = Services::connect(settings, DRIVE_TIMEOUTS).await?;
-        let aws = runtime::aws::config().await;
+    pub async fn load(settings: &Settings) -> Result<Self, ConnectError> {
+        let Services {
+            store,
+            drives,
+            sqs,
+            clock,
+            entropy,
+            aws,
+        } = Services::connect(settings, DRIVE_TIMEOUTS).await?;
         Ok(Self {
-            store: services.store.clone(),
-            drives: services.drives.clone(),
+            store,
+            drives,
             objects: Objects::new(objects::client(&aws), settings.content_bucket()?),
-            contents: ContentQueues::from_settings(&services.sqs, settings)?,
-            push_wakes: services.queue(settings, "PUSH_WAKES_QUEUE_URL")?,
-            clock: services.clock.clone(),
-            entropy: services.entropy.clone(),
+            contents: ContentQueues::from_settings(&sqs, settings)?,
+            push_wakes: Queue::from_setting(&sqs, settings, "PUSH_WAKES_QUEUE_URL")?,
+            clock,
+            entropy,
         })
     }
 }

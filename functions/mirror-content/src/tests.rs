@@ -93,11 +93,9 @@ async fn owed_content_is_stored_as_a_version() {
     let mirror = Mirror::new().await;
     assert_eq!(mirror.run().await, 0);
     assert!(mirror.is_stored().await, "{:?}", mirror.state().await);
-    let page = store::PageRequest::first(10);
-    let versions = mirror
-        .world
-        .store
-        .list_versions(&World::key(), &mirror.file.file, &page);
+    let (key, page) = (World::key(), store::PageRequest::first(10));
+    let store = &mirror.world.store;
+    let versions = store.list_versions(&key, &mirror.file.file, &page);
     let versions = versions.await.unwrap().items;
     assert_eq!(versions.len(), 1);
 }
@@ -155,7 +153,7 @@ async fn content_that_may_not_be_downloaded_is_recorded_as_unavailable() {
         "GET /drive/v3/files/*?*alt=media*",
         9,
         403,
-        "cannotDownloadFile",
+        "fileNotDownloadable",
     );
     assert_eq!(mirror.run().await, 0);
     let outcome = mirror.state().await.outcome;

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use aws_lambda_events::event::dynamodb::{Event, EventRecord};
 use aws_lambda_events::event::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse};
 use domain::{ConnectionKey, FileId, FileRecord, affects_content};
-use runtime::{Clock, Entropy, Settings, telemetry};
+use runtime::{Clock, Entropy, Settings, SettingsError, telemetry};
 use store::stream::FileChange;
 use store::{Connection, Store, StoreError};
 use worker::{ContentQueues, ContentWake, DedupKey, Priority, WorkError};
@@ -40,9 +40,7 @@ impl Deps {
     ///
     /// # Errors
     /// Names the setting that is missing or malformed.
-    pub async fn load(
-        settings: &Settings,
-    ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+    pub async fn load(settings: &Settings) -> Result<Self, SettingsError> {
         let aws = runtime::aws::config().await;
         let sqs = aws_sdk_sqs::Client::new(&aws);
         Ok(Self {

@@ -24,7 +24,9 @@ use domain::rate_limit::CallKind;
 use runtime::{Clock, Deadline, Entropy, Settings};
 use store::{ConnectionState, Store};
 use throttle::{CallError, DriveFactory, WaitBudget};
-use worker::{Consumer, ContentQueues, Failure, PushWake, Queue, Services, WorkError, queue};
+use worker::{
+    ConnectError, Consumer, ContentQueues, Failure, PushWake, Queue, Services, WorkError, queue,
+};
 
 use push_batch::PushBatch;
 use work_queue::{Next, WorkQueue};
@@ -67,18 +69,22 @@ impl Deps {
     ///
     /// # Errors
     /// Names the setting that is missing or malformed.
-    pub async fn load(
-        settings: &Settings,
-    ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
-        let services = Services::connect(settings, DRIVE_TIMEOUTS).await?;
-        let queue = |name| services.queue(settings, name);
+    pub async fn load(settings: &Settings) -> Result<Self, ConnectError> {
+        let Services {
+            store,
+            drives,
+            sqs,
+            clock,
+            entropy,
+            ..
+        } = Services::connect(settings, DRIVE_TIMEOUTS).await?;
         Ok(Self {
-            store: services.store.clone(),
-            drives: services.drives.clone(),
-            push_wakes: queue("PUSH_WAKES_QUEUE_URL")?,
-            contents: ContentQueues::from_settings(&services.sqs, settings)?,
-            clock: services.clock.clone(),
-            entropy: services.entropy.clone(),
+            store,
+            drives,
+            push_wakes: Queue::from_setting(&sqs, settings, "PUSH_WAKES_QUEUE_URL")?,
+            contents: ContentQueues::from_settings(&sqs, settings)?,
+            clock,
+            entropy,
         })
     }
 }

@@ -15,11 +15,11 @@ mod tests;
 
 use http::{HeaderMap, StatusCode};
 use lambda_http::{Body, Request, Response};
-use runtime::{Clock, Settings, telemetry};
+use runtime::{Clock, Settings, SettingsError, telemetry};
 use sha2::{Digest, Sha256};
 use store::{Channel, ChannelState, Store};
 use subtle::ConstantTimeEq;
-use worker::{Queue, queue};
+use worker::{Queue, WorkError, queue};
 
 /// The dependencies of the function.
 #[derive(Debug, Clone)]
@@ -37,9 +37,7 @@ impl Deps {
     ///
     /// # Errors
     /// Names the setting that is missing or malformed.
-    pub async fn load(
-        settings: &Settings,
-    ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+    pub async fn load(settings: &Settings) -> Result<Self, SettingsError> {
         let aws = runtime::aws::config().await;
         let store = Store::new(aws_sdk_dynamodb::Client::new(&aws), settings.table()?);
         let sqs = aws_sdk_sqs::Client::new(&aws);
@@ -68,11 +66,18 @@ enum Ignored {
     Sync,
 }
 
+/// The outcome of a notification.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Woken,
+    Ignored(Ignored),
+}
+
 /// Handles one notification.
 pub async fn handle(request: &Request, deps: &Deps) -> Response<Body> {
     match process(request, deps).await {
-        Ok(Ok(())) => respond(StatusCode::NO_CONTENT),
-        Ok(Err(ignored)) => {
+        Ok(Outcome::Woken) => respond(StatusCode::NO_CONTENT),
+        Ok(Outcome::Ignored(ignored)) => {
             tracing::info!(
                 reason = ?ignored, metric = "notification_ignored",
                 "notification ignored"
@@ -80,7 +85,7 @@ pub async fn handle(request: &Request, deps: &Deps) -> Response<Body> {
             respond(StatusCode::NO_CONTENT)
         }
         Err(error) => {
-            let error = telemetry::chain(error.as_ref());
+            let error = telemetry::chain(&error);
             tracing::error!(
                 error,
                 metric = "notification_failed",
@@ -91,22 +96,19 @@ pub async fn handle(request: &Request, deps: &Deps) -> Response<Body> {
     }
 }
 
-async fn process(
-    request: &Request,
-    deps: &Deps,
-) -> Result<Result<(), Ignored>, Box<dyn std::error::Error + Send + Sync>> {
+async fn process(request: &Request, deps: &Deps) -> Result<Outcome, WorkError> {
     let notification = match Notification::read(request) {
         Ok(notification) => notification,
-        Err(ignored) => return Ok(Err(ignored)),
+        Err(ignored) => return Ok(Outcome::Ignored(ignored)),
     };
     let Some(channel) = deps.store.load_channel(&notification.channel).await? else {
-        return Ok(Err(Ignored::UnknownChannel));
+        return Ok(Outcome::Ignored(Ignored::UnknownChannel));
     };
     if let Err(ignored) = notification.check(&channel, deps.clock.now()) {
-        return Ok(Err(ignored));
+        return Ok(Outcome::Ignored(ignored));
     }
     match notification.state {
-        State::Sync => return Ok(Err(Ignored::Sync)),
+        State::Sync => return Ok(Outcome::Ignored(Ignored::Sync)),
         State::Change => {}
         // A superfluous read costs one call; a missed one delays a change until the next poll.
         State::Unknown => tracing::info!(
@@ -121,7 +123,7 @@ async fn process(
         deps.clock.now(),
     )
     .await?;
-    Ok(Ok(()))
+    Ok(Outcome::Woken)
 }
 
 /// The notification states that matter here: the first one confirms that the channel works. Google

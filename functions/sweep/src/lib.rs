@@ -31,7 +31,7 @@ use store::{
     Connection, ConnectionState, DUE_SHARDS, DueItem, LogPosition, Scope, Store, StoreError,
 };
 use throttle::{CallError, DriveFactory, WaitBudget};
-use worker::{ContentQueues, Queue, QueueError, Services, WakeQueues};
+use worker::{ConnectError, ContentQueues, Queue, QueueError, Services, WakeQueues};
 
 /// Timeouts of Drive calls. The function has a minute for many items.
 const DRIVE_TIMEOUTS: drive::Timeouts = drive::Timeouts {
@@ -71,32 +71,31 @@ impl Deps {
     ///
     /// # Errors
     /// Names the setting that is missing or malformed.
-    pub async fn load(
-        settings: &Settings,
-    ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
-        let services = Services::connect(settings, DRIVE_TIMEOUTS).await?;
-        let queue = |name| services.queue(settings, name);
-        let wakes = WakeQueues {
-            logs: queue("LOG_WAKES_QUEUE_URL")?,
-            pushes: queue("PUSH_WAKES_QUEUE_URL")?,
-        };
+    pub async fn load(settings: &Settings) -> Result<Self, ConnectError> {
+        let Services {
+            store,
+            drives,
+            sqs,
+            clock,
+            entropy,
+            aws,
+        } = Services::connect(settings, DRIVE_TIMEOUTS).await?;
         let urls = settings
             .optional("DEAD_LETTER_QUEUE_URLS")
             .unwrap_or_default();
         let urls = urls.split(',').map(str::trim).filter(|url| !url.is_empty());
-        let dead_letters = urls.map(|url| Queue::new(services.sqs.clone(), url));
-        let aws = runtime::aws::config().await;
+        let dead_letters = urls.map(|url| Queue::new(sqs.clone(), url)).collect();
         Ok(Self {
-            contents: ContentQueues::from_settings(&services.sqs, settings)?,
+            store,
+            drives,
+            wakes: WakeQueues::from_settings(&sqs, settings)?,
+            contents: ContentQueues::from_settings(&sqs, settings)?,
             objects: Objects::new(objects::client(&aws), settings.content_bucket()?),
-            store: services.store.clone(),
-            drives: services.drives.clone(),
-            wakes,
-            snapshots_bulk: queue("SNAPSHOTS_BULK_QUEUE_URL")?,
-            dead_letters: dead_letters.collect(),
+            snapshots_bulk: Queue::from_setting(&sqs, settings, "SNAPSHOTS_BULK_QUEUE_URL")?,
+            dead_letters,
             webhook_url: settings.optional("WEBHOOK_URL"),
-            clock: services.clock.clone(),
-            entropy: services.entropy.clone(),
+            clock,
+            entropy,
         })
     }
 }

@@ -1,1 +1,2 @@
-//! No code: the manifest switches on the features of third-party crates that some package of the workspace needs.
+//! No code: the manifest switches on the features of third-party crates that some package of the
+//! workspace needs.

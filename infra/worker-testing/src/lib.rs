@@ -101,7 +101,13 @@ impl World {
             "refresh_token": format!("user:{OWNER}"), "token_uri": format!("{DRIVE_URL}/token"),
         });
         let refusals = aws::Refusals::default();
-
+        let database = Arc::new(dynoxide::Database::memory().unwrap());
+        let http = aws::in_process(
+            Arc::clone(&database),
+            sqs.clone(),
+            credentials.to_string(),
+            Arc::clone(&refusals),
+        );
         let dynamodb = aws::dynamodb(http.clone());
         store::create_table(&dynamodb, TABLE).await.unwrap();
         let store = Store::new(dynamodb, TABLE);

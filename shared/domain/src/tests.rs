@@ -1,6 +1,6 @@
 //! Single operations on a record.
 
-mod content;
+mod content_fields;
 mod deciding;
 mod drifting;
 mod editing;

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use aws_config::BehaviorVersion;
+pub use aws_config::SdkConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, SdkConfig};
 
 /// Loads the configuration of every AWS client: credentials, region and endpoints from the
 /// environment (set by Lambda, or `AWS_ENDPOINT_URL`), and timeouts, which the SDK lacks by

@@ -25,7 +25,7 @@ type LookupResult = Result<Observation, Arc<CallError>>;
 
 impl ThrottledDrive {
     /// Looks up files as they are in Drive now, and returns one result for each, in order. Deleted
-    /// files are told apart from files of an inaccessible shared drive (see
+    /// files are distinguished from files of an inaccessible shared drive (see
     /// [`crate::DriveReachability`]). A request covers up to a hundred files; each shared drive is
     /// another request.
     ///

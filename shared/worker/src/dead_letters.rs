@@ -62,6 +62,7 @@ pub(crate) fn failed_message(message: &ReceivedMessage) -> FailedMessage<'_> {
 /// [`StoreError`]
 pub async fn park(dead_letter: &DeadLetter, store: &Store) -> Result<(), StoreError> {
     tracing::warn!(
+        connection = %dead_letter.key,
         message = dead_letter.id,
         reason = dead_letter.reason,
         metric = "parked",

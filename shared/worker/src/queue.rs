@@ -121,6 +121,18 @@ pub struct WakeQueues {
 }
 
 impl WakeQueues {
+    /// Opens the queues whose URLs are in the settings `LOG_WAKES_QUEUE_URL` and
+    /// `PUSH_WAKES_QUEUE_URL`.
+    ///
+    /// # Errors
+    /// [`SettingsError::Missing`] if one is not set.
+    pub fn from_settings(client: &Client, settings: &Settings) -> Result<Self, SettingsError> {
+        Ok(Self {
+            logs: Queue::from_setting(client, settings, "LOG_WAKES_QUEUE_URL")?,
+            pushes: Queue::from_setting(client, settings, "PUSH_WAKES_QUEUE_URL")?,
+        })
+    }
+
     /// Wakes a log.
     ///
     /// # Errors
@@ -204,6 +216,20 @@ pub struct SnapshotQueues {
     /// Listings of operations. Processed with lower concurrency, so that one tenant's first sync
     /// does not delay live changes.
     pub bulk: Queue,
+}
+
+impl SnapshotQueues {
+    /// Opens the queues whose URLs are in the settings `SNAPSHOTS_QUEUE_URL` and
+    /// `SNAPSHOTS_BULK_QUEUE_URL`.
+    ///
+    /// # Errors
+    /// [`SettingsError::Missing`] if one is not set.
+    pub fn from_settings(client: &Client, settings: &Settings) -> Result<Self, SettingsError> {
+        Ok(Self {
+            live: Queue::from_setting(client, settings, "SNAPSHOTS_QUEUE_URL")?,
+            bulk: Queue::from_setting(client, settings, "SNAPSHOTS_BULK_QUEUE_URL")?,
+        })
+    }
 }
 
 /// Sends snapshots in as few requests as SQS allows. `Ok` means that every snapshot is durably

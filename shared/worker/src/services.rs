@@ -1,6 +1,7 @@
 //! The services of a function that calls Drive, created from its environment.
 
 use drive::{Drives, Timeouts, TransportError};
+use runtime::aws::SdkConfig;
 use runtime::{Clock, Entropy, Settings, SettingsError};
 use store::Store;
 use throttle::DriveFactory;
@@ -16,6 +17,8 @@ pub struct Services {
     pub drives: DriveFactory,
     /// The client of the queues.
     pub sqs: aws_sdk_sqs::Client,
+    /// The configuration of the AWS clients, for further ones.
+    pub aws: SdkConfig,
     /// The system clock.
     pub clock: Clock,
     /// The system's source of randomness.
@@ -50,6 +53,7 @@ impl Services {
             drives: DriveFactory::new(drives, store.clone(), clock.clone(), entropy.clone()),
             store,
             sqs: aws_sdk_sqs::Client::new(&aws),
+            aws,
             clock,
             entropy,
         })

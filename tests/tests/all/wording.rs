@@ -21,7 +21,7 @@ const DENIED: [&str; 27] = [
     "in vain",
     "is at it",
     "is is",
-    "is none",
+    "it is none",
     "is told",
     "let go",
     "let it go",

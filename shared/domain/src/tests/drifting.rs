@@ -34,7 +34,7 @@ fn an_agreeing_or_later_record_is_no_drift() {
 }
 
 #[test]
-fn each_kind_of_drift_is_told() {
+fn each_kind_of_drift_is_reported() {
     assert_eq!(drift(None, &present(1, &[])), Some(Drift::MissingHere));
     let gone = record()
         .apply_lookup(&REMOVED, context(&Policies::default()))

@@ -351,7 +351,7 @@ async fn a_failed_write_is_converted_into_a_refusal() {
 }
 
 #[tokio::test]
-async fn a_gone_file_is_told_apart_from_lost_access() {
+async fn a_gone_file_is_distinguished_from_lost_access() {
     let observe = |answer| async move {
         let fake = Fake::answering([answer]);
         fake.client().get_or_gone(&file()).await

@@ -103,7 +103,7 @@ async fn a_restarted_sender_resumes_from_the_stored_session() {
 }
 
 #[tokio::test]
-async fn an_ended_session_is_told_apart_from_a_failing_one() {
+async fn an_ended_session_is_distinguished_from_a_failing_one() {
     let drive = Simulated::start().await;
     let file = drive.file("a.bin", "before");
     let old = replacement(&drive, &file, b"ours").await.unwrap();

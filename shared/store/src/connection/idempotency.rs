@@ -75,7 +75,9 @@ impl Store {
     }
 }
 
-pub(crate) fn decode_record(item: crate::table::key::Item) -> Result<IdempotencyRecord, StoreError> {
+pub(crate) fn decode_record(
+    item: crate::table::key::Item,
+) -> Result<IdempotencyRecord, StoreError> {
     let (place, item) = decode::<Body>(item)?;
     match FileId::parse(&item.file) {
         Ok(file) => Ok(IdempotencyRecord {

@@ -120,7 +120,11 @@ impl Store {
     }
 }
 
-pub(crate) fn decode_upload(key: &ConnectionKey, id: &str, item: Item) -> Result<MultipartUpload, StoreError> {
+pub(crate) fn decode_upload(
+    key: &ConnectionKey,
+    id: &str,
+    item: Item,
+) -> Result<MultipartUpload, StoreError> {
     let (place, body) = decode::<Body>(item)?;
     let file = FileId::parse(&body.file);
     let hash = ContentHash::parse(&body.hash.into_text());

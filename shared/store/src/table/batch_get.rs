@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::types::builders::KeysAndAttributesBuilder;
 use aws_sdk_dynamodb::types::{KeysAndAttributes, PutRequest, WriteRequest};
 
 use crate::table::key::{Item, Key};
-use crate::table::store::{ROUNDS_MAX, pause};
+use crate::table::store::{ROUNDS_MAX, pause, sent};
 use crate::{Store, StoreError};
 
 /// The most keys of one `BatchGetItem`.
@@ -55,7 +55,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         for round in 0..ROUNDS_MAX {
             let call = self.client.batch_get_item();
-            let mut output = call.request_items(&self.table, wanted).send().await?;
+            let mut output = sent(call.request_items(&self.table, wanted).send()).await?;
             let items = output
                 .responses
                 .as_mut()
@@ -95,7 +95,7 @@ impl Store {
     async fn put_chunk(&self, mut requests: Vec<WriteRequest>) -> Result<(), StoreError> {
         for round in 0..ROUNDS_MAX {
             let call = self.client.batch_write_item();
-            let mut output = call.request_items(&self.table, requests).send().await?;
+            let mut output = sent(call.request_items(&self.table, requests).send()).await?;
             let rest = output
                 .unprocessed_items
                 .as_mut()

@@ -68,7 +68,7 @@ impl Store {
     pub(crate) async fn get(&self, key: &Key) -> Result<Option<Item>, StoreError> {
         let call = self.client.get_item().table_name(&self.table);
         let call = call.set_key(Some(key.to_item())).consistent_read(true);
-        Ok(call.send().await?.item)
+        Ok(sent(call.send()).await?.item)
     }
 
     /// Creates or replaces an item. What newer code added to a stored item survives.
@@ -101,7 +101,7 @@ impl Store {
                 .return_values_on_condition_check_failure(
                     ReturnValuesOnConditionCheckFailure::AllOld,
                 );
-            let error = match call.send().await {
+            let error = match sent(call.send()).await {
                 Ok(_) => return Ok(Applied::Done(item)),
                 Err(error) => error,
             };
@@ -142,7 +142,7 @@ impl Store {
                 .return_values_on_condition_check_failure(
                     ReturnValuesOnConditionCheckFailure::AllOld,
                 );
-            let error = match call.send().await {
+            let error = match sent(call.send()).await {
                 Ok(output) => return Ok(Applied::Done(output.attributes.unwrap_or_default())),
                 Err(error) => error,
             };
@@ -166,7 +166,7 @@ impl Store {
 
     pub(crate) async fn delete(&self, key: &Key) -> Result<(), StoreError> {
         let call = self.client.delete_item().table_name(&self.table);
-        call.set_key(Some(key.to_item())).send().await?;
+        sent(call.set_key(Some(key.to_item())).send()).await?;
         Ok(())
     }
 
@@ -183,7 +183,7 @@ impl Store {
                 .return_values_on_condition_check_failure(
                     ReturnValuesOnConditionCheckFailure::AllOld,
                 );
-            let error = match call.send().await {
+            let error = match sent(call.send()).await {
                 Ok(_) => return Ok(Applied::Done(Item::new())),
                 Err(error) => error,
             };
@@ -214,7 +214,7 @@ impl Store {
             let items = items.map(|(write, stored)| write.in_transaction(&self.table, *stored));
             let call = self.client.transact_write_items();
             let call = call.set_transact_items(Some(items.collect::<Result<_, _>>()?));
-            let error = match call.send().await {
+            let error = match sent(call.send()).await {
                 Ok(_) => return Ok(Transacted::Done),
                 Err(error) => error,
             };
@@ -262,7 +262,7 @@ impl Store {
                 more: false,
             });
         };
-        let output = query.send().await?;
+        let output = sent(query.send()).await?;
         Ok(Slice {
             more: output.last_evaluated_key.is_some(),
             items: output.items.unwrap_or_default(),
@@ -300,7 +300,7 @@ impl Store {
         let Some(query) = self.query(range, limit) else {
             return Ok((0, false));
         };
-        let output = query.select(Select::Count).send().await?;
+        let output = sent(query.select(Select::Count).send()).await?;
         let count = u64::try_from(output.count).unwrap_or_default();
         Ok((count, output.last_evaluated_key.is_some()))
     }
@@ -332,4 +332,10 @@ impl Store {
 /// Waits before the next round: 20 ms, doubling. Six rounds take about 1.3 s.
 pub(crate) async fn pause(round: u32) {
     tokio::time::sleep(Duration::from_millis(20 << round.min(6))).await;
+}
+
+/// Puts a call of the SDK on the heap. Its future takes many kilobytes, and every future that waits
+/// for it would be as large: nested a few times, too large for a thread's stack.
+pub(crate) fn sent<F: Future>(call: F) -> std::pin::Pin<Box<F>> {
+    Box::pin(call)
 }
