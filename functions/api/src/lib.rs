@@ -12,6 +12,7 @@
 
 mod edits;
 mod lookups;
+mod swap;
 #[cfg(test)]
 mod tests;
 mod wakes;

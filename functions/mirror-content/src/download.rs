@@ -45,7 +45,7 @@ impl Work<'_> {
             Retained::Collecting => Err(WorkError::Collecting),
             Retained::Absent if in_drive => self.download(record, state, number, hash).await,
             Retained::Absent => {
-                let reason = "its content is neither stored nor present in Drive".to_owned();
+                let reason = "its bytes are not stored, and Drive does not hold it".to_owned();
                 let outcome = ContentOutcome::Unavailable { reason };
                 self.record_outcome(&state, number, outcome).await
             }

@@ -56,7 +56,7 @@ impl Work<'_> {
         let tenant = &self.connection.key.tenant;
         let object = self.deps.store.load_object(tenant, &hash).await?;
         let Some(object) = object.filter(|object| object.state == ObjectState::Stored) else {
-            let refusal = Refusal::Permanent("its content is not stored".to_owned());
+            let refusal = Refusal::Permanent("its bytes are not stored".to_owned());
             self.release_claim(record, &patch(&hash, self.deps.entropy.attempt()), &refusal)
                 .await?;
             return Ok(StepResult::Continue);

@@ -8,8 +8,7 @@ use futures_util::StreamExt;
 use futures_util::stream;
 use store::{Committed, StoreError};
 
-use crate::file_writes::Claimed;
-use crate::push_batch::{BatchResult, PushBatch, RECORDS_AT_ONCE};
+use crate::push_batch::{BatchResult, Claimed, PushBatch, RECORDS_AT_ONCE};
 
 /// A file whose creation was claimed.
 struct ClaimedCreation {

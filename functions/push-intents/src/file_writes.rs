@@ -10,16 +10,7 @@ use store::{Attempt, Committed, StoreError, Swapped, compare_and_swap};
 use throttle::DriveReachability;
 use worker::{FileUpdater, UpdateOutcome};
 
-use crate::push_batch::PushBatch;
-
-/// A record after a claim, with the fields to be written, if any are still owed.
-#[derive(Debug)]
-pub(crate) struct Claimed {
-    /// The stored record; `None` if it was deleted.
-    pub(crate) record: Option<FileRecord>,
-    /// The fields to be sent.
-    pub(crate) patch: Option<Patch>,
-}
+use crate::push_batch::{Claimed, PushBatch};
 
 impl PushBatch<'_> {
     /// Merges the state just read from Drive and claims what is still owed. If the record was

@@ -13,7 +13,6 @@ use store::{Connection, StoreError};
 use throttle::{CallError, ThrottledDrive};
 use worker::{ContentWake, DedupKey, Priority, WorkError};
 
-use crate::file_writes::Claimed;
 use crate::{Deps, WRITE_MILLIS};
 
 /// The number of records of one connection that are written concurrently.
@@ -36,6 +35,15 @@ pub(crate) struct Write {
 
 /// The time at which each file is due next, if at all.
 type DueNext = Vec<(FileId, Option<Timestamp>)>;
+
+/// A record after a claim, with the fields to be written, if any are still owed.
+#[derive(Debug)]
+pub(crate) struct Claimed {
+    /// The stored record; `None` if it was deleted.
+    pub(crate) record: Option<FileRecord>,
+    /// The fields to be sent.
+    pub(crate) patch: Option<Patch>,
+}
 
 impl PushBatch<'_> {
     /// Pushes what these files owe to Drive, and returns when each is due again.

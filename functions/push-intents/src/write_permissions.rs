@@ -113,7 +113,7 @@ impl PushBatch<'_> {
                 // The permission was written; the claim records it, and the next read of the file
                 // recognises it.
                 Err(error) => {
-                    let unconfirmed = Refusal::Unknown("written, but not read back".to_owned());
+                    let unconfirmed = Refusal::Unknown("written, and not read again".to_owned());
                     tracing::warn!(
                         %file, error = telemetry::chain(&error), metric = "push_unread",
                         "could not read file after writing a permission"

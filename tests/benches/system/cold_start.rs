@@ -29,9 +29,7 @@ pub async fn measure(report: &mut Report) {
         "Cold start: from exec to the first GET .../invocation/next, median of {RUNS}"
     ));
     let Some((folder, profile)) = folder() else {
-        report.note(
-            "the functions are not built: run `cargo build --release` for them first",
-        );
+        report.note("the functions are not built: run `cargo build --release` for them first");
         return;
     };
     report.note(&format!("binaries of the profile {profile}"));

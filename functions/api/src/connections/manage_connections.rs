@@ -5,7 +5,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use domain::{ConnectionId, ConnectionKey, LogId, Request};
 use serde::Serialize;
-use store::{Connection, ConnectionState, Created, Operation, PageRequest, Written};
+use store::{Attempt, Connection, ConnectionState, Created, Operation, PageRequest};
 use utoipa::ToSchema;
 
 use crate::connections::connection_body::{
@@ -19,10 +19,11 @@ use crate::http::{
     Problem, created, is_replay, keyed_request, mark_replayed, tag, tagged,
 };
 use crate::operations::content_scan;
+use crate::swap::{attempt, swap};
 use crate::{App, Deps, lookups, wakes};
 
-/// Attempts against other writers of the same connection.
-const ATTEMPTS_MAX: usize = 8;
+/// The name of the item in problems.
+const WHAT: &str = "the connection";
 
 /// A page of connections.
 #[derive(Debug, Serialize, ToSchema)]
@@ -208,8 +209,9 @@ pub(crate) async fn update_connection(
 ) -> Result<Response, Problem> {
     let if_match = IfMatch::required(&headers)?;
     let secrets = secrets(&deps, &at.caller);
-    let mut connection = lookups::connection(&deps, &at.key).await?;
-    for _ in 0..ATTEMPTS_MAX {
+    let connection = lookups::connection(&deps, &at.key).await?;
+    let (deps, caller, if_match, body) = (&deps, &at.caller, &if_match, &body);
+    swap(WHAT, connection, |connection| async move {
         if !if_match.allows(connection.revision) {
             let detail = "the connection has changed; `current` is the connection now";
             return Err(Problem::new(Kind::Stale, detail)
@@ -220,7 +222,7 @@ pub(crate) async fn update_connection(
         let mut my_drive = connection.my_drive.clone();
         if settings.secret_id != connection.secret_id || settings.subject != connection.subject {
             let log = own_log(&connection)?;
-            let access = check_access(&deps, &settings, &connection.scope, &log).await?;
+            let access = check_access(deps, &settings, &connection.scope, &log).await?;
             my_drive = access.my_drive;
         }
         let next = Connection {
@@ -237,51 +239,45 @@ pub(crate) async fn update_connection(
             ..connection.clone()
         };
         if next == connection {
-            return Ok(respond(&deps, &at.caller, &connection, None));
+            return Ok(Attempt::Done(respond(deps, caller, &connection, None)));
         }
         // Content that is mirrored from now on existed before: only a content scan finds it.
         let other = next.content != connection.content || next.rules != connection.rules;
         let scan = match next.content.enabled && other {
-            true => Some(content_scan::schedule(&deps, &next, &at.caller.subject).await?),
+            true => Some(content_scan::schedule(deps, &next, &caller.subject).await?),
             false => None,
         };
-        match deps.store.save_connection(&next).await? {
-            Written::Done(saved) => {
-                wakes::reschedule_out_of_scope(&deps, &connection, &saved).await;
-                let scan = match scan {
-                    Some(scan) => Some(content_scan::start_scheduled(&deps, scan).await),
-                    None => None,
-                };
-                return Ok(respond(&deps, &at.caller, &saved, scan.as_ref()));
-            }
-            Written::Stale(Some(current)) => connection = current,
-            Written::Stale(None) => return Err(Problem::not_found("the connection")),
-        }
-    }
-    Err(contended())
-}
-
-fn contended() -> Problem {
-    Problem::busy("other writers keep changing the connection", 1)
+        let saved = match attempt(WHAT, deps.store.save_connection(&next).await?)? {
+            Attempt::Done(saved) => saved,
+            Attempt::Stale(current) => return Ok(Attempt::Stale(current)),
+        };
+        wakes::reschedule_out_of_scope(deps, &connection, &saved).await;
+        let scan = match scan {
+            Some(scan) => Some(content_scan::start_scheduled(deps, scan).await),
+            None => None,
+        };
+        Ok(Attempt::Done(respond(deps, caller, &saved, scan.as_ref())))
+    })
+    .await
 }
 
 /// Changes a connection's state. `None` from `next` leaves it unchanged.
 async fn transition_state(
     deps: &Deps,
-    mut connection: Connection,
+    connection: Connection,
     next: impl Fn(&ConnectionState) -> Option<ConnectionState>,
 ) -> Result<Connection, Problem> {
-    for _ in 0..ATTEMPTS_MAX {
+    let next = &next;
+    swap(WHAT, connection, |connection| async move {
         let Some(state) = next(&connection.state) else {
-            return Ok(connection);
+            return Ok(Attempt::Done(connection));
         };
-        match deps.store.set_connection_state(&connection, state).await? {
-            Written::Done(saved) => return Ok(saved),
-            Written::Stale(Some(current)) => connection = current,
-            Written::Stale(None) => return Err(Problem::not_found("the connection")),
-        }
-    }
-    Err(contended())
+        attempt(
+            WHAT,
+            deps.store.set_connection_state(&connection, state).await?,
+        )
+    })
+    .await
 }
 
 /// Pauses the sync of a connection. Edits are still accepted, and owed.

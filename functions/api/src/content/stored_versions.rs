@@ -103,7 +103,7 @@ pub(crate) async fn text<'a>(
     let bytes = bytes.ok_or_else(|| Problem::busy("the stored bytes can't be read now", 2))?;
     Ok(match std::str::from_utf8(&bytes) {
         Ok(text) if !text.contains('\0') => Ok(text.to_owned()),
-        Ok(_) | Err(_) => Err("is not a text"),
+        Ok(_) | Err(_) => Err("is no text"),
     })
 }
 

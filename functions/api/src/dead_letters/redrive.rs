@@ -9,7 +9,7 @@
 use axum::Json;
 use domain::{ConnectionId, ConnectionKey};
 use serde::{Deserialize, Serialize};
-use store::{DeadLetter, DeadLetterAction, DeadLetterStatus, PageRequest, Written};
+use store::{Attempt, DeadLetter, DeadLetterAction, DeadLetterStatus, PageRequest};
 use utoipa::ToSchema;
 use worker::{
     ContentWake, Origin, Priority, SnapshotMessage,
@@ -19,12 +19,13 @@ use worker::{
 use crate::dead_letters::dead_letter_id::{self, DeadLetterPath};
 use crate::dead_letters::dead_letter_view::DeadLetterView;
 use crate::http::{Caller, JsonBody, JsonResult, Kind, Problem, ProblemBody};
+use crate::swap::{attempt, swap};
 use crate::{App, Deps, lookups};
 
 /// The most dead letters that one request sends again.
 const LETTERS_MAX: usize = 100;
-/// Attempts against other decisions on the same dead letter.
-const ATTEMPTS_MAX: usize = 8;
+/// The name of the item in problems.
+const WHAT: &str = "the dead letter";
 /// The longest reason that is accepted, in characters.
 const REASON_CHARS_MAX: usize = 1_000;
 
@@ -172,38 +173,31 @@ fn result(id: String, sent: Result<DeadLetter, Problem>) -> RedriveResult {
 /// Sends a dead letter again, then records it. One that was sent and has not been set aside since
 /// is not sent again.
 async fn send(deps: &Deps, caller: &Caller, letter: DeadLetter) -> Result<DeadLetter, Problem> {
-    let mut letter = letter;
-    for _ in 0..ATTEMPTS_MAX {
+    swap(WHAT, letter, |letter| async move {
         match letter.status {
             DeadLetterStatus::Parked => {}
-            DeadLetterStatus::Redriven => return Ok(letter),
+            DeadLetterStatus::Redriven => return Ok(Attempt::Done(letter)),
             DeadLetterStatus::Dropped => return Err(closed(&letter, "it has been dropped")),
         }
         let message = message(&letter)?;
-        let attempt = format!("redrive/{}/{}/{}", letter.key, letter.id, letter.revision);
+        let attempt_key = format!("redrive/{}/{}/{}", letter.key, letter.id, letter.revision);
         queue::redrive(
             &deps.wakes,
             &deps.snapshots,
             &deps.contents,
             &message,
-            &attempt,
+            &attempt_key,
         )
         .await?;
         let after = letter.redriven(&caller.subject, deps.clock.now());
-        letter = match deps.store.save_dead_letter(&after).await? {
-            Written::Done(after) => {
-                let (redrives, metric) = (after.redrives, "dead_letter_redriven");
-                tracing::info!(connection = %after.key, redrives, metric, "dead letter redriven");
-                return Ok(after);
-            }
-            Written::Stale(Some(current)) => current,
-            Written::Stale(None) => return Err(Problem::not_found("the dead letter")),
-        };
-    }
-    Err(Problem::busy(
-        "other decisions on the dead letter are being made",
-        1,
-    ))
+        let saved = attempt(WHAT, deps.store.save_dead_letter(&after).await?)?;
+        if let Attempt::Done(after) = &saved {
+            let (redrives, metric) = (after.redrives, "dead_letter_redriven");
+            tracing::info!(connection = %after.key, redrives, metric, "dead letter redriven");
+        }
+        Ok(saved)
+    })
+    .await
 }
 
 /// Returns the message to send for a dead letter.
@@ -272,32 +266,27 @@ pub(crate) async fn drop_dead_letter(
         let detail = format!("reason must be 1 to {REASON_CHARS_MAX} characters");
         return Err(Problem::new(Kind::ValueNotAllowed, detail).at("/reason"));
     }
-    let by = at.caller.subject.as_str();
-    let mut letter = lookups::dead_letter(&deps, &at.key, &at.id).await?;
-    for _ in 0..ATTEMPTS_MAX {
+    let (by, reason) = (at.caller.subject.as_str(), reason.as_str());
+    let letter = lookups::dead_letter(&deps, &at.key, &at.id).await?;
+    let deps = &deps;
+    let dropped = swap(WHAT, letter, |letter| async move {
         match letter.status {
             DeadLetterStatus::Parked => {}
             DeadLetterStatus::Redriven => return Err(closed(&letter, "it has been sent again")),
-            DeadLetterStatus::Dropped if is_decision(&letter, by, &reason) => {
-                return Ok(Json(DeadLetterView::new(&letter)));
+            DeadLetterStatus::Dropped if is_decision(&letter, by, reason) => {
+                return Ok(Attempt::Done(letter));
             }
             DeadLetterStatus::Dropped => return Err(closed(&letter, "it has been dropped")),
         }
-        let after = letter.dropped(by, &reason, deps.clock.now());
-        letter = match deps.store.save_dead_letter(&after).await? {
-            Written::Done(after) => {
-                let metric = "dead_letter_dropped";
-                tracing::info!(connection = %after.key, metric, "dead letter dropped");
-                return Ok(Json(DeadLetterView::new(&after)));
-            }
-            Written::Stale(Some(current)) => current,
-            Written::Stale(None) => return Err(Problem::not_found("the dead letter")),
-        };
-    }
-    Err(Problem::busy(
-        "other decisions on the dead letter are being made",
-        1,
-    ))
+        let after = letter.dropped(by, reason, deps.clock.now());
+        let saved = attempt(WHAT, deps.store.save_dead_letter(&after).await?)?;
+        if let Attempt::Done(after) = &saved {
+            let metric = "dead_letter_dropped";
+            tracing::info!(connection = %after.key, metric, "dead letter dropped");
+        }
+        Ok(saved)
+    });
+    Ok(Json(DeadLetterView::new(&dropped.await?)))
 }
 
 fn closed(letter: &DeadLetter, why: &str) -> Problem {

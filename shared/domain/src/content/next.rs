@@ -101,7 +101,7 @@ impl ContentState {
                 },
                 Ok(_) => ContentAction::Nothing,
                 Err(_) => {
-                    let reason = "Drive's checksum is not a SHA-256".to_owned();
+                    let reason = "Drive's checksum is none".to_owned();
                     self.record(number, ContentOutcome::Unavailable { reason })
                 }
             },

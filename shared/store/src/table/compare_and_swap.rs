@@ -1,7 +1,5 @@
 //! The loop around conditional writes of items that others write concurrently.
 
-use super::outcome::Written;
-
 /// The most attempts of [`compare_and_swap`].
 pub const ATTEMPTS_MAX: usize = 16;
 
@@ -12,15 +10,6 @@ pub enum Attempt<S, T> {
     Done(T),
     /// Another writer was faster: this is the state now.
     Stale(S),
-}
-
-impl<T> From<Written<T>> for Attempt<Option<T>, T> {
-    fn from(written: Written<T>) -> Self {
-        match written {
-            Written::Done(now) => Self::Done(now),
-            Written::Stale(now) => Self::Stale(now),
-        }
-    }
 }
 
 /// The result of all attempts.
@@ -53,4 +42,27 @@ where
         }
     }
     Ok(Swapped::Contended(state))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_attempt_continues_from_the_state_that_was_faster() {
+        let swapped = compare_and_swap(1, async |state| match state {
+            3 => Ok::<_, ()>(Attempt::Done("written")),
+            stale => Ok(Attempt::Stale(stale + 1)),
+        });
+        assert_eq!(swapped.await, Ok(Swapped::Done("written")));
+    }
+
+    #[tokio::test]
+    async fn the_attempts_are_bounded_and_an_error_ends_them() {
+        let stale = async |state| Ok::<_, ()>(Attempt::<_, ()>::Stale(state + 1));
+        let contended = compare_and_swap(0, stale).await;
+        assert_eq!(contended, Ok(Swapped::Contended(ATTEMPTS_MAX)));
+        let failed = compare_and_swap(0, async |_| Err::<Attempt<_, ()>, _>("failed")).await;
+        assert_eq!(failed, Err("failed"));
+    }
 }
