@@ -291,7 +291,8 @@ impl World {
         let record = |(at, (old, new)): (usize, &(serde_json::Value, serde_json::Value))| {
             let mut change = json!({
                 "Keys": keys, "SequenceNumber": (at + 1).to_string(), "SizeBytes": 1,
-                "StreamViewType": "NEW_AND_OLD_IMAGES", "ApproximateCreationDateTime": 1_795_251_600,
+                "StreamViewType": "NEW_AND_OLD_IMAGES",
+                "ApproximateCreationDateTime": EPOCH.as_seconds(),
             });
             for (name, image) in [("OldImage", old), ("NewImage", new)] {
                 if !image.is_null() {

@@ -2,9 +2,8 @@
 
 pub mod batch;
 mod consume;
-pub mod content;
+mod content_wakes;
 mod dead_letters;
-mod error;
 mod file_updater;
 pub mod message;
 mod origin;
@@ -13,14 +12,15 @@ pub mod queue;
 mod services;
 mod suspend;
 pub mod visibility;
+mod work_error;
 
 pub use batch::{GroupResult, MessageGroup, ReceivedMessage};
 pub use consume::{Consumer, Failure, Wake};
-pub use content::{ContentQueues, ContentWake, DedupKey, Priority};
+pub use content_wakes::{ContentQueues, ContentWake, DedupKey, Priority};
 pub use dead_letters::park;
-pub use error::WorkError;
 pub use file_updater::{FileUpdater, UpdateOutcome};
 pub use message::{LogWake, Origin, PushWake, SnapshotMessage, Unreadable};
 pub use queue::{Queue, QueueError, SnapshotQueues, WakeQueues};
 pub use services::{ConnectError, Services};
 pub use suspend::suspend;
+pub use work_error::WorkError;

@@ -10,7 +10,7 @@ use domain::{ConnectionKey, FileId, LogId, Timestamp};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use sha2::{Digest, Sha256};
 
-use crate::content::{ContentQueues, ContentWake, DedupKey, Priority};
+use crate::content_wakes::{ContentQueues, ContentWake, DedupKey, Priority};
 use crate::message::{LogWake, PushWake, SnapshotMessage, Unreadable};
 use runtime::{Settings, SettingsError};
 
