@@ -6,6 +6,6 @@ mod drifting;
 mod editing;
 mod existence;
 mod inconsistencies;
-mod permissions;
+mod permission_fields;
 mod presence;
 mod pushing;

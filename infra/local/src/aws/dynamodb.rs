@@ -22,9 +22,9 @@ use serde::de::DeserializeOwned;
 
 use super::Clock;
 
-mod stream;
+mod table_stream;
 
-pub use self::stream::StreamKeys;
+pub use self::table_stream::StreamKeys;
 
 /// The table cannot be opened or maintained.
 #[derive(Debug, thiserror::Error)]
