@@ -8,6 +8,7 @@ mod disposition;
 mod file;
 mod id;
 pub mod merge;
+pub mod operation;
 pub mod rate_limit;
 mod rules;
 mod time;
@@ -43,6 +44,7 @@ pub use id::{
     AttemptId, ChannelId, ConnectionId, ConnectionKey, DriveVersion, FileId, InvalidId, LogId,
     OperationId, PageToken, Revision, TenantId,
 };
+pub use operation::{DriftCounts, Operation, OperationKind, OperationState, RemovalLimits, Run};
 pub use rate_limit::{Backoff, Jitter};
 pub use rules::{Glob, InvalidRule, MimePattern, RULES_MAX, Rule, Rules};
 pub use time::Timestamp;

@@ -46,7 +46,7 @@ pub enum InconsistencyKind {
 }
 
 /// The number of inconsistencies of one kind that were found and repaired.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct InconsistencyCount {
     /// The number found.
     pub found: u64,

@@ -1,0 +1,397 @@
+//! The flat form of an operation: how it is stored and shown. What other builds wrote is read here,
+//! so the names of kinds and states never change.
+
+use std::collections::BTreeMap;
+
+use super::{
+    Audit, Comparison, ContentScan, End, LeaveDrive, Listing, Operation, Run, ScanState,
+    SelfCheckPhase, Stage, Sync, SyncKind,
+};
+use crate::{InconsistencyCount, InconsistencyKind, Timestamp};
+
+/// The kind of an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OperationKind {
+    /// The first listing of all files.
+    InitialSync,
+    /// One reading of the change log, requested by a person.
+    Delta,
+    /// A listing of all files because the cursor was lost, or a person requested it.
+    Resync,
+    /// A comparison of all files with the stored records.
+    Audit,
+    /// The marking of the files of a shared drive that was left.
+    LeaveDrive,
+    /// A scan that wakes the content of every file.
+    ContentScan,
+}
+
+/// The state of an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OperationState {
+    /// The stored items are checked.
+    SelfChecking,
+    /// Pages are listed.
+    Listing,
+    /// All pages are listed, or the stored records are the list.
+    Listed,
+    /// The stored records are compared with the listing.
+    Comparing,
+    /// Drive is asked about each candidate.
+    Verifying,
+    /// A person must confirm or cancel it.
+    AwaitingConfirmation,
+    /// The repairs are queued.
+    Repairing,
+    /// It succeeded.
+    Done,
+    /// A person cancelled it.
+    Cancelled,
+    /// It failed.
+    Failed,
+}
+
+impl OperationKind {
+    const LABELS: [(Self, &'static str); 6] = [
+        (Self::InitialSync, "initial_sync"),
+        (Self::Delta, "delta"),
+        (Self::Resync, "resync"),
+        (Self::Audit, "audit"),
+        (Self::LeaveDrive, "leave"),
+        (Self::ContentScan, "mirror"),
+    ];
+
+    /// Returns its name in items and at the API.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        label(&Self::LABELS, self)
+    }
+
+    /// Parses a name that [`OperationKind::label`] returns.
+    #[must_use]
+    pub fn from_label(text: &str) -> Option<Self> {
+        from_label(&Self::LABELS, text)
+    }
+}
+
+impl OperationState {
+    const LABELS: [(Self, &'static str); 10] = [
+        (Self::SelfChecking, "examining"),
+        (Self::Listing, "listing"),
+        (Self::Listed, "listed"),
+        (Self::Comparing, "comparing"),
+        (Self::Verifying, "verifying"),
+        (Self::AwaitingConfirmation, "awaiting_confirmation"),
+        (Self::Repairing, "repairing"),
+        (Self::Done, "done"),
+        (Self::Cancelled, "cancelled"),
+        (Self::Failed, "failed"),
+    ];
+
+    /// Returns its name in items and at the API.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        label(&Self::LABELS, self)
+    }
+
+    /// Parses a name that [`OperationState::label`] returns.
+    #[must_use]
+    pub fn from_label(text: &str) -> Option<Self> {
+        from_label(&Self::LABELS, text)
+    }
+}
+
+fn label<T: Copy + PartialEq>(labels: &[(T, &'static str)], of: T) -> &'static str {
+    let found = labels.iter().find(|(value, _)| *value == of);
+    found.map_or("", |(_, label)| label)
+}
+
+fn from_label<T: Copy + PartialEq>(labels: &[(T, &'static str)], text: &str) -> Option<T> {
+    let found = labels.iter().find(|(_, label)| *label == text);
+    found.map(|(value, _)| *value)
+}
+
+/// A run as flat fields. Each kind uses those that belong to its state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OperationForm {
+    /// Its kind.
+    pub kind: OperationKind,
+    /// Its state.
+    pub state: OperationState,
+    /// The reason of a failure.
+    pub reason: Option<String>,
+    /// The start of the wait for a confirmation.
+    pub since: Option<Timestamp>,
+    /// It only reports.
+    pub dry_run: bool,
+    /// Drive's token of the next page, or the position of a marking in the stored records.
+    pub page_token: Option<String>,
+    /// The position of its present step.
+    pub position: Option<String>,
+    /// Pages listed or scanned; the rounds of a marking.
+    pub pages: u32,
+    /// The number of files on them.
+    pub listed: u64,
+    /// Pages that have arrived.
+    pub pages_verified: u32,
+    /// Files on those; the marks queued before the present round.
+    pub verified: u64,
+    /// The result of a comparison.
+    pub comparison: Comparison,
+    /// The inconsistencies that an audit found among the stored items.
+    pub inconsistencies: BTreeMap<InconsistencyKind, InconsistencyCount>,
+    /// The time of the last page.
+    pub progressed_at: Option<Timestamp>,
+}
+
+impl OperationForm {
+    fn new(kind: OperationKind) -> Self {
+        Self {
+            kind,
+            state: OperationState::Listed,
+            reason: None,
+            since: None,
+            dry_run: false,
+            page_token: None,
+            position: None,
+            pages: 0,
+            listed: 0,
+            pages_verified: 0,
+            verified: 0,
+            comparison: Comparison::default(),
+            inconsistencies: BTreeMap::new(),
+            progressed_at: None,
+        }
+    }
+
+    /// Returns what must be unchanged in the table for a transition to be recorded.
+    pub(super) fn place(&self) -> (OperationState, Option<&str>, Option<&str>, u32, u32) {
+        let (token, position) = (self.page_token.as_deref(), self.position.as_deref());
+        (self.state, token, position, self.pages, self.pages_verified)
+    }
+
+    fn ending(mut self, end: Option<&End>) -> Self {
+        self.state = match end {
+            None => return self,
+            Some(End::Done) => OperationState::Done,
+            Some(End::Cancelled) => OperationState::Cancelled,
+            Some(End::Failed { reason }) => {
+                self.reason = Some(reason.clone());
+                OperationState::Failed
+            }
+        };
+        self
+    }
+
+    fn listing(mut self, listing: &Listing) -> Self {
+        self.pages = listing.pages;
+        self.listed = listing.listed;
+        self.progressed_at = listing.progressed_at;
+        self.comparison = listing.comparison.clone();
+        let (state, position) = match &listing.stage {
+            Stage::Listing { token } => {
+                self.page_token.clone_from(token);
+                (OperationState::Listing, &None)
+            }
+            Stage::Listed => (OperationState::Listed, &None),
+            Stage::Comparing { position } => (OperationState::Comparing, position),
+            Stage::Verifying { position } => (OperationState::Verifying, position),
+            Stage::AwaitingConfirmation { since } => {
+                self.since = Some(*since);
+                (OperationState::AwaitingConfirmation, &None)
+            }
+            Stage::Repairing { position } => (OperationState::Repairing, position),
+            Stage::Ended(end) => return self.ending(Some(end)),
+        };
+        self.state = state;
+        self.position.clone_from(position);
+        self
+    }
+
+    fn end(&self) -> Option<End> {
+        match self.state {
+            OperationState::Done => Some(End::Done),
+            OperationState::Cancelled => Some(End::Cancelled),
+            OperationState::Failed => Some(End::Failed {
+                reason: self.reason.clone().unwrap_or_default(),
+            }),
+            OperationState::SelfChecking
+            | OperationState::Listing
+            | OperationState::Listed
+            | OperationState::Comparing
+            | OperationState::Verifying
+            | OperationState::AwaitingConfirmation
+            | OperationState::Repairing => None,
+        }
+    }
+
+    /// Returns the run; `None` if its kind has no such state.
+    #[must_use]
+    pub fn into_run(self) -> Option<Run> {
+        match self.kind {
+            OperationKind::InitialSync => self.into_sync(SyncKind::Initial),
+            OperationKind::Delta => self.into_sync(SyncKind::Delta),
+            OperationKind::Resync => self.into_sync(SyncKind::Resync),
+            OperationKind::Audit => self.into_audit(),
+            OperationKind::LeaveDrive => self.into_leave_drive(),
+            OperationKind::ContentScan => self.into_content_scan(),
+        }
+    }
+
+    /// Returns the listing; a sync without comparison has no stages after `Listed`.
+    fn into_listing(self, compares: bool) -> Option<Listing> {
+        let position = self.position.clone();
+        let stage = match self.state {
+            OperationState::SelfChecking | OperationState::Listing => Stage::Listing {
+                token: self.page_token.clone(),
+            },
+            OperationState::Listed => Stage::Listed,
+            OperationState::Done | OperationState::Cancelled | OperationState::Failed => {
+                Stage::Ended(self.end()?)
+            }
+            OperationState::Comparing => Stage::Comparing { position },
+            OperationState::Verifying => Stage::Verifying { position },
+            OperationState::AwaitingConfirmation => {
+                let since = self.since?;
+                Stage::AwaitingConfirmation { since }
+            }
+            OperationState::Repairing => Stage::Repairing { position },
+        };
+        let possible = compares
+            || matches!(
+                stage,
+                Stage::Listing { .. } | Stage::Listed | Stage::Ended(_)
+            );
+        possible.then_some(Listing {
+            stage,
+            pages: self.pages,
+            listed: self.listed,
+            progressed_at: self.progressed_at,
+            comparison: self.comparison,
+        })
+    }
+
+    fn into_sync(self, kind: SyncKind) -> Option<Run> {
+        if self.state == OperationState::SelfChecking {
+            return None;
+        }
+        Some(Run::Sync(Sync {
+            kind,
+            pages_verified: self.pages_verified,
+            verified: self.verified,
+            listing: self.into_listing(kind == SyncKind::Resync)?,
+        }))
+    }
+
+    fn into_audit(mut self) -> Option<Run> {
+        let checking = self.state == OperationState::SelfChecking;
+        Some(Run::Audit(Audit {
+            dry_run: self.dry_run,
+            self_check: checking.then(|| SelfCheckPhase::parse(self.position.as_deref())),
+            inconsistencies: std::mem::take(&mut self.inconsistencies),
+            listing: self.into_listing(true)?,
+        }))
+    }
+
+    fn into_leave_drive(self) -> Option<Run> {
+        let end = self.end();
+        (end.is_some() || self.state == OperationState::Listed).then_some(Run::LeaveDrive(
+            LeaveDrive {
+                end,
+                position: self.page_token,
+                rounds: self.pages,
+                queued: self.listed,
+                queued_before: self.verified,
+            },
+        ))
+    }
+
+    fn into_content_scan(self) -> Option<Run> {
+        let state = match (self.end(), self.progressed_at) {
+            (Some(end), _) => ScanState::Ended(end),
+            (None, _) if self.state != OperationState::Listed => return None,
+            (None, None) => ScanState::Pending,
+            (None, Some(_)) => ScanState::Scanning {
+                position: self.position,
+            },
+        };
+        Some(Run::ContentScan(ContentScan {
+            state,
+            pages: self.pages,
+            woken: self.listed,
+            progressed_at: self.progressed_at,
+        }))
+    }
+}
+
+impl Operation {
+    /// Returns its run as flat fields.
+    #[must_use]
+    pub fn form(&self) -> OperationForm {
+        match &self.run {
+            Run::Sync(sync) => OperationForm {
+                pages_verified: sync.pages_verified,
+                verified: sync.verified,
+                ..OperationForm::new(self.kind()).listing(&sync.listing)
+            },
+            Run::Audit(audit) => {
+                let form = OperationForm {
+                    dry_run: audit.dry_run,
+                    inconsistencies: audit.inconsistencies.clone(),
+                    ..OperationForm::new(self.kind()).listing(&audit.listing)
+                };
+                match &audit.self_check {
+                    Some(part) if !self.has_ended() => OperationForm {
+                        state: OperationState::SelfChecking,
+                        position: part.position(),
+                        ..form
+                    },
+                    Some(_) | None => form,
+                }
+            }
+            Run::LeaveDrive(leave) => OperationForm {
+                page_token: leave.position.clone(),
+                pages: leave.rounds,
+                listed: leave.queued,
+                verified: leave.queued_before,
+                ..OperationForm::new(self.kind()).ending(leave.end.as_ref())
+            },
+            Run::ContentScan(scan) => {
+                let position = match &scan.state {
+                    ScanState::Scanning { position } => position.clone(),
+                    ScanState::Pending | ScanState::Ended(_) => None,
+                };
+                OperationForm {
+                    position,
+                    progressed_at: scan.progressed_at,
+                    pages: scan.pages,
+                    listed: scan.woken,
+                    pages_verified: scan.pages,
+                    verified: scan.woken,
+                    ..OperationForm::new(self.kind()).ending(scan.end())
+                }
+            }
+        }
+    }
+
+    /// Its kind.
+    #[must_use]
+    pub fn kind(&self) -> OperationKind {
+        match &self.run {
+            Run::Sync(sync) => match sync.kind {
+                SyncKind::Initial => OperationKind::InitialSync,
+                SyncKind::Delta => OperationKind::Delta,
+                SyncKind::Resync => OperationKind::Resync,
+            },
+            Run::Audit(_) => OperationKind::Audit,
+            Run::LeaveDrive(_) => OperationKind::LeaveDrive,
+            Run::ContentScan(_) => OperationKind::ContentScan,
+        }
+    }
+
+    /// Its state.
+    #[must_use]
+    pub fn state(&self) -> OperationState {
+        self.form().state
+    }
+}
