@@ -20,6 +20,7 @@ EXCEPTIONS = {
         ("ApplySnapshotsRole", "ReadCredentials"),
         ("PushIntentsRole", "ReadCredentials"),
         ("MirrorContentRole", "ReadCredentials"),
+        ("RunOperationsRole", "ReadCredentials"),
         ("SweepRole", "ReadCredentials"),
         ("ApiRole", "CheckCredentials"),
     )

@@ -19,6 +19,7 @@ FUNCTIONS = {
     "push-intents": {"timeout": 30, "memory": 512, "own": set()},
     "mirror-content": {"timeout": 900, "memory": 1024, "own": set()},
     "publish-events": {"timeout": 60, "memory": 256, "own": set()},
+    "run-operations": {"timeout": 60, "memory": 512, "own": {"WEBHOOK_URL"}},
     "sweep": {"timeout": 60, "memory": 256, "own": {"DEAD_LETTER_QUEUE_URLS", "WEBHOOK_URL"}},
     "api": {"timeout": 29, "memory": 512, "own": {"TENANT_CLAIM"}},
 }
@@ -26,6 +27,7 @@ COMMON_ENVIRONMENT = {
     "TABLE_NAME",
     "LOG_WAKES_QUEUE_URL",
     "PUSH_WAKES_QUEUE_URL",
+    "OPERATIONS_QUEUE_URL",
     "SNAPSHOTS_QUEUE_URL",
     "SNAPSHOTS_BULK_QUEUE_URL",
     "CONTENT_QUEUE_URL",
@@ -40,6 +42,7 @@ FEEDS = {
     "Queues/Snapshots": "ApplySnapshots",
     "Queues/SnapshotsBulk": "ApplySnapshots",
     "Queues/PushWakes": "PushIntents",
+    "Queues/Operations": "RunOperations",
     "Queues/Content": "MirrorContent",
     "Queues/ContentBulk": "MirrorContent",
 }
@@ -187,6 +190,7 @@ def environments_are_exact(system: System) -> list[str]:
         for key, queue in (
             ("LOG_WAKES_QUEUE_URL", "LogWakes"),
             ("PUSH_WAKES_QUEUE_URL", "PushWakes"),
+            ("OPERATIONS_QUEUE_URL", "Operations"),
             ("SNAPSHOTS_QUEUE_URL", "Snapshots"),
             ("SNAPSHOTS_BULK_QUEUE_URL", "SnapshotsBulk"),
             ("CONTENT_QUEUE_URL", "Content"),
@@ -611,7 +615,7 @@ def a_removal_that_waits_calls_a_person(system: System) -> list[str]:
     said = set()
     for metric_filter in system.of_type("AWS::Logs::MetricFilter").values():
         properties = metric_filter["Properties"]
-        if properties["LogGroupName"] != "<SweepLogs>":
+        if properties["LogGroupName"] != "<RunOperationsLogs>":
             continue
         if properties["FilterPattern"] != '{ $.metric = "awaiting_confirmation" }':
             continue

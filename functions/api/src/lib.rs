@@ -213,6 +213,7 @@ impl Deps {
             wakes: WakeQueues {
                 logs: queue("LOG_WAKES_QUEUE_URL")?,
                 pushes: queue("PUSH_WAKES_QUEUE_URL")?,
+                operations: queue("OPERATIONS_QUEUE_URL")?,
             },
             snapshots: SnapshotQueues {
                 live: queue("SNAPSHOTS_QUEUE_URL")?,

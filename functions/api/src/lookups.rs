@@ -1,7 +1,7 @@
 //! Records that handlers load by their path, and the 404 if there is none.
 
-use domain::{ConflictId, ConflictRecord, ConnectionKey, FileId, FileRecord, TenantId};
-use store::{Connection, ConnectionState, DeadLetter, Operation, PageRequest};
+use domain::{ConflictId, ConflictRecord, ConnectionKey, FileId, FileRecord, Operation, TenantId};
+use store::{Connection, ConnectionState, DeadLetter, PageRequest};
 
 use crate::Deps;
 use crate::http::{FilePath, OperationPath, Problem};

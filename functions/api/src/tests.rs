@@ -66,6 +66,7 @@ fn deps() -> Deps {
         wakes: WakeQueues {
             logs: Queue::new(sqs.clone(), "http://127.0.0.1:1/logs"),
             pushes: Queue::new(sqs.clone(), "http://127.0.0.1:1/pushes"),
+            operations: Queue::new(sqs.clone(), "http://127.0.0.1:1/operations"),
         },
         snapshots: SnapshotQueues {
             live: Queue::new(sqs.clone(), "http://127.0.0.1:1/live"),

@@ -13,13 +13,14 @@ mod tests;
 use std::time::Duration;
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
+use domain::operation::SyncKind;
 use domain::rate_limit::{CallKind, Throttled};
 use domain::{ConnectionKey, Disposition, LogId, Timestamp};
 use drive::{Change, ChangePage, ChangeState, Kind, NextToken, Unreadable};
 use runtime::{Clock, Deadline, Entropy, Settings};
 use store::{
-    ConnectionState, DeadLetter, FailedMessage, Log, LogPosition, LogProgress, OperationKind,
-    Store, StoreError, Written,
+    ConnectionState, DeadLetter, FailedMessage, Log, LogPosition, LogProgress, Store, StoreError,
+    Written,
 };
 use throttle::{DriveFactory, ThrottledDrive, WaitBudget};
 use worker::{
@@ -209,7 +210,7 @@ async fn read_log(
     deps: &Deps,
 ) -> Result<(), WorkError> {
     let log = match &log.position {
-        LogPosition::New => listing::start(&log, OperationKind::InitialSync, drive, deps).await?,
+        LogPosition::New => listing::start(&log, SyncKind::Initial, drive, deps).await?,
         LogPosition::Listing(_) | LogPosition::Following => Some(log),
         LogPosition::Left { .. } => {
             return shared_drives::rejoin_if_accessible(&log, drive, deps).await;
@@ -363,7 +364,7 @@ async fn resync(
     let Some(log) = deps.store.load_log(key, log).await? else {
         return Ok(());
     };
-    if listing::start(&log, OperationKind::Resync, drive, deps)
+    if listing::start(&log, SyncKind::Resync, drive, deps)
         .await?
         .is_some()
     {

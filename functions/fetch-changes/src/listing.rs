@@ -7,11 +7,12 @@
 
 use std::collections::BTreeMap;
 
+use domain::operation::SyncKind;
 use domain::rate_limit::CallKind;
-use domain::{Drift, FileId, FileRecord, Observation, OperationId, drift};
+use domain::{Drift, FileId, FileRecord, Observation, Operation, OperationId, Run, drift};
 use drive::{Kind, Listed, Scope};
 use runtime::Deadline;
-use store::{Log, LogPosition, Operation, OperationKind, OperationState, Written};
+use store::{Log, LogPosition, Written};
 use throttle::{CallError, ThrottledDrive};
 use worker::{Origin, SnapshotMessage, WorkError, queue};
 
@@ -20,7 +21,7 @@ use crate::{Deps, PAGE_MILLIS, drive_root, store_dead_letter};
 /// Starts a listing of the log's scope. Returns `None` if another worker was first.
 pub(crate) async fn start(
     log: &Log,
-    kind: OperationKind,
+    kind: SyncKind,
     drive: &ThrottledDrive,
     deps: &Deps,
 ) -> Result<Option<Log>, WorkError> {
@@ -31,7 +32,8 @@ pub(crate) async fn start(
         .await?;
     let now = deps.clock.now();
     let id = deps.entropy.operation(now);
-    let operation = Operation::new(log.key.clone(), id, log.log.clone(), kind, "drivesync", now);
+    let (key, run) = (log.key.clone(), Run::sync(kind));
+    let operation = Operation::new(key, id, log.log.clone(), "drivesync", now, run);
     tracing::info!(
         connection = %log.key, log = %log.log, operation = %operation.id, ?kind,
         "listing started"
@@ -55,24 +57,24 @@ pub(crate) async fn resume(
     let Some(mut operation) = deps.store.load_operation(&log.key, operation).await? else {
         return Ok(None);
     };
-    if operation.state == OperationState::Listing && operation.page_token.is_none() {
+    if operation.page_to_list() == Some(None) {
         let origin = Origin::Operation(operation.id.to_string());
         drive_root::queue_root(log, origin, &deps.snapshots.bulk, drive, deps).await?;
     }
-    while operation.state == OperationState::Listing {
+    while let Some(token) = operation.page_to_list() {
         if deadline.passed(deps.clock.now().plus_millis(PAGE_MILLIS)) {
             queue::wake_log(&deps.log_wakes, &log.key, &log.log, deps.clock.now()).await?;
             return Ok(None);
         }
-        let token = operation.page_token.as_deref();
         let listed = || drive.client().list_files(&scope, token);
         let page = match drive.call_with_retries(CallKind::List, listed).await {
             Ok(page) => page,
             // A page token expires within hours: "if rejected, restart from the first page".
             Err(CallError::Drive(error))
-                if *error.kind() == Kind::CursorLost && operation.page_token.is_some() =>
+                if *error.kind() == Kind::CursorLost && token.is_some() =>
             {
-                match deps.store.restart_listing(&operation).await? {
+                let restarted = operation.on_token_lost(deps.clock.now());
+                match deps.store.advance_operation(&operation, &restarted).await? {
                     Written::Done(restarted) => operation = restarted,
                     Written::Stale(_) => return Ok(None),
                 }
@@ -87,12 +89,9 @@ pub(crate) async fn resume(
             );
         }
         let ids = queue_page(log, &operation, page.files, deps).await?;
-        let now = deps.clock.now();
-        match deps
-            .store
-            .record_page(&operation, &ids, page.next.as_deref(), now)
-            .await?
-        {
+        let files = u64::try_from(ids.len()).unwrap_or(u64::MAX);
+        let after = operation.on_page(files, page.next.as_deref(), deps.clock.now());
+        match deps.store.record_page(&operation, &after, &ids).await? {
             Written::Done(recorded) => operation = recorded,
             Written::Stale(_) => return Ok(None),
         }
@@ -113,7 +112,7 @@ async fn load_known(
     files: &[Listed],
     deps: &Deps,
 ) -> Result<BTreeMap<FileId, FileRecord>, WorkError> {
-    if operation.kind != OperationKind::Resync {
+    if !operation.is_resync() {
         return Ok(BTreeMap::new());
     }
     let present = files.iter().filter_map(|entry| match entry {

@@ -9,12 +9,9 @@
 use std::collections::BTreeMap;
 
 use domain::rate_limit::CallKind;
-use domain::{ConnectionKey, LogId, Timestamp};
+use domain::{ConnectionKey, LogId, Operation, Run, Timestamp};
 use drive::{DriveChange, DriveError, Kind};
-use store::{
-    Attempt, Created, Log, LogPosition, Operation, OperationKind, Swapped, Written,
-    compare_and_swap,
-};
+use store::{Attempt, Created, Log, LogPosition, Swapped, Written, compare_and_swap};
 use throttle::{CallError, ThrottledDrive};
 use worker::{WorkError, queue};
 
@@ -225,8 +222,8 @@ async fn leave_drive(key: &ConnectionKey, id: &LogId, deps: &Deps) -> Result<(),
         };
         let now = deps.clock.now();
         let operation = deps.entropy.operation(now);
-        let leave = OperationKind::Leave;
-        let leave = Operation::new(key.clone(), operation, id.clone(), leave, "drivesync", now);
+        let run = Run::leave_drive();
+        let leave = Operation::new(key.clone(), operation, id.clone(), "drivesync", now, run);
         let poll_at = now.plus_millis(deps.entropy.jitter().around(LEFT_POLL_INTERVAL_MILLIS));
         match deps.store.leave_log(&log, &leave, now, poll_at).await? {
             Written::Done(_) => {

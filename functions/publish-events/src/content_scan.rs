@@ -4,14 +4,11 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use domain::{Ancestry, ConnectionKey, FOLDER, FileRecord, Side, Timestamp};
+use domain::{Ancestry, ConnectionKey, FOLDER, FileRecord, Operation, Run, Side};
 use store::stream::FileChange;
-use store::{Connection, Operation, StoreError};
+use store::{Connection, StoreError};
 
 use crate::Deps;
-
-/// The time without progress after which a listing is no longer expected to end, in milliseconds.
-const LISTING_STALLED_MILLIS: i64 = 3_600_000;
 
 /// The newest operations of each connection, newest first, read after every write that the batch
 /// reports.
@@ -42,7 +39,7 @@ pub(crate) async fn schedule_for_folder(
     let listing = listings.find(|operation| operation.log == log);
     let now = deps.clock.now();
     if operations.iter().any(Operation::is_pending_scan)
-        || listing.is_some_and(|listing| is_covered_by(listing, connection, now))
+        || listing.is_some_and(|listing| listing.scan_follows(&connection.facts(), now))
     {
         return Ok(());
     }
@@ -52,8 +49,8 @@ pub(crate) async fn schedule_for_folder(
     if !may_enter_scope(folder, change.before.as_ref(), connection, deps).await? {
         return Ok(());
     }
-    let (log_key, id) = ((key.clone(), log), deps.entropy.operation(now));
-    let scan = Operation::content_scan(log_key, id, "drivesync", now, now);
+    let (id, run) = (deps.entropy.operation(now), Run::content_scan());
+    let scan = Operation::new(key.clone(), id, log, "drivesync", now, run);
     deps.store.schedule_scan(&scan).await?;
     operations.push(scan);
     tracing::info!(
@@ -61,13 +58,6 @@ pub(crate) async fn schedule_for_folder(
         "scheduled content scan: a folder entered the scope"
     );
     Ok(())
-}
-
-/// Returns whether a content scan follows the listing of the folder's own log. A listing without
-/// progress for an hour is not relied on: it needs a person.
-fn is_covered_by(listing: &Operation, connection: &Connection, now: Timestamp) -> bool {
-    let since = listing.progressed_at.unwrap_or(listing.started_at);
-    listing.ends_in_a_scan(connection) && now.millis_since(since) < LISTING_STALLED_MILLIS
 }
 
 /// Returns the changed folder if it is new, renamed or moved.

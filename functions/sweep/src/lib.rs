@@ -1,26 +1,18 @@
-//! Runs scheduled work, whatever else was lost: polls due logs, renews channels, wakes owed pushes
-//! and content, runs operations, and drains dead-letter queues into records.
+//! Runs scheduled work, whatever else was lost: polls due logs, renews channels, wakes owed pushes,
+//! content and operations, and drains dead-letter queues into records. Nothing here takes longer
+//! than a call.
 //!
 //! It queries the index of due items and never scans. The index lags behind, so an item is read
 //! again before anything is done with it.
 
-mod audit;
 mod channels;
-mod compare;
 mod content_retention;
-mod content_scan;
 mod dead_letters;
-mod leave_drive;
-mod operations;
-mod repair;
 mod retry_suspended;
-mod self_check;
 #[cfg(test)]
 mod tests;
-mod verify;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{ConnectionKey, LogId};
@@ -44,17 +36,15 @@ const DRIVE_TIMEOUTS: drive::Timeouts = drive::Timeouts {
 pub struct Deps {
     /// The table of due items.
     pub store: Store,
-    /// Drive with each connection's credentials and rate limit: for channels, for operations, and
-    /// to retry a suspended connection.
+    /// Drive with each connection's credentials and rate limit: for channels, and to retry a
+    /// suspended connection.
     pub drives: DriveFactory,
-    /// The queues of log and push wakes.
+    /// The queues of log, push and operation wakes.
     pub wakes: WakeQueues,
     /// The queues that wake `mirror-content`.
     pub contents: ContentQueues,
     /// The bucket that stores content.
     pub objects: Objects,
-    /// The queue that receives the repairs of operations.
-    pub snapshots_bulk: Queue,
     /// The dead-letter queues to be drained.
     pub dead_letters: Vec<Queue>,
     /// The address for Drive's notifications; `None` if Drive can't reach it, and logs are only
@@ -91,7 +81,6 @@ impl Deps {
             wakes: WakeQueues::from_settings(&sqs, settings)?,
             contents: ContentQueues::from_settings(&sqs, settings)?,
             objects: Objects::new(objects::client(&aws), settings.content_bucket()?),
-            snapshots_bulk: Queue::from_setting(&sqs, settings, "SNAPSHOTS_BULK_QUEUE_URL")?,
             dead_letters,
             webhook_url: settings.optional("WEBHOOK_URL"),
             clock,
@@ -127,13 +116,7 @@ enum WorkError {
     #[error("S3 request failed")]
     Objects(#[from] ObjectsError),
     #[error("Drive call failed")]
-    Call(#[from] Arc<CallError>),
-}
-
-impl From<CallError> for WorkError {
-    fn from(error: CallError) -> Self {
-        Self::Call(Arc::new(error))
-    }
+    Call(#[from] CallError),
 }
 
 impl From<DriveError> for WorkError {
@@ -200,7 +183,7 @@ async fn process_due_shard(
             if deadline.passed(deps.clock.now()) {
                 return Ok(());
             }
-            process_item(item, connections_to_push, deadline, deps).await;
+            process_item(item, connections_to_push, deps).await;
         }
         after = due.next;
         if after.is_none() {
@@ -212,7 +195,6 @@ async fn process_due_shard(
 async fn process_item(
     item: DueItem,
     connections_to_push: &mut BTreeSet<ConnectionKey>,
-    deadline: Deadline,
     deps: &Deps,
 ) {
     let (what, done) = match item {
@@ -222,10 +204,10 @@ async fn process_item(
         }
         DueItem::Log(key, log) => ("log", Box::pin(poll_log(&key, &log, deps)).await),
         DueItem::Channel(id) => ("channel", Box::pin(channels::process_due(&id, deps)).await),
-        DueItem::Operation(key, id) => (
-            "operation",
-            Box::pin(operations::run(&key, &id, deadline, deps)).await,
-        ),
+        DueItem::Operation(key, id) => {
+            let wake = deps.wakes.operation(&key, &id, deps.clock.now());
+            ("operation", wake.await.map_err(Into::into))
+        }
         DueItem::Content(key, file) => (
             "content",
             Box::pin(content_retention::wake_if_due(&key, &file, deps)).await,

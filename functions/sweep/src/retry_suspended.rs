@@ -5,7 +5,7 @@ use domain::rate_limit::CallKind;
 use store::{Connection, ConnectionState, Log, Written};
 use throttle::CallError;
 
-use crate::{Deps, WorkError, content_scan, wait_budget};
+use crate::{Deps, WorkError, wait_budget};
 
 /// Requests the account and the log's start token from Drive. If both succeed, the connection
 /// becomes active and continues from its cursors and with its owed fields.
@@ -25,7 +25,13 @@ pub(crate) async fn retry(
     }
     // Content wakes were dropped during the suspension. The scan is scheduled first, so that an
     // interruption cannot lose it.
-    content_scan::schedule(connection, &log.log, deps).await?;
+    let Deps {
+        store,
+        clock,
+        entropy,
+        ..
+    } = deps;
+    worker::schedule_scan(connection, &log.log, store, clock, entropy).await?;
     let active = ConnectionState::Active;
     // A concurrent change of the state takes precedence.
     if let Written::Stale(_) = deps.store.set_connection_state(connection, active).await? {

@@ -22,7 +22,6 @@ async fn deps(world: &World) -> Deps {
         wakes: world.wakes(),
         contents: world.contents(),
         objects: Objects::new(nowhere, "content"),
-        snapshots_bulk: world.queue("snapshots-bulk.fifo"),
         dead_letters: vec![world.queue(DEAD_LETTERS)],
         webhook_url: None,
         clock: world.clock.clone(),

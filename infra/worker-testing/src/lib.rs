@@ -31,11 +31,12 @@ use worker::{ContentQueues, Queue, SnapshotQueues, WakeQueues};
 /// The time at which every world begins: 2026-11-21T09:00:00Z.
 pub const EPOCH: Timestamp = Timestamp::from_millis(1_795_251_600_000);
 /// The queues.
-pub const QUEUES: [&str; 6] = [
+pub const QUEUES: [&str; 7] = [
     "log-wakes.fifo",
     "snapshots.fifo",
     "snapshots-bulk.fifo",
     "push-wakes.fifo",
+    "operations.fifo",
     "content.fifo",
     "content-bulk.fifo",
 ];
@@ -157,7 +158,7 @@ impl World {
             rules: domain::Rules::default(),
             content: domain::ContentSettings::default(),
             my_drive: None,
-            removals: store::RemovalLimits::default(),
+            removals: domain::RemovalLimits::default(),
             state: ConnectionState::Active,
             created_at: self.clock.now(),
             created_by: "ada".to_owned(),
@@ -342,6 +343,7 @@ impl World {
         WakeQueues {
             logs: self.queue("log-wakes.fifo"),
             pushes: self.queue("push-wakes.fifo"),
+            operations: self.queue("operations.fifo"),
         }
     }
 

@@ -28,14 +28,9 @@ pub use file::history::HistoryEntry;
 pub use file::index_state::{IndexDefect, Indexed};
 pub use file::lists::{Attention, ConflictFilter, ConflictState, IntentStatus, Tombstones};
 pub use log::channels::{Channel, ChannelState};
-pub use log::drive_logs::ScanProgress;
 pub use log::logs::{Log, LogPosition, LogProgress};
 pub use operation::drift_entries::{CandidateReason, DriftEntry, Finding};
 pub use operation::inconsistencies::{Inconsistency, Subject};
-pub use operation::operations::{
-    Decision, DriftCounts, Operation, OperationKind, OperationState, Verified,
-};
-pub use operation::removal_limits::RemovalLimits;
 pub use table::compare_and_swap::{ATTEMPTS_MAX, Attempt, Swapped, compare_and_swap};
 pub use table::outcome::{Created, Updated, Written};
 pub use table::page::{Page, PageRequest};

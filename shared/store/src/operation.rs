@@ -4,4 +4,3 @@ pub(crate) mod drift_entries;
 pub(crate) mod inconsistencies;
 pub(crate) mod operation_item;
 pub(crate) mod operations;
-pub(crate) mod removal_limits;

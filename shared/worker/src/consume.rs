@@ -10,8 +10,8 @@ use store::{DeadLetter, Store};
 
 use crate::dead_letters::{NotParked, failed_message, park, read_group};
 use crate::{
-    ContentWake, GroupResult, LogWake, MessageGroup, PushWake, Queue, ReceivedMessage, Unreadable,
-    WorkError, batch, suspend,
+    ContentWake, GroupResult, LogWake, MessageGroup, OperationWake, PushWake, Queue,
+    ReceivedMessage, Unreadable, WorkError, batch, suspend,
 };
 
 /// The interval at which processed groups are acknowledged while others are being processed.
@@ -111,7 +111,7 @@ macro_rules! wakes {
     };
 }
 
-wakes!(LogWake, PushWake, ContentWake);
+wakes!(LogWake, PushWake, OperationWake, ContentWake);
 
 impl Consumer<'_> {
     /// Consumes a batch of wakes, its groups concurrently. All wakes of a group mean the same, so

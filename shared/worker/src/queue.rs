@@ -6,10 +6,11 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use domain::{ConnectionKey, FileId, LogId, Timestamp};
+use domain::{ConnectionKey, FileId, LogId, OperationId, Timestamp};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use sha2::{Digest, Sha256};
 
+use crate::OperationWake;
 use crate::content_wakes::{ContentQueues, ContentWake, DedupKey, Priority};
 use crate::message::{LogWake, PushWake, SnapshotMessage, Unreadable};
 use runtime::{Settings, SettingsError};
@@ -118,6 +119,8 @@ pub struct WakeQueues {
     pub logs: Queue,
     /// The queue that `push-intents` consumes.
     pub pushes: Queue,
+    /// The queue that `run-operations` consumes.
+    pub operations: Queue,
 }
 
 impl WakeQueues {
@@ -130,6 +133,7 @@ impl WakeQueues {
         Ok(Self {
             logs: Queue::from_setting(client, settings, "LOG_WAKES_QUEUE_URL")?,
             pushes: Queue::from_setting(client, settings, "PUSH_WAKES_QUEUE_URL")?,
+            operations: Queue::from_setting(client, settings, "OPERATIONS_QUEUE_URL")?,
         })
     }
 
@@ -152,6 +156,27 @@ impl WakeQueues {
     /// [`QueueError`] if SQS did not confirm it.
     pub async fn push(&self, key: &ConnectionKey, now: Timestamp) -> Result<(), QueueError> {
         wake_push(&self.pushes, key, now).await
+    }
+
+    /// Wakes an operation.
+    ///
+    /// # Errors
+    /// [`QueueError`] if SQS did not confirm it.
+    pub async fn operation(
+        &self,
+        key: &ConnectionKey,
+        operation: &OperationId,
+        now: Timestamp,
+    ) -> Result<(), QueueError> {
+        let group = operation_group(key, operation);
+        let body = OperationWake {
+            key: key.clone(),
+            operation: operation.clone(),
+        }
+        .to_body();
+        self.operations
+            .send(body, group, coalescing_window(now).to_string())
+            .await
     }
 }
 
@@ -325,6 +350,8 @@ pub enum Redrive {
     Log(LogWake),
     /// A wake of a connection's intents.
     Push(PushWake),
+    /// A wake of an operation.
+    Operation(OperationWake),
     /// A wake of a file's content.
     Content {
         /// The message.
@@ -348,7 +375,10 @@ impl Redrive {
             let priority = if bulk { Priority::Bulk } else { Priority::High };
             return Ok(Self::Content { wake, priority });
         }
-        // A log wake is also readable as a push wake, but not the other way round.
+        // Other wakes are also readable as a push wake, but not the other way round.
+        if let Ok(wake) = OperationWake::from_body(body) {
+            return Ok(Self::Operation(wake));
+        }
         match LogWake::from_body(body) {
             Ok(wake) => Ok(Self::Log(wake)),
             Err(_) => PushWake::from_body(body).map(Self::Push),
@@ -362,6 +392,7 @@ impl Redrive {
             Self::Snapshot { message, .. } => &message.key,
             Self::Log(wake) => &wake.key,
             Self::Push(wake) => &wake.key,
+            Self::Operation(wake) => &wake.key,
             Self::Content { wake, .. } => &wake.key,
         }
     }
@@ -391,6 +422,10 @@ pub async fn redrive(
         }
         Redrive::Log(wake) => (&wakes.logs, wake.to_body(), log_group(&wake.key, &wake.log)),
         Redrive::Push(wake) => (&wakes.pushes, wake.to_body(), push_group(&wake.key)),
+        Redrive::Operation(wake) => {
+            let group = operation_group(&wake.key, &wake.operation);
+            (&wakes.operations, wake.to_body(), group)
+        }
         Redrive::Content { wake, priority } => {
             let dedup_key = DedupKey::Redrive(attempt.to_owned());
             return contents.send(*priority, &[(wake.clone(), dedup_key)]).await;
@@ -407,6 +442,10 @@ pub fn file_group(key: &ConnectionKey, file: &FileId) -> String {
 
 fn log_group(key: &ConnectionKey, log: &LogId) -> String {
     bounded(&format!("{}.{}.{log}", key.tenant, key.connection))
+}
+
+fn operation_group(key: &ConnectionKey, operation: &OperationId) -> String {
+    bounded(&format!("{}.{}.{operation}", key.tenant, key.connection))
 }
 
 fn push_group(key: &ConnectionKey) -> String {
@@ -444,146 +483,4 @@ pub fn digest(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::message::Origin;
-    use domain::{ConnectionId, DriveMetadata, DriveVersion, FieldSetVersion, Snapshot, TenantId};
-    use std::collections::BTreeMap;
-
-    fn key(tenant: &str) -> ConnectionKey {
-        ConnectionKey {
-            tenant: TenantId::parse(tenant).unwrap(),
-            connection: ConnectionId::parse("c_01").unwrap(),
-        }
-    }
-
-    fn message(tenant: &str, version: Option<u64>, at: i64, origin: Origin) -> SnapshotMessage {
-        let file = FileId::parse("1abc").unwrap();
-        let snapshot = |version| Snapshot {
-            file: file.clone(),
-            version: DriveVersion(version),
-            field_set: FieldSetVersion::CURRENT,
-            fields: BTreeMap::new(),
-            metadata: DriveMetadata::default(),
-        };
-        SnapshotMessage {
-            key: key(tenant),
-            origin,
-            file: file.clone(),
-            at: Timestamp::from_millis(at),
-            snapshot: version.map(snapshot),
-        }
-    }
-
-    #[test]
-    fn distinct_snapshots_have_distinct_deduplication_ids_and_a_repetition_does_not() {
-        let operation = || Origin::Operation("op-1".to_owned());
-        let all = [
-            message("acme", Some(1), 0, Origin::Live),
-            message("acme", Some(2), 0, Origin::Live),
-            message("acme", Some(1), 0, operation()),
-            message("other", Some(1), 0, Origin::Live),
-            message("acme", None, 7, Origin::Live),
-            message("acme", None, 8, Origin::Live),
-        ];
-        let ids: std::collections::BTreeSet<String> = all.iter().map(deduplication).collect();
-        assert_eq!(ids.len(), all.len());
-        // The time of a change is not part of the id: Drive's version identifies the state.
-        let repeated = message("acme", Some(1), 99, Origin::Live);
-        assert_eq!(deduplication(&repeated), deduplication(&all[0]));
-    }
-
-    #[test]
-    fn a_parked_message_is_read_as_what_it_was() {
-        let key = key("acme");
-        let log = LogWake {
-            key: key.clone(),
-            log: LogId::user(),
-        };
-        let push = PushWake { key: key.clone() };
-        let removed = message("acme", None, 7, Origin::Live);
-        let content = ContentWake {
-            key: key.clone(),
-            file: removed.file.clone(),
-        };
-        let read = |body: &str| Redrive::from_body(body, true).unwrap();
-        assert_eq!(read(&log.to_body()), Redrive::Log(log));
-        assert_eq!(read(&push.to_body()), Redrive::Push(push));
-        assert_eq!(
-            read(&content.to_body()),
-            Redrive::Content {
-                wake: content,
-                priority: Priority::Bulk
-            }
-        );
-        let snapshot = read(&removed.to_body());
-        assert_eq!(snapshot.key(), &key);
-        let message = Box::new(removed);
-        assert_eq!(
-            snapshot,
-            Redrive::Snapshot {
-                message,
-                bulk: true
-            }
-        );
-        assert!(Redrive::from_body("{\"v\":1", false).is_err());
-    }
-
-    #[test]
-    fn ids_are_valid_in_sqs() {
-        let long = ConnectionKey {
-            tenant: TenantId::parse(&"t".repeat(64)).unwrap(),
-            connection: ConnectionId::parse(&"c".repeat(64)).unwrap(),
-        };
-        let group = file_group(&long, &FileId::parse("1abc").unwrap());
-        assert!(group.len() <= 128, "{group}");
-        assert!(group.bytes().all(|b| b.is_ascii_graphic()));
-    }
-
-    #[test]
-    fn a_wake_is_delivered_after_its_coalescing_window_has_ended() {
-        for at in [0, 1, 499, 500, 999, 1_763_715_600_123] {
-            let sent_at = Timestamp::from_millis(at);
-            let delivered_at = sent_at.plus_millis(WAKE_DELAY_MILLIS);
-            assert!(coalescing_window_end(sent_at) > sent_at);
-            assert!(coalescing_window_end(sent_at) <= delivered_at);
-        }
-    }
-
-    /// Messages as an earlier build sent them, of which some may be in flight during a deployment.
-    #[test]
-    fn recorded_messages_are_read_and_sent_again_as_they_were() {
-        let recorded = include_str!("recorded_messages.jsonl").lines();
-        for line in recorded {
-            let message: serde_json::Value = serde_json::from_str(line).unwrap();
-            let text = |name: &str| message[name].as_str().unwrap();
-            let (body, group) = (text("body"), text("group"));
-            let (again, its_group) = match text("queue") {
-                "log-wakes.fifo" => {
-                    let wake = LogWake::from_body(body).unwrap();
-                    (wake.to_body(), log_group(&wake.key, &wake.log))
-                }
-                "push-wakes.fifo" => {
-                    let wake = PushWake::from_body(body).unwrap();
-                    (wake.to_body(), push_group(&wake.key))
-                }
-                "content.fifo" | "content-bulk.fifo" => {
-                    let wake = ContentWake::from_body(body).unwrap();
-                    (wake.to_body(), file_group(&wake.key, &wake.file))
-                }
-                "snapshots.fifo" | "snapshots-bulk.fifo" => {
-                    let snapshot = SnapshotMessage::from_body(body).unwrap();
-                    assert_eq!(deduplication(&snapshot), text("deduplication_id"), "{line}");
-                    (
-                        snapshot.to_body(),
-                        file_group(&snapshot.key, &snapshot.file),
-                    )
-                }
-                other => panic!("{other} has no messages"),
-            };
-            let json = |body: &str| serde_json::from_str::<serde_json::Value>(body).unwrap();
-            assert_eq!(json(&again), json(body), "{line}");
-            assert_eq!(its_group, group, "{line}");
-        }
-    }
-}
+mod tests;

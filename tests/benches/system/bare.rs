@@ -183,6 +183,9 @@ impl Bare {
             Queue::PushWakes => {
                 push_intents::handle(event, deadline, &functions.push_intents).await
             }
+            Queue::Operations => {
+                run_operations::handle(event, deadline, &functions.run_operations).await
+            }
             Queue::Content | Queue::ContentBulk => {
                 mirror_content::handle(event, deadline, &functions.mirror_content).await
             }

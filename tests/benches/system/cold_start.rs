@@ -13,11 +13,12 @@ use tokio::sync::mpsc;
 use crate::report::{Report, Target, count, quantile};
 use crate::rig::Folder;
 
-const FUNCTIONS: [&str; 6] = [
+const FUNCTIONS: [&str; 7] = [
     "receive-notification",
     "fetch-changes",
     "apply-snapshots",
     "push-intents",
+    "run-operations",
     "sweep",
     "api",
 ];
@@ -130,6 +131,7 @@ async fn start(
         .env("TABLE_NAME", "drivesync")
         .env("LOG_WAKES_QUEUE_URL", queue("log-wakes"))
         .env("PUSH_WAKES_QUEUE_URL", queue("push-wakes"))
+        .env("OPERATIONS_QUEUE_URL", queue("operations"))
         .env("SNAPSHOTS_QUEUE_URL", queue("snapshots"))
         .env("SNAPSHOTS_BULK_QUEUE_URL", queue("snapshots-bulk"))
         .env("DEAD_LETTER_QUEUE_URLS", queue("log-wakes-dead"))

@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use domain::ConnectionKey;
+use domain::{ConnectionKey, OperationState};
 use drive_simulator::Simulator;
 use local::aws::Queue;
 use local::system::System;
-use store::{OperationState, PageRequest};
+use store::PageRequest;
 
 use crate::report::{Report, Target, count};
 use crate::resources::{Memory, memory, processor_seconds};
@@ -87,7 +87,7 @@ async fn state(system: &System, key: &ConnectionKey) -> Option<OperationState> {
     page.items
         .into_iter()
         .next()
-        .map(|operation| operation.state)
+        .map(|operation| operation.state())
 }
 
 impl FirstSync {

@@ -10,9 +10,9 @@ pub mod meter;
 
 use std::time::{Duration, Instant};
 
-use domain::{Field, Gone, LogId, Presence, Value};
+use domain::{Field, Gone, LogId, OperationState, Presence, Value};
 use drive_simulator::{Edit, NotificationPolicy, Role, Simulator};
-use store::{LogPosition, OperationKind, OperationState, PageRequest};
+use store::{LogPosition, PageRequest};
 
 use crate::report::{Report, Target, count};
 use crate::rig::{Rig, credentials, described, serve, until};
@@ -85,12 +85,10 @@ async fn at_rest(rig: &Rig, followed: usize) {
             .count();
         let first = PageRequest::first(100);
         let operations = rig.store().list_operations(&rig.key, &first).await.unwrap();
-        let ended = operations.items.iter().all(|operation| {
-            matches!(
-                operation.state,
-                OperationState::Done | OperationState::Failed { .. }
-            )
-        });
+        let ended = operations
+            .items
+            .iter()
+            .all(|operation| operation.has_ended());
         (ended && followed_now == followed && rig.queued() == 0).then_some(())
     })
     .await;
@@ -206,9 +204,9 @@ async fn forget_tokens(report: &mut Report, rig: &Rig, library: &Library) {
         let first = PageRequest::first(100);
         let operations = rig.store().list_operations(&rig.key, &first).await.unwrap();
         let resyncs = operations.items.iter().filter(|operation| {
-            operation.kind == OperationKind::Resync
+            operation.is_resync()
                 && operation.started_at >= since
-                && operation.state == OperationState::Done
+                && operation.state() == OperationState::Done
         });
         (resyncs.count() == 3).then_some(())
     })

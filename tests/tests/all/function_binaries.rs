@@ -155,6 +155,25 @@ fn push_intents_handles_its_sample_events() {
     ));
 }
 
+#[test]
+fn run_operations_takes_its_sample_events() {
+    run(feed_batches(
+        "run-operations",
+        "RunOperations",
+        &[
+            ("garbage", 1),
+            ("garbage-between-wakes", 1),
+            ("missing-tenant", 1),
+            ("newer-version", 1),
+            ("no-records", 0),
+            ("one-wake", 0),
+            ("several-wakes-of-one-operation", 0),
+            ("two-operations", 0),
+            ("unknown-connection", 0),
+        ],
+    ));
+}
+
 /// Returns one sample event.
 fn event(function: &str, name: &str) -> Value {
     let path = top()
@@ -547,6 +566,7 @@ fn every_function_has_a_folder_of_events_that_a_test_knows() {
         "publish-events",
         "push-intents",
         "receive-notification",
+        "run-operations",
         "sweep",
     ];
     assert_eq!(folders, known.map(str::to_owned).into());

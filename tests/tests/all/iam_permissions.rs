@@ -272,7 +272,9 @@ async fn join_and_leave(hand: &ByHand) {
                 let file = hand.take();
                 hand.edit_ok(&file, json!({"description": "owed"})).await;
             }
-            Queue::Content | Queue::ContentBulk => panic!("{queue:?} is not asked for here"),
+            Queue::Operations | Queue::Content | Queue::ContentBulk => {
+                panic!("{queue:?} is not asked for here")
+            }
         }
         hand.pump_only(queue).await;
         assert_eq!(hand.get("/status").await["state"], "suspended", "{queue:?}");

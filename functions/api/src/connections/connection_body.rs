@@ -1,10 +1,10 @@
 //! A connection's settings from JSON. All of them are checked before any is used or stored.
 
 use domain::rate_limit::Limits;
-use domain::{ContentSettings, LogId, Policies, Rules, TenantId};
+use domain::{ContentSettings, LogId, Policies, RemovalLimits, Rules, TenantId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
-use store::{Connection, RemovalLimits, Scope};
+use store::{Connection, Scope};
 use utoipa::ToSchema;
 
 use crate::connections::content_settings_body::ContentSettingsBody;

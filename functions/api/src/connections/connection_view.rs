@@ -1,8 +1,8 @@
 //! A connection as callers see it, and what in it needs attention.
 
-use domain::ConnectionKey;
+use domain::{ConnectionKey, Operation};
 use serde::Serialize;
-use store::{Connection, ConnectionState, Operation};
+use store::{Connection, ConnectionState};
 use utoipa::ToSchema;
 
 use crate::Deps;

@@ -3,9 +3,9 @@
 use axum::Json;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
-use domain::{ConnectionId, ConnectionKey, LogId, Request};
+use domain::{ConnectionId, ConnectionKey, LogId, Operation, Request};
 use serde::Serialize;
-use store::{Attempt, Connection, ConnectionState, Created, Operation, PageRequest};
+use store::{Attempt, Connection, ConnectionState, Created, PageRequest};
 use utoipa::ToSchema;
 
 use crate::connections::connection_body::{

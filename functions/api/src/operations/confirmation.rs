@@ -1,13 +1,14 @@
 //! The decision of a person to continue or cancel an operation.
 
 use axum::Json;
-use store::{Decision, Operation, OperationKind, OperationState, Written};
+use domain::operation::DecisionRefused;
+use store::Written;
 
 use crate::http::{JsonResult, Kind, OperationPath, Problem};
 use crate::operations::operation_view::OperationView;
 use crate::{App, Deps, lookups};
 
-/// Attempts against the sweep, which advances the same operation.
+/// Attempts against `run-operations`, which advances the same operation.
 const ATTEMPTS_MAX: usize = 8;
 
 /// Continues an operation that would remove more files than allowed.
@@ -44,28 +45,15 @@ pub(crate) async fn cancel_operation(deps: App, at: OperationPath) -> JsonResult
 async fn decide(deps: &Deps, at: &OperationPath, confirmed: bool) -> JsonResult<OperationView> {
     let mut operation = lookups::operation(deps, at).await?;
     for _ in 0..ATTEMPTS_MAX {
-        let refused = |detail: &str| {
-            let problem = Problem::new(Kind::StateNotAllowed, detail);
-            Err(problem.current(&OperationView::new(&operation)))
-        };
-        match &operation.decision {
-            Some(decision) if decision.confirmed == confirmed => {
-                return Ok(Json(OperationView::new(&operation)));
-            }
-            Some(decision) if decision.confirmed => {
-                return refused(&format!("it was confirmed at {}", decision.at));
-            }
-            Some(decision) => return refused(&format!("it was cancelled at {}", decision.at)),
-            None if confirmed && !awaits_confirmation(&operation) => {
-                return refused("it does not wait for a confirmation");
-            }
-            None if !confirmed && !is_cancellable(&operation) => {
-                return refused("it can't be cancelled, or not any more");
-            }
-            None => {}
+        let decided = operation.decide(confirmed, &at.caller.subject, deps.clock.now());
+        let after = decided.map_err(|refused| {
+            let problem = Problem::new(Kind::StateNotAllowed, explain(&refused));
+            problem.current(&OperationView::new(&operation))
+        })?;
+        if after == operation {
+            return Ok(Json(OperationView::new(&operation)));
         }
-        let after = decided(&operation, confirmed, &at.caller.subject, deps);
-        match deps.store.move_operation(&operation, &after).await? {
+        match deps.store.advance_operation(&operation, &after).await? {
             Written::Done(after) => {
                 let metric = "operation_decided";
                 tracing::info!(operation = %after.id, confirmed, metric, "operation decided");
@@ -78,44 +66,13 @@ async fn decide(deps: &Deps, at: &OperationPath, confirmed: bool) -> JsonResult<
     Err(Problem::busy("the operation keeps advancing", 1))
 }
 
-fn awaits_confirmation(operation: &Operation) -> bool {
-    matches!(operation.state, OperationState::AwaitingConfirmation { .. })
-}
-
-/// Returns whether the operation can end here: it has changed nothing, and no log waits for it.
-fn is_cancellable(operation: &Operation) -> bool {
-    match operation.state {
-        OperationState::AwaitingConfirmation { .. }
-        | OperationState::Comparing
-        | OperationState::Verifying => true,
-        OperationState::Examining | OperationState::Listing | OperationState::Listed => {
-            operation.kind == OperationKind::Audit
+fn explain(refused: &DecisionRefused) -> String {
+    match refused {
+        DecisionRefused::Decided(decision) if decision.confirmed => {
+            format!("it was confirmed at {}", decision.at)
         }
-        OperationState::Repairing
-        | OperationState::Done
-        | OperationState::Cancelled
-        | OperationState::Failed { .. } => false,
-    }
-}
-
-fn decided(operation: &Operation, confirmed: bool, by: &str, deps: &Deps) -> Operation {
-    let at = deps.clock.now();
-    let decision = Some(Decision {
-        confirmed,
-        by: by.to_owned(),
-        at,
-    });
-    let (state, due_at, finished_at) = if confirmed {
-        (OperationState::Repairing, Some(at), None)
-    } else {
-        (OperationState::Cancelled, None, Some(at))
-    };
-    Operation {
-        state,
-        due_at,
-        finished_at,
-        decision,
-        position: None,
-        ..operation.clone()
+        DecisionRefused::Decided(decision) => format!("it was cancelled at {}", decision.at),
+        DecisionRefused::NotAwaited => "it does not wait for a confirmation".to_owned(),
+        DecisionRefused::NotCancellable => "it can't be cancelled, or not any more".to_owned(),
     }
 }

@@ -1,7 +1,7 @@
 //! Content scans: operations that check the content of every file, and mirror what is missing.
 
-use domain::Timestamp;
-use store::{Connection, Created, Operation, Written};
+use domain::{Operation, Run, Timestamp};
+use store::{Connection, Created, Written};
 
 use crate::Deps;
 use crate::connections::connection_logs::own_log;
@@ -24,11 +24,8 @@ pub(crate) async fn schedule(
 
 /// Starts a scheduled scan. If this fails, it starts by itself when it is due.
 pub(crate) async fn start_scheduled(deps: &Deps, scan: Operation) -> Operation {
-    let due = Operation {
-        due_at: Some(deps.clock.now()),
-        ..scan.clone()
-    };
-    match deps.store.move_operation(&scan, &due).await {
+    let due = scan.postponed(deps.clock.now());
+    match deps.store.advance_operation(&scan, &due).await {
         Ok(Written::Done(due)) => due,
         Ok(Written::Stale(_)) => scan,
         Err(error) => {
@@ -56,8 +53,8 @@ async fn create(
 ) -> Result<Operation, Problem> {
     let log = own_log(connection)?;
     let now = deps.clock.now();
-    let (whose, id) = ((connection.key.clone(), log), deps.entropy.operation(now));
-    let scan = Operation::content_scan(whose, id, by, now, due_at);
+    let (id, run) = (deps.entropy.operation(now), Run::content_scan());
+    let scan = Operation::new(connection.key.clone(), id, log, by, now, run).due(due_at);
     match deps.store.create_operation(&scan).await? {
         Created::Created => Ok(scan),
         Created::Exists(_) => Err(Problem::busy("the generated id was in use; try again", 1)),

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use domain::{InconsistencyCount, InconsistencyKind, Operation, OperationKind, OperationState};
 use serde::Serialize;
-use store::{Operation, OperationKind, OperationState};
 use utoipa::ToSchema;
 
 use crate::http::view_enum;
@@ -88,32 +88,36 @@ view_enum! {
         Resync,
         Audit,
         /// The files of a shared drive that can no longer be accessed are marked.
-        Leave,
+        #[serde(rename = "leave")]
+        LeaveDrive,
         /// The content of every file is scanned. `listed` counts the files.
         #[serde(rename = "mirror")]
         ContentScan,
     }
 }
 
-/// `examining`: the stored items are checked for inconsistencies. `listed`: every page has been
-/// listed, and the queued files are being processed. `comparing`: stored files that were not listed
-/// are collected. `verifying`: each file that seems to differ is read from Drive.
-/// `awaiting_confirmation`: more files would be removed than allowed; nothing has been changed, and
-/// a person must confirm or cancel. `repairing`: the differences are queued.
-#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-#[schema(as = OperationState)]
-enum OperationStateView {
-    Examining,
-    Listing,
-    Listed,
-    Comparing,
-    Verifying,
-    AwaitingConfirmation,
-    Repairing,
-    Done,
-    Cancelled,
-    Failed,
+view_enum! {
+    /// `examining`: the stored items are checked for inconsistencies. `listed`: every page has been
+    /// listed, and the queued files are being processed. `comparing`: stored files that were not
+    /// listed are collected. `verifying`: each file that seems to differ is read from Drive.
+    /// `awaiting_confirmation`: more files would be removed than allowed; nothing has been changed,
+    /// and a person must confirm or cancel. `repairing`: the differences are queued.
+    #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+    #[serde(rename_all = "snake_case")]
+    #[schema(as = OperationState)]
+    enum OperationStateView = OperationState {
+        #[serde(rename = "examining")]
+        SelfChecking,
+        Listing,
+        Listed,
+        Comparing,
+        Verifying,
+        AwaitingConfirmation,
+        Repairing,
+        Done,
+        Cancelled,
+        Failed,
+    }
 }
 
 /// The number of findings of one kind.
@@ -126,64 +130,50 @@ pub(crate) struct FindingCount {
 }
 
 /// Returns an audit's counts of findings by kind.
-fn counts(operation: &Operation) -> BTreeMap<String, FindingCount> {
-    let count = |(kind, count): (&domain::InconsistencyKind, &domain::InconsistencyCount)| {
+fn counts(
+    inconsistencies: &BTreeMap<InconsistencyKind, InconsistencyCount>,
+) -> BTreeMap<String, FindingCount> {
+    let count = |(kind, count): (&InconsistencyKind, &InconsistencyCount)| {
         let of_kind = FindingCount {
             found: count.found,
             repaired: count.repaired,
         };
         (kind.label().to_owned(), of_kind)
     };
-    operation.inconsistencies.iter().map(count).collect()
+    inconsistencies.iter().map(count).collect()
 }
 
 impl OperationView {
     pub(crate) fn new(operation: &Operation) -> Self {
-        let (mut reason, mut awaiting_since) = (None, None);
-        let state = match &operation.state {
-            OperationState::Examining => OperationStateView::Examining,
-            OperationState::Listing => OperationStateView::Listing,
-            OperationState::Listed => OperationStateView::Listed,
-            OperationState::Comparing => OperationStateView::Comparing,
-            OperationState::Verifying => OperationStateView::Verifying,
-            OperationState::AwaitingConfirmation { since } => {
-                awaiting_since = Some(since.to_string());
-                OperationStateView::AwaitingConfirmation
-            }
-            OperationState::Repairing => OperationStateView::Repairing,
-            OperationState::Done => OperationStateView::Done,
-            OperationState::Cancelled => OperationStateView::Cancelled,
-            OperationState::Failed { reason: why } => {
-                reason = Some(why.clone());
-                OperationStateView::Failed
-            }
-        };
+        let form = operation.form();
+        let drift = operation.comparison().map(|found| found.counts);
+        let audit = operation.audit();
         Self {
             id: operation.id.to_string(),
             log: operation.log.to_string(),
-            kind: operation.kind.into(),
-            state,
-            reason,
-            pages: operation.pages,
-            listed: operation.listed,
-            verified: operation.verified,
-            errors: operation.errors,
-            dry_run: operation.dry_run,
-            drift: operation.compares().then_some(DriftView {
-                present: operation.drift.present,
-                missing_here: operation.drift.missing_here,
-                missing_there: operation.drift.missing_there,
-                stale: operation.drift.stale,
-                differing: operation.drift.differing,
+            kind: form.kind.into(),
+            state: form.state.into(),
+            reason: form.reason,
+            pages: form.pages,
+            listed: form.listed,
+            verified: form.verified,
+            errors: 0,
+            dry_run: form.dry_run,
+            drift: drift.map(|counts| DriftView {
+                present: counts.present,
+                missing_here: counts.missing_here,
+                missing_there: counts.missing_there,
+                stale: counts.stale,
+                differing: counts.differing,
             }),
-            findings: (operation.kind == OperationKind::Audit).then(|| counts(operation)),
+            findings: audit.map(|audit| counts(&audit.inconsistencies)),
             started_at: operation.started_at.to_string(),
             finished_at: operation.finished_at.map(|at| at.to_string()),
             by: operation.by.clone(),
-            awaiting_since,
-            decision: operation.decision.as_ref().map(|decision| DecisionView {
+            awaiting_since: form.since.map(|since| since.to_string()),
+            decision: form.comparison.decision.map(|decision| DecisionView {
                 confirmed: decision.confirmed,
-                by: decision.by.clone(),
+                by: decision.by,
                 at: decision.at.to_string(),
             }),
         }

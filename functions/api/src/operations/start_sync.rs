@@ -2,12 +2,10 @@
 
 use axum::Json;
 use axum::http::StatusCode;
-use domain::PageToken;
+use domain::operation::SyncKind;
+use domain::{Operation, PageToken, Run};
 use serde::{Deserialize, Serialize};
-use store::{
-    Connection, ConnectionState, Created, Log, LogPosition, Operation, OperationKind,
-    OperationState, Written,
-};
+use store::{Connection, ConnectionState, Created, Log, LogPosition, Written};
 use utoipa::ToSchema;
 
 use crate::http::{ConnectionPath, JsonBody, Kind, Problem};
@@ -143,7 +141,7 @@ async fn requested_logs(
     }
 }
 
-/// Begins an audit, which the sweep continues. The log and its cursor are not changed.
+/// Begins an audit, which `run-operations` continues. The log and its cursor are not changed.
 async fn audit(deps: &Deps, log: &Log, dry_run: bool, by: &str) -> Result<Operation, Problem> {
     if log.position != LogPosition::Following {
         let detail = format!(
@@ -152,23 +150,18 @@ async fn audit(deps: &Deps, log: &Log, dry_run: bool, by: &str) -> Result<Operat
         );
         return Err(Problem::new(Kind::StateNotAllowed, detail));
     }
-    let new = new_operation(deps, log, OperationKind::Audit, by);
-    let operation = Operation {
-        state: OperationState::Examining,
-        dry_run,
-        due_at: Some(new.started_at),
-        ..new
-    };
+    let operation = new_operation(deps, log, Run::audit(dry_run), by);
     match deps.store.create_operation(&operation).await? {
         Created::Created => Ok(operation),
         Created::Exists(_) => Err(Problem::busy("the generated id was in use; try again", 1)),
     }
 }
 
-fn new_operation(deps: &Deps, log: &Log, kind: OperationKind, by: &str) -> Operation {
+/// Returns an operation that begins now.
+fn new_operation(deps: &Deps, log: &Log, run: Run, by: &str) -> Operation {
     let now = deps.clock.now();
     let id = deps.entropy.operation(now);
-    Operation::new(log.key.clone(), id, log.log.clone(), kind, by, now)
+    Operation::new(log.key.clone(), id, log.log.clone(), by, now, run)
 }
 
 /// Begins a listing of every file. The log continues from its cursor, if there is one: only the log
@@ -184,13 +177,10 @@ async fn list_all(
         return Err(Problem::new(Kind::StateNotAllowed, detail));
     }
     let (from, kind) = match &log.cursor {
-        Some(cursor) => (cursor.clone(), OperationKind::Resync),
-        None => (
-            start_token(deps, connection, log).await?,
-            OperationKind::InitialSync,
-        ),
+        Some(cursor) => (cursor.clone(), SyncKind::Resync),
+        None => (start_token(deps, connection, log).await?, SyncKind::Initial),
     };
-    let operation = new_operation(deps, log, kind, by);
+    let operation = new_operation(deps, log, Run::sync(kind), by);
     match deps.store.begin_listing(log, &from, &operation).await? {
         Written::Done(_) => Ok(operation),
         Written::Stale(_) => Err(Problem::busy("the log is being read", 2)),

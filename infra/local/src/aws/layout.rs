@@ -27,6 +27,8 @@ pub enum Queue {
     SnapshotsBulk,
     /// Wakes for owed writes, consumed by `push-intents`.
     PushWakes,
+    /// Wakes for operations, consumed by `run-operations`.
+    Operations,
     /// Wakes for content that a caller waits for, consumed by `mirror-content`.
     Content,
     /// Wakes for content that was never mirrored, consumed by `mirror-content`.
@@ -35,11 +37,12 @@ pub enum Queue {
 
 impl Queue {
     /// All queues.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::LogWakes,
         Self::Snapshots,
         Self::SnapshotsBulk,
         Self::PushWakes,
+        Self::Operations,
         Self::Content,
         Self::ContentBulk,
     ];
@@ -52,6 +55,7 @@ impl Queue {
             Self::Snapshots => "snapshots.fifo",
             Self::SnapshotsBulk => "snapshots-bulk.fifo",
             Self::PushWakes => "push-wakes.fifo",
+            Self::Operations => "operations.fifo",
             Self::Content => "content.fifo",
             Self::ContentBulk => "content-bulk.fifo",
         }
@@ -65,6 +69,7 @@ impl Queue {
             Self::Snapshots => "snapshots-dead.fifo",
             Self::SnapshotsBulk => "snapshots-bulk-dead.fifo",
             Self::PushWakes => "push-wakes-dead.fifo",
+            Self::Operations => "operations-dead.fifo",
             Self::Content => "content-dead.fifo",
             Self::ContentBulk => "content-bulk-dead.fifo",
         }
@@ -74,7 +79,7 @@ impl Queue {
     #[must_use]
     pub fn function_timeout_seconds(self) -> u32 {
         match self {
-            Self::LogWakes => 60,
+            Self::LogWakes | Self::Operations => 60,
             Self::Snapshots | Self::SnapshotsBulk => 15,
             Self::PushWakes => 30,
             Self::Content | Self::ContentBulk => 900,
@@ -90,9 +95,11 @@ impl Queue {
     pub fn visibility_seconds(self) -> u32 {
         let function = self.function_timeout_seconds();
         match self {
-            Self::LogWakes | Self::Snapshots | Self::SnapshotsBulk | Self::PushWakes => {
-                6 * function
-            }
+            Self::LogWakes
+            | Self::Snapshots
+            | Self::SnapshotsBulk
+            | Self::PushWakes
+            | Self::Operations => 6 * function,
             Self::Content | Self::ContentBulk => function + 60,
         }
     }
@@ -100,7 +107,11 @@ impl Queue {
     fn delay_seconds(self) -> u32 {
         match self {
             Self::LogWakes | Self::PushWakes => 1,
-            Self::Snapshots | Self::SnapshotsBulk | Self::Content | Self::ContentBulk => 0,
+            Self::Snapshots
+            | Self::SnapshotsBulk
+            | Self::Operations
+            | Self::Content
+            | Self::ContentBulk => 0,
         }
     }
 }

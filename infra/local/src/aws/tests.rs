@@ -52,6 +52,7 @@ async fn opening_creates_queues_table_buckets_and_secrets() {
         (Queue::Snapshots, "90", "0"),
         (Queue::SnapshotsBulk, "90", "0"),
         (Queue::PushWakes, "180", "1"),
+        (Queue::Operations, "360", "0"),
         (Queue::Content, "960", "0"),
         (Queue::ContentBulk, "960", "0"),
     ] {

@@ -64,7 +64,7 @@ pub fn start(aws: &Aws, functions: &Functions, clock: &Clock, shutdown: &Shutdow
 /// scaled to two cores.
 fn pollers(queue: Queue) -> usize {
     match queue {
-        Queue::LogWakes | Queue::SnapshotsBulk | Queue::PushWakes => 2,
+        Queue::LogWakes | Queue::SnapshotsBulk | Queue::PushWakes | Queue::Operations => 2,
         Queue::Snapshots => 4,
         // Content waits for the network and the disk more than for the CPU.
         Queue::Content | Queue::ContentBulk => 3,
@@ -92,6 +92,13 @@ fn handler(queue: Queue, functions: &Functions) -> Box<BatchHandler> {
             Box::new(move |event, deadline| {
                 let deps = deps.clone();
                 Box::pin(async move { push_intents::handle(event, deadline, &deps).await })
+            })
+        }
+        Queue::Operations => {
+            let deps = functions.run_operations.clone();
+            Box::new(move |event, deadline| {
+                let deps = deps.clone();
+                Box::pin(async move { run_operations::handle(event, deadline, &deps).await })
             })
         }
         Queue::Content | Queue::ContentBulk => {

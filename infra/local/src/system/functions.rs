@@ -28,6 +28,8 @@ pub struct Functions {
     pub publish_events: Arc<publish_events::Deps>,
     /// Handles the schedule.
     pub sweep: Arc<sweep::Deps>,
+    /// Wakes of operations.
+    pub run_operations: Arc<run_operations::Deps>,
     /// Handles HTTP requests.
     pub api: Arc<api::Deps>,
 }
@@ -82,6 +84,7 @@ impl Functions {
         let wakes = WakeQueues {
             logs: log_wakes.clone(),
             pushes: push_wakes.clone(),
+            operations: queue(aws::Queue::Operations),
         };
         let live = queue(aws::Queue::Snapshots);
         let bulk = queue(aws::Queue::SnapshotsBulk);
@@ -140,13 +143,22 @@ impl Functions {
                 clock: clock.clone(),
                 entropy: entropy.clone(),
             }),
+            run_operations: Arc::new(run_operations::Deps {
+                store: store.clone(),
+                drives: drives.clone(),
+                wakes: wakes.clone(),
+                contents: contents.clone(),
+                snapshots_bulk: bulk,
+                has_webhook: settings.webhook_url.is_some(),
+                clock: clock.clone(),
+                entropy: entropy.clone(),
+            }),
             sweep: Arc::new(sweep::Deps {
                 store: store.clone(),
                 drives: drives.clone(),
                 wakes: wakes.clone(),
                 contents: contents.clone(),
                 objects: objects.clone(),
-                snapshots_bulk: bulk,
                 dead_letters: aws::Queue::ALL.into_iter().map(dead).collect(),
                 webhook_url: settings.webhook_url.clone(),
                 clock: clock.clone(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use domain::content::{ContentOutcome, ContentState};
-use domain::{Field, FileRecord, LogId, PageToken, Revision, Transition, Value};
+use domain::{Field, FileRecord, LogId, Operation, PageToken, Revision, Run, Transition, Value};
 use serde_json::{Value as Json, json};
 
 use super::checks::checks_content::{hash, put, version};
@@ -12,8 +12,8 @@ use super::checks::checks_files::increment;
 use super::support::{edited, faulty, file, fresh, ids, ms, nonce, page, snapshot, stored};
 use super::transport::{Fault, Faults};
 use crate::{
-    Committed, GcStart, HistoryEntry, Linked, Log, LogProgress, Operation, OperationKind, Released,
-    Store, StoreError, Tombstones, Written,
+    Committed, GcStart, HistoryEntry, Linked, Log, LogProgress, Released, Store, StoreError,
+    Tombstones, Written,
 };
 
 /// Injects `fault` into every `nth` call of an operation, and nothing into the others.
@@ -286,8 +286,8 @@ async fn a_transaction_that_conflicts_with_another_is_retried() {
         let log = Log::new(fresh(), LogId::user(), ms(1));
         store.create_log(&log).await.unwrap();
         let id = domain::OperationId::parse("op1").unwrap();
-        let kind = OperationKind::InitialSync;
-        let operation = Operation::new(log.key.clone(), id, log.log.clone(), kind, "alice", ms(1));
+        let run = Run::sync(domain::operation::SyncKind::Initial);
+        let operation = Operation::new(log.key.clone(), id, log.log.clone(), "alice", ms(1), run);
         store
             .begin_listing(&log, &PageToken::new("s"), &operation)
             .await

@@ -10,7 +10,9 @@ use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use domain::{ConnectionId, ConnectionKey, FileId, LogId, OperationId, TenantId, Timestamp};
+use domain::{
+    ConnectionId, ConnectionKey, FileId, LogId, Operation, OperationId, Run, TenantId, Timestamp,
+};
 use serde_json::Value;
 
 use super::support::nonce;
@@ -21,7 +23,6 @@ use crate::file::{conflict_item, file_item, history};
 use crate::log::{channels, logs};
 use crate::operation::{drift_entries, inconsistencies, operation_item};
 use crate::table::key::Item;
-use crate::{Operation, OperationKind};
 
 /// Converts DynamoDB's JSON form of a value.
 fn attribute(value: &Value) -> AttributeValue {
@@ -74,15 +75,8 @@ fn place(pk: &str) -> (ConnectionKey, Option<FileId>) {
 
 fn operation(key: &ConnectionKey, id: &str) -> Operation {
     let id = OperationId::parse(id).unwrap();
-    let began = Timestamp::from_millis(0);
-    Operation::new(
-        key.clone(),
-        id,
-        LogId::user(),
-        OperationKind::Audit,
-        "ann",
-        began,
-    )
+    let (began, run) = (Timestamp::from_millis(0), Run::audit(false));
+    Operation::new(key.clone(), id, LogId::user(), "ann", began, run)
 }
 
 /// Decodes an item and encodes it again. `None` for kinds that are written once and only read then.

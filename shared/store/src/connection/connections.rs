@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use domain::operation::ConnectionFacts;
 use domain::rate_limit::Limits;
 use domain::{
     ConnectionId, ConnectionKey, ContentSettings, FileId, Gone, LogId, Observation, Policies,
-    Policy, Request, Rules, TenantId, Timestamp,
+    Policy, RemovalLimits, Request, Rules, TenantId, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::connection::content_settings_item::ContentSettingsItem;
 use crate::connection::limits_item::LimitsItem;
+use crate::connection::removal_limits_item::RemovalLimitsItem;
 use crate::connection::rules_item::RulesItem;
 use crate::file::file_item::RequestItem;
 use crate::file::value_item::at;
@@ -19,7 +21,7 @@ use crate::table::key::{Item, Key, tenant_pk};
 use crate::table::range::Range;
 use crate::table::store::Applied;
 use crate::table::update::Replaces;
-use crate::{Created, Page, PageRequest, RemovalLimits, Store, StoreError, Written};
+use crate::{Created, Page, PageRequest, Store, StoreError, Written};
 
 /// One Drive account or shared drive that is synced for a tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +63,19 @@ pub struct Connection {
     pub created_by: String,
     /// The last write request that carried an idempotency key.
     pub last_request: Option<Request>,
+}
+
+impl Connection {
+    /// Returns what its operations depend on.
+    #[must_use]
+    pub fn facts(&self) -> ConnectionFacts {
+        ConnectionFacts {
+            active: self.state == ConnectionState::Active,
+            mirrors_content: self.content.enabled,
+            has_rules: !self.rules.is_empty(),
+            removals: self.removals,
+        }
+    }
 }
 
 /// The part of Drive that a connection covers.
@@ -259,7 +274,7 @@ struct Body {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     my_drive: Option<String>,
     #[serde(default)]
-    removals: RemovalLimits,
+    removals: RemovalLimitsItem,
     state: StateItem,
     created_at: i64,
     created_by: String,
@@ -361,7 +376,7 @@ pub(crate) fn encode_connection(connection: &Connection) -> Result<Encoded, Stor
         rules: RulesItem::of(&connection.rules),
         content: ContentSettingsItem::of(&connection.content),
         my_drive: connection.my_drive.as_ref().map(FileId::to_string),
-        removals: connection.removals,
+        removals: connection.removals.into(),
         state: (&connection.state).into(),
         created_at: connection.created_at.as_millis(),
         created_by: connection.created_by.clone(),
@@ -408,7 +423,7 @@ pub(crate) fn decode_connection(tenant: &TenantId, item: Item) -> Result<Connect
         rules,
         content: content.unwrap_or_default(),
         my_drive,
-        removals: body.removals,
+        removals: body.removals.into(),
         state: body.state.into(),
         created_at: at(body.created_at),
         created_by: body.created_by,

@@ -1,7 +1,7 @@
 //! Items together with their places in the indexes. A write puts an item where it belongs, so an
 //! item in another place was damaged, and queries of the index do not find it.
 
-use domain::{ChannelId, ConflictId, ConflictRecord, ConnectionKey, FileId, FileRecord};
+use domain::{ChannelId, ConflictId, ConflictRecord, ConnectionKey, FileId, FileRecord, Operation};
 
 use crate::file::conflict_item::{decode_conflict, encode_conflict};
 use crate::file::file_item::{decode_file, encode_file};
@@ -11,7 +11,7 @@ use crate::operation::operation_item::{decode_operation, encode_operation};
 use crate::table::item::Encoded;
 use crate::table::key::{FILE_SHARDS, Index, Item, Key, connection_pk, file_of, files_pk};
 use crate::table::range::Range;
-use crate::{Channel, Log, Operation, Page, PageRequest, Store, StoreError};
+use crate::{Channel, Log, Page, PageRequest, Store, StoreError};
 
 /// A stored value, and whether the indexes have it where it belongs.
 #[derive(Debug, Clone, PartialEq, Eq)]

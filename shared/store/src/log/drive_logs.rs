@@ -3,39 +3,20 @@
 //! The log of a drive that was left is kept, so that the files of that drive can be told from
 //! others, and so that they continue their history when the drive is joined again.
 
-use domain::{ConnectionKey, LogId, Timestamp};
+use domain::{ConnectionKey, LogId, Operation, OperationState, Timestamp};
 
 use crate::log::logs::{decode_log, if_unmoved, log_key, move_outcome};
 use crate::operation::operation_item::{encode_operation, operation_key};
-use crate::operation::operations::with_changes;
 use crate::table::store::{Applied, Transacted};
 use crate::table::update::{Replaces, Update, Write};
-use crate::{
-    Log, LogPosition, Operation, OperationKind, OperationState, Store, StoreError, Updated, Written,
-};
+use crate::{Log, LogPosition, Store, StoreError, Updated, Written};
 
 /// The failure reason of a listing whose shared drive was left.
 const LEFT: &str = "the shared drive was left";
 
-/// The progress of a scan over the stored records: totals, not increments.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ScanProgress {
-    /// A cursor of [`Store::list_files`] to continue from; `None` to start from the beginning.
-    pub position: Option<String>,
-    /// The number of files that something was queued for.
-    pub listed: u64,
-    /// The number of them that had been queued when the present round started.
-    pub verified: u64,
-    /// The number of complete rounds; stored in the place of pages.
-    pub rounds: u32,
-    /// The time at which the scan continues.
-    pub due_at: Timestamp,
-}
-
 impl Store {
     /// Leaves a shared drive, if its log is unchanged since `log` was read: nothing of it is read
-    /// from now on, a listing of it in progress has failed, and `leave` (of the kind
-    /// [`OperationKind::Leave`]) exists and is due at `at`; all or nothing.
+    /// from now on, a listing of it in progress has failed, and `leave` exists; all or nothing.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -57,23 +38,14 @@ impl Store {
             .set_text("position", next.position.text())
             .set_number("next_poll_at", next_poll_at.as_millis())
             .due(Some(next_poll_at));
-        let leave = Operation {
-            kind: OperationKind::Leave,
-            state: OperationState::Listed,
-            due_at: Some(at),
-            ..leave.clone()
-        };
         let mut writes = vec![
             Write::Update(left),
-            Write::Put(encode_operation(&leave)?, Replaces::Nothing),
+            Write::Put(encode_operation(leave)?, Replaces::Nothing),
         ];
         if let LogPosition::Listing(listing) = &log.position {
-            let failed = OperationState::Failed {
-                reason: LEFT.to_owned(),
-            };
             let ended = Update::of(operation_key(&log.key, listing))
-                .when_text("state", OperationState::Listing.text())
-                .set_text("state", failed.text())
+                .when_text("state", OperationState::Listing.label())
+                .set_text("state", OperationState::Failed.label())
                 .set_text("reason", LEFT)
                 .set_number("finished_at", at.as_millis());
             writes.push(Write::Update(ended));
@@ -148,30 +120,5 @@ impl Store {
                 Ok(Written::Stale(current))
             }
         }
-    }
-
-    /// Records the progress of a `Listed` operation's scan over the stored records, if the
-    /// operation is still in the state that `operation` has.
-    ///
-    /// # Errors
-    /// [`StoreError`]
-    pub async fn record_scan_progress(
-        &self,
-        operation: &Operation,
-        progress: ScanProgress,
-    ) -> Result<Written<Operation>, StoreError> {
-        let after = Operation {
-            page_token: progress.position,
-            listed: progress.listed,
-            verified: progress.verified,
-            pages: progress.rounds,
-            due_at: Some(progress.due_at),
-            ..operation.clone()
-        };
-        let update = Update::of(operation_key(&operation.key, &operation.id))
-            .when_text("state", OperationState::Listed.text())
-            .when_number("pages", operation.pages);
-        self.replace_operation(with_changes(update, operation, &after), after)
-            .await
     }
 }

@@ -1,7 +1,7 @@
 //! Change logs: the cursor only moves on condition of its last value.
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use domain::{ChannelId, ConnectionKey, LogId, OperationId, PageToken, Timestamp};
+use domain::{ChannelId, ConnectionKey, LogId, Operation, OperationId, PageToken, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::file::index_state::indexed_log;
@@ -13,7 +13,7 @@ use crate::table::page::PageRequest;
 use crate::table::range::Range;
 use crate::table::store::{Applied, Transacted};
 use crate::table::update::{Replaces, Update, Write};
-use crate::{Created, Indexed, Operation, Store, StoreError, Updated, Written};
+use crate::{Created, Indexed, Store, StoreError, Updated, Written};
 
 /// The state of one Drive change log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -190,13 +190,9 @@ impl Store {
             .set_text("cursor", start.as_str())
             .set_text("position", next.position.text())
             .remove("drives_checked_at");
-        let blocking = Operation {
-            blocks_log: true,
-            ..operation.clone()
-        };
         let writes = vec![
             Write::Update(update),
-            Write::Put(encode_operation(&blocking)?, Replaces::Nothing),
+            Write::Put(encode_operation(operation)?, Replaces::Nothing),
         ];
         if let Transacted::Done = self.transact(writes).await? {
             return Ok(Written::Done(next));

@@ -4,7 +4,9 @@
 //! Candidates are recorded first and their findings later, each on a condition. So an interrupted
 //! operation asks Drive nothing twice that was answered, and a late writer changes no finding.
 
-use domain::{ConnectionKey, Difference, Drift, DriveVersion, FileId, Gone, OperationId, Value};
+use domain::{
+    ConnectionKey, Difference, Drift, DriveVersion, FileId, Gone, Operation, OperationId, Value,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::file::value_item::ValueItem;
@@ -13,7 +15,7 @@ use crate::table::key::{Item, Key, connection_pk};
 use crate::table::range::Range;
 use crate::table::store::Applied;
 use crate::table::update::Replaces;
-use crate::{Operation, Page, PageRequest, Store, StoreError};
+use crate::{Page, PageRequest, Store, StoreError};
 
 /// The time that the findings of an operation are kept, from its start: longer than it may wait for
 /// a confirmation.

@@ -1,7 +1,8 @@
 //! The inconsistencies that an audit found in the stored items: one item for each.
 
 use domain::{
-    ConflictId, ConnectionKey, Field, FileId, InconsistencyKind, LogId, OperationId, Timestamp,
+    ConflictId, ConnectionKey, Field, FileId, InconsistencyKind, LogId, Operation, OperationId,
+    Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +13,7 @@ use crate::table::key::{Item, Key, connection_pk};
 use crate::table::range::Range;
 use crate::table::store::{Applied, ROUNDS_MAX, pause};
 use crate::table::update::Replaces;
-use crate::{Operation, Page, PageRequest, Store, StoreError};
+use crate::{Page, PageRequest, Store, StoreError};
 
 /// An invariant of the stored items that did not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,19 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use aws_sdk_dynamodb::types::AttributeValue;
+use domain::operation::{Comparison, Decision, OperationForm};
 use domain::{
-    ConnectionKey, FileId, InconsistencyCount, InconsistencyKind, LogId, OperationId, Timestamp,
+    ConnectionKey, DriftCounts, FileId, InconsistencyCount, InconsistencyKind, LogId, Operation,
+    OperationId, OperationKind, OperationState, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
+use crate::StoreError;
 use crate::file::value_item::at as time;
-use crate::operation::operations::{
-    Decision, DriftCounts, Operation, OperationKind, OperationState,
-};
 use crate::table::item::{Encoded, decode, encode};
 use crate::table::key::{Index, Item, Key, due_place};
-use crate::{Connection, StoreError};
 
 /// The time that the pages of a listing are kept, from its start.
 const PAGE_MILLIS: i64 = 30 * 24 * 3_600 * 1_000;
@@ -103,66 +101,91 @@ pub(crate) fn encode_page(
 }
 
 pub(crate) fn encode_operation(operation: &Operation) -> Result<Encoded, StoreError> {
-    let body = Body {
+    let place = operation_key(&operation.key, &operation.id);
+    let mut encoded = encode(&place, &body(operation))?;
+    if let Some(due_at) = operation.due_at {
+        encoded.place(Index::Due, due_place(&place, due_at));
+    }
+    Ok(encoded)
+}
+
+/// Returns the attributes of an operation's item without its place in the index `due`.
+pub(crate) fn operation_attributes(operation: &Operation) -> Result<Item, StoreError> {
+    let place = operation_key(&operation.key, &operation.id);
+    Ok(encode(&place, &body(operation))?.item)
+}
+
+fn body(operation: &Operation) -> Body {
+    let form = operation.form();
+    let Comparison {
+        counts,
+        compared_at,
+        decision,
+    } = form.comparison;
+    let millis = |at: Option<Timestamp>| at.map(Timestamp::as_millis);
+    Body {
         log: operation.log.as_str().to_owned(),
-        kind: operation.kind.text().to_owned(),
-        state: operation.state.text().to_owned(),
-        reason: operation.state.reason().map(str::to_owned),
-        since: operation.state.since().map(Timestamp::as_millis),
-        holds_log: operation.blocks_log,
-        dry_run: operation.dry_run,
-        page_token: operation.page_token.clone(),
-        position: operation.position.clone(),
-        pages: operation.pages,
-        listed: operation.listed,
-        pages_verified: operation.pages_verified,
-        verified: operation.verified,
-        errors: operation.errors,
-        held: operation.drift.present,
-        missing_here: operation.drift.missing_here,
-        missing_there: operation.drift.missing_there,
-        stale: operation.drift.stale,
-        differing: operation.drift.differing,
-        flaws: operation
+        kind: form.kind.label().to_owned(),
+        state: form.state.label().to_owned(),
+        reason: form.reason,
+        since: millis(form.since),
+        holds_log: operation.blocks_log(),
+        dry_run: form.dry_run,
+        page_token: form.page_token,
+        position: form.position,
+        pages: form.pages,
+        listed: form.listed,
+        pages_verified: form.pages_verified,
+        verified: form.verified,
+        errors: 0,
+        held: counts.present,
+        missing_here: counts.missing_here,
+        missing_there: counts.missing_there,
+        stale: counts.stale,
+        differing: counts.differing,
+        flaws: form
             .inconsistencies
             .iter()
             .map(inconsistency_item)
             .collect(),
-        progressed_at: operation.progressed_at.map(Timestamp::as_millis),
-        compared_at: operation.compared_at.map(Timestamp::as_millis),
-        confirmed: operation.decision.as_ref().map(|said| said.confirmed),
-        decided_by: operation.decision.as_ref().map(|said| said.by.clone()),
-        decided_at: operation.decision.as_ref().map(|said| said.at.as_millis()),
+        progressed_at: millis(form.progressed_at),
+        compared_at: millis(compared_at),
+        confirmed: decision.as_ref().map(|decision| decision.confirmed),
+        decided_at: decision.as_ref().map(|decision| decision.at.as_millis()),
+        decided_by: decision.map(|decision| decision.by),
         started_at: operation.started_at.as_millis(),
-        finished_at: operation.finished_at.map(Timestamp::as_millis),
-        due_at: operation.due_at.map(Timestamp::as_millis),
+        finished_at: millis(operation.finished_at),
+        due_at: millis(operation.due_at),
         by: operation.by.clone(),
-    };
-    let place = operation_key(&operation.key, &operation.id);
-    let mut item = encode(&place, &body)?;
-    if let Some(due_at) = operation.due_at {
-        item.place(Index::Due, due_place(&place, due_at));
     }
-    Ok(item)
 }
 
 pub(crate) fn decode_operation(key: &ConnectionKey, item: Item) -> Result<Operation, StoreError> {
     let (place, body) = decode::<Body>(item)?;
-    let state = match (body.state.as_str(), body.reason, body.since) {
-        ("examining", None, _) => Some(OperationState::Examining),
-        ("listing", None, _) => Some(OperationState::Listing),
-        ("listed", None, _) => Some(OperationState::Listed),
-        ("comparing", None, _) => Some(OperationState::Comparing),
-        ("verifying", None, _) => Some(OperationState::Verifying),
-        ("awaiting_confirmation", None, Some(since)) => {
-            Some(OperationState::AwaitingConfirmation { since: time(since) })
-        }
-        ("repairing", None, _) => Some(OperationState::Repairing),
-        ("done", None, _) => Some(OperationState::Done),
-        ("cancelled", None, _) => Some(OperationState::Cancelled),
-        ("failed", Some(reason), _) => Some(OperationState::Failed { reason }),
-        _ => None,
+    let id = place
+        .sk
+        .strip_prefix("OP#")
+        .and_then(|id| OperationId::parse(id).ok());
+    let log = LogId::parse(&body.log).ok();
+    let (started_at, by) = (time(body.started_at), body.by.clone());
+    let (finished_at, due_at) = (body.finished_at.map(time), body.due_at.map(time));
+    let run = form(body).and_then(OperationForm::into_run);
+    let (Some(id), Some(log), Some(run)) = (id, log, run) else {
+        return Err(place.corrupt("the id, the kind or the state is not valid"));
     };
+    Ok(Operation {
+        key: key.clone(),
+        id,
+        log,
+        by,
+        started_at,
+        finished_at,
+        due_at,
+        run,
+    })
+}
+
+fn form(body: Body) -> Option<OperationForm> {
     let decision = match (body.confirmed, body.decided_by, body.decided_at) {
         (Some(confirmed), Some(by), Some(at)) => Some(Decision {
             confirmed,
@@ -171,32 +194,29 @@ pub(crate) fn decode_operation(key: &ConnectionKey, item: Item) -> Result<Operat
         }),
         _ => None,
     };
-    let id = place
-        .sk
-        .strip_prefix("OP#")
-        .and_then(|id| OperationId::parse(id).ok());
-    let log = LogId::parse(&body.log).ok();
-    let (Some(id), Some(log), Some(kind), Some(state)) =
-        (id, log, OperationKind::parse(&body.kind), state)
-    else {
-        return Err(place.corrupt("an id, its kind or its state is invalid"));
+    let counts = DriftCounts {
+        present: body.held,
+        missing_here: body.missing_here,
+        missing_there: body.missing_there,
+        stale: body.stale,
+        differing: body.differing,
     };
-    Ok(Operation {
-        key: key.clone(),
-        id,
-        log,
-        kind,
-        state,
-        blocks_log: body.holds_log,
+    Some(OperationForm {
+        kind: OperationKind::from_label(&body.kind)?,
+        state: OperationState::from_label(&body.state)?,
+        reason: body.reason,
+        since: body.since.map(time),
         dry_run: body.dry_run,
         page_token: body.page_token,
         position: body.position,
-        drift: DriftCounts {
-            present: body.held,
-            missing_here: body.missing_here,
-            missing_there: body.missing_there,
-            stale: body.stale,
-            differing: body.differing,
+        pages: body.pages,
+        listed: body.listed,
+        pages_verified: body.pages_verified,
+        verified: body.verified,
+        comparison: Comparison {
+            counts,
+            compared_at: body.compared_at.map(time),
+            decision,
         },
         inconsistencies: body
             .flaws
@@ -204,17 +224,6 @@ pub(crate) fn decode_operation(key: &ConnectionKey, item: Item) -> Result<Operat
             .filter_map(inconsistency_count)
             .collect(),
         progressed_at: body.progressed_at.map(time),
-        compared_at: body.compared_at.map(time),
-        decision,
-        pages: body.pages,
-        listed: body.listed,
-        pages_verified: body.pages_verified,
-        verified: body.verified,
-        errors: body.errors,
-        started_at: time(body.started_at),
-        finished_at: body.finished_at.map(time),
-        due_at: body.due_at.map(time),
-        by: body.by,
     })
 }
 
@@ -241,151 +250,188 @@ fn inconsistency_count(
     ))
 }
 
-/// Encodes the counts as an attribute of the operation's item.
-pub(crate) fn inconsistencies_attribute(
-    counts: &BTreeMap<InconsistencyKind, InconsistencyCount>,
-) -> AttributeValue {
-    let number = |number: u64| AttributeValue::N(number.to_string());
-    let count = |(kind, count): (&InconsistencyKind, &InconsistencyCount)| {
-        let pair = vec![number(count.found), number(count.repaired)];
-        (kind.label().to_owned(), AttributeValue::L(pair))
-    };
-    AttributeValue::M(counts.iter().map(count).collect())
-}
+#[cfg(test)]
+mod tests {
+    use domain::{ConnectionId, TenantId};
 
-impl OperationKind {
-    pub(crate) fn text(self) -> &'static str {
-        match self {
-            Self::InitialSync => "initial_sync",
-            Self::Delta => "delta",
-            Self::Resync => "resync",
-            Self::Audit => "audit",
-            Self::Leave => "leave",
-            Self::ContentScan => "mirror",
+    use super::*;
+
+    fn key() -> ConnectionKey {
+        ConnectionKey {
+            tenant: TenantId::parse("acme").unwrap(),
+            connection: ConnectionId::parse("c_01").unwrap(),
         }
     }
 
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        let all = [
-            Self::InitialSync,
-            Self::Delta,
-            Self::Resync,
-            Self::Audit,
-            Self::Leave,
-            Self::ContentScan,
-        ];
-        all.into_iter().find(|kind| kind.text() == text)
-    }
-}
-
-impl OperationState {
-    pub(crate) fn text(&self) -> &'static str {
-        match self {
-            Self::Examining => "examining",
-            Self::Listing => "listing",
-            Self::Listed => "listed",
-            Self::Comparing => "comparing",
-            Self::Verifying => "verifying",
-            Self::AwaitingConfirmation { .. } => "awaiting_confirmation",
-            Self::Repairing => "repairing",
-            Self::Done => "done",
-            Self::Cancelled => "cancelled",
-            Self::Failed { .. } => "failed",
+    /// An item as builds have written it since operations exist.
+    fn body(kind: &str, state: &str) -> Body {
+        Body {
+            log: "user".to_owned(),
+            kind: kind.to_owned(),
+            state: state.to_owned(),
+            reason: None,
+            since: None,
+            holds_log: false,
+            dry_run: false,
+            page_token: None,
+            position: None,
+            pages: 2,
+            listed: 7,
+            pages_verified: 0,
+            verified: 0,
+            errors: 0,
+            held: 0,
+            missing_here: 0,
+            missing_there: 0,
+            stale: 0,
+            differing: 0,
+            flaws: BTreeMap::new(),
+            progressed_at: None,
+            compared_at: None,
+            confirmed: None,
+            decided_by: None,
+            decided_at: None,
+            started_at: 1_000,
+            finished_at: None,
+            due_at: Some(2_000),
+            by: "ann".to_owned(),
         }
     }
 
-    /// Returns whether an operation in this state has ended.
-    #[must_use]
-    pub fn has_ended(&self) -> bool {
-        match self {
-            Self::Examining
-            | Self::Listing
-            | Self::Listed
-            | Self::Comparing
-            | Self::Verifying
-            | Self::AwaitingConfirmation { .. }
-            | Self::Repairing => false,
-            Self::Done | Self::Cancelled | Self::Failed { .. } => true,
+    fn at(state: &str, position: &str) -> Body {
+        Body {
+            position: Some(position.to_owned()),
+            pages_verified: 2,
+            verified: 7,
+            progressed_at: Some(1_500),
+            ..body("resync", state)
         }
     }
 
-    pub(crate) fn reason(&self) -> Option<&str> {
-        match self {
-            Self::Failed { reason } => Some(reason),
-            Self::Examining
-            | Self::Listing
-            | Self::Listed
-            | Self::Comparing
-            | Self::Verifying
-            | Self::AwaitingConfirmation { .. }
-            | Self::Repairing
-            | Self::Done
-            | Self::Cancelled => None,
-        }
-    }
-
-    pub(crate) fn since(&self) -> Option<Timestamp> {
-        match self {
-            Self::AwaitingConfirmation { since } => Some(*since),
-            Self::Examining
-            | Self::Listing
-            | Self::Listed
-            | Self::Comparing
-            | Self::Verifying
-            | Self::Repairing
-            | Self::Done
-            | Self::Cancelled
-            | Self::Failed { .. } => None,
-        }
-    }
-}
-
-impl Operation {
-    /// Returns whether the operation compares the listing with the stored records.
-    #[must_use]
-    pub fn compares(&self) -> bool {
-        match self.kind {
-            OperationKind::Resync | OperationKind::Audit => true,
-            OperationKind::InitialSync
-            | OperationKind::Delta
-            | OperationKind::Leave
-            | OperationKind::ContentScan => false,
-        }
-    }
-
-    /// Returns whether the operation brings every file of its log as a snapshot.
-    #[must_use]
-    pub fn lists_all(&self) -> bool {
-        match self.kind {
-            OperationKind::InitialSync | OperationKind::Resync => true,
-            OperationKind::Delta
-            | OperationKind::Audit
-            | OperationKind::Leave
-            | OperationKind::ContentScan => false,
-        }
-    }
-
-    /// Returns whether a content scan follows once all listed files have arrived: a file may be
-    /// listed before the folder that brings it into scope.
-    #[must_use]
-    pub fn ends_in_a_scan(&self, connection: &Connection) -> bool {
-        let under_way = match self.state {
-            OperationState::Listing | OperationState::Listed => true,
-            OperationState::Examining
-            | OperationState::Comparing
-            | OperationState::Verifying
-            | OperationState::AwaitingConfirmation { .. }
-            | OperationState::Repairing
-            | OperationState::Done
-            | OperationState::Cancelled
-            | OperationState::Failed { .. } => false,
+    fn bodies() -> Vec<Body> {
+        let listing = |kind| Body {
+            holds_log: true,
+            page_token: Some("t3".to_owned()),
+            progressed_at: Some(1_500),
+            due_at: None,
+            ..body(kind, "listing")
         };
-        self.lists_all() && under_way && connection.content.enabled && !connection.rules.is_empty()
+        let audit = |body: Body| Body {
+            kind: "audit".to_owned(),
+            dry_run: true,
+            pages_verified: 0,
+            verified: 0,
+            flaws: BTreeMap::from([("log_not_due".to_owned(), (2, 1))]),
+            ..body
+        };
+        let ended = |body: Body, state: &str| Body {
+            state: state.to_owned(),
+            finished_at: Some(3_000),
+            due_at: None,
+            ..body
+        };
+        let verifying = || Body {
+            held: 9,
+            missing_here: 1,
+            missing_there: 2,
+            stale: 3,
+            differing: 4,
+            compared_at: Some(1_700),
+            ..at("verifying", "f7")
+        };
+        let decided = |confirmed, body: Body| Body {
+            position: None,
+            confirmed: Some(confirmed),
+            decided_by: Some("bob".to_owned()),
+            decided_at: Some(2_500),
+            ..body
+        };
+        let repairing = || Body {
+            state: "repairing".to_owned(),
+            ..verifying()
+        };
+        let scan = |progressed_at: Option<i64>| Body {
+            position: progressed_at.map(|_| "0#f9".to_owned()),
+            pages_verified: 2,
+            verified: 7,
+            progressed_at,
+            ..body("mirror", "listed")
+        };
+        vec![
+            listing("initial_sync"),
+            listing("delta"),
+            listing("resync"),
+            Body {
+                pages_verified: 1,
+                verified: 3,
+                progressed_at: Some(1_500),
+                ..body("initial_sync", "listed")
+            },
+            ended(body("initial_sync", "listed"), "done"),
+            at("comparing", "0#f9"),
+            verifying(),
+            Body {
+                since: Some(1_900),
+                position: None,
+                state: "awaiting_confirmation".to_owned(),
+                ..verifying()
+            },
+            decided(true, repairing()),
+            repairing(),
+            decided(false, ended(verifying(), "cancelled")),
+            audit(body("audit", "examining")),
+            audit(Body {
+                position: Some("files#0#f9".to_owned()),
+                ..body("audit", "examining")
+            }),
+            audit(Body {
+                position: Some("conflicts#".to_owned()),
+                ..body("audit", "examining")
+            }),
+            audit(Body {
+                page_token: Some("t3".to_owned()),
+                ..body("audit", "listing")
+            }),
+            audit(body("audit", "listed")),
+            audit(at("comparing", "0#f9")),
+            audit(verifying()),
+            audit(repairing()),
+            Body {
+                page_token: Some("0#f9".to_owned()),
+                verified: 5,
+                ..body("leave", "listed")
+            },
+            scan(None),
+            scan(Some(1_500)),
+            Body {
+                reason: Some("the shared drive is followed again".to_owned()),
+                ..ended(body("leave", "listed"), "failed")
+            },
+        ]
     }
 
-    /// Returns whether the operation has ended.
-    #[must_use]
-    pub fn has_ended(&self) -> bool {
-        self.state.has_ended()
+    #[test]
+    fn an_item_of_an_earlier_build_is_read_and_written_as_it_was() {
+        let place = operation_key(&key(), &OperationId::parse("op1").unwrap());
+        for body in bodies() {
+            let item = encode(&place, &body).unwrap().item;
+            let operation = decode_operation(&key(), item.clone()).unwrap();
+            assert_eq!(operation_attributes(&operation).unwrap(), item);
+        }
+    }
+
+    #[test]
+    fn a_state_that_its_kind_does_not_have_is_corrupt() {
+        let place = operation_key(&key(), &OperationId::parse("op1").unwrap());
+        for (kind, state) in [
+            ("initial_sync", "comparing"),
+            ("initial_sync", "examining"),
+            ("leave", "listing"),
+            ("mirror", "verifying"),
+            ("audit", "sleeping"),
+        ] {
+            let item = encode(&place, &body(kind, state)).unwrap().item;
+            assert!(decode_operation(&key(), item).is_err(), "{kind} {state}");
+        }
     }
 }

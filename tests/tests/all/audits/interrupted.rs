@@ -5,19 +5,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use domain::{
-    ConnectionId, ConnectionKey, FileRecord, LogId, OperationId, PageToken, Policies, Revision,
-    TenantId, Timestamp, Transition,
+    ConnectionId, ConnectionKey, FileRecord, LogId, Operation, OperationId, OperationState,
+    Policies, RemovalLimits, Revision, Run,
 };
+use domain::{PageToken, TenantId, Timestamp, Transition};
 use drive::{Listed, Scope};
 use drive_simulator::Simulator;
 use local::aws::in_process::{Fault, FaultHook, fault_layer};
 use local::aws::{self, Aws, Queue};
 use local::system::{FunctionSettings, Functions};
 use runtime::{Clock, Deadline, Entropy};
-use store::{
-    Connection, ConnectionState, Decision, Log, LogProgress, Nonce, Operation, OperationKind,
-    OperationState, PageRequest, RemovalLimits, Store,
-};
+use store::{Connection, ConnectionState, Log, LogProgress, Nonce, PageRequest, Store};
+use worker::OperationWake;
 
 use crate::support::{Person, credentials, run, serve};
 
@@ -142,31 +141,24 @@ impl Stage {
             let done = self.store.commit(&self.key, Revision(0), &step, Nonce(0));
             assert_eq!(done.await.unwrap(), store::Committed::Done);
         }
-        let started = self.operation("listing");
+        let run = Run::sync(domain::operation::SyncKind::Initial);
+        let started = self.operation("listing", run);
         let start = PageToken::new("1");
         let begun = self.store.begin_listing(&log, &start, &started);
         assert!(matches!(begun.await.unwrap(), store::Written::Done(_)));
-        let listing = self.store.load_operation(&self.key, &started.id).await;
-        let listing = listing.unwrap().unwrap();
         let now = self.now();
+        let listed = started.on_page(0, None, now);
         self.store
-            .record_page(&listing, &[], None, now)
+            .record_page(&started, &listed, &[])
             .await
             .unwrap();
-        let listed = self.store.load_operation(&self.key, &started.id).await;
-        let listed = listed.unwrap().unwrap();
-        let done = OperationState::Done;
-        self.store
-            .finish_operation(&listed, done, now)
-            .await
-            .unwrap();
+        let done = listed.failed("it does not matter here", now);
+        self.store.advance_operation(&listed, &done).await.unwrap();
     }
 
-    fn operation(&self, id: &str) -> Operation {
+    fn operation(&self, id: &str, run: Run) -> Operation {
         let id = OperationId::parse(id).unwrap();
-        let log = LogId::user();
-        let kind = OperationKind::Audit;
-        Operation::new(self.key.clone(), id, log, kind, "ann", self.now())
+        Operation::new(self.key.clone(), id, LogId::user(), "ann", self.now(), run)
     }
 
     /// Records that the log has been read to its end, and moves the clock.
@@ -185,11 +177,26 @@ impl Stage {
         self.clock.fetch_add(3_000, Ordering::Relaxed);
     }
 
-    /// Runs a sweep in which all calls after `calls` fail.
-    async fn sweep(&self, calls: i64) {
+    /// Wakes the operation once; all calls after `calls` fail.
+    async fn wake(&self, operation: &Operation, calls: i64) {
+        let wake = OperationWake {
+            key: operation.key.clone(),
+            operation: operation.id.clone(),
+        };
+        let record = serde_json::json!({
+            "messageId": "m1", "receiptHandle": "r1", "body": wake.to_body(),
+            "attributes": {
+                "ApproximateReceiveCount": "1", "SentTimestamp": "1800000000000",
+                "MessageGroupId": "g",
+            },
+            "messageAttributes": {}, "eventSource": "aws:sqs", "awsRegion": "us-east-1",
+            "eventSourceARN": sqs_fifo::queue_arn(Queue::Operations.name()),
+        });
+        let event = serde_json::json!({ "Records": [record] });
+        let event = serde_json::from_value(event).unwrap();
         self.left.store(calls, Ordering::Relaxed);
         let deadline = Deadline(self.now().plus_millis(60_000));
-        sweep::handle(deadline, &self.functions.sweep).await;
+        run_operations::handle(event, deadline, &self.functions.run_operations).await;
         self.left.store(i64::MAX, Ordering::Relaxed);
     }
 
@@ -215,42 +222,22 @@ impl Stage {
         let mut confirmed = false;
         loop {
             let at = self.load(&operation.id).await;
-            match at.state {
-                OperationState::Done => {
-                    assert!(confirmed);
-                    return interrupted;
-                }
-                OperationState::AwaitingConfirmation { .. } => {
-                    assert_eq!(self.sent(), 0, "nothing changes before a confirmation");
-                    let confirmed_now = Operation {
-                        state: OperationState::Repairing,
-                        due_at: Some(self.now()),
-                        decision: Some(Decision {
-                            confirmed: true,
-                            by: "bob".to_owned(),
-                            at: self.now(),
-                        }),
-                        ..at.clone()
-                    };
-                    self.store
-                        .move_operation(&at, &confirmed_now)
-                        .await
-                        .unwrap();
-                    confirmed = true;
-                    calls = 1;
-                }
-                OperationState::Examining
-                | OperationState::Listing
-                | OperationState::Listed
-                | OperationState::Comparing
-                | OperationState::Verifying
-                | OperationState::Repairing => {}
-                OperationState::Cancelled | OperationState::Failed { .. } => panic!("{at:?}"),
+            if at.state() == OperationState::Done {
+                assert!(confirmed);
+                return interrupted;
+            }
+            assert!(!at.has_ended(), "{at:?}");
+            if at.awaits_confirmation().is_some() {
+                assert_eq!(self.sent(), 0, "nothing changes before a confirmation");
+                let decided = at.decide(true, "bob", self.now()).unwrap();
+                self.store.advance_operation(&at, &decided).await.unwrap();
+                confirmed = true;
+                calls = 1;
             }
             self.read_log().await;
-            self.sweep(calls).await;
+            self.wake(operation, calls).await;
             interrupted += 1;
-            // Increasing, so that every call is the last one of some sweep.
+            // Increasing, so that every call is the last one of some run.
             calls += step;
             assert!(calls < CALLS_MAX, "it makes no progress");
         }
@@ -288,14 +275,11 @@ fn an_audit_that_is_interrupted_at_every_call_ends_as_undisturbed() {
         for file in files.take(GONE).collect::<Vec<_>>() {
             owner.delete(&file).await;
         }
-        let operation = Operation {
-            due_at: Some(stage.now()),
-            ..stage.operation("op1")
-        };
+        let operation = stage.operation("op1", Run::audit(false));
         let interrupted = stage.run_interrupted(&operation, 1).await;
         assert!(interrupted > 10, "it was interrupted {interrupted} times");
         let done = stage.load(&operation.id).await;
-        let drift = done.drift;
+        let drift = done.form().comparison.counts;
         assert_eq!(
             (drift.present, drift.missing_there),
             (u64::try_from(held).unwrap(), u64::try_from(GONE).unwrap())

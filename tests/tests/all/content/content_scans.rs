@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use domain::operation::Work;
 use http::Method;
 use local::aws::Queue;
 use objects::ContentHasher;
 use serde_json::{Value, json};
-use store::{Operation, Written};
+use store::Written;
 
 use super::content_wakes::{apply, content, mirrored};
 use super::{intact, versions};
@@ -118,11 +119,12 @@ fn a_running_content_scan_is_followed_by_another_if_a_folder_enters_the_scope() 
         let newest = hand.store().recent_operations(&hand.key).await.unwrap();
         let waits = newest[0].clone();
         assert!(waits.is_pending_scan());
-        let on_its_way = Operation {
-            progressed_at: Some(hand.now()),
-            ..waits.clone()
+        let connection = hand.store().load_connection(&hand.key).await;
+        let facts = connection.unwrap().unwrap().facts();
+        let Work::Advance(on_its_way) = waits.next_work(&facts, hand.now()) else {
+            panic!("{waits:?}")
         };
-        let moved = hand.store().move_operation(&waits, &on_its_way).await;
+        let moved = hand.store().advance_operation(&waits, &on_its_way).await;
         assert!(matches!(moved.unwrap(), Written::Done(_)));
         let before = scans(hand).await.len();
         hand.owner().move_to(&inner, &taken).await;

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_lambda_events::event::sqs::SqsEvent;
-use domain::{ConnectionId, ConnectionKey, FileId, LogId, TenantId};
+use domain::{ConnectionId, ConnectionKey, FileId, LogId, OperationId, TenantId};
 use drive_simulator::Edit;
 use local::aws::Queue;
 use proptest::collection::vec;
@@ -14,7 +14,7 @@ use proptest::sample::{Index, select};
 use serde_json::{Value, json};
 use sqs_fifo::queue_arn;
 use store::PageRequest;
-use worker::{ContentWake, LogWake, PushWake, SnapshotMessage, queue::file_group};
+use worker::{ContentWake, LogWake, OperationWake, PushWake, SnapshotMessage, queue::file_group};
 
 use super::mutation::{Mutations, bytes, damage, damaged, mutated, mutations, text};
 use super::runner;
@@ -77,10 +77,17 @@ impl Real {
             file,
         };
         let content: Value = serde_json::from_str(&content.to_body()).unwrap();
+        let operation = OperationId::parse("op1").unwrap();
+        let run = OperationWake {
+            key: key.clone(),
+            operation,
+        }
+        .to_body();
         let wake = LogWake { key, log }.to_body();
         Self(BTreeMap::from([
             (Queue::LogWakes, vec![serde_json::from_str(&wake).unwrap()]),
             (Queue::PushWakes, vec![serde_json::from_str(&push).unwrap()]),
+            (Queue::Operations, vec![serde_json::from_str(&run).unwrap()]),
             (Queue::Snapshots, bodies.clone()),
             (Queue::SnapshotsBulk, bodies),
             (Queue::Content, vec![content.clone()]),
@@ -106,6 +113,7 @@ fn readable(queue: Queue, body: &str) -> bool {
     match queue {
         Queue::LogWakes => LogWake::from_body(body).is_ok(),
         Queue::PushWakes => PushWake::from_body(body).is_ok(),
+        Queue::Operations => OperationWake::from_body(body).is_ok(),
         Queue::Snapshots | Queue::SnapshotsBulk => SnapshotMessage::from_body(body).is_ok(),
         Queue::Content | Queue::ContentBulk => ContentWake::from_body(body).is_ok(),
     }

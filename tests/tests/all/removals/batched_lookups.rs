@@ -55,7 +55,7 @@ impl ByHand {
             snapshot: None,
         };
         let lookups: Vec<SnapshotMessage> = files.iter().map(lookup).collect();
-        let bulk = &self.functions.sweep.snapshots_bulk;
+        let bulk = &self.functions.run_operations.snapshots_bulk;
         queue::send_snapshots(bulk, &lookups).await.unwrap();
     }
 

@@ -22,6 +22,7 @@ use sqs_fifo::Received;
 use store::{Channel, Store};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
+use worker::OperationWake;
 
 use super::{Calls, Outside, credentials, eventually, run, serve};
 
@@ -106,6 +107,7 @@ fn recorded(aws: &Aws, setting: &FunctionSettings, calls: &Calls) -> Functions {
         push_intents: of("push-intents").push_intents,
         mirror_content: of("mirror-content").mirror_content,
         publish_events: of("publish-events").publish_events,
+        run_operations: of("run-operations").run_operations,
         sweep: of("sweep").sweep,
         api: of("api").api,
     }
@@ -242,19 +244,34 @@ impl ByHand {
         self.pump().await;
     }
 
-    /// Runs the sweep.
+    /// Runs the sweep, and the operations that it wakes.
     pub async fn sweep(&self) {
         Box::pin(sweep::handle(self.deadline(), &self.functions.sweep)).await;
+        Box::pin(self.pump_only(Queue::Operations)).await;
     }
 
-    /// Runs the sweep, which ends like a killed process instead of making its AWS call number `at`
-    /// (from 0). Returns whether it did.
-    pub async fn sweep_crashes(&self, at: i64) -> bool {
+    /// Wakes an operation; the function ends like a killed process instead of making its AWS
+    /// call number `at` (from 0). Returns whether it did.
+    pub async fn operation_crashes(&self, id: &str, at: i64) -> bool {
+        let wake = OperationWake {
+            key: self.key.clone(),
+            operation: domain::OperationId::parse(id).unwrap(),
+        };
+        let record = json!({
+            "messageId": "m1", "receiptHandle": "r1", "body": wake.to_body(),
+            "attributes": {
+                "ApproximateReceiveCount": "1", "SentTimestamp": "1800000000000",
+                "MessageGroupId": "g",
+            },
+            "messageAttributes": {}, "eventSource": "aws:sqs", "awsRegion": "us-east-1",
+            "eventSourceARN": sqs_fifo::queue_arn(Queue::Operations.name()),
+        });
+        let event = serde_json::from_value(json!({ "Records": [record] })).unwrap();
         self.crash.left.store(at, Ordering::SeqCst);
         let crashed = tokio::select! {
             biased;
             () = self.crash.happens.notified() => true,
-            () = self.sweep() => false,
+            _ = self.handle(Queue::Operations, event, self.deadline()) => false,
         };
         self.crash.left.store(-1, Ordering::SeqCst);
         crashed
@@ -382,6 +399,14 @@ impl ByHand {
                     event,
                     deadline,
                     &functions.push_intents,
+                ))
+                .await
+            }
+            Queue::Operations => {
+                Box::pin(run_operations::handle(
+                    event,
+                    deadline,
+                    &functions.run_operations,
                 ))
                 .await
             }

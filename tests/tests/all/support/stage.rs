@@ -6,8 +6,8 @@ use std::sync::{Arc, RwLock};
 
 use domain::{
     ConnectionId, ConnectionKey, Context, Drift, DriveMetadata, DriveVersion, Field,
-    FieldSetVersion, FileId, FileRecord, Gone, LogId, Observation, OperationId, Policies, Snapshot,
-    TenantId, Timestamp, Transition, Value as FieldValue,
+    FieldSetVersion, FileId, FileRecord, Gone, LogId, Observation, Operation, OperationId,
+    Policies, Run, Snapshot, TenantId, Timestamp, Transition, Value as FieldValue,
 };
 use drive_simulator::Simulator;
 use local::aws::in_process::Handler;
@@ -15,8 +15,7 @@ use local::aws::{self, Aws, Queue, Service};
 use sha2::{Digest, Sha256};
 use store::{
     CandidateReason, Channel, ChannelState, Connection, ConnectionState, DeadLetter, DriftEntry,
-    FailedMessage, Finding, Log, Nonce, Operation, OperationKind, OperationState, PageRequest,
-    Scope, Store,
+    FailedMessage, Finding, Log, Nonce, PageRequest, Scope, Store,
 };
 use tokio::net::TcpListener;
 use worker::{Origin, SnapshotMessage};
@@ -152,7 +151,7 @@ impl Set {
                 ..domain::ContentSettings::default()
             },
             my_drive: None,
-            removals: store::RemovalLimits::default(),
+            removals: domain::RemovalLimits::default(),
             state: ConnectionState::Active,
             created_at: now(),
             created_by: "ada".to_owned(),
@@ -227,10 +226,14 @@ impl Set {
     async fn audited(&self) {
         let since = now();
         let id = OperationId::parse(OPERATION).unwrap();
-        let kind = OperationKind::Audit;
+        let mut run = Run::audit(false);
+        if let Run::Audit(audit) = &mut run {
+            audit.self_check = None;
+            audit.listing.stage = domain::operation::Stage::AwaitingConfirmation { since };
+        }
         let audit = Operation {
-            state: OperationState::AwaitingConfirmation { since },
-            ..Operation::new(self.key.clone(), id, LogId::user(), kind, "ada", since)
+            due_at: None,
+            ..Operation::new(self.key.clone(), id, LogId::user(), "ada", since, run)
         };
         self.store.create_operation(&audit).await.unwrap();
         let suspected = DriftEntry {

@@ -3,9 +3,10 @@ use std::sync::Mutex;
 
 use domain::{
     ConnectionId, ContentSettings, DriveMetadata, DriveVersion, Field, FieldSetVersion, FileId,
-    FileRecord, Policies, Revision, Rules, Snapshot, TenantId, Timestamp, Transition, Value,
+    FileRecord, Policies, RemovalLimits, Revision, Rules, Snapshot, TenantId, Timestamp,
+    Transition, Value,
 };
-use store::{Connection, ConnectionState, Nonce, RemovalLimits, Scope};
+use store::{Connection, ConnectionState, Nonce, Scope};
 
 use super::*;
 use crate::aws::scratch::Scratch;

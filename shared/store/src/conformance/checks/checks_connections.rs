@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use domain::{
     ChannelId, ConnectionId, ConnectionKey, ContentSettings, Glob, LogId, MimePattern, Policies,
-    Policy, Request, Rule, Rules, StorageClass,
+    Policy, RemovalLimits, Request, Rule, Rules, StorageClass,
 };
 
 use super::super::support::{file, fresh, ms, page, stored};
 use crate::table::key::Key;
 use crate::{
     Channel, ChannelState, Connection, ConnectionState, Created, DeadLetter, DeadLetterStatus,
-    FailedMessage, RemovalLimits, Scope, Store, Updated, Written, create_table,
+    FailedMessage, Scope, Store, Updated, Written, create_table,
 };
 
 pub(crate) fn connection(key: &ConnectionKey) -> Connection {

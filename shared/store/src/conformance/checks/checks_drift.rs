@@ -1,27 +1,21 @@
 //! The findings of an operation, and its transitions.
 
-use domain::{ConnectionKey, Difference, Drift, DriveVersion, Gone, LogId, OperationId, Value};
+use domain::operation::ConnectionFacts;
+use domain::{
+    ConnectionKey, Difference, Drift, DriftCounts, DriveVersion, Gone, LogId, Operation,
+    OperationId, OperationState, RemovalLimits, Run, Value,
+};
 
 use super::super::support::{eventually, file, fresh, ms, page};
 use crate::{
-    CandidateReason, Created, DUE_SHARDS, Decision, DriftCounts, DriftEntry, DueItem, Finding,
-    Operation, OperationKind, OperationState, PageRequest, Store, Written,
+    CandidateReason, Created, DUE_SHARDS, DriftEntry, DueItem, Finding, PageRequest, Store, Written,
 };
 
+/// An audit whose own items are checked.
 async fn audit(store: &Store, key: &ConnectionKey) -> Operation {
-    let id = OperationId::parse("op1").unwrap();
-    let operation = Operation {
-        dry_run: true,
-        due_at: Some(ms(1_000)),
-        ..Operation::new(
-            key.clone(),
-            id,
-            LogId::user(),
-            OperationKind::Audit,
-            "ann",
-            ms(1_000),
-        )
-    };
+    let (id, run) = (OperationId::parse("op1").unwrap(), Run::audit(false));
+    let operation = Operation::new(key.clone(), id, LogId::user(), "ann", ms(1_000), run);
+    let operation = operation.on_self_check(None, ms(1_000));
     let made = store.create_operation(&operation).await.unwrap();
     assert_eq!(made, Created::Created);
     operation
@@ -53,62 +47,57 @@ pub(crate) async fn an_operation_moves_state_by_state_and_late_writers_change_no
     store: &Store,
 ) {
     let begun = audit(store, &fresh()).await;
-    let listed = match store.record_page(&begun, &[], None, ms(2)).await.unwrap() {
-        Written::Done(listed) => listed,
-        Written::Stale(current) => panic!("stale: {current:?}"),
+    let listed = begun.on_page(0, None, ms(2));
+    let recorded = store.record_page(&begun, &listed, &[]).await.unwrap();
+    assert_eq!(recorded, Written::Done(listed.clone()));
+    let facts = ConnectionFacts {
+        active: true,
+        mirrors_content: false,
+        has_rules: false,
+        removals: RemovalLimits {
+            share_percent_max: 0,
+            unasked_max: 0,
+        },
     };
-    let steps = [
-        (OperationState::Comparing, None, Some(ms(5))),
-        (OperationState::Comparing, Some("a"), Some(ms(6))),
-        (OperationState::Comparing, Some("b"), Some(ms(7))),
-        (OperationState::Verifying, None, Some(ms(8))),
-        (OperationState::Verifying, Some("x"), Some(ms(9))),
-        (
-            OperationState::AwaitingConfirmation { since: ms(9) },
-            None,
-            Some(ms(60_000)),
-        ),
-        (OperationState::Repairing, None, Some(ms(10))),
-        (OperationState::Repairing, Some("y"), Some(ms(11))),
-        (OperationState::Done, None, None),
-    ];
+    let found = DriftCounts {
+        present: 0,
+        missing_here: 1,
+        missing_there: 2,
+        stale: 3,
+        differing: 4,
+    };
+    let at = |position: &str| Some(position.to_owned());
+    let comparing = match listed.next_work(&facts, ms(3)) {
+        domain::operation::Work::Advance(comparing) => *comparing,
+        work => panic!("{work:?}"),
+    };
+    let mut steps = vec![comparing];
+    let mut then = |step: &dyn Fn(&Operation) -> Operation| {
+        let next = step(steps.last().unwrap());
+        steps.push(next);
+    };
+    then(&|operation| operation.on_compared(10, at("a"), ms(5)));
+    then(&|operation| operation.on_compared(10, at("b"), ms(6)));
+    then(&|operation| operation.on_compared(10, None, ms(7)));
+    then(&|operation| operation.on_verified(&found, at("x"), &facts, ms(8)));
+    then(&|operation| operation.on_verified(&found, None, &facts, ms(9)));
+    then(&|operation| operation.decide(true, "bob", ms(10)).unwrap());
+    then(&|operation| operation.on_repaired(at("y"), ms(11)));
+    then(&|operation| operation.on_repaired(None, ms(12)));
     let mut before = listed;
-    for (number, (state, position, due_at)) in steps.into_iter().enumerate() {
-        let decision = (state == OperationState::Repairing).then(|| Decision {
-            confirmed: true,
-            by: "bob".to_owned(),
-            at: ms(10),
-        });
-        let count = u64::try_from(number).unwrap() + 1;
-        let after = Operation {
-            finished_at: state.has_ended().then_some(ms(12)),
-            state,
-            position: position.map(str::to_owned),
-            due_at,
-            compared_at: Some(ms(8)),
-            drift: DriftCounts {
-                present: 10 * count,
-                missing_here: count,
-                missing_there: 2 * count,
-                stale: 3 * count,
-                differing: 4 * count,
-            },
-            decision: decision.or(before.decision.clone()),
-            ..before.clone()
-        };
-        let moved = store.move_operation(&before, &after).await.unwrap();
+    for after in steps {
+        let moved = store.advance_operation(&before, &after).await.unwrap();
         assert_eq!(moved, Written::Done(after.clone()));
         assert_eq!(stored(store, &after).await, after);
-        let again = store.move_operation(&before, &after).await.unwrap();
+        let again = store.advance_operation(&before, &after).await.unwrap();
         assert_eq!(again, Written::Done(after.clone()), "it is already done");
-        let other = Operation {
-            drift: DriftCounts::default(),
-            ..after.clone()
-        };
-        let late = store.move_operation(&before, &other).await.unwrap();
+        let other = before.failed("late", ms(13));
+        let late = store.advance_operation(&before, &other).await.unwrap();
         assert_eq!(late, Written::Stale(Some(after.clone())));
         before = after;
     }
+    assert_eq!(before.state(), OperationState::Done);
+    assert_eq!(before.form().comparison.counts.missing_there, 4);
     let wanted = DueItem::Operation(before.key.clone(), before.id.clone());
     eventually(false, async || {
         for shard in 0..DUE_SHARDS {
@@ -263,7 +252,11 @@ pub(crate) async fn the_pages_of_a_listing_are_read_in_order(store: &Store) {
     for number in 0..5 {
         let ids = [file(&format!("f{number}")), file("again")];
         let next = (number < 4).then_some("t");
-        let recorded = store.record_page(&operation, &ids, next, ms(2)).await;
+        let recorded = {
+            let files = u64::try_from(ids.len()).unwrap();
+            let after = operation.on_page(files, next, ms(2));
+            store.record_page(&operation, &after, &ids).await
+        };
         operation = match recorded.unwrap() {
             Written::Done(recorded) => recorded,
             Written::Stale(current) => panic!("stale: {current:?}"),

@@ -1,20 +1,21 @@
 //! Shared drives: joined, left, joined again.
 
-use domain::{ChannelId, ConnectionKey, Gone, LogId, Observation, OperationId, PageToken};
+use domain::operation::SyncKind;
+use domain::{
+    ChannelId, ConnectionKey, Gone, LogId, Observation, Operation, OperationId, OperationState,
+    PageToken, Run,
+};
 
 use super::super::support::{committed, context, file, fresh, ms, stored};
-use crate::{
-    Arrival, Log, LogPosition, Operation, OperationKind, OperationState, ScanProgress, Store,
-    Updated, Written,
-};
+use crate::{Arrival, Log, LogPosition, Store, Updated, Written};
 
 fn shared() -> LogId {
     LogId::parse("0ABC").unwrap()
 }
 
-fn operation(key: &ConnectionKey, id: &str, kind: OperationKind) -> Operation {
+fn operation(key: &ConnectionKey, id: &str, run: Run) -> Operation {
     let id = OperationId::parse(id).unwrap();
-    Operation::new(key.clone(), id, shared(), kind, "drivesync", ms(1_000))
+    Operation::new(key.clone(), id, shared(), "drivesync", ms(1_000), run)
 }
 
 fn done<T: std::fmt::Debug>(outcome: Written<T>) -> T {
@@ -32,14 +33,14 @@ async fn listing(store: &Store) -> Log {
         ..Log::new(fresh(), shared(), ms(1_000))
     };
     store.create_log(&log).await.unwrap();
-    let first = operation(&log.key, "op1", OperationKind::InitialSync);
+    let first = operation(&log.key, "op1", Run::sync(SyncKind::Initial));
     let start = PageToken::new("start");
     done(store.begin_listing(&log, &start, &first).await.unwrap())
 }
 
 /// The log, left at 2,000.
 async fn left(store: &Store, log: &Log) -> Log {
-    let leave = operation(&log.key, "op2", OperationKind::Leave);
+    let leave = operation(&log.key, "op2", Run::leave_drive()).due(ms(2_000));
     done(
         store
             .leave_log(log, &leave, ms(2_000), ms(9_000))
@@ -64,21 +65,17 @@ pub(crate) async fn leaving_a_drive_fails_its_listing_and_creates_the_scan(store
         store.load_operation(&log.key, &id).await.unwrap().unwrap()
     };
     let listing = load("op1").await;
-    assert!(matches!(listing.state, OperationState::Failed { .. }));
+    assert_eq!(listing.state(), OperationState::Failed);
     assert_eq!(listing.finished_at, Some(ms(2_000)));
     let leave = load("op2").await;
-    let wanted = (
-        OperationKind::Leave,
-        OperationState::Listed,
-        Some(ms(2_000)),
-    );
-    assert_eq!((leave.kind, leave.state, leave.due_at), wanted);
+    assert!(leave.leave_drive().is_some() && !leave.has_ended());
+    assert_eq!(leave.due_at, Some(ms(2_000)));
 }
 
 pub(crate) async fn a_log_that_moved_is_not_left(store: &Store) {
     let log = listing(store).await;
     left(store, &log).await;
-    let again = operation(&log.key, "op3", OperationKind::Leave);
+    let again = operation(&log.key, "op3", Run::leave_drive());
     let outcome = store.leave_log(&log, &again, ms(3_000), ms(9_000)).await;
     assert!(matches!(outcome.unwrap(), Written::Stale(Some(_))));
     let made = store.load_operation(&log.key, &again.id).await.unwrap();
@@ -113,7 +110,7 @@ pub(crate) async fn the_drives_are_compared_again_after_a_listing_began(store: &
     let log = listing(store).await;
     let checked = done(store.record_drives_checked(&log, ms(4_000)).await.unwrap());
     assert_eq!(checked.drives_checked_at, Some(ms(4_000)));
-    let again = operation(&log.key, "op4", OperationKind::Resync);
+    let again = operation(&log.key, "op4", Run::sync(SyncKind::Resync));
     let token = PageToken::new("new");
     let relisted = done(store.begin_listing(&checked, &token, &again).await.unwrap());
     assert_eq!(relisted.drives_checked_at, None);
@@ -128,35 +125,21 @@ pub(crate) async fn a_scan_continues_from_its_recorded_position(store: &Store) {
     left(store, &log).await;
     let id = OperationId::parse("op2").unwrap();
     let leave = store.load_operation(&log.key, &id).await.unwrap().unwrap();
-    let walked = |position: Option<&str>, rounds| ScanProgress {
-        position: position.map(str::to_owned),
-        listed: 7,
-        verified: 5,
-        rounds,
-        due_at: ms(3_000),
-    };
-    let half = store
-        .record_scan_progress(&leave, walked(Some("there"), 0))
-        .await;
-    let half = done(half.unwrap());
-    assert_eq!(half.page_token.as_deref(), Some("there"));
-    assert_eq!((half.listed, half.verified), (7, 5));
-    let whole = done(
-        store
-            .record_scan_progress(&half, walked(None, 1))
-            .await
-            .unwrap(),
-    );
-    assert_eq!((whole.page_token.as_deref(), whole.pages), (None, 1));
-    let late = store
-        .record_scan_progress(&half, walked(None, 1))
-        .await
-        .unwrap();
-    assert_eq!(late, Written::Done(whole.clone()), "a repetition is done");
-    let late = store
-        .record_scan_progress(&half, walked(Some("back"), 0))
-        .await;
-    assert_eq!(late.unwrap(), Written::Stale(Some(whole)));
+    let half = leave.on_marked(7, Some("there".to_owned()), ms(3_000));
+    let half = done(store.advance_operation(&leave, &half).await.unwrap());
+    let form = half.form();
+    assert_eq!(form.page_token.as_deref(), Some("there"));
+    assert_eq!((form.listed, form.verified), (7, 0));
+    let round = half.on_marked(2, None, ms(4_000));
+    let round = done(store.advance_operation(&half, &round).await.unwrap());
+    let form = round.form();
+    assert_eq!((form.page_token.as_deref(), form.pages), (None, 1));
+    assert_eq!((form.listed, form.verified), (9, 9));
+    let late = store.advance_operation(&half, &round).await.unwrap();
+    assert_eq!(late, Written::Done(round.clone()), "a repetition is done");
+    let other = half.on_marked(0, Some("back".to_owned()), ms(5_000));
+    let late = store.advance_operation(&half, &other).await.unwrap();
+    assert_eq!(late, Written::Stale(Some(round)));
 }
 
 pub(crate) async fn a_gone_file_has_arrived_and_is_reported_as_gone(store: &Store) {

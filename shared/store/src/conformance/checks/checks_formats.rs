@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use domain::content::{ContentState, ObjectKey, StoredObject, UploadId};
+use domain::operation::SyncKind;
 use domain::rate_limit::{Limits, RateLimit};
 use domain::{
     Choice, ConflictId, ConnectionKey, DriveVersion, Field, FileId, FileRecord, InconsistencyKind,
-    LogId, Observation, OperationId, PageToken, Request, Revision, Transition, Value,
+    LogId, Observation, Operation, OperationId, PageToken, Request, Revision, Run, Transition,
+    Value,
 };
 
 use super::super::support::{
@@ -21,8 +23,7 @@ use crate::table::item::{FORMAT, FORMAT_MAX, format_of};
 use crate::table::key::Key;
 use crate::{
     CandidateReason, Channel, Committed, Connection, DriftEntry, Finding, HistoryEntry,
-    Inconsistency, Log, LogProgress, MultipartUpload, Operation, OperationKind, OperationState,
-    Store, StoreError, Subject, Verified, Written,
+    Inconsistency, Log, LogProgress, MultipartUpload, Store, StoreError, Subject, Written,
 };
 
 /// An attribute that no build writes.
@@ -84,18 +85,18 @@ async fn listing(store: &Store, key: &ConnectionKey) -> (Log, Operation) {
         key.clone(),
         OperationId::parse("op1").unwrap(),
         LogId::user(),
-        OperationKind::Resync,
         "ann",
         ms(1_000),
+        Run::sync(SyncKind::Resync),
     );
     let begun = store
         .begin_listing(&log, &PageToken::new("1"), &operation)
         .await;
     let log = done(begun.unwrap());
     let operation = store.load_operation(key, &operation.id).await.unwrap();
-    let recorded = store
-        .record_page(&operation.unwrap(), &[file("f1")], Some("2"), ms(2_000))
-        .await;
+    let operation = operation.unwrap();
+    let after = operation.on_page(1, Some("2"), ms(2_000));
+    let recorded = store.record_page(&operation, &after, &[file("f1")]).await;
     (log, done(recorded.unwrap()))
 }
 
@@ -314,25 +315,15 @@ impl EveryKind {
 
     async fn rewrite_operation(&self, store: &Store) {
         let operation = &self.operation;
-        let restarted = done(store.restart_listing(operation).await.unwrap());
-        let listed = store
-            .record_page(&restarted, &[file("f2")], None, ms(3_000))
-            .await;
-        let listed = done(listed.unwrap());
-        let progress = Verified {
-            pages_verified: 2,
-            verified: 2,
-            errors: 0,
-            due_at: ms(4_000),
-            progressed_at: Some(ms(3_500)),
+        let advance = async |before: &Operation, after: Operation| {
+            done(store.advance_operation(before, &after).await.unwrap())
         };
-        let verified = done(store.record_verified(&listed, progress).await.unwrap());
-        let comparing = Operation {
-            state: OperationState::Comparing,
-            ..verified.clone()
-        };
-        let moved = store.move_operation(&verified, &comparing).await;
-        let moved = done(moved.unwrap());
+        let restarted = advance(operation, operation.on_token_lost(ms(2_500))).await;
+        let listed = restarted.on_page(1, None, ms(3_000));
+        let recorded = store.record_page(&restarted, &listed, &[file("f2")]).await;
+        let listed = done(recorded.unwrap());
+        let verified = advance(&listed, listed.on_arrival(2, 2, ms(3_500))).await;
+        let moved = advance(&verified, verified.on_all_arrived(ms(4_000))).await;
         let candidate = &self.candidate;
         store.record_candidate(operation, candidate).await.unwrap();
         let found = DriftEntry {
@@ -345,10 +336,7 @@ impl EveryKind {
             ..self.inconsistency.clone()
         };
         store.record_inconsistency(operation, &later).await.unwrap();
-        let ended = store
-            .finish_operation(&moved, OperationState::Done, ms(5_000))
-            .await;
-        done(ended.unwrap());
+        advance(&moved, moved.failed("ended", ms(5_000))).await;
     }
 
     async fn rewrite_log(&self, store: &Store) {

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use domain::{
     ChannelId, ConflictId, ConnectionKey, Field, InconsistencyCount, InconsistencyKind, LogId,
-    OperationId, Transition, Value,
+    Operation, OperationId, Run, Transition, Value,
 };
 
 use super::super::support::{committed, edited, file, fresh, ms, observed, page, snapshot, stored};
 use crate::table::key::Key;
 use crate::{
-    Channel, ChannelState, Created, Inconsistency, IndexDefect, Indexed, Log, Operation,
-    OperationKind, OperationState, Store, Subject, Written,
+    Channel, ChannelState, Created, Inconsistency, IndexDefect, Indexed, Log, Store, Subject,
+    Written,
 };
 
 /// Removes an item from an index, bypassing the store.
@@ -27,18 +27,8 @@ async fn hide(store: &Store, key: &Key, index: &str) {
 
 fn audit(key: &ConnectionKey) -> Operation {
     let id = OperationId::parse("op1").unwrap();
-    Operation {
-        state: OperationState::Examining,
-        due_at: Some(ms(1_000)),
-        ..Operation::new(
-            key.clone(),
-            id,
-            LogId::user(),
-            OperationKind::Audit,
-            "ann",
-            ms(1_000),
-        )
-    }
+    let run = Run::audit(false);
+    Operation::new(key.clone(), id, LogId::user(), "ann", ms(1_000), run)
 }
 
 pub(crate) async fn a_misindexed_file_is_detected_and_repaired_by_a_write(store: &Store) {
@@ -140,7 +130,10 @@ pub(crate) async fn a_log_channel_or_operation_missing_from_due_is_detected_and_
     assert_eq!(of_operation().await, None);
     hide(store, &Key::of_connection(&key, "OP", "op1"), "due").await;
     assert_eq!(of_operation().await, Some(IndexDefect::Work));
-    let moved = store.move_operation(&operation, &operation).await.unwrap();
+    let moved = store
+        .advance_operation(&operation, &operation)
+        .await
+        .unwrap();
     assert_eq!(moved, Written::Done(operation));
     assert_eq!(of_operation().await, None);
 }
@@ -251,15 +244,13 @@ pub(crate) async fn an_operation_stores_its_inconsistency_counts(store: &Store) 
         (InconsistencyKind::IntentNotDue, count(3, 2)),
         (InconsistencyKind::CursorAhead, count(1, 0)),
     ]);
-    let after = Operation {
-        state: OperationState::Listing,
-        inconsistencies,
-        ..operation.clone()
-    };
-    let moved = store.move_operation(&operation, &after).await.unwrap();
+    let after = operation
+        .on_self_check(None, ms(2_000))
+        .with_inconsistencies(inconsistencies);
+    let moved = store.advance_operation(&operation, &after).await.unwrap();
     assert_eq!(moved, Written::Done(after.clone()));
     let stands = store.load_operation(&after.key, &after.id).await.unwrap();
     assert_eq!(stands.as_ref(), Some(&after));
-    let again = store.move_operation(&operation, &after).await.unwrap();
+    let again = store.advance_operation(&operation, &after).await.unwrap();
     assert_eq!(again, Written::Done(after), "it is already done");
 }

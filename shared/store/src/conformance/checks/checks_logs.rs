@@ -1,12 +1,9 @@
 //! Change logs, and everything that is due at a time.
 
-use domain::{ChannelId, LogId, PageToken};
+use domain::{ChannelId, LogId, Operation, PageToken, Run};
 
 use super::super::support::{eventually, fresh, ms};
-use crate::{
-    Created, DUE_SHARDS, DueItem, Log, LogPosition, LogProgress, Operation, OperationKind, Store,
-    Updated, Written,
-};
+use crate::{Created, DUE_SHARDS, DueItem, Log, LogPosition, LogProgress, Store, Updated, Written};
 
 fn token(text: &str) -> PageToken {
     PageToken::new(text)
@@ -175,9 +172,9 @@ pub(crate) async fn a_listing_log_does_not_advance_for_a_follower(store: &Store)
         log.key.clone(),
         id,
         log.log.clone(),
-        OperationKind::Resync,
         "alice",
         ms(1),
+        Run::sync(domain::operation::SyncKind::Resync),
     );
     // Even if the new cursor happens to equal the old one, the positions differ.
     let begun = store

@@ -1,16 +1,36 @@
 //! Operations: a listing page by page, each recorded once.
 
-use domain::{ConnectionKey, FileId, LogId, OperationId, PageToken};
+use domain::operation::{ConnectionFacts, SyncKind, Work};
+use domain::{
+    ConnectionKey, FileId, LogId, Operation, OperationId, OperationState, PageToken, RemovalLimits,
+    Run,
+};
 
 use super::super::support::{eventually, file, fresh, ms, page};
 use crate::{
-    Created, DUE_SHARDS, DueItem, Log, LogPosition, Operation, OperationKind, OperationState,
-    PageRequest, Store, Verified, Written,
+    Created, DUE_SHARDS, DueItem, Log, LogPosition, PageRequest, Store, StoreError, Written,
 };
 
-fn operation(key: &ConnectionKey, id: &str, kind: OperationKind) -> Operation {
+fn operation(key: &ConnectionKey, id: &str, run: Run) -> Operation {
     let id = OperationId::parse(id).unwrap();
-    Operation::new(key.clone(), id, LogId::user(), kind, "alice", ms(1_000))
+    Operation::new(key.clone(), id, LogId::user(), "alice", ms(1_000), run)
+}
+
+/// An audit whose own items are checked.
+fn audit(key: &ConnectionKey, id: &str) -> Operation {
+    operation(key, id, Run::audit(false)).on_self_check(None, ms(1_000))
+}
+
+async fn record(
+    store: &Store,
+    before: &Operation,
+    ids: Vec<FileId>,
+    next: Option<&str>,
+    now: i64,
+) -> Result<Written<Operation>, StoreError> {
+    let files = u64::try_from(ids.len()).unwrap();
+    let after = before.on_page(files, next, ms(now));
+    store.record_page(before, &after, &ids).await
 }
 
 fn done<T: std::fmt::Debug>(outcome: Written<T>) -> T {
@@ -24,7 +44,7 @@ fn done<T: std::fmt::Debug>(outcome: Written<T>) -> T {
 async fn listing(store: &Store) -> (Log, Operation) {
     let log = Log::new(fresh(), LogId::user(), ms(1_000));
     store.create_log(&log).await.unwrap();
-    let first = operation(&log.key, "op1", OperationKind::InitialSync);
+    let first = operation(&log.key, "op1", Run::sync(SyncKind::Initial));
     let log = done(
         store
             .begin_listing(&log, &PageToken::new("start"), &first)
@@ -36,13 +56,8 @@ async fn listing(store: &Store) -> (Log, Operation) {
         .await
         .unwrap()
         .unwrap();
-    assert_eq!(
-        stored,
-        Operation {
-            blocks_log: true,
-            ..first
-        }
-    );
+    assert_eq!(stored, first);
+    assert!(stored.blocks_log());
     (log, stored)
 }
 
@@ -75,14 +90,13 @@ pub(crate) async fn a_listing_goes_from_its_first_page_to_done(store: &Store) {
     );
 
     let one = done(
-        store
-            .record_page(&first, &files(0..3), Some("t2"), ms(2_000))
+        record(store, &first, files(0..3), Some("t2"), 2_000)
             .await
             .unwrap(),
     );
     assert_eq!(
-        (one.pages, one.listed, one.page_token.as_deref()),
-        (1, 3, Some("t2"))
+        (one.form().pages, one.form().listed, one.page_to_list()),
+        (1, 3, Some(Some("t2")))
     );
     assert_eq!(
         store.load_operation(&one.key, &one.id).await.unwrap(),
@@ -90,15 +104,10 @@ pub(crate) async fn a_listing_goes_from_its_first_page_to_done(store: &Store) {
     );
     assert!(!is_due(store, &one, 9_000).await);
 
-    let two = done(
-        store
-            .record_page(&one, &files(3..4), None, ms(3_000))
-            .await
-            .unwrap(),
-    );
+    let two = done(record(store, &one, files(3..4), None, 3_000).await.unwrap());
     assert_eq!(
-        (&two.state, two.due_at, two.blocks_log),
-        (&OperationState::Listed, Some(ms(3_000)), false)
+        (two.state(), two.due_at, two.blocks_log()),
+        (OperationState::Listed, Some(ms(3_000)), false)
     );
     assert_eq!(
         store.load_operation(&two.key, &two.id).await.unwrap(),
@@ -117,60 +126,35 @@ pub(crate) async fn a_listing_goes_from_its_first_page_to_done(store: &Store) {
     assert_eq!(pages(1).await, Some(files(3..4)));
     assert_eq!(pages(2).await, None);
 
-    let progress = Verified {
-        pages_verified: 1,
-        verified: 2,
-        errors: 1,
-        due_at: ms(4_000),
-        progressed_at: Some(ms(3_500)),
-    };
-    let three = done(store.record_verified(&two, progress).await.unwrap());
+    let arrived = two.on_arrival(1, 3, ms(3_500));
+    let three = done(store.advance_operation(&two, &arrived).await.unwrap());
+    let form = three.form();
     assert_eq!(
-        (
-            three.pages_verified,
-            three.verified,
-            three.errors,
-            three.progressed_at
-        ),
-        (1, 2, 1, Some(ms(3_500)))
+        (form.pages_verified, form.verified, form.progressed_at),
+        (1, 3, Some(ms(3_500)))
     );
     assert_eq!(
-        done(store.record_verified(&two, progress).await.unwrap()),
+        done(store.advance_operation(&two, &arrived).await.unwrap()),
         three,
         "it is already done"
     );
-    let other = Verified {
-        verified: 3,
-        ..progress
-    };
-    let stale = store.record_verified(&two, other).await.unwrap();
+    let other = two.on_arrival(2, 4, ms(3_600));
+    let stale = store.advance_operation(&two, &other).await.unwrap();
     assert_eq!(stale, Written::Stale(Some(three.clone())));
-    eventually(false, async || is_due(store, &three, 3_999).await).await;
+    eventually(false, async || is_due(store, &three, 4_499).await).await;
 
-    let four = done(
-        store
-            .finish_operation(&three, OperationState::Done, ms(5_000))
-            .await
-            .unwrap(),
-    );
+    let arrived = three.on_arrival(1, 1, ms(4_500));
+    let arrived = done(store.advance_operation(&three, &arrived).await.unwrap());
+    let end = arrived.on_all_arrived(ms(5_000));
+    let four = done(store.advance_operation(&arrived, &end).await.unwrap());
     assert_eq!((four.finished_at, four.due_at), (Some(ms(5_000)), None));
     assert_eq!(
         store.load_operation(&four.key, &four.id).await.unwrap(),
         Some(four.clone())
     );
     eventually(false, async || is_due(store, &four, 9_000).await).await;
-    let late = store.finish_operation(
-        &three,
-        OperationState::Failed {
-            reason: "x".to_owned(),
-        },
-        ms(6),
-    );
-    assert_eq!(late.await.unwrap(), Written::Stale(Some(four.clone())));
-    let late = store
-        .finish_operation(&four, OperationState::Done, ms(6))
-        .await
-        .unwrap();
+    let failed = arrived.failed("x", ms(6));
+    let late = store.advance_operation(&arrived, &failed).await.unwrap();
     assert_eq!(late, Written::Stale(Some(four)));
 }
 
@@ -178,7 +162,7 @@ pub(crate) async fn a_page_that_was_recorded_is_stale(store: &Store) {
     let (_, first) = listing(store).await;
     let racers = [files(0..3), files(0..2)].map(|ids| {
         let (store, first) = (store.clone(), first.clone());
-        tokio::spawn(async move { store.record_page(&first, &ids, Some("t2"), ms(2_000)).await })
+        tokio::spawn(async move { record(&store, &first, ids, Some("t2"), 2_000).await })
     });
     let mut outcomes = Vec::new();
     for racer in racers {
@@ -197,12 +181,11 @@ pub(crate) async fn a_page_that_was_recorded_is_stale(store: &Store) {
         .unwrap();
     assert_eq!(
         u64::try_from(stored.len()).unwrap(),
-        one.listed,
+        one.form().listed,
         "the page is that of the listing that began"
     );
 
-    let again = store
-        .record_page(&first, &files(0..9), Some("t2"), ms(2_000))
+    let again = record(store, &first, files(0..9), Some("t2"), 2_000)
         .await
         .unwrap();
     assert_eq!(again, Written::Stale(Some(one.clone())));
@@ -215,8 +198,8 @@ pub(crate) async fn a_page_that_was_recorded_is_stale(store: &Store) {
 pub(crate) async fn of_two_listings_of_one_log_one_begins(store: &Store) {
     let log = Log::new(fresh(), LogId::user(), ms(1_000));
     store.create_log(&log).await.unwrap();
-    let a = operation(&log.key, "opa", OperationKind::InitialSync);
-    let b = operation(&log.key, "opb", OperationKind::InitialSync);
+    let a = operation(&log.key, "opa", Run::sync(SyncKind::Initial));
+    let b = operation(&log.key, "opb", Run::sync(SyncKind::Initial));
     let start = PageToken::new("start");
     let begun = done(store.begin_listing(&log, &start, &a).await.unwrap());
     let late = store.begin_listing(&log, &start, &b).await.unwrap();
@@ -232,11 +215,10 @@ pub(crate) async fn of_two_listings_of_one_log_one_begins(store: &Store) {
 
 pub(crate) async fn a_superseded_listing_does_not_release_the_log(store: &Store) {
     let (log, first) = listing(store).await;
-    let second = operation(&log.key, "op2", OperationKind::Resync);
+    let second = operation(&log.key, "op2", Run::sync(SyncKind::Resync));
     let start = PageToken::new("later");
     let log = done(store.begin_listing(&log, &start, &second).await.unwrap());
-    let late = store
-        .record_page(&first, &files(0..3), None, ms(2_000))
+    let late = record(store, &first, files(0..3), None, 2_000)
         .await
         .unwrap();
     assert_eq!(
@@ -254,7 +236,7 @@ pub(crate) async fn a_superseded_listing_does_not_release_the_log(store: &Store)
 pub(crate) async fn an_audit_leaves_the_log_alone(store: &Store) {
     let log = Log::new(fresh(), LogId::user(), ms(1_000));
     store.create_log(&log).await.unwrap();
-    let audit = operation(&log.key, "op1", OperationKind::Audit);
+    let audit = audit(&log.key, "op1");
     assert_eq!(
         store.create_operation(&audit).await.unwrap(),
         Created::Created
@@ -267,13 +249,8 @@ pub(crate) async fn an_audit_leaves_the_log_alone(store: &Store) {
         store.create_operation(&other).await.unwrap(),
         Created::Exists(audit.clone())
     );
-    let listed = done(
-        store
-            .record_page(&audit, &[], None, ms(2_000))
-            .await
-            .unwrap(),
-    );
-    assert_eq!(listed.state, OperationState::Listed);
+    let listed = done(record(store, &audit, vec![], None, 2_000).await.unwrap());
+    assert_eq!(listed.state(), OperationState::Listed);
     assert_eq!(
         store.load_page(&audit.key, &audit.id, 0).await.unwrap(),
         Some(Vec::new())
@@ -284,54 +261,42 @@ pub(crate) async fn an_audit_leaves_the_log_alone(store: &Store) {
 pub(crate) async fn a_restarted_listing_refuses_a_page_of_the_previous_one(store: &Store) {
     let (_, first) = listing(store).await;
     let one = done(
-        store
-            .record_page(&first, &files(0..3), Some("t2"), ms(2_000))
+        record(store, &first, files(0..3), Some("t2"), 2_000)
             .await
             .unwrap(),
     );
-    let again = done(store.restart_listing(&one).await.unwrap());
-    assert_eq!((again.pages, &again.page_token), (1, &None));
+    let again = one.on_token_lost(ms(2_500));
+    let again = done(store.advance_operation(&one, &again).await.unwrap());
+    assert_eq!((again.form().pages, again.page_to_list()), (1, Some(None)));
     // A worker that still lists from the lost token has read the same number of pages.
-    let late = store
-        .record_page(&one, &files(3..9), None, ms(3_000))
-        .await
-        .unwrap();
+    let late = record(store, &one, files(3..9), None, 3_000).await.unwrap();
     assert_eq!(late, Written::Stale(Some(again.clone())));
     // A worker that still has the first page in hand has read the same token: none.
-    let late = store
-        .record_page(&first, &files(3..9), None, ms(3_000))
+    let late = record(store, &first, files(3..9), None, 3_000)
         .await
         .unwrap();
     assert_eq!(late, Written::Stale(Some(again.clone())));
     let two = done(
-        store
-            .record_page(&again, &files(0..4), None, ms(4_000))
+        record(store, &again, files(0..4), None, 4_000)
             .await
             .unwrap(),
     );
-    assert_eq!((two.pages, two.listed), (2, 7));
+    assert_eq!((two.form().pages, two.form().listed), (2, 7));
     let read = store.load_page(&two.key, &two.id, 0).await.unwrap();
     assert_eq!(read, Some(files(0..3)));
 }
 
 pub(crate) async fn a_failed_operation_has_a_reason(store: &Store) {
     let (_, first) = listing(store).await;
-    let failed = OperationState::Failed {
-        reason: "revoked".to_owned(),
-    };
-    let ended = done(
-        store
-            .finish_operation(&first, failed.clone(), ms(5))
-            .await
-            .unwrap(),
-    );
-    assert_eq!(ended.state, failed);
+    let failed = first.failed("revoked", ms(5));
+    let ended = done(store.advance_operation(&first, &failed).await.unwrap());
+    assert_eq!(ended, failed);
+    assert_eq!(ended.form().reason.as_deref(), Some("revoked"));
     assert_eq!(
         store.load_operation(&first.key, &first.id).await.unwrap(),
         Some(ended.clone())
     );
-    let late = store
-        .record_page(&first, &files(0..1), Some("t"), ms(6))
+    let late = record(store, &first, files(0..1), Some("t"), 6)
         .await
         .unwrap();
     assert_eq!(late, Written::Stale(Some(ended)));
@@ -341,10 +306,9 @@ pub(crate) async fn operations_are_listed_newest_first_without_their_pages(store
     let key = fresh();
     let ids: Vec<String> = (0..7).map(|n| format!("0192f-{n}")).collect();
     for id in &ids {
-        let created = operation(&key, id, OperationKind::Audit);
+        let created = audit(&key, id);
         store.create_operation(&created).await.unwrap();
-        store
-            .record_page(&created, &files(0..2), Some("t"), ms(1))
+        record(store, &created, files(0..2), Some("t"), 1)
             .await
             .unwrap();
     }
@@ -376,11 +340,10 @@ pub(crate) async fn a_scan_is_created_unless_one_is_pending(store: &Store) {
     let key = fresh();
     let scan = |number: u32| {
         let id = OperationId::at(ms(i64::from(number)), number);
-        let whose = (key.clone(), LogId::user());
-        Operation::content_scan(whose, id, "alice", ms(1_000), ms(2_000))
+        operation(&key, id.as_str(), Run::content_scan()).due(ms(2_000))
     };
     // Other operations don't count, and neither does another connection's scan.
-    let audit = operation(&key, "audit", OperationKind::Audit);
+    let audit = audit(&key, "audit");
     store.create_operation(&audit).await.unwrap();
     let elsewhere = Operation {
         key: fresh(),
@@ -392,47 +355,36 @@ pub(crate) async fn a_scan_is_created_unless_one_is_pending(store: &Store) {
     assert!(store.schedule_scan(&first).await.unwrap());
     let found = store.load_operation(&key, &first.id).await.unwrap();
     assert_eq!(found, Some(first.clone()));
-    assert_eq!(
-        (first.kind, &first.state),
-        (OperationKind::ContentScan, &OperationState::Listed)
-    );
+    assert_eq!(first.state(), OperationState::Listed);
     assert!(!is_due(store, &first, 1_999).await);
     assert!(is_due(store, &first, 2_000).await);
     assert!(!store.schedule_scan(&scan(2)).await.unwrap());
 
     // A scan in progress may have passed the files that the next one is for.
-    let begun = Operation {
-        progressed_at: Some(ms(3_000)),
-        due_at: Some(ms(3_000)),
-        ..first.clone()
+    let facts = ConnectionFacts {
+        active: true,
+        mirrors_content: true,
+        has_rules: false,
+        removals: RemovalLimits::default(),
     };
-    let begun = done(store.move_operation(&first, &begun).await.unwrap());
-    let on_its_way = Operation {
-        position: Some("a page".to_owned()),
-        pages: 1,
-        listed: 7,
-        ..begun.clone()
+    let Work::Advance(begun) = first.next_work(&facts, ms(3_000)) else {
+        panic!("{first:?}")
     };
-    let on_its_way = done(store.move_operation(&begun, &on_its_way).await.unwrap());
+    let begun = done(store.advance_operation(&first, &begun).await.unwrap());
+    let scanning = begun.on_scanned(7, Some("a page".to_owned()), ms(3_500));
+    let scanning = done(store.advance_operation(&begun, &scanning).await.unwrap());
     assert!(store.schedule_scan(&scan(3)).await.unwrap());
     assert!(!store.schedule_scan(&scan(4)).await.unwrap());
 
-    // Two sweeps run one scan: the second one receives its current state.
-    let late = store.move_operation(&begun, &begun).await.unwrap();
-    assert_eq!(late, Written::Stale(Some(on_its_way.clone())));
-    let end = OperationState::Done;
-    let ended = store.finish_operation(&on_its_way, end, ms(4_000)).await;
-    assert!(done(ended.unwrap()).has_ended());
+    // Two executors run one scan: the second one receives its current state.
+    let late = store.advance_operation(&begun, &begun).await.unwrap();
+    assert_eq!(late, Written::Stale(Some(scanning.clone())));
+    let ended = scanning.on_scanned(0, None, ms(4_000));
+    let ended = done(store.advance_operation(&scanning, &ended).await.unwrap());
+    assert!(ended.has_ended());
     let third = store.load_operation(&key, &scan(3).id).await.unwrap();
     let third = third.unwrap();
-    let end = OperationState::Failed {
-        reason: "nothing is mirrored".to_owned(),
-    };
-    done(
-        store
-            .finish_operation(&third, end, ms(4_000))
-            .await
-            .unwrap(),
-    );
+    let failed = third.failed("nothing is mirrored", ms(4_000));
+    done(store.advance_operation(&third, &failed).await.unwrap());
     assert!(store.schedule_scan(&scan(5)).await.unwrap());
 }

@@ -176,6 +176,11 @@ impl Sim {
                 let work = async move { push_intents::handle(event, deadline, &deps).await };
                 self.run("push-intents", work).await
             }
+            Queue::Operations => {
+                let deps = functions.run_operations;
+                let work = async move { run_operations::handle(event, deadline, &deps).await };
+                self.run("run-operations", work).await
+            }
             Queue::Content | Queue::ContentBulk => {
                 let deps = functions.mirror_content;
                 let work = async move { mirror_content::handle(event, deadline, &deps).await };

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use domain::{ConnectionKey, LogId};
+use domain::{ConnectionKey, LogId, Operation};
 use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
 use local::system::System;
 use serde_json::{Value, json};
-use store::{Log, Operation, OperationKind, PageRequest};
+use store::{Log, PageRequest};
 
 use super::progress::{ContentCounts, ContentProgress};
 use crate::cli::say;
@@ -86,14 +86,8 @@ impl Monitor<'_> {
         // The latest listing of each log; joining a shared drive adds one.
         let mut listings: BTreeMap<LogId, Operation> = BTreeMap::new();
         for operation in operations.items {
-            match operation.kind {
-                OperationKind::InitialSync | OperationKind::Resync => {
-                    listings.entry(operation.log.clone()).or_insert(operation);
-                }
-                OperationKind::Delta
-                | OperationKind::Audit
-                | OperationKind::Leave
-                | OperationKind::ContentScan => {}
+            if operation.lists_all() {
+                listings.entry(operation.log.clone()).or_insert(operation);
             }
         }
         let attention = store.count_attention(self.connection).await.ok()?;
@@ -103,8 +97,14 @@ impl Monitor<'_> {
             listing.is_some_and(|operation| operation.has_ended())
         };
         Some(Status {
-            listed: listings.values().map(|operation| operation.listed).sum(),
-            arrived: listings.values().map(|operation| operation.verified).sum(),
+            listed: listings
+                .values()
+                .map(|operation| operation.form().listed)
+                .sum(),
+            arrived: listings
+                .values()
+                .map(|operation| operation.form().verified)
+                .sum(),
             synced: !logs.is_empty() && logs.iter().all(is_done),
             owed: attention.owed,
             failed: attention.failed,

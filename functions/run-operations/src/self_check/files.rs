@@ -3,9 +3,9 @@
 
 use domain::{ConflictStatus, FileId, FileRecord, InconsistencyKind, Transition};
 use store::{Committed, Inconsistency, IndexDefect, Indexed, Nonce, PageRequest, Subject};
+use worker::WorkError;
 
 use super::{ATTEMPTS_MAX, SelfCheck};
-use crate::WorkError;
 
 impl SelfCheck<'_> {
     /// Checks a page of file records, and returns the cursor of the next.
@@ -64,7 +64,7 @@ impl SelfCheck<'_> {
             for inconsistency in &inconsistencies {
                 self.record(inconsistency).await?;
             }
-            let is_done = inconsistencies.is_empty() || self.operation.dry_run;
+            let is_done = inconsistencies.is_empty() || self.operation.is_dry_run();
             if is_done || self.repair_file(&indexed.value, &inconsistencies).await? {
                 return Ok(());
             }

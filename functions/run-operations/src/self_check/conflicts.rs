@@ -2,9 +2,9 @@
 
 use domain::{ConflictRecord, ConflictStatus, FileId, InconsistencyKind};
 use store::{ConflictFilter, ConflictState, PageRequest, Subject};
+use worker::WorkError;
 
 use super::{ATTEMPTS_MAX, SelfCheck};
-use crate::WorkError;
 
 /// The number of conflicts in a page.
 const PAGE: u32 = 200;
@@ -76,7 +76,7 @@ impl SelfCheck<'_> {
                 self.inconsistency(InconsistencyKind::ConflictStray, subject.clone(), detail);
             self.record(&inconsistency).await?;
             let transition = record.close_stray_conflict(&conflict, self.context());
-            if self.operation.dry_run || self.commit(&record, &transition).await? {
+            if self.operation.is_dry_run() || self.commit(&record, &transition).await? {
                 return Ok(());
             }
         }

@@ -6,36 +6,31 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::{Field, FileId, FileRecord, LogId, Value};
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use domain::{Field, FileId, FileRecord, LogId, Operation, Value};
 use runtime::Deadline;
-use store::{
-    CandidateReason, DriftCounts, DriftEntry, Operation, OperationState, PageRequest, Tombstones,
-};
+use store::{CandidateReason, DriftEntry, PageRequest, Tombstones};
+use worker::WorkError;
 
-use crate::operations::record_progress;
-use crate::{Deps, WorkError};
+use crate::{Deps, candidates};
 
 /// The number of records that are compared at a time.
 const CHUNK_FILES: usize = 20_000;
 /// The time limit for reading a chunk, in milliseconds, which leaves time to record the candidates.
 const READING_MILLIS: i64 = 4_000;
-/// The number of candidates that are recorded concurrently.
-const WRITES_AT_ONCE: usize = 16;
 
-/// Compares the next chunk of records of the operation's log. Returns `None` if another sweep is
-/// processing the operation.
+/// Compares the next chunk of records of the operation's log.
 pub(crate) async fn compare_chunk(
+    position: Option<String>,
     operation: &Operation,
-    slice: Deadline,
+    deadline: Deadline,
     deps: &Deps,
-) -> Result<Option<Operation>, WorkError> {
+) -> Result<Operation, WorkError> {
     let now = deps.clock.now();
-    let reading = Deadline(now.plus_millis(READING_MILLIS).min(slice.0));
+    let reading = Deadline(now.plus_millis(READING_MILLIS).min(deadline.0));
     let logs = deps.store.list_logs(&operation.key).await?;
     let known_logs: BTreeSet<LogId> = logs.into_iter().map(|log| log.log).collect();
     let mut chunk: BTreeMap<FileId, String> = BTreeMap::new();
-    let mut position = operation.position.clone();
+    let mut position = position;
     loop {
         let page = PageRequest {
             limit: PageRequest::LIMIT_MAX,
@@ -58,34 +53,14 @@ pub(crate) async fn compare_chunk(
     }
     let compared = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
     if !remove_listed(operation, &mut chunk, deps).await? {
-        let reason = "the listing has expired".to_owned();
-        let end = OperationState::Failed { reason };
-        deps.store.finish_operation(operation, end, now).await?;
-        return Ok(None);
+        return Ok(operation.failed("the listing has expired", now));
     }
     tracing::info!(
         operation = %operation.id, held = compared, files = chunk.len(), metric = "not_listed",
         "compared records with the listing; unlisted files will be verified"
     );
-    record_candidates(operation, chunk.into_iter().map(not_listed), deps).await?;
-    let now = deps.clock.now();
-    let ended = position.is_none();
-    let after = Operation {
-        state: if ended {
-            OperationState::Verifying
-        } else {
-            OperationState::Comparing
-        },
-        position,
-        drift: DriftCounts {
-            present: operation.drift.present + compared,
-            ..operation.drift
-        },
-        compared_at: ended.then_some(now),
-        due_at: Some(now),
-        ..operation.clone()
-    };
-    record_progress(operation, &after, deps).await
+    candidates::record(operation, chunk.into_iter().map(not_listed), deps).await?;
+    Ok(operation.on_compared(compared, position, deps.clock.now()))
 }
 
 /// Returns the connection's log that reports a file. A file of a shared drive without a log of its
@@ -135,21 +110,7 @@ async fn remove_listed(
         }
         match found.next_cursor {
             Some(cursor) => next.cursor = Some(cursor),
-            None => return Ok(u32::try_from(pages).ok() == Some(operation.pages)),
+            None => return Ok(u32::try_from(pages).ok() == Some(operation.form().pages)),
         }
     }
-}
-
-/// Records candidates; existing ones are unchanged.
-pub(crate) async fn record_candidates(
-    operation: &Operation,
-    entries: impl Iterator<Item = DriftEntry>,
-    deps: &Deps,
-) -> Result<(), WorkError> {
-    stream::iter(entries)
-        .map(async |entry| deps.store.record_candidate(operation, &entry).await)
-        .buffer_unordered(WRITES_AT_ONCE)
-        .try_for_each(async |()| Ok(()))
-        .await?;
-    Ok(())
 }

@@ -7,100 +7,75 @@
 
 use std::collections::BTreeMap;
 
-use domain::{Disposition, Drift, FileId, FileRecord, drift};
+use domain::operation::LogRead;
+use domain::{Drift, DriftCounts, FileId, FileRecord, Operation, drift};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use runtime::telemetry;
-use store::{
-    CandidateReason, Connection, DriftCounts, DriftEntry, Finding, LogPosition, Operation,
-    OperationKind, OperationState, Page, PageRequest,
-};
-use throttle::{CallError, Lookup, ThrottledDrive};
+use store::{CandidateReason, Connection, DriftEntry, Finding, LogPosition};
+use throttle::{Lookup, ThrottledDrive};
+use worker::WorkError;
 
-use crate::operations::{postpone, record_progress};
-use crate::{Deps, WorkError, self_check, wait_budget};
+use crate::candidates::{self, WRITES_AT_ONCE, is_refusal, log_unverified};
+use crate::{Deps, inconsistencies, wait_budget};
 
-/// The number of candidates between two records of the progress.
-const PAGE: u32 = 100;
-/// The number of findings that are recorded concurrently.
-const WRITES_AT_ONCE: usize = 16;
-/// The time that snapshots may need to arrive after the log was read to its end, in milliseconds.
-const ARRIVAL_MILLIS: i64 = 2_000;
-/// The delay before an audit checks its log again, in milliseconds.
-const LOG_RETRY_MILLIS: i64 = 1_000;
-/// The interval of reminders that a person must confirm, in milliseconds. The alarm watches the log
-/// line.
-pub(crate) const REMIND_MILLIS: i64 = 5 * 60_000;
-
-/// Verifies the next page of candidates. Returns `None` if it has to wait, or if another sweep is
-/// processing the operation.
+/// Verifies the page of candidates at a position.
 pub(crate) async fn verify_page(
+    position: Option<String>,
     operation: &Operation,
     connection: &Connection,
     deps: &Deps,
-) -> Result<Option<Operation>, WorkError> {
-    if operation.kind == OperationKind::Audit && !log_is_read(operation, deps).await? {
-        let until = deps.clock.now().plus_millis(LOG_RETRY_MILLIS);
-        return postpone(operation, until, deps).await;
-    }
-    let page = next_page(operation, deps).await?;
+) -> Result<Operation, WorkError> {
+    let page = candidates::page(position, operation, deps).await?;
     let drive = deps.drives.throttled(connection, wait_budget(deps)).await?;
     let findings = verify_candidates(page.items, operation, connection, &drive, deps).await?;
-    let counted = Operation {
-        drift: count(operation.drift, &findings),
-        position: page.next_cursor.clone(),
-        due_at: Some(deps.clock.now()),
-        ..operation.clone()
-    };
-    let after = if page.next_cursor.is_some() {
-        counted
-    } else {
-        with_inconsistency_counts(next_state(counted, connection, deps), false, deps).await?
-    };
-    let after = record_progress(operation, &after, deps).await?;
-    Ok(after.filter(|after| !after.has_ended()))
+    let is_last = page.next_cursor.is_none();
+    let (found, facts) = (count(&findings), connection.facts());
+    let after = operation.on_verified(&found, page.next_cursor, &facts, deps.clock.now());
+    if !is_last {
+        return Ok(after);
+    }
+    log_outcome(&after, connection);
+    inconsistencies::with_final_counts(after, false, deps).await
 }
 
-/// Adds the final counts of inconsistencies: that of the log's cursor is known only now.
-pub(crate) async fn with_inconsistency_counts(
-    operation: Operation,
-    repaired: bool,
-    deps: &Deps,
-) -> Result<Operation, WorkError> {
-    self_check::record_cursor_ahead(&operation, repaired, deps).await?;
-    let inconsistencies = self_check::count_inconsistencies(&operation, deps).await?;
-    Ok(Operation {
-        inconsistencies,
-        ..operation
-    })
-}
-
-/// Returns the next page of what the comparison found.
-pub(crate) async fn next_page(
-    operation: &Operation,
-    deps: &Deps,
-) -> Result<Page<DriftEntry>, WorkError> {
-    let page = PageRequest {
-        limit: PAGE,
-        cursor: operation.position.clone(),
-    };
-    let (key, id) = (&operation.key, &operation.id);
-    Ok(deps.store.list_drift(key, id, &page).await?)
+fn log_outcome(operation: &Operation, connection: &Connection) {
+    let found = operation.form().comparison.counts;
+    if operation.audit().is_some() {
+        tracing::info!(
+            connection = %operation.key, operation = %operation.id,
+            dry_run = operation.is_dry_run(), drifted = found.drifted(),
+            missing_here = found.missing_here, missing_there = found.missing_there,
+            stale = found.stale, differing = found.differing, metric = "drift",
+            "comparison finished"
+        );
+    }
+    if operation.awaits_confirmation().is_some() {
+        let limit = connection.removals.limit_for(found.present);
+        tracing::error!(
+            connection = %operation.key, operation = %operation.id,
+            would_remove = found.missing_there, held = found.present, limit,
+            metric = "awaiting_confirmation",
+            "operation exceeds the removal limit; awaiting confirmation or cancellation"
+        );
+    }
 }
 
 /// Returns whether the log was read to its end since the comparison and its snapshots have had time
 /// to arrive, so that a remaining difference is not merely late. Otherwise wakes the log.
-async fn log_is_read(operation: &Operation, deps: &Deps) -> Result<bool, WorkError> {
+pub(crate) async fn is_log_read(operation: &Operation, deps: &Deps) -> Result<bool, WorkError> {
     let now = deps.clock.now();
     let (key, log) = (&operation.key, &operation.log);
-    let read = deps.store.load_log(key, log).await?.and_then(|log| {
+    let read_at = deps.store.load_log(key, log).await?.and_then(|log| {
         let following = log.position == LogPosition::Following;
         log.listed_from.filter(|_| following)
     });
-    let read = read.filter(|read| operation.compared_at.is_none_or(|at| *read > at));
-    if read.is_none() {
-        deps.wakes.log(key, log, now).await?;
+    match operation.log_was_read(read_at, now) {
+        LogRead::Yes => Ok(true),
+        LogRead::Arriving => Ok(false),
+        LogRead::No => {
+            deps.wakes.log(key, log, now).await?;
+            Ok(false)
+        }
     }
-    Ok(read.is_some_and(|read| read.plus_millis(ARRIVAL_MILLIS) <= now))
 }
 
 /// Verifies the candidates of a page that have no finding yet. If some lookups fail, the findings
@@ -172,22 +147,6 @@ fn lookups<'a>(
     entries.iter().map(lookup).collect()
 }
 
-/// Returns whether Drive refuses the lookup permanently.
-pub(crate) fn is_refusal(error: &CallError) -> bool {
-    match error {
-        CallError::Drive(error) => matches!(error.disposition(), Disposition::Park { .. }),
-        CallError::Throttled(_) | CallError::Store(_) => false,
-    }
-}
-
-pub(crate) fn log_unverified(entry: &DriftEntry, operation: &Operation, error: &CallError) {
-    let error = telemetry::chain(error);
-    tracing::warn!(
-        operation = %operation.id, file = %entry.file, error, metric = "not_verified",
-        "could not verify file in Drive"
-    );
-}
-
 async fn record_findings(
     found: Vec<(DriftEntry, Finding)>,
     operation: &Operation,
@@ -223,8 +182,8 @@ fn has_arrived(entry: &DriftEntry, record: Option<&FileRecord>) -> bool {
     }
 }
 
-fn count(before: DriftCounts, findings: &[Option<Finding>]) -> DriftCounts {
-    let mut counts = before;
+fn count(findings: &[Option<Finding>]) -> DriftCounts {
+    let mut counts = DriftCounts::default();
     for finding in findings.iter().flatten() {
         match finding {
             Finding::NoDrift => {}
@@ -237,45 +196,4 @@ fn count(before: DriftCounts, findings: &[Option<Finding>]) -> DriftCounts {
         }
     }
     counts
-}
-
-/// Returns the next state of a fully verified operation.
-fn next_state(operation: Operation, connection: &Connection, deps: &Deps) -> Operation {
-    let now = deps.clock.now();
-    let found = operation.drift;
-    let limit = connection.removals.limit_for(found.present);
-    let drifted = found.missing_here + found.missing_there + found.stale + found.differing;
-    if operation.kind == OperationKind::Audit {
-        tracing::info!(
-            connection = %operation.key, operation = %operation.id, dry_run = operation.dry_run,
-            drifted, missing_here = found.missing_here, missing_there = found.missing_there,
-            stale = found.stale, differing = found.differing, metric = "drift",
-            "comparison finished"
-        );
-    }
-    if operation.dry_run || drifted == 0 {
-        return Operation {
-            state: OperationState::Done,
-            finished_at: Some(now),
-            due_at: None,
-            ..operation
-        };
-    }
-    if operation.must_be_confirmed(connection) {
-        tracing::error!(
-            connection = %operation.key, operation = %operation.id,
-            would_remove = found.missing_there, held = found.present, limit,
-            metric = "awaiting_confirmation",
-            "operation exceeds the removal limit; awaiting confirmation or cancellation"
-        );
-        return Operation {
-            state: OperationState::AwaitingConfirmation { since: now },
-            due_at: Some(now.plus_millis(REMIND_MILLIS)),
-            ..operation
-        };
-    }
-    Operation {
-        state: OperationState::Repairing,
-        ..operation
-    }
 }

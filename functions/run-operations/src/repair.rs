@@ -3,46 +3,30 @@
 //! A missing file is queued as a lookup request: `apply-snapshots` asks Drive once more before it
 //! writes a tombstone, since hours may have passed until a person confirmed.
 
-use domain::{Drift, Observation, Snapshot};
-use store::{Connection, DriftEntry, Finding, Operation, OperationState};
+use domain::{Drift, Observation, Operation, Snapshot};
+use store::{Connection, DriftEntry, Finding};
 use throttle::{Lookup, ThrottledDrive};
-use worker::{Origin, SnapshotMessage, queue};
+use worker::{Origin, SnapshotMessage, WorkError, queue};
 
-use crate::operations::record_progress;
-use crate::verify::{is_refusal, log_unverified, next_page, with_inconsistency_counts};
-use crate::{Deps, WorkError, wait_budget};
+use crate::candidates::{self, is_refusal, log_unverified};
+use crate::{Deps, inconsistencies, wait_budget};
 
-/// Queues the next page of findings. Returns `None` when all are queued, or if another sweep is
-/// processing the operation.
+/// Queues the page of findings at a position.
 pub(crate) async fn repair_page(
+    position: Option<String>,
     operation: &Operation,
     connection: &Connection,
     deps: &Deps,
-) -> Result<Option<Operation>, WorkError> {
-    let page = next_page(operation, deps).await?;
+) -> Result<Operation, WorkError> {
+    let page = candidates::page(position, operation, deps).await?;
     let drive = deps.drives.throttled(connection, wait_budget(deps)).await?;
     let messages = messages(&page.items, operation, connection, &drive).await?;
     queue::send_snapshots(&deps.snapshots_bulk, &messages).await?;
-    let now = deps.clock.now();
-    let ended = page.next_cursor.is_none();
-    let after = Operation {
-        state: if ended {
-            OperationState::Done
-        } else {
-            OperationState::Repairing
-        },
-        position: page.next_cursor,
-        finished_at: ended.then_some(now),
-        due_at: (!ended).then_some(now),
-        ..operation.clone()
-    };
-    let after = if ended {
-        with_inconsistency_counts(after, true, deps).await?
-    } else {
-        after
-    };
-    let after = record_progress(operation, &after, deps).await?;
-    Ok(after.filter(|after| !after.has_ended()))
+    let after = operation.on_repaired(page.next_cursor, deps.clock.now());
+    if after.has_ended() {
+        return inconsistencies::with_final_counts(after, true, deps).await;
+    }
+    Ok(after)
 }
 
 /// Returns the messages for a page of findings: a lookup request for each missing file, and the

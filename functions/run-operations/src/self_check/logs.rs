@@ -2,11 +2,10 @@
 //! one is possible.
 
 use domain::{ChannelId, InconsistencyKind, Timestamp};
-use runtime::telemetry;
-use store::{ChannelState, Inconsistency, Indexed, Log, LogPosition, Subject};
+use store::{ChannelState, Indexed, Log, LogPosition, Subject};
+use worker::WorkError;
 
 use super::{FORGOTTEN_MILLIS, SelfCheck};
-use crate::{WorkError, channels};
 
 /// The time after which a due log counts as forgotten, in milliseconds. Due logs are polled within
 /// a minute or two.
@@ -75,7 +74,7 @@ impl SelfCheck<'_> {
         for inconsistency in &inconsistencies {
             self.record(inconsistency).await?;
         }
-        if inconsistencies.is_empty() || self.operation.dry_run {
+        if inconsistencies.is_empty() || self.operation.is_dry_run() {
             return Ok(());
         }
         let (deps, key) = (self.deps, self.key());
@@ -99,7 +98,7 @@ impl SelfCheck<'_> {
         }
         let subject = Subject::Log(log.log.clone());
         let Some(id) = &log.channel else {
-            if self.deps.webhook_url.is_none() {
+            if !self.deps.has_webhook {
                 return Ok(());
             }
             let refused = log.watch_again_at.filter(|at| *at > self.now);
@@ -115,8 +114,7 @@ impl SelfCheck<'_> {
                 None => {
                     let inconsistency = self.inconsistency(kind, subject, "the log has no channel");
                     self.record(&inconsistency).await?;
-                    self.repair(inconsistency, async || self.open(log).await)
-                        .await
+                    self.request_channel(log).await
                 }
             };
         };
@@ -131,11 +129,17 @@ impl SelfCheck<'_> {
         let (Lapse::Ended(detail) | Lapse::Lost(detail)) = lapse;
         let inconsistency = self.inconsistency(InconsistencyKind::ChannelLapsed, subject, detail);
         self.record(&inconsistency).await?;
-        let renew = async || match lapse {
-            Lapse::Ended(_) => Box::pin(self.replace(log, id)).await,
-            Lapse::Lost(_) => Box::pin(self.process_now(id)).await,
-        };
-        self.repair(inconsistency, renew).await
+        if self.operation.is_dry_run() {
+            return Ok(());
+        }
+        match lapse {
+            Lapse::Ended(_) => self.replace(log, id).await,
+            // The sweep processes it.
+            Lapse::Lost(_) => {
+                self.deps.store.postpone_channel(id, self.now).await?;
+                Ok(())
+            }
+        }
     }
 
     async fn lapse(&self, id: &ChannelId) -> Result<Option<Lapse>, WorkError> {
@@ -158,53 +162,21 @@ impl SelfCheck<'_> {
         })
     }
 
-    /// Detaches and stops the channel, and opens another.
+    /// Detaches and stops the channel, and requests another.
     async fn replace(&self, log: &Log, id: &ChannelId) -> Result<(), WorkError> {
         let (store, key) = (&self.deps.store, self.key());
         store.replace_channel(id, self.now).await?;
         store.set_channel(key, &log.log, Some(id), None).await?;
-        store.postpone_poll(key, &log.log, self.now).await?;
-        let Some(log) = store.load_log(key, &log.log).await? else {
-            return Ok(());
-        };
-        if log.channel.is_some() || log.watch_again_at.is_some_and(|at| at > self.now) {
-            return Ok(());
-        }
-        self.open(&log).await
+        self.request_channel(log).await
     }
 
-    async fn open(&self, log: &Log) -> Result<(), WorkError> {
-        Box::pin(channels::open(self.connection, log, self.deps)).await
-    }
-
-    /// Makes the channel due now and processes it.
-    async fn process_now(&self, id: &ChannelId) -> Result<(), WorkError> {
-        self.deps.store.postpone_channel(id, self.now).await?;
-        Box::pin(channels::process_due(id, self.deps)).await
-    }
-
-    /// Repairs a channel unless this is a dry run. A rejection by Drive is reported and does not
-    /// stop the check: the next poll of the log retries.
-    async fn repair(
-        &self,
-        inconsistency: Inconsistency,
-        repair: impl AsyncFnOnce() -> Result<(), WorkError>,
-    ) -> Result<(), WorkError> {
-        if self.operation.dry_run {
-            return Ok(());
+    /// Makes the log due now, so that the sweep opens a channel, unless this is a dry run.
+    async fn request_channel(&self, log: &Log) -> Result<(), WorkError> {
+        if !self.operation.is_dry_run() {
+            let store = &self.deps.store;
+            store.postpone_poll(self.key(), &log.log, self.now).await?;
         }
-        match repair().await {
-            Err(WorkError::Call(error)) => {
-                let error = telemetry::chain(&*error);
-                let detail = format!("{}; {error}", inconsistency.detail);
-                self.record_unrepairable(Inconsistency {
-                    detail,
-                    ..inconsistency
-                })
-                .await
-            }
-            done => done,
-        }
+        Ok(())
     }
 }
 

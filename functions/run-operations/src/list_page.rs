@@ -5,26 +5,27 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::rate_limit::CallKind;
-use domain::{Drift, Field, FileId, FileRecord, LogId, Observation, Snapshot, Value, drift};
-use drive::{Kind, Listed, Scope};
-use store::{
-    CandidateReason, Connection, DriftEntry, Indexed, Log, LogPosition, Operation, Written,
+use domain::{
+    Drift, Field, FileId, FileRecord, LogId, Observation, Operation, Snapshot, Value, drift,
 };
+use drive::{Kind, Listed, Scope};
+use store::{CandidateReason, Connection, DriftEntry, Indexed, Log, LogPosition, Written};
 use throttle::CallError;
+use worker::WorkError;
 
-use crate::compare::{name, record_candidates};
+use crate::compare::name;
 use crate::self_check::SelfCheck;
-use crate::{Deps, WorkError, wait_budget};
+use crate::{Deps, candidates, wait_budget};
 
-/// Lists the next page. Returns `None` if another sweep is processing the operation.
+/// Lists the page at a token, and records it.
 pub(crate) async fn list_page(
+    token: Option<&str>,
     operation: &Operation,
     connection: &Connection,
     deps: &Deps,
-) -> Result<Option<Operation>, WorkError> {
+) -> Result<Written<Operation>, WorkError> {
     let drive = deps.drives.throttled(connection, wait_budget(deps)).await?;
     let scope = Scope::from(&operation.log);
-    let token = operation.page_token.as_deref();
     let page = match drive
         .call(CallKind::List, drive.client().list_files(&scope, token))
         .await
@@ -32,8 +33,8 @@ pub(crate) async fn list_page(
         Ok(page) => page,
         // A page token expires within hours: "if rejected, restart from the first page".
         Err(CallError::Drive(error)) if *error.kind() == Kind::CursorLost && token.is_some() => {
-            let restarted = deps.store.restart_listing(operation).await?;
-            return Ok(into_operation(restarted));
+            let restarted = operation.on_token_lost(deps.clock.now());
+            return Ok(deps.store.advance_operation(operation, &restarted).await?);
         }
         Err(error) => return Err(error.into()),
     };
@@ -84,13 +85,10 @@ pub(crate) async fn list_page(
             finding: None,
         })
     });
-    record_candidates(operation, candidates, deps).await?;
-    let now = deps.clock.now();
-    let recorded = deps
-        .store
-        .record_page(operation, &ids, page.next.as_deref(), now)
-        .await?;
-    Ok(into_operation(recorded))
+    candidates::record(operation, candidates, deps).await?;
+    let files = u64::try_from(ids.len()).unwrap_or(u64::MAX);
+    let after = operation.on_page(files, page.next.as_deref(), deps.clock.now());
+    Ok(deps.store.record_page(operation, &after, &ids).await?)
 }
 
 /// Returns the followed logs of shared drives, which report their files and are audited themselves:
@@ -105,13 +103,6 @@ fn drives_with_own_log(operation: &Operation, logs: Vec<Indexed<Log>>) -> BTreeS
         }
     });
     others.map(|log| log.log).collect()
-}
-
-fn into_operation(written: Written<Operation>) -> Option<Operation> {
-    match written {
-        Written::Done(operation) => Some(operation),
-        Written::Stale(_) => None,
-    }
 }
 
 fn listed_name(snapshot: &Snapshot) -> String {

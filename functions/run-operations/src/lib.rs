@@ -1,0 +1,117 @@
+//! Runs everything that takes longer than a call: arrival checks, audits, comparisons, repairs,
+//! content scans, and marking the files of a drive that was left.
+//!
+//! `domain::operation` decides what to do next and what a result means; this function does it, and
+//! records each transition before the next step. An operation that can't continue now stays due,
+//! and the sweep wakes it again: nothing here is retried by the queue.
+
+mod candidates;
+mod compare;
+mod inconsistencies;
+mod list_page;
+mod mark_files;
+mod repair;
+mod run;
+mod scan_content;
+mod self_check;
+#[cfg(test)]
+mod tests;
+mod verify;
+
+use std::time::Duration;
+
+use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
+use runtime::{Clock, Deadline, Entropy, Settings, telemetry};
+use store::Store;
+use throttle::{DriveFactory, WaitBudget};
+use worker::{ConnectError, Consumer, ContentQueues, OperationWake, Queue, Services, WakeQueues};
+
+/// Timeouts of Drive calls. A page of a listing may take Drive a while.
+const DRIVE_TIMEOUTS: drive::Timeouts = drive::Timeouts {
+    connect: Duration::from_secs(3),
+    total: Duration::from_secs(10),
+};
+
+/// The dependencies of the function.
+#[derive(Clone)]
+pub struct Deps {
+    /// The table of operations and of what they check.
+    pub store: Store,
+    /// Drive with each connection's credentials and rate limit.
+    pub drives: DriveFactory,
+    /// The queues of wakes; that of operations is consumed, and written to when time runs out.
+    pub wakes: WakeQueues,
+    /// The queues that wake `mirror-content`.
+    pub contents: ContentQueues,
+    /// The queue that receives repairs and lookups.
+    pub snapshots_bulk: Queue,
+    /// Whether Drive can reach the webhook, so that a log should have a channel.
+    pub has_webhook: bool,
+    /// The source of the current time.
+    pub clock: Clock,
+    /// The source of randomness.
+    pub entropy: Entropy,
+}
+
+impl Deps {
+    /// Builds the dependencies from the environment.
+    ///
+    /// # Errors
+    /// Names the setting that is missing or malformed.
+    pub async fn load(settings: &Settings) -> Result<Self, ConnectError> {
+        let Services {
+            store,
+            drives,
+            sqs,
+            clock,
+            entropy,
+            ..
+        } = Services::connect(settings, DRIVE_TIMEOUTS).await?;
+        Ok(Self {
+            store,
+            drives,
+            wakes: WakeQueues::from_settings(&sqs, settings)?,
+            contents: ContentQueues::from_settings(&sqs, settings)?,
+            snapshots_bulk: Queue::from_setting(&sqs, settings, "SNAPSHOTS_BULK_QUEUE_URL")?,
+            has_webhook: settings.optional("WEBHOOK_URL").is_some(),
+            clock,
+            entropy,
+        })
+    }
+}
+
+/// Returns how long a call may wait for the rate limiter. An operation that is not admitted stays
+/// due.
+fn wait_budget(deps: &Deps) -> WaitBudget {
+    WaitBudget {
+        max_wait_millis: 1_000,
+        deadline: deps.clock.now().plus_millis(10_000),
+    }
+}
+
+/// Handles a batch of wakes. Each group is one operation. A wake is acknowledged even if the
+/// operation can't continue now.
+pub async fn handle(event: SqsEvent, deadline: Deadline, deps: &Deps) -> SqsBatchResponse {
+    let consumer = Consumer {
+        store: &deps.store,
+        queues: std::slice::from_ref(&deps.wakes.operations),
+        clock: &deps.clock,
+        entropy: &deps.entropy,
+        groups_at_once: usize::MAX,
+        acknowledges_early: false,
+        failure_metric: "operation_failed",
+        failure_text: "could not continue the operation; it stays due",
+    };
+    let process = |_, wake: OperationWake| async move {
+        // Boxed, like its parts, to limit the caller's stack.
+        if let Err(error) = Box::pin(run::run(&wake, deadline, deps)).await {
+            let error = telemetry::chain(&error);
+            tracing::warn!(
+                operation = %wake.operation, error, metric = "operation_failed",
+                "could not continue the operation; it stays due"
+            );
+        }
+        Ok(())
+    };
+    consumer.consume(event, process).await
+}

@@ -1,0 +1,163 @@
+//! Takes an operation as far as time allows, step by step.
+
+use domain::operation::Work;
+use domain::{FileId, Operation};
+use runtime::Deadline;
+use store::{Connection, Written};
+use worker::{OperationWake, Origin, SnapshotMessage, WorkError, queue};
+
+use crate::{Deps, compare, list_page, mark_files, repair, scan_content, self_check, verify};
+
+/// The longest duration of one step, in milliseconds: none is started that could be cut off.
+const STEP_MILLIS: i64 = 20_000;
+
+/// Runs a due operation until it has to wait, has ended, or time runs out; then it wakes itself.
+pub(crate) async fn run(
+    wake: &OperationWake,
+    deadline: Deadline,
+    deps: &Deps,
+) -> Result<(), WorkError> {
+    let (key, id) = (&wake.key, &wake.operation);
+    let Some(mut operation) = deps.store.load_operation(key, id).await? else {
+        return Ok(());
+    };
+    while operation.is_due(deps.clock.now()) {
+        let now = deps.clock.now();
+        if deadline.passed(now.plus_millis(STEP_MILLIS)) {
+            tracing::info!(
+                operation = %id, metric = "operation_unfinished",
+                "operation continues with its next wake"
+            );
+            return Ok(deps.wakes.operation(key, id, now).await?);
+        }
+        let Some(connection) = deps.store.load_connection(key).await? else {
+            let failed = operation.failed("the connection was deleted", now);
+            deps.store.advance_operation(&operation, &failed).await?;
+            return Ok(());
+        };
+        operation = match Box::pin(step(&operation, &connection, deadline, deps)).await? {
+            Some(Written::Done(after)) => after,
+            // Another run is processing it, or a person decided: what is due is woken again.
+            Some(Written::Stale(_)) | None => return Ok(()),
+        };
+    }
+    Ok(())
+}
+
+/// Does what is next and records it. Returns `None` if there is nothing to do.
+async fn step(
+    operation: &Operation,
+    connection: &Connection,
+    deadline: Deadline,
+    deps: &Deps,
+) -> Result<Option<Written<Operation>>, WorkError> {
+    let now = deps.clock.now();
+    let after = match operation.next_work(&connection.facts(), now) {
+        Work::Nothing => return Ok(None),
+        Work::Advance(after) => *after,
+        Work::Remind(after) => {
+            log_awaiting(operation);
+            *after
+        }
+        Work::SelfCheck(phase) => {
+            Box::pin(self_check::check_page(phase, operation, connection, deps)).await?
+        }
+        Work::ListPage(token) => {
+            let listed = list_page::list_page(token.as_deref(), operation, connection, deps);
+            return Box::pin(listed).await.map(Some);
+        }
+        Work::CheckArrival { page } => check_arrival(page, operation, deadline, deps).await?,
+        Work::Arrived { scan } => {
+            tracing::info!(
+                connection = %operation.key, operation = %operation.id,
+                files = operation.form().verified, metric = "synced",
+                "all listed files have arrived"
+            );
+            if scan {
+                let Deps {
+                    store,
+                    clock,
+                    entropy,
+                    ..
+                } = deps;
+                worker::schedule_scan(connection, &operation.log, store, clock, entropy).await?;
+            }
+            operation.on_all_arrived(deps.clock.now())
+        }
+        Work::Compare(position) => {
+            compare::compare_chunk(position, operation, deadline, deps).await?
+        }
+        Work::Verify {
+            position,
+            awaits_log,
+        } => {
+            if awaits_log && !verify::is_log_read(operation, deps).await? {
+                operation.on_log_awaited(deps.clock.now())
+            } else {
+                Box::pin(verify::verify_page(position, operation, connection, deps)).await?
+            }
+        }
+        Work::Repair(position) => {
+            Box::pin(repair::repair_page(position, operation, connection, deps)).await?
+        }
+        Work::MarkFiles(position) => mark_files::mark_page(position, operation, deps).await?,
+        Work::ScanContent(position) => scan_content::scan_page(position, operation, deps).await?,
+    };
+    Ok(Some(deps.store.advance_operation(operation, &after).await?))
+}
+
+fn log_awaiting(operation: &Operation) {
+    let counts = operation.form().comparison.counts;
+    tracing::error!(
+        connection = %operation.key, operation = %operation.id,
+        would_remove = counts.missing_there, metric = "awaiting_confirmation",
+        "operation awaits confirmation or cancellation"
+    );
+}
+
+/// Checks that everything listed has arrived, from this page on: every id of each page must have a
+/// record or a dead letter.
+async fn check_arrival(
+    first: u32,
+    operation: &Operation,
+    deadline: Deadline,
+    deps: &Deps,
+) -> Result<Operation, WorkError> {
+    let (mut pages, mut files) = (0, 0);
+    while !deadline.passed(deps.clock.now().plus_millis(STEP_MILLIS)) {
+        let page = deps
+            .store
+            .load_page(&operation.key, &operation.id, first + pages)
+            .await?;
+        let Some(ids) = page else {
+            break;
+        };
+        let arrival = deps.store.check_arrival(&operation.key, &ids).await?;
+        if !arrival.missing.is_empty() {
+            break;
+        }
+        request_lookups(operation, arrival.gone, deps).await?;
+        pages += 1;
+        files += u64::try_from(ids.len()).unwrap_or(u64::MAX);
+    }
+    Ok(operation.on_arrival(pages, files, deps.clock.now()))
+}
+
+/// Requests a lookup of listed files whose records say that they are gone. They may have
+/// disappeared since, or a mark that they were inaccessible may have been in flight when their
+/// drive came back.
+async fn request_lookups(
+    operation: &Operation,
+    gone: Vec<FileId>,
+    deps: &Deps,
+) -> Result<(), WorkError> {
+    let lookup = |file| SnapshotMessage {
+        key: operation.key.clone(),
+        origin: Origin::Operation(operation.id.to_string()),
+        file,
+        at: operation.started_at,
+        snapshot: None,
+    };
+    let lookups: Vec<SnapshotMessage> = gone.into_iter().map(lookup).collect();
+    Ok(queue::send_snapshots(&deps.snapshots_bulk, &lookups).await?)
+}
