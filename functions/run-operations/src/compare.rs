@@ -53,7 +53,7 @@ pub(crate) async fn compare_chunk(
     }
     let compared = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
     if !remove_listed(operation, &mut chunk, deps).await? {
-        return Ok(operation.failed("the listing has expired", now));
+        return Ok(operation.failed("what was listed has expired", now));
     }
     tracing::info!(
         operation = %operation.id, held = compared, files = chunk.len(), metric = "not_listed",

@@ -8,7 +8,6 @@ mod file_updater;
 pub mod message;
 mod operation_wake;
 mod origin;
-mod permissions_body;
 pub mod queue;
 mod scans;
 mod services;

@@ -3,6 +3,8 @@
 //! A body carries the number of its format. An unknown number comes from a newer build: such a
 //! message is parked, never guessed at.
 
+mod permissions_body;
+
 use std::collections::BTreeMap;
 
 use domain::{
@@ -13,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::origin::CORRECTION;
 pub use crate::origin::Origin;
-use crate::permissions_body::PermissionsBody;
+use permissions_body::PermissionsBody;
 
 /// The format that this build writes.
 pub(crate) const FORMAT: u32 = 1;

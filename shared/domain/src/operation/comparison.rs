@@ -120,7 +120,7 @@ impl Operation {
             },
             // Nothing was changed.
             Stage::AwaitingConfirmation { since } if now.millis_since(*since) > CONFIRM_MILLIS => {
-                Work::Advance(Box::new(self.failed("not confirmed in time", now)))
+                Work::Advance(Box::new(self.failed("nobody confirmed it", now)))
             }
             Stage::AwaitingConfirmation { .. } => {
                 Work::Remind(Box::new(self.postponed(now.plus_millis(REMIND_MILLIS))))
