@@ -6,7 +6,7 @@ use domain::content::StoredObject;
 use domain::{
     ConnectionKey, Context, FileId, FileRecord, Policies, Request, Revision, Timestamp, Transition,
 };
-use store::{Committed, Connection, Nonce};
+use store::{Attempt, Committed, Connection, Nonce};
 
 use crate::Deps;
 use crate::content::content_condition::ContentCondition;
@@ -14,11 +14,8 @@ use crate::content::stored_versions;
 use crate::files::edit_problems::stale;
 use crate::files::{file_view, scope};
 use crate::http::{IfMatch, Problem, is_replay, mark_replayed};
+use crate::swap::swap;
 use crate::{lookups, wakes};
-
-/// Attempts against other writers of the same file. Observations arrive at the rate of Drive's
-/// changes to one file, so an edit succeeds at the first or second attempt.
-const ATTEMPTS_MAX: usize = 16;
 
 /// The state of the file that a caller requires for an edit.
 pub(crate) enum Precondition {
@@ -100,36 +97,50 @@ impl<'a> ConditionalEdit<'a> {
             }
         };
         let context = context(deps.clock.now(), &self.connection.policies);
-        let mut record = lookups::file(deps, key, self.file).await?;
-        for _ in 0..ATTEMPTS_MAX {
-            if is_replay(self.request.as_ref(), record.last_request.as_ref())? {
-                return Ok(Edited::replay(record));
-            }
-            self.precondition.check(&record)?;
-            if out_of_scope && record.is_present() {
-                return Err(scope::refusal().into());
-            }
-            let mut transition = decide(&record, context)?;
-            if let Some(request) = &self.request {
-                // In the same write as the edit, so that neither is stored without the other. A
-                // request that changes nothing else is written as well.
-                transition.record.last_request = Some(request.clone());
-                transition.record.revision = record.revision.next();
-            }
-            match commit(deps, key, &record, &transition).await? {
-                None => {
-                    let has_new_content =
-                        transition.record.content_version != record.content_version;
-                    return Ok(Edited {
-                        transition,
-                        replayed: false,
-                        has_new_content,
-                    });
+        let record = lookups::file(deps, key, self.file).await?;
+        swap("the file", record, |record| {
+            let decided = self.decide(&record, out_of_scope, context, &mut decide);
+            async move {
+                let Some(transition) = decided? else {
+                    return Ok(Attempt::Done(Edited::replay(record)));
+                };
+                if let Some(current) = commit(deps, key, &record, &transition).await? {
+                    return Ok(Attempt::Stale(current));
                 }
-                Some(current) => record = current,
+                let has_new_content = transition.record.content_version != record.content_version;
+                Ok(Attempt::Done(Edited {
+                    transition,
+                    replayed: false,
+                    has_new_content,
+                }))
             }
+        })
+        .await
+    }
+
+    /// Returns the transition of this very record; `None` if the request was carried out before.
+    fn decide<E: From<Problem>>(
+        &self,
+        record: &FileRecord,
+        out_of_scope: bool,
+        context: Context<'_>,
+        decide: &mut impl FnMut(&FileRecord, Context<'_>) -> Result<Transition, E>,
+    ) -> Result<Option<Transition>, E> {
+        if is_replay(self.request.as_ref(), record.last_request.as_ref())? {
+            return Ok(None);
         }
-        Err(Problem::busy("other writers keep changing the file", 1).into())
+        self.precondition.check(record)?;
+        if out_of_scope && record.is_present() {
+            return Err(scope::refusal().into());
+        }
+        let mut transition = decide(record, context)?;
+        if let Some(request) = &self.request {
+            // In the same write as the edit, so that neither is stored without the other. A
+            // request that changes nothing else is written as well.
+            transition.record.last_request = Some(request.clone());
+            transition.record.revision = record.revision.next();
+        }
+        Ok(Some(transition))
     }
 }
 

@@ -2,14 +2,15 @@
 
 use axum::Json;
 use domain::operation::DecisionRefused;
-use store::Written;
+use store::Attempt;
 
 use crate::http::{JsonResult, Kind, OperationPath, Problem};
 use crate::operations::operation_view::OperationView;
+use crate::swap::{attempt, swap};
 use crate::{App, Deps, lookups};
 
-/// Attempts against `run-operations`, which advances the same operation.
-const ATTEMPTS_MAX: usize = 8;
+/// The name of the item in problems.
+const WHAT: &str = "the operation";
 
 /// Continues an operation that would remove more files than allowed.
 ///
@@ -43,27 +44,25 @@ pub(crate) async fn cancel_operation(deps: App, at: OperationPath) -> JsonResult
 }
 
 async fn decide(deps: &Deps, at: &OperationPath, confirmed: bool) -> JsonResult<OperationView> {
-    let mut operation = lookups::operation(deps, at).await?;
-    for _ in 0..ATTEMPTS_MAX {
+    let operation = lookups::operation(deps, at).await?;
+    let operation = swap(WHAT, operation, |operation| async move {
         let decided = operation.decide(confirmed, &at.caller.subject, deps.clock.now());
         let after = decided.map_err(|refused| {
             let problem = Problem::new(Kind::StateNotAllowed, explain(&refused));
             problem.current(&OperationView::new(&operation))
         })?;
         if after == operation {
-            return Ok(Json(OperationView::new(&operation)));
+            return Ok(Attempt::Done(operation));
         }
-        match deps.store.advance_operation(&operation, &after).await? {
-            Written::Done(after) => {
-                let metric = "operation_decided";
-                tracing::info!(operation = %after.id, confirmed, metric, "operation decided");
-                return Ok(Json(OperationView::new(&after)));
-            }
-            Written::Stale(Some(current)) => operation = current,
-            Written::Stale(None) => return Err(Problem::not_found("the operation")),
+        let advanced = deps.store.advance_operation(&operation, &after).await?;
+        let advanced = attempt(WHAT, advanced)?;
+        if let Attempt::Done(after) = &advanced {
+            let metric = "operation_decided";
+            tracing::info!(operation = %after.id, confirmed, metric, "operation decided");
         }
-    }
-    Err(Problem::busy("the operation keeps advancing", 1))
+        Ok::<_, Problem>(advanced)
+    });
+    Ok(Json(OperationView::new(&operation.await?)))
 }
 
 fn explain(refused: &DecisionRefused) -> String {
