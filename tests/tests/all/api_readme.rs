@@ -435,7 +435,7 @@ async fn prepare(world: &World) {
             "removed": true,
         });
         let (dead, group) = (Queue::Snapshots.dead_letter_name(), number.to_string());
-        let message = NewMessage::new(&group, &group, &body.to_string());
+        let message = NewMessage::new(&group, &group, body.to_string());
         world.system.aws.sqs().send(dead, message).unwrap();
     }
 }

@@ -472,10 +472,6 @@ fn api_answers_its_sample_events() {
 }
 
 /// Returns the folder to write all sample events of the API to, where the caller named one.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "an option of a test run is no setting of a function"
-)]
 fn export_folder() -> Option<PathBuf> {
     std::env::var_os("API_EVENTS").map(PathBuf::from)
 }

@@ -144,9 +144,10 @@ fn claims(replaced: &Value) -> Value {
         "token_use": "id",
     });
     for (name, value) in replaced.as_object().into_iter().flatten() {
-        match value {
-            Value::Null => drop(claims.as_object_mut().unwrap().remove(name)),
-            value => claims[name] = value.clone(),
+        if value.is_null() {
+            claims.as_object_mut().unwrap().remove(name);
+        } else {
+            claims[name] = value.clone();
         }
     }
     claims

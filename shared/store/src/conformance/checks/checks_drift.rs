@@ -67,11 +67,11 @@ pub(crate) async fn an_operation_moves_state_by_state_and_late_writers_change_no
         differing: 4,
     };
     let at = |position: &str| Some(position.to_owned());
-    let comparing = match listed.next_work(&facts, ms(3)) {
-        domain::operation::Work::Advance(comparing) => *comparing,
-        work => panic!("{work:?}"),
+    let work = listed.next_work(&facts, ms(3));
+    let domain::operation::Work::Advance(comparing) = work else {
+        panic!("{work:?}")
     };
-    let mut steps = vec![comparing];
+    let mut steps = vec![*comparing];
     let mut then = |step: &dyn Fn(&Operation) -> Operation| {
         let next = step(steps.last().unwrap());
         steps.push(next);
