@@ -1,7 +1,7 @@
 //! The HTTP API: connections, files, content, conflicts, intents, operations, dead letters.
 //!
 //! Handlers are named after their OpenAPI operations. None calls another one: what they share is in
-//! [`lookups`], [`edits`], [`wakes`] and the modules of each folder that contain no handlers.
+//! `lookups`, `edits`, `swap`, `wakes` and the modules of each folder that contain no handlers.
 //!
 //! Invariants:
 //! - The tenant comes only from the claims that the authorizer verified.
