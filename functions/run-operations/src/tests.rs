@@ -42,8 +42,15 @@ async fn wake(world: &World, operation: &Operation, seconds: i64) {
     };
     world.send(OPERATIONS, operation.id.as_str(), &wake.to_body());
     let event = world.deliver(OPERATIONS).await;
+    let handles = event
+        .records
+        .iter()
+        .filter_map(|m| m.receipt_handle.clone());
+    let handles: Vec<String> = handles.collect();
     let response = handle(event, world.deadline(seconds), &deps(world)).await;
     assert!(response.batch_item_failures.is_empty());
+    // As Lambda does: a message in flight would hold back the next wake of the operation.
+    world.sqs.delete(OPERATIONS, &handles).unwrap();
 }
 
 async fn load(world: &World, operation: &Operation) -> Operation {
