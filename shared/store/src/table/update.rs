@@ -174,11 +174,15 @@ impl Update {
         self.conditions.join(" AND ")
     }
 
+    /// Returns the update expression, its parts in order: the same change makes the same request,
+    /// whatever order the attributes came in.
     pub(crate) fn expression(&self) -> String {
         let clause = |word: &str, parts: &[String]| {
+            let parts: BTreeSet<&str> = parts.iter().map(String::as_str).collect();
             if parts.is_empty() {
                 String::new()
             } else {
+                let parts: Vec<&str> = parts.into_iter().collect();
                 format!("{word} {} ", parts.join(", "))
             }
         };

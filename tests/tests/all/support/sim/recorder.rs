@@ -68,6 +68,14 @@ impl Recording {
         self.first.union(&self.files).map(String::as_str)
     }
 
+    /// Returns whether one of our writes gave the field this value in Drive.
+    fn has_landed(&self, file: &str, field: &Field, value: &Value) -> bool {
+        self.events.iter().any(|(id, of, event)| {
+            let landed = matches!(event, Event::Landed { to, .. } if to == value);
+            landed && id == file && of == field
+        })
+    }
+
     pub fn add(&mut self, file: &str, field: Field, event: Event) {
         self.files.insert(file.to_owned());
         self.events.push((file.to_owned(), field, event));
@@ -182,9 +190,10 @@ impl Sim {
                 };
                 recording.add(id, field.clone(), event);
             }
-            // Only a decision may remove an unpushed edit from the application's side.
+            // Only a decision may remove an unpushed edit from the application's side. One commit may
+            // merge the echo of a pushed one together with what a person wrote over it.
             let lost = function != "api" && old.app != old.base && new.app != old.app && !was_open;
-            if lost && after.is_present() {
+            if lost && after.is_present() && !recording.has_landed(id, field, &old.app) {
                 let broken =
                     format!("{id} {field:?}: {function} dropped an edit: {old:?} became {new:?}");
                 recording.dropped.push((field.clone(), broken));
