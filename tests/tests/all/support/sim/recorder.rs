@@ -190,8 +190,8 @@ impl Sim {
                 };
                 recording.add(id, field.clone(), event);
             }
-            // Only a decision may remove an unpushed edit from the application's side. One commit may
-            // merge the echo of a pushed one together with what a person wrote over it.
+            // Only a decision may remove an unpushed edit from the application's side. One commit
+            // may merge the echo of a pushed one together with what a person wrote over it.
             let lost = function != "api" && old.app != old.base && new.app != old.app && !was_open;
             if lost && after.is_present() && !recording.has_landed(id, field, &old.app) {
                 let broken =
