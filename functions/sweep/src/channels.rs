@@ -12,7 +12,9 @@ use sha2::{Digest, Sha256};
 use store::{Channel, ChannelState, Connection, Log, LogPosition, Written};
 use throttle::{CallError, WaitBudget};
 
-use crate::{Deps, INACTIVE_MILLIS, WorkError, active};
+use worker::WorkError;
+
+use crate::{Deps, INACTIVE_MILLIS, active};
 
 /// The maximum lifetime of a channel on a change log: 604,800 s.
 const LIFE_MILLIS: i64 = 7 * 24 * 3_600_000;

@@ -4,9 +4,9 @@
 use domain::content::{ContentHash, ContentState};
 use domain::{ConnectionKey, FileId, TenantId};
 use store::{ConnectionState, GcStart, Nonce, Written};
-use worker::{ContentWake, DedupKey, Priority};
+use worker::{ContentWake, DedupKey, Priority, WorkError};
 
-use crate::{Deps, WorkError};
+use crate::Deps;
 
 /// The interval at which due content of an inactive or unmirrored connection is checked, in
 /// milliseconds.

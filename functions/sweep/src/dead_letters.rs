@@ -5,9 +5,9 @@ use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
 use domain::Timestamp;
 use runtime::Deadline;
 use store::{DeadLetter, FailedMessage};
-use worker::{ContentWake, PushWake, Queue, QueueError, SnapshotMessage, queue};
+use worker::{ContentWake, PushWake, Queue, QueueError, SnapshotMessage, WorkError, queue};
 
-use crate::{Deps, WorkError};
+use crate::Deps;
 
 /// The number of batches received from one queue per sweep.
 const BATCHES_MAX: usize = 10;

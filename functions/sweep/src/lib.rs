@@ -16,14 +16,13 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use domain::{ConnectionKey, LogId};
-use drive::DriveError;
-use objects::{Objects, ObjectsError};
+use objects::Objects;
 use runtime::{Clock, Deadline, Entropy, Settings, telemetry};
 use store::{
     Connection, ConnectionState, DUE_SHARDS, DueItem, LogPosition, Scope, Store, StoreError,
 };
-use throttle::{CallError, DriveFactory, WaitBudget};
-use worker::{ConnectError, ContentQueues, Queue, QueueError, Services, WakeQueues};
+use throttle::{DriveFactory, WaitBudget};
+use worker::{ConnectError, ContentQueues, Queue, Services, WakeQueues, WorkError};
 
 /// Timeouts of Drive calls. The function has a minute for many items.
 const DRIVE_TIMEOUTS: drive::Timeouts = drive::Timeouts {
@@ -105,25 +104,6 @@ const POLL_LEFT_MILLIS: i64 = 60 * 60_000;
 /// The interval at which the logs and channels of an inactive connection are checked, in
 /// milliseconds.
 const INACTIVE_MILLIS: i64 = 15 * 60_000;
-
-/// The reason one due item could not be processed. The other items are processed nevertheless.
-#[derive(Debug, thiserror::Error)]
-enum WorkError {
-    #[error("DynamoDB request failed")]
-    Store(#[from] StoreError),
-    #[error("SQS request failed")]
-    Queue(#[from] QueueError),
-    #[error("S3 request failed")]
-    Objects(#[from] ObjectsError),
-    #[error("Drive call failed")]
-    Call(#[from] CallError),
-}
-
-impl From<DriveError> for WorkError {
-    fn from(error: DriveError) -> Self {
-        CallError::Drive(error).into()
-    }
-}
 
 /// Returns how long a due item may wait for the rate limiter. An item that is not admitted stays
 /// due.

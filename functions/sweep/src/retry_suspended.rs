@@ -5,7 +5,9 @@ use domain::rate_limit::CallKind;
 use store::{Connection, ConnectionState, Log, Written};
 use throttle::CallError;
 
-use crate::{Deps, WorkError, wait_budget};
+use worker::WorkError;
+
+use crate::{Deps, wait_budget};
 
 /// Requests the account and the log's start token from Drive. If both succeed, the connection
 /// becomes active and continues from its cursors and with its owed fields.
