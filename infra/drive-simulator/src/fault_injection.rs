@@ -3,11 +3,28 @@
 
 pub(crate) mod corrupt_body;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
+use http::request::Parts;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::errors::{DriveError, reason_texts::reason_text};
+
+/// The number of page tokens that a fault remembers.
+const TOKENS_KEPT: usize = 16;
+
+/// What `times`, `after` and `share` of a fault count.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FaultScope {
+    /// The calls that match.
+    #[default]
+    Call,
+    /// The calls of each file by itself; `share` selects files, each of which is always or never
+    /// met. Calls that name no file never match.
+    File,
+}
 
 /// A fault that applies to the next matching calls.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -27,6 +44,12 @@ pub struct Fault {
     /// absent means 1, all of them.
     #[serde(default = "default_share")]
     pub share: f64,
+    /// Whether `times`, `after` and `share` count calls, or the calls of each file by itself.
+    #[serde(default)]
+    pub per: FaultScope,
+    /// Restricts the fault to calls with this header, e.g. `If-Match`.
+    #[serde(default)]
+    pub with_header: Option<String>,
     /// The response. May be absent when `drop` is set.
     #[serde(default)]
     pub respond: Option<FaultResponse>,
@@ -46,6 +69,66 @@ pub struct Fault {
     /// Corrupts the body of the response.
     #[serde(default, rename = "spoil")]
     pub corrupt: Option<CorruptBody>,
+    /// Sends the response of the call under this content type.
+    #[serde(default)]
+    pub content_type: Option<String>,
+    /// Sends, as the token of the next page, one that this fault has met: 1 is that of the call
+    /// itself, 2 that of the matching call before it, which leads in a circle of two pages.
+    #[serde(default)]
+    pub repeat_token: Option<usize>,
+}
+
+impl Fault {
+    /// Returns whether the call is executed and its response sent, altered.
+    fn alters(&self) -> bool {
+        !self.replace.is_empty()
+            || self.corrupt.is_some()
+            || self.content_type.is_some()
+            || self.repeat_token.is_some()
+    }
+
+    /// Checks that the fault can apply and has one effect.
+    ///
+    /// # Errors
+    /// A message that says what is wrong.
+    fn check(&self) -> Result<(), String> {
+        if self.pattern.split_ascii_whitespace().count() != 2 {
+            return Err("match must be 'METHOD /path*'".to_owned());
+        }
+        if !(self.share > 0.0 && self.share <= 1.0) {
+            return Err("share must be above 0 and at most 1".to_owned());
+        }
+        let responds = self.respond.is_some() || self.drop;
+        if !responds && self.delay_ms == 0 && !self.alters() {
+            return Err(
+                "a fault needs respond, drop, delay_ms, replace, spoil, content_type or \
+                 repeat_token"
+                    .to_owned(),
+            );
+        }
+        if (responds && self.alters()) || self.replace.contains_key("") {
+            return Err(
+                "replace, spoil, content_type and repeat_token require a call that is executed and \
+                 its response sent"
+                    .to_owned(),
+            );
+        }
+        if self
+            .repeat_token
+            .is_some_and(|back| !(1..=TOKENS_KEPT).contains(&back))
+        {
+            return Err(format!("repeat_token must be between 1 and {TOKENS_KEPT}"));
+        }
+        self.respond.as_ref().map_or(Ok(()), FaultResponse::check)
+    }
+}
+
+/// A fault that applies to a call.
+#[derive(Debug, Clone)]
+pub(crate) struct MatchedFault {
+    pub(crate) fault: Fault,
+    /// The token of the next page that the response is to have.
+    pub(crate) next_page_token: Option<String>,
 }
 
 /// A corruption of a response body, which leaves the headers as they are. Positions count the bytes
@@ -94,9 +177,28 @@ pub struct FaultResponse {
     /// status.
     #[serde(default)]
     pub html: bool,
+    /// Sends this body instead of an error in Google's format: a text as it is, anything else as
+    /// JSON.
+    #[serde(default)]
+    pub body: Option<Value>,
+    /// The header `Content-Type` of `body`; absent means that of JSON, empty means no header.
+    #[serde(default)]
+    pub content_type: Option<String>,
 }
 
 impl FaultResponse {
+    fn check(&self) -> Result<(), String> {
+        if !(200..600).contains(&self.status) {
+            return Err(format!("{} is not an HTTP status", self.status));
+        }
+        let replaced = self.reason.is_some() || self.message.is_some() || self.html;
+        match (&self.body, &self.content_type) {
+            (Some(_), _) if replaced => Err("body excludes reason, message and html".to_owned()),
+            (None, Some(_)) => Err("content_type of a response requires body".to_owned()),
+            (Some(_), _) | (None, None) => Ok(()),
+        }
+    }
+
     /// Returns the error to send.
     pub(crate) fn error(&self) -> DriveError {
         let reason = self
@@ -133,10 +235,76 @@ fn default_reason(status: u16) -> &'static str {
     }
 }
 
+/// A fault that is not used up, and what it has met.
+#[derive(Debug)]
+struct PendingFault {
+    fault: Fault,
+    /// By file, the number of matching calls so far; only for faults that count by file.
+    met: HashMap<String, u64>,
+    /// Decides which files a fault with a `share` selects.
+    salt: u64,
+    /// The page tokens of the latest matching calls, oldest first.
+    tokens: VecDeque<String>,
+}
+
+impl PendingFault {
+    /// Returns whether the fault applies to one more call that fits its pattern.
+    fn applies(&mut self, file: Option<&str>, rng: &mut fastrand::Rng) -> bool {
+        match self.fault.per {
+            FaultScope::Call => {
+                if self.fault.after > 0 {
+                    self.fault.after -= 1;
+                    return false;
+                }
+                self.fault.share >= 1.0 || rng.f64() < self.fault.share
+            }
+            FaultScope::File => {
+                let Some(file) = file.filter(|file| self.selects(file)) else {
+                    return false;
+                };
+                let met = self.met.entry(file.to_owned()).or_default();
+                *met += 1;
+                let Fault { after, times, .. } = self.fault;
+                *met > after && (times == 0 || *met <= after.saturating_add(times))
+            }
+        }
+    }
+
+    /// Returns whether the fault's share of all files contains this one: always or never.
+    fn selects(&self, file: &str) -> bool {
+        let seed = file.bytes().fold(self.salt, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        self.fault.share >= 1.0 || fastrand::Rng::with_seed(seed).f64() < self.fault.share
+    }
+
+    /// Records the page token of a matching call.
+    fn remember(&mut self, query: Option<&str>) {
+        if self.fault.repeat_token.is_none() {
+            return;
+        }
+        let pairs = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+        let token = pairs.into_owned().find(|(name, _)| name == "pageToken");
+        self.tokens.extend(token.map(|(_, token)| token));
+        if self.tokens.len() > TOKENS_KEPT {
+            self.tokens.pop_front();
+        }
+    }
+
+    fn matched(&self) -> MatchedFault {
+        let back = self.fault.repeat_token.unwrap_or(0);
+        let at = self.tokens.len().checked_sub(back).filter(|_| back > 0);
+        MatchedFault {
+            fault: self.fault.clone(),
+            next_page_token: at.and_then(|at| self.tokens.get(at)).cloned(),
+        }
+    }
+}
+
 /// The faults that are not used up yet.
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
-    pending: Vec<Fault>,
+    pending: Vec<PendingFault>,
     /// The number of calls that a fault applied to since the counters were last zeroed.
     pub(crate) applied: u64,
     rng: fastrand::Rng,
@@ -155,34 +323,21 @@ impl Faults {
     /// Adds a fault.
     ///
     /// # Errors
-    /// A message for a pattern that is not two words, a fault without any effect, or a `share`
-    /// outside 0 to 1.
+    /// A message for a pattern that is not two words, a fault without any effect or with two that
+    /// exclude each other, or a value out of bounds.
     pub(crate) fn add(&mut self, fault: Fault) -> Result<(), String> {
-        if fault.pattern.split_ascii_whitespace().count() != 2 {
-            return Err("match must be 'METHOD /path*'".to_owned());
-        }
-        if !(fault.share > 0.0 && fault.share <= 1.0) {
-            return Err("share must be above 0 and at most 1".to_owned());
-        }
-        let responds = fault.respond.is_some() || fault.drop;
-        let alters = !fault.replace.is_empty() || fault.corrupt.is_some();
-        if !responds && fault.delay_ms == 0 && !alters {
-            return Err("a fault needs respond, drop, delay_ms, replace or spoil".to_owned());
-        }
-        if (responds && alters) || fault.replace.contains_key("") {
-            return Err(
-                "replace and spoil require a call that is executed and its response sent"
-                    .to_owned(),
-            );
-        }
-        if let Some(response) = fault
-            .respond
-            .as_ref()
-            .filter(|response| !(200..600).contains(&response.status))
-        {
-            return Err(format!("{} is not an HTTP status", response.status));
-        }
-        self.pending.push(fault);
+        fault.check()?;
+        // Drawn only where it is used: other faults leave the sequence of draws alone.
+        let salt = match fault.per {
+            FaultScope::Call => 0,
+            FaultScope::File => self.rng.u64(..),
+        };
+        self.pending.push(PendingFault {
+            fault,
+            met: HashMap::new(),
+            salt,
+            tokens: VecDeque::new(),
+        });
         Ok(())
     }
 
@@ -192,44 +347,58 @@ impl Faults {
     }
 
     /// Returns the faults that are not used up.
-    pub(crate) fn pending(&self) -> &[Fault] {
-        &self.pending
+    pub(crate) fn pending(&self) -> Vec<Fault> {
+        let faults = self.pending.iter().map(|pending| &pending.fault);
+        faults.cloned().collect()
     }
 
     /// Returns the first fault that applies to this call, in the order in which they were added,
     /// and uses it up by one.
-    pub(crate) fn take_matching(
-        &mut self,
-        method: &str,
-        path: &str,
-        query: Option<&str>,
-    ) -> Option<Fault> {
+    pub(crate) fn take_matching(&mut self, call: &Parts) -> Option<MatchedFault> {
+        let (path, query) = (call.uri.path(), call.uri.query());
         for at in 0..self.pending.len() {
-            let fault = self
+            let Some(pending) = self
                 .pending
                 .get_mut(at)
-                .filter(|fault| matches(&fault.pattern, method, path, query));
-            let Some(fault) = fault else { continue };
-            if fault.after > 0 {
-                fault.after -= 1;
+                .filter(|pending| fits(&pending.fault, call))
+            else {
                 continue;
-            }
-            if fault.share < 1.0 && self.rng.f64() >= fault.share {
+            };
+            pending.remember(query);
+            if !pending.applies(file_of(path), &mut self.rng) {
                 continue;
             }
             self.applied += 1;
-            let matched = fault.clone();
-            match fault.times {
-                0 => {}
-                1 => {
+            let matched = pending.matched();
+            match (pending.fault.per, pending.fault.times) {
+                (FaultScope::File, _) | (FaultScope::Call, 0) => {}
+                (FaultScope::Call, 1) => {
                     self.pending.remove(at);
                 }
-                _ => fault.times -= 1,
+                (FaultScope::Call, _) => pending.fault.times -= 1,
             }
             return Some(matched);
         }
         None
     }
+}
+
+/// Returns the id of the file that a path names.
+fn file_of(path: &str) -> Option<&str> {
+    let (_, rest) = path.split_once("/files/")?;
+    rest.split('/')
+        .next()
+        .filter(|id| !matches!(*id, "" | "generateIds" | "trash"))
+}
+
+/// Returns whether a call fits the pattern and has the header of a fault.
+fn fits(fault: &Fault, call: &Parts) -> bool {
+    let has_header = fault
+        .with_header
+        .as_ref()
+        .is_none_or(|name| call.headers.contains_key(name.as_str()));
+    let method = call.method.as_str();
+    has_header && matches(&fault.pattern, method, call.uri.path(), call.uri.query())
 }
 
 fn matches(pattern: &str, method: &str, path: &str, query: Option<&str>) -> bool {
@@ -298,32 +467,110 @@ mod tests {
         }
     }
 
+    fn call(method: &str, url: &str) -> Parts {
+        let request = http::Request::builder().method(method).uri(url);
+        request.body(()).expect("a request").into_parts().0
+    }
+
+    fn meets(faults: &mut Faults, method: &str, url: &str) -> bool {
+        faults.take_matching(&call(method, url)).is_some()
+    }
+
     #[test]
     fn a_fault_applies_the_given_number_of_times() {
         let mut faults = Faults::default();
         faults
             .add(fault("PATCH /drive/v2/files/*", 2))
             .expect("valid");
-        assert!(
-            faults
-                .take_matching("GET", "/drive/v2/files/1", None)
-                .is_none()
-        );
-        assert!(
-            faults
-                .take_matching("PATCH", "/drive/v2/files/1", None)
-                .is_some()
-        );
-        assert!(
-            faults
-                .take_matching("PATCH", "/drive/v2/files/2", None)
-                .is_some()
-        );
-        assert!(
-            faults
-                .take_matching("PATCH", "/drive/v2/files/3", None)
-                .is_none()
-        );
+        let met = [("GET", 1), ("PATCH", 1), ("PATCH", 2), ("PATCH", 3)]
+            .map(|(method, id)| meets(&mut faults, method, &format!("/drive/v2/files/{id}")));
+        assert_eq!(met, [false, true, true, false]);
+    }
+
+    #[test]
+    fn a_fault_by_file_counts_the_calls_of_each_file() {
+        let mut faults = Faults::default();
+        faults
+            .add(Fault {
+                per: FaultScope::File,
+                after: 1,
+                ..fault("* /drive/v2/files*", 2)
+            })
+            .expect("valid");
+        for id in ["a", "b"] {
+            let url = format!("/drive/v2/files/{id}/permissions");
+            let met: Vec<bool> = (0..5).map(|_| meets(&mut faults, "GET", &url)).collect();
+            assert_eq!(met, [false, true, true, false, false], "{id}");
+        }
+        assert!(!meets(&mut faults, "GET", "/drive/v2/files"), "no file");
+    }
+
+    #[test]
+    fn a_share_of_the_files_is_the_same_files_always() {
+        let mut faults = Faults::new(fastrand::Rng::with_seed(7));
+        faults
+            .add(Fault {
+                per: FaultScope::File,
+                share: 0.2,
+                ..fault("GET /drive/v3/files/*", 0)
+            })
+            .expect("valid");
+        let mut round = || -> Vec<bool> {
+            (0..500)
+                .map(|id| meets(&mut faults, "GET", &format!("/drive/v3/files/id{id}")))
+                .collect()
+        };
+        let first = round();
+        let met = first.iter().filter(|met| **met).count();
+        assert!((60..140).contains(&met), "{met}");
+        assert_eq!(first, round());
+    }
+
+    #[test]
+    fn a_fault_can_require_a_header() {
+        let mut faults = Faults::default();
+        faults
+            .add(Fault {
+                with_header: Some("If-Match".to_owned()),
+                ..fault("PATCH /x", 1)
+            })
+            .expect("valid");
+        assert!(!meets(&mut faults, "PATCH", "/x"));
+        let mut conditional = call("PATCH", "/x");
+        let etag = http::HeaderValue::from_static("\"e\"");
+        conditional.headers.insert("if-match", etag);
+        assert!(faults.take_matching(&conditional).is_some());
+    }
+
+    #[test]
+    fn a_repeated_token_leads_in_a_circle() {
+        for (back, expected) in [(1, ["a", "b", "a"]), (2, ["", "a", "b"])] {
+            let mut faults = Faults::default();
+            let circle = serde_json::json!({
+                "match": "GET /x", "times": 0, "repeat_token": back,
+            });
+            let circle = serde_json::from_value(circle).expect("a fault");
+            faults.add(circle).expect("valid");
+            let tokens = ["a", "b", "a"].map(|token| {
+                let call = call("GET", &format!("/x?pageToken={token}"));
+                let matched = faults.take_matching(&call).expect("matches");
+                matched.next_page_token.unwrap_or_default()
+            });
+            assert_eq!(tokens, expected, "{back} back");
+        }
+    }
+
+    #[test]
+    fn contradictory_faults_are_refused() {
+        for bad in [
+            serde_json::json!({"match": "GET /x", "respond": {"status": 200, "body": "", "html": true}}),
+            serde_json::json!({"match": "GET /x", "respond": {"status": 200, "content_type": "text/plain"}}),
+            serde_json::json!({"match": "GET /x", "respond": {"status": 200}, "content_type": "text/plain"}),
+            serde_json::json!({"match": "GET /x", "repeat_token": 0}),
+        ] {
+            let fault: Fault = serde_json::from_value(bad.clone()).expect("a fault");
+            assert!(Faults::default().add(fault).is_err(), "{bad}");
+        }
     }
 
     #[test]
@@ -334,7 +581,7 @@ mod tests {
             ..fault("* /x", 0)
         };
         faults.add(rare.clone()).expect("valid");
-        let calls = (0..10_000).filter(|_| faults.take_matching("GET", "/x", None).is_some());
+        let calls = (0..10_000).filter(|_| meets(&mut faults, "GET", "/x"));
         let met = calls.count();
         assert!((400..600).contains(&met), "{met}");
         assert_eq!(faults.applied, met as u64);
@@ -359,9 +606,7 @@ mod tests {
                 ..fault("* /x", 0)
             })
             .expect("valid");
-        let met: Vec<bool> = (0..4)
-            .map(|_| faults.take_matching("GET", "/x", None).is_some())
-            .collect();
+        let met: Vec<bool> = (0..4).map(|_| meets(&mut faults, "GET", "/x")).collect();
         assert_eq!(met, [false, true, true, true]);
     }
 
@@ -369,16 +614,8 @@ mod tests {
     fn a_pattern_with_a_question_mark_matches_the_query() {
         let mut faults = Faults::default();
         faults.add(fault("GET /f/*?*alt=media*", 0)).expect("valid");
-        assert!(
-            faults
-                .take_matching("GET", "/f/1", Some("alt=media"))
-                .is_some()
-        );
-        assert!(
-            faults
-                .take_matching("GET", "/f/1", Some("fields=id"))
-                .is_none()
-        );
-        assert!(faults.take_matching("GET", "/f/1", None).is_none());
+        assert!(meets(&mut faults, "GET", "/f/1?alt=media"));
+        assert!(!meets(&mut faults, "GET", "/f/1?fields=id"));
+        assert!(!meets(&mut faults, "GET", "/f/1"));
     }
 }

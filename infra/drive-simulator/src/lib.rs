@@ -15,7 +15,7 @@ mod state;
 
 pub use clock::TimeSource;
 pub use errors::{DriveError, Location};
-pub use fault_injection::{CorruptBody, Fault, FaultResponse};
+pub use fault_injection::{CorruptBody, Fault, FaultResponse, FaultScope};
 pub use http::media::upload_sessions::UploadCondition;
 pub use notify::{NotificationPolicy, SendNotification};
 pub use quota::{Counters, QuotaLimits};

@@ -167,6 +167,52 @@ impl Query {
             | Self::Not(_) => None,
         }
     }
+
+    /// Returns whether `or` joins terms about folders.
+    pub(crate) fn joins_parents(&self) -> bool {
+        match self {
+            Self::Or(left, right) => {
+                (left.names_parents() && right.names_parents())
+                    || left.joins_parents()
+                    || right.joins_parents()
+            }
+            Self::And(left, right) => left.joins_parents() || right.joins_parents(),
+            Self::Not(inner) => inner.joins_parents(),
+            Self::NameIs(_)
+            | Self::NameContains(_)
+            | Self::MimeTypeIs(_)
+            | Self::MimeTypeContains(_)
+            | Self::Trashed(_)
+            | Self::Starred(_)
+            | Self::SharedWithMe(_)
+            | Self::InParents(_)
+            | Self::InOwners(_)
+            | Self::ModifiedTime(..)
+            | Self::CreatedTime(..)
+            | Self::Property { .. } => false,
+        }
+    }
+
+    fn names_parents(&self) -> bool {
+        match self {
+            Self::InParents(_) => true,
+            Self::And(left, right) | Self::Or(left, right) => {
+                left.names_parents() || right.names_parents()
+            }
+            Self::Not(inner) => inner.names_parents(),
+            Self::NameIs(_)
+            | Self::NameContains(_)
+            | Self::MimeTypeIs(_)
+            | Self::MimeTypeContains(_)
+            | Self::Trashed(_)
+            | Self::Starred(_)
+            | Self::SharedWithMe(_)
+            | Self::InOwners(_)
+            | Self::ModifiedTime(..)
+            | Self::CreatedTime(..)
+            | Self::Property { .. } => false,
+        }
+    }
 }
 
 fn any_word_starts_with(name: &str, part: &str) -> bool {

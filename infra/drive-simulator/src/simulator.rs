@@ -15,7 +15,7 @@ use ::http::request::Parts;
 use crate::{
     clock::{Clock, TimeSource},
     errors::DriveError,
-    fault_injection::{Fault, Faults},
+    fault_injection::{Fault, Faults, MatchedFault},
     http::media::upload_sessions::Uploads,
     ids::UserId,
     notify::{NotificationPolicy, Notifier, SendNotification},
@@ -155,6 +155,7 @@ impl Simulator {
     pub(crate) fn with_state<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
         let mut state = lock(&self.inner.state);
         state.now_ms = self.inner.clock.now_ms();
+        state.make_due_moves();
         let result = act(&mut state);
         let notifications = state.take_outbox();
         if !notifications.is_empty() {
@@ -186,12 +187,8 @@ impl Simulator {
         act(&mut lock(&self.inner.uploads))
     }
 
-    pub(crate) fn match_fault(&self, parts: &Parts) -> Option<Fault> {
-        lock(&self.inner.faults).take_matching(
-            parts.method.as_str(),
-            parts.uri.path(),
-            parts.uri.query(),
-        )
+    pub(crate) fn match_fault(&self, parts: &Parts) -> Option<MatchedFault> {
+        lock(&self.inner.faults).take_matching(parts)
     }
 
     /// Returns the simulator's time, in milliseconds since 1970.
@@ -236,7 +233,7 @@ impl Simulator {
 
     /// Returns the faults that are not used up.
     pub fn pending_faults(&self) -> Vec<Fault> {
-        lock(&self.inner.faults).pending().to_vec()
+        lock(&self.inner.faults).pending()
     }
 
     /// Removes every fault.

@@ -27,6 +27,7 @@ use crate::{
             item::{FOLDER, Home, Item},
             item_revisions::History,
             tree_limits::Limits,
+            version_drift::{PendingMoves, VersionDrift},
         },
         sharing::{
             access::Place,
@@ -43,30 +44,69 @@ pub(crate) const LIBRARY_OWNER: &str = "owner";
 /// A tree deeper than this would be a cycle; Drive's own limit is 100 levels.
 const DEPTH_MAX: usize = 256;
 
-/// Restrictions of pages beyond those that the caller asks for.
-#[derive(Debug, Default, Clone, Copy)]
+/// Restrictions of pages beyond those that the caller asks for, and what searches leave out.
+#[derive(Debug, Default, Clone, Copy, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub(crate) struct Paging {
-    /// The maximum number of items on a page.
-    pub(crate) size_max: Option<usize>,
-    /// Makes every n-th page empty, with a token for the next page.
-    pub(crate) empty_every: Option<u64>,
-    /// Ends a search after this many items, as if there were no more.
+    /// The maximum number of items on a page; 0 counts as absent.
+    size: Option<usize>,
+    /// Makes every n-th page empty, with a token for the next page: with 1, no list ever ends.
+    empty_every: Option<u64>,
+    /// Ends an unsorted search after this many items, as if there were no more.
     pub(crate) search_ends_after: Option<usize>,
+    /// The share of the rows of unsorted searches that is left out without a word, drawn for each
+    /// row of each page.
+    search_loses: f64,
+    /// The same, of searches that join two folders by `or`.
+    ored_parents_lose: f64,
+    /// The `incompleteSearch` of every search.
+    pub(crate) incomplete_search: bool,
+    #[serde(skip)]
     pages: u64,
 }
 
 impl Paging {
-    /// Creates a policy; `empty_every` below 2 would never end and counts as absent.
-    pub(crate) fn new(
-        size_max: Option<usize>,
-        empty_every: Option<u64>,
-        search_ends_after: Option<usize>,
-    ) -> Self {
-        Self {
-            size_max: size_max.filter(|size| *size > 0),
-            empty_every: empty_every.filter(|every| *every > 1),
-            search_ends_after,
-            pages: 0,
+    /// Counts a page and returns its number, and whether it is to be empty.
+    pub(crate) fn begin_page(&mut self) -> (u64, bool) {
+        self.pages += 1;
+        let every = self.empty_every.filter(|every| *every > 0);
+        let empty = every.is_some_and(|every| self.pages.is_multiple_of(every));
+        (self.pages, empty)
+    }
+
+    /// Returns the number of items of a page for which the caller asked for `requested`.
+    pub(crate) fn size_of(&self, requested: usize) -> usize {
+        self.size
+            .filter(|size| *size > 0)
+            .map_or(requested, |max| requested.min(max))
+    }
+
+    /// Returns the share of rows that a search loses.
+    pub(crate) fn loss(&self, sorted: bool, joins_parents: bool) -> f64 {
+        let of_any = if sorted { 0.0 } else { self.search_loses };
+        let of_joined = if joins_parents {
+            self.ored_parents_lose
+        } else {
+            0.0
+        };
+        of_any.max(of_joined)
+    }
+
+    /// Checks the shares.
+    ///
+    /// # Errors
+    /// A message for one outside 0 to 1.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let shares = [
+            ("search_loses", self.search_loses),
+            ("ored_parents_lose", self.ored_parents_lose),
+        ];
+        match shares
+            .iter()
+            .find(|(_, share)| !(0.0..=1.0).contains(share))
+        {
+            Some((name, _)) => Err(format!("{name} must be between 0 and 1")),
+            None => Ok(()),
         }
     }
 }
@@ -156,6 +196,8 @@ pub(crate) struct State {
     pub(crate) visibility_delay_ms: i64,
     /// The edits of items, if they are recorded.
     pub(crate) journal: Journal,
+    pub(crate) drift: VersionDrift,
+    pending_moves: PendingMoves,
     outbox: Vec<Notification>,
 }
 
@@ -189,6 +231,8 @@ impl State {
             watch_throttle: WatchThrottle::default(),
             visibility_delay_ms: 0,
             journal: Journal::default(),
+            drift: VersionDrift::default(),
+            pending_moves: PendingMoves::default(),
             outbox: Vec::new(),
         };
         state.root_of(&UserId::from(LIBRARY_OWNER));
@@ -254,6 +298,7 @@ impl State {
             starred_by: BTreeSet::new(),
             explicitly_trashed: false,
             parent: None,
+            other_parents: Vec::new(),
             root_of: Some(home),
             properties: BTreeMap::new(),
             app_properties: BTreeMap::new(),

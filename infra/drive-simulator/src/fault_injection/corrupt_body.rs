@@ -1,4 +1,4 @@
-//! Corrupt responses: cut off, altered, too long, or a page of HTML.
+//! Corrupt responses: cut off, altered, too long, of another type, or not Google's at all.
 
 use std::io;
 
@@ -6,6 +6,7 @@ use axum::{body::Body, response::Response};
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt as _, stream};
 use http::{StatusCode, header};
+use serde_json::Value;
 
 use crate::fault_injection::CorruptBody;
 
@@ -17,6 +18,31 @@ pub(crate) fn html_page(status: u16) -> Response {
     let kind = header::HeaderValue::from_static("text/html; charset=UTF-8");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
     response
+}
+
+/// Returns a response that is not Google's: a text as it is, anything else as JSON. An empty
+/// `kind` leaves the header `Content-Type` out.
+pub(crate) fn foreign(status: u16, body: &Value, kind: Option<&str>) -> Response {
+    let text = body
+        .as_str()
+        .map_or_else(|| body.to_string(), str::to_owned);
+    let mut response = Response::new(Body::from(text));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
+    set_content_type(
+        &mut response,
+        kind.unwrap_or("application/json; charset=UTF-8"),
+    );
+    response
+}
+
+/// Sets the header `Content-Type`; an empty `kind` removes it.
+pub(crate) fn set_content_type(response: &mut Response, kind: &str) {
+    response.headers_mut().remove(header::CONTENT_TYPE);
+    if !kind.is_empty()
+        && let Ok(kind) = kind.parse()
+    {
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    }
 }
 
 /// Corrupts the body of a response.

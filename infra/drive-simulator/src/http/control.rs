@@ -57,6 +57,8 @@ pub(crate) fn router(simulator: &Simulator) -> Router {
         .route("/operations", post(content_control::operations))
         .route("/generated", post(content_control::generated))
         .route("/uploads", post(content_control::uploads))
+        .route("/versions", post(content_control::versions))
+        .route("/parents", post(content_control::parents))
         .route("/watches", post(timing_control::watches))
         .route("/visibility", post(timing_control::visibility))
         .route("/drives", post(create_drive))
@@ -157,17 +159,9 @@ async fn zero_counters(State(simulator): State<Simulator>) -> ControlResult {
     ok(&json!({}))
 }
 
-#[derive(Deserialize, Default)]
-#[serde(default, deny_unknown_fields)]
-struct PagesCommand {
-    size: Option<usize>,
-    empty_every: Option<u64>,
-    search_ends_after: Option<usize>,
-}
-
 async fn pages(State(simulator): State<Simulator>, request: Request) -> ControlResult {
-    let command: PagesCommand = parse(request).await?;
-    let paging = Paging::new(command.size, command.empty_every, command.search_ends_after);
+    let paging: Paging = parse(request).await?;
+    paging.check().map_err(ControlError)?;
     simulator.with_state(|state| state.paging = paging);
     ok(&json!({}))
 }

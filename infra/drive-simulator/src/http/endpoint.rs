@@ -8,10 +8,11 @@ use axum::{
     response::Response,
 };
 use http::{HeaderMap, header, request::Parts};
+use serde_json::Value;
 
 use crate::{
     errors::DriveError,
-    fault_injection::{Fault, FaultResponse, corrupt_body},
+    fault_injection::{FaultResponse, MatchedFault, corrupt_body},
     fields::Selection,
     http::{
         call::Call,
@@ -71,11 +72,15 @@ where
 /// Executes a call under a fault, if one matches: delays it, executes it or not, and sends,
 /// replaces, corrupts or withholds its response. `respond` renders the fault's error.
 pub(crate) async fn apply_fault(
-    fault: Option<Fault>,
+    matched: Option<MatchedFault>,
     respond: fn(&FaultResponse) -> Response,
     execute: impl Future<Output = Response>,
 ) -> Response {
-    let Some(fault) = fault else {
+    let Some(MatchedFault {
+        fault,
+        next_page_token,
+    }) = matched
+    else {
         return execute.await;
     };
     if fault.delay_ms > 0 {
@@ -85,7 +90,13 @@ pub(crate) async fn apply_fault(
     if fault.applied || !replaces_response {
         let response = execute.await;
         if !replaces_response {
-            let response = replace_texts(response, &fault.replace).await;
+            let mut response = replace_texts(response, &fault.replace).await;
+            if let Some(token) = next_page_token {
+                response = with_next_page(response, token).await;
+            }
+            if let Some(kind) = &fault.content_type {
+                corrupt_body::set_content_type(&mut response, kind);
+            }
             return match &fault.corrupt {
                 Some(corrupt) => corrupt_body::corrupted(response, corrupt),
                 None => response,
@@ -126,12 +137,34 @@ async fn replace_texts(response: Response, replacements: &BTreeMap<String, Strin
     Response::from_parts(parts, Body::from(text))
 }
 
+/// Sends a page under this token for the next one, as if the list did not end here.
+async fn with_next_page(response: Response, token: String) -> Response {
+    let (parts, body) = response.into_parts();
+    let bytes = match read_body(body).await {
+        Ok(bytes) => bytes,
+        Err(error) => return error_response(&error),
+    };
+    let page = serde_json::from_slice(&bytes).ok();
+    let body = match page.filter(|_| parts.status.is_success()) {
+        Some(Value::Object(mut members)) => {
+            members.remove("newStartPageToken");
+            members.insert("nextPageToken".to_owned(), Value::String(token));
+            Body::from(Value::Object(members).to_string())
+        }
+        Some(_) | None => Body::from(bytes),
+    };
+    Response::from_parts(parts, body)
+}
+
 /// The response of a fault in the shape of the Drive API.
 pub(crate) fn fault_response(fault: &FaultResponse) -> Response {
     if fault.html {
         return corrupt_body::html_page(fault.status);
     }
-    let mut response = error_response(&fault.error());
+    let mut response = match &fault.body {
+        Some(body) => corrupt_body::foreign(fault.status, body, fault.content_type.as_deref()),
+        None => error_response(&fault.error()),
+    };
     if let Some(seconds) = fault.retry_after_seconds {
         response
             .headers_mut()

@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::{
     fault_injection::FaultResponse,
     http::{
-        endpoint::apply_fault,
+        endpoint::{apply_fault, fault_response},
         request_body::{self, read_body},
         response::{error_response, json},
     },
@@ -122,9 +122,12 @@ fn issue(simulator: &Simulator, grant: Grant) -> Result<(String, i64), OauthErro
     })
 }
 
-/// Returns a fault's response in OAuth's format: its reason is the error code (`invalid_grant`,
-/// `unauthorized_client`).
+/// Returns a fault's response in OAuth's format, unless it is a foreign body: its reason is the
+/// error code (`invalid_grant`, `unauthorized_client`).
 fn oauth_fault_response(fault: &FaultResponse) -> Response {
+    if fault.html || fault.body.is_some() {
+        return fault_response(fault);
+    }
     let error = fault.error();
     let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     json(

@@ -6,6 +6,7 @@ mod content_routes;
 mod control_routes;
 mod corpus_moves;
 mod drive_routes;
+mod drive_troubles;
 mod error_reasons;
 mod file_routes_v2;
 mod file_routes_v3;

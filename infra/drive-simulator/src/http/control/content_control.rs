@@ -1,5 +1,5 @@
-//! Commands about content: the size of exports, what cannot be downloaded, the duration of
-//! operations.
+//! Commands about items: the size of exports, what cannot be downloaded, the duration of
+//! operations, versions that move by themselves, several folders.
 
 use axum::extract::{Request, State};
 use serde::Deserialize;
@@ -9,9 +9,11 @@ use crate::{
     errors::DriveError,
     http::{
         control::command::{ControlError, ControlResult, ok, parse},
-        media::upload_sessions::UploadCondition,
+        media::upload_sessions::{PartialChunks, UploadCondition},
     },
+    ids::FileId,
     simulator::{Simulator, generated_files::GeneratedFile},
+    state::items::version_drift::VersionDrift,
 };
 
 #[derive(Deserialize)]
@@ -21,25 +23,47 @@ struct ContentCommand {
     export_bytes: Option<u64>,
     abusive: Option<bool>,
     downloadable: Option<bool>,
+    #[serde(default)]
+    moves_version: bool,
 }
 
-/// Changes properties of a file's content. Neither its version nor a log changes.
+/// Changes properties of a file's content. Its version and the logs change only on request.
 pub(super) async fn content(State(simulator): State<Simulator>, request: Request) -> ControlResult {
     let command: ContentCommand = parse(request).await?;
     let known = simulator.with_state(|state| {
-        state.set_content_rule(&command.id, |rule| {
+        let known = state.set_content_rule(&command.id, |rule| {
             rule.export_bytes = command.export_bytes.or(rule.export_bytes);
             rule.abusive = command.abusive.unwrap_or(rule.abusive);
             if let Some(downloadable) = command.downloadable {
                 rule.not_downloadable = !downloadable;
             }
-        })
+        });
+        if known && command.moves_version {
+            state.move_version(&FileId::from(command.id.as_str()));
+        }
+        known
     });
     if known {
         ok(&json!({}))
     } else {
         Err(ControlError(format!("no item with the id {}", command.id)))
     }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ParentsCommand {
+    id: String,
+    parents: Vec<String>,
+}
+
+/// Puts an item into several folders at once, as items from before 2020 are.
+pub(super) async fn parents(State(simulator): State<Simulator>, request: Request) -> ControlResult {
+    let command: ParentsCommand = parse(request).await?;
+    simulator
+        .with_state(|state| state.set_parents(&command.id, &command.parents))
+        .map_err(|error| ControlError(error.to_string()))?;
+    ok(&json!({}))
 }
 
 #[derive(Deserialize)]
@@ -105,12 +129,37 @@ pub(super) async fn generated(
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct UploadsCommand {
-    condition: UploadCondition,
+    condition: Option<UploadCondition>,
+    keep_bytes: Option<u64>,
+    #[serde(default = "one_chunk")]
+    chunks: u64,
 }
 
-/// Sets the moments at which the `If-Match` of resumable uploads is checked.
+fn one_chunk() -> u64 {
+    1
+}
+
+/// Sets the moments at which the `If-Match` of resumable uploads is checked, and how much of the
+/// next chunks is kept.
 pub(super) async fn uploads(State(simulator): State<Simulator>, request: Request) -> ControlResult {
     let command: UploadsCommand = parse(request).await?;
-    simulator.set_upload_condition(command.condition);
+    if let Some(condition) = command.condition {
+        simulator.set_upload_condition(condition);
+    }
+    let partial = command.keep_bytes.map(|keep_bytes| PartialChunks {
+        keep_bytes,
+        chunks: Some(command.chunks).filter(|chunks| *chunks > 0),
+    });
+    simulator.with_uploads(|uploads| uploads.partial = partial);
+    ok(&json!({}))
+}
+
+/// Sets how versions and etags move beyond the edits of items.
+pub(super) async fn versions(
+    State(simulator): State<Simulator>,
+    request: Request,
+) -> ControlResult {
+    let drift: VersionDrift = parse(request).await?;
+    simulator.with_state(|state| state.drift = drift);
     ok(&json!({}))
 }

@@ -12,9 +12,7 @@ use crate::{
     http::{
         call::Call,
         endpoint::{apply_fault, fault_response},
-        media::upload_sessions::{
-            CompleteUpload, Session, UploadCondition, UploadState, UploadTarget,
-        },
+        media::upload_sessions::{CompleteUpload, Session, UploadState, UploadTarget},
         params::Params,
         request_body::{self, read_body},
         response::{ApiResponse, error_response, into_response, json},
@@ -133,7 +131,7 @@ fn check_target(
             let etag = check_file(simulator, call)?;
             let condition = simulator.with_uploads(|uploads| uploads.condition);
             let wanted = files_v2::if_match(call).filter(|wanted| *wanted != "*");
-            if condition != UploadCondition::End && wanted.is_some_and(|wanted| wanted != etag) {
+            if condition.at_begin() && wanted.is_some_and(|wanted| wanted != etag) {
                 return Err(DriveError::condition_not_met());
             }
             Ok(())
@@ -181,8 +179,16 @@ async fn receive_chunk(
     let id = session_id(params)?;
     let now_ms = simulator.now_ms();
     let bytes = read_body(body).await?;
-    let state =
-        simulator.with_uploads(|uploads| uploads.session(id, now_ms)?.receive(headers, &bytes))?;
+    let state = simulator.with_uploads(|uploads| {
+        let keep_bytes = if bytes.is_empty() {
+            None
+        } else {
+            uploads.take_partial()
+        };
+        uploads
+            .session(id, now_ms)?
+            .receive(headers, &bytes, keep_bytes)
+    })?;
     match state {
         UploadState::Finished(response) => Ok(json(StatusCode::OK, &response)),
         UploadState::Incomplete(received) => Ok(incomplete(received)),
@@ -208,7 +214,7 @@ async fn complete(simulator: &Simulator, id: &str, complete: CompleteUpload) -> 
         UploadTarget::UpdateV2 => {
             let condition = simulator.with_uploads(|uploads| uploads.condition);
             let if_match = files_v2::if_match(&call);
-            let if_match = if_match.filter(|_| condition != UploadCondition::Begin);
+            let if_match = if_match.filter(|_| condition.at_end());
             files_v2::update_uploaded(simulator, &call, upload, if_match).await
         }
     };

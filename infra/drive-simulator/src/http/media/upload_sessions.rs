@@ -40,6 +40,34 @@ pub enum UploadCondition {
     Begin,
     /// Only when it completes.
     End,
+    /// Never: a resumable upload ignores the header.
+    Never,
+}
+
+impl UploadCondition {
+    /// Returns whether the condition is checked when an upload begins.
+    pub(crate) fn at_begin(self) -> bool {
+        match self {
+            Self::Both | Self::Begin => true,
+            Self::End | Self::Never => false,
+        }
+    }
+
+    /// Returns whether the condition is checked when an upload completes.
+    pub(crate) fn at_end(self) -> bool {
+        match self {
+            Self::Both | Self::End => true,
+            Self::Begin | Self::Never => false,
+        }
+    }
+}
+
+/// The part of a chunk that Drive keeps, for so many chunks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PartialChunks {
+    pub(crate) keep_bytes: u64,
+    /// `None` is every chunk from now on.
+    pub(crate) chunks: Option<u64>,
 }
 
 /// One resumable upload.
@@ -62,9 +90,24 @@ pub(crate) struct Session {
 pub(crate) struct Uploads {
     sessions: HashMap<String, Session>,
     pub(crate) condition: UploadCondition,
+    /// Chunks of which only the beginning is kept.
+    pub(crate) partial: Option<PartialChunks>,
 }
 
 impl Uploads {
+    /// Returns the number of bytes of the next chunk that are kept, if not all of them are.
+    pub(crate) fn take_partial(&mut self) -> Option<u64> {
+        let partial = self.partial.as_mut()?;
+        let keep_bytes = partial.keep_bytes;
+        if let Some(chunks) = &mut partial.chunks {
+            *chunks = chunks.saturating_sub(1);
+            if *chunks == 0 {
+                self.partial = None;
+            }
+        }
+        Some(keep_bytes)
+    }
+
     /// Opens a session under an unused id.
     pub(crate) fn open(&mut self, id: String, session: Session) {
         self.sessions.insert(id, session);
@@ -161,7 +204,7 @@ impl Session {
         }
     }
 
-    /// Processes the bytes of one request.
+    /// Processes the bytes of one request, of which at most `keep_bytes` are kept.
     ///
     /// # Errors
     /// 400 for a range that does not fit the body, the bytes received so far, or the size of a
@@ -170,6 +213,7 @@ impl Session {
         &mut self,
         headers: &HeaderMap,
         bytes: &Bytes,
+        keep_bytes: Option<u64>,
     ) -> Result<UploadState, DriveError> {
         if let Some(response) = &self.response {
             return Ok(UploadState::Finished(response.clone()));
@@ -177,7 +221,7 @@ impl Session {
         if self.finishing {
             return Err(DriveError::new(503, "backendError", "Backend Error"));
         }
-        self.append_request(headers, bytes)?;
+        self.append_request(headers, bytes, keep_bytes)?;
         let received = length(&self.received);
         Ok(if self.total == Some(received) {
             UploadState::Complete(self.finish())
@@ -186,7 +230,12 @@ impl Session {
         })
     }
 
-    fn append_request(&mut self, headers: &HeaderMap, bytes: &Bytes) -> Result<(), DriveError> {
+    fn append_request(
+        &mut self,
+        headers: &HeaderMap,
+        bytes: &Bytes,
+        keep_bytes: Option<u64>,
+    ) -> Result<(), DriveError> {
         let header = headers
             .get(header::CONTENT_RANGE)
             .map(|value| value.to_str().unwrap_or_default());
@@ -201,7 +250,7 @@ impl Session {
             ContentRange::Status(total) => self.set_total(total),
             ContentRange::Chunk(first, last, total) => {
                 self.set_total(total)?;
-                self.append(first, last, bytes)
+                self.append(first, last, bytes, keep_bytes)
             }
         }
     }
@@ -219,7 +268,13 @@ impl Session {
         }
     }
 
-    fn append(&mut self, first: u64, last: u64, bytes: &Bytes) -> Result<(), DriveError> {
+    fn append(
+        &mut self,
+        first: u64,
+        last: u64,
+        bytes: &Bytes,
+        keep_bytes: Option<u64>,
+    ) -> Result<(), DriveError> {
         let (sent, received) = (length(bytes), length(&self.received));
         if sent != last - first + 1 {
             return Err(DriveError::bad_request(format!(
@@ -241,8 +296,12 @@ impl Session {
         }
         // Bytes received before are not overwritten: only the new part of a repeated chunk counts.
         let known = usize::try_from(received - first).unwrap_or(usize::MAX);
+        let new = bytes.get(known..).unwrap_or_default();
+        let kept = keep_bytes.map_or(new.len(), |bytes| {
+            usize::try_from(bytes).unwrap_or(usize::MAX).min(new.len())
+        });
         self.received
-            .extend_from_slice(bytes.get(known..).unwrap_or_default());
+            .extend_from_slice(new.get(..kept).unwrap_or_default());
         Ok(())
     }
 

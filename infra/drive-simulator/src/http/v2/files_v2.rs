@@ -1,6 +1,9 @@
 //! v2 `files`, with the etag and conditional writes that v3 lacks.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use http::header;
 use serde::Deserialize;
@@ -17,9 +20,12 @@ use crate::{
         v3::resources_v3,
     },
     simulator::Simulator,
-    state::items::{
-        file_content::Content,
-        item_patch::{ModifiedTime, Patch, PropertyPatch},
+    state::{
+        View,
+        items::{
+            file_content::Content,
+            item_patch::{ModifiedTime, Patch, PropertyPatch},
+        },
     },
 };
 
@@ -151,29 +157,35 @@ async fn patch_item(
     patch.content = content;
     patch.add_parents = call.params.list("addParents");
     patch.remove_parents = call.params.list("removeParents");
-    let view = simulator.with_state(|state| {
-        let view = state.find(&call.user, id, all_drives)?;
-        check_parents(parents, view.item.parent.as_ref().map(ToString::to_string))?;
+    let (view, etag) = simulator.with_state(|state| {
+        let before = state.find(&call.user, id, all_drives)?;
+        check_parents(parents, &before)?;
         let id = state.patch(&call.user, id, all_drives, if_match, patch)?;
-        state.find(&call.user, id.as_str(), true)
+        let after = state.find(&call.user, id.as_str(), true)?;
+        let shown = if state.drift.stale_answers {
+            before
+        } else {
+            after.clone()
+        };
+        Ok((after, shown.item.etag()))
     })?;
     resources_v3::prepare_checksums([&view], &call.selection).await;
-    Ok(ApiResponse::Tagged(
-        resources_v2::file(&view, &call.selection),
-        view.item.etag(),
-    ))
+    let mut rendered = resources_v2::file(&view, &call.selection);
+    if let Some(shown) = rendered.get_mut("etag") {
+        *shown = Value::from(etag.as_str());
+    }
+    Ok(ApiResponse::Tagged(rendered, etag))
 }
 
-/// Checks that `parents`, if sent, is unchanged: it is changed by `addParents` and `removeParents`
-/// only.
-fn check_parents(sent: Option<Vec<String>>, current: Option<String>) -> Result<(), DriveError> {
+/// Checks that `parents`, if sent, is unchanged as a set: it is changed by `addParents` and
+/// `removeParents` only.
+fn check_parents(sent: Option<BTreeSet<String>>, view: &View) -> Result<(), DriveError> {
+    let current = view.item.parents().into_iter().map(ToString::to_string);
     match sent {
-        Some(sent) if sent != current.into_iter().collect::<Vec<_>>() => {
-            Err(DriveError::not_writable(
-                "The parents field is not directly writable in update requests. Use the addParents \
+        Some(sent) if sent != current.collect::<BTreeSet<_>>() => Err(DriveError::not_writable(
+            "The parents field is not directly writable in update requests. Use the addParents \
                  and removeParents parameters instead.",
-            ))
-        }
+        )),
         Some(_) | None => Ok(()),
     }
 }

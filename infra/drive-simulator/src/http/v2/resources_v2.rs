@@ -6,7 +6,7 @@ use crate::{
     clock::rfc3339,
     fields::{Object, Selection},
     http::{v2::permissions_v2, v3::resources_v3},
-    ids::UserId,
+    ids::{FileId, UserId},
     state::View,
 };
 
@@ -64,14 +64,15 @@ fn self_link(id: &str) -> String {
 }
 
 fn parents(view: &View) -> Value {
-    let one = view.item.parent.as_ref().map(|parent| {
+    let reference = |parent: &FileId| {
+        let is_root = view.parent_is_root && view.item.parent.as_ref() == Some(parent);
         json!({
-            "kind": "drive#parentReference", "id": parent.as_str(), "isRoot": view.parent_is_root,
+            "kind": "drive#parentReference", "id": parent.as_str(), "isRoot": is_root,
             "selfLink": format!("{}/parents/{parent}", self_link(view.item.id.as_str())),
             "parentLink": self_link(parent.as_str()),
         })
-    });
-    one.into_iter().collect()
+    };
+    view.item.parents().into_iter().map(reference).collect()
 }
 
 fn properties(view: &View) -> Value {

@@ -34,7 +34,7 @@ pub(crate) async fn list(simulator: Simulator, call: Call) -> Result<ApiResponse
     }
     let mut out = Object::new(&call.selection);
     out.put("kind", || "drive#fileList");
-    out.put("incompleteSearch", || false);
+    out.put("incompleteSearch", || page.incomplete);
     out.put_some("nextPageToken", || page.next_page_token);
     out.put_built("files", |inner| {
         Some(

@@ -9,7 +9,7 @@ use crate::{
     clock::rfc3339,
     fields::{Object, Selection},
     http::v3::exports_v3,
-    ids::{DriveId, UserId},
+    ids::{DriveId, FileId, UserId},
     state::{
         State, View,
         items::{
@@ -80,7 +80,8 @@ pub(crate) fn file(view: &View, selection: &Selection) -> Value {
     out.put("starred", || view.starred());
     out.put("trashed", || view.trashed);
     out.put_some("parents", || {
-        item.parent.as_ref().map(|parent| json!([parent.as_str()]))
+        let parents: Vec<&str> = item.parents().into_iter().map(FileId::as_str).collect();
+        (!parents.is_empty()).then(|| json!(parents))
     });
     out.put_some("properties", || {
         (!item.properties.is_empty()).then(|| json!(item.properties))

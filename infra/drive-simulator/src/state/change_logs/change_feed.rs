@@ -109,13 +109,8 @@ impl State {
             self.drive(user, id.as_str())?;
         }
         let start = self.position(user, &request.log, &request.page_token)?;
-        self.paging.pages += 1;
-        let pages = self.paging.pages;
-        if self
-            .paging
-            .empty_every
-            .is_some_and(|every| pages.is_multiple_of(every))
-        {
+        let (pages, empty_page) = self.paging.begin_page();
+        if empty_page {
             let next = self.log_token(user, &request.log, start, pages);
             return Ok(FeedPage {
                 changes: Vec::new(),
@@ -123,10 +118,7 @@ impl State {
                 new_start_page_token: None,
             });
         }
-        let size = self
-            .paging
-            .size_max
-            .map_or(request.page_size, |max| request.page_size.min(max));
+        let size = self.paging.size_of(request.page_size);
         let (mut changes, mut position, mut more) = (Vec::new(), start, false);
         let empty = ChangeLog::default();
         let log = match &request.log {

@@ -50,6 +50,9 @@ pub(crate) struct Item {
     pub(crate) explicitly_trashed: bool,
     /// `None` only for a root.
     pub(crate) parent: Option<FileId>,
+    /// The folders that it is in besides `parent`, which alone decides its location: left over from
+    /// before 2020, or set by the control interface.
+    pub(crate) other_parents: Vec<FileId>,
     /// Set only on a root: the tree that it is the root of.
     pub(crate) root_of: Option<Home>,
     pub(crate) properties: BTreeMap<String, String>,
@@ -72,6 +75,22 @@ impl Item {
     /// Returns whether it can contain other items.
     pub(crate) fn is_folder(&self) -> bool {
         &*self.mime_type == FOLDER
+    }
+
+    /// Returns the folders that it is in. The order has no meaning, and changes with the version.
+    pub(crate) fn parents(&self) -> Vec<&FileId> {
+        let mut parents: Vec<&FileId> = self.parent.iter().chain(&self.other_parents).collect();
+        if let Ok(count) = u64::try_from(parents.len())
+            && let Some(turn) = self.version.checked_rem(count)
+        {
+            parents.rotate_left(usize::try_from(turn).unwrap_or_default());
+        }
+        parents
+    }
+
+    /// Returns whether it is directly in a folder.
+    pub(crate) fn is_in(&self, folder: &FileId) -> bool {
+        self.parents().contains(&folder)
     }
 
     /// Returns the v2 etag, quotes included. It changes with every version.

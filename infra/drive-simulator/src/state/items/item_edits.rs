@@ -1,18 +1,15 @@
 //! Edits of items: create, patch and delete. Everything is checked before anything is changed.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     errors::DriveError,
     ids::{FileId, UserId},
     state::{
-        DEPTH_MAX, State, View,
+        State, View,
         change_logs::{change_log::Subject, log_writes::Visibility},
         items::{
-            edit_rights::{check_container, check_move, check_rights},
+            edit_rights::{check_container, check_rights},
             file_content::{Content, ContentRule},
             item::{FOLDER, GOOGLE_TYPES, Home, Item, SHORTCUT, Shortcut},
             item_patch::{Changed, ModifiedTime, Patch, apply_fields, patch_properties},
@@ -97,6 +94,7 @@ impl State {
                 .collect(),
             explicitly_trashed: new.fields.trashed.unwrap_or(false),
             parent: Some(parent.item.id.clone()),
+            other_parents: Vec::new(),
             root_of: None,
             properties: patch_properties(&BTreeMap::new(), &new.fields.properties, "properties")?,
             app_properties: patch_properties(
@@ -131,8 +129,12 @@ impl State {
                 .or_default()
                 .insert(sequence, id.clone());
         }
+        let uploaded = item.content.is_some();
         self.items.insert(id.clone(), Arc::new(item));
         self.log_change(&id, &Visibility::default());
+        if uploaded {
+            self.schedule_moves(&id);
+        }
     }
 
     fn checked_new_id(&self, id: String) -> Result<FileId, DriveError> {
@@ -202,14 +204,16 @@ impl State {
         if if_match.is_some_and(|wanted| wanted != "*" && wanted != view.item.etag()) {
             return Err(DriveError::condition_not_met());
         }
-        let destination = self.destination(user, &view, &patch, all_drives)?;
+        let relocation = self.relocation(user, &view, &patch, all_drives)?;
         check_rights(&view, &patch)?;
         let mut changed = Changed::default();
         let mut item = (*view.item).clone();
         apply_fields(&mut item, user, patch, &mut changed)?;
-        if let Some(destination) = &destination {
-            item.parent = Some(destination.item.id.clone());
-            if matches!(destination.home, Home::MyDrive(_)) {
+        if let Some(relocation) = &relocation {
+            let moves = item.parent.as_ref() != Some(&relocation.target.item.id);
+            item.parent = Some(relocation.target.item.id.clone());
+            item.other_parents.clone_from(&relocation.others);
+            if moves && matches!(relocation.target.home, Home::MyDrive(_)) {
                 item.permissions = item.permissions.capped(Role::Writer);
             }
             changed.aspects.insert("parents");
@@ -231,39 +235,22 @@ impl State {
         if changed.edited {
             item.last_modifying_user = user.clone();
         }
-        self.store(&view, item, destination.as_ref(), &changed, user);
+        let home = relocation.map_or_else(|| view.home.clone(), |new| new.target.home);
+        self.store(&view, item, &home, &changed, user);
+        if changed.aspects.contains("content") {
+            self.schedule_moves(&id);
+        }
         Ok(id)
     }
 
     /// Replaces the item by its changed version, in the indexes and in the logs that contain it.
-    fn store(
-        &mut self,
-        before: &View,
-        item: Item,
-        destination: Option<&View>,
-        changed: &Changed,
-        user: &UserId,
-    ) {
+    fn store(&mut self, before: &View, item: Item, home: &Home, changed: &Changed, user: &UserId) {
         let id = item.id.clone();
         let before_visibility = self.visibility(&id);
         self.journal.record(&before.item, &item, user);
-        if let Some(destination) = destination {
-            if let Some(siblings) = before
-                .item
-                .parent
-                .as_ref()
-                .and_then(|parent| self.children.get_mut(parent))
-            {
-                siblings.remove(&item.sequence);
-            }
-            self.children
-                .entry(destination.item.id.clone())
-                .or_default()
-                .insert(item.sequence, id.clone());
-        }
+        self.index_parents(&before.item, &item);
         let trashed = item.explicitly_trashed;
         self.items.insert(id.clone(), Arc::new(item));
-        let home = destination.map_or(&before.home, |destination| &destination.home);
         if before.is_root() {
             return;
         }
@@ -285,76 +272,6 @@ impl State {
         };
         let aspects = (state == "update" && !aspects.is_empty()).then(|| aspects.join(","));
         self.notify_file_channels(&id, home, state, aspects.as_deref());
-    }
-
-    /// Returns the folder that a patch moves the item to, if it moves it.
-    fn destination(
-        &mut self,
-        user: &UserId,
-        view: &View,
-        patch: &Patch,
-        all_drives: bool,
-    ) -> Result<Option<View>, DriveError> {
-        if patch.add_parents.is_empty() && patch.remove_parents.is_empty() {
-            return Ok(None);
-        }
-        let current = view
-            .item
-            .parent
-            .clone()
-            .ok_or_else(|| DriveError::insufficient_permissions(view.item.id.as_str()))?;
-        let mut parents = BTreeSet::from([current.clone()]);
-        for removed in &patch.remove_parents {
-            let removed = if removed == "root" {
-                self.root_of(user)
-            } else {
-                FileId::from(removed.as_str())
-            };
-            parents.remove(&removed);
-        }
-        for added in &patch.add_parents {
-            parents.insert(self.find(user, added, all_drives)?.item.id.clone());
-        }
-        let mut parents = parents.into_iter();
-        let (target, more) = (parents.next(), parents.next());
-        if more.is_some() {
-            return Err(DriveError::new(
-                403,
-                "cannotAddParent",
-                "Increasing the number of parents is not allowed",
-            )
-            .at("addParents"));
-        }
-        let target = target.ok_or_else(|| {
-            DriveError::invalid_because("removeParents", "A file must have one parent.")
-        })?;
-        if target == current {
-            return Ok(None);
-        }
-        let target = self.find(user, target.as_str(), all_drives)?;
-        check_container(&target)?;
-        check_move(view, &target)?;
-        self.check_no_cycle(&view.item.id, &target)?;
-        self.check_limits(&target, view.item.is_folder(), Some(&view.item))?;
-        Ok(Some(target))
-    }
-
-    fn check_no_cycle(&self, moved: &FileId, target: &View) -> Result<(), DriveError> {
-        let mut current = Some(&target.item);
-        for _ in 0..DEPTH_MAX {
-            let Some(item) = current else { return Ok(()) };
-            if item.id == *moved {
-                break;
-            }
-            current = item
-                .parent
-                .as_ref()
-                .and_then(|parent| self.items.get(parent));
-        }
-        Err(DriveError::invalid_because(
-            "addParents",
-            "A folder cannot be moved into itself or into a folder below it.",
-        ))
     }
 
     /// Deletes an item permanently, with everything below it.
@@ -390,7 +307,13 @@ impl State {
         let (mut found, mut pending) = (Vec::new(), vec![id.clone()]);
         while let Some(id) = pending.pop() {
             let below = self.children.get(&id).into_iter();
-            pending.extend(below.flat_map(BTreeMap::values).cloned());
+            let below: Vec<FileId> = below.flat_map(BTreeMap::values).cloned().collect();
+            for child in below {
+                if self.leave_other_parent(&child, &id) {
+                    continue;
+                }
+                pending.push(child);
+            }
             let before = self.visibility(&id);
             found.push((id, before));
         }
@@ -401,12 +324,10 @@ impl State {
             };
             self.by_sequence.remove(&item.sequence);
             self.histories.remove(id);
-            if let Some(siblings) = item
-                .parent
-                .as_ref()
-                .and_then(|parent| self.children.get_mut(parent))
-            {
-                siblings.remove(&item.sequence);
+            for parent in item.parents() {
+                if let Some(siblings) = self.children.get_mut(parent) {
+                    siblings.remove(&item.sequence);
+                }
             }
         }
         found

@@ -59,6 +59,8 @@ pub(crate) struct SearchRequest {
 pub(crate) struct SearchPage {
     pub(crate) views: Vec<View>,
     pub(crate) next_page_token: Option<String>,
+    /// Drive says that not every corpus was searched.
+    pub(crate) incomplete: bool,
 }
 
 /// Parses `orderBy`, e.g. `folder,modifiedTime desc,name`.
@@ -115,8 +117,7 @@ impl State {
                 .map(|token| token.position)
                 .ok_or_else(|| DriveError::invalid("pageToken"))?,
         };
-        self.paging.pages += 1;
-        let pages = self.paging.pages;
+        let (pages, empty_page) = self.paging.begin_page();
         let next = |position, salt| {
             PageToken {
                 scope: request.fingerprint.clone(),
@@ -126,20 +127,23 @@ impl State {
             }
             .encode()
         };
-        if self
-            .paging
-            .empty_every
-            .is_some_and(|every| pages.is_multiple_of(every))
-        {
+        if empty_page {
             return Ok(SearchPage {
                 views: Vec::new(),
                 next_page_token: Some(next(start, pages)),
+                incomplete: self.paging.incomplete_search,
             });
         }
-        let size = self
-            .paging
-            .size_max
-            .map_or(request.page_size, |max| request.page_size.min(max));
+        let size = self.paging.size_of(request.page_size);
+        let joins_parents = request.query.as_ref().is_some_and(Query::joins_parents);
+        let loss = self.paging.loss(!request.order.is_empty(), joins_parents);
+        let incomplete = self.paging.incomplete_search;
+        let mut rng = (loss > 0.0).then(|| self.rng.fork());
+        let mut lose = |views: &mut Vec<View>| {
+            if let Some(rng) = &mut rng {
+                views.retain(|_| rng.f64() >= loss);
+            }
+        };
         if request.order.is_empty() {
             let mut views: Vec<View> = self
                 .candidates(user, request, start)
@@ -150,20 +154,24 @@ impl State {
             views.truncate(ends_after.map_or(size, |max| size.min(max)));
             let last = views.last().map(|view| view.item.sequence);
             let next_page_token = last.filter(|_| more).map(|last| next(last, 0));
+            lose(&mut views);
             return Ok(SearchPage {
                 views,
                 next_page_token,
+                incomplete,
             });
         }
         let mut found: Vec<View> = self.candidates(user, request, 0).collect();
         found.sort_by(|left, right| compare(&request.order, left, right));
         let skip = usize::try_from(start).unwrap_or(usize::MAX);
         let more = found.len().saturating_sub(skip) > size;
-        let views = found.into_iter().skip(skip).take(size).collect();
+        let mut views = found.into_iter().skip(skip).take(size).collect();
+        lose(&mut views);
         let end = start.saturating_add(u64::try_from(size).unwrap_or(u64::MAX));
         Ok(SearchPage {
             views,
             next_page_token: more.then(|| next(end, 0)),
+            incomplete,
         })
     }
 
@@ -275,11 +283,8 @@ impl Searchable for SearchedItem<'_> {
     }
 
     fn in_folder(&self, id: &str) -> bool {
-        self.view
-            .item
-            .parent
-            .as_ref()
-            .is_some_and(|parent| *parent == self.state.resolve_alias(&self.view.viewer, id))
+        let folder = self.state.resolve_alias(&self.view.viewer, id);
+        self.view.item.is_in(&folder)
     }
 
     fn owned_by(&self, who: &str) -> bool {
