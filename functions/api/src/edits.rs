@@ -4,7 +4,7 @@
 use axum::response::Response;
 use domain::content::StoredObject;
 use domain::{
-    ConnectionKey, Context, FileId, FileRecord, Policies, Request, Revision, Timestamp, Transition,
+    ConnectionKey, Context, FileId, FileRecord, Policies, Revision, Timestamp, Transition,
 };
 use store::{Attempt, Committed, Connection, Nonce};
 
@@ -13,7 +13,7 @@ use crate::content::content_condition::ContentCondition;
 use crate::content::stored_versions;
 use crate::files::edit_problems::stale;
 use crate::files::{file_view, scope};
-use crate::http::{IfMatch, Problem, is_replay, mark_replayed};
+use crate::http::{IfMatch, Keyed, Problem};
 use crate::swap::swap;
 use crate::{lookups, wakes};
 
@@ -45,7 +45,7 @@ pub(crate) struct ConditionalEdit<'a> {
     deps: &'a Deps,
     connection: &'a Connection,
     file: &'a FileId,
-    request: Option<Request>,
+    keyed: &'a Keyed,
     precondition: Precondition,
 }
 
@@ -53,26 +53,24 @@ pub(crate) struct ConditionalEdit<'a> {
 pub(crate) struct Edited {
     /// The transition that was committed; one that changes nothing if there was nothing to write.
     pub(crate) transition: Transition,
-    /// Whether the request had been carried out before. Nothing was written in this case.
-    pub(crate) replayed: bool,
     /// Whether the edit gave the file a new version of its content.
     pub(crate) has_new_content: bool,
 }
 
 impl<'a> ConditionalEdit<'a> {
-    /// An edit of a file. A request that has an `Idempotency-Key` is carried out once.
+    /// An edit of a file, written together with the answer to its request.
     pub(crate) fn new(
         deps: &'a Deps,
         connection: &'a Connection,
         file: &'a FileId,
-        request: Option<Request>,
+        keyed: &'a Keyed,
         precondition: Precondition,
     ) -> Self {
         Self {
             deps,
             connection,
             file,
-            request,
+            keyed,
             precondition,
         }
     }
@@ -101,16 +99,16 @@ impl<'a> ConditionalEdit<'a> {
         swap("the file", record, |record| {
             let decided = self.decide(&record, out_of_scope, context, &mut decide);
             async move {
-                let Some(transition) = decided? else {
-                    return Ok(Attempt::Done(Edited::replay(record)));
-                };
-                if let Some(current) = commit(deps, key, &record, &transition).await? {
+                let transition = decided?;
+                if transition.record.is_gone() {
+                    self.keyed.ends();
+                }
+                if let Some(current) = self.commit(&record, &transition).await? {
                     return Ok(Attempt::Stale(current));
                 }
                 let has_new_content = transition.record.content_version != record.content_version;
                 Ok(Attempt::Done(Edited {
                     transition,
-                    replayed: false,
                     has_new_content,
                 }))
             }
@@ -118,42 +116,46 @@ impl<'a> ConditionalEdit<'a> {
         .await
     }
 
-    /// Returns the transition of this very record; `None` if the request was carried out before.
+    /// Returns the transition of this very record.
     fn decide<E: From<Problem>>(
         &self,
         record: &FileRecord,
         out_of_scope: bool,
         context: Context<'_>,
         decide: &mut impl FnMut(&FileRecord, Context<'_>) -> Result<Transition, E>,
-    ) -> Result<Option<Transition>, E> {
-        if is_replay(self.request.as_ref(), record.last_request.as_ref())? {
-            return Ok(None);
-        }
+    ) -> Result<Transition, E> {
         self.precondition.check(record)?;
         if out_of_scope && record.is_present() {
             return Err(scope::refusal().into());
         }
-        let mut transition = decide(record, context)?;
-        if let Some(request) = &self.request {
-            // In the same write as the edit, so that neither is stored without the other. A
-            // request that changes nothing else is written as well.
-            transition.record.last_request = Some(request.clone());
-            transition.record.revision = record.revision.next();
+        decide(record, context)
+    }
+
+    /// Returns the record that stands in place of `record`, or `None` if the transition was
+    /// committed.
+    async fn commit(
+        &self,
+        record: &FileRecord,
+        transition: &Transition,
+    ) -> Result<Option<FileRecord>, Problem> {
+        if transition.record == *record {
+            return Ok(None);
         }
-        Ok(Some(transition))
+        let nonce = Nonce(self.deps.entropy.next());
+        let store = self.keyed.store(self.deps);
+        let key = &self.connection.key;
+        match store
+            .commit(key, record.revision, transition, nonce)
+            .await?
+        {
+            Committed::Done => Ok(None),
+            Committed::Stale(Some(current)) => Ok(Some(*current)),
+            Committed::Stale(None) => Err(Problem::not_found("the file")),
+        }
     }
 }
 
 impl Edited {
-    /// The result of a request that had been carried out before.
-    pub(crate) fn replay(record: FileRecord) -> Self {
-        Self {
-            transition: Transition::unchanged(record),
-            replayed: true,
-            has_new_content: false,
-        }
-    }
-
     /// Returns the record as it is now.
     pub(crate) fn record(&self) -> &FileRecord {
         &self.transition.record
@@ -166,58 +168,25 @@ impl Edited {
         connection: &Connection,
     ) -> Result<Response, Problem> {
         wakes::wake_push_if_due(deps, &connection.key, self.record()).await;
-        let mut response = file_view::respond(deps, connection, self.record()).await?;
-        if self.replayed {
-            mark_replayed(&mut response);
-        }
-        Ok(response)
+        file_view::respond(deps, connection, self.record()).await
     }
-}
-
-/// Returns the record that stands in place of `record`, or `None` if the transition was committed.
-async fn commit(
-    deps: &Deps,
-    key: &ConnectionKey,
-    record: &FileRecord,
-    transition: &Transition,
-) -> Result<Option<FileRecord>, Problem> {
-    if transition.record == *record {
-        return Ok(None);
-    }
-    let nonce = Nonce(deps.entropy.next());
-    let committed = deps.store.commit(key, record.revision, transition, nonce);
-    match committed.await? {
-        Committed::Done => Ok(None),
-        Committed::Stale(Some(current)) => Ok(Some(*current)),
-        Committed::Stale(None) => Err(Problem::not_found("the file")),
-    }
-}
-
-/// The result of creating a file's record.
-pub(crate) enum CreatedFile {
-    /// The record, which is new.
-    New(FileRecord),
-    /// The record that was there already.
-    Existing(FileRecord),
 }
 
 /// Commits the first record of a file that the application creates. Its content, if it is given
-/// some, gets a version in the name of `by`.
+/// some, gets a version in the name of `by`. Returns the record, or the one that was there already.
 pub(crate) async fn create(
     deps: &Deps,
+    keyed: &Keyed,
     key: &ConnectionKey,
     transition: Transition,
     object: Option<&StoredObject>,
     by: &str,
-) -> Result<CreatedFile, Problem> {
+) -> Result<FileRecord, Problem> {
     let nonce = Nonce(deps.entropy.next());
-    match deps
-        .store
-        .commit(key, Revision(0), &transition, nonce)
-        .await?
-    {
+    let store = keyed.store(deps);
+    match store.commit(key, Revision(0), &transition, nonce).await? {
         Committed::Done => {}
-        Committed::Stale(Some(existing)) => return Ok(CreatedFile::Existing(*existing)),
+        Committed::Stale(Some(existing)) => return Ok(*existing),
         Committed::Stale(None) => {
             return Err(Problem::busy("the file has been created and removed", 1));
         }
@@ -226,7 +195,7 @@ pub(crate) async fn create(
     if let Some(object) = object {
         stored_versions::link_version(deps, key, &record, object, by, None).await;
     }
-    Ok(CreatedFile::New(record))
+    Ok(record)
 }
 
 /// The context of a decision at `now`. Nothing here comes from Drive, so there is no time of

@@ -5,8 +5,9 @@
 //!
 //! Invariants:
 //! - The tenant comes only from the claims that the authorizer verified.
-//! - A write is one conditional write of one record: complete or not made at all. `If-Match` is
-//!   checked against the very record that is replaced.
+//! - A write is one conditional write of one record: complete or not made at all, together with the
+//!   answer to the request if it has an `Idempotency-Key`. `If-Match` is checked against the very
+//!   record that is replaced.
 //! - Every error response is `application/problem+json`.
 //! - A wake that could not be sent is not reported to the caller: the sweep finds what is due.
 
@@ -33,7 +34,7 @@ mod http {
     pub(crate) use auth::Caller;
     pub(crate) use cursor::{FilteredCursor, TenantCursor};
     pub(crate) use etag::{IfMatch, tag, tagged};
-    pub(crate) use idempotency::{digest, is_replay, keyed_request, mark_replayed};
+    pub(crate) use idempotency::{Keyed, ShowsGone, answer_repeats, digest};
     pub(crate) use path_params::{
         ConnectionPath, FilePath, OperationPath, PathParams, UploadPath, VersionPath,
         connection_path, describe_path, path_extractor, path_parameter,
@@ -41,8 +42,7 @@ mod http {
     pub(crate) use problem::{JsonResult, Kind, Problem, ProblemBody, UnstoredView, pointer_part};
     pub(crate) use request::{JsonBody, PageQuery, Params, page, reason, typed};
     pub(crate) use responses::{
-        ConditionallyEditedFile, ContentEditHeaders, EditHeaders, EditedFile, IdempotencyKey,
-        created, set_location,
+        ConditionallyEditedFile, ContentEditHeaders, EditHeaders, EditedFile, created,
     };
     pub(crate) use view_enum::view_enum;
 }
@@ -150,7 +150,7 @@ use crate::files::edit_file::{delete_file, update_file};
 use crate::files::intents::{cancel_intent, list_intents, retry_intent};
 use crate::files::read_files::{get_file, get_file_history, list_files};
 use crate::files::roll_back_file::roll_back_file;
-use crate::http::{Kind, Problem, health, openapi};
+use crate::http::{Kind, Problem, answer_repeats, health, openapi};
 use crate::operations::confirmation::{cancel_operation, confirm_operation};
 use crate::operations::drift::list_drift;
 use crate::operations::findings::list_findings;
@@ -241,17 +241,29 @@ async fn bucket(settings: &Settings) -> Result<Objects, SettingsError> {
 /// Returns the API as a service. A request carries API Gateway's context (`lambda_http`'s
 /// `RequestContext`) in its extensions; one without it is not authenticated.
 pub fn router(deps: Deps) -> Router {
+    let deps = Arc::new(deps);
+    let repeats = middleware::from_fn_with_state(Arc::clone(&deps), answer_repeats);
     Router::new()
         .route("/health", get(health::get_health))
         .route("/openapi.json", get(openapi::get))
         .nest("/v1", v1())
+        .route_layer(repeats)
         .fallback(async || Problem::not_found("the path"))
         .method_not_allowed_fallback(async |method: Method| {
             let detail = format!("{method} is not allowed here; see Allow");
             Problem::new(Kind::MethodNotAllowed, detail)
         })
         .layer(middleware::from_fn(log_and_forbid_caching))
-        .with_state(Arc::new(deps))
+        .with_state(deps)
+}
+
+/// Reads what a request of this service itself asks for.
+async fn read(deps: &Arc<Deps>, request: Request) -> Response {
+    let reads = Router::new().nest("/v1", v1()).with_state(Arc::clone(deps));
+    reads
+        .oneshot(request)
+        .await
+        .unwrap_or_else(|never| match never {})
 }
 
 fn v1() -> Router<Arc<Deps>> {

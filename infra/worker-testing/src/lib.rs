@@ -165,7 +165,10 @@ impl World {
             last_request: None,
         };
         edit(&mut connection);
-        self.store.create_connection(&connection).await.unwrap();
+        self.store
+            .create_connection(&connection, None)
+            .await
+            .unwrap();
         connection
     }
 

@@ -1,6 +1,7 @@
-//! Connections: their settings, suspension and rate limit, and the idempotency records of
-//! requests that created something.
+//! Connections: their settings, suspension and rate limit, the answers to requests with an
+//! idempotency key, and the ids of files that are created once.
 
+pub(crate) mod answers;
 pub(crate) mod connections;
 pub(crate) mod content_settings_item;
 pub(crate) mod idempotency;

@@ -2,15 +2,15 @@
 
 use axum::http::header;
 use domain::{
-    Choice, ConflictId, ConflictRecord, ConflictStatus, Context, Decider, Field, FileRecord,
-    Request, ResolveRefused, Transition, Value,
+    Choice, ConflictId, ConflictRecord, Context, Field, FileRecord, ResolveRefused, Transition,
+    Value,
 };
 use store::Connection;
 
 use crate::conflicts::conflict_body::ConflictView;
 use crate::conflicts::keep_both;
 use crate::edits::{ConditionalEdit, Precondition};
-use crate::http::{Caller, IfMatch, Kind, Problem, tag};
+use crate::http::{Caller, IfMatch, Keyed, Kind, Problem, tag};
 use crate::{Deps, lookups};
 
 /// A decision of one conflict.
@@ -20,19 +20,12 @@ pub(crate) struct ConflictDecision<'a> {
     pub(crate) caller: &'a Caller,
     pub(crate) id: &'a ConflictId,
     pub(crate) choice: Choice,
-    /// The request, if it has an `Idempotency-Key`.
-    pub(crate) request: Option<Request>,
+    /// The key of the decision.
+    pub(crate) keyed: &'a Keyed,
     /// The states of the conflict that the caller is willing to decide.
     pub(crate) if_match: Option<IfMatch>,
     /// The JSON pointer of the decision in the body.
     pub(crate) pointer: &'a str,
-}
-
-/// A conflict that has been decided.
-pub(crate) struct Decided {
-    pub(crate) conflict: ConflictRecord,
-    /// Whether the request had been carried out before.
-    pub(crate) replayed: bool,
 }
 
 /// The reason why an edit that decides a conflict is not made.
@@ -48,14 +41,14 @@ impl From<Problem> for Refusal {
 }
 
 impl ConflictDecision<'_> {
-    /// Resolves the conflict.
-    pub(crate) async fn apply(&self) -> Result<Decided, Problem> {
+    /// Resolves the conflict, and returns it.
+    pub(crate) async fn apply(&self) -> Result<ConflictRecord, Problem> {
         self.require_stored_content().await?;
         let edit = ConditionalEdit::new(
             self.deps,
             self.connection,
             &self.id.file,
-            self.request.clone(),
+            self.keyed,
             Precondition::InScope,
         );
         let edited = match edit
@@ -64,16 +57,12 @@ impl ConflictDecision<'_> {
         {
             Ok(edited) => edited,
             Err(Refusal::Problem(problem)) => return Err(problem),
-            Err(Refusal::Conflict(why)) => return self.explain(why).await,
+            Err(Refusal::Conflict(why)) => return Err(self.explain(why).await?),
         };
-        let conflict = match edited.transition.conflicts.get(self.id) {
-            Some(conflict) => conflict.clone(),
-            None => self.load().await?,
-        };
-        Ok(Decided {
-            conflict,
-            replayed: edited.replayed,
-        })
+        match edited.transition.conflicts.get(self.id) {
+            Some(conflict) => Ok(conflict.clone()),
+            None => self.load().await,
+        }
     }
 
     fn transition(&self, record: &FileRecord, context: Context<'_>) -> Result<Transition, Refusal> {
@@ -91,7 +80,8 @@ impl ConflictDecision<'_> {
             .map_err(Refusal::Conflict)
     }
 
-    async fn load(&self) -> Result<ConflictRecord, Problem> {
+    /// Loads the conflict as it is now.
+    pub(crate) async fn load(&self) -> Result<ConflictRecord, Problem> {
         lookups::conflict(self.deps, &self.connection.key, self.id).await
     }
 
@@ -113,9 +103,8 @@ impl ConflictDecision<'_> {
         Err(Problem::new(Kind::ValueNotAllowed, detail).at(self.pointer))
     }
 
-    /// Turns a refusal into the result of a repeat, or into a problem with the conflict as it is
-    /// now.
-    async fn explain(&self, why: ResolveRefused) -> Result<Decided, Problem> {
+    /// Turns a refusal into a problem with the conflict as it is now.
+    async fn explain(&self, why: ResolveRefused) -> Result<Problem, Problem> {
         let (kind, detail) = match why {
             ResolveRefused::NotOpen => (
                 Kind::ConflictEnded,
@@ -128,35 +117,16 @@ impl ConflictDecision<'_> {
             ResolveRefused::StillGone => {
                 let detail = "the file is gone: only drive can be chosen until it is back";
                 let pointer = format!("{}/choose", self.pointer);
-                return Err(Problem::new(Kind::FileGone, detail).at(pointer));
+                return Ok(Problem::new(Kind::FileGone, detail).at(pointer));
             }
             ResolveRefused::Value(why) => {
                 let pointer = format!("{}/value", self.pointer);
-                return Err(Problem::value(&self.id.field, &why, pointer));
+                return Ok(Problem::value(&self.id.field, &why, pointer));
             }
         };
         let conflict = self.load().await?;
-        if self.request.is_some() && self.is_decision_of(&conflict) {
-            return Ok(Decided {
-                conflict,
-                replayed: true,
-            });
-        }
-        Err(Problem::new(kind, detail)
+        Ok(Problem::new(kind, detail)
             .current(&ConflictView::new(&conflict, false))
             .header(header::ETAG, tag(u64::from(conflict.moves))))
-    }
-
-    /// Returns whether the conflict was resolved by this very decision. A file's record stores only
-    /// its last request, so a repeat that follows another request on the same file is recognised by
-    /// its result.
-    fn is_decision_of(&self, conflict: &ConflictRecord) -> bool {
-        match &conflict.status {
-            ConflictStatus::Resolved(made) => {
-                made.by == Decider::Person(self.caller.subject.clone())
-                    && made.choice == self.choice
-            }
-            ConflictStatus::Open | ConflictStatus::Closed { .. } => false,
-        }
     }
 }

@@ -15,7 +15,7 @@ use crate::content::{content_writes, stored_versions};
 use crate::edits;
 use crate::files::edit_problems::refused;
 use crate::files::{new_id, scope};
-use crate::http::{Caller, IfMatch, Kind, Problem, digest};
+use crate::http::{Caller, IfMatch, Keyed, Kind, Problem, digest};
 use crate::lookups;
 
 /// The resolution that a request asks for.
@@ -97,18 +97,17 @@ async fn copy_id(
     can_be_decided: bool,
 ) -> Result<FileId, Problem> {
     let name = conflict_id::encode(id);
-    let request = Request {
+    let reason = Request {
         key: digest(&[b"the copy of a conflict", name.as_bytes()]),
         digest: "copy".to_owned(),
     };
     if can_be_decided {
         let mime_type = &record.metadata.mime_type;
-        let made = new_id::for_request(deps, connection, mime_type, &request).await?;
-        return Ok(made.file);
+        return new_id::once_for(deps, connection, mime_type, &reason).await;
     }
     match deps
         .store
-        .load_idempotency_record(&connection.key, &request)
+        .load_idempotency_record(&connection.key, &reason)
         .await?
     {
         Some(made) => Ok(made.file),
@@ -140,7 +139,8 @@ async fn create_copy(
         Some(hash) => content_writes::retain(deps, key, &hash).await?,
         None => None,
     };
-    edits::create(deps, key, transition, object.as_ref(), by).await?;
+    let unkeyed = Keyed::default();
+    edits::create(deps, &unkeyed, key, transition, object.as_ref(), by).await?;
     Ok(())
 }
 

@@ -3,20 +3,19 @@
 use axum::Json;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use domain::Request;
+use domain::ConflictRecord;
 use serde::Serialize;
 use serde_json::{Map, Value as JsonValue};
 use store::Connection;
 use utoipa::ToSchema;
 
 use crate::conflicts::conflict_body::{self, ChooseBody, ConflictView, ResolutionBody, choice};
-use crate::conflicts::conflict_decision::{ConflictDecision, Decided};
+use crate::conflicts::conflict_decision::ConflictDecision;
 use crate::conflicts::conflict_id::{self, ConflictPath};
 use crate::conflicts::keep_both::RequestedResolution;
 use crate::files::field_value::ValueBody;
 use crate::http::{
-    Caller, ConnectionPath, IdempotencyKey, IfMatch, JsonBody, Kind, Problem, ProblemBody, digest,
-    keyed_request, mark_replayed, pointer_part,
+    Caller, ConnectionPath, IfMatch, JsonBody, Keyed, Kind, Problem, ProblemBody, pointer_part,
 };
 use crate::{App, Deps, lookups, wakes};
 
@@ -31,7 +30,6 @@ const RESOLUTIONS_MAX: usize = 100;
     params(
         ConflictPath,
         ("If-Match" = Option<String>, Header, description = "The conflict's `ETag`."),
-        IdempotencyKey,
     ),
     request_body(content = ResolutionBody),
     responses(
@@ -44,13 +42,12 @@ const RESOLUTIONS_MAX: usize = 100;
 pub(crate) async fn resolve_conflict(
     deps: App,
     at: ConflictPath,
+    keyed: Keyed,
     headers: HeaderMap,
     body: JsonBody,
 ) -> Result<Response, Problem> {
     let resolution = RequestedResolution::read(&body.members, &at.id.field)?;
     let if_match = IfMatch::optional(&headers)?;
-    let route = format!("resolve {}/{}", at.key, conflict_id::encode(&at.id));
-    let request = keyed_request(&headers, &at.caller, &[&route, &body.digest])?;
     let connection = lookups::connection(&deps, &at.key).await?;
     let choice = resolution.prepare(&deps, &connection, &at.caller, &at.id, if_match.as_ref());
     let choice = choice.await?;
@@ -60,17 +57,13 @@ pub(crate) async fn resolve_conflict(
         caller: &at.caller,
         id: &at.id,
         choice,
-        request,
+        keyed: &keyed,
         if_match,
         pointer: "",
     };
-    let decided = decision.apply().await?;
+    let conflict = decision.apply().await?;
     wakes::wake_push(&deps, &at.key).await;
-    let mut response = conflict_body::respond(&decided.conflict, false);
-    if decided.replayed {
-        mark_replayed(&mut response);
-    }
-    Ok(response)
+    Ok(conflict_body::respond(&conflict, false))
 }
 
 /// Decisions of many conflicts.
@@ -116,31 +109,30 @@ pub(crate) struct ResolutionResult {
 /// Resolves many conflicts, each on its own: a refused decision does not affect the others.
 #[utoipa::path(
     post, path = "/v1/connections/{connection}/conflicts/resolutions", tag = "conflicts",
-    params(ConnectionPath, IdempotencyKey),
+    params(ConnectionPath),
     request_body(content = ResolutionsBody),
     responses((status = 200, description = "The result of each.", body = ResolutionResults))
 )]
 pub(crate) async fn resolve_conflicts(
     deps: App,
     at: ConnectionPath,
-    headers: HeaderMap,
+    keyed: Keyed,
     body: JsonBody,
 ) -> Result<(StatusCode, Json<ResolutionResults>), Problem> {
     let items = resolutions(&body.members)?;
-    let request = keyed_request(&headers, &at.caller, &["resolve many"])?;
     let connection = lookups::connection(&deps, &at.key).await?;
+    keyed.begin_parts(&deps).await?;
     let mut results = Vec::with_capacity(items.len());
     for (number, item) in items.iter().enumerate() {
         let pointer = format!("/resolutions/{number}");
-        let request = request.as_ref().map(|request| item_request(request, item));
-        let decided = decide_item(&deps, &connection, &at.caller, item, request, &pointer).await;
+        let decided = decide_item(&deps, &connection, &at.caller, item, &keyed, &pointer).await;
         let id = item.get("id").and_then(JsonValue::as_str);
         let id = id.map(str::to_owned);
         results.push(match decided {
-            Ok(decided) => ResolutionResult {
+            Ok(conflict) => ResolutionResult {
                 id,
                 status: 200,
-                conflict: Some(ConflictView::new(&decided.conflict, false)),
+                conflict: Some(ConflictView::new(&conflict, false)),
                 problem: None,
             },
             Err(problem) => ResolutionResult {
@@ -155,29 +147,26 @@ pub(crate) async fn resolve_conflicts(
     Ok((StatusCode::OK, Json(ResolutionResults { results })))
 }
 
-/// Derives the request of one item: two items of a request may concern the same file, and each is a
-/// request of its own.
-fn item_request(request: &Request, item: &Map<String, JsonValue>) -> Request {
-    let text = JsonValue::Object(item.clone()).to_string();
-    let id = item.get("id").and_then(JsonValue::as_str).unwrap_or("");
-    Request {
-        key: digest(&[request.key.as_bytes(), id.as_bytes()]),
-        digest: digest(&[request.digest.as_bytes(), text.as_bytes()]),
-    }
-}
-
+/// Decides one item, which is a request of its own: two items may concern the same file. One that
+/// was decided before by the same request shows the conflict as it is now.
 async fn decide_item(
     deps: &Deps,
     connection: &Connection,
     caller: &Caller,
     item: &Map<String, JsonValue>,
-    request: Option<Request>,
+    keyed: &Keyed,
     pointer: &str,
-) -> Result<Decided, Problem> {
+) -> Result<ConflictRecord, Problem> {
     let Some(id) = item.get("id").and_then(JsonValue::as_str) else {
         let problem = Problem::new(Kind::MemberNotAllowed, "id must be the id of a conflict");
         return Err(problem.at(format!("{pointer}/id")));
     };
+    let location = format!(
+        "/v1/connections/{}/conflicts/{id}",
+        connection.key.connection
+    );
+    let content = JsonValue::Object(item.clone()).to_string();
+    let part = keyed.part(deps, id, &content, &location);
     let id = conflict_id::parse(id).ok_or_else(|| Problem::not_found("the conflict"))?;
     let choice = choice(item, &["id"], &id.field, pointer)?;
     let decision = ConflictDecision {
@@ -186,11 +175,18 @@ async fn decide_item(
         caller,
         id: &id,
         choice,
-        request,
+        keyed: &part,
         if_match: None,
         pointer,
     };
-    decision.apply().await
+    if part.was_carried_out(deps).await? {
+        return decision.load().await;
+    }
+    match decision.apply().await {
+        // The same request may have decided it meanwhile.
+        Err(_) if part.was_carried_out(deps).await? => decision.load().await,
+        decided => decided,
+    }
 }
 
 /// Returns the items of a body of resolutions.

@@ -323,10 +323,7 @@ mod tests {
         let Json::Object(members) = json else {
             panic!("an object")
         };
-        let body = JsonBody {
-            members,
-            digest: String::new(),
-        };
+        let body = JsonBody { members };
         new_connection(body, secrets).map_err(|problem| {
             assert_eq!(problem.status(), 422);
             problem.body().pointer().unwrap_or("none").to_owned()

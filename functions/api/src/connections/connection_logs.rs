@@ -13,17 +13,26 @@ pub(crate) fn own_log(connection: &Connection) -> Result<LogId, Problem> {
     log.ok_or_else(|| Problem::new(Kind::Internal, "the connection's shared drive has no id"))
 }
 
+/// Returns a connection's own log, of which nothing was read yet.
+pub(crate) fn new_own_log(
+    deps: &Deps,
+    key: &ConnectionKey,
+    log: &LogId,
+    drive_name: Option<String>,
+) -> Log {
+    Log {
+        drive_name,
+        ..Log::new(key.clone(), log.clone(), deps.clock.now())
+    }
+}
+
 /// Creates the connection's own log unless it exists, and wakes its reader.
 pub(crate) async fn ensure_own_log(
     deps: &Deps,
     key: &ConnectionKey,
     log: &LogId,
-    drive_name: Option<String>,
 ) -> Result<(), Problem> {
-    let new = Log {
-        drive_name,
-        ..Log::new(key.clone(), log.clone(), deps.clock.now())
-    };
+    let new = new_own_log(deps, key, log, None);
     match deps.store.create_log(&new).await? {
         Created::Created | Created::Exists(_) => {}
     }

@@ -3,20 +3,22 @@
 use axum::Json;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
-use domain::{ConnectionId, ConnectionKey, LogId, Operation, Request};
+use domain::{ConnectionId, ConnectionKey, Operation};
 use serde::Serialize;
-use store::{Attempt, Connection, ConnectionState, Created, PageRequest};
+use store::{Attempt, Connection, ConnectionState, Created, PageRequest, Store};
 use utoipa::ToSchema;
 
 use crate::connections::connection_body::{
     ConnectionPatch, NewConnection, SecretNames, new_connection, patched,
 };
-use crate::connections::connection_logs::{delete_logs, ensure_own_log, own_log, wake_other_logs};
+use crate::connections::connection_logs::{
+    delete_logs, ensure_own_log, new_own_log, own_log, wake_other_logs,
+};
 use crate::connections::connection_view::ConnectionView;
 use crate::connections::drive_access::check_access;
 use crate::http::{
-    Caller, ConnectionPath, IdempotencyKey, IfMatch, JsonBody, JsonResult, Kind, PageQuery, Params,
-    Problem, created, is_replay, keyed_request, mark_replayed, tag, tagged,
+    Caller, ConnectionPath, IfMatch, JsonBody, JsonResult, Keyed, Kind, PageQuery, Params, Problem,
+    created, tag, tagged,
 };
 use crate::operations::content_scan;
 use crate::swap::{attempt, swap};
@@ -74,7 +76,7 @@ pub(crate) async fn list_connections(
 
 /// Connects a Drive account or a shared drive, checks its credentials, and begins its first sync.
 #[utoipa::path(
-    post, path = "/v1/connections", tag = "connections", params(IdempotencyKey),
+    post, path = "/v1/connections", tag = "connections",
     request_body(content = NewConnection,
         example = json!({"name": "Team", "scope": {"type": "user"}, "secret": "drive"})),
     responses(
@@ -87,20 +89,15 @@ pub(crate) async fn list_connections(
 pub(crate) async fn create_connection(
     deps: App,
     caller: Caller,
-    headers: HeaderMap,
+    keyed: Keyed,
     body: JsonBody,
 ) -> Result<Response, Problem> {
-    let request = keyed_request(&headers, &caller, &["connect", &body.digest])?;
     let (settings, scope, log) = new_connection(body, secrets(&deps, &caller))?;
     let key = ConnectionKey {
         tenant: caller.tenant.clone(),
-        connection: new_id(&deps, request.as_ref())?,
+        // Drawn anew, never derived: the records of a deleted connection must not come back.
+        connection: ConnectionId::fresh(deps.entropy.next()),
     };
-    if request.is_some()
-        && let Some(existing) = deps.store.load_connection(&key).await?
-    {
-        return replay(&deps, &caller, &existing, &log, request.as_ref()).await;
-    }
     let access = check_access(&deps, &settings, &scope, &log).await?;
     let connection = Connection {
         key,
@@ -119,55 +116,25 @@ pub(crate) async fn create_connection(
         state: ConnectionState::Active,
         created_at: deps.clock.now(),
         created_by: caller.subject.clone(),
-        last_request: request.clone(),
+        last_request: None,
     };
-    if let Created::Exists(existing) = deps.store.create_connection(&connection).await? {
-        return replay(&deps, &caller, &existing, &log, request.as_ref()).await;
+    let location = format!("/v1/connections/{}", connection.key.connection);
+    keyed.creates(&location);
+    let log = new_own_log(&deps, &connection.key, &log, access.drive_name);
+    let store = keyed.store(&deps);
+    match store.create_connection(&connection, Some(&log)).await? {
+        Created::Created => {}
+        Created::Exists(_) => {
+            return Err(Problem::busy("the generated id was in use; try again", 1));
+        }
     }
-    let key = &connection.key;
-    if let Err(problem) = ensure_own_log(&deps, key, &log, access.drive_name).await {
-        // Without its log, a connection never syncs. A repeat with the same key would create it,
-        // but not every caller repeats.
-        let undone = deps.store.delete_connection(key).await.is_ok();
-        tracing::warn!(connection = %key, undone, "could not create the connection's log");
-        return Err(problem);
-    }
+    wakes::wake_log(&deps, &connection.key, &log.log).await;
     let connection = Connection {
         revision: 1,
         ..connection
     };
-    let location = format!("/v1/connections/{}", connection.key.connection);
     let response = respond(&deps, &caller, &connection, None);
     Ok(created(response, &location))
-}
-
-/// Returns the id of a new connection. A request with an `Idempotency-Key` always has the same id,
-/// so that a repeat finds its connection.
-fn new_id(deps: &Deps, request: Option<&Request>) -> Result<ConnectionId, Problem> {
-    match request {
-        None => Ok(ConnectionId::fresh(deps.entropy.next())),
-        Some(request) => ConnectionId::parse(&format!("c_{}", request.key))
-            .map_err(|_| Problem::new(Kind::Internal, "no connection id could be made")),
-    }
-}
-
-/// Responds to a repeat. The first request may have been interrupted before it created the log.
-async fn replay(
-    deps: &Deps,
-    caller: &Caller,
-    existing: &Connection,
-    log: &LogId,
-    request: Option<&Request>,
-) -> Result<Response, Problem> {
-    if !is_replay(request, existing.last_request.as_ref())? {
-        return Err(Problem::busy("the generated id was in use; try again", 1));
-    }
-    if existing.state == ConnectionState::Active {
-        ensure_own_log(deps, &existing.key, log, None).await?;
-    }
-    let mut response = respond(deps, caller, existing, None);
-    mark_replayed(&mut response);
-    Ok(response)
 }
 
 /// Returns one connection with its latest operation.
@@ -204,6 +171,7 @@ pub(crate) async fn get_connection(deps: App, at: ConnectionPath) -> Result<Resp
 pub(crate) async fn update_connection(
     deps: App,
     at: ConnectionPath,
+    keyed: Keyed,
     headers: HeaderMap,
     body: JsonBody,
 ) -> Result<Response, Problem> {
@@ -211,6 +179,7 @@ pub(crate) async fn update_connection(
     let secrets = secrets(&deps, &at.caller);
     let connection = lookups::connection(&deps, &at.key).await?;
     let (deps, caller, if_match, body) = (&deps, &at.caller, &if_match, &body);
+    let keyed = &keyed;
     swap(WHAT, connection, |connection| async move {
         if !if_match.allows(connection.revision) {
             let detail = "the connection has changed; `current` is the connection now";
@@ -247,7 +216,7 @@ pub(crate) async fn update_connection(
             true => Some(content_scan::schedule(deps, &next, &caller.subject).await?),
             false => None,
         };
-        let saved = match attempt(WHAT, deps.store.save_connection(&next).await?)? {
+        let saved = match attempt(WHAT, keyed.store(deps).save_connection(&next).await?)? {
             Attempt::Done(saved) => saved,
             Attempt::Stale(current) => return Ok(Attempt::Stale(current)),
         };
@@ -263,7 +232,7 @@ pub(crate) async fn update_connection(
 
 /// Changes a connection's state. `None` from `next` leaves it unchanged.
 async fn transition_state(
-    deps: &Deps,
+    store: &Store,
     connection: Connection,
     next: impl Fn(&ConnectionState) -> Option<ConnectionState>,
 ) -> Result<Connection, Problem> {
@@ -272,10 +241,7 @@ async fn transition_state(
         let Some(state) = next(&connection.state) else {
             return Ok(Attempt::Done(connection));
         };
-        attempt(
-            WHAT,
-            deps.store.set_connection_state(&connection, state).await?,
-        )
+        attempt(WHAT, store.set_connection_state(&connection, state).await?)
     })
     .await
 }
@@ -287,9 +253,14 @@ async fn transition_state(
     responses((status = 200, description = "The connection.", body = ConnectionView,
         headers(("ETag" = String))))
 )]
-pub(crate) async fn pause_connection(deps: App, at: ConnectionPath) -> Result<Response, Problem> {
+pub(crate) async fn pause_connection(
+    deps: App,
+    at: ConnectionPath,
+    keyed: Keyed,
+) -> Result<Response, Problem> {
     let connection = lookups::connection(&deps, &at.key).await?;
-    let paused = transition_state(&deps, connection, |state| match state {
+    let store = keyed.store(&deps);
+    let paused = transition_state(&store, connection, |state| match state {
         ConnectionState::Active | ConnectionState::Suspended { .. } => {
             Some(ConnectionState::Paused)
         }
@@ -305,7 +276,11 @@ pub(crate) async fn pause_connection(deps: App, at: ConnectionPath) -> Result<Re
     responses((status = 200, description = "The connection.", body = ConnectionView,
         headers(("ETag" = String))))
 )]
-pub(crate) async fn resume_connection(deps: App, at: ConnectionPath) -> Result<Response, Problem> {
+pub(crate) async fn resume_connection(
+    deps: App,
+    at: ConnectionPath,
+    keyed: Keyed,
+) -> Result<Response, Problem> {
     let connection = lookups::connection(&deps, &at.key).await?;
     let log = own_log(&connection)?;
     // Content wakes were dropped while it was not active.
@@ -313,7 +288,8 @@ pub(crate) async fn resume_connection(deps: App, at: ConnectionPath) -> Result<R
         true => Some(content_scan::schedule(&deps, &connection, &at.caller.subject).await?),
         false => None,
     };
-    let resumed = transition_state(&deps, connection, |state| match state {
+    let store = keyed.store(&deps);
+    let resumed = transition_state(&store, connection, |state| match state {
         ConnectionState::Paused | ConnectionState::Suspended { .. } => {
             Some(ConnectionState::Active)
         }
@@ -324,7 +300,7 @@ pub(crate) async fn resume_connection(deps: App, at: ConnectionPath) -> Result<R
         if let Some(scan) = scan {
             content_scan::start_scheduled(&deps, scan).await;
         }
-        ensure_own_log(&deps, &at.key, &log, None).await?;
+        ensure_own_log(&deps, &at.key, &log).await?;
         wake_other_logs(&deps, &at.key, &log).await?;
         wakes::wake_push(&deps, &at.key).await;
     }
@@ -334,8 +310,7 @@ pub(crate) async fn resume_connection(deps: App, at: ConnectionPath) -> Result<R
 /// Deletes a connection.
 ///
 /// Nothing works on it from then on. The records of its files stay stored, where they can't be
-/// reached: a new connection has a new id, unless it is a repeat, with its `Idempotency-Key`, of
-/// the request that created this one.
+/// reached: a new connection always has a new id.
 #[utoipa::path(
     delete, path = "/v1/connections/{connection}", tag = "connections",
     params(ConnectionPath),
@@ -344,13 +319,15 @@ pub(crate) async fn resume_connection(deps: App, at: ConnectionPath) -> Result<R
 pub(crate) async fn delete_connection(
     deps: App,
     at: ConnectionPath,
+    keyed: Keyed,
 ) -> Result<StatusCode, Problem> {
+    keyed.deletes();
     let connection = lookups::any_connection(&deps, &at.key).await?;
-    let connection = transition_state(&deps, connection, |state| {
+    let connection = transition_state(&deps.store, connection, |state| {
         (*state != ConnectionState::Deleting).then_some(ConnectionState::Deleting)
     });
     delete_logs(&deps, &connection.await?).await?;
     // Last: as long as the connection exists, an interrupted deletion can be repeated.
-    deps.store.delete_connection(&at.key).await?;
+    keyed.store(&deps).delete_connection(&at.key).await?;
     Ok(StatusCode::NO_CONTENT)
 }

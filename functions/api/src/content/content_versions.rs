@@ -12,8 +12,8 @@ use crate::content::content_condition::{ContentCondition, holds_no_content};
 use crate::content::content_writes::{self, ContentChange};
 use crate::content::stored_versions;
 use crate::http::{
-    ConditionallyEditedFile, ContentEditHeaders, FilePath, JsonBody, JsonResult, Kind, PageQuery,
-    Params, Problem, VersionPath, keyed_request, reason,
+    ConditionallyEditedFile, ContentEditHeaders, FilePath, JsonBody, JsonResult, Keyed, Kind,
+    PageQuery, Params, Problem, VersionPath, reason,
 };
 use crate::{App, Deps, lookups};
 
@@ -125,19 +125,22 @@ pub(crate) struct VersionPatch {
 pub(crate) async fn update_version(
     deps: App,
     path: VersionPath,
+    keyed: Keyed,
     body: JsonBody,
 ) -> JsonResult<VersionView> {
     let VersionPath { at, number } = path;
     let (_, record) = lookups::connection_and_file(&deps, &at).await?;
     let number = number.ok_or_else(stored_versions::not_found)?;
     let patch: VersionPatch = body.read()?;
-    let store = &deps.store;
-    let pinned = store.pin_version(&at.key, &at.file, number, patch.pinned);
-    match pinned.await? {
-        Updated::Done => {}
-        Updated::Absent => return Err(stored_versions::not_found()),
+    if keyed.first_answer().is_none() {
+        let store = keyed.store(&deps);
+        let pinned = store.pin_version(&at.key, &at.file, number, patch.pinned);
+        match pinned.await? {
+            Updated::Done => {}
+            Updated::Absent => return Err(stored_versions::not_found()),
+        }
     }
-    let found = store.load_version(&at.key, &at.file, number).await?;
+    let found = deps.store.load_version(&at.key, &at.file, number).await?;
     let current = stored_versions::current(&deps, &at, &record).await?;
     let found = found.ok_or_else(stored_versions::not_found)?;
     Ok(Json(VersionView::new(&found, current)))
@@ -266,12 +269,11 @@ pub(crate) struct Restoration {
 pub(crate) async fn restore_version(
     deps: App,
     at: FilePath,
+    keyed: Keyed,
     headers: HeaderMap,
     body: JsonBody,
 ) -> Result<Response, Problem> {
     let connection = lookups::connection(&deps, &at.key).await?;
-    let route = format!("POST {}/{} restore", at.key, at.file);
-    let request = keyed_request(&headers, &at.caller, &[&route, &body.digest])?;
     let restoration: Restoration = body.read()?;
     let condition = ContentCondition::read(restoration.expected_version, &headers)?;
     let reason = reason(restoration.reason)?;
@@ -295,7 +297,7 @@ pub(crate) async fn restore_version(
         at: &at,
         hash: found.hash,
         condition,
-        request,
+        keyed: &keyed,
         reason,
     };
     let object = match change.needs_bytes().await? {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use domain::content::{ContentHash, ObjectKey, ObjectLocation, RETAIN_MILLIS, StoredObject};
-use domain::{ConnectionKey, EditRefused, Field, FileRecord, Request, Value};
+use domain::{ConnectionKey, EditRefused, Field, FileRecord, Value};
 use objects::{Digest, Encoded};
 use store::{Connection, Created, Retained};
 
@@ -15,7 +15,7 @@ use crate::content::content_condition::ContentCondition;
 use crate::content::stored_versions::link_version;
 use crate::edits::{ConditionalEdit, Edited, Precondition};
 use crate::files::edit_problems::refused;
-use crate::http::{FilePath, Kind, Problem, is_replay};
+use crate::http::{FilePath, Keyed, Kind, Problem};
 use crate::{Deps, lookups};
 
 /// When to retry while the same bytes are being collected, in seconds: that takes one delete.
@@ -133,21 +133,17 @@ pub(crate) struct ContentChange<'a> {
     pub(crate) hash: ContentHash,
     /// The content that the caller has seen.
     pub(crate) condition: ContentCondition,
-    /// The request, if it has an `Idempotency-Key`.
-    pub(crate) request: Option<Request>,
+    /// The key of the request.
+    pub(crate) keyed: &'a Keyed,
     /// The reason, if the caller states one.
     pub(crate) reason: Option<String>,
 }
 
 impl ContentChange<'_> {
     /// Checks the request against the record before any bytes are stored. Returns the file's MIME
-    /// type, or `None` if no bytes are needed: the request has been carried out before, or the file
-    /// has this content already.
+    /// type, or `None` if no bytes are needed: the file has this content already.
     pub(crate) async fn needs_bytes(&self) -> Result<Option<String>, Problem> {
         let record = lookups::file(self.deps, &self.at.key, &self.at.file).await?;
-        if is_replay(self.request.as_ref(), record.last_request.as_ref())? {
-            return Ok(None);
-        }
         self.condition.check(&record)?;
         let open: Vec<_> = [&Field::Existence, &Field::Content]
             .into_iter()
@@ -167,7 +163,7 @@ impl ContentChange<'_> {
             self.deps,
             self.connection,
             &self.at.file,
-            self.request.clone(),
+            self.keyed,
             Precondition::Content(self.condition.clone()),
         );
         let edited = edit.run(|record, context| {

@@ -15,8 +15,7 @@ use crate::content::content_writes::{self, ContentChange};
 use crate::content::stored_versions;
 use crate::files::derived;
 use crate::http::{
-    ConditionallyEditedFile, ContentEditHeaders, FilePath, JsonResult, Kind, Params, Problem,
-    keyed_request,
+    ConditionallyEditedFile, ContentEditHeaders, FilePath, JsonResult, Keyed, Kind, Params, Problem,
 };
 use crate::{App, lookups};
 
@@ -130,6 +129,7 @@ pub(crate) async fn put_content(
     deps: App,
     at: FilePath,
     Params(query): Params<UploadQuery>,
+    keyed: Keyed,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
@@ -141,16 +141,13 @@ pub(crate) async fn put_content(
     if digest.sha256 != hash {
         return Err(content_writes::hash_mismatch(&hash, &digest));
     }
-    let route = format!("POST {}/{} content", at.key, at.file);
-    let version = format!("{:?}", query.expected_version);
-    let content = [route.as_str(), &hash.to_string(), &version];
     let change = ContentChange {
         deps: &deps,
         connection: &connection,
         at: &at,
         hash,
         condition,
-        request: keyed_request(&headers, &at.caller, &content)?,
+        keyed: &keyed,
         reason: None,
     };
     content_writes::require_enabled(&connection)?;

@@ -2,21 +2,17 @@
 //! then committed.
 
 use axum::Json;
-use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
-use domain::Request;
 use domain::content::{ContentHash, ObjectKey, ObjectLocation, StoredObject};
 use objects::{ContentHasher, Digest, ObjectsError, Part, PartPlan};
 use serde::{Deserialize, Serialize};
-use store::{Connection, Created, MultipartUpload};
+use store::{Created, MultipartUpload};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::content::content_condition::ContentCondition;
 use crate::content::content_writes::{self, ContentChange};
-use crate::edits::Edited;
 use crate::http::{
-    EditedFile, FilePath, IdempotencyKey, JsonBody, JsonResult, Kind, Params, Problem, UploadPath,
-    created, keyed_request,
+    EditedFile, FilePath, JsonBody, JsonResult, Keyed, Kind, Params, Problem, UploadPath, created,
 };
 use crate::{App, Deps, lookups};
 
@@ -98,6 +94,7 @@ struct PartView {
 pub(crate) async fn begin_upload(
     deps: App,
     at: FilePath,
+    keyed: Keyed,
     body: JsonBody,
 ) -> Result<Response, Problem> {
     let connection = lookups::connection(&deps, &at.key).await?;
@@ -112,7 +109,7 @@ pub(crate) async fn begin_upload(
         at: &at,
         hash,
         condition: ContentCondition::version(body.expected_version),
-        request: None,
+        keyed: &keyed,
         reason: None,
     };
     change.needs_bytes().await?;
@@ -132,13 +129,15 @@ pub(crate) async fn begin_upload(
         part_bytes: plan.part_bytes(),
         expires_at: deps.clock.now().plus_millis(UPLOAD_MILLIS),
     };
-    match deps.store.save_multipart_upload(&at.key, &upload).await? {
+    let (connection, file, id) = (&at.key.connection, &at.file, &upload.id);
+    let location = format!("/v1/connections/{connection}/files/{file}/uploads/{id}");
+    keyed.creates(&location);
+    let store = keyed.store(&deps);
+    match store.save_multipart_upload(&at.key, &upload).await? {
         Created::Created => {}
         Created::Exists(_) => return Err(Problem::busy("try again", 1)),
     }
     let view = view(&deps, &upload, plan, 1).await?;
-    let (connection, file, id) = (&at.key.connection, &at.file, &upload.id);
-    let location = format!("/v1/connections/{connection}/files/{file}/uploads/{id}");
     Ok(created(Json(view).into_response(), &location))
 }
 
@@ -238,7 +237,7 @@ fn plan_of(upload: &MultipartUpload) -> Result<PartPlan, Problem> {
 #[utoipa::path(
     post, path = "/v1/connections/{connection}/files/{file}/uploads/{upload}/commit",
     tag = "content",
-    params(UploadPath, IdempotencyKey),
+    params(UploadPath),
     responses(
         EditedFile,
         (status = 400, description = "The bytes do not match the hash; the upload has ended."),
@@ -250,16 +249,11 @@ fn plan_of(upload: &MultipartUpload) -> Result<PartPlan, Problem> {
 pub(crate) async fn commit_upload(
     deps: App,
     path: UploadPath,
-    headers: HeaderMap,
+    keyed: Keyed,
 ) -> Result<Response, Problem> {
     let at = &path.at;
     let connection = lookups::connection(&deps, &at.key).await?;
-    let route = format!("POST {}/{} commit {}", at.key, at.file, path.upload);
-    let request = keyed_request(&headers, &at.caller, &[&route])?;
-    let upload = match load(&deps, &path).await {
-        Ok(upload) => upload,
-        Err(unknown) => return replay(&deps, at, &connection, request, unknown).await,
-    };
+    let upload = load(&deps, &path).await?;
     content_writes::require_enabled(&connection)?;
     let change = ContentChange {
         deps: &deps,
@@ -267,7 +261,7 @@ pub(crate) async fn commit_upload(
         at,
         hash: upload.hash,
         condition: ContentCondition::version(upload.expected_version),
-        request,
+        keyed: &keyed,
         reason: None,
     };
     let object = match change.needs_bytes().await? {
@@ -285,24 +279,6 @@ pub(crate) async fn commit_upload(
         tracing::warn!(error, "could not delete the record of a committed upload");
     }
     edited.respond(&deps, &connection).await
-}
-
-/// Responds to a repeat. The upload has ended; the file's record has the request that committed it.
-async fn replay(
-    deps: &Deps,
-    at: &FilePath,
-    connection: &Connection,
-    request: Option<Request>,
-    unknown: Problem,
-) -> Result<Response, Problem> {
-    if request.is_none() {
-        return Err(unknown);
-    }
-    let record = lookups::file(deps, &at.key, &at.file).await?;
-    if record.last_request != request {
-        return Err(unknown);
-    }
-    Edited::replay(record).respond(deps, connection).await
 }
 
 /// Joins the parts to one object, verifies and records it.

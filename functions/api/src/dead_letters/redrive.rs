@@ -9,7 +9,7 @@
 use axum::Json;
 use domain::{ConnectionId, ConnectionKey};
 use serde::{Deserialize, Serialize};
-use store::{Attempt, DeadLetter, DeadLetterAction, DeadLetterStatus, PageRequest};
+use store::{Answer, Attempt, DeadLetter, DeadLetterAction, DeadLetterStatus, PageRequest};
 use utoipa::ToSchema;
 use worker::{
     ContentWake, Origin, Priority, SnapshotMessage,
@@ -18,7 +18,7 @@ use worker::{
 
 use crate::dead_letters::dead_letter_id::{self, DeadLetterPath};
 use crate::dead_letters::dead_letter_view::DeadLetterView;
-use crate::http::{Caller, JsonBody, JsonResult, Kind, Problem, ProblemBody};
+use crate::http::{Caller, JsonBody, JsonResult, Keyed, Kind, Problem, ProblemBody};
 use crate::swap::{attempt, swap};
 use crate::{App, Deps, lookups};
 
@@ -85,10 +85,14 @@ pub(crate) struct DropBody {
 pub(crate) async fn redrive_dead_letters(
     deps: App,
     caller: Caller,
+    keyed: Keyed,
     body: JsonBody,
 ) -> JsonResult<RedriveResults> {
     let body: RedriveBody = body.read()?;
-    match (&body.ids, body.all, &body.connection) {
+    if let Some(first) = keyed.first_answer() {
+        return repeated(&deps, &caller, first).await;
+    }
+    let answer = match (&body.ids, body.all, &body.connection) {
         (Some(ids), None, None) if body.cursor.is_none() => {
             redrive_named(&deps, &caller, ids).await
         }
@@ -99,7 +103,29 @@ pub(crate) async fn redrive_dead_letters(
             let detail = "send either ids, or all (true) with connection";
             Err(Problem::new(Kind::MemberNotAllowed, detail).at(""))
         }
+    };
+    // Stored afterwards: a letter that was sent is not sent again in any case.
+    if let Ok(Json(results)) = &answer {
+        let letters = results.results.iter().map(|result| result.id.clone());
+        keyed.shows(letters.collect(), results.next_cursor.clone());
     }
+    answer
+}
+
+/// Shows again the dead letters of a request that was carried out, as they are now.
+async fn repeated(deps: &Deps, caller: &Caller, first: &Answer) -> JsonResult<RedriveResults> {
+    let mut results = Vec::with_capacity(first.parts.len());
+    for id in &first.parts {
+        let shown = async {
+            let (key, name) = dead_letter_id::parse(&caller.tenant, id)?;
+            lookups::dead_letter(deps, &key, &name).await
+        };
+        results.push(result(id.clone(), shown.await));
+    }
+    Ok(Json(RedriveResults {
+        results,
+        next_cursor: first.next_cursor.clone(),
+    }))
 }
 
 async fn redrive_named(deps: &Deps, caller: &Caller, ids: &[String]) -> JsonResult<RedriveResults> {
@@ -259,6 +285,7 @@ fn message(letter: &DeadLetter) -> Result<Redrive, Problem> {
 pub(crate) async fn drop_dead_letter(
     deps: App,
     at: DeadLetterPath,
+    keyed: Keyed,
     body: JsonBody,
 ) -> JsonResult<DeadLetterView> {
     let DropBody { reason } = body.read()?;
@@ -268,7 +295,7 @@ pub(crate) async fn drop_dead_letter(
     }
     let (by, reason) = (at.caller.subject.as_str(), reason.as_str());
     let letter = lookups::dead_letter(&deps, &at.key, &at.id).await?;
-    let deps = &deps;
+    let (deps, keyed) = (&deps, &keyed);
     let dropped = swap(WHAT, letter, |letter| async move {
         match letter.status {
             DeadLetterStatus::Parked => {}
@@ -279,7 +306,8 @@ pub(crate) async fn drop_dead_letter(
             DeadLetterStatus::Dropped => return Err(closed(&letter, "it has been dropped")),
         }
         let after = letter.dropped(by, reason, deps.clock.now());
-        let saved = attempt(WHAT, deps.store.save_dead_letter(&after).await?)?;
+        let saved = keyed.store(deps).save_dead_letter(&after).await?;
+        let saved = attempt(WHAT, saved)?;
         if let Attempt::Done(after) = &saved {
             let metric = "dead_letter_dropped";
             tracing::info!(connection = %after.key, metric, "dead letter dropped");

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use domain::content::{ContentHash, StoredObject};
-use domain::{Field, FileId, FileRecord, Gone, NewFile, Request, Value};
+use domain::{Field, FileId, FileRecord, Gone, NewFile, Value};
 use drive::{SHORTCUT, accepts_pregenerated_id};
 use objects::{ContentHasher, Digest};
 use serde::Deserialize;
@@ -17,15 +16,12 @@ use store::{Connection, Scope};
 use utoipa::ToSchema;
 
 use crate::content::{content_condition, content_writes};
-use crate::edits::{self, CreatedFile};
+use crate::edits;
 use crate::files::edit_problems::refused;
 use crate::files::file_patch::parse;
 use crate::files::file_view::{self, FileView};
 use crate::files::new_id::{self, generate_id};
-use crate::http::{
-    ConnectionPath, IdempotencyKey, JsonBody, Kind, Problem, is_replay, keyed_request,
-    mark_replayed, set_location, typed,
-};
+use crate::http::{ConnectionPath, JsonBody, Keyed, Kind, Problem, created, typed};
 use crate::{App, Deps, lookups, wakes};
 
 /// The longest MIME type that is accepted, in bytes (RFC 6838, section 4.2: 127 on either side of
@@ -76,7 +72,7 @@ pub(crate) struct NewContentBody {
 /// It exists at once, as `creating`, with the id that it will have in Drive.
 #[utoipa::path(
     post, path = "/v1/connections/{connection}/files", tag = "files",
-    params(ConnectionPath, IdempotencyKey),
+    params(ConnectionPath),
     request_body(content = NewFileBody),
     responses(
         (status = 201, description = "The file with its intent.", body = FileView,
@@ -92,11 +88,9 @@ pub(crate) struct NewContentBody {
 pub(crate) async fn create_file(
     deps: App,
     at: ConnectionPath,
-    headers: HeaderMap,
+    keyed: Keyed,
     body: JsonBody,
 ) -> Result<Response, Problem> {
-    let route = format!("POST {}", at.key);
-    let request = keyed_request(&headers, &at.caller, &[&route, &body.digest])?;
     let connection = lookups::connection(&deps, &at.key).await?;
     let mut members = body.members;
     let content = NewContent::take(&mut members, &connection)?;
@@ -105,7 +99,7 @@ pub(crate) async fn create_file(
         Some(content) => Some(content.store(&deps, &connection, &new.mime_type).await?),
         None => None,
     };
-    new.file = file_id(&deps, &connection, &new.mime_type, request.as_ref()).await?;
+    new.file = generate_id(&deps, &connection, &new.mime_type).await?;
     if let Some(object) = &object {
         new.values
             .insert(Field::Content, content_writes::value(&object.hash));
@@ -116,50 +110,12 @@ pub(crate) async fn create_file(
         let absent = FileRecord::tombstone(new.file.clone(), Gone::Removed, context.now);
         refused(&absent, why)
     })?;
-    let created = edits::create(&deps, &at.key, transition, object.as_ref(), by).await?;
-    respond(&deps, &connection, created).await
-}
-
-/// Responds with the file. A repeat finds the file that was created first, as it is now.
-async fn respond(
-    deps: &Deps,
-    connection: &Connection,
-    created: CreatedFile,
-) -> Result<Response, Problem> {
-    let (record, is_new) = match created {
-        CreatedFile::New(record) => (record, true),
-        CreatedFile::Existing(record) => (record, false),
-    };
-    wakes::wake_push_if_due(deps, &connection.key, &record).await;
-    let mut response = file_view::respond(deps, connection, &record).await?;
-    match is_new {
-        true => *response.status_mut() = StatusCode::CREATED,
-        false => mark_replayed(&mut response),
-    }
-    let connection = &connection.key.connection;
-    let location = format!("/v1/connections/{connection}/files/{}", record.file);
-    set_location(&mut response, &location);
-    Ok(response)
-}
-
-/// Returns the id of the new file: for a repeat, the one of the first request.
-async fn file_id(
-    deps: &Deps,
-    connection: &Connection,
-    mime_type: &str,
-    request: Option<&Request>,
-) -> Result<FileId, Problem> {
-    let Some(request) = request else {
-        return generate_id(deps, connection, mime_type).await;
-    };
-    let made = new_id::for_request(deps, connection, mime_type, request).await?;
-    let first = Request {
-        key: request.key.clone(),
-        digest: made.digest,
-    };
-    // The same key with another body is refused.
-    is_replay(Some(request), Some(&first))?;
-    Ok(made.file)
+    let location = format!("/v1/connections/{}/files/{}", at.key.connection, new.file);
+    keyed.creates(&location);
+    let record = edits::create(&deps, &keyed, &at.key, transition, object.as_ref(), by).await?;
+    wakes::wake_push_if_due(&deps, &at.key, &record).await;
+    let response = file_view::respond(&deps, &connection, &record).await?;
+    Ok(created(response, &location))
 }
 
 /// The content of a file that is created with some.

@@ -11,8 +11,7 @@ use crate::files::edit_problems::refused;
 use crate::files::file_patch::{FilePatch, parse};
 use crate::files::permission_view;
 use crate::http::{
-    ConditionallyEditedFile, EditHeaders, FilePath, IfMatch, JsonBody, Kind, Params, Problem,
-    keyed_request,
+    ConditionallyEditedFile, EditHeaders, FilePath, IfMatch, JsonBody, Keyed, Kind, Params, Problem,
 };
 use crate::{App, Deps, lookups};
 
@@ -28,13 +27,12 @@ use crate::{App, Deps, lookups};
 pub(crate) async fn update_file(
     deps: App,
     at: FilePath,
+    keyed: Keyed,
     headers: HeaderMap,
     body: JsonBody,
 ) -> Result<Response, Problem> {
     let values = parse(&body.members)?;
     let if_match = IfMatch::required(&headers)?;
-    let route = format!("PATCH {}/{}", at.key, at.file);
-    let request = keyed_request(&headers, &at.caller, &[&route, &body.digest])?;
     let connection = lookups::connection(&deps, &at.key).await?;
     let effective =
         permission_view::effective_if_removing(&deps, &connection, &at.file, &values).await?;
@@ -42,7 +40,7 @@ pub(crate) async fn update_file(
         &deps,
         &connection,
         &at.file,
-        request,
+        &keyed,
         Precondition::FileTag(if_match),
     );
     let edited = edit.run(|record, context| {
@@ -77,19 +75,18 @@ pub(crate) async fn delete_file(
     deps: App,
     at: FilePath,
     Params(query): Params<DeleteQuery>,
+    keyed: Keyed,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let if_match = IfMatch::required(&headers)?;
     let recursive = query.recursive == Some(true);
-    let route = format!("DELETE {}/{} {recursive}", at.key, at.file);
-    let request = keyed_request(&headers, &at.caller, &[&route])?;
     let connection = lookups::connection(&deps, &at.key).await?;
     let deletable = recursive || is_empty(&deps, &at).await?;
     let edit = ConditionalEdit::new(
         &deps,
         &connection,
         &at.file,
-        request,
+        &keyed,
         Precondition::FileTag(if_match),
     );
     let edited = edit.run(|record, context| {

@@ -14,7 +14,7 @@ use crate::conflicts::conflict_id;
 use crate::files::derived::{DerivedView, EffectiveView, ShortcutView};
 use crate::files::field_value;
 use crate::files::permission_view::PermissionView;
-use crate::http::{Problem, tagged};
+use crate::http::{Problem, ShowsGone, tagged};
 
 /// One Drive item, folders and shortcuts included.
 #[derive(Debug, Serialize, ToSchema)]
@@ -372,7 +372,11 @@ pub(crate) async fn respond(
 ) -> Result<Response, Problem> {
     let derived = DerivedView::load(deps, connection, &[record]).await?;
     let view = FileView::complete(record, &derived);
-    Ok(tagged(record.visible.0, view))
+    let mut response = tagged(record.visible.0, view);
+    if record.is_gone() {
+        response.extensions_mut().insert(ShowsGone);
+    }
+    Ok(response)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::edits::{ConditionalEdit, Precondition};
 use crate::files::derived::DerivedView;
 use crate::files::file_view::{FileView, IntentView};
-use crate::http::{ConnectionPath, FilePath, JsonResult, Params, Problem, page};
+use crate::http::{ConnectionPath, FilePath, JsonResult, Keyed, Params, Problem, page};
 use crate::{App, Deps, lookups};
 
 /// The filter and the page of a list of intents.
@@ -97,8 +97,12 @@ pub(crate) async fn list_intents(
     params(FilePath),
     responses((status = 200, description = "The file.", body = FileView))
 )]
-pub(crate) async fn retry_intent(deps: App, at: FilePath) -> Result<Response, Problem> {
-    change(&deps, &at, FileRecord::retry).await
+pub(crate) async fn retry_intent(
+    deps: App,
+    at: FilePath,
+    keyed: Keyed,
+) -> Result<Response, Problem> {
+    change(&deps, &at, &keyed, FileRecord::retry).await
 }
 
 /// Cancels what is owed.
@@ -110,8 +114,12 @@ pub(crate) async fn retry_intent(deps: App, at: FilePath) -> Result<Response, Pr
     params(FilePath),
     responses((status = 200, description = "The file.", body = FileView))
 )]
-pub(crate) async fn cancel_intent(deps: App, at: FilePath) -> Result<Response, Problem> {
-    change(&deps, &at, FileRecord::cancel).await
+pub(crate) async fn cancel_intent(
+    deps: App,
+    at: FilePath,
+    keyed: Keyed,
+) -> Result<Response, Problem> {
+    change(&deps, &at, &keyed, FileRecord::cancel).await
 }
 
 /// Changes an intent. Both changes are idempotent, so there is no precondition, and a file that
@@ -119,10 +127,11 @@ pub(crate) async fn cancel_intent(deps: App, at: FilePath) -> Result<Response, P
 async fn change(
     deps: &Deps,
     at: &FilePath,
+    keyed: &Keyed,
     transition: impl Fn(&FileRecord, Context<'_>) -> Transition,
 ) -> Result<Response, Problem> {
     let connection = lookups::connection(deps, &at.key).await?;
-    let edit = ConditionalEdit::new(deps, &connection, &at.file, None, Precondition::None);
+    let edit = ConditionalEdit::new(deps, &connection, &at.file, keyed, Precondition::None);
     let edited = edit.run::<Problem>(|record, context| Ok(transition(record, context)));
     edited.await?.respond(deps, &connection).await
 }

@@ -7,29 +7,26 @@ use store::Connection;
 use crate::Deps;
 use crate::http::{Kind, Problem};
 
-/// How long an idempotency record is stored, in milliseconds: a day.
-const IDEMPOTENCY_MILLIS: i64 = 24 * 3_600 * 1_000;
+/// How long the id of a file that is created once is stored, in milliseconds: a day.
+const ONCE_MILLIS: i64 = 24 * 3_600 * 1_000;
 
-/// Returns the id of the file that a request creates: the same for every repeat within a day.
-pub(crate) async fn for_request(
+/// Returns the id of the file that is created for `reason`: the same for every call within a day.
+pub(crate) async fn once_for(
     deps: &Deps,
     connection: &Connection,
     mime_type: &str,
-    request: &Request,
-) -> Result<store::IdempotencyRecord, Problem> {
-    if let Some(made) = deps
-        .store
-        .load_idempotency_record(&connection.key, request)
-        .await?
-    {
-        return Ok(made);
+    reason: &Request,
+) -> Result<FileId, Problem> {
+    let made = deps.store.load_idempotency_record(&connection.key, reason);
+    if let Some(made) = made.await? {
+        return Ok(made.file);
     }
     let file = generate_id(deps, connection, mime_type).await?;
-    let expires = deps.clock.now().plus_millis(IDEMPOTENCY_MILLIS);
+    let expires = deps.clock.now().plus_millis(ONCE_MILLIS);
     let made = deps
         .store
-        .save_idempotency_record(&connection.key, request, &file, expires);
-    Ok(made.await?)
+        .save_idempotency_record(&connection.key, reason, &file, expires);
+    Ok(made.await?.file)
 }
 
 /// Returns a valid id that names no file.

@@ -11,8 +11,7 @@ use utoipa::ToSchema;
 use crate::edits::{ConditionalEdit, Precondition};
 use crate::files::edit_problems::refused;
 use crate::http::{
-    ConditionallyEditedFile, EditHeaders, FilePath, IfMatch, JsonBody, Kind, Problem,
-    keyed_request, reason,
+    ConditionallyEditedFile, EditHeaders, FilePath, IfMatch, JsonBody, Keyed, Kind, Problem, reason,
 };
 use crate::{App, lookups};
 
@@ -114,13 +113,12 @@ fn edit(
 pub(crate) async fn roll_back_file(
     deps: App,
     at: FilePath,
+    keyed: Keyed,
     headers: HeaderMap,
     body: JsonBody,
 ) -> Result<Response, Problem> {
     let if_match = IfMatch::required(&headers)?;
     let connection = lookups::connection(&deps, &at.key).await?;
-    let route = format!("POST {}/{} rollback", at.key, at.file);
-    let request = keyed_request(&headers, &at.caller, &[&route, &body.digest])?;
     let rollback: Rollback = body.read()?;
     let reason = reason(rollback.reason)?;
     let wanted = rollback
@@ -142,7 +140,7 @@ pub(crate) async fn roll_back_file(
         &deps,
         &connection,
         &at.file,
-        request,
+        &keyed,
         Precondition::FileTag(if_match),
     );
     let edited = conditional.run(|record, context| {

@@ -15,6 +15,7 @@ use crate::dead_letters::{read_dead_letters, redrive};
 use crate::files::{create_file, edit_file, intents, read_files, roll_back_file};
 use crate::http::health;
 use crate::http::problem::{MEDIA_TYPE, ProblemBody};
+use crate::http::responses::optional_header;
 use crate::operations::{confirmation, drift, findings, read_operations, start_sync};
 
 #[derive(OpenApi)]
@@ -48,7 +49,7 @@ use crate::operations::{confirmation, drift, findings, read_operations, start_sy
         connection_stats::get_stats, health::get_health,
     ),
     components(schemas(ProblemBody)),
-    modifiers(&Bearer, &Problems),
+    modifiers(&Bearer, &Repeats, &Problems),
 )]
 struct Api;
 
@@ -63,6 +64,29 @@ impl Modify for Bearer {
         components.add_security_scheme("bearer", SecurityScheme::Http(http));
         let required = SecurityRequirement::new("bearer", Vec::<String>::new());
         document.security = Some(vec![required]);
+    }
+}
+
+/// Adds the key of a repeat to every request that writes.
+struct Repeats;
+
+impl Modify for Repeats {
+    fn modify(&self, document: &mut Document) {
+        for item in document.paths.paths.values_mut() {
+            let writes = [&mut item.post, &mut item.patch, &mut item.delete];
+            for operation in writes.into_iter().flatten() {
+                let description = "A repeat within a day is answered, and not carried out again.";
+                let key = optional_header("Idempotency-Key", description);
+                operation
+                    .parameters
+                    .get_or_insert_default()
+                    .push(key.into());
+                let gone = "What the first request with this key made or changed is gone.";
+                let gone = || ResponseBuilder::new().description(gone).into();
+                let responses = &mut operation.responses.responses;
+                responses.entry("410".to_owned()).or_insert_with(gone);
+            }
+        }
     }
 }
 

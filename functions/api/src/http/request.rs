@@ -14,7 +14,6 @@ use store::PageRequest;
 use utoipa::IntoParams;
 
 use crate::Deps;
-use crate::http::idempotency::digest;
 use crate::http::problem::{Kind, Problem, pointer_part};
 
 /// The largest body that is read, in bytes: enough for a hundred resolutions.
@@ -66,10 +65,9 @@ pub(crate) fn page(limit: Option<u32>, cursor: Option<String>) -> Result<PageReq
     Ok(PageRequest { limit, cursor })
 }
 
-/// A JSON object as the body, and a digest of its exact bytes.
+/// A JSON object as the body.
 pub(crate) struct JsonBody {
     pub(crate) members: Map<String, Json>,
-    pub(crate) digest: String,
 }
 
 impl JsonBody {
@@ -92,10 +90,7 @@ impl FromRequest<Arc<Deps>> for JsonBody {
             Problem::new(Kind::MalformedBody, detail)
         })?;
         match json {
-            Json::Object(members) => Ok(Self {
-                members,
-                digest: digest(&[&bytes]),
-            }),
+            Json::Object(members) => Ok(Self { members }),
             Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) | Json::Array(_) => {
                 Err(Problem::new(Kind::MalformedBody, "the body must be a JSON object").at(""))
             }

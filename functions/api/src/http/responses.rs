@@ -26,25 +26,20 @@ pub(crate) fn set_location(response: &mut Response, location: &str) {
     }
 }
 
-/// Describes headers of a request: an optional `Idempotency-Key`, after others.
+/// Describes a header of a request.
 macro_rules! request_headers {
-    ($(#[$doc:meta])* $headers:ident, $($before:expr),*) => {
+    ($(#[$doc:meta])* $headers:ident, $header:expr) => {
         $(#[$doc])*
         pub(crate) struct $headers;
 
         impl IntoParams for $headers {
             fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-                let description = "A repeat is answered, and not carried out again.";
-                vec![$($before,)* optional_header("Idempotency-Key", description)]
+                vec![$header]
             }
         }
     };
 }
 
-request_headers!(
-    /// The header of a request that is carried out once.
-    IdempotencyKey,
-);
 request_headers!(
     /// The headers of a conditional edit.
     EditHeaders,
@@ -56,7 +51,7 @@ request_headers!(
     optional_header("If-Match", "The file's `ETag`, or `*`.")
 );
 
-fn optional_header(name: &str, description: &str) -> Parameter {
+pub(crate) fn optional_header(name: &str, description: &str) -> Parameter {
     let types = SchemaType::from_iter([Type::String, Type::Null]);
     header(name, description, types, Required::False)
 }

@@ -4,7 +4,7 @@ use axum::Json;
 use domain::operation::DecisionRefused;
 use store::Attempt;
 
-use crate::http::{JsonResult, Kind, OperationPath, Problem};
+use crate::http::{JsonResult, Keyed, Kind, OperationPath, Problem};
 use crate::operations::operation_view::OperationView;
 use crate::swap::{attempt, swap};
 use crate::{App, Deps, lookups};
@@ -23,8 +23,12 @@ const WHAT: &str = "the operation";
         (status = 409, description = "The operation does not wait for a confirmation."),
     )
 )]
-pub(crate) async fn confirm_operation(deps: App, at: OperationPath) -> JsonResult<OperationView> {
-    decide(&deps, &at, true).await
+pub(crate) async fn confirm_operation(
+    deps: App,
+    at: OperationPath,
+    keyed: Keyed,
+) -> JsonResult<OperationView> {
+    decide(&deps, &at, &keyed, true).await
 }
 
 /// Cancels an operation that waits for confirmation, or an audit or resync that is still comparing.
@@ -39,11 +43,20 @@ pub(crate) async fn confirm_operation(deps: App, at: OperationPath) -> JsonResul
         (status = 409, description = "The operation can't be cancelled any more."),
     )
 )]
-pub(crate) async fn cancel_operation(deps: App, at: OperationPath) -> JsonResult<OperationView> {
-    decide(&deps, &at, false).await
+pub(crate) async fn cancel_operation(
+    deps: App,
+    at: OperationPath,
+    keyed: Keyed,
+) -> JsonResult<OperationView> {
+    decide(&deps, &at, &keyed, false).await
 }
 
-async fn decide(deps: &Deps, at: &OperationPath, confirmed: bool) -> JsonResult<OperationView> {
+async fn decide(
+    deps: &Deps,
+    at: &OperationPath,
+    keyed: &Keyed,
+    confirmed: bool,
+) -> JsonResult<OperationView> {
     let operation = lookups::operation(deps, at).await?;
     let operation = swap(WHAT, operation, |operation| async move {
         let decided = operation.decide(confirmed, &at.caller.subject, deps.clock.now());
@@ -54,7 +67,10 @@ async fn decide(deps: &Deps, at: &OperationPath, confirmed: bool) -> JsonResult<
         if after == operation {
             return Ok(Attempt::Done(operation));
         }
-        let advanced = deps.store.advance_operation(&operation, &after).await?;
+        let advanced = keyed
+            .store(deps)
+            .advance_operation(&operation, &after)
+            .await?;
         let advanced = attempt(WHAT, advanced)?;
         if let Attempt::Done(after) = &advanced {
             let metric = "operation_decided";

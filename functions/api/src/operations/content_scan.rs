@@ -1,11 +1,11 @@
 //! Content scans: operations that check the content of every file, and mirror what is missing.
 
 use domain::{Operation, Run, Timestamp};
-use store::{Connection, Created, Written};
+use store::{Connection, Created, Store, Written};
 
 use crate::Deps;
 use crate::connections::connection_logs::own_log;
-use crate::http::Problem;
+use crate::http::{Keyed, Problem};
 
 /// The delay of a scheduled scan that is never started explicitly, in milliseconds: longer than a
 /// request may take, so that the change it is scheduled for is stored by then.
@@ -19,7 +19,7 @@ pub(crate) async fn schedule(
     by: &str,
 ) -> Result<Operation, Problem> {
     let due_at = deps.clock.now().plus_millis(SCHEDULED_MILLIS);
-    create(deps, connection, by, due_at).await
+    create(deps, connection, by, due_at, |_| deps.store.clone()).await
 }
 
 /// Starts a scheduled scan. If this fails, it starts by itself when it is due.
@@ -36,13 +36,18 @@ pub(crate) async fn start_scheduled(deps: &Deps, scan: Operation) -> Operation {
     }
 }
 
-/// Starts a scan.
+/// Starts a scan, which is what the request with this key asks for.
 pub(crate) async fn start(
     deps: &Deps,
     connection: &Connection,
     by: &str,
+    keyed: &Keyed,
 ) -> Result<Operation, Problem> {
-    create(deps, connection, by, deps.clock.now()).await
+    let store = |scan: &Operation| {
+        keyed.shows(vec![scan.id.to_string()], None);
+        keyed.store(deps)
+    };
+    create(deps, connection, by, deps.clock.now(), store).await
 }
 
 async fn create(
@@ -50,12 +55,13 @@ async fn create(
     connection: &Connection,
     by: &str,
     due_at: Timestamp,
+    store: impl FnOnce(&Operation) -> Store,
 ) -> Result<Operation, Problem> {
     let log = own_log(connection)?;
     let now = deps.clock.now();
     let (id, run) = (deps.entropy.operation(now), Run::content_scan());
     let scan = Operation::new(connection.key.clone(), id, log, by, now, run).due(due_at);
-    match deps.store.create_operation(&scan).await? {
+    match store(&scan).create_operation(&scan).await? {
         Created::Created => Ok(scan),
         Created::Exists(_) => Err(Problem::busy("the generated id was in use; try again", 1)),
     }

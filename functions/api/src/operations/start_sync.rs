@@ -3,12 +3,12 @@
 use axum::Json;
 use axum::http::StatusCode;
 use domain::operation::SyncKind;
-use domain::{Operation, PageToken, Run};
+use domain::{Operation, OperationId, PageToken, Run};
 use serde::{Deserialize, Serialize};
-use store::{Connection, ConnectionState, Created, Log, LogPosition, Written};
+use store::{Answer, Connection, ConnectionState, Created, Log, LogPosition, Store, Written};
 use utoipa::ToSchema;
 
-use crate::http::{ConnectionPath, JsonBody, Kind, Problem};
+use crate::http::{ConnectionPath, JsonBody, Keyed, Kind, Problem};
 use crate::operations::content_scan;
 use crate::operations::operation_view::OperationView;
 use crate::{App, Deps, lookups};
@@ -66,6 +66,7 @@ pub(crate) struct SyncStarted {
 pub(crate) async fn start_sync(
     deps: App,
     at: ConnectionPath,
+    keyed: Keyed,
     body: JsonBody,
 ) -> Result<(StatusCode, Json<SyncStarted>), Problem> {
     let body: SyncBody = body.read()?;
@@ -74,6 +75,9 @@ pub(crate) async fn start_sync(
         return Err(Problem::new(Kind::ValueNotAllowed, detail).at("/dry_run"));
     }
     let connection = lookups::connection(&deps, &at.key).await?;
+    if let Some(first) = keyed.first_answer() {
+        return repeated(&deps, &at, body.mode, first).await;
+    }
     if connection.state != ConnectionState::Active {
         let detail = "the connection is not active; resume it first";
         return Err(Problem::new(Kind::StateNotAllowed, detail));
@@ -88,23 +92,59 @@ pub(crate) async fn start_sync(
             let detail = "the connection does not mirror content; enable it first";
             return Err(Problem::new(Kind::StateNotAllowed, detail));
         }
-        let scan = content_scan::start(&deps, &connection, by).await?;
+        let scan = content_scan::start(&deps, &connection, by, &keyed).await?;
         return Ok(started(body.mode, &[scan]));
     }
     let mut operations = Vec::new();
-    for log in requested_logs(&deps, &at, body.log.as_deref()).await? {
+    let mut logs = requested_logs(&deps, &at, body.log.as_deref())
+        .await?
+        .into_iter()
+        .peekable();
+    while let Some(log) = logs.next() {
+        let now = deps.clock.now();
+        let id = deps.entropy.operation(now);
+        let started = operations
+            .iter()
+            .map(|operation: &Operation| operation.id.to_string());
+        keyed.shows(started.chain([id.to_string()]).collect(), None);
+        // The answer is stored with the last operation: before that, the request is not done.
+        let store = match logs.peek() {
+            Some(_) => deps.store.clone(),
+            None => keyed.store(&deps),
+        };
+        let new = |run| Operation::new(log.key.clone(), id, log.log.clone(), by, now, run);
         match body.mode {
-            Mode::Delta | Mode::Mirror => {}
-            Mode::Full => operations.push(list_all(&deps, &connection, &log, by).await?),
+            Mode::Delta | Mode::Mirror => keyed.shows(Vec::new(), None),
+            Mode::Full => {
+                operations.push(list_all(&deps, &store, &connection, &log, new).await?);
+            }
             // An audit does not wake the log: a log that is not being read is a finding.
             Mode::Audit => {
-                operations.push(audit(&deps, &log, body.dry_run, by).await?);
+                operations.push(audit(&store, &log, new(Run::audit(body.dry_run))).await?);
                 continue;
             }
         }
         deps.wakes.log(&at.key, &log.log, deps.clock.now()).await?;
     }
     Ok(started(body.mode, &operations))
+}
+
+/// Shows again what a request has started, as it is now.
+async fn repeated(
+    deps: &Deps,
+    at: &ConnectionPath,
+    mode: Mode,
+    first: &Answer,
+) -> Result<(StatusCode, Json<SyncStarted>), Problem> {
+    let mut operations = Vec::new();
+    for id in first
+        .parts
+        .iter()
+        .filter_map(|id| OperationId::parse(id).ok())
+    {
+        operations.extend(deps.store.load_operation(&at.key, &id).await?);
+    }
+    Ok(started(mode, &operations))
 }
 
 fn started(mode: Mode, operations: &[Operation]) -> (StatusCode, Json<SyncStarted>) {
@@ -142,7 +182,7 @@ async fn requested_logs(
 }
 
 /// Begins an audit, which `run-operations` continues. The log and its cursor are not changed.
-async fn audit(deps: &Deps, log: &Log, dry_run: bool, by: &str) -> Result<Operation, Problem> {
+async fn audit(store: &Store, log: &Log, operation: Operation) -> Result<Operation, Problem> {
     if log.position != LogPosition::Following {
         let detail = format!(
             "the files of log {} are being listed; audit it afterwards",
@@ -150,27 +190,20 @@ async fn audit(deps: &Deps, log: &Log, dry_run: bool, by: &str) -> Result<Operat
         );
         return Err(Problem::new(Kind::StateNotAllowed, detail));
     }
-    let operation = new_operation(deps, log, Run::audit(dry_run), by);
-    match deps.store.create_operation(&operation).await? {
+    match store.create_operation(&operation).await? {
         Created::Created => Ok(operation),
         Created::Exists(_) => Err(Problem::busy("the generated id was in use; try again", 1)),
     }
-}
-
-/// Returns an operation that begins now.
-fn new_operation(deps: &Deps, log: &Log, run: Run, by: &str) -> Operation {
-    let now = deps.clock.now();
-    let id = deps.entropy.operation(now);
-    Operation::new(log.key.clone(), id, log.log.clone(), by, now, run)
 }
 
 /// Begins a listing of every file. The log continues from its cursor, if there is one: only the log
 /// reports a removal between the cursor and now, and a newer token would skip it.
 async fn list_all(
     deps: &Deps,
+    store: &Store,
     connection: &Connection,
     log: &Log,
-    by: &str,
+    new: impl FnOnce(Run) -> Operation,
 ) -> Result<Operation, Problem> {
     if let LogPosition::Listing(operation) = &log.position {
         let detail = format!("operation {operation} is already listing the files");
@@ -180,8 +213,8 @@ async fn list_all(
         Some(cursor) => (cursor.clone(), SyncKind::Resync),
         None => (start_token(deps, connection, log).await?, SyncKind::Initial),
     };
-    let operation = new_operation(deps, log, Run::sync(kind), by);
-    match deps.store.begin_listing(log, &from, &operation).await? {
+    let operation = new(Run::sync(kind));
+    match store.begin_listing(log, &from, &operation).await? {
         Written::Done(_) => Ok(operation),
         Written::Stale(_) => Err(Problem::busy("the log is being read", 2)),
     }

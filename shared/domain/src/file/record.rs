@@ -49,7 +49,8 @@ pub struct FileRecord {
     /// The version that the stored permissions belong to. Lower than [`FileRecord::version`] if
     /// Drive has not shown them since and nothing gave reason to list them.
     pub permissions_at: DriveVersion,
-    /// The last write request with an idempotency key. A repeat is answered and not executed again.
+    /// The last write request with an idempotency key, of a release that kept it here. It stays as
+    /// it is.
     pub last_request: Option<Request>,
 }
 
@@ -108,7 +109,7 @@ pub struct Push {
     pub failed: BTreeMap<Field, String>,
 }
 
-/// A write request that was executed.
+/// A request that something is recorded for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     /// The client's `Idempotency-Key`.

@@ -75,6 +75,10 @@ suite! {
         attention_is_counted,
         a_hostile_cursor_is_invalid,
         a_cursor_of_another_connection_reads_nothing_of_it;
+    checks_answers:
+        an_answer_is_stored_with_the_write_of_its_request_or_not_at_all,
+        an_answer_ends_after_a_day_by_the_time_of_its_reader,
+        a_connection_is_created_with_its_log_or_not_at_all;
     checks_connections:
         a_connection_is_created_once_saved_on_its_revision_and_listed,
         a_channel_is_known_before_its_resource_id,

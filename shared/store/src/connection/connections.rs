@@ -16,12 +16,13 @@ use crate::connection::removal_limits_item::RemovalLimitsItem;
 use crate::connection::rules_item::RulesItem;
 use crate::file::file_item::RequestItem;
 use crate::file::value_item::at;
+use crate::log::logs::encode_log;
 use crate::table::item::{Encoded, decode, encode};
 use crate::table::key::{Item, Key, tenant_pk};
 use crate::table::range::Range;
-use crate::table::store::Applied;
-use crate::table::update::Replaces;
-use crate::{Created, Page, PageRequest, Store, StoreError, Written};
+use crate::table::store::{Applied, Transacted};
+use crate::table::update::{Replaces, Write};
+use crate::{Created, Log, Page, PageRequest, Store, StoreError, Written};
 
 /// One Drive account or shared drive that is synced for a tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +62,8 @@ pub struct Connection {
     pub created_at: Timestamp,
     /// The subject of the token that created it.
     pub created_by: String,
-    /// The last write request that carried an idempotency key.
+    /// The last write request with an idempotency key, of a release that kept it here. It stays as
+    /// it is.
     pub last_request: Option<Request>,
 }
 
@@ -141,33 +143,33 @@ impl Scope {
 }
 
 impl Store {
-    /// Creates a connection. It is stored with revision 1, whatever `revision` the value has.
+    /// Creates a connection, with its own log if it is given: both or neither, since a connection
+    /// without its log is never synced. It is stored with revision 1, whatever `revision` the value
+    /// has.
     ///
     /// # Errors
     /// [`StoreError`]
     pub async fn create_connection(
         &self,
         connection: &Connection,
+        log: Option<&Log>,
     ) -> Result<Created<Connection>, StoreError> {
         let stored = Connection {
             revision: 1,
             ..connection.clone()
         };
-        match self
-            .put(encode_connection(&stored)?, Replaces::Nothing)
-            .await?
-        {
-            Applied::Done(_) => Ok(Created::Created),
-            // Our own write, whose response was lost before the SDK retried.
-            Applied::Refused(Some(item)) => {
-                let current = decode_connection(&connection.key.tenant, item)?;
-                Ok(if current == stored {
-                    Created::Created
-                } else {
-                    Created::Exists(current)
-                })
-            }
-            Applied::Refused(None) => Err(StoreError::busy("the existing item was not returned")),
+        let mut writes = vec![Write::Put(encode_connection(&stored)?, Replaces::Nothing)];
+        if let Some(log) = log {
+            writes.push(Write::Put(encode_log(log)?, Replaces::Nothing));
+        }
+        if let Transacted::Done = self.transact(writes).await? {
+            return Ok(Created::Created);
+        }
+        match self.load_connection(&connection.key).await? {
+            Some(current) => Ok(Created::Exists(current)),
+            None => Err(StoreError::busy(
+                "the connection's log exists, and it does not",
+            )),
         }
     }
 

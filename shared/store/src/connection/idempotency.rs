@@ -1,5 +1,5 @@
-//! Idempotency records of requests that create something under an id that is not known beforehand:
-//! a repeat finds it.
+//! The ids of files that are created once for a reason that may come again (the copy that keeps
+//! both sides of a conflict): the second caller finds the first one's.
 
 use domain::{ConnectionKey, FileId, Request, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use crate::table::store::Applied;
 use crate::table::update::Replaces;
 use crate::{Store, StoreError};
 
-/// The first request with an idempotency key.
+/// The first request for the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdempotencyRecord {
     /// The digest of the request.

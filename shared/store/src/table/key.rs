@@ -106,6 +106,12 @@ impl Key {
         Self::new(tenant_pk(&key.tenant), format!("CONN#{}", key.connection))
     }
 
+    /// The key of the answer to a request, by the digest of the request's key. Each has its own
+    /// partition: a tenant's requests would be too many for one.
+    pub(crate) fn answer(tenant: &TenantId, key: &str) -> Self {
+        Self::new(format!("T#{tenant}#K#{key}"), "ANSWER")
+    }
+
     pub(crate) fn channel(id: &ChannelId) -> Self {
         Self::new(format!("CHANNEL#{id}"), META)
     }

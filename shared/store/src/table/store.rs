@@ -1,5 +1,6 @@
 //! The table and the client, and the few calls that all verbs are made of.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
@@ -11,6 +12,7 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, CancellationReason, ReturnValue, ReturnValuesOnConditionCheckFailure, Select,
 };
 
+use crate::connection::answers::KeyedWrite;
 use crate::table::item::Encoded;
 use crate::table::key::{Item, Key};
 use crate::table::page::Position;
@@ -26,6 +28,8 @@ pub(crate) const ROUNDS_MAX: u32 = 6;
 pub struct Store {
     pub(crate) client: Client,
     pub(crate) table: String,
+    /// The answer of a request, to be stored with the next write.
+    pub(crate) keyed: Option<Arc<KeyedWrite>>,
 }
 
 /// The outcome of a conditional write.
@@ -61,6 +65,7 @@ impl Store {
         Self {
             client,
             table: table.into(),
+            keyed: None,
         }
     }
 
@@ -77,6 +82,12 @@ impl Store {
         encoded: Encoded,
         replaces: Replaces,
     ) -> Result<Applied, StoreError> {
+        if self.answer().is_some() {
+            let item = encoded.item.clone();
+            return self
+                .apply_with_answer(Write::Put(encoded, replaces), item)
+                .await;
+        }
         if replaces == Replaces::Nothing {
             return self.create(encoded.item).await;
         }
@@ -125,6 +136,14 @@ impl Store {
 
     /// Updates an item, and returns it.
     pub(crate) async fn update(&self, update: Update) -> Result<Applied, StoreError> {
+        if self.answer().is_some() {
+            let key = update.key.clone();
+            let applied = self.apply_with_answer(Write::Update(update), Item::new());
+            return Ok(match applied.await? {
+                Applied::Done(_) => Applied::Done(self.get(&key).await?.unwrap_or_default()),
+                refused @ Applied::Refused(_) => refused,
+            });
+        }
         self.apply(update, ReturnValue::AllNew).await
     }
 
@@ -165,6 +184,11 @@ impl Store {
     }
 
     pub(crate) async fn delete(&self, key: &Key) -> Result<(), StoreError> {
+        if self.answer().is_some() {
+            // An item that is gone already needs no transaction.
+            let delete = Write::Delete(Update::of(key.clone()));
+            return self.apply_with_answer(delete, Item::new()).await.map(drop);
+        }
         let call = self.client.delete_item().table_name(&self.table);
         sent(call.set_key(Some(key.to_item())).send()).await?;
         Ok(())
@@ -172,6 +196,11 @@ impl Store {
 
     /// Deletes an item on the conditions of `guard`.
     pub(crate) async fn delete_when(&self, guard: Update) -> Result<Applied, StoreError> {
+        if self.answer().is_some() {
+            return self
+                .apply_with_answer(Write::Delete(guard), Item::new())
+                .await;
+        }
         for round in 0..ROUNDS_MAX {
             let values = Some(guard.values.clone()).filter(|values| !values.is_empty());
             let call = self.client.delete_item().table_name(&self.table);
@@ -205,9 +234,27 @@ impl Store {
         ))
     }
 
-    /// Makes all of the writes or none. A retry by the SDK sends the same token, so DynamoDB
-    /// recognises the transaction, and a lost response is not mistaken for a refusal.
-    pub(crate) async fn transact(&self, writes: Vec<Write>) -> Result<Transacted, StoreError> {
+    /// Returns the answer that the next write stores.
+    fn answer(&self) -> Option<&KeyedWrite> {
+        self.keyed.as_deref().filter(|keyed| !keyed.is_stored())
+    }
+
+    /// Makes one write in a transaction with the answer of its request.
+    async fn apply_with_answer(&self, write: Write, after: Item) -> Result<Applied, StoreError> {
+        Ok(match self.transact(vec![write]).await? {
+            Transacted::Done => Applied::Done(after),
+            Transacted::Refused(current) => Applied::Refused(current),
+        })
+    }
+
+    /// Makes all of the writes or none, together with the answer of their request if there is one.
+    /// A retry by the SDK sends the same token, so DynamoDB recognises the transaction, and a lost
+    /// response is not mistaken for a refusal.
+    pub(crate) async fn transact(&self, mut writes: Vec<Write>) -> Result<Transacted, StoreError> {
+        let answer = self.answer();
+        if let Some(answer) = answer {
+            writes.push(answer.write(&writes)?);
+        }
         let mut formats = vec![StoredFormat::Known; writes.len()];
         for round in 0..ROUNDS_MAX {
             let items = writes.iter().zip(&formats);
@@ -215,7 +262,12 @@ impl Store {
             let call = self.client.transact_write_items();
             let call = call.set_transact_items(Some(items.collect::<Result<_, _>>()?));
             let error = match sent(call.send()).await {
-                Ok(_) => return Ok(Transacted::Done),
+                Ok(_) => {
+                    if let Some(answer) = answer {
+                        answer.stored();
+                    }
+                    return Ok(Transacted::Done);
+                }
                 Err(error) => error,
             };
             let Some(TransactWriteItemsError::TransactionCanceledException(why)) =
@@ -226,6 +278,13 @@ impl Store {
             let reasons = why.cancellation_reasons();
             let refused =
                 |reason: &CancellationReason| reason.code() == Some("ConditionalCheckFailed");
+            // The answer is the last write. The state of the others says nothing then: the first
+            // request with the key has changed it.
+            if answer.is_some() && reasons.last().is_some_and(refused) {
+                return Err(StoreError::busy(
+                    "a request with the same Idempotency-Key was carried out meanwhile",
+                ));
+            }
             let mut newer = false;
             for ((write, stored), reason) in writes.iter().zip(&mut formats).zip(reasons) {
                 match reason.item() {

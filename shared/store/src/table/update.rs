@@ -265,6 +265,8 @@ pub(crate) enum Write {
     Update(Update),
     /// Deletes an item on the conditions of the update.
     Delete(Update),
+    /// Creates the answer to a request, in place of none or of one that has ended by this time.
+    Answer(Encoded, Timestamp),
 }
 
 impl Write {
@@ -290,6 +292,17 @@ impl Write {
             }
             Self::Update(update) => update.clone().in_transaction(table),
             Self::Delete(guard) => guard.clone().delete_in_transaction(table),
+            Self::Answer(encoded, now) => {
+                let now = AttributeValue::N(now.as_millis().to_string());
+                let put = Put::builder()
+                    .table_name(table)
+                    .set_item(Some(encoded.item.clone()))
+                    .condition_expression(format!("{ABSENT} OR #until <= :now"))
+                    .expression_attribute_names("#until", "until")
+                    .expression_attribute_values(":now", now)
+                    .build()?;
+                Ok(TransactWriteItem::builder().put(put).build())
+            }
         }
     }
 
@@ -297,7 +310,15 @@ impl Write {
     pub(crate) fn is_met_in_next_format(&self, stored: &Item) -> bool {
         match self {
             Self::Put(_, replaces) => replaces.is_met_in_next_format(stored),
-            Self::Update(_) | Self::Delete(_) => false,
+            Self::Update(_) | Self::Delete(_) | Self::Answer(..) => false,
+        }
+    }
+
+    /// Returns the revision that the write gives its item, if the item has one.
+    pub(crate) fn revision(&self) -> Option<u64> {
+        match self {
+            Self::Put(encoded, _) => number(&encoded.item, "revision"),
+            Self::Update(_) | Self::Delete(_) | Self::Answer(..) => None,
         }
     }
 }

@@ -118,7 +118,10 @@ impl Stage {
             created_by: "ann".to_owned(),
             last_request: None,
         };
-        self.store.create_connection(&connection).await.unwrap();
+        self.store
+            .create_connection(&connection, None)
+            .await
+            .unwrap();
         let log = Log::new(
             self.key.clone(),
             LogId::user(),

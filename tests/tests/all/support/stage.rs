@@ -157,7 +157,7 @@ impl Set {
             created_by: "ada".to_owned(),
             last_request: None,
         };
-        store.create_connection(&connection).await.unwrap();
+        store.create_connection(&connection, None).await.unwrap();
         store
             .create_log(&Log::new(key.clone(), LogId::user(), now()))
             .await

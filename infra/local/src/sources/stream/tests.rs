@@ -48,7 +48,7 @@ async fn connect(store: &Store, enabled: bool) {
         created_by: "ada".to_owned(),
         last_request: None,
     };
-    store.create_connection(&connection).await.unwrap();
+    store.create_connection(&connection, None).await.unwrap();
 }
 
 async fn write(store: &Store, file: &str) {

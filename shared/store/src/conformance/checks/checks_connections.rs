@@ -72,7 +72,7 @@ pub(crate) async fn a_connection_is_created_once_saved_on_its_revision_and_liste
     let key = fresh();
     let created = connection(&key);
     assert_eq!(
-        store.create_connection(&created).await.unwrap(),
+        store.create_connection(&created, None).await.unwrap(),
         Created::Created
     );
     assert_eq!(
@@ -84,7 +84,7 @@ pub(crate) async fn a_connection_is_created_once_saved_on_its_revision_and_liste
         ..created.clone()
     };
     assert_eq!(
-        store.create_connection(&other).await.unwrap(),
+        store.create_connection(&other, None).await.unwrap(),
         Created::Exists(created.clone())
     );
 
@@ -132,7 +132,7 @@ pub(crate) async fn a_connection_is_created_once_saved_on_its_revision_and_liste
         state: ConnectionState::Deleting,
         ..connection(&next)
     };
-    store.create_connection(&plain).await.unwrap();
+    store.create_connection(&plain, None).await.unwrap();
     let found = store.list_connections(&key.tenant, &page(1)).await.unwrap();
     assert_eq!(found.items, [second]);
     let request = crate::PageRequest {

@@ -104,7 +104,7 @@ async fn create_every_kind(store: &Store) -> EveryKind {
     let key = fresh();
     let f1 = file("f1");
     let connection = connection(&key);
-    store.create_connection(&connection).await.unwrap();
+    store.create_connection(&connection, None).await.unwrap();
     let (record, conflict) = in_conflict(store, &key).await;
     let history = HistoryEntry {
         snapshot: snapshot("f1", 2, "theirs", "root"),
@@ -241,7 +241,10 @@ impl EveryKind {
 
     async fn rewrite_connection(&self, store: &Store) {
         let key = &self.key;
-        store.create_connection(&self.connection).await.unwrap();
+        store
+            .create_connection(&self.connection, None)
+            .await
+            .unwrap();
         done(store.save_connection(&self.connection).await.unwrap());
         store.suspend(key, "revoked", ms(10)).await.unwrap();
         let limit = store.load_rate_limit(key).await.unwrap().unwrap();

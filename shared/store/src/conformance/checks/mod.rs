@@ -1,6 +1,7 @@
 //! The checks, by kind of item.
 
 pub(crate) mod checks_ancestry;
+pub(crate) mod checks_answers;
 pub(crate) mod checks_connections;
 pub(crate) mod checks_content;
 pub(crate) mod checks_drift;
