@@ -107,6 +107,7 @@ impl<'a> ConditionalEdit<'a> {
                     return Ok(Attempt::Stale(current));
                 }
                 let has_new_content = transition.record.content_version != record.content_version;
+                let transition = as_stored(transition, &record, deps);
                 Ok(Attempt::Done(Edited {
                     transition,
                     has_new_content,
@@ -172,6 +173,14 @@ impl Edited {
     }
 }
 
+/// Returns a transition of `before` as it is stored once it is committed: with its cause.
+fn as_stored(transition: Transition, before: &FileRecord, deps: &Deps) -> Transition {
+    if transition.record == *before {
+        return transition;
+    }
+    transition.caused_by(deps.store.cause())
+}
+
 /// Commits the first record of a file that the application creates. Its content, if it is given
 /// some, gets a version in the name of `by`. Returns the record, or the one that was there already.
 pub(crate) async fn create(
@@ -191,7 +200,7 @@ pub(crate) async fn create(
             return Err(Problem::busy("the file has been created and removed", 1));
         }
     }
-    let record = transition.record;
+    let record = transition.caused_by(deps.store.cause()).record;
     if let Some(object) = object {
         stored_versions::link_version(deps, key, &record, object, by, None).await;
     }

@@ -39,7 +39,9 @@ mod http {
         ConnectionPath, FilePath, OperationPath, PathParams, UploadPath, VersionPath,
         connection_path, describe_path, path_extractor, path_parameter,
     };
-    pub(crate) use problem::{JsonResult, Kind, Problem, ProblemBody, UnstoredView, pointer_part};
+    pub(crate) use problem::{
+        JsonResult, Kind, Problem, ProblemBody, UnstoredView, name_cause, pointer_part,
+    };
     pub(crate) use request::{JsonBody, PageQuery, Params, page, reason, typed};
     pub(crate) use responses::{
         ConditionallyEditedFile, ContentEditHeaders, EditHeaders, EditedFile, created,
@@ -119,15 +121,17 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderValue, Method, header};
+use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{get, patch, post};
+use domain::Cause;
 use objects::Objects;
-use runtime::{Clock, Entropy, Settings, SettingsError};
+use runtime::{Clock, Entropy, Settings, SettingsError, telemetry};
 use store::Store;
 use throttle::DriveFactory;
 use tower::ServiceExt;
+use tracing::Instrument as _;
 use worker::{ContentQueues, Services, SnapshotQueues, WakeQueues};
 
 use crate::conflicts::read_conflicts::{get_conflict, list_conflicts};
@@ -228,6 +232,17 @@ impl Deps {
             secrets_prefix: settings.secrets_prefix(),
         })
     }
+
+    /// Returns the same dependencies on behalf of this cause.
+    fn caused_by(&self, cause: Cause) -> Self {
+        Self {
+            store: self.store.caused_by(cause),
+            wakes: self.wakes.caused_by(cause),
+            snapshots: self.snapshots.caused_by(cause),
+            contents: self.contents.caused_by(cause),
+            ..self.clone()
+        }
+    }
 }
 
 /// Connects the content bucket, without a timeout of its own: the commit of an upload reads all of
@@ -241,20 +256,48 @@ async fn bucket(settings: &Settings) -> Result<Objects, SettingsError> {
 /// Returns the API as a service. A request carries API Gateway's context (`lambda_http`'s
 /// `RequestContext`) in its extensions; one without it is not authenticated.
 pub fn router(deps: Deps) -> Router {
-    let deps = Arc::new(deps);
-    let repeats = middleware::from_fn_with_state(Arc::clone(&deps), answer_repeats);
+    let routes = routes();
+    Router::new().fallback(move |request: Request| {
+        let (routes, deps) = (routes.clone(), deps.clone());
+        async move { respond(request, routes, &deps).await }
+    })
+}
+
+/// Handles one request under a cause of its own, which the response names.
+async fn respond(mut request: Request, routes: Router<Arc<Deps>>, deps: &Deps) -> Response {
+    let cause = deps.entropy.cause();
+    let is_head = request.method() == Method::HEAD;
+    let deps = Arc::new(deps.caused_by(cause));
+    request.extensions_mut().insert(Arc::clone(&deps));
+    let routes = routes.with_state(deps);
+    let handled = routes.oneshot(request).instrument(telemetry::span(cause));
+    let Ok(response) = handled.await;
+    let mut response = if is_head {
+        response
+    } else {
+        http::name_cause(response, cause)
+    };
+    if let Ok(value) = HeaderValue::from_str(&cause.to_string()) {
+        response.headers_mut().insert(CAUSE_HEADER, value);
+    }
+    response
+}
+
+/// The header of every response that names the cause of what the request did.
+const CAUSE_HEADER: HeaderName = HeaderName::from_static("drivesync-cause");
+
+fn routes() -> Router<Arc<Deps>> {
     Router::new()
         .route("/health", get(health::get_health))
         .route("/openapi.json", get(openapi::get))
         .nest("/v1", v1())
-        .route_layer(repeats)
+        .route_layer(middleware::from_fn(answer_repeats))
         .fallback(async || Problem::not_found("the path"))
         .method_not_allowed_fallback(async |method: Method| {
             let detail = format!("{method} is not allowed here; see Allow");
             Problem::new(Kind::MethodNotAllowed, detail)
         })
         .layer(middleware::from_fn(log_and_forbid_caching))
-        .with_state(deps)
 }
 
 /// Reads what a request of this service itself asks for.
@@ -336,11 +379,7 @@ where
     B: axum::body::HttpBody<Data = bytes::Bytes> + Send + 'static,
     B::Error: Into<axum::BoxError>,
 {
-    let request = request.map(Body::new);
-    router(deps.clone())
-        .oneshot(request)
-        .await
-        .unwrap_or_else(|never| match never {})
+    respond(request.map(Body::new), routes(), deps).await
 }
 
 /// Logs every request by its route, since a path would name files, and forbids caches to store the

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::{ConnectionKey, FileId, FileRecord, Snapshot};
+use domain::{Cause, ConnectionKey, FileId, FileRecord, Snapshot};
 use store::{HistoryEntry, StoreError};
 use worker::SnapshotMessage;
 
@@ -23,22 +23,27 @@ pub(crate) struct History {
 
 impl History {
     /// Compares the messages of a batch, each file's in order, with the loaded records, and
-    /// separates new snapshots from repetitions.
+    /// separates new snapshots from repetitions. A snapshot that shows our own write has the cause
+    /// of that write, and any other the cause of its message.
     pub(crate) fn collect<'a>(
-        messages: impl Iterator<Item = &'a SnapshotMessage>,
+        messages: impl Iterator<Item = (&'a SnapshotMessage, Cause)>,
         records: &BTreeMap<(ConnectionKey, FileId), FileRecord>,
     ) -> Self {
         let mut history = Self::default();
         let mut latest: BTreeMap<(ConnectionKey, FileId), Snapshot> = BTreeMap::new();
-        for message in messages {
+        for (message, cause) in messages {
             let Some(snapshot) = &message.snapshot else {
                 continue;
             };
+            let file = (message.key.clone(), message.file.clone());
+            let known = records
+                .get(&file)
+                .and_then(|record| record.cause_of(snapshot));
             let entry = HistoryEntry {
                 snapshot: snapshot.clone(),
                 at: message.at,
+                cause: known.or(Some(cause)),
             };
-            let file = (message.key.clone(), message.file.clone());
             let observed = || records.get(&file).and_then(last_reported);
             let before = latest.get(&file).cloned().or_else(observed);
             if before
@@ -138,7 +143,10 @@ mod tests {
         };
         let messages: Vec<SnapshotMessage> = seen.iter().map(message).collect();
         let records = record.map(|record| ((key(), file()), record.clone()));
-        let history = History::collect(messages.iter(), &records.into_iter().collect());
+        let history = History::collect(
+            messages.iter().map(|m| (m, Cause::fresh(0, 0))),
+            &records.into_iter().collect(),
+        );
         let versions = |entries: Option<&Vec<HistoryEntry>>| {
             let entries = entries.into_iter().flatten();
             entries.map(|entry| entry.snapshot.version.0).collect()

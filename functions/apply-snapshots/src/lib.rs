@@ -20,12 +20,13 @@ use std::time::Duration;
 use crate::left_drives::LeftLogs;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use domain::{
-    ConnectionKey, Disposition, FileId, FileRecord, LogId, Revision, Timestamp, Transition,
+    Cause, ConnectionKey, Disposition, FileId, FileRecord, LogId, Revision, Timestamp, Transition,
 };
 use futures_util::future::join_all;
 use runtime::{Clock, Deadline, Entropy, Settings, telemetry};
 use store::{Attempt, Committed, Connection, Nonce, Store, StoreError, Swapped, compare_and_swap};
 use throttle::{CallError, DriveFactory};
+use tracing::{Instrument as _, Span};
 use worker::{
     ConnectError, Consumer, GroupResult, MessageGroup, Queue, Services, SnapshotMessage,
     SnapshotQueues, WorkError, batch,
@@ -85,6 +86,15 @@ impl Deps {
             entropy,
         })
     }
+
+    /// Returns the same dependencies on behalf of this cause.
+    fn caused_by(&self, cause: Cause) -> Self {
+        Self {
+            store: self.store.caused_by(cause),
+            push_wakes: self.push_wakes.caused_by(cause),
+            ..self.clone()
+        }
+    }
 }
 
 /// The result of a lookup that shares its errors with the other lookups of a batch.
@@ -93,8 +103,12 @@ type LookupResult = Result<LookedUp, Arc<CallError>>;
 /// The messages of one file, in order, and the group that they arrived in.
 struct Work {
     group: MessageGroup,
+    /// The cause of the group's writes.
+    cause: Cause,
     /// The readable messages; empty if an unreadable one could not be parked.
     messages: Vec<SnapshotMessage>,
+    /// The cause of each message.
+    causes: Vec<Cause>,
     /// The group's result if an unreadable message could not be parked.
     unread: Option<GroupResult>,
     /// Set if permissions were read from Drive, later than the record was loaded.
@@ -124,11 +138,21 @@ fn consumer(deps: &Deps) -> Consumer<'_> {
     }
 }
 
+/// Handles a batch, each group under its own cause. What is done for all of them together is logged
+/// under the first group's.
 async fn handle_batch(event: SqsEvent, deadline: Deadline, deps: &Deps) -> SqsBatchResponse {
     let mut works = Vec::new();
     for group in batch::message_groups(event) {
-        works.push(read_work(group, deps).await);
+        let cause = consumer(deps).begin(&group);
+        let work = read_work(group, cause, deps).instrument(telemetry::span(cause));
+        works.push(work.await);
     }
+    let span = works.first().map(|work| telemetry::span(work.cause));
+    let handled = handle_works(works, deadline, deps);
+    handled.instrument(span.unwrap_or_else(Span::none)).await
+}
+
+async fn handle_works(mut works: Vec<Work>, deadline: Deadline, deps: &Deps) -> SqsBatchResponse {
     let left = LeftLogs::default();
     let results = match prepare(&mut works, deadline, deps).await {
         Ok(prepared) => process_all(works, &prepared, &left, deadline, deps).await,
@@ -206,17 +230,23 @@ async fn needs_lookup(work: &Work, prepared: &Prepared, left: &LeftLogs, deps: &
 }
 
 /// Reads a group's messages.
-async fn read_work(group: MessageGroup, deps: &Deps) -> Work {
-    let read = consumer(deps)
+async fn read_work(group: MessageGroup, cause: Cause, deps: &Deps) -> Work {
+    let read = consumer(&deps.caused_by(cause))
         .read(&group, SnapshotMessage::from_body)
         .await;
-    let (messages, unread) = match read {
-        Ok(read) => (read.into_iter().map(|(_, message)| message).collect(), None),
-        Err(failed) => (Vec::new(), Some(failed)),
+    let ((messages, causes), unread) = match read {
+        Ok(read) => {
+            let read = read.into_iter();
+            let read = read.map(|(received, message)| (message, received.cause.unwrap_or(cause)));
+            (read.unzip(), None)
+        }
+        Err(failed) => ((Vec::new(), Vec::new()), Some(failed)),
     };
     Work {
         group,
+        cause,
         messages,
+        causes,
         unread,
         permissions_listed: false,
         permissions_error: None,
@@ -278,7 +308,9 @@ async fn prepare(
         deps,
     )
     .await;
-    let messages = works.iter().flat_map(|work| &work.messages);
+    let messages = works
+        .iter()
+        .flat_map(|work| work.messages.iter().zip(work.causes.iter().copied()));
     prepared.history = History::collect(messages, &prepared.records);
     for (key, entries) in &prepared.history.entries {
         // The history of a deleted connection is not saved.
@@ -290,6 +322,19 @@ async fn prepare(
 }
 
 async fn process_file(
+    work: Work,
+    lookup: Option<LookupResult>,
+    prepared: &Prepared,
+    left: &LeftLogs,
+    deadline: Deadline,
+    deps: &Deps,
+) -> (MessageGroup, GroupResult) {
+    let (deps, span) = (deps.caused_by(work.cause), telemetry::span(work.cause));
+    let processed = process_work(work, lookup, prepared, left, deadline, &deps);
+    processed.instrument(span).await
+}
+
+async fn process_work(
     work: Work,
     lookup: Option<LookupResult>,
     prepared: &Prepared,

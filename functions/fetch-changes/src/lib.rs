@@ -15,7 +15,7 @@ use std::time::Duration;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use domain::operation::SyncKind;
 use domain::rate_limit::{CallKind, Throttled};
-use domain::{ConnectionKey, Disposition, LogId, Timestamp};
+use domain::{Cause, ConnectionKey, Disposition, LogId, Timestamp};
 use drive::{Change, ChangePage, ChangeState, Kind, NextToken, Unreadable};
 use runtime::{Clock, Deadline, Entropy, Settings};
 use store::{
@@ -75,6 +75,16 @@ impl Deps {
             entropy,
         })
     }
+
+    /// Returns the same dependencies on behalf of this cause.
+    fn caused_by(&self, cause: Cause) -> Self {
+        Self {
+            store: self.store.caused_by(cause),
+            log_wakes: self.log_wakes.caused_by(cause),
+            snapshots: self.snapshots.caused_by(cause),
+            ..self.clone()
+        }
+    }
 }
 
 /// The poll interval of a log with a channel, in milliseconds. A lost notification makes a change
@@ -100,8 +110,8 @@ pub async fn handle(event: SqsEvent, deadline: Deadline, deps: &Deps) -> SqsBatc
         failure_metric: "fetch_failed",
         failure_text: "could not read change log; will retry",
     };
-    let process = |received: ReceivedMessage, wake: LogWake| async move {
-        process_wake(&wake, received.sent_at, deadline, deps).await
+    let process = |received: ReceivedMessage, wake: LogWake, cause| async move {
+        process_wake(&wake, received.sent_at, deadline, &deps.caused_by(cause)).await
     };
     consumer.consume(event, process).await
 }

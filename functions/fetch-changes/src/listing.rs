@@ -11,9 +11,10 @@ use domain::operation::SyncKind;
 use domain::rate_limit::CallKind;
 use domain::{Drift, FileId, FileRecord, Observation, Operation, OperationId, Run, drift};
 use drive::{Kind, Listed, Scope};
-use runtime::Deadline;
+use runtime::{Deadline, telemetry};
 use store::{Log, LogPosition, Written};
 use throttle::{CallError, ThrottledDrive};
+use tracing::Instrument as _;
 use worker::{Origin, SnapshotMessage, WorkError, queue};
 
 use crate::{Deps, PAGE_MILLIS, drive_root, store_dead_letter};
@@ -53,10 +54,28 @@ pub(crate) async fn resume(
     deadline: Deadline,
     deps: &Deps,
 ) -> Result<Option<Log>, WorkError> {
-    let scope = Scope::from(&log.log);
-    let Some(mut operation) = deps.store.load_operation(&log.key, operation).await? else {
+    let Some(operation) = deps.store.load_operation(&log.key, operation).await? else {
         return Ok(None);
     };
+    match operation.cause {
+        Some(cause) => {
+            let deps = deps.caused_by(cause);
+            let listed = list_remaining(log, operation, drive, deadline, &deps);
+            listed.instrument(telemetry::span(cause)).await
+        }
+        None => list_remaining(log, operation, drive, deadline, deps).await,
+    }
+}
+
+/// Lists the remaining pages of an operation, under its own cause.
+async fn list_remaining(
+    log: &Log,
+    mut operation: Operation,
+    drive: &ThrottledDrive,
+    deadline: Deadline,
+    deps: &Deps,
+) -> Result<Option<Log>, WorkError> {
+    let scope = Scope::from(&log.log);
     if operation.page_to_list() == Some(None) {
         let origin = Origin::Operation(operation.id.to_string());
         drive_root::queue_root(log, origin, &deps.snapshots.bulk, drive, deps).await?;

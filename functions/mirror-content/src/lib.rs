@@ -16,6 +16,7 @@ mod upload;
 use std::time::Duration;
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
+use domain::Cause;
 use objects::Objects;
 use runtime::{Clock, Deadline, Entropy, Settings};
 use store::{ConnectionState, Store};
@@ -76,6 +77,16 @@ impl Deps {
             entropy,
         })
     }
+
+    /// Returns the same dependencies on behalf of this cause.
+    fn caused_by(&self, cause: Cause) -> Self {
+        Self {
+            store: self.store.caused_by(cause),
+            contents: self.contents.caused_by(cause),
+            push_wakes: self.push_wakes.caused_by(cause),
+            ..self.clone()
+        }
+    }
 }
 
 /// Handles a batch of wakes. Each group is one file.
@@ -96,8 +107,9 @@ async fn handle_batch(event: SqsEvent, deadline: Deadline, deps: &Deps) -> SqsBa
         failure_metric: "content_failed",
         failure_text: "could not mirror content; will retry",
     };
-    let process = |received: ReceivedMessage, wake: ContentWake| async move {
+    let process = |received: ReceivedMessage, wake: ContentWake, cause| async move {
         let priority = deps.contents.priority_of(&received.queue);
+        let deps = &deps.caused_by(cause);
         let processed = process_wake(&wake, priority, deadline, deps).await;
         processed.map_err(|error| Failure::park_rejected(&wake.file, error))
     };

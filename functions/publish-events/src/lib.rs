@@ -14,10 +14,11 @@ use std::collections::BTreeMap;
 
 use aws_lambda_events::event::dynamodb::{Event, EventRecord};
 use aws_lambda_events::event::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse};
-use domain::{ConnectionKey, FileId, FileRecord, affects_content};
+use domain::{Cause, ConnectionKey, FileId, FileRecord, affects_content};
 use runtime::{Clock, Entropy, Settings, SettingsError, telemetry};
 use store::stream::FileChange;
 use store::{Connection, Store, StoreError};
+use tracing::{Instrument as _, Span};
 use worker::{ContentQueues, ContentWake, DedupKey, Priority, WorkError};
 
 use crate::read::StreamRecord;
@@ -50,6 +51,14 @@ impl Deps {
             entropy: Entropy::system(),
         })
     }
+
+    /// Returns the same dependencies on behalf of this cause.
+    fn caused_by(&self, cause: Cause) -> Self {
+        Self {
+            store: self.store.caused_by(cause),
+            ..self.clone()
+        }
+    }
 }
 
 /// Returns whether a connection's content is mirrored. The read is consistent: everything written
@@ -64,8 +73,16 @@ pub async fn is_mirrored(key: &ConnectionKey, store: &Store) -> Result<bool, Sto
 }
 
 /// Handles a batch of one shard, in order. The response names the first record that was not
-/// processed; it and everything after it is delivered again.
+/// processed; it and everything after it is delivered again. What follows from a change has the
+/// cause that the changed record carries, and everything else has one of its own.
 pub async fn handle(event: Event, deps: &Deps) -> DynamoDbEventResponse {
+    let cause = deps.entropy.cause();
+    let deps = deps.caused_by(cause);
+    let handled = handle_records(event, &deps);
+    handled.instrument(telemetry::span(cause)).await
+}
+
+async fn handle_records(event: Event, deps: &Deps) -> DynamoDbEventResponse {
     let mut batch = Batch::default();
     let mut failed = None;
     for record in event.records {
@@ -105,7 +122,7 @@ struct Batch {
     connections: BTreeMap<ConnectionKey, Option<Connection>>,
     recent_operations: content_scan::RecentOperations,
     /// Each with the sequence number of the record that caused it.
-    wakes: Vec<(String, Priority, ContentWake, DedupKey)>,
+    wakes: Vec<(String, Priority, ContentWake, DedupKey, Option<Cause>)>,
 }
 
 impl Batch {
@@ -124,18 +141,25 @@ impl Batch {
         };
         match read::read(record, file_key, deps).await? {
             StreamRecord::Change(change) => {
+                let cause = change.after.as_ref().and_then(|record| record.cause);
+                let cause = cause.or(deps.store.cause());
+                let (deps, span) = match cause {
+                    Some(cause) => (&deps.caused_by(cause), telemetry::span(cause)),
+                    None => (deps, Span::current()),
+                };
                 content_scan::schedule_for_folder(
                     &change,
                     connection,
                     &mut self.recent_operations,
                     deps,
                 )
+                .instrument(span)
                 .await?;
                 if let Some((priority, dedup_key)) = content_wake(&connection.rules, &change) {
                     let (key, file) = (change.key, change.file);
                     let wake = ContentWake { key, file };
                     self.wakes
-                        .push((sequence.to_owned(), priority, wake, dedup_key));
+                        .push((sequence.to_owned(), priority, wake, dedup_key, cause));
                 }
             }
             StreamRecord::Unreadable => {}
@@ -150,12 +174,14 @@ impl Batch {
         for priority in [Priority::High, Priority::Bulk] {
             let selected = self.wakes.iter().filter(|(_, of, ..)| *of == priority);
             let (sequences, wakes): (Vec<&String>, Vec<_>) = selected
-                .map(|(sequence, _, wake, dedup_key)| (sequence, (wake.clone(), dedup_key.clone())))
+                .map(|(sequence, _, wake, dedup_key, cause)| {
+                    (sequence, (wake.clone(), dedup_key.clone(), *cause))
+                })
                 .unzip();
             let Some(first) = sequences.first() else {
                 continue;
             };
-            match deps.contents.send(priority, &wakes).await {
+            match deps.contents.send_caused(priority, &wakes).await {
                 Ok(()) => tracing::info!(
                     wakes = wakes.len(),
                     priority = ?priority,

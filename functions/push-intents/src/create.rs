@@ -7,8 +7,9 @@ use drive::{CreateResult, Creation, DriveError};
 use futures_util::StreamExt;
 use futures_util::stream;
 use store::{Committed, StoreError};
+use tracing::Instrument as _;
 
-use crate::push_batch::{BatchResult, Claimed, PushBatch, RECORDS_AT_ONCE};
+use crate::push_batch::{BatchResult, Claimed, PushBatch, RECORDS_AT_ONCE, span};
 
 /// A file whose creation was claimed.
 struct ClaimedCreation {
@@ -19,9 +20,13 @@ struct ClaimedCreation {
 impl PushBatch<'_> {
     /// Creates the files that these records describe.
     pub(crate) async fn create(&self, due: Vec<FileRecord>, result: &mut BatchResult) {
-        let claims = stream::iter(due).map(|record| async {
-            let file = record.file.clone();
-            (file, self.claim_creation(record).await)
+        let claims = stream::iter(due).map(|record| {
+            let span = span(&record);
+            let claimed = async {
+                let file = record.file.clone();
+                (file, self.claim_creation(record).await)
+            };
+            claimed.instrument(span)
         });
         let mut claims = claims.buffer_unordered(RECORDS_AT_ONCE);
         let mut creations = Vec::new();
@@ -43,8 +48,10 @@ impl PushBatch<'_> {
             self.report_outcomes(CallKind::Edit, &answers).await;
             answers.into_iter().map(Some).collect()
         };
-        let results = stream::iter(creations.into_iter().zip(answers))
-            .map(|(creation, answer)| self.handle_response(creation, answer));
+        let results = stream::iter(creations.into_iter().zip(answers)).map(|(creation, answer)| {
+            let span = span(&creation.record);
+            self.handle_response(creation, answer).instrument(span)
+        });
         let mut results = results.buffer_unordered(RECORDS_AT_ONCE);
         while let Some((file, record, error)) = results.next().await {
             result.fail(error);

@@ -19,8 +19,8 @@ mod write_permissions;
 use std::time::Duration;
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
-use domain::ConnectionKey;
 use domain::rate_limit::CallKind;
+use domain::{Cause, ConnectionKey};
 use runtime::{Clock, Deadline, Entropy, Settings};
 use store::{ConnectionState, Store};
 use throttle::{CallError, DriveFactory, WaitBudget};
@@ -87,6 +87,16 @@ impl Deps {
             entropy,
         })
     }
+
+    /// Returns the same dependencies on behalf of this cause.
+    fn caused_by(&self, cause: Cause) -> Self {
+        Self {
+            store: self.store.caused_by(cause),
+            push_wakes: self.push_wakes.caused_by(cause),
+            contents: self.contents.caused_by(cause),
+            ..self.clone()
+        }
+    }
 }
 
 /// The number of files read by one query of the due index.
@@ -108,8 +118,8 @@ pub async fn handle(event: SqsEvent, deadline: Deadline, deps: &Deps) -> SqsBatc
         failure_metric: "push_failed",
         failure_text: "could not push intents; will retry",
     };
-    let process = |_, wake: PushWake| async move {
-        let drained = drain(&wake.key, deadline, deps).await;
+    let process = |_, wake: PushWake, cause| async move {
+        let drained = drain(&wake.key, deadline, &deps.caused_by(cause)).await;
         drained.map_err(Failure::retry_rejected)
     };
     consumer.consume(event, process).await

@@ -1,16 +1,17 @@
 //! One batch: up to a hundred files, with one read and one write of Drive for all of them. A
 //! failed, lost or throttled call affects only its own file.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use domain::rate_limit::CallKind;
-use domain::{Field, FileId, FileRecord, Gone, Patch, Refusal, Timestamp};
+use domain::{Cause, Field, FileId, FileRecord, Gone, Patch, Refusal, Timestamp};
 use drive::{DriveError, Read, WriteResult};
 use futures_util::StreamExt;
 use futures_util::stream;
 use runtime::{Deadline, telemetry};
 use store::{Connection, StoreError};
 use throttle::{CallError, ThrottledDrive};
+use tracing::{Instrument as _, Span};
 use worker::{ContentWake, DedupKey, Priority, WorkError};
 
 use crate::{Deps, WRITE_MILLIS};
@@ -75,15 +76,15 @@ impl PushBatch<'_> {
 
     /// Wakes `mirror-content` for owed content. If that fails, the content stays due and is woken
     /// again.
-    async fn wake_content(&self, files: &BTreeSet<FileId>) {
+    async fn wake_content(&self, files: &BTreeMap<FileId, Option<Cause>>) {
         let dedup_key = DedupKey::Due(self.deps.clock.now());
         let key = &self.connection.key;
-        let wake = |file: &FileId| {
+        let wake = |(file, cause): (&FileId, &Option<Cause>)| {
             let (key, file) = (key.clone(), file.clone());
-            (ContentWake { key, file }, dedup_key.clone())
+            (ContentWake { key, file }, dedup_key.clone(), *cause)
         };
         let wakes: Vec<_> = files.iter().map(wake).collect();
-        if let Err(error) = self.deps.contents.send(Priority::High, &wakes).await {
+        if let Err(error) = self.deps.contents.send_caused(Priority::High, &wakes).await {
             let error = telemetry::chain(&error);
             tracing::warn!(
                 connection = %key, error, metric = "wake_failed",
@@ -126,9 +127,13 @@ impl PushBatch<'_> {
         out_of_scope: Vec<FileRecord>,
         result: &mut BatchResult,
     ) {
-        let out_of_scope = stream::iter(out_of_scope).map(|record| async {
-            let file = record.file.clone();
-            (file, self.postpone_out_of_scope(record).await)
+        let out_of_scope = stream::iter(out_of_scope).map(|record| {
+            let span = span(&record);
+            let postponed = async {
+                let file = record.file.clone();
+                (file, self.postpone_out_of_scope(record).await)
+            };
+            postponed.instrument(span)
         });
         let mut out_of_scope = out_of_scope.buffer_unordered(RECORDS_AT_ONCE);
         while let Some((file, record)) = out_of_scope.next().await {
@@ -155,36 +160,40 @@ impl PushBatch<'_> {
             .drive
             .drive_reachability(gone.map(|(record, _)| &record.metadata))
             .await;
-        let claims = stream::iter(due.into_iter().zip(reads)).map(|(record, read)| async {
-            let file = record.file.clone();
-            let read = match read {
-                Ok(read) => {
-                    let snapshot = self.with_permissions(&record, read.snapshot).await;
-                    snapshot.map(|snapshot| Read { snapshot, ..read })
+        let claims = stream::iter(due.into_iter().zip(reads)).map(|(record, read)| {
+            let span = span(&record);
+            let claimed = async {
+                let file = record.file.clone();
+                let read = match read {
+                    Ok(read) => {
+                        let snapshot = self.with_permissions(&record, read.snapshot).await;
+                        snapshot.map(|snapshot| Read { snapshot, ..read })
+                    }
+                    Err(error) => Err(error.into()),
+                };
+                match read {
+                    Ok(read) => {
+                        let claimed = self.claim(record, &read.snapshot).await;
+                        (file, claimed.map(|claimed| (claimed, Some(read))), None)
+                    }
+                    Err(CallError::Throttled(throttled)) => {
+                        let record = self.postpone_throttled(record, throttled).await;
+                        (file, record.map(|record| (unclaimed(record), None)), None)
+                    }
+                    Err(CallError::Store(error)) => (file, Err(error), None),
+                    Err(CallError::Drive(error)) => {
+                        let stops = error.is_connection_wide();
+                        let record = if stops {
+                            Ok(Some(record))
+                        } else {
+                            self.handle_read_error(record, &error, &reachability).await
+                        };
+                        let outcome = record.map(|record| (unclaimed(record), None));
+                        (file, outcome, stops.then_some(error))
+                    }
                 }
-                Err(error) => Err(error.into()),
             };
-            match read {
-                Ok(read) => {
-                    let claimed = self.claim(record, &read.snapshot).await;
-                    (file, claimed.map(|claimed| (claimed, Some(read))), None)
-                }
-                Err(CallError::Throttled(throttled)) => {
-                    let record = self.postpone_throttled(record, throttled).await;
-                    (file, record.map(|record| (unclaimed(record), None)), None)
-                }
-                Err(CallError::Store(error)) => (file, Err(error), None),
-                Err(CallError::Drive(error)) => {
-                    let stops = error.is_connection_wide();
-                    let record = if stops {
-                        Ok(Some(record))
-                    } else {
-                        self.handle_read_error(record, &error, &reachability).await
-                    };
-                    let outcome = record.map(|record| (unclaimed(record), None));
-                    (file, outcome, stops.then_some(error))
-                }
-            }
+            claimed.instrument(span)
         });
         let mut claims = claims.buffer_unordered(RECORDS_AT_ONCE);
         let mut writes = Vec::new();
@@ -220,29 +229,44 @@ impl PushBatch<'_> {
             self.report_outcomes(CallKind::Edit, &answers).await;
             answers.into_iter().map(Some).collect()
         };
-        let results = stream::iter(writes.into_iter().zip(answers)).map(|(write, answer)| async {
-            let Write { record, patch, .. } = write;
-            let file = record.file.clone();
-            match answer {
-                Some(Ok(WriteResult::Updated(snapshot))) => {
-                    (file, self.confirm(record, &patch, &snapshot).await, None)
+        let results = stream::iter(writes.into_iter().zip(answers)).map(|(write, answer)| {
+            let span = span(&write.record);
+            let recorded = async {
+                let Write { record, patch, .. } = write;
+                let file = record.file.clone();
+                match answer {
+                    Some(Ok(WriteResult::Updated(snapshot))) => {
+                        (file, self.confirm(record, &patch, &snapshot).await, None)
+                    }
+                    Some(Ok(WriteResult::Deleted)) => {
+                        (file, self.confirm_deletion(record).await, None)
+                    }
+                    Some(Err(error)) => {
+                        let record = self.record_refusal(record, &patch, &error).await;
+                        (file, record, error.is_connection_wide().then_some(error))
+                    }
+                    None => {
+                        let record = self.release_claim(record, &patch, &Refusal::Busy).await;
+                        (file, record, None)
+                    }
                 }
-                Some(Ok(WriteResult::Deleted)) => (file, self.confirm_deletion(record).await, None),
-                Some(Err(error)) => {
-                    let record = self.record_refusal(record, &patch, &error).await;
-                    (file, record, error.is_connection_wide().then_some(error))
-                }
-                None => {
-                    let record = self.release_claim(record, &patch, &Refusal::Busy).await;
-                    (file, record, None)
-                }
-            }
+            };
+            recorded.instrument(span)
         });
         let mut results = results.buffer_unordered(RECORDS_AT_ONCE);
         while let Some((file, record, error)) = results.next().await {
             result.fail(error);
             result.add(file, record);
         }
+    }
+}
+
+/// Returns the span of what is done for a file: that of its newest edit. The wake is only the
+/// occasion, and may be that of another edit.
+pub(crate) fn span(record: &FileRecord) -> Span {
+    match record.edit_cause() {
+        Some(cause) => telemetry::span(cause),
+        None => Span::current(),
     }
 }
 
@@ -261,7 +285,7 @@ impl PushBatch<'_> {
 pub(crate) struct BatchResult {
     due: DueNext,
     /// The files whose content is owed once everything else is pushed.
-    content: BTreeSet<FileId>,
+    content: BTreeMap<FileId, Option<Cause>>,
     error: Option<WorkError>,
 }
 
@@ -275,7 +299,7 @@ impl BatchResult {
                     .map_or_else(Vec::new, |intent| intent.fields);
                 let more = owed.iter().any(|field| **field != Field::Content);
                 let due = if more { record.due() } else { None };
-                self.content.insert(file.clone());
+                self.content.insert(file.clone(), record.edit_cause());
                 self.due.push((file, due));
             }
             Ok(record) => self

@@ -15,8 +15,9 @@ use futures_util::stream;
 use runtime::telemetry;
 use store::StoreError;
 use throttle::CallError;
+use tracing::Instrument as _;
 
-use crate::push_batch::{BatchResult, PushBatch, Write};
+use crate::push_batch::{BatchResult, PushBatch, Write, span};
 
 /// The number of files whose permissions are written concurrently.
 const WRITES_AT_ONCE: usize = 8;
@@ -49,10 +50,14 @@ impl PushBatch<'_> {
 
     /// Writes the claimed permissions, one per file.
     pub(crate) async fn send_permissions(&self, writes: Vec<Write>, result: &mut BatchResult) {
-        let sent = stream::iter(writes).map(|write| async {
-            let file = write.record.file.clone();
-            let (record, error) = self.send_permission(write).await;
-            (file, record, error)
+        let sent = stream::iter(writes).map(|write| {
+            let span = span(&write.record);
+            let sent = async {
+                let file = write.record.file.clone();
+                let (record, error) = self.send_permission(write).await;
+                (file, record, error)
+            };
+            sent.instrument(span)
         });
         let mut sent = sent.buffer_unordered(WRITES_AT_ONCE);
         while let Some((file, record, error)) = sent.next().await {

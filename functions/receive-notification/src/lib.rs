@@ -15,10 +15,11 @@ mod tests;
 
 use http::{HeaderMap, StatusCode};
 use lambda_http::{Body, Request, Response};
-use runtime::{Clock, Settings, SettingsError, telemetry};
+use runtime::{Clock, Entropy, Settings, SettingsError, telemetry};
 use sha2::{Digest, Sha256};
 use store::{Channel, ChannelState, Store};
 use subtle::ConstantTimeEq;
+use tracing::Instrument as _;
 use worker::{Queue, WorkError, queue};
 
 /// The dependencies of the function.
@@ -30,6 +31,8 @@ pub struct Deps {
     pub log_wakes: Queue,
     /// The source of the current time.
     pub clock: Clock,
+    /// The source of randomness: for the cause of each notification.
+    pub entropy: Entropy,
 }
 
 impl Deps {
@@ -46,6 +49,7 @@ impl Deps {
             store,
             log_wakes,
             clock: Clock::system(),
+            entropy: Entropy::system(),
         })
     }
 }
@@ -73,10 +77,24 @@ enum Outcome {
     Ignored(Ignored),
 }
 
-/// Handles one notification.
+/// Handles one notification, under a cause of its own.
 pub async fn handle(request: &Request, deps: &Deps) -> Response<Body> {
+    let cause = deps.entropy.cause();
+    let deps = &Deps {
+        log_wakes: deps.log_wakes.caused_by(cause),
+        ..deps.clone()
+    };
+    answer(request, deps)
+        .instrument(telemetry::span(cause))
+        .await
+}
+
+async fn answer(request: &Request, deps: &Deps) -> Response<Body> {
     match process(request, deps).await {
-        Ok(Outcome::Woken) => respond(StatusCode::NO_CONTENT),
+        Ok(Outcome::Woken) => {
+            tracing::info!("notification accepted");
+            respond(StatusCode::NO_CONTENT)
+        }
         Ok(Outcome::Ignored(ignored)) => {
             tracing::info!(
                 reason = ?ignored, metric = "notification_ignored",

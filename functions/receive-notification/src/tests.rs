@@ -18,6 +18,7 @@ fn deps(world: &World) -> Deps {
         store: world.store.clone(),
         log_wakes: world.queue(WAKES),
         clock: world.clock.clone(),
+        entropy: world.entropy.clone(),
     }
 }
 

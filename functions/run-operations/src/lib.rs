@@ -21,7 +21,8 @@ mod verify;
 use std::time::Duration;
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
-use runtime::{Clock, Deadline, Entropy, Settings, telemetry};
+use domain::Cause;
+use runtime::{Clock, Deadline, Entropy, Settings};
 use store::Store;
 use throttle::{DriveFactory, WaitBudget};
 use worker::{ConnectError, Consumer, ContentQueues, OperationWake, Queue, Services, WakeQueues};
@@ -78,6 +79,17 @@ impl Deps {
             entropy,
         })
     }
+
+    /// Returns the same dependencies on behalf of this cause.
+    fn caused_by(&self, cause: Cause) -> Self {
+        Self {
+            store: self.store.caused_by(cause),
+            wakes: self.wakes.caused_by(cause),
+            contents: self.contents.caused_by(cause),
+            snapshots_bulk: self.snapshots_bulk.caused_by(cause),
+            ..self.clone()
+        }
+    }
 }
 
 /// Returns how long a call may wait for the rate limiter. An operation that is not admitted stays
@@ -102,15 +114,9 @@ pub async fn handle(event: SqsEvent, deadline: Deadline, deps: &Deps) -> SqsBatc
         failure_metric: "operation_failed",
         failure_text: "could not continue the operation; it stays due",
     };
-    let process = |_, wake: OperationWake| async move {
+    let process = |_, wake: OperationWake, cause| async move {
         // Boxed, like its parts, to limit the caller's stack.
-        if let Err(error) = Box::pin(run::run(&wake, deadline, deps)).await {
-            let error = telemetry::chain(&error);
-            tracing::warn!(
-                operation = %wake.operation, error, metric = "operation_failed",
-                "could not continue the operation; it stays due"
-            );
-        }
+        Box::pin(run::run(&wake, cause, deadline, deps)).await;
         Ok(())
     };
     consumer.consume(event, process).await

@@ -1,9 +1,10 @@
 //! Takes an operation as far as time allows, step by step.
 
 use domain::operation::Work;
-use domain::{FileId, Operation};
-use runtime::Deadline;
+use domain::{Cause, FileId, Operation};
+use runtime::{Deadline, telemetry};
 use store::{Connection, Written};
+use tracing::Instrument as _;
 use worker::{OperationWake, Origin, SnapshotMessage, WorkError, queue};
 
 use crate::{Deps, compare, list_page, mark_files, repair, scan_content, self_check, verify};
@@ -11,16 +12,38 @@ use crate::{Deps, compare, list_page, mark_files, repair, scan_content, self_che
 /// The longest duration of one step, in milliseconds: none is started that could be cut off.
 const STEP_MILLIS: i64 = 20_000;
 
-/// Runs a due operation until it has to wait, has ended, or time runs out; then it wakes itself.
-pub(crate) async fn run(
-    wake: &OperationWake,
+/// Runs a due operation until it has to wait, has ended, or time runs out; then it wakes itself. It
+/// runs under its own cause, whichever wake continues it.
+pub(crate) async fn run(wake: &OperationWake, cause: Cause, deadline: Deadline, deps: &Deps) {
+    let loaded = deps.store.load_operation(&wake.key, &wake.operation).await;
+    let own = loaded.as_ref().ok().and_then(Option::as_ref);
+    let cause = own.and_then(|operation| operation.cause).unwrap_or(cause);
+    let deps = deps.caused_by(cause);
+    let run = async {
+        let Some(operation) = loaded? else {
+            return Ok(());
+        };
+        continue_operation(operation, deadline, &deps).await
+    };
+    let logged = async {
+        if let Err(error) = run.await {
+            let error = telemetry::chain(&error);
+            tracing::warn!(
+                operation = %wake.operation, error, metric = "operation_failed",
+                "could not continue the operation; it stays due"
+            );
+        }
+    };
+    logged.instrument(telemetry::span(cause)).await;
+}
+
+async fn continue_operation(
+    mut operation: Operation,
     deadline: Deadline,
     deps: &Deps,
 ) -> Result<(), WorkError> {
-    let (key, id) = (&wake.key, &wake.operation);
-    let Some(mut operation) = deps.store.load_operation(key, id).await? else {
-        return Ok(());
-    };
+    let (key, id) = (operation.key.clone(), operation.id.clone());
+    let (key, id) = (&key, &id);
     while operation.is_due(deps.clock.now()) {
         let now = deps.clock.now();
         if deadline.passed(now.plus_millis(STEP_MILLIS)) {

@@ -3,9 +3,12 @@
 
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
 use domain::Timestamp;
-use runtime::Deadline;
+use runtime::{Deadline, telemetry};
 use store::{DeadLetter, FailedMessage};
-use worker::{ContentWake, PushWake, Queue, QueueError, SnapshotMessage, WorkError, queue};
+use tracing::Instrument as _;
+use worker::{
+    ContentWake, PushWake, Queue, QueueError, SnapshotMessage, WorkError, message, queue,
+};
 
 use crate::Deps;
 
@@ -45,14 +48,21 @@ async fn drain_batch(queue: &Queue, deps: &Deps) -> Result<usize, WorkError> {
         .map_err(|error| QueueError::Call(error.into()))?;
     let messages = received.messages.unwrap_or_default();
     for message in &messages {
-        deps.store
+        // The story of the message goes on here.
+        let cause = message.body().and_then(message::cause_of);
+        let cause = cause.unwrap_or_else(|| deps.entropy.cause());
+        let store = deps.store.caused_by(cause);
+        store
             .record_dead_letter(&dead_letter(queue, message, deps))
+            .instrument(telemetry::span(cause))
             .await?;
-        tracing::error!(
-            message = message.message_id(),
-            metric = "dead_letter",
-            "SQS moved a message to a dead-letter queue"
-        );
+        telemetry::span(cause).in_scope(|| {
+            tracing::error!(
+                message = message.message_id(),
+                metric = "dead_letter",
+                "SQS moved a message to a dead-letter queue"
+            );
+        });
         let delete = queue.client().delete_message().queue_url(queue.url());
         let delete = delete
             .set_receipt_handle(message.receipt_handle.clone())
@@ -78,9 +88,9 @@ fn dead_letter(queue: &Queue, message: &Message, deps: &Deps) -> DeadLetter {
         sent_at: Timestamp::from_millis(sent_at),
         receives: u32::try_from(receives).unwrap_or(0),
     };
-    // The id is derived from the message, so that a redriven message that returns extends the
-    // history of its record.
-    let digest = queue::digest(body);
+    // The id is derived from the message without its cause, so that a redriven message that returns
+    // extends the history of its record.
+    let digest = queue::digest(&message::without_cause(body));
     let reason = "received too often without success";
     let now = deps.clock.now();
     if let Ok(snapshot) = SnapshotMessage::from_body(body) {

@@ -15,13 +15,14 @@ mod tests;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use domain::{ConnectionKey, LogId};
+use domain::{Cause, ConnectionKey, LogId};
 use objects::Objects;
 use runtime::{Clock, Deadline, Entropy, Settings, telemetry};
 use store::{
     Connection, ConnectionState, DUE_SHARDS, DueItem, LogPosition, Scope, Store, StoreError,
 };
 use throttle::{DriveFactory, WaitBudget};
+use tracing::Instrument as _;
 use worker::{ConnectError, ContentQueues, Queue, Services, WakeQueues, WorkError};
 
 /// Timeouts of Drive calls. The function has a minute for many items.
@@ -86,6 +87,16 @@ impl Deps {
             entropy,
         })
     }
+
+    /// Returns the same dependencies on behalf of this cause.
+    fn caused_by(&self, cause: Cause) -> Self {
+        Self {
+            store: self.store.caused_by(cause),
+            wakes: self.wakes.caused_by(cause),
+            contents: self.contents.caused_by(cause),
+            ..self.clone()
+        }
+    }
 }
 
 /// The number of items in one page of a shard.
@@ -115,8 +126,14 @@ fn wait_budget(deps: &Deps) -> WaitBudget {
 }
 
 /// Runs one sweep. It returns no error: a failed item is logged and counted, and is still due at
-/// the next sweep.
+/// the next sweep. Each item is processed under a cause of its own.
 pub async fn handle(deadline: Deadline, deps: &Deps) {
+    let span = telemetry::span(deps.entropy.cause());
+    // Boxed, to limit the depth of nested futures.
+    Box::pin(sweep(deadline, deps)).instrument(span).await;
+}
+
+async fn sweep(deadline: Deadline, deps: &Deps) {
     let mut connections_to_push: BTreeSet<ConnectionKey> = BTreeSet::new();
     let items_deadline = Deadline(deadline.0.plus_millis(-RESERVED_MILLIS));
     // Starts at a random shard, so that a lack of time does not always affect the same one.
@@ -137,9 +154,13 @@ pub async fn handle(deadline: Deadline, deps: &Deps) {
         );
     }
     for key in connections_to_push {
-        if let Err(error) = wake_pushes(&key, deps).await {
-            report("intents", &error);
-        }
+        let cause = deps.entropy.cause();
+        let wake = async {
+            if let Err(error) = wake_pushes(&key, &deps.caused_by(cause)).await {
+                report("intents", &error);
+            }
+        };
+        wake.instrument(telemetry::span(cause)).await;
     }
     dead_letters::drain(deadline, deps).await;
 }
@@ -163,7 +184,10 @@ async fn process_due_shard(
             if deadline.passed(deps.clock.now()) {
                 return Ok(());
             }
-            process_item(item, connections_to_push, deps).await;
+            let cause = deps.entropy.cause();
+            let deps = &deps.caused_by(cause);
+            let processed = Box::pin(process_item(item, connections_to_push, deps));
+            processed.instrument(telemetry::span(cause)).await;
         }
         after = due.next;
         if after.is_none() {

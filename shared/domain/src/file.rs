@@ -1,5 +1,6 @@
 //! The record of a file and the transitions that build its next version.
 
+mod cause;
 mod existence;
 mod field;
 mod permission;

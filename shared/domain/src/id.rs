@@ -187,6 +187,46 @@ impl fmt::Display for Revision {
     }
 }
 
+/// The cause of a write: it names the wake, request or operation that led to it. Random, drawn once
+/// where that enters the system, and carried along from there. Nothing is decided by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Cause([u8; 16]);
+
+impl Cause {
+    /// Creates a cause from 128 random bits.
+    #[must_use]
+    pub const fn fresh(high: u64, low: u64) -> Self {
+        Self(((high as u128) << 64 | low as u128).to_be_bytes())
+    }
+
+    /// Wraps the bytes of a stored cause.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// Returns the bytes, as they are stored.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
+    /// Parses 32 lower-case hexadecimal digits: the form that `Display` has.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits =
+            text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        let number = digits.then(|| u128::from_str_radix(text, 16).ok())??;
+        Some(Self(number.to_be_bytes()))
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
 /// One attempt to write to Drive. Random, so that no worker mistakes another's answer for its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AttemptId(pub u64);
@@ -194,6 +234,24 @@ pub struct AttemptId(pub u64);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cause_has_one_text() {
+        let cause = Cause::fresh(0x00ff, 7);
+        assert_eq!(cause.to_string(), "00000000000000ff0000000000000007");
+        assert_eq!(Cause::parse(&cause.to_string()), Some(cause));
+        assert_eq!(Cause::from_bytes(*cause.as_bytes()), cause);
+        for bad in [
+            "",
+            "ff",
+            "00000000000000FF0000000000000007",
+            "+0000000000000ff0000000000000007",
+            "00000000000000ff00000000000000070",
+            "00000000-00000ff0000000000000007",
+        ] {
+            assert_eq!(Cause::parse(bad), None, "{bad}");
+        }
+    }
 
     #[test]
     fn an_id_that_could_break_out_of_a_key_is_refused() {

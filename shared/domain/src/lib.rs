@@ -41,8 +41,8 @@ pub use file::{
     principal_of,
 };
 pub use id::{
-    AttemptId, ChannelId, ConnectionId, ConnectionKey, DriveVersion, FileId, InvalidId, LogId,
-    OperationId, PageToken, Revision, TenantId,
+    AttemptId, Cause, ChannelId, ConnectionId, ConnectionKey, DriveVersion, FileId, InvalidId,
+    LogId, OperationId, PageToken, Revision, TenantId,
 };
 pub use operation::{DriftCounts, Operation, OperationKind, OperationState, RemovalLimits, Run};
 pub use rate_limit::{Backoff, Jitter};

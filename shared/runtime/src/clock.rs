@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use domain::{AttemptId, Jitter, OperationId, Timestamp};
+use domain::{AttemptId, Cause, Jitter, OperationId, Timestamp};
 
 /// A source of the current time.
 #[derive(Clone)]
@@ -87,6 +87,12 @@ impl Entropy {
         )]
         let unique = self.next() as u32;
         OperationId::at(now, unique)
+    }
+
+    /// Returns the cause of what enters the system now.
+    #[must_use]
+    pub fn cause(&self) -> Cause {
+        Cause::fresh(self.next(), self.next())
     }
 
     /// Returns the id of a new attempt.

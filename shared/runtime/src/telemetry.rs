@@ -3,6 +3,7 @@
 //! Ids, counts, durations and kinds of errors are logged; tokens, secrets, file names and message
 //! bodies never are.
 
+use domain::Cause;
 use tracing_subscriber::{EnvFilter, fmt, prelude::*};
 
 /// The default filter if `RUST_LOG` is not set: `info` for our crates, `warn` for the libraries.
@@ -24,6 +25,14 @@ pub fn init() {
         .with(filter)
         .with(json)
         .try_init();
+}
+
+/// Returns the span of everything that is done on behalf of a cause: each log line in it has the
+/// cause, as `span.cause`. Its level is that of the most severe lines, so that no filter that lets
+/// a line through leaves its cause out.
+#[must_use]
+pub fn span(cause: Cause) -> tracing::Span {
+    tracing::error_span!("caused", %cause)
 }
 
 /// Formats an error with all its sources for one log line. An error is logged once, where it is

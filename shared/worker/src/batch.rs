@@ -10,8 +10,9 @@ use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use aws_sdk_sqs::types::{
     ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry,
 };
-use domain::Timestamp;
+use domain::{Cause, Timestamp};
 
+use crate::message::cause_of;
 use crate::queue::{Queue, digest};
 use crate::visibility::visibility_seconds;
 use runtime::Entropy;
@@ -31,6 +32,8 @@ pub struct ReceivedMessage {
     pub receives: u32,
     /// The name of its queue: the last part of the ARN.
     pub queue: String,
+    /// The cause that it was sent with, if it has one.
+    pub cause: Option<Cause>,
 }
 
 /// The messages of one group, in order.
@@ -92,10 +95,12 @@ fn received(message: SqsMessage) -> ReceivedMessage {
         .and_then(|n| u32::try_from(n).ok())
         .unwrap_or(1);
     let arn = message.event_source_arn.unwrap_or_default();
+    let body = message.body.unwrap_or_default();
     ReceivedMessage {
         id: message.message_id.unwrap_or_default(),
         receipt_handle: message.receipt_handle.unwrap_or_default(),
-        body: message.body.unwrap_or_default(),
+        cause: cause_of(&body),
+        body,
         sent_at,
         receives,
         queue: arn.rsplit(':').next().unwrap_or_default().to_owned(),

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
-use domain::{ConnectionKey, Disposition, FileId};
+use domain::{Cause, ConnectionKey, Disposition, FileId};
 use futures_util::{StreamExt as _, stream};
 use runtime::{Clock, Entropy, telemetry};
 use store::{DeadLetter, Store};
+use tracing::Instrument as _;
 
 use crate::dead_letters::{NotParked, failed_message, park, read_group};
 use crate::{
@@ -115,18 +116,20 @@ wakes!(LogWake, PushWake, OperationWake, ContentWake);
 
 impl Consumer<'_> {
     /// Consumes a batch of wakes, its groups concurrently. All wakes of a group mean the same, so
-    /// `process` receives the newest one only.
+    /// `process` receives the newest one only, with the cause of the group.
     pub async fn consume<W: Wake, F>(
         &self,
         event: SqsEvent,
-        process: impl Fn(ReceivedMessage, W) -> F,
+        process: impl Fn(ReceivedMessage, W, Cause) -> F,
     ) -> SqsBatchResponse
     where
         F: Future<Output = Result<(), Failure>>,
     {
         let process = &process;
         let processing = stream::iter(batch::message_groups(event)).map(|group| async {
-            let result = self.process_group(&group, process).await;
+            let cause = self.begin(&group);
+            let result = self.process_group(&group, cause, process);
+            let result = result.instrument(telemetry::span(cause)).await;
             (group, result)
         });
         let mut processing = processing.buffer_unordered(self.groups_at_once);
@@ -150,15 +153,33 @@ impl Consumer<'_> {
         self.respond(results).await
     }
 
+    /// Returns the cause that a group is processed under: that of its first message, or a new one
+    /// if an earlier build sent that message. The causes of the other messages end here, in a log
+    /// line that names the one under which their work goes on.
+    #[must_use]
+    pub fn begin(&self, group: &MessageGroup) -> Cause {
+        let mut causes = group.messages.iter().map(|message| message.cause);
+        let first = causes.next().flatten();
+        let cause = first.unwrap_or_else(|| self.entropy.cause());
+        for other in causes.flatten().filter(|other| *other != cause) {
+            let _entered = telemetry::span(other).entered();
+            tracing::info!(continued_as = %cause, "messages coalesced");
+        }
+        cause
+    }
+
     async fn process_group<W: Wake, F>(
         &self,
         group: &MessageGroup,
-        process: &impl Fn(ReceivedMessage, W) -> F,
+        cause: Cause,
+        process: &impl Fn(ReceivedMessage, W, Cause) -> F,
     ) -> GroupResult
     where
         F: Future<Output = Result<(), Failure>>,
     {
-        let mut wakes = match self.read(group, W::read).await {
+        let store = &self.store.caused_by(cause);
+        let on_behalf = Consumer { store, ..*self };
+        let mut wakes = match on_behalf.read(group, W::read).await {
             Ok(wakes) => wakes,
             Err(failed) => return failed,
         };
@@ -166,9 +187,9 @@ impl Consumer<'_> {
             return GroupResult::Processed;
         };
         let key = wake.key().clone();
-        match process(received.clone(), wake).await {
+        match process(received.clone(), wake, cause).await {
             Ok(()) => GroupResult::Processed,
-            Err(failure) => self.handle(failure, &key, received).await,
+            Err(failure) => on_behalf.handle(failure, &key, received).await,
         }
     }
 

@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use domain::{ConnectionKey, FileId, OperationId, Revision, Timestamp};
+use domain::{Cause, ConnectionKey, FileId, OperationId, Revision, Timestamp};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 
-use crate::message::{FORMAT, Unreadable, key, to_json};
+use crate::message::{FORMAT, Unreadable, key, to_json, with_cause};
 use crate::queue::{
     BATCH_MAX, BATCHES_AT_ONCE, Entry, Queue, QueueError, coalescing_window, digest, file_group,
     send_batch,
@@ -121,6 +121,15 @@ impl ContentQueues {
         })
     }
 
+    /// Returns the same queues on behalf of this cause.
+    #[must_use]
+    pub fn caused_by(&self, cause: Cause) -> Self {
+        Self {
+            high: self.high.caused_by(cause),
+            bulk: self.bulk.caused_by(cause),
+        }
+    }
+
     /// Returns both queues.
     #[must_use]
     pub fn all(&self) -> [Queue; 2] {
@@ -156,12 +165,39 @@ impl ContentQueues {
         priority: Priority,
         wakes: &[(ContentWake, DedupKey)],
     ) -> Result<(), QueueError> {
+        let entries = wakes.iter().map(entry).collect();
+        self.send_entries(priority, entries).await
+    }
+
+    /// Sends wakes as [`ContentQueues::send`] does, each with a cause of its own if it has one.
+    ///
+    /// # Errors
+    /// As [`ContentQueues::send`].
+    pub async fn send_caused(
+        &self,
+        priority: Priority,
+        wakes: &[(ContentWake, DedupKey, Option<Cause>)],
+    ) -> Result<(), QueueError> {
+        let caused = |(wake, dedup_key, cause): &(ContentWake, DedupKey, Option<Cause>)| {
+            let (body, group, deduplication) = entry(&(wake.clone(), dedup_key.clone()));
+            let body = match cause {
+                Some(cause) => with_cause(body, *cause),
+                None => body,
+            };
+            (body, group, deduplication)
+        };
+        let entries = wakes.iter().map(caused).collect();
+        self.send_entries(priority, entries).await
+    }
+
+    async fn send_entries(
+        &self,
+        priority: Priority,
+        entries: Vec<Entry>,
+    ) -> Result<(), QueueError> {
         let queue = self.queue(priority);
         // Concurrent requests arrive in any order, which is fine: no wake depends on another.
-        let batches: Vec<Vec<Entry>> = wakes
-            .chunks(BATCH_MAX)
-            .map(|batch| batch.iter().map(entry).collect())
-            .collect();
+        let batches: Vec<Vec<Entry>> = entries.chunks(BATCH_MAX).map(<[Entry]>::to_vec).collect();
         stream::iter(batches)
             .map(|batch| send_batch(queue, batch))
             .buffer_unordered(BATCHES_AT_ONCE)

@@ -53,8 +53,8 @@ impl<'a> FileUpdater<'a> {
         }
     }
 
-    /// Commits one conditional write of a file's record. Nothing is written if the record did not
-    /// change.
+    /// Commits one conditional write of a file's record, on behalf of its newest edit if it has
+    /// one. Nothing is written if the record did not change.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -68,7 +68,13 @@ impl<'a> FileUpdater<'a> {
         }
         let key = &self.connection.key;
         let nonce = Nonce(self.entropy.next());
-        let committed = self.store.commit(key, before.revision, step, nonce).await?;
+        let committed = match before.edit_cause() {
+            Some(cause) => {
+                let store = self.store.caused_by(cause);
+                store.commit(key, before.revision, step, nonce).await?
+            }
+            None => self.store.commit(key, before.revision, step, nonce).await?,
+        };
         let has_failed = step.record.push.failed.len() > before.push.failed.len();
         if has_failed && matches!(committed, Committed::Done) {
             tracing::error!(

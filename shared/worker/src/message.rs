@@ -3,6 +3,7 @@
 //! A body carries the number of its format. An unknown number comes from a newer build: such a
 //! message is parked, never guessed at.
 
+mod body_cause;
 mod permissions_body;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::origin::CORRECTION;
 pub use crate::origin::Origin;
+pub(crate) use body_cause::with_cause;
+pub use body_cause::{cause_of, without_cause};
 use permissions_body::PermissionsBody;
 
 /// The format that this build writes.

@@ -6,13 +6,13 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use domain::{ConnectionKey, FileId, LogId, OperationId, Timestamp};
+use domain::{Cause, ConnectionKey, FileId, LogId, OperationId, Timestamp};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use sha2::{Digest, Sha256};
 
 use crate::OperationWake;
 use crate::content_wakes::{ContentQueues, ContentWake, DedupKey, Priority};
-use crate::message::{LogWake, PushWake, SnapshotMessage, Unreadable};
+use crate::message::{LogWake, PushWake, SnapshotMessage, Unreadable, with_cause};
 use runtime::{Settings, SettingsError};
 
 /// The delay of the wake queues, in milliseconds. It is configured on the queues; the coalescing
@@ -49,11 +49,12 @@ pub enum QueueError {
     },
 }
 
-/// A queue.
+/// A queue, on behalf of a cause: what is sent through it carries that cause.
 #[derive(Debug, Clone)]
 pub struct Queue {
     client: Client,
     url: String,
+    cause: Option<Cause>,
 }
 
 impl Queue {
@@ -63,6 +64,24 @@ impl Queue {
         Self {
             client,
             url: url.into(),
+            cause: None,
+        }
+    }
+
+    /// Returns the same queue on behalf of this cause.
+    #[must_use]
+    pub fn caused_by(&self, cause: Cause) -> Self {
+        Self {
+            cause: Some(cause),
+            ..self.clone()
+        }
+    }
+
+    /// Returns a body with the cause that it is sent with.
+    fn caused(&self, body: String) -> String {
+        match self.cause {
+            Some(cause) => with_cause(body, cause),
+            None => body,
         }
     }
 
@@ -100,7 +119,7 @@ impl Queue {
             .client
             .send_message()
             .queue_url(&self.url)
-            .message_body(body);
+            .message_body(self.caused(body));
         let request = request
             .message_group_id(group)
             .message_deduplication_id(deduplication);
@@ -135,6 +154,16 @@ impl WakeQueues {
             pushes: Queue::from_setting(client, settings, "PUSH_WAKES_QUEUE_URL")?,
             operations: Queue::from_setting(client, settings, "OPERATIONS_QUEUE_URL")?,
         })
+    }
+
+    /// Returns the same queues on behalf of this cause.
+    #[must_use]
+    pub fn caused_by(&self, cause: Cause) -> Self {
+        Self {
+            logs: self.logs.caused_by(cause),
+            pushes: self.pushes.caused_by(cause),
+            operations: self.operations.caused_by(cause),
+        }
     }
 
     /// Wakes a log.
@@ -255,6 +284,15 @@ impl SnapshotQueues {
             bulk: Queue::from_setting(client, settings, "SNAPSHOTS_BULK_QUEUE_URL")?,
         })
     }
+
+    /// Returns the same queues on behalf of this cause.
+    #[must_use]
+    pub fn caused_by(&self, cause: Cause) -> Self {
+        Self {
+            live: self.live.caused_by(cause),
+            bulk: self.bulk.caused_by(cause),
+        }
+    }
 }
 
 /// Sends snapshots in as few requests as SQS allows. `Ok` means that every snapshot is durably
@@ -310,7 +348,7 @@ pub(crate) async fn send_batch(queue: &Queue, batch: Vec<Entry>) -> Result<(), Q
     for (at, (body, group, deduplication)) in batch.into_iter().enumerate() {
         let entry = SendMessageBatchRequestEntry::builder()
             .id(at.to_string())
-            .message_body(body)
+            .message_body(queue.caused(body))
             .message_group_id(group)
             .message_deduplication_id(deduplication)
             .build()

@@ -1,19 +1,15 @@
 //! Log lines contain ids, counts, kinds and reasons, and never a file's name, a text, a token or a
 //! secret.
 
-use std::io::Write;
-use std::sync::{Arc, Mutex, PoisonError};
-
 use domain::FileId;
 use http::Method;
 use local::aws::Queue;
 use runtime::telemetry::FILTER_DEFAULT;
 use serde_json::{Value, json};
 use sqs_fifo::NewMessage;
-use tracing_subscriber::EnvFilter;
 use worker::queue::file_group;
 
-use crate::support::{Setup, World, eventually, listening};
+use crate::support::{World, eventually, logged};
 
 /// Our code logs everything, the libraries as on AWS. The simulated Drive stands for Google and is
 /// off.
@@ -27,49 +23,6 @@ const PLANTED: &str = "canary";
 /// Two refresh tokens of the library's user. The system starts with the first.
 const FIRST: &str = "user:owner";
 const SECOND: &str = "user:owner@example.com";
-
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl Lines {
-    fn text(&self) -> String {
-        let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        String::from_utf8_lossy(&bytes).into_owned()
-    }
-}
-
-impl Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Runs a whole system on this thread and returns its log.
-fn logged(test: impl AsyncFnOnce(&World)) -> String {
-    let lines = Lines::default();
-    let writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .json()
-        .with_env_filter(EnvFilter::new(format!("{FILTER_DEFAULT},{OURS}")))
-        .with_writer(move || writer.clone())
-        .finish();
-    let _listens = listening(subscriber);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(async {
-        let world = World::start(Setup::default()).await;
-        test(&world).await;
-        world.system.stop().await;
-    });
-    lines.text()
-}
 
 /// Replaces the refresh token in the connection's secret, and makes Drive reject the previous one,
 /// so that the secret is read again.
@@ -244,7 +197,8 @@ async fn suspend_and_resume(world: &World, file: &str) {
 #[test]
 fn no_name_no_text_and_no_secret_is_ever_logged() {
     let mut secrets = vec![PLANTED.to_owned(), "ya29.".to_owned(), "Bearer ".to_owned()];
-    let text = logged(async |world| {
+    let filter = format!("{FILTER_DEFAULT},{OURS}");
+    let text = logged(&filter, async |world| {
         let signature = world.token.rsplit('.').next().unwrap();
         secrets.push(signature.to_owned());
         rotate(world, FIRST, SECOND).await;

@@ -8,6 +8,7 @@
 mod access;
 mod api_readme;
 mod audits;
+mod causes;
 mod conflicts;
 mod connections;
 mod content;

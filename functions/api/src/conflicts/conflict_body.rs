@@ -49,6 +49,11 @@ pub(crate) struct ConflictView {
     /// scope again.
     #[serde(rename = "held", skip_serializing_if = "Option::is_none")]
     out_of_scope: Option<bool>,
+    /// The cause of its last change: of the request that resolved it, or of the notification,
+    /// request or operation that opened, moved or closed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^[0-9a-f]{32}$")]
+    cause: Option<String>,
 }
 
 /// `resolved`: a person or a policy decided. `closed`: the sides agreed again without a decision.
@@ -111,6 +116,7 @@ impl ConflictView {
             closed_at,
             resolution,
             out_of_scope: (out_of_scope && status == ConflictStatusView::Open).then_some(true),
+            cause: conflict.cause.map(|cause| cause.to_string()),
         }
     }
 }
@@ -278,6 +284,7 @@ mod tests {
                 by: Decider::Person("ada".to_owned()),
                 at,
             }),
+            cause: None,
         };
         let view = serde_json::to_value(ConflictView::new(&conflict, false)).unwrap();
         assert_eq!(view["status"], "resolved");

@@ -31,6 +31,10 @@ pub(crate) struct DeadLetterView {
     redrives: u32,
     /// Its last twenty events, oldest first.
     history: Vec<LetterEvent>,
+    /// The cause of the message that was last set aside.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^[0-9a-f]{32}$")]
+    cause: Option<String>,
 }
 
 view_enum! {
@@ -104,6 +108,7 @@ impl DeadLetterView {
             receives: parked.receives,
             redrives: parked.redrives,
             history: parked.history.iter().map(LetterEvent::new).collect(),
+            cause: parked.cause.map(|cause| cause.to_string()),
         }
     }
 }

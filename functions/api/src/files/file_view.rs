@@ -61,6 +61,11 @@ pub(crate) struct FileView {
     conflicts: Vec<String>,
     /// What is owed to Drive; null if nothing is.
     intent: Option<IntentView>,
+    /// The cause of the last write of the record: of the request, notification or operation that
+    /// led to it. It may move without the `ETag`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^[0-9a-f]{32}$")]
+    cause: Option<String>,
 }
 
 /// A file's content by its checksum. The list of its versions says whether the bytes are stored.
@@ -168,6 +173,11 @@ pub(crate) struct HistoryView {
     at: String,
     /// Drive's values.
     fields: FieldsView,
+    /// The cause of the entry: of the request whose edit this version is, or else of the
+    /// notification or operation that reported it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^[0-9a-f]{32}$")]
+    cause: Option<String>,
 }
 
 impl FileView {
@@ -231,6 +241,7 @@ impl FileView {
             inherited_permissions_disabled: record.metadata.inherited_permissions_disabled,
             conflicts: open.map(|id| conflict_id::encode(&id)).collect(),
             intent: IntentView::of(record),
+            cause: record.cause.map(|cause| cause.to_string()),
         }
     }
 }
@@ -360,6 +371,7 @@ impl HistoryView {
             version: snapshot.version.to_string(),
             at: entry.at.to_string(),
             fields: FieldsView::new(snapshot.fields.iter(), &snapshot.metadata),
+            cause: entry.cause.map(|cause| cause.to_string()),
         }
     }
 }

@@ -8,8 +8,9 @@
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use axum::Extension;
 use axum::body::{Body, to_bytes};
-use axum::extract::{FromRequestParts, MatchedPath, Request, State};
+use axum::extract::{FromRequestParts, MatchedPath, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
@@ -215,7 +216,7 @@ async fn load(
 
 /// Answers a repeat of a request that writes and has a key; passes any other request on.
 pub(crate) async fn answer_repeats(
-    State(deps): State<Arc<Deps>>,
+    Extension(deps): Extension<Arc<Deps>>,
     request: Request,
     next: Next,
 ) -> Response {

@@ -1,6 +1,8 @@
 //! The description of the API, generated from the handlers and their types.
 
 use axum::Json;
+use utoipa::openapi::header::HeaderBuilder;
+use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{
     Components, Content, OpenApi as Document, PathItem, Ref, RefOr, ResponseBuilder,
@@ -49,7 +51,7 @@ use crate::operations::{confirmation, drift, findings, read_operations, start_sy
         connection_stats::get_stats, health::get_health,
     ),
     components(schemas(ProblemBody)),
-    modifiers(&Bearer, &Repeats, &Problems),
+    modifiers(&Bearer, &Repeats, &Problems, &Causes),
 )]
 struct Api;
 
@@ -129,6 +131,34 @@ impl Modify for Problems {
                         response
                             .content
                             .insert(MEDIA_TYPE.to_owned(), problem.into());
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Adds the header that every response has.
+struct Causes;
+
+impl Modify for Causes {
+    fn modify(&self, document: &mut Document) {
+        let schema = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .pattern(Some("^[0-9a-f]{32}$"));
+        let header = HeaderBuilder::new()
+            .schema(Some(schema))
+            .description(Some(
+                "The cause that the request was handled under: log lines and whatever the request \
+                 wrote have it too. A caller can't choose it.",
+            ))
+            .build();
+        for item in document.paths.paths.values_mut() {
+            for operation in operations_of(item) {
+                for response in operation.responses.responses.values_mut() {
+                    if let RefOr::T(response) = response {
+                        let name = "Drivesync-Cause".to_owned();
+                        response.headers.insert(name, header.clone().into());
                     }
                 }
             }

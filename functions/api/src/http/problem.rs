@@ -1,9 +1,10 @@
 //! Every error of the API: `application/problem+json` (RFC 9457), with a `type` that never changes.
 
 use axum::Json;
+use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use domain::{Field, ValueRefused};
+use domain::{Cause, Field, ValueRefused};
 use drive::{DriveError, Kind as DriveKind};
 use objects::ObjectsError;
 use runtime::telemetry;
@@ -77,7 +78,7 @@ kinds! {
 pub(crate) type JsonResult<T> = Result<Json<T>, Problem>;
 
 /// A problem as callers receive it.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 #[schema(as = Problem)]
 pub(crate) struct ProblemBody {
     /// Identifies the kind of problem: a URN that never changes.
@@ -109,6 +110,11 @@ pub(crate) struct ProblemBody {
     /// The number of places where both sides have changed the same lines.
     #[serde(skip_serializing_if = "Option::is_none")]
     clashes: Option<usize>,
+    /// The cause that the request was handled under: 32 hexadecimal digits, as in the response's
+    /// `Drivesync-Cause`. The log lines about the request have it too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^[0-9a-f]{32}$")]
+    cause: Option<String>,
 }
 
 /// The reason why content is not stored. `pending`: it is about to be downloaded. `unavailable`:
@@ -162,6 +168,7 @@ impl Problem {
             current_version: None,
             content: None,
             clashes: None,
+            cause: None,
         };
         Self(Box::new(Parts {
             kind,
@@ -269,8 +276,24 @@ impl IntoResponse for Problem {
         )
             .into_response();
         response.headers_mut().extend(headers);
+        response.extensions_mut().insert(body);
         response
     }
+}
+
+/// Names the request's cause in the body of a response that is a problem. Problems are made where
+/// the cause is not known.
+pub(crate) fn name_cause(mut response: Response, cause: Cause) -> Response {
+    let Some(body) = response.extensions_mut().remove::<ProblemBody>() else {
+        return response;
+    };
+    let body = ProblemBody {
+        cause: Some(cause.to_string()),
+        ..body
+    };
+    let text = serde_json::to_string(&body).unwrap_or_default();
+    response.headers_mut().remove(header::CONTENT_LENGTH);
+    response.map(|_| Body::from(text))
 }
 
 /// A busy table is a 503 and a foreign cursor the caller's mistake; anything else is an internal

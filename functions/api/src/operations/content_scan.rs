@@ -60,7 +60,10 @@ async fn create(
     let log = own_log(connection)?;
     let now = deps.clock.now();
     let (id, run) = (deps.entropy.operation(now), Run::content_scan());
-    let scan = Operation::new(connection.key.clone(), id, log, by, now, run).due(due_at);
+    let scan = Operation {
+        cause: deps.store.cause(),
+        ..Operation::new(connection.key.clone(), id, log, by, now, run).due(due_at)
+    };
     match store(&scan).create_operation(&scan).await? {
         Created::Created => Ok(scan),
         Created::Exists(_) => Err(Problem::busy("the generated id was in use; try again", 1)),

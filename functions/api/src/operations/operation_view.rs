@@ -48,6 +48,10 @@ pub(crate) struct OperationView {
     /// The decision of a person.
     #[serde(skip_serializing_if = "Option::is_none")]
     decision: Option<DecisionView>,
+    /// The cause of all that it does: of the request, notification or schedule that created it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^[0-9a-f]{32}$")]
+    cause: Option<String>,
 }
 
 /// The differences between a log's files and the stored records. Exact once they are verified: each
@@ -176,6 +180,7 @@ impl OperationView {
                 by: decision.by,
                 at: decision.at.to_string(),
             }),
+            cause: operation.cause.map(|cause| cause.to_string()),
         }
     }
 }

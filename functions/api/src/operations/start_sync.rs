@@ -112,7 +112,10 @@ pub(crate) async fn start_sync(
             Some(_) => deps.store.clone(),
             None => keyed.store(&deps),
         };
-        let new = |run| Operation::new(log.key.clone(), id, log.log.clone(), by, now, run);
+        let new = |run| Operation {
+            cause: deps.store.cause(),
+            ..Operation::new(log.key.clone(), id, log.log.clone(), by, now, run)
+        };
         match body.mode {
             Mode::Delta | Mode::Mirror => keyed.shows(Vec::new(), None),
             Mode::Full => {

@@ -102,6 +102,7 @@ impl Functions {
                 store: store.clone(),
                 log_wakes: log_wakes.clone(),
                 clock: clock.clone(),
+                entropy: entropy.clone(),
             }),
             fetch_changes: Arc::new(fetch_changes::Deps {
                 store: store.clone(),

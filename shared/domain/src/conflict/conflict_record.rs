@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::{Choice, Field, FileId, Timestamp, Value};
+use crate::{Cause, Choice, Field, FileId, Timestamp, Value};
 
 /// The identifier of a conflict.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,6 +38,8 @@ pub struct ConflictRecord {
     pub opened_at: Timestamp,
     /// The status: open, or the way in which it ended.
     pub status: ConflictStatus,
+    /// The cause of its last write; `None` before the first one.
+    pub cause: Option<Cause>,
 }
 
 /// The status of a conflict.

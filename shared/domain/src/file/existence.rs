@@ -75,6 +75,7 @@ impl FileRecord {
         let edit = Edit {
             by: by.to_owned(),
             at: context.now,
+            cause: None,
         };
         builder.record.edits.insert(Field::Existence, edit);
         let wanted = Sides {
@@ -132,6 +133,7 @@ impl FileRecord {
             let edit = Edit {
                 by: by.to_owned(),
                 at: context.now,
+                cause: None,
             };
             builder.record.edits.insert(Field::Existence, edit);
             builder.schedule_now();
@@ -201,6 +203,7 @@ impl FileRecord {
         let edit = Edit {
             by,
             at: context.now,
+            cause: None,
         };
         builder.record.edits.insert(Field::Existence, edit);
         let sides = self.sides(&Field::Existence).resolved(value, self.version);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::merge::Sides;
 use crate::{
-    DriveMetadata, DriveVersion, Field, FieldSetVersion, FileId, Gone, Revision, Snapshot,
+    Cause, DriveMetadata, DriveVersion, Field, FieldSetVersion, FileId, Gone, Revision, Snapshot,
     Timestamp, Value,
 };
 
@@ -52,6 +52,8 @@ pub struct FileRecord {
     /// The last write request with an idempotency key, of a release that kept it here. It stays as
     /// it is.
     pub last_request: Option<Request>,
+    /// The cause of the last write; `None` before the first one.
+    pub cause: Option<Cause>,
 }
 
 /// The presence of the file in Drive, for the connection's user.
@@ -72,6 +74,8 @@ pub struct Edit {
     pub by: String,
     /// The time at which the edit was accepted.
     pub at: Timestamp,
+    /// The cause of the write that stored it; `None` until then.
+    pub cause: Option<Cause>,
 }
 
 /// The part of an open conflict that the sides of its field don't tell.
@@ -188,6 +192,7 @@ impl FileRecord {
             metadata: DriveMetadata::default(),
             permissions_at: DriveVersion(0),
             last_request: None,
+            cause: None,
         }
     }
 

@@ -167,6 +167,7 @@ impl FileRecord {
                 let edit = Edit {
                     by: by.to_owned(),
                     at: context.now,
+                    cause: None,
                 };
                 builder.record.edits.insert(field.clone(), edit);
                 builder.schedule_now();
@@ -257,6 +258,7 @@ impl FileRecord {
         let edit = Edit {
             by,
             at: context.now,
+            cause: None,
         };
         builder.record.edits.insert(conflict.field.clone(), edit);
         builder.set(

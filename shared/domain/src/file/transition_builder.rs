@@ -201,6 +201,7 @@ impl<'a> TransitionBuilder<'a> {
             owed,
             opened_at: open.opened_at,
             status,
+            cause: None,
         };
         self.conflicts.insert(id, record);
     }
@@ -351,6 +352,7 @@ impl<'a> TransitionBuilder<'a> {
             owed: BTreeMap::new(),
             opened_at: open.opened_at,
             status,
+            cause: None,
         };
         self.conflicts.insert(id, record);
     }

@@ -30,7 +30,7 @@ pub use removal_limit::RemovalLimits;
 pub use stall::Stall;
 pub use sync::{Sync, SyncKind};
 
-use crate::{ConnectionKey, LogId, OperationId, Timestamp};
+use crate::{Cause, ConnectionKey, LogId, OperationId, Timestamp};
 
 /// Delay before an operation of a connection that isn't active is due again, in milliseconds.
 const INACTIVE_MILLIS: i64 = 60_000;
@@ -53,6 +53,9 @@ pub struct Operation {
     /// The time at which an executor continues it; `None` while `fetch-changes` drives it, and once
     /// it has ended.
     pub due_at: Option<Timestamp>,
+    /// The cause of all that it does: that of the request or wake that created it. `None` before
+    /// it is stored.
+    pub cause: Option<Cause>,
     /// Its kind and state.
     pub run: Run,
 }
@@ -156,6 +159,7 @@ impl Operation {
             started_at,
             finished_at: None,
             due_at: (!run.blocks_log()).then_some(started_at),
+            cause: None,
             run,
         }
     }

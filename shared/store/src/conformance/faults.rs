@@ -182,6 +182,7 @@ async fn history_that_was_left_unwritten_is_sent_again() {
     let entry = |version| HistoryEntry {
         snapshot: snapshot("f1", version, "a", "root"),
         at: ms(1),
+        cause: None,
     };
     let entries: Vec<_> = (1..=4).map(entry).collect();
     store.save_history(&key, &entries, None).await.unwrap();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use domain::merge::{DriveSide, SentWrite, Sides};
 use domain::{
-    AttemptId, Capabilities, Choice, ConflictId, ConflictRecord, ConflictStatus, Decider,
+    AttemptId, Capabilities, Cause, Choice, ConflictId, ConflictRecord, ConflictStatus, Decider,
     DriveMetadata, DriveVersion, Edit, Field, FieldSetVersion, FileId, FileRecord, Gone,
     ObservedPermission, OpenConflict, Presence, Push, Request, Resolution, Revision, Timestamp,
     Transition, Value,
@@ -186,6 +186,10 @@ fn permissions() -> impl Strategy<Value = Permissions> {
         })
 }
 
+fn cause() -> impl Strategy<Value = Option<Cause>> {
+    proptest::option::of(any::<[u8; 16]>().prop_map(Cause::from_bytes))
+}
+
 fn push() -> impl Strategy<Value = Push> {
     let failed = btree_map(field(), text(), 0..3);
     (
@@ -218,7 +222,7 @@ fn record() -> impl Strategy<Value = FileRecord> {
         1 => time().prop_map(|at| Presence::Gone(Gone::AccessLost, at)),
         1 => time().prop_map(|at| Presence::Gone(Gone::MovedAway, at)),
     ];
-    let edit = (text(), time()).prop_map(|(by, at)| Edit { by, at });
+    let edit = (text(), time(), cause()).prop_map(|(by, at, cause)| Edit { by, at, cause });
     let open =
         (any::<u32>(), any::<u32>(), time()).prop_map(|(number, moves, opened_at)| OpenConflict {
             number,
@@ -244,7 +248,7 @@ fn record() -> impl Strategy<Value = FileRecord> {
         (
             prop_oneof![Just(Push::default()), push()],
             (mirror(), any::<u64>()),
-            proptest::option::of(request),
+            (proptest::option::of(request), cause()),
         ),
     )
         .prop_map(
@@ -254,7 +258,7 @@ fn record() -> impl Strategy<Value = FileRecord> {
                 (edits, open, (conflicts_opened, content_version)),
                 last,
             )| {
-                let (push, (mirror, permissions_at), last_request) = last;
+                let (push, (mirror, permissions_at), (last_request, cause)) = last;
                 FileRecord {
                     file,
                     revision: Revision(revision),
@@ -272,6 +276,7 @@ fn record() -> impl Strategy<Value = FileRecord> {
                     metadata: mirror,
                     permissions_at: DriveVersion(permissions_at),
                     last_request,
+                    cause,
                 }
             },
         )
@@ -302,13 +307,13 @@ fn conflict() -> impl Strategy<Value = ConflictRecord> {
     (
         (id(), field(), any::<u32>(), any::<u32>()),
         (value(), value(), value(), any::<bool>()),
-        (btree_map(field(), value(), 0..4), time(), status),
+        (btree_map(field(), value(), 0..4), time(), status, cause()),
     )
         .prop_map(
             |(
                 (file, field, number, moves),
                 (base, app, drive, unsure),
-                (owed, opened_at, status),
+                (owed, opened_at, status, cause),
             )| {
                 ConflictRecord {
                     id: ConflictId {
@@ -324,6 +329,7 @@ fn conflict() -> impl Strategy<Value = ConflictRecord> {
                     owed,
                     opened_at,
                     status,
+                    cause,
                 }
             },
         )

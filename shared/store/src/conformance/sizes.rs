@@ -109,6 +109,7 @@ fn ordinary() -> (ConnectionKey, FileRecord) {
         FileRecord {
             revision: Revision(41),
             visible: Revision(37),
+            cause: Some(domain::Cause::fresh(u64::MAX, 7)),
             ..record
         },
     )

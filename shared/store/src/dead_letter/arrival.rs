@@ -30,6 +30,10 @@ impl Store {
     /// # Errors
     /// [`StoreError`]
     pub async fn record_dead_letter(&self, letter: &DeadLetter) -> Result<(), StoreError> {
+        let letter = &DeadLetter {
+            cause: letter.cause.or(self.cause),
+            ..letter.clone()
+        };
         for round in 0..ROUNDS_MAX {
             let stored = self.load_dead_letter(&letter.key, &letter.id).await?;
             let (item, replaces) = match stored {

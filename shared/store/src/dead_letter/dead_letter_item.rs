@@ -4,7 +4,7 @@ use domain::{ConnectionKey, FileId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::file::value_item::at;
-use crate::table::item::{Encoded, decode, encode};
+use crate::table::item::{CauseItem, Encoded, decode, encode};
 use crate::table::key::{Item, Key};
 use crate::{DeadLetter, DeadLetterAction, DeadLetterEvent, DeadLetterStatus, StoreError};
 
@@ -31,6 +31,8 @@ struct Body {
     history: Vec<EventBody>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     expires: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cause: Option<CauseItem>,
 }
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
@@ -91,6 +93,7 @@ pub(crate) fn encode_dead_letter(
         redrives: letter.redrives,
         history: letter.history.iter().map(event_body).collect(),
         expires: expires.map(|at| at.plus_millis(CLOSED_TTL_MILLIS).as_seconds()),
+        cause: letter.cause.map(CauseItem),
     };
     encode(&dead_letter_key(&letter.key, &letter.id), &body)
 }
@@ -122,6 +125,7 @@ pub(crate) fn decode_dead_letter(
         revision: body.revision,
         redrives: body.redrives,
         history: body.history.into_iter().map(event_of).collect(),
+        cause: body.cause.map(|item| item.0),
     })
 }
 

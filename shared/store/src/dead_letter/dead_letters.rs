@@ -1,6 +1,6 @@
 //! Dead letters: inputs that were set aside, and their history.
 
-use domain::{ConnectionId, ConnectionKey, FileId, TenantId, Timestamp};
+use domain::{Cause, ConnectionId, ConnectionKey, FileId, TenantId, Timestamp};
 
 /// The number of events that a history keeps: the latest ones. The item stays far below DynamoDB's
 /// 400 KB.
@@ -38,6 +38,8 @@ pub struct DeadLetter {
     pub redrives: u32,
     /// Its history, oldest first: the last twenty events.
     pub history: Vec<DeadLetterEvent>,
+    /// The cause of the input that was last set aside; `None` before it is stored.
+    pub cause: Option<Cause>,
 }
 
 /// The state of a dead letter.
@@ -151,6 +153,7 @@ impl DeadLetter {
                     sent_at: message.sent_at,
                 },
             }],
+            cause: None,
         }
     }
 
@@ -193,6 +196,7 @@ impl DeadLetter {
         after.reason.clone_from(&repeat.reason);
         after.parked_at = repeat.parked_at;
         after.receives = repeat.receives;
+        after.cause = repeat.cause.or(self.cause);
         Some(after)
     }
 

@@ -69,7 +69,8 @@ impl Store {
 
     /// Writes the record of `step` on condition that the stored one has the revision `before` (0:
     /// that there is none), in one transaction with the step's conflict records if it has any. The
-    /// stored revision is always later than `before`: the step's own, or the next.
+    /// stored revision is always later than `before`: the step's own, or the next. The record, its
+    /// new edits and the conflicts are stored with this store's cause.
     ///
     /// # Errors
     /// [`StoreError`]; after `Busy` the write may or may not have happened: load the record.
@@ -80,12 +81,13 @@ impl Store {
         step: &Transition,
         nonce: Nonce,
     ) -> Result<Committed, StoreError> {
+        let step = step.clone().caused_by(self.cause);
         // A first sight comes with revision 0, and a caller may add to a step that changed nothing.
         // A record is never stored under the revision that it replaces: the next writer would not
         // notice.
         let record = FileRecord {
             revision: step.record.revision.max(before.next()),
-            ..step.record.clone()
+            ..step.record
         };
         let head = encode_file(key, &record, nonce)?;
         let replaces = match before {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::StoreError;
 use crate::file::lists::ConflictState;
 use crate::file::value_item::{ByField, ItemDefect, ValueItem, at, by_field, from_fields};
-use crate::table::item::{Encoded, decode, encode};
+use crate::table::item::{CauseItem, Encoded, decode, encode};
 use crate::table::key::{Index, Item, Key, connection_pk, file_of, millis_13};
 
 #[derive(Serialize, Deserialize)]
@@ -25,6 +25,8 @@ struct Conflict {
     owed: ByField<ValueItem>,
     opened_at: i64,
     status: StatusItem,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cause: Option<CauseItem>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -138,6 +140,7 @@ impl Conflict {
             owed: by_field(&record.owed, ValueItem::from),
             opened_at: record.opened_at.as_millis(),
             status: StatusItem::of(&record.status),
+            cause: record.cause.map(CauseItem),
         }
     }
 
@@ -152,6 +155,7 @@ impl Conflict {
             owed: from_fields(self.owed, Into::into)?,
             opened_at: at(self.opened_at),
             status: self.status.into_status()?,
+            cause: self.cause.map(|item| item.0),
         })
     }
 }

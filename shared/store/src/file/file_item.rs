@@ -19,6 +19,7 @@
 //! | `m` | what Drive alone decides (see `MetadataItem`) |
 //! | `w` | the version that the permissions are of, if it is not `version` |
 //! | `q` | the last request: `k` key, `d` digest |
+//! | `cause`, `ec` | the cause of the last write; that of each edit: 16 bytes |
 //!
 //! Maps by field use one letter for a field (`n` name, `d` description, `s` starred, `t` trashed,
 //! `p` parent, `e` existence, `c` content), or a dot and a property's key, or an `@` and a
@@ -38,7 +39,7 @@ use crate::file::commit::Nonce;
 use crate::file::value_item::{
     ByField, ItemDefect, MetadataItem, ValueItem, at, by_field, from_fields,
 };
-use crate::table::item::{Encoded, decode, encode};
+use crate::table::item::{CauseItem, Encoded, decode, encode};
 use crate::table::key::{
     FILE_SHARDS, Index, Item, Key, children_pk, connection_pk, due_place, file_of, files_pk,
     millis_13, shard_of,
@@ -86,6 +87,10 @@ struct Head {
     permissions_at: Option<u64>,
     #[serde(rename = "q", default, skip_serializing_if = "Option::is_none")]
     last_request: Option<RequestItem>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cause: Option<CauseItem>,
+    #[serde(rename = "ec", default, skip_serializing_if = "BTreeMap::is_empty")]
+    edit_causes: ByField<CauseItem>,
 }
 
 #[expect(
@@ -281,6 +286,9 @@ impl Head {
         let fields = &record.fields;
         let moved = fields.iter().filter(|(_, sides)| sides.app != sides.base);
         let sent = fields.iter().filter(|(_, sides)| !sides.sent.is_empty());
+        let edit_causes = record.edits.iter();
+        let edit_causes =
+            edit_causes.filter_map(|(field, edit)| Some((field, edit.cause.as_ref()?)));
         let clashes = fields
             .iter()
             .filter_map(|(field, sides)| Some((field, sides.conflict.as_ref()?)));
@@ -307,6 +315,8 @@ impl Head {
             permissions_at: (record.permissions_at != record.version)
                 .then_some(record.permissions_at.0),
             last_request: record.last_request.as_ref().map(RequestItem::from),
+            cause: record.cause.map(CauseItem),
+            edit_causes: by_field(edit_causes, |cause| CauseItem(*cause)),
         }
     }
 
@@ -325,6 +335,12 @@ impl Head {
         {
             fields.get_mut(&field).ok_or(strange)?.sent = sent;
         }
+        let mut edits = from_fields(self.edits, EditItem::into_edit)?;
+        for (field, cause) in from_fields(self.edit_causes, |cause| cause)? {
+            if let Some(edit) = edits.get_mut(&field) {
+                edit.cause = Some(cause.0);
+            }
+        }
         let push = self.push.map(PushItem::into_push).transpose()?;
         let metadata = DriveMetadata::from(self.mirror);
         Ok(FileRecord {
@@ -340,7 +356,7 @@ impl Head {
                 None => Presence::Present,
             },
             fields,
-            edits: from_fields(self.edits, EditItem::into_edit)?,
+            edits,
             open: from_fields(self.open, OpenItem::into_open)?,
             conflicts_opened: self.conflicts_opened,
             content_version: (self.content_version).unwrap_or_else(|| first_version(&metadata)),
@@ -348,6 +364,7 @@ impl Head {
             metadata,
             permissions_at: DriveVersion(self.permissions_at.unwrap_or(self.version)),
             last_request: self.last_request.map(Request::from),
+            cause: self.cause.map(|item| item.0),
         })
     }
 }
@@ -415,6 +432,7 @@ impl EditItem {
         Edit {
             by: self.by,
             at: at(self.at),
+            cause: None,
         }
     }
 }

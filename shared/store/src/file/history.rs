@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use domain::{ConnectionKey, DriveVersion, FieldSetVersion, FileId, Snapshot, Timestamp};
+use domain::{Cause, ConnectionKey, DriveVersion, FieldSetVersion, FileId, Snapshot, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::file::value_item::{ByField, MetadataItem, ValueItem, at, by_field, from_fields};
-use crate::table::item::{Encoded, decode, encode};
+use crate::table::item::{CauseItem, Encoded, decode, encode};
 use crate::table::key::{Item, Key, file_pk};
 use crate::table::range::Range;
 use crate::table::update::Replaces;
@@ -19,6 +19,9 @@ pub struct HistoryEntry {
     pub snapshot: Snapshot,
     /// The time of that state as Drive reports it, else the time at which it was observed.
     pub at: Timestamp,
+    /// The cause of the entry: what made the state known here. `None`: that of the store that saves
+    /// it.
+    pub cause: Option<Cause>,
 }
 
 impl Store {
@@ -34,7 +37,11 @@ impl Store {
     ) -> Result<(), StoreError> {
         let mut items = BTreeMap::new();
         for entry in entries {
-            let item = encode_entry(key, entry, expires)?;
+            let entry = HistoryEntry {
+                cause: entry.cause.or(self.cause),
+                ..entry.clone()
+            };
+            let item = encode_entry(key, &entry, expires)?;
             items.insert(item.key.clone(), item);
         }
         // A batch can only put whole items. What is stored already is updated instead, one by one:
@@ -89,6 +96,8 @@ struct Entry {
     #[serde(rename = "m")]
     mirror: MetadataItem,
     at: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cause: Option<CauseItem>,
 }
 
 pub(crate) fn encode_entry(
@@ -103,6 +112,7 @@ pub(crate) fn encode_entry(
         fields: by_field(&snapshot.fields, ValueItem::from),
         mirror: (&snapshot.metadata).into(),
         at: entry.at.as_millis(),
+        cause: entry.cause.map(CauseItem),
     };
     let place = Key::snapshot(key, &snapshot.file, snapshot.version);
     let mut item = encode(&place, &body)?;
@@ -124,5 +134,6 @@ pub(crate) fn decode_entry(file: &FileId, item: Item) -> Result<HistoryEntry, St
             metadata: entry.mirror.into(),
         },
         at: at(entry.at),
+        cause: entry.cause.map(|item| item.0),
     })
 }

@@ -40,7 +40,10 @@ impl Store {
             .due(Some(next_poll_at));
         let mut writes = vec![
             Write::Update(left),
-            Write::Put(encode_operation(leave)?, Replaces::Nothing),
+            Write::Put(
+                encode_operation(&self.with_cause(leave))?,
+                Replaces::Nothing,
+            ),
         ];
         if let LogPosition::Listing(listing) = &log.position {
             let ended = Update::of(operation_key(&log.key, listing))

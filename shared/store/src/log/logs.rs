@@ -192,7 +192,10 @@ impl Store {
             .remove("drives_checked_at");
         let writes = vec![
             Write::Update(update),
-            Write::Put(encode_operation(operation)?, Replaces::Nothing),
+            Write::Put(
+                encode_operation(&self.with_cause(operation))?,
+                Replaces::Nothing,
+            ),
         ];
         if let Transacted::Done = self.transact(writes).await? {
             return Ok(Written::Done(next));

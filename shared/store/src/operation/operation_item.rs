@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::StoreError;
 use crate::file::value_item::at as time;
-use crate::table::item::{Encoded, decode, encode};
+use crate::table::item::{CauseItem, Encoded, decode, encode};
 use crate::table::key::{Index, Item, Key, due_place};
 
 /// The time that the pages of a listing are kept, from its start.
@@ -80,6 +80,8 @@ struct Body {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     due_at: Option<i64>,
     by: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cause: Option<CauseItem>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -157,6 +159,7 @@ fn body(operation: &Operation) -> Body {
         finished_at: millis(operation.finished_at),
         due_at: millis(operation.due_at),
         by: operation.by.clone(),
+        cause: operation.cause.map(CauseItem),
     }
 }
 
@@ -169,6 +172,7 @@ pub(crate) fn decode_operation(key: &ConnectionKey, item: Item) -> Result<Operat
     let log = LogId::parse(&body.log).ok();
     let (started_at, by) = (time(body.started_at), body.by.clone());
     let (finished_at, due_at) = (body.finished_at.map(time), body.due_at.map(time));
+    let cause = body.cause.map(|item| item.0);
     let run = form(body).and_then(OperationForm::into_run);
     let (Some(id), Some(log), Some(run)) = (id, log, run) else {
         return Err(place.corrupt("the id, the kind or the state is not valid"));
@@ -181,6 +185,7 @@ pub(crate) fn decode_operation(key: &ConnectionKey, item: Item) -> Result<Operat
         started_at,
         finished_at,
         due_at,
+        cause,
         run,
     })
 }
@@ -295,6 +300,7 @@ mod tests {
             finished_at: None,
             due_at: Some(2_000),
             by: "ann".to_owned(),
+            cause: None,
         }
     }
 

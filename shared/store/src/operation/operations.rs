@@ -26,6 +26,7 @@ impl Store {
         &self,
         operation: &Operation,
     ) -> Result<Created<Operation>, StoreError> {
+        let operation = &self.with_cause(operation);
         match self
             .put(encode_operation(operation)?, Replaces::Nothing)
             .await?
@@ -40,6 +41,14 @@ impl Store {
                 })
             }
             Applied::Refused(None) => Err(StoreError::busy("the existing item was not returned")),
+        }
+    }
+
+    /// Returns an operation that is about to be stored, with the cause that it keeps from then on.
+    pub(crate) fn with_cause(&self, operation: &Operation) -> Operation {
+        Operation {
+            cause: operation.cause.or(self.cause),
+            ..operation.clone()
         }
     }
 

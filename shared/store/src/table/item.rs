@@ -1,7 +1,7 @@
 //! The codec between the store's item forms and DynamoDB's attributes.
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use domain::Timestamp;
+use domain::{Cause, Timestamp};
 use serde::de::value::Error as Undecoded;
 use serde::de::{DeserializeOwned, Error as _, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, forward_to_deserialize_any};
@@ -129,6 +129,34 @@ impl<'de> Deserializer<'de> for &mut MemberNames {
     }
 }
 
+/// A cause: 16 bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CauseItem(pub(crate) Cause);
+
+impl Serialize for CauseItem {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self.0.as_bytes())
+    }
+}
+
+impl<'de> Deserialize<'de> for CauseItem {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Sixteen;
+        impl Visitor<'_> for Sixteen {
+            type Value = CauseItem;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("16 bytes")
+            }
+            fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<CauseItem, E> {
+                let bytes = bytes.try_into();
+                let bytes = bytes.map_err(|_| E::custom("a cause has 16 bytes"))?;
+                Ok(CauseItem(Cause::from_bytes(bytes)))
+            }
+        }
+        deserializer.deserialize_any(Sixteen)
+    }
+}
+
 /// A checksum: bytes if its text is lower-case hex (half the size), else the text itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Checksum {
@@ -217,5 +245,25 @@ mod tests {
         for text in ["0", "00FF", "xyz!", "é"] {
             assert_eq!(Checksum::of(text), Checksum::Text(text.to_owned()));
         }
+    }
+    #[test]
+    fn a_cause_is_stored_as_sixteen_bytes() {
+        #[derive(Serialize, Deserialize)]
+        struct Body {
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            cause: Option<CauseItem>,
+        }
+        let body = Body {
+            cause: Some(CauseItem(Cause::fresh(1, 2))),
+        };
+        let mut item = encode(&Key::new("p", "s"), &body).unwrap().item;
+        assert_eq!(item["cause"].as_b().unwrap().as_ref().len(), 16);
+        let read = |item: &Item| decode::<Body>(item.clone()).map(|(_, body)| body.cause);
+        assert_eq!(read(&item).unwrap().unwrap().0, Cause::fresh(1, 2));
+        let short = AttributeValue::B(vec![1, 2].into());
+        item.insert("cause".to_owned(), short);
+        assert!(read(&item).is_err());
+        item.remove("cause");
+        assert!(read(&item).unwrap().is_none());
     }
 }

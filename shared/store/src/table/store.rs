@@ -11,6 +11,7 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{
     AttributeValue, CancellationReason, ReturnValue, ReturnValuesOnConditionCheckFailure, Select,
 };
+use domain::Cause;
 
 use crate::connection::answers::KeyedWrite;
 use crate::table::item::Encoded;
@@ -23,13 +24,14 @@ use crate::{Page, PageRequest, StoreError};
 /// The rounds of retries for unprocessed items, or for a write that met a transaction.
 pub(crate) const ROUNDS_MAX: u32 = 6;
 
-/// The table.
+/// The table, on behalf of a cause: what is written through it carries that cause.
 #[derive(Debug, Clone)]
 pub struct Store {
     pub(crate) client: Client,
     pub(crate) table: String,
     /// The answer of a request, to be stored with the next write.
     pub(crate) keyed: Option<Arc<KeyedWrite>>,
+    pub(crate) cause: Option<Cause>,
 }
 
 /// The outcome of a conditional write.
@@ -66,7 +68,24 @@ impl Store {
             client,
             table: table.into(),
             keyed: None,
+            cause: None,
         }
+    }
+
+    /// Returns the same table on behalf of this cause: it is stored with every file, history entry,
+    /// conflict, operation and dead letter that is written through it.
+    #[must_use]
+    pub fn caused_by(&self, cause: Cause) -> Self {
+        Self {
+            cause: Some(cause),
+            ..self.clone()
+        }
+    }
+
+    /// Returns the cause that this table is used on behalf of.
+    #[must_use]
+    pub fn cause(&self) -> Option<Cause> {
+        self.cause
     }
 
     /// Reads one item consistently.

@@ -21,7 +21,7 @@ pub use binaries::binary;
 pub use both::{both_edit, both_rename};
 pub use by_hand::{ByHand, by_hand};
 pub use calls::Calls;
-pub use metrics::{Metrics, listening};
+pub use metrics::{Metrics, logged};
 pub use person::{FOLDER, Person};
 pub use runtime_api::{Invoked, RuntimeApi};
 pub use stage::{FILE, FILE_IN_CONFLICT, Stage};

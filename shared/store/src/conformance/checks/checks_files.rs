@@ -298,6 +298,7 @@ pub(crate) async fn history_is_newest_first_and_writing_it_again_changes_nothing
     let entry = |version: u64| HistoryEntry {
         snapshot: snapshot("f1", version, &format!("v{version}"), "root"),
         at: ms(1_000 + i64::try_from(version).unwrap()),
+        cause: None,
     };
     let versions: Vec<u64> = (1..=40).map(|n| n * n).collect();
     let mut entries: Vec<_> = versions.iter().map(|version| entry(*version)).collect();

@@ -109,6 +109,7 @@ async fn create_every_kind(store: &Store) -> EveryKind {
     let history = HistoryEntry {
         snapshot: snapshot("f1", 2, "theirs", "root"),
         at: ms(9),
+        cause: None,
     };
     let entries = std::slice::from_ref(&history);
     store.save_history(&key, entries, None).await.unwrap();
@@ -281,6 +282,7 @@ impl EveryKind {
         let newer = HistoryEntry {
             snapshot: snapshot("f1", 3, "theirs again", "root"),
             at: ms(12),
+            cause: None,
         };
         let entries = [self.history.clone(), newer];
         store.save_history(key, &entries, None).await.unwrap();
