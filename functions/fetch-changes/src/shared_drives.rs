@@ -213,8 +213,16 @@ async fn join_drive(
     Ok(())
 }
 
-/// Stops following a shared drive and starts the operation that marks its files.
+/// Stops following a shared drive and starts the operation that marks its files. Nothing is left
+/// while the account has taken the place of another and a person has not yet said what may go.
 async fn leave_drive(key: &ConnectionKey, id: &LogId, deps: &Deps) -> Result<(), WorkError> {
+    let connection = deps.store.load_connection(key).await?;
+    if let Some(comparison) = connection.and_then(|connection| connection.account.comparison)
+        && let Some(comparison) = deps.store.load_operation(key, &comparison).await?
+        && !comparison.has_ended()
+    {
+        return Ok(());
+    }
     let left = compare_and_swap((), |()| async {
         let log = deps.store.load_log(key, id).await?;
         let Some(log) = log.filter(is_followed) else {

@@ -39,7 +39,7 @@ pub(crate) async fn schedule_for_folder(
     let listing = listings.find(|operation| operation.log == log);
     let now = deps.clock.now();
     if operations.iter().any(Operation::is_pending_scan)
-        || listing.is_some_and(|listing| listing.scan_follows(&connection.facts(), now))
+        || listing.is_some_and(|listing| listing.scan_follows(&connection.facts(&listing.id), now))
     {
         return Ok(());
     }

@@ -207,8 +207,8 @@ impl PushBatch<'_> {
                     },
                     Some(read),
                 )) => writes.push(Write {
+                    read: read.known_in(record.sides(&Field::Parent).drive()),
                     record,
-                    read,
                     patch,
                 }),
                 Ok((claimed, _)) => result.add(file, Ok(claimed.record)),

@@ -8,7 +8,7 @@
 //! nothing to close it.
 
 use domain::rate_limit::CallKind;
-use domain::{Field, FileId, FileRecord, Patch, Refusal, Snapshot};
+use domain::{Field, FileId, FileRecord, ObservedPermission, Patch, Refusal, Snapshot};
 use drive::{DriveError, Read};
 use futures_util::StreamExt;
 use futures_util::stream;
@@ -101,16 +101,17 @@ impl PushBatch<'_> {
         }
         let file = record.file.clone();
         let drive = self.drive.client();
+        let existing = record.permission_in(principal, &read.snapshot);
         let outcome = drive
-            .write_permission(&read.snapshot, principal, role)
+            .write_permission(&file, existing, principal, role)
             .await;
         self.report_outcomes(CallKind::Edit, std::slice::from_ref(&outcome))
             .await;
         let error = match outcome {
-            Ok(()) => match self.read_back(&file).await {
+            Ok(answer) => match self.read_back(&file).await {
                 Ok(read) => {
                     return (
-                        self.confirm_permission(record, &patch, &read.snapshot)
+                        self.confirm_permission(record, &patch, answer.as_ref(), &read.snapshot)
                             .await,
                         None,
                     );
@@ -146,17 +147,18 @@ impl PushBatch<'_> {
         read
     }
 
-    /// Confirms a claimed permission with the state `read` after the write.
+    /// Confirms a claimed permission with Drive's answer and the state `read` after the write.
     async fn confirm_permission(
         &self,
         claimed: FileRecord,
         patch: &Patch,
+        answer: Option<&ObservedPermission>,
         read: &Snapshot,
     ) -> Result<Option<FileRecord>, StoreError> {
         tracing::info!(file = %read.file, metric = "shared", "wrote permission to Drive");
         let jitter = self.deps.entropy.jitter();
         self.update(claimed, |record| {
-            record.confirmed_by_reread(patch, read, self.context(), jitter)
+            record.confirmed_by_reread(patch, answer, read, self.context(), jitter)
         })
         .await
     }

@@ -75,7 +75,7 @@ async fn step(
     deps: &Deps,
 ) -> Result<Option<Written<Operation>>, WorkError> {
     let now = deps.clock.now();
-    let after = match operation.next_work(&connection.facts(), now) {
+    let after = match operation.next_work(&connection.facts(&operation.id), now) {
         Work::Nothing => return Ok(None),
         Work::Advance(after) => *after,
         Work::Remind(after) => {

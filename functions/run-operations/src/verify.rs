@@ -28,7 +28,7 @@ pub(crate) async fn verify_page(
     let drive = deps.drives.throttled(connection, wait_budget(deps)).await?;
     let findings = verify_candidates(page.items, operation, connection, &drive, deps).await?;
     let is_last = page.next_cursor.is_none();
-    let (found, facts) = (count(&findings), connection.facts());
+    let (found, facts) = (count(&findings), connection.facts(&operation.id));
     let after = operation.on_verified(&found, page.next_cursor, &facts, deps.clock.now());
     if !is_last {
         return Ok(after);
@@ -49,7 +49,9 @@ fn log_outcome(operation: &Operation, connection: &Connection) {
         );
     }
     if operation.awaits_confirmation().is_some() {
-        let limit = connection.removals.limit_for(found.present);
+        let limit = connection
+            .removals_of(&operation.id)
+            .limit_for(found.present);
         tracing::error!(
             connection = %operation.key, operation = %operation.id,
             would_remove = found.missing_there, held = found.present, limit,

@@ -263,6 +263,9 @@ async fn poll_log(key: &ConnectionKey, id: &LogId, deps: &Deps) -> Result<(), Wo
         }
         return Ok(());
     }
+    if connection.account.id.is_none() && is_own_log(&connection, id) {
+        take_account(&connection, deps).await;
+    }
     deps.wakes.log(key, id, now).await?;
     let interval_millis = match log.position {
         LogPosition::Left { .. } => deps.entropy.jitter().around(POLL_LEFT_MILLIS),
@@ -282,6 +285,20 @@ async fn poll_log(key: &ConnectionKey, id: &LogId, deps: &Deps) -> Result<(), Wo
         channels::open(&connection, &log, deps).await?;
     }
     Ok(())
+}
+
+/// Stores the account of a connection that was made by a release that did not ask for it. If that
+/// fails, it is asked for again at the next poll.
+async fn take_account(connection: &Connection, deps: &Deps) {
+    let taken = async {
+        let drive = deps.drives.throttled(connection, wait_budget(deps)).await?;
+        let identified = throttle::identify(drive.client());
+        let account = drive.call(CallKind::Other, identified).await?;
+        Ok::<_, WorkError>(deps.store.take_account(connection, &account).await?)
+    };
+    if let Err(error) = taken.await {
+        report("account", &error);
+    }
 }
 
 async fn wake_pushes(key: &ConnectionKey, deps: &Deps) -> Result<(), WorkError> {

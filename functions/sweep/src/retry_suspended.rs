@@ -2,6 +2,7 @@
 //! intervention.
 
 use domain::rate_limit::CallKind;
+use drive::{ANOTHER_ACCOUNT, DriveError, Kind};
 use store::{Connection, ConnectionState, Log, Written};
 use throttle::CallError;
 
@@ -18,12 +19,15 @@ pub(crate) async fn retry(
 ) -> Result<(), WorkError> {
     let key = &connection.key;
     if let Err(error) = probe(connection, log, deps).await {
-        let error = runtime::telemetry::chain(&error);
+        let text = runtime::telemetry::chain(&error);
         tracing::info!(
-            connection = %key, error, metric = "still_suspended",
+            connection = %key, error = text, metric = "still_suspended",
             "connection stays suspended"
         );
-        return Ok(());
+        return match error {
+            CallError::Drive(error) => suspended_for(connection, &error, deps).await,
+            CallError::Throttled(_) | CallError::Store(_) => Ok(()),
+        };
     }
     // Content wakes were dropped during the suspension. The scan is scheduled first, so that an
     // interruption cannot lose it.
@@ -48,6 +52,31 @@ pub(crate) async fn retry(
         deps.wakes.log(key, &log.log, now).await?;
     }
     deps.wakes.push(key, now).await?;
+    Ok(())
+}
+
+/// Shows that the credentials work again, but are another account's: another question to the person
+/// than the one that the connection was suspended with.
+async fn suspended_for(
+    connection: &Connection,
+    error: &DriveError,
+    deps: &Deps,
+) -> Result<(), WorkError> {
+    let ConnectionState::Suspended { reason, at } = &connection.state else {
+        return Ok(());
+    };
+    let Kind::AuthLost { reason: now } = error.kind() else {
+        return Ok(());
+    };
+    if now == ANOTHER_ACCOUNT && reason != ANOTHER_ACCOUNT {
+        let state = ConnectionState::Suspended {
+            reason: now.clone(),
+            at: *at,
+        };
+        // A concurrent change of the state takes precedence.
+        let (Written::Done(_) | Written::Stale(_)) =
+            deps.store.set_connection_state(connection, state).await?;
+    }
     Ok(())
 }
 

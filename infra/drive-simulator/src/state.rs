@@ -31,6 +31,7 @@ use crate::{
         },
         sharing::{
             access::Place,
+            addresses::Addresses,
             item_permissions::OverlappingWrites,
             oauth_grants::{AccessToken, Grants},
             permission::{Permission, Permissions, Principal, Role},
@@ -179,6 +180,8 @@ pub(crate) struct State {
     user_logs: BTreeMap<UserId, ChangeLog>,
     /// The accounts of groups, by the group's address.
     pub(crate) groups: HashMap<String, BTreeSet<UserId>>,
+    /// The addresses of accounts that are not their own names.
+    pub(crate) addresses: Addresses,
     pub(crate) log_repeats: LogRepeats,
     pub(crate) limits: Limits,
     overlap_ms: i64,
@@ -217,6 +220,7 @@ impl State {
             drive_requests: BTreeSet::new(),
             user_logs: BTreeMap::new(),
             groups: HashMap::new(),
+            addresses: Addresses::default(),
             log_repeats: LogRepeats::All,
             limits: Limits::default(),
             overlap_ms: 0,

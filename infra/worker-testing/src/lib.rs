@@ -157,6 +157,7 @@ impl World {
             policies: Policies::default(),
             rules: domain::Rules::default(),
             content: domain::ContentSettings::default(),
+            account: domain::Account::default(),
             my_drive: None,
             removals: domain::RemovalLimits::default(),
             state: ConnectionState::Active,

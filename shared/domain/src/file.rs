@@ -5,6 +5,7 @@ mod existence;
 mod field;
 mod permission;
 mod push;
+mod recognition;
 mod record;
 mod snapshot;
 mod transition;

@@ -85,6 +85,12 @@ id!(
     OperationId, "operation id", 64
 );
 
+id!(
+    /// A Google account: the permission id of its user, the same on every file. Its address may
+    /// change; this does not.
+    AccountId, "account id", 128
+);
+
 impl OperationId {
     /// Creates an operation's id from its start time and 32 random bits: ids sort by time.
     #[must_use]

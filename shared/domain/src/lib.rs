@@ -1,5 +1,6 @@
 #![doc = include_str!("../SEMANTICS.md")]
 
+mod account;
 mod audit;
 mod conflict;
 pub mod content;
@@ -20,6 +21,7 @@ mod properties;
 #[cfg(test)]
 mod tests;
 
+pub use account::{Account, AccountCheck, check_account};
 pub use audit::{Difference, Drift, InconsistencyCount, InconsistencyKind, drift};
 pub use conflict::{
     Choice, ConflictId, ConflictRecord, ConflictStatus, Decider, Policies, Policy, Resolution,
@@ -41,8 +43,8 @@ pub use file::{
     principal_of,
 };
 pub use id::{
-    AttemptId, Cause, ChannelId, ConnectionId, ConnectionKey, DriveVersion, FileId, InvalidId,
-    LogId, OperationId, PageToken, Revision, TenantId,
+    AccountId, AttemptId, Cause, ChannelId, ConnectionId, ConnectionKey, DriveVersion, FileId,
+    InvalidId, LogId, OperationId, PageToken, Revision, TenantId,
 };
 pub use operation::{DriftCounts, Operation, OperationKind, OperationState, RemovalLimits, Run};
 pub use rate_limit::{Backoff, Jitter};

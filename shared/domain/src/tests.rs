@@ -9,3 +9,4 @@ mod inconsistencies;
 mod permission_fields;
 mod presence;
 mod pushing;
+mod recognising;

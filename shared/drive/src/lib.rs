@@ -7,6 +7,7 @@ mod failure;
 mod protocol;
 mod transfer;
 
+pub use access::account::{ANOTHER_ACCOUNT, ExpectedAccount};
 pub use access::auth::{Credentials, InvalidCredentials};
 pub use access::directory::{Access, Drives};
 pub use access::secret::Secret;

@@ -13,9 +13,10 @@ pub use lookup::Lookup;
 pub use reachability::DriveReachability;
 pub use throttled::{ThrottledDrive, WaitBudget};
 
-use drive::{Access, DriveClient, DriveError, Drives};
+use domain::Account;
+use drive::{Access, DriveClient, DriveError, Drives, ExpectedAccount};
 use runtime::{Clock, Entropy};
-use store::{Connection, Store};
+use store::{Connection, Scope, Store};
 
 use crate::budget::Budgets;
 
@@ -62,7 +63,25 @@ impl DriveFactory {
     /// # Errors
     /// As [`Drives::client`].
     pub async fn unthrottled(&self, connection: &Connection) -> Result<DriveClient, DriveError> {
-        self.with_access(&access(connection)).await
+        let client = self.with_access(&access(connection)).await?;
+        // A shared drive is its own identity.
+        Ok(match (&connection.scope, &connection.account.id) {
+            (Scope::User, Some(id)) => client.expecting(ExpectedAccount {
+                id: id.clone(),
+                secret_version: connection.account.secret_version.clone(),
+            }),
+            (Scope::User, None) | (Scope::SharedDrive(_), _) => client,
+        })
+    }
+
+    /// Asks Drive whose a connection's credentials are, as the secret has them now. Its own rate
+    /// limit does not count this one call.
+    ///
+    /// # Errors
+    /// [`DriveError`]
+    pub async fn identify(&self, connection: &Connection) -> Result<Account, DriveError> {
+        let client = self.with_fresh_access(&access(connection)).await?;
+        identify(&client).await
     }
 
     /// Opens Drive with credentials that belong to no connection yet, to check them before one is
@@ -73,6 +92,27 @@ impl DriveFactory {
     pub async fn with_access(&self, access: &Access) -> Result<DriveClient, DriveError> {
         self.drives.client(access).await
     }
+
+    /// Opens Drive as [`DriveFactory::with_access`] does, with the credentials that the secret has
+    /// now.
+    ///
+    /// # Errors
+    /// As [`Drives::client`].
+    pub async fn with_fresh_access(&self, access: &Access) -> Result<DriveClient, DriveError> {
+        self.drives.fresh_client(access).await
+    }
+}
+
+/// Asks Drive whose the credentials of a client are.
+///
+/// # Errors
+/// [`DriveError`]
+pub async fn identify(client: &DriveClient) -> Result<Account, DriveError> {
+    Ok(Account {
+        id: client.about().await?.account,
+        secret_version: client.secret_version().await,
+        comparison: None,
+    })
 }
 
 /// The credentials of a connection.

@@ -6,7 +6,7 @@
 mod body_cause;
 mod permissions_body;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{
     Capabilities, ConnectionId, ConnectionKey, DriveMetadata, DriveVersion, Field, FieldSetVersion,
@@ -134,6 +134,8 @@ struct MetadataBody {
     modified_by: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     owner: Option<String>,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    parents: BTreeSet<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     drive_id: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -347,6 +349,7 @@ fn snapshot_body(snapshot: &Snapshot) -> SnapshotBody {
             modified_at: metadata.modified_at.map(|at| at.to_string()),
             modified_by: metadata.modified_by.clone(),
             owner: metadata.owner.clone(),
+            parents: metadata.parents.clone(),
             drive_id: metadata.drive_id.clone(),
             shortcut_target: metadata.shortcut_target.clone(),
             shortcut_mime_type: metadata.shortcut_mime_type.clone(),
@@ -406,6 +409,7 @@ fn snapshot_from(file: &FileId, body: SnapshotBody) -> Result<Snapshot, Unreadab
             modified_at: time(metadata.modified_at)?,
             modified_by: metadata.modified_by,
             owner: metadata.owner,
+            parents: metadata.parents,
             drive_id: metadata.drive_id,
             shortcut_target: metadata.shortcut_target,
             shortcut_mime_type: metadata.shortcut_mime_type,

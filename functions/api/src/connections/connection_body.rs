@@ -100,6 +100,11 @@ pub(crate) struct ConnectionPatch {
     removal_share_percent_max: u8,
     #[serde(default = "unasked_max")]
     removals_unasked_max: u32,
+    /// True: the credentials may be those of another Google account, which takes the place of the
+    /// one that was synced so far. All files are compared, and none is removed without
+    /// confirmation.
+    #[serde(default)]
+    replace_account: bool,
 }
 
 /// Settings that have been checked.
@@ -114,6 +119,7 @@ pub(crate) struct CheckedSettings {
     pub(crate) rules: Rules,
     pub(crate) content: ContentSettings,
     pub(crate) removals: RemovalLimits,
+    pub(crate) replace_account: bool,
 }
 
 /// The names of a tenant's secrets. None of them can name a secret of another tenant.
@@ -196,6 +202,7 @@ pub(crate) fn new_connection(
         content: body.content,
         removal_share_percent_max: body.removal_share_percent_max,
         removals_unasked_max: body.removals_unasked_max,
+        replace_account: false,
     };
     Ok((settings.checked(secrets)?, scope, log))
 }
@@ -217,6 +224,7 @@ pub(crate) fn patched(
         content: ContentSettingsBody::from(&connection.content),
         removal_share_percent_max: connection.removals.share_percent_max,
         removals_unasked_max: connection.removals.unasked_max,
+        replace_account: false,
     };
     let invalid = |_| {
         Problem::new(
@@ -301,6 +309,7 @@ impl ConnectionPatch {
             name: self.name,
             subject: self.subject,
             quota_user: self.quota_user,
+            replace_account: self.replace_account,
         })
     }
 }

@@ -1,7 +1,7 @@
 //! Checks of a connection's access to Drive, so that a mistake in its credentials is reported to
 //! the caller who made it.
 
-use domain::{FileId, LogId};
+use domain::{Account, FileId, LogId};
 use drive::{Access, DriveClient, DriveError, Kind as DriveKind};
 use store::Scope;
 
@@ -16,6 +16,8 @@ pub(crate) struct DriveAccess {
     pub(crate) drive_name: Option<String>,
     /// The root of the user's My Drive, if it is not.
     pub(crate) my_drive: Option<FileId>,
+    /// The account of the credentials.
+    pub(crate) account: Account,
 }
 
 /// Calls Drive with the credentials.
@@ -30,8 +32,8 @@ pub(crate) async fn check_access(
         subject: settings.subject.clone(),
         quota_user: settings.quota_user.clone(),
     };
-    let drive = match authenticate(deps, &access).await {
-        Ok(drive) => drive,
+    let (drive, account) = match authenticate(deps, &access).await {
+        Ok(accepted) => accepted,
         Err(error) => {
             let pointer = invalid_member(deps, &access, &error).await;
             return Err(Problem::credentials(&error, pointer));
@@ -41,10 +43,14 @@ pub(crate) async fn check_access(
         Scope::User => match drive.root_folder_id().await {
             Ok(root) => Ok(DriveAccess {
                 my_drive: Some(root),
+                account,
                 ..DriveAccess::default()
             }),
             // An account without a My Drive has only what is shared with it.
-            Err(error) if *error.kind() == DriveKind::NotFound => Ok(DriveAccess::default()),
+            Err(error) if *error.kind() == DriveKind::NotFound => Ok(DriveAccess {
+                account,
+                ..DriveAccess::default()
+            }),
             Err(error) => Err(Problem::credentials(&error, "/secret")),
         },
         Scope::SharedDrive(_) => {
@@ -52,17 +58,18 @@ pub(crate) async fn check_access(
             let found = drive.get_drive(log).await.map_err(refused)?;
             Ok(DriveAccess {
                 drive_name: Some(found.name),
+                account,
                 ..DriveAccess::default()
             })
         }
     }
 }
 
-/// Returns a client if Drive accepts the credentials.
-async fn authenticate(deps: &Deps, access: &Access) -> Result<DriveClient, DriveError> {
-    let drive = deps.drives.with_access(access).await?;
-    drive.about().await?;
-    Ok(drive)
+/// Returns a client and its account if Drive accepts the credentials that the secret has now.
+async fn authenticate(deps: &Deps, access: &Access) -> Result<(DriveClient, Account), DriveError> {
+    let drive = deps.drives.with_fresh_access(access).await?;
+    let account = throttle::identify(&drive).await?;
+    Ok((drive, account))
 }
 
 /// Returns the member that Drive refuses: the subject if the account itself is accepted. Google

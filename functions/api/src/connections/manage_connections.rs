@@ -3,13 +3,15 @@
 use axum::Json;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
-use domain::{ConnectionId, ConnectionKey, Operation};
+use domain::operation::SyncKind;
+use domain::{Account, AccountCheck, ConnectionId, ConnectionKey, Operation, Run};
+use drive::ANOTHER_ACCOUNT;
 use serde::Serialize;
-use store::{Attempt, Connection, ConnectionState, Created, PageRequest, Store};
+use store::{Attempt, Connection, ConnectionState, Created, PageRequest, Store, Written};
 use utoipa::ToSchema;
 
 use crate::connections::connection_body::{
-    ConnectionPatch, NewConnection, SecretNames, new_connection, patched,
+    CheckedSettings, ConnectionPatch, NewConnection, SecretNames, new_connection, patched,
 };
 use crate::connections::connection_logs::{
     delete_logs, ensure_own_log, new_own_log, own_log, wake_other_logs,
@@ -111,6 +113,7 @@ pub(crate) async fn create_connection(
         policies: settings.policies,
         rules: settings.rules,
         content: settings.content,
+        account: access.account,
         my_drive: access.my_drive,
         removals: settings.removals,
         state: ConnectionState::Active,
@@ -153,6 +156,8 @@ pub(crate) async fn get_connection(deps: App, at: ConnectionPath) -> Result<Resp
 }
 
 /// Changes settings of a connection. New credentials are checked first.
+///
+/// Those of another Google account are refused, unless `replace_account` says that this is meant.
 #[utoipa::path(
     patch, path = "/v1/connections/{connection}", tag = "connections",
     params(
@@ -165,6 +170,7 @@ pub(crate) async fn get_connection(deps: App, at: ConnectionPath) -> Result<Resp
             headers(("ETag" = String))),
         (status = 412,
             description = "The connection has changed; `current` is the connection now."),
+        (status = 409, description = "The credentials are those of another account."),
         (status = 428, description = "`If-Match` is missing."),
     )
 )]
@@ -189,10 +195,27 @@ pub(crate) async fn update_connection(
         }
         let settings = patched(&connection, body.members.clone(), secrets)?;
         let mut my_drive = connection.my_drive.clone();
-        if settings.secret_id != connection.secret_id || settings.subject != connection.subject {
+        let mut account = connection.account.clone();
+        let mut replaced = false;
+        let other_credentials =
+            settings.secret_id != connection.secret_id || settings.subject != connection.subject;
+        if other_credentials || settings.replace_account {
             let log = own_log(&connection)?;
             let access = check_access(deps, &settings, &connection.scope, &log).await?;
+            match connection.check_account(access.account.id.as_ref()) {
+                AccountCheck::Another if settings.replace_account => replaced = true,
+                AccountCheck::Another => {
+                    return Err(Problem::another_account()
+                        .at(member_of_credentials(&connection, &settings)));
+                }
+                AccountCheck::Accepted => {}
+            }
             my_drive = access.my_drive;
+            let comparison = account.comparison.take();
+            account = Account {
+                comparison,
+                ..access.account
+            };
         }
         let next = Connection {
             name: settings.name,
@@ -203,6 +226,7 @@ pub(crate) async fn update_connection(
             policies: settings.policies,
             rules: settings.rules,
             content: settings.content,
+            account,
             my_drive,
             removals: settings.removals,
             ..connection.clone()
@@ -216,10 +240,18 @@ pub(crate) async fn update_connection(
             true => Some(content_scan::schedule(deps, &next, &caller.subject).await?),
             false => None,
         };
-        let saved = match attempt(WHAT, keyed.store(deps).save_connection(&next).await?)? {
+        let written = if replaced {
+            replace_account(deps, keyed, next, &caller.subject).await?
+        } else {
+            keyed.store(deps).save_connection(&next).await?
+        };
+        let saved = match attempt(WHAT, written)? {
             Attempt::Done(saved) => saved,
             Attempt::Stale(current) => return Ok(Attempt::Stale(current)),
         };
+        if replaced {
+            wakes::wake_log(deps, &saved.key, &own_log(&saved)?).await;
+        }
         wakes::reschedule_out_of_scope(deps, &connection, &saved).await;
         let scan = match scan {
             Some(scan) => Some(content_scan::start_scheduled(deps, scan).await),
@@ -228,6 +260,66 @@ pub(crate) async fn update_connection(
         Ok(Attempt::Done(respond(deps, caller, &saved, scan.as_ref())))
     })
     .await
+}
+
+/// Returns the member of a patch that brought other credentials.
+fn member_of_credentials(connection: &Connection, settings: &CheckedSettings) -> &'static str {
+    if settings.subject == connection.subject {
+        "/secret"
+    } else {
+        "/subject"
+    }
+}
+
+/// Saves a connection whose account is another one now. In the same write, a comparison with all of
+/// the other account's files begins. The connection is active again if that was the open question.
+async fn replace_account(
+    deps: &Deps,
+    keyed: &Keyed,
+    connection: Connection,
+    by: &str,
+) -> Result<Written<Connection>, Problem> {
+    let busy = || Problem::busy("the log is being changed", 2);
+    let own = own_log(&connection)?;
+    let log = deps.store.load_log(&connection.key, &own).await?;
+    let log = log.ok_or_else(busy)?;
+    let now = deps.clock.now();
+    let id = deps.entropy.operation(now);
+    let run = Run::sync(SyncKind::Resync);
+    let operation = Operation::new(connection.key.clone(), id, own, by, now, run);
+    let connection = Connection {
+        account: Account {
+            comparison: Some(operation.id.clone()),
+            ..connection.account
+        },
+        state: match connection.state {
+            ConnectionState::Suspended { reason, .. } if reason == ANOTHER_ACCOUNT => {
+                ConnectionState::Active
+            }
+            state @ (ConnectionState::Active
+            | ConnectionState::Paused
+            | ConnectionState::Suspended { .. }
+            | ConnectionState::Deleting) => state,
+        },
+        ..connection
+    };
+    let start = async {
+        let drive = deps.drives.unthrottled(&connection).await?;
+        drive.start_page_token(&log.log).await
+    };
+    let start = start
+        .await
+        .map_err(|error| Problem::credentials(&error, "/secret"))?;
+    let store = keyed.store(deps);
+    let saved = store
+        .replace_account(&connection, &log, &start, &operation)
+        .await?;
+    if let Written::Stale(Some(current)) = &saved
+        && current.revision == connection.revision
+    {
+        return Err(busy());
+    }
+    Ok(saved)
 }
 
 /// Changes a connection's state. `None` from `next` leaves it unchanged.
@@ -270,11 +362,16 @@ pub(crate) async fn pause_connection(
 }
 
 /// Resumes the sync of a connection from where it stopped: no change is lost.
+///
+/// Not with the credentials of another Google account.
 #[utoipa::path(
     post, path = "/v1/connections/{connection}/resume", tag = "connections",
     params(ConnectionPath),
-    responses((status = 200, description = "The connection.", body = ConnectionView,
-        headers(("ETag" = String))))
+    responses(
+        (status = 200, description = "The connection.", body = ConnectionView,
+            headers(("ETag" = String))),
+        (status = 409, description = "The credentials are those of another account."),
+    )
 )]
 pub(crate) async fn resume_connection(
     deps: App,
@@ -283,6 +380,9 @@ pub(crate) async fn resume_connection(
 ) -> Result<Response, Problem> {
     let connection = lookups::connection(&deps, &at.key).await?;
     let log = own_log(&connection)?;
+    if connection.state != ConnectionState::Active {
+        check_account(&deps, &connection).await?;
+    }
     // Content wakes were dropped while it was not active.
     let scan = match connection.content.enabled && connection.state != ConnectionState::Active {
         true => Some(content_scan::schedule(&deps, &connection, &at.caller.subject).await?),
@@ -305,6 +405,22 @@ pub(crate) async fn resume_connection(
         wakes::wake_push(&deps, &at.key).await;
     }
     Ok(respond(&deps, &at.caller, &resumed, None))
+}
+
+/// Refuses credentials that have become another account's while the connection was not active. An
+/// account that can't be asked about now is checked before it is used.
+async fn check_account(deps: &Deps, connection: &Connection) -> Result<(), Problem> {
+    match deps.drives.identify(connection).await {
+        Ok(account) => match connection.check_account(account.id.as_ref()) {
+            AccountCheck::Another => Err(Problem::another_account().at("")),
+            AccountCheck::Accepted => Ok(()),
+        },
+        Err(error) => {
+            let error = runtime::telemetry::chain(&error);
+            tracing::info!(connection = %connection.key, error, "could not identify the account");
+            Ok(())
+        }
+    }
 }
 
 /// Deletes a connection.

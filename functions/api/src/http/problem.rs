@@ -5,7 +5,7 @@ use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use domain::{Cause, Field, ValueRefused};
-use drive::{DriveError, Kind as DriveKind};
+use drive::{ANOTHER_ACCOUNT, DriveError, Kind as DriveKind};
 use objects::ObjectsError;
 use runtime::telemetry;
 use serde::Serialize;
@@ -69,6 +69,7 @@ kinds! {
     WasDeleted: 410, "was-deleted", "What the first request made or changed is gone";
     KeyReused: 422, "idempotency-key-reused", "The Idempotency-Key belongs to another request";
     CredentialsRefused: 422, "credentials-refused", "Drive refuses these credentials";
+    AnotherAccount: 409, "another-account", "The credentials are another account's";
     StateNotAllowed: 409, "state-not-allowed", "Not possible in this state";
     Busy: 503, "busy", "Try again later";
     Internal: 500, "internal", "Internal error";
@@ -351,6 +352,9 @@ impl Problem {
         tracing::warn!(error = chain, "credentials check failed");
         let refused = |detail: String| Self::new(Kind::CredentialsRefused, detail).at(pointer);
         match error.kind() {
+            DriveKind::AuthLost { reason } if reason == ANOTHER_ACCOUNT => {
+                Self::another_account().at(pointer)
+            }
             DriveKind::AuthLost { reason } => refused(format!(
                 "the secret is missing, or Google refuses it: {reason}"
             )),
@@ -367,6 +371,14 @@ impl Problem {
             | DriveKind::Unanswered
             | DriveKind::NotSent => Self::drive_busy(error, "Drive can't be reached", 5),
         }
+    }
+
+    /// The problem of credentials that work, but are not those of the connection's account.
+    pub(crate) fn another_account() -> Self {
+        let detail = "the credentials are those of another Google account than the one that this \
+            connection has synced so far; to continue with the other account, PATCH the connection \
+            with {\"replace_account\": true}";
+        Self::new(Kind::AnotherAccount, detail)
     }
 
     /// The problem of a Drive call that may succeed later, with the delay that Drive asks for.

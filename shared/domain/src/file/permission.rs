@@ -229,11 +229,12 @@ impl Snapshot {
 
     /// Returns whether everything except the version and the permissions is as last observed.
     fn matches_except_permissions(&self, record: &FileRecord) -> bool {
+        let seen = &*record.recognise(self);
         let other = |field: &&Field| !matches!(field, Field::Permission(_));
-        let fields = self.fields.keys().chain(record.fields.keys());
-        let same = |field: &Field| self.value(field) == *record.sides(field).drive();
+        let fields = seen.fields.keys().chain(record.fields.keys());
+        let same = |field: &Field| seen.value(field) == *record.sides(field).drive();
         fields.filter(other).all(same)
-            && self.metadata.without_permissions() == record.metadata.without_permissions()
+            && seen.metadata.without_permissions() == record.metadata.without_permissions()
     }
 }
 

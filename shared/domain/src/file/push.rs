@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::file::transition_builder::TransitionBuilder;
+use crate::merge::Sides;
 use crate::{
-    AttemptId, Backoff, Context, DriveVersion, Field, FileRecord, Gone, Jitter, Snapshot,
-    Transition, Value,
+    AttemptId, Backoff, Context, DriveVersion, Field, FileRecord, Gone, Jitter, ObservedPermission,
+    Snapshot, Transition, Value,
 };
 
 /// The write of one attempt, conditional on the file still being at the version that was read.
@@ -83,6 +84,9 @@ const IN_FLIGHT_MILLIS_MAX: i64 = 3_600_000;
 /// The number of times that a push waits for the change log to provide the time of a change before
 /// it leaves the decision to a person: half a minute in total at the longest.
 const CHANGE_TIME_WAITS_MAX: u32 = 5;
+
+/// The reason of a field that Drive's answer shows unchanged.
+const UNCHANGED: &str = "Drive answered, and left the field as it was";
 
 /// The fields that a claim covers. Content is uploaded by a different function than all other
 /// fields, and takes longer.
@@ -222,6 +226,7 @@ impl FileRecord {
     /// write.
     #[must_use]
     pub fn confirmed(&self, patch: &Patch, answer: &Snapshot, context: Context<'_>) -> Transition {
+        let answer = &*self.recognise(answer);
         let mut builder = TransitionBuilder::of(self, context);
         let mut merged = BTreeSet::new();
         builder.schedule_now();
@@ -242,7 +247,7 @@ impl FileRecord {
                 // undo the edit.
                 builder.set(field, sides.refused(patch.attempt), None);
                 let refused = BTreeMap::from([(field.clone(), asked.clone())]);
-                builder.give_up(&refused, "Drive answered, and left the field as it was");
+                builder.give_up(&refused, UNCHANGED);
                 continue;
             }
             merged.insert(field.clone());
@@ -258,16 +263,20 @@ impl FileRecord {
 
     /// Records that Drive accepted an attempt that was not conditional, and that the file was then
     /// read again as `read`: a later state, perhaps including another person's change, or one that
-    /// does not show the write yet.
+    /// does not show the write yet. `answer` is the permission that Drive answered a grant with:
+    /// that is the agreement, whatever was asked for. Of a permission that was revoked, only its
+    /// absence confirms that.
     #[must_use]
     pub fn confirmed_by_reread(
         &self,
         patch: &Patch,
+        answer: Option<&ObservedPermission>,
         read: &Snapshot,
         context: Context<'_>,
         jitter: Jitter,
     ) -> Transition {
         let mut builder = TransitionBuilder::of(self, context);
+        let known = self.recognise(read);
         let mut merged = BTreeSet::new();
         builder.schedule_now();
         let mut late = false;
@@ -276,11 +285,36 @@ impl FileRecord {
             if !sides.sent.iter().any(|sent| sent.attempt == patch.attempt) {
                 continue;
             }
-            if read.value(field) == *asked {
-                let confirmed =
-                    sides.confirmed(patch.attempt, asked.clone(), read.version, self.version);
-                builder.set(field, confirmed, None);
+            if let (Field::Permission(principal), Some(answer)) = (field, answer)
+                && self.is_another_name(principal, answer)
+            {
+                builder.accept_under_another_name(principal, patch.attempt, answer);
                 merged.insert(field.clone());
+                continue;
+            }
+            let agreed = answer.map_or(asked.clone(), |answer| Value::text(answer.role.as_str()));
+            if agreed == sides.base && agreed != *asked {
+                builder.set(field, sides.refused(patch.attempt), None);
+                let refused = BTreeMap::from([(field.clone(), asked.clone())]);
+                builder.give_up(&refused, UNCHANGED);
+                continue;
+            }
+            let shown = match answer {
+                _ if known.metadata.permissions_known => known.value(field),
+                Some(_) => agreed.clone(),
+                None => {
+                    // What Drive does not show says nothing about who has access.
+                    late = true;
+                    continue;
+                }
+            };
+            if shown == agreed {
+                let confirmed = sides.confirmed(patch.attempt, agreed, read.version, self.version);
+                builder.set(field, confirmed, None);
+                // Under the name that Drive uses now, it is one more observation.
+                if read.value(field) == shown {
+                    merged.insert(field.clone());
+                }
             } else {
                 late |= read.version <= self.version;
             }
@@ -290,6 +324,13 @@ impl FileRecord {
             builder.wait(1, jitter);
         }
         builder.finish()
+    }
+
+    /// Returns whether Drive answered a grant to a principal with a permission of another name that
+    /// the record does not know as that principal's.
+    fn is_another_name(&self, principal: &str, answer: &ObservedPermission) -> bool {
+        let known = self.metadata.permission(principal);
+        answer.principal != principal && known.is_none_or(|known| known.id != answer.id)
     }
 
     /// Records that Drive refused the attempt, or that its outcome is unknown.
@@ -427,6 +468,44 @@ impl TransitionBuilder<'_> {
             CLAIM_MILLIS
         };
         self.record.push.not_before = self.context.now.plus_millis(claim_millis);
+    }
+
+    /// Records that a role was given to somebody whom Drive knows by another name: the agreement is
+    /// under that name, and the one that was asked for leads there.
+    fn accept_under_another_name(
+        &mut self,
+        asked: &str,
+        attempt: AttemptId,
+        answer: &ObservedPermission,
+    ) {
+        let asked_field = Field::Permission(asked.to_owned());
+        let sides = self.record.sides(&asked_field);
+        let sent = sides.sent.iter().find(|sent| sent.attempt == attempt);
+        let newer = sent
+            .is_some_and(|sent| sent.value != sides.app)
+            .then_some(sides.app);
+        let field = Field::Permission(answer.principal.clone());
+        let role = Value::text(answer.role.as_str());
+        let own = self.record.sides(&field);
+        if !own.pending() && own.conflict.is_none() {
+            let edit = self.record.edits.get(&asked_field).cloned();
+            let app = newer.unwrap_or_else(|| role.clone());
+            let owed = app != role;
+            self.set(
+                &field,
+                Sides {
+                    app,
+                    ..Sides::agreed(role)
+                },
+                None,
+            );
+            if let (true, Some(edit)) = (owed, edit) {
+                self.record.edits.insert(field, edit);
+            }
+        }
+        self.set(&asked_field, Sides::agreed(Value::Null), None);
+        let former = &mut self.record.former_principals;
+        former.insert(asked.to_owned(), answer.id.clone());
     }
 
     fn wait(&mut self, attempts: u32, jitter: Jitter) {

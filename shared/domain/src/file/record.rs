@@ -49,6 +49,9 @@ pub struct FileRecord {
     /// The version that the stored permissions belong to. Lower than [`FileRecord::version`] if
     /// Drive has not shown them since and nothing gave reason to list them.
     pub permissions_at: DriveVersion,
+    /// The ids of permissions by the principals that they had before, as long as Drive shows the
+    /// permission: an address that was changed, an alias that a role was given to.
+    pub former_principals: BTreeMap<String, String>,
     /// The last write request with an idempotency key, of a release that kept it here. It stays as
     /// it is.
     pub last_request: Option<Request>,
@@ -191,6 +194,7 @@ impl FileRecord {
             push: Push::default(),
             metadata: DriveMetadata::default(),
             permissions_at: DriveVersion(0),
+            former_principals: BTreeMap::new(),
             last_request: None,
             cause: None,
         }

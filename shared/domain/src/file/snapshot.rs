@@ -1,6 +1,6 @@
 //! Observed states of a file in Drive: immutable, complete, identified by (file, Drive version).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{DriveVersion, Field, FileId, LogId, ObservedPermission, Timestamp, Value};
 
@@ -56,6 +56,9 @@ pub struct DriveMetadata {
     pub modified_by: Option<String>,
     /// The e-mail address of the owner; `None` in a shared drive.
     pub owner: Option<String>,
+    /// All parents, if there are several: one of them is [`Field::Parent`]. Drive allows one since
+    /// 2020; older files may still have more, and Drive does not promise an order.
+    pub parents: BTreeSet<String>,
     /// The id of the shared drive that contains the file.
     pub drive_id: Option<String>,
     /// The id of the target, if the file is a shortcut.

@@ -132,6 +132,7 @@ impl FileRecord {
         if self.deletion_owed() || self.creation_taken_back() {
             return Err(EditRefused::Deleting);
         }
+        let values = &*self.with_present_principals(values);
         // A file whose deletion is in question can't be edited until that is resolved.
         let conflicts: Vec<ConflictId> = std::iter::once(&Field::Existence)
             .chain(values.keys())

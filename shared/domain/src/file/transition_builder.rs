@@ -48,6 +48,7 @@ impl<'a> TransitionBuilder<'a> {
 
     /// Merges a snapshot into every field except those in `merged`, regardless of its version.
     pub(crate) fn merge(&mut self, snapshot: &Snapshot, merged: &BTreeSet<Field>) {
+        let snapshot = &self.record.recognise(snapshot).into_owned();
         let touched = self.contradicts_deletion(snapshot, merged);
         // Set first: a policy that decides a conflict below has seen this version.
         self.record.version = snapshot.version;
@@ -57,7 +58,8 @@ impl<'a> TransitionBuilder<'a> {
         self.record.permissions_at = self.record.permissions_seen(snapshot);
         // Set before the fields: the sides of the content are stored only where they differ from
         // what the metadata says.
-        self.record.metadata = metadata;
+        let before = std::mem::replace(&mut self.record.metadata, metadata);
+        self.record.remember_principals(&before.permissions);
         let known = self.record.fields.keys().chain(snapshot.fields.keys());
         let fields: BTreeSet<Field> = known
             .filter(|field| **field != Field::Existence && !merged.contains(field))

@@ -20,6 +20,12 @@ impl Default for RemovalLimits {
 }
 
 impl RemovalLimits {
+    /// No removal without confirmation.
+    pub const NONE: Self = Self {
+        share_percent_max: 0,
+        unasked_max: 0,
+    };
+
     /// Returns how many of `present` files may be removed without confirmation.
     #[must_use]
     pub fn limit_for(self, present: u64) -> u64 {
@@ -41,11 +47,7 @@ mod tests {
         assert_eq!(limits.limit_for(1_010), 101);
         assert_eq!(limits.limit_for(50_000), 5_000);
         assert_eq!(limits.limit_for(u64::MAX), u64::MAX / 10);
-        let none = RemovalLimits {
-            share_percent_max: 0,
-            unasked_max: 0,
-        };
-        assert_eq!(none.limit_for(1_000_000), 0);
+        assert_eq!(RemovalLimits::NONE.limit_for(1_000_000), 0);
         let all = RemovalLimits {
             share_percent_max: 100,
             unasked_max: 0,

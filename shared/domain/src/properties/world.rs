@@ -264,9 +264,13 @@ impl World {
             // Drive's answer shows the permission and not the file, which is read again.
             Answer::Took(_) if request.patch.permission().is_some() => {
                 let read = self.current().clone();
-                let transition =
-                    self.record
-                        .confirmed_by_reread(&request.patch, &read, self.context(), FULL);
+                let transition = self.record.confirmed_by_reread(
+                    &request.patch,
+                    None,
+                    &read,
+                    self.context(),
+                    FULL,
+                );
                 return self.take("reread", transition);
             }
             Answer::Took(answer) => {

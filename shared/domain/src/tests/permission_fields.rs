@@ -295,7 +295,7 @@ fn a_permission_is_sent_alone_after_everything_else() {
     after.version.0 = 3;
     after.fields.insert(ann(), text("reader"));
     let record = claimed
-        .confirmed_by_reread(&patch, &after, context(&Policies::default()), FULL)
+        .confirmed_by_reread(&patch, None, &after, context(&Policies::default()), FULL)
         .record;
     assert_eq!(
         (record.push.failures, record.sides(&ann()).pending()),
@@ -313,6 +313,7 @@ fn an_accepted_write_that_was_changed_again_takes_the_newer_value() {
     let theirs = claimed
         .confirmed_by_reread(
             &patch,
+            None,
             &shared(3, "commenter"),
             context(&Policies::default()),
             FULL,
@@ -326,6 +327,7 @@ fn an_accepted_write_that_was_changed_again_takes_the_newer_value() {
     let undone = claimed
         .confirmed_by_reread(
             &patch,
+            None,
             &shared(3, "writer"),
             context(&Policies::default()),
             FULL,
@@ -351,7 +353,7 @@ fn a_read_that_lags_behind_the_answer_is_repeated_later() {
     let record = FileRecord::from_snapshot(&read).edits(ann(), text("reader"));
     let (claimed, patch) = record.sends(&read, 1);
     let waits = claimed
-        .confirmed_by_reread(&patch, &read, context(&Policies::default()), FULL)
+        .confirmed_by_reread(&patch, None, &read, context(&Policies::default()), FULL)
         .record;
     assert_eq!(waits.due(), Some(NOW.plus_millis(1_000)));
     assert_eq!(waits.push.failures, 0);

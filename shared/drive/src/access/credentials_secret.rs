@@ -14,13 +14,24 @@ pub(crate) struct CredentialsSecret {
     pub(crate) secret_id: String,
 }
 
+/// Credentials as they were read.
+pub(crate) struct Loaded {
+    pub(crate) credentials: Credentials,
+    /// The id of the secret's version.
+    pub(crate) version: Option<String>,
+}
+
 impl CredentialsSecret {
-    /// Reads the current credentials.
-    pub(crate) async fn read(&self) -> Result<Credentials, DriveError> {
+    /// Reads the current credentials, and the version of the secret that has them.
+    pub(crate) async fn read(&self) -> Result<Loaded, DriveError> {
         let request = self.secrets.get_secret_value().secret_id(&self.secret_id);
         let answer = request.send().await.map_err(failed)?;
         let text = answer.secret_string().unwrap_or_default();
-        Credentials::parse(text).map_err(|refused| unusable(METHOD, refused))
+        let credentials = Credentials::parse(text).map_err(|refused| unusable(METHOD, refused))?;
+        Ok(Loaded {
+            credentials,
+            version: answer.version_id().map(str::to_owned),
+        })
     }
 }
 

@@ -97,7 +97,21 @@ impl Drives {
             tokens,
             quota_user: access.quota_user.as_deref().map(Arc::from),
             clock: Arc::clone(&self.clock),
+            expected: None,
         })
+    }
+
+    /// Opens a client as [`Drives::client`] does, with the credentials that the secret has now: a
+    /// person may just have changed them.
+    ///
+    /// # Errors
+    /// As [`Drives::client`].
+    pub async fn fresh_client(&self, access: &Access) -> Result<DriveClient, DriveError> {
+        let key = (access.secret_id.clone(), access.subject.clone());
+        // Every statement leaves the map consistent, so a poisoned lock is safe to use.
+        let sources = self.sources.lock();
+        sources.unwrap_or_else(PoisonError::into_inner).remove(&key);
+        self.client(access).await
     }
 
     /// Returns one shared source per credentials and subject, so that all clients share its token.
@@ -106,6 +120,7 @@ impl Drives {
         let create = || {
             Arc::new(TokenSource::issued(Issuer {
                 transport: Arc::clone(&self.transport),
+                base_url: Arc::clone(&self.base_url),
                 clock: Arc::clone(&self.clock),
                 secret: CredentialsSecret {
                     secrets: self.secrets.clone(),

@@ -2,14 +2,17 @@
 //! expires.
 
 use bytes::Bytes;
-use domain::Timestamp;
+use domain::{AccountId, Timestamp};
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
-use crate::access::credentials_secret::{CredentialsSecret, unusable};
+use crate::access::account::{another_account, not_identified};
+use crate::access::credentials_secret::{CredentialsSecret, Loaded, unusable};
 use crate::failure::classify::ErrorBody;
 use crate::failure::drive_error::BadJson;
-use crate::{Clock, Credentials, DriveError, Kind, Secret, Transport};
+use crate::{
+    Clock, Credentials, DriveClient, DriveError, ExpectedAccount, Kind, Secret, Transport,
+};
 
 const METHOD: &str = "oauth2.token";
 /// The time before its expiry in which a token is not used any more, so that no call outlives it.
@@ -50,6 +53,7 @@ pub(crate) struct Issued {
 /// Requests tokens for the credentials of one secret and one subject.
 pub(crate) struct Issuer {
     pub(crate) transport: Transport,
+    pub(crate) base_url: std::sync::Arc<str>,
     pub(crate) clock: Clock,
     pub(crate) secret: CredentialsSecret,
     pub(crate) subject: Option<String>,
@@ -57,9 +61,14 @@ pub(crate) struct Issuer {
 
 #[derive(Default)]
 struct TokenState {
-    credentials: Option<Credentials>,
+    loaded: Option<Loaded>,
     token: Option<Token>,
+    /// Whose the credentials are; `None` until Drive was asked.
+    identity: Option<Identity>,
 }
+
+/// The account of the credentials, if Drive shows it.
+struct Identity(Option<AccountId>);
 
 struct Token {
     text: Secret,
@@ -87,69 +96,137 @@ impl TokenSource {
             Self::Issued(issued) => {
                 let Issued { issuer, state } = issued.as_ref();
                 let mut state = state.lock().await;
-                if state.credentials.is_none() {
-                    state.credentials = Some(issuer.secret.read().await?);
+                if state.loaded.is_none() {
+                    state.loaded = Some(issuer.secret.read().await?);
                 }
                 Ok(())
             }
         }
     }
 
-    /// Returns a token that does not expire soon.
-    pub(crate) async fn token(&self) -> Result<Secret, DriveError> {
+    /// Returns a token that does not expire soon, of the expected account if there is one.
+    pub(crate) async fn token(
+        &self,
+        expected: Option<&ExpectedAccount>,
+    ) -> Result<Secret, DriveError> {
         match self {
             Self::Fixed(text) => Ok(text.clone()),
             Self::Issued(issued) => {
                 let Issued { issuer, state } = issued.as_ref();
-                let mut state = state.lock().await;
-                match &state.token {
-                    Some(token) if (issuer.clock)() < token.good_until => Ok(token.text.clone()),
-                    Some(_) | None => issuer.renew(&mut state).await,
-                }
+                issuer.token_of(expected, &mut *state.lock().await).await
             }
         }
     }
 
-    /// Returns another token than the one that Drive rejected; `None` if there can't be one.
+    /// Returns the version of the secret whose credentials are in use.
+    pub(crate) async fn secret_version(&self) -> Option<String> {
+        match self {
+            Self::Fixed(_) => None,
+            Self::Issued(issued) => {
+                let state = issued.state.lock().await;
+                state.loaded.as_ref()?.version.clone()
+            }
+        }
+    }
+
+    /// Returns another token than the one that Drive rejected, of the expected account if there is
+    /// one; `None` if there can't be one.
     pub(crate) async fn replacement_for(
         &self,
         refused: &Secret,
+        expected: Option<&ExpectedAccount>,
     ) -> Result<Option<Secret>, DriveError> {
         match self {
             Self::Fixed(_) => Ok(None),
             Self::Issued(issued) => {
                 let Issued { issuer, state } = issued.as_ref();
                 let mut state = state.lock().await;
-                match &state.token {
-                    // Another call has replaced it already.
-                    Some(token) if token.text != *refused => Ok(Some(token.text.clone())),
-                    Some(_) | None => issuer.renew(&mut state).await.map(Some),
+                // Unless another call has replaced it already.
+                if state
+                    .token
+                    .as_ref()
+                    .is_some_and(|token| token.text == *refused)
+                {
+                    state.token = None;
                 }
+                issuer.token_of(expected, &mut state).await.map(Some)
             }
         }
     }
 }
 
 impl Issuer {
+    /// Returns a token of the expected account. Whose the credentials are is asked only if the
+    /// secret has another version than the one that is known to be the account's, and once for
+    /// each: so credentials that were exchanged for another account's are noticed before anything
+    /// is read or written with them. If they are another account's, the secret is read once more,
+    /// since the account may have been replaced.
+    async fn token_of(
+        &self,
+        expected: Option<&ExpectedAccount>,
+        state: &mut TokenState,
+    ) -> Result<Secret, DriveError> {
+        let mut read_again = false;
+        loop {
+            let token = match &state.token {
+                Some(token) if (self.clock)() < token.good_until => token.text.clone(),
+                Some(_) | None => self.renew(state).await?,
+            };
+            let Some(expected) = expected else {
+                return Ok(token);
+            };
+            let version = state
+                .loaded
+                .as_ref()
+                .and_then(|loaded| loaded.version.as_ref());
+            if version.is_some() && version == expected.secret_version.as_ref() {
+                return Ok(token);
+            }
+            let identity = match state.identity.take() {
+                Some(identity) => identity,
+                None => self.identify(token.clone()).await?,
+            };
+            let other = identity.0.as_ref().is_some_and(|id| *id != expected.id);
+            state.identity = Some(identity);
+            if !other {
+                return Ok(token);
+            }
+            if read_again {
+                return Err(another_account());
+            }
+            *state = TokenState::default();
+            read_again = true;
+        }
+    }
+
+    /// Asks Drive whose a token is.
+    async fn identify(&self, token: Secret) -> Result<Identity, DriveError> {
+        let (transport, clock) = (self.transport.clone(), self.clock.clone());
+        let client = DriveClient::with_token(transport, &self.base_url, token, clock);
+        // Boxed: the client's calls contain this one.
+        let about = Box::pin(async move { client.about().await });
+        Ok(Identity(about.await.map_err(not_identified)?.account))
+    }
+
     /// Exchanges the credentials for a token. If Google rejects them, reads the secret once more,
     /// since it may have been rotated.
     async fn renew(&self, state: &mut TokenState) -> Result<Secret, DriveError> {
         state.token = None;
-        let (credentials, fresh) = match state.credentials.take() {
-            Some(credentials) => (credentials, false),
+        let (mut used, fresh) = match state.loaded.take() {
+            Some(loaded) => (loaded, false),
             None => (self.secret.read().await?, true),
         };
-        let mut outcome = self.exchange(&credentials).await;
-        let mut used = credentials;
+        let mut outcome = self.exchange(&used.credentials).await;
         if !fresh && matches!(&outcome, Err(error) if matches!(error.kind(), Kind::AuthLost { .. }))
         {
             let now = self.secret.read().await?;
-            if now != used {
-                outcome = self.exchange(&now).await;
+            if now.credentials != used.credentials {
+                outcome = self.exchange(&now.credentials).await;
                 used = now;
+                state.identity = None;
             }
         }
-        state.credentials = Some(used);
+        state.loaded = Some(used);
         let token = outcome?;
         let text = token.text.clone();
         state.token = Some(token);

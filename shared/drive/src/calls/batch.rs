@@ -154,7 +154,7 @@ impl DriveClient {
             [one] => return vec![self.call(one).await],
             _ => {}
         }
-        let token = match self.tokens.token().await {
+        let token = match self.token().await {
             Ok(token) => token,
             Err(error) => return failed(&all, &error),
         };
@@ -164,7 +164,7 @@ impl DriveClient {
         if !answers.iter().any(refused) {
             return answers;
         }
-        let renewed = match self.tokens.replacement_for(&token).await {
+        let renewed = match self.replacement_for(&token).await {
             Ok(Some(token)) => token,
             Ok(None) => return answers,
             Err(error) => {

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use domain::{ChannelId, FileId, LogId, Observation, PageToken, Patch, Snapshot, Timestamp};
+use domain::{
+    AccountId, ChannelId, FileId, LogId, Observation, PageToken, Patch, Snapshot, Timestamp,
+};
 use http::Method;
 
 use crate::access::token::TokenSource;
@@ -12,8 +14,8 @@ use crate::protocol::patch;
 use crate::protocol::table;
 use crate::protocol::wire;
 use crate::{
-    About, ChangePage, ChannelRequest, Clock, ContentTransport, DriveError, FilePage, Read, Scope,
-    Secret, Transport, Watch, in_memory,
+    About, ChangePage, ChannelRequest, Clock, ContentTransport, DriveError, ExpectedAccount,
+    FilePage, Read, Scope, Secret, Transport, Watch, in_memory,
 };
 
 /// The requested page size. Drive may return fewer entries, or none.
@@ -33,6 +35,7 @@ pub struct DriveClient {
     pub(crate) tokens: Arc<TokenSource>,
     pub(crate) quota_user: Option<Arc<str>>,
     pub(crate) clock: Clock,
+    pub(crate) expected: Option<Arc<ExpectedAccount>>,
 }
 
 impl DriveClient {
@@ -47,7 +50,37 @@ impl DriveClient {
             tokens: Arc::new(TokenSource::Fixed(token)),
             quota_user: None,
             clock,
+            expected: None,
         }
+    }
+
+    /// Makes every call fail with [`Kind::AuthLost`](crate::Kind::AuthLost) and the reason
+    /// [`ANOTHER_ACCOUNT`](crate::ANOTHER_ACCOUNT), before it is sent, if the credentials are not
+    /// those of this account.
+    #[must_use]
+    pub fn expecting(self, account: ExpectedAccount) -> Self {
+        let expected = Some(Arc::new(account));
+        Self { expected, ..self }
+    }
+
+    /// Returns the version of the secret whose credentials are in use, if they come from one.
+    pub async fn secret_version(&self) -> Option<String> {
+        self.tokens.secret_version().await
+    }
+
+    /// Returns a token for a call.
+    pub(crate) async fn token(&self) -> Result<Secret, DriveError> {
+        // Boxed: it is rarely more than a look at the cache, and contains whole calls.
+        Box::pin(self.tokens.token(self.expected.as_deref())).await
+    }
+
+    /// Returns another token than the one that Drive rejected; `None` if there can't be one.
+    pub(crate) async fn replacement_for(
+        &self,
+        refused: &Secret,
+    ) -> Result<Option<Secret>, DriveError> {
+        let expected = self.expected.as_deref();
+        Box::pin(self.tokens.replacement_for(refused, expected)).await
     }
 
     /// Uses a separate transport for content. Without it, content goes through the ordinary
@@ -240,7 +273,10 @@ impl DriveClient {
         let answer: wire::About = parse_json(call.context(), &body)?;
         Ok(About {
             email: answer.user.email_address.unwrap_or_default(),
-            permission_id: answer.user.permission_id,
+            account: answer
+                .user
+                .permission_id
+                .and_then(|id| AccountId::parse(&id).ok()),
         })
     }
 }

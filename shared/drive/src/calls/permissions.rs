@@ -16,6 +16,9 @@ use crate::{DriveClient, DriveError, Kind, Read};
 /// inherited.
 pub(crate) const V3: &str = "permissions(id,type,role,emailAddress,domain,expirationTime,deleted,\
 pendingOwner,view,permissionDetails(role,inherited,inheritedFrom))";
+/// The same of a single permission.
+const V3_ONE: &str = "id,type,role,emailAddress,domain,expirationTime,deleted,pendingOwner,view,\
+permissionDetails(role,inherited,inheritedFrom)";
 /// The same in v2, where a commenter is a reader with an additional role.
 pub(crate) const V2: &str = "permissions(id,type,role,additionalRoles,emailAddress,domain,\
 expirationDate,deleted,pendingOwner,view,\
@@ -275,7 +278,9 @@ impl DriveClient {
     }
 
     /// Grants a principal a role on the file itself, or revokes it for `Null`, without a
-    /// notification e-mail. `read` is the file as it was just read, with its permissions.
+    /// notification e-mail. `existing` is the permission that it has on the file itself: it is
+    /// changed or deleted by its id, whatever its address is now. Returns the permission that Drive
+    /// answered with; `None` after a revocation, or if the answer is not readable.
     ///
     /// Drive has no condition for this, and "concurrent permissions operations on the same file
     /// aren't supported" (v3 reference): the caller makes only one such call at a time per file.
@@ -285,32 +290,30 @@ impl DriveClient {
     /// with the reason `notWritable` for a principal that can't be granted a role.
     pub async fn write_permission(
         &self,
-        read: &Snapshot,
+        file: &FileId,
+        existing: Option<&ObservedPermission>,
         principal: &str,
         role: &Value,
-    ) -> Result<(), DriveError> {
-        let existing = read
-            .metadata
-            .permission(principal)
-            .filter(|existing| existing.direct);
+    ) -> Result<Option<ObservedPermission>, DriveError> {
         let call = match (role, existing) {
-            (Value::Null, None) => return Ok(()),
+            (Value::Null, None) => return Ok(None),
             (Value::Null, Some(existing)) => {
-                let path = path(&read.file, Some(&existing.id));
+                let path = path(file, Some(&existing.id));
                 Call::new("permissions.delete", Method::DELETE, path)
             }
             (Value::Text(role), Some(existing)) => {
-                let path = path(&read.file, Some(&existing.id));
+                let path = path(file, Some(&existing.id));
                 Call::new("permissions.update", Method::PATCH, path)
-                    .query("fields", "id")
+                    .query("fields", V3_ONE)
                     .json(&UpdateBody { role })?
             }
-            (Value::Text(role), None) => create_call(&read.file, principal, role)?,
+            (Value::Text(role), None) => create_call(file, principal, role)?,
             (Value::Flag(_), _) => return Err(not_writable("permissions.update")),
         };
         let call = call.query("supportsAllDrives", "true");
         match self.call(&call).await {
-            Ok(_) => Ok(()),
+            Ok(_) if *role == Value::Null => Ok(None),
+            Ok(body) => Ok(answered(&body)),
             // The permission existed at the read. The next read tells whether the file still does.
             Err(error) if *error.kind() == Kind::NotFound && existing.is_some() => {
                 Err(DriveError::new(call.context().method, Kind::Stale).with_source(error))
@@ -318,6 +321,14 @@ impl DriveClient {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Reads the permission that Drive answered with: its role is the one on the file itself.
+fn answered(body: &[u8]) -> Option<ObservedPermission> {
+    let wire: Wire = serde_json::from_slice(body).ok()?;
+    let (answer, direct) = permission(wire).ok()?;
+    let role = direct?;
+    Some(ObservedPermission { role, ..answer })
 }
 
 fn create_call(file: &FileId, principal: &str, role: &str) -> Result<Call, DriveError> {
@@ -332,7 +343,7 @@ fn create_call(file: &FileId, principal: &str, role: &str) -> Result<Call, Drive
         return Err(not_writable("permissions.create"));
     }
     let call =
-        Call::new("permissions.create", Method::POST, path(file, None)).query("fields", "id");
+        Call::new("permissions.create", Method::POST, path(file, None)).query("fields", V3_ONE);
     let call = match kind {
         "user" | "group" => call.query("sendNotificationEmail", "false"),
         _ => call,

@@ -221,12 +221,12 @@ impl DriveClient {
         &self,
         call: &Call,
     ) -> Result<http::Response<Bytes>, DriveError> {
-        let token = self.tokens.token().await?;
+        let token = self.token().await?;
         let refused = match self.send(call, &token).await {
             Err(error) if token_rejected(&error) => error,
             outcome => return outcome,
         };
-        match self.tokens.replacement_for(&token).await? {
+        match self.replacement_for(&token).await? {
             Some(token) => self.send(call, &token).await,
             None => Err(refused),
         }

@@ -1,6 +1,6 @@
 //! Converts Drive's JSON into domain values. This is the only place that creates snapshots.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{
     DriveMetadata, DriveVersion, Field, FileId, LogId, PageToken, Snapshot, Timestamp, Value,
@@ -85,15 +85,11 @@ fn split(file: wire::File) -> Result<(Snapshot, Vec<PrivateProperty>), Defect> {
             Value::Flag(file.explicitly_trashed.unwrap_or(false)),
         ),
     ]);
-    // Drive allows one parent since 2020; older files may still have several, in a stable order.
-    if let Some(parent) = file
-        .parents
-        .into_iter()
-        .flatten()
-        .next()
-        .and_then(wire::Parent::into_id)
-    {
-        fields.insert(Field::Parent, Value::Text(parent));
+    // Drive allows one parent since 2020. Older files may still have several, in any order.
+    let parents = file.parents.into_iter().flatten();
+    let parents: BTreeSet<String> = parents.filter_map(wire::Parent::into_id).collect();
+    if let Some(parent) = parents.first() {
+        fields.insert(Field::Parent, Value::Text(parent.clone()));
     }
     let mut private_properties = Vec::new();
     for property in file.properties.into_iter().flat_map(|all| all.0) {
@@ -126,6 +122,11 @@ fn split(file: wire::File) -> Result<(Snapshot, Vec<PrivateProperty>), Defect> {
             .owners
             .and_then(|owners| owners.into_iter().next())
             .and_then(|user| user.email_address),
+        parents: if parents.len() > 1 {
+            parents
+        } else {
+            BTreeSet::new()
+        },
         drive_id: file.drive_id,
         shortcut_target,
         shortcut_mime_type,

@@ -36,13 +36,22 @@ pub(crate) fn fill(mut call: Call, read: &Read, patch: &Patch) -> Result<Call, D
     call.json(&body)
 }
 
+/// Moves the file out of the parent that it is known in, and out of no other that it may have.
 fn moved(call: Call, read: &Read, folder: &str) -> Call {
+    let is_in = |parent: &str| match &read.snapshot.metadata.parents {
+        several if several.is_empty() => read.parent.as_ref().is_some_and(|p| p.as_str() == parent),
+        several => several.contains(parent),
+    };
+    let call = if is_in(folder) {
+        call
+    } else {
+        call.query("addParents", folder)
+    };
     match &read.parent {
-        Some(parent) if parent.as_str() == folder => call,
-        Some(parent) => call
-            .query("addParents", folder)
-            .query("removeParents", parent.as_str()),
-        None => call.query("addParents", folder),
+        Some(parent) if parent.as_str() != folder && is_in(parent.as_str()) => {
+            call.query("removeParents", parent.as_str())
+        }
+        Some(_) | None => call,
     }
 }
 

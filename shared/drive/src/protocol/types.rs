@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use domain::{ChannelId, FileId, LogId, PageToken, Snapshot, Timestamp};
+use domain::{AccountId, ChannelId, FileId, LogId, PageToken, Snapshot, Timestamp, Value};
 
 /// A source of the current time, which tests replace.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -144,11 +144,27 @@ pub struct Read {
     pub snapshot: Snapshot,
     /// Drive's etag of this state, including quotes: the condition of a write.
     pub etag: String,
-    /// The parent folder, which a move removes it from.
+    /// The parent folder, which a move removes it from: of several, the one that the caller knows
+    /// ([`Read::known_in`]).
     pub parent: Option<FileId>,
     /// The private properties of our application. They are not synchronised and sent back
     /// unchanged.
     pub private_properties: Vec<PrivateProperty>,
+}
+
+impl Read {
+    /// Sets the folder that the file is known to be in, which a move removes it from. Other parents
+    /// stay.
+    #[must_use]
+    pub fn known_in(self, parent: &Value) -> Self {
+        match parent {
+            Value::Text(id) => Self {
+                parent: FileId::parse(id).ok(),
+                ..self
+            },
+            Value::Null | Value::Flag(_) => self,
+        }
+    }
 }
 
 impl fmt::Debug for Read {
@@ -199,8 +215,8 @@ pub struct Watch {
 pub struct About {
     /// The e-mail address.
     pub email: String,
-    /// The id of the user in permissions.
-    pub permission_id: Option<String>,
+    /// The account: the id of the user in permissions. `None` if Drive does not show it.
+    pub account: Option<AccountId>,
 }
 
 /// One page of shared drives.

@@ -164,13 +164,13 @@ impl DriveClient {
         from_byte: u64,
         expected: Expected<'_>,
     ) -> Result<Download, DriveError> {
-        let token = self.tokens.token().await?;
+        let token = self.token().await?;
         let first = self.fetch(content, &token, from_byte, expected).await;
         let refused = match first {
             Err(error) if token_rejected(&error) => error,
             outcome => return outcome,
         };
-        match self.tokens.replacement_for(&token).await? {
+        match self.replacement_for(&token).await? {
             Some(token) => self.fetch(content, &token, from_byte, expected).await,
             None => Err(refused),
         }

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use domain::{FileId, Timestamp};
+use domain::{AccountId, FileId, Timestamp};
 use drive::{
-    Access, Clock, Credentials, DriveClient, Drives, InvalidCredentials, Kind, Transport,
-    TransportError,
+    ANOTHER_ACCOUNT, Access, Clock, Credentials, DriveClient, Drives, ExpectedAccount,
+    InvalidCredentials, Kind, Transport, TransportError,
 };
 use http::header;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
@@ -355,4 +355,102 @@ fn credentials_never_show_secrets() {
             assert!(!shown.contains(hidden), "{shown}");
         }
     }
+}
+
+fn about(account: &str) -> Answer {
+    ok(&json!({"user": {"emailAddress": "a@b.c", "permissionId": account}}))
+}
+
+fn expected(account: &str, secret_version: &str) -> ExpectedAccount {
+    ExpectedAccount {
+        id: AccountId::parse(account).unwrap(),
+        secret_version: Some(secret_version.to_owned()),
+    }
+}
+
+fn paths(fake: &Fake) -> Vec<String> {
+    let asked = fake.asked().into_iter();
+    asked
+        .map(|request| request.uri().path().to_owned())
+        .collect()
+}
+
+const ABOUT: &str = "/drive/v3/about";
+const FILE: &str = "/drive/v2/files/f";
+
+#[tokio::test]
+async fn the_account_is_asked_for_only_if_the_secret_has_another_version() {
+    for (known, wanted) in [
+        ("v1", vec!["/token", FILE]),
+        ("v0", vec!["/token", ABOUT, FILE]),
+    ] {
+        let secrets = FakeSecrets::holding([user_secret("r1")]);
+        let mut answers = vec![token("a"), document()];
+        if known == "v0" {
+            answers.insert(1, about("ann"));
+        }
+        let fake = Fake::answering(answers.into_iter().chain([document()]));
+        let client = drives(&fake, &secrets, clock()).client(&access()).await;
+        let client = client.unwrap().expecting(expected("ann", known));
+        read(&client).await.unwrap();
+        assert_eq!(paths(&fake), wanted, "{known}");
+        // Once for each version.
+        read(&client).await.unwrap();
+        assert_eq!(paths(&fake), [FILE], "{known}");
+        assert_eq!(client.secret_version().await.as_deref(), Some("v1"));
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_sent_with_the_credentials_of_another_account() {
+    // The old grant is revoked, and the secret has another account's now.
+    let secrets = FakeSecrets::holding([user_secret("r1"), user_secret("r2"), user_secret("r2")]);
+    let fake = Fake::answering([
+        token("a"),
+        document(),
+        answer(
+            401,
+            &json!({"error": {"errors": [{"reason": "authError"}], "code": 401}}),
+        ),
+        refused("invalid_grant"),
+        token("b"),
+        about("bob"),
+        token("b2"),
+        about("bob"),
+    ]);
+    let client = drives(&fake, &secrets, clock()).client(&access()).await;
+    let client = client.unwrap().expecting(expected("ann", "v1"));
+    read(&client).await.unwrap();
+    fake.asked();
+    let error = read(&client).await.unwrap_err();
+    let reason = ANOTHER_ACCOUNT.to_owned();
+    assert_eq!(*error.kind(), Kind::AuthLost { reason });
+    let asked = paths(&fake);
+    assert_eq!(asked, [FILE, "/token", "/token", ABOUT, "/token", ABOUT]);
+}
+
+#[tokio::test]
+async fn the_secret_is_read_again_if_the_account_was_replaced() {
+    // This process still has the credentials of the account before.
+    let secrets = FakeSecrets::holding([user_secret("r1"), user_secret("r2")]);
+    let fake = Fake::answering([token("a"), document(), about("ann"), token("b"), document()]);
+    let drives = drives(&fake, &secrets, clock());
+    let before = drives.client(&access()).await.unwrap();
+    read(&before.expecting(expected("ann", "v1")))
+        .await
+        .unwrap();
+    let after = drives.client(&access()).await.unwrap();
+    read(&after.expecting(expected("bob", "v2"))).await.unwrap();
+    let last = requests(&fake).pop();
+    assert_eq!(last, Some(step("drive.test", "Bearer b")));
+}
+
+#[tokio::test]
+async fn a_call_is_not_sent_while_the_account_can_not_be_found_out() {
+    let secrets = FakeSecrets::holding([user_secret("r1")]);
+    let fake = Fake::answering([token("a"), google_error(503, "backendError", None)]);
+    let client = drives(&fake, &secrets, clock()).client(&access()).await;
+    let client = client.unwrap().expecting(expected("ann", "v0"));
+    let error = read(&client).await.unwrap_err();
+    assert_eq!(*error.kind(), Kind::NotSent);
 }

@@ -234,6 +234,35 @@ async fn shared() -> Snapshot {
     .await
 }
 
+const BO: &str = "user:bo@b.c";
+
+fn direct<'s>(read: &'s Snapshot, principal: &str) -> Option<&'s ObservedPermission> {
+    let shown = read.metadata.permission(principal);
+    shown.filter(|permission| permission.direct)
+}
+
+#[tokio::test]
+async fn a_grant_returns_the_permission_that_drive_answered_with() {
+    let read = shared().await;
+    let granted = json!({"id": "a1", "type": "user", "role": "reader", "emailAddress": "Ann@B.c",
+        "permissionDetails": [{"role": "writer", "inherited": true},
+            {"role": "reader", "inherited": false}]});
+    let fake = Fake::answering([answer(200, &granted)]);
+    let (alias, writer) = ("user:a.smith@b.c", Value::text("writer"));
+    let client = fake.client();
+    let answer = client.write_permission(&read.file, None, alias, &writer);
+    let answer = answer.await.unwrap().unwrap();
+    assert_eq!(
+        (
+            answer.principal.as_str(),
+            answer.id.as_str(),
+            answer.role.as_str()
+        ),
+        ("user:ann@b.c", "a1", "reader")
+    );
+    assert!(answer.direct && answer.inherited);
+}
+
 #[tokio::test]
 async fn a_role_is_created_updated_or_deleted_as_needed() {
     let writer = Value::text("writer");
@@ -285,7 +314,7 @@ async fn a_role_is_created_updated_or_deleted_as_needed() {
     for (principal, role, verb, path, body) in table {
         let fake = Fake::answering([answer(200, &json!({"id": "x"}))]);
         fake.client()
-            .write_permission(&read, principal, &role)
+            .write_permission(&read.file, direct(&read, principal), principal, &role)
             .await
             .unwrap();
         let request = fake.only_request();
@@ -308,11 +337,11 @@ async fn an_absent_or_unwritable_permission_sends_no_request() {
     let read = shared().await;
     let client = fake.client();
     client
-        .write_permission(&read, "user:cy@b.c", &Value::Null)
+        .write_permission(&read.file, None, "user:cy@b.c", &Value::Null)
         .await
         .unwrap();
     let error = client
-        .write_permission(&read, "id:9", &Value::text("reader"))
+        .write_permission(&read.file, None, "id:9", &Value::text("reader"))
         .await
         .unwrap_err();
     assert_eq!(
@@ -330,7 +359,7 @@ async fn a_permission_that_was_removed_meanwhile_is_stale() {
     let fake = Fake::answering([google_error(404, "notFound", None)]);
     let error = fake
         .client()
-        .write_permission(&read, "user:bo@b.c", &Value::Null)
+        .write_permission(&read.file, direct(&read, BO), BO, &Value::Null)
         .await
         .unwrap_err();
     assert_eq!(*error.kind(), Kind::Stale);
@@ -342,7 +371,7 @@ async fn a_permission_that_was_removed_meanwhile_is_stale() {
         let fake = Fake::answering([google_error(403, reason, None)]);
         let error = fake
             .client()
-            .write_permission(&read, "user:bo@b.c", &Value::Null)
+            .write_permission(&read.file, direct(&read, BO), BO, &Value::Null)
             .await
             .unwrap_err();
         assert_eq!(

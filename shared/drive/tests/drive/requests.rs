@@ -242,6 +242,43 @@ async fn a_move_removes_the_parent_that_was_read() {
 }
 
 #[tokio::test]
+async fn a_move_leaves_the_parents_that_it_does_not_mean() {
+    let parents = json!([{"id": "b"}, {"id": "a"}, {"id": "c"}]);
+    for (known, folder, added, removed) in [
+        ("b", "z", Some("z"), Some("b")),
+        // It is in the folder already.
+        ("b", "c", None, Some("b")),
+        ("b", "b", None, None),
+        // Somebody took it out of that folder meanwhile.
+        ("x", "z", Some("z"), None),
+    ] {
+        let mut file = fixture(include_str!("fixtures/document.v2.json"));
+        file["parents"] = parents.clone();
+        let fake = Fake::answering([ok(&file), ok(&file)]);
+        let client = fake.client();
+        let read = client
+            .read_file(&FileId::parse("f").unwrap())
+            .await
+            .unwrap();
+        assert_eq!(
+            read.snapshot.value(&Field::Parent),
+            Value::text("a"),
+            "in any order"
+        );
+        let read = read.known_in(&Value::text(known));
+        let patch = patch(&[(Field::Parent, Value::text(folder))]);
+        client.patch_file(&read, &patch).await.unwrap();
+        let query = query(fake.asked().last().unwrap());
+        let of = |name: &str| {
+            let found = query.iter().find(|(key, _)| key == name);
+            found.map(|(_, value)| value.as_str())
+        };
+        assert_eq!(of("addParents"), added, "{known} {folder}");
+        assert_eq!(of("removeParents"), removed, "{known} {folder}");
+    }
+}
+
+#[tokio::test]
 async fn an_unwritable_value_is_never_sent() {
     let odd = [
         (Field::Existence, Value::Null),

@@ -128,8 +128,10 @@ pub(crate) struct FakeSecrets {
 impl FakeSecrets {
     pub(crate) fn holding(secrets: impl IntoIterator<Item = String>) -> Self {
         let fake = Self::default();
-        for secret in secrets {
-            let body = json!({"ARN": "arn:x", "Name": "n", "SecretString": secret});
+        for (number, secret) in secrets.into_iter().enumerate() {
+            let version = format!("v{}", number + 1);
+            let body = json!({"ARN": "arn:x", "Name": "n", "VersionId": version,
+                "SecretString": secret});
             fake.answers
                 .lock()
                 .unwrap()

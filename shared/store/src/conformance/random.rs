@@ -247,7 +247,12 @@ fn record() -> impl Strategy<Value = FileRecord> {
         ),
         (
             prop_oneof![Just(Push::default()), push()],
-            (mirror(), any::<u64>()),
+            (
+                mirror(),
+                any::<u64>(),
+                proptest::collection::btree_set(text(), 0..3),
+                btree_map(text(), text(), 0..3),
+            ),
             (proptest::option::of(request), cause()),
         ),
     )
@@ -258,7 +263,11 @@ fn record() -> impl Strategy<Value = FileRecord> {
                 (edits, open, (conflicts_opened, content_version)),
                 last,
             )| {
-                let (push, (mirror, permissions_at), (last_request, cause)) = last;
+                let (
+                    push,
+                    (mirror, permissions_at, parents, former_principals),
+                    (last_request, cause),
+                ) = last;
                 FileRecord {
                     file,
                     revision: Revision(revision),
@@ -273,8 +282,9 @@ fn record() -> impl Strategy<Value = FileRecord> {
                     conflicts_opened,
                     content_version,
                     push,
-                    metadata: mirror,
+                    metadata: domain::DriveMetadata { parents, ..mirror },
                     permissions_at: DriveVersion(permissions_at),
+                    former_principals,
                     last_request,
                     cause,
                 }

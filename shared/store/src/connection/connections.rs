@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use domain::operation::ConnectionFacts;
+use domain::PageToken;
+use domain::operation::{ConnectionFacts, Operation};
 use domain::rate_limit::Limits;
 use domain::{
-    ConnectionId, ConnectionKey, ContentSettings, FileId, Gone, LogId, Observation, Policies,
-    Policy, RemovalLimits, Request, Rules, TenantId, Timestamp,
+    Account, AccountCheck, AccountId, ConnectionId, ConnectionKey, ContentSettings, FileId, Gone,
+    LogId, Observation, OperationId, Policies, Policy, RemovalLimits, Request, Rules, TenantId,
+    Timestamp, check_account,
 };
 use serde::{Deserialize, Serialize};
 
@@ -16,13 +18,15 @@ use crate::connection::removal_limits_item::RemovalLimitsItem;
 use crate::connection::rules_item::RulesItem;
 use crate::file::file_item::RequestItem;
 use crate::file::value_item::at;
-use crate::log::logs::encode_log;
+use crate::log::logs::{ListedLog, encode_log, listing_writes};
 use crate::table::item::{Encoded, decode, encode};
 use crate::table::key::{Item, Key, tenant_pk};
 use crate::table::range::Range;
 use crate::table::store::{Applied, Transacted};
 use crate::table::update::{Replaces, Write};
-use crate::{Created, Log, Page, PageRequest, Store, StoreError, Written};
+use crate::{
+    Attempt, Created, Log, Page, PageRequest, Store, StoreError, Swapped, Written, compare_and_swap,
+};
 
 /// One Drive account or shared drive that is synced for a tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +55,8 @@ pub struct Connection {
     pub rules: Rules,
     /// The settings of its content mirror.
     pub content: ContentSettings,
+    /// The account that it acts as.
+    pub account: Account,
     /// The root folder of the user's My Drive; `None` if there is none, or if Drive has not been
     /// asked yet.
     pub my_drive: Option<FileId>,
@@ -70,13 +76,31 @@ pub struct Connection {
 impl Connection {
     /// Returns what its operations depend on.
     #[must_use]
-    pub fn facts(&self) -> ConnectionFacts {
+    pub fn facts(&self, operation: &OperationId) -> ConnectionFacts {
         ConnectionFacts {
             active: self.state == ConnectionState::Active,
             mirrors_content: self.content.enabled,
             has_rules: !self.rules.is_empty(),
-            removals: self.removals,
+            removals: self.removals_of(operation),
         }
+    }
+
+    /// Returns how many files an operation may remove without confirmation: none, if it compares
+    /// the files with those of an account that took the place of another.
+    #[must_use]
+    pub fn removals_of(&self, operation: &OperationId) -> RemovalLimits {
+        if self.account.comparison.as_ref() == Some(operation) {
+            RemovalLimits::NONE
+        } else {
+            self.removals
+        }
+    }
+
+    /// Returns what an account means that Drive shows for its credentials.
+    #[must_use]
+    pub fn check_account(&self, shown: Option<&AccountId>) -> AccountCheck {
+        let is_shared_drive = matches!(self.scope, Scope::SharedDrive(_));
+        check_account(is_shared_drive, self.account.id.as_ref(), shown)
     }
 }
 
@@ -227,6 +251,70 @@ impl Store {
         })
     }
 
+    /// Replaces a connection as [`Store::save_connection`] does, and in the same transaction begins
+    /// `operation`, which lists the files of its own log from `start`: the log of another account,
+    /// which has no channel yet. `Stale` if the connection or the log was changed meanwhile.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn replace_account(
+        &self,
+        connection: &Connection,
+        log: &Log,
+        start: &PageToken,
+        operation: &Operation,
+    ) -> Result<Written<Connection>, StoreError> {
+        let next = Connection {
+            revision: connection.revision + 1,
+            ..connection.clone()
+        };
+        let replaces = Replaces::Revision(connection.revision);
+        let mut writes = vec![Write::Put(encode_connection(&next)?, replaces)];
+        writes.extend(listing_writes(
+            log,
+            start,
+            operation,
+            ListedLog::OfAnotherAccount,
+        )?);
+        if let Transacted::Done = self.transact(writes).await? {
+            return Ok(Written::Done(next));
+        }
+        let current = self.load_connection(&connection.key).await?;
+        Ok(if current.as_ref() == Some(&next) {
+            Written::Done(next)
+        } else {
+            Written::Stale(current)
+        })
+    }
+
+    /// Stores the account that Drive showed first, if none is known yet.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn take_account(
+        &self,
+        connection: &Connection,
+        account: &Account,
+    ) -> Result<(), StoreError> {
+        let taken = compare_and_swap(connection.clone(), |connection| async move {
+            if connection.account.id.is_some() {
+                return Ok::<_, StoreError>(Attempt::Done(()));
+            }
+            let next = Connection {
+                account: account.clone(),
+                ..connection
+            };
+            match self.save_connection(&next).await? {
+                Written::Done(_) | Written::Stale(None) => Ok(Attempt::Done(())),
+                Written::Stale(Some(current)) => Ok(Attempt::Stale(current)),
+            }
+        });
+        match taken.await? {
+            Swapped::Done(()) => Ok(()),
+            Swapped::Contended(_) => Err(StoreError::busy("concurrent writes of the connection")),
+        }
+    }
+
     /// Calls [`Store::save_connection`] with another state.
     ///
     /// # Errors
@@ -273,6 +361,12 @@ struct Body {
     rules: Option<RulesItem>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     content: Option<ContentSettingsItem>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    account: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    secret_version: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    account_comparison: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     my_drive: Option<String>,
     #[serde(default)]
@@ -377,6 +471,13 @@ pub(crate) fn encode_connection(connection: &Connection) -> Result<Encoded, Stor
             .collect(),
         rules: RulesItem::of(&connection.rules),
         content: ContentSettingsItem::of(&connection.content),
+        account: connection.account.id.as_ref().map(AccountId::to_string),
+        secret_version: connection.account.secret_version.clone(),
+        account_comparison: connection
+            .account
+            .comparison
+            .as_ref()
+            .map(ToString::to_string),
         my_drive: connection.my_drive.as_ref().map(FileId::to_string),
         removals: connection.removals.into(),
         state: (&connection.state).into(),
@@ -399,6 +500,11 @@ pub(crate) fn decode_connection(tenant: &TenantId, item: Item) -> Result<Connect
     let my_drive = body.my_drive.as_deref().map(FileId::parse).transpose();
     let my_drive =
         my_drive.map_err(|_| place.clone().corrupt("the id of its My Drive is invalid"))?;
+    let account = body.account.as_deref().map(AccountId::parse).transpose();
+    let comparison = body.account_comparison.as_deref().map(OperationId::parse);
+    let (Ok(account), Ok(comparison)) = (account, comparison.transpose()) else {
+        return Err(place.corrupt("the id of its account or of a comparison is invalid"));
+    };
     let rules = body.rules.unwrap_or_default().into_rules();
     let rules = rules.map_err(|what| place.clone().corrupt(what))?;
     let content = body.content.map(ContentSettingsItem::into_settings);
@@ -424,6 +530,11 @@ pub(crate) fn decode_connection(tenant: &TenantId, item: Item) -> Result<Connect
         },
         rules,
         content: content.unwrap_or_default(),
+        account: Account {
+            id: account,
+            secret_version: body.secret_version,
+            comparison,
+        },
         my_drive,
         removals: body.removals.into(),
         state: body.state.into(),

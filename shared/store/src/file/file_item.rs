@@ -25,7 +25,7 @@
 //! `p` parent, `e` existence, `c` content), or a dot and a property's key, or an `@` and a
 //! permission's principal. Empty members are left out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domain::merge::{DriveSide, SentWrite, Sides};
 use domain::{
@@ -85,6 +85,10 @@ struct Head {
     mirror: MetadataItem,
     #[serde(rename = "w", default, skip_serializing_if = "Option::is_none")]
     permissions_at: Option<u64>,
+    #[serde(rename = "fp", default, skip_serializing_if = "BTreeMap::is_empty")]
+    former_principals: BTreeMap<String, String>,
+    #[serde(rename = "ps", default, skip_serializing_if = "BTreeSet::is_empty")]
+    parents: BTreeSet<String>,
     #[serde(rename = "q", default, skip_serializing_if = "Option::is_none")]
     last_request: Option<RequestItem>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -314,6 +318,8 @@ impl Head {
             mirror: (&record.metadata).into(),
             permissions_at: (record.permissions_at != record.version)
                 .then_some(record.permissions_at.0),
+            former_principals: record.former_principals.clone(),
+            parents: record.metadata.parents.clone(),
             last_request: record.last_request.as_ref().map(RequestItem::from),
             cause: record.cause.map(CauseItem),
             edit_causes: by_field(edit_causes, |cause| CauseItem(*cause)),
@@ -342,7 +348,10 @@ impl Head {
             }
         }
         let push = self.push.map(PushItem::into_push).transpose()?;
-        let metadata = DriveMetadata::from(self.mirror);
+        let metadata = DriveMetadata {
+            parents: self.parents,
+            ..DriveMetadata::from(self.mirror)
+        };
         Ok(FileRecord {
             file,
             revision: Revision(self.revision),
@@ -363,6 +372,7 @@ impl Head {
             push: push.unwrap_or_default(),
             metadata,
             permissions_at: DriveVersion(self.permissions_at.unwrap_or(self.version)),
+            former_principals: self.former_principals,
             last_request: self.last_request.map(Request::from),
             cause: self.cause.map(|item| item.0),
         })

@@ -101,6 +101,38 @@ impl Log {
     }
 }
 
+/// Whose log a listing begins for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ListedLog {
+    /// The one that was followed before.
+    Same,
+    /// Another account's: the channel was on the log of the one before.
+    OfAnotherAccount,
+}
+
+/// Returns the writes that begin a listing of every file of a log, if its cursor and position are
+/// still those of `log`.
+pub(crate) fn listing_writes(
+    log: &Log,
+    start: &PageToken,
+    operation: &Operation,
+    listed: ListedLog,
+) -> Result<Vec<Write>, StoreError> {
+    let position = LogPosition::Listing(operation.id.clone());
+    let update = if_unmoved(log)
+        .set_text("cursor", start.as_str())
+        .set_text("position", position.text())
+        .remove("drives_checked_at");
+    let update = match listed {
+        ListedLog::Same => update,
+        ListedLog::OfAnotherAccount => update.remove("channel"),
+    };
+    Ok(vec![
+        Write::Update(update),
+        Write::Put(encode_operation(operation)?, Replaces::Nothing),
+    ])
+}
+
 impl Store {
     /// Creates a log.
     ///
@@ -186,17 +218,7 @@ impl Store {
             drives_checked_at: None,
             ..log.clone()
         };
-        let update = if_unmoved(log)
-            .set_text("cursor", start.as_str())
-            .set_text("position", next.position.text())
-            .remove("drives_checked_at");
-        let writes = vec![
-            Write::Update(update),
-            Write::Put(
-                encode_operation(&self.with_cause(operation))?,
-                Replaces::Nothing,
-            ),
-        ];
+        let writes = listing_writes(log, start, &self.with_cause(operation), ListedLog::Same)?;
         if let Transacted::Done = self.transact(writes).await? {
             return Ok(Written::Done(next));
         }

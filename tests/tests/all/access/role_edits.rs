@@ -334,3 +334,86 @@ fn permissions_that_can_not_be_granted_are_rejected() {
         },
     );
 }
+
+/// Changes the address of an account, or adds one that leads to it. No change log reports either.
+async fn readdress(world: &World, account: Value) {
+    world.control(Method::POST, "accounts", account).await;
+}
+
+#[test]
+fn regression_revoking_somebody_whose_address_changed_ends_the_access() {
+    own(async |world| {
+        let owner = world.owner();
+        let new = "ann@married.example.com";
+        // Our record has not seen the new address, or has seen it already.
+        for seen in [false, true] {
+            let file = world.take();
+            readdress(world, json!({"user": "ann", "address": "ann@example.com"})).await;
+            owner.grant(&file, "ann", "writer").await;
+            role_until(world, &file, ANN, &json!("writer")).await;
+            readdress(world, json!({"user": "ann", "address": new})).await;
+            if seen {
+                owner.rename(&file, "seen.txt").await;
+                role_until(world, &file, &format!("user:{new}"), &json!("writer")).await;
+            }
+            let owed = world
+                .edit_ok(&file, json!({"permissions": {ANN: null}}))
+                .await;
+            assert!(!owed["intent"].is_null(), "{owed}");
+            let shown = world
+                .file_until("it is revoked", &file, |f| f["intent"].is_null())
+                .await;
+            let roles = shown["fields"]["permissions"].as_object().unwrap();
+            assert_eq!(
+                roles.keys().collect::<Vec<_>>(),
+                ["user:owner@example.com"],
+                "{shown}"
+            );
+            let wanted = json!({"owner@example.com": "owner"});
+            assert_eq!(direct_roles(&owner, &file).await, wanted);
+            let (status, _) = world
+                .person("ann")
+                .call(Method::GET, &format!("/drive/v3/files/{file}"), None)
+                .await;
+            assert_eq!(status, 404, "Ann has no access any more");
+        }
+        world.converge().await;
+    });
+}
+
+#[test]
+fn regression_a_role_given_to_an_alias_is_granted_once() {
+    own(async |world| {
+        let (file, owner) = (world.take(), world.owner());
+        let alias = "user:a.smith@example.com";
+        readdress(
+            world,
+            json!({"user": "ann", "aliases": ["a.smith@example.com"]}),
+        )
+        .await;
+        world.simulator.zero_counters();
+        world
+            .edit_ok(&file, json!({"permissions": {alias: "writer"}}))
+            .await;
+        let shown = role_until(world, &file, ANN, &json!("writer")).await;
+        assert!(
+            shown["fields"]["permissions"].get(alias).is_none(),
+            "{shown}"
+        );
+        // A later change is processed, and nothing is granted again.
+        owner.rename(&file, "later.txt").await;
+        world
+            .file_until("the rename", &file, |f| f["fields"]["name"] == "later.txt")
+            .await;
+        world.converge().await;
+        assert_eq!(world.calls("permissions.create"), 1);
+        assert_eq!(world.conflicts_of(&file).await, Vec::<Value>::new());
+
+        world
+            .edit_ok(&file, json!({"permissions": {alias: null}}))
+            .await;
+        role_until(world, &file, ANN, &Value::Null).await;
+        let wanted = json!({"owner@example.com": "owner"});
+        assert_eq!(direct_roles(&owner, &file).await, wanted);
+    });
+}

@@ -111,6 +111,7 @@ impl Stage {
             policies: Policies::default(),
             rules: domain::Rules::default(),
             content: domain::ContentSettings::default(),
+            account: domain::Account::default(),
             my_drive: None,
             removals,
             state: ConnectionState::Active,

@@ -1,4 +1,5 @@
 //! The lifecycle of connections and their credentials.
 
+mod accounts;
 mod delegation;
 mod lifecycle;

@@ -150,6 +150,7 @@ impl Set {
                 enabled: true,
                 ..domain::ContentSettings::default()
             },
+            account: domain::Account::default(),
             my_drive: None,
             removals: domain::RemovalLimits::default(),
             state: ConnectionState::Active,

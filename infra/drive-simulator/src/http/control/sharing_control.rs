@@ -21,6 +21,7 @@ pub(crate) fn routes() -> Router<Simulator> {
         .route("/logs", post(logs))
         .route("/permissions", post(permissions))
         .route("/groups", post(groups))
+        .route("/accounts", post(accounts))
         .route("/limits", post(limits))
 }
 
@@ -68,6 +69,22 @@ async fn groups(State(simulator): State<Simulator>, request: Request) -> Control
         .map(|member| UserId::from_email(member))
         .collect();
     simulator.with_state(|state| state.groups.insert(group.email, accounts));
+    ok(&json!({}))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Account {
+    user: String,
+    address: Option<String>,
+    #[serde(default)]
+    aliases: Vec<String>,
+}
+
+async fn accounts(State(simulator): State<Simulator>, request: Request) -> ControlResult {
+    let account: Account = parse(request).await?;
+    let user = UserId::from_email(&account.user);
+    simulator.with_state(|state| state.addresses.set(&user, account.address, account.aliases));
     ok(&json!({}))
 }
 

@@ -50,10 +50,10 @@ pub(crate) fn permission(
     });
     match &granted.principal {
         Principal::User(user) => {
-            out.put("emailAddress", || user.email());
+            out.put_some("emailAddress", || permission.address.clone());
             out.put("name", || user.as_str());
             out.put_some("domain", || {
-                let email = user.email();
+                let email = permission.address.as_deref()?;
                 email.rsplit_once('@').map(|(_, domain)| domain.to_owned())
             });
             out.put("deleted", || false);

@@ -293,7 +293,7 @@ pub(crate) fn permission(permission: &EffectivePermission, selection: &Selection
     out.put("role", || granted.role.as_str());
     match &granted.principal {
         Principal::User(user) => {
-            out.put("emailAddress", || user.email());
+            out.put_some("emailAddress", || permission.address.clone());
             out.put("displayName", || user.as_str());
             out.put("deleted", || false);
             out.put("pendingOwner", || false);

@@ -10,6 +10,7 @@ use crate::{
     state::{
         DEPTH_MAX, LIBRARY_OWNER, State,
         items::item::{Home, Item},
+        sharing::addresses::Addresses,
         sharing::permission::{Permission, Permissions, Principal, Role},
     },
 };
@@ -35,6 +36,7 @@ pub(crate) struct Place {
     pub(crate) trashed: bool,
     /// From the item to its root.
     sources: Vec<PermissionSource>,
+    addresses: Addresses,
 }
 
 /// The origin of one part of an effective permission.
@@ -51,6 +53,8 @@ pub(crate) struct EffectivePermission {
     pub(crate) id: String,
     pub(crate) granted: Permission,
     pub(crate) details: Vec<PermissionDetail>,
+    /// The address of an account.
+    pub(crate) address: Option<String>,
 }
 
 impl Place {
@@ -73,6 +77,10 @@ impl Place {
                     id: id.clone(),
                     granted: granted.clone(),
                     details: Vec::new(),
+                    address: match &granted.principal {
+                        Principal::User(user) => Some(self.addresses.shown(user)),
+                        Principal::Group(_) | Principal::Domain(_) | Principal::Anyone => None,
+                    },
                 });
                 if granted.role > known.granted.role {
                     known.granted = granted.clone();
@@ -141,6 +149,7 @@ impl State {
                     home: home.clone(),
                     trashed,
                     sources,
+                    addresses: self.addresses.clone(),
                 };
             }
             limited |= current.limited_access;
@@ -155,6 +164,7 @@ impl State {
             home: Home::MyDrive(UserId::from(LIBRARY_OWNER)),
             trashed,
             sources,
+            addresses: self.addresses.clone(),
         }
     }
 

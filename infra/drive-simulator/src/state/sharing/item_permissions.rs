@@ -75,9 +75,12 @@ impl State {
         &mut self,
         user: &UserId,
         id: &str,
-        granted: Permission,
+        mut granted: Permission,
         all_drives: bool,
     ) -> Result<EffectivePermission, DriveError> {
+        if let Principal::User(account) = granted.principal {
+            granted.principal = Principal::User(self.addresses.account(account));
+        }
         let view = self.find(user, id, all_drives)?;
         check_applicable(&view, &granted)?;
         check_sharing(&view, granted.role)?;

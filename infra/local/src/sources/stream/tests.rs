@@ -41,6 +41,7 @@ async fn connect(store: &Store, enabled: bool) {
             enabled,
             ..ContentSettings::default()
         },
+        account: domain::Account::default(),
         my_drive: None,
         removals: RemovalLimits::default(),
         state: ConnectionState::Active,

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use domain::{
-    ChannelId, ConnectionId, ConnectionKey, ContentSettings, Glob, LogId, MimePattern, Policies,
-    Policy, RemovalLimits, Request, Rule, Rules, StorageClass,
+    Account, AccountId, ChannelId, ConnectionId, ConnectionKey, ContentSettings, Glob, LogId,
+    MimePattern, OperationId, Policies, Policy, RemovalLimits, Request, Rule, Rules, StorageClass,
 };
 
 use super::super::support::{file, fresh, ms, page, stored};
@@ -52,6 +52,11 @@ pub(crate) fn connection(key: &ConnectionKey) -> Connection {
             storage_class: StorageClass::GlacierIr,
             compress: true,
             ..ContentSettings::default()
+        },
+        account: Account {
+            id: Some(AccountId::parse("0123").unwrap()),
+            secret_version: Some("v-1".to_owned()),
+            comparison: Some(OperationId::parse("o1").unwrap()),
         },
         my_drive: Some(file("0root")),
         removals: RemovalLimits {
@@ -128,6 +133,7 @@ pub(crate) async fn a_connection_is_created_once_saved_on_its_revision_and_liste
         policies: Policies::default(),
         rules: Rules::default(),
         content: ContentSettings::default(),
+        account: Account::default(),
         my_drive: None,
         state: ConnectionState::Deleting,
         ..connection(&next)
