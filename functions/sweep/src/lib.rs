@@ -15,6 +15,7 @@ mod tests;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use domain::rate_limit::CallKind;
 use domain::{Cause, ConnectionKey, LogId};
 use objects::Objects;
 use runtime::{Clock, Deadline, Entropy, Settings, telemetry};
