@@ -120,7 +120,7 @@ fn a_running_content_scan_is_followed_by_another_if_a_folder_enters_the_scope() 
         let waits = newest[0].clone();
         assert!(waits.is_pending_scan());
         let connection = hand.store().load_connection(&hand.key).await;
-        let facts = connection.unwrap().unwrap().facts();
+        let facts = connection.unwrap().unwrap().facts(&waits.id);
         let Work::Advance(on_its_way) = waits.next_work(&facts, hand.now()) else {
             panic!("{waits:?}")
         };
