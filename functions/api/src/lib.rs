@@ -151,7 +151,9 @@ use crate::dead_letters::read_dead_letters::{get_dead_letter, list_dead_letters}
 use crate::dead_letters::redrive::{drop_dead_letter, redrive_dead_letters};
 use crate::files::create_file::create_file;
 use crate::files::edit_file::{delete_file, update_file};
-use crate::files::intents::{cancel_intent, list_intents, retry_intent};
+use crate::files::intents::{
+    cancel_intent, cancel_intents, list_intents, retry_intent, retry_intents,
+};
 use crate::files::read_files::{get_file, get_file_history, list_files};
 use crate::files::roll_back_file::roll_back_file;
 use crate::http::{Kind, Problem, answer_repeats, health, openapi};
@@ -361,6 +363,8 @@ fn file_routes() -> Router<Arc<Deps>> {
         .route("/files/{file}/uploads/{upload}", get(get_upload))
         .route("/files/{file}/uploads/{upload}/commit", post(commit_upload))
         .route("/intents", get(list_intents))
+        .route("/intents/retry", post(retry_intents))
+        .route("/intents/cancel", post(cancel_intents))
         .route("/intents/{file}/retry", post(retry_intent))
         .route("/intents/{file}/cancel", post(cancel_intent))
 }

@@ -55,3 +55,27 @@ pub(crate) async fn reschedule_out_of_scope(deps: &Deps, before: &Connection, no
         }
     }
 }
+
+/// Tries at once what failed, or was set aside, for a reason that can pass, after something may
+/// have ended it. If this fails, it is tried at its own time.
+pub(crate) async fn hasten_failed(deps: &Deps, key: &ConnectionKey) {
+    if let Err(error) = deps.store.hasten_redrive(key, deps.clock.now()).await {
+        let error = runtime::telemetry::chain(&error);
+        tracing::warn!(
+            connection = %key, error, metric = "release_failed",
+            "could not hasten dead letters; they are sent again at their own time"
+        );
+    }
+    let nonce = || Nonce(deps.entropy.next());
+    match deps.store.hasten_failed(key, deps.clock.now(), nonce).await {
+        Ok(0) => {}
+        Ok(_) => wake_push(deps, key).await,
+        Err(error) => {
+            let error = runtime::telemetry::chain(&error);
+            tracing::warn!(
+                connection = %key, error, metric = "release_failed",
+                "could not hasten failed intents; they are tried at their own time"
+            );
+        }
+    }
+}

@@ -20,7 +20,8 @@ use std::time::Duration;
 use crate::left_drives::LeftLogs;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use domain::{
-    Cause, ConnectionKey, Disposition, FileId, FileRecord, LogId, Revision, Timestamp, Transition,
+    Cause, ConnectionKey, Context, Disposition, FileId, FileRecord, LogId, Revision, Timestamp,
+    Transition,
 };
 use futures_util::future::join_all;
 use runtime::{Clock, Deadline, Entropy, Settings, telemetry};
@@ -34,7 +35,7 @@ use worker::{
 
 use crate::fold::fold;
 use crate::history::History;
-use crate::lookup::LookedUp;
+use crate::lookup::{LookedUp, Question};
 
 /// Timeouts of Drive calls. The function has 15 s.
 const DRIVE_TIMEOUTS: drive::Timeouts = drive::Timeouts {
@@ -113,8 +114,21 @@ struct Work {
     unread: Option<GroupResult>,
     /// Set if permissions were read from Drive, later than the record was loaded.
     permissions_listed: bool,
+    /// Set if Drive did not list the permissions, and the file is applied without them.
+    permissions_unlisted: bool,
     /// The error of reading the permissions.
     permissions_error: Option<CallError>,
+}
+
+/// The receives of a message after which a file is applied without its permissions.
+const LISTING_RECEIVES_MAX: u32 = 3;
+
+impl Work {
+    /// Returns whether listing the permissions has failed several times.
+    fn is_received_often(&self) -> bool {
+        let first = self.group.messages.first();
+        first.is_some_and(|first| first.receives >= LISTING_RECEIVES_MAX)
+    }
 }
 
 /// Handles a batch of snapshots. Each group is one file. Messages that are received again are
@@ -193,7 +207,11 @@ async fn process_all(
     let lookups = async {
         let files = uncertain.iter().filter_map(|work| {
             let first = work.messages.first()?;
-            Some((prepared.connections.get(&first.key)?, &first.file))
+            Some(Question {
+                connection: prepared.connections.get(&first.key)?,
+                file: &first.file,
+                reported_gone: is_reported_gone(&work.messages),
+            })
         });
         let mut results = lookup::lookup_all(files, deadline, deps).await;
         let files = uncertain.into_iter().map(|work| {
@@ -229,6 +247,15 @@ async fn needs_lookup(work: &Work, prepared: &Prepared, left: &LeftLogs, deps: &
     }
 }
 
+/// Returns whether a log or a listing reports the file as gone. A message from a dead letter about
+/// an unreadable entry only asks.
+fn is_reported_gone(messages: &[SnapshotMessage]) -> bool {
+    let reports = |message: &SnapshotMessage| {
+        message.snapshot.is_none() && message.origin.dead_letter_name().is_none()
+    };
+    messages.iter().any(reports)
+}
+
 /// Reads a group's messages.
 async fn read_work(group: MessageGroup, cause: Cause, deps: &Deps) -> Work {
     let read = consumer(&deps.caused_by(cause))
@@ -249,6 +276,7 @@ async fn read_work(group: MessageGroup, cause: Cause, deps: &Deps) -> Work {
         causes,
         unread,
         permissions_listed: false,
+        permissions_unlisted: false,
         permissions_error: None,
     }
 }
@@ -458,6 +486,18 @@ impl FileWork<'_> {
                 looked_up.transition
             }
         };
+        let unlisted = self.work.permissions_unlisted && transition.record.is_present();
+        let transition = match unlisted {
+            true => transition.then(|record| {
+                let context = Context {
+                    now,
+                    drive_at: None,
+                    policies,
+                };
+                record.permissions_unlisted(context, deps.entropy.jitter())
+            }),
+            false => transition,
+        };
         let known = |record, consistent| Known {
             record,
             lookup: None,
@@ -501,7 +541,12 @@ impl FileWork<'_> {
         let lookup = match lookup {
             Some(lookup) => Some(lookup),
             None => {
-                let alone = [(self.connection, &self.first.file)].into_iter();
+                let alone = Question {
+                    connection: self.connection,
+                    file: &self.first.file,
+                    reported_gone: is_reported_gone(&self.work.messages),
+                };
+                let alone = std::iter::once(alone);
                 let mut results = lookup::lookup_all(alone, self.deadline, self.deps).await;
                 results.pop_first().map(|(_, lookup)| lookup)
             }

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use domain::rate_limit::CallKind;
 use domain::{ConnectionKey, FileId, FileRecord, Snapshot};
 use futures_util::future::join_all;
+use runtime::telemetry;
 use store::Connection;
 use throttle::{CallError, ThrottledDrive, WaitBudget};
 use worker::{Origin, SnapshotMessage};
@@ -39,16 +40,30 @@ pub(crate) async fn add_permissions(
             .then_some((work, newest, connection))
     });
     let listings = pending.map(|(work, newest, connection)| async move {
-        let Some(message) = work.messages.get_mut(newest) else {
+        let Some(message) = work.messages.get(newest) else {
             return;
         };
         let Some(snapshot) = message.snapshot.clone() else {
             return;
         };
-        match list(connection, snapshot, wait_budget, deps).await {
+        let listed = list(connection, snapshot.clone(), wait_budget, deps).await;
+        let Some(message) = work.messages.get_mut(newest) else {
+            return;
+        };
+        match listed {
             Ok(snapshot) => {
                 work.permissions_listed = true;
+                work.permissions_unlisted = snapshot.permissions_need_listing();
                 message.snapshot = Some(snapshot);
+            }
+            // The file does not wait for them for ever: it is asked for them again later.
+            Err(CallError::Drive(error)) if error.is_outage() && work.is_received_often() => {
+                let error = telemetry::chain(&error);
+                tracing::warn!(
+                    file = %snapshot.file, error, metric = "permissions_unlisted",
+                    "Drive does not list the permissions; the file is applied without them"
+                );
+                work.permissions_unlisted = true;
             }
             Err(error) => work.permissions_error = Some(error),
         }

@@ -1,6 +1,6 @@
 //! Looks up in Drive whether files exist. The lookups of a batch are made together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use domain::{ConnectionKey, Context, DriveVersion, FileId, FileRecord, Observation, Transition};
@@ -24,6 +24,14 @@ pub(crate) fn wait_budget(deadline: Deadline) -> WaitBudget {
     }
 }
 
+/// A file to be looked up.
+pub(crate) struct Question<'a> {
+    pub(crate) connection: &'a Connection,
+    pub(crate) file: &'a FileId,
+    /// A log or a complete listing reports that the file is gone.
+    pub(crate) reported_gone: bool,
+}
+
 /// The result of a lookup, merged into the record.
 pub(crate) struct LookedUp {
     /// The record as read before the lookup. The lookup is therefore later than any queued message.
@@ -35,19 +43,25 @@ pub(crate) struct LookedUp {
 /// Looks up files of several connections, those of one connection together. Returns a result for
 /// each.
 pub(crate) async fn lookup_all<'a>(
-    files: impl Iterator<Item = (&'a Connection, &'a FileId)>,
+    files: impl Iterator<Item = Question<'a>>,
     deadline: Deadline,
     deps: &Deps,
 ) -> BTreeMap<(ConnectionKey, FileId), LookupResult> {
     let mut asked: BTreeMap<&ConnectionKey, (&Connection, Vec<FileId>)> = BTreeMap::new();
-    for (connection, file) in files {
+    let mut reported_gone = BTreeSet::new();
+    for question in files {
+        let (connection, file) = (question.connection, question.file);
         let (_, files) = asked
             .entry(&connection.key)
             .or_insert_with(|| (connection, Vec::new()));
         files.push(file.clone());
+        if question.reported_gone {
+            reported_gone.insert((connection.key.clone(), file.clone()));
+        }
     }
+    let reported_gone = &reported_gone;
     let asked = asked.into_iter().map(async |(key, (connection, files))| {
-        let answers = lookup_together(connection, &files, deadline, deps).await;
+        let answers = lookup_together(connection, &files, reported_gone, deadline, deps).await;
         let places = files.into_iter().map(|file| (key.clone(), file));
         places.zip(answers).collect::<Vec<_>>()
     });
@@ -59,6 +73,7 @@ pub(crate) async fn lookup_all<'a>(
 async fn lookup_together(
     connection: &Connection,
     files: &[FileId],
+    reported_gone: &BTreeSet<(ConnectionKey, FileId)>,
     deadline: Deadline,
     deps: &Deps,
 ) -> Vec<LookupResult> {
@@ -90,7 +105,16 @@ async fn lookup_together(
     let observations = drive.lookup_many(&lookups).await;
     let answers = files.iter().zip(observations).map(|(file, observation)| {
         let record = records.remove(file);
-        merge_lookup(connection, &drive, file, record, observation, deps)
+        let reported = reported_gone.contains(&(connection.key.clone(), file.clone()));
+        merge_lookup(
+            connection,
+            &drive,
+            file,
+            record,
+            observation,
+            reported,
+            deps,
+        )
     });
     join_all(answers).await
 }
@@ -101,6 +125,7 @@ async fn merge_lookup(
     file: &FileId,
     record: Option<FileRecord>,
     observation: Result<Observation, Arc<CallError>>,
+    reported_gone: bool,
     deps: &Deps,
 ) -> LookupResult {
     let answer = match observation? {
@@ -118,6 +143,10 @@ async fn merge_lookup(
         policies: &connection.policies,
     };
     let transition = match (&record, &answer) {
+        // Without the word of a log or of a listing, one answer does not show that it is gone.
+        (Some(record), Observation::Gone(gone)) if !reported_gone && !record.is_gone() => {
+            record.suspected_gone(*gone, true, context, deps.entropy.jitter())
+        }
         (Some(record), answer) => record.apply_lookup(answer, context),
         // A snapshot read by a lookup is not in the history yet.
         (None, Observation::Present(snapshot)) => Transition::unchanged(FileRecord {

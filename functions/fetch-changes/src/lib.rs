@@ -15,7 +15,7 @@ use std::time::Duration;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use domain::operation::SyncKind;
 use domain::rate_limit::{CallKind, Throttled};
-use domain::{Cause, ConnectionKey, Disposition, LogId, Timestamp};
+use domain::{Cause, ConnectionKey, Disposition, LogId, Suspicion, Timestamp};
 use drive::{Change, ChangePage, ChangeState, Kind, NextToken, Unreadable};
 use runtime::{Clock, Deadline, Entropy, Settings};
 use store::{
@@ -131,6 +131,13 @@ async fn process_wake(
         let postponed = postpone_poll(wake, throttled, deps).await;
         return postponed.map_err(|error| Failure::Retry(error.into()));
     }
+    // One 404 is believed neither about the log nor about its cursor.
+    let not_found = error
+        .drive()
+        .is_some_and(|error| *error.kind() == Kind::NotFound);
+    if not_found {
+        return Err(Failure::Retry(error));
+    }
     let rejected = matches!(error.disposition(), Disposition::Park { .. });
     // A rejection of one of a user's shared drives must not stop the other drives.
     if rejected && is_one_of_many(wake, deps).await {
@@ -205,10 +212,43 @@ async fn follow_log(
     if shared_drives::leave_if_inaccessible(&log, error, &drive, deps).await? {
         return Ok(());
     }
-    if *error.kind() == Kind::CursorLost {
+    let lost = match error.kind() {
+        Kind::CursorLost => true,
+        Kind::NotFound if error.method() == "changes.list" => is_cursor_missing(wake, deps).await?,
+        Kind::NotFound
+        | Kind::AuthLost { .. }
+        | Kind::RateLimited { .. }
+        | Kind::DailyLimit
+        | Kind::AccessDenied { .. }
+        | Kind::Stale
+        | Kind::Permanent { .. }
+        | Kind::BadContent(_)
+        | Kind::Transient
+        | Kind::Unanswered
+        | Kind::NotSent => false,
+    };
+    if lost {
         return resync(&wake.key, &wake.log, &drive, deps).await;
     }
     Err(failed)
+}
+
+/// Records that Drive did not find the cursor, and returns whether that is to be believed.
+async fn is_cursor_missing(wake: &LogWake, deps: &Deps) -> Result<bool, StoreError> {
+    let now = deps.clock.now();
+    let log = deps.store.load_log(&wake.key, &wake.log).await?;
+    let missing = Suspicion::again(log.and_then(|log| log.missing), now);
+    let certain = missing.is_certain(now);
+    let kept = (!certain).then_some(missing);
+    deps.store
+        .record_log_missing(&wake.key, &wake.log, kept)
+        .await?;
+    tracing::warn!(
+        connection = %wake.key, log = %wake.log, times = missing.times, certain,
+        metric = "cursor_not_found",
+        "Drive does not find the cursor"
+    );
+    Ok(certain)
 }
 
 /// Lists the files of a new log, then reads its changes, as far as time allows. Only the call that
@@ -269,6 +309,11 @@ async fn read_changes(
                 drive.client().list_changes(&log.log, &cursor)
             })
             .await?;
+        if log.missing.take().is_some() {
+            deps.store
+                .record_log_missing(&log.key, &log.log, None)
+                .await?;
+        }
         let newest = page.changes.iter().map(|change| change.at).max();
         tracing::info!(
             connection = %log.key, log = %log.log, changes = page.changes.len(),

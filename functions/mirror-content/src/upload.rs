@@ -123,7 +123,10 @@ impl Work<'_> {
             total_bytes: payload.object.size_bytes,
         };
         let start = drive.client().start_replacement(&read, content);
-        let session = match drive.call(CallKind::Edit, start).await {
+        let session = match drive
+            .call_about(CallKind::Upload, Some(self.file), start)
+            .await
+        {
             Ok(session) => session,
             Err(error) => return self.handle_refusal(claimed, &patch, error).await,
         };

@@ -45,7 +45,11 @@ impl PushBatch<'_> {
         } else {
             let requests: Vec<Creation<'_>> = creations.iter().map(creation_of).collect();
             let answers = self.drive.client().create_files(&requests).await;
-            self.report_outcomes(CallKind::Edit, &answers).await;
+            let only = match creations.as_slice() {
+                [only] => Some(&only.record.file),
+                _ => None,
+            };
+            self.report_outcomes(CallKind::Edit, only, &answers).await;
             answers.into_iter().map(Some).collect()
         };
         let results = stream::iter(creations.into_iter().zip(answers)).map(|(creation, answer)| {
@@ -85,14 +89,25 @@ impl PushBatch<'_> {
     ) {
         let ClaimedCreation { record, patch } = creation;
         let file = record.file.clone();
+        let lost = Refusal::Unknown("created before, and not found".to_owned());
         let error = match answer {
             Some(Ok(CreateResult::Created(snapshot))) => {
                 return (file, self.confirm(record, &patch, &snapshot).await, None);
             }
             Some(Ok(CreateResult::AlreadyExists)) => match self.lookup(&file).await {
-                Ok(found) => {
+                Ok(found @ Observation::Present(_)) => {
                     let record = self.update(record, |r| r.apply_lookup(&found, self.context()));
                     return (file, record.await, None);
+                }
+                // It was created by an earlier attempt; one answer does not show that it is gone
+                // again.
+                Ok(Observation::Gone(gone)) => {
+                    let released = self.release_claim(record, &patch, &lost).await;
+                    let record = match released {
+                        Ok(Some(record)) => self.suspect_gone(record, gone, true).await,
+                        released => released,
+                    };
+                    return (file, record, None);
                 }
                 // It may have been created by an earlier attempt or by this one; the next batch
                 // finds out.
@@ -112,7 +127,7 @@ impl PushBatch<'_> {
     /// creation needs none of its own.
     async fn lookup(&self, file: &FileId) -> Result<Observation, DriveError> {
         let found = self.drive.client().get_or_gone(file).await;
-        self.report_outcomes(CallKind::Read, std::slice::from_ref(&found))
+        self.report_outcomes(CallKind::Read, None, std::slice::from_ref(&found))
             .await;
         found
     }

@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 
 use domain::rate_limit::Throttled;
-use domain::{Context, FileRecord, Gone, Observation, Patch, Refusal, Snapshot, Transition};
+use domain::{
+    Context, FileRecord, Gone, Observation, Patch, Refusal, Snapshot, Timestamp, Transition,
+};
 use drive::{DriveError, Kind};
 use runtime::telemetry;
 use store::{Attempt, Committed, StoreError, Swapped, compare_and_swap};
-use throttle::DriveReachability;
 use worker::{FileUpdater, UpdateOutcome};
 
-use crate::push_batch::{Claimed, PushBatch};
+use crate::push_batch::{AccountState, Claimed, PushBatch};
 
 impl PushBatch<'_> {
     /// Merges the state just read from Drive and claims what is still owed. If the record was
@@ -81,7 +82,17 @@ impl PushBatch<'_> {
             %file, error = telemetry::chain(error), metric = "push_refused",
             "Drive rejected the write"
         );
-        self.release_claim(claimed, patch, &error.refusal()).await
+        let record = self.release_claim(claimed, patch, &error.refusal()).await?;
+        let trouble = record.as_ref().and_then(|r| r.push.trouble.as_ref());
+        if let Some(trouble) = trouble.filter(|trouble| trouble.is_false_condition()) {
+            tracing::warn!(
+                file = record.as_ref().map(|record| record.file.as_str()),
+                times = trouble.times,
+                metric = "false_condition",
+                "Drive refused a condition that names the file's current version"
+            );
+        }
+        Ok(record)
     }
 
     /// Ends a claim without a confirmation.
@@ -98,51 +109,64 @@ impl PushBatch<'_> {
         .await
     }
 
-    /// Handles an error of reading the file. Only a response about the file itself means that it is
-    /// gone.
+    /// Handles an error of reading the file. A file that Drive does not find is suspected to be
+    /// gone; any other failure may concern only this file. Each file has its own backoff, so that
+    /// an unreadable one does not block the others. No failure is counted, since nothing was sent.
     pub(crate) async fn handle_read_error(
         &self,
         record: FileRecord,
         error: &DriveError,
-        reachability: &DriveReachability,
+        account: &AccountState,
     ) -> Result<Option<FileRecord>, StoreError> {
-        // If the cause of its absence is unknown, the file is postponed.
-        if let Some(gone) = error.gone()
-            && let Ok(gone) = reachability.classify_missing(gone, &record.metadata)
-        {
-            return self.mark_gone(record, gone).await;
-        }
         let file = &record.file;
         tracing::warn!(
             %file, error = telemetry::chain(error), metric = "push_unread",
             "could not read file from Drive"
         );
-        let jitter = self.deps.entropy.jitter();
-        let transition = match error.kind() {
-            // Drive will never return the file, so nothing of it can be written: the intent fails,
-            // for a person to see.
-            Kind::Permanent { reason } => {
-                let refusal = Refusal::Permanent(reason.clone());
-                record.refused(&self.all_owed(&record), &refusal, self.context(), jitter)
-            }
-            // The failure may concern only this file. Each file has its own backoff, so that an
-            // unreadable one does not block the others. No failure is counted, since nothing was
-            // sent.
-            Kind::CursorLost
-            | Kind::AuthLost { .. }
-            | Kind::RateLimited { .. }
-            | Kind::DailyLimit
-            | Kind::Stale
-            | Kind::NotFound
-            | Kind::AccessDenied { .. }
-            | Kind::BadContent(_)
-            | Kind::Transient
-            | Kind::Unanswered
-            | Kind::NotSent => {
-                return self.postpone(record).await;
-            }
+        let Some(gone) = error.gone() else {
+            return match error.kind() {
+                Kind::Permanent { .. } | Kind::Transient | Kind::Unanswered => {
+                    let trouble = Refusal::Unknown(error.trouble());
+                    self.postpone_with(record, &trouble).await
+                }
+                Kind::CursorLost
+                | Kind::AuthLost { .. }
+                | Kind::RateLimited { .. }
+                | Kind::DailyLimit
+                | Kind::Stale
+                | Kind::NotFound
+                | Kind::AccessDenied { .. }
+                | Kind::BadContent(_)
+                | Kind::NotSent => self.postpone(record).await,
+            };
         };
-        self.commit(record, transition).await
+        match account.drives.classify_missing(gone, &record.metadata) {
+            Ok(gone) => self.suspect_gone(record, gone, account.works).await,
+            // The cause of its absence is unknown.
+            Err(_) => self.postpone(record).await,
+        }
+    }
+
+    /// Records that Drive did not find the file, or denied access to it.
+    pub(crate) async fn suspect_gone(
+        &self,
+        record: FileRecord,
+        gone: Gone,
+        account_works: bool,
+    ) -> Result<Option<FileRecord>, StoreError> {
+        let jitter = self.deps.entropy.jitter();
+        let updated = self.update(record, |record| {
+            record.suspected_gone(gone, account_works, self.context(), jitter)
+        });
+        let record = updated.await?;
+        if let Some(record) = record.as_ref().filter(|record| record.missing.is_some()) {
+            let times = record.missing.map(|missing| missing.seen.times);
+            tracing::warn!(
+                file = %record.file, times, metric = "suspected_gone",
+                "Drive does not show the file; it is read again before that is believed"
+            );
+        }
+        Ok(record)
     }
 
     /// Postpones the intent of an out-of-scope file.
@@ -200,34 +224,15 @@ impl PushBatch<'_> {
             .await
     }
 
-    async fn mark_gone(
-        &self,
-        record: FileRecord,
-        gone: Gone,
-    ) -> Result<Option<FileRecord>, StoreError> {
-        let transition = record.apply_lookup(&Observation::Gone(gone), self.context());
-        self.commit(record, transition).await
-    }
-
-    /// Returns everything that is owed, as if it had been sent.
-    fn all_owed(&self, record: &FileRecord) -> Patch {
-        let owed = record
-            .intent()
-            .map_or_else(Vec::new, |intent| intent.fields);
-        let values = owed
-            .into_iter()
-            .map(|field| (field.clone(), record.app(field)))
-            .collect();
-        Patch {
-            attempt: self.deps.entropy.attempt(),
-            values,
-        }
-    }
-
     /// Returns whether the record is due.
     pub(crate) fn is_due(&self, record: &FileRecord) -> bool {
+        self.is_due_at(record.due())
+    }
+
+    /// Returns whether this time has come.
+    pub(crate) fn is_due_at(&self, at: Option<Timestamp>) -> bool {
         let now = self.deps.clock.now();
-        record.due().is_some_and(|due| due <= now)
+        at.is_some_and(|due| due <= now)
     }
 
     /// Applies `step` to the record, or to what it has become meanwhile, and returns the stored

@@ -134,6 +134,14 @@ async fn drain(key: &ConnectionKey, deadline: Deadline, deps: &Deps) -> Result<(
         return Ok(());
     }
     let mut work_queue = WorkQueue::default();
+    // What waits for hours is looked for once.
+    let (store, now) = (&deps.store, deps.clock.now());
+    let (failed, unlisted) = tokio::try_join!(
+        store.due_failed_files(key, now, DUE_FILES_PER_QUERY),
+        store.due_unlisted_files(key, now, DUE_FILES_PER_QUERY),
+    )?;
+    work_queue.enqueue(failed);
+    work_queue.enqueue(unlisted);
     loop {
         let now = deps.clock.now();
         work_queue.enqueue(deps.store.due_files(key, now, DUE_FILES_PER_QUERY).await?);

@@ -9,8 +9,8 @@ use drive::{DriveError, Read, WriteResult};
 use futures_util::StreamExt;
 use futures_util::stream;
 use runtime::{Deadline, telemetry};
-use store::{Connection, StoreError};
-use throttle::{CallError, ThrottledDrive};
+use store::{Connection, Scope, StoreError};
+use throttle::{CallError, DriveReachability, ThrottledDrive};
 use tracing::{Instrument as _, Span};
 use worker::{ContentWake, DedupKey, Priority, WorkError};
 
@@ -32,6 +32,14 @@ pub(crate) struct Write {
     pub(crate) record: FileRecord,
     pub(crate) read: Read,
     pub(crate) patch: Patch,
+}
+
+/// What is known about the account when a file of it is missing.
+pub(crate) struct AccountState {
+    /// The shared drives of the missing files.
+    pub(crate) drives: DriveReachability,
+    /// Whether something else of the account can be read.
+    pub(crate) works: bool,
 }
 
 /// The time at which each file is due next, if at all.
@@ -93,14 +101,16 @@ impl PushBatch<'_> {
         }
     }
 
-    /// Reports the outcomes of Drive calls to the rate limiter. A failure to store them does not
+    /// Reports the outcomes of Drive calls to the rate limiter; `file` is the only file that they
+    /// are about, if there is only one. A failure to store them does not
     /// affect the outcomes themselves.
     pub(crate) async fn report_outcomes<T>(
         &self,
         kind: CallKind,
+        file: Option<&FileId>,
         answers: &[Result<T, DriveError>],
     ) {
-        if let Err(error) = self.drive.record_outcomes(kind, answers).await {
+        if let Err(error) = self.drive.record_outcomes(kind, file, answers).await {
             let error = telemetry::chain(&error);
             tracing::warn!(
                 error,
@@ -146,7 +156,7 @@ impl PushBatch<'_> {
     async fn read_and_claim(&self, due: Vec<FileRecord>, result: &mut BatchResult) -> Vec<Write> {
         let files: Vec<FileId> = due.iter().map(|record| record.file.clone()).collect();
         let reads = self.drive.client().read_files(&files).await;
-        self.report_outcomes(CallKind::Read, &reads).await;
+        self.report_outcomes(CallKind::Read, None, &reads).await;
         let unclaimed = |record| Claimed {
             record,
             patch: None,
@@ -156,10 +166,14 @@ impl PushBatch<'_> {
             read.as_ref()
                 .is_err_and(|e| e.gone() == Some(Gone::Removed))
         });
-        let reachability = self
+        let drives = self
             .drive
             .drive_reachability(gone.map(|(record, _)| &record.metadata))
             .await;
+        let account = AccountState {
+            drives,
+            works: self.does_account_work(&reads).await,
+        };
         let claims = stream::iter(due.into_iter().zip(reads)).map(|(record, read)| {
             let span = span(&record);
             let claimed = async {
@@ -186,7 +200,7 @@ impl PushBatch<'_> {
                         let record = if stops {
                             Ok(Some(record))
                         } else {
-                            self.handle_read_error(record, &error, &reachability).await
+                            self.handle_read_error(record, &error, &account).await
                         };
                         let outcome = record.map(|record| (unclaimed(record), None));
                         (file, outcome, stops.then_some(error))
@@ -226,7 +240,11 @@ impl PushBatch<'_> {
         } else {
             let patches: Vec<_> = writes.iter().map(|w| (&w.read, &w.patch)).collect();
             let answers = self.drive.client().write_files(&patches).await;
-            self.report_outcomes(CallKind::Edit, &answers).await;
+            let only = match writes.as_slice() {
+                [only] => Some(&only.record.file),
+                _ => None,
+            };
+            self.report_outcomes(CallKind::Edit, only, &answers).await;
             answers.into_iter().map(Some).collect()
         };
         let results = stream::iter(writes.into_iter().zip(answers)).map(|(write, answer)| {
@@ -257,6 +275,33 @@ impl PushBatch<'_> {
         while let Some((file, record, error)) = results.next().await {
             result.fail(error);
             result.add(file, record);
+        }
+    }
+
+    /// Returns whether something else of the account can be read, if one of these reads did not
+    /// find its file: without that, its absence says nothing.
+    async fn does_account_work(&self, reads: &[Result<Read, DriveError>]) -> bool {
+        let gone =
+            |read: &Result<Read, DriveError>| read.as_ref().is_err_and(|e| e.gone().is_some());
+        if reads.iter().any(Result::is_ok) || !reads.iter().any(gone) {
+            return true;
+        }
+        let root = match &self.connection.scope {
+            Scope::User => self.connection.my_drive.clone(),
+            Scope::SharedDrive(drive) => FileId::parse(drive).ok(),
+        };
+        let client = self.drive.client();
+        match root {
+            Some(root) => self
+                .drive
+                .call(CallKind::Read, client.read_file(&root))
+                .await
+                .is_ok(),
+            None => self
+                .drive
+                .call(CallKind::Read, client.root_folder_id())
+                .await
+                .is_ok(),
         }
     }
 }

@@ -9,7 +9,7 @@
 
 use domain::rate_limit::CallKind;
 use domain::{Field, FileId, FileRecord, ObservedPermission, Patch, Refusal, Snapshot};
-use drive::{DriveError, Read};
+use drive::{DriveError, Kind, Read};
 use futures_util::StreamExt;
 use futures_util::stream;
 use runtime::telemetry;
@@ -40,11 +40,15 @@ impl PushBatch<'_> {
         let mut fields = record.fields.iter();
         let pending =
             fields.any(|(field, sides)| matches!(field, Field::Permission(_)) && sides.pending());
-        if pending && snapshot.permissions_need_listing() {
-            let listed = || self.drive.client().with_permissions(snapshot.clone());
-            self.drive.call_with_retries(CallKind::List, listed).await
-        } else {
-            Ok(snapshot)
+        let unlisted = self.is_due_at(record.unlisted_due());
+        if !(pending || unlisted) || !snapshot.permissions_need_listing() {
+            return Ok(snapshot);
+        }
+        let listed = || self.drive.client().with_permissions(snapshot.clone());
+        match self.drive.call_with_retries(CallKind::List, listed).await {
+            // The rest of the file does not wait for them.
+            Err(CallError::Drive(error)) if error.is_outage() && !pending => Ok(snapshot),
+            listed => listed,
         }
     }
 
@@ -86,8 +90,10 @@ impl PushBatch<'_> {
             );
         }
         // The read after the write is admitted before it, since the outcome of a write that can't
-        // be read back is unknown. The write itself was admitted with the batch.
-        let read_back = [CallKind::Read, CallKind::List];
+        // be read back is unknown. The write was admitted with the batch as any other write; now as
+        // one that shares.
+        self.drive.release(CallKind::Edit, 1).await;
+        let read_back = [CallKind::Read, CallKind::List, CallKind::Share];
         if let Err(error) = self.drive.acquire(&read_back, 1).await {
             let record = match error {
                 CallError::Throttled(throttled) => {
@@ -105,7 +111,8 @@ impl PushBatch<'_> {
         let outcome = drive
             .write_permission(&file, existing, principal, role)
             .await;
-        self.report_outcomes(CallKind::Edit, std::slice::from_ref(&outcome))
+        let written = std::slice::from_ref(&outcome);
+        self.report_outcomes(CallKind::Share, Some(&file), written)
             .await;
         let error = match outcome {
             Ok(answer) => match self.read_back(&file).await {
@@ -142,7 +149,7 @@ impl PushBatch<'_> {
     async fn read_back(&self, file: &FileId) -> Result<Read, DriveError> {
         let drive = self.drive.client();
         let read = drive.read_with_permissions(file).await;
-        self.report_outcomes(CallKind::List, std::slice::from_ref(&read))
+        self.report_outcomes(CallKind::List, None, std::slice::from_ref(&read))
             .await;
         read
     }
@@ -164,13 +171,26 @@ impl PushBatch<'_> {
     }
 }
 
-/// Returns how a refusal affects the attempt. The sharing limit does not limit other calls, and is
+/// Returns how a refusal affects the attempt. A limit on sharing does not limit other calls, and is
 /// lifted late.
 fn refusal(error: &DriveError) -> Refusal {
-    if error.reason() == Some("sharingRateLimitExceeded") {
-        return Refusal::Later {
-            wait_millis: SHARING_LIMIT_MILLIS,
-        };
+    match error.kind() {
+        Kind::RateLimited { .. } if error.reason() == Some("sharingRateLimitExceeded") => {
+            Refusal::Later {
+                wait_millis: SHARING_LIMIT_MILLIS,
+            }
+        }
+        Kind::RateLimited { .. }
+        | Kind::CursorLost
+        | Kind::AuthLost { .. }
+        | Kind::DailyLimit
+        | Kind::NotFound
+        | Kind::AccessDenied { .. }
+        | Kind::Stale
+        | Kind::Permanent { .. }
+        | Kind::BadContent(_)
+        | Kind::Transient
+        | Kind::Unanswered
+        | Kind::NotSent => error.refusal(),
     }
-    error.refusal()
 }

@@ -96,17 +96,19 @@ fn dead_letter(queue: &Queue, message: &Message, deps: &Deps) -> DeadLetter {
     if let Ok(snapshot) = SnapshotMessage::from_body(body) {
         let id = snapshot.origin.dead_letter_name().unwrap_or(&digest);
         let message = FailedMessage { id, ..message };
-        return DeadLetter::from_message(message, snapshot.key, Some(snapshot.file), reason, now);
+        let (key, file) = (snapshot.key, Some(snapshot.file));
+        return DeadLetter::from_message(message, key, file, reason, now).passing();
     }
     let named = FailedMessage {
         id: &digest,
         ..message
     };
     if let Ok(wake) = ContentWake::from_body(body) {
-        return DeadLetter::from_message(named, wake.key, Some(wake.file), reason, now);
+        let file = Some(wake.file);
+        return DeadLetter::from_message(named, wake.key, file, reason, now).passing();
     }
     match PushWake::from_body(body) {
-        Ok(wake) => DeadLetter::from_message(named, wake.key, None, reason, now),
+        Ok(wake) => DeadLetter::from_message(named, wake.key, None, reason, now).passing(),
         Err(_) => DeadLetter::unreadable(message, reason, now),
     }
 }

@@ -8,6 +8,7 @@
 mod channels;
 mod content_retention;
 mod dead_letters;
+mod redrive_letters;
 mod retry_suspended;
 #[cfg(test)]
 mod tests;
@@ -24,7 +25,7 @@ use store::{
 };
 use throttle::{DriveFactory, WaitBudget};
 use tracing::Instrument as _;
-use worker::{ConnectError, ContentQueues, Queue, Services, WakeQueues, WorkError};
+use worker::{ConnectError, ContentQueues, Queue, Services, SnapshotQueues, WakeQueues, WorkError};
 
 /// Timeouts of Drive calls. The function has a minute for many items.
 const DRIVE_TIMEOUTS: drive::Timeouts = drive::Timeouts {
@@ -42,6 +43,8 @@ pub struct Deps {
     pub drives: DriveFactory,
     /// The queues of log, push and operation wakes.
     pub wakes: WakeQueues,
+    /// The queues of snapshots, for redrives.
+    pub snapshots: SnapshotQueues,
     /// The queues that wake `mirror-content`.
     pub contents: ContentQueues,
     /// The bucket that stores content.
@@ -80,6 +83,7 @@ impl Deps {
             store,
             drives,
             wakes: WakeQueues::from_settings(&sqs, settings)?,
+            snapshots: SnapshotQueues::from_settings(&sqs, settings)?,
             contents: ContentQueues::from_settings(&sqs, settings)?,
             objects: Objects::new(objects::client(&aws), settings.content_bucket()?),
             dead_letters,
@@ -94,6 +98,7 @@ impl Deps {
         Self {
             store: self.store.caused_by(cause),
             wakes: self.wakes.caused_by(cause),
+            snapshots: self.snapshots.caused_by(cause),
             contents: self.contents.caused_by(cause),
             ..self.clone()
         }
@@ -213,6 +218,10 @@ async fn process_item(
             let wake = deps.wakes.operation(&key, &id, deps.clock.now());
             ("operation", wake.await.map_err(Into::into))
         }
+        DueItem::DeadLetters(key) => (
+            "dead_letters",
+            Box::pin(redrive_letters::redrive_due(&key, deps)).await,
+        ),
         DueItem::Content(key, file) => (
             "content",
             Box::pin(content_retention::wake_if_due(&key, &file, deps)).await,

@@ -3,7 +3,7 @@
 
 use domain::rate_limit::CallKind;
 use drive::{ANOTHER_ACCOUNT, DriveError, Kind};
-use store::{Connection, ConnectionState, Log, Written};
+use store::{Connection, ConnectionState, Log, Nonce, Written};
 use throttle::CallError;
 
 use worker::WorkError;
@@ -48,6 +48,9 @@ pub(crate) async fn retry(
         "resumed connection: Drive accepts its credentials"
     );
     let now = deps.clock.now();
+    let nonce = || Nonce(deps.entropy.next());
+    deps.store.hasten_redrive(key, now).await?;
+    deps.store.hasten_failed(key, now, nonce).await?;
     for log in deps.store.list_logs(key).await? {
         deps.wakes.log(key, &log.log, now).await?;
     }

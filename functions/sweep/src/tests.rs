@@ -5,7 +5,7 @@ use std::time::Duration;
 use domain::LogId;
 use objects::Objects;
 use store::{ConnectionState, Log};
-use worker::{LogWake, PushWake, SnapshotMessage};
+use worker::{LogWake, Origin, PushWake, SnapshotMessage};
 use worker_testing::{DEAD_LETTERS, World};
 
 use super::{Deps, handle};
@@ -20,6 +20,7 @@ async fn deps(world: &World) -> Deps {
         store: world.store.clone(),
         drives: world.drives.clone(),
         wakes: world.wakes(),
+        snapshots: world.snapshots(),
         contents: world.contents(),
         objects: Objects::new(nowhere, "content"),
         dead_letters: vec![world.queue(DEAD_LETTERS)],
@@ -196,4 +197,72 @@ async fn without_time_nothing_is_begun() {
     handle(world.deadline(0), &deps(&world).await).await;
     assert!(world.bodies(LOGS).await.is_empty());
     assert_eq!(world.sqs.depth(DEAD_LETTERS).unwrap().total(), 1);
+}
+
+/// Puts the message of a file's removal into the dead-letter queue.
+async fn dead_removal(world: &World) -> SnapshotMessage {
+    let record = world.synced_file("Plan.md").await;
+    let message = SnapshotMessage {
+        key: World::key(),
+        origin: Origin::Live,
+        file: record.file,
+        at: world.clock.now(),
+        snapshot: None,
+    };
+    world.send(DEAD_LETTERS, "a", &message.to_body());
+    message
+}
+
+#[tokio::test(start_paused = true)]
+async fn regression_a_dead_letter_is_sent_again_by_itself_at_growing_intervals() {
+    let world = World::new().await;
+    world.connect(|_| {}).await;
+    let message = dead_removal(&world).await;
+    run(&world).await;
+    assert_eq!(world.bodies("snapshots.fifo").await.len(), 0);
+    let mut waits = Vec::new();
+    for _ in 0..4 {
+        let began = world.clock.now();
+        let sent = loop {
+            tokio::time::advance(Duration::from_secs(10)).await;
+            run(&world).await;
+            let bodies = world.bodies("snapshots.fifo").await;
+            if let Some(body) = bodies.into_iter().next() {
+                break body;
+            }
+        };
+        assert_eq!(SnapshotMessage::from_body(&sent).unwrap(), message);
+        waits.push(world.clock.now().millis_since(began) / 1_000);
+        // It fails again.
+        world.send(DEAD_LETTERS, "a", &sent);
+        run(&world).await;
+    }
+    assert!(waits.is_sorted() && waits[3] >= 8 * waits[0], "{waits:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn regression_dead_letters_of_a_suspended_connection_are_sent_when_it_is_resumed() {
+    let world = World::new().await;
+    world.connect(|_| {}).await;
+    dead_removal(&world).await;
+    suspend(&world).await;
+    for _ in 0..10 {
+        run(&world).await;
+        tokio::time::advance(Duration::from_secs(600)).await;
+    }
+    assert_eq!(world.bodies("snapshots.fifo").await.len(), 0);
+    let connection = world.connection().await;
+    let active = ConnectionState::Active;
+    let resumed = world.store.set_connection_state(&connection, active).await;
+    resumed.unwrap();
+    let now = world.clock.now();
+    world
+        .store
+        .hasten_redrive(&World::key(), now)
+        .await
+        .unwrap();
+    run(&world).await;
+    assert_eq!(world.bodies("snapshots.fifo").await.len(), 1);
+    let schedule = world.store.load_redrive_schedule(&World::key()).await;
+    assert_eq!(schedule.unwrap(), None, "none waits");
 }

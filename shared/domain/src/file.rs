@@ -7,7 +7,9 @@ mod permission;
 mod push;
 mod recognition;
 mod record;
+mod refusal;
 mod snapshot;
+mod suspicion;
 mod transition;
 pub(crate) mod transition_builder;
 mod version_only;
@@ -21,7 +23,9 @@ pub use permission::{
     OWNER, ObservedPermission, PERMISSIONS_MAX, PRINCIPAL_BYTES_MAX, ROLES, ids_digest,
     is_principal, most_restrictive, principal_of,
 };
-pub use push::{Claim, Patch, Refusal};
+pub use push::{Claim, Patch};
 pub use record::{Edit, FileRecord, Intent, OpenConflict, Presence, Push, Request};
+pub use refusal::{Again, FALSE_CONDITION, Refusal, Trouble};
 pub use snapshot::{Capabilities, DriveMetadata, FieldSetVersion, Gone, Observation, Snapshot};
+pub use suspicion::{Missing, Suspicion};
 pub use transition::{Context, EditRefused, ResolveRefused, Transition};

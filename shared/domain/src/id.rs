@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::Jitter;
+
 /// A text that is not a valid identifier. `Display` says what is allowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidId {
@@ -236,6 +238,15 @@ impl fmt::Display for Cause {
 /// One attempt to write to Drive. Random, so that no worker mistakes another's answer for its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AttemptId(pub u64);
+
+impl AttemptId {
+    /// Returns a random number that belongs to the attempt.
+    pub(crate) fn jitter(self) -> Jitter {
+        const PARTS: u64 = 1_024;
+        let part = u32::try_from(self.0 % PARTS).unwrap_or(0);
+        Jitter(f64::from(part) / 1_024.0)
+    }
+}
 
 #[cfg(test)]
 mod tests {

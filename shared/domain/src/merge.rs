@@ -18,6 +18,9 @@ mod truth_table;
 
 use crate::{AttemptId, DriveVersion};
 
+/// The attempt of an entry of [`Sides::sent`] whose sender has ended.
+const LOST: AttemptId = AttemptId(0);
+
 /// The three sides of one field.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Sides<V> {
@@ -49,7 +52,7 @@ pub struct SentWrite<V> {
     pub value: V,
     /// The Drive version that the write was conditional on.
     pub against: DriveVersion,
-    /// The attempt that sent it.
+    /// The attempt that sent it; 0 once that has ended without an answer.
     pub attempt: AttemptId,
 }
 
@@ -161,12 +164,16 @@ impl<V: Clone + Eq> Sides<V> {
     /// then that write never landed or a person undid it. Sending again would overwrite that
     /// person, so this becomes a conflict marked `unsure`. The settled entries then carry no
     /// further information and are removed. A field that is already in conflict is left alone.
+    ///
+    /// If Drive is at the very next version, there was one change since. Had it been our write,
+    /// Drive would have our value; so the write did not land, and is sent again.
     #[must_use]
     pub fn assess_in_flight(&self, at: DriveVersion) -> Self {
         if self.conflict.is_some() {
             return self.clone();
         }
-        let unknown_outcome = self.settled(at).next().is_some();
+        let undone = |sent: &SentWrite<V>| sent.against.0.saturating_add(1) < at.0;
+        let unknown_outcome = self.settled(at).any(undone);
         let conflict = (unknown_outcome && self.app != self.base).then(|| DriveSide {
             drive: self.base.clone(),
             unsure: true,
@@ -220,6 +227,26 @@ impl<V: Clone + Eq> Sides<V> {
     pub fn refused(&self, attempt: AttemptId) -> Self {
         let mut sides = self.clone();
         sides.sent.retain(|sent| sent.attempt != attempt);
+        sides
+    }
+
+    /// Records that an attempt ended without an answer: nobody will confirm or refuse it. Its entry
+    /// stays as a lost one. Any number of lost writes of one value against one version say the same
+    /// and are remembered once.
+    #[must_use]
+    pub fn unanswered(&self, attempt: AttemptId) -> Self {
+        let mut sides = self.clone();
+        let mine = sides.sent.iter().position(|sent| sent.attempt == attempt);
+        let Some(mine) = mine.map(|at| sides.sent.remove(at)) else {
+            return sides;
+        };
+        let lost = SentWrite {
+            attempt: LOST,
+            ..mine
+        };
+        if !sides.sent.contains(&lost) {
+            sides.sent.push(lost);
+        }
         sides
     }
 

@@ -11,11 +11,13 @@ mod bucket;
 mod limits;
 #[cfg(test)]
 mod tests;
+mod write_refusals;
 
-pub use backoff::{Backoff, Jitter};
+pub use backoff::{Backoff, Jitter, growing_wait_millis};
 pub use breaker::CircuitBreaker;
 pub use bucket::{BucketSize, TokenBucket};
 pub use limits::{CallKind, Limits, QuotaModel};
+pub use write_refusals::{Pause, WriteKind, WritesRefused};
 
 use crate::{Refusal, Timestamp};
 
@@ -54,8 +56,16 @@ pub struct RateLimit {
     pub decreased_at: Timestamp,
     /// The time until which Drive asked not to be called.
     pub blocked_until: Timestamp,
-    /// The circuit breaker.
+    /// The circuit breaker of all calls.
     pub breaker: CircuitBreaker,
+    /// The circuit breaker of writes: Drive may refuse them for days while it can be read.
+    pub writes_breaker: CircuitBreaker,
+    /// Set while Drive answers no write.
+    pub writes_refused: Option<WritesRefused>,
+    /// The pause of uploads, which have limits of their own.
+    pub uploads: Pause,
+    /// The pause of writes of permissions, which have limits of their own.
+    pub sharing: Pause,
 }
 
 /// The cost of calls.
@@ -126,15 +136,28 @@ impl ThrottledBy {
 /// The outcome of a call as far as the rate limiter is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallOutcome {
-    /// Drive answered, even if it refused the call.
+    /// Drive answered a call that does not write, even if it refused the call.
     Answered,
+    /// Drive answered a write, even if it refused it for a reason of the file's.
+    WriteAnswered(WriteKind),
+    /// There were too many writes of a kind that has a limit of its own. Contains the wait that
+    /// Drive asked for, if any, in milliseconds.
+    WriteLimited(WriteKind, Option<u64>),
     /// There were too many calls (403 by reason, 429). Contains the wait that Drive asked for, if
     /// any, in milliseconds.
     RateLimited(Option<u64>),
     /// The daily limit is used up.
     DailyLimit,
-    /// Drive failed (5xx) or did not answer.
+    /// Drive failed to answer a call that does not write: 5xx, no answer, or one that is not
+    /// Drive's.
     Failed,
+    /// Drive failed to answer a write.
+    WriteFailed {
+        /// The status, if there was a response.
+        status: Option<u16>,
+        /// Identifies the file that was written; 0 if there were several.
+        subject: u32,
+    },
 }
 
 impl RateLimit {
@@ -149,6 +172,10 @@ impl RateLimit {
             decreased_at: Timestamp::from_millis(0),
             blocked_until: Timestamp::from_millis(0),
             breaker: CircuitBreaker::CLOSED,
+            writes_breaker: CircuitBreaker::CLOSED,
+            writes_refused: None,
+            uploads: Pause::default(),
+            sharing: Pause::default(),
         }
     }
 
@@ -177,11 +204,15 @@ impl RateLimit {
                 ThrottledBy::Drive,
             ));
         }
-        let (breaker, trial) = rate_limit
-            .breaker
-            .admit(now)
-            .map_err(|wait| throttled(wait, ThrottledBy::Breaker))?;
+        let by_breaker = |wait| throttled(wait, ThrottledBy::Breaker);
+        let (breaker, mut trial) = rate_limit.breaker.admit(now).map_err(by_breaker)?;
         rate_limit.breaker = breaker;
+        if ask.writes > 0 {
+            let admitted = rate_limit.writes_breaker.admit(now);
+            let (breaker, of_writes) = admitted.map_err(by_breaker)?;
+            rate_limit.writes_breaker = breaker;
+            trial |= of_writes;
+        }
         if wrote {
             rate_limit.increase_writes(limits, now);
         }
@@ -238,6 +269,21 @@ impl RateLimit {
         let before = rate_limit;
         match outcome {
             CallOutcome::Answered => rate_limit.breaker = CircuitBreaker::CLOSED,
+            CallOutcome::WriteAnswered(kind) => {
+                rate_limit.write_answered();
+                if let Some(pause) = rate_limit.pause_mut(kind) {
+                    *pause = Pause::default();
+                }
+            }
+            CallOutcome::WriteLimited(kind, wait) => {
+                rate_limit.write_answered();
+                if let Some(pause) = rate_limit.pause_mut(kind) {
+                    *pause = pause.longer(wait, now);
+                }
+            }
+            CallOutcome::WriteFailed { status, subject } => {
+                rate_limit.write_failed(status, subject, limits, now);
+            }
             CallOutcome::RateLimited(wait) => {
                 // Drive answered, so this is not a failure of Drive.
                 rate_limit.breaker = CircuitBreaker::CLOSED;
@@ -260,13 +306,20 @@ impl RateLimit {
         now < self.blocked_until || self.breaker.is_open()
     }
 
+    /// Returns whether writes must not be sent now, because the circuit breaker of writes is open.
+    #[must_use]
+    pub fn are_writes_blocked(&self) -> bool {
+        self.writes_breaker.is_open()
+    }
+
     /// Returns whether no worker takes writes although nothing prevents it: the bucket of writes is
     /// full. Workers with more writes than the rate allows keep it below that.
     #[must_use]
     pub fn is_idle(&self, limits: &Limits, now: Timestamp) -> bool {
         let rate_limit = self.refreshed(limits, now);
         let size = limits.writes_size(rate_limit.writes_per_minute);
-        !self.is_blocked(now) && rate_limit.writes.filled(size, now) == TokenBucket::full(size, now)
+        let blocked = self.is_blocked(now) || self.are_writes_blocked();
+        !blocked && rate_limit.writes.filled(size, now) == TokenBucket::full(size, now)
     }
 
     /// Returns the current state: what was learnt long ago, or under other bounds, does not count.

@@ -3,3 +3,4 @@
 pub(crate) mod arrival;
 pub(crate) mod dead_letter_item;
 pub(crate) mod dead_letters;
+pub(crate) mod redrive_schedule;

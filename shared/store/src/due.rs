@@ -5,6 +5,7 @@ use domain::{
     ChannelId, ConnectionId, ConnectionKey, FileId, LogId, OperationId, TenantId, Timestamp,
 };
 
+use crate::dead_letter::redrive_schedule::REDRIVE;
 use crate::table::key::{CONTENT, HEAD, Index, Key, META, OBJECT, due_pk, millis_13};
 use crate::table::range::Range;
 use crate::{Store, StoreError};
@@ -27,6 +28,8 @@ pub enum DueItem {
     Channel(ChannelId),
     /// An operation to continue.
     Operation(ConnectionKey, OperationId),
+    /// Dead letters to be sent again.
+    DeadLetters(ConnectionKey),
     /// An item of a kind that this build does not know: newer code wrote it.
     Unknown {
         /// Its partition key.
@@ -109,6 +112,7 @@ fn known(key: &Key) -> Option<DueItem> {
             let id = OperationId::parse(id).ok()?;
             Some(DueItem::Operation(connection(t, c)?, id))
         }
+        (["T", t, "C", c], [REDRIVE, _]) => Some(DueItem::DeadLetters(connection(t, c)?)),
         (["CHANNEL", id], [META]) => ChannelId::parse(id).ok().map(DueItem::Channel),
         _ => None,
     }

@@ -23,6 +23,7 @@ pub use dead_letter::arrival::Arrival;
 pub use dead_letter::dead_letters::{
     DeadLetter, DeadLetterAction, DeadLetterEvent, DeadLetterStatus, FailedMessage,
 };
+pub use dead_letter::redrive_schedule::RedriveSchedule;
 pub use due::{DUE_SHARDS, Due, DueItem};
 pub use file::commit::{Committed, Nonce};
 pub use file::history::HistoryEntry;

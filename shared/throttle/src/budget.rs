@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use domain::rate_limit::{
-    CallOutcome, Cost, LEASE_MILLIS, Limits, RateLimit, Throttled, ThrottledBy,
+    CallOutcome, Cost, LEASE_MILLIS, Limits, RateLimit, Throttled, ThrottledBy, WriteKind,
 };
 use domain::{ConnectionKey, Timestamp};
 use runtime::{Clock, Entropy};
@@ -169,6 +169,9 @@ impl LocalBudget {
                 allowance.quota.amount = 0;
                 allowance.writes.amount = 0;
             }
+            if next.unwrap_or(rate_limit).are_writes_blocked() {
+                allowance.writes.amount = 0;
+            }
             let Some(next) = next else {
                 return Ok::<_, StoreError>(Attempt::Done(None));
             };
@@ -183,6 +186,24 @@ impl LocalBudget {
             Swapped::Done(changed) => Ok(changed),
             Swapped::Contended(_) => Ok(None),
         }
+    }
+
+    /// Checks that a kind of writes is not paused.
+    pub(crate) async fn check_pause(
+        &self,
+        kind: WriteKind,
+        limits: &Limits,
+    ) -> Result<Result<(), Throttled>, StoreError> {
+        let mut allowance = self.allowance.lock().await;
+        let now = self.clock.now();
+        let (_, rate_limit, read_at) = self.cached(&mut allowance, limits, now).await?;
+        let checked = rate_limit.check_pause(kind, now);
+        if checked.is_ok() || now.millis_since(read_at) <= REFUSES_FOR_MILLIS {
+            return Ok(checked);
+        }
+        allowance.cached = None;
+        let (_, rate_limit, _) = self.cached(&mut allowance, limits, now).await?;
+        Ok(rate_limit.check_pause(kind, now))
     }
 
     /// Returns the cached rate limit with its revision and the time of the read; reads it where it

@@ -81,7 +81,7 @@ impl ThrottledDrive {
     async fn lookup_batch(&self, lookups: &[Lookup<'_>]) -> Vec<Result<Observation, DriveError>> {
         let files: Vec<FileId> = lookups.iter().map(|lookup| lookup.file.clone()).collect();
         let results = self.client().get_or_gone_many(&files).await;
-        if let Err(error) = self.record_outcomes(CallKind::Read, &results).await {
+        if let Err(error) = self.record_outcomes(CallKind::Read, None, &results).await {
             let error = telemetry::chain(&error);
             tracing::warn!(
                 error,

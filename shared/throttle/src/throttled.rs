@@ -5,8 +5,8 @@ mod tests;
 
 use std::time::Duration;
 
-use domain::rate_limit::{CallKind, CallOutcome, Cost, Limits, Throttled, ThrottledBy};
-use domain::{Backoff, Timestamp};
+use domain::rate_limit::{CallKind, CallOutcome, Cost, Limits, Throttled, ThrottledBy, WriteKind};
+use domain::{Backoff, FileId, Timestamp};
 use drive::{DriveClient, DriveError, Kind};
 use runtime::telemetry;
 use store::StoreError;
@@ -85,9 +85,23 @@ impl ThrottledDrive {
         kind: CallKind,
         call: impl Future<Output = Result<T, DriveError>>,
     ) -> Result<T, CallError> {
+        self.call_about(kind, None, call).await
+    }
+
+    /// Makes a call as [`ThrottledDrive::call`] does, one that writes this file.
+    ///
+    /// # Errors
+    /// [`CallError`]
+    pub async fn call_about<T>(
+        &self,
+        kind: CallKind,
+        file: Option<&FileId>,
+        call: impl Future<Output = Result<T, DriveError>>,
+    ) -> Result<T, CallError> {
         self.acquire(&[kind], 1).await?;
         let result = call.await;
-        self.record_outcome(kind, result.as_ref().err()).await?;
+        self.record_outcome_about(kind, file, result.as_ref().err())
+            .await?;
         Ok(result?)
     }
 
@@ -144,7 +158,11 @@ impl ThrottledDrive {
             }
         });
         loop {
-            let mut throttled = match self.budget.acquire(each, count, &self.limits).await? {
+            let admitted = match self.check_pauses(kinds).await? {
+                Ok(()) => self.budget.acquire(each, count, &self.limits).await?,
+                Err(paused) => Err(paused),
+            };
+            let mut throttled = match admitted {
                 Ok(admitted) => return Ok(admitted),
                 Err(throttled) => throttled,
             };
@@ -162,6 +180,20 @@ impl ThrottledDrive {
         }
     }
 
+    /// Checks that none of these kinds of calls is paused.
+    async fn check_pauses(&self, kinds: &[CallKind]) -> Result<Result<(), Throttled>, StoreError> {
+        for kind in kinds.iter().filter_map(|kind| kind.write()) {
+            if kind == WriteKind::Edit {
+                continue;
+            }
+            let checked = self.budget.check_pause(kind, &self.limits).await?;
+            if checked.is_err() {
+                return Ok(checked);
+            }
+        }
+        Ok(Ok(()))
+    }
+
     /// Returns whether the wait budget allows a wait.
     fn allows(&self, throttled: Throttled) -> bool {
         let wait = i64::try_from(throttled.wait_millis).unwrap_or(i64::MAX);
@@ -176,35 +208,29 @@ impl ThrottledDrive {
     }
 
     /// Records the outcome of the calls of one batch. It counts as a failure of Drive only if all
-    /// of them failed.
+    /// of them failed. `file` is the file that was written, if the batch wrote one.
     ///
     /// # Errors
     /// As [`ThrottledDrive::record_outcome`].
     pub async fn record_outcomes<T>(
         &self,
         kind: CallKind,
+        file: Option<&FileId>,
         results: &[Result<T, DriveError>],
     ) -> Result<(), StoreError> {
+        let outcome = |error: &DriveError| outcome(kind, file, error);
         let errors = || results.iter().filter_map(|result| result.as_ref().err());
-        let find = |wanted: fn(CallOutcome) -> bool| errors().find(|error| wanted(outcome(error)));
-        let limited = find(|outcome| {
-            matches!(
-                outcome,
-                CallOutcome::RateLimited(_) | CallOutcome::DailyLimit
-            )
-        });
-        let answered = find(|outcome| outcome == CallOutcome::Answered);
-        let any_ok = results.iter().any(Result::is_ok);
         for error in errors() {
             log_error(error, outcome(error));
         }
-        match limited.or(answered.filter(|_| !any_ok)) {
-            Some(error) => self.update_rate_limit(kind, Some(error)).await,
-            None if any_ok => self.update_rate_limit(kind, None).await,
-            None => match errors().next() {
-                Some(error) => self.update_rate_limit(kind, Some(error)).await,
-                None => Ok(()),
-            },
+        let outcomes = || errors().map(outcome);
+        let limited = outcomes().find(|outcome| is_limit(*outcome));
+        let wrote = results.iter().any(Result::is_ok);
+        let recorded = limited.or_else(|| wrote.then(|| answered(kind)));
+        let recorded = recorded.or_else(|| outcomes().find(|outcome| !is_failure(*outcome)));
+        match recorded.or_else(|| outcomes().next()) {
+            Some(outcome) => self.update_rate_limit(kind, outcome, wrote).await,
+            None => Ok(()),
         }
     }
 
@@ -217,19 +243,30 @@ impl ThrottledDrive {
         kind: CallKind,
         error: Option<&DriveError>,
     ) -> Result<(), StoreError> {
+        self.record_outcome_about(kind, None, error).await
+    }
+
+    async fn record_outcome_about(
+        &self,
+        kind: CallKind,
+        file: Option<&FileId>,
+        error: Option<&DriveError>,
+    ) -> Result<(), StoreError> {
+        let recorded = error.map_or_else(|| answered(kind), |error| outcome(kind, file, error));
         if let Some(error) = error {
-            log_error(error, outcome(error));
+            log_error(error, recorded);
         }
-        self.update_rate_limit(kind, error).await
+        self.update_rate_limit(kind, recorded, error.is_none())
+            .await
     }
 
     async fn update_rate_limit(
         &self,
         kind: CallKind,
-        error: Option<&DriveError>,
+        outcome: CallOutcome,
+        succeeded: bool,
     ) -> Result<(), StoreError> {
-        let outcome = error.map_or(CallOutcome::Answered, outcome);
-        let wrote = error.is_none() && matches!(kind, CallKind::Edit);
+        let wrote = succeeded && !is_limit(outcome) && kind == CallKind::Edit;
         let changed = self
             .budget
             .record_outcome(outcome, wrote, &self.limits)
@@ -239,11 +276,22 @@ impl ThrottledDrive {
                 CallOutcome::Failed if rate_limit.breaker.is_open() => {
                     tracing::error!(metric = "breaker_open", "circuit breaker opened");
                 }
+                CallOutcome::WriteFailed { .. } if rate_limit.are_writes_blocked() => {
+                    tracing::error!(
+                        metric = "writes_breaker_open",
+                        "circuit breaker of writes opened"
+                    );
+                }
                 CallOutcome::RateLimited(_) => {
                     let per_minute = rate_limit.writes_per_minute;
                     tracing::warn!(per_minute, metric = "slowed_down", "write rate reduced");
                 }
-                CallOutcome::Answered | CallOutcome::DailyLimit | CallOutcome::Failed => {}
+                CallOutcome::Answered
+                | CallOutcome::WriteAnswered(_)
+                | CallOutcome::WriteLimited(..)
+                | CallOutcome::DailyLimit
+                | CallOutcome::WriteFailed { .. }
+                | CallOutcome::Failed => {}
             }
         }
         Ok(())
@@ -269,29 +317,65 @@ pub(crate) fn is_retryable(error: &CallError) -> bool {
     }
 }
 
+/// Returns the outcome of a call that Drive answered.
+fn answered(kind: CallKind) -> CallOutcome {
+    match kind.write() {
+        Some(write) => CallOutcome::WriteAnswered(write),
+        None => CallOutcome::Answered,
+    }
+}
+
+const fn is_limit(outcome: CallOutcome) -> bool {
+    matches!(
+        outcome,
+        CallOutcome::RateLimited(_) | CallOutcome::WriteLimited(..) | CallOutcome::DailyLimit
+    )
+}
+
+const fn is_failure(outcome: CallOutcome) -> bool {
+    matches!(
+        outcome,
+        CallOutcome::Failed | CallOutcome::WriteFailed { .. }
+    )
+}
+
+/// Identifies a file among the few that fail at a time.
+fn subject(file: Option<&FileId>) -> u32 {
+    let Some(file) = file else { return 0 };
+    // FNV-1a.
+    let hash = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+    file.as_str().bytes().fold(0x811c_9dc5, hash).max(1)
+}
+
 /// Classifies an error for the rate limiter.
-fn outcome(error: &DriveError) -> CallOutcome {
+fn outcome(kind: CallKind, file: Option<&FileId>, error: &DriveError) -> CallOutcome {
     // Secrets are read before a Drive call: their errors are not Drive's.
     if error.method().starts_with("secretsmanager.") {
         return CallOutcome::Answered;
     }
-    match error.kind() {
-        // A limit on one kind of call (sharing, opening channels) does not limit the others.
-        Kind::RateLimited { .. } if error.limits_one_kind_of_call() => CallOutcome::Answered,
-        Kind::RateLimited { retry_after_millis } => CallOutcome::RateLimited(*retry_after_millis),
-        Kind::DailyLimit => CallOutcome::DailyLimit,
-        Kind::Transient if error.status().is_some_and(|status| status >= 500) => {
-            CallOutcome::Failed
+    // Tokens are requested before a write, which they say nothing about.
+    let write = kind
+        .write()
+        .filter(|_| error.method() != "oauth2.token" && *error.kind() != Kind::NotSent);
+    match (error.kind(), write) {
+        // A limit on one kind of call (sharing, uploading, opening channels) does not limit the
+        // others.
+        (Kind::RateLimited { retry_after_millis }, Some(WriteKind::Upload | WriteKind::Share)) => {
+            let kind = write.unwrap_or(WriteKind::Edit);
+            CallOutcome::WriteLimited(kind, *retry_after_millis)
         }
-        Kind::Unanswered | Kind::NotSent => CallOutcome::Failed,
-        Kind::Transient
-        | Kind::CursorLost
-        | Kind::AuthLost { .. }
-        | Kind::NotFound
-        | Kind::AccessDenied { .. }
-        | Kind::Stale
-        | Kind::Permanent { .. }
-        | Kind::BadContent(_) => CallOutcome::Answered,
+        (Kind::RateLimited { .. }, _) if error.limits_one_kind_of_call() => CallOutcome::Answered,
+        (Kind::RateLimited { retry_after_millis }, _) => {
+            CallOutcome::RateLimited(*retry_after_millis)
+        }
+        (Kind::DailyLimit, _) => CallOutcome::DailyLimit,
+        (_, Some(_)) if error.is_outage() => CallOutcome::WriteFailed {
+            status: error.status(),
+            subject: subject(file),
+        },
+        (_, None) if error.is_outage() => CallOutcome::Failed,
+        (_, Some(write)) => CallOutcome::WriteAnswered(write),
+        (_, None) => CallOutcome::Answered,
     }
 }
 
@@ -313,10 +397,18 @@ fn log_error(error: &DriveError, outcome: CallOutcome) {
             let error = telemetry::chain(error);
             tracing::error!(error, metric = "daily_limit", "Drive daily quota exceeded");
         }
-        CallOutcome::Failed => {
+        CallOutcome::WriteLimited(..) => {
+            let error = telemetry::chain(error);
+            tracing::warn!(
+                error,
+                metric = "kind_limited",
+                "Drive limits one kind of writes; the others go on"
+            );
+        }
+        CallOutcome::Failed | CallOutcome::WriteFailed { .. } => {
             let error = telemetry::chain(error);
             tracing::warn!(error, metric = "drive_failed", "Drive request failed");
         }
-        CallOutcome::Answered => {}
+        CallOutcome::Answered | CallOutcome::WriteAnswered(_) => {}
     }
 }

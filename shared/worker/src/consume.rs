@@ -218,7 +218,8 @@ impl Consumer<'_> {
             Failure::Park(file, reason) => {
                 let message = failed_message(received);
                 let dead_letter =
-                    DeadLetter::from_message(message, key.clone(), Some(file), &reason, now);
+                    DeadLetter::from_message(message, key.clone(), Some(file), &reason, now)
+                        .passing();
                 park(&dead_letter, self.store).await
             }
             Failure::Suspend(reason, error) => suspend(key, &reason, &error, self.store, now).await,

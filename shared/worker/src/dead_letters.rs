@@ -3,7 +3,9 @@
 use domain::Timestamp;
 use store::{DeadLetter, FailedMessage, Store, StoreError};
 
-use crate::{MessageGroup, ReceivedMessage, Unreadable};
+use crate::queue::Redrive;
+use crate::{ContentWake, MessageGroup, Origin, Priority, ReceivedMessage};
+use crate::{SnapshotMessage, Unreadable};
 
 /// A message could be neither read nor parked: it and the rest of its group must be returned to
 /// the queue.
@@ -69,4 +71,63 @@ pub async fn park(dead_letter: &DeadLetter, store: &Store) -> Result<(), StoreEr
         "parked a message"
     );
     store.record_dead_letter(dead_letter).await
+}
+
+/// A dead letter can't be sent again.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotRedrivable {
+    /// Drive's response, which could not be read, names no file.
+    #[error("Drive's response names no file to read")]
+    NoFileToRead,
+    /// The table's record, which could not be read, names no file.
+    #[error("it names no file to process")]
+    NoFileToProcess,
+    /// No consumer can read its message.
+    #[error("{0}")]
+    Unreadable(String),
+    /// Its message names another connection.
+    #[error("it concerns another connection")]
+    Foreign,
+}
+
+/// Returns the message to send for a dead letter.
+///
+/// # Errors
+/// [`NotRedrivable`]
+pub fn redrive_message(letter: &DeadLetter) -> Result<Redrive, NotRedrivable> {
+    if letter.queue == "drive" {
+        // Drive's response could not be read, so the file is read from Drive as it is now.
+        let file = letter.file.clone().ok_or(NotRedrivable::NoFileToRead)?;
+        let prefix = DeadLetter::snapshot_id(&file, "");
+        let name = letter.id.strip_prefix(&prefix).unwrap_or(&letter.id);
+        let message = Box::new(SnapshotMessage {
+            key: letter.key.clone(),
+            origin: Origin::dead_letter(name),
+            file,
+            at: letter.first_seen_at,
+            snapshot: None,
+        });
+        return Ok(Redrive::Snapshot {
+            message,
+            bulk: false,
+        });
+    }
+    if letter.queue == "stream" {
+        // The stream's record could not be read, so the file's current record is processed.
+        let file = letter.file.clone().ok_or(NotRedrivable::NoFileToProcess)?;
+        let wake = ContentWake {
+            key: letter.key.clone(),
+            file,
+        };
+        let priority = Priority::High;
+        return Ok(Redrive::Content { wake, priority });
+    }
+    let bulk = letter.queue.contains("-bulk");
+    let message = Redrive::from_body(&letter.body, bulk)
+        .map_err(|why| NotRedrivable::Unreadable(why.to_string()))?;
+    // The tenant is in the key: a body must not name another one.
+    if *message.key() != letter.key {
+        return Err(NotRedrivable::Foreign);
+    }
+    Ok(message)
 }

@@ -1,6 +1,6 @@
 //! Saves the consequences of Drive's responses to file records, with conditional writes.
 
-use domain::{Context, FileRecord, Transition};
+use domain::{Context, Field, FileRecord, Transition};
 use runtime::{Clock, Entropy};
 use store::{Attempt, Committed, Connection, Nonce, Store, StoreError, Swapped, compare_and_swap};
 
@@ -75,16 +75,46 @@ impl<'a> FileUpdater<'a> {
             }
             None => self.store.commit(key, before.revision, step, nonce).await?,
         };
-        let has_failed = step.record.push.failed.len() > before.push.failed.len();
-        if has_failed && matches!(committed, Committed::Done) {
-            tracing::error!(
-                connection = %key,
-                file = %before.file,
-                metric = "given_up",
-                "Drive rejected an owed write permanently: a person must act"
-            );
+        if matches!(committed, Committed::Done) {
+            self.log_outcome(before, &step.record);
         }
         Ok(committed)
+    }
+
+    /// Logs what a person may want to know of a committed write.
+    fn log_outcome(&self, before: &FileRecord, after: &FileRecord) {
+        let key = &self.connection.key;
+        let (was, push) = (&before.push, &after.push);
+        let lasts = |field: &&Field| !push.again.contains_key(*field);
+        let failed = push
+            .failed
+            .keys()
+            .filter(|field| !was.failed.contains_key(*field));
+        if failed.clone().any(|field| lasts(&field)) {
+            tracing::error!(
+                connection = %key, file = %before.file, metric = "given_up",
+                "Drive rejected an owed write permanently: a person must act"
+            );
+        } else if failed.count() > 0 {
+            tracing::warn!(
+                connection = %key, file = %before.file, metric = "given_up_for_now",
+                "Drive rejected an owed write; it is tried again at growing intervals"
+            );
+        }
+        let is_unsure = |field: &&Field| {
+            let conflict = after.sides(field).conflict;
+            conflict.is_some_and(|conflict| conflict.unsure)
+        };
+        let opened = after
+            .open
+            .keys()
+            .filter(|field| !before.open.contains_key(*field));
+        if opened.filter(is_unsure).count() > 0 {
+            tracing::warn!(
+                connection = %key, file = %before.file, metric = "unsure",
+                "it can't be told whether a write without an answer was undone: a person decides"
+            );
+        }
     }
 
     /// Commits an update. Where others have changed the record meanwhile, computes the update

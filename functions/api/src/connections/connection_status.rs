@@ -1,6 +1,7 @@
 //! The status of a connection, which costs a bounded number of reads.
 
 use axum::Json;
+use domain::rate_limit::{RateLimit, WritesRefused};
 use domain::{ConnectionKey, LogId};
 use serde::Serialize;
 use store::{ChannelState, Log, LogPosition, PageRequest};
@@ -27,9 +28,34 @@ pub(crate) struct StatusView {
     attention: AttentionView,
     /// The state of its rate limits.
     pace: RateLimitView,
+    writes: WritesView,
     logs: Vec<LogView>,
     /// The matches of each of its rules.
     rules: Vec<RuleStatusView>,
+}
+
+/// Whether Drive answers writes. While it does not, edits stay owed, and go on by themselves.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Writes)]
+pub(crate) struct WritesView {
+    /// Since when Drive answers none; null if it does.
+    refused_since: Option<String>,
+    /// What it answers instead.
+    reason: Option<String>,
+}
+
+impl WritesView {
+    fn new(rate_limit: Option<&RateLimit>) -> Self {
+        let refused = rate_limit.and_then(|rate_limit| rate_limit.writes_refused);
+        let reason = |refused: WritesRefused| match refused.status {
+            Some(status) => format!("Drive answers {status}"),
+            None => "Drive does not answer".to_owned(),
+        };
+        Self {
+            refused_since: refused.map(|refused| refused.since.to_string()),
+            reason: refused.map(reason),
+        }
+    }
 }
 
 /// The progress in one of Drive's change logs.
@@ -125,6 +151,7 @@ pub(crate) async fn get_status(deps: App, at: ConnectionPath) -> JsonResult<Stat
             &connection.limits,
             deps.clock.now(),
         ),
+        writes: WritesView::new(pace.as_ref().map(|stored| &stored.rate_limit)),
         logs,
         rules,
     }))

@@ -402,6 +402,7 @@ pub(crate) async fn resume_connection(
         }
         ensure_own_log(&deps, &at.key, &log).await?;
         wake_other_logs(&deps, &at.key, &log).await?;
+        wakes::hasten_failed(&deps, &at.key).await;
         wakes::wake_push(&deps, &at.key).await;
     }
     Ok(respond(&deps, &at.caller, &resumed, None))

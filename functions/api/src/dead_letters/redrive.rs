@@ -11,10 +11,7 @@ use domain::{ConnectionId, ConnectionKey};
 use serde::{Deserialize, Serialize};
 use store::{Answer, Attempt, DeadLetter, DeadLetterAction, DeadLetterStatus, PageRequest};
 use utoipa::ToSchema;
-use worker::{
-    ContentWake, Origin, Priority, SnapshotMessage,
-    queue::{self, Redrive},
-};
+use worker::queue::{self, Redrive};
 
 use crate::dead_letters::dead_letter_id::{self, DeadLetterPath};
 use crate::dead_letters::dead_letter_view::DeadLetterView;
@@ -228,49 +225,10 @@ async fn send(deps: &Deps, caller: &Caller, letter: DeadLetter) -> Result<DeadLe
 
 /// Returns the message to send for a dead letter.
 fn message(letter: &DeadLetter) -> Result<Redrive, Problem> {
-    let unsendable = |why: &str| {
+    worker::redrive_message(letter).map_err(|why| {
         let detail = format!("it can't be sent again: {why}");
         Problem::new(Kind::StateNotAllowed, detail)
-    };
-    if letter.queue == "drive" {
-        // Drive's response could not be read, so the file is read from Drive as it is now.
-        let Some(file) = letter.file.clone() else {
-            return Err(unsendable("Drive's response names no file to read"));
-        };
-        let prefix = DeadLetter::snapshot_id(&file, "");
-        let name = letter.id.strip_prefix(&prefix).unwrap_or(&letter.id);
-        let message = Box::new(SnapshotMessage {
-            key: letter.key.clone(),
-            origin: Origin::dead_letter(name),
-            file,
-            at: letter.first_seen_at,
-            snapshot: None,
-        });
-        return Ok(Redrive::Snapshot {
-            message,
-            bulk: false,
-        });
-    }
-    if letter.queue == "stream" {
-        // The stream's record could not be read, so the file's current record is processed.
-        let Some(file) = letter.file.clone() else {
-            return Err(unsendable("it names no file to process"));
-        };
-        let wake = ContentWake {
-            key: letter.key.clone(),
-            file,
-        };
-        let priority = Priority::High;
-        return Ok(Redrive::Content { wake, priority });
-    }
-    let bulk = letter.queue.contains("-bulk");
-    let message = Redrive::from_body(&letter.body, bulk);
-    let message = message.map_err(|why| unsendable(&why.to_string()))?;
-    // The tenant is in the key: a body must not name another one.
-    if *message.key() != letter.key {
-        return Err(unsendable("it concerns another connection"));
-    }
-    Ok(message)
+    })
 }
 
 /// Drops a dead letter, and records the author, time and reason of the decision. Idempotent.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::response::Response;
-use domain::{DriveMetadata, Field, FileRecord, Gone, Presence, Value};
+use domain::{DriveMetadata, Field, FileRecord, Gone, Presence, Trouble, Value};
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
 use store::{Connection, HistoryEntry};
@@ -145,14 +145,30 @@ pub(crate) struct IntentView {
     status: IntentStatusView,
     /// Attempts since the last success.
     attempts: u32,
-    /// Null if everything has been given up.
+    /// Null if everything has been given up for good. What failed for a reason that can pass is
+    /// tried again by itself, at intervals that grow to a day.
     next_attempt_at: Option<String>,
     /// The reason why something has been given up.
     reason: Option<String>,
+    /// What the latest attempts met, while something is owed.
+    trouble: Option<TroubleView>,
 }
 
-/// `failed`: given up until it is retried or the file is edited. `held`: the file is out of scope,
-/// and what is owed waits until it is in scope again.
+/// What keeps a file's edits from reaching Drive.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Trouble)]
+pub(crate) struct TroubleView {
+    /// Drive's reason, or what it answered. `conditionNotMet`, several times: Drive refuses a
+    /// condition that names the file's current version.
+    reason: String,
+    /// The time of the first attempt that met it.
+    since: String,
+    /// The number of attempts that met it, one after the other.
+    times: u32,
+}
+
+/// `failed`: given up until it is tried again, by itself or on request, or the file is edited.
+/// `held`: the file is out of scope, and what is owed waits until it is in scope again.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = IntentState)]
@@ -360,7 +376,18 @@ impl IntentView {
             attempts: record.push.attempts,
             next_attempt_at: record.due().map(|at| at.to_string()),
             reason: intent.reason.map(str::to_owned),
+            trouble: record.push.trouble.as_ref().map(TroubleView::of),
         })
+    }
+}
+
+impl TroubleView {
+    fn of(trouble: &Trouble) -> Self {
+        Self {
+            reason: trouble.reason.clone(),
+            since: trouble.since.to_string(),
+            times: trouble.times,
+        }
     }
 }
 

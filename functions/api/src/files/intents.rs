@@ -10,8 +10,10 @@ use utoipa::{IntoParams, ToSchema};
 use crate::edits::{ConditionalEdit, Precondition};
 use crate::files::derived::DerivedView;
 use crate::files::file_view::{FileView, IntentView};
-use crate::http::{ConnectionPath, FilePath, JsonResult, Keyed, Params, Problem, page};
-use crate::{App, Deps, lookups};
+use crate::http::{
+    ConnectionPath, FilePath, JsonBody, JsonResult, Keyed, Kind, Params, Problem, page,
+};
+use crate::{App, Deps, lookups, wakes};
 
 /// The filter and the page of a list of intents.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -29,13 +31,22 @@ pub(crate) struct IntentsQuery {
 }
 
 /// `owed`: will be pushed, at once or when the file is in scope again (`held`). `failed`: has been
-/// given up until the file is edited or the intent retried.
+/// given up until it is tried again, by itself or on request, or the file is edited.
 #[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum IntentStatusQuery {
     #[default]
     Owed,
     Failed,
+}
+
+impl From<IntentStatusQuery> for IntentStatus {
+    fn from(status: IntentStatusQuery) -> Self {
+        match status {
+            IntentStatusQuery::Owed => Self::Owed,
+            IntentStatusQuery::Failed => Self::Failed,
+        }
+    }
 }
 
 /// A page of intents.
@@ -70,10 +81,7 @@ pub(crate) async fn list_intents(
     Params(query): Params<IntentsQuery>,
 ) -> JsonResult<IntentList> {
     let request = page(query.limit, query.cursor)?;
-    let status = match query.status.unwrap_or_default() {
-        IntentStatusQuery::Owed => IntentStatus::Owed,
-        IntentStatusQuery::Failed => IntentStatus::Failed,
-    };
+    let status = IntentStatus::from(query.status.unwrap_or_default());
     let connection = lookups::connection(&deps, &at.key).await?;
     let page = deps.store.list_intents(&at.key, status, &request).await?;
     let derived = DerivedView::load_scope(&deps, &connection, &page.items).await?;
@@ -120,6 +128,124 @@ pub(crate) async fn cancel_intent(
     keyed: Keyed,
 ) -> Result<Response, Problem> {
     change(&deps, &at, &keyed, FileRecord::cancel).await
+}
+
+/// The intents to change: those that match every given member. One of `all`, `reason` and `field`
+/// is required.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct IntentFilter {
+    /// The default is `failed`.
+    #[serde(default)]
+    status: Option<IntentStatusQuery>,
+    /// True: without any other condition.
+    #[serde(default)]
+    all: Option<bool>,
+    /// Only files with a field that was given up for this reason.
+    #[serde(default)]
+    reason: Option<String>,
+    /// Only files that owe this field.
+    #[serde(default)]
+    field: Option<String>,
+    /// The `next_cursor` of the previous response.
+    #[serde(default)]
+    cursor: Option<String>,
+}
+
+/// The result of a change of many intents.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct IntentsChanged {
+    /// The number of files whose intent was changed.
+    changed: u32,
+    /// The `cursor` of the next request; null at the end.
+    next_cursor: Option<String>,
+}
+
+impl IntentFilter {
+    fn takes(&self, record: &FileRecord) -> bool {
+        let reason = |wanted: &String| record.push.failed.values().any(|reason| reason == wanted);
+        let field = |wanted: &String| {
+            let intent = record.intent();
+            intent.is_some_and(|i| i.fields.iter().any(|field| field.label() == *wanted))
+        };
+        self.reason.as_ref().is_none_or(reason) && self.field.as_ref().is_none_or(field)
+    }
+}
+
+/// Retries many intents now: up to 100 of those that match, in one request.
+#[utoipa::path(
+    post, path = "/v1/connections/{connection}/intents/retry", tag = "intents",
+    params(ConnectionPath), request_body(content = IntentFilter),
+    responses((status = 200, description = "What was changed.", body = IntentsChanged))
+)]
+pub(crate) async fn retry_intents(
+    deps: App,
+    at: ConnectionPath,
+    keyed: Keyed,
+    body: JsonBody,
+) -> JsonResult<IntentsChanged> {
+    change_many(&deps, &at, &keyed, &body.read()?, FileRecord::retry).await
+}
+
+/// Cancels many intents: up to 100 of those that match, in one request.
+///
+/// The application's values return to those that both sides last agreed on.
+#[utoipa::path(
+    post, path = "/v1/connections/{connection}/intents/cancel", tag = "intents",
+    params(ConnectionPath), request_body(content = IntentFilter),
+    responses((status = 200, description = "What was changed.", body = IntentsChanged))
+)]
+pub(crate) async fn cancel_intents(
+    deps: App,
+    at: ConnectionPath,
+    keyed: Keyed,
+    body: JsonBody,
+) -> JsonResult<IntentsChanged> {
+    change_many(&deps, &at, &keyed, &body.read()?, FileRecord::cancel).await
+}
+
+/// The most intents that one request changes.
+const CHANGED_MAX: u32 = 100;
+
+async fn change_many(
+    deps: &Deps,
+    at: &ConnectionPath,
+    keyed: &Keyed,
+    filter: &IntentFilter,
+    transition: fn(&FileRecord, Context<'_>) -> Transition,
+) -> JsonResult<IntentsChanged> {
+    if filter.all != Some(true) && filter.reason.is_none() && filter.field.is_none() {
+        let detail = "send all (true), reason or field";
+        return Err(Problem::new(Kind::MemberNotAllowed, detail).at(""));
+    }
+    if let Some(first) = keyed.first_answer() {
+        return Ok(Json(IntentsChanged {
+            changed: u32::try_from(first.parts.len()).unwrap_or(u32::MAX),
+            next_cursor: first.next_cursor.clone(),
+        }));
+    }
+    let connection = lookups::connection(deps, &at.key).await?;
+    let request = page(Some(CHANGED_MAX), filter.cursor.clone())?;
+    let status = IntentStatus::from(filter.status.unwrap_or(IntentStatusQuery::Failed));
+    let page = deps.store.list_intents(&at.key, status, &request).await?;
+    let mut changed = Vec::new();
+    for record in page.items.iter().filter(|record| filter.takes(record)) {
+        // Both changes are idempotent, so only the whole request has an answer.
+        let (file, unkeyed) = (&record.file, Keyed::default());
+        let edit = ConditionalEdit::new(deps, &connection, file, &unkeyed, Precondition::None);
+        let edited = edit.run::<Problem>(|record, context| Ok(transition(record, context)));
+        edited.await?;
+        changed.push(file.to_string());
+    }
+    if !changed.is_empty() {
+        wakes::wake_push(deps, &at.key).await;
+    }
+    let count = u32::try_from(changed.len()).unwrap_or(u32::MAX);
+    keyed.shows(changed, page.next_cursor.clone());
+    Ok(Json(IntentsChanged {
+        changed: count,
+        next_cursor: page.next_cursor,
+    }))
 }
 
 /// Changes an intent. Both changes are idempotent, so there is no precondition, and a file that

@@ -43,6 +43,7 @@ use crate::operations::{confirmation, drift, findings, read_operations, start_sy
         read_conflicts::list_conflicts, read_conflicts::get_conflict,
         resolve_conflicts::resolve_conflict, resolve_conflicts::resolve_conflicts,
         intents::list_intents, intents::retry_intent, intents::cancel_intent,
+        intents::retry_intents, intents::cancel_intents,
         start_sync::start_sync, read_operations::list_operations, read_operations::get_operation,
         drift::list_drift, confirmation::confirm_operation, confirmation::cancel_operation,
         findings::list_findings,

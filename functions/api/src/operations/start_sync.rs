@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use crate::http::{ConnectionPath, JsonBody, Keyed, Kind, Problem};
 use crate::operations::content_scan;
 use crate::operations::operation_view::OperationView;
-use crate::{App, Deps, lookups};
+use crate::{App, Deps, lookups, wakes};
 
 /// A sync to start.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -81,6 +81,9 @@ pub(crate) async fn start_sync(
     if connection.state != ConnectionState::Active {
         let detail = "the connection is not active; resume it first";
         return Err(Problem::new(Kind::StateNotAllowed, detail));
+    }
+    if !body.dry_run {
+        wakes::hasten_failed(&deps, &at.key).await;
     }
     let by = &at.caller.subject;
     if body.mode == Mode::Mirror {

@@ -158,6 +158,7 @@ impl Functions {
                 store: store.clone(),
                 drives: drives.clone(),
                 wakes: wakes.clone(),
+                snapshots: snapshots.clone(),
                 contents: contents.clone(),
                 objects: objects.clone(),
                 dead_letters: aws::Queue::ALL.into_iter().map(dead).collect(),

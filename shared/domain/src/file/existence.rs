@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::file::push::NO_OUTCOME;
 use crate::file::transition_builder::{TransitionBuilder, is_unknown_to};
 use crate::merge::{DriveSide, Sides};
 use crate::{
@@ -139,6 +140,7 @@ impl FileRecord {
             builder.schedule_now();
         }
         builder.record.push.failed.remove(&Field::Existence);
+        builder.record.push.again.remove(&Field::Existence);
         let sides = Sides {
             app: removed_value(),
             sent: before.sent,
@@ -152,9 +154,10 @@ impl FileRecord {
     #[must_use]
     pub fn claim_creation(&self, attempt: AttemptId, context: Context<'_>) -> Claim {
         let mut builder = TransitionBuilder::of(self, context);
+        builder.take_up_failed();
         if self.push.failures >= Backoff::PUSH.failures_max {
             let creation = BTreeMap::from([(Field::Existence, present_value())]);
-            builder.give_up(&creation, "no attempt was answered");
+            builder.give_up_for_now(&creation, NO_OUTCOME, attempt.jitter());
         }
         let record = &builder.record;
         let given_up = record.push.failed.contains_key(&Field::Existence);

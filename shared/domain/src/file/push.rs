@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::file::transition_builder::TransitionBuilder;
 use crate::merge::Sides;
 use crate::{
-    AttemptId, Backoff, Context, DriveVersion, Field, FileRecord, Gone, Jitter, ObservedPermission,
-    Snapshot, Transition, Value,
+    AttemptId, Backoff, Context, DriveVersion, Field, FileRecord, Gone, Jitter, Missing,
+    ObservedPermission, Refusal, Snapshot, Suspicion, Transition, Value,
 };
 
 /// The write of one attempt, conditional on the file still being at the version that was read.
@@ -48,31 +48,6 @@ pub struct Claim {
     pub patch: Option<Patch>,
 }
 
-/// The reason why a write to Drive did not succeed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refusal {
-    /// Another change came first (412). The write did not happen, and nothing is at fault.
-    Stale,
-    /// Drive limits the rate of calls. The write did not happen, and the file is not at fault.
-    Busy,
-    /// Drive refuses this kind of write for a while, which says nothing about the file or other
-    /// kinds of writes. The write did not happen.
-    Later {
-        /// The minimum wait before the next attempt, in milliseconds. A random backoff is added.
-        wait_millis: i64,
-    },
-    /// The call was throttled locally: nothing was sent, and this does not count as an attempt.
-    Throttled {
-        /// The minimum wait, in milliseconds. A random part of up to a second is added.
-        wait_millis: i64,
-    },
-    /// Drive will never accept the write, for this reason.
-    Permanent(String),
-    /// There was no answer, or one that says nothing about the outcome. The write may have
-    /// happened.
-    Unknown(String),
-}
-
 /// The time for which a claim keeps other workers away, in milliseconds: the longest run of a push
 /// function.
 const CLAIM_MILLIS: i64 = 30_000;
@@ -81,6 +56,8 @@ const CONTENT_CLAIM_MILLIS: i64 = 900_000;
 /// The longest time that a write may be in flight, in milliseconds. A request lives for seconds,
 /// and the clocks of two workers may differ by minutes.
 const IN_FLIGHT_MILLIS_MAX: i64 = 3_600_000;
+/// The reason of what was given up because no worker recorded an outcome.
+pub(crate) const NO_OUTCOME: &str = "no attempt was answered";
 /// The number of times that a push waits for the change log to provide the time of a change before
 /// it leaves the decision to a person: half a minute in total at the longest.
 const CHANGE_TIME_WAITS_MAX: u32 = 5;
@@ -140,6 +117,7 @@ impl FileRecord {
         }
         let mut builder = TransitionBuilder::of(self, context);
         builder.observe(read, &BTreeSet::new());
+        builder.postpone_permissions(jitter);
         // 2. We know that this read opened a conflict only because the time of Drive's change is
         // unknown, and that the change log may still provide it: wait for the log.
         if builder.awaits_change_time() && self.push.attempts < CHANGE_TIME_WAITS_MAX {
@@ -187,18 +165,20 @@ impl FileRecord {
             };
             builder.set(field, assessed, None);
         }
+        builder.take_up_failed();
         // 4. We know that too many attempts were claimed without a recorded outcome: give up.
         if builder.record.push.failures >= Backoff::PUSH.failures_max {
-            // Earlier workers crashed before they recorded an outcome. Whatever crashes them must
-            // not go on forever.
-            builder.give_up(&owed(&builder.record), "no attempt was answered");
+            // Earlier workers ended before they recorded an outcome. Whatever ends them must not
+            // keep the other files waiting.
+            builder.give_up_for_now(&owed(&builder.record), NO_OUTCOME, jitter);
         }
         // 5. We know that Drive does not show the file's permissions: none may be written blindly.
         if !read.metadata.permissions_known {
             let mut blind = owed(&builder.record);
             blind.retain(|field, _| matches!(field, Field::Permission(_)));
             if !blind.is_empty() {
-                builder.give_up(&blind, "Drive does not show the file's permissions");
+                let reason = "Drive does not show the file's permissions";
+                builder.give_up_for_now(&blind, reason, jitter);
             }
         }
         let values = next_values(&builder.record, scope);
@@ -247,7 +227,7 @@ impl FileRecord {
                 // undo the edit.
                 builder.set(field, sides.refused(patch.attempt), None);
                 let refused = BTreeMap::from([(field.clone(), asked.clone())]);
-                builder.give_up(&refused, UNCHANGED);
+                builder.give_up_for_now(&refused, UNCHANGED, patch.attempt.jitter());
                 continue;
             }
             merged.insert(field.clone());
@@ -296,7 +276,7 @@ impl FileRecord {
             if agreed == sides.base && agreed != *asked {
                 builder.set(field, sides.refused(patch.attempt), None);
                 let refused = BTreeMap::from([(field.clone(), asked.clone())]);
-                builder.give_up(&refused, UNCHANGED);
+                builder.give_up_for_now(&refused, UNCHANGED, jitter);
                 continue;
             }
             let shown = match answer {
@@ -343,26 +323,38 @@ impl FileRecord {
         jitter: Jitter,
     ) -> Transition {
         let mut builder = TransitionBuilder::of(self, context);
-        let definite = match refusal {
-            Refusal::Stale
-            | Refusal::Busy
-            | Refusal::Later { .. }
-            | Refusal::Throttled { .. }
-            | Refusal::Permanent(_) => true,
-            Refusal::Unknown(_) => false,
-        };
-        // Without a claim there is no failure to subtract.
-        if definite && !patch.values.is_empty() {
+        let against = self.claimed_against(patch);
+        builder.postpone_permissions(jitter);
+        // Without a claim there is nothing to end.
+        if !patch.values.is_empty() {
             let failures = builder.record.push.failures;
             builder.record.push.failures = failures.saturating_sub(1);
             for field in patch.values.keys() {
-                let sides = builder.record.sides(field).refused(patch.attempt);
+                let sides = builder.record.sides(field);
+                let sides = match refusal {
+                    Refusal::Unknown(_) => sides.unanswered(patch.attempt),
+                    Refusal::Stale
+                    | Refusal::Busy
+                    | Refusal::Later { .. }
+                    | Refusal::Throttled { .. }
+                    | Refusal::Permanent(_)
+                    | Refusal::Passing(_)
+                    | Refusal::Doubted { .. } => sides.refused(patch.attempt),
+                };
                 builder.set(field, sides, None);
             }
         }
         let attempts = builder.record.push.attempts.saturating_add(1);
+        // One field's bad value must not block the others.
+        let apart = patch.values.len() > 1 && !patch.creates();
         match refusal {
-            Refusal::Stale | Refusal::Busy => builder.wait(attempts, jitter),
+            Refusal::Stale => {
+                builder.wait(attempts, jitter);
+                if let Some(against) = against {
+                    builder.meet_stale(&patch.values, against);
+                }
+            }
+            Refusal::Busy => builder.wait(attempts, jitter),
             Refusal::Later { wait_millis } => {
                 builder.wait(attempts, jitter);
                 let drawn = builder.record.push.not_before;
@@ -373,7 +365,7 @@ impl FileRecord {
                 let turn = context.now.plus_millis(*wait_millis);
                 builder.record.push.not_before = turn.plus_millis(spread_millis);
             }
-            Refusal::Permanent(_) if patch.values.len() > 1 && !patch.creates() => {
+            Refusal::Permanent(_) | Refusal::Passing(_) if apart => {
                 builder.record.push.one_at_a_time = true;
                 builder.record.push.not_before = context.now;
             }
@@ -381,13 +373,64 @@ impl FileRecord {
                 builder.give_up(&patch.values, reason);
                 builder.record.push.not_before = context.now;
             }
-            Refusal::Unknown(reason) => {
-                if builder.record.push.failures >= Backoff::PUSH.failures_max {
-                    builder.give_up(&patch.values, reason);
-                }
+            Refusal::Passing(reason) => {
+                builder.give_up_for_now(&patch.values, reason, jitter);
+                builder.record.push.not_before = context.now;
+            }
+            Refusal::Doubted {
+                reason,
+                believed_after_millis,
+            } => {
                 builder.wait(attempts, jitter);
+                builder.record.push.one_at_a_time |= apart;
+                if !apart {
+                    builder.meet_doubted(&patch.values, reason, *believed_after_millis, jitter);
+                }
+            }
+            Refusal::Unknown(reason) => {
+                builder.wait(attempts, jitter);
+                builder.meet_trouble(reason, DriveVersion(0));
             }
         }
+        builder.finish()
+    }
+
+    /// Returns the version that a claimed attempt is conditional on, if the claim is still recorded.
+    fn claimed_against(&self, patch: &Patch) -> Option<DriveVersion> {
+        let sent = patch.values.keys().flat_map(|field| self.sides(field).sent);
+        sent.filter(|sent| sent.attempt == patch.attempt)
+            .map(|sent| sent.against)
+            .next()
+    }
+
+    /// Records that Drive did not find the present file, or denied access to it, when the file was
+    /// read. That is believed once it was answered for a while by an account that works (that is,
+    /// `account_works`: something else of it could be read). Until then the file is read again at
+    /// growing intervals.
+    #[must_use]
+    pub fn suspected_gone(
+        &self,
+        why: Gone,
+        account_works: bool,
+        context: Context<'_>,
+        jitter: Jitter,
+    ) -> Transition {
+        if self.is_gone() {
+            return Transition::unchanged(self.clone());
+        }
+        let mut builder = TransitionBuilder::of(self, context);
+        builder.postpone_permissions(jitter);
+        if account_works {
+            let before = self.missing.map(|missing| missing.seen);
+            let seen = Suspicion::again(before, context.now);
+            if seen.is_certain(context.now) {
+                builder.mark_gone(why);
+                return builder.finish();
+            }
+            builder.record.missing = Some(Missing { why, seen });
+        }
+        let attempts = builder.record.push.attempts.saturating_add(1);
+        builder.wait(attempts, jitter);
         builder.finish()
     }
 
@@ -396,7 +439,8 @@ impl FileRecord {
     #[must_use]
     pub fn defer_out_of_scope(&self, context: Context<'_>, jitter: Jitter) -> Transition {
         let mut builder = TransitionBuilder::of(self, context);
-        if self.due().is_some() {
+        builder.postpone_permissions(jitter);
+        if self.push_due().is_some() {
             let attempts = builder.record.push.attempts.saturating_add(1);
             builder.wait(attempts, jitter);
             builder.record.push.out_of_scope = true;
@@ -420,6 +464,7 @@ impl FileRecord {
     pub fn retry(&self, context: Context<'_>) -> Transition {
         let mut builder = TransitionBuilder::of(self, context);
         builder.record.push.failed.clear();
+        builder.record.push.again.clear();
         builder.schedule_now();
         builder.finish()
     }
@@ -514,22 +559,6 @@ impl TransitionBuilder<'_> {
         let wait_millis = Backoff::PUSH.wait_millis(attempts, jitter);
         self.record.push.not_before = self.context.now.plus_millis(wait_millis);
     }
-
-    /// Gives up the fields that still have the value that was tried. A newer edit has not been
-    /// tried yet.
-    pub(crate) fn give_up(&mut self, tried: &BTreeMap<Field, Value>, reason: &str) {
-        // A file that can't be created has no fields that could fail individually.
-        let whole = |field: &Field| !self.record.is_creating() || *field == Field::Existence;
-        let tried: Vec<_> = tried.iter().filter(|(field, _)| whole(field)).collect();
-        for (field, value) in tried {
-            let sides = self.record.sides(field);
-            if sides.owed() && sides.app == *value {
-                let reason = reason.to_owned();
-                self.record.push.failed.insert(field.clone(), reason);
-            }
-        }
-        self.record.push.failures = 0;
-    }
 }
 
 /// Returns the values of the next attempt: all other fields before any permission, and one
@@ -553,12 +582,12 @@ fn next_values(record: &FileRecord, scope: ClaimScope) -> BTreeMap<Field, Value>
     if others.is_empty() {
         return permissions.into_iter().take(1).collect();
     }
-    let limit = if record.push.one_at_a_time {
-        1
-    } else {
-        usize::MAX
-    };
-    others.into_iter().take(limit).collect()
+    if record.push.one_at_a_time {
+        // In turns, so that a field which keeps being refused does not block the others.
+        let turn = usize::try_from(record.push.attempts).unwrap_or(0) % others.len();
+        return others.into_iter().skip(turn).take(1).collect();
+    }
+    others
 }
 
 /// Returns all owed values, including those that were given up.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::merge::Sides;
 use crate::{
-    Cause, DriveMetadata, DriveVersion, Field, FieldSetVersion, FileId, Gone, Revision, Snapshot,
-    Timestamp, Value,
+    Again, Cause, DriveMetadata, DriveVersion, Field, FieldSetVersion, FileId, Gone, Missing,
+    Revision, Snapshot, Timestamp, Trouble, Value,
 };
 
 /// The record of one Drive item (folders and shortcuts included), as a value. Every operation takes
@@ -28,6 +28,8 @@ pub struct FileRecord {
     pub field_set: FieldSetVersion,
     /// The presence of the file in Drive.
     pub presence: Presence,
+    /// Set while a present file was not found when it was read, which is not believed yet.
+    pub missing: Option<Missing>,
     /// The sides of every field that is set on one of them. [`Field::Content`] is present only
     /// while its sides differ from the agreed value of the metadata.
     pub fields: BTreeMap<Field, Sides<Value>>,
@@ -52,6 +54,8 @@ pub struct FileRecord {
     /// The ids of permissions by the principals that they had before, as long as Drive shows the
     /// permission: an address that was changed, an alias that a role was given to.
     pub former_principals: BTreeMap<String, String>,
+    /// The next attempt at listing the permissions, which Drive did not list.
+    pub unlisted: Option<Again>,
     /// The last write request with an idempotency key, of a release that kept it here. It stays as
     /// it is.
     pub last_request: Option<Request>,
@@ -114,6 +118,11 @@ pub struct Push {
     pub out_of_scope: bool,
     /// The fields that were given up, each with its reason, until they are edited or retried.
     pub failed: BTreeMap<Field, String>,
+    /// The next attempt at each field that failed for a reason that can pass. Such a field remains
+    /// here while it is tried again.
+    pub again: BTreeMap<Field, Again>,
+    /// What the latest attempts met.
+    pub trouble: Option<Trouble>,
 }
 
 /// A request that something is recorded for.
@@ -186,6 +195,7 @@ impl FileRecord {
             reported: DriveVersion(0),
             field_set: FieldSetVersion(0),
             presence: Presence::Present,
+            missing: None,
             fields: BTreeMap::new(),
             edits: BTreeMap::new(),
             open: BTreeMap::new(),
@@ -195,6 +205,7 @@ impl FileRecord {
             metadata: DriveMetadata::default(),
             permissions_at: DriveVersion(0),
             former_principals: BTreeMap::new(),
+            unlisted: None,
             last_request: None,
             cause: None,
         }
@@ -262,16 +273,60 @@ impl FileRecord {
         }
     }
 
-    /// Returns the time of the next push, or `None` if nothing is due: nothing is pending,
-    /// everything pending was given up, or the file is gone.
+    /// Returns the time at which the file is next read from Drive: for a push, or to list its
+    /// permissions. `None` if nothing is due.
     #[must_use]
     pub fn due(&self) -> Option<Timestamp> {
-        let pushable = |(field, sides): (&Field, &Sides<Value>)| {
+        self.push_due().into_iter().chain(self.unlisted_due()).min()
+    }
+
+    /// Returns the time of the next push, or `None` if nothing is due: nothing is pending,
+    /// everything pending was given up for good, or the file is gone. A file whose presence is in
+    /// doubt is due too.
+    #[must_use]
+    pub fn push_due(&self) -> Option<Timestamp> {
+        let next = self.owed_due().into_iter().chain(self.failed_due());
+        next.min()
+    }
+
+    /// Returns the time of the next attempt at listing the permissions.
+    #[must_use]
+    pub fn unlisted_due(&self) -> Option<Timestamp> {
+        let unlisted = self.unlisted.filter(|_| self.is_present());
+        unlisted.map(|again| again.at)
+    }
+
+    /// Returns the part of [`FileRecord::due`] that is about neither fields that have failed nor
+    /// permissions.
+    #[must_use]
+    pub fn owed_due(&self) -> Option<Timestamp> {
+        let owed = self
+            .pushable()
+            .any(|field| !self.push.failed.contains_key(field));
+        let doubted = self.is_present() && self.missing.is_some();
+        (owed || doubted).then_some(self.push.not_before)
+    }
+
+    /// Returns the time of the next attempt at a field that failed for a reason that can pass.
+    #[must_use]
+    pub fn failed_due(&self) -> Option<Timestamp> {
+        let failed = |field: &&Field| self.push.failed.contains_key(*field);
+        let again = self.pushable().filter(failed);
+        let again = again.filter_map(|field| self.push.again.get(field));
+        let at = again.map(|again| again.at).min()?;
+        Some(at.max(self.push.not_before))
+    }
+
+    /// Returns the fields that a push concerns.
+    fn pushable(&self) -> impl Iterator<Item = &Field> {
+        let pushable = |(field, sides): &(&Field, &Sides<Value>)| {
             // The only possible write to a file that does not exist is its creation.
-            let possible = self.is_present() || *field == Field::Existence;
-            possible && sides.pending() && !self.push.failed.contains_key(field)
+            let possible = self.is_present() || **field == Field::Existence;
+            possible && sides.pending()
         };
-        (!self.is_gone() && self.fields.iter().any(pushable)).then_some(self.push.not_before)
+        let present = !self.is_gone();
+        let fields = self.fields.iter().filter(move |_| present);
+        fields.filter(pushable).map(|(field, _)| field)
     }
 
     /// Returns what is owed to Drive, if anything is.

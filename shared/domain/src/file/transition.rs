@@ -174,11 +174,13 @@ impl FileRecord {
                 builder.schedule_now();
             }
             builder.record.push.failed.remove(field);
+            builder.record.push.again.remove(field);
             builder.set(field, sides, None);
         }
         if self.is_creating() {
             // The creation may succeed with the new values.
             builder.record.push.failed.remove(&Field::Existence);
+            builder.record.push.again.remove(&Field::Existence);
         }
         if let Some(field) = builder.excess_property(values.keys()) {
             return Err(EditRefused::Value(field, ValueRefused::TooManyProperties));

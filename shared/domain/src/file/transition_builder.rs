@@ -36,6 +36,9 @@ impl<'a> TransitionBuilder<'a> {
     /// the record, or has the record's version and carries fields or permissions that the record
     /// lacks.
     pub(crate) fn observe(&mut self, snapshot: &Snapshot, merged: &BTreeSet<Field>) {
+        if snapshot.version >= self.record.version {
+            self.record.missing = None;
+        }
         let learns_permissions =
             snapshot.metadata.permissions_known && !self.record.permissions_are_current();
         let same_with_more_fields = snapshot.version == self.record.version
@@ -55,7 +58,14 @@ impl<'a> TransitionBuilder<'a> {
         let known_before = self.record.field_set;
         let mut metadata = snapshot.metadata.clone();
         metadata.inherit_permissions(&self.record.metadata);
+        if metadata.capabilities != self.record.metadata.capabilities {
+            // What was refused may be allowed now.
+            self.hasten();
+        }
         self.record.permissions_at = self.record.permissions_seen(snapshot);
+        if snapshot.metadata.permissions_known {
+            self.record.unlisted = None;
+        }
         // Set before the fields: the sides of the content are stored only where they differ from
         // what the metadata says.
         let before = std::mem::replace(&mut self.record.metadata, metadata);
@@ -103,6 +113,7 @@ impl<'a> TransitionBuilder<'a> {
     /// Marks the file as gone. Edits that Drive never received become a conflict, not a loss,
     /// unless the application itself deleted the file and its edits with it.
     pub(crate) fn mark_gone(&mut self, gone: Gone) {
+        self.record.missing = None;
         if let Presence::Gone(_, since) = self.record.presence {
             self.record.presence = Presence::Gone(gone, since);
             return;
@@ -295,6 +306,7 @@ impl<'a> TransitionBuilder<'a> {
         }
         if !after.owed() {
             self.record.push.failed.remove(field);
+            self.record.push.again.remove(field);
         }
         // These are stored only while they carry information.
         let unset = field.is_one_of_many() && after == Sides::agreed(Value::Null);
@@ -372,6 +384,7 @@ impl<'a> TransitionBuilder<'a> {
 
     /// Resets the backoff and makes the next push due immediately.
     pub(crate) fn schedule_now(&mut self) {
+        self.record.push.trouble = None;
         self.record.push.attempts = 0;
         self.record.push.failures = 0;
         self.record.push.out_of_scope = false;
@@ -412,12 +425,13 @@ impl<'a> TransitionBuilder<'a> {
             let version = self.before.content_version;
             self.record.content_version = version.saturating_add(1);
         }
-        if self.record.due().is_none() {
+        if self.record.push_due().is_none() {
             self.record.push.attempts = 0;
             self.record.push.failures = 0;
             self.record.push.one_at_a_time = false;
             self.record.push.not_before = Timestamp::default();
-        } else if self.before.due().is_none() {
+            self.record.push.trouble = None;
+        } else if self.before.push_due().is_none() {
             self.record.push.not_before = self.record.push.not_before.max(self.context.now);
         }
         if self

@@ -204,7 +204,7 @@ fn two_people_and_two_edits_with_a_crash_and_a_decision() {
 
 #[test]
 fn one_person_and_three_edits_with_a_crash_and_a_decision() {
-    assert_holds(budget(1, 3, 1, 0, 1), 1, 179_777);
+    assert_holds(budget(1, 3, 1, 0, 1), 1, 177_277);
 }
 
 #[test]
@@ -214,10 +214,10 @@ fn two_people_and_two_edits_with_a_definite_refusal() {
 
 #[test]
 fn two_workers_with_a_crash() {
-    assert_holds(budget(1, 2, 1, 0, 0), 2, 107_783);
+    assert_holds(budget(1, 2, 1, 0, 0), 2, 107_155);
 }
 
 #[test]
 fn two_workers_with_a_refusal_and_a_decision() {
-    assert_holds(budget(1, 2, 0, 1, 1), 2, 67_197);
+    assert_holds(budget(1, 2, 0, 1, 1), 2, 63_689);
 }

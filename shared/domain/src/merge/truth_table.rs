@@ -57,6 +57,7 @@ fn outcome(verdict: Verdict, base: u8, app: u8, drive: u8) -> (u8, u8, Option<u8
 
 const BEFORE: DriveVersion = DriveVersion(4);
 const NOW: DriveVersion = DriveVersion(5);
+const LATER: DriveVersion = DriveVersion(6);
 
 fn sent(value: u8, against: DriveVersion) -> SentWrite<u8> {
     SentWrite {
@@ -167,7 +168,10 @@ fn only_what_is_owed_is_sent_and_no_unknown_outcome_is_repeated() {
                     .into_iter()
                     .collect(),
             };
-            let assess_in_flight = sides.assess_in_flight(NOW);
+            // One change since then can't be the write and its undoing.
+            let next = sides.assess_in_flight(NOW);
+            assert_eq!((next.conflict, next.sent), (None, vec![]));
+            let assess_in_flight = sides.assess_in_flight(LATER);
             assert_eq!((assess_in_flight.base, assess_in_flight.app), (base, app));
             assert_eq!(
                 assess_in_flight.sent,

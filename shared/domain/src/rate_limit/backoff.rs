@@ -31,8 +31,8 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// One second, doubling to five minutes. Five failures take 15 seconds of waiting on average:
-    /// by then the connection's circuit breaker has shown whether Drive or the file is at fault.
+    /// One second, doubling to five minutes. Only attempts whose worker ended before it recorded an
+    /// outcome count as failures.
     pub const PUSH: Self = Self {
         base_millis: 1_000,
         cap_millis: 300_000,
@@ -52,9 +52,31 @@ impl Backoff {
     }
 }
 
+/// The first wait before something that did not succeed is tried again, in milliseconds.
+const GROWING_MILLIS_MIN: i64 = 30_000;
+/// The longest such wait, in milliseconds: a day.
+const GROWING_MILLIS_MAX: i64 = 86_400_000;
+
+/// Returns the wait, in milliseconds, before what has failed `times` times for a reason that can
+/// pass is tried again: half a minute, doubling to a day, with 20 % of jitter.
+#[must_use]
+pub fn growing_wait_millis(times: u32, jitter: Jitter) -> i64 {
+    let doubled = GROWING_MILLIS_MIN << times.saturating_sub(1).min(20);
+    jitter.around(doubled.min(GROWING_MILLIS_MAX))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_can_pass_is_tried_again_at_intervals_that_grow_to_a_day() {
+        let wait = |times| growing_wait_millis(times, Jitter(0.5));
+        assert_eq!((wait(1), wait(2), wait(3)), (30_000, 60_000, 120_000));
+        assert_eq!((wait(12), wait(13)), (61_440_000, 86_400_000));
+        assert_eq!(wait(u32::MAX), 86_400_000);
+        assert_eq!(growing_wait_millis(99, Jitter(1.0)), 103_680_000);
+    }
 
     #[test]
     fn the_wait_doubles_up_to_its_cap_and_is_spread_from_zero() {

@@ -1,6 +1,6 @@
 //! The limits of a connection, as set by its owner.
 
-use crate::rate_limit::{BucketSize, Cost};
+use crate::rate_limit::{BucketSize, Cost, WriteKind};
 
 /// The way in which Google counts a project's calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +21,10 @@ pub enum CallKind {
     List,
     /// Writes: 50 units.
     Edit,
+    /// Begins an upload: 50 units.
+    Upload,
+    /// Writes a permission: 50 units.
+    Share,
     /// Downloads content: 200 units.
     Download,
     /// Any other call: 5 units.
@@ -31,13 +35,24 @@ pub enum CallKind {
 const DEAREST: u32 = 200;
 
 impl CallKind {
+    /// Returns the kind of the write, if the call writes.
+    #[must_use]
+    pub const fn write(self) -> Option<WriteKind> {
+        match self {
+            Self::Edit => Some(WriteKind::Edit),
+            Self::Upload => Some(WriteKind::Upload),
+            Self::Share => Some(WriteKind::Share),
+            Self::Read | Self::List | Self::Download | Self::Other => None,
+        }
+    }
+
     /// Returns the cost of `count` calls of this kind.
     #[must_use]
     pub fn cost(self, count: u32, model: QuotaModel) -> Cost {
         let (units, writes) = match self {
             Self::Read | Self::Other => (5, 0),
             Self::List => (100, 0),
-            Self::Edit => (50, count),
+            Self::Edit | Self::Upload | Self::Share => (50, count),
             Self::Download => (DEAREST, 0),
         };
         let each = match model {

@@ -421,14 +421,14 @@ mod creating {
     }
 
     #[test]
-    fn unanswered_attempts_are_given_up_eventually() {
+    fn unanswered_attempts_are_repeated_and_those_of_crashed_workers_wait() {
         let mut record = creating();
         let tries = u64::from(Backoff::PUSH.failures_max);
-        for attempt in 1..=tries {
+        for attempt in 1..=tries + 1 {
             let (claimed, patch) = send(&record, attempt);
             record = refuse(&claimed, &patch, &unknown());
         }
-        assert_eq!(record.due(), None);
+        assert!(record.due().is_some() && record.push.failed.is_empty());
         let mut dead = creating();
         for attempt in 1..=tries {
             dead = send(&dead, attempt).0;

@@ -477,3 +477,36 @@ fn the_attempt_of_a_permission_is_recorded_like_any_other() {
     assert_eq!(echo.app(&ann()), text("commenter"));
     assert!(echo.sides(&ann()).owed());
 }
+
+#[test]
+fn permissions_that_drive_does_not_list_are_asked_for_again_at_growing_intervals() {
+    let policies = Policies::default();
+    let unknown = || unseen(1);
+    let mut record = crate::FileRecord::from_snapshot(&unknown());
+    record = record.permissions_unlisted(context(&policies), FULL).record;
+    let first = record.unlisted_due().unwrap();
+    assert_eq!((record.due(), record.push_due()), (Some(first), None));
+    assert!(record.intent().is_none());
+    let at = |now| crate::Context {
+        now,
+        ..context(&policies)
+    };
+    let claim = record.claim(&unknown(), AttemptId(1), at(first), FULL);
+    assert_eq!(claim.patch, None);
+    let again = claim.transition.record;
+    let second = again.unlisted_due().unwrap();
+    assert_eq!(
+        second.millis_since(first),
+        2 * first.millis_since(crate::fixture::NOW)
+    );
+    let mut known = unknown();
+    known.metadata.permissions_known = true;
+    let done = again.claim(&known, AttemptId(2), at(second), FULL);
+    assert_eq!(
+        (
+            done.transition.record.unlisted,
+            done.transition.record.due()
+        ),
+        (None, None)
+    );
+}

@@ -2,8 +2,8 @@ use crate::fixture::{
     FULL, Manually as _, NOW, all, context, file, named, present, property, record, snapshot, text,
 };
 use crate::{
-    Choice, ConflictStatus, EditRefused, Field, FileRecord, Gone, Observation, Policies, Policy,
-    Presence, Refusal, ResolveRefused, Transition, Value,
+    Choice, ConflictStatus, Context, EditRefused, Field, FileRecord, Gone, Observation, Policies,
+    Policy, Presence, Refusal, ResolveRefused, Transition, Value,
 };
 
 const REMOVED: Observation = Observation::Gone(Gone::Removed);
@@ -221,4 +221,39 @@ fn a_late_confirmation_closes_the_conflict_on_its_value() {
     assert!(transition.record.open.is_empty() && !transition.record.is_present());
     let refused = gone.refused(&patch, &Refusal::Stale, context(&Policies::default()), FULL);
     assert_eq!(refused.record.open.len(), 1);
+}
+
+#[test]
+fn a_missing_file_is_gone_after_three_answers_over_ten_minutes() {
+    let policies = Policies::default();
+    let at = |minutes: i64| Context {
+        now: NOW.plus_millis(minutes * 60_000),
+        ..context(&policies)
+    };
+    let owing = record().edits(Field::Name, text("b"));
+    let missed = |record: &FileRecord, works, minutes| {
+        let missed = record.suspected_gone(Gone::Removed, works, at(minutes), FULL);
+        missed.record
+    };
+    let once = missed(&owing, true, 0);
+    assert!(once.is_present() && once.open.is_empty() && once.due().is_some());
+    let often = (1..10).fold(once.clone(), |record, minute| missed(&record, true, minute));
+    assert!(often.is_present());
+    assert!(
+        missed(&often, false, 60).is_present(),
+        "the account does not work"
+    );
+    let gone = missed(&often, true, 10);
+    assert!(gone.is_gone() && gone.missing.is_none());
+    assert!(gone.open_conflict(&Field::Existence).is_some());
+
+    // It is read again until that is settled, although nothing is owed.
+    let quiet = missed(&record(), true, 0);
+    assert!(quiet.due().is_some() && quiet.intent().is_none());
+    for seen in [
+        quiet.sees(&named(1, "a")).record,
+        quiet.claims(&named(1, "a"), 1).transition.record,
+    ] {
+        assert_eq!((seen.missing, seen.due()), (None, None));
+    }
 }

@@ -83,7 +83,7 @@ fn regression_a_field_that_drive_left_unchanged_is_not_undone() {
     assert_eq!(done.app(&Field::Name), text("b"));
     let intent = done.intent().unwrap();
     assert!(intent.failed && intent.fields == [&Field::Name]);
-    assert_eq!(done.due(), None);
+    assert_eq!(done.owed_due(), None);
 }
 
 #[test]
@@ -100,31 +100,166 @@ fn a_lost_race_waits_longer_each_time_and_is_never_a_failure() {
     assert!(!record.intent().unwrap().failed);
 }
 
-#[test]
-fn five_unanswered_attempts_are_given_up_until_a_retry() {
-    let mut record = owing_a_name();
-    for attempt in 1..=5 {
-        assert!(record.due().is_some());
-        let (claimed, patch) = record.sends(&named(1, "a"), attempt);
-        record = refuse(&claimed, &patch, &unknown());
+/// The context of a number of minutes after [`NOW`].
+fn later(policies: &Policies, minutes: i64) -> Context<'_> {
+    Context {
+        now: NOW.plus_millis(minutes * 60_000),
+        ..context(policies)
     }
-    assert_eq!(record.due(), None);
-    assert_eq!(record.intent().unwrap().reason, Some("timeout"));
-    let retried = record.retry(context(&Policies::default())).record;
-    assert_eq!((retried.due(), retried.push.failures), (Some(NOW), 0));
-    assert!(retried.claims(&named(1, "a"), 6).patch.is_some());
+}
+
+/// Attempts the push again and again, a minute apart, each refused with `refusal`.
+fn refused_for(minutes: i64, refusal: &Refusal) -> FileRecord {
+    let policies = Policies::default();
+    let mut record = owing_a_name();
+    for minute in 0..=minutes {
+        let context = later(&policies, minute);
+        let attempt = AttemptId(u64::try_from(minute).unwrap() + 1);
+        let claim = record.claim(&named(1, "a"), attempt, context, FULL);
+        let Some(patch) = claim.patch else {
+            record = claim.transition.record;
+            continue;
+        };
+        let claimed = claim.transition.record;
+        record = claimed.refused(&patch, refusal, context, FULL).record;
+    }
+    record
 }
 
 #[test]
-fn regression_attempts_of_crashed_workers_are_given_up_too() {
+fn no_number_of_unanswered_attempts_makes_an_edit_a_failed_one() {
+    let record = refused_for(3 * 24 * 60, &unknown());
+    assert!(record.push.failed.is_empty() && record.due().is_some());
+    let trouble = record.push.trouble.clone().unwrap();
+    assert_eq!((trouble.reason.as_str(), trouble.since), ("timeout", NOW));
+    assert_eq!(trouble.times, 3 * 24 * 60 + 1);
+    assert_eq!(record.sides(&Field::Name).sent.len(), 1, "remembered once");
+    let (claimed, patch) = record.sends(&named(1, "a"), 9_999);
+    let done = confirm(&claimed, &patch, &named(2, "b"));
+    assert_eq!((done.due(), done.push), (None, crate::Push::default()));
+}
+
+#[test]
+fn what_failed_for_a_reason_that_can_pass_is_tried_again_at_growing_intervals() {
+    let full = Refusal::Passing("storageQuotaExceeded".to_owned());
+    let policies = Policies::default();
+    let (record, patch) = owing_a_name().sends(&named(1, "a"), 1);
+    let failed = refuse(&record, &patch, &full);
+    let intent = failed.intent().unwrap();
+    assert!(intent.failed && intent.reason == Some("storageQuotaExceeded"));
+    let at = failed.due().unwrap();
+    assert_eq!(at, NOW.plus_millis(36_000), "half a minute, and its jitter");
+    assert_eq!((failed.owed_due(), failed.failed_due()), (None, Some(at)));
+    assert_eq!(failed.claims(&named(1, "a"), 2).patch, None, "not yet");
+    let on_time = Context {
+        now: at,
+        ..context(&policies)
+    };
+    let claim = failed.claim(&named(1, "a"), AttemptId(2), on_time, FULL);
+    let (claimed, patch) = (claim.transition.record, claim.patch.unwrap());
+    let again = claimed.refused(&patch, &full, on_time, FULL).record;
+    assert_eq!(again.due(), Some(at.plus_millis(72_000)));
+    // A year of refusals ends at one attempt a day.
+    let mut waits = 0;
+    let (mut record, mut now) = (again, at);
+    for attempt in 3..40 {
+        now = record.due().unwrap();
+        let context = Context {
+            now,
+            ..context(&policies)
+        };
+        let claim = record.claim(&named(1, "a"), AttemptId(attempt), context, FULL);
+        let patch = claim.patch.unwrap();
+        record = claim
+            .transition
+            .record
+            .refused(&patch, &full, context, FULL)
+            .record;
+        waits = record.due().unwrap().millis_since(now);
+    }
+    assert_eq!(waits, 86_400_000 * 6 / 5);
+    let hastened = record
+        .hasten(Context {
+            now,
+            ..context(&policies)
+        })
+        .record;
+    assert_eq!(hastened.due(), Some(now));
+    let edited = record.edits(Field::Name, text("c"));
+    assert!(edited.push.failed.is_empty() && edited.push.again.is_empty());
+}
+
+#[test]
+fn new_capabilities_hasten_what_failed() {
+    let denied = Refusal::Passing("insufficientFilePermissions".to_owned());
+    let (record, patch) = owing_a_name().sends(&named(1, "a"), 1);
+    let failed = refuse(&record, &patch, &denied);
+    let mut seen = named(2, "a");
+    seen.metadata.capabilities = crate::Capabilities::from_names(["canRename"]);
+    assert_eq!(failed.sees(&seen).record.due(), Some(NOW));
+}
+
+#[test]
+fn a_reason_that_is_doubted_fails_only_once_it_was_the_same_for_a_while() {
+    let doubted = |reason: &str, minutes: i64| Refusal::Doubted {
+        reason: reason.to_owned(),
+        believed_after_millis: minutes * 60_000,
+    };
+    let once = refused_for(0, &doubted("notFound", 0));
+    assert!(once.push.failed.is_empty(), "one answer is no fact");
+    let soon = refused_for(9, &doubted("notFound", 10));
+    assert!(soon.push.failed.is_empty());
+    assert_eq!(soon.push.trouble.unwrap().times, 10);
+    let believed = refused_for(10, &doubted("notFound", 10));
+    assert_eq!(believed.push.failed[&Field::Name], "notFound");
+    assert!(believed.due().is_some(), "tried again nevertheless");
+    let strange = refused_for(24 * 60 - 1, &doubted("somethingNew", 24 * 60));
+    assert!(strange.push.failed.is_empty());
+    let shown = refused_for(24 * 60, &doubted("somethingNew", 24 * 60));
+    assert_eq!(shown.push.failed[&Field::Name], "somethingNew");
+}
+
+#[test]
+fn a_condition_that_is_refused_although_it_is_current_ends_in_a_question() {
+    let lost_race = refused_for(0, &Refusal::Stale);
+    assert!(!lost_race.push.trouble.unwrap().is_false_condition());
+    let soon = refused_for(9, &Refusal::Stale);
+    assert!(soon.push.failed.is_empty());
+    assert!(soon.push.trouble.unwrap().is_false_condition());
+    let asked = refused_for(10, &Refusal::Stale);
+    assert_eq!(asked.push.failed[&Field::Name], crate::FALSE_CONDITION);
+    assert_eq!(asked.due(), None, "a person decides");
+    let retried = asked.retry(context(&Policies::default())).record;
+    assert!(retried.claims(&named(1, "a"), 99).patch.is_some());
+}
+
+#[test]
+fn attempts_of_crashed_workers_are_given_up_for_now() {
     let mut record = owing_a_name();
     for attempt in 1..=5 {
         record = record.sends(&named(1, "a"), attempt).0;
     }
     let claim = record.claims(&named(1, "a"), 6);
     assert_eq!(claim.patch, None);
-    assert_eq!(claim.transition.record.due(), None);
-    assert!(claim.transition.record.intent().unwrap().failed);
+    let failed = claim.transition.record;
+    assert!(failed.intent().unwrap().failed && failed.due().is_some());
+}
+
+#[test]
+fn a_doubted_field_does_not_keep_the_others_waiting() {
+    let doubted = Refusal::Doubted {
+        reason: "notFound".to_owned(),
+        believed_after_millis: 600_000,
+    };
+    let mut record = owing_two();
+    let mut tried = Vec::new();
+    for attempt in 1..=4 {
+        let (claimed, patch) = record.sends(&named(1, "a"), attempt);
+        tried.push(patch.values.keys().cloned().collect::<Vec<_>>());
+        record = refuse(&claimed, &patch, &doubted);
+    }
+    assert_eq!(tried[0].len(), 2);
+    assert!(tried.contains(&vec![Field::Name]) && tried.contains(&vec![Field::Description]));
 }
 
 #[test]
@@ -359,11 +494,11 @@ fn a_throttled_call_is_no_attempt_and_subtracts_no_failure() {
         "nothing was sent"
     );
     let failed = refuse(&claimed, &patch, &unknown());
-    assert_eq!((failed.push.attempts, failed.push.failures), (1, 1));
+    assert_eq!((failed.push.attempts, failed.push.failures), (1, 0));
     let nothing = Patch {
         attempt: AttemptId(2),
         values: values(&[]),
     };
     let waits = refuse(&failed, &nothing, &not_yet);
-    assert_eq!((waits.push.attempts, waits.push.failures), (1, 1));
+    assert_eq!((waits.push.attempts, waits.push.failures), (1, 0));
 }

@@ -282,10 +282,7 @@ fn written_of(
     match answer {
         Ok(_) if call.context().method == DELETE => Ok(WriteResult::Deleted),
         Ok(body) => snapshot_of(call, file, &body).map(WriteResult::Updated),
-        // The file does not exist, which is the requested state.
-        Err(error) if call.context().method == DELETE && *error.kind() == Kind::NotFound => {
-            Ok(WriteResult::Deleted)
-        }
+        // A 404 too: it is no proof that the file is gone.
         Err(error) => Err(error),
     }
 }

@@ -219,6 +219,10 @@ impl DriveClient {
                     Kind::AccessDenied { .. } | Kind::NotFound | Kind::Permanent { .. } => {
                         Ok(snapshot)
                     }
+                    // Refused for a reason that is not known: `forbidden`, for instance.
+                    Kind::Transient if !error.is_outage() && error.reason().is_some() => {
+                        Ok(snapshot)
+                    }
                     Kind::CursorLost
                     | Kind::AuthLost { .. }
                     | Kind::RateLimited { .. }

@@ -17,11 +17,19 @@ pub(crate) struct CallContext {
     pub(crate) writes: bool,
 }
 
+/// The response to a call has an error's status and no error of Drive's: a page of a proxy or a
+/// front end, or nothing. It says nothing about what the call was for.
+#[derive(Debug, thiserror::Error)]
+#[error("the body is no error of Google's")]
+struct NotGoogles;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Class {
     Rate,
     Day,
     Denied,
+    /// The request itself is wrong.
+    Invalid,
     Permanent,
     Auth,
 }
@@ -39,10 +47,10 @@ const REASONS: &[(&str, Class)] = &[
     ("appNotAuthorizedToFile", Class::Denied),
     ("domainPolicy", Class::Denied),
     ("teamDriveMembershipRequired", Class::Denied),
-    ("badRequest", Class::Permanent),
-    ("invalid", Class::Permanent),
-    ("invalidParameter", Class::Permanent),
-    ("invalidSharingRequest", Class::Permanent),
+    ("badRequest", Class::Invalid),
+    ("invalid", Class::Invalid),
+    ("invalidParameter", Class::Invalid),
+    ("invalidSharingRequest", Class::Invalid),
     ("storageQuotaExceeded", Class::Permanent),
     ("activeItemCreationLimitExceeded", Class::Permanent),
     ("numChildrenInNonRootLimitExceeded", Class::Permanent),
@@ -59,6 +67,9 @@ const REASONS: &[(&str, Class)] = &[
     ("fileNotDownloadable", Class::Permanent),
     ("cannotExportFile", Class::Permanent),
     ("cannotDownloadAbusiveFile", Class::Permanent),
+    // Ours, for a value that no request can express, and for a request that can't be built.
+    ("notWritable", Class::Invalid),
+    ("notARequest", Class::Invalid),
     // Observed: reasons for rejecting a channel. The last one comes with a 401, and a new access
     // token does not help.
     ("channelIdNotUnique", Class::Permanent),
@@ -87,21 +98,34 @@ pub(crate) fn is_known(reason: &str) -> bool {
 
 /// Classifies a response that is not a success.
 ///
+/// An error that is not Google's JSON says nothing about a file, a page token, an account or an
+/// edit, whatever its status: a read met trouble, and a write got no answer.
+///
 /// An unknown reason keeps its text, and the error is classified by the status. An unknown 4xx is
 /// [`Kind::Transient`] for a read (a retry is harmless) and [`Kind::Permanent`] for a write: Google
-/// rejected it, so it was not executed, and its owner must see the reason.
+/// rejected it, so it was not executed; [`DriveError::refusal`] tells for how long it is tried.
 pub(crate) fn classify(
     context: CallContext,
     status: StatusCode,
     headers: &HeaderMap,
     body: &[u8],
 ) -> DriveError {
-    let error_body = ErrorBody::parse(body);
-    let reason = error_body.reason.clone();
-    let kind = kind(context, status, &error_body, retry_after_millis(headers));
+    let retry_after_millis = retry_after_millis(headers);
+    let Some(error_body) = ErrorBody::of_drive(status, body) else {
+        let kind = match status {
+            _ if context.writes => Kind::Unanswered,
+            // About the pace alone.
+            StatusCode::TOO_MANY_REQUESTS => Kind::RateLimited { retry_after_millis },
+            _ => Kind::Transient,
+        };
+        return DriveError::new(context.method, kind)
+            .with_status(status)
+            .with_source(NotGoogles);
+    };
+    let kind = kind(context, status, &error_body, retry_after_millis);
     DriveError::new(context.method, kind)
         .with_status(status)
-        .with_reason(reason)
+        .with_reason(error_body.reason)
 }
 
 fn kind(
@@ -116,14 +140,8 @@ fn kind(
     if context.carries_cursor && is_cursor_lost(status, error_body) {
         return Kind::CursorLost;
     }
-    let reason = error_body
-        .reason
-        .clone()
-        .unwrap_or_else(|| format!("status{}", status.as_u16()));
-    let known = REASONS
-        .iter()
-        .find_map(|(name, class)| (*name == reason).then_some(*class));
-    match (known, status) {
+    let reason = error_body.reason.clone().unwrap_or_default();
+    match (class_of(&reason), status) {
         (_, StatusCode::PRECONDITION_FAILED) => Kind::Stale,
         (Some(Class::Rate), _) | (None, StatusCode::TOO_MANY_REQUESTS) => {
             Kind::RateLimited { retry_after_millis }
@@ -131,7 +149,7 @@ fn kind(
         (Some(Class::Day), _) => Kind::DailyLimit,
         (Some(Class::Denied), _) => Kind::AccessDenied { reason },
         (Some(Class::Auth), _) | (None, StatusCode::UNAUTHORIZED) => Kind::AuthLost { reason },
-        (Some(Class::Permanent), _) => Kind::Permanent { reason },
+        (Some(Class::Invalid | Class::Permanent), _) => Kind::Permanent { reason },
         (None, StatusCode::NOT_FOUND | StatusCode::GONE) => Kind::NotFound,
         (None, StatusCode::REQUEST_TIMEOUT) => Kind::Transient,
         (None, _) if context.writes && status.is_client_error() => Kind::Permanent { reason },
@@ -139,17 +157,27 @@ fn kind(
     }
 }
 
+fn class_of(reason: &str) -> Option<Class> {
+    let row = REASONS.iter().find(|(name, _)| *name == reason);
+    row.map(|(_, class)| *class)
+}
+
+/// Returns whether a reason is about the value that was written, so that the same write is never
+/// accepted.
+pub(crate) fn is_about_value(reason: &str) -> bool {
+    class_of(reason) == Some(Class::Invalid)
+}
+
 /// Returns whether the page token is invalid. The error is undocumented. Other clients report 400
-/// `invalid` located at `pageToken`, and treat 404 and 410 alike; see
-/// [`crate::Assumption::InvalidPageTokenIsLocated`].
+/// `invalid` located at `pageToken`; see [`crate::Assumption::InvalidPageTokenIsLocated`]. A 404 or
+/// 410 names no token: it is [`Kind::NotFound`], and the caller decides when to believe it.
 fn is_cursor_lost(status: StatusCode, error_body: &ErrorBody) -> bool {
     let invalid = matches!(
         error_body.reason.as_deref(),
         Some("invalid" | "invalidParameter")
     );
     let located = error_body.location.as_deref() == Some("pageToken");
-    matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE)
-        || status == StatusCode::BAD_REQUEST && invalid && located
+    status == StatusCode::BAD_REQUEST && invalid && located
 }
 
 /// Parses `Retry-After` in seconds. Its other form, a date, is ignored: Drive is not known to send
@@ -183,6 +211,8 @@ struct Body {
 enum Error {
     Drive {
         #[serde(default)]
+        code: Option<u16>,
+        #[serde(default)]
         errors: Vec<Detail>,
         #[serde(default)]
         details: Vec<Detail>,
@@ -201,14 +231,31 @@ struct Detail {
 }
 
 impl ErrorBody {
-    /// Parses a body. An unknown format yields no members.
-    pub(crate) fn parse(body: &[u8]) -> Self {
+    /// Parses the body of an error of Drive's: an object with the response's own status as `code`,
+    /// and a reason. Returns `None` for anything else.
+    pub(crate) fn of_drive(status: StatusCode, body: &[u8]) -> Option<Self> {
         let Ok(Body { error }) = serde_json::from_slice(body) else {
-            return Self::default();
+            return None;
         };
+        match &error {
+            Error::Drive { code, .. } if *code == Some(status.as_u16()) => {}
+            Error::Drive { .. } | Error::OAuth(_) => return None,
+        }
+        let parsed = Self::of(error);
+        parsed.reason.is_some().then_some(parsed)
+    }
+
+    /// Parses the body of an error of an OAuth endpoint. An unknown format yields no members.
+    pub(crate) fn parse(body: &[u8]) -> Self {
+        serde_json::from_slice(body)
+            .map_or_else(|_| Self::default(), |body: Body| Self::of(body.error))
+    }
+
+    fn of(error: Error) -> Self {
         let (reason, location) = match error {
             Error::OAuth(word) => (Some(word), None),
             Error::Drive {
+                code: _,
                 errors,
                 details,
                 status,

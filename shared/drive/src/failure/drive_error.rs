@@ -6,11 +6,18 @@ use std::sync::Arc;
 use domain::Refusal;
 
 use crate::BadContent;
+use crate::failure::classify::{is_about_value, is_known};
 
 type Source = Arc<dyn std::error::Error + Send + Sync>;
 
 /// The wait after a long-lasting limit, in milliseconds.
 const LONG_WAIT_MILLIS: i64 = 3_600_000;
+/// The time for which a write is refused with 404 before that is believed, in milliseconds: as for
+/// the presence of a file.
+const NOT_FOUND_MILLIS: i64 = 600_000;
+/// The time for which a write is refused for an unknown reason before it is shown as failed, in
+/// milliseconds: a day.
+const UNKNOWN_REASON_MILLIS: i64 = 86_400_000;
 
 /// The error of a call to Drive.
 ///
@@ -52,9 +59,9 @@ pub enum Kind {
     },
     /// The file has changed since it was read (412). Not executed.
     Stale,
-    /// Drive will never accept the request. Not executed.
+    /// Drive refused the request, and a repetition at once is useless. Not executed.
     Permanent {
-        /// Google's reason, or the status if there is none.
+        /// Google's reason.
         reason: String,
     },
     /// The received content is not the requested one: retry, or read the file again.
@@ -136,8 +143,7 @@ impl DriveError {
     /// status alone.
     #[must_use]
     pub fn unknown_reason(&self) -> Option<&str> {
-        self.reason()
-            .filter(|reason| !crate::failure::classify::is_known(reason))
+        self.reason().filter(|reason| !is_known(reason))
     }
 
     /// Returns the shortest wait before a retry, in milliseconds: if Drive asks for one, after the
@@ -195,7 +201,8 @@ impl DriveError {
     /// Returns the meaning of the error for an attempt to write with
     /// [`crate::DriveClient::patch_file`].
     ///
-    /// A definite rejection by Google releases the attempt's claim. [`Kind::AuthLost`] and
+    /// A definite rejection by Google releases the attempt's claim. It is lasting only if it is about
+    /// the value; any other known reason can pass, and an unknown one is not believed for a day. [`Kind::AuthLost`] and
     /// [`Kind::DailyLimit`] are not caused by the file.
     #[must_use]
     pub fn refusal(&self) -> Refusal {
@@ -206,15 +213,57 @@ impl DriveError {
                 None => Refusal::Busy,
             },
             Kind::NotSent | Kind::AuthLost { .. } => Refusal::Busy,
-            Kind::Permanent { reason } | Kind::AccessDenied { reason } => {
+            Kind::Permanent { reason } if is_about_value(reason) => {
                 Refusal::Permanent(reason.clone())
             }
-            Kind::NotFound => {
-                Refusal::Permanent(self.reason.clone().unwrap_or_else(|| "notFound".to_owned()))
+            Kind::Permanent { reason } if !is_known(reason) => Refusal::Doubted {
+                reason: reason.clone(),
+                believed_after_millis: UNKNOWN_REASON_MILLIS,
+            },
+            Kind::Permanent { reason } | Kind::AccessDenied { reason } => {
+                Refusal::Passing(reason.clone())
             }
+            // The file, or the folder that it was to be moved into.
+            Kind::NotFound => Refusal::Doubted {
+                reason: self.reason.clone().unwrap_or_else(|| "notFound".to_owned()),
+                believed_after_millis: NOT_FOUND_MILLIS,
+            },
             Kind::CursorLost | Kind::BadContent(_) | Kind::Transient | Kind::Unanswered => {
-                Refusal::Unknown(self.to_string())
+                Refusal::Unknown(self.trouble())
             }
+        }
+    }
+
+    /// Returns what kept the call from succeeding, for a person: the status and Google's reason, or
+    /// that there was no answer.
+    #[must_use]
+    pub fn trouble(&self) -> String {
+        match (self.status, &self.reason) {
+            (Some(status), Some(reason)) => format!("Drive answers {status} {reason}"),
+            (Some(status), None) => format!("Drive answers {status}"),
+            (None, _) => "Drive does not answer".to_owned(),
+        }
+    }
+
+    /// Returns whether Drive failed to answer, as opposed to refusing the call: 5xx, no response,
+    /// or one that is not Drive's.
+    #[must_use]
+    pub fn is_outage(&self) -> bool {
+        match &self.kind {
+            Kind::Unanswered | Kind::NotSent => true,
+            Kind::Transient => match self.status {
+                Some(status) => status >= 500 || self.reason.is_none(),
+                None => false,
+            },
+            Kind::CursorLost
+            | Kind::AuthLost { .. }
+            | Kind::RateLimited { .. }
+            | Kind::DailyLimit
+            | Kind::NotFound
+            | Kind::AccessDenied { .. }
+            | Kind::Stale
+            | Kind::Permanent { .. }
+            | Kind::BadContent(_) => false,
         }
     }
 }

@@ -63,10 +63,10 @@ const BUSY: Kind = Kind::RateLimited {
 /// Google's errors and their classes. Source: the Drive guide "Resolve errors"; others were
 /// observed. The words of the last column are explained by [`meaning`].
 const TABLE: &str = "
-400 badRequest                               permanent
-400 invalid                                  permanent
-400 invalidParameter                         permanent
-400 invalidSharingRequest                    permanent
+400 badRequest                               invalid
+400 invalid                                  invalid
+400 invalidParameter                         invalid
+400 invalidSharingRequest                    invalid
 400 channelIdNotUnique                       permanent
 400 push.webhookUrlNotHttps                  permanent
 401 push.webhookUrlUnauthorized              permanent
@@ -115,14 +115,20 @@ const HOUR_MILLIS: u32 = 3_600_000;
 /// The meaning of a word in the table: the kind, the disposition of a message, and the refusal of a
 /// write (`None`: it may have been executed).
 fn meaning(word: &str, reason: &str) -> (Kind, Expected, Option<Refusal>) {
-    let refused = Some(Refusal::Permanent(reason.to_owned()));
+    let invalid = Some(Refusal::Permanent(reason.to_owned()));
+    let passing = Some(Refusal::Passing(reason.to_owned()));
+    let doubted = Some(Refusal::Doubted {
+        reason: reason.to_owned(),
+        believed_after_millis: 600_000,
+    });
     let later = Some(Refusal::Later {
         wait_millis: HOUR_MILLIS.into(),
     });
     match word {
-        "permanent" => (permanent(reason), Expected::Parked, refused),
-        "denied" => (denied(reason), Expected::Parked, refused),
-        "gone" => (Kind::NotFound, Expected::Parked, refused),
+        "invalid" => (permanent(reason), Expected::Parked, invalid),
+        "permanent" => (permanent(reason), Expected::Parked, passing),
+        "denied" => (denied(reason), Expected::Parked, passing),
+        "gone" => (Kind::NotFound, Expected::Parked, doubted),
         "lost" => (lost(reason), Expected::Halted, Some(Refusal::Busy)),
         "busy" => (BUSY, Expected::Retried(None), Some(Refusal::Busy)),
         "busy-long" => (BUSY, Expected::Retried(Some(HOUR_MILLIS.into())), later),
@@ -205,16 +211,63 @@ async fn a_reason_is_known_if_the_table_has_it() {
 #[tokio::test]
 async fn an_unknown_4xx_is_transient_for_reads_and_permanent_for_writes() {
     for status in [400, 403, 409, 418] {
+        let day = Refusal::Doubted {
+            reason: "somethingNew".to_owned(),
+            believed_after_millis: 86_400_000,
+        };
         let read = reading(google_error(status, "somethingNew", None)).await;
         assert_eq!(*read.kind(), Kind::Transient);
         assert_eq!(read.reason(), Some("somethingNew"), "the reason is kept");
         let write = writing(google_error(status, "somethingNew", None)).await;
         assert_eq!(*write.kind(), permanent("somethingNew"));
+        assert_eq!(write.refusal(), day);
     }
-    let mute = writing(answer(403, &json!("<html>"))).await;
-    assert_eq!(*mute.kind(), permanent("status403"));
-    let moved = writing(answer(302, &json!({}))).await;
-    assert_eq!(*moved.kind(), Kind::Transient);
+}
+
+/// Bodies of errors that are not Google's, with a status of 404.
+fn foreign_bodies() -> Vec<&'static str> {
+    vec![
+        "",
+        "Not Found",
+        "<!DOCTYPE html><html><title>Error 404 (Not Found)!!1</title></html>",
+        "{}",
+        "[]",
+        "null",
+        r#"{"error": "not_found"}"#,
+        r#"{"error": null}"#,
+        r#"{"error": {}}"#,
+        r#"{"error": {"code": 404, "message": "no reason"}}"#,
+        r#"{"error": {"code": 404, "errors": []}}"#,
+        r#"{"error": {"errors": [{"reason": "notFound"}]}}"#,
+        r#"{"error": {"code": 200, "errors": [{"reason": "notFound"}]}}"#,
+        r#"{"code": 404, "errors": [{"reason": "notFound"}]}"#,
+        r#"{"error": {"code": 404, "errors": [{"reason": "notFound"}]}"#,
+        r#"{"message": "Not Found", "status": "404"}"#,
+    ]
+}
+
+#[tokio::test]
+async fn an_error_that_is_not_googles_says_nothing_whatever_its_status() {
+    for status in [302, 400, 401, 403, 404, 409, 410, 412, 418, 500, 503] {
+        for body in foreign_bodies() {
+            let foreign = || {
+                let mut answer = http::Response::new(body.into());
+                *answer.status_mut() = http::StatusCode::from_u16(status).unwrap();
+                Ok(answer)
+            };
+            for error in [reading(foreign()).await, listing(foreign()).await] {
+                assert_eq!(*error.kind(), Kind::Transient, "{status} {body}");
+                assert_eq!((error.gone(), error.reason()), (None, None));
+                let retried = Expected::Retried(None);
+                assert_eq!(disposition_of(&error, ""), retried, "{status} {body}");
+                assert!(error.is_outage());
+            }
+            let written = writing(foreign()).await;
+            assert_eq!(*written.kind(), Kind::Unanswered, "{status} {body}");
+            assert!(matches!(written.refusal(), Refusal::Unknown(_)));
+            assert_eq!(disposition_of(&written, ""), Expected::Retried(None));
+        }
+    }
 }
 
 #[tokio::test]
@@ -229,8 +282,9 @@ async fn only_errors_about_the_page_token_lose_the_cursor() {
             Some("pageToken"),
             permanent("badRequest"),
         ),
-        (404, "notFound", None, Kind::CursorLost),
-        (410, "gone", None, Kind::CursorLost),
+        (404, "notFound", None, Kind::NotFound),
+        (404, "notFound", Some("pageToken"), Kind::NotFound),
+        (410, "gone", None, Kind::NotFound),
         (403, "rateLimitExceeded", None, BUSY),
         (500, "internalError", Some("pageToken"), Kind::Transient),
         (401, "authError", Some("Authorization"), lost("authError")),
@@ -271,7 +325,7 @@ async fn other_error_formats_are_parsed_as_far_as_possible() {
         reading(answer(403, &status)).await.reason(),
         Some("PERMISSION_DENIED")
     );
-    let odd = json!({"error": {"errors": [{"reason": "a b\nc/" .repeat(50)}]}});
+    let odd = json!({"error": {"code": 403, "errors": [{"reason": "a b\nc/" .repeat(50)}]}});
     let error = reading(answer(403, &odd)).await;
     assert_eq!(error.reason().unwrap().len(), 64);
     assert!(
@@ -325,15 +379,18 @@ async fn a_failed_write_is_converted_into_a_refusal() {
         ),
         (
             google_error(403, "storageQuotaExceeded", None),
-            Some(Refusal::Permanent("storageQuotaExceeded".into())),
+            Some(Refusal::Passing("storageQuotaExceeded".into())),
         ),
         (
             google_error(403, "insufficientFilePermissions", None),
-            Some(Refusal::Permanent("insufficientFilePermissions".into())),
+            Some(Refusal::Passing("insufficientFilePermissions".into())),
         ),
         (
             google_error(404, "notFound", None),
-            Some(Refusal::Permanent("notFound".into())),
+            Some(Refusal::Doubted {
+                reason: "notFound".into(),
+                believed_after_millis: 600_000,
+            }),
         ),
         (google_error(503, "backendError", None), None),
         (unanswered(), None),

@@ -209,6 +209,7 @@ fn push() -> impl Strategy<Value = Push> {
                     one_at_a_time,
                     out_of_scope,
                     failed,
+                    ..Push::default()
                 }
             },
         )
@@ -276,6 +277,7 @@ fn record() -> impl Strategy<Value = FileRecord> {
                     reported: DriveVersion(reported.unwrap_or(version)),
                     field_set: FieldSetVersion(mask),
                     presence,
+                    missing: None,
                     fields,
                     edits,
                     open,
@@ -285,6 +287,7 @@ fn record() -> impl Strategy<Value = FileRecord> {
                     metadata: domain::DriveMetadata { parents, ..mirror },
                     permissions_at: DriveVersion(permissions_at),
                     former_principals,
+                    unlisted: None,
                     last_request,
                     cause,
                 }

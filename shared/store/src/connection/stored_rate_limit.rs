@@ -1,6 +1,6 @@
 //! The rate limit of a connection's calls to Drive, shared by all of its workers: one small item.
 
-use domain::rate_limit::{CircuitBreaker, RateLimit, TokenBucket};
+use domain::rate_limit::{CircuitBreaker, Pause, RateLimit, TokenBucket, WritesRefused};
 use domain::{ConnectionKey, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -92,7 +92,29 @@ struct Body {
     slowed_at: i64,
     held_until: i64,
     breaker: BreakerItem,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    writes_breaker: Option<BreakerItem>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    writes_refused: Option<WritesRefusedItem>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    uploads: Option<PauseItem>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sharing: Option<PauseItem>,
     expires: i64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WritesRefusedItem {
+    since: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+    subject: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+struct PauseItem {
+    until: i64,
+    times: u32,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -151,6 +173,42 @@ impl From<BreakerItem> for CircuitBreaker {
     }
 }
 
+impl From<WritesRefused> for WritesRefusedItem {
+    fn from(refused: WritesRefused) -> Self {
+        Self {
+            since: refused.since.as_millis(),
+            status: refused.status,
+            subject: refused.subject,
+        }
+    }
+}
+
+impl From<WritesRefusedItem> for WritesRefused {
+    fn from(item: WritesRefusedItem) -> Self {
+        Self {
+            since: at(item.since),
+            status: item.status,
+            subject: item.subject,
+        }
+    }
+}
+
+impl PauseItem {
+    fn of(pause: Pause) -> Option<Self> {
+        (pause != Pause::default()).then(|| Self {
+            until: pause.until.as_millis(),
+            times: pause.times,
+        })
+    }
+
+    fn into_pause(item: Option<Self>) -> Pause {
+        item.map_or_else(Pause::default, |item| Pause {
+            until: at(item.until),
+            times: item.times,
+        })
+    }
+}
+
 fn nonce_text(nonce: Nonce) -> String {
     format!("{:016x}", nonce.0)
 }
@@ -170,7 +228,10 @@ pub(crate) fn encode_rate_limit(
         .quota
         .at
         .max(limit.blocked_until)
-        .max(limit.decreased_at);
+        .max(limit.decreased_at)
+        .max(limit.uploads.until)
+        .max(limit.sharing.until);
+    let writes_breaker = limit.writes_breaker;
     let body = Body {
         revision: stored.revision,
         nonce: nonce_text(nonce),
@@ -181,6 +242,10 @@ pub(crate) fn encode_rate_limit(
         slowed_at: limit.decreased_at.as_millis(),
         held_until: limit.blocked_until.as_millis(),
         breaker: limit.breaker.into(),
+        writes_breaker: (writes_breaker != CircuitBreaker::CLOSED).then(|| writes_breaker.into()),
+        writes_refused: limit.writes_refused.map(Into::into),
+        uploads: PauseItem::of(limit.uploads),
+        sharing: PauseItem::of(limit.sharing),
         expires: touched.plus_millis(TTL_MILLIS).as_seconds(),
     };
     encode(&place(key), &body)
@@ -198,6 +263,12 @@ pub(crate) fn decode_rate_limit(item: Item) -> Result<StoredRateLimit, StoreErro
             decreased_at: at(body.slowed_at),
             blocked_until: at(body.held_until),
             breaker: body.breaker.into(),
+            writes_breaker: body
+                .writes_breaker
+                .map_or(CircuitBreaker::CLOSED, Into::into),
+            writes_refused: body.writes_refused.map(Into::into),
+            uploads: PauseItem::into_pause(body.uploads),
+            sharing: PauseItem::into_pause(body.sharing),
         },
     })
 }

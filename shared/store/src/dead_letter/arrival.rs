@@ -11,7 +11,9 @@ use crate::table::key::{Key, connection_pk, file_of};
 use crate::table::range::Range;
 use crate::table::store::{Applied, ROUNDS_MAX, pause};
 use crate::table::update::Replaces;
-use crate::{DeadLetter, DeadLetterStatus, Page, PageRequest, Store, StoreError, Written};
+use crate::{
+    DeadLetter, DeadLetterStatus, Page, PageRequest, RedriveSchedule, Store, StoreError, Written,
+};
 
 /// The files that Drive listed and that have not arrived, as far as the stored records show.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -47,11 +49,26 @@ impl Store {
                 },
             };
             match self.put(item, replaces).await? {
-                Applied::Done(_) => return Ok(()),
+                Applied::Done(_) => return self.schedule_redrive(letter).await,
                 Applied::Refused(_) => pause(round).await,
             }
         }
         Err(StoreError::busy("concurrent writes of the dead letter"))
+    }
+
+    /// Schedules the next look at the connection's dead letters, if this one is sent again by
+    /// itself. If that is lost, the next letter or a resumed connection schedules it.
+    async fn schedule_redrive(&self, letter: &DeadLetter) -> Result<(), StoreError> {
+        let Some(at) = letter.redrive_at() else {
+            return Ok(());
+        };
+        let scheduled = self.load_redrive_schedule(&letter.key).await?;
+        if scheduled.is_some_and(|scheduled| scheduled.at <= at) {
+            return Ok(());
+        }
+        let schedule = RedriveSchedule::at(at);
+        self.save_redrive_schedule(&letter.key, Some(&schedule))
+            .await
     }
 
     /// Saves a dead letter, if its record is still the one that `after` was made from.

@@ -26,6 +26,8 @@ struct Body {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     file: Option<String>,
     status: StatusText,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    passes: bool,
     revision: u64,
     redrives: u32,
     history: Vec<EventBody>,
@@ -89,6 +91,7 @@ pub(crate) fn encode_dead_letter(
         receives: letter.receives,
         file: letter.file.as_ref().map(|file| file.as_str().to_owned()),
         status,
+        passes: letter.passes,
         revision,
         redrives: letter.redrives,
         history: letter.history.iter().map(event_body).collect(),
@@ -122,6 +125,7 @@ pub(crate) fn decode_dead_letter(
             StatusText::Redriven => DeadLetterStatus::Redriven,
             StatusText::Dropped => DeadLetterStatus::Dropped,
         },
+        passes: body.passes,
         revision: body.revision,
         redrives: body.redrives,
         history: body.history.into_iter().map(event_of).collect(),

@@ -1,6 +1,7 @@
 //! Dead letters: inputs that were set aside, and their history.
 
-use domain::{Cause, ConnectionId, ConnectionKey, FileId, TenantId, Timestamp};
+use domain::rate_limit::growing_wait_millis;
+use domain::{Cause, ConnectionId, ConnectionKey, FileId, Jitter, TenantId, Timestamp};
 
 /// The number of events that a history keeps: the latest ones. The item stays far below DynamoDB's
 /// 400 KB.
@@ -31,6 +32,8 @@ pub struct DeadLetter {
     pub file: Option<FileId>,
     /// Its state.
     pub status: DeadLetterStatus,
+    /// It was set aside for a reason that can pass, and is sent again by itself.
+    pub passes: bool,
     /// The revision: the condition of the next write, and the number that distinguishes one redrive
     /// from the next. 0 before it is stored.
     pub revision: u64,
@@ -143,6 +146,7 @@ impl DeadLetter {
             receives: message.receives,
             file,
             status: DeadLetterStatus::Parked,
+            passes: false,
             revision: 0,
             redrives: 0,
             history: vec![DeadLetterEvent {
@@ -155,6 +159,24 @@ impl DeadLetter {
             }],
             cause: None,
         }
+    }
+
+    /// Returns the dead letter as one that was set aside for a reason that can pass.
+    #[must_use]
+    pub fn passing(self) -> Self {
+        Self {
+            passes: true,
+            ..self
+        }
+    }
+
+    /// Returns the time at which it is sent again by itself: half a minute after it was set aside,
+    /// and at intervals that grow to a day. `None` if a person decides.
+    #[must_use]
+    pub fn redrive_at(&self) -> Option<Timestamp> {
+        let waits = self.passes && self.status == DeadLetterStatus::Parked;
+        let wait_millis = growing_wait_millis(self.redrives.saturating_add(1), Jitter(0.5));
+        waits.then(|| self.parked_at.plus_millis(wait_millis))
     }
 
     /// Returns the dead letter after a redrive: closed, unless the input fails again.
@@ -197,6 +219,7 @@ impl DeadLetter {
         after.parked_at = repeat.parked_at;
         after.receives = repeat.receives;
         after.cause = repeat.cause.or(self.cause);
+        after.passes = repeat.passes;
         Some(after)
     }
 

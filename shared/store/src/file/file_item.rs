@@ -14,10 +14,14 @@
 //! | `e` | edits: `b` by, `t` at |
 //! | `p` | pushing: `a` attempts, `f` failures, `n` not before, `s` sent at, `o` one at a time |
 //! | | ... `h` out of scope, `x` reasons by field |
+//! | | ... `g` next attempts by field (time, failures), `t` trouble: |
+//! | | ... ... `r` reason, `s` since, `n` times, `v` the version that writes were conditional on |
 //! | `g` | gone: `w` why, `t` since |
+//! | `i` | missing: `w` why, `t` since, `n` how often |
 //! | `c` | creating: the application made the file, and Drive has yet to |
 //! | `m` | what Drive alone decides (see `MetadataItem`) |
 //! | `w` | the version that the permissions are of, if it is not `version` |
+//! | `l` | the next attempt at listing the permissions (time, failures) |
 //! | `q` | the last request: `k` key, `d` digest |
 //! | `cause`, `ec` | the cause of the last write; that of each edit: 16 bytes |
 //!
@@ -29,8 +33,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use domain::merge::{DriveSide, SentWrite, Sides};
 use domain::{
-    AttemptId, ConnectionKey, DriveMetadata, DriveVersion, Edit, Field, FieldSetVersion, FileId,
-    FileRecord, Gone, OpenConflict, Presence, Push, Request, Revision, Timestamp, Value,
+    Again, AttemptId, ConnectionKey, DriveMetadata, DriveVersion, Edit, Field, FieldSetVersion,
+    FileId, FileRecord, Gone, Missing, OpenConflict, Presence, Push, Request, Revision, Suspicion,
+    Timestamp, Trouble, Value,
 };
 use serde::{Deserialize, Serialize};
 
@@ -79,6 +84,8 @@ struct Head {
     push: Option<PushItem>,
     #[serde(rename = "g", default, skip_serializing_if = "Option::is_none")]
     gone: Option<GoneItem>,
+    #[serde(rename = "i", default, skip_serializing_if = "Option::is_none")]
+    missing: Option<MissingItem>,
     #[serde(rename = "c", default, skip_serializing_if = "std::ops::Not::not")]
     creating: bool,
     #[serde(rename = "m")]
@@ -89,6 +96,8 @@ struct Head {
     former_principals: BTreeMap<String, String>,
     #[serde(rename = "ps", default, skip_serializing_if = "BTreeSet::is_empty")]
     parents: BTreeSet<String>,
+    #[serde(rename = "l", default, skip_serializing_if = "Option::is_none")]
+    unlisted: Option<(i64, u32)>,
     #[serde(rename = "q", default, skip_serializing_if = "Option::is_none")]
     last_request: Option<RequestItem>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -155,6 +164,32 @@ struct PushItem {
     held: bool,
     #[serde(rename = "x", default, skip_serializing_if = "BTreeMap::is_empty")]
     failed: ByField<String>,
+    #[serde(rename = "g", default, skip_serializing_if = "BTreeMap::is_empty")]
+    again: ByField<(i64, u32)>,
+    #[serde(rename = "t", default, skip_serializing_if = "Option::is_none")]
+    trouble: Option<TroubleItem>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct TroubleItem {
+    #[serde(rename = "r")]
+    reason: String,
+    #[serde(rename = "s")]
+    since: i64,
+    #[serde(rename = "n")]
+    times: u32,
+    #[serde(rename = "v")]
+    against: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct MissingItem {
+    #[serde(rename = "w")]
+    why: GoneWhy,
+    #[serde(rename = "t")]
+    since: i64,
+    #[serde(rename = "n")]
+    times: u32,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -260,27 +295,37 @@ fn parent(record: &FileRecord) -> Option<FileId> {
 /// The reason why a record is in the index `attention`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AttentionReason {
-    /// Something is owed to Drive.
+    /// Something is owed to Drive, and next pushed at this time.
     Owed(Timestamp),
-    /// Nothing is owed, and something was given up.
-    Failed,
+    /// Something was given up, and nothing else is owed. Tried again at this time, if ever.
+    Failed(Option<Timestamp>),
+    /// Nothing but the permissions is to be read, at this time.
+    Unlisted(Timestamp),
 }
 
 impl AttentionReason {
     pub(crate) const OWED: &str = "owed#";
     pub(crate) const FAILED: &str = "failed#";
+    /// A part of those that failed. No file's id begins with the tilde.
+    pub(crate) const FAILED_FOR_NOW: &str = "failed#~";
+    pub(crate) const UNLISTED: &str = "unlisted#";
 
     pub(crate) fn of(record: &FileRecord) -> Option<Self> {
-        match record.due() {
-            Some(at) => Some(Self::Owed(at)),
-            None => (!record.push.failed.is_empty()).then_some(Self::Failed),
+        match (record.owed_due(), record.due()) {
+            (Some(_), Some(at)) => Some(Self::Owed(at)),
+            (_, again) if !record.push.failed.is_empty() => Some(Self::Failed(again)),
+            (_, at) => at.map(Self::Unlisted),
         }
     }
 
     fn sort_key(self, file: &str) -> String {
         match self {
             Self::Owed(at) => format!("{}{}#{file}", Self::OWED, millis_13(at)),
-            Self::Failed => format!("{}{file}", Self::FAILED),
+            Self::Unlisted(at) => format!("{}{}#{file}", Self::UNLISTED, millis_13(at)),
+            Self::Failed(None) => format!("{}{file}", Self::FAILED),
+            Self::Failed(Some(at)) => {
+                format!("{}{}#{file}", Self::FAILED_FOR_NOW, millis_13(at))
+            }
         }
     }
 }
@@ -314,12 +359,14 @@ impl Head {
             edits: by_field(&record.edits, EditItem::of),
             push: (record.push != Push::default()).then(|| PushItem::of(&record.push)),
             gone: GoneItem::of(record.presence),
+            missing: record.missing.map(MissingItem::of),
             creating: record.is_creating(),
             mirror: (&record.metadata).into(),
             permissions_at: (record.permissions_at != record.version)
                 .then_some(record.permissions_at.0),
             former_principals: record.former_principals.clone(),
             parents: record.metadata.parents.clone(),
+            unlisted: record.unlisted.as_ref().map(again_item),
             last_request: record.last_request.as_ref().map(RequestItem::from),
             cause: record.cause.map(CauseItem),
             edit_causes: by_field(edit_causes, |cause| CauseItem(*cause)),
@@ -364,6 +411,7 @@ impl Head {
                 None if self.creating => Presence::Creating,
                 None => Presence::Present,
             },
+            missing: self.missing.map(MissingItem::into_missing),
             fields,
             edits,
             open: from_fields(self.open, OpenItem::into_open)?,
@@ -373,6 +421,7 @@ impl Head {
             metadata,
             permissions_at: DriveVersion(self.permissions_at.unwrap_or(self.version)),
             former_principals: self.former_principals,
+            unlisted: self.unlisted.map(again_of),
             last_request: self.last_request.map(Request::from),
             cause: self.cause.map(|item| item.0),
         })
@@ -382,6 +431,17 @@ impl Head {
 /// The content number of a file whose content has never changed.
 fn first_version(metadata: &DriveMetadata) -> u32 {
     u32::from(metadata.content() != Value::Null)
+}
+
+fn again_item(again: &Again) -> (i64, u32) {
+    (again.at.as_millis(), again.times)
+}
+
+fn again_of((millis, times): (i64, u32)) -> Again {
+    Again {
+        at: at(millis),
+        times,
+    }
 }
 
 fn sent_item(sent: &SentWrite<Value>) -> (ValueItem, u64, u64) {
@@ -457,6 +517,8 @@ impl PushItem {
             one_at_a_time: push.one_at_a_time,
             held: push.out_of_scope,
             failed: by_field(&push.failed, String::clone),
+            again: by_field(&push.again, again_item),
+            trouble: push.trouble.as_ref().map(TroubleItem::of),
         }
     }
 
@@ -469,7 +531,69 @@ impl PushItem {
             one_at_a_time: self.one_at_a_time,
             out_of_scope: self.held,
             failed: from_fields(self.failed, |reason| reason)?,
+            again: from_fields(self.again, again_of)?,
+            trouble: self.trouble.map(TroubleItem::into_trouble),
         })
+    }
+}
+
+impl TroubleItem {
+    fn of(trouble: &Trouble) -> Self {
+        Self {
+            reason: trouble.reason.clone(),
+            since: trouble.since.as_millis(),
+            times: trouble.times,
+            against: trouble.against.0,
+        }
+    }
+
+    fn into_trouble(self) -> Trouble {
+        Trouble {
+            reason: self.reason,
+            since: at(self.since),
+            times: self.times,
+            against: DriveVersion(self.against),
+        }
+    }
+}
+
+impl MissingItem {
+    fn of(missing: Missing) -> Self {
+        Self {
+            why: missing.why.into(),
+            since: missing.seen.since.as_millis(),
+            times: missing.seen.times,
+        }
+    }
+
+    fn into_missing(self) -> Missing {
+        Missing {
+            why: self.why.into(),
+            seen: Suspicion {
+                since: at(self.since),
+                times: self.times,
+            },
+        }
+    }
+}
+
+impl From<Gone> for GoneWhy {
+    fn from(gone: Gone) -> Self {
+        match gone {
+            Gone::Removed => Self::Removed,
+            Gone::AccessLost => Self::AccessLost,
+            Gone::MovedAway => Self::MovedAway,
+        }
+    }
+}
+
+impl From<GoneWhy> for Gone {
+    fn from(why: GoneWhy) -> Self {
+        match why {
+            GoneWhy::Removed => Self::Removed,
+            GoneWhy::AccessLost => Self::AccessLost,
+            GoneWhy::MovedAway => Self::MovedAway,
+        }
     }
 }
 
@@ -478,22 +602,13 @@ impl GoneItem {
         match presence {
             Presence::Present | Presence::Creating => None,
             Presence::Gone(gone, since) => Some(Self {
-                why: match gone {
-                    Gone::Removed => GoneWhy::Removed,
-                    Gone::AccessLost => GoneWhy::AccessLost,
-                    Gone::MovedAway => GoneWhy::MovedAway,
-                },
+                why: gone.into(),
                 since: since.as_millis(),
             }),
         }
     }
 
     fn into_presence(self) -> Presence {
-        let gone = match self.why {
-            GoneWhy::Removed => Gone::Removed,
-            GoneWhy::AccessLost => Gone::AccessLost,
-            GoneWhy::MovedAway => Gone::MovedAway,
-        };
-        Presence::Gone(gone, at(self.since))
+        Presence::Gone(self.why.into(), at(self.since))
     }
 }

@@ -134,8 +134,8 @@ impl Store {
         let files = self.records_in_order(key, &found.items).await?;
         let belongs = |record: &FileRecord| match AttentionReason::of(record) {
             Some(AttentionReason::Owed(_)) => status == IntentStatus::Owed,
-            Some(AttentionReason::Failed) => status == IntentStatus::Failed,
-            None => false,
+            Some(AttentionReason::Failed(_)) => status == IntentStatus::Failed,
+            Some(AttentionReason::Unlisted(_)) | None => false,
         };
         Ok(Page {
             items: files.into_iter().filter(belongs).collect(),
@@ -154,10 +154,51 @@ impl Store {
         now: Timestamp,
         limit: u32,
     ) -> Result<Vec<FileId>, StoreError> {
+        self.due_until(key, AttentionReason::OWED, now, limit).await
+    }
+
+    /// Lists up to `limit` files that owe nothing but what failed for a reason that can pass, and
+    /// whose next attempt is due at `now`, earliest first. The index lags, as for
+    /// [`Store::due_files`].
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn due_failed_files(
+        &self,
+        key: &ConnectionKey,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<FileId>, StoreError> {
+        self.due_until(key, AttentionReason::FAILED_FOR_NOW, now, limit)
+            .await
+    }
+
+    /// Lists up to `limit` files of which nothing but the permissions is to be read at `now`,
+    /// earliest first. The index lags, as for [`Store::due_files`].
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn due_unlisted_files(
+        &self,
+        key: &ConnectionKey,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<FileId>, StoreError> {
+        self.due_until(key, AttentionReason::UNLISTED, now, limit)
+            .await
+    }
+
+    async fn due_until(
+        &self,
+        key: &ConnectionKey,
+        prefix: &str,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<FileId>, StoreError> {
         let due = Range::until(
             Index::Attention,
             connection_pk(key),
-            AttentionReason::OWED,
+            prefix,
             &millis_13(now),
         );
         let slice = self.slice(&due, limit).await?;

@@ -1,7 +1,9 @@
 //! Change logs: the cursor only moves on condition of its last value.
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use domain::{ChannelId, ConnectionKey, LogId, Operation, OperationId, PageToken, Timestamp};
+use domain::{
+    ChannelId, ConnectionKey, LogId, Operation, OperationId, PageToken, Suspicion, Timestamp,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::file::index_state::indexed_log;
@@ -46,6 +48,9 @@ pub struct Log {
     /// logs; `None` until that is done after the start of the last listing of files. Only set on
     /// the user's log.
     pub drives_checked_at: Option<Timestamp>,
+    /// Set while Drive answers that the log, or the cursor, does not exist, which is not believed
+    /// yet.
+    pub missing: Option<Suspicion>,
 }
 
 /// The way in which a log is being read.
@@ -97,6 +102,7 @@ impl Log {
             lag_millis: None,
             drive_name: None,
             drives_checked_at: None,
+            missing: None,
         }
     }
 }
@@ -339,6 +345,27 @@ impl Store {
         })
     }
 
+    /// Records that Drive answers that the log, or its cursor, does not exist; `None` that it does
+    /// again.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn record_log_missing(
+        &self,
+        key: &ConnectionKey,
+        log: &LogId,
+        missing: Option<Suspicion>,
+    ) -> Result<Updated, StoreError> {
+        let (since, times) = missing.map_or((0, 0), |m| (m.since.as_millis(), m.times));
+        let update = Update::of(log_key(key, log))
+            .set_number("missing_since", since)
+            .set_number("missing_times", times);
+        Ok(match self.update(update).await? {
+            Applied::Done(_) => Updated::Done,
+            Applied::Refused(_) => Updated::Absent,
+        })
+    }
+
     /// Deletes a log.
     ///
     /// # Errors
@@ -426,6 +453,10 @@ struct Body {
     drive_name: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     drives_checked_at: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    missing_since: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    missing_times: Option<u32>,
 }
 
 pub(crate) fn encode_log(log: &Log) -> Result<Encoded, StoreError> {
@@ -441,11 +472,22 @@ pub(crate) fn encode_log(log: &Log) -> Result<Encoded, StoreError> {
         lag_millis: log.lag_millis,
         drive_name: log.drive_name.clone(),
         drives_checked_at: log.drives_checked_at.map(Timestamp::as_millis),
+        missing_since: log.missing.map(|missing| missing.since.as_millis()),
+        missing_times: log.missing.map(|missing| missing.times),
     };
     let place = log_key(&log.key, &log.log);
     let mut item = encode(&place, &body)?;
     item.place(Index::Due, due_place(&place, log.next_poll_at));
     Ok(item)
+}
+
+/// No time at all stands for no suspicion.
+fn missing_of(since: Option<i64>, times: Option<u32>) -> Option<Suspicion> {
+    let times = times.filter(|times| *times > 0)?;
+    Some(Suspicion {
+        since: at(since?),
+        times,
+    })
 }
 
 pub(crate) fn decode_log(key: &ConnectionKey, item: Item) -> Result<Log, StoreError> {
@@ -473,5 +515,6 @@ pub(crate) fn decode_log(key: &ConnectionKey, item: Item) -> Result<Log, StoreEr
         lag_millis: body.lag_millis,
         drive_name: body.drive_name,
         drives_checked_at: body.drives_checked_at.map(at),
+        missing: missing_of(body.missing_since, body.missing_times),
     })
 }

@@ -201,3 +201,33 @@ fn an_upload_that_crashes_at_any_call_lands_once() {
     }
     panic!("it makes more calls than were tried");
 }
+
+#[test]
+fn regression_refused_uploads_do_not_slow_metadata_down() {
+    mirrored(8, async |hand| {
+        let before = hand.get("/status").await["pace"]["writes_per_minute"].clone();
+        let full = json!({"status": 403, "reason": "userRateLimitExceeded"});
+        hand.fault(json!({"match": "PUT /upload/drive/v2/files/*", "times": 0, "respond": full}));
+        let files: Vec<String> = (0..5).map(|_| hand.take()).collect();
+        for file in &files {
+            upload(hand, file, b"too much for today").await;
+            hand.sweep_and_pump().await;
+            hand.advance_clock(std::time::Duration::from_secs(6));
+        }
+        let status = hand.get("/status").await;
+        assert_eq!(status["pace"]["writes_per_minute"], before, "{status}");
+        assert!(hand.calls("v2.files.update") < 5, "uploads pause");
+        let edited = hand.take();
+        hand.edit_ok(&edited, json!({"name": "at once.txt"})).await;
+        hand.pump().await;
+        assert!(hand.file(&edited).await["intent"].is_null());
+        hand.simulator.clear_faults();
+        for _ in 0..30 {
+            hand.advance_clock(std::time::Duration::from_secs(60));
+            hand.sweep_and_pump().await;
+        }
+        for file in &files {
+            assert_eq!(in_drive(hand, file).await.as_ref(), b"too much for today");
+        }
+    });
+}

@@ -1,11 +1,12 @@
 //! Drive forgets the page token: the connection is resynced, and no record is lost or invented.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Setup, World, eventually, own, own_with};
+use crate::support::{ByHand, Setup, World, by_hand, eventually, own, own_with};
 
 /// Returns the revision and the number of versions of each file, which must not change without an
 /// edit.
@@ -19,30 +20,24 @@ async fn revisions(world: &World) -> BTreeMap<String, (Value, usize)> {
     all
 }
 
-async fn resync_changes_only_edited_files(world: &World, how: &str) {
+async fn resync_changes_only_edited_files(world: &World) {
     let owner = world.owner();
     let [renamed, deleted, trashed, edited] = [(); 4].map(|()| world.take());
     let before = revisions(world).await;
     world.disable_notifications();
-    if how == "400" {
-        world.invalidate_cursor().await;
-    } else {
-        let status: u16 = how.parse().unwrap();
-        let respond = json!({"status": status, "reason": "notFound"});
-        world.fault(json!({"match": "GET /drive/v3/changes", "respond": respond}));
-    }
-    owner.rename(&renamed, &format!("renamed {how}.txt")).await;
+    world.invalidate_cursor().await;
+    owner.rename(&renamed, "renamed.txt").await;
     owner.update(&trashed, json!({"trashed": true})).await;
     owner.delete(&deleted).await;
-    let made = owner.create(&format!("made {how}.txt"), false).await;
+    let made = owner.create("made.txt", false).await;
     world.edit_ok(&edited, json!({"description": "ours"})).await;
     world.sync().await;
     let resync = world.latest_in("resync", "done").await;
-    assert_eq!(resync["drift"]["missing_there"], 1, "{how}: {resync}");
+    assert_eq!(resync["drift"]["missing_there"], 1, "{resync}");
     assert_eq!(
         resync["drift"]["held"],
         before.len() + 1,
-        "{how}: what was listed has arrived before it is compared"
+        "what was listed has arrived before it is compared"
     );
     world.converge().await;
     assert_eq!(world.file(&deleted).await["presence"], "removed");
@@ -50,31 +45,63 @@ async fn resync_changes_only_edited_files(world: &World, how: &str) {
     let changed = [&renamed, &trashed, &edited, &deleted, &made];
     for (id, was) in &before {
         if !changed.contains(&id) {
-            assert_eq!(after.get(id), Some(was), "{how}: {id} was not touched");
+            assert_eq!(after.get(id), Some(was), "{id} was not touched");
         }
     }
     assert_eq!(after.len(), before.len(), "one has gone, one has come");
     assert_eq!(
         after[&renamed].1,
         before[&renamed].1 + 1,
-        "{how}: its history goes on"
+        "its history goes on"
     );
     assert_eq!(world.get("/conflicts?status=all").await["items"], json!([]));
 }
 
 #[test]
 fn pain_08_an_invalid_page_token_loses_no_file_and_invents_none() {
-    own(async |world| resync_changes_only_edited_files(world, "400").await);
+    own(async |world| resync_changes_only_edited_files(world).await);
+}
+
+/// Returns the kinds of all operations, newest first.
+async fn kinds(hand: &ByHand) -> Vec<String> {
+    let operations = hand.get("/operations").await;
+    let items = operations["items"].as_array().unwrap().iter();
+    let kind = |item: &Value| item["kind"].as_str().unwrap().to_owned();
+    items.map(kind).collect()
 }
 
 #[test]
-fn pain_08_a_page_token_answered_with_404_loses_no_file_and_invents_none() {
-    own(async |world| resync_changes_only_edited_files(world, "404").await);
-}
-
-#[test]
-fn pain_08_a_page_token_answered_with_410_loses_no_file_and_invents_none() {
-    own(async |world| resync_changes_only_edited_files(world, "410").await);
+fn pain_08_a_page_token_that_is_not_found_for_ten_minutes_leads_to_a_resync() {
+    by_hand(6, async |hand| {
+        for (status, reason) in [(404, "notFound"), (410, "gone")] {
+            let before = kinds(hand).await.len();
+            let renamed = hand.take();
+            let respond = json!({"status": status, "reason": reason});
+            hand.fault(json!({"match": "GET /drive/v3/changes", "times": 0, "respond": respond}));
+            hand.owner().rename(&renamed, "while not found.txt").await;
+            for _ in 0..9 {
+                hand.advance_clock(Duration::from_secs(60));
+                hand.sweep_and_pump().await;
+            }
+            assert_eq!(kinds(hand).await.len(), before, "one {status} is no fact");
+            for _ in 0..20 {
+                hand.advance_clock(Duration::from_secs(60));
+                hand.sweep_and_pump().await;
+            }
+            assert!(kinds(hand).await.len() > before, "{status}");
+            assert_eq!(kinds(hand).await[0], "resync");
+            hand.simulator.clear_faults();
+            for _ in 0..10 {
+                hand.advance_clock(Duration::from_secs(60));
+                hand.sweep_and_pump().await;
+            }
+            assert_eq!(hand.differences().await, Vec::<String>::new());
+            assert_eq!(
+                hand.file(&renamed).await["fields"]["name"],
+                "while not found.txt"
+            );
+        }
+    });
 }
 
 #[test]
@@ -133,12 +160,13 @@ fn pain_08_an_unrelated_400_never_starts_a_resync() {
         // With the location of a lost cursor, but on calls without one.
         refuse(format!("GET /drive/v2/files/{read}"), "pageToken");
         refuse(format!("PATCH /drive/v2/files/{written}"), "pageToken");
+        let pushed = |f: &serde_json::Value| f["intent"].is_null();
+        let failed = |f: &serde_json::Value| f["intent"]["status"] == "failed";
         for file in [&read, &written] {
             world.edit_ok(file, json!({"name": "refused.txt"})).await;
-            world
-                .file_until("it has failed", file, |f| f["intent"]["status"] == "failed")
-                .await;
         }
+        world.file_until("it is read again", &read, pushed).await;
+        world.file_until("it has failed", &written, failed).await;
         // On the call with a cursor, but with another location.
         refuse("GET /drive/v3/changes".to_owned(), "fields");
         world.sync().await;

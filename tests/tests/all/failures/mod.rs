@@ -2,3 +2,4 @@
 
 mod drive_failures;
 mod killed_process;
+mod passing_trouble;

@@ -74,7 +74,7 @@ fn unknown_roles_and_principal_types_are_kept_and_counted() {
 }
 
 #[test]
-fn an_unknown_error_reason_loses_no_change_and_is_shown_on_a_failed_edit() {
+fn an_unknown_error_reason_loses_no_change_and_is_shown_on_the_edit() {
     by_hand(4, async |hand| {
         let metrics = Metrics::listen();
         let (theirs, ours) = (hand.take(), hand.take());
@@ -96,8 +96,8 @@ fn an_unknown_error_reason_loses_no_change_and_is_shown_on_a_failed_edit() {
         hand.pump().await;
         assert!(metrics.of("unknown_reason") > counted);
         let intent = hand.file(&ours).await["intent"].clone();
-        assert_eq!(intent["status"], "failed", "{intent}");
-        assert_eq!(intent["reason"], "moonIsFull");
+        assert_eq!(intent["status"], "owed", "{intent}");
+        assert_eq!(intent["trouble"]["reason"], "moonIsFull");
         assert_eq!(hand.get("/status").await["state"], "active");
 
         hand.simulator.clear_faults();

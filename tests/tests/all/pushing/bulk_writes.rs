@@ -299,24 +299,21 @@ fn an_invalid_new_file_is_rejected_with_the_invalid_member() {
 }
 
 #[test]
-fn a_creation_rejected_by_drive_fails_and_can_be_corrected_or_cancelled() {
+fn a_creation_without_its_folder_is_shown_and_can_be_corrected_or_cancelled() {
     own(async |world| {
         let nowhere = "1NoSuchFolderAnywhere";
         let body = json!({"name": "lost.txt", "mime_type": "text/plain", "parent": nowhere});
         let id = create(world, body.clone()).await;
-        let failed = world
-            .file_until("it fails", &id, |f| f["intent"]["status"] == "failed")
-            .await;
-        assert_eq!(failed["intent"]["reason"], "notFound");
-        assert_eq!(failed["presence"], "creating");
+        let not_found = |f: &Value| f["intent"]["trouble"]["reason"] == "notFound";
+        let waiting = world.file_until("it is refused", &id, not_found).await;
+        assert_eq!(waiting["intent"]["status"], "owed", "a 404 is doubted");
+        assert_eq!(waiting["presence"], "creating");
         let folder = world.owner().create("Somewhere", true).await;
         world.edit_ok(&id, json!({"parent": folder})).await;
         wait_until_created(world, &id).await;
 
         let id = create(world, body).await;
-        world
-            .file_until("it fails", &id, |f| f["intent"]["status"] == "failed")
-            .await;
+        world.file_until("it is refused", &id, not_found).await;
         world
             .post(&format!("/intents/{id}/cancel"), json!({}))
             .await;

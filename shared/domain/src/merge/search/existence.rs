@@ -1,6 +1,6 @@
 //! An exhaustive search of a record whose file is created or deleted by the application: every
 //! interleaving of a person, version-only changes, the application, the log, a worker, lost
-//! answers, crashes and decisions, within a budget of each, over the production code.
+//! answers, false 404s, crashes and decisions, within a budget of each, over the production code.
 //!
 //! Invariants: nothing that a person changed is deleted unless someone who could have seen the
 //! change requested it; what the application wants of the file happens, is in conflict, or was
@@ -76,6 +76,8 @@ struct Rules {
     claim: fn(&FileRecord, &Snapshot, AttemptId) -> (FileRecord, Option<Patch>),
     observe: fn(&FileRecord, &Observation) -> FileRecord,
     apply_lookup: fn(&FileRecord, &Observation) -> FileRecord,
+    /// Drive did not find the file when it was read, without the word of a log.
+    missed: fn(&FileRecord) -> FileRecord,
     /// True if Drive deletes on condition of the etag.
     conditional: bool,
     /// True if Drive creates a file once for one id.
@@ -92,6 +94,11 @@ const OURS: Rules = Rules {
         record
             .apply_lookup(seen, context(&Policies::default()))
             .record
+    },
+    missed: |record| {
+        let policies = Policies::default();
+        let missed = record.suspected_gone(Gone::Removed, true, context(&policies), FULL);
+        missed.record
     },
     conditional: true,
     given_id: true,
@@ -155,6 +162,10 @@ impl World {
         record.conflicts_opened = 0;
         record.push.attempts = 0;
         record.push.not_before = crate::Timestamp::default();
+        record.push.trouble = None;
+        if let Some(missing) = &mut record.missing {
+            missing.seen.times = 1;
+        }
         for open in record.open.values_mut() {
             open.number = 0;
             open.moves = 0;
@@ -274,6 +285,12 @@ impl World {
             let too_early = self.record.creation_taken_back() && self.lost.is_some();
             if self.record.due().is_some() && !too_early {
                 out.push(("a push begins", self.begins(rules)));
+                if self.left.crashes > 0 && self.drive.there && self.record.is_present() {
+                    let mut next = self.clone();
+                    next.left.crashes -= 1;
+                    next.record = (rules.missed)(&self.record);
+                    out.push(("a read falsely finds no file", next));
+                }
             }
             return;
         };
@@ -509,6 +526,19 @@ fn a_deletion_that_ignores_changes_is_caught() {
         World::deleting(budget(1, 0, 1, 0, 0)),
         &blind,
         "a person's change was deleted unseen",
+    );
+}
+
+#[test]
+fn a_single_404_that_is_believed_is_caught() {
+    let rules = Rules {
+        missed: |record| (OURS.apply_lookup)(record, &Observation::Gone(Gone::Removed)),
+        ..OURS
+    };
+    caught(
+        World::deleting(budget(0, 0, 1, 1, 0)),
+        &rules,
+        "the deletion was dropped",
     );
 }
 

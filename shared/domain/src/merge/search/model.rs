@@ -11,7 +11,7 @@ pub(super) struct Rules {
     pub(super) discard_in_flight: fn(&Sides<u8>) -> Sides<u8>,
     pub(super) claimed: fn(&Sides<u8>, DriveVersion, AttemptId) -> Sides<u8>,
     pub(super) refused: fn(&Sides<u8>, AttemptId) -> Sides<u8>,
-    /// There was no answer. The record is unchanged: the write may have happened, or may yet.
+    /// There was no answer: the write may have happened, or may yet.
     pub(super) unanswered: fn(&Sides<u8>, AttemptId) -> Sides<u8>,
     pub(super) confirmed: fn(&Sides<u8>, AttemptId, u8, DriveVersion, DriveVersion) -> Sides<u8>,
     pub(super) resolved: fn(&Sides<u8>, u8, DriveVersion) -> Sides<u8>,
@@ -24,7 +24,7 @@ pub(super) const OURS: Rules = Rules {
     discard_in_flight: Sides::discard_in_flight,
     claimed: Sides::claimed,
     refused: Sides::refused,
-    unanswered: |sides, _| sides.clone(),
+    unanswered: Sides::unanswered,
     confirmed: |sides, attempt, value, at, seen| sides.confirmed(attempt, value, at, seen),
     resolved: |sides, app, seen| sides.resolved(app, seen),
 };
@@ -418,6 +418,7 @@ fn version(at: u8) -> DriveVersion {
     DriveVersion(u64::from(at))
 }
 
+/// Attempt 0 stands for those without an answer.
 fn attempt(number: u8) -> AttemptId {
-    AttemptId(u64::from(number))
+    AttemptId(u64::from(number) + 1)
 }

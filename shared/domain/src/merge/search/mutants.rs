@@ -5,7 +5,7 @@ use super::model::{OURS, Rules};
 use super::oracle::Violation;
 use super::{Budget, Search, budget};
 use crate::DriveVersion;
-use crate::merge::{DriveSide, Sides};
+use crate::merge::{DriveSide, SentWrite, Sides};
 
 /// Fails unless the search catches the mutant, by this violation first or among others.
 #[track_caller]
@@ -196,7 +196,46 @@ fn a_refusal_that_keeps_its_entry() {
         refused: |sides, _| sides.clone(),
         ..OURS
     };
-    caught(&mutant, budget(1, 1, 0, 0, 0), Violation::NeedlessQuestion);
+    caught(&mutant, budget(2, 1, 0, 0, 0), Violation::NeedlessQuestion);
+}
+
+/// One change since the claim's read can't be our write and its undoing; two can.
+#[test]
+fn two_changes_taken_for_one_that_shows_that_the_write_never_landed() {
+    let mutant = Rules {
+        assess_in_flight: |sides, at| {
+            let mut next = sides.assess_in_flight(at);
+            let two = |sent: &SentWrite<u8>| sent.against.0 + 2 >= at.0;
+            if sides.conflict.is_none() && sides.sent.iter().all(two) {
+                next.conflict = None;
+            }
+            next
+        },
+        ..OURS
+    };
+    caught(&mutant, budget(1, 1, 1, 0, 0), Violation::HumanEditLost);
+}
+
+#[test]
+fn a_lost_write_forgotten_because_a_worker_still_sends_the_same() {
+    let mutant = Rules {
+        unanswered: |sides, attempt| {
+            let mut next = sides.clone();
+            let same = |sent: &SentWrite<u8>| {
+                sides.sent.iter().any(|mine| {
+                    mine.attempt == attempt
+                        && (mine.value, mine.against) == (sent.value, sent.against)
+                })
+            };
+            if sides.sent.iter().filter(|sent| same(sent)).count() > 1 {
+                next.sent.retain(|sent| sent.attempt != attempt);
+            }
+            next
+        },
+        ..OURS
+    };
+    let found = Search::run(&mutant, budget(1, 2, 2, 0, 0), 2);
+    assert!(!found.violations.is_empty(), "{} states", found.states);
 }
 
 #[test]

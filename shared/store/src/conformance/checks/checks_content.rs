@@ -68,6 +68,7 @@ async fn due(store: &Store, key: &ConnectionKey, at: Timestamp) -> Vec<DueItem> 
             | DueItem::Log(..)
             | DueItem::Channel(_)
             | DueItem::Operation(..)
+            | DueItem::DeadLetters(_)
             | DueItem::Unknown { .. } => false,
         }));
     }

@@ -1,6 +1,6 @@
 //! Change logs, and everything that is due at a time.
 
-use domain::{ChannelId, LogId, Operation, PageToken, Run};
+use domain::{ChannelId, LogId, Operation, PageToken, Run, Suspicion};
 
 use super::super::support::{eventually, fresh, ms};
 use crate::{Created, DUE_SHARDS, DueItem, Log, LogPosition, LogProgress, Store, Updated, Written};
@@ -53,6 +53,10 @@ pub(crate) async fn a_log_is_created_once_and_listed(store: &Store) {
         lag_millis: Some(-4),
         drive_name: Some("Team ü".to_owned()),
         drives_checked_at: Some(ms(4)),
+        missing: Some(Suspicion {
+            since: ms(5),
+            times: 2,
+        }),
         ..Log::new(key.clone(), LogId::parse("0ABC").unwrap(), ms(1))
     };
     store.create_log(&shared).await.unwrap();
@@ -274,6 +278,7 @@ pub(crate) async fn due_items_are_listed_earliest_first_per_shard(store: &Store)
         | DueItem::Object(..)
         | DueItem::Channel(_)
         | DueItem::Operation(..)
+        | DueItem::DeadLetters(_)
         | DueItem::Unknown { .. } => false,
     };
     let all = async |now| {

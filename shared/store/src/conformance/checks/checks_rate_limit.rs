@@ -1,7 +1,8 @@
 //! A connection's rate limit: shared by independent workers.
 
 use domain::rate_limit::{
-    CallKind, CallOutcome, CircuitBreaker, Cost, Limits, RateLimit, ThrottledBy,
+    CallKind, CallOutcome, CircuitBreaker, Cost, Limits, Pause, RateLimit, ThrottledBy,
+    WritesRefused,
 };
 
 use super::super::support::{fresh, ms, nonce};
@@ -14,6 +15,16 @@ pub(crate) async fn a_rate_limit_is_created_once_and_read_back_equal(store: &Sto
     let limit = RateLimit {
         breaker: CircuitBreaker::HalfOpen { until: ms(70_000) },
         blocked_until: ms(90_000),
+        writes_breaker: CircuitBreaker::Open { until: ms(80_000) },
+        writes_refused: Some(WritesRefused {
+            since: ms(7),
+            status: Some(503),
+            subject: 9,
+        }),
+        uploads: Pause {
+            until: ms(60_000),
+            times: 2,
+        },
         ..RateLimit::new(&limits, ms(5))
     };
     let Written::Done(first) = store
