@@ -16,8 +16,8 @@ use crate::table::key::{Index, Item, Key, due_place};
 #[derive(Debug, Clone)]
 pub(crate) struct Update {
     pub(crate) key: Key,
-    sets: Vec<String>,
-    removes: Vec<String>,
+    sets: BTreeSet<String>,
+    removes: BTreeSet<String>,
     conditions: Vec<String>,
     pub(crate) names: HashMap<String, String>,
     pub(crate) values: HashMap<String, AttributeValue>,
@@ -64,8 +64,8 @@ impl Update {
     pub(crate) fn of(key: Key) -> Self {
         Self {
             key,
-            sets: Vec::new(),
-            removes: Vec::new(),
+            sets: BTreeSet::new(),
+            removes: BTreeSet::new(),
             conditions: vec!["attribute_exists(PK)".to_owned()],
             names: HashMap::new(),
             values: HashMap::new(),
@@ -80,7 +80,7 @@ impl Update {
 
     pub(crate) fn set(mut self, name: &str, value: AttributeValue) -> Self {
         let alias = self.alias(name);
-        self.sets.push(format!("{alias} = :{name}"));
+        self.sets.insert(format!("{alias} = :{name}"));
         self.values.insert(format!(":{name}"), value);
         self
     }
@@ -96,7 +96,7 @@ impl Update {
     /// Adds to a number that is present, whatever its value.
     pub(crate) fn add(mut self, name: &str, difference: i64) -> Self {
         let alias = self.alias(name);
-        self.sets.push(format!("{alias} = {alias} + :add_{name}"));
+        self.sets.insert(format!("{alias} = {alias} + :add_{name}"));
         let value = AttributeValue::N(difference.to_string());
         self.values.insert(format!(":add_{name}"), value);
         self
@@ -104,7 +104,7 @@ impl Update {
 
     pub(crate) fn remove(mut self, name: &str) -> Self {
         let alias = self.alias(name);
-        self.removes.push(alias);
+        self.removes.insert(alias);
         self
     }
 
@@ -177,14 +177,12 @@ impl Update {
     /// Returns the update expression, its parts in order: the same change makes the same request,
     /// whatever order the attributes came in.
     pub(crate) fn expression(&self) -> String {
-        let clause = |word: &str, parts: &[String]| {
-            let parts: BTreeSet<&str> = parts.iter().map(String::as_str).collect();
+        let clause = |word: &str, parts: &BTreeSet<String>| {
             if parts.is_empty() {
-                String::new()
-            } else {
-                let parts: Vec<&str> = parts.into_iter().collect();
-                format!("{word} {} ", parts.join(", "))
+                return String::new();
             }
+            let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+            format!("{word} {} ", parts.join(", "))
         };
         clause("SET", &self.sets) + clause("REMOVE", &self.removes).trim_end()
     }
