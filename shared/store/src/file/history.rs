@@ -9,6 +9,7 @@ use crate::file::value_item::{ByField, MetadataItem, ValueItem, at, by_field, fr
 use crate::table::item::{CauseItem, Encoded, decode, encode};
 use crate::table::key::{Item, Key, file_pk};
 use crate::table::range::Range;
+use crate::table::store::Applied;
 use crate::table::update::Replaces;
 use crate::{Page, PageRequest, Store, StoreError};
 
@@ -25,7 +26,8 @@ pub struct HistoryEntry {
 }
 
 impl Store {
-    /// Saves history entries until `expires` (`None`: for ever). Saving one again changes nothing.
+    /// Saves history entries until `expires` (`None`: for ever). Saving one again changes nothing
+    /// but that time: it keeps its first cause.
     ///
     /// # Errors
     /// [`StoreError`]; some of the entries may have been written.
@@ -44,15 +46,36 @@ impl Store {
             let item = encode_entry(key, &entry, expires)?;
             items.insert(item.key.clone(), item);
         }
+        // One change at a time is the usual case: it needs no read.
+        if items.len() == 1
+            && let Some((_, item)) = items.pop_first()
+        {
+            return match self.put(item.clone(), Replaces::Nothing).await? {
+                Applied::Done(_) => Ok(()),
+                Applied::Refused(stored) => self.update_entry(item, stored.as_ref()).await,
+            };
+        }
         // A batch can only put whole items. What is stored already is updated instead, one by one:
         // newer code may have added attributes to it.
         for stored in self.get_many_now(items.keys().cloned().collect()).await? {
             if let Some(item) = items.remove(&Key::of(&stored)?) {
-                self.put(item, Replaces::Whatever).await?;
+                self.update_entry(item, Some(&stored)).await?;
             }
         }
         self.put_many(items.into_values().map(|item| item.item).collect())
             .await
+    }
+
+    /// Saves an entry that is stored already.
+    async fn update_entry(
+        &self,
+        mut item: Encoded,
+        stored: Option<&Item>,
+    ) -> Result<(), StoreError> {
+        if let Some(cause) = stored.and_then(|stored| stored.get(CAUSE)) {
+            item.item.insert(CAUSE.to_owned(), cause.clone());
+        }
+        self.put(item, Replaces::Whatever).await.map(drop)
     }
 
     /// Lists a file's history, newest version first.
@@ -85,6 +108,9 @@ impl Store {
         item.map(|item| decode_entry(file, item)).transpose()
     }
 }
+
+/// The attribute of an entry's cause.
+const CAUSE: &str = "cause";
 
 #[derive(Serialize, Deserialize)]
 struct Entry {
