@@ -24,9 +24,6 @@ use crate::{Deps, inconsistencies};
 /// The time after which an unprocessed due item counts as forgotten, in milliseconds. Due items are
 /// processed once a minute.
 const FORGOTTEN_MILLIS: i64 = 10 * 60_000;
-/// The number of attempts against concurrent writers of the same file. Every write also corrects
-/// the file's index entries.
-const ATTEMPTS_MAX: usize = 4;
 
 /// The self-check of one audit.
 pub(crate) struct SelfCheck<'a> {

@@ -2,10 +2,13 @@
 //! conflicts.
 
 use domain::{ConflictStatus, FileId, FileRecord, InconsistencyKind, Transition};
-use store::{Committed, Inconsistency, IndexDefect, Indexed, Nonce, PageRequest, Subject};
+use store::{
+    Attempt, Committed, Inconsistency, IndexDefect, Indexed, Nonce, PageRequest, Subject,
+    compare_and_swap,
+};
 use worker::WorkError;
 
-use super::{ATTEMPTS_MAX, SelfCheck};
+use super::SelfCheck;
 
 impl SelfCheck<'_> {
     /// Checks a page of file records, and returns the cursor of the next.
@@ -52,24 +55,27 @@ impl SelfCheck<'_> {
         wrong && self.covers_file(record)
     }
 
+    /// Checks a file until nobody writes it meanwhile. Every write also corrects the file's index
+    /// entries.
     async fn check_file(&self, file: &FileId) -> Result<(), WorkError> {
-        for _ in 0..ATTEMPTS_MAX {
+        let checked = compare_and_swap((), async |()| {
             let store = &self.deps.store;
             let Some(indexed) = store.load_file_with_index_state(self.key(), file).await? else {
-                return Ok(());
+                return Ok(Attempt::Done(()));
             };
             let Some(inconsistencies) = self.find_inconsistencies(&indexed).await? else {
-                continue;
+                return Ok(Attempt::Stale(()));
             };
             for inconsistency in &inconsistencies {
                 self.record(inconsistency).await?;
             }
             let is_done = inconsistencies.is_empty() || self.operation.is_dry_run();
             if is_done || self.repair_file(&indexed.value, &inconsistencies).await? {
-                return Ok(());
+                return Ok(Attempt::Done(()));
             }
-        }
-        Ok(())
+            Ok::<_, WorkError>(Attempt::Stale(()))
+        });
+        checked.await.map(drop)
     }
 
     /// Returns the inconsistencies of a file; `None` if it was written while its conflicts were
