@@ -44,7 +44,8 @@ mod http {
     };
     pub(crate) use request::{JsonBody, PageQuery, Params, page, reason, typed};
     pub(crate) use responses::{
-        ConditionallyEditedFile, ContentEditHeaders, EditHeaders, EditedFile, created,
+        ConditionallyEditedFile, ContentEditHeaders, EditHeaders, EditedFile, ShownConnection,
+        created,
     };
     pub(crate) use view_enum::view_enum;
 }

@@ -20,7 +20,7 @@ use crate::connections::connection_view::ConnectionView;
 use crate::connections::drive_access::check_access;
 use crate::http::{
     Caller, ConnectionPath, IfMatch, JsonBody, JsonResult, Keyed, Kind, PageQuery, Params, Problem,
-    created, tag, tagged,
+    ShownConnection, created, tag, tagged,
 };
 use crate::operations::content_scan;
 use crate::swap::{attempt, swap};
@@ -142,10 +142,11 @@ pub(crate) async fn create_connection(
 
 /// Returns one connection with its latest operation.
 #[utoipa::path(
-    get, path = "/v1/connections/{connection}", tag = "connections",
+    get,
+    path = "/v1/connections/{connection}",
+    tag = "connections",
     params(ConnectionPath),
-    responses((status = 200, description = "The connection.", body = ConnectionView,
-        headers(("ETag" = String))))
+    responses(ShownConnection)
 )]
 pub(crate) async fn get_connection(deps: App, at: ConnectionPath) -> Result<Response, Problem> {
     let connection = lookups::any_connection(&deps, &at.key).await?;
@@ -166,8 +167,7 @@ pub(crate) async fn get_connection(deps: App, at: ConnectionPath) -> Result<Resp
     ),
     request_body(content = ConnectionPatch, content_type = "application/merge-patch+json"),
     responses(
-        (status = 200, description = "The connection.", body = ConnectionView,
-            headers(("ETag" = String))),
+        ShownConnection,
         (status = 412,
             description = "The connection has changed; `current` is the connection now."),
         (status = 409, description = "The credentials are those of another account."),
@@ -340,10 +340,11 @@ async fn transition_state(
 
 /// Pauses the sync of a connection. Edits are still accepted, and owed.
 #[utoipa::path(
-    post, path = "/v1/connections/{connection}/pause", tag = "connections",
+    post,
+    path = "/v1/connections/{connection}/pause",
+    tag = "connections",
     params(ConnectionPath),
-    responses((status = 200, description = "The connection.", body = ConnectionView,
-        headers(("ETag" = String))))
+    responses(ShownConnection)
 )]
 pub(crate) async fn pause_connection(
     deps: App,
@@ -365,11 +366,12 @@ pub(crate) async fn pause_connection(
 ///
 /// Not with the credentials of another Google account.
 #[utoipa::path(
-    post, path = "/v1/connections/{connection}/resume", tag = "connections",
+    post,
+    path = "/v1/connections/{connection}/resume",
+    tag = "connections",
     params(ConnectionPath),
     responses(
-        (status = 200, description = "The connection.", body = ConnectionView,
-            headers(("ETag" = String))),
+        ShownConnection,
         (status = 409, description = "The credentials are those of another account."),
     )
 )]

@@ -11,6 +11,7 @@ use utoipa::openapi::schema::{Object, SchemaType, Type};
 use utoipa::openapi::{Content, Ref, RefOr, Required, Response as Described, ResponseBuilder};
 use utoipa::{IntoParams, IntoResponses, ToSchema};
 
+use crate::connections::connection_view::ConnectionView;
 use crate::files::file_view::FileView;
 
 /// Makes a response the 201 of what was created at `location`.
@@ -64,6 +65,19 @@ fn header(name: &str, description: &str, types: SchemaType, required: Required) 
         .schema(Some(Object::with_type(types)))
         .required(required)
         .build()
+}
+
+/// The response to a request that concerns one connection: the connection itself.
+pub(crate) struct ShownConnection;
+
+impl IntoResponses for ShownConnection {
+    fn responses() -> BTreeMap<String, RefOr<Described>> {
+        let connection = Content::new(Some(Ref::from_schema_name(ConnectionView::name())));
+        let shown = described("The connection.")
+            .content("application/json", connection)
+            .header("ETag", Header::default());
+        BTreeMap::from([("200".to_owned(), shown.into())])
+    }
 }
 
 /// The responses to an edit of a file: the file itself, or the reason why it can't be edited.
