@@ -18,6 +18,7 @@ use drive::{BadContent, ContentFacts, Download, DriveError, Kind};
 use objects::{ContentHasher, Digest, Encoded, Objects, ObjectsError, Part, PartPlan};
 use throttle::ThrottledDrive;
 use tokio::task::JoinHandle;
+use tracing::Instrument as _;
 
 use crate::file::Work;
 use worker::WorkError;
@@ -276,9 +277,9 @@ impl<'a> Transfer<'a> {
         let part = self.buffer.split().freeze();
         self.parts = self.parts.saturating_add(1);
         let (objects, key, number) = (objects.clone(), self.key.clone(), self.parts);
-        self.in_flight_parts.push_back(tokio::spawn(async move {
-            objects.upload_part(&key, &upload, number, part).await
-        }));
+        let stored = async move { objects.upload_part(&key, &upload, number, part).await };
+        self.in_flight_parts
+            .push_back(tokio::spawn(stored.in_current_span()));
         Ok(())
     }
 
