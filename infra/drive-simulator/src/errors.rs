@@ -29,8 +29,23 @@ pub struct DriveError {
     pub reason: Cow<'static, str>,
     /// The human-readable message.
     pub message: String,
+    /// The name of the canonical code, `error.status`, which Drive sends with refusals of
+    /// credentials and of typed values only.
+    pub status_name: Option<&'static str>,
     /// The parameter or header that the error is about, if it is about one.
     pub location: Option<Location>,
+}
+
+/// Returns a parameter's name as Google's refusals of its value have it.
+pub(crate) fn snake_case(parameter: &str) -> String {
+    let mut name = String::new();
+    for letter in parameter.chars() {
+        if letter.is_ascii_uppercase() {
+            name.push('_');
+        }
+        name.push(letter.to_ascii_lowercase());
+    }
+    name
 }
 
 impl DriveError {
@@ -44,7 +59,15 @@ impl DriveError {
             status,
             reason: reason.into(),
             message: message.into(),
+            status_name: None,
             location: None,
+        }
+    }
+
+    fn named(self, status_name: &'static str) -> Self {
+        Self {
+            status_name: Some(status_name),
+            ..self
         }
     }
 
@@ -110,14 +133,44 @@ impl DriveError {
         Self::new(400, "badRequest", message)
     }
 
-    /// 401: the request carries no bearer token.
-    pub(crate) fn login_required() -> Self {
-        Self::new(401, "required", "Login Required.").at_header("Authorization")
+    /// 400 `invalid`: a typed value that cannot be parsed, by the parameter's name in snake case.
+    pub(crate) fn invalid_typed(parameter: &str, kind: &str, value: &str) -> Self {
+        let field = snake_case(parameter);
+        let message = format!("Invalid value at '{field}' ({kind}), \"{value}\"");
+        Self::new(400, "invalid", message).named("INVALID_ARGUMENT")
+    }
+
+    /// 403 `supportsTeamDrivesRequired`: items of shared drives were asked for without support for
+    /// them.
+    pub(crate) fn all_drives_required() -> Self {
+        let message = "The supportsAllDrives parameter was not set to true.";
+        Self::new(403, "supportsTeamDrivesRequired", message)
+    }
+
+    /// The request carries no bearer token: 403 for a GET, 401 for anything else.
+    pub(crate) fn login_required(get: bool) -> Self {
+        if get {
+            let message = "Method doesn't allow unregistered callers (callers without established \
+                           identity). Please use API Key or other form of API consumer identity to \
+                           call this API.";
+            Self::new(403, "forbidden", message).named("PERMISSION_DENIED")
+        } else {
+            Self::new(401, "required", "Login Required.")
+                .at_header("Authorization")
+                .named("UNAUTHENTICATED")
+        }
     }
 
     /// 401 `authError`: an unknown or expired bearer token.
     pub(crate) fn invalid_credentials() -> Self {
-        Self::new(401, "authError", "Invalid Credentials").at_header("Authorization")
+        Self::new(401, "authError", "Invalid Credentials")
+            .at_header("Authorization")
+            .named("UNAUTHENTICATED")
+    }
+
+    /// 302: a download inside a batch, which has to be made at the `Location` of the response.
+    pub(crate) fn download_redirect() -> Self {
+        Self::new(302, "backendError", "Unknown Error.").named("UNKNOWN")
     }
 
     /// 403 `insufficientFilePermissions`.
@@ -177,7 +230,13 @@ impl DriveError {
             members.insert("locationType".to_owned(), json!(kind));
             members.insert("location".to_owned(), json!(name));
         }
-        json!({"error": {"errors": [detail], "code": self.status, "message": self.message}})
+        let mut error = json!({
+            "errors": [detail], "code": self.status, "message": self.message,
+        });
+        if let (Some(name), Some(members)) = (self.status_name, error.as_object_mut()) {
+            members.insert("status".to_owned(), json!(name));
+        }
+        json!({"error": error})
     }
 }
 

@@ -44,6 +44,9 @@ pub struct Fault {
     /// absent means 1, all of them.
     #[serde(default = "default_share")]
     pub share: f64,
+    /// Ends the fault by itself after this time of the simulator's clock, in seconds.
+    #[serde(default)]
+    pub lasts_seconds: Option<u32>,
     /// Whether `times`, `after` and `share` count calls, or the calls of each file by itself.
     #[serde(default)]
     pub per: FaultScope,
@@ -243,6 +246,8 @@ struct PendingFault {
     met: HashMap<String, u64>,
     /// Decides which files a fault with a `share` selects.
     salt: u64,
+    /// The end of the fault, in milliseconds since 1970.
+    ends_ms: Option<i64>,
     /// The page tokens of the latest matching calls, oldest first.
     tokens: VecDeque<String>,
 }
@@ -325,14 +330,18 @@ impl Faults {
     /// # Errors
     /// A message for a pattern that is not two words, a fault without any effect or with two that
     /// exclude each other, or a value out of bounds.
-    pub(crate) fn add(&mut self, fault: Fault) -> Result<(), String> {
+    pub(crate) fn add(&mut self, fault: Fault, now_ms: i64) -> Result<(), String> {
         fault.check()?;
         // Drawn only where it is used: other faults leave the sequence of draws alone.
         let salt = match fault.per {
             FaultScope::Call => 0,
             FaultScope::File => self.rng.u64(..),
         };
+        let lasts = fault
+            .lasts_seconds
+            .map(|seconds| i64::from(seconds) * 1_000);
         self.pending.push(PendingFault {
+            ends_ms: lasts.map(|lasts| now_ms.saturating_add(lasts)),
             fault,
             met: HashMap::new(),
             salt,
@@ -346,15 +355,23 @@ impl Faults {
         self.pending.clear();
     }
 
+    /// Removes the faults whose time has passed.
+    fn expire(&mut self, now_ms: i64) {
+        self.pending
+            .retain(|pending| pending.ends_ms.is_none_or(|end| now_ms < end));
+    }
+
     /// Returns the faults that are not used up.
-    pub(crate) fn pending(&self) -> Vec<Fault> {
+    pub(crate) fn pending(&mut self, now_ms: i64) -> Vec<Fault> {
+        self.expire(now_ms);
         let faults = self.pending.iter().map(|pending| &pending.fault);
         faults.cloned().collect()
     }
 
     /// Returns the first fault that applies to this call, in the order in which they were added,
     /// and uses it up by one.
-    pub(crate) fn take_matching(&mut self, call: &Parts) -> Option<MatchedFault> {
+    pub(crate) fn take_matching(&mut self, call: &Parts, now_ms: i64) -> Option<MatchedFault> {
+        self.expire(now_ms);
         let (path, query) = (call.uri.path(), call.uri.query());
         for at in 0..self.pending.len() {
             let Some(pending) = self
@@ -473,14 +490,14 @@ mod tests {
     }
 
     fn meets(faults: &mut Faults, method: &str, url: &str) -> bool {
-        faults.take_matching(&call(method, url)).is_some()
+        faults.take_matching(&call(method, url), 0).is_some()
     }
 
     #[test]
     fn a_fault_applies_the_given_number_of_times() {
         let mut faults = Faults::default();
         faults
-            .add(fault("PATCH /drive/v2/files/*", 2))
+            .add(fault("PATCH /drive/v2/files/*", 2), 0)
             .expect("valid");
         let met = [("GET", 1), ("PATCH", 1), ("PATCH", 2), ("PATCH", 3)]
             .map(|(method, id)| meets(&mut faults, method, &format!("/drive/v2/files/{id}")));
@@ -491,11 +508,14 @@ mod tests {
     fn a_fault_by_file_counts_the_calls_of_each_file() {
         let mut faults = Faults::default();
         faults
-            .add(Fault {
-                per: FaultScope::File,
-                after: 1,
-                ..fault("* /drive/v2/files*", 2)
-            })
+            .add(
+                Fault {
+                    per: FaultScope::File,
+                    after: 1,
+                    ..fault("* /drive/v2/files*", 2)
+                },
+                0,
+            )
             .expect("valid");
         for id in ["a", "b"] {
             let url = format!("/drive/v2/files/{id}/permissions");
@@ -509,11 +529,14 @@ mod tests {
     fn a_share_of_the_files_is_the_same_files_always() {
         let mut faults = Faults::new(fastrand::Rng::with_seed(7));
         faults
-            .add(Fault {
-                per: FaultScope::File,
-                share: 0.2,
-                ..fault("GET /drive/v3/files/*", 0)
-            })
+            .add(
+                Fault {
+                    per: FaultScope::File,
+                    share: 0.2,
+                    ..fault("GET /drive/v3/files/*", 0)
+                },
+                0,
+            )
             .expect("valid");
         let mut round = || -> Vec<bool> {
             (0..500)
@@ -530,16 +553,19 @@ mod tests {
     fn a_fault_can_require_a_header() {
         let mut faults = Faults::default();
         faults
-            .add(Fault {
-                with_header: Some("If-Match".to_owned()),
-                ..fault("PATCH /x", 1)
-            })
+            .add(
+                Fault {
+                    with_header: Some("If-Match".to_owned()),
+                    ..fault("PATCH /x", 1)
+                },
+                0,
+            )
             .expect("valid");
         assert!(!meets(&mut faults, "PATCH", "/x"));
         let mut conditional = call("PATCH", "/x");
         let etag = http::HeaderValue::from_static("\"e\"");
         conditional.headers.insert("if-match", etag);
-        assert!(faults.take_matching(&conditional).is_some());
+        assert!(faults.take_matching(&conditional, 0).is_some());
     }
 
     #[test]
@@ -550,10 +576,10 @@ mod tests {
                 "match": "GET /x", "times": 0, "repeat_token": back,
             });
             let circle = serde_json::from_value(circle).expect("a fault");
-            faults.add(circle).expect("valid");
+            faults.add(circle, 0).expect("valid");
             let tokens = ["a", "b", "a"].map(|token| {
                 let call = call("GET", &format!("/x?pageToken={token}"));
-                let matched = faults.take_matching(&call).expect("matches");
+                let matched = faults.take_matching(&call, 0).expect("matches");
                 matched.next_page_token.unwrap_or_default()
             });
             assert_eq!(tokens, expected, "{back} back");
@@ -569,8 +595,21 @@ mod tests {
             serde_json::json!({"match": "GET /x", "repeat_token": 0}),
         ] {
             let fault: Fault = serde_json::from_value(bad.clone()).expect("a fault");
-            assert!(Faults::default().add(fault).is_err(), "{bad}");
+            assert!(Faults::default().add(fault, 0).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_fault_can_end_by_itself() {
+        let mut faults = Faults::default();
+        let passing = Fault {
+            lasts_seconds: Some(60),
+            ..fault("GET /x", 0)
+        };
+        faults.add(passing, 1_000).expect("valid");
+        let met = [60_999, 61_000].map(|now| faults.take_matching(&call("GET", "/x"), now));
+        assert!(met[0].is_some() && met[1].is_none());
+        assert!(faults.pending(61_000).is_empty());
     }
 
     #[test]
@@ -580,7 +619,7 @@ mod tests {
             share: 0.05,
             ..fault("* /x", 0)
         };
-        faults.add(rare.clone()).expect("valid");
+        faults.add(rare.clone(), 0).expect("valid");
         let calls = (0..10_000).filter(|_| meets(&mut faults, "GET", "/x"));
         let met = calls.count();
         assert!((400..600).contains(&met), "{met}");
@@ -588,10 +627,13 @@ mod tests {
         for share in [0.0, -0.1, 1.1, f64::NAN] {
             assert!(
                 faults
-                    .add(Fault {
-                        share,
-                        ..rare.clone()
-                    })
+                    .add(
+                        Fault {
+                            share,
+                            ..rare.clone()
+                        },
+                        0
+                    )
                     .is_err()
             );
         }
@@ -601,10 +643,13 @@ mod tests {
     fn zero_times_means_always_and_after_skips_the_first_calls() {
         let mut faults = Faults::default();
         faults
-            .add(Fault {
-                after: 1,
-                ..fault("* /x", 0)
-            })
+            .add(
+                Fault {
+                    after: 1,
+                    ..fault("* /x", 0)
+                },
+                0,
+            )
             .expect("valid");
         let met: Vec<bool> = (0..4).map(|_| meets(&mut faults, "GET", "/x")).collect();
         assert_eq!(met, [false, true, true, true]);
@@ -613,7 +658,9 @@ mod tests {
     #[test]
     fn a_pattern_with_a_question_mark_matches_the_query() {
         let mut faults = Faults::default();
-        faults.add(fault("GET /f/*?*alt=media*", 0)).expect("valid");
+        faults
+            .add(fault("GET /f/*?*alt=media*", 0), 0)
+            .expect("valid");
         assert!(meets(&mut faults, "GET", "/f/1?alt=media"));
         assert!(!meets(&mut faults, "GET", "/f/1?fields=id"));
         assert!(!meets(&mut faults, "GET", "/f/1"));

@@ -30,6 +30,11 @@ pub(crate) enum Selection {
 }
 
 impl Selection {
+    /// Selects no member, as an empty `fields` does.
+    pub(crate) fn nothing() -> Self {
+        Self::Members(BTreeMap::new())
+    }
+
     /// Parses `a,b(c,d/e),*`.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap, HashSet},
+    collections::{BTreeMap, BinaryHeap, HashMap, HashSet},
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -42,8 +42,8 @@ pub struct NotificationPolicy {
     pub duplicate: f64,
     /// The minimum and the maximum delay, in milliseconds.
     pub delay_ms: (u64, u64),
-    /// Lets later notifications overtake earlier ones. Without it, all are delayed by the minimum
-    /// delay.
+    /// Lets later notifications overtake earlier ones, a channel's `sync` too. Without it, the
+    /// `sync` of a channel is delivered before anything else of it.
     pub reorder: bool,
     /// Omits a notification while another one of its channel waits to be sent.
     pub coalesce: bool,
@@ -184,6 +184,8 @@ struct DeliveryQueue {
     order: u64,
     /// The channels with an unsent change in the queue, for coalescing.
     channels: HashSet<String>,
+    /// The deliveries of `sync` under way or to come, by channel, and what waits for them.
+    syncs: HashMap<String, (usize, Vec<QueuedDelivery>)>,
 }
 
 impl DeliveryQueue {
@@ -202,6 +204,36 @@ impl DeliveryQueue {
         let Reverse(pending) = self.heap.pop()?;
         self.channels.remove(&pending.notification.channel.id);
         Some(pending)
+    }
+
+    /// Counts a `sync` that is to be delivered.
+    fn begin_sync(&mut self, channel: &str) {
+        self.syncs.entry(channel.to_owned()).or_default().0 += 1;
+    }
+
+    /// Counts a `sync` whose delivery has ended, and releases what waited for the last one.
+    fn end_sync(&mut self, channel: &str) {
+        let Some((left, waiting)) = self.syncs.get_mut(channel) else {
+            return;
+        };
+        *left = left.saturating_sub(1);
+        if *left == 0 {
+            let waiting = std::mem::take(waiting);
+            self.syncs.remove(channel);
+            self.heap.extend(waiting.into_iter().map(Reverse));
+        }
+    }
+
+    /// Holds a delivery back while a `sync` of its channel is under way; returns any other.
+    fn hold_back(&mut self, pending: QueuedDelivery) -> Option<QueuedDelivery> {
+        let channel = &pending.notification.channel.id;
+        match self.syncs.get_mut(channel) {
+            Some((_, waiting)) if pending.notification.state != "sync" => {
+                waiting.push(pending);
+                None
+            }
+            Some(_) | None => Some(pending),
+        }
     }
 
     fn due(&self) -> Option<Instant> {
@@ -223,6 +255,7 @@ async fn dispatch(
         }
     };
     let (retry_sender, mut retries) = mpsc::unbounded_channel::<(Notification, u32)>();
+    let (synced_sender, mut synced) = mpsc::unbounded_channel::<String>();
     let slots = Arc::new(Semaphore::new(CONCURRENT_MAX));
     let mut queue = DeliveryQueue::default();
     loop {
@@ -244,16 +277,26 @@ async fn dispatch(
                 let jitter = Duration::from_millis(rng.u64(0..100));
                 queue.push(Instant::now() + pause + jitter, attempt, notification);
             },
+            Some(channel) = synced.recv() => queue.end_sync(&channel),
             () = wait => {
                 let Some(pending) = queue.pop() else { continue };
+                let reorders = lock(&shared.policy).reorder;
+                let held = if reorders { Some(pending) } else { queue.hold_back(pending) };
+                let Some(pending) = held else { continue };
                 // The semaphore is never closed. Waiting for a slot bounds the tasks and keeps the
                 // order of sending.
                 let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
                 let (send, retry) = (Arc::clone(&deliver), retry_sender.clone());
-                let shared = Arc::clone(&shared);
+                let (shared, synced) = (Arc::clone(&shared), synced_sender.clone());
                 tokio::spawn(async move {
-                    attempt(&send, &shared, pending, &retry).await;
+                    let sync = pending.notification.state == "sync";
+                    let channel = pending.notification.channel.id.clone();
+                    let ended = attempt(&send, &shared, pending, &retry).await;
                     drop(slot);
+                    // The dispatcher that would be told may have ended with its runtime.
+                    if ended && sync && synced.send(channel).is_err() {
+                        tracing::debug!("the dispatcher of notifications has ended");
+                    }
                 });
             },
         }
@@ -292,20 +335,27 @@ fn schedule(
         Instant::now() + Duration::from_millis(delay)
     };
     let (first, second) = (due(), due());
+    if sync {
+        queue.begin_sync(&notification.channel.id);
+    }
     if rng.f64() < policy.duplicate {
         shared.count("duplicated");
+        if sync {
+            queue.begin_sync(&notification.channel.id);
+        }
         queue.push(second, 0, notification.clone());
     }
     queue.push(first, 0, notification);
 }
 
-/// Makes one attempt. Only 500, 502, 503, 504 and missing responses are retried, as Drive does.
+/// Makes one attempt, and returns whether it was the last one. Only 500, 502, 503, 504 and missing
+/// responses are retried, as Drive does.
 async fn attempt(
     send: &SendNotification,
     shared: &Shared,
     pending: QueuedDelivery,
     retry: &mpsc::UnboundedSender<(Notification, u32)>,
-) {
+) -> bool {
     let QueuedDelivery {
         notification,
         attempt,
@@ -313,7 +363,7 @@ async fn attempt(
     } = pending;
     if !notification.channel.is_live(shared.clock.now_ms()) {
         shared.count("expired");
-        return;
+        return true;
     }
     let changed_spelling = lock(&shared.policy).changed_spelling;
     let request = match request(&notification, changed_spelling) {
@@ -321,22 +371,24 @@ async fn attempt(
         Err(error) => {
             tracing::warn!(%error, "cannot build the notification request");
             shared.count("failed");
-            return;
+            return true;
         }
     };
     let status = send(request).await;
     let retryable = match status {
         Some(102 | 200..=299) => {
             shared.count("delivered");
-            return;
+            return true;
         }
         Some(500 | 502 | 503 | 504) | None => attempt + 1 < ATTEMPTS_MAX,
         Some(_) => false,
     };
     if retryable && retry.send((notification, attempt + 1)).is_ok() {
         shared.count("retried");
+        false
     } else {
         shared.count("failed");
+        true
     }
 }
 

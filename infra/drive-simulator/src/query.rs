@@ -105,12 +105,19 @@ pub(crate) trait Searchable {
 }
 
 impl Query {
-    /// Parses a `q`.
+    /// Parses a `q`, whose `renamed` terms have other names in v3.
     ///
     /// # Errors
     /// 400 `invalid` "Invalid Value" at `q` for text outside the query language.
-    pub(crate) fn parse(text: &str) -> Result<Self, DriveError> {
-        let parsed = tokens(text).and_then(|tokens| {
+    pub(crate) fn parse(text: &str, renamed: &[(&str, &str)]) -> Result<Self, DriveError> {
+        let parsed = tokens(text).and_then(|mut tokens| {
+            for token in &mut tokens {
+                if let Token::Word(word) = token
+                    && let Some((_, name)) = renamed.iter().find(|(other, _)| other == word)
+                {
+                    *word = (*name).to_owned();
+                }
+            }
             let mut parser = Parser {
                 tokens: &tokens,
                 depth: 0,
@@ -484,7 +491,7 @@ mod tests {
     }
 
     fn finds(q: &str) -> bool {
-        Query::parse(q)
+        Query::parse(q, &[])
             .unwrap_or_else(|error| panic!("{q}: {error}"))
             .matches(&Report)
     }
@@ -548,10 +555,10 @@ mod tests {
             "modifiedTime > 'soon'",
             "'a' in writers",
         ] {
-            assert_eq!(Query::parse(q), Err(DriveError::invalid("q")), "{q}");
+            assert_eq!(Query::parse(q, &[]), Err(DriveError::invalid("q")), "{q}");
         }
         assert_eq!(
-            Query::parse(&"(".repeat(100_000)),
+            Query::parse(&"(".repeat(100_000), &[]),
             Err(DriveError::invalid("q"))
         );
     }
@@ -559,13 +566,13 @@ mod tests {
     #[test]
     fn a_query_limited_to_one_folder_is_recognized() {
         assert_eq!(
-            Query::parse("trashed = false and 'f' in parents")
+            Query::parse("trashed = false and 'f' in parents", &[])
                 .expect("parses")
                 .folder(),
             Some("f")
         );
         assert_eq!(
-            Query::parse("trashed = false or 'f' in parents")
+            Query::parse("trashed = false or 'f' in parents", &[])
                 .expect("parses")
                 .folder(),
             None

@@ -154,8 +154,10 @@ impl Simulator {
     /// released.
     pub(crate) fn with_state<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
         let mut state = lock(&self.inner.state);
-        state.now_ms = self.inner.clock.now_ms();
+        let now_ms = self.inner.clock.now_ms();
+        state.now_ms = now_ms;
         state.make_due_moves();
+        state.paging.expire(now_ms);
         let result = act(&mut state);
         let notifications = state.take_outbox();
         if !notifications.is_empty() {
@@ -188,7 +190,7 @@ impl Simulator {
     }
 
     pub(crate) fn match_fault(&self, parts: &Parts) -> Option<MatchedFault> {
-        lock(&self.inner.faults).take_matching(parts)
+        lock(&self.inner.faults).take_matching(parts, self.now_ms())
     }
 
     /// Returns the simulator's time, in milliseconds since 1970.
@@ -228,12 +230,12 @@ impl Simulator {
     /// # Errors
     /// A message for a fault that can never apply or has no effect.
     pub fn add_fault(&self, fault: Fault) -> Result<(), String> {
-        lock(&self.inner.faults).add(fault)
+        lock(&self.inner.faults).add(fault, self.now_ms())
     }
 
     /// Returns the faults that are not used up.
     pub fn pending_faults(&self) -> Vec<Fault> {
-        lock(&self.inner.faults).pending()
+        lock(&self.inner.faults).pending(self.now_ms())
     }
 
     /// Removes every fault.

@@ -62,11 +62,35 @@ pub(crate) struct Paging {
     ored_parents_lose: f64,
     /// The `incompleteSearch` of every search.
     pub(crate) incomplete_search: bool,
+    /// Ends all of this by itself after this time of the simulator's clock, in seconds.
+    lasts_seconds: Option<u32>,
     #[serde(skip)]
     pages: u64,
+    /// The end, in milliseconds since 1970.
+    #[serde(skip)]
+    ends_ms: Option<i64>,
 }
 
 impl Paging {
+    /// Starts the time that it lasts.
+    pub(crate) fn beginning_at(self, now_ms: i64) -> Self {
+        let lasts = self.lasts_seconds.map(|seconds| i64::from(seconds) * 1_000);
+        Self {
+            ends_ms: lasts.map(|lasts| now_ms.saturating_add(lasts)),
+            ..self
+        }
+    }
+
+    /// Ends it when its time has passed.
+    pub(crate) fn expire(&mut self, now_ms: i64) {
+        if self.ends_ms.is_some_and(|end| now_ms >= end) {
+            *self = Self {
+                pages: self.pages,
+                ..Self::default()
+            };
+        }
+    }
+
     /// Counts a page and returns its number, and whether it is to be empty.
     pub(crate) fn begin_page(&mut self) -> (u64, bool) {
         self.pages += 1;
@@ -129,6 +153,11 @@ pub(crate) struct View {
     pub(crate) viewer: UserId,
     /// The item lies directly in the root of a My Drive.
     pub(crate) parent_is_root: bool,
+    /// The item's resource key, and that of a shortcut's target.
+    pub(crate) resource_key: Option<String>,
+    pub(crate) target_resource_key: Option<String>,
+    /// The origin of links to content; `None` stands for Google's own.
+    pub(crate) origin: Option<Arc<str>>,
 }
 
 impl View {
@@ -200,6 +229,10 @@ pub(crate) struct State {
     /// The edits of items, if they are recorded.
     pub(crate) journal: Journal,
     pub(crate) drift: VersionDrift,
+    /// The keys of items that need one, by id.
+    pub(crate) resource_keys: HashMap<FileId, String>,
+    /// The origin under which calls reach the simulator, for links to content.
+    origin: Option<Arc<str>>,
     pending_moves: PendingMoves,
     outbox: Vec<Notification>,
 }
@@ -236,6 +269,8 @@ impl State {
             visibility_delay_ms: 0,
             journal: Journal::default(),
             drift: VersionDrift::default(),
+            resource_keys: HashMap::new(),
+            origin: None,
             pending_moves: PendingMoves::default(),
             outbox: Vec::new(),
         };
@@ -261,6 +296,17 @@ impl State {
     /// Adds a notification to the outbox.
     pub(crate) fn send(&mut self, notification: Notification) {
         self.outbox.push(notification);
+    }
+
+    /// Records the host that a call was sent to: links to content lead there from now on.
+    pub(crate) fn note_host(&mut self, host: &str) {
+        let known = self
+            .origin
+            .as_deref()
+            .and_then(|known| known.strip_prefix("http://"));
+        if known != Some(host) {
+            self.origin = Some(format!("http://{host}").into());
+        }
     }
 
     /// Returns the random number generator.
@@ -354,6 +400,12 @@ impl State {
             place,
             viewer: user.clone(),
             parent_is_root,
+            resource_key: self.resource_keys.get(&item.id).cloned(),
+            target_resource_key: item
+                .shortcut
+                .as_ref()
+                .and_then(|shortcut| self.resource_keys.get(&shortcut.target).cloned()),
+            origin: self.origin.clone(),
         })
     }
 

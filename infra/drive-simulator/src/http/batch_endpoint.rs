@@ -2,7 +2,7 @@
 
 use axum::{Router, body::Body, extract::Request, response::Response};
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, header};
+use http::{HeaderName, HeaderValue, Method, Uri, header};
 use tower::ServiceExt as _;
 
 use crate::{
@@ -66,6 +66,9 @@ async fn execute(
     let mut responses = Vec::with_capacity(calls.len());
     for call in &calls {
         let response = match inner_request(call, &outer.headers) {
+            Ok(request) if downloads(request.uri()) => {
+                redirected(&request).unwrap_or_else(|error| error_response(&error))
+            }
             Ok(request) => api
                 .clone()
                 .oneshot(request)
@@ -80,6 +83,29 @@ async fn execute(
     response
         .headers_mut()
         .insert(header::CONTENT_TYPE, kind.map_err(|_| malformed())?);
+    Ok(response)
+}
+
+/// Returns whether a call asks for content.
+fn downloads(url: &Uri) -> bool {
+    let query = url.query().unwrap_or_default();
+    query.split('&').any(|pair| pair == "alt=media")
+}
+
+/// Responds to a download as Drive does inside a batch: with the place where the same bearer gets
+/// the bytes.
+fn redirected(request: &Request) -> Result<Response, DriveError> {
+    let host = request.headers().get(header::HOST);
+    let host = host.and_then(|host| host.to_str().ok());
+    let to = format!(
+        "http://{}/download{}",
+        host.unwrap_or("127.0.0.1"),
+        request.uri()
+    );
+    let mut response = error_response(&DriveError::download_redirect());
+    let location = HeaderValue::from_str(&to)
+        .map_err(|_| DriveError::bad_request("The URL of a call is not text."))?;
+    response.headers_mut().insert(header::LOCATION, location);
     Ok(response)
 }
 
@@ -105,11 +131,7 @@ fn inner_request(part: &Part, outer: &http::HeaderMap) -> Result<Request, DriveE
             "The URL of a call is longer than {URL_MAX} characters."
         )));
     }
-    if path.starts_with("/upload/")
-        || path.starts_with("/batch/")
-        || path.contains("alt=media")
-        || path.contains("/export?")
-    {
+    if path.starts_with("/upload/") || path.starts_with("/batch/") || path.contains("/export?") {
         return Err(DriveError::bad_request(
             "Media and batches are not supported inside a batch.",
         ));
@@ -232,10 +254,10 @@ mod tests {
     }
 
     #[test]
-    fn media_and_nested_batches_are_refused() {
+    fn uploads_exports_and_nested_batches_are_refused() {
         for text in [
             "POST /upload/drive/v3/files HTTP/1.1\r\n\r\n",
-            "GET /drive/v3/files/1?alt=media HTTP/1.1\r\n\r\n",
+            "GET /drive/v3/files/1/export?mimeType=text/plain HTTP/1.1\r\n\r\n",
             "POST /batch/drive/v3 HTTP/1.1\r\n\r\n",
             "",
             "GET",

@@ -44,6 +44,24 @@ impl Call {
             || self.params.flag("supportsTeamDrives", false)?)
     }
 
+    /// Checks that items of shared drives are asked for only with support for them.
+    ///
+    /// # Errors
+    /// 403 `supportsTeamDrivesRequired`, 400 for a value that is not a boolean.
+    pub(crate) fn check_all_drives_requested(&self) -> Result<(), DriveError> {
+        let requested = self.params.flag("includeItemsFromAllDrives", false)?
+            || self.params.flag("includeTeamDriveItems", false)?;
+        if requested && !self.all_drives()? {
+            return Err(DriveError::all_drives_required());
+        }
+        Ok(())
+    }
+
+    /// Returns the host that the call was sent to.
+    pub(crate) fn host(&self) -> &str {
+        self.header(header::HOST).unwrap_or("127.0.0.1")
+    }
+
     /// Returns `includeItemsFromAllDrives`, which has an effect only together with
     /// `supportsAllDrives`.
     ///

@@ -162,7 +162,7 @@ async fn zero_counters(State(simulator): State<Simulator>) -> ControlResult {
 async fn pages(State(simulator): State<Simulator>, request: Request) -> ControlResult {
     let paging: Paging = parse(request).await?;
     paging.check().map_err(ControlError)?;
-    simulator.with_state(|state| state.paging = paging);
+    simulator.with_state(|state| state.paging = paging.beginning_at(state.now_ms));
     ok(&json!({}))
 }
 

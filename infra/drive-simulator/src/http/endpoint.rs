@@ -23,7 +23,11 @@ use crate::{
     },
     ids::UserId,
     simulator::Simulator,
+    state::sharing::resource_keys::PresentedKeys,
 };
+
+/// The header with the resource keys of the items that a call names.
+const RESOURCE_KEYS: &str = "x-goog-drive-resource-keys";
 
 type BoxResponse = Pin<Box<dyn Future<Output = Response> + Send>>;
 
@@ -182,11 +186,14 @@ async fn check_call(
     body: Body,
 ) -> Result<Call, DriveError> {
     let params = Params::parse(parts.uri.query().unwrap_or_default());
-    let user = caller(simulator, &parts.headers, &params)?;
+    params.check_format(method)?;
+    let user = caller(simulator, &parts, &params)?;
     simulator.charge(&user, params.text("quotaUser"), units)?;
     params.check(method)?;
-    let selection = match params.text("fields") {
+    check_resource_keys(simulator, &user, &path, &params, &parts.headers)?;
+    let selection = match params.given("fields").map(str::trim) {
         None => Selection::parse(method.default_fields)?,
+        Some("") => Selection::nothing(),
         Some(fields) => {
             let selection = Selection::parse(fields)?;
             if let Some(shape) = method.shape {
@@ -206,12 +213,31 @@ async fn check_call(
     })
 }
 
-/// Returns the user that a call acts as.
-fn caller(
+/// Checks the resource keys of the items that a call names: its own and, in a move, the folders.
+fn check_resource_keys(
     simulator: &Simulator,
-    headers: &HeaderMap,
+    user: &UserId,
+    path: &BTreeMap<String, String>,
     params: &Params,
-) -> Result<UserId, DriveError> {
+    headers: &HeaderMap,
+) -> Result<(), DriveError> {
+    let header = headers.get(RESOURCE_KEYS);
+    let header = header.and_then(|value| value.to_str().ok());
+    let mut presented = PresentedKeys::parse(header.unwrap_or_default());
+    if let (Some(id), Some(key)) = (params.text("id"), params.text("resourcekey")) {
+        presented.add(id, key);
+    }
+    let mut ids = params.list("addParents");
+    ids.extend(params.list("removeParents"));
+    ids.extend(path.get("id").cloned());
+    ids.extend(params.text("id").map(str::to_owned));
+    let ids = ids.iter().map(String::as_str);
+    simulator.with_state(|state| state.check_resource_keys(user, ids, &presented))
+}
+
+/// Returns the user that a call acts as.
+fn caller(simulator: &Simulator, parts: &Parts, params: &Params) -> Result<UserId, DriveError> {
+    let headers = &parts.headers;
     let from_header = headers
         .get(header::AUTHORIZATION)
         .map(|value| value.to_str().unwrap_or_default());
@@ -227,9 +253,16 @@ fn caller(
         None => params
             .text("access_token")
             .or_else(|| params.text("oauth_token"))
-            .ok_or_else(DriveError::login_required)?,
+            .ok_or_else(|| DriveError::login_required(parts.method == http::Method::GET))?,
     };
+    let host = headers.get(header::HOST);
+    let host = host.and_then(|value| value.to_str().ok());
     simulator
-        .with_state(|state| state.user_of_bearer(bearer))
+        .with_state(|state| {
+            if let Some(host) = host {
+                state.note_host(host);
+            }
+            state.user_of_bearer(bearer)
+        })
         .ok_or_else(DriveError::invalid_credentials)
 }

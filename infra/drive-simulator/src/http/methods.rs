@@ -133,8 +133,23 @@ methods! {
     PERMISSIONS_DELETE: "permissions.delete", EDIT, None, "*",
         "enforceExpansiveAccess supportsAllDrives supportsTeamDrives useDomainAdminAccess";
     ABOUT_GET: "about.get", OTHER, Some(&v3::ABOUT), "*", "";
+    V2_FILES_LIST: "v2.files.list", LIST, Some(&v2::FILE_LIST), "*",
+        "corpora corpus driveId includeItemsFromAllDrives includeLabels includePermissionsForView \
+         includeTeamDriveItems maxResults orderBy pageToken projection q spaces supportsAllDrives \
+         supportsTeamDrives teamDriveId";
+    V2_FILES_INSERT: "v2.files.insert", EDIT, Some(&v2::FILE), "*",
+        "convert enforceSingleParent includeLabels includePermissionsForView ocr ocrLanguage \
+         pinned supportsAllDrives supportsTeamDrives timedTextLanguage timedTextTrackName \
+         useContentAsIndexableText visibility";
+    V2_FILES_GENERATE_IDS: "v2.files.generateIds", OTHER, Some(&v3::GENERATED_IDS), "*",
+        "maxResults space type";
+    V2_FILES_EMPTY_TRASH: "v2.files.emptyTrash", EDIT, None, "*", "driveId enforceSingleParent";
+    V2_FILES_TRASH: "v2.files.trash", EDIT, Some(&v2::FILE), "*",
+        "includeLabels includePermissionsForView supportsAllDrives supportsTeamDrives";
+    V2_FILES_UNTRASH: "v2.files.untrash", EDIT, Some(&v2::FILE), "*",
+        "includeLabels includePermissionsForView supportsAllDrives supportsTeamDrives";
     V2_FILES_GET: "v2.files.get", OTHER, Some(&v2::FILE), "*",
-        "acknowledgeAbuse includeLabels includePermissionsForView projection revisionId \
+        "acknowledgeAbuse includeLabels includePermissionsForView projection revisionId source \
          supportsAllDrives supportsTeamDrives updateViewedDate";
     V2_FILES_DELETE: "v2.files.delete", EDIT, None, "*",
         "enforceSingleParent supportsAllDrives supportsTeamDrives";
@@ -155,6 +170,26 @@ pub(crate) static FILES_EXPORT: Method = Method {
     name: "files.export",
     units: DOWNLOAD,
     params: "mimeType",
+    shape: None,
+    default_fields: "*",
+    media: true,
+};
+
+/// The content of a file, at its `webContentLink`. No method of the API, and without cost.
+pub(crate) static CONTENT_LINK: Method = Method {
+    name: "links.content",
+    units: 0,
+    params: "export id resourcekey",
+    shape: None,
+    default_fields: "*",
+    media: true,
+};
+
+/// An export, at one of the `exportLinks`. No method of the API, and without cost.
+pub(crate) static EXPORT_LINK: Method = Method {
+    name: "links.export",
+    units: 0,
+    params: "exportFormat id resourcekey",
     shape: None,
     default_fields: "*",
     media: true,

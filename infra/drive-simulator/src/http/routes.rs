@@ -1,20 +1,25 @@
 //! The routes of the HTTP interface.
 
+use std::future::Future;
+
 use axum::{
     Router,
     extract::{RawPathParams, Request, State},
     response::Response,
-    routing::{MethodRouter, delete, get, patch, post, put},
+    routing::{MethodFilter, MethodRouter, delete, get, on, post},
 };
 
 use crate::{
     errors::DriveError,
     http::{
-        batch_endpoint, control,
+        batch_endpoint,
+        call::Call,
+        control,
         endpoint::endpoint,
         media::resumable_upload,
-        methods, oauth_token,
-        response::error_response,
+        methods::{self, Method},
+        oauth_token,
+        response::{ApiResponse, error_response},
         v2::files_v2,
         v3::{changes_v3, drives_v3, exports_v3, files_v3, permissions_v3, revisions_v3},
     },
@@ -41,15 +46,8 @@ fn api(simulator: &Simulator) -> Router {
         .merge(drives_v3::routes())
         .merge(permissions_v3::routes())
         .merge(v3_content())
-        .route(
-            "/drive/v2/files/{id}",
-            get(endpoint(&methods::V2_FILES_GET, files_v2::get))
-                .patch(endpoint(&methods::V2_FILES_PATCH, files_v2::patch))
-                .put(endpoint(&methods::V2_FILES_UPDATE, files_v2::patch))
-                .delete(endpoint(&methods::V2_FILES_DELETE, files_v2::delete)),
-        )
-        .route("/upload/drive/v2/files/{id}", upload_v2())
-        .route("/resumable/upload/drive/v2/files/{id}", upload_v2())
+        .merge(v2_files())
+        .merge(links())
         .route("/token", post(oauth_token::token))
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)
@@ -94,35 +92,138 @@ fn v3_files() -> Router<Simulator> {
         .route("/resumable/upload/drive/v3/files/{id}", upload_update())
 }
 
-/// A create with content. `PUT` continues a resumable upload, `DELETE` cancels it.
-fn upload_create() -> MethodRouter<Simulator> {
-    post(endpoint(&methods::FILES_CREATE, resumable_upload::create))
-        .put(resumable_upload::upload_chunk)
-        .delete(resumable_upload::cancel)
-}
-
-/// An update with content.
-fn upload_update() -> MethodRouter<Simulator> {
-    patch(endpoint(&methods::FILES_UPDATE, resumable_upload::update))
-        .put(resumable_upload::upload_chunk)
-        .delete(resumable_upload::cancel)
-}
-
-/// An update with content in v2, where `PUT` both begins a resumable upload and continues it: the
-/// URL of a session has an `upload_id`.
-fn upload_v2() -> MethodRouter<Simulator> {
-    let update = endpoint(&methods::V2_FILES_UPDATE, resumable_upload::update_v2);
+/// The calls that begin an upload. At the URL of a session, which has an `upload_id`, `PUT` and
+/// `POST` both continue it (Google documents `PUT`, and rclone sends `POST`); `DELETE` cancels it.
+fn upload<F, Fut>(
+    method: &'static Method,
+    verb: MethodFilter,
+    handler: F,
+) -> MethodRouter<Simulator>
+where
+    F: Fn(Simulator, Call) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = Result<ApiResponse, DriveError>> + Send + 'static,
+{
+    let begin = endpoint(method, handler);
     let either = move |state: State<Simulator>, path: RawPathParams, request: Request| {
         let is_session = resumable_upload::is_session(request.uri());
-        let begins = (!is_session).then(|| update.clone());
+        let begins = (!is_session).then(|| begin.clone());
         async move {
             match begins {
-                Some(update) => update(state, path, request).await,
+                Some(begin) => begin(state, path, request).await,
                 None => resumable_upload::upload_chunk(state, request).await,
             }
         }
     };
-    put(either).delete(resumable_upload::cancel)
+    let chunk = |state: State<Simulator>, request: Request| async move {
+        if resumable_upload::is_session(request.uri()) {
+            resumable_upload::upload_chunk(state, request).await
+        } else {
+            unknown(request).await
+        }
+    };
+    let chunks = match verb {
+        MethodFilter::POST => MethodFilter::PUT,
+        MethodFilter::PUT => MethodFilter::POST,
+        _ => MethodFilter::PUT.or(MethodFilter::POST),
+    };
+    on(verb, either)
+        .on(chunks, chunk)
+        .delete(resumable_upload::cancel)
+}
+
+fn upload_create() -> MethodRouter<Simulator> {
+    upload(
+        &methods::FILES_CREATE,
+        MethodFilter::POST,
+        resumable_upload::create,
+    )
+}
+
+fn upload_update() -> MethodRouter<Simulator> {
+    upload(
+        &methods::FILES_UPDATE,
+        MethodFilter::PATCH,
+        resumable_upload::update,
+    )
+}
+
+fn upload_update_v2() -> MethodRouter<Simulator> {
+    upload(
+        &methods::V2_FILES_UPDATE,
+        MethodFilter::PUT,
+        resumable_upload::update_v2,
+    )
+}
+
+fn upload_insert_v2() -> MethodRouter<Simulator> {
+    upload(
+        &methods::V2_FILES_INSERT,
+        MethodFilter::POST,
+        resumable_upload::insert_v2,
+    )
+}
+
+fn v2_files() -> Router<Simulator> {
+    Router::new()
+        .route(
+            "/drive/v2/files",
+            get(endpoint(&methods::V2_FILES_LIST, files_v2::list))
+                .post(endpoint(&methods::V2_FILES_INSERT, files_v2::insert)),
+        )
+        .route(
+            "/drive/v2/files/generateIds",
+            get(endpoint(
+                &methods::V2_FILES_GENERATE_IDS,
+                files_v3::generate_ids,
+            )),
+        )
+        .route(
+            "/drive/v2/files/trash",
+            delete(endpoint(
+                &methods::V2_FILES_EMPTY_TRASH,
+                files_v3::empty_trash,
+            )),
+        )
+        .route(
+            "/drive/v2/files/{id}",
+            get(endpoint(&methods::V2_FILES_GET, files_v2::get))
+                .patch(endpoint(&methods::V2_FILES_PATCH, files_v2::patch))
+                .put(endpoint(&methods::V2_FILES_UPDATE, files_v2::patch))
+                .delete(endpoint(&methods::V2_FILES_DELETE, files_v2::delete)),
+        )
+        .route(
+            "/drive/v2/files/{id}/trash",
+            post(endpoint(&methods::V2_FILES_TRASH, files_v2::trash)),
+        )
+        .route(
+            "/drive/v2/files/{id}/untrash",
+            post(endpoint(&methods::V2_FILES_UNTRASH, files_v2::untrash)),
+        )
+        .route("/upload/drive/v2/files", upload_insert_v2())
+        .route("/upload/drive/v2/files/{id}", upload_update_v2())
+        .route("/resumable/upload/drive/v2/files", upload_insert_v2())
+        .route("/resumable/upload/drive/v2/files/{id}", upload_update_v2())
+}
+
+/// The links in files, and the places to which a batch sends its downloads.
+fn links() -> Router<Simulator> {
+    Router::new()
+        .route(
+            "/uc",
+            get(endpoint(&methods::CONTENT_LINK, exports_v3::content_link)),
+        )
+        .route(
+            "/feeds/download/documents/export/Export",
+            get(endpoint(&methods::EXPORT_LINK, exports_v3::export_link)),
+        )
+        .route(
+            "/download/drive/v3/files/{id}",
+            get(endpoint(&methods::FILES_GET, files_v3::get)),
+        )
+        .route(
+            "/download/drive/v2/files/{id}",
+            get(endpoint(&methods::V2_FILES_GET, files_v2::get)),
+        )
 }
 
 fn v3_content() -> Router<Simulator> {
@@ -199,31 +300,78 @@ async fn unknown(request: Request) -> Response {
     )
 }
 
+/// The methods of Google's discovery documents that the simulator omits, by path: `-` stands for
+/// any segment. A segment's own verb, as in `/approvals/ID:cancel`, is part of it.
+const OMITTED: [(&str, &str); 51] = [
+    ("v3/apps", "GET"),
+    ("v3/apps/-", "GET"),
+    ("v3/files/-/accessproposals", "GET"),
+    ("v3/files/-/accessproposals/-", "GET POST"),
+    ("v3/files/-/approvals", "GET"),
+    ("v3/files/-/approvals:start", "POST"),
+    ("v3/files/-/approvals/-", "GET POST"),
+    ("v3/files/-/comments", "GET POST"),
+    ("v3/files/-/comments/-", "GET PATCH DELETE"),
+    ("v3/files/-/comments/-/replies", "GET POST"),
+    ("v3/files/-/comments/-/replies/-", "GET PATCH DELETE"),
+    ("v3/files/-/listLabels", "GET"),
+    ("v3/files/-/modifyLabels", "POST"),
+    ("v3/files/generateCseToken", "GET"),
+    ("v3/teamdrives", "GET POST"),
+    ("v3/teamdrives/-", "GET PATCH DELETE"),
+    ("v2/about", "GET"),
+    ("v2/apps", "GET"),
+    ("v2/apps/-", "GET"),
+    ("v2/changes", "GET"),
+    ("v2/changes/-", "GET"),
+    ("v2/changes/watch", "POST"),
+    ("v2/channels/stop", "POST"),
+    ("v2/drives", "GET POST"),
+    ("v2/drives/-", "GET PUT DELETE"),
+    ("v2/drives/-/hide", "POST"),
+    ("v2/drives/-/unhide", "POST"),
+    ("v2/files/-/children", "GET POST"),
+    ("v2/files/-/children/-", "GET DELETE"),
+    ("v2/files/-/comments", "GET POST"),
+    ("v2/files/-/comments/-", "GET PATCH PUT DELETE"),
+    ("v2/files/-/comments/-/replies", "GET POST"),
+    ("v2/files/-/comments/-/replies/-", "GET PATCH PUT DELETE"),
+    ("v2/files/-/copy", "POST"),
+    ("v2/files/-/export", "GET"),
+    ("v2/files/-/listLabels", "GET"),
+    ("v2/files/-/modifyLabels", "POST"),
+    ("v2/files/-/parents", "GET POST"),
+    ("v2/files/-/parents/-", "GET DELETE"),
+    ("v2/files/-/permissions", "GET POST"),
+    ("v2/files/-/permissions/-", "GET PATCH PUT DELETE"),
+    ("v2/files/-/properties", "GET POST"),
+    ("v2/files/-/properties/-", "GET PATCH PUT DELETE"),
+    ("v2/files/-/revisions", "GET"),
+    ("v2/files/-/revisions/-", "GET PATCH PUT DELETE"),
+    ("v2/files/-/touch", "POST"),
+    ("v2/files/-/watch", "POST"),
+    ("v2/files/generateCseToken", "GET"),
+    ("v2/permissionIds/-", "GET"),
+    ("v2/teamdrives", "GET POST"),
+    ("v2/teamdrives/-", "GET PUT DELETE"),
+];
+
 /// Returns the name of a Google Drive method that the simulator omits, recognized by its path.
 fn omitted_method(method: &str, path: &str) -> Option<String> {
-    if path.contains("/upload/drive/v2/") {
-        return Some("new files of v2".to_owned());
-    }
-    let segments: Vec<&str> = path
-        .strip_prefix("/drive/v3/")
-        .or_else(|| path.strip_prefix("/drive/v2/"))?
-        .split('/')
-        .collect();
-    let known = match segments.as_slice() {
-        [
-            "files",
-            _,
-            "export" | "listLabels" | "modifyLabels" | "download",
-        ] => true,
-        [
-            "files",
-            _,
-            "permissions" | "revisions" | "comments" | "accessproposals" | "approvals",
-            ..,
-        ] => true,
-        ["drives" | "teamdrives" | "apps" | "operations", ..] => true,
-        ["changes" | "channels" | "files" | "about", ..] => path.starts_with("/drive/v2/"),
-        _ => false,
+    let path = path.strip_prefix("/drive/")?;
+    let fits = |pattern: &str| {
+        let (mut wanted, mut given) = (pattern.split('/'), path.split('/'));
+        loop {
+            match (wanted.next(), given.next()) {
+                (None, None) => return true,
+                (Some("-"), Some(segment)) if !segment.is_empty() => {}
+                (Some(name), Some(segment)) if name == segment => {}
+                _ => return false,
+            }
+        }
     };
-    known.then(|| format!("{method} {path}"))
+    OMITTED
+        .iter()
+        .any(|(pattern, verbs)| fits(pattern) && verbs.split(' ').any(|verb| verb == method))
+        .then(|| format!("{method} /drive/{path}"))
 }

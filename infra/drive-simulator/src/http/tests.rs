@@ -206,6 +206,11 @@ async fn a_call_without_a_valid_bearer_is_refused() {
         .expect("a request");
     assert_eq!(
         world.send(without).await.refused(),
+        (403, "forbidden".to_owned())
+    );
+    let without = Request::post("/drive/v3/files").body(Body::empty());
+    assert_eq!(
+        world.send(without.expect("a request")).await.refused(),
         (401, "required".to_owned())
     );
     for bearer in ["Bearer unknown", "Bearer user:", "Basic eA==", "Bearer"] {
@@ -300,7 +305,7 @@ async fn unknown_paths_and_parameters_and_omitted_methods_are_refused() {
             "GET",
             "/drive/v3/files?supportsAllDrives=maybe".to_owned(),
             400,
-            "invalidParameter",
+            "invalid",
         ),
         (
             "GET",
@@ -312,7 +317,31 @@ async fn unknown_paths_and_parameters_and_omitted_methods_are_refused() {
             "GET",
             "/drive/v3/files?pageSize=many".to_owned(),
             400,
+            "invalid",
+        ),
+        (
+            "GET",
+            "/drive/v3/files?pageSize=1001".to_owned(),
+            400,
             "invalidParameter",
+        ),
+        (
+            "GET",
+            "/drive/v3/files?includeItemsFromAllDrives=true".to_owned(),
+            403,
+            "supportsTeamDrivesRequired",
+        ),
+        (
+            "GET",
+            "/drive/v3/files?orderBy=name,name".to_owned(),
+            403,
+            "orderByContainsDuplicateSortKeys",
+        ),
+        (
+            "GET",
+            format!("/drive/v3/files/{id}?acknowledgeAbuse=true"),
+            403,
+            "invalidAbuseAcknowledgment",
         ),
         (
             "POST",
@@ -323,10 +352,30 @@ async fn unknown_paths_and_parameters_and_omitted_methods_are_refused() {
         ("GET", "/drive/v2/changes".to_owned(), 501, "notImplemented"),
         (
             "POST",
-            "/resumable/upload/drive/v2/files".to_owned(),
+            format!("/drive/v2/files/{id}/touch"),
             501,
             "notImplemented",
         ),
+        (
+            "DELETE",
+            format!("/drive/v2/files/{id}/parents/x"),
+            501,
+            "notImplemented",
+        ),
+        (
+            "PUT",
+            format!("/drive/v2/files/{id}/parents/x"),
+            404,
+            "notFound",
+        ),
+        ("POST", format!("/drive/v2/files/{id}"), 404, "notFound"),
+        (
+            "PATCH",
+            format!("/upload/drive/v2/files/{id}?uploadType=media"),
+            404,
+            "notFound",
+        ),
+        ("GET", "/drive/v3/comments".to_owned(), 404, "notFound"),
     ] {
         let reply = world.call(method, &path, Value::Null).await;
         assert_eq!(

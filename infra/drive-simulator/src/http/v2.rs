@@ -1,4 +1,4 @@
-//! Drive API v2: only `files`, for the conditional writes that v3 lacks.
+//! Drive API v2: only `files`, mostly for the conditional writes that v3 lacks.
 
 pub(crate) mod files_v2;
 mod permissions_v2;

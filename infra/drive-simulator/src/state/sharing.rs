@@ -5,4 +5,5 @@ pub(crate) mod addresses;
 pub(crate) mod item_permissions;
 pub(crate) mod oauth_grants;
 pub(crate) mod permission;
+pub(crate) mod resource_keys;
 pub(crate) mod shared_drives;

@@ -23,6 +23,7 @@ pub(crate) fn routes() -> Router<Simulator> {
         .route("/groups", post(groups))
         .route("/accounts", post(accounts))
         .route("/limits", post(limits))
+        .route("/resource_keys", post(resource_keys))
 }
 
 #[derive(Deserialize)]
@@ -86,6 +87,22 @@ async fn accounts(State(simulator): State<Simulator>, request: Request) -> Contr
     let user = UserId::from_email(&account.user);
     simulator.with_state(|state| state.addresses.set(&user, account.address, account.aliases));
     ok(&json!({}))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ResourceKey {
+    id: String,
+    key: Option<String>,
+}
+
+async fn resource_keys(State(simulator): State<Simulator>, request: Request) -> ControlResult {
+    let ResourceKey { id, key } = parse(request).await?;
+    if simulator.with_state(|state| state.set_resource_key(&id, key)) {
+        ok(&json!({}))
+    } else {
+        Err(ControlError(format!("no item with the id {id}")))
+    }
 }
 
 async fn limits(State(simulator): State<Simulator>, request: Request) -> ControlResult {

@@ -62,6 +62,15 @@ pub(crate) async fn update_v2(simulator: Simulator, call: Call) -> Result<ApiRes
     files_v2::update_uploaded(&simulator, &call, upload, files_v2::if_match(&call)).await
 }
 
+/// `v2.files.insert` with content.
+pub(crate) async fn insert_v2(simulator: Simulator, call: Call) -> Result<ApiResponse, DriveError> {
+    if is_resumable(&call) {
+        return begin(simulator, call, UploadTarget::CreateV2).await;
+    }
+    let upload = request_body::parse_upload(&call)?;
+    files_v2::insert_uploaded(&simulator, &call, upload).await
+}
+
 /// Opens a session; the `Location` of the response is its URL.
 ///
 /// # Errors
@@ -78,10 +87,11 @@ async fn begin(
             DriveError::bad_request(format!("Invalid X-Upload-Content-Length: {length}"))
         })
     });
-    let host = call.header(header::HOST).unwrap_or("127.0.0.1").to_owned();
+    let host = call.host().to_owned();
     let path = match (target, call.path.get("id")) {
         (UploadTarget::Update, Some(id)) => format!("/upload/drive/v3/files/{id}"),
         (UploadTarget::UpdateV2, Some(id)) => format!("/upload/drive/v2/files/{id}"),
+        (UploadTarget::CreateV2, _) => "/upload/drive/v2/files".to_owned(),
         (UploadTarget::Create | UploadTarget::Update | UploadTarget::UpdateV2, _) => {
             "/upload/drive/v3/files".to_owned()
         }
@@ -126,6 +136,7 @@ fn check_target(
             request_body::parse_file(&call.body, &shapes_v3::FILE, false)?.into_patch(None)?;
             check_file(simulator, call).map(|_| ())
         }
+        UploadTarget::CreateV2 => files_v2::check_metadata(call),
         UploadTarget::UpdateV2 => {
             files_v2::check_metadata(call)?;
             let etag = check_file(simulator, call)?;
@@ -149,7 +160,7 @@ fn check_file(simulator: &Simulator, call: &Call) -> Result<String, DriveError> 
     Ok(view.item.etag())
 }
 
-/// `PUT` to the URL of a session, which needs no other authorization.
+/// `PUT` or `POST` to the URL of a session, which needs no other authorization.
 pub(crate) async fn upload_chunk(State(simulator): State<Simulator>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     simulator.count("uploads.put", 0);
@@ -211,6 +222,7 @@ async fn complete(simulator: &Simulator, id: &str, complete: CompleteUpload) -> 
     let outcome = match target {
         UploadTarget::Create => files_v3::create_uploaded(simulator, &call, upload).await,
         UploadTarget::Update => files_v3::update_uploaded(simulator, &call, upload).await,
+        UploadTarget::CreateV2 => files_v2::insert_uploaded(simulator, &call, upload).await,
         UploadTarget::UpdateV2 => {
             let condition = simulator.with_uploads(|uploads| uploads.condition);
             let if_match = files_v2::if_match(&call);

@@ -26,6 +26,8 @@ pub(crate) enum UploadTarget {
     Update,
     /// The same through v2, where the call may carry the file's etag.
     UpdateV2,
+    /// A new file, through v2.
+    CreateV2,
 }
 
 /// The moments at which the `If-Match` of a resumable upload is checked. Google does not document

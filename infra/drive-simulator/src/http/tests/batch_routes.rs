@@ -98,3 +98,21 @@ async fn a_fault_on_the_batch_executes_none_of_its_calls() {
     assert_eq!(reply.refused(), (503, "backendError".to_owned()));
     assert_eq!(world.simulator.file(&id).expect("there").name, "a");
 }
+
+#[tokio::test]
+async fn a_download_in_a_batch_is_redirected_to_where_the_bytes_are() {
+    let world = World::new();
+    let id = world.file("a");
+    let call = format!("GET /drive/v3/files/{id}?alt=media HTTP/1.1\r\n");
+    let answers = world.batch("v3", &[call]).await;
+    let [(302, answer)] = answers.as_slice() else {
+        panic!("{answers:?}");
+    };
+    let location = answer
+        .lines()
+        .find_map(|line| line.strip_prefix("location: "))
+        .expect("a location");
+    let (_, path) = location.split_once("/download/").expect("a path");
+    let content = world.get(&format!("/download/{path}")).await;
+    assert_eq!(content.bytes, "content");
+}

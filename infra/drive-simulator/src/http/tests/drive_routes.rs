@@ -418,3 +418,13 @@ async fn the_accounts_of_a_member_group_are_members() {
         )
     );
 }
+
+#[tokio::test]
+async fn about_names_the_formats_and_what_can_be_created() {
+    let world = World::new();
+    let about = world.get("/drive/v3/about?fields=*").await.ok();
+    let document = &about["exportFormats"]["application/vnd.google-apps.document"];
+    assert!(document.as_array().is_some_and(|formats| formats.len() > 5));
+    assert!(about["importFormats"]["text/csv"].is_array());
+    assert_eq!(about["canCreateDrives"], json!(true));
+}

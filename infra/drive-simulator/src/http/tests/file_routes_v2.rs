@@ -243,3 +243,83 @@ async fn an_upload_can_be_conditional() {
         (412, "conditionNotMet".to_owned())
     );
 }
+
+#[tokio::test]
+async fn v2_inserts_lists_trashes_untrashes_and_deletes_files() {
+    let world = World::new();
+    let folder = world.folder("box", None);
+    let body = json!({"title": "it's", "parents": [{"id": folder}], "labels": {"starred": true}});
+    let made = world.call("POST", "/drive/v2/files", body).await;
+    let etag = made.headers[header::ETAG].clone();
+    let made = made.ok();
+    let id = made["id"].as_str().expect("an id").to_owned();
+    assert_eq!(made["etag"], etag.to_str().expect("text"));
+    assert_eq!(made["labels"]["starred"], json!(true));
+    let uploaded = "/upload/drive/v2/files?uploadType=media";
+    let second = world.call("POST", uploaded, json!("bytes")).await.ok();
+    let address = second["downloadUrl"].as_str().expect("a link").to_owned();
+    let (_, path) = address.split_once("/drive/").expect("a path");
+    let content = world.get(&format!("/drive/{path}")).await;
+    assert_eq!(content.bytes, "\"bytes\"");
+    assert!(second["webContentLink"].is_string());
+
+    let found = async |q: &str| {
+        let q: String = url::form_urlencoded::byte_serialize(q.as_bytes()).collect();
+        let path = format!("/drive/v2/files?maxResults=1000&orderBy=title,modifiedDate&q={q}");
+        let list = world.get(&path).await.ok();
+        assert_eq!(list["kind"], "drive#fileList");
+        let items = list["items"].as_array().expect("items").clone();
+        items
+            .iter()
+            .map(|item| item["id"].as_str().expect("an id").to_owned())
+            .collect::<Vec<_>>()
+    };
+    let in_folder = format!("'{folder}' in parents and title = 'it\\'s'");
+    assert_eq!(found(&in_folder).await, [id.as_str()]);
+    assert_eq!(found("name = 'x'").await.len(), 0);
+
+    let trash = format!("/drive/v2/files/{id}/trash");
+    let trashed = world.call("POST", &trash, Value::Null).await.ok();
+    assert_eq!(trashed["labels"]["trashed"], json!(true));
+    let untrash = format!("/drive/v2/files/{id}/untrash");
+    let back = world.call("POST", &untrash, Value::Null).await.ok();
+    assert_eq!(back["labels"]["trashed"], json!(false));
+    world.call("POST", &trash, Value::Null).await.ok();
+    let empty = world.call("DELETE", "/drive/v2/files/trash", Value::Null);
+    assert_eq!(empty.await.status.as_u16(), 204);
+    assert!(world.simulator.file(&id).is_none());
+    let ids = world
+        .get("/drive/v2/files/generateIds?maxResults=3")
+        .await
+        .ok();
+    assert_eq!(ids["ids"].as_array().expect("ids").len(), 3);
+}
+
+#[tokio::test]
+async fn a_document_has_no_size_and_its_links_lead_to_exports() {
+    let world = World::new();
+    let document = json!({"name": "d", "mimeType": "application/vnd.google-apps.document"});
+    let made = world
+        .call("POST", "/drive/v3/files?fields=*", document)
+        .await
+        .ok();
+    assert!(made.get("size").is_none() && made.get("md5Checksum").is_none());
+    let links = made["exportLinks"].as_object().expect("links").clone();
+    assert_eq!(links.len(), 9);
+    for link in links.values() {
+        let (_, path) = link
+            .as_str()
+            .expect("text")
+            .split_once("/feeds/")
+            .expect("a path");
+        let export = world.get(&format!("/feeds/{path}")).await;
+        assert_eq!(export.status.as_u16(), 200, "{link}");
+    }
+    let unknown = format!(
+        "/feeds/download/documents/export/Export?id={}&exportFormat=exe",
+        made["id"].as_str().expect("an id")
+    );
+    assert_eq!(world.get(&unknown).await.status.as_u16(), 400);
+    let selected = world.get("/drive/v3/files?fields=").await.ok();
+    assert_eq!(selected, json!({}));
+}

@@ -297,3 +297,36 @@ async fn a_reset_stops_existing_channels() {
     world.outcome("expired", 1).await;
     assert_eq!(hook.states(), ["sync"]);
 }
+
+#[tokio::test]
+async fn no_change_overtakes_the_sync_of_its_channel() {
+    let (world, hook) = (World::new(), Hook::listen().await);
+    // The first delivery, which is the sync, has to be repeated.
+    hook.answers.lock().expect("not poisoned").push(503);
+    world.watch(&hook, "channel").await;
+    world.file("a");
+    hook.received(3).await;
+    assert_eq!(hook.states(), ["sync", "sync", "change"]);
+}
+
+#[tokio::test]
+async fn every_channel_hears_its_sync_first() {
+    let (world, hook) = (World::new(), Hook::listen().await);
+    for number in 0..50 {
+        world.watch(&hook, &format!("channel{number}")).await;
+        world.file("a");
+    }
+    let received = hook.received(50 + 50 * 51 / 2).await;
+    let mut heard = std::collections::BTreeSet::new();
+    for headers in &received {
+        let channel = headers["x-goog-channel-id"]
+            .to_str()
+            .expect("text")
+            .to_owned();
+        if headers["x-goog-resource-state"] == "sync" {
+            heard.insert(channel);
+        } else {
+            assert!(heard.contains(&channel), "{channel}");
+        }
+    }
+}

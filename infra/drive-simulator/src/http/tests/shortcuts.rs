@@ -1,5 +1,7 @@
 //! Shortcuts: items of their own that do not follow their targets.
 
+use axum::body::Body;
+use http::Request;
 use serde_json::{Value, json};
 
 use super::World;
@@ -155,4 +157,46 @@ async fn access_to_a_shortcut_does_not_include_its_target() {
         )
         .await;
     assert_eq!(refused.refused(), (404, "notFound".to_owned()));
+}
+
+#[tokio::test]
+async fn an_item_that_only_a_link_shows_can_need_a_resource_key() {
+    let world = World::new();
+    let bob = json!({"name": "note", "parents": ["root"]});
+    let made = world.call_as("bob", "POST", "/drive/v3/files", bob).await;
+    let id = made.ok()["id"].as_str().expect("an id").to_owned();
+    let path = format!("/drive/v3/files/{id}");
+    let link = json!({"type": "anyone", "role": "reader", "allowFileDiscovery": false});
+    let permissions = format!("{path}/permissions");
+    world.call_as("bob", "POST", &permissions, link).await.ok();
+    world.get(&path).await.ok();
+    let key = json!({"id": id, "key": "0-secret"});
+    world.control("POST", "resource_keys", key).await;
+    let with = async |header: &str| {
+        let request = Request::get(format!("{path}?fields=resourceKey,webViewLink"))
+            .header("authorization", "Bearer user:owner")
+            .header("x-goog-drive-resource-keys", header)
+            .body(Body::empty());
+        world.send(request.expect("a request")).await
+    };
+    let missing = (404, "notFound".to_owned());
+    assert_eq!(world.get(&path).await.refused(), missing);
+    assert_eq!(with("other/0-secret").await.refused(), missing);
+    assert_eq!(with(&format!("{id}/0-wrong")).await.refused(), missing);
+    let file = with(&format!("other/1,{id}/0-secret")).await.ok();
+    assert_eq!(file["resourceKey"], "0-secret");
+    let shown = file["webViewLink"].as_str().expect("a link");
+    assert!(shown.ends_with("&resourcekey=0-secret"), "{shown}");
+    // Whoever has a permission of their own needs none, and a shortcut tells its target's.
+    let owners = world.call_as("bob", "GET", &path, Value::Null).await;
+    owners.ok();
+    let shortcut = json!({
+        "name": "s", "mimeType": SHORTCUT, "shortcutDetails": {"targetId": id},
+    });
+    let made = "/drive/v3/files?fields=shortcutDetails";
+    let made = world.call_as("bob", "POST", made, shortcut).await.ok();
+    assert_eq!(made["shortcutDetails"]["targetResourceKey"], "0-secret");
+    let none = json!({"id": id, "key": null});
+    world.control("POST", "resource_keys", none).await;
+    world.get(&path).await.ok();
 }

@@ -303,3 +303,37 @@ async fn an_upload_refuses_a_used_id_at_the_beginning_and_at_completion() {
     assert_eq!(world.call("POST", path, file).await.refused(), in_use);
     assert_eq!(world.simulator.totals().files, 1);
 }
+
+#[tokio::test]
+async fn chunks_are_taken_as_post_too_in_both_versions() {
+    let world = World::new();
+    let id = world.file("a");
+    let file_v3 = format!("/upload/drive/v3/files/{id}");
+    let file_v2 = format!("/upload/drive/v2/files/{id}");
+    for (method, path) in [
+        ("POST", "/upload/drive/v3/files"),
+        ("PATCH", &file_v3),
+        ("POST", "/upload/drive/v2/files"),
+        ("PUT", &file_v2),
+    ] {
+        let begun = world
+            .call(method, &format!("{path}?uploadType=resumable"), json!({}))
+            .await;
+        let location = begun.headers["location"].to_str().expect("a URL");
+        let (_, session) = location.split_once("/upload/").expect("a session");
+        let request = Request::post(format!("/upload/{session}"))
+            .header("content-range", "bytes 0-4/5")
+            .body(Body::from("12345"));
+        let done = world.send(request.expect("a request")).await.ok();
+        let id = done["id"].as_str().expect("an id").to_owned();
+        assert_eq!(
+            world.simulator.file(&id).expect("there").size,
+            Some(5),
+            "{path}"
+        );
+    }
+    let nothing = world
+        .call("PUT", "/upload/drive/v3/files", Value::Null)
+        .await;
+    assert_eq!(nothing.status.as_u16(), 404);
+}

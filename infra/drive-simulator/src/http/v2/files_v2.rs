@@ -11,19 +11,24 @@ use serde_json::Value;
 
 use crate::{
     errors::DriveError,
+    fields::Object,
     http::{
         call::Call,
         media::media_download,
         request_body::{Upload, deserialize, parse_resource, parse_time_member},
         response::ApiResponse,
         v2::{resources_v2, shapes_v2},
-        v3::resources_v3,
+        v3::{
+            files_v3::{SearchWords, search_request},
+            resources_v3,
+        },
     },
     simulator::Simulator,
     state::{
         View,
         items::{
             file_content::Content,
+            item_edits::NewItem,
             item_patch::{ModifiedTime, Patch, PropertyPatch},
         },
     },
@@ -34,6 +39,7 @@ use crate::{
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct FileBody {
+    id: Option<String>,
     title: Option<String>,
     mime_type: Option<String>,
     #[serde(deserialize_with = "present")]
@@ -42,6 +48,13 @@ struct FileBody {
     parents: Option<Vec<ParentBody>>,
     properties: Option<Vec<PropertyBody>>,
     modified_date: Option<String>,
+    shortcut_details: Option<ShortcutBody>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ShortcutBody {
+    target_id: String,
 }
 
 /// Distinguishes an absent member from one that is null.
@@ -82,9 +95,129 @@ pub(crate) async fn get(simulator: Simulator, call: Call) -> Result<ApiResponse,
         .await
         .map(ApiResponse::Raw);
     }
-    resources_v3::prepare_checksums([&view], &call.selection).await;
+    tagged(&call, &view).await
+}
+
+/// What v2 calls the terms of a search and the keys of an order.
+const SEARCH_WORDS: SearchWords = SearchWords {
+    page_size: "maxResults",
+    renamed: &[
+        ("title", "name"),
+        ("title_natural", "name_natural"),
+        ("modifiedDate", "modifiedTime"),
+        ("createdDate", "createdTime"),
+    ],
+};
+
+/// `v2.files.list`.
+pub(crate) async fn list(simulator: Simulator, call: Call) -> Result<ApiResponse, DriveError> {
+    let request = search_request(&call, &SEARCH_WORDS)?;
+    let page = simulator.with_state(|state| state.search(&call.user, &request))?;
+    if let Some(inner) = call.selection.member("items") {
+        resources_v3::prepare_checksums(&page.views, inner).await;
+    }
+    let link = "https://www.googleapis.com/drive/v2/files";
+    let mut out = Object::new(&call.selection);
+    out.put("kind", || "drive#fileList");
+    out.put("selfLink", || link);
+    out.put("incompleteSearch", || page.incomplete);
+    out.put_some("nextLink", || {
+        let token = page.next_page_token.as_ref()?;
+        Some(format!("{link}?pageToken={token}"))
+    });
+    out.put_some("nextPageToken", || page.next_page_token.clone());
+    out.put_built("items", |inner| {
+        let files = page.views.iter();
+        Some(files.map(|view| resources_v2::file(view, inner)).collect())
+    });
+    Ok(ApiResponse::Json(out.finish()))
+}
+
+/// `v2.files.insert` with metadata only.
+pub(crate) async fn insert(simulator: Simulator, call: Call) -> Result<ApiResponse, DriveError> {
+    let file = deserialize(parse_resource(&call.body, &shapes_v2::FILE)?)?;
+    insert_item(&simulator, &call, file, None).await
+}
+
+/// Creates a file from a completed upload.
+///
+/// # Errors
+/// Those of `v2.files.insert`.
+pub(crate) async fn insert_uploaded(
+    simulator: &Simulator,
+    call: &Call,
+    upload: Upload,
+) -> Result<ApiResponse, DriveError> {
+    let mut file: FileBody = deserialize(parse_resource(&upload.metadata, &shapes_v2::FILE)?)?;
+    file.mime_type = file.mime_type.or(upload.mime_type);
+    insert_item(simulator, call, file, Some(upload.content)).await
+}
+
+async fn insert_item(
+    simulator: &Simulator,
+    call: &Call,
+    file: FileBody,
+    content: Option<Arc<Content>>,
+) -> Result<ApiResponse, DriveError> {
+    let all_drives = call.all_drives()?;
+    let modified_ms = file.modified_date.as_deref();
+    let modified_ms = modified_ms
+        .map(|text| parse_time_member("modifiedDate", text))
+        .transpose()?;
+    let parents = file.parents.iter().flatten();
+    let new = NewItem {
+        id: file.id.clone(),
+        parents: parents.map(|parent| parent.id.clone()).collect(),
+        created_ms: None,
+        shortcut_target: file
+            .shortcut_details
+            .as_ref()
+            .map(|details| details.target_id.clone()),
+        fields: Patch {
+            content,
+            modified: modified_ms.map_or(ModifiedTime::IfEdited, ModifiedTime::Set),
+            ..into_patch(file)?
+        },
+    };
+    let view = simulator.with_state(|state| {
+        let id = state.create(&call.user, new, all_drives)?;
+        state.find(&call.user, id.as_str(), true)
+    })?;
+    tagged(call, &view).await
+}
+
+/// `v2.files.trash`.
+pub(crate) async fn trash(simulator: Simulator, call: Call) -> Result<ApiResponse, DriveError> {
+    set_trashed(&simulator, &call, true).await
+}
+
+/// `v2.files.untrash`.
+pub(crate) async fn untrash(simulator: Simulator, call: Call) -> Result<ApiResponse, DriveError> {
+    set_trashed(&simulator, &call, false).await
+}
+
+async fn set_trashed(
+    simulator: &Simulator,
+    call: &Call,
+    trashed: bool,
+) -> Result<ApiResponse, DriveError> {
+    let (id, all_drives) = (call.path("id")?, call.all_drives()?);
+    let patch = Patch {
+        trashed: Some(trashed),
+        ..Patch::default()
+    };
+    let view = simulator.with_state(|state| {
+        let id = state.patch(&call.user, id, all_drives, None, patch)?;
+        state.find(&call.user, id.as_str(), true)
+    })?;
+    tagged(call, &view).await
+}
+
+/// Responds with a file and its etag.
+async fn tagged(call: &Call, view: &View) -> Result<ApiResponse, DriveError> {
+    resources_v3::prepare_checksums([view], &call.selection).await;
     Ok(ApiResponse::Tagged(
-        resources_v2::file(&view, &call.selection),
+        resources_v2::file(view, &call.selection),
         view.item.etag(),
     ))
 }

@@ -46,6 +46,16 @@ pub(crate) fn file(view: &View, selection: &Selection) -> Value {
     });
     if item.content.is_some() {
         out.put_some("fileSize", || resources_v3::size(view));
+        out.put("downloadUrl", || {
+            let origin = view
+                .origin
+                .as_deref()
+                .unwrap_or("https://www.googleapis.com");
+            format!(
+                "{origin}/drive/v2/files/{}?alt=media&source=downloadUrl",
+                item.id
+            )
+        });
     }
     out.finish()
 }

@@ -92,6 +92,12 @@ pub(crate) static FILE_THUMBNAIL: Shape = Shape {
     parts: &[],
 };
 
+/// `FileList`.
+pub(crate) static FILE_LIST: Shape = Shape {
+    leaves: "etag incompleteSearch kind nextLink nextPageToken selfLink",
+    parts: &[("items", &FILE)],
+};
+
 /// `File`.
 pub(crate) static FILE: Shape = Shape {
     leaves: "alternateLink appDataContents canComment canReadRevisions clientEncryptionDetails \

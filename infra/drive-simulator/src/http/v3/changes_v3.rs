@@ -102,7 +102,7 @@ fn feed_request(call: &Call) -> Result<FeedRequest, DriveError> {
             .text("pageToken")
             .ok_or_else(|| DriveError::required("pageToken"))?
             .to_owned(),
-        page_size: call.params.page_size(100)?.min(1_000),
+        page_size: call.params.page_size("pageSize", 100)?.min(1_000),
         include_removed: params.flag("includeRemoved", true)?,
         include_all_drives: call.include_all_drives()?,
         include_corpus_removals: params.flag("includeCorpusRemovals", false)?,

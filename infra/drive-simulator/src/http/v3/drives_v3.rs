@@ -14,7 +14,7 @@ use crate::{
         endpoint::endpoint,
         methods, request_body,
         response::ApiResponse,
-        v3::{resources_v3, shapes_v3},
+        v3::{exports_v3, resources_v3, shapes_v3},
     },
     ids::{DriveId, UserId},
     simulator::Simulator,
@@ -23,6 +23,10 @@ use crate::{
 
 /// The members of a drive that a client may write. Only the name has an effect.
 const WRITABLE: &str = "name kind backgroundImageFile colorRgb restrictions themeId hidden";
+
+const DOCUMENT: &str = "application/vnd.google-apps.document";
+const SPREADSHEET: &str = "application/vnd.google-apps.spreadsheet";
+const PRESENTATION: &str = "application/vnd.google-apps.presentation";
 
 /// Returns the routes of shared drives.
 pub(crate) fn routes() -> Router<Simulator> {
@@ -173,14 +177,28 @@ pub(crate) async fn about(_simulator: Simulator, call: Call) -> Result<ApiRespon
         )
         .at("fields"));
     }
+    let theme = json!({"id": "abacus", "colorRgb": "#ea6100"});
     let rendered: Value = json!({
         "kind": "drive#about", "user": resources_v3::user(&call.user, &call.user),
         "storageQuota": {
             "limit": "16106127360", "usage": "0", "usageInDrive": "0", "usageInDriveTrash": "0",
         },
-        "importFormats": {}, "exportFormats": {}, "maxImportSizes": {},
-        "maxUploadSize": "5242880000000", "appInstalled": true, "canCreateDrives": false,
-        "canCreateTeamDrives": false, "folderColorPalette": [],
+        "importFormats": {
+            "text/plain": [DOCUMENT], "text/html": [DOCUMENT], "application/rtf": [DOCUMENT],
+            "application/vnd.oasis.opendocument.text": [DOCUMENT],
+            "application/vnd.openxmlformats-officedocument.wordprocessingml.document": [DOCUMENT],
+            "text/csv": [SPREADSHEET], "text/tab-separated-values": [SPREADSHEET],
+            "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": [SPREADSHEET],
+            "application/vnd.openxmlformats-officedocument.presentationml.presentation":
+                [PRESENTATION],
+        },
+        "exportFormats": exports_v3::export_formats(),
+        "maxImportSizes": {
+            DOCUMENT: "10485760", SPREADSHEET: "104857600", PRESENTATION: "104857600",
+        },
+        "maxUploadSize": "5242880000000", "appInstalled": true, "canCreateDrives": true,
+        "canCreateTeamDrives": true, "folderColorPalette": ["#ac725e", "#d06b64", "#4986e7"],
+        "driveThemes": [theme], "teamDriveThemes": [theme],
     });
     Ok(ApiResponse::Json(call.selection.filter(rendered)))
 }

@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
-use http::header;
 use serde_json::{Value, json};
 
 use crate::{
     errors::DriveError,
     http::{call::Call, media::media_download, response::ApiResponse},
+    ids::FileId,
     simulator::Simulator,
     state::{
         View,
@@ -26,6 +26,15 @@ const EXPORT_BYTES_MAX: u64 = 10 * 1024 * 1024;
 const EXPORT_BYTES: u64 = 1_024;
 /// Google Vids, which can be downloaded but not exported.
 const VID: &str = "application/vnd.google-apps.vid";
+
+/// The types that can be exported.
+const EXPORTABLE: [&str; 5] = [
+    "application/vnd.google-apps.document",
+    "application/vnd.google-apps.spreadsheet",
+    "application/vnd.google-apps.presentation",
+    "application/vnd.google-apps.drawing",
+    "application/vnd.google-apps.script",
+];
 
 /// Returns the formats that a Google type can be exported to (the Drive guide "Export MIME types"),
 /// the default first.
@@ -68,18 +77,44 @@ fn formats(kind: &str) -> &'static [&'static str] {
     }
 }
 
+/// Returns the name of a format in an export link.
+fn link_format(format: &str) -> &str {
+    match format {
+        "application/vnd.openxmlformats-officedocument.wordprocessingml.document" => "docx",
+        "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet" => "xlsx",
+        "application/vnd.openxmlformats-officedocument.presentationml.presentation" => "pptx",
+        "application/vnd.oasis.opendocument.text" => "odt",
+        "application/x-vnd.oasis.opendocument.spreadsheet" => "ods",
+        "application/vnd.oasis.opendocument.presentation" => "odp",
+        "application/vnd.google-apps.script+json" => "json",
+        "application/epub+zip" => "epub",
+        "image/svg+xml" => "svg",
+        "text/plain" => "txt",
+        "text/markdown" => "md",
+        "text/tab-separated-values" => "tsv",
+        other => other.rsplit('/').next().unwrap_or_default(),
+    }
+}
+
 /// Returns the `exportLinks` of an item or a revision; `None` if it cannot be exported.
-pub(crate) fn export_links(id: &str, kind: &str) -> Option<Value> {
+pub(crate) fn export_links(origin: Option<&str>, id: &FileId, kind: &str) -> Option<Value> {
     let formats = formats(kind);
+    let origin = origin.unwrap_or("https://docs.google.com");
     let link = |format: &&str| {
-        let to = format.rsplit(['/', '.', '-']).next().unwrap_or_default();
-        let link = format!(
-            "https://docs.google.com/feeds/download/documents/export/Export\
-             ?id={id}&exportFormat={to}"
-        );
+        let to = link_format(format);
+        let link =
+            format!("{origin}/feeds/download/documents/export/Export?id={id}&exportFormat={to}");
         ((*format).to_owned(), json!(link))
     };
     (!formats.is_empty() && kind != VID).then(|| formats.iter().map(link).collect())
+}
+
+/// Returns the `exportFormats` of `about.get`: by type, the formats that it can be exported to.
+pub(crate) fn export_formats() -> Value {
+    EXPORTABLE
+        .iter()
+        .map(|kind| ((*kind).to_owned(), json!(formats(kind))))
+        .collect()
 }
 
 /// Checks that the item can be exported to a format.
@@ -97,11 +132,57 @@ fn export_content(view: &View) -> Arc<Content> {
 
 /// `files.export`.
 pub(crate) async fn export(simulator: Simulator, call: Call) -> Result<ApiResponse, DriveError> {
-    let id = call.path("id")?;
     let format = call
         .params
         .text("mimeType")
         .ok_or_else(|| DriveError::required("mimeType"))?;
+    export_as(&simulator, &call, call.path("id")?, format).await
+}
+
+/// An export by one of the `exportLinks`.
+pub(crate) async fn export_link(
+    simulator: Simulator,
+    call: Call,
+) -> Result<ApiResponse, DriveError> {
+    let required = |name| {
+        call.params
+            .text(name)
+            .ok_or_else(|| DriveError::required(name))
+    };
+    let (id, wanted) = (required("id")?, required("exportFormat")?);
+    let kind = simulator.with_state(|state| {
+        let view = state.find(&call.user, id, true)?;
+        Ok(Arc::clone(&view.item.mime_type))
+    })?;
+    let format = formats(&kind)
+        .iter()
+        .find(|format| link_format(format) == wanted)
+        .copied()
+        .unwrap_or(wanted);
+    export_as(&simulator, &call, id, format).await
+}
+
+/// The content of a file by its `webContentLink`.
+pub(crate) async fn content_link(
+    simulator: Simulator,
+    call: Call,
+) -> Result<ApiResponse, DriveError> {
+    let id = call
+        .params
+        .text("id")
+        .ok_or_else(|| DriveError::required("id"))?;
+    let view = simulator.with_state(|state| state.find(&call.user, id, true))?;
+    media_download::download(&view, false, &call.headers)
+        .await
+        .map(ApiResponse::Raw)
+}
+
+async fn export_as(
+    simulator: &Simulator,
+    call: &Call,
+    id: &str,
+    format: &str,
+) -> Result<ApiResponse, DriveError> {
     let view = simulator.with_state(|state| state.find(&call.user, id, true))?;
     let kind = &*view.item.mime_type;
     if formats(kind).is_empty() || kind == VID {
@@ -130,7 +211,7 @@ pub(crate) async fn begin_download(
 ) -> Result<ApiResponse, DriveError> {
     let id = call.path("id")?;
     let (format, revision) = (call.params.text("mimeType"), call.params.text("revisionId"));
-    let host = host(&call);
+    let host = call.host().to_owned();
     let (name, operation) = simulator.with_state(|state| {
         let view = state.find(&call.user, id, true)?;
         media_download::check_allowed(&view, false)?;
@@ -178,10 +259,6 @@ fn downloadable_content(
     Ok((export_content(view), format.to_owned()))
 }
 
-fn host(call: &Call) -> String {
-    call.header(header::HOST).unwrap_or("127.0.0.1").to_owned()
-}
-
 fn operation_json(name: &str, progress: &Progress, host: &str) -> Value {
     let kind = |of: &str| format!("type.googleapis.com/google.apps.drive.v3.{of}");
     let mut operation = json!({
@@ -200,11 +277,10 @@ fn operation_json(name: &str, progress: &Progress, host: &str) -> Value {
 
 /// `operations.get`.
 pub(crate) async fn operation(simulator: Simulator, call: Call) -> Result<ApiResponse, DriveError> {
-    let (name, host) = (call.path("name")?, host(&call));
+    let (name, host) = (call.path("name")?, call.host());
     let (_, progress) = simulator.with_state(|state| state.download(&call.user, name))?;
     Ok(ApiResponse::Json(
-        call.selection
-            .filter(operation_json(name, &progress, &host)),
+        call.selection.filter(operation_json(name, &progress, host)),
     ))
 }
 

@@ -8,6 +8,7 @@ use crate::{
     http::{
         call::Call,
         media::media_download,
+        params::page_size_out_of_range,
         request_body::{self, Upload},
         response::ApiResponse,
         v3::{resources_v3, revisions_v3, shapes_v3},
@@ -27,7 +28,7 @@ const IDS_MAX: usize = 1_000;
 
 /// `files.list`.
 pub(crate) async fn list(simulator: Simulator, call: Call) -> Result<ApiResponse, DriveError> {
-    let request = search_request(&call)?;
+    let request = search_request(&call, &SEARCH_WORDS)?;
     let page = simulator.with_state(|state| state.search(&call.user, &request))?;
     if let Some(inner) = call.selection.member("files") {
         resources_v3::prepare_checksums(&page.views, inner).await;
@@ -47,20 +48,41 @@ pub(crate) async fn list(simulator: Simulator, call: Call) -> Result<ApiResponse
     Ok(ApiResponse::Json(out.finish()))
 }
 
-fn search_request(call: &Call) -> Result<SearchRequest, DriveError> {
+/// The names by which a version of the API searches.
+pub(crate) struct SearchWords {
+    pub(crate) page_size: &'static str,
+    /// Pairs of a name of this version and that of v3, in `q` and `orderBy`.
+    pub(crate) renamed: &'static [(&'static str, &'static str)],
+}
+
+const SEARCH_WORDS: SearchWords = SearchWords {
+    page_size: "pageSize",
+    renamed: &[],
+};
+
+/// Parses the parameters of a `files.list`.
+///
+/// # Errors
+/// 400 for an invalid value, 403 for items of shared drives without support for them.
+pub(crate) fn search_request(
+    call: &Call,
+    words: &SearchWords,
+) -> Result<SearchRequest, DriveError> {
     let params = &call.params;
-    let page_size = params.page_size(100)?;
+    let page_size = params.page_size(words.page_size, 100)?;
     if page_size > 1_000 {
-        let message =
-            format!("Invalid value '{page_size}'. Values must be within the range: [1, 1000]");
-        return Err(DriveError::invalid_parameter("pageSize", message));
+        return Err(page_size_out_of_range(words.page_size, page_size, 1_000));
     }
+    call.check_all_drives_requested()?;
     let (q, order_by) = (params.text("q"), params.text("orderBy"));
     let corpus = corpus(call)?;
     let fingerprint = fingerprint(&format!("{:?} {q:?} {order_by:?} {corpus:?}", call.user));
     Ok(SearchRequest {
-        query: q.map(Query::parse).transpose()?,
-        order: order_by.map(parse_order).transpose()?.unwrap_or_default(),
+        query: q.map(|q| Query::parse(q, words.renamed)).transpose()?,
+        order: order_by
+            .map(|keys| parse_order(keys, words.renamed))
+            .transpose()?
+            .unwrap_or_default(),
         corpus,
         page_size,
         page_token: params.text("pageToken").map(str::to_owned),
@@ -114,8 +136,14 @@ fn fingerprint(text: &str) -> String {
 /// `files.get`, metadata or content.
 pub(crate) async fn get(simulator: Simulator, call: Call) -> Result<ApiResponse, DriveError> {
     let (id, all_drives) = (call.path("id")?, call.all_drives()?);
+    let media = call.params.text("alt") == Some("media");
+    if !media && call.params.flag("acknowledgeAbuse", false)? {
+        let message = "The acknowledgeAbuse parameter is only applicable for download requests.";
+        let error = DriveError::new(403, "invalidAbuseAcknowledgment", message);
+        return Err(error.at("acknowledgeAbuse"));
+    }
     let view = simulator.with_state(|state| state.find(&call.user, id, all_drives))?;
-    if call.params.text("alt") == Some("media") {
+    if media {
         return media_download::download(
             &view,
             call.params.flag("acknowledgeAbuse", false)?,
@@ -247,7 +275,12 @@ pub(crate) async fn generate_ids(
     simulator: Simulator,
     call: Call,
 ) -> Result<ApiResponse, DriveError> {
-    let count = call.params.number::<usize>("count")?.unwrap_or(10);
+    let count = match call.params.number::<usize>("count")? {
+        // What v2 calls it.
+        None => call.params.number::<usize>("maxResults")?,
+        count => count,
+    };
+    let count = count.unwrap_or(10);
     if !(1..=IDS_MAX).contains(&count) {
         let message =
             format!("Invalid value '{count}'. Values must be within the range: [1, {IDS_MAX}]");

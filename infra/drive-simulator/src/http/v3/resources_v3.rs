@@ -106,13 +106,21 @@ pub(crate) fn file(view: &View, selection: &Selection) -> Value {
     }
     if item.content.is_some() {
         out.put_some("size", || size(view));
-        let download = || format!("https://drive.google.com/uc?id={}&export=download", item.id);
-        out.put("webContentLink", download);
     }
-    out.put_some("exportLinks", || {
-        exports_v3::export_links(item.id.as_str(), &item.mime_type)
-    });
     out.finish()
+}
+
+/// Returns the URL at which the content of an item can be had.
+fn web_content_link(view: &View) -> String {
+    let origin = view.origin.as_deref().unwrap_or("https://drive.google.com");
+    let key = link_key(view, '&');
+    format!("{origin}/uc?id={}&export=download{key}", view.item.id)
+}
+
+/// Returns the part of a link that has the item's resource key.
+fn link_key(view: &View, first: char) -> String {
+    let key = view.resource_key.as_ref();
+    key.map_or_else(String::new, |key| format!("{first}resourcekey={key}"))
 }
 
 /// Adds the members of a file that v2 and v3 share.
@@ -156,11 +164,20 @@ pub(crate) fn put_common_members(view: &View, out: &mut Object<'_>) {
         out.put("originalFilename", || item.name.as_str());
         out.put("fullFileExtension", || extension(&item.name));
         out.put("fileExtension", || extension(&item.name));
+        out.put("webContentLink", || web_content_link(view));
     }
+    out.put_some("exportLinks", || {
+        exports_v3::export_links(view.origin.as_deref(), &item.id, &item.mime_type)
+    });
+    out.put_some("resourceKey", || view.resource_key.clone());
     out.put_some("shortcutDetails", || {
         let shortcut = item.shortcut.as_ref()?;
         let (id, mime_type) = (shortcut.target.as_str(), &shortcut.target_mime_type);
-        Some(json!({"targetId": id, "targetMimeType": mime_type}))
+        let mut details = json!({"targetId": id, "targetMimeType": mime_type});
+        if let (Some(key), Some(members)) = (&view.target_resource_key, details.as_object_mut()) {
+            members.insert("targetResourceKey".to_owned(), json!(key));
+        }
+        Some(details)
     });
 }
 
@@ -200,9 +217,11 @@ fn extension(name: &str) -> &str {
 pub(crate) fn web_view_link(view: &View) -> String {
     let id = &view.item.id;
     if view.item.is_folder() {
-        format!("https://drive.google.com/drive/folders/{id}")
+        let key = link_key(view, '?');
+        format!("https://drive.google.com/drive/folders/{id}{key}")
     } else {
-        format!("https://drive.google.com/file/d/{id}/view?usp=drivesdk")
+        let key = link_key(view, '&');
+        format!("https://drive.google.com/file/d/{id}/view?usp=drivesdk{key}")
     }
 }
 

@@ -14,18 +14,19 @@ use crate::{
         response::ApiResponse,
         v3::{exports_v3, resources_v3, shapes_v3},
     },
-    ids::UserId,
     simulator::Simulator,
-    state::items::item_revisions::Revision,
+    state::{View, items::item_revisions::Revision},
 };
 
-fn revision(of: &Revision, viewer: &UserId, selection: &Selection) -> Value {
+fn revision(of: &Revision, view: &View, selection: &Selection) -> Value {
     let mut out = Object::new(selection);
     out.put("kind", || "drive#revision");
     out.put("id", || of.id.as_str());
     out.put("mimeType", || &*of.mime_type);
     out.put("modifiedTime", || rfc3339(of.modified_ms));
-    out.put("lastModifyingUser", || resources_v3::user(&of.user, viewer));
+    out.put("lastModifyingUser", || {
+        resources_v3::user(&of.user, &view.viewer)
+    });
     out.put("published", || false);
     match &of.content {
         Some(content) => {
@@ -37,7 +38,7 @@ fn revision(of: &Revision, viewer: &UserId, selection: &Selection) -> Value {
             });
         }
         None => out.put_some("exportLinks", || {
-            exports_v3::export_links(&of.id, &of.mime_type)
+            exports_v3::export_links(view.origin.as_deref(), &view.item.id, &of.mime_type)
         }),
     }
     out.finish()
@@ -57,7 +58,7 @@ async fn prepare_checksums(all: &[Revision], selection: &Selection) {
 
 /// `revisions.list`.
 pub(crate) async fn list(simulator: Simulator, call: Call) -> Result<ApiResponse, DriveError> {
-    let size = call.params.page_size(200)?.min(1_000);
+    let size = call.params.page_size("pageSize", 200)?.min(1_000);
     let start = match call.params.text("pageToken") {
         None => 0,
         Some(text) => text
@@ -66,7 +67,7 @@ pub(crate) async fn list(simulator: Simulator, call: Call) -> Result<ApiResponse
             .ok_or_else(|| DriveError::invalid("pageToken"))?,
     };
     let id = call.path("id")?;
-    let (_, all) = simulator.with_state(|state| state.revisions(&call.user, id))?;
+    let (view, all) = simulator.with_state(|state| state.revisions(&call.user, id))?;
     let page = all.get(start..).unwrap_or_default();
     let page = page.get(..size).unwrap_or(page);
     if let Some(inner) = call.selection.member("revisions") {
@@ -79,11 +80,7 @@ pub(crate) async fn list(simulator: Simulator, call: Call) -> Result<ApiResponse
         (end < all.len()).then(|| format!("revisions.{end}"))
     });
     out.put_built("revisions", |inner| {
-        Some(
-            page.iter()
-                .map(|one| revision(one, &call.user, inner))
-                .collect(),
-        )
+        Some(page.iter().map(|one| revision(one, &view, inner)).collect())
     });
     Ok(ApiResponse::Json(out.finish()))
 }
@@ -101,11 +98,7 @@ pub(crate) async fn get(simulator: Simulator, call: Call) -> Result<ApiResponse,
             .map(ApiResponse::Raw);
     }
     prepare_checksums(std::slice::from_ref(&found), &call.selection).await;
-    Ok(ApiResponse::Json(revision(
-        &found,
-        &call.user,
-        &call.selection,
-    )))
+    Ok(ApiResponse::Json(revision(&found, &view, &call.selection)))
 }
 
 /// A revision as a client sends it.
@@ -122,18 +115,14 @@ pub(crate) async fn update(simulator: Simulator, call: Call) -> Result<ApiRespon
         &call.body,
         &shapes_v3::REVISION,
     )?)?;
-    let found = simulator.with_state(|state| match requested.keep_forever {
-        Some(keep) => state.keep_forever(&call.user, id, revision_id, keep),
-        None => state
-            .revision(&call.user, id, revision_id)
-            .map(|(_, found)| found),
+    let (view, found) = simulator.with_state(|state| {
+        if let Some(keep) = requested.keep_forever {
+            state.keep_forever(&call.user, id, revision_id, keep)?;
+        }
+        state.revision(&call.user, id, revision_id)
     })?;
     prepare_checksums(std::slice::from_ref(&found), &call.selection).await;
-    Ok(ApiResponse::Json(revision(
-        &found,
-        &call.user,
-        &call.selection,
-    )))
+    Ok(ApiResponse::Json(revision(&found, &view, &call.selection)))
 }
 
 /// `revisions.delete`.

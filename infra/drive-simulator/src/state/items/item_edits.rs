@@ -71,9 +71,10 @@ impl State {
             return Err(DriveError::bad_request("A shortcut has no content."));
         }
         self.check_limits(&parent, mime_type == FOLDER, None)?;
-        let content = new.fields.content.or_else(|| {
-            (!mime_type.starts_with(GOOGLE_TYPES))
-                .then(|| Arc::new(Content::uploaded(bytes::Bytes::new())))
+        // An upload to one of Google's own types is converted, and has no bytes afterwards.
+        let content = (!mime_type.starts_with(GOOGLE_TYPES)).then(|| {
+            let empty = || Arc::new(Content::uploaded(bytes::Bytes::new()));
+            new.fields.content.unwrap_or_else(empty)
         });
         let modified_ms = match new.fields.modified {
             ModifiedTime::Set(ms) => ms,

@@ -203,7 +203,7 @@ impl State {
         id: &str,
         revision: &str,
         keep: bool,
-    ) -> Result<Revision, DriveError> {
+    ) -> Result<(), DriveError> {
         let (view, found) = self.revision(user, id, revision)?;
         if found.content.is_none() {
             let message = "Only revisions of files with binary content can be kept forever.";
@@ -225,10 +225,7 @@ impl State {
         for old in history.older.iter_mut().filter(|old| old.id == found.id) {
             old.keep_forever = keep;
         }
-        Ok(Revision {
-            keep_forever: keep,
-            ..found
-        })
+        Ok(())
     }
 
     /// Deletes a superseded revision.

@@ -63,19 +63,31 @@ pub(crate) struct SearchPage {
     pub(crate) incomplete: bool,
 }
 
-/// Parses `orderBy`, e.g. `folder,modifiedTime desc,name`.
+/// Parses `orderBy`, e.g. `folder,modifiedTime desc,name`, whose `renamed` keys have other names
+/// in v3.
 ///
 /// # Errors
-/// 400 `invalid` at `orderBy` for an unknown key.
-pub(crate) fn parse_order(text: &str) -> Result<Vec<Order>, DriveError> {
-    text.split(',')
-        .map(|key| parse_order_key(key).ok_or_else(|| DriveError::invalid("orderBy")))
-        .collect()
+/// 400 `invalid` at `orderBy` for an unknown key, 403 for one that occurs twice.
+pub(crate) fn parse_order(text: &str, renamed: &[(&str, &str)]) -> Result<Vec<Order>, DriveError> {
+    let mut order: Vec<Order> = Vec::new();
+    for key in text.split(',') {
+        let (key, reversed) =
+            parse_order_key(key, renamed).ok_or_else(|| DriveError::invalid("orderBy"))?;
+        if order.iter().any(|(known, _)| *known == key) {
+            let message = "The orderBy parameter cannot contain duplicate sort keys.";
+            let error = DriveError::new(403, "orderByContainsDuplicateSortKeys", message);
+            return Err(error.at("orderBy"));
+        }
+        order.push((key, reversed));
+    }
+    Ok(order)
 }
 
-fn parse_order_key(text: &str) -> Option<Order> {
+fn parse_order_key(text: &str, renamed: &[(&str, &str)]) -> Option<Order> {
     let mut words = text.split_ascii_whitespace();
-    let (key, reversed_by_nature) = match words.next()? {
+    let word = words.next()?;
+    let renamed = renamed.iter().find(|(other, _)| *other == word);
+    let (key, reversed_by_nature) = match renamed.map_or(word, |(_, name)| *name) {
         "name" | "name_natural" => (OrderKey::Name, false),
         "folder" => (OrderKey::Folder, false),
         "modifiedTime" => (OrderKey::ModifiedTime, false),
@@ -321,7 +333,7 @@ mod tests {
     #[test]
     fn order_by_is_a_list_of_keys_with_directions() {
         assert_eq!(
-            parse_order("folder, modifiedTime desc,name"),
+            parse_order("folder, modifiedTime desc,name", &[]),
             Ok(vec![
                 (OrderKey::Folder, false),
                 (OrderKey::ModifiedTime, true),
@@ -330,7 +342,7 @@ mod tests {
         );
         for text in ["size", "name up", "name desc desc", "name,"] {
             assert_eq!(
-                parse_order(text),
+                parse_order(text, &[]),
                 Err(DriveError::invalid("orderBy")),
                 "{text}"
             );
