@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
+use super::troubles::{self, Trouble};
 use crate::support::sim::FaultRates;
 
 /// The files of a world, without folders.
@@ -66,6 +67,8 @@ pub enum Action {
     Redeploy,
     /// Drive forgets the page tokens that it issued.
     LoseTokens,
+    /// Drive does something wrong for so many seconds.
+    Trouble(Trouble, u32),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,13 +123,49 @@ impl Schedule {
             wait: wait(&mut rng, hot),
             act: act(&mut rng, files, hot),
         });
-        let steps = steps.collect();
+        let mut steps: Vec<Step> = steps.collect();
+        // Drawn last, so that a schedule without troubles is the same as ever.
+        if rng.bool() {
+            trouble(&mut rng, &mut steps);
+        }
         Self {
             seed,
             fault_rates,
             unique,
             steps,
         }
+    }
+
+    /// Returns a schedule with this kind of trouble alone.
+    pub fn troubled(seed: u64, kind: Trouble) -> Self {
+        let mut schedule = Self::draw(seed);
+        schedule
+            .steps
+            .retain(|step| !matches!(step.act, Action::Trouble(..)));
+        schedule.fault_rates = FaultRates::NONE;
+        for (number, place) in [2, 9, 16].into_iter().enumerate() {
+            let act = Action::Trouble(kind, 300);
+            let (number, wait) = (STEPS + number, Duration::from_secs(1));
+            schedule.steps.insert(place, Step { number, wait, act });
+        }
+        schedule
+    }
+
+    /// Returns whether Drive does anything wrong.
+    pub fn is_troubled(&self) -> bool {
+        let mut acts = self.steps.iter().map(|step| &step.act);
+        acts.any(|act| matches!(act, Action::Trouble(..)))
+    }
+}
+
+/// Adds a few troubles at any place.
+fn trouble(rng: &mut Rng, steps: &mut Vec<Step>) {
+    for number in 0..rng.usize(1..=4) {
+        let (kind, seconds) = troubles::draw(rng);
+        let act = Action::Trouble(kind, seconds);
+        let (number, wait) = (STEPS + number, Duration::from_millis(rng.u64(0..3_000)));
+        let place = rng.usize(0..steps.len());
+        steps.insert(place, Step { number, wait, act });
     }
 }
 

@@ -12,12 +12,12 @@ use http::{HeaderValue, Request, Response};
 use serde_json::{Map, Value, json};
 
 use super::play::Bugs;
-use crate::support::sim::{FUNCTION, MutationResult, SourceBugs, WireMutation};
+use crate::support::sim::{FUNCTION, Misreading, MutationResult, SourceBugs, WireMutation};
 
 /// The description of a bug, and the bug.
 type Bug = (&'static str, fn() -> Bugs);
 
-pub const ALL: [Bug; 11] = [
+pub const ALL: [Bug; 15] = [
     ("the cursor moves before the changes are queued", || {
         on_the_wire(cursor_first)
     }),
@@ -60,6 +60,16 @@ pub const ALL: [Bug; 11] = [
             })
         },
     ),
+    ("a single 404 is believed", || {
+        reading(Misreading::OneNotFound)
+    }),
+    ("a page of HTML is believed", || reading(Misreading::Pages)),
+    ("trouble with writes counts against the edit", || {
+        reading(Misreading::Trouble)
+    }),
+    ("a page is followed to itself", || {
+        reading(Misreading::AnyToken)
+    }),
     ("a process that failed once fails for ever", || {
         around(SourceBugs {
             keeps_failures: true,
@@ -71,6 +81,13 @@ pub const ALL: [Bug; 11] = [
 fn on_the_wire(mutation: fn() -> WireMutation) -> Bugs {
     Bugs {
         mutation: Some(mutation),
+        ..Bugs::default()
+    }
+}
+
+fn reading(misreading: Misreading) -> Bugs {
+    Bugs {
+        misreading: Some(misreading),
         ..Bugs::default()
     }
 }

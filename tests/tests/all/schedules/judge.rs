@@ -17,16 +17,36 @@ pub struct Responses {
     pub resolved_twice: Vec<String>,
 }
 
-/// Returns the violations, and the number of conflicts.
+/// The findings.
+#[derive(Debug, Default)]
+pub struct Verdict {
+    /// The violations.
+    pub wrong: Vec<String>,
+    pub conflicts: usize,
+    /// The conflicts over writes of unknown fate.
+    pub unsure: usize,
+}
+
+/// The most pages of changes and files that a schedule with troubles asks for. A client that
+/// follows a page to itself asks for several a second.
+const LISTINGS_MAX: u64 = 1_500;
+
+/// Checks a world at rest.
 pub async fn judge(
     sim: &Sim,
     schedule: &Schedule,
     responses: &Responses,
     unconverged: Option<String>,
-) -> (Vec<String>, usize) {
+) -> Verdict {
     let mut wrong: Vec<String> = unconverged.into_iter().collect();
     let conflicts = conflicts(sim).await;
-    let count = conflicts.len();
+    let unsure = conflicts.iter().filter(|conflict| conflict.unsure).count();
+    let counters = sim.simulator().counters();
+    let listed = |method| counters.calls.get(method).copied().unwrap_or(0);
+    let listings: u64 = listed("changes.list") + listed("files.list");
+    if listings > LISTINGS_MAX {
+        wrong.push(format!("{listings} pages were asked for"));
+    }
     wrong.extend(sim.recording().broken.clone());
     wrong.extend(
         responses
@@ -81,7 +101,11 @@ pub async fn judge(
         wrong.extend(dropped.map(|(_, how)| how));
         wrong.extend(lost_texts(sim, &conflicts).await);
     }
-    (wrong, count)
+    Verdict {
+        wrong,
+        conflicts: conflicts.len(),
+        unsure,
+    }
 }
 
 async fn conflicts(sim: &Sim) -> Vec<ConflictRecord> {

@@ -10,6 +10,7 @@ mod crash;
 mod invariants;
 mod judge;
 mod play;
+mod troubles;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -104,7 +105,10 @@ struct Totals {
     calls: u64,
     crashes: u64,
     faults: u64,
+    troubles: u64,
+    listings_max: u64,
     conflicts: usize,
+    unsure: usize,
 }
 
 impl Totals {
@@ -113,7 +117,10 @@ impl Totals {
         self.calls += played.calls;
         self.crashes += played.crashes;
         self.faults += played.faults;
+        self.troubles += played.troubles;
+        self.listings_max = self.listings_max.max(played.listings);
         self.conflicts += played.conflicts;
+        self.unsure += played.unsure;
     }
 }
 
@@ -158,7 +165,7 @@ fn random_schedules_lose_nothing() {
     }
     println!("{totals:?} in {:?}", began.elapsed());
     assert!(
-        totals.crashes > 0 && totals.faults > 0 && totals.conflicts > 0,
+        totals.crashes > 0 && totals.faults > 0 && totals.troubles > 0 && totals.conflicts > 0,
         "{totals:?}"
     );
 }
@@ -171,6 +178,26 @@ fn a_write_whose_response_is_lost_overwrites_no_later_edit() {
         assert!(played.wrong.is_empty(), "seed {seed}: {:?}", played.wrong);
         assert!(played.faults > 0, "every answer came");
     }
+}
+
+/// The schedules with one kind of trouble each.
+const OF_A_TROUBLE: u64 = 4;
+
+#[test]
+fn trouble_that_passes_leaves_nothing_lost_stuck_or_failed() {
+    let mut wrong = Vec::new();
+    for kind in troubles::DRAWN {
+        for seed in 0..OF_A_TROUBLE {
+            let played = play(&Schedule::troubled(seed, kind), &Bugs::default(), false);
+            let found = played.wrong.iter();
+            wrong.extend(found.map(|what| format!("{kind:?}, seed {seed}: {what}")));
+            println!(
+                "{kind:?}, seed {seed}: {} calls met it, {} pages, {} unsure",
+                played.troubles, played.listings, played.unsure
+            );
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 /// The schedules to catch a seeded bug: first these, then those with lost responses, then a crash
@@ -190,7 +217,15 @@ fn catches(bug: &Bugs) -> Option<(String, String)> {
     let by_crash = || Some(("a crash".to_owned(), crash::catches(bug)?));
     let (first, all) = SCHEDULES_A_BUG;
     let caught = (0..first).find_map(by_schedule);
+    let by_trouble = || {
+        let of = |kind| (0..OF_A_TROUBLE).map(move |seed| Schedule::troubled(seed, kind));
+        let troubled = troubles::DRAWN.into_iter().flat_map(of);
+        troubled
+            .into_iter()
+            .find_map(|schedule| plays("trouble", &schedule))
+    };
     caught
+        .or_else(by_trouble)
         .or_else(|| (0..UNANSWERED).find_map(by_lost_answers))
         .or_else(by_crash)
         .or_else(|| (first..all).find_map(by_schedule))

@@ -10,7 +10,9 @@ use tokio::task::JoinSet;
 
 use super::action::{Action, Change, Choice, FILES, FOLDERS, Schedule, Step};
 use super::judge::{Responses, judge};
-use crate::support::sim::{Event, Sim, SourceBugs, Start, WireMutation, recorder, simulate};
+use crate::support::sim::{
+    Event, Misreading, Sim, SourceBugs, Start, WireMutation, recorder, simulate,
+};
 
 /// The attempts of a program whose request was not answered.
 const TRIES: usize = 5;
@@ -20,6 +22,7 @@ const TRIES: usize = 5;
 pub struct Bugs {
     pub mutation: Option<fn() -> WireMutation>,
     pub source_bugs: SourceBugs,
+    pub misreading: Option<Misreading>,
     /// The connection's policy, if it is not `manual`.
     pub policies: Option<&'static str>,
 }
@@ -33,7 +36,13 @@ pub struct Played {
     pub calls: u64,
     pub crashes: u64,
     pub faults: u64,
+    /// The calls that a trouble of Drive's was met by.
+    pub troubles: u64,
+    /// The pages of changes and of files that were asked for.
+    pub listings: u64,
     pub conflicts: usize,
+    /// The conflicts over writes of unknown fate.
+    pub unsure: usize,
     pub lines: Vec<String>,
 }
 
@@ -45,6 +54,7 @@ pub fn play(schedule: &Schedule, bugs: &Bugs, lines: bool) -> Played {
         folders: FOLDERS,
         mutation: bugs.mutation.map(|mutation| mutation()),
         source_bugs: bugs.source_bugs,
+        misreading: bugs.misreading,
         lines,
         ..Start::default()
     };
@@ -67,17 +77,26 @@ pub fn play(schedule: &Schedule, bugs: &Bugs, lines: bool) -> Played {
         while let Some(done) = under_way.join_next().await {
             done.unwrap();
         }
-        let converged = sim.converge().await;
+        // Trouble that has passed leaves nothing that a person has to touch.
+        let converged = match schedule.is_troubled() {
+            true => sim.converge_alone().await,
+            false => sim.converge().await,
+        };
         let responses = player.responses.lock().unwrap().clone();
-        let (wrong, conflicts) = judge(sim, schedule, &responses, converged.err()).await;
+        let verdict = judge(sim, schedule, &responses, converged.err()).await;
         let (crashes, faults) = sim.wire().fault_counts();
+        let counters = sim.simulator().counters();
+        let listed = |method| counters.calls.get(method).copied().unwrap_or(0);
         Played {
             digest: sim.wire().digest(),
-            wrong,
+            wrong: verdict.wrong,
             calls: sim.wire().calls(),
             crashes,
             faults,
-            conflicts,
+            troubles: counters.faults,
+            listings: listed("changes.list") + listed("files.list"),
+            conflicts: verdict.conflicts,
+            unsure: verdict.unsure,
             lines: sim.wire().lines(),
         }
     })
@@ -149,6 +168,7 @@ impl Player {
             Action::Jump(time) => self.sim.jump(*time),
             Action::Redeploy => self.sim.redeploy(),
             Action::LoseTokens => self.sim.simulator().invalidate_tokens(false, true),
+            Action::Trouble(trouble, seconds) => trouble.begin(&self.sim, *seconds).await,
         }
     }
 

@@ -1,6 +1,7 @@
 //! A deterministic world: the real handlers, the clients of the SDKs and the client of Drive, over
 //! one wire in this process, on one thread, in virtual time. One seed decides everything.
 
+mod misreadings;
 pub mod recorder;
 mod sources;
 mod wire;
@@ -23,6 +24,7 @@ use serde_json::{Value, json};
 use store::Store;
 use tower::ServiceExt as _;
 
+pub use misreadings::Misreading;
 pub use recorder::{Event, Recording};
 pub use sources::SourceBugs;
 pub use wire::{Crashed, FUNCTION, FaultRates, MutationResult, Side, Wire, WireMutation};
@@ -82,6 +84,8 @@ pub struct Start {
     pub mutation: Option<WireMutation>,
     /// Seeded bugs around the functions.
     pub source_bugs: SourceBugs,
+    /// A seeded bug in the reading of Drive's answers.
+    pub misreading: Option<Misreading>,
     /// Whether the trace is kept as text.
     pub lines: bool,
     /// Whether every process serves only once.
@@ -149,6 +153,10 @@ impl Sim {
         let transport = match start.source_bugs.writes_blindly_again {
             true => sources::writes_blindly_again(transport),
             false => transport,
+        };
+        let transport = match start.misreading {
+            Some(misreading) => misreadings::misreads(transport, misreading),
+            None => transport,
         };
         let setting = FunctionSettings {
             transport,
@@ -285,6 +293,15 @@ impl Sim {
 
     fn lift_time_limit(&self) {
         *self.0.time_limit.lock().unwrap() = None;
+    }
+
+    /// Sends a command to the control interface of the simulated Drive.
+    pub async fn control(&self, command: &str, body: &Value) {
+        let request = Request::post(format!("/_control/{command}"))
+            .body(axum::body::Body::from(body.to_string()))
+            .unwrap();
+        let answer = self.0.simulator.router().oneshot(request).await.unwrap();
+        assert_eq!(answer.status(), 200, "{command} {body}");
     }
 
     /// Returns the messages in the queues, in any state.

@@ -195,6 +195,18 @@ impl Sim {
     /// # Errors
     /// The remaining differences after hours.
     pub async fn converge(&self) -> Result<(), String> {
+        self.come_to_rest(true).await
+    }
+
+    /// The same, without a person who retries failed intents.
+    ///
+    /// # Errors
+    /// The remaining differences after hours.
+    pub async fn converge_alone(&self) -> Result<(), String> {
+        self.come_to_rest(false).await
+    }
+
+    async fn come_to_rest(&self, retries: bool) -> Result<(), String> {
         if self.has_time_limit() {
             // Long enough for functions to run out of time.
             tokio::time::sleep(LIMITED).await;
@@ -208,7 +220,9 @@ impl Sim {
                 if wrong.is_empty() {
                     return Ok(());
                 }
-                self.retry_failed_intents().await;
+                if retries {
+                    self.retry_failed_intents().await;
+                }
             }
             tokio::time::sleep(CHECK_EVERY).await;
         }
