@@ -10,7 +10,9 @@
 //!
 //! `--only soak` is a test rather than a measurement, and runs only on request: ten minutes
 //! (`--soak-seconds N`) of edits on both sides, faults and `kill -9` (`--no-kills`: one long life,
-//! to measure its memory). Its exit code is 1 if anything was lost.
+//! to measure its memory). With `--bad-google` Drive also does wrong what it does wrong in the
+//! field, content is mirrored, and the same run without any fault comes first, to compare the
+//! calls. Its exit code is 1 if anything was lost.
 
 mod bare;
 mod burst;
@@ -49,6 +51,7 @@ struct Arguments {
     only: Option<String>,
     soak_seconds: u64,
     kills: bool,
+    bad_google: bool,
 }
 
 impl Arguments {
@@ -61,6 +64,7 @@ impl Arguments {
             only: None,
             soak_seconds: SOAK_SECONDS,
             kills: true,
+            bad_google: false,
         };
         let mut given = std::env::args().skip(1);
         while let Some(word) = given.next() {
@@ -71,6 +75,7 @@ impl Arguments {
                 "--json" => arguments.json = true,
                 "--memory" => arguments.memory = true,
                 "--no-kills" => arguments.kills = false,
+                "--bad-google" => arguments.bad_google = true,
                 "--only" => arguments.only = Some(value()?),
                 "--soak-seconds" => {
                     let text = value()?;
@@ -168,8 +173,16 @@ async fn run(arguments: &Arguments, report: &mut Report) -> bool {
         cold_start::measure(report).await;
     }
     if arguments.only.as_deref() == Some("soak") {
-        let (files, seconds) = (arguments.files, arguments.soak_seconds);
-        return soak::measure(report, files, seconds, arguments.kills).await;
+        let setup = soak::Setup {
+            files: arguments.files,
+            seconds: arguments.soak_seconds,
+            kills: arguments.kills,
+            google: match arguments.bad_google {
+                true => soak::Google::Bad,
+                false => soak::Google::Unreliable,
+            },
+        };
+        return soak::measure(report, setup).await;
     }
     true
 }

@@ -103,7 +103,7 @@ async fn move_in_drive(stage: &Stage, who: &str, file: &str, to: &str) -> Option
     let path = format!("/{file}?fields=parents");
     let seen = stage.person(who, Method::GET, &path, None).await?;
     if seen.status != 200 {
-        return Some(seen.status);
+        return None;
     }
     let from = seen.body["parents"][0].as_str()?;
     let query = format!("&addParents={to}&removeParents={from}");

@@ -3,11 +3,17 @@
 //! schedules.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::{Duration, Instant};
 
 use http::Method;
 use serde_json::{Value, json};
 
 use super::stage::{AppEdit, Ledger, PersonEdit, Stage};
+
+/// The files whose content is looked at.
+const CONTENTS: usize = 300;
+/// The pause between two looks at the contents that are missing.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// The place of a text: a file, and the label of a field.
 type Place = (String, String);
@@ -75,6 +81,32 @@ pub async fn differences(stage: &Stage) -> Vec<String> {
     }
     wrong.extend(ours.keys().map(|id| format!("{id} is not in Drive")));
     wrong
+}
+
+/// Returns the files whose content has not arrived in time, of the first few hundred.
+pub async fn contents(stage: &Stage, bound: Duration) -> Vec<String> {
+    let end = Instant::now() + bound;
+    let mut waiting: Vec<&String> = stage.files.iter().take(CONTENTS).collect();
+    loop {
+        let mut wrong = Vec::new();
+        let mut left = Vec::new();
+        for file in waiting {
+            let path = format!("/files/{file}/content");
+            let (answer, _) = stage.insist(Method::GET, &path, &[], None).await;
+            if answer.status != 200 {
+                wrong.push(format!(
+                    "the content of {file} is not here: {}",
+                    answer.body
+                ));
+                left.push(file);
+            }
+        }
+        if wrong.is_empty() || Instant::now() > end {
+            return wrong;
+        }
+        waiting = left;
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
 }
 
 fn text(value: &Value) -> &str {

@@ -1,12 +1,13 @@
 //! A soak test: twenty people edit in Drive and twenty programs at our API, Drive misbehaves, and
 //! `local` is killed every half minute and restarted on its directory. In the end nothing may be
-//! lost.
+//! lost, and nothing may wait for a person.
 
 mod actors;
 mod judge;
 mod memory;
 mod processes;
 mod stage;
+mod troubles;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -33,15 +34,73 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// The number of findings that are printed.
 const SHOWN_MAX: usize = 30;
 
-/// Runs the soak and returns whether it passed.
-pub async fn measure(report: &mut Report, files: usize, seconds: u64, kills: bool) -> bool {
+/// The most calls of Drive with a bad Google, in multiples of those without any fault.
+const CALLS_MAX: f64 = 1.3;
+
+/// How Drive behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Google {
+    /// Without a fault.
+    Good,
+    /// It refuses some calls, loses some answers, and its notifications are unreliable.
+    Unreliable,
+    /// The same, and what else it does wrong in the field.
+    Bad,
+}
+
+/// The options of a soak.
+#[derive(Debug, Clone, Copy)]
+pub struct Setup {
+    pub files: usize,
+    pub seconds: u64,
+    pub kills: bool,
+    pub google: Google,
+}
+
+/// What a run came to.
+struct Outcome {
+    sound: bool,
+    /// The calls of the product to Drive, for each edit that was accepted on either side.
+    calls_an_edit: f64,
+}
+
+/// Runs the soak and returns whether it passed. With a bad Google a run without faults comes first.
+pub async fn measure(report: &mut Report, setup: Setup) -> bool {
+    let calm = match setup.google {
+        Google::Bad => {
+            let google = Google::Good;
+            Some(run(report, Setup { google, ..setup }).await)
+        }
+        Google::Good | Google::Unreliable => None,
+    };
+    let outcome = run(report, setup).await;
+    let Some(calm) = calm else {
+        return outcome.sound;
+    };
+    let times = outcome.calls_an_edit / calm.calls_an_edit;
+    report.against(
+        "calls of Drive per edit, against the run without faults",
+        times,
+        "times",
+        Target::AtMost(CALLS_MAX),
+    );
+    calm.sound && outcome.sound && times <= CALLS_MAX
+}
+
+async fn run(report: &mut Report, setup: Setup) -> Outcome {
+    let Setup {
+        files,
+        seconds,
+        kills,
+        google,
+    } = setup;
     let folder = Folder::new();
     let build = processes::build(folder.path());
     let programs = folder.path();
     let log = folder.path().join("local.log");
     report.part(&format!(
-        "Soak: {PEOPLE} people, {PROGRAMS} programs, {files} files, faults, {}, for {seconds} s \
-            ({build} build)",
+        "Soak: {PEOPLE} people, {PROGRAMS} programs, {files} files, a Google that is {google:?}, \
+            {}, for {seconds} s ({build} build)",
         if kills {
             "kill -9 every 15 to 45 s"
         } else {
@@ -52,7 +111,9 @@ pub async fn measure(report: &mut Report, files: usize, seconds: u64, kills: boo
     let data_dir = folder.path().join("data");
     load(&drive, files).await;
     let began = Instant::now();
-    let mut local = Local::start(programs, &drive, &data_dir, &log).await;
+    // Contents are mirrored where Drive refuses them.
+    let content = google == Google::Bad;
+    let mut local = Local::start(programs, &drive, &data_dir, &log, content).await;
     let mut stage = Stage::new(&drive.url, &local.ready);
     synced(&stage).await;
     let items = stage.list("/files?limit=1000").await;
@@ -63,8 +124,16 @@ pub async fn measure(report: &mut Report, files: usize, seconds: u64, kills: boo
     stage
         .control(Method::POST, "journal", json!({"kept": true}))
         .await;
-    stage.misbehave().await;
+    stage.control(Method::DELETE, "counters", json!({})).await;
+    match google {
+        Google::Good => {}
+        Google::Unreliable | Google::Bad => stage.misbehave().await,
+    }
     let mut actors = actors(&stage);
+    if google == Google::Bad {
+        let stage = Arc::clone(&stage);
+        actors.spawn(async move { troubles::come_and_go(&stage, seconds).await });
+    }
     let began = Instant::now();
     let mut wrong = live_and_die(&mut local, Duration::from_secs(seconds), kills).await;
     stage.end();
@@ -92,6 +161,11 @@ pub async fn measure(report: &mut Report, files: usize, seconds: u64, kills: boo
     );
     wrong.extend(set_aside(&stage).await);
     wrong.extend(panics(&log));
+    if content {
+        wrong.extend(judge::contents(&stage, BOUND).await);
+    }
+    let calls_an_edit = stage.calls_an_edit().await;
+    report.line("calls of Drive per accepted edit", calls_an_edit, "");
     let sound = verdict(report, &stage, wrong, faults).await;
     let lives = local.lives.lock().unwrap().clone();
     report.line("kills", count(lives.len() - 1), "");
@@ -106,7 +180,10 @@ pub async fn measure(report: &mut Report, files: usize, seconds: u64, kills: boo
         ));
         folder.keep();
     }
-    sound
+    Outcome {
+        sound,
+        calls_an_edit,
+    }
 }
 
 async fn load(drive: &Drive, files: usize) {

@@ -91,21 +91,24 @@ pub struct Local {
 impl Local {
     /// Starts it beside a Drive. Its address is the same in every life, since Drive's channel names
     /// it.
-    pub async fn start(folder: &Path, drive: &Drive, data_dir: &Path, log: &Path) -> Self {
+    pub async fn start(
+        folder: &Path,
+        drive: &Drive,
+        data_dir: &Path,
+        log: &Path,
+        content: bool,
+    ) -> Self {
         let binary = folder.join("local");
         // A port outside the ephemeral range: no other process takes it while `local` is down.
         let port = fastrand::u16(20_000..30_000);
-        let arguments = [
-            "--json",
-            "--no-content",
-            "--api-addr",
-            &format!("127.0.0.1:{port}"),
-        ]
-        .into_iter()
-        .chain(["--drive-url", &drive.url, "--data-dir"])
-        .map(str::to_owned)
-        .chain([data_dir.to_string_lossy().into_owned()])
-        .collect::<Vec<_>>();
+        let no_content = (!content).then_some("--no-content");
+        let arguments = ["--json", "--api-addr", &format!("127.0.0.1:{port}")]
+            .into_iter()
+            .chain(no_content)
+            .chain(["--drive-url", &drive.url, "--data-dir"])
+            .map(str::to_owned)
+            .chain([data_dir.to_string_lossy().into_owned()])
+            .collect::<Vec<_>>();
         let log = File::create(log).unwrap();
         let began = Instant::now();
         let (process, ready) = live(&binary, &arguments, &log).await.unwrap();

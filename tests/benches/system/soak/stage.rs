@@ -9,6 +9,8 @@ use fastrand::Rng;
 use http::Method;
 use serde_json::{Value, json};
 
+use crate::report::count;
+
 /// The files that receive half of all edits, so that people and programs collide.
 const HOT_FILES: usize = 30;
 const FOLDER: &str = "application/vnd.google-apps.folder";
@@ -322,10 +324,27 @@ impl Stage {
             .await;
     }
 
+    /// Returns the calls of the product to Drive so far, for each edit that was accepted.
+    pub async fn calls_an_edit(&self) -> f64 {
+        let counters = self.control(Method::GET, "counters", json!({})).await;
+        let calls = counters["calls"].as_object().into_iter().flatten();
+        // A batch is no call of its own.
+        let calls = calls.filter(|(method, _)| *method != "batch");
+        let all: u64 = calls.filter_map(|(_, count)| count.as_u64()).sum();
+        let ledger = self.ledger.lock().unwrap();
+        let people = ledger.answers.iter();
+        let people = people.filter(|(kind, _)| kind.starts_with("Drive "));
+        let people: usize = people.map(|(_, count)| count).sum();
+        let accepted = ledger.programs.iter().filter(|edit| edit.accepted).count();
+        let edits = ledger.people.len() + accepted + ledger.others.0 + ledger.others.1;
+        count(usize::try_from(all).unwrap().saturating_sub(people)) / count(edits.max(1))
+    }
+
     /// Ends the faults and returns the number of calls that met one.
     pub async fn behave(&self) -> u64 {
         self.control(Method::DELETE, "faults", json!({})).await;
         self.control(Method::POST, "notifications", json!({})).await;
+        self.control(Method::POST, "pages", json!({})).await;
         let counters = self.control(Method::GET, "counters", json!({})).await;
         counters["faults"].as_u64().unwrap_or(0)
     }

@@ -14,6 +14,9 @@ pub const FILES: usize = 4;
 pub const FOLDERS: usize = 2;
 /// The steps of a schedule.
 const STEPS: usize = 30;
+/// The pages of changes and of files that a schedule may ask for, and each of its steps.
+const LISTINGS_MAX: u64 = 1_500;
+const LISTINGS_A_STEP: u64 = 4;
 /// The jumps of the clock, in seconds: around the queues' five minutes of deduplication, past the
 /// visibility timeouts, and past a day.
 const JUMPS: [u64; 8] = [0, 31, 91, 181, 299, 301, 361, 86_400];
@@ -151,10 +154,70 @@ impl Schedule {
         schedule
     }
 
+    /// Returns hours of edits, a minute apart, with the same few faults of the network throughout;
+    /// `troubled` adds one trouble after another, and changes nothing else.
+    pub fn long(seed: u64, hours: u64, troubled: bool) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let mut steps: Vec<Step> = (0..usize::try_from(hours * 60).unwrap())
+            .map(|number| Step {
+                number,
+                wait: Duration::from_secs(rng.u64(20..100)),
+                act: lasting(&mut rng),
+            })
+            .collect();
+        if troubled {
+            let edits = steps.len();
+            for number in 0..edits / STEPS {
+                let (kind, seconds) = troubles::draw(&mut rng);
+                let act = Action::Trouble(kind, seconds);
+                let place = number * (STEPS + 1) + rng.usize(0..STEPS);
+                let (number, wait) = (edits + number, Duration::ZERO);
+                steps.insert(place, Step { number, wait, act });
+            }
+        }
+        Self {
+            seed,
+            fault_rates: FaultRates {
+                answer_lost: 1,
+                not_done: 1,
+                refused: 2,
+                crash: 1,
+            },
+            unique: true,
+            steps,
+        }
+    }
+
+    /// Returns the most pages of changes and of files that the product may ask for. A client that
+    /// follows a page to itself asks for several a second.
+    pub fn listings_max(&self) -> u64 {
+        LISTINGS_MAX + LISTINGS_A_STEP * u64::try_from(self.steps.len()).unwrap()
+    }
+
     /// Returns whether Drive does anything wrong.
     pub fn is_troubled(&self) -> bool {
         let mut acts = self.steps.iter().map(|step| &step.act);
         acts.any(|act| matches!(act, Action::Trouble(..)))
+    }
+}
+
+/// Draws an action of a long run, whose files are there at its end.
+fn lasting(rng: &mut Rng) -> Action {
+    loop {
+        let act = act(rng, FILES, false);
+        match &act {
+            Action::Person { change, .. } | Action::Edit { change, .. } => match change {
+                Change::Delete | Change::Trash(_) => {}
+                Change::Name
+                | Change::Description
+                | Change::Star(_)
+                | Change::Property(_)
+                | Change::Unset(_)
+                | Change::Move(_) => return act,
+            },
+            Action::Resolve { .. } | Action::Sync | Action::Redeploy => return act,
+            Action::Sweep | Action::Jump(_) | Action::LoseTokens | Action::Trouble(..) => {}
+        }
     }
 }
 

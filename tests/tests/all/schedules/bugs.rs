@@ -12,12 +12,13 @@ use http::{HeaderValue, Request, Response};
 use serde_json::{Map, Value, json};
 
 use super::play::Bugs;
+use super::troubles::Trouble;
 use crate::support::sim::{FUNCTION, Misreading, MutationResult, SourceBugs, WireMutation};
 
 /// The description of a bug, and the bug.
 type Bug = (&'static str, fn() -> Bugs);
 
-pub const ALL: [Bug; 15] = [
+pub const ALL: [Bug; 11] = [
     ("the cursor moves before the changes are queued", || {
         on_the_wire(cursor_first)
     }),
@@ -60,16 +61,6 @@ pub const ALL: [Bug; 15] = [
             })
         },
     ),
-    ("a single 404 is believed", || {
-        reading(Misreading::OneNotFound)
-    }),
-    ("a page of HTML is believed", || reading(Misreading::Pages)),
-    ("trouble with writes counts against the edit", || {
-        reading(Misreading::Trouble)
-    }),
-    ("a page is followed to itself", || {
-        reading(Misreading::AnyToken)
-    }),
     ("a process that failed once fails for ever", || {
         around(SourceBugs {
             keeps_failures: true,
@@ -78,16 +69,43 @@ pub const ALL: [Bug; 15] = [
     }),
 ];
 
+/// The bugs in the reading of Drive's answers, each with the trouble that shows it.
+pub const OF_READING: [(&str, Misreading, Trouble); 6] = [
+    (
+        "a single 404 is believed",
+        Misreading::OneNotFound,
+        Trouble::FalseNotFound,
+    ),
+    (
+        "a page of HTML is believed",
+        Misreading::Pages,
+        Trouble::ForeignNotFound,
+    ),
+    (
+        "a refusal by a page of HTML counts against the edit",
+        Misreading::Trouble,
+        Trouble::ForeignPages,
+    ),
+    (
+        "an outage of writes counts against the edits",
+        Misreading::Trouble,
+        Trouble::RefusedWrites,
+    ),
+    (
+        "an unknown reason counts against the edit",
+        Misreading::Trouble,
+        Trouble::UnknownReason,
+    ),
+    (
+        "a page is followed to itself",
+        Misreading::AnyToken,
+        Trouble::RepeatedToken,
+    ),
+];
+
 fn on_the_wire(mutation: fn() -> WireMutation) -> Bugs {
     Bugs {
         mutation: Some(mutation),
-        ..Bugs::default()
-    }
-}
-
-fn reading(misreading: Misreading) -> Bugs {
-    Bugs {
-        misreading: Some(misreading),
         ..Bugs::default()
     }
 }

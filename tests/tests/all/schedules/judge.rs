@@ -27,10 +27,6 @@ pub struct Verdict {
     pub unsure: usize,
 }
 
-/// The most pages of changes and files that a schedule with troubles asks for. A client that
-/// follows a page to itself asks for several a second.
-const LISTINGS_MAX: u64 = 1_500;
-
 /// Checks a world at rest.
 pub async fn judge(
     sim: &Sim,
@@ -42,9 +38,9 @@ pub async fn judge(
     let conflicts = conflicts(sim).await;
     let unsure = conflicts.iter().filter(|conflict| conflict.unsure).count();
     let counters = sim.simulator().counters();
-    let listed = |method| counters.calls.get(method).copied().unwrap_or(0);
+    let listed = |method: &str| counters.calls.get(method).copied().unwrap_or(0);
     let listings: u64 = listed("changes.list") + listed("files.list");
-    if listings > LISTINGS_MAX {
+    if listings > schedule.listings_max() {
         wrong.push(format!("{listings} pages were asked for"));
     }
     wrong.extend(sim.recording().broken.clone());
@@ -113,14 +109,19 @@ async fn conflicts(sim: &Sim) -> Vec<ConflictRecord> {
         status: None,
         field: None,
     };
-    let page = PageRequest::first(1_000);
-    let listed = sim
-        .store()
-        .list_conflicts(sim.key(), &filter, &page)
-        .await
-        .unwrap();
-    assert_eq!(listed.next_cursor, None, "more conflicts than one page has");
-    listed.items
+    let (mut page, mut all) = (PageRequest::first(1_000), Vec::new());
+    loop {
+        let listed = sim
+            .store()
+            .list_conflicts(sim.key(), &filter, &page)
+            .await
+            .unwrap();
+        all.extend(listed.items);
+        match listed.next_cursor {
+            Some(cursor) => page.cursor = Some(cursor),
+            None => return all,
+        }
+    }
 }
 
 /// Returns our writes that replaced a value that our record did not have.

@@ -2,7 +2,7 @@
 //! against everything that was written.
 //!
 //! `SCHEDULES=10000 cargo test --workspace --test all schedules` plays more of them;
-//! `SCHEDULE=SEED` plays one and prints its trace.
+//! `SCHEDULE=SEED` plays one and prints its trace; `SOAK_HOURS=48` makes the long run as long.
 
 mod action;
 mod bugs;
@@ -186,7 +186,7 @@ const OF_A_TROUBLE: u64 = 4;
 #[test]
 fn trouble_that_passes_leaves_nothing_lost_stuck_or_failed() {
     let mut wrong = Vec::new();
-    for kind in troubles::DRAWN {
+    for &kind in troubles::drawn() {
         for seed in 0..OF_A_TROUBLE {
             let played = play(&Schedule::troubled(seed, kind), &Bugs::default(), false);
             let found = played.wrong.iter();
@@ -198,6 +198,64 @@ fn trouble_that_passes_leaves_nothing_lost_stuck_or_failed() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_misreading_of_trouble_is_caught() {
+    for (what, misreading, kind) in bugs::OF_READING {
+        if !troubles::drawn().contains(&kind) {
+            println!("not tried, as {kind:?} is not drawn: {what}");
+            continue;
+        }
+        let bug = Bugs {
+            misreading: Some(misreading),
+            ..Bugs::default()
+        };
+        let caught = (0..OF_A_TROUBLE).find_map(|seed| {
+            let wrong = play(&Schedule::troubled(seed, kind), &bug, false).wrong;
+            wrong.into_iter().next()
+        });
+        let how: String = caught.expect(what).chars().take(160).collect();
+        println!("caught by {kind:?}: {what}: {how}");
+    }
+}
+
+/// The hours of the long run, by default, and the most calls of Drive that its troubles may cost,
+/// in percent of those of the same run without any.
+const SOAK_HOURS: u64 = 2;
+const CALLS_PERCENT_MAX: u64 = 130;
+
+#[test]
+fn hours_of_trouble_cost_few_calls_and_leave_nothing_behind() {
+    let hours = option("SOAK_HOURS").unwrap_or(SOAK_HOURS);
+    let seed = option("SOAK_SEED").unwrap_or(1);
+    let began = std::time::Instant::now();
+    let run = |troubled| {
+        play(
+            &Schedule::long(seed, hours, troubled),
+            &Bugs::default(),
+            false,
+        )
+    };
+    let (calm, troubled) = (run(false), run(true));
+    for (what, played) in [("without troubles", &calm), ("with troubles", &troubled)] {
+        println!(
+            "{hours} h {what}: {} calls of Drive, {} pages, {} calls met a trouble, {} crashes, {} \
+             conflicts, {} of them unsure, {} findings",
+            played.drive_calls,
+            played.listings,
+            played.troubles,
+            played.crashes,
+            played.conflicts,
+            played.unsure,
+            played.wrong.len()
+        );
+    }
+    let percent = troubled.drive_calls * 100 / calm.drive_calls;
+    println!("{percent} % of the calls, in {:?}", began.elapsed());
+    assert!(calm.wrong.is_empty(), "{}", calm.wrong.join("\n"));
+    assert!(troubled.wrong.is_empty(), "{}", troubled.wrong.join("\n"));
+    assert!(percent <= CALLS_PERCENT_MAX, "{percent} %");
 }
 
 /// The schedules to catch a seeded bug: first these, then those with lost responses, then a crash
@@ -217,15 +275,7 @@ fn catches(bug: &Bugs) -> Option<(String, String)> {
     let by_crash = || Some(("a crash".to_owned(), crash::catches(bug)?));
     let (first, all) = SCHEDULES_A_BUG;
     let caught = (0..first).find_map(by_schedule);
-    let by_trouble = || {
-        let of = |kind| (0..OF_A_TROUBLE).map(move |seed| Schedule::troubled(seed, kind));
-        let troubled = troubles::DRAWN.into_iter().flat_map(of);
-        troubled
-            .into_iter()
-            .find_map(|schedule| plays("trouble", &schedule))
-    };
     caught
-        .or_else(by_trouble)
         .or_else(|| (0..UNANSWERED).find_map(by_lost_answers))
         .or_else(by_crash)
         .or_else(|| (first..all).find_map(by_schedule))

@@ -38,6 +38,8 @@ pub struct Played {
     pub faults: u64,
     /// The calls that a trouble of Drive's was met by.
     pub troubles: u64,
+    /// The calls to Drive, those in batches each by itself.
+    pub drive_calls: u64,
     /// The pages of changes and of files that were asked for.
     pub listings: u64,
     pub conflicts: usize,
@@ -86,7 +88,7 @@ pub fn play(schedule: &Schedule, bugs: &Bugs, lines: bool) -> Played {
         let verdict = judge(sim, schedule, &responses, converged.err()).await;
         let (crashes, faults) = sim.wire().fault_counts();
         let counters = sim.simulator().counters();
-        let listed = |method| counters.calls.get(method).copied().unwrap_or(0);
+        let listed = |method: &str| counters.calls.get(method).copied().unwrap_or(0);
         Played {
             digest: sim.wire().digest(),
             wrong: verdict.wrong,
@@ -94,6 +96,8 @@ pub fn play(schedule: &Schedule, bugs: &Bugs, lines: bool) -> Played {
             crashes,
             faults,
             troubles: counters.faults,
+            // A batch is no call of its own.
+            drive_calls: counters.calls.values().sum::<u64>() - listed("batch"),
             listings: listed("changes.list") + listed("files.list"),
             conflicts: verdict.conflicts,
             unsure: verdict.unsure,

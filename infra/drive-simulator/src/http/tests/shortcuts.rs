@@ -187,7 +187,7 @@ async fn an_item_that_only_a_link_shows_can_need_a_resource_key() {
     assert_eq!(file["resourceKey"], "0-secret");
     let shown = file["webViewLink"].as_str().expect("a link");
     assert!(shown.ends_with("&resourcekey=0-secret"), "{shown}");
-    // Whoever has a permission of their own needs none, and a shortcut tells its target's.
+    // A user with a permission of their own needs none, and a shortcut tells its target's.
     let owners = world.call_as("bob", "GET", &path, Value::Null).await;
     owners.ok();
     let shortcut = json!({

@@ -65,10 +65,7 @@ impl Misreading {
         let json = serde_json::from_str::<Value>(body).ok();
         match self {
             Self::OneNotFound | Self::Pages => {
-                let says_so = match self {
-                    Self::OneNotFound => json.is_some(),
-                    _ => json.is_none(),
-                };
+                let says_so = (self == Self::OneNotFound) == json.is_some();
                 if !file.is_empty() && method == "GET" && status == 404 && says_so {
                     beliefs.gone.insert(file.to_owned());
                 }
