@@ -1,5 +1,7 @@
 //! Identifiers and tokens: opaque, parsed once at the boundary, and each of its own type.
 
+pub(crate) mod account;
+
 use std::fmt;
 
 use crate::Jitter;

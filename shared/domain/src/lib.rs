@@ -1,6 +1,5 @@
 #![doc = include_str!("../SEMANTICS.md")]
 
-mod account;
 mod audit;
 mod conflict;
 pub mod content;
@@ -21,7 +20,6 @@ mod properties;
 #[cfg(test)]
 mod tests;
 
-pub use account::{Account, AccountCheck, check_account};
 pub use audit::{Difference, Drift, InconsistencyCount, InconsistencyKind, drift};
 pub use conflict::{
     Choice, ConflictId, ConflictRecord, ConflictStatus, Decider, Policies, Policy, Resolution,
@@ -42,6 +40,7 @@ pub use file::{
     Request, ResolveRefused, Snapshot, Suspicion, Transition, Trouble, Value, ValueRefused,
     ids_digest, is_principal, is_sha256, most_restrictive, principal_of,
 };
+pub use id::account::{Account, AccountCheck, check_account};
 pub use id::{
     AccountId, AttemptId, Cause, ChannelId, ConnectionId, ConnectionKey, DriveVersion, FileId,
     InvalidId, LogId, OperationId, PageToken, Revision, TenantId,

@@ -24,10 +24,14 @@ impl FileRecord {
         }
         for (id, principal) in self.pending_principals() {
             let shown = known.metadata.permissions.iter().find(|p| p.id == id);
-            let Some(shown) = shown.filter(|shown| shown.principal != principal) else {
+            let Some(shown) = shown.map(|shown| shown.principal.clone()) else {
+                // It is gone. Whose address that is now is another question.
+                known.to_mut().name_others_by_id(&id, &principal);
                 continue;
             };
-            let shown = shown.principal.clone();
+            if shown == principal {
+                continue;
+            }
             if self.sides(&Field::Permission(shown.clone())).pending() {
                 // Both names are edited; the one that Drive uses counts.
                 continue;
@@ -181,23 +185,28 @@ impl Snapshot {
     /// Shows a permission under another principal. A permission of somebody else that has this
     /// principal now is shown by its id.
     fn rename_permission(&mut self, id: &str, from: &str, to: &str) {
-        let named = |principal: &str| Field::Permission(principal.to_owned());
-        for permission in &mut self.metadata.permissions {
-            if permission.principal == to && permission.id != id {
-                permission.principal = format!("id:{}", permission.id);
-                if let Some(role) = self.fields.remove(&named(to)) {
-                    self.fields.insert(named(&permission.principal), role);
-                }
-            }
-        }
+        self.name_others_by_id(id, to);
         for permission in &mut self.metadata.permissions {
             if permission.id == id {
                 to.clone_into(&mut permission.principal);
             }
         }
         self.metadata.permissions.sort();
-        if let Some(role) = self.fields.remove(&named(from)) {
-            self.fields.insert(named(to), role);
+        if let Some(role) = self.fields.remove(&Field::Permission(from.to_owned())) {
+            self.fields.insert(Field::Permission(to.to_owned()), role);
+        }
+    }
+
+    /// Shows a permission that has this principal by its id, unless its id is this one.
+    fn name_others_by_id(&mut self, id: &str, principal: &str) {
+        let all = &mut self.metadata.permissions;
+        let mut others = all.iter_mut().filter(|other| other.id != id);
+        if let Some(other) = others.find(|other| other.principal == principal) {
+            other.principal = format!("id:{}", other.id);
+            let named = Field::Permission(other.principal.clone());
+            if let Some(role) = self.fields.remove(&Field::Permission(principal.to_owned())) {
+                self.fields.insert(named, role);
+            }
         }
     }
 }

@@ -70,7 +70,7 @@ fn reread(
 }
 
 #[test]
-fn an_address_that_changes_is_followed_and_the_former_one_still_leads_to_the_permission() {
+fn an_address_that_changes_is_followed_and_the_former_one_leads_there() {
     let record = FileRecord::from_snapshot(&shared(1, &[("p1", OLD, "writer")]));
     for new in [NEW, "id:p1"] {
         let renamed = record.sees(&shared(2, &[("p1", new, "writer")]));

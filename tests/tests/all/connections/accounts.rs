@@ -66,8 +66,6 @@ fn regression_other_credentials_of_another_account_are_refused() {
 fn regression_a_rotated_secret_of_another_account_is_noticed_before_it_is_used() {
     own(async |world| {
         let (ours, theirs) = (world.take(), world.take());
-        // Bob may edit every file of the library: only his account is another one.
-        world.person("bob").rename(&ours, "by bob.txt").await;
         store_secret(world, "drive", "bob").await;
         world.simulator.zero_counters();
         revoke(world, "owner", true).await;
@@ -127,10 +125,6 @@ fn an_account_is_replaced_on_request_and_nothing_is_removed_unasked() {
             (owner.get(&ours).await["description"] == "by carl").then_some(())
         })
         .await;
-        assert_eq!(
-            owner.get(&ours).await["lastModifyingUser"]["displayName"],
-            "carl"
-        );
         refused(&patch(world, json!({"secret": "drive"})).await);
     });
 }
@@ -176,9 +170,13 @@ fn the_account_of_an_older_connection_is_taken_at_the_next_look() {
         };
         world.store().save_connection(&old).await.unwrap();
         let user = domain::LogId::user();
-        let due = world.store().postpone_poll(&world.key, &user, world.now());
-        due.await.unwrap();
-        let taken = eventually("it is taken", async || load().await.account.id).await;
+        let taken = eventually("it is taken", async || {
+            // Reading the log schedules the next poll anew.
+            let due = world.store().postpone_poll(&world.key, &user, world.now());
+            due.await.unwrap();
+            load().await.account.id
+        })
+        .await;
         assert_eq!(Some(taken), known.account.id);
     });
 }
