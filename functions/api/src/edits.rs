@@ -6,14 +6,14 @@ use domain::content::StoredObject;
 use domain::{
     ConnectionKey, Context, FileId, FileRecord, Policies, Revision, Timestamp, Transition,
 };
-use store::{Attempt, Committed, Connection, Nonce};
+use store::{Attempt, Committed, Connection, Nonce, Store};
 
 use crate::Deps;
 use crate::content::content_condition::ContentCondition;
 use crate::content::stored_versions;
 use crate::files::edit_problems::stale;
 use crate::files::{file_view, scope};
-use crate::http::{IfMatch, Keyed, Problem};
+use crate::http::{IfMatch, Keyed, Kind, Problem};
 use crate::swap::swap;
 use crate::{lookups, wakes};
 
@@ -142,9 +142,10 @@ impl<'a> ConditionalEdit<'a> {
         if transition.record == *record {
             return Ok(None);
         }
+        let key = &self.connection.key;
+        require_room(key, Some(record), &transition.record)?;
         let nonce = Nonce(self.deps.entropy.next());
         let store = self.keyed.store(self.deps);
-        let key = &self.connection.key;
         match store
             .commit(key, record.revision, transition, nonce)
             .await?
@@ -181,6 +182,34 @@ fn as_stored(transition: Transition, before: &FileRecord, deps: &Deps) -> Transi
     transition.caused_by(deps.store.cause())
 }
 
+/// The largest record that an edit may make, in bytes. An item may have 400,000: the rest is for
+/// what Drive reports, and for what is being sent.
+const RECORD_BYTES_MAX: usize = 350_000;
+
+/// Refuses an edit that leaves too little room in the file's record. An edit that makes the record
+/// smaller is always possible.
+fn require_room(
+    key: &ConnectionKey,
+    before: Option<&FileRecord>,
+    after: &FileRecord,
+) -> Result<(), Problem> {
+    let bytes = Store::record_bytes(key, after)?;
+    let grows = || {
+        Ok::<_, Problem>(match before {
+            Some(before) => bytes > Store::record_bytes(key, before)?,
+            None => true,
+        })
+    };
+    if bytes > RECORD_BYTES_MAX && grows()? {
+        let detail = format!(
+            "the file's record would have {bytes} bytes, of at most {RECORD_BYTES_MAX}: \
+             shorten its texts, or wait until what is owed has reached Drive"
+        );
+        return Err(Problem::new(Kind::ValueNotAllowed, detail));
+    }
+    Ok(())
+}
+
 /// Commits the first record of a file that the application creates. Its content, if it is given
 /// some, gets a version in the name of `by`. Returns the record, or the one that was there already.
 pub(crate) async fn create(
@@ -191,6 +220,7 @@ pub(crate) async fn create(
     object: Option<&StoredObject>,
     by: &str,
 ) -> Result<FileRecord, Problem> {
+    require_room(key, None, &transition.record)?;
     let nonce = Nonce(deps.entropy.next());
     let store = keyed.store(deps);
     match store.commit(key, Revision(0), &transition, nonce).await? {

@@ -28,6 +28,7 @@ mod http {
     mod path_params;
     mod problem;
     mod request;
+    mod response_size;
     mod responses;
     mod view_enum;
 
@@ -43,6 +44,7 @@ mod http {
         JsonResult, Kind, Problem, ProblemBody, UnstoredView, name_cause, pointer_part,
     };
     pub(crate) use request::{JsonBody, PageQuery, Params, page, reason, typed};
+    pub(crate) use response_size::{ListPage, Room, fits, page_that_fits};
     pub(crate) use responses::{
         ConditionallyEditedFile, ContentEditHeaders, EditHeaders, EditedFile, ShownConnection,
         created,

@@ -46,13 +46,12 @@ pub(crate) fn fold(
                     return None;
                 }
                 Observation::Present(snapshot) => FileRecord::from_snapshot(snapshot),
+                Observation::Gone(_) if is_lookup_request(message) => return None,
                 Observation::Gone(gone) => FileRecord::tombstone(message.file.clone(), *gone, now),
             }),
             Some(transition) if transition.record.needs_lookup(&observation) => return None,
-            // A lookup request for a listed file whose record says that it is gone.
-            Some(transition) if is_lookup_request(message) && !transition.record.is_present() => {
-                return None;
-            }
+            // Also for a file whose record says that it is gone.
+            Some(_) if is_lookup_request(message) => return None,
             Some(transition) => {
                 transition.then(|record| match (&message.origin, &message.snapshot) {
                     (Origin::Correction(_), Some(snapshot)) => record.corrected(snapshot, context),
@@ -67,7 +66,8 @@ pub(crate) fn fold(
     folded
 }
 
-/// Returns whether the message is an operation's lookup request rather than a reported change.
+/// Returns whether the message is a request to read the file from Drive (of an operation, of a dead
+/// letter, or for a snapshot that is too large for a message) rather than a reported change.
 fn is_lookup_request(message: &SnapshotMessage) -> bool {
     match message.origin {
         Origin::Operation(_) => message.snapshot.is_none(),

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::{Cause, ConnectionKey, FileId, FileRecord, Snapshot};
+use domain::{Cause, ConnectionKey, FileId, FileRecord, Snapshot, Transition};
 use store::{HistoryEntry, StoreError};
 use worker::SnapshotMessage;
 
@@ -99,7 +99,34 @@ pub(crate) async fn save(
         return Ok(());
     };
     let expires = deps.clock.now().plus_millis(i64::from(days) * 86_400_000);
-    deps.store.save_history(key, entries, Some(expires)).await
+    let left_out = deps.store.save_history(key, entries, Some(expires)).await?;
+    if left_out > 0 {
+        tracing::warn!(
+            connection = %key, left_out, metric = "history_left_out",
+            "snapshots are too large for history"
+        );
+    }
+    Ok(())
+}
+
+/// Saves the history of a state that a message refers to, which was read from Drive only now.
+pub(crate) async fn save_referred(
+    messages: &[SnapshotMessage],
+    mut looked_up: Transition,
+    deps: &Deps,
+) -> Result<Transition, StoreError> {
+    let mut referring = messages.iter();
+    let referring = referring.find(|message| message.origin.referred_version().is_some());
+    if let (Some(message), Some(snapshot)) = (referring, looked_up.record.observed()) {
+        looked_up.record.reported = looked_up.record.version;
+        let entry = HistoryEntry {
+            snapshot,
+            at: message.at,
+            cause: None,
+        };
+        save(&message.key, &[entry], deps).await?;
+    }
+    Ok(looked_up)
 }
 
 #[cfg(test)]

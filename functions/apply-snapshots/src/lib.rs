@@ -8,10 +8,12 @@ mod fold;
 mod history;
 mod left_drives;
 mod list_permissions;
+mod log_applied;
 mod lookup;
 mod reschedule;
 #[cfg(test)]
 mod tests;
+mod too_large;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,10 +21,7 @@ use std::time::Duration;
 
 use crate::left_drives::LeftLogs;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
-use domain::{
-    Cause, ConnectionKey, Context, Disposition, FileId, FileRecord, LogId, Revision, Timestamp,
-    Transition,
-};
+use domain::{Cause, ConnectionKey, Context, Disposition, FileId, FileRecord, LogId, Revision};
 use futures_util::future::join_all;
 use runtime::{Clock, Deadline, Entropy, Settings, telemetry};
 use store::{Attempt, Committed, Connection, Nonce, Store, StoreError, Swapped, compare_and_swap};
@@ -35,7 +34,9 @@ use worker::{
 
 use crate::fold::fold;
 use crate::history::History;
+use crate::log_applied::log_applied;
 use crate::lookup::{LookedUp, Question};
+use crate::too_large::{Applied, TooLarge};
 
 /// Timeouts of Drive calls. The function has 15 s.
 const DRIVE_TIMEOUTS: drive::Timeouts = drive::Timeouts {
@@ -287,6 +288,7 @@ struct Prepared {
     connections: BTreeMap<ConnectionKey, Connection>,
     records: BTreeMap<(ConnectionKey, FileId), FileRecord>,
     history: History,
+    too_large: TooLarge,
 }
 
 impl Prepared {
@@ -313,17 +315,21 @@ async fn prepare(
         connections: BTreeMap::new(),
         records: BTreeMap::new(),
         history: History::default(),
+        too_large: TooLarge::default(),
     };
     for (key, files) in files {
         let (connection, records) = tokio::join!(
-            deps.store.load_connection(&key),
+            deps.store.load_marked_connection(&key),
             deps.store.load_files(&key, &files)
         );
         let records = records?
             .into_iter()
             .map(|(file, record)| ((key.clone(), file), record));
         prepared.records.extend(records);
-        if let Some(connection) = connection? {
+        if let Some((connection, oversized)) = connection? {
+            if oversized {
+                prepared.too_large.load(&key, &files, deps).await?;
+            }
             prepared.connections.insert(key.clone(), connection);
         }
     }
@@ -410,39 +416,63 @@ async fn apply(
     deadline: Deadline,
     deps: &Deps,
 ) -> Result<(), WorkError> {
-    let messages = work.messages.as_slice();
-    let Some(first) = messages.first() else {
+    let Some(first) = work.messages.first() else {
         return Ok(());
     };
     // The connection was deleted.
     let Some(connection) = prepared.connections.get(&first.key) else {
         return Ok(());
     };
-    let record = prepared.record_of(first).cloned();
-    let left = left.left_drives(messages, record.is_none(), deps).await?;
-    let file = FileWork {
-        work,
-        first,
-        connection,
-        history: &prepared.history,
-        left,
-        deadline,
-        deps,
-    };
-    let known = Known {
-        record,
-        lookup,
-        consistent: false,
-    };
-    match compare_and_swap(known, |known| file.apply_to(known)).await? {
-        Swapped::Done(()) => Ok(()),
-        Swapped::Contended(_) => Err(WorkError::Contended),
+    let record = prepared.record_of(first);
+    let mut messages = work.messages.as_slice();
+    let mut lookup = lookup;
+    loop {
+        let left = left.left_drives(messages, record.is_none(), deps).await?;
+        let file = FileWork {
+            work,
+            messages,
+            first,
+            connection,
+            history: &prepared.history,
+            left,
+            deadline,
+            deps,
+        };
+        let known = Known {
+            record: record.cloned(),
+            lookup: lookup.take(),
+            consistent: false,
+        };
+        let applied = match compare_and_swap(known, |known| file.apply_to(known)).await? {
+            Swapped::Done(applied) => applied,
+            Swapped::Contended(_) => return Err(WorkError::Contended),
+        };
+        match (applied, messages.split_last()) {
+            (Applied::Stored(record), _) if messages.len() == work.messages.len() => {
+                prepared.too_large.end(&first.key, &record, deps).await;
+                return Ok(());
+            }
+            (Applied::Stored(_) | Applied::Unchanged, _) | (_, None) => return Ok(()),
+            (Applied::TooLarge(version, error), Some((last, earlier))) => {
+                let received = work.group.messages.last();
+                let received = received.map(|last| (last.sent_at, last.receives));
+                let received = received.unwrap_or_default();
+                too_large::set_aside(last, version, received, &error, deps).await?;
+                // What came before it may fit.
+                if earlier.is_empty() {
+                    return Ok(());
+                }
+                messages = earlier;
+            }
+        }
     }
 }
 
 /// The messages of one file, and all that is needed to apply them.
 struct FileWork<'a> {
     work: &'a Work,
+    /// The messages to apply: all, or the first of them.
+    messages: &'a [SnapshotMessage],
     first: &'a SnapshotMessage,
     connection: &'a Connection,
     history: &'a History,
@@ -461,8 +491,8 @@ struct Known {
 }
 
 impl FileWork<'_> {
-    async fn apply_to(&self, known: Known) -> Result<Attempt<Known, ()>, WorkError> {
-        let (deps, first, messages) = (self.deps, self.first, self.work.messages.as_slice());
+    async fn apply_to(&self, known: Known) -> Result<Attempt<Known, Applied>, WorkError> {
+        let (deps, first, messages) = (self.deps, self.first, self.messages);
         let now = deps.clock.now();
         if self.deadline.passed(now) {
             return Err(WorkError::OutOfTime);
@@ -483,7 +513,7 @@ impl FileWork<'_> {
                 self.save_repetitions().await?;
                 let looked_up = self.look_up(lookup).await?;
                 (record, consistent) = (looked_up.record, true);
-                looked_up.transition
+                history::save_referred(messages, looked_up.transition, deps).await?
             }
         };
         let unlisted = self.work.permissions_unlisted && transition.record.is_present();
@@ -510,20 +540,27 @@ impl FileWork<'_> {
                 let record = deps.store.load_file(&first.key, &first.file).await?;
                 return Ok(Attempt::Stale(known(record, true)));
             }
-            return Ok(Attempt::Done(()));
+            return Ok(Attempt::Done(Applied::Unchanged));
         }
         let before = record
             .as_ref()
             .map_or(Revision(0), |record| record.revision);
         let nonce = Nonce(deps.entropy.next());
         let committed = deps.store.commit(&first.key, before, &transition, nonce);
-        match committed.await? {
+        let committed = match committed.await {
+            Err(error @ StoreError::TooLarge { .. }) => {
+                let version = transition.record.version;
+                return Ok(Attempt::Done(Applied::TooLarge(version, error)));
+            }
+            committed => committed?,
+        };
+        match committed {
             Committed::Done => {
                 log_applied(record.as_ref(), &transition, messages, deps.clock.now());
                 let before = record.as_ref();
                 reschedule::reschedule_out_of_scope(self.connection, before, &transition, deps)
                     .await;
-                Ok(Attempt::Done(()))
+                Ok(Attempt::Done(Applied::Stored(Box::new(transition.record))))
             }
             // The concurrent writer may have read the permissions later: they must be read again.
             Committed::Stale(_) if self.work.permissions_listed => Err(WorkError::Contended),
@@ -558,33 +595,4 @@ impl FileWork<'_> {
         let (key, file) = (&self.first.key, &self.first.file);
         self.history.save_repetitions(key, file, self.deps).await
     }
-}
-
-fn log_applied(
-    before: Option<&FileRecord>,
-    transition: &Transition,
-    messages: &[SnapshotMessage],
-    now: Timestamp,
-) {
-    let strange = transition.record.metadata.unknown_permissions();
-    if strange > 0 {
-        tracing::warn!(
-            file = %transition.record.file, strange, metric = "strange_permissions",
-            "unknown permission roles or types kept unchanged"
-        );
-    }
-    let lag_millis = messages.last().map(|message| now.millis_since(message.at));
-    if before.is_some_and(|before| transition.record.is_version_only_change(before)) {
-        tracing::info!(
-            file = %transition.record.file, version = %transition.record.version, lag_millis,
-            metric = "noise",
-            "version-only change applied"
-        );
-        return;
-    }
-    tracing::info!(
-        file = %transition.record.file, version = %transition.record.version,
-        conflicts = transition.conflicts.len(), lag_millis, metric = "applied",
-        "applied snapshots"
-    );
 }

@@ -1,7 +1,7 @@
 //! Processes one file's content step by step until nothing is left to do.
 
 use domain::content::{ContentAction, ContentContext, ContentOutcome, ContentState, Progress};
-use domain::{Field, FileId, FileRecord, Side};
+use domain::{Field, FileId, FileRecord, Gone, Side};
 use objects::ObjectsError;
 use runtime::{Deadline, telemetry};
 use store::{Connection, Nonce, Released, Written};
@@ -75,8 +75,14 @@ pub(crate) async fn process_content(
 
 impl Work<'_> {
     async fn step(&self, state: ContentState) -> Result<StepResult, WorkError> {
-        let Some(record) = self.load_record().await? else {
-            return Ok(StepResult::Finished);
+        let record = match self.load_record().await? {
+            Some(record) => record,
+            // The record of a file that is gone may expire before the retention of its content.
+            None if state.outcome.is_some() => {
+                let now = self.deps.clock.now();
+                FileRecord::tombstone(self.file.clone(), Gone::Removed, now)
+            }
+            None => return Ok(StepResult::Finished),
         };
         let context = ContentContext {
             settings: &self.connection.content,

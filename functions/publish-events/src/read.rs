@@ -54,6 +54,7 @@ pub(crate) async fn read(
         Err(
             error @ (StoreError::Busy(_)
             | StoreError::Refused(_)
+            | StoreError::TooLarge { .. }
             | StoreError::NewerItem { .. }
             | StoreError::InvalidCursor),
         ) => Err(error),

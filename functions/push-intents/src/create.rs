@@ -66,7 +66,17 @@ impl PushBatch<'_> {
     async fn claim_creation(&self, record: FileRecord) -> Result<Claimed, StoreError> {
         let attempt = self.deps.entropy.attempt();
         let claim = record.claim_creation(attempt, self.context());
-        Ok(match self.write(&record, &claim.transition).await? {
+        let written = match self.write(&record, &claim.transition).await {
+            Err(error) if error.concerns_one_item() => {
+                let record = self.postpone_unstorable(record, &error).await?;
+                return Ok(Claimed {
+                    record,
+                    patch: None,
+                });
+            }
+            written => written?,
+        };
+        Ok(match written {
             Committed::Done => Claimed {
                 record: Some(claim.transition.record),
                 patch: claim.patch,

@@ -11,7 +11,10 @@ use runtime::telemetry;
 use store::{Attempt, Committed, StoreError, Swapped, compare_and_swap};
 use worker::{FileUpdater, UpdateOutcome};
 
-use crate::push_batch::{AccountState, Claimed, PushBatch};
+use crate::push_batch::{AccountState, Claimed, PushBatch, log_unstorable};
+
+/// The wait before a file whose state can't be stored is tried again, in milliseconds.
+const UNSTORABLE_WAIT_MILLIS: i64 = 60 * 60 * 1_000;
 
 impl PushBatch<'_> {
     /// Merges the state just read from Drive and claims what is still owed. If the record was
@@ -38,7 +41,14 @@ impl PushBatch<'_> {
             let attempt = self.deps.entropy.attempt();
             let jitter = self.deps.entropy.jitter();
             let claim = record.claim(read, attempt, self.context(), jitter);
-            match self.write(&record, &claim.transition).await? {
+            let written = match self.write(&record, &claim.transition).await {
+                Err(error) if error.concerns_one_item() => {
+                    let record = self.postpone_unstorable(record, &error).await?;
+                    return Ok(Attempt::Done(unclaimed(record)));
+                }
+                written => written?,
+            };
+            match written {
                 Committed::Done => Ok(Attempt::Done(Claimed {
                     record: Some(claim.transition.record),
                     patch: claim.patch,
@@ -195,6 +205,19 @@ impl PushBatch<'_> {
         record: FileRecord,
     ) -> Result<Option<FileRecord>, StoreError> {
         self.postpone_with(record, &Refusal::Stale).await
+    }
+
+    /// Postpones a file whose state in Drive can't be stored with what is owed. That changes when
+    /// the file does, in Drive or here.
+    pub(crate) async fn postpone_unstorable(
+        &self,
+        record: FileRecord,
+        error: &StoreError,
+    ) -> Result<Option<FileRecord>, StoreError> {
+        log_unstorable(&record.file, error);
+        let wait_millis = UNSTORABLE_WAIT_MILLIS;
+        self.postpone_with(record, &Refusal::Later { wait_millis })
+            .await
     }
 
     /// Postpones a file for which nothing was claimed or sent.

@@ -121,14 +121,26 @@ impl PushBatch<'_> {
     }
 
     /// Returns the records that are really due: the index that listed them lags behind.
+    /// A record that can't be read is left out, and does not block the others.
     async fn load_due(&self, files: &[FileId]) -> Result<Vec<FileRecord>, WorkError> {
-        let records = self
-            .deps
-            .store
-            .load_files(&self.connection.key, files)
-            .await?;
+        let (store, key) = (&self.deps.store, &self.connection.key);
+        let records: Vec<FileRecord> = match store.load_files(key, files).await {
+            Ok(records) => records.into_values().collect(),
+            Err(error) if error.concerns_one_item() => {
+                let mut records = Vec::with_capacity(files.len());
+                for file in files {
+                    match store.load_file(key, file).await {
+                        Ok(record) => records.extend(record),
+                        Err(error) if error.concerns_one_item() => log_unstorable(file, &error),
+                        Err(error) => return Err(error.into()),
+                    }
+                }
+                records
+            }
+            Err(error) => return Err(error.into()),
+        };
         let due = |record: &FileRecord| self.is_due(record);
-        Ok(records.into_values().filter(due).collect())
+        Ok(records.into_iter().filter(due).collect())
     }
 
     /// Postpones out-of-scope files, each by one write of its record and without a Drive call.
@@ -179,9 +191,13 @@ impl PushBatch<'_> {
             let claimed = async {
                 let file = record.file.clone();
                 let read = match read {
-                    Ok(read) => {
-                        let snapshot = self.with_permissions(&record, read.snapshot).await;
-                        snapshot.map(|snapshot| Read { snapshot, ..read })
+                    Ok(mut read) => {
+                        let snapshot = read.snapshot.clone();
+                        let snapshot = self.with_permissions(&record, snapshot).await;
+                        snapshot.map(|snapshot| {
+                            read.snapshot = snapshot;
+                            read
+                        })
                     }
                     Err(error) => Err(error.into()),
                 };
@@ -324,6 +340,14 @@ impl PushBatch<'_> {
     }
 }
 
+/// Logs that the state of a file can't be stored, which affects no other file.
+pub(crate) fn log_unstorable(file: &FileId, error: &StoreError) {
+    tracing::error!(
+        %file, error = telemetry::chain(error), metric = "push_unstorable",
+        "the file's state can't be stored; other files are pushed"
+    );
+}
+
 /// The result of a batch. The first error that concerns more than one file ends the drain, but not
 /// the batch: every claim is completed or released in any case.
 #[derive(Default)]
@@ -350,6 +374,11 @@ impl BatchResult {
             Ok(record) => self
                 .due
                 .push((file, record.and_then(|record| record.due()))),
+            // The claim in the record, if there is one, is settled by a later push.
+            Err(error) if error.concerns_one_item() => {
+                log_unstorable(&file, &error);
+                self.due.push((file, None));
+            }
             Err(error) => self.fail(Some(error)),
         }
     }

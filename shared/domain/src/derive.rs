@@ -13,7 +13,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::merge::Sides;
-use crate::{Field, FileId, FileRecord, Value};
+use crate::{Field, FileId, FileRecord, ObservedPermission, Timestamp, Value};
 
 pub use path::{PATH_BYTES_MAX, path_names};
 pub use permissions::{Grant, RoleOrigin};
@@ -52,12 +52,30 @@ struct Node {
     trashed: bool,
     mime_type: String,
     drive_id: Option<FileId>,
-    /// The roles on the item itself, as the application has them: principal, role.
-    direct: Vec<(String, String)>,
-    /// The inherited roles that Drive shows: principal, role, source.
-    inherited: Vec<(String, String, Option<String>)>,
+    /// The roles on the item itself, as the application has them.
+    direct: Vec<Role>,
+    /// The inherited roles that Drive shows.
+    inherited: Vec<Role>,
     /// True if only owners and organizers inherit permissions from above.
     limited: bool,
+}
+
+/// A role on an item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Role {
+    principal: String,
+    role: String,
+    /// The source, of an inherited one.
+    from: Option<String>,
+    /// The time at which it ends by itself. Drive reports the end late, or not at all, so the time
+    /// itself counts.
+    ends_at: Option<Timestamp>,
+}
+
+impl Role {
+    fn has_ended(&self, now: Timestamp) -> bool {
+        self.ends_at.is_some_and(|at| at <= now)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,24 +112,35 @@ impl Node {
     }
 }
 
-/// Returns the roles on an item itself. A permission limited to a view grants none.
-fn direct(record: &FileRecord) -> Vec<(String, String)> {
+/// Returns the roles on an item itself. A permission limited to a view grants none. Drive's end of
+/// a permission applies to the role that Drive shows, and not to another one that the application
+/// wants.
+fn direct(record: &FileRecord) -> Vec<Role> {
+    let shown = |principal: &str| record.metadata.permission(principal);
     let role = |(field, sides): (&Field, &Sides<Value>)| match (field, &sides.app) {
-        (Field::Permission(principal), Value::Text(role)) => {
-            Some((principal.clone(), role.clone()))
-        }
+        (Field::Permission(principal), Value::Text(role)) => Some(Role {
+            principal: principal.clone(),
+            role: role.clone(),
+            from: None,
+            ends_at: shown(principal)
+                .filter(|_| sides.app == *sides.drive())
+                .and_then(|shown| shown.expires_at),
+        }),
         (_, Value::Null | Value::Flag(_) | Value::Text(_)) => None,
     };
     record.fields.iter().filter_map(role).collect()
 }
 
-fn inherited(record: &FileRecord) -> Vec<(String, String, Option<String>)> {
+fn inherited(record: &FileRecord) -> Vec<Role> {
+    let role = |shown: &ObservedPermission| Role {
+        principal: shown.principal.clone(),
+        role: shown.role.clone(),
+        from: shown.inherited_from.clone(),
+        ends_at: shown.expires_at,
+    };
     let all = record.metadata.permissions.iter();
     all.filter(|shown| shown.inherited && !shown.direct && shown.view.is_none())
-        .map(|shown| {
-            let from = shown.inherited_from.clone();
-            (shown.principal.clone(), shown.role.clone(), from)
-        })
+        .map(role)
         .collect()
 }
 

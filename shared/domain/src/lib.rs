@@ -47,5 +47,5 @@ pub use id::{
 };
 pub use operation::{DriftCounts, Operation, OperationKind, OperationState, RemovalLimits, Run};
 pub use rate_limit::{Backoff, Jitter};
-pub use rules::{Glob, InvalidRule, MimePattern, RULES_MAX, Rule, Rules};
+pub use rules::{Glob, InvalidRule, MimePattern, NameSearch, RULES_MAX, Rule, Rules};
 pub use time::Timestamp;

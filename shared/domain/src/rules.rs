@@ -1,6 +1,7 @@
 //! Rules: the part of a Drive that a connection includes, matched without any state.
 
 mod glob;
+mod spelling;
 
 use std::fmt;
 
@@ -8,6 +9,7 @@ use crate::FileId;
 use crate::derive::Lineage;
 
 pub use glob::Glob;
+pub use spelling::NameSearch;
 
 /// The most rules of one connection, include and exclude together.
 pub const RULES_MAX: usize = 100;

@@ -108,6 +108,21 @@ impl Settings {
         })?;
         Ok((days > 0).then_some(days))
     }
+
+    /// Returns the retention of what has ended (operations, conflicts, records of files that are
+    /// gone) in days.
+    ///
+    /// # Errors
+    /// [`SettingsError::Invalid`] if it is not a number of at least 30.
+    pub fn ended_retention_days(&self) -> Result<u32, SettingsError> {
+        const NAME: &str = "ENDED_RETENTION_DAYS";
+        let days = self.get(NAME).unwrap_or("365").parse::<u32>().ok();
+        days.filter(|days| *days >= 30)
+            .ok_or(SettingsError::Invalid {
+                name: NAME,
+                wanted: "a number of days, at least 30",
+            })
+    }
 }
 
 #[cfg(test)]
@@ -128,5 +143,14 @@ mod tests {
         assert_eq!(days("0"), Ok(None));
         assert_eq!(days("7"), Ok(Some(7)));
         assert!(days("a week").is_err());
+    }
+
+    #[test]
+    fn what_has_ended_is_kept_for_a_year_by_default_and_for_a_month_at_least() {
+        let days = |value: &str| {
+            Settings::from_pairs([("ENDED_RETENTION_DAYS", value)]).ended_retention_days()
+        };
+        assert_eq!((days(""), days("30")), (Ok(365), Ok(30)));
+        assert!(days("29").is_err() && days("-1").is_err());
     }
 }

@@ -210,6 +210,17 @@ impl SnapshotMessage {
         to_json(&envelope)
     }
 
+    /// Returns the message that says only that the file has a state of this version, which its
+    /// consumer reads from Drive.
+    #[must_use]
+    pub fn by_reference(&self, version: DriveVersion) -> Self {
+        Self {
+            origin: Origin::reference(version),
+            snapshot: None,
+            ..self.clone()
+        }
+    }
+
     /// Reads a message body.
     ///
     /// # Errors

@@ -2,12 +2,14 @@
 
 use std::borrow::Cow;
 
-use domain::LogId;
+use domain::{DriveVersion, LogId};
 
 /// The prefix of a correction's text. Ids contain no colon.
 pub(crate) const CORRECTION: &str = "correction:";
 /// The prefix of an operation's text for a message that a dead letter led to.
 const DEAD_LETTER: &str = "letter:";
+/// The prefix of an operation's text for a message that refers to a state of a file in Drive.
+const REFERENCE: &str = "look:v";
 
 /// The reason why a snapshot message was sent. It is part of the deduplication id, so that the
 /// message of a resync is not discarded as a duplicate of the live change.
@@ -42,6 +44,25 @@ impl Origin {
     pub fn dead_letter_name(&self) -> Option<&str> {
         match self {
             Self::Operation(operation) => operation.strip_prefix(DEAD_LETTER),
+            Self::Live | Self::DriveLeft { .. } | Self::Correction(_) => None,
+        }
+    }
+
+    /// The origin of a message that says only that the file has a state of this version or a later
+    /// one, since the state itself is too large for a message.
+    #[must_use]
+    pub fn reference(version: DriveVersion) -> Self {
+        Self::Operation(format!("{REFERENCE}{version}"))
+    }
+
+    /// Returns the version that the message refers to without having its snapshot, if any.
+    #[must_use]
+    pub fn referred_version(&self) -> Option<DriveVersion> {
+        match self {
+            Self::Operation(operation) => {
+                let version = operation.strip_prefix(REFERENCE)?;
+                version.parse().ok().map(DriveVersion)
+            }
             Self::Live | Self::DriveLeft { .. } | Self::Correction(_) => None,
         }
     }

@@ -25,6 +25,9 @@ pub const COALESCING_WINDOW_MILLIS: i64 = WAKE_DELAY_MILLIS / 2;
 pub(crate) const BATCH_MAX: usize = 10;
 /// The most body bytes in a batch. SQS allows 1 MiB, part of which is not body.
 const BATCH_BYTES_MAX: usize = 1_000_000;
+/// The largest body of a snapshot that is sent, in bytes. A larger one is sent by reference. SQS
+/// takes 1 MiB; a dead letter keeps a body of this size whole.
+const SNAPSHOT_BYTES_MAX: usize = 200_000;
 /// The number of batches in flight at a time. A page of a thousand changes is a hundred batches of
 /// about 15 ms each.
 pub(crate) const BATCHES_AT_ONCE: usize = 8;
@@ -324,22 +327,36 @@ fn batches(messages: &[SnapshotMessage]) -> Vec<Vec<Entry>> {
     let mut batch = Vec::with_capacity(BATCH_MAX);
     let mut bytes = 0;
     for message in messages {
-        let body = message.to_body();
+        let (body, deduplication) = sendable(message);
         if batch.len() == BATCH_MAX || bytes + body.len() > BATCH_BYTES_MAX {
             batches.push(std::mem::take(&mut batch));
             bytes = 0;
         }
         bytes += body.len();
-        batch.push((
-            body,
-            file_group(&message.key, &message.file),
-            deduplication(message),
-        ));
+        batch.push((body, file_group(&message.key, &message.file), deduplication));
     }
     if !batch.is_empty() {
         batches.push(batch);
     }
     batches
+}
+
+/// Returns the body of a message and its deduplication id: by reference if the snapshot is too
+/// large for a message.
+fn sendable(message: &SnapshotMessage) -> (String, String) {
+    let body = message.to_body();
+    match &message.snapshot {
+        Some(snapshot) if body.len() > SNAPSHOT_BYTES_MAX => {
+            tracing::info!(
+                connection = %message.key, file = %message.file, bytes = body.len(),
+                metric = "sent_by_reference",
+                "the snapshot is too large for a message; it is read again where it is applied"
+            );
+            let reference = message.by_reference(snapshot.version);
+            (reference.to_body(), deduplication(&reference))
+        }
+        Some(_) | None => (body, deduplication(message)),
+    }
 }
 
 pub(crate) async fn send_batch(queue: &Queue, batch: Vec<Entry>) -> Result<(), QueueError> {

@@ -47,7 +47,8 @@ impl Services {
         let now = clock.clone();
         let secrets = aws_sdk_secretsmanager::Client::new(&aws);
         let drives = Drives::connect(&settings.drive_url(), timeouts, secrets, move || now.now())?;
-        let store = Store::new(aws_sdk_dynamodb::Client::new(&aws), settings.table()?);
+        let store = Store::new(aws_sdk_dynamodb::Client::new(&aws), settings.table()?)
+            .keeping_ended_for(settings.ended_retention_days()?);
         let entropy = Entropy::system();
         Ok(Self {
             drives: DriveFactory::new(drives, store.clone(), clock.clone(), entropy.clone()),

@@ -62,6 +62,10 @@ impl WorkError {
         match self {
             Self::Call(error) => error.disposition(),
             Self::Objects(error) => error.disposition(),
+            // No retry makes it fit.
+            Self::Store(error @ StoreError::TooLarge { .. }) => Disposition::Park {
+                reason: error.to_string(),
+            },
             Self::Store(_)
             | Self::Queue(_)
             | Self::Contended

@@ -4,13 +4,13 @@ use axum::Json;
 use axum::response::Response;
 use domain::{ConflictRecord, ConflictStatus, Field, FileId};
 use serde::{Deserialize, Serialize};
-use store::{ConflictFilter, ConflictState};
+use store::{ConflictFilter, ConflictState, PageRequest};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::conflicts::conflict_body::{self, ConflictView};
 use crate::conflicts::conflict_id::ConflictPath;
 use crate::files::scope;
-use crate::http::{ConnectionPath, JsonResult, Kind, Params, Problem, page};
+use crate::http::{ConnectionPath, JsonResult, Kind, Params, Problem, page, page_that_fits};
 use crate::{App, lookups};
 
 /// The filters and the page of a list of conflicts.
@@ -95,16 +95,18 @@ pub(crate) async fn list_conflicts(
         field: field.transpose()?,
     };
     let connection = lookups::connection(&deps, &at.key).await?;
-    let page = deps.store.list_conflicts(&at.key, &filter, &request);
-    let page = page.await?;
-    let files: Vec<FileId> = page.items.iter().map(|c| c.id.file.clone()).collect();
-    let out = scope::out_of_scope(&deps, &connection, &files).await?;
-    let items = page.items.iter().filter(|item| status.accepts(item));
-    let view = |item: &ConflictRecord| ConflictView::new(item, out.contains(&item.id.file));
-    Ok(Json(ConflictList {
-        items: items.map(view).collect(),
-        next_cursor: page.next_cursor,
-    }))
+    let (deps, connection, filter) = (&deps, &connection, &filter);
+    let read = |request: PageRequest| async move {
+        let page = deps.store.list_conflicts(&connection.key, filter, &request);
+        let page = page.await?;
+        let files: Vec<FileId> = page.items.iter().map(|c| c.id.file.clone()).collect();
+        let out = scope::out_of_scope(deps, connection, &files).await?;
+        let items = page.items.iter().filter(|item| status.accepts(item));
+        let view = |item: &ConflictRecord| ConflictView::new(item, out.contains(&item.id.file));
+        Ok((items.map(view).collect(), page.next_cursor))
+    };
+    let (items, next_cursor) = page_that_fits(request, read).await?;
+    Ok(Json(ConflictList { items, next_cursor }))
 }
 
 /// Returns one conflict.

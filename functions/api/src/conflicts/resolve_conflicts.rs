@@ -15,7 +15,8 @@ use crate::conflicts::conflict_id::{self, ConflictPath};
 use crate::conflicts::keep_both::RequestedResolution;
 use crate::files::field_value::ValueBody;
 use crate::http::{
-    Caller, ConnectionPath, IfMatch, JsonBody, Keyed, Kind, Problem, ProblemBody, pointer_part,
+    Caller, ConnectionPath, IfMatch, JsonBody, Keyed, Kind, Problem, ProblemBody, Room,
+    pointer_part,
 };
 use crate::{App, Deps, lookups, wakes};
 
@@ -98,7 +99,7 @@ pub(crate) struct ResolutionResult {
     id: Option<String>,
     /// The HTTP status of the decision on its own.
     status: u16,
-    /// The resolved conflict.
+    /// The resolved conflict; absent if the response has no room for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     conflict: Option<ConflictView>,
     /// The reason why the decision was refused.
@@ -123,6 +124,7 @@ pub(crate) async fn resolve_conflicts(
     let connection = lookups::connection(&deps, &at.key).await?;
     keyed.begin_parts(&deps).await?;
     let mut results = Vec::with_capacity(items.len());
+    let mut room = Room::new();
     for (number, item) in items.iter().enumerate() {
         let pointer = format!("/resolutions/{number}");
         let decided = decide_item(&deps, &connection, &at.caller, item, &keyed, &pointer).await;
@@ -132,14 +134,14 @@ pub(crate) async fn resolve_conflicts(
             Ok(conflict) => ResolutionResult {
                 id,
                 status: 200,
-                conflict: Some(ConflictView::new(&conflict, false)),
+                conflict: room.keep(ConflictView::new(&conflict, false)),
                 problem: None,
             },
             Err(problem) => ResolutionResult {
                 id,
                 status: problem.status(),
                 conflict: None,
-                problem: Some(problem.into_body()),
+                problem: Some(room.keep_problem(problem)),
             },
         });
     }

@@ -20,7 +20,7 @@ use crate::connections::connection_view::ConnectionView;
 use crate::connections::drive_access::check_access;
 use crate::http::{
     Caller, ConnectionPath, IfMatch, JsonBody, JsonResult, Keyed, Kind, PageQuery, Params, Problem,
-    ShownConnection, created, tag, tagged,
+    ShownConnection, created, page_that_fits, tag, tagged,
 };
 use crate::operations::content_scan;
 use crate::swap::{attempt, swap};
@@ -67,13 +67,15 @@ pub(crate) async fn list_connections(
     Params(query): Params<PageQuery>,
 ) -> JsonResult<ConnectionList> {
     let request = query.page()?;
-    let page = deps.store.list_connections(&caller.tenant, &request);
-    let page = page.await?;
-    let view = |connection| ConnectionView::new(connection, secrets(&deps, &caller));
-    Ok(Json(ConnectionList {
-        items: page.items.iter().map(view).collect(),
-        next_cursor: page.next_cursor,
-    }))
+    let (deps, caller) = (&deps, &caller);
+    let read = |request: PageRequest| async move {
+        let page = deps.store.list_connections(&caller.tenant, &request);
+        let page = page.await?;
+        let view = |connection| ConnectionView::new(connection, secrets(deps, caller));
+        Ok((page.items.iter().map(view).collect(), page.next_cursor))
+    };
+    let (items, next_cursor) = page_that_fits(request, read).await?;
+    Ok(Json(ConnectionList { items, next_cursor }))
 }
 
 /// Connects a Drive account or a shared drive, checks its credentials, and begins its first sync.

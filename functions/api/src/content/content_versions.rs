@@ -13,7 +13,7 @@ use crate::content::content_writes::{self, ContentChange};
 use crate::content::stored_versions;
 use crate::http::{
     ConditionallyEditedFile, ContentEditHeaders, FilePath, JsonBody, JsonResult, Keyed, Kind,
-    PageQuery, Params, Problem, VersionPath, reason,
+    PageQuery, Params, Problem, VersionPath, fits, page_that_fits, reason,
 };
 use crate::{App, Deps, lookups};
 
@@ -98,13 +98,15 @@ pub(crate) async fn list_versions(
     let request = query.page()?;
     let (_, record) = lookups::connection_and_file(&deps, &at).await?;
     let current = stored_versions::current(&deps, &at, &record).await?;
-    let page = deps.store.list_versions(&at.key, &at.file, &request);
-    let page = page.await?;
-    let view = |version| VersionView::new(version, current);
-    Ok(Json(VersionList {
-        items: page.items.iter().map(view).collect(),
-        next_cursor: page.next_cursor,
-    }))
+    let (deps, at) = (&deps, &at);
+    let read = |request: PageRequest| async move {
+        let page = deps.store.list_versions(&at.key, &at.file, &request);
+        let page = page.await?;
+        let view = |version| VersionView::new(version, current);
+        Ok((page.items.iter().map(view).collect(), page.next_cursor))
+    };
+    let (items, next_cursor) = page_that_fits(request, read).await?;
+    Ok(Json(VersionList { items, next_cursor }))
 }
 
 /// The changes of a stored version.
@@ -202,8 +204,11 @@ pub(crate) async fn compare_versions(
         let to_text = stored_versions::text(&deps, &to).await?;
         match (from_text, to_text) {
             (Ok(from), Ok(to)) => {
-                let patch = diffy::create_patch(&from, &to);
-                (Some(patch.to_string()), None)
+                let patch = diffy::create_patch(&from, &to).to_string();
+                match fits(&patch) {
+                    true => (Some(patch), None),
+                    false => (None, Some("it is too large for a response".to_owned())),
+                }
             }
             (Err(why), _) | (_, Err(why)) => (None, Some(format!("one of them {why}"))),
         }

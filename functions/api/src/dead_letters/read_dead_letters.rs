@@ -8,7 +8,9 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::dead_letters::dead_letter_id::DeadLetterPath;
 use crate::dead_letters::dead_letter_view::DeadLetterView;
-use crate::http::{Caller, JsonResult, Kind, Params, Problem, TenantCursor, cursor, page};
+use crate::http::{
+    Caller, JsonResult, Kind, ListPage, Params, Problem, TenantCursor, cursor, page, page_that_fits,
+};
 use crate::{App, Deps, lookups};
 
 /// The most connections that are read in one request. The rest is behind `next_cursor`.
@@ -85,7 +87,7 @@ pub(crate) async fn list_dead_letters(
     caller: Caller,
     Params(query): Params<DeadLettersQuery>,
 ) -> JsonResult<DeadLetterList> {
-    let limit = page(query.limit, None)?.limit;
+    let request = page(query.limit, None)?;
     let from = query.cursor.as_deref().map(cursor::decode).transpose()?;
     let connections = match &query.connection {
         Some(id) => {
@@ -99,8 +101,11 @@ pub(crate) async fn list_dead_letters(
         None => lookups::all_connections(&deps, &caller.tenant).await?,
     };
     let filter = query.status.unwrap_or_default();
-    let list = collect(&deps, &connections, filter, limit, from);
-    list.await.map(Json)
+    let (deps, connections, from) = (&deps, &connections, &from);
+    let read =
+        |request: PageRequest| collect(deps, connections, filter, request.limit, from.clone());
+    let (items, next_cursor) = page_that_fits(request, read).await?;
+    Ok(Json(DeadLetterList { items, next_cursor }))
 }
 
 /// Collects up to `limit` dead letters from a bounded number of connections.
@@ -110,7 +115,7 @@ async fn collect(
     filter: LetterFilter,
     limit: u32,
     from: Option<TenantCursor>,
-) -> Result<DeadLetterList, Problem> {
+) -> Result<ListPage<DeadLetterView>, Problem> {
     let mut items = Vec::new();
     let first = from.as_ref().map_or("", |from| from.connection.as_str());
     let rest = connections
@@ -137,20 +142,18 @@ async fn collect(
             return Ok(up_to(items, id, page.next_cursor));
         }
     }
-    Ok(DeadLetterList {
-        items,
-        next_cursor: None,
-    })
+    Ok((items, None))
 }
 
 /// A page that the next one continues at `page` of `connection`.
-fn up_to(items: Vec<DeadLetterView>, connection: &str, page: Option<String>) -> DeadLetterList {
+fn up_to(
+    items: Vec<DeadLetterView>,
+    connection: &str,
+    page: Option<String>,
+) -> ListPage<DeadLetterView> {
     let next = TenantCursor {
         connection: connection.to_owned(),
         page,
     };
-    DeadLetterList {
-        items,
-        next_cursor: Some(cursor::encode(&next)),
-    }
+    (items, Some(cursor::encode(&next)))
 }

@@ -7,7 +7,7 @@
 //!   queue drops one; a redrive of a message that was set aside again is not dropped.
 
 use axum::Json;
-use domain::{ConnectionId, ConnectionKey};
+use domain::{ConnectionId, ConnectionKey, Timestamp};
 use serde::{Deserialize, Serialize};
 use store::{Answer, Attempt, DeadLetter, DeadLetterAction, DeadLetterStatus, PageRequest};
 use utoipa::ToSchema;
@@ -15,7 +15,7 @@ use worker::queue::{self, Redrive};
 
 use crate::dead_letters::dead_letter_id::{self, DeadLetterPath};
 use crate::dead_letters::dead_letter_view::DeadLetterView;
-use crate::http::{Caller, JsonBody, JsonResult, Keyed, Kind, Problem, ProblemBody};
+use crate::http::{Caller, JsonBody, JsonResult, Keyed, Kind, Problem, ProblemBody, Room};
 use crate::swap::{attempt, swap};
 use crate::{App, Deps, lookups};
 
@@ -55,7 +55,7 @@ pub(crate) struct RedriveResult {
     id: String,
     /// The HTTP status of the redrive on its own.
     status: u16,
-    /// The dead letter after it was sent again.
+    /// The dead letter after it was sent again; absent if the response has no room for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     letter: Option<DeadLetterView>,
     /// The reason why it was not sent again.
@@ -112,12 +112,13 @@ pub(crate) async fn redrive_dead_letters(
 /// Shows again the dead letters of a request that was carried out, as they are now.
 async fn repeated(deps: &Deps, caller: &Caller, first: &Answer) -> JsonResult<RedriveResults> {
     let mut results = Vec::with_capacity(first.parts.len());
+    let mut room = Room::new();
     for id in &first.parts {
         let shown = async {
             let (key, name) = dead_letter_id::parse(&caller.tenant, id)?;
             lookups::dead_letter(deps, &key, &name).await
         };
-        results.push(result(id.clone(), shown.await));
+        results.push(result(id.clone(), shown.await, &mut room));
     }
     Ok(Json(RedriveResults {
         results,
@@ -131,13 +132,14 @@ async fn redrive_named(deps: &Deps, caller: &Caller, ids: &[String]) -> JsonResu
         return Err(Problem::new(Kind::ValueNotAllowed, detail).at("/ids"));
     }
     let mut results = Vec::with_capacity(ids.len());
+    let mut room = Room::new();
     for id in ids {
         let sent = async {
             let (key, name) = dead_letter_id::parse(&caller.tenant, id)?;
             let letter = lookups::dead_letter(deps, &key, &name).await?;
             send(deps, caller, letter).await
         };
-        results.push(result(id.clone(), sent.await));
+        results.push(result(id.clone(), sent.await, &mut room));
     }
     Ok(Json(RedriveResults {
         results,
@@ -166,9 +168,10 @@ async fn redrive_waiting(
     let page = deps.store.list_dead_letters(&key, &request).await?;
     let waits = |letter: &DeadLetter| letter.status == DeadLetterStatus::Parked;
     let mut results = Vec::new();
+    let mut room = Room::new();
     for letter in page.items.into_iter().filter(waits) {
         let id = DeadLetterView::id_of(&letter);
-        results.push(result(id, send(deps, caller, letter).await));
+        results.push(result(id, send(deps, caller, letter).await, &mut room));
     }
     Ok(Json(RedriveResults {
         results,
@@ -176,19 +179,19 @@ async fn redrive_waiting(
     }))
 }
 
-fn result(id: String, sent: Result<DeadLetter, Problem>) -> RedriveResult {
+fn result(id: String, sent: Result<DeadLetter, Problem>, room: &mut Room) -> RedriveResult {
     match sent {
         Ok(letter) => RedriveResult {
             id,
             status: 200,
-            letter: Some(DeadLetterView::new(&letter)),
+            letter: room.keep(DeadLetterView::new(&letter)),
             problem: None,
         },
         Err(problem) => RedriveResult {
             id,
             status: problem.status(),
             letter: None,
-            problem: Some(problem.into_body()),
+            problem: Some(room.keep_problem(problem)),
         },
     }
 }
@@ -202,7 +205,7 @@ async fn send(deps: &Deps, caller: &Caller, letter: DeadLetter) -> Result<DeadLe
             DeadLetterStatus::Redriven => return Ok(Attempt::Done(letter)),
             DeadLetterStatus::Dropped => return Err(closed(&letter, "it has been dropped")),
         }
-        let message = message(&letter)?;
+        let message = message(&letter, deps.clock.now())?;
         let attempt_key = format!("redrive/{}/{}/{}", letter.key, letter.id, letter.revision);
         queue::redrive(
             &deps.wakes,
@@ -223,12 +226,27 @@ async fn send(deps: &Deps, caller: &Caller, letter: DeadLetter) -> Result<DeadLe
     .await
 }
 
+/// The age from which the snapshot of a dead letter is too old to be applied, in milliseconds: the
+/// retention of the queues. The record that says that the file is gone may have expired since.
+const SNAPSHOT_AGE_MILLIS_MAX: i64 = 14 * 24 * 3_600 * 1_000;
+
 /// Returns the message to send for a dead letter.
-fn message(letter: &DeadLetter) -> Result<Redrive, Problem> {
-    worker::redrive_message(letter).map_err(|why| {
+fn message(letter: &DeadLetter, now: Timestamp) -> Result<Redrive, Problem> {
+    let message = worker::redrive_message(letter);
+    let mut message = message.map_err(|why| {
         let detail = format!("it can't be sent again: {why}");
         Problem::new(Kind::StateNotAllowed, detail)
-    })
+    })?;
+    if let Redrive::Snapshot { message, .. } = &mut message
+        && let Some(snapshot) = message.snapshot.as_ref().filter(|_| is_old(letter, now))
+    {
+        **message = message.by_reference(snapshot.version);
+    }
+    Ok(message)
+}
+
+fn is_old(letter: &DeadLetter, now: Timestamp) -> bool {
+    now.millis_since(letter.first_seen_at) > SNAPSHOT_AGE_MILLIS_MAX
 }
 
 /// Drops a dead letter, and records the author, time and reason of the decision. Idempotent.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use domain::derive::{Grant, RoleOrigin, TargetState};
-use domain::{Ancestry, FileId, FileRecord, Lineage, Side};
+use domain::{Ancestry, FileId, FileRecord, Lineage, Side, Timestamp};
 use serde::Serialize;
 use store::{Connection, Store, StoreError};
 use utoipa::ToSchema;
@@ -17,6 +17,8 @@ pub(crate) struct DerivedView<'a> {
     connection: &'a Connection,
     ancestry: Ancestry,
     targets: BTreeMap<FileId, FileRecord>,
+    /// The time at which it is judged what has ended by itself.
+    now: Timestamp,
 }
 
 /// What follows from the folders above a file.
@@ -101,6 +103,7 @@ impl<'a> DerivedView<'a> {
             connection,
             ancestry: Ancestry::below(connection.my_drive.clone()),
             targets: BTreeMap::new(),
+            now: deps.clock.now(),
         }
     }
 
@@ -177,7 +180,7 @@ impl<'a> DerivedView<'a> {
 
     /// Returns the effective roles on a file by principal.
     pub(crate) fn permissions(&self, record: &FileRecord) -> BTreeMap<String, Grant> {
-        self.lineage(record, Side::App).permissions()
+        self.lineage(record, Side::App).permissions(self.now)
     }
 
     /// Returns what follows from the folders above a file.
@@ -186,7 +189,7 @@ impl<'a> DerivedView<'a> {
         EffectiveView {
             trashed: lineage.trashed_by().is_some(),
             permissions: lineage
-                .permissions()
+                .permissions(self.now)
                 .into_iter()
                 .map(|(principal, grant)| (principal, grant.into()))
                 .collect(),

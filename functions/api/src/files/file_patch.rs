@@ -30,9 +30,13 @@ pub(crate) struct FilePatch {
     properties: Option<BTreeMap<String, Option<String>>>,
     /// Roles on the file itself by `user:ADDRESS`, `group:ADDRESS`, `domain:NAME` or `anyone`:
     /// `reader`, `commenter`, `writer`, in shared drives also `fileOrganizer` and `organizer`;
-    /// `null` removes a role. Inherited roles can't be removed here.
+    /// `null` removes a role. Inherited roles can't be removed here. At most 100 in one request,
+    /// and 200 principals with a role on one file.
     permissions: Option<BTreeMap<String, Option<String>>>,
 }
+
+/// The most roles in one patch. A file may have twice as many ([`domain::PERMISSIONS_MAX`]).
+const PERMISSIONS_PER_PATCH_MAX: usize = 100;
 
 /// Members of a file that can't be written.
 const READ_ONLY: [&str; 24] = [
@@ -81,6 +85,7 @@ pub(crate) fn parse(members: &Map<String, Json>) -> Result<BTreeMap<Field, Value
                 continue;
             }
             "permissions" => {
+                bound_permissions(json, &pointer)?;
                 let field = |principal: String| Field::Permission(domain::principal_of(&principal));
                 parse_by_key(member, json, field, &mut values)?;
                 continue;
@@ -91,6 +96,19 @@ pub(crate) fn parse(members: &Map<String, Json>) -> Result<BTreeMap<Field, Value
         values.insert(field, value);
     }
     Ok(values)
+}
+
+fn bound_permissions(json: &Json, pointer: &str) -> Result<(), Problem> {
+    match json.as_object().map_or(0, Map::len) {
+        0..=PERMISSIONS_PER_PATCH_MAX => Ok(()),
+        count => {
+            let detail = format!(
+                "permissions has {count} members; one request may have at most \
+                 {PERMISSIONS_PER_PATCH_MAX}: send the others with the next ones"
+            );
+            Err(Problem::new(Kind::ValueNotAllowed, detail).at(pointer))
+        }
+    }
 }
 
 /// Reads a member that contains any number of fields by key.

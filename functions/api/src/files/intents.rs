@@ -4,7 +4,7 @@ use axum::Json;
 use axum::response::Response;
 use domain::{Context, FileRecord, Transition};
 use serde::{Deserialize, Serialize};
-use store::IntentStatus;
+use store::{IntentStatus, PageRequest};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::edits::{ConditionalEdit, Precondition};
@@ -12,6 +12,7 @@ use crate::files::derived::DerivedView;
 use crate::files::file_view::{FileView, IntentView};
 use crate::http::{
     ConnectionPath, FilePath, JsonBody, JsonResult, Keyed, Kind, Params, Problem, page,
+    page_that_fits,
 };
 use crate::{App, Deps, lookups, wakes};
 
@@ -83,20 +84,23 @@ pub(crate) async fn list_intents(
     let request = page(query.limit, query.cursor)?;
     let status = IntentStatus::from(query.status.unwrap_or_default());
     let connection = lookups::connection(&deps, &at.key).await?;
-    let page = deps.store.list_intents(&at.key, status, &request).await?;
-    let derived = DerivedView::load_scope(&deps, &connection, &page.items).await?;
-    let item = |record: &FileRecord| {
-        let intent = IntentView::of(record);
-        IntentItem {
-            file_id: record.file.to_string(),
-            intent: intent.map(|intent| intent.with_scope(derived.in_scope(record))),
-            file: FileView::with_scope(record, &derived),
-        }
+    let (deps, connection) = (&deps, &connection);
+    let read = |request: PageRequest| async move {
+        let page = deps.store.list_intents(&connection.key, status, &request);
+        let page = page.await?;
+        let derived = DerivedView::load_scope(deps, connection, &page.items).await?;
+        let item = |record: &FileRecord| {
+            let intent = IntentView::of(record);
+            IntentItem {
+                file_id: record.file.to_string(),
+                intent: intent.map(|intent| intent.with_scope(derived.in_scope(record))),
+                file: FileView::with_scope(record, &derived),
+            }
+        };
+        Ok((page.items.iter().map(item).collect(), page.next_cursor))
     };
-    Ok(Json(IntentList {
-        items: page.items.iter().map(item).collect(),
-        next_cursor: page.next_cursor,
-    }))
+    let (items, next_cursor) = page_that_fits(request, read).await?;
+    Ok(Json(IntentList { items, next_cursor }))
 }
 
 /// Retries now what is owed or has been given up.

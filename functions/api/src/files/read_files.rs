@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::response::Response;
-use domain::{ConnectionKey, Field, FileId, FileRecord, Value};
+use domain::{Field, FileId, FileRecord, NameSearch, Value};
 use serde::{Deserialize, Serialize};
 use store::{Connection, PageRequest, Tombstones};
 use utoipa::{IntoParams, ToSchema};
@@ -10,8 +10,8 @@ use utoipa::{IntoParams, ToSchema};
 use crate::files::derived::DerivedView;
 use crate::files::file_view::{self, FileView, HistoryView};
 use crate::http::{
-    ConnectionPath, FilePath, FilteredCursor, JsonResult, Kind, PageQuery, Params, Problem, cursor,
-    page,
+    ConnectionPath, FilePath, FilteredCursor, JsonResult, Kind, ListPage, PageQuery, Params,
+    Problem, cursor, page, page_that_fits,
 };
 use crate::{App, Deps, lookups};
 
@@ -27,7 +27,7 @@ const SCAN_PAGES_MAX: usize = 4;
 pub(crate) struct FilesQuery {
     /// Only the files in the folder with this id.
     parent: Option<String>,
-    /// Only files whose name contains this text. Case does not count.
+    /// Only files whose name contains this text. Case and Unicode spelling do not count.
     q: Option<String>,
     /// Only files that are (`true`) or are not (`false`) in the trash, by themselves or in a folder
     /// that is.
@@ -69,41 +69,29 @@ pub(crate) async fn list_files(
         FileId::parse(id).map_err(invalid)
     });
     let parent = parent.transpose()?;
-    let limit = page(query.limit, None)?.limit;
+    let request = page(query.limit, None)?;
     let from: FilteredCursor = match &query.cursor {
         None => FilteredCursor::default(),
         Some(cursor) => cursor::decode(cursor)?,
     };
     let connection = lookups::connection(&deps, &at.key).await?;
     let filter = Filter::new(&query, &connection);
-    let mut derived = DerivedView::new(&deps, &connection);
-    let search = Search {
+    let search = |limit: u32| Search {
         deps: &deps,
-        key: &at.key,
+        connection: &connection,
         parent: parent.as_ref(),
         filter: &filter,
         limit: limit as usize,
     };
-    let (records, next) = search.run(from, &mut derived).await?;
     let complete = query.path == Some(true);
-    if complete {
-        let all: Vec<&FileRecord> = records.iter().collect();
-        derived.load_targets(&all).await?;
-        derived.load_ancestors(&records).await?;
-    }
-    let view = |record: &FileRecord| match complete {
-        true => FileView::complete(record, &derived),
-        false => FileView::with_scope(record, &derived),
-    };
-    Ok(Json(FileList {
-        items: records.iter().map(view).collect(),
-        next_cursor: next.map(|next| cursor::encode(&next)),
-    }))
+    let read = |request: PageRequest| search(request.limit).views(from.clone(), complete);
+    let (items, next_cursor) = page_that_fits(request, read).await?;
+    Ok(Json(FileList { items, next_cursor }))
 }
 
 /// The filters that are applied here because no index serves them.
 struct Filter {
-    name: Option<String>,
+    name: Option<NameSearch>,
     trashed: Option<bool>,
     /// `None` if everything is in scope and that is what is requested.
     in_scope: Option<bool>,
@@ -113,7 +101,7 @@ impl Filter {
     fn new(query: &FilesQuery, connection: &Connection) -> Self {
         let in_scope = !query.excluded.unwrap_or(false);
         Self {
-            name: query.q.as_ref().map(|q| q.to_lowercase()),
+            name: query.q.as_deref().map(NameSearch::new),
             trashed: query.trashed,
             in_scope: (!connection.rules.is_empty() || !in_scope).then_some(in_scope),
         }
@@ -131,8 +119,8 @@ impl Filter {
     fn accepts_name(&self, record: &FileRecord) -> bool {
         self.name
             .as_ref()
-            .is_none_or(|part| match record.app(&Field::Name) {
-                Value::Text(name) => name.to_lowercase().contains(part),
+            .is_none_or(|search| match record.app(&Field::Name) {
+                Value::Text(name) => search.finds(&name),
                 Value::Null | Value::Flag(_) => false,
             })
     }
@@ -148,13 +136,34 @@ impl Filter {
 /// A search in the store's pages for files that a filter accepts.
 struct Search<'a> {
     deps: &'a Deps,
-    key: &'a ConnectionKey,
+    connection: &'a Connection,
     parent: Option<&'a FileId>,
     filter: &'a Filter,
     limit: usize,
 }
 
 impl Search<'_> {
+    /// Returns the views of the files, with everything that is derived if `complete`.
+    async fn views(
+        self,
+        from: FilteredCursor,
+        complete: bool,
+    ) -> Result<ListPage<FileView>, Problem> {
+        let mut derived = DerivedView::new(self.deps, self.connection);
+        let (records, next) = self.run(from, &mut derived).await?;
+        if complete {
+            let all: Vec<&FileRecord> = records.iter().collect();
+            derived.load_targets(&all).await?;
+            derived.load_ancestors(&records).await?;
+        }
+        let view = |record: &FileRecord| match complete {
+            true => FileView::complete(record, &derived),
+            false => FileView::with_scope(record, &derived),
+        };
+        let next = next.map(|next| cursor::encode(&next));
+        Ok((records.iter().map(view).collect(), next))
+    }
+
     /// Collects up to `limit` files that the filter accepts, from a bounded number of the store's
     /// pages. Returns them with the position where the list continues.
     async fn run(
@@ -173,7 +182,12 @@ impl Search<'_> {
                 },
                 cursor: at.page.clone(),
             };
-            let page = store.list_files(self.key, self.parent, Tombstones::Skip, &request);
+            let page = store.list_files(
+                &self.connection.key,
+                self.parent,
+                Tombstones::Skip,
+                &request,
+            );
             let page = page.await?;
             let named: Vec<(u32, FileRecord)> = (0_u32..)
                 .zip(page.items)
@@ -242,11 +256,17 @@ pub(crate) async fn get_file_history(
 ) -> JsonResult<HistoryList> {
     let request = query.page()?;
     lookups::connection_and_file(&deps, &at).await?;
-    let page = deps.store.history(&at.key, &at.file, &request).await?;
-    Ok(Json(HistoryList {
-        items: page.items.iter().map(HistoryView::new).collect(),
-        next_cursor: page.next_cursor,
-    }))
+    let (deps, at) = (&deps, &at);
+    let read = |request: PageRequest| async move {
+        let page = deps
+            .store
+            .history(&at.key, &at.file, &request, deps.clock.now());
+        let page = page.await?;
+        let items = page.items.iter().map(HistoryView::new);
+        Ok((items.collect(), page.next_cursor))
+    };
+    let (items, next_cursor) = page_that_fits(request, read).await?;
+    Ok(Json(HistoryList { items, next_cursor }))
 }
 
 #[cfg(test)]
@@ -264,13 +284,14 @@ mod tests {
     }
 
     #[test]
-    fn the_case_of_a_name_does_not_count() {
+    fn the_case_and_the_spelling_of_a_name_do_not_count() {
         let filter = Filter {
-            name: Some("plän".to_owned()),
+            name: Some(NameSearch::new("plän")),
             trashed: None,
             in_scope: None,
         };
         assert!(filter.accepts_name(&named("Der PLÄN.md")));
+        assert!(filter.accepts_name(&named("Der Pla\u{308}n.md")));
         assert!(!filter.accepts_name(&named("Plan.md")));
     }
 }

@@ -132,7 +132,7 @@ pub(crate) async fn roll_back_file(
     })?;
     let then = deps
         .store
-        .load_history_entry(&at.key, &at.file, version)
+        .load_history_entry(&at.key, &at.file, version, deps.clock.now())
         .await?;
     let then = then.ok_or_else(|| Problem::not_found("this version of the file's history"))?;
     let by = at.caller.subject.as_str();

@@ -23,39 +23,39 @@ pub(crate) fn tagged(number: u64, body: impl Serialize) -> Response {
 pub(crate) enum IfMatch {
     /// `*`: any.
     Any,
-    /// Any of these. Foreign and weak tags match nothing (RFC 9110, 13.1.1).
+    /// Any of these, of which there is at least one.
     OneOf(Vec<u64>),
 }
 
 impl IfMatch {
-    /// Reads the header; `None` if it is absent.
+    /// Reads the header (RFC 9110, 13.1.1); `None` if it is absent. Several lines are one list.
+    ///
+    /// # Errors
+    /// 400 if it is neither `*` nor a list of entity tags; 412 if none of its tags could match:
+    /// weak tags match nothing, nor do tags that this API does not make. The resource may be
+    /// unchanged, so this is not [`Kind::Stale`].
     pub(crate) fn optional(headers: &HeaderMap) -> Result<Option<Self>, Problem> {
-        let malformed = || {
-            let detail = "If-Match must be * or entity tags in double quotes";
-            Problem::new(Kind::MalformedRequest, detail)
-        };
-        let mut tags = Vec::new();
-        let mut present = false;
-        for value in headers.get_all(header::IF_MATCH) {
+        let lines = headers.get_all(header::IF_MATCH);
+        let mut tags: Vec<(bool, String)> = Vec::new();
+        let (mut present, mut any) = (false, false);
+        for line in lines {
             present = true;
-            let text = value.to_str().map_err(|_| malformed())?.trim();
-            if text == "*" {
-                return Ok(Some(Self::Any));
-            }
-            for part in text.split(',').map(str::trim) {
-                let strong = part.strip_prefix("W/").unwrap_or(part);
-                let inner = strong
-                    .strip_prefix('"')
-                    .and_then(|rest| rest.strip_suffix('"'));
-                let inner = inner.ok_or_else(malformed)?;
-                if part == strong
-                    && let Ok(number) = inner.parse()
-                {
-                    tags.push(number);
-                }
+            let text = String::from_utf8_lossy(line.as_bytes());
+            if text.trim_matches(OWS) == "*" {
+                any = true;
+            } else {
+                tags.extend(parse_tags(&text)?);
             }
         }
-        Ok(present.then_some(Self::OneOf(tags)))
+        let numbers: Vec<u64> = tags.iter().filter_map(strong_number).collect();
+        match (any, tags.first()) {
+            _ if !present => Ok(None),
+            (true, None) => Ok(Some(Self::Any)),
+            (true, Some(_)) => Err(malformed("* stands alone, without entity tags")),
+            (false, None) => Err(malformed("it is empty")),
+            (false, Some(_)) if !numbers.is_empty() => Ok(Some(Self::OneOf(numbers))),
+            (false, Some((weak, tag))) => Err(unusable(*weak, tag)),
+        }
     }
 
     /// Reads the header, which must be present.
@@ -75,25 +75,130 @@ impl IfMatch {
     }
 }
 
+/// Optional white space around the members of a list (RFC 9110, 5.6.3).
+const OWS: [char; 2] = [' ', '\t'];
+
+/// Reads a list of entity tags (RFC 9110, 8.8.3): whether each is weak, and what is in its quotes.
+/// The quotes may contain commas, and members of the list may be empty.
+fn parse_tags(text: &str) -> Result<Vec<(bool, String)>, Problem> {
+    let mut tags = Vec::new();
+    let mut rest = text;
+    loop {
+        rest = rest.trim_start_matches([',', ' ', '\t']);
+        if rest.is_empty() {
+            return Ok(tags);
+        }
+        let weak = rest.strip_prefix("W/");
+        let quoted = weak.unwrap_or(rest).strip_prefix('"');
+        let Some((tag, after)) = quoted.and_then(|rest| rest.split_once('"')) else {
+            let member = rest.split(',').next().unwrap_or_default().trim_matches(OWS);
+            return Err(malformed(&format!(
+                "{member} is not an entity tag, which is in double quotes: \"1\""
+            )));
+        };
+        if tag.contains(|c: char| c.is_control() || c == ' ') {
+            return Err(malformed("an entity tag contains no spaces"));
+        }
+        tags.push((weak.is_some(), tag.to_owned()));
+        rest = after.trim_start_matches(OWS);
+        if !rest.is_empty() && !rest.starts_with(',') {
+            return Err(malformed("entity tags are separated by commas"));
+        }
+    }
+}
+
+/// Returns the revision of a strong tag that this API could have made. Tags are compared character
+/// by character, so other digits for the same number are another tag.
+fn strong_number((weak, tag): &(bool, String)) -> Option<u64> {
+    let number: u64 = tag.parse().ok()?;
+    (!weak && number.to_string() == *tag).then_some(number)
+}
+
+fn malformed(why: &str) -> Problem {
+    let detail = format!("If-Match must be * or entity tags as they were read: {why}");
+    Problem::new(Kind::MalformedRequest, detail)
+}
+
+fn unusable(weak: bool, tag: &str) -> Problem {
+    let detail = if weak {
+        format!("If-Match: W/\"{tag}\" is weak and matches nothing; send the ETag without W/")
+    } else {
+        format!("If-Match: \"{tag}\" is no ETag of this API; send the ETag as it was read, or *")
+    };
+    Problem::new(Kind::TagUnusable, detail)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(value: &'static str) -> Result<Option<IfMatch>, Kind> {
+    fn read(values: &[&str]) -> Result<Option<IfMatch>, Kind> {
         let mut headers = HeaderMap::new();
-        headers.insert(header::IF_MATCH, HeaderValue::from_static(value));
+        for value in values {
+            let value = HeaderValue::from_bytes(value.as_bytes()).unwrap();
+            headers.append(header::IF_MATCH, value);
+        }
         IfMatch::optional(&headers).map_err(|problem| problem.kind())
     }
 
     #[test]
-    fn only_a_strong_numeric_tag_matches() {
-        assert_eq!(read("\"7\""), Ok(Some(IfMatch::OneOf(vec![7]))));
-        assert_eq!(read("\"7\", \"8\""), Ok(Some(IfMatch::OneOf(vec![7, 8]))));
-        assert_eq!(read("*"), Ok(Some(IfMatch::Any)));
-        assert_eq!(read("W/\"7\""), Ok(Some(IfMatch::OneOf(vec![]))));
-        assert_eq!(read("\"abc\""), Ok(Some(IfMatch::OneOf(vec![]))));
-        assert_eq!(read("7"), Err(Kind::MalformedRequest));
-        assert_eq!(IfMatch::optional(&HeaderMap::new()).unwrap(), None);
+    fn the_header_is_any_or_a_list_of_tags() {
+        let one_of = |numbers: &[u64]| Ok(Some(IfMatch::OneOf(numbers.to_vec())));
+        assert_eq!(read(&[]), Ok(None));
+        assert_eq!(read(&["*"]), Ok(Some(IfMatch::Any)));
+        assert_eq!(read(&[" * "]), Ok(Some(IfMatch::Any)));
+        for (values, numbers) in [
+            (["\"7\""].as_slice(), [7].as_slice()),
+            (&["\"7\", \"8\""], &[7, 8]),
+            (&["\"7\",\"8\""], &[7, 8]),
+            (&["\"7\"", "\"8\""], &[7, 8]),
+            (&[", ,\t\"7\" ,"], &[7]),
+            (&["W/\"6\", \"7\""], &[7]),
+            (&["\"a,b\", \"7\""], &[7]),
+            (&["\"ü\", \"7\""], &[7]),
+        ] {
+            assert_eq!(read(values), one_of(numbers), "{values:?}");
+        }
+    }
+
+    #[test]
+    fn a_tag_that_could_never_match_is_not_taken_for_a_change() {
+        for value in [
+            "W/\"7\"",
+            "\"abc\"",
+            "\"\"",
+            "\"-1\"",
+            "\"07\"",
+            "\"+7\"",
+            "\"99999999999999999999999\"",
+            "W/\"7\", \"abc\"",
+        ] {
+            assert_eq!(read(&[value]), Err(Kind::TagUnusable), "{value}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_list_of_tags_is_malformed() {
+        for value in [
+            "",
+            " ",
+            ",",
+            "7",
+            "w/\"7\"",
+            "W/7",
+            "W/",
+            "\"7",
+            "7\"",
+            "'7'",
+            "\"7\" \"8\"",
+            "\"7\"x",
+            "*, \"7\"",
+            "**",
+            "\"7 8\"",
+        ] {
+            assert_eq!(read(&[value]), Err(Kind::MalformedRequest), "{value}");
+        }
+        assert_eq!(read(&["*", "\"7\""]), Err(Kind::MalformedRequest));
     }
 
     #[test]

@@ -53,6 +53,7 @@ kinds! {
     ValueNotAllowed: 422, "value-not-allowed", "A value is not allowed";
     IfMatchRequired: 428, "if-match-required", "If-Match is required";
     ConditionRequired: 428, "condition-required", "expected_version or If-Match is required";
+    TagUnusable: 412, "if-match-unusable", "If-Match has no tag that could match";
     Stale: 412, "stale", "The resource has changed since it was read";
     VersionMismatch: 409, "version-mismatch", "The content does not have the expected version";
     VersionReleased: 410, "version-released", "The version is no longer stored";
@@ -260,6 +261,16 @@ impl ProblemBody {
     }
 }
 
+impl ProblemBody {
+    /// Returns the problem without the current state.
+    pub(crate) fn without_current(self) -> Self {
+        Self {
+            current: None,
+            ..self
+        }
+    }
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let Parts {
@@ -311,6 +322,7 @@ impl From<StoreError> for Problem {
                 let detail = "the cursor does not belong to this list";
                 Self::new(Kind::MalformedRequest, detail)
             }
+            StoreError::TooLarge { .. } => Self::new(Kind::ValueNotAllowed, error.to_string()),
             StoreError::Refused(_) | StoreError::NewerItem { .. } | StoreError::Corrupt { .. } => {
                 tracing::error!(error = telemetry::chain(&error), "DynamoDB request refused");
                 let detail = "this version of the service can't read or write the record";

@@ -113,7 +113,10 @@ pub(crate) struct ConditionallyEditedFile;
 impl IntoResponses for ConditionallyEditedFile {
     fn responses() -> BTreeMap<String, RefOr<Described>> {
         let mut responses = EditedFile::responses();
-        let changed = described("The file has changed; `current` is the file now.");
+        let changed = described(
+            "The file has changed (`current` is the file now), or If-Match has no tag that could \
+             match.",
+        );
         responses.insert("412".to_owned(), changed.into());
         let missing = described("The precondition is missing.");
         responses.insert("428".to_owned(), missing.into());

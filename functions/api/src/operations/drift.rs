@@ -4,11 +4,11 @@ use axum::Json;
 use domain::{Difference, Drift, Gone};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as JsonValue;
-use store::{DriftEntry, Finding};
+use store::{DriftEntry, Finding, PageRequest};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::files::field_value::{self, ValueBody};
-use crate::http::{JsonResult, OperationPath, Params, page, view_enum};
+use crate::http::{JsonResult, OperationPath, Params, page, page_that_fits, view_enum};
 use crate::{App, lookups};
 
 /// The filter and the page of a list of differences.
@@ -137,14 +137,15 @@ pub(crate) async fn list_drift(
     at: OperationPath,
     Params(query): Params<DriftQuery>,
 ) -> JsonResult<DriftList> {
-    let request = page(query.limit, query.cursor)?;
+    let request = page(query.limit, query.cursor.clone())?;
     lookups::operation(&deps, &at).await?;
-    let page = deps.store.list_drift(&at.key, &at.id, &request).await?;
-    let items = page.items.iter().filter_map(DriftItem::new);
-    Ok(Json(DriftList {
-        items: items
-            .filter(|item| query.kind.is_none_or(|kind| kind == item.kind))
-            .collect(),
-        next_cursor: page.next_cursor,
-    }))
+    let (store, key, id) = (&deps.store, &at.key, &at.id);
+    let read = |request: PageRequest| async move {
+        let page = store.list_drift(key, id, &request).await?;
+        let items = page.items.iter().filter_map(DriftItem::new);
+        let wanted = |item: &DriftItem| query.kind.is_none_or(|kind| kind == item.kind);
+        Ok((items.filter(wanted).collect(), page.next_cursor))
+    };
+    let (items, next_cursor) = page_that_fits(request, read).await?;
+    Ok(Json(DriftList { items, next_cursor }))
 }

@@ -3,11 +3,11 @@
 use axum::Json;
 use domain::InconsistencyKind;
 use serde::{Deserialize, Serialize};
-use store::{Inconsistency, Subject};
+use store::{Inconsistency, PageRequest, Subject};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::conflicts::conflict_id;
-use crate::http::{JsonResult, OperationPath, Params, page, view_enum};
+use crate::http::{JsonResult, OperationPath, Params, page, page_that_fits, view_enum};
 use crate::{App, lookups};
 
 /// The filter and the page of a list of findings.
@@ -128,12 +128,12 @@ pub(crate) async fn list_findings(
     let request = page(query.limit, query.cursor)?;
     lookups::operation(&deps, &at).await?;
     let kind = query.kind.map(InconsistencyKind::from);
-    let page = deps
-        .store
-        .list_inconsistencies(&at.key, &at.id, kind, &request);
-    let page = page.await?;
-    Ok(Json(FindingList {
-        items: page.items.into_iter().map(FindingItem::new).collect(),
-        next_cursor: page.next_cursor,
-    }))
+    let (store, key, id) = (&deps.store, &at.key, &at.id);
+    let read = |request: PageRequest| async move {
+        let page = store.list_inconsistencies(key, id, kind, &request).await?;
+        let items = page.items.into_iter().map(FindingItem::new);
+        Ok((items.collect(), page.next_cursor))
+    };
+    let (items, next_cursor) = page_that_fits(request, read).await?;
+    Ok(Json(FindingList { items, next_cursor }))
 }

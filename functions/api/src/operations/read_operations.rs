@@ -2,9 +2,10 @@
 
 use axum::Json;
 use serde::Serialize;
+use store::PageRequest;
 use utoipa::ToSchema;
 
-use crate::http::{ConnectionPath, JsonResult, OperationPath, PageQuery, Params};
+use crate::http::{ConnectionPath, JsonResult, OperationPath, PageQuery, Params, page_that_fits};
 use crate::operations::operation_view::OperationView;
 use crate::{App, lookups};
 
@@ -30,11 +31,14 @@ pub(crate) async fn list_operations(
 ) -> JsonResult<OperationList> {
     let request = query.page()?;
     lookups::connection(&deps, &at.key).await?;
-    let page = deps.store.list_operations(&at.key, &request).await?;
-    Ok(Json(OperationList {
-        items: page.items.iter().map(OperationView::new).collect(),
-        next_cursor: page.next_cursor,
-    }))
+    let (deps, key) = (&deps, &at.key);
+    let read = |request: PageRequest| async move {
+        let page = deps.store.list_operations(key, &request).await?;
+        let items = page.items.iter().map(OperationView::new);
+        Ok((items.collect(), page.next_cursor))
+    };
+    let (items, next_cursor) = page_that_fits(request, read).await?;
+    Ok(Json(OperationList { items, next_cursor }))
 }
 
 /// Returns one operation.

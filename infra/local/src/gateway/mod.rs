@@ -2,6 +2,7 @@
 //! claims passed on.
 
 mod identity;
+mod limits;
 
 use std::sync::Arc;
 
@@ -16,9 +17,6 @@ use tower::ServiceExt as _;
 
 pub use self::identity::{Identity, IdentityError};
 use crate::system::Functions;
-
-/// The longest request body, in bytes: API Gateway's limit of 10 MB.
-const BODY_BYTES_MAX: usize = 10 * 1024 * 1024;
 
 /// The HTTP gateway in front of the functions.
 #[derive(Clone)]
@@ -44,8 +42,26 @@ impl HttpGateway {
         axum::Router::new().fallback(respond).with_state(self)
     }
 
-    /// Answers one request in this process.
+    /// Answers one request in this process, within the sizes that API Gateway and Lambda accept.
     pub async fn call(&self, request: http::Request<Vec<u8>>) -> http::Response<Vec<u8>> {
+        if request.body().len() > limits::BODY_BYTES_MAX {
+            return too_large("the body", request.body().len());
+        }
+        if let Some(bytes) = limits::excess_event(&request) {
+            return too_large("the request as an event", bytes);
+        }
+        let response = self.answer(request).await;
+        match limits::excess_answer(&response) {
+            None => response,
+            Some(bytes) => {
+                tracing::error!(bytes, "the function's answer is larger than Lambda allows");
+                let detail = format!("the answer has {bytes} bytes, more than Lambda allows");
+                problem(StatusCode::INTERNAL_SERVER_ERROR, "internal", &detail)
+            }
+        }
+    }
+
+    async fn answer(&self, request: http::Request<Vec<u8>>) -> http::Response<Vec<u8>> {
         let (mut parts, body) = request.into_parts();
         if parts.uri.path() == "/webhooks/drive" && parts.method == Method::POST {
             let request = http::Request::from_parts(parts, lambda_body(body));
@@ -72,10 +88,8 @@ impl HttpGateway {
 
 async fn respond(State(gateway): State<HttpGateway>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let Ok(body) = to_bytes(body, BODY_BYTES_MAX).await else {
-        let detail = format!("a request body may have at most {BODY_BYTES_MAX} bytes");
-        return problem(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", &detail)
-            .map(AxumBody::from);
+    let Ok(body) = to_bytes(body, limits::BODY_BYTES_MAX).await else {
+        return too_large("the body", limits::BODY_BYTES_MAX + 1).map(AxumBody::from);
     };
     gateway
         .call(http::Request::from_parts(parts, body.to_vec()))
@@ -100,6 +114,11 @@ fn unauthorized() -> http::Response<Vec<u8>> {
         http::HeaderValue::from_static("Bearer"),
     );
     response
+}
+
+fn too_large(what: &str, bytes: usize) -> http::Response<Vec<u8>> {
+    let detail = format!("{what} has {bytes} bytes or more: API Gateway and Lambda refuse it");
+    problem(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", &detail)
 }
 
 /// Returns a problem in the form of the API.

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Lineage, Node};
-use crate::{FileId, OWNER, ROLES};
+use super::{Lineage, Node, Role};
+use crate::{FileId, OWNER, ROLES, Timestamp};
 
 /// The effective role of a principal on a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,9 +42,10 @@ fn rank(role: &str) -> usize {
 impl Lineage<'_> {
     /// Returns the effective role of every principal: the highest of those on the file and on the
     /// folders above. Above a folder with limited access, only owners and organizers count. The
-    /// owner of a folder may write what others own in it.
+    /// owner of a folder may write what others own in it. A role that has ended by `now` does not
+    /// count.
     #[must_use]
-    pub fn permissions(&self) -> BTreeMap<String, Grant> {
+    pub fn permissions(&self, now: Timestamp) -> BTreeMap<String, Grant> {
         let mut grants = BTreeMap::new();
         let mut limited = false;
         let root = self.root.into_iter();
@@ -55,29 +56,24 @@ impl Lineage<'_> {
             } else {
                 RoleOrigin::Folder(id.clone())
             };
-            for (principal, role) in &node.direct {
-                raise(&mut grants, principal, role, &origin, limited);
+            for role in node.direct.iter().filter(|role| !role.has_ended(now)) {
+                raise(&mut grants, role, &origin, limited);
             }
             limited |= node.limited;
             last = Some(node);
         }
         if let Some(highest) = last.filter(|_| !self.is_whole()) {
-            for (principal, role, from) in &highest.inherited {
-                let origin = RoleOrigin::Beyond(from.clone());
-                raise(&mut grants, principal, role, &origin, limited);
+            for role in highest.inherited.iter().filter(|role| !role.has_ended(now)) {
+                let origin = RoleOrigin::Beyond(role.from.clone());
+                raise(&mut grants, role, &origin, limited);
             }
         }
         grants
     }
 }
 
-fn raise(
-    grants: &mut BTreeMap<String, Grant>,
-    principal: &str,
-    role: &str,
-    origin: &RoleOrigin,
-    limited: bool,
-) {
+fn raise(grants: &mut BTreeMap<String, Grant>, granted: &Role, origin: &RoleOrigin, limited: bool) {
+    let (principal, role) = (granted.principal.as_str(), granted.role.as_str());
     let own = *origin == RoleOrigin::Own;
     if limited && !own && !LIMITED_ACCESS_ROLES.contains(&role) {
         return;

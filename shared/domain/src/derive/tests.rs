@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::fixture::{Manually, text, values};
+use crate::fixture::{Manually, NOW, text, values};
 use crate::merge::Sides;
 use crate::{
     DriveMetadata, DriveVersion, FieldSetVersion, Glob, Gone, MimePattern, ObservedPermission,
@@ -194,7 +194,7 @@ fn shared(record: &FileRecord, roles: &[(&str, &str)]) -> FileRecord {
 
 fn grants(records: &[FileRecord], file: &str) -> Vec<(String, String, RoleOrigin)> {
     let all = ancestry(records);
-    let grants = all.lineage(&id(file), Side::App).permissions();
+    let grants = all.lineage(&id(file), Side::App).permissions(NOW);
     let each = |(principal, grant): (String, Grant)| (principal, grant.role, grant.origin);
     grants.into_iter().map(each).collect()
 }
@@ -380,6 +380,48 @@ fn a_folder_rule_covers_everything_below_and_a_type_rule_does_not() {
     );
     assert!(takes(&[folder("a")], &[folder("b")], "a"));
     assert!(!takes(&[], &[name("*")], "g"));
+}
+
+/// Drive's report of the end comes late, or never: the time itself counts.
+#[test]
+fn a_role_that_has_ended_is_not_effective() {
+    let ending = |principal: &str, inherited: bool, millis: i64| ObservedPermission {
+        principal: principal.to_owned(),
+        role: "writer".to_owned(),
+        direct: !inherited,
+        inherited,
+        expires_at: Some(NOW.plus_millis(millis)),
+        ..ObservedPermission::default()
+    };
+    let folder = shared(
+        &item("a", "A", Some("elsewhere")),
+        &[("user:ann", "reader")],
+    );
+    let file = item("f", "f", Some("a"));
+    let mut file = shared(&file, &[("user:ann", "writer"), ("user:bob", "writer")]);
+    file.metadata.permissions = vec![ending("user:ann", false, 0), ending("user:bob", false, 1)];
+    let mut folder = folder;
+    folder.metadata.permissions = vec![ending("user:cy", true, 0), ending("user:di", true, 1)];
+    let roles = |file: &FileRecord| -> Vec<(String, String)> {
+        let grants = grants(&[folder.clone(), file.clone()], "f").into_iter();
+        grants
+            .map(|(principal, role, _)| (principal, role))
+            .collect()
+    };
+    let pair = |principal: &str, role: &str| (principal.to_owned(), role.to_owned());
+    let own = [pair("user:ann", "reader"), pair("user:bob", "writer")];
+    assert_eq!(
+        roles(&file),
+        [own.as_slice(), &[pair("user:di", "writer")]].concat()
+    );
+
+    // Another role, which the application wants, does not end with the one that Drive shows.
+    let wanted = Field::Permission("user:ann".to_owned());
+    let sides = file
+        .sides(&wanted)
+        .edited(text("commenter"), DriveVersion(1));
+    file.fields.insert(wanted, sides);
+    assert!(roles(&file).contains(&pair("user:ann", "commenter")));
 }
 
 #[test]

@@ -83,6 +83,8 @@ pub enum ValueRefused {
     NotAnId,
     /// The file would have more public properties than Drive allows.
     TooManyProperties,
+    /// More principals would have a role on the file than are stored.
+    TooManyPermissions,
     /// The text is not a principal that a permission can be granted to.
     NotAPrincipal,
     /// An edit of a permission can't transfer ownership.
@@ -112,6 +114,14 @@ impl fmt::Display for ValueRefused {
                 write!(
                     f,
                     "would give the file more than {PROPERTIES_MAX} public properties"
+                )
+            }
+            Self::TooManyPermissions => {
+                let max = super::permission::PERMISSIONS_MAX;
+                write!(
+                    f,
+                    "would make it more than {max} principals with a role on the file, including \
+                     those whose roles are inherited or still to be removed in Drive"
                 )
             }
             Self::NotAPrincipal => f.write_str(

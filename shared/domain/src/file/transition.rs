@@ -182,8 +182,8 @@ impl FileRecord {
             builder.record.push.failed.remove(&Field::Existence);
             builder.record.push.again.remove(&Field::Existence);
         }
-        if let Some(field) = builder.excess_property(values.keys()) {
-            return Err(EditRefused::Value(field, ValueRefused::TooManyProperties));
+        if let Some((field, why)) = builder.excess(values.keys()) {
+            return Err(EditRefused::Value(field, why));
         }
         Ok(builder.finish())
     }
@@ -269,11 +269,8 @@ impl FileRecord {
             sides.resolved(value, self.version),
             Some((choice.clone(), decider)),
         );
-        if builder
-            .excess_property([&conflict.field].into_iter())
-            .is_some()
-        {
-            return Err(ResolveRefused::Value(ValueRefused::TooManyProperties));
+        if let Some((_, why)) = builder.excess([&conflict.field].into_iter()) {
+            return Err(ResolveRefused::Value(why));
         }
         Ok(builder.finish())
     }

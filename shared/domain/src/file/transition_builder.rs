@@ -9,8 +9,8 @@ use crate::merge::Sides;
 use crate::most_restrictive;
 use crate::{
     Choice, ConflictId, ConflictRecord, ConflictStatus, Context, Decider, DriveMetadata, Field,
-    FieldSetVersion, FileRecord, Gone, PROPERTIES_MAX, Policy, Resolution, Snapshot, Timestamp,
-    Transition, Value,
+    FieldSetVersion, FileRecord, Gone, PERMISSIONS_MAX, PROPERTIES_MAX, Policy, Resolution,
+    Snapshot, Timestamp, Transition, Value, ValueRefused,
 };
 use crate::{OpenConflict, Presence};
 
@@ -391,26 +391,39 @@ impl<'a> TransitionBuilder<'a> {
         self.record.push.not_before = self.context.now;
     }
 
-    /// Returns a property of `fields` that takes the file above Drive's limit. Removing a property
-    /// from a file that is already above the limit (each side added some) is always possible.
-    pub(crate) fn excess_property<'f>(
+    /// Returns a field of `fields` that takes the file above a limit on its properties or roles.
+    /// Removing one from a file that is already above the limit (each side added some) is always
+    /// possible.
+    pub(crate) fn excess<'f>(
         &self,
-        mut fields: impl Iterator<Item = &'f Field>,
-    ) -> Option<Field> {
-        let count = |record: &FileRecord| {
-            let set = |(field, sides): &(&Field, &Sides<Value>)| {
-                matches!(field, Field::Property(_)) && sides.app != Value::Null
+        fields: impl Iterator<Item = &'f Field> + Clone,
+    ) -> Option<(Field, ValueRefused)> {
+        let added = |property: bool| {
+            let mut fields = fields.clone();
+            let added = move |field: &&Field| match field {
+                Field::Property(_) => property && self.before.app(field) == Value::Null,
+                Field::Permission(_) => !property && self.before.app(field) == Value::Null,
+                Field::Existence
+                | Field::Name
+                | Field::Description
+                | Field::Starred
+                | Field::Trashed
+                | Field::Parent
+                | Field::Content => false,
             };
-            record.fields.iter().filter(set).count()
+            fields.find(added).cloned()
         };
-        let after = count(&self.record);
-        if after <= PROPERTIES_MAX || after <= count(self.before) {
-            return None;
+        let exceeds = |count: fn(&FileRecord) -> usize, max: usize| {
+            let after = count(&self.record);
+            after > max && after > count(self.before)
+        };
+        if exceeds(properties, PROPERTIES_MAX) {
+            return added(true).map(|field| (field, ValueRefused::TooManyProperties));
         }
-        let added = |field: &&Field| {
-            matches!(field, Field::Property(_)) && self.before.app(field) == Value::Null
-        };
-        fields.find(added).cloned()
+        if exceeds(principals, PERMISSIONS_MAX) {
+            return added(false).map(|field| (field, ValueRefused::TooManyPermissions));
+        }
+        None
     }
 
     /// Completes the transition: updates the revisions, and resets the push state if nothing is
@@ -453,6 +466,39 @@ impl<'a> TransitionBuilder<'a> {
             conflicts: self.conflicts,
         }
     }
+}
+
+/// Returns the number of the application's properties of a file.
+fn properties(record: &FileRecord) -> usize {
+    let set = |(field, sides): &(&Field, &Sides<Value>)| {
+        matches!(field, Field::Property(_)) && sides.app != Value::Null
+    };
+    record.fields.iter().filter(set).count()
+}
+
+/// Returns the number of principals that have a role on a file on either side, or that Drive shows:
+/// roles are written one at a time, so that Drive may have all of them for a while.
+fn principals(record: &FileRecord) -> usize {
+    let held = |(field, sides): (&'_ Field, &'_ Sides<Value>)| match field {
+        Field::Permission(principal)
+            if sides.app != Value::Null || *sides.drive() != Value::Null =>
+        {
+            Some(principal.clone())
+        }
+        Field::Existence
+        | Field::Name
+        | Field::Description
+        | Field::Starred
+        | Field::Trashed
+        | Field::Parent
+        | Field::Content
+        | Field::Property(_)
+        | Field::Permission(_) => None,
+    };
+    let held = record.fields.iter().filter_map(held);
+    let shown = record.metadata.permissions.iter();
+    let shown = shown.map(|shown| shown.principal.clone());
+    held.chain(shown).collect::<BTreeSet<String>>().len()
 }
 
 /// Returns whether a field's absence from a snapshot carries no information: the snapshot comes

@@ -3,13 +3,15 @@
 use std::fmt;
 
 use super::InvalidRule;
+use super::spelling::composed;
 
 /// The longest pattern, in bytes.
 const GLOB_BYTES_MAX: usize = 255;
 
 /// A pattern for whole names: `*` matches any number of characters, `?` matches one, and a
-/// backslash escapes the next character. Case-insensitive, as Drive's own search. Characters are
-/// compared one by one, so a combining accent is a character of its own.
+/// backslash escapes the next character. Case-insensitive, as Drive's own search. Pattern and name
+/// are compared in composed form (NFC), so that an accented letter is one character in either of
+/// its spellings.
 ///
 /// A slash is an ordinary character: Drive's names may contain one, and a pattern applies to one
 /// name.
@@ -45,7 +47,8 @@ impl Glob {
             return Err(InvalidRule::Glob("is longer than 255 bytes"));
         }
         let mut parts = Vec::new();
-        let mut chars = text.chars();
+        let pattern = composed(text);
+        let mut chars = pattern.chars();
         while let Some(char) = chars.next() {
             parts.push(match char {
                 '*' if parts.last() == Some(&Part::Many) => continue,
@@ -74,6 +77,7 @@ impl Glob {
     /// lengths in steps.
     #[must_use]
     pub fn matches(&self, name: &str) -> bool {
+        let name = composed(name);
         let (mut parts, mut chars) = (self.parts.as_slice(), name.chars());
         // After a star: what follows it, and the rest of the name if the star takes one more
         // character.
@@ -178,8 +182,32 @@ mod tests {
         assert!(!matches("*.tmp", "draft.tmp.txt"));
         assert!(matches("Ä?.*", "äß.doc"));
         assert!(matches("a*c", "a/b\nc"));
-        assert!(!matches("?", "e\u{301}"), "an accent is a character");
+        assert!(matches("?", "e\u{301}"), "either spelling is one character");
+        assert!(!matches("?", "q\u{301}"), "no letter has this accent");
         assert!(matches("?", "😀"));
+    }
+
+    #[test]
+    fn a_pattern_matches_a_name_in_either_spelling() {
+        for (pattern, name) in [
+            ("Caf\u{e9}*", "cafe\u{301} 1"),
+            ("Cafe\u{301}*", "caf\u{e9} 1"),
+        ] {
+            assert!(
+                matches(pattern, name) && matches(pattern, pattern),
+                "{pattern} {name}"
+            );
+            assert_eq!(
+                Glob::parse(pattern).unwrap().as_str(),
+                pattern,
+                "kept as it came"
+            );
+        }
+        assert!(
+            matches("\\e\u{301}", "\u{e9}"),
+            "an escaped letter keeps its accent"
+        );
+        assert!(!matches("e", "\u{e9}"));
     }
 
     #[test]

@@ -3,8 +3,8 @@ use crate::fixture::{
 };
 use crate::{
     AttemptId, Choice, ConflictStatus, Decider, EditRefused, Field, FieldSetVersion, FileId,
-    FileRecord, OWNER, ObservedPermission, Policies, Policy, ROLES, Refusal, Snapshot, Value,
-    ValueRefused, decide, is_principal, most_restrictive, principal_of,
+    FileRecord, OWNER, ObservedPermission, PERMISSIONS_MAX, Policies, Policy, ROLES, Refusal,
+    Snapshot, Value, ValueRefused, decide, is_principal, most_restrictive, principal_of,
 };
 
 const ANN: &str = "user:ann@x.y";
@@ -509,4 +509,31 @@ fn permissions_that_drive_does_not_list_are_asked_for_again_at_growing_intervals
         ),
         (None, None)
     );
+}
+
+/// A record that grows by roles without a bound could not be stored any more.
+#[test]
+fn a_file_has_at_most_as_many_roles_as_are_stored() {
+    let user = |n: usize| permission(&format!("user:u{n}@x.y"));
+    let granted = |range: std::ops::Range<usize>| -> Vec<(Field, Value)> {
+        range.map(|n| (user(n), text("reader"))).collect()
+    };
+    let edited = |record: &FileRecord, fields: &[(Field, Value)]| {
+        let edited = record.edit(&values(fields), "bob", context(&Policies::default()));
+        edited.map(|transition| transition.record)
+    };
+    let some = FileRecord::from_snapshot(&snapshot(1, &granted(0..150)));
+    let full = edited(&some, &granted(150..PERMISSIONS_MAX)).unwrap();
+    let refused = |field| Err(EditRefused::Value(field, ValueRefused::TooManyPermissions));
+    let one_more = PERMISSIONS_MAX;
+    let excess = edited(&full, &granted(one_more..one_more + 1));
+    assert_eq!(excess, refused(user(one_more)));
+    assert!(edited(&full, &[(user(1), text("writer"))]).is_ok());
+
+    // Drive may have both until the removal has reached it.
+    let removed = edited(&full, &[(user(1), Value::Null)]).unwrap();
+    let excess = edited(&removed, &granted(one_more..one_more + 1));
+    assert_eq!(excess, refused(user(one_more)));
+    let withdrawn = edited(&full, &[(user(150), Value::Null)]).unwrap();
+    assert!(edited(&withdrawn, &granted(one_more..one_more + 1)).is_ok());
 }

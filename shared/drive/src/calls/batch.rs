@@ -1,13 +1,13 @@
 //! Batches of up to a hundred calls in one request. They cost as much quota as separate calls, and
 //! may be executed in any order (Drive guide "Improve performance").
 
-use bytes::Bytes;
 use domain::{FileId, Observation, Patch, Snapshot};
 use http::Method;
 
 use crate::calls::client::{observation, v2_path};
 use crate::calls::multipart;
 use crate::calls::request::{Call, ambiguous, parse_json, token_rejected};
+use crate::protocol::body::JsonBody;
 use crate::protocol::normalise;
 use crate::{DriveClient, DriveError, Kind, Read, Secret};
 
@@ -147,7 +147,11 @@ impl DriveClient {
 
     /// Makes up to a hundred calls in one request, and returns one result for each, in order. Calls
     /// whose access token was rejected are made once more with a new one.
-    pub(crate) async fn batch(&self, api: Api, calls: &[Call]) -> Vec<Result<Bytes, DriveError>> {
+    pub(crate) async fn batch(
+        &self,
+        api: Api,
+        calls: &[Call],
+    ) -> Vec<Result<JsonBody, DriveError>> {
         let all: Vec<&Call> = calls.iter().collect();
         match calls {
             [] => return Vec::new(),
@@ -160,7 +164,7 @@ impl DriveClient {
         };
         let mut answers = self.batch_once(api, &all, &token).await;
         let refused =
-            |answer: &Result<Bytes, DriveError>| answer.as_ref().is_err_and(token_rejected);
+            |answer: &Result<JsonBody, DriveError>| answer.as_ref().is_err_and(token_rejected);
         if !answers.iter().any(refused) {
             return answers;
         }
@@ -191,7 +195,7 @@ impl DriveClient {
         api: Api,
         calls: &[&Call],
         token: &Secret,
-    ) -> Vec<Result<Bytes, DriveError>> {
+    ) -> Vec<Result<JsonBody, DriveError>> {
         let mut body = Vec::new();
         let mut unsendable = Vec::with_capacity(calls.len());
         for (at, call) in calls.iter().enumerate() {
@@ -239,7 +243,7 @@ impl DriveClient {
 /// Converts the failure of a whole batch into a result for each of its calls. An error that proves
 /// that nothing was done applies to each; any other says nothing about the calls, which may all
 /// have been executed.
-fn failed(calls: &[&Call], error: &DriveError) -> Vec<Result<Bytes, DriveError>> {
+fn failed(calls: &[&Call], error: &DriveError) -> Vec<Result<JsonBody, DriveError>> {
     let certain = match error.kind() {
         Kind::RateLimited { .. } | Kind::DailyLimit | Kind::AuthLost { .. } | Kind::NotSent => true,
         Kind::CursorLost
@@ -277,7 +281,7 @@ fn delete_call(read: &Read) -> Call {
 fn written_of(
     call: &Call,
     file: &FileId,
-    answer: Result<Bytes, DriveError>,
+    answer: Result<JsonBody, DriveError>,
 ) -> Result<WriteResult, DriveError> {
     match answer {
         Ok(_) if call.context().method == DELETE => Ok(WriteResult::Deleted),
@@ -292,9 +296,18 @@ fn written_of(
 #[error("the response is about another file")]
 struct AnotherFile;
 
-fn read_of(call: &Call, file: &FileId, body: &Bytes) -> Result<Read, DriveError> {
-    let read = normalise::read(parse_json(call.context(), body)?)
-        .map_err(|defect| ambiguous(call.context(), defect))?;
+/// Reads the response about a file of any id.
+pub(crate) fn read_any(call: &Call, body: &JsonBody) -> Result<Read, DriveError> {
+    let read = normalise::read(parse_json(call.context(), body)?);
+    let read = read.map_err(|defect| ambiguous(call.context(), defect))?;
+    Ok(Read {
+        original_properties: body.original_properties(),
+        ..read
+    })
+}
+
+fn read_of(call: &Call, file: &FileId, body: &JsonBody) -> Result<Read, DriveError> {
+    let read = read_any(call, body)?;
     if read.snapshot.file == *file {
         Ok(read)
     } else {
@@ -305,7 +318,7 @@ fn read_of(call: &Call, file: &FileId, body: &Bytes) -> Result<Read, DriveError>
 pub(crate) fn snapshot_of(
     call: &Call,
     file: &FileId,
-    body: &Bytes,
+    body: &JsonBody,
 ) -> Result<Snapshot, DriveError> {
     let snapshot = normalise::snapshot(parse_json(call.context(), body)?)
         .map_err(|defect| ambiguous(call.context(), defect))?;

@@ -8,6 +8,7 @@ use domain::{
 use http::Method;
 
 use crate::access::token::TokenSource;
+use crate::calls::batch::read_any;
 use crate::calls::request::{Call, ambiguous, parse_json};
 use crate::protocol::normalise;
 use crate::protocol::patch;
@@ -182,8 +183,7 @@ impl DriveClient {
     pub async fn read_file(&self, file: &FileId) -> Result<Read, DriveError> {
         let call = Self::read_call(file);
         let body = self.call(&call).await?;
-        normalise::read(parse_json(call.context(), &body)?)
-            .map_err(|defect| ambiguous(call.context(), defect))
+        read_any(&call, &body)
     }
 
     /// Observes a file: returns its complete state, or that it is gone.

@@ -1,6 +1,5 @@
 //! Creates files with pregenerated ids, so that each is created once however often it is tried.
 
-use bytes::Bytes;
 use domain::{Field, FileId, Patch, Snapshot, Value};
 use http::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -8,6 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::calls::batch::{Api, snapshot_of};
 use crate::calls::request::{Call, ambiguous, parse_json};
+use crate::protocol::body::JsonBody;
 use crate::protocol::table;
 use crate::{BATCH_CALLS_MAX, DriveClient, DriveError, Kind};
 
@@ -145,7 +145,7 @@ struct NoId;
 fn create_result(
     call: &Call,
     creation: &Creation<'_>,
-    answer: Result<Bytes, DriveError>,
+    answer: Result<JsonBody, DriveError>,
 ) -> Result<CreateResult, DriveError> {
     match answer {
         Ok(body) => snapshot_of(call, creation.file, &body).map(CreateResult::Created),

@@ -317,7 +317,7 @@ impl DriveClient {
         let call = call.query("supportsAllDrives", "true");
         match self.call(&call).await {
             Ok(_) if *role == Value::Null => Ok(None),
-            Ok(body) => Ok(answered(&body)),
+            Ok(body) => Ok(answered(body.text())),
             // The permission existed at the read. The next read tells whether the file still does.
             Err(error) if *error.kind() == Kind::NotFound && existing.is_some() => {
                 Err(DriveError::new(call.context().method, Kind::Stale).with_source(error))

@@ -9,6 +9,7 @@ use url::form_urlencoded;
 use crate::calls::multipart;
 use crate::failure::classify::{CallContext, classify};
 use crate::failure::drive_error::BadJson;
+use crate::protocol::body::JsonBody;
 use crate::{DriveClient, DriveError, Kind, Secret, TransportError};
 
 const JSON: &str = "application/json";
@@ -140,9 +141,9 @@ impl Call {
     }
 
     /// Converts a part of a batch response into the result of this call.
-    pub(crate) fn interpret(&self, part: multipart::Answer) -> Result<Bytes, DriveError> {
+    pub(crate) fn interpret(&self, part: multipart::Answer) -> Result<JsonBody, DriveError> {
         if part.status.is_success() {
-            return Ok(part.body);
+            return Ok(JsonBody::new(part.body));
         }
         Err(classify(
             self.context,
@@ -210,10 +211,9 @@ fn append(query: &mut String, name: &str, value: &str) {
 impl DriveClient {
     /// Makes a call, and returns the body of a 2xx response or the error. After a 401 the call is
     /// made once more with a new access token; nothing else is retried.
-    pub(crate) async fn call(&self, call: &Call) -> Result<Bytes, DriveError> {
-        self.call_with_response(call)
-            .await
-            .map(http::Response::into_body)
+    pub(crate) async fn call(&self, call: &Call) -> Result<JsonBody, DriveError> {
+        let response = self.call_with_response(call).await?;
+        Ok(JsonBody::new(response.into_body()))
     }
 
     /// Makes a call as [`DriveClient::call`] does, and returns the response with its headers.
@@ -259,9 +259,9 @@ pub(crate) fn token_rejected(error: &DriveError) -> bool {
 /// Parses the JSON of a successful response.
 pub(crate) fn parse_json<'a, T: Deserialize<'a>>(
     context: CallContext,
-    body: &'a Bytes,
+    body: &'a JsonBody,
 ) -> Result<T, DriveError> {
-    serde_json::from_slice(body).map_err(|error| ambiguous(context, BadJson::from(error)))
+    serde_json::from_slice(body.text()).map_err(|error| ambiguous(context, BadJson::from(error)))
 }
 
 /// Returns the error for a success with an unusable response: a write was executed, with an unknown

@@ -61,6 +61,7 @@ pub(crate) fn read(mut file: wire::File) -> Result<Read, Defect> {
         etag: etag.ok_or(Defect::Etag)?,
         parent,
         private_properties,
+        original_properties: None,
     })
 }
 
@@ -241,11 +242,24 @@ fn drive_change(change: wire::Change<'_>, raw: &RawValue) -> Entry {
     match named.as_deref().and_then(drive_log) {
         Some(drive) => Entry::Drive(DriveChange {
             drive,
-            name,
+            name: name.map(shown_name),
             removed: change.removed.unwrap_or(false),
         }),
         None => Entry::Unidentified(unreadable(None, &Defect::Id, raw)),
     }
+}
+
+/// The longest name of a shared drive that is shown, in bytes.
+const DRIVE_NAME_BYTES_MAX: usize = 1_000;
+
+/// Shortens the name of a shared drive, which is shown and never written.
+fn shown_name(mut name: String) -> String {
+    let end = name.floor_char_boundary(DRIVE_NAME_BYTES_MAX);
+    if end < name.len() {
+        name.truncate(end);
+        name.push('…');
+    }
+    name
 }
 
 /// Returns the log of a shared drive: the drive's id, which is never the name of the user's log.
@@ -264,7 +278,7 @@ pub(crate) fn drive_page(list: wire::DriveList) -> DrivePage {
         match drive.id.as_deref().and_then(drive_log) {
             Some(id) => page.drives.push(SharedDrive {
                 id,
-                name: drive.name.unwrap_or_default(),
+                name: shown_name(drive.name.unwrap_or_default()),
             }),
             None => page.skipped += 1,
         }

@@ -1,9 +1,12 @@
 //! Converts a patch of domain fields into a v2 `files.patch`.
 
+use std::collections::BTreeMap;
+
 use domain::{Field, Patch, Value};
 
 use crate::calls::request::Call;
-use crate::protocol::wire::{FilePatch, PRIVATE, PUBLIC, PropertyPatch};
+use crate::protocol::body::OriginalProperty;
+use crate::protocol::wire::{FilePatch, JsonText, PRIVATE, PUBLIC, PropertyPatch};
 use crate::{DriveError, Kind, Read};
 
 /// Adds the values to the call in the places that [`crate::TABLE`] defines for v2.
@@ -59,20 +62,9 @@ fn moved(call: Call, read: &Read, folder: &str) -> Call {
 /// the same whether v2 replaces the list or merges it by key. Public properties are marked as such,
 /// since v2 makes them private by default.
 fn all_properties<'a>(read: &'a Read, patch: &'a Patch) -> Vec<PropertyPatch<'a>> {
-    let public = |(field, value): (&'a Field, &'a Value)| {
-        let Field::Property(key) = field else {
-            return None;
-        };
-        let value = match value {
-            Value::Text(text) => Some(text.as_str()),
-            Value::Null | Value::Flag(_) => None,
-        };
-        Some(PropertyPatch {
-            key,
-            visibility: PUBLIC,
-            value,
-        })
-    };
+    if let Some(original) = &read.original_properties {
+        return original_with(original, patch);
+    }
     let unchanged = read
         .snapshot
         .fields
@@ -84,9 +76,53 @@ fn all_properties<'a>(read: &'a Read, patch: &'a Patch) -> Vec<PropertyPatch<'a>
         .private_properties
         .iter()
         .map(|property| PropertyPatch {
-            key: &property.key,
+            key: JsonText::Text(&property.key),
             visibility: PRIVATE,
-            value: Some(&property.value),
+            value: Some(JsonText::Text(&property.value)),
         });
     unchanged.chain(changed).chain(private).collect()
+}
+
+fn public<'a>((field, value): (&'a Field, &'a Value)) -> Option<PropertyPatch<'a>> {
+    let Field::Property(key) = field else {
+        return None;
+    };
+    let value = match value {
+        Value::Text(text) => Some(JsonText::Text(text)),
+        Value::Null | Value::Flag(_) => None,
+    };
+    Some(PropertyPatch {
+        key: JsonText::Text(key),
+        visibility: PUBLIC,
+        value,
+    })
+}
+
+/// Returns the properties as they were received with the patch's values. Of two keys that are read
+/// alike, the first one is the one that was read.
+fn original_with<'a>(original: &'a [OriginalProperty], patch: &'a Patch) -> Vec<PropertyPatch<'a>> {
+    let mut changed: BTreeMap<&str, PropertyPatch<'a>> = BTreeMap::new();
+    for (field, value) in &patch.values {
+        if let (Field::Property(key), Some(property)) = (field, public((field, value))) {
+            changed.insert(key, property);
+        }
+    }
+    let mut all = Vec::with_capacity(original.len() + changed.len());
+    for property in original {
+        let key = JsonText::Json(&property.key);
+        let new = match property.public {
+            true => changed.remove(property.shown_key.as_str()),
+            false => None,
+        };
+        all.push(match new {
+            Some(new) => PropertyPatch { key, ..new },
+            None => PropertyPatch {
+                key,
+                visibility: if property.public { PUBLIC } else { PRIVATE },
+                value: Some(JsonText::Json(&property.value)),
+            },
+        });
+    }
+    all.extend(changed.into_values());
+    all
 }

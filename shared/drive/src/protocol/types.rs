@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use domain::{AccountId, ChannelId, FileId, LogId, PageToken, Snapshot, Timestamp, Value};
 
+use crate::protocol::body::OriginalProperty;
+
 /// A source of the current time, which tests replace.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
@@ -150,6 +152,9 @@ pub struct Read {
     /// The private properties of our application. They are not synchronised and sent back
     /// unchanged.
     pub private_properties: Vec<PrivateProperty>,
+    /// All properties as they were received, if their text can't be read as it is. They are sent
+    /// back in this form.
+    pub(crate) original_properties: Option<Vec<OriginalProperty>>,
 }
 
 impl Read {

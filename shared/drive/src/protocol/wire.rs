@@ -315,7 +315,27 @@ impl LabelsPatch {
 /// The new value of a property; without a value the property is deleted.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct PropertyPatch<'a> {
-    pub(crate) key: &'a str,
+    pub(crate) key: JsonText<'a>,
     pub(crate) visibility: &'static str,
-    pub(crate) value: Option<&'a str>,
+    pub(crate) value: Option<JsonText<'a>>,
+}
+
+/// A text in a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum JsonText<'a> {
+    /// A text.
+    Text(&'a str),
+    /// A string of JSON as Drive sent it, which may not be a text.
+    Json(&'a str),
+}
+
+impl Serialize for JsonText<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Text(text) => serializer.serialize_str(text),
+            Self::Json(json) => RawValue::from_string((*json).to_owned())
+                .map_err(serde::ser::Error::custom)?
+                .serialize(serializer),
+        }
+    }
 }

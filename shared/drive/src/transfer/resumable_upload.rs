@@ -7,6 +7,7 @@ use url::Url;
 
 use crate::calls::request::{ambiguous, invalid_request, parse_json};
 use crate::failure::classify::{CallContext, classify};
+use crate::protocol::body::JsonBody;
 use crate::protocol::normalise;
 use crate::protocol::wire;
 use crate::transfer::media::{head, whole};
@@ -210,7 +211,7 @@ impl DriveClient {
         session: &UploadSession,
         body: ContentBody,
     ) -> Result<UploadProgress, DriveError> {
-        let body = whole(CONTEXT, body).await?;
+        let body = JsonBody::new(whole(CONTEXT, body).await?);
         let shown = parse_json::<wire::File>(CONTEXT, &body)
             .ok()
             .and_then(|file| normalise::snapshot(file).ok())

@@ -396,3 +396,55 @@ async fn the_account_and_a_shared_drive_can_be_read() {
         format!("{BASE}/drive/v3/drives/0AShared")
     );
 }
+
+/// Half of a character is kept where all properties are sent again.
+#[tokio::test]
+async fn what_can_not_be_read_is_written_back_as_it_was() {
+    let mut file = fixture(include_str!("fixtures/document.v2.json"));
+    file["title"] = "HALF.txt".into();
+    let property = |key: &str, value: &str, visibility: &str| {
+        let (key, visibility) = (json!(key), json!(visibility));
+        json!({"key": key, "value": value, "visibility": visibility})
+    };
+    file["properties"] = vec![
+        property("cut", "a HALF", "PUBLIC"),
+        property("HALF key", "b", "PUBLIC"),
+        property("own", "HALF", "PRIVATE"),
+        property("plain", "c", "PUBLIC"),
+    ]
+    .into();
+    let halved = file.to_string().replace("HALF", r"\ud83d");
+    let halved = || Ok(http::Response::new(halved.clone().into()));
+    let fake = Fake::answering([halved(), halved(), halved()]);
+    let id = FileId::parse(file["id"].as_str().unwrap()).unwrap();
+    let read = fake.client().read_file(&id).await.unwrap();
+    let key = |key: &str| Field::Property(key.to_owned());
+    assert_eq!(
+        read.snapshot.value(&Field::Name),
+        Value::text("\u{fffd}.txt")
+    );
+    assert_eq!(read.snapshot.value(&key("cut")), Value::text("a \u{fffd}"));
+    assert_eq!(read.snapshot.value(&key("\u{fffd} key")), Value::text("b"));
+
+    let starred = patch(&[(Field::Starred, Value::Flag(true))]);
+    fake.client().patch_file(&read, &starred).await.unwrap();
+    let changed = patch(&[
+        (key("\u{fffd} key"), Value::text("new")),
+        (key("plain"), Value::Null),
+        (key("more"), Value::text("d")),
+    ]);
+    fake.client().patch_file(&read, &changed).await.unwrap();
+    let bodies: Vec<String> = fake
+        .asked()
+        .iter()
+        .map(|request| String::from_utf8(request.body().to_vec()).unwrap())
+        .collect();
+    assert_eq!(bodies[1], r#"{"labels":{"starred":true}}"#);
+    let wanted = r#"{"properties":[
+        {"key":"cut","visibility":"PUBLIC","value":"a \ud83d"},
+        {"key":"\ud83d key","visibility":"PUBLIC","value":"new"},
+        {"key":"own","visibility":"PRIVATE","value":"\ud83d"},
+        {"key":"plain","visibility":"PUBLIC","value":null},
+        {"key":"more","visibility":"PUBLIC","value":"d"}]}"#;
+    assert_eq!(bodies[2], wanted.replace("\n        ", ""));
+}

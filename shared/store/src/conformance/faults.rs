@@ -187,7 +187,10 @@ async fn history_that_was_left_unwritten_is_sent_again() {
     let entries: Vec<_> = (1..=4).map(entry).collect();
     store.save_history(&key, &entries, None).await.unwrap();
     assert_eq!(struck.load(Ordering::Relaxed), 4);
-    let history = store.history(&key, &file("f1"), &page(9)).await.unwrap();
+    let history = store
+        .history(&key, &file("f1"), &page(9), domain::Timestamp::default())
+        .await
+        .unwrap();
     assert_eq!(history.items.len(), 4);
     let many: Vec<_> = (1..=20).map(entry).collect();
     let busy = store.save_history(&key, &many, None).await;

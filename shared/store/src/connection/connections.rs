@@ -23,9 +23,10 @@ use crate::table::item::{Encoded, decode, encode};
 use crate::table::key::{Item, Key, tenant_pk};
 use crate::table::range::Range;
 use crate::table::store::{Applied, Transacted};
-use crate::table::update::{Replaces, Write};
+use crate::table::update::{Replaces, Update, Write};
 use crate::{
-    Attempt, Created, Log, Page, PageRequest, Store, StoreError, Swapped, Written, compare_and_swap,
+    Attempt, Created, Log, Page, PageRequest, Store, StoreError, Swapped, Updated, Written,
+    compare_and_swap,
 };
 
 /// One Drive account or shared drive that is synced for a tenant.
@@ -210,6 +211,39 @@ impl Store {
             .transpose()
     }
 
+    /// Reads a connection as [`Store::load_connection`] does, and whether a file of it was ever too
+    /// large to be stored ([`Store::mark_oversized`]).
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn load_marked_connection(
+        &self,
+        key: &ConnectionKey,
+    ) -> Result<Option<(Connection, bool)>, StoreError> {
+        let Some(item) = self.get(&Key::connection(key)).await? else {
+            return Ok(None);
+        };
+        let oversized = item.contains_key(OVERSIZED);
+        Ok(Some((decode_connection(&key.tenant, item)?, oversized)))
+    }
+
+    /// Records that a file of the connection was too large to be stored: from then on, each file
+    /// that is stored is checked for a dead letter of this kind, which other connections save.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn mark_oversized(
+        &self,
+        key: &ConnectionKey,
+        now: Timestamp,
+    ) -> Result<Updated, StoreError> {
+        let update = Update::of(Key::connection(key)).set_number(OVERSIZED, now.as_millis());
+        Ok(match self.update(update).await? {
+            Applied::Done(_) => Updated::Done,
+            Applied::Refused(_) => Updated::Absent,
+        })
+    }
+
     /// Lists a tenant's connections by id.
     ///
     /// # Errors
@@ -339,6 +373,10 @@ impl Store {
         self.delete(&Key::connection(key)).await
     }
 }
+
+/// The attribute with the time at which a file was last too large to be stored. It is not part of
+/// the body, so that no write of the connection changes it.
+const OVERSIZED: &str = "oversized_at";
 
 #[derive(Serialize, Deserialize)]
 struct Body {

@@ -123,6 +123,23 @@ impl Store {
         item.map(|item| decode_dead_letter(key, item)).transpose()
     }
 
+    /// Returns the waiting dead letters with these ids, read consistently.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn waiting_dead_letters(
+        &self,
+        key: &ConnectionKey,
+        ids: impl Iterator<Item = String>,
+    ) -> Result<Vec<DeadLetter>, StoreError> {
+        let ids = ids.map(|id| dead_letter_key(key, &id));
+        let items = self.get_many_now(ids.collect()).await?.into_iter();
+        let letters = items.map(|item| decode_dead_letter(key, item));
+        let mut letters = letters.collect::<Result<Vec<_>, _>>()?;
+        letters.retain(|letter| letter.status == DeadLetterStatus::Parked);
+        Ok(letters)
+    }
+
     /// Returns the files that have the dead letter of a snapshot which was not redriven. It takes
     /// one query per file, and is meant for the few files that are missing.
     ///

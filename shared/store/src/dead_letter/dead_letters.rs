@@ -3,11 +3,19 @@
 use domain::rate_limit::growing_wait_millis;
 use domain::{Cause, ConnectionId, ConnectionKey, FileId, Jitter, TenantId, Timestamp};
 
+use crate::StoreError;
+
 /// The number of events that a history keeps: the latest ones. The item stays far below DynamoDB's
 /// 400 KB.
 const HISTORY_MAX: usize = 20;
-/// The bytes of a reason that the history keeps.
-const REASON_BYTES_MAX: usize = 4_000;
+/// The name of the dead letter of a file that is too large, and the first word of its reason.
+const TOO_LARGE: &str = "too_large";
+/// The bytes of a reason that are kept.
+const REASON_BYTES_MAX: usize = 2_000;
+/// The bytes of a person's reason that the history keeps.
+const STATED_BYTES_MAX: usize = 4_000;
+/// The bytes of a subject that the history keeps.
+const SUBJECT_BYTES_MAX: usize = 500;
 
 /// An input that was set aside.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,6 +123,35 @@ impl DeadLetter {
         format!("f.{file}.{suffix}")
     }
 
+    /// Returns the id of the dead letter of a file whose state in Drive is too large to be stored:
+    /// there is one for each file, whose history tells of its states.
+    #[must_use]
+    pub fn too_large_id(file: &FileId) -> String {
+        Self::snapshot_id(file, TOO_LARGE)
+    }
+
+    /// Makes a dead letter of a file whose state in Drive is too large to be stored. `reference` is
+    /// the message that has it read again.
+    #[must_use]
+    pub fn too_large(
+        reference: &str,
+        (key, file): (ConnectionKey, FileId),
+        (sent_at, receives): (Timestamp, u32),
+        error: &StoreError,
+        now: Timestamp,
+    ) -> Self {
+        let message = FailedMessage {
+            // What is sent again is a request to read the file from Drive.
+            queue: "drive",
+            id: TOO_LARGE,
+            body: reference,
+            sent_at,
+            receives,
+        };
+        let reason = format!("{TOO_LARGE}: {error}");
+        Self::from_message(message, key, Some(file), &reason, now)
+    }
+
     /// Makes a dead letter of a message that can't be parsed. Its owner is unknown, so it is stored
     /// under the tenant and connection `_unknown`, for the operator of the system.
     #[must_use]
@@ -139,7 +176,7 @@ impl DeadLetter {
             id,
             key,
             queue: message.queue.to_owned(),
-            reason: reason.to_owned(),
+            reason: cut_to(reason, REASON_BYTES_MAX).to_owned(),
             body: cut(message.body),
             first_seen_at: message.sent_at,
             parked_at: now,
@@ -182,7 +219,9 @@ impl DeadLetter {
     /// Returns the dead letter after a redrive: closed, unless the input fails again.
     #[must_use]
     pub fn redriven(&self, by: &str, at: Timestamp) -> Self {
-        let action = DeadLetterAction::Redriven { by: by.to_owned() };
+        let action = DeadLetterAction::Redriven {
+            by: cut_to(by, SUBJECT_BYTES_MAX).to_owned(),
+        };
         let mut after = self.with_event(DeadLetterEvent { at, action });
         after.status = DeadLetterStatus::Redriven;
         after.redrives = self.redrives.saturating_add(1);
@@ -193,8 +232,8 @@ impl DeadLetter {
     #[must_use]
     pub fn dropped(&self, by: &str, reason: &str, at: Timestamp) -> Self {
         let action = DeadLetterAction::Dropped {
-            by: by.to_owned(),
-            reason: cut_to(reason, REASON_BYTES_MAX).to_owned(),
+            by: cut_to(by, SUBJECT_BYTES_MAX).to_owned(),
+            reason: cut_to(reason, STATED_BYTES_MAX).to_owned(),
         };
         let mut after = self.with_event(DeadLetterEvent { at, action });
         after.status = DeadLetterStatus::Dropped;

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use domain::{ConnectionKey, FileId, FileRecord, Revision, Transition};
+use domain::{ConnectionKey, Field, FileId, FileRecord, Revision, Transition, Value};
 
-use crate::file::conflict_item::encode_conflict;
+use crate::file::conflict_item::{self, decode_conflict, encode_conflict};
 use crate::file::file_item::{decode_file, encode_file};
+use crate::table::item::Encoded;
 use crate::table::key::{Item, Key};
 use crate::table::store::{Applied, Transacted};
 use crate::table::update::{Replaces, Write};
@@ -72,8 +73,15 @@ impl Store {
     /// stored revision is always later than `before`: the step's own, or the next. The record, its
     /// new edits and the conflicts are stored with this store's cause.
     ///
+    /// A transaction takes a hundred writes. Of more conflicts, the first are written before it, in
+    /// transactions of their own. They may be written again. If the record's condition does not
+    /// hold afterwards, the caller decides again from the record that stands and writes them anew;
+    /// what is not in conflict then is a record without a conflict, which an audit closes: the
+    /// file's own record is right.
+    ///
     /// # Errors
-    /// [`StoreError`]; after `Busy` the write may or may not have happened: load the record.
+    /// [`StoreError`]; after `Busy` the write may or may not have happened: load the record. After
+    /// [`StoreError::TooLarge`] nothing was written.
     pub async fn commit(
         &self,
         key: &ConnectionKey,
@@ -89,7 +97,11 @@ impl Store {
             revision: step.record.revision.max(before.next()),
             ..step.record
         };
-        let head = encode_file(key, &record, nonce)?;
+        let mut head = encode_file(key, &record, nonce)?;
+        if let (false, Some(expires)) = (head.expires(), self.retention.of_file(&record)) {
+            head.expire(expires);
+        }
+        named(&head, &record)?;
         let replaces = match before {
             Revision(0) => Replaces::Nothing,
             Revision(revision) => Replaces::Revision(revision),
@@ -100,17 +112,119 @@ impl Store {
                 Applied::Refused(current) => refused(key, current, nonce),
             };
         }
-        let mut writes = vec![Write::Put(head, replaces)];
-        for conflict in step.conflicts.values() {
-            let item = encode_conflict(key, conflict)?;
-            writes.push(Write::Put(item, Replaces::Whatever));
+        let conflicts = step.conflicts.values();
+        let conflicts = conflicts.map(|conflict| {
+            let mut item = encode_conflict(key, conflict)?;
+            let (_, ended_at) = conflict_item::state(&conflict.status);
+            if let Some(expires) = self.retention.of_conflict(ended_at) {
+                item.expire(expires);
+            }
+            Ok::<_, StoreError>(item)
+        });
+        let mut parts = in_transactions(conflicts.collect::<Result<_, _>>()?);
+        let with_record = parts.pop().unwrap_or_default();
+        for conflict in parts.iter().flatten().chain(&with_record) {
+            conflict.check_size()?;
         }
-        match self.transact(writes).await? {
+        // The answer of a request is stored with the record.
+        let unanswered = Self {
+            keyed: None,
+            ..self.clone()
+        };
+        for part in parts {
+            let written = unanswered.transact(puts(part).collect()).await?;
+            if let Transacted::Refused(Some(item)) = written {
+                // Only a newer format refuses it.
+                decode_conflict(key, item)?;
+            }
+        }
+        let record = Write::Put(head, replaces);
+        let writes = std::iter::once(record).chain(puts(with_record));
+        match self.transact(writes.collect()).await? {
             Transacted::Done => Ok(Committed::Done),
             // Only the record's write has a condition.
             Transacted::Refused(item) => refused(key, item, nonce),
         }
     }
+
+    /// Returns the size of a file's record as it is stored, in bytes.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub fn record_bytes(key: &ConnectionKey, record: &FileRecord) -> Result<usize, StoreError> {
+        Ok(encode_file(key, record, Nonce(0))?.bytes())
+    }
+}
+
+/// The most conflict records in one transaction, beside the file's record: DynamoDB takes a hundred
+/// writes.
+const CONFLICTS_MAX: usize = 90;
+/// The most bytes of conflict records in one transaction, beside the file's record: DynamoDB takes
+/// 4 MB.
+const CONFLICT_BYTES_MAX: usize = 3_000_000;
+
+/// Divides conflict records into as few transactions as possible. The last one has room for the
+/// file's record.
+fn in_transactions(conflicts: Vec<Encoded>) -> Vec<Vec<Encoded>> {
+    let mut parts: Vec<Vec<Encoded>> = Vec::new();
+    let mut bytes = 0;
+    for conflict in conflicts {
+        bytes += conflict.bytes();
+        match parts.last_mut() {
+            Some(part) if part.len() < CONFLICTS_MAX && bytes <= CONFLICT_BYTES_MAX => {
+                part.push(conflict);
+            }
+            Some(_) | None => {
+                bytes = conflict.bytes();
+                parts.push(vec![conflict]);
+            }
+        }
+    }
+    parts
+}
+
+fn puts(conflicts: Vec<Encoded>) -> impl Iterator<Item = Write> {
+    let puts = conflicts.into_iter();
+    puts.map(|conflict| Write::Put(conflict, Replaces::Whatever))
+}
+
+/// Checks that a record fits into the table. The error names what takes the most.
+fn named(head: &Encoded, record: &FileRecord) -> Result<(), StoreError> {
+    let Err(StoreError::TooLarge {
+        bytes, bytes_max, ..
+    }) = head.check_size()
+    else {
+        return head.check_size();
+    };
+    let length = |value: &Value| match value {
+        Value::Text(text) => text.len(),
+        Value::Null | Value::Flag(_) => 0,
+    };
+    let fields = record.fields.iter().map(|(field, sides)| {
+        let most = [&sides.base, &sides.app, sides.drive()].map(length);
+        (most.into_iter().max().unwrap_or_default(), field)
+    });
+    let what = match fields.max() {
+        Some((most, field)) if most * 4 > bytes => {
+            format!(
+                "the file's record, of which `{}` takes {most},",
+                label(field)
+            )
+        }
+        Some(_) | None => "the file's record".to_owned(),
+    };
+    Err(StoreError::TooLarge {
+        what,
+        bytes,
+        bytes_max,
+    })
+}
+
+/// Returns a field's label, shortened: the key of a property may be of any length.
+fn label(field: &Field) -> String {
+    let label = field.label();
+    let fits = label.floor_char_boundary(100);
+    label.get(..fits).unwrap_or_default().to_owned()
 }
 
 fn by_file(

@@ -6,7 +6,7 @@ use domain::{Cause, ConnectionKey, DriveVersion, FieldSetVersion, FileId, Snapsh
 use serde::{Deserialize, Serialize};
 
 use crate::file::value_item::{ByField, MetadataItem, ValueItem, at, by_field, from_fields};
-use crate::table::item::{CauseItem, Encoded, decode, encode};
+use crate::table::item::{CauseItem, Encoded, decode, encode, has_expired};
 use crate::table::key::{Item, Key, file_pk};
 use crate::table::range::Range;
 use crate::table::store::Applied;
@@ -27,7 +27,9 @@ pub struct HistoryEntry {
 
 impl Store {
     /// Saves history entries until `expires` (`None`: for ever). Saving one again changes nothing
-    /// but that time: it keeps its first cause.
+    /// but that time: it keeps its first cause. Returns the number of entries that are too large to
+    /// be saved and were left out. A record of the same values does not fit either, which its
+    /// commit reports.
     ///
     /// # Errors
     /// [`StoreError`]; some of the entries may have been written.
@@ -36,24 +38,30 @@ impl Store {
         key: &ConnectionKey,
         entries: &[HistoryEntry],
         expires: Option<Timestamp>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<usize, StoreError> {
         let mut items = BTreeMap::new();
+        let mut left_out = 0;
         for entry in entries {
             let entry = HistoryEntry {
                 cause: entry.cause.or(self.cause),
                 ..entry.clone()
             };
             let item = encode_entry(key, &entry, expires)?;
-            items.insert(item.key.clone(), item);
+            match item.check_size() {
+                Ok(()) => {
+                    items.insert(item.key.clone(), item);
+                }
+                Err(_) => left_out += 1,
+            }
         }
         // One change at a time is the usual case: it needs no read.
         if items.len() == 1
             && let Some((_, item)) = items.pop_first()
         {
-            return match self.put(item.clone(), Replaces::Nothing).await? {
-                Applied::Done(_) => Ok(()),
-                Applied::Refused(stored) => self.update_entry(item, stored.as_ref()).await,
-            };
+            if let Applied::Refused(stored) = self.put(item.clone(), Replaces::Nothing).await? {
+                self.update_entry(item, stored.as_ref()).await?;
+            }
+            return Ok(left_out);
         }
         // A batch can only put whole items. What is stored already is updated instead, one by one:
         // newer code may have added attributes to it.
@@ -62,8 +70,9 @@ impl Store {
                 self.update_entry(item, Some(&stored)).await?;
             }
         }
-        self.put_many(items.into_values().map(|item| item.item).collect())
-            .await
+        let items = items.into_values().map(|item| item.item);
+        self.put_many(items.collect()).await?;
+        Ok(left_out)
     }
 
     /// Saves an entry that is stored already.
@@ -78,7 +87,7 @@ impl Store {
         self.put(item, Replaces::Whatever).await.map(drop)
     }
 
-    /// Lists a file's history, newest version first.
+    /// Lists a file's history, newest version first, without what has expired by `now`.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -87,14 +96,22 @@ impl Store {
         key: &ConnectionKey,
         file: &FileId,
         page: &PageRequest,
+        now: Timestamp,
     ) -> Result<Page<HistoryEntry>, StoreError> {
         let all = Range::prefix(None, file_pk(key, file), "SNAP#").descending();
-        let decode = |item| decode_entry(file, item);
-        self.list_range("history", all, page, decode).await
+        let decode = |item| match has_expired(&item, now) {
+            true => Ok(None),
+            false => decode_entry(file, item).map(Some),
+        };
+        let page = self.list_range("history", all, page, decode).await?;
+        Ok(Page {
+            items: page.items.into_iter().flatten().collect(),
+            next_cursor: page.next_cursor,
+        })
     }
 
     /// Reads a file's history entry of one Drive version consistently; `None` if it was never saved
-    /// or has expired.
+    /// or has expired by `now`.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -103,8 +120,10 @@ impl Store {
         key: &ConnectionKey,
         file: &FileId,
         version: DriveVersion,
+        now: Timestamp,
     ) -> Result<Option<HistoryEntry>, StoreError> {
         let item = self.get(&Key::snapshot(key, file, version)).await?;
+        let item = item.filter(|item| !has_expired(item, now));
         item.map(|item| decode_entry(file, item)).transpose()
     }
 }

@@ -8,6 +8,7 @@ use crate::operation::operation_item::{
     decode_operation, decode_page, encode_operation, encode_page, operation_attributes,
     operation_key, page_key, pages_prefix,
 };
+use crate::table::item::EXPIRES;
 use crate::table::key::connection_pk;
 use crate::table::range::Range;
 use crate::table::store::{Applied, Transacted};
@@ -127,7 +128,7 @@ impl Store {
         let page = encode_page(before, place, ids)?;
         let mut writes = vec![
             Write::Put(page, Replaces::Whatever),
-            Write::Update(advance(before, after)?),
+            Write::Update(self.operation_update(before, after)?),
         ];
         if before.blocks_log() && !after.blocks_log() {
             let waiting = LogPosition::Listing(before.id.clone());
@@ -185,7 +186,7 @@ impl Store {
         before: &Operation,
         after: &Operation,
     ) -> Result<Written<Operation>, StoreError> {
-        let current = match self.update(advance(before, after)?).await? {
+        let current = match self.update(self.operation_update(before, after)?).await? {
             Applied::Done(item) => return Ok(Written::Done(decode_operation(&after.key, item)?)),
             Applied::Refused(current) => current,
         };
@@ -199,26 +200,33 @@ impl Store {
             Written::Stale(current)
         })
     }
-}
 
-/// Returns the update that makes `after` out of `before`, on condition that the operation still
-/// stands where `before` has it ([`Operation::stands_like`]).
-fn advance(before: &Operation, after: &Operation) -> Result<Update, StoreError> {
-    let form = before.form();
-    let mut update = Update::of(operation_key(&before.key, &before.id))
-        .when_text("state", form.state.label())
-        .when("position", form.position.map(AttributeValue::S))
-        .when("page_token", form.page_token.map(AttributeValue::S))
-        .when_number("pages", form.pages)
-        .when_number("pages_verified", form.pages_verified);
-    let (old, new) = (operation_attributes(before)?, operation_attributes(after)?);
-    for (name, value) in &new {
-        if old.get(name) != Some(value) {
-            update = update.set(name, value.clone());
+    /// Returns the update that makes `after` out of `before`, on condition that the operation still
+    /// stands where `before` has it ([`Operation::stands_like`]).
+    fn operation_update(
+        &self,
+        before: &Operation,
+        after: &Operation,
+    ) -> Result<Update, StoreError> {
+        let form = before.form();
+        let mut update = Update::of(operation_key(&before.key, &before.id))
+            .when_text("state", form.state.label())
+            .when("position", form.position.map(AttributeValue::S))
+            .when("page_token", form.page_token.map(AttributeValue::S))
+            .when_number("pages", form.pages)
+            .when_number("pages_verified", form.pages_verified);
+        let (old, new) = (operation_attributes(before)?, operation_attributes(after)?);
+        for (name, value) in &new {
+            if old.get(name) != Some(value) {
+                update = update.set(name, value.clone());
+            }
         }
+        for name in old.keys().filter(|name| !new.contains_key(*name)) {
+            update = update.remove(name);
+        }
+        if let Some(expires) = self.retention.of_operation(after) {
+            update = update.set_number(EXPIRES, expires.as_seconds());
+        }
+        Ok(update.due(after.due_at))
     }
-    for name in old.keys().filter(|name| !new.contains_key(*name)) {
-        update = update.remove(name);
-    }
-    Ok(update.due(after.due_at))
 }

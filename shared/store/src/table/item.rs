@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, forward_to_deseria
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
 
 use crate::StoreError;
+use crate::table::item_size::{ITEM_BYTES_MAX, bytes_of, too_long_key};
 use crate::table::key::{Index, Item, Key};
 
 /// The format of the items that this build creates. A format is raised when an older build could
@@ -39,6 +40,39 @@ impl Encoded {
         self.set(EXPIRES, AttributeValue::N(at.as_seconds().to_string()));
     }
 
+    /// Returns whether the item has a time to live.
+    pub(crate) fn expires(&self) -> bool {
+        self.item.contains_key(EXPIRES)
+    }
+
+    /// Returns the size of the whole item in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        bytes_of(&self.item)
+    }
+
+    /// Checks that the item fits into the table: what can never be written differs from what can't
+    /// be written now.
+    pub(crate) fn check_size(&self) -> Result<(), StoreError> {
+        let too_large = |what: String, bytes, bytes_max| {
+            Err(StoreError::TooLarge {
+                what,
+                bytes,
+                bytes_max,
+            })
+        };
+        let kind = self.key.sk.split('#').next().unwrap_or_default();
+        let bytes = self.bytes();
+        if bytes > ITEM_BYTES_MAX {
+            return too_large(format!("the item {kind}"), bytes, ITEM_BYTES_MAX);
+        }
+        match too_long_key(&self.item) {
+            None => Ok(()),
+            Some((bytes, bytes_max)) => {
+                too_large(format!("a key of the item {kind}"), bytes, bytes_max)
+            }
+        }
+    }
+
     fn set(&mut self, name: &str, value: AttributeValue) {
         self.item.insert(name.to_owned(), value);
     }
@@ -48,6 +82,13 @@ impl Encoded {
 pub(crate) const FORMAT_NAME: &str = "format";
 /// The attribute of an item's time to live.
 pub(crate) const EXPIRES: &str = "expires";
+
+/// Returns whether an item's time to live has ended. DynamoDB deletes such an item days later.
+pub(crate) fn has_expired(item: &Item, now: Timestamp) -> bool {
+    let expires = item.get(EXPIRES).and_then(|value| value.as_n().ok());
+    let expires = expires.and_then(|digits| digits.parse::<i64>().ok());
+    expires.is_some_and(|at| at <= now.as_millis().div_euclid(1_000))
+}
 
 /// Encodes a body, with its key and format. Callers add places in indexes and a time to live.
 pub(crate) fn encode<T>(key: &Key, body: &T) -> Result<Encoded, StoreError>

@@ -18,6 +18,7 @@ use crate::table::item::Encoded;
 use crate::table::key::{Item, Key};
 use crate::table::page::Position;
 use crate::table::range::{Order, Range};
+use crate::table::retention::Retention;
 use crate::table::update::{ABSENT, Replaces, StoredFormat, Update, Write};
 use crate::{Page, PageRequest, StoreError};
 
@@ -32,6 +33,7 @@ pub struct Store {
     /// The answer of a request, to be stored with the next write.
     pub(crate) keyed: Option<Arc<KeyedWrite>>,
     pub(crate) cause: Option<Cause>,
+    pub(crate) retention: Retention,
 }
 
 /// The outcome of a conditional write.
@@ -69,6 +71,7 @@ impl Store {
             table: table.into(),
             keyed: None,
             cause: None,
+            retention: Retention::default(),
         }
     }
 
@@ -101,6 +104,7 @@ impl Store {
         encoded: Encoded,
         replaces: Replaces,
     ) -> Result<Applied, StoreError> {
+        encoded.check_size()?;
         if self.answer().is_some() {
             let item = encoded.item.clone();
             return self
@@ -273,6 +277,9 @@ impl Store {
         let answer = self.answer();
         if let Some(answer) = answer {
             writes.push(answer.write(&writes)?);
+        }
+        for write in &writes {
+            write.check_size()?;
         }
         let mut formats = vec![StoredFormat::Known; writes.len()];
         for round in 0..ROUNDS_MAX {

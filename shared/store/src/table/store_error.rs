@@ -17,6 +17,16 @@ pub enum StoreError {
     /// no retry cures.
     #[error("DynamoDB rejected the request")]
     Refused(#[source] Source),
+    /// The item does not fit into the table, whatever is tried again. Nothing was written.
+    #[error("{what} would have {bytes} bytes; the table stores at most {bytes_max}")]
+    TooLarge {
+        /// The item, and what of it takes the most.
+        what: String,
+        /// Its size, or that of a key of it.
+        bytes: usize,
+        /// The largest size.
+        bytes_max: usize,
+    },
     /// Newer code wrote the item in a format that this build cannot read. It is refused, not
     /// guessed at.
     #[error("item {pk} / {sk} has format {format}, newer than this build reads")]
@@ -60,6 +70,19 @@ const REFUSALS: [&str; 9] = [
 ];
 
 impl StoreError {
+    /// Returns whether the cause is an item that can't be read or written, whatever is tried again:
+    /// other items are not affected.
+    #[must_use]
+    pub fn concerns_one_item(&self) -> bool {
+        match self {
+            Self::TooLarge { .. }
+            | Self::Refused(_)
+            | Self::NewerItem { .. }
+            | Self::Corrupt { .. } => true,
+            Self::Busy(_) | Self::InvalidCursor => false,
+        }
+    }
+
     pub(crate) fn busy(why: &'static str) -> Self {
         Self::Busy(why.into())
     }

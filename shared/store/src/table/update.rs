@@ -304,6 +304,14 @@ impl Write {
         }
     }
 
+    /// Checks that what is put fits into the table.
+    pub(crate) fn check_size(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Put(encoded, _) | Self::Answer(encoded, _) => encoded.check_size(),
+            Self::Update(_) | Self::Delete(_) => Ok(()),
+        }
+    }
+
     /// Returns whether the write was refused only for the format of the stored item.
     pub(crate) fn is_met_in_next_format(&self, stored: &Item) -> bool {
         match self {

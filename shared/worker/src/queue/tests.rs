@@ -49,6 +49,37 @@ fn distinct_snapshots_have_distinct_deduplication_ids_and_a_repetition_does_not(
 }
 
 #[test]
+fn a_snapshot_that_is_too_large_for_a_message_is_sent_by_reference() {
+    let described = |text: String| {
+        let mut message = message("acme", Some(7), 5, Origin::Live);
+        let fields = &mut message.snapshot.as_mut().unwrap().fields;
+        fields.insert(domain::Field::Description, domain::Value::Text(text));
+        message
+    };
+    let small = described("x".repeat(SNAPSHOT_BYTES_MAX / 2));
+    assert_eq!(sendable(&small), (small.to_body(), deduplication(&small)));
+    // A control character takes six bytes in JSON.
+    for large in [
+        "x".repeat(1_100_000),
+        "\u{1}".repeat(SNAPSHOT_BYTES_MAX / 5),
+    ] {
+        let (body, id) = sendable(&described(large));
+        let sent = SnapshotMessage::from_body(&body).unwrap();
+        assert_eq!((sent.snapshot.as_ref(), body.len() < 500), (None, true));
+        assert_eq!(sent.origin.referred_version(), Some(DriveVersion(7)));
+        let other = described("x".repeat(1_100_000));
+        assert_eq!(id, sendable(&other).1, "read again, it is the same message");
+    }
+    let all: Vec<_> = (0..30).map(|_| described("x".repeat(150_000))).collect();
+    let bytes = |batch: &Vec<Entry>| batch.iter().map(|entry| entry.0.len()).sum::<usize>();
+    assert!(
+        batches(&all)
+            .iter()
+            .all(|batch| bytes(batch) <= BATCH_BYTES_MAX)
+    );
+}
+
+#[test]
 fn a_parked_message_is_read_as_what_it_was() {
     let key = key("acme");
     let log = LogWake {

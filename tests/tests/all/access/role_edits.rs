@@ -2,9 +2,10 @@
 //! conflict, and are resolved.
 
 use http::Method;
+use local::aws::Queue;
 use serde_json::{Value, json};
 
-use crate::support::{Outside, Person, Setup, World, eventually, own, own_with};
+use crate::support::{Outside, Person, Setup, World, by_hand, eventually, own, own_with, shared};
 
 const ANN: &str = "user:ann@example.com";
 const BOB: &str = "user:bob@example.com";
@@ -410,5 +411,117 @@ fn regression_a_role_given_to_an_alias_is_granted_once() {
         role_until(world, &file, ANN, &Value::Null).await;
         let wanted = json!({"owner@example.com": "owner"});
         assert_eq!(direct_roles(&owner, &file).await, wanted);
+    });
+}
+
+/// A transaction takes a hundred writes, and each conflict is one of them.
+#[test]
+fn regression_a_file_with_many_roles_in_conflict_at_once_is_not_frozen() {
+    by_hand(3, async |hand| {
+        let owner = hand.owner();
+        let (file, other) = (hand.take(), hand.take());
+        let user = |n: usize| format!("user:u{n}@example.com");
+        for part in [0..60, 60..120] {
+            let roles: serde_json::Map<String, Value> =
+                part.map(|n| (user(n), json!("writer"))).collect();
+            hand.edit_ok(&file, json!({ "permissions": roles })).await;
+        }
+        // Before any of them is pushed, a program shares the file with the same people.
+        for n in 0..120 {
+            owner.grant(&file, &format!("u{n}"), "reader").await;
+        }
+        owner.update(&file, json!({"description": "theirs"})).await;
+        hand.sync().await;
+        hand.pump_only(Queue::LogWakes).await;
+        hand.pump_only(Queue::Snapshots).await;
+        let seen = hand.file(&file).await;
+        assert_eq!(seen["fields"]["description"], "theirs");
+        assert_eq!(seen["conflicts"].as_array().unwrap().len(), 120);
+        let open = hand.get("/conflicts?limit=1000").await;
+        assert_eq!(open["items"].as_array().unwrap().len(), 120);
+
+        // Each can be resolved, and other files are pushed.
+        hand.edit_ok(&other, json!({"name": "other.txt"})).await;
+        let ids = open["items"].as_array().unwrap().iter().take(100);
+        let decisions: Vec<Value> = ids
+            .map(|conflict| json!({"id": conflict["id"], "choose": "drive"}))
+            .collect();
+        let body = json!({ "resolutions": decisions });
+        let answer = hand.post("/conflicts/resolutions", body).await;
+        let results = answer["results"].as_array().unwrap();
+        assert!(
+            results.iter().all(|result| result["status"] == 200),
+            "{answer}"
+        );
+        hand.pump().await;
+        assert_eq!(owner.name_of(&other).await, "other.txt");
+        let left = hand.get("/conflicts?limit=1000").await;
+        assert_eq!(left["items"].as_array().unwrap().len(), 20);
+    });
+}
+
+#[test]
+fn regression_a_patch_of_too_many_roles_is_422_and_says_the_bound() {
+    shared(async |world| {
+        let file = world.take();
+        let roles = |range: std::ops::Range<usize>| -> Value {
+            let roles: serde_json::Map<String, Value> = range
+                .map(|n| (format!("user:p{n}@x.y"), json!("reader")))
+                .collect();
+            json!({ "permissions": roles })
+        };
+        for count in [101, 5_000] {
+            let answer = world.edit(&file, roles(0..count)).await;
+            assert_eq!(answer.status, 422, "{}", answer.body);
+            assert_eq!(answer.body["pointer"], "/permissions");
+            let detail = answer.body["detail"].as_str().unwrap();
+            assert!(detail.contains("at most 100"), "{detail}");
+        }
+        world.fault(
+            json!({"match": format!("* /drive/v2/files/{file}"), "times": 1_000,
+            "respond": {"status": 503}}),
+        );
+        world.edit_ok(&file, roles(0..100)).await;
+        let answer = world.edit(&file, roles(100..200)).await;
+        assert_eq!(
+            answer.status, 422,
+            "the owner has a role too: {}",
+            answer.body
+        );
+        assert!(
+            answer.body["pointer"]
+                .as_str()
+                .unwrap()
+                .starts_with("/permissions/user:p")
+        );
+        let detail = answer.body["detail"].as_str().unwrap();
+        assert!(detail.contains("200"), "{detail}");
+        let path = format!("/intents/{file}/cancel");
+        world.post(&path, json!({})).await;
+    });
+}
+
+/// Drive reports the end of a permission late, or not at all.
+#[test]
+fn regression_a_role_that_has_ended_by_itself_is_not_effective() {
+    by_hand(2, async |hand| {
+        let (owner, file) = (hand.owner(), hand.take());
+        let end = hand.now().plus_millis(3_600_000).to_string();
+        let body = json!({"type": "user", "role": "writer", "emailAddress": "ann@example.com",
+            "expirationTime": end});
+        owner
+            .done(Method::POST, &permissions(&file), Some(body))
+            .await;
+        hand.sync().await;
+        hand.pump().await;
+        let seen = hand.file(&file).await;
+        assert_eq!(
+            seen["effective"]["permissions"][ANN]["role"], "writer",
+            "{seen}"
+        );
+        hand.advance_clock(std::time::Duration::from_secs(3_601));
+        let seen = hand.file(&file).await;
+        assert!(seen["effective"]["permissions"][ANN].is_null(), "{seen}");
+        assert!(!seen["effective"]["permissions"]["user:owner@example.com"].is_null());
     });
 }

@@ -43,6 +43,43 @@ fn a_hostile_name_is_kept_in_both_directions_and_shown_escaped() {
 }
 
 #[test]
+fn regression_a_name_is_found_in_either_unicode_spelling_and_kept_as_it_came() {
+    by_hand(2, async |hand| {
+        let owner = hand.owner();
+        let (composed, apart) = ("caf\u{e9} \u{e5}.txt", "cafe\u{301} a\u{30a}.txt");
+        let ids = [
+            owner.create(composed, false).await,
+            owner.create(apart, false).await,
+        ];
+        hand.sync().await;
+        hand.pump().await;
+        let named = async |query: &str| {
+            let page = hand.get(&format!("/files?{query}")).await;
+            let items = page["items"].as_array().unwrap().iter();
+            let mut names: Vec<String> = items
+                .map(|file| file["fields"]["name"].as_str().unwrap().to_owned())
+                .collect();
+            names.sort();
+            names
+        };
+        let both = [apart.to_owned(), composed.to_owned()];
+        for q in ["f%C3%A9+%C3%A5", "fe%CC%81+a%CC%8A", "F%C3%89"] {
+            assert_eq!(named(&format!("q={q}")).await, both, "{q}");
+        }
+        for glob in [composed, apart] {
+            let rules = json!({"rules": {"include": [], "exclude": [{"name": glob}]}});
+            hand.configure(rules).await;
+            assert_eq!(named("excluded=true").await, both, "{glob:?}");
+        }
+        hand.configure(json!({"rules": {"include": [], "exclude": []}}))
+            .await;
+        hand.edit_ok(&ids[1], json!({"starred": true})).await;
+        hand.pump().await;
+        assert_eq!(owner.name_of(&ids[1]).await, apart, "as it came");
+    });
+}
+
+#[test]
 fn an_unknown_mime_type_is_kept() {
     shared(async |world| {
         let body = json!({"name": "odd", "mimeType": "application/vnd.unheard-of+thing"});

@@ -4,6 +4,7 @@ mod arrivals;
 mod folder_changes;
 mod hostile_names;
 mod ordering;
+mod oversized;
 mod several_parents;
 mod shortcut_targets;
 mod unknown_values;

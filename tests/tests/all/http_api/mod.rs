@@ -3,4 +3,5 @@
 mod repeated_requests;
 mod request_limits;
 mod request_rules;
+mod response_limits;
 mod route_authorization;

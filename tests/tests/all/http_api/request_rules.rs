@@ -45,6 +45,34 @@ fn an_edit_without_if_match_is_428_and_a_stale_one_412_with_the_current_file() {
     });
 }
 
+/// The file has not changed: the problem says what is wrong with the tag.
+#[test]
+fn regression_a_tag_that_could_never_match_is_not_reported_as_a_change() {
+    shared(async |world| {
+        let file = world.take();
+        let path = format!("/files/{file}");
+        let seen = world.api(Method::GET, &path, &[], None).await.etag();
+        let weak = format!("W/{seen}");
+        for (tag, word) in [(weak.as_str(), "weak"), ("\"abc\"", "no ETag of this API")] {
+            let answer = patch(world, &file, &[("if-match", tag)], r#"{"starred":true}"#).await;
+            assert_eq!(answer.status, 412, "{}", answer.body);
+            assert_eq!(
+                answer.body["type"],
+                "urn:drivesync:problem:if-match-unusable"
+            );
+            let detail = answer.body["detail"].as_str().unwrap();
+            assert!(detail.contains(word), "{detail}");
+        }
+        let both = format!("{weak}, {seen}");
+        let answer = patch(world, &file, &[("if-match", &both)], r#"{"starred":true}"#).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        let answer = patch(world, &file, &[("if-match", "7")], r#"{"starred":true}"#).await;
+        assert_eq!(answer.status, 400, "{}", answer.body);
+        let detail = answer.body["detail"].as_str().unwrap();
+        assert!(detail.contains("double quotes"), "{detail}");
+    });
+}
+
 #[test]
 fn a_version_only_change_does_not_make_an_etag_stale() {
     own(async |world| {

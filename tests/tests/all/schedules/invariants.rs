@@ -63,7 +63,12 @@ fn invariant_03_a_crash_between_queue_and_cursor_is_harmless_at_any_delay() {
             let file = FileId::parse(&one).unwrap();
             let history = sim
                 .store()
-                .history(sim.key(), &file, &store::PageRequest::first(100))
+                .history(
+                    sim.key(),
+                    &file,
+                    &store::PageRequest::first(100),
+                    domain::Timestamp::default(),
+                )
                 .await;
             let mut versions: Vec<_> = history
                 .unwrap()

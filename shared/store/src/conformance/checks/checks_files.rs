@@ -311,7 +311,10 @@ pub(crate) async fn history_is_newest_first_and_writing_it_again_changes_nothing
     let mut seen = Vec::new();
     let mut next = page(15);
     loop {
-        let found = store.history(&key, &file("f1"), &next).await.unwrap();
+        let found = store
+            .history(&key, &file("f1"), &next, domain::Timestamp::default())
+            .await
+            .unwrap();
         assert!(found.items.len() <= 15);
         seen.extend(found.items);
         match found.next_cursor {
@@ -325,13 +328,16 @@ pub(crate) async fn history_is_newest_first_and_writing_it_again_changes_nothing
         .map(|version| entry(*version))
         .collect();
     assert_eq!(seen, wanted);
-    let other = store.history(&key, &file("f2"), &page(15)).await.unwrap();
+    let other = store
+        .history(&key, &file("f2"), &page(15), domain::Timestamp::default())
+        .await
+        .unwrap();
     assert!(other.items.is_empty() && other.next_cursor.is_none());
 
     let at = async |id: &str, version: u64| {
         let version = domain::DriveVersion(version);
         store
-            .load_history_entry(&key, &file(id), version)
+            .load_history_entry(&key, &file(id), version, domain::Timestamp::default())
             .await
             .unwrap()
     };

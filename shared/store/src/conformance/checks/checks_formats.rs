@@ -393,7 +393,7 @@ impl EveryKind {
             store.load_file(key, file).await.map(drop),
             store.load_conflict(key, &self.conflict).await.map(drop),
             store
-                .load_history_entry(key, file, version_2)
+                .load_history_entry(key, file, version_2, domain::Timestamp::default())
                 .await
                 .map(drop),
             store.load_version(key, file, 1).await.map(drop),

@@ -346,7 +346,9 @@ pub(crate) async fn a_hostile_cursor_is_invalid(store: &Store) {
         limit: 2,
         cursor: Some(cursor),
     };
-    let outcome = store.history(&key, &file("f1"), &request).await;
+    let outcome = store
+        .history(&key, &file("f1"), &request, domain::Timestamp::default())
+        .await;
     assert!(matches!(outcome, Err(StoreError::InvalidCursor)));
 }
 

@@ -1,0 +1,66 @@
+//! How long what has ended is kept.
+
+use domain::{FileRecord, Operation, Presence, Timestamp};
+
+use crate::Store;
+
+/// The days that what has ended is kept unless the deployment says otherwise.
+const ENDED_DAYS: u32 = 365;
+
+/// The retention of ended operations and conflicts, and of the records of files that are gone.
+///
+/// Nothing that is still needed ends: an open conflict, what is owed, and what was given up keep
+/// their records. The record of a file that is gone also protects against an old message that would
+/// bring the file back: no queue keeps one for more than 14 days, and dead letters that are older
+/// are redriven as a question to Drive. So the shortest retention is 30 days.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Retention {
+    ended_days: u32,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            ended_days: ENDED_DAYS,
+        }
+    }
+}
+
+impl Retention {
+    fn after(self, ended_at: Timestamp) -> Timestamp {
+        ended_at.plus_millis(i64::from(self.ended_days) * 24 * 3_600 * 1_000)
+    }
+
+    /// Returns when the record of a file expires: never while the file is there or anything of it
+    /// is undecided.
+    pub(crate) fn of_file(self, record: &FileRecord) -> Option<Timestamp> {
+        let settled = record.open.is_empty() && record.due().is_none() && record.intent().is_none();
+        match record.presence {
+            Presence::Gone(_, since) if settled => Some(self.after(since)),
+            Presence::Gone(..) | Presence::Present | Presence::Creating => None,
+        }
+    }
+
+    /// Returns when a conflict that ended at this time expires.
+    pub(crate) fn of_conflict(self, ended_at: Option<Timestamp>) -> Option<Timestamp> {
+        ended_at.map(|at| self.after(at))
+    }
+
+    /// Returns when an operation expires, if it has ended.
+    pub(crate) fn of_operation(self, operation: &Operation) -> Option<Timestamp> {
+        let ended_at = operation.finished_at.filter(|_| operation.has_ended());
+        ended_at.map(|at| self.after(at))
+    }
+}
+
+impl Store {
+    /// Keeps what has ended for this number of days: operations, conflicts, and the records of
+    /// files that are gone. The default is 365.
+    #[must_use]
+    pub fn keeping_ended_for(self, ended_days: u32) -> Self {
+        Self {
+            retention: Retention { ended_days },
+            ..self
+        }
+    }
+}
