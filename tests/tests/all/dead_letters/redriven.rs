@@ -179,9 +179,13 @@ fn invariant_24_an_interrupted_redrive_is_completed_by_its_repetition() {
 fn all_parked_dead_letters_are_redriven_and_no_others() {
     by_hand(6, async |hand| {
         let files = [hand.take(), hand.take(), hand.take()];
+        // Together: one that waits is soon sent again by itself.
         for (at, file) in files.iter().enumerate() {
-            dead_letter(hand, file, &format!("late-{at}.txt")).await;
+            hand.owner().rename(file, &format!("late-{at}.txt")).await;
         }
+        hand.wait_for_wake().await;
+        hand.pump_only(Queue::LogWakes).await;
+        exhaust_receives(hand).await;
         let all = json!({"all": true, "connection": hand.key.connection.as_str()});
         let answer = redrive(hand, all.clone()).await;
         assert_eq!(answer.status, 200, "{}", answer.body);
