@@ -22,6 +22,7 @@
 
 mod bucket;
 mod files;
+mod listing;
 mod part;
 
 use std::path::Path;

@@ -1,23 +1,29 @@
 //! `s3s-fs` with workarounds for the parts of S3 that it lacks and the system relies on.
 
-use std::ops::Range;
-use std::path::Path;
+use std::ops::{Range, RangeInclusive};
+use std::path::{Path, PathBuf};
 
 use s3s::dto::{
     AbortMultipartUploadInput, AbortMultipartUploadOutput, CompleteMultipartUploadInput,
-    CompleteMultipartUploadOutput, CopyObjectInput, CopyObjectOutput, CreateBucketInput,
-    CreateBucketOutput, CreateMultipartUploadInput, CreateMultipartUploadOutput, DeleteObjectInput,
-    DeleteObjectOutput, ETag, GetBucketLocationInput, GetBucketLocationOutput, GetObjectInput,
-    GetObjectOutput, HeadBucketInput, HeadBucketOutput, HeadObjectInput, HeadObjectOutput,
-    ListBucketsInput, ListBucketsOutput, ListObjectsInput, ListObjectsOutput, ListObjectsV2Input,
+    CompleteMultipartUploadOutput, CopyObjectInput, CopyObjectOutput, CopyPartResult, CopySource,
+    CreateBucketInput, CreateBucketOutput, CreateMultipartUploadInput, CreateMultipartUploadOutput,
+    DeleteBucketInput, DeleteBucketOutput, DeleteObjectInput, DeleteObjectOutput,
+    DeleteObjectsInput, DeleteObjectsOutput, ETag, GetBucketLocationInput, GetBucketLocationOutput,
+    GetObjectInput, GetObjectOutput, HeadBucketInput, HeadBucketOutput, HeadObjectInput,
+    HeadObjectOutput, ListBucketsInput, ListBucketsOutput, ListMultipartUploadsInput,
+    ListMultipartUploadsOutput, ListObjectsInput, ListObjectsOutput, ListObjectsV2Input,
     ListObjectsV2Output, ListPartsInput, ListPartsOutput, PutObjectInput, PutObjectOutput,
-    StreamingBlob, UploadPartInput, UploadPartOutput,
+    StreamingBlob, UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput, UploadPartOutput,
 };
 use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 use s3s_fs::FileSystem;
 
 use super::files::{self, Files, Incomplete};
+use super::listing;
 use super::part::{self, PartError};
+
+/// The numbers that a part can have.
+const PART_NUMBERS: RangeInclusive<i32> = 1..=10_000;
 
 /// The buckets of a directory.
 #[derive(Debug)]
@@ -30,6 +36,37 @@ impl Buckets {
     pub(super) fn new(inner: FileSystem, root: &Path) -> Self {
         let files = Files::new(root);
         Self { inner, files }
+    }
+}
+
+impl Buckets {
+    /// Returns the path of a part of an open upload.
+    fn part_path(&self, upload: &str, number: i32) -> S3Result<PathBuf> {
+        if !PART_NUMBERS.contains(&number) {
+            let range = "Part number must be an integer between 1 and 10000, inclusive";
+            return Err(s3_error!(InvalidArgument, "{range}"));
+        }
+        if !self.files.is_upload(upload) {
+            return Err(s3_error!(NoSuchUpload));
+        }
+        Ok(self.files.part(upload, number))
+    }
+}
+
+/// Returns the bytes of a source that a part is copied from: `bytes=FIRST-LAST` within them, or
+/// all.
+fn copied_range(range: Option<&str>, size: u64) -> S3Result<Range<u64>> {
+    let Some(range) = range else {
+        return Ok(0..size);
+    };
+    let ends = range.strip_prefix("bytes=").and_then(|range| {
+        let (first, last) = range.split_once('-')?;
+        Some((first.parse::<u64>().ok()?, last.parse::<u64>().ok()?))
+    });
+    match ends {
+        Some((first, last)) if first <= last && last < size => Ok(first..last + 1),
+        Some(_) => Err(s3_error!(InvalidRange)),
+        None => Err(s3_error!(InvalidArgument)),
     }
 }
 
@@ -124,11 +161,8 @@ macro_rules! buckets {
                 request: S3Request<UploadPartInput>,
             ) -> S3Result<S3Response<UploadPartOutput>> {
                 let input = request.input;
-                if !self.files.is_upload(&input.upload_id) {
-                    return Err(s3_error!(NoSuchUpload));
-                }
+                let path = self.part_path(&input.upload_id, input.part_number)?;
                 let body = input.body.ok_or_else(|| s3_error!(IncompleteBody))?;
-                let path = self.files.part(&input.upload_id, input.part_number);
                 let expected = input.checksum_sha256.clone();
                 let etag = part::put(path, body, expected).await.map_err(part_error)?;
                 Ok(S3Response::new(UploadPartOutput {
@@ -136,6 +170,58 @@ macro_rules! buckets {
                     e_tag: Some(ETag::Strong(etag)),
                     ..UploadPartOutput::default()
                 }))
+            }
+
+            async fn upload_part_copy(
+                &self,
+                request: S3Request<UploadPartCopyInput>,
+            ) -> S3Result<S3Response<UploadPartCopyOutput>> {
+                let input = request.input;
+                let path = self.part_path(&input.upload_id, input.part_number)?;
+                let CopySource::Bucket { bucket, key, .. } = &input.copy_source else {
+                    return Err(s3_error!(NotImplemented, "only a bucket can be copied from"));
+                };
+                let source = self.files.object(bucket, key);
+                let source = source.filter(|source| source.is_file());
+                let source = source.ok_or_else(|| s3_error!(NoSuchKey))?;
+                let size = tokio::fs::metadata(&source).await;
+                let size = size.map_err(S3Error::internal_error)?.len();
+                let range = copied_range(input.copy_source_range.as_deref(), size)?;
+                let bytes = files::read(&source, range).await;
+                let bytes = StreamingBlob::wrap(bytes.map_err(S3Error::internal_error)?);
+                let etag = part::put(path, bytes, None).await.map_err(part_error)?;
+                Ok(S3Response::new(UploadPartCopyOutput {
+                    copy_part_result: Some(CopyPartResult {
+                        e_tag: Some(ETag::Strong(etag)),
+                        ..CopyPartResult::default()
+                    }),
+                    ..UploadPartCopyOutput::default()
+                }))
+            }
+
+            async fn list_multipart_uploads(
+                &self,
+                request: S3Request<ListMultipartUploadsInput>,
+            ) -> S3Result<S3Response<ListMultipartUploadsOutput>> {
+                let begun = self.files.uploads(&request.input.bucket);
+                let begun = begun.map_err(S3Error::internal_error)?;
+                Ok(S3Response::new(listing::uploads(begun, request.input)))
+            }
+
+            async fn delete_objects(
+                &self,
+                request: S3Request<DeleteObjectsInput>,
+            ) -> S3Result<S3Response<DeleteObjectsOutput>> {
+                let bucket = request.input.bucket.clone();
+                let objects = request.input.delete.objects.iter();
+                let sidecars = objects.flat_map(|object| self.files.sidecars(&bucket, &object.key));
+                let sidecars: Vec<_> = sidecars.collect();
+                let deleted = self.inner.delete_objects(request).await?;
+                for sidecar in sidecars {
+                    // A missing sidecar was never created, or an earlier call removed it.
+                    let _absent = tokio::fs::remove_file(sidecar).await;
+                }
+                Ok(deleted)
             }
 
             async fn list_parts(
@@ -197,6 +283,7 @@ buckets! {
     copy_object(CopyObjectInput) -> CopyObjectOutput;
     create_bucket(CreateBucketInput) -> CreateBucketOutput;
     create_multipart_upload(CreateMultipartUploadInput) -> CreateMultipartUploadOutput;
+    delete_bucket(DeleteBucketInput) -> DeleteBucketOutput;
     get_bucket_location(GetBucketLocationInput) -> GetBucketLocationOutput;
     head_bucket(HeadBucketInput) -> HeadBucketOutput;
     head_object(HeadObjectInput) -> HeadObjectOutput;

@@ -6,6 +6,7 @@ use std::io;
 use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -34,6 +35,14 @@ pub(super) enum Incomplete {
     WrongSize,
     #[error("a file cannot be read or written")]
     Files(#[from] io::Error),
+}
+
+/// An upload that is neither completed nor aborted.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Upload {
+    pub(super) key: String,
+    pub(super) begun: SystemTime,
+    pub(super) id: String,
 }
 
 /// The directory of the buckets.
@@ -82,6 +91,31 @@ impl Files {
     fn sidecar_prefix(&self, bucket: &str, key: &str) -> String {
         let encode = |text: &str| URL_SAFE_NO_PAD.encode(text);
         format!(".bucket-{}.object-{}", encode(bucket), encode(key))
+    }
+
+    /// Returns the open uploads to a bucket, in the order of their keys and beginnings.
+    pub(super) fn uploads(&self, bucket: &str) -> io::Result<Vec<Upload>> {
+        // `s3s-fs` stores the metadata of an upload's object under this name from its beginning.
+        let prefix = format!(".bucket-{}.object-", URL_SAFE_NO_PAD.encode(bucket));
+        let mut uploads = Vec::new();
+        for entry in std::fs::read_dir(&self.root)? {
+            let name = entry?.file_name();
+            let parts = name.to_str().and_then(|name| {
+                let name = name.strip_prefix(&prefix)?;
+                name.strip_suffix(".metadata.json")?.split_once(".upload-")
+            });
+            let Some((key, id)) = parts else { continue };
+            let key = URL_SAFE_NO_PAD.decode(key).ok();
+            let key = key.and_then(|key| String::from_utf8(key).ok());
+            // An upload that ends meanwhile is left out.
+            let begun = std::fs::metadata(self.upload(id)).and_then(|marker| marker.modified());
+            if let (Some(key), Ok(begun)) = (key, begun) {
+                let id = id.to_owned();
+                uploads.push(Upload { key, begun, id });
+            }
+        }
+        uploads.sort();
+        Ok(uploads)
     }
 
     /// Creates an object from the parts of an upload and returns its ETag. The kernel copies the

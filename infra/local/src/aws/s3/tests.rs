@@ -190,3 +190,108 @@ async fn an_interrupted_completion_of_an_upload_can_be_repeated() {
     let bytes = get.body.collect().await.unwrap().into_bytes();
     assert_eq!(bytes.as_ref(), b"content");
 }
+
+#[tokio::test]
+async fn parts_are_copied_from_objects_and_open_uploads_are_listed() {
+    let folder = Scratch::new().unwrap();
+    let service = open(folder.path(), &["bucket", "other"]).unwrap();
+    let s3 = clients::s3("http://s3.local", InProcess::new(handler(service)));
+    let part = 5 * 1024 * 1024;
+    let bytes: Vec<u8> = (0..part + 7)
+        .map(|at| u8::try_from(at % 251).unwrap())
+        .collect();
+    let put = s3.put_object().bucket("other").key("a source");
+    put.body(bytes.clone().into()).send().await.unwrap();
+    let begin = async |key: &str| {
+        let begun = s3.create_multipart_upload().bucket("bucket").key(key);
+        begun.send().await.unwrap().upload_id.unwrap()
+    };
+    let (upload, left) = (begin("copy").await, begin("a/b").await);
+    let copy = async |number: i32, source: &str, range: Option<String>| {
+        let copy = s3.upload_part_copy().bucket("bucket").key("copy");
+        let copy = copy
+            .upload_id(&upload)
+            .part_number(number)
+            .copy_source(source);
+        copy.set_copy_source_range(range).send().await
+    };
+    let refused = [
+        (1, "other/absent", None, "NoSuchKey"),
+        (
+            1,
+            "other/a%20source",
+            Some("bytes=0-9999999"),
+            "InvalidRange",
+        ),
+        (1, "other/a%20source", Some("0-1"), "InvalidArgument"),
+        (10_001, "other/a%20source", None, "InvalidArgument"),
+    ];
+    for (number, source, range, code) in refused {
+        let error = copy(number, source, range.map(str::to_owned)).await;
+        assert_eq!(
+            error.unwrap_err().code(),
+            Some(code),
+            "{number} {source} {range:?}"
+        );
+    }
+    let mut parts = Vec::new();
+    for (number, range) in [(1, Some(format!("bytes=7-{}", part + 6))), (2, None)] {
+        let copied = copy(number, "other/a%20source", range).await.unwrap();
+        let etag = copied.copy_part_result.unwrap().e_tag.unwrap();
+        parts.push(
+            CompletedPart::builder()
+                .part_number(number)
+                .e_tag(etag)
+                .build(),
+        );
+    }
+    let listed = s3
+        .list_multipart_uploads()
+        .bucket("bucket")
+        .send()
+        .await
+        .unwrap();
+    let found: Vec<_> = listed
+        .uploads()
+        .iter()
+        .map(|u| (u.key(), u.upload_id()))
+        .collect();
+    let wanted = [("a/b", &left), ("copy", &upload)];
+    assert_eq!(
+        found,
+        wanted.map(|(key, id)| (Some(key), Some(id.as_str())))
+    );
+    assert!(listed.uploads()[0].initiated().is_some());
+    let other = s3
+        .list_multipart_uploads()
+        .bucket("other")
+        .send()
+        .await
+        .unwrap();
+    assert!(other.uploads().is_empty());
+
+    let complete = s3.complete_multipart_upload().bucket("bucket").key("copy");
+    let parts = CompletedMultipartUpload::builder()
+        .set_parts(Some(parts))
+        .build();
+    let complete = complete.upload_id(&upload).multipart_upload(parts).send();
+    complete.await.unwrap();
+    let get = s3
+        .get_object()
+        .bucket("bucket")
+        .key("copy")
+        .send()
+        .await
+        .unwrap();
+    let copied = get.body.collect().await.unwrap().into_bytes();
+    assert_eq!(copied, [&bytes[7..], &bytes].concat());
+    let abort = s3.abort_multipart_upload().bucket("bucket").key("a/b");
+    abort.upload_id(&left).send().await.unwrap();
+    let listed = s3
+        .list_multipart_uploads()
+        .bucket("bucket")
+        .send()
+        .await
+        .unwrap();
+    assert!(listed.uploads().is_empty());
+}
