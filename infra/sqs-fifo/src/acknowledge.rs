@@ -13,7 +13,8 @@ impl Sqs {
     ///
     /// A handle whose visibility timeout has passed, or whose message has been received again, is
     /// refused on a FIFO queue (`InvalidParameterValue`, "The receipt handle has expired": AWS
-    /// re:Post, "receipt handle error").
+    /// re:Post, "receipt handle error"). On a standard queue the latest handle deletes in any case,
+    /// and an earlier one succeeds without an effect (API reference, `DeleteMessage`).
     ///
     /// # Errors
     /// As a whole: the queue does not exist, there are not one to ten handles, or the database
@@ -47,7 +48,11 @@ impl Sqs {
             results.push(match parse_receipt(queue, handle) {
                 Err(refusal) => Err(refusal),
                 Ok(receipt) => match queue.receipt_state(receipt, now) {
-                    ReceiptState::InFlight => {
+                    ReceiptState::Expired { latest: false } if !queue.settings.fifo => Ok(()),
+                    ReceiptState::Expired { latest } if queue.settings.fifo || !latest => {
+                        Err(SqsError::ReceiptHandleExpired(handle.clone()))
+                    }
+                    ReceiptState::InFlight | ReceiptState::Expired { .. } => {
                         storage::delete(&transaction, receipt.sequence)?;
                         deleted.push(receipt.sequence);
                         count.all += 1;
@@ -55,9 +60,6 @@ impl Sqs {
                         Ok(())
                     }
                     ReceiptState::Gone => Ok(()),
-                    ReceiptState::Expired { .. } => {
-                        Err(SqsError::ReceiptHandleExpired(handle.clone()))
-                    }
                 },
             });
         }

@@ -10,8 +10,8 @@ impl Sqs {
     /// Creates a queue. Creating it again with the same attributes does nothing.
     ///
     /// # Errors
-    /// The name is not that of a FIFO queue (standard queues are not supported), an attribute is
-    /// refused, a queue of this name has other attributes, or the database failed.
+    /// The name does not suit the type of the queue, an attribute is refused, a queue of this name
+    /// has other attributes, or the database failed.
     pub fn create_queue(&self, name: &str, attributes: &Attributes) -> Result<(), SqsError> {
         self.count("CreateQueue", 0);
         check_name(name, attributes)?;
@@ -188,20 +188,18 @@ fn check_name(name: &str, attributes: &Attributes) -> Result<(), SqsError> {
     let fifo = attributes
         .get("FifoQueue")
         .is_some_and(|value| value == "true");
-    let stem = name.strip_suffix(".fifo");
-    if stem.is_none() && !fifo {
-        let reason =
-            "Only FIFO queues are supported: a name that ends in .fifo, and FifoQueue=true.";
-        return Err(SqsError::UnsupportedOperation(reason.into()));
-    }
     let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    match stem {
-        Some(stem) if fifo && !stem.is_empty() && name.len() <= 80 && stem.chars().all(allowed) => {
-            Ok(())
-        }
-        Some(_) | None => Err(SqsError::InvalidParameterValue(
+    let fits = |stem: &str| !stem.is_empty() && name.len() <= 80 && stem.chars().all(allowed);
+    match (fifo, name.strip_suffix(".fifo")) {
+        (true, Some(stem)) if fits(stem) => Ok(()),
+        (false, None) if fits(name) => Ok(()),
+        (true, _) => Err(SqsError::InvalidParameterValue(
             "The name of a FIFO queue can only include alphanumeric characters, hyphens, or \
              underscores, must end with .fifo suffix and be 1 to 80 in length."
+                .into(),
+        )),
+        (false, _) => Err(SqsError::InvalidParameterValue(
+            "Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length"
                 .into(),
         )),
     }

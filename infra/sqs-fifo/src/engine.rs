@@ -19,7 +19,7 @@ pub const BATCH_MAX: usize = 10;
 /// AWS bills each part of a payload of this many bytes, or of fewer, as one request.
 const BILLED_BYTES: usize = 65_536;
 
-/// A handle to a durable SQS FIFO server, cheap to clone. A queue is identified by its name or by
+/// A handle to a durable SQS server, cheap to clone. A queue is identified by its name or by
 /// any URL that ends in it.
 #[derive(Clone)]
 pub struct Sqs {
@@ -95,6 +95,7 @@ impl Sqs {
                 let mut entry = Entry::new(row.sequence, row.sent_at);
                 entry.receive_count = row.receive_count;
                 entry.first_received_at = row.first_received_at;
+                entry.available_at = row.available_at;
                 queue.push(&row.group_id, entry, now);
             }
         }

@@ -50,11 +50,15 @@ pub type MessageAttributes = BTreeMap<String, MessageAttribute>;
 /// A message to send.
 #[derive(Clone, Debug, Default)]
 pub struct NewMessage {
-    /// Messages of one group are received in the order in which they were sent.
+    /// Messages of one group are received in the order in which they were sent. Empty for none,
+    /// which only a standard queue accepts.
     pub group_id: String,
     /// A second message with this id within five minutes is not delivered. `None` is allowed only
-    /// where the queue deduplicates by content.
+    /// where the queue deduplicates by content, and required on a standard queue.
     pub deduplication_id: Option<String>,
+    /// The delay of this message, 0 to 900 seconds; only on a standard queue. `None`: the queue's
+    /// setting.
+    pub delay_seconds: Option<i64>,
     /// The body, up to 1 MiB including the attributes.
     pub body: String,
     /// Custom attributes.
@@ -95,7 +99,8 @@ pub struct Sent {
     /// The message's id; for a duplicate, the id of the original.
     pub message_id: String,
     /// The sequence number, 20 digits, ascending within the queue; for a duplicate, the original's.
-    pub sequence_number: String,
+    /// `None` on a standard queue.
+    pub sequence_number: Option<String>,
     /// The MD5 of the body, in hexadecimal.
     pub md5_of_body: String,
     /// The MD5 of the attributes, if there are any, in hexadecimal.
@@ -117,13 +122,13 @@ pub struct Received {
     pub attributes: MessageAttributes,
     /// System attributes set by the sender.
     pub system_attributes: MessageAttributes,
-    /// The message group.
+    /// The message group; empty for none.
     pub group_id: String,
     /// The deduplication id as it was sent, or the SHA-256 of the body where the queue deduplicates
-    /// by content.
+    /// by content; empty on a standard queue.
     pub deduplication_id: String,
-    /// The sequence number, 20 digits, ascending within the queue.
-    pub sequence_number: String,
+    /// The sequence number, 20 digits, ascending within the queue. `None` on a standard queue.
+    pub sequence_number: Option<String>,
     /// The time at which it was sent, or moved to this queue, in milliseconds of Unix time.
     pub sent_at_ms: i64,
     /// The time of its first receive, in milliseconds of Unix time.

@@ -144,40 +144,17 @@ fn admin(sqs: &Sqs, action: &str, request: &Request<Bytes>) -> Result<Value, Sqs
 }
 
 fn send(sqs: &Sqs, request: wire::Send) -> Result<Value, SqsError> {
-    refuse_own_delay(&request.message)?;
     let sent = sqs.send(&request.queue_url, request.message.into())?;
     to_json(wire::SentJson::new(None, sent))
 }
 
-/// Refuses a message's own delay: a FIFO queue has one delay for all of its messages.
-fn refuse_own_delay(message: &wire::Message) -> Result<(), SqsError> {
-    match message.delay_seconds {
-        None | Some(0) => Ok(()),
-        Some(seconds) => Err(SqsError::InvalidParameterValue(format!(
-            "Value {seconds} for parameter DelaySeconds is invalid. Reason: The request include \
-             parameter that is not valid for this queue type"
-        ))),
-    }
-}
-
 fn send_batch(sqs: &Sqs, request: wire::Batch<wire::Message>) -> Result<Value, SqsError> {
     check_entry_ids(&request.entries)?;
-    let (mut ids, mut messages, mut refused) = (Vec::new(), Vec::new(), Vec::new());
-    for entry in request.entries {
-        match refuse_own_delay(&entry.entry) {
-            Ok(()) => {
-                ids.push(entry.id);
-                messages.push(entry.entry.into());
-            }
-            Err(error) => refused.push((entry.id, Err(error))),
-        }
-    }
-    if messages.is_empty() {
-        return batch_result(refused, wire::SentJson::new);
-    }
+    let entries = request.entries.into_iter();
+    let (ids, messages): (Vec<_>, Vec<_>) =
+        entries.map(|entry| (entry.id, entry.entry.into())).unzip();
     let sent = sqs.send_batch(&request.queue_url, messages)?;
-    let results = ids.into_iter().zip(sent).chain(refused);
-    batch_result(results, wire::SentJson::new)
+    batch_result(ids.into_iter().zip(sent), wire::SentJson::new)
 }
 
 fn delete_batch(sqs: &Sqs, request: wire::Batch<wire::Receipt>) -> Result<Value, SqsError> {
@@ -308,9 +285,15 @@ fn message_json(message: Received, system: &[String], names: &[String]) -> wire:
             "ApproximateFirstReceiveTimestamp",
             Some(message.first_received_at_ms.to_string()),
         ),
-        ("MessageGroupId", Some(message.group_id)),
-        ("MessageDeduplicationId", Some(message.deduplication_id)),
-        ("SequenceNumber", Some(message.sequence_number)),
+        (
+            "MessageGroupId",
+            Some(message.group_id).filter(|id| !id.is_empty()),
+        ),
+        (
+            "MessageDeduplicationId",
+            Some(message.deduplication_id).filter(|id| !id.is_empty()),
+        ),
+        ("SequenceNumber", message.sequence_number),
         ("DeadLetterQueueSourceArn", message.dead_letter_source_arn),
     ];
     let trace = ("AWSTraceHeader", trace.and_then(|t| t.string_value.clone()));

@@ -28,6 +28,8 @@ pub(super) struct Entry {
     pub(super) first_received_at: i64,
     /// The message is in flight until this time.
     pub(super) visible_at: i64,
+    /// The end of the message's own delay, which it has in a standard queue.
+    pub(super) available_at: Option<i64>,
 }
 
 impl Entry {
@@ -38,6 +40,7 @@ impl Entry {
             receive_count: 0,
             first_received_at: 0,
             visible_at: 0,
+            available_at: None,
         }
     }
 
@@ -189,8 +192,11 @@ impl Queue {
         self.originals.insert(key, original);
     }
 
-    /// Adds a message at the end of its group.
+    /// Adds a message at the end of its group. In a standard queue it is alone in one: no other
+    /// message waits for it.
     pub(super) fn push(&mut self, group: &str, entry: Entry, now: i64) {
+        let alone = entry.sequence.to_string();
+        let group = if self.settings.fifo { group } else { &alone };
         let key = match self.groups.get_key_value(group) {
             Some((key, _)) => Arc::clone(key),
             None => Arc::from(group),
@@ -342,7 +348,7 @@ impl Queue {
             let received = group.entries.iter().take_while(|e| e.receive_count > 0);
             depth.in_flight += received.filter(|e| e.in_flight(now)).count();
         }
-        if self.settings.delay_seconds > 0 {
+        if self.settings.delay_seconds > 0 || !self.settings.fifo {
             let entries = self.groups.values().flat_map(|g| &g.entries);
             depth.delayed = entries.filter(|e| self.delayed(e, now)).count();
         }
@@ -374,7 +380,7 @@ impl Queue {
     }
 
     fn delayed(&self, entry: &Entry, now: i64) -> bool {
-        entry.receive_count == 0 && entry.sent_at + self.settings.delay_seconds * 1000 > now
+        entry.receive_count == 0 && delayed_until(&self.settings, entry) > now
     }
 
     /// Moves a changed group to the set that it belongs to, and drops an empty one.
@@ -394,7 +400,7 @@ impl Queue {
         let received = group.entries.iter().take_while(|e| e.receive_count > 0);
         let in_flight_until = received.map(|e| e.visible_at).filter(|at| *at > now).max();
         let delayed_until = match head.receive_count {
-            0 => Some(head.sent_at + self.settings.delay_seconds * 1000).filter(|at| *at > now),
+            0 => Some(delayed_until(&self.settings, head)).filter(|at| *at > now),
             _ => None,
         };
         group.place = match in_flight_until.or(delayed_until) {
@@ -408,6 +414,12 @@ impl Queue {
             }
         };
     }
+}
+
+/// Returns the end of a message's delay: its own, or the queue's, which is retroactive.
+fn delayed_until(settings: &Settings, entry: &Entry) -> i64 {
+    let of_queue = entry.sent_at + settings.delay_seconds * 1000;
+    entry.available_at.unwrap_or(of_queue)
 }
 
 fn entry_mut(group: &mut Group, sequence: i64) -> Option<&mut Entry> {

@@ -141,6 +141,8 @@ impl Sqs {
         let queue = queues.get_mut(name).ok_or(SqsError::QueueDoesNotExist)?;
         let visible_at =
             now + visibility_seconds.unwrap_or(queue.settings.visibility_seconds) * 1000;
+        // A standard queue has no attempts: a repeated receive delivers other messages.
+        let attempt_id = attempt_id.filter(|_| queue.settings.fifo);
         if let Some(receipts) = attempt_id.and_then(|id| queue.attempt(id, now)) {
             for receipt in &receipts {
                 queue.set_visible_at(receipt.sequence, visible_at, now);
@@ -216,7 +218,7 @@ impl Sqs {
                 system_attributes: stored.system_attributes,
                 group_id: stored.group_id,
                 deduplication_id: stored.deduplication_id,
-                sequence_number: sequence_text(sequence),
+                sequence_number: queue.settings.fifo.then(|| sequence_text(sequence)),
                 sent_at_ms: stored.sent_at,
                 first_received_at_ms: entry.first_received_at,
                 receive_count,
@@ -253,6 +255,7 @@ fn dead_letters(plan: &Plan, last_sequence: i64, now: i64) -> Vec<DeadLetter> {
             sequence,
             sent_at: now,
             visible_at: 0,
+            available_at: None,
             ..entry.clone()
         };
         DeadLetter {

@@ -7,7 +7,7 @@ use super::error::SqsError;
 use super::message::{
     MessageAttribute, NewMessage, Sent, md5_of_attributes, md5_of_text, sequence_text,
 };
-use super::queue::{Entry, Original};
+use super::queue::{Entry, Original, Queue};
 use super::settings::{DeduplicationScope, Settings};
 use super::storage::{self, StoredMessage};
 
@@ -66,10 +66,10 @@ impl Sqs {
             .ok_or(SqsError::QueueDoesNotExist)?;
         let transaction = connection.transaction()?;
         let mut sequence = *last_sequence;
-        let mut fresh: Vec<(String, StoredMessage)> = Vec::new();
+        let mut fresh: Vec<(Option<String>, StoredMessage)> = Vec::new();
         let mut results = Vec::with_capacity(messages.len());
         for message in messages {
-            let (deduplication_id, key) = match check_message(&queue.settings, &message) {
+            let deduplication = match check_message(&queue.settings, &message) {
                 Ok(checked) => checked,
                 Err(refusal) => {
                     results.push(Err(refusal));
@@ -77,21 +77,25 @@ impl Sqs {
                 }
             };
             let mut sent = unnumbered_response(&message);
-            let earlier = fresh.iter().find(|(other, _)| *other == key);
-            let (message_id, number) = match (earlier, queue.original(&key, now)) {
+            let key = deduplication.as_ref().map(|(_, key)| key.clone());
+            let mut sent_before = fresh.iter().filter(|_| key.is_some());
+            let earlier = sent_before.find(|(other, _)| *other == key);
+            let original = key.as_deref().and_then(|key| queue.original(key, now));
+            let (message_id, number) = match (earlier, original) {
                 (Some((_, first)), _) => (first.message_id.clone(), first.sequence),
                 (None, Some(original)) => (original.message_id.clone(), original.sequence),
                 (None, None) => {
                     sequence = next_sequence(sequence, now);
-                    let stored =
-                        stored_message(&queue.name, message, deduplication_id, sequence, now);
-                    storage::insert(&transaction, queue.id, &stored, &key)?;
+                    let id = deduplication.map(|(id, _)| id).unwrap_or_default();
+                    let stored = stored_message(queue, message, id, sequence, now);
+                    storage::insert(&transaction, queue.id, &stored, key.as_deref())?;
                     let message_id = stored.message_id.clone();
                     fresh.push((key, stored));
                     (message_id, sequence)
                 }
             };
-            (sent.message_id, sent.sequence_number) = (message_id, sequence_text(number));
+            sent.message_id = message_id;
+            sent.sequence_number = queue.settings.fifo.then(|| sequence_text(number));
             results.push(Ok(sent));
         }
         if now - *pruned_at >= 1000 {
@@ -101,7 +105,10 @@ impl Sqs {
         transaction.commit()?;
         *last_sequence = sequence;
         for (key, stored) in fresh {
-            queue.push(&stored.group_id, Entry::new(stored.sequence, now), now);
+            let mut entry = Entry::new(stored.sequence, now);
+            entry.available_at = stored.available_at;
+            queue.push(&stored.group_id, entry, now);
+            let Some(key) = key else { continue };
             let StoredMessage {
                 message_id,
                 sequence,
@@ -125,7 +132,7 @@ impl Sqs {
 fn unnumbered_response(message: &NewMessage) -> Sent {
     Sent {
         message_id: String::new(),
-        sequence_number: String::new(),
+        sequence_number: None,
         md5_of_body: md5_of_text(&message.body),
         md5_of_attributes: md5_of_attributes(&message.attributes),
         md5_of_system_attributes: md5_of_attributes(&message.system_attributes),
@@ -133,15 +140,19 @@ fn unnumbered_response(message: &NewMessage) -> Sent {
 }
 
 fn stored_message(
-    queue: &str,
+    queue: &Queue,
     message: NewMessage,
     deduplication_id: String,
     sequence: i64,
     now: i64,
 ) -> StoredMessage {
+    let seconds = message
+        .delay_seconds
+        .unwrap_or(queue.settings.delay_seconds);
     StoredMessage {
         sequence,
-        message_id: message_id(queue, sequence),
+        message_id: message_id(&queue.name, sequence),
+        available_at: (!queue.settings.fifo && seconds > 0).then_some(now + seconds * 1000),
         group_id: message.group_id,
         deduplication_id,
         sent_at: now,
@@ -152,9 +163,17 @@ fn stored_message(
     }
 }
 
-/// Validates a message. Returns its deduplication id and its key in the deduplication window.
-fn check_message(settings: &Settings, message: &NewMessage) -> Result<(String, String), SqsError> {
-    check_identifier("MessageGroupId", &message.group_id)?;
+/// Validates a message. Returns its deduplication id and its key in the deduplication window;
+/// `None` on a standard queue, which does not deduplicate.
+fn check_message(
+    settings: &Settings,
+    message: &NewMessage,
+) -> Result<Option<(String, String)>, SqsError> {
+    // On a standard queue a group only balances tenants (developer guide, "fair queues").
+    if settings.fifo || !message.group_id.is_empty() {
+        check_identifier("MessageGroupId", &message.group_id)?;
+    }
+    check_delay(settings, message.delay_seconds)?;
     if message.body.is_empty() {
         return Err(SqsError::MissingParameter("MessageBody"));
     }
@@ -175,6 +194,12 @@ fn check_message(settings: &Settings, message: &NewMessage) -> Result<(String, S
         let reason = "One or more message attributes are invalid.";
         return Err(SqsError::InvalidParameterValue(reason.into()));
     }
+    if !settings.fifo {
+        return match &message.deduplication_id {
+            None => Ok(None),
+            Some(id) => Err(not_for_this_type("MessageDeduplicationId", id)),
+        };
+    }
     let id = match &message.deduplication_id {
         Some(id) => {
             check_identifier("MessageDeduplicationId", id)?;
@@ -194,7 +219,29 @@ fn check_message(settings: &Settings, message: &NewMessage) -> Result<(String, S
         DeduplicationScope::Queue => id.clone(),
         DeduplicationScope::MessageGroup => format!("{} {id}", message.group_id),
     };
-    Ok((id, key))
+    Ok(Some((id, key)))
+}
+
+/// Refuses a delay out of range. A FIFO queue has one delay for all of its messages.
+fn check_delay(settings: &Settings, seconds: Option<i64>) -> Result<(), SqsError> {
+    match seconds {
+        None | Some(0) => Ok(()),
+        Some(seconds) if settings.fifo => {
+            Err(not_for_this_type("DelaySeconds", &seconds.to_string()))
+        }
+        Some(1..=900) => Ok(()),
+        Some(seconds) => Err(SqsError::InvalidParameterValue(format!(
+            "Value {seconds} for parameter DelaySeconds is invalid. Reason: DelaySeconds must be \
+             >= 0 and <= 900."
+        ))),
+    }
+}
+
+fn not_for_this_type(parameter: &str, value: &str) -> SqsError {
+    SqsError::InvalidParameterValue(format!(
+        "Value {value} for parameter {parameter} is invalid. Reason: The request include parameter \
+         that is not valid for this queue type"
+    ))
 }
 
 /// Returns whether a body may not contain this character: XML 1.0 does not allow it.

@@ -62,6 +62,8 @@ enum CountJson {
 /// verbatim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Settings {
+    /// True of a FIFO queue, false of a standard one.
+    pub(super) fifo: bool,
     pub(super) visibility_seconds: i64,
     pub(super) delay_seconds: i64,
     pub(super) message_bytes_max: usize,
@@ -77,6 +79,7 @@ pub(super) struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            fifo: false,
             visibility_seconds: 30,
             delay_seconds: 0,
             message_bytes_max: 1_048_576,
@@ -100,6 +103,13 @@ const INERT: [&str; 5] = [
     "SqsManagedSseEnabled",
 ];
 
+/// Attributes that only a FIFO queue has.
+const FIFO_ONLY: [&str; 3] = [
+    "ContentBasedDeduplication",
+    "DeduplicationScope",
+    "FifoThroughputLimit",
+];
+
 impl Settings {
     /// Returns these settings with the given attributes changed.
     ///
@@ -109,6 +119,19 @@ impl Settings {
         let mut new = self.clone();
         for (name, value) in attributes {
             new.set(name, value)?;
+        }
+        if !new.fifo
+            && let Some(name) = FIFO_ONLY
+                .iter()
+                .find(|name| attributes.contains_key(**name))
+        {
+            return Err(SqsError::InvalidAttributeName((*name).to_owned()));
+        }
+        // The dead-letter queue of a FIFO queue is a FIFO queue, that of another one is not.
+        if let Some(redrive) = &new.redrive
+            && redrive.dead_letter_queue.ends_with(".fifo") != new.fifo
+        {
+            return Err(SqsError::InvalidAttributeValue("RedrivePolicy".into()));
         }
         if new.throughput_per_group && new.deduplication_scope == DeduplicationScope::Queue {
             return Err(SqsError::InvalidAttributeValue(
@@ -136,9 +159,11 @@ impl Settings {
             "ReceiveMessageWaitTimeSeconds" => self.receive_wait_seconds = number(0, 20)?,
             "ContentBasedDeduplication" => self.content_based_deduplication = boolean()?,
             "FifoQueue" => {
+                // A queue without the attribute is a standard one.
                 if !boolean()? {
                     return Err(refuse());
                 }
+                self.fifo = true;
             }
             "DeduplicationScope" => {
                 self.deduplication_scope = match value {
@@ -177,28 +202,23 @@ impl Settings {
             "ReceiveMessageWaitTimeSeconds",
             self.receive_wait_seconds.to_string(),
         );
-        put("FifoQueue", "true".into());
-        put(
-            "ContentBasedDeduplication",
-            self.content_based_deduplication.to_string(),
-        );
-        let (scope, limit) = (self.deduplication_scope, self.throughput_per_group);
-        put(
-            "DeduplicationScope",
-            match scope {
-                DeduplicationScope::Queue => "queue".into(),
-                DeduplicationScope::MessageGroup => "messageGroup".into(),
-            },
-        );
-        put(
-            "FifoThroughputLimit",
-            if limit {
-                "perMessageGroupId"
-            } else {
-                "perQueue"
-            }
-            .into(),
-        );
+        if self.fifo {
+            put("FifoQueue", "true".into());
+            put(
+                "ContentBasedDeduplication",
+                self.content_based_deduplication.to_string(),
+            );
+            let scope = match self.deduplication_scope {
+                DeduplicationScope::Queue => "queue",
+                DeduplicationScope::MessageGroup => "messageGroup",
+            };
+            put("DeduplicationScope", scope.into());
+            let limit = match self.throughput_per_group {
+                true => "perMessageGroupId",
+                false => "perQueue",
+            };
+            put("FifoThroughputLimit", limit.into());
+        }
         if let Some(redrive) = &self.redrive {
             let policy = json!({
                 "deadLetterTargetArn": queue_arn(&redrive.dead_letter_queue),
@@ -217,13 +237,12 @@ fn redrive_policy(value: &str) -> Option<RedrivePolicy> {
         CountJson::Text(text) => text.parse().ok()?,
     };
     let dead_letter_queue = queue_name_of_arn(&policy.dead_letter_target_arn)?.to_owned();
-    // The dead-letter queue of a FIFO queue is a FIFO queue.
-    (dead_letter_queue.ends_with(".fifo") && (1..=1000).contains(&receive_count_max)).then_some(
-        RedrivePolicy {
+    (1..=1000)
+        .contains(&receive_count_max)
+        .then_some(RedrivePolicy {
             dead_letter_queue,
             receive_count_max,
-        },
-    )
+        })
 }
 
 #[cfg(test)]
@@ -231,7 +250,14 @@ mod tests {
     use super::*;
 
     fn with(name: &str, value: &str) -> Result<Settings, SqsError> {
-        Settings::default().with(&Attributes::from([(name.to_owned(), value.to_owned())]))
+        fifo().with(&Attributes::from([(name.to_owned(), value.to_owned())]))
+    }
+
+    fn fifo() -> Settings {
+        Settings {
+            fifo: true,
+            ..Settings::default()
+        }
     }
 
     #[test]
@@ -241,6 +267,33 @@ mod tests {
         let parsed = Settings::default().with(&settings.attributes()).unwrap();
         assert_eq!(settings, parsed);
         assert_eq!(parsed.redrive.unwrap().receive_count_max, 20);
+    }
+
+    #[test]
+    fn a_standard_queue_has_no_attributes_of_a_fifo_queue() {
+        let standard = Settings::default();
+        let shown = standard.attributes();
+        assert!(!shown.contains_key("FifoQueue"), "{shown:?}");
+        assert_eq!(Settings::default().with(&shown).unwrap(), standard);
+        for (name, value) in [
+            ("ContentBasedDeduplication", "true"),
+            ("DeduplicationScope", "queue"),
+            ("FifoThroughputLimit", "perQueue"),
+        ] {
+            let attributes = Attributes::from([(name.to_owned(), value.to_owned())]);
+            let refused = standard.with(&attributes);
+            assert!(matches!(refused, Err(SqsError::InvalidAttributeName(_))));
+        }
+        for (target, fifo_source) in [("d.fifo", false), ("d", true)] {
+            let policy = json!({"deadLetterTargetArn": queue_arn(target), "maxReceiveCount": 3});
+            let policy = [("RedrivePolicy".to_owned(), policy.to_string())];
+            let source = if fifo_source {
+                fifo()
+            } else {
+                Settings::default()
+            };
+            assert!(source.with(&Attributes::from(policy)).is_err(), "{target}");
+        }
     }
 
     #[test]

@@ -34,6 +34,9 @@ CREATE TABLE IF NOT EXISTS receives (
     sequence INTEGER PRIMARY KEY,
     receive_count INTEGER NOT NULL,
     first_received_at INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS delays (
+    sequence INTEGER PRIMARY KEY,
+    available_at INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS originals (
     sequence INTEGER PRIMARY KEY,
     queue INTEGER NOT NULL,
@@ -53,6 +56,8 @@ pub(super) struct StoredMessage {
     pub(super) group_id: String,
     pub(super) deduplication_id: String,
     pub(super) sent_at: i64,
+    /// The end of the message's own delay, if it has one.
+    pub(super) available_at: Option<i64>,
     /// In a dead-letter queue, the name of the queue that it was moved from.
     pub(super) source: Option<String>,
     pub(super) attributes: MessageAttributes,
@@ -68,6 +73,7 @@ pub(super) struct StoredEntry {
     pub(super) sent_at: i64,
     pub(super) receive_count: u32,
     pub(super) first_received_at: i64,
+    pub(super) available_at: Option<i64>,
 }
 
 /// An entry of the deduplication window.
@@ -121,8 +127,9 @@ pub(super) fn queues(connection: &Connection) -> Result<Vec<StoredQueue>, SqsErr
 
 pub(super) fn entries(connection: &Connection) -> Result<Vec<StoredEntry>, SqsError> {
     let sql = "SELECT m.queue, m.sequence, m.group_id, m.sent_at, COALESCE(r.receive_count, 0),
-        COALESCE(r.first_received_at, 0)
-        FROM messages m LEFT JOIN receives r ON r.sequence = m.sequence ORDER BY m.sequence";
+        COALESCE(r.first_received_at, 0), d.available_at
+        FROM messages m LEFT JOIN receives r ON r.sequence = m.sequence
+        LEFT JOIN delays d ON d.sequence = m.sequence ORDER BY m.sequence";
     let mut statement = connection.prepare(sql)?;
     let rows = statement.query_map([], |row| {
         Ok(StoredEntry {
@@ -132,6 +139,7 @@ pub(super) fn entries(connection: &Connection) -> Result<Vec<StoredEntry>, SqsEr
             sent_at: row.get(3)?,
             receive_count: row.get(4)?,
             first_received_at: row.get(5)?,
+            available_at: row.get(6)?,
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
@@ -176,6 +184,10 @@ pub(super) fn delete_queue(transaction: &Transaction<'_>, id: i64) -> Result<(),
         "DELETE FROM receives WHERE sequence IN (SELECT sequence FROM messages WHERE queue = ?1)",
         [id],
     )?;
+    transaction.execute(
+        "DELETE FROM delays WHERE sequence IN (SELECT sequence FROM messages WHERE queue = ?1)",
+        [id],
+    )?;
     transaction.execute("DELETE FROM messages WHERE queue = ?1", [id])?;
     transaction.execute("DELETE FROM originals WHERE queue = ?1", [id])?;
     transaction.execute("DELETE FROM queues WHERE id = ?1", [id])?;
@@ -198,12 +210,12 @@ fn attributes_of(row: &Row<'_>, column: usize) -> Result<MessageAttributes, SqsE
         .unwrap_or_default())
 }
 
-/// Inserts a message and its entry of the deduplication window.
+/// Inserts a message, and its entry of the deduplication window if it has a key in it.
 pub(super) fn insert(
     transaction: &Transaction<'_>,
     queue: i64,
     message: &StoredMessage,
-    deduplication_key: &str,
+    deduplication_key: Option<&str>,
 ) -> Result<(), SqsError> {
     let StoredMessage {
         sequence,
@@ -225,15 +237,16 @@ pub(super) fn insert(
             attributes_text(&message.system_attributes)?,
             message.body,
         ])?;
-    transaction
-        .prepare_cached("INSERT INTO originals VALUES (?1, ?2, ?3, ?4, ?5)")?
-        .execute(params![
-            sequence,
-            queue,
-            deduplication_key,
-            message_id,
-            sent_at
-        ])?;
+    if let Some(key) = deduplication_key {
+        transaction
+            .prepare_cached("INSERT INTO originals VALUES (?1, ?2, ?3, ?4, ?5)")?
+            .execute(params![sequence, queue, key, message_id, sent_at])?;
+    }
+    if let Some(available_at) = message.available_at {
+        transaction
+            .prepare_cached("INSERT OR REPLACE INTO delays VALUES (?1, ?2)")?
+            .execute([*sequence, available_at])?;
+    }
     Ok(())
 }
 
@@ -267,6 +280,7 @@ pub(super) fn load(
         group_id: row.get(1)?,
         deduplication_id: row.get(2)?,
         sent_at: row.get(3)?,
+        available_at: None,
         source: row.get(4)?,
         attributes: attributes_of(row, 5)?,
         system_attributes: attributes_of(row, 6)?,
@@ -293,6 +307,9 @@ pub(super) fn delete(transaction: &Transaction<'_>, sequence: i64) -> Result<(),
         .execute([sequence])?;
     transaction
         .prepare_cached("DELETE FROM receives WHERE sequence = ?1")?
+        .execute([sequence])?;
+    transaction
+        .prepare_cached("DELETE FROM delays WHERE sequence = ?1")?
         .execute([sequence])?;
     Ok(())
 }

@@ -160,16 +160,29 @@ fn a_changed_delay_applies_to_messages_already_in_the_queue() {
 }
 
 #[test]
-fn standard_queues_are_refused_with_a_reason() {
-    let sqs = Sqs::open(None, manual_clock().0).unwrap();
-    let refused = sqs.create_queue("plain", &Attributes::new()).unwrap_err();
-    assert!(
-        matches!(refused, SqsError::UnsupportedOperation(_)),
-        "{refused}"
-    );
-    let named = sqs
-        .create_queue("plain.fifo", &Attributes::new())
-        .unwrap_err();
+fn a_standard_queue_and_its_delays_survive_reopening() {
+    let (clock, now) = manual_clock();
+    let path = scratch("standard.db");
+    {
+        let sqs = Sqs::open(Some(&path), clock.clone()).unwrap();
+        sqs.create_queue("plain", &Attributes::new()).unwrap();
+        for (body, delay) in [("now", None), ("later", Some(60))] {
+            let message = NewMessage {
+                body: body.to_owned(),
+                delay_seconds: delay,
+                ..NewMessage::default()
+            };
+            sqs.send("plain", message).unwrap();
+        }
+    }
+    let sqs = Sqs::open(Some(&path), clock).unwrap();
+    let received = |sqs: &Sqs| sqs.take("plain", 10, None, None).unwrap();
+    assert_eq!(bodies(&received(&sqs)), ["now"]);
+    now.fetch_add(60_000, Ordering::SeqCst);
+    let later: Vec<_> = received(&sqs).into_iter().map(|m| m.body).collect();
+    assert!(later.contains(&"later".to_owned()), "{later:?}");
+    let named = sqs.create_queue("plain.fifo", &Attributes::new());
+    let named = named.unwrap_err();
     assert!(
         matches!(named, SqsError::InvalidParameterValue(_)),
         "{named}"

@@ -61,7 +61,7 @@ pub(super) struct Message {
     #[serde(default)]
     message_group_id: String,
     message_deduplication_id: Option<String>,
-    pub(super) delay_seconds: Option<i64>,
+    delay_seconds: Option<i64>,
     #[serde(default)]
     message_attributes: MessageAttributes,
     #[serde(default)]
@@ -73,6 +73,7 @@ impl From<Message> for NewMessage {
         Self {
             group_id: message.message_group_id,
             deduplication_id: message.message_deduplication_id,
+            delay_seconds: message.delay_seconds,
             body: message.message_body,
             attributes: message.message_attributes,
             system_attributes: message.message_system_attributes,
@@ -161,8 +162,8 @@ pub(super) struct SentJson {
         skip_serializing_if = "Option::is_none"
     )]
     md5_of_system_attributes: Option<String>,
-    #[serde(rename = "SequenceNumber")]
-    sequence_number: String,
+    #[serde(rename = "SequenceNumber", skip_serializing_if = "Option::is_none")]
+    sequence_number: Option<String>,
 }
 
 impl SentJson {

@@ -113,9 +113,15 @@ impl Subject {
         }
     }
 
+    /// Creates a FIFO queue and returns its URL.
     pub(super) async fn queue(&self, name: &str, attributes: &[(Attribute, &str)]) -> String {
+        let fifo = (Attribute::FifoQueue, "true");
+        self.create(name, &[&[fifo], attributes].concat()).await
+    }
+
+    /// Creates a queue with these attributes alone and returns its URL.
+    pub(super) async fn create(&self, name: &str, attributes: &[(Attribute, &str)]) -> String {
         let mut create = self.client.create_queue().queue_name(self.name(name));
-        create = create.attributes(Attribute::FifoQueue, "true");
         for (name, value) in attributes {
             create = create.attributes(name.clone(), *value);
         }
