@@ -18,6 +18,16 @@ mod swap;
 mod tests;
 mod wakes;
 
+mod described {
+    pub(crate) mod check;
+    pub(crate) mod passes;
+    pub(crate) mod query;
+    pub(crate) mod strict_json;
+    #[cfg(test)]
+    mod tests;
+    pub(crate) mod texts;
+}
+
 mod http {
     mod auth;
     pub(crate) mod cursor;
@@ -43,7 +53,7 @@ mod http {
     pub(crate) use problem::{
         JsonResult, Kind, Problem, ProblemBody, UnstoredView, name_cause, pointer_part,
     };
-    pub(crate) use request::{JsonBody, PageQuery, Params, page, reason, typed};
+    pub(crate) use request::{JsonBody, PageQuery, page, reason};
     pub(crate) use response_size::{ListPage, Room, fits, page_that_fits};
     pub(crate) use responses::{
         ConditionallyEditedFile, ContentEditHeaders, EditHeaders, EditedFile, ShownConnection,

@@ -28,7 +28,7 @@ use crate::http::openapi;
 use crate::{Deps, handle};
 
 /// Services that can't be reached: a request that succeeds does not call them.
-fn deps() -> Deps {
+pub(crate) fn deps() -> Deps {
     let region = aws_sdk_dynamodb::config::Region::new("us-east-1");
     let table = aws_sdk_dynamodb::Config::builder()
         .behavior_version(aws_sdk_dynamodb::config::BehaviorVersion::latest())
@@ -94,7 +94,7 @@ fn event(name: &str) -> lambda_http::Request {
 }
 
 /// A request of the tenant acme as API Gateway passes it.
-fn request(method: Method, uri: &str, body: &str) -> Request<String> {
+pub(crate) fn request(method: Method, uri: &str, body: &str) -> Request<String> {
     let context = event("get-file")
         .extensions()
         .get::<RequestContext>()
@@ -110,7 +110,7 @@ fn request(method: Method, uri: &str, body: &str) -> Request<String> {
         .unwrap()
 }
 
-async fn json(response: Response) -> (StatusCode, Value) {
+pub(crate) async fn json(response: Response) -> (StatusCode, Value) {
     let (parts, body) = response.into_parts();
     let bytes = body.collect().await.unwrap().to_bytes();
     if bytes.is_empty() {

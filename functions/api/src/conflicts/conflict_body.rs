@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use crate::conflicts::conflict_id;
 use crate::files::field_value::{self, ValueBody};
-use crate::http::{Kind, Problem, pointer_part, tagged};
+use crate::http::{Kind, Problem, tagged};
 
 /// A field where the application and Drive both changed the value they had agreed on, and differ.
 #[derive(Debug, Serialize, ToSchema)]
@@ -168,6 +168,7 @@ pub(crate) enum ChooseBody {
 #[expect(dead_code, reason = "describes what `choice` reads")]
 pub(crate) struct ResolutionBody {
     /// The side whose value is chosen.
+    #[schema(nullable = false)]
     choose: Option<ChooseBody>,
     /// Another value; null removes a property.
     #[schema(value_type = Option<ValueBody>)]
@@ -180,24 +181,16 @@ pub(crate) fn respond(conflict: &ConflictRecord, out_of_scope: bool) -> Response
     tagged(u64::from(conflict.moves), view)
 }
 
-/// Reads the decision of a conflict on `field` from a body's members. `also` are other members that
-/// the body may have; `pointer` is the body's JSON pointer.
+/// Reads the decision of a conflict on `field` from members that are a [`ResolutionBody`];
+/// `pointer` is their JSON pointer.
 pub(crate) fn choice(
     members: &Map<String, Json>,
-    also: &[&str],
     field: &Field,
     pointer: &str,
 ) -> Result<Choice, Problem> {
     let not_allowed = |detail: &str, at: String| {
         Err(Problem::new(Kind::MemberNotAllowed, detail.to_owned()).at(at))
     };
-    for member in members.keys() {
-        let known = matches!(member.as_str(), "choose" | "value") || also.contains(&&**member);
-        if !known {
-            let at = format!("{pointer}/{}", pointer_part(member));
-            return not_allowed("a resolution has no such member", at);
-        }
-    }
     match (members.get("choose"), members.get("value")) {
         (Some(choose), None) => match choose.as_str() {
             Some("app") => Ok(Choice::App),
@@ -223,11 +216,14 @@ pub(crate) fn choice(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::described::check::check;
     use domain::{ConflictId, Decider, FileId, Timestamp, Value};
     use serde_json::json;
 
     fn read(json: &Json, field: &Field) -> Result<Choice, String> {
-        choice(json.as_object().unwrap(), &[], field, "").map_err(|problem| {
+        let read = check::<ResolutionBody>(json, "")
+            .and_then(|()| choice(json.as_object().unwrap(), field, ""));
+        read.map_err(|problem| {
             assert_eq!(problem.status(), 422);
             problem.body().pointer().unwrap().to_owned()
         })

@@ -30,12 +30,12 @@ pub(crate) enum RequestedResolution {
 }
 
 impl RequestedResolution {
-    /// Reads a body's members.
+    /// Reads the members of a `ResolutionBody`.
     pub(crate) fn read(members: &Map<String, Json>, field: &Field) -> Result<Self, Problem> {
         let resolution = match members.get("choose").and_then(Json::as_str) {
             Some("both") => Self::KeepBoth,
             Some("merge") => Self::Merge,
-            Some(_) | None => return choice(members, &[], field, "").map(Self::Choice),
+            Some(_) | None => return choice(members, field, "").map(Self::Choice),
         };
         if *field != Field::Content {
             let detail = "only a conflict on content can be resolved in this way";

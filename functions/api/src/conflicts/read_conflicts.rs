@@ -9,8 +9,9 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::conflicts::conflict_body::{self, ConflictView};
 use crate::conflicts::conflict_id::ConflictPath;
+use crate::described::query::Params;
 use crate::files::scope;
-use crate::http::{ConnectionPath, JsonResult, Kind, Params, Problem, page, page_that_fits};
+use crate::http::{ConnectionPath, JsonResult, Kind, Problem, page, page_that_fits};
 use crate::{App, lookups};
 
 /// The filters and the page of a list of conflicts.
@@ -84,11 +85,12 @@ pub(crate) async fn list_conflicts(
     at: ConnectionPath,
     Params(query): Params<ConflictsQuery>,
 ) -> JsonResult<ConflictList> {
-    let request = page(query.limit, query.cursor)?;
+    let request = page(query.limit, query.cursor);
     let status = query.status.unwrap_or_default();
     let field = query.field.as_deref().map(|label| {
         let detail = format!("there is no field {label}");
-        Field::from_label(label).ok_or_else(|| Problem::new(Kind::MalformedRequest, detail))
+        Field::from_label(label)
+            .ok_or_else(|| Problem::new(Kind::MalformedRequest, detail).parameter("field"))
     });
     let filter = ConflictFilter {
         status: status.state(),

@@ -5,7 +5,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use domain::ConflictRecord;
 use serde::Serialize;
-use serde_json::{Map, Value as JsonValue};
+use serde_json::Value as JsonValue;
 use store::Connection;
 use utoipa::ToSchema;
 
@@ -13,15 +13,10 @@ use crate::conflicts::conflict_body::{self, ChooseBody, ConflictView, Resolution
 use crate::conflicts::conflict_decision::ConflictDecision;
 use crate::conflicts::conflict_id::{self, ConflictPath};
 use crate::conflicts::keep_both::RequestedResolution;
+use crate::described::check::check;
 use crate::files::field_value::ValueBody;
-use crate::http::{
-    Caller, ConnectionPath, IfMatch, JsonBody, Keyed, Kind, Problem, ProblemBody, Room,
-    pointer_part,
-};
+use crate::http::{Caller, ConnectionPath, IfMatch, JsonBody, Keyed, Problem, ProblemBody, Room};
 use crate::{App, Deps, lookups, wakes};
-
-/// Decisions in one request.
-const RESOLUTIONS_MAX: usize = 100;
 
 /// Resolves a conflict.
 ///
@@ -47,7 +42,8 @@ pub(crate) async fn resolve_conflict(
     headers: HeaderMap,
     body: JsonBody,
 ) -> Result<Response, Problem> {
-    let resolution = RequestedResolution::read(&body.members, &at.id.field)?;
+    let members = body.members::<ResolutionBody>()?;
+    let resolution = RequestedResolution::read(&members, &at.id.field)?;
     let if_match = IfMatch::optional(&headers)?;
     let connection = lookups::connection(&deps, &at.key).await?;
     let choice = resolution.prepare(&deps, &connection, &at.caller, &at.id, if_match.as_ref());
@@ -80,8 +76,12 @@ pub(crate) struct ResolutionsBody {
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes what `resolve_conflicts` reads")]
 struct NamedResolution {
+    /// The conflict's id.
     id: String,
+    /// The side whose value is chosen.
+    #[schema(nullable = false)]
     choose: Option<ChooseBody>,
+    /// Another value; null removes a property.
     #[schema(value_type = Option<ValueBody>)]
     value: Option<JsonValue>,
 }
@@ -120,7 +120,7 @@ pub(crate) async fn resolve_conflicts(
     keyed: Keyed,
     body: JsonBody,
 ) -> Result<(StatusCode, Json<ResolutionResults>), Problem> {
-    let items = resolutions(&body.members)?;
+    let items = resolutions(body)?;
     let connection = lookups::connection(&deps, &at.key).await?;
     keyed.begin_parts(&deps).await?;
     let mut results = Vec::with_capacity(items.len());
@@ -155,22 +155,20 @@ async fn decide_item(
     deps: &Deps,
     connection: &Connection,
     caller: &Caller,
-    item: &Map<String, JsonValue>,
+    item: &JsonValue,
     keyed: &Keyed,
     pointer: &str,
 ) -> Result<ConflictRecord, Problem> {
-    let Some(id) = item.get("id").and_then(JsonValue::as_str) else {
-        let problem = Problem::new(Kind::MemberNotAllowed, "id must be the id of a conflict");
-        return Err(problem.at(format!("{pointer}/id")));
-    };
+    check::<NamedResolution>(item, pointer)?;
+    let id = item["id"].as_str().unwrap_or_default();
     let location = format!(
         "/v1/connections/{}/conflicts/{id}",
         connection.key.connection
     );
-    let content = JsonValue::Object(item.clone()).to_string();
-    let part = keyed.part(deps, id, &content, &location);
+    let part = keyed.part(deps, id, &item.to_string(), &location);
     let id = conflict_id::parse(id).ok_or_else(|| Problem::not_found("the conflict"))?;
-    let choice = choice(item, &["id"], &id.field, pointer)?;
+    let members = item.as_object().cloned().unwrap_or_default();
+    let choice = choice(&members, &id.field, pointer)?;
     let decision = ConflictDecision {
         deps,
         connection,
@@ -191,22 +189,17 @@ async fn decide_item(
     }
 }
 
-/// Returns the items of a body of resolutions.
-fn resolutions(members: &Map<String, JsonValue>) -> Result<Vec<Map<String, JsonValue>>, Problem> {
-    if let Some(other) = members.keys().find(|member| *member != "resolutions") {
-        let at = format!("/{}", pointer_part(other));
-        return Err(Problem::new(Kind::MemberNotAllowed, "there is no such member").at(at));
+/// Returns the items of a body of resolutions. Each is checked on its own, so that one that is
+/// refused does not affect the others.
+fn resolutions(body: JsonBody) -> Result<Vec<JsonValue>, Problem> {
+    let items = match body.unchecked("resolutions") {
+        Some(JsonValue::Array(items)) => items.clone(),
+        Some(_) | None => Vec::new(),
+    };
+    match body.members::<ResolutionsBody>() {
+        Err(problem) if !problem.is_within("/resolutions/") => Err(problem),
+        Ok(_) | Err(_) => Ok(items),
     }
-    let items: Option<Vec<_>> = members
-        .get("resolutions")
-        .and_then(JsonValue::as_array)
-        .and_then(|items| items.iter().map(|item| item.as_object().cloned()).collect());
-    items
-        .filter(|items| (1..=RESOLUTIONS_MAX).contains(&items.len()))
-        .ok_or_else(|| {
-            let detail = format!("resolutions must be an array of 1 to {RESOLUTIONS_MAX} objects");
-            Problem::new(Kind::MemberNotAllowed, detail).at("/resolutions")
-        })
 }
 
 #[cfg(test)]
@@ -215,18 +208,19 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_body_of_resolutions_is_an_array_of_1_to_100_objects() {
+    fn a_body_of_resolutions_is_an_array_of_1_to_100_items() {
         let read = |json: JsonValue| {
-            resolutions(json.as_object().unwrap())
+            resolutions(JsonBody::of(json))
                 .map(|items| items.len())
                 .map_err(|problem| problem.body().pointer().unwrap().to_owned())
         };
         assert_eq!(read(json!({"resolutions": [{}, {}]})), Ok(2));
+        assert_eq!(read(json!({"resolutions": [1]})), Ok(1));
         assert_eq!(read(json!({"resolutions": vec![json!({}); 100]})), Ok(100));
         for bad in [
             json!({}),
             json!({"resolutions": []}),
-            json!({"resolutions": [1]}),
+            json!({"resolutions": {}}),
             json!({"resolutions": vec![json!({}); 101]}),
         ] {
             assert_eq!(read(bad), Err("/resolutions".to_owned()));

@@ -5,15 +5,18 @@ use domain::{ContentSettings, LogId, Policies, RemovalLimits, Rules, TenantId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 use store::{Connection, Scope};
-use utoipa::ToSchema;
+use utoipa::openapi::schema::ObjectBuilder;
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 use crate::connections::content_settings_body::ContentSettingsBody;
 use crate::connections::limits_body::LimitsBody;
 use crate::connections::policies_body::PoliciesBody;
 use crate::connections::rules_body::RulesBody;
-use crate::http::{JsonBody, Kind, Problem, pointer_part, typed};
+use crate::described::check::checked;
+use crate::described::texts::IdText;
+use crate::http::{JsonBody, Kind, Problem};
 
-const NAME_CHARS_MAX: usize = 200;
 const SECRET_NAME_BYTES_MAX: usize = 64;
 /// The longest e-mail address (RFC 5321: 64 for the local part, 255 for the domain, and `@`).
 const SUBJECT_BYTES_MAX: usize = 320;
@@ -30,6 +33,7 @@ pub(crate) enum ScopeBody {
     /// One shared drive.
     SharedDrive {
         /// Its id.
+        #[schema(value_type = IdText)]
         drive_id: String,
     },
 }
@@ -43,14 +47,16 @@ pub(crate) struct NewConnection {
     name: String,
     scope: ScopeBody,
     /// The name of the tenant's secret with the credentials: A-Z a-z 0-9 . _ -
-    #[schema(pattern = "^[A-Za-z0-9._-]{1,64}$")]
+    #[schema(min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9._-]{1,64}$")]
     secret: String,
     /// The user that a service account acts as.
     #[serde(default)]
+    #[schema(min_length = 1, max_length = 320, pattern = "^\\S+$")]
     subject: Option<String>,
     /// The `quotaUser` that the calls count against if many connections act as one service account:
     /// 1 to 40 printable ASCII characters.
     #[serde(default)]
+    #[schema(min_length = 1, max_length = 40, pattern = "^[!-~]{1,40}$")]
     quota_user: Option<String>,
     #[serde(default)]
     limits: LimitsBody,
@@ -67,6 +73,7 @@ pub(crate) struct NewConnection {
     removal_share_percent_max: u8,
     /// The number of files that may always be removed without confirmation.
     #[serde(default = "unasked_max")]
+    #[schema(format = Int64, maximum = 4_294_967_295_u32)]
     removals_unasked_max: u32,
 }
 
@@ -78,10 +85,29 @@ fn unasked_max() -> u32 {
     RemovalLimits::default().unasked_max
 }
 
+/// A merge patch of a connection's settings. Its description follows from that of
+/// [`NewConnection`].
+pub(crate) struct ConnectionPatch;
+
+impl PartialSchema for ConnectionPatch {
+    fn schema() -> RefOr<Schema> {
+        let description = "The settings of a connection to change. Absent members are not \
+                           changed; null sets the default.";
+        ObjectBuilder::new().description(Some(description)).into()
+    }
+}
+
+impl ToSchema for ConnectionPatch {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((NewConnection::name().into_owned(), NewConnection::schema()));
+        NewConnection::schemas(schemas);
+    }
+}
+
 /// The settings of a connection that can be changed.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct ConnectionPatch {
+struct ConnectionSettings {
     name: String,
     secret: String,
     #[serde(default)]
@@ -191,7 +217,7 @@ pub(crate) fn new_connection(
 ) -> Result<(CheckedSettings, Scope, LogId), Problem> {
     let body: NewConnection = body.read()?;
     let (scope, log) = body.scope.checked()?;
-    let settings = ConnectionPatch {
+    let settings = ConnectionSettings {
         name: body.name,
         secret: body.secret,
         subject: body.subject,
@@ -207,13 +233,13 @@ pub(crate) fn new_connection(
     Ok((settings.checked(secrets)?, scope, log))
 }
 
-/// Applies an RFC 7396 merge patch to a connection's settings.
+/// Applies an RFC 7396 merge patch that is a [`ConnectionPatch`] to a connection's settings.
 pub(crate) fn patched(
     connection: &Connection,
     members: Map<String, Json>,
     secrets: SecretNames<'_>,
 ) -> Result<CheckedSettings, Problem> {
-    let current = ConnectionPatch {
+    let current = ConnectionSettings {
         name: connection.name.clone(),
         secret: secrets.short(&connection.secret_id).to_owned(),
         subject: connection.subject.clone(),
@@ -233,13 +259,8 @@ pub(crate) fn patched(
         )
     };
     let mut json = serde_json::to_value(current).map_err(invalid)?;
-    if let Some(other) = members.keys().find(|member| json.get(member).is_none()) {
-        let detail = format!("{other} can't be written");
-        let at = format!("/{}", pointer_part(other));
-        return Err(Problem::new(Kind::MemberNotAllowed, detail).at(at));
-    }
     merge(&mut json, Json::Object(members));
-    typed::<ConnectionPatch>(json, "")?.checked(secrets)
+    checked::<ConnectionSettings>(json, "")?.checked(secrets)
 }
 
 /// Applies a merge patch (RFC 7396, section 2).
@@ -262,16 +283,13 @@ fn merge(target: &mut Json, patch: Json) {
     }
 }
 
-impl ConnectionPatch {
+impl ConnectionSettings {
     fn checked(self, secrets: SecretNames<'_>) -> Result<CheckedSettings, Problem> {
         let not_allowed =
             |detail: String, at: &str| Err(Problem::new(Kind::ValueNotAllowed, detail).at(at));
         let unprintable = |text: &str| text.chars().any(char::is_control);
-        if self.name.trim().is_empty()
-            || self.name.chars().count() > NAME_CHARS_MAX
-            || unprintable(&self.name)
-        {
-            let detail = format!("name must have 1 to {NAME_CHARS_MAX} printable characters");
+        if self.name.trim().is_empty() || unprintable(&self.name) {
+            let detail = "name must have printable characters".to_owned();
             return not_allowed(detail, "/name");
         }
         if let Some(subject) = &self.subject
@@ -291,10 +309,6 @@ impl ConnectionPatch {
                 "quota_user must have 1 to {QUOTA_USER_CHARS_MAX} printable ASCII characters"
             );
             return not_allowed(detail, "/quota_user");
-        }
-        if self.removal_share_percent_max > 100 {
-            let detail = "removal_share_percent_max must be 0 to 100".to_owned();
-            return not_allowed(detail, "/removal_share_percent_max");
         }
         Ok(CheckedSettings {
             secret_id: secrets.full(&self.secret)?,
@@ -329,11 +343,7 @@ mod tests {
             prefix: "drivesync/",
             tenant: &tenant,
         };
-        let Json::Object(members) = json else {
-            panic!("an object")
-        };
-        let body = JsonBody { members };
-        new_connection(body, secrets).map_err(|problem| {
+        new_connection(JsonBody::of(json), secrets).map_err(|problem| {
             assert_eq!(problem.status(), 422);
             problem.body().pointer().unwrap_or("none").to_owned()
         })
@@ -382,7 +392,7 @@ mod tests {
         assert_eq!(with("scope", json!({"type": "planet"})), "/scope/type");
         assert_eq!(
             with("scope", json!({"type": "user", "drive_id": "x"})),
-            "/scope"
+            "/scope/drive_id"
         );
         assert_eq!(
             with("scope", json!({"type": "shared_drive", "drive_id": "a/b"})),

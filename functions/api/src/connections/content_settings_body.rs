@@ -2,13 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use domain::{
-    CONTENT_PATTERNS_MAX, CONTENT_SIZE_BYTES_LIMIT, ContentSettings, MimePattern,
-    RETENTION_DAYS_MAX, StorageClass,
-};
+use domain::{CONTENT_PATTERNS_MAX, ContentSettings, MimePattern, StorageClass};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::described::texts::{MimePatternText, MimeTypeText};
 use crate::http::{Kind, Problem, pointer_part, view_enum};
 
 /// The content that is mirrored to S3. Off by default.
@@ -23,11 +21,14 @@ pub(crate) struct ContentSettingsBody {
     size_bytes_max: u64,
     /// The only MIME types, or prefixes of MIME types (`image/*`), that are mirrored, if there are
     /// any. Up to 100.
+    #[schema(max_items = 100, value_type = Vec<MimePatternText>)]
     include: Vec<String>,
     /// MIME types that are not mirrored. They take precedence over `include`. Up to 100.
+    #[schema(max_items = 100, value_type = Vec<MimePatternText>)]
     exclude: Vec<String>,
     /// The MIME type that a Docs editor file is exported to, by its own type; in a patch, null
     /// removes an entry. Up to 100.
+    #[schema(value_type = BTreeMap<String, MimeTypeText>)]
     exports: BTreeMap<String, String>,
     storage_class: StorageClassBody,
     /// Whether text of up to 8 MiB is stored compressed (Zstandard) if that saves a fifth of it. It
@@ -82,19 +83,7 @@ impl ContentSettingsBody {
         let wrong = |detail: String, at: &str| {
             Problem::new(Kind::ValueNotAllowed, detail).at(format!("/content/{at}"))
         };
-        if self.size_bytes_max > CONTENT_SIZE_BYTES_LIMIT {
-            let detail = format!("size_bytes_max must be at most {CONTENT_SIZE_BYTES_LIMIT}");
-            return Err(wrong(detail, "size_bytes_max"));
-        }
-        if self.retention_days > RETENTION_DAYS_MAX {
-            let detail = format!("retention_days must be at most {RETENTION_DAYS_MAX}");
-            return Err(wrong(detail, "retention_days"));
-        }
         let patterns = |texts: &[String], name: &str| -> Result<Vec<MimePattern>, Problem> {
-            if texts.len() > CONTENT_PATTERNS_MAX {
-                let detail = format!("at most {CONTENT_PATTERNS_MAX} types are possible");
-                return Err(wrong(detail, name));
-            }
             let each = |(number, text): (usize, &String)| {
                 MimePattern::parse(text)
                     .map_err(|why| wrong(format!("it {why}"), &format!("{name}/{number}")))
@@ -128,7 +117,7 @@ impl ContentSettingsBody {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::typed;
+    use crate::described::check::typed;
     use serde_json::{Value as Json, json};
 
     fn read(json: Json) -> Result<ContentSettings, String> {

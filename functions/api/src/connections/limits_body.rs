@@ -25,24 +25,30 @@ pub(crate) struct LimitsBody {
     /// Google's quota model: `units` (projects created since May 2026) or `queries`.
     #[serde(default)]
     model: ModelBody,
-    /// Units or queries that may be used in any minute. The default is Google's limit for one user:
-    /// 325,000 units or 12,000 queries.
+    /// Units or queries that may be used in any minute: at least 2,000 units or 20 queries. The
+    /// default is Google's limit for one user: 325,000 units or 12,000 queries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 20, maximum = 100_000_000)]
     quota_per_minute: Option<u32>,
     /// The initial number of writes a minute, and the burst after a quiet time. The default is 100.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 1_000_000)]
     writes_base_per_minute: Option<u32>,
     /// The minimum to which rate limits reduce the writes a minute. The default is 10.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 1_000_000)]
     writes_min_per_minute: Option<u32>,
     /// The maximum to which success increases the writes a minute. The default is 1,000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 1_000_000)]
     writes_max_per_minute: Option<u32>,
     /// The number of consecutive failures that open the circuit breaker. The default is 5.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 1_000)]
     breaker_failures: Option<u32>,
     /// How long the circuit breaker stays open. The default is 60.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 3_600)]
     breaker_open_seconds: Option<u32>,
 }
 

@@ -18,8 +18,9 @@ use crate::connections::connection_logs::{
 };
 use crate::connections::connection_view::ConnectionView;
 use crate::connections::drive_access::check_access;
+use crate::described::query::Params;
 use crate::http::{
-    Caller, ConnectionPath, IfMatch, JsonBody, JsonResult, Keyed, Kind, PageQuery, Params, Problem,
+    Caller, ConnectionPath, IfMatch, JsonBody, JsonResult, Keyed, Kind, PageQuery, Problem,
     ShownConnection, created, page_that_fits, tag, tagged,
 };
 use crate::operations::content_scan;
@@ -66,7 +67,7 @@ pub(crate) async fn list_connections(
     caller: Caller,
     Params(query): Params<PageQuery>,
 ) -> JsonResult<ConnectionList> {
-    let request = query.page()?;
+    let request = query.page();
     let (deps, caller) = (&deps, &caller);
     let read = |request: PageRequest| async move {
         let page = deps.store.list_connections(&caller.tenant, &request);
@@ -185,8 +186,9 @@ pub(crate) async fn update_connection(
 ) -> Result<Response, Problem> {
     let if_match = IfMatch::required(&headers)?;
     let secrets = secrets(&deps, &at.caller);
+    let members = body.members::<ConnectionPatch>()?;
     let connection = lookups::connection(&deps, &at.key).await?;
-    let (deps, caller, if_match, body) = (&deps, &at.caller, &if_match, &body);
+    let (deps, caller, if_match, members) = (&deps, &at.caller, &if_match, &members);
     let keyed = &keyed;
     swap(WHAT, connection, |connection| async move {
         if !if_match.allows(connection.revision) {
@@ -195,7 +197,7 @@ pub(crate) async fn update_connection(
                 .current(&ConnectionView::new(&connection, secrets))
                 .header(header::ETAG, tag(connection.revision)));
         }
-        let settings = patched(&connection, body.members.clone(), secrets)?;
+        let settings = patched(&connection, members.clone(), secrets)?;
         let mut my_drive = connection.my_drive.clone();
         let mut account = connection.account.clone();
         let mut replaced = false;

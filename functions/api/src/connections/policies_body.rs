@@ -48,6 +48,7 @@ enum PolicyBody {
     /// The later edit is chosen. A person decides if the two are closer than the window.
     LastWriterWins {
         /// 0 to 86,400.
+        #[schema(maximum = 86_400)]
         window_seconds: u32,
     },
     /// The lower of the two roles is chosen. Only for `permissions`: other fields have no order. It
@@ -108,7 +109,7 @@ impl PoliciesBody {
             if *policy == PolicyBody::KeepBoth && field != Some(Field::Content) {
                 return not_allowed(ONLY_CONTENT.to_owned(), at);
             }
-            fields.insert(label.clone(), policy.checked(at)?);
+            fields.insert(label.clone(), policy.policy());
         }
         if self.default == PolicyBody::MostRestrictive {
             return not_allowed(ONLY_ROLES.to_owned(), "/policies/default".to_owned());
@@ -117,28 +118,23 @@ impl PoliciesBody {
             return not_allowed(ONLY_CONTENT.to_owned(), "/policies/default".to_owned());
         }
         Ok(Policies {
-            default: self.default.checked("/policies/default".to_owned())?,
+            default: self.default.policy(),
             fields,
         })
     }
 }
 
 impl PolicyBody {
-    fn checked(self, at: String) -> Result<Policy, Problem> {
+    fn policy(self) -> Policy {
         match self {
-            Self::Manual => Ok(Policy::Manual),
-            Self::DriveWins => Ok(Policy::DriveWins),
-            Self::AppWins => Ok(Policy::AppWins),
-            Self::MostRestrictive => Ok(Policy::MostRestrictive),
-            Self::KeepBoth => Ok(Policy::KeepBoth),
-            Self::LastWriterWins { window_seconds } if window_seconds > WINDOW_SECONDS_MAX => {
-                let detail = format!("a window may have at most {WINDOW_SECONDS_MAX} seconds");
-                let at = format!("{at}/last_writer_wins/window_seconds");
-                Err(Problem::new(Kind::ValueNotAllowed, detail).at(at))
-            }
-            Self::LastWriterWins { window_seconds } => Ok(Policy::LastWriterWins {
+            Self::Manual => Policy::Manual,
+            Self::DriveWins => Policy::DriveWins,
+            Self::AppWins => Policy::AppWins,
+            Self::MostRestrictive => Policy::MostRestrictive,
+            Self::KeepBoth => Policy::KeepBoth,
+            Self::LastWriterWins { window_seconds } => Policy::LastWriterWins {
                 window_millis: i64::from(window_seconds) * 1_000,
-            }),
+            },
         }
     }
 }
@@ -146,7 +142,7 @@ impl PolicyBody {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::typed;
+    use crate::described::check::typed;
     use serde_json::json;
 
     fn read(json: serde_json::Value) -> Result<Policies, String> {

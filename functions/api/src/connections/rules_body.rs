@@ -4,6 +4,7 @@ use domain::{FileId, Glob, InvalidRule, MimePattern, RULES_MAX, Rule, Rules};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::described::texts::{IdText, MimePatternText, NamePatternText};
 use crate::http::{Kind, Problem};
 
 /// The files of its Drive that a connection includes: those that match any `include` rule, if there
@@ -12,9 +13,11 @@ use crate::http::{Kind, Problem};
 #[serde(default, deny_unknown_fields)]
 #[schema(as = Rules)]
 pub(crate) struct RulesBody {
-    /// At least one must match, if there are any.
+    /// At least one must match, if there are any. Up to 100 with those of `exclude`.
+    #[schema(max_items = 100)]
     include: Vec<RuleBody>,
-    /// None may match.
+    /// None may match. Up to 100 with those of `include`.
+    #[schema(max_items = 100)]
     exclude: Vec<RuleBody>,
 }
 
@@ -24,12 +27,15 @@ pub(crate) struct RulesBody {
 #[schema(as = Rule)]
 pub(crate) enum RuleBody {
     /// A folder's id: the folder and everything below it. An unknown folder matches nothing.
+    #[schema(value_type = IdText)]
     Folder(String),
     /// A MIME type, or a prefix of MIME types (`image/*`): items of this type. Case does not count.
+    #[schema(value_type = MimePatternText)]
     MimeType(String),
     /// A pattern for names: items with a matching name, and everything below a folder with one. `*`
     /// matches any number of characters, `?` one; a backslash escapes the next character. Case does
     /// not count.
+    #[schema(value_type = NamePatternText)]
     Name(String),
 }
 
@@ -96,7 +102,7 @@ impl RuleBody {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::typed;
+    use crate::described::check::typed;
     use serde_json::{Value as Json, json};
 
     fn read(json: Json) -> Result<Rules, String> {

@@ -11,9 +11,10 @@ use utoipa::{IntoParams, ToSchema};
 use crate::content::content_condition::{ContentCondition, holds_no_content};
 use crate::content::content_writes::{self, ContentChange};
 use crate::content::stored_versions;
+use crate::described::query::Params;
 use crate::http::{
     ConditionallyEditedFile, ContentEditHeaders, FilePath, JsonBody, JsonResult, Keyed, Kind,
-    PageQuery, Params, Problem, VersionPath, fits, page_that_fits, reason,
+    PageQuery, Problem, VersionPath, fits, page_that_fits, reason,
 };
 use crate::{App, Deps, lookups};
 
@@ -95,7 +96,7 @@ pub(crate) async fn list_versions(
     at: FilePath,
     Params(query): Params<PageQuery>,
 ) -> JsonResult<VersionList> {
-    let request = query.page()?;
+    let request = query.page();
     let (_, record) = lookups::connection_and_file(&deps, &at).await?;
     let current = stored_versions::current(&deps, &at, &record).await?;
     let (deps, at) = (&deps, &at);
@@ -131,9 +132,9 @@ pub(crate) async fn update_version(
     body: JsonBody,
 ) -> JsonResult<VersionView> {
     let VersionPath { at, number } = path;
+    let patch: VersionPatch = body.read()?;
     let (_, record) = lookups::connection_and_file(&deps, &at).await?;
     let number = number.ok_or_else(stored_versions::not_found)?;
-    let patch: VersionPatch = body.read()?;
     if keyed.first_answer().is_none() {
         let store = keyed.store(&deps);
         let pinned = store.pin_version(&at.key, &at.file, number, patch.pinned);
@@ -155,10 +156,10 @@ pub(crate) async fn update_version(
 pub(crate) struct CompareQuery {
     /// The older one; the default is the latest one that is stored before `to`, or `to` itself if
     /// there is none.
-    #[param(minimum = 1)]
+    #[param(format = Int64, minimum = 1, maximum = 4_294_967_295_u32)]
     from: Option<u32>,
     /// The newer one; the default is the current one.
-    #[param(minimum = 1)]
+    #[param(format = Int64, minimum = 1, maximum = 4_294_967_295_u32)]
     to: Option<u32>,
 }
 
@@ -248,11 +249,13 @@ async fn previous(
 #[serde(deny_unknown_fields)]
 pub(crate) struct Restoration {
     /// A stored version's number.
-    #[schema(minimum = 1)]
+    #[schema(format = Int64, minimum = 1, maximum = 4_294_967_295_u32)]
     version: u32,
     /// The reason, which is stored with the new version: one line.
+    #[schema(max_length = 500)]
     reason: Option<String>,
     /// The `content.version` to replace. This or `If-Match` is required.
+    #[schema(format = Int64, maximum = 4_294_967_295_u32)]
     expected_version: Option<u32>,
 }
 
@@ -278,8 +281,8 @@ pub(crate) async fn restore_version(
     headers: HeaderMap,
     body: JsonBody,
 ) -> Result<Response, Problem> {
-    let connection = lookups::connection(&deps, &at.key).await?;
     let restoration: Restoration = body.read()?;
+    let connection = lookups::connection(&deps, &at.key).await?;
     let condition = ContentCondition::read(restoration.expected_version, &headers)?;
     let reason = reason(restoration.reason)?;
     content_writes::require_enabled(&connection)?;

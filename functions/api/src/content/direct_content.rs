@@ -13,9 +13,12 @@ use utoipa::{IntoParams, ToSchema};
 use crate::content::content_condition::ContentCondition;
 use crate::content::content_writes::{self, ContentChange};
 use crate::content::stored_versions;
+use crate::described::query::Params;
+use crate::described::texts::BytesBody;
 use crate::files::derived;
+use crate::files::file_view::FileView;
 use crate::http::{
-    ConditionallyEditedFile, ContentEditHeaders, FilePath, JsonResult, Keyed, Kind, Params, Problem,
+    ConditionallyEditedFile, ContentEditHeaders, FilePath, JsonResult, Keyed, Kind, Problem,
 };
 use crate::{App, lookups};
 
@@ -31,7 +34,7 @@ const DIRECT_BYTES_MAX: usize = 4 * 1024 * 1024;
 #[into_params(parameter_in = Query)]
 pub(crate) struct ContentQuery {
     /// Its number; the default is the file's current content.
-    #[param(minimum = 1)]
+    #[param(format = Int64, minimum = 1, maximum = 4_294_967_295_u32)]
     version: Option<u32>,
 }
 
@@ -96,10 +99,18 @@ pub(crate) async fn get_content(
 pub(crate) struct UploadQuery {
     /// The `content.version` to replace; 0 if the file never had content. This or `If-Match` is
     /// required.
+    #[param(format = Int64, maximum = 4_294_967_295_u32)]
     expected_version: Option<u32>,
     /// The SHA-256 of the bytes in hexadecimal digits, unless the header `Content-SHA256` has it.
+    #[param(min_length = 64, max_length = 64, pattern = "^[0-9a-fA-F]{64}$")]
     content_hash: Option<String>,
 }
+
+/// The file with its new content and its intent. Not `File` by name: clients that are generated for
+/// Python take that for the bytes.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes the response, which is a `FileView`")]
+pub(crate) struct UploadedFile(FileView);
 
 /// Uploads a file's next content of up to 4 MiB as the body.
 ///
@@ -109,14 +120,18 @@ pub(crate) struct UploadQuery {
     post, path = "/v1/connections/{connection}/files/{file}/content", tag = "content",
     params(
         FilePath, UploadQuery,
-        ("Content-SHA256" = Option<String>, Header,
+        ("Content-SHA256" = Option<String>, Header, min_length = 64, max_length = 64,
+            pattern = "^[0-9a-fA-F]{64}$",
             description = "The SHA-256 of the body in hexadecimal digits."),
         ContentEditHeaders,
     ),
-    request_body(content = String, content_type = "application/octet-stream",
+    request_body(content = inline(BytesBody), content_type = "application/octet-stream",
         description = "The bytes, of any type."),
     responses(
         ConditionallyEditedFile,
+        (status = 200, description = "The file with its intent. `Idempotent-Replayed` is set if \
+            the request had been carried out before.", body = UploadedFile,
+            headers(("ETag" = String), ("Idempotent-Replayed" = String))),
         (status = 400, description = "The bytes do not match the hash, or it is missing."),
         (status = 409, description = "The content has another version (`current_version`; \
             `current` is the file), an open conflict holds it, the connection does not mirror \

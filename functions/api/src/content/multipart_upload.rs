@@ -6,13 +6,16 @@ use axum::response::{IntoResponse, Response};
 use domain::content::{ContentHash, ObjectKey, ObjectLocation, StoredObject};
 use objects::{ContentHasher, Digest, ObjectsError, Part, PartPlan};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use store::{Created, MultipartUpload};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::content::content_condition::ContentCondition;
 use crate::content::content_writes::{self, ContentChange};
+use crate::described::query::Params;
+use crate::described::texts::Sha256Text;
 use crate::http::{
-    EditedFile, FilePath, JsonBody, JsonResult, Keyed, Kind, Params, Problem, UploadPath, created,
+    EditedFile, FilePath, JsonBody, JsonResult, Keyed, Kind, Problem, UploadPath, created,
 };
 use crate::{App, Deps, lookups};
 
@@ -33,13 +36,14 @@ const MIME_TYPE: &str = "application/octet-stream";
 #[serde(deny_unknown_fields)]
 #[schema(as = NewUpload)]
 pub(crate) struct UploadBody {
-    /// 1 byte to 1 GiB.
+    /// 1 byte to 1 GiB. Empty content is sent to `content`.
     #[schema(minimum = 1, maximum = 1_073_741_824_u64)]
     size_bytes: u64,
     /// The SHA-256 of the bytes in hexadecimal digits.
-    #[schema(min_length = 64, max_length = 64, pattern = "^[0-9a-fA-F]{64}$")]
+    #[schema(value_type = Sha256Text)]
     content_hash: String,
     /// The `content.version` to replace; 0 if the file never had content.
+    #[schema(format = Int64, maximum = 4_294_967_295_u32)]
     expected_version: u32,
 }
 
@@ -97,11 +101,15 @@ pub(crate) async fn begin_upload(
     keyed: Keyed,
     body: JsonBody,
 ) -> Result<Response, Problem> {
-    let connection = lookups::connection(&deps, &at.key).await?;
+    let size = body.unchecked("size_bytes").and_then(Value::as_u64);
+    if size.is_some_and(|size| size > SIZE_BYTES_MAX) {
+        return Err(too_large());
+    }
     let body: UploadBody = body.read()?;
+    let connection = lookups::connection(&deps, &at.key).await?;
     let hash = ContentHash::parse(&body.content_hash)
         .map_err(|why| Problem::new(Kind::ValueNotAllowed, why.to_string()).at("/content_hash"))?;
-    let plan = plan(body.size_bytes)?;
+    let plan = PartPlan::new(body.size_bytes).map_err(|_| too_large())?;
     content_writes::require_enabled(&connection)?;
     let change = ContentChange {
         deps: &deps,
@@ -141,22 +149,12 @@ pub(crate) async fn begin_upload(
     Ok(created(Json(view).into_response(), &location))
 }
 
-fn plan(size_bytes: u64) -> Result<PartPlan, Problem> {
-    if size_bytes == 0 {
-        let detail = "POST empty content to .../content";
-        return Err(Problem::new(Kind::ValueNotAllowed, detail).at("/size_bytes"));
-    }
-    let too_large = || {
-        let detail = format!(
-            "an upload may have at most {SIZE_BYTES_MAX} bytes, because a commit reads all of them \
-             in one call; upload a larger file to Drive itself, from where it is mirrored"
-        );
-        Problem::new(Kind::BodyTooLarge, detail).at("/size_bytes")
-    };
-    if size_bytes > SIZE_BYTES_MAX {
-        return Err(too_large());
-    }
-    PartPlan::new(size_bytes).map_err(|_| too_large())
+fn too_large() -> Problem {
+    let detail = format!(
+        "an upload may have at most {SIZE_BYTES_MAX} bytes, because a commit reads all of them in \
+         one call; upload a larger file to Drive itself, from where it is mirrored"
+    );
+    Problem::new(Kind::BodyTooLarge, detail).at("/size_bytes")
 }
 
 async fn view(
@@ -193,7 +191,7 @@ async fn view(
 #[into_params(parameter_in = Query)]
 pub(crate) struct PartsQuery {
     /// The default is 1.
-    #[param(minimum = 1)]
+    #[param(format = Int64, minimum = 1, maximum = 4_294_967_295_u32)]
     from: Option<u32>,
 }
 
@@ -341,16 +339,4 @@ async fn read(deps: &Deps, upload: &MultipartUpload) -> Result<Digest, Problem> 
         hasher.update(&piece);
     }
     Ok(hasher.finish())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_upload_has_1_byte_to_1_gibibyte() {
-        assert_eq!(plan(0).unwrap_err().status(), 422);
-        assert_eq!(plan(SIZE_BYTES_MAX).unwrap().count(), 128);
-        assert_eq!(plan(SIZE_BYTES_MAX + 1).unwrap_err().status(), 413);
-    }
 }

@@ -8,8 +8,9 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::dead_letters::dead_letter_id::DeadLetterPath;
 use crate::dead_letters::dead_letter_view::DeadLetterView;
+use crate::described::query::Params;
 use crate::http::{
-    Caller, JsonResult, Kind, ListPage, Params, Problem, TenantCursor, cursor, page, page_that_fits,
+    Caller, JsonResult, Kind, ListPage, Problem, TenantCursor, cursor, page, page_that_fits,
 };
 use crate::{App, Deps, lookups};
 
@@ -22,6 +23,7 @@ const CONNECTIONS_MAX: usize = 20;
 #[into_params(parameter_in = Query)]
 pub(crate) struct DeadLettersQuery {
     /// Only dead letters of this connection.
+    #[param(min_length = 1, max_length = 128, pattern = "^[A-Za-z0-9._-]+$")]
     connection: Option<String>,
     /// Only dead letters with this status; the default is `parked`.
     #[param(inline)]
@@ -87,11 +89,14 @@ pub(crate) async fn list_dead_letters(
     caller: Caller,
     Params(query): Params<DeadLettersQuery>,
 ) -> JsonResult<DeadLetterList> {
-    let request = page(query.limit, None)?;
+    let request = page(query.limit, None);
     let from = query.cursor.as_deref().map(cursor::decode).transpose()?;
     let connections = match &query.connection {
         Some(id) => {
-            let invalid = |_| Problem::new(Kind::MalformedRequest, "connection must be an id");
+            let invalid = |_| {
+                let detail = "connection must be the id of a connection";
+                Problem::new(Kind::MalformedRequest, detail).parameter("connection")
+            };
             let key = ConnectionKey {
                 tenant: caller.tenant.clone(),
                 connection: ConnectionId::parse(id).map_err(invalid)?,

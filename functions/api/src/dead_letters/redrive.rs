@@ -15,6 +15,7 @@ use worker::queue::{self, Redrive};
 
 use crate::dead_letters::dead_letter_id::{self, DeadLetterPath};
 use crate::dead_letters::dead_letter_view::DeadLetterView;
+use crate::described::texts::IdText;
 use crate::http::{Caller, JsonBody, JsonResult, Keyed, Kind, Problem, ProblemBody, Room};
 use crate::swap::{attempt, swap};
 use crate::{App, Deps, lookups};
@@ -23,18 +24,18 @@ use crate::{App, Deps, lookups};
 const LETTERS_MAX: usize = 100;
 /// The name of the item in problems.
 const WHAT: &str = "the dead letter";
-/// The longest reason that is accepted, in characters.
-const REASON_CHARS_MAX: usize = 1_000;
 
 /// The dead letters to send again: those of `ids`, or with `all` the waiting ones of a connection.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RedriveBody {
     /// Up to 100.
+    #[schema(min_items = 1, max_items = 100)]
     ids: Option<Vec<String>>,
     /// True: all that wait in `connection`, up to 100 in one request.
     all: Option<bool>,
     /// Required with `all`.
+    #[schema(value_type = Option<IdText>)]
     connection: Option<String>,
     /// With `all`: the `next_cursor` of the previous response.
     cursor: Option<String>,
@@ -68,6 +69,7 @@ pub(crate) struct RedriveResult {
 #[serde(deny_unknown_fields)]
 pub(crate) struct DropBody {
     /// The reason, which is stored with its author and time: 1 to 1,000 characters.
+    #[schema(min_length = 1, max_length = 1_000)]
     reason: String,
 }
 
@@ -127,10 +129,6 @@ async fn repeated(deps: &Deps, caller: &Caller, first: &Answer) -> JsonResult<Re
 }
 
 async fn redrive_named(deps: &Deps, caller: &Caller, ids: &[String]) -> JsonResult<RedriveResults> {
-    if ids.is_empty() || ids.len() > LETTERS_MAX {
-        let detail = format!("ids must have 1 to {LETTERS_MAX} items");
-        return Err(Problem::new(Kind::ValueNotAllowed, detail).at("/ids"));
-    }
     let mut results = Vec::with_capacity(ids.len());
     let mut room = Room::new();
     for id in ids {
@@ -265,8 +263,8 @@ pub(crate) async fn drop_dead_letter(
     body: JsonBody,
 ) -> JsonResult<DeadLetterView> {
     let DropBody { reason } = body.read()?;
-    if reason.trim().is_empty() || reason.chars().count() > REASON_CHARS_MAX {
-        let detail = format!("reason must be 1 to {REASON_CHARS_MAX} characters");
+    if reason.trim().is_empty() {
+        let detail = "reason must not be blank";
         return Err(Problem::new(Kind::ValueNotAllowed, detail).at("/reason"));
     }
     let (by, reason) = (at.caller.subject.as_str(), reason.as_str());

@@ -16,17 +16,15 @@ use store::{Connection, Scope};
 use utoipa::ToSchema;
 
 use crate::content::{content_condition, content_writes};
+use crate::described::check::checked;
+use crate::described::texts::{IdText, MimeTypeText, PropertyText, Sha256Text};
 use crate::edits;
 use crate::files::edit_problems::refused;
 use crate::files::file_patch::parse;
 use crate::files::file_view::{self, FileView};
 use crate::files::new_id::{self, generate_id};
-use crate::http::{ConnectionPath, JsonBody, Keyed, Kind, Problem, created, typed};
+use crate::http::{ConnectionPath, JsonBody, Keyed, Kind, Problem, created};
 use crate::{App, Deps, lookups, wakes};
-
-/// The longest MIME type that is accepted, in bytes (RFC 6838, section 4.2: 127 on either side of
-/// the slash).
-const MIME_TYPE_BYTES_MAX: usize = 255;
 
 /// A file to create. Drive creates it empty; its content, if any, follows.
 #[derive(ToSchema)]
@@ -34,25 +32,34 @@ const MIME_TYPE_BYTES_MAX: usize = 255;
 #[expect(dead_code, reason = "describes what `new_file` reads")]
 pub(crate) struct NewFileBody {
     /// Not empty.
-    #[schema(min_length = 1)]
+    #[schema(min_length = 1, max_length = 32_768)]
     name: String,
     /// `application/vnd.google-apps.folder`, `application/vnd.google-apps.shortcut`, or the type of
     /// a file with content of its own, which those of Google's editors are not.
+    #[schema(value_type = MimeTypeText)]
     mime_type: String,
     /// The id of a shortcut's target.
+    #[schema(value_type = Option<IdText>)]
     shortcut_target: Option<String>,
     /// The id of the folder; the default is the root of the connection's shared drive or of My
     /// Drive.
+    #[schema(value_type = Option<IdText>)]
     parent: Option<String>,
+    #[schema(max_length = 32_768)]
     description: Option<String>,
+    /// Whether the connection's user has starred it.
     starred: Option<bool>,
-    properties: Option<BTreeMap<String, String>>,
+    /// By key. A key and its value may have 124 bytes together.
+    #[schema(value_type = Option<BTreeMap<String, PropertyText>>)]
+    properties: Option<BTreeMap<String, Option<String>>>,
     /// The content, as far as it fits into the body. Larger content is uploaded after the file has
     /// been created.
     content: Option<NewContentBody>,
     /// The SHA-256 of the content in hexadecimal digits. Required with `content`.
+    #[schema(value_type = Option<Sha256Text>)]
     content_hash: Option<String>,
     /// 0, since a new file has no content yet. For callers that send it with every upload.
+    #[schema(format = Int64, maximum = 4_294_967_295_u32)]
     expected_version: Option<u32>,
 }
 
@@ -91,8 +98,10 @@ pub(crate) async fn create_file(
     keyed: Keyed,
     body: JsonBody,
 ) -> Result<Response, Problem> {
+    let mut members = body.members::<NewFileBody>()?;
     let connection = lookups::connection(&deps, &at.key).await?;
-    let mut members = body.members;
+    // A member that is null might as well be absent.
+    members.retain(|_, json| !json.is_null());
     let content = NewContent::take(&mut members, &connection)?;
     let mut new = new_file(members, &connection)?;
     let object = match content {
@@ -132,19 +141,16 @@ impl NewContent {
     ) -> Result<Option<Self>, Problem> {
         let refused = |detail: &str, at: &str| Problem::new(Kind::ValueNotAllowed, detail).at(at);
         let (json, hash) = (members.remove("content"), members.remove("content_hash"));
-        match members.remove("expected_version") {
-            None | Some(Json::Null) => {}
-            Some(Json::Number(number)) if number.as_u64() == Some(0) => {}
-            Some(Json::Number(_)) => return Err(content_condition::version_mismatch(0)),
-            Some(_) => {
-                let detail = "expected_version must be a number";
-                return Err(refused(detail, "/expected_version"));
-            }
+        if members
+            .remove("expected_version")
+            .is_some_and(|version| version != 0)
+        {
+            return Err(content_condition::version_mismatch(0));
         }
-        let Some(json) = json.filter(|json| !json.is_null()) else {
+        let Some(json) = json else {
             return Ok(None);
         };
-        let body: NewContentBody = typed(json, "/content")?;
+        let body: NewContentBody = checked(json, "/content")?;
         let bytes = match (body.text, body.base64) {
             (Some(text), None) => Bytes::from(text),
             (None, Some(text)) => {
@@ -188,16 +194,7 @@ impl NewContent {
 fn new_file(mut members: Map<String, Json>, connection: &Connection) -> Result<NewFile, Problem> {
     let mime_type = mime_type(members.remove("mime_type").as_ref())?;
     let target = target(members.remove("shortcut_target").as_ref(), &mime_type)?;
-    for later in ["trashed", "permissions"] {
-        if members.contains_key(later) {
-            let detail = format!("{later} can be changed once the file has been created");
-            return Err(Problem::new(Kind::MemberNotAllowed, detail).at(format!("/{later}")));
-        }
-    }
     let mut values = parse(&members)?;
-    if !values.contains_key(&Field::Name) {
-        return Err(Problem::new(Kind::ValueNotAllowed, "name is required").at("/name"));
-    }
     if let (Scope::SharedDrive(drive), None) = (&connection.scope, values.get(&Field::Parent)) {
         values.insert(Field::Parent, Value::text(drive.as_str()));
     }
@@ -211,14 +208,12 @@ fn new_file(mut members: Map<String, Json>, connection: &Connection) -> Result<N
 
 fn mime_type(json: Option<&Json>) -> Result<String, Problem> {
     let refused = |detail: &str| Problem::new(Kind::ValueNotAllowed, detail).at("/mime_type");
-    let Some(mime_type) = json.and_then(Json::as_str) else {
-        return Err(refused("mime_type is required, as a text"));
-    };
+    let mime_type = json.and_then(Json::as_str).unwrap_or_default();
     let graphic = mime_type.bytes().all(|byte| byte.is_ascii_graphic());
     let has_subtype = mime_type
         .split_once('/')
         .is_some_and(|(kind, rest)| !kind.is_empty() && !rest.is_empty());
-    if !graphic || !has_subtype || mime_type.len() > MIME_TYPE_BYTES_MAX {
+    if !graphic || !has_subtype {
         return Err(refused("mime_type must be a MIME type like text/plain"));
     }
     if !accepts_pregenerated_id(mime_type) {

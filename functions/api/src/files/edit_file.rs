@@ -6,12 +6,13 @@ use serde::Deserialize;
 use store::{PageRequest, Tombstones};
 use utoipa::IntoParams;
 
+use crate::described::query::Params;
 use crate::edits::{ConditionalEdit, Precondition};
 use crate::files::edit_problems::refused;
 use crate::files::file_patch::{FilePatch, parse};
 use crate::files::permission_view;
 use crate::http::{
-    ConditionallyEditedFile, EditHeaders, FilePath, IfMatch, JsonBody, Keyed, Kind, Params, Problem,
+    ConditionallyEditedFile, EditHeaders, FilePath, IfMatch, JsonBody, Keyed, Kind, Problem,
 };
 use crate::{App, Deps, lookups};
 
@@ -31,7 +32,7 @@ pub(crate) async fn update_file(
     headers: HeaderMap,
     body: JsonBody,
 ) -> Result<Response, Problem> {
-    let values = parse(&body.members)?;
+    let values = parse(&body.members::<FilePatch>()?)?;
     let if_match = IfMatch::required(&headers)?;
     let connection = lookups::connection(&deps, &at.key).await?;
     let effective =

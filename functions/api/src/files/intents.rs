@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 use store::{IntentStatus, PageRequest};
 use utoipa::{IntoParams, ToSchema};
 
+use crate::described::query::Params;
 use crate::edits::{ConditionalEdit, Precondition};
 use crate::files::derived::DerivedView;
 use crate::files::file_view::{FileView, IntentView};
 use crate::http::{
-    ConnectionPath, FilePath, JsonBody, JsonResult, Keyed, Kind, Params, Problem, page,
-    page_that_fits,
+    ConnectionPath, FilePath, JsonBody, JsonResult, Keyed, Kind, Problem, page, page_that_fits,
 };
 use crate::{App, Deps, lookups, wakes};
 
@@ -81,7 +81,7 @@ pub(crate) async fn list_intents(
     at: ConnectionPath,
     Params(query): Params<IntentsQuery>,
 ) -> JsonResult<IntentList> {
-    let request = page(query.limit, query.cursor)?;
+    let request = page(query.limit, query.cursor);
     let status = IntentStatus::from(query.status.unwrap_or_default());
     let connection = lookups::connection(&deps, &at.key).await?;
     let (deps, connection) = (&deps, &connection);

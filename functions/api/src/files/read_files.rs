@@ -7,11 +7,12 @@ use serde::{Deserialize, Serialize};
 use store::{Connection, PageRequest, Tombstones};
 use utoipa::{IntoParams, ToSchema};
 
+use crate::described::query::Params;
 use crate::files::derived::DerivedView;
 use crate::files::file_view::{self, FileView, HistoryView};
 use crate::http::{
-    ConnectionPath, FilePath, FilteredCursor, JsonResult, Kind, ListPage, PageQuery, Params,
-    Problem, cursor, page, page_that_fits,
+    ConnectionPath, FilePath, FilteredCursor, JsonResult, Kind, ListPage, PageQuery, Problem,
+    cursor, page, page_that_fits,
 };
 use crate::{App, Deps, lookups};
 
@@ -26,6 +27,7 @@ const SCAN_PAGES_MAX: usize = 4;
 #[into_params(parameter_in = Query)]
 pub(crate) struct FilesQuery {
     /// Only the files in the folder with this id.
+    #[param(min_length = 1, max_length = 128, pattern = "^[A-Za-z0-9._-]+$")]
     parent: Option<String>,
     /// Only files whose name contains this text. Case and Unicode spelling do not count.
     q: Option<String>,
@@ -65,11 +67,14 @@ pub(crate) async fn list_files(
     Params(query): Params<FilesQuery>,
 ) -> JsonResult<FileList> {
     let parent = query.parent.as_deref().map(|id| {
-        let invalid = |_| Problem::new(Kind::MalformedRequest, "parent must be an id");
+        let invalid = |_| {
+            let detail = "parent must be the id of a folder";
+            Problem::new(Kind::MalformedRequest, detail).parameter("parent")
+        };
         FileId::parse(id).map_err(invalid)
     });
     let parent = parent.transpose()?;
-    let request = page(query.limit, None)?;
+    let request = page(query.limit, None);
     let from: FilteredCursor = match &query.cursor {
         None => FilteredCursor::default(),
         Some(cursor) => cursor::decode(cursor)?,
@@ -254,7 +259,7 @@ pub(crate) async fn get_file_history(
     at: FilePath,
     Params(query): Params<PageQuery>,
 ) -> JsonResult<HistoryList> {
-    let request = query.page()?;
+    let request = query.page();
     lookups::connection_and_file(&deps, &at).await?;
     let (deps, at) = (&deps, &at);
     let read = |request: PageRequest| async move {

@@ -20,15 +20,21 @@ use crate::{App, lookups};
 #[serde(deny_unknown_fields)]
 pub(crate) struct Rollback {
     /// The `version` of an entry of the file's history.
-    #[schema(example = "42")]
+    #[schema(
+        example = "42",
+        min_length = 1,
+        max_length = 20,
+        pattern = "^[0-9]{1,20}$"
+    )]
     history_version: String,
     /// Only these fields. The default is all except `permissions`, which grant access and must be
     /// named.
     #[serde(default)]
-    #[schema(min_items = 1)]
+    #[schema(min_items = 1, max_items = 7)]
     fields: Option<BTreeSet<RollbackField>>,
     /// The reason, which is logged: one line.
     #[serde(default)]
+    #[schema(max_length = 500)]
     reason: Option<String>,
 }
 
@@ -118,9 +124,9 @@ pub(crate) async fn roll_back_file(
     body: JsonBody,
 ) -> Result<Response, Problem> {
     let if_match = IfMatch::required(&headers)?;
-    let connection = lookups::connection(&deps, &at.key).await?;
     let rollback: Rollback = body.read()?;
     let reason = reason(rollback.reason)?;
+    let connection = lookups::connection(&deps, &at.key).await?;
     let wanted = rollback
         .fields
         .unwrap_or_else(|| BTreeSet::from(RollbackField::DEFAULT));

@@ -42,7 +42,7 @@ pub(crate) fn decode<T: for<'a> Deserialize<'a>>(cursor: &str) -> Result<T, Prob
     let position = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
     position.ok_or_else(|| {
         let detail = "the cursor does not belong to this list";
-        Problem::new(Kind::MalformedRequest, detail)
+        Problem::new(Kind::MalformedRequest, detail).parameter("cursor")
     })
 }
 

@@ -1,6 +1,9 @@
 //! The description of the API, generated from the handlers and their types.
 
+use std::sync::LazyLock;
+
 use axum::Json;
+use serde_json::Value;
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
@@ -14,6 +17,7 @@ use crate::conflicts::{read_conflicts, resolve_conflicts};
 use crate::connections::{connection_stats, connection_status, manage_connections};
 use crate::content::{content_versions, direct_content, multipart_upload};
 use crate::dead_letters::{read_dead_letters, redrive};
+use crate::described::passes;
 use crate::files::{create_file, edit_file, intents, read_files, roll_back_file};
 use crate::http::health;
 use crate::http::problem::{MEDIA_TYPE, ProblemBody};
@@ -188,12 +192,26 @@ fn takes_key(operation: &Operation) -> bool {
     })
 }
 
+/// The description of the API.
+static DESCRIPTION: LazyLock<Value> = LazyLock::new(|| {
+    // The types of a description always have a form in JSON.
+    let mut description = serde_json::to_value(Api::openapi()).unwrap_or_default();
+    passes::complete(&mut description);
+    description
+});
+
 /// Returns the description of the API, OpenAPI 3.1.
-pub(crate) async fn get() -> Json<Document> {
-    Json(Api::openapi())
+pub(crate) async fn get() -> Json<&'static Value> {
+    Json(LazyLock::force(&DESCRIPTION))
 }
 
 #[cfg(test)]
-pub(crate) fn document() -> serde_json::Value {
-    serde_json::to_value(Api::openapi()).unwrap()
+pub(crate) fn document() -> &'static Value {
+    LazyLock::force(&DESCRIPTION)
+}
+
+/// Returns a schema of the description by its name.
+#[cfg(test)]
+pub(crate) fn schema(name: &str) -> &'static Value {
+    &document()["components"]["schemas"][name]
 }

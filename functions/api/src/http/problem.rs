@@ -49,7 +49,7 @@ kinds! {
     MalformedBody: 400, "malformed-body", "The body is malformed";
     UnsupportedMediaType: 415, "unsupported-media-type", "The body must be JSON";
     BodyTooLarge: 413, "body-too-large", "The body is too large";
-    MemberNotAllowed: 422, "member-not-allowed", "A member is not allowed";
+    MemberNotAllowed: 422, "member-not-allowed", "A member is missing or not allowed";
     ValueNotAllowed: 422, "value-not-allowed", "A value is not allowed";
     IfMatchRequired: 428, "if-match-required", "If-Match is required";
     ConditionRequired: 428, "condition-required", "expected_version or If-Match is required";
@@ -96,6 +96,9 @@ pub(crate) struct ProblemBody {
     /// The invalid member of the body, as a JSON pointer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pointer: Option<String>,
+    /// The invalid parameter of the query, by its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameter: Option<String>,
     /// The current state of the file, conflict, connection, operation or dead letter.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
@@ -165,6 +168,7 @@ impl Problem {
             status,
             detail: short(detail.into()),
             pointer: None,
+            parameter: None,
             current: None,
             conflicts: None,
             current_version: None,
@@ -181,6 +185,11 @@ impl Problem {
 
     pub(crate) fn at(mut self, pointer: impl Into<String>) -> Self {
         self.0.body.pointer = Some(pointer.into());
+        self
+    }
+
+    pub(crate) fn parameter(mut self, name: &str) -> Self {
+        self.0.body.parameter = Some(short(name.to_owned()));
         self
     }
 
@@ -232,6 +241,12 @@ impl Problem {
     /// The problem of a field's value that can't be stored; `pointer` is its place in the body.
     pub(crate) fn value(field: &Field, why: &ValueRefused, pointer: String) -> Self {
         Self::new(Kind::ValueNotAllowed, format!("{field} {why}")).at(pointer)
+    }
+
+    /// Returns whether the problem is with something below this pointer.
+    pub(crate) fn is_within(&self, pointer: &str) -> bool {
+        let own = self.0.body.pointer.as_deref();
+        own.is_some_and(|own| own.starts_with(pointer))
     }
 
     pub(crate) fn status(&self) -> u16 {

@@ -3,18 +3,18 @@
 use std::sync::Arc;
 
 use axum::body::{Body, to_bytes};
-use axum::extract::{FromRequest, FromRequestParts, Query, Request};
-use axum::http::request::Parts;
+use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, header};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json};
-use serde_path_to_error::Segment;
 use store::PageRequest;
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::Deps;
-use crate::http::problem::{Kind, Problem, pointer_part};
+use crate::described::check::{check, typed};
+use crate::described::strict_json;
+use crate::http::problem::{Kind, Problem};
 
 /// The largest body that is read, in bytes: enough for a hundred resolutions.
 const BODY_BYTES_MAX: usize = 256 * 1024;
@@ -22,20 +22,6 @@ const BODY_BYTES_MAX: usize = 256 * 1024;
 const LIMIT_DEFAULT: u32 = 100;
 /// The longest reason that is stored, in bytes.
 const REASON_BYTES_MAX: usize = 500;
-
-/// The query, read strictly: an unknown parameter is refused, since it is a mistake that would go
-/// unnoticed. `T` must deny unknown fields.
-pub(crate) struct Params<T>(pub(crate) T);
-
-impl<T: DeserializeOwned> FromRequestParts<Arc<Deps>> for Params<T> {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _: &Arc<Deps>) -> Result<Self, Problem> {
-        Query::<T>::try_from_uri(&parts.uri)
-            .map(|Query(params)| Self(params))
-            .map_err(|rejection| Problem::new(Kind::MalformedRequest, rejection.body_text()))
-    }
-}
 
 /// The page of a list without filters.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -50,30 +36,49 @@ pub(crate) struct PageQuery {
 }
 
 impl PageQuery {
-    pub(crate) fn page(self) -> Result<PageRequest, Problem> {
+    pub(crate) fn page(self) -> PageRequest {
         page(self.limit, self.cursor)
     }
 }
 
-/// Returns the page that a query requests.
-pub(crate) fn page(limit: Option<u32>, cursor: Option<String>) -> Result<PageRequest, Problem> {
+/// Returns the page that a query requests. The description of `limit` bounds it.
+pub(crate) fn page(limit: Option<u32>, cursor: Option<String>) -> PageRequest {
     let limit = limit.unwrap_or(LIMIT_DEFAULT);
-    if limit == 0 || limit > PageRequest::LIMIT_MAX {
-        let detail = format!("limit must be 1 to {}", PageRequest::LIMIT_MAX);
-        return Err(Problem::new(Kind::MalformedRequest, detail));
-    }
-    Ok(PageRequest { limit, cursor })
+    PageRequest { limit, cursor }
 }
 
-/// A JSON object as the body.
+/// A JSON object as the body. It is read through the description of what it must be.
 pub(crate) struct JsonBody {
-    pub(crate) members: Map<String, Json>,
+    members: Map<String, Json>,
 }
 
 impl JsonBody {
-    /// Reads the members into a type that denies unknown fields.
-    pub(crate) fn read<T: DeserializeOwned>(self) -> Result<T, Problem> {
+    #[cfg(test)]
+    pub(crate) fn of(json: Json) -> Self {
+        let members = json.as_object().unwrap().clone();
+        Self { members }
+    }
+
+    /// Reads the body as a type that is described.
+    pub(crate) fn read<T: ToSchema + DeserializeOwned>(self) -> Result<T, Problem> {
         typed(Json::Object(self.members), "")
+    }
+
+    /// Returns the members of a body that is what `T` describes.
+    pub(crate) fn members<T: ToSchema>(self) -> Result<Map<String, Json>, Problem> {
+        let json = Json::Object(self.members);
+        check::<T>(&json, "")?;
+        match json {
+            Json::Object(members) => Ok(members),
+            Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) | Json::Array(_) => {
+                Ok(Map::new())
+            }
+        }
+    }
+
+    /// Returns a member that has not been checked.
+    pub(crate) fn unchecked(&self, member: &str) -> Option<&Json> {
+        self.members.get(member)
     }
 }
 
@@ -84,12 +89,11 @@ impl FromRequest<Arc<Deps>> for JsonBody {
         let (parts, body) = request.into_parts();
         require_json(&parts.headers)?;
         let bytes = read(body).await?;
-        let json: Json = serde_json::from_slice(&bytes).map_err(|error| {
-            let (line, column) = (error.line(), error.column());
-            let detail = format!("invalid JSON at line {line}, column {column}");
-            Problem::new(Kind::MalformedBody, detail)
-        })?;
-        match json {
+        if parts.headers.contains_key(header::CONTENT_ENCODING) {
+            let detail = "send the body as it is, without Content-Encoding";
+            return Err(Problem::new(Kind::MalformedBody, detail));
+        }
+        match strict_json::parse(&bytes)? {
             Json::Object(members) => Ok(Self { members }),
             Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) | Json::Array(_) => {
                 Err(Problem::new(Kind::MalformedBody, "the body must be a JSON object").at(""))
@@ -102,9 +106,19 @@ fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
     let Some(value) = headers.get(header::CONTENT_TYPE) else {
         return Ok(());
     };
-    let essence = value.to_str().unwrap_or("").split(';').next().unwrap_or("");
+    let mut parts = value.to_str().unwrap_or("").split(';').map(str::trim);
+    let essence = parts.next().unwrap_or("");
     let known = ["application/json", "application/merge-patch+json"];
-    let is_known = |known: &&str| essence.trim().eq_ignore_ascii_case(known);
+    let is_known = |known: &&str| essence.eq_ignore_ascii_case(known);
+    let other_charset = |part: &str| {
+        let (name, charset) = part.split_once('=').unwrap_or((part, ""));
+        let utf_8 = charset.trim_matches('"').eq_ignore_ascii_case("utf-8");
+        name.eq_ignore_ascii_case("charset") && !utf_8
+    };
+    if parts.any(other_charset) {
+        let detail = "JSON is always UTF-8: send it without another charset";
+        return Err(Problem::new(Kind::UnsupportedMediaType, detail));
+    }
     if known.iter().any(is_known) {
         return Ok(());
     }
@@ -119,26 +133,6 @@ async fn read(body: Body) -> Result<bytes::Bytes, Problem> {
     })
 }
 
-/// Reads JSON into a type that denies unknown fields. A problem points at the invalid member;
-/// `pointer` is where the JSON stands in the body.
-pub(crate) fn typed<T: DeserializeOwned>(json: Json, pointer: &str) -> Result<T, Problem> {
-    serde_path_to_error::deserialize(json).map_err(|error| {
-        let mut at = pointer.to_owned();
-        for segment in error.path() {
-            match segment {
-                Segment::Seq { index } => at.push_str(&format!("/{index}")),
-                Segment::Map { key } => {
-                    at.push('/');
-                    at.push_str(&pointer_part(key));
-                }
-                // A variant is not a member, and an unknown segment has no name.
-                Segment::Enum { .. } | Segment::Unknown => {}
-            }
-        }
-        Problem::new(Kind::MemberNotAllowed, error.inner().to_string()).at(at)
-    })
-}
-
 /// Checks the reason that a caller gives: one line. A blank one is dropped.
 pub(crate) fn reason(text: Option<String>) -> Result<Option<String>, Problem> {
     match text {
@@ -147,47 +141,5 @@ pub(crate) fn reason(text: Option<String>) -> Result<Option<String>, Problem> {
             Err(Problem::new(Kind::ValueNotAllowed, detail).at("/reason"))
         }
         text => Ok(text.filter(|text| !text.trim().is_empty())),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[derive(Debug, Deserialize)]
-    #[serde(deny_unknown_fields)]
-    #[expect(dead_code, reason = "only the errors are checked")]
-    struct Outer {
-        inner: Option<Inner>,
-        list: Option<Vec<u8>>,
-    }
-    #[derive(Debug, Deserialize)]
-    #[serde(deny_unknown_fields)]
-    #[expect(dead_code, reason = "only the errors are checked")]
-    struct Inner {
-        number: u8,
-    }
-
-    fn pointer(json: &str) -> String {
-        let problem = typed::<Outer>(serde_json::from_str(json).unwrap(), "").unwrap_err();
-        assert_eq!(problem.status(), 422);
-        problem.body().pointer().unwrap().to_owned()
-    }
-
-    #[test]
-    fn a_problem_points_at_the_invalid_member_of_a_body() {
-        assert_eq!(pointer(r#"{"inner":{"number":"x"}}"#), "/inner/number");
-        assert_eq!(pointer(r#"{"inner":{"number":1,"a/b":2}}"#), "/inner/a~1b");
-        assert_eq!(pointer(r#"{"colour":"red"}"#), "/colour");
-        assert_eq!(pointer(r#"{"list":[1,-1]}"#), "/list/1");
-    }
-
-    #[test]
-    fn a_limit_out_of_bounds_is_refused() {
-        assert_eq!(page(None, None).unwrap().limit, 100);
-        assert_eq!(page(Some(1_000), None).unwrap().limit, 1_000);
-        for bad in [0, 1_001] {
-            assert_eq!(page(Some(bad), None).unwrap_err().status(), 400);
-        }
     }
 }

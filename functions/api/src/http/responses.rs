@@ -53,8 +53,7 @@ request_headers!(
 );
 
 pub(crate) fn optional_header(name: &str, description: &str) -> Parameter {
-    let types = SchemaType::from_iter([Type::String, Type::Null]);
-    header(name, description, types, Required::False)
+    header(name, description, Type::String.into(), Required::False)
 }
 
 fn header(name: &str, description: &str, types: SchemaType, required: Required) -> Parameter {

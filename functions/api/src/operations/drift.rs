@@ -7,8 +7,9 @@ use serde_json::Value as JsonValue;
 use store::{DriftEntry, Finding, PageRequest};
 use utoipa::{IntoParams, ToSchema};
 
+use crate::described::query::Params;
 use crate::files::field_value::{self, ValueBody};
-use crate::http::{JsonResult, OperationPath, Params, page, page_that_fits, view_enum};
+use crate::http::{JsonResult, OperationPath, page, page_that_fits, view_enum};
 use crate::{App, lookups};
 
 /// The filter and the page of a list of differences.
@@ -137,7 +138,7 @@ pub(crate) async fn list_drift(
     at: OperationPath,
     Params(query): Params<DriftQuery>,
 ) -> JsonResult<DriftList> {
-    let request = page(query.limit, query.cursor.clone())?;
+    let request = page(query.limit, query.cursor.clone());
     lookups::operation(&deps, &at).await?;
     let (store, key, id) = (&deps.store, &at.key, &at.id);
     let read = |request: PageRequest| async move {

@@ -7,7 +7,8 @@ use store::{Inconsistency, PageRequest, Subject};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::conflicts::conflict_id;
-use crate::http::{JsonResult, OperationPath, Params, page, page_that_fits, view_enum};
+use crate::described::query::Params;
+use crate::http::{JsonResult, OperationPath, page, page_that_fits, view_enum};
 use crate::{App, lookups};
 
 /// The filter and the page of a list of findings.
@@ -125,7 +126,7 @@ pub(crate) async fn list_findings(
     at: OperationPath,
     Params(query): Params<FindingsQuery>,
 ) -> JsonResult<FindingList> {
-    let request = page(query.limit, query.cursor)?;
+    let request = page(query.limit, query.cursor);
     lookups::operation(&deps, &at).await?;
     let kind = query.kind.map(InconsistencyKind::from);
     let (store, key, id) = (&deps.store, &at.key, &at.id);

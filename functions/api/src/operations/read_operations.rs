@@ -5,7 +5,8 @@ use serde::Serialize;
 use store::PageRequest;
 use utoipa::ToSchema;
 
-use crate::http::{ConnectionPath, JsonResult, OperationPath, PageQuery, Params, page_that_fits};
+use crate::described::query::Params;
+use crate::http::{ConnectionPath, JsonResult, OperationPath, PageQuery, page_that_fits};
 use crate::operations::operation_view::OperationView;
 use crate::{App, lookups};
 
@@ -29,7 +30,7 @@ pub(crate) async fn list_operations(
     at: ConnectionPath,
     Params(query): Params<PageQuery>,
 ) -> JsonResult<OperationList> {
-    let request = query.page()?;
+    let request = query.page();
     lookups::connection(&deps, &at.key).await?;
     let (deps, key) = (&deps, &at.key);
     let read = |request: PageRequest| async move {

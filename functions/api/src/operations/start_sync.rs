@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use store::{Answer, Connection, ConnectionState, Created, Log, LogPosition, Store, Written};
 use utoipa::ToSchema;
 
+use crate::described::texts::IdText;
 use crate::http::{ConnectionPath, JsonBody, Keyed, Kind, Problem};
 use crate::operations::content_scan;
 use crate::operations::operation_view::OperationView;
@@ -23,6 +24,7 @@ pub(crate) struct SyncBody {
     dry_run: bool,
     /// Only this log; the default is every log of the connection.
     #[serde(default)]
+    #[schema(value_type = Option<IdText>)]
     log: Option<String>,
 }
 

@@ -173,6 +173,162 @@ fn invalid_members_are_named_by_a_pointer() {
 }
 
 #[test]
+fn regression_a_problem_speaks_of_the_request_and_points_into_it() {
+    own(async |world| {
+        let file = world.take();
+        let connection = format!("/v1/connections/{}", world.connection);
+        let at = |below: &str| format!("{connection}{below}");
+        let (patch, post) = (&Method::PATCH, &Method::POST);
+        let (files, all) = (at(&format!("/files/{file}")), "/v1/connections".to_owned());
+        for (method, path, body, status, pointer, words) in [
+            (
+                patch,
+                at(""),
+                r#"{"limits":5}"#,
+                422,
+                "/limits",
+                "an object or null",
+            ),
+            (
+                patch,
+                at(""),
+                r#"{"limits":{"breaker_failures":"5"}}"#,
+                422,
+                "/limits/breaker_failures",
+                "a whole number from 1 to 1000",
+            ),
+            (
+                patch,
+                at(""),
+                r#"{"policies":{"fields":{"name":{"last_writer_wins":{}}}}}"#,
+                422,
+                "/policies/fields/name/last_writer_wins/window_seconds",
+                "is required",
+            ),
+            (
+                patch,
+                at(""),
+                r#"{"rules":{"include":[{"name":"x"},{"folder":"1x","name":"y"}]}}"#,
+                422,
+                "/rules/include/1/name",
+                "can't be set",
+            ),
+            (
+                patch,
+                at(""),
+                r#"{"content":{"storage_class":"GLACIER"}}"#,
+                422,
+                "/content/storage_class",
+                "GLACIER_IR",
+            ),
+            (
+                post,
+                all.clone(),
+                r#"{"name":"x","secret":"s","scope":{"type":"shared_drive"}}"#,
+                422,
+                "/scope/drive_id",
+                "is required",
+            ),
+            (
+                post,
+                all,
+                r#"{"name":"x","secret":"s","scope":{"type":"user"},"limits":null}"#,
+                422,
+                "/limits",
+                "an object",
+            ),
+            (post, at("/sync"), "{}", 422, "/mode", "is required"),
+            (
+                post,
+                "/v1/dead-letters/redrive".to_owned(),
+                r#"{"ids":["x",1]}"#,
+                422,
+                "/ids/1",
+                "a text",
+            ),
+            (
+                patch,
+                files.clone(),
+                r#"{"name":"a","name":"b"}"#,
+                400,
+                "/name",
+                "twice",
+            ),
+            (
+                patch,
+                files,
+                r#"{"properties":{"a":{"b":1}}}"#,
+                422,
+                "/properties/a",
+                "a text",
+            ),
+        ] {
+            let headers = [("if-match", "*")];
+            let token = Some(world.token.as_str());
+            let answer = world
+                .call(token, method.clone(), &path, &headers, Some(body))
+                .await;
+            let problem = (answer.status, &answer.body["pointer"]);
+            assert_eq!(
+                problem,
+                (status, &json!(pointer)),
+                "{body}: {}",
+                answer.body
+            );
+            let detail = answer.body["detail"].as_str().unwrap();
+            assert!(detail.contains(words), "{body}: {detail}");
+        }
+        let page = world.api(Method::GET, "/files?limit=many", &[], None).await;
+        assert_eq!(
+            (page.status, &page.body["parameter"]),
+            (400, &json!("limit"))
+        );
+        let several = json!({"resolutions": [{"id": "x", "choose": "mine"}, {"choose": "app"}]});
+        let answer = world.post("/conflicts/resolutions", several).await;
+        for (number, pointer) in [(0, "/resolutions/0/choose"), (1, "/resolutions/1/id")] {
+            let problem = &answer["results"][number]["problem"];
+            assert_eq!(problem["pointer"], pointer, "{answer}");
+        }
+    });
+}
+
+#[test]
+fn regression_null_sets_every_setting_back_to_its_default() {
+    own(async |world| {
+        let token = Some(world.token.as_str());
+        let path = format!("/v1/connections/{}", world.connection);
+        let patch = async |body: Value| {
+            let headers = [("if-match", "*")];
+            let body = body.to_string();
+            let answer = world
+                .call(token, Method::PATCH, &path, &headers, Some(&body))
+                .await;
+            assert_eq!(answer.status, 200, "{body}: {}", answer.body);
+            answer.body
+        };
+        let defaults = patch(json!({"limits": null, "policies": null, "rules": null})).await;
+        let changed = patch(json!({
+            "limits": {"writes_base_per_minute": 500},
+            "policies": {"default": "app_wins", "fields": {"name": "manual"}},
+            "rules": {"exclude": [{"name": "*.tmp"}]},
+            "removals_unasked_max": 3,
+        }))
+        .await;
+        assert_ne!(changed["limits"], defaults["limits"]);
+        let back = patch(json!({
+            "limits": {"writes_base_per_minute": null},
+            "policies": {"default": null, "fields": null},
+            "rules": {"exclude": null},
+            "removals_unasked_max": null,
+        }))
+        .await;
+        for member in ["limits", "policies", "rules", "removals_unasked_max"] {
+            assert_eq!(back[member], defaults[member], "{member}");
+        }
+    });
+}
+
+#[test]
 fn without_a_valid_token_only_health_and_the_description_are_served() {
     shared(async |world| {
         let path = format!("/v1/connections/{}/files", world.connection);

@@ -40,12 +40,18 @@ fn lines_of(description: &Value) -> BTreeSet<String> {
             lines.extend(answers.map(|(status, _)| format!("{of} {status}")));
         }
     }
-    for (name, schema) in members(&description["components"]["schemas"]) {
+    let schemas = &description["components"]["schemas"];
+    // A variant may have a name of its own.
+    let variant_of = |variant: &Value| match variant["$ref"].as_str() {
+        Some(reference) => schemas[reference.rsplit('/').next().unwrap()].clone(),
+        None => variant.clone(),
+    };
+    for (name, schema) in members(schemas) {
         let own = members(&schema["properties"]).map(|(member, _)| format!("{name}.{member}"));
         lines.extend(own);
         let word = |word: &Value| format!("{name}={}", word.as_str().unwrap_or("None"));
         lines.extend(items(&schema["enum"]).map(word));
-        for variant in items(&schema["oneOf"]) {
+        for variant in items(&schema["oneOf"]).map(variant_of) {
             let own = members(&variant["properties"]);
             lines.extend(own.map(|(member, _)| format!("{name}|{member}")));
             lines.extend(items(&variant["enum"]).map(word));
