@@ -4,18 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tools="$(cd "$(dirname "$1")" && pwd)"
-cargo build --quiet -p local
-work="$(mktemp -d)"
-"${CARGO_TARGET_DIR:-target}/debug/local" --json --no-content --api-addr 127.0.0.1:0 --drive-addr 127.0.0.1:0 \
-  --library shared --data-dir "$work/data" >"$work/out" 2>"$work/err" &
-system=$!
-trap 'kill "$system" 2>/dev/null || true; wait "$system" 2>/dev/null || true; rm -rf "$work"' EXIT
-for _ in $(seq 1 600); do
-  grep -q '"event":"synced"' "$work/out" && break
-  kill -0 "$system" 2>/dev/null || { cat "$work/err"; exit 1; }
-  sleep 0.1
-done
-grep -q '"event":"synced"' "$work/out" || { echo "the system did not start:"; cat "$work/out" "$work/err"; exit 1; }
+. .ci/with_local.sh
 
 # What the calls are about: a file in conflict, a refused push, an operation with findings. Ids that are made up
 # would get no further than 404.
