@@ -5,7 +5,7 @@ use domain::{ContentSettings, LogId, Policies, RemovalLimits, Rules, TenantId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 use store::{Connection, Scope};
-use utoipa::openapi::schema::ObjectBuilder;
+use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
@@ -86,14 +86,23 @@ fn unasked_max() -> u32 {
 }
 
 /// A merge patch of a connection's settings. Its description follows from that of
-/// [`NewConnection`].
+/// [`NewConnection`], except for what only a patch has.
 pub(crate) struct ConnectionPatch;
 
 impl PartialSchema for ConnectionPatch {
     fn schema() -> RefOr<Schema> {
         let description = "The settings of a connection to change. Absent members are not \
                            changed; null sets the default.";
-        ObjectBuilder::new().description(Some(description)).into()
+        let replace_account = "True: the credentials may be those of another Google account, which \
+                               takes the place of the one that was synced so far. All files are \
+                               compared, and none is removed without confirmation.";
+        let replace_account = ObjectBuilder::new()
+            .schema_type(SchemaType::from_iter([Type::Boolean, Type::Null]))
+            .description(Some(replace_account));
+        ObjectBuilder::new()
+            .description(Some(description))
+            .property("replace_account", replace_account)
+            .into()
     }
 }
 

@@ -132,8 +132,8 @@ fn name_of(reference: &Json) -> Option<&str> {
     reference["$ref"].as_str()?.strip_prefix(REFERENCE)
 }
 
-/// Describes a merge patch. Every member is optional; null for one that what is changed may lack
-/// sets the default.
+/// Describes a merge patch, whose own members stay. Every member is optional; null for one that what
+/// is changed may lack sets the default.
 fn describe_patch(schemas: &mut Schemas, patch: &MergePatch) {
     let Some(mut whole) = schemas.get(patch.of).cloned() else {
         return;
@@ -141,13 +141,14 @@ fn describe_patch(schemas: &mut Schemas, patch: &MergePatch) {
     if let Some(properties) = members_mut(&mut whole, "properties") {
         properties.retain(|name, _| !patch.fixed.contains(&name.as_str()));
     }
-    let described = schemas
-        .get(patch.patch)
-        .and_then(|schema| schema.get("description"))
-        .cloned();
     let mut whole = patched(schemas, whole);
-    if let Some(described) = described {
-        set(&mut whole, "description", described);
+    let own = schemas.get(patch.patch);
+    if let Some(described) = own.and_then(|own| own.get("description")) {
+        set(&mut whole, "description", described.clone());
+    }
+    let only = own.and_then(|own| own["properties"].as_object()).cloned();
+    if let Some(properties) = members_mut(&mut whole, "properties") {
+        properties.extend(only.unwrap_or_default());
     }
     schemas.insert(patch.patch.to_owned(), whole);
 }
@@ -481,7 +482,7 @@ mod tests {
     fn a_merge_patch_follows_from_what_it_changes() {
         let schemas = completed(
             json!({
-                "Body": {"description": "A patch."},
+                "Body": {"description": "A patch.", "properties": {"only": {"type": "null"}}},
                 "Thing": {"type": "object", "required": ["name", "id"], "properties": {
                     "id": {"type": "string"},
                     "name": {"type": "string"},
@@ -505,6 +506,7 @@ mod tests {
             json!({"type": "object", "description": "A patch.", "additionalProperties": false,
             "properties": {
                 "name": {"type": "string"},
+                "only": {"type": "null"},
                 "size": {"type": ["integer", "null"]},
                 "parts": {"oneOf": [{"type": "null"}, named("PartsPatch")]},
                 "form": {"oneOf": [{"type": "null"}, named("Form")]},
