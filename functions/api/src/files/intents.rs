@@ -229,7 +229,7 @@ async fn change_many(
         }));
     }
     let connection = lookups::connection(deps, &at.key).await?;
-    let request = page(Some(CHANGED_MAX), filter.cursor.clone())?;
+    let request = page(Some(CHANGED_MAX), filter.cursor.clone());
     let status = IntentStatus::from(filter.status.unwrap_or(IntentStatusQuery::Failed));
     let page = deps.store.list_intents(&at.key, status, &request).await?;
     let mut changed = Vec::new();
