@@ -95,6 +95,7 @@ mod files {
 
 mod content {
     pub(crate) mod content_condition;
+    pub(crate) mod content_retries;
     pub(crate) mod content_versions;
     pub(crate) mod content_writes;
     pub(crate) mod direct_content;

@@ -2,22 +2,29 @@
 //! downloads it from Drive first.
 
 use domain::content::{
-    ContentHash, ContentOrigin, ContentOutcome, ContentState, ObjectLocation, RETAIN_MILLIS,
-    StoredObject, StoredVersion,
+    ContentOrigin, ContentOutcome, ContentState, DRIVE_SIDE, Failure, ObjectLocation, Progress,
+    RETAIN_MILLIS, StoredObject, StoredVersion, Verdict,
 };
 use domain::rate_limit::CallKind;
-use domain::{FileRecord, Timestamp};
-use drive::{BadContent, ContentFacts, DriveError, Kind, Unavailable};
+use domain::{DriveMetadata, FileRecord, Timestamp};
+use drive::ContentFacts;
 use objects::Digest;
-use store::{Created, Linked, Retained};
-use throttle::CallError;
+use store::{Committed, Created, Linked, Retained};
 
 use crate::file::{StepResult, Work};
 use crate::transfer::{Transfer, TransferResult};
+use crate::trouble;
+use crate::wanted::Wanted;
 use worker::WorkError;
 
-/// The number of corrupt downloads after which a version is recorded as unavailable.
-const FAILURES_MAX: u32 = 5;
+/// The end of a transfer without an error.
+enum Transferred {
+    /// With Drive's revision of the content.
+    Done(Option<String>, ObjectLocation, Digest),
+    OutOfTime,
+    /// Drive's metadata say that the content can't be had now.
+    Refused(&'static str, Verdict),
+}
 
 impl Work<'_> {
     /// Stores a version. Content that the tenant already has, from whatever origin, is linked:
@@ -26,15 +33,17 @@ impl Work<'_> {
         &self,
         record: &FileRecord,
         state: ContentState,
-        number: u32,
-        hash: ContentHash,
-        in_drive: bool,
+        wanted: Wanted,
     ) -> Result<StepResult, WorkError> {
+        let Some(hash) = wanted.content.hash() else {
+            return self.download(record, state, wanted).await;
+        };
+        let number = wanted.number;
         let tenant = &self.connection.key.tenant;
         let until = self.retain_until();
         match self.deps.store.retain_object(tenant, &hash, until).await? {
             Retained::Done(object) => {
-                let origin = if in_drive {
+                let origin = if wanted.in_drive {
                     ContentOrigin::Drive
                 } else {
                     ContentOrigin::Application
@@ -43,97 +52,114 @@ impl Work<'_> {
                 self.link_version(&state, version).await
             }
             Retained::Collecting => Err(WorkError::Collecting),
-            Retained::Absent if in_drive => self.download(record, state, number, hash).await,
+            Retained::Absent if wanted.in_drive => self.download(record, state, wanted).await,
             Retained::Absent => {
-                let reason = "its bytes are not stored, and Drive does not hold it".to_owned();
-                let outcome = ContentOutcome::Unavailable { reason };
-                self.record_outcome(&state, number, outcome).await
+                let failure = Failure {
+                    of: wanted.of,
+                    reason: "its bytes are not stored, and Drive does not hold it".to_owned(),
+                    verdict: Verdict::Refused,
+                };
+                self.record_trouble(&state, failure).await
             }
         }
     }
 
-    /// Downloads a version's content from Drive. Content that does not match the hash is rejected.
+    /// Downloads a version's content from Drive. Content that is not what was asked for is
+    /// rejected.
     async fn download(
         &self,
         record: &FileRecord,
         state: ContentState,
-        number: u32,
-        hash: ContentHash,
+        wanted: Wanted,
     ) -> Result<StepResult, WorkError> {
-        let Some(facts) = self.read_facts().await? else {
-            return Ok(StepResult::Finished);
+        let mut state = state;
+        let number = wanted.number;
+        let (revision, place, digest) = match self.transfer(record, &mut state, &wanted).await {
+            Ok(Transferred::Done(revision, place, digest)) => (revision, place, digest),
+            Ok(Transferred::OutOfTime) => return Ok(StepResult::OutOfTime),
+            Ok(Transferred::Refused(reason, verdict)) => {
+                let of = wanted.of;
+                let reason = reason.to_owned();
+                let failure = Failure {
+                    of,
+                    reason,
+                    verdict,
+                };
+                return self.record_trouble(&state, failure).await;
+            }
+            Err(error) => return self.handle_failure(&state, wanted.of, error).await,
         };
-        if facts.sha256.as_deref() != Some(hash.to_string().as_str()) {
+        let object = self.register_object(place, &digest).await?;
+        if wanted.content.hash().is_none() {
+            let learned = record.learn_content(&wanted.content, &object.hash, self.context());
+            match self.commit(record, &learned).await? {
+                Committed::Done => {}
+                // The next step sees what has changed meanwhile.
+                Committed::Stale(_) => return Ok(StepResult::Continue),
+            }
+        }
+        let version = self.new_version(record, &object, number, ContentOrigin::Drive, revision);
+        self.link_version(&state, version).await
+    }
+
+    async fn transfer(
+        &self,
+        record: &FileRecord,
+        state: &mut ContentState,
+        wanted: &Wanted,
+    ) -> Result<Transferred, WorkError> {
+        let facts = self.read_facts().await?;
+        if !metadata_of(&facts).has_content_of(&record.metadata) {
             // The change that reports the new content is on its way, and wakes the file again.
             tracing::info!(
-                file = %self.file, number, metric = "content_moved_on",
+                file = %self.file, number = wanted.number, metric = "content_moved_on",
                 "Drive has different content by now"
             );
-            return Ok(StepResult::Finished);
+            let reason = "Drive has other content than its change log has reported";
+            return Ok(Transferred::Refused(reason, Verdict::Passing));
         }
-        let mut state = state;
-        let result = match Transfer::open(self, &mut state, number, hash, &facts).await {
-            Ok(transfer) => transfer.run(&mut state, &facts).await,
-            Err(error) => Err(error),
-        };
-        match result {
-            Ok(TransferResult::OutOfTime) => Ok(StepResult::OutOfTime),
-            Ok(TransferResult::Done(place, digest)) => {
-                let object = self.register_object(place, &digest).await?;
-                let revision = facts.head_revision_id.clone();
-                let version =
-                    self.new_version(record, &object, number, ContentOrigin::Drive, revision);
-                self.link_version(&state, version).await
+        if !facts.can_download {
+            return Ok(Transferred::Refused("not_downloadable", Verdict::Forbidden));
+        }
+        let transfer = Transfer::open(self, state, wanted.number, &wanted.content, &facts).await?;
+        Ok(match transfer.run(state, &facts).await? {
+            TransferResult::OutOfTime => Transferred::OutOfTime,
+            TransferResult::Done(place, digest) => {
+                Transferred::Done(facts.head_revision_id, place, digest)
             }
-            Err(error) => self.handle_failure(&state, number, error).await,
-        }
+        })
     }
 
-    /// Reads the content's metadata from Drive; `None` if the file is gone, which its log reports
-    /// too.
-    pub(crate) async fn read_facts(&self) -> Result<Option<ContentFacts>, WorkError> {
+    /// Reads the content's metadata from Drive.
+    async fn read_facts(&self) -> Result<ContentFacts, WorkError> {
         let drive = self.throttled_drive().await?;
         let read = || drive.client().content_facts(self.file);
-        match drive.call_with_retries(CallKind::Read, read).await {
-            Ok(facts) => Ok(Some(facts)),
-            Err(CallError::Drive(error)) if error.gone().is_some() => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        Ok(drive.call_with_retries(CallKind::Read, read).await?)
     }
 
-    /// Records what a failure means for a version: unavailable content is recorded as such, and so
-    /// is content that was corrupt too often. Every other failure is retried with the wake.
+    /// Records that content could not be had, if the error says something about it: it is asked for
+    /// again when it is due. Every other failure is retried with the wake.
     pub(crate) async fn handle_failure(
         &self,
         state: &ContentState,
-        number: u32,
+        of: String,
         error: WorkError,
     ) -> Result<StepResult, WorkError> {
-        if let Some(reason) = error.drive().and_then(unavailable) {
-            let reason = reason.to_owned();
-            let outcome = ContentOutcome::Unavailable { reason };
-            return self.record_outcome(state, number, outcome).await;
-        }
-        let corrupt = error.drive().is_some_and(is_corrupt);
-        if !corrupt && !matches!(error, WorkError::ChecksumMismatch) {
+        let Some((reason, verdict)) = trouble::of_error(&error) else {
             return Err(error);
-        }
-        let failures = state.failures.saturating_add(1);
-        if failures >= FAILURES_MAX {
-            let reason = runtime::telemetry::chain(&error);
-            let outcome = ContentOutcome::Unavailable { reason };
-            return self.record_outcome(state, number, outcome).await;
-        }
-        if let Some(domain::content::Progress::Download(download)) = &state.progress {
+        };
+        let mut state = state.clone();
+        if trouble::is_damaged(&error)
+            && let Some(Progress::Download(download)) = state.progress.take()
+        {
             self.abort_upload(&download.object, &download.upload).await;
         }
-        let updated = ContentState {
-            failures,
-            progress: None,
-            ..state.clone()
+        let failure = Failure {
+            of,
+            reason,
+            verdict,
         };
-        self.save(&updated).await?;
-        Err(error)
+        self.record_trouble(&state, failure).await
     }
 
     /// Registers verified bytes as a stored object. If identical bytes were registered
@@ -184,6 +210,10 @@ impl Work<'_> {
         let linked = self.deps.store.link_version(key, self.file, &version);
         match linked.await? {
             Linked::Done => {}
+            // The content of an earlier side, which has moved.
+            Linked::Taken(_) if number == DRIVE_SIDE => {
+                return self.release_drive_side(state).await;
+            }
             Linked::Taken(existing) => {
                 // An earlier invocation stored other content under this number and stopped before
                 // recording it. That version remains valid; this content gets the next number in
@@ -197,9 +227,20 @@ impl Work<'_> {
             // The object is gone, or another one was registered: the retry finds out.
             Linked::NotStored(_) => return Err(WorkError::Collecting),
         }
-        let updated = ContentState {
-            exported: exported_at(&version),
-            ..state.with_outcome(number, ContentOutcome::Stored)
+        let updated = if number == DRIVE_SIDE {
+            ContentState {
+                drive_side: Some(version.hash),
+                progress: None,
+                trouble: None,
+                due_at: None,
+                failures: 0,
+                ..state.clone()
+            }
+        } else {
+            ContentState {
+                exported: exported_at(&version),
+                ..state.with_outcome(number, ContentOutcome::Stored)
+            }
         };
         tracing::info!(
             file = %self.file, number, bytes = version.size_bytes, metric = "content_stored",
@@ -226,38 +267,14 @@ fn exported_at(version: &StoredVersion) -> Option<Timestamp> {
     }
 }
 
-/// Returns the reason that Drive's error makes content unavailable, if it does.
-pub(crate) fn unavailable(error: &DriveError) -> Option<&'static str> {
-    Some(match error.content_unavailable()? {
-        Unavailable::TooLarge => "too_large",
-        Unavailable::NotExportable => "not_exportable",
-        Unavailable::NotDownloadable => "not_downloadable",
-        Unavailable::Forbidden => "forbidden",
-        Unavailable::Abusive => "abusive",
-        _ => "unavailable",
-    })
-}
-
-/// Returns whether Drive sent wrong content, as opposed to none or a part of it.
-fn is_corrupt(error: &DriveError) -> bool {
-    match error.kind() {
-        Kind::BadContent(bad) => match bad {
-            BadContent::Interrupted => false,
-            BadContent::TooLong
-            | BadContent::UnexpectedBody
-            | BadContent::WrongRange
-            | BadContent::WrongSize => true,
-        },
-        Kind::CursorLost
-        | Kind::AuthLost { .. }
-        | Kind::RateLimited { .. }
-        | Kind::DailyLimit
-        | Kind::Stale
-        | Kind::NotFound
-        | Kind::AccessDenied { .. }
-        | Kind::Permanent { .. }
-        | Kind::Transient
-        | Kind::Unanswered
-        | Kind::NotSent => false,
+/// Returns the content's part of a file's metadata.
+fn metadata_of(facts: &ContentFacts) -> DriveMetadata {
+    DriveMetadata {
+        mime_type: facts.mime_type.clone(),
+        size_bytes: facts.size_bytes,
+        md5: facts.md5.clone(),
+        sha256: facts.sha256.clone(),
+        head_revision_id: facts.head_revision_id.clone(),
+        ..DriveMetadata::default()
     }
 }

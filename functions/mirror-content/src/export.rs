@@ -3,14 +3,15 @@
 
 use std::time::Duration;
 
-use domain::content::{ContentOrigin, ContentState, ObjectLocation};
+use domain::FileRecord;
+use domain::content::{ContentOrigin, ContentOutcome, ContentState, ObjectLocation};
 use domain::rate_limit::CallKind;
-use domain::{FileRecord, Timestamp};
 use drive::{Download, Expected, Preparation, PreparationId, Unavailable};
 use throttle::{CallError, ThrottledDrive};
 
 use crate::file::{StepResult, Work};
 use crate::transfer::{Transfer, TransferResult};
+use crate::wanted::Export;
 use worker::WorkError;
 
 /// The interval at which Drive is asked whether an export is ready.
@@ -18,40 +19,41 @@ const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
 impl Work<'_> {
     /// Stores an export of a document. It shows the document at the time of the export; if the
-    /// document changed meanwhile, that change produces the next version.
+    /// document changed meanwhile, that change produces the next version. An export with the bytes
+    /// of the last one is none: something else had moved the document's version.
     pub(crate) async fn export(
         &self,
         record: &FileRecord,
         state: &ContentState,
-        number: u32,
-        format: &str,
-        of: Timestamp,
+        export: Export,
     ) -> Result<StepResult, WorkError> {
-        match self.transfer_export(state, number, format).await {
-            Ok((place, digest)) => {
-                let object = self.register_object(place, &digest).await?;
-                let origin = ContentOrigin::Export {
-                    format: format.to_owned(),
-                };
-                let moment = Some(of.to_string());
-                let mut version = self.new_version(record, &object, number, origin, moment);
-                version.mime_type = format.to_owned();
-                self.link_version(state, version).await
-            }
-            Err(error) => {
-                let gone = error.drive().is_some_and(|error| error.gone().is_some());
-                if gone {
-                    return Ok(StepResult::Finished);
-                }
-                // The document's modification time is saved with the failure, so that the export is
-                // not retried on every wake.
-                let updated = ContentState {
-                    exported: Some(of),
-                    ..state.clone()
-                };
-                self.handle_failure(&updated, number, error).await
-            }
+        let (number, format) = (export.number, export.format.as_str());
+        let (place, digest) = match self.transfer_export(state, number, format).await {
+            Ok(transferred) => transferred,
+            Err(error) => return self.handle_failure(state, export.of, error).await,
+        };
+        let state = ContentState {
+            exported_version: export.moved_at,
+            ..state.clone()
+        };
+        let object = self.register_object(place, &digest).await?;
+        let (key, last) = (&self.connection.key, number.saturating_sub(1));
+        let last_version = self.deps.store.load_version(key, self.file, last).await?;
+        if last_version.is_some_and(|last| last.hash == object.hash && last.mime_type == format) {
+            let unchanged = ContentState {
+                exported: Some(export.modified_at),
+                ..state.with_outcome(last, ContentOutcome::Stored)
+            };
+            self.save(&unchanged).await?;
+            return Ok(StepResult::Continue);
         }
+        let origin = ContentOrigin::Export {
+            format: format.to_owned(),
+        };
+        let moment = Some(export.modified_at.to_string());
+        let mut version = self.new_version(record, &object, number, origin, moment);
+        version.mime_type = format.to_owned();
+        self.link_version(&state, version).await
     }
 
     async fn transfer_export(
@@ -108,7 +110,7 @@ impl Work<'_> {
         id: &PreparationId,
     ) -> Result<Preparation, WorkError> {
         if self.too_late() {
-            return Err(WorkError::OutOfTime);
+            return Err(WorkError::LateExport);
         }
         tokio::time::sleep(POLL_INTERVAL).await;
         let prepared = drive.client().get_preparation(id);

@@ -1,7 +1,9 @@
 //! Processes one file's content step by step until nothing is left to do.
 
-use domain::content::{ContentAction, ContentContext, ContentOutcome, ContentState, Progress};
-use domain::{Field, FileId, FileRecord, Gone, Side};
+use domain::content::{
+    ContentAction, ContentContext, ContentOutcome, ContentState, DRIVE_SIDE, Progress,
+};
+use domain::{Field, FileId, FileRecord, Gone, Side, Timestamp};
 use objects::ObjectsError;
 use runtime::{Deadline, telemetry};
 use store::{Connection, Nonce, Released, Written};
@@ -9,6 +11,7 @@ use throttle::{ThrottledDrive, WaitBudget};
 use worker::{ContentWake, DedupKey, Priority, WorkError};
 
 use crate::Deps;
+use crate::wanted::{Export, Wanted};
 
 /// The maximum number of steps per invocation: enough for an upload that meets a conflict, is
 /// copied and followed by a download. A file that needs more is changing concurrently, and
@@ -89,6 +92,7 @@ impl Work<'_> {
             policies: &self.connection.policies,
             in_scope: self.in_scope(&record).await?,
             now: self.deps.clock.now(),
+            asked_at: self.asked_at(&state).await?,
         };
         match state.next_action(&record, context) {
             ContentAction::Nothing => Ok(StepResult::Finished),
@@ -97,22 +101,57 @@ impl Work<'_> {
             }
             ContentAction::Store {
                 number,
-                hash,
+                content,
                 in_drive,
+                of,
             } => {
-                self.store_version(&record, state, number, hash, in_drive)
-                    .await
+                let wanted = Wanted {
+                    number,
+                    content,
+                    in_drive,
+                    of,
+                };
+                self.store_version(&record, state, wanted).await
             }
-            ContentAction::Export { number, format, of } => {
-                self.export(&record, &state, number, &format, of).await
+            ContentAction::Export {
+                number,
+                format,
+                modified_at,
+                moved_at,
+                of,
+            } => {
+                let export = Export {
+                    number,
+                    format,
+                    modified_at,
+                    moved_at,
+                    of,
+                };
+                self.export(&record, &state, export).await
             }
+            ContentAction::Fail(failure) => self.record_trouble(&state, failure).await,
             ContentAction::Upload { number, hash } => {
                 self.upload(record, state, number, hash).await
             }
-            ContentAction::Copy(conflict) => self.keep_both(&record, state, &conflict).await,
-            ContentAction::CancelRelease => {
+            ContentAction::Copy { conflict, of } => {
+                self.keep_both(&record, state, &conflict, of).await
+            }
+            ContentAction::StoreDriveSide { content, of } => {
+                let wanted = Wanted {
+                    number: DRIVE_SIDE,
+                    content,
+                    in_drive: true,
+                    of,
+                };
+                self.store_version(&record, state, wanted).await
+            }
+            ContentAction::ReleaseDriveSide => self.release_drive_side(&state).await,
+            ContentAction::FinishUpload(upload) => self.finish_upload(&record, state, upload).await,
+            ContentAction::Unschedule => {
                 let updated = ContentState {
                     due_at: None,
+                    trouble: None,
+                    failures: 0,
                     ..state
                 };
                 self.save(&updated).await?;
@@ -121,6 +160,8 @@ impl Work<'_> {
             ContentAction::ReleaseAt(at) => {
                 let updated = ContentState {
                     due_at: Some(at),
+                    trouble: None,
+                    failures: 0,
                     ..state
                 };
                 self.save(&updated).await?;
@@ -130,7 +171,17 @@ impl Work<'_> {
         }
     }
 
-    async fn load_state(&self) -> Result<ContentState, WorkError> {
+    /// Returns the time at which everything that could not be had was last asked for, which matters
+    /// only if this file's content could not be had.
+    async fn asked_at(&self, state: &ContentState) -> Result<Timestamp, WorkError> {
+        if state.trouble.is_none() {
+            return Ok(Timestamp::default());
+        }
+        let key = &self.connection.key;
+        Ok(self.deps.store.load_content_retries(key).await?.asked_at)
+    }
+
+    pub(crate) async fn load_state(&self) -> Result<ContentState, WorkError> {
         let key = &self.connection.key;
         Ok(self.deps.store.load_content(key, self.file).await?)
     }
@@ -259,6 +310,25 @@ impl Work<'_> {
         let last = state.outcome.as_ref().map_or(0, |(last, _)| *last);
         self.record_outcome(state, last, ContentOutcome::Released)
             .await
+    }
+
+    /// Releases the stored content of Drive's side of a conflict.
+    pub(crate) async fn release_drive_side(
+        &self,
+        state: &ContentState,
+    ) -> Result<StepResult, WorkError> {
+        let (key, now) = (&self.connection.key, self.deps.clock.now());
+        let store = &self.deps.store;
+        let released = store.release_version(key, self.file, DRIVE_SIDE, now);
+        match released.await? {
+            Released::Done { .. } | Released::Pinned | Released::Absent => {}
+        }
+        let updated = ContentState {
+            drive_side: None,
+            ..state.clone()
+        };
+        self.save(&updated).await?;
+        Ok(StepResult::Continue)
     }
 
     /// Sends a wake that continues from the current state. An invocation without progress sends

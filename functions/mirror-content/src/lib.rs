@@ -8,10 +8,13 @@ mod copy;
 mod download;
 mod export;
 mod file;
+mod overwritten;
 #[cfg(test)]
 mod tests;
 mod transfer;
+mod trouble;
 mod upload;
+mod wanted;
 
 use std::time::Duration;
 

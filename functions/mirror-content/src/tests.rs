@@ -7,6 +7,7 @@ use domain::FileRecord;
 use domain::content::{ContentOutcome, ContentState};
 use local::aws::{self, Aws};
 use objects::Objects;
+use serde_json::{Value as Json, json};
 use worker::ContentWake;
 use worker_testing::World;
 
@@ -124,15 +125,94 @@ async fn an_unreadable_wake_is_parked_and_the_next_one_is_processed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failing_drive_returns_the_wake_to_the_queue() {
+async fn content_that_can_not_be_had_is_asked_for_when_it_is_due() {
     let mirror = Mirror::new().await;
-    mirror.world.drive_refuses("GET *", 99, 503, "backendError");
-    assert_eq!(mirror.run().await, 1);
-    assert!(!mirror.is_stored().await);
+    mirror.world.drive_refuses("GET *", 3, 503, "backendError");
+    assert_eq!(mirror.run().await, 0, "the state has the next attempt");
+    let first = mirror.state().await;
+    let trouble = first.trouble.clone().unwrap();
+    assert_eq!(trouble.reason, "backendError");
     mirror.world.drive.clear_faults();
-    tokio::time::advance(Duration::from_secs(600)).await;
-    assert_eq!(mirror.run_for(900).await, 0);
+    mirror.world.drive.zero_counters();
+    assert_eq!(mirror.run().await, 0);
+    assert_eq!(mirror.state().await, first, "not before it is due");
+    assert_eq!(mirror.world.drive.counters().quota_units, 0);
+    tokio::time::advance(Duration::from_secs(21)).await;
+    assert_eq!(mirror.run().await, 0);
     assert!(mirror.is_stored().await);
+    assert_eq!(mirror.state().await.trouble, None);
+}
+
+/// Every way in which Drive has been seen not to provide content.
+#[tokio::test(start_paused = true)]
+async fn no_answer_of_drives_gives_content_up() {
+    let media = "GET /drive/v3/files/*?*alt=media*";
+    let look = "GET /drive/v3/files/*?*sha256Checksum*";
+    let answer = |at: &str, respond: Json| json!({"match": at, "times": 0, "respond": respond});
+    let refusal = |at: &str, status: u16, reason: &str| {
+        let respond = json!({"status": status, "reason": reason});
+        answer(at, respond)
+    };
+    let page = |at: &str, status: u16| answer(at, json!({"status": status, "html": true}));
+    let spoilt = |how: Json| json!({"match": media, "times": 0, "spoil": how});
+    for (fault, month) in [
+        (refusal(media, 403, "downloadQuotaExceeded"), false),
+        (refusal(media, 403, "cannotDownloadFile"), false),
+        (refusal(media, 403, "forbidden"), false),
+        (refusal(media, 403, "aReasonOfTomorrow"), false),
+        (refusal(media, 403, "fileNotDownloadable"), false),
+        (refusal(media, 403, "cannotDownloadAbusiveFile"), true),
+        (refusal(media, 404, "notFound"), false),
+        (refusal(look, 404, "notFound"), false),
+        (refusal(media, 403, "insufficientFilePermissions"), false),
+        (refusal(media, 400, "badRequest"), false),
+        (page(media, 200), false),
+        (page(media, 403), false),
+        (page(media, 404), false),
+        (page(look, 404), false),
+        (page(media, 500), false),
+        (spoilt(json!({"flip_at": 0})), false),
+        (spoilt(json!({"end_after": 1})), false),
+        (spoilt(json!({"append_bytes": 1})), false),
+    ] {
+        let mirror = Mirror::new().await;
+        mirror
+            .world
+            .drive
+            .add_fault(serde_json::from_value(fault.clone()).unwrap())
+            .unwrap();
+        let mut waits = Vec::new();
+        for failures in 1..=16 {
+            assert_eq!(mirror.run().await, 0, "{fault}");
+            let state = mirror.state().await;
+            assert!(!mirror.is_stored().await, "{fault}");
+            assert_eq!(
+                (state.failures, state.trouble.is_some()),
+                (failures, true),
+                "{fault}"
+            );
+            let now = mirror.deps.clock.now();
+            let wait = state.due_at.unwrap().millis_since(now);
+            waits.push(wait);
+            let wait = u64::try_from(wait).unwrap();
+            tokio::time::advance(Duration::from_millis(wait)).await;
+            if month {
+                break;
+            }
+        }
+        let day = 24 * 3_600 * 1_000;
+        let last = waits.last().copied().unwrap();
+        if month {
+            assert!(last > 19 * day && last <= 30 * day, "{fault}: {waits:?}");
+        } else {
+            assert!(waits[0] <= 20_000, "{fault}: {waits:?}");
+            assert!(last > day / 2 && last <= day, "{fault}: {waits:?}");
+        }
+        assert_eq!(mirror.world.dead_letters().await, [], "{fault}");
+        mirror.world.drive.clear_faults();
+        assert_eq!(mirror.run().await, 0);
+        assert!(mirror.is_stored().await, "{fault}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -144,21 +224,6 @@ async fn throttled_content_returns_to_the_queue() {
     assert_eq!(mirror.run().await, 1);
     assert_eq!(mirror.world.dead_letters().await, []);
     assert!(!mirror.world.is_suspended().await);
-}
-
-#[tokio::test(start_paused = true)]
-async fn content_that_may_not_be_downloaded_is_recorded_as_unavailable() {
-    let mirror = Mirror::new().await;
-    mirror.world.drive_refuses(
-        "GET /drive/v3/files/*?*alt=media*",
-        9,
-        403,
-        "fileNotDownloadable",
-    );
-    assert_eq!(mirror.run().await, 0);
-    let outcome = mirror.state().await.outcome;
-    let unavailable = matches!(outcome, Some((_, ContentOutcome::Unavailable { .. })));
-    assert!(unavailable, "{outcome:?}");
 }
 
 #[tokio::test(start_paused = true)]

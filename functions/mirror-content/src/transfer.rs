@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use bytes::{Bytes, BytesMut};
 use domain::Timestamp;
 use domain::content::{
-    self, ContentHash, ContentState, ObjectKey, ObjectLocation, Progress, UploadId,
+    self, ContentHash, ContentIdentity, ContentState, ObjectKey, ObjectLocation, Progress, UploadId,
 };
 use domain::rate_limit::CallKind;
 use drive::{BadContent, ContentFacts, Download, DriveError, Kind};
@@ -44,7 +44,8 @@ pub(crate) enum TransferResult {
 pub(crate) struct Transfer<'a> {
     work: &'a Work<'a>,
     number: u32,
-    hash: Option<ContentHash>,
+    /// The expected content; `None` for an export, of which nothing is known beforehand.
+    content: Option<ContentIdentity>,
     plan: PartPlan,
     key: ObjectKey,
     /// The multipart upload, once there is more than one part.
@@ -68,12 +69,14 @@ impl<'a> Transfer<'a> {
         work: &'a Work<'a>,
         state: &mut ContentState,
         number: u32,
-        hash: ContentHash,
+        content: &ContentIdentity,
         facts: &ContentFacts,
     ) -> Result<Self, WorkError> {
         let size_bytes = facts.size_bytes.unwrap_or(0);
         if let Some(Progress::Download(download)) = state.progress.clone() {
-            if let Some(transfer) = Self::resume(work, number, hash, size_bytes, &download).await? {
+            if let Some(transfer) =
+                Self::resume(work, number, content, size_bytes, &download).await?
+            {
                 return Ok(transfer);
             }
             work.abort_upload(&download.object, &download.upload).await;
@@ -82,8 +85,8 @@ impl<'a> Transfer<'a> {
         let plan =
             PartPlan::new(size_bytes).map_err(|error| ObjectsError::Refused(Box::new(error)))?;
         let tenant = &work.connection.key.tenant;
-        let key = ObjectKey::content(tenant, &hash, work.deps.entropy.next());
-        Ok(Self::new(work, number, Some(hash), plan, key))
+        let key = ObjectKey::content(tenant, &name_of(content), work.deps.entropy.next());
+        Ok(Self::new(work, number, Some(content.clone()), plan, key))
     }
 
     /// Starts a transfer of unknown size and hash: an export.
@@ -97,18 +100,22 @@ impl<'a> Transfer<'a> {
     fn new(
         work: &'a Work<'a>,
         number: u32,
-        hash: Option<ContentHash>,
+        content: Option<ContentIdentity>,
         plan: PartPlan,
         key: ObjectKey,
     ) -> Self {
+        let hasher = match &content {
+            Some(content) if content.md5().is_some() => ContentHasher::with_md5(),
+            Some(_) | None => ContentHasher::new(),
+        };
         Self {
             work,
             number,
-            hash,
+            content,
             plan,
             key,
             upload: None,
-            hasher: ContentHasher::new(),
+            hasher,
             parts: 0,
             stored: Vec::new(),
             began_at: work.deps.clock.now(),
@@ -120,7 +127,7 @@ impl<'a> Transfer<'a> {
     async fn resume(
         work: &'a Work<'a>,
         number: u32,
-        hash: ContentHash,
+        content: &ContentIdentity,
         size_bytes: u64,
         saved: &content::Download,
     ) -> Result<Option<Self>, WorkError> {
@@ -129,7 +136,7 @@ impl<'a> Transfer<'a> {
         let (Ok(plan), Ok(hasher)) = (plan, hasher) else {
             return Ok(None);
         };
-        if saved.hash != hash || hasher.size_bytes() != saved.done_bytes {
+        if saved.hash != name_of(content) || hasher.size_bytes() != saved.done_bytes {
             return Ok(None);
         }
         let mut stored = match work
@@ -157,7 +164,13 @@ impl<'a> Transfer<'a> {
             parts: saved.parts,
             stored,
             began_at: saved.began_at,
-            ..Self::new(work, number, Some(hash), plan, saved.object.clone())
+            ..Self::new(
+                work,
+                number,
+                Some(content.clone()),
+                plan,
+                saved.object.clone(),
+            )
         }))
     }
 
@@ -232,7 +245,7 @@ impl<'a> Transfer<'a> {
                 if late || self.parts.is_multiple_of(PARTS_PER_SAVE) {
                     self.save_progress(state).await?;
                 }
-                if late && self.hash.is_some() {
+                if late && self.content.is_some() {
                     return Ok(false);
                 }
             }
@@ -249,7 +262,7 @@ impl<'a> Transfer<'a> {
 
     /// Returns the expected size of the next part, for allocating its buffer once.
     fn next_part_bytes(&self, part_bytes: usize) -> usize {
-        if self.hash.is_none() {
+        if self.content.is_none() {
             return 0;
         }
         let left = self
@@ -308,9 +321,10 @@ impl<'a> Transfer<'a> {
     /// Saves the progress. Content of unknown hash is not resumed, since it would belong to a
     /// different export.
     async fn save_progress(&mut self, state: &mut ContentState) -> Result<(), WorkError> {
-        let (Some(upload), Some(hash)) = (self.upload.clone(), self.hash) else {
+        let (Some(upload), Some(content)) = (self.upload.clone(), &self.content) else {
             return Ok(());
         };
+        let hash = name_of(content);
         self.finish_parts().await?;
         let download = content::Download {
             number: self.number,
@@ -331,12 +345,16 @@ impl<'a> Transfer<'a> {
     /// Uploads the rest and completes the object.
     async fn finish(&mut self, mime_type: &str) -> Result<TransferResult, WorkError> {
         let digest = self.hasher.clone().finish();
-        if self.hash.is_some_and(|wanted| wanted != digest.sha256) {
+        if !self
+            .content
+            .as_ref()
+            .is_none_or(|content| is_of(content, &digest))
+        {
             return Err(WorkError::ChecksumMismatch);
         }
         let entropy = &self.work.deps.entropy;
         let tenant = &self.work.connection.key.tenant;
-        let key = match self.hash {
+        let key = match self.content {
             Some(_) => self.key.clone(),
             None => ObjectKey::content(tenant, &digest.sha256, entropy.next()),
         };
@@ -386,6 +404,25 @@ impl<'a> Transfer<'a> {
             }
         }
         ended
+    }
+}
+
+/// Returns the name under which the bytes of a content are stored and its progress is saved: its
+/// SHA-256, or that of its identity if it is not known yet.
+fn name_of(content: &ContentIdentity) -> ContentHash {
+    let identity = || ContentHasher::sha256(content.to_string().as_bytes());
+    content.hash().unwrap_or_else(identity)
+}
+
+/// Returns whether bytes with this digest are the expected content.
+fn is_of(content: &ContentIdentity, digest: &Digest) -> bool {
+    match content {
+        ContentIdentity::Sha256(hash) => *hash == digest.sha256,
+        ContentIdentity::Md5 { md5, size_bytes } => {
+            *size_bytes == digest.size_bytes && digest.md5_hex().as_ref() == Some(md5)
+        }
+        // Drive states no checksum at all.
+        ContentIdentity::Revision { size_bytes, .. } => *size_bytes == digest.size_bytes,
     }
 }
 

@@ -13,7 +13,7 @@ use domain::{Context, Field, FileRecord, Patch, Refusal, Snapshot, Transition, V
 use drive::{
     DriveError, Kind, Read, UPLOAD_STEP_BYTES, UploadContent, UploadProgress, UploadSession,
 };
-use objects::COMPRESSIBLE_BYTES_MAX;
+use objects::{COMPRESSIBLE_BYTES_MAX, ContentHasher};
 use runtime::telemetry;
 use store::{Committed, StoreError};
 use throttle::{CallError, ThrottledDrive};
@@ -27,6 +27,11 @@ const CHUNK_BYTES: u64 = 32 * UPLOAD_STEP_BYTES;
 /// The number of chunks between saves of the progress. After a crash Drive reports what it has
 /// received, so a stale value is harmless.
 const CHUNKS_PER_SAVE: u64 = 8;
+/// The largest content that is sent in one request: 5 MB (Drive guide "Upload file data"). Drive is
+/// known to check the condition of such a request; whether it does so for a session is not.
+const ONE_REQUEST_BYTES_MAX: u64 = 5_000_000;
+/// The number of answers in a row by which Drive keeps nothing of what it is sent.
+const STALLS_MAX: u32 = 3;
 
 /// Stored content that is to be uploaded.
 struct Payload {
@@ -122,6 +127,20 @@ impl Work<'_> {
             mime_type: &claimed.metadata.mime_type,
             total_bytes: payload.object.size_bytes,
         };
+        // Empty content is only known to be accepted by a session.
+        if (1..=ONE_REQUEST_BYTES_MAX).contains(&content.total_bytes) {
+            let bytes = self.whole(&payload).await?;
+            let replace = drive
+                .client()
+                .replace_content(&read, content, bytes.clone());
+            return match drive.call(CallKind::Edit, replace).await {
+                Ok(mut answer) => {
+                    recognise(&mut answer, &bytes);
+                    self.confirm(claimed, state, &patch, &answer).await
+                }
+                Err(error) => self.handle_refusal(claimed, &patch, error).await,
+            };
+        }
         let start = drive.client().start_replacement(&read, content);
         let session = match drive
             .call_about(CallKind::Upload, Some(self.file), start)
@@ -137,6 +156,8 @@ impl Work<'_> {
             session_uri: session.expose_address().clone(),
             done_bytes: 0,
             began_at: self.deps.clock.now(),
+            base_revision: claimed.metadata.head_revision_id.clone(),
+            kept: None,
         };
         let begun = state.with_progress(Progress::Upload(upload.clone()));
         let state = self.save(&begun).await?;
@@ -169,7 +190,8 @@ impl Work<'_> {
                 self.send_chunks(drive, record, state, upload, active).await
             }
             Ok(UploadProgress::Done(snapshot)) => {
-                self.confirm(record, state, &active.patch, &snapshot).await
+                self.confirm_session(record, state, upload, &active.patch, &snapshot)
+                    .await
             }
             Ok(UploadProgress::SessionGone | UploadProgress::Exists) => {
                 self.end_lost_session(record, state, &active.patch).await
@@ -194,6 +216,7 @@ impl Work<'_> {
     ) -> Result<StepResult, WorkError> {
         let (mut state, mut upload) = (state, upload);
         let total_bytes = active.payload.object.size_bytes;
+        let mut stalls = 0;
         for sent in 1_u64.. {
             let from = upload.done_bytes;
             let answer = if total_bytes == 0 {
@@ -208,7 +231,10 @@ impl Work<'_> {
             let next_byte = match answer {
                 Ok(UploadProgress::Stored { next_byte }) => next_byte,
                 Ok(UploadProgress::Done(snapshot)) => {
-                    return self.confirm(record, state, &active.patch, &snapshot).await;
+                    let patch = &active.patch;
+                    return self
+                        .confirm_session(record, state, upload, patch, &snapshot)
+                        .await;
                 }
                 Ok(UploadProgress::SessionGone | UploadProgress::Exists) => {
                     return self.end_lost_session(record, state, &active.patch).await;
@@ -221,6 +247,10 @@ impl Work<'_> {
                 // A part may have arrived: the next invocation asks Drive.
                 Err(error) => return Err(error.into()),
             };
+            stalls = if next_byte > from { 0 } else { stalls + 1 };
+            if stalls >= STALLS_MAX {
+                return Err(WorkError::Stalled);
+            }
             upload.done_bytes = next_byte;
             let late = self.too_late();
             if late || sent.is_multiple_of(CHUNKS_PER_SAVE) {
@@ -252,6 +282,51 @@ impl Work<'_> {
         Ok(chunk.freeze())
     }
 
+    /// Returns the whole content, which fits one request.
+    async fn whole(&self, payload: &Payload) -> Result<Bytes, WorkError> {
+        if let Some(content) = &payload.content {
+            return Ok(content.clone());
+        }
+        let objects = &self.deps.objects;
+        let content = objects.read_content(&payload.object, ONE_REQUEST_BYTES_MAX);
+        content.await?.ok_or(WorkError::Missing)
+    }
+
+    /// Confirms an upload through a session. Whether Drive checks the condition of a session up to
+    /// its end is not known, so what the upload replaced is checked first.
+    async fn confirm_session(
+        &self,
+        record: FileRecord,
+        state: ContentState,
+        upload: Upload,
+        patch: &Patch,
+        snapshot: &Snapshot,
+    ) -> Result<StepResult, WorkError> {
+        let head = snapshot.metadata.head_revision_id.clone();
+        let state = self.keep_overwritten(&record, state, upload, head).await?;
+        self.confirm(record, state, patch, snapshot).await
+    }
+
+    /// Ends an upload whose claim was settled by an observation before its answer was handled.
+    pub(crate) async fn finish_upload(
+        &self,
+        record: &FileRecord,
+        state: ContentState,
+        upload: Upload,
+    ) -> Result<StepResult, WorkError> {
+        let ours = Value::Text(upload.hash.to_string());
+        let landed = record.is_present() && *record.sides(&Field::Content).drive() == ours;
+        let state = if landed {
+            let head = record.metadata.head_revision_id.clone();
+            self.keep_overwritten(record, state, upload, head).await?
+        } else {
+            state
+        };
+        self.clear_progress(&state).await?;
+        self.settle_original(&state).await?;
+        Ok(StepResult::Continue)
+    }
+
     /// Confirms the claim: Drive has the uploaded content.
     async fn confirm(
         &self,
@@ -267,6 +342,7 @@ impl Work<'_> {
         })
         .await?;
         self.clear_progress(&state).await?;
+        self.settle_original(&state).await?;
         Ok(StepResult::Continue)
     }
 
@@ -384,6 +460,21 @@ impl Work<'_> {
     fn updater(&self) -> FileUpdater<'_> {
         let deps = self.deps;
         FileUpdater::new(self.connection, &deps.store, &deps.clock, &deps.entropy)
+    }
+}
+
+/// Adds our SHA-256 to an answer that states none, if its MD5 and size say that it shows our bytes.
+fn recognise(answer: &mut Snapshot, bytes: &Bytes) {
+    if answer.metadata.sha256.is_some() {
+        return;
+    }
+    let mut hasher = ContentHasher::with_md5();
+    hasher.update(bytes);
+    let digest = hasher.finish();
+    if answer.metadata.md5 == digest.md5_hex()
+        && answer.metadata.size_bytes == Some(digest.size_bytes)
+    {
+        answer.metadata.sha256 = Some(digest.sha256.to_string());
     }
 }
 

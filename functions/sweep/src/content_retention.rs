@@ -1,9 +1,9 @@
-//! Content whose retention has ended: versions of deleted files, and stored bytes that no version
-//! references.
+//! Content that is due: asked for again because it could not be had, versions of deleted files
+//! whose retention has ended, and stored bytes that no version references.
 
 use domain::content::{ContentHash, ContentState};
-use domain::{ConnectionKey, FileId, TenantId};
-use store::{ConnectionState, GcStart, Nonce, Written};
+use domain::{ConnectionKey, FileId, LogId, TenantId};
+use store::{Connection, ConnectionState, GcStart, Nonce, Written};
 use worker::{ContentWake, DedupKey, Priority, WorkError};
 
 use crate::Deps;
@@ -12,8 +12,7 @@ use crate::Deps;
 /// milliseconds.
 const STOPPED_MILLIS: i64 = 3_600_000;
 
-/// Wakes `mirror-content` for a file whose stored versions are due to be released; it checks them
-/// again and releases them.
+/// Wakes `mirror-content` for a file whose content is due; it checks again what is to be done.
 pub(crate) async fn wake_if_due(
     key: &ConnectionKey,
     file: &FileId,
@@ -33,8 +32,12 @@ pub(crate) async fn wake_if_due(
             key: key.clone(),
             file: file.clone(),
         };
+        let priority = match state.trouble {
+            Some(_) => Priority::Bulk,
+            None => Priority::High,
+        };
         let wakes = [(wake, DedupKey::Due(now))];
-        return Ok(deps.contents.send(Priority::High, &wakes).await?);
+        return Ok(deps.contents.send(priority, &wakes).await?);
     }
     let later = ContentState {
         due_at: Some(now.plus_millis(STOPPED_MILLIS)),
@@ -44,6 +47,25 @@ pub(crate) async fn wake_if_due(
     match deps.store.save_content(key, file, &later, nonce).await? {
         Written::Done(_) | Written::Stale(_) => Ok(()),
     }
+}
+
+/// Schedules a content scan of a connection whose files were last scanned by older rules.
+pub(crate) async fn scan_by_current_rules(
+    connection: &Connection,
+    log: &LogId,
+    deps: &Deps,
+) -> Result<(), WorkError> {
+    let Deps {
+        store,
+        clock,
+        entropy,
+        ..
+    } = deps;
+    if worker::needs_scan_by_current_rules(connection, store).await? {
+        worker::schedule_scan(connection, log, store, clock, entropy).await?;
+        worker::record_scan_by_current_rules(&connection.key, store, entropy).await?;
+    }
+    Ok(())
 }
 
 /// Deletes an object that nothing has referenced for the retention period. From the first step on

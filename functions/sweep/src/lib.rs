@@ -273,8 +273,11 @@ async fn poll_log(key: &ConnectionKey, id: &LogId, deps: &Deps) -> Result<(), Wo
         }
         return Ok(());
     }
-    if connection.account.id.is_none() && is_own_log(&connection, id) {
-        take_account(&connection, deps).await;
+    if is_own_log(&connection, id) {
+        content_retention::scan_by_current_rules(&connection, id, deps).await?;
+        if connection.account.id.is_none() {
+            take_account(&connection, deps).await;
+        }
     }
     deps.wakes.log(key, id, now).await?;
     let interval_millis = match log.position {

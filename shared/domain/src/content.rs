@@ -10,9 +10,11 @@ mod change;
 mod conflicted_copy;
 mod encoding;
 mod hash;
+mod identity;
 mod key;
 mod next;
 mod object;
+mod retry;
 mod settings;
 mod state;
 
@@ -20,12 +22,16 @@ pub use change::affects_content;
 pub use conflicted_copy::conflicted_name;
 pub use encoding::{Encoding, ObjectLocation, compressed_bytes_max, is_text};
 pub use hash::{ContentHash, InvalidHash};
+pub use identity::ContentIdentity;
 pub use key::{InvalidObjectKey, ObjectKey};
 pub use next::{ContentAction, ContentContext};
 pub use object::{ContentOrigin, ObjectState, RETAIN_MILLIS, StoredObject, StoredVersion};
+pub use retry::{
+    CONTENT_RULES, ContentRetries, Failure, Trouble, Verdict, retry_wait_millis, slot_millis,
+};
 pub use settings::{
     ContentSettings, DesiredContent, FOLDER, PATTERNS_MAX as CONTENT_PATTERNS_MAX, RETENTION_DAYS,
     RETENTION_DAYS_MAX, SIZE_BYTES_LIMIT as CONTENT_SIZE_BYTES_LIMIT,
     SIZE_BYTES_MAX as CONTENT_SIZE_BYTES_MAX, Skipped, StorageClass,
 };
-pub use state::{ContentOutcome, ContentState, Download, Progress, Upload, UploadId};
+pub use state::{ContentOutcome, ContentState, DRIVE_SIDE, Download, Progress, Upload, UploadId};

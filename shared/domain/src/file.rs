@@ -1,6 +1,7 @@
 //! The record of a file and the transitions that build its next version.
 
 mod cause;
+mod content_sides;
 mod existence;
 mod field;
 mod permission;
@@ -24,7 +25,7 @@ pub use permission::{
     is_principal, most_restrictive, principal_of,
 };
 pub use push::{Claim, Patch};
-pub use record::{Edit, FileRecord, Intent, OpenConflict, Presence, Push, Request};
+pub use record::{Edit, FileRecord, Intent, Keeping, OpenConflict, Presence, Push, Request};
 pub use refusal::{Again, FALSE_CONDITION, Refusal, Trouble};
 pub use snapshot::{Capabilities, DriveMetadata, FieldSetVersion, Gone, Observation, Snapshot};
 pub use suspicion::{Missing, Suspicion};

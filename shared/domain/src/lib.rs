@@ -34,8 +34,8 @@ pub use derive::{Ancestry, Lineage, LineageTop, Side};
 pub use disposition::Disposition;
 pub use file::{
     Again, Capabilities, Claim, Context, DESCRIPTION_BYTES_MAX, DriveMetadata, Edit, EditRefused,
-    FALSE_CONDITION, Field, FieldSetVersion, FileRecord, Gone, Intent, Missing, NAME_BYTES_MAX,
-    NewFile, OWNER, Observation, ObservedPermission, OpenConflict, PERMISSIONS_MAX,
+    FALSE_CONDITION, Field, FieldSetVersion, FileRecord, Gone, Intent, Keeping, Missing,
+    NAME_BYTES_MAX, NewFile, OWNER, Observation, ObservedPermission, OpenConflict, PERMISSIONS_MAX,
     PRINCIPAL_BYTES_MAX, PROPERTIES_MAX, PROPERTY_BYTES_MAX, Patch, Presence, Push, ROLES, Refusal,
     Request, ResolveRefused, Snapshot, Suspicion, Transition, Trouble, Value, ValueRefused,
     ids_digest, is_principal, is_sha256, most_restrictive, principal_of,

@@ -335,6 +335,34 @@ impl<V: Clone + Eq> Sides<V> {
         }
     }
 
+    /// Returns the sides with another form of the same value in place of `from`. Nothing moves.
+    #[must_use]
+    pub fn renamed(&self, from: &V, to: &V) -> Self {
+        let rename = |value: &V| {
+            if value == from {
+                to.clone()
+            } else {
+                value.clone()
+            }
+        };
+        Self {
+            base: rename(&self.base),
+            app: rename(&self.app),
+            conflict: self.conflict.as_ref().map(|conflict| DriveSide {
+                drive: rename(&conflict.drive),
+                unsure: conflict.unsure,
+            }),
+            sent: self
+                .sent
+                .iter()
+                .map(|sent| SentWrite {
+                    value: rename(&sent.value),
+                    ..sent.clone()
+                })
+                .collect(),
+        }
+    }
+
     /// Moves the base to Drive's value and keeps the application's side. Settled entries are
     /// removed, since the base has moved.
     fn advance_base(&self, drive: V, at: DriveVersion) -> Self {

@@ -1,5 +1,6 @@
 //! Single operations on a record.
 
+mod content_actions;
 mod content_fields;
 mod deciding;
 mod drifting;

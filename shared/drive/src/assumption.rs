@@ -1,4 +1,5 @@
-//! Assumptions about Drive that are not verified yet.
+//! Assumptions about Drive that no contract of Google's states: what is known of each, from whom,
+//! and what is done where one is false.
 
 /// A named assumption about Google's servers, with a way to check it on a real account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -15,9 +16,14 @@ pub enum Assumption {
     StaleEtagIsRefused,
     /// A DELETE whose If-Match is an older etag is rejected with 412 and deletes nothing.
     StaleEtagStopsDeletion,
-    /// An upload through v2 with an If-Match is rejected with 412 if the file has changed: at its
-    /// start, and also at its last byte.
+    /// An upload through v2 in one request with an If-Match is rejected with 412 if the file has
+    /// changed.
     StaleEtagStopsUpload,
+    /// An upload through a v2 session with an If-Match is rejected with 412 if the file has
+    /// changed: at its start, and also at its last byte.
+    StaleEtagStopsSession,
+    /// The etag that was just read is accepted if nothing has changed since.
+    CurrentEtagIsAccepted,
     /// Setting `labels.trashed` in a v2 PATCH trashes and untrashes the file.
     PatchTrashes,
     /// v2 deletes a property that is sent with the value `null`.
@@ -35,7 +41,7 @@ pub enum Assumption {
 
 impl Assumption {
     /// All assumptions, in the order in which they are checked.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::StarMovesEtag,
         Self::MoveMovesEtag,
         Self::TrashMovesEtag,
@@ -43,6 +49,8 @@ impl Assumption {
         Self::StaleEtagIsRefused,
         Self::StaleEtagStopsDeletion,
         Self::StaleEtagStopsUpload,
+        Self::StaleEtagStopsSession,
+        Self::CurrentEtagIsAccepted,
         Self::PatchTrashes,
         Self::NullDeletesProperty,
         Self::PropertiesSentBackStay,
@@ -62,6 +70,8 @@ impl Assumption {
             Self::StaleEtagIsRefused => "stale-etag-is-refused",
             Self::StaleEtagStopsDeletion => "stale-etag-stops-deletion",
             Self::StaleEtagStopsUpload => "stale-etag-stops-upload",
+            Self::StaleEtagStopsSession => "stale-etag-stops-session",
+            Self::CurrentEtagIsAccepted => "current-etag-is-accepted",
             Self::PatchTrashes => "patch-trashes",
             Self::NullDeletesProperty => "null-deletes-property",
             Self::PropertiesSentBackStay => "properties-sent-back-stay",
@@ -88,9 +98,12 @@ impl Assumption {
             Self::StaleEtagStopsDeletion => {
                 "a person's change between the read and the DELETE is deleted with the file"
             }
-            Self::StaleEtagStopsUpload => {
+            Self::StaleEtagStopsUpload | Self::StaleEtagStopsSession => {
                 "content that a person uploads between the read and the end of our upload becomes \
                 an older revision; Drive keeps it for at least 30 days and lists it"
+            }
+            Self::CurrentEtagIsAccepted => {
+                "a write is refused as if somebody had been faster, however often it is repeated"
             }
             Self::PatchTrashes => "trashing from the application never takes effect",
             Self::NullDeletesProperty => {
@@ -134,9 +147,17 @@ impl Assumption {
                 412, and the file is still there"
             }
             Self::StaleEtagStopsUpload => {
+                "read the file, rename it through v3, upload a few bytes in one request through v2 \
+                with the first etag: 412, and the content stays"
+            }
+            Self::StaleEtagStopsSession => {
                 "read the file, rename it through v3, start a resumable upload through v2 with the \
                 first etag: 412; read it, start an upload, rename the file through v3, send the \
                 bytes: 412, and the content stays"
+            }
+            Self::CurrentEtagIsAccepted => {
+                "upload content, then read the etag and write with it every second for two \
+                minutes: never 412"
             }
             Self::PatchTrashes => {
                 "patch labels.trashed to true through v2: v3 shows explicitlyTrashed; the same \
@@ -162,6 +183,160 @@ impl Assumption {
                 "get one file through v2 and v3 without a change in between: the snapshots are \
                 equal"
             }
+        }
+    }
+
+    /// Returns what is known of the assumption.
+    #[must_use]
+    pub const fn evidence(self) -> Evidence {
+        let (standing, by) = match self {
+            Self::StarMovesEtag => (
+                Standing::Unknown,
+                "nobody; a file that was only viewed has been seen in the log \
+                 (google-api-dotnet-client 2544, 2023-09)",
+            ),
+            Self::MoveMovesEtag => (
+                Standing::Measured,
+                "obsidian-drive-sync, together with a rename (2026-10-04)",
+            ),
+            Self::TrashMovesEtag | Self::PropertyMovesEtag => (
+                Standing::Unknown,
+                "nobody by itself; drawio and grive2 have met etags that move without new content",
+            ),
+            Self::StaleEtagIsRefused => (
+                Standing::Measured,
+                "for PUT: google-drive-mock (2026-02 to 06), obsidian-drive-sync (2026-10-04); for \
+                 PATCH two programs rely on it",
+            ),
+            Self::StaleEtagStopsDeletion => (
+                Standing::Measured,
+                "google-drive-mock, with a wrong etag (2026-02 to 06)",
+            ),
+            Self::StaleEtagStopsUpload => (
+                Standing::Measured,
+                "google-drive-mock (2026-02 to 06), freed (2026-08-20), obsidian-drive-sync \
+                 (2026-10-04)",
+            ),
+            Self::StaleEtagStopsSession => (Standing::Unknown, "nobody"),
+            Self::CurrentEtagIsAccepted => (
+                Standing::Contradicted,
+                "drawio and users of grive2 (2015) report refusals that do not end",
+            ),
+            Self::PatchTrashes => (
+                Standing::Measured,
+                "for PUT: obsidian-drive-sync (2026-10-04); for PATCH Apps Script users rely on it",
+            ),
+            Self::NullDeletesProperty => {
+                (Standing::Documented, "for v3 only; nothing is known of v2")
+            }
+            Self::PropertiesSentBackStay => (
+                Standing::ReliedOn,
+                "drawio, whose later saves send only some properties",
+            ),
+            Self::InvalidPageTokenIsLocated => (
+                Standing::Measured,
+                "backlot, for files.list (2026-09-23); several programs rely on it for \
+                 changes.list",
+            ),
+            Self::SharingMovesVersion => (
+                Standing::ReliedOn,
+                "google-api-nodejs-client 1370: each share and its end was in the log (2018-12-11)",
+            ),
+            Self::VersionsAgree => (
+                Standing::ReliedOn,
+                "two programs compare the version of both, which differs only after an upload",
+            ),
+        };
+        Evidence { standing, by }
+    }
+
+    /// Returns what this system does where the assumption is false.
+    #[must_use]
+    pub const fn handling(self) -> &'static str {
+        match self {
+            Self::StarMovesEtag
+            | Self::MoveMovesEtag
+            | Self::TrashMovesEtag
+            | Self::PropertyMovesEtag
+            | Self::StaleEtagIsRefused
+            | Self::StaleEtagStopsDeletion => {
+                "nothing: the file is read just before, so the window is one request"
+            }
+            Self::StaleEtagStopsUpload => {
+                "nothing: Drive lists the replaced content as a revision for a month"
+            }
+            Self::StaleEtagStopsSession => {
+                "content up to 5 MB goes in one request; after a larger one the revisions are \
+                 read, and content of a person's that was replaced becomes a file beside"
+            }
+            Self::CurrentEtagIsAccepted => {
+                "the file is read again before each write; false refusals are counted and shown, \
+                 and after ten minutes the edit fails for a person to decide"
+            }
+            Self::PatchTrashes => "the edit fails with the reason, and is shown",
+            Self::NullDeletesProperty => "the edit fails with the reason, and is shown",
+            Self::PropertiesSentBackStay => "an audit finds the difference",
+            Self::InvalidPageTokenIsLocated => "the log's reads fail and raise its alarm",
+            Self::SharingMovesVersion => "a resync lists the permissions again",
+            Self::VersionsAgree => "the difference is merged as a change in Drive",
+        }
+    }
+}
+
+/// What is known of an assumption.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Evidence {
+    /// How well it is known.
+    pub standing: Standing,
+    /// From whom, and when.
+    pub by: &'static str,
+}
+
+/// How well an assumption is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Somebody measured it on a real account.
+    Measured,
+    /// Google documents it.
+    Documented,
+    /// Programs in use rely on it.
+    ReliedOn,
+    /// Nothing is known.
+    Unknown,
+    /// Somebody has met the opposite.
+    Contradicted,
+}
+
+impl Standing {
+    /// Returns its name in tables.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Measured => "measured",
+            Self::Documented => "documented",
+            Self::ReliedOn => "relied on",
+            Self::Unknown => "unknown",
+            Self::Contradicted => "contradicted",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_readme_has_a_row_for_each_assumption() {
+        let readme = include_str!("../README.md");
+        for assumption in Assumption::ALL {
+            let Evidence { standing, by } = assumption.evidence();
+            let row = format!(
+                "| `{}` | {} | {by} | {} |",
+                assumption.name(),
+                standing.name(),
+                assumption.handling()
+            );
+            assert!(readme.contains(&row), "missing in the README:\n{row}");
         }
     }
 }

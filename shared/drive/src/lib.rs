@@ -11,7 +11,7 @@ pub use access::account::{ANOTHER_ACCOUNT, ExpectedAccount};
 pub use access::auth::{Credentials, InvalidCredentials};
 pub use access::directory::{Access, Drives};
 pub use access::secret::Secret;
-pub use assumption::Assumption;
+pub use assumption::{Assumption, Evidence, Standing};
 pub use calls::batch::{BATCH_CALLS_MAX, WriteResult};
 pub use calls::client::DriveClient;
 pub use calls::create::{CreateResult, Creation, FOLDER, SHORTCUT, accepts_pregenerated_id};

@@ -1,11 +1,14 @@
 //! The hash of content, computed incrementally; another process can resume it from a saved state.
 
 use domain::content::ContentHash;
+use md5::Md5;
 use sha2::digest::common::hazmat::{SerializableState, SerializedState};
 use sha2::{Digest as _, Sha256};
 
 /// The format of a saved state: its first byte.
 const FORMAT: u8 = 1;
+/// The format of a saved state that has an MD5 too.
+const FORMAT_WITH_MD5: u8 = 2;
 
 /// The bytes are not a state of [`ContentHasher::save`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -19,13 +22,25 @@ pub struct Digest {
     pub sha256: ContentHash,
     /// The size in bytes.
     pub size_bytes: u64,
+    /// The MD5, if it was asked for.
+    pub md5: Option<[u8; 16]>,
 }
 
-/// An incremental SHA-256. Drive reports it for all files with bytes (`sha256Checksum`), so no
-/// weaker hash is computed.
+impl Digest {
+    /// Returns the MD5 in lower-case hexadecimal digits, as Drive states it.
+    #[must_use]
+    pub fn md5_hex(&self) -> Option<String> {
+        let hex = |md5: [u8; 16]| md5.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.md5.map(hex)
+    }
+}
+
+/// An incremental SHA-256. The MD5 is computed beside it only for content of which Drive states
+/// nothing better (`md5Checksum`): bytes are then verified by it.
 #[derive(Debug, Clone, Default)]
 pub struct ContentHasher {
     sha256: Sha256,
+    md5: Option<Md5>,
     size_bytes: u64,
 }
 
@@ -34,6 +49,15 @@ impl ContentHasher {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A hasher without input that computes the MD5 too.
+    #[must_use]
+    pub fn with_md5() -> Self {
+        Self {
+            md5: Some(Md5::new()),
+            ..Self::default()
+        }
     }
 
     /// Computes the digest of bytes.
@@ -53,6 +77,9 @@ impl ContentHasher {
     /// Adds the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         self.sha256.update(bytes);
+        if let Some(md5) = &mut self.md5 {
+            md5.update(bytes);
+        }
         let more = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         self.size_bytes = self.size_bytes.saturating_add(more);
     }
@@ -69,16 +96,21 @@ impl ContentHasher {
         Digest {
             sha256: ContentHash::from_bytes(self.sha256.finalize().into()),
             size_bytes: self.size_bytes,
+            md5: self.md5.map(|md5| md5.finalize().into()),
         }
     }
 
-    /// Returns the current state, about 110 bytes. It contains the last bytes of the content, so it
-    /// may only be stored where content may be.
+    /// Returns the current state, about 110 bytes, or 200 with an MD5. It contains the last bytes
+    /// of the content, so it may only be stored where content may be.
     #[must_use]
     pub fn save(&self) -> Vec<u8> {
-        let mut state = vec![FORMAT];
+        let format = self.md5.as_ref().map_or(FORMAT, |_| FORMAT_WITH_MD5);
+        let mut state = vec![format];
         state.extend(self.size_bytes.to_be_bytes());
         state.extend(self.sha256.serialize());
+        if let Some(md5) = &self.md5 {
+            state.extend(md5.serialize());
+        }
         state
     }
 
@@ -89,12 +121,20 @@ impl ContentHasher {
     pub fn restore(state: &[u8]) -> Result<Self, InvalidState> {
         let (format, rest) = state.split_first().ok_or(InvalidState)?;
         let (size, rest) = rest.split_first_chunk::<8>().ok_or(InvalidState)?;
-        if *format != FORMAT {
-            return Err(InvalidState);
-        }
-        let sha256: &SerializedState<Sha256> = rest.try_into().map_err(|_| InvalidState)?;
+        let sha256_bytes = SerializedState::<Sha256>::default().len();
+        let (sha256, md5) = rest.split_at_checked(sha256_bytes).ok_or(InvalidState)?;
+        let md5 = match *format {
+            FORMAT if md5.is_empty() => None,
+            FORMAT_WITH_MD5 => {
+                let md5: &SerializedState<Md5> = md5.try_into().map_err(|_| InvalidState)?;
+                Some(Md5::deserialize(md5).map_err(|_| InvalidState)?)
+            }
+            _ => return Err(InvalidState),
+        };
+        let sha256: &SerializedState<Sha256> = sha256.try_into().map_err(|_| InvalidState)?;
         Ok(Self {
             sha256: Sha256::deserialize(sha256).map_err(|_| InvalidState)?,
+            md5,
             size_bytes: u64::from_be_bytes(*size),
         })
     }
@@ -122,6 +162,21 @@ mod tests {
     }
 
     #[test]
+    fn the_md5_is_computed_where_it_is_asked_for_and_resumed() {
+        assert_eq!(ContentHasher::of(b"abc").md5_hex(), None);
+        let mut hasher = ContentHasher::with_md5();
+        hasher.update(b"ab");
+        let mut hasher = ContentHasher::restore(&hasher.save()).unwrap();
+        hasher.update(b"c");
+        let state = hasher.save();
+        let digest = hasher.finish();
+        let md5 = digest.md5_hex().unwrap();
+        assert_eq!(md5, "900150983cd24fb0d6963f7d28e17f72");
+        assert_eq!(digest.sha256, ContentHasher::of(b"abc").sha256);
+        assert!(ContentHasher::restore(&state[..state.len() - 1]).is_err());
+    }
+
+    #[test]
     fn an_invalid_state_is_rejected() {
         let mut hasher = ContentHasher::new();
         hasher.update(&[7; 100]);
@@ -129,7 +184,7 @@ mod tests {
         assert!(ContentHasher::restore(&state).is_ok());
         let longer = [state.as_slice(), &[0]].concat();
         let mut other = state.clone();
-        other[0] = FORMAT + 1;
+        other[0] = FORMAT_WITH_MD5 + 1;
         for bad in [
             &[] as &[u8],
             &state[..1],

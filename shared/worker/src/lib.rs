@@ -23,7 +23,7 @@ pub use file_updater::{FileUpdater, UpdateOutcome};
 pub use message::{LogWake, Origin, PushWake, SnapshotMessage, Unreadable};
 pub use operation_wake::OperationWake;
 pub use queue::{Queue, QueueError, SnapshotQueues, WakeQueues};
-pub use scans::schedule_scan;
+pub use scans::{needs_scan_by_current_rules, record_scan_by_current_rules, schedule_scan};
 pub use services::{ConnectError, Services};
 pub use suspend::suspend;
 pub use work_error::WorkError;

@@ -1,8 +1,9 @@
 //! Schedules content scans.
 
-use domain::{LogId, Operation, Run};
+use domain::content::{CONTENT_RULES, ContentRetries};
+use domain::{ConnectionKey, LogId, Operation, Run};
 use runtime::{Clock, Entropy};
-use store::{Connection, Store, StoreError};
+use store::{Connection, Nonce, Store, StoreError, Written};
 
 /// The delay before a scan starts, in milliseconds, for the write that it belongs to. Whatever else
 /// waits for that write can rely on the scan until then.
@@ -34,4 +35,44 @@ pub async fn schedule_scan(
         );
     }
     Ok(())
+}
+
+/// Returns whether a connection's files were last scanned by older rules about content: what those
+/// left out or gave up is reported by nothing else.
+///
+/// # Errors
+/// [`StoreError`]
+pub async fn needs_scan_by_current_rules(
+    connection: &Connection,
+    store: &Store,
+) -> Result<bool, StoreError> {
+    if !connection.content.enabled {
+        return Ok(false);
+    }
+    let retries = store.load_content_retries(&connection.key).await?;
+    Ok(retries.scanned < CONTENT_RULES)
+}
+
+/// Records that a connection's files are scanned by the current rules: a scan is scheduled, or no
+/// older build has seen them. If another worker is faster, they may be scanned once more.
+///
+/// # Errors
+/// [`StoreError`]
+pub async fn record_scan_by_current_rules(
+    key: &ConnectionKey,
+    store: &Store,
+    entropy: &Entropy,
+) -> Result<(), StoreError> {
+    let retries = store.load_content_retries(key).await?;
+    if retries.scanned >= CONTENT_RULES {
+        return Ok(());
+    }
+    let scanned = ContentRetries {
+        scanned: CONTENT_RULES,
+        ..retries
+    };
+    let nonce = Nonce(entropy.next());
+    match store.save_content_retries(key, &scanned, nonce).await? {
+        Written::Done(_) | Written::Stale(_) => Ok(()),
+    }
 }

@@ -35,6 +35,12 @@ pub enum WorkError {
     /// The downloaded content was damaged on its way, or has changed since.
     #[error("downloaded content does not match Drive's checksum")]
     ChecksumMismatch,
+    /// Drive keeps nothing of the content that is sent to it.
+    #[error("Drive keeps nothing of the content that is sent to it")]
+    Stalled,
+    /// Drive did not finish an export within the invocation.
+    #[error("Drive did not finish the export in time")]
+    LateExport,
     /// The object that holds the same content is being deleted.
     #[error("identical content is being deleted and can't be linked until then")]
     Collecting,
@@ -71,6 +77,8 @@ impl WorkError {
             | Self::Contended
             | Self::OutOfTime
             | Self::ChecksumMismatch
+            | Self::LateExport
+            | Self::Stalled
             | Self::Collecting
             | Self::Missing => Disposition::Retry { after_millis: None },
         }
@@ -85,6 +93,8 @@ impl WorkError {
             | Self::Contended
             | Self::OutOfTime
             | Self::ChecksumMismatch
+            | Self::LateExport
+            | Self::Stalled
             | Self::Collecting
             | Self::Missing => None,
         }

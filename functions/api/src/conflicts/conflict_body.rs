@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::response::Response;
-use domain::{Choice, ConflictRecord, ConflictStatus, Field, Resolution};
+use domain::{Choice, ConflictRecord, ConflictStatus, Field, Keeping, Resolution, Value};
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
 use utoipa::ToSchema;
@@ -56,12 +56,15 @@ pub(crate) struct ConflictView {
     cause: Option<String>,
 }
 
-/// `resolved`: a person or a policy decided. `closed`: the sides agreed again without a decision.
+/// `resolving`: both contents are kept, and the application's is not in Drive yet; it is open until
+/// then. `resolved`: a person or a policy decided. `closed`: the sides agreed again without a
+/// decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = ConflictStatus)]
 enum ConflictStatusView {
     Open,
+    Resolving,
     Resolved,
     Closed,
 }
@@ -81,13 +84,23 @@ pub(crate) struct ResolutionView {
     /// The subject who decided, or `policy`.
     by: String,
     at: String,
+    /// While it is `resolving`: the reason why Drive has not accepted the copy. It is tried again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
 }
 
 impl ConflictView {
     /// The view of a conflict. An open one waits while its file is out of scope.
     pub(crate) fn new(conflict: &ConflictRecord, out_of_scope: bool) -> Self {
         let (status, closed_at, resolution) = match &conflict.status {
-            ConflictStatus::Open => (ConflictStatusView::Open, None, None),
+            ConflictStatus::Open => match &conflict.keeping {
+                None => (ConflictStatusView::Open, None, None),
+                Some(keeping) => (
+                    ConflictStatusView::Resolving,
+                    None,
+                    Some(ResolutionView::of_keeping(keeping, &conflict.drive)),
+                ),
+            },
             ConflictStatus::Resolved(made) => (
                 ConflictStatusView::Resolved,
                 None,
@@ -115,7 +128,7 @@ impl ConflictView {
             opened_at: conflict.opened_at.to_string(),
             closed_at,
             resolution,
-            out_of_scope: (out_of_scope && status == ConflictStatusView::Open).then_some(true),
+            out_of_scope: (out_of_scope && conflict.status == ConflictStatus::Open).then_some(true),
             cause: conflict.cause.map(|cause| cause.to_string()),
         }
     }
@@ -140,6 +153,18 @@ impl ResolutionView {
             value: field_value::to_json(&made.value),
             by: made.by.to_string(),
             at: made.at.to_string(),
+            reason: None,
+        }
+    }
+
+    fn of_keeping(keeping: &Keeping, drive: &Value) -> Self {
+        Self {
+            choose: "both",
+            copy: Some(keeping.copy.to_string()),
+            value: field_value::to_json(drive),
+            by: keeping.by.to_string(),
+            at: keeping.at.to_string(),
+            reason: keeping.reason.clone(),
         }
     }
 }
@@ -217,7 +242,7 @@ pub(crate) fn choice(
 mod tests {
     use super::*;
     use crate::described::check::check;
-    use domain::{ConflictId, Decider, FileId, Timestamp, Value};
+    use domain::{ConflictId, Decider, FileId, Timestamp};
     use serde_json::json;
 
     fn read(json: &Json, field: &Field) -> Result<Choice, String> {
@@ -274,6 +299,7 @@ mod tests {
             unsure: false,
             owed: BTreeMap::new(),
             opened_at: at,
+            keeping: None,
             status: ConflictStatus::Resolved(Resolution {
                 choice: Choice::App,
                 value: Value::text("b"),

@@ -64,6 +64,8 @@ impl RequestedResolution {
             Self::KeepBoth => true,
             Self::Merge => false,
         };
+        // The copy is brought to Drive by the content mirror.
+        content_writes::require_enabled(connection)?;
         let record = lookups::file(deps, &connection.key, &id.file).await?;
         let out_of_scope = scope::is_out_of_scope(deps, connection, &id.file).await?;
         if record.is_present() && out_of_scope {
@@ -96,6 +98,10 @@ async fn copy_id(
     id: &ConflictId,
     can_be_decided: bool,
 ) -> Result<FileId, Problem> {
+    let decided = record.open.get(&id.field).filter(|_| can_be_decided);
+    if let Some(keeping) = decided.and_then(|open| open.keeping.as_ref()) {
+        return Ok(keeping.copy.clone());
+    }
     let name = conflict_id::encode(id);
     let reason = Request {
         key: digest(&[b"the copy of a conflict", name.as_bytes()]),
@@ -158,9 +164,9 @@ async fn merge(
     record: &FileRecord,
 ) -> Result<Choice, Problem> {
     let sides = record.sides(&Field::Content);
-    let base = text(deps, connection, "base", &sides.base).await?;
-    let app = text(deps, connection, "app", &sides.app).await?;
-    let drive = text(deps, connection, "drive", sides.drive()).await?;
+    let base = text(deps, connection, record, "base", &sides.base).await?;
+    let app = text(deps, connection, record, "app", &sides.app).await?;
+    let drive = text(deps, connection, record, DRIVE, sides.drive()).await?;
     let merged = diffy::merge(&base, &app, &drive).map_err(|marked| {
         let clashes = marked
             .lines()
@@ -181,6 +187,7 @@ async fn merge(
 async fn text(
     deps: &Deps,
     connection: &Connection,
+    record: &FileRecord,
     side: &str,
     value: &Value,
 ) -> Result<String, Problem> {
@@ -188,11 +195,44 @@ async fn text(
         let detail = format!("the content of {side} can't be merged: it {why}");
         Problem::new(Kind::StateNotAllowed, detail).at("/choose")
     };
-    let hash = hash_of(value).ok_or_else(|| cannot("is unknown"))?;
-    let object = content_writes::retain(deps, &connection.key, &hash).await?;
-    let object = object.ok_or_else(|| cannot("is not stored here"))?;
-    stored_versions::text(deps, &object).await?.map_err(cannot)
+    let object = match hash_of(value) {
+        Some(hash) => content_writes::retain(deps, &connection.key, &hash).await?,
+        None => None,
+    };
+    match object {
+        Some(object) => stored_versions::text(deps, &object).await?.map_err(cannot),
+        None if side == DRIVE => Err(not_here_yet(deps, connection, record, cannot).await?),
+        None => Err(cannot("is not stored here")),
+    }
 }
+
+/// The problem of a merge whose content of Drive's side is not stored here. It is brought here when
+/// the conflict opens.
+async fn not_here_yet(
+    deps: &Deps,
+    connection: &Connection,
+    record: &FileRecord,
+    cannot: impl Fn(&str) -> Problem,
+) -> Result<Problem, Problem> {
+    if record.metadata.size_bytes > Some(connection.content.size_bytes_max) {
+        return Ok(cannot("is larger than the connection's size_bytes_max"));
+    }
+    let key = &connection.key;
+    let state = deps.store.load_content(key, &record.file).await?;
+    Ok(match (&state.trouble, state.due_at) {
+        (Some(trouble), Some(due)) => {
+            let why = format!(
+                "could not be had: {}; next attempt at {due}",
+                trouble.reason
+            );
+            cannot(&why)
+        }
+        (Some(_) | None, _) => Problem::busy("Drive's content is on its way; try again", 2),
+    })
+}
+
+/// The name of Drive's side.
+const DRIVE: &str = "drive";
 
 /// Returns whether the tenant has stored the bytes of a content.
 pub(crate) async fn is_stored(

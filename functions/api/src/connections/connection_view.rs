@@ -121,6 +121,8 @@ pub(crate) struct AttentionView {
     owed: u64,
     /// Files with nothing to push and something that has been given up.
     failed: u64,
+    /// Files whose content could not be had; it is asked for again.
+    content_unavailable: u64,
     /// Whether counting stopped at a bound, so that there may be more.
     more: bool,
 }
@@ -135,6 +137,7 @@ pub(crate) async fn count_attention(
         open_conflicts: counted.open_conflicts,
         owed: counted.owed,
         failed: counted.failed,
+        content_unavailable: counted.content_unavailable,
         more: counted.more,
     })
 }
@@ -145,6 +148,7 @@ impl AttentionView {
         self.open_conflicts += other.open_conflicts;
         self.owed += other.owed;
         self.failed += other.failed;
+        self.content_unavailable += other.content_unavailable;
         self.more |= other.more;
     }
 }

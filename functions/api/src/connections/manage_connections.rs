@@ -134,6 +134,10 @@ pub(crate) async fn create_connection(
             return Err(Problem::busy("the generated id was in use; try again", 1));
         }
     }
+    if connection.content.enabled {
+        let key = &connection.key;
+        worker::record_scan_by_current_rules(key, &deps.store, &deps.entropy).await?;
+    }
     wakes::wake_log(&deps, &connection.key, &log.log).await;
     let connection = Connection {
         revision: 1,

@@ -1,7 +1,7 @@
 //! The stored versions of a file's content, and the reason why one is not stored.
 
 use domain::content::{ContentOrigin, ContentOutcome, ContentState, StoredObject, StoredVersion};
-use domain::{ConnectionKey, Field, FileRecord, Value};
+use domain::{ConnectionKey, Field, FileRecord, Timestamp, Value};
 use objects::ContentRef;
 use store::{Connection, Linked, PageRequest, Updated};
 
@@ -49,7 +49,7 @@ pub(crate) async fn load(
         return Err(not_found());
     }
     let state = deps.store.load_content(&at.key, &at.file).await?;
-    let unstored = unstored(connection, record, &state);
+    let unstored = unstored(connection, record, &state, deps.clock.now());
     Err(Problem::new(Kind::ContentNotStored, describe(&unstored)).unstored(unstored))
 }
 
@@ -59,34 +59,89 @@ pub(crate) fn not_found() -> Problem {
 }
 
 /// Returns the reason why the current content is not stored.
-fn unstored(connection: &Connection, record: &FileRecord, state: &ContentState) -> UnstoredView {
+fn unstored(
+    connection: &Connection,
+    record: &FileRecord,
+    state: &ContentState,
+    now: Timestamp,
+) -> UnstoredView {
+    if !connection.content.enabled {
+        return UnstoredView::Off;
+    }
+    if let Some(trouble) = &state.trouble {
+        let reason = trouble.reason.clone();
+        let since = Some(trouble.since.to_string());
+        let next_attempt_at = state.due_at.map(|due| due.to_string());
+        return if trouble.lasts(now) {
+            UnstoredView::Unavailable {
+                reason,
+                since,
+                next_attempt_at,
+            }
+        } else {
+            UnstoredView::Pending {
+                reason: Some(reason),
+                since,
+                next_attempt_at,
+            }
+        };
+    }
+    let pending = UnstoredView::Pending {
+        reason: None,
+        since: None,
+        next_attempt_at: None,
+    };
     if let Some((number, outcome)) = &state.outcome
         && *number == record.content_version
     {
         match outcome.clone() {
-            ContentOutcome::Unavailable { reason } => return UnstoredView::Unavailable { reason },
+            ContentOutcome::Unavailable { reason } => {
+                return UnstoredView::Unavailable {
+                    reason,
+                    since: None,
+                    next_attempt_at: None,
+                };
+            }
             ContentOutcome::Skipped { rule } => return UnstoredView::Skipped { rule },
             ContentOutcome::Released => return UnstoredView::Released,
             ContentOutcome::Stored => {}
         }
     }
-    if !connection.content.enabled {
-        return UnstoredView::Off;
-    }
     if record.can_hold_content() && record.app(&Field::Content) == Value::Null {
         return UnstoredView::None;
     }
-    UnstoredView::Pending
+    pending
 }
 
 fn describe(unstored: &UnstoredView) -> String {
     match unstored {
-        UnstoredView::Pending => "it is about to be downloaded; try again later".to_owned(),
-        UnstoredView::Unavailable { reason } => format!("Drive does not provide it: {reason}"),
+        UnstoredView::Pending { reason: None, .. } => {
+            "it is about to be downloaded; try again later".to_owned()
+        }
+        UnstoredView::Pending {
+            reason: Some(reason),
+            next_attempt_at,
+            ..
+        } => format!("it could not be had: {reason}; {}", again(next_attempt_at)),
+        UnstoredView::Unavailable {
+            reason,
+            next_attempt_at,
+            ..
+        } => format!(
+            "Drive does not provide it: {reason}; {}",
+            again(next_attempt_at)
+        ),
         UnstoredView::Skipped { rule } => format!("the connection's settings exclude it: {rule}"),
         UnstoredView::Released => "it was deleted, since the file has long been gone".to_owned(),
         UnstoredView::Off => "the connection does not mirror content".to_owned(),
         UnstoredView::None => "the file has no content that could be stored".to_owned(),
+    }
+}
+
+fn again(next_attempt_at: &Option<String>) -> String {
+    match next_attempt_at {
+        Some(at) => format!("it is asked for again at {at}, or now by POST .../sync"),
+        None => "it is asked for again by POST .../sync".to_owned(),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::response::Response;
+use domain::content::ContentIdentity;
 use domain::{DriveMetadata, Field, FileRecord, Gone, Presence, Trouble, Value};
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
@@ -74,7 +75,8 @@ pub(crate) struct FileView {
 struct ContentView {
     /// The number of changes of the content: the `expected_version` of an upload.
     version: u32,
-    /// Null if Drive has no checksum, or the file has no content any more.
+    /// Null if Drive states none and the content is not stored yet, or the file has no content any
+    /// more.
     sha256: Option<String>,
 }
 
@@ -82,10 +84,9 @@ impl ContentView {
     fn of(record: &FileRecord) -> Option<Self> {
         (record.content_version > 0).then(|| Self {
             version: record.content_version,
-            sha256: match record.app(&Field::Content) {
-                Value::Text(sha256) => Some(sha256),
-                Value::Null | Value::Flag(_) => None,
-            },
+            sha256: ContentIdentity::parse(&record.app(&Field::Content))
+                .and_then(|content| content.hash())
+                .map(|hash| hash.to_string()),
         })
     }
 }

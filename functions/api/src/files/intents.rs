@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use store::{IntentStatus, PageRequest};
 use utoipa::{IntoParams, ToSchema};
 
+use crate::content::content_retries;
 use crate::described::query::Params;
 use crate::edits::{ConditionalEdit, Precondition};
 use crate::files::derived::DerivedView;
@@ -103,7 +104,8 @@ pub(crate) async fn list_intents(
     Ok(Json(IntentList { items, next_cursor }))
 }
 
-/// Retries now what is owed or has been given up.
+/// Retries now what is owed or has been given up, and asks for the file's content if it could not
+/// be had.
 #[utoipa::path(
     post, path = "/v1/connections/{connection}/intents/{file}/retry", tag = "intents",
     params(FilePath),
@@ -114,7 +116,9 @@ pub(crate) async fn retry_intent(
     at: FilePath,
     keyed: Keyed,
 ) -> Result<Response, Problem> {
-    change(&deps, &at, &keyed, FileRecord::retry).await
+    let retried = change(&deps, &at, &keyed, FileRecord::retry).await?;
+    content_retries::ask_for_file(&deps, &at.key, &at.file).await?;
+    Ok(retried)
 }
 
 /// Cancels what is owed.

@@ -122,17 +122,39 @@ pub(crate) struct ProblemBody {
     cause: Option<String>,
 }
 
-/// The reason why content is not stored. `pending`: it is about to be downloaded. `unavailable`:
-/// Drive does not provide it, for this `reason`. `skipped`: the connection's settings exclude it,
-/// by this `rule`. `released`: it was deleted after the file had been gone for the retention
-/// period. `off`: the connection does not mirror content. `none`: the file has no content.
+/// The reason why content is not stored. `pending`: it is about to be downloaded, or could not be
+/// had lately for a `reason` that may pass. `unavailable`: Drive does not provide it, for this
+/// `reason`. Both are asked for again at `next_attempt_at`, and at once by a sync, an audit or a
+/// retry. `skipped`: the connection's settings exclude it, by this `rule`. `released`: it was
+/// deleted after the file had been gone for the retention period. `off`: the connection does not
+/// mirror content. `none`: the file has no content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(tag = "state", rename_all = "snake_case")]
 #[schema(as = Unstored)]
 pub(crate) enum UnstoredView {
-    Pending,
-    Unavailable { reason: String },
-    Skipped { rule: String },
+    Pending {
+        /// The reason of the last attempt.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+        /// The time of the first attempt that failed.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        since: Option<String>,
+        /// The time from which it is asked for again.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        next_attempt_at: Option<String>,
+    },
+    Unavailable {
+        reason: String,
+        /// The time of the first attempt that failed.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        since: Option<String>,
+        /// The time from which it is asked for again.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        next_attempt_at: Option<String>,
+    },
+    Skipped {
+        rule: String,
+    },
     Released,
     Off,
     None,

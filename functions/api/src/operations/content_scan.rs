@@ -65,7 +65,11 @@ async fn create(
         ..Operation::new(connection.key.clone(), id, log, by, now, run).due(due_at)
     };
     match store(&scan).create_operation(&scan).await? {
-        Created::Created => Ok(scan),
+        Created::Created => {
+            let key = &connection.key;
+            worker::record_scan_by_current_rules(key, &deps.store, &deps.entropy).await?;
+            Ok(scan)
+        }
         Created::Exists(_) => Err(Problem::busy("the generated id was in use; try again", 1)),
     }
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use store::{Answer, Connection, ConnectionState, Created, Log, LogPosition, Store, Written};
 use utoipa::ToSchema;
 
+use crate::content::content_retries;
 use crate::described::texts::IdText;
 use crate::http::{ConnectionPath, JsonBody, Keyed, Kind, Problem};
 use crate::operations::content_scan;
@@ -55,6 +56,8 @@ pub(crate) struct SyncStarted {
 }
 
 /// Starts a sync of an active connection.
+///
+/// Content that could not be had is asked for at once, in every mode.
 #[utoipa::path(
     post, path = "/v1/connections/{connection}/sync", tag = "operations",
     params(ConnectionPath),
@@ -88,6 +91,7 @@ pub(crate) async fn start_sync(
         wakes::hasten_failed(&deps, &at.key).await;
     }
     let by = &at.caller.subject;
+    content_retries::ask_for_all(&deps, &connection).await?;
     if body.mode == Mode::Mirror {
         if body.log.is_some() {
             let detail = "content is mirrored for all logs of a connection together";

@@ -150,6 +150,7 @@ impl FileRecord {
         let mut transition = Transition::unchanged(self.clone());
         if !self.is_in_conflict(&stray.id) {
             let closed = ConflictRecord {
+                keeping: None,
                 status: ConflictStatus::Closed { at: context.now },
                 ..stray.clone()
             };

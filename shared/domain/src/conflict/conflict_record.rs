@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::{Cause, Choice, Field, FileId, Timestamp, Value};
+use crate::{Cause, Choice, Field, FileId, Keeping, Timestamp, Value};
 
 /// The identifier of a conflict.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,6 +36,8 @@ pub struct ConflictRecord {
     pub owed: BTreeMap<Field, Value>,
     /// The time at which it was opened.
     pub opened_at: Timestamp,
+    /// While it is open: the decision to keep both contents, which is being carried out.
+    pub keeping: Option<Keeping>,
     /// The status: open, or the way in which it ended.
     pub status: ConflictStatus,
     /// The cause of its last write; `None` before the first one.

@@ -1,15 +1,16 @@
 //! Detection of record changes that affect a file's content.
 
+use super::next::can_download;
 use super::settings::{FOLDER, SHORTCUT};
-use crate::{Capabilities, Field, FileRecord, Presence};
+use crate::{Field, FileRecord, Presence};
 
 /// Returns whether a record's change to `new` requires its content to be processed: the file
 /// appeared or is gone, went into or out of the trash, its content changed on one side, is in
 /// conflict or owed, or should be stored in another way.
 ///
 /// Other changes don't, since metadata is written far more often than content. Docs editor files
-/// have no bytes; their content is taken to change with the time of their last change, since
-/// Drive's version moves with everything.
+/// have no bytes; their content is taken to change with the time of their last change, and with a
+/// version that nothing else explains.
 #[must_use]
 pub fn affects_content(old: Option<&FileRecord>, new: &FileRecord) -> bool {
     if [FOLDER, SHORTCUT].contains(&new.metadata.mime_type.as_str()) {
@@ -37,28 +38,27 @@ fn content_view(record: &FileRecord) -> impl PartialEq + use<> {
         let sides = record.sides(field);
         (sides.drive().clone(), sides.app)
     };
-    let docs = (!record.can_hold_content())
-        .then(|| (metadata.modified_at, metadata.head_revision_id.clone()));
+    let docs =
+        (!record.can_hold_content()).then_some((metadata.modified_at, record.content_moved_at));
     let open = record.open.get(&Field::Content);
     (
         there,
         both(&Field::Trashed),
         both(&Field::Content),
-        open.map(|open| (open.number, open.moves)),
+        open.map(|open| (open.number, open.moves, open.keeping.clone())),
         (metadata.mime_type.clone(), metadata.size_bytes, docs),
         can_download(metadata.capabilities),
     )
-}
-
-fn can_download(capabilities: Capabilities) -> bool {
-    capabilities.names().any(|name| name == "canDownload")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::fixture::{Manually as _, all, context, snapshot, text};
-    use crate::{Choice, Gone, NewFile, Observation, Policies, Policy, Snapshot, Timestamp, Value};
+    use crate::{
+        Capabilities, Choice, Gone, NewFile, Observation, Policies, Policy, Snapshot, Timestamp,
+        Value,
+    };
 
     const DOCS: &str = "application/vnd.google-apps.document";
 
@@ -173,10 +173,14 @@ mod tests {
     }
 
     #[test]
-    fn the_content_of_a_docs_editor_file_changes_with_its_modification_time() {
+    fn a_documents_content_changes_with_its_time_or_an_unexplained_version() {
         let before = FileRecord::from_snapshot(&typed(1, DOCS));
-        let version_only = before.sees(&typed(2, DOCS)).record;
-        assert!(!affects_content(Some(&before), &version_only));
+        let mut starred = typed(2, DOCS);
+        starred.fields.insert(Field::Starred, Value::Flag(true));
+        let starred = before.sees(&starred).record;
+        assert!(!affects_content(Some(&before), &starred));
+        let unexplained = before.sees(&typed(2, DOCS)).record;
+        assert!(affects_content(Some(&before), &unexplained));
         let mut shown = typed(3, DOCS);
         shown.metadata.modified_at = Some(Timestamp::from_millis(5));
         assert!(affects_content(Some(&before), &before.sees(&shown).record));

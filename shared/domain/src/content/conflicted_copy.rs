@@ -21,6 +21,12 @@ impl FileRecord {
         }
         let edit = self.edits.get(&Field::Content);
         let who = edit.map_or("application", |edit| edit.by.as_str());
+        Some(self.copy_with(file, content, who, now))
+    }
+
+    /// Returns a new file with this id beside this one, with other content, by `who`.
+    #[must_use]
+    pub fn copy_with(&self, file: FileId, content: Value, who: &str, now: Timestamp) -> NewFile {
         let name = match self.app(&Field::Name) {
             Value::Text(name) => name,
             Value::Null | Value::Flag(_) => String::new(),
@@ -32,12 +38,12 @@ impl FileRecord {
         if let parent @ Value::Text(_) = self.app(&Field::Parent) {
             values.insert(Field::Parent, parent);
         }
-        Some(NewFile {
+        NewFile {
             file,
             mime_type: self.metadata.mime_type.clone(),
             shortcut_target: None,
             values,
-        })
+        }
     }
 }
 

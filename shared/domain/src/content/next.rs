@@ -1,24 +1,47 @@
 //! The next action for a file's content.
 
 use super::settings::{ContentSettings, DesiredContent};
-use super::{ContentHash, ContentOutcome, ContentState};
-use crate::{ConflictId, Field, FileRecord, Policies, Policy, Timestamp, Value};
+use super::{
+    ContentHash, ContentIdentity, ContentOutcome, ContentState, Failure, Progress, Upload, Verdict,
+};
+use crate::{
+    Capabilities, ConflictId, DriveVersion, Field, FileRecord, Policies, Policy, Timestamp, Value,
+};
 
 const DAY_MILLIS: i64 = 24 * 3_600 * 1_000;
 
 /// One action on a file's content. The state is evaluated again after each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ContentAction {
-    /// Keep both contents of this conflict: create the copy, then resolve the conflict.
-    Copy(ConflictId),
+    /// Keep both contents of this conflict: create the copy, and resolve the conflict when the copy
+    /// is in Drive.
+    Copy {
+        /// The conflict.
+        conflict: ConflictId,
+        /// What is waited for, in the terms of [`ContentState::trouble`].
+        of: String,
+    },
+    /// Store the content of Drive's side of the open conflict, so that it can be merged.
+    StoreDriveSide {
+        /// Its content.
+        content: ContentIdentity,
+        /// What is asked for, in the terms of [`ContentState::trouble`].
+        of: String,
+    },
+    /// Release the stored content of Drive's side: the conflict has ended.
+    ReleaseDriveSide,
+    /// Check what an upload replaced, whose claim has been settled by an observation.
+    FinishUpload(Upload),
     /// Store the content of this version.
     Store {
         /// The number of the version.
         number: u32,
-        /// The hash of its content.
-        hash: ContentHash,
+        /// Its content.
+        content: ContentIdentity,
         /// True if Drive has the content, so that it can be downloaded.
         in_drive: bool,
+        /// What is asked for, in the terms of [`ContentState::trouble`].
+        of: String,
     },
     /// Store an export of the document.
     Export {
@@ -27,8 +50,14 @@ pub enum ContentAction {
         /// The MIME type to export to.
         format: String,
         /// The time of the document's last change.
-        of: Timestamp,
+        modified_at: Timestamp,
+        /// The version at which its content may last have changed.
+        moved_at: DriveVersion,
+        /// What is asked for, in the terms of [`ContentState::trouble`].
+        of: String,
     },
+    /// Record that content can't be had, without asking for it.
+    Fail(Failure),
     /// Upload the application's content to Drive.
     Upload {
         /// The number of the version.
@@ -47,8 +76,8 @@ pub enum ContentAction {
     ReleaseAt(Timestamp),
     /// Release the stored versions: the retention has ended.
     Release,
-    /// Cancel the scheduled release: the file is back.
-    CancelRelease,
+    /// Nothing is waited for any more: the file is back, or what could not be had is not wanted.
+    Unschedule,
     /// Do nothing.
     Nothing,
 }
@@ -64,6 +93,9 @@ pub struct ContentContext<'a> {
     pub in_scope: bool,
     /// The current time.
     pub now: Timestamp,
+    /// The time at which a person, a sync or an audit last asked for everything that could not be
+    /// had.
+    pub asked_at: Timestamp,
 }
 
 impl ContentState {
@@ -73,87 +105,168 @@ impl ContentState {
     /// the settings, since it exists nowhere else.
     #[must_use]
     pub fn next_action(&self, record: &FileRecord, context: ContentContext<'_>) -> ContentAction {
-        if let Some(next) = self.next_upload(record, context.policies) {
+        let next = self.next_of_content(record, context);
+        let in_conflict = record.open.contains_key(&Field::Content);
+        if next == ContentAction::Nothing && self.drive_side.is_some() && !in_conflict {
+            return ContentAction::ReleaseDriveSide;
+        }
+        next
+    }
+
+    fn next_of_content(&self, record: &FileRecord, context: ContentContext<'_>) -> ContentAction {
+        if let Some(next) = self.next_upload(record, context) {
             return next;
+        }
+        if let Some(Progress::Upload(upload)) = &self.progress {
+            return ContentAction::FinishUpload(upload.clone());
         }
         let trashed = *record.sides(&Field::Trashed).drive() == Value::Flag(true);
         if record.is_gone() || trashed {
             return self.next_of_gone(context);
         }
-        if self.due_at.is_some() {
-            return ContentAction::CancelRelease;
-        }
-        if !context.in_scope {
-            return ContentAction::Nothing;
+        if self.due_at.is_some() && self.trouble.is_none() {
+            return ContentAction::Unschedule;
         }
         let number = record.content_version;
-        match context.settings.desired_content(record) {
-            DesiredContent::Nothing => ContentAction::Nothing,
-            DesiredContent::Skipped(why) => {
+        let wanted = context
+            .in_scope
+            .then(|| context.settings.desired_content(record));
+        match wanted {
+            None | Some(DesiredContent::Nothing) => self.wants_nothing(),
+            Some(DesiredContent::Skipped(why)) => {
                 let rule = why.label().to_owned();
                 self.record(number, ContentOutcome::Skipped { rule })
             }
-            DesiredContent::Bytes(sha256) => match ContentHash::parse(&sha256) {
-                Ok(hash) if !self.is_final(number) => ContentAction::Store {
+            Some(DesiredContent::Bytes(_)) if self.is_stored(number) => self.wants_nothing(),
+            Some(DesiredContent::Bytes(content)) => {
+                let of = content.to_string();
+                self.ask(of, record, context, |of| ContentAction::Store {
                     number,
-                    hash,
+                    content,
                     in_drive: true,
-                },
-                Ok(_) => ContentAction::Nothing,
-                Err(_) => {
-                    let reason = "Drive's checksum is none".to_owned();
-                    self.record(number, ContentOutcome::Unavailable { reason })
+                    of,
+                })
+            }
+            Some(DesiredContent::Export(format)) => {
+                let modified_at = record.metadata.modified_at.unwrap_or_default();
+                let moved_at = record.content_moved_at;
+                let last = self.outcome.as_ref().map_or(0, |(last, _)| *last);
+                let exported =
+                    self.exported == Some(modified_at) && self.exported_version >= moved_at;
+                if exported && self.is_stored(last) {
+                    return self.wants_nothing();
                 }
-            },
-            DesiredContent::Export(format) => {
-                let of = record.metadata.modified_at.unwrap_or_default();
-                let (last, done) = match &self.outcome {
-                    Some((last, _)) => (*last, self.exported == Some(of) && self.is_final(*last)),
-                    None => (0, false),
-                };
-                if done {
-                    return ContentAction::Nothing;
-                }
-                ContentAction::Export {
+                let of = format!("{format} {modified_at} {}", moved_at.0);
+                self.ask(of, record, context, |of| ContentAction::Export {
                     number: last.saturating_add(1),
                     format,
+                    modified_at,
+                    moved_at,
                     of,
-                }
+                })
             }
         }
     }
 
+    /// Returns the action that asks Drive for content, unless it could not be had and is not due.
+    /// What Drive says that the account may not download is only looked at when it is due.
+    fn ask(
+        &self,
+        of: String,
+        record: &FileRecord,
+        context: ContentContext<'_>,
+        action: impl FnOnce(String) -> ContentAction,
+    ) -> ContentAction {
+        let open = can_download(record.metadata.capabilities);
+        // A change of the capability makes it another question, which is asked at once.
+        let of = if open { of } else { format!("{of} (closed)") };
+        if self.waits_for(&of, context.now, context.asked_at) {
+            return ContentAction::Nothing;
+        }
+        if !open && self.failures_of(&of) == 0 {
+            return ContentAction::Fail(Failure {
+                of,
+                reason: "not_downloadable".to_owned(),
+                verdict: Verdict::Forbidden,
+            });
+        }
+        action(of)
+    }
+
+    /// Returns the action where no content is wanted from Drive: what could not be had earlier is
+    /// not waited for any more.
+    fn wants_nothing(&self) -> ContentAction {
+        if self.trouble.is_some() {
+            ContentAction::Unschedule
+        } else {
+            ContentAction::Nothing
+        }
+    }
+
     /// Returns the next action for content of the application that Drive does not have.
-    fn next_upload(&self, record: &FileRecord, policies: &Policies) -> Option<ContentAction> {
+    fn next_upload(
+        &self,
+        record: &FileRecord,
+        context: ContentContext<'_>,
+    ) -> Option<ContentAction> {
         let sides = record.sides(&Field::Content);
-        let Value::Text(sha256) = &sides.app else {
-            return None;
-        };
         if sides.app == *sides.drive() || record.is_gone() {
             return None;
         }
-        let hash = ContentHash::parse(sha256).ok()?;
+        let hash = ContentIdentity::parse(&sides.app)?.hash()?;
         let number = record.content_version;
-        if !self.is_final(number) {
+        if !self.is_stored(number) {
+            let of = format!("{hash} (of the application)");
+            if self.waits_for(&of, context.now, context.asked_at) {
+                return Some(ContentAction::Nothing);
+            }
             return Some(ContentAction::Store {
                 number,
-                hash,
+                content: ContentIdentity::Sha256(hash),
                 in_drive: false,
+                of,
             });
         }
         if let Some(conflict) = record.open_conflict(&Field::Content) {
-            let both = policies.of(&Field::Content) == Policy::KeepBoth;
-            return Some(if both {
-                ContentAction::Copy(conflict)
-            } else {
-                ContentAction::Nothing
-            });
+            return Some(self.next_of_conflict(record, conflict, context));
         }
-        let stored = self.outcome == Some((number, ContentOutcome::Stored));
-        Some(if record.content_owed() && stored {
+        Some(if record.content_owed() {
             ContentAction::Upload { number, hash }
         } else {
             ContentAction::Nothing
+        })
+    }
+
+    /// Returns the next action for a conflict, whose application's side is stored.
+    fn next_of_conflict(
+        &self,
+        record: &FileRecord,
+        conflict: ConflictId,
+        context: ContentContext<'_>,
+    ) -> ContentAction {
+        let keeping = record
+            .open
+            .get(&Field::Content)
+            .is_some_and(|open| open.keeping.is_some());
+        if keeping || context.policies.of(&Field::Content) == Policy::KeepBoth {
+            let of = format!("the copy of conflict {}", conflict.number);
+            if self.waits_for(&of, context.now, context.asked_at) {
+                return ContentAction::Nothing;
+            }
+            return ContentAction::Copy { conflict, of };
+        }
+        let sides = record.sides(&Field::Content);
+        let Some(content) = ContentIdentity::parse(sides.drive()) else {
+            return ContentAction::Nothing;
+        };
+        let stored = self.drive_side.is_some() && self.drive_side == content.hash();
+        if stored || record.metadata.size_bytes > Some(context.settings.size_bytes_max) {
+            return ContentAction::Nothing;
+        }
+        let of = format!("{content} (of Drive)");
+        self.ask(of, record, context, |of| ContentAction::StoreDriveSide {
+            content,
+            of,
         })
     }
 
@@ -167,8 +280,9 @@ impl ContentState {
             )) => true,
             Some((_, ContentOutcome::Released)) | None => false,
         };
-        match self.due_at {
-            _ if !kept => ContentAction::Nothing,
+        let release_at = self.due_at.filter(|_| self.trouble.is_none());
+        match release_at {
+            _ if !kept => self.wants_nothing(),
             Some(at) if at > context.now => ContentAction::Nothing,
             Some(_) => ContentAction::Release,
             None => {
@@ -180,247 +294,29 @@ impl ContentState {
 
     fn record(&self, number: u32, outcome: ContentOutcome) -> ContentAction {
         if self.outcome == Some((number, outcome.clone())) {
-            ContentAction::Nothing
+            self.wants_nothing()
         } else {
             ContentAction::Record { number, outcome }
         }
     }
 
-    /// Returns whether the outcome of this version is final: it is stored, or unavailable. What was
-    /// skipped or released may be wanted again.
-    fn is_final(&self, number: u32) -> bool {
+    /// Returns whether this version, or a later one, is stored. What was skipped, released or could
+    /// not be had may be wanted again.
+    fn is_stored(&self, number: u32) -> bool {
         match &self.outcome {
-            Some((last, ContentOutcome::Stored | ContentOutcome::Unavailable { .. })) => {
-                *last >= number
-            }
-            Some((_, ContentOutcome::Skipped { .. } | ContentOutcome::Released)) | None => false,
+            Some((last, ContentOutcome::Stored)) => *last >= number,
+            Some((
+                _,
+                ContentOutcome::Unavailable { .. }
+                | ContentOutcome::Skipped { .. }
+                | ContentOutcome::Released,
+            ))
+            | None => false,
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::fixture::{Manually as _, NOW, all, context, snapshot};
-    use crate::{Capabilities, Gone, Observation, Snapshot};
-
-    fn hash(digit: char) -> ContentHash {
-        ContentHash::parse(&digit.to_string().repeat(64)).unwrap()
-    }
-
-    fn holding(version: u64, digit: char) -> Snapshot {
-        let mut shown = snapshot(version, &[]);
-        shown.metadata.mime_type = "text/plain".to_owned();
-        shown.metadata.sha256 = Some(hash(digit).to_string());
-        shown.metadata.size_bytes = Some(1);
-        shown.metadata.capabilities = Capabilities::from_names(["canDownload"]);
-        shown
-    }
-
-    fn file() -> FileRecord {
-        FileRecord::from_snapshot(&holding(1, 'a'))
-    }
-
-    fn uploaded(digit: char) -> FileRecord {
-        file().edits(Field::Content, Value::Text(hash(digit).to_string()))
-    }
-
-    fn with_outcome(number: u32, outcome: ContentOutcome) -> ContentState {
-        ContentState::default().with_outcome(number, outcome)
-    }
-
-    fn action(state: &ContentState, record: &FileRecord, policy: Policy) -> ContentAction {
-        let settings = ContentSettings {
-            enabled: true,
-            retention_days: 2,
-            ..ContentSettings::default()
-        };
-        let context = ContentContext {
-            settings: &settings,
-            policies: &all(policy),
-            in_scope: true,
-            now: NOW,
-        };
-        state.next_action(record, context)
-    }
-
-    fn next(state: &ContentState, record: &FileRecord) -> ContentAction {
-        action(state, record, Policy::Manual)
-    }
-
-    fn skipped() -> ContentOutcome {
-        ContentOutcome::Skipped {
-            rule: "size".to_owned(),
-        }
-    }
-
-    fn unavailable() -> ContentOutcome {
-        ContentOutcome::Unavailable {
-            reason: "abusive".to_owned(),
-        }
-    }
-
-    #[test]
-    fn drives_content_is_stored_once() {
-        let wanted = ContentAction::Store {
-            number: 1,
-            hash: hash('a'),
-            in_drive: true,
-        };
-        assert_eq!(next(&ContentState::default(), &file()), wanted);
-        for (so_far, again) in [
-            (ContentOutcome::Stored, ContentAction::Nothing),
-            (unavailable(), ContentAction::Nothing),
-            (skipped(), wanted.clone()),
-            (ContentOutcome::Released, wanted),
-        ] {
-            assert_eq!(
-                next(&with_outcome(1, so_far.clone()), &file()),
-                again,
-                "{so_far:?}"
-            );
-        }
-        let changed = file().sees(&holding(2, 'b')).record;
-        let wanted = ContentAction::Store {
-            number: 2,
-            hash: hash('b'),
-            in_drive: true,
-        };
-        assert_eq!(next(&with_outcome(1, unavailable()), &changed), wanted);
-    }
-
-    #[test]
-    fn content_that_is_out_of_scope_or_excluded_is_not_stored() {
-        let mut closed = file();
-        closed.metadata.capabilities = Capabilities::default();
-        let rule = "not_downloadable".to_owned();
-        let note = ContentOutcome::Skipped { rule };
-        let noted = ContentAction::Record {
-            number: 1,
-            outcome: note.clone(),
-        };
-        assert_eq!(next(&ContentState::default(), &closed), noted);
-        assert_eq!(
-            next(&with_outcome(1, note), &closed),
-            ContentAction::Nothing
-        );
-        let settings = ContentSettings {
-            enabled: true,
-            ..ContentSettings::default()
-        };
-        let context = ContentContext {
-            settings: &settings,
-            policies: &Policies::default(),
-            in_scope: false,
-            now: NOW,
-        };
-        assert_eq!(
-            ContentState::default().next_action(&file(), context),
-            ContentAction::Nothing
-        );
-    }
-
-    #[test]
-    fn content_is_uploaded_to_drive_only_after_it_is_stored() {
-        let record = uploaded('c');
-        let stored = ContentAction::Store {
-            number: 2,
-            hash: hash('c'),
-            in_drive: false,
-        };
-        assert_eq!(
-            next(&with_outcome(1, ContentOutcome::Stored), &record),
-            stored
-        );
-        let carried = ContentAction::Upload {
-            number: 2,
-            hash: hash('c'),
-        };
-        assert_eq!(
-            next(&with_outcome(2, ContentOutcome::Stored), &record),
-            carried
-        );
-        assert_eq!(
-            next(&with_outcome(2, unavailable()), &record),
-            ContentAction::Nothing
-        );
-    }
-
-    #[test]
-    fn keep_both_creates_a_copy_for_a_conflict() {
-        let open = uploaded('c').sees(&holding(2, 'd')).record;
-        let id = open.open_conflict(&Field::Content).unwrap();
-        let stored = with_outcome(2, ContentOutcome::Stored);
-        assert_eq!(
-            action(&stored, &open, Policy::KeepBoth),
-            ContentAction::Copy(id)
-        );
-        assert_eq!(
-            action(&stored, &open, Policy::Manual),
-            ContentAction::Nothing
-        );
-        let unstored = action(
-            &with_outcome(1, ContentOutcome::Stored),
-            &open,
-            Policy::KeepBoth,
-        );
-        assert!(matches!(unstored, ContentAction::Store { number: 2, .. }));
-    }
-
-    #[test]
-    fn content_of_a_removed_file_is_retained_and_kept_if_restored() {
-        let policies = all(Policy::Manual);
-        let removed = Observation::Gone(Gone::Removed);
-        let gone = file().apply_lookup(&removed, context(&policies)).record;
-        let trashed = file()
-            .sees(&{
-                let mut shown = holding(2, 'a');
-                shown.fields.insert(Field::Trashed, Value::Flag(true));
-                shown
-            })
-            .record;
-        let at = NOW.plus_millis(2 * DAY_MILLIS);
-        for out in [&gone, &trashed] {
-            let stored = with_outcome(1, ContentOutcome::Stored);
-            assert_eq!(next(&stored, out), ContentAction::ReleaseAt(at));
-            let waiting = ContentState {
-                due_at: Some(at),
-                ..stored.clone()
-            };
-            assert_eq!(next(&waiting, out), ContentAction::Nothing);
-            let over = ContentState {
-                due_at: Some(NOW),
-                ..stored
-            };
-            assert_eq!(next(&over, out), ContentAction::Release);
-            assert_eq!(next(&over, &file()), ContentAction::CancelRelease);
-            assert_eq!(
-                next(&with_outcome(1, ContentOutcome::Released), out),
-                ContentAction::Nothing
-            );
-            assert_eq!(next(&ContentState::default(), out), ContentAction::Nothing);
-        }
-    }
-
-    #[test]
-    fn a_changed_document_is_exported_again() {
-        let mut document = file();
-        document.metadata.mime_type = "application/vnd.google-apps.drawing".to_owned();
-        document.metadata.sha256 = None;
-        document.metadata.modified_at = Some(NOW);
-        let export = |number, of| ContentAction::Export {
-            number,
-            format: "image/png".to_owned(),
-            of,
-        };
-        assert_eq!(next(&ContentState::default(), &document), export(1, NOW));
-        let exported = ContentState {
-            exported: Some(NOW),
-            ..with_outcome(1, ContentOutcome::Stored)
-        };
-        assert_eq!(next(&exported, &document), ContentAction::Nothing);
-        let later = NOW.plus_millis(1);
-        document.metadata.modified_at = Some(later);
-        assert_eq!(next(&exported, &document), export(2, later));
-    }
+/// Returns whether Drive says that the account may download a file.
+pub(super) fn can_download(capabilities: Capabilities) -> bool {
+    capabilities.names().any(|name| name == "canDownload")
 }

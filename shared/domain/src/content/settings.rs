@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::content::is_text;
-use crate::{FileRecord, MimePattern, Value};
+use crate::content::{ContentIdentity, is_text};
+use crate::{FileRecord, MimePattern};
 
 /// The default retention of content that nothing refers to any more, in days.
 pub const RETENTION_DAYS: u32 = 30;
@@ -126,8 +126,8 @@ impl Default for ContentSettings {
 /// The content that should be stored for a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DesiredContent {
-    /// Its bytes, with this SHA-256.
-    Bytes(String),
+    /// Its bytes, of this identity.
+    Bytes(ContentIdentity),
     /// An export of a Docs editor file, in this MIME type.
     Export(String),
     /// Nothing, for a reason that is shown to the user.
@@ -145,9 +145,7 @@ pub enum Skipped {
     Type,
     /// The connection has no export format for this Docs editor type.
     Format,
-    /// Drive does not allow the connection's user to download the file.
-    NotDownloadable,
-    /// Drive provides no SHA-256 of the content.
+    /// Drive states nothing that identifies the content.
     NoChecksum,
 }
 
@@ -159,7 +157,6 @@ impl Skipped {
             Self::Size => "size",
             Self::Type => "type",
             Self::Format => "format",
-            Self::NotDownloadable => "not_downloadable",
             Self::NoChecksum => "no_checksum",
         }
     }
@@ -183,25 +180,18 @@ impl ContentSettings {
         if !self.takes_type(mime_type) {
             return DesiredContent::Skipped(Skipped::Type);
         }
-        let may_download = metadata
-            .capabilities
-            .names()
-            .any(|capability| capability == "canDownload");
-        if !may_download {
-            return DesiredContent::Skipped(Skipped::NotDownloadable);
-        }
         if !record.can_hold_content() {
             return match self.exports.get(mime_type) {
                 Some(format) => DesiredContent::Export(format.clone()),
                 None => DesiredContent::Skipped(Skipped::Format),
             };
         }
-        match metadata.content() {
-            Value::Text(_) if metadata.size_bytes > Some(self.size_bytes_max) => {
+        match ContentIdentity::parse(&metadata.content()) {
+            Some(_) if metadata.size_bytes > Some(self.size_bytes_max) => {
                 DesiredContent::Skipped(Skipped::Size)
             }
-            Value::Text(sha256) => DesiredContent::Bytes(sha256),
-            Value::Null | Value::Flag(_) => DesiredContent::Skipped(Skipped::NoChecksum),
+            Some(content) => DesiredContent::Bytes(content),
+            None => DesiredContent::Skipped(Skipped::NoChecksum),
         }
     }
 
@@ -225,6 +215,8 @@ mod tests {
     use crate::Capabilities;
     use crate::fixture::record;
 
+    const SHA256: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+
     fn file(mime_type: &str, size_bytes: u64, sha256: Option<&str>) -> FileRecord {
         let mut file = record();
         file.metadata.mime_type = mime_type.to_owned();
@@ -244,7 +236,7 @@ mod tests {
     #[test]
     fn nothing_is_wanted_if_content_is_disabled() {
         let settings = ContentSettings::default();
-        let wanted = settings.desired_content(&file("text/plain", 1, Some("aa")));
+        let wanted = settings.desired_content(&file("text/plain", 1, Some(SHA256)));
         assert_eq!(wanted, DesiredContent::Nothing);
     }
 
@@ -256,8 +248,9 @@ mod tests {
             exclude: vec![MimePattern::parse("text/css").unwrap()],
             ..on()
         };
-        let of = |mime_type, size| settings.desired_content(&file(mime_type, size, Some("aa")));
-        assert_eq!(of("text/plain", 10), DesiredContent::Bytes("aa".to_owned()));
+        let of = |mime_type, size| settings.desired_content(&file(mime_type, size, Some(SHA256)));
+        let bytes = ContentIdentity::parse(&crate::Value::text(SHA256)).unwrap();
+        assert_eq!(of("text/plain", 10), DesiredContent::Bytes(bytes));
         assert_eq!(of("text/plain", 11), DesiredContent::Skipped(Skipped::Size));
         assert_eq!(of("text/css", 1), DesiredContent::Skipped(Skipped::Type));
         assert_eq!(of("image/png", 1), DesiredContent::Skipped(Skipped::Type));
@@ -291,15 +284,5 @@ mod tests {
         };
         assert!(settings.compresses("text/plain"));
         assert!(!settings.compresses("image/png"));
-    }
-
-    #[test]
-    fn content_that_may_not_be_downloaded_is_skipped() {
-        let mut closed = file("text/plain", 1, Some("aa"));
-        closed.metadata.capabilities = Capabilities::default();
-        assert_eq!(
-            on().desired_content(&closed),
-            DesiredContent::Skipped(Skipped::NotDownloadable)
-        );
     }
 }

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::{ContentHash, ObjectKey};
-use crate::{AttemptId, FileId, Timestamp};
+use super::{ContentHash, ObjectKey, Trouble};
+use crate::{AttemptId, DriveVersion, FileId, Timestamp};
 
 /// S3's id of a multipart upload. Opaque.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -37,19 +37,38 @@ pub struct ContentState {
     pub progress: Option<Progress>,
     /// The number of consecutive attempts that failed.
     pub failures: u32,
-    /// The time at which to process the file again: it is gone, and the retention of its versions
-    /// ends.
+    /// The time at which to process the file again: content that could not be had is asked for
+    /// again, or the file is gone and the retention of its versions ends.
     pub due_at: Option<Timestamp>,
+    /// What could not be had.
+    pub trouble: Option<Trouble>,
+    /// For a Docs editor file: the version in Drive at which the exported content may last have
+    /// changed ([`crate::FileRecord::content_moved_at`]).
+    pub exported_version: DriveVersion,
+    /// The content of Drive's side of an open conflict that is stored as version
+    /// [`DRIVE_SIDE`]; it is released when the conflict has ended.
+    pub drive_side: Option<ContentHash>,
+    /// If the file is a conflicted copy that is not in Drive yet: the file that the conflict is
+    /// about.
+    pub copy_of: Option<FileId>,
 }
 
+/// The number of the version with the content of Drive's side of an open conflict. The
+/// application's versions begin with 1.
+pub const DRIVE_SIDE: u32 = 0;
+
 impl ContentState {
-    /// Returns the state after this version was processed. Nothing is in progress any more.
+    /// Returns the state after this version was processed. Nothing is in progress or waited for any
+    /// more.
     #[must_use]
     pub fn with_outcome(&self, number: u32, outcome: ContentOutcome) -> Self {
         Self {
             revision: self.revision,
             outcome: Some((number, outcome)),
             exported: self.exported,
+            exported_version: self.exported_version,
+            drive_side: self.drive_side,
+            copy_of: self.copy_of.clone(),
             ..Self::default()
         }
     }
@@ -69,7 +88,8 @@ impl ContentState {
 pub enum ContentOutcome {
     /// The content is stored: there is a version of this number.
     Stored,
-    /// The content can't be obtained.
+    /// The content could not be had. Recorded by earlier builds, which gave it up; it is asked for
+    /// again. [`ContentState::trouble`] has taken its place.
     Unavailable {
         /// The reason, for a person.
         reason: String,
@@ -151,6 +171,10 @@ pub struct Upload {
     pub done_bytes: u64,
     /// The time at which it began. Drive discards a session after a week.
     pub began_at: Timestamp,
+    /// Drive's revision of the content that it replaces, if known.
+    pub base_revision: Option<String>,
+    /// The file that keeps a person's content that the upload replaced unseen.
+    pub kept: Option<FileId>,
 }
 
 impl fmt::Debug for Upload {
@@ -191,6 +215,8 @@ mod tests {
             session_uri: "https://example.com/secret".to_owned(),
             done_bytes: 0,
             began_at: Timestamp::from_millis(0),
+            base_revision: None,
+            kept: None,
         };
         let state = ContentState::default().with_progress(Progress::Upload(upload));
         assert!(!format!("{state:?}").contains("secret"));

@@ -257,7 +257,7 @@ impl TransitionBuilder<'_> {
         }
         // The answer to one of our writes was conditional on the record's state, so nothing else
         // changed in between.
-        merged.is_empty() && content(&record.metadata) != content(&snapshot.metadata)
+        merged.is_empty() && !shows_same(&record.metadata, &snapshot.metadata)
     }
 
     /// Applies what the snapshot merged before says about the deletion: a conflict if it shows a
@@ -372,17 +372,24 @@ impl TransitionBuilder<'_> {
     }
 }
 
-/// The visible part of a file besides its fields. The time of the last change stands for the
-/// content where there is no checksum (Docs editor files, folders).
-fn content(metadata: &DriveMetadata) -> impl PartialEq {
-    (
-        metadata.mime_type.clone(),
-        metadata.size_bytes,
-        metadata.md5.clone(),
-        metadata.sha256.clone(),
-        metadata.head_revision_id.clone(),
-        metadata.drive_id.clone(),
-        metadata.shortcut_target.clone(),
-        metadata.md5.is_none().then_some(metadata.modified_at),
-    )
+/// Returns whether both show the same of a file besides its fields. The time of the last change
+/// stands for the content where there is no checksum (Docs editor files, folders).
+fn shows_same(one: &DriveMetadata, other: &DriveMetadata) -> bool {
+    let others = |metadata: &DriveMetadata| {
+        (
+            metadata.mime_type.clone(),
+            metadata.size_bytes,
+            metadata.head_revision_id.clone(),
+            metadata.drive_id.clone(),
+            metadata.shortcut_target.clone(),
+        )
+    };
+    let unidentified =
+        [one, other].map(|metadata| metadata.md5.is_none() && metadata.sha256.is_none());
+    let content = match unidentified {
+        [false, false] => one.has_content_of(other),
+        [true, true] => one.modified_at == other.modified_at,
+        [true, false] | [false, true] => false,
+    };
+    content && others(one) == others(other)
 }

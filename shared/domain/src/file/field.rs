@@ -21,8 +21,9 @@ pub enum Field {
     Trashed,
     /// The id of the folder that contains the file; `Null` if Drive shows none.
     Parent,
-    /// The content, by its SHA-256 (64 digits of lower-case hex). `Null` if Drive has no bytes, or
-    /// no checksum of them: folders, shortcuts, Docs editor files.
+    /// The content, by its SHA-256 (64 digits of lower-case hex), or by another
+    /// [`crate::content::ContentIdentity`] if Drive states none and the bytes have not been here.
+    /// `Null` if Drive has no bytes: folders, shortcuts, Docs editor files.
     Content,
     /// One key of the file's public `properties`.
     Property(String),

@@ -230,11 +230,12 @@ impl Snapshot {
     /// Returns whether everything except the version and the permissions is as last observed.
     fn matches_except_permissions(&self, record: &FileRecord) -> bool {
         let seen = &*record.recognise(self);
-        let other = |field: &&Field| !matches!(field, Field::Permission(_));
+        let mut metadata = seen.metadata.without_permissions();
+        metadata.inherit_sha256(&record.metadata);
+        let other = |field: &&Field| !matches!(field, Field::Permission(_) | Field::Content);
         let fields = seen.fields.keys().chain(record.fields.keys());
         let same = |field: &Field| seen.value(field) == *record.sides(field).drive();
-        fields.filter(other).all(same)
-            && seen.metadata.without_permissions() == record.metadata.without_permissions()
+        fields.filter(other).all(same) && metadata == record.metadata.without_permissions()
     }
 }
 

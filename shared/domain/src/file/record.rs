@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::merge::Sides;
 use crate::{
-    Again, Cause, DriveMetadata, DriveVersion, Field, FieldSetVersion, FileId, Gone, Missing,
-    Revision, Snapshot, Timestamp, Trouble, Value,
+    Again, Cause, Decider, DriveMetadata, DriveVersion, Field, FieldSetVersion, FileId, Gone,
+    Missing, Revision, Snapshot, Timestamp, Trouble, Value,
 };
 
 /// The record of one Drive item (folders and shortcuts included), as a value. Every operation takes
@@ -48,6 +48,8 @@ pub struct FileRecord {
     pub push: Push,
     /// The metadata that only Drive decides.
     pub metadata: DriveMetadata,
+    /// For a Docs editor file: the version at which its content may last have changed.
+    pub content_moved_at: DriveVersion,
     /// The version that the stored permissions belong to. Lower than [`FileRecord::version`] if
     /// Drive has not shown them since and nothing gave reason to list them.
     pub permissions_at: DriveVersion,
@@ -94,6 +96,22 @@ pub struct OpenConflict {
     pub moves: u32,
     /// The time at which it was opened.
     pub opened_at: Timestamp,
+    /// The decision to keep both contents, until the application's is in a file of its own.
+    pub keeping: Option<Keeping>,
+}
+
+/// The decision to keep both contents of a conflict. The conflict is open until the application's
+/// content is in Drive, in a file beside the one that it is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keeping {
+    /// The file that receives the application's content.
+    pub copy: FileId,
+    /// The person or policy that decided.
+    pub by: Decider,
+    /// The time of the decision.
+    pub at: Timestamp,
+    /// The reason why Drive has not accepted the file so far, if it gave one.
+    pub reason: Option<String>,
 }
 
 /// The state of the push of a file's owed fields. What is owed is derived from the sides and never
@@ -161,6 +179,11 @@ impl FileRecord {
             fields: snapshot.fields.iter().map(agreed).collect(),
             content_version: u32::from(snapshot.metadata.content() != Value::Null),
             metadata: snapshot.metadata.clone(),
+            content_moved_at: if snapshot.metadata.is_document() {
+                snapshot.version
+            } else {
+                DriveVersion(0)
+            },
             permissions_at: unknown.permissions_seen(snapshot),
             ..unknown
         }
@@ -203,6 +226,7 @@ impl FileRecord {
             content_version: 0,
             push: Push::default(),
             metadata: DriveMetadata::default(),
+            content_moved_at: DriveVersion(0),
             permissions_at: DriveVersion(0),
             former_principals: BTreeMap::new(),
             unlisted: None,

@@ -44,7 +44,8 @@ pub struct DriveMetadata {
     pub size_bytes: Option<u64>,
     /// MD5 of the content, lower-case hex.
     pub md5: Option<String>,
-    /// SHA-256 of the content, lower-case hex.
+    /// SHA-256 of the content, lower-case hex. If Drive states none, the one that was computed when
+    /// the content's bytes were here.
     pub sha256: Option<String>,
     /// The id of the content's current revision.
     pub head_revision_id: Option<String>,
@@ -108,12 +109,6 @@ impl Snapshot {
 }
 
 impl DriveMetadata {
-    /// Returns the value of [`Field::Content`]: the checksum of the content.
-    #[must_use]
-    pub fn content(&self) -> Value {
-        self.sha256.clone().map_or(Value::Null, Value::Text)
-    }
-
     /// Returns the change log that reports the file: that of its shared drive, or else the user's.
     /// The user's log also covers a drive whose id is not a valid log id.
     #[must_use]

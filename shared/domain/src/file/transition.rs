@@ -5,13 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::content::{ContentHash, ContentIdentity};
 use crate::file::transition_builder::TransitionBuilder;
 use crate::merge::Sides;
 use crate::{Choice, Policies};
 use crate::{
     ConflictId, ConflictRecord, Decider, Field, FileId, Observation, Timestamp, Value, ValueRefused,
 };
-use crate::{Edit, FileRecord};
+use crate::{Edit, FileRecord, Keeping};
 
 /// The result of an operation on a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -204,8 +205,9 @@ impl FileRecord {
         self.decided(conflict, moves, choice, decider, context)
     }
 
-    /// Resolves an open conflict on content by the `keep_both` policy. `copy` is the file that
-    /// receives the application's content; its creation must already be pending.
+    /// Decides an open conflict on content by the `keep_both` policy. `copy` is the file that
+    /// receives the application's content; its creation must already be pending. The conflict is
+    /// open until [`FileRecord::settle_kept`].
     ///
     /// # Errors
     /// [`ResolveRefused::NotOpen`] if the conflict is no longer open.
@@ -217,6 +219,49 @@ impl FileRecord {
     ) -> Result<Transition, ResolveRefused> {
         let both = Choice::Both(copy);
         self.decided(conflict, None, &both, Decider::Policy, context)
+    }
+
+    /// Resolves the conflict on content whose two contents are kept: the application's is in this
+    /// file in Drive. Changes nothing if that was not decided.
+    #[must_use]
+    pub fn settle_kept(&self, copy: &FileId, context: Context<'_>) -> Transition {
+        let mut builder = TransitionBuilder::of(self, context);
+        let open = self.open.get(&Field::Content);
+        let keeping = open.and_then(|open| open.keeping.clone());
+        if let Some(keeping) = keeping.filter(|keeping| keeping.copy == *copy) {
+            let sides = self.sides(&Field::Content);
+            let drive = sides.drive().clone();
+            builder.set(
+                &Field::Content,
+                sides.resolved(drive, self.version),
+                Some((Choice::Both(keeping.copy), keeping.by)),
+            );
+        }
+        builder.finish()
+    }
+
+    /// Records why Drive has not accepted the file that is to receive the application's content, or
+    /// another file that is to receive it.
+    #[must_use]
+    pub fn update_keeping(
+        &self,
+        copy: FileId,
+        reason: Option<String>,
+        context: Context<'_>,
+    ) -> Transition {
+        let mut builder = TransitionBuilder::of(self, context);
+        let open = self.open.get(&Field::Content);
+        if let Some(keeping) = open.and_then(|open| open.keeping.clone()) {
+            let updated = Keeping {
+                copy,
+                reason,
+                ..keeping.clone()
+            };
+            if updated != keeping {
+                builder.save_keeping(updated);
+            }
+        }
+        builder.finish()
     }
 
     fn decided(
@@ -246,8 +291,20 @@ impl FileRecord {
             builder.abandon_edits(&decider);
             return Ok(builder.finish());
         }
-        if matches!(choice, Choice::Both(_)) && conflict.field != Field::Content {
-            return Err(ResolveRefused::Value(ValueRefused::ReadOnly));
+        if let Choice::Both(copy) = choice {
+            if conflict.field != Field::Content {
+                return Err(ResolveRefused::Value(ValueRefused::ReadOnly));
+            }
+            let known = open.keeping.as_ref().is_some_and(|kept| kept.copy == *copy);
+            if !known {
+                builder.save_keeping(Keeping {
+                    copy: copy.clone(),
+                    by: decider,
+                    at: context.now,
+                    reason: None,
+                });
+            }
+            return Ok(builder.finish());
         }
         let sides = self.sides(&conflict.field);
         let value = chosen_value(&sides, choice);
@@ -273,6 +330,23 @@ impl FileRecord {
             return Err(ResolveRefused::Value(why));
         }
         Ok(builder.finish())
+    }
+
+    /// Records the SHA-256 of Drive's content, of which Drive states another identity: its bytes
+    /// have been here. Changes nothing if Drive has another content by now. If both sides of a
+    /// conflict turn out to be equal, it closes.
+    #[must_use]
+    pub fn learn_content(
+        &self,
+        of: &ContentIdentity,
+        sha256: &ContentHash,
+        context: Context<'_>,
+    ) -> Transition {
+        let mut builder = TransitionBuilder::of(self, context);
+        if self.is_present() && self.metadata.content() == of.value() {
+            builder.learn_sha256(sha256.to_string());
+        }
+        builder.finish()
     }
 
     /// Returns the id of the open conflict on a field, if there is one.

@@ -19,6 +19,8 @@ pub(crate) struct TransitionBuilder<'a> {
     before: &'a FileRecord,
     pub(crate) record: FileRecord,
     conflicts: BTreeMap<ConflictId, ConflictRecord>,
+    /// The identity of Drive's content before and after it became known in a better form.
+    pub(super) renamed: Option<(Value, Value)>,
     pub(crate) context: Context<'a>,
 }
 
@@ -28,6 +30,7 @@ impl<'a> TransitionBuilder<'a> {
             before,
             record: before.clone(),
             conflicts: BTreeMap::new(),
+            renamed: None,
             context,
         }
     }
@@ -53,11 +56,10 @@ impl<'a> TransitionBuilder<'a> {
     pub(crate) fn merge(&mut self, snapshot: &Snapshot, merged: &BTreeSet<Field>) {
         let snapshot = &self.record.recognise(snapshot).into_owned();
         let touched = self.contradicts_deletion(snapshot, merged);
-        // Set first: a policy that decides a conflict below has seen this version.
-        self.record.version = snapshot.version;
         let known_before = self.record.field_set;
         let mut metadata = snapshot.metadata.clone();
         metadata.inherit_permissions(&self.record.metadata);
+        metadata.inherit_sha256(&self.record.metadata);
         if metadata.capabilities != self.record.metadata.capabilities {
             // What was refused may be allowed now.
             self.hasten();
@@ -66,10 +68,15 @@ impl<'a> TransitionBuilder<'a> {
         if snapshot.metadata.permissions_known {
             self.record.unlisted = None;
         }
+        if self.record.document_may_have_changed(snapshot) {
+            self.record.content_moved_at = snapshot.version;
+        }
         // Set before the fields: the sides of the content are stored only where they differ from
         // what the metadata says.
-        let before = std::mem::replace(&mut self.record.metadata, metadata);
+        let before = self.set_metadata(metadata);
         self.record.remember_principals(&before.permissions);
+        // Set before the fields: a policy that decides a conflict below has seen this version.
+        self.record.version = snapshot.version;
         let known = self.record.fields.keys().chain(snapshot.fields.keys());
         let fields: BTreeSet<Field> = known
             .filter(|field| **field != Field::Existence && !merged.contains(field))
@@ -77,7 +84,12 @@ impl<'a> TransitionBuilder<'a> {
             .cloned()
             .collect();
         for field in fields {
-            let drive = snapshot.value(&field);
+            let drive = if field == Field::Content {
+                // With what is known of it from elsewhere.
+                self.record.metadata.content()
+            } else {
+                snapshot.value(&field)
+            };
             let first =
                 known_before < snapshot.field_set && !self.record.fields.contains_key(&field);
             let sides = if first {
@@ -213,6 +225,7 @@ impl<'a> TransitionBuilder<'a> {
             unsure: false,
             owed,
             opened_at: open.opened_at,
+            keeping: None,
             status,
             cause: None,
         };
@@ -226,6 +239,7 @@ impl<'a> TransitionBuilder<'a> {
             number,
             moves: 0,
             opened_at: self.context.now,
+            keeping: None,
         }
     }
 
@@ -365,6 +379,10 @@ impl<'a> TransitionBuilder<'a> {
                 .is_some_and(|conflict| conflict.unsure),
             owed: BTreeMap::new(),
             opened_at: open.opened_at,
+            keeping: match status {
+                ConflictStatus::Open => open.keeping.clone(),
+                ConflictStatus::Closed { .. } | ConflictStatus::Resolved(_) => None,
+            },
             status,
             cause: None,
         };
@@ -434,7 +452,13 @@ impl<'a> TransitionBuilder<'a> {
         if content == Some(&Sides::agreed(self.record.metadata.content())) {
             self.record.fields.remove(&Field::Content);
         }
-        if self.record.app(&Field::Content) != self.before.app(&Field::Content) {
+        let mut content_before = self.before.app(&Field::Content);
+        if let Some((old, new)) = &self.renamed
+            && content_before == *old
+        {
+            content_before.clone_from(new);
+        }
+        if self.record.app(&Field::Content) != content_before {
             let version = self.before.content_version;
             self.record.content_version = version.saturating_add(1);
         }

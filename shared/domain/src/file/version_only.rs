@@ -10,9 +10,11 @@ impl Snapshot {
     /// visible to the user", v3 `files` resource.)
     #[must_use]
     pub fn repeats(&self, earlier: &Self) -> bool {
+        let mut metadata = self.metadata.clone();
+        metadata.inherit_sha256(&earlier.metadata);
         self.version >= earlier.version
             && self.field_set == earlier.field_set
-            && self.metadata == earlier.metadata
+            && metadata == earlier.metadata
             && set(&self.fields) == set(&earlier.fields)
     }
 }
@@ -25,6 +27,31 @@ fn set(fields: &BTreeMap<Field, Value>) -> Vec<(&Field, &Value)> {
 }
 
 impl FileRecord {
+    /// Returns whether a later snapshot of a Docs editor file may show another content. Drive
+    /// states nothing that identifies such content, and the time of the last change can be set
+    /// back. So it has not changed only if that time stands and something explains the version that
+    /// does not touch the content: a star, the trash, a folder, a permission.
+    pub(crate) fn document_may_have_changed(&self, snapshot: &Snapshot) -> bool {
+        let (before, after) = (&self.metadata, &snapshot.metadata);
+        if !after.is_document() || snapshot.version <= self.version {
+            return false;
+        }
+        let explains = |field: &Field| match field {
+            Field::Starred | Field::Trashed | Field::Parent | Field::Permission(_) => {
+                snapshot.value(field) != *self.sides(field).drive()
+            }
+            Field::Existence
+            | Field::Name
+            | Field::Description
+            | Field::Content
+            | Field::Property(_) => false,
+        };
+        let mut fields = snapshot.fields.keys().chain(self.fields.keys());
+        before.modified_at != after.modified_at
+            || before.head_revision_id != after.head_revision_id
+            || !fields.any(explains)
+    }
+
     /// Returns the state that Drive was last observed in, if the file exists.
     #[must_use]
     pub fn observed(&self) -> Option<Snapshot> {

@@ -1,5 +1,6 @@
 //! Content as a field: part of the metadata until someone uploads.
 
+use crate::content::ContentIdentity;
 use crate::fixture::{FULL, Manually as _, all, context, record, snapshot, values};
 use crate::{
     AttemptId, EditRefused, Field, FileId, FileRecord, NewFile, Policies, Policy, Snapshot, Value,
@@ -96,9 +97,29 @@ fn content_changed_on_both_sides_is_a_conflict_that_keep_both_leaves_open() {
         .unwrap();
     assert_eq!(copy.values[&Field::Content], hash('c'));
 
-    let transition = met
+    let decided = met
         .resolve_keeping_both(&id, beside.clone(), context(&policies))
         .unwrap();
+    let keeping = decided.conflicts[&id].keeping.clone().unwrap();
+    assert_eq!(
+        (&keeping.copy, &keeping.by),
+        (&beside, &crate::Decider::Policy)
+    );
+    assert_eq!(decided.conflicts[&id].status, crate::ConflictStatus::Open);
+    let decided = decided.record;
+    assert_eq!(
+        content(&decided),
+        (hash('c'), 2),
+        "open until the copy is in Drive"
+    );
+    let refused = decided.update_keeping(beside.clone(), Some("no".to_owned()), context(&policies));
+    let reason = refused.conflicts[&id].keeping.clone().unwrap().reason;
+    assert_eq!(reason.as_deref(), Some("no"));
+    let other = FileId::parse("other").unwrap();
+    let nothing = decided.settle_kept(&other, context(&policies));
+    assert!(nothing.conflicts.is_empty());
+
+    let transition = decided.settle_kept(&beside, context(&policies));
     let kept = transition.record;
     assert_eq!(content(&kept), (hash('d'), 3));
     assert!(!kept.fields.contains_key(&Field::Content));
@@ -162,4 +183,77 @@ fn a_file_with_content_is_created_empty_and_owes_its_content() {
     assert!(made.open.is_empty() && made.content_owed());
     assert_eq!(made.sides(&Field::Content).base, hash('0'));
     assert_eq!(content(&made).0, hash('c'));
+}
+
+fn old_binary(version: u64, md5: &str, sha256: Option<Value>) -> Snapshot {
+    let mut shown = holding(version, 'a');
+    shown.metadata.size_bytes = Some(3);
+    shown.metadata.md5 = Some(md5.to_owned());
+    shown.metadata.sha256 = match sha256 {
+        Some(Value::Text(sha256)) => Some(sha256),
+        Some(_) | None => None,
+    };
+    shown
+}
+
+fn identity(record: &FileRecord) -> ContentIdentity {
+    ContentIdentity::parse(&record.metadata.content()).unwrap()
+}
+
+fn learned(record: &FileRecord, digit: char) -> FileRecord {
+    let policies = Policies::default();
+    let sha256 = ContentIdentity::parse(&hash(digit))
+        .unwrap()
+        .hash()
+        .unwrap();
+    let transition = record.learn_content(&identity(record), &sha256, context(&policies));
+    transition.record
+}
+
+#[test]
+fn regression_an_upload_to_a_file_without_sha256_conflicts_with_a_persons_content() {
+    let first = FileRecord::from_snapshot(&old_binary(1, "aa", None));
+    let owing = first.edits(Field::Content, hash('c'));
+    let met = owing.sees(&old_binary(2, "bb", None)).record;
+    assert!(met.open_conflict(&Field::Content).is_some());
+    assert!(!met.content_owed());
+    let renamed = owing.sees(&old_binary(2, "aa", None)).record;
+    assert!(renamed.open.is_empty() && renamed.content_owed());
+}
+
+#[test]
+fn a_sha256_that_becomes_known_moves_nothing() {
+    let first = FileRecord::from_snapshot(&old_binary(1, "aa", None));
+    let known = learned(&first, 'a');
+    assert_eq!(content(&known), (hash('a'), 1));
+    let again = known.sees(&old_binary(2, "aa", None)).record;
+    assert_eq!(content(&again), (hash('a'), 1), "Drive still states none");
+    let stated = first.sees(&old_binary(2, "aa", Some(hash('a')))).record;
+    assert_eq!(content(&stated), (hash('a'), 1));
+    let moved = known.sees(&old_binary(2, "bb", None)).record;
+    assert_eq!(moved.content_version, 2);
+
+    let owing = first.edits(Field::Content, hash('c'));
+    for known in [
+        learned(&owing, 'a'),
+        owing.sees(&old_binary(2, "aa", Some(hash('a')))).record,
+    ] {
+        assert!(known.open.is_empty() && known.content_owed());
+        assert_eq!(known.sides(&Field::Content).base, hash('a'));
+        assert_eq!(content(&known), (hash('c'), 2));
+    }
+}
+
+#[test]
+fn a_conflict_whose_sides_turn_out_to_be_equal_closes() {
+    let first = FileRecord::from_snapshot(&old_binary(1, "aa", None));
+    let owing = first.edits(Field::Content, hash('c'));
+    let met = owing.sees(&old_binary(2, "cc", None)).record;
+    assert!(met.open_conflict(&Field::Content).is_some());
+    let other = learned(&met, 'd');
+    assert!(other.open_conflict(&Field::Content).is_some());
+    assert_eq!(other.sides(&Field::Content).drive(), &hash('d'));
+    let same = learned(&met, 'c');
+    assert!(same.open.is_empty() && !same.content_owed());
+    assert_eq!(content(&same), (hash('c'), 2));
 }

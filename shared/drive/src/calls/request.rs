@@ -90,6 +90,12 @@ impl Call {
         Ok(self)
     }
 
+    /// Sets a body of any type, which a header names.
+    pub(crate) fn bytes(mut self, body: Bytes) -> Self {
+        self.body = body;
+        self
+    }
+
     /// Sets a multipart body, and accepts a multipart response.
     pub(crate) fn mixed(mut self, content_type: &'static str, body: Vec<u8>) -> Self {
         self.accept = "multipart/mixed";

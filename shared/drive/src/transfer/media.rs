@@ -46,6 +46,28 @@ impl DriveClient {
         }
     }
 
+    /// Makes a call whose body is content, and returns the body of a 2xx response or the error.
+    /// After a 401 the call is made once more with a new access token; a redirect is an error,
+    /// since it would not carry the content.
+    pub(crate) async fn send_content(&self, call: &Call) -> Result<Bytes, DriveError> {
+        let token = self.token().await?;
+        let refused = match self.send_content_once(call, &token).await {
+            Err(error) if token_rejected(&error) => error,
+            outcome => return outcome,
+        };
+        match self.replacement_for(&token).await? {
+            Some(token) => self.send_content_once(call, &token).await,
+            None => Err(refused),
+        }
+    }
+
+    async fn send_content_once(&self, call: &Call, token: &Secret) -> Result<Bytes, DriveError> {
+        let context = call.context();
+        let request = call.build(&self.base_url, self.quota_user.as_deref(), token)?;
+        let answer = self.exchange(context, request).await?;
+        whole(context, check_success(context, answer).await?.into_body()).await
+    }
+
     async fn open_once(
         &self,
         call: &Call,

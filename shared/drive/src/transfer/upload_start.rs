@@ -1,13 +1,16 @@
 //! Starts uploads: of new content for a file, or of a new file.
 
+use bytes::Bytes;
+use domain::Snapshot;
 use http::{HeaderName, Method, StatusCode, header};
 use serde_json::json;
 use url::Url;
 
 use crate::calls::client::v2_upload_path;
 use crate::calls::create::create_call;
-use crate::calls::request::Call;
-use crate::protocol::table;
+use crate::calls::request::{Call, ambiguous, parse_json};
+use crate::protocol::{normalise, table};
+use crate::transfer::content_facts::AnotherFile;
 use crate::{Creation, DriveClient, DriveError, Kind, Read, UploadSession};
 
 const CONTENT_TYPE: HeaderName = HeaderName::from_static("x-upload-content-type");
@@ -43,7 +46,7 @@ impl DriveClient {
     /// session expires after a week.
     ///
     /// This is v2 `files.update`, Drive's only upload with an `If-Match`; for its effect see
-    /// [`crate::Assumption::StaleEtagStopsUpload`].
+    /// [`crate::Assumption::StaleEtagStopsSession`].
     ///
     /// # Errors
     /// [`DriveError`]; [`Kind::Stale`] if the file has changed since it was read.
@@ -61,6 +64,39 @@ impl DriveClient {
             .json(&json!({}))?;
         let address = self.start(call, content).await?;
         Ok(UploadSession::new(file.clone(), address))
+    }
+
+    /// Replaces a file's content in one request (`uploadType=media`, up to 5 MB), if the file is
+    /// unchanged since it was read. Returns its complete new state.
+    ///
+    /// That Drive checks the condition of such a request was measured by others; for a session it
+    /// was not. See [`crate::Assumption::StaleEtagStopsUpload`].
+    ///
+    /// # Errors
+    /// [`DriveError`]; [`Kind::Stale`] if the file has changed since it was read.
+    pub async fn replace_content(
+        &self,
+        read: &Read,
+        content: UploadContent<'_>,
+        bytes: Bytes,
+    ) -> Result<Snapshot, DriveError> {
+        let file = &read.snapshot.file;
+        let call = Call::new("files.update", Method::PUT, v2_upload_path(file))
+            .query("supportsAllDrives", "true")
+            .query("updateViewedDate", "false")
+            .query("fields", &table::V2_FILE)
+            .query("uploadType", "media")
+            .if_match(&read.etag)
+            .header(header::CONTENT_TYPE, content.mime_type)?
+            .bytes(bytes);
+        let body = self.send_content(&call).await?;
+        let shown = normalise::snapshot(parse_json(call.context(), &body)?)
+            .map_err(|defect| ambiguous(call.context(), defect))?;
+        if shown.file == *file {
+            Ok(shown)
+        } else {
+            Err(ambiguous(call.context(), AnotherFile))
+        }
     }
 
     /// Starts the upload of a new file with its content and fields, with a pregenerated id

@@ -131,7 +131,8 @@ suite! {
         an_object_is_retained_for_a_caller_about_to_link_it,
         another_tenants_same_content_is_another_object,
         concurrent_versions_keep_the_count_right_and_no_referenced_object_is_collected,
-        a_content_state_is_saved_on_its_revision;
+        a_content_state_is_saved_on_its_revision,
+        two_workers_never_take_the_same_slot_of_the_retries;
     checks_multipart_uploads:
         an_upload_is_kept_until_it_is_deleted_or_expires,
         a_restored_version_records_who_and_why;

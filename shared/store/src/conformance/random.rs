@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use domain::merge::{DriveSide, SentWrite, Sides};
 use domain::{
     AttemptId, Capabilities, Cause, Choice, ConflictId, ConflictRecord, ConflictStatus, Decider,
-    DriveMetadata, DriveVersion, Edit, Field, FieldSetVersion, FileId, FileRecord, Gone,
+    DriveMetadata, DriveVersion, Edit, Field, FieldSetVersion, FileId, FileRecord, Gone, Keeping,
     ObservedPermission, OpenConflict, Presence, Push, Request, Resolution, Revision, Timestamp,
     Transition, Value,
 };
@@ -43,6 +43,17 @@ fn field() -> impl Strategy<Value = Field> {
         text().prop_map(Field::Property),
         text().prop_map(Field::Permission),
     ]
+}
+
+fn keeping() -> impl Strategy<Value = Option<Keeping>> {
+    let keeping = (id(), text(), time(), proptest::option::of(text()));
+    let keeping = keeping.prop_map(|(copy, by, at, reason)| Keeping {
+        copy,
+        by: Decider::Person(by),
+        at,
+        reason,
+    });
+    proptest::option::of(keeping)
 }
 
 fn time() -> impl Strategy<Value = Timestamp> {
@@ -224,12 +235,14 @@ fn record() -> impl Strategy<Value = FileRecord> {
         1 => time().prop_map(|at| Presence::Gone(Gone::MovedAway, at)),
     ];
     let edit = (text(), time(), cause()).prop_map(|(by, at, cause)| Edit { by, at, cause });
-    let open =
-        (any::<u32>(), any::<u32>(), time()).prop_map(|(number, moves, opened_at)| OpenConflict {
+    let open = (any::<u32>(), any::<u32>(), time(), keeping()).prop_map(
+        |(number, moves, opened_at, keeping)| OpenConflict {
             number,
             moves,
             opened_at,
-        });
+            keeping,
+        },
+    );
     let request = (text(), text()).prop_map(|(key, digest)| Request { key, digest });
     (
         (
@@ -285,6 +298,7 @@ fn record() -> impl Strategy<Value = FileRecord> {
                     content_version,
                     push,
                     metadata: domain::DriveMetadata { parents, ..mirror },
+                    content_moved_at: DriveVersion(0),
                     permissions_at: DriveVersion(permissions_at),
                     former_principals,
                     unlisted: None,
@@ -320,13 +334,19 @@ fn conflict() -> impl Strategy<Value = ConflictRecord> {
     (
         (id(), field(), any::<u32>(), any::<u32>()),
         (value(), value(), value(), any::<bool>()),
-        (btree_map(field(), value(), 0..4), time(), status, cause()),
+        (
+            btree_map(field(), value(), 0..4),
+            time(),
+            keeping(),
+            status,
+            cause(),
+        ),
     )
         .prop_map(
             |(
                 (file, field, number, moves),
                 (base, app, drive, unsure),
-                (owed, opened_at, status, cause),
+                (owed, opened_at, keeping, status, cause),
             )| {
                 ConflictRecord {
                     id: ConflictId {
@@ -341,6 +361,7 @@ fn conflict() -> impl Strategy<Value = ConflictRecord> {
                     unsure,
                     owed,
                     opened_at,
+                    keeping,
                     status,
                     cause,
                 }

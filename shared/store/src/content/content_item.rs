@@ -2,15 +2,16 @@
 //! large the content: the parts are listed by S3, and 10,000 of them would not fit into an item.
 
 use domain::content::{
-    ContentHash, ContentOutcome, ContentState, Download, Progress, Upload, UploadId,
+    ContentHash, ContentOutcome, ContentState, Download, Progress, Trouble, Upload, UploadId,
+    Verdict,
 };
-use domain::{AttemptId, ConnectionKey, FileId, Timestamp};
+use domain::{AttemptId, ConnectionKey, DriveVersion, FileId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::content::version_item::{hash_item, object_key};
 use crate::file::value_item::at;
 use crate::table::item::{Checksum, Encoded, decode, encode};
-use crate::table::key::{Index, Item, Key, due_place};
+use crate::table::key::{Index, Item, Key, connection_pk, due_place, millis_13};
 use crate::{Nonce, StoreError};
 
 #[derive(Serialize, Deserialize)]
@@ -27,6 +28,31 @@ struct Body {
     exported: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     due_at: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    trouble: Option<TroubleBody>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    exported_version: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    drive_side: Option<Checksum>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    copy_of: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct TroubleBody {
+    of: String,
+    reason: String,
+    verdict: VerdictText,
+    since: i64,
+    asked_at: i64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum VerdictText {
+    Passing,
+    Refused,
+    Forbidden,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -67,6 +93,10 @@ struct UploadBody {
     session: String,
     done_bytes: u64,
     began_at: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    base_revision: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    kept: Option<String>,
 }
 
 /// Encodes a state under its own revision.
@@ -90,13 +120,57 @@ pub(crate) fn encode_content(
         failures: state.failures,
         exported: state.exported.map(Timestamp::as_millis),
         due_at: state.due_at.map(Timestamp::as_millis),
+        trouble: state.trouble.as_ref().map(TroubleBody::of),
+        exported_version: Some(state.exported_version.0).filter(|version| *version > 0),
+        drive_side: state.drive_side.as_ref().map(hash_item),
+        copy_of: state.copy_of.as_ref().map(ToString::to_string),
     };
     let place = Key::content(key, file);
     let mut item = encode(&place, &body)?;
     if let Some(due) = state.due_at {
         item.place(Index::Due, due_place(&place, due));
     }
+    if let Some(trouble) = &state.trouble {
+        let since = millis_13(trouble.since);
+        item.place(
+            Index::Attention,
+            (connection_pk(key), format!("{TROUBLE}{since}#{file}")),
+        );
+    }
     Ok(item)
+}
+
+/// The prefix of the sort key of content that could not be had in the index `attention`.
+pub(crate) const TROUBLE: &str = "content#";
+
+impl TroubleBody {
+    fn of(trouble: &Trouble) -> Self {
+        Self {
+            of: trouble.of.clone(),
+            reason: trouble.reason.clone(),
+            verdict: match trouble.verdict {
+                Verdict::Passing => VerdictText::Passing,
+                Verdict::Refused => VerdictText::Refused,
+                Verdict::Forbidden => VerdictText::Forbidden,
+            },
+            since: trouble.since.as_millis(),
+            asked_at: trouble.asked_at.as_millis(),
+        }
+    }
+
+    fn into_trouble(self) -> Trouble {
+        Trouble {
+            of: self.of,
+            reason: self.reason,
+            verdict: match self.verdict {
+                VerdictText::Passing => Verdict::Passing,
+                VerdictText::Refused => Verdict::Refused,
+                VerdictText::Forbidden => Verdict::Forbidden,
+            },
+            since: at(self.since),
+            asked_at: at(self.asked_at),
+        }
+    }
 }
 
 fn progress_body(progress: &Progress) -> ProgressBody {
@@ -119,6 +193,8 @@ fn progress_body(progress: &Progress) -> ProgressBody {
             session: upload.session_uri.clone(),
             done_bytes: upload.done_bytes,
             began_at: upload.began_at.as_millis(),
+            base_revision: upload.base_revision.clone(),
+            kept: upload.kept.as_ref().map(ToString::to_string),
         }),
         Progress::Copy { number, file } => ProgressBody::Copy {
             number: *number,
@@ -151,6 +227,16 @@ pub(crate) fn decode_content(
         failures: body.failures,
         exported: body.exported.map(at),
         due_at: body.due_at.map(at),
+        trouble: body.trouble.map(TroubleBody::into_trouble),
+        exported_version: DriveVersion(body.exported_version.unwrap_or(0)),
+        drive_side: body
+            .drive_side
+            .map(|hash| content_hash(hash, &place))
+            .transpose()?,
+        copy_of: body
+            .copy_of
+            .map(|file| copy_id(&file, &place))
+            .transpose()?,
     };
     Ok((state, Nonce(body.nonce)))
 }
@@ -160,10 +246,7 @@ fn progress_from(
     body: ProgressBody,
     place: &Key,
 ) -> Result<Progress, StoreError> {
-    let hash = |text: Checksum| {
-        let parsed = ContentHash::parse(&text.into_text());
-        parsed.map_err(|_| place.clone().corrupt("its hash is invalid"))
-    };
+    let hash = |text: Checksum| content_hash(text, place);
     Ok(match body {
         ProgressBody::Download(body) => Progress::Download(Download {
             number: body.number,
@@ -186,11 +269,21 @@ fn progress_from(
             session_uri: body.session,
             done_bytes: body.done_bytes,
             began_at: at(body.began_at),
+            base_revision: body.base_revision,
+            kept: body.kept.map(|file| copy_id(&file, place)).transpose()?,
         }),
         ProgressBody::Copy { number, file } => Progress::Copy {
             number,
-            file: FileId::parse(&file)
-                .map_err(|_| place.clone().corrupt("the id of its copy is invalid"))?,
+            file: copy_id(&file, place)?,
         },
     })
+}
+
+fn copy_id(file: &str, place: &Key) -> Result<FileId, StoreError> {
+    FileId::parse(file).map_err(|_| place.clone().corrupt("the id of its copy is invalid"))
+}
+
+fn content_hash(text: Checksum, place: &Key) -> Result<ContentHash, StoreError> {
+    let parsed = ContentHash::parse(&text.into_text());
+    parsed.map_err(|_| place.clone().corrupt("its hash is invalid"))
 }

@@ -3,13 +3,35 @@
 use domain::content::ContentState;
 use domain::{ConnectionKey, FileId};
 
-use crate::content::content_item::{decode_content, encode_content};
-use crate::table::key::Key;
+use crate::content::content_item::{TROUBLE, decode_content, encode_content};
+use crate::table::key::{Index, Key, connection_pk, file_of};
+use crate::table::range::Range;
 use crate::table::store::Applied;
 use crate::table::update::Replaces;
-use crate::{Nonce, Store, StoreError, Written};
+use crate::{Nonce, Page, PageRequest, Store, StoreError, Written};
 
 impl Store {
+    /// Lists the files of a connection whose content could not be had, by the time since when, over
+    /// an index that lags a little.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn list_content_trouble(
+        &self,
+        key: &ConnectionKey,
+        page: &PageRequest,
+    ) -> Result<Page<FileId>, StoreError> {
+        let part = Range::prefix(Some(Index::Attention), connection_pk(key), TROUBLE);
+        let found = self
+            .scan_partitions("content", &[part], page, |_| Ok(true))
+            .await?;
+        let files = found.items.iter().map(|place| file_of(key, place));
+        Ok(Page {
+            items: files.collect::<Result<_, _>>()?,
+            next_cursor: found.next_cursor,
+        })
+    }
+
     /// Reads the content state of one file consistently; returns one of revision 0 if none is
     /// stored.
     ///

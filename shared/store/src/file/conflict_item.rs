@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use domain::{
     Choice, ConflictId, ConflictRecord, ConflictStatus, ConnectionKey, Decider, Field, FileId,
-    Resolution, Timestamp,
+    Keeping, OpenConflict, Resolution, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -24,10 +24,77 @@ struct Conflict {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     owed: ByField<ValueItem>,
     opened_at: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    keeping: Option<KeepingItem>,
     status: StatusItem,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     cause: Option<CauseItem>,
 }
+
+/// The decision to keep both contents. Also part of a file's item.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct KeepingItem {
+    copy: String,
+    by: DeciderItem,
+    at: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+impl KeepingItem {
+    pub(crate) fn of(keeping: &Keeping) -> Self {
+        Self {
+            copy: keeping.copy.to_string(),
+            by: DeciderItem::of(&keeping.by),
+            at: keeping.at.as_millis(),
+            reason: keeping.reason.clone(),
+        }
+    }
+
+    pub(crate) fn into_keeping(self) -> Result<Keeping, ItemDefect> {
+        Ok(Keeping {
+            copy: FileId::parse(&self.copy).map_err(|_| INVALID_COPY)?,
+            by: self.by.into_decider(),
+            at: at(self.at),
+            reason: self.reason,
+        })
+    }
+}
+
+/// An open conflict as part of a file's item.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct OpenItem {
+    #[serde(rename = "n")]
+    number: u32,
+    #[serde(rename = "m")]
+    moves: u32,
+    #[serde(rename = "o")]
+    opened_at: i64,
+    #[serde(rename = "k", default, skip_serializing_if = "Option::is_none")]
+    keeping: Option<KeepingItem>,
+}
+
+impl OpenItem {
+    pub(crate) fn of(open: &OpenConflict) -> Self {
+        Self {
+            number: open.number,
+            moves: open.moves,
+            opened_at: open.opened_at.as_millis(),
+            keeping: open.keeping.as_ref().map(KeepingItem::of),
+        }
+    }
+
+    pub(crate) fn into_open(self) -> Result<OpenConflict, ItemDefect> {
+        Ok(OpenConflict {
+            number: self.number,
+            moves: self.moves,
+            opened_at: at(self.opened_at),
+            keeping: self.keeping.map(KeepingItem::into_keeping).transpose()?,
+        })
+    }
+}
+
+const INVALID_COPY: ItemDefect = "the id of its copy is invalid";
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -59,6 +126,22 @@ enum ChoiceItem {
 enum DeciderItem {
     Policy,
     Person(String),
+}
+
+impl DeciderItem {
+    fn of(decider: &Decider) -> Self {
+        match decider {
+            Decider::Policy => Self::Policy,
+            Decider::Person(subject) => Self::Person(subject.clone()),
+        }
+    }
+
+    fn into_decider(self) -> Decider {
+        match self {
+            Self::Policy => Decider::Policy,
+            Self::Person(subject) => Decider::Person(subject),
+        }
+    }
 }
 
 /// Encodes a conflict, with its place in the index `attention`.
@@ -139,6 +222,7 @@ impl Conflict {
             unsure: record.unsure,
             owed: by_field(&record.owed, ValueItem::from),
             opened_at: record.opened_at.as_millis(),
+            keeping: record.keeping.as_ref().map(KeepingItem::of),
             status: StatusItem::of(&record.status),
             cause: record.cause.map(CauseItem),
         }
@@ -154,6 +238,7 @@ impl Conflict {
             unsure: self.unsure,
             owed: from_fields(self.owed, Into::into)?,
             opened_at: at(self.opened_at),
+            keeping: self.keeping.map(KeepingItem::into_keeping).transpose()?,
             status: self.status.into_status()?,
             cause: self.cause.map(|item| item.0),
         })
@@ -174,10 +259,7 @@ impl StatusItem {
                     Choice::Both(copy) => ChoiceItem::Both(copy.to_string()),
                 },
                 value: (&resolution.value).into(),
-                by: match &resolution.by {
-                    Decider::Policy => DeciderItem::Policy,
-                    Decider::Person(subject) => DeciderItem::Person(subject.clone()),
-                },
+                by: DeciderItem::of(&resolution.by),
                 at: resolution.at.as_millis(),
             },
         }
@@ -200,14 +282,11 @@ impl StatusItem {
                     ChoiceItem::Value(value) => Choice::Value(value.into()),
                     ChoiceItem::Both(copy) => {
                         let copy = FileId::parse(&copy);
-                        Choice::Both(copy.map_err(|_| "the id of its copy is invalid")?)
+                        Choice::Both(copy.map_err(|_| INVALID_COPY)?)
                     }
                 },
                 value: value.into(),
-                by: match by {
-                    DeciderItem::Policy => Decider::Policy,
-                    DeciderItem::Person(subject) => Decider::Person(subject),
-                },
+                by: by.into_decider(),
                 at: at(millis),
             }),
         })

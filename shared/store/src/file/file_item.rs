@@ -10,7 +10,8 @@
 //! | `b`, `a` | base of every field; the application's value where it differs |
 //! | `x` | Drive's value where a conflict is open: `d` value, `u` unsure |
 //! | `s` | what was sent: lists of (value, against, attempt) |
-//! | `o`, `n` | open conflicts: `n` number, `m` moves, `o` opened at; how many there were |
+//! | `o`, `n` | open conflicts: `n` number, `m` moves, `o` opened at, `k` both contents are kept;
+//! | | ... how many there were |
 //! | `e` | edits: `b` by, `t` at |
 //! | `p` | pushing: `a` attempts, `f` failures, `n` not before, `s` sent at, `o` one at a time |
 //! | | ... `h` out of scope, `x` reasons by field |
@@ -20,6 +21,7 @@
 //! | `i` | missing: `w` why, `t` since, `n` how often |
 //! | `c` | creating: the application made the file, and Drive has yet to |
 //! | `m` | what Drive alone decides (see `MetadataItem`) |
+//! | `u` | of a Docs editor file: the version at which its content may last have changed |
 //! | `w` | the version that the permissions are of, if it is not `version` |
 //! | `l` | the next attempt at listing the permissions (time, failures) |
 //! | `q` | the last request: `k` key, `d` digest |
@@ -34,13 +36,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use domain::merge::{DriveSide, SentWrite, Sides};
 use domain::{
     Again, AttemptId, ConnectionKey, DriveMetadata, DriveVersion, Edit, Field, FieldSetVersion,
-    FileId, FileRecord, Gone, Missing, OpenConflict, Presence, Push, Request, Revision, Suspicion,
-    Timestamp, Trouble, Value,
+    FileId, FileRecord, Gone, Missing, Presence, Push, Request, Revision, Suspicion, Timestamp,
+    Trouble, Value,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::StoreError;
 use crate::file::commit::Nonce;
+use crate::file::conflict_item::OpenItem;
 use crate::file::value_item::{
     ByField, ItemDefect, MetadataItem, ValueItem, at, by_field, from_fields,
 };
@@ -90,6 +93,8 @@ struct Head {
     creating: bool,
     #[serde(rename = "m")]
     mirror: MetadataItem,
+    #[serde(rename = "u", default, skip_serializing_if = "Option::is_none")]
+    content_moved_at: Option<u64>,
     #[serde(rename = "w", default, skip_serializing_if = "Option::is_none")]
     permissions_at: Option<u64>,
     #[serde(rename = "fp", default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -128,16 +133,6 @@ struct ClashItem {
     drive: ValueItem,
     #[serde(rename = "u")]
     unsure: bool,
-}
-
-#[derive(Serialize, Deserialize)]
-struct OpenItem {
-    #[serde(rename = "n")]
-    number: u32,
-    #[serde(rename = "m")]
-    moves: u32,
-    #[serde(rename = "o")]
-    opened_at: i64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -362,6 +357,7 @@ impl Head {
             missing: record.missing.map(MissingItem::of),
             creating: record.is_creating(),
             mirror: (&record.metadata).into(),
+            content_moved_at: (record.content_moved_at.0 > 0).then_some(record.content_moved_at.0),
             permissions_at: (record.permissions_at != record.version)
                 .then_some(record.permissions_at.0),
             former_principals: record.former_principals.clone(),
@@ -414,11 +410,15 @@ impl Head {
             missing: self.missing.map(MissingItem::into_missing),
             fields,
             edits,
-            open: from_fields(self.open, OpenItem::into_open)?,
+            open: from_fields(self.open, OpenItem::into_open)?
+                .into_iter()
+                .map(|(field, open)| Ok((field, open?)))
+                .collect::<Result<_, ItemDefect>>()?,
             conflicts_opened: self.conflicts_opened,
             content_version: (self.content_version).unwrap_or_else(|| first_version(&metadata)),
             push: push.unwrap_or_default(),
             metadata,
+            content_moved_at: DriveVersion(self.content_moved_at.unwrap_or(0)),
             permissions_at: DriveVersion(self.permissions_at.unwrap_or(self.version)),
             former_principals: self.former_principals,
             unlisted: self.unlisted.map(again_of),
@@ -468,24 +468,6 @@ impl ClashItem {
         DriveSide {
             drive: self.drive.into(),
             unsure: self.unsure,
-        }
-    }
-}
-
-impl OpenItem {
-    fn of(open: &OpenConflict) -> Self {
-        Self {
-            number: open.number,
-            moves: open.moves,
-            opened_at: open.opened_at.as_millis(),
-        }
-    }
-
-    fn into_open(self) -> OpenConflict {
-        OpenConflict {
-            number: self.number,
-            moves: self.moves,
-            opened_at: at(self.opened_at),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{ConflictId, ConflictRecord, ConnectionKey, Field, FileId, FileRecord, Timestamp};
 
+use crate::content::content_item::TROUBLE;
 use crate::file::conflict_item::{self, decode_conflict};
 use crate::file::file_item::AttentionReason;
 use crate::table::key::{
@@ -61,6 +62,8 @@ pub struct Attention {
     pub owed: u64,
     /// Files with something given up and nothing to push.
     pub failed: u64,
+    /// Files whose content could not be had, and is asked for again.
+    pub content_unavailable: u64,
     /// Whether a count stopped at its bound, so that the true number is higher.
     pub more: bool,
 }
@@ -276,16 +279,19 @@ impl Store {
         let open = range(conflict_item::prefix(ConflictState::Open));
         let owed = range(AttentionReason::OWED);
         let failed = range(AttentionReason::FAILED);
-        let (open, owed, failed) = tokio::try_join!(
+        let content = range(TROUBLE);
+        let (open, owed, failed, content) = tokio::try_join!(
             self.count(&open, COUNT_MAX),
             self.count(&owed, COUNT_MAX),
             self.count(&failed, COUNT_MAX),
+            self.count(&content, COUNT_MAX),
         )?;
         Ok(Attention {
             open_conflicts: open.0,
             owed: owed.0,
             failed: failed.0,
-            more: open.1 || owed.1 || failed.1,
+            content_unavailable: content.0,
+            more: open.1 || owed.1 || failed.1 || content.1,
         })
     }
 

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use domain::content::{ContentOrigin, ContentOutcome};
+use domain::content::{ContentOrigin, ContentOutcome, ContentRetries, Trouble, Verdict};
 use drive_simulator::Fault;
+use http::Method;
 use local::aws::Queue;
 use objects::ContentHasher;
 use runtime::Deadline;
@@ -30,17 +31,40 @@ async fn outcome(hand: &ByHand, file: &str) -> Option<(u32, ContentOutcome)> {
     state.unwrap().outcome
 }
 
-/// Runs the schedule until no message waits for its backoff.
+/// Runs the schedule until no message waits for its backoff, and no content that could not be had
+/// is due within an hour.
 async fn run_until_idle(hand: &ByHand) {
     for _ in 0..40 {
         hand.sweep_and_pump().await;
         let in_flight = |queue: Queue| hand.aws.sqs().depth(queue.name()).unwrap().in_flight;
-        if in_flight(Queue::Content) + in_flight(Queue::ContentBulk) == 0 {
+        if in_flight(Queue::Content) + in_flight(Queue::ContentBulk) == 0
+            && !is_due_within(hand, 3_600_000).await
+        {
             return;
         }
         hand.advance_clock(Duration::from_secs(1_000));
     }
     panic!("the queues never run empty");
+}
+
+/// Returns whether content that could not be had is asked for again within this time.
+async fn is_due_within(hand: &ByHand, millis: i64) -> bool {
+    let page = store::PageRequest::first(100);
+    let troubled = hand.store().list_content_trouble(&hand.key, &page);
+    let limit = hand.now().plus_millis(millis);
+    for file in troubled.await.unwrap().items {
+        let state = hand.store().load_content(&hand.key, &file).await.unwrap();
+        if state.due_at.is_some_and(|due| due <= limit) {
+            return true;
+        }
+    }
+    false
+}
+
+/// Returns the trouble with a file's content.
+async fn trouble(hand: &ByHand, file: &str) -> Option<Trouble> {
+    let state = hand.store().load_content(&hand.key, &id(file)).await;
+    state.unwrap().trouble
 }
 
 #[test]
@@ -198,24 +222,39 @@ fn interrupted_downloads_are_resumed_and_wrong_bytes_are_rejected() {
 }
 
 #[test]
-fn content_that_is_always_corrupt_is_unavailable_and_its_metadata_stays_current() {
+fn regression_content_that_is_always_corrupt_is_asked_for_again_until_it_is_had() {
     mirrored(2, async |hand| {
         let file = hand.take();
         content(hand, &file, "never to be had");
         corrupt_downloads(hand, 0, json!({"flip_at": 0}));
         apply(hand).await;
         run_until_idle(hand).await;
-        let (_, how) = outcome(hand, &file).await.unwrap();
-        assert!(matches!(how, ContentOutcome::Unavailable { .. }), "{how:?}");
+        let path = format!("/files/{file}/content");
+        let shown = hand.api(Method::GET, &path, &[], None).await;
+        assert_eq!(shown.status, 404);
+        let state = &shown.body["content"];
+        assert_eq!(state["state"], "unavailable", "{state}");
+        assert!(state["reason"].as_str().unwrap().contains("checksum"));
+        assert!(state["since"].is_string() && state["next_attempt_at"].is_string());
+        assert_eq!(
+            hand.get("/status").await["attention"]["content_unavailable"],
+            1
+        );
         hand.owner().rename(&file, "still here.txt").await;
         apply(hand).await;
         assert_eq!(hand.differences().await, Vec::<String>::new());
         hand.simulator.clear_faults();
-        content(hand, &file, "to be had");
-        apply(hand).await;
-        run_until_idle(hand).await;
+        hand.advance_clock(Duration::from_secs(24 * 3_600));
+        hand.sweep_and_pump().await;
         let stored = versions(hand, &file).await;
-        assert_eq!(bytes_of(hand, &stored[0]).await.as_ref(), b"to be had");
+        assert_eq!(
+            bytes_of(hand, &stored[0]).await.as_ref(),
+            b"never to be had"
+        );
+        assert_eq!(
+            hand.get("/status").await["attention"]["content_unavailable"],
+            0
+        );
     });
 }
 
@@ -226,8 +265,7 @@ fn an_upload_that_can_not_continue_is_aborted_without_leaving_parts() {
         corrupt_downloads(hand, 0, json!({"flip_at": 100}));
         apply(hand).await;
         run_until_idle(hand).await;
-        let (_, how) = outcome(hand, &file).await.unwrap();
-        assert!(matches!(how, ContentOutcome::Unavailable { .. }), "{how:?}");
+        assert!(trouble(hand, &file).await.is_some());
         assert_eq!(hand.aws.open_uploads().unwrap(), 0);
         hand.simulator.clear_faults();
         let other = generated(hand, 6, 20 * MIB);
@@ -256,18 +294,111 @@ fn an_error_page_instead_of_content_is_not_stored() {
 }
 
 #[test]
-fn rejected_content_is_recorded_with_drives_reason() {
+fn regression_content_flagged_as_abusive_is_fetched_after_it_was_cleared() {
     mirrored(2, async |hand| {
         let file = hand.take();
-        content(hand, &file, "malware");
-        let abusive = json!({"match": "GET /drive/v3/files/*?*alt=media*", "times": 0,
-            "respond": {"status": 403, "reason": "cannotDownloadAbusiveFile"}});
-        fault(hand, abusive);
+        let rule = async |abusive: bool| {
+            let rule = json!({"id": file, "abusive": abusive});
+            let owner = hand.owner();
+            owner
+                .done(Method::POST, "/_control/content", Some(rule))
+                .await
+        };
+        rule(true).await;
+        content(hand, &file, "no malware");
         apply(hand).await;
         run_until_idle(hand).await;
+        let found = trouble(hand, &file).await.unwrap();
+        assert_eq!(
+            (&*found.reason, found.verdict),
+            ("abusive", Verdict::Forbidden)
+        );
+        hand.simulator.zero_counters();
+        for _ in 0..18 {
+            hand.advance_clock(Duration::from_secs(24 * 3_600));
+            hand.sweep_and_pump().await;
+        }
+        assert_eq!(hand.calls("files.get"), 0, "it is looked at monthly");
+        rule(false).await;
+        for _ in 0..13 {
+            hand.advance_clock(Duration::from_secs(24 * 3_600));
+            hand.sweep_and_pump().await;
+        }
+        let stored = versions(hand, &file).await;
+        assert_eq!(bytes_of(hand, &stored[0]).await.as_ref(), b"no malware");
+    });
+}
+
+#[test]
+fn regression_a_sync_an_audit_and_a_retry_ask_for_content_at_once() {
+    mirrored(4, async |hand| {
+        let refused = json!({"match": "GET /drive/v3/files/*?*alt=media*", "times": 0,
+            "respond": {"status": 403, "reason": "downloadQuotaExceeded"}});
+        for (number, mode) in ["delta", "full", "audit", "mirror", "retry"]
+            .into_iter()
+            .enumerate()
+        {
+            let file = generated(hand, u64::try_from(number).unwrap() + 50, 1_000);
+            fault(hand, refused.clone());
+            apply(hand).await;
+            for _ in 0..12 {
+                hand.sweep_and_pump().await;
+                hand.advance_clock(Duration::from_secs(7_200));
+            }
+            let path = format!("/files/{file}/content");
+            let shown = hand.api(Method::GET, &path, &[], None).await.body;
+            assert_eq!(
+                shown["content"]["reason"], "downloadQuotaExceeded",
+                "{mode}: {shown}"
+            );
+            hand.simulator.clear_faults();
+            if mode == "retry" {
+                let path = format!("/intents/{file}/retry");
+                let answer = hand.api(Method::POST, &path, &[], None).await;
+                assert_eq!(answer.status, 200, "{}", answer.body);
+            } else {
+                let body = Some(json!({"mode": mode}));
+                let answer = hand.api(Method::POST, "/sync", &[], body).await;
+                assert_eq!(answer.status, 202, "{mode}: {}", answer.body);
+            }
+            hand.pump().await;
+            assert_eq!(versions(hand, &file).await.len(), 1, "{mode}");
+        }
+    });
+}
+
+#[test]
+fn regression_content_that_an_earlier_build_gave_up_is_asked_for_again() {
+    mirrored(2, async |hand| {
+        let file = hand.take();
+        let refused = json!({"match": "GET /drive/v3/files/*?*alt=media*", "times": 1,
+            "respond": {"status": 403, "reason": "cannotDownloadAbusiveFile"}});
+        fault(hand, refused);
+        content(hand, &file, "given up");
+        apply(hand).await;
+        hand.pump().await;
+        // What earlier builds stored.
+        let (store, number) = (hand.store(), record(hand, &file).await.content_version);
+        let of = id(&file);
+        let state = store.load_content(&hand.key, &of).await.unwrap();
         let reason = "abusive".to_owned();
-        let (_, how) = outcome(hand, &file).await.unwrap();
-        assert_eq!(how, ContentOutcome::Unavailable { reason });
+        let given_up = state.with_outcome(number, ContentOutcome::Unavailable { reason });
+        let saved = store.save_content(&hand.key, &of, &given_up, store::Nonce(7));
+        saved.await.unwrap();
+        let retries = store.load_content_retries(&hand.key);
+        let retries = retries.await.unwrap();
+        let unscanned = ContentRetries {
+            scanned: 0,
+            ..retries
+        };
+        let saved = store.save_content_retries(&hand.key, &unscanned, store::Nonce(8));
+        saved.await.unwrap();
+        for _ in 0..3 {
+            hand.advance_clock(Duration::from_secs(1_200));
+            hand.sweep_and_pump().await;
+        }
+        let stored = versions(hand, &file).await;
+        assert_eq!(bytes_of(hand, &stored[0]).await.as_ref(), b"given up");
     });
 }
 
@@ -382,5 +513,32 @@ fn a_document_too_large_to_export_is_prepared_and_downloaded() {
         assert!(matches!(stored[0].origin, ContentOrigin::Export { .. }));
         assert_eq!(stored[0].size_bytes, 12_000_000);
         intact(hand, &file).await;
+    });
+}
+
+#[test]
+fn regression_a_document_whose_time_is_put_back_is_exported_again() {
+    mirrored(1, async |hand| {
+        let file = document(hand).await;
+        apply(hand).await;
+        hand.pump().await;
+        assert_eq!(versions(hand, &file).await.len(), 1);
+        let owner = hand.owner();
+        let longer = json!({"id": file, "export_bytes": 3_000, "moves_version": true});
+        owner
+            .done(Method::POST, "/_control/content", Some(longer))
+            .await;
+        apply(hand).await;
+        hand.pump().await;
+        let stored = versions(hand, &file).await;
+        assert_eq!((stored.len(), stored[0].size_bytes), (2, 3_000));
+        // A version that moves for another reason makes no new version of the same bytes.
+        let same = json!({"id": file, "export_bytes": 3_000, "moves_version": true});
+        owner
+            .done(Method::POST, "/_control/content", Some(same))
+            .await;
+        apply(hand).await;
+        hand.pump().await;
+        assert_eq!(versions(hand, &file).await.len(), 2);
     });
 }

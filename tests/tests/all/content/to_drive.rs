@@ -7,9 +7,9 @@ use http::Method;
 use local::aws::Queue;
 use serde_json::{Value as Json, json};
 
-use super::content_wakes::{apply, content, mirrored};
+use super::content_wakes::{apply, content, mirror, mirrored};
 use super::{bytes_of, in_drive, intact, record, upload, versions};
-use crate::support::ByHand;
+use crate::support::{ByHand, by_hand};
 
 async fn policy(hand: &ByHand, policy: &str) {
     let policies = json!({"policies": {"fields": {"content": policy}}});
@@ -229,5 +229,156 @@ fn regression_refused_uploads_do_not_slow_metadata_down() {
         for file in &files {
             assert_eq!(in_drive(hand, file).await.as_ref(), b"too much for today");
         }
+    });
+}
+
+/// Lets Drive state no SHA-256 of any file.
+fn hide_sha256(hand: &ByHand) {
+    let hidden: Json = json!({"match": "* *drive/*", "times": 0,
+        "replace": {"sha256Checksum": "sha256Hidden"}});
+    let hidden: Fault = serde_json::from_value(hidden).unwrap();
+    hand.simulator.add_fault(hidden).unwrap();
+}
+
+#[test]
+fn regression_an_upload_to_a_file_without_sha256_overwrites_nobodys_content() {
+    by_hand(2, async |hand| {
+        hide_sha256(hand);
+        let file = hand.take();
+        hand.simulator
+            .replace_content("owner", &file, "old binary".into())
+            .unwrap();
+        mirror(hand, json!({"enabled": true})).await;
+        run_until_pushed(hand).await;
+        let stored = versions(hand, &file).await;
+        assert_eq!(bytes_of(hand, &stored[0]).await.as_ref(), b"old binary");
+        let shown = hand.file(&file).await;
+        assert_eq!(
+            shown["content"]["sha256"],
+            stored[0].hash.to_string(),
+            "{shown}"
+        );
+        let number = shown["content"]["version"].clone();
+        hand.owner().rename(&file, "renamed.bin").await;
+        run_until_pushed(hand).await;
+        assert_eq!(hand.file(&file).await["content"]["version"], number);
+
+        upload(hand, &file, b"by the application").await;
+        run_until_pushed(hand).await;
+        assert_eq!(in_drive(hand, &file).await.as_ref(), b"by the application");
+        let now = record(hand, &file).await;
+        assert!(now.open.is_empty() && !now.content_owed(), "{now:?}");
+
+        upload(hand, &file, b"ours").await;
+        content(hand, &file, "theirs");
+        run_until_pushed(hand).await;
+        assert_eq!(in_drive(hand, &file).await.as_ref(), b"theirs");
+        let held = record(hand, &file).await;
+        assert!(held.open_conflict(&Field::Content).is_some(), "{held:?}");
+        intact(hand, &file).await;
+    });
+}
+
+#[test]
+fn regression_the_copy_of_both_contents_is_awaited_while_drive_refuses_it() {
+    for (status, reason) in [(403, "forbidden"), (503, "backendError")] {
+        mirrored(2, async |hand| {
+            policy(hand, "keep_both").await;
+            let file = hand.take();
+            let refused: Json = json!({"match": "POST /drive/v3/files*", "times": 0,
+                "respond": {"status": status, "reason": reason}});
+            let refused: Fault = serde_json::from_value(refused).unwrap();
+            hand.simulator.add_fault(refused).unwrap();
+            upload(hand, &file, b"ours").await;
+            content(hand, &file, "theirs");
+            run_until_pushed(hand).await;
+            let open = hand
+                .api(Method::GET, "/conflicts?status=open", &[], None)
+                .await
+                .body;
+            let conflict = &open["items"][0];
+            assert_eq!(conflict["status"], "resolving", "{open}");
+            if status == 403 {
+                assert_eq!(conflict["resolution"]["reason"], reason, "{conflict}");
+            }
+            hand.simulator.clear_faults();
+            for _ in 0..3 {
+                hand.advance_clock(std::time::Duration::from_secs(24 * 3_600));
+                run_until_pushed(hand).await;
+            }
+            let ended = hand
+                .api(Method::GET, "/conflicts?status=resolved", &[], None)
+                .await;
+            let resolution = &ended.body["items"][0]["resolution"];
+            let copy = resolution["copy"].as_str().expect("it is resolved");
+            assert_eq!(in_drive(hand, copy).await.as_ref(), b"ours");
+            assert_eq!(in_drive(hand, &file).await.as_ref(), b"theirs");
+        });
+    }
+}
+
+#[test]
+fn small_content_goes_in_one_request_and_a_version_that_moves_on_is_no_conflict() {
+    mirrored(2, async |hand| {
+        let file = hand.take();
+        let moves = json!({"moves": 3, "every_ms": 1000, "stale_answers": true});
+        hand.control(Method::POST, "versions", moves).await;
+        hand.simulator.zero_counters();
+        upload(hand, &file, b"small").await;
+        run_until_pushed(hand).await;
+        assert_eq!(hand.calls("uploads.put"), 0, "no session");
+        assert_eq!(in_drive(hand, &file).await.as_ref(), b"small");
+        let now = record(hand, &file).await;
+        assert!(now.open.is_empty() && now.due().is_none(), "{now:?}");
+    });
+}
+
+#[test]
+fn regression_content_that_a_session_replaced_unseen_is_kept_in_a_file_beside() {
+    mirrored(2, async |hand| {
+        let file = hand.take();
+        content(hand, &file, "before");
+        run_until_pushed(hand).await;
+        // Nobody has seen Drive check the condition of a session.
+        let never = json!({"condition": "never"});
+        hand.control(Method::POST, "uploads", never).await;
+        let ours: &'static [u8] = vec![7; 6_000_000].leak();
+        upload(hand, &file, ours).await;
+        hand.pump_stream().await.unwrap();
+        let slow: Json = json!({"match": "PUT /upload/drive/v2/files/*?*upload_id=*", "times": 1,
+            "respond": {"status": 503, "reason": "backendError"}});
+        let slow: Fault = serde_json::from_value(slow).unwrap();
+        hand.simulator.add_fault(slow).unwrap();
+        hand.pump_only(Queue::Content).await;
+        content(hand, &file, "by a person, during the upload");
+        // The upload goes on before the log reports the change.
+        hand.advance_clock(std::time::Duration::from_secs(5));
+        hand.pump_only(Queue::Content).await;
+        run_until_pushed(hand).await;
+        assert_eq!(in_drive(hand, &file).await.len(), ours.len());
+        let files = hand.get("/files?limit=100").await;
+        let named = |seen: &&Json| {
+            let name = seen["fields"]["name"].as_str().unwrap();
+            name.contains("(conflicted copy ")
+        };
+        let kept = files["items"].as_array().unwrap().iter().find(named);
+        let kept = kept.expect("the person's content is kept")["id"]
+            .as_str()
+            .unwrap();
+        let bytes = in_drive(hand, kept).await;
+        assert_eq!(bytes.as_ref(), b"by a person, during the upload");
+    });
+}
+
+#[test]
+fn a_session_that_keeps_less_than_it_was_sent_is_continued() {
+    mirrored(2, async |hand| {
+        let file = hand.take();
+        let ours: &'static [u8] = vec![9; 9_000_000].leak();
+        let less = json!({"keep_bytes": 262_144, "chunks": 3});
+        hand.control(Method::POST, "uploads", less).await;
+        upload(hand, &file, ours).await;
+        run_until_pushed(hand).await;
+        assert_eq!(in_drive(hand, &file).await.as_ref(), ours);
     });
 }

@@ -4,10 +4,11 @@
 use std::sync::Arc;
 
 use domain::content::{
-    ContentHash, ContentOrigin, ContentOutcome, ContentState, Download, Encoding, ObjectKey,
-    ObjectLocation, ObjectState, Progress, StoredObject, StoredVersion, Upload, UploadId,
+    ContentHash, ContentOrigin, ContentOutcome, ContentRetries, ContentState, Download, Encoding,
+    Failure, ObjectKey, ObjectLocation, ObjectState, Progress, StoredObject, StoredVersion, Upload,
+    UploadId, Verdict,
 };
-use domain::{AttemptId, ConnectionKey, FileId, TenantId, Timestamp};
+use domain::{AttemptId, ConnectionKey, DriveVersion, FileId, TenantId, Timestamp};
 use tokio::task::JoinSet;
 
 use super::super::support::{eventually, file, fresh, ms, nonce, page};
@@ -387,6 +388,8 @@ pub(crate) async fn a_content_state_is_saved_on_its_revision(store: &Store) {
         session_uri: "https://www.googleapis.com/upload?upload_id=x".to_owned(),
         done_bytes: 1 << 40,
         began_at: ms(6),
+        base_revision: Some("r1".to_owned()),
+        kept: Some(file("kept")),
     };
     let copy = Progress::Copy {
         number: 2,
@@ -405,10 +408,22 @@ pub(crate) async fn a_content_state_is_saved_on_its_revision(store: &Store) {
             },
         ),
         state.with_outcome(4, ContentOutcome::Released),
+        state.with_trouble(
+            Failure {
+                of: "the content".to_owned(),
+                reason: "abusive".to_owned(),
+                verdict: Verdict::Forbidden,
+            },
+            ms(9_000),
+            ms(8_000),
+        ),
         ContentState {
             failures: 3,
             exported: Some(ms(6_000)),
             due_at: Some(ms(7_000)),
+            exported_version: DriveVersion(9),
+            drive_side: Some(hash(3)),
+            copy_of: Some(file("original")),
             ..state.with_outcome(
                 6,
                 ContentOutcome::Skipped {
@@ -430,6 +445,12 @@ pub(crate) async fn a_content_state_is_saved_on_its_revision(store: &Store) {
         assert_eq!(store.load_content(&key, &f1).await.unwrap(), expected);
         let late = store.save_content(&key, &f1, &next, nonce()).await.unwrap();
         assert_eq!(late, Written::Stale(Some(expected.clone())));
+        let listed: Vec<FileId> = expected.trouble.iter().map(|_| f1.clone()).collect();
+        let troubled = async || {
+            let page = store.list_content_trouble(&key, &page(10)).await;
+            page.unwrap().items
+        };
+        eventually(listed, troubled).await;
         state = expected;
     }
     let about = DueItem::Content(key.clone(), f1.clone());
@@ -441,4 +462,26 @@ pub(crate) async fn a_content_state_is_saved_on_its_revision(store: &Store) {
     };
     let saved = store.save_content(&key, &file("f2"), &gone, nonce()).await;
     assert_eq!(saved.unwrap(), Written::Stale(None));
+}
+
+pub(crate) async fn two_workers_never_take_the_same_slot_of_the_retries(store: &Store) {
+    let key = fresh();
+    let none = store.load_content_retries(&key).await.unwrap();
+    assert_eq!(none, ContentRetries::default());
+    let taken = ContentRetries {
+        slot_at: ms(7_500),
+        asked_at: ms(3),
+        scanned: 1,
+        ..none
+    };
+    let saved = store.save_content_retries(&key, &taken, nonce()).await;
+    let stored = ContentRetries {
+        revision: 1,
+        ..taken
+    };
+    assert_eq!(saved.unwrap(), Written::Done(stored));
+    let late = store.save_content_retries(&key, &taken, nonce()).await;
+    assert_eq!(late.unwrap(), Written::Stale(Some(stored)));
+    let loaded = store.load_content_retries(&key).await.unwrap();
+    assert_eq!(loaded, stored);
 }

@@ -292,6 +292,7 @@ pub(crate) async fn attention_is_counted(store: &Store) {
         open_conflicts: 2,
         owed: 1,
         failed: 1,
+        content_unavailable: 0,
         more: false,
     };
     eventually(wanted, async || store.count_attention(&key).await.unwrap()).await;

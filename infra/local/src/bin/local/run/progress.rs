@@ -46,8 +46,8 @@ impl ContentCounts {
 #[derive(Debug, Clone)]
 struct Pending {
     number: u32,
-    /// The hash according to Drive; unknown for an export.
-    sha256: Option<String>,
+    /// The identity according to Drive; unknown for an export.
+    identity: Option<String>,
     size_bytes: u64,
 }
 
@@ -105,9 +105,9 @@ impl ContentProgress {
     }
 
     fn add(&mut self, wanted: &DesiredContent, record: &FileRecord) {
-        let (sha256, size_bytes) = match wanted {
-            DesiredContent::Bytes(sha256) => (
-                Some(sha256.clone()),
+        let (identity, size_bytes) = match wanted {
+            DesiredContent::Bytes(content) => (
+                Some(content.to_string()),
                 record.metadata.size_bytes.unwrap_or(0),
             ),
             DesiredContent::Export(_) => (None, 0),
@@ -118,15 +118,15 @@ impl ContentProgress {
             DesiredContent::Nothing => return,
         };
         self.counts.files_wanted += 1;
-        let new = sha256
+        let new = identity
             .as_ref()
-            .is_none_or(|sha256| self.hashes_wanted.insert(sha256.clone()));
+            .is_none_or(|identity| self.hashes_wanted.insert(identity.clone()));
         if new {
             self.counts.bytes_wanted += size_bytes;
         }
         let pending = Pending {
             number: record.content_version,
-            sha256,
+            identity,
             size_bytes,
         };
         self.pending.insert(record.file.clone(), pending);
@@ -158,6 +158,11 @@ impl ContentProgress {
                     self.pending.remove(&file);
                     self.complete(&pending, &outcome);
                 }
+                // It is asked for again, but nothing is to be waited for.
+                _ if state.trouble.is_some() => {
+                    self.pending.remove(&file);
+                    self.counts.unavailable += 1;
+                }
                 (_, Some(Progress::Download(download))) => {
                     self.downloads.insert(file, download.done_bytes);
                 }
@@ -172,9 +177,9 @@ impl ContentProgress {
             ContentOutcome::Stored => {
                 self.counts.files += 1;
                 let new = pending
-                    .sha256
+                    .identity
                     .as_ref()
-                    .is_none_or(|sha256| self.hashes.insert(sha256.clone()));
+                    .is_none_or(|identity| self.hashes.insert(identity.clone()));
                 if new {
                     self.counts.bytes += pending.size_bytes;
                 } else {
