@@ -1,10 +1,11 @@
 //! An audit: the stored items are checked first, then every file that Drive lists is compared with
-//! its record. The log and its cursor are not changed.
+//! its record, then the files are listed a second time. A *comparison* is that second listing
+//! alone, and runs by itself at intervals. The log and its cursor are not changed.
 
 use std::collections::BTreeMap;
 
-use super::{ConnectionFacts, Listing, Operation, Run, Stage, Work};
-use crate::{InconsistencyCount, InconsistencyKind, Timestamp};
+use super::{ConnectionFacts, Listing, Operation, Run, Stage, Work, entries_hash};
+use crate::{ConnectionKey, InconsistencyCount, InconsistencyKind, LogId, Timestamp};
 
 /// An audit of one log.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -65,6 +66,49 @@ impl SelfCheckPhase {
     }
 }
 
+/// The interval between the comparisons of a log's files with the stored records that run by
+/// themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ComparisonInterval {
+    /// Days; 0 for no comparisons.
+    pub days: u16,
+}
+
+impl Default for ComparisonInterval {
+    fn default() -> Self {
+        Self { days: 7 }
+    }
+}
+
+impl ComparisonInterval {
+    /// The longest interval, in days.
+    pub const DAYS_MAX: u16 = 90;
+    const DAY_MILLIS: i64 = 24 * 3_600_000;
+
+    /// Returns whether a comparison is due that last began at `compared_at`.
+    ///
+    /// It begins once in each interval, at a time in it that depends only on the connection and the
+    /// log: the comparisons of many connections are spread over all of the interval.
+    #[must_use]
+    pub fn is_due(
+        self,
+        key: &ConnectionKey,
+        log: &LogId,
+        compared_at: Timestamp,
+        now: Timestamp,
+    ) -> bool {
+        let millis = i64::from(self.days) * Self::DAY_MILLIS;
+        if millis == 0 {
+            return false;
+        }
+        let names = [key.tenant.as_str(), key.connection.as_str(), log.as_str()];
+        let spread = entries_hash(names).unwrap_or_default();
+        let spread = i64::try_from(spread >> 1).unwrap_or_default() % millis;
+        let interval = |at: Timestamp| at.plus_millis(-spread).as_millis().div_euclid(millis);
+        interval(now) > interval(compared_at)
+    }
+}
+
 impl Run {
     /// Creates an audit.
     #[must_use]
@@ -74,6 +118,18 @@ impl Run {
             self_check: Some(SelfCheckPhase::LogsAndOperations),
             inconsistencies: BTreeMap::new(),
             listing: Listing::new(),
+        })
+    }
+
+    /// Creates a comparison: an audit that only lists the ids of the files and compares them with
+    /// the stored records.
+    #[must_use]
+    pub fn comparison() -> Self {
+        Self::Audit(Audit {
+            dry_run: false,
+            self_check: None,
+            inconsistencies: BTreeMap::new(),
+            listing: Listing::new().looked_at_again(),
         })
     }
 }
@@ -105,13 +161,10 @@ impl Operation {
             (Stage::Listing { .. }, Some(part)) => Work::SelfCheck(part.clone()),
             (Stage::Listing { token }, None) => Work::ListPage(token.clone()),
             (Stage::Listed, _) => {
-                let stage = Stage::Comparing { position: None };
-                let listing = Listing {
-                    stage,
-                    ..audit.listing.clone()
-                };
+                let listing = audit.listing.looked_at_again();
                 Work::Advance(Box::new(self.with_listing(listing, 0, now)))
             }
+            (Stage::SecondLook { token }, _) => self.second_look_work(token.as_ref(), facts, now),
             (
                 Stage::Comparing { .. }
                 | Stage::Verifying { .. }
@@ -158,5 +211,57 @@ impl Operation {
             let counts = audit.listing.comparison.counts;
             counts.stale + counts.missing_here
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ConnectionId, TenantId};
+
+    const HOUR: i64 = 3_600_000;
+
+    fn key(connection: usize) -> ConnectionKey {
+        ConnectionKey {
+            tenant: TenantId::parse("acme").unwrap(),
+            connection: ConnectionId::parse(&format!("c{connection}")).unwrap(),
+        }
+    }
+
+    /// The hours of the first weeks at whose check a comparison begins.
+    fn hours(days: u16, connection: usize) -> Vec<i64> {
+        let interval = ComparisonInterval { days };
+        let (key, log) = (key(connection), LogId::user());
+        let mut compared_at = Timestamp::from_millis(0);
+        let due = |hour: &i64| {
+            let now = Timestamp::from_millis(hour * HOUR);
+            let due = interval.is_due(&key, &log, compared_at, now);
+            if due {
+                compared_at = now;
+            }
+            due
+        };
+        (0..4 * 7 * 24).filter(due).collect()
+    }
+
+    #[test]
+    fn a_comparison_begins_once_in_each_interval_at_a_time_of_its_own() {
+        let mut by_day = [0; 7];
+        for connection in 0..700 {
+            let hours = hours(7, connection);
+            assert_eq!(hours.len(), 4, "{hours:?}");
+            assert!(hours.windows(2).all(|two| two[1] - two[0] == 7 * 24));
+            by_day[usize::try_from(hours[0] / 24 % 7).unwrap()] += 1;
+        }
+        assert!(
+            by_day.iter().all(|day| (60..140).contains(day)),
+            "{by_day:?}"
+        );
+    }
+
+    #[test]
+    fn the_interval_can_be_another_one_or_none() {
+        assert_eq!(hours(1, 1).len(), 28);
+        assert_eq!(hours(0, 1), Vec::<i64>::new());
     }
 }

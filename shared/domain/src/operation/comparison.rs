@@ -96,7 +96,7 @@ impl Operation {
     /// Returns the result of its comparison; `None` for a run without one.
     #[must_use]
     pub fn comparison(&self) -> Option<&Comparison> {
-        let compares = self.is_resync() || self.audit().is_some();
+        let compares = self.lists_all() || self.audit().is_some();
         self.listing()
             .filter(|_| compares)
             .map(|listing| &listing.comparison)
@@ -109,7 +109,9 @@ impl Operation {
         now: Timestamp,
     ) -> Work {
         match &listing.stage {
-            Stage::Listing { .. } | Stage::Listed | Stage::Ended(_) => Work::Nothing,
+            Stage::Listing { .. } | Stage::Listed | Stage::SecondLook { .. } | Stage::Ended(_) => {
+                Work::Nothing
+            }
             Stage::Comparing { position } => Work::Compare(position.clone()),
             Stage::Verifying { .. } | Stage::Repairing { .. } if !facts.active => {
                 self.inactive(now)
@@ -203,6 +205,7 @@ impl Operation {
             Stage::AwaitingConfirmation { since } => Some(since),
             Stage::Listing { .. }
             | Stage::Listed
+            | Stage::SecondLook { .. }
             | Stage::Comparing { .. }
             | Stage::Verifying { .. }
             | Stage::Repairing { .. }
@@ -272,7 +275,8 @@ impl Operation {
     /// Returns whether it can end here with nothing changed and no log waiting for it.
     fn has_changed_nothing(&self) -> bool {
         self.listing().is_some_and(|listing| match &listing.stage {
-            Stage::Comparing { .. }
+            Stage::SecondLook { .. }
+            | Stage::Comparing { .. }
             | Stage::Verifying { .. }
             | Stage::AwaitingConfirmation { .. } => true,
             Stage::Listing { .. } | Stage::Listed => self.audit().is_some(),

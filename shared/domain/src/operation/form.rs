@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Audit, Comparison, ContentScan, End, LeaveDrive, Listing, Operation, Run, ScanState,
-    SelfCheckPhase, Stage, Sync, SyncKind,
+    Audit, Comparison, ContentScan, End, LeaveDrive, Listing, Operation, PageWalk, Run, ScanState,
+    SecondLook, SelfCheckPhase, Stage, Stop, Sync, SyncKind,
 };
 use crate::{InconsistencyCount, InconsistencyKind, Timestamp};
 
@@ -101,12 +101,15 @@ impl OperationState {
     }
 }
 
-fn label<T: Copy + PartialEq>(labels: &[(T, &'static str)], of: T) -> &'static str {
+pub(super) fn label<T: Copy + PartialEq>(labels: &[(T, &'static str)], of: T) -> &'static str {
     let found = labels.iter().find(|(value, _)| *value == of);
     found.map_or("", |(_, label)| label)
 }
 
-fn from_label<T: Copy + PartialEq>(labels: &[(T, &'static str)], text: &str) -> Option<T> {
+pub(super) fn from_label<T: Copy + PartialEq>(
+    labels: &[(T, &'static str)],
+    text: &str,
+) -> Option<T> {
     let found = labels.iter().find(|(_, label)| *label == text);
     found.map(|(value, _)| *value)
 }
@@ -136,6 +139,16 @@ pub struct OperationForm {
     pub pages_verified: u32,
     /// Files on those; the marks queued before the present round.
     pub verified: u64,
+    /// Those of them that were set aside as dead letters.
+    pub errors: u64,
+    /// The second listing, once it has begun.
+    pub second_look: Option<SecondLook>,
+    /// The way along the pages that are being listed.
+    pub walk: PageWalk,
+    /// Drive said of a page of this walk that the listing is incomplete.
+    pub incomplete: bool,
+    /// The last stop of the listing, until it has reached its end.
+    pub stop: Option<Stop>,
     /// The result of a comparison.
     pub comparison: Comparison,
     /// The inconsistencies that an audit found among the stored items.
@@ -158,16 +171,27 @@ impl OperationForm {
             listed: 0,
             pages_verified: 0,
             verified: 0,
+            errors: 0,
+            second_look: None,
+            walk: PageWalk::default(),
+            incomplete: false,
+            stop: None,
             comparison: Comparison::default(),
             inconsistencies: BTreeMap::new(),
             progressed_at: None,
         }
     }
 
-    /// Returns what must be unchanged in the table for a transition to be recorded.
-    pub(super) fn place(&self) -> (OperationState, Option<&str>, Option<&str>, u32, u32) {
-        let (token, position) = (self.page_token.as_deref(), self.position.as_deref());
-        (self.state, token, position, self.pages, self.pages_verified)
+    /// Returns whether what must be unchanged in the table for a transition to be recorded is the
+    /// same.
+    pub(super) fn stands_like(&self, other: &Self) -> bool {
+        let second_pages = |form: &Self| form.second_look.map(|second| second.pages);
+        self.state == other.state
+            && self.page_token == other.page_token
+            && self.position == other.position
+            && self.pages == other.pages
+            && self.pages_verified == other.pages_verified
+            && second_pages(self) == second_pages(other)
     }
 
     fn ending(mut self, end: Option<&End>) -> Self {
@@ -188,12 +212,20 @@ impl OperationForm {
         self.listed = listing.listed;
         self.progressed_at = listing.progressed_at;
         self.comparison = listing.comparison.clone();
+        self.second_look = listing.second_look;
+        self.walk = listing.walk;
+        self.incomplete = listing.incomplete;
+        self.stop = listing.stop;
         let (state, position) = match &listing.stage {
             Stage::Listing { token } => {
                 self.page_token.clone_from(token);
                 (OperationState::Listing, &None)
             }
             Stage::Listed => (OperationState::Listed, &None),
+            Stage::SecondLook { token } => {
+                self.page_token.clone_from(token);
+                (OperationState::Listed, &None)
+            }
             Stage::Comparing { position } => (OperationState::Comparing, position),
             Stage::Verifying { position } => (OperationState::Verifying, position),
             Stage::AwaitingConfirmation { since } => {
@@ -238,14 +270,19 @@ impl OperationForm {
         }
     }
 
-    /// Returns the listing; a sync without comparison has no stages after `Listed`.
+    /// Returns the listing; a run without comparison has no stages after `Listed`.
     fn into_listing(self, compares: bool) -> Option<Listing> {
         let position = self.position.clone();
         let stage = match self.state {
             OperationState::SelfChecking | OperationState::Listing => Stage::Listing {
                 token: self.page_token.clone(),
             },
-            OperationState::Listed => Stage::Listed,
+            OperationState::Listed => match self.second_look {
+                None => Stage::Listed,
+                Some(_) => Stage::SecondLook {
+                    token: self.page_token.clone(),
+                },
+            },
             OperationState::Done | OperationState::Cancelled | OperationState::Failed => {
                 Stage::Ended(self.end()?)
             }
@@ -267,6 +304,10 @@ impl OperationForm {
             pages: self.pages,
             listed: self.listed,
             progressed_at: self.progressed_at,
+            second_look: self.second_look,
+            walk: self.walk,
+            incomplete: self.incomplete,
+            stop: self.stop,
             comparison: self.comparison,
         })
     }
@@ -279,7 +320,8 @@ impl OperationForm {
             kind,
             pages_verified: self.pages_verified,
             verified: self.verified,
-            listing: self.into_listing(kind == SyncKind::Resync)?,
+            errors: self.errors,
+            listing: self.into_listing(kind.lists_all())?,
         }))
     }
 
@@ -332,6 +374,7 @@ impl Operation {
             Run::Sync(sync) => OperationForm {
                 pages_verified: sync.pages_verified,
                 verified: sync.verified,
+                errors: sync.errors,
                 ..OperationForm::new(self.kind()).listing(&sync.listing)
             },
             Run::Audit(audit) => {

@@ -1,22 +1,45 @@
-//! The part that syncs and audits share: every file of a log is listed, page by page, and then
-//! compared.
+//! The part that syncs and audits share: every file of a log is listed, page by page, then listed a
+//! second time in another order, and then compared.
+//!
+//! A listing can be incomplete although Drive doesn't say so. Therefore a run isn't done after one
+//! listing: what the second one shows and the stored records don't have, and what they have and it
+//! doesn't show, are candidates, and Drive is asked about each by its id.
 
-use super::{Comparison, End, Operation, Run};
-use crate::Timestamp;
+use super::{
+    Comparison, ConnectionFacts, End, Operation, PageWalk, Run, Stop, StopReason, WalkedPage, Work,
+};
+use crate::{Jitter, Timestamp};
 
 /// A listing of the files of a log, and the comparison of the stored records with it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Listing {
     /// Its state.
     pub stage: Stage,
-    /// The number of recorded pages.
+    /// The number of recorded pages of the first listing.
     pub pages: u32,
     /// The number of files on them.
     pub listed: u64,
     /// The time at which a page was last recorded, or found to have arrived.
     pub progressed_at: Option<Timestamp>,
+    /// The second listing, once it has begun.
+    pub second_look: Option<SecondLook>,
+    /// The way along the pages that are being listed.
+    pub walk: PageWalk,
+    /// Drive said of a page of this walk that the listing is incomplete.
+    pub incomplete: bool,
+    /// The last stop of the listing, until it has reached its end.
+    pub stop: Option<Stop>,
     /// The result of the comparison.
     pub comparison: Comparison,
+}
+
+/// The second listing of the files of a log: of their ids, in another order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct SecondLook {
+    /// The number of recorded pages. They follow those of the first listing.
+    pub pages: u32,
+    /// The number of files on them.
+    pub listed: u64,
 }
 
 /// The stages of a listing, in order.
@@ -29,6 +52,11 @@ pub enum Stage {
     },
     /// All pages are listed; the files that a sync queued are in flight.
     Listed,
+    /// The pages of the second listing are listed.
+    SecondLook {
+        /// Drive's token of the next page; `None` for the first.
+        token: Option<String>,
+    },
     /// The stored records are compared with the listing.
     Comparing {
         /// The position reached; `None` at the beginning.
@@ -53,6 +81,19 @@ pub enum Stage {
     Ended(End),
 }
 
+/// A page of a listing as Drive returned it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListedPage<'a> {
+    /// The number of files on it.
+    pub files: u64,
+    /// The hash of their ids ([`super::entries_hash`]); `None` for a page without files.
+    pub entries: Option<u64>,
+    /// The token of the next page; `None` if Drive says that it is the last.
+    pub next: Option<&'a str>,
+    /// Drive says that the listing is incomplete (`incompleteSearch`).
+    pub incomplete: bool,
+}
+
 impl Listing {
     pub(super) fn new() -> Self {
         Self {
@@ -60,7 +101,20 @@ impl Listing {
             pages: 0,
             listed: 0,
             progressed_at: None,
+            second_look: None,
+            walk: PageWalk::default(),
+            incomplete: false,
+            stop: None,
             comparison: Comparison::default(),
+        }
+    }
+
+    /// Returns the listing with its second look about to begin.
+    pub(super) fn looked_at_again(&self) -> Self {
+        Self {
+            stage: Stage::SecondLook { token: None },
+            second_look: Some(SecondLook::default()),
+            ..self.clone()
         }
     }
 
@@ -69,6 +123,7 @@ impl Listing {
             Stage::Ended(end) => Some(end),
             Stage::Listing { .. }
             | Stage::Listed
+            | Stage::SecondLook { .. }
             | Stage::Comparing { .. }
             | Stage::Verifying { .. }
             | Stage::AwaitingConfirmation { .. }
@@ -76,9 +131,10 @@ impl Listing {
         }
     }
 
-    pub(super) fn token(&self) -> Option<Option<&str>> {
+    /// Returns the token of the next page, if pages are being listed.
+    fn token(&self) -> Option<Option<&str>> {
         match &self.stage {
-            Stage::Listing { token } => Some(token.as_deref()),
+            Stage::Listing { token } | Stage::SecondLook { token } => Some(token.as_deref()),
             Stage::Listed
             | Stage::Comparing { .. }
             | Stage::Verifying { .. }
@@ -86,6 +142,54 @@ impl Listing {
             | Stage::Repairing { .. }
             | Stage::Ended(_) => None,
         }
+    }
+
+    /// Returns whether the first listing has not reached its end.
+    pub(super) fn is_first(&self) -> bool {
+        matches!(self.stage, Stage::Listing { .. })
+    }
+
+    /// Returns the same stage at another page.
+    fn at(&self, token: Option<&str>) -> Stage {
+        let token = token.map(str::to_owned);
+        if self.is_first() {
+            Stage::Listing { token }
+        } else {
+            Stage::SecondLook { token }
+        }
+    }
+
+    /// Returns the listing, stopped for now: it continues with the page at `token`, or anew.
+    fn stopped(
+        &self,
+        token: Option<&str>,
+        reason: StopReason,
+        now: Timestamp,
+        jitter: Jitter,
+    ) -> Self {
+        Self {
+            stage: self.at(token),
+            walk: token.map_or_else(PageWalk::default, |_| self.walk.after(reason)),
+            incomplete: self.incomplete && token.is_some(),
+            stop: Some(Stop::after(self.stop.as_ref(), reason, now, jitter)),
+            ..self.clone()
+        }
+    }
+
+    fn with_page(&self, page: &ListedPage<'_>, now: Timestamp) -> Self {
+        let mut next = self.clone();
+        next.progressed_at = Some(now);
+        match &mut next.second_look {
+            None => {
+                next.pages += 1;
+                next.listed += page.files;
+            }
+            Some(second) => {
+                second.pages += 1;
+                second.listed += page.files;
+            }
+        }
+        next
     }
 }
 
@@ -114,6 +218,19 @@ impl Operation {
         self.moved(run, wait_millis, now)
     }
 
+    /// Returns the work of the second listing.
+    pub(super) fn second_look_work(
+        &self,
+        token: Option<&String>,
+        facts: &ConnectionFacts,
+        now: Timestamp,
+    ) -> Work {
+        if !facts.active {
+            return self.inactive(now);
+        }
+        Work::SecondLook(token.cloned())
+    }
+
     /// Returns the token of the next page to list, `Some(None)` for the first; `None` unless pages
     /// are being listed.
     #[must_use]
@@ -124,37 +241,100 @@ impl Operation {
         self.listing()?.token()
     }
 
-    /// Records a page with this many files, queued or compared. Without a `next` token it was the
-    /// last one, and a log that waits is released.
+    /// Returns the number of recorded pages: the number of the next one, counted from 0.
     #[must_use]
-    pub fn on_page(&self, files: u64, next: Option<&str>, now: Timestamp) -> Self {
-        let (Some(_), Some(listing)) = (self.page_to_list(), self.listing()) else {
-            return self.clone();
-        };
-        let next = Listing {
-            stage: next.map_or(Stage::Listed, |token| Stage::Listing {
-                token: Some(token.to_owned()),
-            }),
-            pages: listing.pages + 1,
-            listed: listing.listed + files,
-            progressed_at: Some(now),
-            ..listing.clone()
-        };
-        self.with_listing(next, 0, now)
+    pub fn pages_recorded(&self) -> u32 {
+        self.listing().map_or(0, |listing| {
+            let second = listing.second_look.map_or(0, |second| second.pages);
+            listing.pages + second
+        })
     }
 
-    /// Restarts the listing because Drive no longer accepts the token of the next page (it is valid
-    /// for hours only). The recorded pages stay.
+    /// Returns the numbers of the pages that the stored records are compared with: from the first
+    /// one, counted from 0, and how many. They are those of the second listing, if there is one.
     #[must_use]
-    pub fn on_token_lost(&self, now: Timestamp) -> Self {
+    pub fn pages_compared(&self) -> (u32, u32) {
+        self.listing().map_or((0, 0), |listing| {
+            let first = (0, listing.pages);
+            let second = listing
+                .second_look
+                .map(|second| (listing.pages, second.pages));
+            second.unwrap_or(first)
+        })
+    }
+
+    /// Returns the last stop of its listing, until that has reached its end.
+    #[must_use]
+    pub fn stop(&self) -> Option<&Stop> {
+        self.listing()?.stop.as_ref()
+    }
+
+    /// Returns the time before which Drive must not be asked for the next page.
+    #[must_use]
+    pub fn stopped_until(&self, now: Timestamp) -> Option<Timestamp> {
+        let until = self.stop().map(|stop| stop.until);
+        until.filter(|until| *until > now)
+    }
+
+    /// Records a page, whose files are queued or compared. Without a next one it was the last: a
+    /// log that waits is released. A listing that Drive says is incomplete begins anew, and a page
+    /// whose next one must not be followed is not recorded; both wait.
+    #[must_use]
+    pub fn on_page(&self, page: &ListedPage<'_>, now: Timestamp, jitter: Jitter) -> Self {
+        let (Some(token), Some(listing)) = (self.page_to_list(), self.listing()) else {
+            return self.clone();
+        };
+        let incomplete = listing.incomplete || page.incomplete;
+        let next = match page.next {
+            Some(next) => {
+                let step = WalkedPage {
+                    token,
+                    next,
+                    entries: page.entries,
+                };
+                match listing.walk.follow(step) {
+                    Ok(walk) => Listing {
+                        stage: listing.at(Some(next)),
+                        walk,
+                        incomplete,
+                        ..listing.with_page(page, now)
+                    },
+                    Err(reason) => listing.stopped(token, reason, now, jitter),
+                }
+            }
+            None if incomplete => {
+                let recorded = listing.with_page(page, now);
+                recorded.stopped(None, StopReason::Incomplete, now, jitter)
+            }
+            None => Listing {
+                stage: if listing.is_first() {
+                    Stage::Listed
+                } else {
+                    Stage::Comparing { position: None }
+                },
+                walk: PageWalk::default(),
+                stop: None,
+                ..listing.with_page(page, now)
+            },
+        };
+        self.waiting(next, now)
+    }
+
+    /// Begins the listing anew because Drive no longer accepts the token of the next page (it is
+    /// valid for hours only). The recorded pages stay.
+    #[must_use]
+    pub fn on_token_lost(&self, now: Timestamp, jitter: Jitter) -> Self {
         let (Some(_), Some(listing)) = (self.page_to_list(), self.listing()) else {
             return self.clone();
         };
-        let stage = Stage::Listing { token: None };
-        let next = Listing {
-            stage,
-            ..listing.clone()
-        };
-        self.with_listing(next, 0, now)
+        let restarted = listing.stopped(None, StopReason::TokenRefused, now, jitter);
+        self.waiting(restarted, now)
+    }
+
+    /// Returns the operation with another listing, due when it may be continued.
+    fn waiting(&self, next: Listing, now: Timestamp) -> Self {
+        let until = next.stop.as_ref().map(|stop| stop.until);
+        let wait_millis = until.map_or(0, |until| until.millis_since(now).max(0));
+        self.with_listing(next, wait_millis, now)
     }
 }

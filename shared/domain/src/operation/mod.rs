@@ -13,6 +13,7 @@ mod content_scan;
 mod form;
 mod leave_drive;
 mod listing;
+mod paging;
 mod removal_limit;
 mod stall;
 mod sync;
@@ -20,12 +21,13 @@ mod sync;
 #[cfg(test)]
 mod search;
 
-pub use audit::{Audit, SelfCheckPhase};
+pub use audit::{Audit, ComparisonInterval, SelfCheckPhase};
 pub use comparison::{Comparison, Decision, DecisionRefused, DriftCounts, LogRead};
 pub use content_scan::{ContentScan, ScanState};
 pub use form::{OperationForm, OperationKind, OperationState};
 pub use leave_drive::LeaveDrive;
-pub use listing::{Listing, Stage};
+pub use listing::{ListedPage, Listing, SecondLook, Stage};
+pub use paging::{PageWalk, Stop, StopReason, WalkedPage, entries_hash};
 pub use removal_limit::RemovalLimits;
 pub use stall::Stall;
 pub use sync::{Sync, SyncKind};
@@ -113,6 +115,8 @@ pub enum Work {
     SelfCheck(SelfCheckPhase),
     /// List the page at this token; the first page without one.
     ListPage(Option<String>),
+    /// List the page at this token of the second listing; the first page without one.
+    SecondLook(Option<String>),
     /// Check that the files of this page have arrived, and of the pages after it.
     CheckArrival {
         /// The page, counted from 0.
@@ -225,7 +229,7 @@ impl Operation {
     /// may replace it.
     #[must_use]
     pub fn stands_like(&self, current: &Self) -> bool {
-        self.form().place() == current.form().place()
+        self.form().stands_like(&current.form())
     }
 
     fn ended(&self, end: End, now: Timestamp) -> Self {
@@ -279,6 +283,6 @@ impl Run {
     }
 
     fn blocks_log(&self) -> bool {
-        matches!(self, Self::Sync(sync) if sync.listing.token().is_some())
+        matches!(self, Self::Sync(sync) if sync.listing.is_first())
     }
 }

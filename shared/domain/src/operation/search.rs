@@ -1,22 +1,25 @@
 //! An exhaustive search of one operation with its executors: breadth-first over every interleaving
 //! of steps, crashes (a step was done and its transition is not recorded), slow executors (a
-//! transition is recorded late, or twice), lost page tokens, outages of the connection, and a
-//! person's decisions, within a budget of each.
+//! transition is recorded late, or twice), lost and repeated page tokens, listings that end early
+//! or that Drive says are incomplete, outages of the connection, and a person's decisions, within a
+//! budget of each.
 //!
 //! What must hold: every run ends; what is found is counted once; nothing is repaired before
 //! everything is verified, above the removal limit without confirmation, in a dry run, or after it
-//! was cancelled; the log is released exactly when every page is queued; and a content scan that a
-//! caller relied on reaches every file.
+//! was cancelled; the log is released exactly when every page is queued; no run is done before two
+//! whole listings were compared, and none that is done lacks a file that either of them showed; no
+//! page token is followed twice; and a content scan that a caller relied on reaches every file.
 
 use std::collections::{HashMap, HashSet};
 
 use super::{
-    ConnectionFacts, DriftCounts, LogRead, Operation, OperationState, RemovalLimits, Run,
-    SelfCheckPhase, SyncKind, Work,
+    ConnectionFacts, DriftCounts, ListedPage, LogRead, Operation, OperationState, PageWalk,
+    RemovalLimits, Run, SelfCheckPhase, Stage, SyncKind, Work, entries_hash,
 };
-use crate::{ConnectionId, ConnectionKey, LogId, OperationId, TenantId, Timestamp};
+use crate::{ConnectionId, ConnectionKey, Jitter, LogId, OperationId, TenantId, Timestamp};
 
 const T: Timestamp = Timestamp::from_millis(1_000_000);
+const JITTER: Jitter = Jitter(0.5);
 const MONTHS: i64 = 100 * 24 * 3_600_000;
 /// More steps than any undisturbed run takes.
 const STEPS_MAX: usize = 60;
@@ -37,6 +40,21 @@ struct Budget {
     lost_tokens: u8,
     outages: u8,
     decisions: u8,
+    /// Listings that end after their first page, as if it were the last.
+    short_listings: u8,
+    /// Pages of which Drive says that the listing is incomplete.
+    incomplete_pages: u8,
+    /// Pages that name themselves as the next one.
+    repeated_tokens: u8,
+}
+
+/// What Drive does to one page of a listing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PageFault {
+    None,
+    EndsEarly,
+    Incomplete,
+    Repeats,
 }
 
 /// Two pages of everything: of Drive's files, stored records, candidates, marks.
@@ -50,6 +68,12 @@ struct World {
     limit: u32,
     /// Pages that were queued, by token; that arrived, by number.
     queued: [bool; 2],
+    /// Pages of the second listing that were compared with the records.
+    seen: [bool; 2],
+    /// A page of the present walk was said to be incomplete.
+    incomplete: bool,
+    /// Drive ended the first listing early.
+    short: bool,
     arrived: u32,
     scan_scheduled: bool,
     log_was_read: bool,
@@ -70,7 +94,8 @@ struct World {
 #[derive(Clone, Copy)]
 struct Rules {
     next_work: fn(&Operation, &ConnectionFacts, Timestamp) -> Work,
-    on_page: fn(&Operation, Option<&str>) -> Operation,
+    on_page: fn(&Operation, &ListedPage<'_>) -> Operation,
+    on_all_arrived: fn(&Operation) -> Operation,
     on_verified: fn(&Operation, &DriftCounts, Option<String>, &ConnectionFacts) -> Operation,
     decide: fn(&Operation, bool) -> Option<Operation>,
     stands_like: fn(&Operation, &Operation) -> bool,
@@ -79,7 +104,8 @@ struct Rules {
 
 const OURS: Rules = Rules {
     next_work: Operation::next_work,
-    on_page: |operation, next| operation.on_page(1, next, T),
+    on_page: |operation, page| operation.on_page(page, T, JITTER),
+    on_all_arrived: |operation| operation.on_all_arrived(T),
     on_verified: |operation, found, next, facts| operation.on_verified(found, next, facts, T),
     decide: |operation, confirmed| operation.decide(confirmed, "bob", T).ok(),
     stands_like: Operation::stands_like,
@@ -104,6 +130,9 @@ impl World {
             active: true,
             limit,
             queued: [false; 2],
+            seen: [false; 2],
+            incomplete: false,
+            short: false,
             arrived: 0,
             scan_scheduled: false,
             log_was_read: false,
@@ -132,11 +161,11 @@ impl World {
     }
 
     /// Does what is to be done now: the effects, and the transition to record.
-    fn step(&mut self, rules: &Rules, now: Timestamp) -> Option<Operation> {
+    fn step(&mut self, fault: PageFault, rules: &Rules, now: Timestamp) -> Option<Operation> {
         let before = self.operation.clone();
         let facts = self.facts();
         if let (true, Some(token)) = (before.blocks_log(), before.page_to_list()) {
-            return Some(self.list(token, rules));
+            return Some(self.list(token, fault, rules));
         }
         Some(match (rules.next_work)(&before, &facts, now) {
             Work::Nothing => return None,
@@ -150,14 +179,16 @@ impl World {
                 };
                 before.on_self_check(part.following(next), T)
             }
-            Work::ListPage(token) => self.list(token.as_deref(), rules),
+            Work::ListPage(token) | Work::SecondLook(token) => {
+                self.list(token.as_deref(), fault, rules)
+            }
             Work::CheckArrival { page } => {
                 let pages = self.arrived.saturating_sub(page);
-                before.on_arrival(pages, u64::from(pages), T)
+                before.on_arrival(pages, u64::from(pages), 0, T)
             }
             Work::Arrived { scan } => {
                 self.scan_scheduled |= scan;
-                before.on_all_arrived(T)
+                (rules.on_all_arrived)(&before)
             }
             Work::Compare(position) => before.on_compared(1, page(position.as_deref()).1, T),
             Work::Verify {
@@ -196,10 +227,57 @@ impl World {
         })
     }
 
-    fn list(&mut self, token: Option<&str>, rules: &Rules) -> Operation {
+    fn list(&mut self, token: Option<&str>, fault: PageFault, rules: &Rules) -> Operation {
         let (at, next) = page(token);
-        self.queued[at] = true;
-        (rules.on_page)(&self.operation, next.as_deref())
+        let before = self.operation.clone();
+        let second = before.form().second_look.is_some();
+        let shown = if second {
+            &mut self.seen
+        } else {
+            &mut self.queued
+        };
+        shown[at] = true;
+        let next = match fault {
+            PageFault::None | PageFault::Incomplete => next,
+            PageFault::EndsEarly => None,
+            PageFault::Repeats => Some("2".to_owned()),
+        };
+        let page = ListedPage {
+            files: 1,
+            entries: entries_hash([at]),
+            next: next.as_deref(),
+            incomplete: fault == PageFault::Incomplete,
+        };
+        self.short |= fault == PageFault::EndsEarly;
+        self.incomplete = fault == PageFault::Incomplete || self.incomplete && token.is_some();
+        let after = (rules.on_page)(&before, &page);
+        let went_on =
+            after.page_to_list().is_none() || after.form().second_look.is_some() != second;
+        if self.incomplete && went_on {
+            self.wrong = Some("an incomplete listing was taken for whole");
+        }
+        if fault == PageFault::Repeats && after.stopped_until(T).is_none() {
+            self.wrong = Some("a token was followed twice");
+        }
+        after
+    }
+
+    /// What Drive may do to the page that is listed next.
+    fn page_faults(&self) -> Vec<PageFault> {
+        let (token, left) = (self.operation.page_to_list(), &self.left);
+        let second_page = token.is_some_and(|token| token.is_some());
+        // Of two listings that both end early, no rule can know.
+        let first_page = token == Some(None) && !self.short;
+        let faults = [
+            (PageFault::EndsEarly, first_page && left.short_listings > 0),
+            (
+                PageFault::Incomplete,
+                token.is_some() && left.incomplete_pages > 0,
+            ),
+            (PageFault::Repeats, second_page && left.repeated_tokens > 0),
+        ];
+        let possible = faults.into_iter().filter(|(_, possible)| *possible);
+        possible.map(|(fault, _)| fault).collect()
     }
 
     fn repair(&mut self, at: usize) {
@@ -221,7 +299,7 @@ impl World {
         }
         if before.blocks_log() && !after.blocks_log() {
             self.log_waits = false;
-            if !after.has_ended() && self.queued != [true; 2] {
+            if !after.has_ended() && !self.short && self.queued != [true; 2] {
                 self.wrong = Some("the log was released too early");
             }
         }
@@ -230,8 +308,28 @@ impl World {
 
     fn next(&self, rules: &Rules) -> Vec<(&'static str, Self)> {
         let mut out = Vec::new();
+        for fault in self.page_faults() {
+            let mut next = self.clone();
+            let (left, what) = match fault {
+                PageFault::None => continue,
+                PageFault::EndsEarly => (
+                    &mut next.left.short_listings,
+                    "Drive ends the listing early",
+                ),
+                PageFault::Incomplete => (
+                    &mut next.left.incomplete_pages,
+                    "Drive says it is incomplete",
+                ),
+                PageFault::Repeats => (&mut next.left.repeated_tokens, "the token repeats"),
+            };
+            *left -= 1;
+            if let Some(after) = next.step(fault, rules, T) {
+                next.record(&self.operation, after, rules);
+                out.push((what, next));
+            }
+        }
         let mut done = self.clone();
-        if let Some(after) = done.step(rules, T) {
+        if let Some(after) = done.step(PageFault::None, rules, T) {
             let before = &self.operation;
             if self.left.crashes > 0 {
                 let mut crashed = done.clone();
@@ -295,7 +393,8 @@ impl World {
             token && self.left.lost_tokens > 0,
             &|next| {
                 next.left.lost_tokens -= 1;
-                next.operation = operation.on_token_lost(T);
+                next.operation = operation.on_token_lost(T, JITTER);
+                next.incomplete = false;
             },
         );
         event("the drive is left", self.log_waits, &|next| {
@@ -309,7 +408,7 @@ impl World {
         });
         let waits = operation.awaits_confirmation().is_some();
         event("months pass", waits, &|next| {
-            let after = next.step(rules, T.plus_millis(MONTHS));
+            let after = next.step(PageFault::None, rules, T.plus_millis(MONTHS));
             next.operation = after.unwrap_or_else(|| operation.clone());
         });
         let coming = operation
@@ -343,6 +442,9 @@ impl World {
         let whole = (counts.present, counts.missing_here, counts.missing_there) == (2, 1, 1);
         let done = state == OperationState::Done;
         let listing = matches!(operation.run, Run::Sync(_));
+        let lists = listing || matches!(operation.run, Run::Audit(_));
+        // What the second listing showed and the records lacked was looked up and repaired.
+        let stored = |page: usize| self.queued[page] || self.seen[page] && self.repaired[page];
         self.wrong
             .or(wrong(decided && !whole, "the counts are not exact"))
             .or(wrong(
@@ -356,6 +458,14 @@ impl World {
             .or(wrong(
                 self.cancelled && self.repaired != [false; 2],
                 "cancelled and repaired",
+            ))
+            .or(wrong(
+                done && lists && self.seen != [true; 2] && !self.short,
+                "done without a second look",
+            ))
+            .or(wrong(
+                done && listing && !(stored(0) && stored(1)),
+                "done without a file",
             ))
             .or(wrong(
                 done && listing && !self.scan_scheduled,
@@ -384,7 +494,7 @@ impl World {
             let before = world.operation.clone();
             let waits = before.awaits_confirmation().is_some();
             let now = T.plus_millis(if waits { MONTHS } else { 0 });
-            match world.step(rules, now) {
+            match world.step(PageFault::None, rules, now) {
                 Some(after) => world.record(&before, after, rules),
                 None => return before.has_ended(),
             }
@@ -431,11 +541,30 @@ const BUDGET: Budget = Budget {
     lost_tokens: 1,
     outages: 1,
     decisions: 1,
+    short_listings: 0,
+    incomplete_pages: 0,
+    repeated_tokens: 0,
+};
+/// Less of all else, and the false words of Drive.
+const FALSE_LISTINGS: Budget = Budget {
+    crashes: 0,
+    slow: 1,
+    lost_tokens: 1,
+    outages: 0,
+    decisions: 0,
+    short_listings: 1,
+    incomplete_pages: 1,
+    repeated_tokens: 1,
 };
 
 #[track_caller]
 fn holds(run: Run, limit: u32, states_at_least: usize) {
-    let (states, wrong) = search(World::new(run, limit, BUDGET), &OURS);
+    holds_within(run, limit, BUDGET, states_at_least);
+}
+
+#[track_caller]
+fn holds_within(run: Run, limit: u32, budget: Budget, states_at_least: usize) {
+    let (states, wrong) = search(World::new(run, limit, budget), &OURS);
     eprintln!("{states} states");
     assert_eq!(wrong, None);
     assert!(states >= states_at_least, "only {states} states were seen");
@@ -443,7 +572,12 @@ fn holds(run: Run, limit: u32, states_at_least: usize) {
 
 #[track_caller]
 fn caught(run: Run, limit: u32, rules: &Rules, wrong: &str) {
-    let (_, found) = search(World::new(run, limit, BUDGET), rules);
+    caught_within(run, limit, BUDGET, rules, wrong);
+}
+
+#[track_caller]
+fn caught_within(run: Run, limit: u32, budget: Budget, rules: &Rules, wrong: &str) {
+    let (_, found) = search(World::new(run, limit, budget), rules);
     let found = found.expect("not caught");
     assert!(found.starts_with(wrong), "{found}");
 }
@@ -549,11 +683,85 @@ fn an_operation_that_waits_for_a_person_for_ever_is_caught() {
 #[test]
 fn a_log_that_is_released_before_the_last_page_is_caught() {
     let rules = Rules {
-        on_page: |operation, _| operation.on_page(1, None, T),
+        on_page: |operation, page| {
+            let last = ListedPage {
+                next: None,
+                ..*page
+            };
+            operation.on_page(&last, T, JITTER)
+        },
         ..OURS
     };
     let listing = Run::sync(SyncKind::Initial);
     caught(listing, 0, &rules, "the log was released too early");
+}
+
+#[test]
+fn listings_that_drive_cuts_short_end_with_every_file_that_it_showed() {
+    holds_within(Run::sync(SyncKind::Initial), 1, FALSE_LISTINGS, 1_000);
+    holds_within(Run::sync(SyncKind::Resync), 1, FALSE_LISTINGS, 1_000);
+    holds_within(Run::audit(false), 1, FALSE_LISTINGS, 1_000);
+    holds_within(Run::comparison(), 1, FALSE_LISTINGS, 200);
+}
+
+#[test]
+fn a_first_sync_that_is_done_after_one_short_listing_is_caught() {
+    let rules = Rules {
+        on_all_arrived: |operation| {
+            let arrived = operation.on_all_arrived(T);
+            if arrived.form().second_look.is_none() {
+                return arrived;
+            }
+            operation.ended(super::End::Done, T)
+        },
+        ..OURS
+    };
+    let listing = Run::sync(SyncKind::Initial);
+    caught_within(listing, 1, FALSE_LISTINGS, &rules, "done without a");
+}
+
+#[test]
+fn a_token_that_is_followed_twice_is_caught() {
+    let rules = Rules {
+        on_page: |operation, page| {
+            let mut forgetful = operation.clone();
+            if let Run::Sync(sync) = &mut forgetful.run {
+                sync.listing.walk = PageWalk::default();
+                if let Stage::Listing { token } | Stage::SecondLook { token } =
+                    &mut sync.listing.stage
+                {
+                    *token = None;
+                }
+            }
+            forgetful.on_page(page, T, JITTER)
+        },
+        ..OURS
+    };
+    let listing = Run::sync(SyncKind::Resync);
+    caught_within(
+        listing,
+        1,
+        FALSE_LISTINGS,
+        &rules,
+        "a token was followed twice",
+    );
+}
+
+#[test]
+fn an_incomplete_listing_that_is_taken_for_whole_is_caught() {
+    let rules = Rules {
+        on_page: |operation, page| {
+            let believed = ListedPage {
+                incomplete: false,
+                ..*page
+            };
+            operation.on_page(&believed, T, JITTER)
+        },
+        ..OURS
+    };
+    let listing = Run::sync(SyncKind::Initial);
+    let wrong = "an incomplete listing was taken for whole";
+    caught_within(listing, 1, FALSE_LISTINGS, &rules, wrong);
 }
 
 #[test]

@@ -47,8 +47,9 @@ impl Operation {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Run, SyncKind};
+    use super::super::{ListedPage, Run, SyncKind};
     use super::*;
+    use crate::Jitter;
     use crate::operation::search::operation;
 
     fn minutes(minutes: i64) -> Timestamp {
@@ -83,14 +84,21 @@ mod tests {
     #[test]
     fn a_listing_of_which_nothing_more_arrives_is_stuck() {
         let listing = operation(Run::sync(SyncKind::Initial), minutes(100));
-        let listing = listing.on_page(1, Some("2"), minutes(100));
-        let listed = listing.on_page(1, None, minutes(100));
-        let one = listed.on_arrival(1, 1, minutes(100)).due(minutes(140));
+        let listed = ["2", ""].iter().fold(listing, |listing, next| {
+            let page = ListedPage {
+                files: 1,
+                entries: None,
+                next: Some(*next).filter(|next| !next.is_empty()),
+                incomplete: false,
+            };
+            listing.on_page(&page, minutes(100), Jitter(0.5))
+        });
+        let one = listed.on_arrival(1, 1, 0, minutes(100)).due(minutes(140));
         let now = minutes(116);
         assert_eq!(one.stall(false, true, now), Some(Stall::Stuck));
-        let progressing = listed.on_arrival(1, 1, minutes(101)).due(minutes(140));
+        let progressing = listed.on_arrival(1, 1, 0, minutes(101)).due(minutes(140));
         assert_eq!(progressing.stall(false, true, now), None);
-        let whole = one.on_arrival(1, 1, minutes(100)).due(minutes(140));
+        let whole = one.on_arrival(1, 1, 0, minutes(100)).due(minutes(140));
         assert_eq!(whole.stall(false, true, now), None);
     }
 }

@@ -1,14 +1,18 @@
 //! The first sync of a log's files, and the resync after a cursor was lost.
 //!
 //! `fetch-changes` lists the pages, since the log waits for them. The last page releases the log;
-//! from there on an executor checks that everything has arrived, and a resync compares the stored
-//! records with the listing.
+//! from there on an executor checks that everything has arrived, lists the files a second time, and
+//! compares the stored records with that.
 
 use super::{ConnectionFacts, End, Listing, Operation, Run, Stage, Work};
 use crate::Timestamp;
 
 /// Delay before an arrival that isn't complete is checked again, in milliseconds.
 const AGAIN_MILLIS: i64 = 1_000;
+/// The longest such delay, in milliseconds.
+const AGAIN_MILLIS_MAX: i64 = 60_000;
+/// The delay grows with the time without progress, to this part of it.
+const AGAIN_PART: i64 = 8;
 /// A listing that has made no progress for this long may never end, in milliseconds: it needs a
 /// person.
 const STANDSTILL_MILLIS: i64 = 3_600_000;
@@ -18,12 +22,14 @@ const STANDSTILL_MILLIS: i64 = 3_600_000;
 pub struct Sync {
     /// The reason for the listing.
     pub kind: SyncKind,
-    /// The listing and, for a resync, the comparison.
+    /// The listings and the comparison.
     pub listing: Listing,
     /// The number of pages whose files have all arrived: stored or parked.
     pub pages_verified: u32,
     /// The number of files on those.
     pub verified: u64,
+    /// The number of those that are set aside as dead letters.
+    pub errors: u64,
 }
 
 /// The reason for a sync.
@@ -46,16 +52,23 @@ impl Run {
             listing: Listing::new(),
             pages_verified: 0,
             verified: 0,
+            errors: 0,
         })
+    }
+}
+
+impl SyncKind {
+    pub(super) fn lists_all(self) -> bool {
+        match self {
+            Self::Initial | Self::Resync => true,
+            Self::Delta => false,
+        }
     }
 }
 
 impl Sync {
     fn lists_all(&self) -> bool {
-        match self.kind {
-            SyncKind::Initial | SyncKind::Resync => true,
-            SyncKind::Delta => false,
-        }
+        self.kind.lists_all()
     }
 
     /// Returns whether a content scan follows once everything has arrived: a file may be listed
@@ -93,7 +106,7 @@ impl Operation {
     #[must_use]
     pub fn scan_follows(&self, facts: &ConnectionFacts, now: Timestamp) -> bool {
         self.sync().is_some_and(|sync| {
-            let under_way = sync.listing.token().is_some() || sync.listing.stage == Stage::Listed;
+            let under_way = sync.listing.is_first() || sync.listing.stage == Stage::Listed;
             let since = sync.listing.progressed_at.unwrap_or(self.started_at);
             under_way && sync.brings_scan(facts) && now.millis_since(since) < STANDSTILL_MILLIS
         })
@@ -118,6 +131,7 @@ impl Operation {
                     scan: sync.brings_scan(facts),
                 },
             },
+            Stage::SecondLook { token } => self.second_look_work(token.as_ref(), facts, now),
             Stage::Comparing { .. }
             | Stage::Verifying { .. }
             | Stage::AwaitingConfirmation { .. }
@@ -126,24 +140,32 @@ impl Operation {
         }
     }
 
-    /// Records that the files of this many more pages have arrived.
+    /// Records that the files of this many more pages have arrived; `errors` of them are set aside
+    /// as dead letters. The longer nothing arrives, the later it is checked again.
     #[must_use]
-    pub fn on_arrival(&self, pages: u32, files: u64, now: Timestamp) -> Self {
+    pub fn on_arrival(&self, pages: u32, files: u64, errors: u64, now: Timestamp) -> Self {
         let (Some(_), Some(sync)) = (self.page_awaited(), self.sync()) else {
             return self.clone();
         };
         let mut next = sync.clone();
         next.pages_verified = (sync.pages_verified + pages).min(sync.listing.pages);
         next.verified += files;
+        next.errors += errors;
         if pages > 0 {
             next.listing.progressed_at = Some(now);
         }
-        let whole = next.pages_verified == next.listing.pages;
-        self.moved(Run::Sync(next), if whole { 0 } else { AGAIN_MILLIS }, now)
+        let since = next.listing.progressed_at.unwrap_or(self.started_at);
+        let again = now.millis_since(since) / AGAIN_PART;
+        let wait_millis = if next.pages_verified == next.listing.pages {
+            0
+        } else {
+            again.clamp(AGAIN_MILLIS, AGAIN_MILLIS_MAX)
+        };
+        self.moved(Run::Sync(next), wait_millis, now)
     }
 
-    /// Records that everything has arrived, after the content scan that follows was scheduled. A
-    /// resync compares now.
+    /// Records that everything has arrived, after the content scan that follows was scheduled. What
+    /// lists every file lists them a second time now.
     #[must_use]
     pub fn on_all_arrived(&self, now: Timestamp) -> Self {
         let Some(sync) = self
@@ -155,14 +177,13 @@ impl Operation {
         if self.page_awaited().is_some() {
             return self.clone();
         }
-        let stage = if self.is_resync() {
-            Stage::Comparing { position: None }
+        let listing = if sync.lists_all() {
+            sync.listing.looked_at_again()
         } else {
-            Stage::Ended(End::Done)
-        };
-        let listing = Listing {
-            stage,
-            ..sync.listing.clone()
+            Listing {
+                stage: Stage::Ended(End::Done),
+                ..sync.listing.clone()
+            }
         };
         self.with_listing(listing, 0, now)
     }
