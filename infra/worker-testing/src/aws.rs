@@ -16,8 +16,14 @@ const DYNAMODB: &str = "dynamodb.test";
 pub(crate) const SQS: &str = "sqs.test";
 const SECRETS: &str = "secrets.test";
 
-/// The operations to refuse, and how many calls of each.
-pub(crate) type Refusals = Arc<Mutex<BTreeMap<String, u32>>>;
+/// The calls to AWS by operation.
+#[derive(Default)]
+pub(crate) struct AwsCalls {
+    /// The number of calls to refuse.
+    pub(crate) refusals: BTreeMap<String, u32>,
+    /// The number of calls that were made.
+    pub(crate) made: BTreeMap<String, u64>,
+}
 
 macro_rules! client {
     ($name:ident, $sdk:ident, $host:expr) => {
@@ -45,7 +51,7 @@ pub(crate) fn in_process(
     database: Arc<Database>,
     sqs: Sqs,
     secret: String,
-    refusals: Refusals,
+    calls: Arc<Mutex<AwsCalls>>,
 ) -> InProcess {
     let table: Handler = Arc::new(move |request| {
         let database = Arc::clone(&database);
@@ -66,8 +72,10 @@ pub(crate) fn in_process(
     let services = [(DYNAMODB, table), (SQS, queues), (SECRETS, secrets)];
     let services = services.map(|(host, handler)| (host.to_owned(), handler));
     let hook: FaultHook = Arc::new(move |request| {
-        let mut refusals = refusals.lock().unwrap();
-        match refusals.get_mut(operation(request)) {
+        let mut calls = calls.lock().unwrap();
+        let operation = operation(request);
+        *calls.made.entry(operation.to_owned()).or_default() += 1;
+        match calls.refusals.get_mut(operation) {
             Some(left) if *left > 0 => {
                 *left -= 1;
                 Fault::Refused {

@@ -64,7 +64,7 @@ pub struct World {
     pub sqs: Sqs,
     database: Arc<dynoxide::Database>,
     http: InProcess,
-    refusals: aws::Refusals,
+    aws_calls: Arc<Mutex<aws::AwsCalls>>,
     sent: AtomicU64,
 }
 
@@ -101,13 +101,13 @@ impl World {
             "type": "authorized_user", "client_id": "x", "client_secret": "y",
             "refresh_token": format!("user:{OWNER}"), "token_uri": format!("{DRIVE_URL}/token"),
         });
-        let refusals = aws::Refusals::default();
+        let aws_calls = Arc::<Mutex<aws::AwsCalls>>::default();
         let database = Arc::new(dynoxide::Database::memory().unwrap());
         let http = aws::in_process(
             Arc::clone(&database),
             sqs.clone(),
             credentials.to_string(),
-            Arc::clone(&refusals),
+            Arc::clone(&aws_calls),
         );
         let dynamodb = aws::dynamodb(http.clone());
         store::create_table(&dynamodb, TABLE).await.unwrap();
@@ -129,7 +129,7 @@ impl World {
             sqs,
             database,
             http,
-            refusals,
+            aws_calls,
             sent: AtomicU64::new(0),
         }
     }
@@ -160,6 +160,7 @@ impl World {
             account: domain::Account::default(),
             my_drive: None,
             removals: domain::RemovalLimits::default(),
+            comparison_interval: domain::operation::ComparisonInterval::default(),
             state: ConnectionState::Active,
             created_at: self.clock.now(),
             created_by: "ada".to_owned(),
@@ -434,6 +435,11 @@ impl World {
         self.fault(json!({"match": pattern, "drop": true, "applied": true}));
     }
 
+    /// Makes Drive answer the next call that matches `pattern` after this many milliseconds.
+    pub fn drive_is_slow(&self, pattern: &str, millis: u64) {
+        self.fault(json!({"match": pattern, "delay_ms": millis}));
+    }
+
     fn fault(&self, fault: serde_json::Value) {
         let fault: Fault = serde_json::from_value(fault).unwrap();
         self.drive.add_fault(fault).unwrap();
@@ -441,10 +447,15 @@ impl World {
 
     /// Makes AWS refuse the next `times` calls of an operation, such as `SendMessageBatch`.
     pub fn aws_refuses(&self, operation: &str, times: u32) {
-        self.refusals
-            .lock()
-            .unwrap()
-            .insert(operation.to_owned(), times);
+        let mut calls = self.aws_calls.lock().unwrap();
+        calls.refusals.insert(operation.to_owned(), times);
+    }
+
+    /// Returns the number of calls of an operation of AWS, such as `Query`.
+    #[must_use]
+    pub fn aws_calls(&self, operation: &str) -> u64 {
+        let calls = self.aws_calls.lock().unwrap();
+        calls.made.get(operation).copied().unwrap_or(0)
     }
 
     /// Returns the number of calls of a method of Drive, such as `changes.list`.

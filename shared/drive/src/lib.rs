@@ -20,7 +20,8 @@ pub use failure::drive_error::{DriveError, Kind};
 pub use protocol::table::{Column, TABLE};
 pub use protocol::types::{
     About, Change, ChangePage, ChangeState, ChannelRequest, Clock, DriveChange, DrivePage,
-    FilePage, Listed, NextToken, PrivateProperty, Read, Scope, SharedDrive, Unreadable, Watch,
+    FileIdPage, FilePage, Listed, ListedId, NextToken, PrivateProperty, Read, Scope, SharedDrive,
+    Unreadable, Watch,
 };
 pub use transfer::content_facts::{ContentFacts, ContentSource};
 pub use transfer::download::{BadContent, Download, Expected};

@@ -8,6 +8,8 @@ use domain::{
 use crate::dead_letter::redrive_schedule::REDRIVE;
 use crate::table::key::{CONTENT, HEAD, Index, Key, META, OBJECT, due_pk, millis_13};
 use crate::table::range::Range;
+use crate::table::store::Applied;
+use crate::table::update::Update;
 use crate::{Store, StoreError};
 
 /// The number of shards of the index `due`; they are `0..DUE_SHARDS`.
@@ -73,6 +75,24 @@ impl Store {
             items: slice.items.iter().map(item).collect::<Result<_, _>>()?,
             next: next.filter(|_| slice.more),
         })
+    }
+}
+
+impl Store {
+    /// Removes a file of a connection that was deleted from the index of due items: nothing is
+    /// pushed for it any more.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn remove_due_place(
+        &self,
+        key: &ConnectionKey,
+        file: &FileId,
+    ) -> Result<(), StoreError> {
+        let update = Update::of(Key::head(key, file)).due(None);
+        match self.update(update).await? {
+            Applied::Done(_) | Applied::Refused(_) => Ok(()),
+        }
     }
 }
 

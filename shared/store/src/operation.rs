@@ -4,3 +4,4 @@ pub(crate) mod drift_entries;
 pub(crate) mod inconsistencies;
 pub(crate) mod operation_item;
 pub(crate) mod operations;
+pub(crate) mod page_walk_item;

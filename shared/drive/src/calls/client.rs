@@ -16,7 +16,7 @@ use crate::protocol::table;
 use crate::protocol::wire;
 use crate::{
     About, ChangePage, ChannelRequest, Clock, ContentTransport, DriveError, ExpectedAccount,
-    FilePage, Read, Scope, Secret, Transport, Watch, in_memory,
+    FileIdPage, FilePage, Read, Scope, Secret, Transport, Watch, in_memory,
 };
 
 /// The requested page size. Drive may return fewer entries, or none.
@@ -140,24 +140,26 @@ impl DriveClient {
         scope: &Scope,
         page_token: Option<&str>,
     ) -> Result<FilePage, DriveError> {
-        let call = Call::new("files.list", Method::GET, "/drive/v3/files");
-        let call = match scope {
-            Scope::User => call.query("corpora", "user"),
-            Scope::SharedDrive(id) => call.query("corpora", "drive").query("driveId", id.as_str()),
-        };
-        let call = match page_token {
-            Some(token) => call.cursor(token),
-            None => call,
-        };
-        // Without a `q`, trashed files are listed too.
-        let call = call
-            .query("supportsAllDrives", "true")
-            .query("includeItemsFromAllDrives", "true")
-            .query("spaces", "drive")
-            .query("pageSize", PAGE_SIZE)
-            .query("fields", &table::LISTING);
+        let call = listing_call(scope, page_token).query("fields", &table::LISTING);
         let body = self.call(&call).await?;
         parse_json(call.context(), &body).map(normalise::file_page)
+    }
+
+    /// Lists one page of the ids of the same files, in the order of their creation: another route
+    /// through Drive's index than [`DriveClient::list_files`] takes.
+    ///
+    /// # Errors
+    /// As [`DriveClient::list_files`].
+    pub async fn list_file_ids(
+        &self,
+        scope: &Scope,
+        page_token: Option<&str>,
+    ) -> Result<FileIdPage, DriveError> {
+        let call = listing_call(scope, page_token)
+            .query("orderBy", "createdTime")
+            .query("fields", table::LISTED_IDS);
+        let body = self.call(&call).await?;
+        parse_json(call.context(), &body).map(normalise::file_id_page)
     }
 
     pub(crate) fn read_call(file: &FileId) -> Call {
@@ -295,6 +297,24 @@ pub(crate) fn v2_path(file: &FileId) -> String {
 
 pub(crate) fn v2_upload_path(file: &FileId) -> String {
     format!("/upload/drive/v2/files/{file}")
+}
+
+/// Returns the call for a page of all files of a scope. Without a `q`, trashed files are listed
+/// too.
+fn listing_call(scope: &Scope, page_token: Option<&str>) -> Call {
+    let call = Call::new("files.list", Method::GET, "/drive/v3/files");
+    let call = match scope {
+        Scope::User => call.query("corpora", "user"),
+        Scope::SharedDrive(id) => call.query("corpora", "drive").query("driveId", id.as_str()),
+    };
+    let call = match page_token {
+        Some(token) => call.cursor(token),
+        None => call,
+    };
+    call.query("supportsAllDrives", "true")
+        .query("includeItemsFromAllDrives", "true")
+        .query("spaces", "drive")
+        .query("pageSize", PAGE_SIZE)
 }
 
 fn drive_query(call: Call, log: &LogId) -> Call {

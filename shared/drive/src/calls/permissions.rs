@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use domain::operation::{PageWalk, StopReason, WalkedPage, entries_hash};
 use domain::{
     DriveMetadata, Field, FileId, OWNER, ObservedPermission, PERMISSIONS_MAX, ROLES, Snapshot,
     Timestamp, Value, principal_of,
@@ -26,14 +27,11 @@ permissionDetails(role,additionalRoles,inherited,inheritedFrom))";
 
 /// Drive's largest page of permissions; the default in a shared drive.
 const PAGE_SIZE: &str = "100";
-/// The most pages of one file's permissions: many more than [`PERMISSIONS_MAX`] need, since pages
-/// may be short or empty.
-const PAGES_MAX: usize = 20;
 
 /// Drive keeps returning a token for a next page.
 #[derive(Debug, thiserror::Error)]
-#[error("the list of permissions does not end")]
-struct Endless;
+#[error("the list of permissions does not end: {}", .0.label())]
+struct Endless(StopReason);
 
 /// A permission of v3 or v2.
 #[derive(Deserialize)]
@@ -259,7 +257,8 @@ impl DriveClient {
     async fn list_permissions(&self, file: &FileId) -> Result<Vec<Wire>, DriveError> {
         let mut all = Vec::new();
         let mut token: Option<String> = None;
-        for _ in 0..PAGES_MAX {
+        let mut walk = PageWalk::default();
+        loop {
             let call = Call::new("permissions.list", Method::GET, path(file, None))
                 .query("supportsAllDrives", "true")
                 .query("pageSize", PAGE_SIZE)
@@ -271,14 +270,22 @@ impl DriveClient {
             };
             let body = self.call(&call).await?;
             let page: List = parse_json(call.context(), &body)?;
+            let entries = entries_hash(page.permissions.iter().map(|listed| listed.id.as_deref()));
             all.extend(page.permissions);
-            match page.next_page_token {
-                Some(next) if all.len() <= PERMISSIONS_MAX => token = Some(next),
-                Some(_) | None => return Ok(all),
-            }
+            let next = page.next_page_token;
+            let Some(next) = next.filter(|_| all.len() <= PERMISSIONS_MAX) else {
+                return Ok(all);
+            };
+            let step = WalkedPage {
+                token: token.as_deref(),
+                next: &next,
+                entries,
+            };
+            walk = walk
+                .follow(step)
+                .map_err(|reason| ambiguous(call.context(), Endless(reason)))?;
+            token = Some(next);
         }
-        let context = Call::new("permissions.list", Method::GET, path(file, None)).context();
-        Err(ambiguous(context, Endless))
     }
 
     /// Grants a principal a role on the file itself, or revokes it for `Null`, without a

@@ -13,8 +13,8 @@ use crate::failure::drive_error::BadJson;
 use crate::protocol::table;
 use crate::protocol::wire;
 use crate::{
-    Change, ChangePage, ChangeState, DriveChange, DrivePage, FilePage, Listed, NextToken,
-    PrivateProperty, Read, SharedDrive, Unreadable,
+    Change, ChangePage, ChangeState, DriveChange, DrivePage, FileIdPage, FilePage, Listed,
+    ListedId, NextToken, PrivateProperty, Read, SharedDrive, Unreadable,
 };
 
 /// The reason why an entry is not a complete snapshot. Once applied, a snapshot without a member
@@ -323,6 +323,23 @@ pub(crate) fn file_page(list: wire::FileList<'_>) -> FilePage {
         Err(defect) => Listed::Unreadable(unreadable(listed_id(raw), &defect, raw)),
     });
     FilePage {
+        files: files.collect(),
+        next: list.next_page_token,
+        incomplete: list.incomplete_search.unwrap_or(false),
+    }
+}
+
+/// Converts a page of a listing of ids. An entry without a valid id is left out.
+pub(crate) fn file_id_page(list: wire::FileIdList) -> FileIdPage {
+    let files = list.files.into_iter().filter_map(|listed| {
+        let drive = listed.drive_id.as_deref().and_then(drive_log);
+        Some(ListedId {
+            file: FileId::parse(&listed.id?).ok()?,
+            name: listed.name.unwrap_or_default(),
+            log: drive.unwrap_or_else(LogId::user),
+        })
+    });
+    FileIdPage {
         files: files.collect(),
         next: list.next_page_token,
         incomplete: list.incomplete_search.unwrap_or(false),

@@ -139,6 +139,9 @@ pub(crate) static LISTING: LazyLock<String> = LazyLock::new(|| {
     format!("nextPageToken,incompleteSearch,files({file})")
 });
 
+/// The `fields` of a `files.list` that lists ids.
+pub(crate) const LISTED_IDS: &str = "nextPageToken,incompleteSearch,files(id,name,driveId)";
+
 /// The `fields` of v3 `files.create`.
 pub(crate) static V3_FILE: LazyLock<String> = LazyLock::new(|| joined(|column| column.v3));
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use domain::operation::entries_hash;
 use domain::{AccountId, ChannelId, FileId, LogId, PageToken, Snapshot, Timestamp, Value};
 
 use crate::protocol::body::OriginalProperty;
@@ -23,6 +24,26 @@ pub struct ChangePage {
     pub next: NextToken,
     /// The number of entries of an unknown type.
     pub skipped: u32,
+}
+
+impl ChangePage {
+    /// Returns the hash of its entries, by which a page that repeats is recognised; `None` if there
+    /// are none.
+    #[must_use]
+    pub fn entries_hash(&self) -> Option<u64> {
+        let changes = self.changes.iter().map(|change| {
+            let version = match &change.state {
+                ChangeState::Present(snapshot) => snapshot.version.0,
+                ChangeState::Removed | ChangeState::Unreadable(_) => 0,
+            };
+            (change.file.as_str(), change.at.as_millis(), version)
+        });
+        let unidentified = self.unidentified.iter();
+        let unidentified = unidentified.map(|entry| (entry.body.as_str(), 0, 0));
+        let drives = self.drives.iter();
+        let drives = drives.map(|entry| (entry.drive.as_str(), i64::from(entry.removed), 0));
+        entries_hash(changes.chain(unidentified).chain(drives))
+    }
 }
 
 /// An entry about a shared drive itself (`changeType` `drive`): it was joined, left or renamed.
@@ -84,6 +105,49 @@ pub struct FilePage {
     pub next: Option<String>,
     /// Drive reports that it did not search everywhere (`incompleteSearch`).
     pub incomplete: bool,
+}
+
+impl FilePage {
+    /// Returns the hash of its entries, by which a page that repeats is recognised; `None` if there
+    /// are none.
+    #[must_use]
+    pub fn entries_hash(&self) -> Option<u64> {
+        entries_hash(self.files.iter().map(|entry| match entry {
+            Listed::Present(snapshot) => snapshot.file.as_str(),
+            Listed::Unreadable(unreadable) => unreadable.body.as_str(),
+        }))
+    }
+}
+
+/// One page of a listing of ids.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileIdPage {
+    /// The files, including trashed ones, oldest first. May be empty although more pages follow.
+    pub files: Vec<ListedId>,
+    /// As in [`FilePage`].
+    pub next: Option<String>,
+    /// As in [`FilePage`].
+    pub incomplete: bool,
+}
+
+impl FileIdPage {
+    /// Returns the hash of its entries, by which a page that repeats is recognised; `None` if there
+    /// are none.
+    #[must_use]
+    pub fn entries_hash(&self) -> Option<u64> {
+        entries_hash(self.files.iter().map(|entry| entry.file.as_str()))
+    }
+}
+
+/// One file of a listing of ids.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedId {
+    /// The file.
+    pub file: FileId,
+    /// Its name; empty if Drive returns none.
+    pub name: String,
+    /// The log that reports its changes: its shared drive's, or the user's.
+    pub log: LogId,
 }
 
 /// One file of a listing.

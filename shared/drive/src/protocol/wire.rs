@@ -46,6 +46,26 @@ pub(crate) struct FileList<'a> {
     pub(crate) files: Vec<&'a RawValue>,
 }
 
+/// `drive#fileList` of which only ids, names and drives were requested.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct FileIdList {
+    pub(crate) next_page_token: Option<String>,
+    #[serde(default)]
+    pub(crate) incomplete_search: Option<bool>,
+    #[serde(default)]
+    pub(crate) files: Vec<ListedId>,
+}
+
+/// One file of it.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ListedId {
+    pub(crate) id: Option<String>,
+    pub(crate) name: Option<String>,
+    pub(crate) drive_id: Option<String>,
+}
+
 /// A file of v3 or v2. No member has different meanings in the two versions, so one type reads
 /// both; the names are those of [`crate::TABLE`].
 #[derive(Deserialize)]

@@ -124,6 +124,7 @@ async fn an_advance_with_a_lost_response_is_done() {
             next_poll_at: Some(ms(n)),
             last_change_at: None,
             lag_millis: None,
+            walk: None,
         };
         let token = PageToken::new(n.to_string());
         match store.advance(&log, &token, progress).await.unwrap() {

@@ -90,6 +90,8 @@ suite! {
     checks_logs:
         a_log_is_created_once_and_listed,
         of_two_workers_on_one_token_one_advances,
+        a_stopped_log_is_due_at_the_end_of_its_wait,
+        a_comparison_begins_once,
         advancing_to_the_current_cursor_is_done,
         a_listing_log_does_not_advance_for_a_follower,
         the_channel_of_a_log_is_set_once,
@@ -108,6 +110,7 @@ suite! {
     checks_operations:
         a_listing_goes_from_its_first_page_to_done,
         a_page_that_was_recorded_is_stale,
+        a_page_that_stops_its_listing_is_not_recorded,
         of_two_listings_of_one_log_one_begins,
         a_superseded_listing_does_not_release_the_log,
         an_audit_leaves_the_log_alone,

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_dynamodb::{Client, Config};
+use domain::operation::ListedPage;
 use domain::{
     Capabilities, ConnectionId, ConnectionKey, Context, DriveMetadata, DriveVersion, Field,
-    FieldSetVersion, FileId, FileRecord, Observation, Policies, Revision, Snapshot, TenantId,
-    Timestamp, Transition, Value,
+    FieldSetVersion, FileId, FileRecord, Jitter, Observation, Operation, Policies, Revision,
+    Snapshot, TenantId, Timestamp, Transition, Value,
 };
 
 use super::transport::{self, Fault, Faults};
@@ -79,6 +80,17 @@ pub(super) fn file(id: &str) -> FileId {
 
 pub(super) fn ms(millis: i64) -> Timestamp {
     Timestamp::from_millis(millis)
+}
+
+/// Returns an operation after a page of its listing.
+pub(super) fn listed(operation: &Operation, files: u64, next: Option<&str>, now: i64) -> Operation {
+    let page = ListedPage {
+        files,
+        entries: None,
+        next,
+        incomplete: false,
+    };
+    operation.on_page(&page, ms(now), Jitter(0.5))
 }
 
 /// Returns an unused nonce.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use domain::PageToken;
-use domain::operation::{ConnectionFacts, Operation};
+use domain::operation::{ComparisonInterval, ConnectionFacts, Operation};
 use domain::rate_limit::Limits;
 use domain::{
     Account, AccountCheck, AccountId, ConnectionId, ConnectionKey, ContentSettings, FileId, Gone,
@@ -63,6 +63,8 @@ pub struct Connection {
     pub my_drive: Option<FileId>,
     /// The removals that one comparison may make without confirmation.
     pub removals: RemovalLimits,
+    /// The interval between the comparisons of its files with Drive that run by themselves.
+    pub comparison_interval: ComparisonInterval,
     /// The state of its synchronization.
     pub state: ConnectionState,
     /// The time of its creation.
@@ -409,6 +411,8 @@ struct Body {
     my_drive: Option<String>,
     #[serde(default)]
     removals: RemovalLimitsItem,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    comparison_days: Option<u16>,
     state: StateItem,
     created_at: i64,
     created_by: String,
@@ -518,6 +522,7 @@ pub(crate) fn encode_connection(connection: &Connection) -> Result<Encoded, Stor
             .map(ToString::to_string),
         my_drive: connection.my_drive.as_ref().map(FileId::to_string),
         removals: connection.removals.into(),
+        comparison_days: Some(connection.comparison_interval.days),
         state: (&connection.state).into(),
         created_at: connection.created_at.as_millis(),
         created_by: connection.created_by.clone(),
@@ -575,6 +580,11 @@ pub(crate) fn decode_connection(tenant: &TenantId, item: Item) -> Result<Connect
         },
         my_drive,
         removals: body.removals.into(),
+        comparison_interval: body
+            .comparison_days
+            .map_or_else(ComparisonInterval::default, |days| ComparisonInterval {
+                days,
+            }),
         state: body.state.into(),
         created_at: at(body.created_at),
         created_by: body.created_by,

@@ -15,11 +15,13 @@ use crate::{
     DeadLetter, DeadLetterStatus, Page, PageRequest, RedriveSchedule, Store, StoreError, Written,
 };
 
-/// The files that Drive listed and that have not arrived, as far as the stored records show.
+/// The files that Drive listed and that are not stored as present.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Arrival {
     /// Files with neither a record nor a dead letter.
     pub missing: Vec<FileId>,
+    /// Files that are set aside as dead letters, with a record or without.
+    pub dead: Vec<FileId>,
     /// Files whose record says that they are gone.
     pub gone: Vec<FileId>,
 }
@@ -140,8 +142,8 @@ impl Store {
         Ok(letters)
     }
 
-    /// Returns the files that have the dead letter of a snapshot which was not redriven. It takes
-    /// one query per file, and is meant for the few files that are missing.
+    /// Returns those of the files that have the dead letter of a snapshot which was not redriven.
+    /// It takes one query of the dead letters, which are few, however many the files are.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -150,10 +152,48 @@ impl Store {
         key: &ConnectionKey,
         files: &[FileId],
     ) -> Result<BTreeSet<FileId>, StoreError> {
+        let prefix = |file: &FileId| format!("PARKED#{}", DeadLetter::snapshot_id(file, ""));
+        let mut wanted: BTreeSet<String> = files.iter().map(prefix).collect();
         let mut found = BTreeSet::new();
-        for file in files {
-            if self.has_open_dead_letter(key, file).await? {
-                found.insert(file.clone());
+        let Some(last) = wanted.last().cloned() else {
+            return Ok(found);
+        };
+        let mut position: Option<String> = None;
+        loop {
+            // Files that lie behind the position, or were found, are not looked for any more, and
+            // the dead letters of files that were not asked about are skipped.
+            let next = wanted.iter().find(|prefix| {
+                position
+                    .as_ref()
+                    .is_none_or(|at| at < *prefix || at.starts_with(prefix.as_str()))
+            });
+            let Some(next) = next else { break };
+            let range = Range::between(connection_pk(key), next, &last);
+            let range = match position.filter(|at| at > next) {
+                Some(at) => range.after(&at)?,
+                None => range,
+            };
+            let slice = self.slice(&range, SLICE).await?;
+            position = slice
+                .items
+                .last()
+                .map(Key::of)
+                .transpose()?
+                .map(|key| key.sk);
+            for item in slice.items {
+                let letter = decode_dead_letter(key, item)?;
+                // An id may contain dots, so the key alone does not tell the file.
+                let file = letter
+                    .file
+                    .filter(|_| letter.status != DeadLetterStatus::Redriven);
+                if let Some(file) = file
+                    && wanted.remove(&prefix(&file))
+                {
+                    found.insert(file);
+                }
+            }
+            if !slice.more || position.is_none() {
+                break;
             }
         }
         Ok(found)
@@ -181,39 +221,18 @@ impl Store {
         }
         let missing = missing.iter().map(|place| file_of(key, place));
         let missing: Vec<FileId> = missing.collect::<Result<_, _>>()?;
-        let dead = self.files_with_dead_letters(key, &missing).await?;
+        let dead = self.files_with_dead_letters(key, files).await?;
         let missing = missing.into_iter();
         let missing = missing.filter(|file| !dead.contains(file)).collect();
-        Ok(Arrival { missing, gone })
-    }
-
-    async fn has_open_dead_letter(
-        &self,
-        key: &ConnectionKey,
-        file: &FileId,
-    ) -> Result<bool, StoreError> {
-        let prefix = format!("PARKED#{}", DeadLetter::snapshot_id(file, ""));
-        let mut rest = Range::prefix(None, connection_pk(key), &prefix);
-        loop {
-            let slice = self.slice(&rest, SLICE).await?;
-            let last = slice.items.last().map(Key::of).transpose()?;
-            for item in slice.items {
-                // An id may contain dots, so an id that starts with this file's may be another's.
-                let letter = decode_dead_letter(key, item)?;
-                if letter.file.as_ref() == Some(file) && letter.status != DeadLetterStatus::Redriven
-                {
-                    return Ok(true);
-                }
-            }
-            match last.filter(|_| slice.more) {
-                Some(last) => rest = rest.after(&last.sk)?,
-                None => return Ok(false),
-            }
-        }
+        Ok(Arrival {
+            missing,
+            dead: dead.into_iter().collect(),
+            gone,
+        })
     }
 }
 
 /// No id is longer, and a sort key has at most 1,024 bytes.
 const ID_BYTES_MAX: usize = 900;
-/// The dead letters of one file that are read at a time.
-const SLICE: u32 = 10;
+/// The dead letters that are read at a time.
+const SLICE: u32 = 100;

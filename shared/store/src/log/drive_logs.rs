@@ -3,6 +3,7 @@
 //! The log of a drive that was left is kept, so that the files of that drive can be told from
 //! others, and so that they continue their history when the drive is joined again.
 
+use domain::operation::PageWalk;
 use domain::{ConnectionKey, LogId, Operation, OperationState, Timestamp};
 
 use crate::log::logs::{decode_log, if_unmoved, log_key, move_outcome};
@@ -31,10 +32,14 @@ impl Store {
             cursor: None,
             position: LogPosition::Left { at },
             next_poll_at,
+            walk: PageWalk::default(),
+            stop: None,
             ..log.clone()
         };
         let left = if_unmoved(log)
             .remove("cursor")
+            .remove("walk")
+            .remove("stop")
             .set_text("position", next.position.text())
             .set_number("next_poll_at", next_poll_at.as_millis())
             .due(Some(next_poll_at));

@@ -1,6 +1,7 @@
 //! Change logs: the cursor only moves on condition of its last value.
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use domain::operation::{PageWalk, Stop};
 use domain::{
     ChannelId, ConnectionKey, LogId, Operation, OperationId, PageToken, Suspicion, Timestamp,
 };
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::file::index_state::indexed_log;
 use crate::file::value_item::at;
 use crate::operation::operation_item::encode_operation;
+use crate::operation::page_walk_item::{StopItem, WalkItem};
 use crate::table::item::{Encoded, decode, encode};
 use crate::table::key::{Index, Item, Key, connection_pk, due_place};
 use crate::table::page::PageRequest;
@@ -51,6 +53,13 @@ pub struct Log {
     /// Set while Drive answers that the log, or the cursor, does not exist, which is not believed
     /// yet.
     pub missing: Option<Suspicion>,
+    /// The way along the pages of changes since the end of the log was last reached.
+    pub walk: PageWalk,
+    /// The last time that the reading of changes was stopped, until the end of the log is reached.
+    pub stop: Option<Stop>,
+    /// The time at which a comparison of the log's files with the stored records last began by
+    /// itself, or at which the intervals between them began; `None` until the first check.
+    pub compared_at: Option<Timestamp>,
 }
 
 /// The way in which a log is being read.
@@ -82,6 +91,8 @@ pub struct LogProgress {
     pub last_change_at: Option<Timestamp>,
     /// As in [`Log`]; `None` leaves the stored value.
     pub lag_millis: Option<i64>,
+    /// The way along the pages to here; `None` at the end of the log, which also ends a stop.
+    pub walk: Option<PageWalk>,
 }
 
 impl Log {
@@ -103,6 +114,9 @@ impl Log {
             drive_name: None,
             drives_checked_at: None,
             missing: None,
+            walk: PageWalk::default(),
+            stop: None,
+            compared_at: None,
         }
     }
 }
@@ -128,7 +142,9 @@ pub(crate) fn listing_writes(
     let update = if_unmoved(log)
         .set_text("cursor", start.as_str())
         .set_text("position", position.text())
-        .remove("drives_checked_at");
+        .remove("drives_checked_at")
+        .remove("walk")
+        .remove("stop");
     let update = match listed {
         ListedLog::Same => update,
         ListedLog::OfAnotherAccount => update.remove("channel"),
@@ -222,6 +238,8 @@ impl Store {
             cursor: Some(start.clone()),
             position: LogPosition::Listing(operation.id.clone()),
             drives_checked_at: None,
+            walk: PageWalk::default(),
+            stop: None,
             ..log.clone()
         };
         let writes = listing_writes(log, start, &self.with_cause(operation), ListedLog::Same)?;
@@ -258,6 +276,13 @@ impl Store {
         if let Some(lag) = progress.lag_millis {
             update = update.set_number("lag_millis", lag);
         }
+        update = match progress.walk.and_then(WalkItem::of) {
+            Some(walk) => update.set("walk", walk.value()?),
+            None => update.remove("walk"),
+        };
+        if progress.walk.is_none() {
+            update = update.remove("stop");
+        }
         let next = Log {
             cursor: Some(to.clone()),
             ..log.clone()
@@ -287,6 +312,78 @@ impl Store {
             .set_number("watch_failures", failures)
             .set_number("watch_again_at", again_at.as_millis());
         Ok(match self.update(update).await? {
+            Applied::Done(_) => Updated::Done,
+            Applied::Refused(_) => Updated::Absent,
+        })
+    }
+
+    /// Records that the reading of changes was stopped, if the cursor and the position are still
+    /// those of `log`; it is due again at the end of the wait.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn stop_reading(&self, log: &Log, stop: Stop) -> Result<Updated, StoreError> {
+        let update = if_unmoved(log);
+        let update = match WalkItem::of(log.walk.after(stop.reason)) {
+            Some(walk) => update.set("walk", walk.value()?),
+            None => update.remove("walk"),
+        };
+        let update = update
+            .set("stop", StopItem::from(stop).value()?)
+            .set_number("next_poll_at", stop.until.as_millis())
+            .due(Some(stop.until));
+        Ok(match self.update(update).await? {
+            Applied::Done(_) => Updated::Done,
+            Applied::Refused(_) => Updated::Absent,
+        })
+    }
+
+    /// Ends the wait of a log whose reading was stopped: a person asks at once.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn end_stop(&self, log: &Log) -> Result<Updated, StoreError> {
+        let update = Update::of(log_key(&log.key, &log.log)).remove("stop");
+        Ok(match self.update(update).await? {
+            Applied::Done(_) => Updated::Done,
+            Applied::Refused(_) => Updated::Absent,
+        })
+    }
+
+    /// Begins a comparison of a followed log's files with the stored records, if none has begun
+    /// since `log` was read: the operation exists and the log has the time, or neither.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn begin_comparison(
+        &self,
+        log: &Log,
+        comparison: &Operation,
+    ) -> Result<Updated, StoreError> {
+        let writes = vec![
+            Write::Update(mark_compared(log, comparison.started_at)),
+            Write::Put(
+                encode_operation(&self.with_cause(comparison))?,
+                Replaces::Nothing,
+            ),
+        ];
+        Ok(match self.transact(writes).await? {
+            Transacted::Done => Updated::Done,
+            Transacted::Refused(_) => Updated::Absent,
+        })
+    }
+
+    /// Records the time from which the intervals between a log's comparisons are counted, if the
+    /// log still has the one of `log`.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn count_comparisons_from(
+        &self,
+        log: &Log,
+        at: Timestamp,
+    ) -> Result<Updated, StoreError> {
+        Ok(match self.update(mark_compared(log, at)).await? {
             Applied::Done(_) => Updated::Done,
             Applied::Refused(_) => Updated::Absent,
         })
@@ -427,6 +524,18 @@ pub(crate) fn if_unmoved(log: &Log) -> Update {
         .when_text("position", &log.position.text())
 }
 
+/// Returns the update that marks a log as compared at a time, on condition of its last time.
+fn mark_compared(log: &Log, at: Timestamp) -> Update {
+    let before = log.compared_at.map(Timestamp::as_millis);
+    Update::of(log_key(&log.key, &log.log))
+        .when_text("position", &log.position.text())
+        .when(
+            "compared_at",
+            before.map(|at| AttributeValue::N(at.to_string())),
+        )
+        .set_number("compared_at", at.as_millis())
+}
+
 pub(crate) fn log_key(key: &ConnectionKey, log: &LogId) -> Key {
     Key::of_connection(key, "LOG", log.as_str())
 }
@@ -457,6 +566,12 @@ struct Body {
     missing_since: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     missing_times: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    walk: Option<WalkItem>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stop: Option<StopItem>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    compared_at: Option<i64>,
 }
 
 pub(crate) fn encode_log(log: &Log) -> Result<Encoded, StoreError> {
@@ -474,6 +589,9 @@ pub(crate) fn encode_log(log: &Log) -> Result<Encoded, StoreError> {
         drives_checked_at: log.drives_checked_at.map(Timestamp::as_millis),
         missing_since: log.missing.map(|missing| missing.since.as_millis()),
         missing_times: log.missing.map(|missing| missing.times),
+        walk: WalkItem::of(log.walk),
+        stop: log.stop.map(Into::into),
+        compared_at: log.compared_at.map(Timestamp::as_millis),
     };
     let place = log_key(&log.key, &log.log);
     let mut item = encode(&place, &body)?;
@@ -516,5 +634,8 @@ pub(crate) fn decode_log(key: &ConnectionKey, item: Item) -> Result<Log, StoreEr
         drive_name: body.drive_name,
         drives_checked_at: body.drives_checked_at.map(at),
         missing: missing_of(body.missing_since, body.missing_times),
+        walk: body.walk.map(Into::into).unwrap_or_default(),
+        stop: body.stop.and_then(StopItem::into_stop),
+        compared_at: body.compared_at.map(at),
     })
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::operation::{Comparison, Decision, OperationForm};
+use domain::operation::{Comparison, Decision, OperationForm, SecondLook};
 use domain::{
     ConnectionKey, DriftCounts, FileId, InconsistencyCount, InconsistencyKind, LogId, Operation,
     OperationId, OperationKind, OperationState, Timestamp,
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::StoreError;
 use crate::file::value_item::at as time;
+use crate::operation::page_walk_item::{StopItem, WalkItem};
 use crate::table::item::{CauseItem, Encoded, decode, encode};
 use crate::table::key::{Index, Item, Key, due_place};
 
@@ -52,6 +53,16 @@ struct Body {
     pages_verified: u32,
     verified: u64,
     errors: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    second_pages: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    second_listed: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    walk: Option<WalkItem>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    incomplete: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stop: Option<StopItem>,
     #[serde(default)]
     held: u64,
     #[serde(default)]
@@ -139,7 +150,12 @@ fn body(operation: &Operation) -> Body {
         listed: form.listed,
         pages_verified: form.pages_verified,
         verified: form.verified,
-        errors: 0,
+        errors: form.errors,
+        second_pages: form.second_look.map(|second| second.pages),
+        second_listed: form.second_look.map(|second| second.listed),
+        walk: WalkItem::of(form.walk),
+        incomplete: form.incomplete,
+        stop: form.stop.map(Into::into),
         held: counts.present,
         missing_here: counts.missing_here,
         missing_there: counts.missing_there,
@@ -218,6 +234,14 @@ fn form(body: Body) -> Option<OperationForm> {
         listed: body.listed,
         pages_verified: body.pages_verified,
         verified: body.verified,
+        errors: body.errors,
+        second_look: body.second_pages.map(|pages| SecondLook {
+            pages,
+            listed: body.second_listed.unwrap_or_default(),
+        }),
+        walk: body.walk.map(Into::into).unwrap_or_default(),
+        incomplete: body.incomplete,
+        stop: body.stop.and_then(StopItem::into_stop),
         comparison: Comparison {
             counts,
             compared_at: body.compared_at.map(time),
@@ -285,6 +309,11 @@ mod tests {
             pages_verified: 0,
             verified: 0,
             errors: 0,
+            second_pages: None,
+            second_listed: None,
+            walk: None,
+            incomplete: false,
+            stop: None,
             held: 0,
             missing_here: 0,
             missing_there: 0,
@@ -430,7 +459,7 @@ mod tests {
     fn a_state_that_its_kind_does_not_have_is_corrupt() {
         let place = operation_key(&key(), &OperationId::parse("op1").unwrap());
         for (kind, state) in [
-            ("initial_sync", "comparing"),
+            ("delta", "comparing"),
             ("initial_sync", "examining"),
             ("leave", "listing"),
             ("mirror", "verifying"),

@@ -114,7 +114,8 @@ impl Store {
 
     /// Records that the next page of the listing is durably queued, if the operation still stands
     /// where `before` has it: the ids of the page, and `after`. The log that waits for the listing
-    /// is followed from its last page on.
+    /// is followed from its last page on. A page that `after` does not count, since the listing
+    /// stops at it, is not recorded.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -124,7 +125,11 @@ impl Store {
         after: &Operation,
         ids: &[FileId],
     ) -> Result<Written<Operation>, StoreError> {
-        let place = page_key(&before.key, &before.id, before.form().pages);
+        let number = before.pages_recorded();
+        if after.pages_recorded() == number {
+            return self.advance_operation(before, after).await;
+        }
+        let place = page_key(&before.key, &before.id, number);
         let page = encode_page(before, place, ids)?;
         let mut writes = vec![
             Write::Put(page, Replaces::Whatever),
@@ -163,7 +168,7 @@ impl Store {
         decode_page(item).map(Some)
     }
 
-    /// Lists the ids of a listing's pages, in order.
+    /// Lists the ids of a listing's pages, from the `first`-th on, counted from 0, in order.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -171,9 +176,14 @@ impl Store {
         &self,
         key: &ConnectionKey,
         id: &OperationId,
+        first: u32,
         page: &PageRequest,
     ) -> Result<Page<Vec<FileId>>, StoreError> {
         let all = Range::prefix(None, connection_pk(key), &pages_prefix(id));
+        let all = match first.checked_sub(1) {
+            Some(before) => all.after(&page_key(key, id, before).sk)?,
+            None => all,
+        };
         self.list_range("pages", all, page, decode_page).await
     }
 
@@ -214,6 +224,11 @@ impl Store {
             .when("position", form.position.map(AttributeValue::S))
             .when("page_token", form.page_token.map(AttributeValue::S))
             .when_number("pages", form.pages)
+            .when(
+                "second_pages",
+                form.second_look
+                    .map(|second| AttributeValue::N(second.pages.to_string())),
+            )
             .when_number("pages_verified", form.pages_verified);
         let (old, new) = (operation_attributes(before)?, operation_attributes(after)?);
         for (name, value) in &new {

@@ -36,6 +36,15 @@ impl Range {
         }
     }
 
+    /// All sort keys of the table from those that start with `first` to those that start with
+    /// `last`, which are ASCII and not empty.
+    pub(crate) fn between(pk: String, first: &str, last: &str) -> Self {
+        Self {
+            low: first.to_owned(),
+            ..Self::prefix(None, pk, last)
+        }
+    }
+
     /// All sort keys in the alphabet of our ids.
     pub(crate) fn ids(index: Index, pk: String) -> Self {
         Self {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use domain::operation::ComparisonInterval;
 use domain::{
     Account, AccountId, ChannelId, ConnectionId, ConnectionKey, ContentSettings, Glob, LogId,
     MimePattern, OperationId, Policies, Policy, RemovalLimits, Request, Rule, Rules, StorageClass,
@@ -63,6 +64,7 @@ pub(crate) fn connection(key: &ConnectionKey) -> Connection {
             share_percent_max: 25,
             unasked_max: 7,
         },
+        comparison_interval: ComparisonInterval { days: 30 },
         state: ConnectionState::Active,
         created_at: ms(1_000),
         created_by: "alice".to_owned(),
@@ -369,6 +371,8 @@ pub(crate) async fn a_snapshot_with_a_dead_letter_is_not_missing(store: &Store) 
     let asked = ["here", "a.b", "a", "nowhere", "a"].map(file);
     let missing = store.check_arrival(&key, &asked).await.unwrap().missing;
     assert_eq!(missing, [file("a"), file("nowhere")], "`a` is not `a.b`");
+    let arrival = store.check_arrival(&key, &asked).await.unwrap();
+    assert_eq!(arrival.dead, [file("a.b")]);
     let found = store.files_with_dead_letters(&key, &asked).await.unwrap();
     assert_eq!(found.into_iter().collect::<Vec<_>>(), [file("a.b")]);
 }

@@ -6,7 +6,7 @@ use domain::{
     OperationId, OperationState, RemovalLimits, Run, Value,
 };
 
-use super::super::support::{eventually, file, fresh, ms, page};
+use super::super::support::{eventually, file, fresh, listed as listed_page, ms, page};
 use crate::{
     CandidateReason, Created, DUE_SHARDS, DriftEntry, DueItem, Finding, PageRequest, Store, Written,
 };
@@ -47,7 +47,7 @@ pub(crate) async fn an_operation_moves_state_by_state_and_late_writers_change_no
     store: &Store,
 ) {
     let begun = audit(store, &fresh()).await;
-    let listed = begun.on_page(0, None, ms(2));
+    let listed = listed_page(&begun, 0, None, 2);
     let recorded = store.record_page(&begun, &listed, &[]).await.unwrap();
     assert_eq!(recorded, Written::Done(listed.clone()));
     let facts = ConnectionFacts {
@@ -251,10 +251,10 @@ pub(crate) async fn the_pages_of_a_listing_are_read_in_order(store: &Store) {
     let mut operation = audit(store, &fresh()).await;
     for number in 0..5 {
         let ids = [file(&format!("f{number}")), file("again")];
-        let next = (number < 4).then_some("t");
+        let next = (number < 4).then(|| format!("t{number}"));
         let recorded = {
             let files = u64::try_from(ids.len()).unwrap();
-            let after = operation.on_page(files, next, ms(2));
+            let after = listed_page(&operation, files, next.as_deref(), 2);
             store.record_page(&operation, &after, &ids).await
         };
         operation = match recorded.unwrap() {
@@ -262,10 +262,20 @@ pub(crate) async fn the_pages_of_a_listing_are_read_in_order(store: &Store) {
             Written::Stale(current) => panic!("stale: {current:?}"),
         };
     }
+    assert_eq!(
+        first_ids(store, &operation, 0).await,
+        ["f0", "f1", "f2", "f3", "f4"]
+    );
+    assert_eq!(first_ids(store, &operation, 3).await, ["f3", "f4"]);
+    assert!(first_ids(store, &operation, 5).await.is_empty());
+}
+
+/// Returns the first id on each page from the `first`-th on.
+async fn first_ids(store: &Store, operation: &Operation, first: u32) -> Vec<String> {
     let mut found = Vec::new();
     let mut next = page(2);
     loop {
-        let list = store.list_pages(&operation.key, &operation.id, &next);
+        let list = store.list_pages(&operation.key, &operation.id, first, &next);
         let list = list.await.unwrap();
         found.extend(list.items);
         match list.next_cursor {
@@ -273,7 +283,6 @@ pub(crate) async fn the_pages_of_a_listing_are_read_in_order(store: &Store) {
             None => break,
         }
     }
-    let firsts: Vec<&str> = found.iter().map(|ids| ids[0].as_str()).collect();
-    assert_eq!(firsts, ["f0", "f1", "f2", "f3", "f4"]);
     assert!(found.iter().all(|ids| ids.len() == 2));
+    found.iter().map(|ids| ids[0].to_string()).collect()
 }

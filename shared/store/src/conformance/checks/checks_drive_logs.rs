@@ -152,6 +152,7 @@ pub(crate) async fn a_gone_file_has_arrived_and_is_reported_as_gone(store: &Stor
     let wanted = Arrival {
         missing: vec![file("nowhere")],
         gone: vec![file("gone")],
+        dead: vec![],
     };
     assert_eq!(store.check_arrival(&key, &asked).await.unwrap(), wanted);
 }

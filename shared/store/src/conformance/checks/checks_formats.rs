@@ -5,16 +5,17 @@ use std::collections::BTreeMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use domain::content::{ContentState, ObjectKey, StoredObject, UploadId};
-use domain::operation::SyncKind;
+use domain::operation::{PageWalk, SyncKind};
 use domain::rate_limit::{Limits, RateLimit};
 use domain::{
     Choice, ConflictId, ConnectionKey, DriveVersion, Field, FileId, FileRecord, InconsistencyKind,
-    LogId, Observation, Operation, OperationId, PageToken, Request, Revision, Run, Transition,
-    Value,
+    Jitter, LogId, Observation, Operation, OperationId, PageToken, Request, Revision, Run,
+    Transition, Value,
 };
 
 use super::super::support::{
-    committed, context, edited, file, fresh, ms, nonce, page, snapshot, stored,
+    committed, context, edited, file, fresh, listed as listed_page, ms, nonce, page, snapshot,
+    stored,
 };
 use super::checks_connections::{channel, connection, dead_letter};
 use super::checks_content::{hash, put, version};
@@ -95,7 +96,7 @@ async fn listing(store: &Store, key: &ConnectionKey) -> (Log, Operation) {
     let log = done(begun.unwrap());
     let operation = store.load_operation(key, &operation.id).await.unwrap();
     let operation = operation.unwrap();
-    let after = operation.on_page(1, Some("2"), ms(2_000));
+    let after = listed_page(&operation, 1, Some("2"), 2_000);
     let recorded = store.record_page(&operation, &after, &[file("f1")]).await;
     (log, done(recorded.unwrap()))
 }
@@ -323,11 +324,11 @@ impl EveryKind {
         let advance = async |before: &Operation, after: Operation| {
             done(store.advance_operation(before, &after).await.unwrap())
         };
-        let restarted = advance(operation, operation.on_token_lost(ms(2_500))).await;
-        let listed = restarted.on_page(1, None, ms(3_000));
+        let restarted = advance(operation, operation.on_token_lost(ms(2_500), Jitter(0.5))).await;
+        let listed = listed_page(&restarted, 1, None, 3_000);
         let recorded = store.record_page(&restarted, &listed, &[file("f2")]).await;
         let listed = done(recorded.unwrap());
-        let verified = advance(&listed, listed.on_arrival(2, 2, ms(3_500))).await;
+        let verified = advance(&listed, listed.on_arrival(2, 2, 0, ms(3_500))).await;
         let moved = advance(&verified, verified.on_all_arrived(ms(4_000))).await;
         let candidate = &self.candidate;
         store.record_candidate(operation, candidate).await.unwrap();
@@ -353,6 +354,7 @@ impl EveryKind {
             next_poll_at: Some(ms(2)),
             last_change_at: Some(ms(3)),
             lag_millis: Some(4),
+            walk: Some(PageWalk::default()),
         };
         let advanced = store
             .advance(&current, &PageToken::new("2"), progress)

@@ -1,6 +1,7 @@
 //! Change logs, and everything that is due at a time.
 
-use domain::{ChannelId, LogId, Operation, PageToken, Run, Suspicion};
+use domain::operation::{PageWalk, Stop, StopReason, WalkedPage};
+use domain::{ChannelId, Jitter, LogId, Operation, PageToken, Run, Suspicion};
 
 use super::super::support::{eventually, fresh, ms};
 use crate::{Created, DUE_SHARDS, DueItem, Log, LogPosition, LogProgress, Store, Updated, Written};
@@ -15,6 +16,7 @@ fn progress(next_poll_at: i64) -> LogProgress {
         next_poll_at: Some(ms(next_poll_at)),
         last_change_at: None,
         lag_millis: None,
+        walk: None,
     }
 }
 
@@ -57,6 +59,7 @@ pub(crate) async fn a_log_is_created_once_and_listed(store: &Store) {
             since: ms(5),
             times: 2,
         }),
+        compared_at: Some(ms(5)),
         ..Log::new(key.clone(), LogId::parse("0ABC").unwrap(), ms(1))
     };
     store.create_log(&shared).await.unwrap();
@@ -120,6 +123,77 @@ pub(crate) async fn of_two_workers_on_one_token_one_advances(store: &Store) {
     );
 }
 
+pub(crate) async fn a_stopped_log_is_due_at_the_end_of_its_wait(store: &Store) {
+    let log = followed(store).await;
+    let page = WalkedPage {
+        token: Some("1"),
+        next: "2",
+        entries: Some(7),
+    };
+    let walk = PageWalk::default().follow(page).unwrap();
+    let on_the_way = LogProgress {
+        walk: Some(walk),
+        ..progress(900)
+    };
+    let moved = store.advance(&log, &token("2"), on_the_way).await.unwrap();
+    let moved = match moved {
+        Written::Done(moved) => moved,
+        Written::Stale(current) => panic!("{current:?}"),
+    };
+    assert_eq!(moved.walk, walk);
+    let stop = Stop::after(None, StopReason::TokenRepeats, ms(1_000), Jitter(0.5));
+    assert_eq!(
+        store.stop_reading(&moved, stop).await.unwrap(),
+        Updated::Done
+    );
+    let stopped = store.load_log(&log.key, &log.log).await.unwrap().unwrap();
+    let wanted = Log {
+        stop: Some(stop),
+        next_poll_at: stop.until,
+        ..moved
+    };
+    assert_eq!(stopped, wanted);
+    let late = store.stop_reading(&log, stop).await.unwrap();
+    assert_eq!(late, Updated::Absent, "the cursor has moved");
+    let end = store.advance(&stopped, &token("3"), progress(90_000)).await;
+    match end.unwrap() {
+        Written::Done(end) => assert_eq!(end.stop, None),
+        Written::Stale(current) => panic!("{current:?}"),
+    }
+}
+
+pub(crate) async fn a_comparison_begins_once(store: &Store) {
+    let log = followed(store).await;
+    let from = store.count_comparisons_from(&log, ms(5)).await.unwrap();
+    assert_eq!(from, Updated::Done);
+    let counted = store.load_log(&log.key, &log.log).await.unwrap().unwrap();
+    assert_eq!(counted.compared_at, Some(ms(5)));
+    let comparison = |id| {
+        let id = domain::OperationId::parse(id).unwrap();
+        let run = Run::comparison();
+        Operation::new(
+            log.key.clone(),
+            id,
+            log.log.clone(),
+            "drivesync",
+            ms(9),
+            run,
+        )
+    };
+    let begun = store.begin_comparison(&counted, &comparison("op1")).await;
+    assert_eq!(begun.unwrap(), Updated::Done);
+    let late = store.begin_comparison(&counted, &comparison("op2")).await;
+    assert_eq!(late.unwrap(), Updated::Absent);
+    let load = async |id| {
+        let id = domain::OperationId::parse(id).unwrap();
+        store.load_operation(&log.key, &id).await.unwrap()
+    };
+    assert_eq!(load("op1").await, Some(comparison("op1")));
+    assert_eq!(load("op2").await, None);
+    let compared = store.load_log(&log.key, &log.log).await.unwrap().unwrap();
+    assert_eq!(compared.compared_at, Some(ms(9)));
+}
+
 pub(crate) async fn advancing_to_the_current_cursor_is_done(store: &Store) {
     let log = followed(store).await;
     let full = LogProgress {
@@ -127,6 +201,7 @@ pub(crate) async fn advancing_to_the_current_cursor_is_done(store: &Store) {
         next_poll_at: Some(ms(900)),
         last_change_at: Some(ms(60)),
         lag_millis: Some(10),
+        walk: None,
     };
     let wanted = Log {
         cursor: Some(token("2")),

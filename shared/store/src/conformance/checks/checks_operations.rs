@@ -1,12 +1,12 @@
 //! Operations: a listing page by page, each recorded once.
 
-use domain::operation::{ConnectionFacts, SyncKind, Work};
+use domain::operation::{ConnectionFacts, StopReason, SyncKind, Work};
 use domain::{
-    ConnectionKey, FileId, LogId, Operation, OperationId, OperationState, PageToken, RemovalLimits,
-    Run,
+    ConnectionKey, FileId, Jitter, LogId, Operation, OperationId, OperationState, PageToken,
+    RemovalLimits, Run,
 };
 
-use super::super::support::{eventually, file, fresh, ms, page};
+use super::super::support::{eventually, file, fresh, listed, ms, page};
 use crate::{
     Created, DUE_SHARDS, DueItem, Log, LogPosition, PageRequest, Store, StoreError, Written,
 };
@@ -29,7 +29,7 @@ async fn record(
     now: i64,
 ) -> Result<Written<Operation>, StoreError> {
     let files = u64::try_from(ids.len()).unwrap();
-    let after = before.on_page(files, next, ms(now));
+    let after = listed(before, files, next, now);
     store.record_page(before, &after, &ids).await
 }
 
@@ -126,28 +126,45 @@ pub(crate) async fn a_listing_goes_from_its_first_page_to_done(store: &Store) {
     assert_eq!(pages(1).await, Some(files(3..4)));
     assert_eq!(pages(2).await, None);
 
-    let arrived = two.on_arrival(1, 3, ms(3_500));
+    let arrived = two.on_arrival(1, 3, 1, ms(3_500));
     let three = done(store.advance_operation(&two, &arrived).await.unwrap());
     let form = three.form();
-    assert_eq!(
-        (form.pages_verified, form.verified, form.progressed_at),
-        (1, 3, Some(ms(3_500)))
-    );
+    assert_eq!((form.pages_verified, form.verified, form.errors), (1, 3, 1));
+    assert_eq!(form.progressed_at, Some(ms(3_500)));
     assert_eq!(
         done(store.advance_operation(&two, &arrived).await.unwrap()),
         three,
         "it is already done"
     );
-    let other = two.on_arrival(2, 4, ms(3_600));
+    let other = two.on_arrival(2, 4, 0, ms(3_600));
     let stale = store.advance_operation(&two, &other).await.unwrap();
     assert_eq!(stale, Written::Stale(Some(three.clone())));
     eventually(false, async || is_due(store, &three, 4_499).await).await;
 
-    let arrived = three.on_arrival(1, 1, ms(4_500));
+    let arrived = three.on_arrival(1, 1, 0, ms(4_500));
     let arrived = done(store.advance_operation(&three, &arrived).await.unwrap());
-    let end = arrived.on_all_arrived(ms(5_000));
-    let four = done(store.advance_operation(&arrived, &end).await.unwrap());
-    assert_eq!((four.finished_at, four.due_at), (Some(ms(5_000)), None));
+    let again = arrived.on_all_arrived(ms(5_000));
+    let again = done(store.advance_operation(&arrived, &again).await.unwrap());
+    assert_eq!(
+        (again.state(), again.page_to_list()),
+        (OperationState::Listed, Some(None)),
+        "the files are listed a second time"
+    );
+    let compared = done(
+        record(store, &again, files(0..4), None, 5_500)
+            .await
+            .unwrap(),
+    );
+    assert_eq!(pages(2).await, Some(files(0..4)));
+    assert_eq!(
+        (compared.state(), compared.pages_compared()),
+        (OperationState::Comparing, (2, 1))
+    );
+    let late = record(store, &again, files(0..9), None, 5_600).await;
+    assert_eq!(late.unwrap(), Written::Stale(Some(compared.clone())));
+    let end = compared.failed("ended", ms(6_000));
+    let four = done(store.advance_operation(&compared, &end).await.unwrap());
+    assert_eq!((four.finished_at, four.due_at), (Some(ms(6_000)), None));
     assert_eq!(
         store.load_operation(&four.key, &four.id).await.unwrap(),
         Some(four.clone())
@@ -156,6 +173,28 @@ pub(crate) async fn a_listing_goes_from_its_first_page_to_done(store: &Store) {
     let failed = arrived.failed("x", ms(6));
     let late = store.advance_operation(&arrived, &failed).await.unwrap();
     assert_eq!(late, Written::Stale(Some(four)));
+}
+
+pub(crate) async fn a_page_that_stops_its_listing_is_not_recorded(store: &Store) {
+    let (_, first) = listing(store).await;
+    let page = record(store, &first, files(0..3), Some("t2"), 2_000).await;
+    let one = done(page.unwrap());
+    let page = record(store, &one, files(3..4), Some("t2"), 3_000).await;
+    let stopped = done(page.unwrap());
+    assert_eq!(
+        (stopped.form().pages, stopped.page_to_list()),
+        (1, Some(Some("t2")))
+    );
+    let stop = stopped.stop().unwrap();
+    assert_eq!(
+        (stop.reason, stop.attempts, stop.until),
+        (StopReason::TokenRepeats, 1, ms(13_000))
+    );
+    let stored = store.load_operation(&one.key, &one.id).await.unwrap();
+    assert_eq!(stored, Some(stopped.clone()));
+    assert_eq!(store.load_page(&one.key, &one.id, 1).await.unwrap(), None);
+    let page = record(store, &stopped, files(3..4), None, 13_000).await;
+    assert_eq!(done(page.unwrap()).stop(), None);
 }
 
 pub(crate) async fn a_page_that_was_recorded_is_stale(store: &Store) {
@@ -265,7 +304,7 @@ pub(crate) async fn a_restarted_listing_refuses_a_page_of_the_previous_one(store
             .await
             .unwrap(),
     );
-    let again = one.on_token_lost(ms(2_500));
+    let again = one.on_token_lost(ms(2_500), Jitter(0.5));
     let again = done(store.advance_operation(&one, &again).await.unwrap());
     assert_eq!((again.form().pages, again.page_to_list()), (1, Some(None)));
     // A worker that still lists from the lost token has read the same number of pages.
