@@ -147,7 +147,6 @@ fn consumer(deps: &Deps) -> Consumer<'_> {
         clock: &deps.clock,
         entropy: &deps.entropy,
         groups_at_once: usize::MAX,
-        acknowledges_early: false,
         failure_metric: "apply_failed",
         failure_text: "could not apply snapshots; will retry",
     }

@@ -13,7 +13,7 @@ mod tests;
 use std::time::Duration;
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
-use domain::operation::SyncKind;
+use domain::operation::{Stop, StopReason, SyncKind, WalkedPage};
 use domain::rate_limit::{CallKind, Throttled};
 use domain::{Cause, ConnectionKey, Disposition, LogId, Suspicion, Timestamp};
 use drive::{Change, ChangePage, ChangeState, Kind, NextToken, Unreadable};
@@ -106,7 +106,6 @@ pub async fn handle(event: SqsEvent, deadline: Deadline, deps: &Deps) -> SqsBatc
         clock: &deps.clock,
         entropy: &deps.entropy,
         groups_at_once: usize::MAX,
-        acknowledges_early: false,
         failure_metric: "fetch_failed",
         failure_text: "could not read change log; will retry",
     };
@@ -292,7 +291,8 @@ fn is_covered(log: &Log, sent_at: Timestamp) -> bool {
     log.position == LogPosition::Following && log.listed_from.is_some_and(|began| ended < began)
 }
 
-/// Reads the log page by page. Everything on a page is queued before the cursor moves past it.
+/// Reads the log page by page. Everything on a page is queued before the cursor moves past it. A
+/// page whose next one must not be followed ends the reading for now.
 async fn read_changes(
     mut log: Log,
     drive: &ThrottledDrive,
@@ -300,6 +300,10 @@ async fn read_changes(
     deps: &Deps,
 ) -> Result<(), WorkError> {
     let began = deps.clock.now();
+    // The log is due again at the end of the wait.
+    if log.stop.is_some_and(|stop| stop.until > began) {
+        return Ok(());
+    }
     loop {
         let Some(cursor) = log.cursor.clone() else {
             return Ok(());
@@ -320,12 +324,24 @@ async fn read_changes(
             skipped = page.skipped, metric = "changes_listed",
             "read a page of changes"
         );
-        let more = matches!(page.next, NextToken::More(_));
-        let to = match &page.next {
-            NextToken::More(token) | NextToken::End(token) => token.clone(),
+        let (to, walk) = match &page.next {
+            NextToken::End(token) => (token.clone(), Ok(None)),
+            NextToken::More(token) => {
+                let step = WalkedPage {
+                    token: Some(cursor.as_str()),
+                    next: token.as_str(),
+                    entries: page.entries_hash(),
+                };
+                (token.clone(), log.walk.follow(step).map(Some))
+            }
         };
         queue_changes(&log, page, drive, deps).await?;
         let now = deps.clock.now();
+        let walk = match walk {
+            Ok(walk) => walk,
+            Err(reason) => return stop_reading(&log, reason, deps).await,
+        };
+        let more = walk.is_some();
         let lag_millis = newest.map(|at| now.millis_since(at));
         if let Some(lag_millis) = lag_millis {
             // The alarm on late changes uses this value: a log whose notifications are lost is
@@ -340,6 +356,7 @@ async fn read_changes(
             next_poll_at: next_poll(&log, now, deps),
             last_change_at: newest,
             lag_millis,
+            walk,
         };
         log = match deps.store.advance(&log, &to, progress).await? {
             Written::Done(log) => log,
@@ -354,6 +371,25 @@ async fn read_changes(
             return Ok(());
         }
     }
+}
+
+/// Stops the reading of a log whose pages do not end. The cursor stays, and what was read is
+/// queued, so that nothing is lost when the log is read again after a wait.
+async fn stop_reading(log: &Log, reason: StopReason, deps: &Deps) -> Result<(), WorkError> {
+    let jitter = deps.entropy.jitter();
+    let stop = Stop::after(log.stop.as_ref(), reason, deps.clock.now(), jitter);
+    log_stop(log, &stop);
+    deps.store.stop_reading(log, stop).await?;
+    Ok(())
+}
+
+pub(crate) fn log_stop(log: &Log, stop: &Stop) {
+    tracing::warn!(
+        connection = %log.key, log = %log.log, reason = stop.reason.label(),
+        attempts = stop.attempts, since = %stop.since, until = %stop.until,
+        metric = "pages_stopped",
+        "Drive's pages do not lead to an end; will read them again later"
+    );
 }
 
 async fn queue_changes(

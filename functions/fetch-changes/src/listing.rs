@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::operation::SyncKind;
+use domain::operation::{ListedPage, SyncKind};
 use domain::rate_limit::CallKind;
 use domain::{Drift, FileId, FileRecord, Observation, Operation, OperationId, Run, drift};
 use drive::{Kind, Listed, Scope};
@@ -17,7 +17,7 @@ use throttle::{CallError, ThrottledDrive};
 use tracing::Instrument as _;
 use worker::{Origin, SnapshotMessage, WorkError, queue};
 
-use crate::{Deps, PAGE_MILLIS, drive_root, store_dead_letter};
+use crate::{Deps, PAGE_MILLIS, drive_root, log_stop, store_dead_letter};
 
 /// Starts a listing of the log's scope. Returns `None` if another worker was first.
 pub(crate) async fn start(
@@ -81,6 +81,10 @@ async fn list_remaining(
         drive_root::queue_root(log, origin, &deps.snapshots.bulk, drive, deps).await?;
     }
     while let Some(token) = operation.page_to_list() {
+        if let Some(until) = operation.stopped_until(deps.clock.now()) {
+            deps.store.postpone_poll(&log.key, &log.log, until).await?;
+            return Ok(None);
+        }
         if deadline.passed(deps.clock.now().plus_millis(PAGE_MILLIS)) {
             queue::wake_log(&deps.log_wakes, &log.key, &log.log, deps.clock.now()).await?;
             return Ok(None);
@@ -92,7 +96,8 @@ async fn list_remaining(
             Err(CallError::Drive(error))
                 if *error.kind() == Kind::CursorLost && token.is_some() =>
             {
-                let restarted = operation.on_token_lost(deps.clock.now());
+                let restarted = operation.on_token_lost(deps.clock.now(), deps.entropy.jitter());
+                log_new_stop(log, &restarted);
                 match deps.store.advance_operation(&operation, &restarted).await? {
                     Written::Done(restarted) => operation = restarted,
                     Written::Stale(_) => return Ok(None),
@@ -107,9 +112,19 @@ async fn list_remaining(
                 "Drive returned an incomplete listing: not every corpus was searched"
             );
         }
+        let entries = page.entries_hash();
         let ids = queue_page(log, &operation, page.files, deps).await?;
-        let files = u64::try_from(ids.len()).unwrap_or(u64::MAX);
-        let after = operation.on_page(files, page.next.as_deref(), deps.clock.now());
+        let listed = ListedPage {
+            files: u64::try_from(ids.len()).unwrap_or(u64::MAX),
+            entries,
+            next: page.next.as_deref(),
+            incomplete: page.incomplete,
+        };
+        let now = deps.clock.now();
+        let after = operation.on_page(&listed, now, deps.entropy.jitter());
+        if after.stop() != operation.stop() {
+            log_new_stop(log, &after);
+        }
         match deps.store.record_page(&operation, &after, &ids).await? {
             Written::Done(recorded) => operation = recorded,
             Written::Stale(_) => return Ok(None),
@@ -117,6 +132,12 @@ async fn list_remaining(
     }
     let log = deps.store.load_log(&log.key, &log.log).await?;
     Ok(log.filter(|log| log.position == LogPosition::Following))
+}
+
+fn log_new_stop(log: &Log, operation: &Operation) {
+    if let Some(stop) = operation.stop() {
+        log_stop(log, stop);
+    }
 }
 
 /// Loads the stored records of a page's files where that may save a message.

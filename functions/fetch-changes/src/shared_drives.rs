@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 
+use domain::operation::{PageWalk, StopReason, WalkedPage, entries_hash};
 use domain::rate_limit::CallKind;
 use domain::{ConnectionKey, LogId, Operation, Run, Timestamp};
 use drive::{DriveChange, DriveError, Kind};
@@ -39,7 +40,7 @@ pub(crate) async fn compare_drives(
     deps: &Deps,
 ) -> Result<Option<Log>, WorkError> {
     let key = &user_log.key;
-    let listed = list_drives(drive).await?;
+    let listed = list_drives(key, drive).await?;
     let stored = deps.store.list_logs(key).await?;
     let stored: BTreeMap<LogId, Log> = stored
         .into_iter()
@@ -76,11 +77,18 @@ pub(crate) async fn compare_drives(
     }
 }
 
-/// Lists all shared drives of the account: their names by id.
-async fn list_drives(drive: &ThrottledDrive) -> Result<BTreeMap<LogId, String>, CallError> {
+/// Lists all shared drives of the account: their names by id. If the pages do not lead to an end,
+/// those listed so far are returned, and the next comparison lists them again: a drive that is not
+/// among them is asked about by its id before anything is concluded.
+async fn list_drives(
+    key: &ConnectionKey,
+    drive: &ThrottledDrive,
+) -> Result<BTreeMap<LogId, String>, CallError> {
     let mut listed = BTreeMap::new();
     let mut token: Option<String> = None;
-    loop {
+    let mut walk = PageWalk::default();
+    let mut begun_anew = false;
+    let stopped = loop {
         let page = match drive
             .call_with_retries(CallKind::List, || {
                 drive.client().list_drives(token.as_deref())
@@ -92,20 +100,35 @@ async fn list_drives(drive: &ThrottledDrive) -> Result<BTreeMap<LogId, String>, 
             Err(CallError::Drive(error))
                 if *error.kind() == Kind::CursorLost && token.is_some() =>
             {
-                token = None;
-                drive
-                    .call_with_retries(CallKind::List, || drive.client().list_drives(None))
-                    .await?
+                if begun_anew {
+                    break StopReason::TokenRefused;
+                }
+                (token, walk, begun_anew) = (None, PageWalk::default(), true);
+                continue;
             }
             Err(error) => return Err(error),
         };
+        let entries = entries_hash(page.drives.iter().map(|drive| drive.id.as_str()));
         listed.extend(page.drives.into_iter().map(|drive| (drive.id, drive.name)));
-        let repeated = page.next == token;
-        token = page.next;
-        if token.is_none() || repeated {
+        let Some(next) = page.next else {
             return Ok(listed);
+        };
+        let step = WalkedPage {
+            token: token.as_deref(),
+            next: &next,
+            entries,
+        };
+        match walk.follow(step) {
+            Ok(followed) => walk = followed,
+            Err(reason) => break reason,
         }
-    }
+        token = Some(next);
+    };
+    tracing::warn!(
+        connection = %key, reason = stopped.label(), metric = "pages_stopped",
+        "the list of shared drives does not end; will read it again later"
+    );
+    Ok(listed)
 }
 
 fn is_followed(log: &Log) -> bool {

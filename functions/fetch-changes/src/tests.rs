@@ -231,3 +231,26 @@ async fn a_failing_drive_returns_the_wake_to_the_queue() {
     assert_eq!(run(&world).await, 1);
     assert!(!world.is_suspended().await);
 }
+
+#[tokio::test(start_paused = true)]
+async fn regression_a_quick_group_is_acknowledged_before_a_slow_one_is_done() {
+    let world = following().await;
+    let quick = LogWake {
+        key: ConnectionKey {
+            connection: domain::ConnectionId::parse("c_02").unwrap(),
+            ..World::key()
+        },
+        log: LogId::user(),
+    };
+    world.send(WAKES, "another", &quick.to_body());
+    world.drive_is_slow("GET /drive/v3/changes", 10_000);
+    let event = world.deliver(WAKES).await;
+    assert_eq!(event.records.len(), 2);
+    let deps = deps(&world);
+    let mut handling = Box::pin(handle(event, world.deadline(60), &deps));
+    let three_seconds = std::time::Duration::from_secs(3);
+    let early = tokio::time::timeout(three_seconds, &mut handling).await;
+    assert!(early.is_err(), "the slow one is not done");
+    assert_eq!(world.sqs.depth(WAKES).unwrap().total(), 1);
+    assert!(handling.await.batch_item_failures.is_empty());
+}

@@ -106,7 +106,6 @@ async fn handle_batch(event: SqsEvent, deadline: Deadline, deps: &Deps) -> SqsBa
         clock: &deps.clock,
         entropy: &deps.entropy,
         groups_at_once: FILES_AT_ONCE,
-        acknowledges_early: true,
         failure_metric: "content_failed",
         failure_text: "could not mirror content; will retry",
     };

@@ -114,7 +114,6 @@ pub async fn handle(event: SqsEvent, deadline: Deadline, deps: &Deps) -> SqsBatc
         clock: &deps.clock,
         entropy: &deps.entropy,
         groups_at_once: usize::MAX,
-        acknowledges_early: false,
         failure_metric: "push_failed",
         failure_text: "could not push intents; will retry",
     };

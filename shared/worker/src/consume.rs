@@ -31,9 +31,6 @@ pub struct Consumer<'a> {
     pub entropy: &'a Entropy,
     /// The most groups that are processed concurrently.
     pub groups_at_once: usize,
-    /// Whether a processed group is acknowledged while others are being processed, so that its next
-    /// wake is not delayed by them.
-    pub acknowledges_early: bool,
     /// The `metric` of the log line about a group that failed.
     pub failure_metric: &'static str,
     /// The text of that line.
@@ -116,7 +113,8 @@ wakes!(LogWake, PushWake, OperationWake, ContentWake);
 
 impl Consumer<'_> {
     /// Consumes a batch of wakes, its groups concurrently. All wakes of a group mean the same, so
-    /// `process` receives the newest one only, with the cause of the group.
+    /// `process` receives the newest one only, with the cause of the group. A processed group is
+    /// acknowledged while others are being processed, so that its next wake is not delayed by them.
     pub async fn consume<W: Wake, F>(
         &self,
         event: SqsEvent,
@@ -145,7 +143,7 @@ impl Consumer<'_> {
                 }
             };
             let Some((group, result)) = next else { break };
-            if self.acknowledges_early && result == GroupResult::Processed {
+            if result == GroupResult::Processed {
                 done.extend(group.messages.iter().cloned());
             }
             results.push((group, result));
