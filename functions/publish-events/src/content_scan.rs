@@ -6,7 +6,7 @@ use std::collections::btree_map::Entry;
 
 use domain::{Ancestry, ConnectionKey, FOLDER, FileRecord, Operation, Run, Side};
 use store::stream::FileChange;
-use store::{Connection, StoreError};
+use store::{Connection, PageRequest, StoreError, Tombstones};
 
 use crate::Deps;
 
@@ -46,7 +46,10 @@ pub(crate) async fn schedule_for_folder(
     let Some(log) = connection.scope.own_log() else {
         return Ok(());
     };
-    if !may_enter_scope(folder, change.before.as_ref(), connection, deps).await? {
+    let seen_before = change.before.as_ref().filter(|before| !before.is_gone());
+    if seen_before.is_none() && !has_files(folder, connection, deps).await?
+        || !may_enter_scope(folder, seen_before, connection, deps).await?
+    {
         return Ok(());
     }
     let (id, run) = (deps.entropy.operation(now), Run::content_scan());
@@ -68,6 +71,23 @@ fn new_or_moved_folder(change: &FileChange) -> Option<&FileRecord> {
     (moved && !now.is_gone() && now.metadata.mime_type == FOLDER).then_some(now)
 }
 
+/// Returns whether files in the folder are stored. A folder that is seen for the first time is
+/// usually new in Drive, and what is put into it later is in scope from the start. Only files that
+/// arrived before their folder were out of scope until now: they were stored in an earlier batch of
+/// the stream, so that the index has them.
+async fn has_files(
+    folder: &FileRecord,
+    connection: &Connection,
+    deps: &Deps,
+) -> Result<bool, StoreError> {
+    let (key, one) = (&connection.key, PageRequest::first(1));
+    let files = deps
+        .store
+        .list_files(key, Some(&folder.file), Tombstones::Skip, &one);
+    let files = files.await?;
+    Ok(!files.items.is_empty() || files.next_cursor.is_some())
+}
+
 /// Returns whether the folder's contents may have entered the scope. Its ancestors are taken in
 /// their current state: if they moved too, their own changes trigger this check.
 async fn may_enter_scope(
@@ -79,12 +99,12 @@ async fn may_enter_scope(
     let store = &deps.store;
     let mut ancestry_before = Ancestry::below(connection.my_drive.clone());
     match before {
-        Some(before) if !before.is_gone() => {
+        Some(before) => {
             store
                 .extend_ancestry(connection, &mut ancestry_before, [before])
                 .await?;
         }
-        Some(_) | None => ancestry_before.add_unknown(now.file.clone()),
+        None => ancestry_before.add_unknown(now.file.clone()),
     }
     let ancestry_now = store.ancestry(connection, [now]).await?;
     let (file, side) = (&now.file, Side::Drive);

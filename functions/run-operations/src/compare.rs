@@ -1,4 +1,4 @@
-//! Compares the stored records with a listing and finds the files that it did not contain.
+//! Compares the stored records with the second listing and finds the files that it did not contain.
 //!
 //! An unlisted file is not assumed to be gone, only recorded as a candidate. The records are read
 //! in chunks, so that memory does not grow with the account; each chunk is compared with the listed
@@ -11,6 +11,7 @@ use runtime::Deadline;
 use store::{CandidateReason, DriftEntry, PageRequest, Tombstones};
 use worker::WorkError;
 
+use crate::run::LISTING_EXPIRED;
 use crate::{Deps, candidates};
 
 /// The number of records that are compared at a time.
@@ -53,7 +54,7 @@ pub(crate) async fn compare_chunk(
     }
     let compared = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
     if !remove_listed(operation, &mut chunk, deps).await? {
-        return Ok(operation.failed("what was listed has expired", now));
+        return Ok(operation.failed(LISTING_EXPIRED, now));
     }
     tracing::info!(
         operation = %operation.id, held = compared, files = chunk.len(), metric = "not_listed",
@@ -97,12 +98,13 @@ async fn remove_listed(
     chunk: &mut BTreeMap<FileId, String>,
     deps: &Deps,
 ) -> Result<bool, WorkError> {
+    let (first, expected) = operation.pages_compared();
     let mut pages = 0;
     let mut next = PageRequest::first(PageRequest::LIMIT_MAX);
     loop {
         let found = deps
             .store
-            .list_pages(&operation.key, &operation.id, &next)
+            .list_pages(&operation.key, &operation.id, first, &next)
             .await?;
         pages += found.items.len();
         for file in found.items.iter().flatten() {
@@ -110,7 +112,7 @@ async fn remove_listed(
         }
         match found.next_cursor {
             Some(cursor) => next.cursor = Some(cursor),
-            None => return Ok(u32::try_from(pages).ok() == Some(operation.form().pages)),
+            None => return Ok(u32::try_from(pages).ok() == Some(expected)),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Runs everything that takes longer than a call: arrival checks, audits, comparisons, repairs,
-//! content scans, and marking the files of a drive that was left.
+//! Runs everything that takes longer than a call: arrival checks, second looks, audits,
+//! comparisons, repairs, content scans, and marking the files of a drive that was left.
 //!
 //! `domain::operation` decides what to do next and what a result means; this function does it, and
 //! records each transition before the next step. An operation that can't continue now stays due,
@@ -13,6 +13,7 @@ mod mark_files;
 mod repair;
 mod run;
 mod scan_content;
+mod second_look;
 mod self_check;
 #[cfg(test)]
 mod tests;
@@ -110,7 +111,6 @@ pub async fn handle(event: SqsEvent, deadline: Deadline, deps: &Deps) -> SqsBatc
         clock: &deps.clock,
         entropy: &deps.entropy,
         groups_at_once: usize::MAX,
-        acknowledges_early: false,
         failure_metric: "operation_failed",
         failure_text: "could not continue the operation; it stays due",
     };

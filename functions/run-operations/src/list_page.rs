@@ -4,12 +4,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use domain::operation::ListedPage;
 use domain::rate_limit::CallKind;
 use domain::{
     Drift, Field, FileId, FileRecord, LogId, Observation, Operation, Snapshot, Value, drift,
 };
 use drive::{Kind, Listed, Scope};
-use store::{CandidateReason, Connection, DriftEntry, Indexed, Log, LogPosition, Written};
+use store::{CandidateReason, Connection, DriftEntry, Log, LogPosition, Written};
 use throttle::CallError;
 use worker::WorkError;
 
@@ -33,11 +34,14 @@ pub(crate) async fn list_page(
         Ok(page) => page,
         // A page token expires within hours: "if rejected, restart from the first page".
         Err(CallError::Drive(error)) if *error.kind() == Kind::CursorLost && token.is_some() => {
-            let restarted = operation.on_token_lost(deps.clock.now());
+            let jitter = deps.entropy.jitter();
+            let restarted = operation.on_token_lost(deps.clock.now(), jitter);
+            log_stop(&restarted);
             return Ok(deps.store.advance_operation(operation, &restarted).await?);
         }
         Err(error) => return Err(error.into()),
     };
+    let entries = page.entries_hash();
     let mut ids: Vec<FileId> = Vec::with_capacity(page.files.len());
     let mut seen: Vec<Snapshot> = Vec::with_capacity(page.files.len());
     for entry in page.files {
@@ -66,6 +70,7 @@ pub(crate) async fn list_page(
         .into_iter()
         .map(|indexed| (indexed.value.file.clone(), indexed.value));
     let records: BTreeMap<FileId, FileRecord> = records.collect();
+    let logs = logs.into_iter().map(|indexed| indexed.value).collect();
     let others = drives_with_own_log(operation, logs);
     let own = seen.into_iter();
     let own = own.filter(|snapshot| !others.contains(&snapshot.metadata.log()));
@@ -86,17 +91,45 @@ pub(crate) async fn list_page(
         })
     });
     candidates::record(operation, candidates, deps).await?;
-    let files = u64::try_from(ids.len()).unwrap_or(u64::MAX);
-    let after = operation.on_page(files, page.next.as_deref(), deps.clock.now());
-    Ok(deps.store.record_page(operation, &after, &ids).await?)
+    let listed = ListedPage {
+        files: u64::try_from(ids.len()).unwrap_or(u64::MAX),
+        entries,
+        next: page.next.as_deref(),
+        incomplete: page.incomplete,
+    };
+    record(operation, &listed, &ids, deps).await
+}
+
+/// Records a page of a listing, or that the listing stops at it.
+pub(crate) async fn record(
+    operation: &Operation,
+    page: &ListedPage<'_>,
+    ids: &[FileId],
+    deps: &Deps,
+) -> Result<Written<Operation>, WorkError> {
+    let after = operation.on_page(page, deps.clock.now(), deps.entropy.jitter());
+    if after.stop() != operation.stop() {
+        log_stop(&after);
+    }
+    Ok(deps.store.record_page(operation, &after, ids).await?)
+}
+
+pub(crate) fn log_stop(operation: &Operation) {
+    if let Some(stop) = operation.stop() {
+        tracing::warn!(
+            connection = %operation.key, operation = %operation.id,
+            reason = stop.reason.label(), attempts = stop.attempts, since = %stop.since,
+            until = %stop.until, metric = "pages_stopped",
+            "Drive's pages do not lead to an end; will read them again later"
+        );
+    }
 }
 
 /// Returns the followed logs of shared drives, which report their files and are audited themselves:
 /// the user's listing contains those files too. Files of a left drive are reported only by the
 /// user's listing.
-fn drives_with_own_log(operation: &Operation, logs: Vec<Indexed<Log>>) -> BTreeSet<LogId> {
-    let logs = logs.into_iter().map(|indexed| indexed.value);
-    let others = logs.filter(|log| match log.position {
+pub(crate) fn drives_with_own_log(operation: &Operation, logs: Vec<Log>) -> BTreeSet<LogId> {
+    let others = logs.into_iter().filter(|log| match log.position {
         LogPosition::Left { .. } => false,
         LogPosition::New | LogPosition::Listing(_) | LogPosition::Following => {
             log.log != operation.log

@@ -7,10 +7,15 @@ use store::{Connection, Written};
 use tracing::Instrument as _;
 use worker::{OperationWake, Origin, SnapshotMessage, WorkError, queue};
 
-use crate::{Deps, compare, list_page, mark_files, repair, scan_content, self_check, verify};
+use crate::{
+    Deps, compare, list_page, mark_files, repair, scan_content, second_look, self_check, verify,
+};
 
 /// The longest duration of one step, in milliseconds: none is started that could be cut off.
 const STEP_MILLIS: i64 = 20_000;
+
+/// The reason of a run whose recorded pages were kept for as long as they are, and are gone.
+pub(crate) const LISTING_EXPIRED: &str = "what was listed has expired";
 
 /// Runs a due operation until it has to wait, has ended, or time runs out; then it wakes itself. It
 /// runs under its own cause, whichever wake continues it.
@@ -89,6 +94,10 @@ async fn step(
             let listed = list_page::list_page(token.as_deref(), operation, connection, deps);
             return Box::pin(listed).await.map(Some);
         }
+        Work::SecondLook(token) => {
+            let looked = second_look::look_again(token.as_deref(), operation, connection, deps);
+            return Box::pin(looked).await.map(Some);
+        }
         Work::CheckArrival { page } => check_arrival(page, operation, deadline, deps).await?,
         Work::Arrived { scan } => {
             tracing::info!(
@@ -146,13 +155,16 @@ async fn check_arrival(
     deadline: Deadline,
     deps: &Deps,
 ) -> Result<Operation, WorkError> {
-    let (mut pages, mut files) = (0, 0);
+    let (mut pages, mut files, mut errors) = (0, 0, 0);
     while !deadline.passed(deps.clock.now().plus_millis(STEP_MILLIS)) {
         let page = deps
             .store
             .load_page(&operation.key, &operation.id, first + pages)
             .await?;
         let Some(ids) = page else {
+            if pages == 0 {
+                return Ok(operation.failed(LISTING_EXPIRED, deps.clock.now()));
+            }
             break;
         };
         let arrival = deps.store.check_arrival(&operation.key, &ids).await?;
@@ -162,8 +174,9 @@ async fn check_arrival(
         request_lookups(operation, arrival.gone, deps).await?;
         pages += 1;
         files += u64::try_from(ids.len()).unwrap_or(u64::MAX);
+        errors += u64::try_from(arrival.dead.len()).unwrap_or(u64::MAX);
     }
-    Ok(operation.on_arrival(pages, files, deps.clock.now()))
+    Ok(operation.on_arrival(pages, files, errors, deps.clock.now()))
 }
 
 /// Requests a lookup of listed files whose records say that they are gone. They may have

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use domain::operation::SyncKind;
-use domain::{LogId, Operation, OperationState, RemovalLimits, Run};
-use store::Created;
+use domain::operation::{ListedPage, SyncKind};
+use domain::{FileId, Jitter, LogId, Operation, OperationState, RemovalLimits, Run};
+use store::{Created, DeadLetter, FailedMessage, Log, Written};
 use worker::{OperationWake, SnapshotMessage};
 use worker_testing::World;
 
@@ -72,6 +72,7 @@ async fn run_out(world: &World, operation: &Operation) -> Operation {
             next_poll_at: None,
             last_change_at: None,
             lag_millis: None,
+            walk: None,
         };
         let cursor = log.cursor.clone().unwrap();
         world.store.advance(&log, &cursor, progress).await.unwrap();
@@ -181,4 +182,97 @@ async fn an_operation_that_can_not_continue_stays_due() {
     world.drive_refuses("GET /drive/v3/files*", 9, 503, "backendError");
     wake(&world, &audit, 60).await;
     assert_eq!(load(&world, &audit).await, listing);
+}
+
+/// Records a listing whose only page has these files; the page itself is lost if it expired.
+async fn listed(world: &World, ids: &[FileId], expired: bool) -> Operation {
+    let operation = begin(world, Run::sync(SyncKind::Initial)).await;
+    let page = ListedPage {
+        files: u64::try_from(ids.len()).unwrap(),
+        entries: None,
+        next: None,
+        incomplete: false,
+    };
+    let after = operation.on_page(&page, world.clock.now(), Jitter(0.5));
+    let written = if expired {
+        world.store.advance_operation(&operation, &after).await
+    } else {
+        let waiting = store::Log {
+            position: store::LogPosition::Listing(operation.id.clone()),
+            ..Log::new(World::key(), LogId::user(), world.clock.now())
+        };
+        world.store.create_log(&waiting).await.unwrap();
+        world.store.record_page(&operation, &after, ids).await
+    };
+    match written.unwrap() {
+        Written::Done(listed) => listed,
+        Written::Stale(current) => panic!("{current:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn regression_an_operation_whose_pages_have_expired_fails() {
+    let world = World::new().await;
+    world.connect(|_| {}).await;
+    world.follow().await;
+    let listed = listed(&world, &[], true).await;
+    wake(&world, &listed, 60).await;
+    let failed = load(&world, &listed).await;
+    assert_eq!(failed.state(), OperationState::Failed);
+    assert_eq!(
+        failed.form().reason.as_deref(),
+        Some("what was listed has expired")
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn regression_a_first_sync_is_done_after_a_second_look_and_counts_errors() {
+    let world = World::new().await;
+    world.connect(|_| {}).await;
+    let stored = world.synced_file("stored.md").await.file;
+    let unlisted = world.create_file("unlisted.md");
+    let parked = world.create_file("parked.md");
+    let message = FailedMessage {
+        queue: "snapshots.fifo",
+        id: "1",
+        body: "{}",
+        sent_at: world.clock.now(),
+        receives: 1,
+    };
+    let (key, now) = (World::key(), world.clock.now());
+    let letter = DeadLetter::from_message(message, key, Some(parked.clone()), "unreadable", now);
+    world.store.record_dead_letter(&letter).await.unwrap();
+    let listed = listed(&world, &[stored, parked], false).await;
+    let done = run_out(&world, &listed).await;
+    let form = done.form();
+    assert_eq!(form.state, OperationState::Done, "{done:?}");
+    assert_eq!((form.listed, form.verified, form.errors), (2, 2, 1));
+    assert_eq!(done.comparison().unwrap().counts.missing_here, 1);
+    let looked_up = world.bodies(BULK).await;
+    let looked_up = looked_up
+        .iter()
+        .map(|body| SnapshotMessage::from_body(body).unwrap().file);
+    assert_eq!(looked_up.collect::<Vec<_>>(), [unlisted]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn regression_the_wait_for_arrivals_grows_and_costs_one_query_a_check() {
+    let world = World::new().await;
+    world.connect(|_| {}).await;
+    let missing: Vec<FileId> = (0..200)
+        .map(|n| FileId::parse(&format!("f{n}")).unwrap())
+        .collect();
+    let listed = listed(&world, &missing, false).await;
+    let (mut checks, mut waited) = (0, 0);
+    while waited < 600 {
+        let before = world.aws_calls("Query");
+        wake(&world, &listed, 60).await;
+        assert!(world.aws_calls("Query") - before <= 2);
+        let due_at = load(&world, &listed).await.due_at.unwrap();
+        let wait = due_at.millis_since(world.clock.now());
+        tokio::time::advance(Duration::from_millis(u64::try_from(wait).unwrap())).await;
+        checks += 1;
+        waited += wait / 1_000;
+    }
+    assert!(checks < 60, "{checks}");
 }

@@ -24,7 +24,7 @@ pub(crate) async fn wake_if_due(
         return Ok(());
     }
     let connection = deps.store.load_connection(key).await?;
-    let is_mirrored = connection.is_some_and(|connection| {
+    let is_mirrored = connection.as_ref().is_some_and(|connection| {
         connection.state == ConnectionState::Active && connection.content.enabled
     });
     if is_mirrored {
@@ -40,7 +40,8 @@ pub(crate) async fn wake_if_due(
         return Ok(deps.contents.send(priority, &wakes).await?);
     }
     let later = ContentState {
-        due_at: Some(now.plus_millis(STOPPED_MILLIS)),
+        // Of a connection that was deleted, nothing is due any more.
+        due_at: connection.map(|_| now.plus_millis(STOPPED_MILLIS)),
         ..state
     };
     let nonce = Nonce(deps.entropy.next());

@@ -6,18 +6,21 @@
 //! again before anything is done with it.
 
 mod channels;
+mod comparisons;
 mod content_retention;
 mod dead_letters;
+mod owed_files;
 mod redrive_letters;
 mod retry_suspended;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use domain::rate_limit::CallKind;
-use domain::{Cause, ConnectionKey, LogId};
+use domain::{Cause, ConnectionKey, FileId, LogId};
+use futures_util::{StreamExt as _, stream};
 use objects::Objects;
 use runtime::{Clock, Deadline, Entropy, Settings, telemetry};
 use store::{
@@ -107,8 +110,12 @@ impl Deps {
 
 /// The number of items in one page of a shard.
 const ITEMS_PER_PAGE: u32 = 1_000;
-/// The time reserved for push wakes and dead letters, in milliseconds.
-const RESERVED_MILLIS: i64 = 12_000;
+/// The number of items that are processed concurrently.
+const AT_ONCE: usize = 16;
+/// The time for dead letters, in milliseconds. The rest is drained by the next sweep.
+const DRAIN_MILLIS: i64 = 10_000;
+/// The longest time that one item takes, in milliseconds: none is begun that could be cut off.
+const ITEM_MILLIS: i64 = 12_000;
 /// The poll interval of a log without a channel, in milliseconds, with 20 % of jitter.
 /// `fetch-changes` paces a log with a channel; for such a log this is the interval at which an
 /// ineffective wake is repeated.
@@ -132,7 +139,8 @@ fn wait_budget(deps: &Deps) -> WaitBudget {
 }
 
 /// Runs one sweep. It returns no error: a failed item is logged and counted, and is still due at
-/// the next sweep. Each item is processed under a cause of its own.
+/// the next sweep. Each item is processed under a cause of its own. What is quickly done comes
+/// first: dead letters, and of each page the wakes.
 pub async fn handle(deadline: Deadline, deps: &Deps) {
     let span = telemetry::span(deps.entropy.cause());
     // Boxed, to limit the depth of nested futures.
@@ -140,42 +148,31 @@ pub async fn handle(deadline: Deadline, deps: &Deps) {
 }
 
 async fn sweep(deadline: Deadline, deps: &Deps) {
-    let mut connections_to_push: BTreeSet<ConnectionKey> = BTreeSet::new();
-    let items_deadline = Deadline(deadline.0.plus_millis(-RESERVED_MILLIS));
+    let drained_by = deps.clock.now().plus_millis(DRAIN_MILLIS);
+    dead_letters::drain(Deadline(drained_by.min(deadline.0)), deps).await;
+    let mut pushed: BTreeSet<ConnectionKey> = BTreeSet::new();
     // Starts at a random shard, so that a lack of time does not always affect the same one.
     let first = deps.entropy.next();
     for turn in 0..u64::from(DUE_SHARDS) {
         let shard = first.wrapping_add(turn) % u64::from(DUE_SHARDS);
         let shard = u8::try_from(shard).unwrap_or_default();
-        if let Err(error) =
-            process_due_shard(shard, &mut connections_to_push, items_deadline, deps).await
-        {
+        if let Err(error) = process_due_shard(shard, &mut pushed, deadline, deps).await {
             report("due", &error);
         }
     }
-    if items_deadline.passed(deps.clock.now()) {
+    if deadline.passed(deps.clock.now().plus_millis(ITEM_MILLIS)) {
         tracing::warn!(
             metric = "sweep_unfinished",
             "sweep ran out of time; the rest is due at the next sweep"
         );
     }
-    for key in connections_to_push {
-        let cause = deps.entropy.cause();
-        let wake = async {
-            if let Err(error) = wake_pushes(&key, &deps.caused_by(cause)).await {
-                report("intents", &error);
-            }
-        };
-        wake.instrument(telemetry::span(cause)).await;
-    }
-    dead_letters::drain(deadline, deps).await;
 }
 
 /// Processes everything that is due in one shard, to its end: the owed fields of a stopped
 /// connection stay due and must not block the items behind them.
 async fn process_due_shard(
     shard: u8,
-    connections_to_push: &mut BTreeSet<ConnectionKey>,
+    pushed: &mut BTreeSet<ConnectionKey>,
     deadline: Deadline,
     deps: &Deps,
 ) -> Result<(), WorkError> {
@@ -186,32 +183,52 @@ async fn process_due_shard(
             .store
             .due(shard, now, after.as_deref(), ITEMS_PER_PAGE)
             .await?;
-        for item in due.items {
-            if deadline.passed(deps.clock.now()) {
-                return Ok(());
+        let mut files: BTreeMap<ConnectionKey, Vec<FileId>> = BTreeMap::new();
+        let items = due.items.into_iter();
+        let (owed, others): (Vec<DueItem>, Vec<DueItem>) =
+            items.partition(|item| matches!(item, DueItem::File(..)));
+        for item in owed {
+            if let DueItem::File(key, file) = item {
+                files.entry(key).or_default().push(file);
             }
-            let cause = deps.entropy.cause();
-            let deps = &deps.caused_by(cause);
-            let processed = Box::pin(process_item(item, connections_to_push, deps));
-            processed.instrument(telemetry::span(cause)).await;
         }
+        let owing = files.into_iter();
+        let owing = owing.map(|(key, files)| (pushed.insert(key.clone()), key, files));
+        let owing: Vec<_> = owing.collect();
+        stream::iter(owing)
+            .for_each_concurrent(AT_ONCE, async |(first, key, files)| {
+                let cause = deps.entropy.cause();
+                let deps = deps.caused_by(cause);
+                let processed = async {
+                    if let Err(error) = owed_files::process(&key, &files, first, &deps).await {
+                        report("intents", &error);
+                    }
+                };
+                processed.instrument(telemetry::span(cause)).await;
+            })
+            .await;
+        stream::iter(others)
+            .for_each_concurrent(AT_ONCE, async |item| {
+                if deadline.passed(deps.clock.now().plus_millis(ITEM_MILLIS)) {
+                    return;
+                }
+                let cause = deps.entropy.cause();
+                let deps = deps.caused_by(cause);
+                let processed = Box::pin(process_item(item, &deps));
+                processed.instrument(telemetry::span(cause)).await;
+            })
+            .await;
         after = due.next;
-        if after.is_none() {
+        if after.is_none() || deadline.passed(deps.clock.now().plus_millis(ITEM_MILLIS)) {
             return Ok(());
         }
     }
 }
 
-async fn process_item(
-    item: DueItem,
-    connections_to_push: &mut BTreeSet<ConnectionKey>,
-    deps: &Deps,
-) {
+async fn process_item(item: DueItem, deps: &Deps) {
     let (what, done) = match item {
-        DueItem::File(key, _) => {
-            connections_to_push.insert(key);
-            return;
-        }
+        // Those of one connection are processed together.
+        DueItem::File(..) => return,
         DueItem::Log(key, log) => ("log", Box::pin(poll_log(&key, &log, deps)).await),
         DueItem::Channel(id) => ("channel", Box::pin(channels::process_due(&id, deps)).await),
         DueItem::Operation(key, id) => {
@@ -294,6 +311,7 @@ async fn poll_log(key: &ConnectionKey, id: &LogId, deps: &Deps) -> Result<(), Wo
     deps.store
         .postpone_poll(key, id, now.plus_millis(interval_millis))
         .await?;
+    comparisons::begin_if_due(&connection, &log, deps).await?;
     if log.channel.is_none() && log.watch_again_at.is_none_or(|at| at <= now) {
         channels::open(&connection, &log, deps).await?;
     }
@@ -312,13 +330,6 @@ async fn take_account(connection: &Connection, deps: &Deps) {
     if let Err(error) = taken.await {
         report("account", &error);
     }
-}
-
-async fn wake_pushes(key: &ConnectionKey, deps: &Deps) -> Result<(), WorkError> {
-    if active(key, deps).await?.is_some() {
-        deps.wakes.push(key, deps.clock.now()).await?;
-    }
-    Ok(())
 }
 
 fn is_suspended(connection: &Connection) -> bool {

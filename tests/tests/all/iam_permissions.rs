@@ -340,6 +340,7 @@ async fn content(hand: &ByHand) {
         assert_eq!(ruled.status, 200, "{}", ruled.body);
         hand.minutes(1).await;
         owner.move_to(&inner, place).await;
+        owner.create("New", true).await;
         hand.sync().await;
         hand.pump().await;
     }

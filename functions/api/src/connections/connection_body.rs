@@ -1,5 +1,6 @@
 //! A connection's settings from JSON. All of them are checked before any is used or stored.
 
+use domain::operation::ComparisonInterval;
 use domain::rate_limit::Limits;
 use domain::{ContentSettings, LogId, Policies, RemovalLimits, Rules, TenantId};
 use serde::{Deserialize, Serialize};
@@ -75,6 +76,11 @@ pub(crate) struct NewConnection {
     #[serde(default = "unasked_max")]
     #[schema(format = Int64, maximum = 4_294_967_295_u32)]
     removals_unasked_max: u32,
+    /// The interval in days at which the files of each log are listed and compared with the stored
+    /// records, besides the normal work: 0 to 90; 0 for never.
+    #[serde(default = "comparison_days")]
+    #[schema(maximum = 90)]
+    comparison_interval_days: u16,
 }
 
 fn share_percent_max() -> u8 {
@@ -113,6 +119,10 @@ impl ToSchema for ConnectionPatch {
     }
 }
 
+fn comparison_days() -> u16 {
+    ComparisonInterval::default().days
+}
+
 /// The settings of a connection that can be changed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -135,6 +145,8 @@ struct ConnectionSettings {
     removal_share_percent_max: u8,
     #[serde(default = "unasked_max")]
     removals_unasked_max: u32,
+    #[serde(default = "comparison_days")]
+    comparison_interval_days: u16,
     /// True: the credentials may be those of another Google account, which takes the place of the
     /// one that was synced so far. All files are compared, and none is removed without
     /// confirmation.
@@ -154,6 +166,7 @@ pub(crate) struct CheckedSettings {
     pub(crate) rules: Rules,
     pub(crate) content: ContentSettings,
     pub(crate) removals: RemovalLimits,
+    pub(crate) comparison_interval: ComparisonInterval,
     pub(crate) replace_account: bool,
 }
 
@@ -237,6 +250,7 @@ pub(crate) fn new_connection(
         content: body.content,
         removal_share_percent_max: body.removal_share_percent_max,
         removals_unasked_max: body.removals_unasked_max,
+        comparison_interval_days: body.comparison_interval_days,
         replace_account: false,
     };
     Ok((settings.checked(secrets)?, scope, log))
@@ -259,6 +273,7 @@ pub(crate) fn patched(
         content: ContentSettingsBody::from(&connection.content),
         removal_share_percent_max: connection.removals.share_percent_max,
         removals_unasked_max: connection.removals.unasked_max,
+        comparison_interval_days: connection.comparison_interval.days,
         replace_account: false,
     };
     let invalid = |_| {
@@ -319,6 +334,11 @@ impl ConnectionSettings {
             );
             return not_allowed(detail, "/quota_user");
         }
+        if self.comparison_interval_days > ComparisonInterval::DAYS_MAX {
+            let days_max = ComparisonInterval::DAYS_MAX;
+            let detail = format!("comparison_interval_days must be 0 to {days_max}");
+            return not_allowed(detail, "/comparison_interval_days");
+        }
         Ok(CheckedSettings {
             secret_id: secrets.full(&self.secret)?,
             limits: self.limits.checked()?,
@@ -328,6 +348,9 @@ impl ConnectionSettings {
             removals: RemovalLimits {
                 share_percent_max: self.removal_share_percent_max,
                 unasked_max: self.removals_unasked_max,
+            },
+            comparison_interval: ComparisonInterval {
+                days: self.comparison_interval_days,
             },
             name: self.name,
             subject: self.subject,
@@ -418,6 +441,8 @@ mod tests {
             with("removals_unasked_max", json!(-1)),
             "/removals_unasked_max"
         );
+        let days = "comparison_interval_days";
+        assert_eq!(with(days, json!(91)), format!("/{days}"));
         assert_eq!(with("quota_user", json!("")), "/quota_user");
         assert_eq!(with("quota_user", json!("x".repeat(41))), "/quota_user");
     }

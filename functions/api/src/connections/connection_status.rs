@@ -13,7 +13,7 @@ use crate::connections::connection_view::{
 use crate::connections::limits_body::RateLimitView;
 use crate::connections::rule_status::{self, RuleStatusView};
 use crate::http::{ConnectionPath, JsonResult, Problem, view_enum};
-use crate::operations::operation_view::OperationView;
+use crate::operations::operation_view::{OperationView, StopView};
 use crate::{App, Deps, lookups};
 
 /// The status of a connection.
@@ -78,6 +78,9 @@ pub(crate) struct LogView {
     /// The delay from that change in Drive until it was queued.
     lag_millis: Option<i64>,
     next_poll_at: String,
+    /// The last stop of the reading of changes: Drive's pages did not lead to an end. Null once
+    /// they have.
+    stopped: Option<StopView>,
     /// The notification channel; a log without one is polled.
     channel: Option<ChannelView>,
 }
@@ -198,6 +201,7 @@ impl LogView {
             last_change_at: log.last_change_at.map(|at| at.to_string()),
             lag_millis: log.lag_millis,
             next_poll_at: log.next_poll_at.to_string(),
+            stopped: log.stop.as_ref().map(StopView::from),
             channel: None,
         }
     }

@@ -35,6 +35,9 @@ pub(crate) struct ConnectionView {
     removal_share_percent_max: u8,
     /// The number of files that may always be removed without confirmation.
     removals_unasked_max: u32,
+    /// The interval in days at which the files of each log are listed and compared with the stored
+    /// records; 0 for never.
+    comparison_interval_days: u16,
     state: StateView,
     /// The reason and the time of a suspension.
     suspension: Option<SuspensionView>,
@@ -98,6 +101,7 @@ impl ConnectionView {
             content: ContentSettingsBody::from(&connection.content),
             removal_share_percent_max: connection.removals.share_percent_max,
             removals_unasked_max: connection.removals.unasked_max,
+            comparison_interval_days: connection.comparison_interval.days,
             state,
             suspension,
             created_at: connection.created_at.to_string(),

@@ -119,6 +119,7 @@ pub(crate) async fn create_connection(
         account: access.account,
         my_drive: access.my_drive,
         removals: settings.removals,
+        comparison_interval: settings.comparison_interval,
         state: ConnectionState::Active,
         created_at: deps.clock.now(),
         created_by: caller.subject.clone(),
@@ -237,6 +238,7 @@ pub(crate) async fn update_connection(
             account,
             my_drive,
             removals: settings.removals,
+            comparison_interval: settings.comparison_interval,
             ..connection.clone()
         };
         if next == connection {

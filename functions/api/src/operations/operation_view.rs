@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use domain::operation::{Stop, StopReason};
 use domain::{InconsistencyCount, InconsistencyKind, Operation, OperationKind, OperationState};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -25,8 +26,16 @@ pub(crate) struct OperationView {
     listed: u64,
     /// Files that have been found stored or set aside as dead letters since then.
     verified: u64,
-    /// Files that have been set aside as dead letters.
+    /// Files of these that are set aside as dead letters.
     errors: u64,
+    /// The second listing, with which the stored records are compared: a run that lists every file
+    /// is not done without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    second_look: Option<SecondLookView>,
+    /// The last stop of the listing: Drive's pages did not lead to an end, or Drive says that the
+    /// listing is incomplete. Absent once the listing has reached its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stopped: Option<StopView>,
     /// Whether it reports without changing anything.
     dry_run: bool,
     /// The differences that the comparison with the stored records has found;
@@ -52,6 +61,59 @@ pub(crate) struct OperationView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(pattern = "^[0-9a-f]{32}$")]
     cause: Option<String>,
+}
+
+/// The second listing of an operation.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SecondLook)]
+pub(crate) struct SecondLookView {
+    /// Pages that have been listed.
+    pages: u32,
+    /// Files on them.
+    listed: u64,
+}
+
+/// The reading of a list of Drive's that was stopped and is continued later. Nothing is lost.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Stop)]
+pub(crate) struct StopView {
+    reason: StopReasonView,
+    /// The time of the first stop.
+    since: String,
+    /// The number of stops since then.
+    attempts: u32,
+    /// The time of the next attempt.
+    next_attempt_at: String,
+}
+
+view_enum! {
+    /// `token_repeats`: Drive returned a token of the next page that it had returned before.
+    /// `entries_repeat`: a page has the same entries as an earlier one. `empty_pages`: too many
+    /// pages in a row are empty. `too_many_pages`: there is no end. `token_refused`: Drive refuses
+    /// the token of the next page that it returned. `incomplete`: Drive says that the listing is
+    /// incomplete.
+    #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+    #[serde(rename_all = "snake_case")]
+    #[schema(as = StopReason)]
+    enum StopReasonView = StopReason {
+        TokenRepeats,
+        EntriesRepeat,
+        EmptyPages,
+        TooManyPages,
+        TokenRefused,
+        Incomplete,
+    }
+}
+
+impl From<&Stop> for StopView {
+    fn from(stop: &Stop) -> Self {
+        Self {
+            reason: stop.reason.into(),
+            since: stop.since.to_string(),
+            attempts: stop.attempts,
+            next_attempt_at: stop.until.to_string(),
+        }
+    }
 }
 
 /// The differences between a log's files and the stored records. Exact once they are verified: each
@@ -102,10 +164,11 @@ view_enum! {
 
 view_enum! {
     /// `examining`: the stored items are checked for inconsistencies. `listed`: every page has been
-    /// listed, and the queued files are being processed. `comparing`: stored files that were not
-    /// listed are collected. `verifying`: each file that seems to differ is read from Drive.
-    /// `awaiting_confirmation`: more files would be removed than allowed; nothing has been changed,
-    /// and a person must confirm or cancel. `repairing`: the differences are queued.
+    /// listed, the queued files are being processed, and then every file is listed a second time.
+    /// `comparing`: stored files that were not listed are collected. `verifying`: each file that
+    /// seems to differ is read from Drive. `awaiting_confirmation`: more files would be removed
+    /// than allowed; nothing has been changed, and a person must confirm or cancel. `repairing`:
+    /// the differences are queued.
     #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
     #[serde(rename_all = "snake_case")]
     #[schema(as = OperationState)]
@@ -161,7 +224,12 @@ impl OperationView {
             pages: form.pages,
             listed: form.listed,
             verified: form.verified,
-            errors: 0,
+            errors: form.errors,
+            second_look: form.second_look.map(|second| SecondLookView {
+                pages: second.pages,
+                listed: second.listed,
+            }),
+            stopped: form.stop.as_ref().map(StopView::from),
             dry_run: form.dry_run,
             drift: drift.map(|counts| DriftView {
                 present: counts.present,

@@ -126,7 +126,12 @@ pub(crate) async fn start_sync(
             ..Operation::new(log.key.clone(), id, log.log.clone(), by, now, run)
         };
         match body.mode {
-            Mode::Delta | Mode::Mirror => keyed.shows(Vec::new(), None),
+            Mode::Delta | Mode::Mirror => {
+                if log.stop.is_some() {
+                    deps.store.end_stop(&log).await?;
+                }
+                keyed.shows(Vec::new(), None);
+            }
             Mode::Full => {
                 operations.push(list_all(&deps, &store, &connection, &log, new).await?);
             }

@@ -4,8 +4,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
+use domain::operation::ListedPage;
 use domain::{
-    ConnectionId, ConnectionKey, FileRecord, LogId, Operation, OperationId, OperationState,
+    ConnectionId, ConnectionKey, FileRecord, Jitter, LogId, Operation, OperationId, OperationState,
     Policies, RemovalLimits, Revision, Run,
 };
 use domain::{PageToken, TenantId, Timestamp, Transition};
@@ -114,6 +115,7 @@ impl Stage {
             account: domain::Account::default(),
             my_drive: None,
             removals,
+            comparison_interval: domain::operation::ComparisonInterval::default(),
             state: ConnectionState::Active,
             created_at: self.now(),
             created_by: "ann".to_owned(),
@@ -151,7 +153,13 @@ impl Stage {
         let begun = self.store.begin_listing(&log, &start, &started);
         assert!(matches!(begun.await.unwrap(), store::Written::Done(_)));
         let now = self.now();
-        let listed = started.on_page(0, None, now);
+        let page = ListedPage {
+            files: 0,
+            entries: None,
+            next: None,
+            incomplete: false,
+        };
+        let listed = started.on_page(&page, now, Jitter(0.5));
         self.store
             .record_page(&started, &listed, &[])
             .await
@@ -175,6 +183,7 @@ impl Stage {
             next_poll_at: None,
             last_change_at: None,
             lag_millis: None,
+            walk: None,
         };
         let to = log.cursor.clone().unwrap();
         self.store.advance(&log, &to, progress).await.unwrap();

@@ -113,6 +113,21 @@ fn content_of_a_folder_is_mirrored_on_entering_the_scope_and_kept_after_leaving(
 }
 
 #[test]
+fn regression_a_new_folder_below_an_included_one_starts_no_content_scan() {
+    crate::support::run(with_rules(async |hand, [taken, _, inner, file]| {
+        let before = scans(hand).await.len();
+        let new = folder_in(hand, "New", &taken).await;
+        process_changes(hand).await;
+        assert_eq!(scans(hand).await.len(), before);
+        // What is moved into it later brings its own content.
+        hand.owner().move_to(&inner, &new).await;
+        process_changes(hand).await;
+        run_two_minutes(hand).await;
+        assert_eq!(versions(hand, &file).await.len(), 1);
+    }));
+}
+
+#[test]
 fn a_running_content_scan_is_followed_by_another_if_a_folder_enters_the_scope() {
     crate::support::run(with_rules(async |hand, [taken, _, inner, file]| {
         hand.post("/sync", json!({"mode": "mirror"})).await;

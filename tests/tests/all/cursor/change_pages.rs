@@ -1,6 +1,8 @@
 //! Pages of a change log: none is skipped, repeated entries are applied once, and two readers of
 //! one log do no harm.
 
+use std::time::Duration;
+
 use domain::LogId;
 use http::Method;
 use local::aws::Queue;
@@ -150,5 +152,56 @@ fn pain_07_of_two_readers_one_moves_the_cursor_and_nothing_is_applied_twice() {
             assert_eq!(revision(hand, file).await, 2);
         }
         assert_eq!(hand.differences().await, Vec::<String>::new());
+    });
+}
+
+/// Sweeps and delivers for this many seconds.
+async fn seconds_pass(hand: &ByHand, seconds: u64) {
+    for _ in 0..seconds / 5 {
+        hand.advance_clock(Duration::from_secs(5));
+        hand.sweep_and_pump().await;
+    }
+}
+
+#[test]
+fn regression_a_page_token_that_repeats_costs_few_calls_and_loses_no_change() {
+    by_hand(6, async |hand| {
+        let (first, second, third) = (hand.take(), hand.take(), hand.take());
+        // The end of the log is told as if more pages followed: its token is the next one.
+        let words = json!({"\"newStartPageToken\"": "\"nextPageToken\""});
+        hand.fault(json!({"match": "GET /drive/v3/changes", "times": 0, "replace": words}));
+        hand.simulator.zero_counters();
+        hand.owner().rename(&first, "first.txt").await;
+        hand.wait_for_wake().await;
+        hand.pump().await;
+        assert_eq!(hand.file(&first).await["fields"]["name"], "first.txt");
+        assert!(
+            hand.calls("changes.list") <= 3,
+            "{}",
+            hand.calls("changes.list")
+        );
+        let stopped = hand.get("/status").await["logs"][0]["stopped"].clone();
+        assert_eq!(stopped["reason"], "token_repeats", "{stopped}");
+
+        hand.owner().rename(&second, "second.txt").await;
+        hand.wait_for_wake().await;
+        seconds_pass(hand, 60).await;
+        assert!(
+            hand.calls("changes.list") <= 9,
+            "{}",
+            hand.calls("changes.list")
+        );
+        hand.simulator.clear_faults();
+        hand.owner().rename(&third, "third.txt").await;
+        seconds_pass(hand, 100).await;
+        assert_eq!(hand.differences().await, Vec::<String>::new());
+        let status = hand.get("/status").await;
+        assert_eq!(status["logs"][0]["stopped"], json!(null), "{status}");
+        let operations = hand.get("/operations").await;
+        assert_eq!(
+            operations["items"].as_array().unwrap().len(),
+            1,
+            "no resync"
+        );
     });
 }

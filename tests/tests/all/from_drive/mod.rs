@@ -1,6 +1,7 @@
 //! Changes in Drive, and how they are recorded and shown.
 
 mod arrivals;
+mod first_listing;
 mod folder_changes;
 mod hostile_names;
 mod ordering;

@@ -153,6 +153,7 @@ impl Set {
             account: domain::Account::default(),
             my_drive: None,
             removals: domain::RemovalLimits::default(),
+            comparison_interval: domain::operation::ComparisonInterval::default(),
             state: ConnectionState::Active,
             created_at: now(),
             created_by: "ada".to_owned(),

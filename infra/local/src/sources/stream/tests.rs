@@ -44,6 +44,7 @@ async fn connect(store: &Store, enabled: bool) {
         account: domain::Account::default(),
         my_drive: None,
         removals: RemovalLimits::default(),
+        comparison_interval: domain::operation::ComparisonInterval::default(),
         state: ConnectionState::Active,
         created_at: Timestamp::from_millis(0),
         created_by: "ada".to_owned(),
