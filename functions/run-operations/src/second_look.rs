@@ -10,7 +10,7 @@ use domain::operation::ListedPage;
 use domain::rate_limit::CallKind;
 use domain::{DriveVersion, FileId, Operation};
 use drive::{Kind, ListedId, Scope};
-use store::{CandidateReason, Connection, DriftEntry, Written};
+use store::{CandidateReason, Connection, DriftEntry, LogPosition, Written};
 use throttle::CallError;
 use worker::WorkError;
 
@@ -24,6 +24,12 @@ pub(crate) async fn look_again(
     connection: &Connection,
     deps: &Deps,
 ) -> Result<Written<Operation>, WorkError> {
+    let logs = deps.store.list_logs(&operation.key).await?;
+    let own_log = logs.iter().find(|log| log.log == operation.log);
+    if own_log.is_none_or(|log| matches!(log.position, LogPosition::Left { .. })) {
+        let failed = operation.failed("the log is no longer followed", deps.clock.now());
+        return Ok(deps.store.advance_operation(operation, &failed).await?);
+    }
     let drive = deps.drives.throttled(connection, wait_budget(deps)).await?;
     let scope = Scope::from(&operation.log);
     let list = drive.client().list_file_ids(&scope, token);
@@ -39,7 +45,6 @@ pub(crate) async fn look_again(
         Err(error) => return Err(error.into()),
     };
     let ids: Vec<FileId> = page.files.iter().map(|entry| entry.file.clone()).collect();
-    let logs = deps.store.list_logs(&operation.key).await?;
     let others = drives_with_own_log(operation, logs);
     let own = page
         .files
