@@ -11,9 +11,10 @@ use runtime::Deadline;
 use store::{CandidateReason, DriftEntry, PageRequest, Tombstones};
 use worker::WorkError;
 
-use crate::run::LISTING_EXPIRED;
 use crate::{Deps, candidates};
 
+/// The reason of a run whose recorded pages were kept for as long as they are, and are gone.
+pub(crate) const LISTING_EXPIRED: &str = "what was listed has expired";
 /// The number of records that are compared at a time.
 const CHUNK_FILES: usize = 20_000;
 /// The time limit for reading a chunk, in milliseconds, which leaves time to record the candidates.

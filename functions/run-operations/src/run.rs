@@ -14,9 +14,6 @@ use crate::{
 /// The longest duration of one step, in milliseconds: none is started that could be cut off.
 const STEP_MILLIS: i64 = 20_000;
 
-/// The reason of a run whose recorded pages were kept for as long as they are, and are gone.
-pub(crate) const LISTING_EXPIRED: &str = "what was listed has expired";
-
 /// Runs a due operation until it has to wait, has ended, or time runs out; then it wakes itself. It
 /// runs under its own cause, whichever wake continues it.
 pub(crate) async fn run(wake: &OperationWake, cause: Cause, deadline: Deadline, deps: &Deps) {
@@ -163,7 +160,7 @@ async fn check_arrival(
             .await?;
         let Some(ids) = page else {
             if pages == 0 {
-                return Ok(operation.failed(LISTING_EXPIRED, deps.clock.now()));
+                return Ok(operation.failed(compare::LISTING_EXPIRED, deps.clock.now()));
             }
             break;
         };

@@ -167,7 +167,7 @@ async fn seconds_pass(hand: &ByHand, seconds: u64) {
 fn regression_a_page_token_that_repeats_costs_few_calls_and_loses_no_change() {
     by_hand(6, async |hand| {
         let (first, second, third) = (hand.take(), hand.take(), hand.take());
-        // The end of the log is told as if more pages followed: its token is the next one.
+        // The token of the log's end is sent as that of a next page.
         let words = json!({"\"newStartPageToken\"": "\"nextPageToken\""});
         hand.fault(json!({"match": "GET /drive/v3/changes", "times": 0, "replace": words}));
         hand.simulator.zero_counters();
