@@ -300,7 +300,7 @@ async fn every_described_route_exists_and_requires_authentication() {
             routes += 1;
         }
     }
-    assert_eq!(routes, 44);
+    assert_eq!(routes, 46);
 }
 
 #[test]
@@ -324,7 +324,7 @@ fn the_description_is_complete() {
         .filter_map(|part| part.split('"').next())
         .collect();
     let distinct: BTreeSet<&&str> = names.iter().collect();
-    assert_eq!((names.len(), distinct.len()), (44, 44), "{names:?}");
+    assert_eq!((names.len(), distinct.len()), (46, 46), "{names:?}");
     let patch = &document["paths"]["/v1/connections/{connection}/files/{file}"]["patch"];
     for status in [
         "200", "400", "401", "404", "409", "410", "412", "413", "415", "422", "428", "503",

@@ -145,7 +145,7 @@ mod tests {
             ),
             (
                 json!({"include": vec![json!({"name": "a"}); 101]}),
-                "/rules",
+                "/rules/include",
             ),
             (json!({"only": []}), "/rules/only"),
         ] {

@@ -132,8 +132,8 @@ fn name_of(reference: &Json) -> Option<&str> {
     reference["$ref"].as_str()?.strip_prefix(REFERENCE)
 }
 
-/// Describes a merge patch, whose own members stay. Every member is optional; null for one that what
-/// is changed may lack sets the default.
+/// Describes a merge patch, whose own members stay. Every member is optional; null for one that
+/// what is changed may lack sets the default.
 fn describe_patch(schemas: &mut Schemas, patch: &MergePatch) {
     let Some(mut whole) = schemas.get(patch.of).cloned() else {
         return;

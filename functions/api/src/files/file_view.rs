@@ -485,6 +485,7 @@ mod tests {
                 "attempts": 0,
                 "next_attempt_at": "1970-01-01T00:00:01.000Z",
                 "reason": null,
+                "trouble": null,
             })
         );
     }

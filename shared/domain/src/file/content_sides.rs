@@ -1,4 +1,5 @@
-//! The sides of a file's content while a record is built: their form, and the decision to keep both.
+//! The sides of a file's content while a record is built: their form, and the decision to keep
+//! both.
 
 use crate::file::transition_builder::TransitionBuilder;
 use crate::{ConflictStatus, DriveMetadata, Field, Keeping};

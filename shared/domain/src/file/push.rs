@@ -395,7 +395,7 @@ impl FileRecord {
         builder.finish()
     }
 
-    /// Returns the version that a claimed attempt is conditional on, if the claim is still recorded.
+    /// Returns the version that a claimed attempt is conditional on, if its claim is still there.
     fn claimed_against(&self, patch: &Patch) -> Option<DriveVersion> {
         let sent = patch.values.keys().flat_map(|field| self.sides(field).sent);
         sent.filter(|sent| sent.attempt == patch.attempt)

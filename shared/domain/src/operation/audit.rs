@@ -241,7 +241,7 @@ mod tests {
             }
             due
         };
-        (0..4 * 7 * 24).filter(due).collect()
+        (0..=4 * 7 * 24).filter(due).collect()
     }
 
     #[test]

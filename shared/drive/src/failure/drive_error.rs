@@ -201,9 +201,9 @@ impl DriveError {
     /// Returns the meaning of the error for an attempt to write with
     /// [`crate::DriveClient::patch_file`].
     ///
-    /// A definite rejection by Google releases the attempt's claim. It is lasting only if it is about
-    /// the value; any other known reason can pass, and an unknown one is not believed for a day. [`Kind::AuthLost`] and
-    /// [`Kind::DailyLimit`] are not caused by the file.
+    /// A definite rejection by Google releases the attempt's claim. It is lasting only if it is
+    /// about the value; any other known reason can pass, and an unknown one is not believed for a
+    /// day. [`Kind::AuthLost`] and [`Kind::DailyLimit`] are not caused by the file.
     #[must_use]
     pub fn refusal(&self) -> Refusal {
         match &self.kind {

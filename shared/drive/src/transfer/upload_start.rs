@@ -9,6 +9,7 @@ use url::Url;
 use crate::calls::client::v2_upload_path;
 use crate::calls::create::create_call;
 use crate::calls::request::{Call, ambiguous, parse_json};
+use crate::protocol::body::JsonBody;
 use crate::protocol::{normalise, table};
 use crate::transfer::content_facts::AnotherFile;
 use crate::{Creation, DriveClient, DriveError, Kind, Read, UploadSession};
@@ -89,7 +90,7 @@ impl DriveClient {
             .if_match(&read.etag)
             .header(header::CONTENT_TYPE, content.mime_type)?
             .bytes(bytes);
-        let body = self.send_content(&call).await?;
+        let body = JsonBody::new(self.send_content(&call).await?);
         let shown = normalise::snapshot(parse_json(call.context(), &body)?)
             .map_err(|defect| ambiguous(call.context(), defect))?;
         if shown.file == *file {

@@ -1,5 +1,5 @@
-//! Rescheduling of pushes that wait: of files that are out of scope, and of what failed for a reason
-//! that can pass.
+//! Rescheduling of pushes that wait: of files that are out of scope, and of what failed for a
+//! reason that can pass.
 
 use domain::{ConnectionKey, Context, FileId, FileRecord, Policies, Timestamp, Transition};
 use tokio::task::JoinSet;

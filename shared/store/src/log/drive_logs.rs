@@ -1,10 +1,10 @@
-//! The shared drives that a connection's user joins and leaves, and their logs.
+//! The shared drives that a connection's user joins and leaves, and what Drive refuses of logs.
 //!
 //! The log of a drive that was left is kept, so that the files of that drive can be told from
 //! others, and so that they continue their history when the drive is joined again.
 
 use domain::operation::PageWalk;
-use domain::{ConnectionKey, LogId, Operation, OperationState, Timestamp};
+use domain::{ConnectionKey, LogId, Operation, OperationState, Suspicion, Timestamp};
 
 use crate::log::logs::{decode_log, if_unmoved, log_key, move_outcome};
 use crate::operation::operation_item::{encode_operation, operation_key};
@@ -128,5 +128,47 @@ impl Store {
                 Ok(Written::Stale(current))
             }
         }
+    }
+
+    /// Records that Drive answers that the log, or its cursor, does not exist; `None` that it does
+    /// again.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn record_log_missing(
+        &self,
+        key: &ConnectionKey,
+        log: &LogId,
+        missing: Option<Suspicion>,
+    ) -> Result<Updated, StoreError> {
+        let (since, times) = missing.map_or((0, 0), |m| (m.since.as_millis(), m.times));
+        let update = Update::of(log_key(key, log))
+            .set_number("missing_since", since)
+            .set_number("missing_times", times);
+        Ok(match self.update(update).await? {
+            Applied::Done(_) => Updated::Done,
+            Applied::Refused(_) => Updated::Absent,
+        })
+    }
+
+    /// Records that Drive refused to watch the log for the `failures`-th time in a row, and that
+    /// the next attempt is not before `again_at`. Setting a channel clears both.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn postpone_watch(
+        &self,
+        key: &ConnectionKey,
+        log: &LogId,
+        failures: u32,
+        again_at: Timestamp,
+    ) -> Result<Updated, StoreError> {
+        let update = Update::of(log_key(key, log))
+            .set_number("watch_failures", failures)
+            .set_number("watch_again_at", again_at.as_millis());
+        Ok(match self.update(update).await? {
+            Applied::Done(_) => Updated::Done,
+            Applied::Refused(_) => Updated::Absent,
+        })
     }
 }

@@ -296,27 +296,6 @@ impl Store {
         }
     }
 
-    /// Records that Drive refused to watch the log for the `failures`-th time in a row, and that
-    /// the next attempt is not before `again_at`. Setting a channel clears both.
-    ///
-    /// # Errors
-    /// [`StoreError`]
-    pub async fn postpone_watch(
-        &self,
-        key: &ConnectionKey,
-        log: &LogId,
-        failures: u32,
-        again_at: Timestamp,
-    ) -> Result<Updated, StoreError> {
-        let update = Update::of(log_key(key, log))
-            .set_number("watch_failures", failures)
-            .set_number("watch_again_at", again_at.as_millis());
-        Ok(match self.update(update).await? {
-            Applied::Done(_) => Updated::Done,
-            Applied::Refused(_) => Updated::Absent,
-        })
-    }
-
     /// Records that the reading of changes was stopped, if the cursor and the position are still
     /// those of `log`; it is due again at the end of the wait.
     ///
@@ -436,27 +415,6 @@ impl Store {
         let update = Update::of(log_key(key, log))
             .set_number("next_poll_at", next_poll_at.as_millis())
             .due(Some(next_poll_at));
-        Ok(match self.update(update).await? {
-            Applied::Done(_) => Updated::Done,
-            Applied::Refused(_) => Updated::Absent,
-        })
-    }
-
-    /// Records that Drive answers that the log, or its cursor, does not exist; `None` that it does
-    /// again.
-    ///
-    /// # Errors
-    /// [`StoreError`]
-    pub async fn record_log_missing(
-        &self,
-        key: &ConnectionKey,
-        log: &LogId,
-        missing: Option<Suspicion>,
-    ) -> Result<Updated, StoreError> {
-        let (since, times) = missing.map_or((0, 0), |m| (m.since.as_millis(), m.times));
-        let update = Update::of(log_key(key, log))
-            .set_number("missing_since", since)
-            .set_number("missing_times", times);
         Ok(match self.update(update).await? {
             Applied::Done(_) => Updated::Done,
             Applied::Refused(_) => Updated::Absent,
