@@ -33,9 +33,9 @@ pub(crate) fn value(field: &Field, at: usize) -> Value {
     }
 }
 
+/// Returns the settings of the properties: 256 cases, or `PROPTEST_CASES`.
 fn cases() -> ProptestConfig {
     ProptestConfig {
-        cases: 256,
         failure_persistence: None,
         ..ProptestConfig::default()
     }
@@ -179,7 +179,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1_024, ..cases() })]
+    #![proptest_config(ProptestConfig { cases: 4 * cases().cases, ..cases() })]
 
     /// Safety, completeness, replay, revision and visibility, over whole histories of all possible
     /// events; and at the end, both sides agree.

@@ -170,11 +170,11 @@ impl FileRecord {
         if builder.record.push.failures >= Backoff::PUSH.failures_max {
             // Earlier workers ended before they recorded an outcome. Whatever ends them must not
             // keep the other files waiting.
-            builder.give_up_for_now(&owed(&builder.record), NO_OUTCOME, jitter);
+            builder.give_up_for_now(&to_be_sent(&builder.record), NO_OUTCOME, jitter);
         }
         // 5. We know that Drive does not show the file's permissions: none may be written blindly.
         if !read.metadata.permissions_known {
-            let mut blind = owed(&builder.record);
+            let mut blind = to_be_sent(&builder.record);
             blind.retain(|field, _| matches!(field, Field::Permission(_)));
             if !blind.is_empty() {
                 let reason = "Drive does not show the file's permissions";
@@ -564,8 +564,7 @@ impl TransitionBuilder<'_> {
 /// Returns the values of the next attempt: all other fields before any permission, and one
 /// permission at a time. Nothing is written to a file that is to be deleted.
 fn next_values(record: &FileRecord, scope: ClaimScope) -> BTreeMap<Field, Value> {
-    let mut values = owed(record);
-    values.retain(|field, _| !record.push.failed.contains_key(field));
+    let mut values = to_be_sent(record);
     let deletion = values.remove(&Field::Existence);
     let content = values.remove(&Field::Content);
     let only =
@@ -590,9 +589,12 @@ fn next_values(record: &FileRecord, scope: ClaimScope) -> BTreeMap<Field, Value>
     others
 }
 
-/// Returns all owed values, including those that were given up.
-fn owed(record: &FileRecord) -> BTreeMap<Field, Value> {
+/// Returns the owed values without those that were given up: these keep their reason and their
+/// time, whatever else happens to the file.
+fn to_be_sent(record: &FileRecord) -> BTreeMap<Field, Value> {
+    let given_up = |field: &Field| record.push.failed.contains_key(field);
     let owed = record.fields.iter().filter(|(_, sides)| sides.owed());
-    owed.map(|(field, sides)| (field.clone(), sides.app.clone()))
+    owed.filter(|(field, _)| !given_up(field))
+        .map(|(field, sides)| (field.clone(), sides.app.clone()))
         .collect()
 }

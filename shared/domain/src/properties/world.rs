@@ -1,12 +1,15 @@
 //! Drive, its log, the workers and one record, played through a history, with every step checked.
 
+mod promises;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 
+use self::promises::failed_for_good;
 use super::history::{Event, History};
-use super::{FIELDS, drive, field, value};
+use super::{drive, field, value};
 use crate::fixture::{FULL, NOW, all, record};
 use crate::{
     AttemptId, Choice, ConflictId, ConflictRecord, ConflictStatus, Context, DriveVersion, Field,
@@ -15,6 +18,9 @@ use crate::{
 };
 
 type Checked = Result<(), TestCaseError>;
+
+/// The reason with which Drive refuses a value for good.
+const REFUSED: &str = "no";
 
 /// A request in flight, or answered.
 struct Request {
@@ -280,7 +286,7 @@ impl World {
                 return self.take("confirm", transition);
             }
             Answer::Stale => Refusal::Stale,
-            Answer::None if permanent => Refusal::Permanent("no".to_owned()),
+            Answer::None if permanent => Refusal::Permanent(REFUSED.to_owned()),
             Answer::None => Refusal::Busy,
         };
         let failures = self.record.push.failures;
@@ -391,161 +397,25 @@ impl World {
         self.book.extend(transition.conflicts.clone());
         self.revisions(what, &before, &transition.conflicts)?;
         self.completeness(what)?;
+        self.given_up_for_good(what, &before)?;
         self.nothing_is_lost(what, &before)
     }
 
-    fn revisions(
-        &self,
-        what: &str,
-        before: &FileRecord,
-        conflicts: &BTreeMap<ConflictId, ConflictRecord>,
-    ) -> Checked {
-        let after = &self.record;
-        if after == before {
-            prop_assert!(
-                conflicts.is_empty(),
-                "{what}: conflicts are written with the record"
-            );
-            return Ok(());
-        }
-        prop_assert_eq!(after.revision, before.revision.next(), "{}", what);
-        let mut same_but_for_the_revision = after.clone();
-        same_but_for_the_revision.revision = before.revision;
-        prop_assert_ne!(
-            &same_but_for_the_revision,
-            before,
-            "{}: nothing changed",
-            what
-        );
-        let moved = shown(after) != shown(before);
-        let expected = if moved {
-            after.revision
-        } else {
-            before.visible
-        };
-        prop_assert_eq!(
-            after.visible,
-            expected,
-            "{}: visible changes with what is shown",
-            what
-        );
-        Ok(())
-    }
-
-    fn completeness(&self, what: &str) -> Checked {
-        let record = &self.record;
-        for (field, sides) in &record.fields {
-            let open = record.open.contains_key(field);
-            prop_assert_eq!(
-                sides.conflict.is_some(),
-                open,
-                "{}: {} {:?}",
-                what,
-                field,
-                sides
-            );
-            if sides.conflict.is_some() {
-                prop_assert_ne!(
-                    &sides.app,
-                    sides.drive(),
-                    "{}: a conflict of equal values",
-                    what
-                );
-            }
-            if sides.app != sides.base {
-                let known = record.edits.contains_key(field);
-                prop_assert!(known, "{what}: an edit without an author");
-            } else if sides.sent.is_empty() {
-                let known = record.edits.contains_key(field);
-                prop_assert!(!known, "{what}: an edit of nothing");
-            }
-        }
-        let owed = |field: &Field| record.sides(field).owed();
-        prop_assert!(
-            record.push.failed.keys().all(owed),
-            "{what}: only what is owed can fail"
-        );
-        let due = record.is_present()
-            && record
-                .fields
-                .iter()
-                .any(|(field, sides)| sides.pending() && !record.push.failed.contains_key(field));
-        prop_assert_eq!(record.due().is_some(), due);
-        prop_assert!(
-            record.has_consistent_conflicts(),
-            "{what}: conflicts without an id: {record:?}"
-        );
-        for id in record
-            .open
-            .keys()
-            .map(|field| record.open_conflict(field).unwrap())
-        {
-            prop_assert!(
-                self.book.contains_key(&id),
-                "{what}: {id:?} was never written"
-            );
-        }
-        for (id, conflict) in &self.book {
-            let open = record.open_conflict(&id.field).as_ref() == Some(id);
-            prop_assert_eq!(
-                conflict.status == ConflictStatus::Open,
-                open,
-                "{}: {:?}",
-                what,
-                id
-            );
-            if open && id.field != Field::Existence {
-                let sides = record.sides(&id.field);
-                prop_assert_eq!(
-                    (&conflict.base, &conflict.app, &conflict.drive),
-                    (&sides.base, &sides.app, sides.drive())
-                );
-                prop_assert_eq!(conflict.unsure, sides.conflict.unwrap().unsure);
-                prop_assert_eq!(conflict.moves, record.open[&id.field].moves);
-            } else if open {
-                let owed = record
-                    .fields
-                    .iter()
-                    .filter(|(_, sides)| sides.app != sides.base);
-                let owed: BTreeMap<_, _> = owed.map(|(f, s)| (f.clone(), s.app.clone())).collect();
-                prop_assert_eq!(&conflict.owed, &owed);
-                prop_assert!(!record.is_present());
-            }
-        }
-        Ok(())
-    }
-
-    /// If the application's value was replaced, it had been agreed, had reached Drive, is in a
-    /// conflict record, or was withdrawn.
-    fn nothing_is_lost(&self, what: &str, before: &FileRecord) -> Checked {
-        if matches!(what, "edit" | "cancel") {
-            return Ok(());
-        }
-        for (field, sides) in &before.fields {
-            if sides.app == self.record.app(field) || sides.app == sides.base {
-                continue;
-            }
-            let reached = self.landed.contains(&(field.clone(), sides.app.clone()));
-            let recorded = self.book.values().any(|conflict| {
-                (conflict.id.field == *field && conflict.app == sides.app)
-                    || conflict.owed.get(field) == Some(&sides.app)
-            });
-            prop_assert!(reached || recorded, "{what}: {field} lost {:?}", sides.app);
-        }
-        Ok(())
-    }
-
-    /// Without further faults and edits, what is left is done, and both sides agree.
+    /// Without further faults and edits, what is left is done when it is due, and both sides agree.
     fn comes_to_rest(mut self) -> Checked {
         self.requests.clear();
         for _ in 0..40 {
             self.ask()?;
-            if !self.claim()? {
+            let Some(due) = self.record.due() else {
                 break;
+            };
+            self.now = self.now.max(due);
+            if self.claim()? {
+                self.arrives(0);
+                self.answered(0, false)?;
             }
-            self.arrives(0);
-            self.answered(0, false)?;
         }
+        prop_assert_eq!(self.record.due(), None, "something is due for ever");
         for field in self.record.fields.keys().filter(|_| self.gone.is_none()) {
             let sides = self.record.sides(field);
             let drive = self
@@ -557,10 +427,10 @@ impl World {
             prop_assert_eq!(sides.drive(), &drive, "{} differs from Drive", field);
             let done = sides.app == drive
                 || sides.conflict.is_some()
-                || self.record.push.failed.contains_key(field);
+                || failed_for_good(&self.record, field);
             prop_assert!(
                 done,
-                "{field} is neither agreed, nor in conflict, nor given up"
+                "{field} is neither agreed, nor in conflict, nor given up for good"
             );
         }
         Ok(())
@@ -573,20 +443,4 @@ fn write(file: &mut Snapshot, field: Field, value: Value) {
     } else {
         file.fields.insert(field, value);
     }
-}
-
-/// Returns what the API shows of a file.
-fn shown(record: &FileRecord) -> impl PartialEq {
-    let fields: BTreeSet<Field> = (0..FIELDS).map(field).collect();
-    let side = |field: &Field| {
-        let sides = record.sides(field);
-        (sides.app.clone(), sides.drive().clone(), sides.owed())
-    };
-    (
-        record.presence,
-        fields.iter().map(side).collect::<Vec<_>>(),
-        record.open.clone(),
-        record.push.failed.clone(),
-        record.metadata.clone(),
-    )
 }

@@ -246,6 +246,24 @@ fn attempts_of_crashed_workers_are_given_up_for_now() {
 }
 
 #[test]
+fn regression_what_was_given_up_keeps_its_reason_when_another_field_is() {
+    let passing = Refusal::Passing("storageQuotaExceeded".to_owned());
+    for refusal in [permanent(), passing] {
+        let (record, patch) = owing_a_name().sends(&named(1, "a"), 1);
+        let failed = refuse(&record, &patch, &refusal);
+        let mut record = failed.edits(Field::Description, text("d"));
+        for attempt in 2..=6 {
+            record = record.sends(&named(1, "a"), attempt).0;
+        }
+        let both = record.claims(&named(1, "a"), 7).transition.record.push;
+        let name = &Field::Name;
+        assert!(both.failed.contains_key(&Field::Description));
+        assert_eq!(both.failed[name], failed.push.failed[name]);
+        assert_eq!(both.again.get(name), failed.push.again.get(name));
+    }
+}
+
+#[test]
 fn a_doubted_field_does_not_keep_the_others_waiting() {
     let doubted = Refusal::Doubted {
         reason: "notFound".to_owned(),
