@@ -28,7 +28,7 @@ pub(super) struct Entry {
     pub(super) first_received_at: i64,
     /// The message is in flight until this time.
     pub(super) visible_at: i64,
-    /// The end of the message's own delay, which it has in a standard queue.
+    /// The end of the message's own delay, if it has one: in a standard queue only.
     pub(super) available_at: Option<i64>,
 }
 
@@ -416,10 +416,14 @@ impl Queue {
     }
 }
 
-/// Returns the end of a message's delay: its own, or the queue's, which is retroactive.
+/// Returns the end of a message's delay. In a FIFO queue it is the queue's, which is retroactive; in
+/// a standard queue it is the message's own, fixed when it was sent, or none.
 fn delayed_until(settings: &Settings, entry: &Entry) -> i64 {
-    let of_queue = entry.sent_at + settings.delay_seconds * 1000;
-    entry.available_at.unwrap_or(of_queue)
+    if settings.fifo {
+        entry.sent_at + settings.delay_seconds * 1000
+    } else {
+        entry.available_at.unwrap_or(entry.sent_at)
+    }
 }
 
 fn entry_mut(group: &mut Group, sequence: i64) -> Option<&mut Entry> {
