@@ -181,11 +181,26 @@ async fn a_rejected_grant_suspends_the_connection_and_keeps_the_cursor() {
 #[tokio::test(start_paused = true)]
 async fn a_lost_cursor_starts_a_listing_and_wakes_the_log_again() {
     let world = following().await;
-    world.drive_refuses("GET /drive/v3/changes", 1, 410, "gone");
+    world.drive.invalidate_tokens(false, true);
     assert_eq!(run(&world).await, 0);
     let position = world.log().await.position;
     assert!(matches!(position, LogPosition::Listing(_)), "{position:?}");
     assert_eq!(world.bodies(WAKES).await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cursor_that_is_not_found_once_is_kept() {
+    for (status, reason) in [(404, "notFound"), (410, "gone")] {
+        let world = following().await;
+        let before = world.log().await;
+        world.drive_refuses("GET /drive/v3/changes", 1, status, reason);
+        assert_eq!(run(&world).await, 1, "{status}");
+        let after = world.log().await;
+        assert_eq!(
+            (after.cursor, after.position),
+            (before.cursor, before.position)
+        );
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -51,7 +51,7 @@ suite! {
         an_item_of_a_format_after_the_next_is_refused,
         a_malformed_item_is_corrupt,
         history_is_newest_first_and_writing_it_again_changes_nothing,
-        a_tombstone_of_an_unknown_file_expires_and_others_do_not,
+        a_tombstone_expires_after_its_retention_unless_in_conflict,
         a_repeated_request_creates_one_file,
         a_file_in_creation_is_listed_and_due;
     checks_inconsistencies:

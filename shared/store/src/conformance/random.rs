@@ -45,6 +45,11 @@ fn field() -> impl Strategy<Value = Field> {
     ]
 }
 
+/// A principal, which is never empty: DynamoDB takes no empty name of an attribute.
+fn principal() -> impl Strategy<Value = String> {
+    text().prop_map(|name| format!("user:{name}"))
+}
+
 fn keeping() -> impl Strategy<Value = Option<Keeping>> {
     let keeping = (id(), text(), time(), proptest::option::of(text()));
     let keeping = keeping.prop_map(|(copy, by, at, reason)| Keeping {
@@ -265,7 +270,7 @@ fn record() -> impl Strategy<Value = FileRecord> {
                 mirror(),
                 any::<u64>(),
                 proptest::collection::btree_set(text(), 0..3),
-                btree_map(text(), text(), 0..3),
+                btree_map(principal(), text(), 0..3),
             ),
             (proptest::option::of(request), cause()),
         ),

@@ -43,6 +43,23 @@ fn difference(label: &str, ours: Value, drive: Value) -> Difference {
     }
 }
 
+/// Makes a step, twice.
+async fn advanced(store: &Store, before: &Operation, after: &Operation) {
+    let moved = store.advance_operation(before, after).await.unwrap();
+    assert_eq!(moved, Written::Done(after.clone()));
+    let again = store.advance_operation(before, after).await.unwrap();
+    assert_eq!(again, Written::Done(after.clone()), "it is already done");
+    stays(store, before, after).await;
+}
+
+/// Checks that `after` is stored, and that whoever still sees `before` does not change it.
+async fn stays(store: &Store, before: &Operation, after: &Operation) {
+    assert_eq!(stored(store, after).await, *after);
+    let other = before.failed("late", ms(13));
+    let late = store.advance_operation(before, &other).await.unwrap();
+    assert_eq!(late, Written::Stale(Some(after.clone())));
+}
+
 pub(crate) async fn an_operation_moves_state_by_state_and_late_writers_change_nothing(
     store: &Store,
 ) {
@@ -68,10 +85,16 @@ pub(crate) async fn an_operation_moves_state_by_state_and_late_writers_change_no
     };
     let at = |position: &str| Some(position.to_owned());
     let work = listed.next_work(&facts, ms(3));
-    let domain::operation::Work::Advance(comparing) = work else {
+    let domain::operation::Work::Advance(again) = work else {
         panic!("{work:?}")
     };
-    let mut steps = vec![*comparing];
+    advanced(store, &listed, &again).await;
+    let looked_at = listed_page(&again, 2, None, 4);
+    let ids = [file("f1"), file("f2")];
+    let recorded = store.record_page(&again, &looked_at, &ids).await.unwrap();
+    assert_eq!(recorded, Written::Done(looked_at.clone()));
+    stays(store, &again, &looked_at).await;
+    let mut steps = vec![looked_at];
     let mut then = |step: &dyn Fn(&Operation) -> Operation| {
         let next = step(steps.last().unwrap());
         steps.push(next);
@@ -84,21 +107,13 @@ pub(crate) async fn an_operation_moves_state_by_state_and_late_writers_change_no
     then(&|operation| operation.decide(true, "bob", ms(10)).unwrap());
     then(&|operation| operation.on_repaired(at("y"), ms(11)));
     then(&|operation| operation.on_repaired(None, ms(12)));
-    let mut before = listed;
-    for after in steps {
-        let moved = store.advance_operation(&before, &after).await.unwrap();
-        assert_eq!(moved, Written::Done(after.clone()));
-        assert_eq!(stored(store, &after).await, after);
-        let again = store.advance_operation(&before, &after).await.unwrap();
-        assert_eq!(again, Written::Done(after.clone()), "it is already done");
-        let other = before.failed("late", ms(13));
-        let late = store.advance_operation(&before, &other).await.unwrap();
-        assert_eq!(late, Written::Stale(Some(after.clone())));
-        before = after;
+    for step in steps.windows(2) {
+        advanced(store, &step[0], &step[1]).await;
     }
-    assert_eq!(before.state(), OperationState::Done);
-    assert_eq!(before.form().comparison.counts.missing_there, 4);
-    let wanted = DueItem::Operation(before.key.clone(), before.id.clone());
+    let done = &steps[steps.len() - 1];
+    assert_eq!(done.state(), OperationState::Done);
+    assert_eq!(done.form().comparison.counts.missing_there, 4);
+    let wanted = DueItem::Operation(done.key.clone(), done.id.clone());
     eventually(false, async || {
         for shard in 0..DUE_SHARDS {
             let due = store.due(shard, ms(90_000), None, 1_000).await.unwrap();

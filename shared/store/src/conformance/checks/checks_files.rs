@@ -1,6 +1,6 @@
 //! File records: one conditional write each.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use domain::{
@@ -349,43 +349,48 @@ pub(crate) async fn history_is_newest_first_and_writing_it_again_changes_nothing
     assert_eq!(item["expires"], AttributeValue::N("9999999999".to_owned()));
 }
 
-pub(crate) async fn a_tombstone_of_an_unknown_file_expires_and_others_do_not(store: &Store) {
+pub(crate) async fn a_tombstone_expires_after_its_retention_unless_in_conflict(store: &Store) {
     let key = fresh();
-    let unknown = FileRecord::tombstone(file("f1"), Gone::Removed, ms(1_000));
-    let created = committed(store, &key, Revision(0), &Transition::unchanged(unknown)).await;
-    assert!(!created.is_present());
-    let item = store
-        .get(&Key::head(&key, &created.file))
-        .await
-        .unwrap()
-        .unwrap();
-    let thirty_days = 1 + 30 * 24 * 3_600;
-    assert_eq!(item["expires"], AttributeValue::N(thirty_days.to_string()));
+    let item = async |place: Key| store.get(&place).await.unwrap().unwrap();
+    let head = async |record: &FileRecord| item(Key::head(&key, &record.file)).await;
+    let after = |days: u32| Some(AttributeValue::N((1 + days * 24 * 3_600).to_string()));
+    let gone = |why| domain::Observation::Gone(why);
 
-    let present = stored(store, &key, "f2", "root").await;
-    let gone = present.apply_lookup(&domain::Observation::Gone(Gone::AccessLost), context(7));
-    let gone = committed(store, &key, present.revision, &gone).await;
-    let item = store
-        .get(&Key::head(&key, &gone.file))
-        .await
-        .unwrap()
-        .unwrap();
-    assert!(
-        !item.contains_key("expires"),
-        "a file that was seen does not expire"
-    );
-    let attributes: BTreeSet<&str> = item.keys().map(String::as_str).collect();
-    assert!(attributes.contains("files_pk") && !attributes.contains("children_pk"));
+    let unknown = FileRecord::tombstone(file("f1"), Gone::Removed, ms(1_000));
+    let unknown = committed(store, &key, Revision(0), &Transition::unchanged(unknown)).await;
+    assert!(!unknown.is_present());
+    assert_eq!(head(&unknown).await.get("expires"), after(30).as_ref());
+
+    // A file that was seen is kept for as long as the deployment keeps what has ended.
+    let other = store.clone().keeping_ended_for(40);
+    for (id, store, days) in [("f2", store, 365), ("f3", &other, 40)] {
+        let present = stored(store, &key, id, "root").await;
+        assert_eq!(head(&present).await.get("expires"), None);
+        let lost = present.apply_lookup(&gone(Gone::AccessLost), context(1_000));
+        let lost = committed(store, &key, present.revision, &lost).await;
+        let item = head(&lost).await;
+        assert_eq!(item.get("expires"), after(days).as_ref());
+        assert!(item.contains_key("files_pk") && !item.contains_key("children_pk"));
+    }
+
+    let present = stored(store, &key, "f4", "root").await;
+    let owing = edited(store, &key, &present, Field::Name, Value::text("ours"), 5).await;
+    let open = owing.apply_lookup(&gone(Gone::Removed), context(1_000));
+    let open = committed(store, &key, owing.revision, &open).await;
+    let id = open.open_conflict(&Field::Existence).expect("a conflict");
+    assert_eq!(head(&open).await.get("expires"), None, "it is undecided");
+    let conflict = item(Key::conflict(&key, &id)).await;
+    assert_eq!(conflict.get("expires"), None);
+    let settled = open.resolve(&id, None, &Choice::Drive, "carol", context(1_000));
+    let settled = committed(store, &key, open.revision, &settled.unwrap()).await;
+    assert_eq!(head(&settled).await.get("expires"), after(365).as_ref());
+    let conflict = item(Key::conflict(&key, &id)).await;
+    assert_eq!(conflict.get("expires"), after(365).as_ref());
 
     let back = domain::Observation::Present(snapshot("f1", 3, "back", "root"));
-    let back = created.apply_lookup(&back, context(8));
-    let back = committed(store, &key, created.revision, &back).await;
-    let item = store
-        .get(&Key::head(&key, &back.file))
-        .await
-        .unwrap()
-        .unwrap();
-    assert!(!item.contains_key("expires"));
+    let back = unknown.apply_lookup(&back, context(8));
+    let back = committed(store, &key, unknown.revision, &back).await;
+    assert_eq!(head(&back).await.get("expires"), None);
     observed(store, &key, &back, snapshot("f1", 4, "on", "root"), 9).await;
 }
 
