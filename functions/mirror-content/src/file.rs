@@ -94,6 +94,7 @@ impl Work<'_> {
             now: self.deps.clock.now(),
             asked_at: self.asked_at(&state).await?,
         };
+        // Boxed: the future of a step would have the size of the largest action, in each caller.
         match state.next_action(&record, context) {
             ContentAction::Nothing => Ok(StepResult::Finished),
             ContentAction::Record { number, outcome } => {
@@ -111,7 +112,7 @@ impl Work<'_> {
                     in_drive,
                     of,
                 };
-                self.store_version(&record, state, wanted).await
+                Box::pin(self.store_version(&record, state, wanted)).await
             }
             ContentAction::Export {
                 number,
@@ -127,14 +128,14 @@ impl Work<'_> {
                     moved_at,
                     of,
                 };
-                self.export(&record, &state, export).await
+                Box::pin(self.export(&record, &state, export)).await
             }
             ContentAction::Fail(failure) => self.record_trouble(&state, failure).await,
             ContentAction::Upload { number, hash } => {
-                self.upload(record, state, number, hash).await
+                Box::pin(self.upload(record, state, number, hash)).await
             }
             ContentAction::Copy { conflict, of } => {
-                self.keep_both(&record, state, &conflict, of).await
+                Box::pin(self.keep_both(&record, state, &conflict, of)).await
             }
             ContentAction::StoreDriveSide { content, of } => {
                 let wanted = Wanted {
@@ -143,10 +144,12 @@ impl Work<'_> {
                     in_drive: true,
                     of,
                 };
-                self.store_version(&record, state, wanted).await
+                Box::pin(self.store_version(&record, state, wanted)).await
             }
             ContentAction::ReleaseDriveSide => self.release_drive_side(&state).await,
-            ContentAction::FinishUpload(upload) => self.finish_upload(&record, state, upload).await,
+            ContentAction::FinishUpload(upload) => {
+                Box::pin(self.finish_upload(&record, state, upload)).await
+            }
             ContentAction::Unschedule => {
                 let updated = ContentState {
                     due_at: None,
@@ -167,7 +170,7 @@ impl Work<'_> {
                 self.save(&updated).await?;
                 Ok(StepResult::Finished)
             }
-            ContentAction::Release => self.release_versions(&state).await,
+            ContentAction::Release => Box::pin(self.release_versions(&state)).await,
         }
     }
 

@@ -46,8 +46,7 @@ impl Work<'_> {
         };
         match found {
             Some(revision) => {
-                self.keep_revision(&drive, record, state, upload, revision)
-                    .await
+                Box::pin(self.keep_revision(&drive, record, state, upload, revision)).await
             }
             None => Ok(state),
         }

@@ -58,13 +58,25 @@ impl Mirror {
             .send(HIGH, self.file.file.as_str(), &wake.to_body());
     }
 
-    /// Handles all queued wakes within this many seconds. Returns the number of messages that
-    /// return to the queue.
+    /// Handles all queued wakes within this many seconds, and deletes those that were processed, as
+    /// Lambda does: a message in flight holds back the next wake of its file. Returns the number of
+    /// messages that return to the queue.
     async fn run_for(&self, seconds: i64) -> usize {
         let event = self.world.deliver(HIGH).await;
+        assert!(!event.records.is_empty(), "no wake is visible");
         let deadline = self.world.deadline(seconds);
-        let response = handle(event, deadline, &self.deps).await;
-        response.batch_item_failures.len()
+        let response = handle(event.clone(), deadline, &self.deps).await;
+        let returned = response.batch_item_failures;
+        for message in event.records {
+            let id = message.message_id.unwrap();
+            if returned.iter().all(|failure| failure.item_identifier != id) {
+                let handle = message.receipt_handle.unwrap();
+                for deleted in self.world.sqs.delete(HIGH, &[handle]).unwrap() {
+                    deleted.unwrap();
+                }
+            }
+        }
+        returned.len()
     }
 
     async fn run(&self) -> usize {

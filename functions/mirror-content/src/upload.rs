@@ -133,7 +133,10 @@ impl Work<'_> {
             let replace = drive
                 .client()
                 .replace_content(&read, content, bytes.clone());
-            return match drive.call(CallKind::Edit, replace).await {
+            return match drive
+                .call_about(CallKind::Upload, Some(self.file), replace)
+                .await
+            {
                 Ok(mut answer) => {
                     recognise(&mut answer, &bytes);
                     self.confirm(claimed, state, &patch, &answer).await

@@ -207,7 +207,7 @@ fn content_is_rejected_if_hash_version_or_size_differ() {
         assert_eq!(other.body["current"]["id"], file.as_str());
         let stale = [("content-sha256", &*hash), ("if-match", "\"99999\"")];
         problem(&send(world, &path, &stale, &bytes).await, 412, "stale");
-        let large = vec![0; 4 * 1024 * 1024 + 1];
+        let large = vec![b'a'; 4 * 1024 * 1024 + 1];
         let large = put(world, &file, now, &large).await;
         problem(&large, 413, "body-too-large");
         assert!(large.body["detail"].as_str().unwrap().contains("uploads"));
