@@ -108,7 +108,7 @@ impl Work<'_> {
         state: &mut ContentState,
         wanted: &Wanted,
     ) -> Result<Transferred, WorkError> {
-        let facts = self.read_facts().await?;
+        let facts = self.read_facts(state).await?;
         if !metadata_of(&facts).has_content_of(&record.metadata) {
             // The change that reports the new content is on its way, and wakes the file again.
             tracing::info!(
@@ -130,11 +130,18 @@ impl Work<'_> {
         })
     }
 
-    /// Reads the content's metadata from Drive.
-    async fn read_facts(&self) -> Result<ContentFacts, WorkError> {
+    /// Reads the content's metadata from Drive. What has failed before is asked for once: a call
+    /// that tests Drive for the circuit breaker has no retry in place, whose refusal would hide
+    /// Drive's answer, so that the failure would never count and the waits never grow.
+    async fn read_facts(&self, state: &ContentState) -> Result<ContentFacts, WorkError> {
         let drive = self.throttled_drive().await?;
         let read = || drive.client().content_facts(self.file);
-        Ok(drive.call_with_retries(CallKind::Read, read).await?)
+        let facts = if state.failures == 0 {
+            drive.call_with_retries(CallKind::Read, read).await
+        } else {
+            drive.call(CallKind::Read, read()).await
+        };
+        Ok(facts?)
     }
 
     /// Records that content could not be had, if the error says something about it: it is asked for

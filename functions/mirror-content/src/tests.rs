@@ -195,7 +195,12 @@ async fn no_answer_of_drives_gives_content_up() {
             .unwrap();
         let mut waits = Vec::new();
         for failures in 1..=16 {
-            assert_eq!(mirror.run().await, 0, "{fault}");
+            if mirror.run().await > 0 {
+                // Pages in place of metadata count as failures of Drive: the breaker has opened.
+                assert_eq!(fault, page(look, 404), "only these do");
+                tokio::time::advance(Duration::from_secs(120)).await;
+                assert_eq!(mirror.run().await, 0, "{fault}");
+            }
             let state = mirror.state().await;
             assert!(!mirror.is_stored().await, "{fault}");
             assert_eq!(

@@ -416,8 +416,8 @@ impl Queue {
     }
 }
 
-/// Returns the end of a message's delay. In a FIFO queue it is the queue's, which is retroactive; in
-/// a standard queue it is the message's own, fixed when it was sent, or none.
+/// Returns the end of a message's delay. In a FIFO queue it is the queue's, which is retroactive;
+/// in a standard queue it is the message's own, fixed when it was sent, or none.
 fn delayed_until(settings: &Settings, entry: &Entry) -> i64 {
     if settings.fifo {
         entry.sent_at + settings.delay_seconds * 1000

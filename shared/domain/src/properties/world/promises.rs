@@ -133,8 +133,8 @@ impl World {
         Ok(())
     }
 
-    /// What was given up for good stays so, with its reason, while it is owed and until it is edited
-    /// or retried.
+    /// What was given up for good stays so, with its reason, while it is owed and until it is
+    /// edited or retried.
     pub(super) fn given_up_for_good(&self, what: &str, before: &FileRecord) -> Checked {
         if matches!(what, "edit" | "retry") {
             return Ok(());
