@@ -258,7 +258,7 @@ fn a_forged_cursor_is_rejected_or_points_into_the_callers_own_list() {
         &two.hand,
         &two.theirs.token,
         Method::GET,
-        "/v1/dead-letters",
+        "/v1/dead-letters?status=all",
         None,
     ));
     assert!(tells(&two, &theirs.1), "{}", theirs.1);
