@@ -430,8 +430,13 @@ async fn prepare(world: &World) {
 }
 
 /// Makes dead letters of two messages. They are sent again by themselves after half a minute, and
-/// at once when the connection is resumed.
-fn set_messages_aside(world: &World) {
+/// at once after a resumption or a sync, whose effect is awaited.
+async fn set_messages_aside(world: &World) {
+    eventually("no dead letter is sent again at once", async || {
+        let schedule = world.store().load_redrive_schedule(&world.key).await;
+        schedule.unwrap().is_none().then_some(())
+    })
+    .await;
     for number in 0..2 {
         let body = json!({
             "v": 1, "tenant": world.key.tenant.as_str(), "connection": world.connection,
@@ -456,7 +461,7 @@ fn the_examples_of_the_api_readme_are_real() {
         let mut console = Console::new(world);
         for (number, example) in examples.iter().enumerate() {
             if number == first_of_letters {
-                set_messages_aside(world);
+                set_messages_aside(world).await;
             }
             if let Err(why) = console.run(example).await {
                 panic!("{why}");
