@@ -52,7 +52,7 @@ async fn advanced(store: &Store, before: &Operation, after: &Operation) {
     stays(store, before, after).await;
 }
 
-/// Checks that `after` is stored, and that whoever still sees `before` does not change it.
+/// Checks that `after` is stored, and that a writer that still sees `before` does not change it.
 async fn stays(store: &Store, before: &Operation, after: &Operation) {
     assert_eq!(stored(store, after).await, *after);
     let other = before.failed("late", ms(13));
