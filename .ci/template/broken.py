@@ -74,20 +74,24 @@ def text(path: str, old: str, new: str):
     return change
 
 
-def statement(role: str, index: int, key: str, value):
+def granted(sources: dict, role: str, sid: str) -> dict:
+    """The statement of a role's policy that bears the id."""
+    statements = resource(sources, role)["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
+    return next(s for s in statements if s["Sid"] == sid)
+
+
+def statement(role: str, sid: str, key: str, value):
     def change(sources: dict, _: Path) -> None:
-        policy = resource(sources, role)["Properties"]["Policies"][0]
-        policy["PolicyDocument"]["Statement"][index][key] = value
+        granted(sources, role, sid)[key] = value
 
     return change
 
 
-def more(role: str, index: int, key: str, value):
+def more(role: str, sid: str, key: str, value):
     """Adds to the actions or resources of a statement."""
 
     def change(sources: dict, _: Path) -> None:
-        policy = resource(sources, role)["Properties"]["Policies"][0]
-        policy["PolicyDocument"]["Statement"][index][key].append(value)
+        granted(sources, role, sid)[key].append(value)
 
     return change
 
@@ -186,22 +190,22 @@ BREAKS = [
     (rules.roles_belong_to_one_function, "a policy of AWS",
      put(ROOT, "SweepRole", "ManagedPolicyArns", ["arn:aws:iam::aws:policy/AdministratorAccess"])),
     (rules.roles_belong_to_one_function, "another function's log",
-     statement("SweepRole", 0, "Resource", {"Fn::GetAtt": ["ApiLogs", "Arn"]})),
-    (access.nothing_is_granted_by_a_wildcard, "every action on the table", statement("SweepRole", 1, "Action", "dynamodb:*")),
-    (access.nothing_is_granted_by_a_wildcard, "every resource", statement("SweepRole", 1, "Resource", "*")),
+     statement("SweepRole", "Log", "Resource", {"Fn::GetAtt": ["ApiLogs", "Arn"]})),
+    (access.nothing_is_granted_by_a_wildcard, "every action on the table", statement("SweepRole", "UseTable", "Action", "dynamodb:*")),
+    (access.nothing_is_granted_by_a_wildcard, "every resource", statement("SweepRole", "UseTable", "Resource", "*")),
     (access.nothing_is_granted_by_a_wildcard, "every index",
-     statement("ApiRole", 2, "Resource", {"Fn::Sub": "${Data.Outputs.TableArn}/index/*"})),
-    (access.nothing_is_granted_by_a_wildcard, "NotAction", statement("SweepRole", 1, "NotAction", ["iam:PassRole"])),
-    (access.nothing_is_granted_by_a_wildcard, "an exception that nothing needs", statement("SweepRole", 6, "Resource", "arn:x")),
+     statement("ApiRole", "List", "Resource", {"Fn::Sub": "${Data.Outputs.TableArn}/index/*"})),
+    (access.nothing_is_granted_by_a_wildcard, "NotAction", statement("SweepRole", "UseTable", "NotAction", ["iam:PassRole"])),
+    (access.nothing_is_granted_by_a_wildcard, "an exception that nothing needs", statement("SweepRole", "ReadCredentials", "Resource", "arn:x")),
     (access.nothing_is_granted_by_a_wildcard, "an open secrets prefix", parameter("SecretsPrefix", "AllowedPattern", ".*")),
-    (access.functions_may_do_what_they_do, "an action that is not called", more("SweepRole", 5, "Action", "sqs:GetQueueAttributes")),
-    (access.functions_may_do_what_they_do, "an action that is called and not allowed", statement("SweepRole", 1, "Action", ["dynamodb:GetItem"])),
+    (access.functions_may_do_what_they_do, "an action that is not called", more("SweepRole", "DrainDeadLetters", "Action", "sqs:GetQueueAttributes")),
+    (access.functions_may_do_what_they_do, "an action that is called and not allowed", statement("SweepRole", "UseTable", "Action", ["dynamodb:GetItem"])),
     (access.functions_may_do_what_they_do, "an index that is not read",
-     more("RunOperationsRole", 2, "Resource", {"Fn::Sub": "${Data.Outputs.TableArn}/index/children"})),
+     more("RunOperationsRole", "ListFilesAndConflicts", "Resource", {"Fn::Sub": "${Data.Outputs.TableArn}/index/children"})),
     (access.functions_may_do_what_they_do, "an index that is read and not allowed",
-     statement("RunOperationsRole", 2, "Resource", [{"Fn::Sub": "${Data.Outputs.TableArn}/index/files"}])),
-    (access.functions_may_do_what_they_do, "another queue", statement("PushIntentsRole", 4, "Resource", {"Fn::GetAtt": ["Queues", "Outputs.LogWakesArn"]})),
-    (access.functions_may_do_what_they_do, "every item for whom strangers reach", statement("ReceiveNotificationRole", 1, "Condition", {})),
+     statement("RunOperationsRole", "ListFilesAndConflicts", "Resource", [{"Fn::Sub": "${Data.Outputs.TableArn}/index/files"}])),
+    (access.functions_may_do_what_they_do, "another queue", statement("PushIntentsRole", "WakeItselfAndContent", "Resource", {"Fn::GetAtt": ["Queues", "Outputs.LogWakesArn"]})),
+    (access.functions_may_do_what_they_do, "every item for whom strangers reach", statement("ReceiveNotificationRole", "ReadChannels", "Condition", {})),
     (access.functions_may_do_what_they_do, "an unseen action without a reason", text("infra/iam.json", "Lambda writes the function's log with its role", "")),
     (access.functions_may_do_what_they_do, "a function that is not listed", text("infra/iam.json", '"sweep": {', '"sweeper": {')),
     (rules.source_queues_are_fast_fifo, "a standard throughput", drop(QUEUES, "Snapshots", "FifoThroughputLimit")),
