@@ -1,20 +1,20 @@
-//! The second listing of a log's files, in another order, of their ids alone.
+//! The second listing of a log's files, in another order, of their ids and versions alone.
 //!
 //! Drive may omit files from a listing without saying so, and hardly the same ones on another way
-//! through its index. An id without a record is a candidate like every other difference: Drive is
-//! asked about it before anything is done. A file that is stored costs one read of its record.
+//! through its index. A file without a record, or whose record is of an earlier version, is a
+//! candidate like every other difference: Drive is asked about it before anything is done. A file
+//! that is stored costs one read of its record.
 
-use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 
 use domain::operation::ListedPage;
 use domain::rate_limit::CallKind;
-use domain::{DriveVersion, FileId, Operation};
-use drive::{Kind, ListedId, Scope};
+use domain::{FileId, Operation};
+use drive::{ListedId, Scope};
 use store::{CandidateReason, Connection, DriftEntry, LogPosition, Written};
-use throttle::CallError;
 use worker::WorkError;
 
-use crate::list_page::{drives_with_own_log, log_stop, record};
+use crate::list_page::{drives_with_own_log, or_restart, record};
 use crate::{Deps, candidates, wait_budget};
 
 /// Lists the page at a token, and records it.
@@ -33,30 +33,19 @@ pub(crate) async fn look_again(
     let drive = deps.drives.throttled(connection, wait_budget(deps)).await?;
     let scope = Scope::from(&operation.log);
     let list = drive.client().list_file_ids(&scope, token);
-    let page = match drive.call(CallKind::List, list).await {
-        Ok(page) => page,
-        // A page token expires within hours: "if rejected, restart from the first page".
-        Err(CallError::Drive(error)) if *error.kind() == Kind::CursorLost && token.is_some() => {
-            let jitter = deps.entropy.jitter();
-            let restarted = operation.on_token_lost(deps.clock.now(), jitter);
-            log_stop(&restarted);
-            return Ok(deps.store.advance_operation(operation, &restarted).await?);
-        }
-        Err(error) => return Err(error.into()),
+    let listed = drive.call(CallKind::List, list).await;
+    let page = match or_restart(listed, token, operation, deps).await? {
+        ControlFlow::Continue(page) => page,
+        ControlFlow::Break(restarted) => return Ok(restarted),
     };
     let ids: Vec<FileId> = page.files.iter().map(|entry| entry.file.clone()).collect();
     let others = drives_with_own_log(operation, logs);
     let own = page
         .files
         .iter()
-        .filter(|entry| !others.contains(&entry.log))
-        .collect::<Vec<_>>();
-    let own_ids: Vec<FileId> = own.iter().map(|entry| entry.file.clone()).collect();
-    let arrival = deps.store.check_arrival(&operation.key, &own_ids).await?;
-    let missing: BTreeSet<FileId> = arrival.missing.into_iter().chain(arrival.gone).collect();
-    let unknown = own.iter().filter(|entry| missing.contains(&entry.file));
-    let unknown: Vec<DriftEntry> = unknown.map(|entry| not_stored(entry)).collect();
-    candidates::record(operation, unknown.into_iter(), deps).await?;
+        .filter(|entry| !others.contains(&entry.log));
+    let newer = newer_than_stored(own.collect(), operation, deps).await?;
+    candidates::record(operation, newer.into_iter(), deps).await?;
     let listed = ListedPage {
         files: u64::try_from(ids.len()).unwrap_or(u64::MAX),
         entries: page.entries_hash(),
@@ -66,12 +55,32 @@ pub(crate) async fn look_again(
     record(operation, &listed, &ids, deps).await
 }
 
-fn not_stored(entry: &ListedId) -> DriftEntry {
+/// Returns those of the listed files of which no record has this version, nor a dead letter is
+/// waiting.
+async fn newer_than_stored(
+    listed: Vec<&ListedId>,
+    operation: &Operation,
+    deps: &Deps,
+) -> Result<Vec<DriftEntry>, WorkError> {
+    let files: Vec<FileId> = listed.iter().map(|entry| entry.file.clone()).collect();
+    let key = &operation.key;
+    let records = deps.store.load_files(key, &files).await?;
+    let is_stored = |entry: &ListedId| {
+        let record = records.get(&entry.file);
+        record.is_some_and(|record| record.is_present() && record.version >= entry.version)
+    };
+    let newer: Vec<&ListedId> = listed.into_iter().filter(|id| !is_stored(id)).collect();
+    let files: Vec<FileId> = newer.iter().map(|entry| entry.file.clone()).collect();
+    let dead = deps.store.files_with_dead_letters(key, &files).await?;
+    let newer = newer.into_iter().filter(|id| !dead.contains(&id.file));
+    Ok(newer.map(candidate).collect())
+}
+
+fn candidate(entry: &ListedId) -> DriftEntry {
     DriftEntry {
         file: entry.file.clone(),
         name: entry.name.clone(),
-        // Any version that is stored by the time of the lookup has arrived since.
-        reason: CandidateReason::Newer(DriveVersion(0)),
+        reason: CandidateReason::Newer(entry.version),
         finding: None,
     }
 }

@@ -2,8 +2,9 @@
 //! second time in another order, and then compared.
 //!
 //! A listing can be incomplete although Drive doesn't say so. Therefore a run isn't done after one
-//! listing: what the second one shows and the stored records don't have, and what they have and it
-//! doesn't show, are candidates, and Drive is asked about each by its id.
+//! listing: what the second one shows and the stored records don't have, or have in an earlier
+//! version, and what they have and it doesn't show, are candidates, and Drive is asked about each by
+//! its id.
 
 use super::{
     Comparison, ConnectionFacts, End, Operation, PageWalk, Run, Stop, StopReason, WalkedPage, Work,

@@ -336,6 +336,7 @@ pub(crate) fn file_id_page(list: wire::FileIdList) -> FileIdPage {
         Some(ListedId {
             file: FileId::parse(&listed.id?).ok()?,
             name: listed.name.unwrap_or_default(),
+            version: DriveVersion(listed.version.map_or(0, |version| version.0)),
             log: drive.unwrap_or_else(LogId::user),
         })
     });

@@ -140,7 +140,7 @@ pub(crate) static LISTING: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// The `fields` of a `files.list` that lists ids.
-pub(crate) const LISTED_IDS: &str = "nextPageToken,incompleteSearch,files(id,name,driveId)";
+pub(crate) const LISTED_IDS: &str = "nextPageToken,incompleteSearch,files(id,name,driveId,version)";
 
 /// The `fields` of v3 `files.create`.
 pub(crate) static V3_FILE: LazyLock<String> = LazyLock::new(|| joined(|column| column.v3));

@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use domain::operation::entries_hash;
-use domain::{AccountId, ChannelId, FileId, LogId, PageToken, Snapshot, Timestamp, Value};
+use domain::{
+    AccountId, ChannelId, DriveVersion, FileId, LogId, PageToken, Snapshot, Timestamp, Value,
+};
 
 use crate::protocol::body::OriginalProperty;
 
@@ -146,6 +148,8 @@ pub struct ListedId {
     pub file: FileId,
     /// Its name; empty if Drive returns none.
     pub name: String,
+    /// Its version; 0 if Drive returns none.
+    pub version: DriveVersion,
     /// The log that reports its changes: its shared drive's, or the user's.
     pub log: LogId,
 }

@@ -64,6 +64,7 @@ pub(crate) struct ListedId {
     pub(crate) id: Option<String>,
     pub(crate) name: Option<String>,
     pub(crate) drive_id: Option<String>,
+    pub(crate) version: Option<Int64>,
 }
 
 /// A file of v3 or v2. No member has different meanings in the two versions, so one type reads

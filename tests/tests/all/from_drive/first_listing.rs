@@ -82,26 +82,49 @@ fn regression_an_incomplete_search_is_not_a_whole_listing() {
 }
 
 #[test]
+fn regression_a_resync_that_ends_early_misses_no_change_to_a_file_that_is_stored() {
+    by_hand(12, async |hand| {
+        hand.sweep_and_pump().await;
+        hand.hide_changes().await;
+        for (number, file) in hand.simulator.file_ids().iter().enumerate() {
+            hand.owner()
+                .rename(file, &format!("missed-{number}.txt"))
+                .await;
+        }
+        let pages = json!({"search_ends_after": 3});
+        hand.control(Method::POST, "pages", pages).await;
+        relist(hand).await;
+        seconds_pass(hand, 60).await;
+        let done = resync(hand).await;
+        assert_eq!(done["state"], "done", "{done}");
+        assert_eq!(hand.differences().await, Vec::<String>::new());
+    });
+}
+
+/// Begins a listing under the current faults, which stop it after at most this many calls in a
+/// minute, and completes it without them.
+async fn stops_and_continues(hand: &ByHand, reason: &str, calls_max: u64) {
+    hand.simulator.zero_counters();
+    relist(hand).await;
+    seconds_pass(hand, 60).await;
+    let waits = resync(hand).await;
+    assert_eq!(waits["stopped"]["reason"], reason, "{waits}");
+    let calls = hand.calls("files.list");
+    assert!(calls <= calls_max, "{calls}");
+    hand.simulator.clear_faults();
+    seconds_pass(hand, 200).await;
+    assert_eq!(resync(hand).await["state"], "done");
+    assert_eq!(hand.differences().await, Vec::<String>::new());
+}
+
+#[test]
 fn regression_a_listing_whose_next_page_is_refused_again_and_again_waits() {
     by_hand(12, async |hand| {
         let words = json!({
             "\"incompleteSearch\":false": "\"incompleteSearch\":false,\"nextPageToken\":\"x\""
         });
         hand.fault(json!({"match": "GET /drive/v3/files", "times": 0, "replace": words}));
-        hand.simulator.zero_counters();
-        relist(hand).await;
-        seconds_pass(hand, 60).await;
-        let waits = resync(hand).await;
-        assert_eq!(waits["stopped"]["reason"], "token_refused", "{waits}");
-        assert!(
-            hand.calls("files.list") <= 10,
-            "{}",
-            hand.calls("files.list")
-        );
-        hand.simulator.clear_faults();
-        seconds_pass(hand, 200).await;
-        assert_eq!(resync(hand).await["state"], "done");
-        assert_eq!(hand.differences().await, Vec::<String>::new());
+        stops_and_continues(hand, "token_refused", 10).await;
     });
 }
 
@@ -111,20 +134,7 @@ fn regression_a_listing_whose_token_repeats_waits_and_is_continued() {
         hand.control(Method::POST, "pages", json!({"size": 5}))
             .await;
         hand.fault(json!({"match": "GET /drive/v3/files", "times": 0, "repeat_token": 1}));
-        hand.simulator.zero_counters();
-        relist(hand).await;
-        seconds_pass(hand, 60).await;
-        let waits = resync(hand).await;
-        assert_eq!(waits["stopped"]["reason"], "token_repeats", "{waits}");
-        assert!(
-            hand.calls("files.list") <= 6,
-            "{}",
-            hand.calls("files.list")
-        );
-        hand.simulator.clear_faults();
-        seconds_pass(hand, 200).await;
-        assert_eq!(resync(hand).await["state"], "done");
-        assert_eq!(hand.differences().await, Vec::<String>::new());
+        stops_and_continues(hand, "token_repeats", 6).await;
     });
 }
 

@@ -49,7 +49,11 @@ const ALL: [Trouble; 9] = [
 ];
 
 /// The kinds that schedules draw: those that the product already gets over by itself.
-const DRAWN: [Trouble; 1] = [Trouble::FalseConflict];
+const DRAWN: [Trouble; 3] = [
+    Trouble::ShortListing,
+    Trouble::IncompleteListing,
+    Trouble::FalseConflict,
+];
 
 /// Returns the kinds that schedules draw; all of them with `ALL_TROUBLES=1`.
 pub fn drawn() -> &'static [Trouble] {
