@@ -2,7 +2,7 @@
 //! until the sweep finds it, so a failure to send one is logged and not reported to the caller.
 
 use domain::{ConnectionKey, FileRecord, LogId};
-use store::{Connection, Nonce};
+use store::{Connection, Nonce, StoreError};
 
 use crate::Deps;
 
@@ -39,43 +39,43 @@ pub(crate) async fn reschedule_out_of_scope(deps: &Deps, before: &Connection, no
     }
     let nonce = || Nonce(deps.entropy.next());
     let key = &now.key;
-    match deps
+    let rescheduled = deps
         .store
         .reschedule_out_of_scope(key, deps.clock.now(), nonce)
-        .await
-    {
-        Ok(0) => {}
-        Ok(_) => wake_push(deps, key).await,
-        Err(error) => {
-            let error = runtime::telemetry::chain(&error);
-            tracing::warn!(
-                connection = %key, error, metric = "release_failed",
-                "could not reschedule out-of-scope files; they are retried within 5 minutes"
-            );
-        }
-    }
+        .await;
+    let failed = "could not reschedule out-of-scope files; they are retried within 5 minutes";
+    wake_rescheduled(deps, key, rescheduled, failed).await;
 }
 
 /// Tries at once what failed, or was set aside, for a reason that can pass, after something may
 /// have ended it. If this fails, it is tried at its own time.
 pub(crate) async fn hasten_failed(deps: &Deps, key: &ConnectionKey) {
-    if let Err(error) = deps.store.hasten_redrive(key, deps.clock.now()).await {
-        let error = runtime::telemetry::chain(&error);
-        tracing::warn!(
-            connection = %key, error, metric = "release_failed",
-            "could not hasten dead letters; they are sent again at their own time"
-        );
+    let now = deps.clock.now();
+    if let Err(error) = deps.store.hasten_redrive(key, now).await {
+        let failed = "could not hasten dead letters; they are sent again at their own time";
+        warn_release_failed(key, &error, failed);
     }
     let nonce = || Nonce(deps.entropy.next());
-    match deps.store.hasten_failed(key, deps.clock.now(), nonce).await {
+    let rescheduled = deps.store.hasten_failed(key, now, nonce).await;
+    let failed = "could not hasten failed intents; they are tried at their own time";
+    wake_rescheduled(deps, key, rescheduled, failed).await;
+}
+
+/// Wakes the pusher if files were made due, or logs that this failed.
+async fn wake_rescheduled(
+    deps: &Deps,
+    key: &ConnectionKey,
+    rescheduled: Result<u32, StoreError>,
+    failed: &'static str,
+) {
+    match rescheduled {
         Ok(0) => {}
         Ok(_) => wake_push(deps, key).await,
-        Err(error) => {
-            let error = runtime::telemetry::chain(&error);
-            tracing::warn!(
-                connection = %key, error, metric = "release_failed",
-                "could not hasten failed intents; they are tried at their own time"
-            );
-        }
+        Err(error) => warn_release_failed(key, &error, failed),
     }
+}
+
+fn warn_release_failed(key: &ConnectionKey, error: &StoreError, failed: &'static str) {
+    let error = runtime::telemetry::chain(error);
+    tracing::warn!(connection = %key, error, metric = "release_failed", "{failed}");
 }

@@ -1,16 +1,15 @@
 //! Content that could not be had: what an error says about it, and when it is asked for again.
 
 use domain::Timestamp;
-use domain::content::{ContentState, Failure, Verdict, retry_wait_millis, slot_millis};
+use domain::content::{
+    ContentRetries, ContentState, Failure, Verdict, retry_wait_millis, slot_millis,
+};
 use drive::{BadContent, DriveError, Kind, Unavailable};
 use runtime::telemetry;
-use store::{Nonce, Written};
+use store::Nonce;
 use worker::WorkError;
 
 use crate::file::{StepResult, Work};
-
-/// The number of attempts to take a slot, which other workers of the connection take too.
-const SLOT_ATTEMPTS_MAX: u32 = 16;
 
 impl Work<'_> {
     /// Records that content could not be had, and when it is asked for again.
@@ -34,19 +33,12 @@ impl Work<'_> {
 
     /// Takes the next slot of the connection at or after a time.
     async fn take_slot(&self, from: Timestamp, now: Timestamp) -> Result<Timestamp, WorkError> {
-        let (store, key) = (&self.deps.store, &self.connection.key);
         let slot_millis = slot_millis(&self.connection.limits);
-        let mut retries = store.load_content_retries(key).await?;
-        for _ in 0..SLOT_ATTEMPTS_MAX {
-            let (at, taken) = retries.take_slot(from, now, slot_millis);
-            let nonce = Nonce(self.deps.entropy.next());
-            match store.save_content_retries(key, &taken, nonce).await? {
-                Written::Done(_) => return Ok(at),
-                Written::Stale(Some(current)) => retries = current,
-                Written::Stale(None) => retries = store.load_content_retries(key).await?,
-            }
-        }
-        Err(WorkError::Contended)
+        let nonce = || Nonce(self.deps.entropy.next());
+        let take = |retries: &ContentRetries| retries.take_slot(from, now, slot_millis);
+        let (store, key) = (&self.deps.store, &self.connection.key);
+        let slot = store.change_content_retries(key, nonce, take).await?;
+        slot.ok_or(WorkError::Contended)
     }
 }
 

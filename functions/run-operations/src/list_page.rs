@@ -3,6 +3,7 @@
 //! verified later.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 
 use domain::operation::ListedPage;
 use domain::rate_limit::CallKind;
@@ -27,19 +28,11 @@ pub(crate) async fn list_page(
 ) -> Result<Written<Operation>, WorkError> {
     let drive = deps.drives.throttled(connection, wait_budget(deps)).await?;
     let scope = Scope::from(&operation.log);
-    let page = match drive
-        .call(CallKind::List, drive.client().list_files(&scope, token))
-        .await
-    {
-        Ok(page) => page,
-        // A page token expires within hours: "if rejected, restart from the first page".
-        Err(CallError::Drive(error)) if *error.kind() == Kind::CursorLost && token.is_some() => {
-            let jitter = deps.entropy.jitter();
-            let restarted = operation.on_token_lost(deps.clock.now(), jitter);
-            log_stop(&restarted);
-            return Ok(deps.store.advance_operation(operation, &restarted).await?);
-        }
-        Err(error) => return Err(error.into()),
+    let list = drive.client().list_files(&scope, token);
+    let listed = drive.call(CallKind::List, list).await;
+    let page = match or_restart(listed, token, operation, deps).await? {
+        ControlFlow::Continue(page) => page,
+        ControlFlow::Break(restarted) => return Ok(restarted),
     };
     let entries = page.entries_hash();
     let mut ids: Vec<FileId> = Vec::with_capacity(page.files.len());
@@ -100,6 +93,27 @@ pub(crate) async fn list_page(
     record(operation, &listed, &ids, deps).await
 }
 
+/// Returns the page that Drive listed. If Drive no longer knows the token, the listing begins anew:
+/// breaks with the operation after that. A page token expires within hours: "if rejected, restart
+/// from the first page".
+pub(crate) async fn or_restart<T>(
+    listed: Result<T, CallError>,
+    token: Option<&str>,
+    operation: &Operation,
+    deps: &Deps,
+) -> Result<ControlFlow<Written<Operation>, T>, WorkError> {
+    match listed {
+        Ok(page) => Ok(ControlFlow::Continue(page)),
+        Err(CallError::Drive(error)) if *error.kind() == Kind::CursorLost && token.is_some() => {
+            let restarted = operation.on_token_lost(deps.clock.now(), deps.entropy.jitter());
+            log_stop(&restarted);
+            let restarted = deps.store.advance_operation(operation, &restarted).await?;
+            Ok(ControlFlow::Break(restarted))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Records a page of a listing, or that the listing stops at it.
 pub(crate) async fn record(
     operation: &Operation,
@@ -114,7 +128,7 @@ pub(crate) async fn record(
     Ok(deps.store.record_page(operation, &after, ids).await?)
 }
 
-pub(crate) fn log_stop(operation: &Operation) {
+fn log_stop(operation: &Operation) {
     if let Some(stop) = operation.stop() {
         tracing::warn!(
             connection = %operation.key, operation = %operation.id,

@@ -5,7 +5,7 @@
 //! notification may arrive before Drive's response does. If the response never arrives, the channel
 //! is dropped and another opened.
 
-use domain::rate_limit::CallKind;
+use domain::rate_limit::{CallKind, doubled_millis};
 use domain::{ChannelId, Timestamp};
 use drive::{ChannelRequest, Kind};
 use sha2::{Digest, Sha256};
@@ -23,8 +23,8 @@ const PENDING_MILLIS: i64 = 2 * 60_000;
 /// The wait after the first rejection of a channel, in milliseconds. It doubles with each
 /// consecutive rejection.
 const RETRY_MILLIS: i64 = 60_000;
-/// The maximum number of doublings: up to 64 minutes.
-const RETRY_DOUBLINGS: u32 = 6;
+/// The longest such wait, in milliseconds: 64 minutes.
+const RETRY_MILLIS_MAX: i64 = 64 * RETRY_MILLIS;
 /// The time for which a replaced channel continues beside its successor, in milliseconds.
 const OVERLAP_MILLIS: i64 = 10 * 60_000;
 
@@ -113,7 +113,7 @@ pub(crate) async fn open(connection: &Connection, log: &Log, deps: &Deps) -> Res
 /// rejection. Retrying at every sweep would be throttled.
 async fn postpone_watch(log: &Log, deps: &Deps) -> Result<(), WorkError> {
     let failures = log.watch_failures.saturating_add(1);
-    let doubled = RETRY_MILLIS << log.watch_failures.min(RETRY_DOUBLINGS);
+    let doubled = doubled_millis(RETRY_MILLIS, failures, RETRY_MILLIS_MAX);
     let wait_millis = deps.entropy.jitter().around(doubled);
     let again_at = deps.clock.now().plus_millis(wait_millis);
     tracing::warn!(

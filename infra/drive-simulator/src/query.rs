@@ -177,14 +177,20 @@ impl Query {
 
     /// Returns whether `or` joins terms about folders.
     pub(crate) fn joins_parents(&self) -> bool {
+        let joins = matches!(self, Self::Or(left, right)
+            if left.names_parents() && right.names_parents());
+        joins || self.parts().iter().any(|part| part.joins_parents())
+    }
+
+    fn names_parents(&self) -> bool {
+        matches!(self, Self::InParents(_)) || self.parts().iter().any(|part| part.names_parents())
+    }
+
+    /// Returns the terms that this one consists of.
+    fn parts(&self) -> Vec<&Self> {
         match self {
-            Self::Or(left, right) => {
-                (left.names_parents() && right.names_parents())
-                    || left.joins_parents()
-                    || right.joins_parents()
-            }
-            Self::And(left, right) => left.joins_parents() || right.joins_parents(),
-            Self::Not(inner) => inner.joins_parents(),
+            Self::And(left, right) | Self::Or(left, right) => vec![left, right],
+            Self::Not(inner) => vec![inner],
             Self::NameIs(_)
             | Self::NameContains(_)
             | Self::MimeTypeIs(_)
@@ -196,28 +202,7 @@ impl Query {
             | Self::InOwners(_)
             | Self::ModifiedTime(..)
             | Self::CreatedTime(..)
-            | Self::Property { .. } => false,
-        }
-    }
-
-    fn names_parents(&self) -> bool {
-        match self {
-            Self::InParents(_) => true,
-            Self::And(left, right) | Self::Or(left, right) => {
-                left.names_parents() || right.names_parents()
-            }
-            Self::Not(inner) => inner.names_parents(),
-            Self::NameIs(_)
-            | Self::NameContains(_)
-            | Self::MimeTypeIs(_)
-            | Self::MimeTypeContains(_)
-            | Self::Trashed(_)
-            | Self::Starred(_)
-            | Self::SharedWithMe(_)
-            | Self::InOwners(_)
-            | Self::ModifiedTime(..)
-            | Self::CreatedTime(..)
-            | Self::Property { .. } => false,
+            | Self::Property { .. } => Vec::new(),
         }
     }
 }

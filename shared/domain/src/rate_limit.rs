@@ -13,7 +13,7 @@ mod limits;
 mod tests;
 mod write_refusals;
 
-pub use backoff::{Backoff, Jitter, growing_wait_millis};
+pub use backoff::{Backoff, Jitter, doubled_millis, growing_wait_millis};
 pub use breaker::CircuitBreaker;
 pub use bucket::{BucketSize, TokenBucket};
 pub use limits::{CallKind, Limits, QuotaModel};

@@ -12,8 +12,6 @@ use crate::http::Problem;
 /// The number of pages of a thousand files that one request asks for itself. A scan asks for the
 /// rest.
 const PAGES_MAX: usize = 10;
-/// The number of attempts to write an item that workers write too.
-const ATTEMPTS_MAX: usize = 16;
 
 /// Asks for all content of a connection that could not be had.
 pub(crate) async fn ask_for_all(deps: &Deps, connection: &Connection) -> Result<(), Problem> {
@@ -65,20 +63,19 @@ pub(crate) async fn ask_for_file(
 
 /// Records that everything that could not be had before is asked for now.
 async fn record_request(deps: &Deps, key: &ConnectionKey) -> Result<(), Problem> {
-    let mut retries = deps.store.load_content_retries(key).await?;
-    for _ in 0..ATTEMPTS_MAX {
-        let asked = ContentRetries {
-            asked_at: deps.clock.now(),
-            ..retries
-        };
-        let nonce = Nonce(deps.entropy.next());
-        retries = match deps.store.save_content_retries(key, &asked, nonce).await? {
-            Written::Done(_) => return Ok(()),
-            Written::Stale(Some(current)) => current,
-            Written::Stale(None) => deps.store.load_content_retries(key).await?,
-        };
-    }
-    Err(Problem::busy("the content of many files is being read", 2))
+    let nonce = || Nonce(deps.entropy.next());
+    let ask = |retries: &ContentRetries| {
+        let asked_at = deps.clock.now();
+        (
+            (),
+            ContentRetries {
+                asked_at,
+                ..*retries
+            },
+        )
+    };
+    let asked = deps.store.change_content_retries(key, nonce, ask).await?;
+    asked.ok_or_else(|| Problem::busy("the content of many files is being read", 2))
 }
 
 async fn wake(deps: &Deps, key: &ConnectionKey, files: &[FileId]) -> Result<(), Problem> {

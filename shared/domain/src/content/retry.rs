@@ -8,7 +8,7 @@
 //! [`ContentRetries`], and slots are apart far enough ([`slot_millis`]).
 
 use super::ContentState;
-use crate::rate_limit::{CallKind, Limits};
+use crate::rate_limit::{CallKind, Limits, doubled_millis};
 use crate::{Jitter, Timestamp};
 
 /// The ceiling of the first wait, in milliseconds.
@@ -116,8 +116,7 @@ pub fn retry_wait_millis(failures: u32, verdict: Verdict, jitter: Jitter) -> i64
     let ceiling = match verdict {
         Verdict::Forbidden => FORBIDDEN_MILLIS,
         Verdict::Passing | Verdict::Refused => {
-            let doubled = WAIT_MILLIS << failures.saturating_sub(1).min(30);
-            doubled.min(WAIT_MILLIS_MAX)
+            doubled_millis(WAIT_MILLIS, failures, WAIT_MILLIS_MAX)
         }
     };
     // 80 % to 120 % of five sixths.

@@ -275,6 +275,22 @@ impl Field {
             | Self::Content => false,
         }
     }
+
+    /// Returns the principal whose role the field is, if it is a role.
+    #[must_use]
+    pub fn principal(&self) -> Option<&str> {
+        match self {
+            Self::Permission(principal) => Some(principal),
+            Self::Existence
+            | Self::Name
+            | Self::Description
+            | Self::Starred
+            | Self::Trashed
+            | Self::Parent
+            | Self::Content
+            | Self::Property(_) => None,
+        }
+    }
 }
 
 /// Returns whether a text is a SHA-256 as Drive writes it.

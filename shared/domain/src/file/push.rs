@@ -25,17 +25,8 @@ impl Patch {
     /// Drive has no conditional form of such a write.
     #[must_use]
     pub fn permission(&self) -> Option<(&str, &Value)> {
-        self.values.iter().find_map(|(field, value)| match field {
-            Field::Permission(principal) => Some((principal.as_str(), value)),
-            Field::Existence
-            | Field::Name
-            | Field::Description
-            | Field::Starred
-            | Field::Trashed
-            | Field::Parent
-            | Field::Content
-            | Field::Property(_) => None,
-        })
+        let mut values = self.values.iter();
+        values.find_map(|(field, value)| Some((field.principal()?, value)))
     }
 }
 

@@ -64,19 +64,14 @@ impl FileRecord {
     /// Returns the ids of permissions with the principals under which the application's edits of
     /// them are pending or in conflict.
     fn pending_principals(&self) -> Vec<(String, String)> {
-        let pending = self.fields.iter().filter_map(|(field, sides)| match field {
-            Field::Permission(principal) if sides.pending() || sides.conflict.is_some() => {
-                Some((self.permission_id(principal)?.to_owned(), principal.clone()))
-            }
-            Field::Permission(_)
-            | Field::Existence
-            | Field::Name
-            | Field::Description
-            | Field::Starred
-            | Field::Trashed
-            | Field::Parent
-            | Field::Content
-            | Field::Property(_) => None,
+        let pending = self.fields.iter();
+        let pending = pending.filter(|(_, sides)| sides.pending() || sides.conflict.is_some());
+        let pending = pending.filter_map(|(field, _)| {
+            let principal = field.principal()?;
+            Some((
+                self.permission_id(principal)?.to_owned(),
+                principal.to_owned(),
+            ))
         });
         pending.collect()
     }
@@ -131,8 +126,8 @@ impl FileRecord {
         }
         let mut present = BTreeMap::new();
         for (field, value) in values {
-            let field = match field {
-                Field::Permission(principal) => {
+            let field = match field.principal() {
+                Some(principal) => {
                     let now = self.present_principal(principal);
                     let renamed = Field::Permission(now.to_owned());
                     // The present name, if both are edited.
@@ -141,14 +136,7 @@ impl FileRecord {
                     }
                     renamed
                 }
-                Field::Existence
-                | Field::Name
-                | Field::Description
-                | Field::Starred
-                | Field::Trashed
-                | Field::Parent
-                | Field::Content
-                | Field::Property(_) => field.clone(),
+                None => field.clone(),
             };
             present.insert(field, value.clone());
         }

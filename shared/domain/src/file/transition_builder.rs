@@ -503,23 +503,9 @@ fn properties(record: &FileRecord) -> usize {
 /// Returns the number of principals that have a role on a file on either side, or that Drive shows:
 /// roles are written one at a time, so that Drive may have all of them for a while.
 fn principals(record: &FileRecord) -> usize {
-    let held = |(field, sides): (&'_ Field, &'_ Sides<Value>)| match field {
-        Field::Permission(principal)
-            if sides.app != Value::Null || *sides.drive() != Value::Null =>
-        {
-            Some(principal.clone())
-        }
-        Field::Existence
-        | Field::Name
-        | Field::Description
-        | Field::Starred
-        | Field::Trashed
-        | Field::Parent
-        | Field::Content
-        | Field::Property(_)
-        | Field::Permission(_) => None,
-    };
-    let held = record.fields.iter().filter_map(held);
+    let held = record.fields.iter();
+    let held = held.filter(|(_, s)| s.app != Value::Null || *s.drive() != Value::Null);
+    let held = held.filter_map(|(field, _)| field.principal().map(str::to_owned));
     let shown = record.metadata.permissions.iter();
     let shown = shown.map(|shown| shown.principal.clone());
     held.chain(shown).collect::<BTreeSet<String>>().len()

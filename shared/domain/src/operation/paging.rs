@@ -3,6 +3,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use crate::rate_limit::doubled_millis;
 use crate::{Jitter, Timestamp};
 
 /// The most pages in a row without an entry.
@@ -203,11 +204,10 @@ impl Stop {
             | StopReason::TooManyPages
             | StopReason::TokenRefused => WAIT_MILLIS_MAX,
         };
-        let doubled = WAIT_MILLIS << (attempts - 1).min(20);
         let wait_millis = if reason == StopReason::TokenRefused && attempts == 1 {
             0
         } else {
-            jitter.around(doubled.min(wait_millis_max))
+            jitter.around(doubled_millis(WAIT_MILLIS, attempts, wait_millis_max))
         };
         Self {
             reason,

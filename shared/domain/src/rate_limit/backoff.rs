@@ -42,8 +42,8 @@ impl Backoff {
     /// Returns the milliseconds to wait after `attempts` attempts that did not succeed.
     #[must_use]
     pub fn wait_millis(self, attempts: u32, jitter: Jitter) -> i64 {
-        let doubled = u64::from(self.base_millis) << attempts.saturating_sub(1).min(30);
-        let ceiling = doubled.min(u64::from(self.cap_millis));
+        let (base, cap) = (i64::from(self.base_millis), i64::from(self.cap_millis));
+        let ceiling = doubled_millis(base, attempts, cap);
         // At most 300,000, which a float represents exactly.
         #[expect(clippy::cast_possible_truncation, reason = "between 0 and the cap")]
         #[expect(clippy::cast_precision_loss, reason = "at most the cap")]
@@ -61,8 +61,19 @@ const GROWING_MILLIS_MAX: i64 = 86_400_000;
 /// pass is tried again: half a minute, doubling to a day, with 20 % of jitter.
 #[must_use]
 pub fn growing_wait_millis(times: u32, jitter: Jitter) -> i64 {
-    let doubled = GROWING_MILLIS_MIN << times.saturating_sub(1).min(20);
-    jitter.around(doubled.min(GROWING_MILLIS_MAX))
+    jitter.around(doubled_millis(
+        GROWING_MILLIS_MIN,
+        times,
+        GROWING_MILLIS_MAX,
+    ))
+}
+
+/// Returns the wait after `times` attempts, in milliseconds, without jitter: `first_millis` after
+/// the first, doubling up to `max_millis`.
+#[must_use]
+pub fn doubled_millis(first_millis: i64, times: u32, max_millis: i64) -> i64 {
+    let doublings = times.saturating_sub(1).min(30);
+    first_millis.saturating_mul(1 << doublings).min(max_millis)
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! Writes that Drive does not answer, and kinds of writes that it limits by themselves.
 
 use crate::Timestamp;
-use crate::rate_limit::{CircuitBreaker, Limits, RateLimit, Throttled, ThrottledBy};
+use crate::rate_limit::{
+    CircuitBreaker, Limits, RateLimit, Throttled, ThrottledBy, doubled_millis,
+};
 
 /// The kind of a write with regard to Google's limits on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,9 +49,9 @@ impl Pause {
             return self;
         }
         let times = self.times.saturating_add(1);
-        let doubled = PAUSE_MILLIS_MIN << times.saturating_sub(1).min(10);
+        let doubled = doubled_millis(PAUSE_MILLIS_MIN, times, PAUSE_MILLIS_MAX);
         let asked = i64::try_from(asked_millis.unwrap_or(0)).unwrap_or(i64::MAX);
-        let millis = doubled.min(PAUSE_MILLIS_MAX).max(asked);
+        let millis = doubled.max(asked);
         Self {
             until: now.plus_millis(millis),
             times,

@@ -268,23 +268,14 @@ impl Store {
         &self,
         connection: &Connection,
     ) -> Result<Written<Connection>, StoreError> {
-        let next = Connection {
-            revision: connection.revision + 1,
-            ..connection.clone()
-        };
-        let replaces = Replaces::Revision(connection.revision);
+        let (next, replaces) = successor(connection);
         let current = match self.put(encode_connection(&next)?, replaces).await? {
             Applied::Done(_) => return Ok(Written::Done(next)),
             Applied::Refused(current) => current,
         };
         let decode = |item| decode_connection(&connection.key.tenant, item);
         let current = current.map(decode).transpose()?;
-        // The stored value is the one to be written: our own write, whose response was lost.
-        Ok(if current.as_ref() == Some(&next) {
-            Written::Done(next)
-        } else {
-            Written::Stale(current)
-        })
+        Ok(after_refusal(next, current))
     }
 
     /// Replaces a connection as [`Store::save_connection`] does, and in the same transaction begins
@@ -300,11 +291,7 @@ impl Store {
         start: &PageToken,
         operation: &Operation,
     ) -> Result<Written<Connection>, StoreError> {
-        let next = Connection {
-            revision: connection.revision + 1,
-            ..connection.clone()
-        };
-        let replaces = Replaces::Revision(connection.revision);
+        let (next, replaces) = successor(connection);
         let mut writes = vec![Write::Put(encode_connection(&next)?, replaces)];
         writes.extend(listing_writes(
             log,
@@ -316,11 +303,7 @@ impl Store {
             return Ok(Written::Done(next));
         }
         let current = self.load_connection(&connection.key).await?;
-        Ok(if current.as_ref() == Some(&next) {
-            Written::Done(next)
-        } else {
-            Written::Stale(current)
-        })
+        Ok(after_refusal(next, current))
     }
 
     /// Stores the account that Drive showed first, if none is known yet.
@@ -491,6 +474,25 @@ impl From<StateItem> for ConnectionState {
             },
             StateItem::Deleting => Self::Deleting,
         }
+    }
+}
+
+/// Returns the connection under its next revision, and what that replaces.
+fn successor(connection: &Connection) -> (Connection, Replaces) {
+    let next = Connection {
+        revision: connection.revision + 1,
+        ..connection.clone()
+    };
+    (next, Replaces::Revision(connection.revision))
+}
+
+/// Returns the outcome of a write of `next` that was refused. If it is what is stored, the refused
+/// write was a repetition of our own, whose response was lost.
+fn after_refusal(next: Connection, current: Option<Connection>) -> Written<Connection> {
+    if current.as_ref() == Some(&next) {
+        Written::Done(next)
+    } else {
+        Written::Stale(current)
     }
 }
 

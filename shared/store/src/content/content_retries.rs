@@ -5,6 +5,7 @@ use domain::content::ContentRetries;
 use serde::{Deserialize, Serialize};
 
 use crate::file::value_item::at;
+use crate::table::compare_and_swap::{Attempt, Swapped, compare_and_swap};
 use crate::table::item::{decode, encode};
 use crate::table::key::{Item, Key};
 use crate::table::store::Applied;
@@ -78,6 +79,34 @@ impl Store {
                     Written::Stale(Some(current))
                 })
             }
+        }
+    }
+}
+
+impl Store {
+    /// Replaces a connection's retries of content by what `change` makes of the stored ones, and
+    /// returns what it returned besides. `None` if other workers were faster, repeatedly.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn change_content_retries<T>(
+        &self,
+        key: &ConnectionKey,
+        nonce: impl Fn() -> Nonce,
+        change: impl Fn(&ContentRetries) -> (T, ContentRetries),
+    ) -> Result<Option<T>, StoreError> {
+        let stored = self.load_content_retries(key).await?;
+        let changed = compare_and_swap(stored, async |retries: ContentRetries| {
+            let (result, next) = change(&retries);
+            match self.save_content_retries(key, &next, nonce()).await? {
+                Written::Done(_) => Ok::<_, StoreError>(Attempt::Done(result)),
+                Written::Stale(Some(current)) => Ok(Attempt::Stale(current)),
+                Written::Stale(None) => Ok(Attempt::Stale(self.load_content_retries(key).await?)),
+            }
+        });
+        match changed.await? {
+            Swapped::Done(result) => Ok(Some(result)),
+            Swapped::Contended(_) => Ok(None),
         }
     }
 }

@@ -144,14 +144,8 @@ fn a_first_sync_with_files_that_are_too_large_is_done() {
             .await;
         set_aside(world, &large).await;
         let started = world.post("/sync", json!({"mode": "full"})).await;
-        let path = format!(
-            "/operations/{}",
-            started["operation"]["id"].as_str().unwrap()
-        );
-        eventually("the listing is done", async || {
-            (world.get(&path).await["state"] == "done").then_some(())
-        })
-        .await;
+        let listing = started["operation"]["id"].as_str().unwrap();
+        world.operation_in(listing, "done").await;
         assert!(world.find(&large).await.is_none());
         assert_eq!(letters_of(world, &large, "parked").await.len(), 1);
     });

@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::json;
 
-use crate::support::{Setup, eventually, own_with};
+use crate::support::{Setup, own_with};
 
 /// Lambda answers at most 6 MB, and API Gateway says 500 to what is more. `local` does too.
 #[test]
@@ -27,14 +27,8 @@ fn regression_a_list_of_files_that_many_people_share_is_read_in_pages_that_fit()
         world.fault(json!({"match": "GET /drive/v3/files", "times": 1_000,
             "replace": {"\"version\":\"": "\"version\":\"9"}}));
         let started = world.post("/sync", json!({"mode": "full"})).await;
-        let path = format!(
-            "/operations/{}",
-            started["operation"]["id"].as_str().unwrap()
-        );
-        eventually("the listing is done", async || {
-            (world.get(&path).await["state"] == "done").then_some(())
-        })
-        .await;
+        let listing = started["operation"]["id"].as_str().unwrap();
+        world.operation_in(listing, "done").await;
         for path in ["false", "true"] {
             let (mut count, mut pages, mut cursor) = (0, 0, String::new());
             loop {

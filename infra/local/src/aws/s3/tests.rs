@@ -245,12 +245,11 @@ async fn parts_are_copied_from_objects_and_open_uploads_are_listed() {
                 .build(),
         );
     }
-    let listed = s3
-        .list_multipart_uploads()
-        .bucket("bucket")
-        .send()
-        .await
-        .unwrap();
+    let open_uploads = async |bucket: &str| {
+        let list = s3.list_multipart_uploads().bucket(bucket);
+        list.send().await.unwrap()
+    };
+    let listed = open_uploads("bucket").await;
     let found: Vec<_> = listed
         .uploads()
         .iter()
@@ -262,13 +261,7 @@ async fn parts_are_copied_from_objects_and_open_uploads_are_listed() {
         wanted.map(|(key, id)| (Some(key), Some(id.as_str())))
     );
     assert!(listed.uploads()[0].initiated().is_some());
-    let other = s3
-        .list_multipart_uploads()
-        .bucket("other")
-        .send()
-        .await
-        .unwrap();
-    assert!(other.uploads().is_empty());
+    assert!(open_uploads("other").await.uploads().is_empty());
 
     let complete = s3.complete_multipart_upload().bucket("bucket").key("copy");
     let parts = CompletedMultipartUpload::builder()
@@ -287,11 +280,5 @@ async fn parts_are_copied_from_objects_and_open_uploads_are_listed() {
     assert_eq!(copied, [&bytes[7..], &bytes].concat());
     let abort = s3.abort_multipart_upload().bucket("bucket").key("a/b");
     abort.upload_id(&left).send().await.unwrap();
-    let listed = s3
-        .list_multipart_uploads()
-        .bucket("bucket")
-        .send()
-        .await
-        .unwrap();
-    assert!(listed.uploads().is_empty());
+    assert!(open_uploads("bucket").await.uploads().is_empty());
 }
