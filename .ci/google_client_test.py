@@ -139,9 +139,10 @@ def a_move_takes_add_and_remove_parents(drive, folder):
     file = make(drive, folder)
     moved = drive.files().update(fileId=file, addParents=target, removeParents=folder, fields="parents").execute()
     assert moved == {"parents": [target]}, moved
-    refused(drive.files().update(fileId=file, addParents=folder), 403, "cannotAddParent")
+    added = drive.files().update(fileId=file, addParents=folder, fields="parents").execute()
+    assert added == {"parents": [folder]}, added
     refused(drive.files().update(fileId=target, addParents=target, removeParents=folder), 400, "invalid")
-    refused(drive.files().update(fileId=file, body={"parents": [folder]}), 403, "fieldNotWritable")
+    refused(drive.files().update(fileId=file, body={"parents": [target]}), 403, "fieldNotWritable")
 
 
 @test

@@ -182,11 +182,13 @@ fn a_write_whose_response_is_lost_overwrites_no_later_edit() {
 
 /// The schedules with one kind of trouble each.
 const OF_A_TROUBLE: u64 = 4;
+/// Those that must show a misreading of it: a trouble does not meet a write in each.
+const OF_A_MISREADING: u64 = 40;
 
 #[test]
 fn trouble_that_passes_leaves_nothing_lost_stuck_or_failed() {
     let mut wrong = Vec::new();
-    for &kind in troubles::drawn() {
+    for kind in troubles::ALL {
         for seed in 0..OF_A_TROUBLE {
             let played = play(&Schedule::troubled(seed, kind), &Bugs::default(), false);
             let found = played.wrong.iter();
@@ -203,15 +205,11 @@ fn trouble_that_passes_leaves_nothing_lost_stuck_or_failed() {
 #[test]
 fn every_misreading_of_trouble_is_caught() {
     for (what, misreading, kind) in bugs::OF_READING {
-        if !troubles::drawn().contains(&kind) {
-            println!("not tried, as {kind:?} is not drawn: {what}");
-            continue;
-        }
         let bug = Bugs {
             misreading: Some(misreading),
             ..Bugs::default()
         };
-        let caught = (0..OF_A_TROUBLE).find_map(|seed| {
+        let caught = (0..OF_A_MISREADING).find_map(|seed| {
             let wrong = play(&Schedule::troubled(seed, kind), &bug, false).wrong;
             wrong.into_iter().next()
         });

@@ -36,7 +36,7 @@ pub enum Trouble {
 }
 
 /// Every kind of trouble.
-const ALL: [Trouble; 9] = [
+pub const ALL: [Trouble; 9] = [
     Trouble::FalseNotFound,
     Trouble::ForeignNotFound,
     Trouble::ForeignPages,
@@ -48,25 +48,9 @@ const ALL: [Trouble; 9] = [
     Trouble::FalseConflict,
 ];
 
-/// The kinds that schedules draw: those that the product already gets over by itself.
-const DRAWN: [Trouble; 3] = [
-    Trouble::ShortListing,
-    Trouble::IncompleteListing,
-    Trouble::FalseConflict,
-];
-
-/// Returns the kinds that schedules draw; all of them with `ALL_TROUBLES=1`.
-pub fn drawn() -> &'static [Trouble] {
-    match super::option("ALL_TROUBLES") {
-        Some(_) => &ALL,
-        None => &DRAWN,
-    }
-}
-
 /// Draws a trouble and the seconds that it lasts.
 pub fn draw(rng: &mut Rng) -> (Trouble, u32) {
-    let kinds = drawn();
-    (kinds[rng.usize(0..kinds.len())], rng.u32(SECONDS))
+    (ALL[rng.usize(0..ALL.len())], rng.u32(SECONDS))
 }
 
 impl Trouble {
