@@ -3,8 +3,8 @@
 //!
 //! A listing can be incomplete although Drive doesn't say so. Therefore a run isn't done after one
 //! listing: what the second one shows and the stored records don't have, or have in an earlier
-//! version, and what they have and it doesn't show, are candidates, and Drive is asked about each by
-//! its id.
+//! version, and what they have and it doesn't show, are candidates, and Drive is asked about each
+//! by its id.
 
 use super::{
     Comparison, ConnectionFacts, End, Operation, PageWalk, Run, Stop, StopReason, WalkedPage, Work,
