@@ -3,27 +3,18 @@
 import json
 import re
 
-from .model import System
+from .model import NO_VALUE, System
 
 # (role or policy, Sid, what) -> why no narrower grant does. An entry that nothing needs is wrong too.
 EXCEPTIONS = {
-    ("TracingPolicy", "Trace", "*"): "X-Ray's write actions know no resource",
+    ("CommonPolicy", "Trace", "*"): "X-Ray's write actions know no resource",
     ("ApiRole", "KeepContent", "<Content/Bucket.Arn>/*"): "objects are made after the stack",
     ("MirrorContentRole", "KeepContent", "<Content/Bucket.Arn>/*"): "objects are made after the stack",
     ("SweepRole", "CollectContent", "<Content/Bucket.Arn>/*"): "objects are made after the stack",
     ("Content/ReplicationPolicy", "ReadWhatIsNew", "<Content/Bucket.Arn>/*"): "every object has a copy",
     ("Content/ReplicationPolicy", "WriteTheCopy", "<param ContentReplicaBucketArn>/*"): "every object has a copy",
-} | {
-    (role, sid, "secret:<param SecretsPrefix>*"): "secrets are made after the stack, one per tenant"
-    for role, sid in (
-        ("FetchChangesRole", "ReadCredentials"),
-        ("ApplySnapshotsRole", "ReadCredentials"),
-        ("PushIntentsRole", "ReadCredentials"),
-        ("MirrorContentRole", "ReadCredentials"),
-        ("RunOperationsRole", "ReadCredentials"),
-        ("SweepRole", "ReadCredentials"),
-        ("ApiRole", "CheckCredentials"),
-    )
+    ("CredentialsPolicy", "ReadCredentials", "secret:<param SecretsPrefix>*"): "secrets are made after the stack, one per tenant",
+    ("CredentialsPolicy", "ReadCredentials", "secret:<AWS::StackName>/*"): "secrets are made after the stack, one per tenant",
 }
 # What functions call on AWS: written down by a test that lets them.
 CALLS = "infra/iam.json"
@@ -32,14 +23,26 @@ TABLE = "<Data/Table.Arn>"
 STREAM = "<Data/Table.StreamArn>"
 BUCKET = "<Content/Bucket.Arn>"
 CHANNELS = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["CHANNEL#*"]}}
-SECRETS = "arn:<AWS::Partition>:secretsmanager:<AWS::Region>:<AWS::AccountId>:secret:<param SecretsPrefix>*"
-# Held by every function's role besides its own statements.
-SHARED_POLICIES = ["<TracingPolicy>"]
+SECRET = "arn:<AWS::Partition>:secretsmanager:<AWS::Region>:<AWS::AccountId>:secret:"
+SECRETS = [f"{SECRET}<param SecretsPrefix>*", f"{SECRET}<AWS::StackName>/*"]
+KEY = "<param KmsKeyArn>"
+# A key is used through the service whose data it encrypts, and not by itself.
+THROUGH_DATA = {"StringEquals": {"kms:ViaService": [f"{s}.<AWS::Region>.amazonaws.com" for s in ("dynamodb", "s3", "sqs")]}}
+THROUGH_SECRETS = {"StringEquals": {"kms:ViaService": "secretsmanager.<AWS::Region>.amazonaws.com"}}
+CONDITIONS = {"channels": CHANNELS, "key": THROUGH_DATA, "key/secrets": THROUGH_SECRETS}
+# What a function's role holds besides its own statements: the first always, the second if it calls Drive.
+COMMON_POLICY = "<CommonPolicy>"
+CREDENTIALS_POLICY = "<CredentialsPolicy>"
 
 
 def as_list(value) -> list:
-    """IAM takes one or a list."""
-    return value if isinstance(value, list) else [value]
+    """IAM takes one or a list. Of a value that depends on a condition, all that it may be."""
+    if isinstance(value, dict) and set(value) == {"If"}:
+        value = [v for v in value["If"][1:] if v != NO_VALUE]
+        return [one for branch in value for one in as_list(branch)]
+    if isinstance(value, list):
+        return [one for branch in value for one in as_list(branch)]
+    return [value]
 
 
 def statements(system: System):
@@ -83,8 +86,10 @@ def nothing_is_granted_by_a_wildcard(system: System) -> list[str]:
                 wrong.append(f"{name}, {statement.get('Sid')}: {found}")
     wrong += [f"the exception {entry} is not needed" for entry in set(EXCEPTIONS) - needed]
     pattern = system.parameters["SecretsPrefix"].get("AllowedPattern", "")
-    if not pattern.endswith("/)+"):
-        wrong.append("SecretsPrefix may end within a word, or be empty")
+    if not pattern.endswith("/)+)?"):
+        wrong.append("SecretsPrefix may end within a word")
+    if system.parameters["SecretsPrefix"].get("Default") != "":
+        wrong.append("SecretsPrefix is not the stack's own by default")
     return wrong
 
 
@@ -105,8 +110,8 @@ def roles_belong_to_one_function(system: System) -> list[str]:
         trust = system.properties(role)["AssumeRolePolicyDocument"]["Statement"]
         if [s["Principal"] for s in trust] != [{"Service": "lambda.amazonaws.com"}]:
             wrong.append(f"{role} is assumed by {[s['Principal'] for s in trust]}")
-        if system.properties(role).get("ManagedPolicyArns", []) != SHARED_POLICIES:
-            wrong.append(f"{role} has managed policies besides {SHARED_POLICIES}")
+        if attached(system, role) not in ([COMMON_POLICY], [COMMON_POLICY, CREDENTIALS_POLICY]):
+            wrong.append(f"{role} has the managed policies {attached(system, role)}")
         group = properties.get("LoggingConfig", {}).get("LogGroup", "")
         logs = [
             resource
@@ -124,26 +129,32 @@ def words(name: str) -> str:
     return "".join(word.capitalize() for word in name.split("-"))
 
 
-def arn(resource: str, function: str) -> str:
+def attached(system: System, role: str) -> list[str]:
+    """The managed policies of a role."""
+    return system.resources.get(role, {}).get("Properties", {}).get("ManagedPolicyArns", [])
+
+
+def arns(resource: str, function: str) -> list[str]:
     """What a policy calls a resource of the list, `CHANNELS` apart."""
     kind, _, name = resource.partition("/")
-    return {
+    return as_list({
         "table": TABLE,
         "channels": TABLE,
         "index": f"{TABLE}/index/{name}",
         "queue": f"<Queues/{words(name)}.Arn>",
         "secrets": SECRETS,
+        "key": KEY,
         "stream": STREAM,
         "content": f"{BUCKET}/*",
         "bucket": BUCKET,
         "log": f"<{function}Logs.Arn>",
         "*": "*",
-    }.get(kind, resource)
+    }.get(kind, resource))
 
 
 def granted_to(system: System, role: str) -> set[tuple[str, str, str]]:
-    """(action, resource, condition) of everything that a role allows, with the policies that all share."""
-    shared = {p.strip("<>") for p in SHARED_POLICIES}
+    """(action, resource, condition) of everything that a role allows, with the policies attached to it."""
+    shared = {str(p).strip("<>") for p in attached(system, role)}
     found = set()
     for name, statement in statements(system):
         if name != role and name not in shared:
@@ -169,8 +180,8 @@ def functions_may_do_what_they_do(system: System) -> list[str]:
         wrong += [f"{name}: {both} is called, and unseen" for both in sorted(called & unseen)]
         wanted = set()
         for action, on in called | unseen:
-            condition = json.dumps(CHANNELS if on == "channels" else {}, sort_keys=True)
-            wanted.add((action, arn(on, name), condition))
+            condition = json.dumps(CONDITIONS.get(on, {}), sort_keys=True)
+            wanted |= {(action, resource, condition) for resource in arns(on, name)}
         granted = granted_to(system, f"{name}Role")
         wrong += [f"{name} is not allowed {' '.join(what)}" for what in sorted(wanted - granted)]
         wrong += [f"{name} is allowed {' '.join(what)}, which it does not need" for what in sorted(granted - wanted)]

@@ -96,6 +96,20 @@ def more(role: str, sid: str, key: str, value):
     return change
 
 
+def shared_statement(policy: str, index: int, key: str, value):
+    """Sets a member of a statement of a managed policy."""
+
+    def change(sources: dict, _: Path) -> None:
+        resource(sources, policy)["Properties"]["PolicyDocument"]["Statement"][index][key] = value
+
+    return change
+
+
+def key_by_itself(sources: dict, _: Path) -> None:
+    common = resource(sources, "CommonPolicy")["Properties"]["PolicyDocument"]["Statement"]
+    del common[1]["Fn::If"][1]["Condition"]
+
+
 def event(function: str, name: str, key: str, value):
     def change(sources: dict, _: Path) -> None:
         resource(sources, function)["Properties"]["Events"][name]["Properties"][key] = value
@@ -175,6 +189,8 @@ BREAKS = [
     (rules.logs_are_kept_for_a_while, "no access log", drop(ROOT, "HttpApi", "AccessLogSettings")),
     (rules.logs_are_kept_for_a_while, "tokens in the access log",
      put(ROOT, "HttpApi", "AccessLogSettings", "Format", "$context.authorizer.claims.email")),
+    (rules.logs_are_kept_for_a_while, "ids of files in the access log",
+     put(ROOT, "HttpApi", "AccessLogSettings", "Format", "$context.path")),
     (rules.environments_are_exact, "a variable more",
      put(ROOT, "Sweep", "Environment", "Variables", "DRIVE_KEY", "abc")),
     (rules.environments_are_exact, "a variable less", drop(ROOT, "Api", "Environment")),
@@ -196,7 +212,12 @@ BREAKS = [
     (access.nothing_is_granted_by_a_wildcard, "every index",
      statement("ApiRole", "List", "Resource", {"Fn::Sub": "${Data.Outputs.TableArn}/index/*"})),
     (access.nothing_is_granted_by_a_wildcard, "NotAction", statement("SweepRole", "UseTable", "NotAction", ["iam:PassRole"])),
-    (access.nothing_is_granted_by_a_wildcard, "an exception that nothing needs", statement("SweepRole", "ReadCredentials", "Resource", "arn:x")),
+    (access.nothing_is_granted_by_a_wildcard, "an exception that nothing needs", shared_statement("CredentialsPolicy", 0, "Resource", "arn:x")),
+    (access.nothing_is_granted_by_a_wildcard, "a prefix that stacks share", parameter("SecretsPrefix", "Default", "drivesync/")),
+    (access.functions_may_do_what_they_do, "credentials for who calls no Drive",
+     put(ROOT, "ReceiveNotificationRole", "ManagedPolicyArns", [{"Ref": "CommonPolicy"}, {"Ref": "CredentialsPolicy"}])),
+    (access.functions_may_do_what_they_do, "no credentials", put(ROOT, "SweepRole", "ManagedPolicyArns", [{"Ref": "CommonPolicy"}])),
+    (access.functions_may_do_what_they_do, "the key by itself", key_by_itself),
     (access.nothing_is_granted_by_a_wildcard, "an open secrets prefix", parameter("SecretsPrefix", "AllowedPattern", ".*")),
     (access.functions_may_do_what_they_do, "an action that is not called", more("SweepRole", "DrainDeadLetters", "Action", "sqs:GetQueueAttributes")),
     (access.functions_may_do_what_they_do, "an action that is called and not allowed", statement("SweepRole", "UseTable", "Action", ["dynamodb:GetItem"])),
@@ -237,6 +258,20 @@ BREAKS = [
     (rules.the_bucket_is_safe, "uploads that stay", drop(CONTENT, "Bucket", "LifecycleConfiguration", "Rules", 0)),
     (rules.the_bucket_is_safe, "content that expires", put(CONTENT, "Bucket", "LifecycleConfiguration", "Rules", 0, "ExpirationInDays", 90)),
     (rules.the_bucket_is_safe, "without TLS", remove(CONTENT, "BucketPolicy")),
+    (rules.the_bucket_is_safe, "an old TLS", drop(CONTENT, "BucketPolicy", "PolicyDocument", "Statement", 1)),
+    (rules.a_key_of_the_operators_encrypts_everything, "a log under another key", drop(ROOT, "SweepLogs", "KmsKeyId")),
+    (rules.a_key_of_the_operators_encrypts_everything, "a queue under another key", drop(QUEUES, "Snapshots", "KmsMasterKeyId")),
+    (rules.a_key_of_the_operators_encrypts_everything, "a table under another key", drop(DATA, "Table", "SSESpecification", "KMSMasterKeyId")),
+    (rules.queues_are_reached_over_tls, "no policy", remove(QUEUES, "OnlyOverTls")),
+    (rules.queues_are_reached_over_tls, "a forgotten queue", drop(QUEUES, "OnlyOverTls", "Queues", 0)),
+    (rules.no_service_acts_for_strangers, "a copy for anybody",
+     lambda sources, _: resource(sources, "ReplicationRole", CONTENT)["Properties"]["AssumeRolePolicyDocument"]["Statement"][0].pop("Condition")),
+    (rules.google_is_reached_over_tls, "plain HTTP", parameter("DriveUrl", "AllowedPattern", "https?://.+")),
+    (rules.the_distribution_serves_signed_urls, "what a browser opens", drop(CONTENT, "Distribution", "DistributionConfig", "DefaultCacheBehavior", "ResponseHeadersPolicyId")),
+    (rules.the_distribution_serves_signed_urls, "what a browser runs",
+     put(CONTENT, "AsAttachments", "ResponseHeadersPolicyConfig", "SecurityHeadersConfig", "ContentSecurityPolicy", "ContentSecurityPolicy", "default-src *")),
+    (rules.the_distribution_serves_signed_urls, "an old TLS", drop(CONTENT, "Distribution", "DistributionConfig", "ViewerCertificate")),
+    (rules.the_distribution_serves_signed_urls, "without a certificate", lambda sources, _: sources[ROOT]["Rules"].pop("ADistributionNeedsACertificate")),
     (rules.the_distribution_serves_signed_urls, "anybody",
      drop(CONTENT, "Distribution", "DistributionConfig", "DefaultCacheBehavior", "TrustedKeyGroups")),
     (rules.the_distribution_serves_signed_urls, "a bucket read as anybody would",
@@ -255,6 +290,7 @@ BREAKS = [
     (rules.routes_are_throttled, "another route's settings",
      put(ROOT, "HttpApi", "RouteSettings", {"GET /health": {"ThrottlingRateLimit": 1, "ThrottlingBurstLimit": 1}})),
     (rules.routes_are_throttled, "no default", drop(ROOT, "HttpApi", "DefaultRouteSettings")),
+    (rules.users_cannot_choose_their_tenant, "a second factor never asked for", put(IDENTITY, "UserPool", "MfaConfiguration", "OPTIONAL")),
     (rules.users_cannot_choose_their_tenant, "sign-up", put(IDENTITY, "UserPool", "AdminCreateUserConfig", "AllowAdminCreateUserOnly", False)),
     (rules.users_cannot_choose_their_tenant, "a writable tenant", put(IDENTITY, "Client", "WriteAttributes", ["name", "custom:tenant"])),
     (rules.users_cannot_choose_their_tenant, "write attributes left out", drop(IDENTITY, "Client", "WriteAttributes")),

@@ -10,7 +10,7 @@ from .access import (
     nothing_is_granted_by_a_wildcard,
     roles_belong_to_one_function,
 )
-from .model import System
+from .model import NO_VALUE, System
 
 FUNCTIONS = {
     "receive-notification": {"timeout": 5, "memory": 256, "own": set()},
@@ -55,6 +55,8 @@ DELAYED = {"Queues/LogWakes", "Queues/PushWakes"}
 OPEN_ROUTES = {"POST /webhooks/drive", "GET /health", "GET /openapi.json"}
 INDEXES = {"files", "children", "attention", "due"}
 RECEIVE_COUNT_MAX = 200
+# The key of what is encrypted with one where the operator gives one.
+UNDER_KEY = {"If": ["HasKey", "<param KmsKeyArn>", NO_VALUE]}
 RETENTION_SECONDS_MAX = 1209600
 VISIBILITY_FACTOR = 6
 # Six times would silence a file for an hour and a half after each crash; AWS asks for once.
@@ -169,8 +171,8 @@ def logs_are_kept_for_a_while(system: System) -> list[str]:
     for stage in system.of_type("AWS::ApiGatewayV2::Stage").values():
         settings = stage["Properties"].get("AccessLogSettings", {})
         used.append(settings.get("DestinationArn", "").replace(".Arn>", ">"))
-        if re.search(r"header|querystring|\bbody\b|authorizer\.claims", settings.get("Format", "")):
-            wrong.append("the access log holds headers, a query, a body or claims")
+        if re.search(r"header|querystring|\bbody\b|authorizer\.claims|context\.path", settings.get("Format", "")):
+            wrong.append("the access log holds headers, a path, a query, a body or claims")
     if sorted(map(str, used)) != sorted(f"<{name}>" for name in groups):
         wrong.append(f"log groups {sorted(groups)} are used as {used}")
     for name, properties in functions(system).items():
@@ -234,7 +236,8 @@ def source_queues_are_fast_fifo(system: System) -> list[str]:
     wrong = []
     for name, queue in system.of_type("AWS::SQS::Queue").items():
         properties = queue["Properties"]
-        if properties.get("SqsManagedSseEnabled") is not True:
+        managed, key = properties.get("SqsManagedSseEnabled"), properties.get("KmsMasterKeyId")
+        if (managed, key) != (True, None) and not (managed == {"If": ["HasKey", False, True]} and key == UNDER_KEY):
             wrong.append(f"{name} is not encrypted")
         if name in FAILED:
             continue
@@ -432,6 +435,8 @@ def users_cannot_choose_their_tenant(system: System) -> list[str]:
     if system.resources["Identity"].get("Condition") != "MakesUserPool":
         wrong.append("the user pool is made even where an issuer is given")
     pool = system.properties("Identity/UserPool")
+    if pool.get("MfaConfiguration") != "<param UserPoolMfa>":
+        wrong.append("nobody can ask for a second factor")
     if pool.get("AdminCreateUserConfig", {}).get("AllowAdminCreateUserOnly") is not True:
         wrong.append("anyone may sign up")
     if [attribute["Name"] for attribute in pool.get("Schema", [])] != ["tenant"]:
@@ -544,12 +549,63 @@ def the_bucket_is_safe(system: System) -> list[str]:
         s
         for policy in system.of_type("AWS::S3::BucketPolicy").values()
         for s in policy["Properties"]["PolicyDocument"]["Statement"]
-        if s.get("Effect") == "Deny" and s.get("Condition") == {"Bool": {"aws:SecureTransport": "false"}}
+        if s.get("Effect") == "Deny"
+        and s.get("Condition") in ({"Bool": {"aws:SecureTransport": "false"}}, {"NumericLessThan": {"s3:TlsVersion": "1.2"}})
     ]
     whole = ["<Content/Bucket.Arn>", "<Content/Bucket.Arn>/*"]
-    if [(s["Principal"], s["Action"], s["Resource"]) for s in denied] != [("*", "s3:*", whole)]:
-        wrong.append("it is reached without TLS")
+    if [(s["Principal"], s["Action"], s["Resource"]) for s in denied] != [("*", "s3:*", whole)] * 2:
+        wrong.append("it is reached without TLS, or with an old one")
     return wrong
+
+
+def a_key_of_the_operators_encrypts_everything(system: System) -> list[str]:
+    """with KmsKeyArn, table, bucket, queues, logs and the alarms' topic are encrypted with it"""
+    wrong = []
+    bucket = system.properties("Content/Bucket")["BucketEncryption"]["ServerSideEncryptionConfiguration"][0]
+    for name, key in (
+        ("Data/Table", system.properties("Data/Table").get("SSESpecification", {}).get("KMSMasterKeyId")),
+        ("Content/Bucket", bucket["ServerSideEncryptionByDefault"].get("KMSMasterKeyID")),
+        ("Alarms/Topic", system.properties("Alarms/Topic").get("KmsMasterKeyId")),
+        *((n, g["Properties"].get("KmsKeyId")) for n, g in system.of_type("AWS::Logs::LogGroup").items()),
+        # What is empty is in the one that stays: see there.
+        *((n, q["Properties"].get("KmsMasterKeyId")) for n, q in system.of_type("AWS::SQS::Queue").items() if n != "Queues/ScheduleDead"),
+    ):
+        if key != UNDER_KEY:
+            wrong.append(f"{name} has the key {key}")
+    if "ACopyUnderAKeyNeedsAKey" not in system.transformed.get("Rules", {}):
+        wrong.append("a copy of encrypted content may be asked for without a key")
+    return wrong
+
+
+def queues_are_reached_over_tls(system: System) -> list[str]:
+    """no queue is reached without TLS"""
+    denied = set()
+    for policy in system.of_type("AWS::SQS::QueuePolicy").values():
+        for s in policy["Properties"]["PolicyDocument"]["Statement"]:
+            if (s["Effect"], s["Principal"], s["Action"]) != ("Deny", "*", "sqs:*"):
+                return [f"a policy says {s}"]
+            if s["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}:
+                denied |= {queue.strip("<>") for queue in policy["Properties"]["Queues"]}
+    return [f"{queue} is" for queue in sorted(set(system.of_type("AWS::SQS::Queue")) - denied)]
+
+
+def no_service_acts_for_strangers(system: System) -> list[str]:
+    """a role that a service but Lambda or the scheduler assumes is assumed for this account alone"""
+    wrong = []
+    for name, role in system.of_type("AWS::IAM::Role").items():
+        for s in role["Properties"]["AssumeRolePolicyDocument"]["Statement"]:
+            service = s["Principal"]["Service"]
+            own = s.get("Condition") == {"StringEquals": {"aws:SourceAccount": "<AWS::AccountId>"}}
+            # These two are told the role by whoever may pass it, and it is for the stack alone.
+            if not own and service not in ("lambda.amazonaws.com", ["scheduler.amazonaws.com"]):
+                wrong.append(f"{name} is assumed by {service} for anybody")
+    return wrong
+
+
+def google_is_reached_over_tls(system: System) -> list[str]:
+    """DriveUrl is https, since bearer tokens are sent there"""
+    pattern = system.parameters["DriveUrl"].get("AllowedPattern", "")
+    return [] if pattern.startswith("https://") else [f"DriveUrl may be {pattern}"]
 
 
 def the_distribution_serves_signed_urls(system: System) -> list[str]:
@@ -563,6 +619,18 @@ def the_distribution_serves_signed_urls(system: System) -> list[str]:
                 wrong.append(f"{name} serves anybody")
             if behaviour.get("ViewerProtocolPolicy") not in ("https-only", "redirect-to-https"):
                 wrong.append(f"{name} serves without TLS")
+            headers = system.resources.get(str(behaviour.get("ResponseHeadersPolicyId")).strip("<>"), {})
+            headers = headers.get("Properties", {}).get("ResponseHeadersPolicyConfig", {})
+            secured = headers.get("SecurityHeadersConfig", {})
+            custom = {h["Header"]: h["Value"] for h in headers.get("CustomHeadersConfig", {}).get("Items", [])}
+            if custom.get("Content-Disposition") != "attachment":
+                wrong.append(f"{name} serves content that a browser opens")
+            if "sandbox" not in secured.get("ContentSecurityPolicy", {}).get("ContentSecurityPolicy", ""):
+                wrong.append(f"{name} serves content that a browser runs")
+            if "ContentTypeOptions" not in secured or "StrictTransportSecurity" not in secured:
+                wrong.append(f"{name} lacks a security header")
+        if config.get("ViewerCertificate", {}).get("MinimumProtocolVersion") != "TLSv1.2_2021":
+            wrong.append(f"{name} accepts an old TLS")
         for origin in config["Origins"]:
             if not origin.get("OriginAccessControlId"):
                 wrong.append(f"{name} reads the bucket as anybody would")
@@ -570,6 +638,8 @@ def the_distribution_serves_signed_urls(system: System) -> list[str]:
             wrong.append(f"{name} is made unasked")
     if "ADistributionNeedsAKeyGroup" not in system.transformed.get("Rules", {}):
         wrong.append("a distribution may be asked for without a key group")
+    if "ADistributionNeedsACertificate" not in system.transformed.get("Rules", {}):
+        wrong.append("a distribution may be asked for without a certificate")
     return wrong
 
 
@@ -701,6 +771,10 @@ RULES = [
     the_table_is_safe,
     the_table_has_its_indexes,
     the_bucket_is_safe,
+    a_key_of_the_operators_encrypts_everything,
+    queues_are_reached_over_tls,
+    no_service_acts_for_strangers,
+    google_is_reached_over_tls,
     the_distribution_serves_signed_urls,
     failures_raise_an_alarm,
     a_removal_that_waits_calls_a_person,
