@@ -1,6 +1,7 @@
 //! Identifiers and tokens: opaque, parsed once at the boundary, and each of its own type.
 
 pub(crate) mod account;
+pub(crate) mod reach;
 
 use std::fmt;
 

@@ -41,6 +41,7 @@ pub use file::{
     ids_digest, is_principal, is_sha256, most_restrictive, principal_of,
 };
 pub use id::account::{Account, AccountCheck, check_account};
+pub use id::reach::{InvalidReach, OutOfReach, Reach};
 pub use id::{
     AccountId, AttemptId, Cause, ChannelId, ConnectionId, ConnectionKey, DriveVersion, FileId,
     InvalidId, LogId, OperationId, PageToken, Revision, TenantId,

@@ -8,7 +8,7 @@ mod protocol;
 mod transfer;
 
 pub use access::account::{ANOTHER_ACCOUNT, ExpectedAccount};
-pub use access::auth::{Credentials, InvalidCredentials};
+pub use access::auth::{BoundCredentials, Credentials, InvalidCredentials};
 pub use access::directory::{Access, Drives};
 pub use access::secret::Secret;
 pub use assumption::{Assumption, Evidence, Standing};

@@ -22,6 +22,8 @@ use tokio::sync::Mutex as AsyncMutex;
 const REFUSES_FOR_MILLIS: i64 = 1_000;
 /// A cached rate limit older than this is not used at all, in milliseconds.
 const CACHED_FOR_MILLIS: i64 = 300_000;
+/// The most local budgets that are kept without being in use.
+const ALLOWANCES_MAX: usize = 1_000;
 /// The wait after all attempts were lost to other workers, in milliseconds.
 const CONTENDED_MILLIS: u64 = 100;
 
@@ -78,6 +80,10 @@ impl Budgets {
             .allowances
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
+        if allowances.len() >= ALLOWANCES_MAX {
+            // What they have leased stays unused: their connections call Drive again later.
+            allowances.retain(|_, allowance| Arc::strong_count(allowance) > 1);
+        }
         let allowance = allowances.entry(key.clone()).or_default();
         LocalBudget {
             key: key.clone(),

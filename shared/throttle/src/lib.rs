@@ -13,7 +13,7 @@ pub use lookup::Lookup;
 pub use reachability::DriveReachability;
 pub use throttled::{ThrottledDrive, WaitBudget};
 
-use domain::Account;
+use domain::{Account, LogId};
 use drive::{Access, DriveClient, DriveError, Drives, ExpectedAccount};
 use runtime::{Clock, Entropy};
 use store::{Connection, Scope, Store};
@@ -111,7 +111,7 @@ pub async fn identify(client: &DriveClient) -> Result<Account, DriveError> {
     Ok(Account {
         id: client.about().await?.account,
         secret_version: client.secret_version().await,
-        comparison: None,
+        ..Account::default()
     })
 }
 
@@ -121,5 +121,13 @@ fn access(connection: &Connection) -> Access {
         secret_id: connection.secret_id.clone(),
         subject: connection.subject.clone(),
         quota_user: connection.quota_user.clone(),
+        within: within(connection),
     }
+}
+
+/// What is read with a connection's credentials, if it is bound to what its secret allows.
+fn within(connection: &Connection) -> Option<LogId> {
+    let bound = connection.account.bound;
+    // An id of a shared drive that is no log's reads nothing, and is as little as all.
+    bound.then(|| connection.scope.own_log().unwrap_or_else(LogId::user))
 }

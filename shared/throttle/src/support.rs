@@ -111,6 +111,7 @@ impl Table {
             secret_id: SECRET.to_owned(),
             subject: None,
             quota_user: None,
+            within: None,
         };
         let client = drives.client(&access).await.unwrap();
         ThrottledDrive::new(client, self.worker(), limits, wait_budget)

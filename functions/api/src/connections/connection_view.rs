@@ -1,6 +1,6 @@
 //! A connection as callers see it, and what in it needs attention.
 
-use domain::{ConnectionKey, Operation};
+use domain::{Account, ConnectionKey, Operation};
 use serde::Serialize;
 use store::{Connection, ConnectionState};
 use utoipa::ToSchema;
@@ -27,6 +27,7 @@ pub(crate) struct ConnectionView {
     secret: String,
     subject: Option<String>,
     quota_user: Option<String>,
+    binding: BindingView,
     limits: LimitsBody,
     policies: PoliciesBody,
     rules: RulesBody,
@@ -46,6 +47,27 @@ pub(crate) struct ConnectionView {
     /// The latest operation; only if a single connection was requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_operation: Option<OperationView>,
+}
+
+/// `bound`: the connection is held to what its secret allows, whenever it works. `unbound`: it was
+/// made before secrets said whose Drive they may reach, and keeps what it has until its `secret` or
+/// `subject` is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = Binding)]
+pub(crate) enum BindingView {
+    Bound,
+    Unbound,
+}
+
+impl BindingView {
+    fn of(account: &Account) -> Self {
+        if account.bound {
+            Self::Bound
+        } else {
+            Self::Unbound
+        }
+    }
 }
 
 /// `suspended`: no call to Drive can succeed until the cause is fixed and the connection resumed.
@@ -95,6 +117,7 @@ impl ConnectionView {
             secret: secrets.short(&connection.secret_id).to_owned(),
             subject: connection.subject.clone(),
             quota_user: connection.quota_user.clone(),
+            binding: BindingView::of(&connection.account),
             limits: LimitsBody::complete(&connection.limits),
             policies: PoliciesBody::from(&connection.policies),
             rules: RulesBody::from(&connection.rules),

@@ -1,7 +1,7 @@
 //! Checks of a connection's access to Drive, so that a mistake in its credentials is reported to
 //! the caller who made it.
 
-use domain::{Account, FileId, LogId};
+use domain::{Account, FileId, LogId, OutOfReach};
 use drive::{Access, DriveClient, DriveError, Kind as DriveKind};
 use store::Scope;
 
@@ -31,6 +31,7 @@ pub(crate) async fn check_access(
         secret_id: settings.secret_id.clone(),
         subject: settings.subject.clone(),
         quota_user: settings.quota_user.clone(),
+        within: Some(log.clone()),
     };
     let (drive, account) = match authenticate(deps, &access).await {
         Ok(accepted) => accepted,
@@ -65,18 +66,28 @@ pub(crate) async fn check_access(
     }
 }
 
-/// Returns a client and its account if Drive accepts the credentials that the secret has now.
+/// Returns a client and its account if the secret allows this use of it, and Drive accepts the
+/// credentials that it has now.
 async fn authenticate(deps: &Deps, access: &Access) -> Result<(DriveClient, Account), DriveError> {
     let drive = deps.drives.with_fresh_access(access).await?;
     let account = throttle::identify(&drive).await?;
-    Ok((drive, account))
+    let bound = access.within.is_some();
+    Ok((drive, Account { bound, ..account }))
 }
 
-/// Returns the member that Drive refuses: the subject if the account itself is accepted. Google
-/// answers `invalid_grant` to an invalid key and to an unknown subject alike.
+/// Returns the member that is refused. The secret says which of them it does not allow. Of Google's
+/// refusals it is the subject if the account itself is accepted: Google answers `invalid_grant` to
+/// an invalid key and to an unknown subject alike.
 async fn invalid_member(deps: &Deps, access: &Access, error: &DriveError) -> &'static str {
+    match error.source_as::<OutOfReach>() {
+        Some(OutOfReach::Subject) => return "/subject",
+        Some(OutOfReach::Drive) => return "/scope/drive_id",
+        Some(OutOfReach::WholeDrive) => return "/scope",
+        None => {}
+    }
     let itself = Access {
         subject: None,
+        within: None,
         ..access.clone()
     };
     let lost = matches!(error.kind(), DriveKind::AuthLost { .. });

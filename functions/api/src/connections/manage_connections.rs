@@ -4,10 +4,10 @@ use axum::Json;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use domain::operation::SyncKind;
-use domain::{Account, AccountCheck, ConnectionId, ConnectionKey, Operation, Run};
+use domain::{Account, AccountCheck, ConnectionId, ConnectionKey, Operation, Run, check_account};
 use drive::ANOTHER_ACCOUNT;
 use serde::Serialize;
-use store::{Attempt, Connection, ConnectionState, Created, PageRequest, Store, Written};
+use store::{Attempt, Connection, ConnectionState, Created, PageRequest, Scope, Store, Written};
 use utoipa::ToSchema;
 
 use crate::connections::connection_body::{
@@ -206,12 +206,14 @@ pub(crate) async fn update_connection(
         let mut my_drive = connection.my_drive.clone();
         let mut account = connection.account.clone();
         let mut replaced = false;
-        let other_credentials =
-            settings.secret_id != connection.secret_id || settings.subject != connection.subject;
-        if other_credentials || settings.replace_account {
+        // Also if they are what they were: that binds a connection to what its secret allows.
+        let names_credentials = ["secret", "subject"]
+            .iter()
+            .any(|name| members.contains_key(*name));
+        if names_credentials || settings.replace_account {
             let log = own_log(&connection)?;
             let access = check_access(deps, &settings, &connection.scope, &log).await?;
-            match connection.check_account(access.account.id.as_ref()) {
+            match compare_accounts(deps, &connection, &access.account).await {
                 AccountCheck::Another if settings.replace_account => replaced = true,
                 AccountCheck::Another => {
                     return Err(Problem::another_account()
@@ -270,6 +272,23 @@ pub(crate) async fn update_connection(
         Ok(Attempt::Done(respond(deps, caller, &saved, scan.as_ref())))
     })
     .await
+}
+
+/// Compares the account of a connection with that of credentials that are to be its own. A
+/// connection of a release that did not store its account is asked about with the credentials that
+/// it has: if they tell nothing any more, a person must say that the account is meant.
+async fn compare_accounts(deps: &Deps, connection: &Connection, shown: &Account) -> AccountCheck {
+    if connection.account.id.is_some() || connection.scope != Scope::User {
+        return connection.check_account(shown.id.as_ref());
+    }
+    match deps.drives.identify(connection).await {
+        Ok(known) => check_account(false, known.id.as_ref(), shown.id.as_ref()),
+        Err(error) => {
+            let error = runtime::telemetry::chain(&error);
+            tracing::info!(connection = %connection.key, error, "could not identify the account");
+            AccountCheck::Another
+        }
+    }
 }
 
 /// Returns the member of a patch that brought other credentials.
@@ -393,7 +412,7 @@ pub(crate) async fn resume_connection(
     let connection = lookups::connection(&deps, &at.key).await?;
     let log = own_log(&connection)?;
     if connection.state != ConnectionState::Active {
-        check_account(&deps, &connection).await?;
+        refuse_another_account(&deps, &connection).await?;
     }
     // Content wakes were dropped while it was not active.
     let scan = match connection.content.enabled && connection.state != ConnectionState::Active {
@@ -422,7 +441,7 @@ pub(crate) async fn resume_connection(
 
 /// Refuses credentials that have become another account's while the connection was not active. An
 /// account that can't be asked about now is checked before it is used.
-async fn check_account(deps: &Deps, connection: &Connection) -> Result<(), Problem> {
+async fn refuse_another_account(deps: &Deps, connection: &Connection) -> Result<(), Problem> {
     match deps.drives.identify(connection).await {
         Ok(account) => match connection.check_account(account.id.as_ref()) {
             AccountCheck::Another => Err(Problem::another_account().at("")),

@@ -4,8 +4,8 @@ use axum::Json;
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use domain::{Cause, Field, ValueRefused};
-use drive::{ANOTHER_ACCOUNT, DriveError, Kind as DriveKind};
+use domain::{Cause, Field, OutOfReach, ValueRefused};
+use drive::{ANOTHER_ACCOUNT, DriveError, InvalidCredentials, Kind as DriveKind};
 use objects::ObjectsError;
 use runtime::telemetry;
 use serde::Serialize;
@@ -404,9 +404,14 @@ impl Problem {
             DriveKind::AuthLost { reason } if reason == ANOTHER_ACCOUNT => {
                 Self::another_account().at(pointer)
             }
-            DriveKind::AuthLost { reason } => refused(format!(
-                "the secret is missing, or Google refuses it: {reason}"
-            )),
+            DriveKind::AuthLost { reason } => {
+                let not_allowed = error.source_as::<OutOfReach>().map(ToString::to_string);
+                let invalid = error.source_as::<InvalidCredentials>();
+                let invalid = invalid.map(|why| format!("the secret can't be used: {why}"));
+                refused(not_allowed.or(invalid).unwrap_or_else(|| {
+                    format!("the secret is missing, or Google refuses it: {reason}")
+                }))
+            }
             DriveKind::AccessDenied { reason } | DriveKind::Permanent { reason } => {
                 refused(format!("Drive refuses access: {reason}"))
             }

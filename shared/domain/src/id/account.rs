@@ -13,6 +13,10 @@ pub struct Account {
     /// The comparison that began when a person replaced the account: it removes nothing without
     /// confirmation.
     pub comparison: Option<OperationId>,
+    /// Whether the secret's [`Reach`](crate::Reach) is held to whenever the credentials are used.
+    /// False for a connection that was made before secrets had one: it keeps what it has until its
+    /// secret or its subject is edited.
+    pub bound: bool,
 }
 
 /// What the account of the present credentials means to a connection.

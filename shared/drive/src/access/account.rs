@@ -1,6 +1,6 @@
 //! The account that credentials belong to, compared with the one that they must belong to.
 
-use domain::AccountId;
+use domain::{AccountId, LogId, OutOfReach};
 
 use crate::{DriveError, Kind};
 
@@ -14,6 +14,22 @@ pub struct ExpectedAccount {
     pub id: AccountId,
     /// The version of the secret that is known to be this account's.
     pub secret_version: Option<String>,
+}
+
+/// What the credentials of a client are checked for, before they are used.
+#[derive(Clone, Copy)]
+pub(crate) struct Terms<'a> {
+    /// The account that they must belong to, if it is known.
+    pub(crate) account: Option<&'a ExpectedAccount>,
+    /// What is read with them, if the secret's bounds are held to.
+    pub(crate) within: Option<&'a LogId>,
+}
+
+/// Returns the error for a use of credentials that their secret does not allow. Nothing was sent
+/// with them.
+pub(crate) fn out_of_reach(refused: OutOfReach) -> DriveError {
+    let reason = refused.reason().to_owned();
+    DriveError::new("oauth2.token", Kind::AuthLost { reason }).with_source(refused)
 }
 
 /// Returns the error for credentials of another account. Nothing was sent with them but the

@@ -1,11 +1,12 @@
 //! Credentials as stored in the secret, and the request for an access token.
 
 use bytes::Bytes;
-use domain::Timestamp;
+use domain::{InvalidReach, Reach, Timestamp};
 use jsonwebtoken::crypto::aws_lc;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::{Deserialize, Serialize};
-use url::form_urlencoded;
+use serde_json::{Map, Value as Json};
+use url::{Url, form_urlencoded};
 
 use crate::Secret;
 
@@ -13,6 +14,17 @@ use crate::Secret;
 pub(crate) const SCOPE: &str = "https://www.googleapis.com/auth/drive";
 /// Google's token endpoint, unless the secret names another one.
 const TOKEN_URI: &str = "https://oauth2.googleapis.com/token";
+/// The token endpoints that Google's key files have named over the years.
+const GOOGLE_TOKEN_URIS: [&str; 4] = [
+    TOKEN_URI,
+    "https://www.googleapis.com/oauth2/v4/token",
+    "https://www.googleapis.com/oauth2/v3/token",
+    "https://accounts.google.com/o/oauth2/token",
+];
+/// Where Google Drive is.
+const GOOGLE_DRIVE: &str = "https://www.googleapis.com";
+/// What the members begin with that bound the use of the credentials. Google's files have none.
+const BOUNDS: &str = "allowed_";
 /// The longest lifetime of an assertion that Google accepts.
 const ASSERTION_SECONDS: i64 = 3600;
 /// The tolerated lead of the local clock over Google's, which rejects assertions from the future.
@@ -33,9 +45,17 @@ pub enum InvalidCredentials {
     /// `private_key` is not an RSA private key in PEM.
     #[error("`private_key` is not an RSA private key in PEM")]
     BadKey,
-    /// `token_uri` is not an http or https URL.
-    #[error("`token_uri` is not an http or https URL")]
+    /// `token_uri` is not an endpoint of Google's, nor of the configured Drive if that is another.
+    #[error("`token_uri` must be {TOKEN_URI}")]
     BadTokenUri,
+    /// A list that bounds the use of the credentials is not valid.
+    #[error("{0}")]
+    BadReach(InvalidReach),
+    /// A member that begins with `allowed_` is none of the known lists: probably a spelling mistake.
+    #[error(
+        "of `allowed_...`, only allowed_subjects, allowed_domains and allowed_drives are known"
+    )]
+    UnknownBounds,
     /// A subject is set, but only a service account can impersonate another user.
     #[error("only a service account can impersonate another user")]
     NoDelegation,
@@ -79,6 +99,88 @@ struct KeyFile {
     client_secret: Option<String>,
     refresh_token: Option<String>,
     token_uri: Option<String>,
+    #[serde(flatten)]
+    others: Map<String, Json>,
+}
+
+/// A secret: credentials, and whose Drive they may reach.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BoundCredentials {
+    /// The credentials.
+    pub credentials: Credentials,
+    /// What they may be used for.
+    pub reach: Reach,
+}
+
+impl BoundCredentials {
+    /// Parses the JSON of a secret: the key file of a service account or of an authorized user,
+    /// with, beside Google's members, `allowed_subjects`, `allowed_domains` and `allowed_drives`.
+    /// `drive_url` is the configured Drive: if it is not Google's, its own token endpoint is
+    /// accepted besides Google's.
+    ///
+    /// # Errors
+    /// [`InvalidCredentials`] if it is neither, or can't work.
+    pub fn parse(json: &str, drive_url: &str) -> Result<Self, InvalidCredentials> {
+        let file: KeyFile = serde_json::from_str(json).map_err(|_| InvalidCredentials::NotJson)?;
+        Ok(Self {
+            reach: reach(&file.others)?,
+            credentials: Credentials::from_file(file, drive_url)?,
+        })
+    }
+}
+
+/// Reads the lists that bound the use of the credentials.
+fn reach(members: &Map<String, Json>) -> Result<Reach, InvalidCredentials> {
+    const KNOWN: [(&str, InvalidReach); 3] = [
+        ("allowed_subjects", InvalidReach::Subjects),
+        ("allowed_domains", InvalidReach::Domains),
+        ("allowed_drives", InvalidReach::Drives),
+    ];
+    let is_unknown = |name: &String| {
+        // `Allowed_Subjects` is meant to be one, and would bound nothing.
+        name.to_ascii_lowercase().starts_with(BOUNDS)
+            && KNOWN.iter().all(|(known, _)| known != name)
+    };
+    if members.keys().any(is_unknown) {
+        return Err(InvalidCredentials::UnknownBounds);
+    }
+    let list = |(name, invalid)| match members.get(name) {
+        None => Ok(None),
+        Some(Json::Array(entries)) => {
+            let entries: Option<Vec<&str>> = entries.iter().map(Json::as_str).collect();
+            entries
+                .map(Some)
+                .ok_or(InvalidCredentials::BadReach(invalid))
+        }
+        Some(_) => Err(InvalidCredentials::BadReach(invalid)),
+    };
+    let [subjects, domains, drives] = KNOWN.map(list);
+    let (subjects, domains, drives) = (subjects?, domains?, drives?);
+    Reach::parse(subjects.as_deref(), domains.as_deref(), drives.as_deref())
+        .map_err(InvalidCredentials::BadReach)
+}
+
+/// Returns the token endpoint, which is sent the signed assertion or the refresh token: Google's,
+/// or that of the configured Drive if that is not Google's (a simulated one).
+fn token_uri(named: Option<String>, drive_url: &str) -> Result<String, InvalidCredentials> {
+    let Some(named) = named else {
+        return Ok(TOKEN_URI.to_owned());
+    };
+    if GOOGLE_TOKEN_URIS.contains(&named.as_str()) {
+        return Ok(named);
+    }
+    let origin = |url: &str| {
+        let url = Url::parse(url).ok()?;
+        Some(url.origin()).filter(url::Origin::is_tuple)
+    };
+    match (origin(&named), origin(drive_url), origin(GOOGLE_DRIVE)) {
+        (Some(named_origin), Some(drive), google)
+            if named_origin == drive && google.as_ref() != Some(&drive) =>
+        {
+            Ok(named)
+        }
+        _ => Err(InvalidCredentials::BadTokenUri),
+    }
 }
 
 #[derive(Serialize)]
@@ -93,17 +195,8 @@ struct Claims<'a> {
 }
 
 impl Credentials {
-    /// Parses the JSON of a service account's key file or of an authorized user.
-    ///
-    /// # Errors
-    /// [`InvalidCredentials`] if it is neither, or can't work.
-    pub fn parse(json: &str) -> Result<Self, InvalidCredentials> {
-        let file: KeyFile = serde_json::from_str(json).map_err(|_| InvalidCredentials::NotJson)?;
-        let token_uri = file.token_uri.unwrap_or_else(|| TOKEN_URI.to_owned());
-        match url::Url::parse(&token_uri) {
-            Ok(url) if matches!(url.scheme(), "http" | "https") => {}
-            Ok(_) | Err(_) => return Err(InvalidCredentials::BadTokenUri),
-        }
+    fn from_file(file: KeyFile, drive_url: &str) -> Result<Self, InvalidCredentials> {
+        let token_uri = token_uri(file.token_uri, drive_url)?;
         let credentials = match file.r#type.as_deref() {
             Some("service_account") => Self::ServiceAccount {
                 client_email: present(file.client_email, "client_email")?,

@@ -3,7 +3,9 @@
 use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError;
 
-use crate::{Credentials, DriveError, Kind};
+use domain::Timestamp;
+
+use crate::{BoundCredentials, DriveError, Kind};
 
 const METHOD: &str = "secretsmanager.GetSecretValue";
 
@@ -12,25 +14,31 @@ const METHOD: &str = "secretsmanager.GetSecretValue";
 pub(crate) struct CredentialsSecret {
     pub(crate) secrets: aws_sdk_secretsmanager::Client,
     pub(crate) secret_id: String,
+    /// The configured Drive.
+    pub(crate) drive_url: std::sync::Arc<str>,
 }
 
 /// Credentials as they were read.
 pub(crate) struct Loaded {
-    pub(crate) credentials: Credentials,
+    pub(crate) secret: BoundCredentials,
     /// The id of the secret's version.
     pub(crate) version: Option<String>,
+    /// The time at which they were read.
+    pub(crate) read_at: Timestamp,
 }
 
 impl CredentialsSecret {
     /// Reads the current credentials, and the version of the secret that has them.
-    pub(crate) async fn read(&self) -> Result<Loaded, DriveError> {
+    pub(crate) async fn read(&self, now: Timestamp) -> Result<Loaded, DriveError> {
         let request = self.secrets.get_secret_value().secret_id(&self.secret_id);
         let answer = request.send().await.map_err(failed)?;
         let text = answer.secret_string().unwrap_or_default();
-        let credentials = Credentials::parse(text).map_err(|refused| unusable(METHOD, refused))?;
+        let secret = BoundCredentials::parse(text, &self.drive_url)
+            .map_err(|refused| unusable(METHOD, refused))?;
         Ok(Loaded {
-            credentials,
+            secret,
             version: answer.version_id().map(str::to_owned),
+            read_at: now,
         })
     }
 }

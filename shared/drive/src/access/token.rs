@@ -2,21 +2,22 @@
 //! expires.
 
 use bytes::Bytes;
-use domain::{AccountId, Timestamp};
+use domain::{AccountId, OutOfReach, Timestamp};
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
-use crate::access::account::{another_account, not_identified};
+use crate::access::account::{Terms, another_account, not_identified, out_of_reach};
 use crate::access::credentials_secret::{CredentialsSecret, Loaded, unusable};
 use crate::failure::classify::ErrorBody;
 use crate::failure::drive_error::BadJson;
-use crate::{
-    Clock, Credentials, DriveClient, DriveError, ExpectedAccount, Kind, Secret, Transport,
-};
+use crate::{Clock, Credentials, DriveClient, DriveError, Kind, Secret, Transport};
 
 const METHOD: &str = "oauth2.token";
 /// The time before its expiry in which a token is not used any more, so that no call outlives it.
 const MARGIN_MILLIS: i64 = 60_000;
+/// The time after which the secret is read again, so that one that was deleted, or allows less than
+/// it did, is not used any longer.
+const CREDENTIALS_MILLIS: i64 = 900_000;
 /// The assumed lifetime of a token if the response has no `expires_in`, which is only recommended.
 const UNSTATED_SECONDS: i64 = 300;
 
@@ -89,31 +90,24 @@ impl TokenSource {
         }))
     }
 
-    /// Reads the credentials unless they are loaded.
+    /// Reads the credentials unless they were read a short time ago.
     pub(crate) async fn prepare(&self) -> Result<(), DriveError> {
         match self {
             Self::Fixed(_) => Ok(()),
             Self::Issued(issued) => {
                 let Issued { issuer, state } = issued.as_ref();
-                let mut state = state.lock().await;
-                if state.loaded.is_none() {
-                    state.loaded = Some(issuer.secret.read().await?);
-                }
-                Ok(())
+                issuer.load(&mut *state.lock().await).await.map(|_| ())
             }
         }
     }
 
-    /// Returns a token that does not expire soon, of the expected account if there is one.
-    pub(crate) async fn token(
-        &self,
-        expected: Option<&ExpectedAccount>,
-    ) -> Result<Secret, DriveError> {
+    /// Returns a token that does not expire soon, if the credentials may be used on these terms.
+    pub(crate) async fn token(&self, terms: Terms<'_>) -> Result<Secret, DriveError> {
         match self {
             Self::Fixed(text) => Ok(text.clone()),
             Self::Issued(issued) => {
                 let Issued { issuer, state } = issued.as_ref();
-                issuer.token_of(expected, &mut *state.lock().await).await
+                issuer.token_of(terms, &mut *state.lock().await).await
             }
         }
     }
@@ -129,12 +123,12 @@ impl TokenSource {
         }
     }
 
-    /// Returns another token than the one that Drive rejected, of the expected account if there is
-    /// one; `None` if there can't be one.
+    /// Returns another token than the one that Drive rejected, on the same terms; `None` if there
+    /// can't be one.
     pub(crate) async fn replacement_for(
         &self,
         refused: &Secret,
-        expected: Option<&ExpectedAccount>,
+        terms: Terms<'_>,
     ) -> Result<Option<Secret>, DriveError> {
         match self {
             Self::Fixed(_) => Ok(None),
@@ -149,30 +143,78 @@ impl TokenSource {
                 {
                     state.token = None;
                 }
-                issuer.token_of(expected, &mut state).await.map(Some)
+                issuer.token_of(terms, &mut state).await.map(Some)
             }
         }
     }
 }
 
 impl Issuer {
-    /// Returns a token of the expected account. Whose the credentials are is asked only if the
-    /// secret has another version than the one that is known to be the account's, and once for
-    /// each: so credentials that were exchanged for another account's are noticed before anything
-    /// is read or written with them. If they are another account's, the secret is read once more,
-    /// since the account may have been replaced.
+    /// Reads the secret if that was not done for a quarter of an hour. Returns whether it was read.
+    async fn load(&self, state: &mut TokenState) -> Result<bool, DriveError> {
+        let now = (self.clock)();
+        let recent = |loaded: &Loaded| now.millis_since(loaded.read_at) < CREDENTIALS_MILLIS;
+        if state.loaded.as_ref().is_some_and(recent) {
+            return Ok(false);
+        }
+        self.read_secret(state).await?;
+        Ok(true)
+    }
+
+    /// Reads the secret. With other credentials than before, there is no token yet, and it is not
+    /// known whose they are; with none, the ones before are not used any longer.
+    async fn read_secret(&self, state: &mut TokenState) -> Result<(), DriveError> {
+        let read = self.secret.read((self.clock)()).await;
+        let before = state
+            .loaded
+            .as_ref()
+            .map(|loaded| &loaded.secret.credentials);
+        let same = match &read {
+            Ok(read) => before == Some(&read.secret.credentials),
+            Err(error) => !matches!(error.kind(), Kind::AuthLost { .. }),
+        };
+        if !same {
+            *state = TokenState::default();
+        }
+        state.loaded = Some(read?);
+        Ok(())
+    }
+
+    /// Checks that what the credentials are used for is within what their secret allows.
+    fn check_reach(&self, terms: Terms<'_>, state: &TokenState) -> Result<(), OutOfReach> {
+        match (terms.within, &state.loaded) {
+            (Some(log), Some(loaded)) => loaded.secret.reach.check(self.subject.as_deref(), log),
+            (Some(_) | None, _) => Ok(()),
+        }
+    }
+
+    /// Returns a token, if what it is for is within what the secret allows, and if it is the
+    /// expected account's. Whose the credentials are is asked only if the secret has another
+    /// version than the one that is known to be the account's, and once for each: so credentials
+    /// that were exchanged for another account's are noticed before anything is read or written
+    /// with them. Before a refusal, the secret is read once more, since it, or the account, may
+    /// have been replaced.
     async fn token_of(
         &self,
-        expected: Option<&ExpectedAccount>,
+        terms: Terms<'_>,
         state: &mut TokenState,
     ) -> Result<Secret, DriveError> {
         let mut read_again = false;
         loop {
+            read_again |= self.load(state).await?;
+            if let Err(refused) = self.check_reach(terms, state) {
+                if read_again {
+                    return Err(out_of_reach(refused));
+                }
+                self.read_secret(state).await?;
+                read_again = true;
+                continue;
+            }
             let token = match &state.token {
                 Some(token) if (self.clock)() < token.good_until => token.text.clone(),
-                Some(_) | None => self.renew(state).await?,
+                Some(_) | None => self.renew(terms, state, read_again).await?,
             };
-            let Some(expected) = expected else {
+            let Some(expected) = terms.account else {
                 return Ok(token);
             };
             let version = state
@@ -195,7 +237,6 @@ impl Issuer {
                 return Err(another_account());
             }
             *state = TokenState::default();
-            read_again = true;
         }
     }
 
@@ -209,28 +250,35 @@ impl Issuer {
     }
 
     /// Exchanges the credentials for a token. If Google rejects them, reads the secret once more,
-    /// since it may have been rotated.
-    async fn renew(&self, state: &mut TokenState) -> Result<Secret, DriveError> {
+    /// unless it was just read, since it may have been rotated.
+    async fn renew(
+        &self,
+        terms: Terms<'_>,
+        state: &mut TokenState,
+        just_read: bool,
+    ) -> Result<Secret, DriveError> {
         state.token = None;
-        let (mut used, fresh) = match state.loaded.take() {
-            Some(loaded) => (loaded, false),
-            None => (self.secret.read().await?, true),
-        };
-        let mut outcome = self.exchange(&used.credentials).await;
-        if !fresh && matches!(&outcome, Err(error) if matches!(error.kind(), Kind::AuthLost { .. }))
-        {
-            let now = self.secret.read().await?;
-            if now.credentials != used.credentials {
-                outcome = self.exchange(&now.credentials).await;
-                used = now;
-                state.identity = None;
+        let mut outcome = self.exchange_loaded(state).await;
+        let lost = |error: &DriveError| matches!(error.kind(), Kind::AuthLost { .. });
+        if !just_read && outcome.as_ref().is_err_and(lost) {
+            let before = state.loaded.as_ref().map(|used| used.secret.clone());
+            self.read_secret(state).await?;
+            self.check_reach(terms, state).map_err(out_of_reach)?;
+            if state.loaded.as_ref().map(|now| &now.secret) != before.as_ref() {
+                outcome = self.exchange_loaded(state).await;
             }
         }
-        state.loaded = Some(used);
         let token = outcome?;
         let text = token.text.clone();
         state.token = Some(token);
         Ok(text)
+    }
+
+    async fn exchange_loaded(&self, state: &TokenState) -> Result<Token, DriveError> {
+        match &state.loaded {
+            Some(loaded) => self.exchange(&loaded.secret.credentials).await,
+            None => Err(DriveError::new(METHOD, Kind::NotSent)),
+        }
     }
 
     async fn exchange(&self, credentials: &Credentials) -> Result<Token, DriveError> {

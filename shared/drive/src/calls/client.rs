@@ -7,6 +7,7 @@ use domain::{
 };
 use http::Method;
 
+use crate::access::account::Terms;
 use crate::access::token::TokenSource;
 use crate::calls::batch::read_any;
 use crate::calls::request::{Call, ambiguous, parse_json};
@@ -37,6 +38,7 @@ pub struct DriveClient {
     pub(crate) quota_user: Option<Arc<str>>,
     pub(crate) clock: Clock,
     pub(crate) expected: Option<Arc<ExpectedAccount>>,
+    pub(crate) within: Option<Arc<LogId>>,
 }
 
 impl DriveClient {
@@ -52,6 +54,7 @@ impl DriveClient {
             quota_user: None,
             clock,
             expected: None,
+            within: None,
         }
     }
 
@@ -72,7 +75,7 @@ impl DriveClient {
     /// Returns a token for a call.
     pub(crate) async fn token(&self) -> Result<Secret, DriveError> {
         // Boxed: it is rarely more than a look at the cache, and contains whole calls.
-        Box::pin(self.tokens.token(self.expected.as_deref())).await
+        Box::pin(self.tokens.token(self.terms())).await
     }
 
     /// Returns another token than the one that Drive rejected; `None` if there can't be one.
@@ -80,8 +83,14 @@ impl DriveClient {
         &self,
         refused: &Secret,
     ) -> Result<Option<Secret>, DriveError> {
-        let expected = self.expected.as_deref();
-        Box::pin(self.tokens.replacement_for(refused, expected)).await
+        Box::pin(self.tokens.replacement_for(refused, self.terms())).await
+    }
+
+    fn terms(&self) -> Terms<'_> {
+        Terms {
+            account: self.expected.as_deref(),
+            within: self.within.as_deref(),
+        }
     }
 
     /// Uses a separate transport for content. Without it, content goes through the ordinary

@@ -103,6 +103,13 @@ impl DriveError {
         self
     }
 
+    /// Returns the cause if it is a `T`: what of [`crate::InvalidCredentials`] or
+    /// [`domain::OutOfReach`] made a secret unusable.
+    #[must_use]
+    pub fn source_as<T: std::error::Error + 'static>(&self) -> Option<&T> {
+        self.source.as_deref()?.downcast_ref()
+    }
+
     /// Duplicates the error for another of the calls that failed together.
     pub(crate) fn duplicate(&self) -> Self {
         Self {

@@ -1,12 +1,14 @@
 //! Authentication: credentials, assertions, tokens and their renewal.
 
+mod bounds;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use domain::{AccountId, FileId, Timestamp};
 use drive::{
-    ANOTHER_ACCOUNT, Access, Clock, Credentials, DriveClient, Drives, ExpectedAccount,
+    ANOTHER_ACCOUNT, Access, BoundCredentials, Clock, DriveClient, Drives, ExpectedAccount,
     InvalidCredentials, Kind, Transport, TransportError,
 };
 use http::header;
@@ -18,7 +20,7 @@ use crate::support::{
     rsa_key,
 };
 
-const TOKEN_URI: &str = "https://oauth2.test/token";
+const TOKEN_URI: &str = "https://oauth2.googleapis.com/token";
 
 fn user_secret(refresh_token: &str) -> String {
     json!({"type": "authorized_user", "client_id": "cid", "client_secret": "csecret",
@@ -43,6 +45,7 @@ fn access() -> Access {
         secret_id: "drivesync/acme/main".to_owned(),
         subject: None,
         quota_user: None,
+        within: None,
     }
 }
 
@@ -116,7 +119,7 @@ async fn a_token_is_used_until_a_minute_before_it_expires() {
         let now = Arc::clone(&now);
         Arc::new(move || Timestamp::from_millis(now.load(Ordering::SeqCst)))
     };
-    let secrets = FakeSecrets::holding([user_secret("r")]);
+    let secrets = FakeSecrets::holding([user_secret("r"), user_secret("r")]);
     let fake = Fake::answering([token("a"), document(), document(), token("b"), document()]);
     let drives = drives(&fake, &secrets, clock);
     read(&drives.client(&access()).await.unwrap())
@@ -141,9 +144,9 @@ async fn a_token_is_used_until_a_minute_before_it_expires() {
         .iter()
         .map(|request| request.uri().host().unwrap())
         .collect();
-    let (oauth, drive) = ("oauth2.test", "drive.test");
+    let (oauth, drive) = ("oauth2.googleapis.com", "drive.test");
     assert_eq!(hosts, [oauth, drive, drive, oauth, drive]);
-    assert_eq!(secrets.reads(), 1);
+    assert_eq!(secrets.reads(), 2, "once more after a quarter of an hour");
 }
 
 #[tokio::test]
@@ -157,9 +160,9 @@ async fn a_rejected_token_is_renewed_once() {
         .unwrap();
     read(&client).await.unwrap();
     let wanted = [
-        step("oauth2.test", ""),
+        step("oauth2.googleapis.com", ""),
         step("drive.test", "Bearer a"),
-        step("oauth2.test", ""),
+        step("oauth2.googleapis.com", ""),
         step("drive.test", "Bearer b"),
     ];
     assert_eq!(requests(&fake), wanted);
@@ -184,7 +187,7 @@ async fn many_calls_with_one_rejected_token_cause_one_exchange() {
         Box::pin(async move {
             // Lets the other calls run in between, as on a network.
             tokio::task::yield_now().await;
-            if request.uri().host() == Some("oauth2.test") {
+            if request.uri().host() == Some("oauth2.googleapis.com") {
                 let number = counted.fetch_add(1, Ordering::SeqCst) + 1;
                 return token(&format!("t{number}"));
             }
@@ -341,8 +344,12 @@ fn invalid_credentials_are_rejected_naming_the_wrong_member() {
         (&account("not a key"), InvalidCredentials::BadKey),
     ];
     for (text, refused) in rows {
-        assert_eq!(Credentials::parse(text), Err(refused), "{text}");
+        assert_eq!(parse(text), Err(refused), "{text}");
     }
+}
+
+fn parse(text: &str) -> Result<BoundCredentials, InvalidCredentials> {
+    BoundCredentials::parse(text, "https://www.googleapis.com")
 }
 
 #[test]
@@ -350,7 +357,7 @@ fn credentials_never_show_secrets() {
     let (pem, _) = rsa_key();
     let account = json!({"type": "service_account", "client_email": "a", "private_key": pem});
     for text in [user_secret("rtoken"), account.to_string()] {
-        let shown = format!("{:?}", Credentials::parse(&text).unwrap());
+        let shown = format!("{:?}", parse(&text).unwrap());
         for hidden in ["csecret", "rtoken", "PRIVATE KEY"] {
             assert!(!shown.contains(hidden), "{shown}");
         }

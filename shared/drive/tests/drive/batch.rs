@@ -283,12 +283,13 @@ async fn only_calls_with_a_rejected_token_are_repeated() {
     let expired = || google_error(401, "authError", Some("Authorization"));
     let token = |text: &str| ok(&json!({"access_token": text, "expires_in": 3599}));
     let secret = json!({"type": "authorized_user", "client_id": "c", "client_secret": "s",
-        "refresh_token": "r", "token_uri": "https://oauth2.test/token"});
+        "refresh_token": "r", "token_uri": "https://oauth2.googleapis.com/token"});
     let secrets = FakeSecrets::holding([secret.to_string()]);
     let access = Access {
         secret_id: "s".to_owned(),
         subject: None,
         quota_user: Some("acme".to_owned()),
+        within: None,
     };
     let fake = Fake::answering([
         token("t1"),

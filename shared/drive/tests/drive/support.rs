@@ -142,12 +142,14 @@ impl FakeSecrets {
 
     pub(crate) fn failing(status: u16, code: &str) -> Self {
         let fake = Self::default();
-        let body = json!({"__type": code, "message": "no"});
-        fake.answers
-            .lock()
-            .unwrap()
-            .push_back((status, body.to_string()));
+        fake.fails(status, code);
         fake
+    }
+
+    /// Answers the next read with an error.
+    pub(crate) fn fails(&self, status: u16, code: &str) {
+        let body = json!({"__type": code, "message": "no"}).to_string();
+        self.answers.lock().unwrap().push_back((status, body));
     }
 
     pub(crate) fn reads(&self) -> u32 {

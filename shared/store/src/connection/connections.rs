@@ -390,6 +390,8 @@ struct Body {
     secret_version: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     account_comparison: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    bound: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     my_drive: Option<String>,
     #[serde(default)]
@@ -522,6 +524,7 @@ pub(crate) fn encode_connection(connection: &Connection) -> Result<Encoded, Stor
             .comparison
             .as_ref()
             .map(ToString::to_string),
+        bound: connection.account.bound,
         my_drive: connection.my_drive.as_ref().map(FileId::to_string),
         removals: connection.removals.into(),
         comparison_days: Some(connection.comparison_interval.days),
@@ -579,6 +582,7 @@ pub(crate) fn decode_connection(tenant: &TenantId, item: Item) -> Result<Connect
             id: account,
             secret_version: body.secret_version,
             comparison,
+            bound: body.bound,
         },
         my_drive,
         removals: body.removals.into(),

@@ -5,14 +5,15 @@ use serde_json::{Value, json};
 
 use crate::support::{Answer, World, credentials, eventually, own};
 
-/// Creates a secret of the tenant, or replaces it.
 async fn store_secret(world: &World, name: &str, user: &str) {
+    store_text(world, name, &credentials(&world.drive_url, user)).await;
+}
+
+/// Creates a secret of the tenant, or replaces it.
+pub(super) async fn store_text(world: &World, name: &str, text: &str) {
     let secrets = world.system.aws.secrets_client();
-    let (id, text) = (
-        format!("drivesync/local/{name}"),
-        credentials(&world.drive_url, user),
-    );
-    let create = secrets.create_secret().name(&id).secret_string(&text);
+    let id = format!("drivesync/local/{name}");
+    let create = secrets.create_secret().name(&id).secret_string(text);
     if create.send().await.is_err() {
         let put = secrets.put_secret_value().secret_id(id).secret_string(text);
         put.send().await.unwrap();
@@ -24,7 +25,7 @@ async fn revoke(world: &World, user: &str, revoked: bool) {
     world.control(Method::POST, "grants", order).await;
 }
 
-async fn patch(world: &World, body: Value) -> Answer {
+pub(super) async fn patch(world: &World, body: Value) -> Answer {
     let any = [("if-match", "*")];
     world.api(Method::PATCH, "", &any, Some(body)).await
 }
@@ -148,6 +149,29 @@ fn a_shared_drive_that_another_account_reads_is_the_same_drive() {
         let rotated = world.call(token, Method::PATCH, &path, &any, Some(body));
         let rotated = rotated.await;
         assert_eq!(rotated.status, 200, "{}", rotated.body);
+    });
+}
+
+#[test]
+fn regression_the_account_of_an_older_connection_is_compared_before_it_is_known() {
+    own(async |world| {
+        let connection = world.store().load_connection(&world.key).await;
+        let connection = connection.unwrap().unwrap();
+        let old = store::Connection {
+            account: domain::Account::default(),
+            state: store::ConnectionState::Paused,
+            ..connection
+        };
+        world.store().save_connection(&old).await.unwrap();
+        store_secret(world, "bob", "bob").await;
+        store_secret(world, "same", "owner@example.com").await;
+        refused(&patch(world, json!({"secret": "bob"})).await);
+        // With credentials that tell nothing any more, a person must say that the account is meant.
+        revoke(world, "owner", true).await;
+        refused(&patch(world, json!({"secret": "bob"})).await);
+        revoke(world, "owner", false).await;
+        let same = patch(world, json!({"secret": "same"})).await;
+        assert_eq!(same.status, 200, "{}", same.body);
     });
 }
 

@@ -14,22 +14,26 @@ const ACCOUNT: &str = "sync@project.iam.gserviceaccount.com";
 /// Google's name for it (RFC 6749, section 5.2).
 const REFUSED: &str = "unauthorized_client";
 
-/// Returns the key file of a service account, with a key that is generated for this run.
-fn key_file(drive_url: &str) -> String {
+/// Returns a secret that holds the key file of a service account, with a key that is generated for
+/// this run, and the given lists of what it allows.
+pub(super) fn key_file(drive_url: &str, allowed: &Value) -> String {
     let pair = KeyPair::generate(KeySize::Rsa2048).unwrap();
     let der: Pkcs8V1Der<'_> = pair.as_der().unwrap();
     let name = "PRIVATE KEY";
     let text = STANDARD.encode(der.as_ref());
-    json!({
+    let mut secret = json!({
         "type": "service_account", "client_email": ACCOUNT, "private_key_id": "k1",
         "private_key": format!("-----BEGIN {name}-----\n{text}\n-----END {name}-----\n"),
         "token_uri": format!("{drive_url}/token"), "project_id": "project",
-    })
-    .to_string()
+    });
+    for (list, entries) in allowed.as_object().unwrap() {
+        secret[list] = entries.clone();
+    }
+    secret.to_string()
 }
 
 /// Grants the account the right to act as other users, or revokes it.
-async fn delegate(world: &World, delegated: bool) {
+pub(super) async fn delegate(world: &World, delegated: bool) {
     let order = json!({"service_account": ACCOUNT, "delegated": delegated});
     world.control(Method::POST, "grants", order).await;
 }
@@ -48,10 +52,11 @@ async fn connect(world: &World) -> Answer {
 /// Stores the account's key in the secret that the API reads.
 async fn store_key(world: &World) {
     let secrets = world.system.aws.secrets_client();
+    let allowed = json!({"allowed_subjects": ["owner@example.com"]});
     let create = secrets
         .create_secret()
         .name("drivesync/local/robot")
-        .secret_string(key_file(&world.drive_url));
+        .secret_string(key_file(&world.drive_url, &allowed));
     create.send().await.unwrap();
 }
 

@@ -1,5 +1,6 @@
 //! The lifecycle of connections and their credentials.
 
 mod accounts;
+mod bindings;
 mod delegation;
 mod lifecycle;

@@ -359,6 +359,7 @@ fn any_response_of_the_token_endpoint_is_handled() {
         secret_id: "drivesync/acme/drive".to_owned(),
         subject: None,
         quota_user: None,
+        within: None,
     };
     let token = run(async {
         let secret = aws.secrets_client().create_secret().name(&access.secret_id);

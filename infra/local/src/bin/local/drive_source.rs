@@ -8,7 +8,7 @@ use drive::{
     reqwest_transport,
 };
 use drive_simulator::{LoadReport, Options, Role, Simulator};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -95,9 +95,9 @@ fn google(
     let failed = |why: &dyn std::fmt::Display| format!("the key file {} {why}", file.display());
     let text = std::fs::read_to_string(file)
         .map_err(|error| failed(&format!("cannot be read: {error}")))?;
-    let key: serde_json::Value =
+    let key: Value =
         serde_json::from_str(&text).map_err(|error| failed(&format!("is not JSON: {error}")))?;
-    let member = |name: &str| key.get(name).and_then(serde_json::Value::as_str);
+    let member = |name: &str| key.get(name).and_then(Value::as_str);
     if member("type") != Some("service_account") || member("private_key").is_none() {
         return Err(failed(
             &"is not the key of a service account: its `type` must be `service_account`",
@@ -107,11 +107,24 @@ fn google(
         url: "https://www.googleapis.com".to_owned(),
         transport,
         content,
-        credentials: text,
+        credentials: allowing(key, subject.as_deref()).unwrap_or(text),
         subject,
         notifies: false,
         simulator: None,
     })
+}
+
+/// Adds the user whom the account is to act as to those that the secret allows; `None` if there is
+/// nothing to add.
+fn allowing(mut key: Value, subject: Option<&str>) -> Option<String> {
+    let allowed = key.as_object_mut()?.entry("allowed_subjects");
+    let allowed = allowed.or_insert_with(|| json!([]));
+    let subject = json!(subject?);
+    let allowed = allowed.as_array_mut()?;
+    if !allowed.contains(&subject) {
+        allowed.push(subject);
+    }
+    Some(key.to_string())
 }
 
 async fn simulate(
@@ -171,4 +184,26 @@ pub(crate) async fn listen(address: SocketAddr, option: &str) -> Result<TcpListe
     bound.map_err(|error| {
         format!("cannot listen on {address} ({error}): free it, or pass another {option}")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_secret_allows_the_subject_of_the_command_line_and_nobody_else() {
+        let with = |key: Value, subject| {
+            let text = allowing(key, subject)?;
+            Some(serde_json::from_str::<Value>(&text).unwrap()["allowed_subjects"].clone())
+        };
+        let (ann, key) = (Some("ann@example.com"), json!({"type": "service_account"}));
+        assert_eq!(with(key.clone(), ann), Some(json!(["ann@example.com"])));
+        assert_eq!(with(key, None), None);
+        let bob = json!({"allowed_subjects": ["bob@example.com"]});
+        let both = json!(["bob@example.com", "ann@example.com"]);
+        assert_eq!(with(bob, ann), Some(both.clone()));
+        assert_eq!(with(json!({"allowed_subjects": both}), ann), Some(both));
+        // A list that is not valid is reported when the secret is used.
+        assert_eq!(with(json!({"allowed_subjects": "all"}), ann), None);
+    }
 }

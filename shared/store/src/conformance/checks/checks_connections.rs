@@ -58,6 +58,7 @@ pub(crate) fn connection(key: &ConnectionKey) -> Connection {
             id: Some(AccountId::parse("0123").unwrap()),
             secret_version: Some("v-1".to_owned()),
             comparison: Some(OperationId::parse("o1").unwrap()),
+            bound: true,
         },
         my_drive: Some(file("0root")),
         removals: RemovalLimits {
