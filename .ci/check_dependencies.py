@@ -1,7 +1,8 @@
 """Holds every dependency to `deny.toml` (where it comes from, its licence, what is banned), and finds unused ones.
 
 `cargo deny check licenses sources bans` says the same, and more (advisories, yanked versions). It is not run here:
-no current build of it is in a package registry, and building it from source takes many minutes on two cores.
+no current build of it is in a package registry, and building it from source takes many minutes on two cores. The
+workflow in `.github` runs it, each day.
 
     python .ci/check_dependencies.py [--self-test]
 """

@@ -4,7 +4,7 @@
     check_template.py               all checks
     check_template.py --self-test   breaks each rule in turn and sees that it is caught
 
-Runs in an environment made from .ci/requirements.txt. Prints one line per check, then
+Runs in an environment made from .ci/requirements.lock. Prints one line per check, then
 `N passed, M failed`; exits with 1 where something failed.
 """
 
