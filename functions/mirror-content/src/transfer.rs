@@ -283,7 +283,7 @@ impl<'a> Transfer<'a> {
             Some(upload) => upload.clone(),
             None => {
                 let class = self.work.connection.content.storage_class;
-                let begun = objects.create_upload(&self.key, MIME_TYPE, class).await?;
+                let begun = objects.create_upload(&self.key, class).await?;
                 self.upload.insert(begun).clone()
             }
         };
@@ -364,7 +364,7 @@ impl<'a> Transfer<'a> {
             let bytes = self.buffer.split().freeze();
             let settings = &self.work.connection.content;
             let content = Encoded::with_settings(bytes, &digest, mime_type, settings);
-            let place = objects.put(&key, content, mime_type, class).await?;
+            let place = objects.put(&key, content, class).await?;
             return Ok(TransferResult::Done(place, digest));
         }
         if !self.buffer.is_empty() {
@@ -378,7 +378,7 @@ impl<'a> Transfer<'a> {
             .complete_upload(&self.key, upload, &self.stored)
             .await?;
         if key != self.key {
-            objects.copy(&self.key, &key, mime_type, class).await?;
+            objects.copy(&self.key, &key, class).await?;
             self.work.delete_object(&self.key).await;
         }
         let place = ObjectLocation::plain(key, digest.size_bytes);
@@ -436,6 +436,3 @@ fn is_saved(state: &ContentState, upload: &UploadId) -> bool {
 fn is_interrupted(error: &DriveError) -> bool {
     *error.kind() == Kind::BadContent(BadContent::Interrupted)
 }
-
-/// The content type of a multipart upload. Nothing reads it: each download sets its own.
-const MIME_TYPE: &str = "application/octet-stream";

@@ -15,6 +15,11 @@ mod single;
 #[cfg(test)]
 mod tests;
 
+/// The type of every stored object, whatever its content is: a browser saves it and runs nothing of
+/// it, and a link sets the type of its own download. One object may be the content of files of
+/// different types.
+const STORED_TYPE: &str = "application/octet-stream";
+
 pub use body::Body;
 pub use client::{Objects, client};
 pub use content::ContentRef;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use domain::content::{ContentHash, ObjectKey, UploadId};
 
 use crate::client::sdk;
-use crate::{ContentHasher, ObjectMetadata, Objects, ObjectsError, StorageClass};
+use crate::{ContentHasher, ObjectMetadata, Objects, ObjectsError, STORED_TYPE, StorageClass};
 
 /// A stored part.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,12 +55,10 @@ impl Objects {
     pub async fn create_upload(
         &self,
         key: &ObjectKey,
-        mime_type: &str,
         class: StorageClass,
     ) -> Result<UploadId, ObjectsError> {
         let verified = Some(ChecksumAlgorithm::Sha256);
-        self.create_upload_with(key, mime_type, class, verified)
-            .await
+        self.create_upload_with(key, class, verified).await
     }
 
     /// Creates a multipart upload whose parts are uploaded by presigned URLs, without checksums:
@@ -71,23 +69,21 @@ impl Objects {
     pub async fn create_presigned_upload(
         &self,
         key: &ObjectKey,
-        mime_type: &str,
         class: StorageClass,
     ) -> Result<UploadId, ObjectsError> {
-        self.create_upload_with(key, mime_type, class, None).await
+        self.create_upload_with(key, class, None).await
     }
 
     async fn create_upload_with(
         &self,
         key: &ObjectKey,
-        mime_type: &str,
         class: StorageClass,
         checksum: Option<ChecksumAlgorithm>,
     ) -> Result<UploadId, ObjectsError> {
         let call = self.client.create_multipart_upload();
         let call = call.bucket(&self.bucket).key(key.as_str());
         let created = call
-            .content_type(mime_type)
+            .content_type(STORED_TYPE)
             .set_storage_class(sdk(class))
             .set_checksum_algorithm(checksum)
             .send()

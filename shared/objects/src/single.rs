@@ -10,8 +10,7 @@ use domain::content::{ContentHash, Encoding, ObjectKey, ObjectLocation};
 
 use crate::client::sdk;
 use crate::multipart::{checksum, count, from_checksum, size};
-use crate::presign::header_text;
-use crate::{Body, Encoded, Objects, ObjectsError, StorageClass};
+use crate::{Body, Encoded, Objects, ObjectsError, STORED_TYPE, StorageClass};
 
 /// The metadata of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +62,6 @@ impl Objects {
         &self,
         key: &ObjectKey,
         content: Encoded,
-        mime_type: &str,
         class: StorageClass,
     ) -> Result<ObjectLocation, ObjectsError> {
         let location = ObjectLocation {
@@ -73,7 +71,7 @@ impl Objects {
         };
         let call = self.client.put_object().bucket(&self.bucket);
         call.key(key.as_str())
-            .content_type(header_text(mime_type))
+            .content_type(STORED_TYPE)
             .set_content_encoding(content_encoding(content.encoding))
             .set_storage_class(sdk(class))
             .checksum_sha256(checksum(&content.sha256))
@@ -152,7 +150,6 @@ impl Objects {
         &self,
         from: &ObjectKey,
         to: &ObjectKey,
-        mime_type: &str,
         class: StorageClass,
     ) -> Result<(), ObjectsError> {
         let call = self.client.copy_object().bucket(&self.bucket);
@@ -160,7 +157,7 @@ impl Objects {
         call.copy_source(format!("{}/{from}", self.bucket))
             .key(to.as_str())
             .metadata_directive(MetadataDirective::Replace)
-            .content_type(mime_type)
+            .content_type(STORED_TYPE)
             .set_storage_class(sdk(class))
             .send()
             .await?;

@@ -88,9 +88,7 @@ pub(crate) async fn store(
     let object = ObjectKey::content(&key.tenant, &digest.sha256, deps.entropy.next());
     let settings = &connection.content;
     let content = Encoded::with_settings(bytes, digest, mime_type, settings);
-    let put = deps
-        .objects
-        .put(&object, content, mime_type, settings.storage_class);
+    let put = deps.objects.put(&object, content, settings.storage_class);
     record_object(deps, key, put.await?, digest).await
 }
 

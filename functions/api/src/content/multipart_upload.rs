@@ -28,8 +28,6 @@ const URLS_MAX: u32 = 1_000;
 const URL_SECONDS: u32 = 3_600;
 /// The longest duration of an upload, in milliseconds: a day.
 const UPLOAD_MILLIS: i64 = 24 * 3_600 * 1_000;
-/// The type of the object in the bucket. The version that refers to it has the content's own type.
-const MIME_TYPE: &str = "application/octet-stream";
 
 /// An upload to begin.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -123,9 +121,7 @@ pub(crate) async fn begin_upload(
     change.needs_bytes().await?;
     let object = ObjectKey::content(&at.key.tenant, &hash, deps.entropy.next());
     let class = connection.content.storage_class;
-    let begun = deps
-        .objects
-        .create_presigned_upload(&object, MIME_TYPE, class);
+    let begun = deps.objects.create_presigned_upload(&object, class);
     let upload = MultipartUpload {
         id: format!("{:016x}{:016x}", deps.entropy.next(), deps.entropy.next()),
         file: at.file.clone(),

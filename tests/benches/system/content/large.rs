@@ -107,10 +107,7 @@ async fn bucket_alone(rig: &Rig, (files, bytes): (u64, u64)) -> f64 {
         let key = ObjectKey::staging(&rig.key.tenant, 1, number);
         tokio::spawn(async move {
             let class = StorageClass::Standard;
-            let upload = objects
-                .create_upload(&key, "application/octet-stream", class)
-                .await
-                .unwrap();
+            let upload = objects.create_upload(&key, class).await.unwrap();
             let count = u32::try_from(bytes / PART_BYTES as u64).unwrap();
             let parts =
                 (1..=count).map(|number| objects.upload_part(&key, &upload, number, part.clone()));

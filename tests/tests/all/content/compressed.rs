@@ -96,12 +96,7 @@ async fn stored_bytes(hand: &ByHand, key: &ObjectKey) -> Bytes {
 
 async fn overwrite(hand: &ByHand, key: &ObjectKey, bytes: Bytes) {
     let sum = ContentHasher::sha256(&bytes);
-    let put = bucket(hand).put(
-        key,
-        Encoded::plain(bytes, sum),
-        "text/plain",
-        StorageClass::Standard,
-    );
+    let put = bucket(hand).put(key, Encoded::plain(bytes, sum), StorageClass::Standard);
     put.await.unwrap();
 }
 

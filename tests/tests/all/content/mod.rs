@@ -104,7 +104,6 @@ pub async fn upload(hand: &ByHand, file: &str, content: &'static [u8]) {
     let put = bucket(hand).put(
         &key,
         Encoded::plain(Bytes::from_static(content), digest.sha256),
-        "text/plain",
         domain::StorageClass::Standard,
     );
     let place = put.await.unwrap();
