@@ -1,4 +1,4 @@
-//! What the credentials of a secret may be used for: the bounds that an operator writes beside them.
+//! What the credentials of a secret may be used for: bounds that an operator writes beside them.
 
 use std::fmt;
 

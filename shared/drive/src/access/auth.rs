@@ -51,7 +51,7 @@ pub enum InvalidCredentials {
     /// A list that bounds the use of the credentials is not valid.
     #[error("{0}")]
     BadReach(InvalidReach),
-    /// A member that begins with `allowed_` is none of the known lists: probably a spelling mistake.
+    /// A member that begins with `allowed_` is none of the known lists: a spelling mistake.
     #[error(
         "of `allowed_...`, only allowed_subjects, allowed_domains and allowed_drives are known"
     )]

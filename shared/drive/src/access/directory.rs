@@ -112,8 +112,8 @@ impl Drives {
         Ok(Self::new(transport, base_url, secrets, Arc::new(clock)).with_content(content))
     }
 
-    /// Opens the client of a connection. Reads the secret if it was not read within the last quarter
-    /// of an hour; sends nothing to Google.
+    /// Opens the client of a connection. Reads the secret if it was not read within the last
+    /// quarter of an hour; sends nothing to Google.
     ///
     /// # Errors
     /// [`crate::Kind::AuthLost`] if the secret is missing, not readable or contains invalid
