@@ -293,6 +293,8 @@ BREAKS = [
     (rules.users_cannot_choose_their_tenant, "a second factor never asked for", put(IDENTITY, "UserPool", "MfaConfiguration", "OPTIONAL")),
     (rules.users_cannot_choose_their_tenant, "sign-up", put(IDENTITY, "UserPool", "AdminCreateUserConfig", "AllowAdminCreateUserOnly", False)),
     (rules.users_cannot_choose_their_tenant, "a writable tenant", put(IDENTITY, "Client", "WriteAttributes", ["name", "custom:tenant"])),
+    (rules.users_cannot_choose_their_tenant, "a writable role", put(IDENTITY, "Client", "WriteAttributes", ["name", "custom:role"])),
+    (rules.users_cannot_choose_their_tenant, "any role claim", lambda sources, _: sources[ROOT]["Rules"]["OurOwnPoolKnowsOneTenantClaim"]["Assertions"].pop(1)),
     (rules.users_cannot_choose_their_tenant, "write attributes left out", drop(IDENTITY, "Client", "WriteAttributes")),
     (rules.users_cannot_choose_their_tenant, "a pool beside an issuer", without_condition),
     (rules.users_cannot_choose_their_tenant, "any claim", lambda sources, _: sources[ROOT]["Rules"].pop("OurOwnPoolKnowsOneTenantClaim")),

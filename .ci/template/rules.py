@@ -21,7 +21,7 @@ FUNCTIONS = {
     "publish-events": {"timeout": 60, "memory": 256, "own": set()},
     "run-operations": {"timeout": 60, "memory": 512, "own": {"WEBHOOK_URL"}},
     "sweep": {"timeout": 60, "memory": 256, "own": {"DEAD_LETTER_QUEUE_URLS", "WEBHOOK_URL"}},
-    "api": {"timeout": 29, "memory": 512, "own": {"TENANT_CLAIM"}},
+    "api": {"timeout": 29, "memory": 512, "own": {"TENANT_CLAIM", "ROLE_CLAIM", "GROUPS_CLAIM"}},
 }
 COMMON_ENVIRONMENT = {
     "TABLE_NAME",
@@ -430,7 +430,7 @@ def routes_are_throttled(system: System) -> list[str]:
 
 
 def users_cannot_choose_their_tenant(system: System) -> list[str]:
-    """the stack's own user pool admits nobody by himself, and its users can't write their tenant"""
+    """the stack's own user pool admits nobody by himself, and its users can't write their tenant or role"""
     wrong = []
     if system.resources["Identity"].get("Condition") != "MakesUserPool":
         wrong.append("the user pool is made even where an issuer is given")
@@ -439,22 +439,26 @@ def users_cannot_choose_their_tenant(system: System) -> list[str]:
         wrong.append("nobody can ask for a second factor")
     if pool.get("AdminCreateUserConfig", {}).get("AllowAdminCreateUserOnly") is not True:
         wrong.append("anyone may sign up")
-    if [attribute["Name"] for attribute in pool.get("Schema", [])] != ["tenant"]:
-        wrong.append("the attribute tenant is missing, or there are others")
+    if [attribute["Name"] for attribute in pool.get("Schema", [])] != ["tenant", "role"]:
+        wrong.append("the attribute tenant or role is missing, or there are others")
     clients = system.of_type("AWS::Cognito::UserPoolClient")
     for name, client in clients.items():
         properties = client["Properties"]
         writable = properties.get("WriteAttributes")
-        if not writable or "custom:tenant" in writable:
+        protected = {"custom:tenant", "custom:role"}
+        if not writable or protected & set(writable):
             wrong.append(f"users of {name} may write {writable}")
-        if "custom:tenant" not in properties.get("ReadAttributes", []):
-            wrong.append(f"{name} can't read custom:tenant, so that it is in no token")
+        for claim in sorted(protected - set(properties.get("ReadAttributes", []))):
+            wrong.append(f"{name} can't read {claim}, so that it is in no token")
         if properties.get("GenerateSecret") is not False:
             wrong.append(f"{name} has a secret")
     if not clients:
         wrong.append("there is no client")
-    if "OurOwnPoolKnowsOneTenantClaim" not in system.transformed.get("Rules", {}):
-        wrong.append("TenantClaim may name a claim that the users write")
+    rule = system.transformed.get("Rules", {}).get("OurOwnPoolKnowsOneTenantClaim", {})
+    asserted = str(rule.get("Assertions"))
+    for parameter in ("TenantClaim", "RoleClaim", "GroupsClaim"):
+        if parameter not in asserted:
+            wrong.append(f"{parameter} may name a claim that the users write")
     return wrong
 
 

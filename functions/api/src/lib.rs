@@ -4,7 +4,8 @@
 //! `lookups`, `edits`, `swap`, `wakes` and the modules of each folder that contain no handlers.
 //!
 //! Invariants:
-//! - The tenant comes only from the claims that the authorizer verified.
+//! - The tenant and the role come only from the claims that the authorizer verified. A route without
+//!   a role can't be added: `routes` is the one table of both.
 //! - A write is one conditional write of one record: complete or not made at all, together with the
 //!   answer to the request if it has an `Idempotency-Key`. `If-Match` is checked against the very
 //!   record that is replaced.
@@ -13,6 +14,7 @@
 
 mod edits;
 mod lookups;
+mod routes;
 mod swap;
 #[cfg(test)]
 mod tests;
@@ -40,9 +42,11 @@ mod http {
     mod request;
     mod response_size;
     mod responses;
+    pub(crate) mod role_word;
     mod view_enum;
 
-    pub(crate) use auth::Caller;
+    pub use auth::ClaimNames;
+    pub(crate) use auth::{Caller, authorize};
     pub(crate) use cursor::{FilteredCursor, TenantCursor};
     pub(crate) use etag::{IfMatch, tag, tagged};
     pub(crate) use idempotency::{Keyed, ShowsGone, answer_repeats, digest};
@@ -63,6 +67,7 @@ mod http {
 }
 
 mod connections {
+    pub(crate) mod access_body;
     pub(crate) mod connection_body;
     pub(crate) mod connection_logs;
     pub(crate) mod connection_stats;
@@ -138,7 +143,6 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use axum::routing::{get, patch, post};
 use domain::Cause;
 use objects::Objects;
 use runtime::{Clock, Entropy, Settings, SettingsError, telemetry};
@@ -148,38 +152,9 @@ use tower::ServiceExt;
 use tracing::Instrument as _;
 use worker::{ContentQueues, Services, SnapshotQueues, WakeQueues};
 
-use crate::conflicts::read_conflicts::{get_conflict, list_conflicts};
-use crate::conflicts::resolve_conflicts::{resolve_conflict, resolve_conflicts};
-use crate::connections::connection_stats::get_stats;
-use crate::connections::connection_status::get_status;
-use crate::connections::manage_connections::{
-    create_connection, delete_connection, get_connection, list_connections, pause_connection,
-    resume_connection, update_connection,
-};
-use crate::content::content_versions::{
-    compare_versions, list_versions, restore_version, update_version,
-};
-use crate::content::direct_content::{get_content, put_content};
-use crate::content::multipart_upload::{begin_upload, commit_upload, get_upload};
-use crate::dead_letters::read_dead_letters::{get_dead_letter, list_dead_letters};
-use crate::dead_letters::redrive::{drop_dead_letter, redrive_dead_letters};
-use crate::files::create_file::create_file;
-use crate::files::edit_file::{delete_file, update_file};
-use crate::files::intents::{
-    cancel_intent, cancel_intents, list_intents, retry_intent, retry_intents,
-};
-use crate::files::read_files::{get_file, get_file_history, list_files};
-use crate::files::roll_back_file::roll_back_file;
-use crate::http::{Kind, Problem, answer_repeats, health, openapi};
-use crate::operations::confirmation::{cancel_operation, confirm_operation};
-use crate::operations::drift::list_drift;
-use crate::operations::findings::list_findings;
-use crate::operations::read_operations::{get_operation, list_operations};
-use crate::operations::start_sync::start_sync;
+use crate::http::{Kind, Problem, answer_repeats, authorize};
 
-/// The claim with the tenant unless `TENANT_CLAIM` names another one: an attribute of the user pool
-/// that its clients can't write.
-const TENANT_CLAIM_DEFAULT: &str = "custom:tenant";
+pub use crate::http::ClaimNames;
 
 /// The timeouts of a Drive call. API Gateway waits for 30 s, and creating a connection takes a few
 /// calls.
@@ -207,8 +182,8 @@ pub struct Deps {
     pub clock: Clock,
     /// The source of randomness.
     pub entropy: Entropy,
-    /// The token's claim with the tenant.
-    pub tenant_claim: String,
+    /// The token's claims that say who calls.
+    pub claims: ClaimNames,
     /// The prefix of the names of all secrets; the tenant's id follows.
     pub secrets_prefix: String,
 }
@@ -242,9 +217,7 @@ impl Deps {
             contents: ContentQueues::from_settings(&services.sqs, settings)?,
             clock: services.clock.clone(),
             entropy: services.entropy.clone(),
-            tenant_claim: settings
-                .optional("TENANT_CLAIM")
-                .unwrap_or_else(|| TENANT_CLAIM_DEFAULT.to_owned()),
+            claims: claim_names(settings),
             secrets_prefix: settings.secrets_prefix(),
         })
     }
@@ -258,6 +231,16 @@ impl Deps {
             contents: self.contents.caused_by(cause),
             ..self.clone()
         }
+    }
+}
+
+fn claim_names(settings: &Settings) -> ClaimNames {
+    let ours = ClaimNames::default();
+    let named = |setting, default| settings.optional(setting).unwrap_or(default);
+    ClaimNames {
+        tenant: named("TENANT_CLAIM", ours.tenant),
+        role: named("ROLE_CLAIM", ours.role),
+        groups: named("GROUPS_CLAIM", ours.groups),
     }
 }
 
@@ -303,11 +286,7 @@ async fn respond(mut request: Request, routes: Router<Arc<Deps>>, deps: &Deps) -
 const CAUSE_HEADER: HeaderName = HeaderName::from_static("drivesync-cause");
 
 fn routes() -> Router<Arc<Deps>> {
-    Router::new()
-        .route("/health", get(health::get_health))
-        .route("/openapi.json", get(openapi::get))
-        .nest("/v1", v1())
-        .route_layer(middleware::from_fn(answer_repeats))
+    authorized()
         .fallback(async || Problem::not_found("the path"))
         .method_not_allowed_fallback(async |method: Method| {
             let detail = format!("{method} is not allowed here; see Allow");
@@ -316,79 +295,22 @@ fn routes() -> Router<Arc<Deps>> {
         .layer(middleware::from_fn(log_and_forbid_caching))
 }
 
-/// Reads what a request of this service itself asks for.
-async fn read(deps: &Arc<Deps>, request: Request) -> Response {
-    let reads = Router::new().nest("/v1", v1()).with_state(Arc::clone(deps));
+/// Returns the routes, each for the callers that may use it. Who may is decided before anything
+/// else is read.
+fn authorized() -> Router<Arc<Deps>> {
+    routes::router()
+        .route_layer(middleware::from_fn(answer_repeats))
+        .route_layer(middleware::from_fn(authorize))
+}
+
+/// Reads what a request of this service itself asks for, in the name of its caller.
+async fn read(deps: &Arc<Deps>, mut request: Request) -> Response {
+    request.extensions_mut().insert(Arc::clone(deps));
+    let reads = authorized().with_state(Arc::clone(deps));
     reads
         .oneshot(request)
         .await
         .unwrap_or_else(|never| match never {})
-}
-
-fn v1() -> Router<Arc<Deps>> {
-    let connection = Router::new()
-        .merge(connection_routes())
-        .merge(file_routes())
-        .merge(conflict_routes());
-    Router::new()
-        .route(
-            "/connections",
-            get(list_connections).post(create_connection),
-        )
-        .nest("/connections/{connection}", connection)
-        .route("/dead-letters", get(list_dead_letters))
-        .route("/dead-letters/redrive", post(redrive_dead_letters))
-        .route("/dead-letters/{letter}", get(get_dead_letter))
-        .route("/dead-letters/{letter}/drop", post(drop_dead_letter))
-        .route("/stats", get(get_stats))
-}
-
-fn connection_routes() -> Router<Arc<Deps>> {
-    let connection = get(get_connection)
-        .patch(update_connection)
-        .delete(delete_connection);
-    Router::new()
-        .route("/", connection)
-        .route("/pause", post(pause_connection))
-        .route("/resume", post(resume_connection))
-        .route("/status", get(get_status))
-        .route("/sync", post(start_sync))
-        .route("/operations", get(list_operations))
-        .route("/operations/{operation}", get(get_operation))
-        .route("/operations/{operation}/drift", get(list_drift))
-        .route("/operations/{operation}/findings", get(list_findings))
-        .route("/operations/{operation}/confirm", post(confirm_operation))
-        .route("/operations/{operation}/cancel", post(cancel_operation))
-}
-
-fn file_routes() -> Router<Arc<Deps>> {
-    let file = get(get_file).patch(update_file).delete(delete_file);
-    Router::new()
-        .route("/files", get(list_files).post(create_file))
-        .route("/files/{file}", file)
-        .route("/files/{file}/history", get(get_file_history))
-        .route("/files/{file}/rollback", post(roll_back_file))
-        .route("/files/{file}/content", get(get_content).post(put_content))
-        .route("/files/{file}/versions", get(list_versions))
-        .route("/files/{file}/versions/compare", get(compare_versions))
-        .route("/files/{file}/versions/{version}", patch(update_version))
-        .route("/files/{file}/restore", post(restore_version))
-        .route("/files/{file}/uploads", post(begin_upload))
-        .route("/files/{file}/uploads/{upload}", get(get_upload))
-        .route("/files/{file}/uploads/{upload}/commit", post(commit_upload))
-        .route("/intents", get(list_intents))
-        .route("/intents/retry", post(retry_intents))
-        .route("/intents/cancel", post(cancel_intents))
-        .route("/intents/{file}/retry", post(retry_intent))
-        .route("/intents/{file}/cancel", post(cancel_intent))
-}
-
-fn conflict_routes() -> Router<Arc<Deps>> {
-    Router::new()
-        .route("/conflicts", get(list_conflicts))
-        .route("/conflicts/resolutions", post(resolve_conflicts))
-        .route("/conflicts/{conflict}", get(get_conflict))
-        .route("/conflicts/{conflict}/resolution", post(resolve_conflict))
 }
 
 /// Handles one request.

@@ -1,10 +1,10 @@
 //! Records that handlers load by their path, and the 404 if there is none.
 
-use domain::{ConflictId, ConflictRecord, ConnectionKey, FileId, FileRecord, Operation, TenantId};
+use domain::{ConflictId, ConflictRecord, ConnectionKey, FileId, FileRecord, Operation};
 use store::{Connection, ConnectionState, DeadLetter, PageRequest};
 
 use crate::Deps;
-use crate::http::{FilePath, OperationPath, Problem};
+use crate::http::{Caller, FilePath, OperationPath, Problem};
 
 /// Loads a connection of the caller. One that is being deleted does not exist any more.
 pub(crate) async fn connection(deps: &Deps, key: &ConnectionKey) -> Result<Connection, Problem> {
@@ -23,13 +23,25 @@ pub(crate) async fn any_connection(
     found.ok_or_else(|| Problem::not_found("the connection"))
 }
 
-/// Loads a tenant's connections in the order of their ids, at most a page of them.
-pub(crate) async fn all_connections(
+/// Loads the connections of the tenant at which the caller may do what the route is for, in the
+/// order of their ids.
+pub(crate) async fn reachable_connections(
     deps: &Deps,
-    tenant: &TenantId,
+    caller: &Caller,
 ) -> Result<Vec<Connection>, Problem> {
-    let request = PageRequest::first(PageRequest::LIMIT_MAX);
-    Ok(deps.store.list_connections(tenant, &request).await?.items)
+    let reaches = |connection: &Connection| caller.reaches(connection);
+    let mut found = Vec::new();
+    let mut request = PageRequest::first(PageRequest::LIMIT_MAX);
+    loop {
+        let store = &deps.store;
+        let page = store.list_connections(&caller.tenant, &request, reaches);
+        let page = page.await?;
+        found.extend(page.items);
+        request.cursor = page.next_cursor;
+        if request.cursor.is_none() {
+            return Ok(found);
+        }
+    }
 }
 
 pub(crate) async fn file(

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use axum::http::{Method, Request, StatusCode, header};
 use axum::response::Response;
-use domain::Timestamp;
+use domain::{Role, Timestamp};
 use drive::Drives;
 use http_body_util::BodyExt;
 use lambda_http::request::RequestContext;
@@ -25,6 +25,7 @@ use throttle::DriveFactory;
 use worker::{ContentQueues, Queue, SnapshotQueues, WakeQueues};
 
 use crate::http::openapi;
+use crate::routes::{Needs, ROUTES, needs};
 use crate::{Deps, handle};
 
 /// Services that can't be reached: a request that succeeds does not call them.
@@ -78,7 +79,7 @@ pub(crate) fn deps() -> Deps {
         },
         clock: Clock::new(now),
         entropy: Entropy::new(|| 7),
-        tenant_claim: "custom:tenant".to_owned(),
+        claims: crate::ClaimNames::default(),
         secrets_prefix: "drivesync/".to_owned(),
     }
 }
@@ -301,6 +302,85 @@ async fn every_described_route_exists_and_requires_authentication() {
         }
     }
     assert_eq!(routes, 46);
+}
+
+/// Returns a request by a member of the tenant acme with this claim of a role.
+fn request_of(role: Option<&str>, method: &Method, path: &str) -> Request<String> {
+    let path = path
+        .replace("{connection}", "c_01")
+        .replace('{', "")
+        .replace('}', "");
+    let mut request = request(method.clone(), &path, "{}");
+    let context = request.extensions_mut().get_mut::<RequestContext>();
+    let Some(RequestContext::ApiGatewayV2(context)) = context else {
+        panic!("no context");
+    };
+    let claims = context.authorizer.as_mut().unwrap().jwt.as_mut().unwrap();
+    claims.claims.remove("custom:role");
+    if let Some(role) = role {
+        claims
+            .claims
+            .insert("custom:role".to_owned(), role.to_owned());
+    }
+    request
+}
+
+#[tokio::test]
+async fn every_route_refuses_the_roles_below_its_own_before_anything_is_read() {
+    let deps = deps();
+    let mut claims: Vec<(Option<&str>, Role)> = vec![
+        (None, Role::Viewer),
+        (Some("owner"), Role::Viewer),
+        (Some("[admin operator]"), Role::Viewer),
+    ];
+    claims.extend(Role::ALL.map(|role| (Some(role.as_str()), role)));
+    let mut tried = 0;
+    for (method, path, needs) in ROUTES {
+        let Needs::Role(needed) = needs else {
+            continue;
+        };
+        for (claim, role) in &claims {
+            let request = request_of(*claim, method, path);
+            let (status, body) = json(handle(request, &deps).await).await;
+            let what = format!("{method} {path} by {claim:?}: {body}");
+            if role < needed {
+                assert_eq!(status, 403, "{what}");
+                assert_eq!(body["type"], "urn:drivesync:problem:forbidden", "{what}");
+                assert_eq!(body["role_needed"], needed.as_str(), "{what}");
+            } else {
+                assert!(status != 401 && status != 403, "{what}");
+            }
+            tried += 1;
+        }
+    }
+    assert!(tried > 300, "{tried}");
+}
+
+#[test]
+fn the_description_states_the_role_of_every_route_of_the_table() {
+    let document = openapi::document();
+    let mut described = BTreeSet::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let role = operation["x-role"].as_str().unwrap_or("anyone");
+            described.insert(format!("{} {path} {role}", method.to_uppercase()));
+        }
+    }
+    let table = ROUTES
+        .iter()
+        .filter(|(_, path, _)| *path != "/openapi.json");
+    let table = table.map(|(method, path, needs)| match needs {
+        Needs::Anyone => format!("{method} {path} anyone"),
+        Needs::Role(role) => format!("{method} {path} {role}"),
+    });
+    assert_eq!(described, table.collect());
+}
+
+#[test]
+fn a_route_that_the_table_does_not_have_needs_the_highest_role() {
+    assert_eq!(needs(&Method::GET, "/v1/secrets"), Needs::Role(Role::Admin));
+    assert_eq!(needs(&Method::PUT, "/v1/stats"), Needs::Role(Role::Admin));
+    assert_eq!(needs(&Method::HEAD, "/v1/stats"), Needs::Role(Role::Viewer));
 }
 
 #[test]

@@ -159,6 +159,7 @@ impl World {
             content: domain::ContentSettings::default(),
             account: domain::Account::default(),
             my_drive: None,
+            access: None,
             removals: domain::RemovalLimits::default(),
             comparison_interval: domain::operation::ComparisonInterval::default(),
             state: ConnectionState::Active,

@@ -4,7 +4,7 @@ mod cause;
 mod content_sides;
 mod existence;
 mod field;
-mod permission;
+pub(crate) mod permission;
 mod push;
 mod recognition;
 mod record;

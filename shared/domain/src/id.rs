@@ -91,6 +91,11 @@ id!(
 );
 
 id!(
+    /// A machine that calls the API: the client of a token that was issued for no user.
+    ClientId, "client id", 128
+);
+
+id!(
     /// A Google account: the permission id of its user, the same on every file. Its address may
     /// change; this does not.
     AccountId, "account id", 128

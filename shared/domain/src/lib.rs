@@ -1,5 +1,6 @@
 #![doc = include_str!("../SEMANTICS.md")]
 
+mod access;
 mod audit;
 mod conflict;
 pub mod content;
@@ -20,6 +21,10 @@ mod properties;
 #[cfg(test)]
 mod tests;
 
+pub use access::{
+    ACCESS_ENTRIES_MAX, Access, PRINCIPAL_NAME_BYTES_MAX, Principal, Role, claim_texts,
+    effective_role, role_of_claim, role_of_scopes,
+};
 pub use audit::{Difference, Drift, InconsistencyCount, InconsistencyKind, drift};
 pub use conflict::{
     Choice, ConflictId, ConflictRecord, ConflictStatus, Decider, Policies, Policy, Resolution,
@@ -43,8 +48,8 @@ pub use file::{
 pub use id::account::{Account, AccountCheck, check_account};
 pub use id::reach::{InvalidReach, OutOfReach, Reach};
 pub use id::{
-    AccountId, AttemptId, Cause, ChannelId, ConnectionId, ConnectionKey, DriveVersion, FileId,
-    InvalidId, LogId, OperationId, PageToken, Revision, TenantId,
+    AccountId, AttemptId, Cause, ChannelId, ClientId, ConnectionId, ConnectionKey, DriveVersion,
+    FileId, InvalidId, LogId, OperationId, PageToken, Revision, TenantId,
 };
 pub use operation::{DriftCounts, Operation, OperationKind, OperationState, RemovalLimits, Run};
 pub use rate_limit::{Backoff, Jitter};

@@ -1,7 +1,10 @@
 //! Connections: their settings, suspension and rate limit, the answers to requests with an
 //! idempotency key, and the ids of files that are created once.
 
+pub(crate) mod access_item;
 pub(crate) mod answers;
+pub(crate) mod clients;
+pub(crate) mod connection_item;
 pub(crate) mod connections;
 pub(crate) mod content_settings_item;
 pub(crate) mod idempotency;

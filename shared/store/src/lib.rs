@@ -13,6 +13,7 @@ pub mod stream;
 mod table;
 
 pub use connection::answers::{ANSWER_MILLIS, Answer, PendingAnswer};
+pub use connection::clients::Client;
 pub use connection::connections::{Connection, ConnectionState, Scope};
 pub use connection::idempotency::IdempotencyRecord;
 pub use connection::stored_rate_limit::StoredRateLimit;

@@ -10,6 +10,7 @@ use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
+use crate::connections::access_body::{self, AccessEntryBody};
 use crate::connections::content_settings_body::ContentSettingsBody;
 use crate::connections::limits_body::LimitsBody;
 use crate::connections::policies_body::PoliciesBody;
@@ -67,6 +68,12 @@ pub(crate) struct NewConnection {
     rules: RulesBody,
     #[serde(default)]
     content: ContentSettingsBody,
+    /// Narrows the connection to these callers and to administrators: for others it does not exist.
+    /// The lower of a caller's own role and the best matching entry's counts. Null: every caller of
+    /// the tenant. Empty: administrators only.
+    #[serde(default)]
+    #[schema(max_items = 100)]
+    access: Option<Vec<AccessEntryBody>>,
     /// The share of a log's files that a comparison may remove without confirmation, in percent: 0
     /// to 100.
     #[serde(default = "share_percent_max")]
@@ -141,6 +148,8 @@ struct ConnectionSettings {
     rules: RulesBody,
     #[serde(default)]
     content: ContentSettingsBody,
+    #[serde(default)]
+    access: Option<Vec<AccessEntryBody>>,
     #[serde(default = "share_percent_max")]
     removal_share_percent_max: u8,
     #[serde(default = "unasked_max")]
@@ -165,6 +174,7 @@ pub(crate) struct CheckedSettings {
     pub(crate) policies: Policies,
     pub(crate) rules: Rules,
     pub(crate) content: ContentSettings,
+    pub(crate) access: Option<Access>,
     pub(crate) removals: RemovalLimits,
     pub(crate) comparison_interval: ComparisonInterval,
     pub(crate) replace_account: bool,
@@ -248,6 +258,7 @@ pub(crate) fn new_connection(
         policies: body.policies,
         rules: body.rules,
         content: body.content,
+        access: body.access,
         removal_share_percent_max: body.removal_share_percent_max,
         removals_unasked_max: body.removals_unasked_max,
         comparison_interval_days: body.comparison_interval_days,
@@ -271,6 +282,7 @@ pub(crate) fn patched(
         policies: PoliciesBody::from(&connection.policies),
         rules: RulesBody::from(&connection.rules),
         content: ContentSettingsBody::from(&connection.content),
+        access: connection.access.as_ref().map(access_body::entries),
         removal_share_percent_max: connection.removals.share_percent_max,
         removals_unasked_max: connection.removals.unasked_max,
         comparison_interval_days: connection.comparison_interval.days,
@@ -345,6 +357,7 @@ impl ConnectionSettings {
             policies: self.policies.checked()?,
             rules: self.rules.checked()?,
             content: self.content.checked()?,
+            access: self.access.map(access_body::checked).transpose()?,
             removals: RemovalLimits {
                 share_percent_max: self.removal_share_percent_max,
                 unasked_max: self.removals_unasked_max,

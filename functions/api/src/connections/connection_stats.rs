@@ -14,7 +14,7 @@ const CONNECTIONS_MAX: usize = 100;
 /// Connections that are read concurrently, with a few queries each.
 const AT_ONCE: usize = 10;
 
-/// The statistics of a tenant, over at most 100 of its connections.
+/// The statistics of a tenant, over at most 100 of the connections that the caller can reach.
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub(crate) struct Stats {
     connections: ConnectionCounts,
@@ -44,13 +44,13 @@ struct LogCounts {
     lag_millis_max: Option<i64>,
 }
 
-/// Returns statistics over the tenant's connections.
+/// Returns statistics over the tenant's connections that the caller can reach.
 #[utoipa::path(
     get, path = "/v1/stats", tag = "service",
     responses((status = 200, description = "The statistics.", body = Stats))
 )]
 pub(crate) async fn get_stats(deps: App, caller: Caller) -> JsonResult<Stats> {
-    let connections = lookups::all_connections(&deps, &caller.tenant).await?;
+    let connections = lookups::reachable_connections(&deps, &caller).await?;
     let mut stats = Stats {
         partial: connections.len() > CONNECTIONS_MAX,
         ..Stats::default()

@@ -6,6 +6,7 @@ use store::{Connection, ConnectionState};
 use utoipa::ToSchema;
 
 use crate::Deps;
+use crate::connections::access_body::{self, AccessEntryBody};
 use crate::connections::connection_body::{ScopeBody, SecretNames};
 use crate::connections::content_settings_body::ContentSettingsBody;
 use crate::connections::limits_body::LimitsBody;
@@ -32,6 +33,9 @@ pub(crate) struct ConnectionView {
     policies: PoliciesBody,
     rules: RulesBody,
     content: ContentSettingsBody,
+    /// The callers that it is narrowed to, besides administrators; null if it is open to every
+    /// caller of the tenant.
+    access: Option<Vec<AccessEntryBody>>,
     /// The share of a log's files that a comparison may remove without confirmation, in percent.
     removal_share_percent_max: u8,
     /// The number of files that may always be removed without confirmation.
@@ -122,6 +126,7 @@ impl ConnectionView {
             policies: PoliciesBody::from(&connection.policies),
             rules: RulesBody::from(&connection.rules),
             content: ContentSettingsBody::from(&connection.content),
+            access: connection.access.as_ref().map(access_body::entries),
             removal_share_percent_max: connection.removals.share_percent_max,
             removals_unasked_max: connection.removals.unasked_max,
             comparison_interval_days: connection.comparison_interval.days,

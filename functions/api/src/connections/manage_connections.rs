@@ -4,7 +4,9 @@ use axum::Json;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use domain::operation::SyncKind;
-use domain::{Account, AccountCheck, ConnectionId, ConnectionKey, Operation, Run, check_account};
+use domain::{
+    Account, AccountCheck, ConnectionId, ConnectionKey, Operation, Role, Run, check_account,
+};
 use drive::ANOTHER_ACCOUNT;
 use serde::Serialize;
 use store::{Attempt, Connection, ConnectionState, Created, PageRequest, Scope, Store, Written};
@@ -57,7 +59,7 @@ fn respond(
     tagged(connection.revision, view)
 }
 
-/// Lists the tenant's connections.
+/// Lists the tenant's connections that the caller can reach.
 #[utoipa::path(
     get, path = "/v1/connections", tag = "connections", params(PageQuery),
     responses((status = 200, description = "A page.", body = ConnectionList))
@@ -70,7 +72,9 @@ pub(crate) async fn list_connections(
     let request = query.page();
     let (deps, caller) = (&deps, &caller);
     let read = |request: PageRequest| async move {
-        let page = deps.store.list_connections(&caller.tenant, &request);
+        let reaches = |connection: &Connection| caller.reaches(connection);
+        let store = &deps.store;
+        let page = store.list_connections(&caller.tenant, &request, reaches);
         let page = page.await?;
         let view = |connection| ConnectionView::new(connection, secrets(deps, caller));
         Ok((page.items.iter().map(view).collect(), page.next_cursor))
@@ -118,6 +122,7 @@ pub(crate) async fn create_connection(
         content: settings.content,
         account: access.account,
         my_drive: access.my_drive,
+        access: settings.access,
         removals: settings.removals,
         comparison_interval: settings.comparison_interval,
         state: ConnectionState::Active,
@@ -166,6 +171,8 @@ pub(crate) async fn get_connection(deps: App, at: ConnectionPath) -> Result<Resp
 
 /// Changes settings of a connection. New credentials are checked first.
 ///
+/// Credentials (`secret`, `subject`, `replace_account`) and `access` need the role `admin`.
+///
 /// Those of another Google account are refused, unless `replace_account` says that this is meant.
 #[utoipa::path(
     patch, path = "/v1/connections/{connection}", tag = "connections",
@@ -211,6 +218,12 @@ pub(crate) async fn update_connection(
             .iter()
             .any(|name| members.contains_key(*name));
         if names_credentials || settings.replace_account {
+            caller.needs(Role::Admin, "a change of credentials")?;
+        }
+        if settings.access != connection.access {
+            caller.needs(Role::Admin, "a change of access")?;
+        }
+        if names_credentials || settings.replace_account {
             let log = own_log(&connection)?;
             let access = check_access(deps, &settings, &connection.scope, &log).await?;
             match compare_accounts(deps, &connection, &access.account).await {
@@ -239,6 +252,7 @@ pub(crate) async fn update_connection(
             content: settings.content,
             account,
             my_drive,
+            access: settings.access,
             removals: settings.removals,
             comparison_interval: settings.comparison_interval,
             ..connection.clone()

@@ -48,6 +48,7 @@ impl FromRequestParts<Arc<Deps>> for DeadLetterPath {
         let caller = Caller::from_request_parts(parts, deps).await?;
         let params = PathParams::read(parts, deps).await?;
         let (key, id) = parse(&caller.tenant, params.get("letter"))?;
+        let caller = caller.at(deps, &key, "the dead letter").await?;
         Ok(Self { caller, key, id })
     }
 }

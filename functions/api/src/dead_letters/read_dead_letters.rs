@@ -79,7 +79,7 @@ pub(crate) async fn get_dead_letter(deps: App, at: DeadLetterPath) -> JsonResult
     Ok(Json(DeadLetterView::new(&letter)))
 }
 
-/// Lists the dead letters of the tenant's connections.
+/// Lists the dead letters of the tenant's connections that the caller can reach.
 #[utoipa::path(
     get, path = "/v1/dead-letters", tag = "service", params(DeadLettersQuery),
     responses((status = 200, description = "A page.", body = DeadLetterList))
@@ -101,9 +101,10 @@ pub(crate) async fn list_dead_letters(
                 tenant: caller.tenant.clone(),
                 connection: ConnectionId::parse(id).map_err(invalid)?,
             };
+            caller.at(&deps, &key, "the connection").await?;
             vec![lookups::connection(&deps, &key).await?]
         }
-        None => lookups::all_connections(&deps, &caller.tenant).await?,
+        None => lookups::reachable_connections(&deps, &caller).await?,
     };
     let filter = query.status.unwrap_or_default();
     let (deps, connections, from) = (&deps, &connections, &from);

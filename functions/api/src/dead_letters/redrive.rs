@@ -118,6 +118,7 @@ async fn repeated(deps: &Deps, caller: &Caller, first: &Answer) -> JsonResult<Re
     for id in &first.parts {
         let shown = async {
             let (key, name) = dead_letter_id::parse(&caller.tenant, id)?;
+            caller.at(deps, &key, "the dead letter").await?;
             lookups::dead_letter(deps, &key, &name).await
         };
         results.push(result(id.clone(), shown.await, &mut room));
@@ -134,6 +135,7 @@ async fn redrive_named(deps: &Deps, caller: &Caller, ids: &[String]) -> JsonResu
     for id in ids {
         let sent = async {
             let (key, name) = dead_letter_id::parse(&caller.tenant, id)?;
+            caller.at(deps, &key, "the dead letter").await?;
             let letter = lookups::dead_letter(deps, &key, &name).await?;
             send(deps, caller, letter).await
         };
@@ -158,6 +160,7 @@ async fn redrive_waiting(
         tenant: caller.tenant.clone(),
         connection,
     };
+    caller.at(deps, &key, "the connection").await?;
     lookups::connection(deps, &key).await?;
     let request = PageRequest {
         limit: u32::try_from(LETTERS_MAX).unwrap_or(1),

@@ -3,7 +3,9 @@
 use std::sync::LazyLock;
 
 use axum::Json;
+use axum::http::Method;
 use serde_json::Value;
+use utoipa::openapi::extensions::Extensions;
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
@@ -23,6 +25,7 @@ use crate::http::health;
 use crate::http::problem::{MEDIA_TYPE, ProblemBody};
 use crate::http::responses::optional_header;
 use crate::operations::{confirmation, drift, findings, read_operations, start_sync};
+use crate::routes::{Needs, ROUTES};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -56,7 +59,7 @@ use crate::operations::{confirmation, drift, findings, read_operations, start_sy
         connection_stats::get_stats, health::get_health,
     ),
     components(schemas(ProblemBody)),
-    modifiers(&Bearer, &Repeats, &Problems, &Causes),
+    modifiers(&Bearer, &Repeats, &Roles, &Problems, &Causes),
 )]
 struct Api;
 
@@ -94,6 +97,38 @@ impl Modify for Repeats {
                 responses.entry("410".to_owned()).or_insert_with(gone);
             }
         }
+    }
+}
+
+/// Adds the role that each route needs.
+struct Roles;
+
+impl Modify for Roles {
+    fn modify(&self, document: &mut Document) {
+        for (method, path, needs) in ROUTES {
+            let operation = document.paths.paths.get_mut(*path);
+            let operation = operation.and_then(|item| operation_of(item, method));
+            let (Some(operation), Needs::Role(role)) = (operation, needs) else {
+                continue;
+            };
+            let role = Extensions::builder().add("x-role", role.as_str()).build();
+            operation.extensions.get_or_insert_default().merge(role);
+            let refused =
+                "The role of the caller is too low; `role_needed` is the one that is needed.";
+            let refused = || ResponseBuilder::new().description(refused).into();
+            let responses = &mut operation.responses.responses;
+            responses.entry("403".to_owned()).or_insert_with(refused);
+        }
+    }
+}
+
+fn operation_of<'i>(item: &'i mut PathItem, method: &Method) -> Option<&'i mut Operation> {
+    match method.as_str() {
+        "GET" => item.get.as_mut(),
+        "POST" => item.post.as_mut(),
+        "PATCH" => item.patch.as_mut(),
+        "DELETE" => item.delete.as_mut(),
+        _ => None,
     }
 }
 
@@ -201,7 +236,7 @@ static DESCRIPTION: LazyLock<Value> = LazyLock::new(|| {
 });
 
 /// Returns the description of the API, OpenAPI 3.1.
-pub(crate) async fn get() -> Json<&'static Value> {
+pub(crate) async fn get_description() -> Json<&'static Value> {
     Json(LazyLock::force(&DESCRIPTION))
 }
 

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use domain::{Cause, Field, OutOfReach, ValueRefused};
+use domain::{Cause, Field, OutOfReach, Role, ValueRefused};
 use drive::{ANOTHER_ACCOUNT, DriveError, InvalidCredentials, Kind as DriveKind};
 use objects::ObjectsError;
 use runtime::telemetry;
@@ -13,6 +13,8 @@ use serde_json::Value as JsonValue;
 use store::StoreError;
 use utoipa::ToSchema;
 use worker::QueueError;
+
+use crate::http::role_word::RoleWord;
 
 /// The prefix of every `type`; one of the words of [`Kind`] follows.
 const TYPE_PREFIX: &str = "urn:drivesync:problem:";
@@ -43,6 +45,7 @@ macro_rules! kinds {
 
 kinds! {
     Unauthenticated: 401, "unauthorized", "The caller has no known tenant";
+    RoleNeeded: 403, "forbidden", "The role of the caller is too low";
     NotFound: 404, "not-found", "Not found";
     MethodNotAllowed: 405, "method-not-allowed", "The method is not allowed";
     MalformedRequest: 400, "malformed-request", "The request is malformed";
@@ -99,6 +102,9 @@ pub(crate) struct ProblemBody {
     /// The invalid parameter of the query, by its name.
     #[serde(skip_serializing_if = "Option::is_none")]
     parameter: Option<String>,
+    /// The lowest role that may do this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role_needed: Option<RoleWord>,
     /// The current state of the file, conflict, connection, operation or dead letter.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
@@ -191,6 +197,7 @@ impl Problem {
             detail: short(detail.into()),
             pointer: None,
             parameter: None,
+            role_needed: None,
             current: None,
             conflicts: None,
             current_version: None,
@@ -249,6 +256,13 @@ impl Problem {
         let detail = "the token has no claims of a known tenant and subject";
         Self::new(Kind::Unauthenticated, detail)
             .header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+    }
+
+    /// The problem of a caller whose role is too low.
+    pub(crate) fn role_needed(role: Role, detail: impl Into<String>) -> Self {
+        let mut problem = Self::new(Kind::RoleNeeded, detail);
+        problem.0.body.role_needed = Some(role.into());
+        problem
     }
 
     pub(crate) fn not_found(what: &str) -> Self {

@@ -7,7 +7,9 @@ use std::path::Path;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
 use serde_json::{Map, Value, json};
 
-use crate::system::TENANT_CLAIM;
+use domain::Role;
+
+use crate::system::{ROLE_CLAIM, TENANT_CLAIM};
 
 const ISSUER: &str = "drivesync-local";
 const AUDIENCE: &str = "drivesync";
@@ -81,7 +83,8 @@ impl Identity {
         }
     }
 
-    /// Returns a token of `subject` for `tenant`, valid until `expires_at` (seconds of Unix time).
+    /// Returns a token of an administrator of `tenant`, valid until `expires_at` (seconds of Unix
+    /// time).
     ///
     /// # Errors
     /// [`IdentityError::Sign`] if the token cannot be signed.
@@ -91,9 +94,34 @@ impl Identity {
         subject: &str,
         expires_at: i64,
     ) -> Result<String, IdentityError> {
-        let claims = json!({
-            "iss": ISSUER, "aud": AUDIENCE, "sub": subject, TENANT_CLAIM: tenant, "exp": expires_at,
-        });
+        self.token_with_role(tenant, subject, Role::Admin, expires_at)
+    }
+
+    /// Returns a token like [`Identity::token`], of a caller with another role.
+    ///
+    /// # Errors
+    /// [`IdentityError::Sign`] if the token cannot be signed.
+    pub fn token_with_role(
+        &self,
+        tenant: &str,
+        subject: &str,
+        role: Role,
+        expires_at: i64,
+    ) -> Result<String, IdentityError> {
+        self.sign(json!({
+            "sub": subject, TENANT_CLAIM: tenant, ROLE_CLAIM: role.as_str(), "exp": expires_at,
+        }))
+    }
+
+    /// Returns a token with any claims, beside those of the issuer and the audience.
+    ///
+    /// # Errors
+    /// [`IdentityError::Sign`] if the token cannot be signed.
+    pub fn sign(&self, mut claims: Value) -> Result<String, IdentityError> {
+        if let Some(claims) = claims.as_object_mut() {
+            claims.insert("iss".to_owned(), json!(ISSUER));
+            claims.insert("aud".to_owned(), json!(AUDIENCE));
+        }
         encode(&Header::new(Algorithm::HS256), &claims, &self.encoding).map_err(IdentityError::Sign)
     }
 
@@ -109,13 +137,20 @@ impl Identity {
         let claims = decode::<Map<String, Value>>(token, &self.decoding, &validation)
             .ok()?
             .claims;
-        let text = |(name, value): (String, Value)| {
-            let text = value
-                .as_str()
-                .map_or_else(|| value.to_string(), str::to_owned);
-            (name, Value::String(text))
-        };
+        let text = |(name, value): (String, Value)| (name, Value::String(claim_text(&value)));
         Some(claims.into_iter().map(text).collect())
+    }
+}
+
+/// Returns a claim as API Gateway passes it on: a text as it is, a list as `[a b]`.
+fn claim_text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(values) => {
+            let texts: Vec<String> = values.iter().map(claim_text).collect();
+            format!("[{}]", texts.join(" "))
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => value.to_string(),
     }
 }
 
@@ -160,6 +195,17 @@ mod tests {
             "another key"
         );
         assert!(identity.claims("no token").is_none());
+    }
+
+    #[test]
+    fn a_list_is_passed_on_as_api_gateway_does() {
+        let identity = Identity::ephemeral().unwrap();
+        let token = identity.sign(json!({"exp": LATER, "groups": ["a", "b,c"], "n": 7}));
+        let claims = identity.claims(&token.unwrap()).unwrap();
+        assert_eq!(
+            (&claims["groups"], &claims["n"]),
+            (&json!("[a b,c]"), &json!("7"))
+        );
     }
 
     #[test]

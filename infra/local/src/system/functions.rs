@@ -56,6 +56,8 @@ pub struct FunctionSettings {
 
 /// The claim of a token that contains the tenant, as on AWS.
 pub const TENANT_CLAIM: &str = "custom:tenant";
+/// The claim of a token that contains the role, as on AWS.
+pub const ROLE_CLAIM: &str = "custom:role";
 /// The prefix of the names of all secrets, as on AWS.
 pub const SECRETS_PREFIX: &str = "drivesync/";
 
@@ -175,7 +177,7 @@ impl Functions {
                 drives,
                 clock,
                 entropy,
-                tenant_claim: TENANT_CLAIM.to_owned(),
+                claims: api::ClaimNames::default(),
                 secrets_prefix: SECRETS_PREFIX.to_owned(),
             }),
         }

@@ -61,7 +61,7 @@ pub struct ObservedPermission {
 
 /// Returns the rank of a role in the order none < reader < commenter < writer < fileOrganizer <
 /// organizer, or `None` for any other role, including `owner`.
-fn rank(role: &Value) -> Option<usize> {
+pub(crate) fn rank(role: &Value) -> Option<usize> {
     match role {
         Value::Null => Some(0),
         Value::Text(role) => ROLES

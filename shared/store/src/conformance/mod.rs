@@ -81,6 +81,7 @@ suite! {
         a_connection_is_created_with_its_log_or_not_at_all;
     checks_connections:
         a_connection_is_created_once_saved_on_its_revision_and_listed,
+        a_list_of_some_connections_has_full_pages,
         a_channel_is_known_before_its_resource_id,
         a_replaced_channel_is_not_activated,
         an_input_that_fails_again_keeps_its_history,

@@ -16,7 +16,7 @@ use domain::{
 use serde_json::Value;
 
 use super::support::nonce;
-use crate::connection::{connections, idempotency, stored_rate_limit};
+use crate::connection::{connection_item, idempotency, stored_rate_limit};
 use crate::content::{content_item, multipart_uploads, object_item, version_item};
 use crate::dead_letter::dead_letter_item;
 use crate::file::{conflict_item, file_item, history};
@@ -117,8 +117,8 @@ fn rewritten(item: Item) -> Option<Item> {
             object_item::encode_object(&key.tenant, &object)
         }
         "CONN" => {
-            let connection = connections::decode_connection(&key.tenant, item).unwrap();
-            connections::encode_connection(&connection)
+            let connection = connection_item::decode_connection(&key.tenant, item).unwrap();
+            connection_item::encode_connection(&connection)
         }
         "LOG" => logs::encode_log(&logs::decode_log(&key, item).unwrap()),
         "OP" => {

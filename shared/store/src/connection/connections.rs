@@ -1,32 +1,23 @@
 //! Connections: the Drive accounts and shared drives that a tenant syncs, and their settings.
 
-use std::collections::BTreeMap;
-
-use domain::PageToken;
-use domain::operation::{ComparisonInterval, ConnectionFacts, Operation};
-use domain::rate_limit::Limits;
-use domain::{
-    Account, AccountCheck, AccountId, ConnectionId, ConnectionKey, ContentSettings, FileId, Gone,
-    LogId, Observation, OperationId, Policies, Policy, RemovalLimits, Request, Rules, TenantId,
-    Timestamp, check_account,
-};
-use serde::{Deserialize, Serialize};
-
-use crate::connection::content_settings_item::ContentSettingsItem;
-use crate::connection::limits_item::LimitsItem;
-use crate::connection::removal_limits_item::RemovalLimitsItem;
-use crate::connection::rules_item::RulesItem;
-use crate::file::file_item::RequestItem;
-use crate::file::value_item::at;
+use crate::connection::connection_item::{decode_connection, encode_connection};
 use crate::log::logs::{ListedLog, encode_log, listing_writes};
-use crate::table::item::{Encoded, decode, encode};
-use crate::table::key::{Item, Key, tenant_pk};
+use crate::table::key::{Key, tenant_pk};
+use crate::table::page::Position;
 use crate::table::range::Range;
 use crate::table::store::{Applied, Transacted};
 use crate::table::update::{Replaces, Update, Write};
 use crate::{
     Attempt, Created, Log, Page, PageRequest, Store, StoreError, Swapped, Updated, Written,
     compare_and_swap,
+};
+use domain::PageToken;
+use domain::operation::{ComparisonInterval, ConnectionFacts, Operation};
+use domain::rate_limit::Limits;
+use domain::{
+    Access, Account, AccountCheck, AccountId, ConnectionKey, ContentSettings, FileId, Gone, LogId,
+    Observation, OperationId, Policies, RemovalLimits, Request, Rules, TenantId, Timestamp,
+    check_account,
 };
 
 /// One Drive account or shared drive that is synced for a tenant.
@@ -61,6 +52,8 @@ pub struct Connection {
     /// The root folder of the user's My Drive; `None` if there is none, or if Drive has not been
     /// asked yet.
     pub my_drive: Option<FileId>,
+    /// The callers that it is narrowed to; `None` if it is open to the tenant's.
+    pub access: Option<Access>,
     /// The removals that one comparison may make without confirmation.
     pub removals: RemovalLimits,
     /// The interval between the comparisons of its files with Drive that run by themselves.
@@ -246,7 +239,8 @@ impl Store {
         })
     }
 
-    /// Lists a tenant's connections by id.
+    /// Lists those of a tenant's connections that `accepts` returns true for, by id. Every page but
+    /// the last is full.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -254,10 +248,43 @@ impl Store {
         &self,
         tenant: &TenantId,
         page: &PageRequest,
+        accepts: impl Fn(&Connection) -> bool,
     ) -> Result<Page<Connection>, StoreError> {
-        let all = Range::prefix(None, tenant_pk(tenant), "CONN#");
-        let decode = |item| decode_connection(tenant, item);
-        self.list_range("connections", all, page, decode).await
+        const LIST: &str = "connections";
+        let wanted = usize::try_from(page.limit()).unwrap_or(usize::MAX);
+        let all = Range::prefix(None, tenant_pk(tenant), CONNECTION);
+        let mut after = page.position(LIST)?.and_then(|position| position.after);
+        let mut items: Vec<Connection> = Vec::new();
+        loop {
+            let rest = match &after {
+                Some(after) => all.clone().after(after)?,
+                None => all.clone(),
+            };
+            // One more than the page has says whether there is another page.
+            let slice = self.slice(&rest, page.limit() + 1).await?;
+            after = slice
+                .items
+                .last()
+                .map(Key::of)
+                .transpose()?
+                .map(|key| key.sk);
+            for item in slice.items {
+                let connection = decode_connection(tenant, item)?;
+                if !accepts(&connection) {
+                    continue;
+                }
+                if let (true, Some(last)) = (items.len() == wanted, items.last()) {
+                    let last = Key::connection(&last.key).sk;
+                    let next_cursor = Some(Position::after(0, last).cursor(LIST)?);
+                    return Ok(Page { items, next_cursor });
+                }
+                items.push(connection);
+            }
+            if !slice.more || after.is_none() {
+                let next_cursor = None;
+                return Ok(Page { items, next_cursor });
+            }
+        }
     }
 
     /// Replaces a connection on condition of its `revision`; `Done` carries the next one.
@@ -359,125 +386,12 @@ impl Store {
     }
 }
 
+/// The prefix of the sort key of a connection.
+const CONNECTION: &str = "CONN#";
+
 /// The attribute with the time at which a file was last too large to be stored. It is not part of
 /// the body, so that no write of the connection changes it.
 const OVERSIZED: &str = "oversized_at";
-
-#[derive(Serialize, Deserialize)]
-struct Body {
-    revision: u64,
-    name: String,
-    /// The shared drive's id; absent for the user's own log.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    shared_drive: Option<String>,
-    secret_id: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    subject: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    quota_user: Option<String>,
-    #[serde(default)]
-    limits: LimitsItem,
-    policy: PolicyItem,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    policies: BTreeMap<String, PolicyItem>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    rules: Option<RulesItem>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    content: Option<ContentSettingsItem>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    account: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    secret_version: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    account_comparison: Option<String>,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    bound: bool,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    my_drive: Option<String>,
-    #[serde(default)]
-    removals: RemovalLimitsItem,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    comparison_days: Option<u16>,
-    state: StateItem,
-    created_at: i64,
-    created_by: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    last_request: Option<RequestItem>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum PolicyItem {
-    Manual,
-    DriveWins,
-    AppWins,
-    LastWriterWins { window_millis: i64 },
-    MostRestrictive,
-    KeepBoth,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum StateItem {
-    Active,
-    Paused,
-    Suspended { reason: String, at: i64 },
-    Deleting,
-}
-
-impl From<Policy> for PolicyItem {
-    fn from(policy: Policy) -> Self {
-        match policy {
-            Policy::Manual => Self::Manual,
-            Policy::DriveWins => Self::DriveWins,
-            Policy::AppWins => Self::AppWins,
-            Policy::LastWriterWins { window_millis } => Self::LastWriterWins { window_millis },
-            Policy::MostRestrictive => Self::MostRestrictive,
-            Policy::KeepBoth => Self::KeepBoth,
-        }
-    }
-}
-
-impl From<PolicyItem> for Policy {
-    fn from(item: PolicyItem) -> Self {
-        match item {
-            PolicyItem::Manual => Self::Manual,
-            PolicyItem::DriveWins => Self::DriveWins,
-            PolicyItem::AppWins => Self::AppWins,
-            PolicyItem::LastWriterWins { window_millis } => Self::LastWriterWins { window_millis },
-            PolicyItem::MostRestrictive => Self::MostRestrictive,
-            PolicyItem::KeepBoth => Self::KeepBoth,
-        }
-    }
-}
-
-impl From<&ConnectionState> for StateItem {
-    fn from(state: &ConnectionState) -> Self {
-        match state {
-            ConnectionState::Active => Self::Active,
-            ConnectionState::Paused => Self::Paused,
-            ConnectionState::Suspended { reason, at } => Self::Suspended {
-                reason: reason.clone(),
-                at: at.as_millis(),
-            },
-            ConnectionState::Deleting => Self::Deleting,
-        }
-    }
-}
-
-impl From<StateItem> for ConnectionState {
-    fn from(item: StateItem) -> Self {
-        match item {
-            StateItem::Active => Self::Active,
-            StateItem::Paused => Self::Paused,
-            StateItem::Suspended { reason, at: millis } => Self::Suspended {
-                reason,
-                at: at(millis),
-            },
-            StateItem::Deleting => Self::Deleting,
-        }
-    }
-}
 
 /// Returns the connection under its next revision, and what that replaces.
 fn successor(connection: &Connection) -> (Connection, Replaces) {
@@ -496,104 +410,4 @@ fn after_refusal(next: Connection, current: Option<Connection>) -> Written<Conne
     } else {
         Written::Stale(current)
     }
-}
-
-pub(crate) fn encode_connection(connection: &Connection) -> Result<Encoded, StoreError> {
-    let exceptions = connection.policies.fields.iter();
-    let body = Body {
-        revision: connection.revision,
-        name: connection.name.clone(),
-        shared_drive: match &connection.scope {
-            Scope::User => None,
-            Scope::SharedDrive(id) => Some(id.clone()),
-        },
-        secret_id: connection.secret_id.clone(),
-        subject: connection.subject.clone(),
-        quota_user: connection.quota_user.clone(),
-        limits: (&connection.limits).into(),
-        policy: connection.policies.default.into(),
-        policies: exceptions
-            .map(|(label, policy)| (label.clone(), (*policy).into()))
-            .collect(),
-        rules: RulesItem::of(&connection.rules),
-        content: ContentSettingsItem::of(&connection.content),
-        account: connection.account.id.as_ref().map(AccountId::to_string),
-        secret_version: connection.account.secret_version.clone(),
-        account_comparison: connection
-            .account
-            .comparison
-            .as_ref()
-            .map(ToString::to_string),
-        bound: connection.account.bound,
-        my_drive: connection.my_drive.as_ref().map(FileId::to_string),
-        removals: connection.removals.into(),
-        comparison_days: Some(connection.comparison_interval.days),
-        state: (&connection.state).into(),
-        created_at: connection.created_at.as_millis(),
-        created_by: connection.created_by.clone(),
-        last_request: connection.last_request.as_ref().map(Into::into),
-    };
-    encode(&Key::connection(&connection.key), &body)
-}
-
-pub(crate) fn decode_connection(tenant: &TenantId, item: Item) -> Result<Connection, StoreError> {
-    let (place, body) = decode::<Body>(item)?;
-    let id = place
-        .sk
-        .strip_prefix("CONN#")
-        .and_then(|id| ConnectionId::parse(id).ok());
-    let Some(connection) = id.filter(|_| place.pk == tenant_pk(tenant)) else {
-        return Err(place.corrupt("its key is not that of a connection of this tenant"));
-    };
-    let my_drive = body.my_drive.as_deref().map(FileId::parse).transpose();
-    let my_drive =
-        my_drive.map_err(|_| place.clone().corrupt("the id of its My Drive is invalid"))?;
-    let account = body.account.as_deref().map(AccountId::parse).transpose();
-    let comparison = body.account_comparison.as_deref().map(OperationId::parse);
-    let (Ok(account), Ok(comparison)) = (account, comparison.transpose()) else {
-        return Err(place.corrupt("the id of its account or of a comparison is invalid"));
-    };
-    let rules = body.rules.unwrap_or_default().into_rules();
-    let rules = rules.map_err(|what| place.clone().corrupt(what))?;
-    let content = body.content.map(ContentSettingsItem::into_settings);
-    let content = content.transpose().map_err(|what| place.corrupt(what))?;
-    let exceptions = body.policies.into_iter();
-    Ok(Connection {
-        key: ConnectionKey {
-            tenant: tenant.clone(),
-            connection,
-        },
-        revision: body.revision,
-        name: body.name,
-        scope: body.shared_drive.map_or(Scope::User, Scope::SharedDrive),
-        secret_id: body.secret_id,
-        subject: body.subject,
-        quota_user: body.quota_user,
-        limits: body.limits.into(),
-        policies: Policies {
-            default: body.policy.into(),
-            fields: exceptions
-                .map(|(label, policy)| (label, policy.into()))
-                .collect(),
-        },
-        rules,
-        content: content.unwrap_or_default(),
-        account: Account {
-            id: account,
-            secret_version: body.secret_version,
-            comparison,
-            bound: body.bound,
-        },
-        my_drive,
-        removals: body.removals.into(),
-        comparison_interval: body
-            .comparison_days
-            .map_or_else(ComparisonInterval::default, |days| ComparisonInterval {
-                days,
-            }),
-        state: body.state.into(),
-        created_at: at(body.created_at),
-        created_by: body.created_by,
-        last_request: body.last_request.map(Into::into),
-    })
 }

@@ -5,7 +5,9 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use domain::content::ContentHash;
-use domain::{ChannelId, ConflictId, ConnectionKey, DriveVersion, FileId, TenantId, Timestamp};
+use domain::{
+    ChannelId, ClientId, ConflictId, ConnectionKey, DriveVersion, FileId, TenantId, Timestamp,
+};
 
 use crate::StoreError;
 
@@ -24,7 +26,7 @@ pub(crate) const CONTENT: &str = "CONTENT";
 pub(crate) const VERSION: &str = "VERSION#";
 /// The sort key of a stored object.
 pub(crate) const OBJECT: &str = "OBJECT";
-/// The sort key of a channel's one item.
+/// The sort key of the one item of a channel or a client.
 pub(crate) const META: &str = "META";
 
 /// The primary key of an item.
@@ -110,6 +112,10 @@ impl Key {
     /// partition: a tenant's requests would be too many for one.
     pub(crate) fn answer(tenant: &TenantId, key: &str) -> Self {
         Self::new(format!("T#{tenant}#K#{key}"), "ANSWER")
+    }
+
+    pub(crate) fn client(id: &ClientId) -> Self {
+        Self::new(format!("CLIENT#{id}"), META)
     }
 
     pub(crate) fn channel(id: &ChannelId) -> Self {

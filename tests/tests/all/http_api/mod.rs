@@ -5,3 +5,4 @@ mod request_limits;
 mod request_rules;
 mod response_limits;
 mod route_authorization;
+mod route_roles;

@@ -5,17 +5,17 @@ use std::path::Path;
 use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use domain::FileId;
 use domain::content::{
     ContentHash, ContentOrigin, ObjectKey, ObjectLocation, StoredObject, StoredVersion,
 };
+use domain::{FileId, Role};
 use http::Method;
 use local::gateway::Identity;
 use serde_json::{Map, Value, json};
 
 use crate::support::{Answer, Folder, Setup, World, both_rename, eventually, own_with};
 
-const LATER: i64 = 4_000_000_000;
+pub(super) const LATER: i64 = 4_000_000_000;
 const TENANT_CLAIM: &str = "custom:tenant";
 /// The paths for which the description requires no token.
 const OPEN: [&str; 1] = ["/health"];
@@ -31,36 +31,38 @@ const METHODS: [Method; 7] = [
 ];
 
 /// One method of one path of the description, with all parameters filled in.
-struct Route {
-    template: String,
-    path: String,
-    method: Method,
-    described: bool,
+pub(super) struct Route {
+    pub(super) template: String,
+    pub(super) path: String,
+    pub(super) method: Method,
+    pub(super) described: bool,
+    /// The lowest role that may use it, by the description.
+    pub(super) role: Option<Role>,
     body: Option<String>,
 }
 
 impl Route {
-    async fn call(&self, world: &World, token: Option<&str>) -> Answer {
+    pub(super) async fn call(&self, world: &World, token: Option<&str>) -> Answer {
         let headers = [("if-match", "*")];
         let (method, body) = (self.method.clone(), self.body.as_deref());
         world.call(token, method, &self.path, &headers, body).await
     }
 
-    fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         format!("{} {}", self.method, self.template)
     }
 }
 
 /// The resources of the tenant that the routes are about.
-struct Resources {
-    connection: String,
+pub(super) struct Resources {
+    pub(super) connection: String,
     file: String,
     conflict: String,
     operation: String,
 }
 
 impl Resources {
-    async fn make(world: &World) -> Self {
+    pub(super) async fn make(world: &World) -> Self {
         let file = world.take();
         let conflict = both_rename(world, &file).await["id"].clone();
         let audit = json!({"mode": "audit", "dry_run": true});
@@ -120,7 +122,7 @@ impl Resources {
 
     /// Returns whether a response contains anything of ours. Responses do not repeat the request's
     /// path.
-    fn is_shown_in(&self, answer: &Answer) -> bool {
+    pub(super) fn is_shown_in(&self, answer: &Answer) -> bool {
         let text = format!("{} {:?}", answer.body, answer.headers);
         let ours = [
             self.connection.as_str(),
@@ -154,7 +156,7 @@ async fn store_content(world: &World, file: &str) {
 }
 
 /// Returns the described routes, and every other method of their paths.
-async fn routes(world: &World, resources: &Resources) -> Vec<Route> {
+pub(super) async fn routes(world: &World, resources: &Resources) -> Vec<Route> {
     let api = world
         .call(None, Method::GET, "/openapi.json", &[], None)
         .await;
@@ -173,6 +175,7 @@ async fn routes(world: &World, resources: &Resources) -> Vec<Route> {
                 template: template.clone(),
                 path: resources.path(template),
                 described: operation.is_object(),
+                role: operation["x-role"].as_str().and_then(Role::parse),
                 body: resources.body(operation),
                 method,
             });
@@ -184,7 +187,7 @@ async fn routes(world: &World, resources: &Resources) -> Vec<Route> {
 }
 
 /// Returns everything of the connection that a caller can read.
-async fn readable_state(world: &World) -> Value {
+pub(super) async fn readable_state(world: &World) -> Value {
     let mut all = Map::new();
     for path in [
         "",
@@ -292,7 +295,7 @@ fn with_tenant(claims: &Value, tenant: &str) -> String {
     claims.to_string()
 }
 
-fn own_with_key(test: impl AsyncFnOnce(&World, &Path)) {
+pub(super) fn own_with_key(test: impl AsyncFnOnce(&World, &Path)) {
     let folder = Folder::new();
     let setup = Setup {
         data_dir: Some(folder.path().to_owned()),

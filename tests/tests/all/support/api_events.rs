@@ -132,6 +132,7 @@ fn claims(replaced: &Value) -> Value {
         "aud": "sampleclientid",
         "auth_time": "1795251000",
         "cognito:username": "5f0c1a2b-0000-4000-8000-000000000001",
+        "custom:role": "admin",
         "custom:tenant": "acme",
         "email": "ada@example.com",
         "email_verified": "true",

@@ -152,6 +152,7 @@ impl Set {
             },
             account: domain::Account::default(),
             my_drive: None,
+            access: None,
             removals: domain::RemovalLimits::default(),
             comparison_interval: domain::operation::ComparisonInterval::default(),
             state: ConnectionState::Active,

@@ -294,7 +294,7 @@ async fn stored(aws: &Aws) -> Result<Stored, Failure> {
 
 async fn connections(store: &Store, tenant: TenantId) -> Result<Vec<ConnectionKey>, Failure> {
     let first = PageRequest::first(PageRequest::LIMIT_MAX);
-    let listed = store.list_connections(&tenant, &first).await;
+    let listed = store.list_connections(&tenant, &first, |_| true).await;
     let listed = listed.map_err(|error| one_line(&error))?;
     Ok(listed
         .items

@@ -43,6 +43,7 @@ async fn connect(store: &Store, enabled: bool) {
         },
         account: domain::Account::default(),
         my_drive: None,
+        access: None,
         removals: RemovalLimits::default(),
         comparison_interval: domain::operation::ComparisonInterval::default(),
         state: ConnectionState::Active,

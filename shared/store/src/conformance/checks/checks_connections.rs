@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use domain::operation::ComparisonInterval;
 use domain::{
-    Account, AccountId, ChannelId, ConnectionId, ConnectionKey, ContentSettings, Glob, LogId,
-    MimePattern, OperationId, Policies, Policy, RemovalLimits, Request, Rule, Rules, StorageClass,
+    Access, Account, AccountId, ChannelId, ConnectionId, ConnectionKey, ContentSettings, Glob,
+    LogId, MimePattern, OperationId, Policies, Policy, Principal, RemovalLimits, Request, Role,
+    Rule, Rules, StorageClass,
 };
 
 use super::super::support::{file, fresh, ms, page, stored};
@@ -61,6 +62,12 @@ pub(crate) fn connection(key: &ConnectionKey) -> Connection {
             bound: true,
         },
         my_drive: Some(file("0root")),
+        access: Some(Access {
+            entries: BTreeMap::from([
+                (Principal::User("ann".to_owned()), Role::Editor),
+                (Principal::Group("finance,hr".to_owned()), Role::Viewer),
+            ]),
+        }),
         removals: RemovalLimits {
             share_percent_max: 25,
             unasked_max: 7,
@@ -138,26 +145,25 @@ pub(crate) async fn a_connection_is_created_once_saved_on_its_revision_and_liste
         content: ContentSettings::default(),
         account: Account::default(),
         my_drive: None,
+        access: None,
         state: ConnectionState::Deleting,
         ..connection(&next)
     };
     store.create_connection(&plain, None).await.unwrap();
-    let found = store.list_connections(&key.tenant, &page(1)).await.unwrap();
-    assert_eq!(found.items, [second]);
-    let request = crate::PageRequest {
-        limit: 1,
-        cursor: found.next_cursor,
-    };
-    let found = store.list_connections(&key.tenant, &request).await.unwrap();
-    assert_eq!(found.items, std::slice::from_ref(&plain));
-    assert!(
-        store
-            .list_connections(&fresh().tenant, &page(9))
-            .await
-            .unwrap()
-            .items
-            .is_empty()
-    );
+    let mut pages = Vec::new();
+    let mut request = page(1);
+    loop {
+        let listed = store.list_connections(&key.tenant, &request, |_| true);
+        let listed = listed.await.unwrap();
+        pages.push(listed.items);
+        request.cursor = listed.next_cursor;
+        if request.cursor.is_none() {
+            break;
+        }
+    }
+    assert_eq!(pages, [vec![second], vec![plain.clone()]]);
+    let none = store.list_connections(&fresh().tenant, &page(9), |_| true);
+    assert_eq!(none.await.unwrap().items, []);
 
     store.delete_connection(&next).await.unwrap();
     store.delete_connection(&next).await.unwrap();
@@ -165,6 +171,40 @@ pub(crate) async fn a_connection_is_created_once_saved_on_its_revision_and_liste
         store.save_connection(&plain).await.unwrap(),
         Written::Stale(None)
     );
+}
+
+pub(crate) async fn a_list_of_some_connections_has_full_pages(store: &Store) {
+    let tenant = fresh().tenant;
+    for number in 0..25 {
+        let key = ConnectionKey {
+            tenant: tenant.clone(),
+            connection: ConnectionId::parse(&format!("c{number:02}")).unwrap(),
+        };
+        let name = if number % 6 == 4 { "ours" } else { "theirs" };
+        let connection = Connection {
+            name: name.to_owned(),
+            ..connection(&key)
+        };
+        store.create_connection(&connection, None).await.unwrap();
+    }
+    let ours = ["c04", "c10", "c16", "c22"];
+    for limit in 1..=5 {
+        let mut request = page(limit);
+        let mut pages = Vec::new();
+        loop {
+            let is_ours = |connection: &Connection| connection.name == "ours";
+            let listed = store.list_connections(&tenant, &request, is_ours);
+            let listed = listed.await.unwrap();
+            let id = |connection: &Connection| connection.key.connection.to_string();
+            pages.push(listed.items.iter().map(id).collect::<Vec<_>>());
+            request.cursor = listed.next_cursor;
+            if request.cursor.is_none() {
+                break;
+            }
+        }
+        let wanted: Vec<_> = ours.chunks(limit as usize).map(<[_]>::to_vec).collect();
+        assert_eq!(pages, wanted, "{limit}");
+    }
 }
 
 pub(crate) fn channel(key: &ConnectionKey) -> Channel {

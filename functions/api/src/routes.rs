@@ -1,0 +1,144 @@
+//! Every route of the API, with the role that it needs and its handler: the router, the check of
+//! roles and the description's `x-role` follow from this one table.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::Method;
+use axum::routing::{MethodFilter, on};
+use domain::Role;
+
+use crate::Deps;
+use crate::conflicts::read_conflicts::{get_conflict, list_conflicts};
+use crate::conflicts::resolve_conflicts::{resolve_conflict, resolve_conflicts};
+use crate::connections::connection_stats::get_stats;
+use crate::connections::connection_status::get_status;
+use crate::connections::manage_connections::{
+    create_connection, delete_connection, get_connection, list_connections, pause_connection,
+    resume_connection, update_connection,
+};
+use crate::content::content_versions::{
+    compare_versions, list_versions, restore_version, update_version,
+};
+use crate::content::direct_content::{get_content, put_content};
+use crate::content::multipart_upload::{begin_upload, commit_upload, get_upload};
+use crate::dead_letters::read_dead_letters::{get_dead_letter, list_dead_letters};
+use crate::dead_letters::redrive::{drop_dead_letter, redrive_dead_letters};
+use crate::files::create_file::create_file;
+use crate::files::edit_file::{delete_file, update_file};
+use crate::files::intents::{
+    cancel_intent, cancel_intents, list_intents, retry_intent, retry_intents,
+};
+use crate::files::read_files::{get_file, get_file_history, list_files};
+use crate::files::roll_back_file::roll_back_file;
+use crate::http::health::get_health;
+use crate::http::openapi::get_description;
+use crate::operations::confirmation::{cancel_operation, confirm_operation};
+use crate::operations::drift::list_drift;
+use crate::operations::findings::list_findings;
+use crate::operations::read_operations::{get_operation, list_operations};
+use crate::operations::start_sync::start_sync;
+
+/// Who may use a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Needs {
+    /// Anyone, without a token.
+    Anyone,
+    /// A caller with this role or a higher one.
+    Role(Role),
+}
+
+/// The lowest roles by the words of the table.
+#[expect(non_upper_case_globals, reason = "the words of the table")]
+mod word {
+    use super::{Needs, Role};
+
+    pub(super) const anyone: Needs = Needs::Anyone;
+    pub(super) const viewer: Needs = Needs::Role(Role::Viewer);
+    pub(super) const editor: Needs = Needs::Role(Role::Editor);
+    pub(super) const operator: Needs = Needs::Role(Role::Operator);
+    pub(super) const admin: Needs = Needs::Role(Role::Admin);
+}
+
+/// Defines the table, and the router of its routes.
+macro_rules! routes {
+    ($($method:ident $path:literal $needs:ident $handler:ident;)+) => {
+        /// The method, the path and the needs of each route.
+        pub(crate) const ROUTES: &[(Method, &str, Needs)] =
+            &[$((Method::$method, $path, word::$needs)),+];
+
+        /// Returns the router of all routes, without any check.
+        pub(crate) fn router() -> Router<Arc<Deps>> {
+            Router::new()$(.route($path, on(MethodFilter::$method, $handler)))+
+        }
+    };
+}
+
+routes! {
+    GET    "/health"                                                  anyone   get_health;
+    GET    "/openapi.json"                                            anyone   get_description;
+
+    GET    "/v1/connections"                                          viewer   list_connections;
+    POST   "/v1/connections"                                          admin    create_connection;
+    GET    "/v1/connections/{connection}"                             viewer   get_connection;
+    PATCH  "/v1/connections/{connection}"                             operator update_connection;
+    DELETE "/v1/connections/{connection}"                             admin    delete_connection;
+    POST   "/v1/connections/{connection}/pause"                       operator pause_connection;
+    POST   "/v1/connections/{connection}/resume"                      operator resume_connection;
+    GET    "/v1/connections/{connection}/status"                      viewer   get_status;
+    POST   "/v1/connections/{connection}/sync"                        operator start_sync;
+    GET    "/v1/connections/{connection}/operations"                  viewer   list_operations;
+    GET    "/v1/connections/{connection}/operations/{operation}"      viewer   get_operation;
+    GET    "/v1/connections/{connection}/operations/{operation}/drift" viewer list_drift;
+    GET    "/v1/connections/{connection}/operations/{operation}/findings" viewer list_findings;
+    POST   "/v1/connections/{connection}/operations/{operation}/confirm" operator confirm_operation;
+    POST   "/v1/connections/{connection}/operations/{operation}/cancel" operator cancel_operation;
+
+    GET    "/v1/connections/{connection}/files"                       viewer   list_files;
+    POST   "/v1/connections/{connection}/files"                       editor   create_file;
+    GET    "/v1/connections/{connection}/files/{file}"                viewer   get_file;
+    PATCH  "/v1/connections/{connection}/files/{file}"                editor   update_file;
+    DELETE "/v1/connections/{connection}/files/{file}"                operator delete_file;
+    GET    "/v1/connections/{connection}/files/{file}/history"        viewer   get_file_history;
+    POST   "/v1/connections/{connection}/files/{file}/rollback"       editor   roll_back_file;
+    GET    "/v1/connections/{connection}/files/{file}/content"        viewer   get_content;
+    POST   "/v1/connections/{connection}/files/{file}/content"        editor   put_content;
+    GET    "/v1/connections/{connection}/files/{file}/versions"       viewer   list_versions;
+    GET    "/v1/connections/{connection}/files/{file}/versions/compare"   viewer compare_versions;
+    PATCH  "/v1/connections/{connection}/files/{file}/versions/{version}" editor update_version;
+    POST   "/v1/connections/{connection}/files/{file}/restore"        editor   restore_version;
+    POST   "/v1/connections/{connection}/files/{file}/uploads"        editor   begin_upload;
+    GET    "/v1/connections/{connection}/files/{file}/uploads/{upload}"        editor get_upload;
+    POST   "/v1/connections/{connection}/files/{file}/uploads/{upload}/commit" editor commit_upload;
+
+    GET    "/v1/connections/{connection}/intents"                     viewer   list_intents;
+    POST   "/v1/connections/{connection}/intents/retry"               operator retry_intents;
+    POST   "/v1/connections/{connection}/intents/cancel"              operator cancel_intents;
+    POST   "/v1/connections/{connection}/intents/{file}/retry"        editor   retry_intent;
+    POST   "/v1/connections/{connection}/intents/{file}/cancel"       editor   cancel_intent;
+
+    GET    "/v1/connections/{connection}/conflicts"                   viewer   list_conflicts;
+    POST   "/v1/connections/{connection}/conflicts/resolutions"       editor   resolve_conflicts;
+    GET    "/v1/connections/{connection}/conflicts/{conflict}"        viewer   get_conflict;
+    POST   "/v1/connections/{connection}/conflicts/{conflict}/resolution" editor resolve_conflict;
+
+    GET    "/v1/dead-letters"                                         viewer   list_dead_letters;
+    POST   "/v1/dead-letters/redrive"                                 operator redrive_dead_letters;
+    GET    "/v1/dead-letters/{letter}"                                viewer   get_dead_letter;
+    POST   "/v1/dead-letters/{letter}/drop"                           operator drop_dead_letter;
+
+    GET    "/v1/stats"                                                viewer   get_stats;
+}
+
+/// Returns what a route needs. A route that the table does not have needs the highest role.
+pub(crate) fn needs(method: &Method, path: &str) -> Needs {
+    // A HEAD is a GET without the body.
+    let method = if *method == Method::HEAD {
+        &Method::GET
+    } else {
+        method
+    };
+    let mut rows = ROUTES.iter();
+    let row = rows.find(|(of, at, _)| of == method && *at == path);
+    row.map_or(Needs::Role(Role::Admin), |(_, _, needs)| *needs)
+}
