@@ -4,8 +4,8 @@
 //! `lookups`, `edits`, `swap`, `wakes` and the modules of each folder that contain no handlers.
 //!
 //! Invariants:
-//! - The tenant and the role come only from the claims that the authorizer verified. A route without
-//!   a role can't be added: `routes` is the one table of both.
+//! - The tenant and the role come only from the claims that the authorizer verified. A route
+//!   without a role can't be added: `routes` is the one table of both.
 //! - A write is one conditional write of one record: complete or not made at all, together with the
 //!   answer to the request if it has an `Idempotency-Key`. `If-Match` is checked against the very
 //!   record that is replaced.
@@ -96,6 +96,7 @@ mod files {
     pub(crate) mod read_files;
     pub(crate) mod roll_back_file;
     pub(crate) mod scope;
+    pub(crate) mod sharing;
 }
 
 mod content {

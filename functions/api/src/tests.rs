@@ -306,10 +306,7 @@ async fn every_described_route_exists_and_requires_authentication() {
 
 /// Returns a request by a member of the tenant acme with this claim of a role.
 fn request_of(role: Option<&str>, method: &Method, path: &str) -> Request<String> {
-    let path = path
-        .replace("{connection}", "c_01")
-        .replace('{', "")
-        .replace('}', "");
+    let path = path.replace("{connection}", "c_01").replace(['{', '}'], "");
     let mut request = request(method.clone(), &path, "{}");
     let context = request.extensions_mut().get_mut::<RequestContext>();
     let Some(RequestContext::ApiGatewayV2(context)) = context else {

@@ -22,8 +22,9 @@ mod properties;
 mod tests;
 
 pub use access::{
-    ACCESS_ENTRIES_MAX, Access, PRINCIPAL_NAME_BYTES_MAX, Principal, Role, claim_texts,
-    effective_role, role_of_claim, role_of_scopes,
+    ACCESS_ENTRIES_MAX, Access, OWN_DOMAINS_MAX, PRINCIPAL_NAME_BYTES_MAX, Principal, Role,
+    claim_texts, effective_role, is_domain, is_outside, own_domains, role_of_claim, role_of_scopes,
+    shares_outside,
 };
 pub use audit::{Difference, Drift, InconsistencyCount, InconsistencyKind, drift};
 pub use conflict::{

@@ -1,15 +1,18 @@
 //! The decision of a conflict on behalf of a request.
 
+use std::collections::BTreeMap;
+
 use axum::http::header;
 use domain::{
-    Choice, ConflictId, ConflictRecord, Context, Field, FileRecord, ResolveRefused, Transition,
-    Value,
+    Choice, ConflictId, ConflictRecord, Context, Field, FileRecord, ResolveRefused, Role,
+    Transition, Value,
 };
 use store::Connection;
 
 use crate::conflicts::conflict_body::ConflictView;
 use crate::conflicts::keep_both;
 use crate::edits::{ConditionalEdit, Precondition};
+use crate::files::sharing::Sharing;
 use crate::http::{Caller, IfMatch, Keyed, Kind, Problem, tag};
 use crate::{Deps, lookups};
 
@@ -43,7 +46,8 @@ impl From<Problem> for Refusal {
 impl ConflictDecision<'_> {
     /// Resolves the conflict, and returns it.
     pub(crate) async fn apply(&self) -> Result<ConflictRecord, Problem> {
-        self.require_stored_content().await?;
+        self.require_held_content().await?;
+        let sharing = self.sharing().await?;
         let edit = ConditionalEdit::new(
             self.deps,
             self.connection,
@@ -52,7 +56,7 @@ impl ConflictDecision<'_> {
             Precondition::InScope,
         );
         let edited = match edit
-            .run(|record, context| self.transition(record, context))
+            .run(|record, context| self.transition(record, context, &sharing))
             .await
         {
             Ok(edited) => edited,
@@ -65,7 +69,45 @@ impl ConflictDecision<'_> {
         }
     }
 
-    fn transition(&self, record: &FileRecord, context: Context<'_>) -> Result<Transition, Refusal> {
+    /// Prepares the check of what the decision shares.
+    async fn sharing(&self) -> Result<Sharing<'_>, Problem> {
+        let (deps, caller) = (self.deps, self.caller);
+        let parent = match (&self.id.field, &self.choice) {
+            (Field::Parent, Choice::Value(value)) => Some(value.clone()),
+            (Field::Parent, Choice::App) => Some(self.load().await?.app),
+            (Field::Parent, Choice::Base) => Some(self.load().await?.base),
+            (_, _) => None,
+        };
+        Sharing::of(
+            deps,
+            self.connection,
+            caller,
+            &self.id.file,
+            parent.as_ref(),
+        )
+        .await
+    }
+
+    /// Requires the role `operator` for a decision that deletes the file for good or shares it
+    /// outside: compared with what Drive has, since that is what the decision changes.
+    fn require_role(&self, after: &FileRecord, sharing: &Sharing<'_>) -> Result<(), Problem> {
+        let field = &self.id.field;
+        if after.deletion_owed() {
+            let what = "deleting a file for good";
+            let allowed = self.caller.needs(Role::Operator, what);
+            allowed.map_err(|problem| problem.at(self.pointer))?;
+        }
+        let values = BTreeMap::from([(field.clone(), after.app(field))]);
+        let shared = sharing.check(&values, |field| after.sides(field).drive().clone());
+        shared.map_err(|problem| problem.at(self.pointer))
+    }
+
+    fn transition(
+        &self,
+        record: &FileRecord,
+        context: Context<'_>,
+        sharing: &Sharing<'_>,
+    ) -> Result<Transition, Refusal> {
         let open = record
             .open
             .get(&self.id.field)
@@ -75,9 +117,11 @@ impl ConflictDecision<'_> {
         {
             return Err(Refusal::Conflict(ResolveRefused::Moved));
         }
-        record
+        let transition = record
             .resolve(self.id, None, &self.choice, &self.caller.subject, context)
-            .map_err(Refusal::Conflict)
+            .map_err(Refusal::Conflict)?;
+        self.require_role(&transition.record, sharing)?;
+        Ok(transition)
     }
 
     /// Loads the conflict as it is now.
@@ -85,21 +129,28 @@ impl ConflictDecision<'_> {
         lookups::conflict(self.deps, &self.connection.key, self.id).await
     }
 
-    /// Refuses a content whose bytes are not available: those of the application and of Drive are,
-    /// those of any other must be stored here.
-    async fn require_stored_content(&self) -> Result<(), Problem> {
+    /// Refuses a content whose bytes are not available, or not the connection's own: those of the
+    /// application and of Drive are, those of any other must be held by this connection.
+    async fn require_held_content(&self) -> Result<(), Problem> {
         if self.id.field != Field::Content {
             return Ok(());
         }
-        let value = match &self.choice {
-            Choice::Value(value) => value.clone(),
-            Choice::Base => self.load().await?.base,
+        let (value, sides) = match &self.choice {
+            Choice::Value(value) => (value.clone(), Some(self.load().await?)),
+            Choice::Base => (self.load().await?.base, None),
             Choice::App | Choice::Drive | Choice::Both(_) => return Ok(()),
         };
-        if value == Value::Null || keep_both::is_stored(self.deps, self.connection, &value).await? {
+        let is_a_side = sides.is_none_or(|conflict| {
+            [&conflict.base, &conflict.app, &conflict.drive].contains(&&value)
+        });
+        let held = match is_a_side {
+            true => keep_both::is_stored(self.deps, self.connection, &value).await?,
+            false => keep_both::is_held(self.deps, self.connection, &value).await?,
+        };
+        if value == Value::Null || held {
             return Ok(());
         }
-        let detail = "the content is not stored, so nothing could provide its bytes";
+        let detail = "this connection holds no such content: upload it to a file of the connection";
         Err(Problem::new(Kind::ValueNotAllowed, detail).at(self.pointer))
     }
 

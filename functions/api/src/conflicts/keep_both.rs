@@ -180,6 +180,9 @@ async fn merge(
     let digest = ContentHasher::of(&bytes);
     let mime_type = &record.metadata.mime_type;
     content_writes::store(deps, connection, bytes, &digest, mime_type).await?;
+    deps.store
+        .hold_object(&connection.key, &digest.sha256)
+        .await?;
     Ok(Choice::Value(content_writes::value(&digest.sha256)))
 }
 
@@ -233,6 +236,19 @@ async fn not_here_yet(
 
 /// The name of Drive's side.
 const DRIVE: &str = "drive";
+
+/// Returns whether the connection holds a content, whose bytes are stored.
+pub(crate) async fn is_held(
+    deps: &Deps,
+    connection: &Connection,
+    value: &Value,
+) -> Result<bool, Problem> {
+    let Some(hash) = hash_of(value) else {
+        return Ok(false);
+    };
+    let held = deps.store.holds_object(&connection.key, &hash).await?;
+    Ok(held && is_stored(deps, connection, value).await?)
+}
 
 /// Returns whether the tenant has stored the bytes of a content.
 pub(crate) async fn is_stored(

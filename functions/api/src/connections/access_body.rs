@@ -1,6 +1,10 @@
-//! A connection's access to and from JSON.
+//! A connection's access, and its own domains, to and from JSON.
 
-use domain::{ACCESS_ENTRIES_MAX, Access, PRINCIPAL_NAME_BYTES_MAX, Principal};
+use std::collections::BTreeSet;
+
+use domain::{
+    ACCESS_ENTRIES_MAX, Access, OWN_DOMAINS_MAX, PRINCIPAL_NAME_BYTES_MAX, Principal, is_domain,
+};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -16,6 +20,33 @@ pub(crate) struct AccessEntryBody {
     #[schema(min_length = 6, max_length = 261, pattern = "^(user|group):\\S+$")]
     principal: String,
     role: RoleWord,
+}
+
+/// A domain, in lower case.
+#[derive(ToSchema)]
+#[schema(as = Domain, min_length = 3, max_length = 253, pattern = "^[a-z0-9-]+(\\.[a-z0-9-]+)+$")]
+#[expect(dead_code, reason = "describes what `domain::is_domain` accepts")]
+pub(crate) struct DomainText(String);
+
+/// Returns a connection's own domains, in their order.
+pub(crate) fn domains(own: Option<&BTreeSet<String>>) -> Option<Vec<String>> {
+    own.map(|own| own.iter().cloned().collect())
+}
+
+/// Checks that each is a domain, and that there are not too many.
+pub(crate) fn checked_domains(domains: Vec<String>) -> Result<BTreeSet<String>, Problem> {
+    if domains.len() > OWN_DOMAINS_MAX {
+        let detail = format!("own_domains may have at most {OWN_DOMAINS_MAX} domains");
+        return Err(Problem::new(Kind::ValueNotAllowed, detail).at("/own_domains"));
+    }
+    match domains.iter().position(|domain| !is_domain(domain)) {
+        None => Ok(domains.into_iter().collect()),
+        Some(number) => {
+            let detail = "an own domain must be a name such as example.com, in lower case";
+            let at = format!("/own_domains/{number}");
+            Err(Problem::new(Kind::ValueNotAllowed, detail).at(at))
+        }
+    }
 }
 
 /// Returns the entries of a connection's access, by principal.

@@ -1,8 +1,10 @@
 //! A connection's settings from JSON. All of them are checked before any is used or stored.
 
+use std::collections::BTreeSet;
+
 use domain::operation::ComparisonInterval;
 use domain::rate_limit::Limits;
-use domain::{ContentSettings, LogId, Policies, RemovalLimits, Rules, TenantId};
+use domain::{Access, ContentSettings, LogId, Policies, RemovalLimits, Rules, TenantId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 use store::{Connection, Scope};
@@ -10,7 +12,7 @@ use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::connections::access_body::{self, AccessEntryBody};
+use crate::connections::access_body::{self, AccessEntryBody, DomainText};
 use crate::connections::content_settings_body::ContentSettingsBody;
 use crate::connections::limits_body::LimitsBody;
 use crate::connections::policies_body::PoliciesBody;
@@ -74,6 +76,11 @@ pub(crate) struct NewConnection {
     #[serde(default)]
     #[schema(max_items = 100)]
     access: Option<Vec<AccessEntryBody>>,
+    /// The domains within which sharing stays with the tenant: to share beyond them needs the role
+    /// `operator`. Null: the domain of `subject`, if it has one of its own.
+    #[serde(default)]
+    #[schema(max_items = 20, value_type = Option<Vec<DomainText>>)]
+    own_domains: Option<Vec<String>>,
     /// The share of a log's files that a comparison may remove without confirmation, in percent: 0
     /// to 100.
     #[serde(default = "share_percent_max")]
@@ -150,6 +157,8 @@ struct ConnectionSettings {
     content: ContentSettingsBody,
     #[serde(default)]
     access: Option<Vec<AccessEntryBody>>,
+    #[serde(default)]
+    own_domains: Option<Vec<String>>,
     #[serde(default = "share_percent_max")]
     removal_share_percent_max: u8,
     #[serde(default = "unasked_max")]
@@ -175,6 +184,7 @@ pub(crate) struct CheckedSettings {
     pub(crate) rules: Rules,
     pub(crate) content: ContentSettings,
     pub(crate) access: Option<Access>,
+    pub(crate) own_domains: Option<BTreeSet<String>>,
     pub(crate) removals: RemovalLimits,
     pub(crate) comparison_interval: ComparisonInterval,
     pub(crate) replace_account: bool,
@@ -259,6 +269,7 @@ pub(crate) fn new_connection(
         rules: body.rules,
         content: body.content,
         access: body.access,
+        own_domains: body.own_domains,
         removal_share_percent_max: body.removal_share_percent_max,
         removals_unasked_max: body.removals_unasked_max,
         comparison_interval_days: body.comparison_interval_days,
@@ -283,6 +294,7 @@ pub(crate) fn patched(
         rules: RulesBody::from(&connection.rules),
         content: ContentSettingsBody::from(&connection.content),
         access: connection.access.as_ref().map(access_body::entries),
+        own_domains: access_body::domains(connection.own_domains.as_ref()),
         removal_share_percent_max: connection.removals.share_percent_max,
         removals_unasked_max: connection.removals.unasked_max,
         comparison_interval_days: connection.comparison_interval.days,
@@ -358,6 +370,10 @@ impl ConnectionSettings {
             rules: self.rules.checked()?,
             content: self.content.checked()?,
             access: self.access.map(access_body::checked).transpose()?,
+            own_domains: self
+                .own_domains
+                .map(access_body::checked_domains)
+                .transpose()?,
             removals: RemovalLimits {
                 share_percent_max: self.removal_share_percent_max,
                 unasked_max: self.removals_unasked_max,

@@ -36,6 +36,8 @@ pub(crate) struct ConnectionView {
     /// The callers that it is narrowed to, besides administrators; null if it is open to every
     /// caller of the tenant.
     access: Option<Vec<AccessEntryBody>>,
+    /// The domains within which sharing stays with the tenant; null for that of `subject`.
+    own_domains: Option<Vec<String>>,
     /// The share of a log's files that a comparison may remove without confirmation, in percent.
     removal_share_percent_max: u8,
     /// The number of files that may always be removed without confirmation.
@@ -127,6 +129,7 @@ impl ConnectionView {
             rules: RulesBody::from(&connection.rules),
             content: ContentSettingsBody::from(&connection.content),
             access: connection.access.as_ref().map(access_body::entries),
+            own_domains: access_body::domains(connection.own_domains.as_ref()),
             removal_share_percent_max: connection.removals.share_percent_max,
             removals_unasked_max: connection.removals.unasked_max,
             comparison_interval_days: connection.comparison_interval.days,

@@ -123,6 +123,7 @@ pub(crate) async fn create_connection(
         account: access.account,
         my_drive: access.my_drive,
         access: settings.access,
+        own_domains: settings.own_domains,
         removals: settings.removals,
         comparison_interval: settings.comparison_interval,
         state: ConnectionState::Active,
@@ -253,6 +254,7 @@ pub(crate) async fn update_connection(
             account,
             my_drive,
             access: settings.access,
+            own_domains: settings.own_domains,
             removals: settings.removals,
             comparison_interval: settings.comparison_interval,
             ..connection.clone()

@@ -285,7 +285,12 @@ async fn complete(
     if deps.objects.head(&upload.object).await?.is_none() {
         let Some(parts) = list_parts(deps, upload).await? else {
             // An earlier commit found the same content stored, deleted its own and was interrupted.
-            let existing = content_writes::retain(deps, &at.key, &upload.hash).await?;
+            // Without that, the tenant may have the announced content, but not from here.
+            let brought = deps.store.holds_object(&at.key, &upload.hash).await?;
+            let existing = match brought {
+                true => content_writes::retain(deps, &at.key, &upload.hash).await?,
+                false => None,
+            };
             return existing.ok_or_else(|| Problem::not_found("the upload"));
         };
         let completed = deps
@@ -301,6 +306,9 @@ async fn complete(
             .await?;
         return Err(content_writes::hash_mismatch(&upload.hash, &found));
     }
+    // Where the same content is stored already, these bytes are deleted: that they were brought
+    // here is recorded first, for a commit that is repeated after an interruption.
+    deps.store.hold_object(&at.key, &upload.hash).await?;
     // It is stored as it was sent, since content that is uploaded to Drive in ranges must be
     // readable in ranges.
     let place = ObjectLocation::plain(upload.object.clone(), found.size_bytes);

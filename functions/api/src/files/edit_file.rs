@@ -2,6 +2,7 @@
 
 use axum::http::HeaderMap;
 use axum::response::Response;
+use domain::Field;
 use serde::Deserialize;
 use store::{PageRequest, Tombstones};
 use utoipa::IntoParams;
@@ -11,6 +12,7 @@ use crate::edits::{ConditionalEdit, Precondition};
 use crate::files::edit_problems::refused;
 use crate::files::file_patch::{FilePatch, parse};
 use crate::files::permission_view;
+use crate::files::sharing::Sharing;
 use crate::http::{
     ConditionallyEditedFile, EditHeaders, FilePath, IfMatch, JsonBody, Keyed, Kind, Problem,
 };
@@ -18,7 +20,8 @@ use crate::{App, Deps, lookups};
 
 /// Changes fields of a file: all of them or none.
 ///
-/// The changes are owed to Drive from then on.
+/// The changes are owed to Drive from then on. To share the file beyond the connection's own
+/// domains needs the role `operator`.
 #[utoipa::path(
     patch, path = "/v1/connections/{connection}/files/{file}", tag = "files",
     params(FilePath, EditHeaders),
@@ -37,6 +40,8 @@ pub(crate) async fn update_file(
     let connection = lookups::connection(&deps, &at.key).await?;
     let effective =
         permission_view::effective_if_removing(&deps, &connection, &at.file, &values).await?;
+    let parent = values.get(&Field::Parent);
+    let sharing = Sharing::of(&deps, &connection, &at.caller, &at.file, parent).await?;
     let edit = ConditionalEdit::new(
         &deps,
         &connection,
@@ -45,6 +50,7 @@ pub(crate) async fn update_file(
         Precondition::FileTag(if_match),
     );
     let edited = edit.run(|record, context| {
+        sharing.check_edit(record, &values)?;
         permission_view::refuse_removing_inherited(record, &values, &effective)?;
         let transition = record.edit(&values, &at.caller.subject, context);
         transition.map_err(|why| refused(record, why))

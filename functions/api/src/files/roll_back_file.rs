@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use crate::edits::{ConditionalEdit, Precondition};
 use crate::files::edit_problems::refused;
+use crate::files::sharing::Sharing;
 use crate::http::{
     ConditionallyEditedFile, EditHeaders, FilePath, IfMatch, JsonBody, Keyed, Kind, Problem, reason,
 };
@@ -142,6 +143,10 @@ pub(crate) async fn roll_back_file(
         .await?;
     let then = then.ok_or_else(|| Problem::not_found("this version of the file's history"))?;
     let by = at.caller.subject.as_str();
+    let parent = wanted
+        .contains(&RollbackField::Parent)
+        .then(|| then.snapshot.value(&Field::Parent));
+    let sharing = Sharing::of(&deps, &connection, &at.caller, &at.file, parent.as_ref()).await?;
     let conditional = ConditionalEdit::new(
         &deps,
         &connection,
@@ -151,6 +156,7 @@ pub(crate) async fn roll_back_file(
     );
     let edited = conditional.run(|record, context| {
         let values = edit(record, &then.snapshot, &wanted);
+        sharing.check_edit(record, &values)?;
         let transition = record.edit(&values, by, context);
         transition.map_err(|why| refused(record, why))
     });

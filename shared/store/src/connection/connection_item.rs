@@ -1,6 +1,6 @@
 //! A connection in the form that its item stores.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domain::operation::ComparisonInterval;
 use domain::{
@@ -53,6 +53,8 @@ struct Body {
     my_drive: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     access: Option<AccessItem>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    own_domains: Option<BTreeSet<String>>,
     #[serde(default)]
     removals: RemovalLimitsItem,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -167,6 +169,7 @@ pub(crate) fn encode_connection(connection: &Connection) -> Result<Encoded, Stor
         bound: connection.account.bound,
         my_drive: connection.my_drive.as_ref().map(FileId::to_string),
         access: connection.access.as_ref().map(AccessItem::of),
+        own_domains: connection.own_domains.clone(),
         removals: connection.removals.into(),
         comparison_days: Some(connection.comparison_interval.days),
         state: (&connection.state).into(),
@@ -231,6 +234,7 @@ pub(crate) fn decode_connection(tenant: &TenantId, item: Item) -> Result<Connect
         },
         my_drive,
         access,
+        own_domains: body.own_domains,
         removals: body.removals.into(),
         comparison_interval: body
             .comparison_days

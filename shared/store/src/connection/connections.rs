@@ -11,6 +11,8 @@ use crate::{
     Attempt, Created, Log, Page, PageRequest, Store, StoreError, Swapped, Updated, Written,
     compare_and_swap,
 };
+use std::collections::BTreeSet;
+
 use domain::PageToken;
 use domain::operation::{ComparisonInterval, ConnectionFacts, Operation};
 use domain::rate_limit::Limits;
@@ -54,6 +56,8 @@ pub struct Connection {
     pub my_drive: Option<FileId>,
     /// The callers that it is narrowed to; `None` if it is open to the tenant's.
     pub access: Option<Access>,
+    /// The domains within which sharing stays with the tenant; `None` for that of its subject.
+    pub own_domains: Option<BTreeSet<String>>,
     /// The removals that one comparison may make without confirmation.
     pub removals: RemovalLimits,
     /// The interval between the comparisons of its files with Drive that run by themselves.

@@ -2,13 +2,13 @@
 //! reference it, and is garbage collected when there are none.
 
 use domain::content::{ContentHash, ObjectState, StoredObject};
-use domain::{TenantId, Timestamp};
+use domain::{ConnectionKey, TenantId, Timestamp};
 
 use crate::content::object_item::{COLLECTING, STORED, decode_object, encode_object};
 use crate::table::key::Key;
 use crate::table::store::{Applied, ROUNDS_MAX, pause};
 use crate::table::update::{Replaces, Update};
-use crate::{Created, Store, StoreError};
+use crate::{Created, Store, StoreError, Updated};
 
 /// The outcome of [`Store::retain_object`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +31,15 @@ pub enum GcStart {
     NotYet(StoredObject),
     /// There is no such object.
     Absent,
+}
+
+/// The attribute with the connections that hold an object. It is not part of the body, so that no
+/// write of the object changes it.
+const HOLDERS: &str = "holders";
+
+/// Adds to an update of an object that a connection holds it.
+pub(crate) fn held_by(update: Update, key: &ConnectionKey) -> Update {
+    update.include(HOLDERS, key.connection.as_str())
 }
 
 impl Store {
@@ -76,6 +85,40 @@ impl Store {
                 })
             }
         }
+    }
+
+    /// Records that a connection holds an object: it has brought its bytes, or seen them in its
+    /// Drive. Objects are shared by the tenant's connections; what is in them is not.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn hold_object(
+        &self,
+        key: &ConnectionKey,
+        hash: &ContentHash,
+    ) -> Result<Updated, StoreError> {
+        let update = Update::of(Key::object(&key.tenant, hash)).when_text("state", STORED);
+        Ok(match self.update(held_by(update, key)).await? {
+            Applied::Done(_) => Updated::Done,
+            Applied::Refused(_) => Updated::Absent,
+        })
+    }
+
+    /// Returns whether a connection holds an object of its tenant: it did so by itself, or links a
+    /// version to it or did once ([`Store::link_version`]).
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn holds_object(
+        &self,
+        key: &ConnectionKey,
+        hash: &ContentHash,
+    ) -> Result<bool, StoreError> {
+        let item = self.get(&Key::object(&key.tenant, hash)).await?;
+        let holders = item.and_then(|mut item| item.remove(HOLDERS));
+        let holders = holders.and_then(|holders| holders.as_ss().ok().cloned());
+        let holds = |id: &String| id == key.connection.as_str();
+        Ok(holders.unwrap_or_default().iter().any(holds))
     }
 
     /// Prevents an object without references from being collected before `until`, for a caller that

@@ -6,6 +6,7 @@ use domain::content::{StoredObject, StoredVersion};
 use domain::{ConnectionKey, FileId, Timestamp};
 
 use crate::content::object_item::{STORED, decode_object};
+use crate::content::objects::held_by;
 use crate::content::version_item::{decode_version, encode_version};
 use crate::table::key::{Item, Key, VERSION, file_pk};
 use crate::table::range::Range;
@@ -61,7 +62,7 @@ impl Store {
             .due(None)
             .when_text("state", STORED)
             .when_text("key", version.object.as_str());
-        let writes = vec![put, Write::Update(object)];
+        let writes = vec![put, Write::Update(held_by(object, key))];
         let item = match self.transact(writes).await? {
             Transacted::Done => return Ok(Linked::Done),
             // An existing version is returned with its item, so the missing item is the object.

@@ -18,6 +18,7 @@ pub(crate) struct Update {
     pub(crate) key: Key,
     sets: BTreeSet<String>,
     removes: BTreeSet<String>,
+    adds: BTreeSet<String>,
     conditions: Vec<String>,
     pub(crate) names: HashMap<String, String>,
     pub(crate) values: HashMap<String, AttributeValue>,
@@ -66,6 +67,7 @@ impl Update {
             key,
             sets: BTreeSet::new(),
             removes: BTreeSet::new(),
+            adds: BTreeSet::new(),
             conditions: vec!["attribute_exists(PK)".to_owned()],
             names: HashMap::new(),
             values: HashMap::new(),
@@ -99,6 +101,15 @@ impl Update {
         self.sets.insert(format!("{alias} = {alias} + :add_{name}"));
         let value = AttributeValue::N(difference.to_string());
         self.values.insert(format!(":add_{name}"), value);
+        self
+    }
+
+    /// Adds a text to a set of texts, which may be absent.
+    pub(crate) fn include(mut self, name: &str, text: &str) -> Self {
+        let alias = self.alias(name);
+        self.adds.insert(format!("{alias} :include_{name}"));
+        let value = AttributeValue::Ss(vec![text.to_owned()]);
+        self.values.insert(format!(":include_{name}"), value);
         self
     }
 
@@ -184,7 +195,10 @@ impl Update {
             let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
             format!("{word} {} ", parts.join(", "))
         };
-        clause("SET", &self.sets) + clause("REMOVE", &self.removes).trim_end()
+        let set = clause("SET", &self.sets);
+        let remove = clause("REMOVE", &self.removes);
+        let add = clause("ADD", &self.adds);
+        format!("{set}{remove}{add}").trim_end().to_owned()
     }
 
     fn in_transaction(self, table: &str) -> Result<TransactWriteItem, StoreError> {

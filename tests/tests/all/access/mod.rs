@@ -2,5 +2,7 @@
 
 mod connection_access;
 mod inherited_roles;
+mod machine_clients;
+mod operator_decisions;
 mod role_edits;
 mod tenant_isolation;

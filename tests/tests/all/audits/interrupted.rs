@@ -114,6 +114,8 @@ impl Stage {
             content: domain::ContentSettings::default(),
             account: domain::Account::default(),
             my_drive: None,
+            access: None,
+            own_domains: None,
             removals,
             comparison_interval: domain::operation::ComparisonInterval::default(),
             state: ConnectionState::Active,

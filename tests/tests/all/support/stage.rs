@@ -153,6 +153,7 @@ impl Set {
             account: domain::Account::default(),
             my_drive: None,
             access: None,
+            own_domains: None,
             removals: domain::RemovalLimits::default(),
             comparison_interval: domain::operation::ComparisonInterval::default(),
             state: ConnectionState::Active,

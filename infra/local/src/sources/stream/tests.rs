@@ -44,6 +44,7 @@ async fn connect(store: &Store, enabled: bool) {
         account: domain::Account::default(),
         my_drive: None,
         access: None,
+        own_domains: None,
         removals: RemovalLimits::default(),
         comparison_interval: domain::operation::ComparisonInterval::default(),
         state: ConnectionState::Active,

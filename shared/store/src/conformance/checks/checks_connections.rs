@@ -1,6 +1,6 @@
 //! Connections, channels, dead letters, and the table itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domain::operation::ComparisonInterval;
 use domain::{
@@ -68,6 +68,7 @@ pub(crate) fn connection(key: &ConnectionKey) -> Connection {
                 (Principal::Group("finance,hr".to_owned()), Role::Viewer),
             ]),
         }),
+        own_domains: Some(BTreeSet::from(["example.com".to_owned()])),
         removals: RemovalLimits {
             share_percent_max: 25,
             unasked_max: 7,
@@ -146,6 +147,7 @@ pub(crate) async fn a_connection_is_created_once_saved_on_its_revision_and_liste
         account: Account::default(),
         my_drive: None,
         access: None,
+        own_domains: None,
         state: ConnectionState::Deleting,
         ..connection(&next)
     };
@@ -162,7 +164,8 @@ pub(crate) async fn a_connection_is_created_once_saved_on_its_revision_and_liste
         }
     }
     assert_eq!(pages, [vec![second], vec![plain.clone()]]);
-    let none = store.list_connections(&fresh().tenant, &page(9), |_| true);
+    let (other, request) = (fresh().tenant, page(9));
+    let none = store.list_connections(&other, &request, |_| true);
     assert_eq!(none.await.unwrap().items, []);
 
     store.delete_connection(&next).await.unwrap();

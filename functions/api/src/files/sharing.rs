@@ -1,0 +1,143 @@
+//! What an edit shares beyond the tenant's own domains: that is for an operator to decide.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use domain::derive::Grant;
+use domain::{Field, FileId, FileRecord, Role, Value, own_domains, shares_outside};
+use store::Connection;
+
+use crate::files::derived::DerivedView;
+use crate::files::file_patch::pointer_of;
+use crate::http::{Caller, Problem};
+use crate::{Deps, lookups};
+
+/// Decides whether a caller may share a file as an edit does.
+pub(crate) struct Sharing<'a> {
+    caller: &'a Caller,
+    own: BTreeSet<String>,
+    moved: Move,
+}
+
+/// What a move to another folder shares.
+enum Move {
+    /// The file stays in its folder, or the caller may share it.
+    None,
+    /// The folder is not known here, so neither is who can see it.
+    Unknown,
+    /// The roles on the file now, and those that it gets in the new folder.
+    Known {
+        now: BTreeMap<String, Grant>,
+        then: BTreeMap<String, Grant>,
+    },
+}
+
+impl<'a> Sharing<'a> {
+    /// Prepares the decision about an edit that moves the file to `parent`, if it moves it. Nothing
+    /// is read for a caller who may share everything.
+    pub(crate) async fn of(
+        deps: &Deps,
+        connection: &Connection,
+        caller: &'a Caller,
+        file: &FileId,
+        parent: Option<&Value>,
+    ) -> Result<Self, Problem> {
+        let moved = match parent {
+            Some(Value::Text(parent)) if caller.role < Role::Operator => {
+                movement(deps, connection, file, parent).await?
+            }
+            Some(_) | None => Move::None,
+        };
+        Ok(Self {
+            caller,
+            own: own_domains(
+                connection.own_domains.as_ref(),
+                connection.subject.as_deref(),
+            ),
+            moved,
+        })
+    }
+
+    /// Requires the role `operator` for values that share the file outside.
+    ///
+    /// # Errors
+    /// 403, with the pointer of the value.
+    pub(crate) fn check(
+        &self,
+        values: &BTreeMap<Field, Value>,
+        before: impl Fn(&Field) -> Value,
+    ) -> Result<(), Problem> {
+        for (field, value) in values {
+            let shares = match field {
+                Field::Parent => self.move_shares(),
+                Field::Existence
+                | Field::Name
+                | Field::Description
+                | Field::Starred
+                | Field::Trashed
+                | Field::Property(_)
+                | Field::Permission(_)
+                | Field::Content => shares_outside(field, &before(field), value, &self.own),
+            };
+            if shares {
+                let what = "sharing a file beyond the own domains of its connection";
+                let allowed = self.caller.needs(Role::Operator, what);
+                allowed.map_err(|problem| problem.at(pointer_of(field)))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks an edit of a record.
+    ///
+    /// # Errors
+    /// As [`Sharing::check`].
+    pub(crate) fn check_edit(
+        &self,
+        record: &FileRecord,
+        values: &BTreeMap<Field, Value>,
+    ) -> Result<(), Problem> {
+        self.check(values, |field| record.app(field))
+    }
+
+    fn move_shares(&self) -> bool {
+        let role = |grant: Option<&Grant>| {
+            grant.map_or(Value::Null, |grant| match grant.role.as_str() {
+                // Drive lets the owner of a folder write what is in it.
+                domain::OWNER => Value::text("writer"),
+                role => Value::text(role),
+            })
+        };
+        match &self.moved {
+            Move::None => false,
+            Move::Unknown => true,
+            Move::Known { now, then } => then.iter().any(|(principal, grant)| {
+                let field = Field::Permission(principal.clone());
+                let before = role(now.get(principal));
+                shares_outside(&field, &before, &role(Some(grant)), &self.own)
+            }),
+        }
+    }
+}
+
+/// Returns what a move to a folder means for the roles on a file.
+async fn movement(
+    deps: &Deps,
+    connection: &Connection,
+    file: &FileId,
+    parent: &str,
+) -> Result<Move, Problem> {
+    let is_root = connection.my_drive.as_ref().map(FileId::as_str) == Some(parent);
+    let Ok(parent) = FileId::parse(parent) else {
+        return Ok(Move::None);
+    };
+    let record = lookups::file(deps, &connection.key, file).await?;
+    let Some(folder) = deps.store.load_file(&connection.key, &parent).await? else {
+        return Ok(if is_root { Move::None } else { Move::Unknown });
+    };
+    let mut derived = DerivedView::new(deps, connection);
+    derived.load_ancestors([&record, &folder]).await?;
+    Ok(Move::Known {
+        now: derived.permissions(&record),
+        then: derived.permissions(&folder),
+    })
+}
