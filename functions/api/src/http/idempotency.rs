@@ -310,9 +310,12 @@ fn key(headers: &HeaderMap) -> Result<String, Problem> {
 /// things are shown of has none.
 fn shown_at(route: &str, path: &str) -> Option<String> {
     let mut parts: Vec<&str> = path.split('/').collect();
-    let last = route.rsplit('/').next()?;
+    let mut of_route = route.rsplit('/');
+    let (last, before) = (of_route.next()?, of_route.next()?);
     match last {
         "{connection}" | "{file}" => {}
+        // A verb after a collection changes many things.
+        _ if !before.starts_with('{') => return None,
         "pause" | "resume" | "rollback" | "restore" | "content" | "resolution" | "confirm"
         | "cancel" | "retry" | "drop" => {
             parts.pop();
@@ -444,6 +447,8 @@ mod tests {
                 Some("/conflicts/x"),
             ),
             ("/conflicts/resolutions", "/conflicts/resolutions", None),
+            ("/intents/retry", "/intents/retry", None),
+            ("/intents/cancel", "/intents/cancel", None),
             ("/files", "/files", None),
             ("/files/{file}/uploads", "/files/f/uploads", None),
             (

@@ -237,10 +237,12 @@ fn a_current_condition_that_drive_keeps_refusing_ends_in_a_question() {
         minutes(hand, 60).await;
         assert_eq!(hand.calls("v2.files.patch"), attempts, "not for ever");
         hand.simulator.clear_faults();
-        let answer = hand
-            .post("/intents/retry", json!({"reason": "conditionNotMet"}))
-            .await;
-        assert_eq!(answer["changed"], 1, "{answer}");
+        for again in [false, true] {
+            let filter = Some(json!({"reason": "conditionNotMet"}));
+            let key = [("idempotency-key", "retry-all")];
+            let answer = hand.api(Method::POST, "/intents/retry", &key, filter).await;
+            assert_eq!(answer.body["changed"], 1, "again {again}: {}", answer.body);
+        }
         run_until(hand, "it is pushed", async || {
             hand.file(&file).await["intent"].is_null()
         })
