@@ -82,11 +82,14 @@ impl Trouble {
                 vec![json!({"match": "* /drive/*", "share": 0.4, "respond": page})]
             }
             Self::ForeignPages => [200, 403, 502]
-                .map(|status| {
+                .into_iter()
+                .flat_map(|status| {
                     let page = json!({"status": status, "html": true});
-                    json!({"match": "* /drive/*", "share": 0.15, "respond": page})
+                    // A write follows a read, and is met less often.
+                    [("PATCH /drive/*", 0.3), ("* /drive/*", 0.1)]
+                        .map(|(of, share)| json!({"match": of, "share": share, "respond": page}))
                 })
-                .into(),
+                .collect(),
             Self::RepeatedToken => ["GET /drive/v3/changes", "GET /drive/v3/files"]
                 .map(|of| json!({"match": of, "repeat_token": 1}))
                 .into(),
