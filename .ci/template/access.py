@@ -22,6 +22,7 @@ CALLS = "infra/iam.json"
 TABLE = "<Data/Table.Arn>"
 STREAM = "<Data/Table.StreamArn>"
 BUCKET = "<Content/Bucket.Arn>"
+CLIENTS = {"ForAnyValue:StringLike": {"dynamodb:LeadingKeys": ["CLIENT#*"]}}
 CHANNELS = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["CHANNEL#*"]}}
 SECRET = "arn:<AWS::Partition>:secretsmanager:<AWS::Region>:<AWS::AccountId>:secret:"
 SECRETS = [f"{SECRET}<param SecretsPrefix>*", f"{SECRET}<AWS::StackName>/*"]
@@ -159,11 +160,23 @@ def granted_to(system: System, role: str) -> set[tuple[str, str, str]]:
     for name, statement in statements(system):
         if name != role and name not in shared:
             continue
+        if statement.get("Effect") == "Deny":
+            continue
         condition = json.dumps(statement.get("Condition", {}), sort_keys=True)
         for action in as_list(statement.get("Action", [])):
             for resource in as_list(statement.get("Resource", [])):
                 found.add((action, str(resource), condition))
     return found
+
+
+def requests_make_no_clients(system: System) -> list[str]:
+    """the API can't write for which tenant a machine calls"""
+    denied = [s for name, s in statements(system) if name == "ApiRole" and s.get("Effect") == "Deny"]
+    writes = {"dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:UpdateItem"}
+    for statement in denied:
+        if statement.get("Condition") == CLIENTS and writes <= set(as_list(statement["Action"])):
+            return []
+    return ["ApiRole may write the items of clients"]
 
 
 def functions_may_do_what_they_do(system: System) -> list[str]:

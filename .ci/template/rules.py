@@ -7,6 +7,7 @@ import tomllib
 
 from .access import (
     functions_may_do_what_they_do,
+    requests_make_no_clients,
     nothing_is_granted_by_a_wildcard,
     roles_belong_to_one_function,
 )
@@ -763,6 +764,7 @@ RULES = [
     roles_belong_to_one_function,
     nothing_is_granted_by_a_wildcard,
     functions_may_do_what_they_do,
+    requests_make_no_clients,
     source_queues_are_fast_fifo,
     source_queues_have_dead_letters,
     sweep_drains_every_dead_letter,
