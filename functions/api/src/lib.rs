@@ -46,7 +46,7 @@ mod http {
     mod view_enum;
 
     pub use auth::ClaimNames;
-    pub(crate) use auth::{Caller, authorize};
+    pub(crate) use auth::{Caller, Needs, authorize};
     pub(crate) use cursor::{FilteredCursor, TenantCursor};
     pub(crate) use etag::{IfMatch, tag, tagged};
     pub(crate) use idempotency::{Keyed, ShowsGone, answer_repeats, digest};
@@ -144,6 +144,7 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::{self, Next};
 use axum::response::Response;
+use axum::routing::get;
 use domain::Cause;
 use objects::Objects;
 use runtime::{Clock, Entropy, Settings, SettingsError, telemetry};
@@ -153,7 +154,7 @@ use tower::ServiceExt;
 use tracing::Instrument as _;
 use worker::{ContentQueues, Services, SnapshotQueues, WakeQueues};
 
-use crate::http::{Kind, Problem, answer_repeats, authorize};
+use crate::http::{Kind, Problem, openapi};
 
 pub use crate::http::ClaimNames;
 
@@ -287,7 +288,8 @@ async fn respond(mut request: Request, routes: Router<Arc<Deps>>, deps: &Deps) -
 const CAUSE_HEADER: HeaderName = HeaderName::from_static("drivesync-cause");
 
 fn routes() -> Router<Arc<Deps>> {
-    authorized()
+    routes::router()
+        .route("/openapi.json", get(openapi::get))
         .fallback(async || Problem::not_found("the path"))
         .method_not_allowed_fallback(async |method: Method| {
             let detail = format!("{method} is not allowed here; see Allow");
@@ -296,18 +298,10 @@ fn routes() -> Router<Arc<Deps>> {
         .layer(middleware::from_fn(log_and_forbid_caching))
 }
 
-/// Returns the routes, each for the callers that may use it. Who may is decided before anything
-/// else is read.
-fn authorized() -> Router<Arc<Deps>> {
-    routes::router()
-        .route_layer(middleware::from_fn(answer_repeats))
-        .route_layer(middleware::from_fn(authorize))
-}
-
 /// Reads what a request of this service itself asks for, in the name of its caller.
 async fn read(deps: &Arc<Deps>, mut request: Request) -> Response {
     request.extensions_mut().insert(Arc::clone(deps));
-    let reads = authorized().with_state(Arc::clone(deps));
+    let reads = routes::router().with_state(Arc::clone(deps));
     reads
         .oneshot(request)
         .await

@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::http::Method;
-use axum::routing::{MethodFilter, on};
+use axum::middleware::from_fn;
+use axum::routing::{MethodFilter, MethodRouter, on};
+use axum::{Extension, Router};
 use domain::Role;
 
 use crate::Deps;
@@ -32,21 +33,12 @@ use crate::files::intents::{
 use crate::files::read_files::{get_file, get_file_history, list_files};
 use crate::files::roll_back_file::roll_back_file;
 use crate::http::health::get_health;
-use crate::http::openapi::get_description;
+use crate::http::{Needs, answer_repeats, authorize};
 use crate::operations::confirmation::{cancel_operation, confirm_operation};
 use crate::operations::drift::list_drift;
 use crate::operations::findings::list_findings;
 use crate::operations::read_operations::{get_operation, list_operations};
 use crate::operations::start_sync::start_sync;
-
-/// Who may use a route.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Needs {
-    /// Anyone, without a token.
-    Anyone,
-    /// A caller with this role or a higher one.
-    Role(Role),
-}
 
 /// The lowest roles by the words of the table.
 #[expect(non_upper_case_globals, reason = "the words of the table")]
@@ -67,16 +59,16 @@ macro_rules! routes {
         pub(crate) const ROUTES: &[(Method, &str, Needs)] =
             &[$((Method::$method, $path, word::$needs)),+];
 
-        /// Returns the router of all routes, without any check.
+        /// Returns the router of all routes, each for those who may use it.
         pub(crate) fn router() -> Router<Arc<Deps>> {
-            Router::new()$(.route($path, on(MethodFilter::$method, $handler)))+
+            Router::new()
+                $(.route($path, guarded(on(MethodFilter::$method, $handler), word::$needs)))+
         }
     };
 }
 
 routes! {
     GET    "/health"                                                  anyone   get_health;
-    GET    "/openapi.json"                                            anyone   get_description;
 
     GET    "/v1/connections"                                          viewer   list_connections;
     POST   "/v1/connections"                                          admin    create_connection;
@@ -130,15 +122,10 @@ routes! {
     GET    "/v1/stats"                                                viewer   get_stats;
 }
 
-/// Returns what a route needs. A route that the table does not have needs the highest role.
-pub(crate) fn needs(method: &Method, path: &str) -> Needs {
-    // A HEAD is a GET without the body.
-    let method = if *method == Method::HEAD {
-        &Method::GET
-    } else {
-        method
-    };
-    let mut rows = ROUTES.iter();
-    let row = rows.find(|(of, at, _)| of == method && *at == path);
-    row.map_or(Needs::Role(Role::Admin), |(_, _, needs)| *needs)
+/// Returns a route for those who may use it: who may is decided before anything else is read.
+fn guarded(route: MethodRouter<Arc<Deps>>, needs: Needs) -> MethodRouter<Arc<Deps>> {
+    route
+        .route_layer(from_fn(answer_repeats))
+        .route_layer(from_fn(authorize))
+        .route_layer(Extension(needs))
 }

@@ -24,8 +24,8 @@ use store::Store;
 use throttle::DriveFactory;
 use worker::{ContentQueues, Queue, SnapshotQueues, WakeQueues};
 
-use crate::http::openapi;
-use crate::routes::{Needs, ROUTES, needs};
+use crate::http::{Needs, openapi};
+use crate::routes::ROUTES;
 use crate::{Deps, handle};
 
 /// Services that can't be reached: a request that succeeds does not call them.
@@ -371,13 +371,6 @@ fn the_description_states_the_role_of_every_route_of_the_table() {
         Needs::Role(role) => format!("{method} {path} {role}"),
     });
     assert_eq!(described, table.collect());
-}
-
-#[test]
-fn a_route_that_the_table_does_not_have_needs_the_highest_role() {
-    assert_eq!(needs(&Method::GET, "/v1/secrets"), Needs::Role(Role::Admin));
-    assert_eq!(needs(&Method::PUT, "/v1/stats"), Needs::Role(Role::Admin));
-    assert_eq!(needs(&Method::HEAD, "/v1/stats"), Needs::Role(Role::Viewer));
 }
 
 #[test]

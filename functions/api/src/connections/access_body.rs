@@ -17,14 +17,14 @@ use crate::http::{Kind, Problem};
 #[schema(as = AccessEntry)]
 pub(crate) struct AccessEntryBody {
     /// `user:` and the `sub` of a token, or `group:` and a name out of its claim of groups.
-    #[schema(min_length = 6, max_length = 261, pattern = "^(user|group):\\S+$")]
+    #[schema(min_length = 1, max_length = 261, pattern = "^(user|group):\\S+$")]
     principal: String,
     role: RoleWord,
 }
 
 /// A domain, in lower case.
 #[derive(ToSchema)]
-#[schema(as = Domain, min_length = 3, max_length = 253, pattern = "^[a-z0-9-]+(\\.[a-z0-9-]+)+$")]
+#[schema(as = Domain, min_length = 1, max_length = 253, pattern = "^[a-z0-9-]+(\\.[a-z0-9-]+)+$")]
 #[expect(dead_code, reason = "describes what `domain::is_domain` accepts")]
 pub(crate) struct DomainText(String);
 

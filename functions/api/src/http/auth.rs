@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::extract::{FromRequestParts, MatchedPath, Request};
+use axum::extract::{FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -17,12 +17,19 @@ use lambda_http::request::RequestContext;
 use store::Connection;
 
 use crate::Deps;
-use crate::http::path_params::PathParams;
 use crate::http::problem::Problem;
-use crate::routes::{Needs, needs};
 
 /// The longest subject that is stored with an edit, in bytes. OpenID Connect allows 255 characters.
 const SUBJECT_BYTES_MAX: usize = 255;
+
+/// Who may use a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Needs {
+    /// Anyone, without a token.
+    Anyone,
+    /// A caller with this role or a higher one.
+    Role(Role),
+}
 
 /// The claims of a token that say who calls. None may be writable by its holder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,12 +99,12 @@ impl Caller {
         within.is_some_and(|caller| caller.role >= caller.needed)
     }
 
-    /// Returns the caller with the role that it has at a connection, which may not exist. Nothing
-    /// is read for an administrator, who is not narrowed.
+    /// Returns the caller with the role that it has at a connection. Nothing is read for an
+    /// administrator, who is not narrowed: for this caller, the connection may not exist.
     ///
     /// # Errors
-    /// 404 as if `what` did not exist, if the connection's access names others only; 403 with the
-    /// role that is needed, if it gives less than that.
+    /// 404 for `what` if there is no such connection, and in the same words if its access names
+    /// others only; 403 with the role that is needed, if it gives less than that.
     pub(crate) async fn at(
         &self,
         deps: &Deps,
@@ -107,10 +114,8 @@ impl Caller {
         if self.role == Role::Admin {
             return Ok(self.clone());
         }
-        let Some(connection) = deps.store.load_connection(key).await? else {
-            return Ok(self.clone());
-        };
-        let caller = self.within(&connection);
+        let connection = deps.store.load_connection(key).await?;
+        let caller = connection.and_then(|connection| self.within(&connection));
         let caller = caller.ok_or_else(|| Problem::not_found(what))?;
         caller.needs(self.needed, "the request, at this connection,")?;
         Ok(caller)
@@ -131,11 +136,12 @@ impl FromRequestParts<Arc<Deps>> for Caller {
 /// connection that its path names. Nothing else is read before.
 pub(crate) async fn authorize(
     Extension(deps): Extension<Arc<Deps>>,
+    Extension(needs): Extension<Needs>,
     request: Request,
     next: Next,
 ) -> Response {
     let (mut parts, body) = request.into_parts();
-    match admitted(&deps, &mut parts).await {
+    match admitted(&deps, needs, &mut parts).await {
         Ok(caller) => {
             if let Some(caller) = caller {
                 parts.extensions.insert(caller);
@@ -147,18 +153,19 @@ pub(crate) async fn authorize(
 }
 
 /// Returns the caller; `None` if the route is for anyone.
-async fn admitted(deps: &Arc<Deps>, parts: &mut Parts) -> Result<Option<Caller>, Problem> {
-    let route = parts.extensions.get::<MatchedPath>();
-    let route = route.map_or("", MatchedPath::as_str).to_owned();
-    let needed = match needs(&parts.method, &route) {
+async fn admitted(
+    deps: &Arc<Deps>,
+    needs: Needs,
+    parts: &mut Parts,
+) -> Result<Option<Caller>, Problem> {
+    let needed = match needs {
         Needs::Anyone => return Ok(None),
         Needs::Role(role) => role,
     };
     let caller = identify(parts, deps, needed).await?;
     caller.needs(needed, "the request")?;
-    let params = PathParams::read(parts, deps).await?;
     // What is no id names no connection: the handler says so.
-    let Ok(connection) = ConnectionId::parse(params.get("connection")) else {
+    let Some(connection) = connection_of(deps, parts).await else {
         return Ok(Some(caller));
     };
     let key = ConnectionKey {
@@ -166,6 +173,13 @@ async fn admitted(deps: &Arc<Deps>, parts: &mut Parts) -> Result<Option<Caller>,
         connection,
     };
     caller.at(deps, &key, "the connection").await.map(Some)
+}
+
+/// Returns the connection that a path names.
+async fn connection_of(deps: &Arc<Deps>, parts: &mut Parts) -> Option<ConnectionId> {
+    let params = Path::<HashMap<String, String>>::from_request_parts(parts, deps);
+    let Path(params) = params.await.ok()?;
+    ConnectionId::parse(params.get("connection")?).ok()
 }
 
 /// The claims of a token, all as text.
@@ -205,8 +219,8 @@ fn user(claims: &Claims, subject: &str, names: &ClaimNames, needed: Role) -> Opt
     })
 }
 
-/// Returns the machine of a client's token: its item says for which tenant it calls. Its role is the
-/// lower of the item's and of that in the token's scope.
+/// Returns the machine of a client's token: its item says for which tenant it calls. Its role is
+/// the lower of the item's and of that in the token's scope.
 async fn client(
     claims: &Claims,
     subject: &str,

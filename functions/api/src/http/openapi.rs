@@ -21,11 +21,12 @@ use crate::content::{content_versions, direct_content, multipart_upload};
 use crate::dead_letters::{read_dead_letters, redrive};
 use crate::described::passes;
 use crate::files::{create_file, edit_file, intents, read_files, roll_back_file};
+use crate::http::Needs;
 use crate::http::health;
 use crate::http::problem::{MEDIA_TYPE, ProblemBody};
 use crate::http::responses::optional_header;
 use crate::operations::{confirmation, drift, findings, read_operations, start_sync};
-use crate::routes::{Needs, ROUTES};
+use crate::routes::ROUTES;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -236,7 +237,7 @@ static DESCRIPTION: LazyLock<Value> = LazyLock::new(|| {
 });
 
 /// Returns the description of the API, OpenAPI 3.1.
-pub(crate) async fn get_description() -> Json<&'static Value> {
+pub(crate) async fn get() -> Json<&'static Value> {
     Json(LazyLock::force(&DESCRIPTION))
 }
 

@@ -112,6 +112,7 @@ impl Resources {
                 json!({"size_bytes": 1, "content_hash": "00".repeat(32), "expected_version": 1})
             }
             "resolve_conflict" => json!({"choose": "app"}),
+            "retry_intents" | "cancel_intents" => json!({"all": true}),
             "resolve_conflicts" => {
                 json!({"resolutions": [{"id": self.conflict, "choose": "app"}]})
             }
