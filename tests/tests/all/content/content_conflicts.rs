@@ -1,5 +1,7 @@
 //! Conflicts on content: open, kept as two files, merged.
 
+use domain::content::{ContentHash, ObjectKey, ObjectLocation, StoredObject};
+use domain::{ConnectionId, ConnectionKey};
 use http::Method;
 use serde_json::{Value, json};
 
@@ -123,6 +125,43 @@ fn regression_texts_changed_on_both_sides_are_merged_if_no_lines_clash() {
         assert_eq!(clashed.body["clashes"], 1);
         let still = world.conflict_on(&file, "content").await;
         assert_eq!(still["id"], conflict["id"]);
+    });
+}
+
+#[test]
+fn regression_a_decision_names_only_content_that_its_connection_holds() {
+    contents(async |world| {
+        let mark = String::from_utf8(unique("held")).unwrap();
+        let (base, app, drive) = (format!("{mark}0"), format!("{mark}a"), format!("{mark}d"));
+        let (_, conflict) = open_conflict(world, &base, &app, &drive).await;
+        let path = format!("/conflicts/{}/resolution", conflict["id"].as_str().unwrap());
+        let decide = async |hash: &str| {
+            let body = Some(json!({"value": hash}));
+            world.api(Method::POST, &path, &[], body).await
+        };
+
+        // The tenant has it, by another connection.
+        let theirs = sha256(format!("{mark} of another connection").as_bytes());
+        let hash = ContentHash::parse(&theirs).unwrap();
+        let tenant = &world.key.tenant;
+        let place = ObjectLocation::plain(ObjectKey::content(tenant, &hash, 7), 1);
+        let later = world.now().plus_millis(86_400_000);
+        let object = StoredObject::new(hash, place, 1, world.now(), later);
+        let store = world.store();
+        store.put_object_if_absent(tenant, &object).await.unwrap();
+        let other = ConnectionKey {
+            connection: ConnectionId::parse("c_other").unwrap(),
+            ..world.key.clone()
+        };
+        store.hold_object(&other, &hash).await.unwrap();
+        let foreign = decide(&theirs).await;
+        problem(&foreign, 422, "value-not-allowed");
+
+        // What was brought to another file of this connection may be named.
+        let ours = format!("{mark} merged by hand");
+        upload_ok(world, &world.take(), ours.as_bytes()).await;
+        let decided = decide(&sha256(ours.as_bytes())).await;
+        assert_eq!(decided.status, 200, "{}", decided.body);
     });
 }
 
