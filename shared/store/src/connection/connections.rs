@@ -337,7 +337,7 @@ impl Store {
         Ok(after_refusal(next, current))
     }
 
-    /// Stores the account that Drive showed first, if none is known yet.
+    /// Stores the account that Drive showed first, if none is known yet. `bound` is kept.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -350,10 +350,9 @@ impl Store {
             if connection.account.id.is_some() {
                 return Ok::<_, StoreError>(Attempt::Done(()));
             }
-            let next = Connection {
-                account: account.clone(),
-                ..connection
-            };
+            let mut next = connection;
+            let bound = std::mem::replace(&mut next.account, account.clone()).bound;
+            next.account.bound = bound;
             match self.save_connection(&next).await? {
                 Written::Done(_) | Written::Stale(None) => Ok(Attempt::Done(())),
                 Written::Stale(Some(current)) => Ok(Attempt::Stale(current)),

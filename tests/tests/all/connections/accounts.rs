@@ -189,7 +189,10 @@ fn the_account_of_an_older_connection_is_taken_at_the_next_look() {
         let known = load().await;
         assert!(known.account.id.is_some());
         let old = store::Connection {
-            account: domain::Account::default(),
+            account: domain::Account {
+                bound: true,
+                ..domain::Account::default()
+            },
             ..known.clone()
         };
         world.store().save_connection(&old).await.unwrap();
@@ -202,5 +205,6 @@ fn the_account_of_an_older_connection_is_taken_at_the_next_look() {
         })
         .await;
         assert_eq!(Some(taken), known.account.id);
+        assert!(load().await.account.bound, "that stays as it was");
     });
 }
