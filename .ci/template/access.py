@@ -11,6 +11,7 @@ EXCEPTIONS = {
     ("ApiRole", "KeepContent", "<Content/Bucket.Arn>/*"): "objects are made after the stack",
     ("MirrorContentRole", "KeepContent", "<Content/Bucket.Arn>/*"): "objects are made after the stack",
     ("SweepRole", "CollectContent", "<Content/Bucket.Arn>/*"): "objects are made after the stack",
+    ("SweepRole", "ExportActs", "<Trail/Bucket.Arn>/*"): "files are made after the stack",
     ("Content/ReplicationPolicy", "ReadWhatIsNew", "<Content/Bucket.Arn>/*"): "every object has a copy",
     ("Content/ReplicationPolicy", "WriteTheCopy", "<param ContentReplicaBucketArn>/*"): "every object has a copy",
     ("CredentialsPolicy", "ReadCredentials", "secret:<param SecretsPrefix>*"): "secrets are made after the stack, one per tenant",
@@ -22,6 +23,7 @@ CALLS = "infra/iam.json"
 TABLE = "<Data/Table.Arn>"
 STREAM = "<Data/Table.StreamArn>"
 BUCKET = "<Content/Bucket.Arn>"
+ACTS = "<Trail/Bucket.Arn>"
 CLIENTS = {"ForAnyValue:StringLike": {"dynamodb:LeadingKeys": ["CLIENT#*"]}}
 CHANNELS = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["CHANNEL#*"]}}
 SECRET = "arn:<AWS::Partition>:secretsmanager:<AWS::Region>:<AWS::AccountId>:secret:"
@@ -148,6 +150,7 @@ def arns(resource: str, function: str) -> list[str]:
         "stream": STREAM,
         "content": f"{BUCKET}/*",
         "bucket": BUCKET,
+        "acts": f"{ACTS}/*",
         "log": f"<{function}Logs.Arn>",
         "*": "*",
     }.get(kind, resource))

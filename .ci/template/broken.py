@@ -6,7 +6,7 @@ templates are broken in a copy of the checkout, which the function gets as its s
 import shutil
 from pathlib import Path
 
-from . import access, events, rules
+from . import access, events, rules, trail
 
 ROOT = "template.yaml"
 QUEUES = "infra/queues.yaml"
@@ -14,6 +14,7 @@ DATA = "infra/data.yaml"
 IDENTITY = "infra/identity.yaml"
 ALARMS = "infra/alarms.yaml"
 CONTENT = "infra/content.yaml"
+AUDIT = "infra/audit.yaml"
 
 
 def resource(sources: dict, name: str, file: str = ROOT) -> dict:
@@ -273,6 +274,16 @@ BREAKS = [
      put(CONTENT, "AsAttachments", "ResponseHeadersPolicyConfig", "SecurityHeadersConfig", "ContentSecurityPolicy", "ContentSecurityPolicy", "default-src *")),
     (rules.the_distribution_serves_signed_urls, "an old TLS", drop(CONTENT, "Distribution", "DistributionConfig", "ViewerCertificate")),
     (rules.the_distribution_serves_signed_urls, "without a certificate", lambda sources, _: sources[ROOT]["Rules"].pop("ADistributionNeedsACertificate")),
+    (trail.exported_acts_are_locked, "deleted with the stack", top(AUDIT, "Bucket", "DeletionPolicy", "Delete")),
+    (trail.exported_acts_are_locked, "no lock", drop(AUDIT, "Bucket", "ObjectLockConfiguration")),
+    (trail.exported_acts_are_locked, "a bucket that can't lock", drop(AUDIT, "Bucket", "ObjectLockEnabled")),
+    (trail.exported_acts_are_locked, "a reader", put(ROOT, "ApiRole", "Policies", 0, "PolicyDocument", "Statement", 0, "Resource",
+                                                     {"Fn::GetAtt": ["Trail", "Outputs.BucketArn"]})),
+    (trail.no_function_changes_an_act, "acts of one tenant", put(ROOT, "CommonPolicy", "PolicyDocument", "Statement", 2, "Condition",
+                                                                {"ForAnyValue:StringLike": {"dynamodb:LeadingKeys": ["T#acme#AUDIT#*"]}})),
+    (trail.no_function_changes_an_act, "acts that are updated",
+     put(ROOT, "CommonPolicy", "PolicyDocument", "Statement", 2, "Action", ["dynamodb:DeleteItem"])),
+    (trail.no_function_changes_an_act, "a role without it", put(ROOT, "ApiRole", "ManagedPolicyArns", [{"Ref": "CredentialsPolicy"}])),
     (rules.the_distribution_serves_signed_urls, "anybody",
      drop(CONTENT, "Distribution", "DistributionConfig", "DefaultCacheBehavior", "TrustedKeyGroups")),
     (rules.the_distribution_serves_signed_urls, "a bucket read as anybody would",

@@ -12,6 +12,7 @@ from .access import (
     roles_belong_to_one_function,
 )
 from .model import NO_VALUE, System
+from .trail import exported_acts_are_locked, no_function_changes_an_act
 
 FUNCTIONS = {
     "receive-notification": {"timeout": 5, "memory": 256, "own": set()},
@@ -21,12 +22,13 @@ FUNCTIONS = {
     "mirror-content": {"timeout": 900, "memory": 1024, "own": set()},
     "publish-events": {"timeout": 60, "memory": 256, "own": set()},
     "run-operations": {"timeout": 60, "memory": 512, "own": {"WEBHOOK_URL"}},
-    "sweep": {"timeout": 60, "memory": 256, "own": {"DEAD_LETTER_QUEUE_URLS", "WEBHOOK_URL"}},
+    "sweep": {"timeout": 60, "memory": 256, "own": {"AUDIT_BUCKET", "DEAD_LETTER_QUEUE_URLS", "WEBHOOK_URL"}},
     "api": {"timeout": 29, "memory": 512, "own": {"TENANT_CLAIM", "ROLE_CLAIM", "GROUPS_CLAIM"}},
 }
 COMMON_ENVIRONMENT = {
     "TABLE_NAME",
     "ENDED_RETENTION_DAYS",
+    "AUDIT_DAYS",
     "LOG_WAKES_QUEUE_URL",
     "PUSH_WAKES_QUEUE_URL",
     "OPERATIONS_QUEUE_URL",
@@ -526,7 +528,7 @@ def the_bucket_is_safe(system: System) -> list[str]:
     """the bucket of content outlives the stack, with versions, encryption, no public access and TLS alone"""
     wrong = []
     buckets = system.of_type("AWS::S3::Bucket")
-    if set(buckets) != {"Content/Bucket"}:
+    if set(buckets) != {"Content/Bucket", "Trail/Bucket"}:
         return [f"the buckets are {sorted(buckets)}"]
     bucket = buckets["Content/Bucket"]
     properties = bucket["Properties"]
@@ -552,7 +554,8 @@ def the_bucket_is_safe(system: System) -> list[str]:
         wrong.append("content expires that is referred to")
     denied = [
         s
-        for policy in system.of_type("AWS::S3::BucketPolicy").values()
+        for name, policy in system.of_type("AWS::S3::BucketPolicy").items()
+        if name.startswith("Content/")
         for s in policy["Properties"]["PolicyDocument"]["Statement"]
         if s.get("Effect") == "Deny"
         and s.get("Condition") in ({"Bool": {"aws:SecureTransport": "false"}}, {"NumericLessThan": {"s3:TlsVersion": "1.2"}})
@@ -567,7 +570,9 @@ def a_key_of_the_operators_encrypts_everything(system: System) -> list[str]:
     """with KmsKeyArn, table, bucket, queues, logs and the alarms' topic are encrypted with it"""
     wrong = []
     bucket = system.properties("Content/Bucket")["BucketEncryption"]["ServerSideEncryptionConfiguration"][0]
+    acts = system.properties("Trail/Bucket")["BucketEncryption"]["ServerSideEncryptionConfiguration"][0]
     for name, key in (
+        ("Trail/Bucket", acts["ServerSideEncryptionByDefault"].get("KMSMasterKeyID")),
         ("Data/Table", system.properties("Data/Table").get("SSESpecification", {}).get("KMSMasterKeyId")),
         ("Content/Bucket", bucket["ServerSideEncryptionByDefault"].get("KMSMasterKeyID")),
         ("Alarms/Topic", system.properties("Alarms/Topic").get("KmsMasterKeyId")),
@@ -782,6 +787,8 @@ RULES = [
     no_service_acts_for_strangers,
     google_is_reached_over_tls,
     the_distribution_serves_signed_urls,
+    exported_acts_are_locked,
+    no_function_changes_an_act,
     failures_raise_an_alarm,
     a_removal_that_waits_calls_a_person,
     a_suspension_calls_a_person,

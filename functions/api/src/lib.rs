@@ -7,8 +7,8 @@
 //! - The tenant and the role come only from the claims that the authorizer verified. A route
 //!   without a role can't be added: `routes` is the one table of both.
 //! - A write is one conditional write of one record: complete or not made at all, together with the
-//!   answer to the request if it has an `Idempotency-Key`. `If-Match` is checked against the very
-//!   record that is replaced.
+//!   answer to the request if it has an `Idempotency-Key`, and with its act of the audit trail.
+//!   `If-Match` is checked against the very record that is replaced.
 //! - Every error response is `application/problem+json`.
 //! - A wake that could not be sent is not reported to the caller: the sweep finds what is due.
 
@@ -31,6 +31,7 @@ mod described {
 }
 
 mod http {
+    pub(crate) mod acts;
     mod auth;
     pub(crate) mod cursor;
     mod etag;
@@ -64,6 +65,10 @@ mod http {
         created,
     };
     pub(crate) use view_enum::view_enum;
+}
+
+mod audit {
+    pub(crate) mod list_acts;
 }
 
 mod connections {

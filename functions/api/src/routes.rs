@@ -10,6 +10,7 @@ use axum::{Extension, Router};
 use domain::Role;
 
 use crate::Deps;
+use crate::audit::list_acts::list_acts;
 use crate::conflicts::read_conflicts::{get_conflict, list_conflicts};
 use crate::conflicts::resolve_conflicts::{resolve_conflict, resolve_conflicts};
 use crate::connections::connection_stats::get_stats;
@@ -33,6 +34,7 @@ use crate::files::intents::{
 use crate::files::read_files::{get_file, get_file_history, list_files};
 use crate::files::roll_back_file::roll_back_file;
 use crate::http::health::get_health;
+use crate::http::acts::note_act;
 use crate::http::{Needs, answer_repeats, authorize};
 use crate::operations::confirmation::{cancel_operation, confirm_operation};
 use crate::operations::drift::list_drift;
@@ -120,11 +122,13 @@ routes! {
     POST   "/v1/dead-letters/{letter}/drop"                           operator drop_dead_letter;
 
     GET    "/v1/stats"                                                viewer   get_stats;
+    GET    "/v1/audit"                                                admin    list_acts;
 }
 
 /// Returns a route for those who may use it: who may is decided before anything else is read.
 fn guarded(route: MethodRouter<Arc<Deps>>, needs: Needs) -> MethodRouter<Arc<Deps>> {
     route
+        .route_layer(from_fn(note_act))
         .route_layer(from_fn(answer_repeats))
         .route_layer(from_fn(authorize))
         .route_layer(Extension(needs))

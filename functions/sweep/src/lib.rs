@@ -9,6 +9,7 @@ mod channels;
 mod comparisons;
 mod content_retention;
 mod dead_letters;
+mod export_acts;
 mod owed_files;
 mod redrive_letters;
 mod retry_suspended;
@@ -52,6 +53,8 @@ pub struct Deps {
     pub contents: ContentQueues,
     /// The bucket that stores content.
     pub objects: Objects,
+    /// The bucket that the acts of each day are exported to; `None` exports nothing.
+    pub acts: Option<Objects>,
     /// The dead-letter queues to be drained.
     pub dead_letters: Vec<Queue>,
     /// The address for Drive's notifications; `None` if Drive can't reach it, and logs are only
@@ -89,6 +92,9 @@ impl Deps {
             snapshots: SnapshotQueues::from_settings(&sqs, settings)?,
             contents: ContentQueues::from_settings(&sqs, settings)?,
             objects: Objects::new(objects::client(&aws), settings.content_bucket()?),
+            acts: settings
+                .optional("AUDIT_BUCKET")
+                .map(|bucket| Objects::new(objects::client(&aws), bucket)),
             dead_letters,
             webhook_url: settings.optional("WEBHOOK_URL"),
             clock,
@@ -246,6 +252,10 @@ async fn process_item(item: DueItem, deps: &Deps) {
         DueItem::Object(tenant, hash) => (
             "object",
             Box::pin(content_retention::collect_object(&tenant, &hash, deps)).await,
+        ),
+        DueItem::Acts(tenant) => (
+            "acts",
+            Box::pin(export_acts::export_due(&tenant, deps)).await,
         ),
         DueItem::Unknown { pk, sk } => {
             tracing::warn!(pk, sk, metric = "due_unknown", "unknown kind of due item");

@@ -23,6 +23,7 @@ async fn deps(world: &World) -> Deps {
         snapshots: world.snapshots(),
         contents: world.contents(),
         objects: Objects::new(nowhere, "content"),
+        acts: None,
         dead_letters: vec![world.queue(DEAD_LETTERS)],
         webhook_url: None,
         clock: world.clock.clone(),

@@ -13,6 +13,7 @@ pub mod operation;
 pub mod rate_limit;
 mod rules;
 mod time;
+pub mod trail;
 
 #[cfg(test)]
 mod fixture;

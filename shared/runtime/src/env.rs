@@ -123,6 +123,20 @@ impl Settings {
                 wanted: "a number of days, at least 30",
             })
     }
+
+    /// Returns the retention of the acts of the audit trail in days.
+    ///
+    /// # Errors
+    /// [`SettingsError::Invalid`] if it is not a number of at least 30.
+    pub fn audit_days(&self) -> Result<u32, SettingsError> {
+        const NAME: &str = "AUDIT_DAYS";
+        let days = self.get(NAME).unwrap_or("400").parse::<u32>().ok();
+        days.filter(|days| *days >= 30)
+            .ok_or(SettingsError::Invalid {
+                name: NAME,
+                wanted: "a number of days, at least 30",
+            })
+    }
 }
 
 #[cfg(test)]
@@ -152,5 +166,8 @@ mod tests {
         };
         assert_eq!((days(""), days("30")), (Ok(365), Ok(30)));
         assert!(days("29").is_err() && days("-1").is_err());
+        let acts = |value: &str| Settings::from_pairs([("AUDIT_DAYS", value)]).audit_days();
+        assert_eq!((acts(""), acts("30")), (Ok(400), Ok(30)));
+        assert!(acts("29").is_err() && acts("a year").is_err());
     }
 }

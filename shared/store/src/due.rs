@@ -10,6 +10,7 @@ use crate::table::key::{CONTENT, HEAD, Index, Key, META, OBJECT, due_pk, millis_
 use crate::table::range::Range;
 use crate::table::store::Applied;
 use crate::table::update::Update;
+use crate::trail::export_item::EXPORT;
 use crate::{Store, StoreError};
 
 /// The number of shards of the index `due`; they are `0..DUE_SHARDS`.
@@ -30,6 +31,8 @@ pub enum DueItem {
     Channel(ChannelId),
     /// An operation to continue.
     Operation(ConnectionKey, OperationId),
+    /// Acts of a tenant to be exported.
+    Acts(TenantId),
     /// Dead letters to be sent again.
     DeadLetters(ConnectionKey),
     /// An item of a kind that this build does not know: newer code wrote it.
@@ -133,6 +136,7 @@ fn known(key: &Key) -> Option<DueItem> {
             Some(DueItem::Operation(connection(t, c)?, id))
         }
         (["T", t, "C", c], [REDRIVE, _]) => Some(DueItem::DeadLetters(connection(t, c)?)),
+        (["T", t, "TRAIL"], [EXPORT]) => TenantId::parse(t).ok().map(DueItem::Acts),
         (["CHANNEL", id], [META]) => ChannelId::parse(id).ok().map(DueItem::Channel),
         _ => None,
     }

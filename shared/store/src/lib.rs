@@ -11,6 +11,7 @@ mod log;
 mod operation;
 pub mod stream;
 mod table;
+mod trail;
 
 pub use connection::answers::{ANSWER_MILLIS, Answer, PendingAnswer};
 pub use connection::clients::Client;
@@ -40,3 +41,9 @@ pub use table::page::{Page, PageRequest};
 pub use table::schema::create_table;
 pub use table::store::Store;
 pub use table::store_error::StoreError;
+pub use trail::act_item::Act;
+pub use trail::acts::{Actor, PendingAct};
+pub use trail::export_item::ExportState;
+pub use trail::line as act_line;
+pub use trail::list::ActFilter;
+pub use trail::persons::Pseudonym;

@@ -48,7 +48,8 @@ impl Services {
         let secrets = aws_sdk_secretsmanager::Client::new(&aws);
         let drives = Drives::connect(&settings.drive_url(), timeouts, secrets, move || now.now())?;
         let store = Store::new(aws_sdk_dynamodb::Client::new(&aws), settings.table()?)
-            .keeping_ended_for(settings.ended_retention_days()?);
+            .keeping_ended_for(settings.ended_retention_days()?)
+            .keeping_acts_for(settings.audit_days()?);
         let entropy = Entropy::system();
         Ok(Self {
             drives: DriveFactory::new(drives, store.clone(), clock.clone(), entropy.clone()),

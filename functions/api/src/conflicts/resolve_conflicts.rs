@@ -15,6 +15,7 @@ use crate::conflicts::conflict_id::{self, ConflictPath};
 use crate::conflicts::keep_both::RequestedResolution;
 use crate::described::check::check;
 use crate::files::field_value::ValueBody;
+use crate::http::acts;
 use crate::http::{Caller, ConnectionPath, IfMatch, JsonBody, Keyed, Problem, ProblemBody, Room};
 use crate::{App, Deps, lookups, wakes};
 
@@ -45,6 +46,9 @@ pub(crate) async fn resolve_conflict(
     let members = body.members::<ResolutionBody>()?;
     let resolution = RequestedResolution::read(&members, &at.id.field)?;
     let if_match = IfMatch::optional(&headers)?;
+    if let Some(choose) = members.get("choose") {
+        keyed.tell("choose", choose.clone());
+    }
     let connection = lookups::connection(&deps, &at.key).await?;
     let choice = resolution.prepare(&deps, &connection, &at.caller, &at.id, if_match.as_ref());
     let choice = choice.await?;
@@ -123,6 +127,9 @@ pub(crate) async fn resolve_conflicts(
     let items = resolutions(body)?;
     let connection = lookups::connection(&deps, &at.key).await?;
     keyed.begin_parts(&deps).await?;
+    let ids = items.iter().filter_map(|item| item["id"].as_str());
+    keyed.tell("ids", ids.map(acts::conflict).collect::<Vec<_>>());
+    keyed.tell("count", items.len());
     let mut results = Vec::with_capacity(items.len());
     let mut room = Room::new();
     for (number, item) in items.iter().enumerate() {

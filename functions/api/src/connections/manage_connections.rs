@@ -21,6 +21,7 @@ use crate::connections::connection_logs::{
 use crate::connections::connection_view::ConnectionView;
 use crate::connections::drive_access::check_access;
 use crate::described::query::Params;
+use crate::http::acts;
 use crate::http::{
     Caller, ConnectionPath, IfMatch, JsonBody, JsonResult, Keyed, Kind, PageQuery, Problem,
     ShownConnection, created, page_that_fits, tag, tagged,
@@ -133,6 +134,9 @@ pub(crate) async fn create_connection(
     };
     let location = format!("/v1/connections/{}", connection.key.connection);
     keyed.creates(&location);
+    keyed.tell("connection", connection.key.connection.as_str());
+    let view = ConnectionView::new(&connection, secrets(&deps, &caller));
+    keyed.tell("changes", acts::changes(None, &view));
     let log = new_own_log(&deps, &connection.key, &log, access.drive_name);
     let store = keyed.store(&deps);
     match store.create_connection(&connection, Some(&log)).await? {
@@ -268,6 +272,11 @@ pub(crate) async fn update_connection(
             true => Some(content_scan::schedule(deps, &next, &caller.subject).await?),
             false => None,
         };
+        let view = |connection| ConnectionView::new(connection, secrets);
+        keyed.tell(
+            "changes",
+            acts::changes(Some(&view(&connection)), &view(&next)),
+        );
         let written = if replaced {
             replace_account(deps, keyed, next, &caller.subject).await?
         } else {

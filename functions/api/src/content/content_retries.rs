@@ -7,7 +7,7 @@ use worker::{ContentWake, DedupKey, Priority};
 
 use crate::Deps;
 use crate::connections::connection_logs::own_log;
-use crate::http::Problem;
+use crate::http::{Keyed, Problem};
 
 /// The number of pages of a thousand files that one request asks for itself. A scan asks for the
 /// rest.
@@ -41,6 +41,7 @@ pub(crate) async fn ask_for_all(deps: &Deps, connection: &Connection) -> Result<
 /// Asks for the content of one file, if it could not be had.
 pub(crate) async fn ask_for_file(
     deps: &Deps,
+    keyed: &Keyed,
     key: &ConnectionKey,
     file: &FileId,
 ) -> Result<(), Problem> {
@@ -54,7 +55,8 @@ pub(crate) async fn ask_for_file(
         ..state
     };
     let nonce = Nonce(deps.entropy.next());
-    match deps.store.save_content(key, file, &due, nonce).await? {
+    let store = keyed.store(deps);
+    match store.save_content(key, file, &due, nonce).await? {
         Written::Done(_) => wake(deps, key, std::slice::from_ref(file)).await,
         // It is being asked for right now.
         Written::Stale(_) => Ok(()),

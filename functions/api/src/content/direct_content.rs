@@ -68,6 +68,7 @@ pub(crate) struct DownloadView {
 pub(crate) async fn get_content(
     deps: App,
     at: FilePath,
+    keyed: Keyed,
     Params(query): Params<ContentQuery>,
 ) -> JsonResult<DownloadView> {
     let (connection, record) = lookups::connection_and_file(&deps, &at).await?;
@@ -77,6 +78,8 @@ pub(crate) async fn get_content(
         .objects
         .presign_get(&found.object, &file_name, &found.mime_type, URL_SECONDS);
     let url = signed.await?;
+    keyed.tell("version", found.number);
+    keyed.record(&deps).await?;
     let expires_at = deps.clock.now().plus_millis(i64::from(URL_SECONDS) * 1_000);
     Ok(Json(DownloadView {
         url: url.as_str().to_owned(),

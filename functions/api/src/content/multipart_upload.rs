@@ -136,6 +136,7 @@ pub(crate) async fn begin_upload(
     let (connection, file, id) = (&at.key.connection, &at.file, &upload.id);
     let location = format!("/v1/connections/{connection}/files/{file}/uploads/{id}");
     keyed.creates(&location);
+    keyed.tell("upload", id.as_str());
     let store = keyed.store(&deps);
     match store.save_multipart_upload(&at.key, &upload).await? {
         Created::Created => {}
@@ -200,11 +201,13 @@ pub(crate) struct PartsQuery {
 pub(crate) async fn get_upload(
     deps: App,
     path: UploadPath,
+    keyed: Keyed,
     Params(query): Params<PartsQuery>,
 ) -> JsonResult<UploadView> {
     lookups::connection(&deps, &path.at.key).await?;
     let upload = load(&deps, &path).await?;
     let plan = plan_of(&upload)?;
+    keyed.record(&deps).await?;
     let view = view(&deps, &upload, plan, query.from.unwrap_or(1));
     view.await.map(Json)
 }

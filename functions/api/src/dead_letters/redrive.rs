@@ -93,10 +93,10 @@ pub(crate) async fn redrive_dead_letters(
     }
     let answer = match (&body.ids, body.all, &body.connection) {
         (Some(ids), None, None) if body.cursor.is_none() => {
-            redrive_named(&deps, &caller, ids).await
+            redrive_named(&deps, &caller, &keyed, ids).await
         }
         (None, Some(true), Some(connection)) => {
-            redrive_waiting(&deps, &caller, connection, body.cursor.clone()).await
+            redrive_waiting(&deps, &caller, &keyed, connection, body.cursor.clone()).await
         }
         (_, _, _) => {
             let detail = "send either ids, or all (true) with connection";
@@ -129,7 +129,14 @@ async fn repeated(deps: &Deps, caller: &Caller, first: &Answer) -> JsonResult<Re
     }))
 }
 
-async fn redrive_named(deps: &Deps, caller: &Caller, ids: &[String]) -> JsonResult<RedriveResults> {
+async fn redrive_named(
+    deps: &Deps,
+    caller: &Caller,
+    keyed: &Keyed,
+    ids: &[String],
+) -> JsonResult<RedriveResults> {
+    keyed.tell("ids", ids);
+    keyed.tell("count", ids.len());
     let mut results = Vec::with_capacity(ids.len());
     let mut room = Room::new();
     for id in ids {
@@ -137,7 +144,7 @@ async fn redrive_named(deps: &Deps, caller: &Caller, ids: &[String]) -> JsonResu
             let (key, name) = dead_letter_id::parse(&caller.tenant, id)?;
             caller.at(deps, &key, "the dead letter").await?;
             let letter = lookups::dead_letter(deps, &key, &name).await?;
-            send(deps, caller, letter).await
+            send(deps, caller, keyed, letter).await
         };
         results.push(result(id.clone(), sent.await, &mut room));
     }
@@ -150,6 +157,7 @@ async fn redrive_named(deps: &Deps, caller: &Caller, ids: &[String]) -> JsonResu
 async fn redrive_waiting(
     deps: &Deps,
     caller: &Caller,
+    keyed: &Keyed,
     connection: &str,
     cursor: Option<String>,
 ) -> JsonResult<RedriveResults> {
@@ -170,9 +178,15 @@ async fn redrive_waiting(
     let waits = |letter: &DeadLetter| letter.status == DeadLetterStatus::Parked;
     let mut results = Vec::new();
     let mut room = Room::new();
-    for letter in page.items.into_iter().filter(waits) {
+    let waiting: Vec<DeadLetter> = page.items.into_iter().filter(waits).collect();
+    let ids = waiting.iter().map(DeadLetterView::id_of);
+    keyed.tell("connection", key.connection.as_str());
+    keyed.tell("ids", ids.collect::<Vec<_>>());
+    keyed.tell("count", waiting.len());
+    for letter in waiting {
         let id = DeadLetterView::id_of(&letter);
-        results.push(result(id, send(deps, caller, letter).await, &mut room));
+        let sent = send(deps, caller, keyed, letter).await;
+        results.push(result(id, sent, &mut room));
     }
     Ok(Json(RedriveResults {
         results,
@@ -199,7 +213,15 @@ fn result(id: String, sent: Result<DeadLetter, Problem>, room: &mut Room) -> Red
 
 /// Sends a dead letter again, then records it. One that was sent and has not been set aside since
 /// is not sent again.
-async fn send(deps: &Deps, caller: &Caller, letter: DeadLetter) -> Result<DeadLetter, Problem> {
+async fn send(
+    deps: &Deps,
+    caller: &Caller,
+    keyed: &Keyed,
+    letter: DeadLetter,
+) -> Result<DeadLetter, Problem> {
+    // Only the whole request has an answer.
+    let store = keyed.act_only().store(deps);
+    let store = &store;
     swap(WHAT, letter, |letter| async move {
         match letter.status {
             DeadLetterStatus::Parked => {}
@@ -217,7 +239,7 @@ async fn send(deps: &Deps, caller: &Caller, letter: DeadLetter) -> Result<DeadLe
         )
         .await?;
         let after = letter.redriven(&caller.subject, deps.clock.now());
-        let saved = attempt(WHAT, deps.store.save_dead_letter(&after).await?)?;
+        let saved = attempt(WHAT, store.save_dead_letter(&after).await?)?;
         if let Attempt::Done(after) = &saved {
             let (redrives, metric) = (after.redrives, "dead_letter_redriven");
             tracing::info!(connection = %after.key, redrives, metric, "dead letter redriven");

@@ -121,6 +121,7 @@ pub(crate) async fn create_file(
     })?;
     let location = format!("/v1/connections/{}/files/{}", at.key.connection, new.file);
     keyed.creates(&location);
+    keyed.tell("file", new.file.as_str());
     let record = edits::create(&deps, &keyed, &at.key, transition, object.as_ref(), by).await?;
     wakes::wake_push_if_due(&deps, &at.key, &record).await;
     let response = file_view::respond(&deps, &connection, &record).await?;

@@ -42,6 +42,8 @@ pub(crate) async fn update_file(
         permission_view::effective_if_removing(&deps, &connection, &at.file, &values).await?;
     let parent = values.get(&Field::Parent);
     let sharing = Sharing::of(&deps, &connection, &at.caller, &at.file, parent).await?;
+    let fields = values.keys().map(Field::label);
+    keyed.tell("fields", fields.collect::<Vec<_>>());
     let edit = ConditionalEdit::new(
         &deps,
         &connection,

@@ -117,7 +117,7 @@ pub(crate) async fn retry_intent(
     keyed: Keyed,
 ) -> Result<Response, Problem> {
     let retried = change(&deps, &at, &keyed, FileRecord::retry).await?;
-    content_retries::ask_for_file(&deps, &at.key, &at.file).await?;
+    content_retries::ask_for_file(&deps, &keyed.act_only(), &at.key, &at.file).await?;
     Ok(retried)
 }
 
@@ -237,9 +237,15 @@ async fn change_many(
     let status = IntentStatus::from(filter.status.unwrap_or(IntentStatusQuery::Failed));
     let page = deps.store.list_intents(&at.key, status, &request).await?;
     let mut changed = Vec::new();
-    for record in page.items.iter().filter(|record| filter.takes(record)) {
-        // Both changes are idempotent, so only the whole request has an answer.
-        let (file, unkeyed) = (&record.file, Keyed::default());
+    let taken = page.items.iter().filter(|record| filter.takes(record));
+    let taken: Vec<&FileRecord> = taken.collect();
+    let ids = taken.iter().map(|record| record.file.as_str());
+    keyed.tell("ids", ids.collect::<Vec<_>>());
+    keyed.tell("count", taken.len());
+    // Both changes are idempotent, so only the whole request has an answer.
+    let unkeyed = keyed.act_only();
+    for record in taken {
+        let file = &record.file;
         let edit = ConditionalEdit::new(deps, &connection, file, &unkeyed, Precondition::None);
         let edited = edit.run::<Problem>(|record, context| Ok(transition(record, context)));
         edited.await?;

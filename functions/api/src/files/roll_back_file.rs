@@ -142,6 +142,7 @@ pub(crate) async fn roll_back_file(
         .load_history_entry(&at.key, &at.file, version, deps.clock.now())
         .await?;
     let then = then.ok_or_else(|| Problem::not_found("this version of the file's history"))?;
+    keyed.tell("history_version", version.to_string());
     let by = at.caller.subject.as_str();
     let parent = wanted
         .contains(&RollbackField::Parent)

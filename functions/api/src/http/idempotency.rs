@@ -19,8 +19,9 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::TenantId;
 use lambda_http::request::RequestContext;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
-use store::{Answer, PendingAnswer, Store};
+use store::{Answer, PendingAct, PendingAnswer, Store};
 
 use crate::Deps;
 use crate::http::auth::Caller;
@@ -39,10 +40,14 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 /// The hash of an upload, which belongs to the request like its body.
 const CONTENT_HASH: HeaderName = HeaderName::from_static("content-sha256");
 
-/// The key of the request that a handler carries out, if it has one.
+/// The request that a handler carries out: its key, if it has one, and its act.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Keyed(Option<Arc<KeyedRequest>>);
+pub(crate) struct Keyed {
+    request: Option<Arc<KeyedRequest>>,
+    act: Option<PendingAct>,
+}
 
+/// A request with a key.
 #[derive(Debug)]
 struct KeyedRequest {
     tenant: TenantId,
@@ -62,7 +67,10 @@ impl FromRequestParts<Arc<Deps>> for Keyed {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &Arc<Deps>) -> Result<Self, Infallible> {
-        Ok(parts.extensions.get::<Self>().cloned().unwrap_or_default())
+        Ok(Self {
+            request: parts.extensions.get().cloned(),
+            act: parts.extensions.get().cloned(),
+        })
     }
 }
 
@@ -93,16 +101,44 @@ impl KeyedRequest {
 
 impl Keyed {
     /// Returns the table for the write that carries the request out: the same write stores the
-    /// answer.
+    /// answer and the act.
     pub(crate) fn store(&self, deps: &Deps) -> Store {
-        match &self.0 {
+        let store = match &self.request {
             Some(request) => deps.store.answering(&request.pending, request.draft()),
             None => deps.store.clone(),
+        };
+        match &self.act {
+            Some(act) => store.acting(act),
+            None => store,
+        }
+    }
+
+    /// Returns the same request without its key: for writes that change something before the
+    /// request is done, or that have no answer of their own.
+    pub(crate) fn act_only(&self) -> Self {
+        Self {
+            request: None,
+            act: self.act.clone(),
+        }
+    }
+
+    /// Adds a member to the request's act.
+    pub(crate) fn tell(&self, name: &str, value: impl Into<Value>) {
+        if let Some(act) = &self.act {
+            act.tell(name, value);
+        }
+    }
+
+    /// Writes the request's act now: it changes nothing in the table, or gives a link.
+    pub(crate) async fn record(&self, deps: &Deps) -> Result<(), Problem> {
+        match &self.act {
+            Some(act) => Ok(deps.store.save_act(act).await?),
+            None => Ok(()),
         }
     }
 
     fn change(&self, change: impl FnOnce(&mut Answer)) {
-        if let Some(request) = &self.0 {
+        if let Some(request) = &self.request {
             let draft = request.draft.lock();
             change(&mut draft.unwrap_or_else(PoisonError::into_inner));
         }
@@ -141,13 +177,13 @@ impl Keyed {
     /// Returns the first answer if this is a repeat of a request that shows several things, which
     /// only its handler can show again.
     pub(crate) fn first_answer(&self) -> Option<&Answer> {
-        self.0.as_ref()?.first.as_ref()
+        self.request.as_ref()?.first.as_ref()
     }
 
     /// Stores the answer now, before the parts of the request are carried out, each with a key of
     /// its own.
     pub(crate) async fn begin_parts(&self, deps: &Deps) -> Result<(), Problem> {
-        match &self.0 {
+        match &self.request {
             Some(request) if request.first.is_none() => {
                 let saved = deps.store.save_answer(&request.pending, request.draft());
                 Ok(saved.await?)
@@ -159,12 +195,15 @@ impl Keyed {
     /// Derives the key of one part of a request, of which `content` says what is asked and
     /// `location` where its result is read.
     pub(crate) fn part(&self, deps: &Deps, name: &str, content: &str, location: &str) -> Self {
-        let part = self.0.as_ref().map(|whole| {
+        let request = self.request.as_ref().map(|whole| {
             let key = digest(&[whole.key.as_bytes(), name.as_bytes()]);
             let answer = answer(digest(&[content.as_bytes()]), Some(location.to_owned()));
             Arc::new(KeyedRequest::new(deps, &whole.tenant, key, None, answer))
         });
-        Self(part)
+        Self {
+            request,
+            act: self.act.clone(),
+        }
     }
 
     /// Returns whether the request was carried out before.
@@ -172,11 +211,15 @@ impl Keyed {
     /// # Errors
     /// 422 if another request had this key.
     pub(crate) async fn was_carried_out(&self, deps: &Deps) -> Result<bool, Problem> {
-        match &self.0 {
+        match &self.request {
             None => Ok(false),
             Some(request) => {
                 let of = request.draft().digest;
                 let first = load(deps, &request.tenant, &request.key, &of).await?;
+                if let (Some(_), Some(act)) = (&first, &self.act) {
+                    // The call that carried it out wrote the act.
+                    act.mark_stored();
+                }
                 Ok(first.is_some())
             }
         }
@@ -264,7 +307,7 @@ async fn answer_once(deps: &Arc<Deps>, request: Request, next: Next) -> Result<R
     let draft = answer(content.clone(), location);
     let request = KeyedRequest::new(deps, &caller.tenant, key.clone(), first, draft);
     let request = Arc::new(request);
-    parts.extensions.insert(Keyed(Some(Arc::clone(&request))));
+    parts.extensions.insert(Arc::clone(&request));
     let mut response = next
         .run(Request::from_parts(parts, Body::from(bytes)))
         .await;

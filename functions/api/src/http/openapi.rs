@@ -15,6 +15,7 @@ use utoipa::openapi::{
 };
 use utoipa::{Modify, OpenApi};
 
+use crate::audit::list_acts;
 use crate::conflicts::{read_conflicts, resolve_conflicts};
 use crate::connections::{connection_stats, connection_status, manage_connections};
 use crate::content::{content_versions, direct_content, multipart_upload};
@@ -57,7 +58,7 @@ use crate::routes::ROUTES;
         findings::list_findings,
         read_dead_letters::list_dead_letters, read_dead_letters::get_dead_letter,
         redrive::redrive_dead_letters, redrive::drop_dead_letter,
-        connection_stats::get_stats, health::get_health,
+        connection_stats::get_stats, list_acts::list_acts, health::get_health,
     ),
     components(schemas(ProblemBody)),
     modifiers(&Bearer, &Repeats, &Roles, &Problems, &Causes),
@@ -238,12 +239,17 @@ static DESCRIPTION: LazyLock<Value> = LazyLock::new(|| {
 
 /// Returns the description of the API, OpenAPI 3.1.
 pub(crate) async fn get() -> Json<&'static Value> {
-    Json(LazyLock::force(&DESCRIPTION))
+    Json(description())
+}
+
+/// Returns the description of the API as JSON.
+pub(crate) fn description() -> &'static Value {
+    LazyLock::force(&DESCRIPTION)
 }
 
 #[cfg(test)]
 pub(crate) fn document() -> &'static Value {
-    LazyLock::force(&DESCRIPTION)
+    description()
 }
 
 /// Returns a schema of the description by its name.

@@ -44,6 +44,17 @@ enum Mode {
     Mirror,
 }
 
+impl Mode {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Delta => "delta",
+            Self::Full => "full",
+            Self::Audit => "audit",
+            Self::Mirror => "mirror",
+        }
+    }
+}
+
 /// A sync that has been started.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct SyncStarted {
@@ -91,6 +102,10 @@ pub(crate) async fn start_sync(
         wakes::hasten_failed(&deps, &at.key).await;
     }
     let by = &at.caller.subject;
+    keyed.tell("mode", body.mode.word());
+    if body.dry_run {
+        keyed.tell("dry_run", true);
+    }
     content_retries::ask_for_all(&deps, &connection).await?;
     if body.mode == Mode::Mirror {
         if body.log.is_some() {
@@ -118,15 +133,17 @@ pub(crate) async fn start_sync(
         keyed.shows(started.chain([id.to_string()]).collect(), None);
         // The answer is stored with the last operation: before that, the request is not done.
         let store = match logs.peek() {
-            Some(_) => deps.store.clone(),
+            Some(_) => keyed.act_only().store(&deps),
             None => keyed.store(&deps),
         };
+        keyed.tell("operation", id.as_str());
         let new = |run| Operation {
             cause: deps.store.cause(),
             ..Operation::new(log.key.clone(), id, log.log.clone(), by, now, run)
         };
         match body.mode {
             Mode::Delta | Mode::Mirror => {
+                keyed.record(&deps).await?;
                 if log.stop.is_some() {
                     deps.store.end_stop(&log).await?;
                 }

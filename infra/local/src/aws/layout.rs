@@ -9,6 +9,8 @@ pub const NAME: &str = "drivesync";
 
 /// The name of the content bucket.
 pub const CONTENT_BUCKET: &str = "content";
+/// The bucket that acts are exported to.
+pub const AUDIT_BUCKET: &str = "audit";
 
 /// The most receives of a message before it moves to the dead-letter queue.
 const RECEIVE_COUNT_MAX: u32 = 200;

@@ -20,7 +20,7 @@ pub mod serve;
 /// The HTTP client of the SDKs that calls the services in this process.
 pub use sdk_in_process as in_process;
 
-pub use self::layout::{CONTENT_BUCKET, INDEXES, NAME, Queue};
+pub use self::layout::{AUDIT_BUCKET, CONTENT_BUCKET, INDEXES, NAME, Queue};
 
 use s3s::service::S3Service;
 use sdk_in_process::{Body, Handler, InProcess, Layer};
@@ -222,7 +222,7 @@ impl Aws {
         create_table(&dynamodb)?;
         dynamodb.reset_counters();
         let secrets = SecretsManager::open(file("secrets.json").as_deref(), clock)?;
-        let s3 = s3::open(&bucket_root, &[NAME, CONTENT_BUCKET])?;
+        let s3 = s3::open(&bucket_root, &[NAME, CONTENT_BUCKET, AUDIT_BUCKET])?;
         let handlers = BTreeMap::from([
             (Service::Dynamodb, dynamodb::handler(dynamodb.clone())),
             (Service::Sqs, sqs_handler(sqs.clone())),

@@ -163,6 +163,7 @@ impl Functions {
                 snapshots: snapshots.clone(),
                 contents: contents.clone(),
                 objects: objects.clone(),
+                acts: Some(Objects::new(aws.s3_client(), aws::AUDIT_BUCKET)),
                 dead_letters: aws::Queue::ALL.into_iter().map(dead).collect(),
                 webhook_url: settings.webhook_url.clone(),
                 clock: clock.clone(),

@@ -23,6 +23,7 @@ impl std::error::Error for InvalidObjectKey {}
 /// - `<tenant>/<first 2 digits>/<sha256>-<nonce>`: content, named by its hash. Each upload has a
 ///   nonce of its own, so that a late delete can never hit a newer upload of the same bytes.
 /// - `<tenant>/uploads/<id>`: bytes uploaded by a client, before their hash is known.
+/// - `<tenant>/audit/<day>.<n>.jsonl`: acts of a day, in a bucket of their own.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectKey(String);
 
@@ -32,6 +33,13 @@ impl ObjectKey {
     pub fn content(tenant: &TenantId, hash: &ContentHash, nonce: u64) -> Self {
         let [first, ..] = hash.as_bytes();
         Self(format!("{tenant}/{first:02x}/{hash}-{nonce:016x}"))
+    }
+
+    /// Creates the key of a file of a day's acts, from the day as `2026-11-30` and the file's
+    /// number.
+    #[must_use]
+    pub fn acts(tenant: &TenantId, day: &str, file: u32) -> Self {
+        Self(format!("{tenant}/audit/{day}.{file:04}.jsonl"))
     }
 
     /// Creates the key of bytes whose hash is not known yet from 128 random bits.

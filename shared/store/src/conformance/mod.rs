@@ -78,7 +78,11 @@ suite! {
     checks_answers:
         an_answer_is_stored_with_the_write_of_its_request_or_not_at_all,
         an_answer_ends_after_a_day_by_the_time_of_its_reader,
-        a_connection_is_created_with_its_log_or_not_at_all;
+        a_connection_is_created_with_its_log_or_not_at_all,
+        an_act_is_written_with_its_change_or_not_at_all,
+        acts_at_the_same_time_are_all_there_once_in_whole_chains,
+        an_altered_act_is_found_and_an_erased_person_breaks_nothing,
+        what_a_policy_decides_is_an_act;
     checks_connections:
         a_connection_is_created_once_saved_on_its_revision_and_listed,
         a_list_of_some_connections_has_full_pages,

@@ -10,6 +10,7 @@ use crate::table::item::Encoded;
 use crate::table::key::{Item, Key};
 use crate::table::store::{Applied, Transacted};
 use crate::table::update::{Replaces, Write};
+use crate::trail::acts::policy_act;
 use crate::{Store, StoreError};
 
 /// Identifies one write as the caller's own: random, drawn anew for every commit.
@@ -71,7 +72,8 @@ impl Store {
     /// Writes the record of `step` on condition that the stored one has the revision `before` (0:
     /// that there is none), in one transaction with the step's conflict records if it has any. The
     /// stored revision is always later than `before`: the step's own, or the next. The record, its
-    /// new edits and the conflicts are stored with this store's cause.
+    /// new edits and the conflicts are stored with this store's cause. What a policy decided is an
+    /// act of the audit trail, in the same transaction.
     ///
     /// A transaction takes a hundred writes. Of more conflicts, the first are written before it, in
     /// transactions of their own. They may be written again. If the record's condition does not
@@ -126,13 +128,10 @@ impl Store {
         for conflict in parts.iter().flatten().chain(&with_record) {
             conflict.check_size()?;
         }
-        // The answer of a request is stored with the record.
-        let unanswered = Self {
-            keyed: None,
-            ..self.clone()
-        };
+        // The answer and the act of a request are stored with the record.
+        let alone = self.without_riders();
         for part in parts {
-            let written = unanswered.transact(puts(part).collect()).await?;
+            let written = alone.transact(puts(part).collect()).await?;
             if let Transacted::Refused(Some(item)) = written {
                 // Only a newer format refuses it.
                 decode_conflict(key, item)?;
@@ -140,7 +139,11 @@ impl Store {
         }
         let record = Write::Put(head, replaces);
         let writes = std::iter::once(record).chain(puts(with_record));
-        match self.transact(writes.collect()).await? {
+        let policy = policy_act(key, step.conflicts.values());
+        match self
+            .transact_with(writes.collect(), policy.as_ref())
+            .await?
+        {
             Transacted::Done => Ok(Committed::Done),
             // Only the record's write has a condition.
             Transacted::Refused(item) => refused(key, item, nonce),

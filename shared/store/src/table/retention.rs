@@ -6,8 +6,11 @@ use crate::Store;
 
 /// The days that what has ended is kept unless the deployment says otherwise.
 const ENDED_DAYS: u32 = 365;
+/// The days that acts are kept unless the deployment says otherwise.
+const ACT_DAYS: u32 = 400;
 
-/// The retention of ended operations and conflicts, and of the records of files that are gone.
+/// The retention of ended operations and conflicts, of the records of files that are gone, and of
+/// the acts of the audit trail.
 ///
 /// Nothing that is still needed ends: an open conflict, what is owed, and what was given up keep
 /// their records. The record of a file that is gone also protects against an old message that would
@@ -16,12 +19,14 @@ const ENDED_DAYS: u32 = 365;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Retention {
     ended_days: u32,
+    act_days: u32,
 }
 
 impl Default for Retention {
     fn default() -> Self {
         Self {
             ended_days: ENDED_DAYS,
+            act_days: ACT_DAYS,
         }
     }
 }
@@ -39,6 +44,21 @@ impl Retention {
             Presence::Gone(_, since) if settled => Some(self.after(since)),
             Presence::Gone(..) | Presence::Present | Presence::Creating => None,
         }
+    }
+
+    /// Returns the same retention with this one for acts.
+    pub(crate) fn keeping_acts_for(self, act_days: u32) -> Self {
+        Self { act_days, ..self }
+    }
+
+    /// Returns when an act of this time expires.
+    pub(crate) fn of_act(self, at: Timestamp) -> Timestamp {
+        at.plus_millis(i64::from(self.act_days) * 24 * 3_600 * 1_000)
+    }
+
+    /// Returns the time before which all acts have expired.
+    pub(crate) fn acts_since(self, now: Timestamp) -> Timestamp {
+        now.plus_millis(-i64::from(self.act_days) * 24 * 3_600 * 1_000)
     }
 
     /// Returns when a conflict that ended at this time expires.
@@ -59,7 +79,10 @@ impl Store {
     #[must_use]
     pub fn keeping_ended_for(self, ended_days: u32) -> Self {
         Self {
-            retention: Retention { ended_days },
+            retention: Retention {
+                ended_days,
+                ..self.retention
+            },
             ..self
         }
     }

@@ -20,10 +20,13 @@ use crate::table::page::Position;
 use crate::table::range::{Order, Range};
 use crate::table::retention::Retention;
 use crate::table::update::{ABSENT, Replaces, StoredFormat, Update, Write};
+use crate::trail::acts::{Draft, PendingAct, Riders};
 use crate::{Page, PageRequest, StoreError};
 
 /// The rounds of retries for unprocessed items, or for a write that met a transaction.
 pub(crate) const ROUNDS_MAX: u32 = 6;
+/// The attempts to add an act to a chain: twice as many as there are chains.
+const CHAIN_ATTEMPTS_MAX: u8 = 32;
 
 /// The table, on behalf of a cause: what is written through it carries that cause.
 #[derive(Debug, Clone)]
@@ -32,6 +35,8 @@ pub struct Store {
     pub(crate) table: String,
     /// The answer of a request, to be stored with the next write.
     pub(crate) keyed: Option<Arc<KeyedWrite>>,
+    /// The act of a request, to be written with the next write.
+    pub(crate) act: Option<PendingAct>,
     pub(crate) cause: Option<Cause>,
     pub(crate) retention: Retention,
 }
@@ -70,6 +75,7 @@ impl Store {
             client,
             table: table.into(),
             keyed: None,
+            act: None,
             cause: None,
             retention: Retention::default(),
         }
@@ -105,10 +111,10 @@ impl Store {
         replaces: Replaces,
     ) -> Result<Applied, StoreError> {
         encoded.check_size()?;
-        if self.answer().is_some() {
+        if self.has_riders() {
             let item = encoded.item.clone();
             return self
-                .apply_with_answer(Write::Put(encoded, replaces), item)
+                .apply_with_riders(Write::Put(encoded, replaces), item)
                 .await;
         }
         if replaces == Replaces::Nothing {
@@ -159,9 +165,9 @@ impl Store {
 
     /// Updates an item, and returns it.
     pub(crate) async fn update(&self, update: Update) -> Result<Applied, StoreError> {
-        if self.answer().is_some() {
+        if self.has_riders() {
             let key = update.key.clone();
-            let applied = self.apply_with_answer(Write::Update(update), Item::new());
+            let applied = self.apply_with_riders(Write::Update(update), Item::new());
             return Ok(match applied.await? {
                 Applied::Done(_) => Applied::Done(self.get(&key).await?.unwrap_or_default()),
                 refused @ Applied::Refused(_) => refused,
@@ -207,10 +213,10 @@ impl Store {
     }
 
     pub(crate) async fn delete(&self, key: &Key) -> Result<(), StoreError> {
-        if self.answer().is_some() {
+        if self.has_riders() {
             // An item that is gone already needs no transaction.
             let delete = Write::Delete(Update::of(key.clone()));
-            return self.apply_with_answer(delete, Item::new()).await.map(drop);
+            return self.apply_with_riders(delete, Item::new()).await.map(drop);
         }
         let call = self.client.delete_item().table_name(&self.table);
         sent(call.set_key(Some(key.to_item())).send()).await?;
@@ -219,9 +225,9 @@ impl Store {
 
     /// Deletes an item on the conditions of `guard`.
     pub(crate) async fn delete_when(&self, guard: Update) -> Result<Applied, StoreError> {
-        if self.answer().is_some() {
+        if self.has_riders() {
             return self
-                .apply_with_answer(Write::Delete(guard), Item::new())
+                .apply_with_riders(Write::Delete(guard), Item::new())
                 .await;
         }
         for round in 0..ROUNDS_MAX {
@@ -262,36 +268,74 @@ impl Store {
         self.keyed.as_deref().filter(|keyed| !keyed.is_stored())
     }
 
-    /// Makes one write in a transaction with the answer of its request.
-    async fn apply_with_answer(&self, write: Write, after: Item) -> Result<Applied, StoreError> {
+    /// Returns the act that the next write writes as well.
+    fn pending_act(&self) -> Option<&PendingAct> {
+        self.act.as_ref().filter(|act| !act.is_stored())
+    }
+
+    /// Returns whether the next write is a transaction: with an answer, or with an act.
+    fn has_riders(&self) -> bool {
+        self.answer().is_some() || self.pending_act().is_some()
+    }
+
+    /// Makes one write in a transaction with the answer and the act of its request.
+    async fn apply_with_riders(&self, write: Write, after: Item) -> Result<Applied, StoreError> {
         Ok(match self.transact(vec![write]).await? {
             Transacted::Done => Applied::Done(after),
             Transacted::Refused(current) => Applied::Refused(current),
         })
     }
 
-    /// Makes all of the writes or none, together with the answer of their request if there is one.
-    /// A retry by the SDK sends the same token, so DynamoDB recognises the transaction, and a lost
-    /// response is not mistaken for a refusal.
-    pub(crate) async fn transact(&self, mut writes: Vec<Write>) -> Result<Transacted, StoreError> {
+    /// Makes all of the writes or none, together with the answer and the act of their request if
+    /// there are any. A retry by the SDK sends the same token, so DynamoDB recognises the
+    /// transaction, and a lost response is not mistaken for a refusal.
+    pub(crate) async fn transact(&self, writes: Vec<Write>) -> Result<Transacted, StoreError> {
+        self.transact_with(writes, None).await
+    }
+
+    /// Makes the writes of [`Store::transact`], and in the same transaction the act of a policy.
+    pub(crate) async fn transact_with(
+        &self,
+        mut writes: Vec<Write>,
+        policy: Option<&Draft>,
+    ) -> Result<Transacted, StoreError> {
         let answer = self.answer();
+        let act = writes.len();
         if let Some(answer) = answer {
             writes.push(answer.write(&writes)?);
         }
-        for write in &writes {
-            write.check_size()?;
-        }
+        let riders = Riders {
+            pending: self.pending_act(),
+            policy,
+        };
+        // On the heap: few writes have an act.
+        let ready = match riders.is_empty() {
+            true => None,
+            false => Box::pin(self.prepare(riders)).await?,
+        };
         let mut formats = vec![StoredFormat::Known; writes.len()];
-        for round in 0..ROUNDS_MAX {
+        let (mut rounds, mut chains) = (0, 0);
+        loop {
+            let chained = match &ready {
+                Some(ready) => Box::pin(self.chained(ready, chains)).await?,
+                None => Vec::new(),
+            };
+            for write in writes.iter().chain(&chained) {
+                write.check_size()?;
+            }
             let items = writes.iter().zip(&formats);
             let items = items.map(|(write, stored)| write.in_transaction(&self.table, *stored));
+            let known = StoredFormat::Known;
+            let acts = chained.iter();
+            let acts = acts.map(|write| write.in_transaction(&self.table, known));
             let call = self.client.transact_write_items();
-            let call = call.set_transact_items(Some(items.collect::<Result<_, _>>()?));
+            let call = call.set_transact_items(Some(items.chain(acts).collect::<Result<_, _>>()?));
             let error = match sent(call.send()).await {
                 Ok(_) => {
                     if let Some(answer) = answer {
                         answer.stored();
                     }
+                    riders.stored();
                     return Ok(Transacted::Done);
                 }
                 Err(error) => error,
@@ -304,9 +348,11 @@ impl Store {
             let reasons = why.cancellation_reasons();
             let refused =
                 |reason: &CancellationReason| reason.code() == Some("ConditionalCheckFailed");
-            // The answer is the last write. The state of the others says nothing then: the first
-            // request with the key has changed it.
-            if answer.is_some() && reasons.last().is_some_and(refused) {
+            let conflict =
+                |reason: &CancellationReason| reason.code() == Some("TransactionConflict");
+            // The state of the others says nothing if the answer is there: the first request with
+            // the key has changed it.
+            if answer.is_some() && reasons.get(act).is_some_and(refused) {
                 return Err(StoreError::busy(
                     "a request with the same Idempotency-Key was carried out meanwhile",
                 ));
@@ -322,21 +368,32 @@ impl Store {
                     Some(_) | None => {}
                 }
             }
+            let own = reasons.get(..writes.len()).unwrap_or(reasons);
+            let of_acts = reasons.get(writes.len()..).unwrap_or_default();
+            let met = own.iter().any(conflict);
+            let lost = of_acts
+                .iter()
+                .any(|reason| refused(reason) || conflict(reason));
             if newer {
-                continue;
-            }
-            let conflict =
-                |reason: &CancellationReason| reason.code() == Some("TransactionConflict");
-            if !reasons.iter().any(conflict) {
+                rounds += 1;
+            } else if met {
+                pause(rounds).await;
+                rounds += 1;
+            } else if lost {
+                // Another act was added to the chain meanwhile: the next chain may be free.
+                pause(u32::from(chains / 8).min(3)).await;
+                chains += 1;
+            } else {
                 let mut codes = reasons.iter().filter_map(CancellationReason::code);
                 let code = codes.rfind(|code| *code != "None").map(str::to_owned);
                 return Err(StoreError::by_code(code.as_deref(), Box::new(error)));
             }
-            pause(round).await;
+            if rounds >= ROUNDS_MAX || chains >= CHAIN_ATTEMPTS_MAX {
+                return Err(StoreError::busy(
+                    "the transaction kept conflicting with others",
+                ));
+            }
         }
-        Err(StoreError::busy(
-            "the transaction kept conflicting with others",
-        ))
     }
 
     /// Runs one query: at most `limit` items of a range.

@@ -1,5 +1,6 @@
 //! The rules of the HTTP API.
 
+mod audit_trail;
 mod repeated_requests;
 mod request_limits;
 mod request_rules;

@@ -60,13 +60,19 @@ pub(crate) struct Arguments {
 }
 
 /// A command other than running the system.
-#[derive(Debug, Clone, Copy, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 pub(crate) enum Command {
     /// Demonstrate a sync, edits on both sides and a conflict, on temporary data.
     Demo,
     /// Compare every file of the library's directory with its stored content. No system may run on
     /// the data directory meanwhile.
     Compare,
+    /// Verify the chains of the audit trail in exported files, or in pages of `GET /v1/audit`.
+    VerifyActs {
+        /// Files in their order; `-` is the standard input.
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
     /// Demonstrate two clients that edit one file, offline and at the same moment, on temporary
     /// data.
     Stories,

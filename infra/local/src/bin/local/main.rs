@@ -5,6 +5,7 @@ mod compare;
 mod demo;
 mod drive_source;
 mod run;
+mod verify_acts;
 
 use std::process::ExitCode;
 
@@ -13,10 +14,11 @@ use clap::Parser;
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = cli::Arguments::parse();
-    let done = match arguments.command {
+    let done = match &arguments.command {
         Some(cli::Command::Demo) => demo::demo(&arguments).await.map(|()| true),
         Some(cli::Command::Stories) => demo::stories(&arguments).await.map(|()| true),
         Some(cli::Command::Compare) => compare::compare(&arguments).await,
+        Some(cli::Command::VerifyActs { files }) => verify_acts::verify_acts(files),
         None => run::run(&arguments).await.map(|()| true),
     };
     match done {

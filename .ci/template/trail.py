@@ -1,0 +1,58 @@
+"""The rules over the audit trail: what is in it is neither changed nor deleted."""
+
+from .access import TABLE, as_list, statements
+from .model import System
+
+POLICY = "CommonPolicy"
+# Whoever may put an item may replace one: that is detected by the chain of the acts.
+CHANGES = {"dynamodb:BatchWriteItem", "dynamodb:DeleteItem", "dynamodb:UpdateItem"}
+ACTS = {"ForAnyValue:StringLike": {"dynamodb:LeadingKeys": ["T#*#AUDIT#*"]}}
+
+
+def no_function_changes_an_act(system: System) -> list[str]:
+    """no function may update or delete an act of the audit trail"""
+    wrong = []
+    denied = [
+        statement
+        for name, statement in statements(system)
+        if name == POLICY and statement.get("Effect") == "Deny"
+    ]
+    if [(set(as_list(s["Action"])), s["Resource"], s.get("Condition")) for s in denied] != [(CHANGES, TABLE, ACTS)]:
+        wrong.append(f"{POLICY} denies {denied}")
+    for name, role in system.of_type("AWS::IAM::Role").items():
+        trust = str(role["Properties"]["AssumeRolePolicyDocument"])
+        if "lambda.amazonaws.com" in trust and f"<{POLICY}>" not in role["Properties"].get("ManagedPolicyArns", []):
+            wrong.append(f"{name} lacks {POLICY}")
+    return wrong
+
+
+def exported_acts_are_locked(system: System) -> list[str]:
+    """the bucket of exported acts outlives the stack, and locks versions for as long as a parameter says"""
+    wrong = []
+    bucket = system.resources.get("Trail/Bucket", {})
+    properties = bucket.get("Properties", {})
+    for policy in ("DeletionPolicy", "UpdateReplacePolicy"):
+        if bucket.get(policy) != "Retain":
+            wrong.append(f"{policy} is {bucket.get(policy)}")
+    if properties.get("VersioningConfiguration") != {"Status": "Enabled"}:
+        wrong.append("it keeps no versions")
+    if properties.get("ObjectLockEnabled") is not True:
+        wrong.append("it can't lock")
+    lock = {"ObjectLockEnabled": "Enabled", "Rule": {"DefaultRetention": {"Mode": "COMPLIANCE", "Days": "<param AuditLockDays>"}}}
+    if properties.get("ObjectLockConfiguration") != {"If": ["Locks", lock, "<AWS::NoValue>"]}:
+        wrong.append(f"it locks {properties.get('ObjectLockConfiguration')}")
+    if not all(properties.get("PublicAccessBlockConfiguration", {}).values()):
+        wrong.append("it may be public")
+    if "LifecycleConfiguration" in properties:
+        wrong.append("files expire")
+    puts = {
+        (name, action)
+        for name, statement in statements(system)
+        if statement.get("Effect") == "Allow"
+        for resource in as_list(statement["Resource"])
+        if str(resource).startswith("<Trail/Bucket.Arn>")
+        for action in as_list(statement["Action"])
+    }
+    if puts != {("SweepRole", "s3:PutObject")}:
+        wrong.append(f"it is used by {sorted(puts)}")
+    return wrong

@@ -1,0 +1,155 @@
+//! The act of a request, for the audit trail: who asks for what, noted before the handler runs. It
+//! is written by the write that carries the request out (`Keyed::store`), so a request that changes
+//! nothing has none.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
+
+use axum::Extension;
+use axum::extract::{FromRequestParts as _, MatchedPath, RawPathParams, Request};
+use axum::http::Method;
+use axum::http::request::Parts;
+use axum::middleware::Next;
+use axum::response::Response;
+use domain::Field;
+use lambda_http::request::RequestContext;
+use serde_json::{Map, Value, json};
+use store::{Actor, PendingAct};
+
+use crate::Deps;
+use crate::conflicts::conflict_id;
+use crate::http::auth::Caller;
+use crate::http::openapi;
+
+/// The operations of the description by method and route.
+static OPERATIONS: LazyLock<BTreeMap<(String, String), String>> = LazyLock::new(|| {
+    let paths = openapi::description()["paths"].as_object();
+    let operations = paths.into_iter().flatten().flat_map(|(path, item)| {
+        let methods = item.as_object().into_iter().flatten();
+        methods.filter_map(move |(method, operation)| {
+            let id = operation["operationId"].as_str()?;
+            Some(((method.to_uppercase(), path.clone()), id.to_owned()))
+        })
+    });
+    operations.collect()
+});
+
+/// Notes the act of a request, for its handler.
+pub(crate) async fn note_act(
+    Extension(deps): Extension<Arc<Deps>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let (mut parts, body) = request.into_parts();
+    // The handler refuses a request without a caller.
+    if let Ok(caller) = Caller::from_request_parts(&mut parts, &deps).await {
+        let act = begin(&deps, &caller, &mut parts).await;
+        parts.extensions.insert(act);
+    }
+    next.run(Request::from_parts(parts, body)).await
+}
+
+async fn begin(deps: &Deps, caller: &Caller, parts: &mut Parts) -> PendingAct {
+    let route = parts.extensions.get::<MatchedPath>();
+    let route = route.map_or("", MatchedPath::as_str).to_owned();
+    let what = operation(&parts.method, &route);
+    let actor = Actor {
+        subject: caller.subject.clone(),
+        role: Some(caller.role.to_string()),
+        address: address(parts),
+    };
+    let mut fresh_key = [0; 32];
+    for eight in fresh_key.chunks_exact_mut(8) {
+        eight.copy_from_slice(&deps.entropy.next().to_be_bytes());
+    }
+    let tenant = caller.tenant.clone();
+    let act = PendingAct::new(tenant, actor, &what, deps.clock.now(), fresh_key);
+    if let Ok(params) = RawPathParams::from_request_parts(parts, &()).await {
+        for (name, id) in &params {
+            match name {
+                "conflict" => act.tell(name, conflict(id)),
+                name => act.tell(name, id),
+            }
+        }
+    }
+    act
+}
+
+/// Returns the operation of a route; the route itself if the description has none.
+fn operation(method: &Method, route: &str) -> String {
+    let key = (method.as_str().to_owned(), route.to_owned());
+    let described = OPERATIONS.get(&key).cloned();
+    described.unwrap_or_else(|| format!("{method} {route}"))
+}
+
+/// Returns the address that API Gateway received the request from.
+fn address(parts: &Parts) -> Option<String> {
+    match parts.extensions.get::<RequestContext>()? {
+        RequestContext::ApiGatewayV2(context) => context.http.source_ip.clone(),
+        _ => None,
+    }
+}
+
+/// Returns a conflict as the trail shows it: by its id or, where that contains a principal, by what
+/// the id is made of.
+pub(crate) fn conflict(id: &str) -> Value {
+    match conflict_id::parse(id) {
+        Some(parsed) => match parsed.field {
+            Field::Permission(_) => json!({
+                "file": parsed.file.as_str(),
+                "field": parsed.field.label(),
+                "number": parsed.number,
+            }),
+            Field::Existence
+            | Field::Name
+            | Field::Description
+            | Field::Starred
+            | Field::Trashed
+            | Field::Parent
+            | Field::Property(_)
+            | Field::Content => Value::from(id),
+        },
+        None => Value::from(id),
+    }
+}
+
+/// Returns the members of a view that differ from those before: with the value before and after,
+/// as far as there are any.
+pub(crate) fn changes<T: serde::Serialize>(before: Option<&T>, after: &T) -> Value {
+    let members = |view: Option<&T>| match view.map(serde_json::to_value) {
+        Some(Ok(Value::Object(members))) => members,
+        Some(_) | None => Map::new(),
+    };
+    let (before, after) = (members(before), members(Some(after)));
+    let differing = after.into_iter().filter_map(|(name, value)| {
+        let old = before.get(&name);
+        (old != Some(&value)).then(|| {
+            let change = match old {
+                Some(old) => json!({"before": old, "after": value}),
+                None => json!({"after": value}),
+            };
+            (name, change)
+        })
+    });
+    Value::Object(differing.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_described_operation_is_known_by_its_route() {
+        let edit = operation(&Method::PATCH, "/v1/connections/{connection}/files/{file}");
+        assert_eq!(edit, "update_file");
+        assert_eq!(operation(&Method::PUT, "/v1/x"), "PUT /v1/x");
+    }
+
+    #[test]
+    fn only_members_that_differ_are_changes() {
+        let (before, after) = (json!({"a": 1, "b": 2}), json!({"a": 1, "b": 3, "c": null}));
+        let wanted = json!({"b": {"before": 2, "after": 3}, "c": {"after": null}});
+        assert_eq!(changes(Some(&before), &after), wanted);
+        assert_eq!(changes(None, &json!({"a": 1})), json!({"a": {"after": 1}}));
+    }
+}
