@@ -13,7 +13,7 @@ use serde_json::Value;
 use sha2::Sha256;
 
 use crate::table::item::{Checksum, Encoded, decode, encode};
-use crate::table::key::Key;
+use crate::table::key::{Item, Key};
 use crate::table::store::Applied;
 use crate::table::update::Replaces;
 use crate::{Store, StoreError};
@@ -121,6 +121,23 @@ pub(crate) fn person_place(tenant: &TenantId, person: &Pseudonym) -> Key {
     Key::new(format!("T#{tenant}#WHO#{}", person.as_str()), "WHO")
 }
 
+pub(crate) fn decode_key(item: Item) -> Result<TrailKey, StoreError> {
+    let (place, body) = decode::<KeyBody>(item)?;
+    match body.key {
+        Checksum::Bytes(bytes) => Ok(TrailKey { bytes }),
+        Checksum::Text(_) => Err(place.corrupt("its key is not binary")),
+    }
+}
+
+pub(crate) fn decode_person(item: Item) -> Result<(Pseudonym, String), StoreError> {
+    let (place, body) = decode::<PersonBody>(item)?;
+    let person = place.pk.rsplit('#').next().and_then(Pseudonym::parse);
+    match person {
+        Some(person) => Ok((person, body.subject)),
+        None => Err(place.corrupt("its key names no person")),
+    }
+}
+
 pub(crate) fn encode_person(
     tenant: &TenantId,
     person: &Pseudonym,
@@ -138,14 +155,7 @@ impl Store {
         tenant: &TenantId,
     ) -> Result<Option<TrailKey>, StoreError> {
         let item = self.get(&key_place(tenant)).await?;
-        let key = item.map(|item| {
-            let (place, body) = decode::<KeyBody>(item)?;
-            let Checksum::Bytes(bytes) = body.key else {
-                return Err(place.corrupt("its key is not binary"));
-            };
-            Ok(TrailKey { bytes })
-        });
-        key.transpose()
+        item.map(decode_key).transpose()
     }
 
     /// Returns the tenant's key: `fresh`, if there is none yet.
@@ -199,7 +209,7 @@ impl Store {
         person: &Pseudonym,
     ) -> Result<Option<String>, StoreError> {
         let item = self.get(&person_place(tenant, person)).await?;
-        let subject = item.map(|item| decode::<PersonBody>(item).map(|(_, body)| body.subject));
+        let subject = item.map(|item| decode_person(item).map(|(_, subject)| subject));
         subject.transpose()
     }
 
@@ -215,9 +225,8 @@ impl Store {
         let places = persons.iter().map(|person| person_place(tenant, person));
         let mut subjects = BTreeMap::new();
         for item in self.get_many_now(places.collect()).await? {
-            let (place, body) = decode::<PersonBody>(item)?;
-            let person = place.pk.rsplit('#').next().and_then(Pseudonym::parse);
-            subjects.extend(person.map(|person| (person, body.subject)));
+            let (person, subject) = decode_person(item)?;
+            subjects.insert(person, subject);
         }
         Ok(subjects)
     }

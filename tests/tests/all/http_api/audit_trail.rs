@@ -1,8 +1,13 @@
 //! The audit trail: every accepted request that changes something is there once, in chains that
 //! show every alteration.
 
+use std::time::Duration;
+
+use domain::content::ObjectKey;
 use domain::trail::ChainCheck;
 use http::Method;
+use local::aws::AUDIT_BUCKET;
+use objects::Objects;
 use serde_json::{Value, json};
 use store::act_line;
 
@@ -186,5 +191,43 @@ fn what_a_policy_decides_and_what_a_person_decides_are_acts() {
         assert_eq!(person["count"], 2);
         assert_eq!(person["ids"], json!([id, "none"]));
         assert_eq!(breaks(&done), 0);
+    });
+}
+
+#[test]
+fn each_day_is_exported_to_a_file_that_names_the_one_before() {
+    by_hand(4, async |hand: &ByHand| {
+        let file = hand.take();
+        let bucket = Objects::new(hand.aws.s3_client(), AUDIT_BUCKET);
+        let mut previous = None;
+        for round in 0..3 {
+            let day: String = hand.now().to_string().chars().take(10).collect();
+            let description = format!("{round}");
+            hand.edit_ok(&file, json!({ "description": description }))
+                .await;
+            let mut done = acts(hand, "").await;
+            done.retain(|act| act["at"].as_str().unwrap().starts_with(&day));
+            assert!(!done.is_empty());
+            hand.advance_clock(Duration::from_secs(24 * 3_600 + 660));
+            // A day without an act may be passed over first.
+            for _ in 0..3 {
+                hand.sweep().await;
+            }
+            let key = ObjectKey::acts(&hand.key.tenant, &day, 1);
+            let body = bucket.get(&key, None).await.unwrap();
+            let body = body.expect("the day is exported").collect(1_000_000).await;
+            let text = String::from_utf8(body.unwrap().to_vec()).unwrap();
+            let mut lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+            let head: Value = lines.next().unwrap();
+            assert_eq!(head["export"]["day"], day);
+            if let Some(previous) = &previous {
+                assert_eq!(&head["export"]["previous"]["sha256"], previous);
+            }
+            for act in &mut done {
+                act.as_object_mut().unwrap().remove("subject");
+            }
+            assert_eq!(lines.collect::<Vec<Value>>(), done);
+            previous = Some(act_line::hash_of(&text).to_string());
+        }
     });
 }
