@@ -7,6 +7,7 @@ mod judge;
 mod memory;
 mod processes;
 mod stage;
+mod trail;
 mod troubles;
 
 use std::sync::Arc;
@@ -164,6 +165,9 @@ async fn run(report: &mut Report, setup: Setup) -> Outcome {
     if content {
         wrong.extend(judge::contents(&stage, BOUND).await);
     }
+    let (acts, broken) = trail::check(&stage).await;
+    wrong.extend(broken);
+    report.line("acts in the audit trail", count(acts), "");
     let calls_an_edit = stage.calls_an_edit().await;
     report.line("calls of Drive per accepted edit", calls_an_edit, "");
     let sound = verdict(report, &stage, wrong, faults).await;
