@@ -49,9 +49,7 @@ pub(crate) async fn export_due(tenant: &TenantId, deps: &Deps) -> Result<(), Wor
         let bytes = Bytes::from(text);
         let hash = ContentHasher::sha256(&bytes);
         let content = Encoded::plain(bytes, hash);
-        bucket
-            .put(&key, content, StorageClass::Standard)
-            .await?;
+        bucket.put(&key, content, StorageClass::Standard).await?;
         tracing::info!(
             acts = lines.len(),
             metric = "acts_exported",
