@@ -152,7 +152,7 @@ fn acts_of_many_at_once_are_all_there_and_an_altered_one_is_found() {
         done[at]["file"] = json!("another");
         assert_eq!(breaks(&done), 1, "one altered act");
         done.remove(at);
-        assert!(breaks(&done) <= 1, "it may have been the last of its chain");
+        assert!(breaks(&done) <= 1);
     });
 }
 
@@ -168,7 +168,7 @@ fn what_a_policy_decides_and_what_a_person_decides_are_acts() {
             hand.owner().rename(file, "theirs.txt").await;
             hand.sweep_and_pump().await;
         }
-        let open = hand.get("/conflicts").await;
+        let open = hand.get("/conflicts?status=open").await;
         let id = open["items"][0]["id"].as_str().unwrap();
         let body =
             json!({"resolutions": [{"id": id, "choose": "app"}, {"id": "none", "choose": "app"}]});
