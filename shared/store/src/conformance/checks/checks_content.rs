@@ -69,6 +69,7 @@ async fn due(store: &Store, key: &ConnectionKey, at: Timestamp) -> Vec<DueItem> 
             | DueItem::Log(..)
             | DueItem::Channel(_)
             | DueItem::Operation(..)
+            | DueItem::Acts(_)
             | DueItem::DeadLetters(_)
             | DueItem::Unknown { .. } => false,
         }));

@@ -353,6 +353,7 @@ pub(crate) async fn due_items_are_listed_earliest_first_per_shard(store: &Store)
         | DueItem::Object(..)
         | DueItem::Channel(_)
         | DueItem::Operation(..)
+        | DueItem::Acts(_)
         | DueItem::DeadLetters(_)
         | DueItem::Unknown { .. } => false,
     };
