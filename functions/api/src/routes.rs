@@ -33,8 +33,8 @@ use crate::files::intents::{
 };
 use crate::files::read_files::{get_file, get_file_history, list_files};
 use crate::files::roll_back_file::roll_back_file;
+use crate::http::acts::{OperationName, note_act};
 use crate::http::health::get_health;
-use crate::http::acts::note_act;
 use crate::http::{Needs, answer_repeats, authorize};
 use crate::operations::confirmation::{cancel_operation, confirm_operation};
 use crate::operations::drift::list_drift;
@@ -64,7 +64,11 @@ macro_rules! routes {
         /// Returns the router of all routes, each for those who may use it.
         pub(crate) fn router() -> Router<Arc<Deps>> {
             Router::new()
-                $(.route($path, guarded(on(MethodFilter::$method, $handler), word::$needs)))+
+                $(.route($path, guarded(
+                    on(MethodFilter::$method, $handler),
+                    word::$needs,
+                    OperationName(stringify!($handler)),
+                )))+
         }
     };
 }
@@ -126,10 +130,15 @@ routes! {
 }
 
 /// Returns a route for those who may use it: who may is decided before anything else is read.
-fn guarded(route: MethodRouter<Arc<Deps>>, needs: Needs) -> MethodRouter<Arc<Deps>> {
+fn guarded(
+    route: MethodRouter<Arc<Deps>>,
+    needs: Needs,
+    operation: OperationName,
+) -> MethodRouter<Arc<Deps>> {
     route
         .route_layer(from_fn(note_act))
         .route_layer(from_fn(answer_repeats))
         .route_layer(from_fn(authorize))
         .route_layer(Extension(needs))
+        .route_layer(Extension(operation))
 }

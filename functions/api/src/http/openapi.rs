@@ -239,17 +239,12 @@ static DESCRIPTION: LazyLock<Value> = LazyLock::new(|| {
 
 /// Returns the description of the API, OpenAPI 3.1.
 pub(crate) async fn get() -> Json<&'static Value> {
-    Json(description())
-}
-
-/// Returns the description of the API as JSON.
-pub(crate) fn description() -> &'static Value {
-    LazyLock::force(&DESCRIPTION)
+    Json(LazyLock::force(&DESCRIPTION))
 }
 
 #[cfg(test)]
 pub(crate) fn document() -> &'static Value {
-    description()
+    LazyLock::force(&DESCRIPTION)
 }
 
 /// Returns a schema of the description by its name.

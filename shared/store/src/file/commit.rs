@@ -140,10 +140,8 @@ impl Store {
         let record = Write::Put(head, replaces);
         let writes = std::iter::once(record).chain(puts(with_record));
         let policy = policy_act(key, step.conflicts.values());
-        match self
-            .transact_with(writes.collect(), policy.as_ref())
-            .await?
-        {
+        let written = self.transact_with(writes.collect(), policy.as_ref());
+        match Box::pin(written).await? {
             Transacted::Done => Ok(Committed::Done),
             // Only the record's write has a condition.
             Transacted::Refused(item) => refused(key, item, nonce),

@@ -290,7 +290,8 @@ impl Store {
     /// there are any. A retry by the SDK sends the same token, so DynamoDB recognises the
     /// transaction, and a lost response is not mistaken for a refusal.
     pub(crate) async fn transact(&self, writes: Vec<Write>) -> Result<Transacted, StoreError> {
-        self.transact_with(writes, None).await
+        // On the heap, as the calls of the SDK are: callers' futures nest deep enough without it.
+        Box::pin(self.transact_with(writes, None)).await
     }
 
     /// Makes the writes of [`Store::transact`], and in the same transaction the act of a policy.
