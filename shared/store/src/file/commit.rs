@@ -141,7 +141,7 @@ impl Store {
         let writes = std::iter::once(record).chain(puts(with_record));
         let policy = policy_act(key, step.conflicts.values());
         let written = self.transact_with(writes.collect(), policy.as_ref());
-        match Box::pin(written).await? {
+        match written.await? {
             Transacted::Done => Ok(Committed::Done),
             // Only the record's write has a condition.
             Transacted::Refused(item) => refused(key, item, nonce),

@@ -1,5 +1,6 @@
 //! The table and the client, and the few calls that all verbs are made of.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -289,13 +290,20 @@ impl Store {
     /// Makes all of the writes or none, together with the answer and the act of their request if
     /// there are any. A retry by the SDK sends the same token, so DynamoDB recognises the
     /// transaction, and a lost response is not mistaken for a refusal.
-    pub(crate) async fn transact(&self, writes: Vec<Write>) -> Result<Transacted, StoreError> {
-        // On the heap, as the calls of the SDK are: callers' futures nest deep enough without it.
-        Box::pin(self.transact_with(writes, None)).await
+    pub(crate) fn transact(&self, writes: Vec<Write>) -> Boxed<'_, Transacted> {
+        self.transact_with(writes, None)
     }
 
     /// Makes the writes of [`Store::transact`], and in the same transaction the act of a policy.
-    pub(crate) async fn transact_with(
+    pub(crate) fn transact_with<'a>(
+        &'a self,
+        writes: Vec<Write>,
+        policy: Option<&'a Draft>,
+    ) -> Boxed<'a, Transacted> {
+        Box::pin(self.transact_all(writes, policy))
+    }
+
+    async fn transact_all(
         &self,
         mut writes: Vec<Write>,
         policy: Option<&Draft>,
@@ -309,16 +317,15 @@ impl Store {
             pending: self.pending_act(),
             policy,
         };
-        // On the heap: few writes have an act.
         let ready = match riders.is_empty() {
             true => None,
-            false => Box::pin(self.prepare(riders)).await?,
+            false => self.prepare(riders).await?,
         };
         let mut formats = vec![StoredFormat::Known; writes.len()];
         let (mut rounds, mut chains) = (0, 0);
         loop {
             let chained = match &ready {
-                Some(ready) => Box::pin(self.chained(ready, chains)).await?,
+                Some(ready) => self.chained(ready, chains).await?,
                 None => Vec::new(),
             };
             for write in writes.iter().chain(&chained) {
@@ -476,6 +483,9 @@ impl Store {
 pub(crate) async fn pause(round: u32) {
     tokio::time::sleep(Duration::from_millis(20 << round.min(6))).await;
 }
+
+/// A future on the heap, whose type says nothing of what it waits for.
+pub(crate) type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
 /// Puts a call of the SDK on the heap. Its future takes many kilobytes, and every future that waits
 /// for it would be as large: nested a few times, too large for a thread's stack.

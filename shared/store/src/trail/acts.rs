@@ -8,7 +8,7 @@ use domain::{Cause, ConflictRecord, ConflictStatus, ConnectionKey, Decider, Tena
 use serde_json::{Map, Value};
 
 use crate::table::key::shard_of;
-use crate::table::store::Transacted;
+use crate::table::store::{Boxed, Transacted};
 use crate::table::update::{Replaces, Write};
 use crate::trail::act_item::{ChainEnd, decode_end, encode_act, encode_end, end_place};
 use crate::trail::export_item::ExportState;
@@ -211,7 +211,11 @@ impl Store {
     }
 
     /// Prepares acts: their persons are concealed.
-    pub(crate) async fn prepare(&self, riders: Riders<'_>) -> Result<Option<Ready>, StoreError> {
+    pub(crate) fn prepare<'a>(&'a self, riders: Riders<'a>) -> Boxed<'a, Option<Ready>> {
+        Box::pin(self.prepare_all(riders))
+    }
+
+    async fn prepare_all(&self, riders: Riders<'_>) -> Result<Option<Ready>, StoreError> {
         let mut ready: Option<Ready> = None;
         if let Some(pending) = riders.pending {
             ready = Some(self.prepare_pending(pending).await?);
@@ -277,11 +281,11 @@ impl Store {
 
     /// Returns the writes that add acts to a chain, after its end as it is now. The last one has
     /// the condition that this is still its end.
-    pub(crate) async fn chained(
-        &self,
-        ready: &Ready,
-        attempt: u8,
-    ) -> Result<Vec<Write>, StoreError> {
+    pub(crate) fn chained<'a>(&'a self, ready: &'a Ready, attempt: u8) -> Boxed<'a, Vec<Write>> {
+        Box::pin(self.chain_writes(ready, attempt))
+    }
+
+    async fn chain_writes(&self, ready: &Ready, attempt: u8) -> Result<Vec<Write>, StoreError> {
         let chain = chain_of(self.cause, &ready.file, attempt);
         let tenant = &ready.tenant;
         let stored = self.get(&end_place(tenant, chain)).await?;
