@@ -4,6 +4,9 @@
 //! message group, so no other invocation processes it concurrently. A finished file is acknowledged
 //! at once, while other files of the batch may take minutes, so that its next wake is not delayed.
 
+// The futures of a file's steps nest deeper than 128 types.
+#![recursion_limit = "256"]
+
 mod copy;
 mod download;
 mod export;
