@@ -69,8 +69,10 @@ impl Work<'_> {
         let payload = self.load_payload(object).await?;
         match state.progress.clone() {
             Some(Progress::Upload(upload)) if upload.hash == hash && upload.number == number => {
+                let client = drive.client();
+                let stored = client.open_session(self.file.clone(), &upload.session_uri);
                 let active = ActiveUpload {
-                    session: UploadSession::new(self.file.clone(), upload.session_uri.clone()),
+                    session: stored.await?,
                     payload,
                     patch: patch(&hash, upload.attempt),
                 };
@@ -144,19 +146,23 @@ impl Work<'_> {
                 Err(error) => self.handle_refusal(claimed, &patch, error).await,
             };
         }
-        let start = drive.client().start_replacement(&read, content);
-        let session = match drive
+        let start = async {
+            let session = drive.client().start_replacement(&read, content).await?;
+            let sealed = drive.client().seal_session(&session).await?;
+            Ok((session, sealed))
+        };
+        let (session, sealed) = match drive
             .call_about(CallKind::Upload, Some(self.file), start)
             .await
         {
-            Ok(session) => session,
+            Ok(started) => started,
             Err(error) => return self.handle_refusal(claimed, &patch, error).await,
         };
         let upload = Upload {
             number,
             hash: payload.object.hash,
             attempt,
-            session_uri: session.expose_address().clone(),
+            session_uri: sealed,
             done_bytes: 0,
             began_at: self.deps.clock.now(),
             base_revision: claimed.metadata.head_revision_id.clone(),

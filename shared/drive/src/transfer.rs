@@ -6,6 +6,7 @@ pub(crate) mod export;
 pub(crate) mod media;
 pub(crate) mod resumable_upload;
 pub(crate) mod revisions;
+pub(crate) mod sealed_session;
 pub(crate) mod stream;
 pub(crate) mod unavailable;
 pub(crate) mod upload_start;

@@ -165,7 +165,7 @@ pub struct Upload {
     pub hash: ContentHash,
     /// The corresponding claim in the file's record.
     pub attempt: AttemptId,
-    /// Drive's upload session. A secret: anyone who knows it can write to it.
+    /// Drive's upload session, sealed: anyone who has its address can write to it. Never shown.
     pub session_uri: String,
     /// The number of bytes that Drive has acknowledged.
     pub done_bytes: u64,

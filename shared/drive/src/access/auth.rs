@@ -218,6 +218,14 @@ impl Credentials {
         Ok(credentials)
     }
 
+    /// Returns what nobody else has: the service account's key or the person's refresh token.
+    pub(crate) const fn secret(&self) -> &Secret {
+        match self {
+            Self::ServiceAccount { private_key, .. } => private_key,
+            Self::AuthorizedUser { refresh_token, .. } => refresh_token,
+        }
+    }
+
     /// Builds the request for an access token; `subject` is the user to impersonate.
     ///
     /// # Errors

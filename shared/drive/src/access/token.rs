@@ -101,6 +101,20 @@ impl TokenSource {
         }
     }
 
+    /// Returns the secret part of the credentials, from which keys are derived.
+    pub(crate) async fn key_material(&self) -> Result<Option<Secret>, DriveError> {
+        match self {
+            Self::Fixed(text) => Ok(Some(text.clone())),
+            Self::Issued(issued) => {
+                let Issued { issuer, state } = issued.as_ref();
+                let mut state = state.lock().await;
+                issuer.load(&mut state).await?;
+                let loaded = state.loaded.as_ref();
+                Ok(loaded.map(|loaded| loaded.secret.credentials.secret().clone()))
+            }
+        }
+    }
+
     /// Returns a token that does not expire soon, if the credentials may be used on these terms.
     pub(crate) async fn token(&self, terms: Terms<'_>) -> Result<Secret, DriveError> {
         match self {

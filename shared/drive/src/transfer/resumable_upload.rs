@@ -25,7 +25,7 @@ const CONTEXT: CallContext = CallContext {
 const CANCELLED: u16 = 499;
 
 /// A started upload, valid for a week at most. Its address authorises writing the file's content,
-/// so it is stored like a secret and never shown.
+/// so it is never shown, and stored only as [`DriveClient::seal_session`] returns it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UploadSession {
     file: FileId,
@@ -33,9 +33,9 @@ pub struct UploadSession {
 }
 
 impl UploadSession {
-    /// The session of a file at a stored address.
+    /// The session of a file at an address.
     #[must_use]
-    pub const fn new(file: FileId, address: String) -> Self {
+    pub(crate) const fn new(file: FileId, address: String) -> Self {
         Self {
             file,
             address: Secret::new(address),
@@ -48,9 +48,8 @@ impl UploadSession {
         &self.file
     }
 
-    /// Returns the address, for the code that stores it.
-    #[must_use]
-    pub const fn expose_address(&self) -> &String {
+    /// Returns the address, for the code that calls or seals it.
+    pub(crate) const fn expose_address(&self) -> &String {
         self.address.expose()
     }
 }

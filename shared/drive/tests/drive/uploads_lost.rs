@@ -1,7 +1,7 @@
 //! Uploads with lost responses, ended sessions and restarted senders.
 
 use bytes::Bytes;
-use drive::{Kind, UploadProgress, UploadSession};
+use drive::{Kind, UploadProgress};
 use serde_json::{Value, json};
 
 use crate::simulated::{Simulated, random_bytes};
@@ -92,10 +92,17 @@ async fn a_restarted_sender_resumes_from_the_stored_session() {
     let next_byte = 2 * STEP as u64;
     assert_eq!(sent.await.unwrap(), UploadProgress::Stored { next_byte });
 
-    let stored = session.expose_address().clone();
+    let stored = drive.client.seal_session(&session).await.unwrap();
+    assert!(!stored.contains("upload_id"), "readable: {stored}");
     drop(session);
-    let session = UploadSession::new(id.clone(), stored);
+    // Other credentials open nothing.
+    let stranger = drive.client_of("alice");
+    let closed = stranger.open_session(id.clone(), &stored).await.unwrap();
+    let state = stranger.upload_state(&closed, total).await.unwrap();
+    assert_eq!(state, UploadProgress::SessionGone);
     let other_process = drive.client_of("owner");
+    let session = other_process.open_session(id.clone(), &stored).await;
+    let session = session.unwrap();
     let state = other_process.upload_state(&session, total).await.unwrap();
     assert_eq!(state, UploadProgress::Stored { next_byte });
     done(send(&other_process, &session, &content).await.unwrap());

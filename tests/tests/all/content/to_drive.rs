@@ -4,7 +4,7 @@ use domain::content::ContentOrigin;
 use domain::{Choice, Field, Value};
 use drive_simulator::Fault;
 use http::Method;
-use local::aws::Queue;
+use local::aws::{NAME, Queue};
 use serde_json::{Value as Json, json};
 
 use super::content_wakes::{apply, content, mirror, mirrored};
@@ -379,6 +379,31 @@ fn a_session_that_keeps_less_than_it_was_sent_is_continued() {
         hand.control(Method::POST, "uploads", less).await;
         upload(hand, &file, ours).await;
         run_until_pushed(hand).await;
+        assert_eq!(in_drive(hand, &file).await.as_ref(), ours);
+    });
+}
+
+#[test]
+fn regression_the_table_does_not_have_the_address_of_an_upload() {
+    mirrored(2, async |hand| {
+        let file = hand.take();
+        let ours: &'static [u8] = vec![7; 6_000_000].leak();
+        upload(hand, &file, ours).await;
+        hand.pump_stream().await.unwrap();
+        let slow: Json = json!({"match": "PUT /upload/drive/v2/files/*?*upload_id=*", "times": 1,
+            "respond": {"status": 503, "reason": "backendError"}});
+        let slow: Fault = serde_json::from_value(slow).unwrap();
+        hand.simulator.add_fault(slow).unwrap();
+        hand.pump_only(Queue::Content).await;
+        let table = hand.aws.dynamodb_client();
+        let items = table.scan().table_name(NAME).send().await.unwrap();
+        let items = format!("{:?}", items.items());
+        assert!(items.contains("sealed:1:"), "no upload is under way");
+        assert!(!items.contains("upload_id"), "its address can be read");
+        // It is continued, and not begun again.
+        hand.simulator.zero_counters();
+        run_until_pushed(hand).await;
+        assert_eq!(hand.calls("v2.files.update"), 0);
         assert_eq!(in_drive(hand, &file).await.as_ref(), ours);
     });
 }
