@@ -27,5 +27,6 @@ cp "$here/package.json" "$here/uses.ts" "$npm/"
   { cat "$work/typescript"; exit 1; }
 "$npm/node_modules/.bin/tsc" --noEmit --strict --skipLibCheck "$npm/api.ts" "$npm/uses.ts"
 
+. "$work/data/aws.env"
 (cd "$work" && "$tools/python" drive_client.py out)
 kill -0 "$system" || { echo "the system has ended:"; cat "$work/err"; exit 1; }

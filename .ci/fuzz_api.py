@@ -33,6 +33,7 @@ class System:
     def __init__(self, ready):
         self.base = f"{ready['api']}/v1/connections/{ready['connection']}"
         self.drive, self.token = ready["drive"], ready["token"]
+        self.drive_control = ready["drive_control"]
 
     def api(self, method, path, body=None, expect=200):
         status, answer = call(method, self.base + path, self.token, body, {"If-Match": "*"})
@@ -48,7 +49,8 @@ class System:
         return answer
 
     def control(self, path, body):
-        status, answer = call("POST", f"{self.drive}/_control/{path}", "none", body)
+        status, answer = call("POST", f"{self.drive}/_control/{path}", "none", body,
+                              {"X-Drive-Control": self.drive_control})
         assert status == 200, f"{path}: {status} {answer}"
 
     def in_drive(self, file, fields):

@@ -1,6 +1,6 @@
 """Drives the main calls of the API through the client that was generated from its description.
 
-Argument: the file with what `local --json` prints.
+Argument: the file with what `local --json` prints. The environment is that of its `aws.env`.
 """
 
 import hashlib
@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 from typing import TypeVar
 
-from fuzz_api import System, call
+import boto3
+from fuzz_api import System
 
 from drivesync_client import AuthenticatedClient
 from drivesync_client.api.conflicts import get_conflict, list_conflicts, resolve_conflict, resolve_conflicts
@@ -186,14 +187,14 @@ class Calls:
         assert download is not None and not isinstance(download, Problem), download
         assert download.size_bytes == len(text), download
 
-    def send_to_dead_letter_queue(self, sqs: str, files: list[str]) -> None:
+    def send_to_dead_letter_queue(self, files: list[str]) -> None:
         """Sends a message about each file to a dead-letter queue, where the sweep finds it within a minute."""
+        sqs = boto3.client("sqs")
+        queue = sqs.get_queue_url(QueueName="content-dead.fifo")["QueueUrl"]
         for file in files:
             body = {"v": 1, "tenant": "local", "connection": self.connection, "content_of": file}
-            message = {"QueueUrl": f"{sqs}/000000000000/content-dead.fifo", "MessageBody": json.dumps(body),
-                       "MessageGroupId": "g", "MessageDeduplicationId": file}
-            status, answer = call("POST", sqs, "none", message, {"X-Amz-Target": "AmazonSQS.SendMessage"})
-            assert status == 200, answer
+            sqs.send_message(QueueUrl=queue, MessageBody=json.dumps(body), MessageGroupId="g",
+                             MessageDeduplicationId=file)
 
     def dead_letters(self) -> None:
         """Redrives one of two dead letters, and drops the other."""
@@ -223,7 +224,7 @@ def main(printed: str) -> None:
     assert get_health.sync(client=client) is not None and get_stats.sync(client=client) is not None
     assert get_status.sync(calls.connection, client=client) is not None
     file, other, *letters = calls.plain_files()[:4]
-    calls.send_to_dead_letter_queue(ready["aws"]["sqs"], letters)
+    calls.send_to_dead_letter_queue(letters)
     calls.connections()
     calls.files(file, other)
     calls.conflicts(file)

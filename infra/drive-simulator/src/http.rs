@@ -11,7 +11,7 @@ pub(crate) mod params;
 pub(crate) mod request_body;
 pub(crate) mod response;
 pub(crate) mod routes;
-mod serve;
+pub(crate) mod serve;
 pub(crate) mod v2;
 pub(crate) mod v3;
 

@@ -16,7 +16,7 @@ mod state;
 pub use clock::TimeSource;
 pub use errors::{DriveError, Location};
 pub use fault_injection::{CorruptBody, Fault, FaultResponse, FaultScope};
-pub use http::media::upload_sessions::UploadCondition;
+pub use http::{media::upload_sessions::UploadCondition, serve::hosts::Hosts};
 pub use notify::{NotificationPolicy, SendNotification};
 pub use quota::{Counters, QuotaLimits};
 pub use simulator::{

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::Parser;
-use drive_simulator::{Options, Simulator};
+use drive_simulator::{Hosts, Options, Simulator};
 use tokio::net::TcpListener;
 
 /// A stateful Google Drive over HTTP, in memory.
@@ -16,6 +16,9 @@ struct Arguments {
     /// A directory to load into the library.
     #[arg(long)]
     library: Option<PathBuf>,
+    /// A name of this machine under which it may be called, besides localhost and its addresses.
+    #[arg(long, value_name = "NAME")]
+    allow_host: Vec<String>,
     /// Makes ids and random choices reproducible.
     #[arg(long)]
     seed: Option<u64>,
@@ -43,6 +46,8 @@ async fn main() -> ExitCode {
 async fn run(arguments: Arguments) -> Result<(), String> {
     let simulator = Simulator::new(Options {
         seed: arguments.seed,
+        library: arguments.library.clone(),
+        hosts: Hosts::with_names(arguments.allow_host),
         ..Options::default()
     });
     let listener = TcpListener::bind(arguments.addr)
@@ -51,6 +56,12 @@ async fn run(arguments: Arguments) -> Result<(), String> {
     let address = listener
         .local_addr()
         .map_err(|error| format!("cannot listen on {}: {error}", arguments.addr))?;
+    if !address.ip().is_loopback() {
+        eprintln!(
+            "drive-simulator: warning: other machines can reach {address}, over plain HTTP, and \
+             act as any person"
+        );
+    }
     let mut loaded = String::new();
     if let Some(library) = arguments.library {
         let handle = simulator.clone();
@@ -68,7 +79,10 @@ async fn run(arguments: Arguments) -> Result<(), String> {
         reason = "tells people and scripts that the server is ready"
     )]
     {
-        println!("drive-simulator listens on http://{address}{loaded}");
+        let control = simulator.control_key().unwrap_or("none");
+        println!(
+            "drive-simulator listens on http://{address}{loaded} (X-Drive-Control: {control})"
+        );
     }
     let interrupted = async {
         if let Err(error) = tokio::signal::ctrl_c().await {

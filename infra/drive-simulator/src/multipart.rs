@@ -21,12 +21,14 @@ impl Part {
     }
 }
 
-/// Returns the boundary of a `Content-Type`.
+/// Returns the boundary of a `Content-Type`: of an upload or a batch, not of a form, which any page
+/// can send.
 pub(crate) fn boundary(content_type: &str) -> Option<String> {
     let mut parts = content_type.split(';').map(str::trim);
-    parts
-        .next()
-        .filter(|kind| kind.to_ascii_lowercase().starts_with("multipart/"))?;
+    let kind = parts.next()?.to_ascii_lowercase();
+    if !matches!(kind.as_str(), "multipart/related" | "multipart/mixed") {
+        return None;
+    }
     parts.find_map(|part| {
         let (name, value) = part.split_once('=')?;
         name.trim()
@@ -130,6 +132,7 @@ mod tests {
             Some("b".to_owned())
         );
         assert_eq!(boundary("application/json; boundary=b"), None);
+        assert_eq!(boundary("multipart/form-data; boundary=b"), None);
         assert_eq!(boundary("multipart/mixed"), None);
     }
 

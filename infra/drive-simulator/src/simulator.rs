@@ -7,6 +7,7 @@ pub(crate) mod library;
 use std::{
     collections::BTreeMap,
     fmt,
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -16,7 +17,7 @@ use crate::{
     clock::{Clock, TimeSource},
     errors::DriveError,
     fault_injection::{Fault, Faults, MatchedFault},
-    http::media::upload_sessions::Uploads,
+    http::{media::upload_sessions::Uploads, serve::hosts::Hosts},
     ids::UserId,
     notify::{NotificationPolicy, Notifier, SendNotification},
     quota::{Counters, Quota, QuotaLimits},
@@ -37,6 +38,10 @@ pub struct Options {
     pub clock: Option<TimeSource>,
     /// Sends notifications. Without it, they are POSTed to the channel's address.
     pub deliver: Option<SendNotification>,
+    /// The directory that the control interface may load from; without it, from none.
+    pub library: Option<PathBuf>,
+    /// The names under which [`Simulator::serve`] may be called.
+    pub hosts: Hosts,
 }
 
 impl fmt::Debug for Options {
@@ -114,6 +119,9 @@ struct Inner {
     quota: Mutex<Quota>,
     notifier: Notifier,
     uploads: Mutex<Uploads>,
+    library: Option<PathBuf>,
+    hosts: Hosts,
+    control_key: Option<String>,
 }
 
 /// A simulated Google Drive. Clones are handles to the same one.
@@ -124,6 +132,14 @@ pub struct Simulator {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Draws the value that control commands need, from the machine and not from the seed.
+fn control_key() -> Option<String> {
+    let mut bytes = [0_u8; 16];
+    getrandom::fill(&mut bytes)
+        .ok()
+        .map(|()| hex::encode(bytes))
 }
 
 impl Simulator {
@@ -144,10 +160,23 @@ impl Simulator {
             quota: Mutex::default(),
             notifier,
             uploads: Mutex::default(),
+            library: options.library,
+            hosts: options.hosts,
+            control_key: control_key(),
         };
         Self {
             inner: Arc::new(inner),
         }
+    }
+
+    /// Returns the value of the header `X-Drive-Control`, which every control command on a socket
+    /// needs; `None`, and no commands there, if the machine gave no randomness for it.
+    pub fn control_key(&self) -> Option<&str> {
+        self.inner.control_key.as_deref()
+    }
+
+    pub(crate) fn hosts(&self) -> &Hosts {
+        &self.inner.hosts
     }
 
     /// Runs `act` on the state at the current time; notifications are sent after the lock is

@@ -2,5 +2,6 @@
 
 pub mod aws;
 pub mod gateway;
+pub mod private;
 pub mod sources;
 pub mod system;

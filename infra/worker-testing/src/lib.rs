@@ -96,6 +96,7 @@ impl World {
             clock: Some(Arc::new(millis)),
             // Notifications go nowhere.
             deliver: Some(Arc::new(|_| Box::pin(async { Some(204) }))),
+            ..drive_simulator::Options::default()
         });
         let credentials = json!({
             "type": "authorized_user", "client_id": "x", "client_secret": "y",

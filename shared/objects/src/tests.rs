@@ -323,10 +323,16 @@ async fn behind_a_socket() -> (Aws, Objects) {
     let aws = Aws::open(aws::Options::memory(aws::system_clock())).unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
-    let served = aws::serve::serve_router(listener, aws.s3_router(), std::future::pending());
-    tokio::spawn(served);
-    let signer = aws::clients::s3(&address, aws.http_client());
-    let objects = Objects::new(aws.s3_client(), CONTENT_BUCKET).with_signer(signer);
+    let served = aws.served(aws::Service::S3);
+    let forever = std::future::pending();
+    tokio::spawn(aws::serve::serve(
+        listener,
+        served,
+        Default::default(),
+        forever,
+    ));
+    let objects = Objects::new(aws.s3_client(), CONTENT_BUCKET);
+    let objects = objects.with_signer(aws.s3_client_at(&address));
     (aws, objects)
 }
 

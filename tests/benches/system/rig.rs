@@ -95,6 +95,8 @@ impl Rig {
             drive_url,
             push_notifications: true,
             default_ports: false,
+            serve_aws: false,
+            hosts: drive_simulator::Hosts::default(),
             history_days: Some(HISTORY_DAYS),
         };
         (System::start(options).await.unwrap(), folder)

@@ -86,7 +86,7 @@ async fn load(State(simulator): State<Simulator>, request: Request) -> ControlRe
     let command: LoadCommand = parse(request).await?;
     let report = match (command.path, command.files.or(command.folders)) {
         (Some(path), None) => {
-            let loading = tokio::task::spawn_blocking(move || simulator.load_directory(&path));
+            let loading = tokio::task::spawn_blocking(move || simulator.load_below_library(&path));
             loading
                 .await
                 .map_err(|error| ControlError(error.to_string()))?

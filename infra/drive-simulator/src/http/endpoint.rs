@@ -250,9 +250,11 @@ fn caller(simulator: &Simulator, parts: &Parts, params: &Params) -> Result<UserI
                 .filter(|_| scheme.eq_ignore_ascii_case("bearer"))
                 .ok_or_else(DriveError::invalid_credentials)?
         }
+        // A link can have a token, but must not act as a person: any page can have a link.
         None => params
             .text("access_token")
             .or_else(|| params.text("oauth_token"))
+            .filter(|token| !token.starts_with("user:"))
             .ok_or_else(|| DriveError::login_required(parts.method == http::Method::GET))?,
     };
     let host = headers.get(header::HOST);

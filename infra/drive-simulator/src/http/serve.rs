@@ -1,9 +1,12 @@
 //! The TCP server. Unlike `axum::serve` it can close a connection without a response, as a fault
 //! may require.
 
+mod guard;
+pub(crate) mod hosts;
+
 use std::{convert::Infallible, future::Future, io, pin::pin, time::Duration};
 
-use axum::{Router, body::Body, extract::Request};
+use axum::{Router, body::Body, extract::Request, response::Response};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -27,6 +30,10 @@ struct Withheld;
 impl Simulator {
     /// Serves calls until `shutdown` completes; calls in flight have two more seconds.
     ///
+    /// A call for another host than [`Hosts`](crate::Hosts), or of a page from another origin, is
+    /// refused; so is a control command without the header `X-Drive-Control` of
+    /// [`Simulator::control_key`].
+    ///
     /// # Errors
     /// None at present: failed accepts are retried.
     pub async fn serve(
@@ -41,7 +48,7 @@ impl Simulator {
             tokio::select! {
                 () = &mut shutdown => break,
                 accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => serve_connection(stream, router.clone(), &connections),
+                    Ok((stream, _)) => self.serve_connection(stream, router.clone(), &connections),
                     Err(error) => {
                         tracing::warn!(%error, "accept failed");
                         tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -54,34 +61,44 @@ impl Simulator {
         let _cut_off = tokio::time::timeout(GRACE, connections.shutdown()).await;
         Ok(())
     }
-}
 
-fn serve_connection(stream: TcpStream, router: Router, connections: &GracefulShutdown) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "cannot set TCP_NODELAY");
-    }
-    let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let router = router.clone();
-        async move {
-            let request: Request = request.map(Body::new);
-            let response = router
-                .oneshot(request)
-                .await
-                .unwrap_or_else(|never: Infallible| match never {});
-            if response.extensions().get::<CloseConnection>().is_some() {
-                Err(Withheld)
-            } else {
-                Ok(response)
+    fn serve_connection(&self, stream: TcpStream, router: Router, connections: &GracefulShutdown) {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "cannot set TCP_NODELAY");
+        }
+        let simulator = self.clone();
+        let service = service_fn(move |request: hyper::Request<Incoming>| {
+            let (simulator, router) = (simulator.clone(), router.clone());
+            simulator.answer(router, request)
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .serve_connection(TokioIo::new(stream), service);
+        let connection = connections.watch(connection);
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "connection failed");
             }
+        });
+    }
+
+    async fn answer(
+        self,
+        router: Router,
+        request: hyper::Request<Incoming>,
+    ) -> Result<Response, Withheld> {
+        if let Some(refused) = guard::refuse(&request, self.hosts(), self.control_key()) {
+            return Ok(refused);
         }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .serve_connection(TokioIo::new(stream), service);
-    let connection = connections.watch(connection);
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "connection failed");
+        let request: Request = request.map(Body::new);
+        let response = router
+            .oneshot(request)
+            .await
+            .unwrap_or_else(|never: Infallible| match never {});
+        if response.extensions().get::<CloseConnection>().is_some() {
+            Err(Withheld)
+        } else {
+            Ok(response)
         }
-    });
+    }
 }

@@ -16,6 +16,8 @@ mod permission_routes;
 mod shortcuts;
 mod upload_routes;
 
+use std::path::Path;
+
 use axum::{Router, body::Body};
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode, header};
@@ -72,8 +74,14 @@ impl Reply {
 
 impl World {
     fn new() -> Self {
+        Self::beside(None)
+    }
+
+    /// A simulator that may load from a directory.
+    fn beside(library: Option<&Path>) -> Self {
         let simulator = Simulator::new(Options {
             seed: Some(1),
+            library: library.map(Path::to_owned),
             ..Options::default()
         });
         Self {

@@ -53,6 +53,20 @@ pub struct LoadError {
     pub source: io::Error,
 }
 
+/// A path that the control interface names cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LibraryError {
+    /// The simulator was started without a library.
+    #[error("nothing can be loaded from this machine: start the simulator with --library")]
+    None,
+    /// The path does not exist, or leads out of the library.
+    #[error("{0} is no directory below the library")]
+    Outside(PathBuf),
+    /// The directory cannot be read.
+    #[error(transparent)]
+    Unreadable(#[from] LoadError),
+}
+
 /// A directory entry that is to be loaded.
 struct DirectoryEntry {
     path: PathBuf,
@@ -112,6 +126,22 @@ impl Simulator {
             }
         }
         Ok(report)
+    }
+
+    /// Loads a directory like [`Simulator::load_directory`] if it is the library's or below it,
+    /// whatever `..` and links its path has. A relative path begins at the library.
+    ///
+    /// # Errors
+    /// [`LibraryError`].
+    pub(crate) fn load_below_library(&self, path: &Path) -> Result<LoadReport, LibraryError> {
+        let library = self.inner.library.as_deref().ok_or(LibraryError::None)?;
+        let outside = || LibraryError::Outside(path.to_owned());
+        let library = library.canonicalize().map_err(|_| outside())?;
+        let directory = library.join(path).canonicalize().map_err(|_| outside())?;
+        if !directory.starts_with(&library) || !directory.is_dir() {
+            return Err(outside());
+        }
+        Ok(self.load_directory(&directory)?)
     }
 
     /// Creates a tree of folders and small text files in the library, spread evenly, the same for

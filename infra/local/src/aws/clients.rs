@@ -1,5 +1,5 @@
-//! The SDKs' clients for the local services: the real ones, with a given HTTP client, fixed
-//! credentials and explicit timeouts.
+//! The SDKs' clients for the local services: the real ones, with given keys, a given HTTP client
+//! and explicit timeouts.
 
 use std::time::Duration;
 
@@ -8,8 +8,7 @@ use aws_smithy_types::timeout::TimeoutConfig;
 use sdk_in_process::InProcess;
 use sqs_fifo::REGION;
 
-/// The access key and the secret key of the local services.
-pub const KEY: &str = "test";
+use super::signature::Keys;
 
 fn timeouts() -> TimeoutConfig {
     // Longer than the longest long poll (20 s).
@@ -24,11 +23,11 @@ macro_rules! client {
     ($(#[$doc:meta])* $name:ident, $sdk:ident $(, $setting:ident($value:expr))*) => {
         $(#[$doc])*
         #[must_use]
-        pub fn $name(endpoint: &str, http: InProcess) -> $sdk::Client {
+        pub fn $name(endpoint: &str, keys: &Keys, http: InProcess) -> $sdk::Client {
             let config = $sdk::Config::builder()
                 .behavior_version($sdk::config::BehaviorVersion::v2026_01_12())
                 .region($sdk::config::Region::from_static(REGION))
-                .credentials_provider($sdk::config::Credentials::new(KEY, KEY, None, None, "local"))
+                .credentials_provider(keys.credentials())
                 .endpoint_url(endpoint)
                 .http_client(http)
                 .timeout_config(timeouts())

@@ -16,6 +16,7 @@ pub mod s3;
 pub(crate) mod scratch;
 pub mod secrets;
 pub mod serve;
+pub mod signature;
 
 /// The HTTP client of the SDKs that calls the services in this process.
 pub use sdk_in_process as in_process;
@@ -30,6 +31,8 @@ use self::dynamodb::{Dynamodb, DynamodbError};
 use self::s3::S3Error;
 use self::scratch::Scratch;
 use self::secrets::{SecretsError, SecretsManager};
+use self::signature::Keys;
+use crate::private;
 
 pub use sqs_fifo::Clock;
 
@@ -71,6 +74,9 @@ pub enum AwsError {
         #[source]
         source: std::io::Error,
     },
+    /// The operating system provides no randomness for the keys.
+    #[error("the operating system provides no randomness")]
+    Random,
     /// The queues cannot be opened.
     #[error("the queues cannot be opened")]
     Sqs(#[from] SqsError),
@@ -133,6 +139,8 @@ pub struct Options {
     pub clock: Clock,
     /// The layer between the clients and the services, if any.
     pub layer: Option<Layer>,
+    /// The keys of all requests, or `None` for new ones.
+    pub keys: Option<Keys>,
 }
 
 impl fmt::Debug for Options {
@@ -150,6 +158,7 @@ impl Options {
             data_dir: None,
             clock,
             layer: None,
+            keys: None,
         }
     }
 
@@ -161,6 +170,7 @@ impl Options {
             data_dir,
             clock,
             layer: None,
+            keys: None,
         }
     }
 }
@@ -173,6 +183,8 @@ pub struct Aws {
     s3_root: PathBuf,
     handlers: BTreeMap<Service, Handler>,
     http: InProcess,
+    keys: Keys,
+    clock: Clock,
     _scratch: Option<Scratch>,
 }
 
@@ -196,14 +208,19 @@ impl Aws {
             data_dir,
             clock,
             layer,
+            keys,
         } = options;
+        let keys = match keys {
+            Some(keys) => keys,
+            None => Keys::random().map_err(|_| AwsError::Random)?,
+        };
         let folder_error = |path: &Path, source| AwsError::Folder {
             path: path.to_owned(),
             source,
         };
         let scratch = match &data_dir {
             Some(path) => {
-                std::fs::create_dir_all(path).map_err(|e| folder_error(path, e))?;
+                private::create_folder(path).map_err(|e| folder_error(path, e))?;
                 None
             }
             None => Some(Scratch::new().map_err(|e| folder_error(&std::env::temp_dir(), e))?),
@@ -221,8 +238,8 @@ impl Aws {
         let dynamodb = Dynamodb::open(file("dynamodb.db").as_deref(), clock.clone())?;
         create_table(&dynamodb)?;
         dynamodb.reset_counters();
-        let secrets = SecretsManager::open(file("secrets.json").as_deref(), clock)?;
-        let s3 = s3::open(&bucket_root, &[NAME, CONTENT_BUCKET, AUDIT_BUCKET])?;
+        let secrets = SecretsManager::open(file("secrets.json").as_deref(), clock.clone())?;
+        let s3 = s3::open(&bucket_root, &[NAME, CONTENT_BUCKET, AUDIT_BUCKET], &keys)?;
         let handlers = BTreeMap::from([
             (Service::Dynamodb, dynamodb::handler(dynamodb.clone())),
             (Service::Sqs, sqs_handler(sqs.clone())),
@@ -244,6 +261,8 @@ impl Aws {
             s3_root: bucket_root,
             handlers,
             http,
+            keys,
+            clock,
             _scratch: scratch,
         })
     }
@@ -260,6 +279,8 @@ impl Aws {
             s3: self.s3.clone(),
             s3_root: self.s3_root.clone(),
             http: self.http.layered(layer),
+            keys: self.keys.clone(),
+            clock: Arc::clone(&self.clock),
             _scratch: None,
         }
     }
@@ -297,12 +318,31 @@ impl Aws {
         s3::open_uploads(&self.s3_root)
     }
 
-    /// Returns the bucket for [`serve::serve_router`], without the layer. Bodies stream.
-    pub fn s3_router(&self) -> axum::Router {
-        s3::router(self.s3.clone())
+    /// Returns the keys that requests are signed with.
+    #[must_use]
+    pub fn keys(&self) -> &Keys {
+        &self.keys
     }
 
-    /// Returns a service for [`serve::serve`], without the layer.
+    /// Returns a service for [`serve::serve`], without the layer: it answers requests that are
+    /// signed with the keys. The bucket's bodies stream.
+    pub fn served(&self, service: Service) -> axum::Router {
+        let checked = |signing_name| {
+            let (handler, keys) = (self.handler(service), self.keys.clone());
+            let clock = Arc::clone(&self.clock);
+            serve::router(signature::checked(handler, signing_name, keys, clock))
+        };
+        match service {
+            // It checks signatures by itself.
+            Service::S3 => s3::router(self.s3.clone()),
+            Service::Dynamodb => checked("dynamodb"),
+            Service::Sqs => checked("sqs"),
+            Service::Secrets => checked("secretsmanager"),
+        }
+    }
+
+    /// Returns a service for callers in this process, without the layer, and without a look at
+    /// signatures.
     #[must_use]
     pub fn handler(&self, service: Service) -> Handler {
         match self.handlers.get(&service) {
@@ -320,25 +360,31 @@ impl Aws {
     /// Returns a client of the table.
     #[must_use]
     pub fn dynamodb_client(&self) -> aws_sdk_dynamodb::Client {
-        clients::dynamodb(&Service::Dynamodb.endpoint(), self.http.clone())
+        clients::dynamodb(&Service::Dynamodb.endpoint(), &self.keys, self.http.clone())
     }
 
     /// Returns a client of the queues.
     #[must_use]
     pub fn sqs_client(&self) -> aws_sdk_sqs::Client {
-        clients::sqs(&Service::Sqs.endpoint(), self.http.clone())
+        clients::sqs(&Service::Sqs.endpoint(), &self.keys, self.http.clone())
     }
 
     /// Returns a client of the bucket.
     #[must_use]
     pub fn s3_client(&self) -> aws_sdk_s3::Client {
-        clients::s3(&Service::S3.endpoint(), self.http.clone())
+        self.s3_client_at(&Service::S3.endpoint())
+    }
+
+    /// Returns a client that presigns URLs of the bucket at the address where it is served.
+    #[must_use]
+    pub fn s3_client_at(&self, url: &str) -> aws_sdk_s3::Client {
+        clients::s3(url, &self.keys, self.http.clone())
     }
 
     /// Returns a client of the secrets.
     #[must_use]
     pub fn secrets_client(&self) -> aws_sdk_secretsmanager::Client {
-        clients::secrets(&Service::Secrets.endpoint(), self.http.clone())
+        clients::secrets(&Service::Secrets.endpoint(), &self.keys, self.http.clone())
     }
 
     /// Returns the URL of a queue within this process.

@@ -38,7 +38,8 @@ use s3s::service::{S3Service, S3ServiceBuilder};
 use sdk_in_process::{Body, Handler, TransportError};
 
 use self::bucket::Buckets;
-use super::clients::KEY;
+use super::signature::{ACCESS_KEY, Keys};
+use crate::private;
 
 /// The bucket store cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -52,20 +53,23 @@ pub enum S3Error {
     Root(String),
 }
 
-/// Opens S3 over `root` and creates missing buckets. Requests are signed with the access key and
-/// the secret key `test`.
+/// Opens S3 over `root` and creates missing buckets. Requests are signed, or presigned, with
+/// `keys`.
 ///
 /// # Errors
 /// The directory cannot be created or opened.
-pub fn open(root: &Path, buckets: &[&str]) -> Result<S3Service, S3Error> {
-    std::fs::create_dir_all(root).map_err(S3Error::Folder)?;
+pub fn open(root: &Path, buckets: &[&str], keys: &Keys) -> Result<S3Service, S3Error> {
+    private::create_folder(root).map_err(S3Error::Folder)?;
     for bucket in buckets {
-        std::fs::create_dir_all(root.join(bucket)).map_err(S3Error::Folder)?;
+        private::create_folder(&root.join(bucket)).map_err(S3Error::Folder)?;
     }
     let files =
         s3s_fs::FileSystem::new(root).map_err(|error| S3Error::Root(format!("{error:?}")))?;
     let mut builder = S3ServiceBuilder::new(Buckets::new(files, root));
-    builder.set_auth(SimpleAuth::from_single(KEY, KEY));
+    builder.set_auth(SimpleAuth::from_single(
+        ACCESS_KEY,
+        keys.expose_secret_key(),
+    ));
     let mut config = S3Config::default();
     // A caller in virtual time signs with another date than the machine's.
     config.presigned_url_max_skew_time_secs = u32::MAX;

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::private;
+
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// A folder under the system's temporary folder, removed when this is dropped.
@@ -19,7 +21,7 @@ impl Scratch {
         if path.exists() {
             std::fs::remove_dir_all(&path)?;
         }
-        std::fs::create_dir_all(&path)?;
+        private::create_new_folder(&path)?;
         Ok(Self(path))
     }
 

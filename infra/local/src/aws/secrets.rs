@@ -5,8 +5,6 @@
 //! of a secret are not kept.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -18,6 +16,7 @@ use serde_json::{Value, json};
 use sqs_fifo::{ACCOUNT, REGION};
 
 use super::Clock;
+use crate::private;
 
 /// An error, named as Secrets Manager names it.
 #[derive(Debug, thiserror::Error)]
@@ -165,7 +164,7 @@ impl SecretsManager {
         let mut changed = secrets.clone();
         let result = change(&mut changed, (self.inner.clock)())?;
         if let Some(path) = &self.inner.path {
-            replace(path, &serde_json::to_vec_pretty(&changed)?)?;
+            private::replace_file(path, &serde_json::to_vec_pretty(&changed)?)?;
         }
         *secrets = changed;
         Ok(result)
@@ -319,26 +318,6 @@ fn new_version(arn: &str, token: Option<String>, value: SecretValue, now: i64) -
 )]
 fn seconds(ms: i64) -> f64 {
     ms as f64 / 1000.0
-}
-
-/// Replaces a file as a whole: a reader, or a killed process, sees the old or the new content.
-fn replace(path: &Path, content: &[u8]) -> std::io::Result<()> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".new");
-    let new = PathBuf::from(name);
-    // A file left by a killed process is removed, since the mode is only set on creation.
-    match std::fs::remove_file(&new) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&new)?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    std::fs::rename(&new, path)
 }
 
 /// Returns a handler of requests in this process.

@@ -3,43 +3,58 @@
 use axum::Router;
 use axum::body::to_bytes;
 use axum::extract::Request;
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse as _, Response};
+use drive_simulator::Hosts;
 use http::StatusCode;
 use sdk_in_process::{Handler, TransportError};
 use tokio::net::TcpListener;
 
+use crate::gateway::problem;
+
 /// The longest request body, in bytes. The services that are served this way accept 1 MiB at most.
 const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// Serves a handler on a listener until `shutdown` completes, then finishes the requests in
-/// progress.
+/// Serves a router on a listener until `shutdown` completes, then finishes the requests in
+/// progress. A request for another host than these is answered 421, so that no page in a browser of
+/// this machine takes the server for its own.
 ///
 /// # Errors
 /// The listener failed.
 pub async fn serve(
     listener: TcpListener,
-    handler: Handler,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
-    let router = Router::new().fallback(move |request: Request| {
-        let handler = handler.clone();
-        async move { respond(&handler, request).await }
-    });
-    serve_router(listener, router, shutdown).await
-}
-
-/// Serves a router like [`serve`] does: the bucket's, whose bodies stream.
-///
-/// # Errors
-/// The listener failed.
-pub async fn serve_router(
-    listener: TcpListener,
     router: Router,
+    hosts: Hosts,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    axum::serve(listener, router)
+    let guard = from_fn(move |request: Request, next: Next| {
+        let admitted = hosts.admit(&request);
+        async move {
+            if admitted {
+                next.run(request).await
+            } else {
+                misdirected()
+            }
+        }
+    });
+    axum::serve(listener, router.layer(guard))
         .with_graceful_shutdown(shutdown)
         .await
+}
+
+fn misdirected() -> Response {
+    let status = StatusCode::MISDIRECTED_REQUEST;
+    let detail = "the Host of the request is no name of this server: call it by its address or as \
+                  localhost, or start it with --allow-host";
+    problem(status, "misdirected", detail).map(axum::body::Body::from)
+}
+
+/// Returns a router that passes all requests to a handler.
+pub fn router(handler: Handler) -> Router {
+    Router::new().fallback(move |request: Request| {
+        let handler = handler.clone();
+        async move { respond(&handler, request).await }
+    })
 }
 
 async fn respond(handler: &Handler, request: Request) -> Response {
@@ -80,7 +95,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-        let server = tokio::spawn(serve(listener, sqs_handler(sqs), async {
+        let served = router(sqs_handler(sqs));
+        let server = tokio::spawn(serve(listener, served, Hosts::default(), async {
             let _closed = stopped.await;
         }));
 

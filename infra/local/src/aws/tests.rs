@@ -176,7 +176,7 @@ async fn a_layer_can_delay_in_virtual_time() {
 #[tokio::test(start_paused = true)]
 async fn a_request_to_an_unknown_host_fails() {
     let http = InProcess::new(sdk_in_process::router(BTreeMap::new()));
-    let client = clients::dynamodb("http://nowhere.local", http);
+    let client = clients::dynamodb("http://nowhere.local", &Keys::random().unwrap(), http);
     let error = client.list_tables().send().await.unwrap_err();
     assert!(
         matches!(error, aws_sdk_dynamodb::error::SdkError::DispatchFailure(_)),

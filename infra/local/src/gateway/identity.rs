@@ -1,19 +1,23 @@
 //! Bearer tokens: API Gateway's JWT authorizer on one machine, with a key in the data directory.
 
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 
+use domain::{Role, Timestamp};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
 use serde_json::{Map, Value, json};
 
-use domain::Role;
-
-use crate::system::{ROLE_CLAIM, TENANT_CLAIM};
+use crate::private;
+use crate::system::{ROLE_CLAIM, SUBJECT, TENANT, TENANT_CLAIM};
 
 const ISSUER: &str = "drivesync-local";
 const AUDIENCE: &str = "drivesync";
 const KEY_BYTES: usize = 32;
+/// The file of the key, in the data directory.
+const KEY_FILE: &str = "token.key";
+/// The lifetime of a token of the person who started the system, in seconds: an hour, as Cognito
+/// issues them by default.
+const TOKEN_SECONDS: i64 = 3_600;
 
 /// Issues and validates tokens.
 #[derive(Clone)]
@@ -57,7 +61,7 @@ impl Identity {
     /// # Errors
     /// [`IdentityError`] if the key cannot be read, created or stored.
     pub fn open(data_dir: &Path) -> Result<Self, IdentityError> {
-        let path = data_dir.join("token.key");
+        let path = data_dir.join(KEY_FILE);
         let failed = |source| IdentityError::File {
             path: path.display().to_string(),
             source,
@@ -69,11 +73,17 @@ impl Identity {
             ))),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let key = fresh_key()?;
-                store(&path, &key).map_err(failed)?;
+                private::create_file(&path, &key).map_err(failed)?;
                 Ok(Self::from_key(&key))
             }
             Err(error) => Err(failed(error)),
         }
+    }
+
+    /// Returns whether a system has run on a data directory, so that it has a key.
+    #[must_use]
+    pub fn exists(data_dir: &Path) -> bool {
+        data_dir.join(KEY_FILE).exists()
     }
 
     fn from_key(key: &[u8]) -> Self {
@@ -125,6 +135,14 @@ impl Identity {
         encode(&Header::new(Algorithm::HS256), &claims, &self.encoding).map_err(IdentityError::Sign)
     }
 
+    /// Returns a token of the person who started the system, with a role, valid for an hour.
+    ///
+    /// # Errors
+    /// [`IdentityError::Sign`] if the token cannot be signed.
+    pub fn own_token(&self, role: Role, now: Timestamp) -> Result<String, IdentityError> {
+        self.token_with_role(TENANT, SUBJECT, role, now.as_seconds() + TOKEN_SECONDS)
+    }
+
     /// Returns the claims of a valid token. All values are text, as API Gateway passes them.
     #[must_use]
     pub fn claims(&self, token: &str) -> Option<Map<String, Value>> {
@@ -158,16 +176,6 @@ fn fresh_key() -> Result<[u8; KEY_BYTES], IdentityError> {
     let mut key = [0; KEY_BYTES];
     getrandom::fill(&mut key).map_err(|_| IdentityError::Random)?;
     Ok(key)
-}
-
-fn store(path: &Path, key: &[u8]) -> std::io::Result<()> {
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
-    file.write_all(key)?;
-    file.sync_all()
 }
 
 #[cfg(test)]

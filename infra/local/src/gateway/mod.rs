@@ -122,7 +122,7 @@ fn too_large(what: &str, bytes: usize) -> http::Response<Vec<u8>> {
 }
 
 /// Returns a problem in the form of the API.
-fn problem(status: StatusCode, kind: &str, detail: &str) -> http::Response<Vec<u8>> {
+pub(crate) fn problem(status: StatusCode, kind: &str, detail: &str) -> http::Response<Vec<u8>> {
     let body = json!({
         "type": format!("urn:drivesync:problem:{kind}"),
         "title": status.canonical_reason().unwrap_or_default(),

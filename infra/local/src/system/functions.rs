@@ -190,8 +190,7 @@ impl Functions {
     pub fn with_bucket_at(self, aws: &Aws, url: &str) -> Self {
         let api = api::Deps::clone(&self.api);
         let objects = api.objects.clone();
-        let signer = aws::clients::s3(url, aws.http_client());
-        let objects = objects.with_signer(signer);
+        let objects = objects.with_signer(aws.s3_client_at(url));
         Self {
             api: Arc::new(api::Deps { objects, ..api }),
             ..self

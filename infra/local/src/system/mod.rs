@@ -4,33 +4,36 @@ mod functions;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use domain::{ConnectionId, ConnectionKey, Timestamp};
+use domain::{ConnectionId, ConnectionKey, Role, Timestamp};
 use drive::{ContentTransport, Transport};
+use drive_simulator::Hosts;
 use http::Method;
 use runtime::{Clock, Entropy};
 use serde_json::{Map, Value, json};
+use sqs_fifo::REGION;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 pub use self::functions::{FunctionSettings, Functions, ROLE_CLAIM, SECRETS_PREFIX, TENANT_CLAIM};
+use crate::aws::signature::ACCESS_KEY;
 use crate::aws::{self, Aws, AwsError, Service};
 use crate::gateway::{HttpGateway, Identity, IdentityError};
-use crate::sources;
+use crate::{private, sources};
 
 /// The only tenant of a local system.
 pub const TENANT: &str = "local";
-/// The subject of the token that is issued at start.
+/// The subject of the tokens of the person who started the system.
 pub const SUBJECT: &str = "you";
 /// The name of the secret with Drive's credentials, within the tenant's names.
 const SECRET: &str = "drive";
-/// The lifetime of the token that is issued at start, in seconds: thirty days.
-const TOKEN_SECONDS: i64 = 30 * 86_400;
 /// The quota units per minute for a Drive on this machine: the most that a connection can set.
 const LOCAL_QUOTA_PER_MINUTE: u32 = 100_000_000;
+/// The file with the keys and addresses of the services, in the data directory.
+const AWS_ENVIRONMENT: &str = "aws.env";
 /// The time for tasks to finish after a stop.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 
@@ -55,6 +58,11 @@ pub struct Options {
     pub history_days: Option<u32>,
     /// True if the services listen on their default ports ([`default_port`]), where those are free.
     pub default_ports: bool,
+    /// True if DynamoDB, SQS and Secrets Manager listen too, for AWS's own tools. S3 always does,
+    /// for presigned URLs.
+    pub serve_aws: bool,
+    /// The names under which the API and the services may be called.
+    pub hosts: Hosts,
 }
 
 /// Returns the default port of a service, as `events/env.json` states it for `sam local`.
@@ -77,6 +85,15 @@ pub enum SystemError {
     /// The key of the tokens cannot be used.
     #[error("the key of the tokens cannot be used")]
     Identity(#[from] IdentityError),
+    /// A file or a folder of the data directory cannot be created.
+    #[error("the data directory {path} cannot be used")]
+    DataDir {
+        /// The path of the file or folder.
+        path: PathBuf,
+        /// The error of the file system.
+        #[source]
+        source: std::io::Error,
+    },
     /// An address cannot be bound.
     #[error("cannot listen")]
     Listen(#[source] std::io::Error),
@@ -101,14 +118,16 @@ pub struct System {
     pub functions: Functions,
     /// The clock.
     pub clock: Clock,
-    /// A bearer token for the API.
-    pub token: String,
     /// The URL of the API, if it listens.
     pub api_url: Option<String>,
-    /// The URL of each service, for other processes.
+    /// The URL of each service that listens, for other processes.
     pub aws_urls: BTreeMap<&'static str, String>,
+    /// The file with the keys of the services, if there is a data directory. A shell that sources
+    /// it can use AWS's own tools.
+    pub aws_environment: Option<PathBuf>,
     /// True if Drive runs on this machine.
     local_drive: bool,
+    identity: Identity,
     gateway: HttpGateway,
     shutdown: watch::Sender<bool>,
     tasks: JoinSet<()>,
@@ -121,6 +140,9 @@ impl System {
     /// [`SystemError`] if a part cannot be opened.
     pub async fn start(options: Options) -> Result<Self, SystemError> {
         let clock = Clock::system();
+        if let Some(dir) = &options.data_dir {
+            private::create_folder(dir).map_err(|error| data_dir(dir, error))?;
+        }
         let aws = Aws::open(match &options.data_dir {
             Some(dir) => aws::Options::directory(dir.join("aws")),
             None => aws::Options::memory(aws::system_clock()),
@@ -129,8 +151,6 @@ impl System {
             Some(dir) => Identity::open(dir)?,
             None => Identity::ephemeral()?,
         };
-        let expires_at = clock.now().as_seconds() + TOKEN_SECONDS;
-        let token = identity.token(TENANT, SUBJECT, expires_at)?;
         let address = options.api.as_ref().map(TcpListener::local_addr);
         let address = address.transpose().map_err(SystemError::Listen)?;
         let api_url = address.map(|address| format!("http://{address}"));
@@ -150,31 +170,54 @@ impl System {
         );
         let (shutdown, stop) = watch::channel(false);
         let mut served = JoinSet::new();
-        let aws_urls = serve_services(&aws, options.default_ports, &mut served, &stop)
+        let sockets = Sockets {
+            default_ports: options.default_ports,
+            serve_aws: options.serve_aws,
+            hosts: options.hosts.clone(),
+        };
+        let aws_urls = serve_services(&aws, &sockets, &mut served, &stop)
             .await
             .map_err(SystemError::Listen)?;
+        let aws_environment = match &options.data_dir {
+            Some(dir) => Some(write_environment(dir, &aws, &aws_urls)?),
+            None => None,
+        };
         let functions = match aws_urls.get("s3") {
             Some(url) => functions.with_bucket_at(&aws, url),
             None => functions,
         };
-        let gateway = HttpGateway::new(&functions, identity);
+        let gateway = HttpGateway::new(&functions, identity.clone());
         let mut tasks = sources::start(&aws, &functions, &clock, &stop);
         tasks.spawn(async move { while served.join_next().await.is_some() {} });
         if let Some(listener) = options.api {
-            tasks.spawn(serve_api(listener, gateway.clone(), stop.clone()));
+            tasks.spawn(serve_api(
+                listener,
+                gateway.clone(),
+                options.hosts,
+                stop.clone(),
+            ));
         }
         Ok(Self {
             aws,
             functions,
             clock,
-            token,
             api_url,
             aws_urls,
+            aws_environment,
             local_drive,
+            identity,
             gateway,
             shutdown,
             tasks,
         })
+    }
+
+    /// Returns an administrator's bearer token for the API, valid for an hour.
+    ///
+    /// # Errors
+    /// [`IdentityError`] if it cannot be signed.
+    pub fn token(&self) -> Result<String, IdentityError> {
+        self.identity.own_token(Role::Admin, self.now())
     }
 
     /// Connects to Drive with `credentials` (a secret's JSON), unless a connection exists, and
@@ -310,7 +353,8 @@ impl System {
         }
     }
 
-    /// Calls the API in this process with the system's token. Returns the status and the JSON body.
+    /// Calls the API in this process, as the person who started the system. Returns the status and
+    /// the JSON body.
     pub async fn call(
         &self,
         method: Method,
@@ -318,10 +362,11 @@ impl System {
         headers: &[(&str, &str)],
         body: Option<Value>,
     ) -> (u16, Value) {
+        let token = self.token().unwrap_or_default();
         let mut request = http::Request::builder()
             .method(method)
             .uri(path)
-            .header("authorization", format!("Bearer {}", self.token));
+            .header("authorization", format!("Bearer {token}"));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -377,24 +422,72 @@ fn successful((status, body): (u16, Value)) -> Result<Value, SystemError> {
     }
 }
 
-async fn serve_api(listener: TcpListener, gateway: HttpGateway, mut stop: sources::Shutdown) {
+fn data_dir(path: &Path, source: std::io::Error) -> SystemError {
+    SystemError::DataDir {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+/// Writes the keys and addresses of the services for shells, and returns the path of the file.
+fn write_environment(
+    dir: &Path,
+    aws: &Aws,
+    urls: &BTreeMap<&'static str, String>,
+) -> Result<PathBuf, SystemError> {
+    let mut text = format!(
+        "# For AWS's own tools: `. {AWS_ENVIRONMENT}`. Made anew at each start.\n\
+         unset AWS_SESSION_TOKEN AWS_PROFILE\n\
+         export AWS_ACCESS_KEY_ID={ACCESS_KEY}\n\
+         export AWS_SECRET_ACCESS_KEY={}\n\
+         export AWS_REGION={REGION} AWS_DEFAULT_REGION={REGION}\n",
+        aws.keys().expose_secret_key(),
+    );
+    for (service, url) in urls {
+        let name = match *service {
+            "secretsmanager" => "SECRETS_MANAGER".to_owned(),
+            other => other.to_uppercase(),
+        };
+        text.push_str(&format!("export AWS_ENDPOINT_URL_{name}={url}\n"));
+    }
+    let path = dir.join(AWS_ENVIRONMENT);
+    let written = private::replace_file(&path, text.as_bytes());
+    written.map_err(|error| data_dir(&path, error))?;
+    Ok(path)
+}
+
+async fn serve_api(
+    listener: TcpListener,
+    gateway: HttpGateway,
+    hosts: Hosts,
+    mut stop: sources::Shutdown,
+) {
     let stopped = async move { sources::stopped(&mut stop).await };
-    let served = axum::serve(listener, gateway.router())
-        .with_graceful_shutdown(stopped)
-        .await;
+    let served = aws::serve::serve(listener, gateway.router(), hosts, stopped).await;
     if let Err(error) = served {
         tracing::error!(%error, "the API stopped listening");
     }
 }
 
+/// How the services listen.
+struct Sockets {
+    default_ports: bool,
+    serve_aws: bool,
+    hosts: Hosts,
+}
+
 async fn serve_services(
     aws: &Aws,
-    default_ports: bool,
+    sockets: &Sockets,
     tasks: &mut JoinSet<()>,
     stop: &sources::Shutdown,
 ) -> std::io::Result<BTreeMap<&'static str, String>> {
     let mut urls = BTreeMap::new();
+    let default_ports = sockets.default_ports;
     for service in Service::ALL {
+        if service != Service::S3 && !sockets.serve_aws {
+            continue;
+        }
         let usual = if default_ports {
             default_port(service)
         } else {
@@ -411,17 +504,11 @@ async fn serve_services(
             Service::Secrets => "secretsmanager",
         };
         urls.insert(name, format!("http://{}", listener.local_addr()?));
-        let (handler, objects) = (aws.handler(service), aws.s3_router());
+        let (router, hosts) = (aws.served(service), sockets.hosts.clone());
         let mut stop = stop.clone();
         tasks.spawn(async move {
             let stopped = async move { sources::stopped(&mut stop).await };
-            let served = match service {
-                Service::S3 => aws::serve::serve_router(listener, objects, stopped).await,
-                Service::Dynamodb | Service::Sqs | Service::Secrets => {
-                    aws::serve::serve(listener, handler, stopped).await
-                }
-            };
-            if let Err(error) = served {
+            if let Err(error) = aws::serve::serve(listener, router, hosts, stopped).await {
                 tracing::error!(%error, service = name, "a service stopped listening");
             }
         });

@@ -1,9 +1,9 @@
 //! Upload sessions as they are stored: sealed with the credentials that opened them.
 //!
-//! Whoever has the address of a session can write the file for a week, so reading the table must
-//! not be enough to have it. The key is derived from the connection's credentials, which are in
-//! Secrets Manager alone. Once they are rotated, a session cannot be opened any more, and the upload
-//! begins again.
+//! The address of a session alone authorises writing the file, for a week, so reading the table
+//! must not be enough to have it. The key is derived from the connection's credentials, which are
+//! in Secrets Manager alone. Once they are rotated, a session cannot be opened any more, and the
+//! upload begins again.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};

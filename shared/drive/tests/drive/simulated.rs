@@ -49,7 +49,10 @@ impl Simulated {
 
     /// Sends a control request to the simulator.
     pub(crate) async fn control(&self, order: &str, body: Value) {
+        let key = self.simulator.control_key().unwrap();
         let request = http::Request::post(format!("{}/_control/{order}", self.url))
+            .header("content-type", "application/json")
+            .header("x-drive-control", key)
             .body(Bytes::from(body.to_string()))
             .unwrap();
         let transport = reqwest_transport(Timeouts::default()).unwrap();

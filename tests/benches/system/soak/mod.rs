@@ -115,7 +115,7 @@ async fn run(report: &mut Report, setup: Setup) -> Outcome {
     // Contents are mirrored where Drive refuses them.
     let content = google == Google::Bad;
     let mut local = Local::start(programs, &drive, &data_dir, &log, content).await;
-    let mut stage = Stage::new(&drive.url, &local.ready);
+    let mut stage = Stage::new(&drive, &local.ready, &data_dir);
     synced(&stage).await;
     let items = stage.list("/files?limit=1000").await;
     stage.know(&items);
@@ -193,7 +193,8 @@ async fn run(report: &mut Report, setup: Setup) -> Outcome {
 async fn load(drive: &Drive, files: usize) {
     let url = format!("{}/_control/load", drive.url);
     let order = json!({"files": files, "folders": (files / 100).max(2)});
-    let loaded = reqwest::Client::new().post(url).body(order.to_string());
+    let loaded = reqwest::Client::new().post(url).json(&order);
+    let loaded = loaded.header("x-drive-control", &drive.control_key);
     let loaded = loaded.send().await.unwrap();
     assert_eq!(loaded.status().as_u16(), 200);
 }
@@ -263,7 +264,7 @@ async fn rest(stage: &Stage) -> Vec<String> {
 /// Returns the dead letters; there should be none.
 async fn set_aside(stage: &Stage) -> Vec<String> {
     let url = format!("{}/v1/dead-letters", stage.api);
-    let request = stage.http.get(url).bearer_auth(&stage.token);
+    let request = stage.http.get(url).bearer_auth(stage.token());
     let answer: Value = request.send().await.unwrap().json().await.unwrap();
     let letters = answer["items"].as_array().unwrap();
     letters

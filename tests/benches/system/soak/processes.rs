@@ -47,6 +47,8 @@ pub fn build(into: &Path) -> &'static str {
 /// A Drive in its own process.
 pub struct Drive {
     pub url: String,
+    /// The value of the header that its control commands need.
+    pub control_key: String,
     _process: Child,
 }
 
@@ -62,8 +64,10 @@ impl Drive {
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let line = within(lines.next_line()).await.unwrap().unwrap();
         let url = line.split_whitespace().find(|word| word.contains("://"));
+        let (_, control_key) = line.rsplit_once("X-Drive-Control: ").unwrap();
         Self {
             url: url.unwrap().to_owned(),
+            control_key: control_key.trim_end_matches(')').to_owned(),
             _process: process,
         }
     }

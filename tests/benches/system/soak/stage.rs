@@ -1,14 +1,19 @@
 //! The shared state of the soak: the two addresses, the files, and the ledger of accepted edits.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use domain::Role;
 use fastrand::Rng;
 use http::Method;
+use local::gateway::Identity;
+use runtime::Clock;
 use serde_json::{Value, json};
 
+use super::processes::Drive;
 use crate::report::count;
 
 /// The files that receive half of all edits, so that people and programs collide.
@@ -57,7 +62,8 @@ pub struct Ledger {
 pub struct Stage {
     pub api: String,
     pub drive: String,
-    pub token: String,
+    drive_control: String,
+    identity: Identity,
     pub connection: String,
     pub http: reqwest::Client,
     pub files: Vec<String>,
@@ -76,12 +82,13 @@ pub struct Answer {
 }
 
 impl Stage {
-    pub fn new(drive: &str, ready: &Value) -> Self {
+    pub fn new(drive: &Drive, ready: &Value, data_dir: &Path) -> Self {
         let text = |member: &str| ready[member].as_str().unwrap().to_owned();
         Self {
             api: text("api"),
-            drive: drive.to_owned(),
-            token: text("token"),
+            drive: drive.url.clone(),
+            drive_control: drive.control_key.clone(),
+            identity: Identity::open(data_dir).unwrap(),
             connection: text("connection"),
             http: reqwest::Client::builder()
                 .timeout(Duration::from_secs(60))
@@ -94,6 +101,12 @@ impl Stage {
             over: AtomicBool::new(false),
             began: Instant::now(),
         }
+    }
+
+    /// Returns a token: a soak takes longer than one is valid.
+    pub fn token(&self) -> String {
+        let now = Clock::system().now();
+        self.identity.own_token(Role::Admin, now).unwrap()
     }
 
     /// Stores the lists of files and folders.
@@ -181,7 +194,8 @@ impl Stage {
     /// Sends a command to the simulated Drive.
     pub async fn control(&self, method: Method, path: &str, body: Value) -> Value {
         let url = format!("{}/_control/{path}", self.drive);
-        let request = self.http.request(method, url).body(body.to_string());
+        let request = self.http.request(method, url).json(&body);
+        let request = request.header("x-drive-control", &self.drive_control);
         let answer = self.send(request, "control").await.unwrap();
         assert_eq!(answer.status, 200, "{path}: {}", answer.body);
         answer.body
@@ -197,7 +211,7 @@ impl Stage {
     ) -> Option<Answer> {
         let url = format!("{}/v1/connections/{}{path}", self.api, self.connection);
         let mut request = self.http.request(method, url);
-        request = request.header("authorization", format!("Bearer {}", self.token));
+        request = request.header("authorization", format!("Bearer {}", self.token()));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

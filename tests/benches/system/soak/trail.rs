@@ -14,7 +14,7 @@ async fn acts(stage: &Stage) -> Vec<Value> {
     let (mut acts, mut next) = (Vec::new(), String::new());
     loop {
         let url = format!("{}/v1/audit?limit=1000{next}", stage.api);
-        let request = stage.http.get(url).bearer_auth(&stage.token);
+        let request = stage.http.get(url).bearer_auth(stage.token());
         let page: Value = request.send().await.unwrap().json().await.unwrap();
         acts.extend(page["items"].as_array().cloned().unwrap_or_default());
         match page["next_cursor"].as_str() {

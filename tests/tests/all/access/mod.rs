@@ -2,6 +2,7 @@
 
 mod connection_access;
 mod inherited_roles;
+mod local_system;
 mod machine_clients;
 mod operator_decisions;
 mod role_edits;

@@ -134,10 +134,7 @@ fn an_account_is_replaced_on_request_and_nothing_is_removed_unasked() {
 fn a_shared_drive_that_another_account_reads_is_the_same_drive() {
     own(async |world| {
         let order = json!({"name": "Both", "members": ["owner", "bob"]});
-        let url = format!("{}/_control/drives", world.drive_url);
-        let made = world.http.post(url).body(order.to_string()).send().await;
-        let made = made.unwrap().bytes().await.unwrap();
-        let made: Value = serde_json::from_slice(&made).unwrap();
+        let made = world.control(Method::POST, "drives", order).await;
         store_secret(world, "bob", "bob").await;
         let scope = json!({"type": "shared_drive", "drive_id": made["id"]});
         let body = json!({"name": "Both", "scope": scope, "secret": "drive"});

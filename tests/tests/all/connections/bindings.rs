@@ -87,10 +87,7 @@ fn regression_a_secret_with_a_list_of_drives_reaches_no_other_drive() {
         for name in ["Ours", "Theirs"] {
             let members = ["sync@project.iam.gserviceaccount.com", "owner"];
             let order = json!({"name": name, "members": members});
-            let url = format!("{}/_control/drives", world.drive_url);
-            let answer = world.http.post(url).body(order.to_string()).send().await;
-            let answer = answer.unwrap().bytes().await.unwrap();
-            let answer: Value = serde_json::from_slice(&answer).unwrap();
+            let answer = world.control(Method::POST, "drives", order).await;
             drives.push(answer["id"].as_str().unwrap().to_owned());
         }
         let scope = |id: &String| json!({"type": "shared_drive", "drive_id": id});

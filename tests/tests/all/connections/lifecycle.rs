@@ -91,9 +91,7 @@ fn invalid_credentials_and_scopes_are_rejected_before_anything_is_created() {
 fn a_connection_can_be_limited_to_one_shared_drive() {
     own(async |world| {
         let order = json!({"name": "Team", "members": ["owner"]});
-        let url = format!("{}/_control/drives", world.drive_url);
-        let made = world.http.post(url).body(order.to_string()).send().await;
-        let made: Value = serde_json::from_slice(&made.unwrap().bytes().await.unwrap()).unwrap();
+        let made = world.control(Method::POST, "drives", order).await;
         let drive = made["id"].as_str().unwrap();
         let body = json!({"name": "plan.txt", "mimeType": "text/plain", "parents": [drive]});
         let path = "/drive/v3/files?supportsAllDrives=true";

@@ -299,10 +299,7 @@ fn regression_content_flagged_as_abusive_is_fetched_after_it_was_cleared() {
         let file = hand.take();
         let rule = async |abusive: bool| {
             let rule = json!({"id": file, "abusive": abusive});
-            let owner = hand.owner();
-            owner
-                .done(Method::POST, "/_control/content", Some(rule))
-                .await
+            hand.control(Method::POST, "content", rule).await
         };
         rule(true).await;
         content(hand, &file, "no malware");
@@ -503,10 +500,7 @@ fn a_document_too_large_to_export_is_prepared_and_downloaded() {
     mirrored(1, async |hand| {
         let file = document(hand).await;
         let large = json!({"id": file, "export_bytes": 12_000_000});
-        let owner = hand.owner();
-        owner
-            .done(http::Method::POST, "/_control/content", Some(large))
-            .await;
+        hand.control(http::Method::POST, "content", large).await;
         apply(hand).await;
         run_until_idle(hand).await;
         let stored = versions(hand, &file).await;
@@ -523,20 +517,15 @@ fn regression_a_document_whose_time_is_put_back_is_exported_again() {
         apply(hand).await;
         hand.pump().await;
         assert_eq!(versions(hand, &file).await.len(), 1);
-        let owner = hand.owner();
         let longer = json!({"id": file, "export_bytes": 3_000, "moves_version": true});
-        owner
-            .done(Method::POST, "/_control/content", Some(longer))
-            .await;
+        hand.control(Method::POST, "content", longer).await;
         apply(hand).await;
         hand.pump().await;
         let stored = versions(hand, &file).await;
         assert_eq!((stored.len(), stored[0].size_bytes), (2, 3_000));
         // A version that moves for another reason makes no new version of the same bytes.
         let same = json!({"id": file, "export_bytes": 3_000, "moves_version": true});
-        owner
-            .done(Method::POST, "/_control/content", Some(same))
-            .await;
+        hand.control(Method::POST, "content", same).await;
         apply(hand).await;
         hand.pump().await;
         assert_eq!(versions(hand, &file).await.len(), 2);

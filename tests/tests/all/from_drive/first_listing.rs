@@ -16,7 +16,8 @@ fn first_sync(pages: &Value, test: impl AsyncFnOnce(&World)) {
         simulator.load_synthetic(50, 4);
         let drive_url = serve(&simulator).await;
         let order = reqwest::Client::new().post(format!("{drive_url}/_control/pages"));
-        let done = order.body(pages.to_string()).send().await.unwrap();
+        let order = order.header("x-drive-control", simulator.control_key().unwrap());
+        let done = order.json(pages).send().await.unwrap();
         assert!(done.status().is_success());
         let world = World::beside(simulator, &drive_url, None, true).await;
         Box::pin(test(&world)).await;

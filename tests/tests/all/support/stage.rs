@@ -4,13 +4,15 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 
+use axum::Router;
+use axum::extract::Request;
 use domain::{
     ConnectionId, ConnectionKey, Context, Drift, DriveMetadata, DriveVersion, Field,
     FieldSetVersion, FileId, FileRecord, Gone, LogId, Observation, Operation, OperationId,
     Policies, Run, Snapshot, TenantId, Timestamp, Transition, Value as FieldValue,
 };
-use drive_simulator::Simulator;
-use local::aws::in_process::Handler;
+use drive_simulator::{Hosts, Simulator};
+use local::aws::signature::{ACCESS_KEY, Keys};
 use local::aws::{self, Aws, Queue, Service};
 use sha2::{Digest, Sha256};
 use store::{
@@ -18,6 +20,7 @@ use store::{
     FailedMessage, Finding, Log, Nonce, PageRequest, Scope, Store,
 };
 use tokio::net::TcpListener;
+use tower::ServiceExt as _;
 use worker::{Origin, SnapshotMessage};
 
 use super::{RuntimeApi, binary, credentials, serve, top};
@@ -37,7 +40,8 @@ pub struct Stage {
     pub simulator: Simulator,
     drive_url: String,
     addresses: BTreeMap<&'static str, String>,
-    current: BTreeMap<Service, Arc<RwLock<Handler>>>,
+    keys: Keys,
+    current: BTreeMap<Service, Arc<RwLock<Router>>>,
 }
 
 /// The system behind the services for one event.
@@ -52,7 +56,6 @@ impl Stage {
         let simulator = Simulator::new(drive_simulator::Options::default());
         simulator.load_synthetic(3, 1);
         let drive_url = serve(&simulator).await;
-        let nothing: Handler = aws::in_process::router(BTreeMap::new());
         let (mut addresses, mut current) = (BTreeMap::new(), BTreeMap::new());
         for (service, placeholder) in [
             (Service::Dynamodb, "http://127.0.0.1:3002"),
@@ -60,15 +63,19 @@ impl Stage {
             (Service::S3, "http://127.0.0.1:3004"),
             (Service::Secrets, "http://127.0.0.1:3005"),
         ] {
-            let slot = Arc::new(RwLock::new(nothing.clone()));
+            let slot = Arc::new(RwLock::new(Router::new()));
             let behind = Arc::clone(&slot);
-            let handler: Handler = Arc::new(move |request| (behind.read().unwrap())(request));
+            let served = Router::new().fallback(move |request: Request| {
+                let current = behind.read().unwrap().clone();
+                current.oneshot(request)
+            });
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             addresses.insert(
                 placeholder,
                 format!("http://{}", listener.local_addr().unwrap()),
             );
-            tokio::spawn(aws::serve::serve(listener, handler, std::future::pending()));
+            let (hosts, forever) = (Hosts::default(), std::future::pending());
+            tokio::spawn(aws::serve::serve(listener, served, hosts, forever));
             current.insert(service, slot);
         }
         addresses.insert("http://127.0.0.1:3001", drive_url.clone());
@@ -76,6 +83,7 @@ impl Stage {
             simulator,
             drive_url,
             addresses,
+            keys: Keys::random().unwrap(),
             current,
         }
     }
@@ -91,15 +99,26 @@ impl Stage {
             }
         }
         environment.insert("RUST_LOG".to_owned(), "off".to_owned());
+        let secret_key = self.keys.expose_secret_key();
+        for (name, value) in [
+            ("AWS_ACCESS_KEY_ID", ACCESS_KEY),
+            ("AWS_SECRET_ACCESS_KEY", secret_key),
+        ] {
+            environment.insert(name.to_owned(), value.to_owned());
+        }
         RuntimeApi::start(&binary(function), &environment).await
     }
 
     /// Starts a new system behind the services: one connection of `acme` that follows its log, a
     /// channel, two files.
     pub async fn set(&self) -> Set {
-        let aws = Aws::open(aws::Options::memory(aws::system_clock())).unwrap();
+        let options = aws::Options {
+            keys: Some(self.keys.clone()),
+            ..aws::Options::memory(aws::system_clock())
+        };
+        let aws = Aws::open(options).unwrap();
         for (service, slot) in &self.current {
-            *slot.write().unwrap() = aws.handler(*service);
+            *slot.write().unwrap() = aws.served(*service);
         }
         let secret = credentials(&self.drive_url, "owner");
         let secrets = aws.secrets_client();

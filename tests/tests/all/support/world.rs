@@ -174,7 +174,7 @@ impl World {
             simulator,
             drive_url,
             &api_url,
-            &system.token,
+            &system.token().unwrap(),
             key.connection.as_str(),
         );
         Self {
@@ -196,6 +196,8 @@ impl World {
             push_notifications: notified,
             history_days: Some(1),
             default_ports: false,
+            serve_aws: false,
+            hosts: drive_simulator::Hosts::default(),
         };
         System::start(options).await.unwrap()
     }
@@ -445,17 +447,19 @@ impl Outside {
         self.simulator.add_fault(fault).unwrap();
     }
 
-    /// Sends a command to the simulator.
-    pub async fn control(&self, method: Method, path: &str, body: Value) {
+    /// Sends a command to the simulator, expects success, and returns its response.
+    pub async fn control(&self, method: Method, path: &str, body: Value) -> Value {
         let url = format!("{}/_control/{path}", self.drive_url);
         let answer = self
             .http
             .request(method, url)
-            .body(body.to_string())
+            .header("x-drive-control", self.simulator.control_key().unwrap())
+            .json(&body)
             .send()
             .await
             .unwrap();
         assert_eq!(answer.status().as_u16(), 200, "{path}");
+        answer.json().await.unwrap()
     }
 
     /// Returns the number of calls of a method of Drive.

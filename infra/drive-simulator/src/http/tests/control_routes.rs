@@ -345,3 +345,100 @@ async fn the_journal_records_every_replaced_text_of_all_users_in_order() {
     let journal = world.control("GET", "journal", json!({})).await;
     assert_eq!(journal["written"], json!([]));
 }
+
+#[tokio::test]
+async fn a_directory_is_loaded_only_from_the_library_and_below_it() {
+    let folder = std::env::temp_dir().join(format!("drive-simulator-{}", std::process::id()));
+    let (library, beside) = (folder.join("library"), folder.join("library-beside"));
+    std::fs::create_dir_all(library.join("docs")).expect("made");
+    std::fs::create_dir_all(&beside).expect("made");
+    std::fs::write(library.join("docs/a.txt"), "a").expect("written");
+    std::fs::write(beside.join("secret.txt"), "s").expect("written");
+    std::os::unix::fs::symlink(&beside, library.join("link")).expect("linked");
+    let world = World::beside(Some(&library));
+    let load = async |path: &std::path::Path| {
+        let command = json!({ "path": path });
+        world.call("POST", "/_control/load", command).await
+    };
+    for outside in [
+        beside.as_path(),
+        &folder,
+        &library.join(".."),
+        &library.join("docs/../../library-beside"),
+        &library.join("link"),
+        &library.join("docs/a.txt"),
+        &library.join("absent"),
+        "..".as_ref(),
+        "/etc".as_ref(),
+    ] {
+        let refused = load(outside).await;
+        assert_eq!(refused.status.as_u16(), 400, "{}", outside.display());
+    }
+    assert_eq!(world.simulator.totals().files, 0);
+    assert_eq!(load("docs".as_ref()).await.ok()["files"], 1);
+    assert_eq!(load(&library).await.ok()["files"], 1);
+    // Without a library nothing of this machine is loaded.
+    let bare = World::new();
+    let command = json!({ "path": library });
+    let refused = bare.call("POST", "/_control/load", command).await;
+    assert_eq!(refused.status.as_u16(), 400);
+    std::fs::remove_dir_all(folder).expect("removed");
+}
+
+#[tokio::test]
+async fn a_link_with_a_token_cannot_act_as_a_person() {
+    let world = World::new();
+    for token in ["access_token=user:owner", "oauth_token=user:owner"] {
+        let request = Request::get(format!("/drive/v3/files?{token}")).body(Body::empty());
+        let refused = world.send(request.expect("a request")).await;
+        assert_eq!(refused.refused(), (403, "forbidden".to_owned()), "{token}");
+    }
+}
+
+#[tokio::test]
+async fn a_socket_refuses_foreign_pages_and_commands_without_the_key() {
+    let world = World::new();
+    let id = world.file("a.html");
+    let key = world.simulator.control_key().expect("a key").to_owned();
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let url = format!("http://{}", listener.local_addr().expect("bound"));
+    tokio::spawn(
+        world
+            .simulator
+            .clone()
+            .serve(listener, std::future::pending()),
+    );
+    let client = reqwest::Client::new();
+    let content = || {
+        let url = format!("{url}/drive/v3/files/{id}?alt=media");
+        client.get(url).bearer_auth("user:owner")
+    };
+    let answer = content().send().await.expect("an answer");
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.headers()["content-disposition"], "attachment");
+    assert_eq!(answer.headers()["x-content-type-options"], "nosniff");
+    assert!(answer.headers().contains_key("content-security-policy"));
+    for (name, value, status) in [
+        ("host", "evil.example", 421),
+        ("origin", "http://127.0.0.1:8000", 403),
+        ("sec-fetch-site", "same-site", 403),
+    ] {
+        let refused = content()
+            .header(name, value)
+            .send()
+            .await
+            .expect("an answer");
+        assert_eq!(refused.status(), status, "{name}");
+    }
+    let reset = || client.post(format!("{url}/_control/reset")).body("{}");
+    let json =
+        |request: reqwest::RequestBuilder| request.header("content-type", "application/json");
+    let refused = json(reset()).send().await.expect("an answer");
+    assert_eq!(refused.status(), 403);
+    let refused = reset().header("x-drive-control", &key);
+    assert_eq!(refused.send().await.expect("an answer").status(), 415);
+    assert_eq!(world.simulator.totals().files, 1);
+    let done = json(reset()).header("x-drive-control", &key);
+    assert_eq!(done.send().await.expect("an answer").status(), 200);
+    assert_eq!(world.simulator.totals().files, 0);
+}

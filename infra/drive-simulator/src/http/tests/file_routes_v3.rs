@@ -375,7 +375,7 @@ async fn a_library_is_loaded_from_a_directory_and_read_on_download() {
     std::fs::write(directory.join("sub/.git/config"), "ignored").expect("written");
     #[cfg(unix)]
     std::os::unix::fs::symlink("hello.txt", directory.join("sub/link")).expect("linked");
-    let world = World::new();
+    let world = World::beside(Some(&directory));
     let report = world
         .control("POST", "load", json!({"path": directory}))
         .await;

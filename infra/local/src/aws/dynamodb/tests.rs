@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::aws::scratch::Scratch;
+use crate::aws::signature::Keys;
 use crate::aws::{NAME, Options, clients, layout, system_clock};
 
 fn table(dynamodb: &Dynamodb) -> Client {
@@ -25,7 +26,7 @@ fn table(dynamodb: &Dynamodb) -> Client {
     }
     dynamodb.reset_counters();
     let http = InProcess::new(handler(dynamodb.clone()));
-    clients::dynamodb("http://dynamodb.local", http)
+    clients::dynamodb("http://dynamodb.local", &Keys::random().unwrap(), http)
 }
 
 fn memory() -> (Dynamodb, Client) {

@@ -4,18 +4,21 @@ use std::time::Duration;
 use aws_sdk_s3::error::ProvideErrorMetadata as _;
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
+use drive_simulator::Hosts;
 use futures_util::stream;
 use sdk_in_process::InProcess;
 
 use super::*;
 use crate::aws::clients;
 use crate::aws::scratch::Scratch;
+use crate::aws::serve::serve;
 
 #[tokio::test]
 async fn an_object_is_stored_and_an_absent_one_is_a_typed_error() {
     let folder = Scratch::new().unwrap();
-    let service = open(folder.path(), &["bucket"]).unwrap();
-    let s3 = clients::s3("http://s3.local", InProcess::new(handler(service)));
+    let keys = Keys::random().unwrap();
+    let service = open(folder.path(), &["bucket"], &keys).unwrap();
+    let s3 = clients::s3("http://s3.local", &keys, InProcess::new(handler(service)));
     let put = s3
         .put_object()
         .bucket("bucket")
@@ -54,7 +57,8 @@ async fn an_object_is_stored_and_an_absent_one_is_a_typed_error() {
 #[tokio::test]
 async fn a_response_starts_before_the_whole_object_is_read() {
     let folder = Scratch::new().unwrap();
-    let service = open(folder.path(), &["bucket"]).unwrap();
+    let keys = Keys::random().unwrap();
+    let service = open(folder.path(), &["bucket"], &keys).unwrap();
     // A sparse file of 64 GB.
     let file = std::fs::File::create(folder.path().join("bucket/huge")).unwrap();
     file.set_len(64 * 1024 * 1024 * 1024).unwrap();
@@ -62,27 +66,28 @@ async fn a_response_starts_before_the_whole_object_is_read() {
     let about = r#"{"e_tag":"0"}"#;
     let sidecar = ".bucket-YnVja2V0.object-aHVnZQ.internal.json";
     std::fs::write(folder.path().join(sidecar), about).unwrap();
-    let s3 = clients::s3("http://s3.local", InProcess::new(handler(service)));
+    let s3 = clients::s3("http://s3.local", &keys, InProcess::new(handler(service)));
     let get = s3.get_object().bucket("bucket").key("huge");
     let mut body = get.send().await.unwrap().body;
     let first = body.next().await.unwrap().unwrap();
     assert!(!first.is_empty() && first.len() < 1024 * 1024);
 }
 
-/// Serves the bucket on a socket and returns its address.
-async fn serve_bucket(folder: &Path) -> String {
-    let service = open(folder, &["bucket"]).unwrap();
+/// Serves the bucket on a socket and returns its address and its keys.
+async fn serve_bucket(folder: &Path) -> (String, Keys) {
+    let keys = Keys::random().unwrap();
+    let service = open(folder, &["bucket"], &keys).unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
-    let served = crate::aws::serve::serve_router(listener, router(service), std::future::pending());
-    tokio::spawn(served);
-    address
+    let (hosts, forever) = (Hosts::default(), std::future::pending());
+    tokio::spawn(serve(listener, router(service), hosts, forever));
+    (address, keys)
 }
 
 /// Returns presigned URLs that get the object `huge` and put the object `new`.
-async fn presigned(address: &str) -> [String; 2] {
+async fn presigned(address: &str, keys: &Keys) -> [String; 2] {
     let nowhere = InProcess::new(sdk_in_process::router(BTreeMap::new()));
-    let s3 = clients::s3(address, nowhere);
+    let s3 = clients::s3(address, keys, nowhere);
     let config = PresigningConfig::expires_in(Duration::from_secs(60)).unwrap();
     let get = s3.get_object().bucket("bucket").key("huge");
     let put = s3.put_object().bucket("bucket").key("new");
@@ -94,12 +99,12 @@ async fn presigned(address: &str) -> [String; 2] {
 #[tokio::test]
 async fn over_a_socket_bodies_stream_in_both_directions() {
     let folder = Scratch::new().unwrap();
-    let address = serve_bucket(folder.path()).await;
+    let (address, keys) = serve_bucket(folder.path()).await;
     let file = std::fs::File::create(folder.path().join("bucket/huge")).unwrap();
     file.set_len(64 * 1024 * 1024 * 1024).unwrap();
     let sidecar = ".bucket-YnVja2V0.object-aHVnZQ.internal.json";
     std::fs::write(folder.path().join(sidecar), r#"{"e_tag":"0"}"#).unwrap();
-    let [get, put] = presigned(&address).await;
+    let [get, put] = presigned(&address, &keys).await;
     let client = reqwest::Client::new();
     let mut answer = client.get(get).send().await.unwrap();
     assert_eq!(answer.content_length(), Some(64 * 1024 * 1024 * 1024));
@@ -144,8 +149,9 @@ async fn over_a_socket_bodies_stream_in_both_directions() {
 #[tokio::test]
 async fn an_interrupted_completion_of_an_upload_can_be_repeated() {
     let folder = Scratch::new().unwrap();
-    let service = open(folder.path(), &["bucket"]).unwrap();
-    let s3 = clients::s3("http://s3.local", InProcess::new(handler(service)));
+    let keys = Keys::random().unwrap();
+    let service = open(folder.path(), &["bucket"], &keys).unwrap();
+    let s3 = clients::s3("http://s3.local", &keys, InProcess::new(handler(service)));
     let begun = s3.create_multipart_upload().bucket("bucket").key("a/b");
     let begun = begun.content_type("text/plain").send().await.unwrap();
     let upload = begun.upload_id.unwrap();
@@ -194,8 +200,9 @@ async fn an_interrupted_completion_of_an_upload_can_be_repeated() {
 #[tokio::test]
 async fn parts_are_copied_from_objects_and_open_uploads_are_listed() {
     let folder = Scratch::new().unwrap();
-    let service = open(folder.path(), &["bucket", "other"]).unwrap();
-    let s3 = clients::s3("http://s3.local", InProcess::new(handler(service)));
+    let keys = Keys::random().unwrap();
+    let service = open(folder.path(), &["bucket", "other"], &keys).unwrap();
+    let s3 = clients::s3("http://s3.local", &keys, InProcess::new(handler(service)));
     let part = 5 * 1024 * 1024;
     let bytes: Vec<u8> = (0..part + 7)
         .map(|at| u8::try_from(at % 251).unwrap())

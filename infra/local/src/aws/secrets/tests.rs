@@ -5,11 +5,13 @@ use sdk_in_process::InProcess;
 
 use super::*;
 use crate::aws::scratch::Scratch;
+use crate::aws::signature::Keys;
 use crate::aws::{clients, system_clock};
 
 fn client(path: Option<&Path>) -> Client {
     let handler = handler(SecretsManager::open(path, system_clock()).unwrap());
-    clients::secrets("http://secrets.local", InProcess::new(handler))
+    let keys = Keys::random().unwrap();
+    clients::secrets("http://secrets.local", &keys, InProcess::new(handler))
 }
 
 async fn value(client: &Client, id: &str) -> String {

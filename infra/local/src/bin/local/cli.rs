@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
+use domain::Role;
+use drive_simulator::Hosts;
 
 /// drivesync on one machine: the functions, the AWS services that they use, and a Drive.
 #[derive(Debug, Clone, Parser)]
@@ -54,9 +56,49 @@ pub(crate) struct Arguments {
     /// From now on, store text compressed where that saves at least a fifth of it.
     #[arg(long, conflicts_with = "no_content")]
     pub(crate) compress: bool,
+    /// Serve DynamoDB, SQS and Secrets Manager too, for AWS's own tools; the file `aws.env` of the
+    /// data directory has the keys.
+    #[arg(long)]
+    pub(crate) serve_aws: bool,
+    /// Name of this machine under which its servers may be called, besides localhost and addresses.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) allow_host: Vec<String>,
     /// Print JSON lines instead of a progress display.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+impl Arguments {
+    /// Returns the names under which the servers may be called.
+    pub(crate) fn hosts(&self) -> Hosts {
+        Hosts::with_names(self.allow_host.iter().cloned())
+    }
+
+    /// Warns about addresses that other machines can reach.
+    pub(crate) fn warn_if_reachable(&self) {
+        let simulated = self.google_key.is_none() && self.drive_url.is_none();
+        for (option, address, used, what) in [
+            (
+                "--api-addr",
+                self.api_addr,
+                true,
+                "tokens and data pass unencrypted",
+            ),
+            (
+                "--drive-addr",
+                self.drive_addr,
+                simulated,
+                "anyone may act as any person there",
+            ),
+        ] {
+            if used && !address.ip().is_loopback() {
+                eprintln!(
+                    "local: warning: other machines can reach {address} ({option}), over plain \
+                     HTTP: {what}"
+                );
+            }
+        }
+    }
 }
 
 /// A command other than running the system.
@@ -73,9 +115,19 @@ pub(crate) enum Command {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
+    /// Print a bearer token for the API of the system on the data directory, valid for an hour.
+    Token {
+        /// Role of its holder: viewer, editor, operator or admin.
+        #[arg(long, value_name = "ROLE", default_value = "admin", value_parser = role)]
+        role: Role,
+    },
     /// Demonstrate two clients that edit one file, offline and at the same moment, on temporary
     /// data.
     Stories,
+}
+
+fn role(word: &str) -> Result<Role, String> {
+    Role::parse(word).ok_or_else(|| "expected viewer, editor, operator or admin".to_owned())
 }
 
 /// The reason why the program fails: one line for the user.

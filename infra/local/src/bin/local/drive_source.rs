@@ -60,8 +60,13 @@ impl DriveSource {
         let (url, simulator) = match &arguments.drive_url {
             Some(url) => (url.trim_end_matches('/').to_owned(), None),
             None => {
+                let options = Options {
+                    library: Some(arguments.library.clone()),
+                    hosts: arguments.hosts(),
+                    ..Options::default()
+                };
                 let (url, simulator) =
-                    simulate(arguments.drive_addr, &arguments.library, stop).await?;
+                    simulate(arguments.drive_addr, &arguments.library, options, stop).await?;
                 create_shared_drives(&simulator, arguments.drives)?;
                 (url, Some(simulator))
             }
@@ -130,11 +135,12 @@ fn allowing(mut key: Value, subject: Option<&str>) -> Option<String> {
 async fn simulate(
     address: SocketAddr,
     library: &Path,
+    options: Options,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(String, Simulator), Failure> {
     let listener = listen(address, "--drive-addr").await?;
     let address = listener.local_addr().map_err(|error| one_line(&error))?;
-    let simulator = Simulator::new(Options::default());
+    let simulator = Simulator::new(options);
     load(&simulator, library).await?;
     let server = simulator.clone();
     tokio::spawn(async move {

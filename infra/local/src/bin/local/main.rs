@@ -10,13 +10,20 @@ mod verify_acts;
 use std::process::ExitCode;
 
 use clap::Parser;
+use domain::Role;
+use local::gateway::Identity;
+use runtime::Clock;
+use rustix::fs::Mode;
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = cli::Arguments::parse();
+    // Whatever any part of the system creates is its user's alone.
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
     let done = match &arguments.command {
         Some(cli::Command::Demo) => demo::demo(&arguments).await.map(|()| true),
         Some(cli::Command::Stories) => demo::stories(&arguments).await.map(|()| true),
+        Some(cli::Command::Token { role }) => token(&arguments, *role).map(|()| true),
         Some(cli::Command::Compare) => compare::compare(&arguments).await,
         Some(cli::Command::VerifyActs { files }) => verify_acts::verify_acts(files),
         None => run::run(&arguments).await.map(|()| true),
@@ -29,4 +36,19 @@ async fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// Prints a token for the system on the data directory, whether or not it runs.
+fn token(arguments: &cli::Arguments, role: Role) -> Result<(), cli::Failure> {
+    let dir = &arguments.data_dir;
+    if !Identity::exists(dir) {
+        return Err(format!(
+            "no system has run on {}: start one, or pass its --data-dir",
+            dir.display()
+        ));
+    }
+    let now = Clock::system().now();
+    let token = Identity::open(dir).and_then(|identity| identity.own_token(role, now));
+    cli::say(&token.map_err(|error| cli::one_line(&error))?);
+    Ok(())
 }

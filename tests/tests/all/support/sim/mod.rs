@@ -129,6 +129,7 @@ impl Sim {
                 let sim = weak.get().and_then(Weak::upgrade).map(Sim);
                 Box::pin(async move { Some(sim?.notified(request).await?.status) })
             })),
+            ..drive_simulator::Options::default()
         });
         simulator.load_synthetic(start.files, start.folders);
         let aws = Aws::open(aws::Options {
@@ -178,6 +179,7 @@ impl Sim {
         let direct_store = Store::new(
             clients::dynamodb(
                 &Service::Dynamodb.endpoint(),
+                aws.keys(),
                 InProcess::without_yield(handler),
             ),
             aws::NAME,

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use domain::ConnectionKey;
+use local::private;
 use local::system::{Options, System};
 use tokio::sync::watch;
 
@@ -73,6 +74,8 @@ impl Stage {
             push_notifications: true,
             history_days: Some(90),
             default_ports: false,
+            serve_aws: false,
+            hosts: arguments.hosts(),
         };
         let system = System::start(options)
             .await
@@ -120,7 +123,8 @@ async fn run(
 
 fn temporary_folder(name: &str) -> Result<PathBuf, Failure> {
     let folder = std::env::temp_dir().join(format!("drivesync-{name}-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).map_err(|error| one_line(&error))?;
+    let failed = |error| format!("the folder {} cannot be created: {error}", folder.display());
+    private::create_new_folder(&folder).map_err(failed)?;
     Ok(folder)
 }
 

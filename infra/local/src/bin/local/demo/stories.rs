@@ -68,8 +68,12 @@ enum Uploaded {
 
 impl Server<'_> {
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<(StatusCode, Value), Failure> {
-        let request = request.bearer_auth(&self.system.token);
-        let answer = request.send().await.map_err(|error| one_line(&error))?;
+        let token = self.system.token().map_err(|error| one_line(&error))?;
+        let answer = request
+            .bearer_auth(token)
+            .send()
+            .await
+            .map_err(|error| one_line(&error))?;
         let status = answer.status();
         let body = answer.json().await.map_err(|error| one_line(&error))?;
         Ok((status, body))

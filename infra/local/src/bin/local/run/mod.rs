@@ -7,6 +7,7 @@ mod screen;
 use std::fs::{self, File, TryLockError};
 use std::path::Path;
 
+use local::private;
 use local::system::{Options, System};
 use serde_json::json;
 use tokio::sync::watch;
@@ -34,7 +35,10 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<(), Failure> {
         push_notifications: drive.notifies,
         history_days: Some(HISTORY_DAYS),
         default_ports: true,
+        serve_aws: arguments.serve_aws,
+        hosts: arguments.hosts(),
     };
+    arguments.warn_if_reachable();
     let system = System::start(options)
         .await
         .map_err(|error| one_line(&error))?;
@@ -53,7 +57,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
     };
     let mut screen = Screen::new(arguments.json);
-    screen.ready(&system, &drive, &connection);
+    screen.ready(&system, &drive, &connection, &token_command(arguments))?;
     let people = drive.simulator.clone().map(|simulator| {
         tokio::spawn(collaborators::edit(
             simulator,
@@ -78,6 +82,23 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     system.stop().await;
     Ok(())
+}
+
+/// Returns the command that prints a token for this system.
+fn token_command(arguments: &Arguments) -> String {
+    let program = std::env::args()
+        .next()
+        .unwrap_or_else(|| "local".to_owned());
+    let dir = arguments.data_dir.to_string_lossy();
+    // In the form that a shell reads back.
+    let quoted = |text: &str| match text
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c))
+    {
+        true => text.to_owned(),
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    };
+    format!("{} token --data-dir {}", quoted(&program), quoted(&dir))
 }
 
 /// Returns the content settings that the command line states; others are unchanged.
@@ -109,7 +130,11 @@ fn claim_data_dir(dir: &Path, drive: &str) -> Result<File, Failure> {
             dir.display()
         )
     };
-    fs::create_dir_all(dir).map_err(failed)?;
+    private::create_folder(dir).map_err(failed)?;
+    // An earlier version let others read what it wrote.
+    for name in ["aws", "drive.json", "lock", "token.key"] {
+        private::close(&dir.join(name)).map_err(failed)?;
+    }
     let lock = lock(dir)?;
     let marker = dir.join("drive.json");
     let before = fs::read(&marker)

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use domain::{ConnectionKey, LogId, Operation};
+use drive_simulator::Simulator;
 use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
 use local::system::System;
 use serde_json::{Value, json};
 use store::{Log, PageRequest};
 
 use super::progress::{ContentCounts, ContentProgress};
-use crate::cli::say;
+use crate::cli::{Failure, one_line, say};
 use crate::drive_source::DriveSource;
 
 /// The period at which the display is updated.
@@ -137,24 +138,35 @@ impl Screen {
         }
     }
 
-    /// Reports that the system is running.
-    pub(crate) fn ready(&self, system: &System, drive: &DriveSource, connection: &ConnectionKey) {
+    /// Reports that the system is running; `token_command` prints a token for it.
+    pub(crate) fn ready(
+        &self,
+        system: &System,
+        drive: &DriveSource,
+        connection: &ConnectionKey,
+        token_command: &str,
+    ) -> Result<(), Failure> {
         let api = system.api_url.as_deref().unwrap_or_default();
+        let control = drive.simulator.as_ref().and_then(Simulator::control_key);
         match self {
             Self::Json => line(&json!({
-                "event": "ready", "api": api, "drive": drive.url, "token": system.token,
+                "event": "ready", "api": api, "drive": drive.url, "drive_control": control,
+                "token": system.token().map_err(|error| one_line(&error))?,
                 "connection": connection.connection.as_str(), "aws": system.aws_urls,
+                "aws_environment": system.aws_environment,
             })),
             Self::Terminal(bar) => {
                 let files = format!(
                     "{api}/v1/connections/{}/files?limit=3",
                     connection.connection
                 );
+                let control =
+                    control.map_or_else(String::new, |key| format!("   (X-Drive-Control: {key})"));
                 let lines = [
                     format!("API    {api}/v1   (OpenAPI: {api}/openapi.json)"),
-                    format!("Drive  {}", drive.url),
+                    format!("Drive  {}{control}", drive.url),
                     format!("Connection {}; try:", connection.connection),
-                    format!("  export TOKEN={}", system.token),
+                    format!("  export TOKEN=$({token_command})"),
                     format!("  curl -s -H \"Authorization: Bearer $TOKEN\" '{files}'"),
                     "Ctrl-C stops.".to_owned(),
                 ];
@@ -165,6 +177,7 @@ impl Screen {
                 bar.enable_steady_tick(Duration::from_millis(200));
             }
         }
+        Ok(())
     }
 
     /// Reports the end of the first sync.
