@@ -12,6 +12,8 @@ EXCEPTIONS = {
     ("MirrorContentRole", "KeepContent", "<Content/Bucket.Arn>/*"): "objects are made after the stack",
     ("SweepRole", "CollectContent", "<Content/Bucket.Arn>/*"): "objects are made after the stack",
     ("SweepRole", "ExportActs", "<Trail/Bucket.Arn>/*"): "files are made after the stack",
+    ("RunOperationsRole", "EraseContent", "<Content/Bucket.Arn>/*"): "objects are made after the stack",
+    ("EraseReplicaPolicy", "EraseTheCopy", "<param ContentReplicaBucketArn>/*"): "every object has a copy",
     ("Content/ReplicationPolicy", "ReadWhatIsNew", "<Content/Bucket.Arn>/*"): "every object has a copy",
     ("Content/ReplicationPolicy", "WriteTheCopy", "<param ContentReplicaBucketArn>/*"): "every object has a copy",
     ("CredentialsPolicy", "ReadCredentials", "secret:<param SecretsPrefix>*"): "secrets are made after the stack, one per tenant",

@@ -62,7 +62,7 @@ mod http {
     pub(crate) use response_size::{ListPage, Room, fits, page_that_fits};
     pub(crate) use responses::{
         ConditionallyEditedFile, ContentEditHeaders, EditHeaders, EditedFile, ShownConnection,
-        created,
+        created, set_location,
     };
     pub(crate) use view_enum::view_enum;
 }
@@ -79,7 +79,9 @@ mod connections {
     pub(crate) mod connection_status;
     pub(crate) mod connection_view;
     pub(crate) mod content_settings_body;
+    pub(crate) mod delete_connections;
     pub(crate) mod drive_access;
+    pub(crate) mod erasure_view;
     pub(crate) mod limits_body;
     pub(crate) mod manage_connections;
     pub(crate) mod policies_body;

@@ -1,25 +1,23 @@
 //! Records that handlers load by their path, and the 404 if there is none.
 
 use domain::{ConflictId, ConflictRecord, ConnectionKey, FileId, FileRecord, Operation};
-use store::{Connection, ConnectionState, DeadLetter, PageRequest};
+use store::{Connection, DeadLetter, PageRequest};
 
 use crate::Deps;
 use crate::http::{Caller, FilePath, OperationPath, Problem};
 
-/// Loads a connection of the caller. One that is being deleted does not exist any more.
+/// Loads a connection of the caller that was not deleted.
 pub(crate) async fn connection(deps: &Deps, key: &ConnectionKey) -> Result<Connection, Problem> {
     let found = deps.store.load_connection(key).await?;
-    found
-        .filter(|connection| connection.state != ConnectionState::Deleting)
-        .ok_or_else(|| Problem::not_found("the connection"))
+    found.ok_or_else(|| Problem::not_found("the connection"))
 }
 
-/// Loads a connection of the caller, even while it is being deleted.
+/// Loads a connection of the caller, even if it was deleted.
 pub(crate) async fn any_connection(
     deps: &Deps,
     key: &ConnectionKey,
 ) -> Result<Connection, Problem> {
-    let found = deps.store.load_connection(key).await?;
+    let found = deps.store.load_any_connection(key).await?;
     found.ok_or_else(|| Problem::not_found("the connection"))
 }
 
@@ -70,9 +68,13 @@ pub(crate) async fn conflict(
     found.ok_or_else(|| Problem::not_found("the conflict"))
 }
 
-/// Loads an operation of an existing connection.
+/// Loads an operation of an existing connection, or the erasure of one that was deleted.
 pub(crate) async fn operation(deps: &Deps, at: &OperationPath) -> Result<Operation, Problem> {
-    connection(deps, &at.key).await?;
+    let connection = any_connection(deps, &at.key).await?;
+    let erasure = connection.deletion.as_ref();
+    if !connection.exists() && erasure.is_none_or(|deletion| deletion.operation != at.id) {
+        return Err(Problem::not_found("the connection"));
+    }
     let found = deps.store.load_operation(&at.key, &at.id).await?;
     found.ok_or_else(|| Problem::not_found("the operation"))
 }
@@ -85,9 +87,7 @@ pub(crate) async fn dead_letter(
 ) -> Result<DeadLetter, Problem> {
     let not_found = || Problem::not_found("the dead letter");
     let found = deps.store.load_connection(key).await?;
-    found
-        .filter(|connection| connection.state != ConnectionState::Deleting)
-        .ok_or_else(not_found)?;
+    found.ok_or_else(not_found)?;
     let found = deps.store.load_dead_letter(key, id).await?;
     found.ok_or_else(not_found)
 }

@@ -15,9 +15,13 @@ use crate::conflicts::read_conflicts::{get_conflict, list_conflicts};
 use crate::conflicts::resolve_conflicts::{resolve_conflict, resolve_conflicts};
 use crate::connections::connection_stats::get_stats;
 use crate::connections::connection_status::get_status;
+use crate::connections::delete_connections::{
+    confirm_restored, delete_connection, restore_connection,
+};
+use crate::connections::erasure_view::{get_erasure, list_erasures};
 use crate::connections::manage_connections::{
-    create_connection, delete_connection, get_connection, list_connections, pause_connection,
-    resume_connection, update_connection,
+    create_connection, get_connection, list_connections, pause_connection, resume_connection,
+    update_connection,
 };
 use crate::content::content_versions::{
     compare_versions, list_versions, restore_version, update_version,
@@ -81,6 +85,10 @@ routes! {
     GET    "/v1/connections/{connection}"                             viewer   get_connection;
     PATCH  "/v1/connections/{connection}"                             operator update_connection;
     DELETE "/v1/connections/{connection}"                             admin    delete_connection;
+    POST   "/v1/connections/{connection}/restore"                     admin    restore_connection;
+    POST   "/v1/connections/{connection}/restore/confirm"             operator confirm_restored;
+    GET    "/v1/erasures"                                             admin    list_erasures;
+    GET    "/v1/erasures/{connection}"                                admin    get_erasure;
     POST   "/v1/connections/{connection}/pause"                       operator pause_connection;
     POST   "/v1/connections/{connection}/resume"                      operator resume_connection;
     GET    "/v1/connections/{connection}/status"                      viewer   get_status;

@@ -301,7 +301,7 @@ async fn every_described_route_exists_and_requires_authentication() {
             routes += 1;
         }
     }
-    assert_eq!(routes, 47);
+    assert_eq!(routes, 51);
 }
 
 /// Returns a request by a member of the tenant acme with this claim of a role.
@@ -394,7 +394,7 @@ fn the_description_is_complete() {
         .filter_map(|part| part.split('"').next())
         .collect();
     let distinct: BTreeSet<&&str> = names.iter().collect();
-    assert_eq!((names.len(), distinct.len()), (47, 47), "{names:?}");
+    assert_eq!((names.len(), distinct.len()), (51, 51), "{names:?}");
     let patch = &document["paths"]["/v1/connections/{connection}/files/{file}"]["patch"];
     for status in [
         "200", "400", "401", "404", "409", "410", "412", "413", "415", "422", "428", "503",

@@ -94,8 +94,13 @@ impl Work<'_> {
             now: self.deps.clock.now(),
             asked_at: self.asked_at(&state).await?,
         };
+        let action = state.next_action(&record, context);
+        // A content scan follows when what is owed is confirmed.
+        if action.writes_to_drive() && self.connection.owed_held {
+            return Ok(StepResult::Finished);
+        }
         // Boxed: the future of a step would have the size of the largest action, in each caller.
-        match state.next_action(&record, context) {
+        match action {
             ContentAction::Nothing => Ok(StepResult::Finished),
             ContentAction::Record { number, outcome } => {
                 self.record_outcome(&state, number, outcome).await

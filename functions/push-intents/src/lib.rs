@@ -22,7 +22,7 @@ use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use domain::rate_limit::CallKind;
 use domain::{Cause, ConnectionKey};
 use runtime::{Clock, Deadline, Entropy, Settings};
-use store::{ConnectionState, Store};
+use store::Store;
 use throttle::{CallError, DriveFactory, WaitBudget};
 use worker::{
     ConnectError, Consumer, ContentQueues, Failure, PushWake, Queue, Services, WorkError, queue,
@@ -129,7 +129,7 @@ async fn drain(key: &ConnectionKey, deadline: Deadline, deps: &Deps) -> Result<(
     let Some(connection) = deps.store.load_connection(key).await? else {
         return Ok(());
     };
-    if connection.state != ConnectionState::Active {
+    if !connection.pushes() {
         return Ok(());
     }
     let mut work_queue = WorkQueue::default();

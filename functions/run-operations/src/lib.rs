@@ -1,5 +1,6 @@
 //! Runs everything that takes longer than a call: arrival checks, second looks, audits,
-//! comparisons, repairs, content scans, and marking the files of a drive that was left.
+//! comparisons, repairs, content scans, marking the files of a drive that was left, and erasing
+//! connections.
 //!
 //! `domain::operation` decides what to do next and what a result means; this function does it, and
 //! records each transition before the next step. An operation that can't continue now stays due,
@@ -7,6 +8,7 @@
 
 mod candidates;
 mod compare;
+mod erase;
 mod inconsistencies;
 mod list_page;
 mod mark_files;
@@ -23,7 +25,9 @@ use std::time::Duration;
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use domain::Cause;
-use runtime::{Clock, Deadline, Entropy, Settings};
+use objects::Objects;
+use runtime::aws::SdkConfig;
+use runtime::{Clock, Deadline, Entropy, Settings, SettingsError};
 use store::Store;
 use throttle::{DriveFactory, WaitBudget};
 use worker::{ConnectError, Consumer, ContentQueues, OperationWake, Queue, Services, WakeQueues};
@@ -45,6 +49,10 @@ pub struct Deps {
     pub wakes: WakeQueues,
     /// The queues that wake `mirror-content`.
     pub contents: ContentQueues,
+    /// The bucket that stores content.
+    pub objects: Objects,
+    /// Its copy in another region, if there is one.
+    pub replica: Option<Objects>,
     /// The queue that receives repairs and lookups.
     pub snapshots_bulk: Queue,
     /// Whether Drive can reach the webhook, so that a log should have a channel.
@@ -67,13 +75,15 @@ impl Deps {
             sqs,
             clock,
             entropy,
-            ..
+            aws,
         } = Services::connect(settings, DRIVE_TIMEOUTS).await?;
         Ok(Self {
             store,
             drives,
             wakes: WakeQueues::from_settings(&sqs, settings)?,
             contents: ContentQueues::from_settings(&sqs, settings)?,
+            objects: Objects::new(objects::client(&aws), settings.content_bucket()?),
+            replica: replica(settings, &aws)?,
             snapshots_bulk: Queue::from_setting(&sqs, settings, "SNAPSHOTS_BULK_QUEUE_URL")?,
             has_webhook: settings.optional("WEBHOOK_URL").is_some(),
             clock,
@@ -91,6 +101,16 @@ impl Deps {
             ..self.clone()
         }
     }
+}
+
+/// Connects the copy of the bucket in another region; both settings or none.
+fn replica(settings: &Settings, aws: &SdkConfig) -> Result<Option<Objects>, SettingsError> {
+    let Some(bucket) = settings.optional("REPLICA_BUCKET") else {
+        return Ok(None);
+    };
+    let region = settings.required("REPLICA_REGION")?;
+    let client = objects::client_in(aws, region);
+    Ok(Some(Objects::new(client, bucket)))
 }
 
 /// Returns how long a call may wait for the rate limiter. An operation that is not admitted stays

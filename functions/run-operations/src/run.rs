@@ -8,7 +8,8 @@ use tracing::Instrument as _;
 use worker::{OperationWake, Origin, SnapshotMessage, WorkError, queue};
 
 use crate::{
-    Deps, compare, list_page, mark_files, repair, scan_content, second_look, self_check, verify,
+    Deps, compare, erase, list_page, mark_files, repair, scan_content, second_look, self_check,
+    verify,
 };
 
 /// The longest duration of one step, in milliseconds: none is started that could be cut off.
@@ -55,7 +56,14 @@ async fn continue_operation(
             );
             return Ok(deps.wakes.operation(key, id, now).await?);
         }
-        let Some(connection) = deps.store.load_connection(key).await? else {
+        let connection = match operation.erasure() {
+            Some(erase) => {
+                let found = deps.store.load_any_connection(key).await?;
+                found.filter(|connection| erase::is_meant(erase, connection))
+            }
+            None => deps.store.load_connection(key).await?,
+        };
+        let Some(connection) = connection else {
             let failed = operation.failed("the connection was deleted", now);
             deps.store.advance_operation(&operation, &failed).await?;
             return Ok(());
@@ -131,6 +139,15 @@ async fn step(
         }
         Work::MarkFiles(position) => mark_files::mark_page(position, operation, deps).await?,
         Work::ScanContent(position) => scan_content::scan_page(position, operation, deps).await?,
+        Work::Erase(part, position) => {
+            Box::pin(erase::erase_page(part, position, operation, deps)).await?
+        }
+        Work::Certify => {
+            if let Some(erase) = operation.erasure() {
+                erase::certify(operation, erase, connection, deps).await?;
+            }
+            return Ok(None);
+        }
     };
     Ok(Some(deps.store.advance_operation(operation, &after).await?))
 }

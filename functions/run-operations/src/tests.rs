@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use domain::operation::{ListedPage, SyncKind};
 use domain::{FileId, Jitter, LogId, Operation, OperationState, RemovalLimits, Run};
+use objects::Objects;
 use store::{Created, DeadLetter, FailedMessage, Log, Written};
 use worker::{OperationWake, SnapshotMessage};
 use worker_testing::World;
@@ -13,12 +14,16 @@ use super::{Deps, handle};
 const OPERATIONS: &str = "operations.fifo";
 const BULK: &str = "snapshots-bulk.fifo";
 
-fn deps(world: &World) -> Deps {
+async fn deps(world: &World) -> Deps {
+    // No test reaches the bucket.
+    let nowhere = objects::client(&runtime::aws::config().await);
     Deps {
         store: world.store.clone(),
         drives: world.drives.clone(),
         wakes: world.wakes(),
         contents: world.contents(),
+        objects: Objects::new(nowhere, "content"),
+        replica: None,
         snapshots_bulk: world.queue(BULK),
         has_webhook: false,
         clock: world.clock.clone(),
@@ -47,7 +52,7 @@ async fn wake(world: &World, operation: &Operation, seconds: i64) {
         .iter()
         .filter_map(|m| m.receipt_handle.clone());
     let handles: Vec<String> = handles.collect();
-    let response = handle(event, world.deadline(seconds), &deps(world)).await;
+    let response = handle(event, world.deadline(seconds), &deps(world).await).await;
     assert!(response.batch_item_failures.is_empty());
     // As Lambda does: a message in flight would hold back the next wake of the operation.
     world.sqs.delete(OPERATIONS, &handles).unwrap();

@@ -23,7 +23,7 @@ pub(crate) async fn wake_if_due(
     if state.due_at.is_none_or(|due| due > now) {
         return Ok(());
     }
-    let connection = deps.store.load_connection(key).await?;
+    let connection = deps.store.load_any_connection(key).await?;
     let is_mirrored = connection.as_ref().is_some_and(|connection| {
         connection.state == ConnectionState::Active && connection.content.enabled
     });
@@ -40,7 +40,7 @@ pub(crate) async fn wake_if_due(
         return Ok(deps.contents.send(priority, &wakes).await?);
     }
     let later = ContentState {
-        // Of a connection that was deleted, nothing is due any more.
+        // Of a connection that is not stored any more, nothing is due.
         due_at: connection.map(|_| now.plus_millis(STOPPED_MILLIS)),
         ..state
     };

@@ -2,12 +2,13 @@
 //! body and history, listed by the API.
 
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
-use domain::Timestamp;
+use domain::{ConnectionKey, Timestamp};
 use runtime::{Deadline, telemetry};
 use store::{DeadLetter, FailedMessage};
 use tracing::Instrument as _;
 use worker::{
-    ContentWake, PushWake, Queue, QueueError, SnapshotMessage, WorkError, message, queue,
+    ContentWake, LogWake, OperationWake, PushWake, Queue, QueueError, SnapshotMessage, WorkError,
+    message, queue,
 };
 
 use crate::Deps;
@@ -52,11 +53,18 @@ async fn drain_batch(queue: &Queue, deps: &Deps) -> Result<usize, WorkError> {
         let cause = message.body().and_then(message::cause_of);
         let cause = cause.unwrap_or_else(|| deps.entropy.cause());
         let store = deps.store.caused_by(cause);
-        store
-            .record_dead_letter(&dead_letter(queue, message, deps))
-            .instrument(telemetry::span(cause))
-            .await?;
+        let letter = dead_letter(queue, message, deps);
+        let recorded = async {
+            Ok::<_, WorkError>(match connection_of_wake(&letter.body) {
+                Some(key) if store.was_deleted(&key).await? => false,
+                Some(_) | None => store.record_dead_letter(&letter).await?,
+            })
+        };
+        let recorded = recorded.instrument(telemetry::span(cause)).await?;
         telemetry::span(cause).in_scope(|| {
+            if !recorded {
+                return worker::log_of_deleted(&letter);
+            }
             tracing::error!(
                 message = message.message_id(),
                 metric = "dead_letter",
@@ -71,6 +79,13 @@ async fn drain_batch(queue: &Queue, deps: &Deps) -> Result<usize, WorkError> {
         delete.map_err(|error| QueueError::Call(error.into()))?;
     }
     Ok(messages.len())
+}
+
+/// Returns the connection of a wake that is kept for the operator, since nobody sends it again.
+fn connection_of_wake(body: &str) -> Option<ConnectionKey> {
+    let log = LogWake::from_body(body).map(|wake| wake.key);
+    let operation = || OperationWake::from_body(body).map(|wake| wake.key);
+    log.or_else(|_| operation()).ok()
 }
 
 fn dead_letter(queue: &Queue, message: &Message, deps: &Deps) -> DeadLetter {

@@ -5,21 +5,23 @@ use worker::WorkError;
 
 use crate::Deps;
 
-/// Wakes the pusher of an active connection, once for all of its files. The files of a connection
-/// that was deleted are removed from the index: nothing is pushed for them any more.
+/// Wakes the pusher of a connection that is written to, once for all of its files. Those of a
+/// connection that was deleted stay due, since it may be restored; those of one that is not stored
+/// any more are removed from the index.
 pub(crate) async fn process(
     key: &ConnectionKey,
     files: &[FileId],
     first: bool,
     deps: &Deps,
 ) -> Result<(), WorkError> {
-    let Some(connection) = deps.store.load_connection(key).await? else {
+    let found = deps.store.load_any_connection(key).await?;
+    let Some(connection) = found.filter(|connection| !connection.is_erased()) else {
         for file in files {
             deps.store.remove_due_place(key, file).await?;
         }
         return Ok(());
     };
-    if first && connection.state == store::ConnectionState::Active {
+    if first && connection.pushes() {
         deps.wakes.push(key, deps.clock.now()).await?;
     }
     Ok(())

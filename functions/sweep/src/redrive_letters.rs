@@ -22,7 +22,7 @@ pub(crate) async fn redrive_due(key: &ConnectionKey, deps: &Deps) -> Result<(), 
     let Some(schedule) = schedule.filter(|schedule| schedule.at <= now) else {
         return Ok(());
     };
-    let connection = deps.store.load_connection(key).await?;
+    let connection = deps.store.load_any_connection(key).await?;
     let next = match connection.map(|connection| connection.state) {
         None | Some(ConnectionState::Deleting) => None,
         Some(ConnectionState::Paused | ConnectionState::Suspended { .. }) => {

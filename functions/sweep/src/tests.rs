@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use domain::LogId;
+use domain::operation::ErasedCounts;
 use objects::Objects;
-use store::{ConnectionState, Log};
+use store::{Connection, ConnectionState, Deletion, Erased, Log, Written};
 use worker::{LogWake, Origin, PushWake, SnapshotMessage};
 use worker_testing::{DEAD_LETTERS, World};
 
@@ -182,16 +183,36 @@ async fn a_failed_item_stays_due_and_does_not_stop_the_others() {
 #[tokio::test(start_paused = true)]
 async fn regression_the_owed_files_of_a_deleted_connection_leave_the_index() {
     let world = World::new().await;
-    world.connect(|_| {}).await;
+    let mut connection = world.connect(|_| {}).await;
     let record = world.synced_file("Plan.md").await;
     world.edit_name(&record, "Plan 2.md").await;
-    let key = World::key();
-    world.store.delete_connection(&key).await.unwrap();
-    assert_eq!(due(&world).await, 1);
+    let now = world.clock.now();
+    connection.state = ConnectionState::Deleting;
+    connection.deletion = Some(Deletion {
+        at: now,
+        by: "ada".to_owned(),
+        operation: world.entropy.operation(now),
+        erased: None,
+    });
+    save(&world, &mut connection).await;
+    run(&world).await;
+    assert_eq!(due(&world).await, 1, "it may be restored");
+    connection = connection.tombstone(Erased {
+        at: now,
+        counts: ErasedCounts::new(),
+    });
+    save(&world, &mut connection).await;
     run(&world).await;
     assert_eq!(due(&world).await, 0);
     assert!(world.bodies(PUSHES).await.is_empty());
     assert!(world.record(&record.file).await.intent().is_some());
+}
+
+async fn save(world: &World, connection: &mut Connection) {
+    match world.store.save_connection(connection).await.unwrap() {
+        Written::Done(saved) => *connection = saved,
+        Written::Stale(current) => panic!("{current:?}"),
+    }
 }
 
 /// Returns the number of due items.

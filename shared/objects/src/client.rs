@@ -6,6 +6,7 @@ use aws_config::SdkConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::{Builder, Region};
 use aws_sdk_s3::types::StorageClass as SdkClass;
 use domain::StorageClass;
 
@@ -16,16 +17,26 @@ use domain::StorageClass;
 /// stalled stream protection, which is on by default, aborts a stalled body.
 #[must_use]
 pub fn client(config: &SdkConfig) -> Client {
+    Client::from_conf(builder(config).build())
+}
+
+/// Builds the same client for a bucket in another region.
+#[must_use]
+pub fn client_in(config: &SdkConfig, region: String) -> Client {
+    let config = builder(config).region(Region::new(region));
+    Client::from_conf(config.build())
+}
+
+fn builder(config: &SdkConfig) -> Builder {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(Duration::from_secs(2))
         .read_timeout(Duration::from_secs(20))
         .operation_attempt_timeout(Duration::from_secs(60))
         .operation_timeout(Duration::from_secs(150))
         .build();
-    let config = aws_sdk_s3::config::Builder::from(config)
+    Builder::from(config)
         .timeout_config(timeouts)
-        .retry_config(RetryConfig::standard().with_max_attempts(3));
-    Client::from_conf(config.build())
+        .retry_config(RetryConfig::standard().with_max_attempts(3))
 }
 
 /// Converts a storage class for the SDK; `None` for the standard class, S3's default.

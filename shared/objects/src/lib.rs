@@ -11,6 +11,7 @@ mod multipart;
 mod parts;
 mod presign;
 mod single;
+mod versions;
 
 #[cfg(test)]
 mod tests;
@@ -21,7 +22,7 @@ mod tests;
 const STORED_TYPE: &str = "application/octet-stream";
 
 pub use body::Body;
-pub use client::{Objects, client};
+pub use client::{Objects, client, client_in};
 pub use content::ContentRef;
 pub use domain::StorageClass;
 pub use domain::content::{ContentHash, ObjectKey, UploadId};
@@ -32,3 +33,4 @@ pub use multipart::Part;
 pub use parts::{OBJECT_BYTES_MAX, PART_BYTES_MIN, PARTS_MAX, PartPlan, TooLarge};
 pub use presign::{PresignedPart, SECONDS_MAX, SignedUrl, content_disposition};
 pub use single::ObjectMetadata;
+pub use versions::{ObjectVersion, VersionsCursor};

@@ -7,6 +7,8 @@ pub(crate) mod clients;
 pub(crate) mod connection_item;
 pub(crate) mod connections;
 pub(crate) mod content_settings_item;
+pub(crate) mod deletion;
+pub(crate) mod deletion_item;
 pub(crate) mod idempotency;
 pub(crate) mod limits_item;
 pub(crate) mod removal_limits_item;

@@ -70,7 +70,20 @@ pub async fn park(dead_letter: &DeadLetter, store: &Store) -> Result<(), StoreEr
         metric = "parked",
         "parked a message"
     );
-    store.record_dead_letter(dead_letter).await
+    if !store.record_dead_letter(dead_letter).await? {
+        log_of_deleted(dead_letter);
+    }
+    Ok(())
+}
+
+/// Logs that an input was dropped, since its connection was deleted.
+pub fn log_of_deleted(dead_letter: &DeadLetter) {
+    tracing::info!(
+        connection = %dead_letter.key,
+        message = dead_letter.id,
+        metric = "dropped_of_deleted",
+        "dropped a message of a connection that was deleted"
+    );
 }
 
 /// A dead letter can't be sent again.

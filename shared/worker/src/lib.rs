@@ -18,7 +18,7 @@ mod work_error;
 pub use batch::{GroupResult, MessageGroup, ReceivedMessage};
 pub use consume::{Consumer, Failure, Wake};
 pub use content_wakes::{ContentQueues, ContentWake, DedupKey, Priority};
-pub use dead_letters::{NotRedrivable, park, redrive_message};
+pub use dead_letters::{NotRedrivable, log_of_deleted, park, redrive_message};
 pub use file_updater::{FileUpdater, UpdateOutcome};
 pub use message::{LogWake, Origin, PushWake, SnapshotMessage, Unreadable};
 pub use operation_wake::OperationWake;

@@ -180,3 +180,35 @@ fn every_guarantee_of_the_first_page_names_tests_that_exist() {
     }
     assert!(count >= 8, "{count}");
 }
+
+#[test]
+fn every_row_of_what_is_kept_names_a_test_or_a_check_that_exists() {
+    let readme = std::fs::read_to_string(top().join("infra/README.md")).unwrap();
+    let (_, section) = readme
+        .split_once("## What is kept, and for how long")
+        .unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let rows: Vec<&str> = section
+        .lines()
+        .filter(|line| line.starts_with("| "))
+        .collect();
+    assert!(rows.len() > 10, "{rows:?}");
+    let mut texts = vec![std::fs::read_to_string(top().join(".ci/template/rules.py")).unwrap()];
+    for folder in ["shared", "functions", "tests"] {
+        let files = sources(&top().join(folder)).into_iter();
+        texts.extend(files.map(|file| std::fs::read_to_string(file).unwrap()));
+    }
+    for row in rows.into_iter().skip(1) {
+        let holders = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
+        let names: Vec<&str> = holders.split('`').skip(1).step_by(2).collect();
+        assert!(!names.is_empty(), "{row}");
+        for name in names {
+            let is_held = |text: &String| {
+                ["fn ", "def "]
+                    .iter()
+                    .any(|word| text.contains(&format!("{word}{name}(")))
+            };
+            assert!(texts.iter().any(is_held), "{name}");
+        }
+    }
+}

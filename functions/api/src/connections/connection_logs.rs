@@ -1,7 +1,7 @@
 //! The change logs of a connection.
 
 use domain::{ConnectionKey, LogId};
-use store::{Connection, Created, Log};
+use store::{Connection, Created, Log, StoreError};
 
 use crate::Deps;
 use crate::http::{Kind, Problem};
@@ -55,7 +55,7 @@ pub(crate) async fn wake_other_logs(
 }
 
 /// Deletes a connection's logs with their channels.
-pub(crate) async fn delete_logs(deps: &Deps, connection: &Connection) -> Result<(), Problem> {
+pub(crate) async fn delete_logs(deps: &Deps, connection: &Connection) -> Result<(), StoreError> {
     for log in deps.store.list_logs(&connection.key).await? {
         stop_channel(deps, connection, &log).await?;
         deps.store.delete_log(&connection.key, &log.log).await?;
@@ -64,7 +64,7 @@ pub(crate) async fn delete_logs(deps: &Deps, connection: &Connection) -> Result<
 }
 
 /// Stops and deletes a log's channel. If Drive can't be reached, the channel expires by itself.
-async fn stop_channel(deps: &Deps, connection: &Connection, log: &Log) -> Result<(), Problem> {
+async fn stop_channel(deps: &Deps, connection: &Connection, log: &Log) -> Result<(), StoreError> {
     let Some(id) = &log.channel else {
         return Ok(());
     };
@@ -79,5 +79,5 @@ async fn stop_channel(deps: &Deps, connection: &Connection, log: &Log) -> Result
             tracing::info!(connection = %connection.key, error, "could not stop the channel");
         }
     }
-    Ok(deps.store.delete_channel(id).await?)
+    deps.store.delete_channel(id).await
 }

@@ -48,6 +48,9 @@ pub(crate) struct ConnectionView {
     state: StateView,
     /// The reason and the time of a suspension.
     suspension: Option<SuspensionView>,
+    /// Whether what it owes to Drive is held back, since it was restored: until
+    /// `POST .../restore/confirm`.
+    owed_held: bool,
     created_at: String,
     created_by: String,
     /// The latest operation; only if a single connection was requested.
@@ -135,6 +138,7 @@ impl ConnectionView {
             comparison_interval_days: connection.comparison_interval.days,
             state,
             suspension,
+            owed_held: connection.owed_held,
             created_at: connection.created_at.to_string(),
             created_by: connection.created_by.clone(),
             last_operation: None,

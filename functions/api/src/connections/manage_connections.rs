@@ -1,7 +1,7 @@
-//! Connections: listed, read, created, updated, paused, resumed, deleted.
+//! Connections: listed, read, created, updated, paused, resumed.
 
 use axum::Json;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use domain::operation::SyncKind;
 use domain::{
@@ -15,9 +15,7 @@ use utoipa::ToSchema;
 use crate::connections::connection_body::{
     CheckedSettings, ConnectionPatch, NewConnection, SecretNames, new_connection, patched,
 };
-use crate::connections::connection_logs::{
-    delete_logs, ensure_own_log, new_own_log, own_log, wake_other_logs,
-};
+use crate::connections::connection_logs::{ensure_own_log, new_own_log, own_log, wake_other_logs};
 use crate::connections::connection_view::ConnectionView;
 use crate::connections::drive_access::check_access;
 use crate::described::query::Params;
@@ -31,7 +29,7 @@ use crate::swap::{attempt, swap};
 use crate::{App, Deps, lookups, wakes};
 
 /// The name of the item in problems.
-const WHAT: &str = "the connection";
+pub(crate) const WHAT: &str = "the connection";
 
 /// A page of connections.
 #[derive(Debug, Serialize, ToSchema)]
@@ -50,7 +48,7 @@ fn secrets<'a>(deps: &'a Deps, caller: &'a Caller) -> SecretNames<'a> {
 }
 
 /// Responds with a connection and its entity tag.
-fn respond(
+pub(crate) fn respond(
     deps: &Deps,
     caller: &Caller,
     connection: &Connection,
@@ -128,6 +126,9 @@ pub(crate) async fn create_connection(
         removals: settings.removals,
         comparison_interval: settings.comparison_interval,
         state: ConnectionState::Active,
+        generation: 0,
+        deletion: None,
+        owed_held: false,
         created_at: deps.clock.now(),
         created_by: caller.subject.clone(),
         last_request: None,
@@ -167,7 +168,7 @@ pub(crate) async fn create_connection(
     responses(ShownConnection)
 )]
 pub(crate) async fn get_connection(deps: App, at: ConnectionPath) -> Result<Response, Problem> {
-    let connection = lookups::any_connection(&deps, &at.key).await?;
+    let connection = lookups::connection(&deps, &at.key).await?;
     let latest = PageRequest::first(1);
     let latest = deps.store.list_operations(&at.key, &latest).await?;
     let operation = latest.items.first();
@@ -478,29 +479,4 @@ async fn refuse_another_account(deps: &Deps, connection: &Connection) -> Result<
             Ok(())
         }
     }
-}
-
-/// Deletes a connection.
-///
-/// Nothing works on it from then on. The records of its files stay stored, where they can't be
-/// reached: a new connection always has a new id.
-#[utoipa::path(
-    delete, path = "/v1/connections/{connection}", tag = "connections",
-    params(ConnectionPath),
-    responses((status = 204, description = "The connection has been deleted."))
-)]
-pub(crate) async fn delete_connection(
-    deps: App,
-    at: ConnectionPath,
-    keyed: Keyed,
-) -> Result<StatusCode, Problem> {
-    keyed.deletes();
-    let connection = lookups::any_connection(&deps, &at.key).await?;
-    let connection = transition_state(&deps.store, connection, |state| {
-        (*state != ConnectionState::Deleting).then_some(ConnectionState::Deleting)
-    });
-    delete_logs(&deps, &connection.await?).await?;
-    // Last: as long as the connection exists, an interrupted deletion can be repeated.
-    keyed.store(&deps).delete_connection(&at.key).await?;
-    Ok(StatusCode::NO_CONTENT)
 }

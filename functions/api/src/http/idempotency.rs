@@ -160,6 +160,14 @@ impl Keyed {
         });
     }
 
+    /// Says that the answer is 202 with what is at `location`.
+    pub(crate) fn accepts(&self, location: &str) {
+        self.change(|answer| {
+            answer.status = StatusCode::ACCEPTED.as_u16();
+            answer.location = Some(location.to_owned());
+        });
+    }
+
     /// Says that what the answer shows ends by the request itself, so that a repeat shows it
     /// although it is gone.
     pub(crate) fn ends(&self) {

@@ -17,7 +17,9 @@ use utoipa::{Modify, OpenApi};
 
 use crate::audit::list_acts;
 use crate::conflicts::{read_conflicts, resolve_conflicts};
-use crate::connections::{connection_stats, connection_status, manage_connections};
+use crate::connections::{
+    connection_stats, connection_status, delete_connections, erasure_view, manage_connections,
+};
 use crate::content::{content_versions, direct_content, multipart_upload};
 use crate::dead_letters::{read_dead_letters, redrive};
 use crate::described::passes;
@@ -40,7 +42,9 @@ use crate::routes::ROUTES;
     paths(
         manage_connections::list_connections, manage_connections::create_connection,
         manage_connections::get_connection, manage_connections::update_connection,
-        manage_connections::delete_connection, manage_connections::pause_connection,
+        delete_connections::delete_connection, delete_connections::restore_connection,
+        delete_connections::confirm_restored, erasure_view::list_erasures,
+        erasure_view::get_erasure, manage_connections::pause_connection,
         manage_connections::resume_connection, connection_status::get_status,
         read_files::list_files, read_files::get_file, edit_file::update_file,
         read_files::get_file_history, create_file::create_file, edit_file::delete_file,

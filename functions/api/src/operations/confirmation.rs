@@ -1,6 +1,7 @@
 //! The decision of a person to continue or cancel an operation.
 
 use axum::Json;
+use domain::Role;
 use domain::operation::DecisionRefused;
 use store::Attempt;
 
@@ -58,6 +59,9 @@ async fn decide(
     confirmed: bool,
 ) -> JsonResult<OperationView> {
     let operation = lookups::operation(deps, at).await?;
+    if operation.erasure().is_some() {
+        at.caller.needs(Role::Admin, "the end of an erasure")?;
+    }
     let operation = swap(WHAT, operation, |operation| async move {
         let decided = operation.decide(confirmed, &at.caller.subject, deps.clock.now());
         let after = decided.map_err(|refused| {

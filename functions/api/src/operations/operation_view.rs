@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::operation::{Stop, StopReason};
+use domain::operation::{ErasedCounts, Stop, StopReason};
 use domain::{InconsistencyCount, InconsistencyKind, Operation, OperationKind, OperationState};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -48,6 +48,9 @@ pub(crate) struct OperationView {
     /// end of the examination, and again at the end of the audit. Only for audits.
     #[serde(skip_serializing_if = "Option::is_none")]
     findings: Option<BTreeMap<String, FindingCount>>,
+    /// What was erased so far, by kind; in a dry run, what would be. Only for erasures.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    erased: Option<BTreeMap<String, u64>>,
     started_at: String,
     finished_at: Option<String>,
     by: String,
@@ -159,6 +162,8 @@ view_enum! {
         /// The content of every file is scanned. `listed` counts the files.
         #[serde(rename = "mirror")]
         ContentScan,
+        /// A connection that was deleted is erased; in a dry run, what would be erased is counted.
+        Erase,
     }
 }
 
@@ -168,7 +173,9 @@ view_enum! {
     /// `comparing`: stored files that were not listed are collected. `verifying`: each file that
     /// seems to differ is read from Drive. `awaiting_confirmation`: more files would be removed
     /// than allowed; nothing has been changed, and a person must confirm or cancel. `repairing`:
-    /// the differences are queued.
+    /// the differences are queued. `waiting`: an erasure has not begun. `erasing`: items and
+    /// objects are deleted. `draining`: work that began before the deletion may still run; what it
+    /// leaves is looked for when all of it has ended.
     #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
     #[serde(rename_all = "snake_case")]
     #[schema(as = OperationState)]
@@ -181,6 +188,9 @@ view_enum! {
         Verifying,
         AwaitingConfirmation,
         Repairing,
+        Waiting,
+        Erasing,
+        Draining,
         Done,
         Cancelled,
         Failed,
@@ -194,6 +204,14 @@ pub(crate) struct FindingCount {
     /// The number of those that have been repaired. The others need a person; in a dry run, none is
     /// repaired.
     repaired: u64,
+}
+
+/// Returns the counts of an erasure by the names of their kinds.
+pub(crate) fn named(counts: &ErasedCounts) -> BTreeMap<String, u64> {
+    let named = counts.iter();
+    named
+        .map(|(kind, count)| (kind.label().to_owned(), *count))
+        .collect()
 }
 
 /// Returns an audit's counts of findings by kind.
@@ -239,6 +257,7 @@ impl OperationView {
                 differing: counts.differing,
             }),
             findings: audit.map(|audit| counts(&audit.inconsistencies)),
+            erased: operation.erasure().map(|erase| named(&erase.counts)),
             started_at: operation.started_at.to_string(),
             finished_at: operation.finished_at.map(|at| at.to_string()),
             by: operation.by.clone(),

@@ -151,6 +151,8 @@ impl Functions {
                 drives: drives.clone(),
                 wakes: wakes.clone(),
                 contents: contents.clone(),
+                objects: objects.clone(),
+                replica: None,
                 snapshots_bulk: bulk,
                 has_webhook: settings.webhook_url.is_some(),
                 clock: clock.clone(),

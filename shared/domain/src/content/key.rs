@@ -72,6 +72,14 @@ impl ObjectKey {
         }
     }
 
+    /// Returns the hash of the content that it names; `None` for bytes whose hash was not known.
+    #[must_use]
+    pub fn content_hash(&self) -> Option<ContentHash> {
+        let (_, name) = self.0.rsplit_once('/')?;
+        let (hash, _) = name.split_once('-')?;
+        ContentHash::parse(hash).ok()
+    }
+
     /// Returns the key for S3.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -108,6 +116,8 @@ mod tests {
             format!("acme/ab/{}-0000000000000007", "ab".repeat(32))
         );
         let staging = ObjectKey::staging(&acme, 1, 2);
+        assert_eq!(content.content_hash(), Some(hash));
+        assert_eq!(staging.content_hash(), None);
         for key in [&content, &staging] {
             assert_eq!(ObjectKey::parse(&acme, key.as_str()).as_ref(), Ok(key));
             for other in ["acm", "acme2", "acme.", "b"] {

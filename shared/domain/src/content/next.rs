@@ -82,6 +82,27 @@ pub enum ContentAction {
     Nothing,
 }
 
+impl ContentAction {
+    /// Returns whether it changes something in Drive.
+    #[must_use]
+    pub fn writes_to_drive(&self) -> bool {
+        match self {
+            Self::Copy { .. } | Self::Upload { .. } => true,
+            Self::StoreDriveSide { .. }
+            | Self::ReleaseDriveSide
+            | Self::FinishUpload(_)
+            | Self::Store { .. }
+            | Self::Export { .. }
+            | Self::Fail(_)
+            | Self::Record { .. }
+            | Self::ReleaseAt(_)
+            | Self::Release
+            | Self::Unschedule
+            | Self::Nothing => false,
+        }
+    }
+}
+
 /// The context in which the next action is determined.
 #[derive(Debug, Clone, Copy)]
 pub struct ContentContext<'a> {

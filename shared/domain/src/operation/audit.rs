@@ -140,7 +140,7 @@ impl Operation {
     pub fn audit(&self) -> Option<&Audit> {
         match &self.run {
             Run::Audit(audit) => Some(audit),
-            Run::Sync(_) | Run::LeaveDrive(_) | Run::ContentScan(_) => None,
+            Run::Sync(_) | Run::LeaveDrive(_) | Run::ContentScan(_) | Run::Erase(_) => None,
         }
     }
 
@@ -148,6 +148,7 @@ impl Operation {
     #[must_use]
     pub fn is_dry_run(&self) -> bool {
         self.audit().is_some_and(|audit| audit.dry_run)
+            || self.erasure().is_some_and(|erase| erase.dry_run)
     }
 
     pub(super) fn audit_work(

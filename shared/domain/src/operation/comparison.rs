@@ -238,6 +238,13 @@ impl Operation {
         by: &str,
         now: Timestamp,
     ) -> Result<Self, DecisionRefused> {
+        if self.erasure().is_some() {
+            return if confirmed {
+                Err(DecisionRefused::NotAwaited)
+            } else {
+                self.cancel_erasure(now)
+            };
+        }
         let decided = self.comparison().and_then(|found| found.decision.clone());
         if let Some(decision) = decided {
             return if decision.confirmed == confirmed {

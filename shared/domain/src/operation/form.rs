@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Audit, Comparison, ContentScan, End, LeaveDrive, Listing, Operation, PageWalk, Run, ScanState,
-    SecondLook, SelfCheckPhase, Stage, Stop, Sync, SyncKind,
+    Audit, Comparison, ContentScan, End, Erase, EraseStage, ErasedCounts, LeaveDrive, Listing,
+    Operation, PageWalk, Run, ScanState, SecondLook, SelfCheckPhase, Stage, Stop, Sync, SyncKind,
 };
 use crate::{InconsistencyCount, InconsistencyKind, Timestamp};
 
@@ -24,6 +24,8 @@ pub enum OperationKind {
     LeaveDrive,
     /// A scan that wakes the content of every file.
     ContentScan,
+    /// The erasure of a connection.
+    Erase,
 }
 
 /// The state of an operation.
@@ -43,6 +45,12 @@ pub enum OperationState {
     AwaitingConfirmation,
     /// The repairs are queued.
     Repairing,
+    /// An erasure that waits for its time.
+    Waiting,
+    /// Items and objects are deleted, or counted.
+    Erasing,
+    /// Work that began before the deletion may still run.
+    Draining,
     /// It succeeded.
     Done,
     /// A person cancelled it.
@@ -52,13 +60,14 @@ pub enum OperationState {
 }
 
 impl OperationKind {
-    const LABELS: [(Self, &'static str); 6] = [
+    const LABELS: [(Self, &'static str); 7] = [
         (Self::InitialSync, "initial_sync"),
         (Self::Delta, "delta"),
         (Self::Resync, "resync"),
         (Self::Audit, "audit"),
         (Self::LeaveDrive, "leave"),
         (Self::ContentScan, "mirror"),
+        (Self::Erase, "erase"),
     ];
 
     /// Returns its name in items and at the API.
@@ -75,7 +84,7 @@ impl OperationKind {
 }
 
 impl OperationState {
-    const LABELS: [(Self, &'static str); 10] = [
+    const LABELS: [(Self, &'static str); 13] = [
         (Self::SelfChecking, "examining"),
         (Self::Listing, "listing"),
         (Self::Listed, "listed"),
@@ -83,6 +92,9 @@ impl OperationState {
         (Self::Verifying, "verifying"),
         (Self::AwaitingConfirmation, "awaiting_confirmation"),
         (Self::Repairing, "repairing"),
+        (Self::Waiting, "waiting"),
+        (Self::Erasing, "erasing"),
+        (Self::Draining, "draining"),
         (Self::Done, "done"),
         (Self::Cancelled, "cancelled"),
         (Self::Failed, "failed"),
@@ -155,6 +167,21 @@ pub struct OperationForm {
     pub inconsistencies: BTreeMap<InconsistencyKind, InconsistencyCount>,
     /// The time of the last page.
     pub progressed_at: Option<Timestamp>,
+    /// What only an erasure has.
+    pub erasure: Option<ErasureForm>,
+}
+
+/// The fields of an erasure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ErasureForm {
+    /// The generation of the connection.
+    pub generation: u32,
+    /// The time at which it begins by itself.
+    pub begins_at: Timestamp,
+    /// The time at which no earlier work can still run.
+    pub quiet_at: Timestamp,
+    /// What was erased.
+    pub counts: ErasedCounts,
 }
 
 impl OperationForm {
@@ -179,6 +206,7 @@ impl OperationForm {
             comparison: Comparison::default(),
             inconsistencies: BTreeMap::new(),
             progressed_at: None,
+            erasure: None,
         }
     }
 
@@ -253,7 +281,10 @@ impl OperationForm {
             | OperationState::Comparing
             | OperationState::Verifying
             | OperationState::AwaitingConfirmation
-            | OperationState::Repairing => None,
+            | OperationState::Repairing
+            | OperationState::Waiting
+            | OperationState::Erasing
+            | OperationState::Draining => None,
         }
     }
 
@@ -267,6 +298,7 @@ impl OperationForm {
             OperationKind::Audit => self.into_audit(),
             OperationKind::LeaveDrive => self.into_leave_drive(),
             OperationKind::ContentScan => self.into_content_scan(),
+            OperationKind::Erase => self.into_erase(),
         }
     }
 
@@ -293,6 +325,9 @@ impl OperationForm {
                 Stage::AwaitingConfirmation { since }
             }
             OperationState::Repairing => Stage::Repairing { position },
+            OperationState::Waiting | OperationState::Erasing | OperationState::Draining => {
+                return None;
+            }
         };
         let possible = compares
             || matches!(
@@ -366,6 +401,29 @@ impl OperationForm {
     }
 }
 
+impl OperationForm {
+    fn into_erase(self) -> Option<Run> {
+        let stage = match (self.end(), self.state) {
+            (Some(end), _) => EraseStage::Ended(end),
+            (None, OperationState::Waiting) => EraseStage::Waiting,
+            (None, OperationState::Draining) => EraseStage::Draining,
+            (None, OperationState::Erasing) => Erase::stage_at(self.position.as_deref()?)?,
+            (None, _) => return None,
+        };
+        let form = self.erasure?;
+        Some(Run::Erase(Erase {
+            dry_run: self.dry_run,
+            generation: form.generation,
+            begins_at: form.begins_at,
+            quiet_at: form.quiet_at,
+            stage,
+            counts: form.counts,
+            steps: self.pages,
+            progressed_at: self.progressed_at,
+        }))
+    }
+}
+
 impl Operation {
     /// Returns its run as flat fields.
     #[must_use]
@@ -414,6 +472,30 @@ impl Operation {
                     ..OperationForm::new(self.kind()).ending(scan.end())
                 }
             }
+            Run::Erase(erase) => {
+                let state = match &erase.stage {
+                    EraseStage::Waiting => OperationState::Waiting,
+                    EraseStage::Draining => OperationState::Draining,
+                    EraseStage::Erasing(..) | EraseStage::Certifying => OperationState::Erasing,
+                    EraseStage::Ended(_) => OperationState::Done,
+                };
+                let form = OperationForm {
+                    state,
+                    dry_run: erase.dry_run,
+                    position: erase.position(),
+                    pages: erase.steps,
+                    listed: erase.counts.values().sum(),
+                    progressed_at: erase.progressed_at,
+                    erasure: Some(ErasureForm {
+                        generation: erase.generation,
+                        begins_at: erase.begins_at,
+                        quiet_at: erase.quiet_at,
+                        counts: erase.counts.clone(),
+                    }),
+                    ..OperationForm::new(self.kind())
+                };
+                form.ending(erase.end())
+            }
         }
     }
 
@@ -429,6 +511,7 @@ impl Operation {
             Run::Audit(_) => OperationKind::Audit,
             Run::LeaveDrive(_) => OperationKind::LeaveDrive,
             Run::ContentScan(_) => OperationKind::ContentScan,
+            Run::Erase(_) => OperationKind::Erase,
         }
     }
 

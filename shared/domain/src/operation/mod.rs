@@ -10,6 +10,7 @@
 mod audit;
 mod comparison;
 mod content_scan;
+mod erase;
 mod form;
 mod leave_drive;
 mod listing;
@@ -24,7 +25,10 @@ mod search;
 pub use audit::{Audit, ComparisonInterval, SelfCheckPhase};
 pub use comparison::{Comparison, Decision, DecisionRefused, DriftCounts, LogRead};
 pub use content_scan::{ContentScan, ScanState};
-pub use form::{OperationForm, OperationKind, OperationState};
+pub use erase::{
+    Erase, ErasePart, EraseStage, ErasedCounts, ErasedKind, QUIET_MILLIS, RESTORE_MILLIS,
+};
+pub use form::{ErasureForm, OperationForm, OperationKind, OperationState};
 pub use leave_drive::LeaveDrive;
 pub use listing::{ListedPage, Listing, SecondLook, Stage};
 pub use paging::{PageWalk, Stop, StopReason, WalkedPage, entries_hash};
@@ -73,6 +77,8 @@ pub enum Run {
     LeaveDrive(LeaveDrive),
     /// Wakes the content of every file.
     ContentScan(ContentScan),
+    /// Erases a connection that was deleted.
+    Erase(Erase),
 }
 
 /// The outcome of an operation.
@@ -142,6 +148,10 @@ pub enum Work {
     MarkFiles(Option<String>),
     /// Wake the content of each file from this position on.
     ScanContent(Option<String>),
+    /// Erase this part of the connection from this position on, or count it.
+    Erase(ErasePart, Option<String>),
+    /// Store the certificate, and record the end with it.
+    Certify,
 }
 
 impl Operation {
@@ -206,6 +216,7 @@ impl Operation {
             Run::Audit(audit) => self.audit_work(audit, facts, now),
             Run::LeaveDrive(leave) => Work::MarkFiles(leave.position.clone()),
             Run::ContentScan(scan) => self.scan_work(scan, facts, now),
+            Run::Erase(erase) => self.erase_work(erase, now),
         }
     }
 
@@ -248,6 +259,7 @@ impl Operation {
             }
             (Run::LeaveDrive(leave), None) => leave.end = Some(end),
             (Run::ContentScan(scan), None) => scan.state = ScanState::Ended(end),
+            (Run::Erase(erase), None) => erase.stage = EraseStage::Ended(end),
             (Run::Sync(_) | Run::Audit(_), None) => {}
         }
         self.moved(run, 0, now)
@@ -279,6 +291,7 @@ impl Run {
             Self::Audit(audit) => audit.listing.end(),
             Self::LeaveDrive(leave) => leave.end.as_ref(),
             Self::ContentScan(scan) => scan.end(),
+            Self::Erase(erase) => erase.end(),
         }
     }
 

@@ -226,6 +226,8 @@ impl World {
                 self.woken[at] = true;
                 before.on_scanned(1, next, T)
             }
+            // An erasure has a search of its own.
+            Work::Erase(..) | Work::Certify => return None,
         })
     }
 

@@ -6,6 +6,7 @@
 //! region and credentials from the usual variables), all checks in one run.
 
 mod checks;
+mod deletion;
 mod faults;
 mod random;
 mod recorded;
@@ -92,6 +93,10 @@ suite! {
         of_two_decisions_on_a_dead_letter_one_is_saved,
         a_snapshot_with_a_dead_letter_is_not_missing,
         a_table_is_created_only_once;
+    checks_deletion:
+        a_deleted_connection_is_restored_or_leaves_a_tombstone,
+        a_page_of_connections_is_full_whatever_was_deleted,
+        everything_of_a_connection_is_found_and_erased;
     checks_logs:
         a_log_is_created_once_and_listed,
         of_two_workers_on_one_token_one_advances,

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::connection::access_item::AccessItem;
 use crate::connection::content_settings_item::ContentSettingsItem;
+use crate::connection::deletion_item::DeletionItem;
 use crate::connection::limits_item::LimitsItem;
 use crate::connection::removal_limits_item::RemovalLimitsItem;
 use crate::connection::rules_item::RulesItem;
@@ -60,6 +61,12 @@ struct Body {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     comparison_days: Option<u16>,
     state: StateItem,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    generation: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    deletion: Option<DeletionItem>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    owed_held: bool,
     created_at: i64,
     created_by: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -173,6 +180,9 @@ pub(crate) fn encode_connection(connection: &Connection) -> Result<Encoded, Stor
         removals: connection.removals.into(),
         comparison_days: Some(connection.comparison_interval.days),
         state: (&connection.state).into(),
+        generation: Some(connection.generation).filter(|generation| *generation > 0),
+        deletion: connection.deletion.as_ref().map(DeletionItem::of),
+        owed_held: connection.owed_held,
         created_at: connection.created_at.as_millis(),
         created_by: connection.created_by.clone(),
         last_request: connection.last_request.as_ref().map(Into::into),
@@ -197,6 +207,8 @@ pub(crate) fn decode_connection(tenant: &TenantId, item: Item) -> Result<Connect
     let (Ok(account), Ok(comparison)) = (account, comparison.transpose()) else {
         return Err(place.corrupt("the id of its account or of a comparison is invalid"));
     };
+    let deletion = body.deletion.map(DeletionItem::into_deletion).transpose();
+    let deletion = deletion.map_err(|what| place.clone().corrupt(what))?;
     let rules = body.rules.unwrap_or_default().into_rules();
     let rules = rules.map_err(|what| place.clone().corrupt(what))?;
     let content = body.content.map(ContentSettingsItem::into_settings);
@@ -242,6 +254,9 @@ pub(crate) fn decode_connection(tenant: &TenantId, item: Item) -> Result<Connect
                 days,
             }),
         state: body.state.into(),
+        generation: body.generation.unwrap_or_default(),
+        deletion,
+        owed_held: body.owed_held,
         created_at: at(body.created_at),
         created_by: body.created_by,
         last_request: body.last_request.map(Into::into),

@@ -1,6 +1,7 @@
 //! Connections: the Drive accounts and shared drives that a tenant syncs, and their settings.
 
 use crate::connection::connection_item::{decode_connection, encode_connection};
+use crate::connection::deletion_item::Deletion;
 use crate::log::logs::{ListedLog, encode_log, listing_writes};
 use crate::table::key::{Key, tenant_pk};
 use crate::table::page::Position;
@@ -64,6 +65,13 @@ pub struct Connection {
     pub comparison_interval: ComparisonInterval,
     /// The state of its synchronization.
     pub state: ConnectionState,
+    /// How often it was deleted: what began under an earlier generation does not go on.
+    pub generation: u32,
+    /// Its deletion, while it is deleted. What is left of it in the end keeps the id from being
+    /// used again.
+    pub deletion: Option<Deletion>,
+    /// What is owed to Drive is held back until a person confirms it, since it was restored.
+    pub owed_held: bool,
     /// The time of its creation.
     pub created_at: Timestamp,
     /// The subject of the token that created it.
@@ -83,6 +91,12 @@ impl Connection {
             has_rules: !self.rules.is_empty(),
             removals: self.removals_of(operation),
         }
+    }
+
+    /// Returns whether what is owed is written to Drive now.
+    #[must_use]
+    pub fn pushes(&self) -> bool {
+        self.state == ConnectionState::Active && !self.owed_held
     }
 
     /// Returns how many files an operation may remove without confirmation: none, if it compares
@@ -128,7 +142,7 @@ pub enum ConnectionState {
         /// The time of the suspension.
         at: Timestamp,
     },
-    /// It is being deleted.
+    /// It was deleted: nothing works on it any more.
     Deleting,
 }
 
@@ -189,7 +203,7 @@ impl Store {
         if let Transacted::Done = self.transact(writes).await? {
             return Ok(Created::Created);
         }
-        match self.load_connection(&connection.key).await? {
+        match self.load_any_connection(&connection.key).await? {
             Some(current) => Ok(Created::Exists(current)),
             None => Err(StoreError::busy(
                 "the connection's log exists, and it does not",
@@ -197,11 +211,25 @@ impl Store {
         }
     }
 
-    /// Reads one connection consistently.
+    /// Reads one connection consistently; `None` if there is none or it was deleted. Every
+    /// function calls this before its first write, so that nothing that begins after the deletion
+    /// writes.
     ///
     /// # Errors
     /// [`StoreError`]
     pub async fn load_connection(
+        &self,
+        key: &ConnectionKey,
+    ) -> Result<Option<Connection>, StoreError> {
+        let found = self.load_any_connection(key).await?;
+        Ok(found.filter(Connection::exists))
+    }
+
+    /// Reads one connection consistently, even if it was deleted.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn load_any_connection(
         &self,
         key: &ConnectionKey,
     ) -> Result<Option<Connection>, StoreError> {
@@ -223,7 +251,8 @@ impl Store {
             return Ok(None);
         };
         let oversized = item.contains_key(OVERSIZED);
-        Ok(Some((decode_connection(&key.tenant, item)?, oversized)))
+        let connection = decode_connection(&key.tenant, item)?;
+        Ok(connection.exists().then_some((connection, oversized)))
     }
 
     /// Records that a file of the connection was too large to be stored: from then on, each file
@@ -243,12 +272,23 @@ impl Store {
         })
     }
 
-    /// Lists those of a tenant's connections that `accepts` returns true for, by id. Every page but
-    /// the last is full.
+    /// Lists those of a tenant's connections that were not deleted and that `accepts` returns true
+    /// for, by id. Every page but the last is full.
     ///
     /// # Errors
     /// [`StoreError`]
     pub async fn list_connections(
+        &self,
+        tenant: &TenantId,
+        page: &PageRequest,
+        accepts: impl Fn(&Connection) -> bool,
+    ) -> Result<Page<Connection>, StoreError> {
+        let exists = move |connection: &Connection| connection.exists() && accepts(connection);
+        self.list_any_connections(tenant, page, exists).await
+    }
+
+    /// Lists connections, deleted ones included, as [`Store::list_connections`] does.
+    pub(crate) async fn list_any_connections(
         &self,
         tenant: &TenantId,
         page: &PageRequest,
@@ -333,7 +373,7 @@ impl Store {
         if let Transacted::Done = self.transact(writes).await? {
             return Ok(Written::Done(next));
         }
-        let current = self.load_connection(&connection.key).await?;
+        let current = self.load_any_connection(&connection.key).await?;
         Ok(after_refusal(next, current))
     }
 
@@ -379,14 +419,6 @@ impl Store {
         })
         .await
     }
-
-    /// Deletes the connection's own item; its files and logs are separate items.
-    ///
-    /// # Errors
-    /// [`StoreError`]
-    pub async fn delete_connection(&self, key: &ConnectionKey) -> Result<(), StoreError> {
-        self.delete(&Key::connection(key)).await
-    }
 }
 
 /// The prefix of the sort key of a connection.
@@ -397,7 +429,7 @@ const CONNECTION: &str = "CONN#";
 const OVERSIZED: &str = "oversized_at";
 
 /// Returns the connection under its next revision, and what that replaces.
-fn successor(connection: &Connection) -> (Connection, Replaces) {
+pub(crate) fn successor(connection: &Connection) -> (Connection, Replaces) {
     let next = Connection {
         revision: connection.revision + 1,
         ..connection.clone()
@@ -407,7 +439,7 @@ fn successor(connection: &Connection) -> (Connection, Replaces) {
 
 /// Returns the outcome of a write of `next` that was refused. If it is what is stored, the refused
 /// write was a repetition of our own, whose response was lost.
-fn after_refusal(next: Connection, current: Option<Connection>) -> Written<Connection> {
+pub(crate) fn after_refusal(next: Connection, current: Option<Connection>) -> Written<Connection> {
     if current.as_ref() == Some(&next) {
         Written::Done(next)
     } else {

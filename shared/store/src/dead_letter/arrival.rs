@@ -29,11 +29,14 @@ pub struct Arrival {
 impl Store {
     /// Sets an input aside. One that is or was set aside already keeps its record, whose history
     /// grows. A delivery that is already in the history changes nothing, so the call may be
-    /// repeated.
+    /// repeated. Returns false if its connection was deleted: nothing of that is stored any more.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn record_dead_letter(&self, letter: &DeadLetter) -> Result<(), StoreError> {
+    pub async fn record_dead_letter(&self, letter: &DeadLetter) -> Result<bool, StoreError> {
+        if self.was_deleted(&letter.key).await? {
+            return Ok(false);
+        }
         let letter = &DeadLetter {
             cause: letter.cause.or(self.cause),
             ..letter.clone()
@@ -43,7 +46,7 @@ impl Store {
             let (item, replaces) = match stored {
                 None => (encode_dead_letter(letter, 1)?, Replaces::Nothing),
                 Some(stored) => match stored.with_repeat(letter) {
-                    None => return Ok(()),
+                    None => return Ok(true),
                     Some(again) => (
                         encode_dead_letter(&again, stored.revision + 1)?,
                         Replaces::Revision(stored.revision),
@@ -51,7 +54,10 @@ impl Store {
                 },
             };
             match self.put(item, replaces).await? {
-                Applied::Done(_) => return self.schedule_redrive(letter).await,
+                Applied::Done(_) => {
+                    self.schedule_redrive(letter).await?;
+                    return Ok(true);
+                }
                 Applied::Refused(_) => pause(round).await,
             }
         }

@@ -8,6 +8,7 @@ use domain::{ConnectionKey, LogId, Operation, OperationState, Suspicion, Timesta
 
 use crate::log::logs::{decode_log, if_unmoved, log_key, move_outcome};
 use crate::operation::operation_item::{encode_operation, operation_key};
+use crate::table::item::EXPIRES;
 use crate::table::store::{Applied, Transacted};
 use crate::table::update::{Replaces, Update, Write};
 use crate::{Log, LogPosition, Store, StoreError, Updated, Written};
@@ -55,7 +56,8 @@ impl Store {
                 .when_text("state", OperationState::Listing.label())
                 .set_text("state", OperationState::Failed.label())
                 .set_text("reason", LEFT)
-                .set_number("finished_at", at.as_millis());
+                .set_number("finished_at", at.as_millis())
+                .set_number(EXPIRES, self.retention.after(at).as_seconds());
             writes.push(Write::Update(ended));
         }
         if let Transacted::Done = self.transact(writes).await? {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::operation::{Comparison, Decision, OperationForm, SecondLook};
+use domain::operation::{Comparison, Decision, ErasureForm, OperationForm, SecondLook};
 use domain::{
     ConnectionKey, DriftCounts, FileId, InconsistencyCount, InconsistencyKind, LogId, Operation,
     OperationId, OperationKind, OperationState, Timestamp,
@@ -10,6 +10,7 @@ use domain::{
 use serde::{Deserialize, Serialize};
 
 use crate::StoreError;
+use crate::connection::deletion_item::{counts_item, counts_of};
 use crate::file::value_item::at as time;
 use crate::operation::page_walk_item::{StopItem, WalkItem};
 use crate::table::item::{CauseItem, Encoded, decode, encode};
@@ -93,6 +94,14 @@ struct Body {
     by: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     cause: Option<CauseItem>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    generation: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    begins_at: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    quiet_at: Option<i64>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    erased: BTreeMap<String, u64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -176,6 +185,13 @@ fn body(operation: &Operation) -> Body {
         due_at: millis(operation.due_at),
         by: operation.by.clone(),
         cause: operation.cause.map(CauseItem),
+        generation: form.erasure.as_ref().map(|erasure| erasure.generation),
+        begins_at: millis(form.erasure.as_ref().map(|erasure| erasure.begins_at)),
+        quiet_at: millis(form.erasure.as_ref().map(|erasure| erasure.quiet_at)),
+        erased: form
+            .erasure
+            .map(|erasure| counts_item(&erasure.counts))
+            .unwrap_or_default(),
     }
 }
 
@@ -212,6 +228,15 @@ fn form(body: Body) -> Option<OperationForm> {
             confirmed,
             by,
             at: time(at),
+        }),
+        _ => None,
+    };
+    let erasure = match (body.generation, body.begins_at, body.quiet_at) {
+        (Some(generation), Some(begins_at), Some(quiet_at)) => Some(ErasureForm {
+            generation,
+            begins_at: time(begins_at),
+            quiet_at: time(quiet_at),
+            counts: counts_of(body.erased),
         }),
         _ => None,
     };
@@ -253,6 +278,7 @@ fn form(body: Body) -> Option<OperationForm> {
             .filter_map(inconsistency_count)
             .collect(),
         progressed_at: body.progressed_at.map(time),
+        erasure,
     })
 }
 
@@ -330,6 +356,10 @@ mod tests {
             due_at: Some(2_000),
             by: "ann".to_owned(),
             cause: None,
+            generation: None,
+            begins_at: None,
+            quiet_at: None,
+            erased: BTreeMap::new(),
         }
     }
 
@@ -385,6 +415,14 @@ mod tests {
             state: "repairing".to_owned(),
             ..verifying()
         };
+        let erase = |state: &str, position: Option<&str>| Body {
+            position: position.map(str::to_owned),
+            generation: Some(3),
+            begins_at: Some(1_200),
+            quiet_at: Some(1_300),
+            erased: BTreeMap::from([("records".to_owned(), 7)]),
+            ..body("erase", state)
+        };
         let scan = |progressed_at: Option<i64>| Body {
             position: progressed_at.map(|_| "0#f9".to_owned()),
             pages_verified: 2,
@@ -438,6 +476,12 @@ mod tests {
             },
             scan(None),
             scan(Some(1_500)),
+            erase("waiting", None),
+            erase("erasing", Some("files#")),
+            erase("erasing", Some("remains#[\"T#acme\",\"CONN#c\"]")),
+            erase("erasing", Some("certificate#")),
+            erase("draining", None),
+            ended(erase("", None), "done"),
             Body {
                 reason: Some("the shared drive is followed again".to_owned()),
                 ..ended(body("leave", "listed"), "failed")

@@ -213,7 +213,7 @@ impl Store {
 
     /// Returns the update that makes `after` out of `before`, on condition that the operation still
     /// stands where `before` has it ([`Operation::stands_like`]).
-    fn operation_update(
+    pub(crate) fn operation_update(
         &self,
         before: &Operation,
         after: &Operation,

@@ -1,10 +1,10 @@
-//! Reads and writes of many items in one call, with retries of those that DynamoDB left
+//! Reads, writes and deletions of many items in one call, with retries of those that DynamoDB left
 //! unprocessed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_dynamodb::types::builders::KeysAndAttributesBuilder;
-use aws_sdk_dynamodb::types::{KeysAndAttributes, PutRequest, WriteRequest};
+use aws_sdk_dynamodb::types::{DeleteRequest, KeysAndAttributes, PutRequest, WriteRequest};
 
 use crate::table::key::{Item, Key};
 use crate::table::store::{ROUNDS_MAX, pause, sent};
@@ -86,13 +86,29 @@ impl Store {
             let put = PutRequest::builder().set_item(Some(item)).build()?;
             requests.push(WriteRequest::builder().put_request(put).build());
         }
+        self.write_chunks(&requests).await
+    }
+
+    /// Deletes items, whatever they are; all of them or an error.
+    pub(crate) async fn delete_many(&self, keys: BTreeSet<Key>) -> Result<(), StoreError> {
+        let mut requests = Vec::with_capacity(keys.len());
+        for key in keys {
+            let delete = DeleteRequest::builder()
+                .set_key(Some(key.to_item()))
+                .build()?;
+            requests.push(WriteRequest::builder().delete_request(delete).build());
+        }
+        self.write_chunks(&requests).await
+    }
+
+    async fn write_chunks(&self, requests: &[WriteRequest]) -> Result<(), StoreError> {
         for chunk in requests.chunks(WRITES_MAX) {
-            self.put_chunk(chunk.to_vec()).await?;
+            self.write_chunk(chunk.to_vec()).await?;
         }
         Ok(())
     }
 
-    async fn put_chunk(&self, mut requests: Vec<WriteRequest>) -> Result<(), StoreError> {
+    async fn write_chunk(&self, mut requests: Vec<WriteRequest>) -> Result<(), StoreError> {
         for round in 0..ROUNDS_MAX {
             let call = self.client.batch_write_item();
             let mut output = sent(call.request_items(&self.table, requests).send()).await?;

@@ -45,6 +45,17 @@ impl Range {
         }
     }
 
+    /// All items of a partition of the table: every sort key begins with an upper-case letter.
+    pub(crate) fn partition(pk: String) -> Self {
+        Self {
+            index: None,
+            pk,
+            low: "A".to_owned(),
+            high: "[".to_owned(),
+            order: Order::Ascending,
+        }
+    }
+
     /// All sort keys in the alphabet of our ids.
     pub(crate) fn ids(index: Index, pk: String) -> Self {
         Self {

@@ -32,7 +32,8 @@ impl Default for Retention {
 }
 
 impl Retention {
-    fn after(self, ended_at: Timestamp) -> Timestamp {
+    /// Returns when what ended at this time expires.
+    pub(crate) fn after(self, ended_at: Timestamp) -> Timestamp {
         ended_at.plus_millis(i64::from(self.ended_days) * 24 * 3_600 * 1_000)
     }
 

@@ -3,4 +3,5 @@
 mod accounts;
 mod bindings;
 mod delegation;
+mod erasure;
 mod lifecycle;

@@ -3,7 +3,7 @@
 mod compressed;
 mod content_conflicts;
 mod content_scans;
-mod content_wakes;
+pub mod content_wakes;
 mod from_drive;
 mod garbage_collection;
 mod over_http;

@@ -11,9 +11,10 @@ use s3s::dto::{
     DeleteObjectsInput, DeleteObjectsOutput, ETag, GetBucketLocationInput, GetBucketLocationOutput,
     GetObjectInput, GetObjectOutput, HeadBucketInput, HeadBucketOutput, HeadObjectInput,
     HeadObjectOutput, ListBucketsInput, ListBucketsOutput, ListMultipartUploadsInput,
-    ListMultipartUploadsOutput, ListObjectsInput, ListObjectsOutput, ListObjectsV2Input,
-    ListObjectsV2Output, ListPartsInput, ListPartsOutput, PutObjectInput, PutObjectOutput,
-    StreamingBlob, UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput, UploadPartOutput,
+    ListMultipartUploadsOutput, ListObjectVersionsInput, ListObjectVersionsOutput,
+    ListObjectsInput, ListObjectsOutput, ListObjectsV2Input, ListObjectsV2Output, ListPartsInput,
+    ListPartsOutput, PutObjectInput, PutObjectOutput, StreamingBlob, UploadPartCopyInput,
+    UploadPartCopyOutput, UploadPartInput, UploadPartOutput,
 };
 use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 use s3s_fs::FileSystem;
@@ -143,10 +144,21 @@ macro_rules! buckets {
                 Ok(found)
             }
 
+            async fn list_object_versions(
+                &self,
+                request: S3Request<ListObjectVersionsInput>,
+            ) -> S3Result<S3Response<ListObjectVersionsOutput>> {
+                let asked = request.input.clone();
+                let list = request.map_input(listing::objects_after);
+                let found = self.inner.list_objects_v2(list).await?;
+                Ok(found.map_output(|found| listing::versions(found, asked)))
+            }
+
             async fn delete_object(
                 &self,
-                request: S3Request<DeleteObjectInput>,
+                mut request: S3Request<DeleteObjectInput>,
             ) -> S3Result<S3Response<DeleteObjectOutput>> {
+                request.input.version_id = None;
                 let sidecars = self.files.sidecars(&request.input.bucket, &request.input.key);
                 let deleted = self.inner.delete_object(request).await?;
                 for sidecar in sidecars {

@@ -1,15 +1,61 @@
-//! The list of open uploads, which `s3s-fs` lacks.
+//! The lists of open uploads and of versions, which `s3s-fs` lacks.
 
 use std::collections::BTreeSet;
 
 use s3s::dto::{
-    CommonPrefix, ListMultipartUploadsInput, ListMultipartUploadsOutput, MultipartUpload,
+    CommonPrefix, ListMultipartUploadsInput, ListMultipartUploadsOutput, ListObjectVersionsInput,
+    ListObjectVersionsOutput, ListObjectsV2Input, ListObjectsV2Output, MultipartUpload,
+    ObjectVersion,
 };
 
 use super::files::Upload;
 
 /// The most uploads on a page.
 const UPLOADS_MAX: i32 = 1_000;
+
+/// The id of the only version of an object in a bucket without versions, as in S3.
+const ONLY_VERSION: &str = "null";
+
+/// Returns the request for the objects whose versions a request asks for.
+pub(super) fn objects_after(request: ListObjectVersionsInput) -> ListObjectsV2Input {
+    ListObjectsV2Input {
+        bucket: request.bucket,
+        prefix: request.prefix,
+        max_keys: request.max_keys,
+        start_after: request.key_marker,
+        ..ListObjectsV2Input::default()
+    }
+}
+
+/// Returns the versions of these objects: each has one.
+pub(super) fn versions(
+    found: ListObjectsV2Output,
+    request: ListObjectVersionsInput,
+) -> ListObjectVersionsOutput {
+    let objects = found.contents.unwrap_or_default().into_iter();
+    let versions: Vec<ObjectVersion> = objects
+        .map(|object| ObjectVersion {
+            key: object.key,
+            e_tag: object.e_tag,
+            size: object.size,
+            last_modified: object.last_modified,
+            is_latest: Some(true),
+            version_id: Some(ONLY_VERSION.to_owned()),
+            ..ObjectVersion::default()
+        })
+        .collect();
+    let more = found.is_truncated == Some(true);
+    let last = versions.last().filter(|_| more);
+    ListObjectVersionsOutput {
+        name: Some(request.bucket),
+        prefix: request.prefix,
+        is_truncated: Some(more),
+        next_key_marker: last.and_then(|last| last.key.clone()),
+        next_version_id_marker: last.map(|_| ONLY_VERSION.to_owned()),
+        versions: Some(versions),
+        ..ListObjectVersionsOutput::default()
+    }
+}
 
 /// Returns the page of the open uploads to a bucket that a request asks for: those with the prefix,
 /// after the markers; keys with the delimiter after the prefix are one common prefix.

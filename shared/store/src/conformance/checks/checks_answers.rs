@@ -8,6 +8,7 @@ use domain::{
     ConnectionKey, Field, LogId, Observation, Policies, Policy, Revision, Transition, Value,
 };
 
+use super::super::deletion::deleted;
 use super::super::support::{committed, context, edited, fresh, ms, nonce, page, snapshot, stored};
 use super::checks_connections::connection;
 use crate::{
@@ -59,8 +60,6 @@ pub(crate) async fn an_answer_is_stored_with_the_write_of_its_request_or_not_at_
     let other = store.answering(&second, answer("d"));
     let refused = other.commit(&key, Revision(2), &step, nonce()).await;
     assert!(matches!(refused, Err(StoreError::Busy(_))), "{refused:?}");
-    let deleted = other.delete_connection(&key).await;
-    assert!(matches!(deleted, Err(StoreError::Busy(_))), "{deleted:?}");
     let alone = store.save_answer(&second, answer("d")).await;
     assert!(matches!(alone, Err(StoreError::Busy(_))), "{alone:?}");
     assert_eq!(load("k1").await, Some(stored));
@@ -124,7 +123,10 @@ pub(crate) async fn a_connection_is_created_with_its_log_or_not_at_all(store: &S
     assert_eq!(found.unwrap().revision, Some(2));
     let ending = PendingAnswer::new(key.tenant.clone(), "k3".to_owned(), ms(1));
     let ended = store.answering(&ending, answer("e"));
-    ended.delete_connection(&key).await.unwrap();
+    let current = store.load_connection(&key).await.unwrap().unwrap();
+    let (deleted, erasure) = deleted(&current);
+    let done = ended.delete_connection(&deleted, &erasure).await.unwrap();
+    assert!(matches!(done, Written::Done(_)));
     assert!(ending.is_stored());
     assert_eq!(store.load_connection(&key).await.unwrap(), None);
 }

@@ -75,6 +75,9 @@ pub(crate) fn connection(key: &ConnectionKey) -> Connection {
         },
         comparison_interval: ComparisonInterval { days: 30 },
         state: ConnectionState::Active,
+        generation: 0,
+        deletion: None,
+        owed_held: false,
         created_at: ms(1_000),
         created_by: "alice".to_owned(),
         last_request: Some(Request {
@@ -148,7 +151,7 @@ pub(crate) async fn a_connection_is_created_once_saved_on_its_revision_and_liste
         my_drive: None,
         access: None,
         own_domains: None,
-        state: ConnectionState::Deleting,
+        state: ConnectionState::Paused,
         ..connection(&next)
     };
     store.create_connection(&plain, None).await.unwrap();
@@ -168,10 +171,9 @@ pub(crate) async fn a_connection_is_created_once_saved_on_its_revision_and_liste
     let none = store.list_connections(&other, &request, |_| true);
     assert_eq!(none.await.unwrap().items, []);
 
-    store.delete_connection(&next).await.unwrap();
-    store.delete_connection(&next).await.unwrap();
+    let absent = connection(&fresh());
     assert_eq!(
-        store.save_connection(&plain).await.unwrap(),
+        store.save_connection(&absent).await.unwrap(),
         Written::Stale(None)
     );
 }
@@ -364,6 +366,9 @@ pub(crate) async fn of_two_decisions_on_a_dead_letter_one_is_saved(store: &Store
         (redriven.status, redriven.redrives, redriven.revision),
         (DeadLetterStatus::Redriven, 1, 2)
     );
+    let place = Key::of_connection(&key, "PARKED", &id);
+    let item = store.get(&place).await.unwrap().unwrap();
+    assert!(item.contains_key("expires"), "it is closed");
     let late = letter.dropped("eve", "not wanted", ms(11));
     assert_eq!(
         store.save_dead_letter(&late).await.unwrap(),

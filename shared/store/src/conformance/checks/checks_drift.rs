@@ -7,6 +7,8 @@ use domain::{
 };
 
 use super::super::support::{eventually, file, fresh, listed as listed_page, ms, page};
+use crate::operation::operation_item::page_key;
+use crate::table::key::Key;
 use crate::{
     CandidateReason, Created, DUE_SHARDS, DriftEntry, DueItem, Finding, PageRequest, Store, Written,
 };
@@ -198,6 +200,15 @@ pub(crate) async fn every_finding_is_read_back_equal_page_by_page(store: &Store)
         store.record_finding(&operation, &verified).await.unwrap();
         wanted.push(verified);
     }
+    let place = Key::of_connection(&operation.key, "DRIFT", &format!("{}#f0", operation.id));
+    assert!(
+        store
+            .get(&place)
+            .await
+            .unwrap()
+            .unwrap()
+            .contains_key("expires")
+    );
     // The entries of another operation are not listed.
     let other = Operation {
         id: OperationId::parse("op2").unwrap(),
@@ -277,6 +288,15 @@ pub(crate) async fn the_pages_of_a_listing_are_read_in_order(store: &Store) {
             Written::Stale(current) => panic!("stale: {current:?}"),
         };
     }
+    let place = page_key(&operation.key, &operation.id, 0);
+    assert!(
+        store
+            .get(&place)
+            .await
+            .unwrap()
+            .unwrap()
+            .contains_key("expires")
+    );
     assert_eq!(
         first_ids(store, &operation, 0).await,
         ["f0", "f1", "f2", "f3", "f4"]

@@ -7,6 +7,7 @@ use domain::{
 };
 
 use super::super::support::{committed, context, file, fresh, ms, stored};
+use crate::operation::operation_item::operation_key;
 use crate::{Arrival, Log, LogPosition, Store, Updated, Written};
 
 fn shared() -> LogId {
@@ -67,6 +68,9 @@ pub(crate) async fn leaving_a_drive_fails_its_listing_and_creates_the_scan(store
     let listing = load("op1").await;
     assert_eq!(listing.state(), OperationState::Failed);
     assert_eq!(listing.finished_at, Some(ms(2_000)));
+    let place = operation_key(&log.key, &listing.id);
+    let item = store.get(&place).await.unwrap().unwrap();
+    assert!(item.contains_key("expires"), "it ended");
     let leave = load("op2").await;
     assert!(leave.leave_drive().is_some() && !leave.has_ended());
     assert_eq!(leave.due_at, Some(ms(2_000)));

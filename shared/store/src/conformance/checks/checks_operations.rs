@@ -7,6 +7,7 @@ use domain::{
 };
 
 use super::super::support::{eventually, file, fresh, listed, ms, page};
+use crate::operation::operation_item::operation_key;
 use crate::{
     Created, DUE_SHARDS, DueItem, Log, LogPosition, PageRequest, Store, StoreError, Written,
 };
@@ -331,6 +332,10 @@ pub(crate) async fn a_failed_operation_has_a_reason(store: &Store) {
     let ended = done(store.advance_operation(&first, &failed).await.unwrap());
     assert_eq!(ended, failed);
     assert_eq!(ended.form().reason.as_deref(), Some("revoked"));
+    let place = operation_key(&first.key, &first.id);
+    let item = store.get(&place).await.unwrap().unwrap();
+    let year = ms(5).plus_millis(365 * 24 * 3_600_000).as_seconds();
+    assert_eq!(item["expires"].as_n().unwrap(), &year.to_string());
     assert_eq!(
         store.load_operation(&first.key, &first.id).await.unwrap(),
         Some(ended.clone())

@@ -14,3 +14,5 @@ pub(crate) mod checks_logs;
 pub(crate) mod checks_multipart_uploads;
 pub(crate) mod checks_operations;
 pub(crate) mod checks_rate_limit;
+
+pub(crate) use super::deletion as checks_deletion;
