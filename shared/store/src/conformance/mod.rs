@@ -6,7 +6,7 @@
 //! region and credentials from the usual variables), all checks in one run.
 
 mod checks;
-mod deletion;
+pub(crate) mod deletion;
 mod faults;
 mod random;
 mod recorded;
