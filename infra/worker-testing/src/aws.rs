@@ -121,7 +121,7 @@ fn dispatch(database: &Database, operation: &str, body: &[u8]) -> (u16, String) 
     let response = operations!(database, operation, body;
         "CreateTable" => create_table, "DescribeTable" => describe_table,
         "PutItem" => put_item, "GetItem" => get_item, "DeleteItem" => delete_item,
-        "UpdateItem" => update_item, "Query" => query,
+        "UpdateItem" => update_item, "Query" => query, "Scan" => scan,
         "BatchGetItem" => batch_get_item, "BatchWriteItem" => batch_write_item,
         "TransactWriteItems" => transact_write_items,
         "UpdateTimeToLive" => update_time_to_live,
