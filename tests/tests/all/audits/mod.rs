@@ -19,7 +19,7 @@ use store::Nonce;
 use crate::support::{Setup, World, eventually, own, own_with};
 
 impl World {
-    /// Returns every item of the table except those of operations and logs.
+    /// Returns every item of the table except those of operations, logs and the audit trail.
     async fn table(&self) -> BTreeMap<(String, String), String> {
         table(&self.system.aws.dynamodb_client(), &[]).await
     }
@@ -49,8 +49,8 @@ impl World {
     }
 }
 
-/// Returns every item except those of operations and logs, and those whose sort key is one of
-/// `others`.
+/// Returns every item except those of operations, logs and the audit trail, and those whose sort key
+/// is one of `others`.
 async fn table(client: &Client, others: &[&str]) -> BTreeMap<(String, String), String> {
     let scan = client.scan().table_name(aws::NAME).into_paginator();
     let items: Vec<_> = scan.items().send().collect::<Result<_, _>>().await.unwrap();
@@ -59,7 +59,9 @@ async fn table(client: &Client, others: &[&str]) -> BTreeMap<(String, String), S
     for item in items {
         let key = (text(&item["PK"]), text(&item["SK"]));
         let runs = ["OP#", "PAGE#", "DRIFT#", "FLAW#", "LOG#"];
-        let left_out = others.contains(&key.1.as_str());
+        let of_acts = ["#AUDIT#", "#TRAIL", "#WHO#"];
+        let left_out =
+            others.contains(&key.1.as_str()) || of_acts.iter().any(|part| key.0.contains(part));
         if !left_out && !runs.iter().any(|prefix| key.1.starts_with(prefix)) {
             all.insert(key, canonical(&AttributeValue::M(item)));
         }
