@@ -363,13 +363,11 @@ async fn content(hand: &ByHand) {
         hand.send(queue.name(), &group, &wake.to_body());
         let received = hand.receive(queue).await;
         hand.deliver(queue, &received, Deadline(hand.now())).await;
+        // What a sync hastened is redriven before, so that this dead letter waits for a person.
+        hand.sweep_and_pump().await;
         hand.send(queue.dead_letter_name(), &group, &wake.to_body());
         hand.sweep_and_pump().await;
-        // It may have been redriven by itself since.
-        let path = format!(
-            "/v1/dead-letters?status=all&connection={}",
-            hand.key.connection
-        );
+        let path = format!("/v1/dead-letters?connection={}", hand.key.connection);
         let listed = hand.ask(Method::GET, &path, None).await;
         let mut letters = listed.body["items"].as_array().unwrap().iter();
         let mine = letters.find(|letter| letter["queue"] == queue.dead_letter_name());

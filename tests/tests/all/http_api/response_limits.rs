@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::json;
 
-use crate::support::{Setup, own_with};
+use crate::support::{Setup, eventually, own_with};
 
 /// Lambda answers at most 6 MB, and API Gateway says 500 to what is more. `local` does too.
 #[test]
@@ -29,6 +29,14 @@ fn regression_a_list_of_files_that_many_people_share_is_read_in_pages_that_fit()
         let started = world.post("/sync", json!({"mode": "full"})).await;
         let listing = started["operation"]["id"].as_str().unwrap();
         world.operation_in(listing, "done").await;
+        eventually("every file shows its people", async || {
+            let files = world.files().await;
+            let mut people = files
+                .values()
+                .map(|f| f["permissions"].as_array().unwrap().len());
+            people.all(|count| count > 40).then_some(())
+        })
+        .await;
         for path in ["false", "true"] {
             let (mut count, mut pages, mut cursor) = (0, 0, String::new());
             loop {

@@ -380,7 +380,9 @@ fn on_every_route_another_tenant_sees_and_changes_nothing() {
             let whole = parts
                 .filter(|part| part.starts_with('{'))
                 .all(|part| known.contains(&part));
-            if whole && route.described && route.method == Method::GET {
+            // This one shows deleted connections alone.
+            let of_deleted = route.template.starts_with("/v1/erasures/");
+            if whole && route.described && route.method == Method::GET && !of_deleted {
                 let answer = route.call(world, Some(&world.token)).await;
                 assert_eq!(answer.status, 200, "{}: {}", route.name(), answer.body);
             }
