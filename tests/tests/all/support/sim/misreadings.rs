@@ -17,27 +17,18 @@ pub enum Misreading {
     Pages,
     /// Whatever refuses a write is about the write.
     Trouble,
-    /// The token of the next page is followed, whatever it is.
-    AnyToken,
 }
 
 /// What a client remembers.
 #[derive(Default)]
 struct Beliefs {
     gone: BTreeSet<String>,
-    tokens: u64,
 }
-
-/// Separates a page token from what makes it a new one.
-const MARK: &str = "-again-";
 
 /// Returns a transport that misreads the answers of `inner`.
 pub(super) fn misreads(inner: drive::Transport, misreading: Misreading) -> drive::Transport {
     let beliefs = Arc::new(Mutex::new(Beliefs::default()));
-    Arc::new(move |mut request: Request<Bytes>| {
-        if misreading == Misreading::AnyToken {
-            forget_mark(&mut request);
-        }
+    Arc::new(move |request: Request<Bytes>| {
         let calls = calls(&request);
         let (inner, beliefs) = (Arc::clone(&inner), Arc::clone(&beliefs));
         Box::pin(async move {
@@ -74,14 +65,8 @@ impl Misreading {
             }
             Self::Trouble => {
                 let refused = method == "PATCH" && (status >= 500 || status == 403);
-                refused.then(|| (403, error(403, "insufficientFilePermissions")))
-            }
-            Self::AnyToken => {
-                let mut page = json?;
-                let token = page.get_mut("nextPageToken")?;
-                beliefs.tokens += 1;
-                *token = json!(format!("{}{MARK}{}", token.as_str()?, beliefs.tokens));
-                Some((status, page))
+                // A reason for which an edit is not tried again by itself.
+                refused.then(|| (400, error(400, "invalid")))
             }
         }
     }
@@ -104,16 +89,6 @@ fn calls(request: &Request<Bytes>) -> Vec<String> {
         is_call.then(|| format!("{method} {path}"))
     });
     lines.collect()
-}
-
-/// Removes what made a page token a new one.
-fn forget_mark(request: &mut Request<Bytes>) {
-    let url = request.uri().to_string();
-    let Some((before, after)) = url.split_once(MARK) else {
-        return;
-    };
-    let rest = after.trim_start_matches(|c: char| c.is_ascii_digit());
-    *request.uri_mut() = format!("{before}{rest}").parse().unwrap();
 }
 
 /// Rewrites an answer, or each part of a batch's.
