@@ -49,8 +49,8 @@ impl World {
     }
 }
 
-/// Returns every item except those of operations, logs and the audit trail, and those whose sort key
-/// is one of `others`.
+/// Returns every item except those of operations, logs and the audit trail, and those whose sort
+/// key is one of `others`.
 async fn table(client: &Client, others: &[&str]) -> BTreeMap<(String, String), String> {
     let scan = client.scan().table_name(aws::NAME).into_paginator();
     let items: Vec<_> = scan.items().send().collect::<Result<_, _>>().await.unwrap();
