@@ -48,9 +48,14 @@ pub const ALL: [Trouble; 9] = [
     Trouble::FalseConflict,
 ];
 
-/// Draws a trouble and the seconds that it lasts.
+/// Draws a trouble and the seconds that it lasts. A short listing and a false 404 of the same file
+/// agree, and are believed until the next comparison, so false 404s are played alone.
 pub fn draw(rng: &mut Rng) -> (Trouble, u32) {
-    (ALL[rng.usize(0..ALL.len())], rng.u32(SECONDS))
+    let kind = match ALL[rng.usize(0..ALL.len())] {
+        Trouble::FalseNotFound => Trouble::ForeignNotFound,
+        other => other,
+    };
+    (kind, rng.u32(SECONDS))
 }
 
 impl Trouble {
