@@ -174,23 +174,11 @@ impl PushBatch<'_> {
 /// Returns how a refusal affects the attempt. A limit on sharing does not limit other calls, and is
 /// lifted late.
 fn refusal(error: &DriveError) -> Refusal {
-    match error.kind() {
-        Kind::RateLimited { .. } if error.reason() == Some("sharingRateLimitExceeded") => {
-            Refusal::Later {
-                wait_millis: SHARING_LIMIT_MILLIS,
-            }
-        }
-        Kind::RateLimited { .. }
-        | Kind::CursorLost
-        | Kind::AuthLost { .. }
-        | Kind::DailyLimit
-        | Kind::NotFound
-        | Kind::AccessDenied { .. }
-        | Kind::Stale
-        | Kind::Permanent { .. }
-        | Kind::BadContent(_)
-        | Kind::Transient
-        | Kind::Unanswered
-        | Kind::NotSent => error.refusal(),
+    let limited = matches!(error.kind(), Kind::RateLimited { .. });
+    if limited && error.reason() == Some("sharingRateLimitExceeded") {
+        return Refusal::Later {
+            wait_millis: SHARING_LIMIT_MILLIS,
+        };
     }
+    error.refusal()
 }

@@ -1,6 +1,6 @@
 //! Erases a connection that was deleted, one page at a time, or counts what that would erase.
 
-use domain::content::{ContentHash, ObjectKey};
+use domain::content::{ContentHash, ObjectKey, StoredObject};
 use domain::operation::{Erase, ErasePart, ErasedCounts, ErasedKind};
 use domain::{ConnectionKey, FileId, Operation, TenantId, Timestamp};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -137,7 +137,7 @@ impl Erasing<'_> {
         let mut objects = 0;
         for (key, upload) in &found.uploads {
             self.deps.objects.abort_upload(key, upload).await?;
-            if !self.is_named(key).await? {
+            if self.object_at(key).await?.is_none() {
                 objects += self.erase_object(key).await?;
             }
         }
@@ -158,13 +158,13 @@ impl Erasing<'_> {
         std::iter::once(&self.deps.objects).chain(&self.deps.replica)
     }
 
-    /// Returns whether the bytes under a key are those of a stored object.
-    async fn is_named(&self, key: &ObjectKey) -> Result<bool, WorkError> {
+    /// Returns the stored object whose bytes are under a key.
+    async fn object_at(&self, key: &ObjectKey) -> Result<Option<StoredObject>, WorkError> {
         let Some(hash) = key.content_hash() else {
-            return Ok(false);
+            return Ok(None);
         };
         let object = self.deps.store.load_object(self.tenant(), &hash).await?;
-        Ok(object.is_some_and(|object| object.key == *key))
+        Ok(object.filter(|object| object.key == *key))
     }
 
     fn tenant(&self) -> &TenantId {
@@ -247,14 +247,13 @@ impl Erasing<'_> {
         let Ok(key) = ObjectKey::parse(self.tenant(), &version.key) else {
             return Ok(0);
         };
-        if let Some(hash) = key.content_hash() {
-            let object = self.deps.store.load_object(self.tenant(), &hash).await?;
-            match object.filter(|object| object.key == key) {
-                // What nothing refers to any more is another one's to delete in time, or ours now.
-                Some(object) if object.collectable(self.now) => return self.collect(&hash).await,
-                Some(_) => return Ok(0),
-                None => {}
+        match self.object_at(&key).await? {
+            // What nothing refers to any more is another one's to delete in time, or ours now.
+            Some(object) if object.collectable(self.now) => {
+                return self.collect(&object.hash).await;
             }
+            Some(_) => return Ok(0),
+            None => {}
         }
         // A function that has just stored an object names it in the next moment.
         let age_millis = |at: Timestamp| self.now.millis_since(at);

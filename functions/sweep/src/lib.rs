@@ -85,16 +85,17 @@ impl Deps {
             .unwrap_or_default();
         let urls = urls.split(',').map(str::trim).filter(|url| !url.is_empty());
         let dead_letters = urls.map(|url| Queue::new(sqs.clone(), url)).collect();
+        let s3 = objects::client(&aws);
         Ok(Self {
             store,
             drives,
             wakes: WakeQueues::from_settings(&sqs, settings)?,
             snapshots: SnapshotQueues::from_settings(&sqs, settings)?,
             contents: ContentQueues::from_settings(&sqs, settings)?,
-            objects: Objects::new(objects::client(&aws), settings.content_bucket()?),
+            objects: Objects::new(s3.clone(), settings.content_bucket()?),
             acts: settings
                 .optional("AUDIT_BUCKET")
-                .map(|bucket| Objects::new(objects::client(&aws), bucket)),
+                .map(|bucket| Objects::new(s3, bucket)),
             dead_letters,
             webhook_url: settings.optional("WEBHOOK_URL"),
             clock,

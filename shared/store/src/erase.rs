@@ -11,11 +11,9 @@ use domain::{ConnectionKey, FileId, OperationId, Timestamp};
 use crate::content::content_item::decode_content;
 use crate::content::multipart_uploads::decode_upload;
 use crate::content::version_item::decode_version;
+use crate::file::lists::all_files;
 use crate::operation::operation_item::operation_key;
-use crate::table::key::{
-    CONTENT, FILE_SHARDS, HEAD, Index, Item, Key, META, VERSION, connection_pk, file_of, file_pk,
-    files_pk,
-};
+use crate::table::key::{CONTENT, HEAD, Item, Key, META, VERSION, connection_pk, file_of, file_pk};
 use crate::table::range::Range;
 use crate::table::store::sent;
 use crate::{Page, PageRequest, Store, StoreError};
@@ -87,10 +85,9 @@ impl Store {
         key: &ConnectionKey,
         page: &PageRequest,
     ) -> Result<Page<FileId>, StoreError> {
-        let shard = |shard| Range::ids(Index::Files, files_pk(key, shard));
-        let parts: Vec<Range> = (0..FILE_SHARDS).map(shard).collect();
-        let found = self.scan_partitions("file_ids", &parts, page, |_| Ok(true));
-        let found = found.await?;
+        let found = self
+            .scan_partitions("file_ids", &all_files(key), page, |_| Ok(true))
+            .await?;
         let files = found.items.iter().map(|item| file_of(key, item));
         Ok(Page {
             items: files.collect::<Result<_, _>>()?,
@@ -111,12 +108,12 @@ impl Store {
         let mut range = Range::partition(file_pk(key, file));
         loop {
             let slice = self.slice(&range, ITEMS_MAX).await?;
-            let last = slice.items.last().map(Key::of).transpose()?;
+            let next = slice.last_sk()?.filter(|_| slice.more);
             for item in slice.items {
                 found.add_of_file(key, item)?;
             }
-            match last.filter(|_| slice.more) {
-                Some(last) => range = range.after(&last.sk)?,
+            match next {
+                Some(next) => range = range.after(&next)?,
                 None => return Ok(found),
             }
         }
@@ -167,12 +164,12 @@ impl Store {
             range = range.after(after)?;
         }
         let slice = self.slice(&range, ITEMS_MAX).await?;
-        let last = slice.items.last().map(Key::of).transpose()?;
+        let next = slice.last_sk()?.filter(|_| slice.more);
         let mut found = Belongings::default();
         for item in slice.items {
             found.add_of_connection(key, except, item)?;
         }
-        Ok((found, last.filter(|_| slice.more).map(|last| last.sk)))
+        Ok((found, next))
     }
 
     /// Deletes the items of a connection as a whole.

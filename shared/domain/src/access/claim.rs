@@ -10,14 +10,16 @@ use super::Role;
 /// The prefix of the scopes that give a client a role.
 const SCOPE_PREFIX: &str = "drivesync/";
 
+/// Returns what is between the brackets of a list; `None` of any other claim.
+fn list(claim: &str) -> Option<&str> {
+    claim.strip_prefix('[')?.strip_suffix(']')
+}
+
 /// Returns the values of a claim: those of a list, or the text itself. A comma separates nothing:
 /// it may be part of a group's name.
 #[must_use]
 pub fn claim_texts(claim: &str) -> BTreeSet<String> {
-    let list = claim
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'));
-    match list {
+    match list(claim) {
         Some(list) => list.split_ascii_whitespace().map(str::to_owned).collect(),
         None if claim.is_empty() => BTreeSet::new(),
         None => BTreeSet::from([claim.to_owned()]),
@@ -40,10 +42,7 @@ pub fn role_of_claim(claim: Option<&str>) -> Role {
 /// `None` if they give none.
 #[must_use]
 pub fn role_of_scopes(scopes: &str) -> Option<Role> {
-    let list = scopes
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'));
-    let scopes = list.unwrap_or(scopes).split_ascii_whitespace();
+    let scopes = list(scopes).unwrap_or(scopes).split_ascii_whitespace();
     let roles = scopes.filter_map(|scope| Role::parse(scope.strip_prefix(SCOPE_PREFIX)?));
     roles.max()
 }

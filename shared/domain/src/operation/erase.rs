@@ -304,31 +304,16 @@ impl Operation {
         self.at_stage(&erase, stage, now)
     }
 
-    /// Returns the erasure with its end, to be recorded with the certificate.
-    #[must_use]
-    pub fn certified(&self, now: Timestamp) -> Self {
-        match self.erasure() {
-            Some(erase) if erase.stage == EraseStage::Certifying => {
-                self.at_stage(&erase.clone(), EraseStage::Ended(End::Done), now)
-            }
-            Some(_) | None => self.clone(),
-        }
-    }
-
     /// Returns the erasure as one that begins now, or goes on.
     #[must_use]
     pub fn hastened(&self, now: Timestamp) -> Self {
         match self.erasure() {
             Some(erase) if erase.stage == EraseStage::Waiting => {
-                let run = Run::Erase(Erase {
+                let hastened = Erase {
                     begins_at: now,
                     ..erase.clone()
-                });
-                Self {
-                    run,
-                    ..self.clone()
-                }
-                .due(now)
+                };
+                self.moved(Run::Erase(hastened), 0, now)
             }
             Some(_) | None => self.clone(),
         }
@@ -338,40 +323,30 @@ impl Operation {
     /// the end of the time in which the connection could have been restored. What was erased stays
     /// erased.
     pub(super) fn cancel_erasure(&self, now: Timestamp) -> Result<Self, DecisionRefused> {
-        let erase = self.erasure().filter(|_| !self.has_ended());
+        let cancellable = |erase: &&Erase| match erase.stage {
+            EraseStage::Waiting | EraseStage::Erasing(..) | EraseStage::Draining => true,
+            EraseStage::Certifying | EraseStage::Ended(_) => false,
+        };
+        let erase = self.erasure().filter(cancellable);
         let erase = erase.ok_or(DecisionRefused::NotCancellable)?;
-        let deleted_at = erase.quiet_at.plus_millis(-QUIET_MILLIS);
-        match &erase.stage {
-            EraseStage::Certifying | EraseStage::Ended(_) => Err(DecisionRefused::NotCancellable),
-            _ if erase.dry_run => Ok(self.at_stage(erase, EraseStage::Ended(End::Cancelled), now)),
-            EraseStage::Waiting | EraseStage::Erasing(..) | EraseStage::Draining => {
-                let begins_at = deleted_at.plus_millis(RESTORE_MILLIS).max(now);
-                let counting = match &erase.stage {
-                    EraseStage::Erasing(part, _) => part.only_counts(),
-                    EraseStage::Waiting
-                    | EraseStage::Draining
-                    | EraseStage::Certifying
-                    | EraseStage::Ended(_) => false,
-                };
-                let counts = match counting {
-                    true => ErasedCounts::new(),
-                    false => erase.counts.clone(),
-                };
-                let stopped = Erase {
-                    begins_at,
-                    counts,
-                    steps: erase.steps + u32::from(erase.stage != EraseStage::Waiting),
-                    stage: EraseStage::Waiting,
-                    ..erase.clone()
-                };
-                let run = Run::Erase(stopped);
-                Ok(Self {
-                    run,
-                    ..self.clone()
-                }
-                .due(begins_at))
-            }
+        if erase.dry_run {
+            return Ok(self.at_stage(erase, EraseStage::Ended(End::Cancelled), now));
         }
+        let deleted_at = erase.quiet_at.plus_millis(-QUIET_MILLIS);
+        let begins_at = deleted_at.plus_millis(RESTORE_MILLIS).max(now);
+        let counting = matches!(&erase.stage, EraseStage::Erasing(part, _) if part.only_counts());
+        let counts = match counting {
+            true => ErasedCounts::new(),
+            false => erase.counts.clone(),
+        };
+        let stopped = Erase {
+            begins_at,
+            counts,
+            steps: erase.steps + u32::from(erase.stage != EraseStage::Waiting),
+            stage: EraseStage::Waiting,
+            ..erase.clone()
+        };
+        Ok(self.moved(Run::Erase(stopped), 0, begins_at))
     }
 
     /// Ends an erasure that has not begun, since the connection is restored; `None` if it has.
@@ -413,7 +388,7 @@ mod tests {
                 Some(_) => operation.on_erased(&ErasedCounts::new(), None, now),
             });
         }
-        (work == Work::Certify).then(|| operation.certified(now))
+        (work == Work::Certify).then(|| operation.ended(End::Done, now))
     }
 
     #[test]

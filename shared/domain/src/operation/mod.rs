@@ -150,7 +150,7 @@ pub enum Work {
     ScanContent(Option<String>),
     /// Erase this part of the connection from this position on, or count it.
     Erase(ErasePart, Option<String>),
-    /// Store the certificate, and record the end with it.
+    /// Store the certificate, which ends it.
     Certify,
 }
 

@@ -306,12 +306,7 @@ impl Store {
             };
             // One more than the page has says whether there is another page.
             let slice = self.slice(&rest, page.limit() + 1).await?;
-            after = slice
-                .items
-                .last()
-                .map(Key::of)
-                .transpose()?
-                .map(|key| key.sk);
+            after = slice.last_sk()?;
             for item in slice.items {
                 let connection = decode_connection(tenant, item)?;
                 if !accepts(&connection) {
@@ -362,18 +357,24 @@ impl Store {
         start: &PageToken,
         operation: &Operation,
     ) -> Result<Written<Connection>, StoreError> {
+        let listing = listing_writes(log, start, operation, ListedLog::OfAnotherAccount)?;
+        self.save_with(connection, listing).await
+    }
+
+    /// Replaces a connection as [`Store::save_connection`] does, and makes the other writes in the
+    /// same transaction.
+    pub(crate) async fn save_with(
+        &self,
+        connection: &Connection,
+        others: Vec<Write>,
+    ) -> Result<Written<Connection>, StoreError> {
         let (next, replaces) = successor(connection);
         let mut writes = vec![Write::Put(encode_connection(&next)?, replaces)];
-        writes.extend(listing_writes(
-            log,
-            start,
-            operation,
-            ListedLog::OfAnotherAccount,
-        )?);
+        writes.extend(others);
         if let Transacted::Done = self.transact(writes).await? {
             return Ok(Written::Done(next));
         }
-        let current = self.load_any_connection(&connection.key).await?;
+        let current = self.load_any_connection(&next.key).await?;
         Ok(after_refusal(next, current))
     }
 
@@ -429,7 +430,7 @@ const CONNECTION: &str = "CONN#";
 const OVERSIZED: &str = "oversized_at";
 
 /// Returns the connection under its next revision, and what that replaces.
-pub(crate) fn successor(connection: &Connection) -> (Connection, Replaces) {
+fn successor(connection: &Connection) -> (Connection, Replaces) {
     let next = Connection {
         revision: connection.revision + 1,
         ..connection.clone()
@@ -439,7 +440,7 @@ pub(crate) fn successor(connection: &Connection) -> (Connection, Replaces) {
 
 /// Returns the outcome of a write of `next` that was refused. If it is what is stored, the refused
 /// write was a repetition of our own, whose response was lost.
-pub(crate) fn after_refusal(next: Connection, current: Option<Connection>) -> Written<Connection> {
+fn after_refusal(next: Connection, current: Option<Connection>) -> Written<Connection> {
     if current.as_ref() == Some(&next) {
         Written::Done(next)
     } else {

@@ -5,13 +5,11 @@ use domain::{
     Account, ConnectionKey, ContentSettings, Operation, Policies, RemovalLimits, Rules, TenantId,
 };
 
-use crate::connection::connection_item::encode_connection;
-use crate::connection::connections::{after_refusal, successor};
 use crate::connection::deletion_item::{Deletion, Erased};
 use crate::log::logs::encode_log;
-use crate::operation::operation_item::{encode_operation, operation_key};
-use crate::table::store::Transacted;
-use crate::table::update::{Replaces, Update, Write};
+use crate::operation::operation_item::encode_operation;
+use crate::operation::operations::if_standing;
+use crate::table::update::{Replaces, Write};
 use crate::{
     Connection, ConnectionState, Log, Page, PageRequest, Scope, Store, StoreError, Written,
 };
@@ -101,13 +99,9 @@ impl Store {
         deleted: &Connection,
         erasure: &Operation,
     ) -> Result<Written<Connection>, StoreError> {
-        let (next, replaces) = successor(deleted);
         let operation = encode_operation(&self.with_cause(erasure))?;
-        let writes = vec![
-            Write::Put(encode_connection(&next)?, replaces),
-            Write::Put(operation, Replaces::Nothing),
-        ];
-        self.write_all(next, writes).await
+        let creation = Write::Put(operation, Replaces::Nothing);
+        self.save_with(deleted, vec![creation]).await
     }
 
     /// Replaces a deleted connection by `restored`, with a log of which nothing was read, on
@@ -122,13 +116,11 @@ impl Store {
         before: &Operation,
         after: &Operation,
     ) -> Result<Written<Connection>, StoreError> {
-        let (next, replaces) = successor(restored);
         let writes = vec![
-            Write::Put(encode_connection(&next)?, replaces),
             Write::Update(self.operation_update(before, after)?),
             Write::Put(encode_log(log)?, Replaces::Nothing),
         ];
-        self.write_all(next, writes).await
+        self.save_with(restored, writes).await
     }
 
     /// Replaces a deleted connection by its tombstone and deletes the item of its erasure, on
@@ -141,27 +133,7 @@ impl Store {
         tombstone: &Connection,
         erasure: &Operation,
     ) -> Result<Written<Connection>, StoreError> {
-        let (next, replaces) = successor(tombstone);
-        let form = erasure.form();
-        let operation = Update::of(operation_key(&erasure.key, &erasure.id))
-            .when_text("state", form.state.label())
-            .when_number("pages", form.pages);
-        let writes = vec![
-            Write::Put(encode_connection(&next)?, replaces),
-            Write::Delete(operation),
-        ];
-        self.write_all(next, writes).await
-    }
-
-    async fn write_all(
-        &self,
-        next: Connection,
-        writes: Vec<Write>,
-    ) -> Result<Written<Connection>, StoreError> {
-        if let Transacted::Done = self.transact(writes).await? {
-            return Ok(Written::Done(next));
-        }
-        let current = self.load_any_connection(&next.key).await?;
-        Ok(after_refusal(next, current))
+        let end = Write::Delete(if_standing(erasure));
+        self.save_with(tombstone, vec![end]).await
     }
 }

@@ -180,12 +180,7 @@ impl Store {
                 None => range,
             };
             let slice = self.slice(&range, SLICE).await?;
-            position = slice
-                .items
-                .last()
-                .map(Key::of)
-                .transpose()?
-                .map(|key| key.sk);
+            position = slice.last_sk()?;
             for item in slice.items {
                 let letter = decode_dead_letter(key, item)?;
                 // An id may contain dots, so the key alone does not tell the file.

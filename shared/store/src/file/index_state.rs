@@ -5,11 +5,12 @@ use domain::{ChannelId, ConflictId, ConflictRecord, ConnectionKey, FileId, FileR
 
 use crate::file::conflict_item::{decode_conflict, encode_conflict};
 use crate::file::file_item::{decode_file, encode_file};
+use crate::file::lists::all_files;
 use crate::log::channels::{decode_channel, encode_channel};
 use crate::log::logs::{decode_log, encode_log};
 use crate::operation::operation_item::{decode_operation, encode_operation};
 use crate::table::item::Encoded;
-use crate::table::key::{FILE_SHARDS, Index, Item, Key, connection_pk, file_of, files_pk};
+use crate::table::key::{Index, Item, Key, connection_pk, file_of};
 use crate::table::range::Range;
 use crate::{Channel, Log, Page, PageRequest, Store, StoreError};
 
@@ -81,10 +82,8 @@ impl Store {
         key: &ConnectionKey,
         page: &PageRequest,
     ) -> Result<Page<Indexed<FileRecord>>, StoreError> {
-        let shard = |shard| Range::ids(Index::Files, files_pk(key, shard));
-        let parts: Vec<Range> = (0..FILE_SHARDS).map(shard).collect();
         let found = self
-            .scan_partitions("kept", &parts, page, |_| Ok(true))
+            .scan_partitions("kept", &all_files(key), page, |_| Ok(true))
             .await?;
         let files = found.items.iter().map(|place| file_of(key, place));
         let files: Vec<FileId> = files.collect::<Result<_, _>>()?;

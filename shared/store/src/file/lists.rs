@@ -83,6 +83,12 @@ fn index_sort_key(range: &Range, item: &Item) -> Result<String, StoreError> {
     }
 }
 
+/// The parts of the index that list all files of a connection.
+pub(crate) fn all_files(key: &ConnectionKey) -> Vec<Range> {
+    let shard = |shard| Range::ids(Index::Files, files_pk(key, shard));
+    (0..FILE_SHARDS).map(shard).collect()
+}
+
 impl Store {
     /// Lists a connection's files, in no meaningful order; with `parent`, the files that the
     /// application sees in that folder, by id. A page may be short where tombstones are left out.
@@ -101,10 +107,7 @@ impl Store {
                 let children = Range::ids(Index::Children, children_pk(key, parent));
                 ("children", vec![children])
             }
-            None => {
-                let shard = |shard| Range::ids(Index::Files, files_pk(key, shard));
-                ("files", (0..FILE_SHARDS).map(shard).collect())
-            }
+            None => ("files", all_files(key)),
         };
         let wanted = |_: &Key| Ok(true);
         let found = self.scan_partitions(list, &parts, page, wanted).await?;

@@ -211,25 +211,13 @@ impl Store {
         })
     }
 
-    /// Returns the update that makes `after` out of `before`, on condition that the operation still
-    /// stands where `before` has it ([`Operation::stands_like`]).
+    /// Returns the update that makes `after` out of `before`, on condition of [`if_standing`].
     pub(crate) fn operation_update(
         &self,
         before: &Operation,
         after: &Operation,
     ) -> Result<Update, StoreError> {
-        let form = before.form();
-        let mut update = Update::of(operation_key(&before.key, &before.id))
-            .when_text("state", form.state.label())
-            .when("position", form.position.map(AttributeValue::S))
-            .when("page_token", form.page_token.map(AttributeValue::S))
-            .when_number("pages", form.pages)
-            .when(
-                "second_pages",
-                form.second_look
-                    .map(|second| AttributeValue::N(second.pages.to_string())),
-            )
-            .when_number("pages_verified", form.pages_verified);
+        let mut update = if_standing(before);
         let (old, new) = (operation_attributes(before)?, operation_attributes(after)?);
         for (name, value) in &new {
             if old.get(name) != Some(value) {
@@ -244,4 +232,18 @@ impl Store {
         }
         Ok(update.due(after.due_at))
     }
+}
+
+/// Starts an update of an operation, on condition that it still stands where `before` has it
+/// ([`Operation::stands_like`]).
+pub(crate) fn if_standing(before: &Operation) -> Update {
+    let form = before.form();
+    let second_pages = form.second_look.map(|second| second.pages.to_string());
+    Update::of(operation_key(&before.key, &before.id))
+        .when_text("state", form.state.label())
+        .when("position", form.position.map(AttributeValue::S))
+        .when("page_token", form.page_token.map(AttributeValue::S))
+        .when_number("pages", form.pages)
+        .when("second_pages", second_pages.map(AttributeValue::N))
+        .when_number("pages_verified", form.pages_verified)
 }

@@ -68,6 +68,14 @@ pub(crate) struct Slice {
     pub(crate) more: bool,
 }
 
+impl Slice {
+    /// Returns the sort key of the last item.
+    pub(crate) fn last_sk(&self) -> Result<Option<String>, StoreError> {
+        let last = self.items.last().map(Key::of).transpose()?;
+        Ok(last.map(|last| last.sk))
+    }
+}
+
 impl Store {
     /// Uses `table` through `client`, which brings its own timeouts and retries.
     #[must_use]
@@ -313,6 +321,9 @@ impl Store {
         if let Some(answer) = answer {
             writes.push(answer.write(&writes)?);
         }
+        for write in &writes {
+            write.check_size()?;
+        }
         let riders = Riders {
             pending: self.pending_act(),
             policy,
@@ -328,7 +339,7 @@ impl Store {
                 Some(ready) => self.chained(ready, chains).await?,
                 None => Vec::new(),
             };
-            for write in writes.iter().chain(&chained) {
+            for write in &chained {
                 write.check_size()?;
             }
             let items = writes.iter().zip(&formats);

@@ -30,8 +30,6 @@ pub struct Actor {
 #[derive(Debug, Clone)]
 pub(crate) struct Draft {
     pub(crate) tenant: TenantId,
-    /// `None` for a policy.
-    pub(crate) by: Option<Actor>,
     pub(crate) now: Timestamp,
     /// The members besides those that every act has.
     pub(crate) members: Map<String, Value>,
@@ -63,6 +61,7 @@ impl Riders<'_> {
 /// the same act.
 #[derive(Debug, Clone)]
 pub struct PendingAct {
+    by: Arc<Actor>,
     draft: Arc<Mutex<Draft>>,
     fresh_key: [u8; 32],
     stored: Arc<AtomicBool>,
@@ -82,11 +81,11 @@ impl PendingAct {
         let members = Map::from_iter([("what".to_owned(), what.into())]);
         let draft = Draft {
             tenant,
-            by: Some(by),
             now,
             members,
         };
         Self {
+            by: Arc::new(by),
             draft: Arc::new(Mutex::new(draft)),
             fresh_key,
             stored: Arc::default(),
@@ -144,6 +143,7 @@ pub(crate) fn policy_act<'a>(
     });
     let members = Map::from_iter([
         ("what".to_owned(), "decide_by_policy".into()),
+        ("by".to_owned(), "policy".into()),
         ("connection".to_owned(), key.connection.as_str().into()),
         ("file".to_owned(), first.id.file.as_str().into()),
         ("count".to_owned(), decided.len().into()),
@@ -151,7 +151,6 @@ pub(crate) fn policy_act<'a>(
     ]);
     Some(Draft {
         tenant: key.tenant.clone(),
-        by: None,
         now,
         members,
     })
@@ -221,8 +220,7 @@ impl Store {
             ready = Some(self.prepare_pending(pending).await?);
         }
         if let Some(policy) = riders.policy {
-            let mut members = policy.members.clone();
-            members.insert("by".to_owned(), "policy".into());
+            let members = policy.members.clone();
             let file = members.get("file").and_then(Value::as_str);
             let file = file.unwrap_or_default().to_owned();
             let ready = ready.get_or_insert_with(|| Ready {
@@ -240,35 +238,26 @@ impl Store {
     async fn prepare_pending(&self, pending: &PendingAct) -> Result<Ready, StoreError> {
         let Draft {
             tenant,
-            by,
             now,
-            members,
+            mut members,
         } = pending.draft();
+        let actor = &pending.by;
+        let key = self.ensure_trail_key(&tenant, pending.fresh_key, now);
+        let key = key.await?;
+        let by = key.pseudonym(&actor.subject)?;
         let mut person = None;
-        let mut members = Value::Object(members);
-        let mut also = Vec::new();
-        if let Some(actor) = by {
-            let key = self.ensure_trail_key(&tenant, pending.fresh_key, now);
-            let key = key.await?;
-            let by = key.pseudonym(&actor.subject)?;
-            if self.get(&person_place(&tenant, &by)).await?.is_none() {
-                let item = encode_person(&tenant, &by, &actor.subject)?;
-                person = Some(Write::Put(item, Replaces::Whatever));
-            }
-            key.conceal(&mut members, false)?;
-            also.push(("by", Some(by.as_str().to_owned())));
-            also.push(("role", actor.role));
-            let from = actor.address.map(|address| key.pseudonym(&address));
-            let from = from.transpose()?;
-            also.push(("from", from.map(|from| from.as_str().to_owned())));
+        if self.get(&person_place(&tenant, &by)).await?.is_none() {
+            let item = encode_person(&tenant, &by, &actor.subject)?;
+            person = Some(Write::Put(item, Replaces::Whatever));
         }
-        let Value::Object(mut members) = members else {
-            return Err(StoreError::busy("an act is always an object"));
-        };
-        for (name, text) in also {
-            if let Some(text) = text {
-                members.insert(name.to_owned(), text.into());
-            }
+        key.conceal_members(&mut members, false)?;
+        members.insert("by".to_owned(), by.as_str().into());
+        if let Some(role) = &actor.role {
+            members.insert("role".to_owned(), role.as_str().into());
+        }
+        if let Some(address) = &actor.address {
+            let from = key.pseudonym(address)?;
+            members.insert("from".to_owned(), from.as_str().into());
         }
         Ok(Ready {
             tenant,
@@ -289,10 +278,12 @@ impl Store {
         let chain = chain_of(self.cause, &ready.file, attempt);
         let tenant = &ready.tenant;
         let stored = self.get(&end_place(tenant, chain)).await?;
-        let replaces = stored.is_some();
         let mut end = stored.map_or(Ok(ChainEnd::NONE), decode_end)?;
-        let before = end.number;
-        if before == 0 {
+        let replaces = match end.number {
+            0 => Replaces::Nothing,
+            number => Replaces::Revision(number),
+        };
+        if end.number == 0 {
             // First: a tenant with acts is one whose days are exported.
             let exports = ExportState::first(tenant, ready.now);
             self.without_riders().begin_exports(&exports).await?;
@@ -312,10 +303,6 @@ impl Store {
             writes.push(Write::Put(item, Replaces::Nothing));
             end = next;
         }
-        let replaces = match replaces {
-            true => Replaces::Revision(before),
-            false => Replaces::Nothing,
-        };
         writes.push(Write::Put(encode_end(tenant, chain, &end)?, replaces));
         Ok(writes)
     }

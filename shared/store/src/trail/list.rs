@@ -72,6 +72,14 @@ impl Read {
         }
     }
 
+    /// Returns the month in which what follows this position begins.
+    fn month(self) -> String {
+        month(Timestamp::from_millis(match self.chain {
+            CHAINS => self.millis.saturating_add(1),
+            _ => self.millis,
+        }))
+    }
+
     /// Returns the first sort key of a chain that comes after this position.
     fn first_after(self, chain: u8) -> String {
         let at = Timestamp::from_millis(self.millis);
@@ -158,11 +166,7 @@ impl Store {
         position: Read,
         until: Timestamp,
     ) -> Result<Vec<Act>, StoreError> {
-        let at = Timestamp::from_millis(position.millis.saturating_add(1));
-        let month = match position.chain {
-            CHAINS => month(at),
-            _ => month(Timestamp::from_millis(position.millis)),
-        };
+        let month = position.month();
         let last = act_sk(until, 999_999_999_999);
         let chains = (0..CHAINS).map(|chain| {
             let first = position.first_after(chain);
@@ -217,11 +221,8 @@ fn parse(position: Position) -> Option<Read> {
 
 /// Returns the position before the first act of the next month.
 fn next_month(position: Read) -> Read {
+    let this = position.month();
     let mut at = position.millis.saturating_add(1);
-    let this = month(Timestamp::from_millis(match position.chain {
-        CHAINS => at,
-        _ => position.millis,
-    }));
     while month(Timestamp::from_millis(at)) == this {
         at = (at.div_euclid(DAY_MILLIS) + 1) * DAY_MILLIS;
     }

@@ -9,7 +9,7 @@ use domain::trail::person_in;
 use domain::{TenantId, Timestamp};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use sha2::Sha256;
 
 use crate::table::item::{Checksum, Encoded, decode, encode};
@@ -74,25 +74,33 @@ impl TrailKey {
                     self.conceal(item, is_personal)?;
                 }
             }
-            Value::Object(members) => {
-                for (name, member) in members.iter_mut() {
-                    // A role beside a principal is no person.
-                    let is_role = name == "role";
-                    let personal = (is_personal && !is_role) || PERSONAL.contains(&name.as_str());
-                    self.conceal(member, personal)?;
-                }
-                // A name may be that of a member as well.
-                let names: Vec<String> = members.keys().cloned().collect();
-                for name in names {
-                    if let Some((before, person)) = person_in(&name)
-                        && let Some(member) = members.remove(&name)
-                    {
-                        let concealed = self.pseudonym(person)?;
-                        members.insert(format!("{before}{}", concealed.as_str()), member);
-                    }
-                }
-            }
+            Value::Object(members) => self.conceal_members(members, is_personal)?,
             Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Replaces the persons that are named anywhere in the members of a value.
+    pub(crate) fn conceal_members(
+        &self,
+        members: &mut Map<String, Value>,
+        is_personal: bool,
+    ) -> Result<(), StoreError> {
+        for (name, member) in members.iter_mut() {
+            // A role beside a principal is no person.
+            let is_role = name == "role";
+            let personal = (is_personal && !is_role) || PERSONAL.contains(&name.as_str());
+            self.conceal(member, personal)?;
+        }
+        // A name may be that of a member as well.
+        let names: Vec<String> = members.keys().cloned().collect();
+        for name in names {
+            if let Some((before, person)) = person_in(&name)
+                && let Some(member) = members.remove(&name)
+            {
+                let concealed = self.pseudonym(person)?;
+                members.insert(format!("{before}{}", concealed.as_str()), member);
+            }
         }
         Ok(())
     }
