@@ -130,6 +130,7 @@ mod operations {
     pub(crate) mod content_scan;
     pub(crate) mod drift;
     pub(crate) mod findings;
+    pub(crate) mod new_operation;
     pub(crate) mod operation_view;
     pub(crate) mod read_operations;
     pub(crate) mod start_sync;

@@ -79,15 +79,17 @@ pub(crate) async fn operation(deps: &Deps, at: &OperationPath) -> Result<Operati
     found.ok_or_else(|| Problem::not_found("the operation"))
 }
 
-/// Loads a dead letter of an existing connection.
+/// Loads a dead letter of an existing connection that the caller reaches.
 pub(crate) async fn dead_letter(
     deps: &Deps,
+    caller: &Caller,
     key: &ConnectionKey,
     id: &str,
 ) -> Result<DeadLetter, Problem> {
-    let not_found = || Problem::not_found("the dead letter");
-    let found = deps.store.load_connection(key).await?;
-    found.ok_or_else(not_found)?;
+    const WHAT: &str = "the dead letter";
+    let not_found = || Problem::not_found(WHAT);
+    let connection = deps.store.load_connection(key).await?;
+    caller.admitted(&connection.ok_or_else(not_found)?, WHAT)?;
     let found = deps.store.load_dead_letter(key, id).await?;
     found.ok_or_else(not_found)
 }

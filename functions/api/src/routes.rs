@@ -37,7 +37,7 @@ use crate::files::intents::{
 };
 use crate::files::read_files::{get_file, get_file_history, list_files};
 use crate::files::roll_back_file::roll_back_file;
-use crate::http::acts::{OperationName, note_act};
+use crate::http::acts::OperationName;
 use crate::http::health::get_health;
 use crate::http::{Needs, answer_repeats, authorize};
 use crate::operations::confirmation::{cancel_operation, confirm_operation};
@@ -144,7 +144,6 @@ fn guarded(
     operation: OperationName,
 ) -> MethodRouter<Arc<Deps>> {
     route
-        .route_layer(from_fn(note_act))
         .route_layer(from_fn(answer_repeats))
         .route_layer(from_fn(authorize))
         .route_layer(Extension(needs))

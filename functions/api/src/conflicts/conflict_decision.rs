@@ -1,7 +1,5 @@
 //! The decision of a conflict on behalf of a request.
 
-use std::collections::BTreeMap;
-
 use axum::http::header;
 use domain::{
     Choice, ConflictId, ConflictRecord, Context, Field, FileRecord, ResolveRefused, Role,
@@ -97,8 +95,7 @@ impl ConflictDecision<'_> {
             let allowed = self.caller.needs(Role::Operator, what);
             allowed.map_err(|problem| problem.at(self.pointer))?;
         }
-        let values = BTreeMap::from([(field.clone(), after.app(field))]);
-        let shared = sharing.check(&values, |field| after.sides(field).drive().clone());
+        let shared = sharing.check(field, after.sides(field).drive(), &after.app(field));
         shared.map_err(|problem| problem.at(self.pointer))
     }
 

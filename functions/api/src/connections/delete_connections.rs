@@ -6,15 +6,16 @@ use axum::response::{IntoResponse as _, Response};
 use domain::operation::RESTORE_MILLIS;
 use domain::{AccountCheck, Operation, Run, Timestamp};
 use serde::{Deserialize, Serialize};
-use store::{Attempt, Connection, ConnectionState, Created, Deletion, Written};
+use store::{Attempt, Connection, ConnectionState, Deletion, Written};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::connections::connection_logs::{delete_logs, new_own_log, own_log};
-use crate::connections::erasure_view::{ErasureView, load};
+use crate::connections::erasure_view::{ErasureView, erasure_of, load};
 use crate::connections::manage_connections::{WHAT, respond};
 use crate::described::query::Params;
 use crate::http::{ConnectionPath, Keyed, Kind, Problem, ShownConnection, set_location};
 use crate::operations::content_scan;
+use crate::operations::new_operation::{create, new_operation};
 use crate::operations::operation_view::OperationView;
 use crate::swap::{attempt, swap};
 use crate::{App, Deps, lookups, wakes};
@@ -96,8 +97,7 @@ async fn count_erasable(
         let detail = "it was deleted; what its erasure erased, or will, is not counted beforehand";
         return Err(Problem::new(Kind::StateNotAllowed, detail));
     }
-    let now = deps.clock.now();
-    let run = Run::count_erasable(connection.generation, now);
+    let run = Run::count_erasable(connection.generation, deps.clock.now());
     let operation = Operation {
         cause: deps.store.cause(),
         ..new_operation(deps, connection, by, run)?
@@ -108,12 +108,7 @@ async fn count_erasable(
         key.connection, operation.id
     );
     keyed.accepts(&location);
-    match keyed.store(deps).create_operation(&operation).await? {
-        Created::Created => {}
-        Created::Exists(_) => {
-            return Err(Problem::busy("the generated id was in use; try again", 1));
-        }
-    }
+    create(&keyed.store(deps), &operation).await?;
     let shown = DeletionBegun::Count(Box::new(OperationView::new(&operation)));
     Ok(accepted(shown, &location))
 }
@@ -123,24 +118,6 @@ fn accepted(shown: DeletionBegun, location: &str) -> Response {
     *response.status_mut() = StatusCode::ACCEPTED;
     set_location(&mut response, location);
     response
-}
-
-fn new_operation(
-    deps: &Deps,
-    connection: &Connection,
-    by: &str,
-    run: Run,
-) -> Result<Operation, Problem> {
-    let now = deps.clock.now();
-    let (key, log) = (connection.key.clone(), own_log(connection)?);
-    Ok(Operation::new(
-        key,
-        deps.entropy.operation(now),
-        log,
-        by,
-        now,
-        run,
-    ))
 }
 
 /// Deletes a connection whose erasure begins at this time, or replaces the lost erasure of one that
@@ -154,8 +131,10 @@ async fn mark_deleted(
 ) -> Result<(Connection, Operation), Problem> {
     let now = deps.clock.now();
     let deleted = swap(WHAT, connection, |before| async move {
-        let generation = before.generation + u32::from(before.deletion.is_none());
-        let deleted_at = before.deletion.as_ref().map_or(now, |deletion| deletion.at);
+        let (generation, deleted_at, deleted_by) = match &before.deletion {
+            Some(deletion) => (before.generation, deletion.at, deletion.by.clone()),
+            None => (before.generation + 1, now, by.to_owned()),
+        };
         let run = Run::erase(generation, deleted_at, begins_at);
         let erasure = new_operation(deps, &before, by, run)?.due(begins_at);
         let deleted = Connection {
@@ -163,10 +142,7 @@ async fn mark_deleted(
             generation,
             deletion: Some(Deletion {
                 at: deleted_at,
-                by: before
-                    .deletion
-                    .as_ref()
-                    .map_or_else(|| by.to_owned(), |deletion| deletion.by.clone()),
+                by: deleted_by,
                 operation: erasure.id.clone(),
                 erased: None,
             }),
@@ -210,15 +186,7 @@ async fn erase(
     }
     keyed.accepts(&location);
     let now = deps.clock.now();
-    let stored = match &connection.deletion {
-        Some(deletion) => {
-            let store = &deps.store;
-            store
-                .load_operation(&connection.key, &deletion.operation)
-                .await?
-        }
-        None => None,
-    };
+    let stored = erasure_of(deps, &connection).await?;
     let (connection, erasure) = match stored.filter(|erasure| !erasure.has_ended()) {
         Some(erasure) => {
             let hastened = swap("the erasure", erasure, |erasure| async move {
@@ -270,12 +238,8 @@ pub(crate) async fn restore_connection(
         return Err(not_kept("the connection was not deleted"));
     }
     let begun = || not_kept("its erasure has begun; connect the account anew");
-    let deletion = connection.deletion.clone().ok_or_else(begun)?;
-    let store = &deps.store;
-    let erasure = store.load_operation(&at.key, &deletion.operation).await?;
-    let erasure = erasure
-        .filter(|_| !connection.is_erased())
-        .ok_or_else(begun)?;
+    let erasure = erasure_of(&deps, &connection).await?;
+    let erasure = erasure.ok_or_else(begun)?;
     let now = deps.clock.now();
     let cancelled = erasure.restored(now).ok_or_else(begun)?;
     let account = deps.drives.identify(&connection).await;

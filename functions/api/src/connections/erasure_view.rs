@@ -118,23 +118,26 @@ impl ErasureView {
     }
 }
 
+/// Loads the operation that erases a connection; `None` of one that was not deleted, or is erased.
+pub(crate) async fn erasure_of(
+    deps: &Deps,
+    connection: &Connection,
+) -> Result<Option<Operation>, Problem> {
+    match &connection.deletion {
+        Some(deletion) if deletion.erased.is_none() => {
+            let (store, key) = (&deps.store, &connection.key);
+            Ok(store.load_operation(key, &deletion.operation).await?)
+        }
+        Some(_) | None => Ok(None),
+    }
+}
+
 /// Loads the view of a deleted connection; `None` of one whose deletion is not recorded.
 pub(crate) async fn load(
     deps: &Deps,
     connection: &Connection,
 ) -> Result<Option<ErasureView>, Problem> {
-    let Some(deletion) = &connection.deletion else {
-        return Ok(None);
-    };
-    let operation = match &deletion.erased {
-        Some(_) => None,
-        None => {
-            let store = &deps.store;
-            store
-                .load_operation(&connection.key, &deletion.operation)
-                .await?
-        }
-    };
+    let operation = erasure_of(deps, connection).await?;
     Ok(ErasureView::new(connection, operation.as_ref()))
 }
 

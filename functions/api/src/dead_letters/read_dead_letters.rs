@@ -75,7 +75,7 @@ pub(crate) struct DeadLetterList {
     responses((status = 200, description = "The dead letter.", body = DeadLetterView))
 )]
 pub(crate) async fn get_dead_letter(deps: App, at: DeadLetterPath) -> JsonResult<DeadLetterView> {
-    let letter = lookups::dead_letter(&deps, &at.key, &at.id).await?;
+    let letter = lookups::dead_letter(&deps, &at.caller, &at.key, &at.id).await?;
     Ok(Json(DeadLetterView::new(&letter)))
 }
 
@@ -101,8 +101,9 @@ pub(crate) async fn list_dead_letters(
                 tenant: caller.tenant.clone(),
                 connection: ConnectionId::parse(id).map_err(invalid)?,
             };
-            caller.at(&deps, &key, "the connection").await?;
-            vec![lookups::connection(&deps, &key).await?]
+            let connection = lookups::connection(&deps, &key).await?;
+            caller.admitted(&connection, "the connection")?;
+            vec![connection]
         }
         None => lookups::reachable_connections(&deps, &caller).await?,
     };

@@ -118,8 +118,7 @@ async fn repeated(deps: &Deps, caller: &Caller, first: &Answer) -> JsonResult<Re
     for id in &first.parts {
         let shown = async {
             let (key, name) = dead_letter_id::parse(&caller.tenant, id)?;
-            caller.at(deps, &key, "the dead letter").await?;
-            lookups::dead_letter(deps, &key, &name).await
+            lookups::dead_letter(deps, caller, &key, &name).await
         };
         results.push(result(id.clone(), shown.await, &mut room));
     }
@@ -142,8 +141,7 @@ async fn redrive_named(
     for id in ids {
         let sent = async {
             let (key, name) = dead_letter_id::parse(&caller.tenant, id)?;
-            caller.at(deps, &key, "the dead letter").await?;
-            let letter = lookups::dead_letter(deps, &key, &name).await?;
+            let letter = lookups::dead_letter(deps, caller, &key, &name).await?;
             send(deps, caller, keyed, letter).await
         };
         results.push(result(id.clone(), sent.await, &mut room));
@@ -168,8 +166,7 @@ async fn redrive_waiting(
         tenant: caller.tenant.clone(),
         connection,
     };
-    caller.at(deps, &key, "the connection").await?;
-    lookups::connection(deps, &key).await?;
+    caller.admitted(&lookups::connection(deps, &key).await?, "the connection")?;
     let request = PageRequest {
         limit: u32::try_from(LETTERS_MAX).unwrap_or(1),
         cursor,
@@ -293,7 +290,7 @@ pub(crate) async fn drop_dead_letter(
         return Err(Problem::new(Kind::ValueNotAllowed, detail).at("/reason"));
     }
     let (by, reason) = (at.caller.subject.as_str(), reason.as_str());
-    let letter = lookups::dead_letter(&deps, &at.key, &at.id).await?;
+    let letter = lookups::dead_letter(&deps, &at.caller, &at.key, &at.id).await?;
     let (deps, keyed) = (&deps, &keyed);
     let dropped = swap(WHAT, letter, |letter| async move {
         match letter.status {

@@ -57,34 +57,27 @@ impl<'a> Sharing<'a> {
         })
     }
 
-    /// Requires the role `operator` for values that share the file outside.
+    /// Requires the role `operator` for a value that shares the file outside.
     ///
     /// # Errors
     /// 403, with the pointer of the value.
     pub(crate) fn check(
         &self,
-        values: &BTreeMap<Field, Value>,
-        before: impl Fn(&Field) -> Value,
+        field: &Field,
+        before: &Value,
+        after: &Value,
     ) -> Result<(), Problem> {
-        for (field, value) in values {
-            let shares = match field {
-                Field::Parent => self.move_shares(),
-                Field::Existence
-                | Field::Name
-                | Field::Description
-                | Field::Starred
-                | Field::Trashed
-                | Field::Property(_)
-                | Field::Permission(_)
-                | Field::Content => shares_outside(field, &before(field), value, &self.own),
-            };
-            if shares {
-                let what = "sharing a file beyond the own domains of its connection";
-                let allowed = self.caller.needs(Role::Operator, what);
-                allowed.map_err(|problem| problem.at(pointer_of(field)))?;
-            }
+        let shares = if *field == Field::Parent {
+            self.move_shares()
+        } else {
+            shares_outside(field, before, after, &self.own)
+        };
+        if !shares {
+            return Ok(());
         }
-        Ok(())
+        let what = "sharing a file beyond the own domains of its connection";
+        let allowed = self.caller.needs(Role::Operator, what);
+        allowed.map_err(|problem| problem.at(pointer_of(field)))
     }
 
     /// Checks an edit of a record.
@@ -96,7 +89,8 @@ impl<'a> Sharing<'a> {
         record: &FileRecord,
         values: &BTreeMap<Field, Value>,
     ) -> Result<(), Problem> {
-        self.check(values, |field| record.app(field))
+        let mut values = values.iter();
+        values.try_for_each(|(field, value)| self.check(field, &record.app(field), value))
     }
 
     fn move_shares(&self) -> bool {

@@ -1,14 +1,11 @@
-//! The act of a request, for the audit trail: who asks for what, noted before the handler runs. It
-//! is written by the write that carries the request out (`Keyed::store`), so a request that changes
+//! The act of a request, for the audit trail: who asks for what, noted as its handler begins. It is
+//! written by the write that carries the request out (`Keyed::store`), so a request that changes
 //! nothing has none.
 
 use std::sync::Arc;
 
-use axum::Extension;
-use axum::extract::{FromRequestParts as _, RawPathParams, Request};
+use axum::extract::{FromRequestParts as _, RawPathParams};
 use axum::http::request::Parts;
-use axum::middleware::Next;
-use axum::response::Response;
 use domain::Field;
 use lambda_http::request::RequestContext;
 use serde_json::{Map, Value, json};
@@ -22,22 +19,9 @@ use crate::http::auth::Caller;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct OperationName(pub(crate) &'static str);
 
-/// Notes the act of a request, for its handler.
-pub(crate) async fn note_act(
-    Extension(deps): Extension<Arc<Deps>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let (mut parts, body) = request.into_parts();
-    // The handler refuses a request without a caller.
-    if let Ok(caller) = Caller::from_request_parts(&mut parts, &deps).await {
-        let act = begin(&deps, &caller, &mut parts).await;
-        parts.extensions.insert(act);
-    }
-    next.run(Request::from_parts(parts, body)).await
-}
-
-async fn begin(deps: &Deps, caller: &Caller, parts: &mut Parts) -> PendingAct {
+/// Returns the act of a request, for its handler; `None` without a caller, whom the handler refuses.
+pub(crate) async fn of(parts: &mut Parts, deps: &Arc<Deps>) -> Option<PendingAct> {
+    let caller = Caller::from_request_parts(parts, deps).await.ok()?;
     let what = parts.extensions.get::<OperationName>();
     let what = what.map_or("request", |operation| operation.0);
     let actor = Actor {
@@ -59,7 +43,7 @@ async fn begin(deps: &Deps, caller: &Caller, parts: &mut Parts) -> PendingAct {
             }
         }
     }
-    act
+    Some(act)
 }
 
 /// Returns the address that API Gateway received the request from.

@@ -82,21 +82,31 @@ impl Caller {
         Err(Problem::role_needed(role, detail))
     }
 
-    /// Returns the caller with the role that it has at a connection; `None` if the connection does
-    /// not exist for the caller.
-    fn within(&self, connection: &Connection) -> Option<Self> {
+    /// Returns the role that the caller has at a connection; `None` if the connection does not exist
+    /// for the caller.
+    fn role_at(&self, connection: &Connection) -> Option<Role> {
         let access = connection.access.as_ref();
-        let role = effective_role(self.role, &self.subject, &self.groups, access)?;
-        Some(Self {
-            role,
-            ..self.clone()
-        })
+        effective_role(self.role, &self.subject, &self.groups, access)
     }
 
     /// Returns whether the caller may do at this connection what the route is for.
     pub(crate) fn reaches(&self, connection: &Connection) -> bool {
-        let within = self.within(connection);
-        within.is_some_and(|caller| caller.role >= caller.needed)
+        let role = self.role_at(connection);
+        role.is_some_and(|role| role >= self.needed)
+    }
+
+    /// Returns the caller with the role that it has at a connection that was read.
+    ///
+    /// # Errors
+    /// As [`Caller::at`].
+    pub(crate) fn admitted(&self, connection: &Connection, what: &str) -> Result<Self, Problem> {
+        let role = self.role_at(connection);
+        let caller = Self {
+            role: role.ok_or_else(|| Problem::not_found(what))?,
+            ..self.clone()
+        };
+        caller.needs(self.needed, "the request, at this connection,")?;
+        Ok(caller)
     }
 
     /// Returns the caller with the role that it has at a connection. Nothing is read for an
@@ -115,10 +125,8 @@ impl Caller {
             return Ok(self.clone());
         }
         let connection = deps.store.load_connection(key).await?;
-        let caller = connection.and_then(|connection| self.within(&connection));
-        let caller = caller.ok_or_else(|| Problem::not_found(what))?;
-        caller.needs(self.needed, "the request, at this connection,")?;
-        Ok(caller)
+        let connection = connection.ok_or_else(|| Problem::not_found(what))?;
+        self.admitted(&connection, what)
     }
 }
 

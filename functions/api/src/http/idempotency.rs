@@ -24,6 +24,7 @@ use sha2::{Digest, Sha256};
 use store::{Answer, PendingAct, PendingAnswer, Store};
 
 use crate::Deps;
+use crate::http::acts;
 use crate::http::auth::Caller;
 use crate::http::problem::{Kind, Problem};
 use crate::http::responses::set_location;
@@ -66,10 +67,10 @@ pub(crate) struct ShowsGone;
 impl FromRequestParts<Arc<Deps>> for Keyed {
     type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, _: &Arc<Deps>) -> Result<Self, Infallible> {
+    async fn from_request_parts(parts: &mut Parts, deps: &Arc<Deps>) -> Result<Self, Infallible> {
         Ok(Self {
             request: parts.extensions.get().cloned(),
-            act: parts.extensions.get().cloned(),
+            act: acts::of(parts, deps).await,
         })
     }
 }
@@ -144,28 +145,26 @@ impl Keyed {
         }
     }
 
+    fn answers(&self, status: StatusCode, location: Option<&str>) {
+        self.change(|answer| {
+            answer.status = status.as_u16();
+            answer.location = location.map(str::to_owned);
+        });
+    }
+
     /// Says that the request creates what is at `location`.
     pub(crate) fn creates(&self, location: &str) {
-        self.change(|answer| {
-            answer.status = StatusCode::CREATED.as_u16();
-            answer.location = Some(location.to_owned());
-        });
+        self.answers(StatusCode::CREATED, Some(location));
     }
 
     /// Says that the answer has no body: what the request concerned is gone.
     pub(crate) fn deletes(&self) {
-        self.change(|answer| {
-            answer.status = StatusCode::NO_CONTENT.as_u16();
-            answer.location = None;
-        });
+        self.answers(StatusCode::NO_CONTENT, None);
     }
 
     /// Says that the answer is 202 with what is at `location`.
     pub(crate) fn accepts(&self, location: &str) {
-        self.change(|answer| {
-            answer.status = StatusCode::ACCEPTED.as_u16();
-            answer.location = Some(location.to_owned());
-        });
+        self.answers(StatusCode::ACCEPTED, Some(location));
     }
 
     /// Says that what the answer shows ends by the request itself, so that a repeat shows it

@@ -98,9 +98,7 @@ impl Modify for Repeats {
                     .get_or_insert_default()
                     .push(key.into());
                 let gone = "What the first request with this key made or changed is gone.";
-                let gone = || ResponseBuilder::new().description(gone).into();
-                let responses = &mut operation.responses.responses;
-                responses.entry("410".to_owned()).or_insert_with(gone);
+                also(operation, "410", gone);
             }
         }
     }
@@ -121,11 +119,16 @@ impl Modify for Roles {
             operation.extensions.get_or_insert_default().merge(role);
             let refused =
                 "The role of the caller is too low; `role_needed` is the one that is needed.";
-            let refused = || ResponseBuilder::new().description(refused).into();
-            let responses = &mut operation.responses.responses;
-            responses.entry("403".to_owned()).or_insert_with(refused);
+            also(operation, "403", refused);
         }
     }
+}
+
+/// Adds a response to an operation, unless one of its status is described.
+fn also(operation: &mut Operation, status: &str, description: &str) {
+    let response = || ResponseBuilder::new().description(description).into();
+    let responses = &mut operation.responses.responses;
+    responses.entry(status.to_owned()).or_insert_with(response);
 }
 
 fn operation_of<'i>(item: &'i mut PathItem, method: &Method) -> Option<&'i mut Operation> {
@@ -147,29 +150,29 @@ impl Modify for Problems {
             for operation in operations_of(item) {
                 let has_body = operation.request_body.is_some();
                 let takes_key = takes_key(operation);
-                let responses = &mut operation.responses.responses;
-                let mut also = |status: &str, description: &str| {
-                    let response = || ResponseBuilder::new().description(description).into();
-                    responses.entry(status.to_owned()).or_insert_with(response);
-                };
-                also("500", "An internal error, which has been logged.");
-                also("503", "Try again after `Retry-After` seconds.");
+                also(
+                    operation,
+                    "500",
+                    "An internal error, which has been logged.",
+                );
+                also(operation, "503", "Try again after `Retry-After` seconds.");
                 if path != "/health" {
-                    also("400", "The request is malformed.");
-                    also("401", "The token has no known tenant.");
-                    also("404", "The tenant has no such resource.");
+                    also(operation, "400", "The request is malformed.");
+                    also(operation, "401", "The token has no known tenant.");
+                    also(operation, "404", "The tenant has no such resource.");
                     if has_body {
-                        also("413", "The body is too large.");
-                        also("415", "The body is not JSON.");
+                        also(operation, "413", "The body is too large.");
+                        also(operation, "415", "The body is not JSON.");
                     }
                     if has_body || takes_key {
                         also(
+                            operation,
                             "422",
                             "A member or a value is not allowed; `pointer` says which.",
                         );
                     }
                 }
-                for (status, response) in responses {
+                for (status, response) in &mut operation.responses.responses {
                     if let RefOr::T(response) = response
                         && status.starts_with(['4', '5'])
                     {

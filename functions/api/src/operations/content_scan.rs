@@ -1,11 +1,11 @@
 //! Content scans: operations that check the content of every file, and mirror what is missing.
 
 use domain::{Operation, Run, Timestamp};
-use store::{Connection, Created, Store, Written};
+use store::{Connection, Store, Written};
 
 use crate::Deps;
-use crate::connections::connection_logs::own_log;
 use crate::http::{Keyed, Problem};
+use crate::operations::new_operation::{self, new_operation};
 
 /// The delay of a scheduled scan that is never started explicitly, in milliseconds: longer than a
 /// request may take, so that the change it is scheduled for is stored by then.
@@ -57,19 +57,11 @@ async fn create(
     due_at: Timestamp,
     store: impl FnOnce(&Operation) -> Store,
 ) -> Result<Operation, Problem> {
-    let log = own_log(connection)?;
-    let now = deps.clock.now();
-    let (id, run) = (deps.entropy.operation(now), Run::content_scan());
     let scan = Operation {
         cause: deps.store.cause(),
-        ..Operation::new(connection.key.clone(), id, log, by, now, run).due(due_at)
+        ..new_operation(deps, connection, by, Run::content_scan())?.due(due_at)
     };
-    match store(&scan).create_operation(&scan).await? {
-        Created::Created => {
-            let key = &connection.key;
-            worker::record_scan_by_current_rules(key, &deps.store, &deps.entropy).await?;
-            Ok(scan)
-        }
-        Created::Exists(_) => Err(Problem::busy("the generated id was in use; try again", 1)),
-    }
+    new_operation::create(&store(&scan), &scan).await?;
+    worker::record_scan_by_current_rules(&connection.key, &deps.store, &deps.entropy).await?;
+    Ok(scan)
 }

@@ -5,13 +5,15 @@ use axum::http::StatusCode;
 use domain::operation::SyncKind;
 use domain::{Operation, OperationId, PageToken, Run};
 use serde::{Deserialize, Serialize};
-use store::{Answer, Connection, ConnectionState, Created, Log, LogPosition, Store, Written};
+use serde_json::json;
+use store::{Answer, Connection, ConnectionState, Log, LogPosition, Store, Written};
 use utoipa::ToSchema;
 
 use crate::content::content_retries;
 use crate::described::texts::IdText;
 use crate::http::{ConnectionPath, JsonBody, Keyed, Kind, Problem};
 use crate::operations::content_scan;
+use crate::operations::new_operation::create;
 use crate::operations::operation_view::OperationView;
 use crate::{App, Deps, lookups, wakes};
 
@@ -42,17 +44,6 @@ enum Mode {
     Full,
     Audit,
     Mirror,
-}
-
-impl Mode {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Delta => "delta",
-            Self::Full => "full",
-            Self::Audit => "audit",
-            Self::Mirror => "mirror",
-        }
-    }
 }
 
 /// A sync that has been started.
@@ -102,7 +93,7 @@ pub(crate) async fn start_sync(
         wakes::hasten_failed(&deps, &at.key).await;
     }
     let by = &at.caller.subject;
-    keyed.tell("mode", body.mode.word());
+    keyed.tell("mode", json!(body.mode));
     if body.dry_run {
         keyed.tell("dry_run", true);
     }
@@ -224,10 +215,8 @@ async fn audit(store: &Store, log: &Log, operation: Operation) -> Result<Operati
         );
         return Err(Problem::new(Kind::StateNotAllowed, detail));
     }
-    match store.create_operation(&operation).await? {
-        Created::Created => Ok(operation),
-        Created::Exists(_) => Err(Problem::busy("the generated id was in use; try again", 1)),
-    }
+    create(store, &operation).await?;
+    Ok(operation)
 }
 
 /// Begins a listing of every file. The log continues from its cursor, if there is one: only the log
