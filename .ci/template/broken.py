@@ -97,20 +97,6 @@ def more(role: str, sid: str, key: str, value):
     return change
 
 
-def shared_statement(policy: str, index: int, key: str, value):
-    """Sets a member of a statement of a managed policy."""
-
-    def change(sources: dict, _: Path) -> None:
-        resource(sources, policy)["Properties"]["PolicyDocument"]["Statement"][index][key] = value
-
-    return change
-
-
-def key_by_itself(sources: dict, _: Path) -> None:
-    common = resource(sources, "CommonPolicy")["Properties"]["PolicyDocument"]["Statement"]
-    del common[1]["Fn::If"][1]["Condition"]
-
-
 def event(function: str, name: str, key: str, value):
     def change(sources: dict, _: Path) -> None:
         resource(sources, function)["Properties"]["Events"][name]["Properties"][key] = value
@@ -213,12 +199,13 @@ BREAKS = [
     (access.nothing_is_granted_by_a_wildcard, "every index",
      statement("ApiRole", "List", "Resource", {"Fn::Sub": "${Data.Outputs.TableArn}/index/*"})),
     (access.nothing_is_granted_by_a_wildcard, "NotAction", statement("SweepRole", "UseTable", "NotAction", ["iam:PassRole"])),
-    (access.nothing_is_granted_by_a_wildcard, "an exception that nothing needs", shared_statement("CredentialsPolicy", 0, "Resource", "arn:x")),
+    (access.nothing_is_granted_by_a_wildcard, "an exception that nothing needs", put(ROOT, "CredentialsPolicy", "PolicyDocument", "Statement", 0, "Resource", "arn:x")),
     (access.nothing_is_granted_by_a_wildcard, "a prefix that stacks share", parameter("SecretsPrefix", "Default", "drivesync/")),
     (access.functions_may_do_what_they_do, "credentials for who calls no Drive",
      put(ROOT, "ReceiveNotificationRole", "ManagedPolicyArns", [{"Ref": "CommonPolicy"}, {"Ref": "CredentialsPolicy"}])),
     (access.functions_may_do_what_they_do, "no credentials", put(ROOT, "SweepRole", "ManagedPolicyArns", [{"Ref": "CommonPolicy"}])),
-    (access.functions_may_do_what_they_do, "the key by itself", key_by_itself),
+    (access.functions_may_do_what_they_do, "the key by itself",
+     drop(ROOT, "CommonPolicy", "PolicyDocument", "Statement", 1, "Fn::If", 1, "Condition")),
     (access.nothing_is_granted_by_a_wildcard, "an open secrets prefix", parameter("SecretsPrefix", "AllowedPattern", ".*")),
     (access.functions_may_do_what_they_do, "an action that is not called", more("SweepRole", "DrainDeadLetters", "Action", "sqs:GetQueueAttributes")),
     (access.functions_may_do_what_they_do, "an action that is called and not allowed", statement("SweepRole", "UseTable", "Action", ["dynamodb:GetItem"])),
@@ -267,7 +254,7 @@ BREAKS = [
     (rules.queues_are_reached_over_tls, "no policy", remove(QUEUES, "OnlyOverTls")),
     (rules.queues_are_reached_over_tls, "a forgotten queue", drop(QUEUES, "OnlyOverTls", "Queues", 0)),
     (rules.no_service_acts_for_strangers, "a copy for anybody",
-     lambda sources, _: resource(sources, "ReplicationRole", CONTENT)["Properties"]["AssumeRolePolicyDocument"]["Statement"][0].pop("Condition")),
+     drop(CONTENT, "ReplicationRole", "AssumeRolePolicyDocument", "Statement", 0, "Condition")),
     (rules.google_is_reached_over_tls, "plain HTTP", parameter("DriveUrl", "AllowedPattern", "https?://.+")),
     (rules.the_distribution_serves_signed_urls, "what a browser opens", drop(CONTENT, "Distribution", "DistributionConfig", "DefaultCacheBehavior", "ResponseHeadersPolicyId")),
     (rules.the_distribution_serves_signed_urls, "what a browser runs",

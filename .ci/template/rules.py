@@ -526,25 +526,11 @@ def the_table_has_its_indexes(system: System) -> list[str]:
 
 def the_bucket_is_safe(system: System) -> list[str]:
     """the bucket of content outlives the stack, with versions, encryption, no public access and TLS alone"""
-    wrong = []
     buckets = system.of_type("AWS::S3::Bucket")
     if set(buckets) != {"Content/Bucket", "Trail/Bucket"}:
         return [f"the buckets are {sorted(buckets)}"]
-    bucket = buckets["Content/Bucket"]
-    properties = bucket["Properties"]
-    for policy in ("DeletionPolicy", "UpdateReplacePolicy"):
-        if bucket.get(policy) != "Retain":
-            wrong.append(f"{policy} is {bucket.get(policy)}")
-    if properties.get("VersioningConfiguration") != {"Status": "Enabled"}:
-        wrong.append("it keeps no versions")
-    if not properties.get("BucketEncryption", {}).get("ServerSideEncryptionConfiguration"):
-        wrong.append("it is not encrypted")
-    blocked = properties.get("PublicAccessBlockConfiguration", {})
-    for key in ("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets"):
-        if blocked.get(key) is not True:
-            wrong.append(f"{key} is {blocked.get(key)}")
-    if properties.get("OwnershipControls") != {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}:
-        wrong.append("objects may have access lists of their own")
+    wrong = trail.bucket_is_kept_and_closed(system, "Content/Bucket")
+    properties = buckets["Content/Bucket"]["Properties"]
     rules = [r for r in properties.get("LifecycleConfiguration", {}).get("Rules", []) if "If" not in r]
     aborted = [r["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"] for r in rules if "AbortIncompleteMultipartUpload" in r]
     expired = [r["NoncurrentVersionExpiration"]["NoncurrentDays"] for r in rules if "NoncurrentVersionExpiration" in r]
@@ -552,17 +538,6 @@ def the_bucket_is_safe(system: System) -> list[str]:
         wrong.append(f"uploads are aborted after {aborted} days, versions expire after {expired}")
     if any("ExpirationInDays" in r for r in rules):
         wrong.append("content expires that is referred to")
-    denied = [
-        s
-        for name, policy in system.of_type("AWS::S3::BucketPolicy").items()
-        if name.startswith("Content/")
-        for s in policy["Properties"]["PolicyDocument"]["Statement"]
-        if s.get("Effect") == "Deny"
-        and s.get("Condition") in ({"Bool": {"aws:SecureTransport": "false"}}, {"NumericLessThan": {"s3:TlsVersion": "1.2"}})
-    ]
-    whole = ["<Content/Bucket.Arn>", "<Content/Bucket.Arn>/*"]
-    if [(s["Principal"], s["Action"], s["Resource"]) for s in denied] != [("*", "s3:*", whole)] * 2:
-        wrong.append("it is reached without TLS, or with an old one")
     return wrong
 
 

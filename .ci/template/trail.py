@@ -26,23 +26,47 @@ def no_function_changes_an_act(system: System) -> list[str]:
     return wrong
 
 
-def exported_acts_are_locked(system: System) -> list[str]:
-    """the bucket of exported acts outlives the stack, and locks versions for as long as a parameter says"""
+def bucket_is_kept_and_closed(system: System, name: str) -> list[str]:
+    """What is wrong with a bucket that is to outlive the stack, with versions, encryption, no public access and TLS alone."""
     wrong = []
-    bucket = system.resources.get("Trail/Bucket", {})
+    bucket = system.resources.get(name, {})
     properties = bucket.get("Properties", {})
     for policy in ("DeletionPolicy", "UpdateReplacePolicy"):
         if bucket.get(policy) != "Retain":
             wrong.append(f"{policy} is {bucket.get(policy)}")
     if properties.get("VersioningConfiguration") != {"Status": "Enabled"}:
         wrong.append("it keeps no versions")
+    if not properties.get("BucketEncryption", {}).get("ServerSideEncryptionConfiguration"):
+        wrong.append("it is not encrypted")
+    blocked = properties.get("PublicAccessBlockConfiguration", {})
+    for key in ("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets"):
+        if blocked.get(key) is not True:
+            wrong.append(f"{key} is {blocked.get(key)}")
+    if properties.get("OwnershipControls") != {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}:
+        wrong.append("objects may have access lists of their own")
+    whole = [f"<{name}.Arn>", f"<{name}.Arn>/*"]
+    denied = [
+        s
+        for policy in system.of_type("AWS::S3::BucketPolicy").values()
+        if policy["Properties"]["Bucket"] == f"<{name}>"
+        for s in policy["Properties"]["PolicyDocument"]["Statement"]
+        if s.get("Effect") == "Deny"
+        and s.get("Condition") in ({"Bool": {"aws:SecureTransport": "false"}}, {"NumericLessThan": {"s3:TlsVersion": "1.2"}})
+    ]
+    if [(s["Principal"], s["Action"], s["Resource"]) for s in denied] != [("*", "s3:*", whole)] * 2:
+        wrong.append("it is reached without TLS, or with an old one")
+    return wrong
+
+
+def exported_acts_are_locked(system: System) -> list[str]:
+    """the bucket of exported acts outlives the stack, and locks versions for as long as a parameter says"""
+    wrong = bucket_is_kept_and_closed(system, "Trail/Bucket")
+    properties = system.resources.get("Trail/Bucket", {}).get("Properties", {})
     if properties.get("ObjectLockEnabled") is not True:
         wrong.append("it can't lock")
     lock = {"ObjectLockEnabled": "Enabled", "Rule": {"DefaultRetention": {"Mode": "COMPLIANCE", "Days": "<param AuditLockDays>"}}}
     if properties.get("ObjectLockConfiguration") != {"If": ["Locks", lock, "<AWS::NoValue>"]}:
         wrong.append(f"it locks {properties.get('ObjectLockConfiguration')}")
-    if not all(properties.get("PublicAccessBlockConfiguration", {}).values()):
-        wrong.append("it may be public")
     if "LifecycleConfiguration" in properties:
         wrong.append("files expire")
     puts = {

@@ -12,7 +12,6 @@ use http::Method;
 use local::aws::Queue;
 use runtime::Deadline;
 use serde_json::{Value, json};
-use sqs_fifo::NewMessage;
 use worker::queue::file_group;
 
 use crate::support::{ByHand, Calls, FOLDER, Team, run, top};
@@ -50,12 +49,6 @@ impl ByHand {
         self.pump_only(queue).await;
         self.advance_clock(Duration::from_secs(400));
         self.pump().await;
-    }
-
-    fn send(&self, queue: &str, group: &str, body: &str) {
-        let id = format!("{:016x}", fastrand::u64(..));
-        let message = NewMessage::new(group, &id, body);
-        self.aws.sqs().send(queue, message).unwrap();
     }
 }
 

@@ -19,7 +19,8 @@ use crate::http::auth::Caller;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct OperationName(pub(crate) &'static str);
 
-/// Returns the act of a request, for its handler; `None` without a caller, whom the handler refuses.
+/// Returns the act of a request, for its handler; `None` without a caller, whom the handler
+/// refuses.
 pub(crate) async fn of(parts: &mut Parts, deps: &Arc<Deps>) -> Option<PendingAct> {
     let caller = Caller::from_request_parts(parts, deps).await.ok()?;
     let what = parts.extensions.get::<OperationName>();

@@ -82,8 +82,8 @@ impl Caller {
         Err(Problem::role_needed(role, detail))
     }
 
-    /// Returns the role that the caller has at a connection; `None` if the connection does not exist
-    /// for the caller.
+    /// Returns the role that the caller has at a connection; `None` if the connection does not
+    /// exist for the caller.
     fn role_at(&self, connection: &Connection) -> Option<Role> {
         let access = connection.access.as_ref();
         effective_role(self.role, &self.subject, &self.groups, access)

@@ -351,12 +351,6 @@ impl Aws {
         }
     }
 
-    /// Returns the HTTP client that reaches every service at its [`Service::endpoint`].
-    #[must_use]
-    pub fn http_client(&self) -> InProcess {
-        self.http.clone()
-    }
-
     /// Returns a client of the table.
     #[must_use]
     pub fn dynamodb_client(&self) -> aws_sdk_dynamodb::Client {

@@ -8,7 +8,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, deco
 use serde_json::{Map, Value, json};
 
 use crate::private;
-use crate::system::{ROLE_CLAIM, SUBJECT, TENANT, TENANT_CLAIM};
+use crate::system::{SUBJECT, TENANT};
 
 const ISSUER: &str = "drivesync-local";
 const AUDIENCE: &str = "drivesync";
@@ -118,8 +118,9 @@ impl Identity {
         role: Role,
         expires_at: i64,
     ) -> Result<String, IdentityError> {
+        let names = api::ClaimNames::default();
         self.sign(json!({
-            "sub": subject, TENANT_CLAIM: tenant, ROLE_CLAIM: role.as_str(), "exp": expires_at,
+            "sub": subject, names.tenant: tenant, names.role: role.as_str(), "exp": expires_at,
         }))
     }
 
@@ -189,7 +190,7 @@ mod tests {
         let identity = Identity::ephemeral().unwrap();
         let token = identity.token("acme", "ann", LATER).unwrap();
         let claims = identity.claims(&token).unwrap();
-        assert_eq!(claims[TENANT_CLAIM], "acme");
+        assert_eq!(claims["custom:tenant"], "acme");
         assert_eq!(claims["sub"], "ann");
         assert!(claims.values().all(Value::is_string));
         assert!(

@@ -54,10 +54,6 @@ pub struct FunctionSettings {
     pub entropy: Entropy,
 }
 
-/// The claim of a token that contains the tenant, as on AWS.
-pub const TENANT_CLAIM: &str = "custom:tenant";
-/// The claim of a token that contains the role, as on AWS.
-pub const ROLE_CLAIM: &str = "custom:role";
 /// The prefix of the names of all secrets, as on AWS.
 pub const SECRETS_PREFIX: &str = "drivesync/";
 

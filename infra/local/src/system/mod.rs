@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-pub use self::functions::{FunctionSettings, Functions, ROLE_CLAIM, SECRETS_PREFIX, TENANT_CLAIM};
+pub use self::functions::{FunctionSettings, Functions, SECRETS_PREFIX};
 use crate::aws::signature::ACCESS_KEY;
 use crate::aws::{self, Aws, AwsError, Service};
 use crate::gateway::{HttpGateway, Identity, IdentityError};

@@ -9,9 +9,7 @@ use local::gateway::Identity;
 use serde_json::{Value, json};
 use store::{Connection, ConnectionState, DeadLetter, FailedMessage};
 
-use crate::support::{Answer, Folder, Setup, World, own_with};
-
-const LATER: i64 = 4_000_000_000;
+use crate::support::{Answer, LATER, World, own_with_key};
 
 /// Somebody of the tenant.
 struct Caller<'w> {
@@ -80,15 +78,6 @@ fn caller<'w>(
     Caller { world, token }
 }
 
-fn with_folder(test: impl AsyncFnOnce(&World, &Path)) {
-    let folder = Folder::new();
-    let setup = Setup {
-        data_dir: Some(folder.path().to_owned()),
-        ..Setup::default()
-    };
-    own_with(setup, async |world| test(world, folder.path()).await);
-}
-
 /// Sets an input of the connection aside.
 async fn set_aside(world: &World) -> String {
     let message = FailedMessage {
@@ -114,7 +103,7 @@ fn narrowed() -> Value {
 
 #[test]
 fn regression_a_narrowed_connection_does_not_exist_for_others() {
-    with_folder(async |world, folder| {
+    own_with_key(async |world, folder| {
         let file = world.take();
         let letter = set_aside(world).await;
         let bob = caller(world, folder, "bob", Role::Operator, &["sales", "fin"]);
@@ -200,7 +189,7 @@ fn regression_a_narrowed_connection_does_not_exist_for_others() {
 
 #[test]
 fn the_role_at_a_connection_is_the_lower_one() {
-    with_folder(async |world, folder| {
+    own_with_key(async |world, folder| {
         let file = world.take();
         let connection = format!("/v1/connections/{}", world.connection);
         let path = format!("{connection}/files/{file}");
@@ -247,7 +236,7 @@ fn the_role_at_a_connection_is_the_lower_one() {
 
 #[test]
 fn credentials_and_access_are_an_administrators() {
-    with_folder(async |world, folder| {
+    own_with_key(async |world, folder| {
         let connection = format!("/v1/connections/{}", world.connection);
         let bob = caller(world, folder, "bob", Role::Operator, &[]);
         for change in [
@@ -280,7 +269,7 @@ fn credentials_and_access_are_an_administrators() {
 
 #[test]
 fn pages_of_the_connections_that_a_caller_can_reach_are_full() {
-    with_folder(async |world, folder| {
+    own_with_key(async |world, folder| {
         let model = world
             .store()
             .load_connection(&world.key)

@@ -4,16 +4,13 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::support::{Folder, binary, run};
+use crate::support::{Folder, binary, run, start_local};
 
 /// `local` in its own process, with a simulated Drive.
 struct Local {
@@ -28,26 +25,10 @@ impl Local {
         let library = folder.join("library");
         fs::create_dir_all(&library).unwrap();
         fs::write(library.join("a.txt"), "a").unwrap();
-        let any = "127.0.0.1:0";
-        let mut process = Command::new(binary("local"))
-            .args(["--json", "--api-addr", any, "--drive-addr", any])
-            .args(more)
-            .arg("--library")
-            .arg(library)
-            .arg("--data-dir")
-            .arg(folder.join("data"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let first = tokio::time::timeout(Duration::from_secs(60), lines.next_line()).await;
-        let first = first.unwrap().unwrap().expect("a ready line");
-        // Further output is read and discarded: a full pipe would block the process.
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        let ready: Value = serde_json::from_str(&first).unwrap();
-        assert_eq!(ready["event"], "ready", "{ready}");
+        let library = library.to_str().unwrap();
+        let own = ["--drive-addr", "127.0.0.1:0", "--library", library];
+        let arguments: Vec<&str> = own.iter().chain(more).copied().collect();
+        let (process, ready) = start_local(&arguments, &folder.join("data")).await;
         let http = reqwest::Client::new();
         Self {
             process,

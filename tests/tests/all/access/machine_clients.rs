@@ -8,9 +8,7 @@ use http::Method;
 use local::gateway::Identity;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Folder, Setup, World, own_with, top};
-
-const LATER: i64 = 4_000_000_000;
+use crate::support::{Answer, LATER, World, own_with_key, top};
 
 /// Returns the item that the operator's command of the documentation writes.
 fn documented_item(client: &str, tenant: &str, role: &str) -> HashMap<String, AttributeValue> {
@@ -60,18 +58,9 @@ async fn call(world: &World, folder: &Path, claims: &Value, method: Method, path
         .await
 }
 
-fn with_folder(test: impl AsyncFnOnce(&World, &Path)) {
-    let folder = Folder::new();
-    let setup = Setup {
-        data_dir: Some(folder.path().to_owned()),
-        ..Setup::default()
-    };
-    own_with(setup, async |world| test(world, folder.path()).await);
-}
-
 #[test]
 fn a_machine_has_the_lower_of_its_items_role_and_its_scopes() {
-    with_folder(async |world, folder| {
+    own_with_key(async |world, folder| {
         let connection = format!("/v1/connections/{}", world.connection);
         let resume = format!("{connection}/resume");
         let tried = async |claims: Value| {
@@ -140,7 +129,7 @@ fn a_machine_has_the_lower_of_its_items_role_and_its_scopes() {
 
 #[test]
 fn an_access_token_of_a_user_gives_no_access() {
-    with_folder(async |world, folder| {
+    own_with_key(async |world, folder| {
         register(world, "machine1", "local", "admin").await;
         for claims in [
             json!({"sub": "5f0c1a2b", "username": "ann"}),

@@ -5,9 +5,8 @@ use http::Method;
 use local::gateway::Identity;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Folder, Setup, World, own_with};
+use crate::support::{Answer, LATER, World, own_with_key};
 
-const LATER: i64 = 4_000_000_000;
 const ANN: &str = "user:ann@example.com";
 const EVE: &str = "user:eve@evil.example";
 
@@ -47,13 +46,8 @@ impl Team<'_> {
 }
 
 fn team(test: impl AsyncFnOnce(&World, &Team<'_>)) {
-    let folder = Folder::new();
-    let setup = Setup {
-        data_dir: Some(folder.path().to_owned()),
-        ..Setup::default()
-    };
-    own_with(setup, async |world| {
-        let identity = Identity::open(folder.path()).unwrap();
+    own_with_key(async |world, folder| {
+        let identity = Identity::open(folder).unwrap();
         let token = |role| {
             identity
                 .token_with_role("local", "member", role, LATER)

@@ -4,9 +4,7 @@ use http::Method;
 use local::gateway::Identity;
 use serde_json::json;
 
-use crate::support::{Folder, Setup, World, both_rename, credentials, eventually, own_with};
-
-const LATER: i64 = 4_000_000_000;
+use crate::support::{LATER, World, both_rename, credentials, eventually, own_with_key};
 
 async fn call(
     world: &World,
@@ -22,13 +20,8 @@ async fn call(
 
 #[test]
 fn two_tenants_with_the_same_files_never_see_one_another() {
-    let folder = Folder::new();
-    let setup = Setup {
-        data_dir: Some(folder.path().to_owned()),
-        ..Setup::default()
-    };
-    own_with(setup, async |world| {
-        let identity = Identity::open(folder.path()).unwrap();
+    own_with_key(async |world, folder| {
+        let identity = Identity::open(folder).unwrap();
         let other = identity.token("globex", "hank", LATER).unwrap();
         let mine = world.token.clone();
         let name = "drivesync/globex/drive";

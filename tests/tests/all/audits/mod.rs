@@ -16,7 +16,7 @@ use local::aws;
 use serde_json::{Value, json};
 use store::Nonce;
 
-use crate::support::{Setup, World, eventually, own, own_with};
+use crate::support::{Setup, World, eventually, items, own, own_with};
 
 impl World {
     /// Returns every item of the table except those of operations, logs and the audit trail.
@@ -52,11 +52,9 @@ impl World {
 /// Returns every item except those of operations, logs and the audit trail, and those whose sort
 /// key is one of `others`.
 async fn table(client: &Client, others: &[&str]) -> BTreeMap<(String, String), String> {
-    let scan = client.scan().table_name(aws::NAME).into_paginator();
-    let items: Vec<_> = scan.items().send().collect::<Result<_, _>>().await.unwrap();
     let text = |value: &AttributeValue| value.as_s().unwrap().clone();
     let mut all = BTreeMap::new();
-    for item in items {
+    for item in items(client).await {
         let key = (text(&item["PK"]), text(&item["SK"]));
         let runs = ["OP#", "PAGE#", "DRIFT#", "FLAW#", "LOG#"];
         let of_acts = ["#AUDIT#", "#TRAIL", "#WHO#"];

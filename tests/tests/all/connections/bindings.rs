@@ -4,18 +4,12 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::accounts::{patch, store_text};
-use super::delegation::{delegate, key_file};
+use super::delegation::{delegate, key_file, store_key};
 use crate::support::{Answer, Outside, World, own};
 
 const REFUSED: &str = "urn:drivesync:problem:credentials-refused";
 const ANN: &str = "ann@example.com";
 const OWNER: &str = "owner@example.com";
-
-/// Stores the key of a service account that may act for every user of Google's, with the lists of
-/// what the secret allows.
-async fn store_key(world: &World, allowed: Value) {
-    store_text(world, "robot", &key_file(&world.drive_url, &allowed)).await;
-}
 
 async fn connect(world: &World, scope: &Value, subject: Option<&str>) -> Answer {
     let body = json!({"name": "Robot", "scope": scope, "secret": "robot", "subject": subject});

@@ -8,6 +8,7 @@ use domain::{ConnectionId, ConnectionKey, LogId};
 use http::Method;
 use serde_json::{Value, json};
 
+use super::accounts::store_text;
 use crate::support::{Answer, Outside, World, eventually, own};
 
 const ACCOUNT: &str = "sync@project.iam.gserviceaccount.com";
@@ -49,21 +50,20 @@ async fn connect(world: &World) -> Answer {
         .await
 }
 
-/// Stores the account's key in the secret that the API reads.
-async fn store_key(world: &World) {
-    let secrets = world.system.aws.secrets_client();
-    let allowed = json!({"allowed_subjects": ["owner@example.com"]});
-    let create = secrets
-        .create_secret()
-        .name("drivesync/local/robot")
-        .secret_string(key_file(&world.drive_url, &allowed));
-    create.send().await.unwrap();
+/// Stores the account's key, with the lists of what it allows, in the secret that the API reads.
+pub(super) async fn store_key(world: &World, allowed: Value) {
+    store_text(world, "robot", &key_file(&world.drive_url, &allowed)).await;
+}
+
+/// The list that allows the owner of the library alone.
+fn owner_alone() -> Value {
+    json!({"allowed_subjects": ["owner@example.com"]})
 }
 
 #[test]
 fn an_account_without_delegation_creates_no_connection_for_a_subject() {
     own(async |world| {
-        store_key(world).await;
+        store_key(world, owner_alone()).await;
         delegate(world, false).await;
         let answer = connect(world).await;
         assert_eq!(answer.status, 422, "{}", answer.body);
@@ -86,7 +86,7 @@ fn an_account_without_delegation_creates_no_connection_for_a_subject() {
 #[test]
 fn a_revoked_delegation_suspends_only_its_connection_and_loses_nothing() {
     own(async |world| {
-        store_key(world).await;
+        store_key(world, owner_alone()).await;
         let made = connect(world).await;
         assert_eq!(made.status, 201, "{}", made.body);
         let id = made.body["id"].as_str().unwrap();

@@ -13,7 +13,7 @@ use worker::{ContentWake, LogWake, OperationWake, Origin, PushWake, SnapshotMess
 
 use crate::content::content_wakes::{apply, content, mirrored};
 use crate::content::{bucket, intact, versions};
-use crate::support::{Answer, ByHand, by_hand};
+use crate::support::{Answer, ByHand, by_hand, items};
 
 const DAY: Duration = Duration::from_secs(86_400);
 /// Longer than any function runs.
@@ -41,28 +41,19 @@ async fn erase(hand: &ByHand) -> Value {
 
 /// The keys of all items of the table that name a connection, in whatever attribute.
 async fn items_naming(hand: &ByHand, connection: &str) -> BTreeSet<String> {
-    let client = hand.aws.dynamodb_client();
     let mut found = BTreeSet::new();
-    let mut after = None;
-    loop {
-        let scan = client.scan().table_name(local::aws::NAME);
-        let page = scan.set_exclusive_start_key(after).send().await.unwrap();
-        for item in page.items.unwrap_or_default() {
-            let key = |name: &str| item[name].as_s().unwrap().clone();
-            // The audit trail is exempt.
-            if key("PK").contains("#AUDIT#") || key("PK").ends_with("#TRAIL") {
-                continue;
-            }
-            let values: Vec<&AttributeValue> = item.values().collect();
-            if format!("{values:?}").contains(connection) {
-                found.insert(format!("{} / {}", key("PK"), key("SK")));
-            }
+    for item in items(&hand.aws.dynamodb_client()).await {
+        let key = |name: &str| item[name].as_s().unwrap().clone();
+        // The audit trail is exempt.
+        if key("PK").contains("#AUDIT#") || key("PK").ends_with("#TRAIL") {
+            continue;
         }
-        after = page.last_evaluated_key;
-        if after.is_none() {
-            return found;
+        let values: Vec<&AttributeValue> = item.values().collect();
+        if format!("{values:?}").contains(connection) {
+            found.insert(format!("{} / {}", key("PK"), key("SK")));
         }
     }
+    found
 }
 
 /// The keys of all objects of the tenant.
@@ -86,7 +77,7 @@ async fn connect_beside(hand: &ByHand) -> String {
 }
 
 /// Sends a message of every kind that names the connection and a file of it.
-async fn send_every_kind(hand: &ByHand, file: &str, operation: &OperationId) {
+fn send_every_kind(hand: &ByHand, file: &str, operation: &OperationId) {
     let (key, file) = (hand.key.clone(), FileId::parse(file).unwrap());
     let snapshot = SnapshotMessage {
         key: key.clone(),
@@ -117,15 +108,8 @@ async fn send_every_kind(hand: &ByHand, file: &str, operation: &OperationId) {
         (Queue::Content, content.to_body()),
         (Queue::ContentBulk, content.to_body()),
     ] {
-        for url in [
-            hand.aws.queue_url(queue),
-            hand.aws.dead_letter_queue_url(queue),
-        ] {
-            let send = hand.aws.sqs_client().send_message().queue_url(url);
-            let id = format!("late/{}", hand.now().as_millis());
-            let send = send.message_group_id("late").message_deduplication_id(id);
-            send.message_body(&body).send().await.unwrap();
-        }
+        hand.send(queue.name(), "late", &body);
+        hand.send(queue.dead_letter_name(), "late", &body);
     }
 }
 
@@ -207,7 +191,7 @@ fn regression_an_erased_connection_leaves_its_tombstone_and_nothing_else() {
 
         // What was still on its way, and a message of every kind, brings nothing back.
         hand.pump().await;
-        send_every_kind(hand, &ours, &operation).await;
+        send_every_kind(hand, &ours, &operation);
         hand.sweep_and_pump().await;
         hand.advance_clock(DAY);
         hand.sweep_and_pump().await;

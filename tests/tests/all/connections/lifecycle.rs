@@ -6,27 +6,8 @@ use std::collections::BTreeSet;
 use http::Method;
 use serde_json::{Value, json};
 
+use super::accounts::store_text;
 use crate::support::{Answer, Team, World, credentials, eventually, own};
-
-/// Stores a secret of the tenant.
-async fn store_secret(world: &World, name: &str, secret: &str) {
-    let secrets = world.system.aws.secrets_client();
-    let create = secrets
-        .create_secret()
-        .name(format!("drivesync/local/{name}"))
-        .secret_string(secret);
-    create.send().await.unwrap();
-}
-
-/// Replaces the secret of the connection.
-async fn replace_secret(world: &World, secret: &str) {
-    let secrets = world.system.aws.secrets_client();
-    let put = secrets
-        .put_secret_value()
-        .secret_id("drivesync/local/drive")
-        .secret_string(secret);
-    put.send().await.unwrap();
-}
 
 async fn connect(world: &World, body: Value) -> Answer {
     let path = "/v1/connections";
@@ -47,8 +28,8 @@ async fn revoke(world: &World, revoked: bool) {
 #[test]
 fn invalid_credentials_and_scopes_are_rejected_before_anything_is_created() {
     own(async |world| {
-        store_secret(world, "empty", "{}").await;
-        store_secret(world, "revoked", &credentials(&world.drive_url, "bob")).await;
+        store_text(world, "empty", "{}").await;
+        store_text(world, "revoked", &credentials(&world.drive_url, "bob")).await;
         world
             .control(
                 Method::POST,
@@ -190,7 +171,12 @@ fn rotated_credentials_are_read_again_without_a_suspension() {
     own(async |world| {
         let file = world.take();
         // Another refresh token of the same user.
-        replace_secret(world, &credentials(&world.drive_url, "owner@example.com")).await;
+        store_text(
+            world,
+            "drive",
+            &credentials(&world.drive_url, "owner@example.com"),
+        )
+        .await;
         let order = json!({"refresh_token": "user:owner", "revoked": true});
         world.control(Method::POST, "grants", order).await;
         world.owner().rename(&file, "after the rotation.txt").await;

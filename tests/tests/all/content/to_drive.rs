@@ -4,12 +4,12 @@ use domain::content::ContentOrigin;
 use domain::{Choice, Field, Value};
 use drive_simulator::Fault;
 use http::Method;
-use local::aws::{NAME, Queue};
+use local::aws::Queue;
 use serde_json::{Value as Json, json};
 
 use super::content_wakes::{apply, content, mirror, mirrored};
 use super::{bytes_of, in_drive, intact, record, upload, versions};
-use crate::support::{ByHand, by_hand};
+use crate::support::{ByHand, by_hand, items};
 
 async fn policy(hand: &ByHand, policy: &str) {
     let policies = json!({"policies": {"fields": {"content": policy}}});
@@ -395,9 +395,7 @@ fn regression_the_table_does_not_have_the_address_of_an_upload() {
         let slow: Fault = serde_json::from_value(slow).unwrap();
         hand.simulator.add_fault(slow).unwrap();
         hand.pump_only(Queue::Content).await;
-        let table = hand.aws.dynamodb_client();
-        let items = table.scan().table_name(NAME).send().await.unwrap();
-        let items = format!("{:?}", items.items());
+        let items = format!("{:?}", items(&hand.aws.dynamodb_client()).await);
         assert!(items.contains("sealed:1:"), "no upload is under way");
         assert!(!items.contains("upload_id"), "its address can be read");
         // It is continued, and not begun again.

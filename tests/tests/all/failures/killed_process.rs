@@ -2,14 +2,12 @@
 //! conflict appears.
 
 use std::path::Path;
-use std::process::Stdio;
 
 use drive_simulator::{Edit, Simulator};
-use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
+use serde_json::json;
+use tokio::process::Child;
 
-use crate::support::{Folder, Outside, World, binary, eventually, run, serve};
+use crate::support::{Folder, Outside, World, eventually, run, serve, start_local};
 
 /// Starts a Drive with a library, which outlives the system.
 async fn drive(files: usize) -> (Simulator, String) {
@@ -114,37 +112,8 @@ struct Local {
 
 impl Local {
     async fn start(simulator: &Simulator, drive_url: &str, data_dir: &Path) -> Self {
-        let mut process = Command::new(binary("local"))
-            .args([
-                "--json",
-                "--no-content",
-                "--api-addr",
-                "127.0.0.1:0",
-                "--drive-url",
-                drive_url,
-                "--data-dir",
-            ])
-            .arg(data_dir)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let ready = async {
-            while let Some(line) = lines.next_line().await.unwrap() {
-                let event: Value = serde_json::from_str(&line).expect("one JSON object per line");
-                if event["event"] == "ready" {
-                    return event;
-                }
-            }
-            panic!("it ended before it was ready");
-        };
-        let ready = tokio::time::timeout(std::time::Duration::from_secs(30), ready)
-            .await
-            .unwrap();
-        // Further output is read and discarded: a full pipe would block the process.
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        let arguments = ["--no-content", "--drive-url", drive_url];
+        let (process, ready) = start_local(&arguments, data_dir).await;
         let text = |member: &str| ready[member].as_str().unwrap().to_owned();
         let (api, token, connection) = (text("api"), text("token"), text("connection"));
         let outside = Outside::new(simulator.clone(), drive_url, &api, &token, &connection);

@@ -13,9 +13,8 @@ use http::Method;
 use local::gateway::Identity;
 use serde_json::{Map, Value, json};
 
-use crate::support::{Answer, Folder, Setup, World, both_rename, eventually, own_with};
+use crate::support::{Answer, LATER, World, both_rename, eventually, own_with_key};
 
-pub(super) const LATER: i64 = 4_000_000_000;
 const TENANT_CLAIM: &str = "custom:tenant";
 /// The paths for which the description requires no token.
 const OPEN: [&str; 1] = ["/health"];
@@ -294,15 +293,6 @@ fn with_tenant(claims: &Value, tenant: &str) -> String {
     let mut claims = claims.clone();
     claims[TENANT_CLAIM] = json!(tenant);
     claims.to_string()
-}
-
-pub(super) fn own_with_key(test: impl AsyncFnOnce(&World, &Path)) {
-    let folder = Folder::new();
-    let setup = Setup {
-        data_dir: Some(folder.path().to_owned()),
-        ..Setup::default()
-    };
-    own_with(setup, async |world| test(world, folder.path()).await);
 }
 
 #[test]

@@ -6,7 +6,8 @@ use domain::Role;
 use local::gateway::Identity;
 use serde_json::{Value, json};
 
-use super::route_authorization::{LATER, Resources, own_with_key, readable_state, routes};
+use super::route_authorization::{Resources, readable_state, routes};
+use crate::support::{LATER, own_with_key};
 
 /// Returns tokens of callers of the tenant, each with the role that it gives.
 fn tokens(folder: &Path) -> Vec<(String, Role, String)> {

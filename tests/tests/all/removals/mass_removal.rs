@@ -144,7 +144,6 @@ fn pain_20_removals_reported_by_the_log_need_no_confirmation() {
 #[test]
 fn pain_20_an_outage_is_recovered_from_without_a_resync() {
     own(async |world| {
-        world.latest_in("initial_sync", "done").await;
         let listed = world.calls("files.list");
         let (file, gone, owner) = (world.take(), world.take(), world.owner());
         world.fault(json!({"match": "GET /drive/v3/changes", "times": 3,

@@ -1,8 +1,12 @@
 //! The binaries of other packages, which `cargo test` builds only for tests of their own package.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use super::top;
 
@@ -40,4 +44,26 @@ fn build() -> PathBuf {
         String::from_utf8_lossy(&built.stderr)
     );
     folder.to_owned()
+}
+
+/// Starts `local --json` in its own process, and returns it with its first line: it is ready.
+pub async fn start_local(arguments: &[&str], data_dir: &Path) -> (tokio::process::Child, Value) {
+    let mut process = tokio::process::Command::new(binary("local"))
+        .args(["--json", "--api-addr", "127.0.0.1:0"])
+        .args(arguments)
+        .arg("--data-dir")
+        .arg(data_dir)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+    let first = tokio::time::timeout(Duration::from_secs(60), lines.next_line()).await;
+    let first = first.unwrap().unwrap().expect("a ready line");
+    // Further output is read and discarded: a full pipe would block the process.
+    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+    let ready: Value = serde_json::from_str(&first).expect("one JSON object per line");
+    assert_eq!(ready["event"], "ready", "{ready}");
+    (process, ready)
 }

@@ -18,7 +18,7 @@ use local::sources::{StreamError, StreamSource, event};
 use local::system::{FunctionSettings, Functions, SECRETS_PREFIX, SUBJECT, TENANT};
 use runtime::{Clock, Deadline, Entropy};
 use serde_json::{Value, json};
-use sqs_fifo::Received;
+use sqs_fifo::{NewMessage, Received};
 use store::{Channel, Store};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
@@ -222,6 +222,13 @@ impl ByHand {
         let seconds = u64::try_from(all / 1_000).unwrap();
         let before = self.drive_ahead.swap(seconds, Ordering::SeqCst);
         self.simulator.advance_clock(seconds - before);
+    }
+
+    /// Sends a message to a queue.
+    pub fn send(&self, queue: &str, group: &str, body: &str) {
+        let id = format!("{:016x}", fastrand::u64(..));
+        let message = NewMessage::new(group, &id, body);
+        self.aws.sqs().send(queue, message).unwrap();
     }
 
     /// Returns the messages in a queue that are not in flight.

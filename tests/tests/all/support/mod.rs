@@ -17,7 +17,7 @@ mod webhook;
 mod world;
 
 pub use api_events::{ApiSample, api_event, api_samples};
-pub use binaries::binary;
+pub use binaries::{binary, start_local};
 pub use both::{both_edit, both_rename};
 pub use by_hand::{ByHand, by_hand};
 pub use calls::Calls;
@@ -30,7 +30,10 @@ pub use wait::{eventually, never_within};
 pub use webhook::known_channel;
 pub use world::{Answer, Outside, Setup, World, credentials, own, own_with, run, serve, shared};
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+
+use aws_sdk_dynamodb::types::AttributeValue;
 
 /// Returns the top folder of the checkout.
 pub fn top() -> PathBuf {
@@ -55,6 +58,26 @@ pub fn sources(folder: &Path) -> Vec<PathBuf> {
         }
     }
     found
+}
+
+/// Returns every item of the table.
+pub async fn items(client: &aws_sdk_dynamodb::Client) -> Vec<HashMap<String, AttributeValue>> {
+    let scan = client.scan().table_name(local::aws::NAME).into_paginator();
+    let items = scan.items().send().collect::<Result<_, _>>();
+    items.await.unwrap()
+}
+
+/// The end of tokens that outlive every test, in seconds of Unix time.
+pub const LATER: i64 = 4_000_000_000;
+
+/// Runs a test in a world of its own, with the folder that has the key of its tokens.
+pub fn own_with_key(test: impl AsyncFnOnce(&World, &Path)) {
+    let folder = Folder::new();
+    let setup = Setup {
+        data_dir: Some(folder.path().to_owned()),
+        ..Setup::default()
+    };
+    own_with(setup, async |world| test(world, folder.path()).await);
 }
 
 /// A folder that is removed at the end of the test.

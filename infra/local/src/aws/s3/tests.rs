@@ -13,12 +13,17 @@ use crate::aws::clients;
 use crate::aws::scratch::Scratch;
 use crate::aws::serve::serve;
 
+/// Opens buckets in a folder, and returns a client of them.
+fn client(folder: &std::path::Path, buckets: &[&str]) -> aws_sdk_s3::Client {
+    let keys = Keys::random().unwrap();
+    let service = open(folder, buckets, &keys).unwrap();
+    clients::s3("http://s3.local", &keys, InProcess::new(handler(service)))
+}
+
 #[tokio::test]
 async fn an_object_is_stored_and_an_absent_one_is_a_typed_error() {
     let folder = Scratch::new().unwrap();
-    let keys = Keys::random().unwrap();
-    let service = open(folder.path(), &["bucket"], &keys).unwrap();
-    let s3 = clients::s3("http://s3.local", &keys, InProcess::new(handler(service)));
+    let s3 = client(folder.path(), &["bucket"]);
     let put = s3
         .put_object()
         .bucket("bucket")
@@ -57,8 +62,7 @@ async fn an_object_is_stored_and_an_absent_one_is_a_typed_error() {
 #[tokio::test]
 async fn a_response_starts_before_the_whole_object_is_read() {
     let folder = Scratch::new().unwrap();
-    let keys = Keys::random().unwrap();
-    let service = open(folder.path(), &["bucket"], &keys).unwrap();
+    let s3 = client(folder.path(), &["bucket"]);
     // A sparse file of 64 GB.
     let file = std::fs::File::create(folder.path().join("bucket/huge")).unwrap();
     file.set_len(64 * 1024 * 1024 * 1024).unwrap();
@@ -66,7 +70,6 @@ async fn a_response_starts_before_the_whole_object_is_read() {
     let about = r#"{"e_tag":"0"}"#;
     let sidecar = ".bucket-YnVja2V0.object-aHVnZQ.internal.json";
     std::fs::write(folder.path().join(sidecar), about).unwrap();
-    let s3 = clients::s3("http://s3.local", &keys, InProcess::new(handler(service)));
     let get = s3.get_object().bucket("bucket").key("huge");
     let mut body = get.send().await.unwrap().body;
     let first = body.next().await.unwrap().unwrap();
@@ -149,9 +152,7 @@ async fn over_a_socket_bodies_stream_in_both_directions() {
 #[tokio::test]
 async fn an_interrupted_completion_of_an_upload_can_be_repeated() {
     let folder = Scratch::new().unwrap();
-    let keys = Keys::random().unwrap();
-    let service = open(folder.path(), &["bucket"], &keys).unwrap();
-    let s3 = clients::s3("http://s3.local", &keys, InProcess::new(handler(service)));
+    let s3 = client(folder.path(), &["bucket"]);
     let begun = s3.create_multipart_upload().bucket("bucket").key("a/b");
     let begun = begun.content_type("text/plain").send().await.unwrap();
     let upload = begun.upload_id.unwrap();
@@ -200,9 +201,7 @@ async fn an_interrupted_completion_of_an_upload_can_be_repeated() {
 #[tokio::test]
 async fn parts_are_copied_from_objects_and_open_uploads_are_listed() {
     let folder = Scratch::new().unwrap();
-    let keys = Keys::random().unwrap();
-    let service = open(folder.path(), &["bucket", "other"], &keys).unwrap();
-    let s3 = clients::s3("http://s3.local", &keys, InProcess::new(handler(service)));
+    let s3 = client(folder.path(), &["bucket", "other"]);
     let part = 5 * 1024 * 1024;
     let bytes: Vec<u8> = (0..part + 7)
         .map(|at| u8::try_from(at % 251).unwrap())

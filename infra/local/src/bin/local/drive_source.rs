@@ -60,13 +60,7 @@ impl DriveSource {
         let (url, simulator) = match &arguments.drive_url {
             Some(url) => (url.trim_end_matches('/').to_owned(), None),
             None => {
-                let options = Options {
-                    library: Some(arguments.library.clone()),
-                    hosts: arguments.hosts(),
-                    ..Options::default()
-                };
-                let (url, simulator) =
-                    simulate(arguments.drive_addr, &arguments.library, options, stop).await?;
+                let (url, simulator) = simulate(arguments, stop).await?;
                 create_shared_drives(&simulator, arguments.drives)?;
                 (url, Some(simulator))
             }
@@ -133,15 +127,17 @@ fn allowing(mut key: Value, subject: Option<&str>) -> Option<String> {
 }
 
 async fn simulate(
-    address: SocketAddr,
-    library: &Path,
-    options: Options,
+    arguments: &Arguments,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(String, Simulator), Failure> {
-    let listener = listen(address, "--drive-addr").await?;
+    let listener = listen(arguments.drive_addr, "--drive-addr").await?;
     let address = listener.local_addr().map_err(|error| one_line(&error))?;
-    let simulator = Simulator::new(options);
-    load(&simulator, library).await?;
+    let simulator = Simulator::new(Options {
+        library: Some(arguments.library.clone()),
+        hosts: arguments.hosts(),
+        ..Options::default()
+    });
+    load(&simulator, &arguments.library).await?;
     let server = simulator.clone();
     tokio::spawn(async move {
         let stopped = async move {

@@ -87,7 +87,7 @@ impl Verified {
             let finding = format!("{name}: {found} acts, and {wanted} were exported");
             self.findings.push(finding);
         }
-        if let Some(tenant) = tenant(&head) {
+        if let Some(tenant) = tenant(head.get("tenant")) {
             let hash = ContentHasher::sha256(text.as_bytes());
             self.last_files.insert(tenant, hash);
         }
@@ -95,7 +95,9 @@ impl Verified {
 
     /// Compares the hash that a file names with that of the tenant's file before it.
     fn head(&mut self, at: &str, export: &Value) {
-        let Some(last) = tenant(export).and_then(|tenant| self.last_files.get(&tenant)) else {
+        let Some(last) =
+            tenant(export.get("tenant")).and_then(|tenant| self.last_files.get(&tenant))
+        else {
             return;
         };
         let of_previous = |pointer| export.pointer(pointer).unwrap_or(&Value::Null);
@@ -108,13 +110,11 @@ impl Verified {
 
     fn act(&mut self, at: &str, members: &Map<String, Value>) {
         self.acts += 1;
-        let link = act_line::link(members);
-        let (link, tenant) = match (link, members.get("tenant").and_then(Value::as_str)) {
-            (Ok(link), Some(tenant)) => (link, TenantId::parse(tenant)),
-            (Err(error), _) => return self.findings.push(format!("{at}: {error}")),
-            (Ok(_), None) => return self.findings.push(format!("{at}: names no tenant")),
+        let link = match act_line::link(members) {
+            Ok(link) => link,
+            Err(error) => return self.findings.push(format!("{at}: {error}")),
         };
-        let Ok(tenant) = tenant else {
+        let Some(tenant) = tenant(members.get("tenant")) else {
             return self.findings.push(format!("{at}: names no tenant"));
         };
         let breaks = self.chains.entry(tenant).or_default().take(&link);
@@ -123,8 +123,8 @@ impl Verified {
     }
 }
 
-fn tenant(export: &Value) -> Option<TenantId> {
-    TenantId::parse(export.get("tenant")?.as_str()?).ok()
+fn tenant(named: Option<&Value>) -> Option<TenantId> {
+    TenantId::parse(named?.as_str()?).ok()
 }
 
 fn explain(at: &str, found: ChainBreak) -> String {

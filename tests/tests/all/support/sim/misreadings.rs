@@ -19,23 +19,18 @@ pub enum Misreading {
     Trouble,
 }
 
-/// What a client remembers.
-#[derive(Default)]
-struct Beliefs {
-    gone: BTreeSet<String>,
-}
-
 /// Returns a transport that misreads the answers of `inner`.
 pub(super) fn misreads(inner: drive::Transport, misreading: Misreading) -> drive::Transport {
-    let beliefs = Arc::new(Mutex::new(Beliefs::default()));
+    // The files that the client believes to be gone.
+    let believed_gone = Arc::new(Mutex::new(BTreeSet::new()));
     Arc::new(move |request: Request<Bytes>| {
         let calls = calls(&request);
-        let (inner, beliefs) = (Arc::clone(&inner), Arc::clone(&beliefs));
+        let (inner, believed_gone) = (Arc::clone(&inner), Arc::clone(&believed_gone));
         Box::pin(async move {
             let answer = inner(request).await?;
-            let mut beliefs = beliefs.lock().unwrap();
+            let mut gone = believed_gone.lock().unwrap();
             Ok(rewritten(answer, &calls, |call, status, body| {
-                misreading.read(&mut beliefs, call, status, body)
+                misreading.read(&mut gone, call, status, body)
             }))
         })
     })
@@ -45,7 +40,7 @@ impl Misreading {
     /// Returns what the client understands in place of an answer, if that differs.
     fn read(
         self,
-        beliefs: &mut Beliefs,
+        gone: &mut BTreeSet<String>,
         call: &str,
         status: u16,
         body: &str,
@@ -58,10 +53,10 @@ impl Misreading {
             Self::OneNotFound | Self::Pages => {
                 let says_so = (self == Self::OneNotFound) == json.is_some();
                 if !file.is_empty() && method == "GET" && status == 404 && says_so {
-                    beliefs.gone.insert(file.to_owned());
+                    gone.insert(file.to_owned());
                 }
-                let gone = beliefs.gone.contains(file);
-                gone.then(|| (404, error(404, "notFound")))
+                let believed = gone.contains(file);
+                believed.then(|| (404, error(404, "notFound")))
             }
             Self::Trouble => {
                 let refused = method == "PATCH" && (status >= 500 || status == 403);
