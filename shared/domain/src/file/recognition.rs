@@ -12,7 +12,8 @@ use crate::{Field, FileRecord, ObservedPermission, PERMISSIONS_MAX, Snapshot, Va
 impl FileRecord {
     /// Returns the snapshot in the terms of the record:
     /// - A permission that the record knows by its id keeps its principal while the application's
-    ///   edit of it is pending or in conflict. Otherwise the record follows Drive's name for it.
+    ///   edit of it is pending or in conflict. Otherwise the record follows Drive's name for it,
+    ///   and so it does if the known one is only inherited and the file has one of its own.
     /// - The parent is the one that the record has, if it is still among the parents; else the one
     ///   that the application moves the file to, or moved it to; else a new one.
     pub(crate) fn recognise<'s>(&self, snapshot: &'s Snapshot) -> Cow<'s, Snapshot> {
@@ -23,7 +24,7 @@ impl FileRecord {
             known.to_mut().fields.insert(Field::Parent, parent);
         }
         for (id, principal) in self.pending_principals() {
-            let shown = known.metadata.permissions.iter().find(|p| p.id == id);
+            let shown = known.permission_to_edit(&id, &principal);
             let Some(shown) = shown.map(|shown| shown.principal.clone()) else {
                 // It is gone. Whose address that is now is another question.
                 known.to_mut().name_others_by_id(&id, &principal);
@@ -93,7 +94,7 @@ impl FileRecord {
         read: &'s Snapshot,
     ) -> Option<&'s ObservedPermission> {
         let shown = match self.permission_id(principal) {
-            Some(id) => read.metadata.permissions.iter().find(|p| p.id == id),
+            Some(id) => read.permission_to_edit(id, principal),
             None => read.metadata.permission(principal),
         };
         shown.filter(|shown| shown.direct)
@@ -170,6 +171,16 @@ impl FileRecord {
 }
 
 impl Snapshot {
+    /// Returns the permission that an edit of a principal is of, given the id under which the
+    /// principal is known: the one with this id, unless that is only inherited and the principal
+    /// has one on the file itself.
+    fn permission_to_edit(&self, id: &str, principal: &str) -> Option<&ObservedPermission> {
+        let known = self.metadata.permissions.iter().find(|p| p.id == id)?;
+        let own = self.metadata.permission(principal);
+        let own = own.filter(|own| own.direct && !known.direct);
+        Some(own.unwrap_or(known))
+    }
+
     /// Shows a permission under another principal. A permission of somebody else that has this
     /// principal now is shown by its id.
     fn rename_permission(&mut self, id: &str, from: &str, to: &str) {

@@ -237,6 +237,44 @@ fn a_link_that_becomes_discoverable_is_another_permission() {
     assert_eq!(roles(&done), [role("anyone", "reader")]);
 }
 
+#[test]
+fn regression_a_role_for_a_principal_that_inherits_another_permission_is_settled() {
+    let mut inherits = shared(1, &[]);
+    let inherited = ObservedPermission {
+        direct: false,
+        inherited: true,
+        ..observed(&("anyone", "anyone", "writer"))
+    };
+    inherits.metadata.permissions.push(inherited.clone());
+    let granted = ("anyoneWithLink", "anyone", "reader");
+    let mut both = shared(2, &[granted]);
+    both.metadata.permissions.push(ObservedPermission {
+        principal: "id:anyone".to_owned(),
+        ..inherited
+    });
+    let mut after = shared(3, &[]);
+    after.metadata = inherits.metadata.clone();
+    let owing = FileRecord::from_snapshot(&inherits).edits(permission("anyone"), text("reader"));
+    let (claimed, patch) = owing.sends(&inherits, 1);
+    // Its grant is shown before it is answered, and it is granted once.
+    let seen = claimed.sees(&both).record;
+    assert_eq!(
+        claimed.permission_in("anyone", &both).unwrap().id,
+        "anyoneWithLink"
+    );
+    for done in [
+        reread(&seen, &patch, Some(&granted), &both),
+        reread(&claimed, &patch, Some(&granted), &both),
+    ] {
+        assert_eq!(done.due(), None);
+        assert_eq!(roles(&done), [role("anyone", "reader")]);
+        let revoked = done.edits(permission("anyone"), Value::Null);
+        let (claimed, patch) = revoked.sends(&both, 2);
+        let done = reread(&claimed, &patch, None, &after);
+        assert_eq!((done.due(), roles(&done)), (None, vec![]));
+    }
+}
+
 /// The file as Drive shows it in these folders.
 fn within(version: u64, parents: &[&str]) -> Snapshot {
     let all: BTreeSet<String> = parents.iter().map(|id| (*id).to_owned()).collect();

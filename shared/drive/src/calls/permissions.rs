@@ -110,8 +110,9 @@ pub(crate) fn insert(
         read.push(permission(wire)?);
     }
     // A principal can have a second permission (`anyone` with and without the link), which is
-    // identified by its id.
-    read.sort_by(|one, other| one.0.id.cmp(&other.0.id));
+    // identified by its id. The one on the file itself is the principal's: an inherited one can
+    // not be edited here.
+    read.sort_by(|(one, _), (other, _)| (!one.direct, &one.id).cmp(&(!other.direct, &other.id)));
     let mut named = BTreeSet::new();
     for (mut permission, direct) in read {
         if permission.view.is_some() || !named.insert(permission.principal.clone()) {

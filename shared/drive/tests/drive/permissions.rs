@@ -111,6 +111,19 @@ async fn a_view_or_a_second_link_is_not_a_role() {
             ("user:a@b.c".to_owned(), text("writer")),
         ]
     );
+    let inherited = json!([{"inherited": true, "role": "writer", "permissionType": "file"}]);
+    let link = listed(
+        json!({"id": "f", "version": "1", "name": "n", "permissions": [
+            {"id": "anyone", "type": "anyone", "role": "writer", "permissionDetails": inherited},
+            {"id": "anyoneWithLink", "type": "anyone", "role": "reader"},
+        ]}),
+    )
+    .await;
+    assert_eq!(
+        of(&link),
+        [("anyone".to_owned(), text("reader"))],
+        "the permission on the file itself is the principal's"
+    );
     let view = snapshot.metadata.permission("id:07").unwrap();
     assert!(!view.direct && view.view.as_deref() == Some("metadata"));
 }

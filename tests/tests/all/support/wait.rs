@@ -12,17 +12,19 @@ const PAUSE: Duration = Duration::from_millis(25);
 ///
 /// # Panics
 /// After [`BOUND`].
-pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+pub async fn eventually<T>(what: &str, ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let answer = within_bound(ask).await;
+    answer.unwrap_or_else(|| panic!("not within {} s: {what}", BOUND.as_secs()))
+}
+
+/// Polls until there is a result, and returns it; `None` after [`BOUND`].
+pub async fn within_bound<T>(mut ask: impl AsyncFnMut() -> Option<T>) -> Option<T> {
     let end = Instant::now() + BOUND;
     loop {
-        if let Some(answer) = ask().await {
+        let answer = ask().await;
+        if answer.is_some() || Instant::now() >= end {
             return answer;
         }
-        assert!(
-            Instant::now() < end,
-            "not within {} s: {what}",
-            BOUND.as_secs()
-        );
         tokio::time::sleep(PAUSE).await;
     }
 }

@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
 
-use super::wait::BOUND;
+use super::wait::{BOUND, within_bound};
 use super::{Person, eventually};
 
 /// The files of the synthetic library of a world, by default.
@@ -416,10 +416,14 @@ impl Outside {
 
     /// Waits until a file is as wanted at the API.
     pub async fn file_until(&self, what: &str, id: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        eventually(what, async || {
-            self.find(id).await.filter(|file| wanted(file))
-        })
-        .await
+        let mut seen = String::new();
+        let found = within_bound(async || {
+            let file = self.find(id).await;
+            seen = format!("{file:?}");
+            file.filter(|file| wanted(file))
+        });
+        let found = found.await;
+        found.unwrap_or_else(|| panic!("not in time: {what}; last seen: {seen}"))
     }
 
     /// Returns the conflicts of a file in any state, the oldest first.
