@@ -114,6 +114,7 @@ mod content {
     pub(crate) mod direct_content;
     pub(crate) mod multipart_upload;
     pub(crate) mod stored_versions;
+    pub(crate) mod text_merge;
 }
 
 mod conflicts {

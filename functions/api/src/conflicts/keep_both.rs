@@ -11,6 +11,7 @@ use store::Connection;
 use crate::Deps;
 use crate::conflicts::conflict_body::choice;
 use crate::conflicts::conflict_id;
+use crate::content::text_merge::{self, Merged};
 use crate::content::{content_writes, stored_versions};
 use crate::edits;
 use crate::files::edit_problems::refused;
@@ -167,15 +168,19 @@ async fn merge(
     let base = text(deps, connection, record, "base", &sides.base).await?;
     let app = text(deps, connection, record, "app", &sides.app).await?;
     let drive = text(deps, connection, record, DRIVE, sides.drive()).await?;
-    let merged = diffy::merge(&base, &app, &drive).map_err(|marked| {
-        let clashes = marked
-            .lines()
-            .filter(|line| line.starts_with("<<<<<<<"))
-            .count();
-        let detail =
-            "both sides have changed the same lines; choose one, keep both, or upload a merge";
-        Problem::new(Kind::MergeClashes, detail).clashes(clashes)
-    })?;
+    let merged = match text_merge::merge(base, app, drive).await? {
+        Merged::Clean(merged) => merged,
+        Merged::Clashes(clashes) => {
+            let detail =
+                "both sides have changed the same lines; choose one, keep both, or upload a merge";
+            return Err(Problem::new(Kind::MergeClashes, detail).clashes(clashes));
+        }
+        Merged::TooDifferent => {
+            let detail = "the contents are too different to be merged line by line; choose one, \
+                          keep both, or upload a merge";
+            return Err(Problem::new(Kind::MergeClashes, detail));
+        }
+    };
     let bytes = Bytes::from(merged);
     let digest = ContentHasher::of(&bytes);
     let mime_type = &record.metadata.mime_type;

@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::content::content_condition::{ContentCondition, holds_no_content};
 use crate::content::content_writes::{self, ContentChange};
-use crate::content::stored_versions;
+use crate::content::{stored_versions, text_merge};
 use crate::described::query::Params;
 use crate::http::{
     ConditionallyEditedFile, ContentEditHeaders, FilePath, JsonBody, JsonResult, Keyed, Kind,
@@ -171,7 +171,7 @@ pub(crate) struct ComparisonView {
     same: bool,
     from: VersionView,
     to: VersionView,
-    /// A unified diff, if both are texts of up to 1 MiB.
+    /// A unified diff, if both are texts of up to 1 MiB that are not too different.
     diff: Option<String>,
     /// The reason why there is no diff.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -204,13 +204,11 @@ pub(crate) async fn compare_versions(
         let from_text = stored_versions::text(&deps, &from).await?;
         let to_text = stored_versions::text(&deps, &to).await?;
         match (from_text, to_text) {
-            (Ok(from), Ok(to)) => {
-                let patch = diffy::create_patch(&from, &to).to_string();
-                match fits(&patch) {
-                    true => (Some(patch), None),
-                    false => (None, Some("it is too large for a response".to_owned())),
-                }
-            }
+            (Ok(from), Ok(to)) => match text_merge::diff(from, to).await? {
+                Some(patch) if fits(&patch) => (Some(patch), None),
+                Some(_) => (None, Some("it is too large for a response".to_owned())),
+                None => (None, Some("they are too different".to_owned())),
+            },
             (Err(why), _) | (_, Err(why)) => (None, Some(format!("one of them {why}"))),
         }
     };

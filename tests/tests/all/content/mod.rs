@@ -7,6 +7,7 @@ pub mod content_wakes;
 mod from_drive;
 mod garbage_collection;
 mod over_http;
+mod text_comparisons;
 mod to_drive;
 mod unavailable;
 mod uploads_in_parts;
