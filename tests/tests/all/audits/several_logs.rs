@@ -90,6 +90,7 @@ fn an_audit_reports_and_repairs_my_drive_and_each_shared_drive_separately() {
             (queued == 0 && following && logs.len() == 3).then_some(())
         })
         .await;
+        world.operations_ended().await;
         let [(one, ones), (two, twos)] = <[_; 2]>::try_from(teams).ok().unwrap();
         world.hide_changes().await;
         owner.rename(&mine, "unreported.txt").await;

@@ -43,6 +43,23 @@ impl Outside {
         .await
     }
 
+    /// Waits until no operation is running. The comparison of a listing would otherwise find what
+    /// a test does unseen.
+    pub async fn operations_ended(&self) {
+        eventually("no operation is running", async || {
+            let operations = self.get("/operations").await;
+            let items = operations["items"].as_array().unwrap();
+            let ended = |state: &Value| {
+                ["done", "failed", "cancelled"]
+                    .map(Value::from)
+                    .contains(state)
+            };
+            let all = items.iter().all(|operation| ended(&operation["state"]));
+            (all && !items.is_empty()).then_some(())
+        })
+        .await;
+    }
+
     /// Waits for the latest operation of a kind to be in a state.
     pub async fn latest_in(&self, kind: &str, state: &str) -> Value {
         eventually(&format!("a {kind} that is {state}"), async || {
