@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// The time limit, for a machine under heavy load.
-pub const BOUND: Duration = Duration::from_secs(120);
+pub const BOUND: Duration = Duration::from_secs(300);
 const PAUSE: Duration = Duration::from_millis(25);
 
 /// Polls until there is a result.
