@@ -586,7 +586,7 @@ fn kind(number: usize) -> &'static str {
 
 fn client() -> reqwest::Client {
     reqwest::Client::builder()
-        .timeout(std::time::Duration::from_secs(30))
+        .timeout(BOUND)
         .build()
         .unwrap()
 }
