@@ -12,7 +12,7 @@ from .access import (
     roles_belong_to_one_function,
 )
 from .model import NO_VALUE, System
-from .trail import exported_acts_are_locked, no_function_changes_an_act
+from .trail import bucket_is_kept_and_closed, exported_acts_are_locked, no_function_changes_an_act
 
 FUNCTIONS = {
     "receive-notification": {"timeout": 5, "memory": 256, "own": set()},
@@ -529,7 +529,7 @@ def the_bucket_is_safe(system: System) -> list[str]:
     buckets = system.of_type("AWS::S3::Bucket")
     if set(buckets) != {"Content/Bucket", "Trail/Bucket"}:
         return [f"the buckets are {sorted(buckets)}"]
-    wrong = trail.bucket_is_kept_and_closed(system, "Content/Bucket")
+    wrong = bucket_is_kept_and_closed(system, "Content/Bucket")
     properties = buckets["Content/Bucket"]["Properties"]
     rules = [r for r in properties.get("LifecycleConfiguration", {}).get("Rules", []) if "If" not in r]
     aborted = [r["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"] for r in rules if "AbortIncompleteMultipartUpload" in r]
