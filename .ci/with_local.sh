@@ -3,7 +3,7 @@
 cargo build --quiet -p local
 work="$(mktemp -d)"
 "${CARGO_TARGET_DIR:-target}/debug/local" --json --no-content --serve-aws --api-addr 127.0.0.1:0 --drive-addr 127.0.0.1:0 \
-  --library shared --data-dir "$work/data" >"$work/out" 2>"$work/err" &
+  --limits requests_per_second=100000,reads_per_minute=100000000 --library shared --data-dir "$work/data" >"$work/out" 2>"$work/err" &
 system=$!
 trap 'kill "$system" 2>/dev/null || true; wait "$system" 2>/dev/null || true; rm -rf "$work"' EXIT
 for _ in $(seq 1 600); do

@@ -11,6 +11,7 @@ use store::{Attempt, Committed, Connection, Nonce, Store};
 use crate::Deps;
 use crate::content::content_condition::ContentCondition;
 use crate::content::stored_versions;
+use crate::fairness::admission;
 use crate::files::edit_problems::stale;
 use crate::files::{file_view, scope};
 use crate::http::{IfMatch, Keyed, Kind, Problem};
@@ -144,6 +145,9 @@ impl<'a> ConditionalEdit<'a> {
         }
         let key = &self.connection.key;
         require_room(key, Some(record), &transition.record)?;
+        if record.intent().is_none() && transition.record.intent().is_some() {
+            admission::owe_more(self.deps, &key.tenant).await?;
+        }
         let nonce = Nonce(self.deps.entropy.next());
         let store = self.keyed.store(self.deps);
         match store
@@ -221,6 +225,7 @@ pub(crate) async fn create(
     by: &str,
 ) -> Result<FileRecord, Problem> {
     require_room(key, None, &transition.record)?;
+    admission::owe_more(deps, &key.tenant).await?;
     let nonce = Nonce(deps.entropy.next());
     let store = keyed.store(deps);
     match store.commit(key, Revision(0), &transition, nonce).await? {

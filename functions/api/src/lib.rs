@@ -89,6 +89,12 @@ mod connections {
     pub(crate) mod rules_body;
 }
 
+mod fairness {
+    pub(crate) mod admission;
+    pub(crate) mod read_limits;
+    pub(crate) mod request_rate;
+}
+
 mod files {
     pub(crate) mod create_file;
     pub(crate) mod derived;
@@ -157,12 +163,13 @@ use axum::routing::get;
 use domain::Cause;
 use objects::Objects;
 use runtime::{Clock, Entropy, Settings, SettingsError, telemetry};
-use store::Store;
-use throttle::DriveFactory;
+use store::{ReadMeter, Store};
+use throttle::{DriveFactory, TenantBudgets};
 use tower::ServiceExt;
 use tracing::Instrument as _;
 use worker::{ContentQueues, Services, SnapshotQueues, WakeQueues};
 
+use crate::fairness::request_rate::Counted;
 use crate::http::{Kind, Problem, openapi};
 
 pub use crate::http::ClaimNames;
@@ -189,6 +196,8 @@ pub struct Deps {
     pub contents: ContentQueues,
     /// Drive clients, to check a connection's credentials among others.
     pub drives: DriveFactory,
+    /// What each tenant may use.
+    pub budgets: TenantBudgets,
     /// The clock.
     pub clock: Clock,
     /// The source of randomness.
@@ -226,6 +235,7 @@ impl Deps {
                 bulk: queue("SNAPSHOTS_BULK_QUEUE_URL")?,
             },
             contents: ContentQueues::from_settings(&services.sqs, settings)?,
+            budgets: services.budgets.clone(),
             clock: services.clock.clone(),
             entropy: services.entropy.clone(),
             claims: claim_names(settings),
@@ -233,10 +243,10 @@ impl Deps {
         })
     }
 
-    /// Returns the same dependencies on behalf of this cause.
+    /// Returns the same dependencies on behalf of this cause, for one request.
     fn caused_by(&self, cause: Cause) -> Self {
         Self {
-            store: self.store.caused_by(cause),
+            store: self.store.caused_by(cause).metered(&ReadMeter::default()),
             wakes: self.wakes.caused_by(cause),
             snapshots: self.snapshots.caused_by(cause),
             contents: self.contents.caused_by(cause),
@@ -310,6 +320,7 @@ fn routes() -> Router<Arc<Deps>> {
 /// Reads what a request of this service itself asks for, in the name of its caller.
 async fn read(deps: &Arc<Deps>, mut request: Request) -> Response {
     request.extensions_mut().insert(Arc::clone(deps));
+    request.extensions_mut().insert(Counted);
     let reads = routes::router().with_state(Arc::clone(deps));
     reads
         .oneshot(request)

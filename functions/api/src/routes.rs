@@ -27,9 +27,10 @@ use crate::content::content_versions::{
     compare_versions, list_versions, restore_version, update_version,
 };
 use crate::content::direct_content::{get_content, put_content};
-use crate::content::multipart_upload::{begin_upload, commit_upload, get_upload};
+use crate::content::multipart_upload::{abort_upload, begin_upload, commit_upload, get_upload};
 use crate::dead_letters::read_dead_letters::{get_dead_letter, list_dead_letters};
 use crate::dead_letters::redrive::{drop_dead_letter, redrive_dead_letters};
+use crate::fairness::read_limits::get_limits;
 use crate::files::create_file::create_file;
 use crate::files::edit_file::{delete_file, update_file};
 use crate::files::intents::{
@@ -115,6 +116,7 @@ routes! {
     POST   "/v1/connections/{connection}/files/{file}/restore"        editor   restore_version;
     POST   "/v1/connections/{connection}/files/{file}/uploads"        editor   begin_upload;
     GET    "/v1/connections/{connection}/files/{file}/uploads/{upload}"        editor get_upload;
+    DELETE "/v1/connections/{connection}/files/{file}/uploads/{upload}"        editor abort_upload;
     POST   "/v1/connections/{connection}/files/{file}/uploads/{upload}/commit" editor commit_upload;
 
     GET    "/v1/connections/{connection}/intents"                     viewer   list_intents;
@@ -135,6 +137,7 @@ routes! {
 
     GET    "/v1/stats"                                                viewer   get_stats;
     GET    "/v1/audit"                                                admin    list_acts;
+    GET    "/v1/limits"                                               viewer   get_limits;
 }
 
 /// Returns a route for those who may use it: who may is decided before anything else is read.

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use axum::http::{Method, Request, StatusCode, header};
 use axum::response::Response;
+use domain::rate_limit::TenantLimits;
 use domain::{Role, Timestamp};
 use drive::Drives;
 use http_body_util::BodyExt;
@@ -21,7 +22,7 @@ use lambda_http::request::RequestContext;
 use runtime::{Clock, Entropy};
 use serde_json::{Value, json};
 use store::Store;
-use throttle::DriveFactory;
+use throttle::{DriveFactory, TenantBudgets};
 use worker::{ContentQueues, Queue, SnapshotQueues, WakeQueues};
 
 use crate::http::{Needs, openapi};
@@ -60,8 +61,11 @@ pub(crate) fn deps() -> Deps {
         Arc::new(now),
     );
     let store = Store::new(aws_sdk_dynamodb::Client::from_conf(table.build()), "table");
+    let (clock, entropy) = (Clock::new(now), Entropy::new(|| 7));
+    let limits = TenantLimits::none();
     Deps {
-        drives: DriveFactory::new(drives, store.clone(), Clock::new(now), Entropy::new(|| 7)),
+        budgets: TenantBudgets::new(store.clone(), clock.clone(), entropy.clone(), limits),
+        drives: DriveFactory::new(drives, store.clone(), clock, entropy),
         store,
         objects: objects::Objects::new(bucket, "content"),
         wakes: WakeQueues {
@@ -301,7 +305,7 @@ async fn every_described_route_exists_and_requires_authentication() {
             routes += 1;
         }
     }
-    assert_eq!(routes, 51);
+    assert_eq!(routes, 53);
 }
 
 /// Returns a request by a member of the tenant acme with this claim of a role.
@@ -394,10 +398,10 @@ fn the_description_is_complete() {
         .filter_map(|part| part.split('"').next())
         .collect();
     let distinct: BTreeSet<&&str> = names.iter().collect();
-    assert_eq!((names.len(), distinct.len()), (51, 51), "{names:?}");
+    assert_eq!((names.len(), distinct.len()), (53, 53), "{names:?}");
     let patch = &document["paths"]["/v1/connections/{connection}/files/{file}"]["patch"];
     for status in [
-        "200", "400", "401", "404", "409", "410", "412", "413", "415", "422", "428", "503",
+        "200", "400", "401", "404", "409", "410", "412", "413", "415", "422", "428", "429", "503",
     ] {
         assert!(patch["responses"][status].is_object(), "{status}");
     }

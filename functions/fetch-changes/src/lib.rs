@@ -22,7 +22,7 @@ use store::{
     ConnectionState, DeadLetter, FailedMessage, Log, LogPosition, LogProgress, Store, StoreError,
     Written,
 };
-use throttle::{DriveFactory, ThrottledDrive, WaitBudget};
+use throttle::{DriveFactory, TenantBudgets, ThrottledDrive, WaitBudget};
 use worker::{
     ConnectError, Consumer, Failure, LogWake, Origin, Queue, ReceivedMessage, Services,
     SnapshotMessage, SnapshotQueues, WorkError, queue,
@@ -44,6 +44,8 @@ pub struct Deps {
     pub drives: DriveFactory,
     /// The queues that receive the snapshots.
     pub snapshots: SnapshotQueues,
+    /// What each tenant may have applied before the listings of others.
+    pub budgets: TenantBudgets,
     /// The queue of log wakes: consumed, and written to when time runs out.
     pub log_wakes: Queue,
     /// The source of the current time.
@@ -61,6 +63,7 @@ impl Deps {
         let Services {
             store,
             drives,
+            budgets,
             sqs,
             clock,
             entropy,
@@ -70,6 +73,7 @@ impl Deps {
             store,
             drives,
             snapshots: SnapshotQueues::from_settings(&sqs, settings)?,
+            budgets,
             log_wakes: Queue::from_setting(&sqs, settings, "LOG_WAKES_QUEUE_URL")?,
             clock,
             entropy,
@@ -90,6 +94,9 @@ impl Deps {
 /// The poll interval of a log with a channel, in milliseconds. A lost notification makes a change
 /// late, never lost.
 const POLL_WATCHED_MILLIS: i64 = 15 * 60_000;
+/// The time after which a log with more pages lets others go first, in milliseconds: it wakes
+/// itself, behind the wakes that wait.
+const TURN_MILLIS: i64 = 5_000;
 /// The longest processing time of a page, in milliseconds. No page is started that could be cut
 /// off.
 const PAGE_MILLIS: i64 = 24_000;
@@ -366,11 +373,17 @@ async fn read_changes(
         if !more {
             return Ok(());
         }
-        if deadline.passed(deps.clock.now().plus_millis(PAGE_MILLIS)) {
+        if ends_turn(began, deadline, deps) {
             queue::wake_log(&deps.log_wakes, &log.key, &log.log, deps.clock.now()).await?;
             return Ok(());
         }
     }
+}
+
+/// Returns whether the reading of a log that began at this time lets other logs go first.
+fn ends_turn(began: Timestamp, deadline: Deadline, deps: &Deps) -> bool {
+    let now = deps.clock.now();
+    now >= began.plus_millis(TURN_MILLIS) || deadline.passed(now.plus_millis(PAGE_MILLIS))
 }
 
 /// Stops the reading of a log whose pages do not end. The cursor stays, and what was read is
@@ -429,7 +442,33 @@ async fn queue_changes(
             snapshot,
         });
     }
-    Ok(queue::send_snapshots(&deps.snapshots.live, &messages).await?)
+    send_changes(log, &messages, deps).await
+}
+
+/// Queues changes. Those above the tenant's rate wait behind the listings, so that a tenant who
+/// changes very much at once does not hold up the others. The order of a file's snapshots is that
+/// of its versions, whichever queue they come from.
+async fn send_changes(
+    log: &Log,
+    messages: &[SnapshotMessage],
+    deps: &Deps,
+) -> Result<(), WorkError> {
+    if messages.is_empty() {
+        return Ok(());
+    }
+    let want = u32::try_from(messages.len()).unwrap_or(u32::MAX);
+    let live = deps.budgets.live_changes(&log.key.tenant, want).await?;
+    let live = usize::try_from(live).unwrap_or(usize::MAX);
+    let (live, late) = messages.split_at(live.min(messages.len()));
+    queue::send_snapshots(&deps.snapshots.live, live).await?;
+    if !late.is_empty() {
+        tracing::info!(
+            connection = %log.key, changes = late.len(), metric = "changes_behind_listings",
+            "the tenant's rate of changes is reached; queued the rest behind the listings"
+        );
+        queue::send_snapshots(&deps.snapshots.bulk, late).await?;
+    }
+    Ok(())
 }
 
 /// Returns the next poll time of a log with a channel, with 20 % of jitter so that ten thousand

@@ -17,7 +17,7 @@ use throttle::{CallError, ThrottledDrive};
 use tracing::Instrument as _;
 use worker::{Origin, SnapshotMessage, WorkError, queue};
 
-use crate::{Deps, PAGE_MILLIS, drive_root, log_stop, store_dead_letter};
+use crate::{Deps, drive_root, ends_turn, log_stop, store_dead_letter};
 
 /// Starts a listing of the log's scope. Returns `None` if another worker was first.
 pub(crate) async fn start(
@@ -75,6 +75,7 @@ async fn list_remaining(
     deadline: Deadline,
     deps: &Deps,
 ) -> Result<Option<Log>, WorkError> {
+    let began = deps.clock.now();
     let scope = Scope::from(&log.log);
     if operation.page_to_list() == Some(None) {
         let origin = Origin::Operation(operation.id.to_string());
@@ -85,7 +86,7 @@ async fn list_remaining(
             deps.store.postpone_poll(&log.key, &log.log, until).await?;
             return Ok(None);
         }
-        if deadline.passed(deps.clock.now().plus_millis(PAGE_MILLIS)) {
+        if ends_turn(began, deadline, deps) {
             queue::wake_log(&deps.log_wakes, &log.key, &log.log, deps.clock.now()).await?;
             return Ok(None);
         }

@@ -1,8 +1,10 @@
 //! One invocation at a time, against a table, queues and a Drive in memory.
 
+use domain::rate_limit::TenantLimits;
 use domain::{ConnectionKey, LogId};
 use drive_simulator::Edit;
 use store::{ConnectionState, LogPosition};
+use throttle::TenantBudgets;
 use worker::{LogWake, SnapshotMessage};
 use worker_testing::World;
 
@@ -17,6 +19,12 @@ fn deps(world: &World) -> Deps {
         store: world.store.clone(),
         drives: world.drives.clone(),
         snapshots: world.snapshots(),
+        budgets: TenantBudgets::new(
+            world.store.clone(),
+            world.clock.clone(),
+            world.entropy.clone(),
+            TenantLimits::none(),
+        ),
         log_wakes: world.queue(WAKES),
         clock: world.clock.clone(),
         entropy: world.entropy.clone(),

@@ -72,6 +72,7 @@ impl Deps {
             clock,
             entropy,
             aws,
+            ..
         } = Services::connect(settings, DRIVE_TIMEOUTS).await?;
         Ok(Self {
             store,

@@ -101,6 +101,9 @@ impl Deps {
 
 /// The number of files read by one query of the due index.
 const DUE_FILES_PER_QUERY: u32 = 200;
+/// The time after which a connection that owes more lets others go first, in milliseconds: it wakes
+/// itself, behind the wakes that wait.
+const TURN_MILLIS: i64 = 5_000;
 /// The longest sleep before the due index is queried again, in milliseconds.
 const SLEEP_MILLIS_MAX: u64 = 500;
 
@@ -124,7 +127,7 @@ pub async fn handle(event: SqsEvent, deadline: Deadline, deps: &Deps) -> SqsBatc
     consumer.consume(event, process).await
 }
 
-/// Pushes everything that is due for a connection, as far as time allows.
+/// Pushes everything that is due for a connection, as far as its turn and the time allow.
 async fn drain(key: &ConnectionKey, deadline: Deadline, deps: &Deps) -> Result<(), WorkError> {
     let Some(connection) = deps.store.load_connection(key).await? else {
         return Ok(());
@@ -141,11 +144,13 @@ async fn drain(key: &ConnectionKey, deadline: Deadline, deps: &Deps) -> Result<(
     )?;
     work_queue.enqueue(failed);
     work_queue.enqueue(unlisted);
+    let turn_ends_at = now.plus_millis(TURN_MILLIS);
     loop {
         let now = deps.clock.now();
         work_queue.enqueue(deps.store.due_files(key, now, DUE_FILES_PER_QUERY).await?);
         let next = work_queue.next(now);
-        if next != Next::Empty && deadline.passed(now.plus_millis(BATCH_MILLIS)) {
+        let ends = now >= turn_ends_at || deadline.passed(now.plus_millis(BATCH_MILLIS));
+        if next != Next::Empty && ends {
             queue::wake_push(&deps.push_wakes, key, now).await?;
             return Ok(());
         }

@@ -52,6 +52,7 @@ pub(crate) async fn certify(
         counts: erase.counts.clone(),
     };
     let tombstone = connection.tombstone(erased);
+    deps.store.remove_slots_of(&operation.key).await?;
     match deps.store.finish_erasure(&tombstone, operation).await? {
         Written::Done(_) => tracing::info!(
             connection = %operation.key, operation = %operation.id,

@@ -76,6 +76,7 @@ impl Deps {
             clock,
             entropy,
             aws,
+            ..
         } = Services::connect(settings, DRIVE_TIMEOUTS).await?;
         Ok(Self {
             store,

@@ -79,6 +79,7 @@ impl Deps {
             clock,
             entropy,
             aws,
+            ..
         } = Services::connect(settings, DRIVE_TIMEOUTS).await?;
         let urls = settings
             .optional("DEAD_LETTER_QUEUE_URLS")

@@ -1,5 +1,5 @@
 //! The rate limiter of a connection's calls to Drive: its share of the quota, its rate of writes,
-//! and a circuit breaker.
+//! and a circuit breaker. Beside it, what one tenant may use of the deployment.
 //!
 //! The state is one small value that all workers of the connection share, and time is an argument.
 //! A worker leases the cost of its next calls, and a little more than it needs, so that not every
@@ -9,6 +9,8 @@ mod backoff;
 mod breaker;
 mod bucket;
 mod limits;
+mod slots;
+mod tenant;
 #[cfg(test)]
 mod tests;
 mod write_refusals;
@@ -17,6 +19,11 @@ pub use backoff::{Backoff, Jitter, doubled_millis, growing_wait_millis};
 pub use breaker::CircuitBreaker;
 pub use bucket::{BucketSize, TokenBucket};
 pub use limits::{CallKind, Limits, QuotaModel};
+pub use slots::{NoRoom, Slot, SlotKind, Slots, SlotsUsed};
+pub use tenant::{
+    COUNT_INTERVAL_MILLIS, LimitsRefused, OwedAllowance, OwedLease, RateReached, TenantLimit,
+    TenantLimits, TenantRates,
+};
 pub use write_refusals::{Pause, WriteKind, WritesRefused};
 
 use crate::{Refusal, Timestamp};

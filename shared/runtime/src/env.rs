@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use domain::rate_limit::TenantLimits;
+
 /// A setting is missing or can't be read.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum SettingsError {
@@ -95,6 +97,19 @@ impl Settings {
             .unwrap_or_else(|| "drivesync/".to_owned())
     }
 
+    /// Returns the limits of each tenant: the defaults, and what `TENANT_LIMITS` sets.
+    ///
+    /// # Errors
+    /// [`SettingsError::Invalid`] if it is no list of limits.
+    pub fn tenant_limits(&self) -> Result<TenantLimits, SettingsError> {
+        const NAME: &str = "TENANT_LIMITS";
+        let limits = TenantLimits::default().with(self.get(NAME).unwrap_or_default());
+        limits.map_err(|_| SettingsError::Invalid {
+            name: NAME,
+            wanted: "limits with their numbers, as in connections=5,uploads=2",
+        })
+    }
+
     /// Returns the retention of snapshots in days; `None` if no history is kept.
     ///
     /// # Errors
@@ -148,6 +163,14 @@ mod tests {
         let settings = Settings::from_pairs([("TABLE_NAME", "")]);
         let error = settings.table().unwrap_err().to_string();
         assert_eq!(error, "the environment variable TABLE_NAME is not set");
+    }
+
+    #[test]
+    fn the_limits_of_a_tenant_are_the_defaults_but_for_what_is_set() {
+        let limits = |value| Settings::from_pairs([("TENANT_LIMITS", value)]).tenant_limits();
+        assert_eq!(limits(""), Ok(TenantLimits::default()));
+        assert_eq!(limits("uploads=3").unwrap().uploads, 3);
+        assert!(limits("uploads").is_err());
     }
 
     #[test]

@@ -6,16 +6,20 @@ mod lookup;
 mod reachability;
 #[cfg(test)]
 mod support;
+mod tenant_budget;
 mod throttled;
 
 pub use error::CallError;
 pub use lookup::Lookup;
 pub use reachability::DriveReachability;
+pub use tenant_budget::TenantBudgets;
 pub use throttled::{ThrottledDrive, WaitBudget};
 
-use domain::{Account, LogId};
+use domain::rate_limit::TenantLimits;
+use domain::{Account, LogId, TenantId};
 use drive::{Access, DriveClient, DriveError, Drives, ExpectedAccount};
 use runtime::{Clock, Entropy};
+use sha2::{Digest as _, Sha256};
 use store::{Connection, Scope, Store};
 
 use crate::budget::Budgets;
@@ -26,6 +30,7 @@ use crate::budget::Budgets;
 pub struct DriveFactory {
     drives: Drives,
     budgets: Budgets,
+    limits: TenantLimits,
 }
 
 impl DriveFactory {
@@ -35,7 +40,14 @@ impl DriveFactory {
         Self {
             drives,
             budgets: Budgets::new(store, clock, entropy),
+            limits: TenantLimits::none(),
         }
+    }
+
+    /// Returns the same factory, whose connections use no more of Drive than these limits allow.
+    #[must_use]
+    pub fn within(self, limits: TenantLimits) -> Self {
+        Self { limits, ..self }
     }
 
     /// Opens Drive with the connection's credentials, subject to the connection's rate limit.
@@ -52,7 +64,7 @@ impl DriveFactory {
         Ok(ThrottledDrive::new(
             client,
             budget,
-            connection.limits,
+            self.limits.bound(connection.limits),
             wait_budget,
         ))
     }
@@ -120,9 +132,18 @@ fn access(connection: &Connection) -> Access {
     Access {
         secret_id: connection.secret_id.clone(),
         subject: connection.subject.clone(),
-        quota_user: connection.quota_user.clone(),
+        quota_user: quota_user(&connection.key.tenant, connection.quota_user.as_deref()),
         within: within(connection),
     }
+}
+
+/// Returns the `quotaUser` that Google sees for one of a tenant's: a digest, so that no tenant can
+/// name the user of another, whose share it would use up. 40 characters, as Google accepts.
+#[must_use]
+pub fn quota_user(tenant: &TenantId, own: Option<&str>) -> Option<String> {
+    let digest = Sha256::digest(format!("{tenant}#{}", own?));
+    let hex = digest.iter().take(20).map(|byte| format!("{byte:02x}"));
+    Some(hex.collect())
 }
 
 /// What is read with a connection's credentials, if it is bound to what its secret allows.
@@ -130,4 +151,20 @@ fn within(connection: &Connection) -> Option<LogId> {
     let bound = connection.account.bound;
     // An id of a shared drive that is no log's reads nothing, and is as little as all.
     bound.then(|| connection.scope.own_log().unwrap_or_else(LogId::user))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn regression_no_tenant_can_name_the_quota_user_of_another() {
+        let user = |tenant, own| quota_user(&TenantId::parse(tenant).unwrap(), own);
+        let acme = user("acme", Some("sync")).unwrap();
+        assert_eq!(acme.len(), 40);
+        assert_eq!(user("acme", Some("sync")), Some(acme.clone()));
+        assert_ne!(user("globex", Some("sync")), Some(acme.clone()));
+        assert_ne!(user("globex", Some(&acme)), Some(acme.clone()));
+        assert_eq!(user("acme", None), None);
+    }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use domain::rate_limit::{Limits, RateLimit};
+use domain::rate_limit::{Limits, RateLimit, TenantLimits};
 use domain::{ConnectionId, ConnectionKey, TenantId, Timestamp};
 use drive::{Access, Drives, Transport};
 use local::aws::in_process::latency_layer;
@@ -15,7 +15,7 @@ use runtime::{Clock, Entropy};
 use store::Store;
 
 use crate::budget::{Budgets, LocalBudget};
-use crate::{ThrottledDrive, WaitBudget};
+use crate::{TenantBudgets, ThrottledDrive, WaitBudget};
 
 const EPOCH_MILLIS: i64 = 1_795_251_600_000;
 const SECRET: &str = "drivesync/acme/drive";
@@ -74,6 +74,13 @@ impl Table {
         // Distinct, since it makes the nonces of writes, and nearly constant as a jitter.
         let entropy = Entropy::new(move || random.fetch_add(1, Ordering::SeqCst));
         Budgets::new(self.store(), self.clock.clone(), entropy).for_connection(&Self::key())
+    }
+
+    /// The budgets of a worker that has leased nothing yet, of tenants with these limits.
+    pub(crate) fn tenant_budgets(&self, limits: TenantLimits) -> TenantBudgets {
+        let random = Arc::clone(&self.random);
+        let entropy = Entropy::new(move || random.fetch_add(1, Ordering::SeqCst));
+        TenantBudgets::new(self.store(), self.clock.clone(), entropy, limits)
     }
 
     pub(crate) async fn rate_limit(&self) -> (u64, RateLimit) {

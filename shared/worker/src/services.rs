@@ -4,7 +4,7 @@ use drive::{Drives, Timeouts, TransportError};
 use runtime::aws::SdkConfig;
 use runtime::{Clock, Entropy, Settings, SettingsError};
 use store::Store;
-use throttle::DriveFactory;
+use throttle::{DriveFactory, TenantBudgets};
 
 use crate::Queue;
 
@@ -15,6 +15,8 @@ pub struct Services {
     pub store: Store,
     /// Opens Drive for each connection.
     pub drives: DriveFactory,
+    /// What each tenant may use.
+    pub budgets: TenantBudgets,
     /// The client of the queues.
     pub sqs: aws_sdk_sqs::Client,
     /// The configuration of the AWS clients, for further ones.
@@ -51,8 +53,11 @@ impl Services {
             .keeping_ended_for(settings.ended_retention_days()?)
             .keeping_acts_for(settings.audit_days()?);
         let entropy = Entropy::system();
+        let limits = settings.tenant_limits()?;
+        let drives = DriveFactory::new(drives, store.clone(), clock.clone(), entropy.clone());
         Ok(Self {
-            drives: DriveFactory::new(drives, store.clone(), clock.clone(), entropy.clone()),
+            drives: drives.within(limits),
+            budgets: TenantBudgets::new(store.clone(), clock.clone(), entropy.clone(), limits),
             store,
             sqs: aws_sdk_sqs::Client::new(&aws),
             aws,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use domain::rate_limit::TenantLimits;
 use domain::{ConnectionId, ConnectionKey, LogId, TenantId, Timestamp};
 use drive_simulator::Simulator;
 use http::Method;
@@ -76,6 +77,7 @@ impl Bare {
             ),
             drive_url: drive_url.clone(),
             webhook_url: None,
+            tenant_limits: TenantLimits::none(),
             history_days: Some(90),
             clock: Clock::new(move || Timestamp::from_millis(tell.load(Ordering::Relaxed))),
             entropy: Entropy::system(),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use domain::rate_limit::TenantLimits;
 use domain::{ChannelId, ConnectionKey, Field, FileId, FileRecord, LogId, Value};
 use drive_simulator::{NotificationPolicy, Simulator};
 use http::StatusCode;
@@ -98,6 +99,7 @@ impl Rig {
             serve_aws: false,
             hosts: drive_simulator::Hosts::default(),
             history_days: Some(HISTORY_DAYS),
+            tenant_limits: TenantLimits::none(),
         };
         (System::start(options).await.unwrap(), folder)
     }

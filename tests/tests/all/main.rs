@@ -16,6 +16,7 @@ mod cursor;
 mod dead_letters;
 mod documents;
 mod failures;
+mod fairness;
 mod from_drive;
 mod function_binaries;
 mod fuzz;

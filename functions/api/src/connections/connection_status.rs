@@ -151,7 +151,7 @@ pub(crate) async fn get_status(deps: App, at: ConnectionPath) -> JsonResult<Stat
         attention,
         pace: RateLimitView::new(
             pace.as_ref().map(|stored| &stored.rate_limit),
-            &connection.limits,
+            &deps.budgets.limits().bound(connection.limits),
             deps.clock.now(),
         ),
         writes: WritesView::new(pace.as_ref().map(|stored| &stored.rate_limit)),

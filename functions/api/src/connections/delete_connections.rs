@@ -4,18 +4,19 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use domain::operation::RESTORE_MILLIS;
-use domain::{AccountCheck, Operation, Run, Timestamp};
+use domain::{AccountCheck, Operation, OperationId, Run, Timestamp};
 use serde::{Deserialize, Serialize};
-use store::{Attempt, Connection, ConnectionState, Deletion, Written};
+use store::{Attempt, Connection, ConnectionState, Deletion, Store, Written};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::connections::connection_logs::{delete_logs, new_own_log, own_log};
 use crate::connections::erasure_view::{ErasureView, erasure_of, load};
 use crate::connections::manage_connections::{WHAT, respond};
 use crate::described::query::Params;
+use crate::fairness::admission::{self, Wanted};
 use crate::http::{ConnectionPath, Keyed, Kind, Problem, ShownConnection, set_location};
 use crate::operations::content_scan;
-use crate::operations::new_operation::{create, new_operation};
+use crate::operations::new_operation::{begin, new_operation};
 use crate::operations::operation_view::OperationView;
 use crate::swap::{attempt, swap};
 use crate::{App, Deps, lookups, wakes};
@@ -79,7 +80,8 @@ pub(crate) async fn delete_connection(
             }
             keyed.deletes();
             let kept = deps.clock.now().plus_millis(RESTORE_MILLIS);
-            mark_deleted(&deps, connection, by, kept, &keyed).await?;
+            let (id, store) = (erasure_id(&deps), keyed.store(&deps));
+            mark_deleted(&deps, connection, by, (id, kept), &store).await?;
             Ok(StatusCode::NO_CONTENT.into_response())
         }
         (true, false) => erase(&deps, connection, by, &keyed).await,
@@ -108,7 +110,7 @@ async fn count_erasable(
         key.connection, operation.id
     );
     keyed.accepts(&location);
-    create(&keyed.store(deps), &operation).await?;
+    begin(deps, &keyed.store(deps), &operation).await?;
     let shown = DeletionBegun::Count(Box::new(OperationView::new(&operation)));
     Ok(accepted(shown, &location))
 }
@@ -120,23 +122,31 @@ fn accepted(shown: DeletionBegun, location: &str) -> Response {
     response
 }
 
-/// Deletes a connection whose erasure begins at this time, or replaces the lost erasure of one that
-/// was deleted.
+fn erasure_id(deps: &Deps) -> OperationId {
+    deps.entropy.operation(deps.clock.now())
+}
+
+/// Deletes a connection whose erasure has this id and begins at this time, or replaces the lost
+/// erasure of one that was deleted.
 async fn mark_deleted(
     deps: &Deps,
     connection: Connection,
     by: &str,
-    begins_at: Timestamp,
-    keyed: &Keyed,
+    (id, begins_at): (OperationId, Timestamp),
+    store: &Store,
 ) -> Result<(Connection, Operation), Problem> {
     let now = deps.clock.now();
+    let id = &id;
     let deleted = swap(WHAT, connection, |before| async move {
         let (generation, deleted_at, deleted_by) = match &before.deletion {
             Some(deletion) => (before.generation, deletion.at, deletion.by.clone()),
             None => (before.generation + 1, now, by.to_owned()),
         };
         let run = Run::erase(generation, deleted_at, begins_at);
-        let erasure = new_operation(deps, &before, by, run)?.due(begins_at);
+        let erasure = Operation {
+            id: id.clone(),
+            ..new_operation(deps, &before, by, run)?.due(begins_at)
+        };
         let deleted = Connection {
             state: ConnectionState::Deleting,
             generation,
@@ -148,7 +158,6 @@ async fn mark_deleted(
             }),
             ..before.clone()
         };
-        let store = keyed.store(deps);
         let written = store.delete_connection(&deleted, &erasure).await?;
         Ok::<_, Problem>(match attempt(WHAT, written)? {
             Attempt::Done(after) => Attempt::Done((before, after, erasure)),
@@ -185,27 +194,43 @@ async fn erase(
         return Ok(Json(shown).into_response());
     }
     keyed.accepts(&location);
-    let now = deps.clock.now();
+    let (now, store) = (deps.clock.now(), &keyed.store(deps));
     let stored = erasure_of(deps, &connection).await?;
     let (connection, erasure) = match stored.filter(|erasure| !erasure.has_ended()) {
         Some(erasure) => {
-            let hastened = swap("the erasure", erasure, |erasure| async move {
-                let after = erasure.hastened(now);
-                if after == erasure {
-                    return Ok::<_, Problem>(Attempt::Done(erasure));
-                }
-                let store = keyed.store(deps);
-                attempt(
-                    "the erasure",
-                    store.advance_operation(&erasure, &after).await?,
-                )
+            let wanted = Wanted::operation(&connection.key, &erasure.id);
+            let hastened = admission::begin(deps, wanted, |admission| {
+                let (erasure, store) = (erasure.clone(), store.admitting(&admission));
+                async move { hasten(erasure, now, &store).await }
             });
-            (connection, hastened.await?)
+            let hastened = hastened.await?;
+            (connection, hastened)
         }
-        None => mark_deleted(deps, connection, by, now, keyed).await?,
+        None => {
+            let id = erasure_id(deps);
+            let wanted = Wanted::operation(&connection.key, &id);
+            let deleted = admission::begin(deps, wanted, |admission| {
+                let (connection, id) = (connection.clone(), id.clone());
+                let store = store.admitting(&admission);
+                async move { mark_deleted(deps, connection, by, (id, now), &store).await }
+            });
+            deleted.await?
+        }
     };
     let shown = ErasureView::new(&connection, Some(&erasure)).ok_or_else(unrecorded)?;
     Ok(accepted(DeletionBegun::Erasure(Box::new(shown)), &location))
+}
+
+async fn hasten(erasure: Operation, now: Timestamp, store: &Store) -> Result<Operation, Problem> {
+    const ERASURE: &str = "the erasure";
+    let hastened = swap(ERASURE, erasure, |erasure| async move {
+        let after = erasure.hastened(now);
+        if after == erasure {
+            return Ok::<_, Problem>(Attempt::Done(erasure));
+        }
+        attempt(ERASURE, store.advance_operation(&erasure, &after).await?)
+    });
+    hastened.await
 }
 
 /// Restores a connection that was deleted, before its erasure has begun.
@@ -257,18 +282,22 @@ pub(crate) async fn restore_connection(
         owed_held: true,
         ..connection
     };
-    let store = keyed.store(&deps);
-    let written = store
-        .restore_connection(&restored, &log, &erasure, &cancelled)
-        .await?;
-    let Written::Done(restored) = written else {
+    let store = &keyed.store(&deps);
+    let (restored, log, erasure, cancelled) = (&restored, &log, &erasure, &cancelled);
+    let wanted = Wanted::Connection(&at.key.tenant);
+    let written = admission::begin(&deps, wanted, |admission| async move {
+        let store = store.admitting(&admission);
+        Ok(store
+            .restore_connection(restored, log, erasure, cancelled)
+            .await?)
+    });
+    let Written::Done(restored) = written.await? else {
         return Err(Problem::busy("the connection is being changed", 1));
     };
     let metric = "connection_restored";
     tracing::info!(connection = %restored.key, metric, "connection restored");
     if restored.content.enabled {
-        let scan = content_scan::schedule(&deps, &restored, &at.caller.subject).await?;
-        content_scan::start_scheduled(&deps, scan).await;
+        content_scan::start_after_change(&deps, &restored, &at.caller.subject).await?;
     }
     wakes::wake_log(&deps, &at.key, &log.log).await;
     Ok(respond(&deps, &at.caller, &restored, None))

@@ -1,7 +1,7 @@
 //! Checks of a connection's access to Drive, so that a mistake in its credentials is reported to
 //! the caller who made it.
 
-use domain::{Account, FileId, LogId, OutOfReach};
+use domain::{Account, FileId, LogId, OutOfReach, TenantId};
 use drive::{Access, DriveClient, DriveError, Kind as DriveKind};
 use store::Scope;
 
@@ -23,6 +23,7 @@ pub(crate) struct DriveAccess {
 /// Calls Drive with the credentials.
 pub(crate) async fn check_access(
     deps: &Deps,
+    tenant: &TenantId,
     settings: &CheckedSettings,
     scope: &Scope,
     log: &LogId,
@@ -30,7 +31,7 @@ pub(crate) async fn check_access(
     let access = Access {
         secret_id: settings.secret_id.clone(),
         subject: settings.subject.clone(),
-        quota_user: settings.quota_user.clone(),
+        quota_user: throttle::quota_user(tenant, settings.quota_user.as_deref()),
         within: Some(log.clone()),
     };
     let (drive, account) = match authenticate(deps, &access).await {

@@ -1,7 +1,7 @@
 //! A connection's rate limits to and from JSON, and their current state.
 
 use domain::Timestamp;
-use domain::rate_limit::{CircuitBreaker, Limits, QuotaModel, RateLimit};
+use domain::rate_limit::{CircuitBreaker, Limits, QuotaModel, RateLimit, TenantLimits};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -13,7 +13,7 @@ const UNITS_MIN: u32 = 2_000;
 const QUERIES_MIN: u32 = 20;
 const PER_MINUTE_MAX: u32 = 100_000_000;
 const WRITES_MAX: u32 = 1_000_000;
-const FAILURES_MAX: u32 = 1_000;
+const FAILURES_MAX: u32 = Limits::BREAKER_FAILURES_MAX;
 const OPEN_SECONDS_MAX: u32 = 3_600;
 
 /// The share of Google's quota that a connection may use, its rate of writes, and its circuit
@@ -44,7 +44,7 @@ pub(crate) struct LimitsBody {
     writes_max_per_minute: Option<u32>,
     /// The number of consecutive failures that open the circuit breaker. The default is 5.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(minimum = 1, maximum = 1_000)]
+    #[schema(minimum = 1, maximum = 100)]
     breaker_failures: Option<u32>,
     /// How long the circuit breaker stays open. The default is 60.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -84,6 +84,8 @@ impl LimitsBody {
         let default = Limits::of(limits.model).quota_per_minute;
         Self {
             quota_per_minute: (quota != default).then_some(quota),
+            // An earlier release accepted more.
+            breaker_failures: Some(limits.breaker_failures.min(FAILURES_MAX)),
             ..Self::complete(limits)
         }
     }
@@ -152,6 +154,35 @@ impl LimitsBody {
             )? * 1_000,
         })
     }
+}
+
+/// Checks that a connection asks for no more than the deployment allows. It keeps what it was given
+/// before, and a default; neither is used beyond what is allowed.
+pub(crate) fn require_allowed(
+    wanted: &Limits,
+    stored: Option<&Limits>,
+    allowed: &TenantLimits,
+) -> Result<(), Problem> {
+    let members = |limits: &Limits| {
+        [
+            ("quota_per_minute", limits.quota_per_minute),
+            ("writes_base_per_minute", limits.writes_base_per_minute),
+            ("writes_min_per_minute", limits.writes_min_per_minute),
+            ("writes_max_per_minute", limits.writes_max_per_minute),
+        ]
+    };
+    let default = members(&Limits::of(wanted.model));
+    let stored = stored.map(members).unwrap_or(default);
+    let bounds = members(&allowed.bound(*wanted)).into_iter();
+    let kept = default.into_iter().zip(stored);
+    for (((name, value), (_, bound)), kept) in members(wanted).into_iter().zip(bounds).zip(kept) {
+        let ((_, default), (_, stored)) = kept;
+        if value > bound && value != default && value != stored {
+            let detail = format!("{name} may be at most {bound}, which the deployment sets");
+            return Err(Problem::new(Kind::ValueNotAllowed, detail).at(format!("/limits/{name}")));
+        }
+    }
+    Ok(())
 }
 
 /// The current state of a connection's rate limits.
@@ -244,6 +275,43 @@ mod tests {
             let pointer = checked(json!({ member: value })).unwrap_err();
             assert_eq!(pointer, format!("/limits/{member}"));
         }
+    }
+
+    #[test]
+    fn regression_a_connection_asks_for_no_more_than_the_deployment_allows() {
+        let allowed = TenantLimits {
+            drive_units_per_minute: 50_000,
+            drive_writes_per_minute: 500,
+            ..TenantLimits::default()
+        };
+        let refused = |json, stored: Option<&Limits>| {
+            let problem = require_allowed(&checked(json).unwrap(), stored, &allowed).err()?;
+            Some(problem.body().pointer().unwrap().to_owned())
+        };
+        let more = json!({"quota_per_minute": 100_000_000});
+        let before = checked(more.clone()).unwrap();
+        assert_eq!(
+            refused(more.clone(), None).as_deref(),
+            Some("/limits/quota_per_minute")
+        );
+        assert_eq!(refused(more, Some(&before)), None, "it has that already");
+        assert_eq!(
+            refused(json!({}), None),
+            None,
+            "the default is only used in part"
+        );
+        assert_eq!(refused(json!({"quota_per_minute": 50_000}), None), None);
+        let writes = json!({"writes_max_per_minute": 501});
+        assert_eq!(
+            refused(writes, None).as_deref(),
+            Some("/limits/writes_max_per_minute")
+        );
+        assert!(checked(json!({"breaker_failures": 101})).is_err());
+        let old = Limits {
+            breaker_failures: 1_000,
+            ..Limits::default()
+        };
+        assert!(LimitsBody::explicit(&old).checked().is_ok());
     }
 
     #[test]

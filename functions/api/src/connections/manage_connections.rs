@@ -18,7 +18,9 @@ use crate::connections::connection_body::{
 use crate::connections::connection_logs::{ensure_own_log, new_own_log, own_log, wake_other_logs};
 use crate::connections::connection_view::ConnectionView;
 use crate::connections::drive_access::check_access;
+use crate::connections::limits_body::require_allowed;
 use crate::described::query::Params;
+use crate::fairness::admission::{self, Wanted};
 use crate::http::acts;
 use crate::http::{
     Caller, ConnectionPath, IfMatch, JsonBody, JsonResult, Keyed, Kind, PageQuery, Problem,
@@ -101,12 +103,13 @@ pub(crate) async fn create_connection(
     body: JsonBody,
 ) -> Result<Response, Problem> {
     let (settings, scope, log) = new_connection(body, secrets(&deps, &caller))?;
+    require_allowed(&settings.limits, None, deps.budgets.limits())?;
     let key = ConnectionKey {
         tenant: caller.tenant.clone(),
         // Drawn anew, never derived: the records of a deleted connection must not come back.
         connection: ConnectionId::fresh(deps.entropy.next()),
     };
-    let access = check_access(&deps, &settings, &scope, &log).await?;
+    let access = check_access(&deps, &caller.tenant, &settings, &scope, &log).await?;
     let connection = Connection {
         key,
         revision: 0,
@@ -139,23 +142,26 @@ pub(crate) async fn create_connection(
     let view = ConnectionView::new(&connection, secrets(&deps, &caller));
     keyed.tell("changes", acts::changes(None, &view));
     let log = new_own_log(&deps, &connection.key, &log, access.drive_name);
-    let store = keyed.store(&deps);
-    match store.create_connection(&connection, Some(&log)).await? {
-        Created::Created => {}
-        Created::Exists(_) => {
-            return Err(Problem::busy("the generated id was in use; try again", 1));
+    let (wanted, connection) = (Wanted::Connection(&caller.tenant), &connection);
+    let (deps, keyed, log) = (&deps, &keyed, &log);
+    admission::begin(deps, wanted, |admission| async move {
+        let store = keyed.store(deps).admitting(&admission);
+        match store.create_connection(connection, Some(log)).await? {
+            Created::Created => Ok(()),
+            Created::Exists(_) => Err(Problem::busy("the generated id was in use; try again", 1)),
         }
-    }
+    })
+    .await?;
     if connection.content.enabled {
         let key = &connection.key;
         worker::record_scan_by_current_rules(key, &deps.store, &deps.entropy).await?;
     }
-    wakes::wake_log(&deps, &connection.key, &log.log).await;
+    wakes::wake_log(deps, &connection.key, &log.log).await;
     let connection = Connection {
         revision: 1,
-        ..connection
+        ..connection.clone()
     };
-    let response = respond(&deps, &caller, &connection, None);
+    let response = respond(deps, &caller, &connection, None);
     Ok(created(response, &location))
 }
 
@@ -216,6 +222,8 @@ pub(crate) async fn update_connection(
                 .header(header::ETAG, tag(connection.revision)));
         }
         let settings = patched(&connection, members.clone(), secrets)?;
+        let limits = deps.budgets.limits();
+        require_allowed(&settings.limits, Some(&connection.limits), limits)?;
         let mut my_drive = connection.my_drive.clone();
         let mut account = connection.account.clone();
         let mut replaced = false;
@@ -231,7 +239,8 @@ pub(crate) async fn update_connection(
         }
         if names_credentials || settings.replace_account {
             let log = own_log(&connection)?;
-            let access = check_access(deps, &settings, &connection.scope, &log).await?;
+            let access =
+                check_access(deps, &caller.tenant, &settings, &connection.scope, &log).await?;
             match compare_accounts(deps, &connection, &access.account).await {
                 AccountCheck::Another if settings.replace_account => replaced = true,
                 AccountCheck::Another => {

@@ -2,8 +2,10 @@
 //! then committed.
 
 use axum::Json;
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use domain::content::{ContentHash, ObjectKey, ObjectLocation, StoredObject};
+use domain::rate_limit::SlotKind;
 use objects::{ContentHasher, Digest, ObjectsError, Part, PartPlan};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -14,6 +16,7 @@ use crate::content::content_condition::ContentCondition;
 use crate::content::content_writes::{self, ContentChange};
 use crate::described::query::Params;
 use crate::described::texts::Sha256Text;
+use crate::fairness::admission::{self, Wanted};
 use crate::http::{
     EditedFile, FilePath, JsonBody, JsonResult, Keyed, Kind, Problem, UploadPath, created,
 };
@@ -137,12 +140,26 @@ pub(crate) async fn begin_upload(
     let location = format!("/v1/connections/{connection}/files/{file}/uploads/{id}");
     keyed.creates(&location);
     keyed.tell("upload", id.as_str());
-    let store = keyed.store(&deps);
-    match store.save_multipart_upload(&at.key, &upload).await? {
-        Created::Created => {}
-        Created::Exists(_) => return Err(Problem::busy("try again", 1)),
+    let slot = SlotKind::Upload {
+        id: upload.id.clone(),
+        bytes: upload.size_bytes,
+    };
+    let (wanted, upload) = (Wanted::Slots(&at.key, vec![slot]), &upload);
+    let (deps, keyed, key) = (&deps, &keyed, &at.key);
+    let saved = admission::begin(deps, wanted, |admission| async move {
+        let store = keyed.store(deps).admitting(&admission);
+        match store.save_multipart_upload(key, upload).await? {
+            Created::Created => Ok(()),
+            Created::Exists(_) => Err(Problem::busy("try again", 1)),
+        }
+    });
+    if let Err(problem) = saved.await {
+        if problem.status() == StatusCode::TOO_MANY_REQUESTS.as_u16() {
+            abort(deps, upload).await;
+        }
+        return Err(problem);
     }
-    let view = view(&deps, &upload, plan, 1).await?;
+    let view = view(deps, upload, plan, 1).await?;
     Ok(created(Json(view).into_response(), &location))
 }
 
@@ -266,7 +283,11 @@ pub(crate) async fn commit_upload(
         Some(_) => Some(complete(&deps, at, &upload).await?),
     };
     let edited = change.apply(object.as_ref()).await?;
-    // If this fails, the bucket's lifecycle aborts the upload, and its record expires within a day.
+    // The content was known already, so its parts are left.
+    if object.is_none() {
+        abort(&deps, &upload).await;
+    }
+    // If this fails, the record expires within a day.
     if let Err(error) = deps
         .store
         .delete_multipart_upload(&at.key, &upload.id)
@@ -276,6 +297,34 @@ pub(crate) async fn commit_upload(
         tracing::warn!(error, "could not delete the record of a committed upload");
     }
     edited.respond(&deps, &connection).await
+}
+
+/// Deletes the parts of an upload, if there are any. If that fails, the bucket's lifecycle does.
+async fn abort(deps: &Deps, upload: &MultipartUpload) {
+    let aborted = deps.objects.abort_upload(&upload.object, &upload.upload);
+    if let Err(error) = aborted.await {
+        let error = runtime::telemetry::chain(&error);
+        tracing::warn!(error, "could not delete the parts of an upload");
+    }
+}
+
+/// Ends an upload that is not committed, and deletes its parts.
+#[utoipa::path(
+    delete, path = "/v1/connections/{connection}/files/{file}/uploads/{upload}", tag = "content",
+    params(UploadPath),
+    responses((status = 204, description = "The upload has ended."))
+)]
+pub(crate) async fn abort_upload(
+    deps: App,
+    path: UploadPath,
+    keyed: Keyed,
+) -> Result<StatusCode, Problem> {
+    let key = &path.at.key;
+    lookups::connection(&deps, key).await?;
+    let upload = load(&deps, &path).await?;
+    keyed.deletes();
+    admission::give_up(&deps, &keyed.store(&deps), key, &upload).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Joins the parts to one object, verifies and records it.

@@ -154,6 +154,7 @@ pub(crate) async fn text<'a>(
     if stored.size_bytes > TEXT_BYTES_MAX {
         return Ok(Err("has more than 1 MiB"));
     }
+    deps.store.count_read(stored.size_bytes.div_ceil(1_024));
     let bytes = deps.objects.read_content(stored, TEXT_BYTES_MAX).await?;
     let bytes = bytes.ok_or_else(|| Problem::busy("the stored bytes can't be read now", 2))?;
     Ok(match std::str::from_utf8(&bytes) {

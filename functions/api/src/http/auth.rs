@@ -17,6 +17,7 @@ use lambda_http::request::RequestContext;
 use store::Connection;
 
 use crate::Deps;
+use crate::fairness::request_rate;
 use crate::http::problem::Problem;
 
 /// The longest subject that is stored with an edit, in bytes. OpenID Connect allows 255 characters.
@@ -150,37 +151,44 @@ pub(crate) async fn authorize(
 ) -> Response {
     let (mut parts, body) = request.into_parts();
     match admitted(&deps, needs, &mut parts).await {
-        Ok(caller) => {
-            if let Some(caller) = caller {
-                parts.extensions.insert(caller);
+        Ok(None) => next.run(Request::from_parts(parts, body)).await,
+        Ok(Some((caller, counted))) => {
+            let tenant = caller.tenant.clone();
+            parts.extensions.insert(caller);
+            let response = next.run(Request::from_parts(parts, body)).await;
+            if counted {
+                request_rate::charge(&deps, &tenant).await;
             }
-            next.run(Request::from_parts(parts, body)).await
+            response
         }
         Err(problem) => problem.into_response(),
     }
 }
 
-/// Returns the caller; `None` if the route is for anyone.
+/// Returns the caller, and whether the request was counted against its tenant's rate; `None` if the
+/// route is for anyone.
 async fn admitted(
     deps: &Arc<Deps>,
     needs: Needs,
     parts: &mut Parts,
-) -> Result<Option<Caller>, Problem> {
+) -> Result<Option<(Caller, bool)>, Problem> {
     let needed = match needs {
         Needs::Anyone => return Ok(None),
         Needs::Role(role) => role,
     };
     let caller = identify(parts, deps, needed).await?;
+    let counted = Box::pin(request_rate::count(deps, &caller.tenant, parts)).await?;
     caller.needs(needed, "the request")?;
     // What is no id names no connection: the handler says so.
     let Some(connection) = connection_of(deps, parts).await else {
-        return Ok(Some(caller));
+        return Ok(Some((caller, counted)));
     };
     let key = ConnectionKey {
         tenant: caller.tenant.clone(),
         connection,
     };
-    caller.at(deps, &key, "the connection").await.map(Some)
+    let caller = caller.at(deps, &key, "the connection").await?;
+    Ok(Some((caller, counted)))
 }
 
 /// Returns the connection that a path names.

@@ -23,6 +23,7 @@ use crate::connections::{
 use crate::content::{content_versions, direct_content, multipart_upload};
 use crate::dead_letters::{read_dead_letters, redrive};
 use crate::described::passes;
+use crate::fairness::read_limits;
 use crate::files::{create_file, edit_file, intents, read_files, roll_back_file};
 use crate::http::Needs;
 use crate::http::health;
@@ -52,7 +53,7 @@ use crate::routes::ROUTES;
         content_versions::list_versions, content_versions::update_version,
         content_versions::compare_versions, content_versions::restore_version,
         multipart_upload::begin_upload, multipart_upload::get_upload,
-        multipart_upload::commit_upload,
+        multipart_upload::commit_upload, multipart_upload::abort_upload,
         read_conflicts::list_conflicts, read_conflicts::get_conflict,
         resolve_conflicts::resolve_conflict, resolve_conflicts::resolve_conflicts,
         intents::list_intents, intents::retry_intent, intents::cancel_intent,
@@ -62,7 +63,8 @@ use crate::routes::ROUTES;
         findings::list_findings,
         read_dead_letters::list_dead_letters, read_dead_letters::get_dead_letter,
         redrive::redrive_dead_letters, redrive::drop_dead_letter,
-        connection_stats::get_stats, list_acts::list_acts, health::get_health,
+        connection_stats::get_stats, read_limits::get_limits, list_acts::list_acts,
+        health::get_health,
     ),
     components(schemas(ProblemBody)),
     modifiers(&Bearer, &Repeats, &Roles, &Problems, &Causes),
@@ -160,6 +162,12 @@ impl Modify for Problems {
                     also(operation, "400", "The request is malformed.");
                     also(operation, "401", "The token has no known tenant.");
                     also(operation, "404", "The tenant has no such resource.");
+                    also(
+                        operation,
+                        "429",
+                        "A limit of the tenant is reached: `limit` says which. Try again after \
+                         `Retry-After` seconds.",
+                    );
                     if has_body {
                         also(operation, "413", "The body is too large.");
                         also(operation, "415", "The body is not JSON.");

@@ -75,6 +75,7 @@ kinds! {
     CredentialsRefused: 422, "credentials-refused", "Drive refuses these credentials";
     AnotherAccount: 409, "another-account", "The credentials are another account's";
     StateNotAllowed: 409, "state-not-allowed", "Not possible in this state";
+    LimitReached: 429, "limit-reached", "A limit of the tenant is reached";
     Busy: 503, "busy", "Try again later";
     Internal: 500, "internal", "Internal error";
 }
@@ -121,6 +122,9 @@ pub(crate) struct ProblemBody {
     /// The number of places where both sides have changed the same lines.
     #[serde(skip_serializing_if = "Option::is_none")]
     clashes: Option<usize>,
+    /// The limit of the tenant that is reached; `GET /v1/limits` lists all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<&'static str>,
     /// The cause that the request was handled under: 32 hexadecimal digits, as in the response's
     /// `Drivesync-Cause`. The log lines about the request have it too.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -203,6 +207,7 @@ impl Problem {
             current_version: None,
             content: None,
             clashes: None,
+            limit: None,
             cause: None,
         };
         Self(Box::new(Parts {
@@ -272,6 +277,19 @@ impl Problem {
     pub(crate) fn busy(detail: impl Into<String>, after_seconds: u64) -> Self {
         Self::new(Kind::Busy, detail)
             .header(header::RETRY_AFTER, HeaderValue::from(after_seconds.max(1)))
+    }
+
+    /// The problem of a request that may be repeated after `after_seconds`, when the tenant may be
+    /// below the limit.
+    pub(crate) fn limit_reached(
+        limit: &'static str,
+        detail: impl Into<String>,
+        after_seconds: u64,
+    ) -> Self {
+        let mut problem = Self::new(Kind::LimitReached, detail)
+            .header(header::RETRY_AFTER, HeaderValue::from(after_seconds.max(1)));
+        problem.0.body.limit = Some(limit);
+        problem
     }
 
     /// The problem of a field's value that can't be stored; `pointer` is its place in the body.

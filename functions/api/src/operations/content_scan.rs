@@ -1,7 +1,7 @@
 //! Content scans: operations that check the content of every file, and mirror what is missing.
 
 use domain::{Operation, Run, Timestamp};
-use store::{Connection, Store, Written};
+use store::{Connection, Written};
 
 use crate::Deps;
 use crate::http::{Keyed, Problem};
@@ -19,7 +19,22 @@ pub(crate) async fn schedule(
     by: &str,
 ) -> Result<Operation, Problem> {
     let due_at = deps.clock.now().plus_millis(SCHEDULED_MILLIS);
-    create(deps, connection, by, due_at, |_| deps.store.clone()).await
+    let scan = scan(deps, connection, by, due_at)?;
+    new_operation::begin(deps, &deps.store, &scan).await?;
+    record(deps, &scan).await?;
+    Ok(scan)
+}
+
+/// Starts a scan after a change that is stored and can't be refused any more: it is begun whatever
+/// else the tenant runs.
+pub(crate) async fn start_after_change(
+    deps: &Deps,
+    connection: &Connection,
+    by: &str,
+) -> Result<(), Problem> {
+    let scan = scan(deps, connection, by, deps.clock.now())?;
+    new_operation::create(&deps.store, &scan).await?;
+    record(deps, &scan).await
 }
 
 /// Starts a scheduled scan. If this fails, it starts by itself when it is due.
@@ -43,25 +58,27 @@ pub(crate) async fn start(
     by: &str,
     keyed: &Keyed,
 ) -> Result<Operation, Problem> {
-    let store = |scan: &Operation| {
-        keyed.shows(vec![scan.id.to_string()], None);
-        keyed.store(deps)
-    };
-    create(deps, connection, by, deps.clock.now(), store).await
+    let scan = scan(deps, connection, by, deps.clock.now())?;
+    keyed.shows(vec![scan.id.to_string()], None);
+    new_operation::begin(deps, &keyed.store(deps), &scan).await?;
+    record(deps, &scan).await?;
+    Ok(scan)
 }
 
-async fn create(
+fn scan(
     deps: &Deps,
     connection: &Connection,
     by: &str,
     due_at: Timestamp,
-    store: impl FnOnce(&Operation) -> Store,
 ) -> Result<Operation, Problem> {
-    let scan = Operation {
+    Ok(Operation {
         cause: deps.store.cause(),
         ..new_operation(deps, connection, by, Run::content_scan())?.due(due_at)
-    };
-    new_operation::create(&store(&scan), &scan).await?;
-    worker::record_scan_by_current_rules(&connection.key, &deps.store, &deps.entropy).await?;
-    Ok(scan)
+    })
+}
+
+/// Records the rules that the scan is made for.
+async fn record(deps: &Deps, scan: &Operation) -> Result<(), Problem> {
+    worker::record_scan_by_current_rules(&scan.key, &deps.store, &deps.entropy).await?;
+    Ok(())
 }

@@ -5,6 +5,7 @@ use store::{Connection, Created, Store};
 
 use crate::Deps;
 use crate::connections::connection_logs::own_log;
+use crate::fairness::admission::{self, Wanted};
 use crate::http::Problem;
 
 /// Returns a new operation on the own log of a connection.
@@ -25,4 +26,20 @@ pub(crate) async fn create(store: &Store, operation: &Operation) -> Result<(), P
         Created::Created => Ok(()),
         Created::Exists(_) => Err(Problem::busy("the generated id was in use; try again", 1)),
     }
+}
+
+/// Stores a new operation, which counts as one that the tenant runs.
+///
+/// # Errors
+/// 429 if the tenant runs as many as it may.
+pub(crate) async fn begin(
+    deps: &Deps,
+    store: &Store,
+    operation: &Operation,
+) -> Result<(), Problem> {
+    let wanted = Wanted::operation(&operation.key, &operation.id);
+    admission::begin(deps, wanted, |admission| async move {
+        create(&store.admitting(&admission), operation).await
+    })
+    .await
 }

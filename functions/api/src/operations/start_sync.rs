@@ -3,14 +3,16 @@
 use axum::Json;
 use axum::http::StatusCode;
 use domain::operation::SyncKind;
+use domain::rate_limit::SlotKind;
 use domain::{Operation, OperationId, PageToken, Run};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use store::{Answer, Connection, ConnectionState, Log, LogPosition, Store, Written};
+use store::{Admission, Answer, Connection, ConnectionState, Log, LogPosition, Store, Written};
 use utoipa::ToSchema;
 
 use crate::content::content_retries;
 use crate::described::texts::IdText;
+use crate::fairness::admission::{self, Wanted};
 use crate::http::{ConnectionPath, JsonBody, Keyed, Kind, Problem};
 use crate::operations::content_scan;
 use crate::operations::new_operation::create;
@@ -67,7 +69,8 @@ pub(crate) struct SyncStarted {
     responses(
         (status = 202, description = "The sync has been started.", body = SyncStarted),
         (status = 409,
-            description = "The connection is not active, or its files are being listed."),
+            description = "The connection is not active, or its files are being listed, or the \
+                log is being audited (`current` is the operation)."),
     )
 )]
 pub(crate) async fn start_sync(
@@ -110,48 +113,105 @@ pub(crate) async fn start_sync(
         let scan = content_scan::start(&deps, &connection, by, &keyed).await?;
         return Ok(started(body.mode, &[scan]));
     }
-    let mut operations = Vec::new();
-    let mut logs = requested_logs(&deps, &at, body.log.as_deref())
-        .await?
+    let logs = requested_logs(&deps, &at, body.log.as_deref()).await?;
+    let now = deps.clock.now();
+    let logs: Vec<_> = logs
         .into_iter()
-        .peekable();
-    while let Some(log) = logs.next() {
-        let now = deps.clock.now();
-        let id = deps.entropy.operation(now);
-        let started = operations
-            .iter()
-            .map(|operation: &Operation| operation.id.to_string());
-        keyed.shows(started.chain([id.to_string()]).collect(), None);
-        // The answer is stored with the last operation: before that, the request is not done.
-        let store = match logs.peek() {
-            Some(_) => keyed.act_only().store(&deps),
-            None => keyed.store(&deps),
-        };
-        keyed.tell("operation", id.as_str());
-        let new = |run| Operation {
-            cause: deps.store.cause(),
-            ..Operation::new(log.key.clone(), id, log.log.clone(), by, now, run)
-        };
-        match body.mode {
-            Mode::Delta | Mode::Mirror => {
-                keyed.record(&deps).await?;
-                if log.stop.is_some() {
-                    deps.store.end_stop(&log).await?;
-                }
-                keyed.shows(Vec::new(), None);
-            }
-            Mode::Full => {
-                operations.push(list_all(&deps, &store, &connection, &log, new).await?);
-            }
-            // An audit does not wake the log: a log that is not being read is a finding.
-            Mode::Audit => {
-                operations.push(audit(&store, &log, new(Run::audit(body.dry_run))).await?);
-                continue;
-            }
+        .map(|log| (log, deps.entropy.operation(now)))
+        .collect();
+    let request = Request {
+        deps: &deps,
+        at: &at,
+        connection: &connection,
+        keyed: &keyed,
+        body: &body,
+    };
+    // Boxed, to limit the depth of nested futures.
+    let operations = match body.mode {
+        Mode::Delta | Mode::Mirror => Box::pin(request.start(&logs, None)).await?,
+        Mode::Full | Mode::Audit => {
+            let wanted = Wanted::Slots(&at.key, request.slots(&logs));
+            let start = |admission| Box::pin(request.start(&logs, Some(admission)));
+            admission::begin(&deps, wanted, start).await?
         }
-        deps.wakes.log(&at.key, &log.log, deps.clock.now()).await?;
-    }
+    };
     Ok(started(body.mode, &operations))
+}
+
+/// A request to sync logs.
+struct Request<'a> {
+    deps: &'a Deps,
+    at: &'a ConnectionPath,
+    connection: &'a Connection,
+    keyed: &'a Keyed,
+    body: &'a SyncBody,
+}
+
+impl Request<'_> {
+    /// Returns what the operations count as.
+    fn slots(&self, logs: &[(Log, OperationId)]) -> Vec<SlotKind> {
+        let slot = |(log, id): &(Log, OperationId)| SlotKind::Operation {
+            id: id.clone(),
+            audits: (self.body.mode == Mode::Audit).then(|| log.log.clone()),
+        };
+        logs.iter().map(slot).collect()
+    }
+
+    /// Starts the sync of each log, with an operation of this id if it takes one. All are admitted
+    /// with the first.
+    async fn start(
+        &self,
+        logs: &[(Log, OperationId)],
+        admission: Option<Admission>,
+    ) -> Result<Vec<Operation>, Problem> {
+        let Self { deps, at, .. } = self;
+        let mut operations = Vec::new();
+        for (number, (log, id)) in logs.iter().enumerate() {
+            let now = deps.clock.now();
+            let started = operations
+                .iter()
+                .map(|operation: &Operation| operation.id.to_string());
+            let started = started.chain([id.to_string()]).collect();
+            self.keyed.shows(started, None);
+            // The answer is stored with the last operation: before that, the request is not done.
+            let store = match number + 1 < logs.len() {
+                true => self.keyed.act_only().store(deps),
+                false => self.keyed.store(deps),
+            };
+            self.keyed.tell("operation", id.as_str());
+            let store = match &admission {
+                Some(admission) => store.admitting(admission),
+                None => store,
+            };
+            let new = |run| {
+                let (key, log, by) = (log.key.clone(), log.log.clone(), &at.caller.subject);
+                Operation {
+                    cause: deps.store.cause(),
+                    ..Operation::new(key, id.clone(), log, by, now, run)
+                }
+            };
+            match self.body.mode {
+                Mode::Delta | Mode::Mirror => {
+                    self.keyed.record(deps).await?;
+                    if log.stop.is_some() {
+                        deps.store.end_stop(log).await?;
+                    }
+                    self.keyed.shows(Vec::new(), None);
+                }
+                Mode::Full => {
+                    operations.push(list_all(deps, &store, self.connection, log, new).await?);
+                }
+                // An audit does not wake the log: a log that is not being read is a finding.
+                Mode::Audit => {
+                    let run = Run::audit(self.body.dry_run);
+                    operations.push(audit(&store, log, new(run)).await?);
+                    continue;
+                }
+            }
+            deps.wakes.log(&at.key, &log.log, deps.clock.now()).await?;
+        }
+        Ok(operations)
+    }
 }
 
 /// Shows again what a request has started, as it is now.

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use domain::rate_limit::TenantLimits;
 use drive::{ContentTransport, Drives, Transport};
 use objects::Objects;
 use runtime::{Clock, Entropy};
 use store::Store;
-use throttle::DriveFactory;
+use throttle::{DriveFactory, TenantBudgets};
 use worker::{ContentQueues, Queue, SnapshotQueues, WakeQueues};
 
 use crate::aws::{self, Aws};
@@ -48,6 +49,8 @@ pub struct FunctionSettings {
     pub webhook_url: Option<String>,
     /// The retention of snapshots, in days.
     pub history_days: Option<u32>,
+    /// What each tenant may use.
+    pub tenant_limits: TenantLimits,
     /// The clock.
     pub clock: Clock,
     /// The source of randomness.
@@ -74,7 +77,10 @@ impl Functions {
             Some(content) => drives.with_content(Arc::clone(content)),
             None => drives,
         };
-        let drives = DriveFactory::new(drives, store.clone(), clock.clone(), entropy.clone());
+        let limits = settings.tenant_limits;
+        let drives =
+            DriveFactory::new(drives, store.clone(), clock.clone(), entropy.clone()).within(limits);
+        let budgets = TenantBudgets::new(store.clone(), clock.clone(), entropy.clone(), limits);
         let queue = |queue| Queue::new(aws.sqs_client(), aws.queue_url(queue));
         let log_wakes = queue(aws::Queue::LogWakes);
         let push_wakes = queue(aws::Queue::PushWakes);
@@ -106,6 +112,7 @@ impl Functions {
                 store: store.clone(),
                 drives: drives.clone(),
                 snapshots: snapshots.clone(),
+                budgets: budgets.clone(),
                 log_wakes,
                 clock: clock.clone(),
                 entropy: entropy.clone(),
@@ -174,6 +181,7 @@ impl Functions {
                 snapshots,
                 contents,
                 drives,
+                budgets,
                 clock,
                 entropy,
                 claims: api::ClaimNames::default(),

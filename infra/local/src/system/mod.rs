@@ -7,6 +7,7 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use domain::rate_limit::TenantLimits;
 use domain::{ConnectionId, ConnectionKey, Role, Timestamp};
 use drive::{ContentTransport, Transport};
 use drive_simulator::Hosts;
@@ -56,6 +57,8 @@ pub struct Options {
     pub push_notifications: bool,
     /// The retention of snapshots, in days.
     pub history_days: Option<u32>,
+    /// What the tenant may use.
+    pub tenant_limits: TenantLimits,
     /// True if the services listen on their default ports ([`default_port`]), where those are free.
     pub default_ports: bool,
     /// True if DynamoDB, SQS and Secrets Manager listen too, for AWS's own tools. S3 always does,
@@ -63,6 +66,21 @@ pub struct Options {
     pub serve_aws: bool,
     /// The names under which the API and the services may be called.
     pub hosts: Hosts,
+}
+
+/// Returns the limits of the one tenant of this machine: those of a deployment, but for its rates,
+/// which are higher, and for Drive, which has none here.
+#[must_use]
+pub fn local_limits() -> TenantLimits {
+    TenantLimits {
+        requests_per_second: 200,
+        reads_per_minute: 600_000,
+        live_changes_per_second: u32::MAX,
+        drive_units_per_minute: u32::MAX,
+        drive_queries_per_minute: u32::MAX,
+        drive_writes_per_minute: u32::MAX,
+        ..TenantLimits::default()
+    }
 }
 
 /// Returns the default port of a service, as `events/env.json` states it for `sam local`.
@@ -164,6 +182,7 @@ impl System {
                 drive_url: options.drive_url,
                 webhook_url: webhook_url.map(|url| format!("{url}/webhooks/drive")),
                 history_days: options.history_days,
+                tenant_limits: options.tenant_limits,
                 clock: clock.clone(),
                 entropy: Entropy::system(),
             },

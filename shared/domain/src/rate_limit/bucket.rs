@@ -74,6 +74,16 @@ impl TokenBucket {
         Ok((rest, taken))
     }
 
+    /// Takes what was used already, however much is left.
+    #[must_use]
+    pub(crate) fn charged(self, used: u32, size: BucketSize, now: Timestamp) -> Self {
+        let filled = self.filled(size, now);
+        Self {
+            level_micros: filled.level_micros.saturating_sub(i64::from(used) * MICROS),
+            at: filled.at,
+        }
+    }
+
     /// Returns the bucket with at most what flows in during this many milliseconds.
     #[must_use]
     pub(crate) fn at_most_flow(self, millis: i64, size: BucketSize, now: Timestamp) -> Self {

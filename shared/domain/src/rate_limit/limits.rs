@@ -91,6 +91,9 @@ impl Limits {
     /// The quota of a user of a project that counts queries.
     pub const QUERIES_PER_MINUTE: u32 = 12_000;
 
+    /// The most consecutive failures that a circuit breaker may wait for.
+    pub const BREAKER_FAILURES_MAX: u32 = 100;
+
     /// Returns the default limits: the whole quota of one user, and 100 writes per minute, within
     /// 10 and 1,000.
     #[must_use]

@@ -109,7 +109,10 @@ suite! {
         due_items_are_listed_earliest_first_per_shard;
     checks_rate_limit:
         a_rate_limit_is_created_once_and_read_back_equal,
-        concurrent_workers_lease_no_more_units_than_there_are;
+        concurrent_workers_lease_no_more_units_than_there_are,
+        a_tenants_rates_are_shared_by_all_workers,
+        what_a_tenant_begins_is_admitted_with_it_or_not_at_all,
+        what_is_read_is_counted;
     checks_drive_logs:
         leaving_a_drive_fails_its_listing_and_creates_the_scan,
         a_log_that_moved_is_not_left,

@@ -54,11 +54,25 @@ impl Store {
             revision: before + 1,
             rate_limit: *limit,
         };
+        let item = encode_rate_limit(key, &next, nonce)?;
+        self.put_shared(item, before, next, nonce, decode_rate_limit)
+            .await
+    }
+
+    /// Replaces an item that workers share by `next`, on condition of the revision that it was
+    /// computed from (0: that there is none).
+    pub(crate) async fn put_shared<T>(
+        &self,
+        item: Encoded,
+        before: u64,
+        next: T,
+        nonce: Nonce,
+        decode: impl Fn(Item) -> Result<T, StoreError>,
+    ) -> Result<Written<T>, StoreError> {
         let replaces = match before {
             0 => Replaces::Nothing,
             before => Replaces::Revision(before),
         };
-        let item = encode_rate_limit(key, &next, nonce)?;
         let current = match self.put(item, replaces).await? {
             Applied::Done(_) => return Ok(Written::Done(next)),
             Applied::Refused(current) => current,
@@ -68,7 +82,7 @@ impl Store {
         };
         // Our own write, whose response was lost before the SDK retried.
         let ours = has_nonce(&item, nonce);
-        let current = decode_rate_limit(item)?;
+        let current = decode(item)?;
         Ok(if ours {
             Written::Done(current)
         } else {
@@ -118,7 +132,7 @@ struct PauseItem {
 }
 
 #[derive(Serialize, Deserialize)]
-struct BucketItem {
+pub(crate) struct BucketItem {
     level_micros: i64,
     at: i64,
 }
@@ -209,7 +223,7 @@ impl PauseItem {
     }
 }
 
-fn nonce_text(nonce: Nonce) -> String {
+pub(crate) fn nonce_text(nonce: Nonce) -> String {
     format!("{:016x}", nonce.0)
 }
 

@@ -298,6 +298,16 @@ impl Store {
         })
     }
 
+    /// Counts a connection's files with something to push, up to `limit`.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn count_owed(&self, key: &ConnectionKey, limit: u32) -> Result<u64, StoreError> {
+        let index = Some(Index::Attention);
+        let owed = Range::prefix(index, connection_pk(key), AttentionReason::OWED);
+        self.count_whole(&owed, limit).await
+    }
+
     /// Reads the keys of one page from an index, through its partitions one after the other. Stops
     /// at the page's limit, or after a bounded number of queries (if `wanted` leaves out most
     /// keys).

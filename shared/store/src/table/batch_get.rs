@@ -60,7 +60,9 @@ impl Store {
                 .responses
                 .as_mut()
                 .and_then(|all| all.remove(&self.table));
-            found.extend(items.unwrap_or_default());
+            let items = items.unwrap_or_default();
+            self.count_read(items.len() as u64);
+            found.extend(items);
             let rest = output
                 .unprocessed_keys
                 .as_mut()

@@ -122,6 +122,16 @@ impl Key {
         Self::new(format!("CHANNEL#{id}"), META)
     }
 
+    /// The key of a tenant's rates.
+    pub(crate) fn tenant_rates(tenant: &TenantId) -> Self {
+        Self::new(tenant_pk(tenant), "RATES")
+    }
+
+    /// The key of what a tenant has begun.
+    pub(crate) fn slots(tenant: &TenantId) -> Self {
+        Self::new(tenant_pk(tenant), "SLOTS")
+    }
+
     /// The key of the connection's rate limit.
     pub(crate) fn rate_limit(key: &ConnectionKey) -> Self {
         Self::new(connection_pk(key), "PACE")

@@ -22,12 +22,15 @@ use crate::table::range::{Order, Range};
 use crate::table::retention::Retention;
 use crate::table::update::{ABSENT, Replaces, StoredFormat, Update, Write};
 use crate::trail::acts::{Draft, PendingAct, Riders};
-use crate::{Page, PageRequest, StoreError};
+use crate::{Admission, Page, PageRequest, ReadMeter, StoreError};
 
 /// The rounds of retries for unprocessed items, or for a write that met a transaction.
 pub(crate) const ROUNDS_MAX: u32 = 6;
 /// The attempts to add an act to a chain: twice as many as there are chains.
 const CHAIN_ATTEMPTS_MAX: u8 = 32;
+
+/// The keys of an index that cost as much to count as one record costs to read.
+const KEYS_PER_READ: u64 = 10;
 
 /// The table, on behalf of a cause: what is written through it carries that cause.
 #[derive(Debug, Clone)]
@@ -38,6 +41,10 @@ pub struct Store {
     pub(crate) keyed: Option<Arc<KeyedWrite>>,
     /// The act of a request, to be written with the next write.
     pub(crate) act: Option<PendingAct>,
+    /// What a tenant begins with the next write.
+    pub(crate) admission: Option<Admission>,
+    /// What counts the reads.
+    pub(crate) meter: Option<ReadMeter>,
     pub(crate) cause: Option<Cause>,
     pub(crate) retention: Retention,
 }
@@ -85,6 +92,8 @@ impl Store {
             table: table.into(),
             keyed: None,
             act: None,
+            admission: None,
+            meter: None,
             cause: None,
             retention: Retention::default(),
         }
@@ -272,6 +281,12 @@ impl Store {
         ))
     }
 
+    /// Returns the admission that the next write stores.
+    fn unstored_admission(&self) -> Option<&Admission> {
+        let admission = self.admission.as_ref();
+        admission.filter(|admission| !admission.is_stored())
+    }
+
     /// Returns the answer that the next write stores.
     fn answer(&self) -> Option<&KeyedWrite> {
         self.keyed.as_deref().filter(|keyed| !keyed.is_stored())
@@ -282,12 +297,14 @@ impl Store {
         self.act.as_ref().filter(|act| !act.is_stored())
     }
 
-    /// Returns whether the next write is a transaction: with an answer, or with an act.
+    /// Returns whether the next write is a transaction: with an answer, an act or an admission.
     fn has_riders(&self) -> bool {
-        self.answer().is_some() || self.pending_act().is_some()
+        self.answer().is_some()
+            || self.pending_act().is_some()
+            || self.unstored_admission().is_some()
     }
 
-    /// Makes one write in a transaction with the answer and the act of its request.
+    /// Makes one write in a transaction with what goes with it.
     async fn apply_with_riders(&self, write: Write, after: Item) -> Result<Applied, StoreError> {
         Ok(match self.transact(vec![write]).await? {
             Transacted::Done => Applied::Done(after),
@@ -295,9 +312,9 @@ impl Store {
         })
     }
 
-    /// Makes all of the writes or none, together with the answer and the act of their request if
-    /// there are any. A retry by the SDK sends the same token, so DynamoDB recognises the
-    /// transaction, and a lost response is not mistaken for a refusal.
+    /// Makes all of the writes or none, together with the answer and the act of their request and
+    /// the admission of what they begin, if there are any. A retry by the SDK sends the same token,
+    /// so DynamoDB recognises the transaction, and a lost response is not mistaken for a refusal.
     pub(crate) fn transact(&self, writes: Vec<Write>) -> Boxed<'_, Transacted> {
         self.transact_with(writes, None)
     }
@@ -317,10 +334,14 @@ impl Store {
         policy: Option<&Draft>,
     ) -> Result<Transacted, StoreError> {
         let answer = self.answer();
-        let act = writes.len();
-        if let Some(answer) = answer {
-            writes.push(answer.write(&writes)?);
+        let answered = answer.map(|answer| answer.write(&writes)).transpose()?;
+        let admission = self.unstored_admission();
+        let admission_at = writes.len();
+        if let Some(admission) = admission {
+            writes.push(admission.write()?);
         }
+        let answer_at = writes.len();
+        writes.extend(answered);
         for write in &writes {
             write.check_size()?;
         }
@@ -355,6 +376,9 @@ impl Store {
                         answer.stored();
                     }
                     riders.stored();
+                    if let Some(admission) = admission {
+                        admission.stored();
+                    }
                     return Ok(Transacted::Done);
                 }
                 Err(error) => error,
@@ -371,10 +395,16 @@ impl Store {
                 |reason: &CancellationReason| reason.code() == Some("TransactionConflict");
             // The state of the others says nothing if the answer is there: the first request with
             // the key has changed it.
-            if answer.is_some() && reasons.get(act).is_some_and(refused) {
+            if answer.is_some() && reasons.get(answer_at).is_some_and(refused) {
                 return Err(StoreError::busy(
                     "a request with the same Idempotency-Key was carried out meanwhile",
                 ));
+            }
+            if let Some(admission) = admission
+                && reasons.get(admission_at).is_some_and(refused)
+            {
+                admission.refused();
+                return Err(StoreError::busy("the tenant has begun something meanwhile"));
             }
             let mut newer = false;
             for ((write, stored), reason) in writes.iter().zip(&mut formats).zip(reasons) {
@@ -424,9 +454,11 @@ impl Store {
             });
         };
         let output = sent(query.send()).await?;
+        let items = output.items.unwrap_or_default();
+        self.count_read(items.len() as u64);
         Ok(Slice {
             more: output.last_evaluated_key.is_some(),
-            items: output.items.unwrap_or_default(),
+            items,
         })
     }
 
@@ -463,7 +495,30 @@ impl Store {
         };
         let output = sent(query.select(Select::Count).send()).await?;
         let count = u64::try_from(output.count).unwrap_or_default();
+        self.count_read(count / KEYS_PER_READ);
         Ok((count, output.last_evaluated_key.is_some()))
+    }
+
+    /// Counts the items of a range up to `limit`, over as many queries as that takes.
+    pub(crate) async fn count_whole(&self, range: &Range, limit: u32) -> Result<u64, StoreError> {
+        let mut count = 0;
+        let mut start = None;
+        loop {
+            let left = u64::from(limit).saturating_sub(count);
+            let left = u32::try_from(left).unwrap_or(u32::MAX);
+            let Some(query) = self.query(range, left).filter(|_| left > 0) else {
+                return Ok(count);
+            };
+            let query = query.select(Select::Count).set_exclusive_start_key(start);
+            let output = sent(query.send()).await?;
+            let counted = u64::try_from(output.count).unwrap_or_default();
+            self.count_read(counted / KEYS_PER_READ);
+            count += counted;
+            start = output.last_evaluated_key;
+            if start.is_none() {
+                return Ok(count);
+            }
+        }
     }
 
     fn query(

@@ -307,11 +307,12 @@ impl Store {
         Ok(writes)
     }
 
-    /// Returns the same table, whose next write stores neither an answer nor an act.
+    /// Returns the same table, whose next write stores no answer, act or admission.
     pub(crate) fn without_riders(&self) -> Self {
         Self {
             keyed: None,
             act: None,
+            admission: None,
             ..self.clone()
         }
     }

@@ -302,14 +302,14 @@ fn all_damage_is_found_and_repaired_and_not_found_again() {
     by_hand(12, async |hand| {
         let planted = plant(hand).await;
         let damage = Damage::of(hand);
-        let before = table(&damage.client, &["PACE"]).await;
+        let before = table(&damage.client, &["PACE", "SLOTS"]).await;
         let dry = hand.audit(true).await;
         while ["examining", "listing", "listed", "comparing"]
             .contains(&hand.state(&dry).await.as_str())
         {
             hand.sweep().await;
         }
-        let after = table(&damage.client, &["PACE"]).await;
+        let after = table(&damage.client, &["PACE", "SLOTS"]).await;
         let moved = before
             .iter()
             .filter(|(key, item)| after.get(key) != Some(item));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use domain::operation::ListedPage;
+use domain::rate_limit::TenantLimits;
 use domain::{
     ConnectionId, ConnectionKey, FileRecord, Jitter, LogId, Operation, OperationId, OperationState,
     Policies, RemovalLimits, Revision, Run,
@@ -65,6 +66,7 @@ impl Stage {
             content: None,
             drive_url: drive_url.to_owned(),
             webhook_url: None,
+            tenant_limits: TenantLimits::none(),
             history_days: None,
             clock: Clock::new(move || Timestamp::from_millis(now.load(Ordering::Relaxed))),
             entropy: Entropy::new(move || entropy.fetch_add(1, Ordering::Relaxed)),

@@ -19,9 +19,10 @@ use store::Nonce;
 use crate::support::{Setup, World, eventually, items, own, own_with};
 
 impl World {
-    /// Returns every item of the table except those of operations, logs and the audit trail.
+    /// Returns every item of the table except those of operations and their slots, logs and the
+    /// audit trail.
     async fn table(&self) -> BTreeMap<(String, String), String> {
-        table(&self.system.aws.dynamodb_client(), &[]).await
+        table(&self.system.aws.dynamodb_client(), &["SLOTS"]).await
     }
 
     /// Deletes our record of a file.

@@ -195,7 +195,7 @@ fn regression_a_problem_speaks_of_the_request_and_points_into_it() {
                 r#"{"limits":{"breaker_failures":"5"}}"#,
                 422,
                 "/limits/breaker_failures",
-                "a whole number from 1 to 1000",
+                "a whole number from 1 to 100",
             ),
             (
                 patch,

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use aws_lambda_events::event::sqs::SqsEvent;
 use bytes::Bytes;
+use domain::rate_limit::TenantLimits;
 use domain::{ConnectionId, ConnectionKey, LogId, TenantId, Timestamp};
 use drive_simulator::Simulator;
 use futures_util::future::BoxFuture;
@@ -145,6 +146,7 @@ impl ByHand {
             content: None,
             drive_url: drive_url.clone(),
             webhook_url: Some(format!("{api_url}/webhooks/drive")),
+            tenant_limits: TenantLimits::none(),
             history_days: Some(90),
             clock: Clock::new(move || Timestamp::from_millis(now())),
             entropy: Entropy::system(),

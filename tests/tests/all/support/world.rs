@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use domain::rate_limit::TenantLimits;
 use domain::{ConnectionKey, LogId, Timestamp};
 use drive_simulator::{Fault, Simulator};
 use http::Method;
@@ -31,6 +32,8 @@ pub struct Setup {
     pub data_dir: Option<PathBuf>,
     /// Whether Drive can send notifications.
     pub notified: bool,
+    /// What the tenant may use.
+    pub limits: TenantLimits,
 }
 
 impl Default for Setup {
@@ -40,6 +43,7 @@ impl Default for Setup {
             folders: 4,
             data_dir: None,
             notified: true,
+            limits: TenantLimits::none(),
         }
     }
 }
@@ -149,7 +153,7 @@ impl World {
         let simulator = Simulator::new(drive_simulator::Options::default());
         simulator.load_synthetic(setup.files, setup.folders);
         let drive_url = serve(&simulator).await;
-        let world = Self::beside(simulator, &drive_url, setup.data_dir, setup.notified).await;
+        let world = Self::connected(simulator, &drive_url, &setup).await;
         world.converge().await;
         world.operations_ended().await;
         if setup.notified {
@@ -165,16 +169,38 @@ impl World {
         data_dir: Option<PathBuf>,
         notified: bool,
     ) -> Self {
-        let system = Self::system(drive_url, data_dir, notified).await;
+        let setup = Setup {
+            data_dir,
+            notified,
+            ..Setup::default()
+        };
+        Self::connected(simulator, drive_url, &setup).await
+    }
+
+    async fn connected(simulator: Simulator, drive_url: &str, setup: &Setup) -> Self {
+        let content = drive::reqwest_content_transport(drive::ContentTimeouts::default());
+        let options = Options {
+            data_dir: setup.data_dir.clone(),
+            api: Some(TcpListener::bind("127.0.0.1:0").await.unwrap()),
+            transport: drive::reqwest_transport(drive::Timeouts::default()).unwrap(),
+            content: Some(content.unwrap()),
+            drive_url: drive_url.to_owned(),
+            push_notifications: setup.notified,
+            history_days: Some(1),
+            tenant_limits: setup.limits,
+            default_ports: false,
+            serve_aws: false,
+            hosts: drive_simulator::Hosts::default(),
+        };
+        let system = System::start(options).await.unwrap();
         let key = system
             .connect(&credentials(drive_url, "owner"), None)
             .await
             .unwrap();
-        let api_url = system.api_url.clone().unwrap();
         let outside = Outside::new(
             simulator,
             drive_url,
-            &api_url,
+            &system.api_url.clone().unwrap(),
             &system.token().unwrap(),
             key.connection.as_str(),
         );
@@ -183,24 +209,6 @@ impl World {
             system,
             key,
         }
-    }
-
-    async fn system(drive_url: &str, data_dir: Option<PathBuf>, notified: bool) -> System {
-        let options = Options {
-            data_dir,
-            api: Some(TcpListener::bind("127.0.0.1:0").await.unwrap()),
-            transport: drive::reqwest_transport(drive::Timeouts::default()).unwrap(),
-            content: Some(
-                drive::reqwest_content_transport(drive::ContentTimeouts::default()).unwrap(),
-            ),
-            drive_url: drive_url.to_owned(),
-            push_notifications: notified,
-            history_days: Some(1),
-            default_ports: false,
-            serve_aws: false,
-            hosts: drive_simulator::Hosts::default(),
-        };
-        System::start(options).await.unwrap()
     }
 
     /// Returns the store, for access beyond the API.
@@ -585,8 +593,5 @@ fn kind(number: usize) -> &'static str {
 }
 
 fn client() -> reqwest::Client {
-    reqwest::Client::builder()
-        .timeout(BOUND)
-        .build()
-        .unwrap()
+    reqwest::Client::builder().timeout(BOUND).build().unwrap()
 }

@@ -63,6 +63,10 @@ pub(crate) struct Arguments {
     /// Name of this machine under which its servers may be called, besides localhost and addresses.
     #[arg(long, value_name = "NAME")]
     pub(crate) allow_host: Vec<String>,
+    /// What the tenant may use, as `TENANT_LIMITS` sets it in a deployment:
+    /// `requests_per_second=20,uploads=2`.
+    #[arg(long, value_name = "LIMITS", default_value = "")]
+    pub(crate) limits: String,
     /// Print JSON lines instead of a progress display.
     #[arg(long)]
     pub(crate) json: bool,

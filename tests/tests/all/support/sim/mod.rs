@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
+use domain::rate_limit::TenantLimits;
 use domain::{ConnectionId, ConnectionKey, TenantId, Timestamp};
 use drive_simulator::Simulator;
 use http::{Method, Request, Response};
@@ -164,6 +165,7 @@ impl Sim {
             content: None,
             drive_url: DRIVE_URL.to_owned(),
             webhook_url: Some("https://sync.example/webhooks/drive".to_owned()),
+            tenant_limits: TenantLimits::none(),
             history_days: Some(90),
             clock: Clock::new(move || Timestamp::from_millis(now() + start.skew_seconds * 1_000)),
             entropy: Entropy::new(move || randomness.lock().unwrap().u64(..)),

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use domain::ConnectionKey;
 use local::private;
-use local::system::{Options, System};
+use local::system::{Options, System, local_limits};
 use tokio::sync::watch;
 
 pub(crate) use self::stories::stories;
@@ -73,6 +73,7 @@ impl Stage {
             drive_url: drive.url.clone(),
             push_notifications: true,
             history_days: Some(90),
+            tenant_limits: local_limits(),
             default_ports: false,
             serve_aws: false,
             hosts: arguments.hosts(),

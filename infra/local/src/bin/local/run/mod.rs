@@ -8,7 +8,7 @@ use std::fs::{self, File, TryLockError};
 use std::path::Path;
 
 use local::private;
-use local::system::{Options, System};
+use local::system::{Options, System, local_limits};
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -26,6 +26,8 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     let (stop, stopped) = watch::channel(false);
     let drive = DriveSource::open(arguments, stopped.clone()).await?;
     let _lock = claim_data_dir(&arguments.data_dir, &drive.name())?;
+    let limits = local_limits().with(&arguments.limits);
+    let limits = limits.map_err(|refused| format!("--limits: {refused}"))?;
     let options = Options {
         data_dir: Some(arguments.data_dir.clone()),
         api: Some(api),
@@ -34,6 +36,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<(), Failure> {
         drive_url: drive.url.clone(),
         push_notifications: drive.notifies,
         history_days: Some(HISTORY_DAYS),
+        tenant_limits: limits,
         default_ports: true,
         serve_aws: arguments.serve_aws,
         hosts: arguments.hosts(),

@@ -1,0 +1,3 @@
+//! What one tenant may use.
+
+mod tenant_limits;
