@@ -13,6 +13,7 @@ EXCEPTIONS = {
     ("SweepRole", "CollectContent", "<Content/Bucket.Arn>/*"): "objects are made after the stack",
     ("SweepRole", "ExportActs", "<Trail/Bucket.Arn>/*"): "files are made after the stack",
     ("RunOperationsRole", "EraseContent", "<Content/Bucket.Arn>/*"): "objects are made after the stack",
+    ("RunOperationsRole", "WriteExports", "<Content/Bucket.Arn>/*/exports/*"): "files are made after the stack, by tenant",
     ("EraseReplicaPolicy", "EraseTheCopy", "<param ContentReplicaBucketArn>/*"): "every object has a copy",
     ("Content/ReplicationPolicy", "ReadWhatIsNew", "<Content/Bucket.Arn>/*"): "every object has a copy",
     ("Content/ReplicationPolicy", "WriteTheCopy", "<param ContentReplicaBucketArn>/*"): "every object has a copy",
@@ -153,6 +154,7 @@ def arns(resource: str, function: str) -> list[str]:
         "content": f"{BUCKET}/*",
         "bucket": BUCKET,
         "acts": f"{ACTS}/*",
+        "exports": f"{BUCKET}/*/exports/*",
         "log": f"<{function}Logs.Arn>",
         "*": "*",
     }.get(kind, resource))

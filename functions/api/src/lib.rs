@@ -89,6 +89,11 @@ mod connections {
     pub(crate) mod rules_body;
 }
 
+mod exports {
+    pub(crate) mod export_view;
+    pub(crate) mod manage_exports;
+}
+
 mod fairness {
     pub(crate) mod admission;
     pub(crate) mod read_limits;

@@ -30,6 +30,7 @@ use crate::content::direct_content::{get_content, put_content};
 use crate::content::multipart_upload::{abort_upload, begin_upload, commit_upload, get_upload};
 use crate::dead_letters::read_dead_letters::{get_dead_letter, list_dead_letters};
 use crate::dead_letters::redrive::{drop_dead_letter, redrive_dead_letters};
+use crate::exports::manage_exports::{begin_export, cancel_export, get_export, list_exports};
 use crate::fairness::read_limits::get_limits;
 use crate::files::create_file::create_file;
 use crate::files::edit_file::{delete_file, update_file};
@@ -138,6 +139,11 @@ routes! {
     GET    "/v1/stats"                                                viewer   get_stats;
     GET    "/v1/audit"                                                admin    list_acts;
     GET    "/v1/limits"                                               viewer   get_limits;
+
+    GET    "/v1/exports"                                              admin    list_exports;
+    POST   "/v1/exports"                                              admin    begin_export;
+    GET    "/v1/exports/{id}"                                         admin    get_export;
+    POST   "/v1/exports/{id}/cancel"                                  admin    cancel_export;
 }
 
 /// Returns a route for those who may use it: who may is decided before anything else is read.

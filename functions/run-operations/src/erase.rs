@@ -9,6 +9,7 @@ use store::{Belongings, Connection, Erased, GcStart, PageRequest, Written};
 use worker::WorkError;
 
 use crate::Deps;
+use crate::export::write_export;
 
 /// The number of files of one step.
 const FILES_PER_STEP: u32 = 200;
@@ -216,9 +217,14 @@ impl Erasing<'_> {
         Ok((counts, found.next))
     }
 
-    /// Deletes the versions of objects that no item of the tenant names, among them what is left
-    /// of contents that were deleted before.
+    /// Deletes the exports that may hold something of the connection, and the versions of objects
+    /// that no item of the tenant names, among them what is left of contents that were deleted
+    /// before.
     async fn objects(&self, position: Option<String>) -> Result<Page, WorkError> {
+        let exported = match position {
+            None => write_export::erase_exports_of(self.key(), self.deps).await?,
+            Some(_) => 0,
+        };
         let (number, after) = place(position.as_deref());
         let Some(bucket) = self.buckets().nth(number) else {
             return Ok((ErasedCounts::new(), None));
@@ -227,7 +233,7 @@ impl Erasing<'_> {
         let deleted = stream::iter(versions)
             .map(|version| async move { Box::pin(self.version(bucket, version)).await })
             .buffer_unordered(AT_ONCE)
-            .try_fold(0, async |sum, deleted| Ok(sum + deleted))
+            .try_fold(exported, async |sum, deleted| Ok(sum + deleted))
             .await?;
         let mut counts = ErasedCounts::new();
         if deleted > 0 {

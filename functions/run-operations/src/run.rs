@@ -1,12 +1,13 @@
 //! Takes an operation as far as time allows, step by step.
 
-use domain::operation::Work;
+use domain::operation::{Export, ExportWork, Work};
 use domain::{Cause, FileId, Operation};
 use runtime::{Deadline, telemetry};
 use store::{Connection, Written};
 use tracing::Instrument as _;
 use worker::{OperationWake, Origin, SnapshotMessage, WorkError, queue};
 
+use crate::export::write_export;
 use crate::{
     Deps, compare, erase, list_page, mark_files, repair, scan_content, second_look, self_check,
     verify,
@@ -56,6 +57,13 @@ async fn continue_operation(
             );
             return Ok(deps.wakes.operation(key, id, now).await?);
         }
+        if let Some(export) = operation.export() {
+            operation = match Box::pin(export_step(&operation, export, deps)).await? {
+                Some(Written::Done(after)) => after,
+                Some(Written::Stale(_)) | None => return Ok(()),
+            };
+            continue;
+        }
         let connection = match operation.erasure() {
             Some(erase) => {
                 let found = deps.store.load_any_connection(key).await?;
@@ -75,6 +83,27 @@ async fn continue_operation(
         };
     }
     Ok(())
+}
+
+/// Does what is next of an export, which concerns no single connection, and records it.
+async fn export_step(
+    operation: &Operation,
+    export: &Export,
+    deps: &Deps,
+) -> Result<Option<Written<Operation>>, WorkError> {
+    let after = match operation.next_export_work(deps.clock.now()) {
+        ExportWork::Nothing => return Ok(None),
+        ExportWork::Advance(after) => *after,
+        ExportWork::WriteFile(place) => {
+            write_export::write_file(place, operation, export, deps).await?
+        }
+        ExportWork::WriteManifest => write_export::write_manifest(operation, export, deps).await?,
+        ExportWork::DeleteFiles => {
+            write_export::delete_files(operation, deps).await?;
+            operation.on_export_deleted(deps.clock.now())
+        }
+    };
+    Ok(Some(deps.store.advance_operation(operation, &after).await?))
 }
 
 /// Does what is next and records it. Returns `None` if there is nothing to do.

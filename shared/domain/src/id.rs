@@ -146,6 +146,18 @@ pub struct ConnectionKey {
     pub connection: ConnectionId,
 }
 
+impl ConnectionKey {
+    /// Returns the key under which the exports of a tenant are operations: that of no connection,
+    /// whose ids all begin with `c_`.
+    #[must_use]
+    pub fn of_exports(tenant: TenantId) -> Self {
+        Self {
+            tenant,
+            connection: ConnectionId("exports".to_owned()),
+        }
+    }
+}
+
 impl fmt::Display for ConnectionKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.tenant, self.connection)

@@ -43,6 +43,19 @@ impl Objects {
         self.versions(&format!("{tenant}/"), after).await
     }
 
+    /// Lists up to 1,000 versions of the objects whose keys begin with this one, and returns
+    /// whether there are more.
+    ///
+    /// # Errors
+    /// [`ObjectsError`]
+    pub async fn list_versions_below(
+        &self,
+        folder: &ObjectKey,
+    ) -> Result<(Vec<ObjectVersion>, bool), ObjectsError> {
+        let (versions, next) = self.versions(folder.as_str(), None).await?;
+        Ok((versions, next.is_some()))
+    }
+
     async fn versions(
         &self,
         prefix: &str,

@@ -7,6 +7,7 @@ mod content;
 mod dead_letter;
 mod due;
 mod erase;
+mod exported;
 mod fairness;
 mod file;
 mod log;
@@ -31,6 +32,7 @@ pub use dead_letter::dead_letters::{
 pub use dead_letter::redrive_schedule::RedriveSchedule;
 pub use due::{DUE_SHARDS, Due, DueItem};
 pub use erase::{Belongings, Remains};
+pub use exported::{Exported, ExportedPage};
 pub use fairness::read_meter::ReadMeter;
 pub use fairness::slots_item::{Admission, StoredSlots};
 pub use fairness::tenant_rates_item::StoredTenantRates;

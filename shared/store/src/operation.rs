@@ -1,6 +1,7 @@
 //! Operations, the pages that they list, and what they find.
 
 pub(crate) mod drift_entries;
+pub(crate) mod export_form_item;
 pub(crate) mod inconsistencies;
 pub(crate) mod operation_item;
 pub(crate) mod operations;

@@ -15,6 +15,7 @@ mod content;
 mod cursor;
 mod dead_letters;
 mod documents;
+mod exports;
 mod failures;
 mod fairness;
 mod from_drive;

@@ -5,6 +5,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use bytes::Bytes;
+use domain::Timestamp;
 use domain::content::{ContentHash, Encoding};
 use objects::ContentHasher;
 use serde::{Deserialize, Serialize};
@@ -23,7 +24,7 @@ use crate::http::{
 use crate::{App, lookups};
 
 /// The validity of a URL, in seconds.
-const URL_SECONDS: u32 = 15 * 60;
+pub(crate) const URL_SECONDS: u32 = 15 * 60;
 /// The largest content in one request, in bytes: 4 MiB. Lambda accepts 6 MB, and API Gateway passes
 /// binary bodies to it as base64, which adds a third.
 const DIRECT_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -80,10 +81,9 @@ pub(crate) async fn get_content(
     let url = signed.await?;
     keyed.tell("version", found.number);
     keyed.record(&deps).await?;
-    let expires_at = deps.clock.now().plus_millis(i64::from(URL_SECONDS) * 1_000);
     Ok(Json(DownloadView {
         url: url.as_str().to_owned(),
-        expires_at: expires_at.to_string(),
+        expires_at: url_expires_at(deps.clock.now()),
         version: found.number,
         sha256: found.hash.to_string(),
         size_bytes: found.size_bytes,
@@ -93,6 +93,12 @@ pub(crate) async fn get_content(
             Encoding::Zstd => "zstd",
         },
     }))
+}
+
+/// Returns when a URL expires that is made now.
+pub(crate) fn url_expires_at(now: Timestamp) -> String {
+    let expires_at = now.plus_millis(i64::from(URL_SECONDS) * 1_000);
+    expires_at.to_string()
 }
 
 /// The condition and the hash of an upload.

@@ -153,6 +153,10 @@ async fn has_ended(deps: &Deps, tenant: &TenantId, slot: &Slot) -> Result<bool, 
             let Some(running) = found.filter(|operation| !operation.has_ended()) else {
                 return Ok(true);
             };
+            // An export that is complete only waits for its deletion.
+            if let Some(export) = running.export() {
+                return Ok(export.ready_until().is_some());
+            }
             // Of a connection that was deleted, only the erasure goes on.
             Ok(running.erasure().is_none() && deps.store.load_connection(&key).await?.is_none())
         }

@@ -23,6 +23,7 @@ use crate::connections::{
 use crate::content::{content_versions, direct_content, multipart_upload};
 use crate::dead_letters::{read_dead_letters, redrive};
 use crate::described::passes;
+use crate::exports::manage_exports;
 use crate::fairness::read_limits;
 use crate::files::{create_file, edit_file, intents, read_files, roll_back_file};
 use crate::http::Needs;
@@ -65,6 +66,8 @@ use crate::routes::ROUTES;
         redrive::redrive_dead_letters, redrive::drop_dead_letter,
         connection_stats::get_stats, read_limits::get_limits, list_acts::list_acts,
         health::get_health,
+        manage_exports::list_exports, manage_exports::begin_export,
+        manage_exports::get_export, manage_exports::cancel_export,
     ),
     components(schemas(ProblemBody)),
     modifiers(&Bearer, &Repeats, &Roles, &Problems, &Causes),

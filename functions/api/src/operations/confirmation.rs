@@ -1,8 +1,8 @@
 //! The decision of a person to continue or cancel an operation.
 
 use axum::Json;
-use domain::Role;
 use domain::operation::DecisionRefused;
+use domain::{Operation, Role};
 use store::Attempt;
 
 use crate::http::{JsonResult, Keyed, Kind, OperationPath, Problem};
@@ -29,7 +29,7 @@ pub(crate) async fn confirm_operation(
     at: OperationPath,
     keyed: Keyed,
 ) -> JsonResult<OperationView> {
-    decide(&deps, &at, &keyed, true).await
+    decide_at(&deps, &at, &keyed, true).await
 }
 
 /// Cancels an operation that waits for confirmation, or an audit or resync that is still comparing.
@@ -49,10 +49,10 @@ pub(crate) async fn cancel_operation(
     at: OperationPath,
     keyed: Keyed,
 ) -> JsonResult<OperationView> {
-    decide(&deps, &at, &keyed, false).await
+    decide_at(&deps, &at, &keyed, false).await
 }
 
-async fn decide(
+async fn decide_at(
     deps: &Deps,
     at: &OperationPath,
     keyed: &Keyed,
@@ -62,8 +62,20 @@ async fn decide(
     if operation.erasure().is_some() {
         at.caller.needs(Role::Admin, "the end of an erasure")?;
     }
+    let operation = decide(deps, operation, &at.caller.subject, keyed, confirmed).await?;
+    Ok(Json(OperationView::new(&operation)))
+}
+
+/// Records the decision of a person about an operation, and returns the operation after it.
+pub(crate) async fn decide(
+    deps: &Deps,
+    operation: Operation,
+    by: &str,
+    keyed: &Keyed,
+    confirmed: bool,
+) -> Result<Operation, Problem> {
     let operation = swap(WHAT, operation, |operation| async move {
-        let decided = operation.decide(confirmed, &at.caller.subject, deps.clock.now());
+        let decided = operation.decide(confirmed, by, deps.clock.now());
         let after = decided.map_err(|refused| {
             let problem = Problem::new(Kind::StateNotAllowed, explain(&refused));
             problem.current(&OperationView::new(&operation))
@@ -82,7 +94,7 @@ async fn decide(
         }
         Ok::<_, Problem>(advanced)
     });
-    Ok(Json(OperationView::new(&operation.await?)))
+    operation.await
 }
 
 fn explain(refused: &DecisionRefused) -> String {

@@ -164,6 +164,8 @@ view_enum! {
         ContentScan,
         /// A connection that was deleted is erased; in a dry run, what would be erased is counted.
         Erase,
+        /// What is stored is written to files: see `GET /v1/exports`.
+        Export,
     }
 }
 
@@ -175,11 +177,12 @@ view_enum! {
     /// than allowed; nothing has been changed, and a person must confirm or cancel. `repairing`:
     /// the differences are queued. `waiting`: an erasure has not begun. `erasing`: items and
     /// objects are deleted. `draining`: work that began before the deletion may still run; what it
-    /// leaves is looked for when all of it has ended.
+    /// leaves is looked for when all of it has ended. `exporting`, `ready`, `cancelling`: an export
+    /// is being written; is complete; was cancelled.
     #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
     #[serde(rename_all = "snake_case")]
     #[schema(as = OperationState)]
-    enum OperationStateView = OperationState {
+    pub(crate) enum OperationStateView = OperationState {
         #[serde(rename = "examining")]
         SelfChecking,
         Listing,
@@ -191,6 +194,9 @@ view_enum! {
         Waiting,
         Erasing,
         Draining,
+        Exporting,
+        Ready,
+        Cancelling,
         Done,
         Cancelled,
         Failed,

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::ContentHash;
-use crate::TenantId;
+use crate::{OperationId, TenantId};
 
 /// A text that is not the key of an object of this tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +24,7 @@ impl std::error::Error for InvalidObjectKey {}
 ///   nonce of its own, so that a late delete can never hit a newer upload of the same bytes.
 /// - `<tenant>/uploads/<id>`: bytes uploaded by a client, before their hash is known.
 /// - `<tenant>/audit/<day>.<n>.jsonl`: acts of a day, in a bucket of their own.
+/// - `<tenant>/exports/<operation>/<name>`: a file of an export.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectKey(String);
 
@@ -40,6 +41,13 @@ impl ObjectKey {
     #[must_use]
     pub fn acts(tenant: &TenantId, day: &str, file: u32) -> Self {
         Self(format!("{tenant}/audit/{day}.{file:04}.jsonl"))
+    }
+
+    /// Creates the key of a file of an export. Without a name, it is what all of their keys begin
+    /// with.
+    #[must_use]
+    pub fn export(tenant: &TenantId, operation: &OperationId, name: &str) -> Self {
+        Self(format!("{tenant}/exports/{operation}/{name}"))
     }
 
     /// Creates the key of bytes whose hash is not known yet from 128 random bits.

@@ -140,7 +140,11 @@ impl Operation {
     pub fn audit(&self) -> Option<&Audit> {
         match &self.run {
             Run::Audit(audit) => Some(audit),
-            Run::Sync(_) | Run::LeaveDrive(_) | Run::ContentScan(_) | Run::Erase(_) => None,
+            Run::Sync(_)
+            | Run::LeaveDrive(_)
+            | Run::ContentScan(_)
+            | Run::Erase(_)
+            | Run::Export(_) => None,
         }
     }
 

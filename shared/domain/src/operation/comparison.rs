@@ -238,6 +238,13 @@ impl Operation {
         by: &str,
         now: Timestamp,
     ) -> Result<Self, DecisionRefused> {
+        if let Some(export) = self.export() {
+            return if confirmed {
+                Err(DecisionRefused::NotAwaited)
+            } else {
+                self.cancel_export(export, now)
+            };
+        }
         if self.erasure().is_some() {
             return if confirmed {
                 Err(DecisionRefused::NotAwaited)

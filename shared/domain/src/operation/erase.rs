@@ -243,7 +243,11 @@ impl Operation {
     pub fn erasure(&self) -> Option<&Erase> {
         match &self.run {
             Run::Erase(erase) => Some(erase),
-            Run::Sync(_) | Run::Audit(_) | Run::LeaveDrive(_) | Run::ContentScan(_) => None,
+            Run::Sync(_)
+            | Run::Audit(_)
+            | Run::LeaveDrive(_)
+            | Run::ContentScan(_)
+            | Run::Export(_) => None,
         }
     }
 

@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Audit, Comparison, ContentScan, End, Erase, EraseStage, ErasedCounts, LeaveDrive, Listing,
-    Operation, PageWalk, Run, ScanState, SecondLook, SelfCheckPhase, Stage, Stop, Sync, SyncKind,
+    Audit, Comparison, ContentScan, End, Erase, EraseStage, ErasedCounts, Export, ExportFile,
+    ExportScope, ExportStage, ExportedCounts, LeaveDrive, Listing, Operation, PageWalk, Run,
+    ScanState, SecondLook, SelfCheckPhase, Stage, Stop, Sync, SyncKind,
 };
 use crate::{InconsistencyCount, InconsistencyKind, Timestamp};
 
@@ -26,6 +27,8 @@ pub enum OperationKind {
     ContentScan,
     /// The erasure of a connection.
     Erase,
+    /// An export.
+    Export,
 }
 
 /// The state of an operation.
@@ -51,6 +54,12 @@ pub enum OperationState {
     Erasing,
     /// Work that began before the deletion may still run.
     Draining,
+    /// What is stored is written to files.
+    Exporting,
+    /// An export is complete, and its files are there.
+    Ready,
+    /// An export was cancelled, and its files are to be deleted.
+    Cancelling,
     /// It succeeded.
     Done,
     /// A person cancelled it.
@@ -60,7 +69,7 @@ pub enum OperationState {
 }
 
 impl OperationKind {
-    const LABELS: [(Self, &'static str); 7] = [
+    const LABELS: [(Self, &'static str); 8] = [
         (Self::InitialSync, "initial_sync"),
         (Self::Delta, "delta"),
         (Self::Resync, "resync"),
@@ -68,6 +77,7 @@ impl OperationKind {
         (Self::LeaveDrive, "leave"),
         (Self::ContentScan, "mirror"),
         (Self::Erase, "erase"),
+        (Self::Export, "export"),
     ];
 
     /// Returns its name in items and at the API.
@@ -84,7 +94,7 @@ impl OperationKind {
 }
 
 impl OperationState {
-    const LABELS: [(Self, &'static str); 13] = [
+    const LABELS: [(Self, &'static str); 16] = [
         (Self::SelfChecking, "examining"),
         (Self::Listing, "listing"),
         (Self::Listed, "listed"),
@@ -95,6 +105,9 @@ impl OperationState {
         (Self::Waiting, "waiting"),
         (Self::Erasing, "erasing"),
         (Self::Draining, "draining"),
+        (Self::Exporting, "exporting"),
+        (Self::Ready, "ready"),
+        (Self::Cancelling, "cancelling"),
         (Self::Done, "done"),
         (Self::Cancelled, "cancelled"),
         (Self::Failed, "failed"),
@@ -169,6 +182,19 @@ pub struct OperationForm {
     pub progressed_at: Option<Timestamp>,
     /// What only an erasure has.
     pub erasure: Option<ErasureForm>,
+    /// What only an export has.
+    pub export: Option<ExportForm>,
+}
+
+/// The fields of an export.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExportForm {
+    /// What is exported.
+    pub scope: ExportScope,
+    /// The files so far.
+    pub files: Vec<ExportFile>,
+    /// The number of lines by kind.
+    pub counts: ExportedCounts,
 }
 
 /// The fields of an erasure.
@@ -207,6 +233,7 @@ impl OperationForm {
             inconsistencies: BTreeMap::new(),
             progressed_at: None,
             erasure: None,
+            export: None,
         }
     }
 
@@ -284,7 +311,10 @@ impl OperationForm {
             | OperationState::Repairing
             | OperationState::Waiting
             | OperationState::Erasing
-            | OperationState::Draining => None,
+            | OperationState::Draining
+            | OperationState::Exporting
+            | OperationState::Ready
+            | OperationState::Cancelling => None,
         }
     }
 
@@ -299,6 +329,7 @@ impl OperationForm {
             OperationKind::LeaveDrive => self.into_leave_drive(),
             OperationKind::ContentScan => self.into_content_scan(),
             OperationKind::Erase => self.into_erase(),
+            OperationKind::Export => self.into_export(),
         }
     }
 
@@ -325,9 +356,12 @@ impl OperationForm {
                 Stage::AwaitingConfirmation { since }
             }
             OperationState::Repairing => Stage::Repairing { position },
-            OperationState::Waiting | OperationState::Erasing | OperationState::Draining => {
-                return None;
-            }
+            OperationState::Waiting
+            | OperationState::Erasing
+            | OperationState::Draining
+            | OperationState::Exporting
+            | OperationState::Ready
+            | OperationState::Cancelling => return None,
         };
         let possible = compares
             || matches!(
@@ -402,6 +436,26 @@ impl OperationForm {
 }
 
 impl OperationForm {
+    fn into_export(self) -> Option<Run> {
+        let position = self.position.as_deref();
+        let stage = match (self.end(), self.state) {
+            (Some(end), _) => ExportStage::Ended(end),
+            (None, OperationState::Exporting) => Export::reading_at(position)?,
+            (None, OperationState::Ready) => Export::ready_at(position)?,
+            (None, OperationState::Cancelling) => ExportStage::Cancelling,
+            (None, _) => return None,
+        };
+        let form = self.export?;
+        Some(Run::Export(Export {
+            scope: form.scope,
+            stage,
+            files: form.files,
+            counts: form.counts,
+            steps: self.pages,
+            progressed_at: self.progressed_at,
+        }))
+    }
+
     fn into_erase(self) -> Option<Run> {
         let stage = match (self.end(), self.state) {
             (Some(end), _) => EraseStage::Ended(end),
@@ -496,6 +550,28 @@ impl Operation {
                 };
                 form.ending(erase.end())
             }
+            Run::Export(export) => {
+                let state = match &export.stage {
+                    ExportStage::Reading(_) | ExportStage::Closing => OperationState::Exporting,
+                    ExportStage::Ready(_) => OperationState::Ready,
+                    ExportStage::Cancelling => OperationState::Cancelling,
+                    ExportStage::Ended(_) => OperationState::Done,
+                };
+                let form = OperationForm {
+                    state,
+                    position: export.position(),
+                    pages: export.steps,
+                    listed: export.counts.values().sum(),
+                    progressed_at: export.progressed_at,
+                    export: Some(ExportForm {
+                        scope: export.scope.clone(),
+                        files: export.files.clone(),
+                        counts: export.counts.clone(),
+                    }),
+                    ..OperationForm::new(self.kind())
+                };
+                form.ending(export.end())
+            }
         }
     }
 
@@ -512,6 +588,7 @@ impl Operation {
             Run::LeaveDrive(_) => OperationKind::LeaveDrive,
             Run::ContentScan(_) => OperationKind::ContentScan,
             Run::Erase(_) => OperationKind::Erase,
+            Run::Export(_) => OperationKind::Export,
         }
     }
 

@@ -37,7 +37,9 @@ impl Operation {
     pub fn leave_drive(&self) -> Option<&LeaveDrive> {
         match &self.run {
             Run::LeaveDrive(leave) => Some(leave),
-            Run::Sync(_) | Run::Audit(_) | Run::ContentScan(_) | Run::Erase(_) => None,
+            Run::Sync(_) | Run::Audit(_) | Run::ContentScan(_) | Run::Erase(_) | Run::Export(_) => {
+                None
+            }
         }
     }
 

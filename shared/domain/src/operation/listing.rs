@@ -199,7 +199,7 @@ impl Operation {
         match &self.run {
             Run::Sync(sync) => Some(&sync.listing),
             Run::Audit(audit) => Some(&audit.listing),
-            Run::LeaveDrive(_) | Run::ContentScan(_) | Run::Erase(_) => None,
+            Run::LeaveDrive(_) | Run::ContentScan(_) | Run::Erase(_) | Run::Export(_) => None,
         }
     }
 
@@ -214,7 +214,7 @@ impl Operation {
                 }
                 audit.listing = next;
             }
-            Run::LeaveDrive(_) | Run::ContentScan(_) | Run::Erase(_) => {}
+            Run::LeaveDrive(_) | Run::ContentScan(_) | Run::Erase(_) | Run::Export(_) => {}
         }
         self.moved(run, wait_millis, now)
     }

@@ -11,6 +11,7 @@ mod audit;
 mod comparison;
 mod content_scan;
 mod erase;
+mod export;
 mod form;
 mod leave_drive;
 mod listing;
@@ -28,7 +29,11 @@ pub use content_scan::{ContentScan, ScanState};
 pub use erase::{
     Erase, ErasePart, EraseStage, ErasedCounts, ErasedKind, QUIET_MILLIS, RESTORE_MILLIS,
 };
-pub use form::{ErasureForm, OperationForm, OperationKind, OperationState};
+pub use export::{
+    EXPORT_FILES_MAX, EXPORT_KEPT_MILLIS, Export, ExportFile, ExportPlace, ExportScope,
+    ExportSource, ExportStage, ExportWork, ExportedCounts, ExportedKind, MANIFEST_NAME,
+};
+pub use form::{ErasureForm, ExportForm, OperationForm, OperationKind, OperationState};
 pub use leave_drive::LeaveDrive;
 pub use listing::{ListedPage, Listing, SecondLook, Stage};
 pub use paging::{PageWalk, Stop, StopReason, WalkedPage, entries_hash};
@@ -79,6 +84,8 @@ pub enum Run {
     ContentScan(ContentScan),
     /// Erases a connection that was deleted.
     Erase(Erase),
+    /// Exports what is stored.
+    Export(Export),
 }
 
 /// The outcome of an operation.
@@ -111,7 +118,8 @@ pub struct ConnectionFacts {
 /// The next piece of work of an operation that is due.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Work {
-    /// Nothing: it has ended, or `fetch-changes` drives it.
+    /// Nothing: it has ended, `fetch-changes` drives it, or it is an export, which depends on no
+    /// single connection ([`Operation::next_export_work`]).
     Nothing,
     /// Record this next state; there is nothing else to do.
     Advance(Box<Operation>),
@@ -217,6 +225,7 @@ impl Operation {
             Run::LeaveDrive(leave) => Work::MarkFiles(leave.position.clone()),
             Run::ContentScan(scan) => self.scan_work(scan, facts, now),
             Run::Erase(erase) => self.erase_work(erase, now),
+            Run::Export(_) => Work::Nothing,
         }
     }
 
@@ -260,6 +269,7 @@ impl Operation {
             (Run::LeaveDrive(leave), None) => leave.end = Some(end),
             (Run::ContentScan(scan), None) => scan.state = ScanState::Ended(end),
             (Run::Erase(erase), None) => erase.stage = EraseStage::Ended(end),
+            (Run::Export(export), None) => export.stage = ExportStage::Ended(end),
             (Run::Sync(_) | Run::Audit(_), None) => {}
         }
         self.moved(run, 0, now)
@@ -292,6 +302,7 @@ impl Run {
             Self::LeaveDrive(leave) => leave.end.as_ref(),
             Self::ContentScan(scan) => scan.end(),
             Self::Erase(erase) => erase.end(),
+            Self::Export(export) => export.end(),
         }
     }
 

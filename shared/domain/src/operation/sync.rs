@@ -84,7 +84,11 @@ impl Operation {
     pub fn sync(&self) -> Option<&Sync> {
         match &self.run {
             Run::Sync(sync) => Some(sync),
-            Run::Audit(_) | Run::LeaveDrive(_) | Run::ContentScan(_) | Run::Erase(_) => None,
+            Run::Audit(_)
+            | Run::LeaveDrive(_)
+            | Run::ContentScan(_)
+            | Run::Erase(_)
+            | Run::Export(_) => None,
         }
     }
 

@@ -1,5 +1,9 @@
 //! The audit trail: acts in chains, each of which names the hash of the one before.
 
+mod named_person;
+
+pub use named_person::names_person;
+
 use std::collections::BTreeMap;
 
 use crate::content::ContentHash;

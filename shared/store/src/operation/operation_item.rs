@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::StoreError;
 use crate::connection::deletion_item::{counts_item, counts_of};
 use crate::file::value_item::at as time;
+use crate::operation::export_form_item::ExportItem;
 use crate::operation::page_walk_item::{StopItem, WalkItem};
 use crate::table::item::{CauseItem, Encoded, decode, encode};
 use crate::table::key::{Index, Item, Key, due_place};
@@ -102,6 +103,8 @@ struct Body {
     quiet_at: Option<i64>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     erased: BTreeMap<String, u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    export: Option<ExportItem>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -192,6 +195,7 @@ fn body(operation: &Operation) -> Body {
             .erasure
             .map(|erasure| counts_item(&erasure.counts))
             .unwrap_or_default(),
+        export: form.export.map(ExportItem::of),
     }
 }
 
@@ -279,6 +283,7 @@ fn form(body: Body) -> Option<OperationForm> {
             .collect(),
         progressed_at: body.progressed_at.map(time),
         erasure,
+        export: body.export.and_then(ExportItem::into_form),
     })
 }
 
@@ -310,6 +315,7 @@ mod tests {
     use domain::{ConnectionId, TenantId};
 
     use super::*;
+    use crate::operation::export_form_item::ScopeItem;
 
     fn key() -> ConnectionKey {
         ConnectionKey {
@@ -360,6 +366,7 @@ mod tests {
             begins_at: None,
             quiet_at: None,
             erased: BTreeMap::new(),
+            export: None,
         }
     }
 
@@ -423,6 +430,15 @@ mod tests {
             erased: BTreeMap::from([("records".to_owned(), 7)]),
             ..body("erase", state)
         };
+        let export = |state: &str, position: Option<&str>, scope: ScopeItem| Body {
+            position: position.map(str::to_owned),
+            export: Some(ExportItem {
+                scope,
+                files: vec![(7, 900, "ab".repeat(32))],
+                lines: BTreeMap::from([("file".to_owned(), 7)]),
+            }),
+            ..body("export", state)
+        };
         let scan = |progressed_at: Option<i64>| Body {
             position: progressed_at.map(|_| "0#f9".to_owned()),
             pages_verified: 2,
@@ -482,6 +498,20 @@ mod tests {
             erase("erasing", Some("certificate#")),
             erase("draining", None),
             ended(erase("", None), "done"),
+            export("exporting", Some("connections##"), ScopeItem::Tenant),
+            export(
+                "exporting",
+                Some("files#c_02#{}"),
+                ScopeItem::Person("ann".to_owned()),
+            ),
+            export("exporting", None, ScopeItem::Tenant),
+            export(
+                "ready",
+                Some("604800000"),
+                ScopeItem::Connection("c_01".to_owned()),
+            ),
+            export("cancelling", None, ScopeItem::Tenant),
+            ended(export("", None, ScopeItem::Tenant), "cancelled"),
             Body {
                 reason: Some("the shared drive is followed again".to_owned()),
                 ..ended(body("leave", "listed"), "failed")

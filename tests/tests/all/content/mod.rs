@@ -6,7 +6,7 @@ mod content_scans;
 pub mod content_wakes;
 mod from_drive;
 mod garbage_collection;
-mod over_http;
+pub mod over_http;
 mod text_comparisons;
 mod to_drive;
 mod unavailable;

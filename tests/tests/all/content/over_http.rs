@@ -30,7 +30,7 @@ pub(super) fn contents(test: impl AsyncFnOnce(&'static World)) {
     });
 }
 
-pub(super) fn sha256(bytes: &[u8]) -> String {
+pub fn sha256(bytes: &[u8]) -> String {
     let hash = Sha256::digest(bytes);
     hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -262,8 +262,13 @@ impl ByHand {
     /// Wakes an operation; the function ends like a killed process instead of making its AWS
     /// call number `at` (from 0). Returns whether it did.
     pub async fn operation_crashes(&self, id: &str, at: i64) -> bool {
+        self.operation_of_crashes(&self.key, id, at).await
+    }
+
+    /// The same for an operation of another key.
+    pub async fn operation_of_crashes(&self, key: &ConnectionKey, id: &str, at: i64) -> bool {
         let wake = OperationWake {
-            key: self.key.clone(),
+            key: key.clone(),
             operation: domain::OperationId::parse(id).unwrap(),
         };
         let record = json!({
