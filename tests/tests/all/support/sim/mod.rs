@@ -4,6 +4,7 @@
 mod misreadings;
 pub mod recorder;
 mod sources;
+mod tenants;
 mod wire;
 
 use std::collections::BTreeSet;
@@ -23,11 +24,13 @@ use local::system::{FunctionSettings, Functions, SECRETS_PREFIX, SUBJECT, TENANT
 use runtime::{Clock, Deadline, Entropy};
 use serde_json::{Value, json};
 use store::Store;
+use tokio::sync::Semaphore;
 use tower::ServiceExt as _;
 
 pub use misreadings::Misreading;
 pub use recorder::{Event, Recording};
 pub use sources::SourceBugs;
+pub use tenants::Tenant;
 pub use wire::{Crashed, FUNCTION, FaultRates, MutationResult, Side, Wire, WireMutation};
 
 use super::credentials;
@@ -58,6 +61,8 @@ struct Inner {
     spoilt: Mutex<BTreeSet<&'static str>>,
     cold: bool,
     time_limit: Mutex<Option<Duration>>,
+    /// The executions of the API that are left.
+    api: Semaphore,
 }
 
 /// The state of a warm process. A crash makes it cold.
@@ -95,6 +100,10 @@ pub struct Start {
     pub skew_seconds: i64,
     /// The time that functions have left, until the world converges.
     pub time_limit: Option<Duration>,
+    /// What each tenant may use; `None` for everything.
+    pub limits: Option<TenantLimits>,
+    /// The requests that the API answers at once; `None` for all.
+    pub api_at_once: Option<usize>,
 }
 
 /// Runs a world: connected, with everything synced. Then `act` decides.
@@ -165,7 +174,7 @@ impl Sim {
             content: None,
             drive_url: DRIVE_URL.to_owned(),
             webhook_url: Some("https://sync.example/webhooks/drive".to_owned()),
-            tenant_limits: TenantLimits::none(),
+            tenant_limits: start.limits.unwrap_or(TenantLimits::none()),
             history_days: Some(90),
             clock: Clock::new(move || Timestamp::from_millis(now() + start.skew_seconds * 1_000)),
             entropy: Entropy::new(move || randomness.lock().unwrap().u64(..)),
@@ -202,6 +211,7 @@ impl Sim {
             spoilt: Mutex::default(),
             cold: start.cold,
             time_limit: Mutex::default(),
+            api: Semaphore::new(start.api_at_once.unwrap_or(Semaphore::MAX_PERMITS)),
         }));
         this.set(Arc::downgrade(&sim.0)).unwrap();
         sim.connect().await;
@@ -331,10 +341,22 @@ impl Sim {
         headers: &[(&str, &str)],
         body: Option<Value>,
     ) -> Option<Reply> {
+        self.call_as(&self.0.token, method, path, headers, body)
+            .await
+    }
+
+    async fn call_as(
+        &self,
+        token: &str,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<Value>,
+    ) -> Option<Reply> {
         let mut request = Request::builder()
             .method(method)
             .uri(path)
-            .header("authorization", format!("Bearer {}", self.0.token));
+            .header("authorization", format!("Bearer {token}"));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -346,6 +368,7 @@ impl Sim {
             None => Vec::new(),
         };
         let request = request.body(bytes).unwrap();
+        let _execution = self.0.api.acquire().await.unwrap();
         self.front("api", request).await
     }
 
