@@ -3,15 +3,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
+use std::process::Output;
 use std::time::Duration;
 
 use drive_simulator::{Options, Simulator};
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
-use crate::support::{Folder, binary, run, serve};
+use crate::support::{Folder, binary, run, serve, spawn_local};
 
 /// A line of the file that is stored compressed.
 const LINE: &[u8] = b"a line that is there again\n";
@@ -38,18 +37,8 @@ fn library(dir: &Path) {
 /// Runs `local` on a Drive until it reports that all content is stored, kills it, and returns the
 /// report.
 async fn mirrored(drive_url: &str, data_dir: &Path) -> Value {
-    let mut process = Command::new(binary("local"))
-        .args(["--json", "--compress", "--api-addr", "127.0.0.1:0"])
-        .arg("--drive-url")
-        .arg(drive_url)
-        .arg("--data-dir")
-        .arg(data_dir)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+    let arguments = ["--compress", "--drive-url", drive_url];
+    let (mut process, mut lines) = spawn_local(&arguments, data_dir);
     let report = async {
         while let Some(line) = lines.next_line().await.unwrap() {
             let event: Value = serde_json::from_str(&line).expect("one JSON object per line");

@@ -2,7 +2,7 @@
 //! the same time can't pass a limit together.
 
 use domain::rate_limit::{NoRoom, RateReached, Slot, SlotKind, Slots, TenantLimit, TenantLimits};
-use domain::{ConnectionKey, OperationId, TenantId, Timestamp};
+use domain::{ConnectionKey, Operation, OperationId, TenantId, Timestamp};
 use futures_util::future::try_join_all;
 use store::{ATTEMPTS_MAX, Admission, MultipartUpload, PageRequest, Store};
 
@@ -150,15 +150,12 @@ async fn has_ended(deps: &Deps, tenant: &TenantId, slot: &Slot) -> Result<bool, 
         }
         SlotKind::Operation { id, .. } => {
             let found = deps.store.load_operation(&key, id).await?;
-            let Some(running) = found.filter(|operation| !operation.has_ended()) else {
+            let Some(running) = found.filter(Operation::is_running) else {
                 return Ok(true);
             };
-            // An export that is complete only waits for its deletion.
-            if let Some(export) = running.export() {
-                return Ok(export.ready_until().is_some());
-            }
-            // Of a connection that was deleted, only the erasure goes on.
-            Ok(running.erasure().is_none() && deps.store.load_connection(&key).await?.is_none())
+            // Of a connection that was deleted, only the erasure goes on. An export is of none.
+            let of_connection = running.erasure().is_none() && running.export().is_none();
+            Ok(of_connection && deps.store.load_connection(&key).await?.is_none())
         }
     }
 }

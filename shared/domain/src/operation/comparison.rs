@@ -2,7 +2,7 @@
 //! are recorded, Drive is asked about each, a person confirms if too much would be removed, and
 //! only then anything is repaired.
 
-use super::{ConnectionFacts, End, Listing, Operation, Stage, Work};
+use super::{ConnectionFacts, End, Listing, Operation, Run, Stage, Work};
 use crate::Timestamp;
 
 /// Interval of the reminders that a person must confirm, in milliseconds: an alarm watches the log
@@ -238,18 +238,16 @@ impl Operation {
         by: &str,
         now: Timestamp,
     ) -> Result<Self, DecisionRefused> {
-        if let Some(export) = self.export() {
+        let cancelled = match &self.run {
+            Run::Export(export) => Some(self.cancel_export(export, now)),
+            Run::Erase(_) => Some(self.cancel_erasure(now)),
+            Run::Sync(_) | Run::Audit(_) | Run::LeaveDrive(_) | Run::ContentScan(_) => None,
+        };
+        if let Some(cancelled) = cancelled {
             return if confirmed {
                 Err(DecisionRefused::NotAwaited)
             } else {
-                self.cancel_export(export, now)
-            };
-        }
-        if self.erasure().is_some() {
-            return if confirmed {
-                Err(DecisionRefused::NotAwaited)
-            } else {
-                self.cancel_erasure(now)
+                cancelled
             };
         }
         let decided = self.comparison().and_then(|found| found.decision.clone());

@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 
+use super::labels::labels;
 use super::{DecisionRefused, End, Operation, Run, Work};
 use crate::Timestamp;
 
@@ -98,16 +99,16 @@ pub enum ErasedKind {
 /// The number of erased items and objects by kind; kinds without any are absent.
 pub type ErasedCounts = BTreeMap<ErasedKind, u64>;
 
-impl ErasePart {
-    const LABELS: [(Self, &'static str); 6] = [
-        (Self::CountFiles, "count_files"),
-        (Self::CountItems, "count_items"),
-        (Self::Files, "files"),
-        (Self::Items, "items"),
-        (Self::Remains, "remains"),
-        (Self::Objects, "objects"),
-    ];
+labels!(ErasePart {
+    CountFiles = "count_files",
+    CountItems = "count_items",
+    Files = "files",
+    Items = "items",
+    Remains = "remains",
+    Objects = "objects",
+});
 
+impl ErasePart {
     /// Returns whether nothing is deleted in it.
     #[must_use]
     pub fn only_counts(self) -> bool {
@@ -140,32 +141,18 @@ impl ErasePart {
     }
 }
 
-impl ErasedKind {
-    const LABELS: [(Self, &'static str); 10] = [
-        (Self::Records, "records"),
-        (Self::History, "history"),
-        (Self::Conflicts, "conflicts"),
-        (Self::Contents, "contents"),
-        (Self::Objects, "objects"),
-        (Self::DeadLetters, "dead_letters"),
-        (Self::Operations, "operations"),
-        (Self::Logs, "logs"),
-        (Self::Uploads, "uploads"),
-        (Self::Others, "others"),
-    ];
-
-    /// Returns its name in items and at the API.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        super::form::label(&Self::LABELS, self)
-    }
-
-    /// Parses a name that [`ErasedKind::label`] returns.
-    #[must_use]
-    pub fn from_label(text: &str) -> Option<Self> {
-        super::form::from_label(&Self::LABELS, text)
-    }
-}
+labels!(ErasedKind {
+    Records = "records",
+    History = "history",
+    Conflicts = "conflicts",
+    Contents = "contents",
+    Objects = "objects",
+    DeadLetters = "dead_letters",
+    Operations = "operations",
+    Logs = "logs",
+    Uploads = "uploads",
+    Others = "others",
+});
 
 impl Erase {
     fn new(generation: u32, deleted_at: Timestamp, begins_at: Timestamp, dry_run: bool) -> Self {
@@ -201,7 +188,7 @@ impl Erase {
     pub(super) fn position(&self) -> Option<String> {
         match &self.stage {
             EraseStage::Erasing(part, position) => {
-                let part = super::form::label(&ErasePart::LABELS, *part);
+                let part = part.label();
                 Some(format!(
                     "{part}#{}",
                     position.as_deref().unwrap_or_default()
@@ -217,7 +204,7 @@ impl Erase {
         if part == "certificate" {
             return Some(EraseStage::Certifying);
         }
-        let part = super::form::from_label(&ErasePart::LABELS, part)?;
+        let part = ErasePart::from_label(part)?;
         let rest = Some(rest.to_owned()).filter(|rest| !rest.is_empty());
         Some(EraseStage::Erasing(part, rest))
     }

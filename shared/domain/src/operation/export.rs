@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 
+use super::labels::labels;
 use super::{DecisionRefused, End, Operation, Run};
 use crate::content::ContentHash;
 use crate::{ConnectionId, Timestamp};
@@ -158,40 +159,24 @@ impl ExportFile {
 /// The name of the manifest.
 pub const MANIFEST_NAME: &str = "manifest.json";
 
-impl ExportSource {
-    const LABELS: [(Self, &'static str); 4] = [
-        (Self::Connections, "connections"),
-        (Self::Files, "files"),
-        (Self::Items, "items"),
-        (Self::Acts, "acts"),
-    ];
-}
+labels!(ExportSource {
+    Connections = "connections",
+    Files = "files",
+    Items = "items",
+    Acts = "acts",
+});
 
-impl ExportedKind {
-    const LABELS: [(Self, &'static str); 9] = [
-        (Self::Connection, "connection"),
-        (Self::File, "file"),
-        (Self::History, "history"),
-        (Self::Conflict, "conflict"),
-        (Self::Version, "version"),
-        (Self::DeadLetter, "dead_letter"),
-        (Self::Operation, "operation"),
-        (Self::Act, "act"),
-        (Self::Unreadable, "unreadable"),
-    ];
-
-    /// Returns its name in lines, items and at the API.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        super::form::label(&Self::LABELS, self)
-    }
-
-    /// Parses a name that [`ExportedKind::label`] returns.
-    #[must_use]
-    pub fn from_label(text: &str) -> Option<Self> {
-        super::form::from_label(&Self::LABELS, text)
-    }
-}
+labels!(ExportedKind {
+    Connection = "connection",
+    File = "file",
+    History = "history",
+    Conflict = "conflict",
+    Version = "version",
+    DeadLetter = "dead_letter",
+    Operation = "operation",
+    Act = "act",
+    Unreadable = "unreadable",
+});
 
 impl ExportPlace {
     /// The place before everything.
@@ -239,7 +224,7 @@ impl ExportPlace {
     }
 
     fn text(&self) -> String {
-        let source = super::form::label(&ExportSource::LABELS, self.source);
+        let source = self.source.label();
         let connection = self.connection.as_ref().map_or("", ConnectionId::as_str);
         let position = self.position.as_deref().unwrap_or_default();
         format!("{source}#{connection}#{position}")
@@ -247,7 +232,7 @@ impl ExportPlace {
 
     fn parse(text: &str) -> Option<Self> {
         let mut parts = text.splitn(3, '#');
-        let source = super::form::from_label(&ExportSource::LABELS, parts.next()?)?;
+        let source = ExportSource::from_label(parts.next()?)?;
         let connection = parts.next().filter(|id| !id.is_empty());
         let position = parts.next().filter(|position| !position.is_empty());
         Some(Self {
@@ -509,6 +494,10 @@ mod tests {
                 read.push(place.text());
             }
             operation = after;
+            let export = operation.export().unwrap();
+            let reads = matches!(export.stage, ExportStage::Reading(_));
+            let takes_none = export.end().is_some() || export.ready_until().is_some();
+            assert!(operation.is_running() != takes_none && (operation.is_running() || !reads));
             now = operation.due_at.unwrap_or(now);
         }
         let wanted = [

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::labels::labels;
 use super::{
     Audit, Comparison, ContentScan, End, Erase, EraseStage, ErasedCounts, Export, ExportFile,
     ExportScope, ExportStage, ExportedCounts, LeaveDrive, Listing, Operation, PageWalk, Run,
@@ -68,76 +69,35 @@ pub enum OperationState {
     Failed,
 }
 
-impl OperationKind {
-    const LABELS: [(Self, &'static str); 8] = [
-        (Self::InitialSync, "initial_sync"),
-        (Self::Delta, "delta"),
-        (Self::Resync, "resync"),
-        (Self::Audit, "audit"),
-        (Self::LeaveDrive, "leave"),
-        (Self::ContentScan, "mirror"),
-        (Self::Erase, "erase"),
-        (Self::Export, "export"),
-    ];
+labels!(OperationKind {
+    InitialSync = "initial_sync",
+    Delta = "delta",
+    Resync = "resync",
+    Audit = "audit",
+    LeaveDrive = "leave",
+    ContentScan = "mirror",
+    Erase = "erase",
+    Export = "export",
+});
 
-    /// Returns its name in items and at the API.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        label(&Self::LABELS, self)
-    }
-
-    /// Parses a name that [`OperationKind::label`] returns.
-    #[must_use]
-    pub fn from_label(text: &str) -> Option<Self> {
-        from_label(&Self::LABELS, text)
-    }
-}
-
-impl OperationState {
-    const LABELS: [(Self, &'static str); 16] = [
-        (Self::SelfChecking, "examining"),
-        (Self::Listing, "listing"),
-        (Self::Listed, "listed"),
-        (Self::Comparing, "comparing"),
-        (Self::Verifying, "verifying"),
-        (Self::AwaitingConfirmation, "awaiting_confirmation"),
-        (Self::Repairing, "repairing"),
-        (Self::Waiting, "waiting"),
-        (Self::Erasing, "erasing"),
-        (Self::Draining, "draining"),
-        (Self::Exporting, "exporting"),
-        (Self::Ready, "ready"),
-        (Self::Cancelling, "cancelling"),
-        (Self::Done, "done"),
-        (Self::Cancelled, "cancelled"),
-        (Self::Failed, "failed"),
-    ];
-
-    /// Returns its name in items and at the API.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        label(&Self::LABELS, self)
-    }
-
-    /// Parses a name that [`OperationState::label`] returns.
-    #[must_use]
-    pub fn from_label(text: &str) -> Option<Self> {
-        from_label(&Self::LABELS, text)
-    }
-}
-
-pub(super) fn label<T: Copy + PartialEq>(labels: &[(T, &'static str)], of: T) -> &'static str {
-    let found = labels.iter().find(|(value, _)| *value == of);
-    found.map_or("", |(_, label)| label)
-}
-
-pub(super) fn from_label<T: Copy + PartialEq>(
-    labels: &[(T, &'static str)],
-    text: &str,
-) -> Option<T> {
-    let found = labels.iter().find(|(_, label)| *label == text);
-    found.map(|(value, _)| *value)
-}
+labels!(OperationState {
+    SelfChecking = "examining",
+    Listing = "listing",
+    Listed = "listed",
+    Comparing = "comparing",
+    Verifying = "verifying",
+    AwaitingConfirmation = "awaiting_confirmation",
+    Repairing = "repairing",
+    Waiting = "waiting",
+    Erasing = "erasing",
+    Draining = "draining",
+    Exporting = "exporting",
+    Ready = "ready",
+    Cancelling = "cancelling",
+    Done = "done",
+    Cancelled = "cancelled",
+    Failed = "failed",
+});
 
 /// A run as flat fields. Each kind uses those that belong to its state.
 #[derive(Debug, Clone, PartialEq, Eq)]

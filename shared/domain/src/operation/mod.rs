@@ -13,6 +13,7 @@ mod content_scan;
 mod erase;
 mod export;
 mod form;
+mod labels;
 mod leave_drive;
 mod listing;
 mod paging;
@@ -205,6 +206,16 @@ impl Operation {
     #[must_use]
     pub fn has_ended(&self) -> bool {
         self.run.end().is_some()
+    }
+
+    /// Returns whether it counts as one that its tenant runs. An export that is complete only waits
+    /// for the deletion of its files.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        let is_ready = self
+            .export()
+            .is_some_and(|export| export.ready_until().is_some());
+        !self.has_ended() && !is_ready
     }
 
     /// Returns whether its log waits for it: no changes are read until its last page is recorded.

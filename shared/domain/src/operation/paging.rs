@@ -3,6 +3,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use super::labels::labels;
 use crate::rate_limit::doubled_millis;
 use crate::{Jitter, Timestamp};
 
@@ -218,28 +219,14 @@ impl Stop {
     }
 }
 
-impl StopReason {
-    const LABELS: [(Self, &'static str); 6] = [
-        (Self::TokenRepeats, "token_repeats"),
-        (Self::EntriesRepeat, "entries_repeat"),
-        (Self::EmptyPages, "empty_pages"),
-        (Self::TooManyPages, "too_many_pages"),
-        (Self::TokenRefused, "token_refused"),
-        (Self::Incomplete, "incomplete"),
-    ];
-
-    /// Returns its name in items and at the API.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        super::form::label(&Self::LABELS, self)
-    }
-
-    /// Parses a name that [`StopReason::label`] returns.
-    #[must_use]
-    pub fn from_label(text: &str) -> Option<Self> {
-        super::form::from_label(&Self::LABELS, text)
-    }
-}
+labels!(StopReason {
+    TokenRepeats = "token_repeats",
+    EntriesRepeat = "entries_repeat",
+    EmptyPages = "empty_pages",
+    TooManyPages = "too_many_pages",
+    TokenRefused = "token_refused",
+    Incomplete = "incomplete",
+});
 
 #[cfg(test)]
 mod tests {

@@ -6,7 +6,8 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdout};
 
 use super::top;
 
@@ -46,8 +47,8 @@ fn build() -> PathBuf {
     folder.to_owned()
 }
 
-/// Starts `local --json` in its own process, and returns it with its first line: it is ready.
-pub async fn start_local(arguments: &[&str], data_dir: &Path) -> (tokio::process::Child, Value) {
+/// Starts `local --json` in its own process, and returns it with the lines that it prints.
+pub fn spawn_local(arguments: &[&str], data_dir: &Path) -> (Child, Lines<BufReader<ChildStdout>>) {
     let mut process = tokio::process::Command::new(binary("local"))
         .args(["--json", "--api-addr", "127.0.0.1:0"])
         .args(arguments)
@@ -58,7 +59,13 @@ pub async fn start_local(arguments: &[&str], data_dir: &Path) -> (tokio::process
         .kill_on_drop(true)
         .spawn()
         .unwrap();
-    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+    let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+    (process, lines)
+}
+
+/// Starts `local --json` in its own process, and returns it with its first line: it is ready.
+pub async fn start_local(arguments: &[&str], data_dir: &Path) -> (Child, Value) {
+    let (process, mut lines) = spawn_local(arguments, data_dir);
     let first = tokio::time::timeout(Duration::from_secs(60), lines.next_line()).await;
     let first = first.unwrap().unwrap().expect("a ready line");
     // Further output is read and discarded: a full pipe would block the process.

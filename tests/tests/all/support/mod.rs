@@ -17,7 +17,7 @@ mod webhook;
 mod world;
 
 pub use api_events::{ApiSample, api_event, api_samples};
-pub use binaries::{binary, start_local};
+pub use binaries::{binary, spawn_local, start_local};
 pub use both::{both_edit, both_rename};
 pub use by_hand::{ByHand, by_hand};
 pub use calls::Calls;
