@@ -417,7 +417,11 @@ fn an_export_is_cancelled_or_deleted_before_its_time() {
                 assert_eq!(cancelled.body["state"], "cancelling");
             }
         }
-        hand.sweep_and_pump().await;
+        // Its files are deleted within minutes.
+        for _ in 0..3 {
+            hand.sweep_and_pump().await;
+            hand.advance_clock(Duration::from_secs(60));
+        }
         for id in [&begun, &ready, &early] {
             let ended = shown(hand, id).await;
             assert_eq!(
