@@ -22,6 +22,7 @@ FUNCTIONS = {
     "mirror-content": {"timeout": 900, "memory": 1024, "own": set()},
     "publish-events": {"timeout": 60, "memory": 256, "own": set()},
     "run-operations": {"timeout": 60, "memory": 512, "own": {"WEBHOOK_URL", "REPLICA_BUCKET", "REPLICA_REGION"}},
+    "live": {"timeout": 15, "memory": 256, "own": set()},
     "sweep": {"timeout": 60, "memory": 256, "own": {"AUDIT_BUCKET", "DEAD_LETTER_QUEUE_URLS", "WEBHOOK_URL"}},
     "api": {"timeout": 29, "memory": 512, "own": {"TENANT_CLAIM", "ROLE_CLAIM", "GROUPS_CLAIM"}},
 }
@@ -32,6 +33,7 @@ COMMON_ENVIRONMENT = {
     "LOG_WAKES_QUEUE_URL",
     "PUSH_WAKES_QUEUE_URL",
     "OPERATIONS_QUEUE_URL",
+    "LIVE_QUEUE_URL",
     "SNAPSHOTS_QUEUE_URL",
     "SNAPSHOTS_BULK_QUEUE_URL",
     "CONTENT_QUEUE_URL",
@@ -48,6 +50,7 @@ FEEDS = {
     "Queues/SnapshotsBulk": "ApplySnapshots",
     "Queues/PushWakes": "PushIntents",
     "Queues/Operations": "RunOperations",
+    "Queues/Live": "Live",
     "Queues/Content": "MirrorContent",
     "Queues/ContentBulk": "MirrorContent",
 }
@@ -198,6 +201,7 @@ def environments_are_exact(system: System) -> list[str]:
             ("LOG_WAKES_QUEUE_URL", "LogWakes"),
             ("PUSH_WAKES_QUEUE_URL", "PushWakes"),
             ("OPERATIONS_QUEUE_URL", "Operations"),
+            ("LIVE_QUEUE_URL", "Live"),
             ("SNAPSHOTS_QUEUE_URL", "Snapshots"),
             ("SNAPSHOTS_BULK_QUEUE_URL", "SnapshotsBulk"),
             ("CONTENT_QUEUE_URL", "Content"),

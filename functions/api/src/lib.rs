@@ -234,6 +234,7 @@ impl Deps {
                 logs: queue("LOG_WAKES_QUEUE_URL")?,
                 pushes: queue("PUSH_WAKES_QUEUE_URL")?,
                 operations: queue("OPERATIONS_QUEUE_URL")?,
+                live: queue("LIVE_QUEUE_URL")?,
             },
             snapshots: SnapshotQueues {
                 live: queue("SNAPSHOTS_QUEUE_URL")?,

@@ -72,6 +72,7 @@ pub(crate) fn deps() -> Deps {
             logs: Queue::new(sqs.clone(), "http://127.0.0.1:1/logs"),
             pushes: Queue::new(sqs.clone(), "http://127.0.0.1:1/pushes"),
             operations: Queue::new(sqs.clone(), "http://127.0.0.1:1/operations"),
+            live: Queue::new(sqs.clone(), "http://127.0.0.1:1/live-wakes"),
         },
         snapshots: SnapshotQueues {
             live: Queue::new(sqs.clone(), "http://127.0.0.1:1/live"),

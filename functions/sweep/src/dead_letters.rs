@@ -7,8 +7,8 @@ use runtime::{Deadline, telemetry};
 use store::{DeadLetter, FailedMessage};
 use tracing::Instrument as _;
 use worker::{
-    ContentWake, LogWake, OperationWake, PushWake, Queue, QueueError, SnapshotMessage, WorkError,
-    message, queue,
+    ContentWake, LiveWake, LogWake, OperationWake, PushWake, Queue, QueueError, SnapshotMessage,
+    WorkError, message, queue,
 };
 
 use crate::Deps;
@@ -85,7 +85,8 @@ async fn drain_batch(queue: &Queue, deps: &Deps) -> Result<usize, WorkError> {
 fn connection_of_wake(body: &str) -> Option<ConnectionKey> {
     let log = LogWake::from_body(body).map(|wake| wake.key);
     let operation = || OperationWake::from_body(body).map(|wake| wake.key);
-    log.or_else(|_| operation()).ok()
+    let live = || LiveWake::from_body(body).map(|wake| wake.key);
+    log.or_else(|_| operation()).or_else(|_| live()).ok()
 }
 
 fn dead_letter(queue: &Queue, message: &Message, deps: &Deps) -> DeadLetter {

@@ -31,12 +31,13 @@ use worker::{ContentQueues, Queue, SnapshotQueues, WakeQueues};
 /// The time at which every world begins: 2026-11-21T09:00:00Z.
 pub const EPOCH: Timestamp = Timestamp::from_millis(1_795_251_600_000);
 /// The queues.
-pub const QUEUES: [&str; 7] = [
+pub const QUEUES: [&str; 8] = [
     "log-wakes.fifo",
     "snapshots.fifo",
     "snapshots-bulk.fifo",
     "push-wakes.fifo",
     "operations.fifo",
+    "live.fifo",
     "content.fifo",
     "content-bulk.fifo",
 ];
@@ -355,6 +356,7 @@ impl World {
             logs: self.queue("log-wakes.fifo"),
             pushes: self.queue("push-wakes.fifo"),
             operations: self.queue("operations.fifo"),
+            live: self.queue("live.fifo"),
         }
     }
 

@@ -11,7 +11,7 @@ use tracing::Instrument as _;
 
 use crate::dead_letters::{NotParked, failed_message, park, read_group};
 use crate::{
-    ContentWake, GroupResult, LogWake, MessageGroup, OperationWake, PushWake, Queue,
+    ContentWake, GroupResult, LiveWake, LogWake, MessageGroup, OperationWake, PushWake, Queue,
     ReceivedMessage, Unreadable, WorkError, batch, suspend,
 };
 
@@ -109,7 +109,7 @@ macro_rules! wakes {
     };
 }
 
-wakes!(LogWake, PushWake, OperationWake, ContentWake);
+wakes!(LogWake, PushWake, OperationWake, LiveWake, ContentWake);
 
 impl Consumer<'_> {
     /// Consumes a batch of wakes, its groups concurrently. All wakes of a group mean the same, so

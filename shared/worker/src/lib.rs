@@ -6,7 +6,6 @@ mod content_wakes;
 mod dead_letters;
 mod file_updater;
 pub mod message;
-mod operation_wake;
 mod origin;
 pub mod queue;
 mod scans;
@@ -20,8 +19,9 @@ pub use consume::{Consumer, Failure, Wake};
 pub use content_wakes::{ContentQueues, ContentWake, DedupKey, Priority};
 pub use dead_letters::{NotRedrivable, log_of_deleted, park, redrive_message};
 pub use file_updater::{FileUpdater, UpdateOutcome};
-pub use message::{LogWake, Origin, PushWake, SnapshotMessage, Unreadable};
-pub use operation_wake::OperationWake;
+pub use message::{
+    LiveWake, LogWake, OperationWake, Origin, PushWake, SnapshotMessage, Unreadable,
+};
 pub use queue::{Queue, QueueError, SnapshotQueues, WakeQueues};
 pub use scans::{needs_scan_by_current_rules, record_scan_by_current_rules, schedule_scan};
 pub use services::{ConnectError, Services};

@@ -4,6 +4,8 @@
 //! message is parked, never guessed at.
 
 mod body_cause;
+mod live_wake;
+mod operation_wake;
 mod permissions_body;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +20,8 @@ use crate::origin::CORRECTION;
 pub use crate::origin::Origin;
 pub(crate) use body_cause::with_cause;
 pub use body_cause::{cause_of, without_cause};
+pub use live_wake::LiveWake;
+pub use operation_wake::OperationWake;
 use permissions_body::PermissionsBody;
 
 /// The format that this build writes.

@@ -10,9 +10,9 @@ use domain::{Cause, ConnectionKey, FileId, LogId, OperationId, Timestamp};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use sha2::{Digest, Sha256};
 
-use crate::OperationWake;
 use crate::content_wakes::{ContentQueues, ContentWake, DedupKey, Priority};
 use crate::message::{LogWake, PushWake, SnapshotMessage, Unreadable, with_cause};
+use crate::{LiveWake, OperationWake};
 use runtime::{Settings, SettingsError};
 
 /// The delay of the wake queues, in milliseconds. It is configured on the queues; the coalescing
@@ -143,11 +143,13 @@ pub struct WakeQueues {
     pub pushes: Queue,
     /// The queue that `run-operations` consumes.
     pub operations: Queue,
+    /// The queue that `live` consumes.
+    pub live: Queue,
 }
 
 impl WakeQueues {
-    /// Opens the queues whose URLs are in the settings `LOG_WAKES_QUEUE_URL` and
-    /// `PUSH_WAKES_QUEUE_URL`.
+    /// Opens the queues whose URLs are in the settings `LOG_WAKES_QUEUE_URL`,
+    /// `PUSH_WAKES_QUEUE_URL`, `OPERATIONS_QUEUE_URL` and `LIVE_QUEUE_URL`.
     ///
     /// # Errors
     /// [`SettingsError::Missing`] if one is not set.
@@ -156,6 +158,7 @@ impl WakeQueues {
             logs: Queue::from_setting(client, settings, "LOG_WAKES_QUEUE_URL")?,
             pushes: Queue::from_setting(client, settings, "PUSH_WAKES_QUEUE_URL")?,
             operations: Queue::from_setting(client, settings, "OPERATIONS_QUEUE_URL")?,
+            live: Queue::from_setting(client, settings, "LIVE_QUEUE_URL")?,
         })
     }
 
@@ -166,6 +169,7 @@ impl WakeQueues {
             logs: self.logs.caused_by(cause),
             pushes: self.pushes.caused_by(cause),
             operations: self.operations.caused_by(cause),
+            live: self.live.caused_by(cause),
         }
     }
 
@@ -242,12 +246,33 @@ pub async fn wake_push(
     key: &ConnectionKey,
     now: Timestamp,
 ) -> Result<(), QueueError> {
-    let group = push_group(key);
+    let group = connection_group(key);
     queue
         .send(
             PushWake { key: key.clone() }.to_body(),
             group,
             coalescing_window(now).to_string(),
+        )
+        .await
+}
+
+/// Wakes a connection's live readers through a given queue. `appended` names what was appended to
+/// the connection's event log, such as its newest cursor: the queue has no delay, so that only
+/// wakes about the same append are one.
+///
+/// # Errors
+/// [`QueueError`] if SQS did not confirm it.
+pub async fn wake_live(
+    queue: &Queue,
+    key: &ConnectionKey,
+    appended: &str,
+) -> Result<(), QueueError> {
+    let group = connection_group(key);
+    queue
+        .send(
+            LiveWake { key: key.clone() }.to_body(),
+            group,
+            digest(appended),
         )
         .await
 }
@@ -407,6 +432,8 @@ pub enum Redrive {
     Push(PushWake),
     /// A wake of an operation.
     Operation(OperationWake),
+    /// A wake of a connection's live readers.
+    Live(LiveWake),
     /// A wake of a file's content.
     Content {
         /// The message.
@@ -434,6 +461,9 @@ impl Redrive {
         if let Ok(wake) = OperationWake::from_body(body) {
             return Ok(Self::Operation(wake));
         }
+        if let Ok(wake) = LiveWake::from_body(body) {
+            return Ok(Self::Live(wake));
+        }
         match LogWake::from_body(body) {
             Ok(wake) => Ok(Self::Log(wake)),
             Err(_) => PushWake::from_body(body).map(Self::Push),
@@ -448,6 +478,7 @@ impl Redrive {
             Self::Log(wake) => &wake.key,
             Self::Push(wake) => &wake.key,
             Self::Operation(wake) => &wake.key,
+            Self::Live(wake) => &wake.key,
             Self::Content { wake, .. } => &wake.key,
         }
     }
@@ -476,11 +507,12 @@ pub async fn redrive(
             (queue, message.to_body(), group)
         }
         Redrive::Log(wake) => (&wakes.logs, wake.to_body(), log_group(&wake.key, &wake.log)),
-        Redrive::Push(wake) => (&wakes.pushes, wake.to_body(), push_group(&wake.key)),
+        Redrive::Push(wake) => (&wakes.pushes, wake.to_body(), connection_group(&wake.key)),
         Redrive::Operation(wake) => {
             let group = operation_group(&wake.key, &wake.operation);
             (&wakes.operations, wake.to_body(), group)
         }
+        Redrive::Live(wake) => (&wakes.live, wake.to_body(), connection_group(&wake.key)),
         Redrive::Content { wake, priority } => {
             let dedup_key = DedupKey::Redrive(attempt.to_owned());
             return contents.send(*priority, &[(wake.clone(), dedup_key)]).await;
@@ -503,7 +535,8 @@ fn operation_group(key: &ConnectionKey, operation: &OperationId) -> String {
     bounded(&format!("{}.{}.{operation}", key.tenant, key.connection))
 }
 
-fn push_group(key: &ConnectionKey) -> String {
+/// Returns the message group of a connection.
+fn connection_group(key: &ConnectionKey) -> String {
     bounded(&format!("{}.{}", key.tenant, key.connection))
 }
 

@@ -13,12 +13,13 @@ use tokio::sync::mpsc;
 use crate::report::{Report, Target, count, quantile};
 use crate::rig::Folder;
 
-const FUNCTIONS: [&str; 7] = [
+const FUNCTIONS: [&str; 8] = [
     "receive-notification",
     "fetch-changes",
     "apply-snapshots",
     "push-intents",
     "run-operations",
+    "live",
     "sweep",
     "api",
 ];
@@ -132,6 +133,7 @@ async fn start(
         .env("LOG_WAKES_QUEUE_URL", queue("log-wakes"))
         .env("PUSH_WAKES_QUEUE_URL", queue("push-wakes"))
         .env("OPERATIONS_QUEUE_URL", queue("operations"))
+        .env("LIVE_QUEUE_URL", queue("live"))
         .env("SNAPSHOTS_QUEUE_URL", queue("snapshots"))
         .env("SNAPSHOTS_BULK_QUEUE_URL", queue("snapshots-bulk"))
         .env("DEAD_LETTER_QUEUE_URLS", queue("log-wakes-dead"))

@@ -174,6 +174,25 @@ fn run_operations_takes_its_sample_events() {
     ));
 }
 
+#[test]
+fn live_handles_its_sample_events() {
+    run(feed_batches(
+        "live",
+        "Live",
+        &[
+            ("garbage", 1),
+            ("garbage-between-wakes", 1),
+            ("missing-tenant", 1),
+            ("newer-version", 1),
+            ("no-records", 0),
+            ("one-wake", 0),
+            ("several-wakes-of-one-connection", 0),
+            ("two-connections", 0),
+            ("unknown-connection", 0),
+        ],
+    ));
+}
+
 /// Returns one sample event.
 fn event(function: &str, name: &str) -> Value {
     let path = top()
@@ -558,6 +577,7 @@ fn every_function_has_a_folder_of_events_that_a_test_knows() {
         "api",
         "apply-snapshots",
         "fetch-changes",
+        "live",
         "mirror-content",
         "publish-events",
         "push-intents",

@@ -14,7 +14,7 @@ use crate::support::{World, eventually, logged};
 /// Our code logs everything, the libraries as on AWS. The simulated Drive stands for Google and is
 /// off.
 const OURS: &str = "api=trace,apply_snapshots=trace,domain=trace,drive=trace,fetch_changes=trace,\
-    local=trace,push_intents=trace,receive_notification=trace,run_operations=trace,\
+    live=trace,local=trace,push_intents=trace,receive_notification=trace,run_operations=trace,\
     runtime=trace,store=trace,sweep=trace,throttle=trace,worker=trace,drive_simulator=off";
 
 /// The mark of all texts that no log line may contain. Each has a suffix that names its source.

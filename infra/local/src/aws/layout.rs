@@ -31,6 +31,8 @@ pub enum Queue {
     PushWakes,
     /// Wakes for operations, consumed by `run-operations`.
     Operations,
+    /// Wakes for live readers, consumed by `live`.
+    Live,
     /// Wakes for content that a caller waits for, consumed by `mirror-content`.
     Content,
     /// Wakes for content that was never mirrored, consumed by `mirror-content`.
@@ -39,12 +41,13 @@ pub enum Queue {
 
 impl Queue {
     /// All queues.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::LogWakes,
         Self::Snapshots,
         Self::SnapshotsBulk,
         Self::PushWakes,
         Self::Operations,
+        Self::Live,
         Self::Content,
         Self::ContentBulk,
     ];
@@ -58,6 +61,7 @@ impl Queue {
             Self::SnapshotsBulk => "snapshots-bulk.fifo",
             Self::PushWakes => "push-wakes.fifo",
             Self::Operations => "operations.fifo",
+            Self::Live => "live.fifo",
             Self::Content => "content.fifo",
             Self::ContentBulk => "content-bulk.fifo",
         }
@@ -72,6 +76,7 @@ impl Queue {
             Self::SnapshotsBulk => "snapshots-bulk-dead.fifo",
             Self::PushWakes => "push-wakes-dead.fifo",
             Self::Operations => "operations-dead.fifo",
+            Self::Live => "live-dead.fifo",
             Self::Content => "content-dead.fifo",
             Self::ContentBulk => "content-bulk-dead.fifo",
         }
@@ -82,7 +87,7 @@ impl Queue {
     pub fn function_timeout_seconds(self) -> u32 {
         match self {
             Self::LogWakes | Self::Operations => 60,
-            Self::Snapshots | Self::SnapshotsBulk => 15,
+            Self::Snapshots | Self::SnapshotsBulk | Self::Live => 15,
             Self::PushWakes => 30,
             Self::Content | Self::ContentBulk => 900,
         }
@@ -101,7 +106,8 @@ impl Queue {
             | Self::Snapshots
             | Self::SnapshotsBulk
             | Self::PushWakes
-            | Self::Operations => 6 * function,
+            | Self::Operations
+            | Self::Live => 6 * function,
             Self::Content | Self::ContentBulk => function + 60,
         }
     }
@@ -112,6 +118,7 @@ impl Queue {
             Self::Snapshots
             | Self::SnapshotsBulk
             | Self::Operations
+            | Self::Live
             | Self::Content
             | Self::ContentBulk => 0,
         }

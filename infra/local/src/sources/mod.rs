@@ -64,7 +64,11 @@ pub fn start(aws: &Aws, functions: &Functions, clock: &Clock, shutdown: &Shutdow
 /// scaled to two cores.
 fn pollers(queue: Queue) -> usize {
     match queue {
-        Queue::LogWakes | Queue::SnapshotsBulk | Queue::PushWakes | Queue::Operations => 2,
+        Queue::LogWakes
+        | Queue::SnapshotsBulk
+        | Queue::PushWakes
+        | Queue::Operations
+        | Queue::Live => 2,
         Queue::Snapshots => 4,
         // Content waits for the network and the disk more than for the CPU.
         Queue::Content | Queue::ContentBulk => 3,
@@ -99,6 +103,13 @@ fn handler(queue: Queue, functions: &Functions) -> Box<BatchHandler> {
             Box::new(move |event, deadline| {
                 let deps = deps.clone();
                 Box::pin(async move { run_operations::handle(event, deadline, &deps).await })
+            })
+        }
+        Queue::Live => {
+            let deps = functions.live.clone();
+            Box::new(move |event, _| {
+                let deps = deps.clone();
+                Box::pin(async move { live::handle_wakes(event, &deps).await })
             })
         }
         Queue::Content | Queue::ContentBulk => {

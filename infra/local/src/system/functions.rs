@@ -31,6 +31,8 @@ pub struct Functions {
     pub sweep: Arc<sweep::Deps>,
     /// Wakes of operations.
     pub run_operations: Arc<run_operations::Deps>,
+    /// Handles WebSockets, and wakes for their readers.
+    pub live: Arc<live::Deps>,
     /// Handles HTTP requests.
     pub api: Arc<api::Deps>,
 }
@@ -89,11 +91,12 @@ impl Functions {
             logs: log_wakes.clone(),
             pushes: push_wakes.clone(),
             operations: queue(aws::Queue::Operations),
+            live: queue(aws::Queue::Live),
         };
-        let live = queue(aws::Queue::Snapshots);
+        let changes = queue(aws::Queue::Snapshots);
         let bulk = queue(aws::Queue::SnapshotsBulk);
         let snapshots = SnapshotQueues {
-            live: live.clone(),
+            live: changes.clone(),
             bulk: bulk.clone(),
         };
         let contents = ContentQueues {
@@ -120,7 +123,7 @@ impl Functions {
             apply_snapshots: Arc::new(apply_snapshots::Deps {
                 store: store.clone(),
                 drives: drives.clone(),
-                queues: vec![live, bulk.clone()],
+                queues: vec![changes, bulk.clone()],
                 push_wakes: push_wakes.clone(),
                 history_days: settings.history_days,
                 clock: clock.clone(),
@@ -158,6 +161,12 @@ impl Functions {
                 replica: None,
                 snapshots_bulk: bulk,
                 has_webhook: settings.webhook_url.is_some(),
+                clock: clock.clone(),
+                entropy: entropy.clone(),
+            }),
+            live: Arc::new(live::Deps {
+                store: store.clone(),
+                wakes: wakes.live.clone(),
                 clock: clock.clone(),
                 entropy: entropy.clone(),
             }),

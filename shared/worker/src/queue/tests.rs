@@ -100,6 +100,8 @@ fn a_parked_message_is_read_as_what_it_was() {
         operation: OperationId::parse("op1").unwrap(),
     };
     assert_eq!(read(&operation.to_body()), Redrive::Operation(operation));
+    let live = LiveWake { key: key.clone() };
+    assert_eq!(read(&live.to_body()), Redrive::Live(live));
     assert_eq!(
         read(&content.to_body()),
         Redrive::Content {
@@ -156,7 +158,7 @@ fn recorded_messages_are_read_and_sent_again_as_they_were() {
             }
             "push-wakes.fifo" => {
                 let wake = PushWake::from_body(body).unwrap();
-                (wake.to_body(), push_group(&wake.key))
+                (wake.to_body(), connection_group(&wake.key))
             }
             "content.fifo" | "content-bulk.fifo" => {
                 let wake = ContentWake::from_body(body).unwrap();

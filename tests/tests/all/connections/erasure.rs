@@ -9,7 +9,7 @@ use drive_simulator::Edit;
 use http::Method;
 use local::aws::Queue;
 use serde_json::{Value, json};
-use worker::{ContentWake, LogWake, OperationWake, Origin, PushWake, SnapshotMessage};
+use worker::{ContentWake, LiveWake, LogWake, OperationWake, Origin, PushWake, SnapshotMessage};
 
 use crate::content::content_wakes::{apply, content, mirrored};
 use crate::content::{bucket, intact, versions};
@@ -98,6 +98,7 @@ fn send_every_kind(hand: &ByHand, file: &str, operation: &OperationId) {
         key: key.clone(),
         operation: operation.clone(),
     };
+    let live = LiveWake { key: key.clone() };
     let push = PushWake { key };
     for (queue, body) in [
         (Queue::Snapshots, snapshot.to_body()),
@@ -105,6 +106,7 @@ fn send_every_kind(hand: &ByHand, file: &str, operation: &OperationId) {
         (Queue::LogWakes, log.to_body()),
         (Queue::PushWakes, push.to_body()),
         (Queue::Operations, wake.to_body()),
+        (Queue::Live, live.to_body()),
         (Queue::Content, content.to_body()),
         (Queue::ContentBulk, content.to_body()),
     ] {

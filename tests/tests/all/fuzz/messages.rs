@@ -14,7 +14,9 @@ use proptest::sample::{Index, select};
 use serde_json::{Value, json};
 use sqs_fifo::queue_arn;
 use store::PageRequest;
-use worker::{ContentWake, LogWake, OperationWake, PushWake, SnapshotMessage, queue::file_group};
+use worker::{
+    ContentWake, LiveWake, LogWake, OperationWake, PushWake, SnapshotMessage, queue::file_group,
+};
 
 use super::mutation::{Mutations, bytes, damage, damaged, mutated, mutations, text};
 use super::runner;
@@ -83,11 +85,13 @@ impl Real {
             operation,
         }
         .to_body();
+        let live = LiveWake { key: key.clone() }.to_body();
         let wake = LogWake { key, log }.to_body();
         Self(BTreeMap::from([
             (Queue::LogWakes, vec![serde_json::from_str(&wake).unwrap()]),
             (Queue::PushWakes, vec![serde_json::from_str(&push).unwrap()]),
             (Queue::Operations, vec![serde_json::from_str(&run).unwrap()]),
+            (Queue::Live, vec![serde_json::from_str(&live).unwrap()]),
             (Queue::Snapshots, bodies.clone()),
             (Queue::SnapshotsBulk, bodies),
             (Queue::Content, vec![content.clone()]),
@@ -114,6 +118,7 @@ fn readable(queue: Queue, body: &str) -> bool {
         Queue::LogWakes => LogWake::from_body(body).is_ok(),
         Queue::PushWakes => PushWake::from_body(body).is_ok(),
         Queue::Operations => OperationWake::from_body(body).is_ok(),
+        Queue::Live => LiveWake::from_body(body).is_ok(),
         Queue::Snapshots | Queue::SnapshotsBulk => SnapshotMessage::from_body(body).is_ok(),
         Queue::Content | Queue::ContentBulk => ContentWake::from_body(body).is_ok(),
     }

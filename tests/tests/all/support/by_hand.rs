@@ -109,6 +109,7 @@ fn recorded(aws: &Aws, setting: &FunctionSettings, calls: &Calls) -> Functions {
         mirror_content: of("mirror-content").mirror_content,
         publish_events: of("publish-events").publish_events,
         run_operations: of("run-operations").run_operations,
+        live: of("live").live,
         sweep: of("sweep").sweep,
         api: of("api").api,
     }
@@ -424,6 +425,7 @@ impl ByHand {
                 ))
                 .await
             }
+            Queue::Live => Box::pin(live::handle_wakes(event, &functions.live)).await,
             Queue::Content | Queue::ContentBulk => {
                 Box::pin(mirror_content::handle(
                     event,

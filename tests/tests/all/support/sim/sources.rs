@@ -181,6 +181,11 @@ impl Sim {
                 let work = async move { run_operations::handle(event, deadline, &deps).await };
                 self.run("run-operations", work).await
             }
+            Queue::Live => {
+                let deps = functions.live;
+                let work = async move { live::handle_wakes(event, &deps).await };
+                self.run("live", work).await
+            }
             Queue::Content | Queue::ContentBulk => {
                 let deps = functions.mirror_content;
                 let work = async move { mirror_content::handle(event, deadline, &deps).await };
