@@ -8,9 +8,9 @@
 
 use std::collections::BTreeMap;
 
-use super::labels::labels;
 use super::{DecisionRefused, End, Operation, Run, Work};
 use crate::Timestamp;
+use crate::labels::labels;
 
 /// The time for which a connection that was deleted can be restored, in milliseconds: 30 days.
 pub const RESTORE_MILLIS: i64 = 30 * 24 * 3_600_000;

@@ -8,9 +8,9 @@
 
 use std::collections::BTreeMap;
 
-use super::labels::labels;
 use super::{DecisionRefused, End, Operation, Run};
 use crate::content::ContentHash;
+use crate::labels::labels;
 use crate::{ConnectionId, Timestamp};
 
 /// The time for which the files of an export are kept, in milliseconds: 7 days.

@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use super::labels::labels;
 use super::{
     Audit, Comparison, ContentScan, End, Erase, EraseStage, ErasedCounts, Export, ExportFile,
     ExportScope, ExportStage, ExportedCounts, LeaveDrive, Listing, Operation, PageWalk, Run,
     ScanState, SecondLook, SelfCheckPhase, Stage, Stop, Sync, SyncKind,
 };
+use crate::labels::labels;
 use crate::{InconsistencyCount, InconsistencyKind, Timestamp};
 
 /// The kind of an operation.

@@ -13,7 +13,6 @@ mod content_scan;
 mod erase;
 mod export;
 mod form;
-mod labels;
 mod leave_drive;
 mod listing;
 mod paging;

@@ -3,7 +3,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::labels::labels;
+use crate::labels::labels;
 use crate::rate_limit::doubled_millis;
 use crate::{Jitter, Timestamp};
 
