@@ -45,7 +45,8 @@ impl Deps {
         let aws = runtime::aws::config().await;
         let sqs = aws_sdk_sqs::Client::new(&aws);
         Ok(Self {
-            store: Store::new(aws_sdk_dynamodb::Client::new(&aws), settings.table()?),
+            store: Store::new(aws_sdk_dynamodb::Client::new(&aws), settings.table()?)
+                .keeping_events_for(settings.event_days()?),
             contents: ContentQueues::from_settings(&sqs, settings)?,
             clock: Clock::system(),
             entropy: Entropy::system(),

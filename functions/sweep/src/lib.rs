@@ -9,6 +9,7 @@ mod channels;
 mod comparisons;
 mod content_retention;
 mod dead_letters;
+mod event_logs;
 mod export_acts;
 mod owed_files;
 mod redrive_letters;
@@ -255,6 +256,7 @@ async fn process_item(item: DueItem, deps: &Deps) {
             "object",
             Box::pin(content_retention::collect_object(&tenant, &hash, deps)).await,
         ),
+        DueItem::EventLog(key) => ("event_log", Box::pin(event_logs::keep(&key, deps)).await),
         DueItem::Acts(tenant) => (
             "acts",
             Box::pin(export_acts::export_due(&tenant, deps)).await,

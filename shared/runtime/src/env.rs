@@ -139,6 +139,20 @@ impl Settings {
             })
     }
 
+    /// Returns the retention of events in days; 0 if there are none.
+    ///
+    /// # Errors
+    /// [`SettingsError::Invalid`] if it is not a number from 0 to 365.
+    pub fn event_days(&self) -> Result<u32, SettingsError> {
+        const NAME: &str = "EVENT_DAYS";
+        let days = self.get(NAME).unwrap_or("7").parse::<u32>().ok();
+        days.filter(|days| *days <= 365)
+            .ok_or(SettingsError::Invalid {
+                name: NAME,
+                wanted: "a number of days from 0 (no events) to 365",
+            })
+    }
+
     /// Returns the retention of the acts of the audit trail in days.
     ///
     /// # Errors
@@ -192,5 +206,8 @@ mod tests {
         let acts = |value: &str| Settings::from_pairs([("AUDIT_DAYS", value)]).audit_days();
         assert_eq!((acts(""), acts("30")), (Ok(400), Ok(30)));
         assert!(acts("29").is_err() && acts("a year").is_err());
+        let events = |value: &str| Settings::from_pairs([("EVENT_DAYS", value)]).event_days();
+        assert_eq!((events(""), events("0")), (Ok(7), Ok(0)));
+        assert!(events("366").is_err() && events("-1").is_err());
     }
 }

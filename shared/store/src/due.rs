@@ -6,6 +6,7 @@ use domain::{
 };
 
 use crate::dead_letter::redrive_schedule::REDRIVE;
+use crate::event::log_state::EVENT_LOG;
 use crate::table::key::{CONTENT, HEAD, Index, Key, META, OBJECT, due_pk, millis_13};
 use crate::table::range::Range;
 use crate::table::store::Applied;
@@ -35,6 +36,8 @@ pub enum DueItem {
     Acts(TenantId),
     /// Dead letters to be sent again.
     DeadLetters(ConnectionKey),
+    /// An event log that needs an item although nothing happens.
+    EventLog(ConnectionKey),
     /// An item of a kind that this build does not know: newer code wrote it.
     Unknown {
         /// Its partition key.
@@ -136,6 +139,7 @@ fn known(key: &Key) -> Option<DueItem> {
             Some(DueItem::Operation(connection(t, c)?, id))
         }
         (["T", t, "C", c], [REDRIVE, _]) => Some(DueItem::DeadLetters(connection(t, c)?)),
+        (["T", t, "C", c], [EVENT_LOG]) => Some(DueItem::EventLog(connection(t, c)?)),
         (["T", t, "TRAIL"], [EXPORT]) => TenantId::parse(t).ok().map(DueItem::Acts),
         (["CHANNEL", id], [META]) => ChannelId::parse(id).ok().map(DueItem::Channel),
         _ => None,

@@ -11,6 +11,7 @@ use domain::{ConnectionKey, FileId, OperationId, Timestamp};
 use crate::content::content_item::decode_content;
 use crate::content::multipart_uploads::decode_upload;
 use crate::content::version_item::decode_version;
+use crate::event::event_item::log_pk;
 use crate::file::lists::all_files;
 use crate::operation::operation_item::operation_key;
 use crate::table::key::{CONTENT, HEAD, Item, Key, META, VERSION, connection_pk, file_of, file_pk};
@@ -280,7 +281,10 @@ impl Remains {
             self.files.insert(file);
         } else if place.pk == connection_pk(key) {
             self.belongings.add_of_connection(key, except, item)?;
-        } else if is_channel_of(key, &place, &item) || is_answer_about(key, &place, &item) {
+        } else if place.pk == log_pk(key)
+            || is_channel_of(key, &place, &item)
+            || is_answer_about(key, &place, &item)
+        {
             self.belongings.count(kind_of(&place.sk));
             self.belongings.items.insert(place);
         }

@@ -7,6 +7,7 @@ mod content;
 mod dead_letter;
 mod due;
 mod erase;
+mod event;
 mod exported;
 mod fairness;
 mod file;
@@ -32,6 +33,8 @@ pub use dead_letter::dead_letters::{
 pub use dead_letter::redrive_schedule::RedriveSchedule;
 pub use due::{DUE_SHARDS, Due, DueItem};
 pub use erase::{Belongings, Remains};
+pub use event::event_log::{Appending, EventsRead};
+pub use event::log_state::StoredLogState;
 pub use exported::{Exported, ExportedPage};
 pub use fairness::read_meter::ReadMeter;
 pub use fairness::slots_item::{Admission, StoredSlots};

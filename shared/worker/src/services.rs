@@ -51,7 +51,8 @@ impl Services {
         let drives = Drives::connect(&settings.drive_url(), timeouts, secrets, move || now.now())?;
         let store = Store::new(aws_sdk_dynamodb::Client::new(&aws), settings.table()?)
             .keeping_ended_for(settings.ended_retention_days()?)
-            .keeping_acts_for(settings.audit_days()?);
+            .keeping_acts_for(settings.audit_days()?)
+            .keeping_events_for(settings.event_days()?);
         let entropy = Entropy::system();
         let limits = settings.tenant_limits()?;
         let drives = DriveFactory::new(drives, store.clone(), clock.clone(), entropy.clone());

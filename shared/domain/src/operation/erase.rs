@@ -92,7 +92,7 @@ pub enum ErasedKind {
     Logs,
     /// Unfinished uploads.
     Uploads,
-    /// Everything else: the rate limit, answers to requests with a key, schedules.
+    /// Everything else: events, the rate limit, answers to requests with a key, schedules.
     Others,
 }
 

@@ -8,6 +8,7 @@ use domain::{Field, FileRecord, LogId, Operation, PageToken, Revision, Run, Tran
 use serde_json::{Value as Json, json};
 
 use super::checks::checks_content::{hash, put, version};
+use super::checks::checks_events;
 use super::checks::checks_files::increment;
 use super::support::{edited, faulty, file, fresh, ids, ms, nonce, page, snapshot, stored};
 use super::transport::{Fault, Faults};
@@ -51,6 +52,20 @@ async fn a_commit_with_a_lost_response_is_done() {
         assert_eq!(first_sight(&store).await.unwrap(), Committed::Done);
     }
     assert!(struck.load(Ordering::Relaxed) >= 9);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_append_with_a_lost_response_is_done_once() {
+    let (faults, struck) = every(2, "PutItem", |_| Fault::AnswerLost);
+    let store = faulty(faults).await;
+    let key = fresh();
+    for number in 1..=10_u64 {
+        let told = [checks_events::event(&number.to_string())];
+        let appending = checks_events::at(1, number);
+        let end = store.append_events(&key, &told, &appending).await;
+        assert_eq!(end.unwrap().unwrap().number, number);
+    }
+    assert!(struck.load(Ordering::Relaxed) >= 5);
 }
 
 #[tokio::test(start_paused = true)]

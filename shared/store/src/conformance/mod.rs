@@ -7,6 +7,7 @@
 
 mod checks;
 pub(crate) mod deletion;
+pub(crate) mod events;
 mod faults;
 mod random;
 mod recorded;
@@ -55,6 +56,14 @@ suite! {
         a_tombstone_expires_after_its_retention_unless_in_conflict,
         a_repeated_request_creates_one_file,
         a_file_in_creation_is_listed_and_due;
+    checks_events:
+        events_are_read_back_in_order_from_any_cursor,
+        concurrent_writers_leave_no_gap,
+        a_cursor_that_is_not_of_the_log_has_expired,
+        a_log_begins_again_after_its_newest_item_expired,
+        a_restored_table_begins_a_new_epoch,
+        a_reset_is_owed_until_it_is_told,
+        the_events_of_a_connection_are_among_its_remains;
     checks_inconsistencies:
         a_misindexed_file_is_detected_and_repaired_by_a_write,
         a_log_channel_or_operation_missing_from_due_is_detected_and_repaired,

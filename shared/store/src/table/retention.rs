@@ -1,5 +1,6 @@
 //! How long what has ended is kept.
 
+use domain::event::EVENT_DAYS;
 use domain::{FileRecord, Operation, Presence, Timestamp};
 
 use crate::Store;
@@ -9,8 +10,8 @@ const ENDED_DAYS: u32 = 365;
 /// The days that acts are kept unless the deployment says otherwise.
 const ACT_DAYS: u32 = 400;
 
-/// The retention of ended operations and conflicts, of the records of files that are gone, and of
-/// the acts of the audit trail.
+/// The retention of ended operations and conflicts, of the records of files that are gone, of the
+/// acts of the audit trail, and of events.
 ///
 /// Nothing that is still needed ends: an open conflict, what is owed, and what was given up keep
 /// their records. The record of a file that is gone also protects against an old message that would
@@ -20,6 +21,7 @@ const ACT_DAYS: u32 = 400;
 pub(crate) struct Retention {
     ended_days: u32,
     act_days: u32,
+    event_days: u32,
 }
 
 impl Default for Retention {
@@ -27,6 +29,7 @@ impl Default for Retention {
         Self {
             ended_days: ENDED_DAYS,
             act_days: ACT_DAYS,
+            event_days: EVENT_DAYS,
         }
     }
 }
@@ -52,6 +55,16 @@ impl Retention {
         Self { act_days, ..self }
     }
 
+    /// Returns the same retention with this one for events.
+    pub(crate) fn keeping_events_for(self, event_days: u32) -> Self {
+        Self { event_days, ..self }
+    }
+
+    /// Returns when an event of this time expires.
+    pub(crate) fn of_event(self, at: Timestamp) -> Timestamp {
+        at.plus_millis(i64::from(self.event_days) * 24 * 3_600 * 1_000)
+    }
+
     /// Returns when an act of this time expires.
     pub(crate) fn of_act(self, at: Timestamp) -> Timestamp {
         at.plus_millis(i64::from(self.act_days) * 24 * 3_600 * 1_000)
@@ -75,6 +88,21 @@ impl Retention {
 }
 
 impl Store {
+    /// Keeps events for this number of days; 0 appends none. The default is 7.
+    #[must_use]
+    pub fn keeping_events_for(self, days: u32) -> Self {
+        Self {
+            retention: self.retention.keeping_events_for(days),
+            ..self
+        }
+    }
+
+    /// Returns the days that events are kept; 0 if none are appended.
+    #[must_use]
+    pub fn event_days(&self) -> u32 {
+        self.retention.event_days
+    }
+
     /// Keeps what has ended for this number of days: operations, conflicts, and the records of
     /// files that are gone. The default is 365.
     #[must_use]

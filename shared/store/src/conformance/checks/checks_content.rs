@@ -71,6 +71,7 @@ async fn due(store: &Store, key: &ConnectionKey, at: Timestamp) -> Vec<DueItem> 
             | DueItem::Operation(..)
             | DueItem::Acts(_)
             | DueItem::DeadLetters(_)
+            | DueItem::EventLog(_)
             | DueItem::Unknown { .. } => false,
         }));
     }

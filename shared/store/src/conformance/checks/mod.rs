@@ -16,3 +16,4 @@ pub(crate) mod checks_operations;
 pub(crate) mod checks_rate_limit;
 
 pub(crate) use super::deletion as checks_deletion;
+pub(crate) use super::events as checks_events;
