@@ -24,7 +24,7 @@ FUNCTIONS = {
     "run-operations": {"timeout": 60, "memory": 512, "own": {"WEBHOOK_URL", "REPLICA_BUCKET", "REPLICA_REGION"}},
     "live": {"timeout": 15, "memory": 256, "own": set()},
     "sweep": {"timeout": 60, "memory": 256, "own": {"AUDIT_BUCKET", "DEAD_LETTER_QUEUE_URLS", "WEBHOOK_URL"}},
-    "api": {"timeout": 29, "memory": 512, "own": {"TENANT_CLAIM", "ROLE_CLAIM", "GROUPS_CLAIM"}},
+    "api": {"timeout": 29, "memory": 512, "own": {"TENANT_CLAIM", "ROLE_CLAIM", "GROUPS_CLAIM", "EVENT_WAITS_MAX"}},
 }
 COMMON_ENVIRONMENT = {
     "TABLE_NAME",

@@ -89,6 +89,10 @@ mod connections {
     pub(crate) mod rules_body;
 }
 
+mod events {
+    pub(crate) mod read_events;
+}
+
 mod exports {
     pub(crate) mod export_view;
     pub(crate) mod manage_exports;
@@ -211,6 +215,8 @@ pub struct Deps {
     pub claims: ClaimNames,
     /// The prefix of the names of all secrets; the tenant's id follows.
     pub secrets_prefix: String,
+    /// The most requests of all tenants that wait for an event at once.
+    pub waits_max: usize,
 }
 
 /// The API's dependencies as handlers receive them.
@@ -246,6 +252,7 @@ impl Deps {
             entropy: services.entropy.clone(),
             claims: claim_names(settings),
             secrets_prefix: settings.secrets_prefix(),
+            waits_max: settings.event_waits_max()?,
         })
     }
 

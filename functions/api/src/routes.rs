@@ -30,6 +30,7 @@ use crate::content::direct_content::{get_content, put_content};
 use crate::content::multipart_upload::{abort_upload, begin_upload, commit_upload, get_upload};
 use crate::dead_letters::read_dead_letters::{get_dead_letter, list_dead_letters};
 use crate::dead_letters::redrive::{drop_dead_letter, redrive_dead_letters};
+use crate::events::read_events::list_events;
 use crate::exports::manage_exports::{begin_export, cancel_export, get_export, list_exports};
 use crate::fairness::read_limits::get_limits;
 use crate::files::create_file::create_file;
@@ -125,6 +126,8 @@ routes! {
     POST   "/v1/connections/{connection}/intents/cancel"              operator cancel_intents;
     POST   "/v1/connections/{connection}/intents/{file}/retry"        editor   retry_intent;
     POST   "/v1/connections/{connection}/intents/{file}/cancel"       editor   cancel_intent;
+
+    GET    "/v1/connections/{connection}/events"                      viewer   list_events;
 
     GET    "/v1/connections/{connection}/conflicts"                   viewer   list_conflicts;
     POST   "/v1/connections/{connection}/conflicts/resolutions"       editor   resolve_conflicts;

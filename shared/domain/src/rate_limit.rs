@@ -13,6 +13,7 @@ mod slots;
 mod tenant;
 #[cfg(test)]
 mod tests;
+mod waits;
 mod write_refusals;
 
 pub use backoff::{Backoff, Jitter, doubled_millis, growing_wait_millis};
@@ -24,6 +25,7 @@ pub use tenant::{
     COUNT_INTERVAL_MILLIS, LimitsRefused, OwedAllowance, OwedLease, RateReached, TenantLimit,
     TenantLimits, TenantRates,
 };
+pub use waits::{Wait, Waits};
 pub use write_refusals::{Pause, WriteKind, WritesRefused};
 
 use crate::{Refusal, Timestamp};

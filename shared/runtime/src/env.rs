@@ -153,6 +153,19 @@ impl Settings {
             })
     }
 
+    /// Returns the most requests of all tenants that wait for an event at once.
+    ///
+    /// # Errors
+    /// [`SettingsError::Invalid`] if it is not a number.
+    pub fn event_waits_max(&self) -> Result<usize, SettingsError> {
+        const NAME: &str = "EVENT_WAITS_MAX";
+        let waits = self.get(NAME).unwrap_or("10").parse();
+        waits.map_err(|_| SettingsError::Invalid {
+            name: NAME,
+            wanted: "a number of requests",
+        })
+    }
+
     /// Returns the retention of the acts of the audit trail in days.
     ///
     /// # Errors

@@ -24,6 +24,7 @@ mod fuzz;
 mod http_api;
 mod iam_permissions;
 mod layout;
+mod live;
 mod local_library;
 mod log_privacy;
 mod notifications;

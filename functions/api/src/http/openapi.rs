@@ -23,6 +23,7 @@ use crate::connections::{
 use crate::content::{content_versions, direct_content, multipart_upload};
 use crate::dead_letters::{read_dead_letters, redrive};
 use crate::described::passes;
+use crate::events::read_events;
 use crate::exports::manage_exports;
 use crate::fairness::read_limits;
 use crate::files::{create_file, edit_file, intents, read_files, roll_back_file};
@@ -64,6 +65,7 @@ use crate::routes::ROUTES;
         findings::list_findings,
         read_dead_letters::list_dead_letters, read_dead_letters::get_dead_letter,
         redrive::redrive_dead_letters, redrive::drop_dead_letter,
+        read_events::list_events,
         connection_stats::get_stats, read_limits::get_limits, list_acts::list_acts,
         health::get_health,
         manage_exports::list_exports, manage_exports::begin_export,

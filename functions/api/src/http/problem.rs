@@ -70,6 +70,7 @@ kinds! {
     ConflictMoved: 409, "conflict-moved", "The sides of the conflict have moved";
     Gone: 410, "gone", "The file is gone";
     FileGone: 422, "file-gone", "Not possible while the file is gone";
+    CursorExpired: 410, "cursor-expired", "Events after the cursor are no longer known";
     WasDeleted: 410, "was-deleted", "What the first request made or changed is gone";
     KeyReused: 422, "idempotency-key-reused", "The Idempotency-Key belongs to another request";
     CredentialsRefused: 422, "credentials-refused", "Drive refuses these credentials";

@@ -61,6 +61,8 @@ pub struct FunctionSettings {
 
 /// The prefix of the names of all secrets, as on AWS.
 pub const SECRETS_PREFIX: &str = "drivesync/";
+/// The most requests that wait for an event at once.
+const WAITS_MAX: usize = 100;
 
 impl Functions {
     /// Creates the dependencies of all functions.
@@ -195,6 +197,7 @@ impl Functions {
                 entropy,
                 claims: api::ClaimNames::default(),
                 secrets_prefix: SECRETS_PREFIX.to_owned(),
+                waits_max: WAITS_MAX,
             }),
         }
     }

@@ -132,6 +132,11 @@ impl Key {
         Self::new(tenant_pk(tenant), "SLOTS")
     }
 
+    /// The key of the requests of all tenants that wait for an event.
+    pub(crate) fn waits() -> Self {
+        Self::new("_system", "WAITS")
+    }
+
     /// The key of the connection's rate limit.
     pub(crate) fn rate_limit(key: &ConnectionKey) -> Self {
         Self::new(connection_pk(key), "PACE")

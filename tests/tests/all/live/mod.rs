@@ -1,0 +1,3 @@
+//! What a connection's readers are told.
+
+mod event_list;
