@@ -125,6 +125,15 @@ pub(crate) enum Command {
         #[arg(long, value_name = "ROLE", default_value = "admin", value_parser = role)]
         role: Role,
     },
+    /// Print the events of a running system as they come: from now on, or from a cursor on.
+    Watch {
+        /// Only these types, separated by commas: `file:modified,conflict:detected`.
+        #[arg(long, value_name = "TYPES")]
+        types: Option<String>,
+        /// Begin after this cursor: the `sequence` of an event.
+        #[arg(long, value_name = "CURSOR")]
+        after: Option<String>,
+    },
     /// Demonstrate two clients that edit one file, offline and at the same moment, on temporary
     /// data.
     Stories,

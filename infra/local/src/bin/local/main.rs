@@ -6,6 +6,7 @@ mod demo;
 mod drive_source;
 mod run;
 mod verify_acts;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -25,6 +26,10 @@ async fn main() -> ExitCode {
         Some(cli::Command::Stories) => demo::stories(&arguments).await.map(|()| true),
         Some(cli::Command::Token { role }) => token(&arguments, *role).map(|()| true),
         Some(cli::Command::Compare) => compare::compare(&arguments).await,
+        Some(cli::Command::Watch { types, after }) => {
+            let watched = watch::watch(&arguments, types.as_deref(), after.as_deref());
+            watched.await.map(|()| true)
+        }
         Some(cli::Command::VerifyActs { files }) => verify_acts::verify_acts(files),
         None => run::run(&arguments).await.map(|()| true),
     };
