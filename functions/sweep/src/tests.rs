@@ -344,7 +344,8 @@ async fn regression_a_dead_letter_is_sent_again_by_itself_at_growing_intervals()
         world.send(DEAD_LETTERS, "a", &sent);
         run(&world).await;
     }
-    assert!(waits.is_sorted() && waits[3] >= 8 * waits[0], "{waits:?}");
+    // Each doubles, with 20 % of jitter, and is seen at the next run.
+    assert!(waits.is_sorted() && waits[3] > 4 * waits[0], "{waits:?}");
 }
 
 #[tokio::test(start_paused = true)]
