@@ -14,6 +14,18 @@ use crate::Deps;
 /// reports.
 pub(crate) type RecentOperations = BTreeMap<ConnectionKey, Vec<Operation>>;
 
+/// Returns the newest operations of a connection, read once for a batch.
+pub(crate) async fn operations_of<'a>(
+    key: &ConnectionKey,
+    recent_operations: &'a mut RecentOperations,
+    deps: &Deps,
+) -> Result<&'a mut Vec<Operation>, StoreError> {
+    match recent_operations.entry(key.clone()) {
+        Entry::Occupied(known) => Ok(known.into_mut()),
+        Entry::Vacant(unknown) => Ok(unknown.insert(deps.store.recent_operations(key).await?)),
+    }
+}
+
 /// Schedules a content scan of the connection when a folder is new, renamed or moved in Drive, if
 /// that brings its contents into the scope of the connection's rules. One scan covers many folders.
 pub(crate) async fn schedule_for_folder(
@@ -29,10 +41,7 @@ pub(crate) async fn schedule_for_folder(
     if connection.rules.is_empty() {
         return Ok(());
     }
-    let operations = match recent_operations.entry(key.clone()) {
-        Entry::Occupied(known) => known.into_mut(),
-        Entry::Vacant(unknown) => unknown.insert(deps.store.recent_operations(key).await?),
-    };
+    let operations = operations_of(key, recent_operations, deps).await?;
     // A listing of another log may end at any time, or never if its drive is left.
     let log = folder.metadata.log();
     let mut listings = operations.iter().filter(|operation| operation.lists_all());

@@ -1,27 +1,42 @@
-//! Watches the table's stream and sends wakes for content.
+//! Watches the table's stream: appends what changes mean to the event logs, and sends wakes for
+//! content.
 //!
-//! A file's record states what is owed for its content; the stream only triggers the check. A
-//! stream record that arrives twice is therefore harmless, and one without any relevance to content
-//! is skipped. An unreadable one is stored as a dead letter and skipped, since a shard is processed
-//! in order and would be blocked by it.
+//! Events: those of a batch are appended once, after its records were read, in the order of the
+//! stream. An event has the same id however often its record arrives, so that readers take it once.
+//! The log of one connection stops nobody else's: where events can't be appended, a reset is owed.
+//!
+//! Content: a file's record states what is owed for its content; the stream only triggers the
+//! check. A stream record that arrives twice is therefore harmless.
+//!
+//! An unreadable record is stored as a dead letter and skipped, since a shard is processed in order
+//! and would be blocked by it.
 
+mod append;
 mod content_scan;
+#[cfg(test)]
+mod event_tests;
+mod memory;
 mod read;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use aws_lambda_events::event::dynamodb::{Event, EventRecord};
+use aws_lambda_events::event::dynamodb::{Event as StreamEvent, EventRecord};
 use aws_lambda_events::event::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse};
-use domain::{Cause, ConnectionKey, FileId, FileRecord, affects_content};
+use domain::event::Event;
+use domain::{Cause, ConnectionKey, FileRecord, Timestamp, affects_content};
 use runtime::{Clock, Entropy, Settings, SettingsError, telemetry};
-use store::stream::FileChange;
+use store::stream::{self, Change, FileChange, ItemKind};
 use store::{Connection, Store, StoreError};
 use tracing::{Instrument as _, Span};
-use worker::{ContentQueues, ContentWake, DedupKey, Priority, WorkError};
+use worker::{ContentQueues, ContentWake, DedupKey, Priority, Queue, WorkError};
 
-use crate::read::StreamRecord;
+use crate::append::Told;
+use crate::content_scan::RecentOperations;
+pub use crate::memory::Memory;
 
 /// The dependencies of the function.
 #[derive(Clone)]
@@ -30,6 +45,10 @@ pub struct Deps {
     pub store: Store,
     /// The queues that receive the wakes for content.
     pub contents: ContentQueues,
+    /// The queue that receives the wakes of live readers.
+    pub live: Queue,
+    /// What this instance remembers.
+    pub memory: Memory,
     /// The source of the current time.
     pub clock: Clock,
     /// The source of randomness.
@@ -48,6 +67,8 @@ impl Deps {
             store: Store::new(aws_sdk_dynamodb::Client::new(&aws), settings.table()?)
                 .keeping_events_for(settings.event_days()?),
             contents: ContentQueues::from_settings(&sqs, settings)?,
+            live: Queue::from_setting(&sqs, settings, "LIVE_QUEUE_URL")?,
+            memory: Memory::default(),
             clock: Clock::system(),
             entropy: Entropy::system(),
         })
@@ -57,45 +78,44 @@ impl Deps {
     fn caused_by(&self, cause: Cause) -> Self {
         Self {
             store: self.store.caused_by(cause),
+            live: self.live.caused_by(cause),
             ..self.clone()
         }
     }
 }
 
-/// Returns whether a connection's content is mirrored. The read is consistent: everything written
-/// after the setting was enabled triggers a wake, and a content scan covers what was written
-/// before.
-///
-/// # Errors
-/// [`StoreError`]
-pub async fn is_mirrored(key: &ConnectionKey, store: &Store) -> Result<bool, StoreError> {
-    let connection = store.load_connection(key).await?;
-    Ok(connection.is_some_and(|connection| connection.content.enabled))
-}
-
 /// Handles a batch of one shard, in order. The response names the first record that was not
 /// processed; it and everything after it is delivered again. What follows from a change has the
 /// cause that the changed record carries, and everything else has one of its own.
-pub async fn handle(event: Event, deps: &Deps) -> DynamoDbEventResponse {
+pub async fn handle(event: StreamEvent, deps: &Deps) -> DynamoDbEventResponse {
     let cause = deps.entropy.cause();
     let deps = deps.caused_by(cause);
     let handled = handle_records(event, &deps);
     handled.instrument(telemetry::span(cause)).await
 }
 
-async fn handle_records(event: Event, deps: &Deps) -> DynamoDbEventResponse {
+async fn handle_records(event: StreamEvent, deps: &Deps) -> DynamoDbEventResponse {
     let mut batch = Batch::default();
     let mut failed = None;
     for record in event.records {
         let sequence = record.change.sequence_number.clone().unwrap_or_default();
-        if let Err(error) = batch.add(record, &sequence, deps).await {
+        // Boxed, to limit the depth of nested futures.
+        if let Err(error) = Box::pin(batch.add(record, &sequence, deps)).await {
             failed = Some(log_failure(sequence, &error));
             break;
         }
     }
-    // Wakes of the records before the failure are sent nevertheless.
-    if let Err((sequence, error)) = batch.send(deps).await {
-        failed = Some(log_failure(sequence, &error));
+    // What the records before the failure tell is sent nevertheless.
+    let told = std::mem::take(&mut batch.told);
+    let (appended, sent) = tokio::join!(append::append_all(told, deps), batch.send(deps));
+    for (sequence, error) in [appended, sent].into_iter().filter_map(Result::err) {
+        let sequence = log_failure(sequence, &error);
+        if failed
+            .as_ref()
+            .is_none_or(|failed| is_earlier(&sequence, failed))
+        {
+            failed = Some(sequence);
+        }
     }
     let mut response = DynamoDbEventResponse::default();
     if let Some(sequence) = failed {
@@ -117,11 +137,20 @@ fn log_failure(sequence: String, error: &WorkError) -> String {
     sequence
 }
 
-/// The wakes of a batch.
+/// Returns whether one sequence number is before another: those of a shard increase numerically and
+/// may grow in length.
+fn is_earlier(one: &str, other: &str) -> bool {
+    (one.len(), one) < (other.len(), other)
+}
+
+/// What a batch tells.
 #[derive(Default)]
 struct Batch {
-    connections: BTreeMap<ConnectionKey, Option<Connection>>,
-    recent_operations: content_scan::RecentOperations,
+    /// The connections that exist, loaded once: consistently, so that everything written after a
+    /// setting was enabled follows it.
+    connections: BTreeMap<ConnectionKey, Option<Arc<Connection>>>,
+    recent_operations: RecentOperations,
+    told: BTreeMap<ConnectionKey, Told>,
     /// Each with the sequence number of the record that caused it.
     wakes: Vec<(String, Priority, ContentWake, DedupKey, Option<Cause>)>,
 }
@@ -133,39 +162,129 @@ impl Batch {
         sequence: &str,
         deps: &Deps,
     ) -> Result<(), WorkError> {
-        let Some(file_key) = store::stream::file_of_keys(&record.change.keys) else {
+        let Some((key, kind)) = stream::item_of_keys(&record.change.keys) else {
             return Ok(());
         };
-        let Some(connection) = load_mirrored(&mut self.connections, &file_key.0, deps).await?
-        else {
+        let Some(connection) = self.connection(&key, deps).await? else {
             return Ok(());
         };
-        match read::read(record, file_key, deps).await? {
-            StreamRecord::Change(change) => {
-                let cause = change.after.as_ref().and_then(|record| record.cause);
-                let cause = cause.or(deps.store.cause());
-                let (deps, span) = match cause {
-                    Some(cause) => (&deps.caused_by(cause), telemetry::span(cause)),
-                    None => (deps, Span::current()),
-                };
-                content_scan::schedule_for_folder(
-                    &change,
-                    connection,
-                    &mut self.recent_operations,
-                    deps,
-                )
-                .instrument(span)
-                .await?;
-                if let Some((priority, dedup_key)) = content_wake(&connection.rules, &change) {
-                    let (key, file) = (change.key, change.file);
-                    let wake = ContentWake { key, file };
-                    self.wakes
-                        .push((sequence.to_owned(), priority, wake, dedup_key, cause));
-                }
+        let tells = deps.store.event_days() > 0;
+        let mirrors = connection.content.enabled && matches!(kind, ItemKind::File(_));
+        if !tells && !mirrors {
+            return Ok(());
+        }
+        let at = read::time_of(&record);
+        let table = append::table_mark(record.event_source_arn.as_deref());
+        let Some(change) = read::read(record, &key, &kind, deps).await? else {
+            return Ok(());
+        };
+        if tells {
+            let events = self.events(&change, &kind, &connection, at, deps).await?;
+            if !events.is_empty() {
+                let told = self.told.entry(key).or_insert_with(|| Told {
+                    first: sequence.to_owned(),
+                    table,
+                    events: Vec::new(),
+                });
+                told.events.extend(events);
             }
-            StreamRecord::Unreadable => {}
+        }
+        if let (true, Change::File(change)) = (mirrors, change) {
+            self.add_content_wake(*change, &connection, sequence, deps)
+                .await?;
         }
         Ok(())
+    }
+
+    /// Returns the events of a change that are told.
+    async fn events(
+        &mut self,
+        change: &Change,
+        kind: &ItemKind,
+        connection: &Connection,
+        at: Timestamp,
+        deps: &Deps,
+    ) -> Result<Vec<Event>, StoreError> {
+        let key = &connection.key;
+        let mut events = told::events_of(change, at);
+        if events.iter().any(|event| event.kind.tells_of_a_file())
+            && self.is_listed(key, change, deps).await?
+        {
+            events.retain(|event| !event.kind.tells_of_a_file());
+        }
+        if !events.is_empty() && told::is_out_of_scope(change, kind, connection, deps).await? {
+            return Ok(Vec::new());
+        }
+        events.retain(|event| deps.memory.admits(key, event));
+        Ok(events)
+    }
+
+    /// Returns whether a change of a file was made by a listing that has not ended: readers load
+    /// what it found when they are told of its end. The operations are read after the change was
+    /// committed, so that a change after the end of its listing is told.
+    async fn is_listed(
+        &mut self,
+        key: &ConnectionKey,
+        change: &Change,
+        deps: &Deps,
+    ) -> Result<bool, StoreError> {
+        let cause = match change {
+            Change::File(change) => change.after.as_ref().and_then(|record| record.cause),
+            Change::Conflict { .. }
+            | Change::Content { .. }
+            | Change::Operation { .. }
+            | Change::DeadLetter { .. }
+            | Change::Connection { .. }
+            | Change::Removed => None,
+        };
+        let Some(cause) = cause else {
+            return Ok(false);
+        };
+        let operations =
+            content_scan::operations_of(key, &mut self.recent_operations, deps).await?;
+        Ok(operations.iter().any(|operation| {
+            operation.lists_all() && !operation.has_ended() && operation.cause == Some(cause)
+        }))
+    }
+
+    /// Adds what follows from the change of a file's record for its content.
+    async fn add_content_wake(
+        &mut self,
+        change: FileChange,
+        connection: &Connection,
+        sequence: &str,
+        deps: &Deps,
+    ) -> Result<(), StoreError> {
+        let cause = change.after.as_ref().and_then(|record| record.cause);
+        let cause = cause.or(deps.store.cause());
+        let (deps, span) = match cause {
+            Some(cause) => (&deps.caused_by(cause), telemetry::span(cause)),
+            None => (deps, Span::current()),
+        };
+        content_scan::schedule_for_folder(&change, connection, &mut self.recent_operations, deps)
+            .instrument(span)
+            .await?;
+        if let Some((priority, dedup_key)) = content_wake(&connection.rules, &change) {
+            let (key, file) = (change.key, change.file);
+            let wake = ContentWake { key, file };
+            self.wakes
+                .push((sequence.to_owned(), priority, wake, dedup_key, cause));
+        }
+        Ok(())
+    }
+
+    /// Returns the connection, if it exists.
+    async fn connection(
+        &mut self,
+        key: &ConnectionKey,
+        deps: &Deps,
+    ) -> Result<Option<Arc<Connection>>, StoreError> {
+        if let Some(known) = self.connections.get(key) {
+            return Ok(known.clone());
+        }
+        let connection = deps.store.load_connection(key).await?.map(Arc::new);
+        self.connections.insert(key.clone(), connection.clone());
+        Ok(connection)
     }
 
     /// Sends the wakes. An error comes with the sequence number of the first record whose wake was
@@ -190,10 +309,9 @@ impl Batch {
                     "sent content wakes"
                 ),
                 Err(error) => {
-                    // The sequence numbers of a shard increase numerically and may grow in length.
                     let earlier = first_failed
                         .as_ref()
-                        .is_none_or(|(before, _)| (first.len(), *first) < (before.len(), before));
+                        .is_none_or(|(before, _)| is_earlier(first, before));
                     if earlier {
                         first_failed = Some(((*first).clone(), error.into()));
                     }
@@ -202,20 +320,6 @@ impl Batch {
         }
         first_failed.map_or(Ok(()), Err)
     }
-}
-
-/// Returns the connection if its content is mirrored; loaded once for a batch.
-async fn load_mirrored<'a>(
-    connections: &'a mut BTreeMap<ConnectionKey, Option<Connection>>,
-    key: &ConnectionKey,
-    deps: &Deps,
-) -> Result<Option<&'a Connection>, StoreError> {
-    if !connections.contains_key(key) {
-        let connection = deps.store.load_connection(key).await?;
-        let connection = connection.filter(|connection| connection.content.enabled);
-        connections.insert(key.clone(), connection);
-    }
-    Ok(connections.get(key).and_then(Option::as_ref))
 }
 
 /// Returns the wake that a change of a record requires: prompt for a change, bulk for a first
@@ -235,6 +339,3 @@ fn content_wake(rules: &domain::Rules, change: &FileChange) -> Option<(Priority,
     };
     Some((priority, DedupKey::Record(after.revision)))
 }
-
-/// The key of a file: its connection and its id.
-type FileKey = (ConnectionKey, FileId);

@@ -6,15 +6,17 @@ use serde_json::{Value, json};
 use worker::ContentWake;
 use worker_testing::World;
 
-use super::{Deps, handle};
+use super::{Deps, Memory, handle};
 
 const HIGH: &str = "content.fifo";
 const BULK: &str = "content-bulk.fifo";
 
-fn deps(world: &World) -> Deps {
+pub(crate) fn deps(world: &World) -> Deps {
     Deps {
         store: world.store.clone(),
         contents: world.contents(),
+        live: world.queue("live.fifo"),
+        memory: Memory::default(),
         clock: world.clock.clone(),
         entropy: world.entropy.clone(),
     }
@@ -40,7 +42,7 @@ async fn run(world: &World, record: &FileRecord, changes: &[(Value, Value)]) -> 
 }
 
 /// Makes a change of the record. Returns the item before and after it.
-async fn change(
+pub(crate) async fn change(
     world: &World,
     record: &FileRecord,
     edit: impl FnOnce(&mut FileRecord),

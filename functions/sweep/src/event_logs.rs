@@ -3,12 +3,17 @@
 
 use domain::ConnectionKey;
 use domain::event::{
-    Author, Details, Epoch, Event, EventLogState, EventType, Subject, Upkeep, upkeep,
+    Author, Details, Epoch, Event, EventLogState, EventType, LogEnd, Subject, Upkeep, upkeep,
 };
-use store::{Appending, Nonce};
+use runtime::telemetry;
+use store::{Appending, Nonce, StoreError};
 use worker::WorkError;
+use worker::queue::wake_live;
 
 use crate::Deps;
+
+/// The time until the next look at the log of a deleted connection.
+const DELETED_MILLIS: i64 = 24 * 3_600_000;
 
 /// Does what a connection's event log needs now.
 pub(crate) async fn keep(key: &ConnectionKey, deps: &Deps) -> Result<(), WorkError> {
@@ -17,14 +22,34 @@ pub(crate) async fn keep(key: &ConnectionKey, deps: &Deps) -> Result<(), WorkErr
     let Some(read) = store.event_log_state(key).await? else {
         return Ok(());
     };
-    let connection = store.load_connection(key).await?;
-    let is_kept = connection.is_some_and(|connection| connection.deletion.is_none());
-    if !is_kept || store.event_days() == 0 {
+    let connection = store.load_any_connection(key).await?;
+    let Some(connection) = connection.filter(|_| store.event_days() > 0) else {
         store.forget_event_log(key).await?;
         return Ok(());
+    };
+    if !connection.exists() {
+        // It may be restored. An erasure removes the state with everything else.
+        let later = now.plus_millis(DELETED_MILLIS);
+        store
+            .save_event_log_state(key, Some(&read), read.state, later)
+            .await?;
+        return Ok(());
     }
-    let mut end = store.event_log_end(key).await?;
+    let (mut end, unreadable) = match store.event_log_end(key).await {
+        Ok(end) => (end, false),
+        Err(StoreError::Corrupt { .. }) => (None, true),
+        // Newer code keeps its log, unless an append has failed: then that code is not at work.
+        Err(StoreError::NewerItem { .. }) if read.state.reset_owed => (None, true),
+        Err(
+            error @ (StoreError::Busy(_)
+            | StoreError::Refused(_)
+            | StoreError::TooLarge { .. }
+            | StoreError::NewerItem { .. }
+            | StoreError::InvalidCursor),
+        ) => return Err(error.into()),
+    };
     let kind = match upkeep(read.state, end.as_ref(), store.event_days(), now) {
+        _ if unreadable => Some(EventType::SyncReset),
         Upkeep::Reset => Some(EventType::SyncReset),
         Upkeep::Heartbeat => Some(EventType::SyncHeartbeat),
         Upkeep::Wait(_) => None,
@@ -45,7 +70,22 @@ pub(crate) async fn keep(key: &ConnectionKey, deps: &Deps) -> Result<(), WorkErr
             nonce: Nonce(deps.entropy.next()),
             now,
         };
-        end = store.append_events(key, &[event], &appending).await?;
+        let events = [event];
+        end = match unreadable {
+            true => {
+                store
+                    .append_after_unreadable(key, &events, &appending)
+                    .await?
+            }
+            false => store.append_events(key, &events, &appending).await?,
+        };
+        wake_readers(key, end.as_ref(), deps).await;
+        if kind == EventType::SyncReset {
+            tracing::warn!(
+                connection = %key, unreadable, metric = "event_log_reset",
+                "events could not be appended: told readers to reload"
+            );
+        }
         tracing::info!(connection = %key, event = %kind, "appended to the event log");
     }
     let calm = EventLogState::default();
@@ -56,4 +96,17 @@ pub(crate) async fn keep(key: &ConnectionKey, deps: &Deps) -> Result<(), WorkErr
             .await?;
     }
     Ok(())
+}
+
+/// Wakes the live readers of a log. A wake that is lost is made good by the next one: readers go by
+/// the log.
+async fn wake_readers(key: &ConnectionKey, end: Option<&LogEnd>, deps: &Deps) {
+    let Some(end) = end else {
+        return;
+    };
+    let appended = end.cursor().to_string();
+    if let Err(error) = wake_live(&deps.wakes.live, key, &appended).await {
+        let error = telemetry::chain(&error);
+        tracing::warn!(connection = %key, error, metric = "live_wake_failed", "could not wake live readers");
+    }
 }

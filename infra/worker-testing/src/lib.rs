@@ -49,6 +49,19 @@ pub const OWNER: &str = "owner";
 const TABLE: &str = "drivesync";
 const DRIVE_URL: &str = "http://drive.test";
 
+/// A change of an item: its key, and the item before and after it (`Null`: there was none).
+#[derive(Debug, Clone)]
+pub struct ItemChange {
+    /// The partition key.
+    pub pk: String,
+    /// The sort key.
+    pub sk: String,
+    /// The item before.
+    pub old: serde_json::Value,
+    /// The item after.
+    pub new: serde_json::Value,
+}
+
 /// A table, queues and a Drive in memory, with one connection at most.
 pub struct World {
     /// The table.
@@ -288,8 +301,13 @@ impl World {
     /// Returns the stored item of a file's record in DynamoDB's JSON, as the table's stream has it.
     #[must_use]
     pub fn image(&self, file: &FileId) -> serde_json::Value {
-        let pk = format!("T#acme#F#c_01#{file}");
-        aws::item(&self.database, TABLE, &pk, "HEAD")
+        self.item(&format!("T#acme#F#c_01#{file}"), "HEAD")
+    }
+
+    /// Returns any stored item in DynamoDB's JSON.
+    #[must_use]
+    pub fn item(&self, pk: &str, sk: &str) -> serde_json::Value {
+        aws::item(&self.database, TABLE, pk, sk)
     }
 
     /// Returns the batch of the table's stream that reports these changes of a file's item, each
@@ -300,22 +318,37 @@ impl World {
         file: &FileId,
         changes: &[(serde_json::Value, serde_json::Value)],
     ) -> DynamoDbEvent {
-        let keys = json!({"PK": {"S": format!("T#acme#F#c_01#{file}")}, "SK": {"S": "HEAD"}});
-        let record = |(at, (old, new)): (usize, &(serde_json::Value, serde_json::Value))| {
-            let mut change = json!({
-                "Keys": keys, "SequenceNumber": (at + 1).to_string(), "SizeBytes": 1,
+        let pk = format!("T#acme#F#c_01#{file}");
+        let of_file = |(old, new): &(serde_json::Value, serde_json::Value)| ItemChange {
+            pk: pk.clone(),
+            sk: "HEAD".to_owned(),
+            old: old.clone(),
+            new: new.clone(),
+        };
+        let changes: Vec<ItemChange> = changes.iter().map(of_file).collect();
+        self.stream_batch("arn:aws:dynamodb:x", &changes)
+    }
+
+    /// Returns the batch of the stream with this address that reports these changes, at the current
+    /// time. The sequence numbers are 1, 2, ...
+    #[must_use]
+    pub fn stream_batch(&self, stream_arn: &str, changes: &[ItemChange]) -> DynamoDbEvent {
+        let record = |(at, change): (usize, &ItemChange)| {
+            let mut shown = json!({
+                "Keys": {"PK": {"S": change.pk}, "SK": {"S": change.sk}},
+                "SequenceNumber": (at + 1).to_string(), "SizeBytes": 1,
                 "StreamViewType": "NEW_AND_OLD_IMAGES",
-                "ApproximateCreationDateTime": EPOCH.as_seconds(),
+                "ApproximateCreationDateTime": self.clock.now().as_seconds(),
             });
-            for (name, image) in [("OldImage", old), ("NewImage", new)] {
+            for (name, image) in [("OldImage", &change.old), ("NewImage", &change.new)] {
                 if !image.is_null() {
-                    change[name] = image.clone();
+                    shown[name] = image.clone();
                 }
             }
             json!({
                 "eventID": format!("e{at}"), "eventName": "MODIFY", "eventVersion": "1.1",
                 "eventSource": "aws:dynamodb", "awsRegion": sqs_fifo::REGION,
-                "eventSourceARN": "arn:aws:dynamodb:x", "dynamodb": change,
+                "eventSourceARN": stream_arn, "dynamodb": shown,
             })
         };
         let records: Vec<_> = changes.iter().enumerate().map(record).collect();

@@ -32,7 +32,7 @@ pub struct Bare {
     pub functions: Functions,
     pub key: ConnectionKey,
     pub used: Used,
-    /// The reader of the table's stream, if content is mirrored.
+    /// The reader of the table's stream, if content is mirrored or events are told.
     stream: Option<StreamSource>,
     millis: Arc<AtomicI64>,
 }
@@ -48,6 +48,8 @@ pub struct Used {
     pub seconds: BTreeMap<Queue, f64>,
     /// Invocations of the function on the table's stream, and the seconds that they took.
     pub stream: (u64, f64),
+    /// The write units within them.
+    pub stream_units: f64,
 }
 
 impl Bare {
@@ -79,13 +81,13 @@ impl Bare {
             webhook_url: None,
             tenant_limits: TenantLimits::none(),
             history_days: Some(90),
+            event_days: 0,
             clock: Clock::new(move || Timestamp::from_millis(tell.load(Ordering::Relaxed))),
             entropy: Entropy::system(),
         };
         let functions = Functions::new(&aws, &setting);
         let key = connect(&aws, &functions, &drive_url, content).await;
-        let store = functions.publish_events.store.clone();
-        let stream = content.then(|| StreamSource::new(&aws, store));
+        let stream = content.then(|| StreamSource::new(&aws));
         let mut bare = Self {
             simulator,
             aws,
@@ -110,6 +112,20 @@ impl Bare {
             ..(*self.functions.apply_snapshots).clone()
         };
         self.functions.apply_snapshots = Arc::new(deps);
+    }
+
+    /// Appends events from now on.
+    pub async fn tell_events(&mut self) {
+        let deps = publish_events::Deps::clone(&self.functions.publish_events);
+        let stream = StreamSource::new(&self.aws);
+        self.stream = Some(stream);
+        // What has happened so far is passed over.
+        self.pump_stream().await;
+        let store = deps
+            .store
+            .clone()
+            .keeping_events_for(domain::event::EVENT_DAYS);
+        self.functions.publish_events = Arc::new(publish_events::Deps { store, ..deps });
     }
 
     /// Moves the clock.
@@ -153,6 +169,7 @@ impl Bare {
             return 0;
         };
         let batches = AtomicU64::new(0);
+        let before = self.aws.dynamodb().counters().write_units;
         let deps = self.functions.publish_events.clone();
         let began = Instant::now();
         let handle = |event| {
@@ -164,6 +181,7 @@ impl Bare {
         let batches = batches.into_inner();
         if batches > 0 {
             self.used.stream.0 += batches;
+            self.used.stream_units += self.aws.dynamodb().counters().write_units - before;
             self.used.stream.1 += began.elapsed().as_secs_f64();
         }
         batches

@@ -2,11 +2,11 @@
 //!
 //! `cargo bench -p tests` runs everything with 20,000 files, and the part `real` with 50,000.
 //! Options, after `--`: `--files N` sets the number of files; `--only NAME` runs one part (`sync`,
-//! `latency`, `burst`, `cost`, `push`, `faults`, in which Drive rejects one call in twenty,
-//! `content`, or its parts `content-memory`, `content-large`, `content-small` and `content-cost`,
-//! `cold-start`, `real`: shared drives, lost tokens, mass changes); `--memory` runs only the first
-//! sync and measures its memory (100,000 files by default); `--json` prints one JSON object. The
-//! exit code does not depend on the targets.
+//! `latency`, `burst`, `cost`, `events`, `push`, `faults`, in which Drive rejects one call in
+//! twenty, `content`, or its parts `content-memory`, `content-large`, `content-small` and
+//! `content-cost`, `cold-start`, `real`: shared drives, lost tokens, mass changes); `--memory` runs
+//! only the first sync and measures its memory (100,000 files by default); `--json` prints one JSON
+//! object. The exit code does not depend on the targets.
 //!
 //! `--only soak` is a test rather than a measurement, and runs only on request: ten minutes
 //! (`--soak-seconds N`) of edits on both sides, faults and `kill -9` (`--no-kills`: one long life,
@@ -19,6 +19,7 @@ mod burst;
 mod cold_start;
 mod content;
 mod cost;
+mod event_cost;
 mod faults;
 mod first_sync;
 mod latency;
@@ -156,6 +157,9 @@ async fn run(arguments: &Arguments, report: &mut Report) -> bool {
     }
     if arguments.wants("cost") {
         cost::measure(report).await;
+    }
+    if arguments.wants("events") {
+        event_cost::measure(report).await;
     }
     if arguments.wants("faults") {
         faults::measure(report).await;

@@ -242,6 +242,7 @@ fn publish_events_handles_its_sample_events() {
         ("renamed", (0, 0, 0)),
         ("trashed", (1, 0, 0)),
         ("unknown-connection", (0, 0, 0)),
+        ("what-events-tell-of", (0, 0, 0)),
     ]);
     run(async {
         let stage = Stage::build().await;

@@ -54,7 +54,7 @@ pub fn start(aws: &Aws, functions: &Functions, clock: &Clock, shutdown: &Shutdow
         }
     }
     tasks.spawn(sweeps(functions.clone(), clock.clone(), shutdown.clone()));
-    let stream = StreamSource::new(aws, functions.publish_events.store.clone());
+    let stream = StreamSource::new(aws);
     tasks.spawn(stream::run(stream, functions.clone(), shutdown.clone()));
     tasks.spawn(expire_items(aws.dynamodb().clone(), shutdown.clone()));
     tasks

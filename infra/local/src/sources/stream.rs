@@ -1,13 +1,12 @@
 //! The event source of the table's stream. Like Lambda's it delivers in order, continues at its
 //! last position, and repeats from the first failed record.
 
-use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;
 
 use aws_lambda_events::event::dynamodb::Event;
 use aws_lambda_events::event::streams::DynamoDbEventResponse;
-use domain::ConnectionKey;
-use store::{Store, StoreError, stream};
+use store::stream::invokes;
 
 use super::{FAILED_PAUSE, Shutdown, stopped};
 use crate::aws::Aws;
@@ -26,9 +25,6 @@ pub enum StreamError {
     /// The stream cannot be read.
     #[error("the stream cannot be read")]
     Dynamodb(#[from] DynamodbError),
-    /// The connections cannot be read.
-    #[error("the connections cannot be read")]
-    Store(#[from] StoreError),
     /// A batch cannot be converted to a Lambda event.
     #[error("the batch cannot be converted to a Lambda event")]
     Form(#[from] serde_json::Error),
@@ -40,8 +36,8 @@ pub enum StreamError {
 /// The only reader of the stream.
 pub struct StreamSource {
     dynamodb: Dynamodb,
-    /// Determines the connections whose records are delivered.
-    store: Store,
+    /// The shard that is read, and the number of shards.
+    shard: (u64, u64),
     /// The last processed record. It may be the one that trimming keeps, and is then delivered once
     /// more after a restart.
     after: Option<String>,
@@ -52,21 +48,34 @@ pub struct StreamSource {
 impl StreamSource {
     /// Returns a source that starts at the oldest record.
     #[must_use]
-    pub fn new(aws: &Aws, store: Store) -> Self {
+    pub fn new(aws: &Aws) -> Self {
         Self {
             dynamodb: aws.dynamodb().clone(),
-            store,
+            shard: (0, 1),
             after: None,
             read_at: None,
         }
+    }
+
+    /// Splits a shard into two, which go on where it was. As on AWS, all writes of one partition
+    /// key are in one shard.
+    #[must_use]
+    pub fn split(self) -> [Self; 2] {
+        let (shard, of) = self.shard;
+        let part = |shard| Self {
+            dynamodb: self.dynamodb.clone(),
+            shard: (shard, 2 * of),
+            after: self.after.clone(),
+            read_at: None,
+        };
+        [part(shard), part(shard + of)]
     }
 
     /// Delivers all available records, batch by batch, and trims the processed ones: a record is
     /// trimmed only after its function has responded, so that a killed process reads it again.
     /// `handle` returns `None` if its process ended.
     ///
-    /// Records of connections whose content is not mirrored are skipped. On AWS the function skips
-    /// them itself; here delivering them would cost as much as the writes.
+    /// Only the records that pass the template's filter are delivered, as on AWS.
     ///
     /// # Errors
     /// [`StreamError`]; the rest is delivered by the next poll.
@@ -86,7 +95,7 @@ impl StreamSource {
                 self.read_at = Some(writes);
                 return Ok(());
             };
-            let wanted = self.mirrored_records(&keys).await?;
+            let wanted = self.wanted(&keys);
             let failed = match wanted.is_empty() {
                 true => None,
                 false => {
@@ -110,31 +119,23 @@ impl StreamSource {
         }
     }
 
+    /// Returns the sequence numbers of the records of this shard that invoke the function.
+    fn wanted(&self, keys: &[StreamKeys]) -> Vec<String> {
+        let (shard, of) = self.shard;
+        let wanted = keys.iter().filter(|record| {
+            let mut hasher = DefaultHasher::new();
+            record.partition_key.hash(&mut hasher);
+            hasher.finish() % of == shard && invokes(&record.event_name, &record.sort_key)
+        });
+        wanted
+            .map(|record| record.sequence_number.clone())
+            .collect()
+    }
+
     fn record_processed(&mut self, through: String) -> Result<(), DynamodbError> {
         self.dynamodb.trim_stream(Some(&through))?;
         self.after = Some(through);
         Ok(())
-    }
-
-    /// Returns the sequence numbers of the records of files whose connection mirrors content.
-    async fn mirrored_records(&self, keys: &[StreamKeys]) -> Result<Vec<String>, StoreError> {
-        let files = keys.iter().filter_map(|record| {
-            let (key, _) = stream::file_of_key(&record.partition_key, &record.sort_key)?;
-            Some((key, record))
-        });
-        let files: Vec<(ConnectionKey, &StreamKeys)> = files.collect();
-        let connections: BTreeSet<ConnectionKey> =
-            files.iter().map(|(key, _)| key.clone()).collect();
-        let mut mirrored = BTreeSet::new();
-        for key in connections {
-            if publish_events::is_mirrored(&key, &self.store).await? {
-                mirrored.insert(key);
-            }
-        }
-        let wanted = files.iter().filter(|(key, _)| mirrored.contains(key));
-        Ok(wanted
-            .map(|(_, record)| record.sequence_number.clone())
-            .collect())
     }
 }
 

@@ -51,6 +51,8 @@ pub struct FunctionSettings {
     pub webhook_url: Option<String>,
     /// The retention of snapshots, in days.
     pub history_days: Option<u32>,
+    /// The retention of events, in days; 0 appends none.
+    pub event_days: u32,
     /// What each tenant may use.
     pub tenant_limits: TenantLimits,
     /// The clock.
@@ -69,7 +71,8 @@ impl Functions {
     #[must_use]
     pub fn new(aws: &Aws, settings: &FunctionSettings) -> Self {
         let FunctionSettings { clock, entropy, .. } = settings.clone();
-        let store = Store::new(aws.dynamodb_client(), aws::NAME);
+        let store =
+            Store::new(aws.dynamodb_client(), aws::NAME).keeping_events_for(settings.event_days);
         let now = clock.clone();
         let drives = Drives::new(
             settings.transport.clone(),
@@ -151,6 +154,8 @@ impl Functions {
             publish_events: Arc::new(publish_events::Deps {
                 store: store.clone(),
                 contents: contents.clone(),
+                live: wakes.live.clone(),
+                memory: publish_events::Memory::default(),
                 clock: clock.clone(),
                 entropy: entropy.clone(),
             }),

@@ -182,6 +182,7 @@ impl System {
                 drive_url: options.drive_url,
                 webhook_url: webhook_url.map(|url| format!("{url}/webhooks/drive")),
                 history_days: options.history_days,
+                event_days: domain::event::EVENT_DAYS,
                 tenant_limits: options.tenant_limits,
                 clock: clock.clone(),
                 entropy: Entropy::system(),

@@ -85,6 +85,37 @@ labels!(EventType {
 });
 
 impl EventType {
+    /// Returns whether it tells what a file is like. Those of a listing are not told one by one.
+    #[must_use]
+    pub fn tells_of_a_file(self) -> bool {
+        match self {
+            Self::FileCreated
+            | Self::FileModified
+            | Self::FileMoved
+            | Self::FileDeleted
+            | Self::FileRestored
+            | Self::FileAccessLost
+            | Self::FileShared => true,
+            Self::ContentStored
+            | Self::ContentFailed
+            | Self::ConflictDetected
+            | Self::ConflictChanged
+            | Self::ConflictResolved
+            | Self::IntentFailed
+            | Self::IntentConfirmed
+            | Self::SyncStarted
+            | Self::SyncProgress
+            | Self::SyncCompleted
+            | Self::SyncFailed
+            | Self::SyncHeartbeat
+            | Self::SyncReset
+            | Self::OperationAwaitingConfirmation
+            | Self::ConnectionSuspended
+            | Self::ConnectionResumed
+            | Self::DeadLetterParked => false,
+        }
+    }
+
     /// Returns whether no filter hides it: a reader that misses it shows what is not so.
     #[must_use]
     pub fn concerns_every_reader(self) -> bool {

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeSet;
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use domain::event::{
     Author, Details, Epoch, Event, EventCursor, EventLogState, EventType, Subject, TableMark,
 };
 use domain::{ConflictId, ConnectionKey, Field, FileId, OperationId, Timestamp};
 
 use crate::conformance::support::{fresh, ms};
-use crate::{Appending, DueItem, EventsRead, Nonce, Store};
+use crate::event::event_item::{event_sk, log_pk};
+use crate::table::key::Key;
+use crate::{Appending, DueItem, EventsRead, Nonce, Store, StoreError};
 
 const DAY_MILLIS: i64 = 24 * 3_600_000;
 
@@ -239,6 +242,79 @@ pub(crate) async fn a_restored_table_begins_a_new_epoch(store: &Store) {
     assert_eq!(all(store, &key, Some(same.cursor()), ms(4)).await, None);
     let found = all(store, &key, None, ms(4)).await.unwrap();
     assert_eq!(states(&found), ["3"]);
+}
+
+pub(crate) async fn a_log_that_begins_has_a_state_that_is_due(store: &Store) {
+    let key = fresh();
+    let append = async |millis, nonce| {
+        let told = [event("1")];
+        store
+            .append_events(&key, &told, &at(millis, nonce))
+            .await
+            .unwrap();
+    };
+    append(0, 1).await;
+    let read = store.event_log_state(&key).await.unwrap();
+    assert!(!read.unwrap().state.reset_owed);
+    let is_due = async |millis| {
+        let mut due = Vec::new();
+        for shard in 0..crate::DUE_SHARDS {
+            due.extend(
+                store
+                    .due(shard, ms(millis), None, 1_000)
+                    .await
+                    .unwrap()
+                    .items,
+            );
+        }
+        due.contains(&DueItem::EventLog(key.clone()))
+    };
+    assert!(!is_due(5 * DAY_MILLIS - 1).await);
+    assert!(is_due(5 * DAY_MILLIS).await);
+    // One that begins again keeps what is owed.
+    store.owe_reset(&key, ms(9 * DAY_MILLIS)).await.unwrap();
+    append(9 * DAY_MILLIS, 2).await;
+    let read = store.event_log_state(&key).await.unwrap();
+    assert!(read.unwrap().state.reset_owed);
+}
+
+pub(crate) async fn an_unreadable_newest_item_is_followed_by_a_new_epoch(store: &Store) {
+    let key = fresh();
+    for n in 1..=2 {
+        store
+            .append_events(&key, &[event(&n.to_string())], &at(1, n))
+            .await
+            .unwrap();
+    }
+    let before = store.event_log_end(&key).await.unwrap().unwrap();
+    let place = Key::new(log_pk(&key), event_sk(2));
+    let spoil = store.client.update_item().table_name(&store.table);
+    spoil
+        .set_key(Some(place.to_item()))
+        .update_expression("SET epoch = :odd")
+        .expression_attribute_values(":odd", AttributeValue::S("odd".to_owned()))
+        .send()
+        .await
+        .unwrap();
+    let refused = store.append_events(&key, &[event("3")], &at(2, 3)).await;
+    assert!(
+        matches!(refused, Err(StoreError::Corrupt { .. })),
+        "{refused:?}"
+    );
+    let told: Vec<Event> = (3..=30).map(|n| event(&n.to_string())).collect();
+    let after = store.append_after_unreadable(&key, &told, &at(2, 4)).await;
+    let after = after.unwrap().unwrap();
+    assert_eq!((after.first, after.number), (3, 4));
+    assert_ne!(after.epoch, before.epoch);
+    assert_eq!(all(store, &key, Some(before.cursor()), ms(3)).await, None);
+    let found = states(&all(store, &key, None, ms(3)).await.unwrap());
+    assert_eq!(found[0], "3");
+    store
+        .append_events(&key, &[event("31")], &at(3, 5))
+        .await
+        .unwrap();
+    let found = states(&all(store, &key, None, ms(3)).await.unwrap());
+    assert_eq!(found.last().unwrap(), "31");
 }
 
 pub(crate) async fn a_reset_is_owed_until_it_is_told(store: &Store) {

@@ -63,6 +63,8 @@ suite! {
         a_log_begins_again_after_its_newest_item_expired,
         a_restored_table_begins_a_new_epoch,
         a_reset_is_owed_until_it_is_told,
+        a_log_that_begins_has_a_state_that_is_due,
+        an_unreadable_newest_item_is_followed_by_a_new_epoch,
         the_events_of_a_connection_are_among_its_remains;
     checks_inconsistencies:
         a_misindexed_file_is_detected_and_repaired_by_a_write,

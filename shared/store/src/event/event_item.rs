@@ -103,17 +103,23 @@ pub(crate) fn encode_batch(
     Ok(item)
 }
 
+/// Returns the number of the item with this key.
+pub(crate) fn number_of(place: &Key) -> Result<u64, StoreError> {
+    let number = place
+        .sk
+        .strip_prefix(EVENT)
+        .and_then(|text| text.parse().ok());
+    number.ok_or_else(|| place.clone().corrupt("its key is not that of events"))
+}
+
 /// Decodes an item of a log.
 pub(crate) fn decode_batch(item: Item) -> Result<StoredBatch, StoreError> {
     let expires = item.get(EXPIRES).and_then(|value| value.as_n().ok());
     let expires = expires.and_then(|text| text.parse::<i64>().ok());
     let (place, body) = decode::<Body>(item)?;
-    let number = place
-        .sk
-        .strip_prefix(EVENT)
-        .and_then(|text| text.parse().ok());
-    let (Some(number), Some(expires)) = (number, expires) else {
-        return Err(place.corrupt("its key or its time to live is not that of events"));
+    let number = number_of(&place)?;
+    let Some(expires) = expires else {
+        return Err(place.corrupt("it has no time to live"));
     };
     let last = u32::try_from(body.events.len()).unwrap_or(u32::MAX);
     let end = LogEnd {

@@ -1,15 +1,15 @@
 //! Appending to an event log, and reading it.
 
-use domain::event::Epoch;
 use domain::event::{
-    Event, EventCursor, LogEnd, NextItem, Read, ReadItem, Start, TableMark, continued, next_item,
-    start,
+    Epoch, Event, EventCursor, LogEnd, NextItem, Read, ReadItem, Start, TableMark, continued,
+    next_item, start,
 };
 use domain::{ConnectionKey, Timestamp};
 
 use crate::event::event_item::{
-    EVENT, EventItem, StoredBatch, decode_batch, encode_batch, event_sk, log_pk,
+    EVENT, EventItem, StoredBatch, decode_batch, encode_batch, event_sk, log_pk, number_of,
 };
+use crate::table::key::{Item, Key};
 use crate::table::range::Range;
 use crate::table::store::{Applied, pause};
 use crate::table::update::Replaces;
@@ -69,7 +69,8 @@ impl Store {
     }
 
     /// Appends events to a log, in items of at most 25 events and 8 KB, and returns its end. An
-    /// error may come after a part of them: appended again, they have the same ids.
+    /// error may come after a part of them: appended again, they have the same ids. Before a log
+    /// begins, its state is saved, so that the schedule keeps it.
     ///
     /// # Errors
     /// [`StoreError`]: busy if others append all the time.
@@ -89,6 +90,54 @@ impl Store {
         Ok(end)
     }
 
+    /// Appends events to a log whose newest item can't be read: under the next number, in an epoch
+    /// of its own, so that readers reload and nobody reads that item again. Returns the end.
+    ///
+    /// # Errors
+    /// [`StoreError`]: busy if others append at the same time.
+    pub async fn append_after_unreadable(
+        &self,
+        key: &ConnectionKey,
+        events: &[Event],
+        appending: &Appending,
+    ) -> Result<Option<LogEnd>, StoreError> {
+        let newest = Range::prefix(None, log_pk(key), EVENT).descending();
+        let slice = self.slice(&newest, 1).await?;
+        let Some(newest) = slice.items.first() else {
+            return self.append_events(key, events, appending).await;
+        };
+        let number = number_of(&Key::of(newest)?)?.saturating_add(1);
+        let items: Vec<EventItem> = events.iter().map(EventItem::of).collect();
+        let Some(first) = batches(&items).next().filter(|first| !first.is_empty()) else {
+            return Ok(None);
+        };
+        let place = NextItem {
+            epoch: appending.fresh,
+            first: number,
+            number,
+            at: appending.now,
+            table: appending.table,
+        };
+        let expires_at = self.retention.of_event(place.at);
+        let item = encode_batch(key, &place, expires_at, first, appending.nonce)?;
+        match self.put(item, Replaces::Nothing).await? {
+            Applied::Done(_) => {}
+            Applied::Refused(Some(stored)) if is_of(stored.clone(), appending.nonce) => {}
+            Applied::Refused(_) => {
+                return Err(StoreError::busy("others append to the event log"));
+            }
+        }
+        let Some(rest) = events.get(first.len()..).filter(|rest| !rest.is_empty()) else {
+            return Ok(Some(end_of(&place, first, expires_at)));
+        };
+        let nonce = Nonce(appending.nonce.0.wrapping_add(1));
+        let appending = Appending {
+            nonce,
+            ..*appending
+        };
+        self.append_events(key, rest, &appending).await
+    }
+
     async fn append(
         &self,
         key: &ConnectionKey,
@@ -103,6 +152,10 @@ impl Store {
         for round in 0..ATTEMPTS_MAX {
             let place = next_item(end.as_ref(), table, fresh, now);
             let expires_at = self.retention.of_event(place.at);
+            if place.number == place.first {
+                let end = end_of(&place, events, expires_at);
+                self.begin_event_log(key, &end).await?;
+            }
             let item = encode_batch(key, &place, expires_at, events, nonce)?;
             let stored = match self.put(item, Replaces::Nothing).await? {
                 Applied::Done(_) => return Ok(end_of(&place, events, expires_at)),
@@ -172,6 +225,10 @@ impl Store {
         let next = events.last().map(|(cursor, _)| *cursor).or(after.copied());
         Ok(EventsRead::Page { events, next, head })
     }
+}
+
+fn is_of(item: Item, nonce: Nonce) -> bool {
+    decode_batch(item).is_ok_and(|batch| batch.nonce == nonce)
 }
 
 fn look(batch: &StoredBatch, now: Timestamp) -> ReadItem {

@@ -1,7 +1,7 @@
 //! What is stored of an event log besides its items: whether readers must be told to reload, and
 //! when it needs the next item although nothing happens.
 
-use domain::event::EventLogState;
+use domain::event::{EventLogState, LogEnd, Upkeep, upkeep};
 use domain::{ConnectionKey, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -85,6 +85,23 @@ impl Store {
         match self.put(item, replaces).await? {
             Applied::Done(_) => Ok(true),
             Applied::Refused(_) => Ok(false),
+        }
+    }
+
+    /// Saves the state of a log that is about to begin, due before this end of it expires. One that
+    /// is stored already stays as it is.
+    pub(crate) async fn begin_event_log(
+        &self,
+        key: &ConnectionKey,
+        end: &LogEnd,
+    ) -> Result<(), StoreError> {
+        let calm = EventLogState::default();
+        match upkeep(calm, Some(end), self.event_days(), end.at) {
+            Upkeep::Wait(due_at) => self
+                .save_event_log_state(key, None, calm, due_at)
+                .await
+                .map(drop),
+            Upkeep::Reset | Upkeep::Heartbeat => Ok(()),
         }
     }
 

@@ -68,6 +68,7 @@ impl Stage {
             webhook_url: None,
             tenant_limits: TenantLimits::none(),
             history_days: None,
+            event_days: domain::event::EVENT_DAYS,
             clock: Clock::new(move || Timestamp::from_millis(now.load(Ordering::Relaxed))),
             entropy: Entropy::new(move || entropy.fetch_add(1, Ordering::Relaxed)),
         };

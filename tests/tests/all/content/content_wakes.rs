@@ -62,11 +62,7 @@ fn no_wake_is_sent_for_a_connection_that_mirrors_no_content() {
         let file = hand.take();
         content(hand, &file, "changed");
         apply(hand).await;
-        assert_eq!(
-            hand.pump_stream().await.unwrap(),
-            0,
-            "no function is called"
-        );
+        assert!(hand.pump_stream().await.unwrap() > 0);
         assert_eq!(
             deliver_wakes(hand, Queue::Content).await,
             Vec::<String>::new()

@@ -18,7 +18,7 @@ use crate::support::sim::{FUNCTION, Misreading, MutationResult, SourceBugs, Wire
 /// The description of a bug, and the bug.
 type Bug = (&'static str, fn() -> Bugs);
 
-pub const ALL: [Bug; 11] = [
+pub const ALL: [Bug; 15] = [
     ("the cursor moves before the changes are queued", || {
         on_the_wire(cursor_first)
     }),
@@ -67,6 +67,18 @@ pub const ALL: [Bug; 11] = [
             ..SourceBugs::default()
         })
     }),
+    ("readers are woken, and nothing is appended", || {
+        of_events(told_without_log)
+    }),
+    ("the numbers of events are drawn from the time", || {
+        of_events(numbered_by_time)
+    }),
+    ("events are appended whatever the log has by now", || {
+        of_events(appended_unconditionally)
+    }),
+    ("the ids of events are drawn at each attempt", || {
+        of_events(identified_anew)
+    }),
 ];
 
 /// The bugs in the reading of Drive's answers, each with the trouble that shows it. A client that
@@ -103,6 +115,13 @@ fn on_the_wire(mutation: fn() -> WireMutation) -> Bugs {
     Bugs {
         mutation: Some(mutation),
         ..Bugs::default()
+    }
+}
+
+fn of_events(mutation: fn() -> WireMutation) -> Bugs {
+    Bugs {
+        events: true,
+        ..on_the_wire(mutation)
     }
 }
 
@@ -275,6 +294,55 @@ fn sent_forgotten() -> WireMutation {
             change(request, |body| {
                 if let Some(item) = body.get_mut("Item").and_then(Value::as_object_mut) {
                     item.remove("s");
+                }
+            });
+        }
+        MutationResult::Passes
+    })
+}
+
+/// An append is answered, and not made.
+fn told_without_log() -> WireMutation {
+    Arc::new(|request| match writes_item(request, "EV#") {
+        true => MutationResult::Answered(Response::new(Bytes::from_static(b"{}"))),
+        false => MutationResult::Passes,
+    })
+}
+
+fn numbered_by_time() -> WireMutation {
+    let began = tokio::time::Instant::now();
+    Arc::new(move |request| {
+        if writes_item(request, "EV#") {
+            let millis = began.elapsed().as_millis();
+            change(request, |body| {
+                body["Item"]["SK"]["S"] = json!(format!("EV#{millis:019}"));
+            });
+        }
+        MutationResult::Passes
+    })
+}
+
+fn appended_unconditionally() -> WireMutation {
+    Arc::new(|request| {
+        if writes_item(request, "EV#") {
+            change(request, |body| {
+                body.remove("ConditionExpression");
+            });
+        }
+        MutationResult::Passes
+    })
+}
+
+fn identified_anew() -> WireMutation {
+    let attempts = Mutex::new(0_u64);
+    Arc::new(move |request| {
+        if writes_item(request, "EV#") {
+            change(request, |body| {
+                let mut attempts = attempts.lock().unwrap();
+                *attempts += 1;
+                let events = body["Item"]["events"]["L"].as_array_mut();
+                for event in events.into_iter().flatten() {
+                    event["M"]["n"]["S"] = json!(format!("{attempts}"));
                 }
             });
         }

@@ -17,12 +17,17 @@ use crate::support::sim::{
 /// The attempts of a program whose request was not answered.
 const TRIES: usize = 5;
 
+/// One in so many schedules tells events.
+const EVENTS_EVERY: u64 = 4;
+
 /// The seeded bugs of a world; none by default.
 #[derive(Clone, Default)]
 pub struct Bugs {
     pub mutation: Option<fn() -> WireMutation>,
     pub source_bugs: SourceBugs,
     pub misreading: Option<Misreading>,
+    /// Whether events are told in every schedule, and not in a part of them.
+    pub events: bool,
     /// The connection's policy, if it is not `manual`.
     pub policies: Option<&'static str>,
 }
@@ -58,6 +63,7 @@ pub fn play(schedule: &Schedule, bugs: &Bugs, lines: bool) -> Played {
         source_bugs: bugs.source_bugs,
         misreading: bugs.misreading,
         lines,
+        events: bugs.events || schedule.seed.is_multiple_of(EVENTS_EVERY),
         ..Start::default()
     };
     simulate(start, async |sim| {
@@ -85,7 +91,10 @@ pub fn play(schedule: &Schedule, bugs: &Bugs, lines: bool) -> Played {
             false => sim.converge().await,
         };
         let responses = player.responses.lock().unwrap().clone();
-        let verdict = judge(sim, schedule, &responses, converged.err()).await;
+        let mut verdict = judge(sim, schedule, &responses, converged.err()).await;
+        if sim.tells_events() {
+            verdict.wrong.extend(sim.event_problems(sim.key()).await);
+        }
         let (crashes, faults) = sim.wire().fault_counts();
         let counters = sim.simulator().counters();
         let listed = |method: &str| counters.calls.get(method).copied().unwrap_or(0);

@@ -149,6 +149,7 @@ impl ByHand {
             webhook_url: Some(format!("{api_url}/webhooks/drive")),
             tenant_limits: TenantLimits::none(),
             history_days: Some(90),
+            event_days: domain::event::EVENT_DAYS,
             clock: Clock::new(move || Timestamp::from_millis(now())),
             entropy: Entropy::system(),
         };
@@ -157,7 +158,7 @@ impl ByHand {
             None => Functions::new(&aws, &setting),
         };
         let store = Store::new(aws.dynamodb_client(), aws::NAME);
-        let stream = StreamSource::new(&aws, store.clone());
+        let stream = StreamSource::new(&aws);
         let stream = tokio::sync::Mutex::new(stream);
         let identity = Identity::ephemeral().unwrap();
         let expires_at = setting.clock.now().as_seconds() + 365 * 86_400;

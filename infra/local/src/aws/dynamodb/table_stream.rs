@@ -20,10 +20,16 @@ fn shard() -> String {
     format!("shardId-00000001-{NAME}")
 }
 
+/// Returns the address of the table's stream, which is the same for every table in a directory.
+fn stream_arn() -> String {
+    let (region, account) = (sqs_fifo::REGION, sqs_fifo::ACCOUNT);
+    format!("arn:aws:dynamodb:{region}:{account}:table/{NAME}/stream/local")
+}
+
 /// The offset of the public form of a sequence number to the stored one.
 const OFFSET: u128 = 10_u128.pow(20);
 
-/// The item of a stream record.
+/// What a stream record is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamKeys {
     /// The record's position in the stream: 21 digits, ascending.
@@ -32,6 +38,8 @@ pub struct StreamKeys {
     pub partition_key: String,
     /// The item's sort key.
     pub sort_key: String,
+    /// The name of the write: `INSERT`, `MODIFY` or `REMOVE`.
+    pub event_name: String,
 }
 
 #[derive(Deserialize)]
@@ -48,12 +56,13 @@ struct Text {
     s: String,
 }
 
-fn keys(stored: i64, text: &str) -> Result<StreamKeys, DynamodbError> {
+fn keys(stored: i64, text: &str, event_name: String) -> Result<StreamKeys, DynamodbError> {
     let keys: Keys = serde_json::from_str(text).map_err(DynamodbError::Record)?;
     Ok(StreamKeys {
         sequence_number: public(stored),
         partition_key: keys.pk.s,
         sort_key: keys.sk.s,
+        event_name,
     })
 }
 
@@ -90,23 +99,28 @@ impl Dynamodb {
             let each = records.iter().map(|record| {
                 let text = serde_json::to_string(&record.dynamodb.keys);
                 let stored = stored(&record.dynamodb.sequence_number)?;
-                keys(stored, &text.map_err(DynamodbError::Record)?)
+                let text = text.map_err(DynamodbError::Record)?;
+                keys(stored, &text, record.event_name.clone())
             });
             return each.collect();
         };
         let reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
         let mut select = reader.prepare_cached(
-            "SELECT CAST(sequence_number AS INTEGER), keys_json FROM _stream_records
+            "SELECT CAST(sequence_number AS INTEGER), keys_json, event_name FROM _stream_records
                 WHERE table_name = ?1 AND CAST(sequence_number AS INTEGER) > ?2
                 ORDER BY CAST(sequence_number AS INTEGER) LIMIT ?3",
         )?;
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let rows = select.query_map((NAME, after, limit), |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))
+            Ok((
+                row.get::<_, i64>(0)?,
+                row.get::<_, String>(1)?,
+                row.get::<_, String>(2)?,
+            ))
         })?;
         rows.map(|row| {
-            let (stored, text) = row?;
-            keys(stored, &text)
+            let (stored, text, event_name) = row?;
+            keys(stored, &text, event_name)
         })
         .collect()
     }
@@ -123,9 +137,16 @@ impl Dynamodb {
     ) -> Result<Value, DynamodbError> {
         let Some(reader) = &self.inner.reader else {
             let after = after.map(stored).transpose()?.unwrap_or(0);
-            let mut records = self.records_in_memory(after, 1_000)?;
-            records.retain(|record| wanted.contains(&record.dynamodb.sequence_number));
-            let records = serde_json::to_value(records).map_err(DynamodbError::Record)?;
+            let mut found = self.records_in_memory(after, 1_000)?;
+            found.retain(|record| wanted.contains(&record.dynamodb.sequence_number));
+            let mut records = Vec::with_capacity(found.len());
+            for record in found {
+                let mut record = serde_json::to_value(record).map_err(DynamodbError::Record)?;
+                if let Some(members) = record.as_object_mut() {
+                    members.insert("eventSourceARN".to_owned(), json!(stream_arn()));
+                }
+                records.push(record);
+            }
             return Ok(json!({ "Records": records }));
         };
         let reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
@@ -197,6 +218,7 @@ impl Row {
             "eventVersion": "1.1",
             "eventSource": "aws:dynamodb",
             "awsRegion": sqs_fifo::REGION,
+            "eventSourceARN": stream_arn(),
             "dynamodb": shown,
         }))
     }

@@ -1,13 +1,14 @@
 //! A deterministic world: the real handlers, the clients of the SDKs and the client of Drive, over
 //! one wire in this process, on one thread, in virtual time. One seed decides everything.
 
+mod log_readers;
 mod misreadings;
 pub mod recorder;
 mod sources;
 mod tenants;
 mod wire;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
@@ -63,6 +64,11 @@ struct Inner {
     time_limit: Mutex<Option<Duration>>,
     /// The executions of the API that are left.
     api: Semaphore,
+    seed: u64,
+    /// Whether events are appended and read.
+    tells_events: bool,
+    /// The readers of the event log that are not reading.
+    readers: Mutex<BTreeMap<u64, log_readers::Reader>>,
 }
 
 /// The state of a warm process. A crash makes it cold.
@@ -104,6 +110,9 @@ pub struct Start {
     pub limits: Option<TenantLimits>,
     /// The requests that the API answers at once; `None` for all.
     pub api_at_once: Option<usize>,
+    /// Whether events are appended and read. Without them the stream affects no world whose content
+    /// is not mirrored.
+    pub events: bool,
 }
 
 /// Runs a world: connected, with everything synced. Then `act` decides.
@@ -176,6 +185,11 @@ impl Sim {
             webhook_url: Some("https://sync.example/webhooks/drive".to_owned()),
             tenant_limits: start.limits.unwrap_or(TenantLimits::none()),
             history_days: Some(90),
+            event_days: if start.events {
+                log_readers::EVENT_DAYS
+            } else {
+                0
+            },
             clock: Clock::new(move || Timestamp::from_millis(now() + start.skew_seconds * 1_000)),
             entropy: Entropy::new(move || randomness.lock().unwrap().u64(..)),
         };
@@ -194,7 +208,8 @@ impl Sim {
                 InProcess::without_yield(handler),
             ),
             aws::NAME,
-        );
+        )
+        .keeping_events_for(setting.event_days);
         let sim = Self(Arc::new(Inner {
             simulator,
             aws,
@@ -212,10 +227,16 @@ impl Sim {
             cold: start.cold,
             time_limit: Mutex::default(),
             api: Semaphore::new(start.api_at_once.unwrap_or(Semaphore::MAX_PERMITS)),
+            seed: start.seed,
+            tells_events: start.events,
+            readers: Mutex::default(),
         }));
         this.set(Arc::downgrade(&sim.0)).unwrap();
         sim.connect().await;
         sim.start_sources();
+        if start.events {
+            sim.start_readers();
+        }
         sim.converge().await.unwrap();
         let records = sim.records().await.into_iter();
         let first = records.map(|(file, record)| (file.to_string(), record));
@@ -264,6 +285,11 @@ impl Sim {
     /// Returns a store that bypasses the wire, so that no time passes.
     pub fn store(&self) -> &Store {
         &self.0.direct_store
+    }
+
+    /// Returns whether events are appended and read.
+    pub fn tells_events(&self) -> bool {
+        self.0.tells_events
     }
 
     pub fn now(&self) -> Timestamp {

@@ -4,14 +4,17 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lambda_events::event::dynamodb::Event as StreamEvent;
 use aws_lambda_events::event::sqs::SqsBatchResponse;
+use aws_lambda_events::event::streams::DynamoDbEventResponse;
 use bytes::Bytes;
-use domain::{Field, FileId, FileRecord, LogId};
+use domain::{ConnectionKey, Field, FileId, FileRecord, LogId};
 use http::{Method, Request};
 use local::aws::Queue;
 use local::sources::{StreamSource, event};
 use sqs_fifo::Received;
 use store::LogPosition;
+use store::stream::item_of_keys;
 
 use super::{FaultRates, Sim, recorder};
 
@@ -26,6 +29,8 @@ const SWEEP_EVERY: Duration = Duration::from_secs(60);
 const SWEEP_SECONDS: i64 = 60;
 /// The interval at which Lambda polls a stream's shard.
 const STREAM_EVERY: Duration = Duration::from_millis(250);
+/// The polls, at least, after which the stream's shard is split: ten seconds.
+const WHOLE_POLLS: u64 = 40;
 /// The checks after which a world counts as not converging: three hours.
 const CHECKS_MAX: usize = 540;
 const CHECK_EVERY: Duration = Duration::from_secs(20);
@@ -93,20 +98,60 @@ impl Sim {
         });
     }
 
-    /// Delivers the stream as it grows, for as long as the world lasts. The connections that mirror
-    /// content are read past the wire, so that the stream does not affect a world without content.
+    /// Delivers the stream as it grows, for as long as the world lasts. Where events are told, its
+    /// shard is split after a while, and two publishers go on.
     async fn read_stream(self) {
-        let mut source = StreamSource::new(&self.0.aws, self.0.direct_store.clone());
-        let handle = |event| {
+        let mut source = StreamSource::new(&self.0.aws);
+        let polls = WHOLE_POLLS + self.0.seed % WHOLE_POLLS;
+        let mut polled = 0;
+        while !self.0.tells_events || polled < polls {
+            self.poll_stream(&mut source).await;
+            polled += 1;
+        }
+        for mut part in source.split() {
+            let sim = self.clone();
+            tokio::spawn(async move {
+                loop {
+                    sim.poll_stream(&mut part).await;
+                }
+            });
+        }
+    }
+
+    async fn poll_stream(&self, source: &mut StreamSource) {
+        let handle = async |event: StreamEvent| {
+            if !self.is_published(&event).await {
+                return Some(DynamoDbEventResponse::default());
+            }
             let deps = self.warm().functions.publish_events;
             let work = async move { publish_events::handle(event, &deps).await };
-            self.run("publish-events", work)
+            let answer = self.run("publish-events", work).await;
+            match self.0.source_bugs.acknowledges_crashes {
+                true => answer.or_else(|| Some(DynamoDbEventResponse::default())),
+                false => answer,
+            }
         };
-        loop {
-            // A failed batch is read again, with later records.
-            let _ = source.poll(&handle).await;
-            tokio::time::sleep(STREAM_EVERY).await;
+        // A failed batch is read again, with later records.
+        let _ = source.poll(handle).await;
+        tokio::time::sleep(STREAM_EVERY).await;
+    }
+
+    /// Returns whether a batch is delivered: without events, if it is of a connection that mirrors
+    /// content. That is read past the wire, so that the stream does not affect other worlds.
+    async fn is_published(&self, event: &StreamEvent) -> bool {
+        if self.0.tells_events {
+            return true;
         }
+        let keys = event.records.iter();
+        let keys = keys.filter_map(|record| item_of_keys(&record.change.keys));
+        let keys: BTreeSet<ConnectionKey> = keys.map(|(key, _)| key).collect();
+        for key in keys {
+            let connection = self.store().load_connection(&key).await.unwrap();
+            if connection.is_some_and(|connection| connection.content.enabled) {
+                return true;
+            }
+        }
+        false
     }
 
     /// Runs the sweep.

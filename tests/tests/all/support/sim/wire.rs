@@ -114,6 +114,8 @@ struct State {
     crash_at: Option<(u64, Side)>,
     /// The operation at whose next call a process crashes.
     crash_on: Option<(&'static str, Side)>,
+    /// The function that crashes, and at which of its calls.
+    crash_in: Option<(&'static str, u64, Side)>,
     crashes: u64,
     faults: u64,
     trace: DefaultHasher,
@@ -169,6 +171,16 @@ impl Wire {
     /// Crashes the process of the function that next calls this operation of AWS.
     pub fn crash_on(&self, operation: &'static str, side: Side) {
         self.state().crash_on = Some((operation, side));
+    }
+
+    /// Crashes the process of a function at one of its calls, counted from now.
+    pub fn crash_in(&self, function: &'static str, call: u64, side: Side) {
+        self.state().crash_in = Some((function, call, side));
+    }
+
+    /// Returns whether the crash of [`Wire::crash_in`] is still to come.
+    pub fn is_to_crash(&self) -> bool {
+        self.state().crash_in.is_some()
     }
 
     /// The calls by functions so far.
@@ -329,7 +341,7 @@ impl Wire {
             Service::Drive => state.rng.u64(20..=300),
         });
         let outcome = match function {
-            Some(_) => state.outcome(what),
+            Some(function) => state.outcome(function, what),
             None => CallOutcome::Done,
         };
         let function = function.unwrap_or("outside");
@@ -353,9 +365,19 @@ impl Wire {
 }
 
 impl State {
-    fn outcome(&mut self, what: &str) -> CallOutcome {
+    fn outcome(&mut self, function: &str, what: &str) -> CallOutcome {
         let call = self.calls;
         self.calls += 1;
+        match self.crash_in {
+            Some((crashes, 0, side)) if crashes == function => {
+                self.crash_in = None;
+                self.crash_at = Some((call, side));
+            }
+            Some((crashes, left, side)) if crashes == function => {
+                self.crash_in = Some((crashes, left - 1, side));
+            }
+            Some(_) | None => {}
+        }
         if let Some((operation, side)) = self.crash_on
             && what.ends_with(&format!(".{operation}"))
         {

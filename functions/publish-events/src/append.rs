@@ -1,0 +1,152 @@
+//! Appends what a batch tells to the event logs, and wakes their live readers.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use domain::ConnectionKey;
+use domain::event::{Epoch, Event, LogEnd, TableMark};
+use futures_util::{StreamExt as _, stream};
+use runtime::telemetry;
+use sha2::{Digest as _, Sha256};
+use store::{Appending, Nonce, StoreError};
+use tokio::time::{Instant, sleep, timeout};
+use worker::WorkError;
+use worker::queue::wake_live;
+
+use crate::{Deps, is_earlier};
+
+/// The time within which the events of a connection are appended, or a reset is owed.
+const APPEND: Duration = Duration::from_secs(10);
+/// The time within which those of all connections are, and the time to note that a reset is owed:
+/// together less than the function's timeout.
+const APPEND_ALL: Duration = Duration::from_secs(30);
+const OWE: Duration = Duration::from_secs(10);
+/// The connections whose events are appended concurrently.
+const AT_ONCE: usize = 32;
+/// The pause after the first refusal; it doubles up to the longest.
+const PAUSE: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// The events of one connection.
+pub(crate) struct Told {
+    /// The sequence number of the first record that tells one.
+    pub(crate) first: String,
+    /// The identity of the table's stream.
+    pub(crate) table: Option<TableMark>,
+    /// The events, in the order of the stream.
+    pub(crate) events: Vec<Event>,
+}
+
+/// Returns the mark of the table that a stream belongs to: a restored table has another stream.
+pub(crate) fn table_mark(stream_arn: Option<&str>) -> Option<TableMark> {
+    let arn = stream_arn.filter(|arn| !arn.is_empty())?;
+    let digest = Sha256::digest(arn.as_bytes());
+    let first: [u8; 8] = digest.first_chunk().copied()?;
+    Some(TableMark(u64::from_be_bytes(first)))
+}
+
+/// Appends the events of each connection to its log. A log that can't be appended to does not delay
+/// the others: it owes a reset. An error comes with the sequence number of the first record whose
+/// connection has neither.
+pub(crate) async fn append_all(
+    told: BTreeMap<ConnectionKey, Told>,
+    deps: &Deps,
+) -> Result<(), (String, WorkError)> {
+    let until = Instant::now() + APPEND_ALL;
+    let appended = stream::iter(told).map(async |(key, told)| {
+        let appended = append_or_owe(&key, &told, until, deps).await;
+        appended.map_err(|error| (told.first, error))
+    });
+    let failed = appended
+        .buffer_unordered(AT_ONCE)
+        .filter_map(async |appended| appended.err());
+    let first = failed.fold(
+        None,
+        async |first: Option<(String, WorkError)>, failed| match first {
+            Some(first) if is_earlier(&first.0, &failed.0) => Some(first),
+            Some(_) | None => Some(failed),
+        },
+    );
+    first.await.map_or(Ok(()), Err)
+}
+
+async fn append_or_owe(
+    key: &ConnectionKey,
+    told: &Told,
+    until: Instant,
+    deps: &Deps,
+) -> Result<(), WorkError> {
+    let limit = APPEND.min(until.saturating_duration_since(Instant::now()));
+    let error = match timeout(limit, append(key, told, deps)).await {
+        Ok(Ok(end)) => {
+            let events = told.events.len();
+            tracing::info!(
+                connection = %key, events, metric = "events_appended", "appended events"
+            );
+            if let Some(end) = end {
+                wake_readers(key, &end, deps).await;
+            }
+            return Ok(());
+        }
+        Ok(Err(error)) => telemetry::chain(&error),
+        Err(_) => "it took too long".to_owned(),
+    };
+    tracing::warn!(
+        connection = %key, error, metric = "event_append_failed",
+        "could not append to the event log: readers will be told to reload"
+    );
+    let owed = deps.store.owe_reset(key, deps.clock.now());
+    match timeout(OWE, owed).await {
+        Ok(owed) => owed.map_err(WorkError::from),
+        Err(_) => Err(WorkError::OutOfTime),
+    }
+}
+
+/// Appends until it succeeds, or can't.
+async fn append(
+    key: &ConnectionKey,
+    told: &Told,
+    deps: &Deps,
+) -> Result<Option<LogEnd>, StoreError> {
+    // The same in each attempt, so that an append whose answer was lost is recognised.
+    let (fresh, nonce) = (Epoch(deps.entropy.next()), Nonce(deps.entropy.next()));
+    let mut pause = PAUSE;
+    loop {
+        let appending = Appending {
+            table: told.table,
+            fresh,
+            nonce,
+            now: deps.clock.now(),
+        };
+        let appended = deps
+            .store
+            .append_events(key, &told.events, &appending)
+            .await;
+        match appended {
+            Ok(end) => return Ok(end),
+            Err(StoreError::Busy(_)) => {}
+            Err(
+                error @ (StoreError::Refused(_)
+                | StoreError::TooLarge { .. }
+                | StoreError::NewerItem { .. }
+                | StoreError::Corrupt { .. }
+                | StoreError::InvalidCursor),
+            ) => return Err(error),
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+/// Wakes the live readers of a log. A lost wake is only logged: readers go by the log, and a batch
+/// that is repeated for it would append its events again.
+async fn wake_readers(key: &ConnectionKey, end: &LogEnd, deps: &Deps) {
+    let appended = end.cursor().to_string();
+    if let Err(error) = wake_live(&deps.live, key, &appended).await {
+        let error = telemetry::chain(&error);
+        tracing::warn!(
+            connection = %key, error, metric = "live_wake_failed",
+            "could not wake live readers"
+        );
+    }
+}
