@@ -152,6 +152,11 @@ mod operations {
     pub(crate) mod start_sync;
 }
 
+mod people {
+    pub(crate) mod erase_people;
+    pub(crate) mod person_erasure_view;
+}
+
 mod dead_letters {
     pub(crate) mod dead_letter_id;
     pub(crate) mod dead_letter_view;

@@ -48,6 +48,9 @@ use crate::operations::drift::list_drift;
 use crate::operations::findings::list_findings;
 use crate::operations::read_operations::{get_operation, list_operations};
 use crate::operations::start_sync::start_sync;
+use crate::people::erase_people::{
+    cancel_person_erasure, erase_person, get_person_erasure, list_person_erasures,
+};
 
 /// The lowest roles by the words of the table.
 #[expect(non_upper_case_globals, reason = "the words of the table")]
@@ -147,6 +150,11 @@ routes! {
     POST   "/v1/exports"                                              admin    begin_export;
     GET    "/v1/exports/{id}"                                         admin    get_export;
     POST   "/v1/exports/{id}/cancel"                                  admin    cancel_export;
+
+    POST   "/v1/people/erase"                                         admin    erase_person;
+    GET    "/v1/people/erasures"                                      admin    list_person_erasures;
+    GET    "/v1/people/erasures/{id}"                                 admin    get_person_erasure;
+    POST   "/v1/people/erasures/{id}/cancel"                      admin    cancel_person_erasure;
 }
 
 /// Returns a route for those who may use it: who may is decided before anything else is read.

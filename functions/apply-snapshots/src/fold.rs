@@ -1,6 +1,9 @@
 //! Folds the messages of one file into its record, as far as that is possible without asking Drive.
 
-use domain::{Context, FileRecord, LogId, Observation, Policies, Timestamp, Transition};
+use domain::trail::ErasedPersons;
+use domain::{
+    ConnectionKey, Context, FileRecord, LogId, Observation, Policies, Timestamp, Transition,
+};
 use worker::{Origin, SnapshotMessage};
 
 use crate::left_drives;
@@ -64,6 +67,18 @@ pub(crate) fn fold(
         });
     }
     folded
+}
+
+/// Replaces persons in the messages of a connection: some were sent before a person was erased.
+pub(crate) fn replace_erased(
+    messages: &mut [SnapshotMessage],
+    key: &ConnectionKey,
+    erased: &ErasedPersons,
+) {
+    for message in messages.iter_mut().filter(|message| message.key == *key) {
+        let shown = message.snapshot.take();
+        message.snapshot = shown.map(|snapshot| snapshot.without(erased));
+    }
 }
 
 /// Returns whether the message is a request to read the file from Drive (of an operation, of a dead

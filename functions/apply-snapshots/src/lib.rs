@@ -317,10 +317,15 @@ async fn prepare(
         too_large: TooLarge::default(),
     };
     for (key, files) in files {
-        let (connection, records) = tokio::join!(
+        let (connection, records, erased) = tokio::join!(
             deps.store.load_marked_connection(&key),
-            deps.store.load_files(&key, &files)
+            deps.store.load_files(&key, &files),
+            deps.store.load_erased_persons(&key.tenant)
         );
+        let erased = erased?;
+        for work in works.iter_mut() {
+            fold::replace_erased(&mut work.messages, &key, &erased);
+        }
         let records = records?
             .into_iter()
             .map(|(file, record)| ((key.clone(), file), record));

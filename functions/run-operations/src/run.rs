@@ -1,16 +1,16 @@
 //! Takes an operation as far as time allows, step by step.
 
-use domain::operation::{Export, ExportWork, Work};
+use domain::operation::{ErasePerson, ErasePersonWork, Export, ExportWork, Work};
 use domain::{Cause, FileId, Operation};
 use runtime::{Deadline, telemetry};
 use store::{Connection, Written};
 use tracing::Instrument as _;
 use worker::{OperationWake, Origin, SnapshotMessage, WorkError, queue};
 
+use crate::erasures::{erase, erase_person};
 use crate::export::write_export;
 use crate::{
-    Deps, compare, erase, list_page, mark_files, repair, scan_content, second_look, self_check,
-    verify,
+    Deps, compare, list_page, mark_files, repair, scan_content, second_look, self_check, verify,
 };
 
 /// The longest duration of one step, in milliseconds: none is started that could be cut off.
@@ -64,6 +64,13 @@ async fn continue_operation(
             };
             continue;
         }
+        if let Some(erase) = operation.person_erasure() {
+            operation = match Box::pin(person_step(&operation, erase, deps)).await? {
+                Some(Written::Done(after)) => after,
+                Some(Written::Stale(_)) | None => return Ok(()),
+            };
+            continue;
+        }
         let connection = match operation.erasure() {
             Some(erase) => {
                 let found = deps.store.load_any_connection(key).await?;
@@ -101,6 +108,22 @@ async fn export_step(
         ExportWork::DeleteFiles => {
             write_export::delete_files(operation, deps).await?;
             operation.on_export_deleted(deps.clock.now())
+        }
+    };
+    Ok(Some(deps.store.advance_operation(operation, &after).await?))
+}
+
+/// Does what is next of the erasure of a person, and records it.
+async fn person_step(
+    operation: &Operation,
+    erase: &ErasePerson,
+    deps: &Deps,
+) -> Result<Option<Written<Operation>>, WorkError> {
+    let after = match operation.next_person_work(deps.clock.now()) {
+        ErasePersonWork::Nothing => return Ok(None),
+        ErasePersonWork::Advance(after) => *after,
+        ErasePersonWork::Look(part, position) => {
+            erase_person::look(part, position, operation, erase, deps).await?
         }
     };
     Ok(Some(deps.store.advance_operation(operation, &after).await?))

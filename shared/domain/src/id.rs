@@ -147,6 +147,16 @@ pub struct ConnectionKey {
 }
 
 impl ConnectionKey {
+    /// Returns the key under which the erasures of a tenant's persons are operations, as
+    /// [`ConnectionKey::of_exports`].
+    #[must_use]
+    pub fn of_persons(tenant: TenantId) -> Self {
+        Self {
+            tenant,
+            connection: ConnectionId("persons".to_owned()),
+        }
+    }
+
     /// Returns the key under which the exports of a tenant are operations: that of no connection,
     /// whose ids all begin with `c_`.
     #[must_use]

@@ -61,7 +61,7 @@ pub struct Remains {
 }
 
 /// Returns the kind of an item of a connection, by its sort key.
-fn kind_of(sort_key: &str) -> ErasedKind {
+pub(crate) fn kind_of(sort_key: &str) -> ErasedKind {
     match sort_key.split('#').next().unwrap_or_default() {
         HEAD => ErasedKind::Records,
         "SNAP" => ErasedKind::History,
@@ -193,6 +193,23 @@ impl Store {
         except: &OperationId,
         after: Option<&str>,
     ) -> Result<Remains, StoreError> {
+        let (items, next) = self.scan_part(after).await?;
+        let mut remains = Remains {
+            next,
+            ..Remains::default()
+        };
+        for item in items {
+            remains.add(key, except, item)?;
+        }
+        Ok(remains)
+    }
+
+    /// Reads one part of the table, and the position after which the next one begins; `None` at
+    /// the end.
+    pub(crate) async fn scan_part(
+        &self,
+        after: Option<&str>,
+    ) -> Result<(Vec<Item>, Option<String>), StoreError> {
         let after = after.map(serde_json::from_str::<(String, String)>);
         let after = after.transpose().map_err(|_| StoreError::InvalidCursor)?;
         let call = self.client.scan().table_name(&self.table);
@@ -207,14 +224,8 @@ impl Store {
             .transpose()?;
         let next = next.map(|Key { pk, sk }| serde_json::to_string(&(pk, sk)));
         let next = next.transpose();
-        let mut remains = Remains {
-            next: next.map_err(|error| StoreError::Refused(Box::new(error)))?,
-            ..Remains::default()
-        };
-        for item in output.items.unwrap_or_default() {
-            remains.add(key, except, item)?;
-        }
-        Ok(remains)
+        let next = next.map_err(|error| StoreError::Refused(Box::new(error)))?;
+        Ok((output.items.unwrap_or_default(), next))
     }
 }
 

@@ -6,3 +6,4 @@ pub(crate) mod inconsistencies;
 pub(crate) mod operation_item;
 pub(crate) mod operations;
 pub(crate) mod page_walk_item;
+pub(crate) mod person_form_item;

@@ -2,7 +2,10 @@
 
 pub(crate) mod act_item;
 pub(crate) mod acts;
+pub(crate) mod concealment;
+pub(crate) mod erased_item;
 pub(crate) mod export_item;
 pub mod line;
 pub(crate) mod list;
+pub(crate) mod person_pass;
 pub(crate) mod persons;

@@ -74,6 +74,10 @@ impl Budgets {
         }
     }
 
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
     pub(crate) fn for_connection(&self, key: &ConnectionKey) -> LocalBudget {
         // Every statement leaves the map consistent, so a poisoned lock is safe to use.
         let mut allowances = self

@@ -16,6 +16,7 @@ pub use tenant_budget::TenantBudgets;
 pub use throttled::{ThrottledDrive, WaitBudget};
 
 use domain::rate_limit::TenantLimits;
+use domain::trail::ErasedPersons;
 use domain::{Account, LogId, TenantId};
 use drive::{Access, DriveClient, DriveError, Drives, ExpectedAccount};
 use runtime::{Clock, Entropy};
@@ -76,6 +77,7 @@ impl DriveFactory {
     /// As [`Drives::client`].
     pub async fn unthrottled(&self, connection: &Connection) -> Result<DriveClient, DriveError> {
         let client = self.with_access(&access(connection)).await?;
+        let client = client.without(self.erased_persons(&connection.key.tenant).await?);
         // A shared drive is its own identity.
         Ok(match (&connection.scope, &connection.account.id) {
             (Scope::User, Some(id)) => client.expecting(ExpectedAccount {
@@ -84,6 +86,12 @@ impl DriveFactory {
             }),
             (Scope::User, None) | (Scope::SharedDrive(_), _) => client,
         })
+    }
+
+    /// Reads the persons who are not to be shown by their names, whatever Drive answers.
+    async fn erased_persons(&self, tenant: &TenantId) -> Result<ErasedPersons, DriveError> {
+        let erased = self.budgets.store().load_erased_persons(tenant).await;
+        erased.map_err(|error| DriveError::not_sent("drivesync.erasedPersons", error))
     }
 
     /// Asks Drive whose a connection's credentials are, as the secret has them now. Its own rate

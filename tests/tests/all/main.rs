@@ -15,6 +15,7 @@ mod content;
 mod cursor;
 mod dead_letters;
 mod documents;
+mod erasures;
 mod exports;
 mod failures;
 mod fairness;

@@ -109,15 +109,19 @@ pub(crate) async fn list_acts(
     let by = match &query.by {
         None => None,
         Some(by) if by == "policy" || Pseudonym::parse(by).is_some() => Some(by.clone()),
-        Some(subject) => match deps.store.pseudonym(&caller.tenant, subject).await? {
-            Some(person) => Some(person.as_str().to_owned()),
-            None => {
-                return Ok(Json(ActList {
-                    items: Vec::new(),
-                    next_cursor: None,
-                }));
+        Some(subject) => {
+            let erased = deps.store.load_erased_persons(&caller.tenant).await?;
+            let subject = erased.shown(subject.clone());
+            match deps.store.pseudonym(&caller.tenant, &subject).await? {
+                Some(person) => Some(person.as_str().to_owned()),
+                None => {
+                    return Ok(Json(ActList {
+                        items: Vec::new(),
+                        next_cursor: None,
+                    }));
+                }
             }
-        },
+        }
     };
     let filter = ActFilter {
         by,

@@ -13,6 +13,7 @@ use crate::content::direct_content::{URL_SECONDS, url_expires_at};
 use crate::described::texts::IdText;
 use crate::http::{Kind, Problem};
 use crate::operations::operation_view::OperationStateView;
+use crate::people::person_erasure_view::person as read_person;
 
 /// What to export: one of the members.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -54,12 +55,8 @@ impl ExportBody {
                 Ok(ExportScope::Connection(found.key.connection))
             }
             (None, Some(person), None) => {
-                let person = person.trim();
-                if person.is_empty() || person.chars().any(char::is_control) {
-                    let detail = "person must be an address, or the subject of a token";
-                    return Err(Problem::new(Kind::ValueNotAllowed, detail).at("/person"));
-                }
-                Ok(ExportScope::Person(person.to_owned()))
+                let erased = deps.store.load_erased_persons(tenant).await?;
+                Ok(ExportScope::Person(erased.shown(read_person(&person)?)))
             }
             (None, None, Some(true)) => Ok(ExportScope::Tenant),
             (None, None, Some(false) | None) => {

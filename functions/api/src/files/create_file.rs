@@ -20,7 +20,7 @@ use crate::described::check::checked;
 use crate::described::texts::{IdText, MimeTypeText, PropertyText, Sha256Text};
 use crate::edits;
 use crate::files::edit_problems::refused;
-use crate::files::file_patch::parse;
+use crate::files::file_patch::{parse, without_erased};
 use crate::files::file_view::{self, FileView};
 use crate::files::new_id::{self, generate_id};
 use crate::http::{ConnectionPath, JsonBody, Keyed, Kind, Problem, created};
@@ -104,6 +104,7 @@ pub(crate) async fn create_file(
     members.retain(|_, json| !json.is_null());
     let content = NewContent::take(&mut members, &connection)?;
     let mut new = new_file(members, &connection)?;
+    new.values = without_erased(&deps, &at.key.tenant, new.values).await?;
     let object = match content {
         Some(content) => Some(content.store(&deps, &connection, &new.mime_type).await?),
         None => None,

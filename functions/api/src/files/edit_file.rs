@@ -10,7 +10,7 @@ use utoipa::IntoParams;
 use crate::described::query::Params;
 use crate::edits::{ConditionalEdit, Precondition};
 use crate::files::edit_problems::refused;
-use crate::files::file_patch::{FilePatch, parse};
+use crate::files::file_patch::{FilePatch, parse, without_erased};
 use crate::files::permission_view;
 use crate::files::sharing::Sharing;
 use crate::http::{
@@ -36,6 +36,7 @@ pub(crate) async fn update_file(
     body: JsonBody,
 ) -> Result<Response, Problem> {
     let values = parse(&body.members::<FilePatch>()?)?;
+    let values = without_erased(&deps, &at.key.tenant, values).await?;
     let if_match = IfMatch::required(&headers)?;
     let connection = lookups::connection(&deps, &at.key).await?;
     let effective =

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use domain::{Field, Value};
+use domain::{Field, TenantId, Value};
 use serde_json::{Map, Value as Json};
 use utoipa::ToSchema;
 
+use crate::Deps;
 use crate::described::texts::{IdText, PropertyText, RoleChangeText};
 use crate::files::field_value;
 use crate::http::{Kind, Problem, pointer_part};
@@ -112,6 +113,22 @@ fn parse_by_key(
         values.insert(field, value);
     }
     Ok(())
+}
+
+/// Returns values with what stands in place of persons that were erased: their permissions are
+/// still known by it.
+pub(crate) async fn without_erased(
+    deps: &Deps,
+    tenant: &TenantId,
+    values: BTreeMap<Field, Value>,
+) -> Result<BTreeMap<Field, Value>, Problem> {
+    if !values.keys().any(|field| field.principal().is_some()) {
+        return Ok(values);
+    }
+    let erased = deps.store.load_erased_persons(tenant).await?;
+    let values = values.into_iter();
+    let values = values.map(|(field, value)| (erased.field(&field).unwrap_or(field), value));
+    Ok(values.collect())
 }
 
 /// Returns the JSON pointer of a field's value in a patch.

@@ -60,7 +60,7 @@ impl PermissionView {
 
     fn new(permission: &ObservedPermission) -> Self {
         Self {
-            id: permission.id.clone(),
+            id: permission.shown_id().to_owned(),
             principal: permission.principal.clone(),
             role: permission.role.clone(),
             direct: permission.direct,

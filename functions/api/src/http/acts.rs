@@ -30,12 +30,8 @@ pub(crate) async fn of(parts: &mut Parts, deps: &Arc<Deps>) -> Option<PendingAct
         role: Some(caller.role.to_string()),
         address: address(parts),
     };
-    let mut fresh_key = [0; 32];
-    for eight in fresh_key.chunks_exact_mut(8) {
-        eight.copy_from_slice(&deps.entropy.next().to_be_bytes());
-    }
     let tenant = caller.tenant.clone();
-    let act = PendingAct::new(tenant, actor, what, deps.clock.now(), fresh_key);
+    let act = PendingAct::new(tenant, actor, what, deps.clock.now(), fresh_key(deps));
     if let Ok(params) = RawPathParams::from_request_parts(parts, &()).await {
         for (name, id) in &params {
             match name {
@@ -45,6 +41,15 @@ pub(crate) async fn of(parts: &mut Parts, deps: &Arc<Deps>) -> Option<PendingAct
         }
     }
     Some(act)
+}
+
+/// Returns a random key, for a tenant that has none yet.
+pub(crate) fn fresh_key(deps: &Deps) -> [u8; 32] {
+    let mut fresh_key = [0; 32];
+    for eight in fresh_key.chunks_exact_mut(8) {
+        eight.copy_from_slice(&deps.entropy.next().to_be_bytes());
+    }
+    fresh_key
 }
 
 /// Returns the address that API Gateway received the request from.

@@ -32,6 +32,7 @@ use crate::http::health;
 use crate::http::problem::{MEDIA_TYPE, ProblemBody};
 use crate::http::responses::optional_header;
 use crate::operations::{confirmation, drift, findings, read_operations, start_sync};
+use crate::people::erase_people;
 use crate::routes::ROUTES;
 
 #[derive(OpenApi)]
@@ -70,6 +71,8 @@ use crate::routes::ROUTES;
         health::get_health,
         manage_exports::list_exports, manage_exports::begin_export,
         manage_exports::get_export, manage_exports::cancel_export,
+        erase_people::erase_person, erase_people::list_person_erasures,
+        erase_people::get_person_erasure, erase_people::cancel_person_erasure,
     ),
     components(schemas(ProblemBody)),
     modifiers(&Bearer, &Repeats, &Roles, &Problems, &Causes),

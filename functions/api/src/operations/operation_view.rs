@@ -166,6 +166,8 @@ view_enum! {
         Erase,
         /// What is stored is written to files: see `GET /v1/exports`.
         Export,
+        /// A person is erased: see `GET /v1/people/erasures`.
+        ErasePerson,
     }
 }
 

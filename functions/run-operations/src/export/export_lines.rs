@@ -153,7 +153,7 @@ fn fields<'a>(
 
 fn permission(permission: &ObservedPermission) -> Json {
     let mut shown = json!({
-        "id": permission.id,
+        "id": permission.shown_id(),
         "principal": permission.principal,
         "role": permission.role,
         "direct": permission.direct,

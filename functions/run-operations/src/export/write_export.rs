@@ -9,7 +9,7 @@ use domain::operation::{
     MANIFEST_NAME,
 };
 use domain::trail::names_person;
-use domain::{ConnectionId, ConnectionKey, FileId, Operation, StorageClass};
+use domain::{ConnectionId, ConnectionKey, FileId, Operation, StorageClass, TenantId};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use objects::{ContentHasher, Encoded};
 use serde::{Deserialize, Serialize};
@@ -143,17 +143,22 @@ pub(crate) async fn delete_files(operation: &Operation, deps: &Deps) -> Result<u
     Ok(deleted)
 }
 
-/// Cancels the exports that may hold something of a connection, deletes their files, and returns
-/// the number of these.
-pub(crate) async fn erase_exports_of(key: &ConnectionKey, deps: &Deps) -> Result<u64, WorkError> {
-    let exports = ConnectionKey::of_exports(key.tenant.clone());
+/// Cancels the exports that may hold something of a connection (`None`: all), deletes their files,
+/// and returns the number of these.
+pub(crate) async fn erase_exports(
+    tenant: &TenantId,
+    of: Option<&ConnectionId>,
+    deps: &Deps,
+) -> Result<u64, WorkError> {
+    let exports = ConnectionKey::of_exports(tenant.clone());
     let mut request = PageRequest::first(100);
     let mut deleted = 0;
     loop {
         let page = deps.store.list_operations(&exports, &request).await?;
         for operation in page.items {
             let export = operation.export().filter(|_| !operation.has_ended());
-            if export.is_some_and(|export| export.scope.includes(&key.connection)) {
+            let includes = |export: &Export| of.is_none_or(|of| export.scope.includes(of));
+            if export.is_some_and(includes) {
                 // A step that is under way finds it cancelled, and the next one deletes again.
                 cancel(operation.clone(), deps).await?;
                 deleted += delete_files(&operation, deps).await?;

@@ -88,6 +88,9 @@ pub enum ValueRefused {
     TooManyPermissions,
     /// The text is not a principal that a permission can be granted to.
     NotAPrincipal,
+    /// The person was erased and has no permission of its own on the file: whom to grant one is not
+    /// known here.
+    ErasedPerson,
     /// An edit of a permission can't transfer ownership.
     OwnerRole,
     /// The principal's only role is inherited and must be removed at its source.
@@ -125,6 +128,9 @@ impl fmt::Display for ValueRefused {
                      those whose roles are inherited or still to be removed in Drive"
                 )
             }
+            Self::ErasedPerson => f.write_str(
+                "names a person who was erased here: share the file with the person in Drive",
+            ),
             Self::NotAPrincipal => f.write_str(
                 "must be user:ADDRESS, group:ADDRESS, domain:NAME, anyone or a known permission",
             ),

@@ -5,6 +5,7 @@
 //! (inherited roles, expirations, pending owners) is read-only metadata, an [`ObservedPermission`].
 
 use crate::Choice;
+use crate::trail::{erased_principal, is_erased_name};
 use crate::{
     DriveMetadata, DriveVersion, Field, FileRecord, Snapshot, Timestamp, Value, ValueRefused,
 };
@@ -103,7 +104,7 @@ pub(crate) fn check(principal: &str, role: &Value) -> Result<(), ValueRefused> {
 
 /// Returns whether a text is a valid principal: `user:` or `group:` and an e-mail address,
 /// `domain:` and a domain, `anyone`, or `id:` and the id of a permission for which Drive shows no
-/// principal.
+/// principal. In place of the address of a person that was erased stands `erased:<n>`.
 #[must_use]
 pub fn is_principal(text: &str) -> bool {
     let plain = |part: &str| {
@@ -118,7 +119,7 @@ pub fn is_principal(text: &str) -> bool {
     text.len() <= PRINCIPAL_BYTES_MAX
         && match text.split_once(':') {
             None => text == "anyone",
-            Some(("user" | "group", part)) => address(part),
+            Some(("user" | "group", part)) => address(part) || is_erased_name(part),
             Some(("domain", part)) => plain(part) && !part.contains('@'),
             Some(("id", part)) => plain(part),
             Some(_) => false,
@@ -260,6 +261,11 @@ impl FileRecord {
         let nothing_direct = sides.app == Value::Null && *sides.drive() == Value::Null;
         if *sides.drive() == Value::text(OWNER) && sides.app != *role {
             return Err(ValueRefused::OwnerRole);
+        }
+        let grants = *role != Value::Null && sides.app != *role;
+        let is_direct = shown.is_some_and(|shown| shown.direct);
+        if grants && !is_direct && erased_principal(principal).is_some() {
+            return Err(ValueRefused::ErasedPerson);
         }
         match shown.filter(|shown| shown.inherited) {
             Some(shown) if *role == Value::Null && nothing_direct => Err(ValueRefused::Inherited {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::file::transition_builder::TransitionBuilder;
 use crate::merge::Sides;
+use crate::trail::erased_principal;
 use crate::{
     AttemptId, Backoff, Context, DriveVersion, Field, FileRecord, Gone, Jitter, Missing,
     ObservedPermission, Refusal, Snapshot, Suspicion, Transition, Value,
@@ -540,8 +541,11 @@ impl TransitionBuilder<'_> {
             }
         }
         self.set(&asked_field, Sides::agreed(Value::Null), None);
-        let former = &mut self.record.former_principals;
-        former.insert(asked.to_owned(), answer.id.clone());
+        // The name of a person that was erased is not remembered.
+        if erased_principal(&answer.principal).is_none() {
+            let former = &mut self.record.former_principals;
+            former.insert(asked.to_owned(), answer.id.clone());
+        }
     }
 
     fn wait(&mut self, attempts: u32, jitter: Jitter) {

@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::trail::erased_principal;
 use crate::{Field, FileRecord, ObservedPermission, PERMISSIONS_MAX, Snapshot, Value};
 
 impl FileRecord {
@@ -148,11 +149,16 @@ impl FileRecord {
     /// present one, as long as Drive shows the permission.
     pub(crate) fn remember_principals(&mut self, before: &[ObservedPermission]) {
         let shown = &self.metadata.permissions;
+        // The name of a person that was erased is not remembered.
+        let erased = shown
+            .iter()
+            .filter(|shown| erased_principal(&shown.principal).is_some());
+        let erased: BTreeSet<String> = erased.map(|shown| shown.id.clone()).collect();
         for old in before {
             let renamed = shown
                 .iter()
                 .any(|new| new.id == old.id && new.principal != old.principal);
-            if renamed && !old.principal.starts_with("id:") {
+            if renamed && !old.principal.starts_with("id:") && !erased.contains(&old.id) {
                 self.former_principals
                     .insert(old.principal.clone(), old.id.clone());
             }
@@ -162,8 +168,10 @@ impl FileRecord {
         }
         let ids: BTreeSet<&str> = shown.iter().map(|shown| shown.id.as_str()).collect();
         let names: BTreeSet<&str> = shown.iter().map(|shown| shown.principal.as_str()).collect();
-        self.former_principals
-            .retain(|name, id| ids.contains(id.as_str()) && !names.contains(name.as_str()));
+        self.former_principals.retain(|name, id| {
+            let is_former = ids.contains(id.as_str()) && !names.contains(name.as_str());
+            is_former && !erased.contains(id)
+        });
         while self.former_principals.len() > PERMISSIONS_MAX {
             self.former_principals.pop_first();
         }

@@ -313,7 +313,8 @@ impl Operation {
             | Run::Audit(_)
             | Run::LeaveDrive(_)
             | Run::ContentScan(_)
-            | Run::Erase(_) => None,
+            | Run::Erase(_)
+            | Run::ErasePerson(_) => None,
         }
     }
 

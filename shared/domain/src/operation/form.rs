@@ -1,15 +1,15 @@
 //! The flat form of an operation: how it is stored and shown. What other builds wrote is read here,
 //! so the names of kinds and states never change.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Audit, Comparison, ContentScan, End, Erase, EraseStage, ErasedCounts, Export, ExportFile,
-    ExportScope, ExportStage, ExportedCounts, LeaveDrive, Listing, Operation, PageWalk, Run,
-    ScanState, SecondLook, SelfCheckPhase, Stage, Stop, Sync, SyncKind,
+    Comparison, End, ErasePersonStage, EraseStage, ErasedCounts, ExportFile, ExportScope,
+    ExportStage, ExportedCounts, InDrive, Listing, Operation, PageWalk, Run, ScanState, SecondLook,
+    Stage, Stop, SyncKind,
 };
 use crate::labels::labels;
-use crate::{InconsistencyCount, InconsistencyKind, Timestamp};
+use crate::{ConnectionId, InconsistencyCount, InconsistencyKind, Timestamp};
 
 /// The kind of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub enum OperationKind {
     Erase,
     /// An export.
     Export,
+    /// The erasure of a person.
+    ErasePerson,
 }
 
 /// The state of an operation.
@@ -78,6 +80,7 @@ labels!(OperationKind {
     ContentScan = "mirror",
     Erase = "erase",
     Export = "export",
+    ErasePerson = "erase_person",
 });
 
 labels!(OperationState {
@@ -144,6 +147,25 @@ pub struct OperationForm {
     pub erasure: Option<ErasureForm>,
     /// What only an export has.
     pub export: Option<ExportForm>,
+    /// What only the erasure of a person has.
+    pub person: Option<PersonForm>,
+}
+
+/// The fields of the erasure of a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PersonForm {
+    /// The HMAC of the name.
+    pub person: String,
+    /// The number that stands in its place.
+    pub number: u32,
+    /// The time at which no earlier work can still run.
+    pub quiet_at: Timestamp,
+    /// The items that named the person.
+    pub counts: ErasedCounts,
+    /// Where Drive still has the person.
+    pub in_drive: InDrive,
+    /// Connections whose settings name the person.
+    pub in_settings: BTreeSet<ConnectionId>,
 }
 
 /// The fields of an export.
@@ -194,6 +216,7 @@ impl OperationForm {
             progressed_at: None,
             erasure: None,
             export: None,
+            person: None,
         }
     }
 
@@ -253,188 +276,6 @@ impl OperationForm {
         self.state = state;
         self.position.clone_from(position);
         self
-    }
-
-    fn end(&self) -> Option<End> {
-        match self.state {
-            OperationState::Done => Some(End::Done),
-            OperationState::Cancelled => Some(End::Cancelled),
-            OperationState::Failed => Some(End::Failed {
-                reason: self.reason.clone().unwrap_or_default(),
-            }),
-            OperationState::SelfChecking
-            | OperationState::Listing
-            | OperationState::Listed
-            | OperationState::Comparing
-            | OperationState::Verifying
-            | OperationState::AwaitingConfirmation
-            | OperationState::Repairing
-            | OperationState::Waiting
-            | OperationState::Erasing
-            | OperationState::Draining
-            | OperationState::Exporting
-            | OperationState::Ready
-            | OperationState::Cancelling => None,
-        }
-    }
-
-    /// Returns the run; `None` if its kind has no such state.
-    #[must_use]
-    pub fn into_run(self) -> Option<Run> {
-        match self.kind {
-            OperationKind::InitialSync => self.into_sync(SyncKind::Initial),
-            OperationKind::Delta => self.into_sync(SyncKind::Delta),
-            OperationKind::Resync => self.into_sync(SyncKind::Resync),
-            OperationKind::Audit => self.into_audit(),
-            OperationKind::LeaveDrive => self.into_leave_drive(),
-            OperationKind::ContentScan => self.into_content_scan(),
-            OperationKind::Erase => self.into_erase(),
-            OperationKind::Export => self.into_export(),
-        }
-    }
-
-    /// Returns the listing; a run without comparison has no stages after `Listed`.
-    fn into_listing(self, compares: bool) -> Option<Listing> {
-        let position = self.position.clone();
-        let stage = match self.state {
-            OperationState::SelfChecking | OperationState::Listing => Stage::Listing {
-                token: self.page_token.clone(),
-            },
-            OperationState::Listed => match self.second_look {
-                None => Stage::Listed,
-                Some(_) => Stage::SecondLook {
-                    token: self.page_token.clone(),
-                },
-            },
-            OperationState::Done | OperationState::Cancelled | OperationState::Failed => {
-                Stage::Ended(self.end()?)
-            }
-            OperationState::Comparing => Stage::Comparing { position },
-            OperationState::Verifying => Stage::Verifying { position },
-            OperationState::AwaitingConfirmation => {
-                let since = self.since?;
-                Stage::AwaitingConfirmation { since }
-            }
-            OperationState::Repairing => Stage::Repairing { position },
-            OperationState::Waiting
-            | OperationState::Erasing
-            | OperationState::Draining
-            | OperationState::Exporting
-            | OperationState::Ready
-            | OperationState::Cancelling => return None,
-        };
-        let possible = compares
-            || matches!(
-                stage,
-                Stage::Listing { .. } | Stage::Listed | Stage::Ended(_)
-            );
-        possible.then_some(Listing {
-            stage,
-            pages: self.pages,
-            listed: self.listed,
-            progressed_at: self.progressed_at,
-            second_look: self.second_look,
-            walk: self.walk,
-            incomplete: self.incomplete,
-            stop: self.stop,
-            comparison: self.comparison,
-        })
-    }
-
-    fn into_sync(self, kind: SyncKind) -> Option<Run> {
-        if self.state == OperationState::SelfChecking {
-            return None;
-        }
-        Some(Run::Sync(Sync {
-            kind,
-            pages_verified: self.pages_verified,
-            verified: self.verified,
-            errors: self.errors,
-            listing: self.into_listing(kind.lists_all())?,
-        }))
-    }
-
-    fn into_audit(mut self) -> Option<Run> {
-        let checking = self.state == OperationState::SelfChecking;
-        Some(Run::Audit(Audit {
-            dry_run: self.dry_run,
-            self_check: checking.then(|| SelfCheckPhase::parse(self.position.as_deref())),
-            inconsistencies: std::mem::take(&mut self.inconsistencies),
-            listing: self.into_listing(true)?,
-        }))
-    }
-
-    fn into_leave_drive(self) -> Option<Run> {
-        let end = self.end();
-        (end.is_some() || self.state == OperationState::Listed).then_some(Run::LeaveDrive(
-            LeaveDrive {
-                end,
-                position: self.page_token,
-                rounds: self.pages,
-                queued: self.listed,
-                queued_before: self.verified,
-            },
-        ))
-    }
-
-    fn into_content_scan(self) -> Option<Run> {
-        let state = match (self.end(), self.progressed_at) {
-            (Some(end), _) => ScanState::Ended(end),
-            (None, _) if self.state != OperationState::Listed => return None,
-            (None, None) => ScanState::Pending,
-            (None, Some(_)) => ScanState::Scanning {
-                position: self.position,
-            },
-        };
-        Some(Run::ContentScan(ContentScan {
-            state,
-            pages: self.pages,
-            woken: self.listed,
-            progressed_at: self.progressed_at,
-        }))
-    }
-}
-
-impl OperationForm {
-    fn into_export(self) -> Option<Run> {
-        let position = self.position.as_deref();
-        let stage = match (self.end(), self.state) {
-            (Some(end), _) => ExportStage::Ended(end),
-            (None, OperationState::Exporting) => Export::reading_at(position)?,
-            (None, OperationState::Ready) => Export::ready_at(position)?,
-            (None, OperationState::Cancelling) => ExportStage::Cancelling,
-            (None, _) => return None,
-        };
-        let form = self.export?;
-        Some(Run::Export(Export {
-            scope: form.scope,
-            stage,
-            files: form.files,
-            counts: form.counts,
-            steps: self.pages,
-            progressed_at: self.progressed_at,
-        }))
-    }
-
-    fn into_erase(self) -> Option<Run> {
-        let stage = match (self.end(), self.state) {
-            (Some(end), _) => EraseStage::Ended(end),
-            (None, OperationState::Waiting) => EraseStage::Waiting,
-            (None, OperationState::Draining) => EraseStage::Draining,
-            (None, OperationState::Erasing) => Erase::stage_at(self.position.as_deref()?)?,
-            (None, _) => return None,
-        };
-        let form = self.erasure?;
-        Some(Run::Erase(Erase {
-            dry_run: self.dry_run,
-            generation: form.generation,
-            begins_at: form.begins_at,
-            quiet_at: form.quiet_at,
-            stage,
-            counts: form.counts,
-            steps: self.pages,
-            progressed_at: self.progressed_at,
-        }))
     }
 }
 
@@ -532,6 +373,31 @@ impl Operation {
                 };
                 form.ending(export.end())
             }
+            Run::ErasePerson(erase) => {
+                let state = match &erase.stage {
+                    ErasePersonStage::Looking(..) => OperationState::Erasing,
+                    ErasePersonStage::Draining => OperationState::Draining,
+                    ErasePersonStage::Ended(_) => OperationState::Done,
+                };
+                let form = OperationForm {
+                    state,
+                    dry_run: erase.dry_run,
+                    position: erase.position(),
+                    pages: erase.steps,
+                    listed: erase.counts.values().sum(),
+                    progressed_at: erase.progressed_at,
+                    person: Some(PersonForm {
+                        person: erase.person.clone(),
+                        number: erase.number,
+                        quiet_at: erase.quiet_at,
+                        counts: erase.counts.clone(),
+                        in_drive: erase.in_drive.clone(),
+                        in_settings: erase.in_settings.clone(),
+                    }),
+                    ..OperationForm::new(self.kind())
+                };
+                form.ending(erase.end())
+            }
         }
     }
 
@@ -549,6 +415,7 @@ impl Operation {
             Run::ContentScan(_) => OperationKind::ContentScan,
             Run::Erase(_) => OperationKind::Erase,
             Run::Export(_) => OperationKind::Export,
+            Run::ErasePerson(_) => OperationKind::ErasePerson,
         }
     }
 

@@ -37,9 +37,12 @@ impl Operation {
     pub fn leave_drive(&self) -> Option<&LeaveDrive> {
         match &self.run {
             Run::LeaveDrive(leave) => Some(leave),
-            Run::Sync(_) | Run::Audit(_) | Run::ContentScan(_) | Run::Erase(_) | Run::Export(_) => {
-                None
-            }
+            Run::Sync(_)
+            | Run::Audit(_)
+            | Run::ContentScan(_)
+            | Run::Erase(_)
+            | Run::Export(_)
+            | Run::ErasePerson(_) => None,
         }
     }
 

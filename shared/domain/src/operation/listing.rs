@@ -199,7 +199,11 @@ impl Operation {
         match &self.run {
             Run::Sync(sync) => Some(&sync.listing),
             Run::Audit(audit) => Some(&audit.listing),
-            Run::LeaveDrive(_) | Run::ContentScan(_) | Run::Erase(_) | Run::Export(_) => None,
+            Run::LeaveDrive(_)
+            | Run::ContentScan(_)
+            | Run::Erase(_)
+            | Run::Export(_)
+            | Run::ErasePerson(_) => None,
         }
     }
 
@@ -214,7 +218,11 @@ impl Operation {
                 }
                 audit.listing = next;
             }
-            Run::LeaveDrive(_) | Run::ContentScan(_) | Run::Erase(_) | Run::Export(_) => {}
+            Run::LeaveDrive(_)
+            | Run::ContentScan(_)
+            | Run::Erase(_)
+            | Run::Export(_)
+            | Run::ErasePerson(_) => {}
         }
         self.moved(run, wait_millis, now)
     }

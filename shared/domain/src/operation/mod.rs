@@ -10,13 +10,17 @@
 mod audit;
 mod comparison;
 mod content_scan;
-mod erase;
+mod erasures {
+    pub(super) mod erase;
+    pub(super) mod erase_person;
+}
 mod export;
 mod form;
 mod leave_drive;
 mod listing;
 mod paging;
 mod removal_limit;
+mod run_of_form;
 mod stall;
 mod sync;
 
@@ -26,14 +30,18 @@ mod search;
 pub use audit::{Audit, ComparisonInterval, SelfCheckPhase};
 pub use comparison::{Comparison, Decision, DecisionRefused, DriftCounts, LogRead};
 pub use content_scan::{ContentScan, ScanState};
-pub use erase::{
+pub use erasures::erase::{
     Erase, ErasePart, EraseStage, ErasedCounts, ErasedKind, QUIET_MILLIS, RESTORE_MILLIS,
+};
+pub use erasures::erase_person::{
+    ErasePerson, ErasePersonStage, ErasePersonWork, InDrive, NAMED_FILES_MAX, NamedFiles,
+    PersonFound, PersonPart,
 };
 pub use export::{
     EXPORT_FILES_MAX, EXPORT_KEPT_MILLIS, Export, ExportFile, ExportPlace, ExportScope,
     ExportSource, ExportStage, ExportWork, ExportedCounts, ExportedKind, MANIFEST_NAME,
 };
-pub use form::{ErasureForm, ExportForm, OperationForm, OperationKind, OperationState};
+pub use form::{ErasureForm, ExportForm, OperationForm, OperationKind, OperationState, PersonForm};
 pub use leave_drive::LeaveDrive;
 pub use listing::{ListedPage, Listing, SecondLook, Stage};
 pub use paging::{PageWalk, Stop, StopReason, WalkedPage, entries_hash};
@@ -86,6 +94,8 @@ pub enum Run {
     Erase(Erase),
     /// Exports what is stored.
     Export(Export),
+    /// Erases a person.
+    ErasePerson(ErasePerson),
 }
 
 /// The outcome of an operation.
@@ -118,8 +128,8 @@ pub struct ConnectionFacts {
 /// The next piece of work of an operation that is due.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Work {
-    /// Nothing: it has ended, `fetch-changes` drives it, or it is an export, which depends on no
-    /// single connection ([`Operation::next_export_work`]).
+    /// Nothing: it has ended, `fetch-changes` drives it, or it depends on no single connection
+    /// ([`Operation::next_export_work`], [`Operation::next_person_work`]).
     Nothing,
     /// Record this next state; there is nothing else to do.
     Advance(Box<Operation>),
@@ -235,7 +245,7 @@ impl Operation {
             Run::LeaveDrive(leave) => Work::MarkFiles(leave.position.clone()),
             Run::ContentScan(scan) => self.scan_work(scan, facts, now),
             Run::Erase(erase) => self.erase_work(erase, now),
-            Run::Export(_) => Work::Nothing,
+            Run::Export(_) | Run::ErasePerson(_) => Work::Nothing,
         }
     }
 
@@ -280,6 +290,7 @@ impl Operation {
             (Run::ContentScan(scan), None) => scan.state = ScanState::Ended(end),
             (Run::Erase(erase), None) => erase.stage = EraseStage::Ended(end),
             (Run::Export(export), None) => export.stage = ExportStage::Ended(end),
+            (Run::ErasePerson(erase), None) => erase.stage = ErasePersonStage::Ended(end),
             (Run::Sync(_) | Run::Audit(_), None) => {}
         }
         self.moved(run, 0, now)
@@ -313,6 +324,7 @@ impl Run {
             Self::ContentScan(scan) => scan.end(),
             Self::Erase(erase) => erase.end(),
             Self::Export(export) => export.end(),
+            Self::ErasePerson(erase) => erase.end(),
         }
     }
 

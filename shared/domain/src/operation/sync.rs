@@ -88,7 +88,8 @@ impl Operation {
             | Run::LeaveDrive(_)
             | Run::ContentScan(_)
             | Run::Erase(_)
-            | Run::Export(_) => None,
+            | Run::Export(_)
+            | Run::ErasePerson(_) => None,
         }
     }
 

@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 
 use crate::fixture::{FULL, Manually as _, context, permission, property, snapshot, text, values};
+use crate::trail::ErasedPersons;
 use crate::{
-    Field, FileRecord, Observation, ObservedPermission, Patch, Policies, Snapshot, Value, drift,
+    EditRefused, Field, FileRecord, Observation, ObservedPermission, Patch, Policies, Snapshot,
+    Value, ValueRefused, drift,
 };
 
 const OLD: &str = "user:ann@old.com";
@@ -88,6 +90,64 @@ fn an_address_that_changes_is_followed_and_the_former_one_leads_there() {
         let gone = renamed.sees(&shared(3, &[])).record;
         assert_eq!(gone.present_principal(OLD), OLD);
         assert!(gone.former_principals.is_empty());
+    }
+}
+
+#[test]
+fn an_erased_persons_permission_is_followed_and_the_name_is_not_remembered() {
+    const ERASED: &str = "user:erased:1";
+    let erased = ErasedPersons::new(|name| (name == "ann@old.com").then_some(1));
+    let before = shared(1, &[("p1", OLD, "writer")]);
+    let after = shared(2, &[("p1", OLD, "writer")]).without(&erased);
+    let record = FileRecord::from_snapshot(&before);
+    let seen = record.sees(&after);
+    assert!(seen.conflicts.is_empty());
+    assert_eq!(roles(&seen.record), [role(ERASED, "writer")]);
+    assert_eq!(seen.record.due(), None, "nothing is owed");
+    assert!(seen.record.former_principals.is_empty());
+
+    // What is owed of the role is still owed, and no one sees a name.
+    for owed in [Value::Null, text("reader")] {
+        let owing = record.edits(permission(OLD), owed.clone());
+        let seen = owing.sees(&after);
+        assert!(seen.conflicts.is_empty(), "{owed:?}");
+        assert_eq!(roles(&seen.record), [(ERASED.to_owned(), owed.clone())]);
+        assert!(seen.record.due().is_some());
+        assert!(!format!("{:?}", seen.record).contains("ann@old.com"));
+    }
+
+    // A former name is forgotten as well.
+    let renamed = record.sees(&shared(2, &[("p1", NEW, "writer")])).record;
+    assert!(!renamed.former_principals.is_empty());
+    let erased = ErasedPersons::new(|name| (name == "ann@new.com").then_some(2));
+    let after = shared(3, &[("p1", NEW, "writer")]).without(&erased);
+    let seen = renamed.sees(&after).record;
+    assert_eq!(roles(&seen), [role("user:erased:2", "writer")]);
+    assert!(seen.former_principals.is_empty());
+}
+
+#[test]
+fn an_erased_person_is_granted_no_role_but_keeps_one_that_can_be_changed() {
+    const ERASED: &str = "user:erased:1";
+    let edit = |record: &FileRecord, value: Value| {
+        let values = values(&[(permission(ERASED), value)]);
+        record
+            .edit(&values, "bob", context(&Policies::default()))
+            .map(|done| done.record)
+    };
+    let without = FileRecord::from_snapshot(&shared(1, &[("p2", "user:bo@x.y", "reader")]));
+    let refused = EditRefused::Value(permission(ERASED), ValueRefused::ErasedPerson);
+    assert_eq!(edit(&without, text("reader")), Err(refused));
+    assert!(
+        edit(&without, Value::Null).is_ok(),
+        "there is nothing to revoke"
+    );
+    let with = FileRecord::from_snapshot(&shared(1, &[("p1", ERASED, "reader")]));
+    for value in [text("writer"), Value::Null] {
+        assert_eq!(
+            roles(&edit(&with, value.clone()).unwrap()),
+            [(ERASED.to_owned(), value)]
+        );
     }
 }
 

@@ -1,7 +1,11 @@
 //! The audit trail: acts in chains, each of which names the hash of the one before.
 
+mod erased_persons;
 mod named_person;
 
+pub use erased_persons::{
+    ErasedPersons, erased_name, erased_principal, is_erased_name, person_name,
+};
 pub use named_person::names_person;
 
 use std::collections::BTreeMap;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use domain::trail::ErasedPersons;
 use domain::{LogId, Timestamp};
 
 use crate::access::credentials_secret::CredentialsSecret;
@@ -149,6 +150,7 @@ impl Drives {
             clock: Arc::clone(&self.clock),
             expected: None,
             within: access.within.clone().map(Arc::new),
+            erased: ErasedPersons::default(),
         })
     }
 

@@ -1,6 +1,7 @@
 //! Batches of up to a hundred calls in one request. They cost as much quota as separate calls, and
 //! may be executed in any order (Drive guide "Improve performance").
 
+use domain::trail::ErasedPersons;
 use domain::{FileId, Observation, Patch, Snapshot};
 use http::Method;
 
@@ -81,7 +82,8 @@ impl DriveClient {
         {
             let answers = self.batch(Api::V2, calls).await;
             for ((call, file), answer) in calls.iter().zip(files).zip(answers) {
-                reads.push(answer.and_then(|body| read_of(call, file, &body)));
+                let read = answer.and_then(|body| read_of(call, file, &body));
+                reads.push(read.map(|read| read.without(&self.erased)));
             }
         }
         reads
@@ -134,7 +136,7 @@ impl DriveClient {
             let answers = self.batch(Api::V2, &calls).await;
             let answered = calls.iter().zip(files).zip(answers);
             let mut answered =
-                answered.map(|((call, file), answer)| written_of(call, file, answer));
+                answered.map(|((call, file), answer)| written_of(call, file, answer, &self.erased));
             for outcome in outcomes {
                 written.extend(match outcome {
                     Some(error) => Some(Err(error)),
@@ -282,10 +284,14 @@ fn written_of(
     call: &Call,
     file: &FileId,
     answer: Result<JsonBody, DriveError>,
+    erased: &ErasedPersons,
 ) -> Result<WriteResult, DriveError> {
     match answer {
         Ok(_) if call.context().method == DELETE => Ok(WriteResult::Deleted),
-        Ok(body) => snapshot_of(call, file, &body).map(WriteResult::Updated),
+        Ok(body) => {
+            let shown = snapshot_of(call, file, &body)?;
+            Ok(WriteResult::Updated(shown.without(erased)))
+        }
         // A 404 too: it is no proof that the file is gone.
         Err(error) => Err(error),
     }

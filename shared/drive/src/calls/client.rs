@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use domain::trail::ErasedPersons;
 use domain::{
     AccountId, ChannelId, FileId, LogId, Observation, PageToken, Patch, Snapshot, Timestamp,
 };
@@ -39,6 +40,7 @@ pub struct DriveClient {
     pub(crate) clock: Clock,
     pub(crate) expected: Option<Arc<ExpectedAccount>>,
     pub(crate) within: Option<Arc<LogId>>,
+    pub(crate) erased: ErasedPersons,
 }
 
 impl DriveClient {
@@ -55,7 +57,14 @@ impl DriveClient {
             clock,
             expected: None,
             within: None,
+            erased: ErasedPersons::default(),
         }
+    }
+
+    /// Shows `erased:<n>` in place of these persons in everything that Drive answers about files.
+    #[must_use]
+    pub fn without(self, erased: ErasedPersons) -> Self {
+        Self { erased, ..self }
     }
 
     /// Makes every call fail with [`Kind::AuthLost`](crate::Kind::AuthLost) and the reason
@@ -134,8 +143,9 @@ impl DriveClient {
             .query("fields", &table::CHANGES);
         let body = self.call(&call).await?;
         let list: wire::ChangeList<'_> = parse_json(call.context(), &body)?;
-        normalise::change_page(list, (self.clock)())
-            .map_err(|defect| ambiguous(call.context(), defect))
+        let page = normalise::change_page(list, (self.clock)())
+            .map_err(|defect| ambiguous(call.context(), defect))?;
+        Ok(page.without(&self.erased))
     }
 
     /// Lists one page of all files, up to 1,000, including trashed ones; the first page without a
@@ -151,7 +161,8 @@ impl DriveClient {
     ) -> Result<FilePage, DriveError> {
         let call = listing_call(scope, page_token).query("fields", &table::LISTING);
         let body = self.call(&call).await?;
-        parse_json(call.context(), &body).map(normalise::file_page)
+        let page = normalise::file_page(parse_json(call.context(), &body)?);
+        Ok(page.without(&self.erased))
     }
 
     /// Lists one page of the ids of the same files, in the order of their creation: another route
@@ -194,7 +205,7 @@ impl DriveClient {
     pub async fn read_file(&self, file: &FileId) -> Result<Read, DriveError> {
         let call = Self::read_call(file);
         let body = self.call(&call).await?;
-        read_any(&call, &body)
+        Ok(read_any(&call, &body)?.without(&self.erased))
     }
 
     /// Observes a file: returns its complete state, or that it is gone.
@@ -219,8 +230,9 @@ impl DriveClient {
     pub async fn patch_file(&self, read: &Read, patch: &Patch) -> Result<Snapshot, DriveError> {
         let call = Self::patch_call(read, patch)?;
         let body = self.call(&call).await?;
-        normalise::snapshot(parse_json(call.context(), &body)?)
-            .map_err(|defect| ambiguous(call.context(), defect))
+        let shown = normalise::snapshot(parse_json(call.context(), &body)?)
+            .map_err(|defect| ambiguous(call.context(), defect))?;
+        Ok(shown.without(&self.erased))
     }
 
     /// Opens a push-notification channel on a log. The first notification (`sync`) may arrive

@@ -1,5 +1,6 @@
 //! Creates files with pregenerated ids, so that each is created once however often it is tried.
 
+use domain::trail::ErasedPersons;
 use domain::{Field, FileId, Patch, Snapshot, Value};
 use http::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -50,6 +51,15 @@ pub enum CreateResult {
     Created(Snapshot),
     /// An earlier attempt, whose response was lost, created it.
     AlreadyExists,
+}
+
+impl CreateResult {
+    fn without(self, erased: &ErasedPersons) -> Self {
+        match self {
+            Self::Created(shown) => Self::Created(shown.without(erased)),
+            Self::AlreadyExists => Self::AlreadyExists,
+        }
+    }
 }
 
 /// The request body of v3 `files.create`.
@@ -129,7 +139,8 @@ impl DriveClient {
                     Err(error) => Some(Err(error)),
                     Ok(call) => answers
                         .next()
-                        .map(|answer| create_result(&call, creation, answer)),
+                        .map(|answer| create_result(&call, creation, answer))
+                        .map(|created| created.map(|created| created.without(&self.erased))),
                 });
             }
         }

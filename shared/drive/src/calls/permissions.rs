@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::operation::{PageWalk, StopReason, WalkedPage, entries_hash};
+use domain::trail::is_erased_name;
 use domain::{
     DriveMetadata, Field, FileId, OWNER, ObservedPermission, PERMISSIONS_MAX, ROLES, Snapshot,
     Timestamp, Value, principal_of,
@@ -238,7 +239,7 @@ impl DriveClient {
         // A permission without an id can't be identified or written: then the whole list is
         // unknown.
         Ok(match insert(all, &mut with.fields, &mut with.metadata) {
-            Ok(()) => with,
+            Ok(()) => with.without(&self.erased),
             Err(NoId) => snapshot,
         })
     }
@@ -325,7 +326,7 @@ impl DriveClient {
         let call = call.query("supportsAllDrives", "true");
         match self.call(&call).await {
             Ok(_) if *role == Value::Null => Ok(None),
-            Ok(body) => Ok(answered(body.text())),
+            Ok(body) => Ok(answered(body.text()).map(|shown| shown.without(&self.erased))),
             // The permission existed at the read. The next read tells whether the file still does.
             Err(error) if *error.kind() == Kind::NotFound && existing.is_some() => {
                 Err(DriveError::new(call.context().method, Kind::Stale).with_source(error))
@@ -351,7 +352,8 @@ fn create_call(file: &FileId, principal: &str, role: &str) -> Result<Call, Drive
         email_address: matches!(kind, "user" | "group").then_some(name),
         domain: (kind == "domain").then_some(name),
     };
-    if !matches!(kind, "user" | "group" | "domain" | "anyone") {
+    // Whom the number of an erased person stands for is not known here.
+    if !matches!(kind, "user" | "group" | "domain" | "anyone") || is_erased_name(name) {
         return Err(not_writable("permissions.create"));
     }
     let call =

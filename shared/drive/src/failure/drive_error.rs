@@ -95,6 +95,15 @@ impl DriveError {
         self
     }
 
+    /// The error of what has to happen before any call, and did not: nothing was sent.
+    #[must_use]
+    pub fn not_sent(
+        what: &'static str,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self::new(what, Kind::NotSent).with_source(source)
+    }
+
     pub(crate) fn with_source(
         mut self,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,

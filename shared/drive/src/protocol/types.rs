@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use domain::operation::entries_hash;
+use domain::trail::ErasedPersons;
 use domain::{
     AccountId, ChannelId, DriveVersion, FileId, LogId, PageToken, Snapshot, Timestamp, Value,
 };
@@ -95,6 +96,46 @@ pub enum ChangeState {
     Removed,
     /// The entry has a file id, but is not a complete snapshot.
     Unreadable(Unreadable),
+}
+
+impl ChangePage {
+    /// Returns the page with what stands in place of erased persons.
+    pub(crate) fn without(mut self, erased: &ErasedPersons) -> Self {
+        if erased.is_empty() {
+            return self;
+        }
+        for change in &mut self.changes {
+            if let ChangeState::Present(shown) = &mut change.state {
+                *shown = shown.clone().without(erased);
+            }
+        }
+        self
+    }
+}
+
+impl FilePage {
+    /// Returns the page with what stands in place of erased persons.
+    pub(crate) fn without(mut self, erased: &ErasedPersons) -> Self {
+        if erased.is_empty() {
+            return self;
+        }
+        for listed in &mut self.files {
+            if let Listed::Present(shown) = listed {
+                *shown = shown.clone().without(erased);
+            }
+        }
+        self
+    }
+}
+
+impl Read {
+    /// Returns the file with what stands in place of erased persons.
+    pub(crate) fn without(self, erased: &ErasedPersons) -> Self {
+        Self {
+            snapshot: self.snapshot.without(erased),
+            ..self
+        }
+    }
 }
 
 /// One page of a listing.

@@ -216,7 +216,7 @@ impl DriveClient {
             .and_then(|file| normalise::snapshot(file).ok())
             .filter(|snapshot| snapshot.file == session.file);
         match shown {
-            Some(snapshot) => Ok(UploadProgress::Done(snapshot)),
+            Some(snapshot) => Ok(UploadProgress::Done(snapshot.without(&self.erased))),
             None => {
                 let read = self.read_file(&session.file).await?;
                 Ok(UploadProgress::Done(read.snapshot))

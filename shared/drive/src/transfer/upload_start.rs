@@ -94,7 +94,7 @@ impl DriveClient {
         let shown = normalise::snapshot(parse_json(call.context(), &body)?)
             .map_err(|defect| ambiguous(call.context(), defect))?;
         if shown.file == *file {
-            Ok(shown)
+            Ok(shown.without(&self.erased))
         } else {
             Err(ambiguous(call.context(), AnotherFile))
         }

@@ -11,6 +11,7 @@ use crate::table::key::{Key, connection_pk, file_of};
 use crate::table::range::Range;
 use crate::table::store::{Applied, ROUNDS_MAX, pause};
 use crate::table::update::Replaces;
+use crate::trail::concealment::in_body;
 use crate::{
     DeadLetter, DeadLetterStatus, Page, PageRequest, RedriveSchedule, Store, StoreError, Written,
 };
@@ -37,8 +38,11 @@ impl Store {
         if self.was_deleted(&letter.key).await? {
             return Ok(false);
         }
+        // A message may be older than the erasure of a person whom it names.
+        let erased = self.load_erased_persons(&letter.key.tenant).await?;
         let letter = &DeadLetter {
             cause: letter.cause.or(self.cause),
+            body: in_body(&letter.body, &erased).unwrap_or_else(|| letter.body.clone()),
             ..letter.clone()
         };
         for round in 0..ROUNDS_MAX {

@@ -14,6 +14,7 @@ use crate::connection::deletion_item::{counts_item, counts_of};
 use crate::file::value_item::at as time;
 use crate::operation::export_form_item::ExportItem;
 use crate::operation::page_walk_item::{StopItem, WalkItem};
+use crate::operation::person_form_item::PersonItem;
 use crate::table::item::{CauseItem, Encoded, decode, encode};
 use crate::table::key::{Index, Item, Key, due_place};
 
@@ -105,6 +106,8 @@ struct Body {
     erased: BTreeMap<String, u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     export: Option<ExportItem>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    person: Option<PersonItem>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -196,6 +199,7 @@ fn body(operation: &Operation) -> Body {
             .map(|erasure| counts_item(&erasure.counts))
             .unwrap_or_default(),
         export: form.export.map(ExportItem::of),
+        person: form.person.map(PersonItem::of),
     }
 }
 
@@ -284,6 +288,7 @@ fn form(body: Body) -> Option<OperationForm> {
         progressed_at: body.progressed_at.map(time),
         erasure,
         export: body.export.and_then(ExportItem::into_form),
+        person: body.person.and_then(PersonItem::into_form),
     })
 }
 
@@ -367,6 +372,7 @@ mod tests {
             quiet_at: None,
             erased: BTreeMap::new(),
             export: None,
+            person: None,
         }
     }
 
@@ -438,6 +444,11 @@ mod tests {
                 lines: BTreeMap::from([("file".to_owned(), 7)]),
             }),
             ..body("export", state)
+        };
+        let person = |state: &str, position: Option<&str>| Body {
+            position: position.map(str::to_owned),
+            person: Some(PersonItem::sample()),
+            ..body("erase_person", state)
         };
         let scan = |progressed_at: Option<i64>| Body {
             position: progressed_at.map(|_| "0#f9".to_owned()),
@@ -512,6 +523,10 @@ mod tests {
             ),
             export("cancelling", None, ScopeItem::Tenant),
             ended(export("", None, ScopeItem::Tenant), "cancelled"),
+            person("erasing", Some("count#")),
+            person("erasing", Some("verify#[\"T#acme\",\"CONN#c\"]")),
+            person("draining", None),
+            ended(person("", None), "done"),
             Body {
                 reason: Some("the shared drive is followed again".to_owned()),
                 ..ended(body("leave", "listed"), "failed")

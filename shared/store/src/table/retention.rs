@@ -80,9 +80,13 @@ impl Retention {
         ended_at.map(|at| self.after(at))
     }
 
-    /// Returns when an operation expires, if it has ended.
+    /// Returns when an operation expires, if it has ended. The certificate of an erasure stays.
     pub(crate) fn of_operation(self, operation: &Operation) -> Option<Timestamp> {
-        let ended_at = operation.finished_at.filter(|_| operation.has_ended());
+        let is_certificate = operation
+            .person_erasure()
+            .is_some_and(|erase| !erase.dry_run);
+        let has_ended = operation.has_ended() && !is_certificate;
+        let ended_at = operation.finished_at.filter(|_| has_ended);
         ended_at.map(|at| self.after(at))
     }
 }

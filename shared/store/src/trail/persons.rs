@@ -42,11 +42,20 @@ impl Pseudonym {
 }
 
 /// The key of a tenant, under which persons stand in its trail.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TrailKey {
     bytes: Vec<u8>,
 }
 
 impl TrailKey {
+    pub(crate) fn new(bytes: Vec<u8>) -> Self {
+        Self { bytes }
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     pub(crate) fn pseudonym(&self, name: &str) -> Result<Pseudonym, StoreError> {
         let keyed = Hmac::<Sha256>::new_from_slice(&self.bytes);
         let mut keyed = keyed.map_err(|why| StoreError::Refused(Box::new(why)))?;

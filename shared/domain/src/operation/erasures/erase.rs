@@ -8,9 +8,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{DecisionRefused, End, Operation, Run, Work};
 use crate::Timestamp;
 use crate::labels::labels;
+use crate::operation::{DecisionRefused, End, Operation, Run, Work};
 
 /// The time for which a connection that was deleted can be restored, in milliseconds: 30 days.
 pub const RESTORE_MILLIS: i64 = 30 * 24 * 3_600_000;
@@ -168,7 +168,7 @@ impl Erase {
         }
     }
 
-    pub(super) fn end(&self) -> Option<&End> {
+    pub(in crate::operation) fn end(&self) -> Option<&End> {
         match &self.stage {
             EraseStage::Ended(end) => Some(end),
             EraseStage::Waiting
@@ -185,7 +185,7 @@ impl Erase {
     }
 
     /// Returns its stage as a part and a position in it, in the form of an item.
-    pub(super) fn position(&self) -> Option<String> {
+    pub(in crate::operation) fn position(&self) -> Option<String> {
         match &self.stage {
             EraseStage::Erasing(part, position) => {
                 let part = part.label();
@@ -199,7 +199,7 @@ impl Erase {
         }
     }
 
-    pub(super) fn stage_at(position: &str) -> Option<EraseStage> {
+    pub(in crate::operation) fn stage_at(position: &str) -> Option<EraseStage> {
         let (part, rest) = position.split_once('#')?;
         if part == "certificate" {
             return Some(EraseStage::Certifying);
@@ -234,11 +234,12 @@ impl Operation {
             | Run::Audit(_)
             | Run::LeaveDrive(_)
             | Run::ContentScan(_)
-            | Run::Export(_) => None,
+            | Run::Export(_)
+            | Run::ErasePerson(_) => None,
         }
     }
 
-    pub(super) fn erase_work(&self, erase: &Erase, now: Timestamp) -> Work {
+    pub(in crate::operation) fn erase_work(&self, erase: &Erase, now: Timestamp) -> Work {
         match &erase.stage {
             EraseStage::Waiting => {
                 // One that was cancelled half way has counted what it erases.
@@ -313,7 +314,10 @@ impl Operation {
     /// Cancels an erasure: one that counts ends, another one stops where it is, and begins anew at
     /// the end of the time in which the connection could have been restored. What was erased stays
     /// erased.
-    pub(super) fn cancel_erasure(&self, now: Timestamp) -> Result<Self, DecisionRefused> {
+    pub(in crate::operation) fn cancel_erasure(
+        &self,
+        now: Timestamp,
+    ) -> Result<Self, DecisionRefused> {
         let cancellable = |erase: &&Erase| match erase.stage {
             EraseStage::Waiting | EraseStage::Erasing(..) | EraseStage::Draining => true,
             EraseStage::Certifying | EraseStage::Ended(_) => false,
@@ -350,9 +354,9 @@ impl Operation {
 
 #[cfg(test)]
 mod tests {
-    use super::super::search::operation;
-    use super::super::{ConnectionFacts, RemovalLimits};
     use super::*;
+    use crate::operation::search::operation;
+    use crate::operation::{ConnectionFacts, RemovalLimits};
 
     const DELETED: Timestamp = Timestamp::from_millis(1_000_000);
     const FACTS: ConnectionFacts = ConnectionFacts {

@@ -222,7 +222,11 @@ impl Erasing<'_> {
     /// before.
     async fn objects(&self, position: Option<String>) -> Result<Page, WorkError> {
         let exported = match position {
-            None => write_export::erase_exports_of(self.key(), self.deps).await?,
+            None => {
+                let key = self.key();
+                let of = Some(&key.connection);
+                write_export::erase_exports(&key.tenant, of, self.deps).await?
+            }
             Some(_) => 0,
         };
         let (number, after) = place(position.as_deref());
