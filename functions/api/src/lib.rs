@@ -152,8 +152,9 @@ mod operations {
     pub(crate) mod start_sync;
 }
 
-mod people {
+mod erasures {
     pub(crate) mod erase_people;
+    pub(crate) mod erase_tenants;
     pub(crate) mod person_erasure_view;
 }
 

@@ -30,6 +30,12 @@ use crate::content::direct_content::{get_content, put_content};
 use crate::content::multipart_upload::{abort_upload, begin_upload, commit_upload, get_upload};
 use crate::dead_letters::read_dead_letters::{get_dead_letter, list_dead_letters};
 use crate::dead_letters::redrive::{drop_dead_letter, redrive_dead_letters};
+use crate::erasures::erase_people::{
+    cancel_person_erasure, erase_person, get_person_erasure, list_person_erasures,
+};
+use crate::erasures::erase_tenants::{
+    cancel_tenant_erasure, erase_tenant, get_tenant_erasure, list_tenant_erasures,
+};
 use crate::events::read_events::list_events;
 use crate::exports::manage_exports::{begin_export, cancel_export, get_export, list_exports};
 use crate::fairness::read_limits::get_limits;
@@ -48,9 +54,6 @@ use crate::operations::drift::list_drift;
 use crate::operations::findings::list_findings;
 use crate::operations::read_operations::{get_operation, list_operations};
 use crate::operations::start_sync::start_sync;
-use crate::people::erase_people::{
-    cancel_person_erasure, erase_person, get_person_erasure, list_person_erasures,
-};
 
 /// The lowest roles by the words of the table.
 #[expect(non_upper_case_globals, reason = "the words of the table")]
@@ -155,6 +158,11 @@ routes! {
     GET    "/v1/people/erasures"                                      admin    list_person_erasures;
     GET    "/v1/people/erasures/{id}"                                 admin    get_person_erasure;
     POST   "/v1/people/erasures/{id}/cancel"                      admin    cancel_person_erasure;
+
+    POST   "/v1/tenant/erase"                                         admin    erase_tenant;
+    GET    "/v1/tenant/erasures"                                      admin    list_tenant_erasures;
+    GET    "/v1/tenant/erasures/{id}"                                 admin    get_tenant_erasure;
+    POST   "/v1/tenant/erasures/{id}/cancel"                      admin    cancel_tenant_erasure;
 }
 
 /// Returns a route for those who may use it: who may is decided before anything else is read.

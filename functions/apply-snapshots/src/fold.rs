@@ -70,12 +70,12 @@ pub(crate) fn fold(
 }
 
 /// Replaces persons in the messages of a connection: some were sent before a person was erased.
-pub(crate) fn replace_erased(
-    messages: &mut [SnapshotMessage],
+pub(crate) fn replace_erased<'a>(
+    messages: impl Iterator<Item = &'a mut SnapshotMessage>,
     key: &ConnectionKey,
     erased: &ErasedPersons,
 ) {
-    for message in messages.iter_mut().filter(|message| message.key == *key) {
+    for message in messages.filter(|message| message.key == *key) {
         let shown = message.snapshot.take();
         message.snapshot = shown.map(|snapshot| snapshot.without(erased));
     }

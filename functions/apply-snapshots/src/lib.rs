@@ -322,10 +322,8 @@ async fn prepare(
             deps.store.load_files(&key, &files),
             deps.store.load_erased_persons(&key.tenant)
         );
-        let erased = erased?;
-        for work in works.iter_mut() {
-            fold::replace_erased(&mut work.messages, &key, &erased);
-        }
+        let messages = works.iter_mut().flat_map(|work| &mut work.messages);
+        fold::replace_erased(messages, &key, &erased?);
         let records = records?
             .into_iter()
             .map(|(file, record)| ((key.clone(), file), record));

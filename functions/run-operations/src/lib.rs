@@ -1,6 +1,6 @@
 //! Runs everything that takes longer than a call: arrival checks, second looks, audits,
 //! comparisons, repairs, content scans, marking the files of a drive that was left, erasing
-//! connections and persons, and exports.
+//! connections, persons and tenants, and exports.
 //!
 //! `domain::operation` decides what to do next and what a result means; this function does it, and
 //! records each transition before the next step. An operation that can't continue now stays due,
@@ -11,6 +11,7 @@ mod compare;
 mod erasures {
     pub(crate) mod erase;
     pub(crate) mod erase_person;
+    pub(crate) mod erase_tenant;
 }
 mod export {
     pub(crate) mod export_lines;

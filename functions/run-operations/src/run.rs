@@ -1,13 +1,13 @@
 //! Takes an operation as far as time allows, step by step.
 
-use domain::operation::{ErasePerson, ErasePersonWork, Export, ExportWork, Work};
+use domain::operation::{ErasePerson, ErasePersonWork, EraseTenantWork, Export, ExportWork, Work};
 use domain::{Cause, FileId, Operation};
 use runtime::{Deadline, telemetry};
 use store::{Connection, Written};
 use tracing::Instrument as _;
 use worker::{OperationWake, Origin, SnapshotMessage, WorkError, queue};
 
-use crate::erasures::{erase, erase_person};
+use crate::erasures::{erase, erase_person, erase_tenant};
 use crate::export::write_export;
 use crate::{
     Deps, compare, list_page, mark_files, repair, scan_content, second_look, self_check, verify,
@@ -71,6 +71,13 @@ async fn continue_operation(
             };
             continue;
         }
+        if operation.tenant_erasure().is_some() {
+            operation = match Box::pin(tenant_step(&operation, deps)).await? {
+                Some(Written::Done(after)) => after,
+                Some(Written::Stale(_)) | None => return Ok(()),
+            };
+            continue;
+        }
         let connection = match operation.erasure() {
             Some(erase) => {
                 let found = deps.store.load_any_connection(key).await?;
@@ -124,6 +131,25 @@ async fn person_step(
         ErasePersonWork::Advance(after) => *after,
         ErasePersonWork::Look(part, position) => {
             erase_person::look(part, position, operation, erase, deps).await?
+        }
+    };
+    Ok(Some(deps.store.advance_operation(operation, &after).await?))
+}
+
+/// Does what is next of the erasure of a tenant, and records it.
+async fn tenant_step(
+    operation: &Operation,
+    deps: &Deps,
+) -> Result<Option<Written<Operation>>, WorkError> {
+    let after = match operation.next_tenant_work(deps.clock.now()) {
+        EraseTenantWork::Nothing => return Ok(None),
+        EraseTenantWork::Advance(after) => *after,
+        EraseTenantWork::Count(position) => erase_tenant::count(position, operation, deps).await?,
+        EraseTenantWork::EraseConnections => {
+            erase_tenant::erase_connections(operation, deps).await?
+        }
+        EraseTenantWork::Erase(part, position) => {
+            erase_tenant::erase(part, position, operation, deps).await?
         }
     };
     Ok(Some(deps.store.advance_operation(operation, &after).await?))

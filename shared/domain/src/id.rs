@@ -147,6 +147,16 @@ pub struct ConnectionKey {
 }
 
 impl ConnectionKey {
+    /// Returns the key under which the erasure of a tenant is an operation, as
+    /// [`ConnectionKey::of_exports`].
+    #[must_use]
+    pub fn of_tenant(tenant: TenantId) -> Self {
+        Self {
+            tenant,
+            connection: ConnectionId("tenant".to_owned()),
+        }
+    }
+
     /// Returns the key under which the erasures of a tenant's persons are operations, as
     /// [`ConnectionKey::of_exports`].
     #[must_use]

@@ -15,3 +15,4 @@ pub(crate) mod removal_limits_item;
 pub(crate) mod rules_item;
 pub(crate) mod stored_rate_limit;
 pub(crate) mod suspension;
+pub(crate) mod tenant_items;

@@ -303,7 +303,7 @@ impl Remains {
     }
 }
 
-fn text<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
+pub(crate) fn text<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
     let value = item.get(name).map(AttributeValue::as_s);
     value.and_then(Result::ok).map(String::as_str)
 }

@@ -23,6 +23,7 @@ pub use connection::connections::{Connection, ConnectionState, Scope};
 pub use connection::deletion_item::{Deletion, Erased};
 pub use connection::idempotency::IdempotencyRecord;
 pub use connection::stored_rate_limit::StoredRateLimit;
+pub use connection::tenant_items::TenantItems;
 pub use content::multipart_uploads::MultipartUpload;
 pub use content::objects::{GcStart, Retained};
 pub use content::versions::{Linked, Released};

@@ -6,13 +6,14 @@ use axum::response::{IntoResponse as _, Response};
 use domain::operation::RESTORE_MILLIS;
 use domain::{AccountCheck, Operation, OperationId, Run, Timestamp};
 use serde::{Deserialize, Serialize};
-use store::{Attempt, Connection, ConnectionState, Deletion, Store, Written};
+use store::{Attempt, Connection, ConnectionState, Store, Written};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::connections::connection_logs::{delete_logs, new_own_log, own_log};
 use crate::connections::erasure_view::{ErasureView, erasure_of, load};
 use crate::connections::manage_connections::{WHAT, respond};
 use crate::described::query::Params;
+use crate::erasures::erase_tenants::refuse_while_erasing;
 use crate::fairness::admission::{self, Wanted};
 use crate::http::{ConnectionPath, Keyed, Kind, Problem, ShownConnection, set_location};
 use crate::operations::content_scan;
@@ -138,25 +139,15 @@ async fn mark_deleted(
     let now = deps.clock.now();
     let id = &id;
     let deleted = swap(WHAT, connection, |before| async move {
-        let (generation, deleted_at, deleted_by) = match &before.deletion {
-            Some(deletion) => (before.generation, deletion.at, deletion.by.clone()),
-            None => (before.generation + 1, now, by.to_owned()),
-        };
-        let run = Run::erase(generation, deleted_at, begins_at);
+        let deleted = before.deleted(by, id.clone(), now);
+        let deleted_at = deleted
+            .deletion
+            .as_ref()
+            .map_or(now, |deletion| deletion.at);
+        let run = Run::erase(deleted.generation, deleted_at, begins_at);
         let erasure = Operation {
             id: id.clone(),
             ..new_operation(deps, &before, by, run)?.due(begins_at)
-        };
-        let deleted = Connection {
-            state: ConnectionState::Deleting,
-            generation,
-            deletion: Some(Deletion {
-                at: deleted_at,
-                by: deleted_by,
-                operation: erasure.id.clone(),
-                erased: None,
-            }),
-            ..before.clone()
         };
         let written = store.delete_connection(&deleted, &erasure).await?;
         Ok::<_, Problem>(match attempt(WHAT, written)? {
@@ -255,6 +246,7 @@ pub(crate) async fn restore_connection(
     keyed: Keyed,
 ) -> Result<Response, Problem> {
     let connection = lookups::any_connection(&deps, &at.key).await?;
+    refuse_while_erasing(&deps, &at.key.tenant).await?;
     let not_kept = |detail: &str| Problem::new(Kind::StateNotAllowed, detail);
     if connection.exists() {
         if connection.owed_held {

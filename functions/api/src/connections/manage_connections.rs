@@ -20,6 +20,7 @@ use crate::connections::connection_view::ConnectionView;
 use crate::connections::drive_access::check_access;
 use crate::connections::limits_body::require_allowed;
 use crate::described::query::Params;
+use crate::erasures::erase_tenants::refuse_while_erasing;
 use crate::fairness::admission::{self, Wanted};
 use crate::http::acts;
 use crate::http::{
@@ -103,6 +104,7 @@ pub(crate) async fn create_connection(
     body: JsonBody,
 ) -> Result<Response, Problem> {
     let (settings, scope, log) = new_connection(body, secrets(&deps, &caller))?;
+    refuse_while_erasing(&deps, &caller.tenant).await?;
     require_allowed(&settings.limits, None, deps.budgets.limits())?;
     let key = ConnectionKey {
         tenant: caller.tenant.clone(),

@@ -11,9 +11,9 @@ use utoipa::ToSchema;
 use crate::Deps;
 use crate::content::direct_content::{URL_SECONDS, url_expires_at};
 use crate::described::texts::IdText;
+use crate::erasures::person_erasure_view::person as read_person;
 use crate::http::{Kind, Problem};
 use crate::operations::operation_view::OperationStateView;
-use crate::people::person_erasure_view::person as read_person;
 
 /// What to export: one of the members.
 #[derive(Debug, Deserialize, ToSchema)]

@@ -14,6 +14,7 @@ use store::PageRequest;
 use utoipa::ToSchema;
 
 use crate::described::query::Params;
+use crate::erasures::erase_tenants::refuse_while_erasing;
 use crate::exports::export_view::{ExportBody, ExportView, links};
 use crate::http::{
     Caller, JsonBody, JsonResult, Keyed, PageQuery, PathParams, Problem, describe_path,
@@ -75,6 +76,7 @@ pub(crate) async fn begin_export(
 ) -> Result<Response, Problem> {
     let body: ExportBody = body.read()?;
     let scope = body.scope(&deps, &caller.tenant).await?;
+    refuse_while_erasing(&deps, &caller.tenant).await?;
     match &scope {
         ExportScope::Tenant => keyed.tell("scope", "tenant"),
         ExportScope::Connection(id) => keyed.tell("connection", id.as_str()),

@@ -156,7 +156,8 @@ async fn has_ended(deps: &Deps, tenant: &TenantId, slot: &Slot) -> Result<bool, 
             // Of a connection that was deleted, only the erasure goes on. The others are of none.
             let of_connection = running.erasure().is_none()
                 && running.export().is_none()
-                && running.person_erasure().is_none();
+                && running.person_erasure().is_none()
+                && running.tenant_erasure().is_none();
             Ok(of_connection && deps.store.load_connection(&key).await?.is_none())
         }
     }

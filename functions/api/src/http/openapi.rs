@@ -23,6 +23,7 @@ use crate::connections::{
 use crate::content::{content_versions, direct_content, multipart_upload};
 use crate::dead_letters::{read_dead_letters, redrive};
 use crate::described::passes;
+use crate::erasures::{erase_people, erase_tenants};
 use crate::events::read_events;
 use crate::exports::manage_exports;
 use crate::fairness::read_limits;
@@ -32,7 +33,6 @@ use crate::http::health;
 use crate::http::problem::{MEDIA_TYPE, ProblemBody};
 use crate::http::responses::optional_header;
 use crate::operations::{confirmation, drift, findings, read_operations, start_sync};
-use crate::people::erase_people;
 use crate::routes::ROUTES;
 
 #[derive(OpenApi)]
@@ -73,6 +73,8 @@ use crate::routes::ROUTES;
         manage_exports::get_export, manage_exports::cancel_export,
         erase_people::erase_person, erase_people::list_person_erasures,
         erase_people::get_person_erasure, erase_people::cancel_person_erasure,
+        erase_tenants::erase_tenant, erase_tenants::list_tenant_erasures,
+        erase_tenants::get_tenant_erasure, erase_tenants::cancel_tenant_erasure,
     ),
     components(schemas(ProblemBody)),
     modifiers(&Bearer, &Repeats, &Roles, &Problems, &Causes),

@@ -168,6 +168,8 @@ view_enum! {
         Export,
         /// A person is erased: see `GET /v1/people/erasures`.
         ErasePerson,
+        /// The tenant is erased: see `GET /v1/tenant/erasures`.
+        EraseTenant,
     }
 }
 

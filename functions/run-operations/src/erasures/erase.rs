@@ -149,15 +149,10 @@ impl Erasing<'_> {
     /// Deletes an object with all of its versions, here and in the copy of the bucket.
     async fn erase_object(&self, key: &ObjectKey) -> Result<u64, WorkError> {
         let mut deleted = 0;
-        for bucket in self.buckets() {
+        for bucket in buckets(self.deps) {
             deleted += bucket.erase(key).await?;
         }
         Ok(deleted)
-    }
-
-    /// The bucket, and its copy if there is one.
-    fn buckets(&self) -> impl Iterator<Item = &Objects> {
-        std::iter::once(&self.deps.objects).chain(&self.deps.replica)
     }
 
     /// Returns the stored object whose bytes are under a key.
@@ -229,11 +224,12 @@ impl Erasing<'_> {
             }
             Some(_) => 0,
         };
-        let (number, after) = place(position.as_deref());
-        let Some(bucket) = self.buckets().nth(number) else {
+        let place = Place::parse(position.as_deref());
+        let Some(bucket) = buckets(self.deps).nth(place.bucket) else {
             return Ok((ErasedCounts::new(), None));
         };
-        let (versions, next) = bucket.list_versions(self.tenant(), after.as_ref()).await?;
+        let listed = bucket.list_versions(self.tenant(), place.after.as_ref());
+        let (versions, next) = listed.await?;
         let deleted = stream::iter(versions)
             .map(|version| async move { Box::pin(self.version(bucket, version)).await })
             .buffer_unordered(AT_ONCE)
@@ -243,13 +239,7 @@ impl Erasing<'_> {
         if deleted > 0 {
             counts.insert(ErasedKind::Objects, deleted);
         }
-        let next = match next {
-            Some(next) => Some(format!("{number}\n{}\n{}", next.key, next.id)),
-            None => self
-                .buckets()
-                .nth(number + 1)
-                .map(|_| (number + 1).to_string()),
-        };
+        let next = place.following(next, self.deps);
         Ok((counts, next))
     }
 
@@ -277,16 +267,45 @@ impl Erasing<'_> {
     }
 }
 
-/// Reads a position: the number of the bucket, and the last version in its list.
-fn place(position: Option<&str>) -> (usize, Option<VersionsCursor>) {
-    let mut parts = position.unwrap_or_default().splitn(3, '\n');
-    let number = parts.next().and_then(|number| number.parse().ok());
-    let after = match (parts.next(), parts.next()) {
-        (Some(key), Some(id)) => Some(VersionsCursor {
-            key: key.to_owned(),
-            id: id.to_owned(),
-        }),
-        _ => None,
-    };
-    (number.unwrap_or_default(), after)
+/// The bucket, and its copy if there is one.
+pub(crate) fn buckets(deps: &Deps) -> impl Iterator<Item = &Objects> {
+    std::iter::once(&deps.objects).chain(&deps.replica)
+}
+
+/// A position among the versions of all buckets.
+pub(crate) struct Place {
+    /// The number of the bucket.
+    pub(crate) bucket: usize,
+    /// The last version in its list.
+    pub(crate) after: Option<VersionsCursor>,
+}
+
+impl Place {
+    pub(crate) fn parse(position: Option<&str>) -> Self {
+        let mut parts = position.unwrap_or_default().splitn(3, '\n');
+        let bucket = parts.next().and_then(|number| number.parse().ok());
+        let after = match (parts.next(), parts.next()) {
+            (Some(key), Some(id)) => Some(VersionsCursor {
+                key: key.to_owned(),
+                id: id.to_owned(),
+            }),
+            _ => None,
+        };
+        Self {
+            bucket: bucket.unwrap_or_default(),
+            after,
+        }
+    }
+
+    /// Returns the position after a page of the bucket's list, which goes on at `next`; `None` at
+    /// the end of the last bucket.
+    pub(crate) fn following(&self, next: Option<VersionsCursor>, deps: &Deps) -> Option<String> {
+        let number = self.bucket;
+        match next {
+            Some(next) => Some(format!("{number}\n{}\n{}", next.key, next.id)),
+            None => buckets(deps)
+                .nth(number + 1)
+                .map(|_| (number + 1).to_string()),
+        }
+    }
 }

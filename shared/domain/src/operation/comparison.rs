@@ -242,6 +242,7 @@ impl Operation {
             Run::Export(export) => Some(self.cancel_export(export, now)),
             Run::Erase(_) => Some(self.cancel_erasure(now)),
             Run::ErasePerson(_) => Some(self.cancel_person_erasure(now)),
+            Run::EraseTenant(_) => Some(self.cancel_tenant_erasure(now)),
             Run::Sync(_) | Run::Audit(_) | Run::LeaveDrive(_) | Run::ContentScan(_) => None,
         };
         if let Some(cancelled) = cancelled {

@@ -314,7 +314,8 @@ impl Operation {
             | Run::LeaveDrive(_)
             | Run::ContentScan(_)
             | Run::Erase(_)
-            | Run::ErasePerson(_) => None,
+            | Run::ErasePerson(_)
+            | Run::EraseTenant(_) => None,
         }
     }
 

@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Comparison, End, ErasePersonStage, EraseStage, ErasedCounts, ExportFile, ExportScope,
-    ExportStage, ExportedCounts, InDrive, Listing, Operation, PageWalk, Run, ScanState, SecondLook,
-    Stage, Stop, SyncKind,
+    Comparison, End, ErasePersonStage, EraseStage, EraseTenantStage, ErasedCounts, ExportFile,
+    ExportScope, ExportStage, ExportedCounts, InDrive, Listing, Operation, PageWalk, Run,
+    ScanState, SecondLook, Stage, Stop, SyncKind,
 };
 use crate::labels::labels;
 use crate::{ConnectionId, InconsistencyCount, InconsistencyKind, Timestamp};
@@ -32,6 +32,8 @@ pub enum OperationKind {
     Export,
     /// The erasure of a person.
     ErasePerson,
+    /// The erasure of a tenant.
+    EraseTenant,
 }
 
 /// The state of an operation.
@@ -81,6 +83,7 @@ labels!(OperationKind {
     Erase = "erase",
     Export = "export",
     ErasePerson = "erase_person",
+    EraseTenant = "erase_tenant",
 });
 
 labels!(OperationState {
@@ -149,6 +152,8 @@ pub struct OperationForm {
     pub export: Option<ExportForm>,
     /// What only the erasure of a person has.
     pub person: Option<PersonForm>,
+    /// What only the erasure of a tenant has: the number of items and objects by kind.
+    pub tenant: Option<ErasedCounts>,
 }
 
 /// The fields of the erasure of a person.
@@ -217,6 +222,7 @@ impl OperationForm {
             erasure: None,
             export: None,
             person: None,
+            tenant: None,
         }
     }
 
@@ -398,6 +404,26 @@ impl Operation {
                 };
                 form.ending(erase.end())
             }
+            Run::EraseTenant(erase) => {
+                let state = match &erase.stage {
+                    EraseTenantStage::Draining(_) => OperationState::Draining,
+                    EraseTenantStage::Counting(_)
+                    | EraseTenantStage::Connections
+                    | EraseTenantStage::Erasing(..) => OperationState::Erasing,
+                    EraseTenantStage::Ended(_) => OperationState::Done,
+                };
+                let form = OperationForm {
+                    state,
+                    dry_run: erase.dry_run,
+                    position: erase.position(),
+                    pages: erase.steps,
+                    listed: erase.counts.values().sum(),
+                    progressed_at: erase.progressed_at,
+                    tenant: Some(erase.counts.clone()),
+                    ..OperationForm::new(self.kind())
+                };
+                form.ending(erase.end())
+            }
         }
     }
 
@@ -416,6 +442,7 @@ impl Operation {
             Run::Erase(_) => OperationKind::Erase,
             Run::Export(_) => OperationKind::Export,
             Run::ErasePerson(_) => OperationKind::ErasePerson,
+            Run::EraseTenant(_) => OperationKind::EraseTenant,
         }
     }
 

@@ -203,7 +203,8 @@ impl Operation {
             | Run::ContentScan(_)
             | Run::Erase(_)
             | Run::Export(_)
-            | Run::ErasePerson(_) => None,
+            | Run::ErasePerson(_)
+            | Run::EraseTenant(_) => None,
         }
     }
 
@@ -222,7 +223,8 @@ impl Operation {
             | Run::ContentScan(_)
             | Run::Erase(_)
             | Run::Export(_)
-            | Run::ErasePerson(_) => {}
+            | Run::ErasePerson(_)
+            | Run::EraseTenant(_) => {}
         }
         self.moved(run, wait_millis, now)
     }

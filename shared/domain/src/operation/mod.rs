@@ -13,6 +13,7 @@ mod content_scan;
 mod erasures {
     pub(super) mod erase;
     pub(super) mod erase_person;
+    pub(super) mod erase_tenant;
 }
 mod export;
 mod form;
@@ -37,6 +38,7 @@ pub use erasures::erase_person::{
     ErasePerson, ErasePersonStage, ErasePersonWork, InDrive, NAMED_FILES_MAX, NamedFiles,
     PersonFound, PersonPart,
 };
+pub use erasures::erase_tenant::{EraseTenant, EraseTenantStage, EraseTenantWork, TenantPart};
 pub use export::{
     EXPORT_FILES_MAX, EXPORT_KEPT_MILLIS, Export, ExportFile, ExportPlace, ExportScope,
     ExportSource, ExportStage, ExportWork, ExportedCounts, ExportedKind, MANIFEST_NAME,
@@ -96,6 +98,8 @@ pub enum Run {
     Export(Export),
     /// Erases a person.
     ErasePerson(ErasePerson),
+    /// Erases a tenant.
+    EraseTenant(EraseTenant),
 }
 
 /// The outcome of an operation.
@@ -129,7 +133,8 @@ pub struct ConnectionFacts {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Work {
     /// Nothing: it has ended, `fetch-changes` drives it, or it depends on no single connection
-    /// ([`Operation::next_export_work`], [`Operation::next_person_work`]).
+    /// ([`Operation::next_export_work`], [`Operation::next_person_work`],
+    /// [`Operation::next_tenant_work`]).
     Nothing,
     /// Record this next state; there is nothing else to do.
     Advance(Box<Operation>),
@@ -245,7 +250,7 @@ impl Operation {
             Run::LeaveDrive(leave) => Work::MarkFiles(leave.position.clone()),
             Run::ContentScan(scan) => self.scan_work(scan, facts, now),
             Run::Erase(erase) => self.erase_work(erase, now),
-            Run::Export(_) | Run::ErasePerson(_) => Work::Nothing,
+            Run::Export(_) | Run::ErasePerson(_) | Run::EraseTenant(_) => Work::Nothing,
         }
     }
 
@@ -291,6 +296,7 @@ impl Operation {
             (Run::Erase(erase), None) => erase.stage = EraseStage::Ended(end),
             (Run::Export(export), None) => export.stage = ExportStage::Ended(end),
             (Run::ErasePerson(erase), None) => erase.stage = ErasePersonStage::Ended(end),
+            (Run::EraseTenant(erase), None) => erase.stage = EraseTenantStage::Ended(end),
             (Run::Sync(_) | Run::Audit(_), None) => {}
         }
         self.moved(run, 0, now)
@@ -325,6 +331,7 @@ impl Run {
             Self::Erase(erase) => erase.end(),
             Self::Export(export) => export.end(),
             Self::ErasePerson(erase) => erase.end(),
+            Self::EraseTenant(erase) => erase.end(),
         }
     }
 

@@ -1,9 +1,9 @@
 //! Reads a run from the flat form of an operation.
 
 use super::{
-    Audit, ContentScan, End, Erase, ErasePerson, ErasePersonStage, EraseStage, Export, ExportStage,
-    LeaveDrive, Listing, OperationForm, OperationKind, OperationState, Run, ScanState,
-    SelfCheckPhase, Stage, Sync, SyncKind,
+    Audit, ContentScan, End, Erase, ErasePerson, ErasePersonStage, EraseStage, EraseTenant,
+    EraseTenantStage, Export, ExportStage, LeaveDrive, Listing, OperationForm, OperationKind,
+    OperationState, Run, ScanState, SelfCheckPhase, Stage, Sync, SyncKind,
 };
 
 impl OperationForm {
@@ -43,6 +43,7 @@ impl OperationForm {
             OperationKind::Erase => self.into_erase(),
             OperationKind::Export => self.into_export(),
             OperationKind::ErasePerson => self.into_person_erasure(),
+            OperationKind::EraseTenant => self.into_tenant_erasure(),
         }
     }
 
@@ -186,6 +187,23 @@ impl OperationForm {
             counts: form.counts,
             in_drive: form.in_drive,
             in_settings: form.in_settings,
+            steps: self.pages,
+            progressed_at: self.progressed_at,
+        }))
+    }
+
+    fn into_tenant_erasure(self) -> Option<Run> {
+        let position = self.position.as_deref();
+        let stage = match (self.end(), self.state) {
+            (Some(end), _) => EraseTenantStage::Ended(end),
+            (None, OperationState::Draining) => EraseTenant::draining_at(position?)?,
+            (None, OperationState::Erasing) => EraseTenant::stage_at(position?)?,
+            (None, _) => return None,
+        };
+        Some(Run::EraseTenant(EraseTenant {
+            dry_run: self.dry_run,
+            stage,
+            counts: self.tenant?,
             steps: self.pages,
             progressed_at: self.progressed_at,
         }))

@@ -2,7 +2,8 @@
 
 use domain::rate_limit::Limits;
 use domain::{
-    Account, ConnectionKey, ContentSettings, Operation, Policies, RemovalLimits, Rules, TenantId,
+    Account, ConnectionKey, ContentSettings, Operation, OperationId, Policies, RemovalLimits,
+    Rules, TenantId, Timestamp,
 };
 
 use crate::connection::deletion_item::{Deletion, Erased};
@@ -26,6 +27,27 @@ impl Connection {
     pub fn is_erased(&self) -> bool {
         let deletion = self.deletion.as_ref();
         deletion.is_some_and(|deletion| deletion.erased.is_some())
+    }
+
+    /// Returns it as one that was deleted by this person, with this operation to erase it: now,
+    /// unless it was deleted before.
+    #[must_use]
+    pub fn deleted(&self, by: &str, erasure: OperationId, now: Timestamp) -> Self {
+        let (generation, at, by) = match &self.deletion {
+            Some(deletion) => (self.generation, deletion.at, deletion.by.clone()),
+            None => (self.generation + 1, now, by.to_owned()),
+        };
+        Self {
+            state: ConnectionState::Deleting,
+            generation,
+            deletion: Some(Deletion {
+                at,
+                by,
+                operation: erasure,
+                erased: None,
+            }),
+            ..self.clone()
+        }
     }
 
     /// Returns what is left of it after its erasure: the id, which is never used again, the

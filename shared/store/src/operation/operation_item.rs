@@ -108,6 +108,8 @@ struct Body {
     export: Option<ExportItem>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     person: Option<PersonItem>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tenant: Option<BTreeMap<String, u64>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -200,6 +202,7 @@ fn body(operation: &Operation) -> Body {
             .unwrap_or_default(),
         export: form.export.map(ExportItem::of),
         person: form.person.map(PersonItem::of),
+        tenant: form.tenant.as_ref().map(counts_item),
     }
 }
 
@@ -289,6 +292,7 @@ fn form(body: Body) -> Option<OperationForm> {
         erasure,
         export: body.export.and_then(ExportItem::into_form),
         person: body.person.and_then(PersonItem::into_form),
+        tenant: body.tenant.map(counts_of),
     })
 }
 
@@ -373,6 +377,7 @@ mod tests {
             erased: BTreeMap::new(),
             export: None,
             person: None,
+            tenant: None,
         }
     }
 
@@ -450,6 +455,11 @@ mod tests {
             person: Some(PersonItem::sample()),
             ..body("erase_person", state)
         };
+        let tenant = |state: &str, position: Option<&str>| Body {
+            position: position.map(str::to_owned),
+            tenant: Some(BTreeMap::from([("records".to_owned(), 7)])),
+            ..body("erase_tenant", state)
+        };
         let scan = |progressed_at: Option<i64>| Body {
             position: progressed_at.map(|_| "0#f9".to_owned()),
             pages_verified: 2,
@@ -526,6 +536,10 @@ mod tests {
             person("erasing", Some("count#")),
             person("erasing", Some("verify#[\"T#acme\",\"CONN#c\"]")),
             person("draining", None),
+            tenant("erasing", Some("count#")),
+            tenant("erasing", Some("connections#")),
+            tenant("draining", Some("1300")),
+            ended(tenant("", None), "done"),
             ended(person("", None), "done"),
             Body {
                 reason: Some("the shared drive is followed again".to_owned()),

@@ -82,9 +82,9 @@ impl Retention {
 
     /// Returns when an operation expires, if it has ended. The certificate of an erasure stays.
     pub(crate) fn of_operation(self, operation: &Operation) -> Option<Timestamp> {
-        let is_certificate = operation
-            .person_erasure()
-            .is_some_and(|erase| !erase.dry_run);
+        let of_person = operation.person_erasure().map(|erase| erase.dry_run);
+        let of_tenant = operation.tenant_erasure().map(|erase| erase.dry_run);
+        let is_certificate = of_person.or(of_tenant) == Some(false);
         let has_ended = operation.has_ended() && !is_certificate;
         let ended_at = operation.finished_at.filter(|_| has_ended);
         ended_at.map(|at| self.after(at))

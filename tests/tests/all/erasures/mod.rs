@@ -1,4 +1,6 @@
-//! Erasures: of a person whom Drive still names.
+//! Erasures: of a person whom Drive still names, and of a tenant.
+
+mod tenants;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -89,10 +91,14 @@ async fn breaks(hand: &ByHand) -> usize {
     links.map(|link| check.take(&link).len()).sum()
 }
 
+/// The permission of an erased person.
 fn permission(file: &Value) -> &Value {
     let permissions = file["permissions"].as_array().unwrap();
-    let mut others = permissions.iter().filter(|one| one["role"] != "owner");
-    others.next().unwrap()
+    let mut erased = permissions.iter().filter(|one| {
+        let principal = one["principal"].as_str().unwrap();
+        principal.starts_with("user:erased:")
+    });
+    erased.next().unwrap()
 }
 
 /// Makes everything that can name Ann: permissions, a file that she changed, an owed edit and a
@@ -227,13 +233,13 @@ async fn settle(hand: &ByHand) {
     }
 }
 
-/// The role in Drive of who is not the owner.
+/// The role that Ann has in Drive.
 async fn role_in_drive(hand: &ByHand, file: &str) -> Value {
     let path = format!("/drive/v3/files/{file}/permissions?fields=permissions(role,emailAddress)");
     let all = hand.owner().done(Method::GET, &path, None).await;
     let all = all["permissions"].as_array().unwrap().clone();
-    let other = all.into_iter().find(|one| one["role"] != "owner");
-    other.map_or(Value::Null, |other| other["role"].clone())
+    let anns = all.into_iter().find(|one| one["emailAddress"] == ANN);
+    anns.map_or(Value::Null, |anns| anns["role"].clone())
 }
 
 #[test]

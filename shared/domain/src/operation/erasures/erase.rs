@@ -235,7 +235,8 @@ impl Operation {
             | Run::LeaveDrive(_)
             | Run::ContentScan(_)
             | Run::Export(_)
-            | Run::ErasePerson(_) => None,
+            | Run::ErasePerson(_)
+            | Run::EraseTenant(_) => None,
         }
     }
 

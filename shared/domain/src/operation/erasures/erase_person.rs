@@ -199,7 +199,8 @@ impl Operation {
             | Run::LeaveDrive(_)
             | Run::ContentScan(_)
             | Run::Erase(_)
-            | Run::Export(_) => None,
+            | Run::Export(_)
+            | Run::EraseTenant(_) => None,
         }
     }
 

@@ -13,6 +13,7 @@ use store::PageRequest;
 use utoipa::ToSchema;
 
 use crate::described::query::Params;
+use crate::erasures::person_erasure_view::{ErasePersonBody, PersonErasureView};
 use crate::http::acts::fresh_key;
 use crate::http::{
     Caller, JsonBody, JsonResult, Keyed, PageQuery, PathParams, Problem, describe_path,
@@ -20,7 +21,6 @@ use crate::http::{
 };
 use crate::operations::confirmation::decide;
 use crate::operations::new_operation;
-use crate::people::person_erasure_view::{ErasePersonBody, PersonErasureView};
 use crate::{App, Deps};
 
 /// The erasure of a person of the caller's tenant. It may not exist.
