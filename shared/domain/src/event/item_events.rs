@@ -164,7 +164,9 @@ fn progress(operation: &Operation) -> (u64, u64) {
         | Run::LeaveDrive(_)
         | Run::ContentScan(_)
         | Run::Erase(_)
-        | Run::Export(_) => (0, 0),
+        | Run::Export(_)
+        | Run::ErasePerson(_)
+        | Run::EraseTenant(_) => (0, 0),
     }
 }
 

@@ -1,9 +1,11 @@
 //! The item of an event log: a number, and the events that were appended at once. The names of its
 //! attributes are short, since an append costs a write unit for each kilobyte.
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use domain::event::{
     Author, Details, Epoch, Event, EventType, LogEnd, NextItem, Subject, TableMark,
 };
+use domain::trail::ErasedPersons;
 use domain::{ConflictId, ConnectionKey, Field, FileId, OperationId, OperationKind, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +14,8 @@ use crate::table::item::{CauseItem, EXPIRES, Encoded, FORMAT_MAX, decode, encode
 use crate::table::key::{Item, Key, connection_pk};
 use crate::{Nonce, StoreError};
 
+/// The attribute of the events.
+pub(crate) const EVENTS: &str = "events";
 /// The prefix of the sort key.
 pub(crate) const EVENT: &str = "EV#";
 
@@ -112,6 +116,19 @@ pub(crate) fn number_of(place: &Key) -> Result<u64, StoreError> {
     number.ok_or_else(|| place.clone().corrupt("its key is not that of events"))
 }
 
+/// Returns the events of an item with what stands in place of erased persons; `None` if they name
+/// none.
+pub(crate) fn events_without(item: &Item, erased: &ErasedPersons) -> Option<AttributeValue> {
+    let (place, body) = decode::<Body>(item.clone()).ok()?;
+    let events = body.events.into_iter();
+    let body = Body {
+        events: events.map(|event| event.without(erased)).collect(),
+        ..body
+    };
+    let after = encode(&place, &body).ok()?.item.remove(EVENTS)?;
+    (item.get(EVENTS) != Some(&after)).then_some(after)
+}
+
 /// Decodes an item of a log.
 pub(crate) fn decode_batch(item: Item) -> Result<StoredBatch, StoreError> {
     let expires = item.get(EXPIRES).and_then(|value| value.as_n().ok());
@@ -178,6 +195,33 @@ impl EventItem {
             listed: details.listed,
             reason: details.reason.clone(),
         }
+    }
+
+    /// Returns it with what stands in place of erased persons: in its author, in the fields and in
+    /// its conflict, which its state names too.
+    pub(crate) fn without(mut self, erased: &ErasedPersons) -> Self {
+        if erased.is_empty() {
+            return self;
+        }
+        let author = self.by.strip_prefix("user:");
+        if let Some(shown) = author.and_then(|author| erased.name(author)) {
+            self.by = format!("user:{shown}");
+        }
+        for field in &mut self.fields {
+            *field = erased.text(field).unwrap_or_else(|| std::mem::take(field));
+        }
+        if let Some((label, _)) = &mut self.conflict
+            && let Some(shown) = erased.text(label)
+        {
+            self.state = self.state.replace(label.as_str(), &shown);
+            *label = shown;
+        }
+        if let Some(reason) = &mut self.reason {
+            *reason = erased
+                .within(reason)
+                .unwrap_or_else(|| std::mem::take(reason));
+        }
+        self
     }
 
     /// The bytes that it takes in its item, roughly: those of its texts and names.

@@ -81,7 +81,10 @@ impl Store {
         appending: &Appending,
     ) -> Result<Option<LogEnd>, StoreError> {
         let mut end = self.event_log_end(key).await?;
-        let items: Vec<EventItem> = events.iter().map(EventItem::of).collect();
+        // What was changed before a person was erased, or by it, may be told only now.
+        let erased = self.load_erased_persons(&key.tenant).await?;
+        let items = events.iter().map(EventItem::of);
+        let items: Vec<EventItem> = items.map(|event| event.without(&erased)).collect();
         let mut nonce = appending.nonce;
         for batch in batches(&items) {
             end = Some(self.append(key, batch, end, appending, nonce).await?);

@@ -11,6 +11,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use domain::trail::{ErasedPersons, erased_name};
 use serde_json::{Map, Value};
 
+use crate::event::event_item::{EVENT, EVENTS, events_without};
 use crate::table::key::{Item, Key};
 
 /// An item without the person.
@@ -40,6 +41,15 @@ pub(crate) fn conceal(item: &Item, erased: &ErasedPersons) -> Concealed {
         };
     }
     let mut changed = item.clone();
+    if key.sk.starts_with(EVENT) {
+        return match events_without(item, erased) {
+            Some(events) => {
+                changed.insert(EVENTS.to_owned(), events);
+                Concealed::Changed(changed)
+            }
+            None => Concealed::Same,
+        };
+    }
     for (name, value) in item {
         if let Some(after) = attribute(name, value, erased) {
             changed.insert(name.clone(), after);
@@ -373,6 +383,48 @@ mod tests {
         let who = |name: &str| item(&[("PK", s("T#t#WHO#p_x")), ("SK", s("WHO")), ("s", s(name))]);
         assert_eq!(conceal(&who("ann@x.y"), &ann()), Concealed::Deleted);
         assert_eq!(conceal(&who("bob"), &ann()), Concealed::Same);
+    }
+
+    #[test]
+    fn the_events_of_a_log_name_fields_and_authors_by_the_number() {
+        let log = |author: &str, label: &str, state: &str| {
+            let event = m(&[
+                ("t", s("conflict.opened")),
+                ("f", s("1abc")),
+                ("n", s(state)),
+                ("a", AttributeValue::N("0".to_owned())),
+                ("b", s(author)),
+                ("d", AttributeValue::L(vec![s(label)])),
+                (
+                    "x",
+                    AttributeValue::L(vec![s(label), AttributeValue::N("1".to_owned())]),
+                ),
+            ]);
+            let number = |text: &str| AttributeValue::N(text.to_owned());
+            item(&[
+                ("PK", s("T#t#C#c#EV")),
+                ("SK", s("EV#0000000000000000001")),
+                ("format", number("1")),
+                ("epoch", number("1")),
+                ("first", number("0")),
+                ("at", number("0")),
+                ("nonce", number("7")),
+                ("expires", number("9")),
+                ("events", AttributeValue::L(vec![event])),
+            ])
+        };
+        let before = log(
+            "user:ann@x.y",
+            "permissions.user:ann@x.y",
+            "permissions.user:ann@x.y-1-0",
+        );
+        let after = log(
+            "user:erased:1",
+            "permissions.user:erased:1",
+            "permissions.user:erased:1-1-0",
+        );
+        assert_eq!(conceal(&before, &ann()), Concealed::Changed(after.clone()));
+        assert_eq!(conceal(&after, &ann()), Concealed::Same);
     }
 
     #[test]
