@@ -60,12 +60,8 @@ impl Default for ClaimNames {
 pub(crate) struct Caller {
     /// The tenant whose data the caller may access.
     pub(crate) tenant: TenantId,
-    /// The author of the caller's edits: the token's `sub`; of a machine, its client id; of a
-    /// person that was erased, what stands in place of that.
+    /// The author of the caller's edits: the token's `sub`; of a machine, its client id.
     pub(crate) subject: String,
-    /// The subject of the token, also of a person that was erased. It is compared, and never
-    /// stored.
-    pub(crate) identity: String,
     /// The role; in a request about one connection, the role there.
     pub(crate) role: Role,
     groups: BTreeSet<String>,
@@ -91,7 +87,7 @@ impl Caller {
     /// exist for the caller.
     fn role_at(&self, connection: &Connection) -> Option<Role> {
         let access = connection.access.as_ref();
-        effective_role(self.role, &self.identity, &self.groups, access)
+        effective_role(self.role, &self.subject, &self.groups, access)
     }
 
     /// Returns whether the caller may do at this connection what the route is for.
@@ -183,11 +179,6 @@ async fn admitted(
     let caller = identify(parts, deps, needed).await?;
     let counted = Box::pin(request_rate::count(deps, &caller.tenant, parts)).await?;
     caller.needs(needed, "the request")?;
-    let erased = deps.store.load_erased_persons(&caller.tenant).await?;
-    let caller = Caller {
-        subject: erased.shown(caller.subject),
-        ..caller
-    };
     // What is no id names no connection: the handler says so.
     let Some(connection) = connection_of(deps, parts).await else {
         return Ok(Some((caller, counted)));
@@ -238,7 +229,6 @@ fn user(claims: &Claims, subject: &str, names: &ClaimNames, needed: Role) -> Opt
     (claim("token_use") != Some("access")).then(|| Caller {
         tenant,
         subject: subject.to_owned(),
-        identity: subject.to_owned(),
         role: role_of_claim(claim(&names.role)),
         groups: claim(&names.groups).map(claim_texts).unwrap_or_default(),
         needed,
@@ -264,7 +254,6 @@ async fn client(
     Ok(Caller {
         tenant: client.tenant,
         subject: subject.to_owned(),
-        identity: subject.to_owned(),
         role: client.role.min(scoped),
         groups: BTreeSet::new(),
         needed,

@@ -291,7 +291,7 @@ async fn answer_once(deps: &Arc<Deps>, request: Request, next: Next) -> Result<R
     })?;
     let path = parts.uri.path().to_owned();
     let key = digest(&[
-        caller.identity.as_bytes(),
+        caller.subject.as_bytes(),
         parts.method.as_str().as_bytes(),
         path.as_bytes(),
         name.as_bytes(),

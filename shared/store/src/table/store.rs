@@ -128,6 +128,12 @@ impl Store {
         encoded: Encoded,
         replaces: Replaces,
     ) -> Result<Applied, StoreError> {
+        let shown = self
+            .shown_writes(vec![Write::Put(encoded, replaces)])
+            .await?;
+        let Some(Write::Put(encoded, replaces)) = shown.into_iter().next() else {
+            return Err(StoreError::busy("there is nothing to write"));
+        };
         encoded.check_size()?;
         if self.has_riders() {
             let item = encoded.item.clone();
@@ -183,6 +189,10 @@ impl Store {
 
     /// Updates an item, and returns it.
     pub(crate) async fn update(&self, update: Update) -> Result<Applied, StoreError> {
+        let shown = self.shown_writes(vec![Write::Update(update)]).await?;
+        let Some(Write::Update(update)) = shown.into_iter().next() else {
+            return Err(StoreError::busy("there is nothing to write"));
+        };
         if self.has_riders() {
             let key = update.key.clone();
             let applied = self.apply_with_riders(Write::Update(update), Item::new());
@@ -330,9 +340,10 @@ impl Store {
 
     async fn transact_all(
         &self,
-        mut writes: Vec<Write>,
+        writes: Vec<Write>,
         policy: Option<&Draft>,
     ) -> Result<Transacted, StoreError> {
+        let mut writes = self.shown_writes(writes).await?;
         let answer = self.answer();
         let answered = answer.map(|answer| answer.write(&writes)).transpose()?;
         let admission = self.unstored_admission();

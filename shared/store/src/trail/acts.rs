@@ -3,14 +3,17 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use domain::trail::CHAINS;
+use domain::trail::{CHAINS, ErasedPersons};
 use domain::{Cause, ConflictRecord, ConflictStatus, ConnectionKey, Decider, TenantId, Timestamp};
 use serde_json::{Map, Value};
+use tokio::sync::OnceCell;
 
-use crate::table::key::shard_of;
+use crate::table::item::Encoded;
+use crate::table::key::{Key, shard_of};
 use crate::table::store::{Boxed, Transacted};
 use crate::table::update::{Replaces, Write};
 use crate::trail::act_item::{ChainEnd, decode_end, encode_act, encode_end, end_place};
+use crate::trail::concealment::{Concealed, attribute, conceal};
 use crate::trail::export_item::ExportState;
 use crate::trail::persons::{encode_person, person_place};
 use crate::{Store, StoreError};
@@ -65,6 +68,7 @@ pub struct PendingAct {
     draft: Arc<Mutex<Draft>>,
     fresh_key: [u8; 32],
     stored: Arc<AtomicBool>,
+    erased: Arc<OnceCell<ErasedPersons>>,
 }
 
 impl PendingAct {
@@ -89,7 +93,15 @@ impl PendingAct {
             draft: Arc::new(Mutex::new(draft)),
             fresh_key,
             stored: Arc::default(),
+            erased: Arc::default(),
         }
+    }
+
+    /// Reads once which persons of the tenant were erased: who acts may be one of them.
+    async fn erased(&self, store: &Store) -> Result<&ErasedPersons, StoreError> {
+        let tenant = self.draft().tenant;
+        let read = || async move { store.load_erased_persons(&tenant).await };
+        self.erased.get_or_try_init(read).await
     }
 
     /// Adds a member: an id, the members that were changed. Persons in it are concealed when it is
@@ -209,6 +221,24 @@ impl Store {
         }
     }
 
+    /// Returns the writes of a request with what stands in place of erased persons: who acts may be
+    /// one.
+    pub(crate) fn shown_writes(&self, writes: Vec<Write>) -> Boxed<'_, Vec<Write>> {
+        Box::pin(async move {
+            let Some(act) = &self.act else {
+                return Ok(writes);
+            };
+            let erased = act.erased(self).await?;
+            if erased.is_empty() {
+                return Ok(writes);
+            }
+            let shown = writes
+                .into_iter()
+                .map(|write| without_erased(write, erased));
+            shown.collect()
+        })
+    }
+
     /// Prepares acts: their persons are concealed.
     pub(crate) fn prepare<'a>(&'a self, riders: Riders<'a>) -> Boxed<'a, Option<Ready>> {
         Box::pin(self.prepare_all(riders))
@@ -244,10 +274,11 @@ impl Store {
         let actor = &pending.by;
         let key = self.ensure_trail_key(&tenant, pending.fresh_key, now);
         let key = key.await?;
-        let by = key.pseudonym(&actor.subject)?;
+        let subject = pending.erased(self).await?.shown(actor.subject.clone());
+        let by = key.pseudonym(&subject)?;
         let mut person = None;
         if self.get(&person_place(&tenant, &by)).await?.is_none() {
-            let item = encode_person(&tenant, &by, &actor.subject)?;
+            let item = encode_person(&tenant, &by, &subject)?;
             person = Some(Write::Put(item, Replaces::Whatever));
         }
         key.conceal_members(&mut members, false)?;
@@ -316,4 +347,31 @@ impl Store {
             ..self.clone()
         }
     }
+}
+
+/// Returns a write with what stands in place of erased persons.
+fn without_erased(write: Write, erased: &ErasedPersons) -> Result<Write, StoreError> {
+    Ok(match write {
+        Write::Put(encoded, replaces) => {
+            let encoded = match conceal(&encoded.item, erased) {
+                Concealed::Changed(item) => Encoded {
+                    key: Key::of(&item)?,
+                    item,
+                    ..encoded
+                },
+                Concealed::Same | Concealed::Deleted => encoded,
+            };
+            Write::Put(encoded, replaces)
+        }
+        Write::Update(mut update) => {
+            for (name, value) in &mut update.values {
+                let name = name.strip_prefix(':').unwrap_or_default();
+                if let Some(shown) = attribute(name, value, erased) {
+                    *value = shown;
+                }
+            }
+            Write::Update(update)
+        }
+        write @ (Write::Delete(_) | Write::Answer(..)) => write,
+    })
 }

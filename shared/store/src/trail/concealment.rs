@@ -67,7 +67,12 @@ fn is_exempt(key: &Key) -> bool {
     key.pk.contains("#AUDIT#") || key.pk.ends_with("#TRAIL")
 }
 
-fn attribute(name: &str, value: &AttributeValue, erased: &ErasedPersons) -> Option<AttributeValue> {
+/// Returns an attribute of an item without the persons; `None` if it names none.
+pub(crate) fn attribute(
+    name: &str,
+    value: &AttributeValue,
+    erased: &ErasedPersons,
+) -> Option<AttributeValue> {
     if name == "SK" || name.ends_with("_sk") {
         let text = value.as_s().ok()?;
         return in_key(text, erased).map(AttributeValue::S);
