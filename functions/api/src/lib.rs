@@ -141,6 +141,10 @@ mod conflicts {
     pub(crate) mod resolve_conflicts;
 }
 
+mod live {
+    pub(crate) mod live_tickets;
+}
+
 mod operations {
     pub(crate) mod confirmation;
     pub(crate) mod content_scan;
@@ -223,6 +227,8 @@ pub struct Deps {
     pub secrets_prefix: String,
     /// The most requests of all tenants that wait for an event at once.
     pub waits_max: usize,
+    /// The address of the live WebSocket, without a query.
+    pub live_url: String,
 }
 
 /// The API's dependencies as handlers receive them.
@@ -259,6 +265,7 @@ impl Deps {
             claims: claim_names(settings),
             secrets_prefix: settings.secrets_prefix(),
             waits_max: settings.event_waits_max()?,
+            live_url: settings.required("LIVE_URL")?,
         })
     }
 

@@ -49,6 +49,7 @@ use crate::files::roll_back_file::roll_back_file;
 use crate::http::acts::OperationName;
 use crate::http::health::get_health;
 use crate::http::{Needs, answer_repeats, authorize};
+use crate::live::live_tickets::create_live_ticket;
 use crate::operations::confirmation::{cancel_operation, confirm_operation};
 use crate::operations::drift::list_drift;
 use crate::operations::findings::list_findings;
@@ -148,6 +149,8 @@ routes! {
     GET    "/v1/stats"                                                viewer   get_stats;
     GET    "/v1/audit"                                                admin    list_acts;
     GET    "/v1/limits"                                               viewer   get_limits;
+
+    POST   "/v1/live/tickets"                                         viewer   create_live_ticket;
 
     GET    "/v1/exports"                                              admin    list_exports;
     POST   "/v1/exports"                                              admin    begin_export;

@@ -87,6 +87,7 @@ pub(crate) fn deps() -> Deps {
         claims: crate::ClaimNames::default(),
         secrets_prefix: "drivesync/".to_owned(),
         waits_max: 10,
+        live_url: "ws://127.0.0.1:1/live".to_owned(),
     }
 }
 

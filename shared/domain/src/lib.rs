@@ -10,6 +10,7 @@ pub mod event;
 mod file;
 mod id;
 mod labels;
+pub mod live;
 pub mod merge;
 pub mod operation;
 pub mod rate_limit;

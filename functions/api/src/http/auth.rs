@@ -10,9 +10,10 @@ use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use domain::{
-    ClientId, ConnectionId, ConnectionKey, Role, TenantId, claim_texts, effective_role,
+    ClientId, ConnectionId, ConnectionKey, Role, TenantId, Timestamp, claim_texts, effective_role,
     role_of_claim, role_of_scopes,
 };
+use domain::live::Holder;
 use lambda_http::request::RequestContext;
 use store::Connection;
 
@@ -67,6 +68,8 @@ pub(crate) struct Caller {
     groups: BTreeSet<String>,
     /// The role that the route needs.
     needed: Role,
+    /// The time at which the token expires; `None` if it does not say.
+    expires_at: Option<Timestamp>,
 }
 
 impl Caller {
@@ -81,6 +84,17 @@ impl Caller {
         let own = self.role;
         let detail = format!("{what} needs the role {role}; the caller's role is {own}");
         Err(Problem::role_needed(role, detail))
+    }
+
+    /// Returns the caller as whoever holds a ticket; `None` if the token does not say when it
+    /// expires.
+    pub(crate) fn holder(&self) -> Option<Holder> {
+        Some(Holder {
+            subject: self.subject.clone(),
+            role: self.role,
+            groups: self.groups.clone(),
+            expires_at: self.expires_at?,
+        })
     }
 
     /// Returns the role that the caller has at a connection; `None` if the connection does not
@@ -232,6 +246,7 @@ fn user(claims: &Claims, subject: &str, names: &ClaimNames, needed: Role) -> Opt
         role: role_of_claim(claim(&names.role)),
         groups: claim(&names.groups).map(claim_texts).unwrap_or_default(),
         needed,
+        expires_at: expires_at(claims),
     })
 }
 
@@ -257,7 +272,16 @@ async fn client(
         role: client.role.min(scoped),
         groups: BTreeSet::new(),
         needed,
+        expires_at: expires_at(claims),
     })
+}
+
+/// Returns the time at which a token expires.
+fn expires_at(claims: &Claims) -> Option<Timestamp> {
+    let seconds = claims.get("exp")?.parse::<f64>().ok()?;
+    #[expect(clippy::cast_possible_truncation, reason = "a float saturates")]
+    let millis = (seconds * 1_000.0) as i64;
+    Some(Timestamp::from_millis(millis))
 }
 
 /// Returns whether a subject can be stored with an edit.

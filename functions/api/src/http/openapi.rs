@@ -32,6 +32,7 @@ use crate::http::Needs;
 use crate::http::health;
 use crate::http::problem::{MEDIA_TYPE, ProblemBody};
 use crate::http::responses::optional_header;
+use crate::live::live_tickets;
 use crate::operations::{confirmation, drift, findings, read_operations, start_sync};
 use crate::routes::ROUTES;
 
@@ -68,7 +69,7 @@ use crate::routes::ROUTES;
         redrive::redrive_dead_letters, redrive::drop_dead_letter,
         read_events::list_events,
         connection_stats::get_stats, read_limits::get_limits, list_acts::list_acts,
-        health::get_health,
+        health::get_health, live_tickets::create_live_ticket,
         manage_exports::list_exports, manage_exports::begin_export,
         manage_exports::get_export, manage_exports::cancel_export,
         erase_people::erase_person, erase_people::list_person_erasures,

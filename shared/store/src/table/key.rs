@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use domain::content::ContentHash;
+use domain::live::SocketId;
 use domain::{
     ChannelId, ClientId, ConflictId, ConnectionKey, DriveVersion, FileId, TenantId, Timestamp,
 };
@@ -120,6 +121,22 @@ impl Key {
 
     pub(crate) fn channel(id: &ChannelId) -> Self {
         Self::new(format!("CHANNEL#{id}"), META)
+    }
+
+    /// The key of a ticket, by the SHA-256 of its text.
+    pub(crate) fn ticket(hash: &[u8; 32]) -> Self {
+        let digits: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        Self::new(format!("TICKET#{digits}"), META)
+    }
+
+    /// The key of an open socket.
+    pub(crate) fn socket(id: &SocketId) -> Self {
+        Self::new(format!("SOCKET#{id}"), META)
+    }
+
+    /// The partition of a tenant's open sockets.
+    pub(crate) fn live_pk(tenant: &TenantId) -> String {
+        format!("T#{tenant}#LIVE")
     }
 
     /// The key of a tenant's rates.
