@@ -5,11 +5,15 @@ import re
 
 from .model import NO_VALUE, System
 
+# The stage of the WebSocket.
+SOCKETS = "arn:<AWS::Partition>:execute-api:<AWS::Region>:<AWS::AccountId>:<LiveSockets/Api>/live"
 # (role or policy, Sid, what) -> why no narrower grant does. An entry that nothing needs is wrong too.
 EXCEPTIONS = {
     ("CommonPolicy", "Trace", "*"): "X-Ray's write actions know no resource",
     ("ApiRole", "KeepContent", "<Content/Bucket.Arn>/*"): "objects are made after the stack",
     ("MirrorContentRole", "KeepContent", "<Content/Bucket.Arn>/*"): "objects are made after the stack",
+    ("LiveRole", "SendAndClose", f"{SOCKETS}/DELETE/@connections/*"): "sockets are opened after the stack",
+    ("LiveRole", "SendAndClose", f"{SOCKETS}/POST/@connections/*"): "sockets are opened after the stack",
     ("SweepRole", "CollectContent", "<Content/Bucket.Arn>/*"): "objects are made after the stack",
     ("SweepRole", "ExportActs", "<Trail/Bucket.Arn>/*"): "files are made after the stack",
     ("RunOperationsRole", "EraseContent", "<Content/Bucket.Arn>/*"): "objects are made after the stack",
@@ -156,6 +160,7 @@ def arns(resource: str, function: str) -> list[str]:
         "acts": f"{ACTS}/*",
         "exports": f"{BUCKET}/*/exports/*",
         "log": f"<{function}Logs.Arn>",
+        "sockets": f"{SOCKETS}/{name}/@connections/*",
         "*": "*",
     }.get(kind, resource))
 

@@ -15,6 +15,7 @@ IDENTITY = "infra/identity.yaml"
 ALARMS = "infra/alarms.yaml"
 CONTENT = "infra/content.yaml"
 AUDIT = "infra/audit.yaml"
+LIVE = "infra/live.yaml"
 
 
 def resource(sources: dict, name: str, file: str = ROOT) -> dict:
@@ -289,6 +290,13 @@ BREAKS = [
     (rules.routes_are_throttled, "another route's settings",
      put(ROOT, "HttpApi", "RouteSettings", {"GET /health": {"ThrottlingRateLimit": 1, "ThrottlingBurstLimit": 1}})),
     (rules.routes_are_throttled, "no default", drop(ROOT, "HttpApi", "DefaultRouteSettings")),
+    (rules.routes_are_throttled, "messages without a limit", drop(LIVE, "Stage", "DefaultRouteSettings")),
+    (rules.the_websocket_has_its_routes, "a route left out", remove(LIVE, "Unsubscribe")),
+    (rules.the_websocket_has_its_routes, "a ping that invokes", put(LIVE, "Ping", "Target", {"Fn::Sub": "integrations/${Function}"})),
+    (rules.the_websocket_has_its_routes, "a ping without an answer", drop(LIVE, "Ping", "RouteResponseSelectionExpression")),
+    (rules.the_websocket_has_its_routes, "another selection", put(LIVE, "Api", "RouteSelectionExpression", "$request.body.kind")),
+    (rules.the_websocket_has_its_routes, "another function", put(ROOT, "Live", "FunctionName", "another")),
+    (rules.the_websocket_has_its_routes, "anybody may invoke", put(ROOT, "LivePermission", "SourceArn", "*")),
     (rules.users_cannot_choose_their_tenant, "a second factor never asked for", put(IDENTITY, "UserPool", "MfaConfiguration", "OPTIONAL")),
     (rules.users_cannot_choose_their_tenant, "sign-up", put(IDENTITY, "UserPool", "AdminCreateUserConfig", "AllowAdminCreateUserOnly", False)),
     (rules.users_cannot_choose_their_tenant, "a writable tenant", put(IDENTITY, "Client", "WriteAttributes", ["name", "custom:tenant"])),

@@ -22,9 +22,9 @@ FUNCTIONS = {
     "mirror-content": {"timeout": 900, "memory": 1024, "own": set()},
     "publish-events": {"timeout": 60, "memory": 256, "own": set()},
     "run-operations": {"timeout": 60, "memory": 512, "own": {"WEBHOOK_URL", "REPLICA_BUCKET", "REPLICA_REGION"}},
-    "live": {"timeout": 15, "memory": 256, "own": set()},
+    "live": {"timeout": 15, "memory": 256, "own": {"LIVE_ENDPOINT"}},
     "sweep": {"timeout": 60, "memory": 256, "own": {"AUDIT_BUCKET", "DEAD_LETTER_QUEUE_URLS", "WEBHOOK_URL"}},
-    "api": {"timeout": 29, "memory": 512, "own": {"TENANT_CLAIM", "ROLE_CLAIM", "GROUPS_CLAIM", "EVENT_WAITS_MAX"}},
+    "api": {"timeout": 29, "memory": 512, "own": {"TENANT_CLAIM", "ROLE_CLAIM", "GROUPS_CLAIM", "EVENT_WAITS_MAX", "LIVE_URL"}},
 }
 COMMON_ENVIRONMENT = {
     "TABLE_NAME",
@@ -388,10 +388,16 @@ def batches_fail_in_part(system: System) -> list[str]:
 # ------------------------------------------------------------------ the edge
 
 
+def http_apis(system: System) -> list[dict]:
+    """The APIs that are no WebSockets."""
+    apis = system.of_type("AWS::ApiGatewayV2::Api").values()
+    return [api for api in apis if api["Properties"].get("ProtocolType") != "WEBSOCKET"]
+
+
 def routes(system: System) -> dict[str, list]:
     """The security requirements of each route, by route key."""
     found = {}
-    for api in system.of_type("AWS::ApiGatewayV2::Api").values():
+    for api in http_apis(system):
         body = api["Properties"]["Body"]
         for path, methods in body["paths"].items():
             for method, operation in methods.items():
@@ -404,7 +410,7 @@ def only_three_routes_are_open(system: System) -> list[str]:
     """only the webhook, health and the API's description need no token; the rest a JWT"""
     wrong = []
     schemes = {}
-    for api in system.of_type("AWS::ApiGatewayV2::Api").values():
+    for api in http_apis(system):
         schemes |= api["Properties"]["Body"].get("components", {}).get("securitySchemes", {})
     jwt = set()
     for name, scheme in schemes.items():
@@ -433,14 +439,45 @@ def routes_are_throttled(system: System) -> list[str]:
     wrong = []
     for name, stage in system.of_type("AWS::ApiGatewayV2::Stage").items():
         properties = stage["Properties"]
-        webhook = properties.get("RouteSettings", {}).get("POST /webhooks/drive", {})
-        for where, settings in (
-            ("the webhook", webhook),
-            ("the default", properties.get("DefaultRouteSettings", {})),
-        ):
+        settings_of = [("the default", properties.get("DefaultRouteSettings", {}))]
+        if name != "LiveSockets/Stage":
+            webhook = properties.get("RouteSettings", {}).get("POST /webhooks/drive", {})
+            settings_of.append(("the webhook", webhook))
+        for where, settings in settings_of:
             for key in ("ThrottlingRateLimit", "ThrottlingBurstLimit"):
                 if not system.number(settings.get(key)):
                     wrong.append(f"{name}: {where} has no {key}")
+    return wrong
+
+
+def the_websocket_has_its_routes(system: System) -> list[str]:
+    """the WebSocket routes messages to live by their action, and answers pings without it"""
+    stack = "LiveSockets/"
+    wrong = []
+    if system.properties(f"{stack}Api").get("RouteSelectionExpression") != "$request.body.action":
+        wrong.append("messages are not routed by their action")
+    found = {}
+    for name, route in system.of_type("AWS::ApiGatewayV2::Route").items():
+        properties = route["Properties"]
+        target = properties["Target"].removeprefix("integrations/<").removesuffix(">")
+        found[properties["RouteKey"]] = system.properties(target)
+        if properties["ApiId"] != f"<{stack}Api>":
+            wrong.append(f"{name} is of another API")
+        if properties["RouteKey"] == "ping" and properties.get("RouteResponseSelectionExpression") != "$default":
+            wrong.append("a ping has no answer")
+    if set(found) != {"$connect", "$disconnect", "subscribe", "unsubscribe", "ping", "$default"}:
+        wrong.append(f"its routes are {sorted(found)}")
+    function = system.properties("Live").get("FunctionName", "no name")
+    for route, integration in found.items():
+        kind, uri = integration.get("IntegrationType"), str(integration.get("IntegrationUri"))
+        if route == "ping":
+            if kind != "MOCK":
+                wrong.append("a ping invokes a function")
+        elif kind != "AWS_PROXY" or not uri.endswith(f":function:{function}/invocations"):
+            wrong.append(f"{route} invokes {uri}")
+    permission = system.properties("LivePermission")
+    if permission.get("FunctionName") != "<Live>" or not str(permission.get("SourceArn")).endswith(f":<{stack}Api>/live/*"):
+        wrong.append("the API may not invoke live, or others may")
     return wrong
 
 
@@ -674,6 +711,7 @@ def failures_raise_an_alarm(system: System) -> list[str]:
     wanted.add(("AWS/Lambda", "Invocations", "Sweep"))
     wanted.add(("AWS/Lambda", "IteratorAge", "PublishEvents"))
     wanted.add(("AWS/ApiGateway", "5xx", "HttpApi"))
+    wanted.add(("AWS/ApiGateway", "IntegrationError", "LiveSockets/Api"))
     wanted.add(("AWS/DynamoDB", "SystemErrors", "Data/Table"))
     return [f"no alarm on {' '.join(w)}" for w in sorted(wanted - watched(system))]
 
@@ -765,6 +803,7 @@ RULES = [
     batches_fail_in_part,
     only_three_routes_are_open,
     routes_are_throttled,
+    the_websocket_has_its_routes,
     users_cannot_choose_their_tenant,
     the_table_is_safe,
     the_table_has_its_indexes,

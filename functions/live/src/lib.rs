@@ -1,24 +1,37 @@
-//! Tells live readers of a connection's event log what it has gained.
-//!
-//! A wake names a connection and carries no data: events are read from the log, so that a wake that
-//! is lost, late or doubled costs nothing but time.
+#![doc = include_str!("../README.md")]
 
+mod deliver;
+mod frames;
+mod open_socket;
+mod requests;
+mod sockets;
+mod subscribe;
 #[cfg(test)]
 mod tests;
 
+use aws_lambda_events::event::apigw::ApiGatewayWebsocketProxyRequest;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
-use runtime::{Clock, Entropy, Settings, SettingsError};
+use domain::Cause;
+use domain::live::SocketId;
+use runtime::{Clock, Deadline, Entropy, Settings, SettingsError, telemetry};
+use serde_json::{Value, json};
 use store::Store;
-use worker::{Consumer, LiveWake, Queue};
+use tracing::Instrument as _;
+use worker::{Consumer, Failure, LiveWake, Queue, WorkError};
 
-/// The most connections whose readers are told concurrently.
+use crate::requests::{Refusal, Request};
+pub use crate::sockets::Sockets;
+
+/// The most connections whose readers are sent to concurrently.
 const CONNECTIONS_AT_ONCE: usize = 10;
 
 /// The dependencies of the function.
 #[derive(Clone)]
 pub struct Deps {
-    /// The table of connections, event logs and readers.
+    /// The table of connections, event logs, tickets, sockets and subscriptions.
     pub store: Store,
+    /// The open sockets.
+    pub sockets: Sockets,
     /// The queue of wakes, which is consumed.
     pub wakes: Queue,
     /// The source of the current time.
@@ -37,15 +50,42 @@ impl Deps {
         let sqs = aws_sdk_sqs::Client::new(&aws);
         Ok(Self {
             store: Store::new(aws_sdk_dynamodb::Client::new(&aws), settings.table()?),
+            sockets: Sockets::at(&aws, &settings.required("LIVE_ENDPOINT")?),
             wakes: Queue::from_setting(&sqs, settings, "LIVE_QUEUE_URL")?,
             clock: Clock::system(),
             entropy: Entropy::system(),
         })
     }
+
+    /// Returns the same dependencies on behalf of this cause.
+    fn caused_by(&self, cause: Cause) -> Self {
+        Self {
+            store: self.store.caused_by(cause),
+            ..self.clone()
+        }
+    }
+}
+
+/// Handles any event of the function: a batch of wakes, or what happens on a socket.
+///
+/// # Errors
+/// The event is neither.
+pub async fn handle(
+    event: Value,
+    deadline: Deadline,
+    deps: &Deps,
+) -> Result<Value, serde_json::Error> {
+    if event.get("Records").is_some() {
+        let wakes = serde_json::from_value(event)?;
+        return serde_json::to_value(handle_wakes(wakes, deadline, deps).await);
+    }
+    let request = serde_json::from_value(event)?;
+    let status = handle_socket(request, deadline, deps).await;
+    Ok(json!({ "statusCode": status }))
 }
 
 /// Handles a batch of wakes. Each group is one connection.
-pub async fn handle_wakes(event: SqsEvent, deps: &Deps) -> SqsBatchResponse {
+pub async fn handle_wakes(event: SqsEvent, deadline: Deadline, deps: &Deps) -> SqsBatchResponse {
     let consumer = Consumer {
         store: &deps.store,
         queues: std::slice::from_ref(&deps.wakes),
@@ -53,9 +93,78 @@ pub async fn handle_wakes(event: SqsEvent, deps: &Deps) -> SqsBatchResponse {
         entropy: &deps.entropy,
         groups_at_once: CONNECTIONS_AT_ONCE,
         failure_metric: "live_failed",
-        failure_text: "could not tell the readers; the wake is delivered again",
+        failure_text: "could not send to all readers; the wake is delivered again",
     };
-    // Nobody can subscribe yet.
-    let process = |_, _: LiveWake, _| async { Ok(()) };
+    let process = |_, wake: LiveWake, cause| async move {
+        let deps = &deps.caused_by(cause);
+        let told = Box::pin(deliver::to_all(&wake.key, deadline, deps)).await;
+        told.map_err(Failure::Retry)
+    };
     consumer.consume(event, process).await
+}
+
+/// Handles what happens on a socket, and returns the status of the response to API Gateway. A
+/// socket is opened only if it is 200. Errors of later messages are sent as frames.
+pub async fn handle_socket(
+    request: ApiGatewayWebsocketProxyRequest,
+    deadline: Deadline,
+    deps: &Deps,
+) -> u16 {
+    let cause = deps.entropy.cause();
+    let deps = &deps.caused_by(cause);
+    let handled = Box::pin(answer(request, deadline, deps));
+    match handled.instrument(telemetry::span(cause)).await {
+        Ok(status) => status,
+        Err(error) => telemetry::span(cause).in_scope(|| {
+            tracing::error!(
+                error = telemetry::chain(&error),
+                metric = "live_request_failed",
+                "could not handle what happened on a socket"
+            );
+            500
+        }),
+    }
+}
+
+async fn answer(
+    request: ApiGatewayWebsocketProxyRequest,
+    deadline: Deadline,
+    deps: &Deps,
+) -> Result<u16, WorkError> {
+    let context = &request.request_context;
+    let socket = context.connection_id.as_deref().and_then(SocketId::parse);
+    let Some(socket) = socket else {
+        return Ok(400);
+    };
+    match context.route_key.as_deref() {
+        Some("$connect") => {
+            let ticket = request.query_string_parameters.first("ticket");
+            return open_socket::open(&socket, ticket, deps).await;
+        }
+        Some("$disconnect") => {
+            deps.store.close_socket(&socket).await?;
+            return Ok(200);
+        }
+        Some(_) | None => {}
+    }
+    let done = match requests::read(request.body.as_deref(), request.is_base64_encoded) {
+        Ok(Request::Subscribe(wanted)) => {
+            subscribe::subscribe(&socket, *wanted, deadline, deps).await
+        }
+        Ok(Request::Unsubscribe(connection)) => {
+            subscribe::unsubscribe(&socket, &connection, deps).await
+        }
+        Err(refusal) => Ok(Err(refusal)),
+    };
+    let refusal = match done {
+        Ok(Ok(())) => return Ok(200),
+        Ok(Err(refusal)) => refusal,
+        Err(error) => {
+            // The client is to hear of it, whatever becomes of the invocation.
+            sockets::send(&socket, &frames::error(&Refusal::unavailable()), deps).await?;
+            return Err(error);
+        }
+    };
+    sockets::send(&socket, &frames::error(&refusal), deps).await?;
+    Ok(200)
 }

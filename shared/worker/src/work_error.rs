@@ -26,6 +26,9 @@ pub enum WorkError {
     /// S3 failed.
     #[error("S3 request failed")]
     Objects(#[from] ObjectsError),
+    /// API Gateway did not take what is sent to a live reader.
+    #[error("API Gateway does not take what is sent to a live reader")]
+    Socket(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Other writers of the same item were faster, repeatedly.
     #[error("too many concurrent writes of the same item")]
     Contended,
@@ -74,6 +77,7 @@ impl WorkError {
             },
             Self::Store(_)
             | Self::Queue(_)
+            | Self::Socket(_)
             | Self::Contended
             | Self::OutOfTime
             | Self::ChecksumMismatch
@@ -89,6 +93,7 @@ impl WorkError {
             Self::Call(error) => Some(error),
             Self::Store(_)
             | Self::Queue(_)
+            | Self::Socket(_)
             | Self::Objects(_)
             | Self::Contended
             | Self::OutOfTime

@@ -206,7 +206,7 @@ impl Bare {
             Queue::Operations => {
                 run_operations::handle(event, deadline, &functions.run_operations).await
             }
-            Queue::Live => live::handle_wakes(event, &functions.live).await,
+            Queue::Live => live::handle_wakes(event, deadline, &functions.live).await,
             Queue::Content | Queue::ContentBulk => {
                 mirror_content::handle(event, deadline, &functions.mirror_content).await
             }

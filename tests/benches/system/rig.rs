@@ -11,6 +11,7 @@ use domain::{ChannelId, ConnectionKey, Field, FileId, FileRecord, LogId, Value};
 use drive_simulator::{NotificationPolicy, Simulator};
 use http::StatusCode;
 use lambda_http::Body;
+use local::gateway::websocket::SocketTimes;
 use local::system::{Options, System};
 use sha2::{Digest, Sha256};
 use store::{Channel, ChannelState, Store};
@@ -95,6 +96,7 @@ impl Rig {
             ),
             drive_url,
             push_notifications: true,
+            socket_times: SocketTimes::default(),
             default_ports: false,
             serve_aws: false,
             hosts: drive_simulator::Hosts::default(),

@@ -176,21 +176,28 @@ fn run_operations_takes_its_sample_events() {
 
 #[test]
 fn live_handles_its_sample_events() {
-    run(feed_batches(
-        "live",
-        "Live",
-        &[
-            ("garbage", 1),
-            ("garbage-between-wakes", 1),
-            ("missing-tenant", 1),
-            ("newer-version", 1),
-            ("no-records", 0),
-            ("one-wake", 0),
-            ("several-wakes-of-one-connection", 0),
-            ("two-connections", 0),
-            ("unknown-connection", 0),
-        ],
-    ));
+    let names = "binary connect connect-with-two-tickets connect-without-a-ticket disconnect \
+        garbage garbage-between-wakes missing-tenant newer-version no-body no-records not-json \
+        one-wake several-wakes-of-one-connection subscribe two-connections unknown-action \
+        unknown-connection unsubscribe";
+    let unreadable = "garbage garbage-between-wakes missing-tenant newer-version";
+    run(async {
+        let stage = Stage::build().await;
+        let mut live = stage.start("live", "Live").await;
+        for (name, event) in events("live", &names.split_whitespace().collect()) {
+            let set = stage.set().await;
+            let answer = response(&name, live.invoke(&event).await);
+            // No ticket of the events is stored, and none of their sockets is open.
+            let status = 200 + 201 * u16::from(name.starts_with("connect"));
+            let expected = match event.get("Records") {
+                Some(_) => json!({"batchItemFailures": []}),
+                None => json!({ "statusCode": status }),
+            };
+            assert_eq!(answer, expected, "{name}");
+            let parked = unreadable.split_whitespace().any(|other| other == name);
+            assert_eq!(set.parked().await.len(), usize::from(parked), "{name}");
+        }
+    });
 }
 
 /// Returns one sample event.

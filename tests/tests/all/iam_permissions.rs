@@ -231,6 +231,38 @@ async fn redrive_a_dead_letter(hand: &ByHand, queue: Queue) {
     hand.pump().await;
 }
 
+/// Opens a live socket, subscribes, is sent an event, and unsubscribes. A socket that is unknown is
+/// closed.
+async fn sockets(hand: &ByHand) {
+    let given = hand.ask(Method::POST, "/v1/live/tickets", None).await;
+    assert_eq!(given.status, 201, "{}", given.body);
+    let deps = &hand.functions.live;
+    let deadline = Deadline(hand.now().plus_millis(15_000));
+    let happens = async |socket: &str, route: &str, more: Value| {
+        let mut event = json!({"requestContext": {
+            "routeKey": route, "connectionId": socket, "connectedAt": 0, "requestTimeEpoch": 0,
+        }});
+        let more = more.as_object().unwrap().clone();
+        event.as_object_mut().unwrap().extend(more);
+        let event = serde_json::from_value(event).unwrap();
+        live::handle_socket(event, deadline, deps).await
+    };
+    let ticket = json!({"queryStringParameters": {"ticket": given.body["ticket"]}});
+    assert_eq!(happens("s1", "$connect", ticket).await, 200);
+    let mut opened = hand.aws.sockets().add("s1");
+    for (action, wanted) in [("subscribe", "hello"), ("unsubscribe", "unsubscribed")] {
+        let body = json!({"action": action, "connection": hand.key.connection.as_str()});
+        let status = happens("s1", action, json!({"body": body.to_string()})).await;
+        assert_eq!(status, 200, "{action}");
+        let frame: Value = serde_json::from_str(&opened.frames.recv().await.unwrap()).unwrap();
+        assert_eq!(frame["type"], wanted, "{frame}");
+    }
+    let body = json!({"action": "subscribe", "connection": hand.key.connection.as_str()});
+    let body = json!({"body": body.to_string()});
+    assert_eq!(happens("unknown", "subscribe", body).await, 200);
+    assert_eq!(happens("s1", "$disconnect", json!({})).await, 200);
+}
+
 /// Joins and leaves a shared drive, and revokes and restores the grant.
 async fn join_and_leave(hand: &ByHand) {
     let team = Team::make(hand, "Team").await;
@@ -402,6 +434,7 @@ fn each_function_calls_what_is_listed_and_nothing_else() {
         Box::pin(over_http(&hand)).await;
         Box::pin(rules(&hand)).await;
         Box::pin(failures(&hand)).await;
+        Box::pin(sockets(&hand)).await;
         Box::pin(join_and_leave(&hand)).await;
         // Before the audits, after which Drive's logs show no changes.
         Box::pin(content(&hand)).await;

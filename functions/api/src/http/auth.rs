@@ -9,11 +9,11 @@ use axum::extract::{FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use domain::live::Holder;
 use domain::{
     ClientId, ConnectionId, ConnectionKey, Role, TenantId, Timestamp, claim_texts, effective_role,
     role_of_claim, role_of_scopes,
 };
-use domain::live::Holder;
 use lambda_http::request::RequestContext;
 use store::Connection;
 
@@ -86,7 +86,7 @@ impl Caller {
         Err(Problem::role_needed(role, detail))
     }
 
-    /// Returns the caller as whoever holds a ticket; `None` if the token does not say when it
+    /// Returns the caller as the holder of a ticket; `None` if the token does not say when it
     /// expires.
     pub(crate) fn holder(&self) -> Option<Holder> {
         Some(Holder {

@@ -51,6 +51,10 @@ client! {
     s3, aws_sdk_s3, force_path_style(true)
 }
 client! {
+    /// Returns a client of the open WebSockets whose requests go to `http`.
+    sockets, aws_sdk_apigatewaymanagement
+}
+client! {
     /// Returns a Secrets Manager client whose requests go to `http`.
     secrets, aws_sdk_secretsmanager
 }

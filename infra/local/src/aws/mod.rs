@@ -17,6 +17,7 @@ pub(crate) mod scratch;
 pub mod secrets;
 pub mod serve;
 pub mod signature;
+pub mod sockets;
 
 /// The HTTP client of the SDKs that calls the services in this process.
 pub use sdk_in_process as in_process;
@@ -32,6 +33,7 @@ use self::s3::S3Error;
 use self::scratch::Scratch;
 use self::secrets::{SecretsError, SecretsManager};
 use self::signature::Keys;
+use self::sockets::OpenSockets;
 use crate::private;
 
 pub use sqs_fifo::Clock;
@@ -105,11 +107,19 @@ pub enum Service {
     S3,
     /// The secrets.
     Secrets,
+    /// The open WebSockets.
+    Sockets,
 }
 
 impl Service {
     /// All services.
-    pub const ALL: [Self; 4] = [Self::Dynamodb, Self::Sqs, Self::S3, Self::Secrets];
+    pub const ALL: [Self; 5] = [
+        Self::Dynamodb,
+        Self::Sqs,
+        Self::S3,
+        Self::Secrets,
+        Self::Sockets,
+    ];
 
     /// Returns the host of the service within this process.
     #[must_use]
@@ -119,6 +129,7 @@ impl Service {
             Self::Sqs => "sqs.local",
             Self::S3 => "s3.local",
             Self::Secrets => "secrets.local",
+            Self::Sockets => "sockets.local",
         }
     }
 
@@ -182,6 +193,7 @@ pub struct Aws {
     s3: S3Service,
     s3_root: PathBuf,
     handlers: BTreeMap<Service, Handler>,
+    sockets: OpenSockets,
     http: InProcess,
     keys: Keys,
     clock: Clock,
@@ -240,7 +252,9 @@ impl Aws {
         dynamodb.reset_counters();
         let secrets = SecretsManager::open(file("secrets.json").as_deref(), clock.clone())?;
         let s3 = s3::open(&bucket_root, &[NAME, CONTENT_BUCKET, AUDIT_BUCKET], &keys)?;
+        let sockets = OpenSockets::default();
         let handlers = BTreeMap::from([
+            (Service::Sockets, sockets::handler(sockets.clone())),
             (Service::Dynamodb, dynamodb::handler(dynamodb.clone())),
             (Service::Sqs, sqs_handler(sqs.clone())),
             (Service::S3, s3::handler(s3.clone())),
@@ -260,6 +274,7 @@ impl Aws {
             s3,
             s3_root: bucket_root,
             handlers,
+            sockets,
             http,
             keys,
             clock,
@@ -276,6 +291,7 @@ impl Aws {
             sqs: self.sqs.clone(),
             dynamodb: self.dynamodb.clone(),
             handlers: self.handlers.clone(),
+            sockets: self.sockets.clone(),
             s3: self.s3.clone(),
             s3_root: self.s3_root.clone(),
             http: self.http.layered(layer),
@@ -338,6 +354,7 @@ impl Aws {
             Service::Dynamodb => checked("dynamodb"),
             Service::Sqs => checked("sqs"),
             Service::Secrets => checked("secretsmanager"),
+            Service::Sockets => checked("execute-api"),
         }
     }
 
@@ -379,6 +396,18 @@ impl Aws {
     #[must_use]
     pub fn secrets_client(&self) -> aws_sdk_secretsmanager::Client {
         clients::secrets(&Service::Secrets.endpoint(), &self.keys, self.http.clone())
+    }
+
+    /// Returns the open WebSockets.
+    #[must_use]
+    pub fn sockets(&self) -> &OpenSockets {
+        &self.sockets
+    }
+
+    /// Returns a client of the open WebSockets.
+    #[must_use]
+    pub fn sockets_client(&self) -> aws_sdk_apigatewaymanagement::Client {
+        clients::sockets(&Service::Sockets.endpoint(), &self.keys, self.http.clone())
     }
 
     /// Returns the URL of a queue within this process.

@@ -3,6 +3,7 @@
 
 mod identity;
 mod limits;
+pub mod websocket;
 
 use std::sync::Arc;
 
@@ -37,7 +38,7 @@ impl HttpGateway {
         }
     }
 
-    /// Returns the router for a socket.
+    /// Returns the router for a listener.
     pub fn router(self) -> axum::Router {
         axum::Router::new().fallback(respond).with_state(self)
     }

@@ -107,9 +107,9 @@ fn handler(queue: Queue, functions: &Functions) -> Box<BatchHandler> {
         }
         Queue::Live => {
             let deps = functions.live.clone();
-            Box::new(move |event, _| {
+            Box::new(move |event, deadline| {
                 let deps = deps.clone();
-                Box::pin(async move { live::handle_wakes(event, &deps).await })
+                Box::pin(async move { live::handle_wakes(event, deadline, &deps).await })
             })
         }
         Queue::Content | Queue::ContentBulk => {

@@ -11,6 +11,7 @@ use throttle::{DriveFactory, TenantBudgets};
 use worker::{ContentQueues, Queue, SnapshotQueues, WakeQueues};
 
 use crate::aws::{self, Aws};
+use crate::gateway::websocket;
 
 /// The dependencies of every function, over one set of services.
 #[derive(Clone)]
@@ -173,6 +174,7 @@ impl Functions {
             }),
             live: Arc::new(live::Deps {
                 store: store.clone(),
+                sockets: live::Sockets::new(&aws.sockets_client()),
                 wakes: wakes.live.clone(),
                 clock: clock.clone(),
                 entropy: entropy.clone(),
@@ -203,7 +205,21 @@ impl Functions {
                 claims: api::ClaimNames::default(),
                 secrets_prefix: SECRETS_PREFIX.to_owned(),
                 waits_max: WAITS_MAX,
+                live_url: format!("ws://localhost{}", websocket::PATH),
             }),
+        }
+    }
+
+    /// Returns the same functions, whose tickets are for the WebSocket at `url`.
+    #[must_use]
+    pub fn with_live_at(self, url: &str) -> Self {
+        let api = api::Deps {
+            live_url: url.to_owned(),
+            ..api::Deps::clone(&self.api)
+        };
+        Self {
+            api: Arc::new(api),
+            ..self
         }
     }
 

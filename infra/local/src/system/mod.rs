@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 pub use self::functions::{FunctionSettings, Functions, SECRETS_PREFIX};
 use crate::aws::signature::ACCESS_KEY;
 use crate::aws::{self, Aws, AwsError, Service};
+use crate::gateway::websocket::{self, SocketGateway, SocketTimes};
 use crate::gateway::{HttpGateway, Identity, IdentityError};
 use crate::{private, sources};
 
@@ -59,6 +60,8 @@ pub struct Options {
     pub history_days: Option<u32>,
     /// What the tenant may use.
     pub tenant_limits: TenantLimits,
+    /// How long live WebSockets stay open.
+    pub socket_times: SocketTimes,
     /// True if the services listen on their default ports ([`default_port`]), where those are free.
     pub default_ports: bool,
     /// True if DynamoDB, SQS and Secrets Manager listen too, for AWS's own tools. S3 always does,
@@ -91,6 +94,7 @@ pub const fn default_port(service: Service) -> u16 {
         Service::Sqs => 3003,
         Service::S3 => 3004,
         Service::Secrets => 3005,
+        Service::Sockets => 3006,
     }
 }
 
@@ -202,6 +206,10 @@ impl System {
             Some(dir) => Some(write_environment(dir, &aws, &aws_urls)?),
             None => None,
         };
+        let functions = match address {
+            Some(address) => functions.with_live_at(&format!("ws://{address}{}", websocket::PATH)),
+            None => functions,
+        };
         let functions = match aws_urls.get("s3") {
             Some(url) => functions.with_bucket_at(&aws, url),
             None => functions,
@@ -210,9 +218,16 @@ impl System {
         let mut tasks = sources::start(&aws, &functions, &clock, &stop);
         tasks.spawn(async move { while served.join_next().await.is_some() {} });
         if let Some(listener) = options.api {
+            let sockets = SocketGateway {
+                live: functions.live.clone(),
+                open: aws.sockets().clone(),
+                times: options.socket_times,
+                clock: clock.clone(),
+                stop: stop.clone(),
+            };
             tasks.spawn(serve_api(
                 listener,
-                gateway.clone(),
+                sockets.router().merge(gateway.clone().router()),
                 options.hosts,
                 stop.clone(),
             ));
@@ -478,12 +493,12 @@ fn write_environment(
 
 async fn serve_api(
     listener: TcpListener,
-    gateway: HttpGateway,
+    router: axum::Router,
     hosts: Hosts,
     mut stop: sources::Shutdown,
 ) {
     let stopped = async move { sources::stopped(&mut stop).await };
-    let served = aws::serve::serve(listener, gateway.router(), hosts, stopped).await;
+    let served = aws::serve::serve(listener, router, hosts, stopped).await;
     if let Err(error) = served {
         tracing::error!(%error, "the API stopped listening");
     }
@@ -522,6 +537,7 @@ async fn serve_services(
             Service::Sqs => "sqs",
             Service::S3 => "s3",
             Service::Secrets => "secretsmanager",
+            Service::Sockets => "apigatewaymanagementapi",
         };
         urls.insert(name, format!("http://{}", listener.local_addr()?));
         let (router, hosts) = (aws.served(service), sockets.hosts.clone());

@@ -47,15 +47,14 @@ impl Store {
         self.put(item, Replaces::Whatever).await.map(drop)
     }
 
-    /// Reads the subscriptions to a connection whose time has not passed, consistently. One that
-    /// can't be read is counted, and holds up no others: it ends with its socket.
+    /// Reads the subscriptions to a connection, consistently. One that can't be read is counted,
+    /// and holds up no others: it ends with its socket.
     ///
     /// # Errors
     /// [`StoreError`]
     pub async fn subscriptions(
         &self,
         key: &ConnectionKey,
-        now: Timestamp,
     ) -> Result<(Vec<Subscription>, usize), StoreError> {
         let mut range = Range::prefix(None, connection_pk(key), LIVE);
         let (mut all, mut unreadable) = (Vec::new(), 0);
@@ -64,7 +63,6 @@ impl Store {
             let last = slice.last_sk()?;
             for item in slice.items {
                 match decode_subscription(key, item) {
-                    Ok(subscription) if subscription.expires_at <= now => {}
                     Ok(subscription) => all.push(subscription),
                     Err(StoreError::Corrupt { .. } | StoreError::NewerItem { .. }) => {
                         unreadable += 1;
@@ -92,7 +90,10 @@ impl Store {
         let text = |cursor: &Option<EventCursor>| cursor.as_ref().map(ToString::to_string);
         let update = Update::of(subscription_key(&before.key, &before.socket))
             .when_text("told", &text(&before.progress.told).unwrap_or_default())
-            .when_text("examined", &text(&before.progress.examined).unwrap_or_default())
+            .when_text(
+                "examined",
+                &text(&before.progress.examined).unwrap_or_default(),
+            )
             .set_text("told", text(&after.told).unwrap_or_default())
             .set_text("examined", text(&after.examined).unwrap_or_default());
         Ok(match self.update(update).await? {

@@ -1,5 +1,5 @@
-//! Tickets: each opens one socket, once. They are found by their hash alone, since whoever opens a
-//! socket has nothing else to show.
+//! Tickets: each opens one socket, once. They are found by their hash alone, since a client
+//! that opens a socket has nothing else to show.
 
 use std::collections::BTreeSet;
 

@@ -1,3 +1,4 @@
 //! What a connection's readers are told.
 
 mod event_list;
+mod sockets;

@@ -426,7 +426,7 @@ impl ByHand {
                 ))
                 .await
             }
-            Queue::Live => Box::pin(live::handle_wakes(event, &functions.live)).await,
+            Queue::Live => Box::pin(live::handle_wakes(event, deadline, &functions.live)).await,
             Queue::Content | Queue::ContentBulk => {
                 Box::pin(mirror_content::handle(
                     event,

@@ -42,6 +42,11 @@ impl Calls {
 /// A transaction has no action of its own: DynamoDB checks those of its writes ("Using IAM with
 /// DynamoDB transactions"). Neither have SQS's batches (Amazon SQS API permissions reference).
 fn used(request: &Request<Bytes>) -> Vec<(String, String)> {
+    if let Some((_, socket)) = request.uri().path().split_once("/@connections/") {
+        assert!(!socket.is_empty());
+        let resource = format!("sockets/{}", request.method());
+        return vec![("execute-api:ManageConnections".to_owned(), resource)];
+    }
     // S3's requests name no action.
     let Some(target) = request.headers().get("x-amz-target") else {
         return Vec::new();

@@ -62,6 +62,7 @@ impl Stage {
             (Service::Sqs, "http://127.0.0.1:3003"),
             (Service::S3, "http://127.0.0.1:3004"),
             (Service::Secrets, "http://127.0.0.1:3005"),
+            (Service::Sockets, "http://127.0.0.1:3006"),
         ] {
             let slot = Arc::new(RwLock::new(Router::new()));
             let behind = Arc::clone(&slot);

@@ -9,6 +9,7 @@ use domain::rate_limit::TenantLimits;
 use domain::{ConnectionKey, LogId, Timestamp};
 use drive_simulator::{Fault, Simulator};
 use http::Method;
+use local::gateway::websocket::SocketTimes;
 use local::system::{Options, System};
 use serde_json::{Value, json};
 use store::Store;
@@ -34,6 +35,8 @@ pub struct Setup {
     pub notified: bool,
     /// What the tenant may use.
     pub limits: TenantLimits,
+    /// How long live WebSockets stay open.
+    pub socket_times: SocketTimes,
 }
 
 impl Default for Setup {
@@ -44,6 +47,7 @@ impl Default for Setup {
             data_dir: None,
             notified: true,
             limits: TenantLimits::none(),
+            socket_times: SocketTimes::default(),
         }
     }
 }
@@ -188,6 +192,7 @@ impl World {
             push_notifications: setup.notified,
             history_days: Some(1),
             tenant_limits: setup.limits,
+            socket_times: setup.socket_times,
             default_ports: false,
             serve_aws: false,
             hosts: drive_simulator::Hosts::default(),

@@ -228,7 +228,7 @@ impl Sim {
             }
             Queue::Live => {
                 let deps = functions.live;
-                let work = async move { live::handle_wakes(event, &deps).await };
+                let work = async move { live::handle_wakes(event, deadline, &deps).await };
                 self.run("live", work).await
             }
             Queue::Content | Queue::ContentBulk => {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use domain::ConnectionKey;
+use local::gateway::websocket::SocketTimes;
 use local::private;
 use local::system::{Options, System, local_limits};
 use tokio::sync::watch;
@@ -74,6 +75,7 @@ impl Stage {
             push_notifications: true,
             history_days: Some(90),
             tenant_limits: local_limits(),
+            socket_times: SocketTimes::default(),
             default_ports: false,
             serve_aws: false,
             hosts: arguments.hosts(),

@@ -7,6 +7,7 @@ mod screen;
 use std::fs::{self, File, TryLockError};
 use std::path::Path;
 
+use local::gateway::websocket::SocketTimes;
 use local::private;
 use local::system::{Options, System, local_limits};
 use serde_json::json;
@@ -37,6 +38,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<(), Failure> {
         push_notifications: drive.notifies,
         history_days: Some(HISTORY_DAYS),
         tenant_limits: limits,
+        socket_times: SocketTimes::default(),
         default_ports: true,
         serve_aws: arguments.serve_aws,
         hosts: arguments.hosts(),

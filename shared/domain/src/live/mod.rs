@@ -58,7 +58,7 @@ impl fmt::Display for SocketId {
     }
 }
 
-/// Whoever holds a ticket, and then a socket: the caller as the token named it.
+/// The holder of a ticket, and then of a socket: the caller as the token named it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
     /// The subject of the token.
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_is_told_by_one_frame_without_events() {
+    fn a_flood_is_one_frame_without_events() {
         let flood = events(EVENTS_MAX as u64 + 1, 300, |_| true);
         assert_eq!(plan(None, &flood, false), Plan::Behind);
         assert_eq!(plan(None, &events(3, 300, |_| true), true), Plan::Behind);
@@ -265,7 +265,8 @@ mod tests {
         let access = |principal: &str| Access {
             entries: BTreeMap::from([(Principal::parse(principal).unwrap(), Role::Editor)]),
         };
-        let at = |access: Option<&Access>, now| holder.standing(access, Timestamp::from_millis(now));
+        let at =
+            |access: Option<&Access>, now| holder.standing(access, Timestamp::from_millis(now));
         assert_eq!(at(None, 999), Standing::Reads);
         assert_eq!(at(None, 1_000), Standing::Expired);
         assert_eq!(at(Some(&access("user:ann")), 0), Standing::Reads);
