@@ -138,7 +138,7 @@ async fn append(
     }
 }
 
-/// Wakes the live readers of a log. A lost wake is only logged: readers go by the log, and a batch
+/// Wakes the live readers of a log. A lost wake is only logged: readers follow the log, and a batch
 /// that is repeated for it would append its events again.
 async fn wake_readers(key: &ConnectionKey, end: &LogEnd, deps: &Deps) {
     let appended = end.cursor().to_string();

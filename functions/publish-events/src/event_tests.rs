@@ -165,7 +165,7 @@ async fn a_listing_tells_its_end_and_none_of_its_files_before() {
         .await
         .unwrap();
     let ended = of_item(CONNECTION, "OP#op1", old, item());
-    // What is committed for it after its end is told.
+    // What is committed for it after its end is reported.
     assert_eq!(publish(&world, &[ended, found], &deps(&world)).await, None);
     let last = [
         "op1.failed.sync:failed".to_owned(),
@@ -224,7 +224,7 @@ async fn a_file_out_of_scope_tells_nothing_until_it_comes_into_scope() {
     let file = &inside.file;
     let expected = [
         format!("{file}.1.file:created"),
-        // Readers show it: they are told that it has left.
+        // Readers show it: a reader learns that it has left.
         format!("{file}.2.file:modified"),
     ];
     assert_eq!(told(&world).await, expected);

@@ -220,8 +220,8 @@ impl Batch {
     }
 
     /// Returns whether a change of a file was made by a listing that has not ended: readers load
-    /// what it found when they are told of its end. The operations are read after the change was
-    /// committed, so that a change after the end of its listing is told.
+    /// what it found when they learn of its end. The operations are read after the change was
+    /// committed, so that a change after the end of its listing is reported.
     async fn is_listed(
         &mut self,
         key: &ConnectionKey,

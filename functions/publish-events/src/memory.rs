@@ -14,7 +14,7 @@ const OPERATIONS_MAX: usize = 1_000;
 pub struct Memory(Arc<Mutex<BTreeMap<(ConnectionKey, OperationId), Timestamp>>>);
 
 impl Memory {
-    /// Returns whether an event is told: the progress of an operation is told once a second.
+    /// Returns whether an event is reported: the progress of an operation is, once a second.
     pub(crate) fn admits(&self, key: &ConnectionKey, event: &Event) -> bool {
         let (EventType::SyncProgress, Subject::Operation(operation)) = (event.kind, &event.subject)
         else {
@@ -25,18 +25,18 @@ impl Memory {
             told.clear();
         }
         let last = told.entry((key.clone(), operation.clone()));
-        let mut is_told = false;
+        let mut is_reported = false;
         last.and_modify(|last| {
-            is_told = event.at >= last.plus_millis(1_000);
-            if is_told {
+            is_reported = event.at >= last.plus_millis(1_000);
+            if is_reported {
                 *last = event.at;
             }
         })
         .or_insert_with(|| {
-            is_told = true;
+            is_reported = true;
             event.at
         });
-        is_told
+        is_reported
     }
 }
 
@@ -47,7 +47,7 @@ mod tests {
     use worker_testing::World;
 
     #[test]
-    fn progress_is_told_once_a_second_and_everything_else_always() {
+    fn progress_is_reported_once_a_second_and_everything_else_always() {
         let (memory, key) = (Memory::default(), World::key());
         let admits = |kind, operation: &str, millis| {
             let event = Event {

@@ -58,8 +58,8 @@ fn parked(before: Option<&DeadLetter>, after: &DeadLetter, at: Timestamp) -> Opt
     })
 }
 
-/// Returns whether the connection's rules keep readers from being told of a change: one of a file
-/// that is out of scope. A file that leaves the scope is told of, since readers show it.
+/// Returns whether the connection's rules hide a change from readers: one of a file that is out of
+/// scope. A file that leaves the scope is reported, since readers show it.
 pub(crate) async fn is_out_of_scope(
     change: &Change,
     kind: &ItemKind,

@@ -98,8 +98,7 @@ pub(crate) async fn keep(key: &ConnectionKey, deps: &Deps) -> Result<(), WorkErr
     Ok(())
 }
 
-/// Wakes the live readers of a log. A wake that is lost is made good by the next one: readers go by
-/// the log.
+/// Wakes the live readers of a log. A lost wake costs nothing but time: readers follow the log.
 async fn wake_readers(key: &ConnectionKey, end: Option<&LogEnd>, deps: &Deps) {
     let Some(end) = end else {
         return;
@@ -107,6 +106,9 @@ async fn wake_readers(key: &ConnectionKey, end: Option<&LogEnd>, deps: &Deps) {
     let appended = end.cursor().to_string();
     if let Err(error) = wake_live(&deps.wakes.live, key, &appended).await {
         let error = telemetry::chain(&error);
-        tracing::warn!(connection = %key, error, metric = "live_wake_failed", "could not wake live readers");
+        tracing::warn!(
+            connection = %key, error, metric = "live_wake_failed",
+            "could not wake live readers"
+        );
     }
 }

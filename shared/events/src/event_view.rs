@@ -14,7 +14,7 @@ pub struct EventView {
     /// Always `1.0`.
     #[serde(rename = "specversion")]
     spec_version: &'static str,
-    /// The same for the same change, however often it is told: a reader skips what it has seen.
+    /// The same for the same change, however often it is reported: a reader skips what it has seen.
     id: String,
     /// The connection: `/v1/connections/<id>`.
     source: String,

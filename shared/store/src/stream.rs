@@ -1,4 +1,4 @@
-//! The items in the table's stream that others are told of: decoding alone, no call.
+//! The items in the table's stream that others learn of: decoding alone, no call.
 
 use std::collections::HashMap;
 
@@ -33,9 +33,9 @@ pub const SORT_KEY_PREFIXES: [&str; 4] = ["CONFLICT#", "OP#", "PARKED#", "CONN#"
 #[must_use]
 pub fn invokes(event_name: &str, sort_key: &str) -> bool {
     let mut prefixes = SORT_KEY_PREFIXES.iter();
-    let is_told =
+    let is_reported =
         SORT_KEYS.contains(&sort_key) || prefixes.any(|begin| sort_key.starts_with(begin));
-    EVENT_NAMES.contains(&event_name) && is_told
+    EVENT_NAMES.contains(&event_name) && is_reported
 }
 
 /// What an item is, by its key.
@@ -126,7 +126,7 @@ pub enum Change {
 }
 
 /// Returns the connection that an item belongs to and what it is, by its key; `None` for items that
-/// nobody is told of.
+/// nobody learns of.
 #[must_use]
 pub fn item_of_key(partition_key: &str, sort_key: &str) -> Option<(ConnectionKey, ItemKind)> {
     let parts: Vec<&str> = partition_key.split('#').collect();

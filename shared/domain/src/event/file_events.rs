@@ -9,9 +9,9 @@ use crate::{Field, FileId, FileRecord, Gone, Presence, Timestamp, Value};
 /// they are told: at most one of each type. A record that was removed from the table (expired,
 /// erased) has none: nothing has changed in Drive.
 ///
-/// They follow the application's view: a change of Drive is told when the view takes it, an edit of
-/// the application when it is accepted, and `intent:confirmed` when it has reached Drive. Conflicts
-/// have records of their own ([`super::conflict_events`]).
+/// They follow the application's view: a change of Drive is reported when the view takes it, an
+/// edit of the application when it is accepted, and `intent:confirmed` when it has reached Drive.
+/// Conflicts have records of their own ([`super::conflict_events`]).
 #[must_use]
 pub fn file_events(before: Option<&FileRecord>, after: &FileRecord, at: Timestamp) -> Vec<Event> {
     let change = Change { before, after };

@@ -215,7 +215,7 @@ pub fn connection_events(
 }
 
 /// Returns the event of an input that was set aside. `revision` is that of the dead letter: one
-/// that is set aside again is told again.
+/// that is set aside again is reported again.
 #[must_use]
 pub fn parked_event(
     id: &str,

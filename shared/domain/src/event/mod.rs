@@ -104,7 +104,7 @@ pub struct Details {
 }
 
 impl Event {
-    /// Returns its id: the same change has the same id however often it is told.
+    /// Returns its id: the same change has the same id however often it is reported.
     #[must_use]
     pub fn id(&self) -> String {
         let Self {

@@ -9,7 +9,7 @@ use crate::{
     Presence, Transition, Value,
 };
 
-/// Returns what is told of a change, as `type fields author`.
+/// Returns what is reported of a change, as `type fields author`.
 fn told(before: &FileRecord, after: &FileRecord) -> Vec<String> {
     let events = file_events(Some(before), after, NOW);
     let line = |event: &Event| {
@@ -19,22 +19,22 @@ fn told(before: &FileRecord, after: &FileRecord) -> Vec<String> {
     events.iter().map(line).collect()
 }
 
-/// Returns what is told of a change that Drive shows.
-fn told_of(fields: &[(Field, Value)]) -> Vec<String> {
+/// Returns what is reported of a change that Drive shows.
+fn reported_for(fields: &[(Field, Value)]) -> Vec<String> {
     let before = record();
     let after = before.sees(&snapshot(2, fields)).record;
     told(&before, &after)
 }
 
 #[test]
-fn a_change_of_drive_is_told_by_its_fields() {
-    let renamed = told_of(&[(Field::Name, text("b"))]);
+fn a_change_of_drive_is_reported_by_its_fields() {
+    let renamed = reported_for(&[(Field::Name, text("b"))]);
     assert_eq!(renamed, ["file:modified name drive"]);
-    let moved = told_of(&[(Field::Parent, text("d2"))]);
+    let moved = reported_for(&[(Field::Parent, text("d2"))]);
     assert_eq!(moved, ["file:moved parent drive"]);
-    let shared = told_of(&[(permission("user:a@b.c"), text("reader"))]);
+    let shared = reported_for(&[(permission("user:a@b.c"), text("reader"))]);
     assert_eq!(shared, ["file:shared permissions drive"]);
-    let several = told_of(&[
+    let several = reported_for(&[
         (Field::Name, text("b")),
         (Field::Parent, text("d2")),
         (property("k"), text("v")),
@@ -46,13 +46,13 @@ fn a_change_of_drive_is_told_by_its_fields() {
             "file:modified name,properties.k drive"
         ]
     );
-    let trashed = told_of(&[(Field::Trashed, Value::Flag(true))]);
+    let trashed = reported_for(&[(Field::Trashed, Value::Flag(true))]);
     assert_eq!(trashed, ["file:deleted  drive"]);
-    assert_eq!(told_of(&[]), Vec::<String>::new());
+    assert_eq!(reported_for(&[]), Vec::<String>::new());
 }
 
 #[test]
-fn metadata_alone_is_told_if_readers_see_it() {
+fn metadata_alone_is_reported_if_readers_see_it() {
     let before = record();
     let mut seen = snapshot(2, &[]);
     seen.metadata = DriveMetadata {
@@ -64,7 +64,7 @@ fn metadata_alone_is_told_if_readers_see_it() {
 }
 
 #[test]
-fn an_edit_is_told_when_it_is_accepted_and_when_it_has_reached_drive() {
+fn an_edit_is_reported_when_it_is_accepted_and_when_it_has_reached_drive() {
     let before = record();
     let edited = before.edits(Field::Name, text("b"));
     assert_eq!(told(&before, &edited), ["file:modified name user:ann"]);
@@ -113,7 +113,7 @@ fn conflict(transition: &Transition) -> &ConflictRecord {
 }
 
 #[test]
-fn a_conflict_is_told_from_its_opening_to_its_end() {
+fn a_conflict_is_reported_from_its_opening_to_its_end() {
     let policies = Policies::default();
     let edited = record().edits(Field::Name, text("b"));
     let opened = edited.sees(&snapshot(2, &[(Field::Name, text("c"))]));
@@ -142,7 +142,7 @@ fn a_conflict_is_told_from_its_opening_to_its_end() {
 }
 
 #[test]
-fn a_decision_of_a_policy_is_told_once() {
+fn a_decision_of_a_policy_is_reported_once() {
     let policies = crate::fixture::all(crate::Policy::DriveWins);
     let edited = record().edits(Field::Name, text("b"));
     let seen = present(2, &[(Field::Name, text("c"))]);

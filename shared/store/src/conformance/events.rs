@@ -196,7 +196,7 @@ pub(crate) async fn a_log_begins_again_after_its_newest_item_expired(store: &Sto
     assert_eq!(read(2, later).await, Some(Vec::new()));
     let found = all(store, &key, None, ms(later)).await.unwrap();
     assert_eq!(states(&found), ["2"]);
-    // Both have, and something is told again.
+    // Both have, and something is reported again.
     let later = 9 * DAY_MILLIS;
     assert_eq!(read(2, later).await, None);
     store
@@ -317,7 +317,7 @@ pub(crate) async fn an_unreadable_newest_item_is_followed_by_a_new_epoch(store: 
     assert_eq!(found.last().unwrap(), "31");
 }
 
-pub(crate) async fn a_reset_is_owed_until_it_is_told(store: &Store) {
+pub(crate) async fn a_reset_is_owed_until_it_is_reported(store: &Store) {
     let key = fresh();
     assert_eq!(store.event_log_state(&key).await.unwrap(), None);
     store.owe_reset(&key, ms(50)).await.unwrap();
@@ -328,7 +328,7 @@ pub(crate) async fn a_reset_is_owed_until_it_is_told(store: &Store) {
         due.extend(store.due(shard, ms(50), None, 1_000).await.unwrap().items);
     }
     assert!(due.contains(&DueItem::EventLog(key.clone())));
-    // Owed again while it is told: what was read before does not stand.
+    // Owed again while it is reported: what was read before does not stand.
     store.owe_reset(&key, ms(51)).await.unwrap();
     let calm = EventLogState::default();
     let saved = store.save_event_log_state(&key, Some(&read), calm, ms(90));

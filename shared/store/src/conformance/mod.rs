@@ -62,7 +62,7 @@ suite! {
         a_cursor_that_is_not_of_the_log_has_expired,
         a_log_begins_again_after_its_newest_item_expired,
         a_restored_table_begins_a_new_epoch,
-        a_reset_is_owed_until_it_is_told,
+        a_reset_is_owed_until_it_is_reported,
         a_log_that_begins_has_a_state_that_is_due,
         an_unreadable_newest_item_is_followed_by_a_new_epoch,
         the_events_of_a_connection_are_among_its_remains;

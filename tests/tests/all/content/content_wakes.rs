@@ -86,6 +86,8 @@ fn a_content_change_sends_one_wake_and_other_changes_send_none() {
             deliver_wakes(hand, Queue::Content).await,
             [changed.as_str()]
         );
+        // The mirror has written its own state.
+        hand.pump_stream().await.unwrap();
         assert_eq!(hand.pump_stream().await.unwrap(), 0, "it was read");
         hand.owner().rename(&changed, "renamed, too.txt").await;
         apply(hand).await;

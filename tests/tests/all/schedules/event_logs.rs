@@ -41,7 +41,7 @@ async fn assert_told(sim: &Sim, what: &str) {
 }
 
 #[test]
-fn invariant_35_every_change_is_told_and_every_reader_has_all_of_them() {
+fn invariant_35_every_change_is_reported_and_every_reader_has_all_of_them() {
     for seed in 0..6 {
         simulate(start(seed), async |sim| {
             open_conflict(sim).await;

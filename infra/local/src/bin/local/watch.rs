@@ -2,8 +2,8 @@
 //!
 //! A reader has a cursor, and asks for what comes after it. It moves the cursor only when it has
 //! printed what it got, so that nothing is missed whatever stops in between, the server included.
-//! If events after the cursor are no longer known, it takes the newest cursor and says so: whoever
-//! shows a state loads it again then.
+//! If events after the cursor are no longer known, it takes the newest cursor and says so: a
+//! program that shows a state loads it again then.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -80,7 +80,7 @@ async fn watch_one(
         let query: Vec<(&str, String)> = query.into_iter().collect();
         let answer = caller.get(&path, &query).await?;
         if answer.pointer("/status").is_some() {
-            let missed = "events were missed: whoever shows a state loads it again";
+            let missed = "events were missed: what is shown must be loaded again";
             eprintln!("local: {connection}: {missed}");
         }
         for event in items(&answer, "/items") {

@@ -21,8 +21,8 @@ pub(super) const EVENT_DAYS: u32 = 60;
 /// The checks after which the log counts as incomplete.
 const CHECKS_MAX: usize = 120;
 
-/// A reader that goes by the resume rule: what it was given follows its cursor; where that has
-/// expired, and where it is told to, it loads everything.
+/// A reader that follows the resume rule: what it was given follows its cursor; where that has
+/// expired, and where it is reported to, it loads everything.
 #[derive(Default)]
 pub struct Reader {
     cursor: Option<EventCursor>,
@@ -95,6 +95,7 @@ impl Sim {
     /// that it lacks, one that the table does not have, an order of a file that is not that of its
     /// changes, or a reader who has missed something.
     pub async fn event_problems(&self, key: &ConnectionKey) -> Vec<String> {
+        assert!(self.tells_events(), "the world tells no events");
         let mut wrong = Vec::new();
         for _ in 0..CHECKS_MAX {
             let expected = self.expected(key);
@@ -201,7 +202,7 @@ impl Sim {
         let mut expected = Expected::default();
         let at = Timestamp::default();
         for change in &changes {
-            let (events, is_told) = match change {
+            let (events, is_reported) = match change {
                 Change::File(change) => match &change.after {
                     Some(after) => {
                         let listed = after.cause.is_some_and(|cause| listings.contains(&cause));
@@ -223,9 +224,9 @@ impl Sim {
                 | Change::Removed => continue,
             };
             for event in events {
-                let is_told = event.kind != EventType::SyncProgress
-                    && (is_told || !event.kind.tells_of_a_file());
-                if is_told {
+                let is_reported = event.kind != EventType::SyncProgress
+                    && (is_reported || !event.kind.tells_of_a_file());
+                if is_reported {
                     expected.must.insert(event.id());
                     if let (Subject::File(file), Some(revision)) =
                         (&event.subject, event.details.revision)
