@@ -33,9 +33,7 @@ pub struct Setup {
     pub data_dir: Option<PathBuf>,
     /// Whether Drive can send notifications.
     pub notified: bool,
-    /// What the tenant may use.
     pub limits: TenantLimits,
-    /// How long live WebSockets stay open.
     pub socket_times: SocketTimes,
 }
 
