@@ -308,7 +308,7 @@ async fn every_described_route_exists_and_requires_authentication() {
             routes += 1;
         }
     }
-    assert_eq!(routes, 66);
+    assert_eq!(routes, 67);
 }
 
 /// Returns a request by a member of the tenant acme with this claim of a role.

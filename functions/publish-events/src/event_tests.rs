@@ -184,7 +184,7 @@ async fn removals_and_deleted_connections_tell_nothing() {
     let mut without_events = deps(&world);
     without_events.store = without_events.store.keeping_events_for(0);
     assert_eq!(
-        publish(&world, &[created.clone()], &without_events).await,
+        publish(&world, std::slice::from_ref(&created), &without_events).await,
         None
     );
     let connection = world.connection().await;
@@ -280,7 +280,7 @@ async fn a_log_that_can_not_be_appended_to_owes_a_reset_and_delays_nothing() {
     world.aws_refuses("Query", 10_000);
     let began = Instant::now();
     assert_eq!(
-        publish(&world, &[created.clone()], &deps(&world)).await,
+        publish(&world, std::slice::from_ref(&created), &deps(&world)).await,
         None
     );
     let took = began.elapsed();
@@ -327,7 +327,7 @@ async fn a_restored_table_begins_a_new_epoch() {
         "arn:aws:dynamodb:x",
         "arn:aws:dynamodb:y",
     ] {
-        let batch = world.stream_batch(stream, &[created.clone()]);
+        let batch = world.stream_batch(stream, std::slice::from_ref(&created));
         let answer = handle(batch, &deps(&world)).await;
         assert!(answer.batch_item_failures.is_empty());
         ends.push(end().await);

@@ -73,9 +73,14 @@ async fn applied(system: &System, key: &ConnectionKey) -> Instant {
 
 async fn done(system: &System, key: &ConnectionKey) -> Instant {
     until("the first sync is done", async || {
-        (state(system, key).await == Some(OperationState::Done)).then(Instant::now)
+        is_done(system, key).await.then(Instant::now)
     })
     .await
+}
+
+/// Returns whether the first sync is done.
+pub async fn is_done(system: &System, key: &ConnectionKey) -> bool {
+    state(system, key).await == Some(OperationState::Done)
 }
 
 async fn state(system: &System, key: &ConnectionKey) -> Option<OperationState> {

@@ -23,6 +23,7 @@ mod event_cost;
 mod faults;
 mod first_sync;
 mod latency;
+mod live;
 mod push;
 mod real;
 mod report;
@@ -166,6 +167,9 @@ async fn run(arguments: &Arguments, report: &mut Report) -> bool {
     }
     if arguments.wants("content") {
         content::measure(report).await;
+    }
+    if arguments.only.as_deref() == Some("live") {
+        live::measure(report, arguments.files).await;
     }
     if let Some(part) = arguments.only.as_deref() {
         content::measure_one(report, part).await;
