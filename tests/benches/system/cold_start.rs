@@ -134,6 +134,8 @@ async fn start(
         .env("PUSH_WAKES_QUEUE_URL", queue("push-wakes"))
         .env("OPERATIONS_QUEUE_URL", queue("operations"))
         .env("LIVE_QUEUE_URL", queue("live"))
+        .env("LIVE_ENDPOINT", "http://127.0.0.1:9")
+        .env("LIVE_URL", "ws://127.0.0.1:9/live")
         .env("SNAPSHOTS_QUEUE_URL", queue("snapshots"))
         .env("SNAPSHOTS_BULK_QUEUE_URL", queue("snapshots-bulk"))
         .env("DEAD_LETTER_QUEUE_URLS", queue("log-wakes-dead"))
