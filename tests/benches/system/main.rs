@@ -19,11 +19,10 @@ mod burst;
 mod cold_start;
 mod content;
 mod cost;
-mod event_cost;
+mod events;
 mod faults;
 mod first_sync;
 mod latency;
-mod live;
 mod push;
 mod real;
 mod report;
@@ -160,7 +159,7 @@ async fn run(arguments: &Arguments, report: &mut Report) -> bool {
         cost::measure(report).await;
     }
     if arguments.wants("events") {
-        event_cost::measure(report).await;
+        events::event_cost::measure(report).await;
     }
     if arguments.wants("faults") {
         faults::measure(report).await;
@@ -169,7 +168,7 @@ async fn run(arguments: &Arguments, report: &mut Report) -> bool {
         content::measure(report).await;
     }
     if arguments.only.as_deref() == Some("live") {
-        live::measure(report, arguments.files).await;
+        events::live::measure(report, arguments.files).await;
     }
     if let Some(part) = arguments.only.as_deref() {
         content::measure_one(report, part).await;

@@ -436,10 +436,12 @@ mod tests {
     fn the_body_of_a_dead_letter_stays_readable() {
         for (body, shown) in [
             (
-                r#"{"snapshot":{"fields":{"name":"ann@x.y","permissions":{"user:ann@x.y":"writer"}},"mirror":{"owner":"ann@x.y"}}}"#,
-                Some(
-                    r#"{"snapshot":{"fields":{"name":"ann@x.y","permissions":{"user:erased:1":"writer"}},"mirror":{"owner":"erased:1"}}}"#,
-                ),
+                r#"{"snapshot":{"fields":{"permissions":{"user:ann@x.y":"owner"}}}}"#,
+                Some(r#"{"snapshot":{"fields":{"permissions":{"user:erased:1":"owner"}}}}"#),
+            ),
+            (
+                r#"{"snapshot":{"fields":{"name":"ann@x.y"},"mirror":{"owner":"ann@x.y"}}}"#,
+                Some(r#"{"snapshot":{"fields":{"name":"ann@x.y"},"mirror":{"owner":"erased:1"}}}"#),
             ),
             (
                 r#"{"owners":[{"displayName":"Ann","emailAddress":"Ann@X.Y"}],"title":"ann@x.y"}"#,

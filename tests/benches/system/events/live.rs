@@ -62,7 +62,7 @@ pub async fn measure(report: &mut Report, files: usize) {
     let frames = |viewer: &Viewer| viewer.received.lock().unwrap().frames;
     let most = viewers.iter().map(frames).max().unwrap_or_default();
     report.part(&format!(
-        "Live: {VIEWERS} viewers of a first sync of {files} files, {EDITS_PER_SECOND} edits/s beside it"
+        "Live: {VIEWERS} viewers, a first sync of {files} files and {EDITS_PER_SECOND} edits/s"
     ));
     report.line("until the first sync is done", seconds, "s");
     report.line("edits in Drive meanwhile", count(edits), "edits");
@@ -158,7 +158,7 @@ async fn edit_until_synced(rig: &Rig) -> usize {
 /// Waits until nothing is left to be told.
 async fn told_all(rig: &Rig, viewers: &[Viewer]) {
     rig.drained().await;
-    until("every viewer is told of the newest event", async || {
+    until("every viewer has the newest event", async || {
         let end = rig.store().event_log_end(&rig.key).await.unwrap();
         let head = end.map(|end| end.cursor().to_string());
         let knows = |viewer: &Viewer| viewer.received.lock().unwrap().head == head;
