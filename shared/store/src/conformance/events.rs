@@ -46,13 +46,25 @@ pub(crate) fn at(millis: i64, nonce: u64) -> Appending {
 async fn all(
     store: &Store,
     key: &ConnectionKey,
+    after: Option<EventCursor>,
+    now: Timestamp,
+) -> Option<Vec<Event>> {
+    let found = by_pages(store, key, after, 10, now).await;
+    assert_eq!(by_pages(store, key, after, 1, now).await, found);
+    found
+}
+
+async fn by_pages(
+    store: &Store,
+    key: &ConnectionKey,
     mut after: Option<EventCursor>,
+    limit: u32,
     now: Timestamp,
 ) -> Option<Vec<Event>> {
     let mut found = Vec::new();
     loop {
         match store
-            .read_events(key, after.as_ref(), 10, now)
+            .read_events(key, after.as_ref(), limit, now)
             .await
             .unwrap()
         {
@@ -208,6 +220,18 @@ pub(crate) async fn a_log_begins_again_after_its_newest_item_expired(store: &Sto
     assert_eq!(read(2, later).await, None);
     let found = all(store, &key, None, ms(later)).await.unwrap();
     assert_eq!(states(&found), ["3"]);
+}
+
+pub(crate) async fn a_reader_without_a_cursor_passes_over_what_has_expired(store: &Store) {
+    let key = fresh();
+    for (number, day) in [(1, 0), (2, 0), (3, 0), (4, 0), (5, 1), (6, 1)] {
+        let told = [event(&number.to_string())];
+        let appending = at(day * DAY_MILLIS, number);
+        store.append_events(&key, &told, &appending).await.unwrap();
+    }
+    let later = ms(7 * DAY_MILLIS + 1_000);
+    let found = all(store, &key, None, later).await.unwrap();
+    assert_eq!(states(&found), ["5", "6"]);
 }
 
 pub(crate) async fn a_restored_table_begins_a_new_epoch(store: &Store) {

@@ -61,6 +61,7 @@ suite! {
         concurrent_writers_leave_no_gap,
         a_cursor_that_is_not_of_the_log_has_expired,
         a_log_begins_again_after_its_newest_item_expired,
+        a_reader_without_a_cursor_passes_over_what_has_expired,
         a_restored_table_begins_a_new_epoch,
         a_reset_is_owed_until_it_is_reported,
         a_log_that_begins_has_a_state_that_is_due,

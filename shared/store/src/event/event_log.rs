@@ -203,13 +203,25 @@ impl Store {
                 });
             }
         };
-        let range = Range::between(log_pk(key), &event_sk(number), EVENT);
-        let slice = self.slice(&range, limit.clamp(1, ITEMS_MAX)).await?;
-        let found = slice.items.into_iter().map(decode_batch);
-        let found: Vec<StoredBatch> = found.collect::<Result<_, _>>()?;
-        let looks: Vec<ReadItem> = found.iter().map(|batch| look(batch, now)).collect();
-        let Read::From(begin) = continued(&from, &looks, &end) else {
-            return Ok(EventsRead::Expired { head });
+        let mut range = Range::between(log_pk(key), &event_sk(number), EVENT);
+        // The first item may have been read to its end.
+        let items_max = limit.clamp(1, ITEMS_MAX) + 1;
+        let (found, begin) = loop {
+            let slice = self.slice(&range, items_max).await?;
+            let more = slice.last_sk()?.filter(|_| slice.more);
+            let found = slice.items.into_iter().map(decode_batch);
+            let found: Vec<StoredBatch> = found.collect::<Result<_, _>>()?;
+            let looks: Vec<ReadItem> = found.iter().map(|batch| look(batch, now)).collect();
+            let Read::From(begin) = continued(&from, &looks, &end) else {
+                return Ok(EventsRead::Expired { head });
+            };
+            match more {
+                // Expired items, which DynamoDB deletes within days: what is kept follows them.
+                Some(last) if after.is_none() && begin == found.len() => {
+                    range = range.after(&last)?;
+                }
+                Some(_) | None => break (found, begin),
+            }
         };
         let mut events = Vec::new();
         for batch in found.into_iter().skip(begin) {
