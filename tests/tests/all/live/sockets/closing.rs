@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use futures_util::SinkExt as _;
 use local::gateway::websocket::SocketTimes;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-use super::{append, connect, subjects, ticket};
+use super::{append, applied, connect, subjects, ticket};
 use crate::support::{Setup, World, eventually, own, own_with, shared};
 
 #[test]
@@ -42,13 +42,6 @@ fn with_times(idle: Duration, lifetime: Duration, test: impl AsyncFnOnce(&World)
     own_with(setup, test);
 }
 
-/// Reads all events after a place, in the form of a frame.
-async fn read_log(world: &World, place: &Value) -> Value {
-    let path = format!("/events?limit=500&after={}", place.as_str().unwrap());
-    let list = world.get(&path).await;
-    json!({ "events": list["items"], "head": list["next_cursor"] })
-}
-
 #[test]
 fn a_client_loses_nothing_when_its_socket_reaches_its_end() {
     with_times(
@@ -73,14 +66,7 @@ fn a_client_loses_nothing_when_its_socket_reaches_its_end() {
                 let code = loop {
                     match client.next().await {
                         Ok(frame) => {
-                            // The rule of a reader: a frame that does not begin where it stands (it
-                            // was sent twice, say) makes it read the log.
-                            let next = match frame["after"] == place {
-                                true => frame,
-                                false => read_log(world, &place).await,
-                            };
-                            place = next["head"].clone();
-                            seen.extend(subjects(&next).into_iter().map(str::to_owned));
+                            seen.extend(applied(world, &frame, &mut place).await);
                         }
                         Err(code) => break code,
                     }

@@ -3,6 +3,7 @@
 mod closing;
 mod reading;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use domain::FileId;
@@ -21,9 +22,10 @@ use crate::support::{Answer, World};
 /// The longest wait for a frame.
 const FRAME_WAIT: Duration = Duration::from_secs(20);
 
-/// An open socket of a client.
+/// An open socket of a client, which takes each event once.
 struct Client {
     socket: WebSocketStream<TcpStream>,
+    seen: BTreeSet<String>,
 }
 
 /// Asks for a ticket.
@@ -37,7 +39,10 @@ async fn open(url: &str) -> Result<Client, u16> {
     let host = url.split('/').nth(2).unwrap();
     let stream = TcpStream::connect(host).await.unwrap();
     match client_async(url, stream).await {
-        Ok((socket, _)) => Ok(Client { socket }),
+        Ok((socket, _)) => Ok(Client {
+            socket,
+            seen: BTreeSet::new(),
+        }),
         Err(tokio_tungstenite::tungstenite::Error::Http(response)) => {
             Err(response.status().as_u16())
         }
@@ -67,12 +72,26 @@ impl Client {
         loop {
             let next = tokio::time::timeout(FRAME_WAIT, self.socket.next()).await;
             match next.expect("a frame, or the end") {
-                Some(Ok(Message::Text(text))) => return Ok(serde_json::from_str(&text).unwrap()),
+                Some(Ok(Message::Text(text))) => {
+                    let frame: Value = serde_json::from_str(&text).unwrap();
+                    if !self.repeats(&frame) {
+                        return Ok(frame);
+                    }
+                }
                 Some(Ok(Message::Close(frame))) => return Err(frame.map(|frame| frame.code)),
                 Some(Ok(_)) => {}
                 Some(Err(_)) | None => return Err(None),
             }
         }
+    }
+
+    /// Returns whether a frame has events, and all of them were seen: two wakes may send the same.
+    fn repeats(&mut self, frame: &Value) -> bool {
+        let events = frame["events"].as_array().into_iter().flatten();
+        let ids = events.map(|event| event["id"].as_str().unwrap().to_owned());
+        let ids: Vec<String> = ids.collect();
+        let fresh = ids.iter().filter(|id| self.seen.insert((*id).clone()));
+        fresh.count() == 0 && !ids.is_empty()
     }
 
     async fn frame(&mut self) -> Value {
@@ -117,6 +136,20 @@ async fn append(world: &World, files: &[&str]) {
     worker::queue::wake_live(wakes, &world.key, &head)
         .await
         .unwrap();
+}
+
+/// Applies a frame by the rule of a reader: one that does not begin where it stands makes it read
+/// the log. Returns what was applied, and moves the place.
+async fn applied(world: &World, frame: &Value, place: &mut Value) -> Vec<String> {
+    let next = if frame["after"] == *place {
+        frame.clone()
+    } else {
+        let path = format!("/events?limit=500&after={}", place.as_str().unwrap());
+        let list = world.get(&path).await;
+        json!({ "events": list["items"], "head": list["next_cursor"] })
+    };
+    *place = next["head"].clone();
+    subjects(&next).into_iter().map(str::to_owned).collect()
 }
 
 /// Returns the files that frames are about.
