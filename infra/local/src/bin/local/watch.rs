@@ -6,7 +6,7 @@
 //! program that shows a state loads it again then.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use domain::Role;
 use futures_util::future::join_all;
@@ -18,7 +18,11 @@ use serde_json::Value;
 use crate::cli::{Arguments, Failure, one_line, say};
 
 /// The seconds that a request waits for an event.
-const WAIT_SECONDS: u32 = 20;
+const WAIT_SECONDS: u32 = 5;
+/// The time after which the connections are looked at again.
+const ROUND: Duration = Duration::from_secs(60);
+/// The cursor of a reader that wants what happens from now on.
+const LATEST: &str = "latest";
 /// The longest time without an answer.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// The pause before a request that failed is made again.
@@ -47,38 +51,50 @@ pub(crate) async fn watch(
         client: client.map_err(|error| one_line(&error))?,
         arguments,
     };
-    let connections = loop {
-        let listed = caller.get("/v1/connections", &[]).await?;
+    let mut cursors: BTreeMap<String, String> = BTreeMap::new();
+    let first = after.unwrap_or(LATEST);
+    loop {
+        let listed = caller
+            .get("/v1/connections", &[])
+            .await?
+            .unwrap_or_default();
         let ids = items(&listed, "/items").map(|item| text(item, "/id").to_owned());
-        let ids: Vec<String> = ids.collect();
-        if !ids.is_empty() {
-            break ids;
+        let each = ids.map(|id| {
+            let cursor = cursors.get(&id).map_or(first, String::as_str).to_owned();
+            watch_one(&caller, id, types, cursor)
+        });
+        // Looked at again when one of them is gone, and now and then: there may be others.
+        let round = join_all(each);
+        for stood in round.await {
+            let (id, cursor) = stood?;
+            cursors.insert(id, cursor);
         }
-        tokio::time::sleep(PAUSE).await;
-    };
-    let each = connections
-        .iter()
-        .map(|id| watch_one(&caller, id, types, after));
-    let ended: Result<Vec<()>, Failure> = join_all(each).await.into_iter().collect();
-    ended.map(drop)
+        if listed.pointer("/items/0").is_none() {
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
 }
 
+/// Prints the events of a connection for a while. Returns its id, and the cursor up to which they
+/// were printed.
 async fn watch_one(
     caller: &Caller<'_>,
-    connection: &str,
+    connection: String,
     types: Option<&str>,
-    after: Option<&str>,
-) -> Result<(), Failure> {
+    mut cursor: String,
+) -> Result<(String, String), Failure> {
     let path = format!("/v1/connections/{connection}/events");
-    let mut cursor = after.unwrap_or("latest").to_owned();
-    loop {
-        let mut query = BTreeMap::from([("after", cursor.clone())]);
+    let until = Instant::now() + ROUND;
+    while Instant::now() < until {
+        let mut query = vec![("after", cursor.clone())];
         query.extend(types.map(|types| ("types", types.to_owned())));
-        if cursor != "latest" {
-            query.insert("wait", WAIT_SECONDS.to_string());
+        if cursor != LATEST {
+            query.push(("wait", WAIT_SECONDS.to_string()));
         }
-        let query: Vec<(&str, String)> = query.into_iter().collect();
-        let answer = caller.get(&path, &query).await?;
+        let Some(answer) = caller.get(&path, &query).await? else {
+            eprintln!("local: {connection} is gone");
+            break;
+        };
         if answer.pointer("/status").is_some() {
             let missed = "events were missed: what is shown must be loaded again";
             eprintln!("local: {connection}: {missed}");
@@ -97,11 +113,13 @@ async fn watch_one(
             next.clone_into(&mut cursor);
         }
     }
+    Ok((connection, cursor))
 }
 
 impl Caller<'_> {
-    /// Returns the answer, a 410 included; asks again for as long as the system does not run.
-    async fn get(&self, path: &str, query: &[(&str, String)]) -> Result<Value, Failure> {
+    /// Returns the answer, a 410 included, or `None` if there is no such thing; asks again for as
+    /// long as the system does not run.
+    async fn get(&self, path: &str, query: &[(&str, String)]) -> Result<Option<Value>, Failure> {
         let url = format!("http://{}{path}", self.arguments.api_addr);
         let url = Url::parse_with_params(&url, query).map_err(|error| one_line(&error))?;
         let mut told = false;
@@ -116,7 +134,10 @@ impl Caller<'_> {
                     let status = answer.status();
                     let body: Value = answer.json().await.unwrap_or_default();
                     if status.is_success() || status == StatusCode::GONE {
-                        return Ok(body);
+                        return Ok(Some(body));
+                    }
+                    if status == StatusCode::NOT_FOUND {
+                        return Ok(None);
                     }
                     let detail = text(&body, "/detail").to_owned();
                     let passes = status.is_server_error() || status.as_u16() == 429;
