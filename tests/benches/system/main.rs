@@ -6,8 +6,8 @@
 //! twenty, `content`, or its parts `content-memory`, `content-large`, `content-small` and
 //! `content-cost`, `cold-start`, `real`: shared drives, lost tokens, mass changes; and, only on
 //! request, `live`: viewers of a first sync); `--memory` runs only the first sync and measures its
-//! memory (100,000 files by default); `--json` prints one JSON object. The exit code does not depend
-//! on the targets.
+//! memory (100,000 files by default); `--json` prints one JSON object. The exit code does not
+//! depend on the targets.
 //!
 //! `--only soak` is a test rather than a measurement, and runs only on request: ten minutes
 //! (`--soak-seconds N`) of edits on both sides, faults and `kill -9` (`--no-kills`: one long life,
