@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use store::{Appending, Nonce, StoreError};
 use tokio::time::{Instant, sleep, timeout};
 use worker::WorkError;
-use worker::queue::wake_live;
+use worker::queue::wake_readers;
 
 use crate::{Deps, is_earlier};
 
@@ -84,7 +84,8 @@ async fn append_or_owe(
                 connection = %key, events, metric = "events_appended", "appended events"
             );
             if let Some(end) = end {
-                wake_readers(key, &end, deps).await;
+                // A batch that is repeated for a lost wake would append its events again.
+                wake_readers(&deps.live, key, &end).await;
             }
             return Ok(());
         }
@@ -135,18 +136,5 @@ async fn append(
         }
         sleep(pause).await;
         pause = (pause * 2).min(PAUSE_MAX);
-    }
-}
-
-/// Wakes the live readers of a log. A lost wake is only logged: readers follow the log, and a batch
-/// that is repeated for it would append its events again.
-async fn wake_readers(key: &ConnectionKey, end: &LogEnd, deps: &Deps) {
-    let appended = end.cursor().to_string();
-    if let Err(error) = wake_live(&deps.live, key, &appended).await {
-        let error = telemetry::chain(&error);
-        tracing::warn!(
-            connection = %key, error, metric = "live_wake_failed",
-            "could not wake live readers"
-        );
     }
 }

@@ -3,12 +3,11 @@
 
 use domain::ConnectionKey;
 use domain::event::{
-    Author, Details, Epoch, Event, EventLogState, EventType, LogEnd, Subject, Upkeep, upkeep,
+    Author, Details, Epoch, Event, EventLogState, EventType, Subject, Upkeep, upkeep,
 };
-use runtime::telemetry;
 use store::{Appending, Nonce, StoreError};
 use worker::WorkError;
-use worker::queue::wake_live;
+use worker::queue::wake_readers;
 
 use crate::Deps;
 
@@ -79,7 +78,9 @@ pub(crate) async fn keep(key: &ConnectionKey, deps: &Deps) -> Result<(), WorkErr
             }
             false => store.append_events(key, &events, &appending).await?,
         };
-        wake_readers(key, end.as_ref(), deps).await;
+        if let Some(end) = &end {
+            wake_readers(&deps.wakes.live, key, end).await;
+        }
         if kind == EventType::SyncReset {
             tracing::warn!(
                 connection = %key, unreadable, metric = "event_log_reset",
@@ -96,19 +97,4 @@ pub(crate) async fn keep(key: &ConnectionKey, deps: &Deps) -> Result<(), WorkErr
             .await?;
     }
     Ok(())
-}
-
-/// Wakes the live readers of a log. A lost wake costs nothing but time: readers follow the log.
-async fn wake_readers(key: &ConnectionKey, end: Option<&LogEnd>, deps: &Deps) {
-    let Some(end) = end else {
-        return;
-    };
-    let appended = end.cursor().to_string();
-    if let Err(error) = wake_live(&deps.wakes.live, key, &appended).await {
-        let error = telemetry::chain(&error);
-        tracing::warn!(
-            connection = %key, error, metric = "live_wake_failed",
-            "could not wake live readers"
-        );
-    }
 }

@@ -6,6 +6,7 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use domain::event::LogEnd;
 use domain::{Cause, ConnectionKey, FileId, LogId, OperationId, Timestamp};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use sha2::{Digest, Sha256};
@@ -13,7 +14,7 @@ use sha2::{Digest, Sha256};
 use crate::content_wakes::{ContentQueues, ContentWake, DedupKey, Priority};
 use crate::message::{LogWake, PushWake, SnapshotMessage, Unreadable, with_cause};
 use crate::{LiveWake, OperationWake};
-use runtime::{Settings, SettingsError};
+use runtime::{Settings, SettingsError, telemetry};
 
 /// The delay of the wake queues, in milliseconds. It is configured on the queues; the coalescing
 /// window depends on it.
@@ -256,25 +257,19 @@ pub async fn wake_push(
         .await
 }
 
-/// Wakes a connection's live readers through a given queue. `appended` names what was appended to
-/// the connection's event log, such as its newest cursor: the queue has no delay, so that only
-/// wakes about the same append are one.
-///
-/// # Errors
-/// [`QueueError`] if SQS did not confirm it.
-pub async fn wake_live(
-    queue: &Queue,
-    key: &ConnectionKey,
-    appended: &str,
-) -> Result<(), QueueError> {
-    let group = connection_group(key);
-    queue
-        .send(
-            LiveWake { key: key.clone() }.to_body(),
-            group,
-            digest(appended),
-        )
-        .await
+/// Wakes the live readers of a connection's event log, which ends with `end` now. The queue has no
+/// delay, so that only wakes about the same end are one. A wake that is lost is only logged:
+/// readers follow the log.
+pub async fn wake_readers(queue: &Queue, key: &ConnectionKey, end: &LogEnd) {
+    let body = LiveWake { key: key.clone() }.to_body();
+    let id = digest(&end.cursor().to_string());
+    if let Err(error) = queue.send(body, connection_group(key), id).await {
+        let error = telemetry::chain(&error);
+        tracing::warn!(
+            connection = %key, error, metric = "live_wake_failed",
+            "could not wake live readers"
+        );
+    }
 }
 
 /// Returns the number of the coalescing window that contains a time: the deduplication id of a wake

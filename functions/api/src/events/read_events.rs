@@ -68,6 +68,27 @@ pub(crate) struct EventList {
     head: Option<String>,
 }
 
+/// The events that were read.
+struct Found {
+    items: Vec<EventView>,
+    /// The cursor after them.
+    next: Option<EventCursor>,
+    /// The end of the log.
+    head: Option<EventCursor>,
+}
+
+impl Found {
+    fn into_response(self) -> Response {
+        let text = |cursor: EventCursor| cursor.to_string();
+        let list = EventList {
+            items: self.items,
+            next_cursor: self.next.map(text),
+            head: self.head.map(text),
+        };
+        Json(list).into_response()
+    }
+}
+
 /// Lists the events of a connection, oldest first, and waits for one if asked to. 410
 /// `cursor-expired` says that events after the cursor are no longer known: take `current.head`,
 /// reload what you show, and go on from there.
@@ -100,19 +121,19 @@ pub(crate) async fn list_events(
         let now = deps.clock.now();
         let end = deps.store.event_log_end(&at.key).await?;
         let end = end.filter(|end| end.expires_at > now);
-        let head = end.map(|end| end.cursor().to_string());
-        let list = EventList {
+        let head = end.map(|end| end.cursor());
+        let latest = Found {
             items: Vec::new(),
-            next_cursor: head.clone(),
+            next: head,
             head,
         };
-        return Ok(Json(list).into_response());
+        return Ok(latest.into_response());
     }
     let limit = query.limit.unwrap_or(LIMIT);
     let found = read(&deps, &at, after, limit, &filter).await?;
     let seconds = query.wait.unwrap_or(0);
     if seconds == 0 || !found.items.is_empty() {
-        return Ok(Json(found).into_response());
+        return Ok(found.into_response());
     }
     let now = deps.clock.now();
     let until = now.plus_millis(i64::from(seconds) * 1_000);
@@ -122,7 +143,7 @@ pub(crate) async fn list_events(
         until,
     };
     if !deps.store.begin_wait(&wait, deps.waits_max, now).await? {
-        let mut response = Json(found).into_response();
+        let mut response = found.into_response();
         let retry = HeaderValue::from(RETRY_SECONDS);
         response.headers_mut().insert(header::RETRY_AFTER, retry);
         return Ok(response);
@@ -130,13 +151,9 @@ pub(crate) async fn list_events(
     let mut found = Ok(found);
     while deps.clock.now() < until {
         tokio::time::sleep(LOOK_EVERY).await;
-        let next = found
-            .as_ref()
-            .ok()
-            .and_then(|list| list.next_cursor.as_deref());
-        let next = next.map(EventCursor::parse).transpose().unwrap_or(after);
-        found = read(&deps, &at, next, limit, &filter).await;
-        if found.as_ref().map_or(true, |list| !list.items.is_empty()) {
+        let next = found.as_ref().ok().and_then(|found: &Found| found.next);
+        found = read(&deps, &at, next.or(after), limit, &filter).await;
+        if found.as_ref().map_or(true, |found| !found.items.is_empty()) {
             break;
         }
     }
@@ -147,7 +164,7 @@ pub(crate) async fn list_events(
             "could not end a wait; it counts until its time is over"
         );
     }
-    Ok(Json(found?).into_response())
+    Ok(found?.into_response())
 }
 
 /// Reads the next events that the filter selects.
@@ -157,14 +174,13 @@ async fn read(
     mut after: Option<EventCursor>,
     limit: u32,
     filter: &EventFilter,
-) -> Result<EventList, Problem> {
+) -> Result<Found, Problem> {
     for _ in 1..PAGES_MAX {
-        let list = read_page(deps, at, after, limit, filter).await?;
-        if !list.items.is_empty() || list.next_cursor == list.head {
-            return Ok(list);
+        let found = read_page(deps, at, after, limit, filter).await?;
+        if !found.items.is_empty() || found.next == found.head {
+            return Ok(found);
         }
-        let next = list.next_cursor.as_deref().map(EventCursor::parse);
-        after = next.transpose().unwrap_or(after);
+        after = found.next.or(after);
     }
     read_page(deps, at, after, limit, filter).await
 }
@@ -175,9 +191,8 @@ async fn read_page(
     after: Option<EventCursor>,
     limit: u32,
     filter: &EventFilter,
-) -> Result<EventList, Problem> {
+) -> Result<Found, Problem> {
     let now = deps.clock.now();
-    let text = |cursor: EventCursor| cursor.to_string();
     match deps
         .store
         .read_events(&at.key, after.as_ref(), limit, now)
@@ -186,16 +201,16 @@ async fn read_page(
         EventsRead::Page { events, next, head } => {
             let selected = events.iter().filter(|(_, event)| filter.selects(event));
             let view = |(cursor, event): &(_, _)| EventView::of(&at.key, cursor, event);
-            Ok(EventList {
+            Ok(Found {
                 items: selected.map(view).collect(),
-                next_cursor: next.map(text),
-                head: head.map(text),
+                next,
+                head,
             })
         }
         EventsRead::Expired { head } => {
             let detail = "events after this cursor are no longer known; take current.head, reload \
                           what you show, and go on from there";
-            let current = serde_json::json!({ "head": head.map(text) });
+            let current = serde_json::json!({ "head": head.map(|head| head.to_string()) });
             Err(Problem::new(Kind::CursorExpired, detail).current(&current))
         }
     }

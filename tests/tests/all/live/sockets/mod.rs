@@ -132,10 +132,7 @@ async fn append(world: &World, files: &[&str]) {
     let append = world.store().append_events(&world.key, &events, &appending);
     let end = append.await.unwrap().unwrap();
     let wakes = &world.system.functions.live.wakes;
-    let head = end.cursor().to_string();
-    worker::queue::wake_live(wakes, &world.key, &head)
-        .await
-        .unwrap();
+    worker::queue::wake_readers(wakes, &world.key, &end).await;
 }
 
 /// Applies a frame by the rule of a reader: one that does not begin where it stands makes it read
