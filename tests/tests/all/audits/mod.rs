@@ -19,8 +19,8 @@ use store::Nonce;
 use crate::support::{Setup, World, eventually, items, own, own_with};
 
 impl World {
-    /// Returns every item of the table except those of operations and their slots, logs and the
-    /// audit trail.
+    /// Returns every item of the table except those of operations and their slots, logs, events
+    /// and the audit trail.
     async fn table(&self) -> BTreeMap<(String, String), String> {
         table(&self.system.aws.dynamodb_client(), &["SLOTS"]).await
     }
@@ -50,14 +50,14 @@ impl World {
     }
 }
 
-/// Returns every item except those of operations, logs and the audit trail, and those whose sort
-/// key is one of `others`.
+/// Returns every item except those of operations, logs, events and the audit trail, and those
+/// whose sort key is one of `others`.
 async fn table(client: &Client, others: &[&str]) -> BTreeMap<(String, String), String> {
     let text = |value: &AttributeValue| value.as_s().unwrap().clone();
     let mut all = BTreeMap::new();
     for item in items(client).await {
         let key = (text(&item["PK"]), text(&item["SK"]));
-        let runs = ["OP#", "PAGE#", "DRIFT#", "FLAW#", "LOG#"];
+        let runs = ["OP#", "PAGE#", "DRIFT#", "FLAW#", "LOG#", "EV#", "EVENTLOG"];
         let of_acts = ["#AUDIT#", "#TRAIL", "#WHO#"];
         let left_out =
             others.contains(&key.1.as_str()) || of_acts.iter().any(|part| key.0.contains(part));
