@@ -1,0 +1,241 @@
+//! The client that posts to endpoints.
+
+use std::error::Error;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use bytes::Bytes;
+use domain::Timestamp;
+use futures_util::future::BoxFuture;
+use http::{HeaderMap, Request, StatusCode, header};
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+
+use crate::{Refused, Rules};
+
+/// The time of a request from the lookup of the name to the head of the response, in seconds.
+pub const SECONDS_MAX: u64 = 15;
+const CONNECT: Duration = Duration::from_secs(5);
+const HEADERS_MAX: usize = 64;
+/// The longest `Retry-After` that is understood, in seconds: 10 days.
+const RETRY_AFTER_SECONDS_MAX: u64 = 10 * 86_400;
+
+/// The head of a response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// The seconds of its `Retry-After`, if there is one.
+    pub retry_after_seconds: Option<u64>,
+}
+
+/// The reason why there is no response.
+#[derive(Debug, thiserror::Error)]
+pub enum PostError {
+    /// The endpoint is not allowed: nothing was sent.
+    #[error("the endpoint is refused")]
+    Refused(#[from] Refused),
+    /// No connection was made, or it could not be secured: nothing was sent.
+    #[error("no connection to the endpoint")]
+    NotConnected(#[source] Box<dyn Error + Send + Sync>),
+    /// The response took too long.
+    #[error("the endpoint did not answer within {SECONDS_MAX} s")]
+    Timeout,
+    /// The connection ended before the response, or the response is not HTTP.
+    #[error("the endpoint did not answer with HTTP")]
+    NoAnswer(#[source] Box<dyn Error + Send + Sync>),
+}
+
+impl PostError {
+    /// Returns a short text for the maker of the endpoint, without addresses.
+    #[must_use]
+    pub fn text(&self) -> &'static str {
+        match self {
+            Self::Refused(_) => "address-refused",
+            Self::NotConnected(_) => "not-connected",
+            Self::Timeout => "timeout",
+            Self::NoAnswer(_) => "no-answer",
+        }
+    }
+}
+
+/// Sends a request, and returns the head of the response. In tests it is a closure that calls a
+/// server in the same process.
+pub type Transport = Arc<
+    dyn Fn(Request<Bytes>) -> BoxFuture<'static, Result<http::Response<()>, PostError>>
+        + Send
+        + Sync,
+>;
+
+/// Returns all addresses of a name.
+pub type Lookup =
+    Arc<dyn Fn(String) -> BoxFuture<'static, std::io::Result<Vec<IpAddr>>> + Send + Sync>;
+
+/// A client that posts to endpoints. See the documentation of the crate for what it refuses.
+#[derive(Clone)]
+pub struct Client {
+    rules: Arc<Rules>,
+    transport: Transport,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client")
+            .field("rules", &self.rules)
+            .finish()
+    }
+}
+
+impl Client {
+    /// Builds a client that resolves names by `lookup`.
+    ///
+    /// # Errors
+    /// TLS can't be set up on this machine.
+    pub fn new(rules: Rules, lookup: Lookup) -> Result<Self, PostError> {
+        let rules = Arc::new(rules);
+        let guard = Guard {
+            rules: rules.clone(),
+            lookup,
+        };
+        let client = reqwest::Client::builder()
+            .dns_resolver(Arc::new(guard))
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .no_proxy()
+            .http1_only()
+            .http1_max_headers(HEADERS_MAX)
+            .https_only(!rules.loopback)
+            .connect_timeout(CONNECT)
+            .timeout(Duration::from_secs(SECONDS_MAX))
+            .pool_max_idle_per_host(0)
+            .user_agent(concat!("drivesync/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| PostError::NotConnected(error.into()))?;
+        let transport: Transport = Arc::new(move |request| {
+            let client = client.clone();
+            Box::pin(async move { send(&client, request).await })
+        });
+        Ok(Self { rules, transport })
+    }
+
+    /// Returns a client that sends by a given transport what the rules allow.
+    #[must_use]
+    pub fn with_transport(rules: Rules, transport: Transport) -> Self {
+        let rules = Arc::new(rules);
+        Self { rules, transport }
+    }
+
+    /// Returns what endpoints are allowed.
+    #[must_use]
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// Posts a body to a URL.
+    ///
+    /// # Errors
+    /// [`PostError`] if there is no response. A response of any status is an answer.
+    pub async fn post(
+        &self,
+        url: &str,
+        headers: HeaderMap,
+        body: Bytes,
+        now: Timestamp,
+    ) -> Result<Answer, PostError> {
+        let url = self.rules.check(url)?;
+        let mut request = Request::post(url.as_str())
+            .body(body)
+            .map_err(|_| PostError::Refused(Refused::NotAUrl))?;
+        *request.headers_mut() = headers;
+        let answer = (self.transport)(request).await?;
+        Ok(Answer {
+            status: answer.status(),
+            retry_after_seconds: retry_after_seconds(answer.headers(), now),
+        })
+    }
+}
+
+/// Returns the lookup of the operating system.
+#[must_use]
+pub fn system_lookup() -> Lookup {
+    Arc::new(|name| {
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name, 0)).await?;
+            Ok(found.map(|address| address.ip()).collect())
+        })
+    })
+}
+
+/// A resolver that returns admitted addresses only.
+struct Guard {
+    rules: Arc<Rules>,
+    lookup: Lookup,
+}
+
+impl Resolve for Guard {
+    fn resolve(&self, name: Name) -> Resolving {
+        let (rules, lookup) = (self.rules.clone(), self.lookup.clone());
+        Box::pin(async move {
+            let found = lookup(name.as_str().to_owned()).await?;
+            let admitted: Vec<SocketAddr> = found
+                .into_iter()
+                .filter(|address| rules.admits(name.as_str(), *address))
+                .map(|address| SocketAddr::new(address, 0))
+                .collect();
+            if admitted.is_empty() {
+                return Err(Refused::Address.into());
+            }
+            let admitted: Addrs = Box::new(admitted.into_iter());
+            Ok(admitted)
+        })
+    }
+}
+
+async fn send(
+    client: &reqwest::Client,
+    request: Request<Bytes>,
+) -> Result<http::Response<()>, PostError> {
+    let request = reqwest::Request::try_from(request).map_err(failed)?;
+    let answer = client.execute(request).await.map_err(failed)?;
+    let mut head = http::Response::new(());
+    *head.status_mut() = answer.status();
+    *head.headers_mut() = answer.headers().clone();
+    // The body is never read: the connection is closed.
+    drop(answer);
+    Ok(head)
+}
+
+fn failed(error: reqwest::Error) -> PostError {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
+    while let Some(at) = cause {
+        if let Some(refused) = at.downcast_ref::<Refused>() {
+            return PostError::Refused(*refused);
+        }
+        cause = at.source();
+    }
+    // A URL may have a secret in its path, and errors are logged.
+    let (not_connected, timeout) = (error.is_connect() || error.is_builder(), error.is_timeout());
+    let error = error.without_url().into();
+    match (not_connected, timeout) {
+        (true, _) => PostError::NotConnected(error),
+        (false, true) => PostError::Timeout,
+        (false, false) => PostError::NoAnswer(error),
+    }
+}
+
+/// Returns the seconds of `Retry-After`, in both of its forms.
+fn retry_after_seconds(headers: &HeaderMap, now: Timestamp) -> Option<u64> {
+    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    let seconds = match text.parse::<u64>() {
+        Ok(seconds) => seconds,
+        Err(_) => {
+            let at = httpdate::parse_http_date(text).ok()?;
+            let at = at.duration_since(UNIX_EPOCH).ok()?.as_secs();
+            at.saturating_sub(u64::try_from(now.as_seconds()).ok()?)
+        }
+    };
+    Some(seconds.min(RETRY_AFTER_SECONDS_MAX))
+}
+
+#[cfg(test)]
+mod tests;
