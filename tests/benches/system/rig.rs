@@ -95,6 +95,7 @@ impl Rig {
                 drive::reqwest_content_transport(drive::ContentTimeouts::default()).unwrap(),
             ),
             drive_url,
+            simulator: None,
             push_notifications: true,
             socket_times: SocketTimes::default(),
             default_ports: false,

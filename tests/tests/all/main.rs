@@ -29,6 +29,7 @@ mod live;
 mod local_library;
 mod log_privacy;
 mod notifications;
+mod play;
 mod pushing;
 mod rate_limit;
 mod recorded;

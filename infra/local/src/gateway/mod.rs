@@ -3,6 +3,7 @@
 
 mod identity;
 mod limits;
+mod play;
 pub mod websocket;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use serde_json::{Map, Value, json};
 use tower::ServiceExt as _;
 
 pub use self::identity::{Identity, IdentityError};
+pub use self::play::{Play, PlayClock};
 use crate::system::Functions;
 
 /// The HTTP gateway in front of the functions.
@@ -25,6 +27,7 @@ pub struct HttpGateway {
     receive_notification: Arc<receive_notification::Deps>,
     api: axum::Router,
     identity: Identity,
+    play: Option<Play>,
 }
 
 impl HttpGateway {
@@ -35,7 +38,14 @@ impl HttpGateway {
             receive_notification: functions.receive_notification.clone(),
             api: api::router(functions.api.as_ref().clone()),
             identity,
+            play: None,
         }
+    }
+
+    /// Lets administrators play with the system.
+    #[must_use]
+    pub fn with_play(self, play: Option<Play>) -> Self {
+        Self { play, ..self }
     }
 
     /// Returns the router for a listener.
@@ -75,6 +85,12 @@ impl HttpGateway {
         let Some(claims) = claims.or_else(|| is_public.then(Map::new)) else {
             return unauthorized();
         };
+        if let Some(play) = &self.play
+            && parts.uri.path().starts_with(play::PATH)
+        {
+            let request = http::Request::from_parts(parts, body);
+            return play.call(request, &claims).await;
+        }
         let Some(context) = context(&parts, claims) else {
             return unauthorized();
         };

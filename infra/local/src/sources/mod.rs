@@ -1,8 +1,10 @@
 //! Lambda's event sources: they poll the queues, invoke the functions with batches, delete the
 //! messages that were processed, and invoke on a schedule.
 
+mod invocations;
 mod stream;
 
+pub use self::invocations::{FUNCTIONS, Invocations};
 pub use self::stream::{StreamError, StreamSource};
 
 use std::time::Duration;
@@ -40,7 +42,13 @@ type BatchHandler =
 /// Starts all sources. The tasks end soon after `shutdown` becomes true; a batch in progress is
 /// finished.
 #[must_use]
-pub fn start(aws: &Aws, functions: &Functions, clock: &Clock, shutdown: &Shutdown) -> JoinSet<()> {
+pub fn start(
+    aws: &Aws,
+    functions: &Functions,
+    clock: &Clock,
+    invocations: &Invocations,
+    shutdown: &Shutdown,
+) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     for queue in Queue::ALL {
         for _ in 0..pollers(queue) {
@@ -49,13 +57,24 @@ pub fn start(aws: &Aws, functions: &Functions, clock: &Clock, shutdown: &Shutdow
                 queue,
                 handler: handler(queue, functions),
                 clock: clock.clone(),
+                invocations: invocations.clone(),
             };
             tasks.spawn(poller.run(shutdown.clone()));
         }
     }
-    tasks.spawn(sweeps(functions.clone(), clock.clone(), shutdown.clone()));
+    tasks.spawn(sweeps(
+        functions.clone(),
+        clock.clone(),
+        invocations.clone(),
+        shutdown.clone(),
+    ));
     let stream = StreamSource::new(aws);
-    tasks.spawn(stream::run(stream, functions.clone(), shutdown.clone()));
+    tasks.spawn(stream::run(
+        stream,
+        functions.clone(),
+        invocations.clone(),
+        shutdown.clone(),
+    ));
     tasks.spawn(expire_items(aws.dynamodb().clone(), shutdown.clone()));
     tasks
 }
@@ -72,6 +91,18 @@ fn pollers(queue: Queue) -> usize {
         Queue::Snapshots => 4,
         // Content waits for the network and the disk more than for the CPU.
         Queue::Content | Queue::ContentBulk => 3,
+    }
+}
+
+/// Returns the name of the function that reads a queue.
+fn function(queue: Queue) -> &'static str {
+    match queue {
+        Queue::LogWakes => "fetch-changes",
+        Queue::Snapshots | Queue::SnapshotsBulk => "apply-snapshots",
+        Queue::PushWakes => "push-intents",
+        Queue::Operations => "run-operations",
+        Queue::Live => "live",
+        Queue::Content | Queue::ContentBulk => "mirror-content",
     }
 }
 
@@ -128,6 +159,7 @@ struct Poller {
     queue: Queue,
     handler: Box<BatchHandler>,
     clock: Clock,
+    invocations: Invocations,
 }
 
 impl Poller {
@@ -149,8 +181,8 @@ impl Poller {
         }
     }
 
-    /// Invokes the function in a task of its own: if it panics, the batch stays in flight and is
-    /// delivered again, as after a crash on AWS.
+    /// Invokes the function. If it panics or is killed, the batch stays in flight and is delivered
+    /// again.
     async fn invoke(&self, received: Vec<Received>) {
         let Some(event) = event(self.queue, &received) else {
             tracing::error!(
@@ -161,10 +193,12 @@ impl Poller {
         };
         let seconds = i64::from(self.queue.function_timeout_seconds());
         let deadline = deadline(self.clock.now(), seconds);
-        let Ok(response) = tokio::spawn((self.handler)(event, deadline)).await else {
+        let invocation = (self.handler)(event, deadline);
+        let invoked = self.invocations.run(function(self.queue), invocation);
+        let Ok(response) = invoked.await else {
             tracing::error!(
                 queue = self.queue.name(),
-                "the function panicked; its batch is delivered again"
+                "the function panicked or was killed; its batch is delivered again"
             );
             return;
         };
@@ -228,7 +262,12 @@ fn deadline(now: Timestamp, seconds: i64) -> Deadline {
     Deadline::of_invocation(u64::try_from(at).unwrap_or(0))
 }
 
-async fn sweeps(functions: Functions, clock: Clock, mut shutdown: Shutdown) {
+async fn sweeps(
+    functions: Functions,
+    clock: Clock,
+    invocations: Invocations,
+    mut shutdown: Shutdown,
+) {
     loop {
         tokio::select! {
             biased;
@@ -237,9 +276,9 @@ async fn sweeps(functions: Functions, clock: Clock, mut shutdown: Shutdown) {
         }
         let deps = functions.sweep.clone();
         let deadline = deadline(clock.now(), SWEEP_SECONDS);
-        let swept = tokio::spawn(async move { sweep::handle(deadline, &deps).await }).await;
-        if swept.is_err() {
-            tracing::error!("the sweep panicked; the next one continues");
+        let sweep = async move { sweep::handle(deadline, &deps).await };
+        if invocations.run("sweep", sweep).await.is_err() {
+            tracing::error!("the sweep panicked or was killed; the next one continues");
         }
     }
 }

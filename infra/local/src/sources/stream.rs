@@ -8,7 +8,7 @@ use aws_lambda_events::event::dynamodb::Event;
 use aws_lambda_events::event::streams::DynamoDbEventResponse;
 use store::stream::invokes;
 
-use super::{FAILED_PAUSE, Shutdown, stopped};
+use super::{FAILED_PAUSE, Invocations, Shutdown, stopped};
 use crate::aws::Aws;
 use crate::aws::dynamodb::{Dynamodb, DynamodbError, StreamKeys};
 use crate::system::Functions;
@@ -140,13 +140,19 @@ impl StreamSource {
 }
 
 /// Polls the stream until the system stops.
-pub(super) async fn run(mut source: StreamSource, functions: Functions, mut shutdown: Shutdown) {
+pub(super) async fn run(
+    mut source: StreamSource,
+    functions: Functions,
+    invocations: Invocations,
+    mut shutdown: Shutdown,
+) {
     let handle = |event: Event| {
         let deps = functions.publish_events.clone();
-        // In a task of its own: if it panics, the batch is delivered again, as after a crash on
-        // AWS.
-        let work = tokio::spawn(async move { publish_events::handle(event, &deps).await });
-        async move { work.await.ok() }
+        let invocations = &invocations;
+        async move {
+            let work = async move { publish_events::handle(event, &deps).await };
+            invocations.run("publish-events", work).await.ok()
+        }
     };
     loop {
         let pause = match source.poll(&handle).await {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use domain::rate_limit::TenantLimits;
 use domain::{ConnectionId, ConnectionKey, Role, Timestamp};
 use drive::{ContentTransport, Transport};
-use drive_simulator::Hosts;
+use drive_simulator::{Hosts, Simulator};
 use http::Method;
 use runtime::{Clock, Entropy};
 use serde_json::{Map, Value, json};
@@ -23,7 +23,7 @@ pub use self::functions::{FunctionSettings, Functions, SECRETS_PREFIX};
 use crate::aws::signature::ACCESS_KEY;
 use crate::aws::{self, Aws, AwsError, Service};
 use crate::gateway::websocket::{self, SocketGateway, SocketTimes};
-use crate::gateway::{HttpGateway, Identity, IdentityError};
+use crate::gateway::{HttpGateway, Identity, IdentityError, Play, PlayClock};
 use crate::{private, sources};
 
 /// The only tenant of a local system.
@@ -53,6 +53,8 @@ pub struct Options {
     pub content: Option<ContentTransport>,
     /// The URL of Drive, without a path.
     pub drive_url: String,
+    /// The simulated Drive, if administrators may play with it and with the system.
+    pub simulator: Option<Simulator>,
     /// True if Drive can reach this machine with notifications. Google's cannot, so its change logs
     /// are polled.
     pub push_notifications: bool,
@@ -161,7 +163,8 @@ impl System {
     /// # Errors
     /// [`SystemError`] if a part cannot be opened.
     pub async fn start(options: Options) -> Result<Self, SystemError> {
-        let clock = Clock::system();
+        let play_clock = PlayClock::new(Clock::system());
+        let clock = play_clock.clock();
         if let Some(dir) = &options.data_dir {
             private::create_folder(dir).map_err(|error| data_dir(dir, error))?;
         }
@@ -214,8 +217,14 @@ impl System {
             Some(url) => functions.with_bucket_at(&aws, url),
             None => functions,
         };
-        let gateway = HttpGateway::new(&functions, identity.clone());
-        let mut tasks = sources::start(&aws, &functions, &clock, &stop);
+        let invocations = sources::Invocations::default();
+        let play = options.simulator.map(|simulator| Play {
+            simulator,
+            clock: play_clock,
+            invocations: invocations.clone(),
+        });
+        let gateway = HttpGateway::new(&functions, identity.clone()).with_play(play);
+        let mut tasks = sources::start(&aws, &functions, &clock, &invocations, &stop);
         tasks.spawn(async move { while served.join_next().await.is_some() {} });
         if let Some(listener) = options.api {
             let sockets = SocketGateway {

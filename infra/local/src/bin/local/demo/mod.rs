@@ -72,6 +72,7 @@ impl Stage {
             transport: drive.transport.clone(),
             content: Some(drive.content.clone()),
             drive_url: drive.url.clone(),
+            simulator: None,
             push_notifications: true,
             history_days: Some(90),
             tenant_limits: local_limits(),

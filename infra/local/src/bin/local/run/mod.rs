@@ -35,6 +35,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<(), Failure> {
         transport: drive.transport.clone(),
         content: Some(drive.content.clone()),
         drive_url: drive.url.clone(),
+        simulator: drive.simulator.clone(),
         push_notifications: drive.notifies,
         history_days: Some(HISTORY_DAYS),
         tenant_limits: limits,
