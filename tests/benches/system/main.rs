@@ -14,6 +14,9 @@
 //! to measure its memory). With `--bad-google` Drive also does wrong what it does wrong in the
 //! field, content is mirrored, and the same run without any fault comes first, to compare the
 //! calls. Its exit code is 1 if anything was lost.
+//!
+//! `--only erase`, also on request only, erases a connection with content under `kill -9`; its exit
+//! code is 1 if anything of it is left, or of the connection beside it is not.
 
 mod bare;
 mod burst;
@@ -179,6 +182,9 @@ async fn run(arguments: &Arguments, report: &mut Report) -> bool {
     }
     if arguments.wants("cold-start") {
         cold_start::measure(report).await;
+    }
+    if arguments.only.as_deref() == Some("erase") {
+        return soak::erased::measure(report, arguments.files).await;
     }
     if arguments.only.as_deref() == Some("soak") {
         let setup = soak::Setup {

@@ -3,6 +3,7 @@
 //! lost, and nothing may wait for a person.
 
 mod actors;
+pub mod erased;
 mod judge;
 mod memory;
 mod processes;
