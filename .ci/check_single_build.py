@@ -33,7 +33,8 @@ def commands():
     yield "run", ["build", "-p", "local"]
     yield "test --workspace", ["test", "--workspace"]
     for package in packages:
-        yield f"test -p {package['name']}", ["test", "-p", package["name"]]
+        # With the version, since a crate of somebody else's may have the same name.
+        yield f"test -p {package['name']}", ["test", "-p", f"{package['name']}@{package['version']}"]
 
 
 def is_third_party_library(unit):

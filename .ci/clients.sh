@@ -26,6 +26,20 @@ cp "$here/package.json" "$here/uses.ts" "$npm/"
 "$npm/node_modules/.bin/openapi-typescript" "$work/openapi.json" --output "$npm/api.ts" >"$work/typescript" ||
   { cat "$work/typescript"; exit 1; }
 "$npm/node_modules/.bin/tsc" --noEmit --strict --skipLibCheck "$npm/api.ts" "$npm/uses.ts"
+# The console's scripts use the same types.
+console="$PWD/functions/console"
+"$tools/python" - "$console" "$(realpath "$npm/api.ts")" >"$npm/console.json" <<'END'
+import json, sys
+console, api = sys.argv[1:]
+print(json.dumps({
+    "extends": f"{console}/jsconfig.json",
+    "compilerOptions": {"paths": {"drivesync-api": [api]}},
+    "include": [f"{console}/types.d.ts", f"{console}/assets/*.js", f"{console}/assets/pages/*.js"],
+}))
+END
+"$npm/node_modules/.bin/tsc" --project "$npm/console.json"
+"$npm/node_modules/.bin/prettier" --check --log-level warn --print-width 100 "$console/types.d.ts" \
+  "$console/assets/app.css" "$console/assets/*.js" "$console/assets/pages/*.js"
 
 . "$work/data/aws.env"
 (cd "$work" && "$tools/python" drive_client.py out)

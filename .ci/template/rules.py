@@ -25,6 +25,7 @@ FUNCTIONS = {
     "live": {"timeout": 15, "memory": 256, "own": {"LIVE_ENDPOINT"}},
     "sweep": {"timeout": 60, "memory": 256, "own": {"AUDIT_BUCKET", "DEAD_LETTER_QUEUE_URLS", "WEBHOOK_URL"}},
     "api": {"timeout": 29, "memory": 512, "own": {"TENANT_CLAIM", "ROLE_CLAIM", "GROUPS_CLAIM", "EVENT_WAITS_MAX", "LIVE_URL"}},
+    "console": {"timeout": 5, "memory": 256, "own": {"ISSUER", "CLIENT_ID", "SIGN_IN_ORIGINS", "ROLE_CLAIM", "LIVE_URL"}},
 }
 COMMON_ENVIRONMENT = {
     "TABLE_NAME",
@@ -65,7 +66,8 @@ FAILED = {"Queues/ScheduleDead", "Queues/StreamFailed"}
 # Bulk work has no higher concurrency than what somebody waits for.
 BULK = {"Queues/SnapshotsBulk": "Queues/Snapshots", "Queues/ContentBulk": "Queues/Content"}
 DELAYED = {"Queues/LogWakes", "Queues/PushWakes"}
-OPEN_ROUTES = {"POST /webhooks/drive", "GET /health", "GET /openapi.json"}
+CONSOLE_ROUTES = {"GET /", "GET /console", "GET /console/{proxy+}"}
+OPEN_ROUTES = {"POST /webhooks/drive", "GET /health", "GET /openapi.json"} | CONSOLE_ROUTES
 INDEXES = {"files", "children", "attention", "due"}
 RECEIVE_COUNT_MAX = 200
 # The key of what is encrypted with one where the operator gives one.

@@ -584,6 +584,7 @@ fn every_function_has_a_folder_of_events_that_a_test_knows() {
     let known = [
         "api",
         "apply-snapshots",
+        "console",
         "fetch-changes",
         "live",
         "mirror-content",

@@ -128,10 +128,22 @@ impl Identity {
     ///
     /// # Errors
     /// [`IdentityError::Sign`] if the token cannot be signed.
-    pub fn sign(&self, mut claims: Value) -> Result<String, IdentityError> {
+    pub fn sign(&self, claims: Value) -> Result<String, IdentityError> {
+        self.sign_for(AUDIENCE, claims)
+    }
+
+    /// Returns a token for another audience, which the API does not accept.
+    ///
+    /// # Errors
+    /// [`IdentityError::Sign`] if the token cannot be signed.
+    pub(super) fn sign_for(
+        &self,
+        audience: &str,
+        mut claims: Value,
+    ) -> Result<String, IdentityError> {
         if let Some(claims) = claims.as_object_mut() {
             claims.insert("iss".to_owned(), json!(ISSUER));
-            claims.insert("aud".to_owned(), json!(AUDIENCE));
+            claims.insert("aud".to_owned(), json!(audience));
         }
         encode(&Header::new(Algorithm::HS256), &claims, &self.encoding).map_err(IdentityError::Sign)
     }
@@ -147,17 +159,22 @@ impl Identity {
     /// Returns the claims of a valid token. All values are text, as API Gateway passes them.
     #[must_use]
     pub fn claims(&self, token: &str) -> Option<Map<String, Value>> {
+        let claims = self.claims_for(AUDIENCE, token)?;
+        let text = |(name, value): (String, Value)| (name, Value::String(claim_text(&value)));
+        Some(claims.into_iter().map(text).collect())
+    }
+
+    /// Returns the claims of a valid token for an audience, as they are in it.
+    pub(super) fn claims_for(&self, audience: &str, token: &str) -> Option<Map<String, Value>> {
         let mut validation = Validation::new(Algorithm::HS256);
-        validation.set_audience(&[AUDIENCE]);
+        validation.set_audience(&[audience]);
         validation.set_issuer(&[ISSUER]);
         // A claim that is not required may be absent, and is then not checked.
         validation.set_required_spec_claims(&["exp", "aud", "iss"]);
         validation.validate_nbf = true;
-        let claims = decode::<Map<String, Value>>(token, &self.decoding, &validation)
-            .ok()?
-            .claims;
-        let text = |(name, value): (String, Value)| (name, Value::String(claim_text(&value)));
-        Some(claims.into_iter().map(text).collect())
+        decode::<Map<String, Value>>(token, &self.decoding, &validation)
+            .ok()
+            .map(|token| token.claims)
     }
 }
 

@@ -4,6 +4,7 @@
 mod identity;
 mod limits;
 mod play;
+mod sign_in;
 pub mod websocket;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use tower::ServiceExt as _;
 
 pub use self::identity::{Identity, IdentityError};
 pub use self::play::{Play, PlayClock};
+use self::sign_in::SignIns;
 use crate::system::Functions;
 
 /// The HTTP gateway in front of the functions.
@@ -26,8 +28,10 @@ use crate::system::Functions;
 pub struct HttpGateway {
     receive_notification: Arc<receive_notification::Deps>,
     api: axum::Router,
+    console: Arc<console::Site>,
     identity: Identity,
     play: Option<Play>,
+    sign_ins: SignIns,
 }
 
 impl HttpGateway {
@@ -37,6 +41,8 @@ impl HttpGateway {
         Self {
             receive_notification: functions.receive_notification.clone(),
             api: api::router(functions.api.as_ref().clone()),
+            console: functions.console.clone(),
+            sign_ins: SignIns::new(identity.clone(), functions.api.clock.clone()),
             identity,
             play: None,
         }
@@ -79,6 +85,13 @@ impl HttpGateway {
             let deps = &self.receive_notification;
             return into_bytes(receive_notification::handle(&request, deps).await);
         }
+        if parts.uri.path() == console::LOCAL_TOKEN_PATH && parts.method == Method::POST {
+            return self.sign_ins.answer(&body);
+        }
+        if parts.method == Method::GET && is_console(parts.uri.path()) {
+            let request = http::Request::from_parts(parts, lambda_body(body));
+            return into_bytes(console::handle(&request, &self.console));
+        }
         let is_public =
             parts.method == Method::GET && matches!(parts.uri.path(), "/health" | "/openapi.json");
         let claims = bearer(&parts.headers).and_then(|token| self.identity.claims(token));
@@ -101,6 +114,11 @@ impl HttpGateway {
         let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
         http::Response::from_parts(parts, body.to_vec())
     }
+}
+
+/// Returns whether a path is one of the routes to the console.
+fn is_console(path: &str) -> bool {
+    path == "/" || path == console::PATH || path.starts_with("/console/")
 }
 
 async fn respond(State(gateway): State<HttpGateway>, request: Request) -> Response {

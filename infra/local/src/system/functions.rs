@@ -36,6 +36,8 @@ pub struct Functions {
     pub live: Arc<live::Deps>,
     /// Handles HTTP requests.
     pub api: Arc<api::Deps>,
+    /// Has the pages of the console.
+    pub console: Arc<console::Site>,
 }
 
 /// The settings of the functions besides the services.
@@ -207,6 +209,7 @@ impl Functions {
                 waits_max: WAITS_MAX,
                 live_url: format!("ws://localhost{}", websocket::PATH),
             }),
+            console: console_at(&format!("ws://localhost{}", websocket::PATH)),
         }
     }
 
@@ -219,6 +222,7 @@ impl Functions {
         };
         Self {
             api: Arc::new(api),
+            console: console_at(url),
             ..self
         }
     }
@@ -235,4 +239,16 @@ impl Functions {
             ..self
         }
     }
+}
+
+/// Returns the pages of the console, which `local` itself signs people in to.
+fn console_at(live_url: &str) -> Arc<console::Site> {
+    let sign_in = console::SignIn {
+        issuer: None,
+        client_id: String::new(),
+        origins: Vec::new(),
+        role_claim: api::ClaimNames::default().role,
+        live_url: live_url.to_owned(),
+    };
+    Arc::new(console::Site::new(&sign_in))
 }

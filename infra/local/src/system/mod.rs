@@ -264,6 +264,17 @@ impl System {
         self.identity.own_token(Role::Admin, self.now())
     }
 
+    /// Returns a link to the console that signs in once, within ten minutes; without a host if the
+    /// API does not listen.
+    ///
+    /// # Errors
+    /// [`IdentityError`] if its code cannot be signed.
+    pub fn console_link(&self) -> Result<String, IdentityError> {
+        let api = self.api_url.as_deref().unwrap_or_default();
+        let code = self.identity.console_code(self.now())?;
+        Ok(format!("{api}{}#login={code}", console::PATH))
+    }
+
     /// Connects to Drive with `credentials` (a secret's JSON), unless a connection exists, and
     /// returns its key. Uses Secrets Manager and the API, as a user would.
     ///

@@ -112,6 +112,7 @@ fn recorded(aws: &Aws, setting: &FunctionSettings, calls: &Calls) -> Functions {
         live: of("live").live,
         sweep: of("sweep").sweep,
         api: of("api").api,
+        console: of("console").console,
     }
 }
 

@@ -125,6 +125,9 @@ pub(crate) enum Command {
         #[arg(long, value_name = "ROLE", default_value = "admin", value_parser = role)]
         role: Role,
     },
+    /// Print a link to the console of the system that runs on the data directory. It signs in once,
+    /// within ten minutes.
+    Console,
     /// Print the events of a running system as they come: from now on, or from a cursor on.
     Watch {
         /// Only these types, separated by commas: `file:modified,conflict:detected`.

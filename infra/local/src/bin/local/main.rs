@@ -25,6 +25,7 @@ async fn main() -> ExitCode {
         Some(cli::Command::Demo) => demo::demo(&arguments).await.map(|()| true),
         Some(cli::Command::Stories) => demo::stories(&arguments).await.map(|()| true),
         Some(cli::Command::Token { role }) => token(&arguments, *role).map(|()| true),
+        Some(cli::Command::Console) => console(&arguments).map(|()| true),
         Some(cli::Command::Compare) => compare::compare(&arguments).await,
         Some(cli::Command::Watch { types, after }) => {
             let watched = watch::watch(&arguments, types.as_deref(), after.as_deref());
@@ -45,6 +46,25 @@ async fn main() -> ExitCode {
 
 /// Prints a token for the system on the data directory, whether or not it runs.
 fn token(arguments: &cli::Arguments, role: Role) -> Result<(), cli::Failure> {
+    let now = Clock::system().now();
+    let token = identity(arguments)?.own_token(role, now);
+    cli::say(&token.map_err(|error| cli::one_line(&error))?);
+    Ok(())
+}
+
+/// Prints a link to the console of the system that runs on the data directory.
+fn console(arguments: &cli::Arguments) -> Result<(), cli::Failure> {
+    let code = identity(arguments)?.console_code(Clock::system().now());
+    let code = code.map_err(|error| cli::one_line(&error))?;
+    cli::say(&format!(
+        "http://{}/console#login={code}",
+        arguments.api_addr
+    ));
+    Ok(())
+}
+
+/// Returns the key of the tokens of the system on the data directory.
+fn identity(arguments: &cli::Arguments) -> Result<Identity, cli::Failure> {
     let dir = &arguments.data_dir;
     if !Identity::exists(dir) {
         return Err(format!(
@@ -52,8 +72,5 @@ fn token(arguments: &cli::Arguments, role: Role) -> Result<(), cli::Failure> {
             dir.display()
         ));
     }
-    let now = Clock::system().now();
-    let token = Identity::open(dir).and_then(|identity| identity.own_token(role, now));
-    cli::say(&token.map_err(|error| cli::one_line(&error))?);
-    Ok(())
+    Identity::open(dir).map_err(|error| cli::one_line(&error))
 }

@@ -1,6 +1,8 @@
 //! The progress display of a running system, or its JSON lines.
 
 use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use domain::{ConnectionKey, LogId, Operation};
@@ -147,10 +149,12 @@ impl Screen {
         token_command: &str,
     ) -> Result<(), Failure> {
         let api = system.api_url.as_deref().unwrap_or_default();
+        let console = system.console_link().map_err(|error| one_line(&error))?;
         let control = drive.simulator.as_ref().and_then(Simulator::control_key);
         match self {
             Self::Json => line(&json!({
-                "event": "ready", "api": api, "drive": drive.url, "drive_control": control,
+                "event": "ready", "api": api, "console": console, "drive": drive.url,
+                "drive_control": control,
                 "token": system.token().map_err(|error| one_line(&error))?,
                 "connection": connection.connection.as_str(), "aws": system.aws_urls,
                 "aws_environment": system.aws_environment,
@@ -163,6 +167,7 @@ impl Screen {
                 let control =
                     control.map_or_else(String::new, |key| format!("   (X-Drive-Control: {key})"));
                 let lines = [
+                    format!("Console (the link signs in once, within ten minutes):\n  {console}"),
                     format!("API    {api}/v1   (OpenAPI: {api}/openapi.json)"),
                     format!("Drive  {}{control}", drive.url),
                     format!("Connection {}; try:", connection.connection),
@@ -171,6 +176,7 @@ impl Screen {
                     "Ctrl-C stops.".to_owned(),
                 ];
                 bar.suspend(|| say(&lines.join("\n")));
+                open_in_browser(&console);
                 bar.set_style(style(
                     "{spinner} first sync {bar:40} {pos}/{len} files, {per_sec}, {elapsed}",
                 ));
@@ -293,4 +299,25 @@ fn style(template: &str) -> ProgressStyle {
 
 fn line(event: &Value) {
     say(&event.to_string());
+}
+
+/// Opens a link in the browser of a person at a desktop; elsewhere the printed one remains.
+fn open_in_browser(link: &str) {
+    let desktop = ["DISPLAY", "WAYLAND_DISPLAY"];
+    let program = if cfg!(target_os = "macos") {
+        "open"
+    } else if desktop.iter().any(|name| std::env::var_os(name).is_some()) {
+        "xdg-open"
+    } else {
+        return;
+    };
+    if !std::io::stdout().is_terminal() {
+        return;
+    }
+    let mut command = Command::new(program);
+    command.arg(link).stdin(Stdio::null());
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    if let Err(error) = command.spawn() {
+        tracing::debug!(%error, "no browser was opened");
+    }
 }

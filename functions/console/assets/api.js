@@ -1,0 +1,205 @@
+// Calls of the HTTP API, typed by its description.
+
+import { bearer, renew } from "./session.js";
+
+/** @import { Answer, Body, InPath, InQuery, Schemas, With } from "../types.js" */
+
+/** How often a request that got no answer is sent again, under the same key. */
+const REPEATS = 3;
+
+/** What the API, or the network, has refused. */
+export class Problem extends Error {
+  /**
+   * @param {number} status 0: there was no answer
+   * @param {Partial<Schemas["Problem"]>} problem
+   */
+  constructor(status, problem) {
+    super(problem.detail ?? problem.title ?? `the API answered ${status}`);
+    this.status = status;
+    this.kind = (problem.type ?? "").replace("urn:drivesync:problem:", "");
+    this.problem = problem;
+  }
+
+  /** True if there was no answer. */
+  get isUnreachable() {
+    return this.status === 0 || this.status === 502 || this.status === 503;
+  }
+}
+
+/** @typedef {{ method: string, url: string, body?: unknown, headers: Record<string, string> }} Call */
+
+/** The calls behind the page that is shown, newest last. @type {Map<string, Call>} */
+const calls = new Map();
+
+/** Returns the calls behind the page that is shown. */
+export const callsMade = () => [...calls.values()];
+
+/** Forgets the calls of the page before. */
+export const forgetCalls = () => calls.clear();
+
+/**
+ * Reads.
+ * @template {With<"get">} P
+ * @param {P} path
+ * @param {InPath<P>} within
+ * @param {InQuery<P, "get">} [query]
+ * @param {boolean} [quiet] true if the call is not one behind the page that is shown
+ * @returns {Promise<Answer<P, "get">>}
+ */
+export const get = (path, within, query, quiet = false) =>
+  send("GET", address(path, within, query), undefined, {}, quiet);
+
+/**
+ * Reads all pages of a list, up to a number of items.
+ * @template {With<"get">} P
+ * @param {P} path
+ * @param {InPath<P>} within
+ * @param {InQuery<P, "get">} [query]
+ * @param {{ max?: number, onPage?: (items: any[], more: boolean) => void }} [options]
+ * @returns {Promise<Answer<P, "get">>}
+ */
+export async function all(path, within, query, options = {}) {
+  const { max = 1_000, onPage = () => {} } = options;
+  /** @type {any[]} */
+  const items = [];
+  let cursor = undefined;
+  for (;;) {
+    /** @type {any} */
+    const asked = { limit: Math.min(max, 1_000), .../** @type {any} */ (query) };
+    if (cursor) asked.cursor = cursor;
+    /** @type {any} */
+    const page = await get(path, within, asked);
+    items.push(...page.items);
+    cursor = page.next_cursor;
+    onPage(items, Boolean(cursor));
+    if (!cursor || items.length >= max) {
+      return /** @type {any} */ ({ ...page, items, next_cursor: cursor });
+    }
+  }
+}
+
+/**
+ * Writes, under a key of its own: a repeat changes nothing more.
+ * @template {With<"post">} P
+ * @param {P} path
+ * @param {InPath<P>} within
+ * @param {Body<P, "post">} [body]
+ * @param {{ query?: InQuery<P, "post">, headers?: Record<string, string>,
+ *   quiet?: boolean }} [options]
+ * @returns {Promise<Answer<P, "post">>}
+ */
+export const post = (path, within, body, options = {}) =>
+  send("POST", address(path, within, options.query), body, options.headers ?? {}, options.quiet);
+
+/**
+ * Changes members, if the thing is still what `tag` stands for.
+ * @template {With<"patch">} P
+ * @param {P} path
+ * @param {InPath<P>} within
+ * @param {Body<P, "patch">} body
+ * @param {string} tag
+ * @returns {Promise<Answer<P, "patch">>}
+ */
+export const patch = (path, within, body, tag) =>
+  send("PATCH", address(path, within), body, { "If-Match": tag });
+
+/**
+ * Deletes, if the thing is still what `tag` stands for.
+ * @template {With<"delete">} P
+ * @param {P} path
+ * @param {InPath<P>} within
+ * @param {string} tag
+ * @param {InQuery<P, "delete">} [query]
+ * @returns {Promise<Answer<P, "delete">>}
+ */
+export const remove = (path, within, tag, query) =>
+  send("DELETE", address(path, within, query), undefined, { "If-Match": tag });
+
+/**
+ * @param {string} path
+ * @param {Record<string, string>} within
+ * @param {any} [query]
+ */
+function address(path, within, query = {}) {
+  const filled = path.replace(/\{(\w+)\}/g, (_, name) => encodeURIComponent(within[name] ?? ""));
+  const search = new URLSearchParams();
+  for (const [name, value] of Object.entries(query ?? {})) {
+    if (value !== undefined && value !== null && value !== "") search.set(name, String(value));
+  }
+  return search.size ? `${filled}?${search}` : filled;
+}
+
+/**
+ * Sends a request. One that got no answer is sent again under the same key.
+ * @param {string} method
+ * @param {string} url
+ * @param {unknown} body
+ * @param {Record<string, string>} headers
+ * @param {boolean} [quiet]
+ * @returns {Promise<any>}
+ */
+export async function send(method, url, body, headers, quiet = false) {
+  const own = { ...headers };
+  if (body !== undefined) own["Content-Type"] = "application/json";
+  if (!quiet) note({ method, url, body, headers: own });
+  if (method !== "GET") own["Idempotency-Key"] = crypto.randomUUID();
+  const text = body === undefined ? undefined : JSON.stringify(body);
+  let renewed = false;
+  for (let turn = 1; ; turn++) {
+    const problem = await once(method, url, text, own);
+    if (!(problem instanceof Problem)) return problem;
+    if (problem.status === 401 && !renewed && (await renew())) {
+      renewed = true;
+    } else if (method === "GET" || !problem.isUnreachable || turn >= REPEATS) {
+      throw problem;
+    } else {
+      await new Promise((later) => setTimeout(later, 500 * turn));
+    }
+  }
+}
+
+/**
+ * @param {string} method
+ * @param {string} url
+ * @param {string | undefined} body
+ * @param {Record<string, string>} headers
+ */
+async function once(method, url, body, headers) {
+  let response;
+  try {
+    const token = await bearer();
+    const sent = token ? { ...headers, Authorization: `Bearer ${token}` } : headers;
+    response = await fetch(url, { method, body, headers: sent });
+  } catch {
+    return new Problem(0, { detail: "The server does not answer." });
+  }
+  const isJson = (response.headers.get("Content-Type") ?? "").includes("json");
+  const answer = isJson ? await response.json().catch(() => null) : null;
+  if (response.ok) return answer;
+  return new Problem(response.status, answer ?? {});
+}
+
+/** @param {Call} call */
+function note(call) {
+  const key = `${call.method} ${call.url}`;
+  calls.delete(key);
+  calls.set(key, call);
+  if (calls.size > 12) calls.delete(calls.keys().next().value ?? "");
+}
+
+/**
+ * Returns a call as a command of curl.
+ * @param {Call} call
+ */
+export function asCurl(call) {
+  const quoted = (/** @type {string} */ text) => `'${text.replaceAll("'", "'\\''")}'`;
+  const parts = ["curl -s"];
+  if (call.method !== "GET") parts.push(`-X ${call.method}`);
+  parts.push('-H "Authorization: Bearer $TOKEN"');
+  for (const [name, value] of Object.entries(call.headers)) {
+    parts.push(`-H ${quoted(`${name}: ${value}`)}`);
+  }
+  parts.push(quoted(location.origin + call.url));
+  if (call.body !== undefined) parts.push(`-d ${quoted(JSON.stringify(call.body))}`);
+  return parts.join(" ");
+}

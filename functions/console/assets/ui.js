@@ -1,0 +1,214 @@
+// Parts that several pages share.
+
+import { html, nothing } from "./vendor/lit-html/lit-html.js";
+import { asCurl, callsMade, Problem } from "./api.js";
+import * as format from "./format.js";
+
+/** @typedef {"good" | "warn" | "bad" | "info" | "quiet"} Tone */
+
+/**
+ * Returns a time: how long ago, with the clock's time on hover; or the clock's time first.
+ * @param {string | number | null | undefined} at
+ * @param {{ clock?: boolean }} [options]
+ */
+export function time(at, { clock = false } = {}) {
+  if (at === null || at === undefined) return html`<span class="quiet">never</span>`;
+  const millis = typeof at === "number" ? at : Date.parse(at);
+  const near = format.distance(millis, Date.now());
+  const exact = `${format.clock(millis)} · ${format.utc(millis)}`;
+  return html`<time datetime=${new Date(millis).toISOString()} title=${exact}
+    >${clock ? format.clock(millis) : near}</time
+  >`;
+}
+
+/**
+ * @param {Tone} tone
+ * @param {unknown} text
+ * @param {string} [title]
+ */
+export const badge = (tone, text, title) =>
+  html`<span class="badge ${tone}" title=${title ?? nothing}>${text}</span>`;
+
+/**
+ * Returns a link within the console.
+ * @param {string} to
+ * @param {unknown} text
+ * @param {string} [className]
+ */
+export const link = (to, text, className) =>
+  html`<a href=${to} class=${className ?? nothing}>${text}</a>`;
+
+/**
+ * Returns text of strangers: as text, with its direction kept to itself.
+ * @param {unknown} value
+ */
+export const foreign = (value) => html`<bdi class="foreign">${format.shown(value)}</bdi>`;
+
+/**
+ * Returns what went wrong, in words.
+ * @param {unknown} error
+ */
+export function problem(error) {
+  if (error === null || error === undefined) return nothing;
+  const text = error instanceof Error ? error.message : String(error);
+  const cause = error instanceof Problem ? error.problem.cause : null;
+  return html`<p class="problem" role="alert">
+    ${text}${cause ? html` <span class="quiet">Cause ${cause}</span>` : nothing}
+  </p>`;
+}
+
+/**
+ * Returns what a resource shows once it is there.
+ * @template T
+ * @param {import("./app.js").Resource<T>} resource
+ * @param {(value: T) => unknown} view
+ */
+export function loaded(resource, view) {
+  if (resource.value === undefined) {
+    return resource.error
+      ? problem(resource.error)
+      : html`<p class="loading" aria-busy="true">Loading…</p>`;
+  }
+  return html`${resource.error ? problem(resource.error) : nothing}${view(resource.value)}`;
+}
+
+/**
+ * Returns as of when something is known.
+ * @param {import("./app.js").Resource<any>} resource
+ */
+export const asOf = (resource) =>
+  resource.at
+    ? html`<span class="as-of ${resource.isOld ? "old" : ""}"
+        >as of ${time(resource.at, { clock: true })}</span
+      >`
+    : nothing;
+
+/**
+ * Returns a button.
+ * @param {unknown} text
+ * @param {() => unknown} onClick
+ * @param {{ disabled?: boolean, primary?: boolean, danger?: boolean, title?: string,
+ *   small?: boolean, key?: string }} [options]
+ */
+export function button(text, onClick, options = {}) {
+  const kind = [
+    options.primary ? "primary" : "",
+    options.danger ? "danger" : "",
+    options.small ? "small" : "",
+  ];
+  return html`<button
+    type="button"
+    class=${kind.join(" ")}
+    ?disabled=${options.disabled ?? false}
+    title=${options.title ?? nothing}
+    aria-keyshortcuts=${options.key ?? nothing}
+    @click=${onClick}
+  >
+    ${text}${options.key ? html`<kbd>${options.key}</kbd>` : nothing}
+  </button>`;
+}
+
+/**
+ * Returns the calls behind a page.
+ */
+export function callsBehind() {
+  const calls = callsMade();
+  if (calls.length === 0) return nothing;
+  const copy = (/** @type {Event} */ event, /** @type {string} */ text) => {
+    const target = /** @type {HTMLElement} */ (event.currentTarget);
+    navigator.clipboard.writeText(text).then(
+      () => (target.textContent = "Copied"),
+      () => (target.textContent = "Not allowed: select the text"),
+    );
+  };
+  return html`<details class="calls">
+    <summary>${format.counted(calls.length, "call")} behind this page</summary>
+    <p class="quiet">
+      <code>TOKEN</code> is a token of yours; with the local system,
+      <code>export TOKEN=$(local token)</code>.
+    </p>
+    <ul>
+      ${calls.map((call) => {
+        const text = asCurl(call);
+        return html`<li>
+          <button type="button" class="small" @click=${(/** @type {Event} */ e) => copy(e, text)}>
+            Copy as curl
+          </button>
+          <code>${text}</code>
+        </li>`;
+      })}
+    </ul>
+  </details>`;
+}
+
+/**
+ * Returns a progress bar.
+ * @param {string} label
+ * @param {number} value
+ * @param {number} max 0: not known
+ */
+export const progress = (label, value, max) =>
+  max > 0
+    ? html`<progress aria-label=${label} max=${max} value=${Math.min(value, max)}></progress>`
+    : html`<progress aria-label=${label}></progress>`;
+
+/**
+ * Returns a row of choices, each a link that keeps the rest of the address.
+ * @param {string} label
+ * @param {[string, string][]} choices
+ * @param {string} current
+ * @param {(value: string) => string} to
+ */
+export const choices = (label, choices, current, to) =>
+  html`<div class="choices" role="group" aria-label=${label}>
+    ${choices.map(
+      ([value, text]) =>
+        html`<a href=${to(value)} aria-current=${value === current ? "true" : nothing}>${text}</a>`,
+    )}
+  </div>`;
+
+/**
+ * Returns terms with what they are.
+ * @param {[unknown, unknown][]} rows
+ */
+export const facts = (rows) =>
+  html`<dl class="facts">
+    ${rows.map(
+      ([term, what]) =>
+        html`<div>
+          <dt>${term}</dt>
+          <dd>${what}</dd>
+        </div>`,
+    )}
+  </dl>`;
+
+/**
+ * Returns a list as a table. Wide ones scroll by themselves.
+ * @param {string} caption
+ * @param {unknown[]} heads
+ * @param {unknown[][]} rows
+ * @param {unknown} [empty]
+ */
+export const table = (caption, heads, rows, empty = "Nothing.") =>
+  rows.length === 0
+    ? html`<p class="empty">${empty}</p>`
+    : html`<div class="wide" role="region" aria-label=${caption} tabindex="0">
+        <table>
+          <caption class="unseen">
+            ${caption}
+          </caption>
+          <thead>
+            <tr>
+              ${heads.map((head) => html`<th scope="col">${head}</th>`)}
+            </tr>
+          </thead>
+          <tbody>
+            ${rows.map(
+              (cells) =>
+                html`<tr>
+                  ${cells.map((cell) => html`<td>${cell}</td>`)}
+                </tr>`,
+            )}
+          </tbody>
+        </table>
+      </div>`;
