@@ -238,6 +238,8 @@ async fn process_item(item: DueItem, deps: &Deps) {
     let (what, done) = match item {
         // Those of one connection are processed together.
         DueItem::File(..) => return,
+        // Nothing delivers to endpoints yet.
+        DueItem::Webhook(..) => return,
         DueItem::Log(key, log) => ("log", Box::pin(poll_log(&key, &log, deps)).await),
         DueItem::Channel(id) => ("channel", Box::pin(channels::process_due(&id, deps)).await),
         DueItem::Operation(key, id) => {

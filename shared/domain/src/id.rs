@@ -101,6 +101,19 @@ id!(
     AccountId, "account id", 128
 );
 
+id!(
+    /// A webhook endpoint.
+    EndpointId, "webhook id", 64
+);
+
+impl EndpointId {
+    /// Creates an endpoint's id from 64 random bits.
+    #[must_use]
+    pub fn fresh(random: u64) -> Self {
+        Self(format!("w_{random:016x}"))
+    }
+}
+
 impl OperationId {
     /// Creates an operation's id from its start time and 32 random bits: ids sort by time.
     #[must_use]

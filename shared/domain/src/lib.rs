@@ -17,6 +17,7 @@ pub mod rate_limit;
 mod rules;
 mod time;
 pub mod trail;
+pub mod webhook;
 
 #[cfg(test)]
 mod fixture;
@@ -54,7 +55,7 @@ pub use id::account::{Account, AccountCheck, check_account};
 pub use id::reach::{InvalidReach, OutOfReach, Reach};
 pub use id::{
     AccountId, AttemptId, Cause, ChannelId, ClientId, ConnectionId, ConnectionKey, DriveVersion,
-    FileId, InvalidId, LogId, OperationId, PageToken, Revision, TenantId,
+    EndpointId, FileId, InvalidId, LogId, OperationId, PageToken, Revision, TenantId,
 };
 pub use operation::{DriftCounts, Operation, OperationKind, OperationState, RemovalLimits, Run};
 pub use rate_limit::{Backoff, Jitter};

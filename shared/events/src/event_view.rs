@@ -21,8 +21,8 @@ pub struct EventView {
     /// The type: `file:modified`, `conflict:detected`, ...
     #[serde(rename = "type")]
     kind: &'static str,
-    /// What it is about: `files/<id>`, `operations/<id>` or `dead-letters/<id>`. Absent for the
-    /// connection itself.
+    /// What it is about: `files/<id>`, `operations/<id>`, `dead-letters/<id>` or `webhooks/<id>`.
+    /// Absent for the connection itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     subject: Option<String>,
     /// The time of the change, in whole seconds.
@@ -96,6 +96,7 @@ impl EventView {
                 Subject::File(id) => Some(format!("files/{id}")),
                 Subject::Operation(id) => Some(format!("operations/{id}")),
                 Subject::DeadLetter(id) => Some(format!("dead-letters/{id}")),
+                Subject::Webhook(id) => Some(format!("webhooks/{id}")),
                 Subject::Connection => None,
             },
             time: Timestamp::to_string(time),

@@ -2,7 +2,8 @@
 
 use domain::content::ContentHash;
 use domain::{
-    ChannelId, ConnectionId, ConnectionKey, FileId, LogId, OperationId, TenantId, Timestamp,
+    ChannelId, ConnectionId, ConnectionKey, EndpointId, FileId, LogId, OperationId, TenantId,
+    Timestamp,
 };
 
 use crate::dead_letter::redrive_schedule::REDRIVE;
@@ -38,6 +39,8 @@ pub enum DueItem {
     DeadLetters(ConnectionKey),
     /// An event log that needs an item although nothing happens.
     EventLog(ConnectionKey),
+    /// A webhook endpoint to be looked at, or delivered to again.
+    Webhook(TenantId, EndpointId),
     /// An item of a kind that this build does not know: newer code wrote it.
     Unknown {
         /// Its partition key.
@@ -140,6 +143,10 @@ fn known(key: &Key) -> Option<DueItem> {
         }
         (["T", t, "C", c], [REDRIVE, _]) => Some(DueItem::DeadLetters(connection(t, c)?)),
         (["T", t, "C", c], [EVENT_LOG]) => Some(DueItem::EventLog(connection(t, c)?)),
+        (["T", t, "HOOKS"], ["HOOK", id]) => {
+            let id = EndpointId::parse(id).ok()?;
+            Some(DueItem::Webhook(TenantId::parse(t).ok()?, id))
+        }
         (["T", t, "TRAIL"], [EXPORT]) => TenantId::parse(t).ok().map(DueItem::Acts),
         (["CHANNEL", id], [META]) => ChannelId::parse(id).ok().map(DueItem::Channel),
         _ => None,

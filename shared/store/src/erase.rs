@@ -17,6 +17,8 @@ use crate::operation::operation_item::operation_key;
 use crate::table::key::{CONTENT, HEAD, Item, Key, META, VERSION, connection_pk, file_of, file_pk};
 use crate::table::range::Range;
 use crate::table::store::sent;
+use crate::webhook::endpoint_item::endpoint_pk_prefix;
+use crate::webhook::places::PLACE;
 use crate::{Page, PageRequest, Store, StoreError};
 
 /// The items of one query.
@@ -295,6 +297,7 @@ impl Remains {
         } else if place.pk == log_pk(key)
             || is_channel_of(key, &place, &item)
             || is_answer_about(key, &place, &item)
+            || is_of_endpoint_about(key, &place, &item)
         {
             self.belongings.count(kind_of(&place.sk));
             self.belongings.items.insert(place);
@@ -313,6 +316,14 @@ fn is_channel_of(key: &ConnectionKey, place: &Key, item: &Item) -> bool {
     place.pk.starts_with("CHANNEL#")
         && text(item, "tenant") == Some(key.tenant.as_str())
         && text(item, "connection") == Some(key.connection.as_str())
+}
+
+/// Returns whether an item is the place of a webhook endpoint in the log of a connection, or what it
+/// was delivered of it.
+fn is_of_endpoint_about(key: &ConnectionKey, place: &Key, item: &Item) -> bool {
+    place.pk.starts_with(&endpoint_pk_prefix(&key.tenant))
+        && (place.sk == format!("{PLACE}{}", key.connection)
+            || text(item, "connection") == Some(key.connection.as_str()))
 }
 
 /// Returns whether an item is the answer to a request about a connection.

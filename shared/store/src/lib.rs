@@ -17,6 +17,7 @@ mod operation;
 pub mod stream;
 mod table;
 mod trail;
+mod webhook;
 
 pub use connection::answers::{ANSWER_MILLIS, Answer, PendingAnswer};
 pub use connection::clients::Client;
@@ -66,3 +67,4 @@ pub use trail::line as act_line;
 pub use trail::list::ActFilter;
 pub use trail::person_pass::PersonPass;
 pub use trail::persons::Pseudonym;
+pub use webhook::endpoints::StoredEndpoint;

@@ -55,6 +55,8 @@ pub enum EventType {
     ConnectionResumed,
     /// An input was set aside.
     DeadLetterParked,
+    /// A webhook endpoint was disabled, and no person did it.
+    WebhookDisabled,
 }
 
 labels!(EventType {
@@ -82,6 +84,7 @@ labels!(EventType {
     ConnectionSuspended = "connection:suspended",
     ConnectionResumed = "connection:resumed",
     DeadLetterParked = "dead_letter:parked",
+    WebhookDisabled = "webhook:disabled",
 });
 
 impl EventType {
@@ -112,7 +115,8 @@ impl EventType {
             | Self::OperationAwaitingConfirmation
             | Self::ConnectionSuspended
             | Self::ConnectionResumed
-            | Self::DeadLetterParked => false,
+            | Self::DeadLetterParked
+            | Self::WebhookDisabled => false,
         }
     }
 

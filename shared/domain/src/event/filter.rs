@@ -27,7 +27,10 @@ impl EventFilter {
         }
         let file = match &event.subject {
             Subject::File(file) => Some(file),
-            Subject::Operation(_) | Subject::DeadLetter(_) | Subject::Connection => None,
+            Subject::Operation(_)
+            | Subject::DeadLetter(_)
+            | Subject::Webhook(_)
+            | Subject::Connection => None,
         };
         let of_type = self.types.is_empty() || self.types.contains(&event.kind);
         let of_file = self.files.is_empty() || file.is_some_and(|file| self.files.contains(file));

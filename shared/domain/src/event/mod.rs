@@ -31,7 +31,7 @@ pub use upkeep::{EVENT_DAYS, EventLogState, Upkeep, upkeep};
 
 use std::fmt;
 
-use crate::{Cause, ConflictId, FileId, OperationId, OperationKind, Timestamp};
+use crate::{Cause, ConflictId, EndpointId, FileId, OperationId, OperationKind, Timestamp};
 
 /// One event, as it is stored. It names ids and fields, never names of files or values: a reader
 /// asks for those with its own rights.
@@ -63,6 +63,8 @@ pub enum Subject {
     Operation(OperationId),
     /// A dead letter, by its id.
     DeadLetter(String),
+    /// A webhook endpoint.
+    Webhook(EndpointId),
     /// The connection.
     Connection,
 }
@@ -117,6 +119,7 @@ impl Event {
             Subject::File(file) => format!("{file}.{state}.{kind}"),
             Subject::Operation(operation) => format!("{operation}.{state}.{kind}"),
             Subject::DeadLetter(id) => format!("{id}.{state}.{kind}"),
+            Subject::Webhook(id) => format!("{id}.{state}.{kind}"),
             Subject::Connection => format!("{state}.{kind}"),
         }
     }

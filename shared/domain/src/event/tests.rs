@@ -158,6 +158,7 @@ fn every_type_and_author_reads_back_from_its_text() {
         "file:created",
         "sync:heartbeat",
         "dead_letter:parked",
+        "webhook:disabled",
         "operation:awaiting_confirmation",
     ] {
         assert_eq!(

@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use domain::event::{
     Author, Details, Epoch, Event, EventCursor, EventLogState, EventType, Subject, TableMark,
 };
-use domain::{ConflictId, ConnectionKey, Field, FileId, OperationId, Timestamp};
+use domain::{ConflictId, ConnectionKey, EndpointId, Field, FileId, OperationId, Timestamp};
 
 use crate::conformance::support::{fresh, ms};
 use crate::event::event_item::{event_sk, log_pk};
@@ -98,6 +98,7 @@ pub(crate) async fn events_are_read_back_in_order_from_any_cursor(store: &Store)
     appended[3].subject = Subject::Operation(OperationId::parse("op1").unwrap());
     appended[4].subject = Subject::DeadLetter("f.f1.x".to_owned());
     appended[5].subject = Subject::Connection;
+    appended[7].subject = Subject::Webhook(EndpointId::fresh(7));
     appended[6].details.conflict = Some(ConflictId {
         file: FileId::parse("f1").unwrap(),
         field: Field::Property("a#b".to_owned()),

@@ -164,6 +164,12 @@ suite! {
     checks_multipart_uploads:
         an_upload_is_kept_until_it_is_deleted_or_expires,
         a_restored_version_records_who_and_why;
+    checks_webhooks:
+        an_endpoint_is_created_once_read_back_equal_and_due_while_active,
+        of_two_workers_one_claims_an_endpoint,
+        a_place_moves_on_only_from_where_it_is,
+        deliveries_are_listed_newest_first_and_go_with_their_endpoint,
+        an_erased_connection_leaves_nothing_in_endpoints;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

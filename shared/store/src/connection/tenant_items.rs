@@ -98,6 +98,8 @@ mod tests {
             ("T#acme#C#tenant", "OP#1", true),
             ("T#acme#O#00", "OBJECT", false),
             ("T#acme#F#c_01#1abc", "HEAD", false),
+            ("T#acme#HOOKS", "HOOK#w_01", false),
+            ("T#acme#HOOK#w_01", "PLACE#c_01", false),
         ] {
             let place = Key::new(pk, sk);
             assert!(is_of(&tenant, &place, &Item::new()), "{pk} {sk}");

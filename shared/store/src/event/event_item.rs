@@ -6,7 +6,9 @@ use domain::event::{
     Author, Details, Epoch, Event, EventType, LogEnd, NextItem, Subject, TableMark,
 };
 use domain::trail::ErasedPersons;
-use domain::{ConflictId, ConnectionKey, Field, FileId, OperationId, OperationKind, Timestamp};
+use domain::{
+    ConflictId, ConnectionKey, EndpointId, Field, FileId, OperationId, OperationKind, Timestamp,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::file::value_item::{ItemDefect, at};
@@ -40,6 +42,8 @@ pub(crate) struct EventItem {
     operation: Option<String>,
     #[serde(rename = "l", default, skip_serializing_if = "Option::is_none")]
     letter: Option<String>,
+    #[serde(rename = "w", default, skip_serializing_if = "Option::is_none")]
+    webhook: Option<String>,
     #[serde(rename = "n")]
     state: String,
     #[serde(rename = "a")]
@@ -167,11 +171,12 @@ pub(crate) fn decode_batch(item: Item) -> Result<StoredBatch, StoreError> {
 
 impl EventItem {
     pub(crate) fn of(event: &Event) -> Self {
-        let (mut file, mut operation, mut letter) = (None, None, None);
+        let (mut file, mut operation, mut letter, mut webhook) = (None, None, None, None);
         match &event.subject {
             Subject::File(id) => file = Some(id.to_string()),
             Subject::Operation(id) => operation = Some(id.to_string()),
             Subject::DeadLetter(id) => letter = Some(id.clone()),
+            Subject::Webhook(id) => webhook = Some(id.to_string()),
             Subject::Connection => {}
         }
         let details = &event.details;
@@ -181,6 +186,7 @@ impl EventItem {
             file,
             operation,
             letter,
+            webhook,
             state: event.state.clone(),
             at: event.at.as_millis(),
             by: event.by.to_string(),
@@ -230,6 +236,7 @@ impl EventItem {
             &self.file,
             &self.operation,
             &self.letter,
+            &self.webhook,
             &self.folder,
             &self.folder_before,
             &self.operation_kind,
@@ -278,11 +285,15 @@ impl EventItem {
             listed: self.listed,
             reason: self.reason,
         };
-        let subject = match (file, operation, self.letter) {
+        let webhook = self.webhook.map(|text| EndpointId::parse(&text));
+        let webhook = webhook.transpose();
+        let webhook = webhook.map_err(|_| "the id of its webhook is invalid")?;
+        let subject = match (file, operation, self.letter, webhook) {
             (Some(file), ..) => Subject::File(file),
-            (None, Some(operation), _) => Subject::Operation(operation),
-            (None, None, Some(letter)) => Subject::DeadLetter(letter),
-            (None, None, None) => Subject::Connection,
+            (None, Some(operation), ..) => Subject::Operation(operation),
+            (None, None, Some(letter), _) => Subject::DeadLetter(letter),
+            (None, None, None, Some(webhook)) => Subject::Webhook(webhook),
+            (None, None, None, None) => Subject::Connection,
         };
         Ok(Event {
             kind,

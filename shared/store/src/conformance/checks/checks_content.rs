@@ -72,6 +72,7 @@ async fn due(store: &Store, key: &ConnectionKey, at: Timestamp) -> Vec<DueItem> 
             | DueItem::Acts(_)
             | DueItem::DeadLetters(_)
             | DueItem::EventLog(_)
+            | DueItem::Webhook(..)
             | DueItem::Unknown { .. } => false,
         }));
     }

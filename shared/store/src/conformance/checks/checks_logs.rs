@@ -356,6 +356,7 @@ pub(crate) async fn due_items_are_listed_earliest_first_per_shard(store: &Store)
         | DueItem::Acts(_)
         | DueItem::DeadLetters(_)
         | DueItem::EventLog(_)
+        | DueItem::Webhook(..)
         | DueItem::Unknown { .. } => false,
     };
     let all = async |now| {

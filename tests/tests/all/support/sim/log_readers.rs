@@ -291,6 +291,7 @@ fn problems(expected: &Expected, log: &[(EventCursor, Event)]) -> Vec<String> {
                 EventType::ConnectionSuspended
                     | EventType::ConnectionResumed
                     | EventType::DeadLetterParked
+                    | EventType::WebhookDisabled
                     | EventType::ContentStored
                     | EventType::ContentFailed
             );
