@@ -36,9 +36,9 @@ export type InQuery<P extends Path, M extends Method> = paths[P] extends {
 
 /** The body that a route takes. */
 export type Body<P extends Path, M extends Method> = paths[P] extends {
-  [K in M]: { requestBody?: { content: { "application/json": infer B } } };
+  [K in M]: { requestBody?: { content: infer C } };
 }
-  ? B
+  ? C[keyof C]
   : undefined;
 
 export type Config = {

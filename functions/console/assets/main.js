@@ -20,6 +20,8 @@ const PLACES = [
   ["/console/health", "Health", "viewer"],
   ["/console/audit", "Audit trail", "admin"],
 ];
+/** In `local` alone. @type {[string, string, string]} */
+const PLAY = ["/console/play", "Play", "admin"];
 /** @type {[string, string][]} */
 const PARTS = [
   ["", "Connection"],
@@ -118,8 +120,8 @@ function skip(event) {
 }
 
 function places() {
-  const all = PLACES.filter(([, , role]) => session.may(role));
-  return config.local ? [...all, ["/console/play", "Play", "viewer"]] : all;
+  const all = config.local ? [...PLACES, PLAY] : PLACES;
+  return all.filter(([, , role]) => session.may(role));
 }
 
 /**

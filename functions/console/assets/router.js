@@ -6,6 +6,7 @@ import { connection } from "./pages/connection.js";
 import { events } from "./pages/events.js";
 import { health } from "./pages/health.js";
 import { overview } from "./pages/overview.js";
+import { play } from "./pages/play.js";
 
 /** @typedef {import("./app.js").Page} Page */
 /** @typedef {(within: Record<string, string>, query: URLSearchParams) => Page} Make */
@@ -16,6 +17,7 @@ const ROUTES = [
   ["/console/events", events],
   ["/console/health", health],
   ["/console/audit", audit],
+  ["/console/play", play],
   ["/console/c/{connection}", connection],
 ];
 

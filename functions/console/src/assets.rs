@@ -23,6 +23,7 @@ pub(crate) const ASSETS: &[(&str, &[u8])] = assets![
     "pages/events.js",
     "pages/health.js",
     "pages/overview.js",
+    "pages/play.js",
     "router.js",
     "session.js",
     "ui.js",

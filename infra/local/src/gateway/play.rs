@@ -160,10 +160,13 @@ impl Play {
             return problem(StatusCode::BAD_REQUEST, "invalid-request", detail);
         };
         parts.uri = uri;
-        match bearer {
-            Some(bearer) => parts.headers.insert(header::AUTHORIZATION, bearer),
-            None => parts.headers.remove(header::AUTHORIZATION),
-        };
+        // The caller's other headers are for this system: a fault for calls with a `User-Agent`
+        // meets the functions, and no person.
+        let content_type = parts.headers.remove(header::CONTENT_TYPE);
+        parts.headers.clear();
+        let content_type = content_type.map(|value| (header::CONTENT_TYPE, value));
+        let bearer = bearer.map(|value| (header::AUTHORIZATION, value));
+        parts.headers.extend(content_type.into_iter().chain(bearer));
         let request = http::Request::from_parts(parts, Body::from(body));
         let Ok(response) = self.simulator.router().oneshot(request).await;
         let (parts, body) = response.into_parts();
