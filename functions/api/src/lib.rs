@@ -156,6 +156,11 @@ mod operations {
     pub(crate) mod start_sync;
 }
 
+mod why {
+    pub(crate) mod read_why;
+    pub(crate) mod why_view;
+}
+
 mod erasures {
     pub(crate) mod erase_people;
     pub(crate) mod erase_tenants;

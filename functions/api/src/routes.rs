@@ -55,6 +55,7 @@ use crate::operations::drift::list_drift;
 use crate::operations::findings::list_findings;
 use crate::operations::read_operations::{get_operation, list_operations};
 use crate::operations::start_sync::start_sync;
+use crate::why::read_why::{get_connection_why, get_file_why};
 
 /// The lowest roles by the words of the table.
 #[expect(non_upper_case_globals, reason = "the words of the table")]
@@ -102,6 +103,7 @@ routes! {
     POST   "/v1/connections/{connection}/pause"                       operator pause_connection;
     POST   "/v1/connections/{connection}/resume"                      operator resume_connection;
     GET    "/v1/connections/{connection}/status"                      viewer   get_status;
+    GET    "/v1/connections/{connection}/why"                         viewer   get_connection_why;
     POST   "/v1/connections/{connection}/sync"                        operator start_sync;
     GET    "/v1/connections/{connection}/operations"                  viewer   list_operations;
     GET    "/v1/connections/{connection}/operations/{operation}"      viewer   get_operation;
@@ -116,6 +118,7 @@ routes! {
     PATCH  "/v1/connections/{connection}/files/{file}"                editor   update_file;
     DELETE "/v1/connections/{connection}/files/{file}"                operator delete_file;
     GET    "/v1/connections/{connection}/files/{file}/history"        viewer   get_file_history;
+    GET    "/v1/connections/{connection}/files/{file}/why"            viewer   get_file_why;
     POST   "/v1/connections/{connection}/files/{file}/rollback"       editor   roll_back_file;
     GET    "/v1/connections/{connection}/files/{file}/content"        viewer   get_content;
     POST   "/v1/connections/{connection}/files/{file}/content"        editor   put_content;

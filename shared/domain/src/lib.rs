@@ -18,6 +18,7 @@ mod rules;
 mod time;
 pub mod trail;
 pub mod webhook;
+pub mod why;
 
 #[cfg(test)]
 mod fixture;
@@ -59,5 +60,5 @@ pub use id::{
 };
 pub use operation::{DriftCounts, Operation, OperationKind, OperationState, RemovalLimits, Run};
 pub use rate_limit::{Backoff, Jitter};
-pub use rules::{Glob, InvalidRule, MimePattern, NameSearch, RULES_MAX, Rule, Rules};
+pub use rules::{Excluded, Glob, InvalidRule, MimePattern, NameSearch, RULES_MAX, Rule, Rules};
 pub use time::Timestamp;

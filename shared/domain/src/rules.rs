@@ -37,6 +37,15 @@ pub enum Rule {
     Name(Glob),
 }
 
+/// What of a connection's rules leaves a file out of scope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Excluded<'a> {
+    /// This `exclude` rule matches it.
+    By(&'a Rule),
+    /// None of the `include` rules matches it.
+    NotIncluded,
+}
+
 impl Rules {
     /// Returns whether there are no rules, so everything is in scope.
     #[must_use]
@@ -48,8 +57,17 @@ impl Rules {
     /// be that of Drive's side: an edit that moves a file out of scope still goes to Drive.
     #[must_use]
     pub fn includes(&self, lineage: &Lineage<'_>) -> bool {
-        let any = |rules: &[Rule]| rules.iter().any(|rule| rule.matches(lineage));
-        (self.include.is_empty() || any(&self.include)) && !any(&self.exclude)
+        self.excluded(lineage).is_none()
+    }
+
+    /// Returns what leaves a file out of scope; `None` if it is in scope. The lineage is that of
+    /// [`Rules::includes`].
+    #[must_use]
+    pub fn excluded(&self, lineage: &Lineage<'_>) -> Option<Excluded<'_>> {
+        let matches = |rule: &&Rule| rule.matches(lineage);
+        let excluded = self.exclude.iter().find(matches).map(Excluded::By);
+        let included = self.include.is_empty() || self.include.iter().any(|rule| matches(&rule));
+        excluded.or((!included).then_some(Excluded::NotIncluded))
     }
 
     /// Returns whether a folder may bring something below it into scope when its lineage changes

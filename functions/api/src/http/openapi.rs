@@ -35,6 +35,7 @@ use crate::http::responses::optional_header;
 use crate::live::live_tickets;
 use crate::operations::{confirmation, drift, findings, read_operations, start_sync};
 use crate::routes::ROUTES;
+use crate::why::read_why;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -67,7 +68,7 @@ use crate::routes::ROUTES;
         findings::list_findings,
         read_dead_letters::list_dead_letters, read_dead_letters::get_dead_letter,
         redrive::redrive_dead_letters, redrive::drop_dead_letter,
-        read_events::list_events,
+        read_events::list_events, read_why::get_connection_why, read_why::get_file_why,
         connection_stats::get_stats, read_limits::get_limits, list_acts::list_acts,
         health::get_health, live_tickets::create_live_ticket,
         manage_exports::list_exports, manage_exports::begin_export,

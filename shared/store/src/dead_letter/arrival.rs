@@ -119,6 +119,28 @@ impl Store {
         self.list_range("parked", all, page, decode).await
     }
 
+    /// Returns the waiting dead letters of a file's snapshots, by id: those of the first page.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn dead_letters_of_file(
+        &self,
+        key: &ConnectionKey,
+        file: &FileId,
+    ) -> Result<Vec<DeadLetter>, StoreError> {
+        let prefix = format!("PARKED#{}", DeadLetter::snapshot_id(file, ""));
+        let range = Range::prefix(None, connection_pk(key), &prefix);
+        let decode = |item| decode_dead_letter(key, item);
+        let page = PageRequest::first(PageRequest::LIMIT_MAX);
+        let page = self.list_range("parked", range, &page, decode).await?;
+        // An id may contain dots, so the key alone does not tell the file.
+        let of_file = |letter: &DeadLetter| letter.file.as_ref() == Some(file);
+        let letters = page.items.into_iter();
+        Ok(letters
+            .filter(|letter| of_file(letter) && letter.is_waiting())
+            .collect())
+    }
+
     /// Reads one dead letter.
     ///
     /// # Errors
@@ -148,7 +170,7 @@ impl Store {
         let items = self.get_many_now(ids.collect()).await?.into_iter();
         let letters = items.map(|item| decode_dead_letter(key, item));
         let mut letters = letters.collect::<Result<Vec<_>, _>>()?;
-        letters.retain(|letter| letter.status == DeadLetterStatus::Parked);
+        letters.retain(DeadLetter::is_waiting);
         Ok(letters)
     }
 

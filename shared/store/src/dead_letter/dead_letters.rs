@@ -207,11 +207,17 @@ impl DeadLetter {
         }
     }
 
+    /// Returns whether it waits to be redriven or dropped.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        self.status == DeadLetterStatus::Parked
+    }
+
     /// Returns the time at which it is sent again by itself: half a minute after it was set aside,
     /// and at intervals that grow to a day. `None` if a person decides.
     #[must_use]
     pub fn redrive_at(&self) -> Option<Timestamp> {
-        let waits = self.passes && self.status == DeadLetterStatus::Parked;
+        let waits = self.passes && self.is_waiting();
         let wait_millis = growing_wait_millis(self.redrives.saturating_add(1), Jitter(0.5));
         waits.then(|| self.parked_at.plus_millis(wait_millis))
     }

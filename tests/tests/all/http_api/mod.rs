@@ -1,6 +1,7 @@
 //! The rules of the HTTP API.
 
 mod audit_trail;
+mod reasons;
 mod repeated_requests;
 mod request_limits;
 mod request_rules;

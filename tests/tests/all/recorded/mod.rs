@@ -47,8 +47,9 @@ fn lines_of(description: &Value) -> BTreeSet<String> {
         None => variant.clone(),
     };
     for (name, schema) in members(schemas) {
-        let own = members(&schema["properties"]).map(|(member, _)| format!("{name}.{member}"));
-        lines.extend(own);
+        let parts = std::iter::once(schema).chain(items(&schema["allOf"]));
+        let own = parts.flat_map(|part| members(&part["properties"]));
+        lines.extend(own.map(|(member, _)| format!("{name}.{member}")));
         let word = |word: &Value| format!("{name}={}", word.as_str().unwrap_or("None"));
         lines.extend(items(&schema["enum"]).map(word));
         for variant in items(&schema["oneOf"]).map(variant_of) {

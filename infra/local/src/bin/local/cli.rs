@@ -137,6 +137,13 @@ pub(crate) enum Command {
         #[arg(long, value_name = "CURSOR")]
         after: Option<String>,
     },
+    /// Say why a file of a running system is as it is: owed since when, held by what, waiting for
+    /// what. Without a file, say it of each connection.
+    Why {
+        /// The file's id.
+        #[arg(value_name = "FILE")]
+        file: Option<String>,
+    },
     /// Demonstrate two clients that edit one file, offline and at the same moment, on temporary
     /// data.
     Stories,

@@ -1,5 +1,6 @@
 //! `cargo run -p local`: the whole system on one machine.
 
+mod caller;
 mod cli;
 mod compare;
 mod demo;
@@ -7,6 +8,7 @@ mod drive_source;
 mod run;
 mod verify_acts;
 mod watch;
+mod why;
 
 use std::process::ExitCode;
 
@@ -31,6 +33,7 @@ async fn main() -> ExitCode {
             let watched = watch::watch(&arguments, types.as_deref(), after.as_deref());
             watched.await.map(|()| true)
         }
+        Some(cli::Command::Why { file }) => why::why(&arguments, file.as_deref()).await,
         Some(cli::Command::VerifyActs { files }) => verify_acts::verify_acts(files),
         None => run::run(&arguments).await.map(|()| true),
     };

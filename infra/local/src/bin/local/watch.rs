@@ -8,14 +8,11 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use domain::Role;
 use futures_util::future::join_all;
-use local::gateway::Identity;
-use reqwest::{Client, StatusCode, Url};
-use runtime::Clock;
 use serde_json::Value;
 
-use crate::cli::{Arguments, Failure, one_line, say};
+use crate::caller::{Caller, items, text};
+use crate::cli::{Arguments, Failure, say};
 
 /// The seconds that a request waits for an event.
 const WAIT_SECONDS: u32 = 5;
@@ -23,16 +20,8 @@ const WAIT_SECONDS: u32 = 5;
 const ROUND: Duration = Duration::from_secs(60);
 /// The cursor of a reader that wants what happens from now on.
 const LATEST: &str = "latest";
-/// The longest time without an answer.
-const TIMEOUT: Duration = Duration::from_secs(30);
-/// The pause before a request that failed is made again.
+/// The pause before connections that have no event yet are looked at again.
 const PAUSE: Duration = Duration::from_millis(500);
-
-/// A caller of the API with a token of its own, which is renewed.
-struct Caller<'a> {
-    client: Client,
-    arguments: &'a Arguments,
-}
 
 /// Prints events until it is stopped.
 pub(crate) async fn watch(
@@ -40,17 +29,7 @@ pub(crate) async fn watch(
     types: Option<&str>,
     after: Option<&str>,
 ) -> Result<(), Failure> {
-    if !Identity::exists(&arguments.data_dir) {
-        return Err(format!(
-            "no system has run on {}: start one, or pass its --data-dir",
-            arguments.data_dir.display()
-        ));
-    }
-    let client = Client::builder().timeout(TIMEOUT).build();
-    let caller = Caller {
-        client: client.map_err(|error| one_line(&error))?,
-        arguments,
-    };
+    let caller = Caller::new(arguments)?;
     let mut cursors: BTreeMap<String, String> = BTreeMap::new();
     let first = after.unwrap_or(LATEST);
     loop {
@@ -100,7 +79,7 @@ async fn watch_one(
             eprintln!("local: {connection}: {missed}");
         }
         for event in items(&answer, "/items") {
-            say(&caller.line(event));
+            say(&line(caller.arguments(), event));
         }
         let next = match text(&answer, "/next_cursor") {
             "" => text(&answer, "/current/head"),
@@ -116,73 +95,20 @@ async fn watch_one(
     Ok((connection, cursor))
 }
 
-impl Caller<'_> {
-    /// Returns the answer, a 410 included, or `None` if there is no such thing; asks again for as
-    /// long as the system does not run.
-    async fn get(&self, path: &str, query: &[(&str, String)]) -> Result<Option<Value>, Failure> {
-        let url = format!("http://{}{path}", self.arguments.api_addr);
-        let url = Url::parse_with_params(&url, query).map_err(|error| one_line(&error))?;
-        let mut told = false;
-        loop {
-            let now = Clock::system().now();
-            let identity = Identity::open(&self.arguments.data_dir);
-            let token = identity.and_then(|identity| identity.own_token(Role::Viewer, now));
-            let token = token.map_err(|error| one_line(&error))?;
-            let asked = self.client.get(url.clone()).bearer_auth(token);
-            let why = match asked.send().await {
-                Ok(answer) => {
-                    let status = answer.status();
-                    let body: Value = answer.json().await.unwrap_or_default();
-                    if status.is_success() || status == StatusCode::GONE {
-                        return Ok(Some(body));
-                    }
-                    if status == StatusCode::NOT_FOUND {
-                        return Ok(None);
-                    }
-                    let detail = text(&body, "/detail").to_owned();
-                    let passes = status.is_server_error() || status.as_u16() == 429;
-                    if !passes {
-                        return Err(format!("{status}: {detail}"));
-                    }
-                    detail
-                }
-                Err(error) => one_line(&error),
-            };
-            if !told {
-                eprintln!("local: no answer from {url} yet, asking again: {why}");
-                told = true;
-            }
-            tokio::time::sleep(PAUSE).await;
-        }
+/// Returns an event as a line: of JSON, or for people.
+fn line(arguments: &Arguments, event: &Value) -> String {
+    if arguments.json {
+        return event.to_string();
     }
-
-    /// Returns an event as a line: of JSON, or for people.
-    fn line(&self, event: &Value) -> String {
-        if self.arguments.json {
-            return event.to_string();
-        }
-        let fields = items(event, "/data/fields").map(|field| text(field, ""));
-        let words = [
-            text(event, "/time").to_owned(),
-            format!("{:<18}", text(event, "/type")),
-            text(event, "/subject").to_owned(),
-            fields.collect::<Vec<_>>().join(","),
-            text(event, "/data/reason").to_owned(),
-            format!("by {}", text(event, "/data/by")),
-        ];
-        let words = words.into_iter().filter(|word| !word.is_empty());
-        words.collect::<Vec<_>>().join("  ")
-    }
-}
-
-fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
-    value
-        .pointer(pointer)
-        .and_then(Value::as_str)
-        .unwrap_or_default()
-}
-
-fn items<'a>(value: &'a Value, pointer: &str) -> impl Iterator<Item = &'a Value> {
-    let items = value.pointer(pointer).and_then(Value::as_array);
-    items.into_iter().flatten()
+    let fields = items(event, "/data/fields").map(|field| text(field, ""));
+    let words = [
+        text(event, "/time").to_owned(),
+        format!("{:<18}", text(event, "/type")),
+        text(event, "/subject").to_owned(),
+        fields.collect::<Vec<_>>().join(","),
+        text(event, "/data/reason").to_owned(),
+        format!("by {}", text(event, "/data/by")),
+    ];
+    let words = words.into_iter().filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join("  ")
 }
