@@ -98,3 +98,93 @@ pub(crate) async fn keep(key: &ConnectionKey, deps: &Deps) -> Result<(), WorkErr
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use store::EventsRead;
+    use worker_testing::World;
+
+    use super::*;
+    use crate::tests::deps;
+
+    const DAY: Duration = Duration::from_secs(24 * 3_600);
+    const LIVE: &str = "live.fifo";
+
+    fn appending(world: &World) -> Appending {
+        Appending {
+            table: None,
+            fresh: Epoch(7),
+            nonce: Nonce(1),
+            now: world.clock.now(),
+        }
+    }
+
+    async fn with_a_log(world: &World) -> Deps {
+        let deps = deps(world).await;
+        let event = Event {
+            kind: EventType::SyncReset,
+            subject: Subject::Connection,
+            state: "first".to_owned(),
+            at: world.clock.now(),
+            by: Author::App,
+            cause: None,
+            details: Details::default(),
+        };
+        let (key, appending) = (World::key(), appending(world));
+        let appended = deps.store.append_events(&key, &[event], &appending).await;
+        appended.unwrap();
+        deps
+    }
+
+    async fn kinds(deps: &Deps) -> Vec<EventType> {
+        let now = deps.clock.now();
+        match deps.store.read_events(&World::key(), None, 50, now).await {
+            Ok(EventsRead::Page { events, .. }) => {
+                events.into_iter().map(|(_, event)| event.kind).collect()
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_quiet_log_has_a_heartbeat_before_its_newest_event_expires() {
+        let world = World::new().await;
+        world.connect(|_| {}).await;
+        let deps = with_a_log(&world).await;
+        keep(&World::key(), &deps).await.unwrap();
+        assert_eq!(kinds(&deps).await, [EventType::SyncReset], "it is new");
+        tokio::time::advance(5 * DAY).await;
+        keep(&World::key(), &deps).await.unwrap();
+        let heard = [EventType::SyncReset, EventType::SyncHeartbeat];
+        assert_eq!(kinds(&deps).await, heard);
+        assert_eq!(world.bodies(LIVE).await.len(), 1);
+        keep(&World::key(), &deps).await.unwrap();
+        assert_eq!(kinds(&deps).await, heard, "once");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn readers_are_told_once_to_reload_where_events_could_not_be_appended() {
+        let world = World::new().await;
+        world.connect(|_| {}).await;
+        let deps = with_a_log(&world).await;
+        let now = deps.clock.now();
+        deps.store.owe_reset(&World::key(), now).await.unwrap();
+        keep(&World::key(), &deps).await.unwrap();
+        keep(&World::key(), &deps).await.unwrap();
+        assert_eq!(kinds(&deps).await, [EventType::SyncReset; 2]);
+        let state = deps.store.event_log_state(&World::key()).await.unwrap();
+        assert!(!state.unwrap().state.reset_owed);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_log_of_a_connection_that_is_gone_is_forgotten() {
+        let world = World::new().await;
+        let deps = with_a_log(&world).await;
+        keep(&World::key(), &deps).await.unwrap();
+        let state = deps.store.event_log_state(&World::key()).await.unwrap();
+        assert!(state.is_none());
+        assert_eq!(kinds(&deps).await.len(), 1, "nothing is appended");
+    }
+}
