@@ -2,7 +2,7 @@
 
 import { html, nothing, render } from "./vendor/lit-html/lit-html.js";
 import { app, drawWith, reloadPage, takeBack, update } from "./app.js";
-import { forgetCalls, get } from "./api.js";
+import { get } from "./api.js";
 import * as format from "./format.js";
 import * as live from "./live.js";
 import { at, begin, go } from "./router.js";
@@ -41,7 +41,6 @@ const names = new Map();
 /** @param {import("./app.js").Page} page */
 function show(page) {
   app.page?.leave?.();
-  forgetCalls();
   app.page = page;
   if (page.connection) learnName(page.connection);
   document.title = `${page.title} · drivesync`;

@@ -1,12 +1,20 @@
 // Addresses and pages: every state of the console is a URL.
 
+import { forgetCalls } from "./api.js";
 import { finishAll } from "./app.js";
 import { audit } from "./pages/audit.js";
+import { conflicts } from "./pages/conflicts.js";
 import { connection } from "./pages/connection.js";
 import { events } from "./pages/events.js";
+import { file } from "./pages/file.js";
 import { health } from "./pages/health.js";
+import { letters } from "./pages/letters.js";
+import { operation, operations } from "./pages/operations.js";
 import { overview } from "./pages/overview.js";
 import { play } from "./pages/play.js";
+import { owed } from "./pages/owed.js";
+import { settings } from "./pages/settings.js";
+import { tree } from "./pages/tree.js";
 
 /** @typedef {import("./app.js").Page} Page */
 /** @typedef {(within: Record<string, string>, query: URLSearchParams) => Page} Make */
@@ -18,7 +26,16 @@ const ROUTES = [
   ["/console/health", health],
   ["/console/audit", audit],
   ["/console/play", play],
+  ["/console/dead-letters", letters],
   ["/console/c/{connection}", connection],
+  ["/console/c/{connection}/files", tree],
+  ["/console/c/{connection}/files/{file}", file],
+  ["/console/c/{connection}/conflicts", conflicts],
+  ["/console/c/{connection}/conflicts/{conflict}", conflicts],
+  ["/console/c/{connection}/owed", owed],
+  ["/console/c/{connection}/operations", operations],
+  ["/console/c/{connection}/operations/{operation}", operation],
+  ["/console/c/{connection}/settings", settings],
 ];
 
 /** @type {(page: Page) => void} */
@@ -30,6 +47,7 @@ let show = () => {};
  * @returns {Page}
  */
 function pageOf(url) {
+  forgetCalls();
   const path = url.pathname.replace(/\/$/, "") || "/console";
   for (const [pattern, make] of ROUTES) {
     const within = match(pattern, path);

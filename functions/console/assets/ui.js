@@ -104,7 +104,7 @@ export function button(text, onClick, options = {}) {
     aria-keyshortcuts=${options.key ?? nothing}
     @click=${onClick}
   >
-    ${text}${options.key ? html`<kbd>${options.key}</kbd>` : nothing}
+    <span>${text}</span>${options.key ? html`<kbd>${options.key}</kbd>` : nothing}
   </button>`;
 }
 

@@ -240,5 +240,6 @@ export function mime(type) {
   const google = type.replace("application/vnd.google-apps.", "");
   if (google !== type) return google === "folder" ? "folder" : `Google ${google}`;
   const [, last] = /([^/.+-]+)$/.exec(type) ?? [];
-  return type === "application/octet-stream" ? "file" : (last ?? type);
+  if (type === "application/octet-stream") return "file";
+  return last === "plain" ? "text" : (last ?? type);
 }

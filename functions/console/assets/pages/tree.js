@@ -1,0 +1,271 @@
+// The files of a folder, or those that a search finds.
+
+import { html, nothing } from "../vendor/lit-html/lit-html.js";
+import * as api from "../api.js";
+import { act, ask, Resource, update } from "../app.js";
+import * as format from "../format.js";
+import { at, go, withQuery } from "../router.js";
+import { rows, scroll } from "../rows.js";
+import { may } from "../session.js";
+import { asOf, badge, button, foreign, link, loaded } from "../ui.js";
+import * as words from "../words.js";
+
+/** @import { Schemas } from "../../types.js" */
+/** @typedef {Schemas["File"]} File */
+
+const ROW_PIXELS = 30;
+const FILES_MAX = 100_000;
+export const FOLDER = "application/vnd.google-apps.folder";
+
+/**
+ * @param {Record<string, string>} within
+ * @param {URLSearchParams} query
+ * @returns {import("../app.js").Page}
+ */
+export function tree({ connection = "" }, query) {
+  const q = query.get("q") ?? "";
+  const trashed = query.get("trashed") ?? "";
+  const excluded = query.get("excluded") ?? "";
+  const isSearch = Boolean(q || trashed || excluded);
+  const parent = query.get("parent") ?? "";
+  const place = scroll();
+  /** @type {File[]} */
+  let partial = [];
+  const folder = new Resource(() => pathTo(connection, parent));
+  const files = new Resource(async (old) => {
+    if (!parent && !isSearch) {
+      const found = await tops(connection);
+      if (found.length === 1) return list(found[0]?.id ?? "", old);
+      top = found;
+      return { items: [], more: false };
+    }
+    return list(parent, old);
+  });
+  /** The tops, if there are several. @type {{ id: string, name: string }[]} */
+  let top = [];
+  /**
+   * @param {string} parent
+   * @param {{ items: File[], more: boolean } | undefined} old
+   */
+  const list = async (parent, old) => {
+    const asked = /** @type {any} */ ({
+      parent: parent || undefined,
+      q: q || undefined,
+      trashed: trashed || undefined,
+      excluded: excluded || undefined,
+    });
+    const onPage = (/** @type {File[]} */ items) => {
+      // The first pages are shown while the others come; a list that is there stays until then.
+      if (old === undefined) {
+        partial = items;
+        update();
+      }
+    };
+    const path = "/v1/connections/{connection}/files";
+    const found = await api.all(path, { connection }, asked, { max: FILES_MAX, onPage });
+    return { items: sorted(found.items), more: Boolean(found.next_cursor) };
+  };
+  const shown = () => files.value?.items ?? partial;
+  const search = (/** @type {Event} */ event) => {
+    event.preventDefault();
+    const form = new FormData(/** @type {HTMLFormElement} */ (event.target));
+    go(withQuery({ q: String(form.get("q") ?? ""), parent: null, trashed: null, excluded: null }));
+  };
+  return {
+    title: "Files",
+    connection,
+    resources: [files],
+    view: () => html`
+      <form class="bar" role="search" @submit=${search}>
+        <label>Name contains <input name="q" type="search" .value=${q} /></label>
+        <button>Search</button>
+        ${link(at(connection, "files"), "All folders")}
+        ${link(`${at(connection, "files")}?trashed=true`, "Trash")}
+        ${link(`${at(connection, "files")}?excluded=true`, "Left out by rules")}
+        ${
+          may("editor") && parent
+            ? button("New folder…", () => newFolder(connection, parent))
+            : nothing
+        }
+      </form>
+      <p class="crumbs">
+        ${crumbs(connection, folder.value ?? [], { q, trashed, excluded })}
+        <span class="quiet"
+          >${format.counted(shown().length, "item")}${
+            files.isLoading && !files.value ? ", loading…" : files.value?.more ? " or more" : ""
+          }</span
+        >
+        ${asOf(files)}
+      </p>
+      ${top.map(
+        ({ id, name }) =>
+          html`<p>
+            ${link(`${at(connection, "files")}?parent=${encodeURIComponent(id)}`, foreign(name))}
+          </p>`,
+      )}
+      ${
+        top.length > 0
+          ? nothing
+          : shown().length > 0
+            ? html`<div class="files">
+                <div class="row heads" aria-hidden="true">
+                  <span>Name</span><span>Kind</span><span>Changed by</span><span>Size</span
+                  ><span>State</span>
+                </div>
+                ${rows(
+                  place,
+                  "Files",
+                  shown(),
+                  ROW_PIXELS,
+                  (file) => file.id,
+                  (file) => row(connection, file),
+                )}
+              </div>`
+            : loaded(
+                files,
+                () =>
+                  html`<p class="empty">${q ? "Nothing is found." : "The folder is empty."}</p>`,
+              )
+      }
+    `,
+  };
+}
+
+/**
+ * Returns where the files of a connection begin: the user's own Drive, and each shared drive.
+ * @param {string} connection
+ */
+async function tops(connection) {
+  const within = { connection };
+  const [status, sample] = await Promise.all([
+    api.get("/v1/connections/{connection}/status", within, undefined, true),
+    api.get("/v1/connections/{connection}/files", within, { limit: 100 }, true),
+  ]);
+  const drives = status.logs.flatMap(({ drive }) => (drive ? [drive] : []));
+  /** @type {Map<string, string>} */
+  const found = new Map(drives.map(({ id, name }) => [id, name ?? id]));
+  const own = sample.items.find(({ fields }) => fields.parent && !fields.drive_id);
+  let next = own?.fields.parent ?? "";
+  for (let depth = 0; next && depth < 100; depth++) {
+    const path = "/v1/connections/{connection}/files/{file}";
+    const above = await api
+      .get(path, { connection, file: next }, undefined, true)
+      .catch(() => null);
+    if (above?.fields.parent) next = above.fields.parent;
+    else {
+      found.set(next, above?.fields.name ?? "My Drive");
+      break;
+    }
+  }
+  return [...found].map(([id, name]) => ({ id, name }));
+}
+
+/**
+ * Returns the folders from the top to this one.
+ * @param {string} connection
+ * @param {string} id
+ */
+async function pathTo(connection, id) {
+  /** @type {{ id: string, name: string }[]} */
+  const path = [];
+  let next = id;
+  while (next && path.length < 40) {
+    const within = { connection, file: next };
+    const path_ = "/v1/connections/{connection}/files/{file}";
+    const file = await api.get(path_, within, undefined, true).catch(() => null);
+    if (!file) break;
+    path.unshift({ id: next, name: file.fields.name });
+    next = file.fields.parent ?? "";
+  }
+  return path;
+}
+
+/**
+ * @param {string} connection
+ * @param {{ id: string, name: string }[]} path
+ * @param {{ q: string, trashed: string, excluded: string }} of
+ */
+function crumbs(connection, path, { q, trashed, excluded }) {
+  const base = at(connection, "files");
+  if (q) return html`Names with ${foreign(q)} · `;
+  if (trashed) return "In the trash · ";
+  if (excluded) return "Left out by the rules · ";
+  return html`${link(base, "Top")}
+  ${path.map(
+    ({ id, name }) => html`/ ${link(`${base}?parent=${encodeURIComponent(id)}`, foreign(name))} `,
+  )}
+  · `;
+}
+
+/** Folders first, then by name. @param {File[]} items */
+function sorted(items) {
+  const order = new Intl.Collator(undefined, { numeric: true });
+  const rank = (/** @type {File} */ file) => (file.fields.mime_type === FOLDER ? 0 : 1);
+  return items.sort((a, b) => rank(a) - rank(b) || order.compare(a.fields.name, b.fields.name));
+}
+
+/**
+ * @param {string} connection
+ * @param {File} file
+ */
+function row(connection, file) {
+  const { fields } = file;
+  const isFolder = fields.mime_type === FOLDER;
+  const own = at(connection, "files", file.id);
+  const to = isFolder ? `${at(connection, "files")}?parent=${encodeURIComponent(file.id)}` : own;
+  return html`<span class="name"
+      >${link(to, html`${isFolder ? html`<b>${foreign(fields.name)}</b>` : foreign(fields.name)}`)}
+      ${isFolder ? link(own, "details", "more") : nothing}</span
+    >
+    <span class="quiet">${words.mime(fields.mime_type)}</span>
+    <span class="quiet">${foreign(fields.modified_by ?? "")}</span>
+    <span class="number">${isFolder ? "" : format.size(fields.size)}</span>
+    <span class="state">${fileBadges(file)}</span>`;
+}
+
+/** @param {File} file */
+export function fileBadges(file) {
+  const { intent, conflicts, presence, fields, effective } = file;
+  return html`
+    ${conflicts.length > 0 ? badge("warn", "conflict") : nothing}
+    ${intent?.status === "failed" ? badge("bad", "refused") : nothing}
+    ${intent?.status === "owed" ? badge("info", "owed") : nothing}
+    ${intent?.status === "held" && conflicts.length === 0 ? badge("warn", "held") : nothing}
+    ${presence === "present" ? nothing : badge("bad", words.presence(presence))}
+    ${file.in_scope === false ? badge("quiet", "left out") : nothing}
+    ${
+      fields.trashed
+        ? badge("quiet", "trash")
+        : effective?.trashed
+          ? badge("quiet", "in a trashed folder")
+          : nothing
+    }
+    ${fields.starred ? badge("quiet", "star") : nothing}
+  `;
+}
+
+/**
+ * @param {string} connection
+ * @param {string} parent
+ */
+async function newFolder(connection, parent) {
+  let name = "";
+  const typed = (/** @type {Event} */ event) => {
+    name = /** @type {HTMLInputElement} */ (event.target).value;
+    update();
+  };
+  const yes = await ask({
+    title: "New folder",
+    yes: "Create it",
+    ready: () => name.trim() !== "",
+    body: () => html`<label>Name <input @input=${typed} /></label>`,
+  });
+  if (!yes) return;
+  await act(html`${foreign(name)} is being created in Drive.`, () =>
+    api.post(
+      "/v1/connections/{connection}/files",
+      { connection },
+      { name, mime_type: FOLDER, parent },
+    ),
+  );
+}

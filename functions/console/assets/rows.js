@@ -1,0 +1,76 @@
+// A list of which only the rows in sight are made.
+
+import { html } from "./vendor/lit-html/lit-html.js";
+import { repeat } from "./vendor/lit-html/directives/repeat.js";
+import { update } from "./app.js";
+
+/** Rows made beyond those in sight, above and below. */
+const SPARE = 12;
+
+/**
+ * What is known of a list on the screen.
+ * @typedef {{ top: number, height: number }} Scroll
+ */
+
+/** @returns {Scroll} */
+export const scroll = () => ({ top: 0, height: 600 });
+
+/**
+ * Returns a list whose rows all have the same height, in pixels.
+ * @template T
+ * @param {Scroll} at
+ * @param {string} label
+ * @param {readonly T[]} items
+ * @param {number} rowHeight
+ * @param {(item: T) => unknown} key
+ * @param {(item: T, index: number) => unknown} row
+ */
+export function rows(at, label, items, rowHeight, key, row) {
+  const first = Math.max(0, Math.floor(at.top / rowHeight) - SPARE);
+  const last = Math.min(items.length, Math.ceil((at.top + at.height) / rowHeight) + SPARE);
+  const moved = (/** @type {Event} */ event) => {
+    const target = /** @type {HTMLElement} */ (event.currentTarget);
+    const before = Math.floor(at.top / rowHeight);
+    at.top = target.scrollTop;
+    at.height = target.clientHeight;
+    if (Math.floor(at.top / rowHeight) !== before) update();
+  };
+  const seen = items.slice(first, last).map((item, n) => ({ item, index: first + n }));
+  return html`<div class="rows" role="region" aria-label=${label} tabindex="0" @scroll=${moved}>
+    <div class="space" .style=${`height: ${items.length * rowHeight}px`}>
+      <div role="list" class="seen" .style=${`top: ${first * rowHeight}px`}>
+        ${repeat(
+          seen,
+          ({ item }) => key(item),
+          ({ item, index }) =>
+            html`<div
+              role="listitem"
+              class="row"
+              aria-setsize=${items.length}
+              aria-posinset=${index + 1}
+              .style=${`height: ${rowHeight}px`}
+            >
+              ${row(item, index)}
+            </div>`,
+        )}
+      </div>
+    </div>
+  </div>`;
+}
+
+/**
+ * Scrolls a list so that a row is in sight.
+ * @param {Scroll} at
+ * @param {number} index
+ * @param {number} rowHeight
+ */
+export function reveal(at, index, rowHeight) {
+  const list = document.querySelector(".rows");
+  if (!list) return;
+  const top = index * rowHeight;
+  if (top < list.scrollTop) list.scrollTop = top;
+  else if (top + rowHeight > list.scrollTop + list.clientHeight) {
+    list.scrollTop = top + rowHeight - list.clientHeight;
+  }
+  at.top = list.scrollTop;
+}
