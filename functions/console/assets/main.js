@@ -258,6 +258,7 @@ function onSession() {
 }
 
 async function boot() {
+  root.replaceChildren();
   drawWith(draw);
   config = await (await fetch("/console/config.json")).json();
   live.tell({ onEvents, onReset: reloadPage, onState: onLive });

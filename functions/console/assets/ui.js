@@ -84,6 +84,23 @@ export const asOf = (resource) =>
     : nothing;
 
 /**
+ * Returns why something is as it is, and what a person can do.
+ * @param {import("./app.js").Resource<import("../types.js").Schemas["Why"]>} resource
+ */
+export function why({ value }) {
+  if (!value) return nothing;
+  const reasons = [value, ...value.also];
+  return reasons.map(
+    ({ group, sentence, what_to_do, next_try_at }) =>
+      html`<p class="note ${group === "needs_person" ? "warn" : ""}">
+        ${foreign(sentence)}
+        ${what_to_do ? html`<span class="quiet">${foreign(what_to_do)}</span>` : nothing}
+        ${next_try_at ? html`<span class="quiet">Tried again ${time(next_try_at)}.</span>` : nothing}
+      </p>`,
+  );
+}
+
+/**
  * Returns a button.
  * @param {unknown} text
  * @param {() => unknown} onClick

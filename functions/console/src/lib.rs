@@ -149,7 +149,11 @@ impl Site {
         );
         let mut files = BTreeMap::from([(format!("{PATH}/config.json"), config)]);
         for (name, bytes) in ASSETS {
-            let file = File::new(content_type(name), NEVER_ASK, bytes.to_vec());
+            let bytes = match name.ends_with(".js") && !name.starts_with("vendor/") {
+                true => without_comments(bytes),
+                false => bytes.to_vec(),
+            };
+            let file = File::new(content_type(name), NEVER_ASK, bytes);
             files.insert(format!("{folder}/{name}"), file);
         }
         let page = File::new("text/html; charset=utf-8", ALWAYS_ASK, page(&folder));
@@ -300,6 +304,24 @@ fn hash(bytes: &[u8]) -> String {
 
 fn short(digest: &[u8]) -> String {
     hex::encode(digest).chars().take(HASH_CHARS).collect()
+}
+
+/// Returns a script without the lines that are comments, which are a third of it. They are left
+/// empty, so that the lines keep their numbers. No text in the scripts has such lines.
+fn without_comments(script: &[u8]) -> Vec<u8> {
+    let script = String::from_utf8_lossy(script);
+    let mut is_within = false;
+    let mut kept = String::with_capacity(script.len());
+    for line in script.lines() {
+        let text = line.trim();
+        let begins = text.starts_with("/**") && (text.ends_with("*/") || !text.contains("*/"));
+        if !(is_within || begins || text.starts_with("//")) {
+            kept.push_str(line);
+        }
+        kept.push('\n');
+        is_within = (is_within || begins) && !text.contains("*/");
+    }
+    kept.into_bytes()
 }
 
 fn content_type(name: &str) -> &'static str {

@@ -179,3 +179,22 @@ fn sample_events_are_answered() {
         assert_eq!(handle(&request, &site()).status(), status, "{name}");
     }
 }
+
+#[test]
+fn comments_are_not_sent() {
+    let script = "// One.\n/** Two. */\n/**\n * @param {x} y\n */\nlet a = /** @type {any} */ (b);\n\
+                  /** @type {c} */ (d).e();\n  // Three.\n  f(); // Four.\n";
+    let sent = without_comments(script.as_bytes());
+    let sent = std::str::from_utf8(&sent).unwrap();
+    assert_eq!(
+        sent.split('\n')
+            .filter(|line| !line.is_empty())
+            .collect::<Vec<_>>(),
+        [
+            "let a = /** @type {any} */ (b);",
+            "/** @type {c} */ (d).e();",
+            "  f(); // Four."
+        ]
+    );
+    assert_eq!(sent.lines().count(), script.lines().count());
+}

@@ -18,6 +18,10 @@ import { settleAll } from "./settle.js";
 
 const ROW_PIXELS = 52;
 const LIST_MAX = 10_000;
+/** Conflicts whose decision can still be taken back, or is on its way. @type {Set<string>} */
+const settling = new Set();
+/** Of these, those whose decision was accepted. @type {Set<string>} */
+const accepted = new Set();
 
 /**
  * @param {Record<string, string>} within
@@ -28,8 +32,6 @@ export function conflicts({ connection = "", conflict: named = "" }, query) {
   const status = query.get("status") ?? "open";
   const field = query.get("field") ?? "";
   const base = at(connection, "conflicts");
-  /** Conflicts whose decision has not been sent. @type {Set<string>} */
-  const settling = new Set();
   const place = scroll();
   let selected = named || query.get("id") || "";
   /** What is known of the files, by id. @type {Map<string, Context>} */
@@ -50,6 +52,11 @@ export function conflicts({ connection = "", conflict: named = "" }, query) {
       if (other) items.unshift(other);
     }
     for (const context of files.values()) context.isOld = true;
+    for (const id of accepted) {
+      if (items.some((one) => one.id === id && one.status === "open")) continue;
+      accepted.delete(id);
+      settling.delete(id);
+    }
     return { items, more: Boolean(found.next_cursor) };
   });
 
@@ -106,10 +113,10 @@ export function conflicts({ connection = "", conflict: named = "" }, query) {
       const tag = `"${conflict.moves}"`;
       const on = { connection, conflict: conflict.id };
       await api.post(path, on, body, { headers: { "If-Match": tag } });
-      notify(html`${foreign(files.get(conflict.file_id)?.name ?? "")}: settled.`, "good");
+      notify(html`${foreign(nameOf(conflict))}: settled.`, "good");
       // It leaves the list with the next load.
-      await list.reload();
-      settling.delete(conflict.id);
+      accepted.add(conflict.id);
+      list.reload();
     };
     soon(html`${what}`, run, undo);
   };
@@ -370,13 +377,15 @@ const side = (title, sub, value, who) =>
   </section>`;
 
 /**
- * Returns a value with what differs from the one before.
+ * Returns a value with what differs from the one before, if anything of it is the same.
  * @param {string} before
  * @param {string} after
  */
-const changes = (before, after) =>
-  html`<bdi class="foreign diff"
-    >${diff(before, after).map(({ kind, text }) =>
+function changes(before, after) {
+  const parts = diff(before, after);
+  if (!parts.some(({ kind, text }) => kind === "same" && text.trim() !== "")) return foreign(after);
+  return html`<bdi class="foreign diff"
+    >${parts.map(({ kind, text }) =>
       kind === "same"
         ? text
         : kind === "added"
@@ -384,6 +393,7 @@ const changes = (before, after) =>
           : html`<del>${text}</del>`,
     )}</bdi
   >`;
+}
 
 /** @typedef {{ name: string, path: string, app?: unknown, drive?: unknown, isOld: boolean }} Context */
 

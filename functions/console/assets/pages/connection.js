@@ -6,7 +6,7 @@ import { act, Resource } from "../app.js";
 import * as format from "../format.js";
 import { at } from "../router.js";
 import { may } from "../session.js";
-import { asOf, badge, button, facts, foreign, link, loaded, table, time } from "../ui.js";
+import { asOf, badge, button, facts, foreign, link, loaded, table, time, why } from "../ui.js";
 import * as words from "../words.js";
 import { completeness, stateBadge } from "./overview.js";
 
@@ -23,11 +23,13 @@ export function connection({ connection: id = "" }) {
   const operations = new Resource(() =>
     api.get("/v1/connections/{connection}/operations", within, { limit: 50 }),
   );
+  const reason = new Resource(() => api.get("/v1/connections/{connection}/why", within));
   return {
     title: "Connection",
     connection: id,
-    resources: [settings, status, operations],
+    resources: [settings, status, operations, reason],
     view: () => html`
+      ${why(reason)}
       ${loaded(status, (status) =>
         loaded(settings, (settings) => stateOf(id, settings, status, operations.value?.items)),
       )}

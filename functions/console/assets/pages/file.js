@@ -6,7 +6,7 @@ import { act, ask, Resource, update } from "../app.js";
 import * as format from "../format.js";
 import { at } from "../router.js";
 import { may } from "../session.js";
-import { asOf, badge, button, facts, foreign, link, loaded, table, time } from "../ui.js";
+import { asOf, badge, button, facts, foreign, link, loaded, table, time, why } from "../ui.js";
 import * as words from "../words.js";
 import { intentActions, intentState } from "./owed.js";
 import { download, loadTimeline, timeline } from "./timeline.js";
@@ -22,13 +22,16 @@ import { fileBadges, FOLDER } from "./tree.js";
 export function file({ connection = "", file: id = "" }) {
   const within = { connection, file: id };
   const one = new Resource(() => api.get("/v1/connections/{connection}/files/{file}", within));
+  const reason = new Resource(() =>
+    api.get("/v1/connections/{connection}/files/{file}/why", within),
+  );
   const past = new Resource(() => loadTimeline(connection, id));
   return {
     title: "File",
     connection,
-    resources: [one, past],
+    resources: [one, reason, past],
     view: () => html`
-      ${loaded(one, (file) => html`${head(connection, file)}${sides(connection, file)}${access(file)}`)}
+      ${loaded(one, (file) => html`${head(connection, file, reason)}${sides(connection, file)}${access(file)}`)}
       <section>
         <h2>What happened to it</h2>
         ${loaded(past, (sources) => (one.value ? timeline(connection, one.value, sources) : nothing))}
@@ -41,8 +44,9 @@ export function file({ connection = "", file: id = "" }) {
 /**
  * @param {string} connection
  * @param {File} file
+ * @param {Resource<Schemas["Why"]>} reason
  */
-function head(connection, file) {
+function head(connection, file, reason) {
   const { fields } = file;
   const isFolder = fields.mime_type === FOLDER;
   return html`<section>
@@ -51,7 +55,7 @@ function head(connection, file) {
       ${fileBadges(file)}
       <span class="actions">${may("editor") ? edits(connection, file) : nothing}</span>
     </div>
-    ${file.path ? html`<p class="quiet">${foreign(file.path)}</p>` : nothing}
+    ${file.path ? html`<p class="quiet">${foreign(file.path)}</p>` : nothing} ${why(reason)}
     ${
       file.intent
         ? html`<p>

@@ -219,7 +219,7 @@ function confirmation(connection, one, drift) {
   };
   return html`<div class="note warn">
     <p>
-      Since ${time(one.awaiting_since)} it waits for a person: it would remove
+      Since ${time(one.awaiting_since, { clock: true })} it waits for a person: it would remove
       <b>${format.counted(count, "file")}</b> of ${format.number(one.drift?.held)} that Drive does
       not list any more. Look through the list below; nothing is removed before.
     </p>
