@@ -16,7 +16,8 @@ export const TAKE_BACK_SECONDS = 10;
  * @property {string} [connection] the connection that the page is about
  * @property {() => string[]} [follows] the connections whose events the page wants
  * @property {Resource<any>[]} [resources] what events load again
- * @property {(connection: string, events: Schemas["Event"][]) => void} [onEvents]
+ * @property {(connection: string, events: Schemas["Event"][]) => boolean} [onEvents] takes events;
+ *   false: the resources are loaded again
  * @property {(event: KeyboardEvent) => void} [onKey]
  * @property {() => void} [leave]
  */

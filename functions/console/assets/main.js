@@ -242,8 +242,7 @@ function onKey(event) {
 function onEvents(connection, events) {
   for (const event of events) app.ticker.unshift([connection, event]);
   app.ticker.length = Math.min(app.ticker.length, 20);
-  app.page?.onEvents?.(connection, events);
-  reloadPage();
+  if (!app.page?.onEvents?.(connection, events)) reloadPage();
   update();
 }
 

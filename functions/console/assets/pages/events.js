@@ -38,6 +38,7 @@ export function events(_, query) {
     resources: [log],
     onEvents: (_, fresh) => {
       if (shown.isPaused) shown.waiting += fresh.length;
+      return shown.isPaused;
     },
     view: () => html`
       ${loaded(connections, ({ items }) => filters(items, chosen(), types, actor))}

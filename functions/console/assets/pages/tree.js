@@ -15,6 +15,10 @@ import * as words from "../words.js";
 
 const ROW_PIXELS = 30;
 const FILES_MAX = 100_000;
+/** So many files are loaded one by one after an event; after more, the list. */
+const TOUCHED_MAX = 20;
+const SHORT_MILLIS = 800;
+const LONG_MILLIS = 10_000;
 export const FOLDER = "application/vnd.google-apps.folder";
 
 /**
@@ -66,6 +70,31 @@ export function tree({ connection = "" }, query) {
     return { items: sorted(found.items), more: Boolean(found.next_cursor) };
   };
   const shown = () => files.value?.items ?? partial;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let later;
+  const soon = () => {
+    later ??= setTimeout(
+      () => {
+        later = undefined;
+        files.reload();
+      },
+      shown().length > 2_000 ? LONG_MILLIS : SHORT_MILLIS,
+    );
+  };
+  /** @param {string} id */
+  const touch = async (id) => {
+    const path = "/v1/connections/{connection}/files/{file}";
+    const asked = Date.now();
+    const file = await api.get(path, { connection, file: id }, undefined, true).catch(() => null);
+    if (!files.value) return;
+    /** @type {File[]} */
+    const items = files.value.items;
+    const rest = items.filter((one) => one.id !== id);
+    const belongs = file && file.fields.parent === parent && file.presence !== "removed";
+    files.value = { ...files.value, items: belongs ? sorted([...rest, file]) : rest };
+    files.at = asked;
+    update();
+  };
   const search = (/** @type {Event} */ event) => {
     event.preventDefault();
     const form = new FormData(/** @type {HTMLFormElement} */ (event.target));
@@ -75,6 +104,19 @@ export function tree({ connection = "" }, query) {
     title: "Files",
     connection,
     resources: [files],
+    onEvents: (_, events) => {
+      const subjects = events.map((event) => event.subject ?? "");
+      const ids = new Set(
+        subjects.filter((one) => one.startsWith("files/")).map((one) => one.slice(6)),
+      );
+      if (ids.size === 0) return true;
+      // A long list is not loaded again for a few files.
+      if (files.value && ids.size <= TOUCHED_MAX && parent) {
+        for (const id of ids) touch(id);
+      } else soon();
+      return true;
+    },
+    leave: () => clearTimeout(later),
     view: () => html`
       <form class="bar" role="search" @submit=${search}>
         <label>Name contains <input name="q" type="search" .value=${q} /></label>
