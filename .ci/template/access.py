@@ -153,6 +153,7 @@ def arns(resource: str, function: str) -> list[str]:
         "index": f"{TABLE}/index/{name}",
         "queue": f"<Queues/{words(name)}.Arn>",
         "secrets": SECRETS,
+        "webhook-key": "<WebhookKey>",
         "key": KEY,
         "stream": STREAM,
         "content": f"{BUCKET}/*",

@@ -22,9 +22,9 @@ FUNCTIONS = {
     "mirror-content": {"timeout": 900, "memory": 1024, "own": set()},
     "publish-events": {"timeout": 60, "memory": 256, "own": set()},
     "run-operations": {"timeout": 60, "memory": 512, "own": {"WEBHOOK_URL", "REPLICA_BUCKET", "REPLICA_REGION"}},
-    "live": {"timeout": 15, "memory": 256, "own": {"LIVE_ENDPOINT"}},
+    "live": {"timeout": 30, "memory": 256, "own": {"LIVE_ENDPOINT", "OWN_HOSTS", "WEBHOOK_KEY_SECRET"}},
     "sweep": {"timeout": 60, "memory": 256, "own": {"AUDIT_BUCKET", "DEAD_LETTER_QUEUE_URLS", "WEBHOOK_URL"}},
-    "api": {"timeout": 29, "memory": 512, "own": {"TENANT_CLAIM", "ROLE_CLAIM", "GROUPS_CLAIM", "EVENT_WAITS_MAX", "LIVE_URL"}},
+    "api": {"timeout": 29, "memory": 512, "own": {"TENANT_CLAIM", "ROLE_CLAIM", "GROUPS_CLAIM", "EVENT_WAITS_MAX", "LIVE_URL", "WEBHOOK_KEY_SECRET"}},
     "console": {"timeout": 5, "memory": 256, "own": {"ISSUER", "CLIENT_ID", "SIGN_IN_ORIGINS", "ROLE_CLAIM", "LIVE_URL"}},
 }
 COMMON_ENVIRONMENT = {
@@ -36,6 +36,7 @@ COMMON_ENVIRONMENT = {
     "PUSH_WAKES_QUEUE_URL",
     "OPERATIONS_QUEUE_URL",
     "LIVE_QUEUE_URL",
+    "DELIVER_QUEUE_URL",
     "SNAPSHOTS_QUEUE_URL",
     "SNAPSHOTS_BULK_QUEUE_URL",
     "CONTENT_QUEUE_URL",
@@ -58,6 +59,7 @@ FEEDS = {
     "Queues/PushWakes": "PushIntents",
     "Queues/Operations": "RunOperations",
     "Queues/Live": "Live",
+    "Queues/Deliver": "Live",
     "Queues/Content": "MirrorContent",
     "Queues/ContentBulk": "MirrorContent",
 }
@@ -65,7 +67,7 @@ FEEDS = {
 FAILED = {"Queues/ScheduleDead", "Queues/StreamFailed"}
 # Bulk work has no higher concurrency than what somebody waits for.
 BULK = {"Queues/SnapshotsBulk": "Queues/Snapshots", "Queues/ContentBulk": "Queues/Content"}
-DELAYED = {"Queues/LogWakes", "Queues/PushWakes"}
+DELAYED = {"Queues/LogWakes", "Queues/PushWakes", "Queues/Deliver"}
 CONSOLE_ROUTES = {"GET /", "GET /console", "GET /console/{proxy+}"}
 OPEN_ROUTES = {"POST /webhooks/drive", "GET /health", "GET /openapi.json"} | CONSOLE_ROUTES
 INDEXES = {"files", "children", "attention", "due"}
@@ -74,8 +76,9 @@ RECEIVE_COUNT_MAX = 200
 UNDER_KEY = {"If": ["HasKey", "<param KmsKeyArn>", NO_VALUE]}
 RETENTION_SECONDS_MAX = 1209600
 VISIBILITY_FACTOR = 6
-# Six times would silence a file for an hour and a half after each crash; AWS asks for once.
-VISIBILITY_FACTORS = {"MirrorContent": 1}
+# Six times would silence a file for an hour and a half after each crash, and live readers for three minutes; AWS
+# asks for once.
+VISIBILITY_FACTORS = {"MirrorContent": 1, "Live": 3}
 
 
 def logical_id(folder: str) -> str:
@@ -210,6 +213,7 @@ def environments_are_exact(system: System) -> list[str]:
             ("PUSH_WAKES_QUEUE_URL", "PushWakes"),
             ("OPERATIONS_QUEUE_URL", "Operations"),
             ("LIVE_QUEUE_URL", "Live"),
+            ("DELIVER_QUEUE_URL", "Deliver"),
             ("SNAPSHOTS_QUEUE_URL", "Snapshots"),
             ("SNAPSHOTS_BULK_QUEUE_URL", "SnapshotsBulk"),
             ("CONTENT_QUEUE_URL", "Content"),
@@ -347,7 +351,7 @@ def the_stream_is_read_whole(system: System) -> list[str]:
 
 
 def visibility_covers_the_retries(system: System) -> list[str]:
-    """every source queue's visibility is at least six times its function's timeout; of content, longer"""
+    """every source queue's visibility is at least six times its function's timeout; of live, three times; of content, longer"""
     wrong = []
     for mapping in queue_mappings(system).values():
         queue = queue_name(mapping["Properties"]["EventSourceArn"])

@@ -191,6 +191,7 @@ use store::{ReadMeter, Store};
 use throttle::{DriveFactory, TenantBudgets};
 use tower::ServiceExt;
 use tracing::Instrument as _;
+use webhooks::RootSecret;
 use worker::{ContentQueues, Services, SnapshotQueues, WakeQueues};
 
 use crate::fairness::request_rate::Counted;
@@ -234,6 +235,10 @@ pub struct Deps {
     pub waits_max: usize,
     /// The address of the live WebSocket, without a query.
     pub live_url: String,
+    /// The secret that the signing secrets of webhook endpoints are derived from.
+    pub webhook_key: RootSecret,
+    /// Whether webhook endpoints may be on this machine.
+    pub webhook_loopback: bool,
 }
 
 /// The API's dependencies as handlers receive them.
@@ -258,6 +263,7 @@ impl Deps {
                 pushes: queue("PUSH_WAKES_QUEUE_URL")?,
                 operations: queue("OPERATIONS_QUEUE_URL")?,
                 live: queue("LIVE_QUEUE_URL")?,
+                deliver: queue("DELIVER_QUEUE_URL")?,
             },
             snapshots: SnapshotQueues {
                 live: queue("SNAPSHOTS_QUEUE_URL")?,
@@ -271,6 +277,11 @@ impl Deps {
             secrets_prefix: settings.secrets_prefix(),
             waits_max: settings.event_waits_max()?,
             live_url: settings.required("LIVE_URL")?,
+            webhook_key: RootSecret::new(
+                aws_sdk_secretsmanager::Client::new(&services.aws),
+                settings.required("WEBHOOK_KEY_SECRET")?,
+            ),
+            webhook_loopback: false,
         })
     }
 

@@ -54,10 +54,11 @@ pub(crate) fn deps() -> Deps {
     let sqs = aws_sdk_sqs::Client::from_conf(queues.build());
     let transport: drive::Transport = Arc::new(|_| panic!("unexpected Drive call"));
     let now = || Timestamp::from_millis(1_795_251_600_000);
+    let secrets = aws_sdk_secretsmanager::Client::from_conf(secrets.build());
     let drives = Drives::new(
         transport,
         "http://127.0.0.1:1",
-        aws_sdk_secretsmanager::Client::from_conf(secrets.build()),
+        secrets.clone(),
         Arc::new(now),
     );
     let store = Store::new(aws_sdk_dynamodb::Client::from_conf(table.build()), "table");
@@ -73,6 +74,7 @@ pub(crate) fn deps() -> Deps {
             pushes: Queue::new(sqs.clone(), "http://127.0.0.1:1/pushes"),
             operations: Queue::new(sqs.clone(), "http://127.0.0.1:1/operations"),
             live: Queue::new(sqs.clone(), "http://127.0.0.1:1/live-wakes"),
+            deliver: Queue::new(sqs.clone(), "http://127.0.0.1:1/deliver"),
         },
         snapshots: SnapshotQueues {
             live: Queue::new(sqs.clone(), "http://127.0.0.1:1/live"),
@@ -88,6 +90,8 @@ pub(crate) fn deps() -> Deps {
         secrets_prefix: "drivesync/".to_owned(),
         waits_max: 10,
         live_url: "ws://127.0.0.1:1/live".to_owned(),
+        webhook_key: webhooks::RootSecret::new(secrets, "webhooks"),
+        webhook_loopback: false,
     }
 }
 

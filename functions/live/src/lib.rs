@@ -8,7 +8,9 @@ mod sockets;
 mod subscribe;
 #[cfg(test)]
 mod tests;
+mod webhooks;
 
+use ::webhooks::{Client, PostError, RootSecret, Rules, TIMEOUT, system_lookup};
 use aws_lambda_events::event::apigw::ApiGatewayWebsocketProxyRequest;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use domain::Cause;
@@ -17,13 +19,26 @@ use runtime::{Clock, Deadline, Entropy, Settings, SettingsError, telemetry};
 use serde_json::{Value, json};
 use store::Store;
 use tracing::Instrument as _;
-use worker::{Consumer, Failure, LiveWake, Queue, WorkError};
+use worker::{Consumer, DeliveryWake, Failure, LiveWake, Queue, WorkError};
 
 use crate::requests::{Refusal, Request};
 pub use crate::sockets::Sockets;
 
 /// The most connections whose readers are sent to concurrently.
 const CONNECTIONS_AT_ONCE: usize = 10;
+/// The most endpoints that are delivered to concurrently: a whole batch.
+const ENDPOINTS_AT_ONCE: usize = 10;
+
+/// The function can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// A setting is missing or malformed.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The client of endpoints can't be built.
+    #[error("the client of webhook endpoints can't be built")]
+    Endpoints(#[from] PostError),
+}
 
 /// The dependencies of the function.
 #[derive(Clone)]
@@ -32,8 +47,14 @@ pub struct Deps {
     pub store: Store,
     /// The open sockets.
     pub sockets: Sockets,
-    /// The queue of wakes, which is consumed.
+    /// The queue of wakes of live readers, which is consumed.
     pub wakes: Queue,
+    /// The queue of wakes of webhook endpoints, which is consumed. What is left receives another.
+    pub deliver: Queue,
+    /// The client that posts to endpoints.
+    pub endpoints: Client,
+    /// The secret that signing secrets are derived from.
+    pub webhook_key: RootSecret,
     /// The source of the current time.
     pub clock: Clock,
     /// The source of randomness.
@@ -44,14 +65,24 @@ impl Deps {
     /// Builds the dependencies from the environment.
     ///
     /// # Errors
-    /// Names the setting that is missing or malformed.
-    pub async fn load(settings: &Settings) -> Result<Self, SettingsError> {
+    /// Names the setting that is missing or malformed, or says why TLS can't be set up.
+    pub async fn load(settings: &Settings) -> Result<Self, LoadError> {
         let aws = runtime::aws::config().await;
         let sqs = aws_sdk_sqs::Client::new(&aws);
+        let secrets = aws_sdk_secretsmanager::Client::new(&aws);
+        let own_hosts = settings.required("OWN_HOSTS")?;
+        let rules = Rules {
+            own_hosts: own_hosts.split(',').map(str::to_owned).collect(),
+            loopback: false,
+        };
         Ok(Self {
-            store: Store::new(aws_sdk_dynamodb::Client::new(&aws), settings.table()?),
+            store: Store::new(aws_sdk_dynamodb::Client::new(&aws), settings.table()?)
+                .keeping_events_for(settings.event_days()?),
             sockets: Sockets::at(&aws, &settings.required("LIVE_ENDPOINT")?),
             wakes: Queue::from_setting(&sqs, settings, "LIVE_QUEUE_URL")?,
+            deliver: Queue::from_setting(&sqs, settings, "DELIVER_QUEUE_URL")?,
+            endpoints: Client::new(rules, system_lookup(), TIMEOUT)?,
+            webhook_key: RootSecret::new(secrets, settings.required("WEBHOOK_KEY_SECRET")?),
             clock: Clock::system(),
             entropy: Entropy::system(),
         })
@@ -61,12 +92,14 @@ impl Deps {
     fn caused_by(&self, cause: Cause) -> Self {
         Self {
             store: self.store.caused_by(cause),
+            wakes: self.wakes.caused_by(cause),
+            deliver: self.deliver.caused_by(cause),
             ..self.clone()
         }
     }
 }
 
-/// Handles any event of the function: a batch of wakes, or what happens on a socket.
+/// Handles any event of the function: a batch of wakes of one queue, or what happens on a socket.
 ///
 /// # Errors
 /// The event is neither.
@@ -76,8 +109,16 @@ pub async fn handle(
     deps: &Deps,
 ) -> Result<Value, serde_json::Error> {
     if event.get("Records").is_some() {
-        let wakes = serde_json::from_value(event)?;
-        return serde_json::to_value(handle_wakes(wakes, deadline, deps).await);
+        let wakes: SqsEvent = serde_json::from_value(event)?;
+        let first = wakes.records.first();
+        let source = first.and_then(|first| first.event_source_arn.as_deref());
+        let is_delivery = source.is_some_and(|arn| is_of(&deps.deliver, arn));
+        let response = if is_delivery {
+            Box::pin(handle_deliveries(wakes, deadline, deps)).await
+        } else {
+            Box::pin(handle_wakes(wakes, deadline, deps)).await
+        };
+        return serde_json::to_value(response);
     }
     let request = serde_json::from_value(event)?;
     let status = handle_socket(request, deadline, deps).await;
@@ -99,6 +140,34 @@ pub async fn handle_wakes(event: SqsEvent, deadline: Deadline, deps: &Deps) -> S
         let deps = &deps.caused_by(cause);
         let told = Box::pin(deliver::to_all(&wake.key, deadline, deps)).await;
         told.map_err(Failure::Retry)
+    };
+    consumer.consume(event, process).await
+}
+
+/// Returns whether an ARN is that of a queue: both end with its name.
+fn is_of(queue: &Queue, arn: &str) -> bool {
+    arn.rsplit(':').next() == queue.url().rsplit('/').next()
+}
+
+/// Handles a batch of wakes of webhook endpoints. Each group is one endpoint.
+pub async fn handle_deliveries(
+    event: SqsEvent,
+    deadline: Deadline,
+    deps: &Deps,
+) -> SqsBatchResponse {
+    let consumer = Consumer {
+        store: &deps.store,
+        queues: std::slice::from_ref(&deps.deliver),
+        clock: &deps.clock,
+        entropy: &deps.entropy,
+        groups_at_once: ENDPOINTS_AT_ONCE,
+        failure_metric: "deliver_failed",
+        failure_text: "could not deliver to an endpoint; the wake is delivered again",
+    };
+    let process = |_, wake: DeliveryWake, cause| async move {
+        let deps = &deps.caused_by(cause);
+        let delivered = Box::pin(webhooks::deliver(&wake, deadline, deps)).await;
+        delivered.map_err(Failure::Retry)
     };
     consumer.consume(event, process).await
 }

@@ -92,6 +92,9 @@ impl Live {
             store: world.store.clone(),
             sockets: Sockets::new(&Client::from_conf(config.build())),
             wakes: world.queue(WAKES),
+            deliver: world.queue("deliver.fifo"),
+            endpoints: ::webhooks::Client::disconnected(),
+            webhook_key: ::webhooks::RootSecret::new(world.secrets(), "drivesync-webhooks"),
             clock: world.clock.clone(),
             entropy: world.entropy.clone(),
         };

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use store::{Appending, Nonce, StoreError};
 use tokio::time::{Instant, sleep, timeout};
 use worker::WorkError;
-use worker::queue::wake_readers;
+use worker::queue::{wake_endpoint, wake_readers};
 
 use crate::{Deps, is_earlier};
 
@@ -21,6 +21,8 @@ const APPEND: Duration = Duration::from_secs(10);
 /// together less than the function's timeout.
 const APPEND_ALL: Duration = Duration::from_secs(30);
 const OWE: Duration = Duration::from_secs(10);
+/// The time for waking the webhook endpoints of a connection.
+const WAKE: Duration = Duration::from_secs(5);
 /// The connections whose events are appended concurrently.
 const AT_ONCE: usize = 32;
 /// The pause after the first refusal; it doubles up to the longest.
@@ -86,6 +88,7 @@ async fn append_or_owe(
             if let Some(end) = end {
                 // A batch that is repeated for a lost wake would append its events again.
                 wake_readers(&deps.live, key, &end).await;
+                wake_endpoints(key, deps).await;
             }
             return Ok(());
         }
@@ -101,6 +104,37 @@ async fn append_or_owe(
         Ok(owed) => owed.map_err(WorkError::from),
         Err(_) => Err(WorkError::OutOfTime),
     }
+}
+
+/// Wakes the webhook endpoints that are told of a connection. A wake that is lost is only logged: the
+/// index of due items has every endpoint.
+async fn wake_endpoints(key: &ConnectionKey, deps: &Deps) {
+    let now = deps.clock.now();
+    let woken = async {
+        let told = match deps.endpoints.of(key, now) {
+            Some(told) => told,
+            None => {
+                let (all, _) = deps.store.list_endpoints(&key.tenant).await?;
+                let active = all.into_iter().map(|stored| stored.endpoint);
+                let active = active.filter(domain::webhook::Endpoint::is_active);
+                let active = active.map(|endpoint| (endpoint.id, endpoint.scope));
+                deps.endpoints.remember(key, active.collect(), now)
+            }
+        };
+        for endpoint in &told {
+            wake_endpoint(&deps.deliver, &key.tenant, endpoint, now).await?;
+        }
+        Ok::<_, WorkError>(())
+    };
+    let error = match timeout(WAKE, woken).await {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => telemetry::chain(&error),
+        Err(_) => "it took too long".to_owned(),
+    };
+    tracing::warn!(
+        connection = %key, error, metric = "webhook_wake_failed",
+        "could not wake webhook endpoints"
+    );
 }
 
 /// Appends until it succeeds, or can't.

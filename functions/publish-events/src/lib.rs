@@ -36,7 +36,7 @@ use worker::{ContentQueues, ContentWake, DedupKey, Priority, Queue, WorkError};
 
 use crate::append::Told;
 use crate::content_scan::RecentOperations;
-pub use crate::memory::Memory;
+pub use crate::memory::{EndpointMemory, Memory};
 
 /// The dependencies of the function.
 #[derive(Clone)]
@@ -47,6 +47,10 @@ pub struct Deps {
     pub contents: ContentQueues,
     /// The queue that receives the wakes of live readers.
     pub live: Queue,
+    /// The queue that receives the wakes of webhook endpoints.
+    pub deliver: Queue,
+    /// The webhook endpoints that this instance remembers.
+    pub endpoints: EndpointMemory,
     /// What this instance remembers.
     pub memory: Memory,
     /// The source of the current time.
@@ -68,6 +72,8 @@ impl Deps {
                 .keeping_events_for(settings.event_days()?),
             contents: ContentQueues::from_settings(&sqs, settings)?,
             live: Queue::from_setting(&sqs, settings, "LIVE_QUEUE_URL")?,
+            deliver: Queue::from_setting(&sqs, settings, "DELIVER_QUEUE_URL")?,
+            endpoints: EndpointMemory::default(),
             memory: Memory::default(),
             clock: Clock::system(),
             entropy: Entropy::system(),
@@ -79,6 +85,7 @@ impl Deps {
         Self {
             store: self.store.caused_by(cause),
             live: self.live.caused_by(cause),
+            deliver: self.deliver.caused_by(cause),
             ..self.clone()
         }
     }

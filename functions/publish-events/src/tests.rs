@@ -16,6 +16,8 @@ pub(crate) fn deps(world: &World) -> Deps {
         store: world.store.clone(),
         contents: world.contents(),
         live: world.queue("live.fifo"),
+        deliver: world.queue("deliver.fifo"),
+        endpoints: super::EndpointMemory::default(),
         memory: Memory::default(),
         clock: world.clock.clone(),
         entropy: world.entropy.clone(),

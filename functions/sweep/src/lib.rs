@@ -30,6 +30,7 @@ use store::{
 };
 use throttle::{DriveFactory, WaitBudget};
 use tracing::Instrument as _;
+use worker::queue::wake_endpoint;
 use worker::{ConnectError, ContentQueues, Queue, Services, SnapshotQueues, WakeQueues, WorkError};
 
 /// Timeouts of Drive calls. The function has a minute for many items.
@@ -238,13 +239,15 @@ async fn process_item(item: DueItem, deps: &Deps) {
     let (what, done) = match item {
         // Those of one connection are processed together.
         DueItem::File(..) => return,
-        // Nothing delivers to endpoints yet.
-        DueItem::Webhook(..) => return,
         DueItem::Log(key, log) => ("log", Box::pin(poll_log(&key, &log, deps)).await),
         DueItem::Channel(id) => ("channel", Box::pin(channels::process_due(&id, deps)).await),
         DueItem::Operation(key, id) => {
             let wake = deps.wakes.operation(&key, &id, deps.clock.now());
             ("operation", wake.await.map_err(Into::into))
+        }
+        DueItem::Webhook(tenant, id) => {
+            let wake = wake_endpoint(&deps.wakes.deliver, &tenant, &id, deps.clock.now());
+            ("webhook", wake.await.map_err(Into::into))
         }
         DueItem::DeadLetters(key) => (
             "dead_letters",

@@ -31,13 +31,14 @@ use worker::{ContentQueues, Queue, SnapshotQueues, WakeQueues};
 /// The time at which every world begins: 2026-11-21T09:00:00Z.
 pub const EPOCH: Timestamp = Timestamp::from_millis(1_795_251_600_000);
 /// The queues.
-pub const QUEUES: [&str; 8] = [
+pub const QUEUES: [&str; 9] = [
     "log-wakes.fifo",
     "snapshots.fifo",
     "snapshots-bulk.fifo",
     "push-wakes.fifo",
     "operations.fifo",
     "live.fifo",
+    "deliver.fifo",
     "content.fifo",
     "content-bulk.fifo",
 ];
@@ -147,6 +148,12 @@ impl World {
             aws_calls,
             sent: AtomicU64::new(0),
         }
+    }
+
+    /// Returns a client of the secrets: each has the same long text.
+    #[must_use]
+    pub fn secrets(&self) -> aws_sdk_secretsmanager::Client {
+        aws::secrets(self.http.clone())
     }
 
     /// Returns the key of the connection.
@@ -390,6 +397,7 @@ impl World {
             pushes: self.queue("push-wakes.fifo"),
             operations: self.queue("operations.fifo"),
             live: self.queue("live.fifo"),
+            deliver: self.queue("deliver.fifo"),
         }
     }
 

@@ -1,11 +1,11 @@
 #![doc = include_str!("../README.md")]
 
-mod address;
 mod client;
+mod root_secret;
 mod signature;
 mod target;
 
-pub use address::is_public;
-pub use client::{Answer, Client, Lookup, PostError, SECONDS_MAX, Transport, system_lookup};
+pub use client::{Answer, Client, Lookup, PostError, TIMEOUT, Transport, system_lookup};
+pub use root_secret::{RootKeyError, RootSecret};
 pub use signature::{RootKey, SigningSecret, sign, signing_secret};
-pub use target::{Refused, Rules, URL_BYTES_MAX};
+pub use target::{Refused, Rules};

@@ -2,12 +2,8 @@
 
 use std::net::IpAddr;
 
+use domain::webhook::{URL_BYTES_MAX, is_public};
 use url::{Host, Url};
-
-use crate::is_public;
-
-/// The longest URL of an endpoint, in bytes.
-pub const URL_BYTES_MAX: usize = 2_000;
 
 /// What endpoints are allowed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -11,8 +11,8 @@ use tracing::Instrument as _;
 
 use crate::dead_letters::{NotParked, failed_message, park, read_group};
 use crate::{
-    ContentWake, GroupResult, LiveWake, LogWake, MessageGroup, OperationWake, PushWake, Queue,
-    ReceivedMessage, Unreadable, WorkError, batch, suspend,
+    ContentWake, DeliveryWake, GroupResult, LiveWake, LogWake, MessageGroup, OperationWake,
+    PushWake, Queue, ReceivedMessage, Unreadable, WorkError, batch, suspend,
 };
 
 /// The interval at which processed groups are acknowledged while others are being processed.
@@ -83,7 +83,7 @@ impl Failure {
     }
 }
 
-/// A wake: a message without data, about a connection.
+/// A wake: a message without data.
 pub trait Wake: Sized {
     /// Reads a message body.
     ///
@@ -91,8 +91,8 @@ pub trait Wake: Sized {
     /// [`Unreadable`] if it is no such wake.
     fn read(body: &str) -> Result<Self, Unreadable>;
 
-    /// Returns the connection.
-    fn key(&self) -> &ConnectionKey;
+    /// Returns the connection that it is about, if it is about one.
+    fn key(&self) -> Option<&ConnectionKey>;
 }
 
 macro_rules! wakes {
@@ -102,14 +102,24 @@ macro_rules! wakes {
                 Self::from_body(body)
             }
 
-            fn key(&self) -> &ConnectionKey {
-                &self.key
+            fn key(&self) -> Option<&ConnectionKey> {
+                Some(&self.key)
             }
         })*
     };
 }
 
 wakes!(LogWake, PushWake, OperationWake, LiveWake, ContentWake);
+
+impl Wake for DeliveryWake {
+    fn read(body: &str) -> Result<Self, Unreadable> {
+        Self::from_body(body)
+    }
+
+    fn key(&self) -> Option<&ConnectionKey> {
+        None
+    }
+}
 
 impl Consumer<'_> {
     /// Consumes a batch of wakes, its groups concurrently. All wakes of a group mean the same, so
@@ -184,10 +194,10 @@ impl Consumer<'_> {
         let Some((received, wake)) = wakes.pop() else {
             return GroupResult::Processed;
         };
-        let key = wake.key().clone();
+        let key = wake.key().cloned();
         match process(received.clone(), wake, cause).await {
             Ok(()) => GroupResult::Processed,
-            Err(failure) => on_behalf.handle(failure, &key, received).await,
+            Err(failure) => on_behalf.handle(failure, key.as_ref(), received).await,
         }
     }
 
@@ -207,20 +217,27 @@ impl Consumer<'_> {
     async fn handle(
         &self,
         failure: Failure,
-        key: &ConnectionKey,
+        key: Option<&ConnectionKey>,
         received: &ReceivedMessage,
     ) -> GroupResult {
         let now = self.clock.now();
-        let done = match failure {
-            Failure::Retry(error) => return self.failed(0, &error),
-            Failure::Park(file, reason) => {
+        let done = match (failure, key) {
+            (Failure::Retry(error), _) | (Failure::Suspend(_, error), None) => {
+                return self.failed(0, &error);
+            }
+            (Failure::Park(file, reason), key) => {
                 let message = failed_message(received);
-                let dead_letter =
-                    DeadLetter::from_message(message, key.clone(), Some(file), &reason, now)
-                        .passing();
+                let dead_letter = match key.cloned() {
+                    Some(key) => {
+                        DeadLetter::from_message(message, key, Some(file), &reason, now).passing()
+                    }
+                    None => DeadLetter::unreadable(message, &reason, now),
+                };
                 park(&dead_letter, self.store).await
             }
-            Failure::Suspend(reason, error) => suspend(key, &reason, &error, self.store, now).await,
+            (Failure::Suspend(reason, error), Some(key)) => {
+                suspend(key, &reason, &error, self.store, now).await
+            }
         };
         match done {
             Ok(()) => GroupResult::Processed,

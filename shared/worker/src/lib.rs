@@ -20,7 +20,7 @@ pub use content_wakes::{ContentQueues, ContentWake, DedupKey, Priority};
 pub use dead_letters::{NotRedrivable, log_of_deleted, park, redrive_message};
 pub use file_updater::{FileUpdater, UpdateOutcome};
 pub use message::{
-    LiveWake, LogWake, OperationWake, Origin, PushWake, SnapshotMessage, Unreadable,
+    DeliveryWake, LiveWake, LogWake, OperationWake, Origin, PushWake, SnapshotMessage, Unreadable,
 };
 pub use queue::{Queue, QueueError, SnapshotQueues, WakeQueues};
 pub use scans::{needs_scan_by_current_rules, record_scan_by_current_rules, schedule_scan};

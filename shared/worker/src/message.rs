@@ -4,6 +4,7 @@
 //! message is parked, never guessed at.
 
 mod body_cause;
+mod delivery_wake;
 mod live_wake;
 mod operation_wake;
 mod permissions_body;
@@ -20,6 +21,7 @@ use crate::origin::CORRECTION;
 pub use crate::origin::Origin;
 pub(crate) use body_cause::with_cause;
 pub use body_cause::{cause_of, without_cause};
+pub use delivery_wake::DeliveryWake;
 pub use live_wake::LiveWake;
 pub use operation_wake::OperationWake;
 use permissions_body::PermissionsBody;

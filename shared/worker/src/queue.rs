@@ -7,13 +7,13 @@ use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::event::LogEnd;
-use domain::{Cause, ConnectionKey, FileId, LogId, OperationId, Timestamp};
+use domain::{Cause, ConnectionKey, EndpointId, FileId, LogId, OperationId, TenantId, Timestamp};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use sha2::{Digest, Sha256};
 
 use crate::content_wakes::{ContentQueues, ContentWake, DedupKey, Priority};
 use crate::message::{LogWake, PushWake, SnapshotMessage, Unreadable, with_cause};
-use crate::{LiveWake, OperationWake};
+use crate::{DeliveryWake, LiveWake, OperationWake};
 use runtime::{Settings, SettingsError, telemetry};
 
 /// The delay of the wake queues, in milliseconds. It is configured on the queues; the coalescing
@@ -144,13 +144,15 @@ pub struct WakeQueues {
     pub pushes: Queue,
     /// The queue that `run-operations` consumes.
     pub operations: Queue,
-    /// The queue that `live` consumes.
+    /// The queue of live readers, which `live` consumes.
     pub live: Queue,
+    /// The queue of webhook endpoints, which `live` consumes as well.
+    pub deliver: Queue,
 }
 
 impl WakeQueues {
     /// Opens the queues whose URLs are in the settings `LOG_WAKES_QUEUE_URL`,
-    /// `PUSH_WAKES_QUEUE_URL`, `OPERATIONS_QUEUE_URL` and `LIVE_QUEUE_URL`.
+    /// `PUSH_WAKES_QUEUE_URL`, `OPERATIONS_QUEUE_URL`, `LIVE_QUEUE_URL` and `DELIVER_QUEUE_URL`.
     ///
     /// # Errors
     /// [`SettingsError::Missing`] if one is not set.
@@ -160,6 +162,7 @@ impl WakeQueues {
             pushes: Queue::from_setting(client, settings, "PUSH_WAKES_QUEUE_URL")?,
             operations: Queue::from_setting(client, settings, "OPERATIONS_QUEUE_URL")?,
             live: Queue::from_setting(client, settings, "LIVE_QUEUE_URL")?,
+            deliver: Queue::from_setting(client, settings, "DELIVER_QUEUE_URL")?,
         })
     }
 
@@ -171,6 +174,7 @@ impl WakeQueues {
             pushes: self.pushes.caused_by(cause),
             operations: self.operations.caused_by(cause),
             live: self.live.caused_by(cause),
+            deliver: self.deliver.caused_by(cause),
         }
     }
 
@@ -270,6 +274,25 @@ pub async fn wake_readers(queue: &Queue, key: &ConnectionKey, end: &LogEnd) {
             "could not wake live readers"
         );
     }
+}
+
+/// Wakes a webhook endpoint through a given queue: it is delivered what it is owed.
+///
+/// # Errors
+/// [`QueueError`] if SQS did not confirm it. The index of due items has the endpoint in any case.
+pub async fn wake_endpoint(
+    queue: &Queue,
+    tenant: &TenantId,
+    endpoint: &EndpointId,
+    now: Timestamp,
+) -> Result<(), QueueError> {
+    let body = DeliveryWake {
+        tenant: tenant.clone(),
+        endpoint: endpoint.clone(),
+    };
+    let group = endpoint_group(tenant, endpoint);
+    let window = coalescing_window(now).to_string();
+    queue.send(body.to_body(), group, window).await
 }
 
 /// Returns the number of the coalescing window that contains a time: the deduplication id of a wake
@@ -533,6 +556,11 @@ fn operation_group(key: &ConnectionKey, operation: &OperationId) -> String {
 /// Returns the message group of a connection.
 fn connection_group(key: &ConnectionKey) -> String {
     bounded(&format!("{}.{}", key.tenant, key.connection))
+}
+
+/// Returns the message group of a webhook endpoint.
+fn endpoint_group(tenant: &TenantId, endpoint: &EndpointId) -> String {
+    bounded(&format!("{tenant}.{endpoint}"))
 }
 
 /// Returns the deduplication id of a snapshot: distinct for a second edit, a resync and a redrive.

@@ -29,6 +29,9 @@ pub enum WorkError {
     /// API Gateway did not take what is sent to a live reader.
     #[error("API Gateway does not take what is sent to a live reader")]
     Socket(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The key that signs webhooks can't be read.
+    #[error("the key that signs webhooks can't be read")]
+    SigningKey(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Other writers of the same item were faster, repeatedly.
     #[error("too many concurrent writes of the same item")]
     Contended,
@@ -78,6 +81,7 @@ impl WorkError {
             Self::Store(_)
             | Self::Queue(_)
             | Self::Socket(_)
+            | Self::SigningKey(_)
             | Self::Contended
             | Self::OutOfTime
             | Self::ChecksumMismatch
@@ -94,6 +98,7 @@ impl WorkError {
             Self::Store(_)
             | Self::Queue(_)
             | Self::Socket(_)
+            | Self::SigningKey(_)
             | Self::Objects(_)
             | Self::Contended
             | Self::OutOfTime

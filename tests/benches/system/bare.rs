@@ -80,6 +80,7 @@ impl Bare {
             drive_url: drive_url.clone(),
             webhook_url: None,
             tenant_limits: TenantLimits::none(),
+            endpoints: webhooks::Client::disconnected(),
             history_days: Some(90),
             event_days: 0,
             clock: Clock::new(move || Timestamp::from_millis(tell.load(Ordering::Relaxed))),
@@ -207,6 +208,7 @@ impl Bare {
                 run_operations::handle(event, deadline, &functions.run_operations).await
             }
             Queue::Live => live::handle_wakes(event, deadline, &functions.live).await,
+            Queue::Deliver => live::handle_deliveries(event, deadline, &functions.live).await,
             Queue::Content | Queue::ContentBulk => {
                 mirror_content::handle(event, deadline, &functions.mirror_content).await
             }

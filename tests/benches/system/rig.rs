@@ -101,6 +101,7 @@ impl Rig {
             default_ports: false,
             serve_aws: false,
             hosts: drive_simulator::Hosts::default(),
+            webhook_loopback: true,
             history_days: Some(HISTORY_DAYS),
             tenant_limits: TenantLimits::none(),
         };

@@ -297,7 +297,11 @@ async fn join_and_leave(hand: &ByHand) {
                 let file = hand.take();
                 hand.edit_ok(&file, json!({"description": "owed"})).await;
             }
-            Queue::Operations | Queue::Live | Queue::Content | Queue::ContentBulk => {
+            Queue::Operations
+            | Queue::Live
+            | Queue::Deliver
+            | Queue::Content
+            | Queue::ContentBulk => {
                 panic!("{queue:?} is not asked for here")
             }
         }

@@ -38,4 +38,5 @@ mod schedules;
 mod shared_drives;
 mod simulator_client;
 mod support;
+mod webhooks;
 mod wording;

@@ -11,6 +11,9 @@ pub const NAME: &str = "drivesync";
 pub const CONTENT_BUCKET: &str = "content";
 /// The bucket that acts are exported to.
 pub const AUDIT_BUCKET: &str = "audit";
+/// The secret that signing secrets of webhooks are derived from. No connection can name it, since
+/// its name does not begin as those of credentials do.
+pub const WEBHOOK_KEY: &str = "drivesync-webhooks";
 
 /// The most receives of a message before it moves to the dead-letter queue.
 const RECEIVE_COUNT_MAX: u32 = 200;
@@ -33,6 +36,8 @@ pub enum Queue {
     Operations,
     /// Wakes for live readers, consumed by `live`.
     Live,
+    /// Wakes for webhook endpoints, consumed by `live`.
+    Deliver,
     /// Wakes for content that a caller waits for, consumed by `mirror-content`.
     Content,
     /// Wakes for content that was never mirrored, consumed by `mirror-content`.
@@ -41,13 +46,14 @@ pub enum Queue {
 
 impl Queue {
     /// All queues.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::LogWakes,
         Self::Snapshots,
         Self::SnapshotsBulk,
         Self::PushWakes,
         Self::Operations,
         Self::Live,
+        Self::Deliver,
         Self::Content,
         Self::ContentBulk,
     ];
@@ -62,6 +68,7 @@ impl Queue {
             Self::PushWakes => "push-wakes.fifo",
             Self::Operations => "operations.fifo",
             Self::Live => "live.fifo",
+            Self::Deliver => "deliver.fifo",
             Self::Content => "content.fifo",
             Self::ContentBulk => "content-bulk.fifo",
         }
@@ -77,6 +84,7 @@ impl Queue {
             Self::PushWakes => "push-wakes-dead.fifo",
             Self::Operations => "operations-dead.fifo",
             Self::Live => "live-dead.fifo",
+            Self::Deliver => "deliver-dead.fifo",
             Self::Content => "content-dead.fifo",
             Self::ContentBulk => "content-bulk-dead.fifo",
         }
@@ -87,8 +95,8 @@ impl Queue {
     pub fn function_timeout_seconds(self) -> u32 {
         match self {
             Self::LogWakes | Self::Operations => 60,
-            Self::Snapshots | Self::SnapshotsBulk | Self::Live => 15,
-            Self::PushWakes => 30,
+            Self::Snapshots | Self::SnapshotsBulk => 15,
+            Self::PushWakes | Self::Live | Self::Deliver => 30,
             Self::Content | Self::ContentBulk => 900,
         }
     }
@@ -106,15 +114,16 @@ impl Queue {
             | Self::Snapshots
             | Self::SnapshotsBulk
             | Self::PushWakes
-            | Self::Operations
-            | Self::Live => 6 * function,
+            | Self::Operations => 6 * function,
+            // A crash is not to silence readers for minutes.
+            Self::Live | Self::Deliver => 3 * function,
             Self::Content | Self::ContentBulk => function + 60,
         }
     }
 
     fn delay_seconds(self) -> u32 {
         match self {
-            Self::LogWakes | Self::PushWakes => 1,
+            Self::LogWakes | Self::PushWakes | Self::Deliver => 1,
             Self::Snapshots
             | Self::SnapshotsBulk
             | Self::Operations

@@ -22,7 +22,7 @@ pub mod sockets;
 /// The HTTP client of the SDKs that calls the services in this process.
 pub use sdk_in_process as in_process;
 
-pub use self::layout::{AUDIT_BUCKET, CONTENT_BUCKET, INDEXES, NAME, Queue};
+pub use self::layout::{AUDIT_BUCKET, CONTENT_BUCKET, INDEXES, NAME, Queue, WEBHOOK_KEY};
 
 use s3s::service::S3Service;
 use sdk_in_process::{Body, Handler, InProcess, Layer};
@@ -251,6 +251,9 @@ impl Aws {
         create_table(&dynamodb)?;
         dynamodb.reset_counters();
         let secrets = SecretsManager::open(file("secrets.json").as_deref(), clock.clone())?;
+        let mut key = [0; 32];
+        getrandom::fill(&mut key).map_err(|_| AwsError::Random)?;
+        secrets.create_missing(WEBHOOK_KEY, &hex::encode(key))?;
         let s3 = s3::open(&bucket_root, &[NAME, CONTENT_BUCKET, AUDIT_BUCKET], &keys)?;
         let sockets = OpenSockets::default();
         let handlers = BTreeMap::from([

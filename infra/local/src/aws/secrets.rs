@@ -170,6 +170,23 @@ impl SecretsManager {
         Ok(result)
     }
 
+    /// Creates a secret, unless there is one with this name.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn create_missing(&self, name: &str, text: &str) -> Result<(), SecretsError> {
+        let text = text.to_owned();
+        let created = self.create(Create {
+            name: name.to_owned(),
+            client_request_token: None,
+            value: SecretValue { text },
+        });
+        match created {
+            Ok(_) | Err(SecretsError::Exists(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Answers one request, given the name of its operation and its JSON body.
     ///
     /// # Errors

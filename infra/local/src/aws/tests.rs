@@ -54,6 +54,7 @@ async fn opening_creates_queues_table_buckets_and_secrets() {
         (Queue::PushWakes, "180", "1"),
         (Queue::Operations, "360", "0"),
         (Queue::Live, "90", "0"),
+        (Queue::Deliver, "90", "1"),
         (Queue::Content, "960", "0"),
         (Queue::ContentBulk, "960", "0"),
     ] {

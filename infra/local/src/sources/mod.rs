@@ -89,8 +89,8 @@ fn pollers(queue: Queue) -> usize {
         | Queue::Operations
         | Queue::Live => 2,
         Queue::Snapshots => 4,
-        // Content waits for the network and the disk more than for the CPU.
-        Queue::Content | Queue::ContentBulk => 3,
+        // They wait for the network and the disk more than for the CPU.
+        Queue::Deliver | Queue::Content | Queue::ContentBulk => 3,
     }
 }
 
@@ -101,7 +101,7 @@ fn function(queue: Queue) -> &'static str {
         Queue::Snapshots | Queue::SnapshotsBulk => "apply-snapshots",
         Queue::PushWakes => "push-intents",
         Queue::Operations => "run-operations",
-        Queue::Live => "live",
+        Queue::Live | Queue::Deliver => "live",
         Queue::Content | Queue::ContentBulk => "mirror-content",
     }
 }
@@ -141,6 +141,13 @@ fn handler(queue: Queue, functions: &Functions) -> Box<BatchHandler> {
             Box::new(move |event, deadline| {
                 let deps = deps.clone();
                 Box::pin(async move { live::handle_wakes(event, deadline, &deps).await })
+            })
+        }
+        Queue::Deliver => {
+            let deps = functions.live.clone();
+            Box::new(move |event, deadline| {
+                let deps = deps.clone();
+                Box::pin(async move { live::handle_deliveries(event, deadline, &deps).await })
             })
         }
         Queue::Content | Queue::ContentBulk => {

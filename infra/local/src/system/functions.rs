@@ -8,6 +8,7 @@ use objects::Objects;
 use runtime::{Clock, Entropy};
 use store::Store;
 use throttle::{DriveFactory, TenantBudgets};
+use webhooks::RootSecret;
 use worker::{ContentQueues, Queue, SnapshotQueues, WakeQueues};
 
 use crate::aws::{self, Aws};
@@ -58,6 +59,8 @@ pub struct FunctionSettings {
     pub event_days: u32,
     /// What each tenant may use.
     pub tenant_limits: TenantLimits,
+    /// The client that posts to webhook endpoints.
+    pub endpoints: webhooks::Client,
     /// The clock.
     pub clock: Clock,
     /// The source of randomness.
@@ -100,7 +103,9 @@ impl Functions {
             pushes: push_wakes.clone(),
             operations: queue(aws::Queue::Operations),
             live: queue(aws::Queue::Live),
+            deliver: queue(aws::Queue::Deliver),
         };
+        let webhook_key = RootSecret::new(aws.secrets_client(), aws::WEBHOOK_KEY);
         let changes = queue(aws::Queue::Snapshots);
         let bulk = queue(aws::Queue::SnapshotsBulk);
         let snapshots = SnapshotQueues {
@@ -158,6 +163,8 @@ impl Functions {
                 store: store.clone(),
                 contents: contents.clone(),
                 live: wakes.live.clone(),
+                deliver: wakes.deliver.clone(),
+                endpoints: publish_events::EndpointMemory::default(),
                 memory: publish_events::Memory::default(),
                 clock: clock.clone(),
                 entropy: entropy.clone(),
@@ -178,6 +185,9 @@ impl Functions {
                 store: store.clone(),
                 sockets: live::Sockets::new(&aws.sockets_client()),
                 wakes: wakes.live.clone(),
+                deliver: wakes.deliver.clone(),
+                endpoints: settings.endpoints.clone(),
+                webhook_key: webhook_key.clone(),
                 clock: clock.clone(),
                 entropy: entropy.clone(),
             }),
@@ -208,6 +218,8 @@ impl Functions {
                 secrets_prefix: SECRETS_PREFIX.to_owned(),
                 waits_max: WAITS_MAX,
                 live_url: format!("ws://localhost{}", websocket::PATH),
+                webhook_key,
+                webhook_loopback: settings.endpoints.rules().loopback,
             }),
             console: console_at(&format!("ws://localhost{}", websocket::PATH)),
         }

@@ -3,7 +3,7 @@
 mod functions;
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -71,6 +71,8 @@ pub struct Options {
     pub serve_aws: bool,
     /// The names under which the API and the services may be called.
     pub hosts: Hosts,
+    /// True if webhook endpoints may be on this machine.
+    pub webhook_loopback: bool,
 }
 
 /// Returns the limits of the one tenant of this machine: those of a deployment, but for its rates,
@@ -129,6 +131,9 @@ pub enum SystemError {
         /// The problem's detail.
         detail: String,
     },
+    /// The client of webhook endpoints cannot be built.
+    #[error("the client of webhook endpoints cannot be built")]
+    Endpoints(#[source] webhooks::PostError),
     /// The credentials cannot be stored.
     #[error("the credentials cannot be stored in Secrets Manager")]
     Secret(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -181,20 +186,6 @@ impl System {
         let api_url = address.map(|address| format!("http://{address}"));
         let webhook_url = api_url.as_ref().filter(|_| options.push_notifications);
         let local_drive = !options.drive_url.contains("googleapis.com");
-        let functions = Functions::new(
-            &aws,
-            &FunctionSettings {
-                transport: options.transport,
-                content: options.content,
-                drive_url: options.drive_url,
-                webhook_url: webhook_url.map(|url| format!("{url}/webhooks/drive")),
-                history_days: options.history_days,
-                event_days: domain::event::EVENT_DAYS,
-                tenant_limits: options.tenant_limits,
-                clock: clock.clone(),
-                entropy: Entropy::system(),
-            },
-        );
         let (shutdown, stop) = watch::channel(false);
         let mut served = JoinSet::new();
         let sockets = Sockets {
@@ -209,6 +200,27 @@ impl System {
             Some(dir) => Some(write_environment(dir, &aws, &aws_urls)?),
             None => None,
         };
+        let rules = webhooks::Rules {
+            own_hosts: own_hosts(address, &aws_urls, &options.drive_url),
+            loopback: options.webhook_loopback,
+        };
+        let endpoints = webhooks::Client::new(rules, webhooks::system_lookup(), webhooks::TIMEOUT)
+            .map_err(SystemError::Endpoints)?;
+        let functions = Functions::new(
+            &aws,
+            &FunctionSettings {
+                transport: options.transport,
+                content: options.content,
+                drive_url: options.drive_url,
+                webhook_url: webhook_url.map(|url| format!("{url}/webhooks/drive")),
+                history_days: options.history_days,
+                event_days: domain::event::EVENT_DAYS,
+                tenant_limits: options.tenant_limits,
+                endpoints,
+                clock: clock.clone(),
+                entropy: Entropy::system(),
+            },
+        );
         let functions = match address {
             Some(address) => functions.with_live_at(&format!("ws://{address}{}", websocket::PATH)),
             None => functions,
@@ -529,6 +541,19 @@ struct Sockets {
     default_ports: bool,
     serve_aws: bool,
     hosts: Hosts,
+}
+
+/// Returns the hosts of the system, which no webhook endpoint may be.
+fn own_hosts(
+    api: Option<SocketAddr>,
+    services: &BTreeMap<&'static str, String>,
+    drive_url: &str,
+) -> Vec<String> {
+    let urls = services.values().map(String::as_str).chain([drive_url]);
+    let hosts = urls.filter_map(|url| url.split("://").nth(1));
+    let hosts = hosts.filter_map(|rest| rest.split('/').next());
+    let api = api.map(|address| address.to_string());
+    hosts.map(str::to_owned).chain(api).collect()
 }
 
 async fn serve_services(

@@ -19,6 +19,9 @@ pub const LEASE_MILLIS: i64 = 120_000;
 /// The interval at which the logs of an endpoint are looked at although nothing wakes it, in
 /// milliseconds.
 pub const LOOK_MILLIS: i64 = 600_000;
+/// The time after which a new endpoint is looked at for the first time, in milliseconds: those who
+/// wake endpoints may have read shortly before that the tenant has none.
+pub const FIRST_LOOK_MILLIS: i64 = 5_000;
 
 /// The course of an endpoint's deliveries.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -151,7 +154,7 @@ impl Course {
             lease: None,
             trouble: None,
             last: None,
-            look_at: now.plus_millis(LOOK_MILLIS),
+            look_at: now.plus_millis(FIRST_LOOK_MILLIS),
             test: None,
         }
     }

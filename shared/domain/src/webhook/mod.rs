@@ -17,8 +17,8 @@ mod signing;
 
 pub use changes::Changes;
 pub use course::{
-    Answer, Claim, Course, Duty, LEASE_MILLIS, LOOK_MILLIS, Lease, LeaseToken, OwedTest, Place,
-    Rest, Told, Trouble, next_connection,
+    Answer, Claim, Course, Duty, FIRST_LOOK_MILLIS, LEASE_MILLIS, LOOK_MILLIS, Lease, LeaseToken,
+    OwedTest, Place, Rest, Told, Trouble, next_connection,
 };
 pub use delivery::{Delivery, DeliveryKind, DeliveryOutcome};
 pub use delivery_batch::{BODY_BYTES_MAX, Batch, EVENTS_MAX, batch, misses_events};

@@ -60,6 +60,7 @@ async fn a_name_is_connected_to_only_at_a_public_address() {
                     loopback,
                 },
                 lookup,
+                TIMEOUT,
             )
             .unwrap();
             let answer = post(&client, "https://hooks.example.com/").await;
@@ -73,7 +74,7 @@ async fn a_name_is_connected_to_only_at_a_public_address() {
 #[tokio::test]
 async fn literal_addresses_are_refused_without_a_lookup() {
     let (lookup, calls) = finds(&["1.1.1.1"]);
-    let client = Client::new(Rules::default(), lookup).unwrap();
+    let client = Client::new(Rules::default(), lookup, TIMEOUT).unwrap();
     for url in [
         "https://127.0.0.1/",
         "https://169.254.169.254/",
@@ -92,7 +93,7 @@ fn loopback() -> Client {
         own_hosts,
         loopback: true,
     };
-    Client::new(rules, system_lookup()).unwrap()
+    Client::new(rules, system_lookup(), Duration::from_millis(700)).unwrap()
 }
 
 #[tokio::test]
@@ -143,9 +144,17 @@ async fn what_is_not_http_or_has_endless_headers_is_no_answer() {
 }
 
 #[tokio::test]
+async fn who_does_not_answer_is_not_waited_for() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let answer = post(&loopback(), &format!("http://127.0.0.1:{port}/")).await;
+    assert!(matches!(answer, Err(PostError::Timeout)), "{answer:?}");
+}
+
+#[tokio::test]
 async fn http_is_refused_where_loopback_is() {
     let (lookup, _) = finds(&["1.1.1.1"]);
-    let client = Client::new(Rules::default(), lookup).unwrap();
+    let client = Client::new(Rules::default(), lookup, TIMEOUT).unwrap();
     let answer = post(&client, "http://hooks.example.com/").await;
     assert!(matches!(answer, Err(PostError::Refused(Refused::Scheme))));
 }

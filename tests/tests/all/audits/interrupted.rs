@@ -67,6 +67,7 @@ impl Stage {
             drive_url: drive_url.to_owned(),
             webhook_url: None,
             tenant_limits: TenantLimits::none(),
+            endpoints: webhooks::Client::disconnected(),
             history_days: None,
             event_days: domain::event::EVENT_DAYS,
             clock: Clock::new(move || Timestamp::from_millis(now.load(Ordering::Relaxed))),

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_lambda_events::event::sqs::SqsEvent;
-use domain::{ConnectionId, ConnectionKey, FileId, LogId, OperationId, TenantId};
+use domain::{ConnectionId, ConnectionKey, EndpointId, FileId, LogId, OperationId, TenantId};
 use drive_simulator::Edit;
 use local::aws::Queue;
 use proptest::collection::vec;
@@ -15,7 +15,8 @@ use serde_json::{Value, json};
 use sqs_fifo::queue_arn;
 use store::PageRequest;
 use worker::{
-    ContentWake, LiveWake, LogWake, OperationWake, PushWake, SnapshotMessage, queue::file_group,
+    ContentWake, DeliveryWake, LiveWake, LogWake, OperationWake, PushWake, SnapshotMessage,
+    queue::file_group,
 };
 
 use super::mutation::{Mutations, bytes, damage, damaged, mutated, mutations, text};
@@ -86,12 +87,21 @@ impl Real {
         }
         .to_body();
         let live = LiveWake { key: key.clone() }.to_body();
+        let deliver = DeliveryWake {
+            tenant: key.tenant.clone(),
+            endpoint: EndpointId::fresh(1),
+        };
+        let deliver = deliver.to_body();
         let wake = LogWake { key, log }.to_body();
         Self(BTreeMap::from([
             (Queue::LogWakes, vec![serde_json::from_str(&wake).unwrap()]),
             (Queue::PushWakes, vec![serde_json::from_str(&push).unwrap()]),
             (Queue::Operations, vec![serde_json::from_str(&run).unwrap()]),
             (Queue::Live, vec![serde_json::from_str(&live).unwrap()]),
+            (
+                Queue::Deliver,
+                vec![serde_json::from_str(&deliver).unwrap()],
+            ),
             (Queue::Snapshots, bodies.clone()),
             (Queue::SnapshotsBulk, bodies),
             (Queue::Content, vec![content.clone()]),
@@ -119,6 +129,7 @@ fn readable(queue: Queue, body: &str) -> bool {
         Queue::PushWakes => PushWake::from_body(body).is_ok(),
         Queue::Operations => OperationWake::from_body(body).is_ok(),
         Queue::Live => LiveWake::from_body(body).is_ok(),
+        Queue::Deliver => DeliveryWake::from_body(body).is_ok(),
         Queue::Snapshots | Queue::SnapshotsBulk => SnapshotMessage::from_body(body).is_ok(),
         Queue::Content | Queue::ContentBulk => ContentWake::from_body(body).is_ok(),
     }

@@ -116,6 +116,16 @@ fn recorded(aws: &Aws, setting: &FunctionSettings, calls: &Calls) -> Functions {
     }
 }
 
+/// Returns a client of webhook receivers on this machine, which is impatient.
+fn receivers() -> webhooks::Client {
+    let rules = webhooks::Rules {
+        own_hosts: Vec::new(),
+        loopback: true,
+    };
+    let patience = Duration::from_millis(700);
+    webhooks::Client::new(rules, webhooks::system_lookup(), patience).unwrap()
+}
+
 impl ByHand {
     pub async fn start(files: usize) -> Self {
         Self::begin(files, None).await
@@ -149,6 +159,7 @@ impl ByHand {
             drive_url: drive_url.clone(),
             webhook_url: Some(format!("{api_url}/webhooks/drive")),
             tenant_limits: TenantLimits::none(),
+            endpoints: receivers(),
             history_days: Some(90),
             event_days: domain::event::EVENT_DAYS,
             clock: Clock::new(move || Timestamp::from_millis(now())),
@@ -428,6 +439,9 @@ impl ByHand {
                 .await
             }
             Queue::Live => Box::pin(live::handle_wakes(event, deadline, &functions.live)).await,
+            Queue::Deliver => {
+                Box::pin(live::handle_deliveries(event, deadline, &functions.live)).await
+            }
             Queue::Content | Queue::ContentBulk => {
                 Box::pin(mirror_content::handle(
                     event,

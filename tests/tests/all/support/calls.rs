@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use http::Request;
-use local::aws::NAME;
 use local::aws::in_process::{Fault, Layer, fault_layer};
+use local::aws::{NAME, WEBHOOK_KEY};
 use local::system::SECRETS_PREFIX;
 use serde_json::Value;
 
@@ -64,8 +64,12 @@ fn used(request: &Request<Bytes>) -> Vec<(String, String)> {
         }
         "secretsmanager" => {
             let name = body["SecretId"].as_str().unwrap();
-            assert!(name.starts_with(SECRETS_PREFIX), "{name}");
-            vec![(format!("secretsmanager:{operation}"), "secrets".to_owned())]
+            let resource = match name {
+                WEBHOOK_KEY => "webhook-key",
+                name if name.starts_with(SECRETS_PREFIX) => "secrets",
+                other => panic!("{other} is no secret of ours"),
+            };
+            vec![(format!("secretsmanager:{operation}"), resource.to_owned())]
         }
         other => panic!("{other} is no service of ours"),
     }

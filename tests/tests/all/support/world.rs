@@ -197,6 +197,7 @@ impl World {
             default_ports: false,
             serve_aws: false,
             hosts: drive_simulator::Hosts::default(),
+            webhook_loopback: true,
         };
         let system = System::start(options).await.unwrap();
         let key = system

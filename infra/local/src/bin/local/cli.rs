@@ -63,6 +63,10 @@ pub(crate) struct Arguments {
     /// Name of this machine under which its servers may be called, besides localhost and addresses.
     #[arg(long, value_name = "NAME")]
     pub(crate) allow_host: Vec<String>,
+    /// Deliver webhooks to public addresses only. Without it, receivers may be on this machine, and
+    /// then by http.
+    #[arg(long)]
+    pub(crate) webhooks_public_only: bool,
     /// What the tenant may use, as `TENANT_LIMITS` sets it in a deployment:
     /// `requests_per_second=20,uploads=2`.
     #[arg(long, value_name = "LIMITS", default_value = "")]

@@ -184,6 +184,7 @@ impl Sim {
             drive_url: DRIVE_URL.to_owned(),
             webhook_url: Some("https://sync.example/webhooks/drive".to_owned()),
             tenant_limits: start.limits.unwrap_or(TenantLimits::none()),
+            endpoints: webhooks::Client::disconnected(),
             history_days: Some(90),
             event_days: if start.events {
                 log_readers::EVENT_DAYS

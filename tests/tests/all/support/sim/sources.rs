@@ -231,6 +231,11 @@ impl Sim {
                 let work = async move { live::handle_wakes(event, deadline, &deps).await };
                 self.run("live", work).await
             }
+            Queue::Deliver => {
+                let deps = functions.live;
+                let work = async move { live::handle_deliveries(event, deadline, &deps).await };
+                self.run("live", work).await
+            }
             Queue::Content | Queue::ContentBulk => {
                 let deps = functions.mirror_content;
                 let work = async move { mirror_content::handle(event, deadline, &deps).await };

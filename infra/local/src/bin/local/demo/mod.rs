@@ -80,6 +80,7 @@ impl Stage {
             default_ports: false,
             serve_aws: false,
             hosts: arguments.hosts(),
+            webhook_loopback: true,
         };
         let system = System::start(options)
             .await

@@ -43,6 +43,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<(), Failure> {
         default_ports: true,
         serve_aws: arguments.serve_aws,
         hosts: arguments.hosts(),
+        webhook_loopback: !arguments.webhooks_public_only,
     };
     arguments.warn_if_reachable();
     let system = System::start(options)
