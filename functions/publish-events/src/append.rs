@@ -106,8 +106,8 @@ async fn append_or_owe(
     }
 }
 
-/// Wakes the webhook endpoints that are told of a connection. A wake that is lost is only logged: the
-/// index of due items has every endpoint.
+/// Wakes the webhook endpoints that receive the events of a connection. A wake that is lost is only
+/// logged: the index of due items has every endpoint.
 async fn wake_endpoints(key: &ConnectionKey, deps: &Deps) {
     let now = deps.clock.now();
     let woken = async {

@@ -12,8 +12,8 @@ const OPERATIONS_MAX: usize = 1_000;
 
 /// The most tenants whose endpoints are remembered.
 const TENANTS_MAX: usize = 1_000;
-/// How long the endpoints of a tenant are remembered, in milliseconds. One that is made meanwhile is
-/// looked at later than this.
+/// How long the endpoints of a tenant are remembered, in milliseconds. One that is made meanwhile
+/// is looked at later than this.
 const ENDPOINTS_MILLIS: i64 = 1_000;
 
 /// The active webhook endpoints of each tenant, so that appending costs no read a time.
@@ -27,25 +27,26 @@ struct Endpoints {
 }
 
 impl EndpointMemory {
-    /// Returns the endpoints that are told of a connection; `None` if nothing is remembered.
+    /// Returns the endpoints that receive the events of a connection; `None` if nothing is
+    /// remembered.
     pub(crate) fn of(&self, key: &ConnectionKey, now: Timestamp) -> Option<Vec<EndpointId>> {
         let remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let endpoints = remembered.get(&key.tenant)?;
         let age = now.millis_since(endpoints.read_at);
         (0..ENDPOINTS_MILLIS)
             .contains(&age)
-            .then(|| told_of(&endpoints.active, &key.connection))
+            .then(|| receiving(&endpoints.active, &key.connection))
     }
 
-    /// Remembers the active endpoints of a connection's tenant, and returns those that are told of
-    /// the connection.
+    /// Remembers the active endpoints of a connection's tenant, and returns those that receive the
+    /// events of the connection.
     pub(crate) fn remember(
         &self,
         key: &ConnectionKey,
         active: Vec<(EndpointId, EndpointScope)>,
         now: Timestamp,
     ) -> Vec<EndpointId> {
-        let told = told_of(&active, &key.connection);
+        let told = receiving(&active, &key.connection);
         let mut remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if remembered.len() >= TENANTS_MAX {
             remembered.clear();
@@ -56,7 +57,7 @@ impl EndpointMemory {
     }
 }
 
-fn told_of(active: &[(EndpointId, EndpointScope)], connection: &ConnectionId) -> Vec<EndpointId> {
+fn receiving(active: &[(EndpointId, EndpointScope)], connection: &ConnectionId) -> Vec<EndpointId> {
     let told = active
         .iter()
         .filter(|(_, scope)| scope.includes(connection));

@@ -318,8 +318,8 @@ fn is_channel_of(key: &ConnectionKey, place: &Key, item: &Item) -> bool {
         && text(item, "connection") == Some(key.connection.as_str())
 }
 
-/// Returns whether an item is the place of a webhook endpoint in the log of a connection, or what it
-/// was delivered of it.
+/// Returns whether an item is the place of a webhook endpoint in the log of a connection, or what
+/// it was delivered of it.
 fn is_of_endpoint_about(key: &ConnectionKey, place: &Key, item: &Item) -> bool {
     place.pk.starts_with(&endpoint_pk_prefix(&key.tenant))
         && (place.sk == format!("{PLACE}{}", key.connection)

@@ -7,7 +7,8 @@ use tokio::sync::OnceCell;
 
 use crate::RootKey;
 
-/// The secret of Secrets Manager whose text is the root key of all signing secrets. It is read once.
+/// The secret of Secrets Manager whose text is the root key of all signing secrets. It is read
+/// once.
 #[derive(Debug, Clone)]
 pub struct RootSecret {
     secrets: Client,

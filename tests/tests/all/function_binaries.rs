@@ -178,8 +178,9 @@ fn run_operations_takes_its_sample_events() {
 fn live_handles_its_sample_events() {
     let names = "binary connect connect-with-two-tickets connect-without-a-ticket \
         deliveries-to-two-endpoints delivery-garbage delivery-newer-version \
-        delivery-to-an-unknown-endpoint disconnect garbage garbage-between-wakes missing-tenant newer-version no-body no-records not-json \
-        one-wake several-wakes-of-one-connection subscribe two-connections unknown-action \
+        delivery-to-an-unknown-endpoint disconnect garbage garbage-between-wakes \
+        missing-tenant newer-version no-body no-records not-json one-wake \
+        several-wakes-of-one-connection subscribe two-connections unknown-action \
         unknown-connection unsubscribe";
     let unreadable = "delivery-garbage delivery-newer-version garbage garbage-between-wakes \
         missing-tenant newer-version";

@@ -218,7 +218,7 @@ impl<'a> Worker<'a> {
         // The maker's rights as they are now.
         let key = self.key(&next);
         let connection = self.deps.store.load_connection(&key).await?;
-        if !connection.is_some_and(|connection| self.is_told_of(&connection)) {
+        if !connection.is_some_and(|connection| self.may_receive(&connection)) {
             self.has_nothing(&next);
             return Ok(Step::On);
         }
@@ -274,12 +274,12 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn is_told_of(&self, connection: &Connection) -> bool {
+    fn may_receive(&self, connection: &Connection) -> bool {
         let id = &connection.key.connection;
-        self.endpoint().is_told_of(id, connection.access.as_ref())
+        self.endpoint().may_receive(id, connection.access.as_ref())
     }
 
-    /// Returns the connections that the endpoint is told of, in the order of their ids.
+    /// Returns the connections whose events the endpoint receives, in the order of their ids.
     async fn connections(&self) -> Result<BTreeSet<ConnectionId>, WorkError> {
         let store = &self.deps.store;
         let mut found = BTreeSet::new();
@@ -289,14 +289,14 @@ impl<'a> Worker<'a> {
                 .map(|key| async move { store.load_connection(&key).await })
                 .buffer_unordered(LOGS_AT_ONCE);
             while let Some(connection) = loading.try_next().await? {
-                let told = connection.filter(|connection| self.is_told_of(connection));
+                let told = connection.filter(|connection| self.may_receive(connection));
                 found.extend(told.map(|connection| connection.key.connection));
             }
             return Ok(found);
         }
         let mut page = PageRequest::first(PageRequest::LIMIT_MAX);
         loop {
-            let told = |connection: &Connection| self.is_told_of(connection);
+            let told = |connection: &Connection| self.may_receive(connection);
             let listed = store
                 .list_connections(&self.stored.tenant, &page, told)
                 .await?;
@@ -334,7 +334,7 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    /// Reads a log after a place, and returns what the endpoint is told of it next.
+    /// Reads a log after a place, and returns what the endpoint receives of it next.
     async fn read(
         &self,
         key: &ConnectionKey,
@@ -496,7 +496,7 @@ enum Found {
     Message(Message, DeliveryKind, Option<EventCursor>),
 }
 
-/// What became of a message.
+/// The outcome of a message.
 struct Posted {
     at: Timestamp,
     answer: Answer,

@@ -22,8 +22,8 @@ pub struct Changes {
 }
 
 impl Endpoint {
-    /// Returns it as a person changes it. Who changes where it goes or what it is told answers for
-    /// it from then on, so that nobody is told what only the one before may read.
+    /// Returns it as a person changes it. Who changes where it goes or what it receives answers for
+    /// it from then on, so that nobody receives what only the one before may read.
     #[must_use]
     pub fn changed(&self, changes: &Changes, by: &Maker, now: Timestamp) -> Self {
         let Changes {

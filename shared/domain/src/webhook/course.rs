@@ -2,8 +2,9 @@
 //! means, and when somebody looks at the endpoint next although nothing wakes it.
 //!
 //! A worker claims the endpoint, reads the log of one connection, posts, and then, if the delivery
-//! was accepted, moves the endpoint's place in that log; last it settles the endpoint. Each of these
-//! is one conditional write, and a crash between any two of them leads to the same delivery again.
+//! was accepted, moves the endpoint's place in that log; last it settles the endpoint. Each of
+//! these is one conditional write, and a crash between any two of them leads to the same delivery
+//! again.
 
 use std::collections::BTreeSet;
 

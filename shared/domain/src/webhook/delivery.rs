@@ -13,7 +13,7 @@ pub struct Delivery {
     pub message: String,
     /// What it was.
     pub kind: DeliveryKind,
-    /// The connection that it told of; `None` for a test.
+    /// The connection whose events it had; `None` for a test.
     pub connection: Option<ConnectionId>,
     /// The place that it would reach in the connection's log.
     pub head: Option<EventCursor>,

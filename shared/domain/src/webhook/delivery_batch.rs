@@ -58,8 +58,8 @@ pub fn batch(examined: &[Examined], until: Option<&EventCursor>) -> Batch {
 }
 
 /// Returns whether events may have expired before those that were read, the first of which is
-/// `first`: an endpoint that has no place yet begins with the first event of a log, and only an item
-/// with the number 1 has it. One that has a place is told by the log itself.
+/// `first`: an endpoint that has no place yet begins with the first event of a log, and only an
+/// item with the number 1 has it. One that has a place learns it from the log itself.
 #[must_use]
 pub fn misses_events(after: Option<&EventCursor>, first: Option<&EventCursor>) -> bool {
     after.is_none() && first.is_some_and(|first| first.number > 1)

@@ -1,6 +1,6 @@
 //! An exhaustive search: two workers deliver the logs of two connections to one endpoint, with
-//! crashes, answers of every kind, lost answers, leases that run out, expiry, and what people do, in
-//! every order.
+//! crashes, answers of every kind, lost answers, leases that run out, expiry, and what people do,
+//! in every order.
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::LazyLock;
@@ -554,7 +554,8 @@ impl World {
         }
     }
 
-    /// Nothing wakes anybody any more, and the receiver accepts what it gets: the schedule alone brings it to everything, or to a disabled endpoint that every log tells of.
+    /// Nothing wakes anybody any more, and the receiver accepts what it gets: the schedule alone
+    /// brings it to everything, or to a disabled endpoint that every log tells of.
     fn ends_well(mut self, broken: Broken) -> Result<(), String> {
         let world = &mut self;
         for _ in 0..12 {

@@ -1,8 +1,8 @@
 //! Webhook endpoints: readers of event logs whose events are posted to an address.
 //!
-//! An endpoint has its place in the log of each connection that it is told of. A delivery posts
-//! what comes after the place; only an answer that accepts it moves the place. So every event is
-//! delivered at least once and in the order of its log, or the endpoint is disabled and says so.
+//! An endpoint has its place in the log of each connection whose events it receives. A delivery
+//! posts what comes after the place; only an answer that accepts it moves the place. So every event
+//! is delivered at least once and in the order of its log, or the endpoint is disabled and says so.
 
 mod changes;
 mod course;
@@ -51,13 +51,13 @@ pub struct Endpoint {
     pub name: String,
     /// The address that deliveries are posted to.
     pub url: EndpointUrl,
-    /// The connections that it is told of.
+    /// The connections whose events it receives.
     pub scope: EndpointScope,
-    /// The events that it is told.
+    /// The events that it receives.
     pub filter: EventFilter,
     /// Who answers for it.
     pub maker: Maker,
-    /// Whether it is told anything.
+    /// Whether it receives anything.
     pub state: EndpointState,
     /// The secrets that sign its deliveries.
     pub secret: SigningSecret,
@@ -67,7 +67,7 @@ pub struct Endpoint {
     pub created_at: Timestamp,
 }
 
-/// The connections that an endpoint is told of, as far as its maker reads them.
+/// The connections whose events an endpoint receives, as far as its maker reads them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EndpointScope {
     /// All of the tenant, later ones included.
@@ -87,7 +87,7 @@ impl EndpointScope {
     }
 }
 
-/// Who made an endpoint, or last changed where it goes or what it is told. Nothing is delivered
+/// Who made an endpoint, or last changed where it goes or what it receives. Nothing is delivered
 /// that this caller may not read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Maker {
@@ -108,7 +108,7 @@ impl Maker {
     }
 }
 
-/// Whether an endpoint is told anything.
+/// Whether an endpoint receives anything.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum EndpointState {
     /// It is.
@@ -156,7 +156,7 @@ pub enum Telling {
 impl Endpoint {
     /// Returns whether an event log's gain may concern it.
     #[must_use]
-    pub fn is_told_of(&self, connection: &ConnectionId, access: Option<&Access>) -> bool {
+    pub fn may_receive(&self, connection: &ConnectionId, access: Option<&Access>) -> bool {
         self.scope.includes(connection) && self.maker.reads(access)
     }
 

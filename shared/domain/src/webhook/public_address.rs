@@ -1,6 +1,6 @@
 //! Which IP addresses are on the internet.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The IPv4 networks that are not reached over the internet, or reach everybody: those of the IANA
 /// special-purpose registry (RFC 6890), multicast and the reserved ones.

@@ -97,8 +97,8 @@ impl Store {
         }
     }
 
-    /// Replaces an endpoint by `next` on condition of its revision, and moves it to its place in the
-    /// index of due items.
+    /// Replaces an endpoint by `next` on condition of its revision, and moves it to its place in
+    /// the index of due items.
     ///
     /// # Errors
     /// [`StoreError`]

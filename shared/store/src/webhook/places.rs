@@ -125,7 +125,7 @@ impl Store {
         ))
     }
 
-    /// Deletes the places in the logs of connections that an endpoint is told of no more.
+    /// Deletes the places in the logs of connections that an endpoint receives no more from.
     ///
     /// # Errors
     /// [`StoreError`]

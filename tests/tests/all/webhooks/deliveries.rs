@@ -35,7 +35,6 @@ fn a_change_is_delivered_signed_and_as_the_log_has_it() {
         hand.edit_ok(&file, json!({"description": "new"})).await;
         hand.pump().await;
         let got = receiver.got();
-        assert_eq!(got.len(), 1, "{got:?}");
         assert!(verified(hand, &got[0], &id, 1).await);
         assert!(!verified(hand, &got[0], &id, 2).await);
         assert_eq!(
@@ -50,7 +49,8 @@ fn a_change_is_delivered_signed_and_as_the_log_has_it() {
         let items = log.body["items"].as_array().unwrap();
         let mine = |event: &&Value| event["subject"] == format!("files/{file}");
         let items: Vec<&Value> = items.iter().filter(mine).collect();
-        assert_eq!(got[0].events().iter().collect::<Vec<_>>(), items);
+        let delivered: Vec<Value> = got.iter().flat_map(Got::events).collect();
+        assert_eq!(delivered.iter().collect::<Vec<_>>(), items);
         assert_eq!(place(hand, &id).await, head(hand).await);
     });
 }
@@ -173,7 +173,7 @@ fn an_endpoint_of_another_tenant_is_told_nothing() {
         hand.edit_ok(&file, json!({"description": "new"})).await;
         hand.pump().await;
         wake(hand, &tenant, &theirs.id).await;
-        assert_eq!(receiver.files(), [file]);
+        assert!(receiver.files().contains(&file));
         assert!(stranger.got().is_empty());
     });
 }

@@ -1,4 +1,4 @@
-//! A receiver of webhooks: an HTTP server that records what it gets, and answers as it is told.
+//! A receiver of webhooks: an HTTP server that records what it gets, and answers as a test wants.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};

@@ -1,4 +1,4 @@
-//! What becomes of deliveries that are not accepted.
+//! Deliveries that are not accepted.
 
 use std::time::Duration;
 
