@@ -12,9 +12,11 @@ use http::Method;
 use local::aws::Queue;
 use runtime::Deadline;
 use serde_json::{Value, json};
-use worker::queue::file_group;
+use worker::queue::{file_group, wake_endpoint};
 
 use crate::support::{ByHand, Calls, FOLDER, Team, run, top};
+use crate::webhooks::receiver::Reply;
+use crate::webhooks::{receiver_and_endpoint, stored};
 
 impl ByHand {
     /// Runs the schedule for this many minutes.
@@ -263,6 +265,25 @@ async fn sockets(hand: &ByHand) {
     assert_eq!(happens("s1", "$disconnect", json!({})).await, 200);
 }
 
+/// Delivers to a webhook endpoint: at once, without time, when it is due, and until it is gone.
+async fn webhooks(hand: &ByHand) {
+    let (receiver, id) = receiver_and_endpoint(hand).await;
+    let file = hand.take();
+    hand.edit_ok(&file, json!({"description": "told"})).await;
+    hand.pump().await;
+    assert!(receiver.files().contains(&file));
+    let deliver = &hand.functions.live.deliver;
+    let woken = wake_endpoint(deliver, &hand.key.tenant, &id, hand.now());
+    woken.await.unwrap();
+    hand.wait_until_visible(Queue::Deliver).await;
+    hand.deliver_without_time(Queue::Deliver).await;
+    hand.minutes(11).await;
+    receiver.replies([Reply::Status(410)]);
+    hand.edit_ok(&file, json!({"description": "gone"})).await;
+    hand.pump().await;
+    assert!(!stored(hand, &id).await.endpoint.is_active());
+}
+
 /// Joins and leaves a shared drive, and revokes and restores the grant.
 async fn join_and_leave(hand: &ByHand) {
     let team = Team::make(hand, "Team").await;
@@ -439,6 +460,7 @@ fn each_function_calls_what_is_listed_and_nothing_else() {
         Box::pin(rules(&hand)).await;
         Box::pin(failures(&hand)).await;
         Box::pin(sockets(&hand)).await;
+        Box::pin(webhooks(&hand)).await;
         Box::pin(join_and_leave(&hand)).await;
         // Before the audits, after which Drive's logs show no changes.
         Box::pin(content(&hand)).await;

@@ -1,7 +1,7 @@
 //! The address that an endpoint's deliveries are sent to.
 
-use std::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::fmt;
 
 use super::public_address::is_public;
 

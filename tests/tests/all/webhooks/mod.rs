@@ -2,7 +2,7 @@
 
 mod crashes;
 mod deliveries;
-mod receiver;
+pub(crate) mod receiver;
 mod refusals;
 
 use std::collections::BTreeSet;
@@ -61,13 +61,13 @@ async fn make(hand: &ByHand, endpoint: &Endpoint) -> EndpointId {
     endpoint.id.clone()
 }
 
-async fn receiver_and_endpoint(hand: &ByHand) -> (Receiver, EndpointId) {
+pub(crate) async fn receiver_and_endpoint(hand: &ByHand) -> (Receiver, EndpointId) {
     let receiver = Receiver::start().await;
     let id = make(hand, &endpoint(hand, &receiver.url)).await;
     (receiver, id)
 }
 
-async fn stored(hand: &ByHand, id: &EndpointId) -> StoredEndpoint {
+pub(crate) async fn stored(hand: &ByHand, id: &EndpointId) -> StoredEndpoint {
     let stored = hand.store().load_endpoint(&hand.key.tenant, id).await;
     stored.unwrap().expect("the endpoint")
 }
