@@ -1,11 +1,10 @@
 // A list of which only the rows in sight are made.
 
 import { html } from "./vendor/lit-html/lit-html.js";
-import { repeat } from "./vendor/lit-html/directives/repeat.js";
 import { update } from "./app.js";
 
 /** Rows made beyond those in sight, above and below. */
-const SPARE = 12;
+const SPARE = 6;
 
 /**
  * What is known of a list on the screen.
@@ -22,10 +21,9 @@ export const scroll = () => ({ top: 0, height: 600 });
  * @param {string} label
  * @param {readonly T[]} items
  * @param {number} rowHeight
- * @param {(item: T) => unknown} key
  * @param {(item: T, index: number) => unknown} row
  */
-export function rows(at, label, items, rowHeight, key, row) {
+export function rows(at, label, items, rowHeight, row) {
   const first = Math.max(0, Math.floor(at.top / rowHeight) - SPARE);
   const last = Math.min(items.length, Math.ceil((at.top + at.height) / rowHeight) + SPARE);
   const moved = (/** @type {Event} */ event) => {
@@ -35,20 +33,20 @@ export function rows(at, label, items, rowHeight, key, row) {
     at.height = target.clientHeight;
     if (Math.floor(at.top / rowHeight) !== before) update();
   };
+  const height = `height: ${rowHeight}px`;
+  // Elements are used again for other rows: most of the time of scrolling would be making them.
   const seen = items.slice(first, last).map((item, n) => ({ item, index: first + n }));
   return html`<div class="rows" role="region" aria-label=${label} tabindex="0" @scroll=${moved}>
     <div class="space" .style=${`height: ${items.length * rowHeight}px`}>
       <div role="list" class="seen" .style=${`top: ${first * rowHeight}px`}>
-        ${repeat(
-          seen,
-          ({ item }) => key(item),
+        ${seen.map(
           ({ item, index }) =>
             html`<div
               role="listitem"
               class="row"
               aria-setsize=${items.length}
               aria-posinset=${index + 1}
-              .style=${`height: ${rowHeight}px`}
+              .style=${height}
             >
               ${row(item, index)}
             </div>`,

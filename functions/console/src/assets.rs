@@ -41,10 +41,6 @@ pub(crate) const ASSETS: &[(&str, &[u8])] = assets![
     "session.js",
     "ui.js",
     "vendor/lit-html/LICENSE",
-    "vendor/lit-html/directive-helpers.js",
-    "vendor/lit-html/directive.js",
-    "vendor/lit-html/directives/live.js",
-    "vendor/lit-html/directives/repeat.js",
     "vendor/lit-html/lit-html.js",
     "words.js",
 ];

@@ -188,7 +188,7 @@ export function conflicts({ connection = "", conflict: named = "" }, query) {
                 }
               </p>`
             : html`<div class="split">
-                ${rows(place, "Conflicts", all, ROW_PIXELS, (one) => one.id, row)}
+                ${rows(place, "Conflicts", all, ROW_PIXELS, row)}
                 ${conflict ? card(conflict) : nothing}
               </div>`,
         )}

@@ -154,14 +154,7 @@ export function tree({ connection = "" }, query) {
                   <span>Name</span><span>Kind</span><span>Changed by</span><span>Size</span
                   ><span>State</span>
                 </div>
-                ${rows(
-                  place,
-                  "Files",
-                  shown(),
-                  ROW_PIXELS,
-                  (file) => file.id,
-                  (file) => row(connection, file),
-                )}
+                ${rows(place, "Files", shown(), ROW_PIXELS, (file) => row(connection, file))}
               </div>`
             : loaded(
                 files,
