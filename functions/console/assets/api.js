@@ -26,7 +26,10 @@ export class Problem extends Error {
   }
 }
 
-/** @typedef {{ method: string, url: string, body?: unknown, headers: Record<string, string> }} Call */
+/**
+ * @typedef {{ method: string, url: string, body?: unknown,
+ *   headers: Record<string, string> }} Call
+ */
 
 /** The calls behind the page that is shown, newest last. @type {Map<string, Call>} */
 const calls = new Map();

@@ -22,7 +22,10 @@ export const TAKE_BACK_SECONDS = 10;
  * @property {() => void} [leave]
  */
 
-/** @typedef {{ text: unknown, until: number, run: () => Promise<unknown>, undo: () => void }} Pending */
+/**
+ * @typedef {{ text: unknown, until: number, run: () => Promise<unknown>,
+ *   undo: () => void }} Pending
+ */
 /** @typedef {{ title: string, body: () => unknown, yes: string, danger: boolean,
  *   ready: () => boolean, done: (confirmed: boolean) => void }} Question */
 

@@ -141,8 +141,8 @@ export function decided(conflict, folder) {
       : resolution.choose === "drive"
         ? valueOf(field, conflict.app, folder)
         : null;
+  const why = resolution.reason ? words.reason(resolution.reason) : "";
   return html`Settled by ${words.person(resolution.by)}: <b>${value}</b>${
       lost === null ? nothing : html`; <s>${lost}</s> was dropped`
-    }.
-    ${resolution.reason ? html`<span class="quiet">${words.reason(resolution.reason)}</span>` : nothing}`;
+    }. <span class="quiet">${why}</span>`;
 }

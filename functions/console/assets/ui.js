@@ -91,11 +91,11 @@ export function why({ value }) {
   if (!value) return nothing;
   const reasons = [value, ...value.also];
   return reasons.map(
-    ({ group, sentence, what_to_do, next_try_at }) =>
+    ({ group, sentence, what_to_do, next_try_at: next }) =>
       html`<p class="note ${group === "needs_person" ? "warn" : ""}">
         ${foreign(sentence)}
         ${what_to_do ? html`<span class="quiet">${foreign(what_to_do)}</span>` : nothing}
-        ${next_try_at ? html`<span class="quiet">Tried again ${time(next_try_at)}.</span>` : nothing}
+        ${next ? html`<span class="quiet">Tried again ${time(next)}.</span>` : nothing}
       </p>`,
   );
 }

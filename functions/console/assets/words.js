@@ -193,13 +193,15 @@ export const reason = (reason) =>
  */
 export function remedy(suspension) {
   const why = suspension?.reason ?? "";
+  const again = "It is tried again every 15 minutes, and at once with Resume.";
   if (/secret|credential|grant|token|auth|key/i.test(why)) {
-    return "Put valid credentials into its secret. It is tried again every 15 minutes, and at once with Resume.";
+    return `Put valid credentials into its secret. ${again}`;
   }
   if (/account|user|binding/i.test(why)) {
-    return "The credentials lead to another account. Put those of the first one into its secret, or set replace_account.";
+    const other = "The credentials lead to another account.";
+    return `${other} Put those of the first one into its secret, or set replace_account.`;
   }
-  return "It is tried again every 15 minutes, and at once with Resume.";
+  return again;
 }
 
 /**
@@ -209,7 +211,8 @@ export function remedy(suspension) {
 export function policy(policy) {
   if (policy === undefined) return "a person decides";
   if (typeof policy === "object") {
-    return `the last writer wins within ${policy.last_writer_wins.window_seconds} s, otherwise a person decides`;
+    const seconds = policy.last_writer_wins.window_seconds;
+    return `the last writer wins within ${seconds} s, otherwise a person decides`;
   }
   return (
     {

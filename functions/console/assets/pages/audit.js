@@ -46,7 +46,7 @@ export function audit(_, query) {
       )}
       <p class="bar">
         ${asOf(acts)} ${button("Load again", () => acts.reload(), { small: true })}
-        ${acts.value ? button("Save as JSON lines", () => save(acts.value?.items ?? []), { small: true }) : nothing}
+        ${button("Save as JSON lines", () => save(acts.value?.items ?? []), { small: true })}
       </p>
     `,
   };
@@ -85,11 +85,12 @@ const list = (acts) =>
     acts.slice(0, 1_000).map((act) => {
       const more = /** @type {Act} */ (act);
       const file = typeof more["file"] === "string" ? more["file"] : "";
+      const { connection } = act;
       return [
         time(act.at, { clock: true }),
         html`${foreign(act.subject ?? act.by)} <span class="quiet">${act.role ?? ""}</span>`,
         words.plain(act.what),
-        html`${act.connection ? link(at(act.connection), html`<code>${act.connection}</code>`) : nothing}
+        html`${connection ? link(at(connection), html`<code>${connection}</code>`) : nothing}
         ${
           act.connection && file
             ? link(at(act.connection, "files", file), html`<code>${file.slice(0, 12)}</code>`)

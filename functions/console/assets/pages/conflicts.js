@@ -242,11 +242,10 @@ export function conflicts({ connection = "", conflict: named = "" }, query) {
     const context = contextOf(connection, conflict, files);
     const value = (/** @type {unknown} */ v) => valueOf(conflict.field, v, folder);
     const before = String(value(conflict.base));
+    const name = foreign(context.name || nameOf(conflict));
     return html`<article class="conflict" aria-label="Conflict">
       <div class="head">
-        <h2>
-          ${link(at(connection, "files", conflict.file_id), foreign(context.name || nameOf(conflict)))}
-        </h2>
+        <h2>${link(at(connection, "files", conflict.file_id), name)}</h2>
         <span>${words.field(conflict.field)}</span>
         <span class="quiet">open since ${time(conflict.opened_at, { clock: true })}</span>
       </div>
@@ -301,12 +300,13 @@ export function conflicts({ connection = "", conflict: named = "" }, query) {
       return html`<p>Both are being kept; the second file is not in Drive yet.</p>`;
     }
     if (!may("editor")) return html`<p class="quiet">An editor can settle it.</p>`;
+    const disabled = conflict.held ?? false;
     return html`<div class="outcomes">
       ${outcomes(conflict, folder).map(
         ({ choose, key, keep, effect }) =>
           html`<div>
             ${button(html`${keep}`, () => decide(conflict, { choose }, keep), {
-              disabled: conflict.held ?? false,
+              disabled,
               key,
             })}
             <p class="quiet">${effect}</p>
@@ -316,7 +316,7 @@ export function conflicts({ connection = "", conflict: named = "" }, query) {
         ["content", "existence", "parent"].includes(conflict.field)
           ? nothing
           : html`<div>
-              ${button("Another value…", () => another(conflict), { disabled: conflict.held ?? false })}
+              ${button("Another value…", () => another(conflict), { disabled })}
               <p class="quiet">Both sides will get it.</p>
             </div>`
       }
@@ -395,7 +395,10 @@ function changes(before, after) {
   >`;
 }
 
-/** @typedef {{ name: string, path: string, app?: unknown, drive?: unknown, isOld: boolean }} Context */
+/**
+ * @typedef {{ name: string, path: string, app?: unknown, drive?: unknown,
+ *   isOld: boolean }} Context
+ */
 
 /**
  * Returns what is known of the file of a conflict, and who changed each side, when and through

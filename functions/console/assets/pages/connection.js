@@ -49,6 +49,8 @@ export function connection({ connection: id = "" }) {
 function stateOf(id, settings, status, operations = []) {
   const { attention, pace, writes } = status;
   const more = attention.more ? "+" : "";
+  const conflicts = `${format.counted(attention.open_conflicts, "open conflict")}${more}`;
+  const refused = `${format.number(attention.failed)}${more} refused by Drive`;
   const within = { connection: id };
   return html`<section>
     <div class="head">
@@ -87,8 +89,8 @@ function stateOf(id, settings, status, operations = []) {
     ${facts([
       [
         "Waits for a person",
-        html`${link(at(id, "conflicts"), `${format.counted(attention.open_conflicts, "open conflict")}${more}`)},
-        ${link(`${at(id, "owed")}?status=failed`, `${format.number(attention.failed)}${more} refused by Drive`)}`,
+        html`${link(at(id, "conflicts"), conflicts)},
+        ${link(`${at(id, "owed")}?status=failed`, refused)}`,
       ],
       ["Owed to Drive", link(at(id, "owed"), `${format.counted(attention.owed, "file")}${more}`)],
       [
@@ -134,10 +136,11 @@ function actions(id, settings) {
       () => act(said, () => api.post("/v1/connections/{connection}/sync", within, body)),
       { small: true, title },
     );
+  const audit = "Compares both sides, and changes nothing";
   return html`
     ${sync("Read changes", { mode: "delta" }, "Drive is being read.", "Reads the change logs now")}
     ${sync("List everything", { mode: "full" }, "A full sync has begun.", "Lists every file again")}
-    ${sync("Audit", { mode: "audit", dry_run: true }, "An audit has begun.", "Compares both sides, and changes nothing")}
+    ${sync("Audit", { mode: "audit", dry_run: true }, "An audit has begun.", audit)}
     ${
       settings.state === "active"
         ? button(

@@ -48,7 +48,7 @@ export function events(_, query) {
           if (!shown.isPaused) log.reload();
           update();
         })}
-        ${shown.waiting > 0 ? html`<span class="quiet">${shown.waiting} more meanwhile</span>` : nothing}
+        <span class="quiet">${shown.waiting > 0 ? `${shown.waiting} more meanwhile` : ""}</span>
         ${asOf(log)}
       </p>
       ${problem(shown.error)} ${loaded(log, () => list(chosen(), shown.events))}

@@ -14,6 +14,7 @@ import { fileBadges, FOLDER } from "./tree.js";
 
 /** @import { Schemas } from "../../types.js" */
 /** @typedef {Schemas["File"]} File */
+/** @typedef {import("./timeline.js").Sources} Sources */
 
 /**
  * @param {Record<string, string>} within
@@ -31,15 +32,22 @@ export function file({ connection = "", file: id = "" }) {
     connection,
     resources: [one, reason, past],
     view: () => html`
-      ${loaded(one, (file) => html`${head(connection, file, reason)}${sides(connection, file)}${access(file)}`)}
+      ${loaded(one, (file) => [head(connection, file, reason), sides(file), access(file)])}
       <section>
         <h2>What happened to it</h2>
-        ${loaded(past, (sources) => (one.value ? timeline(connection, one.value, sources) : nothing))}
+        ${one.value ? loaded(past, timelineOf(connection, one.value)) : nothing}
       </section>
       <p>${asOf(one)}</p>
     `,
   };
 }
+
+/**
+ * @param {string} connection
+ * @param {File} file
+ */
+const timelineOf = (connection, file) => (/** @type {Sources} */ sources) =>
+  timeline(connection, file, sources);
 
 /**
  * @param {string} connection
@@ -219,10 +227,9 @@ async function edit(connection, file) {
 
 /**
  * The fields, with Drive's value where it is another.
- * @param {string} connection
  * @param {File} file
  */
-function sides(connection, file) {
+function sides(file) {
   const { fields, drive } = file;
   const other = /** @type {Record<string, any>} */ (drive);
   /** @type {[string, unknown, unknown][]} */

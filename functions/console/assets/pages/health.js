@@ -47,6 +47,7 @@ export function health() {
  * @param {{ at: number, lag: number, owed: number, conflicts: number }[]} samples
  */
 function counts({ connections, attention, logs, partial }, samples) {
+  const lag = logs.lag_millis_max ?? null;
   const plus = attention.more ? "+" : "";
   const since = samples[0] ? format.span(Date.now() - samples[0].at) : "";
   return html`<section>
@@ -69,7 +70,7 @@ function counts({ connections, attention, logs, partial }, samples) {
       ],
       [
         "Largest lag of a last change",
-        html`${logs.lag_millis_max == null ? "–" : `${(logs.lag_millis_max / 1_000).toFixed(1)} s`}
+        html`${lag === null ? "–" : `${(lag / 1_000).toFixed(1)} s`}
         ${spark(
           "Lag, seconds",
           samples.map((one) => one.lag),

@@ -101,10 +101,12 @@ const redrive = (ids) =>
 /** @param {Letter} letter */
 function card(letter) {
   const isWaiting = letter.status === "parked";
+  const state = badge("quiet", words.plain(letter.status));
+  const { file_id: file } = letter;
   return html`<li class="card">
     <div class="head">
       <h2>${foreign(letter.reason)}</h2>
-      ${isWaiting ? badge("warn", "waits for a decision") : badge("quiet", words.plain(letter.status))}
+      ${isWaiting ? badge("warn", "waits for a decision") : state}
       ${
         isWaiting && may("operator")
           ? html`<span class="actions"
@@ -116,10 +118,8 @@ function card(letter) {
     </div>
     <p>
       ${
-        letter.file_id
-          ? html`File
-            ${link(at(letter.connection, "files", letter.file_id), html`<code>${letter.file_id}</code>`)}
-            ·`
+        file
+          ? html`File ${link(at(letter.connection, "files", file), html`<code>${file}</code>`)} ·`
           : nothing
       }
       <span class="quiet">

@@ -63,13 +63,14 @@ function need(row) {
 function totals(rows) {
   const sum = (/** @type {(row: Row) => number} */ of) => rows.reduce((n, row) => n + of(row), 0);
   const waiting = rows.filter((row) => row.need > 1).length;
+  const verb = waiting === 1 ? "waits" : "wait";
   const conflicts = sum((row) => row.status.attention.open_conflicts);
   const refused = sum((row) => row.status.attention.failed);
   return html`<p class="lead">
     ${
       waiting === 0
         ? "Nothing waits for a person."
-        : `${format.counted(waiting, "connection")} ${waiting === 1 ? "waits" : "wait"} for a person: `
+        : `${format.counted(waiting, "connection")} ${verb} for a person: `
     }
     ${
       waiting === 0
@@ -215,8 +216,9 @@ function actions(connection) {
   const sync = (/** @type {Schemas["SyncBody"]} */ body, /** @type {string} */ said) => () =>
     act(said, () => api.post("/v1/connections/{connection}/sync", within, body));
   const small = { small: true };
+  const dryRun = /** @type {const} */ ({ mode: "audit", dry_run: true });
   return html`${button("Read changes", sync({ mode: "delta" }, "Drive is being read."), small)}
-  ${button("Audit (changes nothing)", sync({ mode: "audit", dry_run: true }, "An audit has begun."), small)}
+  ${button("Audit (changes nothing)", sync(dryRun, "An audit has begun."), small)}
   ${
     connection.state === "active"
       ? button(

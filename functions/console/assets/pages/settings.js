@@ -15,6 +15,12 @@ import * as words from "../words.js";
 /** A preview looks at this many files. */
 const PREVIEW_MAX = 2_000;
 const POLICIES = ["manual", "drive_wins", "app_wins", "most_restrictive", "keep_both"];
+/** What a rule asks for, by its kind. @type {Record<string, string>} */
+const ASKED = {
+  name: "Name, with * and ?",
+  folder: "Id of the folder",
+  mime_type: "MIME type, with *",
+};
 const FIELDS = "name description starred trashed parent properties permissions content existence";
 
 /**
@@ -62,6 +68,7 @@ function rules(of) {
     ...include.map((rule) => ({ which: /** @type {Which} */ ("include"), rule })),
     ...exclude.map((rule) => ({ which: /** @type {Which} */ ("exclude"), rule })),
   ];
+  const verb = exclude.length === 1 ? "leaves" : "leave";
   const without = (/** @type {Schemas["Rule"]} */ gone) => ({
     rules: {
       include: include.filter((rule) => rule !== gone),
@@ -88,7 +95,7 @@ function rules(of) {
       }${
         exclude.length === 0
           ? "."
-          : `, but for what ${format.counted(exclude.length, "rule")} ${exclude.length === 1 ? "leaves" : "leave"} out.`
+          : `, but for what ${format.counted(exclude.length, "rule")} ${verb} out.`
       }
     </p>
     ${
@@ -139,10 +146,10 @@ async function addRule(of, which) {
     if (text.trim() === "") return nothing;
     if (sample === null) return html`<p class="loading">Looking at the files…</p>`;
     const found = sample.filter((file) => matches(rule(), file));
+    const below = kind === "mime_type" ? "" : ", and takes with it what lies below";
     return html`<p>
         It matches <b>${format.counted(found.length, "file")}</b> of
-        ${isWhole ? "all" : "the first"}
-        ${format.number(sample.length)}${"mime_type" in rule() ? "" : ", and takes with it what lies below"}.
+        ${isWhole ? "all" : "the first"} ${format.number(sample.length)}${below}.
         ${found.length === 0 ? badge("warn", "matches nothing there") : nothing}
       </p>
       <ol class="preview">
@@ -164,7 +171,7 @@ async function addRule(of, which) {
           </select>
         </label>
         <label
-          >${kind === "name" ? "Name, with * and ?" : kind === "folder" ? "Id of the folder" : "MIME type, with *"}
+          >${ASKED[kind]}
           <input
             @input=${typed}
             placeholder=${kind === "name" ? "*.tmp" : kind === "folder" ? "1TeamFolder" : "video/*"}
@@ -174,8 +181,10 @@ async function addRule(of, which) {
       <p>
         ${
           text.trim() === ""
-            ? "Nothing is deleted: what is left out is not shown and not edited, and keeps following Drive."
-            : html`${which === "include" ? "From now on only this is taken in" : "From now on this is left out"}:
+            ? `Nothing is deleted: what is left out is neither shown nor edited, and keeps following
+                Drive.`
+            : html`From now on
+              ${which === "include" ? "only this is taken in" : "this is left out"}:
               ${foreign(words.rule(rule()))}.`
         }
       </p>
@@ -220,6 +229,10 @@ function glob(pattern) {
   return new RegExp(`^${escaped.join("")}$`, "iu");
 }
 
+/** @param {boolean} isChosen */
+const asEvery = (isChosen) =>
+  html`<option value="" ?selected=${isChosen}>as for every field</option>`;
+
 /** @param {Connection} of */
 function policies(of) {
   const fields = of.policies.fields ?? {};
@@ -234,7 +247,7 @@ function policies(of) {
       name === "default" ? "every field" : words.field(name),
       may("operator") && isWord
         ? html`<select aria-label=${`Policy for ${name}`} @change=${set}>
-            ${name === "default" ? nothing : html`<option value="" ?selected=${policy === undefined}>as for every field</option>`}
+            ${name === "default" ? nothing : asEvery(policy === undefined)}
             ${POLICIES.map(
               (one) =>
                 html`<option value=${one} ?selected=${one === policy}>

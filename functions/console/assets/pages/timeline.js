@@ -10,6 +10,7 @@ import { badge, button, foreign, link, time } from "../ui.js";
 import * as words from "../words.js";
 
 /** @import { Schemas } from "../../types.js" */
+/** @typedef {Record<string, string>} Keys */
 /** @typedef {{ at: string, who: string, what: unknown, actions?: unknown }} Entry */
 /** @typedef {{ history: Schemas["HistoryEntry"][], events: Schemas["Event"][],
  *   versions: Schemas["Version"][], operations: Schemas["Operation"][] }} Sources */
@@ -121,7 +122,26 @@ function change(name, before, after) {
   if (name === "starred") return after ? html`starred ` : html`star removed `;
   if (name === "parent") return html`moved to another folder `;
   if (name === "permissions") return html`sharing changed `;
-  return html`${words.field(name)}: ${foreign(before) ?? "nothing"} → <b>${foreign(after)}</b> `;
+  if (name === "properties") {
+    const [left, right] = [before, after].map((one) => /** @type {Keys} */ (one ?? {}));
+    return properties(left ?? {}, right ?? {});
+  }
+  if (before === "" || before === null)
+    return html`${words.field(name)}: <b>${foreign(after)}</b> `;
+  const now = after === "" || after === null ? "nothing" : foreign(after);
+  return html`${words.field(name)}: ${foreign(before)} → <b>${now}</b> `;
+}
+
+/**
+ * @param {Keys} before
+ * @param {Keys} after
+ */
+function properties(before, after) {
+  const keys = [...new Set([...Object.keys(before), ...Object.keys(after)])].sort();
+  const changed = keys.filter((key) => before[key] !== after[key]);
+  return changed.map(
+    (key) => html`property ${foreign(key)}: <b>${foreign(after[key] ?? "removed")}</b> `,
+  );
 }
 
 /**
@@ -139,6 +159,7 @@ function ofEvents(connection, { events, history }) {
     })
     .map((event) => {
       const { data } = event;
+      const { conflict } = data;
       const fields = (data.fields ?? []).map(words.field).join(", ");
       const what =
         event.type === "file:modified" && data.by !== "drive"
@@ -148,8 +169,8 @@ function ofEvents(connection, { events, history }) {
         at: event.time,
         who: data.by,
         what: html`${what}
-        ${data.conflict ? link(at(connection, "conflicts", data.conflict), "Show the conflict") : nothing}
-        ${data.reason ? html`<span class="quiet">${foreign(words.reason(data.reason))}</span>` : nothing}`,
+          ${conflict ? link(at(connection, "conflicts", conflict), "Show the conflict") : nothing}
+          <span class="quiet">${data.reason ? foreign(words.reason(data.reason)) : nothing}</span>`,
       };
     });
 }
