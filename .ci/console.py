@@ -197,6 +197,15 @@ def settle(person, system, files, picture):
     person.sees("8 conflicts settled.")
     until("Drive has the application's names", lambda: HOSTILE[0] in system.drive("GET", f"files/{files['report 9.txt']}")["name"])
 
+    # Alice makes one on the page for that.
+    person.goes("/console/play", "Play")
+    person.presses("Rename on both sides")
+    until("the conflict is open", lambda: system.attention("open_conflicts") == 1)
+    person.goes(f"{system.at}/conflicts", "Conflicts")
+    expect(person.page.get_by_role("article", name="Conflict")).to_be_visible()
+    person.page.keyboard.press("1")
+    until("it is settled", lambda: system.attention("open_conflicts") == 0)
+
 
 def retry(person, system, files):
     """What Drive refused is tried again, and passes."""
