@@ -44,7 +44,7 @@ mod http {
     mod response_size;
     mod responses;
     pub(crate) mod role_word;
-    mod view_enum;
+    pub(crate) mod view_enum;
 
     pub use auth::ClaimNames;
     pub(crate) use auth::{Caller, Needs, authorize};
@@ -172,6 +172,15 @@ mod dead_letters {
     pub(crate) mod dead_letter_view;
     pub(crate) mod read_dead_letters;
     pub(crate) mod redrive;
+}
+
+mod endpoints {
+    pub(crate) mod event_type_word;
+    pub(crate) mod manage_webhooks;
+    pub(crate) mod webhook_actions;
+    pub(crate) mod webhook_body;
+    pub(crate) mod webhook_path;
+    pub(crate) mod webhook_view;
 }
 
 use std::sync::Arc;

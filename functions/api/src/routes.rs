@@ -30,6 +30,12 @@ use crate::content::direct_content::{get_content, put_content};
 use crate::content::multipart_upload::{abort_upload, begin_upload, commit_upload, get_upload};
 use crate::dead_letters::read_dead_letters::{get_dead_letter, list_dead_letters};
 use crate::dead_letters::redrive::{drop_dead_letter, redrive_dead_letters};
+use crate::endpoints::manage_webhooks::{
+    create_webhook, delete_webhook, get_webhook, list_webhooks, update_webhook,
+};
+use crate::endpoints::webhook_actions::{
+    list_webhook_deliveries, replay_webhook, rotate_webhook_secret, test_webhook,
+};
 use crate::erasures::erase_people::{
     cancel_person_erasure, erase_person, get_person_erasure, list_person_erasures,
 };
@@ -154,6 +160,16 @@ routes! {
     GET    "/v1/limits"                                               viewer   get_limits;
 
     POST   "/v1/live/tickets"                                         viewer   create_live_ticket;
+
+    GET    "/v1/webhooks"                                             operator list_webhooks;
+    POST   "/v1/webhooks"                                             operator create_webhook;
+    GET    "/v1/webhooks/{webhook}"                                   operator get_webhook;
+    PATCH  "/v1/webhooks/{webhook}"                                   operator update_webhook;
+    DELETE "/v1/webhooks/{webhook}"                                   operator delete_webhook;
+    POST   "/v1/webhooks/{webhook}/test"                              operator test_webhook;
+    POST   "/v1/webhooks/{webhook}/rotate"                            operator rotate_webhook_secret;
+    GET    "/v1/webhooks/{webhook}/deliveries"                        operator list_webhook_deliveries;
+    POST   "/v1/webhooks/{webhook}/replay"                            operator replay_webhook;
 
     GET    "/v1/exports"                                              admin    list_exports;
     POST   "/v1/exports"                                              admin    begin_export;

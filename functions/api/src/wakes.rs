@@ -1,7 +1,7 @@
 //! Wakes that are sent after a write. What they point to is stored: a lost wake only delays it
 //! until the sweep finds it, so a failure to send one is logged and not reported to the caller.
 
-use domain::{ConnectionKey, FileRecord, LogId};
+use domain::{ConnectionKey, EndpointId, FileRecord, LogId, TenantId};
 use store::{Connection, Nonce, StoreError};
 
 use crate::Deps;
@@ -28,6 +28,16 @@ pub(crate) async fn wake_log(deps: &Deps, key: &ConnectionKey, log: &LogId) {
         let error = runtime::telemetry::chain(&error);
         let metric = "wake_failed";
         tracing::warn!(connection = %key, error, metric, "could not wake the log reader");
+    }
+}
+
+/// Wakes the worker that delivers to a webhook endpoint.
+pub(crate) async fn wake_endpoint(deps: &Deps, tenant: &TenantId, id: &EndpointId) {
+    let woken = worker::queue::wake_endpoint(&deps.wakes.deliver, tenant, id, deps.clock.now());
+    if let Err(error) = woken.await {
+        let error = runtime::telemetry::chain(&error);
+        let metric = "wake_failed";
+        tracing::warn!(webhook = %id, error, metric, "could not wake the deliveries");
     }
 }
 

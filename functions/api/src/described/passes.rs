@@ -31,11 +31,18 @@ struct MergePatch {
 }
 
 /// The merge patches whose description follows from what they change.
-const PATCHES: [MergePatch; 1] = [MergePatch {
-    patch: "ConnectionPatch",
-    of: "NewConnection",
-    fixed: &["scope"],
-}];
+const PATCHES: [MergePatch; 2] = [
+    MergePatch {
+        patch: "ConnectionPatch",
+        of: "NewConnection",
+        fixed: &["scope"],
+    },
+    MergePatch {
+        patch: "WebhookPatch",
+        of: "NewWebhook",
+        fixed: &[],
+    },
+];
 
 /// Completes the description.
 pub(crate) fn complete(document: &mut Json) {

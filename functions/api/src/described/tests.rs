@@ -56,7 +56,8 @@ fn calls() -> impl Iterator<Item = (Method, String, &'static Value)> {
             .replace("{operation}", "x")
             .replace("{version}", "1")
             .replace("{letter}", letter)
-            .replace("{upload}", "x");
+            .replace("{upload}", "x")
+            .replace("{webhook}", "w_01");
         methods
             .as_object()
             .unwrap()

@@ -25,6 +25,8 @@ fn reached(limit: TenantLimit, limits: &TenantLimits) -> Problem {
 pub(crate) enum Wanted<'a> {
     /// A connection of the tenant.
     Connection(&'a TenantId),
+    /// A webhook endpoint of the tenant.
+    Webhook(&'a TenantId),
     /// These things of a connection, all or none.
     Slots(&'a ConnectionKey, Vec<SlotKind>),
 }
@@ -41,7 +43,7 @@ impl<'a> Wanted<'a> {
 
     const fn tenant(&self) -> &TenantId {
         match self {
-            Self::Connection(tenant) => tenant,
+            Self::Connection(tenant) | Self::Webhook(tenant) => tenant,
             Self::Slots(key, _) => &key.tenant,
         }
     }
@@ -54,6 +56,14 @@ impl<'a> Wanted<'a> {
                 let count = connections(deps, tenant).await?.len() as u64;
                 if count >= u64::from(limits.connections) {
                     return Err(reached(TenantLimit::Connections, limits));
+                }
+                Ok(slots.clone())
+            }
+            Self::Webhook(tenant) => {
+                let (all, unreadable) = deps.store.list_endpoints(tenant).await?;
+                let count = (all.len() + unreadable) as u64;
+                if count >= u64::from(limits.webhooks) {
+                    return Err(reached(TenantLimit::Webhooks, limits));
                 }
                 Ok(slots.clone())
             }

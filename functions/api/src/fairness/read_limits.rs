@@ -40,11 +40,14 @@ pub(crate) async fn get_limits(deps: App, caller: Caller) -> JsonResult<TenantLi
     let used = slots.used();
     let connections = admission::connections(&deps, tenant).await?.len() as u64;
     let owed = admission::owed_files(&deps, tenant).await?;
+    let (webhooks, unreadable) = deps.store.list_endpoints(tenant).await?;
+    let webhooks = (webhooks.len() + unreadable) as u64;
     let view = |limit: TenantLimit| {
         let (max, now) = match limit {
             TenantLimit::Requests => (limits.requests_per_second, None),
             TenantLimit::Reads => (limits.reads_per_minute, None),
             TenantLimit::Connections => (limits.connections, Some(connections)),
+            TenantLimit::Webhooks => (limits.webhooks, Some(webhooks)),
             TenantLimit::Operations => (limits.operations, Some(used.operations)),
             TenantLimit::OwedFiles => (limits.owed_files, Some(owed)),
             TenantLimit::Uploads => (limits.uploads, Some(used.uploads)),

@@ -51,6 +51,10 @@ pub(crate) fn refusal(reached: RateReached, limits: &TenantLimits) -> Problem {
             "the tenant may have {} connections; delete one first",
             limits.connections
         ),
+        TenantLimit::Webhooks => format!(
+            "the tenant may have {} webhooks; delete one first",
+            limits.webhooks
+        ),
         TenantLimit::Operations => format!(
             "{} of the tenant's operations may run at once; wait for one, or cancel it",
             limits.operations

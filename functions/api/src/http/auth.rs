@@ -10,6 +10,7 @@ use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use domain::live::Holder;
+use domain::webhook::Maker;
 use domain::{
     ClientId, ConnectionId, ConnectionKey, Role, TenantId, Timestamp, claim_texts, effective_role,
     role_of_claim, role_of_scopes,
@@ -95,6 +96,15 @@ impl Caller {
             groups: self.groups.clone(),
             expires_at: self.expires_at?,
         })
+    }
+
+    /// Returns the caller as who answers for a webhook endpoint.
+    pub(crate) fn maker(&self) -> Maker {
+        Maker {
+            subject: self.subject.clone(),
+            role: self.role,
+            groups: self.groups.clone(),
+        }
     }
 
     /// Returns the role that the caller has at a connection; `None` if the connection does not

@@ -363,11 +363,11 @@ fn shown_at(route: &str, path: &str) -> Option<String> {
     let mut of_route = route.rsplit('/');
     let (last, before) = (of_route.next()?, of_route.next()?);
     match last {
-        "{connection}" | "{file}" => {}
+        "{connection}" | "{file}" | "{webhook}" => {}
         // A verb after a collection changes many things.
         _ if !before.starts_with('{') => return None,
         "pause" | "resume" | "rollback" | "restore" | "content" | "resolution" | "confirm"
-        | "cancel" | "retry" | "drop" => {
+        | "cancel" | "retry" | "drop" | "rotate" => {
             parts.pop();
             if route.contains("/intents/{file}/")
                 && let Some(collection) = parts.iter_mut().rev().nth(1)
@@ -510,6 +510,11 @@ mod tests {
         ] {
             assert_eq!(at(rest, path).as_deref(), shown, "{rest}");
         }
+        let webhook = "/v1/webhooks/w_1";
+        let rotate = shown_at("/v1/webhooks/{webhook}/rotate", "/v1/webhooks/w_1/rotate");
+        assert_eq!(rotate.as_deref(), Some(webhook));
+        let whole = shown_at("/v1/webhooks/{webhook}", webhook);
+        assert_eq!(whole.as_deref(), Some(webhook));
     }
 
     #[test]

@@ -23,6 +23,7 @@ use crate::connections::{
 use crate::content::{content_versions, direct_content, multipart_upload};
 use crate::dead_letters::{read_dead_letters, redrive};
 use crate::described::passes;
+use crate::endpoints::{manage_webhooks, webhook_actions};
 use crate::erasures::{erase_people, erase_tenants};
 use crate::events::read_events;
 use crate::exports::manage_exports;
@@ -70,6 +71,11 @@ use crate::why::read_why;
         redrive::redrive_dead_letters, redrive::drop_dead_letter,
         read_events::list_events, read_why::get_connection_why, read_why::get_file_why,
         connection_stats::get_stats, read_limits::get_limits, list_acts::list_acts,
+        manage_webhooks::list_webhooks, manage_webhooks::create_webhook,
+        manage_webhooks::get_webhook, manage_webhooks::update_webhook,
+        manage_webhooks::delete_webhook, webhook_actions::test_webhook,
+        webhook_actions::rotate_webhook_secret, webhook_actions::list_webhook_deliveries,
+        webhook_actions::replay_webhook,
         health::get_health, live_tickets::create_live_ticket,
         manage_exports::list_exports, manage_exports::begin_export,
         manage_exports::get_export, manage_exports::cancel_export,

@@ -52,8 +52,11 @@ pub(crate) async fn certify(
         at: deps.clock.now(),
         counts: erase.counts.clone(),
     };
-    let tombstone = connection.tombstone(erased);
     deps.store.remove_slots_of(&operation.key).await?;
+    deps.store
+        .take_from_endpoints(&operation.key, erased.at)
+        .await?;
+    let tombstone = connection.tombstone(erased);
     match deps.store.finish_erasure(&tombstone, operation).await? {
         Written::Done(_) => tracing::info!(
             connection = %operation.key, operation = %operation.id,

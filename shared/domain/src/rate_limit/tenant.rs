@@ -19,6 +19,8 @@ pub struct TenantLimits {
     pub live_changes_per_second: u32,
     /// Connections.
     pub connections: u32,
+    /// Webhook endpoints.
+    pub webhooks: u32,
     /// Operations begun by requests that have not ended.
     pub operations: u32,
     /// Files that owe something to Drive.
@@ -43,6 +45,7 @@ impl Default for TenantLimits {
             reads_per_minute: 120_000,
             live_changes_per_second: 20,
             connections: 100,
+            webhooks: 20,
             operations: 100,
             owed_files: 100_000,
             uploads: 20,
@@ -63,6 +66,7 @@ impl TenantLimits {
             reads_per_minute: u32::MAX,
             live_changes_per_second: u32::MAX,
             connections: u32::MAX,
+            webhooks: u32::MAX,
             operations: u32::MAX,
             owed_files: u32::MAX,
             uploads: u32::MAX,
@@ -83,6 +87,8 @@ pub enum TenantLimit {
     Reads,
     /// [`TenantLimits::connections`]
     Connections,
+    /// [`TenantLimits::webhooks`]
+    Webhooks,
     /// [`TenantLimits::operations`]
     Operations,
     /// [`TenantLimits::owed_files`]
@@ -95,10 +101,11 @@ pub enum TenantLimit {
 
 impl TenantLimit {
     /// All limits.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Requests,
         Self::Reads,
         Self::Connections,
+        Self::Webhooks,
         Self::Operations,
         Self::OwedFiles,
         Self::Uploads,
@@ -112,6 +119,7 @@ impl TenantLimit {
             Self::Requests => "requests_per_second",
             Self::Reads => "reads_per_minute",
             Self::Connections => "connections",
+            Self::Webhooks => "webhooks",
             Self::Operations => "operations",
             Self::OwedFiles => "owed_files",
             Self::Uploads => "uploads",
@@ -168,6 +176,7 @@ impl TenantLimits {
             "reads_per_minute" => &mut self.reads_per_minute,
             "live_changes_per_second" => &mut self.live_changes_per_second,
             "connections" => &mut self.connections,
+            "webhooks" => &mut self.webhooks,
             "operations" => &mut self.operations,
             "owed_files" => &mut self.owed_files,
             "uploads" => &mut self.uploads,

@@ -8,3 +8,4 @@ mod request_rules;
 mod response_limits;
 mod route_authorization;
 mod route_roles;
+mod webhook_settings;

@@ -58,6 +58,7 @@ pub(super) struct Resources {
     file: String,
     conflict: String,
     operation: String,
+    webhook: String,
 }
 
 impl Resources {
@@ -74,11 +75,18 @@ impl Resources {
         .await;
         world.converge().await;
         store_content(world, &file).await;
+        let body = json!({
+            "name": "ours.txt", "url": "https://hooks.example.com/ours.txt",
+            "connections": [world.connection],
+        });
+        let webhook = world.ask(Method::POST, "/v1/webhooks", Some(body)).await;
+        assert_eq!(webhook.status, 201, "{}", webhook.body);
         Self {
             connection: world.connection.clone(),
             file,
             conflict: conflict.as_str().unwrap().to_owned(),
             operation,
+            webhook: webhook.body["id"].as_str().unwrap().to_owned(),
         }
     }
 
@@ -89,6 +97,7 @@ impl Resources {
             "{file}" => self.file.clone(),
             "{conflict}" => self.conflict.clone(),
             "{operation}" => self.operation.clone(),
+            "{webhook}" => self.webhook.clone(),
             other => other.replace(['{', '}'], ""),
         };
         template.split('/').map(part).collect::<Vec<_>>().join("/")
@@ -110,6 +119,13 @@ impl Resources {
             "begin_upload" => {
                 json!({"size_bytes": 1, "content_hash": "00".repeat(32), "expected_version": 1})
             }
+            "create_webhook" => {
+                json!({"name": "x", "url": "https://hooks.example.com/"})
+            }
+            "update_webhook" => json!({"name": "changed by a stranger"}),
+            "replay_webhook" => {
+                json!({"connection": self.connection, "after": "00000000000000ab.4.1"})
+            }
             "resolve_conflict" => json!({"choose": "app"}),
             "retry_intents" | "cancel_intents" => json!({"all": true}),
             "resolve_conflicts" => {
@@ -129,6 +145,7 @@ impl Resources {
             &self.file,
             &self.conflict,
             &self.operation,
+            &self.webhook,
             "ours.txt",
             "theirs.txt",
         ];
@@ -198,7 +215,7 @@ pub(super) async fn readable_state(world: &World) -> Value {
     ] {
         all.insert(path.to_owned(), world.get(path).await);
     }
-    for path in ["/v1/connections", "/v1/dead-letters"] {
+    for path in ["/v1/connections", "/v1/dead-letters", "/v1/webhooks"] {
         let token = Some(world.token.as_str());
         let answer = world.call(token, Method::GET, path, &[], None).await;
         all.insert(path.to_owned(), answer.body);

@@ -1,13 +1,17 @@
 //! The environment of the functions' binaries: services at fixed addresses, with a new system
 //! behind them for each event.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, RwLock};
 
 use axum::Router;
 use axum::extract::Request;
+use domain::event::EventFilter;
+use domain::webhook::{
+    Course, Endpoint, EndpointScope, EndpointState, EndpointUrl, Maker, Reachable, SigningSecret,
+};
 use domain::{
-    ConnectionId, ConnectionKey, Context, Drift, DriveMetadata, DriveVersion, Field,
+    ConnectionId, ConnectionKey, Context, Drift, DriveMetadata, DriveVersion, EndpointId, Field,
     FieldSetVersion, FileId, FileRecord, Gone, LogId, Observation, Operation, OperationId,
     Policies, Run, Snapshot, TenantId, Timestamp, Transition, Value as FieldValue,
 };
@@ -152,6 +156,27 @@ fn now() -> Timestamp {
     Timestamp::from_millis(aws::system_clock()())
 }
 
+/// The webhook endpoint of the sample events.
+fn sample_endpoint() -> Endpoint {
+    let url = EndpointUrl::parse("https://hooks.example.com/drivesync", Reachable::Public);
+    Endpoint {
+        id: EndpointId::parse("w_01").unwrap(),
+        name: "Billing".to_owned(),
+        url: url.unwrap(),
+        scope: EndpointScope::All,
+        filter: EventFilter::default(),
+        maker: Maker {
+            subject: "sample-user".to_owned(),
+            role: domain::Role::Operator,
+            groups: BTreeSet::new(),
+        },
+        state: EndpointState::Active,
+        secret: SigningSecret::FIRST,
+        course: Course::new(now()),
+        created_at: now(),
+    }
+}
+
 impl Set {
     async fn fill(&self) {
         let (store, key) = (&self.store, &self.key);
@@ -200,6 +225,8 @@ impl Set {
             due_at: now().plus_millis(3_600_000),
         };
         store.create_channel(&channel).await.unwrap();
+        let endpoint = sample_endpoint();
+        store.create_endpoint(&key.tenant, &endpoint).await.unwrap();
         self.audited().await;
         self.store
             .record_dead_letter(&self.sample_letter())
