@@ -159,7 +159,7 @@ fn nothing_is_delivered_that_the_maker_may_not_read_any_more() {
 }
 
 #[test]
-fn an_endpoint_of_another_tenant_is_told_nothing() {
+fn an_endpoint_of_another_tenant_receives_nothing() {
     by_hand(1, async |hand| {
         let (receiver, _) = receiver_and_endpoint(hand).await;
         let stranger = Receiver::start().await;
