@@ -242,6 +242,19 @@ def confirm(person, system, files):
     assert not set(gone) & set(system.files())
 
 
+def drop(person, system, files):
+    """A file that is too large is set aside, and dropped with a reason."""
+    system.drive("PATCH", f"files/{files['report 14.txt']}", {"description": "x" * 420_000})
+    until("it is set aside", lambda: system.api("GET", "/v1/dead-letters")["items"])
+    person.goes("/console/dead-letters", "Dead letters")
+    person.sees("too_large")
+    person.looks("dead-letter")
+    person.presses("Drop…")
+    person.page.get_by_role("dialog").get_by_label("Reason").fill("a test")
+    person.confirms("Drop it")
+    person.sees("Nothing was set aside.")
+
+
 def live(person, system, files):
     """What Alice does is there without a reload."""
     person.goes("/console", "Overview")
@@ -367,6 +380,7 @@ def main(programs, chromium, axe, shots, work):
             settle(person, system, files, f"{shots}/conflict.png")
             retry(person, system, files)
             confirm(person, system, files)
+            drop(person, system, files)
             pages(person, system, files)
             person.is_content()
             link = subprocess.run([f"{programs}/local", "console", "--data-dir", f"{work}/data", "--api-addr",
