@@ -109,6 +109,9 @@ class Person:
         self.page.on("request", self.asked)
 
     def heard(self, message):
+        # A request that is refused is shown on the page; anything else is an error of the scripts.
+        if message.type == "error" and "Failed to load resource" not in message.text:
+            self.wrong.append(f"script: {message.text}")
         if "Content Security Policy" in message.text or "TrustedHTML" in message.text:
             self.wrong.append(f"policy: {message.text}")
 
@@ -141,6 +144,8 @@ class Person:
     def looks(self, name):
         """Takes a picture, and lets axe look for what would keep people out."""
         expect(self.page.locator(".loading")).to_have_count(0)
+        if name not in ("lost", "signed-out"):
+            expect(self.page.locator(".problem")).to_have_count(0)
         self.page.screenshot(path=self.shots / f"{name}-{self.scheme}.png")
         self.page.evaluate(self.axe)
         found = self.page.evaluate("axe.run()")
@@ -277,6 +282,7 @@ def pages(person, system, files):
         ("operation-done", f"{system.at}/operations/{operation}", "Operation"),
         ("settings", f"{system.at}/settings", "Settings"),
         ("dead-letters", "/console/dead-letters", "Dead letters"),
+        ("webhooks", "/console/webhooks", "Webhooks"),
         ("events", "/console/events", "Events"),
         ("health", "/console/health", "Health"),
         ("audit", "/console/audit", "Audit trail"),

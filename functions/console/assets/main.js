@@ -16,7 +16,7 @@ const PLACES = [
   ["/console", "Overview", "viewer"],
   ["/console/dead-letters", "Dead letters", "viewer"],
   ["/console/events", "Events", "viewer"],
-  ["/console/webhooks", "Webhooks", "viewer"],
+  ["/console/webhooks", "Webhooks", "operator"],
   ["/console/health", "Health", "viewer"],
   ["/console/audit", "Audit trail", "admin"],
 ];

@@ -15,6 +15,7 @@ import { play } from "./pages/play.js";
 import { owed } from "./pages/owed.js";
 import { settings } from "./pages/settings.js";
 import { tree } from "./pages/tree.js";
+import { webhook, webhooks } from "./pages/webhooks.js";
 
 /** @typedef {import("./app.js").Page} Page */
 /** @typedef {(within: Record<string, string>, query: URLSearchParams) => Page} Make */
@@ -27,6 +28,8 @@ const ROUTES = [
   ["/console/audit", audit],
   ["/console/play", play],
   ["/console/dead-letters", letters],
+  ["/console/webhooks", webhooks],
+  ["/console/webhooks/{webhook}", webhook],
   ["/console/c/{connection}", connection],
   ["/console/c/{connection}/files", tree],
   ["/console/c/{connection}/files/{file}", file],

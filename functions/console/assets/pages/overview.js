@@ -199,13 +199,16 @@ export function completeness(id, operations) {
   const listed = last.second_look?.listed ?? last.listed;
   const { held, missing_here, missing_there, stale, differing } = last.drift;
   const drift = missing_here + missing_there + stale + differing;
-  const same = listed === held && drift === 0;
+  const isRepaired = drift > 0 && !last.dry_run && last.errors === 0;
+  const same = isRepaired || (listed === held && drift === 0);
+  const found = isRepaired ? `${format.counted(drift, "difference")} repaired` : `drift ${drift}`;
   return html`<span class=${same ? "good" : ""}
-      >${format.number(listed)} ${same ? "=" : "/"} ${format.number(held)}</span
+      >${format.number(listed)} ${same ? "=" : "/"}
+      ${format.number(isRepaired ? listed : held)}</span
     >
     <span class="quiet"
       >${link(at(id, "operations", last.id), words.kind(last.kind).toLowerCase())}
-      ${time(last.finished_at)}, drift ${format.number(drift)}</span
+      ${time(last.finished_at)}, ${found}</span
     >`;
 }
 

@@ -36,15 +36,6 @@ export function tree({ connection = "" }, query) {
   /** @type {File[]} */
   let partial = [];
   const folder = new Resource(() => pathTo(connection, parent));
-  const files = new Resource(async (old) => {
-    if (!parent && !isSearch) {
-      const found = await tops(connection);
-      if (found.length === 1) return list(found[0]?.id ?? "", old);
-      top = found;
-      return { items: [], more: false };
-    }
-    return list(parent, old);
-  });
   /** The tops, if there are several. @type {{ id: string, name: string }[]} */
   let top = [];
   /**
@@ -69,6 +60,15 @@ export function tree({ connection = "" }, query) {
     const found = await api.all(path, { connection }, asked, { max: FILES_MAX, onPage });
     return { items: sorted(found.items), more: Boolean(found.next_cursor) };
   };
+  const files = new Resource(async (old) => {
+    if (!parent && !isSearch) {
+      const found = await tops(connection);
+      if (found.length === 1) return list(found[0]?.id ?? "", old);
+      top = found;
+      return { items: [], more: false };
+    }
+    return list(parent, old);
+  });
   const shown = () => files.value?.items ?? partial;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let later;
