@@ -182,7 +182,8 @@ fn sample_events_are_answered() {
 
 #[test]
 fn comments_are_not_sent() {
-    let script = "// One.\n/** Two. */\n/**\n * @param {x} y\n */\nlet a = /** @type {any} */ (b);\n\
+    let script = "// One.\n/** Two. */\n/**\n * @param {x} y\n */\n\
+                  let a = /** @type {any} */ (b);\n\
                   /** @type {c} */ (d).e();\n  // Three.\n  f(); // Four.\n";
     let sent = without_comments(script.as_bytes());
     let sent = std::str::from_utf8(&sent).unwrap();
