@@ -14,6 +14,7 @@ mod recorded;
 mod sizes;
 mod support;
 mod transport;
+pub(crate) mod webhooks;
 
 use crate::Store;
 

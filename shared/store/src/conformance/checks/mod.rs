@@ -14,7 +14,7 @@ pub(crate) mod checks_logs;
 pub(crate) mod checks_multipart_uploads;
 pub(crate) mod checks_operations;
 pub(crate) mod checks_rate_limit;
-pub(crate) mod checks_webhooks;
 
 pub(crate) use super::deletion as checks_deletion;
 pub(crate) use super::events as checks_events;
+pub(crate) use super::webhooks as checks_webhooks;
