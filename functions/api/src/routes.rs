@@ -161,15 +161,15 @@ routes! {
 
     POST   "/v1/live/tickets"                                         viewer   create_live_ticket;
 
-    GET    "/v1/webhooks"                                             operator list_webhooks;
-    POST   "/v1/webhooks"                                             operator create_webhook;
-    GET    "/v1/webhooks/{webhook}"                                   operator get_webhook;
-    PATCH  "/v1/webhooks/{webhook}"                                   operator update_webhook;
-    DELETE "/v1/webhooks/{webhook}"                                   operator delete_webhook;
-    POST   "/v1/webhooks/{webhook}/test"                              operator test_webhook;
-    POST   "/v1/webhooks/{webhook}/rotate"                            operator rotate_webhook_secret;
-    GET    "/v1/webhooks/{webhook}/deliveries"                        operator list_webhook_deliveries;
-    POST   "/v1/webhooks/{webhook}/replay"                            operator replay_webhook;
+    GET    "/v1/webhooks"                                       operator list_webhooks;
+    POST   "/v1/webhooks"                                       operator create_webhook;
+    GET    "/v1/webhooks/{webhook}"                             operator get_webhook;
+    PATCH  "/v1/webhooks/{webhook}"                             operator update_webhook;
+    DELETE "/v1/webhooks/{webhook}"                             operator delete_webhook;
+    POST   "/v1/webhooks/{webhook}/test"                        operator test_webhook;
+    POST   "/v1/webhooks/{webhook}/rotate"                      operator rotate_webhook_secret;
+    GET    "/v1/webhooks/{webhook}/deliveries"                  operator list_webhook_deliveries;
+    POST   "/v1/webhooks/{webhook}/replay"                      operator replay_webhook;
 
     GET    "/v1/exports"                                              admin    list_exports;
     POST   "/v1/exports"                                              admin    begin_export;

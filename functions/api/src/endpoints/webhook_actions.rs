@@ -136,7 +136,7 @@ pub(crate) async fn list_webhook_deliveries(
             .store
             .list_deliveries(tenant, id, &request, now)
             .await?;
-        // It may have been told of a connection that it is told of no more.
+        // It may have heard of a connection that it follows no more.
         let shown = page.items.iter().filter(|delivery| {
             let connection = delivery.connection.as_ref();
             connection.is_none_or(|id| {
@@ -184,8 +184,8 @@ pub(crate) async fn replay_webhook(
     };
     if let EventsRead::Expired { head } = deps.store.read_events(&key, Some(&after), 1, now).await?
     {
-        let detail = "events after this place are no longer known, or it is none of this \
-                      connection's log; current.head is its end";
+        let detail = "events after this place are no longer known, or the place is not \
+                      one of this connection's log; current.head is its end";
         let current = serde_json::json!({ "head": head.map(|head| head.to_string()) });
         return Err(Problem::new(Kind::CursorExpired, detail)
             .at("/after")

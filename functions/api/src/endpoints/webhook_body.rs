@@ -30,7 +30,7 @@ pub(crate) struct NewWebhook {
     /// 65535, no credentials, no fragment.
     #[schema(min_length = 9, max_length = 2048, pattern = "^https?://[!-~]+$")]
     url: String,
-    /// The connections whose events it is told; null for all of the tenant, later ones included,
+    /// The connections whose events it gets; null for all of the tenant, later ones included,
     /// that its maker may read.
     #[serde(default)]
     #[schema(min_items = 1, max_items = 100, value_type = Option<Vec<IdText>>)]

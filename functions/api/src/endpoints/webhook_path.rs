@@ -1,4 +1,4 @@
-//! The endpoint that a path names, for those who may see all that it is told of.
+//! The endpoint that a path names, for those who may see all that it follows.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -64,7 +64,7 @@ impl Connections {
         included.map(|(_, connection)| connection)
     }
 
-    /// Returns whether a caller operates everything that an endpoint is told of: for others it does
+    /// Returns whether a caller operates everything that an endpoint follows: for others it does
     /// not exist.
     pub(crate) fn shows(&self, caller: &Caller, endpoint: &Endpoint) -> bool {
         let named = matches!(endpoint.scope, EndpointScope::Connections(_));
@@ -78,7 +78,7 @@ impl Connections {
 /// Loads the endpoint that a path names, with the connections of the tenant.
 ///
 /// # Errors
-/// 404 if there is none, or if the caller may not see all that it is told of.
+/// 404 if there is none, or if the caller may not see all that it follows.
 pub(crate) async fn load(
     deps: &Deps,
     at: &WebhookPath,

@@ -18,7 +18,7 @@ pub(crate) struct WebhookView {
     id: String,
     name: String,
     url: String,
-    /// The connections whose events it is told; null for all that `made_by` may read.
+    /// The connections whose events it gets; null for all that `made_by` may read.
     connections: Option<Vec<String>>,
     /// Only these types; empty for all.
     types: Vec<EventTypeWord>,
@@ -37,7 +37,7 @@ pub(crate) struct WebhookView {
     #[schema(format = DateTime)]
     previous_secret_until: Option<String>,
     /// The caller whose rights it has: who made it, or last changed its `url`, its `connections`,
-    /// or the events that it is told.
+    /// or the events that it gets.
     made_by: String,
     #[schema(format = DateTime)]
     created_at: String,
@@ -160,7 +160,7 @@ pub(crate) struct DeliveryView {
     #[schema(format = DateTime)]
     at: String,
     kind: DeliveryKindView,
-    /// The connection that it told of; null for a test.
+    /// The connection that it is about; null for a test.
     connection: Option<String>,
     /// The place in the connection's log that it would reach: the `after` of a replay of what
     /// follows.

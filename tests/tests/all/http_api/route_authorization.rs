@@ -58,7 +58,7 @@ pub(super) struct Resources {
     file: String,
     conflict: String,
     operation: String,
-    webhook: String,
+    pub(super) webhook: String,
 }
 
 impl Resources {

@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use domain::Role;
+use domain::rate_limit::TenantLimits;
 use http::Method;
 use local::gateway::Identity;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, LATER, World, eventually, own, own_with_key};
+use crate::support::{Answer, LATER, Setup, World, eventually, own, own_with, own_with_key};
 
 const WEBHOOKS: &str = "/v1/webhooks";
 
@@ -95,7 +96,7 @@ fn a_webhook_exists_for_those_only_who_operate_all_of_its_connections() {
         let refused = send(world, &bob, (Method::POST, WEBHOOKS), None, Some(of_one)).await;
         let pointer = &refused.body["pointer"];
         assert_eq!((refused.status, pointer), (404, &json!("/connections/0")));
-        // What bob makes of all connections is told of those that he reads.
+        // What bob makes of all connections gets the events of those that he reads.
         let of_bob = send(
             world,
             &bob,
@@ -250,8 +251,12 @@ fn events_are_replayed_from_a_place_in_the_log_of_a_connection_and_no_other() {
 
 #[test]
 fn a_tenant_has_as_many_webhooks_as_its_limit_says() {
-    own(async |world| {
-        for number in 0..20 {
+    let setup = Setup {
+        limits: TenantLimits::none().with("webhooks=3").unwrap(),
+        ..Setup::default()
+    };
+    own_with(setup, async |world| {
+        for number in 0..3 {
             made(world, body(&number.to_string())).await;
         }
         let over = world.ask(Method::POST, WEBHOOKS, Some(body("over"))).await;
@@ -262,7 +267,7 @@ fn a_tenant_has_as_many_webhooks_as_its_limit_says() {
         let limits = world.ask(Method::GET, "/v1/limits", None).await.body;
         let limits = limits["items"].as_array().unwrap().iter();
         let mut limits = limits.filter(|limit| limit["name"] == "webhooks");
-        let wanted = json!({"name": "webhooks", "max": 20, "used": 20});
+        let wanted = json!({"name": "webhooks", "max": 3, "used": 3});
         assert_eq!(limits.next(), Some(&wanted));
         let list = world.ask(Method::GET, WEBHOOKS, None).await.body;
         let first = &list["items"][0];
