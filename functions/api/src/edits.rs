@@ -248,6 +248,7 @@ pub(crate) fn context(now: Timestamp, policies: &Policies) -> Context<'_> {
     Context {
         now,
         drive_at: None,
+        above: None,
         policies,
     }
 }

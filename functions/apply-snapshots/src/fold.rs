@@ -2,19 +2,22 @@
 
 use domain::trail::ErasedPersons;
 use domain::{
-    ConnectionKey, Context, FileRecord, LogId, Observation, Policies, Timestamp, Transition,
+    Ancestry, ConnectionKey, Context, FileRecord, LogId, Observation, Policies, Timestamp,
+    Transition,
 };
+use store::StoreError;
 use worker::{Origin, SnapshotMessage};
 
-use crate::left_drives;
+use crate::{FileWork, left_drives};
 
 /// Folds all messages of one file, in order, into one step. Returns `None` if one of them would
-/// make the file appear or disappear: only Drive itself can confirm that.
+/// make the file appear or disappear: only Drive itself can confirm that. `above` is that of
+/// [`Context`].
 pub(crate) fn fold(
     record: Option<&FileRecord>,
     messages: &[SnapshotMessage],
     left: &[LogId],
-    policies: &Policies,
+    (policies, above): (&Policies, Option<&Ancestry>),
     now: Timestamp,
 ) -> Option<Transition> {
     let mut folded = record.cloned().map(Transition::unchanged);
@@ -26,6 +29,7 @@ pub(crate) fn fold(
                 Origin::Operation(_) | Origin::Correction(_) | Origin::DriveLeft { .. } => None,
             },
             policies,
+            above,
         };
         if let Origin::DriveLeft { drive, .. } = &message.origin {
             // A drive that is followed again, or a file without a record, has nothing to mark.
@@ -67,6 +71,31 @@ pub(crate) fn fold(
         });
     }
     folded
+}
+
+impl FileWork<'_> {
+    /// See [`fold()`]: with the folders above the file, if their policies may decide a conflict.
+    pub(crate) async fn fold(
+        &self,
+        record: Option<&FileRecord>,
+        now: Timestamp,
+    ) -> Result<Option<Transition>, StoreError> {
+        let by = |above| {
+            let policies = (&self.connection.policies, above);
+            fold(record, self.messages, &self.left, policies, now)
+        };
+        let folded = by(None);
+        let (Some(record), Some(step)) = (record, &folded) else {
+            return Ok(folded);
+        };
+        let store = &self.deps.store;
+        let above = store.policy_ancestry(self.connection, record, step).await?;
+        Ok(if above.is_some() {
+            by(above.as_ref())
+        } else {
+            folded
+        })
+    }
 }
 
 /// Replaces persons in the messages of a connection: some were sent before a person was erased.

@@ -241,7 +241,7 @@ async fn needs_lookup(work: &Work, prepared: &Prepared, left: &LeftLogs, deps: &
     };
     let record = prepared.record_of(first);
     match left.left_drives(messages, record.is_none(), deps).await {
-        Ok(left) => fold(record, messages, &left, &connection.policies, now).is_none(),
+        Ok(left) => fold(record, messages, &left, (&connection.policies, None), now).is_none(),
         // The error recurs when the file is processed.
         Err(_) => false,
     }
@@ -504,10 +504,9 @@ impl FileWork<'_> {
             lookup,
             mut consistent,
         } = known;
-        let policies = &self.connection.policies;
         let folded = match &lookup {
             Some(_) => None,
-            None => fold(record.as_ref(), messages, &self.left, policies, now),
+            None => self.fold(record.as_ref(), now).await?,
         };
         let transition = match folded {
             Some(transition) => transition,
@@ -524,7 +523,8 @@ impl FileWork<'_> {
                 let context = Context {
                     now,
                     drive_at: None,
-                    policies,
+                    above: None,
+                    policies: &self.connection.policies,
                 };
                 record.permissions_unlisted(context, deps.entropy.jitter())
             }),

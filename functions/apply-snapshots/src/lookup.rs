@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use domain::{ConnectionKey, Context, DriveVersion, FileId, FileRecord, Observation, Transition};
+use domain::{
+    Ancestry, ConnectionKey, Context, DriveVersion, FileId, FileRecord, Observation, Transition,
+};
 use futures_util::future::join_all;
 use runtime::Deadline;
 use store::Connection;
@@ -137,25 +139,40 @@ async fn merge_lookup(
     };
     let answer = connection.scope.restrict(answer);
     let now = deps.clock.now();
-    let context = Context {
-        now,
-        drive_at: None,
-        policies: &connection.policies,
-    };
-    let transition = match (&record, &answer) {
-        // Without the word of a log or of a listing, one answer does not show that it is gone.
-        (Some(record), Observation::Gone(gone)) if !reported_gone && !record.is_gone() => {
-            record.suspected_gone(*gone, true, context, deps.entropy.jitter())
+    let jitter = deps.entropy.jitter();
+    let merged = |above: Option<&Ancestry>| {
+        let context = Context {
+            now,
+            drive_at: None,
+            policies: &connection.policies,
+            above,
+        };
+        match (&record, &answer) {
+            // Without the word of a log or of a listing, one answer does not show that it is gone.
+            (Some(record), Observation::Gone(gone)) if !reported_gone && !record.is_gone() => {
+                record.suspected_gone(*gone, true, context, jitter)
+            }
+            (Some(record), answer) => record.apply_lookup(answer, context),
+            // A snapshot read by a lookup is not in the history yet.
+            (None, Observation::Present(snapshot)) => Transition::unchanged(FileRecord {
+                reported: DriveVersion::default(),
+                ..FileRecord::from_snapshot(snapshot)
+            }),
+            (None, Observation::Gone(gone)) => {
+                Transition::unchanged(FileRecord::tombstone(file.clone(), *gone, now))
+            }
         }
-        (Some(record), answer) => record.apply_lookup(answer, context),
-        // A snapshot read by a lookup is not in the history yet.
-        (None, Observation::Present(snapshot)) => Transition::unchanged(FileRecord {
-            reported: DriveVersion::default(),
-            ..FileRecord::from_snapshot(snapshot)
-        }),
-        (None, Observation::Gone(gone)) => {
-            Transition::unchanged(FileRecord::tombstone(file.clone(), *gone, now))
-        }
     };
+    let mut transition = merged(None);
+    if let Some(record) = &record {
+        let store = &deps.store;
+        let above = store.policy_ancestry(connection, record, &transition);
+        if let Some(above) = above
+            .await
+            .map_err(|error| Arc::new(CallError::from(error)))?
+        {
+            transition = merged(Some(&above));
+        }
+    }
     Ok(LookedUp { record, transition })
 }

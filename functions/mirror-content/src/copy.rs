@@ -80,7 +80,7 @@ impl Work<'_> {
             return Ok(StepResult::Continue);
         }
         if reason.is_some() {
-            self.update_record(beside.clone(), |beside| beside.retry(self.context()))
+            self.update_record(beside.clone(), |beside, context| beside.retry(context))
                 .await?;
         }
         // Whatever else was lost, its push is due, and its content owed.
@@ -169,8 +169,8 @@ impl Work<'_> {
 
     /// Resolves the conflict of a file whose copy is in Drive.
     async fn settle(&self, record: &FileRecord, copy: &FileId) -> Result<(), WorkError> {
-        self.update_record(record.clone(), |record| {
-            record.settle_kept(copy, self.context())
+        self.update_record(record.clone(), |record, context| {
+            record.settle_kept(copy, context)
         })
         .await?;
         tracing::info!(

@@ -3,7 +3,7 @@
 use domain::content::{
     ContentAction, ContentContext, ContentOutcome, ContentState, DRIVE_SIDE, Progress,
 };
-use domain::{Field, FileId, FileRecord, Gone, Side, Timestamp};
+use domain::{Ancestry, Field, FileId, FileRecord, Gone, Side, Timestamp};
 use objects::ObjectsError;
 use runtime::{Deadline, telemetry};
 use store::{Connection, Nonce, Released, Written};
@@ -87,9 +87,11 @@ impl Work<'_> {
             }
             None => return Ok(StepResult::Finished),
         };
+        let above = self.above(&record).await?;
         let context = ContentContext {
             settings: &self.connection.content,
             policies: &self.connection.policies,
+            above: above.as_ref(),
             in_scope: self.in_scope(&record).await?,
             now: self.deps.clock.now(),
             asked_at: self.asked_at(&state).await?,
@@ -197,6 +199,19 @@ impl Work<'_> {
     pub(crate) async fn load_record(&self) -> Result<Option<FileRecord>, WorkError> {
         let key = &self.connection.key;
         Ok(self.deps.store.load_file(key, self.file).await?)
+    }
+
+    /// Returns the folders above the file, if a policy of theirs may decide a conflict on its
+    /// content.
+    async fn above(&self, record: &FileRecord) -> Result<Option<Ancestry>, WorkError> {
+        let has_none = self.connection.policies.folders.is_empty();
+        if has_none || record.open_conflict(&Field::Content).is_none() {
+            return Ok(None);
+        }
+        let store = &self.deps.store;
+        Ok(Some(
+            store.places_ancestry(self.connection, &[record]).await?,
+        ))
     }
 
     async fn in_scope(&self, record: &FileRecord) -> Result<bool, WorkError> {

@@ -116,7 +116,15 @@ impl Work<'_> {
         };
         let attempt = self.deps.entropy.attempt();
         let jitter = self.deps.entropy.jitter();
-        let claim = record.claim_content(&read.snapshot, attempt, self.context(), jitter);
+        let (snapshot, context) = (&read.snapshot, self.context());
+        let mut claim = record.claim_content(snapshot, attempt, context, jitter);
+        let (store, step) = (&self.deps.store, &claim.transition);
+        let above = store.policy_ancestry(self.connection, &record, step);
+        if let Some(above) = above.await? {
+            let above = Some(&above);
+            let context = Context { above, ..context };
+            claim = record.claim_content(snapshot, attempt, context, jitter);
+        }
         let (claimed, patch) = match self.commit(&record, &claim.transition).await? {
             Committed::Done => (claim.transition.record, claim.patch),
             Committed::Stale(_) => return Ok(StepResult::Continue),
@@ -346,8 +354,8 @@ impl Work<'_> {
     ) -> Result<StepResult, WorkError> {
         tracing::info!(file = %self.file, metric = "content_carried", "uploaded content to Drive");
         // The record is written first: the saved progress identifies the attempt.
-        self.update_record(record, |record| {
-            record.confirmed(patch, snapshot, self.context())
+        self.update_record(record, |record, context| {
+            record.confirmed(patch, snapshot, context)
         })
         .await?;
         self.clear_progress(&state).await?;
@@ -435,8 +443,8 @@ impl Work<'_> {
         refusal: &Refusal,
     ) -> Result<(), WorkError> {
         let jitter = self.deps.entropy.jitter();
-        self.update_record(record, |record| {
-            record.refused(patch, refusal, self.context(), jitter)
+        self.update_record(record, |record, context| {
+            record.refused(patch, refusal, context, jitter)
         })
         .await
     }
@@ -446,7 +454,7 @@ impl Work<'_> {
     pub(crate) async fn update_record(
         &self,
         record: FileRecord,
-        transition: impl Fn(&FileRecord) -> Transition,
+        transition: impl Fn(&FileRecord, Context<'_>) -> Transition,
     ) -> Result<(), WorkError> {
         match self.updater().update(record, transition).await? {
             UpdateOutcome::Applied(_) | UpdateOutcome::Gone => Ok(()),

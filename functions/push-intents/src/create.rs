@@ -106,7 +106,7 @@ impl PushBatch<'_> {
             }
             Some(Ok(CreateResult::AlreadyExists)) => match self.lookup(&file).await {
                 Ok(found @ Observation::Present(_)) => {
-                    let record = self.update(record, |r| r.apply_lookup(&found, self.context()));
+                    let record = self.update(record, |r, context| r.apply_lookup(&found, context));
                     return (file, record.await, None);
                 }
                 // It was created by an earlier attempt; one answer does not show that it is gone
@@ -148,8 +148,10 @@ impl PushBatch<'_> {
         record: FileRecord,
         found: &Observation,
     ) -> Result<Option<FileRecord>, StoreError> {
-        self.update(record, |record| record.apply_lookup(found, self.context()))
-            .await
+        self.update(record, |record, context| {
+            record.apply_lookup(found, context)
+        })
+        .await
     }
 }
 

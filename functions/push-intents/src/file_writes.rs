@@ -40,7 +40,16 @@ impl PushBatch<'_> {
             }
             let attempt = self.deps.entropy.attempt();
             let jitter = self.deps.entropy.jitter();
-            let claim = record.claim(read, attempt, self.context(), jitter);
+            let mut claim = record.claim(read, attempt, self.context(), jitter);
+            let (store, step) = (&self.deps.store, &claim.transition);
+            let above = store.policy_ancestry(self.connection, &record, step);
+            if let Some(above) = above.await? {
+                let context = Context {
+                    above: Some(&above),
+                    ..self.context()
+                };
+                claim = record.claim(read, attempt, context, jitter);
+            }
             let written = match self.write(&record, &claim.transition).await {
                 Err(error) if error.concerns_one_item() => {
                     let record = self.postpone_unstorable(record, &error).await?;
@@ -74,8 +83,8 @@ impl PushBatch<'_> {
             file = %answer.file, fields = patch.values.len(), metric = "pushed",
             "wrote fields to Drive"
         );
-        self.update(claimed, |record| {
-            record.confirmed(patch, answer, self.context())
+        self.update(claimed, |record, context| {
+            record.confirmed(patch, answer, context)
         })
         .await
     }
@@ -113,8 +122,8 @@ impl PushBatch<'_> {
         refusal: &Refusal,
     ) -> Result<Option<FileRecord>, StoreError> {
         let jitter = self.deps.entropy.jitter();
-        self.update(claimed, |record| {
-            record.refused(patch, refusal, self.context(), jitter)
+        self.update(claimed, |record, context| {
+            record.refused(patch, refusal, context, jitter)
         })
         .await
     }
@@ -165,8 +174,8 @@ impl PushBatch<'_> {
         account_works: bool,
     ) -> Result<Option<FileRecord>, StoreError> {
         let jitter = self.deps.entropy.jitter();
-        let updated = self.update(record, |record| {
-            record.suspected_gone(gone, account_works, self.context(), jitter)
+        let updated = self.update(record, |record, context| {
+            record.suspected_gone(gone, account_works, context, jitter)
         });
         let record = updated.await?;
         if let Some(record) = record.as_ref().filter(|record| record.missing.is_some()) {
@@ -243,8 +252,10 @@ impl PushBatch<'_> {
         let file = &claimed.file;
         tracing::info!(%file, metric = "pushed", "deleted file in Drive");
         let gone = Observation::Gone(Gone::Removed);
-        self.update(claimed, |record| record.apply_lookup(&gone, self.context()))
-            .await
+        self.update(claimed, |record, context| {
+            record.apply_lookup(&gone, context)
+        })
+        .await
     }
 
     /// Returns whether the record is due.
@@ -263,7 +274,7 @@ impl PushBatch<'_> {
     pub(crate) async fn update(
         &self,
         claimed: FileRecord,
-        transition: impl Fn(&FileRecord) -> Transition,
+        transition: impl Fn(&FileRecord, Context<'_>) -> Transition,
     ) -> Result<Option<FileRecord>, StoreError> {
         Ok(match self.updater().update(claimed, transition).await? {
             UpdateOutcome::Applied(record) | UpdateOutcome::Contended(record) => Some(*record),

@@ -164,8 +164,8 @@ impl PushBatch<'_> {
     ) -> Result<Option<FileRecord>, StoreError> {
         tracing::info!(file = %read.file, metric = "shared", "wrote permission to Drive");
         let jitter = self.deps.entropy.jitter();
-        self.update(claimed, |record| {
-            record.confirmed_by_reread(patch, answer, read, self.context(), jitter)
+        self.update(claimed, |record, context| {
+            record.confirmed_by_reread(patch, answer, read, context, jitter)
         })
         .await
     }

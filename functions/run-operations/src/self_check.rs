@@ -107,6 +107,7 @@ impl<'a> SelfCheck<'a> {
         Context {
             now: self.now,
             drive_at: None,
+            above: None,
             policies: &self.connection.policies,
         }
     }

@@ -292,6 +292,7 @@ impl World {
         let context = Context {
             now: self.clock.now(),
             drive_at: None,
+            above: None,
             policies: &policies,
         };
         let transition = record.edit(&values, "ada", context).unwrap();

@@ -2,6 +2,8 @@
 
 mod conflict_record;
 mod policy;
+#[cfg(test)]
+mod policy_places;
 
 pub use conflict_record::{ConflictId, ConflictRecord, ConflictStatus, Decider, Resolution};
-pub use policy::{Choice, Policies, Policy, decide};
+pub use policy::{Choice, FolderPolicies, Policies, Policy, decide};

@@ -191,6 +191,11 @@ impl Ancestry {
         self.known.insert(record.file.clone(), Some(node));
     }
 
+    /// Adds the folders that a record names on any side: all of its places.
+    pub fn want_places(&mut self, record: &FileRecord) {
+        self.wanted.extend(record.places().into_iter().flatten());
+    }
+
     /// Records that there is no record of an item.
     pub fn add_unknown(&mut self, file: FileId) {
         self.known.entry(file).or_insert(None);
@@ -221,6 +226,16 @@ impl Ancestry {
     /// Returns a file and the folders above it, up to the drive's root or as far as known.
     #[must_use]
     pub fn lineage(&self, file: &FileId, side: Side) -> Lineage<'_> {
+        self.walk(file, side, true)
+    }
+
+    /// Returns a folder that a file is in, and the folders above it. Unlike a file that is looked
+    /// at, a folder that is gone is not known as one that something is in.
+    pub(crate) fn place(&self, folder: &FileId, side: Side) -> Lineage<'_> {
+        self.walk(folder, side, false)
+    }
+
+    fn walk(&self, file: &FileId, side: Side, may_be_gone: bool) -> Lineage<'_> {
         let mut nodes: Vec<(&FileId, &Node)> = Vec::new();
         let mut seen = BTreeSet::new();
         let mut root = None;
@@ -232,7 +247,8 @@ impl Ancestry {
             let below = nodes.last().map(|(_, node)| *node);
             let found = self.known.get_key_value(&id);
             let found = found.and_then(|(id, node)| Some((id, node.as_ref()?)));
-            let found = found.filter(|(_, node)| node.present || below.is_none());
+            let is_first = below.is_none() && may_be_gone;
+            let found = found.filter(|(_, node)| node.present || is_first);
             let drive_id = found.map_or(below, |(_, node)| Some(node));
             let drive_id = drive_id.and_then(|node| node.drive_id.as_ref());
             if self.root.as_ref() == Some(&id) || drive_id == Some(&id) {
@@ -346,6 +362,18 @@ impl Lineage<'_> {
         nodes
             .map(|(_, node)| node.place(self.side).name.as_str())
             .collect()
+    }
+
+    /// Returns the ids of the file and the known folders above it, up to the drive's root.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = &FileId> {
+        let root = match &self.top {
+            LineageTop::Root(id) => Some(id),
+            LineageTop::Hidden
+            | LineageTop::Unknown(_)
+            | LineageTop::Circle(_)
+            | LineageTop::TooDeep(_) => None,
+        };
+        self.nodes.iter().map(|(id, _)| *id).chain(root)
     }
 
     /// Returns whether an item is the file itself or a known folder above it.

@@ -70,7 +70,7 @@ pub(crate) fn record() -> FileRecord {
 pub(crate) fn all(policy: Policy) -> Policies {
     Policies {
         default: policy,
-        fields: BTreeMap::new(),
+        ..Policies::default()
     }
 }
 
@@ -78,6 +78,7 @@ pub(crate) fn context(policies: &Policies) -> Context<'_> {
     Context {
         now: NOW,
         drive_at: Some(NOW),
+        above: None,
         policies,
     }
 }

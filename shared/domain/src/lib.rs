@@ -34,8 +34,8 @@ pub use access::{
 };
 pub use audit::{Difference, Drift, InconsistencyCount, InconsistencyKind, drift};
 pub use conflict::{
-    Choice, ConflictId, ConflictRecord, ConflictStatus, Decider, Policies, Policy, Resolution,
-    decide,
+    Choice, ConflictId, ConflictRecord, ConflictStatus, Decider, FolderPolicies, Policies, Policy,
+    Resolution, decide,
 };
 pub use content::{
     CONTENT_PATTERNS_MAX, CONTENT_SIZE_BYTES_LIMIT, CONTENT_SIZE_BYTES_MAX, ContentSettings,

@@ -42,13 +42,14 @@ impl<'a> FileUpdater<'a> {
         }
     }
 
-    /// Returns the context of an observation by a read. A read does not tell when the file
-    /// changed, so there is no Drive time.
+    /// Returns the context of an observation by a read, without the folders above the file. A read
+    /// does not tell when the file changed, so there is no Drive time.
     #[must_use]
     pub fn context(&self) -> Context<'a> {
         Context {
             now: self.clock.now(),
             drive_at: None,
+            above: None,
             policies: &self.connection.policies,
         }
     }
@@ -118,17 +119,26 @@ impl<'a> FileUpdater<'a> {
     }
 
     /// Commits an update. Where others have changed the record meanwhile, computes the update
-    /// again from the current record.
+    /// again from the current record. If it opens a conflict that the policy of a folder may
+    /// decide, it is computed again with the folders above the file.
     ///
     /// # Errors
     /// [`StoreError`]
     pub async fn update(
         &self,
         record: FileRecord,
-        step: impl Fn(&FileRecord) -> Transition,
+        step: impl Fn(&FileRecord, Context<'_>) -> Transition,
     ) -> Result<UpdateOutcome, StoreError> {
         let updated = compare_and_swap(record, async |record: FileRecord| {
-            let next = step(&record);
+            let mut next = step(&record, self.context());
+            let (store, connection) = (self.store, self.connection);
+            if let Some(above) = store.policy_ancestry(connection, &record, &next).await? {
+                let context = Context {
+                    above: Some(&above),
+                    ..self.context()
+                };
+                next = step(&record, context);
+            }
             match self.write(&record, &next).await? {
                 Committed::Done => {
                     let record = Box::new(next.record);

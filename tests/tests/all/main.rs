@@ -19,6 +19,7 @@ mod erasures;
 mod exports;
 mod failures;
 mod fairness;
+mod folder_policies;
 mod from_drive;
 mod function_binaries;
 mod fuzz;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::{Field, Policies, Policy};
+use domain::{Field, FileId, FolderPolicies, Policies, Policy};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -19,7 +19,10 @@ const ONLY_CONTENT: &str = "keep_both creates a second file, so it is a policy f
 /// The reason why `most_restrictive` is refused.
 const ONLY_ROLES: &str = "most_restrictive compares roles, so it is a policy for permissions only";
 
-/// The policies that decide conflicts: one for all fields, and exceptions.
+/// The most folders with policies of their own in one connection, for the same reason.
+const FOLDERS_MAX: usize = 100;
+
+/// The policies that decide conflicts: one for all fields, exceptions, and those of folders.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = Policies)]
@@ -29,6 +32,26 @@ pub(crate) struct PoliciesBody {
     default: PolicyBody,
     /// By field: `name`, `content`, ...; `properties.KEY`, or `properties` for all;
     /// `permissions.PRINCIPAL`, or `permissions` for all.
+    #[serde(default)]
+    fields: BTreeMap<String, PolicyBody>,
+    /// By the id of a folder: for the folder itself and everything below it. The nearest folder
+    /// that has a policy for the field counts, then the connection. A person decides while it is
+    /// not determined: a folder above the file is not known, or the file is being moved between
+    /// folders whose policies differ. Up to 100.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    folders: BTreeMap<String, FolderPoliciesBody>,
+}
+
+/// The policies of a folder. What they leave open is decided by the next folder above, or by the
+/// connection's.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = FolderPolicies)]
+struct FolderPoliciesBody {
+    /// The policy of every field without an exception, if the folder has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    default: Option<PolicyBody>,
+    /// As in the connection's policies.
     #[serde(default)]
     fields: BTreeMap<String, PolicyBody>,
 }
@@ -62,8 +85,24 @@ enum PolicyBody {
 impl From<&Policies> for PoliciesBody {
     fn from(policies: &Policies) -> Self {
         let fields = policies.fields.iter();
+        let folders = policies.folders.iter();
         Self {
             default: (&policies.default).into(),
+            fields: fields
+                .map(|(label, policy)| (label.clone(), policy.into()))
+                .collect(),
+            folders: folders
+                .map(|(folder, policies)| (folder.to_string(), policies.into()))
+                .collect(),
+        }
+    }
+}
+
+impl From<&FolderPolicies> for FolderPoliciesBody {
+    fn from(policies: &FolderPolicies) -> Self {
+        let fields = policies.fields.iter();
+        Self {
+            default: policies.default.as_ref().map(Into::into),
             fields: fields
                 .map(|(label, policy)| (label.clone(), policy.into()))
                 .collect(),
@@ -87,41 +126,80 @@ impl From<&Policy> for PolicyBody {
 }
 
 impl PoliciesBody {
-    /// Checks that every field exists and every policy suits its field.
+    /// Checks that every field exists, every policy suits its field, and every folder has an id.
     pub(crate) fn checked(&self) -> Result<Policies, Problem> {
-        let not_allowed =
-            |detail: String, at: String| Err(Problem::new(Kind::ValueNotAllowed, detail).at(at));
-        if self.fields.len() > FIELDS_MAX {
-            let detail = format!("at most {FIELDS_MAX} fields may have a policy of their own");
-            return not_allowed(detail, "/policies/fields".to_owned());
+        if self.folders.len() > FOLDERS_MAX {
+            let detail = format!("at most {FOLDERS_MAX} folders may have policies of their own");
+            return Err(not_allowed(detail, "/policies/folders"));
         }
-        let mut fields = BTreeMap::new();
-        for (label, policy) in &self.fields {
-            let at = format!("/policies/fields/{}", pointer_part(label));
-            let field = Field::from_label(label);
-            if !matches!(label.as_str(), "properties" | "permissions") && field.is_none() {
-                return not_allowed(format!("there is no field {label}"), at);
-            }
-            let roles = label == "permissions" || matches!(field, Some(Field::Permission(_)));
-            if *policy == PolicyBody::MostRestrictive && !roles {
-                return not_allowed(ONLY_ROLES.to_owned(), at);
-            }
-            if *policy == PolicyBody::KeepBoth && field != Some(Field::Content) {
-                return not_allowed(ONLY_CONTENT.to_owned(), at);
-            }
-            fields.insert(label.clone(), policy.policy());
-        }
-        if self.default == PolicyBody::MostRestrictive {
-            return not_allowed(ONLY_ROLES.to_owned(), "/policies/default".to_owned());
-        }
-        if self.default == PolicyBody::KeepBoth {
-            return not_allowed(ONLY_CONTENT.to_owned(), "/policies/default".to_owned());
-        }
+        let folder = |(id, body): (&String, &FolderPoliciesBody)| {
+            let at = format!("/policies/folders/{}", pointer_part(id));
+            let folder = FileId::parse(id)
+                .map_err(|why| not_allowed(format!("the id of the folder is {why}"), &at))?;
+            let policies = FolderPolicies {
+                default: body
+                    .default
+                    .map(|policy| checked_default(policy, &at))
+                    .transpose()?,
+                fields: checked_fields(&body.fields, &at)?,
+            };
+            Ok((folder, policies))
+        };
         Ok(Policies {
-            default: self.default.policy(),
-            fields,
+            default: checked_default(self.default, "/policies")?,
+            fields: checked_fields(&self.fields, "/policies")?,
+            folders: self
+                .folders
+                .iter()
+                .map(folder)
+                .collect::<Result<_, Problem>>()?,
         })
     }
+}
+
+fn not_allowed(detail: impl Into<String>, at: &str) -> Problem {
+    Problem::new(Kind::ValueNotAllowed, detail).at(at.to_owned())
+}
+
+/// Checks a policy of all fields, of the policies at `at`.
+fn checked_default(policy: PolicyBody, at: &str) -> Result<Policy, Problem> {
+    let at = format!("{at}/default");
+    match policy {
+        PolicyBody::MostRestrictive => Err(not_allowed(ONLY_ROLES, &at)),
+        PolicyBody::KeepBoth => Err(not_allowed(ONLY_CONTENT, &at)),
+        PolicyBody::Manual
+        | PolicyBody::DriveWins
+        | PolicyBody::AppWins
+        | PolicyBody::LastWriterWins { .. } => Ok(policy.policy()),
+    }
+}
+
+/// Checks the exceptions of the policies at `at`.
+fn checked_fields(
+    bodies: &BTreeMap<String, PolicyBody>,
+    at: &str,
+) -> Result<BTreeMap<String, Policy>, Problem> {
+    if bodies.len() > FIELDS_MAX {
+        let detail = format!("at most {FIELDS_MAX} fields may have a policy of their own");
+        return Err(not_allowed(detail, &format!("{at}/fields")));
+    }
+    let mut fields = BTreeMap::new();
+    for (label, policy) in bodies {
+        let at = format!("{at}/fields/{}", pointer_part(label));
+        let field = Field::from_label(label);
+        if !matches!(label.as_str(), "properties" | "permissions") && field.is_none() {
+            return Err(not_allowed(format!("there is no field {label}"), &at));
+        }
+        let roles = label == "permissions" || matches!(field, Some(Field::Permission(_)));
+        if *policy == PolicyBody::MostRestrictive && !roles {
+            return Err(not_allowed(ONLY_ROLES, &at));
+        }
+        if *policy == PolicyBody::KeepBoth && field != Some(Field::Content) {
+            return Err(not_allowed(ONLY_CONTENT, &at));
+        }
+        fields.insert(label.clone(), policy.policy());
+    }
+    Ok(fields)
 }
 
 impl PolicyBody {
@@ -165,6 +243,10 @@ mod tests {
                 "permissions.anyone": "drive_wins",
                 "content": "keep_both",
             },
+            "folders": {
+                "1abc": {"default": "drive_wins", "fields": {"content": "keep_both"}},
+                "1def": {"fields": {"permissions": "most_restrictive"}},
+            },
         });
         let policies = read(json.clone()).unwrap();
         assert_eq!(
@@ -198,6 +280,22 @@ mod tests {
             (
                 json!({"fields": {"properties": "most_restrictive"}}),
                 "/policies/fields/properties",
+            ),
+            (
+                json!({"folders": {"a/b": {"default": "manual"}}}),
+                "/policies/folders/a~1b",
+            ),
+            (
+                json!({"folders": {"1abc": {"default": "keep_both"}}}),
+                "/policies/folders/1abc/default",
+            ),
+            (
+                json!({"folders": {"1abc": {"fields": {"name": "most_restrictive"}}}}),
+                "/policies/folders/1abc/fields/name",
+            ),
+            (
+                json!({"folders": {"1abc": {"policy": "manual"}}}),
+                "/policies/folders/1abc/policy",
             ),
             (
                 json!({"default": {"last_writer_wins": {"window_seconds": 86_401}}}),

@@ -455,6 +455,7 @@ mod tests {
         Context {
             now: Timestamp::from_millis(1_000),
             drive_at: Some(Timestamp::from_millis(1_000)),
+            above: None,
             policies,
         }
     }

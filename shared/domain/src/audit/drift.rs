@@ -79,6 +79,7 @@ fn differences(record: &FileRecord, snapshot: &Snapshot) -> Vec<Difference> {
     let context = Context {
         now: Timestamp::default(),
         drive_at: None,
+        above: None,
         policies: &policies,
     };
     let after = record.corrected(snapshot, context).record;

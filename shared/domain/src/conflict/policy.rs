@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::derive::{Ancestry, Lineage, LineageTop, Side};
 use crate::{Field, FileId, Timestamp, Value};
 
 /// The rule that decides conflicts on a field.
@@ -31,7 +32,7 @@ pub enum Policy {
     KeepBoth,
 }
 
-/// A connection's policies: a default and exceptions.
+/// A connection's policies: a default, exceptions, and those of folders.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Policies {
     /// The policy of every field without an exception.
@@ -39,26 +40,107 @@ pub struct Policies {
     /// Exceptions by label: a field's own (`name`, `properties.stage`), or `properties` or
     /// `permissions` for all of them.
     pub fields: BTreeMap<String, Policy>,
+    /// The policies of folders, each for the folder itself and everything below it.
+    pub folders: BTreeMap<FileId, FolderPolicies>,
+}
+
+/// The policies of a folder. What they leave open is decided by the next folder above.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FolderPolicies {
+    /// The policy of every field without an exception, if the folder has one.
+    pub default: Option<Policy>,
+    /// Exceptions, as in [`Policies::fields`].
+    pub fields: BTreeMap<String, Policy>,
+}
+
+/// Returns the exception for a field: its own, else that of all properties or permissions if it is
+/// one.
+fn exception(fields: &BTreeMap<String, Policy>, field: &Field) -> Option<Policy> {
+    let own = fields.get(&field.label());
+    let family = match field {
+        Field::Property(_) => fields.get("properties"),
+        Field::Permission(_) => fields.get("permissions"),
+        Field::Existence
+        | Field::Name
+        | Field::Description
+        | Field::Starred
+        | Field::Trashed
+        | Field::Parent
+        | Field::Content => None,
+    };
+    own.or(family).copied()
+}
+
+impl FolderPolicies {
+    /// Returns the policy of a field, if the folder has one.
+    #[must_use]
+    pub fn of(&self, field: &Field) -> Option<Policy> {
+        exception(&self.fields, field).or(self.default)
+    }
 }
 
 impl Policies {
-    /// Returns the policy of a field: its own, else that of all properties or permissions if it is
-    /// one, else the default.
+    /// Returns the policy of a field where no folder has one: its own, else that of all properties
+    /// or permissions if it is one, else the default.
     #[must_use]
     pub fn of(&self, field: &Field) -> Policy {
-        let own = self.fields.get(&field.label());
-        let family = match field {
-            Field::Property(_) => self.fields.get("properties"),
-            Field::Permission(_) => self.fields.get("permissions"),
-            Field::Existence
-            | Field::Name
-            | Field::Description
-            | Field::Starred
-            | Field::Trashed
-            | Field::Parent
-            | Field::Content => None,
-        };
-        own.or(family).copied().unwrap_or(self.default)
+        exception(&self.fields, field).unwrap_or(self.default)
+    }
+
+    /// Returns the policy of a field of a file in these folders (`None`: Drive shows no folder), as
+    /// far as `above` knows the folders above them: that of the nearest folder that has one, else
+    /// that of the connection. The file itself counts as the nearest, if it is a folder.
+    ///
+    /// A person decides where this is not determined: if a folder that may have a policy is not
+    /// known, or if the places of the file, on both sides and before and after a move, have
+    /// different policies.
+    #[must_use]
+    pub fn of_file<'f>(
+        &self,
+        field: &Field,
+        file: &FileId,
+        folders: impl IntoIterator<Item = Option<&'f FileId>>,
+        above: Option<&Ancestry>,
+    ) -> Policy {
+        if self.folders.is_empty() {
+            return self.of(field);
+        }
+        if let Some(own) = self.of_folder(field, file) {
+            return own;
+        }
+        let mut found: Option<Policy> = None;
+        for folder in folders {
+            for side in [Side::App, Side::Drive] {
+                let here = match (folder, above) {
+                    (None, _) => Some(self.of(field)),
+                    (Some(_), None) => None,
+                    (Some(folder), Some(above)) => self.at(field, &above.place(folder, side)),
+                };
+                match (here, found) {
+                    (Some(here), None) => found = Some(here),
+                    (Some(here), Some(other)) if here == other => {}
+                    (Some(_), Some(_)) | (None, _) => return Policy::Manual,
+                }
+            }
+        }
+        found.unwrap_or(Policy::Manual)
+    }
+
+    fn of_folder(&self, field: &Field, folder: &FileId) -> Option<Policy> {
+        self.folders.get(folder)?.of(field)
+    }
+
+    /// Returns the policy of a field in a folder, or `None` if it is not determined.
+    fn at(&self, field: &Field, place: &Lineage<'_>) -> Option<Policy> {
+        let mut known = place.ids();
+        if let Some(nearest) = known.find_map(|folder| self.of_folder(field, folder)) {
+            return Some(nearest);
+        }
+        match place.top() {
+            // Of a folder that Drive does not show, no policy can be meant.
+            LineageTop::Root(_) | LineageTop::Hidden => Some(self.of(field)),
+            LineageTop::Unknown(_) | LineageTop::Circle(_) | LineageTop::TooDeep(_) => None,
+        }
     }
 }
 
@@ -116,6 +198,7 @@ mod tests {
                 ("properties".to_owned(), Policy::AppWins),
                 ("properties.stage".to_owned(), Policy::Manual),
             ]),
+            folders: BTreeMap::new(),
         };
         assert_eq!(policies.of(&Field::Name), Policy::DriveWins);
         assert_eq!(

@@ -5,7 +5,8 @@ use super::{
     ContentHash, ContentIdentity, ContentOutcome, ContentState, Failure, Progress, Upload, Verdict,
 };
 use crate::{
-    Capabilities, ConflictId, DriveVersion, Field, FileRecord, Policies, Policy, Timestamp, Value,
+    Ancestry, Capabilities, ConflictId, DriveVersion, Field, FileRecord, Policies, Policy,
+    Timestamp, Value,
 };
 
 const DAY_MILLIS: i64 = 24 * 3_600 * 1_000;
@@ -110,6 +111,8 @@ pub struct ContentContext<'a> {
     pub settings: &'a ContentSettings,
     /// The connection's policies.
     pub policies: &'a Policies,
+    /// As in [`crate::Context::above`].
+    pub above: Option<&'a Ancestry>,
     /// True if the connection's rules include the file.
     pub in_scope: bool,
     /// The current time.
@@ -269,7 +272,11 @@ impl ContentState {
             .open
             .get(&Field::Content)
             .is_some_and(|open| open.keeping.is_some());
-        if keeping || context.policies.of(&Field::Content) == Policy::KeepBoth {
+        let places = record.places();
+        let places = places.iter().map(Option::as_ref);
+        let policies = context.policies;
+        let policy = policies.of_file(&Field::Content, &record.file, places, context.above);
+        if keeping || policy == Policy::KeepBoth {
             let of = format!("the copy of conflict {}", conflict.number);
             if self.waits_for(&of, context.now, context.asked_at) {
                 return ContentAction::Nothing;

@@ -1,6 +1,6 @@
 //! The record of one Drive item: the sides of each field, and the state of its intent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::merge::Sides;
 use crate::{
@@ -263,6 +263,19 @@ impl FileRecord {
             | Field::Property(_)
             | Field::Permission(_) => field.unset(),
         }
+    }
+
+    /// Returns the folders that the file is in, on both sides (`None`: Drive shows none).
+    #[must_use]
+    pub fn places(&self) -> BTreeSet<Option<FileId>> {
+        let sides = self.sides(&Field::Parent);
+        let of = |value: &Value| match value {
+            Value::Text(id) => FileId::parse(id).ok(),
+            Value::Null | Value::Flag(_) => None,
+        };
+        let shown = self.metadata.parents.iter();
+        let shown = shown.filter_map(|id| FileId::parse(id).ok()).map(Some);
+        shown.chain([of(&sides.app), of(sides.drive())]).collect()
     }
 
     /// Returns whether the file can have bytes of its own. Google's own types have none.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::content::{ContentHash, ContentIdentity};
 use crate::file::transition_builder::TransitionBuilder;
 use crate::merge::Sides;
-use crate::{Choice, Policies};
+use crate::{Ancestry, Choice, Policies};
 use crate::{
     ConflictId, ConflictRecord, Decider, Field, FileId, Observation, Timestamp, Value, ValueRefused,
 };
@@ -25,6 +25,12 @@ pub struct Transition {
 }
 
 impl Transition {
+    /// Returns whether a conflict was opened, be it decided since or not.
+    #[must_use]
+    pub fn opens_conflict(&self, before: &FileRecord) -> bool {
+        self.record.conflicts_opened > before.conflicts_opened
+    }
+
     /// Returns a transition that changes nothing.
     #[must_use]
     pub fn unchanged(record: FileRecord) -> Self {
@@ -56,6 +62,9 @@ pub struct Context<'a> {
     pub drive_at: Option<Timestamp>,
     /// The connection's policies.
     pub policies: &'a Policies,
+    /// The folders that the file is in, and those above them; `None` if they were not read. Without
+    /// them a policy of a folder decides nothing, and leaves the decision to a person.
+    pub above: Option<&'a Ancestry>,
 }
 
 /// The reason why an edit was refused. A refused edit changes nothing.

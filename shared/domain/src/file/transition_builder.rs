@@ -9,7 +9,7 @@ use crate::merge::Sides;
 use crate::most_restrictive;
 use crate::{
     Choice, ConflictId, ConflictRecord, ConflictStatus, Context, Decider, DriveMetadata, Field,
-    FieldSetVersion, FileRecord, Gone, PERMISSIONS_MAX, PROPERTIES_MAX, Policy, Resolution,
+    FieldSetVersion, FileId, FileRecord, Gone, PERMISSIONS_MAX, PROPERTIES_MAX, Policy, Resolution,
     Snapshot, Timestamp, Transition, Value, ValueRefused,
 };
 use crate::{OpenConflict, Presence};
@@ -22,6 +22,8 @@ pub(crate) struct TransitionBuilder<'a> {
     /// The identity of Drive's content before and after it became known in a better form.
     pub(super) renamed: Option<(Value, Value)>,
     pub(crate) context: Context<'a>,
+    /// The folders that a snapshot shows the file in, which its fields may not have yet.
+    shown_in: BTreeSet<Option<FileId>>,
 }
 
 impl<'a> TransitionBuilder<'a> {
@@ -32,6 +34,7 @@ impl<'a> TransitionBuilder<'a> {
             conflicts: BTreeMap::new(),
             renamed: None,
             context,
+            shown_in: BTreeSet::new(),
         }
     }
 
@@ -55,6 +58,9 @@ impl<'a> TransitionBuilder<'a> {
     /// Merges a snapshot into every field except those in `merged`, regardless of its version.
     pub(crate) fn merge(&mut self, snapshot: &Snapshot, merged: &BTreeSet<Field>) {
         let snapshot = &self.record.recognise(snapshot).into_owned();
+        if !self.context.policies.folders.is_empty() {
+            self.shown_in = FileRecord::from_snapshot(snapshot).places();
+        }
         let touched = self.contradicts_deletion(snapshot, merged);
         let known_before = self.record.field_set;
         let mut metadata = snapshot.metadata.clone();
@@ -145,7 +151,7 @@ impl<'a> TransitionBuilder<'a> {
             return;
         }
         let latest = self.record.edits.values().map(|edit| edit.at).max();
-        let policy = self.context.policies.of(&Field::Existence);
+        let policy = self.policy(&Field::Existence);
         let open = self.next_conflict();
         let id = self.record.conflict_id(&Field::Existence, open.number);
         self.record.open.insert(Field::Existence, open.clone());
@@ -232,6 +238,19 @@ impl<'a> TransitionBuilder<'a> {
         self.conflicts.insert(id, record);
     }
 
+    /// Returns the policy of a field, by all places of the file that are known.
+    fn policy(&self, field: &Field) -> Policy {
+        let (policies, file) = (self.context.policies, &self.record.file);
+        if policies.folders.is_empty() {
+            return policies.of(field);
+        }
+        let mut places = self.before.places();
+        places.extend(self.record.places());
+        places.extend(self.shown_in.iter().cloned());
+        let places = places.iter().map(Option::as_ref);
+        policies.of_file(field, file, places, self.context.above)
+    }
+
     pub(crate) fn next_conflict(&mut self) -> OpenConflict {
         self.record.conflicts_opened += 1;
         let number = self.record.conflicts_opened;
@@ -258,7 +277,7 @@ impl<'a> TransitionBuilder<'a> {
             (None, Some(_)) => {
                 let open = self.next_conflict();
                 let app_at = self.record.edits.get(field).map(|edit| edit.at);
-                let policy = self.context.policies.of(field);
+                let policy = self.policy(field);
                 let decided = match policy {
                     Policy::MostRestrictive => most_restrictive(field, &after.app, after.drive()),
                     Policy::Manual
@@ -393,7 +412,7 @@ impl<'a> TransitionBuilder<'a> {
     /// change is unknown.
     pub(crate) fn awaits_change_time(&self) -> bool {
         let by_time = |field: &Field| {
-            let policy = self.context.policies.of(field);
+            let policy = self.policy(field);
             matches!(policy, Policy::LastWriterWins { .. })
         };
         let opened = |field: &&Field| !self.before.open.contains_key(*field);

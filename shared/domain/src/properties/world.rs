@@ -76,6 +76,7 @@ impl World {
         Context {
             now: self.now,
             drive_at: Some(self.now.plus_millis(-4)),
+            above: None,
             policies: &self.policies,
         }
     }

@@ -46,6 +46,7 @@ fn action(state: &ContentState, record: &FileRecord, policy: Policy) -> ContentA
     let context = ContentContext {
         settings: &settings,
         policies: &all(policy),
+        above: None,
         in_scope: true,
         now: NOW,
         asked_at: Timestamp::default(),
@@ -140,6 +141,7 @@ fn content_in_trouble_is_asked_for_when_it_is_due_and_another_content_at_once() 
     let asked = ContentContext {
         settings: &settings,
         policies: &Policies::default(),
+        above: None,
         in_scope: true,
         now: NOW,
         asked_at: NOW.plus_millis(1),
@@ -197,6 +199,7 @@ fn content_that_is_out_of_scope_or_excluded_is_not_stored() {
     let context = ContentContext {
         settings: &excluding,
         policies: &Policies::default(),
+        above: None,
         in_scope: true,
         now: NOW,
         asked_at: NOW,

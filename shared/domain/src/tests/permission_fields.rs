@@ -42,6 +42,7 @@ fn restrictive() -> Policies {
     Policies {
         default: Policy::Manual,
         fields: [("permissions".to_owned(), Policy::MostRestrictive)].into(),
+        ..Policies::default()
     }
 }
 

@@ -421,6 +421,7 @@ fn regression_a_push_waits_for_the_log_to_report_the_time_of_a_change() {
     let policies = all(Policy::LastWriterWins { window_millis: 0 });
     let undated = Context {
         drive_at: None,
+        above: None,
         ..context(&policies)
     };
     let edited = record().edits(Field::Name, text("b"));
@@ -454,6 +455,7 @@ fn a_log_that_never_reports_the_time_leaves_the_decision_to_a_person() {
     let policies = all(Policy::LastWriterWins { window_millis: 0 });
     let undated = Context {
         drive_at: None,
+        above: None,
         ..context(&policies)
     };
     let mut record = record().edits(Field::Name, text("b"));

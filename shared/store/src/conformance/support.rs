@@ -124,6 +124,7 @@ pub(super) fn snapshot(id: &str, version: u64, name: &str, parent: &str) -> Snap
 static POLICIES: Policies = Policies {
     default: domain::Policy::Manual,
     fields: BTreeMap::new(),
+    folders: BTreeMap::new(),
 };
 
 /// The context of a transition at `millis`.
@@ -131,6 +132,7 @@ pub(super) fn context(millis: i64) -> Context<'static> {
     Context {
         now: ms(millis),
         drive_at: Some(ms(millis)),
+        above: None,
         policies: &POLICIES,
     }
 }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use domain::operation::ComparisonInterval;
 use domain::{
-    Account, AccountId, ConnectionId, ConnectionKey, FileId, OperationId, Policies, Policy,
-    TenantId,
+    Account, AccountId, ConnectionId, ConnectionKey, FileId, FolderPolicies, OperationId, Policies,
+    Policy, TenantId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +38,8 @@ struct Body {
     policy: PolicyItem,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     policies: BTreeMap<String, PolicyItem>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    folder_policies: BTreeMap<String, FolderPoliciesItem>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     rules: Option<RulesItem>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -147,6 +149,41 @@ impl From<StateItem> for ConnectionState {
     }
 }
 
+/// The policies of a folder.
+#[derive(Serialize, Deserialize)]
+struct FolderPoliciesItem {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    policy: Option<PolicyItem>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    policies: BTreeMap<String, PolicyItem>,
+}
+
+impl FolderPoliciesItem {
+    fn into_policies(self) -> FolderPolicies {
+        let exceptions = self.policies.into_iter();
+        FolderPolicies {
+            default: self.policy.map(Into::into),
+            fields: exceptions
+                .map(|(label, policy)| (label, policy.into()))
+                .collect(),
+        }
+    }
+}
+
+fn folder_policies(policies: &Policies) -> BTreeMap<String, FolderPoliciesItem> {
+    let item = |(folder, of_folder): (&FileId, &FolderPolicies)| {
+        let exceptions = of_folder.fields.iter();
+        let item = FolderPoliciesItem {
+            policy: of_folder.default.map(Into::into),
+            policies: exceptions
+                .map(|(label, policy)| (label.clone(), (*policy).into()))
+                .collect(),
+        };
+        (folder.to_string(), item)
+    };
+    policies.folders.iter().map(item).collect()
+}
+
 pub(crate) fn encode_connection(connection: &Connection) -> Result<Encoded, StoreError> {
     let exceptions = connection.policies.fields.iter();
     let body = Body {
@@ -164,6 +201,7 @@ pub(crate) fn encode_connection(connection: &Connection) -> Result<Encoded, Stor
         policies: exceptions
             .map(|(label, policy)| (label.clone(), (*policy).into()))
             .collect(),
+        folder_policies: folder_policies(&connection.policies),
         rules: RulesItem::of(&connection.rules),
         content: ContentSettingsItem::of(&connection.content),
         account: connection.account.id.as_ref().map(AccountId::to_string),
@@ -216,8 +254,15 @@ pub(crate) fn decode_connection(tenant: &TenantId, item: Item) -> Result<Connect
         .transpose()
         .map_err(|what| place.clone().corrupt(what))?;
     let access = body.access.map(AccessItem::into_access);
-    let access = access.transpose().map_err(|what| place.corrupt(what))?;
+    let access = access
+        .transpose()
+        .map_err(|what| place.clone().corrupt(what))?;
     let exceptions = body.policies.into_iter();
+    let folders = body.folder_policies.into_iter();
+    let folders = folders.map(|(id, item)| Ok((FileId::parse(&id)?, item.into_policies())));
+    let folders = folders.collect::<Result<_, domain::InvalidId>>();
+    let folders =
+        folders.map_err(|_| place.corrupt("the id of a folder of a policy is invalid"))?;
     Ok(Connection {
         key: ConnectionKey {
             tenant: tenant.clone(),
@@ -235,6 +280,7 @@ pub(crate) fn decode_connection(tenant: &TenantId, item: Item) -> Result<Connect
             fields: exceptions
                 .map(|(label, policy)| (label, policy.into()))
                 .collect(),
+            folders,
         },
         rules,
         content: content.unwrap_or_default(),

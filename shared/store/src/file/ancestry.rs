@@ -1,7 +1,7 @@
 //! The folders above files, level by level.
 
 use domain::derive::LEVELS_MAX;
-use domain::{Ancestry, FileRecord};
+use domain::{Ancestry, FileRecord, Transition};
 
 use crate::{Connection, Store, StoreError};
 
@@ -20,6 +20,42 @@ impl Store {
         let mut ancestry = Ancestry::below(connection.my_drive.clone());
         self.extend_ancestry(connection, &mut ancestry, records)
             .await?;
+        Ok(ancestry)
+    }
+
+    /// Reads the folders above all places of a file, if a step that was made without them opened a
+    /// conflict that the policy of a folder may decide: then it is made again with them. `None` if
+    /// it stays as it is.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn policy_ancestry(
+        &self,
+        connection: &Connection,
+        before: &FileRecord,
+        step: &Transition,
+    ) -> Result<Option<Ancestry>, StoreError> {
+        if connection.policies.folders.is_empty() || !step.opens_conflict(before) {
+            return Ok(None);
+        }
+        let places = [before, &step.record];
+        self.places_ancestry(connection, &places).await.map(Some)
+    }
+
+    /// Reads the folders above all places of the records, however many sides name one.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn places_ancestry(
+        &self,
+        connection: &Connection,
+        records: &[&FileRecord],
+    ) -> Result<Ancestry, StoreError> {
+        let mut ancestry = Ancestry::below(connection.my_drive.clone());
+        records
+            .iter()
+            .for_each(|record| ancestry.want_places(record));
+        self.extend_ancestry(connection, &mut ancestry, []).await?;
         Ok(ancestry)
     }
 

@@ -87,6 +87,7 @@ impl Store {
         let context = Context {
             now,
             drive_at: None,
+            above: None,
             policies: &policies,
         };
         let mut writes = JoinSet::new();

@@ -263,9 +263,14 @@ pub(crate) fn is_in_settings(connection: &Item, erased: &ErasedPersons) -> bool 
     let text = |name: &str| connection.get(name).and_then(|value| value.as_s().ok());
     let named = |text: &String| erased.text(text).is_some();
     let members = |name: &str| connection.get(name).and_then(|value| value.as_m().ok());
+    let folders = members("folder_policies").into_iter();
+    let of_folders = folders.flat_map(HashMap::values);
+    let of_folders = of_folders.filter_map(|folder| folder.as_m().ok()?.get("policies"));
+    let of_folders = of_folders.filter_map(|policies| policies.as_m().ok());
     let mut keys = ["access", "policies"]
         .into_iter()
         .filter_map(members)
+        .chain(of_folders)
         .flat_map(HashMap::keys);
     let user = |key: &String| {
         let subject = key.strip_prefix("user:");

@@ -279,6 +279,7 @@ fn push_intents_hands_owed_content_to_mirror_content() {
         let context = domain::Context {
             now: hand.now(),
             drive_at: None,
+            above: None,
             policies: &policies,
         };
         let ours = domain::Value::text("ab".repeat(32));

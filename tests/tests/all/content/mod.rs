@@ -120,6 +120,7 @@ pub async fn upload(hand: &ByHand, file: &str, content: &'static [u8]) {
         let context = Context {
             now: hand.now(),
             drive_at: None,
+            above: None,
             policies: &policies,
         };
         let edit = BTreeMap::from([(Field::Content, value.clone())]);

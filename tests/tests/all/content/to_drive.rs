@@ -98,6 +98,7 @@ fn an_upload_and_a_change_in_drive_are_a_conflict_with_both_contents() {
         let context = domain::Context {
             now: hand.now(),
             drive_at: None,
+            above: None,
             policies: &policies,
         };
         let step = held

@@ -245,6 +245,7 @@ impl Set {
         let context = Context {
             now: now(),
             drive_at: Some(now()),
+            above: None,
             policies: &policies,
         };
         let ours = BTreeMap::from([(Field::Name, FieldValue::text("Plan (ours).md"))]);

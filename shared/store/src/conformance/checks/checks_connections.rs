@@ -40,6 +40,13 @@ pub(crate) fn connection(key: &ConnectionKey) -> Connection {
                     },
                 ),
             ]),
+            folders: BTreeMap::from([(
+                file("1folder"),
+                domain::FolderPolicies {
+                    default: Some(Policy::AppWins),
+                    fields: BTreeMap::from([("content".to_owned(), Policy::KeepBoth)]),
+                },
+            )]),
         },
         rules: Rules {
             include: vec![Rule::Folder(file("1folder"))],

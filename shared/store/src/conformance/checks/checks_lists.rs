@@ -150,6 +150,7 @@ pub(crate) async fn only_out_of_scope_files_are_rescheduled(store: &Store) {
     let context = |at| Context {
         now: ms(at),
         drive_at: None,
+        above: None,
         policies: &policies,
     };
     for id in ["held", "backing_off", "due"] {
