@@ -23,11 +23,8 @@ fn events(function: &str, expected: &BTreeSet<&str>) -> Vec<(String, Value)> {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
-        assert!(
-            path.extension().is_some_and(|kind| kind == "json"),
-            "{}",
-            path.display()
-        );
+        let is_json = path.extension().is_some_and(|kind| kind == "json");
+        assert!(is_json, "{}", path.display());
         let event = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
         events.push((name, event));
     }

@@ -50,7 +50,7 @@ enum Broken {
 const EVENT_BYTES: usize = 9_000;
 
 /// What may still happen to a world: the search is as large as these allow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 struct Budget {
     appends: [u8; 2],
     crashes: u8,
@@ -63,19 +63,6 @@ struct Budget {
     changes: u8,
     wakes: u8,
 }
-
-const NO_BUDGET: Budget = Budget {
-    appends: [0, 0],
-    crashes: 0,
-    refusals: 0,
-    gone: 0,
-    lost_answers: 0,
-    sweeps: 0,
-    expiries: 0,
-    replays: 0,
-    changes: 0,
-    wakes: 0,
-};
 
 /// A delivery on its way: from the place that was read up to its head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -549,7 +536,7 @@ impl World {
     /// Returns the world after everything that runs has stopped.
     fn stopped(&self) -> Self {
         Self {
-            budget: NO_BUDGET,
+            budget: Budget::default(),
             workers: [Phase::Off; 2],
             refused: None,
             ..self.clone()

@@ -32,7 +32,7 @@ fn one_log() -> World {
         lost_answers: 1,
         sweeps: 2,
         wakes: 2,
-        ..NO_BUDGET
+        ..Budget::default()
     })
 }
 
@@ -45,7 +45,7 @@ fn two_logs() -> World {
         gone: 1,
         sweeps: 2,
         wakes: 1,
-        ..NO_BUDGET
+        ..Budget::default()
     })
 }
 
@@ -59,7 +59,7 @@ fn with_people() -> World {
         wakes: 1,
         replays: 1,
         changes: 1,
-        ..NO_BUDGET
+        ..Budget::default()
     })
 }
 
@@ -72,7 +72,7 @@ fn with_expiry() -> World {
         sweeps: 2,
         wakes: 2,
         expiries: 2,
-        ..NO_BUDGET
+        ..Budget::default()
     })
 }
 
@@ -124,7 +124,7 @@ fn each_broken_rule_is_found() {
 
 /// An endpoint that refuses what one connection tells, and accepts what another one does.
 fn refuses_one_connection(broken: Broken) -> EndpointState {
-    let mut world = World::new(NO_BUDGET);
+    let mut world = World::new(Budget::default());
     world.logs[0].events = 1;
     for _ in 0..40 {
         world.logs[1].events += 1;
