@@ -194,6 +194,7 @@ use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::get;
 use domain::Cause;
+use domain::webhook::Reachable;
 use objects::Objects;
 use runtime::{Clock, Entropy, Settings, SettingsError, telemetry};
 use store::{ReadMeter, Store};
@@ -246,8 +247,8 @@ pub struct Deps {
     pub live_url: String,
     /// The secret that the signing secrets of webhook endpoints are derived from.
     pub webhook_key: RootSecret,
-    /// Whether webhook endpoints may be on this machine.
-    pub webhook_loopback: bool,
+    /// Which hosts webhook endpoints may be on.
+    pub webhook_hosts: Reachable,
 }
 
 /// The API's dependencies as handlers receive them.
@@ -290,7 +291,7 @@ impl Deps {
                 aws_sdk_secretsmanager::Client::new(&services.aws),
                 settings.required("WEBHOOK_KEY_SECRET")?,
             ),
-            webhook_loopback: false,
+            webhook_hosts: Reachable::Public,
         })
     }
 

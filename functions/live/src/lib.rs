@@ -15,6 +15,7 @@ use aws_lambda_events::event::apigw::ApiGatewayWebsocketProxyRequest;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use domain::Cause;
 use domain::live::SocketId;
+use domain::webhook::Reachable;
 use runtime::{Clock, Deadline, Entropy, Settings, SettingsError, telemetry};
 use serde_json::{Value, json};
 use store::Store;
@@ -73,7 +74,7 @@ impl Deps {
         let own_hosts = settings.required("OWN_HOSTS")?;
         let rules = Rules {
             own_hosts: own_hosts.split(',').map(str::to_owned).collect(),
-            loopback: false,
+            reachable: Reachable::Public,
         };
         Ok(Self {
             store: Store::new(aws_sdk_dynamodb::Client::new(&aws), settings.table()?)

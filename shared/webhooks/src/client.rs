@@ -7,6 +7,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use domain::Timestamp;
+use domain::webhook::{EndpointUrl, Reachable};
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, Request, StatusCode, header};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
@@ -92,7 +93,7 @@ impl Client {
             .no_proxy()
             .http1_only()
             .http1_max_headers(HEADERS_MAX)
-            .https_only(!rules.loopback)
+            .https_only(rules.reachable == Reachable::Public)
             .connect_timeout(CONNECT)
             .timeout(timeout)
             .pool_max_idle_per_host(0)
@@ -120,7 +121,11 @@ impl Client {
             let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
             Box::pin(async { Err(PostError::NotConnected(refused.into())) })
         };
-        Self::with_transport(Rules::default(), Arc::new(refuse))
+        let rules = Rules {
+            own_hosts: Vec::new(),
+            reachable: Reachable::Public,
+        };
+        Self::with_transport(rules, Arc::new(refuse))
     }
 
     /// Returns what endpoints are allowed.
@@ -135,15 +140,14 @@ impl Client {
     /// [`PostError`] if there is no response. A response of any status is an answer.
     pub async fn post(
         &self,
-        url: &str,
+        url: &EndpointUrl,
         headers: HeaderMap,
         body: Bytes,
         now: Timestamp,
     ) -> Result<Answer, PostError> {
-        let url = self.rules.check(url)?;
-        let mut request = Request::post(url.as_str())
-            .body(body)
-            .map_err(|_| PostError::Refused(Refused::NotAUrl))?;
+        self.rules.check(url)?;
+        let request = Request::post(url.as_str()).body(body);
+        let mut request = request.map_err(|error| PostError::NotConnected(error.into()))?;
         *request.headers_mut() = headers;
         let answer = (self.transport)(request).await?;
         Ok(Answer {

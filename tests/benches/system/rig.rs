@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use domain::rate_limit::TenantLimits;
+use domain::webhook::Reachable;
 use domain::{ChannelId, ConnectionKey, Field, FileId, FileRecord, LogId, Value};
 use drive_simulator::{NotificationPolicy, Simulator};
 use http::StatusCode;
@@ -101,7 +102,7 @@ impl Rig {
             default_ports: false,
             serve_aws: false,
             hosts: drive_simulator::Hosts::default(),
-            webhook_loopback: true,
+            webhook_hosts: Reachable::PublicAndLoopback,
             history_days: Some(HISTORY_DAYS),
             tenant_limits: TenantLimits::none(),
         };

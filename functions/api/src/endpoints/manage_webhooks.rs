@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use axum::Json;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use domain::webhook::{Course, Endpoint, EndpointScope, EndpointState, Reachable, SigningSecret};
+use domain::webhook::{Course, Endpoint, EndpointScope, EndpointState, SigningSecret};
 use domain::{ConnectionId, EndpointId, TenantId};
 use futures_util::future::try_join_all;
 use serde::Serialize;
@@ -32,14 +32,6 @@ const AT_ONCE: usize = 10;
 pub(crate) struct WebhookList {
     /// By id.
     items: Vec<WebhookView>,
-}
-
-/// Returns which hosts endpoints may be on.
-fn reachable(deps: &Deps) -> Reachable {
-    match deps.webhook_loopback {
-        true => Reachable::PublicAndLoopback,
-        false => Reachable::Public,
-    }
 }
 
 /// Responds with an endpoint and its entity tag.
@@ -117,7 +109,7 @@ pub(crate) async fn create_webhook(
     keyed: Keyed,
     body: JsonBody,
 ) -> Result<Response, Problem> {
-    let settings = new_webhook(body, reachable(&deps))?;
+    let settings = new_webhook(body, deps.webhook_hosts)?;
     if deps.store.event_days() == 0 {
         let detail = "the deployment keeps no events (EventDays is 0)";
         return Err(Problem::new(Kind::StateNotAllowed, detail));
@@ -222,8 +214,8 @@ pub(crate) async fn get_webhook(deps: App, at: WebhookPath) -> Result<Response, 
 
 /// Changes settings of a webhook endpoint, disables it, or makes it active again.
 ///
-/// Who changes its `url`, its `connections` or the events that it is told answers for it from then
-/// on: it is told what that caller may read. A connection that is added is told from now on. One
+/// Who changes its `url`, its `connections` or the events that it gets answers for it from then on:
+/// it gets what that caller may read. A connection that is added is heard from now on. One
 /// that is active again is delivered what came meanwhile; if that is no longer known, `sync:reset`
 /// comes first.
 #[utoipa::path(
@@ -261,7 +253,7 @@ pub(crate) async fn update_webhook(
                 .current(&WebhookView::new(before))
                 .header(header::ETAG, tag(version(before))));
         }
-        let settings = patched(before, members, reachable(deps))?;
+        let settings = patched(before, members, deps.webhook_hosts)?;
         if settings.scope != before.scope {
             admit_scope(caller, &settings.scope, connections)?;
         }

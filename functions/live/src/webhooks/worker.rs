@@ -433,9 +433,7 @@ impl<'a> Worker<'a> {
         let mut headers: HeaderMap = signed.into_iter().collect();
         headers.insert(header::CONTENT_TYPE, CONTENT_TYPE);
         let body = message.body.clone();
-        let posted = deps
-            .endpoints
-            .post(endpoint.url.as_str(), headers, body, at);
+        let posted = deps.endpoints.post(&endpoint.url, headers, body, at);
         let posted = Box::pin(posted).await;
         let (answer, outcome) = judge(&posted);
         Ok(Posted {

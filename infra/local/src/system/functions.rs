@@ -219,7 +219,7 @@ impl Functions {
                 waits_max: WAITS_MAX,
                 live_url: format!("ws://localhost{}", websocket::PATH),
                 webhook_key,
-                webhook_loopback: settings.endpoints.rules().loopback,
+                webhook_hosts: settings.endpoints.rules().reachable,
             }),
             console: console_at(&format!("ws://localhost{}", websocket::PATH)),
         }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use domain::rate_limit::TenantLimits;
+use domain::webhook::Reachable;
 use domain::{ConnectionId, ConnectionKey, Role, Timestamp};
 use drive::{ContentTransport, Transport};
 use drive_simulator::{Hosts, Simulator};
@@ -71,8 +72,8 @@ pub struct Options {
     pub serve_aws: bool,
     /// The names under which the API and the services may be called.
     pub hosts: Hosts,
-    /// True if webhook endpoints may be on this machine.
-    pub webhook_loopback: bool,
+    /// Which hosts webhook endpoints may be on.
+    pub webhook_hosts: Reachable,
 }
 
 /// Returns the limits of the one tenant of this machine: those of a deployment, but for its rates,
@@ -202,7 +203,7 @@ impl System {
         };
         let rules = webhooks::Rules {
             own_hosts: own_hosts(address, &aws_urls, &options.drive_url),
-            loopback: options.webhook_loopback,
+            reachable: options.webhook_hosts,
         };
         let endpoints = webhooks::Client::new(rules, webhooks::system_lookup(), webhooks::TIMEOUT)
             .map_err(SystemError::Endpoints)?;

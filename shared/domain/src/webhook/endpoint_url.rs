@@ -216,7 +216,9 @@ impl Host {
         }
     }
 
-    fn is_loopback(&self) -> bool {
+    /// Returns whether it is this machine.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
         match self {
             Self::Name(name) => name == "localhost",
             Self::Address(address) => address.is_loopback(),

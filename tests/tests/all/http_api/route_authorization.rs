@@ -412,7 +412,13 @@ fn only_the_webhook_and_the_description_need_no_token() {
             (Method::GET, "/health/", 401),
             (Method::GET, "//health", 401),
             (Method::GET, "/v1", 401),
-            (Method::GET, "/", 401),
+            // The console's pages are no secret, and leave it to the API who may see what.
+            (Method::GET, "/", 200),
+            (Method::GET, "/console", 200),
+            (Method::GET, "/console/c/c_1/files", 200),
+            (Method::GET, "/console/a/none", 404),
+            (Method::POST, "/console", 401),
+            (Method::GET, "/consoles", 401),
             (Method::GET, "/nothing", 401),
         ] {
             let answer = world.call(None, method.clone(), path, &[], None).await;

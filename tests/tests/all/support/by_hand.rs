@@ -9,6 +9,7 @@ use std::time::Duration;
 use aws_lambda_events::event::sqs::SqsEvent;
 use bytes::Bytes;
 use domain::rate_limit::TenantLimits;
+use domain::webhook::Reachable;
 use domain::{ConnectionId, ConnectionKey, LogId, TenantId, Timestamp};
 use drive_simulator::Simulator;
 use futures_util::future::BoxFuture;
@@ -120,7 +121,7 @@ fn recorded(aws: &Aws, setting: &FunctionSettings, calls: &Calls) -> Functions {
 fn receivers() -> webhooks::Client {
     let rules = webhooks::Rules {
         own_hosts: Vec::new(),
-        loopback: true,
+        reachable: Reachable::PublicAndLoopback,
     };
     let patience = Duration::from_millis(700);
     webhooks::Client::new(rules, webhooks::system_lookup(), patience).unwrap()

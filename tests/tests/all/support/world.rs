@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use domain::rate_limit::TenantLimits;
+use domain::webhook::Reachable;
 use domain::{ConnectionKey, LogId, Timestamp};
 use drive_simulator::{Fault, Simulator};
 use http::Method;
@@ -197,7 +198,7 @@ impl World {
             default_ports: false,
             serve_aws: false,
             hosts: drive_simulator::Hosts::default(),
-            webhook_loopback: true,
+            webhook_hosts: Reachable::PublicAndLoopback,
         };
         let system = System::start(options).await.unwrap();
         let key = system

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use domain::ConnectionKey;
+use domain::webhook::Reachable;
 use local::gateway::websocket::SocketTimes;
 use local::private;
 use local::system::{Options, System, local_limits};
@@ -80,7 +81,7 @@ impl Stage {
             default_ports: false,
             serve_aws: false,
             hosts: arguments.hosts(),
-            webhook_loopback: true,
+            webhook_hosts: Reachable::PublicAndLoopback,
         };
         let system = System::start(options)
             .await

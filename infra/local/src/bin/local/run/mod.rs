@@ -7,6 +7,7 @@ mod screen;
 use std::fs::{self, File, TryLockError};
 use std::path::Path;
 
+use domain::webhook::Reachable;
 use local::gateway::websocket::SocketTimes;
 use local::private;
 use local::system::{Options, System, local_limits};
@@ -43,7 +44,10 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<(), Failure> {
         default_ports: true,
         serve_aws: arguments.serve_aws,
         hosts: arguments.hosts(),
-        webhook_loopback: !arguments.webhooks_public_only,
+        webhook_hosts: match arguments.webhooks_public_only {
+            true => Reachable::Public,
+            false => Reachable::PublicAndLoopback,
+        },
     };
     arguments.warn_if_reachable();
     let system = System::start(options)
