@@ -412,8 +412,8 @@ def routes(system: System) -> dict[str, list]:
     return found
 
 
-def only_three_routes_are_open(system: System) -> list[str]:
-    """only the webhook, health and the API's description need no token; the rest a JWT"""
+def only_public_routes_are_open(system: System) -> list[str]:
+    """only the webhook, health, the description of the API and the pages of the console need no token; the rest a JWT"""
     wrong = []
     schemes = {}
     for api in http_apis(system):
@@ -807,7 +807,7 @@ RULES = [
     visibility_covers_the_retries,
     the_stream_is_read_whole,
     batches_fail_in_part,
-    only_three_routes_are_open,
+    only_public_routes_are_open,
     routes_are_throttled,
     the_websocket_has_its_routes,
     users_cannot_choose_their_tenant,
