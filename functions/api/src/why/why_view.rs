@@ -25,7 +25,7 @@ pub(crate) struct WhyView {
 
 /// One reason.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Reason)]
+#[schema(as = Explanation)]
 pub(crate) struct ReasonView {
     reason: ReasonNameView,
     group: ReasonGroupView,
