@@ -51,7 +51,14 @@ fn a_client_loses_nothing_when_its_socket_reaches_its_end() {
             append(world, &["before"]).await;
             let mut place = json!(null);
             let mut seen = Vec::new();
-            for number in 0..3 {
+            let wanted = [
+                "during0", "between0", "during1", "between1", "during2", "between2",
+            ];
+            // On a busy machine a socket may end before it has heard of anything.
+            for number in 0..20 {
+                if seen.len() >= wanted.len() {
+                    break;
+                }
                 let mut client = connect(world, &world.token).await;
                 let more = match place.as_str() {
                     Some(after) => json!({ "after": after }),
@@ -62,7 +69,9 @@ fn a_client_loses_nothing_when_its_socket_reaches_its_end() {
                 if number == 0 {
                     place = hello["head"].clone();
                 }
-                append(world, &[&format!("during{number}")]).await;
+                if number < 3 {
+                    append(world, &[&format!("during{number}")]).await;
+                }
                 let code = loop {
                     match client.next().await {
                         Ok(frame) => {
@@ -72,9 +81,10 @@ fn a_client_loses_nothing_when_its_socket_reaches_its_end() {
                     }
                 };
                 assert_eq!(code, Some(CloseCode::Away));
-                append(world, &[&format!("between{number}")]).await;
+                if number < 3 {
+                    append(world, &[&format!("between{number}")]).await;
+                }
             }
-            let wanted = ["during0", "between0", "during1", "between1", "during2"];
             assert_eq!(seen, wanted.map(|name| format!("files/{name}")));
             let sockets = world.system.aws.sockets();
             eventually("the sockets are closed", async || {
