@@ -62,7 +62,7 @@ mod http {
     pub(crate) use response_size::{ListPage, Room, fits, page_that_fits};
     pub(crate) use responses::{
         ConditionallyEditedFile, ContentEditHeaders, EditHeaders, EditedFile, ShownConnection,
-        created, set_location,
+        accepted, created,
     };
     pub(crate) use view_enum::view_enum;
 }

@@ -13,3 +13,4 @@ pub(crate) mod schema;
 pub(crate) mod store;
 pub(crate) mod store_error;
 pub(crate) mod update;
+pub(crate) mod whole_range;

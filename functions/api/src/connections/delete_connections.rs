@@ -15,7 +15,7 @@ use crate::connections::manage_connections::{WHAT, respond};
 use crate::described::query::Params;
 use crate::erasures::erase_tenants::refuse_while_erasing;
 use crate::fairness::admission::{self, Wanted};
-use crate::http::{ConnectionPath, Keyed, Kind, Problem, ShownConnection, set_location};
+use crate::http::{ConnectionPath, Keyed, Kind, Problem, ShownConnection, accepted};
 use crate::operations::content_scan;
 use crate::operations::new_operation::{begin, new_operation};
 use crate::operations::operation_view::OperationView;
@@ -113,14 +113,7 @@ async fn count_erasable(
     keyed.accepts(&location);
     begin(deps, &keyed.store(deps), &operation).await?;
     let shown = DeletionBegun::Count(Box::new(OperationView::new(&operation)));
-    Ok(accepted(shown, &location))
-}
-
-fn accepted(shown: DeletionBegun, location: &str) -> Response {
-    let mut response = Json(shown).into_response();
-    *response.status_mut() = StatusCode::ACCEPTED;
-    set_location(&mut response, location);
-    response
+    Ok(accepted(Json(shown).into_response(), &location))
 }
 
 fn erasure_id(deps: &Deps) -> OperationId {
@@ -209,7 +202,10 @@ async fn erase(
         }
     };
     let shown = ErasureView::new(&connection, Some(&erasure)).ok_or_else(unrecorded)?;
-    Ok(accepted(DeletionBegun::Erasure(Box::new(shown)), &location))
+    Ok(accepted(
+        Json(DeletionBegun::Erasure(Box::new(shown))).into_response(),
+        &location,
+    ))
 }
 
 async fn hasten(erasure: Operation, now: Timestamp, store: &Store) -> Result<Operation, Problem> {

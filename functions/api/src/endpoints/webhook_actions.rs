@@ -2,7 +2,6 @@
 //! delivered, and has events delivered again.
 
 use axum::Json;
-use axum::http::StatusCode;
 use axum::response::Response;
 use domain::event::EventCursor;
 use domain::webhook::{Endpoint, OwedTest};
@@ -17,7 +16,7 @@ use crate::endpoints::manage_webhooks::{respond, respond_with_secret};
 use crate::endpoints::webhook_path::{WHAT, WebhookPath, load};
 use crate::endpoints::webhook_view::{DeliveryView, WebhookView};
 use crate::http::{
-    JsonBody, JsonResult, Keyed, Kind, PageQuery, Problem, page_that_fits, set_location,
+    JsonBody, JsonResult, Keyed, Kind, PageQuery, Problem, accepted, page_that_fits,
 };
 use crate::{App, Deps, wakes};
 
@@ -60,13 +59,6 @@ async fn change(
     Ok(changed.endpoint)
 }
 
-fn accepted(endpoint: &Endpoint, location: &str) -> Response {
-    let mut response = respond(endpoint);
-    *response.status_mut() = StatusCode::ACCEPTED;
-    set_location(&mut response, location);
-    response
-}
-
 /// Posts a test to a webhook endpoint, also to one that is disabled: an event of the type
 /// `webhook:test`, once. What comes of it is a delivery, and has no other effect.
 #[utoipa::path(
@@ -91,7 +83,7 @@ pub(crate) async fn test_webhook(
     })
     .await?;
     wakes::wake_endpoint(&deps, &at.caller.tenant, &at.id).await;
-    Ok(accepted(&endpoint, &location))
+    Ok(accepted(respond(&endpoint), &location))
 }
 
 /// Gives a webhook endpoint another secret, which is shown once. For a day, the one before signs as
@@ -203,5 +195,5 @@ pub(crate) async fn replay_webhook(
     })
     .await?;
     wakes::wake_endpoint(&deps, &at.caller.tenant, &at.id).await;
-    Ok(accepted(&endpoint, &location))
+    Ok(accepted(respond(&endpoint), &location))
 }

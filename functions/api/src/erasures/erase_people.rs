@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::FromRequestParts;
-use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse as _, Response};
 use domain::{ConnectionKey, LogId, Operation, OperationId, Run};
@@ -16,8 +15,8 @@ use crate::described::query::Params;
 use crate::erasures::person_erasure_view::{ErasePersonBody, PersonErasureView};
 use crate::http::acts::fresh_key;
 use crate::http::{
-    Caller, JsonBody, JsonResult, Keyed, PageQuery, PathParams, Problem, describe_path,
-    page_that_fits, set_location,
+    Caller, JsonBody, JsonResult, Keyed, PageQuery, PathParams, Problem, accepted, describe_path,
+    page_that_fits,
 };
 use crate::operations::confirmation::decide;
 use crate::operations::new_operation;
@@ -90,7 +89,10 @@ pub(crate) async fn erase_person(
     };
     let key = ConnectionKey::of_persons(tenant.clone());
     if let Some(running) = running(&deps, &key, &run).await? {
-        return accepted(&running, &location(&running));
+        return Ok(accepted(
+            shown(&running)?.into_response(),
+            &location(&running),
+        ));
     }
     let id = deps.entropy.operation(now);
     keyed.tell("id", id.as_str());
@@ -101,7 +103,7 @@ pub(crate) async fn erase_person(
     let location = location(&operation);
     keyed.accepts(&location);
     new_operation::begin(&deps, &keyed.store(&deps), &operation).await?;
-    accepted(&operation, &location)
+    Ok(accepted(shown(&operation)?.into_response(), &location))
 }
 
 fn location(operation: &Operation) -> String {
@@ -126,13 +128,6 @@ async fn running(
     };
     let recent = deps.store.recent_operations(key).await?;
     Ok(recent.into_iter().find(is_same))
-}
-
-fn accepted(operation: &Operation, location: &str) -> Result<Response, Problem> {
-    let mut response = shown(operation)?.into_response();
-    *response.status_mut() = StatusCode::ACCEPTED;
-    set_location(&mut response, location);
-    Ok(response)
 }
 
 fn shown(operation: &Operation) -> JsonResult<PersonErasureView> {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::FromRequestParts;
-use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse as _, Response};
 use domain::{ConnectionKey, LogId, Operation, OperationId, Run, TenantId};
@@ -15,8 +14,8 @@ use utoipa::ToSchema;
 
 use crate::described::query::Params;
 use crate::http::{
-    Caller, JsonBody, JsonResult, Keyed, Kind, PageQuery, PathParams, Problem, describe_path,
-    page_that_fits, set_location,
+    Caller, JsonBody, JsonResult, Keyed, Kind, PageQuery, PathParams, Problem, accepted,
+    describe_path, page_that_fits,
 };
 use crate::operations::confirmation::decide;
 use crate::operations::new_operation;
@@ -160,7 +159,7 @@ pub(crate) async fn erase_tenant(
     if !body.dry_run
         && let Some(running) = running(&deps, &caller.tenant).await?
     {
-        return accepted(&running);
+        return begun(&running);
     }
     let now = deps.clock.now();
     let id = deps.entropy.operation(now);
@@ -173,18 +172,16 @@ pub(crate) async fn erase_tenant(
     };
     keyed.accepts(&location(&operation));
     new_operation::begin(&deps, &keyed.store(&deps), &operation).await?;
-    accepted(&operation)
+    begun(&operation)
 }
 
 fn location(operation: &Operation) -> String {
     format!("/v1/tenant/erasures/{}", operation.id)
 }
 
-fn accepted(operation: &Operation) -> Result<Response, Problem> {
-    let mut response = shown(operation)?.into_response();
-    *response.status_mut() = StatusCode::ACCEPTED;
-    set_location(&mut response, &location(operation));
-    Ok(response)
+fn begun(operation: &Operation) -> Result<Response, Problem> {
+    let response = shown(operation)?.into_response();
+    Ok(accepted(response, &location(operation)))
 }
 
 fn shown(operation: &Operation) -> JsonResult<TenantErasureView> {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::FromRequestParts;
-use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse as _, Response};
 use domain::operation::ExportScope;
@@ -17,8 +16,8 @@ use crate::described::query::Params;
 use crate::erasures::erase_tenants::refuse_while_erasing;
 use crate::exports::export_view::{ExportBody, ExportView, links};
 use crate::http::{
-    Caller, JsonBody, JsonResult, Keyed, PageQuery, PathParams, Problem, describe_path,
-    page_that_fits, set_location,
+    Caller, JsonBody, JsonResult, Keyed, PageQuery, PathParams, Problem, accepted, describe_path,
+    page_that_fits,
 };
 use crate::operations::confirmation::decide;
 use crate::operations::new_operation;
@@ -94,10 +93,7 @@ pub(crate) async fn begin_export(
     let location = format!("/v1/exports/{}", operation.id);
     keyed.accepts(&location);
     new_operation::begin(&deps, &keyed.store(&deps), &operation).await?;
-    let mut response = shown(&operation)?.into_response();
-    *response.status_mut() = StatusCode::ACCEPTED;
-    set_location(&mut response, &location);
-    Ok(response)
+    Ok(accepted(shown(&operation)?.into_response(), &location))
 }
 
 fn shown(operation: &Operation) -> JsonResult<ExportView> {

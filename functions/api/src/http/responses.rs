@@ -21,7 +21,15 @@ pub(crate) fn created(mut response: Response, location: &str) -> Response {
     response
 }
 
-pub(crate) fn set_location(response: &mut Response, location: &str) {
+/// Makes a response the 202 of what goes on at `location`.
+pub(crate) fn accepted(mut response: Response, location: &str) -> Response {
+    *response.status_mut() = StatusCode::ACCEPTED;
+    set_location(&mut response, location);
+    response
+}
+
+/// Says where something is.
+pub(super) fn set_location(response: &mut Response, location: &str) {
     if let Ok(location) = HeaderValue::from_str(location) {
         response.headers_mut().insert(LOCATION, location);
     }

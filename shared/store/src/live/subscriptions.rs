@@ -13,6 +13,7 @@ use crate::table::key::{Item, Key, connection_pk};
 use crate::table::range::Range;
 use crate::table::store::Applied;
 use crate::table::update::{Replaces, Update};
+use crate::table::whole_range::readable;
 use crate::{Store, StoreError, Updated};
 
 /// The prefix of the sort key.
@@ -56,25 +57,9 @@ impl Store {
         &self,
         key: &ConnectionKey,
     ) -> Result<(Vec<Subscription>, usize), StoreError> {
-        let mut range = Range::prefix(None, connection_pk(key), LIVE);
-        let (mut all, mut unreadable) = (Vec::new(), 0);
-        loop {
-            let slice = self.slice(&range, PAGE).await?;
-            let last = slice.last_sk()?;
-            for item in slice.items {
-                match decode_subscription(key, item) {
-                    Ok(subscription) => all.push(subscription),
-                    Err(StoreError::Corrupt { .. } | StoreError::NewerItem { .. }) => {
-                        unreadable += 1;
-                    }
-                    Err(error) => return Err(error),
-                }
-            }
-            match last {
-                Some(last) if slice.more => range = range.after(&last)?,
-                Some(_) | None => return Ok((all, unreadable)),
-            }
-        }
+        let range = Range::prefix(None, connection_pk(key), LIVE);
+        let items = self.whole_range(range, PAGE).await?;
+        readable(items, |item| decode_subscription(key, item))
     }
 
     /// Records how far a reader is, if it still is where it was. `Absent` if it is elsewhere by

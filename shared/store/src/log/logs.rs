@@ -207,19 +207,10 @@ impl Store {
         &self,
         key: &ConnectionKey,
     ) -> Result<Vec<Indexed<Log>>, StoreError> {
-        let mut logs = Vec::new();
-        let mut rest = Range::prefix(None, connection_pk(key), "LOG#");
-        loop {
-            let slice = self.slice(&rest, PageRequest::LIMIT_MAX).await?;
-            let last = slice.items.last().map(Key::of).transpose()?;
-            for item in slice.items {
-                logs.push(indexed_log(key, item)?);
-            }
-            match last.filter(|_| slice.more) {
-                Some(last) => rest = rest.after(&last.sk)?,
-                None => return Ok(logs),
-            }
-        }
+        let range = Range::prefix(None, connection_pk(key), "LOG#");
+        let items = self.whole_range(range, PageRequest::LIMIT_MAX).await?;
+        let logs = items.into_iter().map(|item| indexed_log(key, item));
+        logs.collect()
     }
 
     /// Starts a listing of all files, if the log is unchanged since `log` was read: the log waits

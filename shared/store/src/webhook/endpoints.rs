@@ -9,6 +9,7 @@ use crate::table::key::Key;
 use crate::table::range::Range;
 use crate::table::store::Applied;
 use crate::table::update::Replaces;
+use crate::table::whole_range::readable;
 use crate::webhook::endpoint_item::{
     HOOK, decode_endpoint, encode_endpoint, endpoint_key, endpoint_pk, endpoints_pk,
 };
@@ -76,25 +77,9 @@ impl Store {
         &self,
         tenant: &TenantId,
     ) -> Result<(Vec<StoredEndpoint>, usize), StoreError> {
-        let mut range = Range::prefix(None, endpoints_pk(tenant), HOOK);
-        let (mut all, mut unreadable) = (Vec::new(), 0);
-        loop {
-            let slice = self.slice(&range, PAGE).await?;
-            let last = slice.last_sk()?;
-            for item in slice.items {
-                match decode_endpoint(tenant, item) {
-                    Ok(stored) => all.push(stored),
-                    Err(StoreError::Corrupt { .. } | StoreError::NewerItem { .. }) => {
-                        unreadable += 1;
-                    }
-                    Err(error) => return Err(error),
-                }
-            }
-            match last {
-                Some(last) if slice.more => range = range.after(&last)?,
-                Some(_) | None => return Ok((all, unreadable)),
-            }
-        }
+        let range = Range::prefix(None, endpoints_pk(tenant), HOOK);
+        let items = self.whole_range(range, PAGE).await?;
+        readable(items, |item| decode_endpoint(tenant, item))
     }
 
     /// Replaces an endpoint by `next` on condition of its revision, and moves it to its place in

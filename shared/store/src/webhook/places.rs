@@ -31,20 +31,9 @@ impl Store {
         tenant: &TenantId,
         id: &EndpointId,
     ) -> Result<BTreeMap<ConnectionId, Place>, StoreError> {
-        let mut range = Range::prefix(None, endpoint_pk(tenant, id), PLACE);
-        let mut all = BTreeMap::new();
-        loop {
-            let slice = self.slice(&range, PAGE).await?;
-            let last = slice.last_sk()?;
-            for item in slice.items {
-                let (connection, place) = decode_place(item)?;
-                all.insert(connection, place);
-            }
-            match last {
-                Some(last) if slice.more => range = range.after(&last)?,
-                Some(_) | None => return Ok(all),
-            }
-        }
+        let range = Range::prefix(None, endpoint_pk(tenant, id), PLACE);
+        let items = self.whole_range(range, PAGE).await?;
+        items.into_iter().map(decode_place).collect()
     }
 
     /// Moves the place in a connection's log on, if it still is where it was. `Absent` if it is

@@ -34,6 +34,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use domain::event::{Author, Details, Event, EventType, Subject};
+use domain::{FileId, Timestamp};
 
 /// Returns the top folder of the checkout.
 pub fn top() -> PathBuf {
@@ -41,6 +43,21 @@ pub fn top() -> PathBuf {
         .parent()
         .unwrap()
         .to_owned()
+}
+
+/// Returns an event about each of these files: an edit in Drive, like no other.
+pub fn edits(files: &[impl AsRef<str>], now: Timestamp) -> Vec<Event> {
+    let state = fastrand::u64(..).to_string();
+    let event = |file: &str| Event {
+        kind: EventType::FileModified,
+        subject: Subject::File(FileId::parse(file).unwrap()),
+        state: state.clone(),
+        at: now,
+        by: Author::Drive,
+        cause: None,
+        details: Details::default(),
+    };
+    files.iter().map(|file| event(file.as_ref())).collect()
 }
 
 /// Returns the Rust sources below a folder.

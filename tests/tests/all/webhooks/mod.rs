@@ -8,16 +8,16 @@ mod refusals;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use domain::event::{Author, Details, Epoch, Event, EventCursor, EventFilter, EventType, Subject};
+use domain::event::{Epoch, EventCursor, EventFilter, EventType};
 use domain::webhook::{
     Course, Endpoint, EndpointScope, EndpointState, EndpointUrl, Maker, Reachable, SigningSecret,
 };
-use domain::{EndpointId, FileId, Role, TenantId};
+use domain::{EndpointId, Role, TenantId};
 use local::aws::Queue;
 use store::{Appending, Nonce, StoredEndpoint};
 use worker::queue::wake_endpoint;
 
-use crate::support::ByHand;
+use crate::support::{ByHand, edits};
 use receiver::Receiver;
 
 /// Returns an endpoint of all connections, whose deliveries a receiver gets.
@@ -93,16 +93,7 @@ async fn head(hand: &ByHand) -> Option<EventCursor> {
 /// Appends an event about each of these files to the log of the world's connection.
 async fn append(hand: &ByHand, files: &[String]) {
     let number = fastrand::u64(..u64::MAX / 2);
-    let event = |file: &String| Event {
-        kind: EventType::FileModified,
-        subject: Subject::File(FileId::parse(file).unwrap()),
-        state: number.to_string(),
-        at: hand.now(),
-        by: Author::Drive,
-        cause: None,
-        details: Details::default(),
-    };
-    let events: Vec<Event> = files.iter().map(event).collect();
+    let events = edits(files, hand.now());
     let appending = Appending {
         table: None,
         fresh: Epoch(number),

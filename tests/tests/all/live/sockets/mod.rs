@@ -6,8 +6,7 @@ mod reading;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use domain::FileId;
-use domain::event::{Author, Details, Epoch, Event, EventType, Subject};
+use domain::event::Epoch;
 use futures_util::{SinkExt as _, StreamExt as _};
 use http::Method;
 use serde_json::{Value, json};
@@ -17,7 +16,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-use crate::support::{Answer, World};
+use crate::support::{Answer, World, edits};
 
 /// The longest wait for a frame.
 const FRAME_WAIT: Duration = Duration::from_secs(20);
@@ -113,16 +112,7 @@ impl Client {
 /// Appends an event about each of these files to the world's log, and wakes its readers.
 async fn append(world: &World, files: &[&str]) {
     let number = fastrand::u64(..u64::MAX / 2);
-    let event = |file: &&str| Event {
-        kind: EventType::FileModified,
-        subject: Subject::File(FileId::parse(file).unwrap()),
-        state: number.to_string(),
-        at: world.now(),
-        by: Author::Drive,
-        cause: None,
-        details: Details::default(),
-    };
-    let events: Vec<Event> = files.iter().map(event).collect();
+    let events = edits(files, world.now());
     let appending = Appending {
         table: None,
         fresh: Epoch(7),
