@@ -153,6 +153,8 @@ mod operations {
     pub(crate) mod new_operation;
     pub(crate) mod operation_view;
     pub(crate) mod read_operations;
+    pub(crate) mod restore_view;
+    pub(crate) mod start_restore;
     pub(crate) mod start_sync;
 }
 
@@ -249,6 +251,8 @@ pub struct Deps {
     pub webhook_key: RootSecret,
     /// Which hosts webhook endpoints may be on.
     pub webhook_hosts: Reachable,
+    /// The retention of files' history, in days; `None` if none is kept.
+    pub history_days: Option<u32>,
 }
 
 /// The API's dependencies as handlers receive them.
@@ -292,6 +296,7 @@ impl Deps {
                 settings.required("WEBHOOK_KEY_SECRET")?,
             ),
             webhook_hosts: Reachable::Public,
+            history_days: settings.history_days()?,
         })
     }
 

@@ -60,6 +60,7 @@ use crate::operations::confirmation::{cancel_operation, confirm_operation};
 use crate::operations::drift::list_drift;
 use crate::operations::findings::list_findings;
 use crate::operations::read_operations::{get_operation, list_operations};
+use crate::operations::start_restore::restore_files;
 use crate::operations::start_sync::start_sync;
 use crate::why::read_why::{get_connection_why, get_file_why};
 
@@ -120,6 +121,7 @@ routes! {
 
     GET    "/v1/connections/{connection}/files"                       viewer   list_files;
     POST   "/v1/connections/{connection}/files"                       editor   create_file;
+    POST   "/v1/connections/{connection}/files/restore"               operator restore_files;
     GET    "/v1/connections/{connection}/files/{file}"                viewer   get_file;
     PATCH  "/v1/connections/{connection}/files/{file}"                editor   update_file;
     DELETE "/v1/connections/{connection}/files/{file}"                operator delete_file;

@@ -92,6 +92,7 @@ pub(crate) fn deps() -> Deps {
         live_url: "ws://127.0.0.1:1/live".to_owned(),
         webhook_key: webhooks::RootSecret::new(secrets, "webhooks"),
         webhook_hosts: domain::webhook::Reachable::Public,
+        history_days: Some(90),
     }
 }
 
@@ -406,7 +407,7 @@ fn the_description_is_complete() {
         .filter_map(|part| part.split('"').next())
         .collect();
     let distinct: BTreeSet<&&str> = names.iter().collect();
-    assert_eq!((names.len(), distinct.len()), (78, 78), "{names:?}");
+    assert_eq!((names.len(), distinct.len()), (79, 79), "{names:?}");
     let patch = &document["paths"]["/v1/connections/{connection}/files/{file}"]["patch"];
     for status in [
         "200", "400", "401", "404", "409", "410", "412", "413", "415", "422", "428", "429", "503",

@@ -1,12 +1,15 @@
 //! Selects the snapshots that become history: those that differ from their predecessor.
 //!
+//! A state is kept for the retention from the time at which it was replaced, so that the state of
+//! every time within the retention is known, also of a file that had not changed for years.
+//!
 //! A snapshot that repeats the record is skipped. The record was read with eventual consistency and
 //! may be stale. When the condition of the write reveals that, the skipped snapshots are saved
 //! before the file is written again. History is never written after the record.
 
 use std::collections::BTreeMap;
 
-use domain::{Cause, ConnectionKey, FileId, FileRecord, Snapshot, Transition};
+use domain::{Cause, ConnectionKey, FileId, FileRecord, Snapshot, Timestamp, Transition};
 use store::{HistoryEntry, StoreError};
 use worker::SnapshotMessage;
 
@@ -17,7 +20,9 @@ type Entries<K> = BTreeMap<K, Vec<HistoryEntry>>;
 /// The snapshots of a batch that become history.
 #[derive(Debug, Default)]
 pub(crate) struct History {
-    pub(crate) entries: Entries<ConnectionKey>,
+    entries: Entries<ConnectionKey>,
+    /// The states that the new entries replace.
+    replaced: BTreeMap<ConnectionKey, Vec<Snapshot>>,
     repetitions: Entries<(ConnectionKey, FileId)>,
 }
 
@@ -56,6 +61,12 @@ impl History {
                     .or_default()
                     .push(entry);
             } else {
+                if !latest.contains_key(&file)
+                    && let Some(replaced) = observed()
+                {
+                    let replaced_ones = history.replaced.entry(file.0.clone()).or_default();
+                    replaced_ones.push(replaced);
+                }
                 history
                     .entries
                     .entry(file.0.clone())
@@ -66,6 +77,21 @@ impl History {
             latest.insert(file, newest.unwrap_or_else(|| snapshot.clone()));
         }
         history
+    }
+
+    /// Saves the new states of the connections that exist, and keeps those that they replace.
+    pub(crate) async fn save_new(
+        &self,
+        exists: impl Fn(&ConnectionKey) -> bool,
+        deps: &Deps,
+    ) -> Result<(), StoreError> {
+        for (key, replaced) in self.replaced.iter().filter(|(key, _)| exists(key)) {
+            keep_replaced(key, replaced, deps).await?;
+        }
+        for (key, entries) in self.entries.iter().filter(|(key, _)| exists(key)) {
+            save(key, entries, deps).await?;
+        }
+        Ok(())
     }
 
     /// Saves the snapshots of one file that were skipped as repetitions.
@@ -89,8 +115,48 @@ fn last_reported(record: &FileRecord) -> Option<Snapshot> {
     observed.filter(|_| record.reported == record.version)
 }
 
+/// A day, in milliseconds.
+const DAY_MILLIS: i64 = 86_400_000;
+
+/// Returns when a state that is saved now expires. It is kept a tenth longer than it must be, so
+/// that a file that changes often has none of its states kept anew.
+fn expiry(days: u32, now: Timestamp) -> Timestamp {
+    let millis = i64::from(days) * DAY_MILLIS;
+    now.plus_millis(millis + millis / 10)
+}
+
+/// Keeps the states that are about to be replaced for the retention, if the deployment retains any.
+async fn keep_replaced(
+    key: &ConnectionKey,
+    replaced: &[Snapshot],
+    deps: &Deps,
+) -> Result<(), StoreError> {
+    let Some(days) = deps.history_days else {
+        return Ok(());
+    };
+    let now = deps.clock.now();
+    let millis = i64::from(days) * DAY_MILLIS;
+    // When Drive made a state that has expired is known of some changes only.
+    let at = |snapshot: &Snapshot| {
+        let changed = snapshot.metadata.modified_at;
+        let changed = changed.filter(|changed| *changed <= now);
+        changed.unwrap_or(now.plus_millis(-millis))
+    };
+    let entries = replaced.iter().map(|snapshot| HistoryEntry {
+        snapshot: snapshot.clone(),
+        at: at(snapshot),
+        cause: None,
+    });
+    let entries: Vec<HistoryEntry> = entries.collect();
+    let expires_min = now.plus_millis(millis);
+    let store = &deps.store;
+    store
+        .keep_history(key, &entries, expires_min, expiry(days, now))
+        .await
+}
+
 /// Saves history if the deployment retains any. Saving it again changes nothing.
-pub(crate) async fn save(
+async fn save(
     key: &ConnectionKey,
     entries: &[HistoryEntry],
     deps: &Deps,
@@ -98,7 +164,7 @@ pub(crate) async fn save(
     let Some(days) = deps.history_days else {
         return Ok(());
     };
-    let expires = deps.clock.now().plus_millis(i64::from(days) * 86_400_000);
+    let expires = expiry(days, deps.clock.now());
     let left_out = deps.store.save_history(key, entries, Some(expires)).await?;
     if left_out > 0 {
         tracing::warn!(
@@ -133,8 +199,7 @@ pub(crate) async fn save_referred(
 mod tests {
     use super::*;
     use domain::{
-        ConnectionId, DriveMetadata, DriveVersion, Field, FieldSetVersion, TenantId, Timestamp,
-        Value,
+        ConnectionId, DriveMetadata, DriveVersion, Field, FieldSetVersion, TenantId, Value,
     };
     use worker::Origin;
 

@@ -348,12 +348,9 @@ async fn prepare(
         .iter()
         .flat_map(|work| work.messages.iter().zip(work.causes.iter().copied()));
     prepared.history = History::collect(messages, &prepared.records);
-    for (key, entries) in &prepared.history.entries {
-        // The history of a deleted connection is not saved.
-        if prepared.connections.contains_key(key) {
-            history::save(key, entries, deps).await?;
-        }
-    }
+    // The history of a deleted connection is not saved.
+    let exists = |key: &ConnectionKey| prepared.connections.contains_key(key);
+    prepared.history.save_new(exists, deps).await?;
     Ok(prepared)
 }
 

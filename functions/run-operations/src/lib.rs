@@ -1,6 +1,6 @@
 //! Runs everything that takes longer than a call: arrival checks, second looks, audits,
 //! comparisons, repairs, content scans, marking the files of a drive that was left, erasing
-//! connections, persons and tenants, and exports.
+//! connections, persons and tenants, exports, and restores.
 //!
 //! `domain::operation` decides what to do next and what a result means; this function does it, and
 //! records each transition before the next step. An operation that can't continue now stays due,
@@ -21,6 +21,11 @@ mod inconsistencies;
 mod list_page;
 mod mark_files;
 mod repair;
+mod restore {
+    pub(crate) mod compare_with_history;
+    pub(crate) mod file_at_time;
+    pub(crate) mod restore_files;
+}
 mod run;
 mod scan_content;
 mod second_look;

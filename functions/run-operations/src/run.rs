@@ -9,6 +9,7 @@ use worker::{OperationWake, Origin, SnapshotMessage, WorkError, queue};
 
 use crate::erasures::{erase, erase_person, erase_tenant};
 use crate::export::write_export;
+use crate::restore::{compare_with_history, restore_files};
 use crate::{
     Deps, compare, list_page, mark_files, repair, scan_content, second_look, self_check, verify,
 };
@@ -220,6 +221,21 @@ async fn step(
         Work::Erase(part, position) => {
             Box::pin(erase::erase_page(part, position, operation, deps)).await?
         }
+        Work::CompareWithHistory(position) => {
+            let Some(restore) = operation.restore() else {
+                return Ok(None);
+            };
+            let page =
+                compare_with_history::compare_page(position, operation, restore, connection, deps);
+            Box::pin(page).await?
+        }
+        Work::RestoreFiles(position) => {
+            let Some(restore) = operation.restore() else {
+                return Ok(None);
+            };
+            let page = restore_files::restore_page(position, operation, restore, connection, deps);
+            Box::pin(page).await?
+        }
         Work::Certify => {
             if let Some(erase) = operation.erasure() {
                 erase::certify(operation, erase, connection, deps).await?;
@@ -232,9 +248,10 @@ async fn step(
 
 fn log_awaiting(operation: &Operation) {
     let counts = operation.form().comparison.counts;
+    let would_restore = operation.restore().map(|restore| restore.counts.to_restore);
     tracing::error!(
         connection = %operation.key, operation = %operation.id,
-        would_remove = counts.missing_there, metric = "awaiting_confirmation",
+        would_remove = counts.missing_there, would_restore, metric = "awaiting_confirmation",
         "operation awaits confirmation or cancellation"
     );
 }

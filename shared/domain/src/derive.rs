@@ -377,7 +377,8 @@ impl Lineage<'_> {
     }
 
     /// Returns whether an item is the file itself or a known folder above it.
-    pub(crate) fn contains(&self, item: &FileId) -> bool {
+    #[must_use]
+    pub fn contains(&self, item: &FileId) -> bool {
         let top = match &self.top {
             LineageTop::Root(id)
             | LineageTop::Unknown(id)

@@ -14,6 +14,7 @@ pub mod live;
 pub mod merge;
 pub mod operation;
 pub mod rate_limit;
+pub mod restore;
 mod rules;
 mod time;
 pub mod trail;

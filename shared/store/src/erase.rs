@@ -70,7 +70,7 @@ pub(crate) fn kind_of(sort_key: &str) -> ErasedKind {
         "CONFLICT" => ErasedKind::Conflicts,
         "VERSION" | CONTENT => ErasedKind::Contents,
         "PARKED" => ErasedKind::DeadLetters,
-        "OP" | "PAGE" | "DRIFT" | "FLAW" => ErasedKind::Operations,
+        "OP" | "PAGE" | "DRIFT" | "FLAW" | "RESTORE" => ErasedKind::Operations,
         "LOG" | META => ErasedKind::Logs,
         "INCOMING" => ErasedKind::Uploads,
         _ => ErasedKind::Others,

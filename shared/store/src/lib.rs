@@ -53,6 +53,7 @@ pub use log::channels::{Channel, ChannelState};
 pub use log::logs::{Log, LogPosition, LogProgress};
 pub use operation::drift_entries::{CandidateReason, DriftEntry, Finding};
 pub use operation::inconsistencies::{Inconsistency, Subject};
+pub use operation::restore_entries::RestoreEntry;
 pub use table::compare_and_swap::{ATTEMPTS_MAX, Attempt, Swapped, compare_and_swap};
 pub use table::outcome::{Created, Updated, Written};
 pub use table::page::{Page, PageRequest};

@@ -7,3 +7,5 @@ pub(crate) mod operation_item;
 pub(crate) mod operations;
 pub(crate) mod page_walk_item;
 pub(crate) mod person_form_item;
+pub(crate) mod restore_entries;
+pub(crate) mod restore_form_item;

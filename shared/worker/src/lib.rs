@@ -5,6 +5,7 @@ mod consume;
 mod content_wakes;
 mod dead_letters;
 mod file_updater;
+mod linked_version;
 pub mod message;
 mod origin;
 pub mod queue;
@@ -19,6 +20,7 @@ pub use consume::{Consumer, Failure, Wake};
 pub use content_wakes::{ContentQueues, ContentWake, DedupKey, Priority};
 pub use dead_letters::{NotRedrivable, log_of_deleted, park, redrive_message};
 pub use file_updater::{FileUpdater, UpdateOutcome};
+pub use linked_version::link_version;
 pub use message::{
     DeliveryWake, LiveWake, LogWake, OperationWake, Origin, PushWake, SnapshotMessage, Unreadable,
 };

@@ -3,7 +3,7 @@
 use domain::content::{ContentOrigin, ContentOutcome, ContentState, StoredObject, StoredVersion};
 use domain::{ConnectionKey, Field, FileRecord, Timestamp, Value};
 use objects::ContentRef;
-use store::{Connection, Linked, PageRequest, Updated};
+use store::{Connection, PageRequest};
 
 use crate::Deps;
 use crate::http::{FilePath, Kind, Problem, UnstoredView};
@@ -180,27 +180,5 @@ pub(crate) async fn link_version(
         reason: reason.map(str::to_owned),
         ..StoredVersion::new(number, object, mime_type, ContentOrigin::Application, now)
     };
-    let why = match deps.store.link_version(key, &record.file, &version).await {
-        Ok(Linked::Done) => None,
-        Ok(Linked::Taken(_)) => Some("another content has its number".to_owned()),
-        Ok(Linked::NotStored(_)) => Some("its object is gone".to_owned()),
-        Err(error) => Some(runtime::telemetry::chain(&error)),
-    };
-    if let Some(why) = why {
-        let metric = "version_not_linked";
-        tracing::warn!(connection = %key, number, why, metric, "could not add the version");
-        return;
-    }
-    // The content mirror may have added the version first, without the reason.
-    if let Some(reason) = reason {
-        let file = &record.file;
-        let explained = deps.store.annotate_version(key, file, number, by, reason);
-        match explained.await {
-            Ok(Updated::Done | Updated::Absent) => {}
-            Err(error) => {
-                let error = runtime::telemetry::chain(&error);
-                tracing::warn!(connection = %key, number, error, "could not store the reason");
-            }
-        }
-    }
+    worker::link_version(&deps.store, key, &record.file, &version).await;
 }

@@ -34,7 +34,9 @@ use crate::http::health;
 use crate::http::problem::{MEDIA_TYPE, ProblemBody};
 use crate::http::responses::optional_header;
 use crate::live::live_tickets;
-use crate::operations::{confirmation, drift, findings, read_operations, start_sync};
+use crate::operations::{
+    confirmation, drift, findings, read_operations, start_restore, start_sync,
+};
 use crate::routes::ROUTES;
 use crate::why::read_why;
 
@@ -64,7 +66,8 @@ use crate::why::read_why;
         resolve_conflicts::resolve_conflict, resolve_conflicts::resolve_conflicts,
         intents::list_intents, intents::retry_intent, intents::cancel_intent,
         intents::retry_intents, intents::cancel_intents,
-        start_sync::start_sync, read_operations::list_operations, read_operations::get_operation,
+        start_restore::restore_files, start_sync::start_sync,
+        read_operations::list_operations, read_operations::get_operation,
         drift::list_drift, confirmation::confirm_operation, confirmation::cancel_operation,
         findings::list_findings,
         read_dead_letters::list_dead_letters, read_dead_letters::get_dead_letter,

@@ -13,9 +13,10 @@ use crate::{App, Deps, lookups};
 /// The name of the item in problems.
 const WHAT: &str = "the operation";
 
-/// Continues an operation that would remove more files than allowed.
+/// Continues an operation that would remove, or set back, more files than allowed.
 ///
-/// Each file is read from Drive once more before it is removed. Idempotent.
+/// Each file is read from Drive once more before it is removed; one that was changed since it was
+/// listed is not set back. Idempotent.
 #[utoipa::path(
     post, path = "/v1/connections/{connection}/operations/{operation}/confirm", tag = "operations",
     params(OperationPath),
@@ -32,10 +33,12 @@ pub(crate) async fn confirm_operation(
     decide_at(&deps, &at, &keyed, true).await
 }
 
-/// Cancels an operation that waits for confirmation, or an audit or resync that is still comparing.
+/// Cancels an operation that waits for confirmation, or an audit or resync that is still comparing,
+/// or a restore.
 ///
 /// None of the differences from Drive that it has found are applied. (Inconsistencies that an audit
-/// finds among the stored items are repaired as they are found.) Idempotent.
+/// finds among the stored items are repaired as they are found.) What a restore has set back stays
+/// so. Idempotent.
 #[utoipa::path(
     post, path = "/v1/connections/{connection}/operations/{operation}/cancel", tag = "operations",
     params(OperationPath),

@@ -8,6 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::http::view_enum;
+use crate::operations::restore_view::RestoreView;
 
 /// A tracked run. Its counts are estimates until it is done.
 #[derive(Debug, Serialize, ToSchema)]
@@ -51,6 +52,10 @@ pub(crate) struct OperationView {
     /// What was erased so far, by kind; in a dry run, what would be. Only for erasures.
     #[serde(skip_serializing_if = "Option::is_none")]
     erased: Option<BTreeMap<String, u64>>,
+    /// What a restore has found and done; `GET .../operations/{id}/findings` names each file. Only
+    /// for restores.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    restore: Option<RestoreView>,
     started_at: String,
     finished_at: Option<String>,
     by: String,
@@ -170,16 +175,19 @@ view_enum! {
         ErasePerson,
         /// The tenant is erased: see `GET /v1/tenant/erasures`.
         EraseTenant,
+        /// Files are set back to a point in time: see `restore`.
+        Restore,
     }
 }
 
 view_enum! {
     /// `examining`: the stored items are checked for inconsistencies. `listed`: every page has been
     /// listed, the queued files are being processed, and then every file is listed a second time.
-    /// `comparing`: stored files that were not listed are collected. `verifying`: each file that
-    /// seems to differ is read from Drive. `awaiting_confirmation`: more files would be removed
-    /// than allowed; nothing has been changed, and a person must confirm or cancel. `repairing`:
-    /// the differences are queued. `waiting`: an erasure has not begun. `erasing`: items and
+    /// `comparing`: stored files that were not listed are collected; files are compared with their
+    /// history. `verifying`: each file that seems to differ is read from Drive.
+    /// `awaiting_confirmation`: more files would be removed or set back than allowed; nothing has
+    /// been changed, and a person must confirm or cancel. `repairing`: the differences are queued.
+    /// `restoring`: files are set back. `waiting`: an erasure has not begun. `erasing`: items and
     /// objects are deleted. `draining`: work that began before the deletion may still run; what it
     /// leaves is looked for when all of it has ended. `exporting`, `ready`, `cancelling`: an export
     /// is being written; is complete; was cancelled.
@@ -195,6 +203,7 @@ view_enum! {
         Verifying,
         AwaitingConfirmation,
         Repairing,
+        Restoring,
         Waiting,
         Erasing,
         Draining,
@@ -268,6 +277,7 @@ impl OperationView {
             }),
             findings: audit.map(|audit| counts(&audit.inconsistencies)),
             erased: operation.erasure().map(|erase| named(&erase.counts)),
+            restore: operation.restore().map(RestoreView::new),
             started_at: operation.started_at.to_string(),
             finished_at: operation.finished_at.map(|at| at.to_string()),
             by: operation.by.clone(),

@@ -220,6 +220,7 @@ impl Functions {
                 live_url: format!("ws://localhost{}", websocket::PATH),
                 webhook_key,
                 webhook_hosts: settings.endpoints.rules().reachable,
+                history_days: settings.history_days,
             }),
             console: console_at(&format!("ws://localhost{}", websocket::PATH)),
         }

@@ -166,7 +166,8 @@ fn progress(operation: &Operation) -> (u64, u64) {
         | Run::Erase(_)
         | Run::Export(_)
         | Run::ErasePerson(_)
-        | Run::EraseTenant(_) => (0, 0),
+        | Run::EraseTenant(_)
+        | Run::Restore(_) => (0, 0),
     }
 }
 

@@ -146,7 +146,8 @@ impl Operation {
             | Run::Erase(_)
             | Run::Export(_)
             | Run::ErasePerson(_)
-            | Run::EraseTenant(_) => None,
+            | Run::EraseTenant(_)
+            | Run::Restore(_) => None,
         }
     }
 

@@ -2,14 +2,14 @@
 //! are recorded, Drive is asked about each, a person confirms if too much would be removed, and
 //! only then anything is repaired.
 
-use super::{ConnectionFacts, End, Listing, Operation, Run, Stage, Work};
+use super::{ConnectionFacts, End, Listing, Operation, RestoreStage, Run, Stage, Work};
 use crate::Timestamp;
 
 /// Interval of the reminders that a person must confirm, in milliseconds: an alarm watches the log
 /// line.
-const REMIND_MILLIS: i64 = 5 * 60_000;
+pub(super) const REMIND_MILLIS: i64 = 5 * 60_000;
 /// The time that a person has to confirm, in milliseconds. Findings are retained for longer.
-const CONFIRM_MILLIS: i64 = 60 * 24 * 3_600_000;
+pub(super) const CONFIRM_MILLIS: i64 = 60 * 24 * 3_600_000;
 /// The time that snapshots may need to arrive after the log was read to its end, in
 /// milliseconds.
 const ARRIVING_MILLIS: i64 = 2_000;
@@ -201,6 +201,14 @@ impl Operation {
     /// Returns the start of its wait for a person's confirmation, if it waits.
     #[must_use]
     pub fn awaits_confirmation(&self) -> Option<Timestamp> {
+        if let Some(restore) = self.restore() {
+            return match restore.stage {
+                RestoreStage::AwaitingConfirmation { since } => Some(since),
+                RestoreStage::Comparing(_)
+                | RestoreStage::Restoring(_)
+                | RestoreStage::Ended(_) => None,
+            };
+        }
         match self.listing()?.stage {
             Stage::AwaitingConfirmation { since } => Some(since),
             Stage::Listing { .. }
@@ -238,12 +246,19 @@ impl Operation {
         by: &str,
         now: Timestamp,
     ) -> Result<Self, DecisionRefused> {
+        if let Run::Restore(restore) = &self.run {
+            return self.decide_restore(restore, confirmed, by, now);
+        }
         let cancelled = match &self.run {
             Run::Export(export) => Some(self.cancel_export(export, now)),
             Run::Erase(_) => Some(self.cancel_erasure(now)),
             Run::ErasePerson(_) => Some(self.cancel_person_erasure(now)),
             Run::EraseTenant(_) => Some(self.cancel_tenant_erasure(now)),
-            Run::Sync(_) | Run::Audit(_) | Run::LeaveDrive(_) | Run::ContentScan(_) => None,
+            Run::Sync(_)
+            | Run::Audit(_)
+            | Run::LeaveDrive(_)
+            | Run::ContentScan(_)
+            | Run::Restore(_) => None,
         };
         if let Some(cancelled) = cancelled {
             return if confirmed {

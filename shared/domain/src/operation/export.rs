@@ -315,7 +315,8 @@ impl Operation {
             | Run::ContentScan(_)
             | Run::Erase(_)
             | Run::ErasePerson(_)
-            | Run::EraseTenant(_) => None,
+            | Run::EraseTenant(_)
+            | Run::Restore(_) => None,
         }
     }
 

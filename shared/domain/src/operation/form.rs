@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Comparison, End, ErasePersonStage, EraseStage, EraseTenantStage, ErasedCounts, ExportFile,
-    ExportScope, ExportStage, ExportedCounts, InDrive, Listing, Operation, PageWalk, Run,
-    ScanState, SecondLook, Stage, Stop, SyncKind,
+    ExportScope, ExportStage, ExportedCounts, InDrive, Listing, Operation, PageWalk, RestoreCounts,
+    RestoreStage, Run, ScanState, SecondLook, Stage, Stop, SyncKind,
 };
 use crate::labels::labels;
-use crate::{ConnectionId, InconsistencyCount, InconsistencyKind, Timestamp};
+use crate::{ConnectionId, FileId, InconsistencyCount, InconsistencyKind, Timestamp};
 
 /// The kind of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub enum OperationKind {
     ErasePerson,
     /// The erasure of a tenant.
     EraseTenant,
+    /// A restore of files to a point in time.
+    Restore,
 }
 
 /// The state of an operation.
@@ -53,6 +55,8 @@ pub enum OperationState {
     AwaitingConfirmation,
     /// The repairs are queued.
     Repairing,
+    /// Files are set back to a point in time.
+    Restoring,
     /// An erasure that waits for its time.
     Waiting,
     /// Items and objects are deleted, or counted.
@@ -84,6 +88,7 @@ labels!(OperationKind {
     Export = "export",
     ErasePerson = "erase_person",
     EraseTenant = "erase_tenant",
+    Restore = "restore",
 });
 
 labels!(OperationState {
@@ -94,6 +99,7 @@ labels!(OperationState {
     Verifying = "verifying",
     AwaitingConfirmation = "awaiting_confirmation",
     Repairing = "repairing",
+    Restoring = "restoring",
     Waiting = "waiting",
     Erasing = "erasing",
     Draining = "draining",
@@ -154,6 +160,19 @@ pub struct OperationForm {
     pub person: Option<PersonForm>,
     /// What only the erasure of a tenant has: the number of items and objects by kind.
     pub tenant: Option<ErasedCounts>,
+    /// What only a restore has.
+    pub restore: Option<RestoreForm>,
+}
+
+/// The fields of a restore.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RestoreForm {
+    /// The folder; `None` for the whole connection.
+    pub folder: Option<FileId>,
+    /// The time whose state is restored.
+    pub at: Timestamp,
+    /// What was found, and done.
+    pub counts: RestoreCounts,
 }
 
 /// The fields of the erasure of a person.
@@ -223,6 +242,7 @@ impl OperationForm {
             export: None,
             person: None,
             tenant: None,
+            restore: None,
         }
     }
 
@@ -424,6 +444,40 @@ impl Operation {
                 };
                 form.ending(erase.end())
             }
+            Run::Restore(restore) => {
+                let (state, position, since) = match &restore.stage {
+                    RestoreStage::Comparing(position) => {
+                        (OperationState::Comparing, position.clone(), None)
+                    }
+                    RestoreStage::AwaitingConfirmation { since } => {
+                        (OperationState::AwaitingConfirmation, None, Some(*since))
+                    }
+                    RestoreStage::Restoring(position) => {
+                        (OperationState::Restoring, position.clone(), None)
+                    }
+                    RestoreStage::Ended(_) => (OperationState::Done, None, None),
+                };
+                let form = OperationForm {
+                    state,
+                    since,
+                    dry_run: restore.dry_run,
+                    position,
+                    pages: restore.steps,
+                    listed: restore.counts.files,
+                    progressed_at: restore.progressed_at,
+                    comparison: Comparison {
+                        decision: restore.decision.clone(),
+                        ..Comparison::default()
+                    },
+                    restore: Some(RestoreForm {
+                        folder: restore.folder.clone(),
+                        at: restore.at,
+                        counts: restore.counts.clone(),
+                    }),
+                    ..OperationForm::new(self.kind())
+                };
+                form.ending(restore.end())
+            }
         }
     }
 
@@ -443,6 +497,7 @@ impl Operation {
             Run::Export(_) => OperationKind::Export,
             Run::ErasePerson(_) => OperationKind::ErasePerson,
             Run::EraseTenant(_) => OperationKind::EraseTenant,
+            Run::Restore(_) => OperationKind::Restore,
         }
     }
 

@@ -204,7 +204,8 @@ impl Operation {
             | Run::Erase(_)
             | Run::Export(_)
             | Run::ErasePerson(_)
-            | Run::EraseTenant(_) => None,
+            | Run::EraseTenant(_)
+            | Run::Restore(_) => None,
         }
     }
 
@@ -224,7 +225,8 @@ impl Operation {
             | Run::Erase(_)
             | Run::Export(_)
             | Run::ErasePerson(_)
-            | Run::EraseTenant(_) => {}
+            | Run::EraseTenant(_)
+            | Run::Restore(_) => {}
         }
         self.moved(run, wait_millis, now)
     }

@@ -21,6 +21,7 @@ mod leave_drive;
 mod listing;
 mod paging;
 mod removal_limit;
+mod restore;
 mod run_of_form;
 mod stall;
 mod sync;
@@ -43,11 +44,14 @@ pub use export::{
     EXPORT_FILES_MAX, EXPORT_KEPT_MILLIS, Export, ExportFile, ExportPlace, ExportScope,
     ExportSource, ExportStage, ExportWork, ExportedCounts, ExportedKind, MANIFEST_NAME,
 };
-pub use form::{ErasureForm, ExportForm, OperationForm, OperationKind, OperationState, PersonForm};
+pub use form::{
+    ErasureForm, ExportForm, OperationForm, OperationKind, OperationState, PersonForm, RestoreForm,
+};
 pub use leave_drive::LeaveDrive;
 pub use listing::{ListedPage, Listing, SecondLook, Stage};
 pub use paging::{PageWalk, Stop, StopReason, WalkedPage, entries_hash};
 pub use removal_limit::RemovalLimits;
+pub use restore::{Restore, RestoreCounts, RestoreStage};
 pub use stall::Stall;
 pub use sync::{Sync, SyncKind};
 
@@ -100,6 +104,8 @@ pub enum Run {
     ErasePerson(ErasePerson),
     /// Erases a tenant.
     EraseTenant(EraseTenant),
+    /// Restores files to a point in time.
+    Restore(Restore),
 }
 
 /// The outcome of an operation.
@@ -175,6 +181,10 @@ pub enum Work {
     Erase(ErasePart, Option<String>),
     /// Store the certificate, which ends it.
     Certify,
+    /// Compare the files with their history, from this position on.
+    CompareWithHistory(Option<String>),
+    /// Edit the listed files from this position on.
+    RestoreFiles(Option<String>),
 }
 
 impl Operation {
@@ -250,6 +260,7 @@ impl Operation {
             Run::LeaveDrive(leave) => Work::MarkFiles(leave.position.clone()),
             Run::ContentScan(scan) => self.scan_work(scan, facts, now),
             Run::Erase(erase) => self.erase_work(erase, now),
+            Run::Restore(restore) => self.restore_work(restore, facts, now),
             Run::Export(_) | Run::ErasePerson(_) | Run::EraseTenant(_) => Work::Nothing,
         }
     }
@@ -297,6 +308,7 @@ impl Operation {
             (Run::Export(export), None) => export.stage = ExportStage::Ended(end),
             (Run::ErasePerson(erase), None) => erase.stage = ErasePersonStage::Ended(end),
             (Run::EraseTenant(erase), None) => erase.stage = EraseTenantStage::Ended(end),
+            (Run::Restore(restore), None) => restore.stage = RestoreStage::Ended(end),
             (Run::Sync(_) | Run::Audit(_), None) => {}
         }
         self.moved(run, 0, now)
@@ -332,6 +344,7 @@ impl Run {
             Self::Export(export) => export.end(),
             Self::ErasePerson(erase) => erase.end(),
             Self::EraseTenant(erase) => erase.end(),
+            Self::Restore(restore) => restore.end(),
         }
     }
 

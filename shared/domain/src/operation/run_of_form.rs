@@ -3,7 +3,7 @@
 use super::{
     Audit, ContentScan, End, Erase, ErasePerson, ErasePersonStage, EraseStage, EraseTenant,
     EraseTenantStage, Export, ExportStage, LeaveDrive, Listing, OperationForm, OperationKind,
-    OperationState, Run, ScanState, SelfCheckPhase, Stage, Sync, SyncKind,
+    OperationState, Restore, RestoreStage, Run, ScanState, SelfCheckPhase, Stage, Sync, SyncKind,
 };
 
 impl OperationForm {
@@ -21,6 +21,7 @@ impl OperationForm {
             | OperationState::Verifying
             | OperationState::AwaitingConfirmation
             | OperationState::Repairing
+            | OperationState::Restoring
             | OperationState::Waiting
             | OperationState::Erasing
             | OperationState::Draining
@@ -44,6 +45,7 @@ impl OperationForm {
             OperationKind::Export => self.into_export(),
             OperationKind::ErasePerson => self.into_person_erasure(),
             OperationKind::EraseTenant => self.into_tenant_erasure(),
+            OperationKind::Restore => self.into_restore(),
         }
     }
 
@@ -70,7 +72,8 @@ impl OperationForm {
                 Stage::AwaitingConfirmation { since }
             }
             OperationState::Repairing => Stage::Repairing { position },
-            OperationState::Waiting
+            OperationState::Restoring
+            | OperationState::Waiting
             | OperationState::Erasing
             | OperationState::Draining
             | OperationState::Exporting
@@ -204,6 +207,30 @@ impl OperationForm {
             dry_run: self.dry_run,
             stage,
             counts: self.tenant?,
+            steps: self.pages,
+            progressed_at: self.progressed_at,
+        }))
+    }
+
+    fn into_restore(self) -> Option<Run> {
+        let stage = match (self.end(), self.state) {
+            (Some(end), _) => RestoreStage::Ended(end),
+            (None, OperationState::Comparing) => RestoreStage::Comparing(self.position),
+            (None, OperationState::AwaitingConfirmation) => {
+                let since = self.since?;
+                RestoreStage::AwaitingConfirmation { since }
+            }
+            (None, OperationState::Restoring) => RestoreStage::Restoring(self.position),
+            (None, _) => return None,
+        };
+        let form = self.restore?;
+        Some(Run::Restore(Restore {
+            dry_run: self.dry_run,
+            folder: form.folder,
+            at: form.at,
+            stage,
+            counts: form.counts,
+            decision: self.comparison.decision,
             steps: self.pages,
             progressed_at: self.progressed_at,
         }))

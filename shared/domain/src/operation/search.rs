@@ -227,7 +227,10 @@ impl World {
                 before.on_scanned(1, next, T)
             }
             // An erasure has a search of its own.
-            Work::Erase(..) | Work::Certify => return None,
+            Work::Erase(..)
+            | Work::Certify
+            | Work::CompareWithHistory(_)
+            | Work::RestoreFiles(_) => return None,
         })
     }
 

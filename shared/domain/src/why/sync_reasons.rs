@@ -296,21 +296,31 @@ impl SyncFacts<'_> {
     fn awaits_confirmation(&self) -> Option<Reason> {
         let operation = self.operation?;
         let since = operation.awaits_confirmation()?;
-        let removals = operation
-            .comparison()
-            .map_or(0, |found| found.counts.missing_there);
+        let (would, files, remedy) = match operation.restore() {
+            Some(restore) => (
+                "set back",
+                restore.counts.to_restore,
+                "Read the list (GET .../operations/{id}/findings), then confirm or cancel the \
+                 operation.",
+            ),
+            None => (
+                "remove the records of",
+                operation
+                    .comparison()
+                    .map_or(0, |found| found.counts.missing_there),
+                "Read the list (GET .../operations/{id}/drift), then confirm or cancel the \
+                 operation.",
+            ),
+        };
         let sentence = format!(
-            "An operation would remove the records of {}: it waits for a person since {}.",
-            number_of(removals, "file", "files"),
+            "An operation would {would} {}: it waits for a person since {}.",
+            number_of(files, "file", "files"),
             moment(since)
         );
         let waits = Reason::new(ReasonKind::AwaitsConfirmation, sentence);
         Some(Reason {
             operation: Some(operation.id.clone()),
-            ..waits.since(since).count(removals).remedy(
-                "Read the list (GET .../operations/{id}/drift), then confirm or cancel the \
-                 operation.",
-            )
+            ..waits.since(since).count(files).remedy(remedy)
         })
     }
 

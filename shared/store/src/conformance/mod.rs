@@ -54,6 +54,7 @@ suite! {
         an_item_of_a_format_after_the_next_is_refused,
         a_malformed_item_is_corrupt,
         history_is_newest_first_and_writing_it_again_changes_nothing,
+        the_state_of_a_time_is_found_and_kept_when_it_is_replaced,
         a_tombstone_expires_after_its_retention_unless_in_conflict,
         a_repeated_request_creates_one_file,
         a_file_in_creation_is_listed_and_due;
@@ -69,6 +70,7 @@ suite! {
         an_unreadable_newest_item_is_followed_by_a_new_epoch,
         the_events_of_a_connection_are_among_its_remains;
     checks_inconsistencies:
+        the_files_of_a_restore_are_read_back_equal_and_completed_once,
         a_misindexed_file_is_detected_and_repaired_by_a_write,
         a_log_channel_or_operation_missing_from_due_is_detected_and_repaired,
         a_conflict_missing_from_its_index_is_detected,

@@ -6,12 +6,17 @@ use domain::{Cause, ConnectionKey, DriveVersion, FieldSetVersion, FileId, Snapsh
 use serde::{Deserialize, Serialize};
 
 use crate::file::value_item::{ByField, MetadataItem, ValueItem, at, by_field, from_fields};
-use crate::table::item::{CauseItem, Encoded, decode, encode, has_expired};
+use crate::table::item::{CauseItem, EXPIRES, Encoded, decode, encode, has_expired};
 use crate::table::key::{Item, Key, file_pk};
 use crate::table::range::Range;
 use crate::table::store::Applied;
-use crate::table::update::Replaces;
+use crate::table::update::{Replaces, Update};
 use crate::{Page, PageRequest, Store, StoreError};
+
+/// The number of states that are read first to find that of a time: most files have few since.
+const STATES_READ_FIRST: u32 = 5;
+/// The number of states that are then read at a time.
+const STATES_READ: u32 = 100;
 
 /// One snapshot in a file's history.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +80,42 @@ impl Store {
         Ok(left_out)
     }
 
+    /// Keeps states that are about to be replaced: a state that was saved long ago and never
+    /// changed may have expired, or would soon. What is stored until `expires_min` stays as it is;
+    /// the others are kept until `expires`. One that is not stored any more is saved again, as
+    /// `replaced` has it.
+    ///
+    /// # Errors
+    /// [`StoreError`]; some of the entries may have been written.
+    pub async fn keep_history(
+        &self,
+        key: &ConnectionKey,
+        replaced: &[HistoryEntry],
+        expires_min: Timestamp,
+        expires: Timestamp,
+    ) -> Result<(), StoreError> {
+        let mut items = BTreeMap::new();
+        for entry in replaced {
+            let item = encode_entry(key, entry, Some(expires))?;
+            if item.check_size().is_ok() {
+                items.insert(item.key.clone(), item);
+            }
+        }
+        // Read eventually: a state is written again at the worst.
+        for stored in self.get_many(items.keys().cloned().collect(), None).await? {
+            if let Some(item) = items.remove(&Key::of(&stored)?)
+                && has_expired(&stored, expires_min)
+            {
+                let kept = Update::of(item.key).set_number(EXPIRES, expires.as_seconds());
+                self.update(kept).await?;
+            }
+        }
+        for item in items.into_values() {
+            self.put(item, Replaces::Nothing).await?;
+        }
+        Ok(())
+    }
+
     /// Saves an entry that is stored already.
     async fn update_entry(
         &self,
@@ -108,6 +149,36 @@ impl Store {
             items: page.items.into_iter().flatten().collect(),
             next_cursor: page.next_cursor,
         })
+    }
+
+    /// Returns the state that a file had at a time, by its history: the latest version of that time
+    /// or before. `None` if the history has none.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn state_at(
+        &self,
+        key: &ConnectionKey,
+        file: &FileId,
+        at: Timestamp,
+        now: Timestamp,
+    ) -> Result<Option<HistoryEntry>, StoreError> {
+        let mut page = PageRequest::first(STATES_READ_FIRST);
+        loop {
+            let found = self.history(key, file, &page, now).await?;
+            if let Some(entry) = found.items.into_iter().find(|entry| entry.at <= at) {
+                return Ok(Some(entry));
+            }
+            match found.next_cursor {
+                None => return Ok(None),
+                cursor => {
+                    page = PageRequest {
+                        limit: STATES_READ,
+                        cursor,
+                    }
+                }
+            }
+        }
     }
 
     /// Reads a file's history entry of one Drive version consistently; `None` if it was never saved

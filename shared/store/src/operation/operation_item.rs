@@ -15,6 +15,7 @@ use crate::file::value_item::at as time;
 use crate::operation::export_form_item::ExportItem;
 use crate::operation::page_walk_item::{StopItem, WalkItem};
 use crate::operation::person_form_item::PersonItem;
+use crate::operation::restore_form_item::RestoreItem;
 use crate::table::item::{CauseItem, Encoded, decode, encode};
 use crate::table::key::{Index, Item, Key, due_place};
 
@@ -110,6 +111,8 @@ struct Body {
     person: Option<PersonItem>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tenant: Option<BTreeMap<String, u64>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    restore: Option<RestoreItem>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -203,6 +206,7 @@ fn body(operation: &Operation) -> Body {
         export: form.export.map(ExportItem::of),
         person: form.person.map(PersonItem::of),
         tenant: form.tenant.as_ref().map(counts_item),
+        restore: form.restore.map(RestoreItem::of),
     }
 }
 
@@ -293,6 +297,7 @@ fn form(body: Body) -> Option<OperationForm> {
         export: body.export.and_then(ExportItem::into_form),
         person: body.person.and_then(PersonItem::into_form),
         tenant: body.tenant.map(counts_of),
+        restore: body.restore.and_then(RestoreItem::into_form),
     })
 }
 
@@ -460,6 +465,13 @@ mod tests {
             tenant: Some(BTreeMap::from([("records".to_owned(), 7)])),
             ..body("erase_tenant", state)
         };
+        let restore = |state: &str, position: Option<&str>| Body {
+            position: position.map(str::to_owned),
+            listed: 9,
+            progressed_at: Some(1_500),
+            restore: Some(RestoreItem::sample()),
+            ..body("restore", state)
+        };
         let scan = |progressed_at: Option<i64>| Body {
             position: progressed_at.map(|_| "0#f9".to_owned()),
             pages_verified: 2,
@@ -540,6 +552,15 @@ mod tests {
             tenant("erasing", Some("connections#")),
             tenant("draining", Some("1300")),
             ended(tenant("", None), "done"),
+            restore("comparing", Some("0#f9")),
+            Body {
+                since: Some(1_900),
+                ..restore("awaiting_confirmation", None)
+            },
+            decided(true, restore("restoring", None)),
+            restore("restoring", Some("f9")),
+            ended(restore("", None), "done"),
+            decided(false, ended(restore("", None), "cancelled")),
             ended(person("", None), "done"),
             Body {
                 reason: Some("the shared drive is followed again".to_owned()),

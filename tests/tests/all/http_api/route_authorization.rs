@@ -59,6 +59,8 @@ pub(super) struct Resources {
     conflict: String,
     operation: String,
     pub(super) webhook: String,
+    /// A time at which all of it was there.
+    at: String,
 }
 
 impl Resources {
@@ -87,6 +89,7 @@ impl Resources {
             conflict: conflict.as_str().unwrap().to_owned(),
             operation,
             webhook: webhook.body["id"].as_str().unwrap().to_owned(),
+            at: world.now().to_string(),
         }
     }
 
@@ -114,6 +117,7 @@ impl Resources {
             "create_file" => json!({"name": "x", "mime_type": "text/plain"}),
             "start_sync" => json!({"mode": "full"}),
             "update_version" => json!({"pinned": true}),
+            "restore_files" => json!({"folder": self.file, "at": self.at}),
             "restore_version" => json!({"version": 1}),
             "roll_back_file" => json!({"history_version": "1"}),
             "begin_upload" => {

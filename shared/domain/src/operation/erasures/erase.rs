@@ -236,7 +236,8 @@ impl Operation {
             | Run::ContentScan(_)
             | Run::Export(_)
             | Run::ErasePerson(_)
-            | Run::EraseTenant(_) => None,
+            | Run::EraseTenant(_)
+            | Run::Restore(_) => None,
         }
     }
 

@@ -200,7 +200,8 @@ impl Operation {
             | Run::ContentScan(_)
             | Run::Erase(_)
             | Run::Export(_)
-            | Run::EraseTenant(_) => None,
+            | Run::EraseTenant(_)
+            | Run::Restore(_) => None,
         }
     }
 

@@ -141,7 +141,8 @@ impl Operation {
             | Run::ContentScan(_)
             | Run::Erase(_)
             | Run::Export(_)
-            | Run::ErasePerson(_) => None,
+            | Run::ErasePerson(_)
+            | Run::Restore(_) => None,
         }
     }
 

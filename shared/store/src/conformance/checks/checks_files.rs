@@ -349,6 +349,51 @@ pub(crate) async fn history_is_newest_first_and_writing_it_again_changes_nothing
     assert_eq!(item["expires"], AttributeValue::N("9999999999".to_owned()));
 }
 
+pub(crate) async fn the_state_of_a_time_is_found_and_kept_when_it_is_replaced(store: &Store) {
+    let key = fresh();
+    let entry = |version: u64| HistoryEntry {
+        snapshot: snapshot("f1", version, &format!("v{version}"), "root"),
+        at: ms(1_000 * i64::try_from(version).unwrap()),
+        cause: None,
+    };
+    let entries: Vec<_> = (1..=200).map(entry).collect();
+    let (soon, late) = (ms(2_000_000), ms(9_000_000));
+    store
+        .save_history(&key, &entries, Some(soon))
+        .await
+        .unwrap();
+    let at = async |millis: i64, now: i64| {
+        store
+            .state_at(&key, &file("f1"), ms(millis), ms(now))
+            .await
+            .unwrap()
+    };
+    for (millis, version) in [(200_000, 200), (999_999, 200), (7_999, 7), (1_000, 1)] {
+        assert_eq!(
+            at(millis, 1_999_000).await,
+            Some(entry(version)),
+            "{millis}"
+        );
+    }
+    assert_eq!(at(999, 1_999_000).await, None);
+    assert_eq!(at(200_000, 2_000_000).await, None, "all have expired");
+
+    // What is stored for long enough is not written; the others are, even if they had expired.
+    let keep = async |entries: &[HistoryEntry], least: i64| {
+        store
+            .keep_history(&key, entries, ms(least), late)
+            .await
+            .unwrap();
+    };
+    keep(&[entry(200)], 1_999_000).await;
+    assert_eq!(at(200_000, 2_000_000).await, None);
+    keep(&[entry(200)], 2_000_000).await;
+    assert_eq!(at(200_000, 8_999_000).await, Some(entry(200)));
+    keep(&[entry(300)], 2_000_000).await;
+    assert_eq!(at(400_000, 8_999_000).await, Some(entry(300)));
+    keep(&[], 2_000_000).await;
+}
+
 pub(crate) async fn a_tombstone_expires_after_its_retention_unless_in_conflict(store: &Store) {
     let key = fresh();
     let item = async |place: Key| store.get(&place).await.unwrap().unwrap();

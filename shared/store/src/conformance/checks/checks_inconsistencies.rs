@@ -1,17 +1,19 @@
-//! The inconsistencies that an audit records, and the index defects that items reveal.
+//! The inconsistencies that an audit records, the files that a restore records, and the index
+//! defects that items reveal.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use domain::restore::{LeftReason, RestoreField, RestorePlan};
 use domain::{
     ChannelId, ConflictId, ConnectionKey, Field, InconsistencyCount, InconsistencyKind, LogId,
-    Operation, OperationId, Run, Transition, Value,
+    Operation, OperationId, Revision, Run, Transition, Value,
 };
 
 use super::super::support::{committed, edited, file, fresh, ms, observed, page, snapshot, stored};
 use crate::table::key::Key;
 use crate::{
-    Channel, ChannelState, Created, Inconsistency, IndexDefect, Indexed, Log, Store, Subject,
-    Written,
+    Channel, ChannelState, Created, Inconsistency, IndexDefect, Indexed, Log, RestoreEntry, Store,
+    Subject, Written,
 };
 
 /// Removes an item from an index, bypassing the store.
@@ -253,4 +255,83 @@ pub(crate) async fn an_operation_stores_its_inconsistency_counts(store: &Store) 
     assert_eq!(stands.as_ref(), Some(&after));
     let again = store.advance_operation(&operation, &after).await.unwrap();
     assert_eq!(again, Written::Done(after), "it is already done");
+}
+
+pub(crate) async fn the_files_of_a_restore_are_read_back_equal_and_completed_once(store: &Store) {
+    let key = fresh();
+    let (id, run) = (
+        OperationId::parse("op1").unwrap(),
+        Run::restore(None, ms(9), false),
+    );
+    let restore = Operation::new(key.clone(), id, LogId::user(), "ann", ms(1_000), run);
+    let long = "x".repeat(500);
+    let field = |field, to: &str, left| RestoreField {
+        field,
+        from: Value::Null,
+        to: Value::text(to),
+        left,
+    };
+    let entry = |id: &str, left| RestoreEntry {
+        file: file(id),
+        name: format!("{id}.txt"),
+        seen: Revision(7),
+        plan: RestorePlan {
+            left,
+            fields: vec![
+                field(Field::Name, "plan.txt", None),
+                field(
+                    Field::Permission("user:a@b.c".to_owned()),
+                    "writer",
+                    Some(LeftReason::WidensSharing),
+                ),
+            ],
+        },
+        found_at: ms(1_001),
+        done_at: None,
+        left_later: BTreeSet::new(),
+    };
+    let mut entries: Vec<RestoreEntry> = LeftReason::ALL
+        .into_iter()
+        .enumerate()
+        .map(|(at, reason)| entry(&format!("f{at:02}"), Some(reason)))
+        .collect();
+    entries.push(entry("f99", None));
+    for entry in &entries {
+        store.record_restore_entry(&restore, entry).await.unwrap();
+        let other = RestoreEntry {
+            seen: Revision(8),
+            ..entry.clone()
+        };
+        store.record_restore_entry(&restore, &other).await.unwrap();
+    }
+    let read = async || {
+        let (mut seen, mut next) = (Vec::new(), page(5));
+        loop {
+            let found = store
+                .list_restore_entries(&key, &restore.id, &next)
+                .await
+                .unwrap();
+            seen.extend(found.items);
+            match found.next_cursor {
+                Some(cursor) => next.cursor = Some(cursor),
+                None => return seen,
+            }
+        }
+    };
+    assert_eq!(read().await, entries);
+    let mut done = RestoreEntry {
+        done_at: Some(ms(2_000)),
+        left_later: BTreeSet::from([LeftReason::ChangedMeanwhile]),
+        ..entries[0].clone()
+    };
+    done.plan.fields[0].to = Value::text(&long);
+    let late = RestoreEntry {
+        done_at: Some(ms(3_000)),
+        ..entries[0].clone()
+    };
+    for entry in [&done, &done, &late] {
+        store.complete_restore_entry(&restore, entry).await.unwrap();
+    }
+    done.plan.fields[0].to = Value::text(format!("{}...", &long[..200]));
+    assert_eq!(read().await[0], done);
 }

@@ -1,0 +1,208 @@
+//! Sets listed files back, by ordinary edits in the name of who requested the restore.
+//!
+//! A file whose visible state is not the one that was listed has been changed since, by a person or
+//! by an interrupted attempt of this restore: what is not yet as it was is left then. The edits are
+//! conditional on the record that they were computed from, and reach Drive as any other edit does.
+
+use domain::content::{ContentHash, ContentOrigin, RETAIN_MILLIS, StoredObject, StoredVersion};
+use domain::operation::{Restore, RestoreCounts};
+use domain::restore::{LeftReason, RestorePlan};
+use domain::{Ancestry, Context, Field, FileRecord, Operation, Side, Value};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use store::{
+    ATTEMPTS_MAX, Committed, Connection, Nonce, PageRequest, RestoreEntry, Retained, StoreError,
+};
+use worker::WorkError;
+
+use crate::Deps;
+use crate::restore::compare_with_history::READS_AT_ONCE;
+use crate::restore::file_at_time::{FileAtTime, state_at};
+
+/// The number of files between two records of the progress.
+const PAGE: u32 = 100;
+/// The number of files with something owed from which on no more are edited for now: the tenant's
+/// limit is for all that it does.
+const OWED_MAX: u32 = 5_000;
+
+/// Sets the page of listed files at a position back.
+pub(crate) async fn restore_page(
+    position: Option<String>,
+    operation: &Operation,
+    restore: &Restore,
+    connection: &Connection,
+    deps: &Deps,
+) -> Result<Operation, WorkError> {
+    let key = &connection.key;
+    if deps.store.count_owed(key, OWED_MAX).await? >= u64::from(OWED_MAX) {
+        return Ok(operation.on_too_much_owed(deps.clock.now()));
+    }
+    let page = PageRequest {
+        limit: PAGE,
+        cursor: position,
+    };
+    let listed = deps
+        .store
+        .list_restore_entries(key, &operation.id, &page)
+        .await?;
+    let files = FileEdits {
+        operation,
+        restore,
+        connection,
+        deps,
+    };
+    let done: Vec<RestoreEntry> = stream::iter(listed.items)
+        .map(|entry| files.complete(entry))
+        .buffer_unordered(READS_AT_ONCE)
+        .try_collect()
+        .await?;
+    let mut counts = RestoreCounts::default();
+    for entry in &done {
+        counts.restored += u64::from(entry.plan.changes());
+        for reason in &entry.left_later {
+            *counts.left.entry(*reason).or_default() += 1;
+        }
+    }
+    if counts.restored > 0 {
+        deps.wakes.push(key, deps.clock.now()).await?;
+    }
+    let after = operation.on_restored(&counts, listed.next_cursor, deps.clock.now());
+    if let Some(ended) = after.restore().filter(|_| after.has_ended()) {
+        tracing::info!(
+            connection = %key, operation = %operation.id, files = ended.counts.restored,
+            metric = "restored", "set files back"
+        );
+    }
+    Ok(after)
+}
+
+/// The edits of a page.
+struct FileEdits<'a> {
+    operation: &'a Operation,
+    restore: &'a Restore,
+    connection: &'a Connection,
+    deps: &'a Deps,
+}
+
+impl FileEdits<'_> {
+    /// Sets a file back, unless that was done, and records what became of it.
+    async fn complete(&self, entry: RestoreEntry) -> Result<RestoreEntry, WorkError> {
+        if entry.done_at.is_some() || !entry.plan.changes() {
+            return Ok(entry);
+        }
+        let plan = self.edit(&entry).await?;
+        let left_before = entry.plan.reasons();
+        let left_later = plan.reasons().difference(&left_before).copied().collect();
+        let done = RestoreEntry {
+            plan,
+            done_at: Some(self.deps.clock.now()),
+            left_later,
+            ..entry
+        };
+        let store = &self.deps.store;
+        store.complete_restore_entry(self.operation, &done).await?;
+        Ok(done)
+    }
+
+    /// Edits a file, and returns what was set back and what is left.
+    async fn edit(&self, entry: &RestoreEntry) -> Result<RestorePlan, WorkError> {
+        let (deps, key) = (self.deps, &self.connection.key);
+        for _ in 0..ATTEMPTS_MAX {
+            let Some(record) = deps.store.load_file(key, &entry.file).await? else {
+                let plan = entry.plan.clone();
+                return Ok(plan.leaving_all(LeftReason::ChangedMeanwhile));
+            };
+            let present = self.plan(&record).await?;
+            if record.visible != entry.seen {
+                return Ok(entry.plan.clone().overtaken_by(&present));
+            }
+            let (present, object) = self.retaining_content(present).await?;
+            let context = Context {
+                now: deps.clock.now(),
+                drive_at: None,
+                above: None,
+                policies: &self.connection.policies,
+            };
+            let (carried_out, transition) = present.apply(&record, &self.operation.by, context);
+            let Some(transition) = transition else {
+                return Ok(carried_out);
+            };
+            let nonce = Nonce(deps.entropy.next());
+            let committed = deps
+                .store
+                .commit(key, record.revision, &transition, nonce)
+                .await;
+            match committed {
+                Ok(Committed::Done) => {
+                    let gets_content = carried_out.values().contains_key(&Field::Content);
+                    if let Some(object) = object.filter(|_| gets_content) {
+                        self.link(&transition.record, &object).await;
+                    }
+                    return Ok(carried_out);
+                }
+                Ok(Committed::Stale(_)) => {}
+                Err(StoreError::TooLarge { .. }) => {
+                    return Ok(carried_out.leaving_all(LeftReason::NotWritable));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(WorkError::Contended)
+    }
+
+    /// Returns what makes a file as it was, as things are now.
+    async fn plan(&self, record: &FileRecord) -> Result<RestorePlan, WorkError> {
+        let (connection, deps, at) = (self.connection, self.deps, self.restore.at);
+        let state = state_at(record, at, &connection.key, deps).await?;
+        let rules = &connection.rules;
+        let mut out_of_scope = false;
+        if !rules.is_empty() && record.is_present() {
+            let mut above = Ancestry::below(connection.my_drive.clone());
+            let store = &deps.store;
+            store
+                .extend_ancestry(connection, &mut above, [record])
+                .await?;
+            out_of_scope = !rules.includes(&above.lineage(&record.file, Side::Drive));
+        }
+        let file = FileAtTime {
+            record,
+            state: &state,
+            at,
+            out_of_scope,
+        };
+        file.plan(connection, deps).await
+    }
+
+    /// Retains the object of the content that a plan sets back, so that the record can come to
+    /// refer to it. If it is not stored any more, the content is left.
+    async fn retaining_content(
+        &self,
+        plan: RestorePlan,
+    ) -> Result<(RestorePlan, Option<StoredObject>), WorkError> {
+        let values = plan.values();
+        let Some(Value::Text(hash)) = values.get(&Field::Content) else {
+            return Ok((plan, None));
+        };
+        let Ok(hash) = ContentHash::parse(hash) else {
+            return Ok((plan.leaving_content(), None));
+        };
+        let until = self.deps.clock.now().plus_millis(RETAIN_MILLIS);
+        let tenant = &self.connection.key.tenant;
+        match self.deps.store.retain_object(tenant, &hash, until).await? {
+            Retained::Done(object) => Ok((plan, Some(object))),
+            Retained::Absent | Retained::Collecting => Ok((plan.leaving_content(), None)),
+        }
+    }
+
+    /// Adds the version of the content that was set back.
+    async fn link(&self, record: &FileRecord, object: &StoredObject) {
+        let (number, mime_type) = (record.content_version, &record.metadata.mime_type);
+        let (now, origin) = (self.deps.clock.now(), ContentOrigin::Application);
+        let version = StoredVersion {
+            by: Some(self.operation.by.clone()),
+            reason: Some(format!("restored to {}", self.restore.at)),
+            ..StoredVersion::new(number, object, mime_type, origin, now)
+        };
+        let (store, key) = (&self.deps.store, &self.connection.key);
+        worker::link_version(store, key, &record.file, &version).await;
+    }
+}
