@@ -227,10 +227,20 @@ async function rename(as, file, edit) {
 function clash(as, file, connection) {
   const [stem, ending] = split(file.name);
   const path = "/v1/connections/{connection}/files/{file}";
+  const within = { connection };
   return act("Renamed on both sides: a conflict comes.", async () => {
-    await api.patch(path, { connection, file: file.id }, { name: `${stem} (ours)${ending}` }, "*");
-    const theirs = { name: `${stem} (${as}'s)${ending}` };
-    await call("PATCH", `${of(as)}/${encodeURIComponent(file.id)}`, theirs);
+    const { state } = await api.get("/v1/connections/{connection}", within);
+    const isActive = state === "active";
+    // Otherwise Drive may have the one before the other is made, and both would agree.
+    if (isActive) await api.post("/v1/connections/{connection}/pause", within);
+    try {
+      const ours = { name: `${stem} (ours)${ending}` };
+      await api.patch(path, { connection, file: file.id }, ours, "*");
+      const theirs = { name: `${stem} (${as}'s)${ending}` };
+      await call("PATCH", `${of(as)}/${encodeURIComponent(file.id)}`, theirs);
+    } finally {
+      if (isActive) await api.post("/v1/connections/{connection}/resume", within);
+    }
   });
 }
 
