@@ -188,23 +188,6 @@ export const reason = (reason) =>
   reason ? (REASONS[reason] ? `${REASONS[reason]} (${reason})` : reason) : "no reason was given";
 
 /**
- * Returns what is wrong with a suspended connection, and what helps.
- * @param {Schemas["Suspension"] | null | undefined} suspension
- */
-export function remedy(suspension) {
-  const why = suspension?.reason ?? "";
-  const again = "It is tried again every 15 minutes, and at once with Resume.";
-  if (/secret|credential|grant|token|auth|key/i.test(why)) {
-    return `Put valid credentials into its secret. ${again}`;
-  }
-  if (/account|user|binding/i.test(why)) {
-    const other = "The credentials lead to another account.";
-    return `${other} Put those of the first one into its secret, or set replace_account.`;
-  }
-  return again;
-}
-
-/**
  * Returns a policy in words.
  * @param {Schemas["Policy"] | undefined} policy
  */

@@ -153,6 +153,8 @@ pub(crate) struct IntentView {
     reason: Option<String>,
     /// What the latest attempts met, while something is owed.
     trouble: Option<TroubleView>,
+    /// The time of the oldest of these edits. Null if it is not known.
+    since: Option<String>,
 }
 
 /// What keeps a file's edits from reaching Drive.
@@ -367,6 +369,10 @@ impl IntentView {
     /// Returns the intent of a file, if anything is owed or has been given up.
     pub(crate) fn of(record: &FileRecord) -> Option<Self> {
         let intent = record.intent()?;
+        let edits = intent
+            .fields
+            .iter()
+            .filter_map(|field| record.edits.get(*field));
         Some(Self {
             fields: intent.fields.iter().map(|field| field.label()).collect(),
             status: if intent.failed {
@@ -378,6 +384,7 @@ impl IntentView {
             next_attempt_at: record.due().map(|at| at.to_string()),
             reason: intent.reason.map(str::to_owned),
             trouble: record.push.trouble.as_ref().map(TroubleView::of),
+            since: edits.map(|edit| edit.at).min().map(|at| at.to_string()),
         })
     }
 }

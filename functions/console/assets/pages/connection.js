@@ -59,14 +59,6 @@ function stateOf(id, settings, status, operations = []) {
       <span class="actions">${may("operator") ? actions(id, settings) : nothing}</span>
     </div>
     ${
-      status.suspension
-        ? html`<p class="note bad">
-            Suspended ${time(status.suspension.at)}: ${foreign(status.suspension.reason)}.
-            ${words.remedy(status.suspension)}
-          </p>`
-        : nothing
-    }
-    ${
       settings.owed_held
         ? html`<p class="note warn">
             The connection was restored: what it owed is held back until somebody has looked at

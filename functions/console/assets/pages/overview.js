@@ -6,12 +6,21 @@ import { act, app, Resource } from "../app.js";
 import * as format from "../format.js";
 import { at } from "../router.js";
 import { may } from "../session.js";
-import { asOf, badge, button, foreign, link, loaded, time } from "../ui.js";
+import { asOf, badge, button, foreign, link, loaded, time, why } from "../ui.js";
 import * as words from "../words.js";
 
 /** @import { Schemas } from "../../types.js" */
 /** @typedef {{ connection: Schemas["Connection"], status: Schemas["Status"],
- *   operations: Schemas["Operation"][], parked: number, need: number }} Row */
+ *   operations: Schemas["Operation"][], parked: number, need: number,
+ *   suspended: Schemas["Why"] | null, oldest: Oldest }} Row */
+/**
+ * Since when the oldest ones wait. Edits are listed in the order in which they are due: of many,
+ * the oldest of the first page is shown.
+ * @typedef {{ conflict: string | null, edit: string | null, isOfAll: boolean }} Oldest
+ */
+
+/** So many owed edits are looked at for the oldest one. */
+const OWED_MAX = 100;
 
 /** @returns {import("../app.js").Page} */
 export function overview() {
@@ -40,12 +49,39 @@ async function loadRows() {
         api.get("/v1/connections/{connection}/status", within),
         api.get("/v1/connections/{connection}/operations", within, { limit: 50 }),
       ]);
+      const [suspended, oldest] = await Promise.all([
+        status.suspension ? api.get("/v1/connections/{connection}/why", within) : null,
+        oldestOf(connection.id, status.attention),
+      ]);
       const parked = letters.items.filter((letter) => letter.connection === connection.id).length;
-      const row = { connection, status, operations: operations.items, parked, need: 0 };
+      const all = operations.items;
+      const row = { connection, status, operations: all, parked, need: 0, suspended, oldest };
       return { ...row, need: need(row) };
     }),
   );
   return rows.sort((a, b) => b.need - a.need || a.connection.name.localeCompare(b.connection.name));
+}
+
+/**
+ * @param {string} connection
+ * @param {Schemas["Attention"]} attention
+ * @returns {Promise<Oldest>}
+ */
+async function oldestOf(connection, { open_conflicts, owed }) {
+  const within = { connection };
+  const none = { items: [], next_cursor: null };
+  const [conflicts, intents] = await Promise.all([
+    open_conflicts > 0
+      ? api.get("/v1/connections/{connection}/conflicts", within, { limit: 1 })
+      : none,
+    owed > 0 ? api.get("/v1/connections/{connection}/intents", within, { limit: OWED_MAX }) : none,
+  ]);
+  const edits = intents.items.flatMap(({ intent }) => intent?.since ?? []);
+  return {
+    conflict: conflicts.items[0]?.opened_at ?? null,
+    edit: edits.sort()[0] ?? null,
+    isOfAll: !intents.next_cursor,
+  };
 }
 
 /** Returns how much a connection needs a person. @param {Row} row */
@@ -94,7 +130,7 @@ function list(rows) {
 }
 
 /** @param {Row} row */
-function card({ connection, status, operations, parked }) {
+function card({ connection, status, operations, parked, suspended, oldest }) {
   const id = connection.id;
   const { attention } = status;
   const more = attention.more ? "+" : "";
@@ -114,18 +150,28 @@ function card({ connection, status, operations, parked }) {
           </p>`
         : nothing
     }
-    ${
-      status.suspension
-        ? html`<p class="note bad">
-            Suspended ${time(status.suspension.at)}: ${foreign(status.suspension.reason)}.
-            ${words.remedy(status.suspension)}
-          </p>`
-        : nothing
-    }
+    ${suspended ? why({ value: { ...suspended, also: [] } }) : nothing}
     <dl class="figures">
-      ${figure("Open conflicts", attention.open_conflicts, more, at(id, "conflicts"), "warn")}
+      ${figure(
+        "Open conflicts",
+        attention.open_conflicts,
+        more,
+        at(id, "conflicts"),
+        "warn",
+        oldest.conflict ? html`oldest ${time(oldest.conflict)}` : nothing,
+      )}
       ${figure("Refused by Drive", attention.failed, more, at(id, "owed"), "bad")}
-      ${figure("Owed to Drive", attention.owed, more, at(id, "owed"), "info")}
+      ${figure(
+        "Owed to Drive",
+        attention.owed,
+        more,
+        at(id, "owed"),
+        "info",
+        oldest.edit
+          ? html`${oldest.isOfAll ? "oldest" : `oldest of the next ${OWED_MAX}`}
+            ${time(oldest.edit)}`
+          : nothing,
+      )}
       ${figure("Set aside", parked, "", `/console/dead-letters?connection=${id}`, "warn")}
       <div>
         <dt>Last change in Drive</dt>
@@ -156,12 +202,14 @@ function card({ connection, status, operations, parked }) {
  * @param {string} more
  * @param {string} to
  * @param {import("../ui.js").Tone} tone
+ * @param {unknown} [oldest]
  */
-const figure = (term, count, more, to, tone) =>
+const figure = (term, count, more, to, tone, oldest = nothing) =>
   html`<div>
     <dt>${term}</dt>
     <dd>
       <a href=${to} class="figure ${count > 0 ? tone : ""}">${format.number(count)}${more}</a>
+      ${oldest === nothing ? nothing : html`<span class="quiet">${oldest}</span>`}
     </dd>
   </div>`;
 
