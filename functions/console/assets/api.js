@@ -53,32 +53,45 @@ export const get = (path, within, query, quiet = false) =>
   send("GET", address(path, within, query), undefined, {}, quiet);
 
 /**
- * Reads all pages of a list, up to a number of items.
+ * Reads the pages of a list, one after the other.
  * @template {With<"get">} P
  * @param {P} path
  * @param {InPath<P>} within
  * @param {InQuery<P, "get">} [query]
- * @param {{ max?: number, onPage?: (items: any[], more: boolean) => void }} [options]
- * @returns {Promise<Answer<P, "get">>}
+ * @returns {AsyncGenerator<Answer<P, "get">, void>}
  */
-export async function all(path, within, query, options = {}) {
-  const { max = 1_000, onPage = () => {} } = options;
-  /** @type {any[]} */
-  const items = [];
-  let cursor = undefined;
-  for (;;) {
-    /** @type {any} */
-    const asked = { limit: Math.min(max, 1_000), .../** @type {any} */ (query) };
-    if (cursor) asked.cursor = cursor;
+export async function* pages(path, within, query) {
+  /** @type {any} */
+  const asked = { limit: 1_000, .../** @type {any} */ (query) };
+  do {
     /** @type {any} */
     const page = await get(path, within, asked);
-    items.push(...page.items);
-    cursor = page.next_cursor;
-    onPage(items, Boolean(cursor));
-    if (!cursor || items.length >= max) {
-      return /** @type {any} */ ({ ...page, items, next_cursor: cursor });
-    }
+    asked.cursor = page.next_cursor ?? undefined;
+    yield page;
+  } while (asked.cursor);
+}
+
+/**
+ * Reads a list, up to a number of items.
+ * @template {With<"get">} P
+ * @param {P} path
+ * @param {InPath<P>} within
+ * @param {InQuery<P, "get">} [query]
+ * @param {{ max?: number }} [options]
+ * @returns {Promise<Answer<P, "get">>}
+ */
+export async function all(path, within, query, { max = 1_000 } = {}) {
+  /** @type {any[]} */
+  const items = [];
+  /** @type {any} */
+  let last;
+  const asked = /** @type {any} */ ({ limit: Math.min(max, 1_000), .../** @type {any} */ (query) });
+  for await (const page of pages(path, within, asked)) {
+    last = page;
+    items.push(...last.items);
+    if (items.length >= max) break;
   }
+  return { ...last, items };
 }
 
 /**
@@ -119,11 +132,12 @@ export const remove = (path, within, tag, query) =>
   send("DELETE", address(path, within, query), undefined, { "If-Match": tag });
 
 /**
+ * Returns the URL of a route.
  * @param {string} path
  * @param {Record<string, string>} within
  * @param {any} [query]
  */
-function address(path, within, query = {}) {
+export function address(path, within, query = {}) {
   const filled = path.replace(/\{(\w+)\}/g, (_, name) => encodeURIComponent(within[name] ?? ""));
   const search = new URLSearchParams();
   for (const [name, value] of Object.entries(query ?? {})) {
@@ -147,9 +161,61 @@ export async function send(method, url, body, headers, quiet = false) {
   if (!quiet) note({ method, url, body, headers: own });
   if (method !== "GET") own["Idempotency-Key"] = crypto.randomUUID();
   const text = body === undefined ? undefined : JSON.stringify(body);
+  return repeated(method, () => once(method, url, text, own));
+}
+
+/**
+ * Sends bytes to the API, and tells how many of them are on their way.
+ * @param {string} url
+ * @param {Blob} bytes
+ * @param {Record<string, string>} headers
+ * @param {(sent: number) => void} onSent
+ * @returns {Promise<any>}
+ */
+export function sendBytes(url, bytes, headers, onSent) {
+  const own = { ...headers, "Idempotency-Key": crypto.randomUUID() };
+  return repeated("POST", async () => {
+    const token = await bearer();
+    const sent = token ? { ...own, Authorization: `Bearer ${token}` } : own;
+    return put("POST", url, bytes, sent, onSent);
+  });
+}
+
+/**
+ * Sends bytes once. `fetch` does not tell how many are on their way.
+ * @param {string} method
+ * @param {string} url
+ * @param {Blob} bytes
+ * @param {Record<string, string>} headers
+ * @param {(sent: number) => void} onSent
+ * @returns {Promise<any>}
+ */
+const put = (method, url, bytes, headers, onSent) =>
+  new Promise((done) => {
+    const request = new XMLHttpRequest();
+    request.open(method, url);
+    for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
+    request.upload.onprogress = ({ loaded }) => onSent(loaded);
+    request.onerror = () => done(new Problem(0, { detail: "The server does not answer." }));
+    request.onload = () => {
+      const { status, responseText } = request;
+      const isJson = (request.getResponseHeader("Content-Type") ?? "").includes("json");
+      const answer = isJson ? JSON.parse(responseText) : null;
+      done(status >= 200 && status < 300 ? answer : new Problem(status, answer ?? {}));
+    };
+    request.send(bytes);
+  });
+
+/**
+ * Sends a request until it is answered. What got no answer is sent again, and nothing is done
+ * twice: it has the same key.
+ * @param {string} method
+ * @param {() => Promise<any>} once
+ */
+async function repeated(method, once) {
   let renewed = false;
   for (let turn = 1; ; turn++) {
-    const problem = await once(method, url, text, own);
+    const problem = await once();
     if (!(problem instanceof Problem)) return problem;
     if (problem.status === 401 && !renewed && (await renew())) {
       renewed = true;

@@ -36,6 +36,7 @@ pub(crate) const ASSETS: &[(&str, &[u8])] = assets![
     "pages/settle.js",
     "pages/timeline.js",
     "pages/tree.js",
+    "pages/upload.js",
     "pages/webhooks.js",
     "router.js",
     "rows.js",

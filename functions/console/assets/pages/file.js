@@ -11,6 +11,7 @@ import * as words from "../words.js";
 import { intentActions, intentState } from "./owed.js";
 import { download, loadTimeline, timeline } from "./timeline.js";
 import { fileBadges, FOLDER } from "./tree.js";
+import { upload } from "./upload.js";
 
 /** @import { Schemas } from "../../types.js" */
 /** @typedef {Schemas["File"]} File */
@@ -105,18 +106,35 @@ function head(connection, file, reason) {
       ["Size", isFolder ? "–" : format.size(fields.size)],
       [
         "Content held",
-        file.content
-          ? html`version ${file.content.version}
-            ${button("Download", () => download(connection, file.id, file.content?.version ?? 0), {
-              small: true,
-            })}`
-          : html`<span class="quiet">none</span>`,
+        html`${
+          file.content
+            ? html`version ${file.content.version}
+              ${button(
+                "Download",
+                () => download(connection, file.id, file.content?.version ?? 0),
+                { small: true },
+              )}`
+            : html`<span class="quiet">none</span>`
+        }
+        ${
+          may("editor") && takesContent(file)
+            ? button("Upload…", () => upload(connection, file), { small: true })
+            : nothing
+        }`,
       ],
       ["Id", html`<code>${file.id}</code>`],
       ...shortcut(file),
     ])}
   </section>`;
 }
+
+/**
+ * Folders, shortcuts and documents of Google's have no bytes of their own.
+ * @param {File} file
+ */
+const takesContent = ({ presence, fields }) =>
+  (presence === "present" || presence === "creating") &&
+  !fields.mime_type.startsWith("application/vnd.google-apps.");
 
 /**
  * @param {File} file
