@@ -6,6 +6,7 @@ The page must never be loaded again by itself, no policy may be violated, and ax
 """
 
 import gzip
+import hashlib
 import json
 import os
 import re
@@ -190,6 +191,10 @@ def settle(person, system, files, picture):
 
     make_conflicts(system, files, edits)
     person.sees("Settle 8 at once")
+    person.goes("/console", "Overview")
+    expect(figure(person, "Open conflicts")).to_contain_text(re.compile(r"8\s*oldest"))
+    person.goes(f"{system.at}/conflicts", "Conflicts")
+    person.sees("Settle 8 at once")
     person.looks("conflicts")
     for _ in edits:
         person.page.keyboard.press("j")
@@ -258,6 +263,57 @@ def drop(person, system, files):
     person.page.get_by_role("dialog").get_by_label("Reason").fill("a test")
     person.confirms("Drop it")
     person.sees("Nothing was set aside.")
+
+
+def figure(person, term):
+    return person.page.locator(".figures > div").filter(has=person.page.get_by_text(term, exact=True))
+
+
+def owe(person, system, files):
+    """The overview says since when the oldest edit waits."""
+    person.goes("/console", "Overview")
+    system.api("POST", f"{system.base}/pause")
+    system.api("PATCH", f"{system.base}/files/{files['report 13.txt']}", {"description": "waits"})
+    expect(figure(person, "Owed to Drive")).to_contain_text(re.compile(r"1\s*oldest"))
+    system.api("POST", f"{system.base}/resume")
+    expect(figure(person, "Owed to Drive")).not_to_contain_text("oldest")
+
+
+def upload(person, system, files):
+    """A file of this machine becomes the content of one in Drive; what can't be is said."""
+    file = files["report 11.txt"]
+    person.goes(f"{system.at}/files/{file}", "File")
+    content = b"A report of this machine\n"
+
+    def sends(name, buffer):
+        person.presses("Upload…")
+        picked = {"name": name, "mimeType": "text/plain", "buffer": buffer}
+        person.page.get_by_role("dialog").get_by_label("File of this machine").set_input_files(picked)
+
+    sends(HOSTILE[0], content)
+    expect(person.page.get_by_role("dialog").get_by_text(HOSTILE[0])).to_be_visible()
+    person.looks("upload")
+    person.confirms("Upload it")
+    person.sees("It is stored here")
+    md5 = hashlib.md5(content).hexdigest()
+    until("Drive has it", lambda: system.drive("GET", f"files/{file}?fields=md5Checksum")["md5Checksum"] == md5)
+    sends("large.txt", b"x" * (4 * 1024 * 1024 + 1))
+    person.sees("can be sent from here")
+    expect(person.page.get_by_role("dialog").get_by_role("button", name="Upload it")).to_be_disabled()
+    person.confirms("Leave it")
+    system.api("PATCH", system.base, {"content": {"enabled": False}})
+    sends("refused.txt", b"refused")
+    person.confirms("Upload it")
+    person.sees("Nothing was stored: enable it first")
+    system.api("PATCH", system.base, {"content": {"enabled": True}})
+
+
+def happened(person):
+    """Health counts what happened within a day."""
+    person.goes("/console/health", "Health")
+    settled = person.page.get_by_role("row").filter(has_text="Conflicts settled")
+    expect(settled.get_by_role("cell").nth(1)).to_have_text("10")
+    expect(settled.get_by_role("img")).to_have_accessible_name(re.compile("most in the hour from"))
 
 
 def live(person, system, files):
@@ -383,10 +439,13 @@ def main(programs, chromium, axe, shots, work):
             person.sign_in(system)
             painted = person.page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
             live(person, system, files)
+            owe(person, system, files)
             settle(person, system, files, f"{shots}/conflict.png")
             retry(person, system, files)
             confirm(person, system, files)
             drop(person, system, files)
+            upload(person, system, files)
+            happened(person)
             pages(person, system, files)
             person.is_content()
             link = subprocess.run([f"{programs}/local", "console", "--data-dir", f"{work}/data", "--api-addr",

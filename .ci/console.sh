@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Uses the console in Chromium as a person would, against whole systems. Argument: the Python of a virtual environment
-# that has Playwright. Screenshots of all pages are in `target/console` afterwards.
+# Uses the console in Chromium as a person would, against whole systems, and measures it with many files and conflicts.
+# Argument: the Python of a virtual environment that has Playwright. Screenshots of all pages are in `target/console`
+# afterwards.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python="$(realpath "$(dirname "$1")")/$(basename "$1")"
@@ -15,3 +16,5 @@ cargo build --quiet -p local -p drive-simulator
 work="$(mktemp -d)"
 trap 'rm -rf "$work"' EXIT
 "$python" .ci/console.py "$target/debug" "$chromium" "$npm/node_modules/axe-core/axe.min.js" "$target/console" "$work"
+mkdir "$work/size"
+"$python" .ci/console_size.py "$target/debug" "$chromium" "$work/size"

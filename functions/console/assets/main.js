@@ -218,8 +218,10 @@ function refused(error) {
 
 function draw() {
   if (session.who()) live.follow(followed());
+  // What the page has before the scripts run stays until there is more.
+  if (root.ariaBusy === "true") root.replaceChildren();
   render(shell(), root);
-  root.setAttribute("aria-busy", "false");
+  root.ariaBusy = "false";
   const open = root.querySelector("dialog");
   if (open && !open.open) open.showModal();
 }
@@ -257,15 +259,14 @@ function onSession() {
 }
 
 async function boot() {
-  root.replaceChildren();
-  drawWith(draw);
   config = await (await fetch("/console/config.json")).json();
   live.tell({ onEvents, onReset: reloadPage, onState: onLive });
   document.addEventListener("keydown", onKey);
+  await session.start(config, onSession);
+  drawWith(draw);
+  update();
   // Times and counts of seconds go on.
   setInterval(() => document.hidden || update(), 1_000);
-  await session.start(config, onSession);
-  update();
 }
 
 /** What was missed while the socket was lost is loaded. */

@@ -16,6 +16,7 @@ import { owed } from "./pages/owed.js";
 import { settings } from "./pages/settings.js";
 import { tree } from "./pages/tree.js";
 import { webhook, webhooks } from "./pages/webhooks.js";
+import { forgetPortions } from "./ui.js";
 
 /** @typedef {import("./app.js").Page} Page */
 /** @typedef {(within: Record<string, string>, query: URLSearchParams) => Page} Make */
@@ -51,6 +52,7 @@ let show = () => {};
  */
 function pageOf(url) {
   forgetCalls();
+  forgetPortions();
   const path = url.pathname.replace(/\/$/, "") || "/console";
   for (const [pattern, make] of ROUTES) {
     const within = match(pattern, path);

@@ -3,8 +3,8 @@
 import { html } from "./vendor/lit-html/lit-html.js";
 import { update } from "./app.js";
 
-/** Rows made beyond those in sight, above and below. */
-const SPARE = 6;
+/** Rows made beyond those in sight, above and below. Only after so many are others made. */
+const SPARE = 8;
 
 /**
  * What is known of a list on the screen.
@@ -24,14 +24,15 @@ export const scroll = () => ({ top: 0, height: 600 });
  * @param {(item: T, index: number) => unknown} row
  */
 export function rows(at, label, items, rowHeight, row) {
-  const first = Math.max(0, Math.floor(at.top / rowHeight) - SPARE);
-  const last = Math.min(items.length, Math.ceil((at.top + at.height) / rowHeight) + SPARE);
+  const block = () => Math.floor(at.top / rowHeight / SPARE);
+  const first = Math.max(0, (block() - 1) * SPARE);
+  const last = Math.min(items.length, Math.ceil(at.height / rowHeight) + (block() + 2) * SPARE);
   const moved = (/** @type {Event} */ event) => {
     const target = /** @type {HTMLElement} */ (event.currentTarget);
-    const before = Math.floor(at.top / rowHeight);
+    const [before, height] = [block(), at.height];
     at.top = target.scrollTop;
     at.height = target.clientHeight;
-    if (Math.floor(at.top / rowHeight) !== before) update();
+    if (block() !== before || at.height !== height) update();
   };
   const height = `height: ${rowHeight}px`;
   // Elements are used again for other rows: most of the time of scrolling would be making them.

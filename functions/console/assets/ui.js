@@ -2,6 +2,7 @@
 
 import { html, nothing } from "./vendor/lit-html/lit-html.js";
 import { asCurl, callsMade, Problem } from "./api.js";
+import { update } from "./app.js";
 import * as format from "./format.js";
 
 /** @typedef {"good" | "warn" | "bad" | "info" | "quiet"} Tone */
@@ -85,7 +86,7 @@ export const asOf = (resource) =>
 
 /**
  * Returns why something is as it is, and what a person can do.
- * @param {import("./app.js").Resource<import("../types.js").Schemas["Why"]>} resource
+ * @param {{ value?: import("../types.js").Schemas["Why"] }} resource
  */
 export function why({ value }) {
   if (!value) return nothing;
@@ -199,33 +200,83 @@ export const facts = (rows) =>
     )}
   </dl>`;
 
+/** So many items of a long list are shown, and so many more with each request for more. */
+const PORTION = 100;
+/** How many items of the long lists of the page are shown, by the lists' names. */
+const portions = new Map();
+
+/** Shows the first items of each long list again: there is another page. */
+export const forgetPortions = () => portions.clear();
+
 /**
- * Returns a list as a table. Wide ones scroll by themselves.
+ * Returns the items of a list that are shown, and what shows more of them: making all of them at
+ * once would let everything else wait.
+ * @template T
+ * @param {string} name
+ * @param {readonly T[]} items
+ * @returns {{ shown: readonly T[], more: unknown }}
+ */
+export function portion(name, items) {
+  const count = portions.get(name) ?? PORTION;
+  const rest = items.length - count;
+  if (rest <= 0) return { shown: items, more: nothing };
+  const show = () => {
+    portions.set(name, count + PORTION);
+    update();
+  };
+  const text = `Show ${format.number(Math.min(rest, PORTION))} more`;
+  const more = html`<p>
+    ${button(text, show, { small: true })}
+    <span class="quiet">${format.number(count)} of ${format.number(items.length)} are shown</span>
+  </p>`;
+  return { shown: items.slice(0, count), more };
+}
+
+/**
+ * Returns the items of a list as lines of a preview.
+ * @template T
+ * @param {string} name
+ * @param {readonly T[]} items
+ * @param {(item: T) => unknown} line
+ */
+export function preview(name, items, line) {
+  const { shown, more } = portion(name, items);
+  return html`<ol class="preview">
+      ${shown.map((item) => html`<li>${line(item)}</li>`)}
+    </ol>
+    ${more}`;
+}
+
+/**
+ * Returns a list as a table. Wide ones scroll by themselves, and long ones are shown in portions.
  * @param {string} caption
  * @param {unknown[]} heads
- * @param {unknown[][]} rows
+ * @param {readonly (unknown[] | (() => unknown[]))[]} rows the cells; of a list that may be long,
+ *   what makes them
  * @param {unknown} [empty]
  */
-export const table = (caption, heads, rows, empty = "Nothing.") =>
-  rows.length === 0
-    ? html`<p class="empty">${empty}</p>`
-    : html`<div class="wide" role="region" aria-label=${caption} tabindex="0">
-        <table>
-          <caption class="unseen">
-            ${caption}
-          </caption>
-          <thead>
-            <tr>
-              ${heads.map((head) => html`<th scope="col">${head}</th>`)}
-            </tr>
-          </thead>
-          <tbody>
-            ${rows.map(
-              (cells) =>
-                html`<tr>
-                  ${cells.map((cell) => html`<td>${cell}</td>`)}
-                </tr>`,
-            )}
-          </tbody>
-        </table>
-      </div>`;
+export function table(caption, heads, rows, empty = "Nothing.") {
+  if (rows.length === 0) return html`<p class="empty">${empty}</p>`;
+  const { shown, more } = portion(caption, rows);
+  return html`<div class="wide" role="region" aria-label=${caption} tabindex="0">
+      <table>
+        <caption class="unseen">
+          ${caption}
+        </caption>
+        <thead>
+          <tr>
+            ${heads.map((head) => html`<th scope="col">${head}</th>`)}
+          </tr>
+        </thead>
+        <tbody>
+          ${shown.map((row) => {
+            const cells = typeof row === "function" ? row() : row;
+            return html`<tr>
+              ${cells.map((cell) => html`<td>${cell}</td>`)}
+            </tr>`;
+          })}
+        </tbody>
+      </table>
+    </div>
+    ${more}`;
+}

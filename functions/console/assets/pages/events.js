@@ -4,7 +4,7 @@ import { html, nothing } from "../vendor/lit-html/lit-html.js";
 import * as api from "../api.js";
 import { Resource, update } from "../app.js";
 import { go, withQuery } from "../router.js";
-import { asOf, button, foreign, loaded, problem, time } from "../ui.js";
+import { asOf, button, foreign, loaded, portion, problem, time } from "../ui.js";
 import * as words from "../words.js";
 import { eventLine } from "./overview.js";
 
@@ -134,16 +134,18 @@ function filters(connections, chosen, types, actor) {
  */
 function list(connection, events) {
   if (events.length === 0) return html`<p class="empty">No event is selected.</p>`;
+  const { shown, more } = portion("Events", events);
   return html`<ol class="ticker">
-    ${events.map(
-      (event) =>
-        html`<li>
-          ${time(event.time, { clock: true })} ${eventLine(connection, event)}
-          <details>
-            <summary>JSON</summary>
-            <pre>${foreign(JSON.stringify(event, null, 2))}</pre>
-          </details>
-        </li>`,
-    )}
-  </ol>`;
+      ${shown.map(
+        (event) =>
+          html`<li>
+            ${time(event.time, { clock: true })} ${eventLine(connection, event)}
+            <details>
+              <summary>JSON</summary>
+              <pre>${foreign(JSON.stringify(event, null, 2))}</pre>
+            </details>
+          </li>`,
+      )}
+    </ol>
+    ${more}`;
 }

@@ -6,7 +6,19 @@ import { act, ask, Resource, update } from "../app.js";
 import * as format from "../format.js";
 import { at, go } from "../router.js";
 import { may } from "../session.js";
-import { asOf, badge, button, facts, foreign, link, loaded, progress, table, time } from "../ui.js";
+import {
+  asOf,
+  badge,
+  button,
+  facts,
+  foreign,
+  link,
+  loaded,
+  preview,
+  progress,
+  table,
+  time,
+} from "../ui.js";
 import * as words from "../words.js";
 import { driftOf, operationState, operationTable } from "./connection.js";
 
@@ -197,9 +209,7 @@ function confirmation(connection, one, drift) {
       ready: () => text.trim() === String(count),
       body: () => html`
         <p>Drive does not list these any more. Their records will be removed here:</p>
-        <ol class="preview">
-          ${lost.map((item) => html`<li>${foreign(item.name)}</li>`)}
-        </ol>
+        ${preview("Preview", lost, (item) => foreign(item.name))}
         <label
           >To confirm, enter how many
           <input
@@ -253,7 +263,7 @@ function driftTable(connection, one, drift) {
     ${table(
       "Drift",
       ["File", "What", "Here", "Drive"],
-      items.map((item) => [
+      items.map((item) => () => [
         link(at(connection, "files", item.file_id), foreign(item.name || item.file_id)),
         html`${words.drift(item.kind)}
         ${item.gone ? badge("quiet", words.presence(item.gone)) : nothing}`,
@@ -281,7 +291,7 @@ const findingTable = (connection, items) =>
     ${table(
       "Findings",
       ["What", "File", "Details", "Found", "State"],
-      items.map((item) => [
+      items.map((item) => () => [
         words.finding(item.kind),
         item.file_id
           ? link(

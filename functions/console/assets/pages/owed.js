@@ -6,7 +6,18 @@ import { act, ask, Resource } from "../app.js";
 import * as format from "../format.js";
 import { at, withQuery } from "../router.js";
 import { may } from "../session.js";
-import { asOf, badge, button, choices, foreign, link, loaded, table, time } from "../ui.js";
+import {
+  asOf,
+  badge,
+  button,
+  choices,
+  foreign,
+  link,
+  loaded,
+  preview,
+  table,
+  time,
+} from "../ui.js";
 import * as words from "../words.js";
 
 /** @import { Schemas } from "../../types.js" */
@@ -77,7 +88,10 @@ function byReason(connection, items, reason) {
   const groups = new Map();
   for (const item of items) {
     const why = reasonOf(item);
-    if (why) groups.set(why, [...(groups.get(why) ?? []), item]);
+    if (!why) continue;
+    const group = groups.get(why);
+    if (group) group.push(item);
+    else groups.set(why, [item]);
   }
   if (groups.size === 0) return nothing;
   return html`<section>
@@ -119,17 +133,13 @@ async function bulk(connection, reason, group, what) {
       yes: "Withdraw them",
       body: () =>
         html`<p>These will have Drive’s values again, and nothing is written:</p>
-          <ol class="preview">
-            ${group
-              .slice(0, 200)
-              .map(
-                (one) =>
-                  html`<li>
-                    ${foreign(one.file.fields.name)}:
-                    ${(one.intent?.fields ?? []).map(words.field).join(", ")}
-                  </li>`,
-              )}
-          </ol>`,
+          ${preview(
+            "Preview",
+            group,
+            (one) =>
+              html`${foreign(one.file.fields.name)}:
+              ${(one.intent?.fields ?? []).map(words.field).join(", ")}`,
+          )}`,
     });
     if (!yes) return;
   }
@@ -159,7 +169,7 @@ const list = (connection, items) =>
     ["File", "What", "State", "Attempts", "Next try", ""].map((head) =>
       head === "" ? html`<span class="unseen">What can be done</span>` : head,
     ),
-    items.map((item) => [
+    items.map((item) => () => [
       link(at(connection, "files", item.file_id), foreign(item.file.fields.name)),
       (item.intent?.fields ?? []).map(words.field).join(", "),
       intentState(connection, item.file),

@@ -5,7 +5,7 @@ import * as api from "../api.js";
 import { act, ask, Resource, update } from "../app.js";
 import * as format from "../format.js";
 import { may } from "../session.js";
-import { asOf, badge, button, facts, foreign, loaded, table } from "../ui.js";
+import { asOf, badge, button, facts, foreign, loaded, preview, table } from "../ui.js";
 import * as words from "../words.js";
 
 /** @import { Schemas } from "../../types.js" */
@@ -142,7 +142,7 @@ async function addRule(of, which) {
     text = /** @type {HTMLInputElement} */ (event.target).value;
     update();
   };
-  const preview = () => {
+  const effect = () => {
     if (text.trim() === "") return nothing;
     if (sample === null) return html`<p class="loading">Looking at the files…</p>`;
     const found = sample.filter((file) => matches(rule(), file));
@@ -152,9 +152,7 @@ async function addRule(of, which) {
         ${isWhole ? "all" : "the first"} ${format.number(sample.length)}${below}.
         ${found.length === 0 ? badge("warn", "matches nothing there") : nothing}
       </p>
-      <ol class="preview">
-        ${found.slice(0, 100).map((file) => html`<li>${foreign(file.fields.name)}</li>`)}
-      </ol>`;
+      ${preview("Preview", found, (file) => foreign(file.fields.name))}`;
   };
   const yes = await ask({
     title: which === "include" ? "Take in only what a rule names" : "Leave out what a rule names",
@@ -188,7 +186,7 @@ async function addRule(of, which) {
               ${foreign(words.rule(rule()))}.`
         }
       </p>
-      ${preview()}
+      ${effect()}
     `,
   });
   if (!yes) return;

@@ -1,11 +1,11 @@
 // Many conflicts at once: what will be true is shown before it is done.
 
-import { html, nothing } from "../vendor/lit-html/lit-html.js";
+import { html } from "../vendor/lit-html/lit-html.js";
 import * as api from "../api.js";
 import { ask, notify, update } from "../app.js";
 import * as format from "../format.js";
 import { valueOf } from "../outcomes.js";
-import { foreign, problem, progress } from "../ui.js";
+import { foreign, preview, problem, progress } from "../ui.js";
 import * as words from "../words.js";
 
 /** @import { Schemas } from "../../types.js" */
@@ -13,7 +13,6 @@ import * as words from "../words.js";
 
 /** The API decides up to 100 in one request. */
 const AT_ONCE = 100;
-const PREVIEW_MAX = 500;
 
 /**
  * Asks for one decision of many conflicts, and carries it out.
@@ -42,12 +41,10 @@ export async function settleAll(connection, conflicts, { name, folder, done }) {
       ${text}</label
     >`;
   const becomes = (/** @type {Conflict} */ one) =>
-    html`<li>
-      ${foreign(name(one))}: ${words.field(one.field)} will be
+    html`${foreign(name(one))}: ${words.field(one.field)} will be
       <b>${foreign(valueOf(one.field, one[choose], folder))}</b>,
       <s>${foreign(valueOf(one.field, one[choose === "app" ? "drive" : "app"], folder))}</s> is
-      dropped
-    </li>`;
+      dropped`;
   const yes = await ask({
     title: `Settle ${format.counted(all.length, "conflict")}`,
     yes: `Settle ${format.number(all.length)}`,
@@ -59,14 +56,7 @@ export async function settleAll(connection, conflicts, { name, folder, done }) {
         ${option("base", "what both agreed on before")}
       </fieldset>
       <p>These will be true:</p>
-      <ol class="preview">
-        ${all.slice(0, PREVIEW_MAX).map(becomes)}
-      </ol>
-      ${
-        all.length > PREVIEW_MAX
-          ? html`<p>and ${format.number(all.length - PREVIEW_MAX)} more of the same kind.</p>`
-          : nothing
-      }
+      ${preview("Preview", all, becomes)}
     `,
   });
   if (!yes) return;

@@ -6,7 +6,7 @@ import * as api from "../api.js";
 import { act, ask } from "../app.js";
 import { at } from "../router.js";
 import { may } from "../session.js";
-import { badge, button, foreign, link, time } from "../ui.js";
+import { badge, button, foreign, link, portion, time } from "../ui.js";
 import * as words from "../words.js";
 
 /** @import { Schemas } from "../../types.js" */
@@ -66,17 +66,19 @@ export function timeline(connection, file, sources) {
   entries.push(...ofOperations(connection, sources.operations, first));
   entries.sort((a, b) => Date.parse(b.at) - Date.parse(a.at));
   if (entries.length === 0) return html`<p class="empty">Nothing is known of its past.</p>`;
+  const { shown, more } = portion("Timeline", entries);
   return html`<ol class="timeline">
-    ${entries.map(
-      (entry) =>
-        html`<li>
-          ${time(entry.at, { clock: true })}
-          <span class="who">${foreign(words.person(entry.who))}</span>
-          <span class="what">${entry.what}</span>
-          <span class="actions">${entry.actions ?? nothing}</span>
-        </li>`,
-    )}
-  </ol>`;
+      ${shown.map(
+        (entry) =>
+          html`<li>
+            ${time(entry.at, { clock: true })}
+            <span class="who">${foreign(words.person(entry.who))}</span>
+            <span class="what">${entry.what}</span>
+            <span class="actions">${entry.actions ?? nothing}</span>
+          </li>`,
+      )}
+    </ol>
+    ${more}`;
 }
 
 /**

@@ -11,7 +11,14 @@ import { asOf, badge, button, foreign, link, loaded } from "../ui.js";
 import * as words from "../words.js";
 
 /** @import { Schemas } from "../../types.js" */
-/** @typedef {Schemas["File"]} File */
+/**
+ * What a row shows of a file.
+ * @typedef {Pick<Schemas["File"], "id" | "presence" | "in_scope" | "conflicts"> & {
+ *   intent?: Pick<Schemas["Intent"], "status"> | null,
+ *   effective?: Pick<Schemas["Effective"], "trashed"> | null,
+ *   fields: Pick<Schemas["Fields"], "name" | "mime_type" | "modified_by" | "size" | "trashed" |
+ *     "starred" | "parent"> }} File
+ */
 
 const ROW_PIXELS = 30;
 const FILES_MAX = 100_000;
@@ -33,8 +40,9 @@ export function tree({ connection = "" }, query) {
   const isSearch = Boolean(q || trashed || excluded);
   const parent = query.get("parent") ?? "";
   const place = scroll();
-  /** @type {File[]} */
+  /** What is there of a list that is being loaded for the first time. @type {File[]} */
   let partial = [];
+  let isLeft = false;
   const folder = new Resource(() => pathTo(connection, parent));
   /** The tops, if there are several. @type {{ id: string, name: string }[]} */
   let top = [];
@@ -49,16 +57,28 @@ export function tree({ connection = "" }, query) {
       trashed: trashed || undefined,
       excluded: excluded || undefined,
     });
-    const onPage = (/** @type {File[]} */ items) => {
+    /** @type {File[]} */
+    let items = [];
+    let more = false;
+    for await (const page of api.pages(
+      "/v1/connections/{connection}/files",
+      { connection },
+      asked,
+    )) {
+      const fresh = page.items.map(slim).sort(compare);
+      // Each page is put into its places by itself: sorting all at once would take seconds.
+      await turn();
+      items = merged(items, fresh);
+      more = Boolean(page.next_cursor);
       // The first pages are shown while the others come; a list that is there stays until then.
       if (old === undefined) {
         partial = items;
         update();
       }
-    };
-    const path = "/v1/connections/{connection}/files";
-    const found = await api.all(path, { connection }, asked, { max: FILES_MAX, onPage });
-    return { items: sorted(found.items), more: Boolean(found.next_cursor) };
+      if (items.length >= FILES_MAX || isLeft) break;
+      await turn();
+    }
+    return { items, more };
   };
   const files = new Resource(async (old) => {
     if (!parent && !isSearch) {
@@ -91,7 +111,7 @@ export function tree({ connection = "" }, query) {
     const items = files.value.items;
     const rest = items.filter((one) => one.id !== id);
     const belongs = file && file.fields.parent === parent && file.presence !== "removed";
-    files.value = { ...files.value, items: belongs ? sorted([...rest, file]) : rest };
+    files.value = { ...files.value, items: belongs ? merged(rest, [slim(file)]) : rest };
     files.at = asked;
     update();
   };
@@ -116,7 +136,10 @@ export function tree({ connection = "" }, query) {
       } else soon();
       return true;
     },
-    leave: () => clearTimeout(later),
+    leave: () => {
+      isLeft = true;
+      clearTimeout(later);
+    },
     view: () => html`
       <form class="bar" role="search" @submit=${search}>
         <label>Name contains <input name="q" type="search" .value=${q} /></label>
@@ -232,12 +255,61 @@ function crumbs(connection, path, { q, trashed, excluded }) {
   · `;
 }
 
-/** Folders first, then by name. @param {File[]} items */
-function sorted(items) {
-  const order = new Intl.Collator(undefined, { numeric: true });
-  const rank = (/** @type {File} */ file) => (file.fields.mime_type === FOLDER ? 0 : 1);
-  return items.sort((a, b) => rank(a) - rank(b) || order.compare(a.fields.name, b.fields.name));
+const ORDER = new Intl.Collator(undefined, { numeric: true });
+
+/** @param {File} file */
+const rank = (file) => (file.fields.mime_type === FOLDER ? 0 : 1);
+
+/**
+ * Folders first, then by name.
+ * @param {File} a
+ * @param {File} b
+ */
+const compare = (a, b) => rank(a) - rank(b) || ORDER.compare(a.fields.name, b.fields.name);
+
+/**
+ * Returns two sorted lists as one. The second one is much shorter: its places are searched for.
+ * @param {File[]} items
+ * @param {File[]} fresh
+ */
+function merged(items, fresh) {
+  /** @type {File[]} */
+  const all = [];
+  let from = 0;
+  for (const file of fresh) {
+    let [low, high] = [from, items.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (compare(/** @type {File} */ (items[middle]), file) <= 0) low = middle + 1;
+      else high = middle;
+    }
+    while (from < low) all.push(/** @type {File} */ (items[from++]));
+    all.push(file);
+  }
+  while (from < items.length) all.push(/** @type {File} */ (items[from++]));
+  return all;
 }
+
+/**
+ * Returns what a row shows of a file: lists of all files have to fit into memory.
+ * @param {Schemas["File"]} file
+ * @returns {File}
+ */
+function slim({ id, presence, in_scope, conflicts, intent, effective, fields }) {
+  const { name, mime_type, modified_by, size, trashed, starred, parent } = fields;
+  return {
+    id,
+    presence,
+    in_scope,
+    conflicts,
+    intent: intent && { status: intent.status },
+    effective: effective && { trashed: effective.trashed },
+    fields: { name, mime_type, modified_by, size, trashed, starred, parent },
+  };
+}
+
+/** Lets the browser draw, and answer to the person in front of it. */
+const turn = () => new Promise((later) => setTimeout(later));
 
 /**
  * @param {string} connection
