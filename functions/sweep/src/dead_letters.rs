@@ -66,7 +66,7 @@ async fn drain_batch(queue: &Queue, deps: &Deps) -> Result<usize, WorkError> {
                 return worker::log_of_deleted(&letter);
             }
             tracing::error!(
-                message = message.message_id(),
+                message_id = message.message_id(),
                 metric = "dead_letter",
                 "SQS moved a message to a dead-letter queue"
             );

@@ -65,7 +65,7 @@ pub(crate) fn failed_message(message: &ReceivedMessage) -> FailedMessage<'_> {
 pub async fn park(dead_letter: &DeadLetter, store: &Store) -> Result<(), StoreError> {
     tracing::warn!(
         connection = %dead_letter.key,
-        message = dead_letter.id,
+        letter = dead_letter.id,
         reason = dead_letter.reason,
         metric = "parked",
         "parked a message"
@@ -80,7 +80,7 @@ pub async fn park(dead_letter: &DeadLetter, store: &Store) -> Result<(), StoreEr
 pub fn log_of_deleted(dead_letter: &DeadLetter) {
     tracing::info!(
         connection = %dead_letter.key,
-        message = dead_letter.id,
+        letter = dead_letter.id,
         metric = "dropped_of_deleted",
         "dropped a message of a connection that was deleted"
     );

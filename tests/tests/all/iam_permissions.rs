@@ -282,6 +282,10 @@ async fn webhooks(hand: &ByHand) {
     hand.edit_ok(&file, json!({"description": "gone"})).await;
     hand.pump().await;
     assert!(!stored(hand, &id).await.endpoint.is_active());
+    // What is listed of its deliveries is deleted with it.
+    let (path, any) = (format!("/v1/webhooks/{id}"), [("if-match", "*")]);
+    let deleted = hand.call(Some(&hand.token), Method::DELETE, &path, &any, None);
+    assert!(deleted.await.status < 300);
 }
 
 /// Joins and leaves a shared drive, and revokes and restores the grant.

@@ -91,6 +91,52 @@ fn no_source_has_a_denied_phrase() {
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
+/// The members that a log line has besides those that its statement names.
+const MEMBERS_OF_EVERY_LINE: [&str; 5] = ["timestamp", "level", "message", "target", "span"];
+
+/// Returns the members of a log statement's line that the line has twice. `statement` is what is
+/// between its brackets.
+fn repeated_members(statement: &str) -> Vec<&str> {
+    let name = |part: &'_ str| {
+        let part = part.trim().trim_start_matches(['%', '?']);
+        let end = part.find(|c: char| !c.is_alphanumeric() && c != '_');
+        let (name, rest) = part.split_at(end.unwrap_or(part.len()));
+        let is_member = rest.is_empty() || rest.trim_start().starts_with("= ");
+        MEMBERS_OF_EVERY_LINE
+            .into_iter()
+            .find(|member| is_member && *member == name)
+    };
+    statement.split(',').filter_map(name).collect()
+}
+
+#[test]
+fn a_member_that_a_log_line_has_already_is_found() {
+    for (statement, expected) in [
+        ("message = letter.id, \"parked a message\"", vec!["message"]),
+        ("%target, level = 3, \"done\"", vec!["target", "level"]),
+        ("message_id = letter.id, \"parked a message\"", vec![]),
+        ("reason = %letter.message, \"parked\"", vec![]),
+    ] {
+        assert_eq!(repeated_members(statement), expected, "{statement}");
+    }
+}
+
+#[test]
+fn no_log_line_has_a_member_twice() {
+    let mut found = Vec::new();
+    for (file, text) in all_sources() {
+        for level in ["error", "warn", "info", "debug", "trace"] {
+            for statement in text.split(&format!("tracing::{level}!(")).skip(1) {
+                let statement = statement.split(");").next().unwrap_or_default();
+                for member in repeated_members(statement) {
+                    found.push(format!("{file}: {member}"));
+                }
+            }
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
 #[test]
 fn no_line_is_too_long() {
     let mut found = Vec::new();
