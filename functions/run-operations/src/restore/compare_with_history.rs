@@ -10,7 +10,8 @@ use domain::derive::LEVELS_MAX;
 use domain::operation::{Restore, RestoreCounts};
 use domain::restore::{RestorePlan, StateAt};
 use domain::{Ancestry, Field, FileId, FileRecord, Operation, Side, Timestamp, Value};
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use store::{Connection, PageRequest, RestoreEntry, Tombstones};
 use worker::WorkError;
 
@@ -19,8 +20,8 @@ use crate::restore::file_at_time::{FileAtTime, state_at};
 
 /// The number of files between two records of the progress.
 const PAGE: u32 = 200;
-/// The number of files that are read at a time.
-pub(crate) const READS_AT_ONCE: usize = 16;
+/// The number of files that are worked on at a time.
+const AT_ONCE: usize = 16;
 
 /// Compares the page of files at a position.
 pub(crate) async fn compare_page(
@@ -41,28 +42,23 @@ pub(crate) async fn compare_page(
         .await?;
     let states = states(&page.items, restore.at, connection, deps).await?;
     let places = Places::of(&page.items, &states, restore, connection, deps).await?;
+    let folder = restore.folder.as_ref();
     let inside = states.iter().filter(|(record, state)| {
-        let folder = restore.folder.as_ref();
         folder.is_none_or(|folder| places.were_or_are_in(folder, record, state))
     });
-    let listed: Vec<(RestorePlan, &FileRecord)> = stream::iter(inside)
-        .map(async |(record, state)| {
-            let file = FileAtTime {
-                record,
-                state,
-                at: restore.at,
-                out_of_scope: places.is_out_of_scope(record, connection),
-            };
-            let plan = file.plan(connection, deps).await?;
-            list(operation, record, &plan, deps).await?;
-            Ok::<_, WorkError>((plan, *record))
-        })
-        .buffer_unordered(READS_AT_ONCE)
-        .try_collect()
-        .await?;
+    let work = inside.map(|(record, state)| {
+        let file = FileAtTime {
+            record,
+            state,
+            at: restore.at,
+            out_of_scope: places.is_out_of_scope(record, connection),
+        };
+        list(operation, file, connection, deps).boxed()
+    });
+    let listed = some_at_a_time(work.collect()).await?;
     let mut counts = RestoreCounts::default();
-    for (plan, record) in &listed {
-        counts.files += u64::from(!record.is_gone() || !plan.is_empty());
+    for (plan, is_there) in &listed {
+        counts.files += u64::from(*is_there || !plan.is_empty());
         counts.to_restore += u64::from(plan.changes());
         for reason in plan.reasons() {
             *counts.left.entry(reason).or_default() += 1;
@@ -83,15 +79,17 @@ pub(crate) async fn compare_page(
     Ok(after)
 }
 
-/// Lists a file, unless it is as it was.
+/// Lists a file, unless it is as it was. Returns what is set back and left of it, and whether the
+/// file is there.
 async fn list(
     operation: &Operation,
-    record: &FileRecord,
-    plan: &RestorePlan,
+    file: FileAtTime<'_>,
+    connection: &Connection,
     deps: &Deps,
-) -> Result<(), WorkError> {
+) -> Result<(RestorePlan, bool), WorkError> {
+    let (plan, record) = (file.plan(connection, deps).await?, file.record);
     if plan.is_empty() {
-        return Ok(());
+        return Ok((plan, !record.is_gone()));
     }
     let name = match record.app(&Field::Name) {
         Value::Text(name) => name,
@@ -107,7 +105,7 @@ async fn list(
         left_later: BTreeSet::new(),
     };
     deps.store.record_restore_entry(operation, &entry).await?;
-    Ok(())
+    Ok((plan, !record.is_gone()))
 }
 
 /// Returns each record with its state at a time.
@@ -117,11 +115,22 @@ async fn states<'r>(
     connection: &Connection,
     deps: &Deps,
 ) -> Result<Vec<(&'r FileRecord, StateAt)>, WorkError> {
-    stream::iter(records)
-        .map(async |record| Ok((record, state_at(record, at, &connection.key, deps).await?)))
-        .buffered(READS_AT_ONCE)
-        .try_collect()
-        .await
+    let key = &connection.key;
+    let work = records.iter().map(|record| {
+        let read = async move {
+            let state = state_at(record, at, key, deps).await?;
+            Ok::<_, WorkError>((record, state))
+        };
+        read.boxed()
+    });
+    some_at_a_time(work.collect()).await
+}
+
+/// Does work of several files, a number of them at a time.
+pub(crate) async fn some_at_a_time<T>(
+    work: Vec<BoxFuture<'_, Result<T, WorkError>>>,
+) -> Result<Vec<T>, WorkError> {
+    stream::iter(work).buffered(AT_ONCE).try_collect().await
 }
 
 /// The folders above files: now, and at the time.

@@ -8,14 +8,14 @@ use domain::content::{ContentHash, ContentOrigin, RETAIN_MILLIS, StoredObject, S
 use domain::operation::{Restore, RestoreCounts};
 use domain::restore::{LeftReason, RestorePlan};
 use domain::{Ancestry, Context, Field, FileRecord, Operation, Side, Value};
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::FutureExt as _;
 use store::{
     ATTEMPTS_MAX, Committed, Connection, Nonce, PageRequest, RestoreEntry, Retained, StoreError,
 };
 use worker::WorkError;
 
 use crate::Deps;
-use crate::restore::compare_with_history::READS_AT_ONCE;
+use crate::restore::compare_with_history::some_at_a_time;
 use crate::restore::file_at_time::{FileAtTime, state_at};
 
 /// The number of files between two records of the progress.
@@ -50,11 +50,9 @@ pub(crate) async fn restore_page(
         connection,
         deps,
     };
-    let done: Vec<RestoreEntry> = stream::iter(listed.items)
-        .map(|entry| files.complete(entry))
-        .buffer_unordered(READS_AT_ONCE)
-        .try_collect()
-        .await?;
+    let work = listed.items.into_iter();
+    let work = work.map(|entry| files.complete(entry).boxed());
+    let done: Vec<RestoreEntry> = some_at_a_time(work.collect()).await?;
     let mut counts = RestoreCounts::default();
     for entry in &done {
         counts.restored += u64::from(entry.plan.changes());
