@@ -24,4 +24,6 @@ pub use simulator::{
     generated_files::GeneratedFile,
     library::{IGNORED_DIRECTORIES, LoadError, LoadReport},
 };
-pub use state::{change_logs::watch_limits::WatchLimits, sharing::permission::Role};
+pub use state::{
+    change_logs::watch_limits::WatchLimits, items::breaches::Breach, sharing::permission::Role,
+};

@@ -27,6 +27,7 @@ use crate::{
             item::{FOLDER, Home, Item},
             item_revisions::History,
             tree_limits::Limits,
+            breaches::Breaches,
             version_drift::{PendingMoves, VersionDrift},
         },
         sharing::{
@@ -229,6 +230,7 @@ pub(crate) struct State {
     /// The edits of items, if they are recorded.
     pub(crate) journal: Journal,
     pub(crate) drift: VersionDrift,
+    pub(crate) breaches: Breaches,
     /// The keys of items that need one, by id.
     pub(crate) resource_keys: HashMap<FileId, String>,
     /// The origin under which calls reach the simulator, for links to content.
@@ -269,6 +271,7 @@ impl State {
             visibility_delay_ms: 0,
             journal: Journal::default(),
             drift: VersionDrift::default(),
+            breaches: Breaches::default(),
             resource_keys: HashMap::new(),
             origin: None,
             pending_moves: PendingMoves::default(),
@@ -353,6 +356,7 @@ impl State {
             properties: BTreeMap::new(),
             app_properties: BTreeMap::new(),
             version: self.rng.u64(1..=3),
+            etag_lag: 0,
             created_ms: self.now_ms,
             modified_ms: self.now_ms,
             last_modifying_user: creator.clone(),

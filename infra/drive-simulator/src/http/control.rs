@@ -58,6 +58,7 @@ pub(crate) fn router(simulator: &Simulator) -> Router {
         .route("/generated", post(content_control::generated))
         .route("/uploads", post(content_control::uploads))
         .route("/versions", post(content_control::versions))
+        .route("/breaches", post(content_control::breaches))
         .route("/parents", post(content_control::parents))
         .route("/watches", post(timing_control::watches))
         .route("/visibility", post(timing_control::visibility))

@@ -1,6 +1,6 @@
 //! File contents of any size, put into the library without HTTP.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
 
@@ -9,7 +9,9 @@ use crate::{
     http::media::upload_sessions::UploadCondition,
     ids::UserId,
     simulator::Simulator,
-    state::items::{file_content::Content, item_edits::NewItem, item_patch::Patch},
+    state::items::{
+        breaches::Breach, file_content::Content, item_edits::NewItem, item_patch::Patch,
+    },
 };
 
 /// A file whose bytes are generated when they are read: the same for the same seed. None of them is
@@ -91,6 +93,11 @@ impl Simulator {
         let user = UserId::from_email(user);
         self.with_state(|state| state.patch(&user, file_id, true, None, patch))
             .map(|_| ())
+    }
+
+    /// Sets what this Drive does not do from now on, though clients rely on it.
+    pub fn set_breaches(&self, broken: BTreeSet<Breach>) {
+        self.with_state(|state| state.breaches = broken.into());
     }
 
     /// Sets the moments at which the `If-Match` of resumable uploads is checked from now on.

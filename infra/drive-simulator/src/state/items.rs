@@ -1,5 +1,6 @@
 //! Items: reading, searching and editing them.
 
+pub(crate) mod breaches;
 pub(crate) mod download_operations;
 pub(crate) mod edit_journal;
 pub(crate) mod edit_rights;

@@ -13,7 +13,7 @@ use crate::{
     },
     ids::FileId,
     simulator::{Simulator, generated_files::GeneratedFile},
-    state::items::version_drift::VersionDrift,
+    state::items::{breaches::Breaches, version_drift::VersionDrift},
 };
 
 #[derive(Deserialize)]
@@ -161,5 +161,15 @@ pub(super) async fn versions(
 ) -> ControlResult {
     let drift: VersionDrift = parse(request).await?;
     simulator.with_state(|state| state.drift = drift);
+    ok(&json!({}))
+}
+
+/// Sets what this Drive does not do, though clients rely on it.
+pub(super) async fn breaches(
+    State(simulator): State<Simulator>,
+    request: Request,
+) -> ControlResult {
+    let breaches: Breaches = parse(request).await?;
+    simulator.with_state(|state| state.breaches = breaches);
     ok(&json!({}))
 }

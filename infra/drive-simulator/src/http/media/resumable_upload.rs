@@ -12,7 +12,7 @@ use crate::{
     http::{
         call::Call,
         endpoint::{apply_fault, fault_response},
-        media::upload_sessions::{CompleteUpload, Session, UploadState, UploadTarget},
+        media::upload_sessions::{CompleteUpload, Session, UploadCondition, UploadState, UploadTarget},
         params::Params,
         request_body::{self, read_body},
         response::{ApiResponse, error_response, into_response, json},
@@ -21,7 +21,7 @@ use crate::{
     },
     ids::random_text,
     simulator::Simulator,
-    state::items::edit_rights::check_container,
+    state::items::{breaches::Breach, edit_rights::check_container},
 };
 
 /// Returns whether a call begins a resumable upload.
@@ -59,7 +59,12 @@ pub(crate) async fn update_v2(simulator: Simulator, call: Call) -> Result<ApiRes
         return begin(simulator, call, UploadTarget::UpdateV2).await;
     }
     let upload = request_body::parse_upload(&call)?;
-    files_v2::update_uploaded(&simulator, &call, upload, files_v2::if_match(&call)).await
+    let if_match = files_v2::if_match(&call);
+    let if_match = simulator.with_state(|state| {
+        let breaches = &state.breaches;
+        breaches.condition(Breach::StaleEtagStopsUpload, if_match)
+    });
+    files_v2::update_uploaded(&simulator, &call, upload, if_match).await
 }
 
 /// `v2.files.insert` with content.
@@ -140,7 +145,7 @@ fn check_target(
         UploadTarget::UpdateV2 => {
             files_v2::check_metadata(call)?;
             let etag = check_file(simulator, call)?;
-            let condition = simulator.with_uploads(|uploads| uploads.condition);
+            let condition = upload_condition(simulator);
             let wanted = files_v2::if_match(call).filter(|wanted| *wanted != "*");
             if condition.at_begin() && wanted.is_some_and(|wanted| wanted != etag) {
                 return Err(DriveError::condition_not_met());
@@ -148,6 +153,14 @@ fn check_target(
             Ok(())
         }
     }
+}
+
+/// Returns the moments at which the condition of a session is checked.
+fn upload_condition(simulator: &Simulator) -> UploadCondition {
+    if simulator.with_state(|state| state.breaches.has(Breach::StaleEtagStopsSession)) {
+        return UploadCondition::Never;
+    }
+    simulator.with_uploads(|uploads| uploads.condition)
 }
 
 /// Returns the etag of the file to be written, if the caller may write it.
@@ -224,7 +237,7 @@ async fn complete(simulator: &Simulator, id: &str, complete: CompleteUpload) -> 
         UploadTarget::Update => files_v3::update_uploaded(simulator, &call, upload).await,
         UploadTarget::CreateV2 => files_v2::insert_uploaded(simulator, &call, upload).await,
         UploadTarget::UpdateV2 => {
-            let condition = simulator.with_uploads(|uploads| uploads.condition);
+            let condition = upload_condition(simulator);
             let if_match = files_v2::if_match(&call);
             let if_match = if_match.filter(|_| condition.at_end());
             files_v2::update_uploaded(simulator, &call, upload, if_match).await

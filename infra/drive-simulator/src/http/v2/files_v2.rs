@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
+    clock::rfc3339,
     errors::DriveError,
     fields::Object,
     http::{
@@ -27,6 +28,7 @@ use crate::{
     state::{
         View,
         items::{
+            breaches::Breach,
             file_content::Content,
             item_edits::NewItem,
             item_patch::{ModifiedTime, Patch, PropertyPatch},
@@ -95,7 +97,16 @@ pub(crate) async fn get(simulator: Simulator, call: Call) -> Result<ApiResponse,
         .await
         .map(ApiResponse::Raw);
     }
-    tagged(&call, &view).await
+    let mut answer = tagged(&call, &view).await?;
+    if simulator.with_state(|state| state.breaches.has(Breach::VersionsAgree)) {
+        let earlier = rfc3339(view.item.modified_ms - 1_000);
+        if let ApiResponse::Tagged(file, _) = &mut answer
+            && let Some(shown) = file.get_mut("modifiedDate")
+        {
+            *shown = Value::from(earlier);
+        }
+    }
+    Ok(answer)
 }
 
 /// What v2 calls the terms of a search and the keys of an order.
@@ -225,7 +236,12 @@ async fn tagged(call: &Call, view: &View) -> Result<ApiResponse, DriveError> {
 /// `v2.files.patch` and `v2.files.update`. Both leave members alone that the body lacks.
 pub(crate) async fn patch(simulator: Simulator, call: Call) -> Result<ApiResponse, DriveError> {
     let file = deserialize(parse_resource(&call.body, &shapes_v2::FILE)?)?;
-    patch_item(&simulator, &call, file, None, if_match(&call)).await
+    let if_match = if_match(&call);
+    let if_match = simulator.with_state(|state| {
+        let breaches = &state.breaches;
+        breaches.condition(Breach::StaleEtagIsRefused, if_match)
+    });
+    patch_item(&simulator, &call, file, None, if_match).await
 }
 
 /// Replaces a file's content with a completed upload, if the file still matches `if_match`.
@@ -262,8 +278,11 @@ pub(crate) async fn delete(simulator: Simulator, call: Call) -> Result<ApiRespon
     let (id, all_drives) = (call.path("id")?, call.all_drives()?);
     let if_match = if_match(&call);
     simulator.with_state(|state| {
+        let breaches = &state.breaches;
+        let if_match = breaches.condition(Breach::StaleEtagStopsDeletion, if_match);
+        let refused = breaches.refuses_current(if_match);
         let etag = state.find(&call.user, id, all_drives)?.item.etag();
-        if if_match.is_some_and(|wanted| wanted != "*" && wanted != etag) {
+        if refused || if_match.is_some_and(|wanted| wanted != "*" && wanted != etag) {
             return Err(DriveError::condition_not_met());
         }
         state.delete(&call.user, id, all_drives)
@@ -293,6 +312,10 @@ async fn patch_item(
     let (view, etag) = simulator.with_state(|state| {
         let before = state.find(&call.user, id, all_drives)?;
         check_parents(parents, &before)?;
+        if state.breaches.refuses_current(if_match) {
+            return Err(DriveError::condition_not_met());
+        }
+        state.breaches.distort(&mut patch, &before.item);
         let id = state.patch(&call.user, id, all_drives, if_match, patch)?;
         let after = state.find(&call.user, id.as_str(), true)?;
         let shown = if state.drift.stale_answers {

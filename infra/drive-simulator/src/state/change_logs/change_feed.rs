@@ -9,7 +9,7 @@ use crate::{
             change_log::{ChangeLog, Entry, Subject},
             page_token::PageToken,
         },
-        items::item::Home,
+        items::{breaches::Breach, item::Home},
     },
 };
 
@@ -93,7 +93,13 @@ impl State {
         PageToken::decode(token)
             .filter(|token| token.epoch == self.epoch_of(&scope) && token.scope == scope)
             .map(|token| token.position)
-            .ok_or_else(|| DriveError::invalid("pageToken"))
+            .ok_or_else(|| {
+                if self.breaches.has(Breach::InvalidPageTokenIsLocated) {
+                    DriveError::bad_request("Bad Request")
+                } else {
+                    DriveError::invalid("pageToken")
+                }
+            })
     }
 
     /// Returns one page of a log.

@@ -58,6 +58,8 @@ pub(crate) struct Item {
     pub(crate) properties: BTreeMap<String, String>,
     pub(crate) app_properties: BTreeMap<String, String>,
     pub(crate) version: u64,
+    /// How far the etag lags behind the version; 0 without a breach.
+    pub(crate) etag_lag: u64,
     pub(crate) created_ms: i64,
     pub(crate) modified_ms: i64,
     pub(crate) last_modifying_user: UserId,
@@ -93,13 +95,13 @@ impl Item {
         self.parents().contains(&folder)
     }
 
-    /// Returns the v2 etag, quotes included. It changes with every version.
+    /// Returns the v2 etag, quotes included. It changes with every version, unless Drive is in breach.
     pub(crate) fn etag(&self) -> String {
         let id = self.id.as_str();
         format!(
             "\"{}.{:x}\"",
             id.get(..12).unwrap_or(id),
-            self.version.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            (self.version - self.etag_lag).wrapping_mul(0x9e37_79b9_7f4a_7c15)
         )
     }
 }

@@ -104,6 +104,7 @@ impl State {
                 "appProperties",
             )?,
             version: self.rng().u64(1..=3),
+            etag_lag: 0,
             created_ms: new.created_ms.unwrap_or(self.now_ms),
             modified_ms,
             last_modifying_user: user.clone(),
@@ -226,7 +227,11 @@ impl State {
         if !changed.is_change() {
             return Ok(id);
         }
-        item.version += self.rng().u64(1..=3);
+        let step = self.rng().u64(1..=3);
+        item.version += step;
+        if self.breaches.keeps_etag(&view.item, &item) {
+            item.etag_lag += step;
+        }
         match changed.modified {
             ModifiedTime::Set(ms) => item.modified_ms = ms,
             ModifiedTime::Now => item.modified_ms = self.now_ms,

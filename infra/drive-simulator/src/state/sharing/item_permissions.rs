@@ -8,7 +8,7 @@ use crate::{
     state::{
         State, View,
         change_logs::page_token::PageToken,
-        items::item::Home,
+        items::{breaches::Breach, item::Home},
         sharing::{
             access::EffectivePermission,
             permission::{Permission, Permissions, Principal, Role},
@@ -188,7 +188,8 @@ impl State {
         if permissions == view.item.permissions {
             return;
         }
-        let step = self.rng.u64(1..=3);
+        let moves = !self.breaches.has(Breach::SharingMovesVersion);
+        let step = if moves { self.rng.u64(1..=3) } else { 0 };
         if let Some(item) = self.items.get_mut(id) {
             let item = Arc::make_mut(item);
             item.permissions = permissions;
