@@ -21,13 +21,13 @@ use crate::{
             watch_limits::WatchThrottle,
         },
         items::{
+            breaches::Breaches,
             download_operations::Downloads,
             edit_journal::Journal,
             file_content::ContentRule,
             item::{FOLDER, Home, Item},
             item_revisions::History,
             tree_limits::Limits,
-            breaches::Breaches,
             version_drift::{PendingMoves, VersionDrift},
         },
         sharing::{

@@ -2,6 +2,7 @@
 
 pub mod aws;
 pub mod gateway;
+pub mod google_check;
 pub mod private;
 pub mod sources;
 pub mod system;

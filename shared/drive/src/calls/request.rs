@@ -238,6 +238,30 @@ impl DriveClient {
         }
     }
 
+    /// Sends a request of any kind with the account's token, and returns the response of any
+    /// status, for programs that examine Drive itself. The URI of the request is a path with a
+    /// query.
+    ///
+    /// # Errors
+    /// [`DriveError`] if there is no token, or no response.
+    pub async fn send_raw(
+        &self,
+        mut request: http::Request<Bytes>,
+    ) -> Result<http::Response<Bytes>, DriveError> {
+        const METHOD: &str = "raw";
+        let invalid =
+            |error: Box<dyn std::error::Error + Send + Sync>| invalid_request(METHOD, error);
+        let token = self.token().await?;
+        let uri = format!("{}{}", self.base_url, request.uri());
+        *request.uri_mut() = uri.parse().map_err(|error| invalid(Box::new(error)))?;
+        let bearer = format!("Bearer {}", token.expose());
+        let mut bearer = HeaderValue::try_from(bearer).map_err(|error| invalid(Box::new(error)))?;
+        bearer.set_sensitive(true);
+        request.headers_mut().insert(header::AUTHORIZATION, bearer);
+        let sent = (self.transport)(request).await;
+        sent.map_err(|error| no_response(METHOD, error))
+    }
+
     /// Sends a call once, and returns a successful response or the error.
     pub(crate) async fn send(
         &self,

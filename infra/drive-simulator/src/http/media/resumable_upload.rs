@@ -12,7 +12,9 @@ use crate::{
     http::{
         call::Call,
         endpoint::{apply_fault, fault_response},
-        media::upload_sessions::{CompleteUpload, Session, UploadCondition, UploadState, UploadTarget},
+        media::upload_sessions::{
+            CompleteUpload, Session, UploadCondition, UploadState, UploadTarget,
+        },
         params::Params,
         request_body::{self, read_body},
         response::{ApiResponse, error_response, into_response, json},

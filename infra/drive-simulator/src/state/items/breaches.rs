@@ -82,10 +82,7 @@ impl Breaches {
     pub(crate) fn keeps_etag(&self, before: &Item, after: &Item) -> bool {
         let properties = |item: &Item| (item.properties.clone(), item.app_properties.clone());
         let differences = [
-            (
-                before.starred_by != after.starred_by,
-                Breach::StarMovesEtag,
-            ),
+            (before.starred_by != after.starred_by, Breach::StarMovesEtag),
             (before.parent != after.parent, Breach::MoveMovesEtag),
             (
                 before.explicitly_trashed != after.explicitly_trashed,

@@ -148,6 +148,27 @@ pub(crate) enum Command {
         #[arg(value_name = "FILE")]
         file: Option<String>,
     },
+    /// Check on a Google account whether what drivesync assumes about Drive holds. Works in a scratch
+    /// folder of its My Drive, which is deleted at the end, for about three minutes.
+    #[command(group(clap::ArgGroup::new("checked").required(true).args(["google_key", "drive_url"])))]
+    CheckGoogle {
+        /// Key file of the service account.
+        #[arg(long, value_name = "FILE")]
+        google_key: Option<PathBuf>,
+        /// User that the service account acts as (domain-wide delegation).
+        #[arg(long, value_name = "USER", requires = "google_key")]
+        subject: Option<String>,
+        /// Check the simulated Drive that runs at this URL instead.
+        #[arg(long, value_name = "URL")]
+        drive_url: Option<String>,
+        /// Address of a person with whom a scratch file is shared for a moment. Without it, it is
+        /// shared with everyone who has the link, which some organisations forbid.
+        #[arg(long, value_name = "ADDRESS")]
+        share_with: Option<String>,
+        /// Write what was found to this file, as JSON.
+        #[arg(long, value_name = "FILE")]
+        report: Option<PathBuf>,
+    },
     /// Demonstrate two clients that edit one file, offline and at the same moment, on temporary
     /// data.
     Stories,

@@ -1,6 +1,7 @@
 //! `cargo run -p local`: the whole system on one machine.
 
 mod caller;
+mod check_google;
 mod cli;
 mod compare;
 mod demo;
@@ -32,6 +33,21 @@ async fn main() -> ExitCode {
         Some(cli::Command::Watch { types, after }) => {
             let watched = watch::watch(&arguments, types.as_deref(), after.as_deref());
             watched.await.map(|()| true)
+        }
+        Some(cli::Command::CheckGoogle {
+            google_key,
+            subject,
+            drive_url,
+            share_with,
+            report,
+        }) => {
+            let chosen = cli::Arguments {
+                google_key: google_key.clone(),
+                subject: subject.clone(),
+                drive_url: drive_url.clone(),
+                ..arguments.clone()
+            };
+            check_google::check_google(&chosen, share_with.clone(), report.as_deref()).await
         }
         Some(cli::Command::Why { file }) => why::why(&arguments, file.as_deref()).await,
         Some(cli::Command::VerifyActs { files }) => verify_acts::verify_acts(files),
