@@ -26,6 +26,7 @@ sys.dont_write_bytecode = True
 from template import model, sam_build  # noqa: E402
 from template.broken import BREAKS  # noqa: E402
 from template.events import EVENT_RULES  # noqa: E402
+from template.operation import OPERATION_RULES  # noqa: E402
 from template.rules import RULES, FUNCTIONS, logical_id  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -92,7 +93,7 @@ def check_rules(report: Report, sources: dict) -> None:
         report.add("the stacks fit together", [str(broken)])
         return
     report.add("the stacks fit together", [])
-    for rule in RULES + EVENT_RULES:
+    for rule in RULES + EVENT_RULES + OPERATION_RULES:
         report.add(title(rule), rule(system))
 
 
@@ -119,7 +120,7 @@ def self_test(report: Report) -> None:
             except model.Broken as fell_apart:
                 found = {str(fell_apart)}
         report.add(f"{rule.__name__} catches: {what}", [] if found else ["not caught"])
-    names = {rule.__name__ for rule in RULES + EVENT_RULES}
+    names = {rule.__name__ for rule in RULES + EVENT_RULES + OPERATION_RULES}
     untested = names - {rule.__name__ for rule, _, _ in BREAKS}
     report.add("every rule is broken at least once", sorted(untested))
     with tempfile.TemporaryDirectory() as scratch:

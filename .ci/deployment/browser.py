@@ -33,7 +33,7 @@ class Browser:
         self.sign_in_origin = ""
         self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
         self.page.on("console", self.heard)
-        self.page.route(lambda url: urlsplit(url).hostname.endswith((".amazonaws.com", ".amazoncognito.com")), self.redirect)
+        self.page.route(lambda url: (urlsplit(url).hostname or "").endswith((".amazonaws.com", ".amazoncognito.com")), self.redirect)
 
     def heard(self, message) -> None:
         if "Content Security Policy" in message.text or "TrustedHTML" in message.text:
@@ -78,8 +78,11 @@ class Browser:
         self.page.get_by_text(connection).first.wait_for()
         if self.wrong:
             raise AssertionError("; ".join(self.wrong))
+        # The console goes on asking, and nobody would answer.
+        self.page.goto("about:blank")
         return f"{name} signed in to the console, which shows the connection"
 
     def close(self) -> None:
+        self.page.unroute_all(behavior="ignoreErrors")
         self.browser.close()
         self.playwright.stop()

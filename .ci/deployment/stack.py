@@ -2,10 +2,12 @@
 
 import copy
 import json
+import os
 import subprocess
 import sys
 import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import boto3
@@ -47,11 +49,12 @@ def lay_out(root: Path, binaries: Path, built: Path, emulator_url: str) -> dict[
     """Writes what `sam build` would leave: the templates, and the code of each function. Returns each one's binary."""
     built.mkdir()
     sources = load_sources(root)
-    for rewrite in rewrites.SOURCE:
-        rewrite(sources, emulator_url)
+    rewrites.changed_by(rewrites.SOURCE, sources, emulator_url)
     functions = function_binaries(sources)
-    for name, binary in functions.items():
-        sources["template.yaml"]["Resources"][name]["Properties"]["CodeUri"] = zipped(binaries / binary, built / name)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        zips = pool.map(lambda function: zipped(binaries / function[1], built / function[0]), functions.items())
+    for name, code in zip(functions, zips, strict=True):
+        sources["template.yaml"]["Resources"][name]["Properties"]["CodeUri"] = code
     del sources["template.yaml"]["Globals"]["Function"]["CodeUri"]
     for path, template in sources.items():
         target = built / path
@@ -96,8 +99,7 @@ class Stack:
         if done.returncode != 0:
             raise AssertionError(f"sam package: {done.stdout[-2000:]}")
         template = Translator(NoManagedPolicies().load(), Parser()).translate(json.loads(packaged.read_text()), {})
-        for rewrite in rewrites.TRANSFORMED:
-            rewrite(template)
+        rewrites.changed_by(rewrites.TRANSFORMED, template)
         self.template = template
         return f"{len(self.functions)} functions"
 

@@ -6,7 +6,7 @@ templates are broken in a copy of the checkout, which the function gets as its s
 import shutil
 from pathlib import Path
 
-from . import access, events, rules, trail
+from . import access, events, operation, rules, trail
 
 ROOT = "template.yaml"
 QUEUES = "infra/queues.yaml"
@@ -16,6 +16,7 @@ ALARMS = "infra/alarms.yaml"
 CONTENT = "infra/content.yaml"
 AUDIT = "infra/audit.yaml"
 LIVE = "infra/live.yaml"
+DASHBOARD = "infra/dashboard.yaml"
 
 
 def resource(sources: dict, name: str, file: str = ROOT) -> dict:
@@ -328,6 +329,17 @@ BREAKS = [
     (rules.our_metrics_share_a_namespace, "a metric without an alarm", remove(ALARMS, "LateChanges")),
     (rules.a_suspension_calls_a_person, "no alarm", remove(ALARMS, "ConnectionSuspended")),
     (rules.a_suspension_calls_a_person, "a function not heard", remove(ALARMS, "SuspendedByPushIntents")),
+    (operation.what_only_a_person_can_judge_raises_an_alarm, "no alarm", remove(ALARMS, "Parked")),
+    (operation.what_only_a_person_can_judge_raises_an_alarm, "a function not heard", remove(ALARMS, "ParkedByLive")),
+    (operation.what_only_a_person_can_judge_raises_an_alarm, "a word not counted",
+     put(ALARMS, "UnexpectedInSweep", "FilterPattern", '{ $.metric = "unknown_reason" }')),
+    (operation.the_length_of_a_stacks_name_is_stated, "a longer name", put(QUEUES, "Content", "QueueName", {"Fn::Sub": "${Prefix}-content-that-somebody-waits-for.fifo"})),
+    (operation.sam_knows_one_architecture, "another one for deploying",
+     text("samconfig.toml", "[default.deploy.parameters]", '[default.deploy.parameters]\nparameter_overrides = "Architecture=x86_64"')),
+    (operation.saved_queries_look_everywhere, "a log left out", drop(DASHBOARD, "OneCause", "LogGroupNames", 0)),
+    (operation.a_first_deployment_that_fails_leaves_little, "a bucket that is left", top(CONTENT, "Bucket", "DeletionPolicy", "Retain")),
+    (operation.a_first_deployment_that_fails_leaves_little, "a table that can't be deleted", top(DATA, "Table", "DeletionPolicy", "RetainExceptOnCreate")),
+    (rules.failures_raise_an_alarm, "an index unwatched", drop(ALARMS, "TableThrottled", "Metrics", 2)),
     (events.every_function_has_events, "an altered body", text("events/push-intents/one-wake.json", "acme", "acne")),
     (events.every_function_has_events, "a stream in disorder",
      text("events/publish-events/corrupt-between-changes.json", "\"SequenceNumber\": \"1111", "\"SequenceNumber\": \"-1111")),

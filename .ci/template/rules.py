@@ -704,7 +704,7 @@ def watched(system: System) -> set[tuple[str, str, str]]:
 
 
 def failures_raise_an_alarm(system: System) -> list[str]:
-    """alarms watch every dead letter, oldest message, function, the API and the table"""
+    """alarms watch every dead letter, oldest message, function, the API, the table and its indexes"""
     wanted = set()
     for name in system.of_type("AWS::SQS::Queue"):
         dead = name not in FEEDS
@@ -719,6 +719,7 @@ def failures_raise_an_alarm(system: System) -> list[str]:
     wanted.add(("AWS/ApiGateway", "5xx", "HttpApi"))
     wanted.add(("AWS/ApiGateway", "IntegrationError", "LiveSockets/Api"))
     wanted.add(("AWS/DynamoDB", "SystemErrors", "Data/Table"))
+    wanted |= {("AWS/DynamoDB", "WriteThrottleEvents", index) for index in {"Data/Table"} | INDEXES}
     return [f"no alarm on {' '.join(w)}" for w in sorted(wanted - watched(system))]
 
 

@@ -3,6 +3,7 @@ writes down how it was called and leaves a file where cargo lambda would leave t
 template's part of a build is tested on a machine that has no cross-compiler."""
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -25,7 +26,7 @@ def copy_checkout(root: Path, to: Path) -> None:
         shutil.copy(root / name, to / name)
     shutil.copytree(root / "events", to / "events")
     (to / "infra").mkdir()
-    for path in [*root.glob("infra/*.yaml"), *root.glob("infra/*.json")]:
+    for path in [*root.glob("infra/*.yaml"), *root.glob("infra/*.json"), root / "infra/README.md"]:
         shutil.copy(path, to / "infra" / path.name)
     for manifest in root.glob("functions/*/Cargo.toml"):
         home = to / "functions" / manifest.parent.name
@@ -43,6 +44,8 @@ def try_build(root: Path, scratch: Path, tools: Path, architecture: str, binarie
     checkout.mkdir(parents=True)
     shims.mkdir()
     copy_checkout(root, checkout)
+    config = checkout / "samconfig.toml"
+    config.write_text(re.sub("Architecture=(arm64|x86_64)", f"Architecture={architecture}", config.read_text()))
     for name in ("cargo", "cargo-lambda"):
         (shims / name).write_text(CARGO)
         (shims / name).chmod(0o755)
@@ -50,7 +53,7 @@ def try_build(root: Path, scratch: Path, tools: Path, architecture: str, binarie
     calls.touch()
     environment = dict(os.environ, PATH=f"{shims}:{os.environ['PATH']}", CALLS=str(calls))
     done = subprocess.run(
-        [str(tools / "sam"), "build", "--parameter-overrides", f"Architecture={architecture}"],
+        [str(tools / "sam"), "build"],
         cwd=checkout, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         text=True, timeout=300,
     )

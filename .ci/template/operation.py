@@ -1,0 +1,94 @@
+"""The rules over what operators meet: alarms that only a person can answer, names, builds, and first deployments that fail."""
+
+import re
+import tomllib
+
+from .model import System
+
+# What a function logs that only a person can judge, and the functions that may log it.
+PARKING = {"FetchChanges", "ApplySnapshots", "PushIntents", "MirrorContent", "PublishEvents", "RunOperations", "Live"}
+CALLING_DRIVE = {"FetchChanges", "ApplySnapshots", "PushIntents", "MirrorContent", "RunOperations", "Sweep", "Api"}
+FOR_A_PERSON = {
+    "parked": PARKING,
+    "unknown_reason": CALLING_DRIVE,
+    "listing_incomplete": {"FetchChanges"},
+    "flaw": {"RunOperations"},
+    "sweep_failed": {"Sweep"},
+    "content_spoilt": {"Api"},
+}
+# The longest names that AWS accepts.
+NAME_LENGTHS_MAX = {"AWS::SQS::Queue": ("QueueName", 80), "AWS::Lambda::Function": ("FunctionName", 64)}
+# What is protected against its deletion: a rollback would stop at it.
+PROTECTED = {"Data/Table", "Identity/UserPool"}
+ARCHITECTURE = re.compile(r"Architecture=(arm64|x86_64)")
+
+
+def what_only_a_person_can_judge_raises_an_alarm(system: System) -> list[str]:
+    """an alarm counts what is parked, and what should never be, in every function that may log it"""
+    told = set()
+    for alarm in system.of_type("AWS::CloudWatch::Alarm").values():
+        properties = alarm["Properties"]
+        if properties.get("AlarmActions") == ["<Alarms/Topic>"]:
+            told.add((properties.get("Namespace"), properties.get("MetricName")))
+    counted = set()
+    for metric_filter in system.of_type("AWS::Logs::MetricFilter").values():
+        properties = metric_filter["Properties"]
+        made = {(m["MetricNamespace"], m["MetricName"]) for m in properties["MetricTransformations"]}
+        if made & told:
+            group = properties["LogGroupName"].strip("<>").removesuffix("Logs")
+            counted |= {(word, group) for word in re.findall(r'\$\.metric = "(\w+)"', properties["FilterPattern"])}
+    wanted = {(word, function) for word, logging in FOR_A_PERSON.items() for function in logging}
+    return [f"{word} of {function} rings no alarm" for word, function in sorted(wanted - counted)]
+
+
+def the_length_of_a_stacks_name_is_stated(system: System) -> list[str]:
+    """infra/README.md states how long the stack's name may be, which its longest name leaves"""
+    room = []
+    for kind, (key, length_max) in NAME_LENGTHS_MAX.items():
+        for resource in system.of_type(kind).values():
+            name = str(resource["Properties"].get(key, ""))
+            if "<AWS::StackName>" in name:
+                room.append(length_max - len(name.replace("<AWS::StackName>", "")))
+    stated = f"at most {min(room)} characters"
+    text = " ".join((system.root / "infra/README.md").read_text().split())
+    return [] if stated in text else [f"the stack's name may have {stated}, and infra/README.md says something else"]
+
+
+def sam_knows_one_architecture(system: System) -> list[str]:
+    """samconfig.toml names the architecture once, for building, invoking and deploying"""
+    config = tomllib.loads((system.root / "samconfig.toml").read_text())["default"]
+    named = {command: settings["parameters"]["parameter_overrides"] for command, settings in config.items()
+             if "parameter_overrides" in settings["parameters"]}  # fmt: skip
+    if set(named) != {"global"} or not ARCHITECTURE.fullmatch(named["global"]):
+        return [f"it is named by {named}"]
+    return []
+
+
+def a_first_deployment_that_fails_leaves_little(system: System) -> list[str]:
+    """what outlives the stack is not left behind by a first deployment that fails, unless it is protected"""
+    wrong = []
+    for name, resource in system.resources.items():
+        policy = resource.get("DeletionPolicy")
+        if policy in ("Retain", "RetainExceptOnCreate"):
+            wanted = "Retain" if name in PROTECTED else "RetainExceptOnCreate"
+            if policy != wanted:
+                wrong.append(f"{name} has the DeletionPolicy {policy}")
+    return wrong
+
+
+def saved_queries_look_everywhere(system: System) -> list[str]:
+    """the saved queries over the logs look at the log of every function"""
+    names = {group["Properties"]["LogGroupName"] for group in system.of_type("AWS::Logs::LogGroup").values()}
+    groups = {name for name in names if not name.startswith("/aws/")}
+    queries = system.of_type("AWS::Logs::QueryDefinition")
+    wrong = [f"{name} looks at other logs than all" for name, q in queries.items() if set(q["Properties"]["LogGroupNames"]) != groups]
+    return wrong if queries else ["there is none"]
+
+
+OPERATION_RULES = [
+    what_only_a_person_can_judge_raises_an_alarm,
+    the_length_of_a_stacks_name_is_stated,
+    sam_knows_one_architecture,
+    a_first_deployment_that_fails_leaves_little,
+    saved_queries_look_everywhere,
+]
