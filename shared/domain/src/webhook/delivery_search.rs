@@ -3,14 +3,15 @@
 //! in every order.
 
 mod searches;
+mod workers;
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use super::{
     Answer, Batch, Changes, Claim, Course, DisabledReason, Duty, Endpoint, EndpointScope,
-    EndpointState, EndpointUrl, LeaseToken, Maker, Place, Reachable, Rest, SigningSecret, Telling,
-    Told, Trouble, batch, misses_events, next_connection,
+    EndpointState, EndpointUrl, LeaseToken, Maker, OwedTest, Place, Reachable, Rest, SigningSecret,
+    Telling, Told, Trouble, batch, misses_events, next_connection,
 };
 use crate::event::{Epoch, EventCursor, EventFilter};
 use crate::fixture::NOW;
@@ -44,6 +45,10 @@ enum Broken {
     BatchGrows,
     /// A connection in trouble is left for another one.
     TroubleLeft,
+    /// A test counts as attempted before it is sent.
+    TestSettledFirst,
+    /// A worker stores the secret that it signed with.
+    RotationUndone,
 }
 
 /// One event takes so much that a delivery has two.
@@ -62,6 +67,8 @@ struct Budget {
     replays: u8,
     changes: u8,
     wakes: u8,
+    tests: u8,
+    rotations: u8,
 }
 
 /// A delivery on its way: from the place that was read up to its head.
@@ -69,11 +76,23 @@ struct Budget {
 struct Sent {
     at: usize,
     place: Place,
+    /// The number of its first event.
+    first: u64,
     head: Option<EventCursor>,
     /// It tells that events are missing.
     notice: bool,
+    under: Under,
+}
+
+/// What a worker posts under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Under {
+    /// When the lease ends.
+    until: Timestamp,
     /// How often people had changed the endpoint.
     changes: u8,
+    /// The generation of the secret.
+    generation: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -83,7 +102,21 @@ enum Phase {
     Posting(Sent),
     Answered(Sent, Answer),
     Moved(Sent, Answer),
+    Testing(OwedTest, Under),
     Telling(usize),
+}
+
+impl Phase {
+    /// What a worker that waits for an answer posted under.
+    fn posts_under(self) -> Option<Under> {
+        match self {
+            Self::Posting(sent) => Some(sent.under),
+            Self::Testing(_, under) => Some(under),
+            Self::Off | Self::Claimed | Self::Answered(..) | Self::Moved(..) | Self::Telling(_) => {
+                None
+            }
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -100,6 +133,9 @@ struct World {
     state: EndpointState,
     course: Course,
     changes: u8,
+    secret: Secret,
+    /// A test was asked for, and none was sent since.
+    untested: bool,
     places: [Place; 2],
     logs: [Log; 2],
     /// The number up to which the receiver has accepted everything, or was told that it is missing.
@@ -108,6 +144,13 @@ struct World {
     refused: Option<Sent>,
     workers: [Phase; 2],
     budget: Budget,
+}
+
+/// The secrets as they are, and how often they were rotated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Secret {
+    current: SigningSecret,
+    rotations: u32,
 }
 
 static URL: LazyLock<EndpointUrl> =
@@ -150,6 +193,11 @@ impl World {
             state: EndpointState::Active,
             course: Course::new(NOW),
             changes: 0,
+            secret: Secret {
+                current: SigningSecret::FIRST,
+                rotations: 0,
+            },
+            untested: false,
             places: [Place::default(); 2],
             logs: [Log {
                 events: 0,
@@ -172,7 +220,7 @@ impl World {
             filter: EventFilter::default(),
             maker: maker(),
             state: self.state.clone(),
-            secret: SigningSecret::FIRST,
+            secret: self.secret.current,
             course: self.course.clone(),
             created_at: NOW,
         }
@@ -181,6 +229,7 @@ impl World {
     fn store(&mut self, endpoint: Endpoint) {
         self.state = endpoint.state;
         self.course = endpoint.course;
+        self.secret.current = endpoint.secret;
     }
 
     /// Every state that can follow, or the violation that a step shows.
@@ -248,6 +297,22 @@ impl World {
             world.budget.wakes -= 1;
             world.start();
         });
+        with(self.budget.tests, &|world| {
+            world.budget.tests -= 1;
+            world.untested = true;
+            let test = OwedTest {
+                id: world.budget.tests.into(),
+                at: world.now,
+            };
+            let asked = world.endpoint().to_be_tested(test);
+            world.store(asked);
+        });
+        with(self.budget.rotations, &|world| {
+            world.budget.rotations -= 1;
+            world.secret.rotations += 1;
+            let rotated = world.endpoint().rotated(world.now);
+            world.store(rotated);
+        });
         with(self.budget.changes, &|world| {
             world.budget.changes -= 1;
             world.changes += 1;
@@ -286,243 +351,8 @@ impl World {
         }
     }
 
-    fn work(&self, worker: usize, broken: Broken) -> Result<Vec<Self>, String> {
-        let token = TOKENS[worker];
-        let mut world = self.clone();
-        match self.workers[worker] {
-            Phase::Off => {
-                if broken != Broken::LeaseIgnored || self.budget.wakes == 0 {
-                    return Ok(Vec::new());
-                }
-                world.budget.wakes -= 1;
-                world.claim(worker, true);
-                Ok(vec![world])
-            }
-            Phase::Claimed => {
-                world.read(worker, broken)?;
-                Ok(vec![world])
-            }
-            Phase::Posting(sent) => Ok(self.post(worker, sent, broken)),
-            Phase::Answered(sent, answer) => {
-                let moves = answer.moves_the_place() || broken == Broken::FailureSkipped;
-                let place = &mut world.places[sent.at];
-                if moves && (*place == sent.place || broken == Broken::PlaceUnconditional) {
-                    place.after = sent.head;
-                }
-                world.workers[worker] = Phase::Moved(sent, answer);
-                Ok(vec![world])
-            }
-            Phase::Moved(sent, answer) => {
-                let mut endpoint = self.endpoint();
-                if broken == Broken::LateAnswerCounts
-                    && let Claim::Granted(claimed) = endpoint.claim(token, self.now)
-                {
-                    endpoint = *claimed;
-                }
-                let delivery = (&id(sent.at), sent.head);
-                let settled = endpoint.settled(token, delivery, answer, self.now, Jitter(0.0));
-                world.workers[worker] = Phase::Off;
-                let Some(mut settled) = settled else {
-                    return Ok(vec![world]);
-                };
-                if let EndpointState::Disabled { telling, .. } = &mut settled.state {
-                    if sent.changes != self.changes {
-                        return Err("an answer of before a change disables it".to_owned());
-                    }
-                    if broken == Broken::DisabledSilently {
-                        *telling = Telling::Done;
-                    }
-                }
-                match settled.course.lease {
-                    Some(_) => world.workers[worker] = Phase::Claimed,
-                    None => world.refused = Some(sent),
-                }
-                world.store(settled);
-                Ok(vec![world])
-            }
-            Phase::Telling(at) => {
-                // The log says it first, and then the endpoint that it does.
-                let mut crashed = None;
-                if broken == Broken::ToldFirst {
-                    let told = self.endpoint().told(token, told_after(at));
-                    let mut stopped = self.clone();
-                    if let Some(told) = told {
-                        stopped.store(told);
-                    }
-                    stopped.workers[worker] = Phase::Off;
-                    crashed = (self.budget.crashes > 0).then_some(stopped);
-                }
-                world.logs[at].says_disabled = true;
-                let said = world.clone();
-                world.workers[worker] = Phase::Claimed;
-                match world.endpoint().told(token, told_after(at)) {
-                    Some(told) => world.store(told),
-                    None => world.workers[worker] = Phase::Off,
-                }
-                let mut next = vec![world];
-                if self.budget.crashes > 0 && broken != Broken::ToldFirst {
-                    let mut stopped = said;
-                    stopped.budget.crashes -= 1;
-                    stopped.workers[worker] = Phase::Off;
-                    next.push(stopped);
-                }
-                next.extend(crashed);
-                Ok(next)
-            }
-        }
-    }
-
-    /// A worker reads the places and the logs, and decides what it sends.
-    fn read(&mut self, worker: usize, broken: Broken) -> Result<(), String> {
-        let token = TOKENS[worker];
-        let endpoint = self.endpoint();
-        self.workers[worker] = Phase::Off;
-        if endpoint
-            .course
-            .lease
-            .is_none_or(|lease| lease.token != token)
-            && broken != Broken::LeaseIgnored
-        {
-            return Ok(());
-        }
-        let release = |world: &mut Self| {
-            if let Some(released) = endpoint.released(token, None, Rest::Nothing, world.now) {
-                world.store(released);
-            }
-        };
-        match endpoint.duty(self.now) {
-            Duty::Tell(after) => {
-                let at = after.map_or(0, |after| at_of(&after) + 1);
-                self.workers[worker] = Phase::Telling(at);
-                return Ok(());
-            }
-            Duty::Deliver => {}
-            Duty::Test(_) | Duty::Wait(_) | Duty::Nothing => {
-                release(self);
-                return Ok(());
-            }
-        }
-        let has_more = |at: &usize| self.logs[*at].events > number(self.places[*at].after);
-        let ready: BTreeSet<_> = [0, 1].into_iter().filter(has_more).map(id).collect();
-        let trouble = endpoint.course.trouble.as_ref();
-        let shown = trouble.filter(|_| broken != Broken::TroubleLeft);
-        let left = trouble.map(|trouble| trouble.connection.clone());
-        let last = left.or(endpoint.course.last.clone());
-        let Some(next) = next_connection(shown, last.as_ref(), &ready) else {
-            release(self);
-            return Ok(());
-        };
-        let at = at_of(next);
-        let trouble = trouble.filter(|trouble| trouble.connection == *next);
-        let pinned = trouble.and_then(|trouble| trouble.head);
-        let pinned = pinned.filter(|_| broken != Broken::BatchGrows);
-        let Some(sent) = self.sent(at, pinned, broken) else {
-            return Err("a connection that is ready has nothing".to_owned());
-        };
-        if broken == Broken::PlaceMovesFirst {
-            self.places[at].after = sent.head;
-        }
-        self.workers[worker] = Phase::Posting(sent);
-        if let Some(refused) = self.refused.filter(|_| !sent.notice)
-            && (refused.at, refused.place) == (sent.at, sent.place)
-            && (refused.head != sent.head)
-            && !refused.notice
-        {
-            return Err(format!("{sent:?} is not {refused:?}"));
-        }
-        let leases = |phase: &Phase| matches!(phase, Phase::Posting(_));
-        let now = self.now;
-        let in_time = self.course.lease.is_some_and(|lease| lease.until > now);
-        if in_time && self.workers.iter().all(leases) {
-            let held = self.course.lease.map(|lease| lease.token);
-            // The other worker's lease may have run out before this one took it.
-            if broken == Broken::LeaseIgnored && held == Some(token) {
-                return Err("two deliveries at once".to_owned());
-            }
-        }
-        Ok(())
-    }
-
-    /// What a worker sends of a log after its place.
-    fn sent(&self, at: usize, pinned: Option<EventCursor>, broken: Broken) -> Option<Sent> {
-        let (log, place) = (self.logs[at], self.places[at]);
-        let after = number(place.after);
-        let oldest = log.first.max(after + 1);
-        let found: Vec<Examined> = (oldest..=log.events)
-            .filter_map(|number| {
-                Some(Examined {
-                    cursor: cursor(number)?,
-                    bytes: EVENT_BYTES,
-                    selected: true,
-                })
-            })
-            .collect();
-        let first = found.first().map(|event| event.cursor);
-        let expired = place.after.is_some() && after + 1 < log.first;
-        let misses = misses_events(place.after.as_ref(), first.as_ref());
-        let notice = (expired && broken != Broken::GapIgnored)
-            || (misses && broken != Broken::ExpiredBeginning);
-        let sent = |head, notice| Sent {
-            at,
-            place,
-            head,
-            notice,
-            changes: self.changes,
-        };
-        if notice {
-            return Some(sent(cursor(log.events), true));
-        }
-        match batch(&found, pinned.as_ref()) {
-            Batch::Events { head, .. } => Some(sent(Some(head), false)),
-            // The events of the attempt before have expired.
-            Batch::Nothing(_) => match batch(&found, None) {
-                Batch::Events { head, .. } => Some(sent(Some(head), false)),
-                Batch::Nothing(_) => None,
-            },
-        }
-    }
-
-    /// Every answer of the receiver.
-    fn post(&self, worker: usize, sent: Sent, broken: Broken) -> Vec<Self> {
-        let mut next = Vec::new();
-        let mut answered = |allowed: u8, arrives: bool, answer: Answer| {
-            if allowed == 0 {
-                return;
-            }
-            let mut world = self.clone();
-            world.workers[worker] = Phase::Answered(sent, answer);
-            let budget = &mut world.budget;
-            match (answer, arrives) {
-                (Answer::Accepted, _) => {}
-                (Answer::Gone, _) => budget.gone -= 1,
-                (Answer::Failed { .. }, true) => budget.lost_answers -= 1,
-                (Answer::Failed { .. }, false) => budget.refusals -= 1,
-            }
-            if arrives {
-                world.accept(sent, broken);
-            }
-            next.push(world);
-        };
-        answered(1, true, Answer::Accepted);
-        answered(self.budget.gone, false, Answer::Gone);
-        answered(self.budget.refusals, false, Answer::FAILED);
-        answered(self.budget.lost_answers, true, Answer::FAILED);
-        next
-    }
-
-    fn accept(&mut self, sent: Sent, broken: Broken) {
-        let begins = number(sent.place.after);
-        let (first, reached) = (self.logs[sent.at].first, &mut self.accepted[sent.at]);
-        let skips = !sent.notice
-            && [Broken::GapIgnored, Broken::ExpiredBeginning].contains(&broken)
-            && begins + 1 < first;
-        // What does not follow is not accepted: the end of the search sees that it is missing.
-        if sent.notice || (begins <= *reached && !skips) {
-            *reached = (*reached).max(number(sent.head));
-        }
-    }
-
-    /// A place never is beyond what was accepted.
+    /// A place never is beyond what was accepted, of all workers that have a lease one posts, and
+    /// no rotation is undone.
     fn check(&self) -> Result<(), String> {
         for at in [0, 1] {
             let (place, accepted) = (number(self.places[at].after), self.accepted[at]);
@@ -530,7 +360,16 @@ impl World {
                 return Err(format!("place {place} of {accepted} accepted"));
             }
         }
-        Ok(())
+        // The lease of a worker ends by itself, or as a person changes the endpoint.
+        let posting = self.workers.iter().filter_map(|phase| phase.posts_under());
+        let leased = |under: &Under| under.until > self.now && under.changes == self.changes;
+        if posting.filter(leased).count() > 1 {
+            return Err("two deliveries at once".to_owned());
+        }
+        match self.secret.current.generation == self.secret.rotations + 1 {
+            true => Ok(()),
+            false => Err("a rotation is undone".to_owned()),
+        }
     }
 
     /// Returns the world after everything that runs has stopped.
@@ -560,6 +399,9 @@ impl World {
                 *world = next;
                 world.check()?;
             }
+        }
+        if world.untested || world.course.test.is_some() {
+            return Err(format!("a test was not sent: {world:?}"));
         }
         match &world.state {
             EndpointState::Active => {

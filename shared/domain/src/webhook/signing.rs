@@ -6,7 +6,7 @@ use crate::Timestamp;
 pub const BOTH_SIGN_MILLIS: i64 = 24 * 3_600_000;
 
 /// The secrets of an endpoint, by their generations.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SigningSecret {
     /// The current generation, counted from 1.
     pub generation: u32,

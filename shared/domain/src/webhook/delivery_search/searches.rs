@@ -76,6 +76,20 @@ fn with_expiry() -> World {
     })
 }
 
+/// A test is asked for, and the secret is rotated.
+fn with_a_test() -> World {
+    World::new(Budget {
+        appends: [1, 0],
+        crashes: 1,
+        refusals: 1,
+        sweeps: 2,
+        wakes: 1,
+        tests: 1,
+        rotations: 1,
+        ..Budget::default()
+    })
+}
+
 /// The last attempt is next.
 fn at_its_end() -> World {
     let mut world = two_logs();
@@ -97,6 +111,7 @@ fn everything_is_delivered_or_the_endpoint_says_that_it_is_disabled() {
         ("two logs", two_logs()),
         ("people", with_people()),
         ("expiry", with_expiry()),
+        ("a test", with_a_test()),
         ("the end", at_its_end()),
     ] {
         let states = search(Broken::Nothing, world).unwrap();
@@ -117,6 +132,8 @@ fn each_broken_rule_is_found() {
         (Broken::LeaseIgnored, one_log()),
         (Broken::LateAnswerCounts, with_people()),
         (Broken::BatchGrows, one_log()),
+        (Broken::TestSettledFirst, with_a_test()),
+        (Broken::RotationUndone, with_a_test()),
     ] {
         assert!(search(broken, world).is_err(), "{broken:?}");
     }
