@@ -177,6 +177,7 @@ mod dead_letters {
 }
 
 mod endpoints {
+    pub(crate) mod allowed_hosts;
     pub(crate) mod event_type_word;
     pub(crate) mod manage_webhooks;
     pub(crate) mod webhook_actions;
@@ -196,14 +197,13 @@ use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::get;
 use domain::Cause;
-use domain::webhook::Reachable;
 use objects::Objects;
 use runtime::{Clock, Entropy, Settings, SettingsError, telemetry};
 use store::{ReadMeter, Store};
 use throttle::{DriveFactory, TenantBudgets};
 use tower::ServiceExt;
 use tracing::Instrument as _;
-use webhooks::RootSecret;
+use webhooks::{RootSecret, Rules};
 use worker::{ContentQueues, Services, SnapshotQueues, WakeQueues};
 
 use crate::fairness::request_rate::Counted;
@@ -249,8 +249,8 @@ pub struct Deps {
     pub live_url: String,
     /// The secret that the signing secrets of webhook endpoints are derived from.
     pub webhook_key: RootSecret,
-    /// Which hosts webhook endpoints may be on.
-    pub webhook_hosts: Reachable,
+    /// Which hosts webhook endpoints may be on. The host of a request is none of them.
+    pub webhook_hosts: Rules,
     /// The retention of files' history, in days; `None` if none is kept.
     pub history_days: Option<u32>,
 }
@@ -295,7 +295,7 @@ impl Deps {
                 aws_sdk_secretsmanager::Client::new(&services.aws),
                 settings.required("WEBHOOK_KEY_SECRET")?,
             ),
-            webhook_hosts: Reachable::Public,
+            webhook_hosts: Rules::of_internet(&settings.required("OWN_HOSTS")?),
             history_days: settings.history_days()?,
         })
     }

@@ -91,7 +91,7 @@ pub(crate) fn deps() -> Deps {
         waits_max: 10,
         live_url: "ws://127.0.0.1:1/live".to_owned(),
         webhook_key: webhooks::RootSecret::new(secrets, "webhooks"),
-        webhook_hosts: domain::webhook::Reachable::Public,
+        webhook_hosts: webhooks::Rules::of_internet("live.example.com"),
         history_days: Some(90),
     }
 }

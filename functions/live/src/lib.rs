@@ -15,12 +15,11 @@ use aws_lambda_events::event::apigw::ApiGatewayWebsocketProxyRequest;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use domain::Cause;
 use domain::live::SocketId;
-use domain::webhook::Reachable;
 use runtime::{Clock, Deadline, Entropy, Settings, SettingsError, telemetry};
 use serde_json::{Value, json};
 use store::Store;
 use tracing::Instrument as _;
-use worker::{Consumer, DeliveryWake, Failure, LiveWake, Queue, WorkError};
+use worker::{Consumer, DeliveryWake, Failure, LiveWake, Queue, ReceivedMessage, WorkError};
 
 use crate::requests::{Refusal, Request};
 pub use crate::sockets::Sockets;
@@ -29,6 +28,9 @@ pub use crate::sockets::Sockets;
 const CONNECTIONS_AT_ONCE: usize = 10;
 /// The most endpoints that are delivered to concurrently: a whole batch.
 const ENDPOINTS_AT_ONCE: usize = 10;
+/// The receives of a wake up to which it is kept in the queue for an attempt that is due soon. The
+/// index of due items has the attempt in any case; a wake that returns often returns late.
+const KEPT_RECEIVES_MAX: u32 = 3;
 
 /// The function can't start.
 #[derive(Debug, thiserror::Error)]
@@ -71,11 +73,7 @@ impl Deps {
         let aws = runtime::aws::config().await;
         let sqs = aws_sdk_sqs::Client::new(&aws);
         let secrets = aws_sdk_secretsmanager::Client::new(&aws);
-        let own_hosts = settings.required("OWN_HOSTS")?;
-        let rules = Rules {
-            own_hosts: own_hosts.split(',').map(str::to_owned).collect(),
-            reachable: Reachable::Public,
-        };
+        let rules = Rules::of_internet(&settings.required("OWN_HOSTS")?);
         Ok(Self {
             store: Store::new(aws_sdk_dynamodb::Client::new(&aws), settings.table()?)
                 .keeping_events_for(settings.event_days()?),
@@ -165,10 +163,15 @@ pub async fn handle_deliveries(
         failure_metric: "deliver_failed",
         failure_text: "could not deliver to an endpoint; the wake is delivered again",
     };
-    let process = |_, wake: DeliveryWake, cause| async move {
+    let process = |received: ReceivedMessage, wake: DeliveryWake, cause| async move {
         let deps = &deps.caused_by(cause);
         let delivered = Box::pin(webhooks::deliver(&wake, deadline, deps)).await;
-        delivered.map_err(Failure::Retry)
+        match delivered.map_err(Failure::Retry)? {
+            Some(after_millis) if received.receives <= KEPT_RECEIVES_MAX => {
+                Err(Failure::Later { after_millis })
+            }
+            Some(_) | None => Ok(()),
+        }
     };
     consumer.consume(event, process).await
 }

@@ -25,12 +25,21 @@ pub enum Refused {
 }
 
 impl Rules {
+    /// Returns that hosts of the internet are reached, but for these, which commas separate.
+    #[must_use]
+    pub fn of_internet(own_hosts: &str) -> Self {
+        Self {
+            own_hosts: own_hosts.split(',').map(str::to_owned).collect(),
+            reachable: Reachable::Public,
+        }
+    }
+
     /// Checks an address as far as it says where it leads; whether a name leads to the internet is
     /// seen when it is connected to.
     ///
     /// # Errors
     /// [`Refused`]
-    pub(crate) fn check(&self, url: &EndpointUrl) -> Result<(), Refused> {
+    pub fn check(&self, url: &EndpointUrl) -> Result<(), Refused> {
         // It was made when more may have been allowed.
         EndpointUrl::parse(url.as_str(), self.reachable).map_err(|_| Refused::Address)?;
         match self.is_own(url) {

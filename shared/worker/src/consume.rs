@@ -42,6 +42,12 @@ pub struct Consumer<'a> {
 pub enum Failure {
     /// Its messages return to the queue.
     Retry(WorkError),
+    /// Nothing has failed: what is left is due after so many milliseconds, for which its messages
+    /// return to the queue.
+    Later {
+        /// The milliseconds.
+        after_millis: u64,
+    },
     /// Its newest message is parked, for this reason, as a dead letter about the file.
     Park(FileId, String),
     /// The connection is suspended, for this reason. The group is done: the table keeps what is
@@ -224,6 +230,12 @@ impl Consumer<'_> {
         let done = match (failure, key) {
             (Failure::Retry(error), _) | (Failure::Suspend(_, error), None) => {
                 return self.failed(0, &error);
+            }
+            (Failure::Later { after_millis }, _) => {
+                return GroupResult::Failed {
+                    processed: 0,
+                    after_millis: Some(after_millis),
+                };
             }
             (Failure::Park(file, reason), key) => {
                 let message = failed_message(received);

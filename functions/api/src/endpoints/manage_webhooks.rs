@@ -12,6 +12,7 @@ use serde::Serialize;
 use store::{Attempt, Created, StoredEndpoint};
 use utoipa::ToSchema;
 
+use crate::endpoints::allowed_hosts::AllowedHosts;
 use crate::endpoints::webhook_body::{NewWebhook, WebhookPatch, new_webhook, patched};
 use crate::endpoints::webhook_path::{Connections, WHAT, WebhookPath, load};
 use crate::endpoints::webhook_view::{WebhookView, version};
@@ -107,9 +108,10 @@ pub(crate) async fn create_webhook(
     deps: App,
     caller: Caller,
     keyed: Keyed,
+    hosts: AllowedHosts,
     body: JsonBody,
 ) -> Result<Response, Problem> {
-    let settings = new_webhook(body, deps.webhook_hosts)?;
+    let settings = new_webhook(body, &hosts.0)?;
     if deps.store.event_days() == 0 {
         let detail = "the deployment keeps no events (EventDays is 0)";
         return Err(Problem::new(Kind::StateNotAllowed, detail));
@@ -215,9 +217,9 @@ pub(crate) async fn get_webhook(deps: App, at: WebhookPath) -> Result<Response, 
 /// Changes settings of a webhook endpoint, disables it, or makes it active again.
 ///
 /// Who changes its `url`, its `connections` or the events that it gets answers for it from then on:
-/// it gets what that caller may read. A connection that is added is heard from now on. One
-/// that is active again is delivered what came meanwhile; if that is no longer known, `sync:reset`
-/// comes first.
+/// it gets what that caller may read. So does who makes one active whose `made_by` was erased. A
+/// connection that is added is heard from now on. One that is active again is delivered what came
+/// meanwhile; if that is no longer known, `sync:reset` comes first.
 #[utoipa::path(
     patch, path = "/v1/webhooks/{webhook}", tag = "webhooks",
     params(
@@ -237,13 +239,14 @@ pub(crate) async fn update_webhook(
     at: WebhookPath,
     keyed: Keyed,
     headers: HeaderMap,
+    AllowedHosts(hosts): AllowedHosts,
     body: JsonBody,
 ) -> Result<Response, Problem> {
     let if_match = IfMatch::required(&headers)?;
     let members = body.members::<WebhookPatch>()?;
     let (stored, connections) = load(&deps, &at).await?;
     let (deps, caller, keyed, id) = (&deps, &at.caller, &keyed, &at.id);
-    let (if_match, members, connections) = (&if_match, &members, &connections);
+    let (if_match, members, connections, hosts) = (&if_match, &members, &connections, &hosts);
     let tenant = &caller.tenant;
     let saved: StoredEndpoint = swap(WHAT, stored, |stored| async move {
         let before = &stored.endpoint;
@@ -253,7 +256,7 @@ pub(crate) async fn update_webhook(
                 .current(&WebhookView::new(before))
                 .header(header::ETAG, tag(version(before))));
         }
-        let settings = patched(before, members, deps.webhook_hosts)?;
+        let settings = patched(before, members, hosts)?;
         if settings.scope != before.scope {
             admit_scope(caller, &settings.scope, connections)?;
         }

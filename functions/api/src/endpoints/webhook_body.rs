@@ -13,6 +13,7 @@ use serde_json::{Map, Value as Json};
 use utoipa::openapi::schema::ObjectBuilder;
 use utoipa::openapi::{Ref, RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
+use webhooks::Rules;
 
 use crate::described::check::checked;
 use crate::described::texts::IdText;
@@ -26,8 +27,8 @@ pub(crate) struct NewWebhook {
     /// Its display name: 1 to 100 characters.
     #[schema(min_length = 1, max_length = 100)]
     name: String,
-    /// Where deliveries are posted to: `https`, a host on the internet, the port 443 or 1024 to
-    /// 65535, no credentials, no fragment.
+    /// Where deliveries are posted to: `https`, a host on the internet that is none of this system,
+    /// the port 443 or 1024 to 65535, no credentials, no fragment.
     #[schema(min_length = 9, max_length = 2048, pattern = "^https?://[!-~]+$")]
     url: String,
     /// The connections whose events it gets; null for all of the tenant, later ones included,
@@ -135,7 +136,7 @@ impl CheckedWebhook {
 }
 
 /// Reads an endpoint to make.
-pub(crate) fn new_webhook(body: JsonBody, reachable: Reachable) -> Result<CheckedWebhook, Problem> {
+pub(crate) fn new_webhook(body: JsonBody, hosts: &Rules) -> Result<CheckedWebhook, Problem> {
     let body: NewWebhook = body.read()?;
     let settings = Settings {
         name: body.name,
@@ -147,14 +148,14 @@ pub(crate) fn new_webhook(body: JsonBody, reachable: Reachable) -> Result<Checke
         actor: body.actor,
         state: WebhookState::Active,
     };
-    settings.checked(reachable)
+    settings.checked(Some(hosts))
 }
 
 /// Applies an RFC 7396 merge patch that is a [`WebhookPatch`] to an endpoint's settings.
 pub(crate) fn patched(
     endpoint: &Endpoint,
     members: &Map<String, Json>,
-    reachable: Reachable,
+    hosts: &Rules,
 ) -> Result<CheckedWebhook, Problem> {
     let filter = &endpoint.filter;
     let current = Settings {
@@ -184,11 +185,8 @@ pub(crate) fn patched(
     }
     let settings = checked::<Settings>(json, "")?;
     // An address that stays is not asked about again: the deployment may allow less by now.
-    let reachable = match settings.url == endpoint.url.as_str() {
-        true => Reachable::PublicAndLoopback,
-        false => reachable,
-    };
-    settings.checked(reachable)
+    let is_new = settings.url != endpoint.url.as_str();
+    settings.checked(is_new.then_some(hosts))
 }
 
 /// Returns the connections that a scope names; `None` for all.
@@ -228,15 +226,19 @@ fn ids<T: Ord, E: std::fmt::Display>(
 }
 
 impl Settings {
-    fn checked(self, reachable: Reachable) -> Result<CheckedWebhook, Problem> {
+    /// Checks them; without `hosts`, the address is one that was allowed before.
+    fn checked(self, hosts: Option<&Rules>) -> Result<CheckedWebhook, Problem> {
         let name = &self.name;
         let printable = !name.trim().is_empty() && !name.chars().any(char::is_control);
         if !printable || name.chars().count() > NAME_CHARS_MAX {
             let detail = format!("name must have 1 to {NAME_CHARS_MAX} printable characters");
             return Err(refused(detail, "/name"));
         }
+        let reachable = hosts.map_or(Reachable::PublicAndLoopback, |hosts| hosts.reachable);
         let url = EndpointUrl::parse(&self.url, reachable);
         let url = url.map_err(|why| refused(format!("url {why}"), "/url"))?;
+        let checked = hosts.map_or(Ok(()), |hosts| hosts.check(&url));
+        checked.map_err(|why| refused(format!("url is not allowed: {why}"), "/url"))?;
         let scope = match &self.connections {
             None => EndpointScope::All,
             Some(texts) if texts.is_empty() => {
@@ -279,7 +281,8 @@ mod tests {
     use serde_json::json;
 
     fn read(json: Json) -> Result<CheckedWebhook, String> {
-        new_webhook(JsonBody::of(json), Reachable::Public).map_err(|problem| {
+        let hosts = Rules::of_internet("api.example.com,live.example.com:443");
+        new_webhook(JsonBody::of(json), &hosts).map_err(|problem| {
             assert_eq!(problem.status(), 422);
             problem.body().pointer().unwrap().to_owned()
         })
@@ -307,6 +310,11 @@ mod tests {
             (with("url", json!("https://[::1]/")), "/url"),
             (with("url", json!("https://192.168.0.1/")), "/url"),
             (with("url", json!("https://a.example.com/#x")), "/url"),
+            (
+                with("url", json!("https://API.example.com:8443/v1")),
+                "/url",
+            ),
+            (with("url", json!("https://live.example.com/")), "/url"),
             (with("url", json!(7)), "/url"),
             (with("connections", json!([])), "/connections"),
             (with("connections", json!(many)), "/connections"),

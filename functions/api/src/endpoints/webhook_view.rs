@@ -59,7 +59,9 @@ pub(crate) struct DisabledView {
 
 view_enum! {
     /// `person`: a person disabled it. `gone`: it answered 410. `failing`: it accepted none of ten
-    /// attempts at a delivery. `no_connections`: none of its connections is left.
+    /// attempts at a delivery. `no_connections`: none of its connections is left. `maker_erased`:
+    /// the person in `made_by` was erased, and its rights are nobody's; who makes it active again
+    /// answers for it.
     #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
     #[serde(rename_all = "snake_case")]
     #[schema(as = WebhookDisabledReason)]
@@ -68,6 +70,7 @@ view_enum! {
         Gone,
         Failing,
         NoConnections,
+        MakerErased,
     }
 }
 

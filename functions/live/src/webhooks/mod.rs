@@ -18,7 +18,8 @@ use store::StoredEndpoint;
 use crate::Deps;
 use worker::{Ended, Worker};
 
-/// Delivers to an endpoint what it is owed, as far as the time allows.
+/// Delivers to an endpoint what it is owed, as far as the time allows. Returns the milliseconds
+/// after which an attempt is due again, if that is soon.
 ///
 /// # Errors
 /// The table, a queue or the signing key is not there now, or another worker delivers. What is owed
@@ -27,20 +28,23 @@ pub(crate) async fn deliver(
     wake: &DeliveryWake,
     deadline: Deadline,
     deps: &Deps,
-) -> Result<(), WorkError> {
+) -> Result<Option<u64>, WorkError> {
     let (tenant, id) = (&wake.tenant, &wake.endpoint);
     let Some(stored) = deps.store.load_endpoint(tenant, id).await? else {
-        return Ok(());
+        return Ok(None);
     };
     let token = LeaseToken(deps.entropy.next());
     let Some(claimed) = claim(stored, token, deps).await? else {
-        return Ok(());
+        return Ok(None);
     };
     let mut worker = Worker::new(claimed, token, deadline, deps);
     let worked = Box::pin(worker.work()).await;
     match worked {
-        Ok(Ended::Done) => Ok(()),
-        Ok(Ended::More) => Ok(wake_endpoint(&deps.deliver, tenant, id, deps.clock.now()).await?),
+        Ok(Ended::Done) => Ok(worker.endpoint().due_soon_millis(deps.clock.now())),
+        Ok(Ended::More) => {
+            wake_endpoint(&deps.deliver, tenant, id, deps.clock.now()).await?;
+            Ok(None)
+        }
         Err(error) => {
             // Others need not wait for the end of the lease.
             if let Err(also) = worker.give_up().await {

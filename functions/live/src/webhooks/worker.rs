@@ -110,7 +110,7 @@ impl<'a> Worker<'a> {
         self.release(Rest::More).await
     }
 
-    fn endpoint(&self) -> &Endpoint {
+    pub(crate) fn endpoint(&self) -> &Endpoint {
         &self.stored.endpoint
     }
 

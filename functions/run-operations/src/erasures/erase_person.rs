@@ -27,6 +27,17 @@ pub(crate) async fn look(
     };
     let looked = store.look_for_person(&pass, position.as_deref()).await?;
     let (mut found, next) = looked;
+    if part != PersonPart::Count && next.is_none() {
+        let disabled = store.disable_orphaned_endpoints(tenant, deps.clock.now());
+        let disabled = disabled.await?;
+        if disabled > 0 {
+            tracing::error!(
+                operation = %operation.id, disabled, metric = "webhook_disabled",
+                "webhook endpoints of a person who was erased were disabled; who makes them active \
+                 answers for them"
+            );
+        }
+    }
     if part == PersonPart::Verify && position.is_none() {
         // What was exported before may name the person.
         let deleted = write_export::erase_exports(tenant, None, deps).await?;

@@ -219,7 +219,7 @@ impl Functions {
                 waits_max: WAITS_MAX,
                 live_url: format!("ws://localhost{}", websocket::PATH),
                 webhook_key,
-                webhook_hosts: settings.endpoints.rules().reachable,
+                webhook_hosts: settings.endpoints.rules().clone(),
                 history_days: settings.history_days,
             }),
             console: console_at(&format!("ws://localhost{}", websocket::PATH)),

@@ -23,7 +23,8 @@ pub struct Changes {
 
 impl Endpoint {
     /// Returns it as a person changes it. Who changes where it goes or what it receives answers for
-    /// it from then on, so that nobody receives what only the one before may read.
+    /// it from then on, so that nobody receives what only the one before may read. So does who
+    /// makes one active that nobody answers for any more.
     #[must_use]
     pub fn changed(&self, changes: &Changes, by: &Maker, now: Timestamp) -> Self {
         let Changes {
@@ -51,7 +52,8 @@ impl Endpoint {
         }
         let goes_elsewhere =
             (&after.url, &after.scope, &after.filter) != (&self.url, &self.scope, &self.filter);
-        if goes_elsewhere {
+        let is_taken_over = self.maker.is_erased() && after.is_active() && !self.is_active();
+        if goes_elsewhere || is_taken_over {
             after.maker = by.clone();
         }
         if goes_elsewhere || after.state != self.state {
@@ -92,6 +94,17 @@ impl Endpoint {
         }
     }
 
+    /// Returns it disabled, since the person who answered for it was erased; `None` if somebody
+    /// answers for it, or if it is disabled already.
+    #[must_use]
+    pub fn without_maker(&self, now: Timestamp) -> Option<Self> {
+        (self.is_active() && self.maker.is_erased()).then(|| {
+            let mut after = self.clone();
+            after.disable(DisabledReason::MakerErased, now);
+            after
+        })
+    }
+
     /// Returns it without a connection that was erased; `None` if it does not name it. One that
     /// named no other is disabled.
     #[must_use]
@@ -119,5 +132,67 @@ impl Endpoint {
             after.course.trouble = None;
         }
         (narrowed || is_last || in_trouble).then_some(after)
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::fixture::NOW;
+    use crate::webhook::{Claim, Course, Duty, LeaseToken, Reachable, SigningSecret};
+    use crate::{EndpointId, Role};
+
+    fn maker(subject: &str) -> Maker {
+        Maker {
+            subject: subject.to_owned(),
+            role: Role::Operator,
+            groups: BTreeSet::new(),
+        }
+    }
+
+    /// Returns an endpoint that somebody answers for.
+    pub(in crate::webhook) fn endpoint(subject: &str) -> Endpoint {
+        Endpoint {
+            id: EndpointId::fresh(1),
+            name: "all".to_owned(),
+            url: EndpointUrl::parse("https://a.example.com/", Reachable::Public).unwrap(),
+            scope: EndpointScope::All,
+            filter: EventFilter::default(),
+            maker: maker(subject),
+            state: EndpointState::Active,
+            secret: SigningSecret::FIRST,
+            course: Course::new(NOW),
+            created_at: NOW,
+        }
+    }
+
+    #[test]
+    fn an_endpoint_that_nobody_answers_for_delivers_nothing_until_somebody_does() {
+        assert_eq!(endpoint("ann").without_maker(NOW), None);
+        let orphan = endpoint("erased:7");
+        let Claim::Granted(claimed) = orphan.claim(LeaseToken(1), NOW) else {
+            panic!("its logs are to say so");
+        };
+        assert_eq!(claimed.duty(NOW), Duty::Tell(None));
+        let disabled = orphan.without_maker(NOW).unwrap();
+        assert_eq!(disabled.state, claimed.state);
+        assert_eq!(disabled.without_maker(NOW), None);
+        let set = |active| Changes {
+            active: Some(active),
+            ..Changes::default()
+        };
+        let (bob, changed) = (maker("bob"), |active| {
+            disabled.changed(&set(active), &maker("bob"), NOW)
+        });
+        assert_eq!(changed(true).maker, bob);
+        assert_eq!(changed(false).maker, orphan.maker);
+        let renamed = Changes {
+            name: Some("other".to_owned()),
+            ..set(true)
+        };
+        let renamed = orphan.changed(&renamed, &bob, NOW);
+        assert!(renamed.without_maker(NOW).is_some(), "a name is no right");
     }
 }

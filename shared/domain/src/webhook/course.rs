@@ -24,6 +24,10 @@ pub const LOOK_MILLIS: i64 = 600_000;
 /// wake endpoints may have read shortly before that the tenant has none.
 pub const FIRST_LOOK_MILLIS: i64 = 5_000;
 
+/// The interval at which the index of due items is read, in milliseconds. For an attempt that is
+/// due before, the wake stays in its queue.
+pub const SOON_MILLIS: i64 = 60_000;
+
 /// The course of an endpoint's deliveries.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Course {
@@ -219,6 +223,18 @@ impl Endpoint {
         }
     }
 
+    /// Returns in how many milliseconds a delivery is attempted again, if that is before the index
+    /// of due items is read the next time.
+    #[must_use]
+    pub fn due_soon_millis(&self, now: Timestamp) -> Option<u64> {
+        let Duty::Wait(until) = self.duty(now) else {
+            return None;
+        };
+        let millis = until.millis_since(now);
+        let millis = (millis < SOON_MILLIS).then_some(millis);
+        millis.and_then(|millis| millis.try_into().ok())
+    }
+
     /// Returns when a worker is to look at it although nothing wakes one: its place in the index of
     /// due items. `None` if it is disabled and nothing is owed.
     #[must_use]
@@ -250,11 +266,13 @@ impl Endpoint {
         if let Some(other) = other.filter(|other| other.until > now) {
             return Claim::Busy(other.until);
         }
-        match self.duty(now) {
+        let orphan = self.without_maker(now);
+        let owed = orphan.as_ref().unwrap_or(self);
+        match owed.duty(now) {
             Duty::Wait(until) => Claim::Wait(until),
             Duty::Nothing => Claim::Nothing,
             Duty::Test(_) | Duty::Tell(_) | Duty::Deliver => {
-                let mut claimed = self.clone();
+                let mut claimed = owed.clone();
                 claimed.course.lease = Some(Lease {
                     token,
                     until: now.plus_millis(LEASE_MILLIS),
@@ -378,5 +396,34 @@ impl Endpoint {
         };
         self.course.lease = None;
         self.course.trouble = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::NOW;
+    use crate::webhook::changes::tests::endpoint;
+
+    #[test]
+    fn a_wake_is_kept_for_an_attempt_that_is_due_before_the_index_is_read() {
+        let mut endpoint = endpoint("ann");
+        assert_eq!(endpoint.due_soon_millis(NOW), None);
+        for (wait, soon) in [
+            (5_000, Some(5_000)),
+            (SOON_MILLIS - 1, Some(59_999)),
+            (SOON_MILLIS, None),
+            (300_000, None),
+            (0, None),
+        ] {
+            endpoint.course.trouble = Some(Trouble {
+                connection: ConnectionId::parse("c_1").unwrap(),
+                head: None,
+                failures: 1,
+                since: NOW,
+                next_at: NOW.plus_millis(wait),
+            });
+            assert_eq!(endpoint.due_soon_millis(NOW), soon, "{wait}");
+        }
     }
 }

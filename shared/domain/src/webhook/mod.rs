@@ -18,7 +18,7 @@ mod signing;
 pub use changes::Changes;
 pub use course::{
     Answer, Claim, Course, Duty, FIRST_LOOK_MILLIS, LEASE_MILLIS, LOOK_MILLIS, Lease, LeaseToken,
-    OwedTest, Place, Rest, Told, Trouble, next_connection,
+    OwedTest, Place, Rest, SOON_MILLIS, Told, Trouble, next_connection,
 };
 pub use delivery::{Delivery, DeliveryKind, DeliveryOutcome};
 pub use delivery_batch::{BODY_BYTES_MAX, Batch, EVENTS_MAX, batch, misses_events};
@@ -31,6 +31,7 @@ use std::collections::BTreeSet;
 
 use crate::event::EventFilter;
 use crate::labels::labels;
+use crate::trail::is_erased_name;
 use crate::{Access, ConnectionId, EndpointId, Role, Timestamp, effective_role};
 
 /// The most connections that the scope of an endpoint names.
@@ -106,6 +107,12 @@ impl Maker {
     pub fn reads(&self, access: Option<&Access>) -> bool {
         effective_role(self.role, &self.subject, &self.groups, access).is_some()
     }
+
+    /// Returns whether the maker was erased.
+    #[must_use]
+    pub fn is_erased(&self) -> bool {
+        is_erased_name(&self.subject)
+    }
 }
 
 /// Whether an endpoint receives anything.
@@ -135,6 +142,8 @@ pub enum DisabledReason {
     Failing,
     /// None of its connections is left.
     NoConnections,
+    /// The person who answered for it was erased: its rights are nobody's.
+    MakerErased,
 }
 
 labels!(DisabledReason {
@@ -142,6 +151,7 @@ labels!(DisabledReason {
     Gone = "gone",
     Failing = "failing",
     NoConnections = "no_connections",
+    MakerErased = "maker_erased",
 });
 
 /// Whether the logs of an endpoint's connections say that it was disabled.

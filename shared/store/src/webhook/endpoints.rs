@@ -168,6 +168,25 @@ impl Store {
         }
     }
 
+    /// Disables the endpoints of a tenant whose makers were erased. Returns how many.
+    ///
+    /// # Errors
+    /// [`StoreError`]; a repeat does what is left.
+    pub async fn disable_orphaned_endpoints(
+        &self,
+        tenant: &TenantId,
+        now: Timestamp,
+    ) -> Result<usize, StoreError> {
+        let mut disabled = 0;
+        let (all, _) = self.list_endpoints(tenant).await?;
+        for stored in all {
+            let orphaned = |endpoint: &Endpoint| endpoint.without_maker(now);
+            let changed = self.change_endpoint(stored, orphaned).await?;
+            disabled += usize::from(changed.is_some());
+        }
+        Ok(disabled)
+    }
+
     /// Takes a connection that was erased out of the endpoints of its tenant.
     ///
     /// # Errors

@@ -45,7 +45,7 @@ async fn shown(hand: &ByHand, id: &str) -> Value {
 }
 
 /// Erases a person, undisturbed, and returns the certificate.
-async fn erase(hand: &ByHand, person: &str) -> Value {
+pub(crate) async fn erase(hand: &ByHand, person: &str) -> Value {
     let id = begin(hand, person).await;
     finish(hand, &id).await
 }

@@ -222,6 +222,42 @@ fn what_is_no_setting_of_a_webhook_is_refused_and_changes_nothing() {
 }
 
 #[test]
+fn regression_a_webhook_is_on_no_host_of_the_system() {
+    own(async |world| {
+        let webhook = made(world, body("x")).await;
+        let (path, token) = (at(&webhook), world.token.as_str());
+        let (_, api) = world.api_url.rsplit_once(':').unwrap();
+        let (_, drive) = world.drive_url.rsplit_once(':').unwrap();
+        for url in [
+            format!("http://127.0.0.1:{api}/v1/connections"),
+            format!("http://localhost:{api}/"),
+            format!("https://LOCALHOST:{api}"),
+            format!("http://127.8.9.10:{api}/?x=y"),
+            format!("http://[::1]:{api}/"),
+            format!("http://127.0.0.1:{drive}/"),
+        ] {
+            let change = Some(json!({"url": url}));
+            let mut new = body("y");
+            new["url"] = json!(url);
+            for (method, path, body) in [
+                (Method::POST, WEBHOOKS, Some(new)),
+                (Method::PATCH, path.as_str(), change),
+            ] {
+                let answer = send(world, token, (method, path), None, body).await;
+                let found = (answer.status, &answer.body["pointer"]);
+                assert_eq!(found, (422, &json!("/url")), "{url}: {}", answer.body);
+                let detail = answer.body["detail"].as_str().unwrap();
+                assert!(detail.contains("part of the system"), "{detail}");
+            }
+        }
+        let shown = world.ask(Method::GET, &path, None).await;
+        assert_eq!(shown.body["url"], webhook["url"]);
+        let list = world.ask(Method::GET, WEBHOOKS, None).await.body;
+        assert_eq!(list["items"].as_array().unwrap().len(), 1);
+    });
+}
+
+#[test]
 fn events_are_replayed_from_a_place_in_the_log_of_a_connection_and_no_other() {
     own(async |world| {
         let webhook = made(world, body("x")).await;

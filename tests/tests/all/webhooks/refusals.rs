@@ -5,10 +5,12 @@ use std::time::Duration;
 use domain::event::EventType;
 use domain::webhook::{DeliveryOutcome, DisabledReason, EndpointState};
 use http::Method;
+use local::aws::Queue;
 use store::PageRequest;
 
 use super::receiver::{Receiver, Reply};
 use super::{append_and_wake, change, names, receiver_and_endpoint, stored};
+use crate::erasures::erase;
 use crate::support::{ByHand, by_hand};
 
 /// Moves the clock, and does what is due then.
@@ -63,6 +65,28 @@ fn a_delivery_is_repeated_until_it_is_accepted() {
             number += 3;
         }
         assert!(elsewhere.got().is_empty(), "a redirect was followed");
+    });
+}
+
+#[test]
+fn regression_the_first_retry_waits_for_no_schedule() {
+    by_hand(1, async |hand| {
+        let (receiver, id) = receiver_and_endpoint(hand).await;
+        receiver.replies([Reply::Status(500), Reply::Status(500)]);
+        append_and_wake(hand, &id, &names(0..1)).await;
+        assert_eq!(receiver.got().len(), 1);
+        hand.advance_clock(Duration::from_secs(2));
+        hand.pump_only(Queue::Deliver).await;
+        assert_eq!(receiver.got().len(), 0, "it comes after five seconds");
+        hand.advance_clock(Duration::from_secs(6));
+        hand.pump_only(Queue::Deliver).await;
+        assert_eq!(receiver.files(), names(0..1));
+        // The next one is due after minutes: the schedule has it.
+        hand.advance_clock(Duration::from_secs(60));
+        hand.pump_only(Queue::Deliver).await;
+        assert_eq!(receiver.got().len(), 0);
+        after(hand, Duration::from_secs(300)).await;
+        assert_eq!(receiver.files(), names(0..1));
     });
 }
 
@@ -155,5 +179,33 @@ fn an_endpoint_that_accepts_nothing_for_days_is_disabled() {
         assert_eq!(receiver.got().len(), 10);
         hand.pump().await;
         assert_eq!(told(hand).await, ["failing"]);
+    });
+}
+
+#[test]
+fn regression_an_endpoint_whose_maker_was_erased_is_disabled_and_the_log_says_so() {
+    by_hand(1, async |hand| {
+        let (receiver, id) = receiver_and_endpoint(hand).await;
+        append_and_wake(hand, &id, &names(0..1)).await;
+        assert_eq!(receiver.files(), names(0..1));
+        erase(hand, "ann").await;
+        after(hand, Duration::from_secs(1)).await;
+        let path = format!("/v1/webhooks/{id}");
+        let shown = hand.ask(Method::GET, &path, None).await.body;
+        assert_eq!(shown["disabled"]["reason"], "maker_erased", "{shown}");
+        assert_eq!(shown["made_by"], "erased:1");
+        assert_eq!(told(hand).await, ["maker_erased"]);
+        append_and_wake(hand, &id, &names(1..2)).await;
+        after(hand, Duration::from_hours(1)).await;
+        assert!(receiver.got().is_empty());
+        // Somebody answers for it: nothing is lost.
+        let (token, any) = (Some(hand.token.as_str()), [("if-match", "*")]);
+        let active = Some(r#"{"state": "active"}"#);
+        let changed = hand.call(token, Method::PATCH, &path, &any, active).await;
+        assert_eq!(changed.status, 200, "{}", changed.body);
+        assert_eq!(changed.body["made_by"], "you");
+        after(hand, Duration::from_secs(1)).await;
+        assert_eq!(receiver.files(), names(1..2));
+        assert_eq!(told(hand).await, ["maker_erased"]);
     });
 }
