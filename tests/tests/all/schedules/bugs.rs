@@ -16,7 +16,7 @@ use super::troubles::Trouble;
 use crate::support::sim::{FUNCTION, Misreading, MutationResult, SourceBugs, WireMutation};
 
 /// The description of a bug, and the bug.
-type Bug = (&'static str, fn() -> Bugs);
+pub type Bug = (&'static str, fn() -> Bugs);
 
 pub const ALL: [Bug; 15] = [
     ("the cursor moves before the changes are queued", || {
@@ -78,6 +78,20 @@ pub const ALL: [Bug; 15] = [
     }),
     ("the ids of events are drawn at each attempt", || {
         of_events(identified_anew)
+    }),
+];
+
+/// The bugs in deliveries to webhook receivers.
+pub const OF_DELIVERIES: [Bug; 2] = [
+    ("an endpoint's place moves before the answer", || Bugs {
+        events: true,
+        ..around(SourceBugs {
+            accepts_before_answer: true,
+            ..SourceBugs::default()
+        })
+    }),
+    ("a delivery goes on after what was refused", || {
+        of_events(refused_skipped)
     }),
 ];
 
@@ -344,6 +358,53 @@ fn identified_anew() -> WireMutation {
                 for event in events.into_iter().flatten() {
                     event["M"]["n"]["S"] = json!(format!("{attempts}"));
                 }
+            });
+        }
+        MutationResult::Passes
+    })
+}
+
+/// The endpoint's place follows what was not accepted.
+fn refused_skipped() -> WireMutation {
+    Arc::new(|request| {
+        if !writes_item(request, "HOOK#") {
+            return MutationResult::Passes;
+        }
+        let endpoint = put_of(&json_of(request));
+        let (item, trouble) = (&endpoint["Item"], &endpoint["Item"]["trouble"]["M"]);
+        let (Some(head), Some(connection)) = (
+            trouble["head"]["S"].as_str(),
+            trouble["connection"]["S"].as_str(),
+        ) else {
+            return MutationResult::Passes;
+        };
+        let (hooks, hook) = (item["PK"]["S"].as_str(), item["SK"]["S"].as_str());
+        let pk = hooks.zip(hook).map(|(hooks, hook)| {
+            let tenant = hooks.trim_end_matches("HOOKS");
+            format!("{tenant}{hook}")
+        });
+        let mut moved = request.clone();
+        let update = json!({
+            "TableName": endpoint["TableName"],
+            "Key": {"PK": {"S": pk}, "SK": {"S": format!("PLACE#{connection}")}},
+            "UpdateExpression": "SET #after = :after",
+            "ExpressionAttributeNames": {"#after": "after"},
+            "ExpressionAttributeValues": {":after": {"S": head}},
+        });
+        set(&mut moved, "UpdateItem", &update);
+        MutationResult::Followed(vec![moved])
+    })
+}
+
+/// Each wake of an endpoint is in a group of its own, so that several workers have one at once.
+pub fn wakes_apart() -> WireMutation {
+    let sent = Mutex::new(0_u64);
+    Arc::new(move |request| {
+        if is(request, "SendMessage") && text(request).contains("deliver.fifo") {
+            change(request, |body| {
+                let mut sent = sent.lock().unwrap();
+                *sent += 1;
+                body.insert("MessageGroupId".to_owned(), json!(format!("wake{sent}")));
             });
         }
         MutationResult::Passes

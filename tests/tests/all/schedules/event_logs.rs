@@ -6,6 +6,7 @@ use drive_simulator::Edit;
 use http::Method;
 use serde_json::json;
 
+use super::bugs::wakes_apart;
 use super::crash::{edit, files, open_conflict};
 use crate::support::sim::{FaultRates, Side, Sim, Start, simulate};
 
@@ -77,6 +78,22 @@ fn a_publisher_that_crashes_at_any_call_tells_every_change() {
                 break;
             }
         }
+    }
+}
+
+#[test]
+fn workers_that_are_woken_at_once_deliver_to_an_endpoint_one_at_a_time() {
+    for seed in 0..3 {
+        let start = Start {
+            mutation: Some(wakes_apart()),
+            ..start(seed)
+        };
+        simulate(start, async |sim| {
+            sim.wire().set_fault_rates(FAULTS);
+            edited(sim).await;
+            sim.converge().await.unwrap();
+            assert_told(sim, &format!("seed {seed}")).await;
+        });
     }
 }
 

@@ -280,14 +280,13 @@ fn catches(bug: &Bugs) -> Option<(String, String)> {
         .or_else(|| (first..all).find_map(by_schedule))
 }
 
-#[test]
-fn every_seeded_bug_is_caught() {
+fn assert_caught(bugs: &[bugs::Bug]) {
     let next = AtomicUsize::new(0);
     let uncaught = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..WORKERS {
             scope.spawn(|| {
-                while let Some((what, bug)) = bugs::ALL.get(next.fetch_add(1, Ordering::Relaxed)) {
+                while let Some((what, bug)) = bugs.get(next.fetch_add(1, Ordering::Relaxed)) {
                     match catches(&bug()) {
                         Some((by, how)) => {
                             let how: String = how.chars().take(160).collect();
@@ -300,7 +299,17 @@ fn every_seeded_bug_is_caught() {
         }
     });
     let uncaught = uncaught.into_inner().unwrap();
-    let caught = bugs::ALL.len() - uncaught.len();
-    println!("{caught} of {} seeded bugs caught", bugs::ALL.len());
+    let caught = bugs.len() - uncaught.len();
+    println!("{caught} of {} seeded bugs caught", bugs.len());
     assert!(uncaught.is_empty(), "{uncaught:?}");
+}
+
+#[test]
+fn every_seeded_bug_is_caught() {
+    assert_caught(&bugs::ALL);
+}
+
+#[test]
+fn every_seeded_bug_of_deliveries_is_caught() {
+    assert_caught(&bugs::OF_DELIVERIES);
 }

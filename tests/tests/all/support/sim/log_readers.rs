@@ -18,8 +18,9 @@ use super::Sim;
 const READERS: u64 = 2;
 /// The days that a world keeps events: longer than any time that one jumps.
 pub(super) const EVENT_DAYS: u32 = 60;
-/// The checks after which the log counts as incomplete.
-const CHECKS_MAX: usize = 120;
+/// The checks after which the log counts as incomplete, or a receiver: 40 minutes, as a wake that
+/// is lost costs a receiver ten.
+const CHECKS_MAX: u64 = 120;
 
 /// A reader that follows the resume rule: what it was given follows its cursor; where that has
 /// expired, and where it is reported to, it loads everything.
@@ -96,18 +97,20 @@ impl Sim {
     /// changes, or a reader who has missed something.
     pub async fn event_problems(&self, key: &ConnectionKey) -> Vec<String> {
         assert!(self.tells_events(), "the world tells no events");
+        self.0.receivers.trouble(false);
         let mut wrong = Vec::new();
-        for _ in 0..CHECKS_MAX {
+        for check in 0..CHECKS_MAX {
             let expected = self.expected(key);
             let log = self.whole_log(key).await;
             wrong = problems(&expected, &log);
             for seed in 0..READERS {
                 wrong.extend(self.reader_problems(key, seed, &expected, &log).await);
             }
+            wrong.extend(self.0.receivers.problems(key, &log));
             if wrong.is_empty() {
                 break;
             }
-            tokio::time::sleep(Duration::from_secs(5)).await;
+            tokio::time::sleep(Duration::from_secs(5 + check / 4)).await;
         }
         wrong
     }
@@ -171,7 +174,7 @@ impl Sim {
         wrong
     }
 
-    async fn whole_log(&self, key: &ConnectionKey) -> Vec<(EventCursor, Event)> {
+    pub(super) async fn whole_log(&self, key: &ConnectionKey) -> Vec<(EventCursor, Event)> {
         let (mut after, mut log) = (None, Vec::new());
         loop {
             let read = self

@@ -6,6 +6,7 @@ mod misreadings;
 pub mod recorder;
 mod sources;
 mod tenants;
+mod webhook_receiver;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -69,6 +70,7 @@ struct Inner {
     tells_events: bool,
     /// The readers of the event log that are not reading.
     readers: Mutex<BTreeMap<u64, log_readers::Reader>>,
+    receivers: webhook_receiver::Receivers,
 }
 
 /// The state of a warm process. A crash makes it cold.
@@ -178,13 +180,14 @@ impl Sim {
             Some(misreading) => misreadings::misreads(transport, misreading),
             None => transport,
         };
+        let receivers = webhook_receiver::Receivers::new(start.seed, &wire);
         let setting = FunctionSettings {
             transport,
             content: None,
             drive_url: DRIVE_URL.to_owned(),
             webhook_url: Some("https://sync.example/webhooks/drive".to_owned()),
             tenant_limits: start.limits.unwrap_or(TenantLimits::none()),
-            endpoints: webhooks::Client::disconnected(),
+            endpoints: receivers.client(start.source_bugs.accepts_before_answer),
             history_days: Some(90),
             event_days: if start.events {
                 log_readers::EVENT_DAYS
@@ -231,9 +234,13 @@ impl Sim {
             seed: start.seed,
             tells_events: start.events,
             readers: Mutex::default(),
+            receivers,
         }));
         this.set(Arc::downgrade(&sim.0)).unwrap();
         sim.connect().await;
+        if start.events {
+            sim.make_receiver(sim.key(), &sim.0.token).await;
+        }
         sim.start_sources();
         if start.events {
             sim.start_readers();
@@ -243,6 +250,7 @@ impl Sim {
         let first = records.map(|(file, record)| (file.to_string(), record));
         *sim.recording() = Recording::beginning(first.collect());
         sim.start_recording();
+        sim.0.receivers.trouble(true);
         *sim.0.time_limit.lock().unwrap() = start.time_limit;
         if let Some(mutation) = start.mutation {
             sim.wire().set_mutation(mutation);
@@ -306,6 +314,7 @@ impl Sim {
     pub fn jump(&self, time: Duration) {
         let millis = i64::try_from(time.as_millis()).unwrap();
         self.0.jumped_ms.fetch_add(millis, Ordering::Relaxed);
+        self.0.receivers.clocks_jumped();
     }
 
     /// Replaces all functions, as a deployment does: none has any state.

@@ -50,6 +50,8 @@ pub struct SourceBugs {
     pub keeps_failures: bool,
     /// An unanswered write to Drive is repeated, unconditionally.
     pub writes_blindly_again: bool,
+    /// A delivery to a webhook endpoint counts as accepted before its answer is there.
+    pub accepts_before_answer: bool,
 }
 
 /// Returns a transport that repeats an unanswered write, unconditionally.

@@ -38,6 +38,9 @@ impl Sim {
             tenant: TenantId::parse(name).unwrap(),
             connection: ConnectionId::parse(made.body["id"].as_str().unwrap()).unwrap(),
         };
+        if self.tells_events() {
+            self.make_receiver(&key, &token).await;
+        }
         Tenant {
             sim: self.clone(),
             token,
