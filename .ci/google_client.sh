@@ -15,4 +15,5 @@ for _ in $(seq 1 300); do
   sleep 0.1
 done
 [ -n "$url" ] || { echo "the simulated Drive did not start:"; cat "$log"; exit 1; }
-"$1" .ci/google_client_test.py "$url"
+control="$(sed -n 's/.*X-Drive-Control: \([^) ]*\).*/\1/p' "$log")"
+"$1" .ci/google_client_test.py "$url" owner "$control"

@@ -1,6 +1,6 @@
 """Google's own Python client against a Drive simulator.
 
-Usage: python google_client_test.py http://127.0.0.1:3001 [user]
+Usage: python google_client_test.py http://127.0.0.1:3001 [user [control]], with the value of X-Drive-Control.
 
 Needs the package google-api-python-client. The client is built from the discovery document that it bundles, with its
 rootUrl pointed at the simulator, so that JSON calls, uploads and batches all go there. The items it makes are its own:
@@ -11,6 +11,7 @@ import io
 import json
 import pathlib
 import sys
+import urllib.request
 import uuid
 
 import google.oauth2.credentials
@@ -114,6 +115,32 @@ def queries_find_by_name_type_time_star_and_property(drive, folder):
     assert found("properties has {key='state' and value='draft'}") == {one}
     assert found("modifiedTime > '2012-06-04T12:00:00'") == {one, two}
     assert found("not trashed = false") == set()
+
+
+def define_label(root, control):
+    """Defines the label that the test of labels sets, for which Google has an API of its own."""
+    label = {"id": "google-client-label", "fields": {"state": {"type": "text"}}}
+    headers = {"Content-Type": "application/json", "X-Drive-Control": control}
+    command = urllib.request.Request(f"{root}_control/labels", json.dumps(label).encode(), headers)
+    urllib.request.urlopen(command, timeout=30).close()
+
+
+@test
+def labels_are_modified_listed_and_included(drive, folder):
+    token, file = start_token(drive), make(drive, folder)
+    change = {"labelId": "google-client-label", "fieldModifications": [{"fieldId": "state", "setTextValues": ["draft"]}]}
+    made = drive.files().modifyLabels(fileId=file, body={"labelModifications": [change]}).execute()
+    assert made["modifiedLabels"][0]["fields"]["state"]["text"] == ["draft"], made
+    listed = drive.files().listLabels(fileId=file).execute()["labels"]
+    assert [label["id"] for label in listed] == ["google-client-label"], listed
+    assert "labelInfo" not in drive.files().get(fileId=file, fields="*").execute()
+    shown = drive.files().get(fileId=file, fields="labelInfo", includeLabels="google-client-label").execute()
+    assert shown["labelInfo"]["labels"] == listed, shown
+    changes, _ = changes_since(drive, token, includeLabels="google-client-label")
+    assert [change["file"]["labelInfo"]["labels"] for change in changes if change["fileId"] == file] == [listed]
+    removal = {"labelModifications": [{"labelId": "google-client-label", "removeLabel": True}]}
+    drive.files().modifyLabels(fileId=file, body=removal).execute()
+    assert drive.files().listLabels(fileId=file).execute()["labels"] == []
 
 
 @test
@@ -403,6 +430,10 @@ def v2_conditional_writes(root, credentials, drive, folder):
 def main():
     root = sys.argv[1].rstrip("/") + "/"
     user = sys.argv[2] if len(sys.argv) > 2 else "owner"
+    if len(sys.argv) > 3:
+        define_label(root, sys.argv[3])
+    else:
+        TESTS.remove(labels_are_modified_listed_and_included)
     credentials = google.oauth2.credentials.Credentials(f"user:{user}")
     drive = build_from_document(document("v3", root), credentials=credentials)
     passed, failed = 0, 0

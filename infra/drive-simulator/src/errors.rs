@@ -97,6 +97,11 @@ impl DriveError {
         Self::new(404, "notFound", format!("Shared drive not found: {id}")).at("driveId")
     }
 
+    /// 404 `notFound` for a label. Google documents no reason.
+    pub(crate) fn label_not_found(id: &str) -> Self {
+        Self::new(404, "notFound", format!("Label not found: {id}.")).at("labelId")
+    }
+
     /// 404 for a path that is no method's.
     pub(crate) fn no_such_method() -> Self {
         Self::new(404, "notFound", "Not Found")

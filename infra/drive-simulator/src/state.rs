@@ -26,6 +26,7 @@ use crate::{
             edit_journal::Journal,
             file_content::ContentRule,
             item::{FOLDER, Home, Item},
+            item_labels::LabelDefinition,
             item_revisions::History,
             tree_limits::Limits,
             version_drift::{PendingMoves, VersionDrift},
@@ -233,6 +234,8 @@ pub(crate) struct State {
     pub(crate) breaches: Breaches,
     /// The keys of items that need one, by id.
     pub(crate) resource_keys: HashMap<FileId, String>,
+    /// The definitions of labels, by id.
+    labels: BTreeMap<String, Arc<LabelDefinition>>,
     /// The origin under which calls reach the simulator, for links to content.
     origin: Option<Arc<str>>,
     pending_moves: PendingMoves,
@@ -273,6 +276,7 @@ impl State {
             drift: VersionDrift::default(),
             breaches: Breaches::default(),
             resource_keys: HashMap::new(),
+            labels: BTreeMap::new(),
             origin: None,
             pending_moves: PendingMoves::default(),
             outbox: Vec::new(),
@@ -355,6 +359,7 @@ impl State {
             root_of: Some(home),
             properties: BTreeMap::new(),
             app_properties: BTreeMap::new(),
+            labels: BTreeMap::new(),
             version: self.rng.u64(1..=3),
             etag_lag: 0,
             created_ms: self.now_ms,

@@ -5,6 +5,7 @@ mod command;
 mod content_control;
 mod grant_control;
 mod journal_control;
+mod label_control;
 mod sharing_control;
 mod timing_control;
 
@@ -50,6 +51,7 @@ pub(crate) fn router(simulator: &Simulator) -> Router {
             "/journal",
             get(journal_control::read).post(journal_control::keep),
         )
+        .route("/labels", post(label_control::labels))
         .route("/pages", post(pages))
         .route("/quota", post(quota))
         .route("/grants", post(grant_control::grants))

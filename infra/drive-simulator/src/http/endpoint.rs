@@ -64,7 +64,11 @@ where
             let fault = simulator.match_fault(&parts);
             apply_fault(fault, fault_response, async {
                 match check_call(&simulator, method, units, path, parts, body).await {
-                    Ok(call) => into_response(handler(simulator.clone(), call).await),
+                    Ok(call) => {
+                        let included = call.params.list("includeLabels");
+                        let outcome = handler(simulator.clone(), call).await;
+                        into_response(outcome.map(|response| response.including(&included)))
+                    }
                     Err(error) => error_response(&error),
                 }
             })

@@ -100,6 +100,13 @@ methods! {
     FILES_WATCH: "files.watch", OTHER, Some(&v3::CHANNEL), "*",
         "acknowledgeAbuse includeLabels includePermissionsForView supportsAllDrives \
          supportsTeamDrives";
+    FILES_LIST_LABELS: "files.listLabels", LIST, Some(&v3::LABEL_LIST), "*",
+        "maxResults pageToken";
+    FILES_MODIFY_LABELS: "files.modifyLabels", EDIT, Some(&v3::MODIFY_LABELS_RESPONSE), "*", "";
+    V2_FILES_LIST_LABELS: "v2.files.listLabels", LIST, Some(&v3::LABEL_LIST), "*",
+        "maxResults pageToken";
+    V2_FILES_MODIFY_LABELS: "v2.files.modifyLabels", EDIT, Some(&v3::MODIFY_LABELS_RESPONSE), "*",
+        "";
     CHANGES_START: "changes.getStartPageToken", OTHER, Some(&v3::START_PAGE_TOKEN), "*",
         "driveId supportsAllDrives supportsTeamDrives teamDriveId";
     CHANGES_LIST: "changes.list", LIST, Some(&v3::CHANGE_LIST),

@@ -4,7 +4,7 @@ use axum::{body::Body, response::Response};
 use http::{StatusCode, header};
 use serde_json::Value;
 
-use crate::errors::DriveError;
+use crate::{errors::DriveError, http::v3::labels_v3};
 
 /// Marks a response that must not be sent: the connection is closed instead.
 #[derive(Debug, Clone, Copy)]
@@ -21,6 +21,19 @@ pub(crate) enum ApiResponse {
     Empty,
     /// Any other response.
     Raw(Response),
+}
+
+impl ApiResponse {
+    /// Returns the response with these labels in the `labelInfo` of its files, and no others.
+    pub(crate) fn including(mut self, labels: &[String]) -> Self {
+        match &mut self {
+            Self::Json(value) | Self::Tagged(value, _) => {
+                labels_v3::keep_included(value, labels);
+            }
+            Self::Empty | Self::Raw(_) => {}
+        }
+        self
+    }
 }
 
 /// Turns the outcome of a method into a response.

@@ -21,7 +21,9 @@ use crate::{
         oauth_token,
         response::{ApiResponse, error_response},
         v2::files_v2,
-        v3::{changes_v3, drives_v3, exports_v3, files_v3, permissions_v3, revisions_v3},
+        v3::{
+            changes_v3, drives_v3, exports_v3, files_v3, labels_v3, permissions_v3, revisions_v3,
+        },
     },
     simulator::Simulator,
 };
@@ -43,6 +45,7 @@ fn api(simulator: &Simulator) -> Router {
     Router::new()
         .merge(v3_files())
         .merge(v3_rest())
+        .merge(labels())
         .merge(drives_v3::routes())
         .merge(permissions_v3::routes())
         .merge(v3_content())
@@ -205,6 +208,29 @@ fn v2_files() -> Router<Simulator> {
         .route("/resumable/upload/drive/v2/files/{id}", upload_update_v2())
 }
 
+fn labels() -> Router<Simulator> {
+    Router::new()
+        .route(
+            "/drive/v3/files/{id}/listLabels",
+            get(endpoint(&methods::FILES_LIST_LABELS, labels_v3::list)),
+        )
+        .route(
+            "/drive/v3/files/{id}/modifyLabels",
+            post(endpoint(&methods::FILES_MODIFY_LABELS, labels_v3::modify)),
+        )
+        .route(
+            "/drive/v2/files/{id}/listLabels",
+            get(endpoint(&methods::V2_FILES_LIST_LABELS, labels_v3::list)),
+        )
+        .route(
+            "/drive/v2/files/{id}/modifyLabels",
+            post(endpoint(
+                &methods::V2_FILES_MODIFY_LABELS,
+                labels_v3::modify,
+            )),
+        )
+}
+
 /// The links in files, and the places to which a batch sends its downloads.
 fn links() -> Router<Simulator> {
     Router::new()
@@ -302,7 +328,7 @@ async fn unknown(request: Request) -> Response {
 
 /// The methods of Google's discovery documents that the simulator omits, by path: `-` stands for
 /// any segment. A segment's own verb, as in `/approvals/ID:cancel`, is part of it.
-const OMITTED: [(&str, &str); 51] = [
+const OMITTED: [(&str, &str); 47] = [
     ("v3/apps", "GET"),
     ("v3/apps/-", "GET"),
     ("v3/files/-/accessproposals", "GET"),
@@ -314,8 +340,6 @@ const OMITTED: [(&str, &str); 51] = [
     ("v3/files/-/comments/-", "GET PATCH DELETE"),
     ("v3/files/-/comments/-/replies", "GET POST"),
     ("v3/files/-/comments/-/replies/-", "GET PATCH DELETE"),
-    ("v3/files/-/listLabels", "GET"),
-    ("v3/files/-/modifyLabels", "POST"),
     ("v3/files/generateCseToken", "GET"),
     ("v3/teamdrives", "GET POST"),
     ("v3/teamdrives/-", "GET PATCH DELETE"),
@@ -338,8 +362,6 @@ const OMITTED: [(&str, &str); 51] = [
     ("v2/files/-/comments/-/replies/-", "GET PATCH PUT DELETE"),
     ("v2/files/-/copy", "POST"),
     ("v2/files/-/export", "GET"),
-    ("v2/files/-/listLabels", "GET"),
-    ("v2/files/-/modifyLabels", "POST"),
     ("v2/files/-/parents", "GET POST"),
     ("v2/files/-/parents/-", "GET DELETE"),
     ("v2/files/-/permissions", "GET POST"),

@@ -11,6 +11,7 @@ mod error_reasons;
 mod file_routes_v2;
 mod file_routes_v3;
 mod grant_routes;
+mod labels;
 mod notification_delivery;
 mod permission_routes;
 mod shortcuts;
@@ -353,7 +354,7 @@ async fn unknown_paths_and_parameters_and_omitted_methods_are_refused() {
         ),
         (
             "POST",
-            format!("/drive/v3/files/{id}/modifyLabels"),
+            format!("/drive/v3/files/{id}/approvals:start"),
             501,
             "notImplemented",
         ),

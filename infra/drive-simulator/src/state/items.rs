@@ -8,6 +8,7 @@ pub(crate) mod file_content;
 pub(crate) mod item;
 mod item_copy;
 pub(crate) mod item_edits;
+pub(crate) mod item_labels;
 mod item_moves;
 pub(crate) mod item_patch;
 pub(crate) mod item_revisions;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     clock::rfc3339,
     fields::{Object, Selection},
-    http::v3::exports_v3,
+    http::v3::{exports_v3, labels_v3},
     ids::{DriveId, FileId, UserId},
     state::{
         State, View,
@@ -170,6 +170,7 @@ pub(crate) fn put_common_members(view: &View, out: &mut Object<'_>) {
         exports_v3::export_links(view.origin.as_deref(), &item.id, &item.mime_type)
     });
     out.put_some("resourceKey", || view.resource_key.clone());
+    out.put_some("labelInfo", || labels_v3::label_info(view));
     out.put_some("shortcutDetails", || {
         let shortcut = item.shortcut.as_ref()?;
         let (id, mime_type) = (shortcut.target.as_str(), &shortcut.target_mime_type);
@@ -266,7 +267,7 @@ fn capabilities(view: &View) -> Value {
         "canReadRevisions": edit && !folder, "canMoveItemWithinDrive": edit && !root,
         "canMoveItemOutOfDrive": move_out,
         "canAddFolderFromAnotherDrive": false, "canReadDrive": view.member,
-        "canModifyLabels": false, "canReadLabels": false,
+        "canModifyLabels": edit, "canReadLabels": true,
     })
 }
 

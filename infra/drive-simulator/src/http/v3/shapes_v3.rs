@@ -34,10 +34,34 @@ pub(crate) static CONTENT_RESTRICTION: Shape = Shape {
     parts: &[("restrictingUser", &USER)],
 };
 
+/// `Label`.
+pub(crate) static LABEL: Shape = Shape {
+    leaves: "fields id kind revisionId",
+    parts: &[],
+};
+
 /// `FileLabelInfo`.
 pub(crate) static FILE_LABEL_INFO: Shape = Shape {
-    leaves: "labels",
+    leaves: "",
+    parts: &[("labels", &LABEL)],
+};
+
+/// `LabelList`.
+pub(crate) static LABEL_LIST: Shape = Shape {
+    leaves: "kind nextPageToken",
+    parts: &[("labels", &LABEL)],
+};
+
+/// `ModifyLabelsRequest`.
+pub(crate) static MODIFY_LABELS_REQUEST: Shape = Shape {
+    leaves: "kind labelModifications",
     parts: &[],
+};
+
+/// `ModifyLabelsResponse`.
+pub(crate) static MODIFY_LABELS_RESPONSE: Shape = Shape {
+    leaves: "kind",
+    parts: &[("modifiedLabels", &LABEL)],
 };
 
 /// `FileLinkShareMetadata`.

@@ -8,7 +8,10 @@ use std::{
 use crate::{
     ids::{DriveId, FileId, UserId},
     state::{
-        items::file_content::{Content, ContentRule},
+        items::{
+            file_content::{Content, ContentRule},
+            item_labels::ItemLabel,
+        },
         sharing::permission::Permissions,
     },
 };
@@ -57,6 +60,8 @@ pub(crate) struct Item {
     pub(crate) root_of: Option<Home>,
     pub(crate) properties: BTreeMap<String, String>,
     pub(crate) app_properties: BTreeMap<String, String>,
+    /// The labels on it, by id.
+    pub(crate) labels: BTreeMap<String, ItemLabel>,
     pub(crate) version: u64,
     /// How far the etag lags behind the version; 0 without a breach.
     pub(crate) etag_lag: u64,

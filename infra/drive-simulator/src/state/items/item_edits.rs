@@ -103,6 +103,7 @@ impl State {
                 &new.fields.app_properties,
                 "appProperties",
             )?,
+            labels: BTreeMap::new(),
             version: self.rng().u64(1..=3),
             etag_lag: 0,
             created_ms: new.created_ms.unwrap_or(self.now_ms),
@@ -250,7 +251,14 @@ impl State {
     }
 
     /// Replaces the item by its changed version, in the indexes and in the logs that contain it.
-    fn store(&mut self, before: &View, item: Item, home: &Home, changed: &Changed, user: &UserId) {
+    pub(crate) fn store(
+        &mut self,
+        before: &View,
+        item: Item,
+        home: &Home,
+        changed: &Changed,
+        user: &UserId,
+    ) {
         let id = item.id.clone();
         let before_visibility = self.visibility(&id);
         self.journal.record(&before.item, &item, user);
@@ -269,7 +277,7 @@ impl State {
             .aspects
             .iter()
             .copied()
-            .filter(|aspect| *aspect != "starred")
+            .filter(|aspect| !matches!(*aspect, "starred" | "labels"))
             .collect();
         let state = match (before.item.explicitly_trashed, trashed) {
             (false, true) => "trash",

@@ -57,7 +57,8 @@ pub(crate) struct Patch {
 /// The effective changes of a patch.
 #[derive(Debug, Default)]
 pub(crate) struct Changed {
-    /// The aspects in the terms of `X-Goog-Changed`, plus `starred`, for which Google has no term.
+    /// The aspects in the terms of `X-Goog-Changed`, plus `starred` and `labels`, for which Google
+    /// has no terms.
     pub(crate) aspects: BTreeSet<&'static str>,
     /// The change counts as an edit of the document, with a modification time and user.
     pub(crate) edited: bool,
