@@ -383,6 +383,7 @@ mod tests {
             export: None,
             person: None,
             tenant: None,
+            restore: None,
         }
     }
 
