@@ -71,6 +71,10 @@ mod audit {
     pub(crate) mod list_acts;
 }
 
+mod channels {
+    pub(crate) mod stray_channels;
+}
+
 mod connections {
     pub(crate) mod access_body;
     pub(crate) mod connection_body;

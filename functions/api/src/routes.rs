@@ -11,6 +11,7 @@ use domain::Role;
 
 use crate::Deps;
 use crate::audit::list_acts::list_acts;
+use crate::channels::stray_channels::{list_stray_channels, stop_stray_channels};
 use crate::conflicts::read_conflicts::{get_conflict, list_conflicts};
 use crate::conflicts::resolve_conflicts::{resolve_conflict, resolve_conflicts};
 use crate::connections::connection_stats::get_stats;
@@ -111,6 +112,8 @@ routes! {
     POST   "/v1/connections/{connection}/resume"                      operator resume_connection;
     GET    "/v1/connections/{connection}/status"                      viewer   get_status;
     GET    "/v1/connections/{connection}/why"                         viewer   get_connection_why;
+    GET    "/v1/connections/{connection}/stray-channels"              viewer   list_stray_channels;
+    POST   "/v1/connections/{connection}/stray-channels/stop"      operator stop_stray_channels;
     POST   "/v1/connections/{connection}/sync"                        operator start_sync;
     GET    "/v1/connections/{connection}/operations"                  viewer   list_operations;
     GET    "/v1/connections/{connection}/operations/{operation}"      viewer   get_operation;

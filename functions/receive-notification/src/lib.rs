@@ -2,7 +2,8 @@
 //!
 //! A notification is only a wake: its content is never trusted. It is matched against the channel
 //! opened earlier (id, token, and the resource id once known), and the log is then read from its
-//! cursor.
+//! cursor. A channel that nobody knows any more is remembered, if its token proves that this system
+//! opened it, and stopped by the sweep.
 //!
 //! Google interprets the response as follows (Drive guide "Notifications for resource changes"):
 //! 200, 201, 202, 204 and 102 are success; 500, 502, 503 and 504 are retried with exponential
@@ -13,11 +14,12 @@
 #[cfg(test)]
 mod tests;
 
+use domain::channel::Stray;
 use http::{HeaderMap, StatusCode};
 use lambda_http::{Body, Request, Response};
 use runtime::{Clock, Entropy, Settings, SettingsError, telemetry};
 use sha2::{Digest, Sha256};
-use store::{Channel, ChannelState, Store};
+use store::{Channel, ChannelState, ChannelTokens, Store, StoreError, StrayChannel};
 use subtle::ConstantTimeEq;
 use tracing::Instrument as _;
 use worker::{Queue, WorkError, queue};
@@ -64,6 +66,8 @@ enum Ignored {
     Body,
     Headers,
     UnknownChannel,
+    /// This system opened the channel, and no item names it any more.
+    StrayChannel,
     WrongToken,
     WrongResource,
     Expired,
@@ -120,7 +124,8 @@ async fn process(request: &Request, deps: &Deps) -> Result<Outcome, WorkError> {
         Err(ignored) => return Ok(Outcome::Ignored(ignored)),
     };
     let Some(channel) = deps.store.load_channel(&notification.channel).await? else {
-        return Ok(Outcome::Ignored(Ignored::UnknownChannel));
+        let ignored = remember_stray(&notification, deps).await?;
+        return Ok(Outcome::Ignored(ignored));
     };
     if let Err(ignored) = notification.check(&channel, deps.clock.now()) {
         return Ok(Outcome::Ignored(ignored));
@@ -142,6 +147,35 @@ async fn process(request: &Request, deps: &Deps) -> Result<Outcome, WorkError> {
     )
     .await?;
     Ok(Outcome::Woken)
+}
+
+/// Remembers a channel that no item names if its token proves that this system opened it, so that
+/// it is stopped. A stranger has no such token, and can make nothing remembered.
+async fn remember_stray(
+    notification: &Notification<'_>,
+    deps: &Deps,
+) -> Result<Ignored, StoreError> {
+    if notification.resource.is_empty() || !ChannelTokens::has_form(notification.token) {
+        return Ok(Ignored::UnknownChannel);
+    }
+    let tokens = deps.store.load_channel_tokens().await?;
+    let owner = tokens.and_then(|tokens| tokens.owner(&notification.channel, notification.token));
+    let Some(key) = owner else {
+        return Ok(Ignored::UnknownChannel);
+    };
+    let stray = StrayChannel {
+        id: notification.channel.clone(),
+        key,
+        resource_id: notification.resource.to_owned(),
+        stray: Stray::seen(deps.clock.now()),
+    };
+    if deps.store.remember_stray(&stray).await? {
+        tracing::warn!(
+            connection = %stray.key, channel = %stray.id, metric = "stray_channel_found",
+            "Drive notifies a channel that no item names; it will be stopped"
+        );
+    }
+    Ok(Ignored::StrayChannel)
 }
 
 /// The notification states that matter here: the first one confirms that the channel works. Google

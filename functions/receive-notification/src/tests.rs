@@ -139,3 +139,48 @@ async fn a_failure_of_ours_is_answered_so_that_drive_sends_again() {
     assert_eq!(run(&world, notification(&[])).await, (503, Vec::new()));
     assert_eq!(run(&world, notification(&[])).await.1.len(), 1);
 }
+
+/// Returns the notification of a channel that no item names, and the channel.
+async fn stray(world: &World, changed: &[(&'static str, &str)]) -> Request {
+    let tokens = world.store.ensure_channel_tokens([7; 32]).await.unwrap();
+    let token = tokens.token(&World::channel_id(), &World::key());
+    let mut headers = vec![("x-goog-channel-token", token.as_str())];
+    headers.extend(changed);
+    notification(&headers)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_channel_that_no_item_names_is_remembered_if_its_token_proves_it() {
+    let world = World::new().await;
+    assert_ignored(&world, notification(&[])).await;
+    let id = World::channel_id();
+    assert_eq!(world.store.load_stray(&id).await.unwrap(), None);
+    for changed in [
+        ("x-goog-channel-id", "11111111-6f2e-4a8e-9d5b-0d6c1b6f7a11"),
+        ("x-goog-channel-token", "1:t:c:00"),
+        ("x-goog-resource-id", ""),
+    ] {
+        let forged = stray(&world, &[changed]).await;
+        assert_ignored(&world, forged).await;
+        assert_eq!(
+            world.store.load_stray(&id).await.unwrap(),
+            None,
+            "{changed:?}"
+        );
+    }
+    let first = stray(&world, &[]).await;
+    assert_ignored(&world, first).await;
+    let known = world.store.load_stray(&id).await.unwrap().unwrap();
+    assert_eq!(
+        (known.key, known.resource_id.as_str()),
+        (World::key(), RESOURCE)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stray_that_could_not_be_remembered_is_notified_again() {
+    let world = World::new().await;
+    let request = stray(&world, &[]).await;
+    world.aws_refuses("PutItem", 1);
+    assert_eq!(run(&world, request).await, (503, Vec::new()));
+}

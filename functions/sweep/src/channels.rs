@@ -3,8 +3,10 @@
 //! Drive has no renewal: a channel is replaced by another with a fresh id, and for a while both
 //! send notifications. A channel is stored before Drive is asked for it, because its first
 //! notification may arrive before Drive's response does. If the response never arrives, the channel
-//! is dropped and another opened.
+//! is dropped and another opened. If Drive notifies a channel that was dropped, it is stopped
+//! ([`crate::stop_strays`]).
 
+use domain::channel::CHANNEL_LIFE_MILLIS;
 use domain::rate_limit::{CallKind, doubled_millis};
 use domain::{ChannelId, Timestamp};
 use drive::{ChannelRequest, Kind};
@@ -16,8 +18,6 @@ use worker::WorkError;
 
 use crate::{Deps, INACTIVE_MILLIS, active};
 
-/// The maximum lifetime of a channel on a change log: 604,800 s.
-const LIFE_MILLIS: i64 = 7 * 24 * 3_600_000;
 /// The time after which an unconfirmed channel is dropped, in milliseconds.
 const PENDING_MILLIS: i64 = 2 * 60_000;
 /// The wait after the first rejection of a channel, in milliseconds. It doubles with each
@@ -38,15 +38,17 @@ pub(crate) async fn open(connection: &Connection, log: &Log, deps: &Deps) -> Res
     // Admitted before the channel is stored, so that a throttled call leaves nothing to clean up.
     drive.acquire(&[CallKind::Other], 1).await?;
     let now = deps.clock.now();
-    let token = secret(deps);
+    let tokens = deps.store.ensure_channel_tokens(fresh_key(deps)).await?;
+    let id = fresh_id(deps);
+    let token = tokens.token(&id, &log.key);
     let channel = Channel {
-        id: fresh_id(deps),
+        id,
         key: log.key.clone(),
         log: log.log.clone(),
         token_hash: Sha256::digest(token.as_bytes()).into(),
         resource_id: None,
         state: ChannelState::Pending,
-        expires_at: now.plus_millis(LIFE_MILLIS),
+        expires_at: now.plus_millis(CHANNEL_LIFE_MILLIS),
         due_at: now.plus_millis(PENDING_MILLIS),
     };
     deps.store.create_channel(&channel).await?;
@@ -66,8 +68,7 @@ pub(crate) async fn open(connection: &Connection, log: &Log, deps: &Deps) -> Res
     let watch = match watched {
         Ok(watch) => watch,
         Err(error) => {
-            // If Drive opened the channel nevertheless, its notifications are rejected until it
-            // expires.
+            // If Drive opened the channel nevertheless, its first notification leads to its end.
             deps.store.delete_channel(&channel.id).await?;
             if *error.kind() == Kind::CursorLost || error.gone().is_some() {
                 // The cursor is lost or the log inaccessible: the function that reads the log finds
@@ -193,7 +194,7 @@ async fn stop(channel: &Channel, deps: &Deps) -> Result<(), WorkError> {
         };
         let stopped: Result<(), CallError> = stopped.await;
         if let Err(error) = stopped {
-            // It expires by itself, and its notifications are rejected once it is deleted.
+            // Its next notification leads to another attempt.
             tracing::warn!(
                 channel = %channel.id, error = runtime::telemetry::chain(&error),
                 "could not stop channel"
@@ -216,11 +217,13 @@ async fn detach(log: &Log, channel: &Channel, deps: &Deps) -> Result<(), WorkErr
     Ok(())
 }
 
-/// Returns a secret of 256 random bits.
-fn secret(deps: &Deps) -> String {
-    (0..4)
-        .map(|_| format!("{:016x}", deps.entropy.next()))
-        .collect()
+/// Returns a key of 256 random bits.
+fn fresh_key(deps: &Deps) -> [u8; 32] {
+    let mut key = [0; 32];
+    for part in key.chunks_exact_mut(8) {
+        part.copy_from_slice(&deps.entropy.next().to_be_bytes());
+    }
+    key
 }
 
 /// Returns a random channel id: Drive rejects an id that was ever used in the Google project.

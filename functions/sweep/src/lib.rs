@@ -14,6 +14,7 @@ mod export_acts;
 mod owed_files;
 mod redrive_letters;
 mod retry_suspended;
+mod stop_strays;
 #[cfg(test)]
 mod tests;
 
@@ -241,6 +242,10 @@ async fn process_item(item: DueItem, deps: &Deps) {
         DueItem::File(..) => return,
         DueItem::Log(key, log) => ("log", Box::pin(poll_log(&key, &log, deps)).await),
         DueItem::Channel(id) => ("channel", Box::pin(channels::process_due(&id, deps)).await),
+        DueItem::StrayChannel(id) => (
+            "stray_channel",
+            Box::pin(stop_strays::process_due(&id, deps)).await,
+        ),
         DueItem::Operation(key, id) => {
             let wake = deps.wakes.operation(&key, &id, deps.clock.now());
             ("operation", wake.await.map_err(Into::into))

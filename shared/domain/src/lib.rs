@@ -2,6 +2,7 @@
 
 mod access;
 mod audit;
+pub mod channel;
 mod conflict;
 pub mod content;
 pub mod derive;

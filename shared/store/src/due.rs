@@ -8,6 +8,7 @@ use domain::{
 
 use crate::dead_letter::redrive_schedule::REDRIVE;
 use crate::event::log_state::EVENT_LOG;
+use crate::log::stray_channels::STRAY;
 use crate::table::key::{CONTENT, HEAD, Index, Key, META, OBJECT, due_pk, millis_13};
 use crate::table::range::Range;
 use crate::table::store::Applied;
@@ -31,6 +32,8 @@ pub enum DueItem {
     Log(ConnectionKey, LogId),
     /// A channel to renew or stop.
     Channel(ChannelId),
+    /// A channel that no item names, to be stopped.
+    StrayChannel(ChannelId),
     /// An operation to continue.
     Operation(ConnectionKey, OperationId),
     /// Acts of a tenant to be exported.
@@ -149,6 +152,7 @@ fn known(key: &Key) -> Option<DueItem> {
         }
         (["T", t, "TRAIL"], [EXPORT]) => TenantId::parse(t).ok().map(DueItem::Acts),
         (["CHANNEL", id], [META]) => ChannelId::parse(id).ok().map(DueItem::Channel),
+        (["CHANNEL", id], [STRAY]) => ChannelId::parse(id).ok().map(DueItem::StrayChannel),
         _ => None,
     }
 }

@@ -13,6 +13,7 @@ use crate::content::multipart_uploads::decode_upload;
 use crate::content::version_item::decode_version;
 use crate::event::event_item::log_pk;
 use crate::file::lists::all_files;
+use crate::log::stray_channels::STRAY;
 use crate::operation::operation_item::operation_key;
 use crate::table::key::{CONTENT, HEAD, Item, Key, META, VERSION, connection_pk, file_of, file_pk};
 use crate::table::range::Range;
@@ -71,7 +72,7 @@ pub(crate) fn kind_of(sort_key: &str) -> ErasedKind {
         "VERSION" | CONTENT => ErasedKind::Contents,
         "PARKED" => ErasedKind::DeadLetters,
         "OP" | "PAGE" | "DRIFT" | "FLAW" | "RESTORE" => ErasedKind::Operations,
-        "LOG" | META => ErasedKind::Logs,
+        "LOG" | META | STRAY => ErasedKind::Logs,
         "INCOMING" => ErasedKind::Uploads,
         _ => ErasedKind::Others,
     }

@@ -51,6 +51,7 @@ pub use live::subscriptions::Subscription;
 pub use live::tickets::Ticket;
 pub use log::channels::{Channel, ChannelState};
 pub use log::logs::{Log, LogPosition, LogProgress};
+pub use log::stray_channels::{ChannelTokens, StrayChannel};
 pub use operation::drift_entries::{CandidateReason, DriftEntry, Finding};
 pub use operation::inconsistencies::{Inconsistency, Subject};
 pub use operation::restore_entries::RestoreEntry;

@@ -3,3 +3,4 @@
 pub(crate) mod channels;
 pub(crate) mod drive_logs;
 pub(crate) mod logs;
+pub(crate) mod stray_channels;

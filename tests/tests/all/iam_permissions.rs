@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use domain::FileId;
+use domain::{ChannelId, FileId};
 use http::Method;
 use local::aws::Queue;
 use runtime::Deadline;
@@ -142,6 +142,12 @@ async fn rules(hand: &ByHand) {
 
 /// Causes retries, dead letters and time-outs.
 async fn failures(hand: &ByHand) {
+    let tokens = hand.store().load_channel_tokens().await.unwrap().unwrap();
+    let stray = ChannelId::fresh(1, 2);
+    let token = tokens.token(&stray, &hand.key);
+    hand.notify(stray.as_str(), &token, "a resource", "1").await;
+    hand.get("/stray-channels").await;
+    hand.post("/stray-channels/stop", json!({})).await;
     let file = hand.take();
     let busy = json!({"status": 503});
     let all = json!({"match": "* /drive/v2/files/*", "times": 1, "respond": busy});
@@ -473,12 +479,11 @@ fn each_function_calls_what_is_listed_and_nothing_else() {
         let called: Listed = called
             .into_iter()
             .map(|(function, mut called)| {
-                // Reads of channels are distinguished only for the public function.
-                if function != "receive-notification"
-                    && let Some(reads) = called.get_mut("dynamodb:GetItem")
-                    && reads.remove("channels")
-                {
-                    reads.insert("table".to_owned());
+                // Channels are distinguished only for the public function.
+                for on in called.values_mut() {
+                    if function != "receive-notification" && on.remove("channels") {
+                        on.insert("table".to_owned());
+                    }
                 }
                 (function.to_owned(), called)
             })

@@ -14,6 +14,7 @@ mod connections;
 mod content;
 mod cursor;
 mod dead_letters;
+mod doctor;
 mod documents;
 mod erasures;
 mod exports;

@@ -16,6 +16,7 @@ use utoipa::openapi::{
 use utoipa::{Modify, OpenApi};
 
 use crate::audit::list_acts;
+use crate::channels::stray_channels;
 use crate::conflicts::{read_conflicts, resolve_conflicts};
 use crate::connections::{
     connection_stats, connection_status, delete_connections, erasure_view, manage_connections,
@@ -55,6 +56,7 @@ use crate::why::read_why;
         delete_connections::confirm_restored, erasure_view::list_erasures,
         erasure_view::get_erasure, manage_connections::pause_connection,
         manage_connections::resume_connection, connection_status::get_status,
+        stray_channels::list_stray_channels, stray_channels::stop_stray_channels,
         read_files::list_files, read_files::get_file, edit_file::update_file,
         read_files::get_file_history, create_file::create_file, edit_file::delete_file,
         roll_back_file::roll_back_file, direct_content::get_content, direct_content::put_content,

@@ -104,6 +104,8 @@ suite! {
         a_list_of_some_connections_has_full_pages,
         a_channel_is_known_before_its_resource_id,
         a_replaced_channel_is_not_activated,
+        a_stray_channel_is_remembered_once_listed_and_forgotten,
+        the_key_of_channel_tokens_is_made_once,
         an_input_that_fails_again_keeps_its_history,
         of_two_decisions_on_a_dead_letter_one_is_saved,
         a_snapshot_with_a_dead_letter_is_not_missing,

@@ -3,3 +3,4 @@
 mod delivery;
 mod forgery;
 mod renewal;
+mod stray_channels;

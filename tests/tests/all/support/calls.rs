@@ -78,9 +78,13 @@ fn used(request: &Request<Bytes>) -> Vec<(String, String)> {
 fn in_table(operation: &str, body: &Value) -> Vec<(String, String)> {
     let of_table = |what: &Value| {
         assert_eq!(what["TableName"], NAME, "{what}");
-        // The public function may read only channels.
-        let key = what["Key"]["PK"]["S"].as_str().unwrap_or_default();
-        if operation == "GetItem" && key.starts_with("CHANNEL#") {
+        // The public function may read and create only channels.
+        let key = match operation {
+            "GetItem" => &what["Key"]["PK"]["S"],
+            "PutItem" => &what["Item"]["PK"]["S"],
+            _ => &Value::Null,
+        };
+        if key.as_str().unwrap_or_default().starts_with("CHANNEL#") {
             return "channels".to_owned();
         }
         match what["IndexName"].as_str() {

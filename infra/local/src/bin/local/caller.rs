@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use domain::Role;
 use local::gateway::Identity;
-use reqwest::{Client, StatusCode, Url};
+use reqwest::{Client, Method, StatusCode, Url};
 use runtime::Clock;
 use serde_json::Value;
 
@@ -15,7 +15,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// The pause before a request that failed is made again.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// A caller with a token of its own, which is renewed. It only reads.
+/// A caller with a token of its own, which is renewed: a viewer's, unless it posts.
 pub(crate) struct Caller<'a> {
     client: Client,
     arguments: &'a Arguments,
@@ -48,15 +48,32 @@ impl<'a> Caller<'a> {
         path: &str,
         query: &[(&str, String)],
     ) -> Result<Option<Value>, Failure> {
+        self.ask(Method::GET, Role::Viewer, path, query).await
+    }
+
+    /// Posts to a path without a body, as an operator. It is repeated like [`Caller::get`], so what
+    /// it asks for must be the same when it is asked for twice.
+    pub(crate) async fn post(&self, path: &str) -> Result<Option<Value>, Failure> {
+        self.ask(Method::POST, Role::Operator, path, &[]).await
+    }
+
+    async fn ask(
+        &self,
+        method: Method,
+        role: Role,
+        path: &str,
+        query: &[(&str, String)],
+    ) -> Result<Option<Value>, Failure> {
         let url = format!("http://{}{path}", self.arguments.api_addr);
         let url = Url::parse_with_params(&url, query).map_err(|error| one_line(&error))?;
         let mut told = false;
         loop {
             let now = Clock::system().now();
             let identity = Identity::open(&self.arguments.data_dir);
-            let token = identity.and_then(|identity| identity.own_token(Role::Viewer, now));
+            let token = identity.and_then(|identity| identity.own_token(role, now));
             let token = token.map_err(|error| one_line(&error))?;
-            let asked = self.client.get(url.clone()).bearer_auth(token);
+            let asked = self.client.request(method.clone(), url.clone());
+            let asked = asked.bearer_auth(token);
             let why = match asked.send().await {
                 Ok(answer) => {
                     let status = answer.status();

@@ -169,6 +169,13 @@ pub(crate) enum Command {
         #[arg(long, value_name = "FILE")]
         report: Option<PathBuf>,
     },
+    /// Say what is wrong with each connection of a running system, and what mends it. The exit code
+    /// is 1 if anything needs a person.
+    Doctor {
+        /// Stop the channels that Drive notifies and nothing names.
+        #[arg(long)]
+        stop_channels: bool,
+    },
     /// Demonstrate two clients that edit one file, offline and at the same moment, on temporary
     /// data.
     Stories,

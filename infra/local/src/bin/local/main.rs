@@ -5,6 +5,7 @@ mod check_google;
 mod cli;
 mod compare;
 mod demo;
+mod doctor;
 mod drive_source;
 mod run;
 mod verify_acts;
@@ -48,6 +49,9 @@ async fn main() -> ExitCode {
                 ..arguments.clone()
             };
             check_google::check_google(&chosen, share_with.clone(), report.as_deref()).await
+        }
+        Some(cli::Command::Doctor { stop_channels }) => {
+            doctor::doctor(&arguments, *stop_channels).await
         }
         Some(cli::Command::Why { file }) => why::why(&arguments, file.as_deref()).await,
         Some(cli::Command::VerifyActs { files }) => verify_acts::verify_acts(files),

@@ -2,18 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use domain::channel::Stray;
 use domain::operation::ComparisonInterval;
 use domain::{
     Access, Account, AccountId, ChannelId, ConnectionId, ConnectionKey, ContentSettings, Glob,
-    LogId, MimePattern, OperationId, Policies, Policy, Principal, RemovalLimits, Request, Role,
-    Rule, Rules, StorageClass,
+    Jitter, LogId, MimePattern, OperationId, Policies, Policy, Principal, RemovalLimits, Request,
+    Role, Rule, Rules, StorageClass,
 };
 
-use super::super::support::{file, fresh, ms, page, stored};
+use super::super::support::{eventually, file, fresh, ms, page, stored};
 use crate::table::key::Key;
 use crate::{
     Channel, ChannelState, Connection, ConnectionState, Created, DeadLetter, DeadLetterStatus,
-    FailedMessage, Scope, Store, Updated, Written, create_table,
+    FailedMessage, Scope, Store, StrayChannel, Updated, Written, create_table,
 };
 
 pub(crate) fn connection(key: &ConnectionKey) -> Connection {
@@ -304,6 +305,68 @@ pub(crate) async fn a_replaced_channel_is_not_activated(store: &Store) {
         (stored.state, stored.due_at, stored.resource_id),
         (ChannelState::Replaced, ms(9), None)
     );
+}
+
+pub(crate) async fn a_stray_channel_is_remembered_once_listed_and_forgotten(store: &Store) {
+    let key = fresh();
+    let id = channel(&key).id;
+    let first = StrayChannel {
+        id: id.clone(),
+        key: key.clone(),
+        resource_id: "r1".to_owned(),
+        stray: Stray::seen(ms(1_000)),
+    };
+    assert!(store.remember_stray(&first).await.unwrap());
+    let later = StrayChannel {
+        stray: Stray::seen(ms(2_000)),
+        ..first.clone()
+    };
+    assert!(!store.remember_stray(&later).await.unwrap());
+    assert_eq!(store.load_stray(&id).await.unwrap(), Some(first.clone()));
+    assert_eq!(store.load_channel(&id).await.unwrap(), None);
+    eventually(vec![first.clone()], async || {
+        let listed = store.list_strays(&key, &page(9)).await.unwrap();
+        listed.items
+    })
+    .await;
+    let others = store.list_strays(&fresh(), &page(9)).await.unwrap();
+    assert!(others.items.is_empty());
+
+    let postponed = first.stray.not_stopped(ms(700_000), Jitter(0.5));
+    let updated = store.postpone_stray(&id, &postponed).await.unwrap();
+    assert_eq!(updated, Updated::Done);
+    let stored = store.load_stray(&id).await.unwrap().unwrap();
+    assert_eq!((stored.stray.failures, stored.stray), (1, postponed));
+    let mut remains = Vec::new();
+    let mut after = None;
+    loop {
+        let operation = OperationId::parse("op").unwrap();
+        let found = store.find_remains(&key, &operation, after.as_deref());
+        let found = found.await.unwrap();
+        remains.push(found.belongings.counts);
+        after = found.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert!(
+        remains.iter().any(|counts| !counts.is_empty()),
+        "an erasure finds it"
+    );
+    store.forget_stray(&id).await.unwrap();
+    assert_eq!(store.load_stray(&id).await.unwrap(), None);
+    let gone = store.postpone_stray(&id, &postponed).await.unwrap();
+    assert_eq!(gone, Updated::Absent);
+}
+
+pub(crate) async fn the_key_of_channel_tokens_is_made_once(store: &Store) {
+    let made = store.ensure_channel_tokens([1; 32]).await.unwrap();
+    let again = store.ensure_channel_tokens([2; 32]).await.unwrap();
+    let read = store.load_channel_tokens().await.unwrap().unwrap();
+    let (key, id) = (fresh(), ChannelId::fresh(1, 2));
+    let token = made.token(&id, &key);
+    assert_eq!(again.token(&id, &key), token);
+    assert_eq!(read.owner(&id, &token), Some(key));
 }
 
 pub(crate) fn dead_letter(

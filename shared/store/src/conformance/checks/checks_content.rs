@@ -68,6 +68,7 @@ async fn due(store: &Store, key: &ConnectionKey, at: Timestamp) -> Vec<DueItem> 
             DueItem::File(..)
             | DueItem::Log(..)
             | DueItem::Channel(_)
+            | DueItem::StrayChannel(_)
             | DueItem::Operation(..)
             | DueItem::Acts(_)
             | DueItem::DeadLetters(_)
