@@ -1,5 +1,6 @@
 """The rules over what operators meet: alarms that only a person can answer, names, builds, and first deployments that fail."""
 
+import json
 import re
 import tomllib
 
@@ -20,6 +21,8 @@ FOR_A_PERSON = {
 NAME_LENGTHS_MAX = {"AWS::SQS::Queue": ("QueueName", 80), "AWS::Lambda::Function": ("FunctionName", 64)}
 # What is protected against its deletion: a rollback would stop at it.
 PROTECTED = {"Data/Table", "Identity/UserPool"}
+# What a container calls the machine that it runs on.
+HOST_OF_CONTAINERS = "host.docker.internal"
 ARCHITECTURE = re.compile(r"Architecture=(arm64|x86_64)")
 
 
@@ -64,6 +67,23 @@ def sam_knows_one_architecture(system: System) -> list[str]:
     return []
 
 
+def a_container_reaches_this_machine(system: System) -> list[str]:
+    """sam local gives containers a name of this machine, and events/env.json has the services under that name"""
+    wrong = []
+    config = tomllib.loads((system.root / "samconfig.toml").read_text())["default"]
+    for command in ("local_invoke", "local_start_api"):
+        settings = config[command]["parameters"]
+        # The SAM CLI does not give a container the host's network, whatever it is asked.
+        if settings.get("add_host") != [f"{HOST_OF_CONTAINERS}:host-gateway"] or "docker_network" in settings:
+            wrong.append(f"{command} has {settings}")
+    for function, variables in json.loads((system.root / "events/env.json").read_text()).items():
+        for name, value in variables.items():
+            called = name.startswith("AWS_ENDPOINT_URL") or name.endswith("QUEUE_URL") or name in ("DRIVE_URL", "LIVE_ENDPOINT")
+            if called and not value.startswith(f"http://{HOST_OF_CONTAINERS}:"):
+                wrong.append(f"{function} looks for {name} at {value}")
+    return wrong
+
+
 def a_first_deployment_that_fails_leaves_little(system: System) -> list[str]:
     """what outlives the stack is not left behind by a first deployment that fails, unless it is protected"""
     wrong = []
@@ -89,6 +109,7 @@ OPERATION_RULES = [
     what_only_a_person_can_judge_raises_an_alarm,
     the_length_of_a_stacks_name_is_stated,
     sam_knows_one_architecture,
+    a_container_reaches_this_machine,
     a_first_deployment_that_fails_leaves_little,
     saved_queries_look_everywhere,
 ]

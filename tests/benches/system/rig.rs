@@ -100,7 +100,7 @@ impl Rig {
             push_notifications: true,
             socket_times: SocketTimes::default(),
             default_ports: false,
-            serve_aws: false,
+            serve_aws: None,
             hosts: drive_simulator::Hosts::default(),
             webhook_hosts: Reachable::PublicAndLoopback,
             history_days: Some(HISTORY_DAYS),

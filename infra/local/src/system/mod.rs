@@ -3,7 +3,7 @@
 mod functions;
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -67,9 +67,9 @@ pub struct Options {
     pub socket_times: SocketTimes,
     /// True if the services listen on their default ports ([`default_port`]), where those are free.
     pub default_ports: bool,
-    /// True if DynamoDB, SQS and Secrets Manager listen too, for AWS's own tools. S3 always does,
-    /// for presigned URLs.
-    pub serve_aws: bool,
+    /// Where DynamoDB, SQS and Secrets Manager listen too, for AWS's own tools. S3 always listens,
+    /// for presigned URLs: there, or on loopback.
+    pub serve_aws: Option<IpAddr>,
     /// The names under which the API and the services may be called.
     pub hosts: Hosts,
     /// Which hosts webhook endpoints may be on.
@@ -540,7 +540,7 @@ async fn serve_api(
 /// How the services listen.
 struct Sockets {
     default_ports: bool,
-    serve_aws: bool,
+    serve_aws: Option<IpAddr>,
     hosts: Hosts,
 }
 
@@ -565,8 +565,9 @@ async fn serve_services(
 ) -> std::io::Result<BTreeMap<&'static str, String>> {
     let mut urls = BTreeMap::new();
     let default_ports = sockets.default_ports;
+    let address = sockets.serve_aws.unwrap_or(Ipv4Addr::LOCALHOST.into());
     for service in Service::ALL {
-        if service != Service::S3 && !sockets.serve_aws {
+        if service != Service::S3 && sockets.serve_aws.is_none() {
             continue;
         }
         let usual = if default_ports {
@@ -574,8 +575,8 @@ async fn serve_services(
         } else {
             0
         };
-        let listener = match TcpListener::bind((Ipv4Addr::LOCALHOST, usual)).await {
-            Err(_) if default_ports => TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?,
+        let listener = match TcpListener::bind((address, usual)).await {
+            Err(_) if default_ports => TcpListener::bind((address, 0)).await?,
             bound => bound?,
         };
         let name = match service {

@@ -179,6 +179,22 @@ fn regression_aws_services_listen_on_request_and_answer_signed_requests() {
             200
         );
         local.kill().await;
+
+        // Where a container reaches them, under the name that it knows this machine by.
+        let name = "host.docker.internal";
+        let asked = ["--serve-aws=127.0.0.2", "--allow-host", name];
+        let local = Local::start(folder.path(), &asked).await;
+        for (service, url) in local.ready["aws"].as_object().unwrap() {
+            let url = url.as_str().unwrap();
+            assert!(url.starts_with("http://127.0.0.2:"), "{service}: {url}");
+            let named = local.http.get(url).header("host", name);
+            assert_ne!(
+                status(named).await,
+                421,
+                "{service}: it is a name of this machine"
+            );
+        }
+        local.kill().await;
     });
 }
 

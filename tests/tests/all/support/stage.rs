@@ -62,11 +62,11 @@ impl Stage {
         let drive_url = serve(&simulator).await;
         let (mut addresses, mut current) = (BTreeMap::new(), BTreeMap::new());
         for (service, placeholder) in [
-            (Service::Dynamodb, "http://127.0.0.1:3002"),
-            (Service::Sqs, "http://127.0.0.1:3003"),
-            (Service::S3, "http://127.0.0.1:3004"),
-            (Service::Secrets, "http://127.0.0.1:3005"),
-            (Service::Sockets, "http://127.0.0.1:3006"),
+            (Service::Dynamodb, "http://host.docker.internal:3002"),
+            (Service::Sqs, "http://host.docker.internal:3003"),
+            (Service::S3, "http://host.docker.internal:3004"),
+            (Service::Secrets, "http://host.docker.internal:3005"),
+            (Service::Sockets, "http://host.docker.internal:3006"),
         ] {
             let slot = Arc::new(RwLock::new(Router::new()));
             let behind = Arc::clone(&slot);
@@ -83,7 +83,7 @@ impl Stage {
             tokio::spawn(aws::serve::serve(listener, served, hosts, forever));
             current.insert(service, slot);
         }
-        addresses.insert("http://127.0.0.1:3001", drive_url.clone());
+        addresses.insert("http://host.docker.internal:3001", drive_url.clone());
         Self {
             simulator,
             drive_url,

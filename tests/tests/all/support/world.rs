@@ -196,7 +196,7 @@ impl World {
             tenant_limits: setup.limits,
             socket_times: setup.socket_times,
             default_ports: false,
-            serve_aws: false,
+            serve_aws: None,
             hosts: drive_simulator::Hosts::default(),
             webhook_hosts: Reachable::PublicAndLoopback,
         };

@@ -1,6 +1,6 @@
 //! The command line, and output for users.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
@@ -57,9 +57,11 @@ pub(crate) struct Arguments {
     #[arg(long, conflicts_with = "no_content")]
     pub(crate) compress: bool,
     /// Serve DynamoDB, SQS and Secrets Manager too, for AWS's own tools; the file `aws.env` of the
-    /// data directory has the keys.
-    #[arg(long)]
-    pub(crate) serve_aws: bool,
+    /// data directory has the keys. With an address, all services listen there, where containers
+    /// reach them: `--serve-aws=172.17.0.1`.
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, require_equals = true,
+        default_missing_value = "127.0.0.1")]
+    pub(crate) serve_aws: Option<IpAddr>,
     /// Name of this machine under which its servers may be called, besides localhost and addresses.
     #[arg(long, value_name = "NAME")]
     pub(crate) allow_host: Vec<String>,
@@ -88,18 +90,24 @@ impl Arguments {
         for (option, address, used, what) in [
             (
                 "--api-addr",
-                self.api_addr,
+                self.api_addr.ip(),
                 true,
                 "tokens and data pass unencrypted",
             ),
             (
                 "--drive-addr",
-                self.drive_addr,
+                self.drive_addr.ip(),
                 simulated,
                 "anyone may act as any person there",
             ),
+            (
+                "--serve-aws",
+                self.serve_aws.unwrap_or(Ipv4Addr::LOCALHOST.into()),
+                true,
+                "requests are signed, and what they read and write is not encrypted",
+            ),
         ] {
-            if used && !address.ip().is_loopback() {
+            if used && !address.is_loopback() {
                 eprintln!(
                     "local: warning: other machines can reach {address} ({option}), over plain \
                      HTTP: {what}"

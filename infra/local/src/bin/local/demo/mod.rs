@@ -79,7 +79,7 @@ impl Stage {
             tenant_limits: local_limits(),
             socket_times: SocketTimes::default(),
             default_ports: false,
-            serve_aws: false,
+            serve_aws: None,
             hosts: arguments.hosts(),
             webhook_hosts: Reachable::PublicAndLoopback,
         };
