@@ -6,7 +6,7 @@ use domain::content::StoredObject;
 use domain::{
     ConnectionKey, Context, FileId, FileRecord, Policies, Revision, Timestamp, Transition,
 };
-use store::{Attempt, Committed, Connection, Nonce, Store};
+use store::{Attempt, Committed, Connection, Nonce, RECORD_BYTES_MAX, Store};
 
 use crate::Deps;
 use crate::content::content_condition::ContentCondition;
@@ -186,10 +186,6 @@ fn as_stored(transition: Transition, before: &FileRecord, deps: &Deps) -> Transi
     transition.caused_by(deps.store.cause())
 }
 
-/// The largest record that an edit may make, in bytes. An item may have 400,000: the rest is for
-/// what Drive reports, and for what is being sent.
-const RECORD_BYTES_MAX: usize = 350_000;
-
 /// Refuses an edit that leaves too little room in the file's record. An edit that makes the record
 /// smaller is always possible.
 fn require_room(
@@ -198,13 +194,11 @@ fn require_room(
     after: &FileRecord,
 ) -> Result<(), Problem> {
     let bytes = Store::record_bytes(key, after)?;
-    let grows = || {
-        Ok::<_, Problem>(match before {
-            Some(before) => bytes > Store::record_bytes(key, before)?,
-            None => true,
-        })
+    let fits = match before {
+        Some(before) => Store::has_room(key, before, after)?,
+        None => bytes <= RECORD_BYTES_MAX,
     };
-    if bytes > RECORD_BYTES_MAX && grows()? {
+    if !fits {
         let detail = format!(
             "the file's record would have {bytes} bytes, of at most {RECORD_BYTES_MAX}: \
              shorten its texts, or wait until what is owed has reached Drive"

@@ -184,6 +184,7 @@ mod endpoints {
     pub(crate) mod allowed_hosts;
     pub(crate) mod event_type_word;
     pub(crate) mod manage_webhooks;
+    pub(crate) mod resolvers;
     pub(crate) mod webhook_actions;
     pub(crate) mod webhook_body;
     pub(crate) mod webhook_path;

@@ -13,8 +13,8 @@ mod webhooks;
 use ::webhooks::{Client, PostError, RootSecret, Rules, TIMEOUT, system_lookup};
 use aws_lambda_events::event::apigw::ApiGatewayWebsocketProxyRequest;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
-use domain::Cause;
 use domain::live::SocketId;
+use domain::{Cause, ConnectionKey};
 use runtime::{Clock, Deadline, Entropy, Settings, SettingsError, telemetry};
 use serde_json::{Value, json};
 use store::Store;
@@ -54,6 +54,8 @@ pub struct Deps {
     pub wakes: Queue,
     /// The queue of wakes of webhook endpoints, which is consumed. What is left receives another.
     pub deliver: Queue,
+    /// The queue of pushes, for what the decision of a resolver owes.
+    pub pushes: Queue,
     /// The client that posts to endpoints.
     pub endpoints: Client,
     /// The secret that signing secrets are derived from.
@@ -80,6 +82,7 @@ impl Deps {
             sockets: Sockets::at(&aws, &settings.required("LIVE_ENDPOINT")?),
             wakes: Queue::from_setting(&sqs, settings, "LIVE_QUEUE_URL")?,
             deliver: Queue::from_setting(&sqs, settings, "DELIVER_QUEUE_URL")?,
+            pushes: Queue::from_setting(&sqs, settings, "PUSH_WAKES_QUEUE_URL")?,
             endpoints: Client::new(rules, system_lookup(), TIMEOUT)?,
             webhook_key: RootSecret::new(secrets, settings.required("WEBHOOK_KEY_SECRET")?),
             clock: Clock::system(),
@@ -93,6 +96,7 @@ impl Deps {
             store: self.store.caused_by(cause),
             wakes: self.wakes.caused_by(cause),
             deliver: self.deliver.caused_by(cause),
+            pushes: self.pushes.caused_by(cause),
             ..self.clone()
         }
     }
@@ -148,7 +152,8 @@ fn is_of(queue: &Queue, arn: &str) -> bool {
     arn.rsplit(':').next() == queue.url().rsplit('/').next()
 }
 
-/// Handles a batch of wakes of webhook endpoints. Each group is one endpoint.
+/// Handles a batch of wakes of webhook endpoints. Each group is one endpoint: what it is delivered,
+/// or the conflicts that it is asked about, one after another.
 pub async fn handle_deliveries(
     event: SqsEvent,
     deadline: Deadline,
@@ -165,8 +170,18 @@ pub async fn handle_deliveries(
     };
     let process = |received: ReceivedMessage, wake: DeliveryWake, cause| async move {
         let deps = &deps.caused_by(cause);
-        let delivered = Box::pin(webhooks::deliver(&wake, deadline, deps)).await;
-        match delivered.map_err(Failure::Retry)? {
+        let again = match &wake.conflict {
+            None => Box::pin(webhooks::deliver(&wake, deadline, deps)).await,
+            Some((connection, id)) => {
+                let key = &ConnectionKey {
+                    tenant: wake.tenant.clone(),
+                    connection: connection.clone(),
+                };
+                let asked = Box::pin(webhooks::ask(key, id, deadline, deps)).await;
+                asked.map(|()| None)
+            }
+        };
+        match again.map_err(Failure::Retry)? {
             Some(after_millis) if received.receives <= KEPT_RECEIVES_MAX => {
                 Err(Failure::Later { after_millis })
             }

@@ -93,6 +93,7 @@ impl Live {
             sockets: Sockets::new(&Client::from_conf(config.build())),
             wakes: world.queue(WAKES),
             deliver: world.queue("deliver.fifo"),
+            pushes: world.queue("push-wakes.fifo"),
             endpoints: ::webhooks::Client::disconnected(),
             webhook_key: ::webhooks::RootSecret::new(world.secrets(), "drivesync-webhooks"),
             clock: world.clock.clone(),

@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use domain::ConnectionKey;
 use domain::event::{Epoch, Event, LogEnd, TableMark};
+use domain::{AskDuty, ConflictRecord, ConnectionKey};
 use futures_util::{StreamExt as _, stream};
 use runtime::telemetry;
 use sha2::{Digest as _, Sha256};
 use store::{Appending, Nonce, StoreError};
 use tokio::time::{Instant, sleep, timeout};
 use worker::WorkError;
-use worker::queue::{wake_endpoint, wake_readers};
+use worker::queue::{wake_endpoint, wake_readers, wake_resolver};
 
 use crate::{Deps, is_earlier};
 
@@ -135,6 +135,32 @@ async fn wake_endpoints(key: &ConnectionKey, deps: &Deps) {
         connection = %key, error, metric = "webhook_wake_failed",
         "could not wake webhook endpoints"
     );
+}
+
+/// Wakes the resolver that is to be asked about a conflict, if the conflict has opened or moved. A
+/// wake that is lost is only logged: the index of due items has the conflict.
+pub(crate) async fn wake_resolver_of(
+    key: &ConnectionKey,
+    before: Option<&ConflictRecord>,
+    after: &ConflictRecord,
+    deps: &Deps,
+) {
+    let Some(asked) = &after.asked else {
+        return;
+    };
+    let now = deps.clock.now();
+    if asked.duty(now) != AskDuty::Ask || before.is_some_and(|before| before.moves == after.moves) {
+        return;
+    }
+    let endpoint = &asked.question.resolver.endpoint;
+    let woken = wake_resolver(&deps.deliver, key, &after.id, endpoint, now);
+    if let Err(error) = woken.await {
+        let error = telemetry::chain(&error);
+        tracing::warn!(
+            connection = %key, error, metric = "webhook_wake_failed",
+            "could not wake the resolver of a conflict"
+        );
+    }
 }
 
 /// Appends until it succeeds, or can't.

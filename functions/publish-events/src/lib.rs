@@ -185,6 +185,9 @@ impl Batch {
         let Some(change) = read::read(record, &key, &kind, deps).await? else {
             return Ok(());
         };
+        if let Change::Conflict { before, after } = &change {
+            append::wake_resolver_of(&key, before.as_deref(), after, deps).await;
+        }
         if tells {
             let events = self.events(&change, &kind, &connection, at, deps).await?;
             if !events.is_empty() {

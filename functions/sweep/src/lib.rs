@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use domain::rate_limit::CallKind;
-use domain::{Cause, ConnectionKey, FileId, LogId};
+use domain::{Cause, ConflictId, ConnectionKey, FileId, LogId};
 use futures_util::{StreamExt as _, stream};
 use objects::Objects;
 use runtime::{Clock, Deadline, Entropy, Settings, telemetry};
@@ -31,7 +31,7 @@ use store::{
 };
 use throttle::{DriveFactory, WaitBudget};
 use tracing::Instrument as _;
-use worker::queue::wake_endpoint;
+use worker::queue::{wake_endpoint, wake_resolver};
 use worker::{ConnectError, ContentQueues, Queue, Services, SnapshotQueues, WakeQueues, WorkError};
 
 /// Timeouts of Drive calls. The function has a minute for many items.
@@ -254,6 +254,10 @@ async fn process_item(item: DueItem, deps: &Deps) {
             let wake = wake_endpoint(&deps.wakes.deliver, &tenant, &id, deps.clock.now());
             ("webhook", wake.await.map_err(Into::into))
         }
+        DueItem::Conflict(key, id) => (
+            "resolver",
+            Box::pin(wake_resolver_if_due(&key, &id, deps)).await,
+        ),
         DueItem::DeadLetters(key) => (
             "dead_letters",
             Box::pin(redrive_letters::redrive_due(&key, deps)).await,
@@ -279,6 +283,22 @@ async fn process_item(item: DueItem, deps: &Deps) {
     if let Err(error) = done {
         report(what, &error);
     }
+}
+
+/// Wakes the resolver of a conflict that is still to be asked.
+async fn wake_resolver_if_due(
+    key: &ConnectionKey,
+    id: &ConflictId,
+    deps: &Deps,
+) -> Result<(), WorkError> {
+    let now = deps.clock.now();
+    let conflict = deps.store.load_conflict(key, id).await?;
+    let asked = conflict.and_then(|conflict| conflict.asked);
+    if let Some(asked) = asked.filter(|asked| asked.due_at().is_some_and(|at| at <= now)) {
+        let endpoint = &asked.question.resolver.endpoint;
+        wake_resolver(&deps.wakes.deliver, key, id, endpoint, now).await?;
+    }
+    Ok(())
 }
 
 fn report(what: &str, error: &WorkError) {

@@ -31,13 +31,14 @@ mod tests;
 
 pub use access::{
     ACCESS_ENTRIES_MAX, Access, OWN_DOMAINS_MAX, PRINCIPAL_NAME_BYTES_MAX, Principal, Role,
-    claim_texts, effective_role, is_domain, is_outside, own_domains, role_of_claim, role_of_scopes,
-    shares_outside,
+    claim_texts, effective_role, is_domain, is_outside, move_shares_outside, own_domains,
+    role_of_claim, role_of_scopes, shares_outside,
 };
 pub use audit::{Difference, Drift, InconsistencyCount, InconsistencyKind, drift};
 pub use conflict::{
-    Choice, ConflictId, ConflictRecord, ConflictStatus, Decider, FolderPolicies, Policies, Policy,
-    Resolution, decide,
+    AnswerRefused, AskCourse, AskDuty, Asked, Choice, ConflictId, ConflictRecord, ConflictStatus,
+    Decider, FolderPolicies, NoDecision, Policies, Policy, Question, Resolution, Resolver,
+    SECONDS_MAX, decide,
 };
 pub use content::{
     CONTENT_PATTERNS_MAX, CONTENT_SIZE_BYTES_LIMIT, CONTENT_SIZE_BYTES_MAX, ContentSettings,

@@ -2,12 +2,13 @@
 
 use domain::content::ContentHash;
 use domain::{
-    ChannelId, ConnectionId, ConnectionKey, EndpointId, FileId, LogId, OperationId, TenantId,
-    Timestamp,
+    ChannelId, ConflictId, ConnectionId, ConnectionKey, EndpointId, FileId, LogId, OperationId,
+    TenantId, Timestamp,
 };
 
 use crate::dead_letter::redrive_schedule::REDRIVE;
 use crate::event::log_state::EVENT_LOG;
+use crate::file::conflict_item::id_of;
 use crate::log::stray_channels::STRAY;
 use crate::table::key::{CONTENT, HEAD, Index, Key, META, OBJECT, due_pk, millis_13};
 use crate::table::range::Range;
@@ -44,6 +45,8 @@ pub enum DueItem {
     EventLog(ConnectionKey),
     /// A webhook endpoint to be looked at, or delivered to again.
     Webhook(TenantId, EndpointId),
+    /// A conflict whose resolver is to be asked.
+    Conflict(ConnectionKey, ConflictId),
     /// An item of a kind that this build does not know: newer code wrote it.
     Unknown {
         /// Its partition key.
@@ -133,6 +136,11 @@ fn known(key: &Key) -> Option<DueItem> {
             connection(t, c)?,
             FileId::parse(file).ok()?,
         )),
+        (["T", t, "F", c, _], ["CONFLICT", ..]) => {
+            let connection = connection(t, c)?;
+            let id = id_of(&connection, key).ok()?;
+            Some(DueItem::Conflict(connection, id))
+        }
         (["T", t, "O", hash], [OBJECT]) => {
             let hash = ContentHash::parse(hash).ok()?;
             Some(DueItem::Object(TenantId::parse(t).ok()?, hash))

@@ -1,6 +1,7 @@
 //! Records of files, their conflicts, their history and their lists.
 
 pub(crate) mod ancestry;
+pub(crate) mod asked_item;
 pub(crate) mod commit;
 pub(crate) mod conflict_item;
 pub(crate) mod file_item;

@@ -42,7 +42,7 @@ pub use exported::{Exported, ExportedPage};
 pub use fairness::read_meter::ReadMeter;
 pub use fairness::slots_item::{Admission, StoredSlots};
 pub use fairness::tenant_rates_item::StoredTenantRates;
-pub use file::commit::{Committed, Nonce};
+pub use file::commit::{Committed, Nonce, RECORD_BYTES_MAX};
 pub use file::history::HistoryEntry;
 pub use file::index_state::{IndexDefect, Indexed};
 pub use file::lists::{Attention, ConflictFilter, ConflictState, IntentStatus, Tombstones};

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use domain::Timestamp;
 use domain::webhook::{EndpointUrl, Reachable};
 use futures_util::future::BoxFuture;
@@ -20,6 +20,20 @@ const CONNECT: Duration = Duration::from_secs(5);
 const HEADERS_MAX: usize = 64;
 /// The longest `Retry-After` that is understood, in seconds: 10 days.
 const RETRY_AFTER_SECONDS_MAX: u64 = 10 * 86_400;
+
+/// The response to a question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its body; `None` if it is larger than what is read.
+    pub body: Option<Bytes>,
+}
+
+/// The most bytes of a response's body that are read. A request without it is answered by the head
+/// of the response alone.
+#[derive(Debug, Clone, Copy)]
+struct BodyBytesMax(usize);
 
 /// The head of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,10 +61,11 @@ pub enum PostError {
     NoAnswer(#[source] Box<dyn Error + Send + Sync>),
 }
 
-/// Sends a request, and returns the head of the response. In tests it is a closure that calls a
+/// Sends a request, and returns the response: with its body if that is wanted and not larger than
+/// what is read. In tests it is a closure that calls a
 /// server in the same process.
 pub type Transport = Arc<
-    dyn Fn(Request<Bytes>) -> BoxFuture<'static, Result<http::Response<()>, PostError>>
+    dyn Fn(Request<Bytes>) -> BoxFuture<'static, Result<http::Response<Option<Bytes>>, PostError>>
         + Send
         + Sync,
 >;
@@ -145,15 +160,48 @@ impl Client {
         body: Bytes,
         now: Timestamp,
     ) -> Result<Answer, PostError> {
-        self.rules.check(url)?;
-        let request = Request::post(url.as_str()).body(body);
-        let mut request = request.map_err(|error| PostError::NotConnected(error.into()))?;
-        *request.headers_mut() = headers;
+        let request = self.request(url, headers, body)?;
         let answer = (self.transport)(request).await?;
         Ok(Answer {
             status: answer.status(),
             retry_after_seconds: retry_after_seconds(answer.headers(), now),
         })
+    }
+
+    /// Posts a body to a URL, and reads at most `bytes_max` of what is answered, which must be there
+    /// within a time, and within that of the client.
+    ///
+    /// # Errors
+    /// [`PostError`] if there is no response, or not all of it. A response of any status is one.
+    pub async fn ask(
+        &self,
+        url: &EndpointUrl,
+        headers: HeaderMap,
+        body: Bytes,
+        (bytes_max, within): (usize, Duration),
+    ) -> Result<Reply, PostError> {
+        let mut request = self.request(url, headers, body)?;
+        request.extensions_mut().insert(BodyBytesMax(bytes_max));
+        let answer = tokio::time::timeout(within, (self.transport)(request));
+        let answer = answer.await.map_err(|_| PostError::Timeout)??;
+        Ok(Reply {
+            status: answer.status(),
+            body: answer.into_body(),
+        })
+    }
+
+    /// Returns a request to an endpoint that the rules allow.
+    fn request(
+        &self,
+        url: &EndpointUrl,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Request<Bytes>, PostError> {
+        self.rules.check(url)?;
+        let request = Request::post(url.as_str()).body(body);
+        let mut request = request.map_err(|error| PostError::NotConnected(error.into()))?;
+        *request.headers_mut() = headers;
+        Ok(request)
     }
 }
 
@@ -196,14 +244,25 @@ impl Resolve for Guard {
 async fn send(
     client: &reqwest::Client,
     request: Request<Bytes>,
-) -> Result<http::Response<()>, PostError> {
+) -> Result<http::Response<Option<Bytes>>, PostError> {
+    let wanted = request.extensions().get::<BodyBytesMax>().copied();
     let request = reqwest::Request::try_from(request).map_err(failed)?;
-    let answer = client.execute(request).await.map_err(failed)?;
-    let mut head = http::Response::new(());
+    let mut answer = client.execute(request).await.map_err(failed)?;
+    let mut head = http::Response::new(None);
     *head.status_mut() = answer.status();
     *head.headers_mut() = answer.headers().clone();
-    // The body is never read: the connection is closed.
-    drop(answer);
+    let Some(BodyBytesMax(bytes_max)) = wanted else {
+        // The body is never read: the connection is closed.
+        return Ok(head);
+    };
+    let mut body = BytesMut::new();
+    while let Some(chunk) = answer.chunk().await.map_err(failed)? {
+        if body.len() + chunk.len() > bytes_max {
+            return Ok(head);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    *head.body_mut() = Some(body.freeze());
     Ok(head)
 }
 

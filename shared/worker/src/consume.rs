@@ -89,8 +89,8 @@ impl Failure {
     }
 }
 
-/// A wake: a message without data.
-pub trait Wake: Sized {
+/// A wake: a message without data. Equal ones mean the same.
+pub trait Wake: Sized + PartialEq {
     /// Reads a message body.
     ///
     /// # Errors
@@ -128,8 +128,9 @@ impl Wake for DeliveryWake {
 }
 
 impl Consumer<'_> {
-    /// Consumes a batch of wakes, its groups concurrently. All wakes of a group mean the same, so
-    /// `process` receives the newest one only, with the cause of the group. A processed group is
+    /// Consumes a batch of wakes, its groups concurrently. Of the wakes of a group that are equal,
+    /// `process` receives the newest one only; it receives those that differ one after another, all
+    /// with the cause of the group. A processed group is
     /// acknowledged while others are being processed, so that its next wake is not delayed by them.
     pub async fn consume<W: Wake, F>(
         &self,
@@ -197,14 +198,17 @@ impl Consumer<'_> {
             Ok(wakes) => wakes,
             Err(failed) => return failed,
         };
-        let Some((received, wake)) = wakes.pop() else {
-            return GroupResult::Processed;
-        };
-        let key = wake.key().cloned();
-        match process(received.clone(), wake, cause).await {
-            Ok(()) => GroupResult::Processed,
-            Err(failure) => on_behalf.handle(failure, key.as_ref(), received).await,
+        while let Some((received, wake)) = wakes.pop() {
+            wakes.retain(|(_, other)| *other != wake);
+            let key = wake.key().cloned();
+            if let Err(failure) = process(received.clone(), wake, cause).await {
+                let handled = on_behalf.handle(failure, key.as_ref(), received).await;
+                if handled != GroupResult::Processed {
+                    return handled;
+                }
+            }
         }
+        GroupResult::Processed
     }
 
     /// Reads the messages of a group, and parks those that are unreadable.

@@ -7,7 +7,9 @@ use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::event::LogEnd;
-use domain::{Cause, ConnectionKey, EndpointId, FileId, LogId, OperationId, TenantId, Timestamp};
+use domain::{
+    Cause, ConflictId, ConnectionKey, EndpointId, FileId, LogId, OperationId, TenantId, Timestamp,
+};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use sha2::{Digest, Sha256};
 
@@ -289,10 +291,34 @@ pub async fn wake_endpoint(
     let body = DeliveryWake {
         tenant: tenant.clone(),
         endpoint: endpoint.clone(),
+        conflict: None,
     };
     let group = endpoint_group(tenant, endpoint);
     let window = coalescing_window(now).to_string();
     queue.send(body.to_body(), group, window).await
+}
+
+/// Wakes the resolver of a conflict through a given queue: it is asked.
+///
+/// # Errors
+/// [`QueueError`] if SQS did not confirm it. The index of due items has the conflict in any case.
+pub async fn wake_resolver(
+    queue: &Queue,
+    key: &ConnectionKey,
+    conflict: &ConflictId,
+    endpoint: &EndpointId,
+    now: Timestamp,
+) -> Result<(), QueueError> {
+    let body = DeliveryWake {
+        tenant: key.tenant.clone(),
+        endpoint: endpoint.clone(),
+        conflict: Some((key.connection.clone(), conflict.clone())),
+    };
+    // One question at a time for each resolver, so that a slow one delays nobody else.
+    let group = bounded(&format!("{}.{endpoint}.resolver", key.tenant));
+    let body = body.to_body();
+    let id = digest(&format!("{body}/{}", coalescing_window(now)));
+    queue.send(body, group, id).await
 }
 
 /// Returns the number of the coalescing window that contains a time: the deduplication id of a wake

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use axum::response::Response;
-use domain::{Choice, ConflictRecord, ConflictStatus, Field, Keeping, Resolution, Value};
+use domain::{
+    AskCourse, Choice, ConflictRecord, ConflictStatus, Field, Keeping, Resolution, Value,
+};
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
 use utoipa::ToSchema;
@@ -45,6 +47,9 @@ pub(crate) struct ConflictView {
     closed_at: Option<String>,
     /// The decision, if there was one.
     resolution: Option<ResolutionView>,
+    /// The webhook that is asked to decide it, if a policy says so. A person may decide all the time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resolver: Option<ConflictResolverView>,
     /// True if it is open and its file is out of scope: it can't be resolved until the file is in
     /// scope again.
     #[serde(rename = "held", skip_serializing_if = "Option::is_none")]
@@ -89,6 +94,70 @@ pub(crate) struct ResolutionView {
     reason: Option<String>,
 }
 
+/// What a conflict's resolver is asked, and what came of it.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ConflictResolver)]
+struct ConflictResolverView {
+    /// The webhook's id.
+    endpoint: String,
+    status: ResolverStatusView,
+    /// When the sides became those that it is asked about.
+    asked_at: String,
+    /// When its time is over.
+    until: String,
+    /// For `undecided`: the reason, as a name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    /// For `undecided`: the reason in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+}
+
+/// `waiting`: for its answer. `decided`: its answer decided the conflict. `undecided`: a person
+/// decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = ResolverStatus)]
+enum ResolverStatusView {
+    Waiting,
+    Decided,
+    Undecided,
+}
+
+impl ConflictResolverView {
+    /// Returns what came of asking, unless the conflict ended otherwise.
+    fn of(conflict: &ConflictRecord) -> Option<Self> {
+        let asked = conflict.asked.as_ref()?;
+        let open = conflict.status == ConflictStatus::Open;
+        let (status, left) = match &asked.course {
+            AskCourse::Owed { .. } | AskCourse::Sending { .. } if open => {
+                (ResolverStatusView::Waiting, None)
+            }
+            AskCourse::Left { why, detail, .. } if open => {
+                let words = match detail {
+                    Some(detail) => format!("{}: {detail}", why.words()),
+                    None => why.words().to_owned(),
+                };
+                let said = format!("the resolver did not decide: {words}");
+                (ResolverStatusView::Undecided, Some((why.label(), said)))
+            }
+            AskCourse::Answered { .. } => (ResolverStatusView::Decided, None),
+            AskCourse::Owed { .. } | AskCourse::Sending { .. } | AskCourse::Left { .. } => {
+                return None;
+            }
+        };
+        let (reason, detail) = left.unzip();
+        Some(Self {
+            endpoint: asked.question.resolver.endpoint.to_string(),
+            status,
+            asked_at: asked.question.asked_at.to_string(),
+            until: asked.question.until().to_string(),
+            reason,
+            detail,
+        })
+    }
+}
+
 impl ConflictView {
     /// The view of a conflict. An open one waits while its file is out of scope.
     pub(crate) fn new(conflict: &ConflictRecord, out_of_scope: bool) -> Self {
@@ -128,6 +197,7 @@ impl ConflictView {
             opened_at: conflict.opened_at.to_string(),
             closed_at,
             resolution,
+            resolver: ConflictResolverView::of(conflict),
             out_of_scope: (out_of_scope && conflict.status == ConflictStatus::Open).then_some(true),
             cause: conflict.cause.map(|cause| cause.to_string()),
         }
@@ -300,6 +370,7 @@ mod tests {
             owed: BTreeMap::new(),
             opened_at: at,
             keeping: None,
+            asked: None,
             status: ConflictStatus::Resolved(Resolution {
                 choice: Choice::App,
                 value: Value::text("b"),

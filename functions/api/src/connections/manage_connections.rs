@@ -20,6 +20,7 @@ use crate::connections::connection_view::ConnectionView;
 use crate::connections::drive_access::check_access;
 use crate::connections::limits_body::require_allowed;
 use crate::described::query::Params;
+use crate::endpoints::resolvers::require_resolvers;
 use crate::erasures::erase_tenants::refuse_while_erasing;
 use crate::fairness::admission::{self, Wanted};
 use crate::http::acts;
@@ -111,6 +112,8 @@ pub(crate) async fn create_connection(
         // Drawn anew, never derived: the records of a deleted connection must not come back.
         connection: ConnectionId::fresh(deps.entropy.next()),
     };
+    let named = &settings.policies;
+    require_resolvers(&deps, &caller, &key.connection, named, None).await?;
     let access = check_access(&deps, &caller.tenant, &settings, &scope, &log).await?;
     let connection = Connection {
         key,
@@ -226,6 +229,8 @@ pub(crate) async fn update_connection(
         let settings = patched(&connection, members.clone(), secrets)?;
         let limits = deps.budgets.limits();
         require_allowed(&settings.limits, Some(&connection.limits), limits)?;
+        let (id, before) = (&connection.key.connection, &connection.policies);
+        require_resolvers(deps, caller, id, &settings.policies, Some(before)).await?;
         let mut my_drive = connection.my_drive.clone();
         let mut account = connection.account.clone();
         let mut replaced = false;

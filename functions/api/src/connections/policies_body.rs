@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::{Field, FileId, FolderPolicies, Policies, Policy};
+use domain::{EndpointId, Field, FileId, FolderPolicies, Policies, Policy, Resolver};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -57,7 +57,7 @@ struct FolderPoliciesBody {
 }
 
 /// The policy that decides a conflict.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 #[schema(as = Policy)]
 enum PolicyBody {
@@ -80,6 +80,17 @@ enum PolicyBody {
     /// Both contents are kept: Drive's in the file, the application's in a second file that is
     /// named as a conflicted copy. Only for `content`.
     KeepBoth,
+    /// A resolver of your own: the conflict is posted to a webhook, whose answer decides it like a
+    /// person, but shares nothing beyond the connection's own domains. Without a valid answer in
+    /// time a person decides, who may do so meanwhile as well.
+    Webhook {
+        /// The id of a webhook of the tenant that includes the connection.
+        endpoint: String,
+        /// The seconds that it has for an answer, from the time at which the conflict opened or
+        /// changed: 1 to 86,400.
+        #[schema(minimum = 1, maximum = 86_400)]
+        seconds_max: u32,
+    },
 }
 
 impl From<&Policies> for PoliciesBody {
@@ -121,6 +132,10 @@ impl From<&Policy> for PolicyBody {
             },
             Policy::MostRestrictive => Self::MostRestrictive,
             Policy::KeepBoth => Self::KeepBoth,
+            Policy::Webhook(resolver) => Self::Webhook {
+                endpoint: resolver.endpoint.to_string(),
+                seconds_max: resolver.seconds_max,
+            },
         }
     }
 }
@@ -139,6 +154,7 @@ impl PoliciesBody {
             let policies = FolderPolicies {
                 default: body
                     .default
+                    .as_ref()
                     .map(|policy| checked_default(policy, &at))
                     .transpose()?,
                 fields: checked_fields(&body.fields, &at)?,
@@ -146,7 +162,7 @@ impl PoliciesBody {
             Ok((folder, policies))
         };
         Ok(Policies {
-            default: checked_default(self.default, "/policies")?,
+            default: checked_default(&self.default, "/policies")?,
             fields: checked_fields(&self.fields, "/policies")?,
             folders: self
                 .folders
@@ -162,7 +178,7 @@ fn not_allowed(detail: impl Into<String>, at: &str) -> Problem {
 }
 
 /// Checks a policy of all fields, of the policies at `at`.
-fn checked_default(policy: PolicyBody, at: &str) -> Result<Policy, Problem> {
+fn checked_default(policy: &PolicyBody, at: &str) -> Result<Policy, Problem> {
     let at = format!("{at}/default");
     match policy {
         PolicyBody::MostRestrictive => Err(not_allowed(ONLY_ROLES, &at)),
@@ -170,7 +186,8 @@ fn checked_default(policy: PolicyBody, at: &str) -> Result<Policy, Problem> {
         PolicyBody::Manual
         | PolicyBody::DriveWins
         | PolicyBody::AppWins
-        | PolicyBody::LastWriterWins { .. } => Ok(policy.policy()),
+        | PolicyBody::LastWriterWins { .. }
+        | PolicyBody::Webhook { .. } => policy.policy(&at),
     }
 }
 
@@ -197,23 +214,37 @@ fn checked_fields(
         if *policy == PolicyBody::KeepBoth && field != Some(Field::Content) {
             return Err(not_allowed(ONLY_CONTENT, &at));
         }
-        fields.insert(label.clone(), policy.policy());
+        fields.insert(label.clone(), policy.policy(&at)?);
     }
     Ok(fields)
 }
 
 impl PolicyBody {
-    fn policy(self) -> Policy {
-        match self {
+    /// Returns the policy that stands at `at`.
+    fn policy(&self, at: &str) -> Result<Policy, Problem> {
+        Ok(match self {
             Self::Manual => Policy::Manual,
             Self::DriveWins => Policy::DriveWins,
             Self::AppWins => Policy::AppWins,
             Self::MostRestrictive => Policy::MostRestrictive,
             Self::KeepBoth => Policy::KeepBoth,
             Self::LastWriterWins { window_seconds } => Policy::LastWriterWins {
-                window_millis: i64::from(window_seconds) * 1_000,
+                window_millis: i64::from(*window_seconds) * 1_000,
             },
-        }
+            Self::Webhook {
+                endpoint,
+                seconds_max,
+            } => {
+                let id = EndpointId::parse(endpoint).map_err(|why| {
+                    let detail = format!("the id of the webhook is {why}");
+                    not_allowed(detail, &format!("{at}/webhook/endpoint"))
+                })?;
+                Policy::Webhook(Resolver {
+                    endpoint: id,
+                    seconds_max: *seconds_max,
+                })
+            }
+        })
     }
 }
 
@@ -242,8 +273,13 @@ mod tests {
                 "permissions": "most_restrictive",
                 "permissions.anyone": "drive_wins",
                 "content": "keep_both",
+                "description": {"webhook": {"endpoint": "w_1", "seconds_max": 60}},
             },
             "folders": {
+                "1ghi": {
+                    "default": {"webhook": {"endpoint": "w_2", "seconds_max": 86_400}},
+                    "fields": {},
+                },
                 "1abc": {"default": "drive_wins", "fields": {"content": "keep_both"}},
                 "1def": {"fields": {"permissions": "most_restrictive"}},
             },
@@ -301,6 +337,23 @@ mod tests {
                 json!({"default": {"last_writer_wins": {"window_seconds": 86_401}}}),
                 "/policies/default/last_writer_wins/window_seconds",
             ),
+            (
+                json!({"default": {"webhook": {"endpoint": "w_1", "seconds_max": 0}}}),
+                "/policies/default/webhook/seconds_max",
+            ),
+            (
+                json!({"default": {"webhook": {"endpoint": "w_1", "seconds_max": 86_401}}}),
+                "/policies/default/webhook/seconds_max",
+            ),
+            (
+                json!({"fields": {"name": {"webhook": {"endpoint": "a/b", "seconds_max": 1}}}}),
+                "/policies/fields/name/webhook/endpoint",
+            ),
+            (
+                json!({"default": {"webhook": {"endpoint": "w_1"}}}),
+                "/policies/default/webhook",
+            ),
+            (json!({"default": "webhook"}), "/policies/default"),
         ] {
             assert_eq!(read(json), Err(pointer.to_owned()));
         }

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::derive::Grant;
-use domain::{Field, FileId, FileRecord, Role, Value, own_domains, shares_outside};
+use domain::{
+    Field, FileId, FileRecord, Role, Value, move_shares_outside, own_domains, shares_outside,
+};
 use store::Connection;
 
 use crate::files::derived::DerivedView;
@@ -94,21 +96,10 @@ impl<'a> Sharing<'a> {
     }
 
     fn move_shares(&self) -> bool {
-        let role = |grant: Option<&Grant>| {
-            grant.map_or(Value::Null, |grant| match grant.role.as_str() {
-                // Drive lets the owner of a folder write what is in it.
-                domain::OWNER => Value::text("writer"),
-                role => Value::text(role),
-            })
-        };
         match &self.moved {
             Move::None => false,
             Move::Unknown => true,
-            Move::Known { now, then } => then.iter().any(|(principal, grant)| {
-                let field = Field::Permission(principal.clone());
-                let before = role(now.get(principal));
-                shares_outside(&field, &before, &role(Some(grant)), &self.own)
-            }),
+            Move::Known { now, then } => move_shares_outside(now, then, &self.own),
         }
     }
 }

@@ -6,7 +6,7 @@ use domain::why::{
     AttentionCounts, FileFacts, LogFacts, LogReading, MissingContent, Parked, SyncFacts, SyncState,
     why_connection, why_file, why_not_stored,
 };
-use domain::{DesiredContent, LogId, Operation, Side};
+use domain::{Asked, ConnectionKey, DesiredContent, Field, FileRecord, LogId, Operation, Side};
 use store::{Connection, ConnectionState, DeadLetter, Log, LogPosition, PageRequest};
 
 use crate::http::{ConnectionPath, FilePath, JsonResult, Problem};
@@ -118,6 +118,25 @@ fn waits_for_person(letter: &DeadLetter) -> bool {
     letter.is_waiting() && letter.redrive_at().is_none()
 }
 
+/// Returns what the resolvers of a file's open conflicts are asked.
+async fn asked(
+    deps: &Deps,
+    key: &ConnectionKey,
+    record: &FileRecord,
+) -> Result<Vec<(Field, Asked)>, Problem> {
+    let mut found = Vec::new();
+    let open = record.open.iter();
+    for (field, _) in open.filter(|(_, open)| open.question.is_some()) {
+        let Some(id) = record.open_conflict(field) else {
+            continue;
+        };
+        let conflict = deps.store.load_conflict(key, &id).await?;
+        let asked = conflict.and_then(|conflict| conflict.asked);
+        found.extend(asked.map(|asked| (field.clone(), asked)));
+    }
+    Ok(found)
+}
+
 /// Says why a file is as it is: in one sentence, with the reason by name.
 #[utoipa::path(
     get, path = "/v1/connections/{connection}/files/{file}/why", tag = "files",
@@ -151,6 +170,7 @@ pub(crate) async fn get_file_why(deps: App, at: FilePath) -> JsonResult<WhyView>
         store.load_content(&at.key, &at.file),
         store.history(&at.key, &at.file, &newest, deps.clock.now()),
     )?;
+    let asked = asked(&deps, &at.key, &record).await?;
     let in_drive = ancestry.lineage(&record.file, Side::Drive);
     let here = ancestry.lineage(&record.file, Side::App);
     let wanted = connection.content.desired_content(&record);
@@ -172,6 +192,7 @@ pub(crate) async fn get_file_why(deps: App, at: FilePath) -> JsonResult<WhyView>
             DesiredContent::Bytes(_) | DesiredContent::Export(_) | DesiredContent::Nothing => None,
         },
         parked,
+        asked: &asked,
         changed_at: history.items.first().map(|entry| entry.at),
     };
     let own = record.metadata.log();

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use domain::event::{Author, Details, Event, EventCursor, EventType, Subject};
 use domain::webhook::OwedTest;
-use domain::{ConnectionId, ConnectionKey, EndpointId, Timestamp};
-use events::EventView;
+use domain::{ConflictRecord, ConnectionId, ConnectionKey, EndpointId, Timestamp};
+use events::{EventView, QuestionView};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
@@ -87,6 +87,32 @@ pub(crate) fn of_reset(
         ]),
         body: serde_json::to_vec(&view)?.into(),
         events: view.len(),
+    })
+}
+
+/// Returns the message that asks the resolver of a conflict: the same for the same state of its
+/// sides.
+pub(crate) fn of_question(
+    (endpoint, connection): (&EndpointId, &ConnectionId),
+    conflict: &ConflictRecord,
+    view: &QuestionView,
+) -> serde_json::Result<Message> {
+    let id = &conflict.id;
+    let (number, moves) = (id.number.to_string(), conflict.moves.to_string());
+    let field = id.field.label();
+    let parts = [
+        "question",
+        endpoint.as_str(),
+        connection.as_str(),
+        id.file.as_str(),
+        &field,
+        &number,
+        &moves,
+    ];
+    Ok(Message {
+        id: id_of(&parts),
+        body: serde_json::to_vec(view)?.into(),
+        events: 1,
     })
 }
 

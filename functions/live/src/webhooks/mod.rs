@@ -5,18 +5,49 @@
 //! the endpoint. Each of these is one conditional write. A crash between two of them leads to the
 //! same delivery again, with the same id.
 
+mod decision;
 mod message;
+mod resolver;
 mod worker;
 
+use ::webhooks::{sign, signing_secret};
 use ::worker::queue::wake_endpoint;
 use ::worker::{DeliveryWake, WorkError};
+use domain::Timestamp;
 use domain::webhook::{Claim, LeaseToken};
+use http::HeaderMap;
 use runtime::Deadline;
 use std::sync::atomic::{AtomicBool, Ordering};
-use store::StoredEndpoint;
+use store::{StoreError, StoredEndpoint};
 
 use crate::Deps;
+use message::Message;
+pub(crate) use resolver::ask;
 use worker::{Ended, Worker};
+
+/// A message that can't be written as JSON, which no event leads to.
+fn unwritable(error: serde_json::Error) -> WorkError {
+    WorkError::Store(StoreError::Refused(error.into()))
+}
+
+/// Returns the headers of a message to an endpoint: its signatures with the secrets that are valid
+/// at this time.
+async fn signed(
+    deps: &Deps,
+    stored: &StoredEndpoint,
+    message: &Message,
+    at: Timestamp,
+) -> Result<HeaderMap, WorkError> {
+    let endpoint = &stored.endpoint;
+    let root = deps.webhook_key.key().await;
+    let root = root.map_err(|error| WorkError::SigningKey(error.into()))?;
+    let generations = endpoint.secret.signs(at).into_iter();
+    let secrets: Vec<_> = generations
+        .map(|generation| signing_secret(&root, &stored.tenant, endpoint.id.as_str(), generation))
+        .collect();
+    let signed = sign(&secrets, &message.id, at.as_seconds(), &message.body);
+    Ok(signed.into_iter().collect())
+}
 
 /// Delivers to an endpoint what it is owed, as far as the time allows. Returns the milliseconds
 /// after which an attempt is due again, if that is soon.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ::webhooks::{Answer as HttpAnswer, PostError, sign, signing_secret};
+use ::webhooks::{Answer as HttpAnswer, PostError};
 use ::worker::WorkError;
 use ::worker::queue::wake_readers;
 use domain::event::{
@@ -17,13 +17,12 @@ use domain::webhook::{
 use domain::{ConnectionId, ConnectionKey, Timestamp};
 use events::EventView;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderValue, header};
 use runtime::Deadline;
-use store::{
-    Appending, Connection, EventsRead, Nonce, PageRequest, StoreError, StoredEndpoint, Updated,
-};
+use store::{Appending, Connection, EventsRead, Nonce, PageRequest, StoredEndpoint, Updated};
 
 use super::message::{Message, of_events, of_reset, of_test};
+use super::{signed, unwritable};
 use crate::Deps;
 
 /// The time that a delivery takes at most, with what is written afterwards, in milliseconds.
@@ -31,11 +30,6 @@ const DELIVERY_MILLIS: i64 = 17_000;
 /// The connections whose logs are looked at concurrently.
 const LOGS_AT_ONCE: usize = 16;
 const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/cloudevents-batch+json");
-
-/// A message that can't be written as JSON, which no event leads to.
-fn unwritable(error: serde_json::Error) -> WorkError {
-    WorkError::Store(StoreError::Refused(error.into()))
-}
 
 /// How a worker ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -418,19 +412,8 @@ impl<'a> Worker<'a> {
     /// Posts a message, signed with the secrets that are valid now.
     async fn post(&self, message: &Message) -> Result<Posted, WorkError> {
         let (deps, endpoint) = (self.deps, self.endpoint());
-        let root = deps.webhook_key.key().await;
-        let root = root.map_err(|error| WorkError::SigningKey(error.into()))?;
         let at = deps.clock.now();
-        let secrets: Vec<_> = endpoint
-            .secret
-            .signs(at)
-            .into_iter()
-            .map(|generation| {
-                signing_secret(&root, &self.stored.tenant, endpoint.id.as_str(), generation)
-            })
-            .collect();
-        let signed = sign(&secrets, &message.id, at.as_seconds(), &message.body);
-        let mut headers: HeaderMap = signed.into_iter().collect();
+        let mut headers = signed(deps, &self.stored, message, at).await?;
         headers.insert(header::CONTENT_TYPE, CONTENT_TYPE);
         let body = message.body.clone();
         let posted = deps.endpoints.post(&endpoint.url, headers, body, at);

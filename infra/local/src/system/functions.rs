@@ -164,6 +164,7 @@ impl Functions {
                 contents: contents.clone(),
                 live: wakes.live.clone(),
                 deliver: wakes.deliver.clone(),
+                pushes: wakes.pushes.clone(),
                 endpoints: publish_events::EndpointMemory::default(),
                 memory: publish_events::Memory::default(),
                 clock: clock.clone(),

@@ -4,7 +4,9 @@ mod claim;
 mod sharing;
 
 pub use claim::{claim_texts, role_of_claim, role_of_scopes};
-pub use sharing::{OWN_DOMAINS_MAX, is_domain, is_outside, own_domains, shares_outside};
+pub use sharing::{
+    OWN_DOMAINS_MAX, is_domain, is_outside, move_shares_outside, own_domains, shares_outside,
+};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -1,9 +1,10 @@
 //! Sharing beyond the tenant's own domains.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use crate::derive::Grant;
 use crate::file::permission::rank;
-use crate::{Field, Value};
+use crate::{Field, OWNER, Value};
 
 /// The most domains of its own that a connection may name.
 pub const OWN_DOMAINS_MAX: usize = 20;
@@ -63,6 +64,28 @@ pub fn shares_outside(
     };
     let of = |role: &Value| rank(role).unwrap_or(usize::MAX);
     *before != *after && of(after) > of(before).min(usize::MAX - 1) && is_outside(principal, own)
+}
+
+/// Returns whether a move to another folder shares a file outside of these domains: `before` are the
+/// roles on the file, `then` those that it gets in the folder.
+#[must_use]
+pub fn move_shares_outside(
+    before: &BTreeMap<String, Grant>,
+    then: &BTreeMap<String, Grant>,
+    own: &BTreeSet<String>,
+) -> bool {
+    let role = |grant: Option<&Grant>| {
+        grant.map_or(Value::Null, |grant| match grant.role.as_str() {
+            // Drive lets the owner of a folder write what is in it.
+            OWNER => Value::text("writer"),
+            role => Value::text(role),
+        })
+    };
+    then.iter().any(|(principal, grant)| {
+        let field = Field::Permission(principal.clone());
+        let before = role(before.get(principal));
+        shares_outside(&field, &before, &role(Some(grant)), own)
+    })
 }
 
 #[cfg(test)]

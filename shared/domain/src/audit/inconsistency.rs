@@ -6,7 +6,9 @@
 
 use crate::OpenConflict;
 use crate::file::transition_builder::{TransitionBuilder, existence_value, unsynced_values};
-use crate::{ConflictId, ConflictRecord, ConflictStatus, Context, Field, FileRecord, Transition};
+use crate::{
+    ConflictId, ConflictRecord, ConflictStatus, Context, Field, FileRecord, Policy, Transition,
+};
 use crate::{Timestamp, Value};
 
 /// The time after which something that is due and not throttled counts as overdue, in milliseconds.
@@ -135,7 +137,8 @@ impl FileRecord {
         }
         let unnumbered_conflicts: Vec<Field> = self.unnumbered_conflicts().cloned().collect();
         for field in unnumbered_conflicts {
-            let open = builder.next_conflict();
+            // A person decides it: nobody knows under which policy it was opened.
+            let open = builder.next_conflict(&Policy::Manual);
             builder.record.open.insert(field, open);
         }
         for (field, open) in builder.record.open.clone() {
@@ -151,6 +154,7 @@ impl FileRecord {
         if !self.is_in_conflict(&stray.id) {
             let closed = ConflictRecord {
                 keeping: None,
+                asked: None,
                 status: ConflictStatus::Closed { at: context.now },
                 ..stray.clone()
             };

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::conflict::Asked;
 use crate::{Cause, Choice, Field, FileId, Keeping, Timestamp, Value};
 
 /// The identifier of a conflict.
@@ -38,6 +39,9 @@ pub struct ConflictRecord {
     pub opened_at: Timestamp,
     /// While it is open: the decision to keep both contents, which is being carried out.
     pub keeping: Option<Keeping>,
+    /// The resolver that is asked to decide it, and what came of that; `None` if none was asked, or
+    /// somebody else has decided.
+    pub asked: Option<Asked>,
     /// The status: open, or the way in which it ended.
     pub status: ConflictStatus,
     /// The cause of its last write; `None` before the first one.

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use crate::conflict::Resolver;
 use crate::derive::{Ancestry, Lineage, LineageTop, Side};
 use crate::{Field, FileId, Timestamp, Value};
 
 /// The rule that decides conflicts on a field.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Policy {
     /// A person decides.
     #[default]
@@ -30,6 +31,25 @@ pub enum Policy {
     /// The conflict stays open until the creation of that file is pending. Any other field is left
     /// to a person.
     KeepBoth,
+    /// A webhook endpoint of the tenant is asked. Its answer counts like a person's decision; without
+    /// a valid one in time the decision is left to a person.
+    Webhook(Resolver),
+}
+
+impl Policy {
+    /// Returns the resolver that is asked, if the policy is one.
+    #[must_use]
+    pub fn resolver(&self) -> Option<&Resolver> {
+        match self {
+            Self::Webhook(resolver) => Some(resolver),
+            Self::Manual
+            | Self::DriveWins
+            | Self::AppWins
+            | Self::LastWriterWins { .. }
+            | Self::MostRestrictive
+            | Self::KeepBoth => None,
+        }
+    }
 }
 
 /// A connection's policies: a default, exceptions, and those of folders.
@@ -68,14 +88,14 @@ fn exception(fields: &BTreeMap<String, Policy>, field: &Field) -> Option<Policy>
         | Field::Parent
         | Field::Content => None,
     };
-    own.or(family).copied()
+    own.or(family).cloned()
 }
 
 impl FolderPolicies {
     /// Returns the policy of a field, if the folder has one.
     #[must_use]
     pub fn of(&self, field: &Field) -> Option<Policy> {
-        exception(&self.fields, field).or(self.default)
+        exception(&self.fields, field).or_else(|| self.default.clone())
     }
 }
 
@@ -84,7 +104,16 @@ impl Policies {
     /// or permissions if it is one, else the default.
     #[must_use]
     pub fn of(&self, field: &Field) -> Policy {
-        exception(&self.fields, field).unwrap_or(self.default)
+        exception(&self.fields, field).unwrap_or_else(|| self.default.clone())
+    }
+
+    /// Returns the resolvers that any of the policies names.
+    pub fn resolvers(&self) -> impl Iterator<Item = &Resolver> {
+        let own = std::iter::once(&self.default).chain(self.fields.values());
+        let folders = self.folders.values();
+        let folders =
+            folders.flat_map(|folder| folder.default.iter().chain(folder.fields.values()));
+        own.chain(folders).filter_map(Policy::resolver)
     }
 
     /// Returns the policy of a field of a file in these folders (`None`: Drive shows no folder), as
@@ -116,9 +145,9 @@ impl Policies {
                     (Some(_), None) => None,
                     (Some(folder), Some(above)) => self.at(field, &above.place(folder, side)),
                 };
-                match (here, found) {
+                match (here, &found) {
                     (Some(here), None) => found = Some(here),
-                    (Some(here), Some(other)) if here == other => {}
+                    (Some(here), Some(other)) if here == *other => {}
                     (Some(_), Some(_)) | (None, _) => return Policy::Manual,
                 }
             }
@@ -165,17 +194,17 @@ pub enum Choice {
 /// times don't matter to [`Policy::MostRestrictive`]: see [`crate::most_restrictive`].
 #[must_use]
 pub fn decide(
-    policy: Policy,
+    policy: &Policy,
     app_at: Option<Timestamp>,
     drive_at: Option<Timestamp>,
 ) -> Option<Choice> {
     match policy {
-        Policy::Manual | Policy::MostRestrictive | Policy::KeepBoth => None,
+        Policy::Manual | Policy::MostRestrictive | Policy::KeepBoth | Policy::Webhook(_) => None,
         Policy::DriveWins => Some(Choice::Drive),
         Policy::AppWins => Some(Choice::App),
         Policy::LastWriterWins { window_millis } => {
             let lead = app_at?.millis_since(drive_at?);
-            if lead.abs() < window_millis.max(1) {
+            if lead.abs() < (*window_millis).max(1) {
                 None
             } else if lead > 0 {
                 Some(Choice::App)
@@ -217,14 +246,14 @@ mod tests {
             window_millis: 2_000,
         };
         let drive_at = Timestamp::from_millis(100_000);
-        let at = |offset| decide(policy, Some(drive_at.plus_millis(offset)), Some(drive_at));
+        let at = |offset| decide(&policy, Some(drive_at.plus_millis(offset)), Some(drive_at));
         assert_eq!(at(2_000), Some(Choice::App));
         assert_eq!(at(1_999), None);
         assert_eq!(at(0), None);
         assert_eq!(at(-1_999), None);
         assert_eq!(at(-2_000), Some(Choice::Drive));
         assert_eq!(
-            decide(policy, None, Some(drive_at)),
+            decide(&policy, None, Some(drive_at)),
             None,
             "an edit of unknown time decides nothing"
         );

@@ -152,7 +152,7 @@ fn in_every_small_tree_the_nearest_folder_with_a_policy_counts() {
 
 fn with_folders(folders: &[(&str, Policy)]) -> Policies {
     let folders = folders.iter();
-    let folders = folders.map(|(name, policy)| (id(name), of_folder(Some(*policy), None)));
+    let folders = folders.map(|(name, policy)| (id(name), of_folder(Some(policy.clone()), None)));
     Policies {
         folders: folders.collect(),
         ..Policies::default()

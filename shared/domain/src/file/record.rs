@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::merge::Sides;
 use crate::{
     Again, Cause, Decider, DriveMetadata, DriveVersion, Field, FieldSetVersion, FileId, Gone,
-    Missing, Revision, Snapshot, Timestamp, Trouble, Value,
+    Missing, Question, Revision, Snapshot, Timestamp, Trouble, Value,
 };
 
 /// The record of one Drive item (folders and shortcuts included), as a value. Every operation takes
@@ -98,6 +98,19 @@ pub struct OpenConflict {
     pub opened_at: Timestamp,
     /// The decision to keep both contents, until the application's is in a file of its own.
     pub keeping: Option<Keeping>,
+    /// What a resolver is asked about the sides as they are now, if it was opened under a policy that
+    /// asks one.
+    pub question: Option<Question>,
+}
+
+impl OpenConflict {
+    /// Counts a move of its sides. A resolver is asked about the new ones.
+    pub(crate) fn moved(&mut self, now: Timestamp) {
+        self.moves += 1;
+        if let Some(question) = &mut self.question {
+            question.asked_at = now;
+        }
+    }
 }
 
 /// The decision to keep both contents of a conflict. The conflict is open until the application's

@@ -273,7 +273,7 @@ impl FileRecord {
         builder.finish()
     }
 
-    fn decided(
+    pub(crate) fn decided(
         &self,
         conflict: &ConflictId,
         moves: Option<u32>,

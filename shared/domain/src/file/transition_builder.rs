@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::existence::{present_value, removed_value};
 use super::transition::chosen_value;
+use crate::conflict::{Asked, Question};
 use crate::decide;
 use crate::merge::Sides;
 use crate::most_restrictive;
@@ -152,13 +153,13 @@ impl<'a> TransitionBuilder<'a> {
         }
         let latest = self.record.edits.values().map(|edit| edit.at).max();
         let policy = self.policy(&Field::Existence);
-        let open = self.next_conflict();
+        let open = self.next_conflict(&policy);
         let id = self.record.conflict_id(&Field::Existence, open.number);
         self.record.open.insert(Field::Existence, open.clone());
         let drive = existence_value(self.record.presence);
         let owed = unsynced_values(&self.record);
         self.save_existence_conflict(id, &open, owed, drive, ConflictStatus::Open);
-        if decide(policy, latest, self.context.drive_at) == Some(Choice::Drive) {
+        if decide(&policy, latest, self.context.drive_at) == Some(Choice::Drive) {
             self.abandon_edits(&Decider::Policy);
         }
     }
@@ -208,7 +209,7 @@ impl<'a> TransitionBuilder<'a> {
             let at = self.context.now;
             self.save_existence_conflict(id, &open, was_owed, drive, ConflictStatus::Closed { at });
         } else if owed != was_owed || self.record.presence != self.before.presence {
-            open.moves += 1;
+            open.moved(self.context.now);
             self.save_existence_conflict(id, &open, owed, drive, ConflictStatus::Open);
             self.record.open.insert(Field::Existence, open);
         }
@@ -232,6 +233,7 @@ impl<'a> TransitionBuilder<'a> {
             owed,
             opened_at: open.opened_at,
             keeping: None,
+            asked: Asked::of(open, &status),
             status,
             cause: None,
         };
@@ -251,7 +253,8 @@ impl<'a> TransitionBuilder<'a> {
         policies.of_file(field, file, places, self.context.above)
     }
 
-    pub(crate) fn next_conflict(&mut self) -> OpenConflict {
+    /// Numbers a conflict under this policy, which may ask a resolver.
+    pub(crate) fn next_conflict(&mut self, policy: &Policy) -> OpenConflict {
         self.record.conflicts_opened += 1;
         let number = self.record.conflicts_opened;
         OpenConflict {
@@ -259,6 +262,7 @@ impl<'a> TransitionBuilder<'a> {
             moves: 0,
             opened_at: self.context.now,
             keeping: None,
+            question: Question::of(policy, self.context.now),
         }
     }
 
@@ -275,18 +279,17 @@ impl<'a> TransitionBuilder<'a> {
         match (&before.conflict, &after.conflict) {
             (None, None) => {}
             (None, Some(_)) => {
-                let open = self.next_conflict();
                 let app_at = self.record.edits.get(field).map(|edit| edit.at);
                 let policy = self.policy(field);
+                let open = self.next_conflict(&policy);
                 let decided = match policy {
                     Policy::MostRestrictive => most_restrictive(field, &after.app, after.drive()),
                     Policy::Manual
                     | Policy::KeepBoth
                     | Policy::DriveWins
                     | Policy::AppWins
-                    | Policy::LastWriterWins { .. } => {
-                        decide(policy, app_at, self.context.drive_at)
-                    }
+                    | Policy::LastWriterWins { .. }
+                    | Policy::Webhook(_) => decide(&policy, app_at, self.context.drive_at),
                 };
                 match decided {
                     None => {
@@ -355,7 +358,7 @@ impl<'a> TransitionBuilder<'a> {
     /// Counts a move of an open conflict's sides, which makes decisions on the earlier sides stale.
     pub(crate) fn record_move(&mut self, field: &Field, sides: &Sides<Value>) {
         if let Some(mut open) = self.record.open.get(field).cloned() {
-            open.moves += 1;
+            open.moved(self.context.now);
             self.save_conflict(field, &open, sides, ConflictStatus::Open);
             self.record.open.insert(field.clone(), open);
         }
@@ -402,6 +405,7 @@ impl<'a> TransitionBuilder<'a> {
                 ConflictStatus::Open => open.keeping.clone(),
                 ConflictStatus::Closed { .. } | ConflictStatus::Resolved(_) => None,
             },
+            asked: Asked::of(open, &status),
             status,
             cause: None,
         };

@@ -56,7 +56,7 @@ pub(super) fn play(history: &History) -> Checked {
     let mut world = World {
         record: record(),
         book: BTreeMap::new(),
-        policies: all(history.policy),
+        policies: all(history.policy.clone()),
         log: vec![drive(1, &[0, 1, 0, 0, 0])],
         gone: None,
         requests: Vec::new(),

@@ -146,7 +146,7 @@ fn a_policy_decides_at_once_and_its_decision_is_recorded() {
         (Policy::DriveWins, Choice::Drive, "c"),
         (Policy::AppWins, Choice::App, "b"),
     ] {
-        let policies = all(policy);
+        let policies = all(policy.clone());
         let record = record().edits(Field::Name, text("b"));
         let transition =
             record.observe(&present(2, &[(Field::Name, text("c"))]), context(&policies));

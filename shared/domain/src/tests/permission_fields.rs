@@ -226,7 +226,7 @@ fn the_lower_of_two_roles_is_the_most_restrictive() {
         most_restrictive(&property("p"), &Value::Null, &text("reader")),
         None
     );
-    assert_eq!(decide(Policy::MostRestrictive, Some(NOW), Some(NOW)), None);
+    assert_eq!(decide(&Policy::MostRestrictive, Some(NOW), Some(NOW)), None);
 }
 
 #[test]

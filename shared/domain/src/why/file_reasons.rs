@@ -4,13 +4,15 @@ use super::sync_reasons::owed_held;
 use super::words::{self, capital, fields, moment, next_try, quoted, since, times, wait};
 use super::{FileFacts, Parked, Reason, ReasonKind, SyncFacts, Why};
 use crate::rate_limit::WriteKind;
-use crate::{Excluded, Field, FileRecord, Gone, OpenConflict, Presence, Timestamp};
+use crate::{
+    AskCourse, Asked, Excluded, Field, FileRecord, Gone, OpenConflict, Presence, Timestamp,
+};
 
 /// Returns why a file is as it is.
 #[must_use]
 pub fn why_file(file: &FileFacts<'_>, sync: &SyncFacts<'_>) -> Why {
     let record = file.record;
-    let mut reasons: Vec<Reason> = conflicts(record, sync.now).collect();
+    let mut reasons: Vec<Reason> = conflicts(file, sync.now).collect();
     match record.presence {
         Presence::Gone(why, at) => {
             reasons.push(gone(why, at));
@@ -47,10 +49,14 @@ pub fn why_not_stored(parked: Parked<'_>, sync: &SyncFacts<'_>) -> Why {
 }
 
 /// Returns the reasons of the open conflicts.
-fn conflicts(record: &FileRecord, now: Timestamp) -> impl Iterator<Item = Reason> {
+fn conflicts<'a>(file: &FileFacts<'a>, now: Timestamp) -> impl Iterator<Item = Reason> + use<'a> {
+    let (record, asked) = (file.record, file.asked);
     record.open.iter().map(move |(field, open)| {
         let reason = match &open.keeping {
-            None => undecided(record, field, open),
+            None => {
+                let asked = asked.iter().find(|(of, _)| of == field);
+                undecided(record, field, open, asked.map(|(_, asked)| asked))
+            }
             Some(keeping) => {
                 let refused = keeping.reason.as_deref().map(|reason| {
                     format!(
@@ -80,7 +86,12 @@ fn conflicts(record: &FileRecord, now: Timestamp) -> impl Iterator<Item = Reason
     })
 }
 
-fn undecided(record: &FileRecord, field: &Field, open: &OpenConflict) -> Reason {
+fn undecided(
+    record: &FileRecord,
+    field: &Field,
+    open: &OpenConflict,
+    asked: Option<&Asked>,
+) -> Reason {
     let sides = record.sides(field);
     let unsure = sides.conflict.as_ref().is_some_and(|drive| drive.unsure);
     let cause = if *field == Field::Existence && record.is_gone() {
@@ -95,12 +106,31 @@ fn undecided(record: &FileRecord, field: &Field, open: &OpenConflict) -> Reason 
         format!("{what} was changed here and in Drive, to different values")
     };
     let sentence = format!(
-        "Held by a conflict since {}: {cause}.",
-        moment(open.opened_at)
+        "Held by a conflict since {}: {cause}.{}",
+        moment(open.opened_at),
+        asked.map_or_else(String::new, resolver)
     );
     Reason::new(ReasonKind::Conflict, sentence)
         .since(open.opened_at)
         .remedy("Decide which value counts: POST .../conflicts/{id}/resolution.")
+}
+
+/// Returns what the resolver of a conflict does, as a further sentence.
+fn resolver(asked: &Asked) -> String {
+    match &asked.course {
+        AskCourse::Owed { .. } | AskCourse::Sending { .. } => {
+            let until = moment(asked.question.until());
+            format!(" It waits for its resolver until {until}; a person may decide meanwhile.")
+        }
+        AskCourse::Left { why, detail, .. } => {
+            let detail = detail
+                .as_deref()
+                .map(|detail| format!(" ({})", quoted(detail)));
+            let detail = detail.unwrap_or_default();
+            format!(" The resolver did not decide: {}{detail}.", why.words())
+        }
+        AskCourse::Answered { .. } => String::new(),
+    }
 }
 
 fn gone(why: Gone, at: Timestamp) -> Reason {

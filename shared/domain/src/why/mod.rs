@@ -16,8 +16,8 @@ mod truth_table;
 
 use crate::rate_limit::{Limits, RateLimit};
 use crate::{
-    ConflictId, Excluded, Field, FileId, FileRecord, LogId, Operation, OperationId, Rule, Skipped,
-    Timestamp, content, operation,
+    Asked, ConflictId, Excluded, Field, FileId, FileRecord, LogId, Operation, OperationId, Rule,
+    Skipped, Timestamp, content, operation,
 };
 
 pub use file_reasons::{why_file, why_not_stored};
@@ -76,6 +76,8 @@ pub struct FileFacts<'a> {
     pub content_left_out: Option<Skipped>,
     /// A change from Drive that was set aside.
     pub parked: Option<Parked<'a>>,
+    /// The questions of its conflicts, by field: what their resolvers are asked.
+    pub asked: &'a [(Field, Asked)],
     /// The time of its latest change that is in the history.
     pub changed_at: Option<Timestamp>,
 }

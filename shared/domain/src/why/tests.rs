@@ -2,9 +2,13 @@
 
 use super::*;
 use crate::fixture::{Manually as _, record, text};
+use crate::merge::Sides;
 use crate::rate_limit::CircuitBreaker;
 use crate::rate_limit::WritesRefused;
-use crate::{DriveVersion, Glob, Trouble};
+use crate::{
+    AskCourse, Asked, DriveVersion, EndpointId, Glob, NoDecision, OpenConflict, Question, Resolver,
+    Trouble,
+};
 
 const NOON: Timestamp = Timestamp::from_millis(1_795_262_400_000);
 
@@ -39,8 +43,61 @@ fn facts(record: &FileRecord) -> FileFacts<'_> {
         content: None,
         content_left_out: None,
         parked: None,
+        asked: &[],
         changed_at: Some(at(-60)),
     }
+}
+
+#[test]
+fn a_conflict_says_what_its_resolver_does() {
+    let (limits, log) = (Limits::default(), LogId::user());
+    let mut record = record();
+    let sides = Sides::agreed(text("a")).edited(text("b"), DriveVersion(1));
+    let sides = sides.observe(text("c"), DriveVersion(2));
+    record.fields.insert(Field::Name, sides);
+    let question = Question {
+        resolver: Resolver {
+            endpoint: EndpointId::fresh(1),
+            seconds_max: 60,
+        },
+        asked_at: NOON,
+    };
+    let open = OpenConflict {
+        number: 1,
+        moves: 0,
+        opened_at: NOON,
+        keeping: None,
+        question: Some(question.clone()),
+    };
+    record.open.insert(Field::Name, open);
+    let said = |course| {
+        let asked = [(
+            Field::Name,
+            Asked {
+                question: question.clone(),
+                course,
+            },
+        )];
+        let file = FileFacts {
+            asked: &asked,
+            ..facts(&record)
+        };
+        why_file(&file, &sync(&limits, &log)).first.sentence
+    };
+    let owed = AskCourse::Owed {
+        at: NOON,
+        failures: 0,
+    };
+    let waits = said(owed);
+    assert!(waits.contains("It waits for its resolver until"), "{waits}");
+    let left = AskCourse::Left {
+        why: NoDecision::Refused,
+        detail: Some("status 500".to_owned()),
+        at: NOON,
+    };
+    let left = said(left);
+    let end = "The resolver did not decide: it answered with an error (\"status 500\").";
+    assert!(left.ends_with(end), "{left}");
 }
 
 fn sentences(why: &Why) -> Vec<&str> {

@@ -93,6 +93,7 @@ fn with_field(state: &str, presence: Presence) -> FileRecord {
         moves: 0,
         opened_at: NOW,
         keeping: None,
+        question: None,
     };
     let sides = match state {
         "agreed" => None,
@@ -273,6 +274,7 @@ fn every_combination_of_facts_has_the_reasons_of_its_facts_in_order() {
                                         content,
                                         content_left_out,
                                         parked,
+                                        asked: &[],
                                         changed_at: None,
                                     },
                                     &sync,
@@ -432,6 +434,7 @@ fn what_is_not_known_of_a_file_is_a_reason() {
             content: None,
             content_left_out: None,
             parked: None,
+            asked: &[],
             changed_at: None,
         };
         assert_eq!(why_file(&file, &sync).first.kind, kind, "{record:?}");

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use domain::merge::{DriveSide, SentWrite, Sides};
+use domain::webhook::LeaseToken;
 use domain::{
-    AttemptId, Capabilities, Cause, Choice, ConflictId, ConflictRecord, ConflictStatus, Decider,
-    DriveMetadata, DriveVersion, Edit, Field, FieldSetVersion, FileId, FileRecord, Gone, Keeping,
-    ObservedPermission, OpenConflict, Presence, Push, Request, Resolution, Revision, Timestamp,
-    Transition, Value,
+    AskCourse, Asked, AttemptId, Capabilities, Cause, Choice, ConflictId, ConflictRecord,
+    ConflictStatus, Decider, DriveMetadata, DriveVersion, Edit, EndpointId, Field, FieldSetVersion,
+    FileId, FileRecord, Gone, Keeping, NoDecision, ObservedPermission, OpenConflict, Presence,
+    Push, Question, Request, Resolution, Resolver, Revision, Timestamp, Transition, Value,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -240,12 +241,20 @@ fn record() -> impl Strategy<Value = FileRecord> {
         1 => time().prop_map(|at| Presence::Gone(Gone::MovedAway, at)),
     ];
     let edit = (text(), time(), cause()).prop_map(|(by, at, cause)| Edit { by, at, cause });
-    let open = (any::<u32>(), any::<u32>(), time(), keeping()).prop_map(
-        |(number, moves, opened_at, keeping)| OpenConflict {
+    let open = (
+        any::<u32>(),
+        any::<u32>(),
+        time(),
+        keeping(),
+        proptest::option::of(question()),
+    );
+    let open = open.prop_map(
+        |(number, moves, opened_at, keeping, question)| OpenConflict {
             number,
             moves,
             opened_at,
             keeping,
+            question,
         },
     );
     let request = (text(), text()).prop_map(|(key, digest)| Request { key, digest });
@@ -314,6 +323,37 @@ fn record() -> impl Strategy<Value = FileRecord> {
         )
 }
 
+fn question() -> impl Strategy<Value = Question> {
+    let parts = (any::<u64>(), any::<u32>(), time());
+    parts.prop_map(|(endpoint, seconds_max, asked_at)| Question {
+        resolver: Resolver {
+            endpoint: EndpointId::fresh(endpoint),
+            seconds_max,
+        },
+        asked_at,
+    })
+}
+
+fn asked() -> impl Strategy<Value = Asked> {
+    let course = prop_oneof![
+        (time(), any::<u32>()).prop_map(|(at, failures)| AskCourse::Owed { at, failures }),
+        (any::<u64>(), time(), any::<u32>()).prop_map(|(token, until, failures)| {
+            AskCourse::Sending {
+                token: LeaseToken(token),
+                until,
+                failures,
+            }
+        }),
+        time().prop_map(|at| AskCourse::Answered { at }),
+        (proptest::option::of(text()), time()).prop_map(|(detail, at)| AskCourse::Left {
+            why: NoDecision::Refused,
+            detail,
+            at,
+        }),
+    ];
+    (question(), course).prop_map(|(question, course)| Asked { question, course })
+}
+
 fn conflict() -> impl Strategy<Value = ConflictRecord> {
     let choice = prop_oneof![
         Just(Choice::App),
@@ -343,6 +383,7 @@ fn conflict() -> impl Strategy<Value = ConflictRecord> {
             btree_map(field(), value(), 0..4),
             time(),
             keeping(),
+            proptest::option::of(asked()),
             status,
             cause(),
         ),
@@ -351,7 +392,7 @@ fn conflict() -> impl Strategy<Value = ConflictRecord> {
             |(
                 (file, field, number, moves),
                 (base, app, drive, unsure),
-                (owed, opened_at, keeping, status, cause),
+                (owed, opened_at, keeping, asked, status, cause),
             )| {
                 ConflictRecord {
                     id: ConflictId {
@@ -367,6 +408,7 @@ fn conflict() -> impl Strategy<Value = ConflictRecord> {
                     owed,
                     opened_at,
                     keeping,
+                    asked,
                     status,
                     cause,
                 }

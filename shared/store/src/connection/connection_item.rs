@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use domain::operation::ComparisonInterval;
 use domain::{
-    Account, AccountId, ConnectionId, ConnectionKey, FileId, FolderPolicies, OperationId, Policies,
-    Policy, TenantId,
+    Account, AccountId, ConnectionId, ConnectionKey, EndpointId, FileId, FolderPolicies, InvalidId,
+    OperationId, Policies, Policy, Resolver, TenantId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +40,13 @@ struct Body {
     policies: BTreeMap<String, PolicyItem>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     folder_policies: BTreeMap<String, FolderPoliciesItem>,
+    /// The resolver of the default policy. Where there is one, the policy is stored as `manual`: a
+    /// build that asks no resolver leaves the decision to a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    resolver: Option<ResolverItem>,
+    /// Those of the exceptions, in the same way.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    resolvers: BTreeMap<String, ResolverItem>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     rules: Option<RulesItem>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -95,13 +102,63 @@ enum StateItem {
     Deleting,
 }
 
-impl From<Policy> for PolicyItem {
-    fn from(policy: Policy) -> Self {
+/// A policy's resolver.
+#[derive(Serialize, Deserialize)]
+struct ResolverItem {
+    webhook: String,
+    seconds_max: u32,
+}
+
+impl ResolverItem {
+    fn of(policy: &Policy) -> Option<Self> {
+        policy.resolver().map(|resolver| Self {
+            webhook: resolver.endpoint.to_string(),
+            seconds_max: resolver.seconds_max,
+        })
+    }
+
+    /// Returns the resolvers of exceptions.
+    fn of_fields(fields: &BTreeMap<String, Policy>) -> BTreeMap<String, Self> {
+        let resolvers = fields.iter();
+        resolvers
+            .filter_map(|(label, policy)| Some((label.clone(), Self::of(policy)?)))
+            .collect()
+    }
+}
+
+/// Returns a policy: that of the resolver, if there is one.
+fn policy_of(item: PolicyItem, resolver: Option<ResolverItem>) -> Result<Policy, InvalidId> {
+    let Some(resolver) = resolver else {
+        return Ok(item.into());
+    };
+    Ok(Policy::Webhook(Resolver {
+        endpoint: EndpointId::parse(&resolver.webhook)?,
+        seconds_max: resolver.seconds_max,
+    }))
+}
+
+/// Returns the exceptions with their resolvers.
+fn fields_of(
+    policies: BTreeMap<String, PolicyItem>,
+    mut resolvers: BTreeMap<String, ResolverItem>,
+) -> Result<BTreeMap<String, Policy>, InvalidId> {
+    let policies = policies.into_iter();
+    let policies = policies.map(|(label, item)| {
+        let policy = policy_of(item, resolvers.remove(&label))?;
+        Ok((label, policy))
+    });
+    policies.collect()
+}
+
+impl From<&Policy> for PolicyItem {
+    fn from(policy: &Policy) -> Self {
         match policy {
-            Policy::Manual => Self::Manual,
+            Policy::Manual | Policy::Webhook(_) => Self::Manual,
             Policy::DriveWins => Self::DriveWins,
             Policy::AppWins => Self::AppWins,
-            Policy::LastWriterWins { window_millis } => Self::LastWriterWins { window_millis },
+            Policy::LastWriterWins { window_millis } => Self::LastWriterWins {
+                window_millis: *window_millis,
+            },
             Policy::MostRestrictive => Self::MostRestrictive,
             Policy::KeepBoth => Self::KeepBoth,
         }
@@ -156,17 +213,20 @@ struct FolderPoliciesItem {
     policy: Option<PolicyItem>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     policies: BTreeMap<String, PolicyItem>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    resolver: Option<ResolverItem>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    resolvers: BTreeMap<String, ResolverItem>,
 }
 
 impl FolderPoliciesItem {
-    fn into_policies(self) -> FolderPolicies {
-        let exceptions = self.policies.into_iter();
-        FolderPolicies {
-            default: self.policy.map(Into::into),
-            fields: exceptions
-                .map(|(label, policy)| (label, policy.into()))
-                .collect(),
-        }
+    fn into_policies(self) -> Result<FolderPolicies, InvalidId> {
+        let resolver = self.resolver;
+        let default = self.policy.map(|item| policy_of(item, resolver));
+        Ok(FolderPolicies {
+            default: default.transpose()?,
+            fields: fields_of(self.policies, self.resolvers)?,
+        })
     }
 }
 
@@ -174,10 +234,12 @@ fn folder_policies(policies: &Policies) -> BTreeMap<String, FolderPoliciesItem> 
     let item = |(folder, of_folder): (&FileId, &FolderPolicies)| {
         let exceptions = of_folder.fields.iter();
         let item = FolderPoliciesItem {
-            policy: of_folder.default.map(Into::into),
+            policy: of_folder.default.as_ref().map(Into::into),
             policies: exceptions
-                .map(|(label, policy)| (label.clone(), (*policy).into()))
+                .map(|(label, policy)| (label.clone(), policy.into()))
                 .collect(),
+            resolver: of_folder.default.as_ref().and_then(ResolverItem::of),
+            resolvers: ResolverItem::of_fields(&of_folder.fields),
         };
         (folder.to_string(), item)
     };
@@ -197,11 +259,13 @@ pub(crate) fn encode_connection(connection: &Connection) -> Result<Encoded, Stor
         subject: connection.subject.clone(),
         quota_user: connection.quota_user.clone(),
         limits: (&connection.limits).into(),
-        policy: connection.policies.default.into(),
+        policy: (&connection.policies.default).into(),
         policies: exceptions
-            .map(|(label, policy)| (label.clone(), (*policy).into()))
+            .map(|(label, policy)| (label.clone(), policy.into()))
             .collect(),
         folder_policies: folder_policies(&connection.policies),
+        resolver: ResolverItem::of(&connection.policies.default),
+        resolvers: ResolverItem::of_fields(&connection.policies.fields),
         rules: RulesItem::of(&connection.rules),
         content: ContentSettingsItem::of(&connection.content),
         account: connection.account.id.as_ref().map(AccountId::to_string),
@@ -257,12 +321,14 @@ pub(crate) fn decode_connection(tenant: &TenantId, item: Item) -> Result<Connect
     let access = access
         .transpose()
         .map_err(|what| place.clone().corrupt(what))?;
-    let exceptions = body.policies.into_iter();
     let folders = body.folder_policies.into_iter();
-    let folders = folders.map(|(id, item)| Ok((FileId::parse(&id)?, item.into_policies())));
-    let folders = folders.collect::<Result<_, domain::InvalidId>>();
-    let folders =
-        folders.map_err(|_| place.corrupt("the id of a folder of a policy is invalid"))?;
+    let folders = folders.map(|(id, item)| Ok((FileId::parse(&id)?, item.into_policies()?)));
+    let folders = folders.collect::<Result<_, InvalidId>>();
+    let default = policy_of(body.policy, body.resolver);
+    let fields = fields_of(body.policies, body.resolvers);
+    let (Ok(folders), Ok(default), Ok(fields)) = (folders, default, fields) else {
+        return Err(place.corrupt("the id of a folder or of a resolver of a policy is invalid"));
+    };
     Ok(Connection {
         key: ConnectionKey {
             tenant: tenant.clone(),
@@ -276,10 +342,8 @@ pub(crate) fn decode_connection(tenant: &TenantId, item: Item) -> Result<Connect
         quota_user: body.quota_user,
         limits: body.limits.into(),
         policies: Policies {
-            default: body.policy.into(),
-            fields: exceptions
-                .map(|(label, policy)| (label, policy.into()))
-                .collect(),
+            default,
+            fields,
             folders,
         },
         rules,

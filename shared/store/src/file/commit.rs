@@ -155,8 +155,25 @@ impl Store {
     pub fn record_bytes(key: &ConnectionKey, record: &FileRecord) -> Result<usize, StoreError> {
         Ok(encode_file(key, record, Nonce(0))?.bytes())
     }
+
+    /// Returns whether an edit leaves enough room in the file's record. One that makes the record
+    /// smaller always does.
+    ///
+    /// # Errors
+    /// [`StoreError`] if a record can't be encoded.
+    pub fn has_room(
+        key: &ConnectionKey,
+        before: &FileRecord,
+        after: &FileRecord,
+    ) -> Result<bool, StoreError> {
+        let bytes = Self::record_bytes(key, after)?;
+        Ok(bytes <= RECORD_BYTES_MAX || bytes <= Self::record_bytes(key, before)?)
+    }
 }
 
+/// The largest record that an edit may make, in bytes. An item may have 400,000: the rest is for
+/// what Drive reports, and for what is being sent.
+pub const RECORD_BYTES_MAX: usize = 350_000;
 /// The most conflict records in one transaction, beside the file's record: DynamoDB takes a hundred
 /// writes.
 const CONFLICTS_MAX: usize = 90;

@@ -3,16 +3,17 @@
 use std::collections::BTreeMap;
 
 use domain::{
-    Choice, ConflictId, ConflictRecord, ConflictStatus, ConnectionKey, Decider, Field, FileId,
-    Keeping, OpenConflict, Resolution, Timestamp,
+    Asked, Choice, ConflictId, ConflictRecord, ConflictStatus, ConnectionKey, Decider, Field,
+    FileId, Keeping, OpenConflict, Resolution, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::StoreError;
+use crate::file::asked_item::{AskedItem, QuestionItem};
 use crate::file::lists::ConflictState;
 use crate::file::value_item::{ByField, ItemDefect, ValueItem, at, by_field, from_fields};
 use crate::table::item::{CauseItem, Encoded, decode, encode};
-use crate::table::key::{Index, Item, Key, connection_pk, file_of, millis_13};
+use crate::table::key::{Index, Item, Key, connection_pk, due_place, file_of, millis_13};
 
 #[derive(Serialize, Deserialize)]
 struct Conflict {
@@ -26,6 +27,8 @@ struct Conflict {
     opened_at: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     keeping: Option<KeepingItem>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    asked: Option<AskedItem>,
     status: StatusItem,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     cause: Option<CauseItem>,
@@ -72,6 +75,8 @@ pub(crate) struct OpenItem {
     opened_at: i64,
     #[serde(rename = "k", default, skip_serializing_if = "Option::is_none")]
     keeping: Option<KeepingItem>,
+    #[serde(rename = "q", default, skip_serializing_if = "Option::is_none")]
+    question: Option<QuestionItem>,
 }
 
 impl OpenItem {
@@ -81,6 +86,7 @@ impl OpenItem {
             moves: open.moves,
             opened_at: open.opened_at.as_millis(),
             keeping: open.keeping.as_ref().map(KeepingItem::of),
+            question: open.question.as_ref().map(QuestionItem::of),
         }
     }
 
@@ -90,6 +96,7 @@ impl OpenItem {
             moves: self.moves,
             opened_at: at(self.opened_at),
             keeping: self.keeping.map(KeepingItem::into_keeping).transpose()?,
+            question: self.question.map(QuestionItem::into_question).transpose()?,
         })
     }
 }
@@ -152,6 +159,12 @@ pub(crate) fn encode_conflict(
     let mut item = encode(&Key::conflict(key, &record.id), &Conflict::of(record))?;
     let sort_key = sort_key(record);
     item.place(Index::Attention, (connection_pk(key), sort_key));
+    if let Some(due_at) = record.asked.as_ref().and_then(Asked::due_at) {
+        item.place(
+            Index::Due,
+            due_place(&Key::conflict(key, &record.id), due_at),
+        );
+    }
     Ok(item)
 }
 
@@ -223,6 +236,7 @@ impl Conflict {
             owed: by_field(&record.owed, ValueItem::from),
             opened_at: record.opened_at.as_millis(),
             keeping: record.keeping.as_ref().map(KeepingItem::of),
+            asked: record.asked.as_ref().map(AskedItem::of),
             status: StatusItem::of(&record.status),
             cause: record.cause.map(CauseItem),
         }
@@ -239,6 +253,7 @@ impl Conflict {
             owed: from_fields(self.owed, Into::into)?,
             opened_at: at(self.opened_at),
             keeping: self.keeping.map(KeepingItem::into_keeping).transpose()?,
+            asked: self.asked.map(AskedItem::into_asked).transpose()?,
             status: self.status.into_status()?,
             cause: self.cause.map(|item| item.0),
         })

@@ -153,7 +153,7 @@ pub(crate) fn policy_act<'a>(
         };
         Value::from(format!("{label}#{}", conflict.id.number))
     });
-    let members = Map::from_iter([
+    let mut members = Map::from_iter([
         ("what".to_owned(), "decide_by_policy".into()),
         ("by".to_owned(), "policy".into()),
         ("connection".to_owned(), key.connection.as_str().into()),
@@ -161,6 +161,10 @@ pub(crate) fn policy_act<'a>(
         ("count".to_owned(), decided.len().into()),
         ("ids".to_owned(), ids.collect::<Vec<_>>().into()),
     ]);
+    if let Some(asked) = &first.asked {
+        let endpoint = &asked.question.resolver.endpoint;
+        members.insert("webhook".to_owned(), endpoint.as_str().into());
+    }
     Some(Draft {
         tenant: key.tenant.clone(),
         now,

@@ -4,6 +4,9 @@ mod crashes;
 mod deliveries;
 pub(crate) mod receiver;
 mod refusals;
+mod resolver;
+mod resolver_crashes;
+mod resolver_refusals;
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -10,6 +10,7 @@ use futures_util::stream;
 use http::{HeaderMap, StatusCode, header};
 use serde_json::Value;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 
 /// How a receiver answers.
 #[derive(Debug, Clone)]
@@ -23,6 +24,10 @@ pub(crate) enum Reply {
     Never,
     /// 200, and a body without end.
     Endless,
+    /// 200, and this body.
+    Body(String),
+    /// The same, once the test says so.
+    Held(Arc<Notify>, String),
 }
 
 /// What a receiver got.
@@ -117,6 +122,15 @@ async fn respond(reply: Reply) -> Response {
             let chunk = || Ok::<_, std::io::Error>(Bytes::from(vec![b'x'; 65_536]));
             let chunks = stream::repeat_with(chunk);
             *response.body_mut() = Body::from_stream(chunks);
+            200
+        }
+        Reply::Body(body) => {
+            *response.body_mut() = Body::from(body);
+            200
+        }
+        Reply::Held(until, body) => {
+            until.notified().await;
+            *response.body_mut() = Body::from(body);
             200
         }
     };

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use domain::channel::Stray;
 use domain::operation::ComparisonInterval;
 use domain::{
-    Access, Account, AccountId, ChannelId, ConnectionId, ConnectionKey, ContentSettings, Glob,
-    Jitter, LogId, MimePattern, OperationId, Policies, Policy, Principal, RemovalLimits, Request,
-    Role, Rule, Rules, StorageClass,
+    Access, Account, AccountId, ChannelId, ConnectionId, ConnectionKey, ContentSettings,
+    EndpointId, Glob, Jitter, LogId, MimePattern, OperationId, Policies, Policy, Principal,
+    RemovalLimits, Request, Resolver, Role, Rule, Rules, StorageClass,
 };
 
 use super::super::support::{eventually, file, fresh, ms, page, stored};
@@ -16,6 +16,13 @@ use crate::{
     Channel, ChannelState, Connection, ConnectionState, Created, DeadLetter, DeadLetterStatus,
     FailedMessage, Scope, Store, StrayChannel, Updated, Written, create_table,
 };
+
+fn asks(endpoint: u64) -> Policy {
+    Policy::Webhook(Resolver {
+        endpoint: EndpointId::fresh(endpoint),
+        seconds_max: 60,
+    })
+}
 
 pub(crate) fn connection(key: &ConnectionKey) -> Connection {
     Connection {
@@ -34,6 +41,7 @@ pub(crate) fn connection(key: &ConnectionKey) -> Connection {
             default: Policy::Manual,
             fields: BTreeMap::from([
                 ("name".to_owned(), Policy::DriveWins),
+                ("description".to_owned(), asks(1)),
                 (
                     "properties.stage".to_owned(),
                     Policy::LastWriterWins {
@@ -45,7 +53,10 @@ pub(crate) fn connection(key: &ConnectionKey) -> Connection {
                 file("1folder"),
                 domain::FolderPolicies {
                     default: Some(Policy::AppWins),
-                    fields: BTreeMap::from([("content".to_owned(), Policy::KeepBoth)]),
+                    fields: BTreeMap::from([
+                        ("content".to_owned(), Policy::KeepBoth),
+                        ("name".to_owned(), asks(2)),
+                    ]),
                 },
             )]),
         },

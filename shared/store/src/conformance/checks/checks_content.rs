@@ -74,6 +74,7 @@ async fn due(store: &Store, key: &ConnectionKey, at: Timestamp) -> Vec<DueItem> 
             | DueItem::DeadLetters(_)
             | DueItem::EventLog(_)
             | DueItem::Webhook(..)
+            | DueItem::Conflict(..)
             | DueItem::Unknown { .. } => false,
         }));
     }

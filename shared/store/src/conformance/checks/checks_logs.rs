@@ -358,6 +358,7 @@ pub(crate) async fn due_items_are_listed_earliest_first_per_shard(store: &Store)
         | DueItem::DeadLetters(_)
         | DueItem::EventLog(_)
         | DueItem::Webhook(..)
+        | DueItem::Conflict(..)
         | DueItem::Unknown { .. } => false,
     };
     let all = async |now| {
