@@ -344,6 +344,32 @@ async fn join_and_leave(hand: &ByHand) {
     }
 }
 
+/// Restores a file to the time before it was renamed and overwritten.
+async fn restores(hand: &ByHand) {
+    let (file, owner) = (hand.take(), hand.owner());
+    let content = |text: &'static str| {
+        let bytes = bytes::Bytes::from_static(text.as_bytes());
+        hand.simulator
+            .replace_content("owner", &file, bytes)
+            .unwrap();
+    };
+    content("good");
+    hand.minutes(1).await;
+    let at = hand.now().to_string();
+    hand.minutes(1).await;
+    content("encrypted");
+    owner.rename(&file, "locked").await;
+    hand.sync().await;
+    hand.pump().await;
+    let folder = owner.get(&file).await["parents"][0].clone();
+    let body = json!({"folder": folder, "at": at});
+    let begun = hand.post("/files/restore", body).await;
+    let path = format!("/operations/{}", begun["id"].as_str().unwrap());
+    let done = async || hand.get(&path).await["state"] == "done";
+    hand.run_until("the folder is restored", done).await;
+    hand.get(&format!("{path}/findings")).await;
+}
+
 /// Runs an audit that waits for a confirmation and then repairs.
 async fn audits(hand: &ByHand) {
     let (lost, gone, owner) = (hand.take(), hand.take(), hand.owner());
@@ -474,6 +500,7 @@ fn each_function_calls_what_is_listed_and_nothing_else() {
         Box::pin(join_and_leave(&hand)).await;
         // Before the audits, after which Drive's logs show no changes.
         Box::pin(content(&hand)).await;
+        Box::pin(restores(&hand)).await;
         Box::pin(audits(&hand)).await;
         let (called, listed, unseen) = (calls.all(), listed("calls"), listed("unseen"));
         let called: Listed = called

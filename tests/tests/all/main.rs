@@ -36,6 +36,7 @@ mod pushing;
 mod rate_limit;
 mod recorded;
 mod removals;
+mod restores;
 mod schedules;
 mod shared_drives;
 mod simulator_client;

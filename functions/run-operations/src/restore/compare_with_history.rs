@@ -156,6 +156,7 @@ impl Places {
         };
         if restore.folder.is_some() || !connection.rules.is_empty() {
             let present = records.iter().filter(|record| !record.is_gone());
+            let present: Vec<&FileRecord> = present.collect();
             let store = &deps.store;
             store
                 .extend_ancestry(connection, &mut places.now, present)
