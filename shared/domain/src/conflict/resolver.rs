@@ -430,11 +430,10 @@ mod tests {
             now = due;
         }
         assert_eq!(waits, [5_000, 10_000, 20_000]);
-        let why = match &asked.course {
-            AskCourse::Left { why, .. } => Some(*why),
-            _ => None,
+        let AskCourse::Left { why, .. } = &asked.course else {
+            panic!("{:?}", asked.course);
         };
-        assert_eq!(why, Some(NoDecision::Unreachable));
+        assert_eq!(*why, NoDecision::Unreachable);
     }
 
     #[test]

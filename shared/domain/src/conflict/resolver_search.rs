@@ -192,9 +192,10 @@ impl World {
                 Ok(Vec::new())
             }
             Worker::Claimed { moves } => {
-                let id = match fault {
-                    Fault::FreshId => format!("{moves}-{}", self.sent.len()),
-                    _ => moves.to_string(),
+                let id = if fault == Fault::FreshId {
+                    format!("{moves}-{}", self.sent.len())
+                } else {
+                    moves.to_string()
                 };
                 next.sent.push((moves, id));
                 next.check_sent()?;
@@ -226,18 +227,19 @@ impl World {
         let (now, id) = (self.now(), self.conflict.id.clone());
         let choice = answer(moves);
         let open = self.record.open.get(&id.field);
-        let state = match fault {
-            Fault::AnyState => open.map_or(moves, |open| open.moves),
-            _ => moves,
+        let state = match open {
+            Some(open) if fault == Fault::AnyState => open.moves,
+            Some(_) | None => moves,
         };
         let mut context = self.context(&policies);
         if fault == Fault::Late {
             context.now = NOW;
         }
-        let record = match fault {
+        let record = if fault == Fault::OverPerson && self.person {
             // The record before the decision.
-            Fault::OverPerson if self.person => World::new().record,
-            _ => self.record.clone(),
+            World::new().record
+        } else {
+            self.record.clone()
         };
         match record.answered(&id, state, &choice, context) {
             Ok(step) => {

@@ -90,6 +90,7 @@ impl Real {
         let deliver = DeliveryWake {
             tenant: key.tenant.clone(),
             endpoint: EndpointId::fresh(1),
+            conflict: None,
         };
         let deliver = deliver.to_body();
         let wake = LogWake { key, log }.to_body();

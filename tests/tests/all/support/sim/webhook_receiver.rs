@@ -157,8 +157,8 @@ impl Receivers {
                 Box::pin(async move {
                     let answer = this.receive(&request).await;
                     match accepts_before_answer {
-                        true => Ok(Response::new(())),
-                        false => answer,
+                        true => Ok(Response::new(None)),
+                        false => answer.map(|answer| answer.map(|()| None)),
                     }
                 })
             }),
