@@ -193,6 +193,10 @@ export const reason = (reason) =>
  */
 export function policy(policy) {
   if (policy === undefined) return "a person decides";
+  if (typeof policy === "object" && "webhook" in policy) {
+    const { seconds_max } = policy.webhook;
+    return `a server of yours is asked, and a person if it does not decide within ${seconds_max} s`;
+  }
   if (typeof policy === "object") {
     const seconds = policy.last_writer_wins.window_seconds;
     return `the last writer wins within ${seconds} s, otherwise a person decides`;
