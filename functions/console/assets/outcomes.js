@@ -142,7 +142,9 @@ export function decided(conflict, folder) {
         ? valueOf(field, conflict.app, folder)
         : null;
   const why = resolution.reason ? words.reason(resolution.reason) : "";
-  return html`Settled by ${words.person(resolution.by)}: <b>${value}</b>${
+  const isResolved = conflict.resolver?.status === "decided";
+  const by = isResolved ? "the resolver" : words.person(resolution.by);
+  return html`Settled by ${by}: <b>${value}</b>${
       lost === null ? nothing : html`; <s>${lost}</s> was dropped`
     }. <span class="quiet">${why}</span>`;
 }

@@ -265,6 +265,7 @@ export function conflicts({ connection = "", conflict: named = "" }, query) {
             </p>`
           : nothing
       }
+      ${resolver(conflict)}
       <div class="sides">
         ${side("Before", "What both agreed on", html`${foreign(before)}`, nothing)}
         ${side(
@@ -361,6 +362,27 @@ export function conflicts({ connection = "", conflict: named = "" }, query) {
 
 /** @param {Conflict} conflict */
 const isOpen = (conflict) => conflict.status === "open" || conflict.status === "resolving";
+
+/**
+ * Returns what came of asking the server that decides such conflicts.
+ * @param {Conflict} conflict
+ */
+function resolver({ resolver }) {
+  if (!resolver || resolver.status === "decided") return nothing;
+  const webhook = may("operator")
+    ? link(`/console/webhooks/${encodeURIComponent(resolver.endpoint)}`, "webhook")
+    : "webhook";
+  if (resolver.status === "waiting") {
+    return html`<p class="note">
+      It waits for a resolver: a ${webhook} was asked ${time(resolver.asked_at)}. If it does not
+      decide it, a person has to, ${time(resolver.until)}; you can do so now.
+    </p>`;
+  }
+  return html`<p class="note warn">
+    ${foreign(resolver.detail ?? "The resolver did not decide it.")}
+    <span class="quiet">Asked through a ${webhook} ${time(resolver.asked_at)}.</span>
+  </p>`;
+}
 
 /**
  * @param {string} title

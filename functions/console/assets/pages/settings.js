@@ -4,8 +4,9 @@ import { html, nothing } from "../vendor/lit-html/lit-html.js";
 import * as api from "../api.js";
 import { act, ask, Resource, update } from "../app.js";
 import * as format from "../format.js";
+import { at } from "../router.js";
 import { may } from "../session.js";
-import { asOf, badge, button, facts, foreign, loaded, preview, table } from "../ui.js";
+import { asOf, badge, button, facts, foreign, link, loaded, preview, table } from "../ui.js";
 import * as words from "../words.js";
 
 /** @import { Schemas } from "../../types.js" */
@@ -14,6 +15,9 @@ import * as words from "../words.js";
 
 /** A preview looks at this many files. */
 const PREVIEW_MAX = 2_000;
+/** A resolver has so long for its answer if nothing else is said, and at most a day. */
+const RESOLVER_SECONDS = 60;
+const RESOLVER_SECONDS_MAX = 86_400;
 const POLICIES = ["manual", "drive_wins", "app_wins", "most_restrictive", "keep_both"];
 /** What a rule asks for, by its kind. @type {Record<string, string>} */
 const ASKED = {
@@ -235,16 +239,29 @@ const asEvery = (isChosen) =>
 function policies(of) {
   const fields = of.policies.fields ?? {};
   const row = (/** @type {string} */ name, /** @type {Schemas["Policy"] | undefined} */ policy) => {
-    const isWord = policy === undefined || typeof policy === "string";
-    const set = (/** @type {Event} */ event) => {
-      const value = /** @type {any} */ (/** @type {HTMLSelectElement} */ (event.target).value);
-      if (name === "default") change(of, { policies: { default: value } });
-      else change(of, { policies: { fields: { ...fields, [name]: value || undefined } } });
+    const store = (/** @type {any} */ value) =>
+      name === "default"
+        ? change(of, { policies: { default: value } })
+        : change(of, { policies: { fields: { ...fields, [name]: value || undefined } } });
+    const set = async (/** @type {Event} */ event) => {
+      const select = /** @type {HTMLSelectElement} */ (event.target);
+      if (select.value !== "webhook") await store(select.value);
+      else {
+        const asked = await askResolver(of.id);
+        if (asked) await store({ webhook: asked });
+        // What is stored is what is chosen.
+        else select.value = typeof policy === "string" ? policy : policy ? "stays" : "";
+      }
     };
     return [
       name === "default" ? "every field" : words.field(name),
-      may("operator") && isWord
+      may("operator")
         ? html`<select aria-label=${`Policy for ${name}`} @change=${set}>
+            ${
+              typeof policy === "object"
+                ? html`<option value="stays" selected disabled>${words.policy(policy)}</option>`
+                : nothing
+            }
             ${name === "default" ? nothing : asEvery(policy === undefined)}
             ${POLICIES.map(
               (one) =>
@@ -252,6 +269,7 @@ function policies(of) {
                   ${words.policy(/** @type {any} */ (one))}
                 </option>`,
             )}
+            <option value="webhook">a server of yours is asked…</option>
           </select>`
         : words.policy(policy),
     ];
@@ -266,7 +284,86 @@ function policies(of) {
         ...FIELDS.split(" ").map((name) => row(name, fields[name])),
       ],
     )}
+    ${folderPolicies(of)}
   </section>`;
+}
+
+/**
+ * Folders with policies of their own, which count for all that is below them.
+ * @param {Connection} of
+ */
+function folderPolicies(of) {
+  const folders = Object.entries(of.policies.folders ?? {});
+  if (folders.length === 0) return nothing;
+  return html`<h3>In folders of their own</h3>
+    ${table(
+      "Policies of folders",
+      ["Folder", "Conflict on", "Decision"],
+      folders.flatMap(([folder, policies]) => {
+        const all = Object.entries(policies.fields ?? {});
+        if (policies.default) all.unshift(["", policies.default]);
+        return all.map(([name, policy]) => [
+          link(at(of.id, "files", folder), html`<code>${folder}</code>`),
+          name ? words.field(name) : "every other field",
+          words.policy(policy),
+        ]);
+      }),
+    )}`;
+}
+
+/**
+ * Asks which webhook decides, and within which time.
+ * @param {string} connection
+ */
+async function askResolver(connection) {
+  const { items } = await api.all("/v1/webhooks", {});
+  const all = items.filter((one) => !one.connections || one.connections.includes(connection));
+  let endpoint = all[0]?.id ?? "";
+  let seconds_max = RESOLVER_SECONDS;
+  const yes = await ask({
+    title: "Let a server of yours decide",
+    yes: "Let it decide",
+    ready: () =>
+      endpoint !== "" &&
+      Number.isInteger(seconds_max) &&
+      seconds_max >= 1 &&
+      seconds_max <= RESOLVER_SECONDS_MAX,
+    body: () =>
+      all.length === 0
+        ? html`<p class="note warn">
+            No webhook includes this connection. ${link("/console/webhooks", "Make one")} first.
+          </p>`
+        : html`
+            <label
+              >Webhook
+              <select
+                @change=${(/** @type {Event} */ e) => {
+                  endpoint = /** @type {HTMLSelectElement} */ (e.target).value;
+                }}
+              >
+                ${all.map((one) => html`<option value=${one.id}>${one.name}: ${one.url}</option>`)}
+              </select>
+            </label>
+            <label
+              >Seconds for its answer
+              <input
+                type="number"
+                min="1"
+                max=${RESOLVER_SECONDS_MAX}
+                .value=${String(RESOLVER_SECONDS)}
+                @input=${(/** @type {Event} */ e) => {
+                  seconds_max = Number(/** @type {HTMLInputElement} */ (e.target).value);
+                  update();
+                }}
+              />
+            </label>
+            <p>
+              Each conflict is posted to it, signed, and its answer decides. Without a valid one in
+              time a person decides, who can do so all the time.
+            </p>
+          `,
+  });
+  return yes ? { endpoint, seconds_max } : null;
 }
 
 /** @param {Connection} of */
