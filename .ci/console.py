@@ -230,6 +230,57 @@ def retry(person, system, files):
     person.sees("Nothing is owed to Drive.")
 
 
+def restore(person, system):
+    """What was done to a folder is undone in one step, previewed, and that step is undone."""
+    names = [f"contract {n}.txt" for n in range(1, 4)]
+    folder = system.drive("POST", "files", {"name": "Contracts", "mimeType": "application/vnd.google-apps.folder"}, "owner")
+    made = [system.drive("POST", "files", {"name": name, "parents": [folder["id"]]}, "owner")["id"] for name in names]
+    until("the folder is held", lambda: {"Contracts", *names} <= set(system.files()))
+    at = int(time.time()) + 1
+    until("that time is over", lambda: time.time() > at + 1)
+    for id in made[:2]:
+        system.drive("PATCH", f"files/{id}", {"name": f"{HOSTILE[0]} {id}"}, "owner")
+    system.drive("PATCH", f"files/{made[2]}", {"trashed": True}, "owner")
+    until("the damage is held", lambda: not set(names[:2]) & set(system.files()))
+    until("the trash is held", lambda: system.api("GET", f"{system.base}/files/{made[2]}")["fields"]["trashed"])
+
+    def in_drive():
+        files = [system.drive("GET", f"files/{id}?fields=name,trashed", user="owner") for id in made]
+        return [(file["name"], file["trashed"]) for file in files]
+
+    damaged, whole = in_drive(), [(name, False) for name in names]
+
+    def sets_back():
+        person.presses("Preview")
+        expect(person.page.get_by_role("heading", level=1, name="Operation", exact=True)).to_be_visible()
+        person.sees("What would become of each file")
+        expect(person.page.get_by_role("button", name="Set back 3 files")).to_be_visible()
+
+    person.goes(f"{system.at}/files?parent={folder['id']}", "Files")
+    person.page.get_by_role("link", name="Restore to a point in time").click()
+    # The browser is in this machine's zone.
+    person.page.get_by_label("As it was at").fill(time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(at)))
+    expect(person.page.get_by_role("row").filter(has_text="change")).not_to_have_count(0)
+    person.looks("restore")
+    sets_back()
+    expect(person.page.get_by_text("renamed 2, taken out of the trash 1")).to_be_visible()
+    person.looks("restore-preview")
+    assert in_drive() == damaged, "a preview changes nothing"
+    person.presses("Set back 3 files")
+    expect(person.page.get_by_role("dialog").get_by_text(HOSTILE[0]).first).to_be_visible()
+    person.looks("restore-confirm")
+    person.confirms("Set back 3 files")
+    until("Drive has it back", lambda: in_drive() == whole)
+    person.sees("Undo this restore")
+    person.looks("restored")
+    person.page.get_by_role("link", name="Undo this restore").click()
+    expect(person.page.get_by_label("As it was at")).not_to_have_value("")
+    sets_back()
+    person.presses("Set back 3 files")
+    person.confirms("Set back 3 files")
+    until("the restore is undone", lambda: in_drive() == damaged)
+
+
 def confirm(person, system, files):
     """An audit that would remove files asks, and shows which."""
     system.api("PATCH", system.base, {"removal_share_percent_max": 0, "removals_unasked_max": 0})
@@ -336,6 +387,7 @@ def pages(person, system, files):
         ("owed-nothing", f"{system.at}/owed", "Owed and refused"),
         ("operations", f"{system.at}/operations", "Operations"),
         ("operation-done", f"{system.at}/operations/{operation}", "Operation"),
+        ("restore-all", f"{system.at}/restore", "Restore"),
         ("settings", f"{system.at}/settings", "Settings"),
         ("dead-letters", "/console/dead-letters", "Dead letters"),
         ("webhooks", "/console/webhooks", "Webhooks"),
@@ -442,6 +494,7 @@ def main(programs, chromium, axe, shots, work):
             owe(person, system, files)
             settle(person, system, files, f"{shots}/conflict.png")
             retry(person, system, files)
+            restore(person, system)
             confirm(person, system, files)
             drop(person, system, files)
             upload(person, system, files)

@@ -13,6 +13,7 @@ import { operation, operations } from "./pages/operations.js";
 import { overview } from "./pages/overview.js";
 import { play } from "./pages/play.js";
 import { owed } from "./pages/owed.js";
+import { restore } from "./pages/restore.js";
 import { settings } from "./pages/settings.js";
 import { tree } from "./pages/tree.js";
 import { webhook, webhooks } from "./pages/webhooks.js";
@@ -39,6 +40,7 @@ const ROUTES = [
   ["/console/c/{connection}/owed", owed],
   ["/console/c/{connection}/operations", operations],
   ["/console/c/{connection}/operations/{operation}", operation],
+  ["/console/c/{connection}/restore", restore],
   ["/console/c/{connection}/settings", settings],
 ];
 

@@ -69,6 +69,7 @@ const STATES = {
   verifying: "checking differences again",
   awaiting_confirmation: "waits for a confirmation",
   repairing: "repairing",
+  restoring: "setting files back",
   waiting: "waiting for its turn",
   erasing: "erasing",
   draining: "letting earlier work end",
@@ -105,6 +106,29 @@ const FINDINGS = {
 
 /** @param {string} kind */
 export const finding = (kind) => FINDINGS[kind] ?? plain(kind);
+
+/** Why a restore leaves something as it is. @type {Record<string, string>} */
+const LEFT = {
+  made_since: "made since",
+  state_not_known: "what they were is not known",
+  purged: "deleted for good",
+  access_lost: "out of reach",
+  moved_away: "moved to a drive that is not connected",
+  out_of_scope: "left out by the rules",
+  deleting: "being deleted by the application",
+  conflict: "held by an open conflict",
+  changed_meanwhile: "changed after they were listed",
+  widens_sharing: "somebody would get more access",
+  permissions_not_known: "Drive does not show who has access",
+  content_not_held: "the content of that time is not stored",
+  content_not_mirrored: "content is not mirrored",
+  document: "the content of Google’s documents can’t be written",
+  folder_gone: "their folder is gone",
+  not_writable: "Drive would refuse it",
+};
+
+/** @param {string} reason */
+export const left = (reason) => LEFT[reason] ?? plain(reason);
 
 /** @type {Record<string, string>} */
 const DRIFT = {

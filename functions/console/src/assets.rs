@@ -32,6 +32,7 @@ pub(crate) const ASSETS: &[(&str, &[u8])] = assets![
     "pages/overview.js",
     "pages/owed.js",
     "pages/play.js",
+    "pages/restore.js",
     "pages/settings.js",
     "pages/settle.js",
     "pages/timeline.js",

@@ -4,11 +4,12 @@ import { html, nothing } from "../vendor/lit-html/lit-html.js";
 import * as api from "../api.js";
 import { act, Resource } from "../app.js";
 import * as format from "../format.js";
-import { at } from "../router.js";
+import { at, go } from "../router.js";
 import { may } from "../session.js";
 import { asOf, badge, button, facts, foreign, link, loaded, table, time, why } from "../ui.js";
 import * as words from "../words.js";
 import { completeness, stateBadge } from "./overview.js";
+import { restoreAt } from "./restore.js";
 
 /** @import { Schemas } from "../../types.js" */
 
@@ -133,6 +134,7 @@ function actions(id, settings) {
     ${sync("Read changes", { mode: "delta" }, "Drive is being read.", "Reads the change logs now")}
     ${sync("List everything", { mode: "full" }, "A full sync has begun.", "Lists every file again")}
     ${sync("Audit", { mode: "audit", dry_run: true }, "An audit has begun.", audit)}
+    ${button("Restore…", () => go(restoreAt(id)), { small: true })}
     ${
       settings.state === "active"
         ? button(

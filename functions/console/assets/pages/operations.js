@@ -21,6 +21,8 @@ import {
 } from "../ui.js";
 import * as words from "../words.js";
 import { driftOf, operationState, operationTable } from "./connection.js";
+import { restoreActions, restoreAt, restoreConfirmation } from "./restore.js";
+import { restoreFacts, restoreTable } from "./restore.js";
 
 /** @import { Schemas } from "../../types.js" */
 /** @typedef {Schemas["Operation"]} Operation */
@@ -60,6 +62,7 @@ function starters(connection) {
     ${button("Audit and repair", start({ mode: "audit" }))}
     ${button("List everything again", start({ mode: "full" }))}
     ${button("Scan contents", start({ mode: "mirror" }))}
+    ${link(restoreAt(connection), "Restore to a point in time")}
   `;
 }
 
@@ -78,6 +81,7 @@ export function operation({ connection = "", operation: id = "" }) {
     if (document.hidden || !one.value || words.ended(one.value.state)) return;
     one.reload();
     if (one.value.drift) drift.reload();
+    if (one.value.restore) findings.reload();
   }, RUNNING_MILLIS);
   return {
     title: "Operation",
@@ -85,12 +89,16 @@ export function operation({ connection = "", operation: id = "" }) {
     resources: [one, drift, findings],
     leave: () => clearInterval(timer),
     view: () =>
-      html`${loaded(one, (found) => summary(connection, found, drift.value?.items ?? []))}
+      html`${loaded(one, (found) =>
+          summary(connection, found, drift.value?.items ?? [], findings.value),
+        )}
         ${one.value ? driftTable(connection, one.value, drift) : nothing}
         ${
-          findings.value && findings.value.items.length > 0
-            ? findingTable(connection, findings.value.items)
-            : nothing
+          one.value?.restore
+            ? restoreTable(connection, one.value, findings.value)
+            : findings.value && findings.value.items.length > 0
+              ? findingTable(connection, findings.value.items)
+              : nothing
         }
         <p>${asOf(one)}</p>`,
   };
@@ -100,8 +108,9 @@ export function operation({ connection = "", operation: id = "" }) {
  * @param {string} connection
  * @param {Operation} one
  * @param {Schemas["DriftItem"][]} drift
+ * @param {Schemas["FindingList"]} [findings]
  */
-function summary(connection, one, drift) {
+function summary(connection, one, drift, findings) {
   const within = { connection, operation: one.id };
   const isRunning = !words.ended(one.state);
   const path = "/v1/connections/{connection}/operations/{operation}/cancel";
@@ -122,7 +131,13 @@ function summary(connection, one, drift) {
         ${dryRun && may("operator") ? button("Run it and repair", repair) : nothing}
       </span>
     </div>
-    ${one.state === "awaiting_confirmation" ? confirmation(connection, one, drift) : nothing}
+    ${
+      one.state !== "awaiting_confirmation"
+        ? nothing
+        : one.restore
+          ? restoreConfirmation(connection, one, findings)
+          : confirmation(connection, one, drift)
+    }
     ${one.reason ? html`<p class="note bad">${foreign(words.reason(one.reason))}</p>` : nothing}
     ${
       one.stopped
@@ -134,24 +149,7 @@ function summary(connection, one, drift) {
     }
     ${isRunning && one.state !== "awaiting_confirmation" ? bar(one) : nothing}
     ${facts([
-      [
-        "Listed in Drive",
-        `${format.counted(one.listed, "file")} on ${format.counted(one.pages, "page")}`,
-      ],
-      ["Held and verified", format.counted(one.verified, "file")],
-      ["Errors", format.number(one.errors)],
-      [
-        "Drift",
-        one.drift
-          ? html`<b>${format.number(driftOf(one.drift))}</b>
-              <span class="quiet"
-                >${format.number(one.drift.missing_here)} only in Drive,
-                ${format.number(one.drift.missing_there)} only here,
-                ${format.number(one.drift.stale)} older here, ${format.number(one.drift.differing)}
-                differ, of ${format.number(one.drift.held)} held</span
-              >`
-          : html`<span class="quiet">not compared</span>`,
-      ],
+      ...(one.restore ? restoreFacts(connection, one, findings) : comparison(one)),
       ["Began", time(one.started_at, { clock: true })],
       [
         one.finished_at ? "Took" : "Runs for",
@@ -168,11 +166,51 @@ function summary(connection, one, drift) {
           : html`<span class="quiet">none was needed</span>`,
       ],
     ])}
+    ${one.restore ? restoreActions(connection, one, findings) : nothing}
   </section>`;
 }
 
+/**
+ * What was compared with Drive.
+ * @param {Operation} one
+ * @returns {[unknown, unknown][]}
+ */
+const comparison = (one) => [
+  [
+    "Listed in Drive",
+    `${format.counted(one.listed, "file")} on ${format.counted(one.pages, "page")}`,
+  ],
+  ["Held and verified", format.counted(one.verified, "file")],
+  ["Errors", format.number(one.errors)],
+  [
+    "Drift",
+    one.drift
+      ? html`<b>${format.number(driftOf(one.drift))}</b>
+          <span class="quiet"
+            >${format.number(one.drift.missing_here)} only in Drive,
+            ${format.number(one.drift.missing_there)} only here, ${format.number(one.drift.stale)}
+            older here, ${format.number(one.drift.differing)} differ, of
+            ${format.number(one.drift.held)} held</span
+          >`
+      : html`<span class="quiet">not compared</span>`,
+  ],
+];
+
 /** @param {Operation} one */
 function bar(one) {
+  const { restore } = one;
+  if (restore) {
+    const isKnown = one.state === "restoring";
+    return html`<p class="progress">
+      ${progress(words.kind(one.kind), restore.restored, isKnown ? restore.to_restore : 0)}
+      ${words.state(one.state)}:
+      ${
+        isKnown
+          ? `${format.number(restore.restored)} of ${format.number(restore.to_restore)} set back`
+          : `${format.counted(restore.files, "file")} looked at`
+      }
+    </p>`;
+  }
   const isKnown = one.state !== "listing" && one.state !== "examining" && one.listed > 0;
   return html`<p class="progress">
     ${progress(words.kind(one.kind), one.verified, isKnown ? one.listed : 0)}

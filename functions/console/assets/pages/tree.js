@@ -9,6 +9,7 @@ import { rows, scroll } from "../rows.js";
 import { may } from "../session.js";
 import { asOf, badge, button, foreign, link, loaded } from "../ui.js";
 import * as words from "../words.js";
+import { restoreAt } from "./restore.js";
 
 /** @import { Schemas } from "../../types.js" */
 /**
@@ -150,6 +151,11 @@ export function tree({ connection = "" }, query) {
         ${
           may("editor") && parent
             ? button("New folder…", () => newFolder(connection, parent))
+            : nothing
+        }
+        ${
+          may("operator")
+            ? link(restoreAt(connection, parent), "Restore to a point in time")
             : nothing
         }
       </form>
