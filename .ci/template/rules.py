@@ -25,7 +25,7 @@ FUNCTIONS = {
     "live": {"timeout": 30, "memory": 256, "own": {"LIVE_ENDPOINT", "OWN_HOSTS", "WEBHOOK_KEY_SECRET"}},
     "sweep": {"timeout": 60, "memory": 256, "own": {"AUDIT_BUCKET", "DEAD_LETTER_QUEUE_URLS", "WEBHOOK_URL"}},
     "api": {"timeout": 29, "memory": 512, "own": {"TENANT_CLAIM", "ROLE_CLAIM", "GROUPS_CLAIM", "EVENT_WAITS_MAX", "LIVE_URL", "OWN_HOSTS", "WEBHOOK_KEY_SECRET", "HISTORY_DAYS"}},
-    "console": {"timeout": 5, "memory": 256, "own": {"ISSUER", "CLIENT_ID", "SIGN_IN_ORIGINS", "ROLE_CLAIM", "LIVE_URL"}},
+    "console": {"timeout": 5, "memory": 256, "own": {"ISSUER", "CLIENT_ID", "SIGN_IN_ORIGINS", "ROLE_CLAIM", "LIVE_URL", "CONTENT_URL"}},
 }
 COMMON_ENVIRONMENT = {
     "TABLE_NAME",

@@ -46,6 +46,7 @@ export type Config = {
   client_id: string;
   role_claim: string;
   live_url: string;
+  content_url: string | null;
   token_path: string | null;
   local: boolean;
   version: string;

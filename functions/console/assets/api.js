@@ -182,6 +182,16 @@ export function sendBytes(url, bytes, headers, onSent) {
 }
 
 /**
+ * Sends a part of an upload to where its URL leads.
+ * @param {string} url
+ * @param {Blob} bytes
+ * @param {(sent: number) => void} onSent
+ * @returns {Promise<any>}
+ */
+export const sendPart = (url, bytes, onSent) =>
+  repeated("PUT", () => put("PUT", url, bytes, {}, onSent));
+
+/**
  * Sends bytes once. `fetch` does not tell how many are on their way.
  * @param {string} method
  * @param {string} url

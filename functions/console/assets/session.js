@@ -24,6 +24,9 @@ let changed = () => {};
 /** Why nobody is signed in, in words. */
 export let refusal = "";
 
+/** Returns what the pages know of their system. */
+export const settings = () => config;
+
 /** Returns who is signed in. */
 export const who = () => person;
 

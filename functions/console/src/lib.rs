@@ -42,6 +42,9 @@ pub struct SignIn {
     pub role_claim: String,
     /// The URL of the live WebSocket.
     pub live_url: String,
+    /// The URL of the bucket that parts of large contents are sent to; `None` if pages can't reach
+    /// it.
+    pub content_url: Option<String>,
 }
 
 impl SignIn {
@@ -57,6 +60,7 @@ impl SignIn {
             origins: origins.split_whitespace().map(str::to_owned).collect(),
             role_claim: settings.required("ROLE_CLAIM")?,
             live_url: settings.required("LIVE_URL")?,
+            content_url: settings.optional("CONTENT_URL"),
         };
         let mut urls = sign_in.urls();
         let wrong = urls.find_map(|(name, url)| origin(url).is_none().then_some(name));
@@ -74,10 +78,12 @@ impl SignIn {
     fn urls(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let further = self.origins.iter().map(|url| ("SIGN_IN_ORIGINS", url));
         let issuer = self.issuer.iter().map(|url| ("ISSUER", url));
+        let content = self.content_url.iter().map(|url| ("CONTENT_URL", url));
         let all = [("LIVE_URL", &self.live_url)]
             .into_iter()
             .chain(issuer)
-            .chain(further);
+            .chain(further)
+            .chain(content);
         all.map(|(name, url)| (name, url.as_str()))
     }
 }
@@ -137,6 +143,7 @@ impl Site {
             "client_id": sign_in.client_id,
             "role_claim": sign_in.role_claim,
             "live_url": sign_in.live_url,
+            "content_url": sign_in.content_url,
             "token_path": sign_in.issuer.is_none().then_some(LOCAL_TOKEN_PATH),
             "local": sign_in.issuer.is_none(),
             "version": env!("CARGO_PKG_VERSION"),

@@ -7,6 +7,7 @@ fn sign_in() -> SignIn {
         origins: vec!["https://sign-in.example".to_owned()],
         role_claim: "custom:role".to_owned(),
         live_url: "wss://live.example/live".to_owned(),
+        content_url: Some("https://content.example".to_owned()),
     }
 }
 
@@ -101,7 +102,8 @@ fn nothing_else_may_run_frame_or_be_called() {
         assert_eq!(
             header(&answer, "content-security-policy"),
             "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
-             connect-src 'self' wss://live.example https://issuer.example https://sign-in.example; \
+             connect-src 'self' wss://live.example https://issuer.example https://sign-in.example \
+             https://content.example; \
              base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
              require-trusted-types-for 'script'; trusted-types lit-html"
         );

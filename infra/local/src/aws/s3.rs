@@ -31,7 +31,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
-use http::StatusCode;
+use http::{HeaderValue, Method, StatusCode, header};
 use s3s::auth::SimpleAuth;
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::{S3Service, S3ServiceBuilder};
@@ -110,15 +110,32 @@ pub fn router(service: S3Service) -> Router {
     })
 }
 
+/// Answers a request. Pages of every origin may send parts, as the bucket's rule on AWS says: who
+/// has a presigned URL may use it.
 async fn respond(service: &S3Service, request: Request) -> Response {
-    let request = request.map(s3s::Body::http_body_unsync);
-    match service.call(request).await {
-        Ok(response) => response.map(axum::body::Body::new),
-        Err(error) => {
-            tracing::warn!(?error, "local S3 request failed");
-            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+    let comes_from_page = request.headers().contains_key(header::ORIGIN);
+    let mut response = if comes_from_page && request.method() == Method::OPTIONS {
+        StatusCode::OK.into_response()
+    } else {
+        let request = request.map(s3s::Body::http_body_unsync);
+        match service.call(request).await {
+            Ok(response) => response.map(axum::body::Body::new),
+            Err(error) => {
+                tracing::warn!(?error, "local S3 request failed");
+                StatusCode::INTERNAL_SERVER_ERROR.into_response()
+            }
         }
+    };
+    if comes_from_page {
+        let headers = response.headers_mut();
+        let (any, put) = (
+            HeaderValue::from_static("*"),
+            HeaderValue::from_static("PUT"),
+        );
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, any);
+        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, put);
     }
+    response
 }
 
 #[cfg(test)]

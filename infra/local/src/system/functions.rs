@@ -223,7 +223,7 @@ impl Functions {
                 webhook_hosts: settings.endpoints.rules().clone(),
                 history_days: settings.history_days,
             }),
-            console: console_at(&format!("ws://localhost{}", websocket::PATH)),
+            console: console_at(&format!("ws://localhost{}", websocket::PATH), None),
         }
     }
 
@@ -236,7 +236,7 @@ impl Functions {
         };
         Self {
             api: Arc::new(api),
-            console: console_at(url),
+            console: console_at(url, None),
             ..self
         }
     }
@@ -249,6 +249,7 @@ impl Functions {
         let objects = api.objects.clone();
         let objects = objects.with_signer(aws.s3_client_at(url));
         Self {
+            console: console_at(&api.live_url, Some(url)),
             api: Arc::new(api::Deps { objects, ..api }),
             ..self
         }
@@ -256,13 +257,14 @@ impl Functions {
 }
 
 /// Returns the pages of the console, which `local` itself signs people in to.
-fn console_at(live_url: &str) -> Arc<console::Site> {
+fn console_at(live_url: &str, content_url: Option<&str>) -> Arc<console::Site> {
     let sign_in = console::SignIn {
         issuer: None,
         client_id: String::new(),
         origins: Vec::new(),
         role_claim: api::ClaimNames::default().role,
         live_url: live_url.to_owned(),
+        content_url: content_url.map(str::to_owned),
     };
     Arc::new(console::Site::new(&sign_in))
 }
