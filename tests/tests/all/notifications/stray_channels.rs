@@ -108,7 +108,7 @@ fn only_a_token_of_this_system_for_this_channel_makes_a_stray_known() {
         let tokens = hand.store().load_channel_tokens().await.unwrap().unwrap();
         let (mine, other) = (ChannelId::fresh(1, 2), ChannelId::fresh(1, 3));
         let token = tokens.token(&mine, &hand.key);
-        let guessed = token.replace(|c: char| c == '0', "1");
+        let guessed = token.replace('0', "1");
         let (named, _) = token.rsplit_once(':').unwrap();
         let bare = format!("{named}:{}", "0".repeat(64));
         for (channel, token) in [
