@@ -168,8 +168,8 @@ impl Client {
         })
     }
 
-    /// Posts a body to a URL, and reads at most `bytes_max` of what is answered, which must be there
-    /// within a time, and within that of the client.
+    /// Posts a body to a URL, and reads at most `bytes_max` of what is answered, which must be
+    /// there within a time, and within that of the client.
     ///
     /// # Errors
     /// [`PostError`] if there is no response, or not all of it. A response of any status is one.

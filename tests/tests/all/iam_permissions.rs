@@ -16,6 +16,7 @@ use worker::queue::{file_group, wake_endpoint};
 
 use crate::support::{ByHand, Calls, FOLDER, Team, run, top};
 use crate::webhooks::receiver::Reply;
+use crate::webhooks::resolver::{answers, conflict, rename_both, resolver_of_all};
 use crate::webhooks::{receiver_and_endpoint, stored};
 
 impl ByHand {
@@ -271,7 +272,8 @@ async fn sockets(hand: &ByHand) {
     assert_eq!(happens("s1", "$disconnect", json!({})).await, 200);
 }
 
-/// Delivers to a webhook endpoint: at once, without time, when it is due, and until it is gone.
+/// Delivers to a webhook endpoint: at once, without time, when it is due, and until it is gone; and
+/// asks another to decide a conflict.
 async fn webhooks(hand: &ByHand) {
     let (receiver, id) = receiver_and_endpoint(hand).await;
     let file = hand.take();
@@ -292,6 +294,14 @@ async fn webhooks(hand: &ByHand) {
     let (path, any) = (format!("/v1/webhooks/{id}"), [("if-match", "*")]);
     let deleted = hand.call(Some(&hand.token), Method::DELETE, &path, &any, None);
     assert!(deleted.await.status < 300);
+
+    let (receiver, _) = resolver_of_all(hand).await;
+    receiver.replies([answers(json!({"choose": "app"}))]);
+    rename_both(hand, &file).await;
+    hand.pump().await;
+    assert_eq!(conflict(hand, &file).await["status"], "resolved");
+    hand.configure(json!({"policies": {"default": "manual"}}))
+        .await;
 }
 
 /// Joins and leaves a shared drive, and revokes and restores the grant.

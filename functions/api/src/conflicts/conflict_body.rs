@@ -47,7 +47,8 @@ pub(crate) struct ConflictView {
     closed_at: Option<String>,
     /// The decision, if there was one.
     resolution: Option<ResolutionView>,
-    /// The webhook that is asked to decide it, if a policy says so. A person may decide all the time.
+    /// The webhook that is asked to decide it, if a policy says so. A person may decide all the
+    /// time.
     #[serde(skip_serializing_if = "Option::is_none")]
     resolver: Option<ConflictResolverView>,
     /// True if it is open and its file is out of scope: it can't be resolved until the file is in

@@ -1,5 +1,5 @@
-//! The decision of a conflict by the answer of its resolver: what a person may decide in the role of
-//! the endpoint's maker, except that nothing is shared beyond the connection's own domains.
+//! The decision of a conflict by the answer of its resolver: what a person may decide in the role
+//! of the endpoint's maker, except that nothing is shared beyond the connection's own domains.
 
 use ::worker::WorkError;
 use domain::{
@@ -9,8 +9,10 @@ use domain::{
 };
 use store::{Attempt, Committed, Connection, Nonce, Store, StoreError, Swapped, compare_and_swap};
 
-use super::resolver::Left;
 use crate::Deps;
+
+/// Why the resolver decides nothing, and more about it.
+pub(super) type Left = (NoDecision, Option<String>);
 
 /// An answer to be applied.
 pub(super) struct Decision<'a> {
@@ -29,7 +31,7 @@ pub(super) enum Decided {
     Done,
     /// The conflict has moved or ended since: the answer is without effect.
     Without,
-    /// It is none that the conflict can be decided by.
+    /// The conflict can't be decided by it.
     Left(Left),
 }
 

@@ -20,7 +20,7 @@ use http::{HeaderValue, header};
 use runtime::{Deadline, telemetry};
 use store::{Connection, StoreError, StoredEndpoint, Updated};
 
-use super::decision::{Decided, Decision};
+use super::decision::{Decided, Decision, Left};
 use super::message::of_question;
 use super::{signed, unwritable};
 use crate::Deps;
@@ -28,9 +28,6 @@ use crate::Deps;
 /// The time that asking takes at most, with what is written afterwards, in milliseconds.
 const ASK_MILLIS: i64 = 20_000;
 const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/cloudevents+json");
-
-/// Why the resolver decides nothing, and more about it.
-pub(super) type Left = (NoDecision, Option<String>);
 
 /// What came of asking.
 enum Outcome {
@@ -234,8 +231,8 @@ impl Asking<'_> {
         Ok(outcome)
     }
 
-    /// Wakes the pushing of what the decision owes. A wake that is lost is only logged: the index of
-    /// due items has the file.
+    /// Wakes the pushing of what the decision owes. A wake that is lost is only logged: the index
+    /// of due items has the file.
     async fn wake_push(&self) {
         let woken = wake_push(&self.deps.pushes, self.key, self.deps.clock.now());
         if let Err(error) = woken.await {

@@ -66,8 +66,8 @@ pub fn shares_outside(
     *before != *after && of(after) > of(before).min(usize::MAX - 1) && is_outside(principal, own)
 }
 
-/// Returns whether a move to another folder shares a file outside of these domains: `before` are the
-/// roles on the file, `then` those that it gets in the folder.
+/// Returns whether a move to another folder shares a file outside of these domains: `before` are
+/// the roles on the file, `then` those that it gets in the folder.
 #[must_use]
 pub fn move_shares_outside(
     before: &BTreeMap<String, Grant>,

@@ -31,8 +31,8 @@ pub enum Policy {
     /// The conflict stays open until the creation of that file is pending. Any other field is left
     /// to a person.
     KeepBoth,
-    /// A webhook endpoint of the tenant is asked. Its answer counts like a person's decision; without
-    /// a valid one in time the decision is left to a person.
+    /// A webhook endpoint of the tenant is asked. Its answer counts like a person's decision;
+    /// without a valid one in time the decision is left to a person.
     Webhook(Resolver),
 }
 

@@ -1,10 +1,10 @@
 //! A resolver of the tenant's own: a webhook endpoint that is asked to decide a conflict.
 //!
-//! The question is part of the transition that opens a conflict, or moves its sides, so it is stored
-//! or not with them. A worker claims it, posts it, and then commits the decision or leaves the
-//! conflict to a person; each of these is one conditional write. A crash between two of them leads
-//! to the same question again, under the same message id. An answer counts for the sides that it was
-//! asked about, and until its time is over. A person may decide all the time.
+//! The question is part of the transition that opens a conflict, or moves its sides, so it is
+//! stored or not with them. A worker claims it, posts it, and then commits the decision or leaves
+//! the conflict to a person; each of these is one conditional write. A crash between two of them
+//! leads to the same question again, under the same message id. An answer counts for the sides that
+//! it was asked about, and until its time is over. A person may decide all the time.
 
 use crate::labels::labels;
 use crate::webhook::LeaseToken;
@@ -266,8 +266,8 @@ impl Asked {
         })
     }
 
-    /// Returns it after it was found that it will decide nothing. `token` is that of the worker that
-    /// sent it; without one, nothing was sent. `None` if another worker has it, or it is over.
+    /// Returns it after it was found that it will decide nothing. `token` is that of the worker
+    /// that sent it; without one, nothing was sent. `None` if another worker has it, or it is over.
     #[must_use]
     pub fn left(
         &self,
@@ -305,8 +305,8 @@ impl Asked {
 }
 
 impl FileRecord {
-    /// Decides an open conflict by the answer of its resolver, which was asked about the sides after
-    /// `moves` moves. It counts as the decision of the policy.
+    /// Decides an open conflict by the answer of its resolver, which was asked about the sides
+    /// after `moves` moves. It counts as the decision of the policy.
     ///
     /// # Errors
     /// [`AnswerRefused`]: the answer is without effect.

@@ -98,8 +98,8 @@ pub struct OpenConflict {
     pub opened_at: Timestamp,
     /// The decision to keep both contents, until the application's is in a file of its own.
     pub keeping: Option<Keeping>,
-    /// What a resolver is asked about the sides as they are now, if it was opened under a policy that
-    /// asks one.
+    /// What a resolver is asked about the sides as they are now, if it was opened under a policy
+    /// that asks one.
     pub question: Option<Question>,
 }
 

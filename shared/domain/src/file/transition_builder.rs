@@ -5,15 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::existence::{present_value, removed_value};
 use super::transition::chosen_value;
 use crate::conflict::{Asked, Question};
-use crate::decide;
 use crate::merge::Sides;
-use crate::most_restrictive;
 use crate::{
     Choice, ConflictId, ConflictRecord, ConflictStatus, Context, Decider, DriveMetadata, Field,
-    FieldSetVersion, FileId, FileRecord, Gone, PERMISSIONS_MAX, PROPERTIES_MAX, Policy, Resolution,
-    Snapshot, Timestamp, Transition, Value, ValueRefused,
+    FieldSetVersion, FileId, FileRecord, Gone, OpenConflict, PERMISSIONS_MAX, PROPERTIES_MAX,
+    Policy, Presence, Resolution, Snapshot, Timestamp, Transition, Value, ValueRefused, decide,
+    most_restrictive,
 };
-use crate::{OpenConflict, Presence};
 
 /// The next version of a record under construction, together with its conflict records.
 pub(crate) struct TransitionBuilder<'a> {
@@ -467,8 +465,7 @@ impl<'a> TransitionBuilder<'a> {
         None
     }
 
-    /// Completes the transition: updates the revisions, and resets the push state if nothing is
-    /// due.
+    /// Completes the transition: updates the revisions, and resets the push state if nothing is due.
     pub(crate) fn finish(mut self) -> Transition {
         self.update_existence_conflict();
         let content = self.record.fields.get(&Field::Content);

@@ -4,7 +4,7 @@ mod crashes;
 mod deliveries;
 pub(crate) mod receiver;
 mod refusals;
-mod resolver;
+pub(crate) mod resolver;
 mod resolver_crashes;
 mod resolver_refusals;
 

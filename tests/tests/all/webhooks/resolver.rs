@@ -13,7 +13,7 @@ use super::receiver::{Got, Receiver, Reply};
 use super::{endpoint, make};
 use crate::support::{ByHand, by_hand};
 
-/// Makes a resolver that is told of no events.
+/// Makes a resolver that gets no events.
 pub(super) async fn resolver(hand: &ByHand) -> (Receiver, EndpointId) {
     let receiver = Receiver::start().await;
     let mut made = endpoint(hand, &receiver.url);
@@ -30,7 +30,7 @@ pub(super) fn asks(id: &EndpointId, seconds_max: u32) -> Value {
 }
 
 /// Makes a resolver that every conflict of the connection is decided by, within a minute.
-pub(super) async fn resolver_of_all(hand: &ByHand) -> (Receiver, EndpointId) {
+pub(crate) async fn resolver_of_all(hand: &ByHand) -> (Receiver, EndpointId) {
     let (receiver, id) = resolver(hand).await;
     let settings = json!({"policies": {"default": asks(&id, 60)}});
     let shown = hand.configure(settings).await;
@@ -48,7 +48,7 @@ pub(super) async fn observe(hand: &ByHand) {
 }
 
 /// Renames a file on both sides. The question waits in its queue.
-pub(super) async fn rename_both(hand: &ByHand, file: &str) {
+pub(crate) async fn rename_both(hand: &ByHand, file: &str) {
     hand.pump().await;
     hand.edit_ok(file, json!({"name": "ours.txt"})).await;
     hand.owner().rename(file, "theirs.txt").await;
@@ -57,12 +57,12 @@ pub(super) async fn rename_both(hand: &ByHand, file: &str) {
 }
 
 /// Returns the latest conflict of a file.
-pub(super) async fn conflict(hand: &ByHand, file: &str) -> Value {
+pub(crate) async fn conflict(hand: &ByHand, file: &str) -> Value {
     let mut all = hand.conflicts_of(file).await;
     all.pop().expect("a conflict")
 }
 
-pub(super) fn answers(body: Value) -> Reply {
+pub(crate) fn answers(body: Value) -> Reply {
     Reply::Body(body.to_string())
 }
 

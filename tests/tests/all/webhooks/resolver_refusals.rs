@@ -20,7 +20,7 @@ use super::resolver::{
 use super::{change, endpoint, make};
 use crate::support::{ByHand, by_hand, eventually};
 
-/// Checks that a person is to decide, and is told why.
+/// Checks that the decision is left to a person, with the reason.
 async fn left(hand: &ByHand, file: &str, reason: &str) -> Value {
     let conflict = conflict(hand, file).await;
     assert_eq!(conflict["status"], "open", "{reason}: {conflict}");

@@ -100,7 +100,8 @@ impl Item {
         self.parents().contains(&folder)
     }
 
-    /// Returns the v2 etag, quotes included. It changes with every version, unless Drive is in breach.
+    /// Returns the v2 etag, quotes included. It changes with every version, unless Drive is in
+    /// breach.
     pub(crate) fn etag(&self) -> String {
         let id = self.id.as_str();
         format!(

@@ -156,8 +156,8 @@ pub(crate) enum Command {
         #[arg(value_name = "FILE")]
         file: Option<String>,
     },
-    /// Check on a Google account whether what drivesync assumes about Drive holds. Works in a scratch
-    /// folder of its My Drive, which is deleted at the end, for about three minutes.
+    /// Check on a Google account whether what drivesync assumes about Drive holds. Works in a
+    /// scratch folder of its My Drive, which is deleted at the end, for about three minutes.
     #[command(group(clap::ArgGroup::new("checked").required(true).args(["google_key", "drive_url"])))]
     CheckGoogle {
         /// Key file of the service account.
