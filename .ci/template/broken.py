@@ -217,7 +217,7 @@ BREAKS = [
      statement("RunOperationsRole", "ListFilesAndConflicts", "Resource", [{"Fn::Sub": "${Data.Outputs.TableArn}/index/files"}])),
     (access.functions_may_do_what_they_do, "another queue", statement("PushIntentsRole", "WakeItselfAndContent", "Resource", {"Fn::GetAtt": ["Queues", "Outputs.LogWakesArn"]})),
     (access.requests_make_no_clients, "a request makes a client", statement("ApiRole", "LeaveClients", "Effect", "Allow")),
-    (access.functions_may_do_what_they_do, "every item for whom strangers reach", statement("ReceiveNotificationRole", "ReadChannels", "Condition", {})),
+    (access.functions_may_do_what_they_do, "every item for whom strangers reach", statement("ReceiveNotificationRole", "ReadAndRememberChannels", "Condition", {})),
     (access.functions_may_do_what_they_do, "an unseen action without a reason", text("infra/iam.json", "Lambda writes the function's log with its role", "")),
     (access.functions_may_do_what_they_do, "a function that is not listed", text("infra/iam.json", '"sweep": {', '"sweeper": {')),
     (rules.source_queues_are_fast_fifo, "a standard throughput", drop(QUEUES, "Snapshots", "FifoThroughputLimit")),
