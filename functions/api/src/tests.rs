@@ -314,7 +314,7 @@ async fn every_described_route_exists_and_requires_authentication() {
             routes += 1;
         }
     }
-    assert_eq!(routes, 78);
+    assert_eq!(routes, 81);
 }
 
 /// Returns a request by a member of the tenant acme with this claim of a role.

@@ -351,7 +351,7 @@ mod tests {
             ),
             (
                 json!({"default": {"webhook": {"endpoint": "w_1"}}}),
-                "/policies/default/webhook",
+                "/policies/default/webhook/seconds_max",
             ),
             (json!({"default": "webhook"}), "/policies/default"),
         ] {

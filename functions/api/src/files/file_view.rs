@@ -489,6 +489,7 @@ mod tests {
             view["intent"],
             json!({
                 "fields": ["name", "properties.stage"],
+                "since": "1970-01-01T00:00:01.000Z",
                 "status": "owed",
                 "attempts": 0,
                 "next_attempt_at": "1970-01-01T00:00:01.000Z",

@@ -11,9 +11,11 @@ use crate::{
     Observation, Policies, Policy, Timestamp, Transition,
 };
 
-/// The times that matter, in milliseconds: at once, after a lease, after the resolver's time, and
-/// after the lease of what was sent at the last moment.
-const TIMES_MILLIS: [i64; 4] = [0, 31_000, 61_000, 93_000];
+/// The times that matter, in milliseconds: at once, after a lease, after the resolver's time, after
+/// the lease of what was sent at its last moment, and after all of that for the last move.
+const TIMES_MILLIS: [i64; 5] = [0, 31_000, 61_000, 93_000, 125_000];
+/// The last of these at which the sides move.
+const LAST_MOVE: usize = 2;
 const WORKERS: usize = 2;
 const CRASHES: usize = 1;
 
@@ -54,6 +56,8 @@ struct World {
     time: usize,
     workers: Vec<Worker>,
     crashes: usize,
+    /// How often the lease of a worker ran out before it was done.
+    stalls: usize,
     person: bool,
     /// The messages: the sides that they are about, and their ids.
     sent: Vec<(u32, String)>,
@@ -88,6 +92,7 @@ impl World {
             time: 0,
             workers: vec![Worker::Idle; WORKERS],
             crashes: 0,
+            stalls: 0,
             person: false,
             sent: Vec::new(),
         }
@@ -128,7 +133,7 @@ impl World {
     fn next(&self, fault: Fault) -> Result<Vec<Self>, String> {
         let policies = policies();
         let mut all = Vec::new();
-        if self.is_open() && self.conflict.moves == 0 {
+        if self.is_open() && self.conflict.moves == 0 && self.time <= LAST_MOVE {
             let seen = Observation::Present(named(3, "theirs again"));
             let step = self.record.observe(&seen, self.context(&policies));
             all.push(self.clone().committed(step));
@@ -144,6 +149,11 @@ impl World {
         if self.time + 1 < TIMES_MILLIS.len() {
             let mut next = self.clone();
             next.time += 1;
+            let busy = next
+                .workers
+                .iter()
+                .filter(|worker| **worker != Worker::Idle);
+            next.stalls += busy.count();
             all.push(next);
         }
         for number in 0..WORKERS {
@@ -287,8 +297,8 @@ impl World {
                 .iter()
                 .filter(|(moves, _)| *moves == state)
                 .count();
-            if times > 1 + self.crashes {
-                return Err("one state is sent twice without a crash".to_owned());
+            if times > 1 + self.crashes + self.stalls {
+                return Err("one state is sent twice under a lease".to_owned());
             }
         }
         Ok(())
@@ -347,7 +357,7 @@ fn every_fault_in_the_rules_is_caught() {
         (Fault::AnyState, "was not asked about"),
         (Fault::FreshId, "under two ids"),
         (Fault::Late, "a late answer decides"),
-        (Fault::NoClaim, "twice without a crash"),
+        (Fault::NoClaim, "twice under a lease"),
         (Fault::OverPerson, "a decision is replaced"),
     ] {
         let found = search(fault).expect_err("it is caught");

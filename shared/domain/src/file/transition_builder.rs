@@ -465,7 +465,7 @@ impl<'a> TransitionBuilder<'a> {
         None
     }
 
-    /// Completes the transition: updates the revisions, and resets the push state if nothing is due.
+    /// Completes the transition: updates revisions, and resets the push state if nothing is due.
     pub(crate) fn finish(mut self) -> Transition {
         self.update_existence_conflict();
         let content = self.record.fields.get(&Field::Content);

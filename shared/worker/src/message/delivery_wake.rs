@@ -117,7 +117,10 @@ mod tests {
             conflict: Some((ConnectionId::parse("c_1").unwrap(), id)),
         };
         let body = wake.to_body();
-        let conflict = r##""conflict":{"connection":"c_1","file":"1abc","field":"properties.a#b","number":2}"##;
+        let conflict = concat!(
+            r#""conflict":{"connection":"c_1","file":"1abc","#,
+            r##""field":"properties.a#b","number":2}"##,
+        );
         assert!(body.contains(conflict), "{body}");
         assert_eq!(DeliveryWake::from_body(&body).unwrap(), wake);
         assert!(DeliveryWake::from_body(&body.replace("properties", "colour")).is_err());

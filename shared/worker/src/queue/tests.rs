@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::message::Origin;
+use crate::{ContentWake, Priority};
 use domain::{ConnectionId, DriveMetadata, DriveVersion, FieldSetVersion, Snapshot, TenantId};
 use std::collections::BTreeMap;
 
