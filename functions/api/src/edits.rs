@@ -10,7 +10,6 @@ use store::{Attempt, Committed, Connection, Nonce, RECORD_BYTES_MAX, Store};
 
 use crate::Deps;
 use crate::content::content_condition::ContentCondition;
-use crate::content::stored_versions;
 use crate::fairness::admission;
 use crate::files::edit_problems::stale;
 use crate::files::{file_view, scope};
@@ -231,7 +230,8 @@ pub(crate) async fn create(
     }
     let record = transition.caused_by(deps.store.cause()).record;
     if let Some(object) = object {
-        stored_versions::link_version(deps, key, &record, object, by, None).await;
+        let now = deps.clock.now();
+        worker::link_version(&store, key, &record, object, (by, None), now).await;
     }
     Ok(record)
 }

@@ -9,7 +9,9 @@
 
 use std::collections::BTreeMap;
 
-use domain::{Cause, ConnectionKey, FileId, FileRecord, Snapshot, Timestamp, Transition};
+use domain::{
+    Cause, ConnectionKey, DAY_MILLIS, FileId, FileRecord, Snapshot, Timestamp, Transition,
+};
 use store::{HistoryEntry, StoreError};
 use worker::SnapshotMessage;
 
@@ -114,9 +116,6 @@ fn last_reported(record: &FileRecord) -> Option<Snapshot> {
     let observed = record.observed();
     observed.filter(|_| record.reported == record.version)
 }
-
-/// A day, in milliseconds.
-const DAY_MILLIS: i64 = 86_400_000;
 
 /// Returns when a state that is saved now expires. It is kept a tenth longer than it must be, so
 /// that a file that changes often has none of its states kept anew.

@@ -2,7 +2,7 @@
 //! them; when it is time is a rule of [`domain::channel`].
 
 use domain::ChannelId;
-use domain::channel::{StrayFacts, StrayStep};
+use domain::channel::{Stray, StrayFacts, StrayStep};
 use domain::rate_limit::CallKind;
 use drive::Kind;
 use store::{Connection, StrayChannel};
@@ -26,7 +26,7 @@ pub(crate) async fn process_due(id: &ChannelId, deps: &Deps) -> Result<(), WorkE
         (StrayStep::Forget, _) | (StrayStep::Stop, None) => {
             return Ok(deps.store.forget_stray(id).await?);
         }
-        (StrayStep::Wait(until), _) => domain::channel::Stray {
+        (StrayStep::Wait(until), _) => Stray {
             due_at: until,
             ..channel.stray
         },

@@ -64,4 +64,4 @@ pub use id::{
 pub use operation::{DriftCounts, Operation, OperationKind, OperationState, RemovalLimits, Run};
 pub use rate_limit::{Backoff, Jitter};
 pub use rules::{Excluded, Glob, InvalidRule, MimePattern, NameSearch, RULES_MAX, Rule, Rules};
-pub use time::Timestamp;
+pub use time::{DAY_MILLIS, Timestamp};

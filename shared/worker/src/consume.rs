@@ -130,8 +130,8 @@ impl Wake for DeliveryWake {
 impl Consumer<'_> {
     /// Consumes a batch of wakes, its groups concurrently. Of the wakes of a group that are equal,
     /// `process` receives the newest one only; it receives those that differ one after another, all
-    /// with the cause of the group. A processed group is
-    /// acknowledged while others are being processed, so that its next wake is not delayed by them.
+    /// with the cause of the group. A processed group is acknowledged while others are being
+    /// processed, so that its next wake is not delayed by them.
     pub async fn consume<W: Wake, F>(
         &self,
         event: SqsEvent,

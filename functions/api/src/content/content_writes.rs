@@ -12,7 +12,6 @@ use objects::{Digest, Encoded};
 use store::{Connection, Created, Retained};
 
 use crate::content::content_condition::ContentCondition;
-use crate::content::stored_versions::link_version;
 use crate::edits::{ConditionalEdit, Edited, Precondition};
 use crate::files::edit_problems::refused;
 use crate::http::{FilePath, Keyed, Kind, Problem};
@@ -173,8 +172,9 @@ impl ContentChange<'_> {
         });
         let edited = edited.await?;
         if let (true, Some(object)) = (edited.has_new_content, object) {
-            let reason = self.reason.as_deref();
-            link_version(self.deps, &self.at.key, edited.record(), object, by, reason).await;
+            let (store, key, now) = (&self.deps.store, &self.at.key, self.deps.clock.now());
+            let why = (by, self.reason.as_deref());
+            worker::link_version(store, key, edited.record(), object, why, now).await;
         }
         Ok(edited)
     }

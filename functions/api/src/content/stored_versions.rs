@@ -1,7 +1,7 @@
 //! The stored versions of a file's content, and the reason why one is not stored.
 
-use domain::content::{ContentOrigin, ContentOutcome, ContentState, StoredObject, StoredVersion};
-use domain::{ConnectionKey, Field, FileRecord, Timestamp, Value};
+use domain::content::{ContentOutcome, ContentState, StoredVersion};
+use domain::{Field, FileRecord, Timestamp, Value};
 use objects::ContentRef;
 use store::{Connection, PageRequest};
 
@@ -161,24 +161,4 @@ pub(crate) async fn text<'a>(
         Ok(text) if !text.contains('\0') => Ok(text.to_owned()),
         Ok(_) | Err(_) => Err("is no text"),
     })
-}
-
-/// Adds the version of a record's content, which refers to its object. The record refers to it
-/// already, so if this fails, the content mirror adds it.
-pub(crate) async fn link_version(
-    deps: &Deps,
-    key: &ConnectionKey,
-    record: &FileRecord,
-    object: &StoredObject,
-    by: &str,
-    reason: Option<&str>,
-) {
-    let (number, mime_type) = (record.content_version, &record.metadata.mime_type);
-    let now = deps.clock.now();
-    let version = StoredVersion {
-        by: Some(by.to_owned()),
-        reason: reason.map(str::to_owned),
-        ..StoredVersion::new(number, object, mime_type, ContentOrigin::Application, now)
-    };
-    worker::link_version(&deps.store, key, &record.file, &version).await;
 }

@@ -62,22 +62,8 @@ pub(crate) enum FindingKind {
 impl FindingKind {
     /// Returns the kind of inconsistency; `None` for a finding of a restore.
     fn inconsistency(self) -> Option<InconsistencyKind> {
-        Some(match self {
-            Self::IntentNotDue => InconsistencyKind::IntentNotDue,
-            Self::IntentOverdue => InconsistencyKind::IntentOverdue,
-            Self::FileMisplaced => InconsistencyKind::FileMisplaced,
-            Self::ConflictUnrecorded => InconsistencyKind::ConflictUnrecorded,
-            Self::ConflictStray => InconsistencyKind::ConflictStray,
-            Self::ConflictOfUnknownFile => InconsistencyKind::ConflictOfUnknownFile,
-            Self::LogNotDue => InconsistencyKind::LogNotDue,
-            Self::LogNotRead => InconsistencyKind::LogNotRead,
-            Self::CursorAhead => InconsistencyKind::CursorAhead,
-            Self::ChannelLapsed => InconsistencyKind::ChannelLapsed,
-            Self::ChannelMissing => InconsistencyKind::ChannelMissing,
-            Self::OperationStalled => InconsistencyKind::OperationStalled,
-            Self::OperationAbandoned => InconsistencyKind::OperationAbandoned,
-            Self::ToRestore | Self::Left => return None,
-        })
+        let mut all = InconsistencyKind::ALL.into_iter();
+        all.find(|kind| Self::from(*kind) == self)
     }
 }
 
@@ -168,9 +154,7 @@ impl FindingItem {
         }
         item
     }
-}
 
-impl FindingItem {
     /// A file of a restore of the connection.
     fn of_restore(entry: &RestoreEntry, key: &ConnectionKey) -> Self {
         let plan = &entry.plan;

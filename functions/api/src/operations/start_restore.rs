@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::response::{IntoResponse as _, Response};
-use domain::{FileId, Operation, Run, Timestamp};
+use domain::{DAY_MILLIS, FileId, Operation, Run, Timestamp};
 use serde::Deserialize;
 use store::{Connection, ConnectionState};
 use utoipa::ToSchema;
@@ -15,8 +15,6 @@ use crate::{App, Deps, lookups};
 
 /// The name of the root of My Drive, which stands for the whole connection.
 const ROOT: &str = "root";
-/// A day, in milliseconds.
-const DAY_MILLIS: i64 = 24 * 3_600 * 1_000;
 
 /// A restore to start.
 #[derive(Debug, Deserialize, ToSchema)]

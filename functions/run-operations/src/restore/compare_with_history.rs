@@ -149,19 +149,15 @@ impl Places {
         connection: &Connection,
         deps: &Deps,
     ) -> Result<Self, WorkError> {
-        let below = || Ancestry::below(connection.my_drive.clone());
+        let needs_now = restore.folder.is_some() || !connection.rules.is_empty();
+        let present = records.iter();
+        let present: Vec<&FileRecord> = present
+            .filter(|record| needs_now && !record.is_gone())
+            .collect();
         let mut places = Self {
-            now: below(),
-            then: below(),
+            now: deps.store.ancestry(connection, present).await?,
+            then: Ancestry::below(connection.my_drive.clone()),
         };
-        if restore.folder.is_some() || !connection.rules.is_empty() {
-            let present = records.iter().filter(|record| !record.is_gone());
-            let present: Vec<&FileRecord> = present.collect();
-            let store = &deps.store;
-            store
-                .extend_ancestry(connection, &mut places.now, present)
-                .await?;
-        }
         if restore.folder.is_none() {
             return Ok(places);
         }

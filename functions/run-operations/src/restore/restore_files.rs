@@ -4,13 +4,14 @@
 //! by an interrupted attempt of this restore: what is not yet as it was is left then. The edits are
 //! conditional on the record that they were computed from, and reach Drive as any other edit does.
 
-use domain::content::{ContentHash, ContentOrigin, RETAIN_MILLIS, StoredObject, StoredVersion};
+use domain::content::{ContentHash, RETAIN_MILLIS, StoredObject};
 use domain::operation::{Restore, RestoreCounts};
 use domain::restore::{LeftReason, RestorePlan};
-use domain::{Ancestry, Context, Field, FileRecord, Operation, Side, Value};
+use domain::{Context, Field, FileRecord, Operation, Side, Value};
 use futures_util::FutureExt as _;
 use store::{
-    ATTEMPTS_MAX, Committed, Connection, Nonce, PageRequest, RestoreEntry, Retained, StoreError,
+    Attempt, Committed, Connection, Nonce, PageRequest, RestoreEntry, Retained, StoreError,
+    Swapped, compare_and_swap,
 };
 use worker::WorkError;
 
@@ -103,48 +104,58 @@ impl FileEdits<'_> {
 
     /// Edits a file, and returns what was set back and what is left.
     async fn edit(&self, entry: &RestoreEntry) -> Result<RestorePlan, WorkError> {
-        let (deps, key) = (self.deps, &self.connection.key);
-        for _ in 0..ATTEMPTS_MAX {
-            let Some(record) = deps.store.load_file(key, &entry.file).await? else {
-                let plan = entry.plan.clone();
-                return Ok(plan.leaving_all(LeftReason::ChangedMeanwhile));
-            };
-            let present = self.plan(&record).await?;
-            if record.visible != entry.seen {
-                return Ok(entry.plan.clone().overtaken_by(&present));
-            }
-            let (present, object) = self.retaining_content(present).await?;
-            let context = Context {
-                now: deps.clock.now(),
-                drive_at: None,
-                above: None,
-                policies: &self.connection.policies,
-            };
-            let (carried_out, transition) = present.apply(&record, &self.operation.by, context);
-            let Some(transition) = transition else {
-                return Ok(carried_out);
-            };
-            let nonce = Nonce(deps.entropy.next());
-            let committed = deps
-                .store
-                .commit(key, record.revision, &transition, nonce)
-                .await;
-            match committed {
-                Ok(Committed::Done) => {
-                    let gets_content = carried_out.values().contains_key(&Field::Content);
-                    if let Some(object) = object.filter(|_| gets_content) {
-                        self.link(&transition.record, &object).await;
-                    }
-                    return Ok(carried_out);
-                }
-                Ok(Committed::Stale(_)) => {}
-                Err(StoreError::TooLarge { .. }) => {
-                    return Ok(carried_out.leaving_all(LeftReason::NotWritable));
-                }
-                Err(error) => return Err(error.into()),
-            }
+        let key = &self.connection.key;
+        let Some(record) = self.deps.store.load_file(key, &entry.file).await? else {
+            return Ok(without_record(entry));
+        };
+        let attempt = async |record: FileRecord| self.attempt(entry, &record).await;
+        match compare_and_swap(record, attempt).await? {
+            Swapped::Done(plan) => Ok(plan),
+            Swapped::Contended(_) => Err(WorkError::Contended),
         }
-        Err(WorkError::Contended)
+    }
+
+    /// Edits a file, on condition that its record is this one.
+    async fn attempt(
+        &self,
+        entry: &RestoreEntry,
+        record: &FileRecord,
+    ) -> Result<Attempt<FileRecord, RestorePlan>, WorkError> {
+        let (deps, key) = (self.deps, &self.connection.key);
+        let present = self.plan(record).await?;
+        if record.visible != entry.seen {
+            let plan = entry.plan.clone();
+            return Ok(Attempt::Done(plan.overtaken_by(&present)));
+        }
+        let (present, object) = self.retaining_content(present).await?;
+        let context = Context {
+            now: deps.clock.now(),
+            drive_at: None,
+            above: None,
+            policies: &self.connection.policies,
+        };
+        let (carried_out, transition) = present.apply(record, &self.operation.by, context);
+        let Some(transition) = transition else {
+            return Ok(Attempt::Done(carried_out));
+        };
+        let nonce = Nonce(deps.entropy.next());
+        let committed = deps.store.commit(key, record.revision, &transition, nonce);
+        match committed.await {
+            Ok(Committed::Done) => {
+                let gets_content = carried_out.values().contains_key(&Field::Content);
+                if let Some(object) = object.filter(|_| gets_content) {
+                    self.link(&transition.record, &object).await;
+                }
+                Ok(Attempt::Done(carried_out))
+            }
+            Ok(Committed::Stale(Some(current))) => Ok(Attempt::Stale(*current)),
+            Ok(Committed::Stale(None)) => Ok(Attempt::Done(without_record(entry))),
+            Err(StoreError::TooLarge { .. }) => {
+                let plan = carried_out.leaving_all(LeftReason::NotWritable);
+                Ok(Attempt::Done(plan))
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Returns what makes a file as it was, as things are now.
@@ -154,11 +165,7 @@ impl FileEdits<'_> {
         let rules = &connection.rules;
         let mut out_of_scope = false;
         if !rules.is_empty() && record.is_present() {
-            let mut above = Ancestry::below(connection.my_drive.clone());
-            let store = &deps.store;
-            store
-                .extend_ancestry(connection, &mut above, [record])
-                .await?;
+            let above = deps.store.ancestry(connection, [record]).await?;
             out_of_scope = !rules.includes(&above.lineage(&record.file, Side::Drive));
         }
         let file = FileAtTime {
@@ -193,14 +200,14 @@ impl FileEdits<'_> {
 
     /// Adds the version of the content that was set back.
     async fn link(&self, record: &FileRecord, object: &StoredObject) {
-        let (number, mime_type) = (record.content_version, &record.metadata.mime_type);
-        let (now, origin) = (self.deps.clock.now(), ContentOrigin::Application);
-        let version = StoredVersion {
-            by: Some(self.operation.by.clone()),
-            reason: Some(format!("restored to {}", self.restore.at)),
-            ..StoredVersion::new(number, object, mime_type, origin, now)
-        };
         let (store, key) = (&self.deps.store, &self.connection.key);
-        worker::link_version(store, key, &record.file, &version).await;
+        let (by, now) = (&self.operation.by, self.deps.clock.now());
+        let reason = format!("restored to {}", self.restore.at);
+        worker::link_version(store, key, record, object, (by, Some(&reason)), now).await;
     }
+}
+
+/// Returns the plan of a listed file that has no record any more: all of it is left.
+fn without_record(entry: &RestoreEntry) -> RestorePlan {
+    entry.plan.clone().leaving_all(LeftReason::ChangedMeanwhile)
 }

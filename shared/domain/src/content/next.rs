@@ -5,11 +5,9 @@ use super::{
     ContentHash, ContentIdentity, ContentOutcome, ContentState, Failure, Progress, Upload, Verdict,
 };
 use crate::{
-    Ancestry, Capabilities, ConflictId, DriveVersion, Field, FileRecord, Policies, Policy,
-    Timestamp, Value,
+    Ancestry, Capabilities, ConflictId, DAY_MILLIS, DriveVersion, Field, FileRecord, Policies,
+    Policy, Timestamp, Value,
 };
-
-const DAY_MILLIS: i64 = 24 * 3_600 * 1_000;
 
 /// One action on a file's content. The state is evaluated again after each.
 #[derive(Debug, Clone, PartialEq, Eq)]

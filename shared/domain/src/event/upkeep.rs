@@ -1,12 +1,10 @@
 //! What a log needs although nothing happens.
 
 use super::LogEnd;
-use crate::Timestamp;
+use crate::{DAY_MILLIS, Timestamp};
 
 /// The days that events are kept unless the deployment says otherwise.
 pub const EVENT_DAYS: u32 = 7;
-
-const DAY_MILLIS: i64 = 24 * 3_600_000;
 
 /// What is stored of a log besides its items.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::{ConnectionFacts, Listing, Operation, Run, Stage, Work, entries_hash};
-use crate::{ConnectionKey, InconsistencyCount, InconsistencyKind, LogId, Timestamp};
+use crate::{ConnectionKey, DAY_MILLIS, InconsistencyCount, InconsistencyKind, LogId, Timestamp};
 
 /// An audit of one log.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -83,7 +83,6 @@ impl Default for ComparisonInterval {
 impl ComparisonInterval {
     /// The longest interval, in days.
     pub const DAYS_MAX: u16 = 90;
-    const DAY_MILLIS: i64 = 24 * 3_600_000;
 
     /// Returns whether a comparison is due that last began at `compared_at`.
     ///
@@ -97,7 +96,7 @@ impl ComparisonInterval {
         compared_at: Timestamp,
         now: Timestamp,
     ) -> bool {
-        let millis = i64::from(self.days) * Self::DAY_MILLIS;
+        let millis = i64::from(self.days) * DAY_MILLIS;
         if millis == 0 {
             return false;
         }

@@ -6,11 +6,9 @@ use crate::content::{
 };
 use crate::fixture::{Manually as _, NOW, all, context, snapshot};
 use crate::{
-    Capabilities, ContentSettings, DriveVersion, Field, FileRecord, Gone, Observation, Policies,
-    Policy, Snapshot, Timestamp, Value,
+    Capabilities, ContentSettings, DAY_MILLIS, DriveVersion, Field, FileRecord, Gone, Observation,
+    Policies, Policy, Snapshot, Timestamp, Value,
 };
-
-const DAY_MILLIS: i64 = 24 * 3_600 * 1_000;
 
 fn hash(digit: char) -> ContentHash {
     ContentHash::parse(&digit.to_string().repeat(64)).unwrap()

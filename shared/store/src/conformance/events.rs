@@ -6,14 +6,14 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use domain::event::{
     Author, Details, Epoch, Event, EventCursor, EventLogState, EventType, Subject, TableMark,
 };
-use domain::{ConflictId, ConnectionKey, EndpointId, Field, FileId, OperationId, Timestamp};
+use domain::{
+    ConflictId, ConnectionKey, DAY_MILLIS, EndpointId, Field, FileId, OperationId, Timestamp,
+};
 
 use crate::conformance::support::{fresh, ms};
 use crate::event::event_item::{event_sk, log_pk};
 use crate::table::key::Key;
 use crate::{Appending, DueItem, EventsRead, Nonce, Store, StoreError};
-
-const DAY_MILLIS: i64 = 24 * 3_600_000;
 
 /// An event that says this.
 pub(crate) fn event(state: &str) -> Event {

@@ -1,7 +1,7 @@
 //! How far the acts of a tenant have been exported, day by day.
 
 use domain::content::ContentHash;
-use domain::{TenantId, Timestamp};
+use domain::{DAY_MILLIS, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::file::value_item::at;
@@ -11,8 +11,6 @@ use crate::table::store::Applied;
 use crate::table::update::Replaces;
 use crate::{Store, StoreError, Written};
 
-/// The milliseconds of a day.
-pub(crate) const DAY_MILLIS: i64 = 24 * 3_600 * 1_000;
 /// The delay after the end of a day, in milliseconds: an act that was begun within the day is
 /// stored by then.
 const SETTLED_MILLIS: i64 = 10 * 60_000;

@@ -1,13 +1,12 @@
 //! Lists of acts: the chains of each month, merged by time.
 
 use domain::trail::CHAINS;
-use domain::{TenantId, Timestamp};
+use domain::{DAY_MILLIS, TenantId, Timestamp};
 use futures_util::future::try_join_all;
 
 use crate::table::page::Position;
 use crate::table::range::Range;
 use crate::trail::act_item::{Act, act_sk, acts_pk, decode_act, month};
-use crate::trail::export_item::DAY_MILLIS;
 use crate::{Page, PageRequest, Store, StoreError};
 
 /// The name of the list in cursors.

@@ -2,7 +2,7 @@
 
 use domain::event::EventCursor;
 use domain::webhook::{DELIVERY_DAYS, Delivery, DeliveryKind, DeliveryOutcome};
-use domain::{ConnectionId, EndpointId, TenantId, Timestamp};
+use domain::{ConnectionId, DAY_MILLIS, EndpointId, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::table::item::{Encoded, decode, encode, has_expired};
@@ -14,7 +14,6 @@ use crate::{Nonce, Page, PageRequest, Store, StoreError};
 
 /// The prefix of the sort key, before the time.
 const SENT: &str = "SENT#";
-const DAY_MILLIS: i64 = 24 * 3_600_000;
 
 impl Store {
     /// Records an attempt to deliver something. It expires after [`DELIVERY_DAYS`].
