@@ -1,7 +1,7 @@
 // Addresses and pages: every state of the console is a URL.
 
 import { forgetCalls } from "./api.js";
-import { finishAll } from "./app.js";
+import { app, finishAll } from "./app.js";
 import { audit } from "./pages/audit.js";
 import { conflicts } from "./pages/conflicts.js";
 import { connection } from "./pages/connection.js";
@@ -11,7 +11,6 @@ import { health } from "./pages/health.js";
 import { letters } from "./pages/letters.js";
 import { operation, operations } from "./pages/operations.js";
 import { overview } from "./pages/overview.js";
-import { play } from "./pages/play.js";
 import { owed } from "./pages/owed.js";
 import { restore } from "./pages/restore.js";
 import { settings } from "./pages/settings.js";
@@ -21,6 +20,20 @@ import { forgetPortions } from "./ui.js";
 
 /** @typedef {import("./app.js").Page} Page */
 /** @typedef {(within: Record<string, string>, query: URLSearchParams) => Page} Make */
+
+/**
+ * Play is in `local` alone: its code is loaded when somebody opens it.
+ * @type {Make}
+ */
+function play(within, query) {
+  /** @type {Page} */
+  const opening = { title: "Play", view: () => "Loading…" };
+  import("./pages/play.js").then(
+    (module) => app.page === opening && show(module.play(within, query)),
+    () => app.page === opening && show({ title: "Play", view: () => "Play can't be loaded now." }),
+  );
+  return opening;
+}
 
 /** @type {[string, Make][]} */
 const ROUTES = [

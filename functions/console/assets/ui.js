@@ -201,7 +201,7 @@ export const facts = (rows) =>
   </dl>`;
 
 /** So many items of a long list are shown, and so many more with each request for more. */
-const PORTION = 100;
+const PORTION = 50;
 /** How many items of the long lists of the page are shown, by the lists' names. */
 const portions = new Map();
 

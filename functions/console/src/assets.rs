@@ -10,6 +10,9 @@ macro_rules! assets {
     };
 }
 
+/// The module that is loaded when its page is opened, since most systems have no such page.
+pub(crate) const LOADED_LATER: &str = "pages/play.js";
+
 /// The files that the page loads, by their path below its folder.
 pub(crate) const ASSETS: &[(&str, &[u8])] = assets![
     "api.js",

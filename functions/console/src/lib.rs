@@ -18,7 +18,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use url::Url;
 
-use self::assets::{ASSETS, PAGE};
+use self::assets::{ASSETS, LOADED_LATER, PAGE};
 
 /// The path of the console; everything of it lies below.
 pub const PATH: &str = "/console";
@@ -285,7 +285,9 @@ fn headers(sign_in: &SignIn) -> Vec<(header::HeaderName, HeaderValue)> {
 
 /// Returns the page, with the addresses of what it loads.
 fn page(folder: &str) -> Vec<u8> {
-    let modules = ASSETS.iter().filter(|(name, _)| name.ends_with(".js"));
+    let modules = ASSETS
+        .iter()
+        .filter(|(name, _)| name.ends_with(".js") && *name != LOADED_LATER);
     let preload: String = modules
         .map(|(name, _)| format!("<link rel=\"modulepreload\" href=\"{folder}/{name}\">\n"))
         .collect();

@@ -111,10 +111,16 @@ pub fn router(service: S3Service) -> Router {
 }
 
 /// Answers a request. Pages of every origin may send parts, as the bucket's rule on AWS says: who
-/// has a presigned URL may use it.
+/// has a presigned URL may use it. The rule is of PUT alone, so pages can read no other answer.
 async fn respond(service: &S3Service, request: Request) -> Response {
-    let comes_from_page = request.headers().contains_key(header::ORIGIN);
-    let mut response = if comes_from_page && request.method() == Method::OPTIONS {
+    let headers = request.headers();
+    let asks_first = request.method() == Method::OPTIONS
+        && headers
+            .get(header::ACCESS_CONTROL_REQUEST_METHOD)
+            .is_some_and(|method| method == "PUT");
+    let sends_part = asks_first || request.method() == Method::PUT;
+    let is_in_rule = sends_part && headers.contains_key(header::ORIGIN);
+    let mut response = if is_in_rule && asks_first {
         StatusCode::OK.into_response()
     } else {
         let request = request.map(s3s::Body::http_body_unsync);
@@ -126,7 +132,7 @@ async fn respond(service: &S3Service, request: Request) -> Response {
             }
         }
     };
-    if comes_from_page {
+    if is_in_rule {
         let headers = response.headers_mut();
         let (any, put) = (
             HeaderValue::from_static("*"),
