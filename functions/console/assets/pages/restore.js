@@ -216,7 +216,7 @@ function effect({ field, to }) {
 }
 
 /**
- * Returns what is set back, and in how many files: "renamed 3, moved 1".
+ * Returns what is set back, and in how many files, most first: "renamed 3, moved 1".
  * @param {Schemas["FindingList"]} [findings]
  */
 function effects(findings) {
@@ -226,7 +226,8 @@ function effects(findings) {
     const all = new Set((fields ?? []).filter((one) => !one.left).map(effect));
     for (const one of all) counts.set(one, (counts.get(one) ?? 0) + 1);
   }
-  const all = [...counts].map(([what, files]) => `${what} ${format.number(files)}`).join(", ");
+  const most = [...counts].sort(([a, m], [b, n]) => n - m || a.localeCompare(b));
+  const all = most.map(([what, files]) => `${what} ${format.number(files)}`).join(", ");
   return findings?.next_cursor ? `${all}, and more` : all;
 }
 
