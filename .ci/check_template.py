@@ -27,8 +27,10 @@ from template import model, sam_build  # noqa: E402
 from template.broken import BREAKS  # noqa: E402
 from template.events import EVENT_RULES  # noqa: E402
 from template.operation import OPERATION_RULES  # noqa: E402
+from template.recovery import RECOVERY_RULES  # noqa: E402
 from template.rules import RULES, FUNCTIONS, logical_id  # noqa: E402
 
+ALL_RULES = RULES + EVENT_RULES + OPERATION_RULES + RECOVERY_RULES
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 REGIONS = ["us-east-1", "eu-central-1"]
@@ -93,7 +95,7 @@ def check_rules(report: Report, sources: dict) -> None:
         report.add("the stacks fit together", [str(broken)])
         return
     report.add("the stacks fit together", [])
-    for rule in RULES + EVENT_RULES + OPERATION_RULES:
+    for rule in ALL_RULES:
         report.add(title(rule), rule(system))
 
 
@@ -120,7 +122,7 @@ def self_test(report: Report) -> None:
             except model.Broken as fell_apart:
                 found = {str(fell_apart)}
         report.add(f"{rule.__name__} catches: {what}", [] if found else ["not caught"])
-    names = {rule.__name__ for rule in RULES + EVENT_RULES + OPERATION_RULES}
+    names = {rule.__name__ for rule in ALL_RULES}
     untested = names - {rule.__name__ for rule, _, _ in BREAKS}
     report.add("every rule is broken at least once", sorted(untested))
     with tempfile.TemporaryDirectory() as scratch:

@@ -6,7 +6,7 @@ templates are broken in a copy of the checkout, which the function gets as its s
 import shutil
 from pathlib import Path
 
-from . import access, events, operation, rules, trail
+from . import access, events, operation, recovery, rules, trail
 
 ROOT = "template.yaml"
 QUEUES = "infra/queues.yaml"
@@ -15,6 +15,7 @@ IDENTITY = "infra/identity.yaml"
 ALARMS = "infra/alarms.yaml"
 CONTENT = "infra/content.yaml"
 AUDIT = "infra/audit.yaml"
+BACKUP = "infra/backup.yaml"
 LIVE = "infra/live.yaml"
 DASHBOARD = "infra/dashboard.yaml"
 
@@ -342,6 +343,21 @@ BREAKS = [
     (operation.saved_queries_look_everywhere, "a log left out", drop(DASHBOARD, "OneCause", "LogGroupNames", 0)),
     (operation.a_first_deployment_that_fails_leaves_little, "a bucket that is left", top(CONTENT, "Bucket", "DeletionPolicy", "Retain")),
     (operation.a_first_deployment_that_fails_leaves_little, "a table that can't be deleted", top(DATA, "Table", "DeletionPolicy", "RetainExceptOnCreate")),
+    (recovery.backups_are_kept_as_stated, "weeks for months", put(BACKUP, "Plan", "BackupPlan", "BackupPlanRule", 2, "Lifecycle", "DeleteAfterDays", 84)),
+    (recovery.backups_are_kept_as_stated, "no yearly backup", drop(BACKUP, "Plan", "BackupPlan", "BackupPlanRule", 3)),
+    (recovery.backups_are_kept_as_stated, "a copy that stays here",
+     put(BACKUP, "Plan", "BackupPlan", "BackupPlanRule", 0, "CopyActions", {"Ref": "AWS::NoValue"})),
+    (recovery.backups_are_kept_as_stated, "another resource", put(BACKUP, "Selection", "BackupSelection", "Resources", ["*"])),
+    (recovery.backups_are_kept_as_stated, "a vault that goes with the stack", top(BACKUP, "Vault", "DeletionPolicy", "Delete")),
+    (recovery.backups_are_kept_as_stated, "a secret of one region", drop(ROOT, "WebhookKey", "ReplicaRegions")),
+    (recovery.backups_are_kept_as_stated, "copies of nothing", lambda sources, _: sources[ROOT]["Rules"].pop("ACopyNeedsABackup")),
+    (recovery.a_restored_table_takes_the_place_of_the_stacks_own, "a second table", lambda sources, _: resource(sources, "Table", DATA).pop("Condition")),
+    (recovery.a_restored_table_takes_the_place_of_the_stacks_own, "a table without its stream",
+     lambda sources, _: sources[ROOT]["Rules"].pop("ARestoredTableNeedsItsStream")),
+    (recovery.a_restored_table_takes_the_place_of_the_stacks_own, "a right on the old one",
+     lambda sources, _: sources[DATA]["Outputs"].update(TableArn={"Value": {"Fn::GetAtt": ["Table", "Arn"]}})),
+    (recovery.a_restored_table_takes_the_place_of_the_stacks_own, "the old stream",
+     lambda sources, _: sources[DATA]["Outputs"].update(StreamArn={"Value": {"Fn::GetAtt": ["Table", "StreamArn"]}})),
     (rules.failures_raise_an_alarm, "an index unwatched", drop(ALARMS, "TableThrottled", "Metrics", 2)),
     (events.every_function_has_events, "an altered body", text("events/push-intents/one-wake.json", "acme", "acne")),
     (events.every_function_has_events, "a stream in disorder",

@@ -7,7 +7,7 @@ A resolved value is text wherever CloudFormation would make text of it:
     Fn::GetAtt                      <Queues/LogWakes.Arn>
     Ref of a parameter of the root  <param FetchConcurrency>
     a pseudo parameter              <AWS::Region>
-    Fn::If                          {"If": [condition, then, else]}
+    Fn::If                          {"If": [condition, then, else]}, but for the choice of the table
 
 so that two places name the same thing where their texts are equal.
 """
@@ -23,6 +23,7 @@ from samtranslator.yaml_helper import yaml_parse
 
 ROOT_TEMPLATE = "template.yaml"
 NO_VALUE = "<AWS::NoValue>"
+MAKES_TABLE = "MakesTable"
 # The translator counts what it does, and complains that nobody asks for the counts.
 logging.getLogger("samtranslator.metrics.metrics").setLevel(logging.ERROR)
 STACK_TYPES = ("AWS::Serverless::Application", "AWS::CloudFormation::Stack")
@@ -68,9 +69,11 @@ class System:
     """All resources of all stacks, flat. `resources` maps `Queues/LogWakes` to a resource with
     resolved properties; the resources of the root have no prefix."""
 
-    def __init__(self, sources: dict[str, dict], root: Path):
+    def __init__(self, sources: dict[str, dict], root: Path, restored: bool = False):
         self.root = root
         self.sources = sources
+        # Whether the stack uses a restored table instead of its own.
+        self.restored = restored
         self.transformed = transform(sources[ROOT_TEMPLATE])
         self.parameters = self.transformed.get("Parameters", {})
         self.resources: dict[str, dict] = {}
@@ -136,6 +139,8 @@ class System:
                 return self._sub(argument, stack)
             if key == "Fn::Join":
                 return argument[0].join(str(v) for v in self._resolve(argument[1], stack))
+            if key == "Fn::If" and argument[0] == MAKES_TABLE:
+                return self._resolve(argument[2 if self.restored else 1], stack)
             if key == "Fn::If":
                 return {"If": [argument[0], *(self._resolve(v, stack) for v in argument[1:])]}
         resolved = {k: self._resolve(v, stack) for k, v in value.items()}
