@@ -154,6 +154,7 @@ def arns(resource: str, function: str) -> list[str]:
         "queue": f"<Queues/{words(name)}.Arn>",
         "secrets": SECRETS,
         "webhook-key": "<WebhookKey>",
+        "link-key": "<ContentLinkKey>",
         "key": KEY,
         "stream": STREAM,
         "content": f"{BUCKET}/*",

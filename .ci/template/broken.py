@@ -262,6 +262,8 @@ BREAKS = [
     (rules.the_distribution_serves_signed_urls, "what a browser opens", drop(CONTENT, "Distribution", "DistributionConfig", "DefaultCacheBehavior", "ResponseHeadersPolicyId")),
     (rules.the_distribution_serves_signed_urls, "what a browser runs",
      put(CONTENT, "AsAttachments", "ResponseHeadersPolicyConfig", "SecurityHeadersConfig", "ContentSecurityPolicy", "ContentSecurityPolicy", "default-src *")),
+    (rules.the_distribution_serves_signed_urls, "another's name", drop(CONTENT, "Distribution", "DistributionConfig", "DefaultCacheBehavior", "CachePolicyId")),
+    (rules.the_distribution_serves_signed_urls, "longer than a day", put(CONTENT, "CachePolicy", "CachePolicyConfig", "MaxTTL", 31536000)),
     (rules.the_distribution_serves_signed_urls, "an old TLS", drop(CONTENT, "Distribution", "DistributionConfig", "ViewerCertificate")),
     (rules.the_distribution_serves_signed_urls, "without a certificate", lambda sources, _: sources[ROOT]["Rules"].pop("ADistributionNeedsACertificate")),
     (trail.exported_acts_are_locked, "deleted with the stack", top(AUDIT, "Bucket", "DeletionPolicy", "Delete")),

@@ -24,7 +24,7 @@ FUNCTIONS = {
     "run-operations": {"timeout": 60, "memory": 512, "own": {"WEBHOOK_URL", "REPLICA_BUCKET", "REPLICA_REGION"}},
     "live": {"timeout": 30, "memory": 256, "own": {"LIVE_ENDPOINT", "OWN_HOSTS", "WEBHOOK_KEY_SECRET"}},
     "sweep": {"timeout": 60, "memory": 256, "own": {"AUDIT_BUCKET", "DEAD_LETTER_QUEUE_URLS", "WEBHOOK_URL"}},
-    "api": {"timeout": 29, "memory": 512, "own": {"TENANT_CLAIM", "ROLE_CLAIM", "GROUPS_CLAIM", "EVENT_WAITS_MAX", "LIVE_URL", "OWN_HOSTS", "WEBHOOK_KEY_SECRET", "HISTORY_DAYS"}},
+    "api": {"timeout": 29, "memory": 512, "own": {"TENANT_CLAIM", "ROLE_CLAIM", "GROUPS_CLAIM", "EVENT_WAITS_MAX", "LIVE_URL", "OWN_HOSTS", "WEBHOOK_KEY_SECRET", "CONTENT_DOMAIN", "CONTENT_KEY_SECRET", "HISTORY_DAYS"}},
     "console": {"timeout": 5, "memory": 256, "own": {"ISSUER", "CLIENT_ID", "SIGN_IN_ORIGINS", "ROLE_CLAIM", "LIVE_URL", "CONTENT_URL"}},
 }
 COMMON_ENVIRONMENT = {
@@ -648,6 +648,10 @@ def google_is_reached_over_tls(system: System) -> list[str]:
     return [] if pattern.startswith("https://") else [f"DriveUrl may be {pattern}"]
 
 
+# S3's parameters that `shared/objects` puts into a link.
+LINK_PARAMETERS = {"response-content-disposition", "response-content-type"}
+
+
 def the_distribution_serves_signed_urls(system: System) -> list[str]:
     """where there is a distribution, it alone reads the bucket, over TLS, for signed URLs"""
     wrong = []
@@ -667,6 +671,13 @@ def the_distribution_serves_signed_urls(system: System) -> list[str]:
                 wrong.append(f"{name} serves content that a browser opens")
             if "sandbox" not in secured.get("ContentSecurityPolicy", {}).get("ContentSecurityPolicy", ""):
                 wrong.append(f"{name} serves content that a browser runs")
+            cache = system.resources.get(str(behaviour.get("CachePolicyId")).strip("<>"), {}).get("Properties", {})
+            cache = cache.get("CachePolicyConfig", {})
+            parameters = cache.get("ParametersInCacheKeyAndForwardedToOrigin", {}).get("QueryStringsConfig", {})
+            if set(parameters.get("QueryStrings", [])) != LINK_PARAMETERS:
+                wrong.append(f"{name} serves one link's name and type with another's")
+            if not 0 < int(cache.get("MaxTTL", 0)) <= 86_400:
+                wrong.append(f"{name} keeps what is erased for longer than a day")
             if "ContentTypeOptions" not in secured or "StrictTransportSecurity" not in secured:
                 wrong.append(f"{name} lacks a security header")
         if config.get("ViewerCertificate", {}).get("MinimumProtocolVersion") != "TLSv1.2_2021":

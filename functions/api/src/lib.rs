@@ -131,6 +131,7 @@ mod content {
     pub(crate) mod content_versions;
     pub(crate) mod content_writes;
     pub(crate) mod direct_content;
+    pub(crate) mod distribution;
     pub(crate) mod multipart_upload;
     pub(crate) mod stored_versions;
     pub(crate) mod text_merge;
@@ -214,6 +215,7 @@ use worker::{ContentQueues, Services, SnapshotQueues, WakeQueues};
 use crate::fairness::request_rate::Counted;
 use crate::http::{Kind, Problem, openapi};
 
+pub use crate::content::distribution::Distribution;
 pub use crate::http::ClaimNames;
 
 /// The timeouts of a Drive call. API Gateway waits for 30 s, and creating a connection takes a few
@@ -230,6 +232,8 @@ pub struct Deps {
     pub store: Store,
     /// The bucket with the content.
     pub objects: Objects,
+    /// The distribution that serves content; `None` if the bucket itself does.
+    pub distribution: Option<Distribution>,
     /// The queues of wakes that are sent after a write.
     pub wakes: WakeQueues,
     /// The queues of snapshots, for redrives.
@@ -273,9 +277,11 @@ impl Deps {
     ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         let services = Services::connect(settings, DRIVE_TIMEOUTS).await?;
         let queue = |name| services.queue(settings, name);
+        let secrets = aws_sdk_secretsmanager::Client::new(&services.aws);
         Ok(Self {
             store: services.store.clone(),
             objects: bucket(settings).await?,
+            distribution: Distribution::from_settings(settings, &secrets, &services.clock)?,
             drives: services.drives.clone(),
             wakes: WakeQueues {
                 logs: queue("LOG_WAKES_QUEUE_URL")?,
@@ -296,10 +302,7 @@ impl Deps {
             secrets_prefix: settings.secrets_prefix(),
             waits_max: settings.event_waits_max()?,
             live_url: settings.required("LIVE_URL")?,
-            webhook_key: RootSecret::new(
-                aws_sdk_secretsmanager::Client::new(&services.aws),
-                settings.required("WEBHOOK_KEY_SECRET")?,
-            ),
+            webhook_key: RootSecret::new(secrets, settings.required("WEBHOOK_KEY_SECRET")?),
             webhook_hosts: Rules::of_internet(&settings.required("OWN_HOSTS")?),
             history_days: settings.history_days()?,
         })

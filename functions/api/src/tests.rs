@@ -69,6 +69,7 @@ pub(crate) fn deps() -> Deps {
         drives: DriveFactory::new(drives, store.clone(), clock, entropy),
         store,
         objects: objects::Objects::new(bucket, "content"),
+        distribution: None,
         wakes: WakeQueues {
             logs: Queue::new(sqs.clone(), "http://127.0.0.1:1/logs"),
             pushes: Queue::new(sqs.clone(), "http://127.0.0.1:1/pushes"),

@@ -21,6 +21,10 @@ const NAME_CHARS_MAX: usize = 200;
 pub struct SignedUrl(String);
 
 impl SignedUrl {
+    pub(crate) const fn new(url: String) -> Self {
+        Self(url)
+    }
+
     /// Returns the URL.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -75,15 +75,22 @@ pub(crate) async fn get_content(
     let (connection, record) = lookups::connection_and_file(&deps, &at).await?;
     let found = stored_versions::load(&deps, &at, &connection, &record, query.version).await?;
     let file_name = derived::name(&record);
-    let signed = deps
-        .objects
-        .presign_get(&found.object, &file_name, &found.mime_type, URL_SECONDS);
-    let url = signed.await?;
+    let expires_at = url_expires_at(deps.clock.now());
+    let url = match &deps.distribution {
+        Some(distribution) => distribution.link(&found, &file_name, expires_at).await?,
+        None => {
+            let (object, mime_type) = (&found.object, &found.mime_type);
+            let signed = deps
+                .objects
+                .presign_get(object, &file_name, mime_type, URL_SECONDS);
+            signed.await?
+        }
+    };
     keyed.tell("version", found.number);
     keyed.record(&deps).await?;
     Ok(Json(DownloadView {
         url: url.as_str().to_owned(),
-        expires_at: url_expires_at(deps.clock.now()),
+        expires_at: expires_at.to_string(),
         version: found.number,
         sha256: found.hash.to_string(),
         size_bytes: found.size_bytes,
@@ -96,9 +103,8 @@ pub(crate) async fn get_content(
 }
 
 /// Returns when a URL expires that is made now.
-pub(crate) fn url_expires_at(now: Timestamp) -> String {
-    let expires_at = now.plus_millis(i64::from(URL_SECONDS) * 1_000);
-    expires_at.to_string()
+pub(crate) fn url_expires_at(now: Timestamp) -> Timestamp {
+    now.plus_millis(i64::from(URL_SECONDS) * 1_000)
 }
 
 /// The condition and the hash of an upload.

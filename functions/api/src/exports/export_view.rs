@@ -209,7 +209,7 @@ pub(crate) async fn links(
         });
     }
     Ok(Some(ExportLinksView {
-        expires_at: url_expires_at(now),
+        expires_at: url_expires_at(now).to_string(),
         manifest,
         files,
     }))

@@ -207,6 +207,7 @@ impl Functions {
             }),
             api: Arc::new(api::Deps {
                 objects: Objects::new(aws.s3_client(), aws::CONTENT_BUCKET),
+                distribution: None,
                 store,
                 wakes,
                 snapshots,

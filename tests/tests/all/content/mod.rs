@@ -4,6 +4,7 @@ mod compressed;
 mod content_conflicts;
 mod content_scans;
 pub mod content_wakes;
+mod distribution_links;
 mod from_drive;
 mod garbage_collection;
 pub mod over_http;
