@@ -198,18 +198,19 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::get;
 use domain::Cause;
 use objects::Objects;
-use runtime::{Clock, Entropy, Settings, SettingsError, telemetry};
+use runtime::{Clock, Entropy, Settings, SettingsError, VersionCheck, telemetry};
 use store::{ReadMeter, Store};
 use throttle::{DriveFactory, TenantBudgets};
-use tower::ServiceExt;
+use tower::ServiceExt as _;
 use tracing::Instrument as _;
 use webhooks::{RootSecret, Rules};
+use worker::version_check::{check_bucket, check_secrets, check_sending, check_table};
 use worker::{ContentQueues, Services, SnapshotQueues, WakeQueues};
 
 use crate::fairness::request_rate::Counted;
@@ -416,4 +417,45 @@ async fn log_and_forbid_caching(request: Request, next: Next) -> Response {
         .headers_mut()
         .insert(header::CACHE_CONTROL, no_store);
     response
+}
+
+/// Tries everything that the function needs, with its own role. Changes nothing.
+pub async fn version_check(deps: &Deps, settings: &Settings) -> VersionCheck {
+    let mut check = VersionCheck::default();
+    check_table(&mut check, &deps.store).await;
+    check_secrets(&mut check, &deps.drives, settings).await;
+    check_bucket(&mut check, &deps.objects).await;
+    check_sending(
+        &mut check,
+        &[
+            &deps.wakes.logs,
+            &deps.wakes.pushes,
+            &deps.wakes.operations,
+            &deps.wakes.live,
+            &deps.wakes.deliver,
+            &deps.snapshots.live,
+            &deps.snapshots.bulk,
+            &deps.contents.high,
+            &deps.contents.bulk,
+        ],
+    )
+    .await;
+    let key = deps.webhook_key.key().await;
+    check.record(
+        "the key of webhooks",
+        key.map(|_| ()).map_err(|error| telemetry::chain(&error)),
+    );
+    let request = axum::http::Request::get("/health").body(Body::empty());
+    let answered = match request {
+        Ok(request) => {
+            let Ok(answer) = router(deps.clone()).oneshot(request).await;
+            match answer.status() {
+                StatusCode::OK => Ok(()),
+                other => Err(format!("it is answered {other}")),
+            }
+        }
+        Err(error) => Err(error.to_string()),
+    };
+    check.record("GET /health", answered);
+    check
 }

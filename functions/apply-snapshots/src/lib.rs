@@ -14,6 +14,9 @@ mod reschedule;
 #[cfg(test)]
 mod tests;
 mod too_large;
+mod version_check;
+
+pub use self::version_check::version_check;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

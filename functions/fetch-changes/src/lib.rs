@@ -17,12 +17,13 @@ use domain::operation::{Stop, StopReason, SyncKind, WalkedPage};
 use domain::rate_limit::{CallKind, Throttled};
 use domain::{Cause, ConnectionKey, Disposition, LogId, Suspicion, Timestamp};
 use drive::{Change, ChangePage, ChangeState, Kind, NextToken, Unreadable};
-use runtime::{Clock, Deadline, Entropy, Settings};
+use runtime::{Clock, Deadline, Entropy, Settings, VersionCheck};
 use store::{
     ConnectionState, DeadLetter, FailedMessage, Log, LogPosition, LogProgress, Store, StoreError,
     Written,
 };
 use throttle::{DriveFactory, TenantBudgets, ThrottledDrive, WaitBudget};
+use worker::version_check::{check_receiving, check_secrets, check_sending, check_table};
 use worker::{
     ConnectError, Consumer, Failure, LogWake, Origin, Queue, ReceivedMessage, Services,
     SnapshotMessage, SnapshotQueues, WorkError, queue,
@@ -527,4 +528,18 @@ async fn store_dead_letter(
         deps.clock.now(),
     );
     worker::park(&dead_letter, &deps.store).await
+}
+
+/// Tries everything that the function needs, with its own role. Changes nothing.
+pub async fn version_check(deps: &Deps, settings: &Settings) -> VersionCheck {
+    let mut check = VersionCheck::default();
+    check_table(&mut check, &deps.store).await;
+    check_secrets(&mut check, &deps.drives, settings).await;
+    check_receiving(&mut check, &[&deps.log_wakes]).await;
+    check_sending(
+        &mut check,
+        &[&deps.log_wakes, &deps.snapshots.live, &deps.snapshots.bulk],
+    )
+    .await;
+    check
 }

@@ -15,10 +15,11 @@ use aws_lambda_events::event::apigw::ApiGatewayWebsocketProxyRequest;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use domain::live::SocketId;
 use domain::{Cause, ConnectionKey};
-use runtime::{Clock, Deadline, Entropy, Settings, SettingsError, telemetry};
+use runtime::{Clock, Deadline, Entropy, Settings, SettingsError, VersionCheck, telemetry};
 use serde_json::{Value, json};
 use store::Store;
 use tracing::Instrument as _;
+use worker::version_check::{check_receiving, check_sending, check_table};
 use worker::{Consumer, DeliveryWake, Failure, LiveWake, Queue, ReceivedMessage, WorkError};
 
 use crate::requests::{Refusal, Request};
@@ -255,4 +256,18 @@ async fn answer(
     };
     sockets::send(&socket, &frames::error(&refusal), deps).await?;
     Ok(200)
+}
+
+/// Tries everything that the function needs, with its own role. Changes nothing.
+pub async fn version_check(deps: &Deps) -> VersionCheck {
+    let mut check = VersionCheck::default();
+    check_table(&mut check, &deps.store).await;
+    check_receiving(&mut check, &[&deps.wakes, &deps.deliver]).await;
+    check_sending(&mut check, &[&deps.wakes, &deps.deliver, &deps.pushes]).await;
+    let key = deps.webhook_key.key().await;
+    check.record(
+        "the key of webhooks",
+        key.map(|_| ()).map_err(|error| telemetry::chain(&error)),
+    );
+    check
 }

@@ -24,9 +24,12 @@ use std::time::Duration;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use domain::Cause;
 use objects::Objects;
-use runtime::{Clock, Deadline, Entropy, Settings};
+use runtime::{Clock, Deadline, Entropy, Settings, VersionCheck};
 use store::{ConnectionState, Store};
 use throttle::DriveFactory;
+use worker::version_check::{
+    check_bucket, check_receiving, check_secrets, check_sending, check_table,
+};
 use worker::{
     ConnectError, Consumer, ContentQueues, ContentWake, Failure, Priority, Queue, ReceivedMessage,
     Services, WorkError, batch,
@@ -140,4 +143,19 @@ async fn process_wake(
         return Ok(());
     }
     file::process_content(deps, &connection, &wake.file, priority, deadline).await
+}
+
+/// Tries everything that the function needs, with its own role. Changes nothing.
+pub async fn version_check(deps: &Deps, settings: &Settings) -> VersionCheck {
+    let mut check = VersionCheck::default();
+    check_table(&mut check, &deps.store).await;
+    check_secrets(&mut check, &deps.drives, settings).await;
+    check_bucket(&mut check, &deps.objects).await;
+    check_receiving(&mut check, &[&deps.contents.high, &deps.contents.bulk]).await;
+    check_sending(
+        &mut check,
+        &[&deps.contents.high, &deps.contents.bulk, &deps.push_wakes],
+    )
+    .await;
+    check
 }

@@ -28,10 +28,11 @@ use aws_lambda_events::event::dynamodb::{Event as StreamEvent, EventRecord};
 use aws_lambda_events::event::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse};
 use domain::event::Event;
 use domain::{Cause, ConnectionKey, FileRecord, Timestamp, affects_content};
-use runtime::{Clock, Entropy, Settings, SettingsError, telemetry};
+use runtime::{Clock, Entropy, Settings, SettingsError, VersionCheck, telemetry};
 use store::stream::{self, Change, FileChange, ItemKind};
 use store::{Connection, Store, StoreError};
 use tracing::{Instrument as _, Span};
+use worker::version_check::{check_sending, check_table};
 use worker::{ContentQueues, ContentWake, DedupKey, Priority, Queue, WorkError};
 
 use crate::append::Told;
@@ -348,4 +349,21 @@ fn content_wake(rules: &domain::Rules, change: &FileChange) -> Option<(Priority,
         None => Priority::Bulk,
     };
     Some((priority, DedupKey::Record(after.revision)))
+}
+
+/// Tries everything that the function needs, with its own role. Changes nothing.
+pub async fn version_check(deps: &Deps) -> VersionCheck {
+    let mut check = VersionCheck::default();
+    check_table(&mut check, &deps.store).await;
+    check_sending(
+        &mut check,
+        &[
+            &deps.contents.high,
+            &deps.contents.bulk,
+            &deps.live,
+            &deps.deliver,
+        ],
+    )
+    .await;
+    check
 }

@@ -1,15 +1,17 @@
 //! The Lambda function `publish-events`.
 
 use aws_lambda_events::event::dynamodb::Event;
-use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+use runtime::invocation::run;
 use runtime::{Settings, telemetry};
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
     telemetry::init();
-    let deps = &publish_events::Deps::load(&Settings::from_env()).await?;
-    run(service_fn(async |event: LambdaEvent<Event>| {
+    let settings = &Settings::from_env();
+    let deps = &publish_events::Deps::load(settings).await?;
+    let handle = service_fn(async |event: LambdaEvent<Event>| {
         Ok::<_, Error>(publish_events::handle(event.payload, deps).await)
-    }))
-    .await
+    });
+    run(handle, || publish_events::version_check(deps)).await
 }

@@ -21,9 +21,10 @@ use std::time::Duration;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use domain::rate_limit::CallKind;
 use domain::{Cause, ConnectionKey};
-use runtime::{Clock, Deadline, Entropy, Settings};
+use runtime::{Clock, Deadline, Entropy, Settings, VersionCheck};
 use store::Store;
 use throttle::{CallError, DriveFactory, WaitBudget};
+use worker::version_check::{check_receiving, check_secrets, check_sending, check_table};
 use worker::{
     ConnectError, Consumer, ContentQueues, Failure, PushWake, Queue, Services, WorkError, queue,
 };
@@ -189,4 +190,14 @@ async fn drain(key: &ConnectionKey, deadline: Deadline, deps: &Deps) -> Result<(
             }
         }
     }
+}
+
+/// Tries everything that the function needs, with its own role. Changes nothing.
+pub async fn version_check(deps: &Deps, settings: &Settings) -> VersionCheck {
+    let mut check = VersionCheck::default();
+    check_table(&mut check, &deps.store).await;
+    check_secrets(&mut check, &deps.drives, settings).await;
+    check_receiving(&mut check, &[&deps.push_wakes]).await;
+    check_sending(&mut check, &[&deps.push_wakes, &deps.contents.high]).await;
+    check
 }

@@ -17,11 +17,12 @@ mod tests;
 use domain::channel::Stray;
 use http::{HeaderMap, StatusCode};
 use lambda_http::{Body, Request, Response};
-use runtime::{Clock, Entropy, Settings, SettingsError, telemetry};
+use runtime::{Clock, Entropy, Settings, SettingsError, VersionCheck, telemetry};
 use sha2::{Digest, Sha256};
 use store::{Channel, ChannelState, ChannelTokens, Store, StoreError, StrayChannel};
 use subtle::ConstantTimeEq;
 use tracing::Instrument as _;
+use worker::version_check::{check_sending, check_table};
 use worker::{Queue, WorkError, queue};
 
 /// The dependencies of the function.
@@ -259,4 +260,12 @@ fn respond(status: StatusCode) -> Response<Body> {
     let mut response = Response::new(Body::Empty);
     *response.status_mut() = status;
     response
+}
+
+/// Tries everything that the function needs, with its own role. Changes nothing.
+pub async fn version_check(deps: &Deps) -> VersionCheck {
+    let mut check = VersionCheck::default();
+    check_table(&mut check, &deps.store).await;
+    check_sending(&mut check, &[&deps.log_wakes]).await;
+    check
 }

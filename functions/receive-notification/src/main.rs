@@ -1,14 +1,16 @@
 //! The Lambda function `receive-notification`.
 
-use lambda_http::{Error, Request, run, service_fn};
+use lambda_http::{Adapter, Error, Request, service_fn};
+use runtime::invocation::run;
 use runtime::{Settings, telemetry};
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
     telemetry::init();
-    let deps = &receive_notification::Deps::load(&Settings::from_env()).await?;
-    run(service_fn(async |request: Request| {
+    let settings = &Settings::from_env();
+    let deps = &receive_notification::Deps::load(settings).await?;
+    let handle = Adapter::from(service_fn(async |request: Request| {
         Ok::<_, Error>(receive_notification::handle(&request, deps).await)
-    }))
-    .await
+    }));
+    run(handle, || receive_notification::version_check(deps)).await
 }

@@ -40,9 +40,10 @@ use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use domain::Cause;
 use objects::Objects;
 use runtime::aws::SdkConfig;
-use runtime::{Clock, Deadline, Entropy, Settings, SettingsError};
+use runtime::{Clock, Deadline, Entropy, Settings, SettingsError, VersionCheck};
 use store::Store;
 use throttle::{DriveFactory, WaitBudget};
+use worker::version_check::{check_receiving, check_secrets, check_sending, check_table};
 use worker::{ConnectError, Consumer, ContentQueues, OperationWake, Queue, Services, WakeQueues};
 
 /// Timeouts of Drive calls. A page of a listing may take Drive a while.
@@ -154,4 +155,24 @@ pub async fn handle(event: SqsEvent, deadline: Deadline, deps: &Deps) -> SqsBatc
         Ok(())
     };
     consumer.consume(event, process).await
+}
+
+/// Tries everything that the function needs, with its own role. Changes nothing.
+pub async fn version_check(deps: &Deps, settings: &Settings) -> VersionCheck {
+    let mut check = VersionCheck::default();
+    check_table(&mut check, &deps.store).await;
+    check_secrets(&mut check, &deps.drives, settings).await;
+    check_receiving(&mut check, &[&deps.wakes.operations]).await;
+    check_sending(
+        &mut check,
+        &[
+            &deps.wakes.operations,
+            &deps.wakes.logs,
+            &deps.wakes.pushes,
+            &deps.snapshots_bulk,
+            &deps.contents.bulk,
+        ],
+    )
+    .await;
+    check
 }

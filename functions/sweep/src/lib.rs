@@ -25,13 +25,14 @@ use domain::rate_limit::CallKind;
 use domain::{Cause, ConflictId, ConnectionKey, FileId, LogId};
 use futures_util::{StreamExt as _, stream};
 use objects::Objects;
-use runtime::{Clock, Deadline, Entropy, Settings, telemetry};
+use runtime::{Clock, Deadline, Entropy, Settings, VersionCheck, telemetry};
 use store::{
     Connection, ConnectionState, DUE_SHARDS, DueItem, LogPosition, Scope, Store, StoreError,
 };
 use throttle::{DriveFactory, WaitBudget};
 use tracing::Instrument as _;
 use worker::queue::{wake_endpoint, wake_resolver};
+use worker::version_check::{check_secrets, check_sending, check_table};
 use worker::{ConnectError, ContentQueues, Queue, Services, SnapshotQueues, WakeQueues, WorkError};
 
 /// Timeouts of Drive calls. The function has a minute for many items.
@@ -395,4 +396,27 @@ fn is_own_log(connection: &Connection, log: &LogId) -> bool {
 async fn active(key: &ConnectionKey, deps: &Deps) -> Result<Option<Connection>, StoreError> {
     let connection = deps.store.load_connection(key).await?;
     Ok(connection.filter(|connection| connection.state == ConnectionState::Active))
+}
+
+/// Tries everything that the function needs, with its own role. Changes nothing.
+pub async fn version_check(deps: &Deps, settings: &Settings) -> VersionCheck {
+    let mut check = VersionCheck::default();
+    check_table(&mut check, &deps.store).await;
+    check_secrets(&mut check, &deps.drives, settings).await;
+    check_sending(
+        &mut check,
+        &[
+            &deps.wakes.logs,
+            &deps.wakes.pushes,
+            &deps.wakes.operations,
+            &deps.wakes.live,
+            &deps.wakes.deliver,
+            &deps.snapshots.live,
+            &deps.snapshots.bulk,
+            &deps.contents.high,
+            &deps.contents.bulk,
+        ],
+    )
+    .await;
+    check
 }

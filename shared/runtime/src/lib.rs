@@ -3,7 +3,9 @@
 pub mod aws;
 pub mod clock;
 pub mod env;
+pub mod invocation;
 pub mod telemetry;
 
 pub use clock::{Clock, Deadline, Entropy};
 pub use env::{Settings, SettingsError};
+pub use invocation::VersionCheck;

@@ -4,7 +4,10 @@
 //! bodies never are.
 
 use domain::Cause;
-use tracing_subscriber::{EnvFilter, fmt, prelude::*};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::{fmt, prelude::*};
+
+use crate::Settings;
 
 /// The default filter if `RUST_LOG` is not set: `info` for our crates, `warn` for the libraries.
 pub const FILTER_DEFAULT: &str =
@@ -13,8 +16,12 @@ pub const FILTER_DEFAULT: &str =
 /// Starts logging to standard output, filtered by `RUST_LOG` or [`FILTER_DEFAULT`]. Later calls
 /// have no effect.
 pub fn init() {
-    let filter =
-        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(FILTER_DEFAULT));
+    // Levels by target, and no patterns: those would bring a library of regular expressions.
+    let asked = Settings::from_env().optional("RUST_LOG");
+    let asked = asked.and_then(|text| text.parse::<Targets>().ok());
+    let filter = asked
+        .or_else(|| FILTER_DEFAULT.parse().ok())
+        .unwrap_or_default();
     let json = fmt::layer()
         .json()
         .flatten_event(true)

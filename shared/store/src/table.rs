@@ -5,6 +5,7 @@ pub(crate) mod compare_and_swap;
 pub(crate) mod item;
 pub(crate) mod item_size;
 pub(crate) mod key;
+pub(crate) mod oldest;
 pub(crate) mod outcome;
 pub(crate) mod page;
 pub(crate) mod range;

@@ -51,6 +51,14 @@ impl DriveFactory {
         Self { limits, ..self }
     }
 
+    /// Asks for a secret of this name, which need not exist, and returns whether that is permitted.
+    ///
+    /// # Errors
+    /// As [`Drives::may_read_secret`].
+    pub async fn may_read_secret(&self, name: &str) -> Result<(), DriveError> {
+        self.drives.may_read_secret(name).await
+    }
+
     /// Opens Drive with the connection's credentials, subject to the connection's rate limit.
     ///
     /// # Errors

@@ -26,6 +26,6 @@ pub use message::{
 };
 pub use queue::{Queue, QueueError, SnapshotQueues, WakeQueues};
 pub use scans::{needs_scan_by_current_rules, record_scan_by_current_rules, schedule_scan};
-pub use services::{ConnectError, Services};
+pub use services::{ConnectError, Services, version_check};
 pub use suspend::suspend;
 pub use work_error::WorkError;

@@ -5,7 +5,8 @@ mod redrive;
 use std::collections::BTreeSet;
 
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
+use aws_sdk_sqs::error::ProvideErrorMetadata as _;
+use aws_sdk_sqs::types::{QueueAttributeName, SendMessageBatchRequestEntry};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::event::LogEnd;
@@ -104,6 +105,34 @@ impl Queue {
         name: &'static str,
     ) -> Result<Self, SettingsError> {
         Ok(Self::new(client.clone(), settings.required(name)?))
+    }
+
+    /// Returns whether this function may send to the queue, and sends nothing: a message without a
+    /// group is refused for that by a FIFO queue, after who sends it was checked.
+    ///
+    /// # Errors
+    /// [`QueueError::Call`] if the queue is not there, or it may not.
+    pub async fn may_send(&self) -> Result<(), QueueError> {
+        let request = self.client.send_message().queue_url(&self.url);
+        let request = request.message_body("a version-check");
+        match request.send().await {
+            Ok(_) => Ok(()),
+            Err(error) if error.code() == Some("MissingParameter") => Ok(()),
+            Err(error) => Err(QueueError::Call(error.into())),
+        }
+    }
+
+    /// Returns whether this function may read the queue.
+    ///
+    /// # Errors
+    /// [`QueueError::Call`] if the queue is not there, or it may not.
+    pub async fn may_receive(&self) -> Result<(), QueueError> {
+        let request = self.client.get_queue_attributes().queue_url(&self.url);
+        let request = request.attribute_names(QueueAttributeName::QueueArn);
+        let answer = request.send().await;
+        answer
+            .map(|_| ())
+            .map_err(|error| QueueError::Call(error.into()))
     }
 
     /// Returns the client, for other requests to the same queue.

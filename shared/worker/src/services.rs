@@ -1,5 +1,7 @@
 //! The services of a function that calls Drive, created from its environment.
 
+pub mod version_check;
+
 use drive::{Drives, Timeouts, TransportError};
 use runtime::aws::SdkConfig;
 use runtime::{Clock, Entropy, Settings, SettingsError};

@@ -13,7 +13,8 @@
 //! (`--soak-seconds N`) of edits on both sides, faults and `kill -9` (`--no-kills`: one long life,
 //! to measure its memory). With `--bad-google` Drive also does wrong what it does wrong in the
 //! field, content is mirrored, and the same run without any fault comes first, to compare the
-//! calls. Its exit code is 1 if anything was lost.
+//! calls. With `--canary DIR:PROBABILITY[:SEED]` invocations run in the functions of another build
+//! too, as `local --canary` does it. Its exit code is 1 if anything was lost.
 //!
 //! `--only erase`, also on request only, erases a connection with content under `kill -9`; its exit
 //! code is 1 if anything of it is left, or of the connection beside it is not.
@@ -57,6 +58,8 @@ struct Arguments {
     soak_seconds: u64,
     kills: bool,
     bad_google: bool,
+    /// The value of `local --canary`.
+    canary: Option<String>,
 }
 
 impl Arguments {
@@ -70,6 +73,7 @@ impl Arguments {
             soak_seconds: SOAK_SECONDS,
             kills: true,
             bad_google: false,
+            canary: None,
         };
         let mut given = std::env::args().skip(1);
         while let Some(word) = given.next() {
@@ -81,6 +85,7 @@ impl Arguments {
                 "--memory" => arguments.memory = true,
                 "--no-kills" => arguments.kills = false,
                 "--bad-google" => arguments.bad_google = true,
+                "--canary" => arguments.canary = Some(value()?),
                 "--only" => arguments.only = Some(value()?),
                 "--soak-seconds" => {
                     let text = value()?;
@@ -191,6 +196,7 @@ async fn run(arguments: &Arguments, report: &mut Report) -> bool {
             files: arguments.files,
             seconds: arguments.soak_seconds,
             kills: arguments.kills,
+            canary: arguments.canary.clone(),
             google: match arguments.bad_google {
                 true => soak::Google::Bad,
                 false => soak::Google::Unreliable,

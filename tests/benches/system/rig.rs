@@ -103,6 +103,7 @@ impl Rig {
             serve_aws: None,
             hosts: drive_simulator::Hosts::default(),
             webhook_hosts: Reachable::PublicAndLoopback,
+            canary: None,
             history_days: Some(HISTORY_DAYS),
             tenant_limits: TenantLimits::none(),
         };

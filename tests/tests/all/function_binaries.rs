@@ -45,9 +45,9 @@ fn response(name: &str, invoked: Invoked) -> Value {
 
 /// Invokes a queue's function with its events. `expected` is the number of messages of each that
 /// are parked. None fails.
-async fn feed_batches(function: &str, id: &str, expected: &[(&str, usize)]) {
+async fn feed_batches(function: &str, expected: &[(&str, usize)]) {
     let stage = Stage::build().await;
-    let mut running = stage.start(function, id).await;
+    let mut running = stage.start(function).await;
     let expected: BTreeMap<&str, usize> = expected.iter().copied().collect();
     for (name, event) in events(function, &expected.keys().copied().collect()) {
         let set = stage.set().await;
@@ -80,7 +80,6 @@ async fn feed_batches(function: &str, id: &str, expected: &[(&str, usize)]) {
 fn apply_snapshots_handles_its_sample_events() {
     run(feed_batches(
         "apply-snapshots",
-        "ApplySnapshots",
         &[
             ("correction-of-an-audit", 0),
             ("drive-was-left", 0),
@@ -114,7 +113,6 @@ fn apply_snapshots_handles_its_sample_events() {
 fn fetch_changes_handles_its_sample_events() {
     run(feed_batches(
         "fetch-changes",
-        "FetchChanges",
         &[
             ("empty-body", 1),
             ("id-that-breaks-a-key", 1),
@@ -137,7 +135,6 @@ fn fetch_changes_handles_its_sample_events() {
 fn push_intents_handles_its_sample_events() {
     run(feed_batches(
         "push-intents",
-        "PushIntents",
         &[
             ("garbage", 1),
             ("garbage-between-wakes", 1),
@@ -156,7 +153,6 @@ fn push_intents_handles_its_sample_events() {
 fn run_operations_takes_its_sample_events() {
     run(feed_batches(
         "run-operations",
-        "RunOperations",
         &[
             ("garbage", 1),
             ("garbage-between-wakes", 1),
@@ -183,7 +179,7 @@ fn live_handles_its_sample_events() {
         missing-tenant newer-version";
     run(async {
         let stage = Stage::build().await;
-        let mut live = stage.start("live", "Live").await;
+        let mut live = stage.start("live").await;
         for (name, event) in events("live", &names.split_whitespace().collect()) {
             let set = stage.set().await;
             let answer = response(&name, live.invoke(&event).await);
@@ -213,7 +209,6 @@ fn event(function: &str, name: &str) -> Value {
 fn mirror_content_handles_its_sample_events() {
     run(feed_batches(
         "mirror-content",
-        "MirrorContent",
         &[
             ("a-wake-of-a-connection", 1),
             ("first-mirror", 0),
@@ -253,7 +248,7 @@ fn publish_events_handles_its_sample_events() {
     ]);
     run(async {
         let stage = Stage::build().await;
-        let mut publish = stage.start("publish-events", "PublishEvents").await;
+        let mut publish = stage.start("publish-events").await;
         for (name, event) in events("publish-events", &expected.keys().copied().collect()) {
             let set = stage.set().await;
             // Delivery is at least once: the second one changes nothing.
@@ -291,7 +286,7 @@ fn publish_events_handles_its_sample_events() {
 fn the_table_has_the_content_of_the_sample_events() {
     run(async {
         let stage = Stage::build().await;
-        let mut apply = stage.start("apply-snapshots", "ApplySnapshots").await;
+        let mut apply = stage.start("apply-snapshots").await;
         for (name, version, app) in [
             ("one-snapshot", 42, "Plan.md"),
             ("stale", 10, "Plan.md"),
@@ -349,7 +344,7 @@ fn the_table_has_the_content_of_the_sample_events() {
         assert!(set.file(FILE).await.unwrap().version > DriveVersion(42));
         assert!(set.file(FILE_IN_CONFLICT).await.unwrap().version > DriveVersion(3));
 
-        let mut fetch = stage.start("fetch-changes", "FetchChanges").await;
+        let mut fetch = stage.start("fetch-changes").await;
         let set = stage.set().await;
         response(
             "one-wake",
@@ -372,7 +367,7 @@ fn only_the_groups_that_drive_failed_to_answer_are_retried() {
             .simulator
             .add_fault(serde_json::from_value(fault).unwrap())
             .unwrap();
-        let mut fetch = stage.start("fetch-changes", "FetchChanges").await;
+        let mut fetch = stage.start("fetch-changes").await;
         let _set = stage.set().await;
         let event = event("fetch-changes", "two-logs");
         let answer = response("two-logs", fetch.invoke(&event).await);
@@ -394,7 +389,7 @@ fn only_the_groups_that_drive_failed_to_answer_are_retried() {
 fn sweep_handles_its_sample_events() {
     run(async {
         let stage = Stage::build().await;
-        let mut sweep = stage.start("sweep", "Sweep").await;
+        let mut sweep = stage.start("sweep").await;
         let expected = BTreeSet::from(["by-hand", "late-schedule", "schedule-rule", "scheduler"]);
         for (name, event) in events("sweep", &expected) {
             let set = stage.set().await;
@@ -412,9 +407,7 @@ fn sweep_handles_its_sample_events() {
 fn receive_notification_answers_204_and_sends_a_wake_only_if_all_matches() {
     run(async {
         let stage = Stage::build().await;
-        let mut receive = stage
-            .start("receive-notification", "ReceiveNotification")
-            .await;
+        let mut receive = stage.start("receive-notification").await;
         let believed = [
             "change",
             "changed",
@@ -453,7 +446,7 @@ fn receive_notification_answers_204_and_sends_a_wake_only_if_all_matches() {
 fn api_answers_its_sample_events() {
     run(async {
         let stage = Stage::build().await;
-        let mut api = stage.start("api", "Api").await;
+        let mut api = stage.start("api").await;
         let mut wrong = Vec::new();
         for ApiSample {
             name,
@@ -548,7 +541,7 @@ fn sampled_routes() -> Vec<(String, Vec<String>)> {
 fn every_route_of_the_api_has_a_sample_event() {
     let described: Value = run(async {
         let stage = Stage::build().await;
-        let mut api = stage.start("api", "Api").await;
+        let mut api = stage.start("api").await;
         let answer = response("openapi", api.invoke(&api_event("openapi")).await);
         serde_json::from_str(answer["body"].as_str().unwrap()).unwrap()
     });
@@ -585,6 +578,7 @@ fn every_function_has_a_folder_of_events_that_a_test_knows() {
         "api",
         "apply-snapshots",
         "console",
+        "deploy-check",
         "fetch-changes",
         "live",
         "mirror-content",

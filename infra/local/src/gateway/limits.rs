@@ -39,6 +39,15 @@ fn headers_bytes(headers: &HeaderMap) -> usize {
 }
 
 fn body_bytes(headers: &HeaderMap, body: &[u8]) -> usize {
+    if is_text(headers, body) {
+        body.iter().map(|byte| escaped_bytes(*byte)).sum()
+    } else {
+        body.len().div_ceil(3) * 4
+    }
+}
+
+/// Returns whether a body travels as text.
+pub(super) fn is_text(headers: &HeaderMap, body: &[u8]) -> bool {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let media_type = text(CONTENT_TYPE).unwrap_or("application/json");
     let essence = media_type.split(';').next().unwrap_or_default().trim();
@@ -51,11 +60,7 @@ fn body_bytes(headers: &HeaderMap, body: &[u8]) -> usize {
     let is_text = textual.iter().any(|known| essence.starts_with(known))
         || essence.ends_with("+json")
         || essence.ends_with("+xml");
-    if is_text && text(CONTENT_ENCODING).is_none() && std::str::from_utf8(body).is_ok() {
-        body.iter().map(|byte| escaped_bytes(*byte)).sum()
-    } else {
-        body.len().div_ceil(3) * 4
-    }
+    is_text && text(CONTENT_ENCODING).is_none() && std::str::from_utf8(body).is_ok()
 }
 
 /// Returns what a byte of a text takes in a JSON string.

@@ -1,6 +1,7 @@
 //! API Gateway on one machine: one address for users and for Drive, with tokens validated and
 //! claims passed on.
 
+mod event;
 mod identity;
 mod limits;
 mod play;
@@ -8,6 +9,7 @@ mod sign_in;
 pub mod websocket;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::{Body as AxumBody, to_bytes};
 use axum::extract::{Request, State};
@@ -21,7 +23,12 @@ use tower::ServiceExt as _;
 pub use self::identity::{Identity, IdentityError};
 pub use self::play::{Play, PlayClock};
 use self::sign_in::SignIns;
+use crate::canary::Canary;
 use crate::system::Functions;
+
+/// The timeouts of the functions, as on AWS.
+const RECEIVE_NOTIFICATION_TIMEOUT: Duration = Duration::from_secs(5);
+const API_TIMEOUT: Duration = Duration::from_secs(29);
 
 /// The HTTP gateway in front of the functions.
 #[derive(Clone)]
@@ -31,6 +38,7 @@ pub struct HttpGateway {
     console: Arc<console::Site>,
     identity: Identity,
     play: Option<Play>,
+    canary: Option<Canary>,
     sign_ins: SignIns,
 }
 
@@ -45,6 +53,7 @@ impl HttpGateway {
             sign_ins: SignIns::new(identity.clone(), functions.api.clock.clone()),
             identity,
             play: None,
+            canary: functions.canary.clone(),
         }
     }
 
@@ -81,6 +90,11 @@ impl HttpGateway {
     async fn answer(&self, request: http::Request<Vec<u8>>) -> http::Response<Vec<u8>> {
         let (mut parts, body) = request.into_parts();
         if parts.uri.path() == "/webhooks/drive" && parts.method == Method::POST {
+            let function = ("receive-notification", RECEIVE_NOTIFICATION_TIMEOUT);
+            let context = event::context(&parts, None);
+            if let Some(answered) = self.in_other_build(function, &parts, &body, &context).await {
+                return answered;
+            }
             let request = http::Request::from_parts(parts, lambda_body(body));
             let deps = &self.receive_notification;
             return into_bytes(receive_notification::handle(&request, deps).await);
@@ -104,15 +118,43 @@ impl HttpGateway {
             let request = http::Request::from_parts(parts, body);
             return play.call(request, &claims).await;
         }
-        let Some(context) = context(&parts, claims) else {
+        let context = event::context(&parts, Some(claims));
+        let function = ("api", API_TIMEOUT);
+        if let Some(answered) = self.in_other_build(function, &parts, &body, &context).await {
+            return answered;
+        }
+        let Ok(context) = serde_json::from_value(context) else {
             return unauthorized();
         };
-        parts.extensions.insert(context);
+        parts
+            .extensions
+            .insert(RequestContext::ApiGatewayV2(context));
         let request = http::Request::from_parts(parts, AxumBody::from(body));
         let Ok(response) = self.api.clone().oneshot(request).await;
         let (parts, body) = response.into_parts();
         let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
         http::Response::from_parts(parts, body.to_vec())
+    }
+
+    /// Answers a request in the other build, if this invocation is drawn for it.
+    async fn in_other_build(
+        &self,
+        (function, timeout): (&'static str, Duration),
+        parts: &http::request::Parts,
+        body: &[u8],
+        context: &Value,
+    ) -> Option<http::Response<Vec<u8>>> {
+        let other = self.canary.as_ref()?.draw(function)?;
+        let event = event::event(parts, body, context);
+        let answer: Option<event::Answer> = other.invoke(event, timeout).await;
+        Some(
+            answer
+                .and_then(event::Answer::into_response)
+                .unwrap_or_else(|| {
+                    let detail = "the function failed";
+                    problem(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
+                }),
+        )
     }
 }
 
@@ -171,22 +213,6 @@ pub(crate) fn problem(status: StatusCode, kind: &str, detail: &str) -> http::Res
         http::HeaderValue::from_static("application/problem+json"),
     );
     response
-}
-
-/// Returns the request context that API Gateway passes to a function (payload format 2.0).
-fn context(parts: &http::request::Parts, claims: Map<String, Value>) -> Option<RequestContext> {
-    let context = json!({
-        "accountId": "000000000000", "apiId": "local", "stage": "$default", "routeKey": "$default",
-        "requestId": uuid::Uuid::new_v4().to_string(), "timeEpoch": 0,
-        "authorizer": {"jwt": {"claims": claims, "scopes": null}},
-        "http": {
-            "method": parts.method.as_str(), "path": parts.uri.path(), "protocol": "HTTP/1.1",
-            "sourceIp": "127.0.0.1", "userAgent": "",
-        },
-    });
-    serde_json::from_value(context)
-        .ok()
-        .map(RequestContext::ApiGatewayV2)
 }
 
 fn lambda_body(bytes: Vec<u8>) -> Body {

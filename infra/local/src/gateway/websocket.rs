@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use super::problem;
 use crate::aws::sockets::{MESSAGE_BYTES_MAX, OpenSockets};
+use crate::canary::Canary;
 use crate::sources::{Shutdown, stopped};
 
 /// The path of the WebSocket.
@@ -55,6 +56,7 @@ impl Default for SocketTimes {
 #[derive(Clone)]
 pub struct SocketGateway {
     pub(crate) live: Arc<live::Deps>,
+    pub(crate) canary: Option<Canary>,
     pub(crate) open: OpenSockets,
     pub(crate) times: SocketTimes,
     pub(crate) clock: Clock,
@@ -96,6 +98,12 @@ impl SocketGateway {
         });
         if let (Some(event), Value::Object(more)) = (event.as_object_mut(), more) {
             event.extend(more);
+        }
+        if let Some(other) = self.canary.as_ref().and_then(|canary| canary.draw("live")) {
+            let timeout = Duration::from_millis(FUNCTION_MILLIS.unsigned_abs());
+            let answer: Option<Value> = other.invoke(event, timeout).await;
+            let status = answer.and_then(|answer| answer.get("statusCode")?.as_u64());
+            return status.and_then(|code| code.try_into().ok()).unwrap_or(500);
         }
         let Ok(request) = serde_json::from_value(event) else {
             return 500;

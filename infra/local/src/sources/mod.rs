@@ -11,15 +11,17 @@ use std::time::Duration;
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use domain::Timestamp;
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use runtime::{Clock, Deadline};
-use serde_json::json;
+use serde_json::{Value, json};
 use sqs_fifo::{REGION, Received, Sqs, queue_arn};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::aws::dynamodb::Dynamodb;
 use crate::aws::{Aws, Queue};
+use crate::canary::Canary;
 use crate::system::Functions;
 
 /// The most messages in a batch, as in the deployment: the limit of FIFO queues.
@@ -56,6 +58,7 @@ pub fn start(
                 sqs: aws.sqs().clone(),
                 queue,
                 handler: handler(queue, functions),
+                canary: functions.canary.clone(),
                 clock: clock.clone(),
                 invocations: invocations.clone(),
             };
@@ -165,6 +168,7 @@ struct Poller {
     sqs: Sqs,
     queue: Queue,
     handler: Box<BatchHandler>,
+    canary: Option<Canary>,
     clock: Clock,
     invocations: Invocations,
 }
@@ -198,14 +202,26 @@ impl Poller {
             );
             return;
         };
-        let seconds = i64::from(self.queue.function_timeout_seconds());
-        let deadline = deadline(self.clock.now(), seconds);
-        let invocation = (self.handler)(event, deadline);
-        let invoked = self.invocations.run(function(self.queue), invocation);
-        let Ok(response) = invoked.await else {
+        let seconds = self.queue.function_timeout_seconds();
+        let function = function(self.queue);
+        let invocation = match self
+            .canary
+            .as_ref()
+            .and_then(|canary| canary.draw(function))
+        {
+            Some(other) => other
+                .invoke(event, Duration::from_secs(seconds.into()))
+                .boxed(),
+            None => {
+                let deadline = deadline(self.clock.now(), seconds.into());
+                (self.handler)(event, deadline).map(Some).boxed()
+            }
+        };
+        let invoked = self.invocations.run(function, invocation);
+        let Ok(Some(response)) = invoked.await else {
             tracing::error!(
                 queue = self.queue.name(),
-                "the function panicked or was killed; its batch is delivered again"
+                "the function failed or was killed; its batch is delivered again"
             );
             return;
         };
@@ -283,9 +299,20 @@ async fn sweeps(
         }
         let deps = functions.sweep.clone();
         let deadline = deadline(clock.now(), SWEEP_SECONDS);
-        let sweep = async move { sweep::handle(deadline, &deps).await };
-        if invocations.run("sweep", sweep).await.is_err() {
-            tracing::error!("the sweep panicked or was killed; the next one continues");
+        let other = functions.canary.as_ref();
+        let sweep = match other.and_then(|canary| canary.draw("sweep")) {
+            Some(other) => {
+                let timeout = Duration::from_secs(SWEEP_SECONDS.unsigned_abs());
+                other.invoke::<Value>(json!({}), timeout).boxed()
+            }
+            None => async move {
+                sweep::handle(deadline, &deps).await;
+                Some(Value::Null)
+            }
+            .boxed(),
+        };
+        if !matches!(invocations.run("sweep", sweep).await, Ok(Some(_))) {
+            tracing::error!("the sweep failed or was killed; the next one continues");
         }
     }
 }

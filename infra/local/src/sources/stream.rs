@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use aws_lambda_events::event::dynamodb::Event;
 use aws_lambda_events::event::streams::DynamoDbEventResponse;
+use futures_util::FutureExt as _;
 use store::stream::invokes;
 
 use super::{FAILED_PAUSE, Invocations, Shutdown, stopped};
@@ -18,6 +19,9 @@ const BATCH_MAX: usize = 1_000;
 /// The period of polls; Lambda polls four times a second. The engine keeps untrimmed records, and
 /// every write queries the last of them.
 const POLL_EVERY: Duration = Duration::from_millis(100);
+
+/// The timeout of the function, as on AWS.
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The stream was not read to its end.
 #[derive(Debug, thiserror::Error)]
@@ -149,9 +153,14 @@ pub(super) async fn run(
     let handle = |event: Event| {
         let deps = functions.publish_events.clone();
         let invocations = &invocations;
+        let canary = functions.canary.as_ref();
+        let other = canary.and_then(|canary| canary.draw("publish-events"));
         async move {
-            let work = async move { publish_events::handle(event, &deps).await };
-            invocations.run("publish-events", work).await.ok()
+            let work = match other {
+                Some(other) => other.invoke(event, TIMEOUT).boxed(),
+                None => async move { Some(publish_events::handle(event, &deps).await) }.boxed(),
+            };
+            invocations.run("publish-events", work).await.ok().flatten()
         }
     };
     loop {

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use domain::rate_limit::TenantLimits;
 use drive::{ContentTransport, Drives, Transport};
 use objects::Objects;
-use runtime::{Clock, Entropy};
+use runtime::{Clock, Entropy, Settings, VersionCheck};
 use store::Store;
 use throttle::{DriveFactory, TenantBudgets};
 use webhooks::RootSecret;
 use worker::{ContentQueues, Queue, SnapshotQueues, WakeQueues};
 
 use crate::aws::{self, Aws};
+use crate::canary::Canary;
 use crate::gateway::websocket;
 
 /// The dependencies of every function, over one set of services.
@@ -39,6 +40,8 @@ pub struct Functions {
     pub api: Arc<api::Deps>,
     /// Has the pages of the console.
     pub console: Arc<console::Site>,
+    /// Another build that some invocations run in.
+    pub canary: Option<Canary>,
 }
 
 /// The settings of the functions besides the services.
@@ -225,7 +228,27 @@ impl Functions {
                 history_days: settings.history_days,
             }),
             console: console_at(&format!("ws://localhost{}", websocket::PATH), None),
+            canary: None,
         }
+    }
+
+    /// Lets every function check itself, as a new version does before it gets traffic, and returns
+    /// what is missing.
+    pub async fn missing(&self) -> Vec<String> {
+        let settings = &Settings::from_pairs([("SECRETS_PREFIX", SECRETS_PREFIX)]);
+        let all = [
+            receive_notification::version_check(&self.receive_notification).await,
+            fetch_changes::version_check(&self.fetch_changes, settings).await,
+            apply_snapshots::version_check(&self.apply_snapshots, settings).await,
+            push_intents::version_check(&self.push_intents, settings).await,
+            mirror_content::version_check(&self.mirror_content, settings).await,
+            publish_events::version_check(&self.publish_events).await,
+            run_operations::version_check(&self.run_operations, settings).await,
+            live::version_check(&self.live).await,
+            sweep::version_check(&self.sweep, settings).await,
+            Box::pin(api::version_check(&self.api, settings)).await,
+        ];
+        all.iter().flat_map(VersionCheck::missing).collect()
     }
 
     /// Returns the same functions, whose tickets are for the WebSocket at `url`.

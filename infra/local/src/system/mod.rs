@@ -1,9 +1,10 @@
 //! The whole system: started, connected to a Drive, stopped.
 
 mod functions;
+mod services;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use domain::{ConnectionId, ConnectionKey, Role, Timestamp};
 use drive::{ContentTransport, Transport};
 use drive_simulator::{Hosts, Simulator};
 use http::Method;
-use runtime::{Clock, Entropy};
+use runtime::{Clock, Entropy, Settings};
 use serde_json::{Map, Value, json};
 use sqs_fifo::REGION;
 use tokio::net::TcpListener;
@@ -21,8 +22,10 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 pub use self::functions::{FunctionSettings, Functions, SECRETS_PREFIX};
+use self::services::{Addresses, Sockets, own_hosts, serve_services};
 use crate::aws::signature::ACCESS_KEY;
 use crate::aws::{self, Aws, AwsError, Service};
+use crate::canary::{self, Canary, CanaryError};
 use crate::gateway::websocket::{self, SocketGateway, SocketTimes};
 use crate::gateway::{HttpGateway, Identity, IdentityError, Play, PlayClock};
 use crate::{private, sources};
@@ -74,6 +77,8 @@ pub struct Options {
     pub hosts: Hosts,
     /// Which hosts webhook endpoints may be on.
     pub webhook_hosts: Reachable,
+    /// Another build that some invocations run in. It reaches all services on loopback.
+    pub canary: Option<canary::Setup>,
 }
 
 /// Returns the limits of the one tenant of this machine: those of a deployment, but for its rates,
@@ -132,6 +137,9 @@ pub enum SystemError {
         /// The problem's detail.
         detail: String,
     },
+    /// The other build can't be run.
+    #[error("the other build cannot be run")]
+    Canary(#[from] CanaryError),
     /// The client of webhook endpoints cannot be built.
     #[error("the client of webhook endpoints cannot be built")]
     Endpoints(#[source] webhooks::PostError),
@@ -191,7 +199,10 @@ impl System {
         let mut served = JoinSet::new();
         let sockets = Sockets {
             default_ports: options.default_ports,
-            serve_aws: options.serve_aws,
+            serve_aws: (options.serve_aws).or(options
+                .canary
+                .is_some()
+                .then_some(Ipv4Addr::LOCALHOST.into())),
             hosts: options.hosts.clone(),
         };
         let aws_urls = serve_services(&aws, &sockets, &mut served, &stop)
@@ -201,8 +212,36 @@ impl System {
             Some(dir) => Some(write_environment(dir, &aws, &aws_urls)?),
             None => None,
         };
+        let own_hosts = own_hosts(address, &aws_urls, &options.drive_url);
+        let canary = match options.canary {
+            None => None,
+            Some(setup) => {
+                let addresses = Addresses {
+                    api: address,
+                    services: &aws_urls,
+                    drive_url: &options.drive_url,
+                };
+                let days = options.history_days.unwrap_or(0).to_string();
+                let rust_log = Settings::from_env().optional("RUST_LOG");
+                let rust_log = rust_log.unwrap_or_else(|| "error".to_owned());
+                let mut variables = services::keys(&aws);
+                variables.extend(
+                    [
+                        ("HISTORY_DAYS", days),
+                        ("OWN_HOSTS", own_hosts.join(",")),
+                        ("RUST_LOG", rust_log),
+                        ("TENANT_LIMITS", options.tenant_limits.to_string()),
+                    ]
+                    .map(|(name, value)| (name.to_owned(), value)),
+                );
+                if webhook_url.is_none() {
+                    variables.insert("WEBHOOK_URL".to_owned(), String::new());
+                }
+                Some(Canary::open(setup, &addresses.texts(), &variables)?)
+            }
+        };
         let rules = webhooks::Rules {
-            own_hosts: own_hosts(address, &aws_urls, &options.drive_url),
+            own_hosts,
             reachable: options.webhook_hosts,
         };
         let endpoints = webhooks::Client::new(rules, webhooks::system_lookup(), webhooks::TIMEOUT)
@@ -230,6 +269,10 @@ impl System {
             Some(url) => functions.with_bucket_at(&aws, url),
             None => functions,
         };
+        let functions = Functions {
+            canary,
+            ..functions
+        };
         let invocations = sources::Invocations::default();
         let play = options.simulator.map(|simulator| Play {
             simulator,
@@ -242,6 +285,7 @@ impl System {
         if let Some(listener) = options.api {
             let sockets = SocketGateway {
                 live: functions.live.clone(),
+                canary: functions.canary.clone(),
                 open: aws.sockets().clone(),
                 times: options.socket_times,
                 clock: clock.clone(),
@@ -535,66 +579,4 @@ async fn serve_api(
     if let Err(error) = served {
         tracing::error!(%error, "the API stopped listening");
     }
-}
-
-/// How the services listen.
-struct Sockets {
-    default_ports: bool,
-    serve_aws: Option<IpAddr>,
-    hosts: Hosts,
-}
-
-/// Returns the hosts of the system, which no webhook endpoint may be.
-fn own_hosts(
-    api: Option<SocketAddr>,
-    services: &BTreeMap<&'static str, String>,
-    drive_url: &str,
-) -> Vec<String> {
-    let urls = services.values().map(String::as_str).chain([drive_url]);
-    let hosts = urls.filter_map(|url| url.split("://").nth(1));
-    let hosts = hosts.filter_map(|rest| rest.split('/').next());
-    let api = api.map(|address| address.to_string());
-    hosts.map(str::to_owned).chain(api).collect()
-}
-
-async fn serve_services(
-    aws: &Aws,
-    sockets: &Sockets,
-    tasks: &mut JoinSet<()>,
-    stop: &sources::Shutdown,
-) -> std::io::Result<BTreeMap<&'static str, String>> {
-    let mut urls = BTreeMap::new();
-    let default_ports = sockets.default_ports;
-    let address = sockets.serve_aws.unwrap_or(Ipv4Addr::LOCALHOST.into());
-    for service in Service::ALL {
-        if service != Service::S3 && sockets.serve_aws.is_none() {
-            continue;
-        }
-        let usual = if default_ports {
-            default_port(service)
-        } else {
-            0
-        };
-        let listener = match TcpListener::bind((address, usual)).await {
-            Err(_) if default_ports => TcpListener::bind((address, 0)).await?,
-            bound => bound?,
-        };
-        let name = match service {
-            Service::Dynamodb => "dynamodb",
-            Service::Sqs => "sqs",
-            Service::S3 => "s3",
-            Service::Secrets => "secretsmanager",
-            Service::Sockets => "apigatewaymanagementapi",
-        };
-        urls.insert(name, format!("http://{}", listener.local_addr()?));
-        let (router, hosts) = (aws.served(service), sockets.hosts.clone());
-        let mut stop = stop.clone();
-        tasks.spawn(async move {
-            let stopped = async move { sources::stopped(&mut stop).await };
-            if let Err(error) = aws::serve::serve(listener, router, hosts, stopped).await {
-                tracing::error!(%error, service = name, "a service stopped listening");
-            }
-        });
-    }
-    Ok(urls)
 }

@@ -140,6 +140,36 @@ impl fmt::Display for LimitsRefused {
 
 impl std::error::Error for LimitsRefused {}
 
+/// All limits, as [`TenantLimits::with`] reads them.
+impl fmt::Display for TenantLimits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            requests_per_second,
+            reads_per_minute,
+            live_changes_per_second,
+            connections,
+            webhooks,
+            operations,
+            owed_files,
+            uploads,
+            upload_bytes,
+            drive_units_per_minute,
+            drive_queries_per_minute,
+            drive_writes_per_minute,
+        } = self;
+        write!(
+            f,
+            "requests_per_second={requests_per_second},reads_per_minute={reads_per_minute},\
+             live_changes_per_second={live_changes_per_second},connections={connections},\
+             webhooks={webhooks},operations={operations},owed_files={owed_files},\
+             uploads={uploads},upload_bytes={upload_bytes},\
+             drive_units_per_minute={drive_units_per_minute},\
+             drive_queries_per_minute={drive_queries_per_minute},\
+             drive_writes_per_minute={drive_writes_per_minute}"
+        )
+    }
+}
+
 impl TenantLimits {
     /// Returns these limits with those that a text names: `connections=5,uploads=2`.
     ///

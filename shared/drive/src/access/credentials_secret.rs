@@ -28,6 +28,16 @@ pub(crate) struct Loaded {
 }
 
 impl CredentialsSecret {
+    /// Returns whether the secret may be read; it need not exist.
+    pub(crate) async fn may_read(&self) -> Result<(), DriveError> {
+        let request = self.secrets.get_secret_value().secret_id(&self.secret_id);
+        match request.send().await {
+            Ok(_) => Ok(()),
+            Err(error) if error.code() == Some("ResourceNotFoundException") => Ok(()),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
     /// Reads the current credentials, and the version of the secret that has them.
     pub(crate) async fn read(&self, now: Timestamp) -> Result<Loaded, DriveError> {
         let request = self.secrets.get_secret_value().secret_id(&self.secret_id);

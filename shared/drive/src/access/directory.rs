@@ -113,6 +113,20 @@ impl Drives {
         Ok(Self::new(transport, base_url, secrets, Arc::new(clock)).with_content(content))
     }
 
+    /// Asks for a secret of this name, which need not exist, and returns whether that is permitted.
+    ///
+    /// # Errors
+    /// [`crate::Kind::AuthLost`] if it is not; [`crate::Kind::NotSent`] if Secrets Manager did not
+    /// respond.
+    pub async fn may_read_secret(&self, name: &str) -> Result<(), DriveError> {
+        let secret = CredentialsSecret {
+            secrets: self.secrets.clone(),
+            secret_id: name.to_owned(),
+            drive_url: Arc::clone(&self.base_url),
+        };
+        secret.may_read().await
+    }
+
     /// Opens the client of a connection. Reads the secret if it was not read within the last
     /// quarter of an hour; sends nothing to Google.
     ///

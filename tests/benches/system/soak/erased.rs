@@ -43,7 +43,7 @@ pub async fn measure(report: &mut Report, files: usize) -> bool {
     let log = folder.path().join("local.log");
     load(&drive, files).await;
     let began = Instant::now();
-    let mut local = Local::start(folder.path(), &drive, &data_dir, &log, true).await;
+    let mut local = Local::start(folder.path(), &drive, &data_dir, &log, std::iter::empty()).await;
     let stage = Stage::new(&drive, &local.ready, &data_dir);
     synced(&stage).await;
     mirrored(&stage).await;

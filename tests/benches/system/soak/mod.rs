@@ -33,6 +33,8 @@ const LIFE_MILLIS: std::ops::Range<u64> = 15_000..45_000;
 const BOUND: Duration = Duration::from_secs(1_200);
 /// The pause between two checks for convergence.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// The most invocations of a function that may all have run in one build.
+const FEW: u64 = 200;
 /// The number of findings that are printed.
 const SHOWN_MAX: usize = 30;
 
@@ -51,12 +53,14 @@ pub enum Google {
 }
 
 /// The options of a soak.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Setup {
     pub files: usize,
     pub seconds: u64,
     pub kills: bool,
     pub google: Google,
+    /// The value of `local --canary`.
+    pub canary: Option<String>,
 }
 
 /// What a run came to.
@@ -71,7 +75,11 @@ pub async fn measure(report: &mut Report, setup: Setup) -> bool {
     let calm = match setup.google {
         Google::Bad => {
             let google = Google::Good;
-            Some(run(report, Setup { google, ..setup }).await)
+            let calm = Setup {
+                google,
+                ..setup.clone()
+            };
+            Some(run(report, calm).await)
         }
         Google::Good | Google::Unreliable => None,
     };
@@ -95,6 +103,7 @@ async fn run(report: &mut Report, setup: Setup) -> Outcome {
         seconds,
         kills,
         google,
+        canary,
     } = setup;
     let folder = Folder::new();
     let build = processes::build(folder.path());
@@ -115,7 +124,11 @@ async fn run(report: &mut Report, setup: Setup) -> Outcome {
     let began = Instant::now();
     // Contents are mirrored where Drive refuses them.
     let content = google == Google::Bad;
-    let mut local = Local::start(programs, &drive, &data_dir, &log, content).await;
+    let more = (!content).then(|| "--no-content".to_owned());
+    let mixed = canary.is_some();
+    let canary = canary.map(|canary| format!("--canary={canary}"));
+    let more = more.into_iter().chain(canary);
+    let mut local = Local::start(programs, &drive, &data_dir, &log, more).await;
     let mut stage = Stage::new(&drive, &local.ready, &data_dir);
     synced(&stage).await;
     let items = stage.list("/files?limit=1000").await;
@@ -166,6 +179,9 @@ async fn run(report: &mut Report, setup: Setup) -> Outcome {
     if content {
         wrong.extend(judge::contents(&stage, BOUND).await);
     }
+    if mixed {
+        wrong.extend(by_build(report, &local));
+    }
     let (acts, broken) = trail::check(&stage).await;
     wrong.extend(broken);
     report.line("acts in the audit trail", count(acts), "");
@@ -189,6 +205,32 @@ async fn run(report: &mut Report, setup: Setup) -> Outcome {
         sound,
         calls_an_edit,
     }
+}
+
+/// Reports where invocations ran, and returns what must not be.
+fn by_build(report: &mut Report, local: &Local) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let by_build = local.by_build();
+    if by_build.is_empty() {
+        wrong.push("no invocation was counted".to_owned());
+    }
+    for (function, counts) in by_build {
+        let of = |build| counts.get(build).copied().unwrap_or(0);
+        let (other, this, failed) = (of("other"), of("this"), of("failed"));
+        report.note(&format!(
+            "{function}: {other} invocations in the other build, {this} in this one"
+        ));
+        if failed > 0 {
+            wrong.push(format!(
+                "{function}: {failed} invocations in the other build failed"
+            ));
+        }
+        // Of few, all may be drawn for one build.
+        if other + this > FEW && (other == 0 || this == 0) {
+            wrong.push(format!("{function} did not run in both builds"));
+        }
+    }
+    wrong
 }
 
 async fn load(drive: &Drive, files: usize) {

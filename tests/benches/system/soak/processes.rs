@@ -1,6 +1,7 @@
 //! The two processes: a Drive that is never killed, and `local`, which is killed and restarted on
 //! its directory.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -80,6 +81,9 @@ pub struct Life {
     pub samples: Vec<(f64, f64)>,
 }
 
+/// The invocations of each function in one life, as `local` counts them.
+type Counted = Arc<Mutex<Value>>;
+
 /// The lives of `local`.
 pub struct Local {
     binary: PathBuf,
@@ -89,6 +93,8 @@ pub struct Local {
     /// The `ready` event of the first life.
     pub ready: Value,
     pub lives: Arc<Mutex<Vec<Life>>>,
+    /// How many invocations ran where, in each life: the last `canary` event.
+    counted: Vec<Counted>,
     sampling: tokio::task::JoinHandle<()>,
 }
 
@@ -100,22 +106,22 @@ impl Local {
         drive: &Drive,
         data_dir: &Path,
         log: &Path,
-        content: bool,
+        more: impl Iterator<Item = String>,
     ) -> Self {
         let binary = folder.join("local");
         // A port outside the ephemeral range: no other process takes it while `local` is down.
         let port = fastrand::u16(20_000..30_000);
-        let no_content = (!content).then_some("--no-content");
         let arguments = ["--json", "--api-addr", &format!("127.0.0.1:{port}")]
             .into_iter()
-            .chain(no_content)
             .chain(["--drive-url", &drive.url, "--data-dir"])
             .map(str::to_owned)
             .chain([data_dir.to_string_lossy().into_owned()])
+            .chain(more)
             .collect::<Vec<_>>();
         let log = File::create(log).unwrap();
         let began = Instant::now();
-        let (process, ready) = live(&binary, &arguments, &log).await.unwrap();
+        let counted = vec![Counted::default()];
+        let (process, ready) = live(&binary, &arguments, &log, &counted[0]).await.unwrap();
         let lives = Arc::default();
         let sampling = sample(&process, began, &lives);
         Self {
@@ -125,6 +131,7 @@ impl Local {
             process,
             ready,
             lives,
+            counted,
             sampling,
         }
     }
@@ -136,10 +143,27 @@ impl Local {
     pub async fn kill_and_restart(&mut self) -> Result<(), String> {
         self.kill().await;
         let began = Instant::now();
-        let (process, _) = live(&self.binary, &self.arguments, &self.log).await?;
+        let counted = Counted::default();
+        let (process, _) = live(&self.binary, &self.arguments, &self.log, &counted).await?;
+        self.counted.push(counted);
         self.process = process;
         self.sampling = sample(&self.process, began, &self.lives);
         Ok(())
+    }
+
+    /// Returns the invocations of each function in all lives: `other`, `this` and `failed`.
+    pub fn by_build(&self) -> BTreeMap<String, BTreeMap<String, u64>> {
+        let mut all: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
+        for counted in &self.counted {
+            let counted = counted.lock().unwrap();
+            for (function, counts) in counted.as_object().into_iter().flatten() {
+                let sum = all.entry(function.clone()).or_default();
+                for (build, count) in counts.as_object().into_iter().flatten() {
+                    *sum.entry(build.clone()).or_default() += count.as_u64().unwrap();
+                }
+            }
+        }
+        all
     }
 
     /// Kills the process with `kill -9`.
@@ -151,7 +175,12 @@ impl Local {
 }
 
 /// Starts a life, waits until it is ready, and returns its `ready` event.
-async fn live(binary: &Path, arguments: &[String], log: &File) -> Result<(Child, Value), String> {
+async fn live(
+    binary: &Path,
+    arguments: &[String],
+    log: &File,
+    counted: &Counted,
+) -> Result<(Child, Value), String> {
     let mut process = Command::new(binary)
         .args(arguments)
         .stdin(Stdio::null())
@@ -163,8 +192,16 @@ async fn live(binary: &Path, arguments: &[String], log: &File) -> Result<(Child,
     let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
     let ready = within(ready(&mut lines)).await;
     let ready = ready.ok_or("`local` ended, and was not ready")?;
+    let counted = Arc::clone(counted);
     // Further output is read and discarded: a full pipe would block the process.
-    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+    tokio::spawn(async move {
+        while let Ok(Some(line)) = lines.next_line().await {
+            let mut event: Value = serde_json::from_str(&line).unwrap_or_default();
+            if event["event"] == "canary" {
+                *counted.lock().unwrap() = event["functions"].take();
+            }
+        }
+    });
     Ok((process, ready))
 }
 

@@ -114,6 +114,7 @@ fn recorded(aws: &Aws, setting: &FunctionSettings, calls: &Calls) -> Functions {
         sweep: of("sweep").sweep,
         api: of("api").api,
         console: of("console").console,
+        canary: None,
     }
 }
 

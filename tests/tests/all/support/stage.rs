@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, RwLock};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
@@ -18,6 +19,9 @@ use domain::{
 use drive_simulator::{Hosts, Simulator};
 use local::aws::signature::{ACCESS_KEY, Keys};
 use local::aws::{self, Aws, Queue, Service};
+use local::canary::{self, Invoked, Process};
+use local::system::default_port;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use store::{
     CandidateReason, Channel, ChannelState, Connection, ConnectionState, DeadLetter, DriftEntry,
@@ -27,7 +31,7 @@ use tokio::net::TcpListener;
 use tower::ServiceExt as _;
 use worker::{Origin, SnapshotMessage};
 
-use super::{RuntimeApi, binary, credentials, serve, top};
+use super::{binary, credentials, serve, top};
 
 /// The file of the sample events, and one with an open conflict.
 pub const FILE: &str = "1sampleFileIdAAAAAAAAAAAAAAAAAAAAA";
@@ -36,6 +40,11 @@ pub const FILE_IN_CONFLICT: &str = "1sampleFileIdBBBBBBBBBBBBBBBBBBBBB";
 /// The name of the sample events' dead letter, in addition to its file.
 const LETTER: &str = "sample";
 
+/// The longest timeout of a function, which is what the invocations have.
+const TIMEOUT_MAX: Duration = Duration::from_mins(15);
+/// The longest wait for an answer.
+const INVOCATION: Duration = Duration::from_secs(30);
+
 /// The operation of the sample events: an audit that waits for a person.
 const OPERATION: &str = "1795251600000-00000001";
 
@@ -43,9 +52,21 @@ const OPERATION: &str = "1795251600000-00000001";
 pub struct Stage {
     pub simulator: Simulator,
     drive_url: String,
-    addresses: BTreeMap<&'static str, String>,
+    addresses: BTreeMap<String, String>,
     keys: Keys,
     current: BTreeMap<Service, Arc<RwLock<Router>>>,
+}
+
+/// A function's binary that handles events.
+pub struct RunningFunction(Process);
+
+impl RunningFunction {
+    /// Invokes the function once.
+    pub async fn invoke(&mut self, event: &Value) -> Invoked {
+        let answer = self.0.invoke(event, TIMEOUT_MAX);
+        let answer = tokio::time::timeout(INVOCATION, answer).await;
+        answer.expect("no answer within 30 s").unwrap()
+    }
 }
 
 /// The system behind the services for one event.
@@ -61,13 +82,7 @@ impl Stage {
         simulator.load_synthetic(3, 1);
         let drive_url = serve(&simulator).await;
         let (mut addresses, mut current) = (BTreeMap::new(), BTreeMap::new());
-        for (service, placeholder) in [
-            (Service::Dynamodb, "http://host.docker.internal:3002"),
-            (Service::Sqs, "http://host.docker.internal:3003"),
-            (Service::S3, "http://host.docker.internal:3004"),
-            (Service::Secrets, "http://host.docker.internal:3005"),
-            (Service::Sockets, "http://host.docker.internal:3006"),
-        ] {
+        for service in Service::ALL {
             let slot = Arc::new(RwLock::new(Router::new()));
             let behind = Arc::clone(&slot);
             let served = Router::new().fallback(move |request: Request| {
@@ -76,14 +91,14 @@ impl Stage {
             });
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             addresses.insert(
-                placeholder,
+                canary::container_address(default_port(service)),
                 format!("http://{}", listener.local_addr().unwrap()),
             );
             let (hosts, forever) = (Hosts::default(), std::future::pending());
             tokio::spawn(aws::serve::serve(listener, served, hosts, forever));
             current.insert(service, slot);
         }
-        addresses.insert("http://host.docker.internal:3001", drive_url.clone());
+        addresses.insert(canary::container_address(3001), drive_url.clone());
         Self {
             simulator,
             drive_url,
@@ -94,15 +109,18 @@ impl Stage {
     }
 
     /// Starts a function with the environment of `sam local`, at these addresses.
-    pub async fn start(&self, function: &str, logical_id: &str) -> RuntimeApi {
+    pub async fn start(&self, function: &str) -> RunningFunction {
+        self.start_with(function, &[]).await
+    }
+
+    /// Starts a function with these variables besides.
+    pub async fn start_with(&self, function: &str, more: &[(&str, &String)]) -> RunningFunction {
         let text = std::fs::read_to_string(top().join("events/env.json")).unwrap();
-        let all: BTreeMap<String, BTreeMap<String, String>> = serde_json::from_str(&text).unwrap();
-        let mut environment = all[logical_id].clone();
-        for value in environment.values_mut() {
-            for (placeholder, address) in &self.addresses {
-                *value = value.replace(placeholder, address);
-            }
-        }
+        let mut environment = canary::environment(&text, function, &self.addresses).unwrap();
+        environment.extend(
+            more.iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).clone())),
+        );
         environment.insert("RUST_LOG".to_owned(), "off".to_owned());
         let secret_key = self.keys.expose_secret_key();
         for (name, value) in [
@@ -111,7 +129,16 @@ impl Stage {
         ] {
             environment.insert(name.to_owned(), value.to_owned());
         }
-        RuntimeApi::start(&binary(function), &environment).await
+        RunningFunction(
+            Process::start(&binary(function), &environment)
+                .await
+                .unwrap(),
+        )
+    }
+
+    /// Takes a service away.
+    pub fn unplug(&self, service: Service) {
+        *self.current[&service].write().unwrap() = Router::new();
     }
 
     /// Starts a new system behind the services: one connection of `acme` that follows its log, a
@@ -343,6 +370,11 @@ impl Set {
         }
         all.retain(|letter| !letter.id.ends_with(LETTER));
         all
+    }
+
+    /// Returns the number of messages in all queues.
+    pub fn queued(&self) -> usize {
+        self.aws.queued().unwrap()
     }
 
     /// Returns the number of messages that were sent to a queue.

@@ -38,6 +38,7 @@ pub struct Setup {
     pub notified: bool,
     pub limits: TenantLimits,
     pub socket_times: SocketTimes,
+    pub canary: Option<local::canary::Setup>,
 }
 
 impl Default for Setup {
@@ -49,6 +50,7 @@ impl Default for Setup {
             notified: true,
             limits: TenantLimits::none(),
             socket_times: SocketTimes::default(),
+            canary: None,
         }
     }
 }
@@ -199,6 +201,7 @@ impl World {
             serve_aws: None,
             hosts: drive_simulator::Hosts::default(),
             webhook_hosts: Reachable::PublicAndLoopback,
+            canary: setup.canary.clone(),
         };
         let system = System::start(options).await.unwrap();
         let key = system

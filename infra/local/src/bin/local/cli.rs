@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use domain::Role;
 use drive_simulator::Hosts;
+use local::canary::Setup;
 
 /// drivesync on one machine: the functions, the AWS services that they use, and a Drive.
 #[derive(Debug, Clone, Parser)]
@@ -73,6 +74,10 @@ pub(crate) struct Arguments {
     /// `requests_per_second=20,uploads=2`.
     #[arg(long, value_name = "LIMITS", default_value = "")]
     pub(crate) limits: String,
+    /// Run each invocation with this probability in the functions of another build. The folder has
+    /// their binaries and that build's `events/env.json`. The seed, 1 by default, decides which.
+    #[arg(long, value_name = "DIR:PROBABILITY[:SEED]")]
+    pub(crate) canary: Option<Setup>,
     /// Print JSON lines instead of a progress display.
     #[arg(long)]
     pub(crate) json: bool,

@@ -82,6 +82,7 @@ impl Stage {
             serve_aws: None,
             hosts: arguments.hosts(),
             webhook_hosts: Reachable::PublicAndLoopback,
+            canary: None,
         };
         let system = System::start(options)
             .await

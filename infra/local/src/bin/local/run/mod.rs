@@ -48,11 +48,17 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<(), Failure> {
             true => Reachable::Public,
             false => Reachable::PublicAndLoopback,
         },
+        canary: arguments.canary.clone(),
     };
     arguments.warn_if_reachable();
     let system = System::start(options)
         .await
         .map_err(|error| one_line(&error))?;
+    let missing = system.functions.missing().await;
+    if !missing.is_empty() {
+        system.stop().await;
+        return Err(format!("the functions lack: {}", missing.join("; ")));
+    }
     let connected = system
         .connect_with_content(
             &drive.credentials,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use domain::{ConnectionKey, LogId, Operation};
 use drive_simulator::Simulator;
 use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
+use local::canary::Counts;
 use local::system::System;
 use serde_json::{Value, json};
 use store::{Log, PageRequest};
@@ -47,7 +48,15 @@ impl Monitor<'_> {
         let mut synced = false;
         // Content is mirrored during the first sync already, but counted once all files are known.
         let mut content = self.content.then(ContentProgress::default);
+        let mut by_build = BTreeMap::new();
         loop {
+            if let Some(canary) = &self.system.functions.canary {
+                let counts = canary.counts();
+                if counts != by_build {
+                    screen.ran(&counts);
+                    by_build = counts;
+                }
+            }
             if let Some(status) = self.status().await {
                 let millis = self.system.now().millis_since(started_at);
                 if status.synced && !synced {
@@ -275,6 +284,14 @@ impl Screen {
                 );
                 bar.suspend(|| say(&done));
             }
+        }
+    }
+
+    /// Reports how many invocations of each function ran in which build.
+    fn ran(&self, counts: &BTreeMap<&'static str, Counts>) {
+        match self {
+            Self::Json => line(&json!({"event": "canary", "functions": counts})),
+            Self::Terminal(_) => {}
         }
     }
 
