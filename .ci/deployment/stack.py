@@ -98,19 +98,19 @@ class Stack:
         )
         if done.returncode != 0:
             raise AssertionError(f"sam package: {done.stdout[-2000:]}")
-        template = Translator(NoManagedPolicies().load(), Parser()).translate(json.loads(packaged.read_text()), {})
-        rewrites.changed_by(rewrites.TRANSFORMED, template)
-        self.template = template
+        self.packaged = json.loads(packaged.read_text())
         return f"{len(self.functions)} functions"
 
     def deploy(self, **parameters: str) -> str:
         """Executes a change set, as `sam deploy` does: parameters that are not given stay. Returns what was done."""
         self.parameters |= parameters
+        template = Translator(NoManagedPolicies().load(), Parser()).translate(copy.deepcopy(self.packaged), self.parameters)
+        rewrites.changed_by(rewrites.TRANSFORMED, template)
         cloudformation, s3 = self.client("cloudformation"), self.client("s3")
         kind = "UPDATE" if self.outputs else "CREATE"
         name = f"{kind.lower()}-{time.time_ns()}"
         # Too large to be sent with the call, as on AWS.
-        s3.put_object(Bucket=PACKAGES, Key=f"{name}.json", Body=json.dumps(copy.deepcopy(self.template)).encode())
+        s3.put_object(Bucket=PACKAGES, Key=f"{name}.json", Body=json.dumps(template).encode())
         cloudformation.create_change_set(
             StackName=NAME,
             ChangeSetName=name,

@@ -7,6 +7,9 @@ from .model import NO_VALUE, System
 
 # The stage of the WebSocket.
 SOCKETS = "arn:<AWS::Partition>:execute-api:<AWS::Region>:<AWS::AccountId>:<LiveSockets/Api>/live"
+# Deployments of the stack, and versions of its functions.
+DEPLOYMENTS = "arn:<AWS::Partition>:codedeploy:<AWS::Region>:<AWS::AccountId>:deploymentgroup:<AWS::StackName>-*/*"
+VERSIONS = "arn:<AWS::Partition>:lambda:<AWS::Region>:<AWS::AccountId>:function:<AWS::StackName>-*:*"
 # (role or policy, Sid, what) -> why no narrower grant does. An entry that nothing needs is wrong too.
 EXCEPTIONS = {
     ("CommonPolicy", "Trace", "*"): "X-Ray's write actions know no resource",
@@ -21,6 +24,8 @@ EXCEPTIONS = {
     ("EraseReplicaPolicy", "EraseTheCopy", "<param ContentReplicaBucketArn>/*"): "every object has a copy",
     ("Content/ReplicationPolicy", "ReadWhatIsNew", "<Content/Bucket.Arn>/*"): "every object has a copy",
     ("Content/ReplicationPolicy", "WriteTheCopy", "<param ContentReplicaBucketArn>/*"): "every object has a copy",
+    ("DeployCheckRole", "AnswerDeployments", DEPLOYMENTS): "SAM names what CodeDeploy works with",
+    ("DeployCheckRole", "InvokeVersions", VERSIONS): "versions are made after the function that checks them",
     ("CredentialsPolicy", "ReadCredentials", "secret:<param SecretsPrefix>*"): "secrets are made after the stack, one per tenant",
     ("CredentialsPolicy", "ReadCredentials", "secret:<AWS::StackName>/*"): "secrets are made after the stack, one per tenant",
 }
@@ -163,6 +168,8 @@ def arns(resource: str, function: str) -> list[str]:
         "exports": f"{BUCKET}/*/exports/*",
         "log": f"<{function}Logs.Arn>",
         "sockets": f"{SOCKETS}/{name}/@connections/*",
+        "deployments": DEPLOYMENTS,
+        "versions": VERSIONS,
         "*": "*",
     }.get(kind, resource))
 

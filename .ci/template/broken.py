@@ -6,7 +6,7 @@ templates are broken in a copy of the checkout, which the function gets as its s
 import shutil
 from pathlib import Path
 
-from . import access, events, operation, recovery, rules, trail
+from . import access, events, operation, recovery, rollout, rules, trail
 
 ROOT = "template.yaml"
 QUEUES = "infra/queues.yaml"
@@ -17,6 +17,7 @@ CONTENT = "infra/content.yaml"
 AUDIT = "infra/audit.yaml"
 BACKUP = "infra/backup.yaml"
 LIVE = "infra/live.yaml"
+ROLLOUT = "infra/rollout.yaml"
 DASHBOARD = "infra/dashboard.yaml"
 
 
@@ -367,6 +368,24 @@ BREAKS = [
     (events.every_function_has_events, "cut-off JSON", text("events/sweep/by-hand.json", "{}", "{")),
     (events.every_function_has_events, "no events", lambda _, root: shutil.rmtree(root / "events/sweep")),
     (events.sam_local_knows_the_environment, "a variable less", text("events/env.json", "HISTORY_DAYS", "DAYS")),
+    (rollout.everything_invokes_the_alias, "sockets that invoke the newest code", put(ROOT, "LivePermission", "FunctionName", {"Ref": "Live"})),
+    (rollout.everything_invokes_the_alias, "no alias", lambda sources, _: sources[ROOT]["Globals"]["Function"].pop("AutoPublishAlias")),
+    (rollout.none_is_without_codedeploy, "a deployment in any case",
+     lambda sources, _: sources[ROOT]["Mappings"]["Rollouts"]["none"].__setitem__("Enabled", "true")),
+    (rollout.none_is_without_codedeploy, "alarms in any case", lambda sources, _: resource(sources, "ApiRollout").pop("Condition")),
+    (rollout.new_versions_are_checked_and_watched, "no check",
+     lambda sources, _: sources[ROOT]["Globals"]["Function"]["DeploymentPreference"].pop("Hooks")),
+    (rollout.new_versions_are_checked_and_watched, "a hook that CodeDeploy may not invoke", put(ROOT, "DeployCheck", "FunctionName", "deploy-check")),
+    (rollout.new_versions_are_checked_and_watched, "all requests at once", drop(ROOT, "Api", "DeploymentPreference", "Type")),
+    (rollout.new_versions_are_checked_and_watched, "no alarm", drop(ROOT, "Live", "DeploymentPreference", "Alarms")),
+    (rollout.new_versions_are_checked_and_watched, "alarms over another function", put(ROOT, "LiveRollout", "Parameters", "Function", {"Ref": "Api"})),
+    (rollout.versions_lose_their_traffic_at_the_gates, "more errors", put(ROLLOUT, "Errors", "Threshold", 50)),
+    (rollout.versions_lose_their_traffic_at_the_gates, "slower answers",
+     lambda sources, _: sources[ROOT]["Parameters"]["RolloutApiMilliseconds"].__setitem__("Default", 20000)),
+    (rollout.versions_lose_their_traffic_at_the_gates, "alarms over both versions", drop(ROLLOUT, "Slow", "Dimensions", 2)),
+    (rollout.one_deployment_at_a_time, "two at once", lambda sources, _: resource(sources, "PushIntents").pop("DependsOn")),
+    (rollout.one_deployment_at_a_time, "a sweep before the others", top(ROOT, "Sweep", "DependsOn", "ApiAliaslive")),
+    (rollout.one_deployment_at_a_time, "a circle", top(ROOT, "Api", "DependsOn", "SweepAliaslive")),
     # Any rule: the model itself refuses stacks that do not fit together.
     (rules.the_table_is_safe, "an output that is not there", lambda sources, _: sources[DATA]["Outputs"].pop("TableArn")),
     (rules.the_table_is_safe, "a parameter that is not given", lambda sources, _: resource(sources, "Queues")["Properties"].pop("Parameters")),

@@ -26,6 +26,8 @@ NO_VALUE = "<AWS::NoValue>"
 MAKES_TABLE = "MakesTable"
 # The translator counts what it does, and complains that nobody asks for the counts.
 logging.getLogger("samtranslator.metrics.metrics").setLevel(logging.ERROR)
+# And that it lacks a switch that only its own service has.
+logging.getLogger("samtranslator.feature_toggle.feature_toggle").setLevel(logging.ERROR)
 STACK_TYPES = ("AWS::Serverless::Application", "AWS::CloudFormation::Stack")
 
 
@@ -51,7 +53,7 @@ class NoManagedPolicies:
         return {}
 
 
-def transform(template: dict) -> dict:
+def transform(template: dict, parameters: dict | None = None) -> dict:
     """The root template as the transformation AWS::Serverless leaves it. Needs AWS_DEFAULT_REGION."""
     template = copy.deepcopy(template)
     # `sam package` replaces local paths by places in S3; the transformation accepts nothing else.
@@ -62,7 +64,7 @@ def transform(template: dict) -> dict:
         elif resource["Type"] == "AWS::Serverless::Function":
             properties["CodeUri"] = f"s3://packaged/{name}.zip"
     template["Globals"].get("Function", {}).pop("CodeUri", None)
-    return Translator(NoManagedPolicies().load(), Parser()).translate(template, {})
+    return Translator(NoManagedPolicies().load(), Parser()).translate(template, parameters or {})
 
 
 class System:

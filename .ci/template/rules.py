@@ -25,6 +25,7 @@ FUNCTIONS = {
     "live": {"timeout": 30, "memory": 256, "own": {"LIVE_ENDPOINT", "OWN_HOSTS", "WEBHOOK_KEY_SECRET"}},
     "sweep": {"timeout": 60, "memory": 256, "own": {"AUDIT_BUCKET", "DEAD_LETTER_QUEUE_URLS", "WEBHOOK_URL"}},
     "api": {"timeout": 29, "memory": 512, "own": {"TENANT_CLAIM", "ROLE_CLAIM", "GROUPS_CLAIM", "EVENT_WAITS_MAX", "LIVE_URL", "OWN_HOSTS", "WEBHOOK_KEY_SECRET", "CONTENT_DOMAIN", "CONTENT_KEY_SECRET", "HISTORY_DAYS"}},
+    "deploy-check": {"timeout": 60, "memory": 128, "own": set()},
     "console": {"timeout": 5, "memory": 256, "own": {"ISSUER", "CLIENT_ID", "SIGN_IN_ORIGINS", "ROLE_CLAIM", "LIVE_URL", "CONTENT_URL"}},
 }
 COMMON_ENVIRONMENT = {
@@ -89,6 +90,11 @@ def logical_id(folder: str) -> str:
 def functions(system: System) -> dict[str, dict]:
     """The Lambda functions' resolved properties, by logical id."""
     return {n: system.properties(n) for n in system.of_type("AWS::Lambda::Function")}
+
+
+def invoked(mapping: dict) -> str:
+    """The function whose alias an event source invokes."""
+    return mapping["Properties"]["FunctionName"].strip("<>").removesuffix("Aliaslive")
 
 
 # ------------------------------------------------------------------ building
@@ -234,7 +240,7 @@ def sweep_runs_every_minute(system: System) -> list[str]:
     properties = next(iter(schedules.values()))["Properties"]
     target = properties["Target"]
     wrong = []
-    if properties.get("ScheduleExpression") != "rate(1 minute)" or target["Arn"] != "<Sweep.Arn>":
+    if properties.get("ScheduleExpression") != "rate(1 minute)" or target["Arn"] != "<SweepAliaslive>":
         wrong.append(f"{properties.get('ScheduleExpression')} starts {target['Arn']}")
     if properties.get("State", "ENABLED") != "ENABLED":
         wrong.append("the schedule is off")
@@ -329,7 +335,7 @@ def the_stream_is_read_whole(system: System) -> list[str]:
         return [f"the event sources that are no queues are {sorted(streams)}"]
     properties = next(iter(streams.values()))
     for key, want in (
-        ("FunctionName", "<PublishEvents>"),
+        ("FunctionName", "<PublishEventsAliaslive>"),
         ("StartingPosition", "TRIM_HORIZON"),
         ("BisectBatchOnFunctionError", True),
         ("FunctionResponseTypes", ["ReportBatchItemFailures"]),
@@ -355,7 +361,7 @@ def visibility_covers_the_retries(system: System) -> list[str]:
     wrong = []
     for mapping in queue_mappings(system).values():
         queue = queue_name(mapping["Properties"]["EventSourceArn"])
-        function = mapping["Properties"]["FunctionName"].strip("<>")
+        function = invoked(mapping)
         visibility = system.number(system.properties(queue).get("VisibilityTimeout", 30))
         timeout = system.number(system.properties(function).get("Timeout", 3))
         factor = VISIBILITY_FACTORS.get(function, VISIBILITY_FACTOR)
@@ -372,7 +378,7 @@ def batches_fail_in_part(system: System) -> list[str]:
     for name, mapping in queue_mappings(system).items():
         properties = mapping["Properties"]
         queue = queue_name(properties["EventSourceArn"])
-        fed.append((queue, properties["FunctionName"].strip("<>")))
+        fed.append((queue, invoked(mapping)))
         if properties.get("FunctionResponseTypes") != ["ReportBatchItemFailures"]:
             wrong.append(f"{name} fails whole batches")
         if not 1 <= (system.number(properties.get("BatchSize")) or 0) <= 10:
@@ -479,10 +485,10 @@ def the_websocket_has_its_routes(system: System) -> list[str]:
         if route == "ping":
             if kind != "MOCK":
                 wrong.append("a ping invokes a function")
-        elif kind != "AWS_PROXY" or not uri.endswith(f":function:{function}/invocations"):
+        elif kind != "AWS_PROXY" or not uri.endswith(f":function:{function}:live/invocations"):
             wrong.append(f"{route} invokes {uri}")
     permission = system.properties("LivePermission")
-    if permission.get("FunctionName") != "<Live>" or not str(permission.get("SourceArn")).endswith(f":<{stack}Api>/live/*"):
+    if permission.get("FunctionName") != "<LiveAliaslive>" or not str(permission.get("SourceArn")).endswith(f":<{stack}Api>/live/*"):
         wrong.append("the API may not invoke live, or others may")
     return wrong
 
@@ -723,7 +729,8 @@ def failures_raise_an_alarm(system: System) -> list[str]:
         wanted.add(("AWS/SQS", metric, name))
         if dead and name not in FAILED:
             wanted.add(("AWS/SQS", "NumberOfMessagesReceived", name))
-    for name in functions(system):
+    # The failure of deploy-check is that of a deployment.
+    for name in set(functions(system)) - {"DeployCheck"}:
         wanted |= {("AWS/Lambda", "Errors", name), ("AWS/Lambda", "Throttles", name)}
     wanted.add(("AWS/Lambda", "Invocations", "Sweep"))
     wanted.add(("AWS/Lambda", "IteratorAge", "PublishEvents"))
