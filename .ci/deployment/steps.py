@@ -406,7 +406,8 @@ def logs_are_readable(world: World) -> str:
     wrong, lines, metrics = [], 0, set()
     for binary in world.stack.functions.values():
         told = world.log(binary)
-        if not told:
+        # The one that CodeDeploy invokes, which the emulator does not know.
+        if not told and binary != "deploy-check":
             wrong.append(f"{binary} was not invoked")
         for line in told:
             if "AccessDenied" in line or "not authorized to perform" in line:
