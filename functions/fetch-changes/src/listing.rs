@@ -95,7 +95,7 @@ async fn list_remaining(
             Ok(page) => page,
             // A page token expires within hours: "if rejected, restart from the first page".
             Err(CallError::Drive(error))
-                if *error.kind() == Kind::CursorLost && token.is_some() =>
+                if token.is_some() && matches!(error.kind(), Kind::CursorLost | Kind::NotFound) =>
             {
                 let restarted = operation.on_token_lost(deps.clock.now(), deps.entropy.jitter());
                 log_new_stop(log, &restarted);

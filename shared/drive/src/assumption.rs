@@ -111,7 +111,7 @@ impl Assumption {
             }
             Self::PropertiesSentBackStay => "changing one property damages the others",
             Self::InvalidPageTokenIsLocated => {
-                "a lost cursor is reported as a permanent error instead of starting a resync"
+                "a lost cursor is recognised only by its repetition, ten minutes later"
             }
             Self::SharingMovesVersion => {
                 "changes of permissions are missed, and our own writes of permissions never settle"
@@ -274,9 +274,14 @@ impl Assumption {
                  and after ten minutes the edit fails for a person to decide"
             }
             Self::PatchTrashes => "the edit fails with the reason, and is shown",
-            Self::NullDeletesProperty => "the edit fails with the reason, and is shown",
-            Self::PropertiesSentBackStay => "an audit finds the difference",
-            Self::InvalidPageTokenIsLocated => "the log's reads fail and raise its alarm",
+            Self::NullDeletesProperty => "both sides agree on the empty text that Drive answers",
+            Self::PropertiesSentBackStay => {
+                "public ones are mirrored as Drive answers; private ones, which are not mirrored, \
+                 are lost"
+            }
+            Self::InvalidPageTokenIsLocated => {
+                "a cursor that is rejected without a reason for ten minutes is taken for lost"
+            }
             Self::SharingMovesVersion => "a resync lists the permissions again",
             Self::VersionsAgree => "the difference is merged as a change in Drive",
         }

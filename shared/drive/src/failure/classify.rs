@@ -137,8 +137,11 @@ fn kind(
     if status.is_server_error() {
         return Kind::Transient;
     }
-    if context.carries_cursor && is_cursor_lost(status, error_body) {
-        return Kind::CursorLost;
+    if context.carries_cursor
+        && status == StatusCode::BAD_REQUEST
+        && let Some(kind) = kind_of_cursor(error_body)
+    {
+        return kind;
     }
     let reason = error_body.reason.clone().unwrap_or_default();
     match (class_of(&reason), status) {
@@ -168,16 +171,19 @@ pub(crate) fn is_about_value(reason: &str) -> bool {
     class_of(reason) == Some(Class::Invalid)
 }
 
-/// Returns whether the page token is invalid. The error is undocumented. Other clients report 400
-/// `invalid` located at `pageToken`; see [`crate::Assumption::InvalidPageTokenIsLocated`]. A 404 or
-/// 410 names no token: it is [`Kind::NotFound`], and the caller decides when to believe it.
-fn is_cursor_lost(status: StatusCode, error_body: &ErrorBody) -> bool {
-    let invalid = matches!(
-        error_body.reason.as_deref(),
-        Some("invalid" | "invalidParameter")
-    );
-    let located = error_body.location.as_deref() == Some("pageToken");
-    status == StatusCode::BAD_REQUEST && invalid && located
+/// Returns the kind of a 400 that is about the page token. The error is undocumented. Other clients
+/// report `invalid` located at `pageToken`; see [`crate::Assumption::InvalidPageTokenIsLocated`].
+/// One that names no parameter is like a 404 or 410: the token is all that differs from requests
+/// that were answered, and the caller decides when to believe it.
+fn kind_of_cursor(error_body: &ErrorBody) -> Option<Kind> {
+    match (
+        error_body.reason.as_deref()?,
+        error_body.location.as_deref(),
+    ) {
+        ("invalid" | "invalidParameter", Some("pageToken")) => Some(Kind::CursorLost),
+        ("invalid" | "invalidParameter" | "badRequest", None) => Some(Kind::NotFound),
+        _ => None,
+    }
 }
 
 /// Parses `Retry-After` in seconds. Its other form, a date, is ignored: Drive is not known to send

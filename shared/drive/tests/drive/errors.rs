@@ -276,6 +276,8 @@ async fn only_errors_about_the_page_token_lose_the_cursor() {
         (400, "invalid", Some("pageToken"), Kind::CursorLost),
         (400, "invalidParameter", Some("pageToken"), Kind::CursorLost),
         (400, "invalid", Some("pageSize"), permanent("invalid")),
+        (400, "invalid", None, Kind::NotFound),
+        (400, "badRequest", None, Kind::NotFound),
         (
             400,
             "badRequest",

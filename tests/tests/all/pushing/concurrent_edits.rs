@@ -16,13 +16,18 @@ async fn race(hand: &ByHand, ours: Value, theirs: Value) -> String {
             alice.update(&id, theirs).await;
         })
     });
+    turns(hand).await;
+    file
+}
+
+/// Lets five minutes pass, in which everything is swept and delivered.
+pub(super) async fn turns(hand: &ByHand) {
     for _ in 0..10 {
         hand.pump().await;
         hand.advance_clock(std::time::Duration::from_secs(30));
         hand.sweep().await;
     }
     hand.pump().await;
-    file
 }
 
 #[test]
