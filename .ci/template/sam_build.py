@@ -26,7 +26,7 @@ def copy_checkout(root: Path, to: Path) -> None:
         shutil.copy(root / name, to / name)
     shutil.copytree(root / "events", to / "events")
     (to / "infra").mkdir()
-    for path in [*root.glob("infra/*.yaml"), *root.glob("infra/*.json"), root / "infra/README.md"]:
+    for path in [*root.glob("infra/*.yaml"), *root.glob("infra/*.json"), *root.glob("infra/*.md")]:
         shutil.copy(path, to / "infra" / path.name)
     for manifest in root.glob("functions/*/Cargo.toml"):
         home = to / "functions" / manifest.parent.name

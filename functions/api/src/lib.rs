@@ -43,6 +43,7 @@ mod http {
     mod request;
     mod response_size;
     mod responses;
+    mod restored_tags;
     pub(crate) mod role_word;
     pub(crate) mod view_enum;
 
@@ -64,6 +65,7 @@ mod http {
         ConditionallyEditedFile, ContentEditHeaders, EditHeaders, EditedFile, ShownConnection,
         accepted, created,
     };
+    pub(crate) use restored_tags::name_the_restore;
     pub(crate) use view_enum::view_enum;
 }
 
@@ -380,6 +382,7 @@ fn routes() -> Router<Arc<Deps>> {
             let detail = format!("{method} is not allowed here; see Allow");
             Problem::new(Kind::MethodNotAllowed, detail)
         })
+        .layer(middleware::from_fn(http::name_the_restore))
         .layer(middleware::from_fn(log_and_forbid_caching))
 }
 

@@ -4,6 +4,15 @@ import { bearer, renew } from "./session.js";
 
 /** @import { Answer, Body, InPath, InQuery, Schemas, With } from "../types.js" */
 
+/** What follows the number in each tag of a table that was restored. */
+let restored = "";
+
+/**
+ * Returns the tag of a state by its number.
+ * @param {number} number
+ */
+export const tagOf = (number) => `"${number}${restored}"`;
+
 /** How often a request that got no answer is sent again, under the same key. */
 const REPEATS = 3;
 
@@ -252,6 +261,8 @@ async function once(method, url, body, headers) {
   } catch {
     return new Problem(0, { detail: "The server does not answer." });
   }
+  const at = response.headers.get("Drivesync-Restored");
+  restored = at ? `-${at}` : "";
   const isJson = (response.headers.get("Content-Type") ?? "").includes("json");
   const answer = isJson ? await response.json().catch(() => null) : null;
   if (response.ok) return answer;

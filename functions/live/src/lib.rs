@@ -79,7 +79,8 @@ impl Deps {
         let rules = Rules::of_internet(&settings.required("OWN_HOSTS")?);
         Ok(Self {
             store: Store::new(aws_sdk_dynamodb::Client::new(&aws), settings.table()?)
-                .keeping_events_for(settings.event_days()?),
+                .keeping_events_for(settings.event_days()?)
+                .with_stream(settings.optional("TABLE_STREAM_ARN").as_deref()),
             sockets: Sockets::at(&aws, &settings.required("LIVE_ENDPOINT")?),
             wakes: Queue::from_setting(&sqs, settings, "LIVE_QUEUE_URL")?,
             deliver: Queue::from_setting(&sqs, settings, "DELIVER_QUEUE_URL")?,

@@ -7,7 +7,6 @@ use domain::event::{Epoch, Event, LogEnd, TableMark};
 use domain::{AskDuty, ConflictRecord, ConnectionKey};
 use futures_util::{StreamExt as _, stream};
 use runtime::telemetry;
-use sha2::{Digest as _, Sha256};
 use store::{Appending, Nonce, StoreError};
 use tokio::time::{Instant, sleep, timeout};
 use worker::WorkError;
@@ -37,14 +36,6 @@ pub(crate) struct Told {
     pub(crate) table: Option<TableMark>,
     /// The events, in the order of the stream.
     pub(crate) events: Vec<Event>,
-}
-
-/// Returns the mark of the table that a stream belongs to: a restored table has another stream.
-pub(crate) fn table_mark(stream_arn: Option<&str>) -> Option<TableMark> {
-    let arn = stream_arn.filter(|arn| !arn.is_empty())?;
-    let digest = Sha256::digest(arn.as_bytes());
-    let first: [u8; 8] = digest.first_chunk().copied()?;
-    Some(TableMark(u64::from_be_bytes(first)))
 }
 
 /// Appends the events of each connection to its log. A log that can't be appended to does not delay

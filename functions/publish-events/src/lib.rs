@@ -182,7 +182,10 @@ impl Batch {
             return Ok(());
         }
         let at = read::time_of(&record);
-        let table = append::table_mark(record.event_source_arn.as_deref());
+        let table = record
+            .event_source_arn
+            .as_deref()
+            .and_then(store::table_mark);
         let Some(change) = read::read(record, &key, &kind, deps).await? else {
             return Ok(());
         };

@@ -1,5 +1,6 @@
 //! Begins the comparison of a log's files with the stored records, once in each interval.
 
+use domain::operation::ComparisonInterval;
 use domain::{Operation, Run};
 use store::{Connection, Log, LogPosition, Updated};
 use worker::WorkError;
@@ -34,7 +35,11 @@ pub(crate) async fn begin_if_due(
     {
         return Ok(());
     }
-    let (id, run) = (deps.entropy.operation(now), Run::comparison());
+    let run = match compared_at {
+        ComparisonInterval::OWED => Run::audit(false),
+        _ => Run::comparison(),
+    };
+    let id = deps.entropy.operation(now);
     let comparison = Operation::new(log.key.clone(), id, log.log.clone(), "drivesync", now, run);
     if deps.store.begin_comparison(log, &comparison).await? == Updated::Done {
         tracing::info!(

@@ -5,9 +5,10 @@ use domain::ConnectionKey;
 use domain::event::{
     Author, Details, Epoch, Event, EventLogState, EventType, Subject, Upkeep, upkeep,
 };
+use domain::webhook::Endpoint;
 use store::{Appending, Nonce, StoreError};
 use worker::WorkError;
-use worker::queue::wake_readers;
+use worker::queue::{wake_endpoint, wake_readers};
 
 use crate::Deps;
 
@@ -82,6 +83,9 @@ pub(crate) async fn keep(key: &ConnectionKey, deps: &Deps) -> Result<(), WorkErr
             wake_readers(&deps.wakes.live, key, end).await;
         }
         if kind == EventType::SyncReset {
+            wake_endpoints(key, deps).await?;
+        }
+        if kind == EventType::SyncReset {
             tracing::warn!(
                 connection = %key, unreadable, metric = "event_log_reset",
                 "events could not be appended: told readers to reload"
@@ -95,6 +99,17 @@ pub(crate) async fn keep(key: &ConnectionKey, deps: &Deps) -> Result<(), WorkErr
         store
             .save_event_log_state(key, Some(&read), calm, at)
             .await?;
+    }
+    Ok(())
+}
+
+/// Wakes the webhook endpoints that receive the events of a connection.
+async fn wake_endpoints(key: &ConnectionKey, deps: &Deps) -> Result<(), WorkError> {
+    let (all, _) = deps.store.list_endpoints(&key.tenant).await?;
+    let endpoints = all.into_iter().map(|stored| stored.endpoint);
+    for endpoint in endpoints.filter(Endpoint::is_active) {
+        let now = deps.clock.now();
+        wake_endpoint(&deps.wakes.deliver, &key.tenant, &endpoint.id, now).await?;
     }
     Ok(())
 }

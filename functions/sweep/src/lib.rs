@@ -13,6 +13,7 @@ mod event_logs;
 mod export_acts;
 mod owed_files;
 mod redrive_letters;
+mod restored;
 mod retry_suspended;
 mod stop_strays;
 #[cfg(test)]
@@ -161,6 +162,10 @@ pub async fn handle(deadline: Deadline, deps: &Deps) {
 
 async fn sweep(deadline: Deadline, deps: &Deps) {
     let drained_by = deps.clock.now().plus_millis(DRAIN_MILLIS);
+    // First, so that nothing is appended to an event log as if nothing had happened.
+    if let Err(error) = Box::pin(restored::look(deadline, deps)).await {
+        report("restored", &error);
+    }
     dead_letters::drain(Deadline(drained_by.min(deadline.0)), deps).await;
     let mut pushed: BTreeSet<ConnectionKey> = BTreeSet::new();
     // Starts at a random shard, so that a lack of time does not always affect the same one.

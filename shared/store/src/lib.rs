@@ -56,6 +56,7 @@ pub use operation::drift_entries::{CandidateReason, DriftEntry, Finding};
 pub use operation::inconsistencies::{Inconsistency, Subject};
 pub use operation::restore_entries::RestoreEntry;
 pub use table::compare_and_swap::{ATTEMPTS_MAX, Attempt, Swapped, compare_and_swap};
+pub use table::identity::{RestoredPass, TableIdentity, table_mark};
 pub use table::oldest::read_oldest_format;
 pub use table::outcome::{Created, Updated, Written};
 pub use table::page::{Page, PageRequest};

@@ -54,7 +54,8 @@ impl Services {
         let store = Store::new(aws_sdk_dynamodb::Client::new(&aws), settings.table()?)
             .keeping_ended_for(settings.ended_retention_days()?)
             .keeping_acts_for(settings.audit_days()?)
-            .keeping_events_for(settings.event_days()?);
+            .keeping_events_for(settings.event_days()?)
+            .with_stream(settings.optional("TABLE_STREAM_ARN").as_deref());
         let entropy = Entropy::system();
         let limits = settings.tenant_limits()?;
         let drives = DriveFactory::new(drives, store.clone(), clock.clone(), entropy.clone());

@@ -35,6 +35,7 @@ mod play;
 mod pushing;
 mod rate_limit;
 mod recorded;
+mod recovery;
 mod releases;
 mod removals;
 mod restores;

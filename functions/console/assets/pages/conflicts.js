@@ -110,7 +110,7 @@ export function conflicts({ connection = "", conflict: named = "" }, query) {
     };
     const run = async () => {
       const path = "/v1/connections/{connection}/conflicts/{conflict}/resolution";
-      const tag = `"${conflict.moves}"`;
+      const tag = api.tagOf(conflict.moves);
       const on = { connection, conflict: conflict.id };
       await api.post(path, on, body, { headers: { "If-Match": tag } });
       notify(html`${foreign(nameOf(conflict))}: settled.`, "good");

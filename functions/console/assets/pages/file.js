@@ -152,7 +152,7 @@ function shortcut({ shortcut }) {
  */
 function edits(connection, file) {
   const within = { connection, file: file.id };
-  const tag = `"${file.revision}"`;
+  const tag = api.tagOf(file.revision);
   const path = "/v1/connections/{connection}/files/{file}";
   const set = (/** @type {Schemas["FilePatch"]} */ body, /** @type {string} */ said) => () =>
     act(said, () => api.patch(path, within, body, tag));

@@ -266,7 +266,7 @@ async function rollBack(connection, file, entry) {
   if (!yes) return;
   const path = "/v1/connections/{connection}/files/{file}/rollback";
   const body = { history_version: entry.version, reason: "set back in the console" };
-  const headers = { "If-Match": `"${file.revision}"` };
+  const headers = { "If-Match": api.tagOf(file.revision) };
   await act("It is set back, and owed to Drive.", () =>
     api.post(path, { connection, file: file.id }, body, { headers }),
   );

@@ -219,6 +219,18 @@ impl Dynamodb {
         )?)
     }
 
+    /// Removes every record of the stream, of a database in a file on which nothing else works.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub(super) fn drop_stream(&self) -> Result<(), DynamodbError> {
+        if let Some(path) = &self.inner.path {
+            let connection = rusqlite::Connection::open(path)?;
+            connection.execute("DELETE FROM _stream_records", [])?;
+        }
+        Ok(())
+    }
+
     /// Answers one request of the JSON protocol with a status and a body.
     #[must_use]
     pub fn call(&self, operation: &str, body: &[u8]) -> (StatusCode, String) {

@@ -18,6 +18,7 @@ pub mod secrets;
 pub mod serve;
 pub mod signature;
 pub mod sockets;
+pub mod table_backup;
 
 /// The HTTP client of the SDKs that calls the services in this process.
 pub use sdk_in_process as in_process;

@@ -82,6 +82,7 @@ impl Functions {
         let FunctionSettings { clock, entropy, .. } = settings.clone();
         let store =
             Store::new(aws.dynamodb_client(), aws::NAME).keeping_events_for(settings.event_days);
+        let store = store.with_stream(aws.dynamodb().stream_arn().as_deref());
         let now = clock.clone();
         let drives = Drives::new(
             settings.transport.clone(),

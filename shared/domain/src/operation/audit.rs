@@ -83,6 +83,9 @@ impl Default for ComparisonInterval {
 impl ComparisonInterval {
     /// The longest interval, in days.
     pub const DAYS_MAX: u16 = 90;
+    /// The time that stands for a comparison that is owed whatever the interval is, and is then an
+    /// audit: the table was restored to an earlier state.
+    pub const OWED: Timestamp = Timestamp::from_millis(0);
 
     /// Returns whether a comparison is due that last began at `compared_at`.
     ///
@@ -96,6 +99,9 @@ impl ComparisonInterval {
         compared_at: Timestamp,
         now: Timestamp,
     ) -> bool {
+        if compared_at == Self::OWED {
+            return true;
+        }
         let millis = i64::from(self.days) * DAY_MILLIS;
         if millis == 0 {
             return false;
@@ -239,7 +245,7 @@ mod tests {
     fn hours(days: u16, connection: usize) -> Vec<i64> {
         let interval = ComparisonInterval { days };
         let (key, log) = (key(connection), LogId::user());
-        let mut compared_at = Timestamp::from_millis(0);
+        let mut compared_at = Timestamp::from_millis(1);
         let due = |hour: &i64| {
             let now = Timestamp::from_millis(hour * HOUR);
             let due = interval.is_due(&key, &log, compared_at, now);
@@ -270,5 +276,8 @@ mod tests {
     fn the_interval_can_be_another_one_or_none() {
         assert_eq!(hours(1, 1).len(), 28);
         assert_eq!(hours(0, 1), Vec::<i64>::new());
+        let never = ComparisonInterval { days: 0 };
+        let now = Timestamp::from_millis(HOUR);
+        assert!(never.is_due(&key(1), &LogId::user(), ComparisonInterval::OWED, now));
     }
 }

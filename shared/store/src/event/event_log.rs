@@ -27,7 +27,7 @@ const ITEMS_MAX: u32 = 100;
 /// How events are appended.
 #[derive(Debug, Clone, Copy)]
 pub struct Appending {
-    /// The table's identity, if the writer knows it.
+    /// The table's identity, if the writer knows it better than its store ([`Store::mark`]).
     pub table: Option<TableMark>,
     /// The epoch of a log that begins, drawn at random.
     pub fresh: Epoch,
@@ -119,7 +119,7 @@ impl Store {
             first: number,
             number,
             at: appending.now,
-            table: appending.table,
+            table: appending.table.or(self.mark),
         };
         let expires_at = self.retention.of_event(place.at);
         let item = encode_batch(key, &place, expires_at, first, appending.nonce)?;
@@ -149,9 +149,8 @@ impl Store {
         appending: &Appending,
         nonce: Nonce,
     ) -> Result<LogEnd, StoreError> {
-        let Appending {
-            table, fresh, now, ..
-        } = *appending;
+        let Appending { fresh, now, .. } = *appending;
+        let table = appending.table.or(self.mark);
         for round in 0..ATTEMPTS_MAX {
             let place = next_item(end.as_ref(), table, fresh, now);
             let expires_at = self.retention.of_event(place.at);

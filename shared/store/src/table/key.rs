@@ -154,6 +154,11 @@ impl Key {
         Self::new("_system", "WAITS")
     }
 
+    /// The key of what the table says of itself.
+    pub(crate) fn table() -> Self {
+        Self::new("_system", "TABLE")
+    }
+
     /// The key of the connection's rate limit.
     pub(crate) fn rate_limit(key: &ConnectionKey) -> Self {
         Self::new(connection_pk(key), "PACE")

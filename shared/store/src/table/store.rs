@@ -12,7 +12,9 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{
     AttributeValue, CancellationReason, ReturnValue, ReturnValuesOnConditionCheckFailure, Select,
 };
-use domain::Cause;
+use domain::event::TableMark;
+use domain::{Cause, Timestamp};
+use tokio::sync::OnceCell;
 
 use crate::connection::answers::KeyedWrite;
 use crate::table::item::Encoded;
@@ -47,6 +49,10 @@ pub struct Store {
     pub(crate) meter: Option<ReadMeter>,
     pub(crate) cause: Option<Cause>,
     pub(crate) retention: Retention,
+    /// Which table it is.
+    pub(crate) mark: Option<TableMark>,
+    /// When it was restored, once that was read.
+    pub(crate) restored: Arc<OnceCell<Option<Timestamp>>>,
 }
 
 /// The outcome of a conditional write.
@@ -96,6 +102,8 @@ impl Store {
             meter: None,
             cause: None,
             retention: Retention::default(),
+            mark: None,
+            restored: Arc::default(),
         }
     }
 

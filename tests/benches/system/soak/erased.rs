@@ -13,6 +13,8 @@ use domain::operation::Erase;
 use domain::{ConnectionId, ConnectionKey, FileId, LogId, Operation, Run, TenantId, Timestamp};
 use http::Method;
 use local::aws::{Aws, CONTENT_BUCKET, NAME, Options, Queue};
+use local::rehearsal::process::Local;
+use local::rehearsal::stage::Stage;
 use objects::Objects;
 use runtime::Clock;
 use serde_json::{Value, json};
@@ -20,8 +22,7 @@ use sqs_fifo::NewMessage;
 use store::{Store, Written};
 use worker::{ContentWake, LogWake, OperationWake, Origin, PushWake, SnapshotMessage};
 
-use super::processes::{self, Drive, Local};
-use super::stage::Stage;
+use super::processes::{self, Drive};
 use super::{BOUND, load, synced};
 use crate::report::{Report, count};
 use crate::rig::Folder;
@@ -43,8 +44,15 @@ pub async fn measure(report: &mut Report, files: usize) -> bool {
     let log = folder.path().join("local.log");
     load(&drive, files).await;
     let began = Instant::now();
-    let mut local = Local::start(folder.path(), &drive, &data_dir, &log, std::iter::empty()).await;
-    let stage = Stage::new(&drive, &local.ready, &data_dir);
+    let mut local = Local::start(
+        &folder.path().join("local"),
+        &drive.url,
+        &data_dir,
+        &log,
+        std::iter::empty(),
+    )
+    .await;
+    let stage = Stage::new(&drive.url, &drive.control_key, &local.ready, &data_dir);
     synced(&stage).await;
     mirrored(&stage).await;
     report.line(

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::processes::Life;
 use crate::report::{Report, Target, count, quantile};
+use local::rehearsal::process::Life;
 
 /// The age at which lives are compared, in seconds after they were ready; every life reaches it.
 const AGE: std::ops::Range<f64> = 8.0..14.0;

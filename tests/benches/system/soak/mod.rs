@@ -2,12 +2,9 @@
 //! `local` is killed every half minute and restarted on its directory. In the end nothing may be
 //! lost, and nothing may wait for a person.
 
-mod actors;
 pub mod erased;
-mod judge;
 mod memory;
 mod processes;
-mod stage;
 mod trail;
 mod troubles;
 
@@ -20,8 +17,10 @@ use tokio::task::JoinSet;
 
 use crate::report::{Report, Target, count, quantile};
 use crate::rig::Folder;
-use processes::{Drive, Local};
-use stage::Stage;
+use local::rehearsal::process::Local;
+use local::rehearsal::stage::Stage;
+use local::rehearsal::{actors, judge};
+use processes::Drive;
 
 const PEOPLE: usize = 20;
 const PROGRAMS: usize = 20;
@@ -128,8 +127,9 @@ async fn run(report: &mut Report, setup: Setup) -> Outcome {
     let mixed = canary.is_some();
     let canary = canary.map(|canary| format!("--canary={canary}"));
     let more = more.into_iter().chain(canary);
-    let mut local = Local::start(programs, &drive, &data_dir, &log, more).await;
-    let mut stage = Stage::new(&drive, &local.ready, &data_dir);
+    let binary = programs.join("local");
+    let mut local = Local::start(&binary, &drive.url, &data_dir, &log, more).await;
+    let mut stage = Stage::new(&drive.url, &drive.control_key, &local.ready, &data_dir);
     synced(&stage).await;
     let items = stage.list("/files?limit=1000").await;
     stage.know(&items);

@@ -7,7 +7,7 @@ use domain::trail::ChainCheck;
 use serde_json::Value;
 use store::act_line;
 
-use super::stage::Stage;
+use local::rehearsal::stage::Stage;
 
 /// Reads the whole trail.
 async fn acts(stage: &Stage) -> Vec<Value> {

@@ -6,7 +6,7 @@ use fastrand::Rng;
 use http::Method;
 use serde_json::{Value, json};
 
-use super::stage::Stage;
+use local::rehearsal::stage::Stage;
 
 /// The pause between the beginnings of two troubles, in seconds.
 const EVERY_SECONDS: std::ops::Range<u64> = 10..40;

@@ -12,18 +12,12 @@ use dynoxide::actions::get_shard_iterator::encode_shard_iterator;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Dynamodb, DynamodbError, stored_sequence_number};
+use super::{Dynamodb, DynamodbError, dispatch, stored_sequence_number};
 use crate::aws::layout::NAME;
 
 /// Returns the engine's name of the only shard of the table.
 fn shard() -> String {
     format!("shardId-00000001-{NAME}")
-}
-
-/// Returns the address of the table's stream, which is the same for every table in a directory.
-fn stream_arn() -> String {
-    let (region, account) = (sqs_fifo::REGION, sqs_fifo::ACCOUNT);
-    format!("arn:aws:dynamodb:{region}:{account}:table/{NAME}/stream/local")
 }
 
 /// The offset of the public form of a sequence number to the stored one.
@@ -75,6 +69,17 @@ fn stored(public: &str) -> Result<i64, DynamodbError> {
 }
 
 impl Dynamodb {
+    /// Returns the address of the table's stream, if it has one. A table that was restored has
+    /// another.
+    #[must_use]
+    pub fn stream_arn(&self) -> Option<String> {
+        let named = json!({"TableName": NAME}).to_string();
+        let described = dispatch(&self.inner.database, "DescribeTable", named.as_bytes());
+        let described: Value = serde_json::from_str(&described.result.ok()?).ok()?;
+        let arn = described.pointer("/Table/LatestStreamArn")?;
+        arn.as_str().map(str::to_owned)
+    }
+
     /// Returns the number of requests that may have written. While it is unchanged, so is the
     /// stream.
     #[must_use]
@@ -139,16 +144,18 @@ impl Dynamodb {
             let after = after.map(stored).transpose()?.unwrap_or(0);
             let mut found = self.records_in_memory(after, 1_000)?;
             found.retain(|record| wanted.contains(&record.dynamodb.sequence_number));
+            let arn = self.stream_arn();
             let mut records = Vec::with_capacity(found.len());
             for record in found {
                 let mut record = serde_json::to_value(record).map_err(DynamodbError::Record)?;
                 if let Some(members) = record.as_object_mut() {
-                    members.insert("eventSourceARN".to_owned(), json!(stream_arn()));
+                    members.insert("eventSourceARN".to_owned(), json!(arn));
                 }
                 records.push(record);
             }
             return Ok(json!({ "Records": records }));
         };
+        let arn = self.stream_arn();
         let reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
         let mut select = reader.prepare_cached(
             "SELECT event_name, keys_json, new_image, old_image, created_at, event_id
@@ -167,7 +174,7 @@ impl Dynamodb {
                     event_id: row.get(5)?,
                 })
             })?;
-            records.push(row.into_record(sequence_number)?);
+            records.push(row.into_record(sequence_number, arn.as_deref())?);
         }
         Ok(json!({ "Records": records }))
     }
@@ -192,7 +199,7 @@ struct Row {
 }
 
 impl Row {
-    fn into_record(self, sequence_number: &str) -> Result<Value, DynamodbError> {
+    fn into_record(self, sequence_number: &str, arn: Option<&str>) -> Result<Value, DynamodbError> {
         let bytes = |image: &Option<String>| image.as_ref().map_or(0, String::len);
         let size = self.keys.len() + bytes(&self.new_image) + bytes(&self.old_image);
         let image = |text: Option<String>| match text {
@@ -218,7 +225,7 @@ impl Row {
             "eventVersion": "1.1",
             "eventSource": "aws:dynamodb",
             "awsRegion": sqs_fifo::REGION,
-            "eventSourceARN": stream_arn(),
+            "eventSourceARN": arn,
             "dynamodb": shown,
         }))
     }

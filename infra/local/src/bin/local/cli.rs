@@ -8,6 +8,8 @@ use domain::Role;
 use drive_simulator::Hosts;
 use local::canary::Setup;
 
+use crate::restore_plan::Lost;
+
 /// drivesync on one machine: the functions, the AWS services that they use, and a Drive.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "local", version)]
@@ -135,6 +137,34 @@ pub(crate) enum Command {
         /// Files in their order; `-` is the standard input.
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
+    },
+    /// Lose the table of a system at work and restore it to an earlier state, and say what that
+    /// costs. The exit code is 1 if anything is lost that must not be. Runs on temporary data.
+    Drill {
+        /// Files in the simulated Drive.
+        #[arg(long, value_name = "N", default_value_t = 500)]
+        files: usize,
+        /// People who edit in Drive, and as many programs that edit over the API.
+        #[arg(long, value_name = "N", default_value_t = 20)]
+        people: usize,
+        /// Seconds of edits: half of them before the backup, half between it and the loss.
+        #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+        seconds: u64,
+    },
+    /// Print the AWS commands that restore a stack: those of `infra/restore.md`.
+    RestorePlan {
+        /// Name of the stack.
+        #[arg(long, value_name = "NAME")]
+        stack: String,
+        /// Time that is restored to, as 2026-12-01T12:00:00Z.
+        #[arg(long, value_name = "TIME")]
+        to: String,
+        /// What is lost.
+        #[arg(long, value_name = "WHAT", value_enum, default_value = "table")]
+        what: Lost,
+        /// Region of the copies, for `before` and `region`.
+        #[arg(long, value_name = "REGION")]
+        backup_region: Option<String>,
     },
     /// Print a bearer token for the API of the system on the data directory, valid for an hour.
     Token {

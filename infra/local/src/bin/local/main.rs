@@ -6,7 +6,9 @@ mod cli;
 mod compare;
 mod demo;
 mod doctor;
+mod drill;
 mod drive_source;
+mod restore_plan;
 mod run;
 mod verify_acts;
 mod watch;
@@ -53,6 +55,17 @@ async fn main() -> ExitCode {
         Some(cli::Command::Doctor { stop_channels }) => {
             doctor::doctor(&arguments, *stop_channels).await
         }
+        Some(cli::Command::Drill {
+            files,
+            people,
+            seconds,
+        }) => drill::drill(&arguments, *files, *people, *seconds).await,
+        Some(cli::Command::RestorePlan {
+            stack,
+            to,
+            what,
+            backup_region,
+        }) => restore_plan::restore_plan(*what, stack, to, backup_region.as_deref()).map(|()| true),
         Some(cli::Command::Why { file }) => why::why(&arguments, file.as_deref()).await,
         Some(cli::Command::VerifyActs { files }) => verify_acts::verify_acts(files),
         None => run::run(&arguments).await.map(|()| true),

@@ -128,7 +128,7 @@ async fn run(
     })
 }
 
-fn temporary_folder(name: &str) -> Result<PathBuf, Failure> {
+pub(crate) fn temporary_folder(name: &str) -> Result<PathBuf, Failure> {
     let folder = std::env::temp_dir().join(format!("drivesync-{name}-{}", std::process::id()));
     let failed = |error| format!("the folder {} cannot be created: {error}", folder.display());
     private::create_new_folder(&folder).map_err(failed)?;

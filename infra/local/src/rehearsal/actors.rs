@@ -1,6 +1,6 @@
 //! The actors: people in Drive, and programs at our API, some of which resolve conflicts.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use http::Method;
@@ -178,6 +178,7 @@ async fn edit(stage: &Stage, rng: &mut Rng, who: &str, turn: usize) {
             field: change.field.to_owned(),
             to,
             accepted: shown,
+            answered: Instant::now(),
         });
     }
 }

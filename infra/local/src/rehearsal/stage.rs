@@ -9,12 +9,10 @@ use std::time::{Duration, Instant};
 use domain::Role;
 use fastrand::Rng;
 use http::Method;
-use local::gateway::Identity;
 use runtime::Clock;
 use serde_json::{Value, json};
 
-use super::processes::Drive;
-use crate::report::count;
+use crate::gateway::Identity;
 
 /// The files that receive half of all edits, so that people and programs collide.
 const HOT_FILES: usize = 30;
@@ -30,6 +28,8 @@ pub struct AppEdit {
     pub to: String,
     /// Whether it was acknowledged. If not, it may have been executed, and the response was lost.
     pub accepted: bool,
+    /// The time of the answer.
+    pub answered: Instant,
 }
 
 /// A text of a person that Drive accepted.
@@ -41,7 +41,7 @@ pub struct PersonEdit {
 }
 
 /// The accepted edits.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Ledger {
     pub people: Vec<PersonEdit>,
     pub programs: Vec<AppEdit>,
@@ -82,12 +82,12 @@ pub struct Answer {
 }
 
 impl Stage {
-    pub fn new(drive: &Drive, ready: &Value, data_dir: &Path) -> Self {
+    pub fn new(drive_url: &str, control_key: &str, ready: &Value, data_dir: &Path) -> Self {
         let text = |member: &str| ready[member].as_str().unwrap().to_owned();
         Self {
             api: text("api"),
-            drive: drive.url.clone(),
-            drive_control: drive.control_key.clone(),
+            drive: drive_url.to_owned(),
+            drive_control: control_key.to_owned(),
             identity: Identity::open(data_dir).unwrap(),
             connection: text("connection"),
             http: reqwest::Client::builder()
@@ -351,6 +351,7 @@ impl Stage {
         let people: usize = people.map(|(_, count)| count).sum();
         let accepted = ledger.programs.iter().filter(|edit| edit.accepted).count();
         let edits = ledger.people.len() + accepted + ledger.others.0 + ledger.others.1;
+        let count = |number: usize| f64::from(u32::try_from(number).unwrap());
         count(usize::try_from(all).unwrap().saturating_sub(people)) / count(edits.max(1))
     }
 

@@ -16,20 +16,20 @@ const CONTENTS: usize = 300;
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// The place of a text: a file, and the label of a field.
-type Place = (String, String);
+pub(super) type Place = (String, String);
 
 /// A text that replaced another in Drive.
-struct Written {
-    from: String,
-    to: String,
+pub(super) struct Written {
+    pub(super) from: String,
+    pub(super) to: String,
 }
 
 /// The facts about one field.
 #[derive(Default)]
-struct Field<'a> {
-    journal: Vec<Written>,
-    programs: Vec<&'a AppEdit>,
-    conflicts: Vec<&'a Value>,
+pub(super) struct Field<'a> {
+    pub(super) journal: Vec<Written>,
+    pub(super) programs: Vec<&'a AppEdit>,
+    pub(super) conflicts: Vec<&'a Value>,
 }
 
 /// The findings.
@@ -109,7 +109,7 @@ pub async fn contents(stage: &Stage, bound: Duration) -> Vec<String> {
     }
 }
 
-fn text(value: &Value) -> &str {
+pub(super) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
@@ -177,7 +177,7 @@ fn weigh(ledger: &Ledger, journal: &Value, conflicts: &[Value]) -> (Vec<String>,
     }
     for (place, field) in &fields {
         lost.extend(overwritten(place, field, &people));
-        lost.extend(forgotten(place, field));
+        lost.extend(forgotten(field).map(|edit| nowhere(place, edit)));
         if let Some(texts) = written.get_mut(place) {
             for entry in &field.journal {
                 texts.remove(entry.to.as_str());
@@ -225,6 +225,7 @@ fn blind(
         from: quiet.to.clone(),
         to: "made up".to_owned(),
         accepted: true,
+        answered: Instant::now(),
     });
     expect("an edit that is nowhere", ledger, &journal);
     ledger.programs.pop();
@@ -244,7 +245,7 @@ fn blind(
     unseen
 }
 
-fn gather<'a>(
+pub(super) fn gather<'a>(
     ledger: &'a Ledger,
     journal: &Value,
     conflicts: &'a [Value],
@@ -276,7 +277,11 @@ fn gather<'a>(
 
 /// Returns the texts in Drive that our writes replaced without a program that had read them and
 /// without a conflict.
-fn overwritten(place: &Place, field: &Field<'_>, people: &BTreeSet<&str>) -> Vec<String> {
+pub(super) fn overwritten(
+    place: &Place,
+    field: &Field<'_>,
+    people: &BTreeSet<&str>,
+) -> Vec<String> {
     let mut lost = Vec::new();
     for entry in &field.journal {
         let ours = !people.contains(entry.to.as_str());
@@ -295,12 +300,8 @@ fn overwritten(place: &Place, field: &Field<'_>, people: &BTreeSet<&str>) -> Vec
 
 /// Returns the acknowledged texts of programs that neither reached Drive nor were replaced by a
 /// program that had read them, and are in no conflict.
-fn forgotten(place: &Place, field: &Field<'_>) -> Vec<String> {
-    let landed: BTreeSet<&str> = field
-        .journal
-        .iter()
-        .map(|entry| entry.to.as_str())
-        .collect();
+pub(super) fn forgotten<'a>(field: &Field<'a>) -> impl Iterator<Item = &'a AppEdit> {
+    let landed: BTreeSet<&str> = landed(field);
     // An unanswered edit is known to have been executed only by its effects.
     let known: BTreeSet<&str> = field
         .programs
@@ -321,22 +322,27 @@ fn forgotten(place: &Place, field: &Field<'_>) -> Vec<String> {
             .any(|later| later.from == edit.to && known.contains(later.to.as_str()));
         replaced || landed.contains(edit.to.as_str()) || in_conflict(field, &edit.to)
     };
-    let forgotten = field
-        .programs
-        .iter()
-        .filter(|edit| edit.accepted && edit.from != edit.to && !accounted(edit));
-    forgotten
-        .map(|edit| {
-            format!(
-                "{place:?}: {:?} was accepted over {:?}, and is nowhere",
-                edit.to, edit.from
-            )
-        })
-        .collect()
+    let programs = field.programs.iter().copied();
+    let forgotten =
+        programs.filter(|edit| edit.accepted && edit.from != edit.to && !accounted(edit));
+    forgotten.collect::<Vec<_>>().into_iter()
+}
+
+/// Returns the texts that were in Drive.
+pub(super) fn landed<'f>(field: &'f Field<'_>) -> BTreeSet<&'f str> {
+    let entries = field.journal.iter();
+    entries.map(|entry| entry.to.as_str()).collect()
+}
+
+pub(super) fn nowhere(place: &Place, edit: &AppEdit) -> String {
+    format!(
+        "{place:?}: {:?} was accepted over {:?}, and is nowhere",
+        edit.to, edit.from
+    )
 }
 
 /// Returns whether a conflict record has a text on any of its sides.
-fn in_conflict(field: &Field<'_>, wanted: &str) -> bool {
+pub(super) fn in_conflict(field: &Field<'_>, wanted: &str) -> bool {
     field.conflicts.iter().any(|conflict| {
         let sides = ["base", "app", "drive"];
         sides.iter().any(|side| text(&conflict[side]) == wanted)
