@@ -26,12 +26,13 @@ sys.dont_write_bytecode = True
 from template import model, sam_build  # noqa: E402
 from template.broken import BREAKS  # noqa: E402
 from template.events import EVENT_RULES  # noqa: E402
+from template.metrics import METRIC_RULES  # noqa: E402
 from template.operation import OPERATION_RULES  # noqa: E402
 from template.recovery import RECOVERY_RULES  # noqa: E402
 from template.rollout import ROLLOUT_RULES  # noqa: E402
 from template.rules import RULES, FUNCTIONS, logical_id  # noqa: E402
 
-ALL_RULES = RULES + EVENT_RULES + OPERATION_RULES + RECOVERY_RULES + ROLLOUT_RULES
+ALL_RULES = RULES + EVENT_RULES + METRIC_RULES + OPERATION_RULES + RECOVERY_RULES + ROLLOUT_RULES
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 REGIONS = ["us-east-1", "eu-central-1"]

@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# Runs schemathesis against the HTTP API of a whole system on free ports, with the description that it serves.
+# Runs schemathesis against the HTTP API of a whole system on free ports, with the description that it serves, and
+# reads the system's metrics.
 # Argument: the Python of a virtual environment that has it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tools="$(cd "$(dirname "$1")" && pwd)"
 . .ci/with_local.sh
+"$tools/python" .ci/metrics.py "$work/out"
 
 # What the calls are about: a file in conflict, a refused push, an operation with findings. Ids that are made up
 # would get no further than 404.

@@ -475,7 +475,7 @@ STEPS = [
 ]
 # What the emulator stores and does not act on, or does not have: the templates' rules hold it, and nothing here shows it.
 NOT_SHOWN = [
-    "an alarm that rings: metric filters are stored and never evaluated; metric math is refused",
+    "an alarm that rings: no metric is made of the embedded metric format; metric math, and alarms over alarms, are refused",
     "the expiry of items, point-in-time recovery, the bucket's life cycle, replication, Object Lock, CloudFront",
     "the saved queries over the logs, which it does not know",
     "throttles of the APIs, their access logs, and traces of X-Ray",

@@ -6,7 +6,7 @@ templates are broken in a copy of the checkout, which the function gets as its s
 import shutil
 from pathlib import Path
 
-from . import access, events, operation, recovery, rollout, rules, trail
+from . import access, events, metrics, operation, recovery, rollout, rules, trail
 
 ROOT = "template.yaml"
 QUEUES = "infra/queues.yaml"
@@ -325,18 +325,22 @@ BREAKS = [
     (rules.failures_raise_an_alarm, "an alarm that tells nobody", put(ALARMS, "ApiErrors", "AlarmActions", [])),
     (rules.failures_raise_an_alarm, "a stream unwatched", remove(ALARMS, "StreamOldest")),
     (rules.failures_raise_an_alarm, "the API unwatched", remove(ALARMS, "ApiServerErrors")),
-    (rules.a_removal_that_waits_calls_a_person, "no alarm", remove(ALARMS, "AwaitingConfirmation")),
-    (rules.a_removal_that_waits_calls_a_person, "another log", put(ALARMS, "AwaitingConfirmationCount", "LogGroupName", "x")),
-    (rules.our_metrics_share_a_namespace, "a namespace of its own",
-     put(ALARMS, "LateChangesFilter", "MetricTransformations", 0, "MetricNamespace", "drivesync/x")),
-    (rules.our_metrics_share_a_namespace, "a metric of another name", put(ALARMS, "WatchRefused", "MetricName", "WatchFailures")),
-    (rules.our_metrics_share_a_namespace, "a metric without an alarm", remove(ALARMS, "LateChanges")),
-    (rules.a_suspension_calls_a_person, "no alarm", remove(ALARMS, "ConnectionSuspended")),
-    (rules.a_suspension_calls_a_person, "a function not heard", remove(ALARMS, "SuspendedByPushIntents")),
-    (operation.what_only_a_person_can_judge_raises_an_alarm, "no alarm", remove(ALARMS, "Parked")),
-    (operation.what_only_a_person_can_judge_raises_an_alarm, "a function not heard", remove(ALARMS, "ParkedByLive")),
-    (operation.what_only_a_person_can_judge_raises_an_alarm, "a word not counted",
-     put(ALARMS, "UnexpectedInSweep", "FilterPattern", '{ $.metric = "unknown_reason" }')),
+    (metrics.our_metrics_are_those_of_the_table, "a namespace of its own", put(ALARMS, "LateChanges", "Namespace", "drivesync/x")),
+    (metrics.our_metrics_are_those_of_the_table, "a metric of another name", put(ALARMS, "WatchRefused", "MetricName", "WatchFailures")),
+    (metrics.our_metrics_are_those_of_the_table, "a metric that is not measured", text("shared/runtime/src/metrics.rs", '"log_lag", Kind', '"late", Kind')),
+    (metrics.our_metrics_are_those_of_the_table, "a metric that is not shown", text("shared/runtime/src/metrics.rs", "[\n    metric(", '[\n    metric("new", Kind::Counter, &["new"], "", ""),\n    metric(')),
+    (metrics.objectives_are_shown_and_watched, "another order", text("infra/slos.json", '"Poll"', '"Polls"')),
+    (metrics.objectives_are_shown_and_watched, "a metric that is not shown", text("infra/slos.json", '"owed_due"', '"owed_age"')),
+    (metrics.objectives_are_shown_and_watched, "a composite that tells nobody", put(ALARMS, "CustomersAreLate", "AlarmActions", [])),
+    (metrics.objectives_are_shown_and_watched, "no alarm", remove(ALARMS, "Drifted")),
+    (metrics.freshness_is_watched_by_burn_rates, "too patient", put(ALARMS, "FreshnessFast", "DatapointsToAlarm", 12)),
+    (metrics.freshness_is_watched_by_burn_rates, "another percentile", put(ALARMS, "FreshnessSlow", "ExtendedStatistic", "p50")),
+    (metrics.functions_report_what_they_measure, "a silent function", text("functions/live/src/main.rs", "use runtime::invocation::run;", "use lambda_runtime::run;")),
+    (metrics.functions_report_what_they_measure, "another log group", put(ROOT, "SweepLogs", "LogGroupName", "/aws/lambda/sweep")),
+    (metrics.what_only_a_person_can_judge_raises_an_alarm, "no alarm", remove(ALARMS, "Parked")),
+    (metrics.what_only_a_person_can_judge_raises_an_alarm, "nobody hears that something waits", remove(ALARMS, "AwaitingConfirmation")),
+    (metrics.what_only_a_person_can_judge_raises_an_alarm, "nobody hears of a suspension", put(ALARMS, "ConnectionSuspended", "AlarmActions", [])),
+    (metrics.what_only_a_person_can_judge_raises_an_alarm, "a word not counted", text("shared/runtime/src/metrics.rs", '"sweep_failed", ', "")),
     (operation.the_length_of_a_stacks_name_is_stated, "a longer name", put(QUEUES, "Content", "QueueName", {"Fn::Sub": "${Prefix}-content-that-somebody-waits-for.fifo"})),
     (operation.sam_knows_one_architecture, "another one for deploying",
      text("samconfig.toml", "[default.deploy.parameters]", '[default.deploy.parameters]\nparameter_overrides = "Architecture=x86_64"')),

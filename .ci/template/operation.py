@@ -1,4 +1,4 @@
-"""The rules over what operators meet: alarms that only a person can answer, names, builds, and first deployments that fail."""
+"""The rules over what operators meet: names, builds, and first deployments that fail."""
 
 import json
 import re
@@ -6,17 +6,6 @@ import tomllib
 
 from .model import System
 
-# What a function logs that only a person can judge, and the functions that may log it.
-PARKING = {"FetchChanges", "ApplySnapshots", "PushIntents", "MirrorContent", "PublishEvents", "RunOperations", "Live"}
-CALLING_DRIVE = {"FetchChanges", "ApplySnapshots", "PushIntents", "MirrorContent", "RunOperations", "Sweep", "Api"}
-FOR_A_PERSON = {
-    "parked": PARKING,
-    "unknown_reason": CALLING_DRIVE,
-    "listing_incomplete": {"FetchChanges"},
-    "flaw": {"RunOperations"},
-    "sweep_failed": {"Sweep"},
-    "content_spoilt": {"Api"},
-}
 # The longest names that AWS accepts.
 NAME_LENGTHS_MAX = {"AWS::SQS::Queue": ("QueueName", 80), "AWS::Lambda::Function": ("FunctionName", 64)}
 # What is protected against its deletion: a rollback would stop at it.
@@ -24,24 +13,6 @@ PROTECTED = {"Data/Table", "Identity/UserPool"}
 # What a container calls the machine that it runs on.
 HOST_OF_CONTAINERS = "host.docker.internal"
 ARCHITECTURE = re.compile(r'Architecture=(arm64|x86_64) Release=""')
-
-
-def what_only_a_person_can_judge_raises_an_alarm(system: System) -> list[str]:
-    """an alarm counts what is parked, and what should never be, in every function that may log it"""
-    told = set()
-    for alarm in system.of_type("AWS::CloudWatch::Alarm").values():
-        properties = alarm["Properties"]
-        if properties.get("AlarmActions") == ["<Alarms/Topic>"]:
-            told.add((properties.get("Namespace"), properties.get("MetricName")))
-    counted = set()
-    for metric_filter in system.of_type("AWS::Logs::MetricFilter").values():
-        properties = metric_filter["Properties"]
-        made = {(m["MetricNamespace"], m["MetricName"]) for m in properties["MetricTransformations"]}
-        if made & told:
-            group = properties["LogGroupName"].strip("<>").removesuffix("Logs")
-            counted |= {(word, group) for word in re.findall(r'\$\.metric = "(\w+)"', properties["FilterPattern"])}
-    wanted = {(word, function) for word, logging in FOR_A_PERSON.items() for function in logging}
-    return [f"{word} of {function} rings no alarm" for word, function in sorted(wanted - counted)]
 
 
 def the_length_of_a_stacks_name_is_stated(system: System) -> list[str]:
@@ -109,7 +80,6 @@ def saved_queries_look_everywhere(system: System) -> list[str]:
 
 
 OPERATION_RULES = [
-    what_only_a_person_can_judge_raises_an_alarm,
     the_length_of_a_stacks_name_is_stated,
     sam_knows_one_architecture,
     a_container_reaches_this_machine,

@@ -742,72 +742,6 @@ def failures_raise_an_alarm(system: System) -> list[str]:
     return [f"no alarm on {' '.join(w)}" for w in sorted(wanted - watched(system))]
 
 
-def a_removal_that_waits_calls_a_person(system: System) -> list[str]:
-    """an alarm tells a person that an operation waits to be confirmed"""
-    said = set()
-    for metric_filter in system.of_type("AWS::Logs::MetricFilter").values():
-        properties = metric_filter["Properties"]
-        if properties["LogGroupName"] != "<RunOperationsLogs>":
-            continue
-        if properties["FilterPattern"] != '{ $.metric = "awaiting_confirmation" }':
-            continue
-        for made in properties["MetricTransformations"]:
-            said.add((made["MetricNamespace"], made["MetricName"]))
-    for alarm in system.of_type("AWS::CloudWatch::Alarm").values():
-        properties = alarm["Properties"]
-        told = properties.get("AlarmActions") == ["<Alarms/Topic>"]
-        if told and (properties.get("Namespace"), properties.get("MetricName")) in said:
-            return []
-    return ["nobody is told"]
-
-
-def a_suspension_calls_a_person(system: System) -> list[str]:
-    """an alarm counts the suspensions that every function makes or meets"""
-    said = set()
-    for metric_filter in system.of_type("AWS::Logs::MetricFilter").values():
-        properties = metric_filter["Properties"]
-        for made in properties["MetricTransformations"]:
-            if made["MetricName"] == "suspended":
-                said.add((properties["LogGroupName"], properties["FilterPattern"]))
-    wanted = {
-        (f"<{function}Logs>", f'{{ $.metric = "{word}" }}')
-        for function, word in (
-            ("FetchChanges", "connection_suspended"),
-            ("ApplySnapshots", "connection_suspended"),
-            ("PushIntents", "connection_suspended"),
-            ("MirrorContent", "connection_suspended"),
-            ("Sweep", "still_suspended"),
-        )
-    }
-    wrong = [f"{group} is not counted" for group, _ in sorted(wanted - said)]
-    alarms = system.of_type("AWS::CloudWatch::Alarm").values()
-    if not any(
-        a["Properties"].get("MetricName") == "suspended"
-        and a["Properties"].get("AlarmActions") == ["<Alarms/Topic>"]
-        for a in alarms
-    ):
-        wrong.append("nobody is told")
-    return wrong
-
-
-def our_metrics_share_a_namespace(system: System) -> list[str]:
-    """what the log lines count is in one namespace, and every metric of it has an alarm and a source"""
-    made = set()
-    for metric_filter in system.of_type("AWS::Logs::MetricFilter").values():
-        for metric in metric_filter["Properties"]["MetricTransformations"]:
-            made.add((metric["MetricNamespace"], metric["MetricName"]))
-    told = set()
-    for alarm in system.of_type("AWS::CloudWatch::Alarm").values():
-        namespace = alarm["Properties"].get("Namespace", "AWS/")
-        if not namespace.startswith("AWS/"):
-            told.add((namespace, alarm["Properties"]["MetricName"]))
-    wrong = [f"{namespace} {name} is counted, and no alarm looks at it" for namespace, name in sorted(made - told)]
-    wrong += [f"an alarm looks at {namespace} {name}, which nothing counts" for namespace, name in sorted(told - made)]
-    if len({namespace for namespace, _ in made}) != 1:
-        wrong.append("there is more than one namespace")
-    return wrong
-
-
 RULES = [
     folder_is_package_is_binary,
     code_is_the_workspace_root,
@@ -842,7 +776,4 @@ RULES = [
     exported_acts_are_locked,
     no_function_changes_an_act,
     failures_raise_an_alarm,
-    a_removal_that_waits_calls_a_person,
-    a_suspension_calls_a_person,
-    our_metrics_share_a_namespace,
 ]

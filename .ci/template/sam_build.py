@@ -33,7 +33,10 @@ def copy_checkout(root: Path, to: Path) -> None:
         (home / "src").mkdir(parents=True)
         shutil.copy(manifest, home / "Cargo.toml")
         if (manifest.parent / "src/main.rs").exists():
-            (home / "src/main.rs").touch()
+            shutil.copy(manifest.parent / "src/main.rs", home / "src/main.rs")
+    runtime = Path("shared/runtime/src")
+    (to / runtime).mkdir(parents=True)
+    shutil.copy(root / runtime / "metrics.rs", to / runtime / "metrics.rs")
 
 
 def try_build(root: Path, scratch: Path, tools: Path, architecture: str, binaries: dict) -> list[str]:

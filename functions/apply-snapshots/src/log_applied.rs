@@ -1,7 +1,7 @@
 //! The log line about applied snapshots.
 
 use domain::{FileRecord, Timestamp, Transition};
-use worker::SnapshotMessage;
+use worker::{Origin, SnapshotMessage};
 
 /// Logs that snapshots were applied, and whether more than Drive's version has moved.
 pub(crate) fn log_applied(
@@ -17,7 +17,11 @@ pub(crate) fn log_applied(
             "unknown permission roles or types kept unchanged"
         );
     }
-    let lag_millis = messages.last().map(|message| now.millis_since(message.at));
+    // What an operation lists was not changed now.
+    let live = messages
+        .iter()
+        .rfind(|message| message.origin == Origin::Live);
+    let lag_millis = live.map(|message| now.millis_since(message.at));
     if before.is_some_and(|before| transition.record.is_version_only_change(before)) {
         tracing::info!(
             file = %transition.record.file, version = %transition.record.version, lag_millis,

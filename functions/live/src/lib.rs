@@ -15,6 +15,7 @@ use aws_lambda_events::event::apigw::ApiGatewayWebsocketProxyRequest;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use domain::live::SocketId;
 use domain::{Cause, ConnectionKey};
+use runtime::metrics::MEASURED;
 use runtime::{Clock, Deadline, Entropy, Settings, SettingsError, VersionCheck, telemetry};
 use serde_json::{Value, json};
 use store::Store;
@@ -141,10 +142,13 @@ pub async fn handle_wakes(event: SqsEvent, deadline: Deadline, deps: &Deps) -> S
         failure_metric: "live_failed",
         failure_text: "could not send to all readers; the wake is delivered again",
     };
-    let process = |_, wake: LiveWake, cause| async move {
+    let process = |received: ReceivedMessage, wake: LiveWake, cause| async move {
         let deps = &deps.caused_by(cause);
         let told = Box::pin(deliver::to_all(&wake.key, deadline, deps)).await;
-        told.map_err(Failure::Retry)
+        told.map_err(Failure::Retry)?;
+        let lag_millis = deps.clock.now().millis_since(received.sent_at);
+        tracing::trace!(target: MEASURED, metric = "live_sent", lag_millis);
+        Ok(())
     };
     consumer.consume(event, process).await
 }

@@ -23,9 +23,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use domain::rate_limit::CallKind;
-use domain::{Cause, ConflictId, ConnectionKey, FileId, LogId};
+use domain::{Cause, ConflictId, ConnectionKey, FileId, LogId, Timestamp};
 use futures_util::{StreamExt as _, stream};
 use objects::Objects;
+use runtime::metrics::MEASURED;
 use runtime::{Clock, Deadline, Entropy, Settings, VersionCheck, telemetry};
 use store::{
     Connection, ConnectionState, DUE_SHARDS, DueItem, LogPosition, Scope, Store, StoreError,
@@ -200,13 +201,13 @@ async fn process_due_shard(
             .store
             .due(shard, now, after.as_deref(), ITEMS_PER_PAGE)
             .await?;
-        let mut files: BTreeMap<ConnectionKey, Vec<FileId>> = BTreeMap::new();
+        let mut files: BTreeMap<ConnectionKey, Vec<(FileId, Timestamp)>> = BTreeMap::new();
         let items = due.items.into_iter();
         let (owed, others): (Vec<DueItem>, Vec<DueItem>) =
             items.partition(|item| matches!(item, DueItem::File(..)));
         for item in owed {
-            if let DueItem::File(key, file) = item {
-                files.entry(key).or_default().push(file);
+            if let DueItem::File(key, file, at) = item {
+                files.entry(key).or_default().push((file, at));
             }
         }
         let owing = files.into_iter();
@@ -341,6 +342,10 @@ async fn poll_log(key: &ConnectionKey, id: &LogId, deps: &Deps) -> Result<(), Wo
         return Ok(());
     }
     if is_own_log(&connection, id) {
+        if let Some(opened_at) = deps.store.oldest_conflict(key).await? {
+            let age_millis = now.millis_since(opened_at);
+            tracing::trace!(target: MEASURED, metric = "oldest_conflict", age_millis);
+        }
         content_retention::scan_by_current_rules(&connection, id, deps).await?;
         if connection.account.id.is_none() {
             take_account(&connection, deps).await;

@@ -6,6 +6,8 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
+use crate::metrics;
+
 /// The longest text that is looked at as the order to check itself.
 const ORDER_CHARS_MAX: usize = 64;
 
@@ -95,7 +97,8 @@ impl VersionCheck {
     }
 }
 
-/// Runs a function: `handle` handles its events, and `check` answers `{"version_check":true}`.
+/// Runs a function: `handle` handles its events, and `check` answers `{"version_check":true}`. What
+/// was measured is written at the end of each invocation.
 ///
 /// # Errors
 /// Lambda's Runtime API is gone.
@@ -119,11 +122,13 @@ where
             }
         };
         async move {
-            Ok::<_, S::Error>(match (checking, handling) {
-                (Some(checking), _) => Output::Checked(checking.await),
-                (None, Some(handling)) => Output::Handled(handling.await?),
-                (None, None) => Output::Checked(VersionCheck::default()),
-            })
+            let output = match (checking, handling) {
+                (Some(checking), _) => Ok(Output::Checked(checking.await)),
+                (None, Some(handling)) => handling.await.map(Output::Handled),
+                (None, None) => Ok(Output::Checked(VersionCheck::default())),
+            };
+            metrics::report();
+            output
         }
     });
     lambda_runtime::run(invoke).await

@@ -4,6 +4,7 @@ pub mod aws;
 pub mod clock;
 pub mod env;
 pub mod invocation;
+pub mod metrics;
 pub mod telemetry;
 
 pub use clock::{Clock, Deadline, Entropy};

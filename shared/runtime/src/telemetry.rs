@@ -9,12 +9,14 @@ use tracing_subscriber::{fmt, prelude::*};
 
 use crate::Settings;
 
+use crate::metrics;
+
 /// The default filter if `RUST_LOG` is not set: `info` for our crates, `warn` for the libraries.
 pub const FILTER_DEFAULT: &str =
     "info,aws_config=warn,aws_smithy_runtime=warn,hyper=warn,reqwest=warn";
 
-/// Starts logging to standard output, filtered by `RUST_LOG` or [`FILTER_DEFAULT`]. Later calls
-/// have no effect.
+/// Starts logging to standard output, filtered by `RUST_LOG` or [`FILTER_DEFAULT`], and measuring.
+/// Later calls have no effect.
 pub fn init() {
     // Levels by target, and no patterns: those would bring a library of regular expressions.
     let asked = Settings::from_env().optional("RUST_LOG");
@@ -26,11 +28,13 @@ pub fn init() {
         .json()
         .flatten_event(true)
         .with_current_span(true)
-        .with_span_list(false);
+        .with_span_list(false)
+        .with_filter(filter);
+    let measured = |metric, value| metrics::invocation().add(metric, value);
     // A subscriber that is already installed stays.
     let _ = tracing_subscriber::registry()
-        .with(filter)
         .with(json)
+        .with(metrics::layer(measured))
         .try_init();
 }
 

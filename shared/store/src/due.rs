@@ -10,7 +10,7 @@ use crate::dead_letter::redrive_schedule::REDRIVE;
 use crate::event::log_state::EVENT_LOG;
 use crate::file::conflict_item::id_of;
 use crate::log::stray_channels::STRAY;
-use crate::table::key::{CONTENT, HEAD, Index, Key, META, OBJECT, due_pk, millis_13};
+use crate::table::key::{CONTENT, HEAD, Index, Item, Key, META, OBJECT, due_pk, millis_13};
 use crate::table::range::Range;
 use crate::table::store::Applied;
 use crate::table::update::Update;
@@ -23,8 +23,8 @@ pub const DUE_SHARDS: u8 = 16;
 /// Something that is due. The index lags: load it consistently before acting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DueItem {
-    /// A file with something to push.
-    File(ConnectionKey, FileId),
+    /// A file with something to push, and the time at which it is due.
+    File(ConnectionKey, FileId, Timestamp),
     /// A file whose content is to be processed.
     Content(ConnectionKey, FileId),
     /// An object without references, to be garbage collected.
@@ -85,7 +85,7 @@ impl Store {
         let slice = self.slice(&due, limit).await?;
         let last = slice.items.last().and_then(|item| item.get("due_sk"));
         let next = last.and_then(|sort_key| sort_key.as_s().ok()).cloned();
-        let item = |item| Key::of(item).map(due_item);
+        let item = |item: &Item| Key::of(item).map(|key| due_item(key, due_at(item)));
         Ok(Due {
             items: slice.items.iter().map(item).collect::<Result<_, _>>()?,
             next: next.filter(|_| slice.more),
@@ -111,15 +111,24 @@ impl Store {
     }
 }
 
+/// Returns the time at the start of an item's place in the index.
+fn due_at(item: &Item) -> Timestamp {
+    let place = item
+        .get(Index::Due.sk())
+        .and_then(|place| place.as_s().ok());
+    let time = place.and_then(|place| place.split('#').next());
+    Timestamp::from_millis(time.and_then(|time| time.parse().ok()).unwrap_or_default())
+}
+
 /// Determines the kind of an item from its key alone.
-fn due_item(key: Key) -> DueItem {
-    known(&key).unwrap_or(DueItem::Unknown {
+fn due_item(key: Key, at: Timestamp) -> DueItem {
+    known(&key, at).unwrap_or(DueItem::Unknown {
         pk: key.pk,
         sk: key.sk,
     })
 }
 
-fn known(key: &Key) -> Option<DueItem> {
+fn known(key: &Key, at: Timestamp) -> Option<DueItem> {
     let pk: Vec<&str> = key.pk.split('#').collect();
     let sk: Vec<&str> = key.sk.split('#').collect();
     let connection = |tenant: &str, connection: &str| {
@@ -129,9 +138,11 @@ fn known(key: &Key) -> Option<DueItem> {
         })
     };
     match (pk.as_slice(), sk.as_slice()) {
-        (["T", t, "F", c, file], [HEAD]) => {
-            Some(DueItem::File(connection(t, c)?, FileId::parse(file).ok()?))
-        }
+        (["T", t, "F", c, file], [HEAD]) => Some(DueItem::File(
+            connection(t, c)?,
+            FileId::parse(file).ok()?,
+            at,
+        )),
         (["T", t, "F", c, file], [CONTENT]) => Some(DueItem::Content(
             connection(t, c)?,
             FileId::parse(file).ok()?,

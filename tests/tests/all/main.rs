@@ -8,7 +8,6 @@
 mod access;
 mod api_readme;
 mod audits;
-mod causes;
 mod conflicts;
 mod connections;
 mod content;
@@ -29,7 +28,7 @@ mod iam_permissions;
 mod layout;
 mod live;
 mod local_library;
-mod log_privacy;
+mod logs;
 mod notifications;
 mod play;
 mod pushing;

@@ -4,6 +4,7 @@
 mod event;
 mod identity;
 mod limits;
+pub mod metrics;
 mod play;
 mod sign_in;
 pub mod websocket;
@@ -106,6 +107,9 @@ impl HttpGateway {
             let request = http::Request::from_parts(parts, lambda_body(body));
             return into_bytes(console::handle(&request, &self.console));
         }
+        if parts.method == Method::GET && parts.uri.path() == metrics::PATH {
+            return measured();
+        }
         let is_public =
             parts.method == Method::GET && matches!(parts.uri.path(), "/health" | "/openapi.json");
         let claims = bearer(&parts.headers).and_then(|token| self.identity.claims(token));
@@ -156,6 +160,14 @@ impl HttpGateway {
                 }),
         )
     }
+}
+
+/// Returns the metrics: counts and durations, which are no tenant's.
+fn measured() -> http::Response<Vec<u8>> {
+    let mut response = http::Response::new(metrics::measurements().text().into_bytes());
+    let value = header::HeaderValue::from_static(metrics::CONTENT_TYPE);
+    response.headers_mut().insert(header::CONTENT_TYPE, value);
+    response
 }
 
 /// Returns whether a path is one of the routes to the console.

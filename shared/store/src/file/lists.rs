@@ -298,6 +298,27 @@ impl Store {
         })
     }
 
+    /// Returns when the oldest open conflict of a connection was opened: its index begins with it.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn oldest_conflict(
+        &self,
+        key: &ConnectionKey,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let prefix = conflict_item::prefix(ConflictState::Open);
+        let range = Range::prefix(Some(Index::Attention), connection_pk(key), prefix);
+        let Some(first) = self.slice(&range, 1).await?.items.into_iter().next() else {
+            return Ok(None);
+        };
+        let place = index_sort_key(&range, &first)?;
+        let time = place
+            .strip_prefix(prefix)
+            .and_then(|rest| rest.split('#').next());
+        let time = time.and_then(|time| time.parse().ok());
+        Ok(time.map(Timestamp::from_millis))
+    }
+
     /// Counts a connection's files with something to push, up to `limit`.
     ///
     /// # Errors

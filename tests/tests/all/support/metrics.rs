@@ -116,6 +116,26 @@ pub fn logged(filter: &str, test: impl AsyncFnOnce(&World)) -> String {
         .with_env_filter(EnvFilter::new(filter))
         .with_writer(move || writer.clone())
         .finish();
+    heard_by(subscriber, test);
+    lines.text()
+}
+
+/// Runs a whole system on this thread and returns what it measured: the values by metric.
+pub fn measured(test: impl AsyncFnOnce(&World)) -> BTreeMap<&'static str, Vec<u64>> {
+    let values: Arc<Mutex<BTreeMap<_, Vec<u64>>>> = Arc::default();
+    let sink = Arc::clone(&values);
+    let layer = runtime::metrics::layer(move |metric, value| {
+        sink.lock()
+            .unwrap()
+            .entry(metric.name)
+            .or_default()
+            .push(value);
+    });
+    heard_by(tracing_subscriber::registry().with(layer), test);
+    std::mem::take(&mut *values.lock().unwrap())
+}
+
+fn heard_by(subscriber: impl Subscriber + Send + Sync + 'static, test: impl AsyncFnOnce(&World)) {
     let _listens = listening(subscriber);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -126,5 +146,4 @@ pub fn logged(filter: &str, test: impl AsyncFnOnce(&World)) -> String {
         test(&world).await;
         world.system.stop().await;
     });
-    lines.text()
 }

@@ -21,7 +21,7 @@ pub use both::{both_edit, both_rename};
 pub use by_hand::{ByHand, by_hand};
 pub use calls::Calls;
 pub use local::canary::Invoked;
-pub use metrics::{Metrics, logged};
+pub use metrics::{Metrics, logged, measured};
 pub use person::{FOLDER, Person};
 pub use stage::{FILE, FILE_IN_CONFLICT, RunningFunction, Stage};
 pub use team::Team;

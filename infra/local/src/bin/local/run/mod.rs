@@ -8,11 +8,13 @@ use std::fs::{self, File, TryLockError};
 use std::path::Path;
 
 use domain::webhook::Reachable;
+use local::gateway::metrics::measurements;
 use local::gateway::websocket::SocketTimes;
 use local::private;
 use local::system::{Options, System, local_limits};
 use serde_json::json;
 use tokio::sync::watch;
+use tracing_subscriber::prelude::*;
 
 use self::screen::{Monitor, Screen};
 use crate::cli::{Arguments, Failure, one_line};
@@ -126,16 +128,21 @@ fn content_settings(arguments: &Arguments) -> serde_json::Value {
     }
 }
 
-/// Logs to standard error, apart from the progress display and the JSON lines. `RUST_LOG` selects
-/// the level; errors by default.
+/// Logs to standard error, apart from the progress display and the JSON lines, and measures.
+/// `RUST_LOG` selects the level; errors by default.
 pub(crate) fn log_to_stderr() {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("error"));
-    let subscriber = tracing_subscriber::fmt()
+    let json = tracing_subscriber::fmt::layer()
         .json()
         .flatten_event(true)
-        .with_env_filter(filter);
-    let _ = subscriber.with_writer(std::io::stderr).try_init();
+        .with_writer(std::io::stderr)
+        .with_filter(filter);
+    let measured = |metric, value| measurements().add(metric, value);
+    let _ = tracing_subscriber::registry()
+        .with(json)
+        .with(runtime::metrics::layer(measured))
+        .try_init();
 }
 
 /// Claims the data directory for this process and this Drive: one process at a time, one Drive
