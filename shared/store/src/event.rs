@@ -3,3 +3,4 @@
 pub(crate) mod event_item;
 pub(crate) mod event_log;
 pub(crate) mod log_state;
+pub(crate) mod table_identity;

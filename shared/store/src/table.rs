@@ -2,7 +2,6 @@
 
 pub(crate) mod batch_get;
 pub(crate) mod compare_and_swap;
-pub(crate) mod identity;
 pub(crate) mod item;
 pub(crate) mod item_size;
 pub(crate) mod key;
